@@ -1,0 +1,148 @@
+//! Puts parsed files together into a data set, and checks that they belong together.
+
+use crate::data::idx::IdxImages;
+use crate::data::{DataError, DataSet, ImageSet, MAX_CLASSES};
+use std::path::PathBuf;
+
+/// One image file and its label file, parsed but not yet compared.
+pub struct Part {
+    pub images_path: PathBuf,
+    pub images: IdxImages,
+    pub labels_path: PathBuf,
+    pub labels: Vec<u32>,
+}
+
+/// Makes a data set of two parts; class names are the numbers.
+///
+/// `classes`, where given, is the number of classes; otherwise it is the largest label plus one,
+/// and at least 2. Errors when images and labels differ in number, when the two parts have images
+/// of different sizes, or when a label is not below `classes` or [`MAX_CLASSES`].
+pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -> Result<DataSet, DataError> {
+    check_counts(&train)?;
+    check_counts(&test)?;
+    if size(&train) != size(&test) {
+        let text = |part| {
+            let (height, width, channels) = size(part);
+            format!("{height} x {width} x {channels}")
+        };
+        return Err(DataError::SizeMismatch {
+            expected: text(&train),
+            found: text(&test),
+            train_path: train.images_path,
+            test_path: test.images_path,
+        });
+    }
+    let limit = classes.unwrap_or(MAX_CLASSES);
+    let largest = largest_label(&train, limit)?.max(largest_label(&test, limit)?);
+    let classes = classes.unwrap_or((largest + 1).max(2));
+    Ok(DataSet {
+        name,
+        train: image_set(train, classes),
+        test: image_set(test, classes),
+        class_names: (0..classes).map(|class| class.to_string()).collect(),
+    })
+}
+
+fn size(part: &Part) -> (usize, usize, usize) {
+    let images = &part.images;
+    (images.height, images.width, images.channels)
+}
+
+fn check_counts(part: &Part) -> Result<(), DataError> {
+    if part.images.count == part.labels.len() {
+        return Ok(());
+    }
+    Err(DataError::CountMismatch {
+        images_path: part.images_path.clone(),
+        images: part.images.count,
+        labels_path: part.labels_path.clone(),
+        labels: part.labels.len(),
+    })
+}
+
+fn largest_label(part: &Part, classes: usize) -> Result<usize, DataError> {
+    let mut largest = 0;
+    for (index, &label) in part.labels.iter().enumerate() {
+        if label as usize >= classes {
+            return Err(DataError::LabelOutOfRange { path: part.labels_path.clone(), index, label, classes });
+        }
+        largest = largest.max(label as usize);
+    }
+    Ok(largest)
+}
+
+fn image_set(part: Part, classes: usize) -> ImageSet {
+    ImageSet {
+        height: part.images.height,
+        width: part.images.width,
+        channels: part.images.channels,
+        classes,
+        images: part.images.pixels,
+        labels: part.labels,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, assemble};
+    use crate::data::idx::IdxImages;
+    use crate::data::{DataError, DataSet};
+
+    fn part(name: &str, side: usize, count: usize, labels: &[u32]) -> Part {
+        Part {
+            images_path: format!("{name}-images").into(),
+            images: IdxImages { count, height: side, width: side, channels: 1, pixels: vec![0; count * side * side] },
+            labels_path: format!("{name}-labels").into(),
+            labels: labels.to_vec(),
+        }
+    }
+
+    fn with_labels(train: &[u32], test: &[u32], classes: Option<usize>) -> Result<DataSet, DataError> {
+        let train = part("train", 2, train.len(), train);
+        let test = part("test", 2, test.len(), test);
+        assemble("x".into(), train, test, classes)
+    }
+
+    #[test]
+    fn the_largest_label_of_both_parts_gives_the_number_of_classes() {
+        let set = with_labels(&[0, 1], &[4], None).unwrap();
+        assert_eq!((set.train.classes, set.test.classes), (5, 5));
+        assert_eq!(set.class_names, ["0", "1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn there_are_at_least_two_classes() {
+        assert_eq!(with_labels(&[0], &[0], None).unwrap().class_names.len(), 2);
+    }
+
+    #[test]
+    fn a_label_beyond_the_given_classes_is_refused_with_its_index() {
+        let message = with_labels(&[0, 9], &[3, 10], Some(10)).unwrap_err().to_string();
+        assert!(
+            message.starts_with("test-labels: label out of range at index 1: expected a label below 10, found 10"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_label_beyond_the_most_classes_is_refused() {
+        assert!(with_labels(&[65_535], &[0], None).is_ok());
+        assert!(with_labels(&[65_536], &[0], None).is_err());
+    }
+
+    #[test]
+    fn images_and_labels_of_different_number_are_refused_with_both_counts() {
+        let train = part("train", 2, 3, &[0, 1]);
+        let test = part("test", 2, 1, &[0]);
+        let message = assemble("x".into(), train, test, None).unwrap_err().to_string();
+        assert!(message.contains("in train-labels as there are images in train-images (3), found 2"), "{message}");
+    }
+
+    #[test]
+    fn test_images_of_another_size_are_refused_with_both_sizes() {
+        let train = part("train", 2, 1, &[0]);
+        let test = part("test", 3, 1, &[0]);
+        let message = assemble("x".into(), train, test, None).unwrap_err().to_string();
+        assert!(message.contains("2 x 2 x 1") && message.contains("3 x 3 x 1"), "{message}");
+    }
+}

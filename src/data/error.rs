@@ -1,0 +1,154 @@
+//! Everything that can be wrong with a data set, in words for the person who has to mend it.
+//!
+//! Each message names the file and the place in it, what was expected there, what was found, and
+//! what to do. Messages are complete in themselves: none has a `source()` to be printed after it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a data set could not be loaded or split.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The operating system would not give us the file or folder.
+    #[error(
+        "cannot read {}: {reason}. Check that the path exists and that you may read it",
+        path.display()
+    )]
+    CannotRead { path: PathBuf, reason: io::Error },
+
+    /// A folder has no file of a kind that we need.
+    #[error(
+        "no {what} in the folder {}: looked for {looked_for} (each raw or .gz), found {found}. \
+         Put the file there under one of these names",
+        folder.display()
+    )]
+    Missing { folder: PathBuf, what: &'static str, looked_for: String, found: String },
+
+    /// A folder has several files that could all be the one we need.
+    #[error(
+        "more than one candidate for the {what} in the folder {}: expected one, found {found}. \
+         Keep one and move the others away",
+        folder.display()
+    )]
+    Ambiguous { folder: PathBuf, what: &'static str, found: String },
+
+    /// A gzip file stops before its end.
+    #[error(
+        "{}: the gzip stream is cut off after {decompressed} decompressed bytes: expected it to \
+         end in a checksum, found the end of the file. Fetch or compress the file again",
+        path.display()
+    )]
+    TruncatedGzip { path: PathBuf, decompressed: u64 },
+
+    /// A gzip file is damaged, or something follows it.
+    #[error(
+        "{}: the gzip stream is damaged after {decompressed} decompressed bytes: expected valid \
+         gzip data up to the end of the file, found: {reason}. Fetch or compress the file again",
+        path.display()
+    )]
+    CorruptGzip { path: PathBuf, decompressed: u64, reason: io::Error },
+
+    /// The first bytes are not those of an IDX file.
+    #[error(
+        "{}: not an IDX file: expected it to begin with the bytes 00 00 08, found {found}. \
+         Convert the data to IDX, or point to another file",
+        path.display()
+    )]
+    NotIdx { path: PathBuf, found: String },
+
+    /// The elements are not unsigned bytes.
+    #[error(
+        "{}: wrong element type at byte 2: expected 0x08 (unsigned byte), found {found:#04x} \
+         ({name}). Rescale the data to 0..=255 and write it as unsigned bytes",
+        path.display()
+    )]
+    WrongElementType { path: PathBuf, found: u8, name: &'static str },
+
+    /// The number of dimensions does not fit what the file should hold.
+    #[error(
+        "{}: wrong number of dimensions at byte 3: expected {expected}, found {found}. Check that \
+         image and label files have not changed places",
+        path.display()
+    )]
+    WrongRank { path: PathBuf, expected: &'static str, found: u8 },
+
+    /// A dimension in the header is zero.
+    #[error(
+        "{}: nothing in it: expected {dimension} of at least 1 at byte {offset}, found 0 in the \
+         shape {shape}. Write the file again with at least one element",
+        path.display()
+    )]
+    Empty { path: PathBuf, dimension: &'static str, offset: u64, shape: String },
+
+    /// The fourth dimension is no number of channels that we know.
+    #[error(
+        "{}: wrong number of channels at byte 16: expected 1 to 4, found {found}. The dimensions \
+         must come in the order images, height, width, channels",
+        path.display()
+    )]
+    WrongChannels { path: PathBuf, found: u32 },
+
+    /// The header asks for more than we are willing to hold in memory.
+    #[error(
+        "{}: too large: expected at most {limit} bytes, found the shape {shape} in the header. If \
+         the file is not that large its header is damaged; if it is, use fewer images",
+        path.display()
+    )]
+    TooLarge { path: PathBuf, shape: String, limit: u64 },
+
+    /// The memory for the contents could not be had.
+    #[error(
+        "{}: not enough memory: expected room for {expected} bytes, found it used up after \
+         {found}. Close other programs or use fewer images",
+        path.display()
+    )]
+    OutOfMemory { path: PathBuf, expected: u64, found: u64 },
+
+    /// The file ends too early.
+    #[error(
+        "{}: truncated: expected {expected} bytes (uncompressed), found {found}. Fetch or write \
+         the file again",
+        path.display()
+    )]
+    Truncated { path: PathBuf, expected: u64, found: u64 },
+
+    /// The file goes on after its last element.
+    #[error(
+        "{}: trailing bytes from byte {expected} on: expected {expected} bytes (uncompressed), \
+         found {found}. The header and the contents do not belong together: write the file again",
+        path.display()
+    )]
+    TrailingBytes { path: PathBuf, expected: u64, found: u64 },
+
+    /// Images and labels are not pairs.
+    #[error(
+        "images and labels differ in number: expected as many labels in {} as there are images in \
+         {} ({images}), found {labels}. Check that the two files belong together",
+        labels_path.display(), images_path.display()
+    )]
+    CountMismatch { images_path: PathBuf, images: usize, labels_path: PathBuf, labels: usize },
+
+    /// A label is not below the number of classes.
+    #[error(
+        "{}: label out of range at index {index}: expected a label below {classes}, found \
+         {label}. Number the classes from 0 on",
+        path.display()
+    )]
+    LabelOutOfRange { path: PathBuf, index: usize, label: u32, classes: usize },
+
+    /// Training and test images do not have the same size.
+    #[error(
+        "{}: images of another size than the training set's: expected {expected} (height x width \
+         x channels) as in {}, found {found}. Bring both to one size",
+        test_path.display(), train_path.display()
+    )]
+    SizeMismatch { train_path: PathBuf, expected: String, test_path: PathBuf, found: String },
+
+    /// More validation images were asked for than can be spared.
+    #[error(
+        "cannot set aside {validation} images for validation: expected fewer than the {len} that \
+         there are, so that some are left to train on. Ask for fewer"
+    )]
+    ValidationTooLarge { validation: usize, len: usize },
+}

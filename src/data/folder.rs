@@ -1,0 +1,265 @@
+//! Loads any folder of four IDX files: training and test images, each with labels.
+//!
+//! The names are those that MNIST and its successors come under; see [`load_folder`].
+
+use crate::data::assemble::{Part, assemble};
+use crate::data::idx::{read_images, read_labels};
+use crate::data::{DataError, DataSet};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+const LISTED: usize = 20;
+
+/// Loads the data set in the folder at `path`.
+///
+/// Four files are needed, named `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
+/// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`; the test files may begin with `test`
+/// instead of `t10k`, the `idx` may follow a dot instead of a hyphen, image files may say `idx4`,
+/// and each file may be gzipped with `.gz` after its name. Where a file is there both raw and
+/// gzipped, the raw one is read.
+///
+/// Images are `(n, height, width)` or `(n, height, width, channels)` with 1 to 4 channels. The
+/// number of classes is the largest label plus one, and at least 2; class names are the numbers.
+///
+/// Errors when a file is missing, ambiguous, unreadable or not a proper IDX file, and when the
+/// files do not belong together.
+pub fn load_folder(path: impl AsRef<Path>) -> Result<DataSet, DataError> {
+    let folder = path.as_ref();
+    let files = list(folder)?;
+    let find = |what, names: Vec<String>| find(folder, &files, what, &names);
+    let train_images = find("training images", image_names(&["train"]))?;
+    let train_labels = find("training labels", label_names(&["train"]))?;
+    let test_images = find("test images", image_names(&["t10k", "test"]))?;
+    let test_labels = find("test labels", label_names(&["t10k", "test"]))?;
+
+    let (train, test) = thread::scope(|scope| {
+        let test = scope.spawn(|| read_part(test_images, test_labels));
+        let train = read_part(train_images, train_labels);
+        (train, test.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    assemble(display_name(folder), train?, test?, None)
+}
+
+fn read_part(images_path: PathBuf, labels_path: PathBuf) -> Result<Part, DataError> {
+    Ok(Part {
+        // Labels first: small, so that a mistake in them shows before the long wait.
+        labels: read_labels(&labels_path)?,
+        images: read_images(&images_path)?,
+        images_path,
+        labels_path,
+    })
+}
+
+/// The names of all files in the folder, sorted; names that are not Unicode cannot be ours.
+fn list(folder: &Path) -> Result<Vec<String>, DataError> {
+    let cannot_read = |reason| DataError::CannotRead { path: folder.into(), reason };
+    let mut files = Vec::new();
+    for entry in folder.read_dir().map_err(cannot_read)? {
+        let entry = entry.map_err(cannot_read)?;
+        // Through `path`, as a symbolic link to a file will do.
+        if entry.path().is_file() {
+            files.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn image_names(prefixes: &[&str]) -> Vec<String> {
+    names(prefixes, "images", &["idx3", "idx4"])
+}
+
+fn label_names(prefixes: &[&str]) -> Vec<String> {
+    names(prefixes, "labels", &["idx1"])
+}
+
+fn names(prefixes: &[&str], kind: &str, formats: &[&str]) -> Vec<String> {
+    let mut names = Vec::new();
+    for prefix in prefixes {
+        for format in formats {
+            for separator in ['-', '.'] {
+                names.push(format!("{prefix}-{kind}{separator}{format}-ubyte"));
+            }
+        }
+    }
+    names
+}
+
+fn find(folder: &Path, files: &[String], what: &'static str, names: &[String]) -> Result<PathBuf, DataError> {
+    let present: Vec<String> = names
+        .iter()
+        .filter_map(|name| {
+            let zipped = format!("{name}.gz");
+            [name, &zipped].into_iter().find(|name| files.contains(name)).cloned()
+        })
+        .collect();
+    match present.as_slice() {
+        [name] => Ok(folder.join(name)),
+        [] => {
+            Err(DataError::Missing { folder: folder.into(), what, looked_for: names.join(", "), found: summary(files) })
+        }
+        _ => Err(DataError::Ambiguous { folder: folder.into(), what, found: present.join(", ") }),
+    }
+}
+
+fn summary(files: &[String]) -> String {
+    match files.get(LISTED..) {
+        _ if files.is_empty() => "no files".into(),
+        None | Some([]) => files.join(", "),
+        Some(rest) => format!("{} and {} more", files[..LISTED].join(", "), rest.len()),
+    }
+}
+
+fn display_name(folder: &Path) -> String {
+    let own = folder.file_name().map(|name| name.to_owned());
+    // "." and ".." have no name of their own, but the folder that they stand for has.
+    let name = own.or_else(|| Some(folder.canonicalize().ok()?.file_name()?.to_owned()));
+    let name = name.unwrap_or_else(|| folder.into());
+    name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{display_name, load_folder, summary};
+    use crate::data::DataError;
+    use crate::data::testing::{gzip, idx};
+    use std::fs;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    const CANONICAL: [&str; 4] =
+        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+
+    fn contents() -> [Vec<u8>; 4] {
+        [idx(&[2, 1, 3], &[1, 2, 3, 4, 5, 6]), idx(&[2], &[0, 3]), idx(&[1, 1, 3], &[7, 8, 9]), idx(&[1], &[1])]
+    }
+
+    fn folder(names: [&str; 4]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for (name, bytes) in names.iter().zip(contents()) {
+            let zipped = name.ends_with(".gz");
+            let bytes = if zipped { gzip(&bytes) } else { bytes };
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_folder_with_the_canonical_names_is_loaded() {
+        let folder = folder(CANONICAL);
+        let set = load_folder(folder.path()).unwrap();
+        assert_eq!(set.train.images, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(set.train.labels, [0, 3]);
+        assert_eq!(set.test.images, [7, 8, 9]);
+        assert_eq!(set.test.labels, [1]);
+        assert_eq!(set.class_names, ["0", "1", "2", "3"]);
+        assert_eq!((set.test.height, set.test.width, set.test.channels), (1, 3, 1));
+        let name = folder.path().file_name().unwrap();
+        assert_eq!(set.name, name.to_str().unwrap());
+    }
+
+    #[test]
+    fn dots_test_prefixes_idx4_and_gzip_give_the_same_set() {
+        let plain = load_folder(folder(CANONICAL).path()).unwrap();
+        for names in [
+            CANONICAL.map(|name| name.replace("-idx", ".idx")),
+            CANONICAL.map(|name| name.replace("t10k", "test")),
+            CANONICAL.map(|name| name.replace("idx3", "idx4")),
+            CANONICAL.map(|name| format!("{name}.gz")),
+            CANONICAL.map(|name| format!("{}.gz", name.replace("-idx", ".idx"))),
+        ] {
+            let folder = folder(names.each_ref().map(String::as_str));
+            let mut set = load_folder(folder.path()).unwrap();
+            set.name.clone_from(&plain.name);
+            assert_eq!(set, plain, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn images_with_channels_are_loaded() {
+        let folder = folder(CANONICAL);
+        let write = |name, bytes| fs::write(folder.path().join(name), bytes).unwrap();
+        write(CANONICAL[0], idx(&[2, 1, 1, 3], &[1, 2, 3, 4, 5, 6]));
+        write(CANONICAL[2], idx(&[1, 1, 1, 3], &[7, 8, 9]));
+        let set = load_folder(folder.path()).unwrap();
+        assert_eq!((set.train.height, set.train.width, set.train.channels), (1, 1, 3));
+        assert_eq!(set.train.image(1), [4, 5, 6]);
+    }
+
+    #[test]
+    fn a_raw_file_is_preferred_to_a_gzipped_one() {
+        let folder = folder(CANONICAL);
+        for name in CANONICAL {
+            fs::write(folder.path().join(format!("{name}.gz")), "rubbish").unwrap();
+        }
+        assert!(load_folder(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_the_folder_and_what_was_found() {
+        let folder = folder(CANONICAL);
+        fs::remove_file(folder.path().join(CANONICAL[3])).unwrap();
+        let message = load_folder(folder.path()).unwrap_err().to_string();
+        for part in [
+            "no test labels",
+            folder.path().to_str().unwrap(),
+            "looked for t10k-labels-idx1-ubyte, t10k-labels.idx1-ubyte, test-labels-idx1-ubyte",
+            "found t10k-images-idx3-ubyte, train-images-idx3-ubyte, train-labels-idx1-ubyte.",
+        ] {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_under_the_right_name_is_not_taken_for_the_file() {
+        let folder = folder(CANONICAL);
+        fs::remove_file(folder.path().join(CANONICAL[0])).unwrap();
+        fs::create_dir(folder.path().join(CANONICAL[0])).unwrap();
+        let error = load_folder(folder.path()).unwrap_err();
+        assert!(matches!(error, DataError::Missing { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_empty_folder_is_said_to_hold_no_files() {
+        let folder = TempDir::new().unwrap();
+        let message = load_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("found no files"), "{message}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let message = load_folder("/nowhere/at all").unwrap_err().to_string();
+        assert!(message.starts_with("cannot read /nowhere/at all: "), "{message}");
+    }
+
+    #[test]
+    fn two_different_test_sets_are_refused_as_ambiguous() {
+        let folder = folder(CANONICAL);
+        fs::write(folder.path().join("test-images.idx3-ubyte.gz"), "").unwrap();
+        let message = load_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("found t10k-images-idx3-ubyte, test-images.idx3-ubyte.gz"), "{message}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_with_its_whole_path() {
+        let folder = folder(CANONICAL);
+        let path = folder.path().join(CANONICAL[2]);
+        fs::write(&path, idx(&[1, 1, 3], &[7])).unwrap();
+        let message = load_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{}: truncated", path.display())), "{message}");
+    }
+
+    #[test]
+    fn a_folder_given_as_a_dot_goes_by_its_real_name() {
+        assert_eq!(display_name(Path::new("some/fashion")), "fashion");
+        assert!(![".", ""].contains(&display_name(Path::new(".")).as_str()));
+    }
+
+    #[test]
+    fn a_long_listing_is_cut_short() {
+        let files: Vec<String> = (0..25).map(|i| format!("f{i}")).collect();
+        assert!(summary(&files).ends_with("f19 and 5 more"));
+        assert!(summary(&files[..20]).ends_with("f19"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Labelled image sets in memory: what they are, and where they come from.
+//!
+//! [`mnist::embedded`] gives the set built into the program, [`load_folder`] any folder of IDX
+//! files. Both end in a [`DataSet`], which has passed every check by the time anyone sees it.
+
+mod assemble;
+mod error;
+mod folder;
+pub mod idx;
+pub mod mnist;
+mod split;
+#[cfg(test)]
+mod testing;
+
+pub use error::DataError;
+pub use folder::load_folder;
+
+use std::fmt;
+
+/// The most classes a data set may have.
+pub const MAX_CLASSES: usize = 65_536;
+
+/// A training set, its test set, and the names of their classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataSet {
+    /// What to call the set in reports.
+    pub name: String,
+    /// The images to learn from.
+    pub train: ImageSet,
+    /// The images to be measured on; same image size and classes as `train`.
+    pub test: ImageSet,
+    /// One name per class, in label order.
+    pub class_names: Vec<String>,
+}
+
+/// Images of one size, each with a label.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ImageSet {
+    /// Rows of pixels in an image.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Bytes in a pixel.
+    pub channels: usize,
+    /// Number of classes; every label is below it.
+    pub classes: usize,
+    /// All pixels, shape `(len, height, width, channels)`, row-major.
+    pub images: Vec<u8>,
+    /// One label per image, shape `(len)`.
+    pub labels: Vec<u32>,
+}
+
+impl ImageSet {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no images at all.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Bytes in one image: `height * width * channels`.
+    pub fn image_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// The pixels of image `i`, shape `(height, width, channels)`.
+    ///
+    /// # Panics
+    ///
+    /// When `i >= len()`, like indexing a slice.
+    pub fn image(&self, i: usize) -> &[u8] {
+        let len = self.image_len();
+        &self.images[i * len..][..len]
+    }
+
+    /// A copy of the images at `indices`, in that order; an index may occur more than once.
+    ///
+    /// # Panics
+    ///
+    /// When an index is not below `len()`, like indexing a slice.
+    pub fn select(&self, indices: &[usize]) -> ImageSet {
+        let mut images = Vec::with_capacity(indices.len() * self.image_len());
+        for &i in indices {
+            images.extend_from_slice(self.image(i));
+        }
+        ImageSet { images, labels: indices.iter().map(|&i| self.labels[i]).collect(), ..*self }
+    }
+
+    /// Mean and (population) standard deviation of all pixels, scaled to 0..1.
+    ///
+    /// The deviation is 0 when all pixels are equal, and both are 0 for an empty set: guard
+    /// before dividing by it.
+    pub fn mean_std(&self) -> (f32, f32) {
+        // 65,536 * 255^2 still fits a u32, and u32 sums are what the compiler vectorises well.
+        const CHUNK: usize = 65_536;
+        let (mut sum, mut squares) = (0u64, 0u64);
+        for chunk in self.images.chunks(CHUNK) {
+            let (mut s, mut q) = (0u32, 0u32);
+            for &pixel in chunk {
+                let pixel = u32::from(pixel);
+                s += pixel;
+                q += pixel * pixel;
+            }
+            sum += u64::from(s);
+            squares += u64::from(q);
+        }
+        if self.images.is_empty() {
+            return (0.0, 0.0);
+        }
+        let n = self.images.len() as u128;
+        // Integers until here, so that no cancellation can make the variance negative or inexact.
+        let variance_n2 = n * u128::from(squares) - u128::from(sum) * u128::from(sum);
+        let scale = n as f64 * 255.0;
+        ((sum as f64 / scale) as f32, ((variance_n2 as f64).sqrt() / scale) as f32)
+    }
+}
+
+impl fmt::Debug for ImageSet {
+    // Derived, it would print every pixel when a test fails.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageSet")
+            .field("len", &self.len())
+            .field("height", &self.height)
+            .field("width", &self.width)
+            .field("channels", &self.channels)
+            .field("classes", &self.classes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::data::testing::image_set;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_image_is_its_own_slice_of_the_pixels() {
+        let set = image_set(2, 3, 2, &[0, 1, 0]);
+        assert_eq!((set.len(), set.image_len()), (3, 12));
+        assert_eq!(set.image(1), &set.images[12..24]);
+    }
+
+    #[test]
+    fn select_copies_images_and_labels_in_the_order_asked_for() {
+        let set = image_set(2, 2, 1, &[0, 1, 2]);
+        let picked = set.select(&[2, 0, 2]);
+        assert_eq!(picked.labels, [2, 0, 2]);
+        assert_eq!(picked.classes, set.classes);
+        for (i, j) in [2, 0, 2].into_iter().enumerate() {
+            assert_eq!(picked.image(i), set.image(j));
+        }
+        assert!(set.select(&[]).is_empty());
+    }
+
+    #[test]
+    fn half_black_half_white_has_mean_and_deviation_one_half() {
+        let mut set = image_set(1, 2, 1, &[0, 0]);
+        set.images = vec![0, 255, 255, 0];
+        assert_eq!(set.mean_std(), (0.5, 0.5));
+    }
+
+    #[test]
+    fn white_images_beyond_one_chunk_do_not_overflow_the_sums() {
+        let mut set = image_set(300, 300, 1, &[0, 1]);
+        set.images.fill(255);
+        assert_eq!(set.mean_std(), (1.0, 0.0));
+    }
+
+    #[test]
+    fn an_empty_set_has_mean_and_deviation_zero() {
+        assert_eq!(image_set(2, 2, 1, &[]).mean_std(), (0.0, 0.0));
+    }
+
+    proptest! {
+        #[test]
+        fn mean_and_deviation_agree_with_two_passes_in_f64(
+            pixels in prop::collection::vec(any::<u8>(), 1..2000),
+        ) {
+            let mut set = image_set(1, 1, 1, &vec![0; pixels.len()]);
+            let scaled: Vec<f64> = pixels.iter().map(|&p| f64::from(p) / 255.0).collect();
+            set.images = pixels;
+            let n = scaled.len() as f64;
+            let mean = scaled.iter().sum::<f64>() / n;
+            let std = (scaled.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+            let (m, s) = set.mean_std();
+            prop_assert!((f64::from(m) - mean).abs() < 1e-6);
+            prop_assert!((f64::from(s) - std).abs() < 1e-6);
+        }
+    }
+}

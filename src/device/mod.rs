@@ -1,0 +1,59 @@
+//! What replays plans: a GPU through WGSL, or the CPU through each op's twin. Nothing above knows which.
+
+use crate::graph::{BufferId, Store};
+use crate::plan::Plan;
+
+pub mod cpu;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error("no device {wanted:?}; there are: {found}. `inkgrad devices` lists them, `--device cpu` always works")]
+    Unknown { wanted: String, found: String },
+    #[error("{device}: {op} needs {needed}, the device allows {allowed}; try a smaller batch or `--device cpu`")]
+    Limit { device: String, op: String, needed: String, allowed: String },
+    #[error("{device}: out of memory for {what} ({bytes} bytes); try a smaller batch or `--device cpu`")]
+    OutOfMemory { device: String, what: String, bytes: u64 },
+    #[error("{device}: lost ({reason}); the last checkpoint can be resumed, `--device cpu` goes on without it")]
+    Lost { device: String, reason: String },
+    #[error("{device}: {reason}")]
+    Failed { device: String, reason: String },
+}
+
+/// A plan that a device has made ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlanId(pub(crate) usize);
+
+/// Holds the stored buffers and replays plans on them.
+pub trait Device {
+    /// The device's name as the driver gives it, and how it is reached: `NVIDIA H100 (Vulkan)`.
+    fn name(&self) -> String;
+
+    /// Makes every buffer of the store, zeroed; any made before are dropped, and their plans with them.
+    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError>;
+
+    /// Overwrites words of a buffer from `offset` on. Happens before plans that are run later.
+    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError>;
+
+    /// Waits for what was started and reads `out.len()` words from `offset` on.
+    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError>;
+
+    /// Makes a plan ready: pipelines, bind groups, scratch buffers. Scratch is shared between plans.
+    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError>;
+
+    /// Replays a plan `times` times, in as few submissions as the device stands; may return before it is done.
+    fn run(&mut self, plan: PlanId, times: usize) -> Result<(), DeviceError>;
+
+    /// Waits until everything that was started is done.
+    fn wait(&mut self) -> Result<(), DeviceError>;
+}
+
+impl dyn Device + '_ {
+    pub fn write_f32(&mut self, buffer: BufferId, offset: usize, data: &[f32]) -> Result<(), DeviceError> {
+        self.write(buffer, offset, bytemuck::cast_slice(data))
+    }
+    pub fn read_f32(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f32>, DeviceError> {
+        let mut out = vec![0.0f32; len];
+        self.read(buffer, offset, bytemuck::cast_slice_mut(&mut out))?;
+        Ok(out)
+    }
+}

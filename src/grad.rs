@@ -1,0 +1,98 @@
+//! Derivatives as a rewrite: from a graph with a loss to the same graph with the loss's gradients.
+//!
+//! Each op's rule emits ordinary nodes, so a gradient is planned, fused and run like anything else, and
+//! there is no tape. Only paths from the wanted values to the loss are walked.
+
+use crate::graph::{Graph, GraphError, Origin, Value};
+use crate::ops::elementwise::{Add, Fill};
+
+/// What a gradient rule is given: the node's inputs and output, and the derivative of the loss by that output.
+pub struct Backward<'a> {
+    pub inputs: &'a [Value],
+    /// For each input, whether its derivative is wanted: a rule may skip the others.
+    pub wanted: &'a [bool],
+    pub out: Value,
+    pub d_out: Value,
+}
+
+/// Adds the derivatives of `loss` (one element) by each of `by` and returns them, in order.
+///
+/// Fails where an op on the way has no derivative, or `loss` does not depend on one of `by`.
+pub fn grad(graph: &mut Graph, loss: Value, by: &[Value]) -> Result<Vec<Value>, GraphError> {
+    let failed = |graph: &Graph, op: &str, problem: String, value: Value| GraphError {
+        op: op.into(),
+        inputs: vec![graph.tensor(value).clone()],
+        problem,
+    };
+    if graph.shape(loss).len() != 1 {
+        return Err(failed(graph, "grad", "a loss has one element".into(), loss));
+    }
+
+    // A node matters if a wanted value reaches it; inputs stand before their users.
+    let mut matters = vec![false; loss.0 + 1];
+    for value in by {
+        if value.0 < matters.len() {
+            matters[value.0] = true;
+        }
+    }
+    for i in 0..=loss.0 {
+        let reached = match &graph.nodes[i].origin {
+            Origin::Stored { .. } => false,
+            Origin::Op { inputs, .. } => inputs.iter().any(|v| matters[v.0]),
+            Origin::Reshape(v) => matters[v.0],
+        };
+        matters[i] |= reached;
+    }
+
+    let mut derivatives: Vec<Option<Value>> = vec![None; loss.0 + 1];
+    let shape = graph.shape(loss).clone();
+    derivatives[loss.0] = Some(graph.apply(Fill { shape, value: 1.0 }, &[])?);
+
+    for i in (0..=loss.0).rev() {
+        let (Some(d_out), true) = (derivatives[i], matters[i]) else { continue };
+        match graph.nodes[i].origin.clone() {
+            Origin::Stored { .. } => {}
+            Origin::Reshape(input) => {
+                let shape = graph.shape(input).clone();
+                let d_input = graph.reshape(d_out, shape)?;
+                accumulate(graph, &mut derivatives, input, d_input)?;
+            }
+            Origin::Op { op, inputs } => {
+                let wanted: Vec<bool> = inputs.iter().map(|v| matters[v.0]).collect();
+                let context = Backward { inputs: &inputs, wanted: &wanted, out: Value(i), d_out };
+                let d_inputs = op.grad(graph, &context)?;
+                for ((input, wanted), d_input) in inputs.iter().zip(&wanted).zip(d_inputs) {
+                    match d_input {
+                        Some(d_input) if *wanted => accumulate(graph, &mut derivatives, *input, d_input)?,
+                        None if *wanted => {
+                            return Err(failed(graph, op.name(), "has no derivative by this input".into(), *input));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    by.iter()
+        .map(|value| {
+            let derivative = derivatives.get(value.0).copied().flatten();
+            derivative.ok_or_else(|| failed(graph, "grad", "the loss does not depend on this value".into(), *value))
+        })
+        .collect()
+}
+
+/// A value used twice receives the sum of what its users send back.
+fn accumulate(
+    graph: &mut Graph,
+    derivatives: &mut [Option<Value>],
+    value: Value,
+    more: Value,
+) -> Result<(), GraphError> {
+    let sum = match derivatives[value.0] {
+        Some(so_far) => graph.apply(Add, &[so_far, more])?,
+        None => more,
+    };
+    derivatives[value.0] = Some(sum);
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! Add, multiply, scale, a bias per channel, a constant, a copy.
+
+use std::sync::Arc;
+
+use super::case::{Case, Fill as Words};
+use super::kernel::WORKGROUP;
+use super::reduce::Sum;
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect};
+use crate::grad::Backward;
+use crate::graph::Graph;
+use crate::parallel::{parallel_rows, parallel_zip, parallel_zip2};
+use crate::tensor::{Shape, Tensor};
+
+fn same_size(inputs: &[Tensor]) -> Result<Tensor, String> {
+    let [a, b] = expect::<2>(inputs)?;
+    if a.shape != b.shape { Err("both inputs must have the same shape".into()) } else { Ok(a.clone()) }
+}
+
+/// Kernels that handle four elements an invocation; buffers are padded to whole cache lines.
+fn by_four(entry: &'static str, out: &Tensor) -> Kernel {
+    let count = out.len().div_ceil(4);
+    Kernel::flat("elementwise", entry, count).with("COUNT", count).with("WORKGROUP", WORKGROUP)
+}
+
+/// `out = a + b`
+#[derive(Clone, Copy, Debug)]
+pub struct Add;
+
+impl Op for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        same_size(inputs)
+    }
+    fn grad(&self, _: &mut Graph, node: &Backward) -> Derivatives {
+        Ok(vec![Some(node.d_out); 2])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        (0..out.data.len()).for_each(|i| out.data[i] = inputs[0].data[i] + inputs[1].data[i]);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        parallel_zip2(outputs[0].data, inputs[0].data, inputs[1].data, |out, a, b| {
+            out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = a + b);
+        });
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        by_four("add", &outputs[0])
+    }
+}
+
+/// `out = a * b`
+#[derive(Clone, Copy, Debug)]
+pub struct Mul;
+
+impl Op for Mul {
+    fn name(&self) -> &'static str {
+        "mul"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        same_size(inputs)
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let d_a = graph.apply(Mul, &[node.d_out, node.inputs[1]])?;
+        let d_b = graph.apply(Mul, &[node.d_out, node.inputs[0]])?;
+        Ok(vec![Some(d_a), Some(d_b)])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        (0..out.data.len()).for_each(|i| out.data[i] = inputs[0].data[i] * inputs[1].data[i]);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        parallel_zip2(outputs[0].data, inputs[0].data, inputs[1].data, |out, a, b| {
+            out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = a * b);
+        });
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        by_four("mul", &outputs[0])
+    }
+}
+
+/// `out = factor * x + offset`
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    pub factor: f32,
+    pub offset: f32,
+}
+
+impl Op for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<1>(inputs).map(|[x]| x.clone())
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        Ok(vec![Some(graph.apply(Scale { offset: 0.0, ..*self }, &[node.d_out])?)])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let (factor, offset) = (f64::from(self.factor), f64::from(self.offset));
+        (0..out.data.len()).for_each(|i| out.data[i] = factor * inputs[0].data[i] + offset);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        parallel_zip(outputs[0].data, inputs[0].data, |out, x| {
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = self.factor * x + self.offset);
+        });
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        by_four("scale", &outputs[0]).with("FACTOR", self.factor).with("OFFSET", self.offset)
+    }
+}
+
+/// `out[.., c] = x[.., c] + bias[c]`
+#[derive(Clone, Copy, Debug)]
+pub struct AddBias;
+
+impl Op for AddBias {
+    fn name(&self) -> &'static str {
+        "add_bias"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [x, bias] = expect::<2>(inputs)?;
+        if bias.len() != x.shape.last() {
+            return Err(format!("a bias for {} channels is needed", x.shape.last()));
+        }
+        Ok(x.clone())
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let shape = graph.shape(node.inputs[1]).clone();
+        let d_bias = if node.wanted[1] { Some(Sum::over_rows(graph, node.d_out, shape)?) } else { None };
+        Ok(vec![Some(node.d_out), d_bias])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let channels = inputs[1].data.len();
+        (0..out.data.len()).for_each(|i| out.data[i] = inputs[0].data[i] + inputs[1].data[i % channels]);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (x, bias) = (inputs[0].data, inputs[1].data);
+        let channels = bias.len();
+        parallel_rows(outputs[0].data, channels, channels, |i, out| {
+            let x = &x[i * channels..][..channels];
+            out.iter_mut().zip(x).zip(bias).for_each(|((out, x), b)| *out = x + b);
+        });
+    }
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        by_four("add_bias", &outputs[0]).with("CHANNELS", inputs[1].len())
+    }
+    fn as_epilogue(&self) -> Option<Epilogue> {
+        Some(Epilogue { bias: true, ..Epilogue::NONE })
+    }
+}
+
+/// A tensor of one value.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    pub shape: Shape,
+    pub value: f32,
+}
+
+impl Op for Fill {
+    fn name(&self) -> &'static str {
+        "fill"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<0>(inputs).map(|_| Tensor::f32(self.shape.clone()))
+    }
+    fn reference(&self, _: &[Exact], out: &mut Exact) -> bool {
+        out.data.fill(f64::from(self.value));
+        true
+    }
+    fn cpu(&self, _: &[In], outputs: &mut [Out]) {
+        outputs[0].data.fill(self.value);
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        by_four("fill", &outputs[0]).with("FACTOR", self.value)
+    }
+}
+
+/// `out = x`, word for word: the plan adds it where a value has to end up in two places.
+#[derive(Clone, Copy, Debug)]
+pub struct Copy;
+
+impl Op for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<1>(inputs).map(|[x]| x.clone())
+    }
+    fn grad(&self, _: &mut Graph, node: &Backward) -> Derivatives {
+        Ok(vec![Some(node.d_out)])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        out.data.copy_from_slice(&inputs[0].data);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        parallel_zip(outputs[0].data, inputs[0].data, |out, x| out.copy_from_slice(x));
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        by_four("copy", &outputs[0])
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in [[1, 1], [5, 7], [129, 67]] {
+        let x = || Tensor::f32(shape);
+        let name = || format!("{shape:?}");
+        let bias = Tensor::f32([shape[1]]);
+        cases.push(Case::new(name(), Arc::new(Add)).input(x(), Words::Uniform).input(x(), Words::Uniform));
+        cases.push(Case::new(name(), Arc::new(Mul)).input(x(), Words::Uniform).input(x(), Words::Uniform));
+        cases.push(Case::new(name(), Arc::new(AddBias)).input(x(), Words::Uniform).input(bias, Words::Uniform));
+        cases.push(Case::new(name(), Arc::new(Scale { factor: -2.5, offset: 0.25 })).input(x(), Words::Uniform));
+        cases.push(Case::new(name(), Arc::new(Copy)).input(x(), Words::Uniform));
+        cases.push(Case::new(name(), Arc::new(Fill { shape: shape.into(), value: 0.5 })).no_derivative());
+    }
+    cases
+}

@@ -1,0 +1,83 @@
+//! What an op can do to its result before it is written: add a bias, apply an activation, or multiply by an
+//! activation's derivative. It saves a pass over memory for each.
+
+use super::activation::Act;
+use super::kernel::Kernel;
+
+/// Applied in this order. The extra inputs follow the op's own: `[bias]`, then `[activated]`.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Epilogue {
+    /// Adds an extra input of one value per channel (the innermost size).
+    pub bias: bool,
+    pub act: Option<Act>,
+    /// Multiplies by the derivative of an activation, taken from the activation's own result: an extra input
+    /// of the output's shape.
+    pub act_grad: Option<Act>,
+}
+
+impl Epilogue {
+    pub const NONE: Epilogue = Epilogue { bias: false, act: None, act_grad: None };
+
+    /// How many inputs it adds.
+    pub fn inputs(self) -> usize {
+        usize::from(self.bias) + usize::from(self.act_grad.is_some())
+    }
+
+    /// This and then `next`, if that is one epilogue.
+    pub fn then(self, next: Epilogue) -> Option<Epilogue> {
+        let free = |taken: bool, wanted: bool| !(taken && wanted);
+        let order_holds = (!next.bias || self.act.is_none()) && (next.act.is_none() || self.act_grad.is_none());
+        let fits =
+            free(self.bias, next.bias) && free(self.act.is_some(), next.act.is_some()) && self.act_grad.is_none();
+        (order_holds && fits).then(|| Epilogue {
+            bias: self.bias || next.bias,
+            act: self.act.or(next.act),
+            act_grad: next.act_grad,
+        })
+    }
+
+    /// Checks the extra inputs' sizes against the output, for shape rules.
+    pub fn check(self, extra: &[crate::tensor::Tensor], out: &crate::tensor::Shape) -> Result<(), String> {
+        let wanted = [self.bias.then_some(out.last()), self.act_grad.map(|_| out.len())];
+        let wanted: Vec<usize> = wanted.into_iter().flatten().collect();
+        if extra.len() != wanted.len() {
+            return Err(format!("epilogue takes {} inputs, was given {}", wanted.len(), extra.len()));
+        }
+        match extra.iter().zip(&wanted).find(|(tensor, n)| tensor.len() != **n) {
+            Some((tensor, n)) => Err(format!("epilogue input {} should have {n} elements", tensor.shape)),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies itself to whole rows of a result; `first` is the index of `values[0]` in the output.
+    /// `extra` are its inputs; `values` starts at a channel boundary.
+    #[inline(always)]
+    pub fn apply(self, values: &mut [f32], first: usize, channels: usize, extra: &[super::In]) {
+        let mut extra = extra.iter();
+        if self.bias
+            && let Some(bias) = extra.next()
+        {
+            for row in values.chunks_mut(channels) {
+                row.iter_mut().zip(bias.data).for_each(|(v, b)| *v += b);
+            }
+        }
+        if let Some(act) = self.act {
+            act.apply_slice(values);
+        }
+        if let (Some(act), Some(activated)) = (self.act_grad, extra.next()) {
+            act.grad_slice(values, &activated.data[first..first + values.len()]);
+        }
+    }
+
+    /// The constants that `epilogue.wgsl` asks for.
+    pub fn constants(self, kernel: Kernel) -> Kernel {
+        let code = |act: Option<Act>| act.map_or(0, Act::code);
+        let slope = [self.act, self.act_grad].into_iter().flatten().find_map(Act::slope).unwrap_or(0.0);
+        kernel
+            .with("HAS_BIAS", self.bias)
+            .with("HAS_ACT_GRAD", self.act_grad.is_some())
+            .with("ACT", code(self.act))
+            .with("ACT_GRAD", code(self.act_grad))
+            .with("SLOPE", slope)
+    }
+}

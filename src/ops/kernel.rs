@@ -1,0 +1,68 @@
+//! A shader with everything that is needed to dispatch it: plain data, made by an op, executed by the GPU device.
+
+/// A constant that is written into the shader's text as `const NAME: TYPE = VALUE;`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Constant {
+    U32(u32),
+    F32(f32),
+    Flag(bool),
+}
+
+impl From<usize> for Constant {
+    /// Sizes are checked against the device's limits, far below u32, before a kernel is compiled.
+    fn from(value: usize) -> Constant {
+        Constant::U32(u32::try_from(value).unwrap_or(u32::MAX))
+    }
+}
+impl From<u32> for Constant {
+    fn from(value: u32) -> Constant {
+        Constant::U32(value)
+    }
+}
+impl From<f32> for Constant {
+    fn from(value: f32) -> Constant {
+        Constant::F32(value)
+    }
+}
+impl From<bool> for Constant {
+    fn from(value: bool) -> Constant {
+        Constant::Flag(value)
+    }
+}
+
+/// One dispatch of one entry point. Bindings are in group 0: inputs in order, then outputs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Kernel {
+    /// The file in `shaders/`, without its ending.
+    pub file: &'static str,
+    pub entry: &'static str,
+    pub constants: Vec<(&'static str, Constant)>,
+    pub workgroups: [u32; 3],
+}
+
+/// Invocations in a workgroup of the kernels that walk a flat range: `WORKGROUP` in their text.
+pub const WORKGROUP: usize = 64;
+/// Workgroups in one dimension that every adapter allows.
+pub const MAX_GROUPS: usize = 65_535;
+
+impl Kernel {
+    /// A kernel over `count` invocations in a flat range, in groups of [`WORKGROUP`]; the shader finds its
+    /// index with `flat_index` and must check it against its own count.
+    pub fn flat(file: &'static str, entry: &'static str, count: usize) -> Kernel {
+        Kernel::groups(file, entry, count.div_ceil(WORKGROUP))
+    }
+
+    /// A kernel over `count` workgroups in a flat range (`flat_group` in the shader, which checks it), laid
+    /// out in two dimensions where one is too short.
+    pub fn groups(file: &'static str, entry: &'static str, count: usize) -> Kernel {
+        let rows = count.div_ceil(MAX_GROUPS).max(1);
+        let columns = count.div_ceil(rows).max(1);
+        let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Kernel { file, entry, constants: Vec::new(), workgroups: [size(columns), size(rows), 1] }
+    }
+
+    pub fn with(mut self, name: &'static str, value: impl Into<Constant>) -> Kernel {
+        self.constants.push((name, value.into()));
+        self
+    }
+}

@@ -1,0 +1,123 @@
+//! The ops: one file each, and the one trait they share.
+//!
+//! An op is a small value that knows its shape rule, its derivative, its definition in f64, its twin for
+//! the CPU and its shader. A device never knows which op it runs. To add one: a file here, a shader of the
+//! same name in `shaders/`, and a line in [`cases`].
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::grad::Backward;
+use crate::graph::{Graph, GraphError, Value};
+use crate::tensor::{Shape, Tensor};
+
+pub mod activation;
+pub mod case;
+pub mod elementwise;
+pub mod epilogue;
+pub mod kernel;
+pub mod random;
+pub mod reduce;
+
+pub use case::Case;
+pub use epilogue::Epilogue;
+pub use kernel::Kernel;
+
+/// An input as a kernel sees it: words and shape.
+#[derive(Clone, Copy)]
+pub struct In<'a> {
+    pub data: &'a [f32],
+    pub shape: &'a Shape,
+}
+
+impl<'a> In<'a> {
+    /// The same words as unsigned integers (labels, the clock, packed bytes).
+    pub fn u32s(&self) -> &'a [u32] {
+        bytemuck::cast_slice(self.data)
+    }
+    pub fn dims(&self) -> &'a [usize] {
+        self.shape.dims()
+    }
+}
+
+/// An output, or a target that is changed where it is.
+pub struct Out<'a> {
+    pub data: &'a mut [f32],
+    pub shape: &'a Shape,
+}
+
+impl Out<'_> {
+    pub fn u32s(&mut self) -> &mut [u32] {
+        bytemuck::cast_slice_mut(self.data)
+    }
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
+    }
+}
+
+/// The derivatives a rule emits, one per input; `None` where there is none or it was not wanted.
+pub type Derivatives = Result<Vec<Option<Value>>, GraphError>;
+
+pub trait Op: Debug + Send + Sync + 'static {
+    /// The one word for the op, its shader's label and its tests: `conv2d.grad_w`.
+    fn name(&self) -> &'static str;
+
+    /// The output for these inputs, or what is wrong with them. Ops that only update return what they read.
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String>;
+
+    /// Emits the derivative by each input. An op that has none keeps this default.
+    fn grad(&self, _graph: &mut Graph, node: &Backward) -> Derivatives {
+        Ok(vec![None; node.inputs.len()])
+    }
+
+    /// The definition, as plain loops in f64 with integers held exactly: what both devices are tested against.
+    /// Random ops and updates, which tests hold against other facts, may leave it out.
+    fn reference(&self, _inputs: &[Exact], _out: &mut Exact) -> bool {
+        false
+    }
+
+    /// The CPU's twin of the shader. Overwrites every element of its outputs; changes its targets.
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]);
+
+    /// The shader with its constants and the number of workgroups.
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel;
+
+    /// Floating-point operations, a multiply-add counted as two. Zero for what only moves data.
+    fn flops(&self, _inputs: &[Tensor], _outputs: &[Tensor]) -> u64 {
+        0
+    }
+
+    /// The op with `epilogue` folded into its last instruction, if it can.
+    fn with_epilogue(&self, _epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// What this op would be as the epilogue of the op that makes its first input.
+    fn as_epilogue(&self) -> Option<Epilogue> {
+        None
+    }
+}
+
+/// A tensor of the f64 reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exact {
+    pub data: Vec<f64>,
+    pub shape: Shape,
+}
+
+impl Exact {
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
+    }
+}
+
+/// Checks the number of inputs, for shape rules.
+pub(crate) fn expect<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], String> {
+    inputs.try_into().map_err(|_| format!("takes {N} inputs, was given {}", inputs.len()))
+}
+
+/// Every op on shapes that are odd on purpose: drives the tests of both devices, the derivative check and
+/// the benchmark.
+pub fn cases() -> Vec<Case> {
+    [activation::cases(), elementwise::cases(), reduce::cases()].into_iter().flatten().collect()
+}

@@ -1,0 +1,188 @@
+//! Sums over an axis, and their derivative, the spreading of a tensor along one.
+//!
+//! A tall sum (a bias's derivative: a hundred thousand rows of sixteen) is done in two nodes: partial sums over
+//! parts of the rows, then their sum. No atomics, so the order of additions never changes.
+
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::kernel::WORKGROUP;
+use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use crate::grad::Backward;
+use crate::graph::{Graph, GraphError, Value};
+use crate::parallel::parallel_rows;
+use crate::tensor::{Shape, Tensor};
+
+/// `out[part, c] = factor * sum of x[row, c]` over the rows of each part; `x` is seen as `[rows, width]`.
+/// The result has shape `[parts, width]`, or `shape` where there is one part.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    pub width: usize,
+    pub parts: usize,
+    pub factor: f32,
+}
+
+/// Rows that one part of a tall sum takes, about.
+const PART: usize = 256;
+
+impl Sum {
+    /// Sums a value over all rows, as a tensor of `shape`, whose size is that of a row.
+    pub fn over_rows(graph: &mut Graph, x: Value, shape: Shape) -> Result<Value, GraphError> {
+        let width = shape.len();
+        let rows = graph.shape(x).len() / width.max(1);
+        // Parts are bounded, so that the second sum is short as well.
+        let parts = rows.div_ceil(PART).min(256);
+        let mut sum = x;
+        if parts > 1 {
+            sum = graph.apply(Sum { width, parts, factor: 1.0 }, &[sum])?;
+        }
+        let sum = graph.apply(Sum { width, parts: 1, factor: 1.0 }, &[sum])?;
+        graph.reshape(sum, shape)
+    }
+
+    /// The mean of all elements, of shape `[1]`.
+    pub fn mean(graph: &mut Graph, x: Value) -> Result<Value, GraphError> {
+        let n = graph.shape(x).len();
+        let parts = n.div_ceil(PART).min(256);
+        let mut sum = x;
+        if parts > 1 {
+            sum = graph.apply(Sum { width: 1, parts, factor: 1.0 }, &[sum])?;
+        }
+        let mean = graph.apply(Sum { width: 1, parts: 1, factor: 1.0 / n as f32 }, &[sum])?;
+        graph.reshape(mean, [1])
+    }
+
+    fn rows_per_part(&self, len: usize) -> usize {
+        (len / self.width).div_ceil(self.parts)
+    }
+}
+
+impl Op for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [x] = expect::<1>(inputs)?;
+        if self.width == 0 || self.parts == 0 || !x.len().is_multiple_of(self.width) || x.is_empty() {
+            return Err(format!("cannot be summed as rows of {} in {} parts", self.width, self.parts));
+        }
+        Ok(Tensor::f32([self.parts, self.width]))
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let shape = graph.shape(node.inputs[0]).clone();
+        let rows = self.rows_per_part(shape.len());
+        let spread = Spread { shape, width: self.width, rows, factor: self.factor };
+        Ok(vec![Some(graph.apply(spread, &[node.d_out])?)])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let x = &inputs[0].data;
+        let per_part = self.rows_per_part(x.len());
+        out.data.fill(0.0);
+        for (i, x) in x.iter().enumerate() {
+            let (row, column) = (i / self.width, i % self.width);
+            out.data[row / per_part * self.width + column] += x * f64::from(self.factor);
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (x, width) = (inputs[0].data, self.width);
+        let per_part = self.rows_per_part(x.len()) * width;
+        parallel_rows(outputs[0].data, width, per_part, |part, out| {
+            out.fill(0.0);
+            let end = ((part + 1) * per_part).min(x.len());
+            let x = &x[(part * per_part).min(end)..end];
+            if width == 1 {
+                // Eight running sums, so that additions need not wait for each other.
+                let mut lanes = [0.0f32; 8];
+                let (whole, rest) = x.as_chunks::<8>();
+                whole.iter().for_each(|x| (0..8).for_each(|i| lanes[i] += x[i]));
+                out[0] = lanes.iter().chain(rest).sum();
+            } else {
+                for row in x.chunks_exact(width) {
+                    out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
+                }
+            }
+            out.iter_mut().for_each(|out| *out *= self.factor);
+        });
+    }
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        let rows = inputs[0].len() / self.width;
+        Kernel::flat("reduce", "sum", outputs[0].len())
+            .with("WIDTH", self.width)
+            .with("ROWS", rows)
+            .with("ROWS_PER_PART", self.rows_per_part(inputs[0].len()))
+            .with("COUNT", outputs[0].len())
+            .with("FACTOR", self.factor)
+            .with("WORKGROUP", WORKGROUP)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        inputs[0].len() as u64
+    }
+}
+
+/// The derivative of [`Sum`]: `out[row, c] = factor * x[row / rows, c]`.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    pub shape: Shape,
+    pub width: usize,
+    /// Rows that share one row of the input.
+    pub rows: usize,
+    pub factor: f32,
+}
+
+impl Op for Spread {
+    fn name(&self) -> &'static str {
+        "spread"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [x] = expect::<1>(inputs)?;
+        let parts = (self.shape.len() / self.width.max(1)).div_ceil(self.rows.max(1));
+        if x.len() < parts * self.width {
+            return Err(format!("cannot be spread to {} over {} rows each", self.shape, self.rows));
+        }
+        Ok(Tensor::f32(self.shape.clone()))
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let shape = graph.shape(node.inputs[0]).clone();
+        let parts = shape.len() / self.width;
+        let sum = graph.apply(Sum { width: self.width, parts, factor: self.factor }, &[node.d_out])?;
+        Ok(vec![Some(graph.reshape(sum, shape)?)])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        for i in 0..out.data.len() {
+            let (row, column) = (i / self.width, i % self.width);
+            out.data[i] = f64::from(self.factor) * inputs[0].data[row / self.rows * self.width + column];
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let x = inputs[0].data;
+        parallel_rows(outputs[0].data, self.width, self.width, |row, out| {
+            let x = &x[row / self.rows * self.width..][..self.width];
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = self.factor * x);
+        });
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        Kernel::flat("reduce", "spread", outputs[0].len())
+            .with("WIDTH", self.width)
+            .with("ROWS", 1usize)
+            .with("ROWS_PER_PART", self.rows)
+            .with("COUNT", outputs[0].len())
+            .with("FACTOR", self.factor)
+            .with("WORKGROUP", WORKGROUP)
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, width, parts) in [(1, 1, 1), (7, 5, 1), (1000, 16, 7), (77, 1, 4), (130, 33, 13)] {
+        let name = format!("{rows}x{width} in {parts}");
+        let sum = Sum { width, parts, factor: 0.5 };
+        let x = Tensor::f32([rows, width]);
+        cases.push(Case::new(name.clone(), Arc::new(sum)).input(x, Fill::Uniform));
+        let spread = Spread { shape: [rows, width].into(), width, rows: rows.div_ceil(parts), factor: 2.0 };
+        let x = Tensor::f32([parts, width]);
+        cases.push(Case::new(name, Arc::new(spread)).input(x, Fill::Uniform));
+    }
+    cases
+}

@@ -1,0 +1,79 @@
+//! How the CPU twins use all cores and the widest vectors that the processor has.
+
+use rayon::prelude::*;
+
+/// Below this many elements a second thread costs more than it brings (waking one takes some 5 us).
+const WORTH_SPLITTING: usize = 1 << 15;
+
+/// Runs `f` compiled for the processor at hand: loops inside it use AVX2, AVX-512 or NEON where there is one.
+#[inline(always)]
+pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// The size of the parts that `n` elements are split into: whole cache lines, about one part a thread.
+pub fn part(n: usize) -> usize {
+    if n < WORTH_SPLITTING { n.max(1) } else { n.div_ceil(threads()).next_multiple_of(16) }
+}
+
+/// `f(out, input)` over equal parts of both.
+pub fn parallel_zip(out: &mut [f32], input: &[f32], f: impl Fn(&mut [f32], &[f32]) + Sync) {
+    let part = part(out.len());
+    let each = |(out, x): (&mut [f32], &[f32])| {
+        vectorized(
+            #[inline(always)]
+            || f(out, x),
+        )
+    };
+    if part >= out.len() {
+        each((out, input));
+    } else {
+        out.par_chunks_mut(part).zip(input.par_chunks(part)).for_each(each);
+    }
+}
+
+/// `f(out, a, b)` over equal parts of all three.
+pub fn parallel_zip2(out: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) {
+    let part = part(out.len());
+    let each = |((out, a), b): ((&mut [f32], &[f32]), &[f32])| {
+        vectorized(
+            #[inline(always)]
+            || f(out, a, b),
+        )
+    };
+    if part >= out.len() {
+        each(((out, a), b));
+    } else {
+        out.par_chunks_mut(part).zip(a.par_chunks(part)).zip(b.par_chunks(part)).for_each(each);
+    }
+}
+
+/// `f(index, row)` for each row of `width` elements; rows are handed out in blocks, one or more a thread.
+/// `work` is about how many elements one row touches.
+pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    if out.is_empty() || width == 0 {
+        return;
+    }
+    let rows = out.len() / width;
+    if rows.saturating_mul(work.max(width)) < WORTH_SPLITTING || rows < 2 {
+        out.chunks_mut(width).enumerate().for_each(|(i, row)| {
+            vectorized(
+                #[inline(always)]
+                || f(i, row),
+            )
+        });
+        return;
+    }
+    // A few blocks a thread, so that a slower core does not hold up the rest.
+    let block = rows.div_ceil(threads() * 4).max(1);
+    out.par_chunks_mut(block * width).enumerate().for_each(|(b, rows)| {
+        vectorized(
+            #[inline(always)]
+            || rows.chunks_mut(width).enumerate().for_each(|(i, row)| f(b * block + i, row)),
+        )
+    });
+}

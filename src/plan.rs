@@ -1,0 +1,308 @@
+//! From a graph to what a device replays: dead nodes dropped, epilogues folded in, buffers shared by lifetime.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::graph::{BufferId, Effect, Graph, Origin, Place, Value};
+use crate::ops::Op;
+use crate::ops::elementwise::Copy;
+use crate::tensor::Tensor;
+
+/// Where a dispatch finds or leaves a tensor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Buffer {
+    Stored(BufferId),
+    /// One of [`Plan::scratch`]: holds nothing from one step to the next.
+    Scratch(usize),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct View {
+    pub buffer: Buffer,
+    /// In words.
+    pub offset: usize,
+    pub tensor: Tensor,
+}
+
+/// One op on given buffers: one shader dispatch, or one call of its twin.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    pub op: Arc<dyn Op>,
+    pub inputs: Vec<View>,
+    /// No buffer is both an input and an output of a dispatch: WebGPU forbids it, and the CPU device borrows by it.
+    pub outputs: Vec<View>,
+}
+
+impl Dispatch {
+    pub fn flops(&self) -> u64 {
+        self.op.flops(&tensors(&self.inputs), &tensors(&self.outputs))
+    }
+    /// Bytes that must be read and written if each tensor is touched once.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().chain(&self.outputs).map(|v| v.tensor.len() as u64 * 4).sum()
+    }
+}
+
+pub fn tensors(views: &[View]) -> Vec<Tensor> {
+    views.iter().map(|view| view.tensor.clone()).collect()
+}
+
+/// A step, ready to be replayed.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub dispatches: Vec<Dispatch>,
+    /// Sizes in words of the buffers that live within a step only.
+    pub scratch: Vec<usize>,
+}
+
+impl Plan {
+    pub fn new(graph: &Graph) -> Plan {
+        Planner::new(&fuse(graph)).run()
+    }
+    pub fn flops(&self) -> u64 {
+        self.dispatches.iter().map(Dispatch::flops).sum()
+    }
+    pub fn bytes(&self) -> u64 {
+        self.dispatches.iter().map(Dispatch::bytes).sum()
+    }
+    pub fn scratch_bytes(&self) -> u64 {
+        self.scratch.iter().map(|words| *words as u64 * 4).sum()
+    }
+}
+
+/// How often each node is used by live nodes and effects; 0 for dead ones.
+fn uses(graph: &Graph) -> Vec<usize> {
+    let mut uses = vec![0; graph.nodes.len()];
+    for (_, effect) in &graph.effects {
+        match effect {
+            Effect::Assign { value, .. } => uses[value.0] += 1,
+            Effect::Update { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
+        }
+    }
+    for i in (0..graph.nodes.len()).rev() {
+        if uses[i] == 0 {
+            continue;
+        }
+        match &graph.nodes[i].origin {
+            Origin::Stored { .. } => {}
+            Origin::Op { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
+            Origin::Reshape(v) => uses[v.0] += 1,
+        }
+    }
+    uses
+}
+
+/// Folds biases, activations and activation derivatives into the ops that make their input, where nobody else
+/// wants that input.
+fn fuse(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    let mut uses = uses(&graph);
+    for i in 0..graph.nodes.len() {
+        if uses[i] == 0 {
+            continue;
+        }
+        let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
+        let Some((epilogue, source)) = op.as_epilogue().zip(inputs.first().copied()) else { continue };
+        let Some(maker) = through_reshapes(&graph, &uses, source) else { continue };
+        let Origin::Op { op: maker_op, inputs: maker_inputs } = &graph.nodes[maker.0].origin else { continue };
+        // A bias per channel fits only where the innermost size is that of the maker's own result.
+        if epilogue.bias && graph.nodes[maker.0].tensor.shape.last() != graph.nodes[i].tensor.shape.last() {
+            continue;
+        }
+        let Some(fused) = maker_op.with_epilogue(epilogue) else { continue };
+        let inputs: Vec<Value> = maker_inputs.iter().chain(&inputs[1..]).copied().collect();
+        // The node keeps its own shape only if the maker's is the same; else the maker moves here under a reshape.
+        let made = graph.nodes[maker.0].tensor.clone();
+        if made.shape == graph.nodes[i].tensor.shape {
+            graph.nodes[i].origin = Origin::Op { op: fused, inputs };
+            uses[maker.0] = 0;
+        } else if source == maker || last_input_before(&inputs, source) {
+            // Between maker and node there is a reshape node, which can hold the fused op if its inputs stand before it.
+            let holder = source;
+            graph.nodes[holder.0] = crate::graph::Node { origin: Origin::Op { op: fused, inputs }, tensor: made };
+            graph.nodes[i].origin = Origin::Reshape(holder);
+            uses[maker.0] = 0;
+        }
+    }
+    graph
+}
+
+fn last_input_before(inputs: &[Value], node: Value) -> bool {
+    inputs.iter().all(|v| *v < node)
+}
+
+/// The op behind a value, if everything between has one user.
+fn through_reshapes(graph: &Graph, uses: &[usize], mut value: Value) -> Option<Value> {
+    loop {
+        if uses[value.0] != 1 {
+            return None;
+        }
+        match &graph.nodes[value.0].origin {
+            Origin::Reshape(inner) => value = *inner,
+            Origin::Op { .. } => return Some(value),
+            Origin::Stored { .. } => return None,
+        }
+    }
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    /// For each live node, the node that owns its elements (itself, or what it reshapes).
+    owner: Vec<usize>,
+    /// For each owner, how many readers are still to come.
+    pending: Vec<usize>,
+    /// Owners whose output goes straight to a stored buffer.
+    destination: HashMap<usize, Place>,
+    place: Vec<Option<(Buffer, usize)>>,
+    scratch: Vec<usize>,
+    free: Vec<usize>,
+    dispatches: Vec<Dispatch>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(graph: &'a Graph) -> Planner<'a> {
+        let uses = uses(graph);
+        let n = graph.nodes.len();
+        let mut owner: Vec<usize> = (0..n).collect();
+        for (i, node) in graph.nodes.iter().enumerate() {
+            if let Origin::Reshape(inner) = node.origin {
+                owner[i] = owner[inner.0];
+            }
+        }
+        let mut pending = vec![0; n];
+        for (i, node) in graph.nodes.iter().enumerate() {
+            if let (true, Origin::Op { inputs, .. }) = (uses[i] > 0, &node.origin) {
+                inputs.iter().for_each(|v| pending[owner[v.0]] += 1);
+            }
+        }
+        let mut destination = HashMap::new();
+        for (_, effect) in &graph.effects {
+            match effect {
+                Effect::Update { inputs, .. } => inputs.iter().for_each(|v| pending[owner[v.0]] += 1),
+                Effect::Assign { value, place } => {
+                    let owner = owner[value.0];
+                    pending[owner] += 1;
+                    let is_op = matches!(graph.nodes[owner].origin, Origin::Op { .. });
+                    if is_op && !destination.contains_key(&owner) && !reads(graph, owner, place.buffer) {
+                        destination.insert(owner, place.clone());
+                    }
+                }
+            }
+        }
+        Planner {
+            graph,
+            owner,
+            pending,
+            destination,
+            place: vec![None; n],
+            scratch: Vec::new(),
+            free: Vec::new(),
+            dispatches: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Plan {
+        let uses = uses(self.graph);
+        let mut effects = self.graph.effects.iter().peekable();
+        for i in 0..=self.graph.nodes.len() {
+            while let Some((_, effect)) = effects.next_if(|(at, _)| *at <= i) {
+                self.effect(effect);
+            }
+            if i < self.graph.nodes.len() && uses[i] > 0 {
+                self.node(i);
+            }
+        }
+        Plan { dispatches: self.dispatches, scratch: self.scratch }
+    }
+
+    fn node(&mut self, i: usize) {
+        let node = &self.graph.nodes[i];
+        match &node.origin {
+            Origin::Stored { buffer, offset } => self.place[i] = Some((Buffer::Stored(*buffer), *offset)),
+            Origin::Reshape(_) => {}
+            Origin::Op { op, inputs } => {
+                let place = match self.destination.get(&i) {
+                    Some(place) => (Buffer::Stored(place.buffer), place.offset),
+                    None => (Buffer::Scratch(self.take(node.tensor.len())), 0),
+                };
+                self.place[i] = Some(place);
+                let output = View { buffer: place.0, offset: place.1, tensor: node.tensor.clone() };
+                self.dispatch(op.clone(), inputs, vec![output]);
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: &Effect) {
+        let stored = |place: &Place| View {
+            buffer: Buffer::Stored(place.buffer),
+            offset: place.offset,
+            tensor: place.tensor.clone(),
+        };
+        match effect {
+            Effect::Update { op, inputs, targets } => {
+                self.dispatch(op.clone(), inputs, targets.iter().map(stored).collect());
+            }
+            Effect::Assign { value, place } => {
+                let owner = self.owner[value.0];
+                if self.destination.get(&owner) == Some(place) {
+                    self.release(owner);
+                } else {
+                    self.dispatch(Arc::new(Copy), &[*value], vec![stored(place)]);
+                }
+            }
+        }
+    }
+
+    fn dispatch(&mut self, op: Arc<dyn Op>, inputs: &[Value], outputs: Vec<View>) {
+        let views = inputs.iter().map(|v| {
+            let (buffer, offset) = self.place[self.owner[v.0]].expect("inputs stand before their users");
+            View { buffer, offset, tensor: self.graph.nodes[v.0].tensor.clone() }
+        });
+        let inputs_at: Vec<View> = views.collect();
+        self.dispatches.push(Dispatch { op, inputs: inputs_at, outputs });
+        for value in inputs {
+            self.release(self.owner[value.0]);
+        }
+    }
+
+    /// The smallest free buffer that holds `words`, else the largest free one, grown, else a new one.
+    fn take(&mut self, words: usize) -> usize {
+        let words = words.next_multiple_of(crate::graph::ALIGNMENT);
+        let fits = |i: &&usize| self.scratch[**i] >= words;
+        let best = self.free.iter().filter(fits).min_by_key(|i| self.scratch[**i]);
+        let best = best.or_else(|| self.free.iter().max_by_key(|i| self.scratch[**i])).copied();
+        match best {
+            Some(buffer) => {
+                self.free.retain(|i| *i != buffer);
+                self.scratch[buffer] = self.scratch[buffer].max(words);
+                buffer
+            }
+            None => {
+                self.scratch.push(words);
+                self.scratch.len() - 1
+            }
+        }
+    }
+
+    fn release(&mut self, owner: usize) {
+        self.pending[owner] -= 1;
+        if let (0, Some((Buffer::Scratch(buffer), _))) = (self.pending[owner], self.place[owner]) {
+            self.free.push(buffer);
+        }
+    }
+}
+
+/// Whether an op's node reads the buffer: then its output cannot be written there.
+fn reads(graph: &Graph, node: usize, buffer: BufferId) -> bool {
+    let Origin::Op { inputs, .. } = &graph.nodes[node].origin else { return false };
+    inputs.iter().any(|v| {
+        let mut value = *v;
+        loop {
+            match &graph.nodes[value.0].origin {
+                Origin::Reshape(inner) => value = *inner,
+                Origin::Stored { buffer: read, .. } => return *read == buffer,
+                Origin::Op { .. } => return false,
+            }
+        }
+    })
+}

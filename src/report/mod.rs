@@ -1,0 +1,26 @@
+//! Text tables and PNG pictures of a training run: confusion, curves, contact sheets.
+//!
+//! Pure data in, text or picture out: nothing here knows the engine. Every function is
+//! total; what cannot be drawn comes back as a [`ReportError`].
+
+mod axis;
+mod canvas;
+mod confusion;
+mod curves;
+mod error;
+mod heat;
+mod palette;
+mod plot;
+mod save;
+mod series;
+mod sheet;
+mod table;
+mod text;
+
+pub use confusion::{ClassStats, Confused, Confusion, MAX_CLASSES, MacroMeans, Summary};
+pub use curves::curves_picture;
+pub use error::{MAX_SIDE, ReportError};
+pub use heat::confusion_picture;
+pub use save::save_png;
+pub use series::{Panel, Series, Style, smooth};
+pub use sheet::{SheetItem, sheet, titled_sheet};

@@ -1,0 +1,188 @@
+//! Lays out many small images, enlarged and captioned, on one contact sheet.
+
+use image::RgbImage;
+
+use crate::report::canvas::{Area, Canvas};
+use crate::report::palette::{self, FRAME, INK, PAPER, QUIET, Rgb};
+use crate::report::text::{self, Align, label};
+use crate::report::{MAX_SIDE, ReportError};
+
+/// All in pixels.
+const MARGIN: u64 = 24;
+const GAP: u64 = 16;
+const TITLE_ROW: u64 = 46;
+const TITLE: f32 = 22.0;
+const CAPTION: f32 = 15.0;
+const CAPTION_ROW: u64 = 20;
+/// Cells grow to hold their captions, but not beyond this or the image itself.
+const WIDEST_CAPTION: u64 = 220;
+/// Captions are looked at no farther than this many characters.
+const LONGEST_CAPTION: usize = 200;
+
+/// One image of a sheet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SheetItem<'a> {
+    /// Height x width x channels bytes, row by row, channels last.
+    pub pixels: &'a [u8],
+    /// Up to two lines; one long line is broken in two, and what is left over is cut.
+    pub caption: String,
+}
+
+/// Contact sheet without a title; see [`titled_sheet`].
+///
+/// # Errors
+/// As [`titled_sheet`].
+pub fn sheet(
+    items: &[SheetItem<'_>],
+    h: usize,
+    w: usize,
+    c: usize,
+    columns: usize,
+    scale: usize,
+) -> Result<RgbImage, ReportError> {
+    titled_sheet("", items, (h, w, c), columns, scale)
+}
+
+/// Contact sheet of images of one `(height, width, channels)`, `columns` in a row.
+///
+/// Each pixel becomes a square of `scale` x `scale` pixels. 1 channel is grey, 2 grey with
+/// alpha, 3 RGB, 4 RGBA (on white). A `columns` or `scale` of 0 counts as 1.
+///
+/// # Errors
+/// [`ReportError::WrongChannels`] and [`ReportError::WrongPixels`] for images that are not
+/// what `shape` says, [`ReportError::TooLarge`] for a sheet beyond the largest side.
+pub fn titled_sheet(
+    title: &str,
+    items: &[SheetItem<'_>],
+    shape: (usize, usize, usize),
+    columns: usize,
+    scale: usize,
+) -> Result<RgbImage, ReportError> {
+    check(items, shape)?;
+    let (h, w, _) = shape;
+    let scale = scale.max(1) as u64;
+    let (image_w, image_h) = (scaled(w, scale), scaled(h, scale));
+    let columns = columns.clamp(1, items.len().max(1)) as u64;
+    let rows = (items.len() as u64).div_ceil(columns);
+
+    let rooms = items.iter().map(|item| needed(&item.caption, image_w));
+    let cell_w = image_w.max(rooms.max().unwrap_or(0).min(WIDEST_CAPTION));
+    let room = cell_w as f32;
+    let captions = items.iter().map(|item| caption_lines(&item.caption, room));
+    let captions: Vec<Vec<String>> = captions.collect();
+    let lines = captions.iter().map(Vec::len).max().unwrap_or(0) as u64;
+    let cell_h = image_h + lines * CAPTION_ROW + if lines > 0 { 6 } else { 0 };
+
+    let top = MARGIN + if title.trim().is_empty() { 0 } else { TITLE_ROW };
+    let across = (columns * (cell_w + GAP)).saturating_sub(GAP);
+    let title_room = (MAX_SIDE - 2 * MARGIN) as f32;
+    let title = text::fit(title, TITLE, (across as f32).max(600.0).min(title_room));
+    let title_w = text::width(&title, TITLE).ceil() as u64;
+    let width = across.max(title_w).max(160) + 2 * MARGIN;
+    let down = (rows.saturating_mul(cell_h + GAP)).saturating_sub(GAP);
+    let height = top.saturating_add(down.max(40)).saturating_add(MARGIN);
+    let mut canvas = Canvas::new("contact sheet", width, height)?;
+
+    let start = (MARGIN as i64, MARGIN as i64 + 12);
+    text::write(&mut canvas, start, &title, label(TITLE, INK, Align::Start));
+    if items.is_empty() {
+        let middle = (width as i64 / 2, (top + 20) as i64);
+        let quiet = label(CAPTION, QUIET, Align::Middle);
+        text::write(&mut canvas, middle, "nothing to show", quiet);
+    }
+    for (i, (item, caption)) in items.iter().zip(&captions).enumerate() {
+        let (column, row) = (i as u64 % columns, i as u64 / columns);
+        let x = (MARGIN + column * (cell_w + GAP)) as i64;
+        let y = (top + row * (cell_h + GAP)) as i64;
+        let area = Area { x: x + (cell_w - image_w) as i64 / 2, y, w: image_w as i64, h: image_h as i64 };
+        enlarge(&mut canvas, item.pixels, shape, area, scale as i64);
+        for (line, text) in caption.iter().enumerate() {
+            let y = y + (image_h + 6 + line as u64 * CAPTION_ROW + CAPTION_ROW / 2) as i64;
+            let centred = label(CAPTION, INK, Align::Middle);
+            text::write(&mut canvas, (x + cell_w as i64 / 2, y), text, centred);
+        }
+    }
+    Ok(canvas.into_image())
+}
+
+/// A side after enlarging, held where later sums cannot overflow; far beyond the limit.
+fn scaled(side: usize, scale: u64) -> u64 {
+    (side as u64).saturating_mul(scale).min(u64::from(u32::MAX))
+}
+
+fn check(items: &[SheetItem<'_>], (h, w, c): (usize, usize, usize)) -> Result<(), ReportError> {
+    if !(1..=4).contains(&c) {
+        return Err(ReportError::WrongChannels(c));
+    }
+    let expected = (h as u64).saturating_mul(w as u64).saturating_mul(c as u64);
+    for (item, found) in items.iter().map(|item| item.pixels.len() as u64).enumerate() {
+        if found != expected {
+            return Err(ReportError::WrongPixels { item, expected, found });
+        }
+    }
+    Ok(())
+}
+
+fn shortened(caption: &str) -> String {
+    caption.chars().take(LONGEST_CAPTION).collect()
+}
+
+/// Pixels that a caption needs: on one line if the image is that wide, else on two.
+fn needed(caption: &str, image_w: u64) -> u64 {
+    let caption = shortened(caption);
+    let width = |line: &str| text::width(line.trim(), CAPTION).ceil() as u64 + 1;
+    let mut lines = caption.lines();
+    match (lines.next(), lines.next()) {
+        (None, _) => 0,
+        (Some(first), Some(second)) => width(first).max(width(second)),
+        (Some(only), None) if width(only) <= image_w => width(only),
+        (Some(only), None) => {
+            let halves = only.match_indices(' ').map(|(at, _)| only.split_at(at));
+            let widths = halves.map(|(a, b)| width(a).max(width(b)));
+            widths.min().unwrap_or_else(|| width(only))
+        }
+    }
+}
+
+/// At most two lines that fit `room` pixels.
+fn caption_lines(caption: &str, room: f32) -> Vec<String> {
+    let caption = shortened(caption);
+    let whole = |line: &str| text::fit(line, CAPTION, room);
+    let given: Vec<&str> = caption.lines().map(str::trim).collect();
+    if let [only] = given[..]
+        && text::width(only, CAPTION) > room
+    {
+        let breaks = only.match_indices(' ').map(|(at, _)| at);
+        let mut fitting = breaks.filter(|at| text::width(&only[..*at], CAPTION) <= room);
+        if let Some(at) = fitting.next_back() {
+            return vec![whole(&only[..at]), whole(&only[at..])];
+        }
+    }
+    given.into_iter().take(2).map(whole).collect()
+}
+
+fn enlarge(canvas: &mut Canvas, pixels: &[u8], (_, w, c): (usize, usize, usize), area: Area, scale: i64) {
+    for (i, pixel) in pixels.chunks_exact(c).enumerate() {
+        let square =
+            Area { x: area.x + (i % w) as i64 * scale, y: area.y + (i / w) as i64 * scale, w: scale, h: scale };
+        canvas.fill(square, colour(pixel));
+    }
+    // Outside the image, so that no pixel of it is hidden.
+    let around = Area { x: area.x - 1, y: area.y - 1, w: area.w + 2, h: area.h + 2 };
+    canvas.frame(around, FRAME);
+}
+
+fn colour(pixel: &[u8]) -> Rgb {
+    let over_paper = |colour, alpha: u8| palette::mix(colour, PAPER, f32::from(alpha) / 255.0);
+    match *pixel {
+        [grey] => [grey; 3],
+        [grey, alpha] => over_paper([grey; 3], alpha),
+        [r, g, b] => [r, g, b],
+        [r, g, b, alpha] => over_paper([r, g, b], alpha),
+        _ => PAPER,
+    }
+}
+
+#[cfg(test)]
+#[path = "sheet_tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+//! Contact sheets: exact pixels and sizes, captions, refused input.
+
+use super::*;
+use proptest::prelude::*;
+
+fn item<'a>(pixels: &'a [u8], caption: &str) -> SheetItem<'a> {
+    SheetItem { pixels, caption: caption.to_owned() }
+}
+
+#[test]
+fn each_pixel_becomes_a_square_of_its_colour() {
+    let pixels: Vec<u8> = (0..50 * 2).map(|i| i * 2).collect();
+    let image = sheet(&[item(&pixels, "")], 2, 50, 1, 1, 4).unwrap();
+    assert_eq!(image.dimensions(), (200 + 48, 40 + 48));
+    for (x, y) in [(0, 0), (49, 0), (0, 1), (31, 1)] {
+        for corner in [0, 3] {
+            let pixel = image.get_pixel(24 + x * 4 + corner, 24 + y * 4 + corner);
+            assert_eq!(pixel.0, [((y * 50 + x) * 2) as u8; 3]);
+        }
+    }
+    assert_eq!(image.get_pixel(23, 24).0, FRAME);
+    assert_eq!(image.get_pixel(22, 24).0, PAPER);
+}
+
+#[test]
+fn colour_and_transparency_are_kept() {
+    assert_eq!(colour(&[10, 20, 30]), [10, 20, 30]);
+    assert_eq!(colour(&[10, 20, 30, 255]), [10, 20, 30]);
+    assert_eq!(colour(&[10, 20, 30, 0]), PAPER);
+    assert_eq!(colour(&[7]), [7, 7, 7]);
+    assert_eq!(colour(&[7, 0]), PAPER);
+}
+
+#[test]
+fn the_sheet_grows_by_rows_and_columns() {
+    let pixels = [0; 28 * 28];
+    let items = vec![item(&pixels, "4 → 9\n98 %"); 10];
+    let image = titled_sheet("Worst", &items, (28, 28, 1), 4, 3).unwrap();
+    let (cell_w, cell_h) = (28 * 3, 28 * 3 + 2 * 20 + 6);
+    assert_eq!(image.width(), 4 * cell_w + 3 * 16 + 48);
+    assert_eq!(image.height(), 46 + 3 * cell_h + 2 * 16 + 48);
+    let captioned = |x: u32| {
+        let rows = 24 + 46 + 84 + 6..24 + 46 + 84 + 46;
+        rows.into_iter().any(|y| (x..x + 84).any(|x| image.get_pixel(x, y).0 != PAPER))
+    };
+    assert!(captioned(24) && captioned(24 + 100));
+}
+
+#[test]
+fn a_long_caption_is_broken_at_a_space_and_then_cut() {
+    let room = 84.0;
+    assert_eq!(caption_lines("4 -> 9", room), ["4 -> 9"]);
+    assert_eq!(caption_lines("4 -> 9  98.2 %", room), ["4 -> 9", "98.2 %"]);
+    assert_eq!(caption_lines("a\nb\nc", room), ["a", "b"]);
+    assert!(caption_lines("unbreakablylong", room)[0].ends_with('…'));
+    assert!(caption_lines("", room).is_empty());
+}
+
+#[test]
+fn images_that_do_not_match_their_shape_are_refused() {
+    let short = sheet(&[item(&[0; 4], ""), item(&[0; 3], "")], 2, 2, 1, 1, 1);
+    assert_eq!(short.unwrap_err().to_string(), "image 1 has 3 bytes where height x width x channels asks for 4");
+    let channels = sheet(&[], 2, 2, 5, 1, 1).unwrap_err();
+    assert!(matches!(channels, ReportError::WrongChannels(5)));
+}
+
+#[test]
+fn enormous_sheets_are_refused_and_empty_ones_drawn() {
+    let huge = sheet(&[item(&[0; 4], "")], 2, 2, 1, 1, usize::MAX);
+    assert!(matches!(huge, Err(ReportError::TooLarge { .. })));
+    let empty = titled_sheet("No mistakes", &[], (28, 28, 1), 0, 0).unwrap();
+    assert!(empty.pixels().any(|pixel| pixel.0 == QUIET));
+    let flat = sheet(&[item(&[], "x")], 0, usize::MAX, 1, usize::MAX, 2);
+    assert!(matches!(flat, Err(ReportError::TooLarge { .. })));
+    assert!(sheet(&[item(&[], "x")], 5, 0, 3, 2, 2).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_captions_and_layouts_give_a_sheet(
+        captions in prop::collection::vec(any::<String>(), 0..9),
+        title in any::<String>(),
+        columns in 0usize..12,
+        scale in 0usize..4,
+    ) {
+        let pixels = [128; 6 * 5 * 3];
+        let items: Vec<_> = captions.iter().map(|caption| item(&pixels, caption)).collect();
+        prop_assert!(titled_sheet(&title, &items, (6, 5, 3), columns, scale).is_ok());
+    }
+}

@@ -1,0 +1,190 @@
+//! Draws labels with the font in `assets/`, and cuts text to the width there is.
+//!
+//! Sizes are the font's em in pixels; positions give the middle of the digits, so that
+//! labels line up with what they label.
+
+use std::sync::LazyLock;
+
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+
+use crate::report::canvas::{Canvas, Mask};
+use crate::report::palette::Rgb;
+
+static FONT: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| {
+    FontRef::try_from_slice(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/DejaVuSans-subset.ttf"))).ok()
+});
+
+/// Height of a digit as a share of the em, in this font.
+const DIGIT: f32 = 0.729;
+/// Room left and right of the text in its mask, for strokes that reach past their advance.
+const SIDE: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    Start,
+    Middle,
+    End,
+}
+
+/// How a label is drawn.
+#[derive(Clone, Copy)]
+pub(crate) struct Label {
+    pub size: f32,
+    pub colour: Rgb,
+    pub align: Align,
+}
+
+pub(crate) fn label(size: f32, colour: Rgb, align: Align) -> Label {
+    Label { size, colour, align }
+}
+
+fn scaled(size: f32) -> Option<impl ScaleFont<&'static FontRef<'static>>> {
+    let font = FONT.as_ref()?;
+    let em = font.units_per_em()?;
+    Some(font.as_scaled(PxScale::from(size * font.height_unscaled() / em)))
+}
+
+/// Width of one line of text in pixels.
+pub(crate) fn width(text: &str, size: f32) -> f32 {
+    scaled(size).map_or(0.0, |font| text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum())
+}
+
+/// `text` on one line: control characters become spaces, and what does not fit into
+/// `room` pixels is cut and marked with an ellipsis.
+pub(crate) fn fit(text: &str, size: f32, room: f32) -> String {
+    let Some(font) = scaled(size) else {
+        return String::new();
+    };
+    let advance = |c| font.h_advance(font.glyph_id(c));
+    let ellipsis = advance('…');
+    let (mut kept, mut used, mut cut) = (String::new(), 0.0, 0);
+    for c in text.trim().chars() {
+        let c = if c.is_control() { ' ' } else { c };
+        if used + ellipsis <= room {
+            cut = kept.len();
+        }
+        used += advance(c);
+        if used > room {
+            kept.truncate(cut);
+            kept.truncate(kept.trim_end().len());
+            kept.push('…');
+            return kept;
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+fn mask(text: &str, size: f32) -> Option<(Mask, i64)> {
+    let font = scaled(size)?;
+    let ascent = font.ascent().ceil();
+    let height = (ascent - font.descent()).ceil() as usize;
+    let mut mask = Mask::new(width(text, size).ceil() as usize + 2 * SIDE, height);
+    let mut x = SIDE as f32;
+    for c in text.chars() {
+        let id = font.glyph_id(c);
+        let glyph = id.with_scale_and_position(font.scale(), point(x, ascent));
+        x += font.h_advance(id);
+        if let Some(outline) = font.outline_glyph(glyph) {
+            let bounds = outline.px_bounds();
+            outline.draw(|px, py, cover| {
+                let at = |start: f32, offset: u32| start as i64 + i64::from(offset);
+                mask.raise(at(bounds.min.x, px), at(bounds.min.y, py), cover);
+            });
+        }
+    }
+    let middle = ascent - (size * DIGIT / 2.0);
+    Some((mask, middle.round() as i64))
+}
+
+/// Writes one line whose digits are centred on `y`, aligned at `x`.
+pub(crate) fn write(canvas: &mut Canvas, (x, y): (i64, i64), text: &str, label: Label) {
+    if let Some((mask, middle)) = mask(text, label.size) {
+        let x = x - shift(label.align, mask.width());
+        canvas.stamp(&mask, x, y - middle, label.colour, 1.0);
+    }
+}
+
+/// Writes one line that reads upwards, its digits centred on `x`; aligned along `y`, where
+/// `Align::Start` puts the first letter at `y` and `Align::End` the last.
+pub(crate) fn write_upwards(canvas: &mut Canvas, (x, y): (i64, i64), text: &str, label: Label) {
+    if let Some((mask, middle)) = mask(text, label.size) {
+        let turned = mask.turned();
+        let length = turned.height() as i64;
+        let y = y - length + shift(label.align, turned.height());
+        canvas.stamp(&turned, x - middle, y, label.colour, 1.0);
+    }
+}
+
+fn shift(align: Align, length: usize) -> i64 {
+    match align {
+        Align::Start => SIDE as i64,
+        Align::Middle => length as i64 / 2,
+        Align::End => (length - SIDE.min(length)) as i64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::palette::{INK, PAPER};
+    use proptest::prelude::*;
+
+    fn inked(text: &str, align: Align, upwards: bool) -> (u32, u32, u32, u32) {
+        let mut canvas = Canvas::new("test", 200, 200).unwrap();
+        let label = Label { size: 20.0, colour: INK, align };
+        if upwards {
+            write_upwards(&mut canvas, (100, 100), text, label);
+        } else {
+            write(&mut canvas, (100, 100), text, label);
+        }
+        let image = canvas.into_image();
+        let mut found = (u32::MAX, u32::MAX, 0, 0);
+        for (x, y, pixel) in image.enumerate_pixels() {
+            if pixel.0 != PAPER {
+                found = (found.0.min(x), found.1.min(y), found.2.max(x), found.3.max(y));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn digits_are_centred_on_the_line_they_are_given() {
+        let (left, top, right, bottom) = inked("8008", Align::Middle, false);
+        assert!((left + right).abs_diff(200) <= 2, "{left} {right}");
+        assert!((top + bottom).abs_diff(200) <= 2, "{top} {bottom}");
+        assert!((13..=17).contains(&(bottom - top)));
+    }
+
+    #[test]
+    fn aligned_text_starts_or_ends_at_its_place() {
+        assert!(inked("8008", Align::Start, false).0.abs_diff(100) <= 2);
+        assert!(inked("8008", Align::End, false).2.abs_diff(100) <= 2);
+        assert!(inked("8008", Align::Start, true).3.abs_diff(100) <= 2);
+        assert!(inked("8008", Align::End, true).1.abs_diff(100) <= 2);
+    }
+
+    #[test]
+    fn text_that_reads_upwards_is_centred_too() {
+        let (left, top, right, bottom) = inked("8008", Align::Middle, true);
+        assert!((left + right).abs_diff(200) <= 2, "{left} {right}");
+        assert!((top + bottom).abs_diff(200) <= 2, "{top} {bottom}");
+    }
+
+    #[test]
+    fn short_text_is_kept_and_long_text_ends_in_an_ellipsis() {
+        assert_eq!(fit("shirt\n", 16.0, 100.0), "shirt");
+        assert_eq!(fit("a\tb", 16.0, 100.0), "a b");
+        let cut = fit("a very long class name", 16.0, 100.0);
+        assert!(cut.starts_with("a very") && cut.ends_with('…'), "{cut}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_fits_the_room_it_is_cut_to(text in any::<String>(), room in 20.0f32..300.0) {
+            let kept = fit(&text, 16.0, room);
+            prop_assert!(width(&kept, 16.0) <= room + 0.01);
+            prop_assert!(mask(&kept, 16.0).is_some());
+        }
+    }
+}
