@@ -5,21 +5,37 @@
 //          input[n, p*STRIDE+r-PAD_TOP, q*STRIDE+s-PAD_LEFT, c] * d_out[n,p,q,k]
 //
 // input [N,H,W,C], d_out [N,P,Q,K]; what is outside of them is zero. An invocation computes one channel of `out`:
-// forward and grad_x PIXELS of it along a row, grad_w for several taps. Invocations side by side take channels side
-// by side: they read weights (grad_w: d_out) side by side, and the input from one address, which all share. A
-// workgroup is LANES channels wide, CHANNEL_GROUPS of them hold all; HEIGHT is more than one only for few channels.
+// forward and grad_x PIXELS of it along a row, grad_w the taps of a row, for one c or, where C allows (VECTOR), four.
+// It slides a window of TAPS inputs along the row, STEP at a time, so each is read once for all taps. Invocations side
+// by side take channels side by side: they read weights (grad_w: d_out) side by side, and the input from one address,
+// which all share. A workgroup is LANES channels wide, CHANNEL_GROUPS of them hold all; HEIGHT is more than one only
+// for few channels. PADDED: some tap may fall outside.
 
 #if ENTRY_grad_w
 
 #if VECTOR
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+alias Value = vec4<f32>;
+const WIDE = 4u;
 #else
 @group(0) @binding(0) var<storage, read> input: array<f32>;
+alias Value = f32;
+const WIDE = 1u;
 #endif
 @group(0) @binding(1) var<storage, read> d_out: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// A tap is one (r, s, c); an invocation takes TAPS of them (VECTOR: 4 * TAPS, of one r and s), TILES make up all.
+// WIDE channels from c on of pixel w in the row whose first pixel is number `line`.
+fn load(line: u32, w: u32, c: u32) -> Value {
+#if PADDED
+    let inside = w < W;
+    return select(Value(0.0), input[((line + select(0u, w, inside)) * C + c) / WIDE], inside);
+#else
+    return input[((line + w) * C + c) / WIDE];
+#endif
+}
+
+// TILES are R rows of taps for C / WIDE groups of channels.
 @compute @workgroup_size(LANES, HEIGHT)
 fn ENTRY(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -38,90 +54,57 @@ fn ENTRY(
     if part >= PARTS {
         return;
     }
+    let c = tile * WIDE % C;
+    let r = tile * WIDE / C;
     let column = min(k, K - 1u);
     let first_image = part * IMAGES_PER_PART;
     let end_image = min(first_image + IMAGES_PER_PART, N);
-
-#if VECTOR
-    let tap = tile * TAPS * 4u;
-    let c = tap % C;
-    let s = (tap / C) % S;
-    let r = tap / (C * S);
-#unroll i TAPS
-    var acc$i = vec4(0.0);
-#endunroll
-    // The pixels whose input is inside the image: no check is left in the loop.
+    // The rows whose input is inside of the image.
     let first_p = (max(PAD_TOP, r) - r + STRIDE - 1u) / STRIDE;
     let end_p = min(P, (max(H + PAD_TOP, r) - r + STRIDE - 1u) / STRIDE);
-    let first_q = (max(PAD_LEFT, s) - s + STRIDE - 1u) / STRIDE;
-    let end_q = min(Q, (max(W + PAD_LEFT, s) - s + STRIDE - 1u) / STRIDE);
+#unroll m TAPS
+    var acc$m = Value(0.0);
+#endunroll
+
     for (var n = first_image; n < end_image; n++) {
         for (var p = first_p; p < end_p; p++) {
             let line = (n * H + (p * STRIDE + r) - PAD_TOP) * W;
-            var at = ((line + (first_q * STRIDE + s) - PAD_LEFT) * C + c) / 4u;
-            var d_at = ((n * P + p) * Q + first_q) * K + column;
-            for (var q = first_q; q < end_q; q++) {
-                let d = d_out[d_at];
-#unroll i TAPS
-                acc$i += input[at + $iu] * d;
+            for (var q = 0u; q < Q; q += PIXELS) {
+                let at = ((n * P + p) * Q + q) * K + column;
+                // Left of the image w wraps, and is past the end as well.
+                let w = q * STRIDE - PAD_LEFT;
+#unroll j KEPT
+                let x$j = load(line, w + $ju, c);
 #endunroll
-                at += STRIDE * C / 4u;
-                d_at += K;
-            }
-        }
-    }
-    if k < K {
-        let e = (part * R * S * C + tap) * K + k;
-#unroll i TAPS
-        out[e + 4u * $iu * K] = acc$i.x;
-        out[e + (4u * $iu + 1u) * K] = acc$i.y;
-        out[e + (4u * $iu + 2u) * K] = acc$i.z;
-        out[e + (4u * $iu + 3u) * K] = acc$i.w;
+#unroll i PIXELS
+#unroll j FRESH
+                let x$($i*STEP+KEPT+$j) = load(line, w + $($i*STEP+KEPT+$j)u, c);
 #endunroll
-    }
-
+#if WHOLE
+                let d$i = d_out[at + $iu * K];
 #else
-    let tap = tile * TAPS;
-#unroll i TAPS
-    let t$i = min(tap + $iu, R * S * C - 1u);
-    let c$i = t$i % C;
-    let s$i = (t$i / C) % S;
-    let r$i = t$i / (C * S);
-    var acc$i = 0.0;
-#endunroll
-    for (var n = first_image; n < end_image; n++) {
-        for (var p = 0u; p < P; p++) {
-            // Below zero they wrap, and are past the end as well.
-#unroll i TAPS
-            let h$i = (p * STRIDE + r$i) - PAD_TOP;
-            let line$i = (n * H + h$i) * W;
-#endunroll
-            var d_at = (n * P + p) * Q * K + column;
-            for (var q = 0u; q < Q; q++) {
-                let d = d_out[d_at];
-                d_at += K;
-#unroll i TAPS
-                let w$i = (q * STRIDE + s$i) - PAD_LEFT;
-#if PADDED
-                let inside$i = h$i < H && w$i < W;
-                let x$i = select(0.0, input[select(0u, (line$i + w$i) * C + c$i, inside$i)], inside$i);
-#else
-                let x$i = input[(line$i + w$i) * C + c$i];
+                let d$i = select(0.0, d_out[at + $iu * K], q + $iu < Q);
 #endif
-                acc$i += x$i * d;
+#unroll m TAPS
+                acc$m += x$($i*STEP+$m) * d$i;
+#endunroll
 #endunroll
             }
         }
     }
     if k < K {
-        let e = (part * R * S * C + tap) * K + k;
-#unroll i TAPS
-        if tap + $iu < R * S * C {
-            out[e + $iu * K] = acc$i;
-        }
+#unroll m TAPS
+        let e$m = (((part * R + r) * S + $mu) * C + c) * K + k;
+#if VECTOR
+        out[e$m] = acc$m.x;
+        out[e$m + K] = acc$m.y;
+        out[e$m + 2u * K] = acc$m.z;
+        out[e$m + 3u * K] = acc$m.w;
+#else
+        out[e$m] = acc$m;
+#endif
 #endunroll
     }
-#endif
 }
 
 #else
@@ -129,11 +112,15 @@ fn ENTRY(
 #include epilogue
 
 // The source is `input` [N, SOURCE_H, SOURCE_W, INNER] or `d_out`; the weights are [R, S, INNER, OUTER]; the result
-// is [N, OUT_H, OUT_W, OUTER]. VECTOR: INNER is a multiple of four. PADDED: some tap may fall outside of the source.
+// is [N, OUT_H, OUT_W, OUTER]. VECTOR: INNER is a multiple of four.
 #if VECTOR
 @group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+alias Value = vec4<f32>;
+const WIDE = 4u;
 #else
 @group(0) @binding(0) var<storage, read> source: array<f32>;
+alias Value = f32;
+const WIDE = 1u;
 #endif
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 #if HAS_BIAS
@@ -143,6 +130,15 @@ fn ENTRY(
 @group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<f32>;
 #endif
 @group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
+
+fn load(line: u32, x: u32, channel: u32) -> Value {
+#if PADDED
+    let inside = x < SOURCE_W;
+    return select(Value(0.0), source[((line + select(0u, x, inside)) * INNER + channel) / WIDE], inside);
+#else
+    return source[((line + x) * INNER + channel) / WIDE];
+#endif
+}
 
 @compute @workgroup_size(LANES, HEIGHT)
 fn ENTRY(
@@ -187,61 +183,55 @@ fn ENTRY(
         }
 #endif
         let line = (n * SOURCE_H + from_y) * SOURCE_W;
-        for (var s = 0u; s < S; s++) {
+        // Tap m of the window, which starts at x, has the weights of s = s_m.
 #if ENTRY_forward
-            let from_x = (tile * PIXELS * STRIDE + s) - PAD_LEFT;
-            const STEP = STRIDE;
-#else
-            // S * STRIDE more, so that the division is of a whole number; it is taken off again.
-            let shifted = phase + PAD_LEFT + S * STRIDE - s;
-            if shifted % STRIDE != 0u {
-                continue;
-            }
-            let from_x = shifted / STRIDE + tile * PIXELS - S;
-            const STEP = 1u;
-#endif
-#unroll i PIXELS
-            let x$i = from_x + $iu * STEP;
-#if PADDED
-            let inside$i = x$i < SOURCE_W;
-            let at$i = (line + select(0u, x$i, inside$i)) * INNER;
-#else
-            let at$i = (line + x$i) * INNER;
-#endif
+        let x = tile * PIXELS * STRIDE - PAD_LEFT;
+#unroll m TAPS
+        let s_$m = $mu;
 #endunroll
-            var w = (r * S + s) * INNER * OUTER + column;
+#else
+        let x = (phase + PAD_LEFT) / STRIDE + tile * PIXELS - (TAPS - 1u);
+#unroll m TAPS
+        let s_$m = (phase + PAD_LEFT) % STRIDE + (TAPS - 1u - $mu) * STRIDE;
+#endunroll
+#endif
+        for (var i = 0u; i < INNER; i += WIDE) {
+#unroll m TAPS
+#if RAGGED
+            let real$m = s_$m < S;
+            let w$m = ((r * S + min(s_$m, S - 1u)) * INNER + i) * OUTER + column;
+#else
+            let w$m = ((r * S + s_$m) * INNER + i) * OUTER + column;
+#endif
 #if VECTOR
-            for (var i = 0u; i < INNER; i += 4u) {
-                let w0 = weight[w];
-                let w1 = weight[w + OUTER];
-                let w2 = weight[w + 2u * OUTER];
-                let w3 = weight[w + 3u * OUTER];
-                w += 4u * OUTER;
-#unroll i PIXELS
-#if PADDED
-                let v$i = select(vec4(0.0), source[(at$i + i) / 4u], inside$i);
+            let t$m = vec4(weight[w$m], weight[w$m + OUTER], weight[w$m + 2u * OUTER], weight[w$m + 3u * OUTER]);
 #else
-                let v$i = source[(at$i + i) / 4u];
+            let t$m = weight[w$m];
 #endif
-                acc$i += v$i.x * w0;
-                acc$i += v$i.y * w1;
-                acc$i += v$i.z * w2;
-                acc$i += v$i.w * w3;
-#endunroll
-            }
+#if RAGGED
+            let tap$m = select(Value(0.0), t$m, real$m);
 #else
-            for (var i = 0u; i < INNER; i++) {
-                let w0 = weight[w];
-                w += OUTER;
-#unroll i PIXELS
-#if PADDED
-                acc$i += select(0.0, source[at$i + i], inside$i) * w0;
-#else
-                acc$i += source[at$i + i] * w0;
+            let tap$m = t$m;
 #endif
 #endunroll
-            }
+#unroll j KEPT
+            let x$j = load(line, x + $ju, i);
+#endunroll
+#unroll i PIXELS
+#unroll j FRESH
+            let x$($i*STEP+KEPT+$j) = load(line, x + $($i*STEP+KEPT+$j)u, i);
+#endunroll
+#unroll m TAPS
+#if VECTOR
+            acc$i += x$($i*STEP+$m).x * tap$m.x;
+            acc$i += x$($i*STEP+$m).y * tap$m.y;
+            acc$i += x$($i*STEP+$m).z * tap$m.z;
+            acc$i += x$($i*STEP+$m).w * tap$m.w;
+#else
+            acc$i += x$($i*STEP+$m) * tap$m;
 #endif
+#endunroll
+#endunroll
         }
     }
 

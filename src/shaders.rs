@@ -2,7 +2,7 @@
 //!
 //! The directives are few: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`, `#endif`, and
 //! `#unroll i N` to `#endunroll`, which repeats lines with `$i` replaced by 0 to N - 1 (N: a constant or a
-//! number): on lines of their own. Constants become `const` declarations and not `override`s, since only those may size an array
+//! number): on lines of their own. `$(A*B+C)` is a whole number worked out from constants and numbers. Constants become `const` declarations and not `override`s, since only those may size an array
 //! in a function, and every pipeline is compiled for its shapes anyway. `ENTRY` is the entry point's name.
 
 use crate::ops::kernel::{Constant, Kernel};
@@ -87,7 +87,7 @@ fn expand(kernel: &Kernel, file: &str, lines: &[(usize, String)], out: &mut Stri
             }
             "#endunroll" => return Err(error(n, "#endunroll without #unroll".into())),
             _ => {
-                out.push_str(line);
+                out.push_str(&worked_out(kernel, line).map_err(|p| error(n, p))?);
                 out.push('\n');
             }
         }
@@ -99,11 +99,31 @@ fn expand(kernel: &Kernel, file: &str, lines: &[(usize, String)], out: &mut Stri
 /// The variable and the count of an `#unroll`.
 fn repeats<'a>(kernel: &Kernel, rest: &'a str) -> Result<(&'a str, u32), String> {
     let (name, count) = rest.split_once(' ').ok_or("#unroll takes a name and a count")?;
-    let constant = kernel.constants.iter().find(|(n, _)| *n == count.trim()).map(|(_, v)| *v);
-    match (constant, count.trim().parse()) {
-        (Some(Constant::U32(n)), _) | (None, Ok(n)) => Ok((name, n)),
-        _ => Err(format!("#unroll needs a number or a constant, not {count:?}")),
+    number(kernel, count.trim()).map(|count| (name, count))
+}
+
+/// A number, or a constant's value.
+fn number(kernel: &Kernel, word: &str) -> Result<u32, String> {
+    let constant = kernel.constants.iter().find(|(n, _)| *n == word).map(|(_, v)| *v);
+    match (constant, word.parse()) {
+        (Some(Constant::U32(n)), _) | (None, Ok(n)) => Ok(n),
+        _ => Err(format!("needs a number or a constant, not {word:?}")),
     }
+}
+
+/// The line with each `$(...)`, sums of products, replaced by its value.
+fn worked_out(kernel: &Kernel, line: &str) -> Result<String, String> {
+    let Some((before, rest)) = line.split_once("$(") else { return Ok(line.into()) };
+    let (sum, after) = rest.split_once(')').ok_or("$( without )")?;
+    let mut total = 0;
+    for product in sum.split('+') {
+        let mut value = 1;
+        for factor in product.split('*') {
+            value *= number(kernel, factor.trim())?;
+        }
+        total += value;
+    }
+    Ok(format!("{before}{total}{}", worked_out(kernel, after)?))
 }
 
 /// Where the `#endunroll` is that belongs to an `#unroll` just before these lines.

@@ -36,7 +36,14 @@ impl Op for Bare {
     }
 }
 
-fn geometry(n: usize, [h, w]: [usize; 2], [c, k]: [usize; 2], [r, s]: [usize; 2], stride: usize, same: bool) -> Geometry {
+fn geometry(
+    n: usize,
+    [h, w]: [usize; 2],
+    [c, k]: [usize; 2],
+    [r, s]: [usize; 2],
+    stride: usize,
+    same: bool,
+) -> Geometry {
     let out = |size: usize, tap: usize| if same { size.div_ceil(stride) } else { (size - tap) / stride + 1 };
     let (p, q) = (out(h, r), out(w, s));
     let before = |size: usize, tap: usize, out: usize| ((out - 1) * stride + tap).saturating_sub(size) / 2;
@@ -201,7 +208,16 @@ fn how_fast_the_convolution_shaders_are() {
         for (name, kernel, a, b, out) in works {
             let op = Bare { kernel, out: Tensor::f32([out]), flops };
             let (_, seconds) = run(&mut gpu, op, &[a, b], 4);
-            println!("{name} {}x{} {}->{} {} same {}: {:.1} GFLOP/s", g.r, g.s, g.c, g.k, g.h, g.pad_top, flops as f64 / seconds / 1e9);
+            println!(
+                "{name} {}x{} {}->{} {} same {}: {:.1} GFLOP/s",
+                g.r,
+                g.s,
+                g.c,
+                g.k,
+                g.h,
+                g.pad_top,
+                flops as f64 / seconds / 1e9
+            );
         }
     }
 }

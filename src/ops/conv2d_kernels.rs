@@ -53,20 +53,32 @@ fn share(count: usize) -> usize {
     (1..=16).rev().min_by_key(|share| count.div_ceil(*share) * (share + 2)).unwrap_or(1)
 }
 
+/// Taps of one row that meet the same stretch of input: while it slides over the pixels of a tile by `step`, each
+/// input is read once.
+fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
+    let fresh = taps.min(step);
+    kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh)
+}
+
+/// Whether some tap falls outside of the input.
+fn padded(g: &Geometry) -> bool {
+    let outside =
+        |out: usize, tap: usize, before: usize, size: usize| before > 0 || (out - 1) * g.stride + tap > size + before;
+    outside(g.p, g.r, g.pad_top, g.h) || outside(g.q, g.s, g.pad_left, g.w)
+}
+
 /// Input `[n, h, w, c]`, weight `[r, s, c, k]`, then the epilogue's inputs; out `[n, p, q, k]`.
 pub fn forward(g: &Geometry, epilogue: Epilogue) -> Kernel {
     let pixels = share(g.q);
     let tiles = g.q.div_ceil(pixels);
-    let padded = |out: usize, tap: usize, before: usize, size: usize| {
-        before > 0 || (out - 1) * g.stride + tap - 1 >= size + before
-    };
     let kernel = Lanes::over(g.k)
         .kernel("forward", g.n * g.p * tiles)
         .with("PIXELS", pixels)
         .with("TILES", tiles)
         .with("PHASES", 1usize)
-        .with("PADDED", padded(g.p, g.r, g.pad_top, g.h) || padded(g.q, g.s, g.pad_left, g.w));
-    let kernel = images(kernel, g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
+        .with("RAGGED", false)
+        .with("PADDED", padded(g));
+    let kernel = images(window(kernel, g.s, g.stride), g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
     epilogue.constants(kernel)
 }
 
@@ -77,61 +89,51 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue) -> Kernel {
     let row = g.w.div_ceil(g.stride);
     let pixels = share(row);
     let tiles = row.div_ceil(pixels);
-    // Does each pixel that meets a tap meet it inside of d_out? Tiles' ends past the row write nothing.
-    let outside = |w: usize, s: usize| {
-        let at = w + g.pad_left;
-        (at + s * g.stride - s).is_multiple_of(g.stride) && (at < s || (at - s) / g.stride >= g.q)
-    };
-    let padded = (0..g.w).any(|w| (0..g.s).any(|s| outside(w, s)));
+    let taps = g.s.div_ceil(g.stride);
+    // The leftmost pixel meets d_out at or after its start, and the rightmost before its end, only without a border.
+    let padded = taps > 1 || g.pad_left > 0 || (g.w - 1) / g.stride >= g.q;
     let kernel = Lanes::over(g.c)
         .kernel("grad_x", g.n * g.h * phases * tiles)
         .with("PIXELS", pixels)
         .with("TILES", tiles)
         .with("PHASES", phases)
+        .with("RAGGED", !g.s.is_multiple_of(g.stride))
         .with("PADDED", padded);
-    let kernel = images(kernel, g, [g.p, g.q, g.k], [g.h, g.w, g.c]);
+    let kernel = images(window(kernel, taps, 1), g, [g.p, g.q, g.k], [g.h, g.w, g.c]);
     epilogue.constants(kernel)
 }
 
 /// Images that each part of [`grad_w`] should sum over: parts enough to fill a device, and no more than the sum over
 /// them afterwards can bear.
 pub fn images_per_part(g: &Geometry) -> usize {
-    let (taps, vector) = taps(g);
-    let tiles = (g.r * g.s * g.c).div_ceil(if vector { 4 * taps } else { taps });
-    let invocations = tiles * g.k;
     // Some 16 thousand invocations fill a GPU; 64 parts are a short sum.
-    let parts = (16_384 / invocations.max(1)).clamp(1, 64).min(g.n);
-    g.n.div_ceil(parts)
+    let parts = (16_384 / (grad_w_tiles(g) * g.k).max(1)).clamp(1, 64).min(g.n.max(1));
+    g.n.div_ceil(parts).max(1)
 }
 
 /// Input `[n, h, w, c]`, `d_out [n, p, q, k]`; out `[parts, r, s, c, k]`, where `parts` is `n / images_per_part`,
 /// rounded up.
 pub fn grad_w(g: &Geometry, images_per_part: usize) -> Kernel {
-    let (taps, vector) = taps(g);
-    let tiles = (g.r * g.s * g.c).div_ceil(if vector { 4 * taps } else { taps });
+    let tiles = grad_w_tiles(g);
     let parts = g.n.div_ceil(images_per_part);
-    let padded = |out: usize, tap: usize, before: usize, size: usize| {
-        before > 0 || (out - 1) * g.stride + tap - 1 >= size + before
-    };
+    let pixels = share(g.q);
+    let whole = g.q.is_multiple_of(pixels);
     let kernel = Lanes::over(g.k)
         .kernel("grad_w", parts * tiles)
-        .with("TAPS", taps)
+        .with("PIXELS", pixels)
         .with("TILES", tiles)
         .with("PARTS", parts)
         .with("IMAGES_PER_PART", images_per_part)
-        .with("VECTOR", vector)
-        .with("PADDED", padded(g.p, g.r, g.pad_top, g.h) || padded(g.q, g.s, g.pad_left, g.w));
-    sizes(kernel, g)
+        .with("VECTOR", g.c.is_multiple_of(4))
+        // A last tile past the row's end reads past the image's as well.
+        .with("PADDED", padded(g) || !whole)
+        .with("WHOLE", whole);
+    sizes(window(kernel, g.s, g.stride), g)
 }
 
-/// How many taps an invocation of [`grad_w`] takes, and whether they are vectors of four channels.
-fn taps(g: &Geometry) -> (usize, bool) {
-    if g.c.is_multiple_of(4) {
-        let vectors = g.c / 4;
-        ((1..=4).rev().find(|n| vectors.is_multiple_of(*n)).unwrap_or(1), true)
-    } else {
-        (share(g.r * g.s * g.c), false)
-    }
+/// An invocation of [`grad_w`] takes the taps of one row of the kernel, for one or four input channels.
+fn grad_w_tiles(g: &Geometry) -> usize {
+    g.r * if g.c.is_multiple_of(4) { g.c / 4 } else { g.c }
 }
 
 fn images(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> Kernel {
