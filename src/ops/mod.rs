@@ -13,11 +13,13 @@ use crate::tensor::{Shape, Tensor};
 
 pub mod activation;
 pub mod case;
+pub mod conv2d;
 pub mod elementwise;
 pub mod epilogue;
 pub mod kernel;
 pub mod random;
 pub mod reduce;
+pub mod transpose;
 
 pub use case::Case;
 pub use epilogue::Epilogue;
@@ -119,5 +121,5 @@ pub(crate) fn expect<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], 
 /// Every op on shapes that are odd on purpose: drives the tests of both devices, the derivative check and
 /// the benchmark.
 pub fn cases() -> Vec<Case> {
-    [activation::cases(), elementwise::cases(), reduce::cases()].into_iter().flatten().collect()
+    [activation::cases(), elementwise::cases(), reduce::cases(), conv2d::cases()].into_iter().flatten().collect()
 }
