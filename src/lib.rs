@@ -7,6 +7,7 @@ pub mod data;
 pub mod device;
 pub mod grad;
 pub mod graph;
+pub mod models;
 pub mod ops;
 pub mod parallel;
 pub mod plan;

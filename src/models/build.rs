@@ -205,8 +205,11 @@ impl Architecture {
                 [Some(weight(vec![c, k], 1)), bias(*wanted)].into_iter().flatten().collect()
             }
             Kind::BatchNorm { .. } => {
-                let rows = |suffix, first, second| {
-                    Need { suffix, shape: vec![2, c], init: Init::Rows { first, second }, decays: false }
+                let rows = |suffix, first, second| Need {
+                    suffix,
+                    shape: vec![2, c],
+                    init: Init::Rows { first, second },
+                    decays: false,
                 };
                 vec![rows("affine", 1.0, 0.0), rows(RUNNING, 0.0, 1.0)]
             }

@@ -53,6 +53,6 @@ pub enum ModelError {
     File { path: PathBuf, problem: String },
 
     /// An op refused what a layer asked of it.
-    #[error("{at}: {source}")]
-    Graph { at: At, source: GraphError },
+    #[error("{at}: {problem}")]
+    Graph { at: At, problem: Box<GraphError> },
 }

@@ -106,7 +106,13 @@ impl Layer {
             DeValue::Table(table) => table,
             DeValue::String(word) => {
                 let (kind, activation) = short_form(word).map_err(refuse)?;
-                return Ok(Layer { kind, activation, name: None, from: None, at: at(format!("layer {number} ({word})")) });
+                return Ok(Layer {
+                    kind,
+                    activation,
+                    name: None,
+                    from: None,
+                    at: at(format!("layer {number} ({word})")),
+                });
             }
             other => {
                 let problem = format!("must be a table like {{ conv = 16, kernel = 3 }}, not a {}", other.type_str());
@@ -190,7 +196,8 @@ fn short_form(word: &str) -> Result<(Kind, Option<Nonlinearity>), String> {
         "batch_norm" => Ok((BATCH_NORM, None)),
         _ if KINDS.contains(&word) => Err(format!("needs more than its name: {{ {word} = ... }}")),
         _ => {
-            let words: Vec<&str> = ["flatten", "batch_norm"].into_iter().chain(ACTIVATIONS.iter().map(|a| a.0)).collect();
+            let words: Vec<&str> =
+                ["flatten", "batch_norm"].into_iter().chain(ACTIVATIONS.iter().map(|a| a.0)).collect();
             let hint = nearest(word, &words).map_or(String::new(), |word| format!("; did you mean \"{word}\"?"));
             Err(format!("\"{word}\" is not a layer; by name alone there are {}{hint}", quoted(&words)))
         }

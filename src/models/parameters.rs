@@ -12,9 +12,14 @@ use crate::tensor::{Shape, Tensor};
 pub enum Init {
     Zero,
     /// Uniform in `-limit..limit`.
-    Uniform { limit: f32 },
+    Uniform {
+        limit: f32,
+    },
     /// The two rows of batch normalisation, `gamma` and `beta` or `mean` and `variance`.
-    Rows { first: f32, second: f32 },
+    Rows {
+        first: f32,
+        second: f32,
+    },
 }
 
 impl Init {

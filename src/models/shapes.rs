@@ -23,7 +23,9 @@ pub fn output(layer: &Layer, inputs: &[&[usize]], classes: Option<usize>) -> Res
             match (units, classes) {
                 (Units::Count(n), _) => vec![*n],
                 (Units::Classes, Some(n)) => vec![n],
-                (Units::Classes, None) => return Err("asks for as many units as classes, but there are none here".into()),
+                (Units::Classes, None) => {
+                    return Err("asks for as many units as classes, but there are none here".into());
+                }
             }
         }
         Kind::AvgPool { window, stride } | Kind::MaxPool { window, stride } => {
@@ -109,15 +111,18 @@ fn all(shapes: &[&[usize]]) -> String {
 fn slide(size: usize, window: usize, stride: usize) -> Result<usize, String> {
     match size.checked_sub(window) {
         Some(room) => Ok(room / stride + 1),
-        None => Err(format!("its window of {window} does not fit the image's {size}; make it smaller, or pool less before")),
+        None => {
+            Err(format!("its window of {window} does not fit the image's {size}; make it smaller, or pool less before"))
+        }
     }
 }
 
 fn conv(size: usize, kernel: usize, c: &Conv) -> Result<usize, String> {
     match c.padding {
         Padding::Same => Ok(size.div_ceil(c.stride)),
-        Padding::Valid => slide(size, kernel, c.stride)
-            .map_err(|problem| format!("{problem}; or take padding = \"same\"")),
+        Padding::Valid => {
+            slide(size, kernel, c.stride).map_err(|problem| format!("{problem}; or take padding = \"same\""))
+        }
         Padding::Explicit(n) if n >= kernel => Err(format!("pads by {n}, which a kernel of {kernel} never leaves")),
         Padding::Explicit(n) => slide(size.saturating_add(2 * n), kernel, c.stride),
     }

@@ -50,7 +50,11 @@ impl Architecture {
                 DeValue::Table(table) => {
                     Ok(Some(Fields::new(source, Some(format!("[{key}]")), source.line(value.span()), table)))
                 }
-                _ => Err(source.error(Some(source.line(value.span())), None, format!("`{key}` must be a table: [{key}]"))),
+                _ => Err(source.error(
+                    Some(source.line(value.span())),
+                    None,
+                    format!("`{key}` must be a table: [{key}]"),
+                )),
             },
         };
 
@@ -180,7 +184,9 @@ fn check_names(layers: &[Layer]) -> Result<(), ModelError> {
                 let later = layers[i..].iter().any(|layer| layer.name.as_deref() == Some(source));
                 let remedy = if later { "it stands below; move it up" } else { "there are" };
                 let names = if later { String::new() } else { format!(" {}", quoted(&known)) };
-                return Err(layer.error(format!("takes \"{source}\", but no layer above has that name; {remedy}{names}")));
+                return Err(
+                    layer.error(format!("takes \"{source}\", but no layer above has that name; {remedy}{names}"))
+                );
             }
             if let Some(at) = layers[..i].iter().position(|layer| layer.name.as_deref() == Some(source)) {
                 used[at] = true;
