@@ -17,6 +17,7 @@ pub mod conv2d;
 pub mod elementwise;
 pub mod epilogue;
 pub mod kernel;
+pub mod matmul;
 pub mod random;
 pub mod reduce;
 pub mod transpose;
@@ -121,5 +122,6 @@ pub(crate) fn expect<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], 
 /// Every op on shapes that are odd on purpose: drives the tests of both devices, the derivative check and
 /// the benchmark.
 pub fn cases() -> Vec<Case> {
-    [activation::cases(), elementwise::cases(), reduce::cases(), conv2d::cases()].into_iter().flatten().collect()
+    let lists = [activation::cases(), conv2d::cases(), elementwise::cases(), matmul::cases(), reduce::cases()];
+    lists.into_iter().flatten().collect()
 }
