@@ -9,7 +9,7 @@ use super::metrics::{Metrics, Set};
 use super::run::Best;
 use super::{Classifier, Settings, TrainError};
 use crate::infer::evaluate::Scores;
-use crate::models::ModelFile;
+use crate::models::{Architecture, ModelFile};
 use crate::report;
 
 #[derive(Clone, Debug)]
@@ -68,6 +68,17 @@ impl Folder {
     /// The first thing that is written.
     pub fn save_settings(&self, settings: &Settings) -> Result<(), TrainError> {
         self.write(CONFIG, self.settings_text(settings).as_bytes())
+    }
+
+    /// The architecture's text, so that a run can go on after its file was changed or removed.
+    pub fn save_architecture(&self, architecture: &Architecture) -> Result<(), TrainError> {
+        self.write(ARCHITECTURE, architecture.text().as_bytes())
+    }
+
+    pub fn load_architecture(&self) -> Result<Architecture, TrainError> {
+        let path = self.path.join(ARCHITECTURE);
+        let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
+        Ok(Architecture::parse(&text, &path.display().to_string())?)
     }
 
     /// The checkpoint, if there is one.
@@ -152,6 +163,7 @@ impl Folder {
 }
 
 const CONFIG: &str = "config.toml";
+const ARCHITECTURE: &str = "architecture.toml";
 const METRICS: &str = "metrics.csv";
 
 fn failed(path: &Path, error: &std::io::Error) -> TrainError {
