@@ -12,7 +12,25 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files!["activation", "elementwise", "epilogue", "random", "reduce"];
+const FILES: &[(&str, &str)] = files![
+    "activation",
+    "average",
+    "batch_norm",
+    "concat",
+    "dropout",
+    "elementwise",
+    "epilogue",
+    "lanes",
+    "loss",
+    "noise",
+    "optimizer",
+    "pool",
+    "random",
+    "reduce",
+    "sample",
+    "softmax",
+    "transpose",
+];
 
 /// A mistake in a shader or in the op that asks for it; users never see one, `tests/` meets them all.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
