@@ -13,7 +13,27 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files!["activation", "conv2d", "elementwise", "epilogue", "matmul", "random", "reduce"];
+const FILES: &[(&str, &str)] = files![
+    "activation",
+    "average",
+    "batch_norm",
+    "concat",
+    "conv2d",
+    "dropout",
+    "elementwise",
+    "epilogue",
+    "lanes",
+    "loss",
+    "matmul",
+    "noise",
+    "optimizer",
+    "pool",
+    "random",
+    "reduce",
+    "sample",
+    "softmax",
+    "transpose",
+];
 
 /// A mistake in a shader or in the op that asks for it; users never see one, `tests/` meets them all.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
