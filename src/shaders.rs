@@ -1,7 +1,8 @@
 //! From a file in `shaders/` to the WGSL text of one kernel: constants in front, lines chosen by them.
 //!
-//! The directives are few: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`, `#endif`, on lines
-//! of their own. Constants become `const` declarations and not `override`s, since only those may size an array
+//! The directives are few: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`, `#endif`, and
+//! `#unroll i N` to `#endunroll`, which repeats lines with `$i` replaced by 0 to N - 1 (N: a constant or a
+//! number): on lines of their own. Constants become `const` declarations and not `override`s, since only those may size an array
 //! in a function, and every pipeline is compiled for its shapes anyway. `ENTRY` is the entry point's name.
 
 use crate::ops::kernel::{Constant, Kernel};
@@ -12,7 +13,27 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files!["activation", "elementwise", "epilogue", "random", "reduce"];
+const FILES: &[(&str, &str)] = files![
+    "activation",
+    "average",
+    "batch_norm",
+    "concat",
+    "conv2d",
+    "dropout",
+    "elementwise",
+    "epilogue",
+    "lanes",
+    "loss",
+    "matmul",
+    "noise",
+    "optimizer",
+    "pool",
+    "random",
+    "reduce",
+    "sample",
+    "softmax",
+    "transpose",
+];
 
 /// A mistake in a shader or in the op that asks for it; users never see one, `tests/` meets them all.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -42,9 +63,18 @@ fn include(kernel: &Kernel, file: &str, out: &mut String) -> Result<(), ShaderEr
     let error = |line: usize, problem: String| ShaderError { file: file.into(), line: line + 1, problem };
     let text = FILES.iter().find(|(name, _)| *name == file).map(|(_, text)| text);
     let text = text.ok_or_else(|| error(0, "no such file in the list of shaders".into()))?;
+    let lines: Vec<(usize, String)> = text.lines().enumerate().map(|(n, line)| (n, line.to_string())).collect();
+    expand(kernel, file, &lines, out)
+}
+
+fn expand(kernel: &Kernel, file: &str, lines: &[(usize, String)], out: &mut String) -> Result<(), ShaderError> {
+    let error = |line: usize, problem: String| ShaderError { file: file.into(), line: line + 1, problem };
     // One entry per open #if: is this branch taken, and was one of its branches taken before.
     let mut open: Vec<(bool, bool)> = Vec::new();
-    for (n, line) in text.lines().enumerate() {
+    let mut at = 0;
+    while let Some((n, line)) = lines.get(at) {
+        let n = *n;
+        at += 1;
         let mut words = line.trim_start().splitn(2, ' ');
         let (directive, rest) = (words.next().unwrap_or(""), words.next().unwrap_or("").trim());
         match directive {
@@ -62,13 +92,53 @@ fn include(kernel: &Kernel, file: &str, out: &mut String) -> Result<(), ShaderEr
             }
             _ if open.iter().any(|(taken, _)| !taken) => {}
             "#include" => include(kernel, rest, out)?,
+            "#unroll" => {
+                let (name, count) = repeats(kernel, rest).map_err(|p| error(n, p))?;
+                let end = end_of_unroll(&lines[at..]).ok_or_else(|| error(n, "#unroll without #endunroll".into()))?;
+                for i in 0..count {
+                    let (from, to) = (format!("${name}"), i.to_string());
+                    let body: Vec<_> =
+                        lines[at..at + end].iter().map(|(n, line)| (*n, line.replace(&from, &to))).collect();
+                    expand(kernel, file, &body, out)?;
+                }
+                at += end + 1;
+            }
+            "#endunroll" => return Err(error(n, "#endunroll without #unroll".into())),
             _ => {
                 out.push_str(line);
                 out.push('\n');
             }
         }
     }
-    if open.is_empty() { Ok(()) } else { Err(error(text.lines().count(), "#if without #endif".into())) }
+    let last = lines.last().map_or(0, |(n, _)| *n);
+    if open.is_empty() { Ok(()) } else { Err(error(last, "#if without #endif".into())) }
+}
+
+/// The variable and the count of an `#unroll`.
+fn repeats<'a>(kernel: &Kernel, rest: &'a str) -> Result<(&'a str, u32), String> {
+    let (name, count) = rest.split_once(' ').ok_or("#unroll takes a name and a count")?;
+    let constant = kernel.constants.iter().find(|(n, _)| *n == count.trim()).map(|(_, v)| *v);
+    match (constant, count.trim().parse()) {
+        (Some(Constant::U32(n)), _) | (None, Ok(n)) => Ok((name, n)),
+        _ => Err(format!("#unroll needs a number or a constant, not {count:?}")),
+    }
+}
+
+/// Where the `#endunroll` is that belongs to an `#unroll` just before these lines.
+fn end_of_unroll(lines: &[(usize, String)]) -> Option<usize> {
+    let mut depth = 0;
+    lines.iter().position(|(_, line)| match line.trim_start().split(' ').next() {
+        Some("#unroll") => {
+            depth += 1;
+            false
+        }
+        Some("#endunroll") if depth == 0 => true,
+        Some("#endunroll") => {
+            depth -= 1;
+            false
+        }
+        _ => false,
+    })
 }
 
 fn holds(kernel: &Kernel, condition: &str) -> Result<bool, String> {

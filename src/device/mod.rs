@@ -3,7 +3,11 @@
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
+pub mod choose;
 pub mod cpu;
+pub mod gpu;
+
+pub use choose::{Choice, Listed, find, list, open};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -24,7 +28,7 @@ pub enum DeviceError {
 pub struct PlanId(pub(crate) usize);
 
 /// Holds the stored buffers and replays plans on them.
-pub trait Device {
+pub trait Device: Send {
     /// The device's name as the driver gives it, and how it is reached: `NVIDIA H100 (Vulkan)`.
     fn name(&self) -> String;
 

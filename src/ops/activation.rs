@@ -86,7 +86,8 @@ impl Act {
         }
     }
 
-    fn exact(self, x: f64) -> f64 {
+    /// The definition, in f64.
+    pub(super) fn exact(self, x: f64) -> f64 {
         match self {
             Act::Relu => x.max(0.0),
             Act::Leaky(slope) => {
@@ -98,6 +99,17 @@ impl Act {
             }
             Act::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Act::Tanh => x.tanh(),
+        }
+    }
+
+    /// The definition of [`Act::derivative`], in f64.
+    pub(super) fn exact_derivative(self, y: f64) -> f64 {
+        match self {
+            Act::Sigmoid => y * (1.0 - y),
+            Act::Tanh => 1.0 - y * y,
+            Act::Relu | Act::Leaky(_) if y > 0.0 => 1.0,
+            Act::Relu => 0.0,
+            Act::Leaky(slope) => f64::from(slope),
         }
     }
 

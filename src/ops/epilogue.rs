@@ -69,6 +69,21 @@ impl Epilogue {
         }
     }
 
+    /// The definition, in f64, for references: applied to a whole output.
+    pub fn exact(self, out: &mut super::Exact, extra: &[super::Exact]) {
+        let mut extra = extra.iter();
+        let bias = if self.bias { extra.next() } else { None };
+        let activated = if self.act_grad.is_some() { extra.next() } else { None };
+        let channels = out.shape.last();
+        for (i, v) in out.data.iter_mut().enumerate() {
+            *v += bias.map_or(0.0, |bias| bias.data[i % channels]);
+            *v = self.act.map_or(*v, |act| act.exact(*v));
+            if let (Some(act), Some(activated)) = (self.act_grad, activated) {
+                *v *= act.exact_derivative(activated.data[i]);
+            }
+        }
+    }
+
     /// The constants that `epilogue.wgsl` asks for.
     pub fn constants(self, kernel: Kernel) -> Kernel {
         let code = |act: Option<Act>| act.map_or(0, Act::code);

@@ -1,0 +1,151 @@
+// out[m, n] = finish(sum over k of a * b)
+//
+// nn: a [M, K], b [K, N]   nt: a [M, K], b [N, K]   tn: a [K, M], b [K, N]
+//
+// An invocation computes 4 * ROW_GROUPS rows of four columns, in registers; row 4g + i is acc{g}_{i}. A workgroup
+// is WIDTH such tiles wide and HEIGHT high; COLUMN_GROUPS workgroups make the width of `out`. There is no
+// workgroup memory: what a row of invocations shares, the cache holds. VECTOR_*: the innermost size of that
+// matrix is a multiple of four. Past the edge, tiles read the last row or column again and write nothing.
+#include epilogue
+
+#if VECTOR_A
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+#else
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+#endif
+#if VECTOR_B
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+#else
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+#endif
+#if HAS_BIAS
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+#endif
+#if HAS_ACT_GRAD
+@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<f32>;
+#endif
+#if VECTOR_OUT
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<vec4<f32>>;
+#else
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
+#endif
+
+@compute @workgroup_size(WIDTH, HEIGHT)
+fn ENTRY(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) id: vec3<u32>,
+) {
+    let flat = group.x + group.y * groups.x;
+    let column = 4u * ((flat % COLUMN_GROUPS) * WIDTH + id.x);
+    let row = 4u * ROW_GROUPS * ((flat / COLUMN_GROUPS) * HEIGHT + id.y);
+    if row >= M || column >= N {
+        return;
+    }
+#if VECTOR_OUT
+    let c = column + vec4(0u, 1u, 2u, 3u);
+#else
+    let c = min(column + vec4(0u, 1u, 2u, 3u), vec4(N - 1u));
+#endif
+#unroll g ROW_GROUPS
+#unroll i 4
+    var acc$g_$i = vec4(0.0);
+    let r$g_$i = min(row + 4u * $gu + $iu, M - 1u);
+#endunroll
+#endunroll
+
+#if ENTRY_nn
+#if VECTOR_A
+    for (var k = 0u; k < K; k += 4u) {
+#unroll j 4
+#if VECTOR_B
+        let b$j = b[((k + $ju) * N + column) / 4u];
+#else
+        let b$j = vec4(b[(k + $ju) * N + c.x], b[(k + $ju) * N + c.y], b[(k + $ju) * N + c.z], b[(k + $ju) * N + c.w]);
+#endif
+#endunroll
+#unroll g ROW_GROUPS
+#unroll i 4
+        let a$g_$i = a[(r$g_$i * K + k) / 4u];
+        acc$g_$i += a$g_$i.x * b0 + a$g_$i.y * b1 + a$g_$i.z * b2 + a$g_$i.w * b3;
+#endunroll
+#endunroll
+    }
+#else
+    for (var k = 0u; k < K; k++) {
+#if VECTOR_B
+        let b0 = b[(k * N + column) / 4u];
+#else
+        let b0 = vec4(b[k * N + c.x], b[k * N + c.y], b[k * N + c.z], b[k * N + c.w]);
+#endif
+#unroll g ROW_GROUPS
+#unroll i 4
+        acc$g_$i += a[r$g_$i * K + k] * b0;
+#endunroll
+#endunroll
+    }
+#endif
+
+#elif ENTRY_nt
+#if VECTOR_A
+    for (var k = 0u; k < K; k += 4u) {
+        let b0 = b[(c.x * K + k) / 4u];
+        let b1 = b[(c.y * K + k) / 4u];
+        let b2 = b[(c.z * K + k) / 4u];
+        let b3 = b[(c.w * K + k) / 4u];
+#unroll g ROW_GROUPS
+#unroll i 4
+        let a$g_$i = a[(r$g_$i * K + k) / 4u];
+        acc$g_$i += vec4(dot(a$g_$i, b0), dot(a$g_$i, b1), dot(a$g_$i, b2), dot(a$g_$i, b3));
+#endunroll
+#endunroll
+    }
+#else
+    for (var k = 0u; k < K; k++) {
+        let b0 = vec4(b[c.x * K + k], b[c.y * K + k], b[c.z * K + k], b[c.w * K + k]);
+#unroll g ROW_GROUPS
+#unroll i 4
+        acc$g_$i += a[r$g_$i * K + k] * b0;
+#endunroll
+#endunroll
+    }
+#endif
+
+#else
+    for (var k = 0u; k < K; k++) {
+#if VECTOR_B
+        let b0 = b[(k * N + column) / 4u];
+#else
+        let b0 = vec4(b[k * N + c.x], b[k * N + c.y], b[k * N + c.z], b[k * N + c.w]);
+#endif
+#unroll g ROW_GROUPS
+#if VECTOR_A
+        let a$g = a[(k * M + min(row + 4u * $gu, M - 4u)) / 4u];
+#else
+        let a$g = vec4(a[k * M + r$g_0], a[k * M + r$g_1], a[k * M + r$g_2], a[k * M + r$g_3]);
+#endif
+#unroll i 4
+        acc$g_$i += a$g[$i] * b0;
+#endunroll
+#endunroll
+    }
+#endif
+
+#unroll g ROW_GROUPS
+#unroll i 4
+    if row + 4u * $gu + $iu < M {
+        let e = r$g_$i * N + column;
+        let v = acc$g_$i;
+#if VECTOR_OUT
+        out[e / 4u] = vec4(
+            finish(v.x, e, c.x), finish(v.y, e + 1u, c.y), finish(v.z, e + 2u, c.z), finish(v.w, e + 3u, c.w));
+#else
+        out[e] = finish(v.x, e, c.x);
+        if column + 1u < N { out[e + 1u] = finish(v.y, e + 1u, c.y); }
+        if column + 2u < N { out[e + 2u] = finish(v.z, e + 2u, c.z); }
+        if column + 3u < N { out[e + 3u] = finish(v.w, e + 3u, c.w); }
+#endif
+    }
+#endunroll
+#endunroll
+}

@@ -1,0 +1,142 @@
+//! Which device: by name, by number, or the one that `auto` takes.
+
+use super::gpu::{self, Adapter, AdapterInfo, Class, Gpu};
+use super::{Device, DeviceError, cpu::Cpu};
+
+/// A device that can be chosen.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    Cpu,
+    Gpu(Box<Adapter>),
+}
+
+impl Choice {
+    /// As [`Device::name`] says it once the device is open.
+    pub fn name(&self) -> String {
+        match self {
+            Choice::Cpu => Cpu::new().name(),
+            Choice::Gpu(adapter) => adapter.info.to_string(),
+        }
+    }
+    pub fn adapter(&self) -> Option<&AdapterInfo> {
+        match self {
+            Choice::Cpu => None,
+            Choice::Gpu(adapter) => Some(&adapter.info),
+        }
+    }
+    pub fn open(&self) -> Result<Box<dyn Device>, DeviceError> {
+        Ok(match self {
+            Choice::Cpu => Box::new(Cpu::new()),
+            Choice::Gpu(adapter) => Box::new(Gpu::open(adapter)?),
+        })
+    }
+
+    fn is_gpu_of(&self, class: Class) -> bool {
+        self.adapter().is_some_and(|info| info.class == class && info.problem.is_none())
+    }
+}
+
+/// A line of `inkgrad devices`; its place in the list is the number that names it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub choice: Choice,
+    /// Set for the one that `auto` takes: why.
+    pub auto: Option<&'static str>,
+}
+
+/// Every device, in order of preference: GPUs, the CPU, then software adapters and what cannot be used.
+pub fn list() -> Vec<Listed> {
+    arrange(gpu::adapters())
+}
+
+fn arrange(adapters: Vec<Adapter>) -> Vec<Listed> {
+    let (hardware, rest): (Vec<_>, Vec<_>) =
+        adapters.into_iter().partition(|a| a.info.class != Class::Software && a.info.problem.is_none());
+    let gpu = |adapter| Choice::Gpu(Box::new(adapter));
+    let choices = hardware.into_iter().map(gpu).chain([Choice::Cpu]).chain(rest.into_iter().map(gpu));
+    let mut list: Vec<Listed> = choices.map(|choice| Listed { choice, auto: None }).collect();
+    let first = |class| list.iter().position(|listed| listed.choice.is_gpu_of(class));
+    let cpu = list.iter().position(|listed| matches!(listed.choice, Choice::Cpu)).unwrap_or(0);
+    let (index, why) = first(Class::Discrete)
+        .map(|i| (i, "the first discrete GPU"))
+        .or_else(|| first(Class::Integrated).map(|i| (i, "an integrated GPU, and there is no discrete one")))
+        .unwrap_or((cpu, "there is no GPU, and the CPU device is faster than a software adapter"));
+    list[index].auto = Some(why);
+    list
+}
+
+/// Finds a device: `auto`, `cpu`, a number in [`list`], or a part of a name in any case.
+pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
+    let wanted = wanted.trim();
+    // No driver is asked where none is wanted.
+    if wanted.eq_ignore_ascii_case("cpu") {
+        return Ok(Choice::Cpu);
+    }
+    let list = list();
+    let index = pick(wanted, &list.iter().map(|l| (l.choice.name(), l.auto.is_some())).collect::<Vec<_>>());
+    match index {
+        Some(index) => Ok(list[index].choice.clone()),
+        None => Err(DeviceError::Unknown {
+            wanted: wanted.into(),
+            found: list.iter().enumerate().map(|(i, l)| format!("{i} {}", l.choice.name())).collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+/// The index of the device that is meant, of names and whether `auto` takes them.
+fn pick(wanted: &str, names: &[(String, bool)]) -> Option<usize> {
+    if wanted.eq_ignore_ascii_case("auto") {
+        return names.iter().position(|(_, auto)| *auto);
+    }
+    if let Ok(number) = wanted.parse::<usize>()
+        && number < names.len()
+    {
+        return Some(number);
+    }
+    let wanted = wanted.to_lowercase();
+    names.iter().position(|(name, _)| !wanted.is_empty() && name.to_lowercase().contains(&wanted))
+}
+
+/// Opens the device that [`find`] finds.
+pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
+    find(wanted)?.open()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Vec<(String, bool)> {
+        let names = ["NVIDIA GeForce RTX 4090 (Vulkan)", "NVIDIA GeForce RTX 4090 (GL)", "CPU (2 threads)", "llvmpipe (Vulkan)"];
+        names.iter().enumerate().map(|(i, name)| (name.to_string(), i == 0)).collect()
+    }
+
+    #[test]
+    fn a_device_is_found_by_number_and_by_part_of_its_name() {
+        let names = names();
+        assert_eq!(pick("auto", &names), Some(0));
+        assert_eq!(pick("1", &names), Some(1));
+        assert_eq!(pick("geforce", &names), Some(0));
+        assert_eq!(pick("(gl)", &names), Some(1));
+        assert_eq!(pick("LLVMpipe", &names), Some(3));
+        // A number past the list may still be a part of a name.
+        assert_eq!(pick("4090", &names), Some(0));
+        assert_eq!(pick("17", &names), None);
+        assert_eq!(pick("", &names), None);
+    }
+
+    #[test]
+    fn the_cpu_is_always_there_and_auto_takes_exactly_one_device_that_is_no_software_adapter() {
+        let list = list();
+        assert!(list.iter().any(|l| matches!(l.choice, Choice::Cpu)));
+        let auto: Vec<_> = list.iter().filter(|l| l.auto.is_some()).collect();
+        assert_eq!(auto.len(), 1);
+        assert!(auto[0].choice.adapter().is_none_or(|info| info.class != Class::Software));
+    }
+
+    #[test]
+    fn an_unknown_device_is_answered_with_those_that_there_are() {
+        let error = find("no such device").err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains("CPU ("), "{error}");
+    }
+}

@@ -1,0 +1,149 @@
+//! What GPUs there are and what each can do.
+
+use std::fmt;
+
+use wgpu::{Backend, DeviceType, DownlevelFlags, Features};
+
+/// What kind of hardware an adapter is. The order is that of preference.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Class {
+    Discrete,
+    Integrated,
+    /// Virtual machines' GPUs, and those whose driver does not say.
+    Other,
+    /// Runs on the CPU (llvmpipe, WARP): slower than the CPU device.
+    Software,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Class::Discrete => "discrete",
+            Class::Integrated => "integrated",
+            Class::Other => "other",
+            Class::Software => "software",
+        })
+    }
+}
+
+/// The limits that matter here; see WebGPU for their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes in a buffer.
+    pub buffer: u64,
+    /// Bytes of a buffer that one binding may show to a shader.
+    pub binding: u64,
+    /// Storage buffers bound at once.
+    pub bindings: u32,
+    /// Workgroups in one dimension of a dispatch.
+    pub groups: u32,
+    /// Invocations in a workgroup.
+    pub invocations: u32,
+    /// Bytes shared by a workgroup.
+    pub workgroup_bytes: u32,
+}
+
+impl Limits {
+    pub(super) fn new(limits: &wgpu::Limits) -> Limits {
+        Limits {
+            buffer: limits.max_buffer_size,
+            binding: limits.max_storage_buffer_binding_size,
+            bindings: limits.max_storage_buffers_per_shader_stage,
+            groups: limits.max_compute_workgroups_per_dimension,
+            invocations: limits.max_compute_invocations_per_workgroup,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        }
+    }
+}
+
+/// An adapter as `inkgrad devices` shows it. One GPU may be there several times, once for each backend.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AdapterInfo {
+    pub name: String,
+    /// How it is reached: `Vulkan`, `Metal`, `DX12` or `GL`.
+    pub backend: &'static str,
+    pub class: Class,
+    /// The driver and its version, as far as the system tells.
+    pub driver: String,
+    pub limits: Limits,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    pub subgroups: bool,
+    pub timestamps: bool,
+    /// Why it cannot be used, if it cannot.
+    pub problem: Option<String>,
+}
+
+impl fmt::Display for AdapterInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.backend)
+    }
+}
+
+/// An adapter that [`super::Gpu::open`] takes.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    pub info: AdapterInfo,
+    pub(super) inner: wgpu::Adapter,
+}
+
+/// All adapters, the preferred first. Empty where there is no driver at all.
+pub fn adapters() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let mut adapters: Vec<Adapter> =
+        found.into_iter().map(|inner| Adapter { info: describe(&inner), inner }).collect();
+    adapters.sort_by_key(|a| (a.info.problem.is_some(), a.info.class, a.info.backend == "GL"));
+    adapters
+}
+
+/// Features that kernels may use where the adapter has them.
+pub(super) const FEATURES: Features = Features::TIMESTAMP_QUERY.union(Features::SHADER_F16).union(Features::SUBGROUP);
+
+fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
+    let info = adapter.get_info();
+    let features = adapter.features();
+    let limits = Limits::new(&adapter.limits());
+    let backend = match info.backend {
+        Backend::Vulkan => "Vulkan",
+        Backend::Metal => "Metal",
+        Backend::Dx12 => "DX12",
+        Backend::Gl => "GL",
+        Backend::BrowserWebGpu => "WebGPU",
+        Backend::Noop => "none",
+    };
+    let computes = adapter.get_downlevel_capabilities().flags.contains(DownlevelFlags::COMPUTE_SHADERS);
+    let problem = if !computes || limits.invocations == 0 {
+        Some("has no compute shaders".to_string())
+    } else if limits.invocations < 256 || limits.bindings < 4 {
+        Some(format!("allows {} invocations and {} storage buffers only", limits.invocations, limits.bindings))
+    } else if info.backend == Backend::Noop {
+        Some("does nothing".to_string())
+    } else {
+        None
+    };
+    AdapterInfo {
+        class: class(&info),
+        name: info.name,
+        backend,
+        driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
+        limits,
+        f16: features.contains(Features::SHADER_F16),
+        subgroups: features.contains(Features::SUBGROUP),
+        timestamps: features.contains(Features::TIMESTAMP_QUERY),
+        problem,
+    }
+}
+
+fn class(info: &wgpu::AdapterInfo) -> Class {
+    // GL says `Other` for many software renderers.
+    let name = info.name.to_lowercase();
+    let software = ["llvmpipe", "lavapipe", "softpipe", "swiftshader", "basic render"];
+    match info.device_type {
+        DeviceType::Cpu => Class::Software,
+        _ if software.iter().any(|s| name.contains(s)) => Class::Software,
+        DeviceType::DiscreteGpu => Class::Discrete,
+        DeviceType::IntegratedGpu => Class::Integrated,
+        DeviceType::VirtualGpu | DeviceType::Other => Class::Other,
+    }
+}

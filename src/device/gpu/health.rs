@@ -1,0 +1,91 @@
+//! What went wrong outside of a call that could have returned it: a lost device, an error nobody waited for.
+
+use std::sync::{Arc, Mutex};
+
+use crate::device::DeviceError;
+
+#[derive(Clone, Debug)]
+enum Fault {
+    Lost(String),
+    OutOfMemory,
+    Failed(String),
+}
+
+/// Shared with the device's callbacks. The first fault stays: what follows is its consequence.
+#[derive(Clone, Debug)]
+pub struct Health {
+    device: String,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+impl Health {
+    /// Listens to a device's errors from now on.
+    pub fn watch(device: &wgpu::Device, name: String) -> Health {
+        let health = Health { device: name, fault: Arc::default() };
+        let (lost, uncaptured) = (health.clone(), health.clone());
+        device.set_device_lost_callback(move |reason, message| {
+            lost.note(Fault::Lost(if message.is_empty() { format!("{reason:?}") } else { message }));
+        });
+        device.on_uncaptured_error(Arc::new(move |error| uncaptured.note(Fault::from(error))));
+        health
+    }
+
+    /// The error, if there was one at any time.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        let fault = self.fault.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        fault.map_or(Ok(()), |fault| Err(self.error(fault, "what was running", 0)))
+    }
+
+    /// The error of something that just failed: a lost device explains it better than its own message.
+    pub fn failed(&self, reason: impl Into<String>) -> DeviceError {
+        match self.check() {
+            Err(error) => error,
+            Ok(()) => DeviceError::Failed { device: self.device.clone(), reason: reason.into() },
+        }
+    }
+
+    /// Runs `f` and returns its result, or what the device has against it.
+    pub fn scoped<T>(
+        &self,
+        device: &wgpu::Device,
+        what: &str,
+        bytes: u64,
+        f: impl FnOnce() -> T,
+    ) -> Result<T, DeviceError> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let scopes = [OutOfMemory, Internal, Validation].map(|filter| device.push_error_scope(filter));
+        let result = f();
+        let mut error = None;
+        for scope in scopes.into_iter().rev() {
+            error = pollster::block_on(scope.pop()).or(error);
+        }
+        self.check()?;
+        match error {
+            None => Ok(result),
+            Some(error) => Err(self.error(Fault::from(error), what, bytes)),
+        }
+    }
+
+    fn note(&self, fault: Fault) {
+        log::error!("{}: {fault:?}", self.device);
+        self.fault.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(fault);
+    }
+
+    fn error(&self, fault: Fault, what: &str, bytes: u64) -> DeviceError {
+        let device = self.device.clone();
+        match fault {
+            Fault::Lost(reason) => DeviceError::Lost { device, reason },
+            Fault::OutOfMemory => DeviceError::OutOfMemory { device, what: what.into(), bytes },
+            Fault::Failed(reason) => DeviceError::Failed { device, reason: format!("{what}: {reason}") },
+        }
+    }
+}
+
+impl From<wgpu::Error> for Fault {
+    fn from(error: wgpu::Error) -> Fault {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory,
+            error => Fault::Failed(error.to_string().trim().to_string()),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The GPU device: each dispatch is one WGSL dispatch. The only code that names wgpu.
+//!
+//! Pipelines and bind groups are made once, when a plan is prepared; a step only records them, again and again,
+//! into submissions bounded in time. Nothing is read back unless asked for.
+
+mod adapter;
+mod health;
+mod pace;
+mod pipelines;
+mod plans;
+mod transfer;
+
+use std::time::{Duration, Instant};
+
+use wgpu::{Buffer, BufferUsages};
+
+pub use adapter::{Adapter, AdapterInfo, Class, Limits, adapters};
+use health::Health;
+use pace::Flights;
+use pipelines::Pipelines;
+use plans::Prepared;
+
+use super::{Device, DeviceError, PlanId};
+use crate::graph::{BufferId, Store};
+use crate::plan::Plan;
+
+/// Buffers end on whole multiples of this, so that vectors of four may be read and written past a tensor's end.
+const ROUND: u64 = 256;
+/// After this long without an answer the driver is taken to be stuck.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the device was asked to do so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Submissions of plans.
+    pub submissions: u64,
+    pub dispatches: u64,
+    /// Times the host waited for data.
+    pub reads: u64,
+}
+
+pub struct Gpu {
+    info: AdapterInfo,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    health: Health,
+    pipelines: Pipelines,
+    stored: Vec<Buffer>,
+    scratch: Vec<Buffer>,
+    plans: Vec<Prepared>,
+    flights: Flights,
+    staging: Option<Buffer>,
+    counters: Counters,
+}
+
+impl Gpu {
+    /// Opens an adapter, with all it allows.
+    pub fn open(adapter: &Adapter) -> Result<Gpu, DeviceError> {
+        let name = adapter.info.to_string();
+        let failed = |reason: String| DeviceError::Failed { device: name.clone(), reason };
+        if let Some(problem) = &adapter.info.problem {
+            return Err(failed(problem.clone()));
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("inkgrad"),
+            required_features: adapter.inner.features() & adapter::FEATURES,
+            required_limits: adapter.inner.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) =
+            pollster::block_on(adapter.inner.request_device(&descriptor)).map_err(|e| failed(e.to_string()))?;
+        let health = Health::watch(&device, name);
+        Ok(Gpu {
+            info: adapter.info.clone(),
+            device,
+            queue,
+            health,
+            pipelines: Pipelines::default(),
+            stored: Vec::new(),
+            scratch: Vec::new(),
+            plans: Vec::new(),
+            flights: Flights::default(),
+            staging: None,
+            counters: Counters::default(),
+        })
+    }
+
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+    /// Distinct kernels compiled so far.
+    pub fn pipelines(&self) -> usize {
+        self.pipelines.len()
+    }
+
+    /// A zeroed buffer of at least `words`.
+    fn buffer(&self, what: &str, words: usize) -> Result<Buffer, DeviceError> {
+        let bytes = (words as u64).saturating_mul(4).max(1).checked_next_multiple_of(ROUND).unwrap_or(u64::MAX);
+        if bytes > self.info.limits.buffer {
+            return Err(self.limit(what, format!("{bytes} bytes in one buffer"), self.info.limits.buffer));
+        }
+        self.health.scoped(&self.device, what, bytes, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(what),
+                size: bytes,
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })
+    }
+
+    fn limit(&self, op: &str, needed: String, allowed: impl ToString) -> DeviceError {
+        DeviceError::Limit { device: self.info.to_string(), op: op.into(), needed, allowed: allowed.to_string() }
+    }
+
+    /// Waits for a submission, or for all.
+    fn wait_for(&self, index: Option<wgpu::SubmissionIndex>) -> Result<(), DeviceError> {
+        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(PATIENCE) };
+        self.device.poll(wait).map_err(|e| self.health.failed(e.to_string()))?;
+        self.health.check()
+    }
+
+    /// Waits for the oldest submission and learns from the time it took.
+    fn land_oldest(&mut self) -> Result<(), DeviceError> {
+        let Some(flight) = self.flights.oldest() else { return Ok(()) };
+        let from = Instant::now();
+        let result = self.wait_for(Some(flight.index.clone()));
+        if let Some(landing) = self.flights.landed(from)
+            && let Some(plan) = self.plans.get_mut(landing.plan)
+        {
+            landing.teach(&mut plan.pace);
+        }
+        result
+    }
+}
+
+impl Device for Gpu {
+    fn name(&self) -> String {
+        self.info.to_string()
+    }
+
+    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
+        self.wait()?;
+        self.plans.clear();
+        self.scratch.clear();
+        self.stored.clear();
+        // What was dropped is only given back when the device is polled.
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        for (_, name, words) in store.buffers() {
+            self.stored.push(self.buffer(name, words)?);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        self.upload(&self.stored[buffer.0], offset, words)
+    }
+
+    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
+        let buffer = self.stored[buffer.0].clone();
+        self.counters.reads += 1;
+        self.download(&buffer, offset, out)
+    }
+
+    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
+        self.health.check()?;
+        let prepared = self.prepare_plan(plan)?;
+        self.plans.push(prepared);
+        Ok(PlanId(self.plans.len() - 1))
+    }
+
+    fn run(&mut self, plan: PlanId, times: usize) -> Result<(), DeviceError> {
+        self.health.check()?;
+        self.replay(plan.0, times)
+    }
+
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        while self.flights.oldest().is_some() {
+            if let Err(error) = self.land_oldest() {
+                self.flights.clear();
+                return Err(error);
+            }
+        }
+        self.wait_for(None)
+    }
+}

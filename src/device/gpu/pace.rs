@@ -1,0 +1,127 @@
+//! How much work goes into one submission: enough to be worth it, never so much that a desktop's watchdog
+//! (about two seconds) resets the GPU.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use wgpu::SubmissionIndex;
+
+/// What a submission should take.
+const AIM: f64 = 0.1;
+/// What a dispatch may take on a device that nothing is known of yet: a slow one, a software adapter's.
+const SLOW_FLOPS: f64 = 5e9;
+const SLOW_BYTES: f64 = 3e9;
+const SLOW_DISPATCH: f64 = 30e-6;
+
+/// A dispatch's time on a slow device, in seconds. Only the proportions matter once something was measured.
+pub fn cost(flops: u64, bytes: u64) -> f64 {
+    SLOW_DISPATCH + flops as f64 / SLOW_FLOPS + bytes as f64 / SLOW_BYTES
+}
+
+/// How much faster than [`cost`] a plan runs here, as measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    speed: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { speed: 1.0 }
+    }
+}
+
+impl Pace {
+    /// The cost that fills a submission.
+    pub fn budget(self) -> f64 {
+        AIM * self.speed
+    }
+
+    fn learn(&mut self, cost: f64, took: Duration, exact: bool) {
+        let speed = cost / took.as_secs_f64().max(1e-6);
+        // Where nobody waited for the end, the time is only an upper bound.
+        if exact || speed > self.speed {
+            // At most four times as much at once: one lucky measurement must not lead to a reset.
+            self.speed = speed.clamp(1e-3, self.speed * 4.0);
+        }
+    }
+}
+
+/// A submission that may still be running.
+pub struct Flight {
+    pub index: SubmissionIndex,
+    plan: usize,
+    cost: f64,
+    started: Instant,
+}
+
+/// The submissions under way, at most [`Flights::MOST`], so that the host neither starves nor floods the device.
+#[derive(Default)]
+pub struct Flights {
+    under_way: VecDeque<Flight>,
+    last_landed: Option<Instant>,
+}
+
+impl Flights {
+    pub const MOST: usize = 2;
+
+    pub fn start(&mut self, index: SubmissionIndex, plan: usize, cost: f64) {
+        self.under_way.push_back(Flight { index, plan, cost, started: Instant::now() });
+    }
+    pub fn is_full(&self) -> bool {
+        self.under_way.len() >= Flights::MOST
+    }
+    pub fn oldest(&self) -> Option<&Flight> {
+        self.under_way.front()
+    }
+    pub fn clear(&mut self) {
+        self.under_way.clear();
+    }
+
+    /// Notes that the oldest is done, after a wait that began at `waited_from`.
+    pub fn landed(&mut self, waited_from: Instant) -> Option<Landing> {
+        let flight = self.under_way.pop_front()?;
+        let now = Instant::now();
+        // It began when it was submitted, or when the one before it was done.
+        let began = self.last_landed.map_or(flight.started, |landed| landed.max(flight.started));
+        self.last_landed = Some(now);
+        let exact = now - waited_from > Duration::from_micros(500);
+        Some(Landing { plan: flight.plan, cost: flight.cost, took: now - began, exact })
+    }
+}
+
+/// What a finished submission tells about its plan.
+pub struct Landing {
+    pub plan: usize,
+    cost: f64,
+    took: Duration,
+    exact: bool,
+}
+
+impl Landing {
+    pub fn teach(&self, pace: &mut Pace) {
+        pace.learn(self.cost, self.took, self.exact);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn submissions_grow_on_a_fast_device_by_steps_and_shrink_on_a_slow_one_at_once() {
+        let mut pace = Pace::default();
+        pace.learn(0.1, Duration::from_micros(100), true);
+        assert_eq!(pace.budget(), 0.4);
+        pace.learn(0.4, Duration::from_micros(400), true);
+        assert_eq!(pace.budget(), 1.6);
+        pace.learn(1.6, Duration::from_secs(16), true);
+        assert!((pace.budget() - 0.01).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_wait_that_came_late_never_slows_a_plan_down() {
+        let mut pace = Pace::default();
+        pace.learn(0.1, Duration::from_secs(60), false);
+        assert_eq!(pace.budget(), 0.1);
+    }
+}

@@ -1,0 +1,131 @@
+//! Pipelines, one for each distinct kernel text, compiled once and kept as long as the device.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use wgpu::{BindGroupLayout, BufferBindingType, ComputePipeline, Device, ShaderStages};
+
+use super::health::Health;
+use crate::device::DeviceError;
+use crate::ops::Kernel;
+
+/// A kernel's text and what it binds.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    pub text: String,
+    /// Bindings that are read only; they come first.
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+/// What a pipeline is made from.
+pub struct Source {
+    pub key: Key,
+    /// The op's name: the label in the driver's tools and in errors.
+    pub name: &'static str,
+    pub entry: &'static str,
+}
+
+impl Source {
+    pub fn new(name: &'static str, kernel: &Kernel, inputs: usize, outputs: usize) -> Result<Source, String> {
+        let text = crate::shaders::text(kernel).map_err(|e| e.to_string())?;
+        Ok(Source { key: Key { text, inputs, outputs }, name, entry: kernel.entry })
+    }
+}
+
+#[derive(Clone)]
+pub struct Pipeline {
+    pub pipeline: ComputePipeline,
+    pub layout: BindGroupLayout,
+}
+
+#[derive(Default)]
+pub struct Pipelines {
+    made: Vec<Pipeline>,
+    index: HashMap<Key, usize>,
+    layouts: HashMap<(usize, usize), BindGroupLayout>,
+}
+
+impl Pipelines {
+    pub fn get(&self, index: usize) -> &Pipeline {
+        &self.made[index]
+    }
+    pub fn len(&self) -> usize {
+        self.made.len()
+    }
+
+    /// The index of each source's pipeline. New ones are compiled, on all cores.
+    pub fn prepare(
+        &mut self,
+        device: &Device,
+        health: &Health,
+        sources: Vec<Source>,
+    ) -> Result<Vec<usize>, DeviceError> {
+        let mut fresh: HashMap<&Key, &Source> = HashMap::new();
+        for source in &sources {
+            if !self.index.contains_key(&source.key) {
+                fresh.insert(&source.key, source);
+            }
+        }
+        let mut work = Vec::new();
+        for source in fresh.into_values() {
+            let shape = (source.key.inputs, source.key.outputs);
+            let layout = self.layouts.entry(shape).or_insert_with(|| layout(device, shape.0, shape.1)).clone();
+            work.push((source, layout));
+        }
+        let made: Vec<Result<_, DeviceError>> = work
+            .into_par_iter()
+            .map(|(source, layout)| {
+                let pipeline = health.scoped(device, source.name, 0, || compile(device, source, &layout))?;
+                Ok((source.key.clone(), Pipeline { pipeline, layout }))
+            })
+            .collect();
+        for result in made {
+            let (key, pipeline) = result?;
+            self.made.push(pipeline);
+            self.index.insert(key, self.made.len() - 1);
+        }
+        Ok(sources.iter().map(|source| self.index[&source.key]).collect())
+    }
+}
+
+fn layout(device: &Device, inputs: usize, outputs: usize) -> BindGroupLayout {
+    let entries: Vec<_> = (0..inputs + outputs)
+        .map(|i| wgpu::BindGroupLayoutEntry {
+            binding: i as u32,
+            visibility: ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: BufferBindingType::Storage { read_only: i < inputs },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        })
+        .collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries })
+}
+
+fn compile(device: &Device, source: &Source, layout: &BindGroupLayout) -> ComputePipeline {
+    let label = Some(source.name);
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label,
+        source: wgpu::ShaderSource::Wgsl(source.key.text.as_str().into()),
+    });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label,
+        bind_group_layouts: &[Some(layout)],
+        immediate_size: 0,
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: Some(&layout),
+        module: &module,
+        entry_point: Some(source.entry),
+        // Shaders initialise what they share: on GL the driver's way of doing it took minutes to compile.
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
+        cache: None,
+    })
+}

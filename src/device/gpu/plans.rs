@@ -1,0 +1,169 @@
+//! Plans made ready and replayed: limits checked, bind groups made, dispatches recorded into submissions.
+
+use wgpu::BindGroup;
+
+use super::pace::{Pace, cost};
+use super::pipelines::Source;
+use super::{Gpu, ROUND};
+use crate::device::DeviceError;
+use crate::ops::Kernel;
+use crate::plan::{self, Buffer, Plan, View};
+
+/// A plan whose dispatches only need to be recorded.
+pub struct Prepared {
+    plan: Plan,
+    /// For each dispatch.
+    pipelines: Vec<usize>,
+    workgroups: Vec<[u32; 3]>,
+    costs: Vec<f64>,
+    bind_groups: Vec<BindGroup>,
+    /// The scratch buffers that the bind groups were made for; other plans may have grown some since.
+    bound_to: Vec<wgpu::Buffer>,
+    pub pace: Pace,
+}
+
+impl Gpu {
+    pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<Prepared, DeviceError> {
+        let kernels: Vec<Kernel> = plan
+            .dispatches
+            .iter()
+            .map(|d| d.op.gpu(&plan::tensors(&d.inputs), &plan::tensors(&d.outputs)))
+            .collect();
+        let mut sources = Vec::with_capacity(kernels.len());
+        for (dispatch, kernel) in plan.dispatches.iter().zip(&kernels) {
+            let name = dispatch.op.name();
+            self.check_limits(name, kernel, &dispatch.inputs, &dispatch.outputs)?;
+            let source = Source::new(name, kernel, dispatch.inputs.len(), dispatch.outputs.len());
+            sources.push(source.map_err(|e| self.health.failed(format!("{name}: {e}")))?);
+        }
+        let pipelines = self.pipelines.prepare(&self.device, &self.health, sources)?;
+        self.grow_scratch(&plan.scratch)?;
+        let mut prepared = Prepared {
+            plan: plan.clone(),
+            pipelines,
+            workgroups: kernels.iter().map(|k| k.workgroups).collect(),
+            costs: plan.dispatches.iter().map(|d| cost(d.flops(), d.bytes())).collect(),
+            bind_groups: Vec::new(),
+            bound_to: Vec::new(),
+            pace: Pace::default(),
+        };
+        self.bind(&mut prepared)?;
+        Ok(prepared)
+    }
+
+    fn check_limits(
+        &self,
+        name: &str,
+        kernel: &Kernel,
+        inputs: &[View],
+        outputs: &[View],
+    ) -> Result<(), DeviceError> {
+        let limits = &self.info.limits;
+        if let Some(groups) = kernel.workgroups.iter().find(|n| **n > limits.groups) {
+            return Err(self.limit(name, format!("{groups} workgroups in one dimension"), limits.groups));
+        }
+        let count = inputs.len() + outputs.len();
+        if count > limits.bindings as usize {
+            return Err(self.limit(name, format!("{count} storage buffers"), limits.bindings));
+        }
+        // Shaders index with 32 bits.
+        let allowed = limits.binding.min(u64::from(u32::MAX) * 4);
+        match inputs.iter().chain(outputs).map(binding_bytes).find(|bytes| *bytes > allowed) {
+            Some(bytes) => Err(self.limit(name, format!("{bytes} bytes in one tensor"), allowed)),
+            None => Ok(()),
+        }
+    }
+
+    fn grow_scratch(&mut self, sizes: &[usize]) -> Result<(), DeviceError> {
+        for (i, words) in sizes.iter().enumerate() {
+            if self.scratch.get(i).is_none_or(|buffer| buffer.size() < *words as u64 * 4) {
+                let buffer = self.buffer("a step's intermediate results", *words)?;
+                if i < self.scratch.len() { self.scratch[i] = buffer } else { self.scratch.push(buffer) }
+            }
+        }
+        Ok(())
+    }
+
+    fn bind(&self, prepared: &mut Prepared) -> Result<(), DeviceError> {
+        let Prepared { plan, pipelines, bind_groups, bound_to, .. } = prepared;
+        bind_groups.clear();
+        for (dispatch, pipeline) in plan.dispatches.iter().zip(pipelines) {
+            let views = dispatch.inputs.iter().chain(&dispatch.outputs);
+            let entries: Vec<_> = views
+                .enumerate()
+                .map(|(i, view)| wgpu::BindGroupEntry {
+                    binding: i as u32,
+                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: match view.buffer {
+                            Buffer::Stored(id) => &self.stored[id.0],
+                            Buffer::Scratch(i) => &self.scratch[i],
+                        },
+                        offset: view.offset as u64 * 4,
+                        size: std::num::NonZeroU64::new(binding_bytes(view)),
+                    }),
+                })
+                .collect();
+            let descriptor = wgpu::BindGroupDescriptor {
+                label: Some(dispatch.op.name()),
+                layout: &self.pipelines.get(*pipeline).layout,
+                entries: &entries,
+            };
+            let made = || self.device.create_bind_group(&descriptor);
+            bind_groups.push(self.health.scoped(&self.device, dispatch.op.name(), 0, made)?);
+        }
+        *bound_to = self.scratch[..plan.scratch.len()].to_vec();
+        Ok(())
+    }
+
+    /// Records a plan `times` times, in submissions that fit the plan's pace. A submission may begin and end
+    /// within a step: the buffers keep what they hold.
+    pub(super) fn replay(&mut self, index: usize, times: usize) -> Result<(), DeviceError> {
+        if self.plans[index].bound_to[..] != self.scratch[..self.plans[index].plan.scratch.len()] {
+            let mut prepared = self.plans.remove(index);
+            let bound = self.bind(&mut prepared);
+            self.plans.insert(index, prepared);
+            bound?;
+        }
+        let count = self.plans[index].bind_groups.len();
+        let total = count * times;
+        let mut next = 0;
+        while next < total {
+            if self.flights.is_full() {
+                self.land_oldest()?;
+            }
+            let prepared = &self.plans[index];
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let (first, mut cost) = (next, 0.0);
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                let mut current = usize::MAX;
+                while next < total && (next == first || cost + prepared.costs[next % count] <= prepared.pace.budget())
+                {
+                    let i = next % count;
+                    if prepared.pipelines[i] != current {
+                        current = prepared.pipelines[i];
+                        pass.set_pipeline(&self.pipelines.get(current).pipeline);
+                    }
+                    pass.set_bind_group(0, &prepared.bind_groups[i], &[]);
+                    let [x, y, z] = prepared.workgroups[i];
+                    pass.dispatch_workgroups(x, y, z);
+                    cost += prepared.costs[i];
+                    next += 1;
+                }
+            }
+            let submission = self.queue.submit([encoder.finish()]);
+            self.health.check()?;
+            self.counters.submissions += 1;
+            self.counters.dispatches += (next - first) as u64;
+            self.flights.start(submission, index, cost);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a shader may touch: whole vectors of four.
+fn binding_bytes(view: &View) -> u64 {
+    (view.tensor.len() as u64).saturating_mul(4).max(1).checked_next_multiple_of(16).unwrap_or(u64::MAX)
+}
+
+const _: () = assert!(ROUND == crate::graph::ALIGNMENT as u64 * 4);

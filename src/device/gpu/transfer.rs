@@ -1,0 +1,91 @@
+//! Words to and from stored buffers, in pieces, so that a data set need not be held twice.
+
+use std::sync::mpsc;
+
+use wgpu::{Buffer, BufferUsages, MapMode};
+
+use super::Gpu;
+use crate::device::DeviceError;
+
+/// Bytes moved at once.
+const PIECE: usize = 32 << 20;
+
+impl Gpu {
+    pub(super) fn upload(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        self.health.check()?;
+        for (i, piece) in words.chunks(PIECE / 4).enumerate() {
+            if i > 0 {
+                // Sends the piece before off and waits for it, which frees its staging memory.
+                let sent = self.queue.submit([]);
+                self.wait_for(Some(sent))?;
+            }
+            let at = (offset * 4 + i * PIECE) as u64;
+            let bytes: &[u8] = bytemuck::cast_slice(piece);
+            let write = || self.queue.write_buffer(buffer, at, bytes);
+            self.health.scoped(&self.device, "an upload", bytes.len() as u64, write)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn download(&mut self, buffer: &Buffer, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        // First what runs, one submission after the other, so that their times are learned from.
+        while self.flights.oldest().is_some() {
+            self.land_oldest()?;
+        }
+        let largest = (out.len() * 4).min(PIECE);
+        let staging = self.staging(largest as u64)?;
+        for (i, piece) in out.chunks_mut(PIECE / 4).enumerate() {
+            let at = (offset * 4 + i * PIECE) as u64;
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(piece);
+            self.download_piece(buffer, at, &staging, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn download_piece(&self, buffer: &Buffer, at: u64, staging: &Buffer, out: &mut [u8]) -> Result<(), DeviceError> {
+        let size = out.len() as u64;
+        let (sender, receiver) = mpsc::channel();
+        let submission = self.health.scoped(&self.device, "a read", size, || {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, at, staging, 0, size);
+            let submission = self.queue.submit([encoder.finish()]);
+            staging.map_async(MapMode::Read, 0..size, move |result| {
+                let _ = sender.send(result);
+            });
+            submission
+        })?;
+        self.wait_for(Some(submission))?;
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(self.health.failed(format!("a read: {error}"))),
+            Err(_) => return Err(self.health.failed("a read was not answered")),
+        }
+        {
+            let view = staging.get_mapped_range(0..size).map_err(|e| self.health.failed(format!("a read: {e}")))?;
+            out.copy_from_slice(&view);
+        }
+        staging.unmap();
+        Ok(())
+    }
+
+    /// The buffer that reads go through, kept from one to the next.
+    fn staging(&mut self, bytes: u64) -> Result<Buffer, DeviceError> {
+        if let Some(buffer) = self.staging.as_ref().filter(|buffer| buffer.size() >= bytes) {
+            return Ok(buffer.clone());
+        }
+        let size = bytes.next_power_of_two().max(4096);
+        let buffer = self.health.scoped(&self.device, "a read", size, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read back"),
+                size,
+                usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        self.staging = Some(buffer.clone());
+        Ok(buffer)
+    }
+}

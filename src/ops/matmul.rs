@@ -1,0 +1,247 @@
+//! The product of two matrices, either of them transposed: dense layers and their derivatives.
+
+use std::sync::Arc;
+
+use super::activation::Act;
+use super::case::{Case, Fill};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect};
+use crate::grad::Backward;
+use crate::graph::{Graph, GraphError, Value};
+use crate::parallel::parallel_rows;
+use crate::tensor::Tensor;
+
+/// Which of the two matrices is stored transposed. The result is always `[m, n]`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Layout {
+    /// `a [m, k]`, `b [k, n]`
+    NN,
+    /// `a [m, k]`, `b [n, k]`
+    NT,
+    /// `a [k, m]`, `b [k, n]`
+    TN,
+}
+
+/// `out[m, n] = epilogue(sum over k of a * b)`
+#[derive(Clone, Copy, Debug)]
+pub struct MatMul {
+    pub layout: Layout,
+    pub epilogue: Epilogue,
+}
+
+/// The sizes of a product.
+#[derive(Clone, Copy)]
+struct Sizes {
+    m: usize,
+    n: usize,
+    k: usize,
+}
+
+impl MatMul {
+    pub const fn new(layout: Layout) -> MatMul {
+        MatMul { layout, epilogue: Epilogue::NONE }
+    }
+
+    fn sizes(&self, a: &[usize], b: &[usize]) -> Result<Sizes, String> {
+        let ([a0, a1], [b0, b1]) = (pair(a)?, pair(b)?);
+        let (m, k, inner, n) = match self.layout {
+            Layout::NN => (a0, a1, b0, b1),
+            Layout::NT => (a0, a1, b1, b0),
+            Layout::TN => (a1, a0, b0, b1),
+        };
+        if k != inner {
+            return Err(format!("the inner sizes differ: {k} and {inner}"));
+        }
+        if m * n * k == 0 { Err("a matrix is empty".into()) } else { Ok(Sizes { m, n, k }) }
+    }
+}
+
+fn pair(dims: &[usize]) -> Result<[usize; 2], String> {
+    dims.try_into().map_err(|_| "takes two matrices".into())
+}
+
+/// Multiply-adds from which all cores are worth their start.
+const PARALLEL: usize = 1 << 20;
+
+/// `out = a * b`, row-major; `a` and `b` with their strides as (row, column).
+fn gemm(out: &mut [f32], Sizes { m, n, k }: Sizes, a: &[f32], a_strides: [usize; 2], b: &[f32], b_strides: [usize; 2]) {
+    assert!(out.len() == m * n && a.len() == m * k && b.len() == k * n, "matrices have the sizes they claim");
+    let threads = if m * n * k > PARALLEL { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    let [(a_row, a_column), (b_row, b_column)] = [a_strides, b_strides].map(|[r, c]| (r as isize, c as isize));
+    // SAFETY: the strides are those of dense row-major matrices of the sizes just checked, or their transposes.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.as_ptr(),
+            a_column,
+            a_row,
+            b.as_ptr(),
+            b_column,
+            b_row,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+impl Op for MatMul {
+    fn name(&self) -> &'static str {
+        match self.layout {
+            Layout::NN => "matmul.nn",
+            Layout::NT => "matmul.nt",
+            Layout::TN => "matmul.tn",
+        }
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let (own, extra) = inputs.split_at(inputs.len().min(2));
+        let [a, b] = expect::<2>(own)?;
+        let Sizes { m, n, .. } = self.sizes(a.dims(), b.dims())?;
+        let out = Tensor::f32([m, n]);
+        self.epilogue.check(extra, &out.shape)?;
+        Ok(out)
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        if self.epilogue != Epilogue::NONE {
+            return Ok(vec![None; node.inputs.len()]);
+        }
+        let (a, b, d_out) = (node.inputs[0], node.inputs[1], node.d_out);
+        let (d_a, d_b) = match self.layout {
+            Layout::NN => ((Layout::NT, d_out, b), (Layout::TN, a, d_out)),
+            Layout::NT => ((Layout::NN, d_out, b), (Layout::TN, d_out, a)),
+            Layout::TN => ((Layout::NT, b, d_out), (Layout::NN, a, d_out)),
+        };
+        let mut product = |wanted: bool, (layout, x, y): (Layout, Value, Value)| -> Result<Option<Value>, GraphError> {
+            if wanted { graph.apply(MatMul::new(layout), &[x, y]).map(Some) } else { Ok(None) }
+        };
+        Ok(vec![product(node.wanted[0], d_a)?, product(node.wanted[1], d_b)?])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        let Ok(Sizes { m, n, k }) = self.sizes(a.dims(), b.dims()) else { return false };
+        for row in 0..m {
+            for column in 0..n {
+                let product = |i: usize| match self.layout {
+                    Layout::NN => a.data[row * k + i] * b.data[i * n + column],
+                    Layout::NT => a.data[row * k + i] * b.data[column * k + i],
+                    Layout::TN => a.data[i * m + row] * b.data[i * n + column],
+                };
+                out.data[row * n + column] = (0..k).map(product).sum();
+            }
+        }
+        self.epilogue.exact(out, &inputs[2..]);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        let sizes = self.sizes(a.dims(), b.dims()).expect("the shape rule has accepted these");
+        let Sizes { m, n, k } = sizes;
+        let out = &mut *outputs[0].data;
+        match self.layout {
+            Layout::NN => gemm(out, sizes, a.data, [k, 1], b.data, [n, 1]),
+            Layout::NT => gemm(out, sizes, a.data, [k, 1], b.data, [1, k]),
+            Layout::TN => gemm(out, sizes, a.data, [1, m], b.data, [n, 1]),
+        }
+        if self.epilogue != Epilogue::NONE {
+            parallel_rows(out, n, n, |row, out| self.epilogue.apply(out, row * n, n, &inputs[2..]));
+        }
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        let sizes = self.sizes(inputs[0].dims(), inputs[1].dims()).expect("the shape rule has accepted these");
+        kernel(self.layout, sizes, self.epilogue)
+    }
+    fn flops(&self, inputs: &[Tensor], outputs: &[Tensor]) -> u64 {
+        let k = inputs[0].len() / outputs[0].dims()[0].max(1);
+        2 * outputs[0].len() as u64 * k as u64
+    }
+    fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        let epilogue = self.epilogue.then(epilogue)?;
+        Some(Arc::new(MatMul { epilogue, ..*self }))
+    }
+}
+
+/// Below this many invocations a tile of four rows takes the place of eight: a GPU wants more of them.
+const FEW: usize = 2048;
+
+fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue) -> Kernel {
+    let entry = match layout {
+        Layout::NN => "nn",
+        Layout::NT => "nt",
+        Layout::TN => "tn",
+    };
+    let columns = n.div_ceil(4);
+    let row_groups = if m.div_ceil(8) * columns < FEW { 1usize } else { 2 };
+    // A workgroup is as wide as the result, up to eight vectors of four, a cache line.
+    let width = columns.next_power_of_two().min(8);
+    let height = 64 / width;
+    let column_groups = columns.div_ceil(width);
+    let groups = m.div_ceil(4 * row_groups * height) * column_groups;
+    // Along which axis each matrix is read in vectors.
+    let (a_inner, b_inner) = match layout {
+        Layout::NN => (k, n),
+        Layout::NT => (k, k),
+        Layout::TN => (m, n),
+    };
+    // nn takes four k at once if a is read in vectors, nt only where both are.
+    let vector_a = a_inner.is_multiple_of(4);
+    let kernel = Kernel::groups("matmul", entry, groups)
+        .with("M", m)
+        .with("N", n)
+        .with("K", k)
+        .with("ROW_GROUPS", row_groups)
+        .with("WIDTH", width)
+        .with("HEIGHT", height)
+        .with("COLUMN_GROUPS", column_groups)
+        .with("VECTOR_A", vector_a)
+        .with("VECTOR_B", b_inner.is_multiple_of(4))
+        .with("VECTOR_OUT", n.is_multiple_of(4));
+    epilogue.constants(kernel)
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let bias = Epilogue { bias: true, ..Epilogue::NONE };
+    let epilogues = [
+        Epilogue::NONE,
+        Epilogue { act: Some(Act::Relu), ..bias },
+        Epilogue { act_grad: Some(Act::Leaky(0.2)), ..Epilogue::NONE },
+        Epilogue { act_grad: Some(Act::Tanh), ..bias },
+    ];
+    let shapes = [(1, 1, 1), (3, 5, 7), (17, 4, 13), (8, 8, 4), (33, 64, 12), (65, 31, 40), (130, 36, 9), (1030, 72, 20)];
+    for layout in [Layout::NN, Layout::NT, Layout::TN] {
+        for (i, (m, n, k)) in shapes.into_iter().enumerate() {
+            let (a, b) = match layout {
+                Layout::NN => ([m, k], [k, n]),
+                Layout::NT => ([m, k], [n, k]),
+                Layout::TN => ([k, m], [k, n]),
+            };
+            // Each shape plain, and with one of the epilogues.
+            for epilogue in [Epilogue::NONE, epilogues[1 + i % 3]] {
+                let op = Arc::new(MatMul { layout, epilogue });
+                let name = format!("{m}x{n}x{k} {}", describe(epilogue));
+                let mut case =
+                    Case::new(name, op).input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform);
+                if epilogue.bias {
+                    case = case.input(Tensor::f32([n]), Fill::Uniform);
+                }
+                if epilogue.act_grad.is_some() {
+                    case = case.input(Tensor::f32([m, n]), Fill::AwayFromZero);
+                }
+                cases.push(if epilogue == Epilogue::NONE { case } else { case.no_derivative() });
+            }
+        }
+    }
+    cases
+}
+
+fn describe(epilogue: Epilogue) -> String {
+    if epilogue == Epilogue::NONE { "plain".into() } else { format!("{epilogue:?}") }
+}

@@ -1,0 +1,82 @@
+//! Every shader, as every case of the op table and its derivatives ask for it, is valid WGSL and can be
+//! translated for Vulkan. Needs no adapter.
+
+use std::collections::HashSet;
+
+use inkgrad::grad::grad;
+use inkgrad::graph::{Graph, Place, Store, Value};
+use inkgrad::ops::elementwise::Mul;
+use inkgrad::ops::reduce::Sum;
+use inkgrad::ops::{Case, cases};
+use inkgrad::plan::{Dispatch, Plan, tensors};
+use inkgrad::shaders;
+use inkgrad::tensor::{Kind, Tensor};
+use naga::back::spv;
+use naga::front::wgsl;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+/// The plan of a case and, where it has one, of its derivative.
+fn plan(case: &Case) -> Plan {
+    let (mut store, mut graph) = (Store::default(), Graph::new());
+    let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+    let inputs: Vec<Value> = case.tensors().into_iter().map(|tensor| graph.read(&stored(tensor))).collect();
+    let out = graph.apply_arc(case.op.clone(), &inputs).unwrap();
+    let mut outputs = vec![out];
+    if case.derivative {
+        let product = graph.apply(Mul, &[out, out]).unwrap();
+        let loss = graph.apply(Sum { width: 1, parts: 1, factor: 1.0 }, &[product]).unwrap();
+        let by: Vec<Value> = inputs.iter().copied().filter(|v| graph.kind(*v) == Kind::F32).collect();
+        outputs.extend(grad(&mut graph, loss, &by).unwrap());
+    }
+    for value in outputs {
+        let place = stored(graph.tensor(value).clone());
+        graph.assign(value, place);
+    }
+    Plan::new(&graph)
+}
+
+fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
+    let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs));
+    let text = shaders::text(&kernel).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    let bindings = dispatch.inputs.len() + dispatch.outputs.len();
+    assert!(kernel.workgroups.iter().all(|n| (1..=65_535).contains(n)), "{}: {:?}", case.name, kernel.workgroups);
+    if !seen.insert(text.clone()) {
+        return;
+    }
+    let what = format!("{} of case {}", dispatch.op.name(), case.name);
+    let module = wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let info = validator.validate(&module).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
+    assert_eq!(module.entry_points.len(), 1, "{what}");
+    assert_eq!(module.entry_points[0].name, kernel.entry, "{what}");
+
+    // What is declared is what the device binds: inputs read only and in order, then outputs.
+    let mut declared: Vec<(u32, bool)> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, variable)| match (variable.binding, variable.space) {
+            (Some(at), naga::AddressSpace::Storage { access }) => {
+                Some((at.binding, access.contains(naga::StorageAccess::STORE)))
+            }
+            _ => None,
+        })
+        .collect();
+    declared.sort_unstable();
+    let wanted: Vec<(u32, bool)> = (0..bindings).map(|i| (i as u32, i >= dispatch.inputs.len())).collect();
+    assert_eq!(declared, wanted, "{what}: bindings, and whether they are written");
+
+    // What every adapter allows.
+    let size: u32 = module.entry_points[0].workgroup_size.iter().product();
+    assert!(size <= 256, "{what}: {size} invocations in a workgroup");
+    assert!(bindings <= 8, "{what}: {bindings} storage buffers");
+    spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
+}
+
+#[test]
+fn every_shader_is_valid_and_declares_what_is_bound() {
+    let mut seen = HashSet::new();
+    for case in cases() {
+        plan(&case).dispatches.iter().for_each(|dispatch| check(&case, dispatch, &mut seen));
+    }
+    assert!(!seen.is_empty());
+}
