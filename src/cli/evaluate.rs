@@ -112,5 +112,5 @@ fn mistakes(
     let title = format!("The {} worst of {} mistakes in {}: truth \u{2192} answer", items.len(), wrong.len(), set.len());
     // About 84 pixels an image, whatever its size.
     let scale = (84 / set.height.max(set.width).max(1)).max(1);
-    report::titled_sheet(&title, &items, (set.height, set.width, set.channels), 8, scale as u32)
+    report::titled_sheet(&title, &items, (set.height, set.width, set.channels), 8, scale)
 }

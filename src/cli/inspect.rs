@@ -49,10 +49,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         network
     } else {
         let architecture = models::load(&args.model)?;
-        let input = architecture.input_size().unwrap_or(args.input);
-        // A part that ends in an image, such as `pool`, has no classes.
-        let classes = architecture.is_classifier().then_some(args.classes);
-        architecture.declare(input, classes, &mut store, &mut parameters)?
+        let input = architecture.input.unwrap_or(args.input);
+        let classifier = architecture.declare(input, args.classes, &mut store, &mut parameters);
+        match classifier {
+            // A part that ends in an image, such as `pool`, has no classes.
+            Err(_) if !args.plan => architecture.declare(input, None, &mut store, &mut parameters)?,
+            network => network?,
+        }
     };
     layers(&network, &parameters);
     if args.plan {

@@ -2,7 +2,7 @@
 
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
-use crate::graph::{BufferId, Graph, Place, Store};
+use crate::graph::{BufferId, Graph, GraphError, Place, Store};
 use crate::models::{Mode, ModelError, Network, Parameters};
 use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
 use crate::plan::Plan;
@@ -21,6 +21,15 @@ impl Normalization {
         let (mean, std) = set.mean_std();
         Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
     }
+}
+
+/// Why there is no evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum InferError {
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
@@ -47,7 +56,7 @@ impl Evaluation {
         weights: BufferId,
         set: &ImageSet,
         normalization: Normalization,
-    ) -> Result<Evaluation, ModelError> {
+    ) -> Result<Evaluation, InferError> {
         let (count, classes) = (set.len(), network.output().iter().product());
         let images = store.add("evaluation.images", set.images.len().div_ceil(4));
         let clock = store.add("evaluation.clock", 2);

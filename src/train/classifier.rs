@@ -107,7 +107,7 @@ impl Classifier {
             inputs.push(graph.read(&place(decay, Tensor::f32([words / crate::graph::ALIGNMENT]))));
         }
         let targets = std::iter::once(parameters.weights).chain(moments.iter().copied()).map(whole).collect();
-        graph.update(Update { optimizer, steps, decay: settings.weight_decay }, &inputs, targets);
+        graph.update(Update { optimizer, decay: settings.weight_decay }, &inputs, targets);
         if let Some(averaged) = averaged {
             let weights = graph.read(&whole(parameters.weights));
             graph.update(Average { decay: settings.average }, &[weights, now], vec![whole(averaged)]);

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::graph::GraphError;
+use crate::infer::InferError;
 use crate::models::ModelError;
 use crate::report::ReportError;
 
@@ -31,6 +32,10 @@ pub enum TrainError {
     #[error("{path}: cannot be resumed: {reason}")]
     Resume { path: PathBuf, reason: String },
     #[error(transparent)]
+    Infer(#[from] InferError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
     Data(#[from] DataError),
@@ -40,8 +45,3 @@ pub enum TrainError {
     Report(#[from] ReportError),
 }
 
-impl From<GraphError> for TrainError {
-    fn from(error: GraphError) -> TrainError {
-        TrainError::Model(error.into())
-    }
-}
