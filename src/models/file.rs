@@ -94,7 +94,7 @@ impl ModelFile {
         write_whole(&bytes, path).map_err(|reason| ModelError::Write { path: path.to_owned(), reason })
     }
 
-    /// Reads a model file and checks its form; [`ModelFile::network`] and [`ModelFile::values`] fit it to its architecture.
+    /// Reads a model file and checks its form; [`ModelFile::network`] and [`ModelFile::values`] make use of it.
     ///
     /// # Errors
     /// [`ModelError::Read`] where the system refuses, [`ModelError::File`] for anything but a safetensors file of

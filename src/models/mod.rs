@@ -20,6 +20,7 @@ mod error;
 mod file;
 mod forward;
 mod layer;
+mod layer_toml;
 mod parameters;
 mod reader;
 mod recipe;

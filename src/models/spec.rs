@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::de::DeValue;
 
 use super::error::{At, ModelError};
-use super::layer::Layer;
+use super::layer::{Kind, Layer, Units};
 use super::reader::{Fields, Source, quoted};
 use super::recipe::Recipe;
 
@@ -99,6 +99,16 @@ impl Architecture {
     /// The text it was read from, or an equivalent one; what model files store.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Height, width and channels of the images it is for, where it says so.
+    pub fn input_size(&self) -> Option<[usize; 3]> {
+        self.input
+    }
+
+    /// Whether a layer asks for as many units as there are classes, so that it cannot be declared without.
+    pub fn is_classifier(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.kind, Kind::Dense { units: Units::Classes, .. }))
     }
 
     /// This architecture behind `front`: the front's layers come first and decide the input, the rest stays.

@@ -216,7 +216,8 @@ pub fn cases() -> Vec<Case> {
         Epilogue { act_grad: Some(Act::Leaky(0.2)), ..Epilogue::NONE },
         Epilogue { act_grad: Some(Act::Tanh), ..bias },
     ];
-    let shapes = [(1, 1, 1), (3, 5, 7), (17, 4, 13), (8, 8, 4), (33, 64, 12), (65, 31, 40), (130, 36, 9), (1030, 72, 20)];
+    let shapes =
+        [(1, 1, 1), (3, 5, 7), (17, 4, 13), (8, 8, 4), (33, 64, 12), (65, 31, 40), (130, 36, 9), (1030, 72, 20)];
     for layout in [Layout::NN, Layout::NT, Layout::TN] {
         for (i, (m, n, k)) in shapes.into_iter().enumerate() {
             let (a, b) = match layout {
