@@ -3,8 +3,8 @@
 // nn: a [M, K], b [K, N]   nt: a [M, K], b [N, K]   tn: a [K, M], b [K, N]
 //
 // An invocation computes 4 * ROW_GROUPS rows of four columns, in registers; row 4g + i is acc{g}_{i}. A workgroup
-// is WIDTH such tiles wide and HEIGHT high; COLUMN_GROUPS workgroups make the width of `out`. There is no
-// workgroup memory: what a row of invocations shares, the cache holds. VECTOR_*: the innermost size of that
+// is WIDTH such tiles wide and HEIGHT high; ROW_TILES workgroups make the height of `out`, and come first, so that
+// they find what they read of b in the cache. There is no workgroup memory: what a row of invocations shares, the cache holds. VECTOR_*: the innermost size of that
 // matrix is a multiple of four. Past the edge, tiles read the last row or column again and write nothing.
 #include epilogue
 
@@ -37,8 +37,12 @@ fn ENTRY(
     @builtin(local_invocation_id) id: vec3<u32>,
 ) {
     let flat = group.x + group.y * groups.x;
-    let column = 4u * ((flat % COLUMN_GROUPS) * WIDTH + id.x);
-    let row = 4u * ROW_GROUPS * ((flat / COLUMN_GROUPS) * HEIGHT + id.y);
+    let column = 4u * ((flat / ROW_TILES) * WIDTH + id.x);
+#if HEIGHT == 1
+    let row = 4u * ROW_GROUPS * (flat % ROW_TILES);
+#else
+    let row = 4u * ROW_GROUPS * ((flat % ROW_TILES) * HEIGHT + id.y);
+#endif
     if row >= M || column >= N {
         return;
     }
@@ -67,7 +71,10 @@ fn ENTRY(
 #unroll g ROW_GROUPS
 #unroll i 4
         let a$g_$i = a[(r$g_$i * K + k) / 4u];
-        acc$g_$i += a$g_$i.x * b0 + a$g_$i.y * b1 + a$g_$i.z * b2 + a$g_$i.w * b3;
+        acc$g_$i += a$g_$i.x * b0;
+        acc$g_$i += a$g_$i.y * b1;
+        acc$g_$i += a$g_$i.z * b2;
+        acc$g_$i += a$g_$i.w * b3;
 #endunroll
 #endunroll
     }

@@ -78,14 +78,16 @@ fn expand(kernel: &Kernel, file: &str, lines: &[(usize, String)], out: &mut Stri
         let mut words = line.trim_start().splitn(2, ' ');
         let (directive, rest) = (words.next().unwrap_or(""), words.next().unwrap_or("").trim());
         match directive {
+            // Conditions are only looked at where they matter: an op gives the constants of its own entry.
             "#if" => {
-                let holds = holds(kernel, rest).map_err(|p| error(n, p))?;
-                open.push((holds, holds));
+                let reached = open.iter().all(|(taken, _)| *taken);
+                let holds = reached && holds(kernel, rest).map_err(|p| error(n, p))?;
+                open.push((holds, holds || !reached));
             }
             "#elif" | "#else" => {
-                let holds = directive == "#else" || holds(kernel, rest).map_err(|p| error(n, p))?;
                 let last = open.last_mut().ok_or_else(|| error(n, format!("{directive} without #if")))?;
-                *last = (holds && !last.1, holds || last.1);
+                let holds = !last.1 && (directive == "#else" || holds(kernel, rest).map_err(|p| error(n, p))?);
+                *last = (holds, holds || last.1);
             }
             "#endif" => {
                 open.pop().ok_or_else(|| error(n, "#endif without #if".into()))?;

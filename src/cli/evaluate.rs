@@ -109,7 +109,8 @@ fn mistakes(
             SheetItem { pixels: set.image(*i), caption }
         })
         .collect();
-    let title = format!("The {} worst of {} mistakes in {}: truth \u{2192} answer", items.len(), wrong.len(), set.len());
+    let title =
+        format!("The {} worst of {} mistakes in {}: truth \u{2192} answer", items.len(), wrong.len(), set.len());
     // About 84 pixels an image, whatever its size.
     let scale = (84 / set.height.max(set.width).max(1)).max(1);
     report::titled_sheet(&title, &items, (set.height, set.width, set.channels), 8, scale)

@@ -29,7 +29,8 @@ pub struct Args {
 }
 
 fn size(text: &str) -> Result<[usize; 3], String> {
-    let sizes: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok().filter(|n| (1..=1 << 16).contains(n))).collect();
+    let sizes: Option<Vec<usize>> =
+        text.split('x').map(|n| n.parse().ok().filter(|n| (1..=1 << 16).contains(n))).collect();
     sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected a size like 28x28x1".into())
 }
 
@@ -59,7 +60,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     layers(&network, &parameters);
     if args.plan {
-        anyhow::ensure!(network.output().len() == 1, "{} is no classifier: it has no training step of its own", args.model);
+        anyhow::ensure!(
+            network.output().len() == 1,
+            "{} is no classifier: it has no training step of its own",
+            args.model
+        );
         plan(&network.architecture.clone(), network.input, network.output()[0], args.batch)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -80,7 +85,14 @@ fn layers(network: &Network, parameters: &Parameters) {
         ));
     }
     let total = parameters.count_trainable();
-    say(format_args!("{:<12} {:<34} {:>12} {:>12} {:>14}", "total", "", "", thousands(total), thousands(network.flops())));
+    say(format_args!(
+        "{:<12} {:<34} {:>12} {:>12} {:>14}",
+        "total",
+        "",
+        "",
+        thousands(total),
+        thousands(network.flops())
+    ));
 }
 
 /// The step that `train` replays, for a set of one batch: its size does not change the step.
@@ -88,7 +100,11 @@ fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: O
     let mut settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
     settings.batch = batch.unwrap_or(settings.batch);
     settings.epochs = 1;
-    anyhow::ensure!((1..=1 << 20).contains(&settings.batch), "--batch {} is not a number from 1 to 1,048,576", settings.batch);
+    anyhow::ensure!(
+        (1..=1 << 20).contains(&settings.batch),
+        "--batch {} is not a number from 1 to 1,048,576",
+        settings.batch
+    );
     let (mut store, [height, width, channels]) = (Store::default(), input);
     let mut parameters = Parameters::new(&mut store, "classifier");
     let network = architecture.declare(input, classes, &mut store, &mut parameters)?;
@@ -99,14 +115,23 @@ fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: O
     let normalization = Normalization { mean: 0.0, std: 1.0 };
     let classifier = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization)?;
     dispatches(&classifier.plan, settings.batch);
-    let stored: u64 = store.buffers().filter(|(_, name, _)| !["images", "labels", "table"].contains(name)).map(|(_, _, words)| words as u64 * 4).sum();
+    let stored: u64 = store
+        .buffers()
+        .filter(|(_, name, _)| !["images", "labels", "table"].contains(name))
+        .map(|(_, _, words)| words as u64 * 4)
+        .sum();
     say(format_args!("stored on the device besides the data set: {}", size_text(stored)));
-    say("a step reads nothing from the host and returns nothing to it; up to 1,024 steps run between two looks at the loss,\nand go to a GPU in submissions of about 100 ms");
+    say(
+        "a step reads nothing from the host and returns nothing to it; up to 1,024 steps run between two looks at the loss,\nand go to a GPU in submissions of about 100 ms",
+    );
     Ok(())
 }
 
 fn dispatches(plan: &Plan, batch: usize) {
-    say(format_args!("\na training step of {batch} images:\n{:>4}  {:<22} {:<28} {:>10} {:>10}", "", "op", "output", "MFLOP", "KiB"));
+    say(format_args!(
+        "\na training step of {batch} images:\n{:>4}  {:<22} {:<28} {:>10} {:>10}",
+        "", "op", "output", "MFLOP", "KiB"
+    ));
     for (i, dispatch) in plan.dispatches.iter().enumerate() {
         let output = dispatch.outputs.first().map(|view| view.tensor.shape.to_string()).unwrap_or_default();
         let (flops, bytes) = (dispatch.flops() as f64 / 1e6, dispatch.bytes() as f64 / 1024.0);
@@ -114,7 +139,11 @@ fn dispatches(plan: &Plan, batch: usize) {
     }
     let flops = plan.flops() as f64 / 1e6;
     say(format_args!("\n{} dispatches, {flops:.1} MFLOP, {} touched", plan.dispatches.len(), size_text(plan.bytes())));
-    say(format_args!("intermediate results: {} in {} buffers, shared by lifetime", size_text(plan.scratch_bytes()), plan.scratch.len()));
+    say(format_args!(
+        "intermediate results: {} in {} buffers, shared by lifetime",
+        size_text(plan.scratch_bytes()),
+        plan.scratch.len()
+    ));
 }
 
 fn size_text(bytes: u64) -> String {

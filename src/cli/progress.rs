@@ -39,7 +39,11 @@ impl Display {
     pub fn show(&mut self, event: Event) {
         match event {
             Event::Started { steps, first, images, validation, parameters } => {
-                let set_aside = if validation > 0 { format!(", {} to validate", thousands(validation as u64)) } else { String::new() };
+                let set_aside = if validation > 0 {
+                    format!(", {} to validate", thousands(validation as u64))
+                } else {
+                    String::new()
+                };
                 let from = if first > 0 { format!(", from step {first} on") } else { String::new() };
                 self.line(format!(
                     "{} parameters, {} images{set_aside}, {} steps{from}",
@@ -52,7 +56,8 @@ impl Display {
                         bar.set_length(steps as u64);
                         bar.reset_eta();
                         // The template is a constant that parses.
-                        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left") {
+                        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left")
+                        {
                             bar.set_style(style);
                         }
                         bar.set_position(first as u64);
@@ -82,7 +87,10 @@ impl Display {
             }
             Event::Validated { epoch, loss, accuracy, best } => {
                 let mark = if best { "  (best so far)" } else { "" };
-                self.line(format!("epoch {epoch}: validation loss {loss:.4}, accuracy {:.2} %{mark}", accuracy * 100.0));
+                self.line(format!(
+                    "epoch {epoch}: validation loss {loss:.4}, accuracy {:.2} %{mark}",
+                    accuracy * 100.0
+                ));
             }
             Event::Saved { .. } => {}
         }

@@ -78,7 +78,12 @@ pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
         Some(index) => Ok(list[index].choice.clone()),
         None => Err(DeviceError::Unknown {
             wanted: wanted.into(),
-            found: list.iter().enumerate().map(|(i, l)| format!("{i} {}", l.choice.name())).collect::<Vec<_>>().join(", "),
+            found: list
+                .iter()
+                .enumerate()
+                .map(|(i, l)| format!("{i} {}", l.choice.name()))
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }
@@ -107,7 +112,12 @@ mod tests {
     use super::*;
 
     fn names() -> Vec<(String, bool)> {
-        let names = ["NVIDIA GeForce RTX 4090 (Vulkan)", "NVIDIA GeForce RTX 4090 (GL)", "CPU (2 threads)", "llvmpipe (Vulkan)"];
+        let names = [
+            "NVIDIA GeForce RTX 4090 (Vulkan)",
+            "NVIDIA GeForce RTX 4090 (GL)",
+            "CPU (2 threads)",
+            "llvmpipe (Vulkan)",
+        ];
         names.iter().enumerate().map(|(i, name)| (name.to_string(), i == 0)).collect()
     }
 

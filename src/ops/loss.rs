@@ -353,10 +353,8 @@ pub fn cases() -> Vec<Case> {
     }
     for shape in [[1, 1], [7, 13], [37, 101]] {
         let (x, name) = (Tensor::f32(shape), format!("{shape:?}"));
-        let losses: [(Arc<dyn Op>, Arc<dyn Op>); 2] = [
-            (Arc::new(Mse), Arc::new(MseGrad)),
-            (Arc::new(BinaryCrossEntropy), Arc::new(BinaryCrossEntropyGrad)),
-        ];
+        let losses: [(Arc<dyn Op>, Arc<dyn Op>); 2] =
+            [(Arc::new(Mse), Arc::new(MseGrad)), (Arc::new(BinaryCrossEntropy), Arc::new(BinaryCrossEntropyGrad))];
         for (loss, grad) in losses {
             for (what, fill) in [("", Fill::Uniform), (" of large numbers", large)] {
                 let name = format!("{name}{what}");

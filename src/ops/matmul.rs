@@ -179,11 +179,12 @@ fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue) -> Kerne
     };
     let columns = n.div_ceil(4);
     let row_groups = if m.div_ceil(8) * columns < FEW { 1usize } else { 2 };
-    // A workgroup is as wide as the result, up to eight vectors of four, a cache line.
-    let width = columns.next_power_of_two().min(8);
-    let height = 64 / width;
+    // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a
+    // from the same address, which every kind of device is quick at.
+    let width = columns.next_power_of_two().min(32);
+    let height = if width >= 32 { 1 } else { 64 / width };
     let column_groups = columns.div_ceil(width);
-    let groups = m.div_ceil(4 * row_groups * height) * column_groups;
+    let row_tiles = m.div_ceil(4 * row_groups * height);
     // Along which axis each matrix is read in vectors.
     let (a_inner, b_inner) = match layout {
         Layout::NN => (k, n),
@@ -192,14 +193,14 @@ fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue) -> Kerne
     };
     // nn takes four k at once if a is read in vectors, nt only where both are.
     let vector_a = a_inner.is_multiple_of(4);
-    let kernel = Kernel::groups("matmul", entry, groups)
+    let kernel = Kernel::groups("matmul", entry, row_tiles * column_groups)
         .with("M", m)
         .with("N", n)
         .with("K", k)
         .with("ROW_GROUPS", row_groups)
         .with("WIDTH", width)
         .with("HEIGHT", height)
-        .with("COLUMN_GROUPS", column_groups)
+        .with("ROW_TILES", row_tiles)
         .with("VECTOR_A", vector_a)
         .with("VECTOR_B", b_inner.is_multiple_of(4))
         .with("VECTOR_OUT", n.is_multiple_of(4));
@@ -215,7 +216,8 @@ pub fn cases() -> Vec<Case> {
         Epilogue { act_grad: Some(Act::Leaky(0.2)), ..Epilogue::NONE },
         Epilogue { act_grad: Some(Act::Tanh), ..bias },
     ];
-    let shapes = [(1, 1, 1), (3, 5, 7), (17, 4, 13), (8, 8, 4), (33, 64, 12), (65, 31, 40), (130, 36, 9), (1030, 72, 20)];
+    let shapes =
+        [(1, 1, 1), (3, 5, 7), (17, 4, 13), (8, 8, 4), (33, 64, 12), (65, 31, 40), (130, 36, 9), (1030, 72, 20)];
     for layout in [Layout::NN, Layout::NT, Layout::TN] {
         for (i, (m, n, k)) in shapes.into_iter().enumerate() {
             let (a, b) = match layout {

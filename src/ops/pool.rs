@@ -346,7 +346,13 @@ impl Op for MaxPool {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        g.fold(inputs[0].data, outputs[0].data, 1.0, (Epilogue::NONE, &[]), |a, b| if b > a || b.is_nan() { b } else { a });
+        g.fold(
+            inputs[0].data,
+            outputs[0].data,
+            1.0,
+            (Epilogue::NONE, &[]),
+            |a, b| if b > a || b.is_nan() { b } else { a },
+        );
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
         windows(self.window, self.stride, inputs[0].dims()).kernel("max", &outputs[0], 1.0, Epilogue::NONE)

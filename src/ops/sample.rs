@@ -285,9 +285,12 @@ impl Op for StoreRows {
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     // Steps in the first epoch, across two, and past the end.
-    for (count, batch, image, step) in
-        [(1, 1, [1, 1, 1], &[0, 1]), (10, 4, [3, 3, 1], &[2, 5]), (37, 16, [4, 4, 1], &[2, 6]), (7, 3, [36, 37, 3], &[9, 7])]
-    {
+    for (count, batch, image, step) in [
+        (1, 1, [1, 1, 1], &[0, 1]),
+        (10, 4, [3, 3, 1], &[2, 5]),
+        (37, 16, [4, 4, 1], &[2, 6]),
+        (7, 3, [36, 37, 3], &[9, 7]),
+    ] {
         for order in [Order::Shuffled, Order::InTurn] {
             let name = format!("{batch} of {count} {image:?} {order:?}");
             let clock = |case: Case| case.input(Tensor::u32([2]), Fill::Words(step)).no_derivative();

@@ -41,9 +41,8 @@ impl Folder {
         let folder = Folder { path: path.into() };
         let config = folder.path.join(CONFIG);
         let refuse = |reason: String| TrainError::Resume { path: config.clone(), reason };
-        let text = fs::read_to_string(&config).map_err(|e| {
-            refuse(format!("{e}. A run's folder is given, like runs/0001-fast"))
-        })?;
+        let text = fs::read_to_string(&config)
+            .map_err(|e| refuse(format!("{e}. A run's folder is given, like runs/0001-fast")))?;
         let settings = toml::from_str(&text).map_err(|e| refuse(e.to_string()))?;
         Ok((folder, settings))
     }

@@ -44,4 +44,3 @@ pub enum TrainError {
     #[error(transparent)]
     Report(#[from] ReportError),
 }
-

@@ -19,11 +19,31 @@ use crate::models::{Architecture, ModelFile, Network, Parameters};
 /// What a run tells while it goes.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    Started { steps: usize, first: usize, images: usize, validation: usize, parameters: u64 },
+    Started {
+        steps: usize,
+        first: usize,
+        images: usize,
+        validation: usize,
+        parameters: u64,
+    },
     /// After every chunk of steps.
-    Trained { step: usize, epoch: f64, loss: f64, accuracy: f64, images_per_second: f64 },
-    Validated { epoch: usize, loss: f64, accuracy: f64, best: bool },
-    Saved { step: usize, path: &'a std::path::Path },
+    Trained {
+        step: usize,
+        epoch: f64,
+        loss: f64,
+        accuracy: f64,
+        images_per_second: f64,
+    },
+    Validated {
+        epoch: usize,
+        loss: f64,
+        accuracy: f64,
+        best: bool,
+    },
+    Saved {
+        step: usize,
+        path: &'a std::path::Path,
+    },
 }
 
 /// How a run ended.
@@ -108,8 +128,7 @@ impl Run<'_> {
         let images = train.len();
         drop(train);
         let step = state.step as usize;
-        let mut this =
-            Loop { run: self, classifier, network, normalization, validation, images, metrics, best, step };
+        let mut this = Loop { run: self, classifier, network, normalization, validation, images, metrics, best, step };
         if let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
         }
@@ -189,7 +208,10 @@ impl Loop<'_> {
     fn out_of_patience(&self) -> bool {
         let patience = self.run.settings.patience;
         let epoch = self.epochs_done();
-        patience > 0 && self.validation.is_some() && self.step == self.epoch_start(epoch) && epoch >= self.best.epoch + patience
+        patience > 0
+            && self.validation.is_some()
+            && self.step == self.epoch_start(epoch)
+            && epoch >= self.best.epoch + patience
     }
 
     /// Runs steps and records a row for each window in them; windows are counted from the epoch's first step.
@@ -207,7 +229,13 @@ impl Loop<'_> {
             self.step += rows.len();
             let mean = |i: usize| rows.iter().map(|row| f64::from(row[i])).sum::<f64>() / rows.len() as f64;
             let epoch = self.step as f64 * self.run.settings.batch as f64 / self.images as f64;
-            self.metrics.rows.push(Row { step: self.step, epoch, set: Set::Training, loss: mean(0), accuracy: mean(1) });
+            self.metrics.rows.push(Row {
+                step: self.step,
+                epoch,
+                set: Set::Training,
+                loss: mean(0),
+                accuracy: mean(1),
+            });
         }
         Ok(())
     }

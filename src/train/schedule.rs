@@ -90,7 +90,12 @@ mod tests {
     #[test]
     fn a_step_schedule_falls_by_ten_twice() {
         let rates = rates(ScheduleName::Step, 9, 0);
-        assert!(rates.iter().zip([1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4]).all(|(a, b)| (a - b).abs() < 1e-12));
+        assert!(
+            rates
+                .iter()
+                .zip([1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])
+                .all(|(a, b)| (a - b).abs() < 1e-12)
+        );
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl Settings {
                 return wrong(name, value.to_string(), "a finite number from 0 on");
             }
         }
-        let shares = [("momentum", self.momentum), ("label-smoothing", self.label_smoothing), ("average", self.average)];
+        let shares =
+            [("momentum", self.momentum), ("label-smoothing", self.label_smoothing), ("average", self.average)];
         if let Some((name, value)) = shares.into_iter().find(|(_, x)| !in_share(*x)) {
             return wrong(name, value.to_string(), share);
         }

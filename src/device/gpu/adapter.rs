@@ -91,8 +91,7 @@ pub struct Adapter {
 pub fn adapters() -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    let mut adapters: Vec<Adapter> =
-        found.into_iter().map(|inner| Adapter { info: describe(&inner), inner }).collect();
+    let mut adapters: Vec<Adapter> = found.into_iter().map(|inner| Adapter { info: describe(&inner), inner }).collect();
     adapters.sort_by_key(|a| (a.info.problem.is_some(), a.info.class, a.info.backend == "GL"));
     adapters
 }

@@ -24,11 +24,8 @@ pub struct Prepared {
 
 impl Gpu {
     pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<Prepared, DeviceError> {
-        let kernels: Vec<Kernel> = plan
-            .dispatches
-            .iter()
-            .map(|d| d.op.gpu(&plan::tensors(&d.inputs), &plan::tensors(&d.outputs)))
-            .collect();
+        let kernels: Vec<Kernel> =
+            plan.dispatches.iter().map(|d| d.op.gpu(&plan::tensors(&d.inputs), &plan::tensors(&d.outputs))).collect();
         let mut sources = Vec::with_capacity(kernels.len());
         for (dispatch, kernel) in plan.dispatches.iter().zip(&kernels) {
             let name = dispatch.op.name();
@@ -51,13 +48,7 @@ impl Gpu {
         Ok(prepared)
     }
 
-    fn check_limits(
-        &self,
-        name: &str,
-        kernel: &Kernel,
-        inputs: &[View],
-        outputs: &[View],
-    ) -> Result<(), DeviceError> {
+    fn check_limits(&self, name: &str, kernel: &Kernel, inputs: &[View], outputs: &[View]) -> Result<(), DeviceError> {
         let limits = &self.info.limits;
         if let Some(groups) = kernel.workgroups.iter().find(|n| **n > limits.groups) {
             return Err(self.limit(name, format!("{groups} workgroups in one dimension"), limits.groups));
@@ -137,8 +128,7 @@ impl Gpu {
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 let mut current = usize::MAX;
-                while next < total && (next == first || cost + prepared.costs[next % count] <= prepared.pace.budget())
-                {
+                while next < total && (next == first || cost + prepared.costs[next % count] <= prepared.pace.budget()) {
                     let i = next % count;
                     if prepared.pipelines[i] != current {
                         current = prepared.pipelines[i];
