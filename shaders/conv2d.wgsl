@@ -37,7 +37,7 @@ fn load(line: u32, w: u32, c: u32) -> Value {
 
 // TILES are R rows of taps for C / WIDE groups of channels.
 @compute @workgroup_size(LANES, HEIGHT)
-fn ENTRY(
+fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,
@@ -141,7 +141,7 @@ fn load(line: u32, x: u32, channel: u32) -> Value {
 }
 
 @compute @workgroup_size(LANES, HEIGHT)
-fn ENTRY(
+fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,

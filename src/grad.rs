@@ -38,7 +38,7 @@ pub fn grad(graph: &mut Graph, loss: Value, by: &[Value]) -> Result<Vec<Value>, 
     for i in 0..=loss.0 {
         let reached = match &graph.nodes[i].origin {
             Origin::Stored { .. } => false,
-            Origin::Op { inputs, .. } => inputs.iter().any(|v| matters[v.0]),
+            Origin::Op { op, inputs } => !op.constant() && inputs.iter().any(|v| matters[v.0]),
             Origin::Reshape(v) => matters[v.0],
         };
         matters[i] |= reached;

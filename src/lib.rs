@@ -3,13 +3,17 @@
 //! A training step is written down once as a [`graph::Graph`], extended by its derivatives ([`grad`]), turned
 //! into a [`plan::Plan`] and replayed on a [`device`], step after step. ARCHITECTURE.md tells the whole story.
 
+pub mod cli;
 pub mod data;
 pub mod device;
 pub mod grad;
 pub mod graph;
+pub mod infer;
+pub mod models;
 pub mod ops;
 pub mod parallel;
 pub mod plan;
 pub mod report;
 pub mod shaders;
 pub mod tensor;
+pub mod train;

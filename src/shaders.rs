@@ -2,8 +2,11 @@
 //!
 //! The directives are few: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`, `#endif`, and
 //! `#unroll i N` to `#endunroll`, which repeats lines with `$i` replaced by 0 to N - 1 (N: a constant or a
-//! number): on lines of their own. `$(A*B+C)` is a whole number worked out from constants and numbers. Constants become `const` declarations and not `override`s, since only those may size an array
-//! in a function, and every pipeline is compiled for its shapes anyway. `ENTRY` is the entry point's name.
+//! number): on lines of their own. `$(A*B+C)` is a whole number worked out from constants and numbers.
+//!
+//! Constants become `const` declarations and not `override`s, since only those may size an array in a function,
+//! and every pipeline is compiled for its shapes anyway. The entry point is always called `main`; which of a
+//! file's kernels it is, `#if ENTRY_name` asks.
 
 use crate::ops::kernel::{Constant, Kernel};
 
@@ -13,7 +16,27 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files!["activation", "conv2d", "elementwise", "epilogue", "matmul", "random", "reduce"];
+const FILES: &[(&str, &str)] = files![
+    "activation",
+    "average",
+    "batch_norm",
+    "concat",
+    "conv2d",
+    "dropout",
+    "elementwise",
+    "epilogue",
+    "lanes",
+    "loss",
+    "matmul",
+    "noise",
+    "optimizer",
+    "pool",
+    "random",
+    "reduce",
+    "sample",
+    "softmax",
+    "transpose",
+];
 
 /// A mistake in a shader or in the op that asks for it; users never see one, `tests/` meets them all.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -36,7 +59,7 @@ pub fn text(kernel: &Kernel) -> Result<String, ShaderError> {
         };
     }
     include(kernel, kernel.file, &mut out)?;
-    Ok(out.replace("ENTRY", kernel.entry))
+    Ok(out)
 }
 
 fn include(kernel: &Kernel, file: &str, out: &mut String) -> Result<(), ShaderError> {

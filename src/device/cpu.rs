@@ -1,6 +1,7 @@
 //! The CPU device: each dispatch is one call of the op's twin, in order. Both the fallback and the reference.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Store};
@@ -40,6 +41,20 @@ pub struct Cpu {
 impl Cpu {
     pub fn new() -> Cpu {
         Cpu::default()
+    }
+
+    /// Replays a prepared plan, and returns the shortest time that each dispatch took.
+    pub fn profile(&mut self, plan: PlanId, times: usize) -> Vec<Duration> {
+        let plan = Arc::clone(&self.plans[plan.0]);
+        let mut shortest = vec![Duration::MAX; plan.dispatches.len()];
+        for _ in 0..times {
+            for (dispatch, shortest) in plan.dispatches.iter().zip(&mut shortest) {
+                let began = Instant::now();
+                self.dispatch(dispatch);
+                *shortest = began.elapsed().min(*shortest);
+            }
+        }
+        shortest
     }
 
     fn buffer(&mut self, buffer: Buffer) -> &mut Words {

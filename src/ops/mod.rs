@@ -12,14 +12,26 @@ use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::{Shape, Tensor};
 
 pub mod activation;
+pub mod average;
+pub mod batch_norm;
 pub mod case;
-pub mod conv2d_kernels;
+pub mod concat;
+pub mod conv2d;
+pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
 pub mod kernel;
+pub mod loss;
 pub mod matmul;
+pub mod noise;
+pub mod optimizer;
+pub mod pool;
 pub mod random;
 pub mod reduce;
+pub mod sample;
+pub mod softmax;
+pub mod transpose;
+pub mod upsample;
 
 pub use case::Case;
 pub use epilogue::Epilogue;
@@ -72,6 +84,12 @@ pub trait Op: Debug + Send + Sync + 'static {
         Ok(vec![None; node.inputs.len()])
     }
 
+    /// Whether derivatives stop here: the output counts as a constant, since the ops that use it account for
+    /// how it depends on the inputs (a batch's statistics).
+    fn constant(&self) -> bool {
+        false
+    }
+
     /// The definition, as plain loops in f64 with integers held exactly: what both devices are tested against.
     /// Random ops and updates, which tests hold against other facts, may leave it out.
     fn reference(&self, _inputs: &[Exact], _out: &mut Exact) -> bool {
@@ -121,5 +139,24 @@ pub(crate) fn expect<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], 
 /// Every op on shapes that are odd on purpose: drives the tests of both devices, the derivative check and
 /// the benchmark.
 pub fn cases() -> Vec<Case> {
-    [activation::cases(), elementwise::cases(), matmul::cases(), reduce::cases()].into_iter().flatten().collect()
+    let ops = [
+        activation::cases(),
+        average::cases(),
+        batch_norm::cases(),
+        concat::cases(),
+        conv2d::cases(),
+        dropout::cases(),
+        elementwise::cases(),
+        loss::cases(),
+        matmul::cases(),
+        noise::cases(),
+        optimizer::cases(),
+        pool::cases(),
+        reduce::cases(),
+        sample::cases(),
+        softmax::cases(),
+        transpose::cases(),
+        upsample::cases(),
+    ];
+    ops.into_iter().flatten().collect()
 }

@@ -1,23 +1,7 @@
 //! How a convolution is laid out on a GPU: the constants and workgroups of `shaders/conv2d.wgsl`.
 
-use super::{Epilogue, Kernel};
-
-/// The sizes of a convolution: input `[n, h, w, c]`, weights `[r, s, c, k]`, output `[n, p, q, k]`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Geometry {
-    pub n: usize,
-    pub h: usize,
-    pub w: usize,
-    pub c: usize,
-    pub k: usize,
-    pub r: usize,
-    pub s: usize,
-    pub p: usize,
-    pub q: usize,
-    pub stride: usize,
-    pub pad_top: usize,
-    pub pad_left: usize,
-}
+use super::Geometry;
+use crate::ops::{Epilogue, Kernel};
 
 /// Invocations side by side, over the innermost size.
 struct Lanes {
@@ -60,13 +44,6 @@ fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
     kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh)
 }
 
-/// Whether some tap falls outside of the input.
-fn padded(g: &Geometry) -> bool {
-    let outside =
-        |out: usize, tap: usize, before: usize, size: usize| before > 0 || (out - 1) * g.stride + tap > size + before;
-    outside(g.p, g.r, g.pad_top, g.h) || outside(g.q, g.s, g.pad_left, g.w)
-}
-
 /// Input `[n, h, w, c]`, weight `[r, s, c, k]`, then the epilogue's inputs; out `[n, p, q, k]`.
 pub fn forward(g: &Geometry, epilogue: Epilogue) -> Kernel {
     let pixels = share(g.q);
@@ -77,7 +54,7 @@ pub fn forward(g: &Geometry, epilogue: Epilogue) -> Kernel {
         .with("TILES", tiles)
         .with("PHASES", 1usize)
         .with("RAGGED", false)
-        .with("PADDED", padded(g));
+        .with("PADDED", g.padded());
     let kernel = images(window(kernel, g.s, g.stride), g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
     epilogue.constants(kernel)
 }
@@ -103,14 +80,6 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue) -> Kernel {
     epilogue.constants(kernel)
 }
 
-/// Images that each part of [`grad_w`] should sum over: parts enough to fill a device, and no more than the sum over
-/// them afterwards can bear.
-pub fn images_per_part(g: &Geometry) -> usize {
-    // Some 16 thousand invocations fill a GPU; 64 parts are a short sum.
-    let parts = (16_384 / (grad_w_tiles(g) * g.k).max(1)).clamp(1, 64).min(g.n.max(1));
-    g.n.div_ceil(parts).max(1)
-}
-
 /// Input `[n, h, w, c]`, `d_out [n, p, q, k]`; out `[parts, r, s, c, k]`, where `parts` is `n / images_per_part`,
 /// rounded up.
 pub fn grad_w(g: &Geometry, images_per_part: usize) -> Kernel {
@@ -126,7 +95,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize) -> Kernel {
         .with("IMAGES_PER_PART", images_per_part)
         .with("VECTOR", g.c.is_multiple_of(4))
         // A last tile past the row's end reads past the image's as well.
-        .with("PADDED", padded(g) || !whole)
+        .with("PADDED", g.padded() || !whole)
         .with("WHOLE", whole);
     sizes(window(kernel, g.s, g.stride), g)
 }

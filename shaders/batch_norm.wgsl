@@ -1,0 +1,147 @@
+// sums:      out[part] = mean of x over the part's rows, and the sum of squared distances from that mean
+// stats:     out = mean and biased variance over all rows, from the parts
+// apply:     out = (x - mean) / sqrt(var + EPS) * gamma + beta
+// grad_sums: out[part] = sum of d_out * xhat and sum of d_out over the part's rows, xhat = (x - mean) / sqrt(var + EPS)
+// grad_x:    out = gamma / sqrt(var + EPS) * (d_out - (sum of d_out + xhat * sum of d_out * xhat) / ROWS)
+// grad_x_fixed: out = gamma / sqrt(var + EPS) * d_out
+// running:   running = MOMENTUM * running + (1 - MOMENTUM) * stats
+//
+// x is [ROWS, C]; sums, stats and affine are [.., 2, C]. C counts vectors of four in kernels over x where
+// BY_FOUR. In sums and grad_sums an invocation takes one channel of one part, in stats a workgroup takes one
+// channel, elsewhere an invocation computes one vector of `out`. COUNT: invocations.
+#include lanes
+
+#if ENTRY_sums
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#elif ENTRY_stats
+@group(0) @binding(0) var<storage, read> sums: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+var<workgroup> partial: array<f32, WORKGROUP>;
+#elif ENTRY_apply
+@group(0) @binding(0) var<storage, read> x: array<Lanes>;
+@group(0) @binding(1) var<storage, read> stats: array<Lanes>;
+@group(0) @binding(2) var<storage, read> affine: array<Lanes>;
+@group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
+#elif ENTRY_grad_sums
+@group(0) @binding(0) var<storage, read> d_out: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> stats: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+#elif ENTRY_grad_x
+@group(0) @binding(0) var<storage, read> d_out: array<Lanes>;
+@group(0) @binding(1) var<storage, read> x: array<Lanes>;
+@group(0) @binding(2) var<storage, read> stats: array<Lanes>;
+@group(0) @binding(3) var<storage, read> affine: array<Lanes>;
+@group(0) @binding(4) var<storage, read> sums: array<Lanes>;
+@group(0) @binding(5) var<storage, read_write> out: array<Lanes>;
+#elif ENTRY_grad_x_fixed
+@group(0) @binding(0) var<storage, read> d_out: array<Lanes>;
+@group(0) @binding(1) var<storage, read> stats: array<Lanes>;
+@group(0) @binding(2) var<storage, read> affine: array<Lanes>;
+@group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
+#else
+@group(0) @binding(0) var<storage, read> stats: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#endif
+
+#if ENTRY_stats
+// The sum of v over the workgroup, always added in the same order.
+fn total(local: u32, v: f32) -> f32 {
+    partial[local] = v;
+    workgroupBarrier();
+    for (var step = WORKGROUP / 2u; step > 0u; step /= 2u) {
+        if local < step {
+            partial[local] += partial[local + step];
+        }
+        workgroupBarrier();
+    }
+    let sum = partial[0];
+    workgroupBarrier();
+    return sum;
+}
+
+fn rows_of(part: u32) -> f32 {
+    return f32(min(ROWS_PER_PART, ROWS - part * ROWS_PER_PART));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    // Groups beyond the last channel do it once more, so that barriers stay uniform.
+    let c = min(group.x + group.y * groups.x, C - 1u);
+    // Means are taken from the first one: nothing is lost where they are large and close together.
+    let base = sums[c];
+    var v = 0.0;
+    for (var part = local; part < PARTS; part += WORKGROUP) {
+        v += rows_of(part) * (sums[2u * part * C + c] - base);
+    }
+    let mean = base + total(local, v) / f32(ROWS);
+    v = 0.0;
+    for (var part = local; part < PARTS; part += WORKGROUP) {
+        let off = sums[2u * part * C + c] - mean;
+        v += sums[(2u * part + 1u) * C + c] + rows_of(part) * off * off;
+    }
+    let variance = total(local, v) / f32(ROWS);
+    if local == 0u {
+        out[c] = mean;
+        out[C + c] = variance;
+    }
+}
+#else
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * WORKGROUP;
+    if i >= COUNT {
+        return;
+    }
+    let c = i % C;
+#if ENTRY_sums
+    let part = i / C;
+    let first = part * ROWS_PER_PART;
+    let last = min(first + ROWS_PER_PART, ROWS);
+    // Distances from the part's first row are small even where the mean is far from zero.
+    let base = x[first * C + c];
+    var sum = 0.0;
+    var squares = 0.0;
+    for (var row = first; row < last; row++) {
+        let v = x[row * C + c] - base;
+        sum += v;
+        squares += v * v;
+    }
+    let mean = sum / f32(last - first);
+    out[2u * part * C + c] = base + mean;
+    out[(2u * part + 1u) * C + c] = max(squares - sum * mean, 0.0);
+#elif ENTRY_grad_sums
+    let part = i / C;
+    let first = part * ROWS_PER_PART;
+    let last = min(first + ROWS_PER_PART, ROWS);
+    let mean = stats[c];
+    var by_gamma = 0.0;
+    var by_beta = 0.0;
+    for (var row = first; row < last; row++) {
+        let d = d_out[row * C + c];
+        by_gamma += d * (x[row * C + c] - mean);
+        by_beta += d;
+    }
+    out[2u * part * C + c] = by_gamma * inverseSqrt(stats[C + c] + EPS);
+    out[(2u * part + 1u) * C + c] = by_beta;
+#elif ENTRY_apply
+    let scale = affine[c] * inverseSqrt(stats[C + c] + EPS);
+    out[i] = finish_lanes((x[i] - stats[c]) * scale + affine[C + c], i, c);
+#elif ENTRY_grad_x
+    let inverse = inverseSqrt(stats[C + c] + EPS);
+    let xhat = (x[i] - stats[c]) * inverse;
+    let shared_part = (sums[C + c] + xhat * sums[c]) * (1.0 / f32(ROWS));
+    out[i] = affine[c] * inverse * (d_out[i] - shared_part);
+#elif ENTRY_grad_x_fixed
+    out[i] = affine[c] * inverseSqrt(stats[C + c] + EPS) * d_out[i];
+#else
+    out[i] = MOMENTUM * out[i] + (1.0 - MOMENTUM) * stats[i];
+#endif
+}
+#endif

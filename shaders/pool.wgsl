@@ -1,0 +1,97 @@
+// avg:      out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
+// max:      out[n, p, q, c] = the largest x in the window; NaN if one is there
+// grad_avg: out[n, y, x, c] = SCALE * sum of d_out over the windows that hold (y, x)
+// grad_max: out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
+//
+// Images are [n, H, W, C], pooled ones [n, P, Q, C]; C counts vectors where BY_FOUR. COUNT: vectors in `out`;
+// an invocation computes one.
+#include lanes
+
+@group(0) @binding(0) var<storage, read> x: array<Lanes>;
+#if ENTRY_grad_max
+@group(0) @binding(1) var<storage, read> image: array<Lanes>;
+#if HAS_ACT_GRAD
+@group(0) @binding(2) var<storage, read> activated: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
+#else
+@group(0) @binding(2) var<storage, read_write> out: array<Lanes>;
+#endif
+#elif HAS_ACT_GRAD
+@group(0) @binding(1) var<storage, read> activated: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<Lanes>;
+#else
+@group(0) @binding(1) var<storage, read_write> out: array<Lanes>;
+#endif
+
+// The windows that hold a pixel at this place of an axis: first and one past the last.
+fn windows_at(place: u32, count: u32) -> vec2<u32> {
+    return vec2((max(place + 1u, WINDOW) - WINDOW + STRIDE - 1u) / STRIDE, min(place / STRIDE + 1u, count));
+}
+
+#if ENTRY_grad_max
+// Where the pixel (y, x) is the first largest element of the window whose corner is (top, left): d, else 0.
+fn share(n: u32, y: u32, x: u32, top: u32, left: u32, c: u32, v: Lanes, d: Lanes) -> Lanes {
+    var kept = d;
+    for (var r = top; r < top + WINDOW; r++) {
+        for (var s = left; s < left + WINDOW; s++) {
+            let other = image[((n * H + r) * W + s) * C + c];
+            let before = r < y || (r == y && s < x);
+            // An equal element before this one takes the whole derivative.
+            kept = select(kept, Lanes(0.0), other > v);
+            if before {
+                kept = select(kept, Lanes(0.0), other == v);
+            }
+        }
+    }
+    return kept;
+}
+#endif
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * WORKGROUP;
+    if i >= COUNT {
+        return;
+    }
+    let c = i % C;
+    let pixel = i / C;
+#if IS_GRAD
+    let column = pixel % W;
+    let row = (pixel / W) % H;
+    let n = pixel / (W * H);
+    let down = windows_at(row, P);
+    let along = windows_at(column, Q);
+    var v = Lanes(0.0);
+#if ENTRY_grad_max
+    let here = image[i];
+#endif
+    for (var p = down.x; p < down.y; p++) {
+        for (var q = along.x; q < along.y; q++) {
+            let d = x[((n * P + p) * Q + q) * C + c];
+#if ENTRY_grad_max
+            v += share(n, row, column, p * STRIDE, q * STRIDE, c, here, d);
+#else
+            v += d;
+#endif
+        }
+    }
+    out[i] = finish_lanes(SCALE * v, i, c);
+#else
+    let q = pixel % Q;
+    let p = (pixel / Q) % P;
+    let n = pixel / (Q * P);
+    let corner = ((n * H + p * STRIDE) * W + q * STRIDE) * C + c;
+    var v = x[corner];
+    for (var r = 0u; r < WINDOW; r++) {
+        for (var s = 0u; s < WINDOW; s++) {
+            let other = x[corner + (r * W + s) * C];
+#if ENTRY_max
+            v = select(v, other, (other > v) | (other != other));
+#else
+            v = select(v + other, v, r + s == 0u);
+#endif
+        }
+    }
+    out[i] = finish_lanes(SCALE * v, i, c);
+#endif
+}

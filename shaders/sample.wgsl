@@ -1,0 +1,112 @@
+// images:     out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD
+// labels:     out[i] = the label at i's row
+// tick:       clock[0] += 1
+// record:     out[step % SLOTS] = (loss, correct)
+// store_rows: out[step * BATCH + i] = x[i], where i is below ROWS
+//
+// Position P = step * BATCH + i counts through all epochs. SHUFFLED: its row is that of P % ROWS in the shuffle
+// of epoch P / ROWS. Else its row is P; past the last one images are zero and labels 0xffffffff.
+//
+// In images a workgroup takes CHUNK elements of one image, so that an invocation finds its row once for many
+// (vectors of four, a word of bytes, where BY_FOUR); SIZE elements make an image. Elsewhere an invocation takes
+// one element of `out`. COUNT: invocations.
+#include random
+
+#if ENTRY_images
+@group(0) @binding(0) var<storage, read> images: array<u32>;
+@group(0) @binding(1) var<storage, read> clock: array<u32>;
+#if BY_FOUR
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+#else
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+#endif
+#elif ENTRY_labels
+@group(0) @binding(0) var<storage, read> all_labels: array<u32>;
+@group(0) @binding(1) var<storage, read> clock: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<u32>;
+#elif ENTRY_tick
+@group(0) @binding(0) var<storage, read_write> clock: array<u32>;
+#elif ENTRY_record
+@group(0) @binding(0) var<storage, read> clock: array<u32>;
+@group(0) @binding(1) var<storage, read> loss: array<f32>;
+@group(0) @binding(2) var<storage, read> correct: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+#else
+@group(0) @binding(0) var<storage, read> clock: array<u32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+#endif
+
+#if FINDS_ROWS
+// The row of the data set for place i of the batch; ROWS or more is none.
+fn row_of(i: u32) -> u32 {
+    let position = clock[0] * BATCH + i;
+#if SHUFFLED
+    return random_permute(position % ROWS, ROWS, HALF_BITS, clock[1], position / ROWS);
+#else
+    return position;
+#endif
+}
+#endif
+
+#if ENTRY_images
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let g = group.x + group.y * groups.x;
+    let i = g / CHUNKS;
+    if i >= BATCH {
+        return;
+    }
+    let row = row_of(i);
+    let first = (g % CHUNKS) * CHUNK;
+    let last = min(first + CHUNK, SIZE);
+    for (var e = first + local; e < last; e += WORKGROUP) {
+#if BY_FOUR
+        var v = vec4(0.0);
+        if row < ROWS {
+            let word = images[row * SIZE + e];
+            let bytes = (vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(255u);
+            v = (vec4<f32>(bytes) / 255.0 - MEAN) / STD;
+        }
+#else
+        var v = 0.0;
+        if row < ROWS {
+            let at = row * SIZE + e;
+            let byte = (images[at / 4u] >> (8u * (at % 4u))) & 255u;
+            v = (f32(byte) / 255.0 - MEAN) / STD;
+        }
+#endif
+        out[i * SIZE + e] = v;
+    }
+}
+#else
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * WORKGROUP;
+    if i >= COUNT {
+        return;
+    }
+#if ENTRY_labels
+    let row = row_of(i);
+    out[i] = 0xffffffffu;
+    if row < ROWS {
+        out[i] = all_labels[row];
+    }
+#elif ENTRY_tick
+    clock[0] += 1u;
+#elif ENTRY_record
+    let slot = clock[0] % SLOTS;
+    out[2u * slot] = loss[0];
+    out[2u * slot + 1u] = correct[0];
+#else
+    let row = clock[0] * BATCH + i / WIDTH;
+    if row < ROWS {
+        out[row * WIDTH + i % WIDTH] = x[i];
+    }
+#endif
+}
+#endif

@@ -1,0 +1,46 @@
+// forward: out[row, c] = exp(x[row, c]) / sum of exp(x[row, ..])
+// grad_x:  out[row, c] = y[row, c] * (d_out[row, c] - sum of y * d_out over the row), y the softmax
+//
+// Rows of WIDTH, ROWS of them. An invocation computes one row.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+#if ENTRY_forward
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#else
+@group(0) @binding(1) var<storage, read> d_out: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+#endif
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let row = id.x + id.y * groups.x * WORKGROUP;
+    if row >= ROWS {
+        return;
+    }
+    let first = row * WIDTH;
+    let last = first + WIDTH;
+#if ENTRY_forward
+    // Less the largest, so that no exponential overflows.
+    var largest = x[first];
+    for (var i = first; i < last; i++) {
+        largest = max(largest, x[i]);
+    }
+    var sum = 0.0;
+    for (var i = first; i < last; i++) {
+        let e = exp(x[i] - largest);
+        out[i] = e;
+        sum += e;
+    }
+    for (var i = first; i < last; i++) {
+        out[i] = out[i] / sum;
+    }
+#else
+    var sum = 0.0;
+    for (var i = first; i < last; i++) {
+        sum += x[i] * d_out[i];
+    }
+    for (var i = first; i < last; i++) {
+        out[i] = x[i] * (d_out[i] - sum);
+    }
+#endif
+}

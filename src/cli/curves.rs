@@ -1,0 +1,43 @@
+//! `inkgrad curves`: loss and accuracy of runs, in one picture.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::say;
+use crate::report;
+use crate::train::metrics::Metrics;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folders of runs, each optionally with a name for the legend: `CPU=runs/0001-fast`
+    #[arg(required = true, value_name = "[NAME=]RUN")]
+    runs: Vec<String>,
+    /// The picture to write
+    #[arg(long, short, value_name = "FILE", default_value = "curves.png")]
+    out: PathBuf,
+    #[arg(long, default_value = "Training")]
+    title: String,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut runs = Vec::new();
+    for run in &args.runs {
+        // A path may have a `=` in it; then it exists as it is.
+        let (name, path) = match run.split_once('=') {
+            Some((name, path)) if !PathBuf::from(run).exists() => (name.to_string(), PathBuf::from(path)),
+            _ => {
+                let path = PathBuf::from(run);
+                (path.file_name().map_or(run.clone(), |name| name.to_string_lossy().into_owned()), path)
+            }
+        };
+        let file = path.join("metrics.csv");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("{}: no run's metrics", file.display()))?;
+        runs.push((name, Metrics::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?));
+    }
+    let runs: Vec<(String, &Metrics)> = runs.iter().map(|(name, metrics)| (name.clone(), metrics)).collect();
+    report::save_png(&Metrics::picture(&args.title, &runs)?, &args.out)?;
+    say(args.out.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,117 @@
+//! `inkgrad evaluate`: what a trained model knows, and where it errs.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{data, say};
+use crate::data::{DataSet, ImageSet};
+use crate::device;
+use crate::graph::Store;
+use crate::infer::evaluate::{Evaluation, Normalization, Scores};
+use crate::models::{ModelFile, Parameters};
+use crate::report::{self, Confusion, SheetItem};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A model file, or a run's folder, whose best model is taken
+    model: PathBuf,
+    /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Where confusion.png and mistakes.png go [default: beside the model]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Mistakes on the sheet
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    mistakes: usize,
+}
+
+/// The model file that is meant by a path.
+pub(super) fn model_path(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("best.safetensors") } else { path.to_owned() }
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let path = model_path(&args.model);
+    let file = ModelFile::load(&path)?;
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let network = file.network(&path, &mut store, &mut parameters)?;
+    let (weights, running) = file.values(&parameters, &path)?;
+    let normalization = Normalization { mean: file.number("mean", &path)?, std: file.number("std", &path)? };
+    let class_names = file.class_names(&path)?;
+
+    let DataSet { name, test, .. } = data(args.data.as_deref())?;
+    let input = [test.height, test.width, test.channels];
+    anyhow::ensure!(
+        input == network.input,
+        "{} takes images of {:?} (height, width, channels), those of {name} are {input:?}",
+        path.display(),
+        network.input
+    );
+    anyhow::ensure!(
+        test.classes <= class_names.len(),
+        "{} knows {} classes, {name} has {}",
+        path.display(),
+        class_names.len(),
+        test.classes
+    );
+
+    let mut device = device::open(&args.device)?;
+    let source = parameters.weights;
+    let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, &test, normalization)?;
+    device.allocate(&store)?;
+    device.write_f32(parameters.weights, 0, &weights)?;
+    device.write_f32(parameters.state, 0, &running)?;
+    evaluation.upload(device.as_mut(), &test)?;
+    let scores = Scores::new(&evaluation.logits(device.as_mut())?, &test.labels);
+
+    let pairs = test.labels.iter().zip(&scores.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
+    let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
+    say(format_args!("{} on the {} test images of {name} with {}\n", path.display(), test.len(), device.name()));
+    say(format_args!("accuracy: {}   loss: {:.4}\n", confusion.fmt_accuracy(), scores.loss));
+    say(confusion.fmt_table(&class_names));
+    say(confusion.fmt_matrix(&class_names));
+
+    let folder = args.out.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
+    if !folder.as_os_str().is_empty() {
+        std::fs::create_dir_all(&folder).map_err(|e| anyhow::anyhow!("{}: {e}", folder.display()))?;
+    }
+    let picture = folder.join("confusion.png");
+    report::save_png(&report::confusion_picture(&confusion, &class_names)?, &picture)?;
+    say(format_args!("{}", picture.display()));
+    let sheet = folder.join("mistakes.png");
+    report::save_png(&mistakes(&scores, &test, &class_names, args.mistakes)?, &sheet)?;
+    say(format_args!("{}", sheet.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The images whose label was given the least probability, worst first.
+fn mistakes(
+    scores: &Scores,
+    set: &ImageSet,
+    class_names: &[String],
+    most: usize,
+) -> Result<image::RgbImage, report::ReportError> {
+    let mut wrong: Vec<usize> = (0..set.len()).filter(|i| scores.predicted[*i].0 != set.labels[*i] as usize).collect();
+    wrong.sort_by(|a, b| scores.truth[*a].total_cmp(&scores.truth[*b]));
+    let name = |class: usize| class_names.get(class).map_or("?", String::as_str);
+    let items: Vec<SheetItem> = wrong
+        .iter()
+        .take(most)
+        .map(|i| {
+            let (predicted, probability) = scores.predicted[*i];
+            let caption =
+                format!("{} \u{2192} {}\n{:.1} %", name(set.labels[*i] as usize), name(predicted), probability * 100.0);
+            SheetItem { pixels: set.image(*i), caption }
+        })
+        .collect();
+    let title =
+        format!("The {} worst of {} mistakes in {}: truth \u{2192} answer", items.len(), wrong.len(), set.len());
+    // About 84 pixels an image, whatever its size.
+    let scale = (84 / set.height.max(set.width).max(1)).max(1);
+    report::titled_sheet(&title, &items, (set.height, set.width, set.channels), 8, scale)
+}

@@ -1,0 +1,149 @@
+//! `inkgrad inspect`: a model's layers, and with `--plan` what a training step is on the device.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{evaluate::model_path, say, thousands};
+use crate::data::ImageSet;
+use crate::graph::Store;
+use crate::infer::evaluate::Normalization;
+use crate::models::{self, Architecture, ModelFile, Network, Parameters};
+use crate::plan::Plan;
+use crate::train::{Classifier, Settings};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A built-in network, an architecture in TOML, a model file or a run's folder
+    model: String,
+    /// Size of an image, where the model leaves it open: height x width x channels
+    #[arg(long, value_name = "HxWxC", default_value = "28x28x1", value_parser = size)]
+    input: [usize; 3],
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    classes: usize,
+    /// Show every dispatch of a training step
+    #[arg(long)]
+    plan: bool,
+    /// Images in the step
+    #[arg(long, short, value_name = "N")]
+    batch: Option<usize>,
+}
+
+fn size(text: &str) -> Result<[usize; 3], String> {
+    let sizes: Option<Vec<usize>> =
+        text.split('x').map(|n| n.parse().ok().filter(|n| (1..=1 << 16).contains(n))).collect();
+    sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected a size like 28x28x1".into())
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let path = Path::new(&args.model);
+    let is_file = path.is_dir() || path.extension().is_some_and(|e| e == "safetensors");
+    let network = if is_file {
+        let path: PathBuf = model_path(path);
+        let file = ModelFile::load(&path)?;
+        let network = file.network(&path, &mut store, &mut parameters)?;
+        for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
+            say(format_args!("{key:20} {value}"));
+        }
+        say("");
+        network
+    } else {
+        let architecture = models::load(&args.model)?;
+        let input = architecture.input.unwrap_or(args.input);
+        // A part that ends in an image, such as `pool`, has no classes.
+        let classes = architecture.is_classifier().then_some(args.classes);
+        architecture.declare(input, classes, &mut store, &mut parameters)?
+    };
+    layers(&network, &parameters);
+    if args.plan {
+        anyhow::ensure!(
+            network.output().len() == 1,
+            "{} is no classifier: it has no training step of its own",
+            args.model
+        );
+        plan(&network.architecture.clone(), network.input, network.output()[0], args.batch)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn layers(network: &Network, parameters: &Parameters) {
+    let shape = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    say(format_args!("{:<12} {:<34} {:>12} {:>12} {:>14}", "layer", "", "output", "parameters", "FLOPs/image"));
+    say(format_args!("{:<12} {:<34} {:>12}", "input", "", shape(&network.input)));
+    for layer in network.layers() {
+        say(format_args!(
+            "{:<12} {:<34} {:>12} {:>12} {:>14}",
+            layer.name,
+            layer.describe,
+            shape(&layer.shape),
+            thousands(layer.parameters),
+            thousands(layer.flops)
+        ));
+    }
+    let total = parameters.count_trainable();
+    say(format_args!(
+        "{:<12} {:<34} {:>12} {:>12} {:>14}",
+        "total",
+        "",
+        "",
+        thousands(total),
+        thousands(network.flops())
+    ));
+}
+
+/// The step that `train` replays, for a set of one batch: its size does not change the step.
+fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: Option<usize>) -> anyhow::Result<()> {
+    let mut settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
+    settings.batch = batch.unwrap_or(settings.batch);
+    settings.epochs = 1;
+    anyhow::ensure!(
+        (1..=1 << 20).contains(&settings.batch),
+        "--batch {} is not a number from 1 to 1,048,576",
+        settings.batch
+    );
+    let (mut store, [height, width, channels]) = (Store::default(), input);
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let network = architecture.declare(input, classes, &mut store, &mut parameters)?;
+    let bytes = settings.batch.saturating_mul(height * width * channels);
+    anyhow::ensure!(bytes < 1 << 32, "a batch of {} such images is too large to plan", settings.batch);
+    let (images, labels) = (vec![0; bytes], vec![0; settings.batch]);
+    let set = ImageSet { height, width, channels, classes, images, labels };
+    let normalization = Normalization { mean: 0.0, std: 1.0 };
+    let classifier = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization)?;
+    dispatches(&classifier.plan, settings.batch);
+    let stored: u64 = store
+        .buffers()
+        .filter(|(_, name, _)| !["images", "labels", "table"].contains(name))
+        .map(|(_, _, words)| words as u64 * 4)
+        .sum();
+    say(format_args!("stored on the device besides the data set: {}", size_text(stored)));
+    say(
+        "a step reads nothing from the host and returns nothing to it; up to 1,024 steps run between two looks at the loss,\nand go to a GPU in submissions of about 100 ms",
+    );
+    Ok(())
+}
+
+fn dispatches(plan: &Plan, batch: usize) {
+    say(format_args!(
+        "\na training step of {batch} images:\n{:>4}  {:<22} {:<28} {:>10} {:>10}",
+        "", "op", "output", "MFLOP", "KiB"
+    ));
+    for (i, dispatch) in plan.dispatches.iter().enumerate() {
+        let output = dispatch.outputs.first().map(|view| view.tensor.shape.to_string()).unwrap_or_default();
+        let (flops, bytes) = (dispatch.flops() as f64 / 1e6, dispatch.bytes() as f64 / 1024.0);
+        say(format_args!("{i:>4}  {:<22} {output:<28} {flops:>10.2} {bytes:>10.1}", dispatch.op.name()));
+    }
+    let flops = plan.flops() as f64 / 1e6;
+    say(format_args!("\n{} dispatches, {flops:.1} MFLOP, {} touched", plan.dispatches.len(), size_text(plan.bytes())));
+    say(format_args!(
+        "intermediate results: {} in {} buffers, shared by lifetime",
+        size_text(plan.scratch_bytes()),
+        plan.scratch.len()
+    ));
+}
+
+fn size_text(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes < 1e6 { format!("{:.1} KiB", bytes / 1024.0) } else { format!("{:.1} MiB", bytes / 1024.0 / 1024.0) }
+}

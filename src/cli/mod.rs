@@ -1,0 +1,104 @@
+//! The commands, one file each.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod curves;
+mod devices;
+mod evaluate;
+mod inspect;
+mod progress;
+mod train;
+
+/// Small image networks, trained and run on any GPU.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Threads of the CPU device [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a digit classifier and test it
+    Train(train::Args),
+    /// Test a trained model: accuracy, every class, the confusion matrix, the worst mistakes
+    Evaluate(evaluate::Args),
+    /// Show a model layer by layer, and what a training step does on the device
+    Inspect(inspect::Args),
+    /// List the devices that can compute, and which one is taken
+    Devices,
+    /// Draw the curves of one run, or of several in one picture
+    Curves(curves::Args),
+    /// Measure training speed, in images per second
+    Bench(bench::Args),
+}
+
+const EXAMPLES: &str = "Examples:
+  inkgrad train                         MNIST in one epoch, on the best device there is
+  inkgrad train cnn --epochs 10         another network, trained for longer
+  inkgrad train my-network.toml         a network of your own
+  inkgrad train --resume runs/0001-fast go on where a run was stopped
+  inkgrad evaluate runs/0001-fast       test what it learned
+  inkgrad inspect avgcnn --plan         layers, parameters, dispatches";
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(threads) = cli.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        if let Err(error) = pool {
+            eprintln!("error: --threads {threads}: {error}");
+            return ExitCode::from(2);
+        }
+    }
+    let result = match cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Devices => devices::run(),
+        Command::Curves(args) => curves::run(args),
+        Command::Bench(args) => bench::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line to standard output; a reader that has gone away ends the program quietly, as `head` expects.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// The data set of `--data`, or the built-in MNIST.
+pub(crate) fn data(folder: Option<&std::path::Path>) -> anyhow::Result<crate::data::DataSet> {
+    Ok(match folder {
+        Some(folder) => crate::data::load_folder(folder)?,
+        None => crate::data::mnist::embedded()?,
+    })
+}
+
+/// `12345678` as `12,345,678`.
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,202 @@
+//! `inkgrad train`: from an architecture and images to a tested model in a folder of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+use super::progress::Display;
+use super::{data, say};
+use crate::models::{self, Architecture, OptimizerName, ScheduleName};
+use crate::report::Confusion;
+use crate::train::{Folder, Outcome, Run, Settings};
+use crate::{device, infer::Scores};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A built-in network (fast, dense, cnn, avgcnn) or the path of an architecture in TOML
+    #[arg(default_value = "fast", conflicts_with = "resume")]
+    model: String,
+    /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// auto, cpu, a number or part of a name from `inkgrad devices` [default: auto]
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Images in a step
+    #[arg(long, short, value_name = "N")]
+    batch: Option<usize>,
+    /// Highest learning rate that the schedule reaches
+    #[arg(long, alias = "lr", value_name = "RATE")]
+    learning_rate: Option<f32>,
+    /// sgd, rmsprop, adagrad, adadelta, adam, nadam, adamw
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerName>,
+    /// constant, step, cosine, one-cycle
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<ScheduleName>,
+    /// Epochs over which the learning rate rises from 0
+    #[arg(long, value_name = "EPOCHS")]
+    warmup: Option<f32>,
+    /// Of sgd, and the first moment's decay of adam and its kin
+    #[arg(long, value_name = "SHARE")]
+    momentum: Option<f32>,
+    /// Decoupled weight decay, of weight matrices and kernels
+    #[arg(long, value_name = "RATE")]
+    weight_decay: Option<f32>,
+    /// Share of the probability that the truth gives to the other classes
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
+    /// Decay of averaged weights, which are then the result, like 0.999
+    #[arg(long, value_name = "DECAY")]
+    average: Option<f32>,
+    /// Training images set aside to choose the best epoch by
+    #[arg(long, value_name = "IMAGES")]
+    validation: Option<usize>,
+    /// Stop after this many epochs without a better validation accuracy
+    #[arg(long, alias = "early-stopping", value_name = "EPOCHS")]
+    patience: Option<usize>,
+    /// The same seed on the same device gives the same model, bit for bit [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+    /// Another architecture before this one, such as `pool` for images of 448x448
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    front: Option<String>,
+    /// Where runs' numbered folders are made
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// Go on with the run in this folder, with its settings
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
+        "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience", "seed"])]
+    resume: Option<PathBuf>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result only
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Args {
+    fn settings(&self, architecture: &Architecture) -> Settings {
+        let mut recipe = architecture.recipe.clone();
+        // A change of optimizer asks for that optimizer's own learning rate.
+        if self.optimizer.is_some_and(|wanted| recipe.optimizer.is_some_and(|own| own != wanted)) {
+            recipe.learning_rate = None;
+        }
+        macro_rules! take {
+            ($($flag:ident),*) => { $(recipe.$flag = self.$flag.or(recipe.$flag);)* };
+        }
+        take!(epochs, batch, learning_rate, optimizer, schedule, warmup, momentum, weight_decay, label_smoothing);
+        take!(average, validation, patience);
+        let mut settings = Settings::from_recipe(&architecture.name, &recipe);
+        settings.data = self.data.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        settings.device = self.device.clone().unwrap_or_else(|| "auto".into());
+        settings.seed = self.seed.unwrap_or(0);
+        settings
+    }
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (architecture, mut settings, folder) = match &args.resume {
+        Some(path) => resume(path)?,
+        None => {
+            let mut architecture = models::load(&args.model)?;
+            if let Some(front) = &args.front {
+                architecture = architecture.with_front(&models::load(front)?)?;
+            }
+            let settings = args.settings(&architecture);
+            (architecture, settings, None)
+        }
+    };
+    if let Some(device) = &args.device {
+        settings.device = device.clone();
+    }
+    let data = data(settings.data.as_deref())?;
+    // Everything that can be refused is refused before anything is written.
+    let training = data.train.len().saturating_sub(settings.validation);
+    if settings.validation > 0 {
+        data.train.split(settings.validation, u64::from(settings.seed))?;
+    }
+    settings.check(training)?;
+    let input = [data.train.height, data.train.width, data.train.channels];
+    let mut store = crate::graph::Store::default();
+    let mut parameters = models::Parameters::new(&mut store, "classifier");
+    architecture.declare(input, data.train.classes, &mut store, &mut parameters)?;
+    let choice = device::find(&settings.device)?;
+    if args.dry_run {
+        say(format_args!("would train {} on {} with {}:\n", settings.model, data.name, choice.name()));
+        say(toml::to_string(&settings)?.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut device = choice.open()?;
+    let folder = match folder {
+        Some(folder) => folder,
+        None => {
+            let folder = Folder::create(&args.out, &settings.model)?;
+            folder.save_settings(&settings)?;
+            folder.save_architecture(&architecture)?;
+            folder
+        }
+    };
+    if !args.quiet {
+        eprintln!("{} on {} with {}, in {}", settings.model, data.name, device.name(), folder.path().display());
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    // A second signal ends at once.
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+
+    let mut display = Display::new(args.quiet);
+    let (path, class_names) = (folder.path().to_owned(), data.class_names.clone());
+    let labels = data.test.labels.clone();
+    let run = Run {
+        settings,
+        architecture,
+        data,
+        folder,
+        device: device.as_mut(),
+        stop: &stop,
+        report: &mut |event| display.show(event),
+    };
+    let outcome = run.train();
+    display.finish();
+    match outcome? {
+        Outcome::Finished { test, best_epoch, epochs, seconds } => {
+            result(&test, &labels, &class_names)?;
+            say(format_args!(
+                "{epochs} epoch{} in {seconds:.1} s, the best was {best_epoch}; model: {}",
+                if epochs == 1 { "" } else { "s" },
+                path.join("best.safetensors").display()
+            ));
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Stopped { step } => {
+            eprintln!("stopped at step {step}; saved. Go on with: inkgrad train --resume {}", path.display());
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+fn result(test: &Scores, labels: &[u32], class_names: &[String]) -> anyhow::Result<()> {
+    let pairs = labels.iter().zip(&test.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
+    let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
+    say(format_args!("test accuracy: {}", confusion.fmt_accuracy()));
+    Ok(())
+}
+
+/// A run's settings, and the architecture that it was started with.
+fn resume(path: &std::path::Path) -> anyhow::Result<(Architecture, Settings, Option<Folder>)> {
+    let (folder, settings) = Folder::open(path)?;
+    Ok((folder.load_architecture()?, settings, Some(folder)))
+}

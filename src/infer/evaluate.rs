@@ -1,0 +1,186 @@
+//! A network's logits for every image of a set, and what they are worth against its labels.
+
+use crate::data::ImageSet;
+use crate::device::{Device, DeviceError, PlanId};
+use crate::graph::{BufferId, Graph, GraphError, Place, Store};
+use crate::models::{Mode, ModelError, Network, Parameters};
+use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+/// How bytes become the numbers a network sees: `(byte / 255 - mean) / std`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Normalization {
+    pub mean: f32,
+    pub std: f32,
+}
+
+impl Normalization {
+    /// Of a training set; images of one colour are only shifted.
+    pub fn of(set: &ImageSet) -> Normalization {
+        let (mean, std) = set.mean_std();
+        Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
+    }
+}
+
+/// Why there is no evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum InferError {
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
+const BATCH: usize = 256;
+
+/// The stored buffers and the plan that classify one image set, resident on the device.
+pub struct Evaluation {
+    images: BufferId,
+    clock: BufferId,
+    logits: BufferId,
+    count: usize,
+    classes: usize,
+    batch: usize,
+    plan: Plan,
+    ready: Option<PlanId>,
+}
+
+impl Evaluation {
+    /// Adds its buffers to the store; `weights` is the buffer to read weights from, of the parameters' layout.
+    pub fn declare(
+        store: &mut Store,
+        network: &Network,
+        parameters: &Parameters,
+        weights: BufferId,
+        set: &ImageSet,
+        normalization: Normalization,
+    ) -> Result<Evaluation, InferError> {
+        let (count, classes) = (set.len(), network.output().iter().product());
+        let images = store.add("evaluation.images", set.images.len().div_ceil(4));
+        let clock = store.add("evaluation.clock", 2);
+        let logits = store.add("evaluation.logits", count * classes);
+        let batch = BATCH.min(count.max(1));
+
+        let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
+        let clock_place = place(clock, Tensor::u32([2]));
+        let mut graph = Graph::new();
+        let now = graph.read(&clock_place);
+        let bytes = graph.read(&place(images, Tensor::u32([set.images.len().div_ceil(4)])));
+        let gather = GatherImages {
+            count,
+            batch,
+            image: [set.height, set.width, set.channels].into(),
+            mean: normalization.mean,
+            std: normalization.std,
+            order: Order::InTurn,
+        };
+        let x = graph.apply(gather, &[bytes, now])?;
+        let weights = network.read_weights(&mut graph, parameters, weights);
+        let forward = network.forward_with(&mut graph, parameters, weights, x, Mode::Infer)?;
+        graph.update(StoreRows { count }, &[now, forward.logits], vec![place(logits, Tensor::f32([count, classes]))]);
+        graph.update(Tick, &[], vec![clock_place]);
+        Ok(Evaluation { images, clock, logits, count, classes, batch, plan: Plan::new(&graph), ready: None })
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Sends the images to the device and makes the plan ready; once, after the store was allocated.
+    pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+        device.write(self.images, 0, &pack(&set.images))?;
+        self.ready = Some(device.prepare(&self.plan)?);
+        Ok(())
+    }
+
+    /// The logits of all images, `[count, classes]`, with the weights as they are now.
+    pub fn logits(&mut self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
+        let plan = match self.ready {
+            Some(plan) => plan,
+            None => *self.ready.insert(device.prepare(&self.plan)?),
+        };
+        device.write(self.clock, 0, &[0, 0])?;
+        device.run(plan, self.count.div_ceil(self.batch))?;
+        device.read_f32(self.logits, 0, self.count * self.classes)
+    }
+}
+
+/// Bytes four to a word, little-endian, as the gathering kernels expect them.
+pub fn pack(bytes: &[u8]) -> Vec<u32> {
+    let (whole, rest) = bytes.as_chunks::<4>();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = whole.iter().map(|word| u32::from_le_bytes(*word));
+    words.chain((!rest.is_empty()).then(|| u32::from_le_bytes(last))).collect()
+}
+
+/// Logits against labels, worked out in f64 on the host.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// Mean cross-entropy, natural logarithm.
+    pub loss: f64,
+    pub correct: usize,
+    /// The most likely class of each image, and its probability.
+    pub predicted: Vec<(usize, f64)>,
+    /// The probability that each image's label was given.
+    pub truth: Vec<f64>,
+}
+
+impl Scores {
+    pub fn new(logits: &[f32], labels: &[u32]) -> Scores {
+        let classes = if labels.is_empty() { 1 } else { logits.len() / labels.len() };
+        let mut scores = Scores { loss: 0.0, correct: 0, predicted: Vec::new(), truth: Vec::new() };
+        for (row, label) in logits.chunks_exact(classes).zip(labels) {
+            let probabilities = softmax(row);
+            // A row with NaN predicts nothing: its first class with probability NaN, counted wrong.
+            let best = (0..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+            let truth = probabilities.get(*label as usize).copied().unwrap_or(f64::NAN);
+            scores.loss -= truth.max(f64::MIN_POSITIVE).ln() + if truth.is_nan() { f64::NAN } else { 0.0 };
+            scores.correct += usize::from(best == *label as usize && !truth.is_nan());
+            scores.predicted.push((best, probabilities[best]));
+            scores.truth.push(truth);
+        }
+        scores.loss /= labels.len().max(1) as f64;
+        scores
+    }
+
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.predicted.len().max(1) as f64
+    }
+}
+
+/// Probabilities of a row of logits.
+pub fn softmax(row: &[f32]) -> Vec<f64> {
+    let top = row.iter().fold(f64::NEG_INFINITY, |m, x| m.max(f64::from(*x)));
+    let powers: Vec<f64> = row.iter().map(|x| (f64::from(*x) - top).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_and_accuracy_agree_with_a_sum_by_hand() {
+        let scores = Scores::new(&[0.0, 0.0, 2.0, 0.0], &[1, 0]);
+        let wanted = (2.0f64.ln() - (2.0f64.exp() / (2.0f64.exp() + 1.0)).ln()) / 2.0;
+        assert!((scores.loss - wanted).abs() < 1e-12, "{} against {wanted}", scores.loss);
+        assert_eq!(scores.correct, 1, "a tie goes to the first class");
+        assert_eq!(scores.predicted[1].0, 0);
+    }
+
+    #[test]
+    fn a_row_that_is_not_a_number_is_counted_wrong_and_seen_in_the_loss() {
+        let scores = Scores::new(&[f32::NAN, 1.0], &[1]);
+        assert_eq!(scores.correct, 0);
+        assert!(scores.loss.is_nan());
+    }
+
+    #[test]
+    fn bytes_are_packed_little_end_first_and_the_last_word_is_filled_with_zeros() {
+        assert_eq!(pack(&[1, 2, 3, 4, 5]), [0x0403_0201, 5]);
+    }
+}

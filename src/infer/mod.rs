@@ -1,0 +1,4 @@
+//! Networks at work: the logits of a whole image set, batch by batch, on any device.
+
+pub mod evaluate;
+pub use evaluate::{Evaluation, InferError, Scores};

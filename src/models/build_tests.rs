@@ -1,0 +1,291 @@
+//! Networks: shapes, parameters, graphs, and the way to a file and back.
+
+use std::path::Path;
+
+use super::*;
+use crate::device::Device;
+use crate::device::cpu::Cpu;
+use crate::grad::grad;
+use crate::graph::{ALIGNMENT, Graph, Store};
+use crate::ops::reduce::Sum;
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+fn declare(architecture: &Architecture, input: [usize; 3], classes: Option<usize>) -> (Store, Parameters, Network) {
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "net");
+    let network = architecture.declare(input, classes, &mut store, &mut parameters).unwrap();
+    (store, parameters, network)
+}
+
+fn of_builtin(name: &str) -> (Store, Parameters, Network) {
+    declare(&builtin(name).unwrap(), [28, 28, 1], Some(10))
+}
+
+const TWO_BRANCHES: &str = r#"layers = [
+  { conv = 3, kernel = 3, padding = "same", activation = "relu", name = "a" },
+  { conv = 2, kernel = 2, stride = 2, padding = "same", bias = false, from = "input" },
+  { batch_norm = true, activation = "leaky_relu" },
+  { upsample = 2, name = "b" },
+  { concat = ["a", "b"], name = "c" },
+  { conv = 5, kernel = 1, activation = "tanh" },
+  { add = ["c", "conv3"] },
+  { max_pool = 2 },
+  "flatten",
+  { dropout = 0.5 },
+  { dense = 4, activation = "sigmoid" },
+  { dense = "classes" },
+]"#;
+
+fn two_branches() -> Architecture {
+    let text = TWO_BRANCHES.replace("activation = \"tanh\" }", "activation = \"tanh\", name = \"conv3\" }");
+    Architecture::parse(&text, "two.toml").unwrap()
+}
+
+#[test]
+fn the_builtins_have_the_layers_and_parameters_of_their_descriptions() {
+    for (name, trainable, shapes) in [
+        ("dense", 784 * 64 + 64 + 64 * 10 + 10, vec![vec![784], vec![64], vec![10]]),
+        ("cnn", 80 + 2080 + 8256 + 3136 * 64 + 64 + 650, vec![]),
+        ("avgcnn", 288 + 64 + 9216 + 64 + 18432 + 128 + 36864 + 128 + 3136 * 128 + 128 + 1290, vec![]),
+        (
+            "fast",
+            832 + 9248 + 800 * 256 + 256 + 2570,
+            vec![vec![24, 24, 32], vec![12, 12, 32], vec![10, 10, 32], vec![5, 5, 32], vec![800], vec![256], vec![10]],
+        ),
+    ] {
+        let (_, parameters, network) = of_builtin(name);
+        let rows = network.layers();
+        assert_eq!(parameters.count_trainable(), trainable, "{name}");
+        assert_eq!(rows.iter().map(|row| row.parameters).sum::<u64>(), trainable, "{name}");
+        if !shapes.is_empty() {
+            assert_eq!(rows.iter().map(|row| row.shape.clone()).collect::<Vec<_>>(), shapes, "{name}");
+        }
+        assert_eq!(rows.iter().map(|row| row.flops).sum::<u64>(), network.flops());
+    }
+    let (_, _, fast) = of_builtin("fast");
+    assert_eq!(fast.layers()[0].describe, "conv 5x5x32 valid relu");
+    assert_eq!(fast.layers()[0].flops, 2 * 24 * 24 * 32 * 25);
+    assert_eq!(fast.layers()[6].describe, "dense 10");
+}
+
+#[test]
+fn names_count_each_kind_and_places_do_not_overlap() {
+    let (store, parameters, _) = of_builtin("avgcnn");
+    let names: Vec<&str> = parameters.trainable().iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names[..4], ["conv1.weight", "bn1.affine", "conv2.weight", "bn2.affine"]);
+    assert_eq!(names[8..], ["dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias"]);
+    assert_eq!(parameters.running()[3].name, "bn4.running");
+    let mut end = 0;
+    for p in parameters.trainable() {
+        assert!(p.offset >= end && p.offset.is_multiple_of(ALIGNMENT));
+        end = p.offset + p.shape.len();
+    }
+    assert!(parameters.total() >= end && parameters.total().is_multiple_of(ALIGNMENT));
+    assert_eq!(store.words(parameters.weights), store.words(parameters.grads));
+    assert_eq!(store.words(parameters.state), parameters.total_state());
+}
+
+#[test]
+fn weights_begin_within_their_limit_and_depend_on_the_seed_alone() {
+    let (_, parameters, _) = of_builtin("avgcnn");
+    let weights = parameters.initial(3);
+    assert_eq!(weights, of_builtin("avgcnn").1.initial(3));
+    assert_ne!(weights, parameters.initial(4));
+    for (i, p) in parameters.trainable().iter().enumerate() {
+        let values = &weights[p.offset..][..p.shape.len()];
+        let n = values.len() as f32;
+        let mean = values.iter().sum::<f32>() / n;
+        match p.init {
+            Init::Uniform { limit } => {
+                let variance = values.iter().map(|x| x * x).sum::<f32>() / n;
+                assert!(values.iter().all(|x| x.abs() <= limit), "{}", p.name);
+                // Four standard errors of each.
+                assert!(mean.abs() < 4.0 * limit / (3.0 * n).sqrt(), "{}: mean {mean}", p.name);
+                let ratio = variance / (limit * limit / 3.0);
+                assert!((ratio - 1.0).abs() < 4.0 * (0.8 / n).sqrt(), "{}: variance {ratio}", p.name);
+                assert!(p.decays);
+            }
+            Init::Rows { .. } => {
+                let (gamma, beta) = values.split_at(values.len() / 2);
+                assert!(gamma.iter().all(|x| *x == 1.0) && beta.iter().all(|x| *x == 0.0));
+            }
+            Init::Zero => assert!(values.iter().all(|x| *x == 0.0)),
+        }
+        let block = parameters.decay_mask()[parameters.place(i).offset / ALIGNMENT];
+        assert_eq!(block == 1.0, p.decays && p.name.ends_with(".weight"));
+    }
+    // conv1 stands before a batch normalisation with relu: He; the last layer has no rectifier: Glorot.
+    let init = |i: usize| parameters.trainable()[i].init;
+    assert_eq!(init(0), Init::he(9));
+    assert_eq!(init(10), Init::glorot(128, 10));
+    let state = parameters.initial_state();
+    assert_eq!((state[0], state[31], state[32], state[63]), (0.0, 0.0, 1.0, 1.0));
+}
+
+#[test]
+fn branches_join_and_every_layer_says_its_shape() {
+    let (_, parameters, network) = declare(&two_branches(), [6, 8, 1], Some(10));
+    let shapes: Vec<Vec<usize>> = network.layers().into_iter().map(|row| row.shape).collect();
+    assert_eq!(
+        shapes[..7],
+        [vec![6, 8, 3], vec![3, 4, 2], vec![3, 4, 2], vec![6, 8, 2], vec![6, 8, 5], vec![6, 8, 5], vec![6, 8, 5]]
+    );
+    assert_eq!(parameters.trainable()[0].name, "a.weight");
+    assert_eq!(network.layers()[4].describe, "concat a, b");
+}
+
+#[test]
+fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
+    for (architecture, input) in [
+        (two_branches(), [6, 8, 1]),
+        (builtin("dense").unwrap(), [28, 28, 1]),
+        (builtin("fast").unwrap(), [28, 28, 1]),
+        (builtin("avgcnn").unwrap(), [28, 28, 1]),
+        (builtin("cnn").unwrap().with_front(&builtin("pool").unwrap()).unwrap(), [448, 448, 1]),
+    ] {
+        let (mut store, parameters, network) = declare(&architecture, input, Some(10));
+        let clock = store.add("clock", 2);
+        let images = store.add("images", 3 * input.iter().product::<usize>());
+        let mut graph = Graph::new();
+        let read = |graph: &mut Graph, buffer, tensor| graph.read(&crate::graph::Place { buffer, offset: 0, tensor });
+        let clock = read(&mut graph, clock, Tensor::u32([2]));
+        let x = read(&mut graph, images, Tensor::f32([3, input[0], input[1], input[2]]));
+        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock }).unwrap();
+        assert_eq!(graph.dims(forward.logits), [3, 10]);
+        assert_eq!(forward.weights.len(), parameters.trainable().len());
+        assert_eq!(forward.running.len(), parameters.running().len());
+        let loss = Sum::mean(&mut graph, forward.logits).unwrap();
+        let grads = grad(&mut graph, loss, &forward.weights).unwrap();
+        for (i, (grad, p)) in grads.iter().zip(parameters.trainable()).enumerate() {
+            assert_eq!(graph.shape(*grad).len(), p.shape.len(), "{}", p.name);
+            graph.assign(*grad, parameters.grad_place(i));
+        }
+        forward.update_running(&mut graph);
+        assert!(!Plan::new(&graph).dispatches.is_empty());
+
+        let mut infer = Graph::new();
+        let x = read(&mut infer, images, Tensor::f32([3, input.iter().product::<usize>()]));
+        let forward = network.forward(&mut infer, &parameters, x, Mode::Infer).unwrap();
+        assert!(forward.running.is_empty());
+        assert_eq!(infer.dims(forward.penultimate).len(), 2);
+        let wrong = read(&mut infer, images, Tensor::f32([3, 5]));
+        assert!(network.forward(&mut infer, &parameters, wrong, Mode::Infer).is_err());
+    }
+}
+
+#[test]
+fn dense_gives_what_its_formula_says() {
+    let (mut store, parameters, network) = declare(&builtin("dense").unwrap(), [2, 2, 1], Some(3));
+    let images = store.add("images", 4);
+    let out = store.add("out", 3);
+    let mut graph = Graph::new();
+    let place = |buffer, tensor| crate::graph::Place { buffer, offset: 0, tensor };
+    let x = graph.read(&place(images, Tensor::f32([1, 4])));
+    let forward = network.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
+    graph.assign(forward.logits, place(out, Tensor::f32([1, 3])));
+    let mut device: Box<dyn Device> = Box::new(Cpu::new());
+    device.allocate(&store).unwrap();
+    let weights = parameters.initial(1);
+    device.write_f32(parameters.weights, 0, &weights).unwrap();
+    let image = [0.1, -0.7, 0.4, 1.0];
+    device.write_f32(images, 0, &image).unwrap();
+    let plan = device.prepare(&Plan::new(&graph)).unwrap();
+    device.run(plan, 1).unwrap();
+    let found = device.read_f32(out, 0, 3).unwrap();
+
+    let at = |i: usize| &weights[parameters.trainable()[i].offset..];
+    let hidden: Vec<f32> =
+        (0..64).map(|j| (0..4).map(|i| image[i] * at(0)[i * 64 + j]).sum::<f32>().max(0.0)).collect();
+    for (k, found) in found.iter().enumerate() {
+        let wanted: f32 = (0..64).map(|j| hidden[j] * at(2)[j * 3 + k]).sum();
+        assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
+    }
+}
+
+#[test]
+fn a_model_file_comes_back_as_the_same_network_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let (_, parameters, network) = of_builtin("avgcnn");
+    let (weights, state) = (parameters.initial(5), parameters.initial_state());
+    let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+    file.set("mean", 0.1307f32);
+    file.set_class_names(&(0..10).map(|i| format!("\"{i}\"")).collect::<Vec<_>>());
+    file.add_u32("step", &[7, 9]);
+    file.save(&path).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let loaded = ModelFile::load(&path).unwrap();
+    assert_eq!(loaded.to_bytes(&path).unwrap(), std::fs::read(&path).unwrap());
+    let mut store = Store::default();
+    let mut again = Parameters::new(&mut store, "net");
+    let network = loaded.network(&path, &mut store, &mut again).unwrap();
+    assert_eq!((network.input, network.classes), ([28, 28, 1], Some(10)));
+    assert_eq!(again.trainable(), parameters.trainable());
+    assert_eq!(loaded.values(&again, &path).unwrap(), (weights, state));
+    assert_eq!(loaded.class_names(&path).unwrap()[3], "\"3\"");
+    assert_eq!(loaded.number::<f32>("mean", &path).unwrap(), 0.1307);
+    assert_eq!(loaded.u32s("step", &path).unwrap(), [7, 9]);
+}
+
+#[test]
+fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
+    let path = Path::new("m.safetensors");
+    let (_, parameters, network) = of_builtin("dense");
+    let weights = parameters.initial(1);
+    let file = ModelFile::new(&network, &parameters, &weights, &[]);
+    let values = |change: &dyn Fn(&mut ModelFile)| {
+        let mut file = file.clone();
+        change(&mut file);
+        let bytes = file.to_bytes(path).unwrap();
+        let file = ModelFile::from_bytes(&bytes, path)?;
+        file.class_names(path)?;
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "net");
+        file.network(path, &mut store, &mut parameters)?;
+        file.values(&parameters, path)
+    };
+    assert!(values(&|_| {}).is_ok());
+    let nan = |file: &mut ModelFile| {
+        if let Words::F32(data) = &mut file.tensors[1].words {
+            data[..3].copy_from_slice(&[f32::NAN, f32::INFINITY, 0.0]);
+        }
+    };
+    let as_u32 = |file: &mut ModelFile| file.tensors[1].words = Words::U32(vec![0; 64]);
+    type Change<'a> = &'a dyn Fn(&mut ModelFile);
+    let cases: [(Change, &str); 11] = [
+        (
+            &|file| _ = file.metadata.remove("architecture"),
+            "say nothing of \"architecture\" (they have: classes, input, version)",
+        ),
+        (&|file| _ = file.metadata.remove("input"), "say nothing of \"input\""),
+        (&|file| file.set("architecture", "layers = [\n7\n]"), "m.safetensors (its architecture):2: layer 1"),
+        (&|file| file.set("input", "28x28"), "should be like 28x28x1"),
+        (&|file| file.set("input", "0x0x0"), "cannot be learned from"),
+        (
+            &|file| file.set("input", "14x14x1"),
+            "tensor \"dense1.weight\" is [784, 64], its architecture asks for [196, 64]",
+        ),
+        (&|file| file.set("classes", "ten"), "should be a number, not \"ten\""),
+        (&|file| file.set("class_names", "[\"a\"]"), "JSON list of 10 names"),
+        (&|file| _ = file.tensors.remove(0), "tensor \"dense1.weight\" [784, 64] is missing"),
+        (&nan, "2 of the 64 values of tensor \"dense1.bias\" are NaN or infinite"),
+        (&as_u32, "tensor \"dense1.bias\" has type U32, expected F32"),
+    ];
+    for (change, reason) in cases {
+        let message = values(change).unwrap_err().to_string();
+        assert!(message.starts_with("m.safetensors") && message.contains(reason), "{message}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_and_nothing_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nowhere").join("m.safetensors");
+    let message = ModelFile::default().save(&missing).unwrap_err().to_string();
+    assert!(message.contains("cannot write") && message.contains("nowhere"), "{message}");
+    assert!(ModelFile::load(&missing).unwrap_err().to_string().contains("cannot read"));
+    assert!(ModelFile::default().save(folder.path()).is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

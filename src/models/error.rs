@@ -1,0 +1,58 @@
+//! Everything that can be wrong with an architecture or a model file, in words for the person who has to mend it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::graph::GraphError;
+
+/// A place in an architecture: `my.toml:12: layer 3 (conv)`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct At {
+    pub file: String,
+    pub line: Option<usize>,
+    /// What the line belongs to: a layer, a table.
+    pub part: Option<String>,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        match &self.part {
+            Some(part) => write!(f, ": {part}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why there is no network. Messages are complete in themselves: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A mistake in the text of an architecture, or one that does not fit the data.
+    #[error("{at}: {problem}")]
+    Architecture { at: At, problem: String },
+
+    /// Neither a built-in name nor a file.
+    #[error("no model {name:?}: built in are {builtins}; a model of your own is given as the path of its .toml file")]
+    Unknown { name: String, builtins: String },
+
+    /// The operating system would not give us the file.
+    #[error("cannot read {}: {reason}. Check that the path exists and that you may read it", path.display())]
+    Read { path: PathBuf, reason: io::Error },
+
+    /// The operating system would not take the file.
+    #[error("cannot write {}: {reason}. Check that the folder exists and that you may write there", path.display())]
+    Write { path: PathBuf, reason: io::Error },
+
+    /// A file that is not what its place asks for.
+    #[error("{}: {problem}", path.display())]
+    File { path: PathBuf, problem: String },
+
+    /// An op refused what a layer asked of it.
+    #[error("{at}: {problem}")]
+    Graph { at: At, problem: Box<GraphError> },
+}

@@ -1,0 +1,248 @@
+//! Model files: weights with all that inference needs to know, as safetensors that no reader has to trust.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use super::build::Network;
+use super::container::{self, Metadata, SavedTensor, Words};
+use super::error::ModelError;
+use super::layer::by;
+use super::parameters::{Parameter, Parameters};
+use super::spec::Architecture;
+use crate::graph::Store;
+use crate::tensor::Shape;
+
+/// A larger file is not read: four tensors a parameter at the most parameters there may be, and some.
+const MAX_FILE: u64 = 5 << 30;
+
+/// What a model file holds. Equal contents give equal bytes.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ModelFile {
+    /// Everything by name: `architecture` (its text), `version`, `input`, `classes`, `class_names`, and what
+    /// else a writer adds.
+    pub metadata: Metadata,
+    pub tensors: Vec<SavedTensor>,
+}
+
+const ARCHITECTURE: &str = "architecture";
+const INPUT: &str = "input";
+const CLASSES: &str = "classes";
+const CLASS_NAMES: &str = "class_names";
+const VERSION: &str = "version";
+
+impl ModelFile {
+    /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers.
+    ///
+    /// # Panics
+    /// Where `weights` or `state` are shorter than those buffers, like indexing a slice.
+    pub fn new(network: &Network, parameters: &Parameters, weights: &[f32], state: &[f32]) -> ModelFile {
+        let mut file = ModelFile::default();
+        file.set(VERSION, env!("CARGO_PKG_VERSION"));
+        file.set(ARCHITECTURE, network.architecture.text());
+        file.set(INPUT, by(&network.input));
+        if let Some(classes) = network.classes {
+            file.set(CLASSES, classes);
+        }
+        file.add_flat("", parameters.trainable(), weights);
+        file.add_flat("", parameters.running(), state);
+        file
+    }
+
+    /// Adds the tensors of a flat buffer, each named `prefix` and its parameter's name: `average/conv1.weight`.
+    ///
+    /// # Panics
+    /// Where `flat` is shorter than the buffer, like indexing a slice.
+    pub fn add_flat(&mut self, prefix: &str, parameters: &[Parameter], flat: &[f32]) {
+        for p in parameters {
+            let words = Words::F32(flat[p.offset..][..p.shape.len()].to_vec());
+            self.tensors.push(SavedTensor { name: format!("{prefix}{}", p.name), shape: p.shape.clone(), words });
+        }
+    }
+
+    /// Adds a tensor of whole numbers: a step, a seed.
+    pub fn add_u32(&mut self, name: &str, data: &[u32]) {
+        let (shape, words) = (Shape::new([data.len()]), Words::U32(data.to_vec()));
+        self.tensors.push(SavedTensor { name: name.into(), shape, words });
+    }
+
+    pub fn set(&mut self, key: &str, value: impl ToString) {
+        self.metadata.insert(key.into(), value.to_string());
+    }
+
+    /// Stores the names of the classes, in label order.
+    pub fn set_class_names(&mut self, names: &[String]) {
+        self.set(CLASS_NAMES, serde_json::Value::from(names));
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// [`ModelError::File`], naming `path`, where two tensors share a name or one does not fill its shape.
+    pub fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, ModelError> {
+        container::encode(&self.metadata, &self.tensors).map_err(|problem| refuse(path, problem))
+    }
+
+    /// Writes under a temporary name in the same folder, syncs, renames: readers see the old file or the whole
+    /// new one.
+    ///
+    /// # Errors
+    /// Those of [`ModelFile::to_bytes`], and [`ModelError::Write`] where the system refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
+        let path = path.as_ref();
+        let bytes = self.to_bytes(path)?;
+        write_whole(&bytes, path).map_err(|reason| ModelError::Write { path: path.to_owned(), reason })
+    }
+
+    /// Reads a model file and checks its form; [`ModelFile::network`] and [`ModelFile::values`] make use of it.
+    ///
+    /// # Errors
+    /// [`ModelError::Read`] where the system refuses, [`ModelError::File`] for anything but a safetensors file of
+    /// ours: cut off, another format, other types than F32 and U32, no architecture, too large.
+    pub fn load(path: impl AsRef<Path>) -> Result<ModelFile, ModelError> {
+        let path = path.as_ref();
+        let failed = |reason| ModelError::Read { path: path.to_owned(), reason };
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(refuse(path, format!("larger than {MAX_FILE} bytes, the most a model may have")));
+        }
+        ModelFile::from_bytes(&bytes, path)
+    }
+
+    /// [`ModelFile::load`] of bytes in memory; `path` is what errors call them.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<ModelFile, ModelError> {
+        let (metadata, tensors) = container::decode(bytes).map_err(|problem| {
+            refuse(
+                path,
+                format!("{problem}. Expected a model.safetensors that `train` has written; train or copy it again"),
+            )
+        })?;
+        let file = ModelFile { metadata, tensors };
+        file.get(ARCHITECTURE, path)?;
+        Ok(file)
+    }
+
+    /// A text of the metadata; `path` is for the error.
+    pub fn get(&self, key: &str, path: &Path) -> Result<&str, ModelError> {
+        let missing = || {
+            let found: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
+            let found = if found.is_empty() { "none".into() } else { found.join(", ") };
+            let remedy = "A file of this program's `train` has it";
+            refuse(path, format!("its metadata say nothing of {key:?} (they have: {found}). {remedy}"))
+        };
+        self.metadata.get(key).map(String::as_str).ok_or_else(missing)
+    }
+
+    /// A number of the metadata.
+    pub fn number<T: FromStr>(&self, key: &str, path: &Path) -> Result<T, ModelError> {
+        let text = self.get(key, path)?;
+        text.parse().map_err(|_| refuse(path, format!("its metadata's {key:?} should be a number, not {text:?}")))
+    }
+
+    /// The names of the classes, in label order; their numbers where the file has no names.
+    pub fn class_names(&self, path: &Path) -> Result<Vec<String>, ModelError> {
+        let classes: usize = self.number(CLASSES, path)?;
+        if classes > crate::data::MAX_CLASSES {
+            return Err(refuse(path, format!("{classes} classes are more than {}", crate::data::MAX_CLASSES)));
+        }
+        let Some(text) = self.metadata.get(CLASS_NAMES) else {
+            return Ok((0..classes).map(|i| i.to_string()).collect());
+        };
+        let names: Option<Vec<String>> = serde_json::from_str(text).ok();
+        names.filter(|names| names.len() == classes).ok_or_else(|| {
+            refuse(path, format!("its metadata's {CLASS_NAMES:?} should be a JSON list of {classes} names"))
+        })
+    }
+
+    /// The network that the file describes, declared in `store`.
+    pub fn network(&self, path: &Path, store: &mut Store, parameters: &mut Parameters) -> Result<Network, ModelError> {
+        let text = self.get(ARCHITECTURE, path)?;
+        let architecture = Architecture::parse(text, &format!("{} (its architecture)", path.display()))?;
+        let input = self.get(INPUT, path)?;
+        let sizes: Option<Vec<usize>> = input.split('x').map(|size| size.parse().ok()).collect();
+        let input: [usize; 3] = sizes
+            .and_then(|sizes| sizes.try_into().ok())
+            .ok_or_else(|| refuse(path, format!("its metadata's {INPUT:?} should be like 28x28x1, not {input:?}")))?;
+        let classes = if self.metadata.contains_key(CLASSES) { Some(self.number(CLASSES, path)?) } else { None };
+        architecture.declare(input, classes, store, parameters)
+    }
+
+    /// Flat weights and state for the buffers of `parameters`, every tensor of which must be there, finite and
+    /// of its shape. Tensors that no parameter asks for are left to others.
+    pub fn values(&self, parameters: &Parameters, path: &Path) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let weights = self.flat("", parameters.trainable(), parameters.total(), path)?;
+        Ok((weights, self.flat("", parameters.running(), parameters.total_state(), path)?))
+    }
+
+    /// The tensors of one flat buffer of `total` words: the inverse of [`ModelFile::add_flat`].
+    pub fn flat(
+        &self,
+        prefix: &str,
+        parameters: &[Parameter],
+        total: usize,
+        path: &Path,
+    ) -> Result<Vec<f32>, ModelError> {
+        let mut flat = vec![0.0; total];
+        for p in parameters {
+            let name = format!("{prefix}{}", p.name);
+            let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
+                return Err(refuse(
+                    path,
+                    format!("tensor {name:?} {} is missing; its architecture asks for it", p.shape),
+                ));
+            };
+            let data = match &tensor.words {
+                Words::F32(data) if tensor.shape == p.shape => data,
+                Words::F32(_) => {
+                    let problem = format!("tensor {name:?} is {}, its architecture asks for {}", tensor.shape, p.shape);
+                    return Err(refuse(path, problem));
+                }
+                Words::U32(_) => return Err(refuse(path, format!("tensor {name:?} has type U32, expected F32"))),
+            };
+            let wrong = data.iter().filter(|x| !x.is_finite()).count();
+            if wrong > 0 {
+                let problem = format!("{wrong} of the {} values of tensor {name:?} are NaN or infinite", data.len());
+                let remedy =
+                    "The run that wrote it went wrong; take an earlier checkpoint, or train with a lower learning rate";
+                return Err(refuse(path, format!("{problem}. {remedy}")));
+            }
+            flat[p.offset..][..data.len()].copy_from_slice(data);
+        }
+        Ok(flat)
+    }
+
+    /// A tensor of whole numbers.
+    pub fn u32s(&self, name: &str, path: &Path) -> Result<&[u32], ModelError> {
+        match self.tensors.iter().find(|tensor| tensor.name == name).map(|tensor| &tensor.words) {
+            Some(Words::U32(data)) => Ok(data),
+            Some(Words::F32(_)) => Err(refuse(path, format!("tensor {name:?} has type F32, expected U32"))),
+            None => Err(refuse(path, format!("tensor {name:?} is missing"))),
+        }
+    }
+}
+
+fn refuse(path: &Path, problem: impl Into<String>) -> ModelError {
+    ModelError::File { path: path.to_owned(), problem: problem.into() }
+}
+
+fn write_whole(bytes: &[u8], path: &Path) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".model-").suffix(".tmp");
+    // Temporary files are private by default; a model is for everyone the umask lets in.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|failed| failed.error)?;
+    // The new name itself is on disk only when its folder is.
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! One layer of an architecture: what it is, and how it is said in words.
+
+use std::fmt;
+
+use super::error::{At, ModelError};
+use crate::ops::conv2d::Padding;
+
+/// What is applied to a layer's result.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Nonlinearity {
+    Relu,
+    /// The slope below zero, from 0 to 1.
+    LeakyRelu(f32),
+    Sigmoid,
+    Tanh,
+    Softmax,
+}
+
+/// How many units a dense layer has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Units {
+    Count(usize),
+    /// As many as the data has classes.
+    Classes,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Conv {
+    pub channels: usize,
+    /// Height and width.
+    pub kernel: [usize; 2],
+    pub stride: usize,
+    pub padding: Padding,
+    pub bias: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Kind {
+    Conv(Conv),
+    ConvTransposed(Conv),
+    Dense { units: Units, bias: bool },
+    AvgPool { window: usize, stride: usize },
+    MaxPool { window: usize, stride: usize },
+    Upsample { factor: usize },
+    BatchNorm { epsilon: f32, momentum: f32 },
+    Activation,
+    Dropout { rate: f32 },
+    Flatten,
+    Reshape { shape: Vec<usize> },
+    Concat { from: Vec<String> },
+    Add { from: Vec<String> },
+}
+
+pub(super) const ACTIVATIONS: &[(&str, Nonlinearity)] = &[
+    ("relu", Nonlinearity::Relu),
+    ("leaky_relu", Nonlinearity::LeakyRelu(0.2)),
+    ("sigmoid", Nonlinearity::Sigmoid),
+    ("tanh", Nonlinearity::Tanh),
+    ("softmax", Nonlinearity::Softmax),
+];
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Layer {
+    pub kind: Kind,
+    pub activation: Option<Nonlinearity>,
+    /// The name given to it, for `from`, `concat` and `add`.
+    pub name: Option<String>,
+    /// Whose output it takes, where that is not the layer before.
+    pub from: Option<String>,
+    /// Where it stands: `my.toml:12: layer 3 (conv)`.
+    pub at: At,
+}
+
+impl Layer {
+    /// The names of the layers it takes, where it names them.
+    pub fn sources(&self) -> Vec<&str> {
+        match &self.kind {
+            Kind::Concat { from } | Kind::Add { from } => from.iter().map(String::as_str).collect(),
+            _ => self.from.as_deref().into_iter().collect(),
+        }
+    }
+
+    pub(super) fn sources_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let (joined, from) = match &mut self.kind {
+            Kind::Concat { from } | Kind::Add { from } => (Some(from), None),
+            _ => (None, self.from.as_mut()),
+        };
+        joined.into_iter().flatten().chain(from)
+    }
+
+    /// What its automatic name begins with: `conv` of `conv1`.
+    pub fn prefix(&self) -> &'static str {
+        match self.kind {
+            Kind::Conv(_) => "conv",
+            Kind::ConvTransposed(_) => "conv_transposed",
+            Kind::Dense { .. } => "dense",
+            Kind::AvgPool { .. } => "avg_pool",
+            Kind::MaxPool { .. } => "max_pool",
+            Kind::Upsample { .. } => "upsample",
+            Kind::BatchNorm { .. } => "bn",
+            Kind::Activation => "activation",
+            Kind::Dropout { .. } => "dropout",
+            Kind::Flatten => "flatten",
+            Kind::Reshape { .. } => "reshape",
+            Kind::Concat { .. } => "concat",
+            Kind::Add { .. } => "add",
+        }
+    }
+
+    pub(super) fn error(&self, problem: impl Into<String>) -> ModelError {
+        ModelError::Architecture { at: self.at.clone(), problem: problem.into() }
+    }
+}
+
+impl Nonlinearity {
+    pub(super) fn word(self) -> &'static str {
+        let same = |other: &Nonlinearity| std::mem::discriminant(other) == std::mem::discriminant(&self);
+        ACTIVATIONS.iter().find(|(_, a)| same(a)).map_or("", |(word, _)| word)
+    }
+    /// Whether it passes what is above zero as it is: decides how weights before it begin.
+    pub fn is_rectifier(self) -> bool {
+        matches!(self, Nonlinearity::Relu | Nonlinearity::LeakyRelu(_))
+    }
+}
+
+impl fmt::Display for Nonlinearity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Nonlinearity::LeakyRelu(slope) => write!(f, "leaky relu {slope}"),
+            other => f.write_str(other.word()),
+        }
+    }
+}
+
+/// In words: `conv 3x3x32 same relu`.
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conv = |f: &mut fmt::Formatter<'_>, word: &str, c: &Conv| {
+            write!(f, "{word} {}x{}x{} ", c.kernel[0], c.kernel[1], c.channels)?;
+            match c.padding {
+                Padding::Valid => write!(f, "valid")?,
+                Padding::Same => write!(f, "same")?,
+                Padding::Explicit(n) => write!(f, "padding {n}")?,
+            }
+            if c.stride == 1 { Ok(()) } else { write!(f, " stride {}", c.stride) }
+        };
+        let pool = |f: &mut fmt::Formatter<'_>, word: &str, window: usize, stride: usize| {
+            write!(f, "{word} pool {window}")?;
+            if stride == window { Ok(()) } else { write!(f, " stride {stride}") }
+        };
+        match &self.kind {
+            Kind::Conv(c) => conv(f, "conv", c)?,
+            Kind::ConvTransposed(c) => conv(f, "conv transposed", c)?,
+            Kind::Dense { units: Units::Count(n), .. } => write!(f, "dense {n}")?,
+            Kind::Dense { units: Units::Classes, .. } => write!(f, "dense classes")?,
+            Kind::AvgPool { window, stride } => pool(f, "avg", *window, *stride)?,
+            Kind::MaxPool { window, stride } => pool(f, "max", *window, *stride)?,
+            Kind::Upsample { factor } => write!(f, "upsample {factor}")?,
+            Kind::BatchNorm { .. } => write!(f, "batch norm")?,
+            Kind::Activation => return self.activation.map_or(Ok(()), |a| write!(f, "{a}")),
+            Kind::Dropout { rate } => write!(f, "dropout {rate}")?,
+            Kind::Flatten => write!(f, "flatten")?,
+            Kind::Reshape { shape } => write!(f, "reshape {}", by(shape))?,
+            Kind::Concat { from } => write!(f, "concat {}", from.join(", "))?,
+            Kind::Add { from } => write!(f, "add {}", from.join(", "))?,
+        }
+        self.activation.map_or(Ok(()), |a| write!(f, " {a}"))
+    }
+}
+
+/// `28x28x1`
+pub fn by(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}

@@ -1,0 +1,184 @@
+//! The trainable tensors and running statistics of a network, side by side in a few stored buffers.
+//!
+//! `weights` and `grads` have the same layout, and so has every buffer that an optimizer makes beside them
+//! (moments, averages), so that one dispatch changes all. `state` holds what is learned without gradients.
+
+use crate::graph::{ALIGNMENT, BufferId, Place, Store};
+use crate::ops::random;
+use crate::tensor::{Shape, Tensor};
+
+/// What a parameter is before training.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Init {
+    Zero,
+    /// Uniform in `-limit..limit`.
+    Uniform {
+        limit: f32,
+    },
+    /// The two rows of batch normalisation, `gamma` and `beta` or `mean` and `variance`.
+    Rows {
+        first: f32,
+        second: f32,
+    },
+}
+
+impl Init {
+    /// For weights before a rectifier: He et al. 2015, Delving Deep into Rectifiers.
+    pub fn he(fan_in: usize) -> Init {
+        Init::Uniform { limit: (6.0 / fan_in.max(1) as f64).sqrt() as f32 }
+    }
+    /// For other weights: Glorot and Bengio 2010.
+    pub fn glorot(fan_in: usize, fan_out: usize) -> Init {
+        Init::Uniform { limit: (6.0 / (fan_in + fan_out).max(1) as f64).sqrt() as f32 }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Parameter {
+    /// `conv1.weight`, `conv1.bias`, `bn1.affine` (`[2, c]`: gamma, beta), `bn1.running` (`[2, c]`: mean, variance).
+    pub name: String,
+    pub shape: Shape,
+    /// In words from the start of its buffer; a multiple of [`ALIGNMENT`].
+    pub offset: usize,
+    pub init: Init,
+    /// Whether weight decay applies: to matrices and kernels only.
+    pub decays: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    pub name: String,
+    pub weights: BufferId,
+    /// The same layout as `weights`.
+    pub grads: BufferId,
+    /// Running statistics; without words where no layer has any.
+    pub state: BufferId,
+    trainable: Vec<Parameter>,
+    running: Vec<Parameter>,
+    total: usize,
+    total_state: usize,
+}
+
+impl Parameters {
+    /// Adds the empty buffers `name.weights`, `name.grads` and `name.state` to the store.
+    pub fn new(store: &mut Store, name: &str) -> Parameters {
+        Parameters {
+            name: name.into(),
+            weights: store.add(format!("{name}.weights"), 0),
+            grads: store.add(format!("{name}.grads"), 0),
+            state: store.add(format!("{name}.state"), 0),
+            trainable: Vec::new(),
+            running: Vec::new(),
+            total: 0,
+            total_state: 0,
+        }
+    }
+
+    /// Makes room for a trainable tensor; returns its index.
+    pub fn add(&mut self, store: &mut Store, name: String, shape: Shape, init: Init, decays: bool) -> usize {
+        let offset = store.extend(self.weights, shape.len());
+        store.extend(self.grads, shape.len());
+        self.total = store.words(self.weights);
+        self.trainable.push(Parameter { name, shape, offset, init, decays });
+        self.trainable.len() - 1
+    }
+
+    /// Makes room for a tensor that is learned without gradients; returns its index among those.
+    pub fn add_running(&mut self, store: &mut Store, name: String, shape: Shape, init: Init) -> usize {
+        let offset = store.extend(self.state, shape.len());
+        self.total_state = store.words(self.state);
+        self.running.push(Parameter { name, shape, offset, init, decays: false });
+        self.running.len() - 1
+    }
+
+    pub fn trainable(&self) -> &[Parameter] {
+        &self.trainable
+    }
+    pub fn running(&self) -> &[Parameter] {
+        &self.running
+    }
+
+    /// Where trainable tensor `index` stands in `weights`.
+    pub fn place(&self, index: usize) -> Place {
+        self.place_in(index, self.weights)
+    }
+    /// Where its gradient stands.
+    pub fn grad_place(&self, index: usize) -> Place {
+        self.place_in(index, self.grads)
+    }
+    /// Where it stands in another buffer of the same layout.
+    pub fn place_in(&self, index: usize, buffer: BufferId) -> Place {
+        place(&self.trainable[index], buffer)
+    }
+    /// Where running statistic `index` stands in `state`.
+    pub fn state_place(&self, index: usize) -> Place {
+        place(&self.running[index], self.state)
+    }
+
+    /// Words in `weights`, padding included.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+    /// Words in `state`, padding included.
+    pub fn total_state(&self) -> usize {
+        self.total_state
+    }
+    /// Trainable numbers, padding left out.
+    pub fn count_trainable(&self) -> u64 {
+        self.trainable.iter().map(|p| p.shape.len() as u64).sum()
+    }
+
+    /// All weights before training, laid out as in `weights`; padding is 0. A tensor's values depend on the
+    /// seed and its name only, so that a change elsewhere in the network leaves them be.
+    pub fn initial(&self, seed: u32) -> Vec<f32> {
+        fill(&self.trainable, self.total, seed)
+    }
+    /// Running statistics before training: mean 0, variance 1.
+    pub fn initial_state(&self) -> Vec<f32> {
+        fill(&self.running, self.total_state, 0)
+    }
+
+    /// For each block of [`ALIGNMENT`] words of `weights`, 1 where weight decay applies, else 0.
+    pub fn decay_mask(&self) -> Vec<f32> {
+        let mut mask = vec![0.0; self.total / ALIGNMENT];
+        for p in self.trainable.iter().filter(|p| p.decays) {
+            mask[p.offset / ALIGNMENT..(p.offset + p.shape.len()).div_ceil(ALIGNMENT)].fill(1.0);
+        }
+        mask
+    }
+
+    /// A number for the random draws of one layer, far from the small ones that others choose.
+    pub fn stream(&self, layer: &str) -> u32 {
+        hash(&format!("{}/{layer}", self.name)) | 0x8000_0000
+    }
+}
+
+fn place(p: &Parameter, buffer: BufferId) -> Place {
+    Place { buffer, offset: p.offset, tensor: Tensor::f32(p.shape.clone()) }
+}
+
+fn fill(parameters: &[Parameter], total: usize, seed: u32) -> Vec<f32> {
+    let mut values = vec![0.0; total];
+    for p in parameters {
+        let values = &mut values[p.offset..][..p.shape.len()];
+        match p.init {
+            Init::Zero => {}
+            Init::Uniform { limit } => {
+                let key = random::key([0, seed], hash(&p.name));
+                let draw = |i: usize| (random::unit(random::draw(key, i as u32)) * 2.0 - 1.0) * limit;
+                values.iter_mut().enumerate().for_each(|(i, value)| *value = draw(i));
+            }
+            Init::Rows { first, second } => {
+                let (a, b) = values.split_at_mut(p.shape.len() / 2);
+                a.fill(first);
+                b.fill(second);
+            }
+        }
+    }
+    values
+}
+
+/// FNV-1a, 32 bits: the same on every machine and in every version.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}

@@ -1,0 +1,132 @@
+//! How a model is trained unless told otherwise: the `[recipe]` table of an architecture.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::ModelError;
+use super::reader::{Fields, nearest, quoted};
+
+/// Words that stand for the variants of an enum, in TOML and on the command line alike.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name { $($variant),+ }
+
+        impl $name {
+            pub const ALL: &'static [(&'static str, $name)] = &[$(($word, $name::$variant)),+];
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(word: &str) -> Result<$name, String> {
+                let words: Vec<&str> = $name::ALL.iter().map(|(word, _)| *word).collect();
+                let hint = nearest(word, &words).map_or(String::new(), |w| format!("; did you mean \"{w}\"?"));
+                let found = $name::ALL.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+                found.ok_or_else(|| format!("expected one of {}, not {word:?}{hint}", quoted(&words)))
+            }
+        }
+    };
+}
+
+words!(
+    /// What turns gradients into steps.
+    OptimizerName {
+        Sgd = "sgd",
+        RmsProp = "rmsprop",
+        AdaGrad = "adagrad",
+        AdaDelta = "adadelta",
+        Adam = "adam",
+        Nadam = "nadam",
+        AdamW = "adamw",
+    }
+);
+
+words!(
+    /// How the learning rate changes over a run.
+    ScheduleName { Constant = "constant", Step = "step", Cosine = "cosine", OneCycle = "one-cycle" }
+);
+
+/// Settings of a run; whatever is absent is the trainer's to choose.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Recipe {
+    pub epochs: Option<usize>,
+    /// Images in a step.
+    pub batch: Option<usize>,
+    /// The highest learning rate that the schedule reaches.
+    pub learning_rate: Option<f32>,
+    pub optimizer: Option<OptimizerName>,
+    pub schedule: Option<ScheduleName>,
+    /// Epochs, or a part of one, over which the learning rate rises from 0.
+    pub warmup: Option<f32>,
+    /// Of SGD, and the first moment's decay of the Adam family.
+    pub momentum: Option<f32>,
+    pub weight_decay: Option<f32>,
+    pub label_smoothing: Option<f32>,
+    /// Decay of the averaged weights, 0 for none.
+    pub average: Option<f32>,
+    /// Training images set aside to choose the best epoch by, 0 for none.
+    pub validation: Option<usize>,
+    /// Epochs without a better validation accuracy before the run stops, 0 for never.
+    pub patience: Option<usize>,
+}
+
+impl Recipe {
+    pub(super) fn read(mut fields: Fields) -> Result<Recipe, ModelError> {
+        let recipe = Recipe {
+            epochs: fields.size("epochs")?,
+            batch: fields.size("batch")?,
+            learning_rate: fields.number("learning_rate", "a number above 0, like 1e-3", |x| x > 0.0)?,
+            optimizer: fields.choice("optimizer", OptimizerName::ALL)?,
+            schedule: fields.choice("schedule", ScheduleName::ALL)?,
+            warmup: fields.number("warmup", "a number of epochs from 0 on, like 0.5", |x| x >= 0.0)?,
+            momentum: fields.number("momentum", SHARE, is_share)?,
+            weight_decay: fields.number("weight_decay", "a number from 0 on, like 0.01", |x| x >= 0.0)?,
+            label_smoothing: fields.number("label_smoothing", SHARE, is_share)?,
+            average: fields.number("average", SHARE, is_share)?,
+            validation: fields.count("validation")?,
+            patience: fields.count("patience")?,
+        };
+        fields.finish()?;
+        Ok(recipe)
+    }
+}
+
+pub(super) const SHARE: &str = "a number from 0 to below 1";
+
+pub(super) fn is_share(x: f32) -> bool {
+    (0.0..1.0).contains(&x)
+}
+
+/// As the lines of its table, without the heading; empty where nothing is set.
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |key: &str, value: Option<String>| match value {
+            Some(value) => writeln!(f, "{key} = {value}"),
+            None => Ok(()),
+        };
+        let number = |x: Option<f32>| x.map(|x| x.to_string());
+        let count = |x: Option<usize>| x.map(|x| x.to_string());
+        line("epochs", count(self.epochs))?;
+        line("batch", count(self.batch))?;
+        line("learning_rate", number(self.learning_rate))?;
+        line("optimizer", self.optimizer.map(|x| format!("\"{x}\"")))?;
+        line("schedule", self.schedule.map(|x| format!("\"{x}\"")))?;
+        line("warmup", number(self.warmup))?;
+        line("momentum", number(self.momentum))?;
+        line("weight_decay", number(self.weight_decay))?;
+        line("label_smoothing", number(self.label_smoothing))?;
+        line("average", number(self.average))?;
+        line("validation", count(self.validation))?;
+        line("patience", count(self.patience))
+    }
+}

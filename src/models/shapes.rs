@@ -1,0 +1,139 @@
+//! What each layer makes of the shapes it is given, for one image; every mistake is said in words.
+
+use super::layer::{Conv, Kind, Layer, Units, by};
+use super::reader::MAX_SIZE;
+use crate::ops::conv2d::Padding;
+
+/// The layer's output for one image: `[h, w, c]` for an image, `[k]` for a row of numbers.
+pub fn output(layer: &Layer, inputs: &[&[usize]], classes: Option<usize>) -> Result<Vec<usize>, String> {
+    let [first, ..] = inputs else { return Err("has no input".into()) };
+    let shape = match &layer.kind {
+        Kind::Conv(c) => {
+            let [h, w, _] = image(first)?;
+            vec![conv(h, c.kernel[0], c)?, conv(w, c.kernel[1], c)?, c.channels]
+        }
+        Kind::ConvTransposed(c) => {
+            let [h, w, _] = image(first)?;
+            vec![transposed(h, c.kernel[0], c)?, transposed(w, c.kernel[1], c)?, c.channels]
+        }
+        Kind::Dense { units, .. } => {
+            let [_] = first else {
+                return Err(format!("is given an image, {}; put \"flatten\" before it", by(first)));
+            };
+            match (units, classes) {
+                (Units::Count(n), _) => vec![*n],
+                (Units::Classes, Some(n)) => vec![n],
+                (Units::Classes, None) => {
+                    return Err("asks for as many units as classes, but there are none here".into());
+                }
+            }
+        }
+        Kind::AvgPool { window, stride } | Kind::MaxPool { window, stride } => {
+            let [h, w, c] = image(first)?;
+            vec![slide(h, *window, *stride)?, slide(w, *window, *stride)?, c]
+        }
+        Kind::Upsample { factor } => {
+            let [h, w, c] = image(first)?;
+            vec![h.saturating_mul(*factor), w.saturating_mul(*factor), c]
+        }
+        Kind::BatchNorm { .. } | Kind::Activation | Kind::Dropout { .. } => first.to_vec(),
+        Kind::Flatten => vec![first.iter().product()],
+        Kind::Reshape { shape } => {
+            if count(shape) != count(first) {
+                let problem = format!("cannot make {} of {}: {} numbers", by(shape), by(first), count(shape));
+                return Err(format!("{problem} against {}", count(first)));
+            }
+            shape.clone()
+        }
+        Kind::Concat { .. } => {
+            let head = |shape: &[usize]| shape.split_last().map(|(_, head)| head.to_vec());
+            if inputs.iter().any(|shape| head(shape) != head(first)) {
+                return Err(format!("joins channels, so all else must be equal, but it is given {}", all(inputs)));
+            }
+            let mut shape = first.to_vec();
+            if let Some(last) = shape.last_mut() {
+                *last = inputs.iter().filter_map(|shape| shape.last()).fold(0, |sum, c| sum.saturating_add(*c));
+            }
+            shape
+        }
+        Kind::Add { .. } => {
+            if inputs.iter().any(|shape| shape != first) {
+                return Err(format!("adds what has one shape, but it is given {}", all(inputs)));
+            }
+            first.to_vec()
+        }
+    };
+    if count(&shape) > MAX_SIZE as u128 {
+        return Err(format!("gives {}, more than {MAX_SIZE} numbers for one image", by(&shape)));
+    }
+    Ok(shape)
+}
+
+/// Floating-point operations for one image, a multiply-add counted as two; activations are not counted.
+pub fn flops(layer: &Layer, inputs: &[&[usize]], output: &[usize]) -> u64 {
+    let out = saturate(count(output));
+    let each = |n: &[usize]| saturate(count(n));
+    let input = inputs.first().map_or(0, |shape| each(shape));
+    match &layer.kind {
+        Kind::Conv(c) => {
+            let channels = inputs.first().and_then(|shape| shape.last()).copied().unwrap_or(1);
+            out.saturating_mul(2).saturating_mul(each(&[c.kernel[0], c.kernel[1], channels]))
+        }
+        Kind::ConvTransposed(c) => {
+            input.saturating_mul(2).saturating_mul(each(&[c.kernel[0], c.kernel[1], c.channels]))
+        }
+        Kind::Dense { .. } => out.saturating_mul(2).saturating_mul(input),
+        Kind::AvgPool { window, .. } | Kind::MaxPool { window, .. } => out.saturating_mul(each(&[*window, *window])),
+        Kind::BatchNorm { .. } => out.saturating_mul(2),
+        Kind::Add { .. } => out.saturating_mul(inputs.len().saturating_sub(1) as u64),
+        _ => 0,
+    }
+}
+
+/// The number of elements, which no four sizes that a text may give can overflow.
+pub fn count(shape: &[usize]) -> u128 {
+    shape.iter().fold(1, |product: u128, size| product.saturating_mul(*size as u128))
+}
+
+fn saturate(count: u128) -> u64 {
+    count.try_into().unwrap_or(u64::MAX)
+}
+
+fn image(shape: &[usize]) -> Result<[usize; 3], String> {
+    let remedy = "put { reshape = [height, width, channels] } before it, or move it above \"flatten\"";
+    shape.try_into().map_err(|_| format!("works on images, but is given {}; {remedy}", by(shape)))
+}
+
+fn all(shapes: &[&[usize]]) -> String {
+    shapes.iter().map(|shape| by(shape)).collect::<Vec<_>>().join(", ")
+}
+
+fn slide(size: usize, window: usize, stride: usize) -> Result<usize, String> {
+    match size.checked_sub(window) {
+        Some(room) => Ok(room / stride + 1),
+        None => {
+            Err(format!("its window of {window} does not fit the image's {size}; make it smaller, or pool less before"))
+        }
+    }
+}
+
+fn conv(size: usize, kernel: usize, c: &Conv) -> Result<usize, String> {
+    match c.padding {
+        Padding::Same => Ok(size.div_ceil(c.stride)),
+        Padding::Valid => {
+            slide(size, kernel, c.stride).map_err(|problem| format!("{problem}; or take padding = \"same\""))
+        }
+        Padding::Explicit(n) if n >= kernel => Err(format!("pads by {n}, which a kernel of {kernel} never leaves")),
+        Padding::Explicit(n) => slide(size.saturating_add(2 * n), kernel, c.stride),
+    }
+}
+
+fn transposed(size: usize, kernel: usize, c: &Conv) -> Result<usize, String> {
+    let full = (size - 1).saturating_mul(c.stride).saturating_add(kernel);
+    match c.padding {
+        Padding::Same => Ok(size.saturating_mul(c.stride)),
+        Padding::Valid => Ok(full),
+        Padding::Explicit(n) if n >= kernel || full <= 2 * n => Err(format!("its padding of {n} leaves no image")),
+        Padding::Explicit(n) => Ok(full - 2 * n),
+    }
+}

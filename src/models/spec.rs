@@ -1,0 +1,222 @@
+//! An architecture as text: a short TOML file of layers in order, and the recipe it is trained by.
+//!
+//! Reading checks all that needs no data: words, sizes, names. What depends on the image and on the number of
+//! classes is checked by [`Architecture::declare`](super::Architecture::declare).
+
+use std::path::Path;
+
+use toml::de::DeValue;
+
+use super::error::{At, ModelError};
+use super::layer::{Kind, Layer, Units};
+use super::reader::{Fields, Source, quoted};
+use super::recipe::Recipe;
+
+pub const MAX_LAYERS: usize = 1_000;
+/// A longer text is not read.
+pub const MAX_TEXT: usize = 1 << 20;
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Architecture {
+    pub name: String,
+    /// One line on what it is; may be empty.
+    pub about: String,
+    /// Height, width and channels of the images it is for; `None` takes what the data has.
+    pub input: Option<[usize; 3]>,
+    pub layers: Vec<Layer>,
+    pub recipe: Recipe,
+    pub(super) input_at: At,
+    pub(super) text: String,
+    pub(super) file: String,
+}
+
+impl Architecture {
+    /// Reads an architecture; `file` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] with the line, for TOML that does not parse, unknown keys, values out of
+    /// range, layers that name what is not there, and layers that nothing uses.
+    pub fn parse(text: &str, file: &str) -> Result<Architecture, ModelError> {
+        let source = Source { file, text };
+        if text.len() > MAX_TEXT {
+            let problem = format!("{} bytes are too long for an architecture, which may have {MAX_TEXT}", text.len());
+            return Err(source.error(None, None, problem));
+        }
+        let table = source.parse()?;
+        let find = |key: &str| table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value);
+        let sub_table = |key: &'static str| match find(key) {
+            None => Ok(None),
+            Some(value) => match value.get_ref() {
+                DeValue::Table(table) => {
+                    Ok(Some(Fields::new(source, Some(format!("[{key}]")), source.line(value.span()), table)))
+                }
+                _ => Err(source.error(
+                    Some(source.line(value.span())),
+                    None,
+                    format!("`{key}` must be a table: [{key}]"),
+                )),
+            },
+        };
+
+        let mut fields = Fields::new(source, None, 1, &table);
+        let name = fields.name("name")?.unwrap_or_else(|| name_of(file));
+        let about = fields.text("about")?.unwrap_or_default();
+        fields.known(&["input", "layers", "recipe"]);
+        fields.finish()?;
+
+        let mut input = None;
+        let mut input_at = At { file: file.into(), ..At::default() };
+        if let Some(mut fields) = sub_table("input")? {
+            input_at = At { line: Some(fields.line), part: Some("[input]".into()), ..input_at };
+            let sizes = [fields.size("height")?, fields.size("width")?, fields.size("channels")?];
+            let [Some(height), Some(width), channels] = sizes else {
+                return Err(fields.error("needs `height` and `width` (and `channels`, else 1)"));
+            };
+            fields.finish()?;
+            input = Some([height, width, channels.unwrap_or(1)]);
+        }
+        let recipe = sub_table("recipe")?.map(Recipe::read).transpose()?.unwrap_or_default();
+
+        let layers = match find("layers").map(|value| (value, value.get_ref())) {
+            Some((_, DeValue::Array(list))) if !list.is_empty() && list.len() <= MAX_LAYERS => {
+                list.iter().enumerate().map(|(i, value)| Layer::read(source, i + 1, value))
+            }
+            Some((value, found)) => {
+                let count = found.as_array().map(|list| format!(", not {}", list.len())).unwrap_or_default();
+                let problem = format!("`layers` must be a list of 1 to {MAX_LAYERS} layers{count}");
+                return Err(source.error(Some(source.line(value.span())), None, problem));
+            }
+            None => {
+                let problem = "there is no `layers = [ ... ]`; it stands above [input] and [recipe]";
+                return Err(source.error(None, None, problem));
+            }
+        };
+        let layers: Vec<Layer> = layers.collect::<Result<_, _>>()?;
+        check_names(&layers)?;
+        Ok(Architecture { name, about, input, layers, recipe, input_at, text: text.into(), file: file.into() })
+    }
+
+    /// The text it was read from, or an equivalent one; what model files store.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Height, width and channels of the images it is for, where it says so.
+    pub fn input_size(&self) -> Option<[usize; 3]> {
+        self.input
+    }
+
+    /// Whether a layer asks for as many units as there are classes, so that it cannot be declared without.
+    pub fn is_classifier(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.kind, Kind::Dense { units: Units::Classes, .. }))
+    }
+
+    /// This architecture behind `front`: the front's layers come first and decide the input, the rest stays.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] where both give a layer the same name, or have too many together.
+    pub fn with_front(&self, front: &Architecture) -> Result<Architecture, ModelError> {
+        let mut layers = front.layers.clone();
+        let mut rest = self.layers.clone();
+        // What this architecture calls its input is now the front's last layer.
+        if rest.iter().any(|layer| layer.sources().contains(&INPUT)) {
+            let last = layers.last_mut().and_then(|last| {
+                let free = |name: &String| !rest.iter().any(|layer| layer.name.as_ref() == Some(name));
+                let unused = || (0..).map(|i| format!("front{i}")).find(free);
+                if last.name.is_none() {
+                    last.name = unused();
+                }
+                last.name.clone()
+            });
+            let renamed = |name: &mut String| match &last {
+                Some(last) if name == INPUT => name.clone_from(last),
+                _ => {}
+            };
+            rest.iter_mut().for_each(|layer| layer.sources_mut().for_each(renamed));
+        }
+        layers.extend(rest);
+        if layers.len() > MAX_LAYERS {
+            let at = At { file: self.file.clone(), ..At::default() };
+            let problem = format!("behind {} it has {} layers; {MAX_LAYERS} is the most", front.file, layers.len());
+            return Err(ModelError::Architecture { at, problem });
+        }
+        check_names(&layers)?;
+        let joined = Architecture {
+            name: format!("{}-{}", front.name, self.name).chars().take(64).collect(),
+            about: format!("{} behind {}", self.name, front.name),
+            input: front.input,
+            layers,
+            recipe: self.recipe.clone(),
+            input_at: front.input_at.clone(),
+            text: String::new(),
+            file: self.file.clone(),
+        };
+        Ok(Architecture { text: joined.to_toml(), ..joined })
+    }
+
+    fn to_toml(&self) -> String {
+        let about = toml::Value::from(self.about.as_str());
+        let mut text = format!("name = \"{}\"\nabout = {about}\n\nlayers = [\n", self.name);
+        for layer in &self.layers {
+            text += &format!("  {},\n", layer.to_toml());
+        }
+        text += "]\n";
+        if let Some([height, width, channels]) = self.input {
+            text += &format!("\n[input]\nheight = {height}\nwidth = {width}\nchannels = {channels}\n");
+        }
+        let recipe = self.recipe.to_string();
+        if !recipe.is_empty() {
+            text += &format!("\n[recipe]\n{recipe}");
+        }
+        text
+    }
+}
+
+/// A name for an architecture that has none: its file's, as far as it is letters.
+fn name_of(file: &str) -> String {
+    let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
+    let letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '-';
+    let name: String = stem.chars().filter(letter).take(64).collect();
+    if name.is_empty() { "model".into() } else { name }
+}
+
+/// The name by which layers take the network's input.
+pub const INPUT: &str = "input";
+
+/// Every name is given once and stands above its users, and every layer but the last has a user.
+fn check_names(layers: &[Layer]) -> Result<(), ModelError> {
+    let mut known: Vec<&str> = vec![INPUT];
+    let mut used = vec![false; layers.len() + 1];
+    for (i, layer) in layers.iter().enumerate() {
+        let sources = layer.sources();
+        for source in &sources {
+            if !known.contains(source) {
+                let later = layers[i..].iter().any(|layer| layer.name.as_deref() == Some(source));
+                let remedy = if later { "it stands below; move it up" } else { "there are" };
+                let names = if later { String::new() } else { format!(" {}", quoted(&known)) };
+                return Err(
+                    layer.error(format!("takes \"{source}\", but no layer above has that name; {remedy}{names}"))
+                );
+            }
+            if let Some(at) = layers[..i].iter().position(|layer| layer.name.as_deref() == Some(source)) {
+                used[at] = true;
+            }
+        }
+        if sources.is_empty() && i > 0 {
+            used[i - 1] = true;
+        }
+        if let Some(name) = &layer.name {
+            if name == INPUT {
+                return Err(layer.error("\"input\" is the network's input; choose another name"));
+            }
+            if let Some(first) = layers[..i].iter().find(|other| other.name.as_ref() == Some(name)) {
+                return Err(layer.error(format!("the name \"{name}\" is taken by {}; choose another", first.at)));
+            }
+            known.push(name);
+        }
+    }
+    match layers.iter().zip(&used).take(layers.len().saturating_sub(1)).find(|(_, used)| !**used) {
+        Some((layer, _)) => Err(layer.error("nothing uses its output; name it and use it below, or remove it")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,308 @@
+//! Architectures as text: what is read, and how each mistake is answered.
+
+use proptest::prelude::*;
+
+use super::layer::{Conv, Kind, Nonlinearity, Units};
+use super::*;
+use crate::graph::Store;
+use crate::ops::conv2d::Padding;
+
+fn parse(text: &str) -> Result<Architecture, ModelError> {
+    Architecture::parse(text, "my.toml")
+}
+
+/// The message with which a text is refused, when read or when declared for 28x28x1 images of 10 classes.
+fn refusal(text: &str) -> String {
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "net");
+    let declared = parse(text).and_then(|a| a.declare([28, 28, 1], 10, &mut store, &mut parameters));
+    declared.expect_err(text).to_string()
+}
+
+/// A text with one line in the middle of a list of layers: line 3.
+fn with_layer(line: &str) -> String {
+    format!("layers = [\n  \"flatten\",\n  {line},\n  {{ dense = \"classes\" }},\n]\n")
+}
+
+#[test]
+fn every_kind_of_layer_is_read_with_its_options_and_defaults() {
+    let text = r#"
+        name = "all"
+        layers = [
+          { conv = 4, kernel = [2, 3], padding = "same", activation = "relu", name = "a" },
+          { conv = 4, kernel = 1, stride = 2, padding = 1, bias = false },
+          { conv_transposed = 4, kernel = 4, stride = 2, padding = "same" },
+          { avg_pool = 2 },
+          { max_pool = 3, stride = 2 },
+          { upsample = 2 },
+          { batch_norm = true, epsilon = 1e-5, momentum = 0.9, activation = "leaky_relu", slope = 0.1 },
+          "tanh",
+          { activation = "softmax", name = "b" },
+          { concat = ["a", "b"] },
+          { reshape = [4, 98] },
+          "flatten",
+          { dropout = 0.25 },
+          { dense = 7, bias = false },
+          { dense = "classes" },
+        ]
+        [input]
+        height = 8
+        width = 9
+        [recipe]
+        epochs = 3
+        learning_rate = 1
+        optimizer = "adamw"
+        schedule = "one-cycle"
+        validation = 0
+    "#;
+    let a = parse(text).unwrap();
+    let kinds: Vec<&Kind> = a.layers.iter().map(|layer| &layer.kind).collect();
+    let conv = Conv { channels: 4, kernel: [2, 3], stride: 1, padding: Padding::Same, bias: true };
+    assert_eq!(*kinds[0], Kind::Conv(conv));
+    assert_eq!(
+        *kinds[1],
+        Kind::Conv(Conv { kernel: [1, 1], stride: 2, padding: Padding::Explicit(1), bias: false, ..conv })
+    );
+    assert_eq!(*kinds[2], Kind::ConvTransposed(Conv { kernel: [4, 4], stride: 2, ..conv }));
+    assert_eq!(*kinds[3], Kind::AvgPool { window: 2, stride: 2 });
+    assert_eq!(*kinds[4], Kind::MaxPool { window: 3, stride: 2 });
+    assert_eq!(*kinds[6], Kind::BatchNorm { epsilon: 1e-5, momentum: 0.9 });
+    assert_eq!(a.layers[6].activation, Some(Nonlinearity::LeakyRelu(0.1)));
+    assert_eq!(a.layers[7].activation, Some(Nonlinearity::Tanh));
+    assert_eq!(*kinds[13], Kind::Dense { units: Units::Count(7), bias: false });
+    assert_eq!(*kinds[14], Kind::Dense { units: Units::Classes, bias: true });
+    assert_eq!(a.input, Some([8, 9, 1]));
+    assert_eq!(a.recipe.optimizer, Some(OptimizerName::AdamW));
+    assert_eq!(a.recipe.learning_rate, Some(1.0));
+    assert_eq!((a.recipe.validation, a.recipe.patience), (Some(0), None));
+    assert_eq!(a.layers[1].at.to_string(), "my.toml:5: layer 2 (conv)");
+    assert_eq!(a.text(), text);
+}
+
+#[test]
+fn layers_may_be_an_array_of_tables_and_errors_still_name_their_lines() {
+    let text = "[[layers]]\nflatten = true\n\n[[layers]]\ndense = \"classes\"\nunits = 3\n";
+    assert_eq!(refusal(text).split(": `").next().unwrap(), "my.toml:6: layer 2 (dense)");
+    let a = parse(&text.replace("units = 3\n", "")).unwrap();
+    assert_eq!(a.layers[1].at.line, Some(4));
+}
+
+#[test]
+fn a_misspelt_word_is_answered_with_the_nearest_one() {
+    for (line, message) in [
+        (
+            "{ dense = 4, activaton = \"relu\" }",
+            "my.toml:3: layer 2 (dense): `activaton` is not known here; did you mean `activation`?",
+        ),
+        ("{ dense = 4, zzz = 1 }", "there are `activation`, `bias`, `dense`, `from`, `name`"),
+        ("{ dens = 4 }", "did you mean `dense`?"),
+        ("{ dense = 4, activation = \"rleu\" }", "not \"rleu\"; did you mean \"relu\"?"),
+        ("\"flaten\"", "did you mean \"flatten\"?"),
+        ("\"conv\"", "{ conv = ... }"),
+        ("{ dense = 4, slope = 0.1 }", "`slope` is not known here"),
+    ] {
+        let found = refusal(&with_layer(line));
+        assert!(found.contains(message), "{line}: {found}");
+        assert!(found.starts_with("my.toml:3: layer 2"), "{line}: {found}");
+    }
+    let found = refusal("layres = []");
+    assert!(found.contains("my.toml:1: `layres` is not known here; did you mean `layers`?"), "{found}");
+    let found = refusal("layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\nepoch = 3");
+    assert!(found.contains("my.toml:3: [recipe]: `epoch` is not known here; did you mean `epochs`?"), "{found}");
+}
+
+#[test]
+fn values_out_of_range_and_of_the_wrong_type_are_refused() {
+    for line in [
+        "{ dense = 0 }",
+        "{ dense = -1 }",
+        "{ dense = 99999999999999999999999 }",
+        "{ dense = 1.5 }",
+        "{ dense = \"many\" }",
+        "{ dense = [3] }",
+        "{ dropout = 1.0 }",
+        "{ dropout = nan }",
+        "{ dropout = -0.1 }",
+        "{ dense = 4, bias = 1 }",
+        "{ dense = 4, activation = true }",
+        "{ dense = 4, name = \"a b\" }",
+        "{ flatten = false }",
+        "{ dense = 4, dropout = 0.1 }",
+        "{ conv = 4 }",
+        "{ conv = 4, kernel = [1, 2, 3] }",
+        "{ concat = [\"input\"] }",
+        "{ add = [1, 2] }",
+        "{}",
+        "7",
+        "[]",
+    ] {
+        let found = refusal(&with_layer(line));
+        assert!(found.starts_with("my.toml:3: layer 2"), "{line}: {found}");
+    }
+    for recipe in [
+        "epochs = 0",
+        "learning_rate = nan",
+        "learning_rate = -1.0",
+        "learning_rate = 0",
+        "optimizer = \"adm\"",
+        "momentum = 1",
+        "batch = 1.5",
+    ] {
+        let found = refusal(&format!("{}[recipe]\n{recipe}", with_layer("{ dense = 3 }")));
+        assert!(found.starts_with("my.toml:7: [recipe]: `"), "{recipe}: {found}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_or_has_no_layers_is_refused() {
+    assert!(refusal("layers = [\n  oops\n]").starts_with("my.toml:2: not TOML: "));
+    assert!(refusal("").contains("there is no `layers"));
+    assert!(refusal("layers = []").contains("1 to 1000 layers, not 0"));
+    assert!(refusal("layers = 3").contains("must be a list"));
+    assert!(refusal(&format!("layers = [{}]", "\"relu\",".repeat(1001))).contains("not 1001"));
+    assert!(refusal(&" ".repeat(MAX_TEXT + 1)).contains("too long"));
+    assert!(refusal("layers = [\"flatten\"]\ninput = 3").contains("must be a table"));
+    assert!(refusal("layers = [\"flatten\"]\n[input]\nheight = 3").contains("my.toml:2: [input]: needs"));
+}
+
+#[test]
+fn names_must_be_known_free_and_used() {
+    for (line, message) in [
+        ("{ dense = 4, from = \"x\" }", "takes \"x\", but no layer above has that name; there are \"input\""),
+        ("{ dense = 4, from = \"a\" }, { dense = 4, name = \"a\" }", "it stands below; move it up"),
+        ("{ dense = 4, name = \"a\" }, { dense = 4, name = \"a\" }", "is taken by my.toml:3: layer 2 (dense)"),
+        ("{ dense = 4, name = \"input\" }", "choose another name"),
+        ("{ dense = 4 }, { flatten = true, from = \"input\" }", "nothing uses its output"),
+    ] {
+        let found = refusal(&with_layer(line));
+        assert!(found.starts_with("my.toml:3: layer ") && found.contains(message), "{line}: {found}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_image_is_answered_with_the_shapes() {
+    for (layers, message) in [
+        ("{ dense = \"classes\" }", "layer 1 (dense): is given an image, 28x28x1; put \"flatten\" before it"),
+        ("{ conv = 4, kernel = 29 }", "its window of 29 does not fit the image's 28"),
+        ("{ max_pool = 2 }, { avg_pool = 15 }", "layer 2 (avg_pool): its window of 15 does not fit the image's 14"),
+        ("\"flatten\", { max_pool = 2 }", "works on images, but is given 784"),
+        ("{ reshape = [27, 28] }", "cannot make 27x28 of 28x28x1: 756 numbers against 784"),
+        ("{ max_pool = 2, name = \"a\" }, { add = [\"input\", \"a\"] }", "28x28x1, 14x14x1"),
+        ("{ max_pool = 2, name = \"a\" }, { concat = [\"input\", \"a\"] }", "28x28x1, 14x14x1"),
+        ("\"flatten\", { dense = 12 }", "gives [n, 12] but the data has 10 classes"),
+        ("{ conv = 10, kernel = 28 }", "gives [n, 1, 1, 10] but the data has 10 classes"),
+        ("\"flatten\", { dense = \"classes\", activation = \"softmax\" }", "the loss applies softmax itself"),
+        ("{ upsample = 100000 }", "numbers for one image"),
+        ("\"flatten\", { dense = 1000000 }", "its weight 784x1000000 has 784000000 numbers"),
+        ("{ conv = 4, kernel = 3, padding = 3 }", "pads by 3"),
+        ("{ conv_transposed = 4, kernel = 3, padding = 3 }", "leaves no image"),
+        ("{ conv = 1, kernel = 268435456, padding = \"same\" }", "numbers; 268435456 is the most"),
+    ] {
+        let found = refusal(&format!("layers = [{layers}]"));
+        assert!(found.starts_with("my.toml:1: layer ") && found.contains(message), "{layers}: {found}");
+    }
+    let found = refusal(&format!("{}[input]\nheight = 32\nwidth = 32\nchannels = 3", with_layer("{ dense = 3 }")));
+    assert!(found.starts_with("my.toml:6: [input]: is for images of 32x32x3, but the data has 28x28x1"), "{found}");
+}
+
+#[test]
+fn many_layers_that_fit_one_by_one_may_not_be_too_many_parameters_together() {
+    let found = refusal(&with_layer(&"{ dense = 16000 },".repeat(3)).replace("},,", "},"));
+    assert!(found.contains("up to here there are"), "{found}");
+}
+
+#[test]
+fn every_builtin_is_read_and_says_what_it_is() {
+    for (name, text) in BUILTINS {
+        let a = builtin(name).unwrap();
+        assert_eq!((a.name.as_str(), a.text()), (*name, *text));
+        assert!(!a.about.is_empty());
+        assert_eq!(a.is_classifier(), *name != "pool");
+    }
+    let message = load("dens").unwrap_err().to_string();
+    assert!(message.contains("fast, dense, cnn, avgcnn, pool") && message.contains(".toml"), "{message}");
+    assert!(load("nowhere/x.toml").unwrap_err().to_string().contains("cannot read nowhere/x.toml"));
+}
+
+#[test]
+fn a_file_of_ones_own_is_loaded_by_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small net.toml");
+    std::fs::write(&path, with_layer("{ dense = 3 }")).unwrap();
+    assert_eq!(load(path.to_str().unwrap()).unwrap().name, "smallnet");
+    std::fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert!(load(path.to_str().unwrap()).unwrap_err().to_string().contains("UTF-8"));
+}
+
+#[test]
+fn behind_a_front_the_layers_follow_and_the_text_says_the_same() {
+    let pooled = builtin("cnn").unwrap().with_front(&builtin("pool").unwrap()).unwrap();
+    assert_eq!(pooled.layers.len(), 10);
+    assert_eq!(pooled.recipe, builtin("cnn").unwrap().recipe);
+    let again = parse(pooled.text()).unwrap();
+    let said = |a: &Architecture| a.layers.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((said(&again), &again.recipe, &again.name), (said(&pooled), &pooled.recipe, &pooled.name));
+
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "net");
+    pooled.declare([448, 448, 1], 10, &mut store, &mut parameters).unwrap();
+    let mut plain = Parameters::new(&mut store, "plain");
+    builtin("cnn").unwrap().declare([28, 28, 1], 10, &mut store, &mut plain).unwrap();
+    assert_eq!(parameters.trainable(), plain.trainable());
+}
+
+#[test]
+fn behind_a_front_the_input_is_what_the_front_gives() {
+    let skip =
+        parse("layers = [{ conv = 1, kernel = 3, padding = \"same\", name = \"a\" }, { add = [\"a\", \"input\"] }]");
+    let both = skip.unwrap().with_front(&builtin("pool").unwrap()).unwrap();
+    let again = parse(both.text()).unwrap();
+    assert_eq!(again.layers[2].sources(), ["a", "front0"]);
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "net");
+    let network = again.declare([32, 32, 1], None, &mut store, &mut parameters).unwrap();
+    assert_eq!(network.output(), [2, 2, 1]);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_likely_text_makes_it_panic(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "layers", "=", "[", "]", "{", "}", ",", "\n", "conv", "dense", "kernel", "\"classes\"", "3", "0", "-1",
+            "0x10", "1e400", "\"flatten\"", "from", "name", "\"a\"", "[input]", "[[layers]]", "height", "true", "'''", "\"",
+            "1979-05-27", "add", "concat", "reshape", "padding", "\"same\"", "stride", "268435456", ".",
+        ]), 0..60),
+    ) {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "net");
+        if let Ok(a) = parse(&words.join(" ")) {
+            let _ = a.declare([28, 28, 1], 10, &mut store, &mut parameters);
+        }
+    }
+
+    #[test]
+    fn no_changed_builtin_makes_it_panic(
+        which in 0..BUILTINS.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"0123456789-\"[]{},=abconvdense\n ".to_vec())), 1..6),
+        input in prop::array::uniform3(0usize..40),
+    ) {
+        let mut text = BUILTINS[which].1.as_bytes().to_vec();
+        for (at, byte) in changes {
+            let at = at.index(text.len());
+            text[at] = byte;
+        }
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "net");
+        if let Ok(a) = parse(&String::from_utf8_lossy(&text)) {
+            if let Ok(b) = a.with_front(&a) {
+                parse(b.text()).expect("what we write, we read");
+            }
+            let _ = a.declare(input, 10, &mut store, &mut parameters);
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Convolution on the CPU: no patch matrix is built, tiles of the result stay in registers.
+//!
+//! In `[h, w, c]` order the taps of one kernel row over all channels are one contiguous run of the image. So an
+//! output pixel is a sum over kernel rows of `run . weights`, and a tile of PIXELS x VECTORS x lanes results is
+//! kept in registers while the run is walked once: one broadcast of an image value serves VECTORS multiply-adds,
+//! one load of weights serves PIXELS. The transposed convolution is the same walk over flipped weights, one walk
+//! for each residue of the stride; the derivative by the weights swaps which of the three is kept in registers.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::Geometry;
+use crate::ops::{Epilogue, In};
+use crate::parallel::{threads, vectorized};
+
+/// Zero words behind an image's copy, so that a tile may read past its end.
+const SLACK: usize = 64;
+
+struct Lanes;
+impl WithSimd for Lanes {
+    type Output = usize;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
+}
+
+/// Vectors of channels in a register tile: few enough that the rest of the registers hold pixels.
+fn vectors(channels: usize, lanes: usize) -> usize {
+    let needed = channels.div_ceil(lanes);
+    // 16 registers with AVX2, 32 with AVX-512 and NEON.
+    let most = if lanes == 8 { 2 } else { 4 };
+    let tiles = needed.div_ceil(most);
+    needed.div_ceil(tiles)
+}
+
+/// Calls `$f::<S, TILE, VECTORS>` with the tile that fills the registers for this many vectors.
+macro_rules! with_tile {
+    ($s:ty, $vectors:expr, $f:ident, $($arg:expr),*) => {
+        match (<$s>::F32_LANES == 8, $vectors) {
+            (true, 1) => $f::<$s, 10, 1>($($arg),*),
+            (true, _) => $f::<$s, 6, 2>($($arg),*),
+            (false, 1) => $f::<$s, 14, 1>($($arg),*),
+            (false, 2) => $f::<$s, 12, 2>($($arg),*),
+            (false, 3) => $f::<$s, 8, 3>($($arg),*),
+            (false, _) => $f::<$s, 6, 4>($($arg),*),
+        }
+    };
+}
+
+/// An image with room around it: `[height, width, channels]`, all that lies outside the source is zero.
+#[derive(Clone, Copy)]
+struct Frame {
+    height: usize,
+    width: usize,
+    top: usize,
+    left: usize,
+}
+
+impl Frame {
+    /// Copies `image [h, w, c]` into `out`; rows and columns that the frame has no room for are dropped.
+    fn fill(&self, image: &[f32], [h, w, c]: [usize; 3], out: &mut Vec<f32>) {
+        out.clear();
+        out.resize(self.height * self.width * c + SLACK, 0.0);
+        let columns = w.min(self.width.saturating_sub(self.left)) * c;
+        for row in 0..h.min(self.height.saturating_sub(self.top)) {
+            let to = ((row + self.top) * self.width + self.left) * c;
+            out[to..to + columns].copy_from_slice(&image[row * w * c..][..columns]);
+        }
+    }
+}
+
+/// Where a walk goes: pixel `(i, j)` of `rows x columns` reads taps from `(i * stride, j * stride)` of the frame
+/// on and writes to pixel `(i * spread, j * spread)` of the result.
+struct Walk {
+    /// Offset of the first tap in the frame, in words.
+    first: usize,
+    /// Kernel rows; words of one row's run; words from one frame row to the next.
+    taps: usize,
+    run: usize,
+    frame_row: usize,
+    rows: usize,
+    columns: usize,
+    step_row: usize,
+    step_column: usize,
+    /// Offsets in the result, in words: of the first pixel, from row to row, from pixel to pixel.
+    out_first: usize,
+    out_row: usize,
+    out_column: usize,
+    /// Channels of the result and the weights for them, in the order the walk needs.
+    channels: usize,
+    panels: Vec<f32>,
+}
+
+/// Weights as `[block of channels][tap row][run][vectors * lanes]`, channels padded by zeros.
+fn pack(taps: usize, run: usize, channels: usize, weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    let lanes = pulp::Arch::new().dispatch(Lanes);
+    let width = vectors(channels, lanes) * lanes;
+    let mut panels = Vec::with_capacity(channels.div_ceil(width) * taps * run * width);
+    for block in 0..channels.div_ceil(width) {
+        for (tap, j) in (0..taps).flat_map(|t| (0..run).map(move |j| (t, j))) {
+            let channel = |i: usize| block * width + i;
+            panels.extend((0..width).map(|i| if channel(i) < channels { weight(tap, j, channel(i)) } else { 0.0 }));
+        }
+    }
+    panels
+}
+
+struct Correlate<'a> {
+    walk: &'a Walk,
+    frame: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Correlate<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let vectors = vectors(self.walk.channels, S::F32_LANES);
+        with_tile!(S, vectors, correlate, simd, self.walk, self.frame, self.out);
+    }
+}
+
+#[inline(always)]
+fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: &Walk, frame: &[f32], out: &mut [f32]) {
+    let width = VECTORS * S::F32_LANES;
+    let (taps, run) = (walk.taps, walk.run);
+    let count = walk.rows * walk.columns;
+    for (block, panel) in walk.panels.chunks_exact((taps * run * width).max(1)).enumerate() {
+        let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
+        let channels = (walk.channels - block * width).min(width);
+        let (mut row, mut column) = (0, 0);
+        for first in (0..count).step_by(PIXELS) {
+            let pixels = PIXELS.min(count - first);
+            // Where each pixel of the tile reads and writes; a short tile repeats its last one.
+            let (mut from, mut to) = ([0usize; PIXELS], [0usize; PIXELS]);
+            for i in 0..PIXELS {
+                from[i] = walk.first + row * walk.step_row + column * walk.step_column;
+                to[i] = walk.out_first + row * walk.out_row + column * walk.out_column + block * width;
+                if i + 1 < pixels || (i + 1 == pixels && first + PIXELS < count) {
+                    column += 1;
+                    if column == walk.columns {
+                        (row, column) = (row + 1, 0);
+                    }
+                }
+            }
+            let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
+            for tap in 0..taps {
+                let weights = &panel[tap * run..][..run];
+                let runs: [&[f32]; PIXELS] = std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
+                for j in 0..run {
+                    for i in 0..PIXELS {
+                        let x = simd.splat_f32s(runs[i][j]);
+                        for v in 0..VECTORS {
+                            sums[i][v] = simd.mul_add_e_f32s(x, weights[j][v], sums[i][v]);
+                        }
+                    }
+                }
+            }
+            for i in 0..pixels {
+                let out = &mut out[to[i]..][..channels];
+                for (v, out) in out.chunks_mut(S::F32_LANES).enumerate() {
+                    simd.partial_store_f32s(out, sums[i][v]);
+                }
+            }
+        }
+    }
+}
+
+/// Runs all walks over every image; `c` and `image` are the source's channels and size.
+fn walk_images(
+    walks: &[Walk],
+    frame: Option<Frame>,
+    source: &[f32],
+    image: [usize; 3],
+    out: &mut [f32],
+    image_out: usize,
+    epilogue: (Epilogue, usize, &[In]),
+) {
+    let image_len = image.iter().product::<usize>();
+    let images = out.len() / image_out;
+    // A walk that covers no pixel of some residue leaves zeros.
+    let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
+    let (epilogue, channels, extra) = epilogue;
+    let block = images.div_ceil(threads() * 4).max(1);
+    out.par_chunks_mut(block * image_out).enumerate().for_each_init(Vec::new, |scratch, (b, out)| {
+        for (i, out) in out.chunks_mut(image_out).enumerate() {
+            let n = b * block + i;
+            let mut from = &source[n * image_len..][..image_len];
+            if let Some(frame) = frame {
+                frame.fill(from, image, scratch);
+                from = scratch;
+            }
+            if covered < image_out {
+                out.fill(0.0);
+            }
+            for walk in walks {
+                pulp::Arch::new().dispatch(Correlate { walk, frame: from, out });
+            }
+            if epilogue != Epilogue::NONE {
+                vectorized(
+                    #[inline(always)]
+                    || epilogue.apply(out, n * image_out, channels, extra),
+                );
+            }
+        }
+    });
+}
+
+pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    let frame = g.padded().then(|| frame(g));
+    let width = frame.map_or(g.w, |f| f.width);
+    let run = g.s * g.c;
+    let walk = Walk {
+        first: 0,
+        taps: g.r,
+        run,
+        frame_row: width * g.c,
+        rows: g.p,
+        columns: g.q,
+        step_row: g.stride * width * g.c,
+        step_column: g.stride * g.c,
+        out_first: 0,
+        out_row: g.q * g.k,
+        out_column: g.k,
+        channels: g.k,
+        panels: pack(g.r, run, g.k, |r, j, k| weight[(r * run + j) * g.k + k]),
+    };
+    walk_images(&[walk], frame, x, [g.h, g.w, g.c], out, g.p * g.q * g.k, (epilogue, g.k, extra));
+}
+
+/// The frame that a forward walk needs: every tap of every output pixel.
+fn frame(g: &Geometry) -> Frame {
+    let height = ((g.p - 1) * g.stride + g.r).max(1);
+    let width = ((g.q - 1) * g.stride + g.s).max(1);
+    Frame { height, width, top: g.pad_top, left: g.pad_left }
+}
+
+/// One axis of a transposed convolution for the outputs `residue, residue + stride, ...`.
+struct Axis {
+    residue: usize,
+    /// How many outputs, and which kernel taps reach them: `taps[u]` reads source row `i + start + u`.
+    count: usize,
+    taps: Vec<usize>,
+    start: isize,
+}
+
+impl Axis {
+    fn all(size: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Axis> {
+        (0..stride.min(size))
+            .map(|residue| {
+                // Output i * stride + residue meets tap t where i * stride + residue + pad - t divides evenly.
+                let first = (residue + pad) % stride;
+                let mut taps: Vec<usize> = (first..kernel).step_by(stride).collect();
+                let start = ((residue + pad) / stride) as isize - taps.len() as isize + 1;
+                taps.reverse();
+                Axis { residue, count: (size - residue).div_ceil(stride), taps, start }
+            })
+            .collect()
+    }
+    /// Rows that the frame needs before and after the source of `source` rows.
+    fn room(axes: &[Axis], source: usize) -> (usize, usize) {
+        let before = axes.iter().map(|a| (-a.start).max(0)).max().unwrap_or(0) as usize;
+        let end = |a: &Axis| a.start + (a.count + a.taps.len()) as isize - 1;
+        let after = axes.iter().map(|a| (end(a) - source as isize).max(0)).max().unwrap_or(0) as usize;
+        (before, after)
+    }
+}
+
+/// `weight` is `[r, s, k, c]`.
+pub fn grad_x(g: &Geometry, d_out: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    let rows = Axis::all(g.h, g.r, g.stride, g.pad_top);
+    let columns = Axis::all(g.w, g.s, g.stride, g.pad_left);
+    let ((top, bottom), (left, right)) = (Axis::room(&rows, g.p), Axis::room(&columns, g.q));
+    let frame = Frame { height: top + g.p + bottom, width: left + g.q + right, top, left };
+    let mut walks = Vec::new();
+    for (row, column) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))) {
+        if row.taps.is_empty() || column.taps.is_empty() {
+            continue;
+        }
+        let run = column.taps.len() * g.k;
+        let at = |start: isize, before: usize| (start + before as isize) as usize;
+        walks.push(Walk {
+            first: (at(row.start, top) * frame.width + at(column.start, left)) * g.k,
+            taps: row.taps.len(),
+            run,
+            frame_row: frame.width * g.k,
+            rows: row.count,
+            columns: column.count,
+            step_row: frame.width * g.k,
+            step_column: g.k,
+            out_first: (row.residue * g.w + column.residue) * g.c,
+            out_row: g.stride * g.w * g.c,
+            out_column: g.stride * g.c,
+            channels: g.c,
+            panels: pack(row.taps.len(), run, g.c, |tap, j, c| {
+                let (s, k) = (column.taps[j / g.k], j % g.k);
+                weight[((row.taps[tap] * g.s + s) * g.k + k) * g.c + c]
+            }),
+        });
+    }
+    let needs_frame = top + bottom + left + right > 0;
+    let frame = needs_frame.then_some(frame);
+    walk_images(&walks, frame, d_out, [g.p, g.q, g.k], out, g.h * g.w * g.c, (epilogue, g.c, extra));
+}
+
+pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32], out: &mut [f32]) {
+    let lanes = pulp::Arch::new().dispatch(Lanes);
+    let width = vectors(g.k, lanes) * lanes;
+    let part_len = g.r * g.s * g.c * g.k;
+    let (image, result) = (g.h * g.w * g.c, g.p * g.q * g.k);
+    out.par_chunks_mut(part_len).enumerate().for_each_init(
+        Default::default,
+        |scratch: &mut [Vec<f32>; 2], (i, out)| {
+            let [framed, padded] = scratch;
+            out.fill(0.0);
+            for n in i * images_per_part..((i + 1) * images_per_part).min(g.n) {
+                frame(g).fill(&input[n * image..][..image], [g.h, g.w, g.c], framed);
+                let mut d_out = &d_out[n * result..][..result];
+                let mut row = g.k;
+                if !g.k.is_multiple_of(width) {
+                    row = g.k.next_multiple_of(width);
+                    padded.clear();
+                    padded.resize(g.p * g.q * row, 0.0);
+                    padded
+                        .chunks_mut(row)
+                        .zip(d_out.chunks(g.k))
+                        .for_each(|(to, from)| to[..g.k].copy_from_slice(from));
+                    d_out = padded;
+                }
+                pulp::Arch::new().dispatch(WeightGradient { g, input: framed, d_out, row, out });
+            }
+        },
+    );
+}
+
+/// The products of one image: `out[r, j, k] += sum over p, q of input[p + r, q * stride * c + j] * d_out[p, q, k]`.
+struct WeightGradient<'a> {
+    g: &'a Geometry,
+    input: &'a [f32],
+    d_out: &'a [f32],
+    /// Words from pixel to pixel of `d_out`.
+    row: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for WeightGradient<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let vectors = vectors(self.g.k, S::F32_LANES);
+        with_tile!(S, vectors, weight_gradient, simd, self);
+    }
+}
+
+#[inline(always)]
+fn weight_gradient<S: Simd, const TAPS: usize, const VECTORS: usize>(simd: S, mut task: WeightGradient) {
+    let run = task.g.s * task.g.c;
+    let blocks = task.row / (VECTORS * S::F32_LANES);
+    for (r, block) in (0..task.g.r).flat_map(|r| (0..blocks).map(move |b| (r, b))) {
+        let mut j = 0;
+        while j < run {
+            // A run that ends within a tile is finished with the smallest one that holds the rest.
+            j += match run - j {
+                0..=3 => weight_tile::<S, 3, VECTORS>(simd, &mut task, r, block, j),
+                4..=6 => weight_tile::<S, 6, VECTORS>(simd, &mut task, r, block, j),
+                _ => weight_tile::<S, TAPS, VECTORS>(simd, &mut task, r, block, j),
+            };
+        }
+    }
+}
+
+/// Adds one tile's products to `out`; returns how many of the run's elements it covered.
+#[inline(always)]
+fn weight_tile<S: Simd, const TAPS: usize, const VECTORS: usize>(
+    simd: S,
+    task: &mut WeightGradient,
+    r: usize,
+    block: usize,
+    j: usize,
+) -> usize {
+    let g = task.g;
+    let width = VECTORS * S::F32_LANES;
+    let (run, step) = (g.s * g.c, g.stride * g.c);
+    let frame_row = frame(g).width * g.c;
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; TAPS];
+    for p in 0..g.p {
+        let input = &task.input[(p * g.stride + r) * frame_row + j..];
+        let d_out = &task.d_out[p * g.q * task.row..][..g.q * task.row];
+        for (q, d_out) in d_out.chunks_exact(task.row).enumerate() {
+            let x = &input[q * step..][..TAPS];
+            let (d_out, _) = S::as_simd_f32s(&d_out[block * width..][..width]).0.as_chunks::<VECTORS>();
+            for i in 0..TAPS {
+                let x = simd.splat_f32s(x[i]);
+                for v in 0..VECTORS {
+                    sums[i][v] = simd.mul_add_e_f32s(x, d_out[0][v], sums[i][v]);
+                }
+            }
+        }
+    }
+    let channels = (g.k - block * width).min(width);
+    for (i, sums) in sums.iter().enumerate().take(run - j) {
+        let out = &mut task.out[(r * run + j + i) * g.k + block * width..][..channels];
+        for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums) {
+            let so_far = simd.partial_load_f32s(out);
+            simd.partial_store_f32s(out, simd.add_f32s(so_far, *sum));
+        }
+    }
+    TAPS
+}

@@ -1,0 +1,477 @@
+//! Convolution, its transpose (which is also its derivative by the input), and its derivative by the weights.
+//!
+//! Images are `[n, h, w, c]`, weights `[r, s, c, k]`, results `[n, p, q, k]`. The three ops are closed under
+//! differentiation: a convolution's derivative by its input is a transposed convolution with the weights' last
+//! two axes swapped, and the other way round.
+
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::reduce::Sum;
+use super::transpose::Transpose;
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out};
+use crate::grad::Backward;
+use crate::graph::{Graph, GraphError, Value};
+use crate::tensor::Tensor;
+
+mod cpu;
+mod gpu;
+
+/// How far a kernel may reach over an image's edge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Padding {
+    /// Not at all.
+    Valid,
+    /// So far that the result has `ceil(size / stride)` rows; an odd row or column of padding comes after, as
+    /// in TensorFlow.
+    Same,
+    /// By this many rows and columns on every side.
+    Explicit(usize),
+}
+
+impl Padding {
+    /// Size of the result and rows of padding before, for an image of `size` rows and a kernel of `r`.
+    fn resolve(self, size: usize, r: usize, stride: usize) -> Option<(usize, usize)> {
+        let fitted = |before: usize| ((size + 2 * before).checked_sub(r)? / stride).checked_add(1).map(|p| (p, before));
+        match self {
+            Padding::Valid => fitted(0),
+            Padding::Explicit(before) => fitted(before),
+            Padding::Same => {
+                let p = size.div_ceil(stride);
+                Some((p, ((p - 1) * stride + r).saturating_sub(size) / 2))
+            }
+        }
+    }
+}
+
+/// All sizes of a convolution from `[n, h, w, c]` to `[n, p, q, k]`: output row `i` reads input rows
+/// `i * stride - top ..`, and what lies outside the image is zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Geometry {
+    pub n: usize,
+    pub h: usize,
+    pub w: usize,
+    pub c: usize,
+    pub k: usize,
+    pub r: usize,
+    pub s: usize,
+    pub p: usize,
+    pub q: usize,
+    pub stride: usize,
+    pub pad_top: usize,
+    pub pad_left: usize,
+}
+
+impl Geometry {
+    /// Whether any tap of any output pixel falls outside the image.
+    pub fn padded(&self) -> bool {
+        self.pad_top > 0
+            || self.pad_left > 0
+            || (self.p - 1) * self.stride + self.r > self.h
+            || (self.q - 1) * self.stride + self.s > self.w
+    }
+    fn flops(&self) -> u64 {
+        2 * [self.n, self.p, self.q, self.k, self.r, self.s, self.c].iter().map(|x| *x as u64).product::<u64>()
+    }
+}
+
+/// `x [n,h,w,c]` with `weight [r,s,c,k]` to `[n,p,q,k]`.
+pub fn conv2d(
+    graph: &mut Graph,
+    x: Value,
+    weight: Value,
+    stride: usize,
+    padding: Padding,
+) -> Result<Value, GraphError> {
+    let error = |graph: &Graph, problem: &str| GraphError {
+        op: "conv2d".into(),
+        inputs: vec![graph.tensor(x).clone(), graph.tensor(weight).clone()],
+        problem: problem.into(),
+    };
+    let ([_, h, w, _], [r, s, _, _]) = (*rank4(graph, x, weight)?.0, *rank4(graph, x, weight)?.1);
+    if [h, w, r, s, stride].contains(&0) {
+        return Err(error(graph, "sizes and stride must be positive"));
+    }
+    let (rows, columns) = (padding.resolve(h, r, stride), padding.resolve(w, s, stride));
+    let (Some((p, pad_top)), Some((q, pad_left))) = (rows, columns) else {
+        return Err(error(graph, &format!("a kernel of {r}x{s} does not fit an image of {h}x{w}")));
+    };
+    graph.apply(Conv2d { stride, pad_top, pad_left, p, q, epilogue: Epilogue::NONE }, &[x, weight])
+}
+
+/// `x [n,p,q,k]` with `weight [r,s,k,c]` to `[n,h,w,c]`, where `h` is `p * stride` for `Same` and
+/// `(p - 1) * stride + r - 2 * padding` else: the shape a convolution of this kind would have come from.
+pub fn conv2d_transposed(
+    graph: &mut Graph,
+    x: Value,
+    weight: Value,
+    stride: usize,
+    padding: Padding,
+) -> Result<Value, GraphError> {
+    let ([_, p, q, _], [r, s, _, _]) = (*rank4(graph, x, weight)?.0, *rank4(graph, x, weight)?.1);
+    let size = |p: usize, r: usize| match padding {
+        Padding::Same => Some((p * stride, r.saturating_sub(stride) / 2)),
+        Padding::Valid => Some((p.checked_sub(1)? * stride + r, 0)),
+        Padding::Explicit(pad) => Some(((p.checked_sub(1)? * stride + r).checked_sub(2 * pad)?, pad)),
+    };
+    let (Some((h, pad_top)), Some((w, pad_left))) = (size(p, r), size(q, s)) else {
+        return Err(GraphError {
+            op: "conv2d_transposed".into(),
+            inputs: vec![graph.tensor(x).clone(), graph.tensor(weight).clone()],
+            problem: format!("a kernel of {r}x{s} with this padding leaves nothing"),
+        });
+    };
+    graph.apply(Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue: Epilogue::NONE }, &[x, weight])
+}
+
+fn rank4(graph: &Graph, x: Value, weight: Value) -> Result<(&[usize; 4], &[usize; 4]), GraphError> {
+    let dims = |v: Value| graph.dims(v).try_into().ok();
+    dims(x).zip(dims(weight)).ok_or_else(|| GraphError {
+        op: "conv2d".into(),
+        inputs: vec![graph.tensor(x).clone(), graph.tensor(weight).clone()],
+        problem: "takes images [n, h, w, c] and weights [r, s, c, k]".into(),
+    })
+}
+
+/// The four sizes of the first two inputs.
+fn sizes(inputs: &[Tensor]) -> Result<([usize; 4], [usize; 4]), String> {
+    let dims = |i: usize| inputs.get(i).and_then(|t| <[usize; 4]>::try_from(t.dims()).ok());
+    dims(0).zip(dims(1)).ok_or_else(|| "takes two inputs of rank 4".into())
+}
+
+/// The forward convolution. Size and padding are resolved, so that derivatives can ask for any.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2d {
+    pub stride: usize,
+    pub pad_top: usize,
+    pub pad_left: usize,
+    pub p: usize,
+    pub q: usize,
+    pub epilogue: Epilogue,
+}
+
+impl Conv2d {
+    fn geometry(&self, x: &[usize], weight: &[usize]) -> Geometry {
+        Geometry {
+            n: x[0],
+            h: x[1],
+            w: x[2],
+            c: x[3],
+            k: weight[3],
+            r: weight[0],
+            s: weight[1],
+            p: self.p,
+            q: self.q,
+            stride: self.stride,
+            pad_top: self.pad_top,
+            pad_left: self.pad_left,
+        }
+    }
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let ([n, _, _, c], [_, _, weight_c, k]) = sizes(inputs)?;
+        if c != weight_c {
+            return Err(format!("the image has {c} channels, the weights are for {weight_c}"));
+        }
+        let out = Tensor::f32([n, self.p, self.q, k]);
+        self.epilogue.check(&inputs[2..], &out.shape).map(|()| out)
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let [x, weight] = [node.inputs[0], node.inputs[1]];
+        let (h, w) = (graph.dims(x)[1], graph.dims(x)[2]);
+        let Conv2d { stride, pad_top, pad_left, .. } = *self;
+        let d_x = match node.wanted[0] {
+            true => {
+                let swapped = graph.apply(Transpose, &[weight])?;
+                let op = Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue: Epilogue::NONE };
+                Some(graph.apply(op, &[node.d_out, swapped])?)
+            }
+            false => None,
+        };
+        let d_weight = match node.wanted[1] {
+            true => Some(grad_w(graph, x, node.d_out, weight, [stride, pad_top, pad_left], false)?),
+            false => None,
+        };
+        Ok(vec![d_x, d_weight])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        each_product(&g, |input, weight, output| out.data[output] += inputs[0].data[input] * inputs[1].data[weight]);
+        inputs.len() == 2
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        cpu::forward(&g, inputs[0].data, inputs[1].data, outputs[0].data, self.epilogue, &inputs[2..]);
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        gpu::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
+    }
+    fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Conv2d { epilogue: self.epilogue.then(epilogue)?, ..*self }))
+    }
+}
+
+/// `d_out [n,p,q,k]` with `weight [r,s,k,c]` (swapped already) to `[n,h,w,c]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dGradX {
+    pub stride: usize,
+    pub pad_top: usize,
+    pub pad_left: usize,
+    pub h: usize,
+    pub w: usize,
+    pub epilogue: Epilogue,
+}
+
+impl Conv2dGradX {
+    fn geometry(&self, d_out: &[usize], weight: &[usize]) -> Geometry {
+        Geometry {
+            n: d_out[0],
+            h: self.h,
+            w: self.w,
+            c: weight[3],
+            k: d_out[3],
+            r: weight[0],
+            s: weight[1],
+            p: d_out[1],
+            q: d_out[2],
+            stride: self.stride,
+            pad_top: self.pad_top,
+            pad_left: self.pad_left,
+        }
+    }
+}
+
+impl Op for Conv2dGradX {
+    fn name(&self) -> &'static str {
+        "conv2d.grad_x"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let ([n, _, _, k], [_, _, weight_k, c]) = sizes(inputs)?;
+        if k != weight_k {
+            return Err(format!("the image has {k} channels, the weights are for {weight_k}"));
+        }
+        if self.h == 0 || self.w == 0 || self.stride == 0 {
+            return Err("sizes and stride must be positive".into());
+        }
+        let out = Tensor::f32([n, self.h, self.w, c]);
+        self.epilogue.check(&inputs[2..], &out.shape).map(|()| out)
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let [x, weight] = [node.inputs[0], node.inputs[1]];
+        let (p, q) = (graph.dims(x)[1], graph.dims(x)[2]);
+        let Conv2dGradX { stride, pad_top, pad_left, .. } = *self;
+        let d_x = match node.wanted[0] {
+            true => {
+                let swapped = graph.apply(Transpose, &[weight])?;
+                let op = Conv2d { stride, pad_top, pad_left, p, q, epilogue: Epilogue::NONE };
+                Some(graph.apply(op, &[node.d_out, swapped])?)
+            }
+            false => None,
+        };
+        let d_weight = match node.wanted[1] {
+            true => Some(grad_w(graph, node.d_out, x, weight, [stride, pad_top, pad_left], true)?),
+            false => None,
+        };
+        Ok(vec![d_x, d_weight])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        each_product(&g, |input, weight, output| {
+            let (tap, c, k) = (weight / (g.c * g.k), weight / g.k % g.c, weight % g.k);
+            out.data[input] += inputs[0].data[output] * inputs[1].data[(tap * g.k + k) * g.c + c];
+        });
+        inputs.len() == 2
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        cpu::grad_x(&g, inputs[0].data, inputs[1].data, outputs[0].data, self.epilogue, &inputs[2..]);
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        gpu::grad_x(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
+    }
+    fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Conv2dGradX { epilogue: self.epilogue.then(epilogue)?, ..*self }))
+    }
+}
+
+/// The derivative by the weights, as a split reduction: partial results over groups of images, then their sum.
+/// `swapped`: the weights are those of a transposed convolution, `[r,s,k,c]`.
+fn grad_w(
+    graph: &mut Graph,
+    input: Value,
+    d_out: Value,
+    weight: Value,
+    [stride, pad_top, pad_left]: [usize; 3],
+    swapped: bool,
+) -> Result<Value, GraphError> {
+    let shape = graph.shape(weight).clone();
+    let (n, [r, s]) = (graph.dims(input)[0], [shape.dims()[0], shape.dims()[1]]);
+    // Enough parts to fill a device, few enough that their sum stays cheap: about two megabytes of partial results.
+    // A power of two, so that threads get the same share.
+    let parts = 1 << (PARTIAL_RESULTS / shape.len()).clamp(1, 64).ilog2();
+    let images_per_part = n.div_ceil(parts);
+    let op = Conv2dGradW { stride, pad_top, pad_left, r, s, images_per_part };
+    let partial = graph.apply(op, &[input, d_out])?;
+    let parts = graph.dims(partial)[0];
+    let sum = match parts {
+        1 => partial,
+        _ => graph.apply(Sum { width: shape.len(), parts: 1, factor: 1.0 }, &[partial])?,
+    };
+    if swapped {
+        let [r, s, k, c] = [shape.dims()[0], shape.dims()[1], shape.dims()[2], shape.dims()[3]];
+        let sum = graph.reshape(sum, [r, s, c, k])?;
+        return graph.apply(Transpose, &[sum]);
+    }
+    graph.reshape(sum, shape)
+}
+
+const PARTIAL_RESULTS: usize = 1 << 19;
+
+/// `input [n,h,w,c]` and `d_out [n,p,q,k]` to partial sums `[parts,r,s,c,k]`, part `i` over its own images.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dGradW {
+    pub stride: usize,
+    pub pad_top: usize,
+    pub pad_left: usize,
+    pub r: usize,
+    pub s: usize,
+    pub images_per_part: usize,
+}
+
+impl Conv2dGradW {
+    fn geometry(&self, input: &[usize], d_out: &[usize]) -> Geometry {
+        Geometry {
+            n: input[0],
+            h: input[1],
+            w: input[2],
+            c: input[3],
+            k: d_out[3],
+            r: self.r,
+            s: self.s,
+            p: d_out[1],
+            q: d_out[2],
+            stride: self.stride,
+            pad_top: self.pad_top,
+            pad_left: self.pad_left,
+        }
+    }
+}
+
+impl Op for Conv2dGradW {
+    fn name(&self) -> &'static str {
+        "conv2d.grad_w"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let ([n, _, _, c], [d_n, _, _, k]) = sizes(inputs)?;
+        if n != d_n || self.images_per_part == 0 {
+            return Err("both inputs must be of one batch".into());
+        }
+        Ok(Tensor::f32([n.div_ceil(self.images_per_part), self.r, self.s, c, k]))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        let (image, size) = (g.h * g.w * g.c, g.r * g.s * g.c * g.k);
+        each_product(&g, |input, weight, output| {
+            let part = input / image / self.images_per_part;
+            out.data[part * size + weight] += inputs[0].data[input] * inputs[1].data[output];
+        });
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        cpu::grad_w(&g, self.images_per_part, inputs[0].data, inputs[1].data, outputs[0].data);
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        gpu::grad_w(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.images_per_part)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
+    }
+}
+
+/// The definition that all three share: every product of an input element and a weight that lands in an output
+/// element, as flat indices `(input, weight, output)`.
+fn each_product(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+    for n in 0..g.n {
+        for (p, q) in (0..g.p).flat_map(|p| (0..g.q).map(move |q| (p, q))) {
+            for (r, s) in (0..g.r).flat_map(|r| (0..g.s).map(move |s| (r, s))) {
+                let (h, w) = ((p * g.stride + r).wrapping_sub(g.pad_top), (q * g.stride + s).wrapping_sub(g.pad_left));
+                if h >= g.h || w >= g.w {
+                    continue;
+                }
+                for (c, k) in (0..g.c).flat_map(|c| (0..g.k).map(move |k| (c, k))) {
+                    let input = ((n * g.h + h) * g.w + w) * g.c + c;
+                    let weight = ((r * g.s + s) * g.c + c) * g.k + k;
+                    f(input, weight, ((n * g.p + p) * g.q + q) * g.k + k);
+                }
+            }
+        }
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    use super::activation::Act;
+    // n, h, w, c, k, r, s, stride, padding
+    let shapes = [
+        (1, 1, 1, 1, 1, 1, 1, 1, Padding::Valid),
+        (2, 7, 5, 3, 5, 3, 3, 1, Padding::Same),
+        (3, 9, 8, 1, 24, 5, 5, 1, Padding::Valid),
+        (2, 6, 6, 16, 32, 2, 2, 1, Padding::Same),
+        (2, 9, 7, 5, 50, 4, 4, 2, Padding::Same),
+        (1, 8, 8, 33, 17, 3, 3, 2, Padding::Explicit(1)),
+        (5, 5, 5, 64, 64, 3, 3, 1, Padding::Same),
+        (2, 7, 7, 4, 6, 2, 3, 3, Padding::Valid),
+        (2, 4, 4, 2, 3, 1, 1, 2, Padding::Valid),
+    ];
+    let mut cases = Vec::new();
+    for (n, h, w, c, k, r, s, stride, padding) in shapes {
+        let rows = padding.resolve(h, r, stride).unwrap_or((1, 0));
+        let columns = padding.resolve(w, s, stride).unwrap_or((1, 0));
+        let ((p, pad_top), (q, pad_left)) = (rows, columns);
+        let name = format!("{n}x{h}x{w}x{c} by {r}x{s}x{k} stride {stride} {padding:?}");
+        let image = || Tensor::f32([n, h, w, c]);
+        let result = || Tensor::f32([n, p, q, k]);
+        let epilogue = Epilogue::NONE;
+        let forward = Conv2d { stride, pad_top, pad_left, p, q, epilogue };
+        let weight = Tensor::f32([r, s, c, k]);
+        let case = Case::new(name.clone(), Arc::new(forward));
+        cases.push(case.input(image(), Fill::Uniform).input(weight.clone(), Fill::Uniform));
+        let op = Conv2d { epilogue: Epilogue { bias: true, act: Some(Act::Leaky(0.1)), act_grad: None }, ..forward };
+        cases.push(
+            Case::new(format!("{name} + bias, leaky"), Arc::new(op))
+                .no_derivative()
+                .input(image(), Fill::Uniform)
+                .input(weight, Fill::Uniform)
+                .input(Tensor::f32([k]), Fill::Uniform),
+        );
+        let backward = Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue };
+        let swapped = Tensor::f32([r, s, k, c]);
+        let case = Case::new(name.clone(), Arc::new(backward));
+        cases.push(case.input(result(), Fill::Uniform).input(swapped.clone(), Fill::Uniform));
+        let op = Conv2dGradX { epilogue: Epilogue { act_grad: Some(Act::Relu), ..epilogue }, ..backward };
+        cases.push(
+            Case::new(format!("{name} * relu'"), Arc::new(op))
+                .no_derivative()
+                .input(result(), Fill::Uniform)
+                .input(swapped, Fill::Uniform)
+                .input(image(), Fill::AwayFromZero),
+        );
+        for images_per_part in [1, 2] {
+            let op = Conv2dGradW { stride, pad_top, pad_left, r, s, images_per_part };
+            let case = Case::new(format!("{name} by {images_per_part}"), Arc::new(op)).no_derivative();
+            cases.push(case.input(image(), Fill::Uniform).input(result(), Fill::Uniform));
+        }
+    }
+    cases
+}

@@ -1,0 +1,105 @@
+//! Dropout: zeros a random share of the elements and scales the rest up, so that the mean stays.
+
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::kernel::WORKGROUP;
+use super::{Derivatives, Exact, In, Kernel, Op, Out, expect, random};
+use crate::grad::Backward;
+use crate::graph::Graph;
+use crate::parallel::parallel_rows;
+use crate::tensor::{Kind, Tensor};
+
+/// `out = x * mask / (1 - rate)`, each element kept with probability `1 - rate`; inputs `x` and the clock
+/// `u32 [step, seed]`. The derivative is the same op on `d_out`, which draws the same mask.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// In 0..1.
+    pub rate: f32,
+    /// Tells layers apart.
+    pub stream: u32,
+}
+
+impl Dropout {
+    fn factor(self) -> f32 {
+        1.0 / (1.0 - self.rate)
+    }
+}
+
+/// Checks that an input is the clock, for shape rules.
+pub(super) fn is_clock(tensor: &Tensor) -> Result<(), String> {
+    let fits = tensor.kind == Kind::U32 && tensor.len() == 2;
+    if fits { Ok(()) } else { Err("the clock is two whole numbers, step and seed".into()) }
+}
+
+/// The clock's words.
+pub(super) fn clock(input: &In) -> random::Clock {
+    let words = input.u32s();
+    [words[0], words[1]]
+}
+
+/// Elements that a thread takes at a time.
+const BLOCK: usize = 1024;
+
+impl Op for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [x, clock] = expect::<2>(inputs)?;
+        is_clock(clock)?;
+        if !(0.0..1.0).contains(&self.rate) {
+            return Err(format!("the rate {} is not in 0..1", self.rate));
+        }
+        Ok(x.clone())
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        Ok(vec![Some(graph.apply(*self, &[node.d_out, node.inputs[1]])?), None])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let key = random::key([inputs[1].data[0] as u32, inputs[1].data[1] as u32], self.stream);
+        for (i, (out, x)) in out.data.iter_mut().zip(&inputs[0].data).enumerate() {
+            let kept = random::unit(random::draw(key, i as u32)) >= self.rate;
+            *out = if kept { x / (1.0 - f64::from(self.rate)) } else { 0.0 };
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (key, factor) = (random::key(clock(&inputs[1]), self.stream), self.factor());
+        let x = inputs[0].data;
+        // The hash costs as much as some eight additions.
+        parallel_rows(
+            outputs[0].data,
+            BLOCK.min(x.len()),
+            8 * BLOCK,
+            #[inline(always)]
+            |block, out| {
+                let first = (block * BLOCK) as u32;
+                let x = &x[block * BLOCK..][..out.len()];
+                for (i, (out, x)) in (0u32..).zip(out.iter_mut().zip(x)) {
+                    let kept = random::unit(random::draw(key, first.wrapping_add(i))) >= self.rate;
+                    *out = if kept { x * factor } else { 0.0 };
+                }
+            },
+        );
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+        let count = outputs[0].len().div_ceil(4);
+        Kernel::flat("dropout", "forward", count)
+            .with("COUNT", count)
+            .with("RATE", self.rate)
+            .with("FACTOR", self.factor())
+            .with("STREAM", self.stream)
+            .with("WORKGROUP", WORKGROUP)
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (shape, rate) in [([1, 1], 0.5), ([7, 13], 0.25), ([33, 257], 0.5), ([5, 5], 0.0)] {
+        let op = Dropout { rate, stream: 3 };
+        let case = Case::new(format!("{shape:?} rate {rate}"), Arc::new(op));
+        cases.push(case.input(Tensor::f32(shape), Fill::Uniform).input(Tensor::u32([2]), Fill::Words(&[41, 9])));
+    }
+    cases
+}

@@ -1,0 +1,371 @@
+//! Losses: cross entropy on logits, mean squared error, binary cross entropy on logits; and the count of rows
+//! classified correctly.
+//!
+//! Each forward is one number from one workgroup. A label that is no class (what the data set gives past its end)
+//! adds nothing to a loss, a derivative or a count; means still divide by all rows.
+
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::kernel::WORKGROUP;
+use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use crate::grad::Backward;
+use crate::graph::Graph;
+use crate::parallel::{parallel_rows, parallel_zip2};
+use crate::tensor::{Kind, Tensor};
+
+/// Invocations of the one workgroup of a loss: as many as every adapter allows.
+const WIDE: usize = 256;
+
+fn kernel(entry: &'static str, x: &Tensor, of_labels: bool) -> Kernel {
+    let is_grad = entry.starts_with("grad");
+    let (rows, width) = if of_labels { (x.shape.rows(), x.shape.last()) } else { (x.len(), 1) };
+    let kernel = if is_grad { Kernel::flat("loss", entry, rows) } else { Kernel::groups("loss", entry, 1) };
+    kernel
+        .with("OF_LABELS", of_labels)
+        .with("IS_GRAD", is_grad)
+        .with("ROWS", rows)
+        .with("WIDTH", width)
+        .with("WORKGROUP", if is_grad { WORKGROUP } else { WIDE })
+}
+
+fn labelled(inputs: &[Tensor]) -> Result<(), String> {
+    let [x, labels, ..] = inputs else { return Err("takes logits and labels".into()) };
+    if x.shape.rank() != 2 || x.is_empty() {
+        return Err("logits are [n, classes]".into());
+    }
+    if labels.kind != Kind::U32 || labels.len() != x.shape.rows() {
+        return Err(format!("takes {} labels, as whole numbers", x.shape.rows()));
+    }
+    Ok(())
+}
+
+fn alike(inputs: &[Tensor]) -> Result<(), String> {
+    let [x, target, ..] = inputs else { return Err("takes a prediction and a target".into()) };
+    if x.len() != target.len() || x.is_empty() {
+        return Err("the prediction and the target must have the same size".into());
+    }
+    Ok(())
+}
+
+fn one() -> Tensor {
+    Tensor::f32([1])
+}
+
+/// Mean over rows of the cross entropy of softmax(`logits [n, classes]`) against `labels u32 [n]`, of shape `[1]`.
+///
+/// With smoothing a label is `1 - smoothing` of its class and `smoothing / classes` of every class (Szegedy et
+/// al., "Rethinking the Inception architecture", 2016).
+#[derive(Clone, Copy, Debug)]
+pub struct CrossEntropy {
+    pub smoothing: f32,
+}
+
+impl Op for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<2>(inputs)?;
+        labelled(inputs).map(|()| one())
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let grad = CrossEntropyGrad { smoothing: self.smoothing };
+        let d_logits = graph.apply(grad, &[node.inputs[0], node.inputs[1], node.d_out])?;
+        Ok(vec![Some(d_logits), None])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let (x, smoothing) = (&inputs[0], f64::from(self.smoothing));
+        let classes = x.shape.last();
+        let row = |(x, label): (&[f64], &f64)| {
+            let Some(wanted) = x.get(*label as usize) else { return 0.0 };
+            let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let norm = largest + x.iter().map(|x| (x - largest).exp()).sum::<f64>().ln();
+            norm - (1.0 - smoothing) * wanted - smoothing / classes as f64 * x.iter().sum::<f64>()
+        };
+        let sum: f64 = x.data.chunks(classes).zip(&inputs[1].data).map(row).sum();
+        out.data[0] = sum / inputs[1].data.len() as f64;
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (labels, classes) = (inputs[1].u32s(), inputs[0].shape.last());
+        let row = |(x, label): (&[f32], &u32)| {
+            let Some(wanted) = x.get(*label as usize) else { return 0.0 };
+            let (largest, log) = log_sum_exp(x);
+            let sum: f32 = x.iter().map(|x| x - largest).sum();
+            log - (1.0 - self.smoothing) * (wanted - largest) - self.smoothing / classes as f32 * sum
+        };
+        let sum: f64 = inputs[0].data.chunks_exact(classes).zip(labels).map(row).map(f64::from).sum();
+        outputs[0].data[0] = (sum / labels.len() as f64) as f32;
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        kernel("cross_entropy", &inputs[0], true)
+            .with("SMOOTHING", self.smoothing)
+            .with("FACTOR", 1.0 / inputs[1].len() as f32)
+    }
+}
+
+/// The largest of a row, and the logarithm of the sum of exponentials of what the rest is less than it.
+#[inline(always)]
+fn log_sum_exp(x: &[f32]) -> (f32, f32) {
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    (largest, x.iter().map(|x| (x - largest).exp()).sum::<f32>().ln())
+}
+
+/// The derivative of [`CrossEntropy`] by the logits, from `logits`, `labels` and `d_out [1]`.
+#[derive(Clone, Copy, Debug)]
+pub struct CrossEntropyGrad {
+    pub smoothing: f32,
+}
+
+impl Op for CrossEntropyGrad {
+    fn name(&self) -> &'static str {
+        "cross_entropy.grad"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<3>(inputs)?;
+        labelled(inputs).map(|()| inputs[0].clone())
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let (x, smoothing) = (&inputs[0], f64::from(self.smoothing));
+        let (rows, classes) = (x.shape.rows() as f64, x.shape.last());
+        let each = out.data.chunks_mut(classes).zip(x.data.chunks(classes)).zip(&inputs[1].data);
+        for ((out, x), label) in each {
+            let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = x.iter().map(|x| (x - largest).exp()).sum();
+            for c in 0..classes {
+                let hit = if c == *label as usize { 1.0 - smoothing } else { 0.0 };
+                let slope = (x[c] - largest).exp() / sum - hit - smoothing / classes as f64;
+                out[c] = if (*label as usize) < classes { inputs[2].data[0] / rows * slope } else { 0.0 };
+            }
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (x, labels, classes) = (inputs[0].data, inputs[1].u32s(), inputs[0].shape.last());
+        let d = inputs[2].data[0] / labels.len() as f32;
+        parallel_rows(outputs[0].data, classes, 10 * classes, |row, out| {
+            let (x, label) = (&x[row * classes..][..classes], labels[row] as usize);
+            if label >= classes {
+                return out.fill(0.0);
+            }
+            let (largest, log) = log_sum_exp(x);
+            let even = self.smoothing / classes as f32;
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = d * ((x - largest - log).exp() - even));
+            out[label] -= d * (1.0 - self.smoothing);
+        });
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        kernel("grad_cross_entropy", &inputs[0], true).with("SMOOTHING", self.smoothing)
+    }
+}
+
+/// How many rows of `logits [n, classes]` are largest at their label, as one f32. Of equal largest the first
+/// counts; NaN is never the largest.
+#[derive(Clone, Copy, Debug)]
+pub struct Correct;
+
+impl Op for Correct {
+    fn name(&self) -> &'static str {
+        "correct"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<2>(inputs)?;
+        labelled(inputs).map(|()| one())
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let rows = inputs[0].data.chunks(inputs[0].shape.last()).zip(&inputs[1].data);
+        let right = rows.filter(|(x, label)| {
+            let largest = x.iter().copied().fold(f64::NAN, f64::max);
+            x.iter().position(|x| *x == largest) == Some(**label as usize)
+        });
+        out.data[0] = right.count() as f64;
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let rows = inputs[0].data.chunks_exact(inputs[0].shape.last()).zip(inputs[1].u32s());
+        let right = rows.filter(|(x, label)| {
+            let mut best: Option<(usize, f32)> = None;
+            for (i, x) in x.iter().enumerate() {
+                if best.map_or(!x.is_nan(), |(_, best)| *x > best) {
+                    best = Some((i, *x));
+                }
+            }
+            best.is_some_and(|(i, _)| i == **label as usize)
+        });
+        outputs[0].data[0] = right.count() as f32;
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        kernel("correct", &inputs[0], true).with("SMOOTHING", 0.0).with("FACTOR", 1.0)
+    }
+}
+
+/// The loss of two tensors of one size, element by element: which function, of prediction `x` and target `t`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Pairwise {
+    Mse,
+    Bce,
+}
+
+impl Pairwise {
+    fn exact(self, x: f64, t: f64) -> f64 {
+        match self {
+            Pairwise::Mse => (x - t) * (x - t),
+            Pairwise::Bce => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
+        }
+    }
+    #[inline(always)]
+    fn value(self, x: f32, t: f32) -> f32 {
+        match self {
+            Pairwise::Mse => (x - t) * (x - t),
+            Pairwise::Bce => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
+        }
+    }
+    fn exact_slope(self, x: f64, t: f64) -> f64 {
+        match self {
+            Pairwise::Mse => 2.0 * (x - t),
+            Pairwise::Bce => 1.0 / (1.0 + (-x).exp()) - t,
+        }
+    }
+    #[inline(always)]
+    fn slope(self, x: f32, t: f32) -> f32 {
+        match self {
+            Pairwise::Mse => 2.0 * (x - t),
+            Pairwise::Bce => 1.0 / (1.0 + (-x).exp()) - t,
+        }
+    }
+    fn reference(self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let pairs = inputs[0].data.iter().zip(&inputs[1].data);
+        let n = inputs[0].data.len() as f64;
+        match inputs.get(2) {
+            None => out.data[0] = pairs.map(|(x, t)| self.exact(*x, *t)).sum::<f64>() / n,
+            Some(d) => {
+                let each = out.data.iter_mut().zip(pairs);
+                each.for_each(|(out, (x, t))| *out = d.data[0] / n * self.exact_slope(*x, *t));
+            }
+        }
+        true
+    }
+    fn forward(self, inputs: &[In], outputs: &mut [Out]) {
+        let pairs = inputs[0].data.iter().zip(inputs[1].data);
+        let sum: f64 = pairs.map(|(x, t)| f64::from(self.value(*x, *t))).sum();
+        outputs[0].data[0] = (sum / inputs[0].data.len() as f64) as f32;
+    }
+    fn backward(self, inputs: &[In], outputs: &mut [Out]) {
+        let d = inputs[2].data[0] / inputs[0].data.len() as f32;
+        parallel_zip2(outputs[0].data, inputs[0].data, inputs[1].data, |out, x, t| {
+            out.iter_mut().zip(x).zip(t).for_each(|((out, x), t)| *out = d * self.slope(*x, *t));
+        });
+    }
+}
+
+/// Declares a loss of two tensors and its derivative, which differ in nothing but names.
+macro_rules! pairwise {
+    ($(#[$doc:meta])* $loss:ident, $grad:ident, $kind:expr, $name:literal, $grad_name:literal, $entry:literal, $grad_entry:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $loss;
+
+        impl Op for $loss {
+            fn name(&self) -> &'static str {
+                $name
+            }
+            fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+                expect::<2>(inputs)?;
+                alike(inputs).map(|()| one())
+            }
+            fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+                let d_x = graph.apply($grad, &[node.inputs[0], node.inputs[1], node.d_out])?;
+                Ok(vec![Some(d_x), None])
+            }
+            fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+                $kind.reference(inputs, out)
+            }
+            fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+                $kind.forward(inputs, outputs);
+            }
+            fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+                kernel($entry, &inputs[0], false).with("FACTOR", 1.0 / inputs[0].len() as f32)
+            }
+        }
+
+        /// The derivative by the first input, from both inputs and `d_out [1]`.
+        #[derive(Clone, Copy, Debug)]
+        pub struct $grad;
+
+        impl Op for $grad {
+            fn name(&self) -> &'static str {
+                $grad_name
+            }
+            fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+                expect::<3>(inputs)?;
+                alike(inputs).map(|()| inputs[0].clone())
+            }
+            fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+                $kind.reference(inputs, out)
+            }
+            fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+                $kind.backward(inputs, outputs);
+            }
+            fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+                kernel($grad_entry, &inputs[0], false)
+            }
+        }
+    };
+}
+
+pairwise! {
+    /// Mean of `(prediction - target)^2` over all elements, of shape `[1]`. The target gets no derivative.
+    Mse, MseGrad, Pairwise::Mse, "mse", "mse.grad", "mse", "grad_mse"
+}
+pairwise! {
+    /// Mean over all elements of the cross entropy of sigmoid(`logits`) against a target in 0..=1, of shape
+    /// `[1]`. The target gets no derivative.
+    BinaryCrossEntropy, BinaryCrossEntropyGrad, Pairwise::Bce,
+    "binary_cross_entropy", "binary_cross_entropy.grad", "binary_cross_entropy", "grad_binary_cross_entropy"
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    // 1000, 999, -1000, 3, NaN-free: exponentials of these overflow.
+    let large = Fill::Words(&[0x447a_0000, 0x4479_c000, 0xc47a_0000, 0x4040_0000, 0x447a_0000]);
+    for (n, classes) in [(1, 1), (5, 7), (128, 10), (301, 3)] {
+        let logits = Tensor::f32([n, classes]);
+        let labels = || Tensor::u32([n]);
+        for (what, fill) in [("", Fill::Uniform), (" of large numbers", large)] {
+            // One label more than there are classes: rows past the data set's end.
+            let label = Fill::Below(classes as u32 + 1);
+            let name = format!("{:?}{what}", [n, classes]);
+            for smoothing in [0.0, 0.1] {
+                let name = format!("{name} smoothing {smoothing}");
+                let mut case = Case::new(name.clone(), Arc::new(CrossEntropy { smoothing }));
+                if what != "" {
+                    // Differences of 1e-6 drown in losses of 1000.
+                    case = case.no_derivative();
+                }
+                cases.push(case.input(logits.clone(), fill).input(labels(), label));
+                let grad = Case::new(name, Arc::new(CrossEntropyGrad { smoothing })).input(logits.clone(), fill);
+                cases.push(grad.input(labels(), label).input(one(), Fill::Positive).no_derivative());
+            }
+            let correct = Case::new(name, Arc::new(Correct)).input(logits.clone(), fill);
+            cases.push(correct.input(labels(), label).no_derivative());
+        }
+    }
+    for shape in [[1, 1], [7, 13], [37, 101]] {
+        let (x, name) = (Tensor::f32(shape), format!("{shape:?}"));
+        let losses: [(Arc<dyn Op>, Arc<dyn Op>); 2] =
+            [(Arc::new(Mse), Arc::new(MseGrad)), (Arc::new(BinaryCrossEntropy), Arc::new(BinaryCrossEntropyGrad))];
+        for (loss, grad) in losses {
+            for (what, fill) in [("", Fill::Uniform), (" of large numbers", large)] {
+                let name = format!("{name}{what}");
+                let pair = |op: &Arc<dyn Op>| {
+                    Case::new(name.clone(), op.clone()).input(x.clone(), fill).input(x.clone(), Fill::Positive)
+                };
+                // The target has no derivative, so tests/losses.rs checks the first input's.
+                cases.push(pair(&loss).no_derivative());
+                cases.push(pair(&grad).input(one(), Fill::Positive).no_derivative());
+            }
+        }
+    }
+    cases
+}

@@ -1,0 +1,317 @@
+//! What stays on the device between steps: the data set, from which each step gathers its batch, the clock, the
+//! ring of recent losses, and results of a whole pass.
+//!
+//! Position `step * batch + i` counts through all epochs one after another, so batches may straddle two epochs
+//! and every image comes exactly once in each.
+
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::dropout::{clock, is_clock};
+use super::kernel::WORKGROUP;
+use super::{Exact, In, Kernel, Op, Out, expect, random};
+use crate::parallel::parallel_rows;
+use crate::tensor::{Kind, Shape, Tensor};
+
+// Images are read as bytes here and as words by the shader.
+const _: () = assert!(cfg!(target_endian = "little"), "bytes are packed into words lowest first");
+
+/// In which order a data set is gone through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Each epoch in another shuffle, named by the seed. Positions must stay below 2^32.
+    Shuffled,
+    /// First to last, once; past the end there are images of zeros with labels that are no class.
+    InTurn,
+}
+
+impl Order {
+    /// The row at place `i` of the batch, if the data set has one there.
+    #[inline(always)]
+    fn row(self, [step, seed]: random::Clock, batch: usize, i: usize, count: usize) -> Option<usize> {
+        match self {
+            Order::Shuffled => {
+                let (position, count) = (step.wrapping_mul(batch as u32).wrapping_add(i as u32), count as u32);
+                Some(random::permute(position % count, count, seed, position / count) as usize)
+            }
+            Order::InTurn => Some(step as usize * batch + i).filter(|row| *row < count),
+        }
+    }
+
+    fn constants(self, kernel: Kernel, count: usize, batch: usize) -> Kernel {
+        kernel
+            .with("FINDS_ROWS", true)
+            .with("SHUFFLED", self == Order::Shuffled)
+            .with("ROWS", count)
+            .with("BATCH", batch)
+            .with("HALF_BITS", random::half_bits(count.max(2) as u32))
+            .with("WORKGROUP", WORKGROUP)
+    }
+}
+
+fn exact_clock(input: &Exact) -> random::Clock {
+    [input.data[0] as u32, input.data[1] as u32]
+}
+
+/// A batch of images, `f32 [batch, h, w, c]`, each `(byte / 255 - mean) / std`. Inputs: all images as bytes packed
+/// four to a word, lowest first, and the clock `u32 [step, seed]`.
+#[derive(Clone, Debug)]
+pub struct GatherImages {
+    /// Images in the data set.
+    pub count: usize,
+    pub batch: usize,
+    /// `[h, w, c]`
+    pub image: Shape,
+    pub mean: f32,
+    pub std: f32,
+    pub order: Order,
+}
+
+impl Op for GatherImages {
+    fn name(&self) -> &'static str {
+        "gather_images"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [images, clock] = expect::<2>(inputs)?;
+        is_clock(clock)?;
+        let words = (self.count * self.image.len()).div_ceil(4);
+        if images.kind != Kind::U32 || images.len() < words || words == 0 {
+            return Err(format!("takes {words} words for {} images of {}", self.count, self.image));
+        }
+        Ok(Tensor::f32(Shape::new([&[self.batch], self.image.dims()].concat())))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let size = self.image.len();
+        for (i, out) in out.data.iter_mut().enumerate() {
+            let row = self.order.row(exact_clock(&inputs[1]), self.batch, i / size, self.count);
+            *out = row.map_or(0.0, |row| {
+                let at = row * size + i % size;
+                let byte = (inputs[0].data[at / 4] as u32 >> (8 * (at % 4))) & 255;
+                (f64::from(byte) / 255.0 - f64::from(self.mean)) / f64::from(self.std)
+            });
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let bytes: &[u8] = bytemuck::cast_slice(inputs[0].data);
+        let (clock, size, mean, std) = (clock(&inputs[1]), self.image.len(), self.mean, self.std);
+        parallel_rows(
+            outputs[0].data,
+            size,
+            size,
+            #[inline(always)]
+            |i, out| match self.order.row(clock, self.batch, i, self.count) {
+                Some(row) => {
+                    let bytes = &bytes[row * size..][..size];
+                    out.iter_mut().zip(bytes).for_each(|(out, b)| *out = (f32::from(*b) / 255.0 - mean) / std);
+                }
+                None => out.fill(0.0),
+            },
+        );
+    }
+    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+        let by_four = self.image.len().is_multiple_of(4);
+        let size = self.image.len() / if by_four { 4 } else { 1 };
+        // Sixteen elements an invocation; a digit is one workgroup.
+        let chunk = 16 * WORKGROUP;
+        let chunks = size.div_ceil(chunk);
+        let kernel = Kernel::groups("sample", "images", self.batch * chunks);
+        self.order
+            .constants(kernel, self.count, self.batch)
+            .with("BY_FOUR", by_four)
+            .with("SIZE", size)
+            .with("CHUNK", chunk)
+            .with("CHUNKS", chunks)
+            .with("MEAN", self.mean)
+            .with("STD", self.std)
+    }
+}
+
+/// The labels of a batch, `u32 [batch]`, of the images that [`GatherImages`] takes. Inputs: all labels `u32
+/// [count]` and the clock `u32 [step, seed]`. Past the end in turn they are `u32::MAX`.
+#[derive(Clone, Copy, Debug)]
+pub struct GatherLabels {
+    pub count: usize,
+    pub batch: usize,
+    pub order: Order,
+}
+
+impl Op for GatherLabels {
+    fn name(&self) -> &'static str {
+        "gather_labels"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [labels, clock] = expect::<2>(inputs)?;
+        is_clock(clock)?;
+        if labels.kind != Kind::U32 || labels.len() != self.count || self.count == 0 {
+            return Err(format!("takes {} labels", self.count));
+        }
+        Ok(Tensor::u32([self.batch]))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        for (i, out) in out.data.iter_mut().enumerate() {
+            let row = self.order.row(exact_clock(&inputs[1]), self.batch, i, self.count);
+            *out = row.map_or(f64::from(u32::MAX), |row| inputs[0].data[row]);
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (labels, clock) = (inputs[0].u32s(), clock(&inputs[1]));
+        for (i, out) in outputs[0].u32s().iter_mut().enumerate() {
+            *out = self.order.row(clock, self.batch, i, self.count).map_or(u32::MAX, |row| labels[row]);
+        }
+    }
+    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+        let kernel = Kernel::flat("sample", "labels", self.batch);
+        self.order.constants(kernel, self.count, self.batch).with("COUNT", self.batch)
+    }
+}
+
+/// An update: the clock `u32 [step, seed]` goes one step on.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick;
+
+impl Op for Tick {
+    fn name(&self) -> &'static str {
+        "tick"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<0>(inputs).map(|_| Tensor::u32([2]))
+    }
+    fn reference(&self, _: &[Exact], out: &mut Exact) -> bool {
+        out.data[0] += 1.0;
+        true
+    }
+    fn cpu(&self, _: &[In], outputs: &mut [Out]) {
+        let step = &mut outputs[0].u32s()[0];
+        *step = step.wrapping_add(1);
+    }
+    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+        let kernel = Kernel::flat("sample", "tick", 1);
+        kernel.with("FINDS_ROWS", false).with("COUNT", 1usize).with("WORKGROUP", WORKGROUP)
+    }
+}
+
+/// An update: `ring [slots, 2]` gets the loss and the correct answers of this step in the slot `step % slots`.
+/// Inputs: the clock, the loss `[1]` and the count `[1]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    pub slots: usize,
+}
+
+impl Op for Record {
+    fn name(&self) -> &'static str {
+        "record"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [clock, loss, correct] = expect::<3>(inputs)?;
+        is_clock(clock)?;
+        if loss.len() != 1 || correct.len() != 1 || self.slots == 0 {
+            return Err("takes a loss and a count of one element each, and at least one slot".into());
+        }
+        Ok(Tensor::f32([self.slots, 2]))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let slot = inputs[0].data[0] as usize % self.slots;
+        out.data[2 * slot] = inputs[1].data[0];
+        out.data[2 * slot + 1] = inputs[2].data[0];
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let slot = clock(&inputs[0])[0] as usize % self.slots;
+        outputs[0].data[2 * slot] = inputs[1].data[0];
+        outputs[0].data[2 * slot + 1] = inputs[2].data[0];
+    }
+    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+        let kernel = Kernel::flat("sample", "record", 1).with("FINDS_ROWS", false).with("COUNT", 1usize);
+        kernel.with("SLOTS", self.slots).with("WORKGROUP", WORKGROUP)
+    }
+}
+
+/// An update: rows of a batch go to their places among all, row `step * batch + i` of `[count, width]`; those past
+/// the end are dropped. Inputs: the clock and `x [batch, ..]`.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreRows {
+    pub count: usize,
+}
+
+/// Batch and width of a tensor whose outermost size is the batch.
+fn batch_and_width(dims: &[usize]) -> (usize, usize) {
+    dims.split_first().map_or((1, 1), |(batch, rest)| (*batch, rest.iter().product()))
+}
+
+impl Op for StoreRows {
+    fn name(&self) -> &'static str {
+        "store_rows"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [clock, x] = expect::<2>(inputs)?;
+        is_clock(clock)?;
+        if x.is_empty() || x.kind != Kind::F32 {
+            return Err("takes rows of f32".into());
+        }
+        Ok(Tensor::f32([self.count, batch_and_width(x.dims()).1]))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let (batch, width) = batch_and_width(inputs[1].dims());
+        for (i, row) in inputs[1].data.chunks(width).enumerate() {
+            let at = inputs[0].data[0] as usize * batch + i;
+            if at < self.count {
+                out.data[at * width..][..width].copy_from_slice(row);
+            }
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (batch, width) = batch_and_width(inputs[1].dims());
+        let first = clock(&inputs[0])[0] as usize * batch;
+        let rows = batch.min(self.count.saturating_sub(first));
+        if rows > 0 {
+            outputs[0].data[first * width..][..rows * width].copy_from_slice(&inputs[1].data[..rows * width]);
+        }
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+        let (batch, width) = batch_and_width(inputs[1].dims());
+        Kernel::flat("sample", "store_rows", batch * width)
+            .with("FINDS_ROWS", false)
+            .with("COUNT", batch * width)
+            .with("BATCH", batch)
+            .with("WIDTH", width)
+            .with("ROWS", self.count)
+            .with("WORKGROUP", WORKGROUP)
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    // Steps in the first epoch, across two, and past the end.
+    for (count, batch, image, step) in [
+        (1, 1, [1, 1, 1], &[0, 1]),
+        (10, 4, [3, 3, 1], &[2, 5]),
+        (37, 16, [4, 4, 1], &[2, 6]),
+        (7, 3, [36, 37, 3], &[9, 7]),
+    ] {
+        for order in [Order::Shuffled, Order::InTurn] {
+            let name = format!("{batch} of {count} {image:?} {order:?}");
+            let clock = |case: Case| case.input(Tensor::u32([2]), Fill::Words(step)).no_derivative();
+            let image = Shape::from(image);
+            let words = Tensor::u32([(count * image.len()).div_ceil(4)]);
+            let op = GatherImages { count, batch, image, mean: 0.13, std: 0.31, order };
+            cases.push(clock(Case::new(name.clone(), Arc::new(op)).input(words, Fill::Below(u32::MAX))));
+            let op = GatherLabels { count, batch, order };
+            cases.push(clock(Case::new(name, Arc::new(op)).input(Tensor::u32([count]), Fill::Below(10))));
+        }
+    }
+    // An update's case starts from a target of zeros.
+    cases.push(Case::new("once", Arc::new(Tick)).no_derivative());
+    for (slots, step) in [(1, &[9, 0]), (7, &[9, 0])] {
+        let case = Case::new(format!("{slots} slots"), Arc::new(Record { slots })).no_derivative();
+        let case = case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([1]), Fill::Positive);
+        cases.push(case.input(Tensor::f32([1]), Fill::Uniform));
+    }
+    for (count, step) in [(37, &[1, 0]), (18, &[1, 0]), (5, &[1, 0])] {
+        let case = Case::new(format!("13 of {count}"), Arc::new(StoreRows { count })).no_derivative();
+        cases.push(case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([13, 7]), Fill::Uniform));
+    }
+    cases
+}

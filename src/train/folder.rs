@@ -1,0 +1,170 @@
+//! A run's folder: settings, metrics, checkpoint, best model and pictures, each written whole or not at all.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::classifier::State;
+use super::metrics::{Metrics, Set};
+use super::run::Best;
+use super::{Classifier, Settings, TrainError};
+use crate::infer::evaluate::Scores;
+use crate::models::{Architecture, ModelFile};
+use crate::report;
+
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// A new numbered folder, `0001-fast` and on, in `parent`, which is made where it is missing.
+    pub fn create(parent: &Path, model: &str) -> Result<Folder, TrainError> {
+        fs::create_dir_all(parent).map_err(|e| failed(parent, &e))?;
+        let entries = fs::read_dir(parent).map_err(|e| failed(parent, &e))?;
+        let number = |name: &str| name.split('-').next()?.parse::<u32>().ok();
+        let last = entries.flatten().filter_map(|e| number(&e.file_name().to_string_lossy())).max().unwrap_or(0);
+        // Another process may take a number first: then the next one is tried.
+        for number in last.saturating_add(1)..last.saturating_add(1000) {
+            let path = parent.join(format!("{number:04}-{model}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Folder { path }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&path, &error)),
+            }
+        }
+        Err(TrainError::Folder { path: parent.into(), reason: "no free number for a run".into() })
+    }
+
+    /// A run that was begun, and its settings.
+    pub fn open(path: &Path) -> Result<(Folder, Settings), TrainError> {
+        let folder = Folder { path: path.into() };
+        let config = folder.path.join(CONFIG);
+        let refuse = |reason: String| TrainError::Resume { path: config.clone(), reason };
+        let text = fs::read_to_string(&config)
+            .map_err(|e| refuse(format!("{e}. A run's folder is given, like runs/0001-fast")))?;
+        let settings = toml::from_str(&text).map_err(|e| refuse(e.to_string()))?;
+        Ok((folder, settings))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// The model of the best epoch.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+    /// The checkpoint that a run goes on from.
+    pub fn last(&self) -> PathBuf {
+        self.path.join("last.safetensors")
+    }
+
+    pub fn settings_text(&self, settings: &Settings) -> String {
+        // Settings are plain words and numbers, which TOML always has a form for.
+        toml::to_string(settings).unwrap_or_default()
+    }
+
+    /// The first thing that is written.
+    pub fn save_settings(&self, settings: &Settings) -> Result<(), TrainError> {
+        self.write(CONFIG, self.settings_text(settings).as_bytes())
+    }
+
+    /// The architecture's text, so that a run can go on after its file was changed or removed.
+    pub fn save_architecture(&self, architecture: &Architecture) -> Result<(), TrainError> {
+        self.write(ARCHITECTURE, architecture.text().as_bytes())
+    }
+
+    pub fn load_architecture(&self) -> Result<Architecture, TrainError> {
+        let path = self.path.join(ARCHITECTURE);
+        let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
+        Ok(Architecture::parse(&text, &path.display().to_string())?)
+    }
+
+    /// The checkpoint, if there is one.
+    pub fn checkpoint(&self) -> Result<Option<ModelFile>, TrainError> {
+        let path = self.last();
+        Ok(if path.exists() { Some(ModelFile::load(&path)?) } else { None })
+    }
+
+    /// The state that a checkpoint holds, fitted to a classifier.
+    pub fn state(&self, file: &ModelFile, classifier: &Classifier) -> Result<State, TrainError> {
+        let path = self.last();
+        let parameters = &classifier.parameters;
+        let flat = |prefix: &str| file.flat(prefix, parameters.trainable(), parameters.total(), &path);
+        let (weights, running) = file.values(parameters, &path)?;
+        let [step, seed] = *file.u32s("clock", &path)? else {
+            return Err(TrainError::Resume { path, reason: "its clock is not [step, seed]".into() });
+        };
+        if step as usize > classifier.steps() {
+            let reason = format!("it is at step {step}, its settings end at step {}", classifier.steps());
+            return Err(TrainError::Resume { path, reason });
+        }
+        let initial = classifier.initial(seed);
+        let moments = (0..initial.moments.len()).map(|i| flat(&format!("moment{i}/"))).collect::<Result<_, _>>()?;
+        let averaged = initial.averaged.map(|_| flat("averaged/")).transpose()?;
+        Ok(State { step, seed, weights, running, moments, averaged })
+    }
+
+    /// The metrics up to a step, and the best epoch in them. Rows after the checkpoint are of steps that are done again.
+    pub(super) fn history(&self, step: usize) -> Result<(Metrics, Best), TrainError> {
+        let path = self.path.join(METRICS);
+        if step == 0 || !path.exists() {
+            return Ok((Metrics::default(), Best::default()));
+        }
+        let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
+        let mut metrics = Metrics::parse(&text).map_err(|reason| TrainError::Resume { path, reason })?;
+        metrics.rows.retain(|row| row.step <= step);
+        let mut best = Best::default();
+        for row in metrics.rows.iter().filter(|row| row.set == Set::Validation) {
+            if best.epoch == 0 || row.accuracy > best.accuracy {
+                best = Best { epoch: row.epoch.round() as usize, accuracy: row.accuracy };
+            }
+        }
+        Ok((metrics, best))
+    }
+
+    /// Metrics and curves first, the checkpoint last: what it holds is never ahead of them.
+    pub fn save(&self, checkpoint: &ModelFile, metrics: &Metrics, settings: &Settings) -> Result<(), TrainError> {
+        self.write(METRICS, metrics.csv().as_bytes())?;
+        let picture = Metrics::picture(&settings.model, &[(settings.model.clone(), metrics)])?;
+        report::save_png(&picture, self.path.join("curves.png"))?;
+        Ok(checkpoint.save(self.last())?)
+    }
+
+    pub fn load_best(&self) -> Result<ModelFile, TrainError> {
+        Ok(ModelFile::load(self.best())?)
+    }
+
+    /// What the test set said, once.
+    pub fn save_result(&self, test: &Scores, best_epoch: usize) -> Result<(), TrainError> {
+        let text = format!(
+            "best_epoch = {best_epoch}\ntest_images = {}\ntest_correct = {}\ntest_accuracy = {:.5}\ntest_loss = {:.6}\n",
+            test.predicted.len(),
+            test.correct,
+            test.accuracy(),
+            test.loss
+        );
+        self.write("result.toml", text.as_bytes())
+    }
+
+    /// Under a temporary name in the same folder, synced, renamed.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
+        let path = self.path.join(name);
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|e| e.error)?;
+            Ok(())
+        };
+        write().map_err(|error| failed(&path, &error))
+    }
+}
+
+const CONFIG: &str = "config.toml";
+const ARCHITECTURE: &str = "architecture.toml";
+const METRICS: &str = "metrics.csv";
+
+fn failed(path: &Path, error: &std::io::Error) -> TrainError {
+    TrainError::Folder { path: path.into(), reason: error.to_string() }
+}

@@ -1,0 +1,112 @@
+//! What a run records of itself: a row of `metrics.csv` for every window of steps and every validation.
+
+use std::fmt::Write as _;
+
+use crate::report::{Panel, ReportError, Series, Style, curves_picture, smooth};
+
+/// One row. Training rows are means over the steps since the row before.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// Steps done.
+    pub step: usize,
+    /// Epochs done, with their fraction.
+    pub epoch: f64,
+    pub set: Set,
+    pub loss: f64,
+    pub accuracy: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Set {
+    Training,
+    Validation,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Metrics {
+    pub rows: Vec<Row>,
+}
+
+const HEADER: &str = "step,epoch,set,loss,accuracy\n";
+
+impl Metrics {
+    pub fn csv(&self) -> String {
+        let mut text = HEADER.to_string();
+        for row in &self.rows {
+            let set = if row.set == Set::Training { "training" } else { "validation" };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{},{:.4},{set},{},{}", row.step, row.epoch, row.loss, row.accuracy);
+        }
+        text
+    }
+
+    /// Reads `metrics.csv` back; the line that cannot be read is the error.
+    pub fn parse(text: &str) -> Result<Metrics, String> {
+        let mut rows = Vec::new();
+        for (n, line) in text.lines().enumerate().skip(1) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let row = match fields[..] {
+                [step, epoch, set, loss, accuracy] => (|| {
+                    let set = match set {
+                        "training" => Set::Training,
+                        "validation" => Set::Validation,
+                        _ => return None,
+                    };
+                    let number = |text: &str| text.parse::<f64>().ok();
+                    Some(Row {
+                        step: step.parse().ok()?,
+                        epoch: number(epoch)?,
+                        set,
+                        loss: number(loss)?,
+                        accuracy: number(accuracy)?,
+                    })
+                })(),
+                _ => None,
+            };
+            rows.push(row.ok_or_else(|| format!("line {}: {line:?} is not step,epoch,set,loss,accuracy", n + 1))?);
+        }
+        Ok(Metrics { rows })
+    }
+
+    /// Loss and accuracy over epochs, of one run or several.
+    pub fn picture(title: &str, runs: &[(String, &Metrics)]) -> Result<image::RgbImage, ReportError> {
+        let panel = |name: &str, log_y: bool, value: fn(&Row) -> f64| {
+            let mut series = Vec::new();
+            for (run, metrics) in runs {
+                let points = |set: Set| -> Vec<(f64, f64)> {
+                    metrics.rows.iter().filter(|r| r.set == set).map(|r| (r.epoch, value(r))).collect()
+                };
+                let label = |set: &str| if runs.len() > 1 { format!("{run}, {set}") } else { set.to_string() };
+                let training = points(Set::Training);
+                let window = (training.len() / 40).max(1);
+                series.push(Series::new(label("training"), Style::Thin, training.clone()));
+                series.push(Series::new(label("training"), Style::Strong, smooth(&training, window)));
+                let validation = points(Set::Validation);
+                if !validation.is_empty() {
+                    series.push(Series::new(label("validation"), Style::Strong, validation.clone()));
+                    series.push(Series::new(label("validation"), Style::Dots, validation));
+                }
+            }
+            Panel { title: name.into(), x_label: "epoch".into(), y_label: name.to_lowercase(), log_y, series }
+        };
+        curves_picture(title, &[panel("Loss", true, |r| r.loss), panel("Accuracy", false, |r| r.accuracy)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_survive_being_written_and_read() {
+        let row = |step, set| Row { step, epoch: step as f64 / 4.0, set, loss: 0.5, accuracy: 0.75 };
+        let metrics = Metrics { rows: vec![row(1, Set::Training), row(2, Set::Validation)] };
+        assert_eq!(Metrics::parse(&metrics.csv()), Ok(metrics));
+    }
+
+    #[test]
+    fn a_line_that_is_not_a_row_is_named() {
+        let error = Metrics::parse(&format!("{HEADER}1,2,training,x,1\n"));
+        assert!(error.is_err_and(|e| e.starts_with("line 2")));
+    }
+}

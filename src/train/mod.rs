@@ -1,0 +1,46 @@
+//! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run.
+
+pub mod classifier;
+pub mod folder;
+pub mod metrics;
+pub mod run;
+pub mod schedule;
+pub mod settings;
+
+pub use classifier::Classifier;
+pub use folder::Folder;
+pub use run::{Event, Outcome, Run};
+pub use settings::Settings;
+
+use std::path::PathBuf;
+
+use crate::data::DataError;
+use crate::device::DeviceError;
+use crate::graph::GraphError;
+use crate::infer::InferError;
+use crate::models::ModelError;
+use crate::report::ReportError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error("--{setting} is {value}; it must be {wanted}")]
+    Setting { setting: String, value: String, wanted: String },
+    #[error("the loss is not a number from step {step} on (epoch {epoch}); try a smaller --learning-rate than {rate}")]
+    NotFinite { step: usize, epoch: usize, rate: f32 },
+    #[error("{path}: {reason}")]
+    Folder { path: PathBuf, reason: String },
+    #[error("{path}: cannot be resumed: {reason}")]
+    Resume { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}

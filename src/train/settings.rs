@@ -1,0 +1,136 @@
+//! Every setting of a run, resolved: what `config.toml` in a run's folder holds, defaults included.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::TrainError;
+use crate::models::{OptimizerName, Recipe, ScheduleName};
+use crate::ops::optimizer::Optimizer;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The architecture's name; its text is in the model file.
+    pub model: String,
+    /// A folder of IDX files; the built-in MNIST where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    pub device: String,
+    pub seed: u32,
+    pub epochs: usize,
+    /// Images in a step.
+    pub batch: usize,
+    #[serde(serialize_with = "word", deserialize_with = "parse")]
+    pub optimizer: OptimizerName,
+    pub learning_rate: f32,
+    #[serde(serialize_with = "word", deserialize_with = "parse")]
+    pub schedule: ScheduleName,
+    /// Epochs over which the learning rate rises from 0.
+    pub warmup: f32,
+    pub momentum: f32,
+    pub weight_decay: f32,
+    pub label_smoothing: f32,
+    /// Decay of the averaged weights; 0 for none.
+    pub average: f32,
+    /// Training images set aside to choose the best epoch by; 0 for none.
+    pub validation: usize,
+    /// Epochs without a better validation accuracy before the run stops; 0 for never.
+    pub patience: usize,
+}
+
+fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn parse<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+impl Settings {
+    /// The recipe's settings, and a plain choice for whatever it leaves open.
+    pub fn from_recipe(model: &str, recipe: &Recipe) -> Settings {
+        let optimizer = recipe.optimizer.unwrap_or(OptimizerName::Adam);
+        let learning_rate = match optimizer {
+            OptimizerName::Sgd => 0.05,
+            OptimizerName::AdaGrad => 0.01,
+            OptimizerName::AdaDelta => 1.0,
+            _ => 1e-3,
+        };
+        Settings {
+            model: model.into(),
+            data: None,
+            device: "auto".into(),
+            seed: 0,
+            epochs: recipe.epochs.unwrap_or(5),
+            batch: recipe.batch.unwrap_or(128),
+            optimizer,
+            learning_rate: recipe.learning_rate.unwrap_or(learning_rate),
+            schedule: recipe.schedule.unwrap_or(ScheduleName::Constant),
+            warmup: recipe.warmup.unwrap_or(0.0),
+            momentum: recipe.momentum.unwrap_or(0.9),
+            weight_decay: recipe.weight_decay.unwrap_or(if optimizer == OptimizerName::AdamW { 0.01 } else { 0.0 }),
+            label_smoothing: recipe.label_smoothing.unwrap_or(0.0),
+            average: recipe.average.unwrap_or(0.0),
+            validation: recipe.validation.unwrap_or(0),
+            patience: recipe.patience.unwrap_or(0),
+        }
+    }
+
+    /// Refuses what cannot be trained with, naming the setting, its value and what would do.
+    pub fn check(&self, images: usize) -> Result<(), TrainError> {
+        let wrong = |setting: &str, value: String, wanted: &str| {
+            Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
+        };
+        let share = "a number from 0 to below 1";
+        let in_share = |x: f32| (0.0..1.0).contains(&x);
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return wrong("learning-rate", self.learning_rate.to_string(), "a finite number above 0, like 0.001");
+        }
+        for (name, value) in [("warmup", self.warmup), ("weight-decay", self.weight_decay)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return wrong(name, value.to_string(), "a finite number from 0 on");
+            }
+        }
+        let shares =
+            [("momentum", self.momentum), ("label-smoothing", self.label_smoothing), ("average", self.average)];
+        if let Some((name, value)) = shares.into_iter().find(|(_, x)| !in_share(*x)) {
+            return wrong(name, value.to_string(), share);
+        }
+        if self.epochs == 0 {
+            return wrong("epochs", "0".into(), "a number from 1 on");
+        }
+        if self.batch == 0 || self.batch > images {
+            let wanted = format!("a number from 1 to {images}, the images to train on");
+            return wrong("batch", self.batch.to_string(), &wanted);
+        }
+        // Positions in the shuffled stream of all epochs are 32-bit on the device.
+        let positions = (self.epochs as u64 + 1).saturating_mul(images as u64);
+        if positions >= u64::from(u32::MAX) {
+            let most = u64::from(u32::MAX) / images as u64 - 1;
+            return wrong("epochs", self.epochs.to_string(), &format!("at most {most} for {images} images"));
+        }
+        Ok(())
+    }
+
+    /// Steps until `epoch` epochs of `images` are behind.
+    pub fn steps(&self, epoch: usize, images: usize) -> usize {
+        (epoch * images).div_ceil(self.batch)
+    }
+
+    pub fn optimizer(&self) -> Optimizer {
+        let momentum = self.momentum;
+        let (beta1, beta2, eps) = (momentum, 0.999, 1e-7);
+        match self.optimizer {
+            OptimizerName::Sgd => Optimizer::Sgd { momentum, nesterov: false },
+            OptimizerName::RmsProp => Optimizer::RmsProp { rho: 0.9, eps },
+            OptimizerName::AdaGrad => Optimizer::Adagrad { eps },
+            OptimizerName::AdaDelta => Optimizer::Adadelta { rho: 0.95, eps: 1e-6 },
+            OptimizerName::Adam => Optimizer::Adam { beta1, beta2, eps },
+            OptimizerName::Nadam => Optimizer::Nadam { beta1, beta2, eps, momentum_decay: 4e-3 },
+            OptimizerName::AdamW => Optimizer::AdamW { beta1, beta2, eps },
+        }
+    }
+}
