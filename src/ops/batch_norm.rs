@@ -128,10 +128,7 @@ impl Op for Sums {
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
         let c = inputs[0].shape.last();
         let kernel = kernel("sums", outputs[0].len() / 2, c, 1);
-        Epilogue::NONE
-            .constants(kernel)
-            .with("ROWS", inputs[0].shape.rows())
-            .with("ROWS_PER_PART", self.rows_per_part)
+        Epilogue::NONE.constants(kernel).with("ROWS", inputs[0].shape.rows()).with("ROWS_PER_PART", self.rows_per_part)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         4 * inputs[0].len() as u64

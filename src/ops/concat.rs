@@ -168,9 +168,12 @@ impl Op for SliceGrad {
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (outer, widths) in
-        [(vec![1], vec![1, 1]), (vec![7], vec![5, 3, 1]), (vec![2, 3, 5], vec![4, 8]), (vec![13], vec![1, 2, 3, 4, 5, 6])]
-    {
+    for (outer, widths) in [
+        (vec![1], vec![1, 1]),
+        (vec![7], vec![5, 3, 1]),
+        (vec![2, 3, 5], vec![4, 8]),
+        (vec![13], vec![1, 2, 3, 4, 5, 6]),
+    ] {
         let tensor = |width: usize| Tensor::f32(Shape::new([outer.as_slice(), &[width]].concat()));
         let mut case = Case::new(format!("{outer:?} of {widths:?}"), Arc::new(Concat));
         for width in &widths {

@@ -129,8 +129,7 @@ impl Optimizer {
                 }
             }
             Optimizer::Adam { .. } | Optimizer::AdamW { .. } | Optimizer::Nadam { .. } => {
-                let (of_g, of_m) =
-                    if let Optimizer::Nadam { .. } = self { (row[1], row[3]) } else { (0.0, row[1]) };
+                let (of_g, of_m) = if let Optimizer::Nadam { .. } = self { (row[1], row[3]) } else { (0.0, row[1]) };
                 let of_v = row[2];
                 for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
                     *m = a * *m + (1.0 - a) * g;

@@ -240,7 +240,7 @@ impl Op for AvgPool {
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        g.kernel("avg", &outputs[0], self.scale(), Epilogue::NONE)
+        g.kernel("average", &outputs[0], self.scale(), Epilogue::NONE)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64
@@ -346,10 +346,16 @@ impl Op for MaxPool {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        g.fold(inputs[0].data, outputs[0].data, 1.0, (Epilogue::NONE, &[]), |a, b| if b > a || b.is_nan() { b } else { a });
+        g.fold(
+            inputs[0].data,
+            outputs[0].data,
+            1.0,
+            (Epilogue::NONE, &[]),
+            |a, b| if b > a || b.is_nan() { b } else { a },
+        );
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
-        windows(self.window, self.stride, inputs[0].dims()).kernel("max", &outputs[0], 1.0, Epilogue::NONE)
+        windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, Epilogue::NONE)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64

@@ -16,10 +16,7 @@ pub struct Softmax;
 
 fn kernel(entry: &'static str, x: &Tensor) -> Kernel {
     let rows = x.shape.rows();
-    Kernel::flat("softmax", entry, rows)
-        .with("ROWS", rows)
-        .with("WIDTH", x.shape.last())
-        .with("WORKGROUP", WORKGROUP)
+    Kernel::flat("softmax", entry, rows).with("ROWS", rows).with("WIDTH", x.shape.last()).with("WORKGROUP", WORKGROUP)
 }
 
 impl Op for Softmax {
