@@ -66,6 +66,8 @@ impl Op for Dropout {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (key, factor) = (random::key(clock(&inputs[1]), self.stream), self.factor());
+        // `unit(bits) >= rate` in whole numbers; both sides are exact multiples of 2^-24, or lie between two.
+        let threshold = (self.rate * 16_777_216.0).ceil() as u32;
         let x = inputs[0].data;
         // The hash costs as much as some eight additions.
         parallel_rows(
@@ -76,8 +78,8 @@ impl Op for Dropout {
             |block, out| {
                 let first = (block * BLOCK) as u32;
                 let x = &x[block * BLOCK..][..out.len()];
-                for (i, (out, x)) in (0u32..).zip(out.iter_mut().zip(x)) {
-                    let kept = random::unit(random::draw(key, first.wrapping_add(i))) >= self.rate;
+                for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
+                    let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
                     *out = if kept { x * factor } else { 0.0 };
                 }
             },

@@ -240,7 +240,7 @@ impl Op for AvgPool {
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        g.kernel("avg", &outputs[0], self.scale(), Epilogue::NONE)
+        g.kernel("average", &outputs[0], self.scale(), Epilogue::NONE)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64
@@ -355,7 +355,7 @@ impl Op for MaxPool {
         );
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
-        windows(self.window, self.stride, inputs[0].dims()).kernel("max", &outputs[0], 1.0, Epilogue::NONE)
+        windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, Epilogue::NONE)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64
@@ -381,23 +381,22 @@ impl MaxPoolGrad {
         if !tiles {
             out.fill(0.0);
         }
+        let (mut largest, mut left) = (vec![0.0f32; c], vec![0.0f32; c]);
         for p in 0..g.p {
             for q in 0..g.q {
                 let corner = p * g.stride * row + q * g.stride * c;
-                let (x, out) = (&x[corner..], &mut out[corner..]);
-                let d_out = &d_out[(p * g.q + q) * c..][..c];
-                let mut k = 0;
-                while k + 16 <= c {
-                    share::<16>(x, d_out, out, k, row, c, window, !tiles);
-                    k += 16;
-                }
-                while k + 8 <= c {
-                    share::<8>(x, d_out, out, k, row, c, window, !tiles);
-                    k += 8;
-                }
-                while k < c {
-                    share::<1>(x, d_out, out, k, row, c, window, !tiles);
-                    k += 1;
+                let cells = || (0..window * window).map(|t| corner + t / window * row + t % window * c);
+                largest.fill(f32::NEG_INFINITY);
+                cells().for_each(|cell| zip_lanes(&mut largest, &x[cell..][..c], &|a, b| if b > a { b } else { a }));
+                // What a maximum has taken is not there for the next.
+                left.copy_from_slice(&d_out[(p * g.q + q) * c..][..c]);
+                for cell in cells() {
+                    let (x, out) = (&x[cell..][..c], &mut out[cell..][..c]);
+                    if tiles {
+                        share::<false>(x, &largest, &mut left, out);
+                    } else {
+                        share::<true>(x, &largest, &mut left, out);
+                    }
                 }
             }
             if tiles {
@@ -416,39 +415,26 @@ impl MaxPoolGrad {
     }
 }
 
-/// Gives the derivative of one window to its first maximum, for `L` channels from `k` on; adds it or overwrites.
+/// Where `x` is the largest of its window it takes what is left of the derivative. Adds to `out` or overwrites it.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn share<const L: usize>(
-    x: &[f32],
-    d_out: &[f32],
-    out: &mut [f32],
-    k: usize,
-    row: usize,
-    c: usize,
-    window: usize,
-    add: bool,
-) {
-    let d: &[f32; L] = d_out[k..].first_chunk().expect("L channels");
-    let (mut best, mut place) = ([f32::NEG_INFINITY; L], [0u32; L]);
-    for r in 0..window {
-        for s in 0..window {
-            let x: &[f32; L] = x[r * row + s * c + k..].first_chunk().expect("L channels");
-            for l in 0..L {
-                let more = x[l] > best[l];
-                best[l] = if more { x[l] } else { best[l] };
-                place[l] = if more { (r * window + s) as u32 } else { place[l] };
-            }
-        }
+fn share<const ADD: bool>(x: &[f32], largest: &[f32], left: &mut [f32], out: &mut [f32]) {
+    let one = |x: f32, largest: f32, left: &mut f32, out: &mut f32| {
+        let mine = if x == largest { *left } else { 0.0 };
+        *left = if x == largest { 0.0 } else { *left };
+        *out = if ADD { *out + mine } else { mine };
+    };
+    let (x, x_rest) = x.as_chunks::<8>();
+    let (largest, largest_rest) = largest.as_chunks::<8>();
+    let (left, left_rest) = left.as_chunks_mut::<8>();
+    let (out, out_rest) = out.as_chunks_mut::<8>();
+    for (((x, largest), left), out) in x.iter().zip(largest).zip(left).zip(out) {
+        // Copies, so that no store may change what the next element reads.
+        let (x, largest, mut l, mut o) = (*x, *largest, *left, *out);
+        (0..8).for_each(|i| one(x[i], largest[i], &mut l[i], &mut o[i]));
+        (*left, *out) = (l, o);
     }
-    for r in 0..window {
-        for s in 0..window {
-            let out: &mut [f32; L] = out[r * row + s * c + k..].first_chunk_mut().expect("L channels");
-            for l in 0..L {
-                let mine = if place[l] == (r * window + s) as u32 { d[l] } else { 0.0 };
-                out[l] = if add { out[l] + mine } else { mine };
-            }
-        }
+    for (((x, largest), left), out) in x_rest.iter().zip(largest_rest).zip(left_rest).zip(out_rest) {
+        one(*x, *largest, left, out);
     }
 }
 
