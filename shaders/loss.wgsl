@@ -3,10 +3,10 @@
 // cross_entropy: mean over rows of log(sum of exp(x)) - (1 - SMOOTHING) * x[label] - SMOOTHING * mean of x
 // correct:       the number of rows whose first largest element is at their label
 // mse:           mean of (x - target)^2
-// bce:           mean of max(x, 0) - x * target + log(1 + exp(-|x|)), x being logits
+// binary_cross_entropy: mean of max(x, 0) - x * target + log(1 + exp(-|x|)), x being logits
 // grad_*:        d_out times the derivative by x
 //
-// x is [ROWS, WIDTH] (WIDTH is 1 for mse and bce). A label that is no class adds nothing to the loss or the
+// x is [ROWS, WIDTH] (WIDTH is 1 for the two without labels). A label that is no class adds nothing to the loss or the
 // count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and their sums are added as a tree, always in
 // the same order. Derivatives: an invocation computes one row.
 

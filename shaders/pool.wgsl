@@ -1,5 +1,5 @@
-// avg:      out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
-// max:      out[n, p, q, c] = the largest x in the window; NaN if one is there
+// average:  out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
+// maximum:  out[n, p, q, c] = the largest x in the window; NaN if one is there
 // grad_avg: out[n, y, x, c] = SCALE * sum of d_out over the windows that hold (y, x)
 // grad_max: out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
 //
@@ -85,7 +85,7 @@ fn ENTRY(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     for (var r = 0u; r < WINDOW; r++) {
         for (var s = 0u; s < WINDOW; s++) {
             let other = x[corner + (r * W + s) * C];
-#if ENTRY_max
+#if ENTRY_maximum
             v = select(v, other, (other > v) | (other != other));
 #else
             v = select(v + other, v, r + s == 0u);

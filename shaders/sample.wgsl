@@ -1,18 +1,18 @@
-// images:     out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD
-// labels:     out[i] = the label at i's row
-// tick:       clock[0] += 1
-// record:     out[step % SLOTS] = (loss, correct)
-// store_rows: out[step * BATCH + i] = x[i], where i is below ROWS
+// gather_images: out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD
+// gather_labels: out[i] = the label at i's row
+// tick:          clock[0] += 1
+// record:        out[step % SLOTS] = (loss, correct)
+// store_rows:    out[step * BATCH + i] = x[i], where that row is below ROWS
 //
 // Position P = step * BATCH + i counts through all epochs. SHUFFLED: its row is that of P % ROWS in the shuffle
 // of epoch P / ROWS. Else its row is P; past the last one images are zero and labels 0xffffffff.
 //
-// In images a workgroup takes CHUNK elements of one image, so that an invocation finds its row once for many
+// In gather_images a workgroup takes CHUNK elements of one image, so that an invocation finds its row once for many
 // (vectors of four, a word of bytes, where BY_FOUR); SIZE elements make an image. Elsewhere an invocation takes
 // one element of `out`. COUNT: invocations.
 #include random
 
-#if ENTRY_images
+#if ENTRY_gather_images
 @group(0) @binding(0) var<storage, read> images: array<u32>;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
 #if BY_FOUR
@@ -20,7 +20,7 @@
 #else
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 #endif
-#elif ENTRY_labels
+#elif ENTRY_gather_labels
 @group(0) @binding(0) var<storage, read> labels: array<u32>;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
@@ -49,7 +49,7 @@ fn row_of(i: u32) -> u32 {
 }
 #endif
 
-#if ENTRY_images
+#if ENTRY_gather_images
 @compute @workgroup_size(WORKGROUP)
 fn ENTRY(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -90,7 +90,7 @@ fn ENTRY(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     if i >= COUNT {
         return;
     }
-#if ENTRY_labels
+#if ENTRY_gather_labels
     let row = row_of(i);
     out[i] = 0xffffffffu;
     if row < ROWS {

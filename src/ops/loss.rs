@@ -339,7 +339,7 @@ pub fn cases() -> Vec<Case> {
             for smoothing in [0.0, 0.1] {
                 let name = format!("{name} smoothing {smoothing}");
                 let mut case = Case::new(name.clone(), Arc::new(CrossEntropy { smoothing }));
-                if what != "" {
+                if !what.is_empty() {
                     // Differences of 1e-6 drown in losses of 1000.
                     case = case.no_derivative();
                 }
@@ -361,7 +361,7 @@ pub fn cases() -> Vec<Case> {
                 let pair = |op: &Arc<dyn Op>| {
                     Case::new(name.clone(), op.clone()).input(x.clone(), fill).input(x.clone(), Fill::Positive)
                 };
-                // The target has no derivative, so tests/losses.rs checks the first input's.
+                // The target has no derivative, so tests/layers.rs checks the first input's.
                 cases.push(pair(&loss).no_derivative());
                 cases.push(pair(&grad).input(one(), Fill::Positive).no_derivative());
             }

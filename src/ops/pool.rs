@@ -240,7 +240,7 @@ impl Op for AvgPool {
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        g.kernel("avg", &outputs[0], self.scale(), Epilogue::NONE)
+        g.kernel("average", &outputs[0], self.scale(), Epilogue::NONE)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64
@@ -355,7 +355,7 @@ impl Op for MaxPool {
         );
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
-        windows(self.window, self.stride, inputs[0].dims()).kernel("max", &outputs[0], 1.0, Epilogue::NONE)
+        windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, Epilogue::NONE)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64

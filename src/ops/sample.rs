@@ -49,6 +49,12 @@ impl Order {
     }
 }
 
+/// A kernel that looks for no rows of the data set.
+fn plain(entry: &'static str, count: usize) -> Kernel {
+    let kernel = Kernel::flat("sample", entry, count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
+    kernel.with("FINDS_ROWS", false).with("SHUFFLED", false).with("BY_FOUR", false)
+}
+
 fn exact_clock(input: &Exact) -> random::Clock {
     [input.data[0] as u32, input.data[1] as u32]
 }
@@ -115,7 +121,7 @@ impl Op for GatherImages {
         // Sixteen elements an invocation; a digit is one workgroup.
         let chunk = 16 * WORKGROUP;
         let chunks = size.div_ceil(chunk);
-        let kernel = Kernel::groups("sample", "images", self.batch * chunks);
+        let kernel = Kernel::groups("sample", "gather_images", self.batch * chunks);
         self.order
             .constants(kernel, self.count, self.batch)
             .with("BY_FOUR", by_four)
@@ -162,7 +168,7 @@ impl Op for GatherLabels {
         }
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
-        let kernel = Kernel::flat("sample", "labels", self.batch);
+        let kernel = Kernel::flat("sample", "gather_labels", self.batch).with("BY_FOUR", false);
         self.order.constants(kernel, self.count, self.batch).with("COUNT", self.batch)
     }
 }
@@ -187,8 +193,7 @@ impl Op for Tick {
         *step = step.wrapping_add(1);
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
-        let kernel = Kernel::flat("sample", "tick", 1);
-        kernel.with("FINDS_ROWS", false).with("COUNT", 1usize).with("WORKGROUP", WORKGROUP)
+        plain("tick", 1)
     }
 }
 
@@ -223,8 +228,7 @@ impl Op for Record {
         outputs[0].data[2 * slot + 1] = inputs[2].data[0];
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
-        let kernel = Kernel::flat("sample", "record", 1).with("FINDS_ROWS", false).with("COUNT", 1usize);
-        kernel.with("SLOTS", self.slots).with("WORKGROUP", WORKGROUP)
+        plain("record", 1).with("SLOTS", self.slots)
     }
 }
 
@@ -272,13 +276,7 @@ impl Op for StoreRows {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
         let (batch, width) = batch_and_width(inputs[1].dims());
-        Kernel::flat("sample", "store_rows", batch * width)
-            .with("FINDS_ROWS", false)
-            .with("COUNT", batch * width)
-            .with("BATCH", batch)
-            .with("WIDTH", width)
-            .with("ROWS", self.count)
-            .with("WORKGROUP", WORKGROUP)
+        plain("store_rows", batch * width).with("BATCH", batch).with("WIDTH", width).with("ROWS", self.count)
     }
 }
 

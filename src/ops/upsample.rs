@@ -102,7 +102,7 @@ impl Op for UpsampleGrad {
         g.fold(inputs[0].data, outputs[0].data, 1.0, epilogue, |a, b| a + b);
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
-        windows(self.factor, outputs[0].dims()).kernel("avg", &outputs[0], 1.0, self.epilogue)
+        windows(self.factor, outputs[0].dims()).kernel("average", &outputs[0], 1.0, self.epilogue)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         inputs[0].len() as u64

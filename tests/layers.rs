@@ -1,0 +1,289 @@
+//! Pools, batch norm and losses against PyTorch, and derivatives that single ops cannot show: through a batch's
+//! statistics, and by one of two inputs.
+
+mod golden;
+
+use golden::{Golden, assert_near, gpu, stream};
+use inkgrad::device::{Device, cpu::Cpu};
+use inkgrad::grad::grad;
+use inkgrad::graph::{Graph, GraphError, Place, Store, Value};
+use inkgrad::ops::activation::{Act, Activation};
+use inkgrad::ops::batch_norm::{Apply, batch_norm, batch_norm_fixed};
+use inkgrad::ops::elementwise::Mul;
+use inkgrad::ops::loss::{BinaryCrossEntropy, CrossEntropy, Mse};
+use inkgrad::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+use inkgrad::ops::reduce::Sum;
+use inkgrad::plan::Plan;
+use inkgrad::tensor::{Kind, Tensor};
+
+/// Inputs with their words.
+type Inputs = Vec<(Tensor, Vec<u32>)>;
+
+fn floats(shape: &[usize], data: &[f32]) -> (Tensor, Vec<u32>) {
+    (Tensor::f32(inkgrad::tensor::Shape::new(shape)), bytemuck::cast_slice(data).to_vec())
+}
+
+/// Builds a graph over the inputs, runs it and reads what it returns.
+fn run(
+    device: &mut dyn Device,
+    inputs: &Inputs,
+    build: impl Fn(&mut Graph, &[Value]) -> Result<Vec<Value>, GraphError>,
+) -> Vec<Vec<f32>> {
+    let (mut store, mut graph) = (Store::default(), Graph::new());
+    let mut stored = |tensor: &Tensor| {
+        let buffer = store.add("", tensor.len().next_multiple_of(64));
+        Place { buffer, offset: 0, tensor: tensor.clone() }
+    };
+    let places: Vec<Place> = inputs.iter().map(|(tensor, _)| stored(tensor)).collect();
+    let values: Vec<Value> = places.iter().map(|place| graph.read(place)).collect();
+    let outputs = build(&mut graph, &values).unwrap();
+    let outputs: Vec<Place> = outputs
+        .into_iter()
+        .map(|value| {
+            let place = stored(graph.tensor(value));
+            graph.assign(value, place.clone());
+            place
+        })
+        .collect();
+    device.allocate(&store).unwrap();
+    for (place, (_, words)) in places.iter().zip(inputs) {
+        device.write(place.buffer, 0, words).unwrap();
+    }
+    let plan = device.prepare(&Plan::new(&graph)).unwrap();
+    device.run(plan, 1).unwrap();
+    outputs
+        .iter()
+        .map(|place| {
+            let mut words = vec![0; place.tensor.len()];
+            device.read(place.buffer, 0, &mut words).unwrap();
+            bytemuck::cast_vec(words)
+        })
+        .collect()
+}
+
+/// The sum of `out * weight`, and its derivatives by some values.
+fn weighted(graph: &mut Graph, out: Value, weight: Value, by: &[Value]) -> Result<Vec<Value>, GraphError> {
+    let product = graph.apply(Mul, &[out, weight])?;
+    let loss = graph.apply(Sum { width: 1, parts: 1, factor: 1.0 }, &[product])?;
+    grad(graph, loss, by)
+}
+
+fn devices(test: &str) -> Vec<Box<dyn Device>> {
+    let mut devices: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new())];
+    devices.extend(gpu(test).map(|gpu| Box::new(gpu) as Box<dyn Device>));
+    devices
+}
+
+#[test]
+fn pools_and_batch_norm_are_those_of_pytorch() {
+    let golden = Golden::open("ops");
+    let tensor = |name: &str| floats(&golden.shape(name), &golden.get(name));
+    for mut device in devices("pools_and_batch_norm_are_those_of_pytorch") {
+        for (case, window, stride) in [
+            ("average_pool_2_s3", 2, 3),
+            ("average_pool_3_s2", 3, 2),
+            ("average_pool_16_s16", 16, 16),
+            ("max_pool_3_s2", 3, 2),
+        ] {
+            let inputs = vec![tensor(&format!("{case}.in")), tensor(&format!("{case}.d_out"))];
+            let got = run(device.as_mut(), &inputs, |graph, v| {
+                let out = match case.starts_with("max") {
+                    true => graph.apply(MaxPool { window, stride }, &v[..1])?,
+                    false => graph.apply(AvgPool { window, stride }, &v[..1])?,
+                };
+                Ok([vec![out], weighted(graph, out, v[1], &v[..1])?].concat())
+            });
+            assert_near(case, &got[0], &golden.get(&format!("{case}.out")), 1e-6);
+            assert_near(case, &got[1], &golden.get(&format!("{case}.d_in")), 1e-6);
+        }
+        let inputs = vec![tensor("batch_norm.in"), tensor("batch_norm.weight"), tensor("batch_norm.d_out")];
+        let got = run(device.as_mut(), &inputs, |graph, v| {
+            let (y, _) = batch_norm(graph, v[0], v[1], 1e-3)?;
+            Ok([vec![y], weighted(graph, y, v[2], &v[..2])?].concat())
+        });
+        for (got, name) in got.iter().zip(["out", "d_in", "d_weight"]) {
+            assert_near(name, got, &golden.get(&format!("batch_norm.{name}")), 5e-6);
+        }
+    }
+}
+
+#[test]
+fn losses_are_those_of_pytorch() {
+    let golden = Golden::open("ops");
+    let tensor = |name: &str| floats(&golden.shape(name), &golden.get(name));
+    for mut device in devices("losses_are_those_of_pytorch") {
+        let case = "softmax_cross_entropy_smooth";
+        let labels: Vec<u32> = golden.get(&format!("{case}.target")).iter().map(|x| *x as u32).collect();
+        let inputs = vec![tensor(&format!("{case}.in")), (Tensor::u32([labels.len()]), labels)];
+        let got = run(device.as_mut(), &inputs, |graph, v| {
+            let loss = graph.apply(CrossEntropy { smoothing: 0.1 }, v)?;
+            Ok([vec![loss], grad(graph, loss, &v[..1])?].concat())
+        });
+        assert_near(case, &got[0], &golden.get(&format!("{case}.out")), 2e-6);
+        assert_near(case, &got[1], &golden.get(&format!("{case}.d_in")), 2e-6);
+        let case = "binary_cross_entropy_logits";
+        let inputs = vec![tensor(&format!("{case}.in")), tensor(&format!("{case}.target"))];
+        let got = run(device.as_mut(), &inputs, |graph, v| {
+            let loss = graph.apply(BinaryCrossEntropy, v)?;
+            Ok([vec![loss], grad(graph, loss, &v[..1])?].concat())
+        });
+        assert_near(case, &got[0], &golden.get(&format!("{case}.out")), 2e-6);
+        assert_near(case, &got[1], &golden.get(&format!("{case}.d_in")), 2e-6);
+    }
+}
+
+/// Central differences of `f` by every element of `x`.
+fn differences(x: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f32> {
+    let step = 1e-6;
+    let slope = |i: usize| {
+        let mut x = x.to_vec();
+        x[i] += step;
+        let above = f(&x);
+        x[i] -= 2.0 * step;
+        ((above - f(&x)) / (2.0 * step)) as f32
+    };
+    (0..x.len()).map(slope).collect()
+}
+
+fn numbers(n: usize, t: u32) -> Vec<f32> {
+    (0..n as u32).map(|i| stream(i, t) as f32).collect()
+}
+
+fn exact(data: &[f32]) -> Vec<f64> {
+    data.iter().map(|x| f64::from(*x)).collect()
+}
+
+/// Batch norm by its definition; `stats` are means and variances, or those of `x` itself.
+fn normalized(x: &[f64], affine: &[f64], stats: Option<&[f64]>, eps: f64) -> Vec<f64> {
+    let c = affine.len() / 2;
+    let n = (x.len() / c) as f64;
+    let column = |k: usize| x.iter().skip(k).step_by(c);
+    let own: Vec<f64> = (0..c).map(|k| column(k).sum::<f64>() / n).collect();
+    let spread = (0..c).map(|k| column(k).map(|x| (x - own[k]).powi(2)).sum::<f64>() / n).collect();
+    let own = [own.clone(), spread].concat();
+    let stats = stats.unwrap_or(&own);
+    let y = |i: usize| {
+        let k = i % c;
+        (x[i] - stats[k]) / (stats[c + k] + eps).sqrt() * affine[k] + affine[c + k]
+    };
+    (0..x.len()).map(y).collect()
+}
+
+#[test]
+fn the_derivative_of_batch_norm_goes_through_the_statistics() {
+    // Rows that fill one part and several; channels of one, few and many.
+    for (shape, c) in [(vec![5], 1), (vec![3, 2, 3], 4), (vec![2, 67], 3), (vec![7], 21)] {
+        let shape: Vec<usize> = [shape.as_slice(), &[c]].concat();
+        let n = shape.iter().product();
+        let (x, affine, weight) = (numbers(n, 1), numbers(2 * c, 2), numbers(n, 3));
+        let stats = [numbers(c, 4), numbers(c, 5).iter().map(|v| v.abs() + 0.2).collect()].concat();
+        for training in [true, false] {
+            let inputs =
+                vec![floats(&shape, &x), floats(&[2, c], &affine), floats(&shape, &weight), floats(&[2, c], &stats)];
+            let got = run(&mut Cpu::new(), &inputs, |graph, v| {
+                let y = match training {
+                    true => batch_norm(graph, v[0], v[1], 1e-3)?.0,
+                    false => batch_norm_fixed(graph, v[0], v[3], v[1], 1e-3)?,
+                };
+                weighted(graph, y, v[2], &v[..2])
+            });
+            let fixed = exact(&stats);
+            let loss = |x: &[f64], affine: &[f64]| -> f64 {
+                let y = normalized(x, affine, (!training).then_some(&fixed), f64::from(1e-3f32));
+                y.iter().zip(&weight).map(|(y, w)| y * f64::from(*w)).sum()
+            };
+            let (x, affine) = (exact(&x), exact(&affine));
+            let what = format!("{shape:?} training {training}");
+            assert_near(&format!("{what} by x"), &got[0], &differences(&x, |x| loss(x, &affine)), 2e-5);
+            assert_near(&format!("{what} by affine"), &got[1], &differences(&affine, |a| loss(&x, a)), 2e-5);
+        }
+    }
+}
+
+#[test]
+fn variances_survive_large_means() {
+    let (rows, c) = (2000, 5);
+    let x: Vec<f32> = numbers(rows * c, 6).iter().enumerate().map(|(i, x)| x + 1000.0 * (i % c) as f32).collect();
+    for mut device in devices("variances_survive_large_means") {
+        let got =
+            run(device.as_mut(), &vec![floats(&[rows, c], &x), floats(&[2, c], &numbers(2 * c, 7))], |graph, v| {
+                Ok(vec![batch_norm(graph, v[0], v[1], 1e-3)?.1])
+            });
+        for k in 0..c {
+            let column: Vec<f64> = x.iter().skip(k).step_by(c).map(|x| f64::from(*x)).collect();
+            let mean = column.iter().sum::<f64>() / rows as f64;
+            let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64;
+            assert!((f64::from(got[0][k]) - mean).abs() <= 1e-7 * mean.abs() + 1e-6, "mean {} of {mean}", got[0][k]);
+            // The squares of E[x^2] - E[x]^2 would be off by 4096^2 * 6e-8, three times the variance.
+            let error = (f64::from(got[0][c + k]) / variance - 1.0).abs();
+            assert!(error < 1e-5, "channel {k}: variance {} should be {variance}", got[0][c + k]);
+        }
+    }
+}
+
+#[test]
+fn losses_of_two_tensors_have_the_slope_of_their_definition() {
+    let (x, target) = (numbers(35, 8), numbers(35, 9).iter().map(|t| t.abs()).collect::<Vec<f32>>());
+    let inputs = vec![floats(&[5, 7], &x), floats(&[5, 7], &target)];
+    let mse = run(&mut Cpu::new(), &inputs, |graph, v| {
+        let loss = graph.apply(Mse, v)?;
+        grad(graph, loss, &v[..1])
+    });
+    let bce = run(&mut Cpu::new(), &inputs, |graph, v| {
+        let loss = graph.apply(BinaryCrossEntropy, v)?;
+        grad(graph, loss, &v[..1])
+    });
+    let mean = |x: &[f64], f: &dyn Fn(f64, f64) -> f64| {
+        x.iter().zip(&target).map(|(x, t)| f(*x, f64::from(*t))).sum::<f64>() / x.len() as f64
+    };
+    let wanted = differences(&exact(&x), |x| mean(x, &|x, t| (x - t) * (x - t)));
+    assert_near("mse", &mse[0], &wanted, 1e-5);
+    let log = |x: f64| (1.0 / (1.0 + (-x).exp())).ln();
+    let wanted = differences(&exact(&x), |x| mean(x, &|x, t| -t * log(x) - (1.0 - t) * log(-x)));
+    assert_near("binary cross entropy", &bce[0], &wanted, 1e-5);
+}
+
+#[test]
+fn activations_fold_into_the_ops_before_them() {
+    let (mut store, mut graph) = (Store::default(), Graph::new());
+    let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+    let x = graph.read(&stored(Tensor::f32([2, 6, 6, 3])));
+    let affine_place = stored(Tensor::f32([2, 3]));
+    let affine = graph.read(&affine_place);
+    let (y, _) = batch_norm(&mut graph, x, affine, 1e-3).unwrap();
+    let y = graph.apply(Activation(Act::Relu), &[y]).unwrap();
+    let average = graph.apply(AvgPool { window: 2, stride: 2 }, &[y]).unwrap();
+    let z = graph.apply(Activation(Act::Relu), &[average]).unwrap();
+    let z = graph.apply(MaxPool { window: 2, stride: 1 }, &[z]).unwrap();
+    let loss = Sum::mean(&mut graph, z).unwrap();
+    let d_affine = grad(&mut graph, loss, &[affine]).unwrap()[0];
+    graph.assign(d_affine, affine_place);
+    let plan = Plan::new(&graph);
+    let has = |text: &str| plan.dispatches.iter().any(|d| format!("{:?}", d.op).contains(text));
+    assert!(has(&format!("{:?}", Apply { eps: 1e-3, training: true, epilogue: relu(false) })), "relu after batch norm");
+    assert!(has(&format!(
+        "{:?}",
+        AvgPoolGrad { pool: AvgPool { window: 2, stride: 2 }, image: [6, 6], epilogue: relu(true) }
+    )));
+    assert!(has(&format!("{:?}", MaxPoolGrad { pool: MaxPool { window: 2, stride: 1 }, epilogue: relu(true) })));
+    let left = plan.dispatches.iter().filter(|d| d.op.name().starts_with("activation")).count();
+    assert_eq!(left, 1, "of four only the relu after the average pool stands alone");
+}
+
+fn relu(derivative: bool) -> inkgrad::ops::Epilogue {
+    let none = inkgrad::ops::Epilogue::NONE;
+    match derivative {
+        true => inkgrad::ops::Epilogue { act_grad: Some(Act::Relu), ..none },
+        false => inkgrad::ops::Epilogue { act: Some(Act::Relu), ..none },
+    }
+}
+
+#[test]
+fn a_window_that_does_not_fit_is_named() {
+    let mut graph = Graph::new();
+    let mut store = Store::default();
+    let tensor = Tensor { shape: [1, 3, 3, 2].into(), kind: Kind::F32 };
+    let x = graph.read(&Place { buffer: store.add("", 18), offset: 0, tensor });
+    let error = graph.apply(MaxPool { window: 5, stride: 5 }, &[x]).unwrap_err();
+    assert_eq!(error.problem, "a window of 5 does not fit an image of 3x3");
+}

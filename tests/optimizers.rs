@@ -1,0 +1,134 @@
+//! The optimizers against PyTorch's, on each device, and weight decay's mask.
+
+mod golden;
+
+use golden::{Golden, assert_near, gpu};
+use inkgrad::device::{Device, cpu::Cpu};
+use inkgrad::graph::{Graph, Place, Store};
+use inkgrad::ops::optimizer::{Optimizer, Update, optimize};
+use inkgrad::ops::sample::Tick;
+use inkgrad::plan::Plan;
+use inkgrad::tensor::Tensor;
+
+/// An optimizer as a program: its weights, its gradients and how to take a step.
+struct Program {
+    device: Box<dyn Device>,
+    weights: Place,
+    gradients: Place,
+    plan: inkgrad::device::PlanId,
+}
+
+impl Program {
+    fn new(mut device: Box<dyn Device>, update: Update, start: &[f32], rates: &[f64], mask: &[f32]) -> Program {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let mut stored = |name: &str, tensor: Tensor| {
+            let buffer = store.add(name, tensor.len().next_multiple_of(64));
+            Place { buffer, offset: 0, tensor }
+        };
+        let n = start.len();
+        let gradients = stored("gradients", Tensor::f32([n]));
+        let table = stored("table", Tensor::f32([rates.len(), 4]));
+        let clock = stored("clock", Tensor::u32([2]));
+        let decays = stored("mask", Tensor::f32([n.div_ceil(64)]));
+        let weights = stored("weights", Tensor::f32([n]));
+        let mut targets = vec![weights.clone()];
+        targets.extend((0..update.optimizer.moments()).map(|_| stored("moment", Tensor::f32([n]))));
+        let inputs = [&gradients, &table, &clock].map(|place| graph.read(place));
+        let mask_value = graph.read(&decays);
+        optimize(&mut graph, update, inputs, Some(mask_value), targets);
+        graph.update(Tick, &[], vec![clock]);
+
+        device.allocate(&store).unwrap();
+        device.write(weights.buffer, 0, bytemuck::cast_slice(start)).unwrap();
+        device.write(table.buffer, 0, bytemuck::cast_slice(&update.optimizer.table(rates))).unwrap();
+        device.write(decays.buffer, 0, bytemuck::cast_slice(mask)).unwrap();
+        let plan = device.prepare(&Plan::new(&graph)).unwrap();
+        Program { device, weights, gradients, plan }
+    }
+    fn weights(&mut self) -> Vec<f32> {
+        let mut words = vec![0; self.weights.tensor.len()];
+        self.device.read(self.weights.buffer, 0, &mut words).unwrap();
+        bytemuck::cast_vec(words)
+    }
+    fn step(&mut self, gradients: &[f32]) {
+        self.device.write(self.gradients.buffer, 0, bytemuck::cast_slice(gradients)).unwrap();
+        self.device.run(self.plan, 1).unwrap();
+    }
+}
+
+/// The first weights of tests/goldens/README.md: 37 elements of stream 99.
+fn start() -> Vec<f32> {
+    (0..37u32).map(|i| golden::stream(i, 99) as f32).collect()
+}
+
+fn agrees_with_pytorch(device: impl Fn() -> Box<dyn Device>) {
+    let golden = Golden::open("optimizers");
+    let (beta1, beta2, eps) = (0.9, 0.999, 1e-7);
+    let table = [
+        ("sgd", 0.05, Optimizer::Sgd { momentum: 0.9, nesterov: false }, 0.0),
+        ("rmsprop", 0.001, Optimizer::RmsProp { rho: 0.9, eps }, 0.0),
+        ("adagrad", 0.01, Optimizer::Adagrad { eps }, 0.0),
+        ("adadelta", 1.0, Optimizer::Adadelta { rho: 0.95, eps: 1e-6 }, 0.0),
+        ("adam", 0.001, Optimizer::Adam { beta1, beta2, eps }, 0.0),
+        ("nadam", 0.002, Optimizer::Nadam { beta1, beta2, eps, momentum_decay: 0.004 }, 0.0),
+        ("adamw", 0.001, Optimizer::AdamW { beta1, beta2, eps }, 0.01),
+    ];
+    for (name, rate, optimizer, decay) in table {
+        let update = Update { optimizer, decay };
+        let mut program = Program::new(device(), update, &start(), &[rate; 12], &[1.0]);
+        for step in 0..12 {
+            let gradient = |w: &f32| (f64::from(*w) * 3.0 + f64::from(step)).sin() as f32;
+            let gradients: Vec<f32> = program.weights().iter().map(gradient).collect();
+            program.step(&gradients);
+            if [1, 2, 12].contains(&(step + 1)) {
+                // Twelve steps, each rounded once or twice at weights of up to one.
+                let wanted = golden.get(&format!("{name}.{}", step + 1));
+                assert_near(&format!("{name} after {} steps", step + 1), &program.weights(), &wanted, 2e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_optimizer_takes_the_steps_of_pytorch() {
+    agrees_with_pytorch(|| Box::new(Cpu::new()));
+}
+
+#[test]
+fn every_optimizer_takes_the_steps_of_pytorch_on_the_gpu() {
+    if gpu("every_optimizer_takes_the_steps_of_pytorch_on_the_gpu").is_some() {
+        agrees_with_pytorch(|| Box::new(gpu("").unwrap()));
+    }
+}
+
+/// Nesterov, decay on some blocks, a size that is no multiple of anything and splits over threads, and more steps
+/// than the table has rows: against the formulas in f64.
+fn holds_on_many_weights(device: Box<dyn Device>) {
+    let n = 100_003;
+    let start: Vec<f32> = (0..n).map(|i| golden::stream(i, 1) as f32).collect();
+    let mask: Vec<f32> = (0..n.div_ceil(64)).map(|block| f32::from(block % 3 == 0)).collect();
+    let update = Update { optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true }, decay: 0.1 };
+    let mut program = Program::new(device, update, &start, &[0.1, 0.05], &mask);
+    let mut wanted: Vec<f64> = start.iter().map(|w| f64::from(*w)).collect();
+    let mut moments = vec![0.0; wanted.len()];
+    for step in 0..3 {
+        let gradients: Vec<f32> = (0..n).map(|i| golden::stream(i, 2 + step) as f32).collect();
+        program.step(&gradients);
+        let rate = [0.1, 0.05, 0.05][step as usize];
+        for (i, g) in gradients.iter().map(|g| f64::from(*g)).enumerate() {
+            wanted[i] *= 1.0 - rate * 0.1 * f64::from(mask[i / 64]);
+            moments[i] = 0.9 * moments[i] + g;
+            wanted[i] -= rate * (g + 0.9 * moments[i]);
+        }
+    }
+    let wanted: Vec<f32> = wanted.iter().map(|w| *w as f32).collect();
+    assert_near("nesterov with decay", &program.weights(), &wanted, 2e-6);
+}
+
+#[test]
+fn decay_and_momentum_hold_on_many_weights() {
+    holds_on_many_weights(Box::new(Cpu::new()));
+    if let Some(gpu) = gpu("decay_and_momentum_hold_on_many_weights") {
+        holds_on_many_weights(Box::new(gpu));
+    }
+}
