@@ -66,7 +66,7 @@ fn rows_of(part: u32) -> f32 {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn ENTRY(
+fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
@@ -94,7 +94,7 @@ fn ENTRY(
 #else
 
 @compute @workgroup_size(WORKGROUP)
-fn ENTRY(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = id.x + id.y * groups.x * WORKGROUP;
     if i >= COUNT {
         return;

@@ -21,7 +21,7 @@
 
 // A tap is one (r, s, c); an invocation takes TAPS of them (VECTOR: 4 * TAPS, of one r and s), TILES make up all.
 @compute @workgroup_size(LANES, HEIGHT)
-fn ENTRY(
+fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,
@@ -145,7 +145,7 @@ fn ENTRY(
 @group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(LANES, HEIGHT)
-fn ENTRY(
+fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,

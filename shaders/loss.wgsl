@@ -37,7 +37,7 @@ fn log_sum_exp(first: u32) -> vec2<f32> {
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn ENTRY(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let row = id.x + id.y * groups.x * WORKGROUP;
     if row >= ROWS {
         return;
@@ -99,7 +99,7 @@ fn of_row(row: u32) -> f32 {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn ENTRY(@builtin(local_invocation_index) local: u32) {
+fn main(@builtin(local_invocation_index) local: u32) {
     var v = 0.0;
     for (var row = local; row < ROWS; row += WORKGROUP) {
         v += of_row(row);

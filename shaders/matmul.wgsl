@@ -31,7 +31,7 @@
 #endif
 
 @compute @workgroup_size(WIDTH, HEIGHT)
-fn ENTRY(
+fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,

@@ -48,7 +48,7 @@ fn share(n: u32, y: u32, x: u32, top: u32, left: u32, c: u32, v: Lanes, d: Lanes
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn ENTRY(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = id.x + id.y * groups.x * WORKGROUP;
     if i >= COUNT {
         return;

@@ -21,7 +21,7 @@
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 #endif
 #elif ENTRY_labels
-@group(0) @binding(0) var<storage, read> labels: array<u32>;
+@group(0) @binding(0) var<storage, read> all_labels: array<u32>;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
 #elif ENTRY_tick
@@ -51,7 +51,7 @@ fn row_of(i: u32) -> u32 {
 
 #if ENTRY_images
 @compute @workgroup_size(WORKGROUP)
-fn ENTRY(
+fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
@@ -85,7 +85,7 @@ fn ENTRY(
 }
 #else
 @compute @workgroup_size(WORKGROUP)
-fn ENTRY(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = id.x + id.y * groups.x * WORKGROUP;
     if i >= COUNT {
         return;
@@ -94,7 +94,7 @@ fn ENTRY(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     let row = row_of(i);
     out[i] = 0xffffffffu;
     if row < ROWS {
-        out[i] = labels[row];
+        out[i] = all_labels[row];
     }
 #elif ENTRY_tick
     clock[0] += 1u;

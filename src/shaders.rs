@@ -3,7 +3,8 @@
 //! The directives are few: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`, `#endif`, and
 //! `#unroll i N` to `#endunroll`, which repeats lines with `$i` replaced by 0 to N - 1 (N: a constant or a
 //! number): on lines of their own. Constants become `const` declarations and not `override`s, since only those may size an array
-//! in a function, and every pipeline is compiled for its shapes anyway. `ENTRY` is the entry point's name.
+//! in a function, and every pipeline is compiled for its shapes anyway. The entry point is always called
+//! `main`; which of a file's kernels it is, `#if ENTRY_name` asks.
 
 use crate::ops::kernel::{Constant, Kernel};
 
@@ -56,7 +57,7 @@ pub fn text(kernel: &Kernel) -> Result<String, ShaderError> {
         };
     }
     include(kernel, kernel.file, &mut out)?;
-    Ok(out.replace("ENTRY", kernel.entry))
+    Ok(out)
 }
 
 fn include(kernel: &Kernel, file: &str, out: &mut String) -> Result<(), ShaderError> {

@@ -48,7 +48,7 @@ fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
     let info = validator.validate(&module).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
     assert_eq!(module.entry_points.len(), 1, "{what}");
-    assert_eq!(module.entry_points[0].name, kernel.entry, "{what}");
+    assert_eq!(module.entry_points[0].name, "main", "{what}");
 
     // What is declared is what the device binds: inputs read only and in order, then outputs.
     let mut declared: Vec<(u32, bool)> = module

@@ -52,12 +52,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         let architecture = models::load(&args.model)?;
         let input = architecture.input.unwrap_or(args.input);
-        let classifier = architecture.declare(input, args.classes, &mut store, &mut parameters);
-        match classifier {
-            // A part that ends in an image, such as `pool`, has no classes.
-            Err(_) if !args.plan => architecture.declare(input, None, &mut store, &mut parameters)?,
-            network => network?,
-        }
+        // A part that ends in an image, such as `pool`, has no classes.
+        let classes = architecture.is_classifier().then_some(args.classes);
+        architecture.declare(input, classes, &mut store, &mut parameters)?
     };
     layers(&network, &parameters);
     if args.plan {

@@ -253,7 +253,8 @@ fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
         }
     };
     let as_u32 = |file: &mut ModelFile| file.tensors[1].words = Words::U32(vec![0; 64]);
-    let cases: [(&dyn Fn(&mut ModelFile), &str); 11] = [
+    type Change<'a> = &'a dyn Fn(&mut ModelFile);
+    let cases: [(Change, &str); 11] = [
         (
             &|file| _ = file.metadata.remove("architecture"),
             "say nothing of \"architecture\" (they have: classes, input, version)",

@@ -217,6 +217,7 @@ fn every_builtin_is_read_and_says_what_it_is() {
         let a = builtin(name).unwrap();
         assert_eq!((a.name.as_str(), a.text()), (*name, *text));
         assert!(!a.about.is_empty());
+        assert_eq!(a.is_classifier(), *name != "pool");
     }
     let message = load("dens").unwrap_err().to_string();
     assert!(message.contains("fast, dense, cnn, avgcnn, pool") && message.contains(".toml"), "{message}");

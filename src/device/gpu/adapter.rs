@@ -88,9 +88,20 @@ pub struct Adapter {
 }
 
 /// All adapters, the preferred first. Empty where there is no driver at all.
+///
+/// GL is asked only where nothing else answers: it shows the same GPUs again, slower, and its libraries talk to
+/// the terminal while they start.
 pub fn adapters() -> Vec<Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let modern = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let found = adapters_of(modern);
+    if found.is_empty() { adapters_of(wgpu::Backends::GL) } else { found }
+}
+
+fn adapters_of(backends: wgpu::Backends) -> Vec<Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    descriptor.backends &= backends;
+    let instance = wgpu::Instance::new(descriptor);
+    let found = pollster::block_on(instance.enumerate_adapters(backends));
     let mut adapters: Vec<Adapter> = found.into_iter().map(|inner| Adapter { info: describe(&inner), inner }).collect();
     adapters.sort_by_key(|a| (a.info.problem.is_some(), a.info.class, a.info.backend == "GL"));
     adapters

@@ -23,13 +23,12 @@ pub struct Source {
     pub key: Key,
     /// The op's name: the label in the driver's tools and in errors.
     pub name: &'static str,
-    pub entry: &'static str,
 }
 
 impl Source {
     pub fn new(name: &'static str, kernel: &Kernel, inputs: usize, outputs: usize) -> Result<Source, String> {
         let text = crate::shaders::text(kernel).map_err(|e| e.to_string())?;
-        Ok(Source { key: Key { text, inputs, outputs }, name, entry: kernel.entry })
+        Ok(Source { key: Key { text, inputs, outputs }, name })
     }
 }
 
@@ -123,7 +122,7 @@ fn compile(device: &Device, source: &Source, layout: &BindGroupLayout) -> Comput
         label,
         layout: Some(&layout),
         module: &module,
-        entry_point: Some(source.entry),
+        entry_point: Some("main"),
         // Shaders initialise what they share: on GL the driver's way of doing it took minutes to compile.
         compilation_options: wgpu::PipelineCompilationOptions {
             zero_initialize_workgroup_memory: false,
