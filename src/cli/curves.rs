@@ -17,6 +17,7 @@ pub struct Args {
     /// The picture to write
     #[arg(long, short, value_name = "FILE", default_value = "curves.png")]
     out: PathBuf,
+    /// Heading of the picture
     #[arg(long, default_value = "Training")]
     title: String,
 }
@@ -33,7 +34,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         };
         let file = path.join("metrics.csv");
-        let text = std::fs::read_to_string(&file).with_context(|| format!("{}: no run's metrics", file.display()))?;
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!(
+                "{}: no run's metrics; expected a folder that `inkgrad train` made, like runs/0001-fast",
+                file.display()
+            )
+        })?;
         runs.push((name, Metrics::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?));
     }
     let runs: Vec<(String, &Metrics)> = runs.iter().map(|(name, metrics)| (name.clone(), metrics)).collect();

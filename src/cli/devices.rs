@@ -15,7 +15,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
     }
     if let Some((i, why)) = list.iter().enumerate().find_map(|(i, listed)| Some((i, listed.auto?))) {
-        say(format_args!("\n* `--device auto` takes {i}: {why}. Name another by number or by part of its name."));
+        say(format_args!("\n* `--device auto` takes {i}: {why}.\nName another by number or by part of its name."));
     }
     Ok(ExitCode::SUCCESS)
 }

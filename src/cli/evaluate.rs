@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{data, say};
+use super::{data, say, thousands};
 use crate::data::{DataSet, ImageSet};
 use crate::device;
 use crate::graph::Store;
@@ -30,12 +30,25 @@ pub struct Args {
 }
 
 /// The model file that is meant by a path.
-pub(super) fn model_path(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("best.safetensors") } else { path.to_owned() }
+pub(super) fn model_path(path: &Path) -> anyhow::Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let (best, run) = (path.join("best.safetensors"), path.display());
+    anyhow::ensure!(
+        best.exists() || !path.join("config.toml").exists(),
+        "{}: the run has no best model yet; go on with it: inkgrad train --resume {run}",
+        best.display()
+    );
+    anyhow::ensure!(
+        best.exists(),
+        "{run}: no run's folder, as it has no best.safetensors; expected a model file or a folder like runs/0001-fast"
+    );
+    Ok(best)
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let path = model_path(&args.model);
+    let path = model_path(&args.model)?;
     let file = ModelFile::load(&path)?;
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
@@ -71,14 +84,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let pairs = test.labels.iter().zip(&scores.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
     let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
-    say(format_args!("{} on the {} test images of {name} with {}\n", path.display(), test.len(), device.name()));
-    say(format_args!("accuracy: {}   loss: {:.4}\n", confusion.fmt_accuracy(), scores.loss));
-    say(confusion.fmt_table(&class_names));
+    let count = thousands(test.len() as u64);
+    say(format_args!("{} on the {count} test images of {name} with {}\n", path.display(), device.name()));
+    // The table ends with the accuracy.
+    say(format_args!("{}loss {:.4}\n", confusion.fmt_table(&class_names), scores.loss));
     say(confusion.fmt_matrix(&class_names));
 
     let folder = args.out.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
     if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(&folder).map_err(|e| anyhow::anyhow!("{}: {e}", folder.display()))?;
+        std::fs::create_dir_all(&folder).map_err(|e| {
+            anyhow::anyhow!("--out {}: {e}. Expected a folder, or a name for a new one", folder.display())
+        })?;
     }
     let picture = folder.join("confusion.png");
     report::save_png(&report::confusion_picture(&confusion, &class_names)?, &picture)?;

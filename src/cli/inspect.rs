@@ -18,6 +18,7 @@ pub struct Args {
     /// Size of an image, where the model leaves it open: height x width x channels
     #[arg(long, value_name = "HxWxC", default_value = "28x28x1", value_parser = size)]
     input: [usize; 3],
+    /// Classes, where the model leaves them open
     #[arg(long, value_name = "N", default_value_t = 10)]
     classes: usize,
     /// Show every dispatch of a training step
@@ -40,7 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = Path::new(&args.model);
     let is_file = path.is_dir() || path.extension().is_some_and(|e| e == "safetensors");
     let network = if is_file {
-        let path: PathBuf = model_path(path);
+        let path: PathBuf = model_path(path)?;
         let file = ModelFile::load(&path)?;
         let network = file.network(&path, &mut store, &mut parameters)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {

@@ -14,13 +14,13 @@ mod train;
 
 /// Small image networks, trained and run on any GPU.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, after_help = EXAMPLES)]
+#[command(version, about, max_term_width = 100, after_help = EXAMPLES, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Threads of the CPU device [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
-    threads: Option<usize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 #[derive(Subcommand)]
@@ -40,20 +40,20 @@ enum Command {
 }
 
 const EXAMPLES: &str = "Examples:
-  inkgrad train                         MNIST in one epoch, on the best device there is
-  inkgrad train cnn --epochs 10         another network, trained for longer
-  inkgrad train my-network.toml         a network of your own
-  inkgrad train --resume runs/0001-fast go on where a run was stopped
-  inkgrad evaluate runs/0001-fast       test what it learned
-  inkgrad inspect avgcnn --plan         layers, parameters, dispatches";
+  inkgrad train                          MNIST in one epoch, on the best device there is
+  inkgrad train cnn --epochs 10          another network, trained for longer
+  inkgrad train my-network.toml          a network of your own
+  inkgrad train --resume runs/0001-fast  go on where a run was stopped
+  inkgrad evaluate runs/0001-fast        test what it learned
+  inkgrad inspect avgcnn --plan          layers, parameters, dispatches";
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(threads) = cli.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
         if let Err(error) = pool {
-            eprintln!("error: --threads {threads}: {error}");
+            note(format_args!("error: --threads {threads}: {error}"));
             return ExitCode::from(2);
         }
     }
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -80,6 +80,18 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     if writeln!(std::io::stdout(), "{text}").is_err() {
         std::process::exit(0);
     }
+}
+
+/// Prints a line to standard error, whether or not anyone still listens: a run goes on without its reader.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Parses a count given on the command line.
+fn count(text: &str) -> Result<usize, String> {
+    // Counts end up in 32 bits on the device.
+    text.parse::<u32>().map(|n| n as usize).map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
 }
 
 /// The data set of `--data`, or the built-in MNIST.

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::thousands;
+use super::{note, thousands};
 use crate::train::Event;
 
-/// Plain lines come at most this often.
-const EVERY: Duration = Duration::from_secs(2);
+/// Plain lines come at most this often, and less often the longer a run has gone on.
+const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 pub enum Display {
     Bar(ProgressBar),
-    Lines { steps: usize, last: Instant, began: Instant },
+    Lines { first: usize, steps: usize, last: Instant, began: Instant },
     Quiet,
 }
 
@@ -24,14 +24,14 @@ impl Display {
         } else if std::io::stderr().is_terminal() {
             Display::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
         } else {
-            Display::Lines { steps: 0, last: Instant::now(), began: Instant::now() }
+            Display::Lines { first: 0, steps: 0, last: Instant::now(), began: Instant::now() }
         }
     }
 
     fn line(&self, text: String) {
         match self {
             Display::Bar(bar) => bar.println(text),
-            Display::Lines { .. } => eprintln!("{text}"),
+            Display::Lines { .. } => note(text),
             Display::Quiet => {}
         }
     }
@@ -62,7 +62,9 @@ impl Display {
                         }
                         bar.set_position(first as u64);
                     }
-                    Display::Lines { steps: all, began, .. } => (*all, *began) = (steps, Instant::now()),
+                    Display::Lines { first: from, steps: all, began, .. } => {
+                        (*from, *all, *began) = (first, steps, Instant::now());
+                    }
                     Display::Quiet => {}
                 }
             }
@@ -74,13 +76,16 @@ impl Display {
                 );
                 match self {
                     Display::Bar(bar) => {
-                        bar.set_position(step as u64);
                         bar.set_message(text);
+                        bar.set_position(step as u64);
                     }
-                    Display::Lines { steps, last, began } if last.elapsed() > EVERY || step == *steps => {
+                    Display::Lines { first, steps, last, began }
+                        if last.elapsed() > (began.elapsed() / 20).clamp(EVERY.0, EVERY.1) || step == *steps =>
+                    {
                         *last = Instant::now();
-                        let left = began.elapsed().as_secs_f64() / step.max(1) as f64 * (*steps - step) as f64;
-                        eprintln!("step {step}/{steps}  {text}  {left:.0} s left");
+                        let done = step.saturating_sub(*first).max(1);
+                        let left = began.elapsed().as_secs_f64() / done as f64 * (*steps - step) as f64;
+                        note(format_args!("step {step}/{steps}  {text}  {left:.0} s left"));
                     }
                     _ => {}
                 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 use super::progress::Display;
-use super::{data, say};
+use super::{count, data, note, say};
 use crate::models::{self, Architecture, OptimizerName, ScheduleName};
 use crate::report::Confusion;
 use crate::train::{Folder, Outcome, Run, Settings};
@@ -19,19 +19,21 @@ pub struct Args {
     /// A built-in network (fast, dense, cnn, avgcnn) or the path of an architecture in TOML
     #[arg(default_value = "fast", conflicts_with = "resume")]
     model: String,
-    /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
+    /// Folder of IDX files, raw or gzipped; with --resume, where the same files lie now [default:
+    /// the built-in MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices` [default: auto]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    #[arg(long, value_name = "N")]
+    /// Passes over the training images [default, here and below: what the network's recipe says]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     epochs: Option<usize>,
     /// Images in a step
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     batch: Option<usize>,
     /// Highest learning rate that the schedule reaches
-    #[arg(long, alias = "lr", value_name = "RATE")]
+    #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true)]
     learning_rate: Option<f32>,
     /// sgd, rmsprop, adagrad, adadelta, adam, nadam, adamw
     #[arg(long, value_name = "NAME")]
@@ -40,28 +42,28 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     schedule: Option<ScheduleName>,
     /// Epochs over which the learning rate rises from 0
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
     warmup: Option<f32>,
     /// Of sgd, and the first moment's decay of adam and its kin
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     momentum: Option<f32>,
     /// Decoupled weight decay, of weight matrices and kernels
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     weight_decay: Option<f32>,
     /// Share of the probability that the truth gives to the other classes
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     label_smoothing: Option<f32>,
     /// Decay of averaged weights, which are then the result, like 0.999
-    #[arg(long, value_name = "DECAY")]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     average: Option<f32>,
     /// Training images set aside to choose the best epoch by
-    #[arg(long, value_name = "IMAGES")]
+    #[arg(long, value_name = "IMAGES", allow_negative_numbers = true, value_parser = count)]
     validation: Option<usize>,
     /// Stop after this many epochs without a better validation accuracy
-    #[arg(long, alias = "early-stopping", value_name = "EPOCHS")]
+    #[arg(long, alias = "early-stopping", value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count)]
     patience: Option<usize>,
     /// The same seed on the same device gives the same model, bit for bit [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u32>,
     /// Another architecture before this one, such as `pool` for images of 448x448
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
@@ -71,7 +73,8 @@ pub struct Args {
     out: PathBuf,
     /// Go on with the run in this folder, with its settings
     #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
-        "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience", "seed"])]
+        "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience", "seed",
+        "out"])]
     resume: Option<PathBuf>,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -99,6 +102,17 @@ impl Args {
         settings.seed = self.seed.unwrap_or(0);
         settings
     }
+
+    /// A recipe was written with MNIST in mind: what it proposes, and nobody asked for, gives way to smaller sets.
+    fn fit(&self, settings: &mut Settings, images: usize) {
+        if self.validation.is_none() && settings.validation > images / 5 {
+            settings.validation = images / 10;
+        }
+        let training = images.saturating_sub(settings.validation);
+        if self.batch.is_none() && settings.batch > training {
+            settings.batch = training.max(1);
+        }
+    }
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -116,7 +130,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(device) = &args.device {
         settings.device = device.clone();
     }
-    let data = data(settings.data.as_deref())?;
+    let data = data(args.data.as_deref().or(settings.data.as_deref()))?;
+    match &folder {
+        Some(folder) => folder.check_data(&data.train)?,
+        None => args.fit(&mut settings, data.train.len()),
+    }
     // Everything that can be refused is refused before anything is written.
     let training = data.train.len().saturating_sub(settings.validation);
     if settings.validation > 0 {
@@ -138,13 +156,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(folder) => folder,
         None => {
             let folder = Folder::create(&args.out, &settings.model)?;
-            folder.save_settings(&settings)?;
             folder.save_architecture(&architecture)?;
+            folder.save_settings(&settings)?;
             folder
         }
     };
     if !args.quiet {
-        eprintln!("{} on {} with {}, in {}", settings.model, data.name, device.name(), folder.path().display());
+        note(format_args!(
+            "{} on {} with {}, in {}",
+            settings.model,
+            data.name,
+            device.name(),
+            folder.path().display()
+        ));
     }
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -160,6 +184,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut display = Display::new(args.quiet);
     let (path, class_names) = (folder.path().to_owned(), data.class_names.clone());
     let labels = data.test.labels.clone();
+    let validated = settings.validation > 0;
     let run = Run {
         settings,
         architecture,
@@ -174,15 +199,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match outcome? {
         Outcome::Finished { test, best_epoch, epochs, seconds } => {
             result(&test, &labels, &class_names)?;
+            let plural = if epochs == 1 { "" } else { "s" };
+            let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
             say(format_args!(
-                "{epochs} epoch{} in {seconds:.1} s, the best was {best_epoch}; model: {}",
-                if epochs == 1 { "" } else { "s" },
+                "{epochs} epoch{plural} in {seconds:.1} s{best}; model: {}",
                 path.join("best.safetensors").display()
             ));
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Stopped { step } => {
-            eprintln!("stopped at step {step}; saved. Go on with: inkgrad train --resume {}", path.display());
+            note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {}", path.display()));
             Ok(ExitCode::from(130))
         }
     }
@@ -191,7 +217,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn result(test: &Scores, labels: &[u32], class_names: &[String]) -> anyhow::Result<()> {
     let pairs = labels.iter().zip(&test.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
     let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
-    say(format_args!("test accuracy: {}", confusion.fmt_accuracy()));
+    say(format_args!("test {}", confusion.fmt_accuracy()));
     Ok(())
 }
 

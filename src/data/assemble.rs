@@ -14,8 +14,8 @@ pub struct Part {
 
 /// Makes a data set of two parts; class names are the numbers.
 ///
-/// `classes`, where given, is the number of classes; otherwise it is the largest label plus one,
-/// and at least 2. Errors when images and labels differ in number, when the two parts have images
+/// `classes`, where given, is the number of classes; otherwise it is the largest training label plus
+/// one, and at least 2. Errors when images and labels differ in number, when the two parts have images
 /// of different sizes, or when a label is not below `classes` or [`MAX_CLASSES`].
 pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -> Result<DataSet, DataError> {
     check_counts(&train)?;
@@ -33,8 +33,10 @@ pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -
         });
     }
     let limit = classes.unwrap_or(MAX_CLASSES);
-    let largest = largest_label(&train, limit)?.max(largest_label(&test, limit)?);
+    let largest = largest_label(&train, limit)?;
     let classes = classes.unwrap_or((largest + 1).max(2));
+    // Nothing can learn a class that no training image shows: such a label is a mistake.
+    largest_label(&test, classes)?;
     Ok(DataSet {
         name,
         train: image_set(train, classes),
@@ -104,10 +106,19 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_label_of_both_parts_gives_the_number_of_classes() {
-        let set = with_labels(&[0, 1], &[4], None).unwrap();
+    fn the_largest_training_label_gives_the_number_of_classes() {
+        let set = with_labels(&[0, 4], &[1], None).unwrap();
         assert_eq!((set.train.classes, set.test.classes), (5, 5));
         assert_eq!(set.class_names, ["0", "1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_test_label_above_every_training_label_is_refused() {
+        let message = with_labels(&[0, 1, 2], &[0, 200], None).unwrap_err().to_string();
+        assert!(
+            message.starts_with("test-labels: label out of range at index 1: expected a label below 3, found 200"),
+            "{message}"
+        );
     }
 
     #[test]

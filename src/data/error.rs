@@ -132,7 +132,7 @@ pub enum DataError {
     /// A label is not below the number of classes.
     #[error(
         "{}: label out of range at index {index}: expected a label below {classes}, found \
-         {label}. Number the classes from 0 on",
+         {label}. Number the classes from 0 on; the training set has to show every one of them",
         path.display()
     )]
     LabelOutOfRange { path: PathBuf, index: usize, label: u32, classes: usize },
@@ -148,7 +148,7 @@ pub enum DataError {
     /// More validation images were asked for than can be spared.
     #[error(
         "cannot set aside {validation} images for validation: expected fewer than the {len} that \
-         there are, so that some are left to train on. Ask for fewer"
+         there are, so that some are left to train on. Ask for fewer with --validation"
     )]
     ValidationTooLarge { validation: usize, len: usize },
 }

@@ -20,7 +20,7 @@ const LISTED: usize = 20;
 /// gzipped, the raw one is read.
 ///
 /// Images are `(n, height, width)` or `(n, height, width, channels)` with 1 to 4 channels. The
-/// number of classes is the largest label plus one, and at least 2; class names are the numbers.
+/// number of classes is the largest training label plus one, and at least 2; class names are the numbers.
 ///
 /// Errors when a file is missing, ambiguous, unreadable or not a proper IDX file, and when the
 /// files do not belong together.

@@ -5,9 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::classifier::State;
+use super::digest::digest;
 use super::metrics::{Metrics, Set};
 use super::run::Best;
 use super::{Classifier, Settings, TrainError};
+use crate::data::ImageSet;
 use crate::infer::evaluate::Scores;
 use crate::models::{Architecture, ModelFile};
 use crate::report;
@@ -64,7 +66,7 @@ impl Folder {
         toml::to_string(settings).unwrap_or_default()
     }
 
-    /// The first thing that is written.
+    /// The last thing that is written before a run begins: a folder that has settings can be resumed.
     pub fn save_settings(&self, settings: &Settings) -> Result<(), TrainError> {
         self.write(CONFIG, self.settings_text(settings).as_bytes())
     }
@@ -84,6 +86,37 @@ impl Folder {
     pub fn checkpoint(&self) -> Result<Option<ModelFile>, TrainError> {
         let path = self.last();
         Ok(if path.exists() { Some(ModelFile::load(&path)?) } else { None })
+    }
+
+    /// Refuses to go on with other training data than the checkpoint was trained on.
+    pub fn check_data(&self, train: &ImageSet) -> Result<(), TrainError> {
+        match self.checkpoint()? {
+            Some(file) => self.same_data(&file, &digest(train)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn same_data(&self, file: &ModelFile, now: &str) -> Result<(), TrainError> {
+        let path = self.last();
+        let was = file.get(DATA_DIGEST, &path)?;
+        if was == now {
+            return Ok(());
+        }
+        let reason = format!(
+            "the training images or labels are others than those it began with (digest {was}, now {now}). Give the \
+             folder of the old ones with --data, or start a new run"
+        );
+        Err(TrainError::Resume { path, reason })
+    }
+
+    /// Removes what a killed process left half written, none of which has a name that is ever read.
+    pub(super) fn clean(&self) {
+        let left_over = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| left_over(&entry.file_name().to_string_lossy())) {
+            // One that cannot be removed does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 
     /// The state that a checkpoint holds, fitted to a classifier.
@@ -151,7 +184,12 @@ impl Folder {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         let path = self.path.join(name);
         let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(".run-").suffix(".tmp");
+            // Temporary files are private by default; these are for everyone the umask lets in.
+            #[cfg(unix)]
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+            let mut file = builder.tempfile_in(&self.path)?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|e| e.error)?;
@@ -163,6 +201,8 @@ impl Folder {
 
 const CONFIG: &str = "config.toml";
 const ARCHITECTURE: &str = "architecture.toml";
+/// Key of a model file's metadata.
+pub(super) const DATA_DIGEST: &str = "data_digest";
 const METRICS: &str = "metrics.csv";
 
 fn failed(path: &Path, error: &std::io::Error) -> TrainError {

@@ -1,6 +1,7 @@
 //! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run.
 
 pub mod classifier;
+mod digest;
 pub mod folder;
 pub mod metrics;
 pub mod run;
@@ -25,7 +26,9 @@ use crate::report::ReportError;
 pub enum TrainError {
     #[error("--{setting} is {value}; it must be {wanted}")]
     Setting { setting: String, value: String, wanted: String },
-    #[error("the loss is not a number from step {step} on (epoch {epoch}); try a smaller --learning-rate than {rate}")]
+    #[error(
+        "the loss is not a number from step {step} on (epoch {epoch}); try a smaller --learning-rate than {rate:?}"
+    )]
     NotFinite { step: usize, epoch: usize, rate: f32 },
     #[error("{path}: {reason}")]
     Folder { path: PathBuf, reason: String },

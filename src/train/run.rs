@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::classifier::{RING, State};
-use super::folder::Folder;
+use super::digest::digest;
+use super::folder::{DATA_DIGEST, Folder};
 use super::metrics::{Metrics, Row, Set};
 use super::{Classifier, Settings, TrainError};
 use crate::data::{DataSet, ImageSet};
@@ -86,6 +87,8 @@ struct Loop<'a> {
     classifier: Classifier,
     network: Network,
     normalization: Normalization,
+    /// Of the training data, validation included.
+    digest: String,
     validation: Option<(Evaluation, ImageSet)>,
     images: usize,
     metrics: Metrics,
@@ -97,6 +100,8 @@ impl Run<'_> {
     /// Trains, from the folder's checkpoint if it has one, and tests at the end.
     pub fn train(self) -> Result<Outcome, TrainError> {
         let started = Instant::now();
+        self.folder.clean();
+        let digest = digest(&self.data.train);
         let (train, validation) = self.data.train.split(self.settings.validation, u64::from(self.settings.seed))?;
         self.settings.check(train.len())?;
         let normalization = Normalization::of(&train);
@@ -114,7 +119,10 @@ impl Run<'_> {
         let mut test = evaluation(&self.data.test)?;
 
         let state = match self.folder.checkpoint()? {
-            Some(file) => self.folder.state(&file, &classifier)?,
+            Some(file) => {
+                self.folder.same_data(&file, &digest)?;
+                self.folder.state(&file, &classifier)?
+            }
             None => classifier.initial(self.settings.seed),
         };
         let (metrics, best) = self.folder.history(state.step as usize)?;
@@ -128,9 +136,14 @@ impl Run<'_> {
         let images = train.len();
         drop(train);
         let step = state.step as usize;
-        let mut this = Loop { run: self, classifier, network, normalization, validation, images, metrics, best, step };
+        let run = self;
+        let mut this =
+            Loop { run, classifier, network, normalization, digest, validation, images, metrics, best, step };
         if let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
+        }
+        if this.validation.is_none() {
+            this.best.epoch = this.epochs_done();
         }
 
         // The test set is touched here, once, with the weights that validation chose.
@@ -286,6 +299,7 @@ impl Loop<'_> {
         file.set("mean", self.normalization.mean);
         file.set("std", self.normalization.std);
         file.set("data", &self.run.data.name);
+        file.set(DATA_DIGEST, &self.digest);
         file.set("trained", self.run.folder.settings_text(&self.run.settings));
         file.set("epoch", self.epochs_done());
         if let (Some(_), true) = (&self.validation, self.best.epoch > 0) {

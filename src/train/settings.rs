@@ -106,6 +106,10 @@ impl Settings {
             let wanted = format!("a number from 1 to {images}, the images to train on");
             return wrong("batch", self.batch.to_string(), &wanted);
         }
+        if self.patience > 0 && self.validation == 0 {
+            let wanted = "0 where --validation is 0, since nothing then tells a better epoch; set some images aside";
+            return wrong("patience", self.patience.to_string(), wanted);
+        }
         // Positions in the shuffled stream of all epochs are 32-bit on the device.
         let positions = (self.epochs as u64 + 1).saturating_mul(images as u64);
         if positions >= u64::from(u32::MAX) {

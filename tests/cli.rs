@@ -1,0 +1,531 @@
+//! The program as its users meet it: every command run as a process of its own, on small data sets.
+
+mod common;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{NAMES, Place, accuracy, idx, said};
+use inkgrad::models::ModelFile;
+
+/// On the CPU device no driver is asked, so nothing but the program writes to standard error.
+const DENSE: &str = "train dense --data data --device cpu --validation 100";
+
+const FILES: [&str; 7] = [
+    "architecture.toml",
+    "best.safetensors",
+    "config.toml",
+    "curves.png",
+    "last.safetensors",
+    "metrics.csv",
+    "result.toml",
+];
+
+fn is_png(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.ends_with(b"IEND\xaeB`\x82")
+}
+
+// A run and what comes of it.
+
+#[test]
+fn a_run_leaves_its_folder_and_evaluate_finds_the_accuracy_that_train_found() {
+    let place = Place::with_digits(1000, 200);
+    let train = place.works(&format!("{DENSE} --epochs 3"));
+    assert!(train.out.starts_with("test accuracy "), "{train:#?}");
+    assert_eq!(place.names("runs"), ["0001-dense"]);
+    assert_eq!(place.names("runs/0001-dense"), FILES);
+    let result = place.text("runs/0001-dense/result.toml");
+    assert!(result.contains("best_epoch = ") && result.contains("test_images = 200\n"), "{result}");
+    let correct = result.lines().find_map(|line| line.strip_prefix("test_correct = ")).unwrap();
+    assert!(train.out.contains(&format!(" {correct} of 200 right")), "{} / {result}", train.out);
+    assert!(is_png(&place.read("runs/0001-dense/curves.png")));
+    assert!(place.text("runs/0001-dense/config.toml").contains("epochs = 3\n"));
+
+    let evaluate = place.works("evaluate runs/0001-dense --data data --device cpu");
+    assert_eq!(accuracy(&evaluate.out), accuracy(&train.out));
+    assert_eq!(evaluate.out.matches("accuracy").count(), 1, "{}", evaluate.out);
+    for picture in ["confusion.png", "mistakes.png"] {
+        assert!(is_png(&place.read(&format!("runs/0001-dense/{picture}"))), "{picture}");
+        assert!(evaluate.out.contains(picture));
+    }
+    assert_eq!(place.names("runs/0001-dense").len(), FILES.len() + 2);
+    let elsewhere =
+        place.works("evaluate runs/0001-dense/best.safetensors --data data --device cpu --out new/pictures");
+    assert_eq!(accuracy(&elsewhere.out), accuracy(&train.out));
+    assert_eq!(place.names("new/pictures"), ["confusion.png", "mistakes.png"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn everything_in_a_run_folder_has_the_permissions_of_any_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::with_digits(200, 50);
+    place.works("train dense --data data --device cpu --epochs 1");
+    place.write("plain", "");
+    let mode = |name: &str| std::fs::metadata(place.path(name)).unwrap().permissions().mode();
+    for name in FILES {
+        assert_eq!(mode(&format!("runs/0001-dense/{name}")), mode("plain"), "{name}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() {
+    let place = Place::with_digits(1000, 200);
+    for seed in [7, 7, 8] {
+        place.works(&format!("{DENSE} --epochs 2 --seed {seed}"));
+    }
+    for name in ["best.safetensors", "last.safetensors", "metrics.csv"] {
+        let read = |run: usize| place.read(&format!("runs/{run:04}-dense/{name}"));
+        assert!(read(1) == read(2), "{name} differs between two runs with one seed");
+        assert!(read(1) != read(3), "{name} is the same for two seeds");
+    }
+}
+
+#[test]
+fn on_a_software_gpu_a_run_is_repeated_to_the_byte_and_evaluated_alike() {
+    let place = Place::with_digits(1000, 200);
+    if !place.works("devices").out.contains("llvmpipe") {
+        assert!(std::env::var_os("INKGRAD_REQUIRE_GPU").is_none_or(|v| v != "1"), "INKGRAD_REQUIRE_GPU=1: no llvmpipe");
+        eprintln!("\n*** SKIPPED: no llvmpipe adapter here; the software GPU was not tested ***\n");
+        return;
+    }
+    let line = "train dense --data data --validation 100 --epochs 2 --device llvmpipe";
+    let said = place.works(line);
+    assert!(said.err.contains("with llvmpipe"), "{said:#?}");
+    place.works(line);
+    for name in ["best.safetensors", "last.safetensors"] {
+        let read = |run: usize| place.read(&format!("runs/{run:04}-dense/{name}"));
+        assert!(read(1) == read(2), "{name} differs between two runs with one seed");
+    }
+    let evaluate = place.works("evaluate runs/0001-dense --data data --device llvmpipe");
+    assert_eq!(accuracy(&evaluate.out), accuracy(&said.out));
+}
+
+// Stopping and going on.
+
+fn assert_same_run(place: &Place, run: &str, reference: &str) {
+    for name in ["best.safetensors", "last.safetensors", "metrics.csv", "result.toml"] {
+        let same = place.read(&format!("{run}/{name}")) == place.read(&format!("{reference}/{name}"));
+        assert!(same, "{name} differs from that of a run never stopped");
+    }
+    assert_eq!(place.names(run), FILES, "something is missing or was left behind");
+}
+
+fn step(place: &Place, run: &str) -> u32 {
+    let path = place.path(&format!("{run}/last.safetensors"));
+    ModelFile::load(&path).unwrap().u32s("clock", &path).unwrap()[0]
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_says_how_to_go_on_and_ends_with_the_bytes_of_one_never_stopped() {
+    let place = Place::with_digits(4000, 200);
+    let line = "train cnn --data data --device cpu --validation 160 --epochs 2 --batch 32";
+    place.works(&format!("{line} --out whole"));
+    // Where a run stops is for the machine to say; an epoch has 120 steps.
+    for attempt in 1.. {
+        let run = format!("runs/{attempt:04}-cnn");
+        let child = place.start(line);
+        let began = Instant::now();
+        while !place.path(&run).join("config.toml").exists() && began.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100 + 50 * attempt));
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let stopped = said(child.wait_with_output().unwrap());
+        assert_eq!(stopped.code, Some(130), "{stopped:#?}");
+        assert!(stopped.err.contains(&format!("inkgrad train --resume {run}")), "{stopped:#?}");
+        assert!(!place.names(&run).contains(&"result.toml".to_string()));
+        let at = step(&place, &run);
+        assert!(stopped.err.contains(&format!("stopped at step {at};")), "{stopped:#?}");
+        if at % 120 == 0 && attempt < 8 {
+            continue;
+        }
+        assert_ne!(at % 120, 0, "never stopped in the middle of an epoch");
+        let resumed = place.works(&format!("train --resume {run}"));
+        assert!(resumed.err.contains(&format!("from step {at} on")), "{resumed:#?}");
+        assert_same_run(&place, &run, "whole/0001-cnn");
+        return;
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_killed_again_and_again_ends_with_the_bytes_of_one_never_stopped() {
+    let place = Place::with_digits(1000, 200);
+    let line = format!("{DENSE} --epochs 60 --average 0.9");
+    place.works(&format!("{line} --out whole"));
+    let run = "runs/0001-dense";
+    let (mut kills, mut random) = (0, 12345u32);
+    let mut next = line;
+    while kills < 10 {
+        let mut child = place.start(&next);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(Duration::from_millis(40 + u64::from(random >> 16) % 160));
+        // Started alone, a run can be killed before its folder can be resumed; then it is begun again.
+        let can_resume = place.path(run).join("config.toml").exists();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if !can_resume && !place.path(run).join("config.toml").exists() {
+            let _ = std::fs::remove_dir_all(place.path(run));
+            continue;
+        }
+        kills += 1;
+        for name in place.names(run).iter().filter(|name| name.ends_with(".safetensors")) {
+            ModelFile::load(place.path(run).join(name)).unwrap();
+        }
+        next = format!("train --resume {run}");
+    }
+    place.works(&next);
+    assert_same_run(&place, run, "whole/0001-dense");
+}
+
+#[test]
+fn a_finished_run_without_validation_can_be_resumed_and_changes_nothing() {
+    let place = Place::with_digits(300, 50);
+    place.works("train dense --data data --device cpu --validation 0 --epochs 2 --out whole");
+    place.works("train dense --data data --device cpu --validation 0 --epochs 2");
+    place.write("runs/0001-dense/.model-left-over.tmp", "half");
+    place.works("train --resume runs/0001-dense");
+    assert_same_run(&place, "runs/0001-dense", "whole/0001-dense");
+    assert!(place.text("runs/0001-dense/result.toml").contains("best_epoch = 2\n"));
+}
+
+#[test]
+fn a_run_goes_on_with_its_data_moved_and_refuses_other_data() {
+    let place = Place::with_digits(300, 50);
+    place.works("train dense --data data --device cpu --epochs 1");
+    std::fs::rename(place.path("data"), place.path("moved")).unwrap();
+    place.refused("train --resume runs/0001-dense", &["cannot read", "data"]);
+    place.works("train --resume runs/0001-dense --data moved");
+    place.digits("data", 301, 50);
+    place.refused("train --resume runs/0001-dense", &["last.safetensors", "cannot be resumed", "others", "--data"]);
+    let mut labels = place.read(&format!("moved/{}", NAMES[1]));
+    labels[100] = (labels[100] + 1) % 10;
+    place.write(&format!("moved/{}", NAMES[1]), labels);
+    place.refused("train --resume runs/0001-dense --data moved", &["cannot be resumed", "digest"]);
+}
+
+// Mistakes, each answered with a clear error and nothing written.
+
+#[test]
+fn a_broken_data_file_is_named_with_what_is_wrong_in_it() {
+    let place = Place::with_digits(300, 50);
+    let break_it = |i: usize, change: &dyn Fn(Vec<u8>) -> Vec<u8>, words: &[&str]| {
+        let name = format!("data/{}", NAMES[i]);
+        let good = place.read(&name);
+        place.write(&name, change(good.clone()));
+        let words: Vec<&str> = words.iter().copied().chain([NAMES[i]]).collect();
+        place.refused("train dense --data data --device cpu", &words);
+        place.write(&name, good);
+    };
+    let cut = |by: usize| move |bytes: Vec<u8>| bytes[..bytes.len() - by].to_vec();
+    break_it(0, &cut(1), &["truncated", "expected 235216 bytes", "again"]);
+    break_it(3, &cut(10), &["truncated", "expected 58 bytes", "again"]);
+    break_it(2, &|mut bytes| [bytes.split_off(0), vec![0]].concat(), &["trailing"]);
+    break_it(0, &|_| b"\x89PNG\r\n\x1a\nand on".to_vec(), &["not an IDX file", "00 00 08", "Convert"]);
+    break_it(1, &|_| Vec::new(), &["expected"]);
+    break_it(0, &|bytes| [&[0, 0, 0x0d], &bytes[3..]].concat(), &["element type", "unsigned byte"]);
+    break_it(3, &|bytes| [&bytes[..57], &[10]].concat(), &["label out of range", "below 10", "found 10"]);
+    break_it(1, &|bytes| idx(&[299], &bytes[8..307]), &["differ in number", "300", "299", "belong together"]);
+    place.works("train dense --data data --device cpu --epochs 1");
+}
+
+#[test]
+fn missing_data_is_named_with_what_was_looked_for() {
+    let place = Place::with_digits(300, 50);
+    place.refused("train --device cpu --data nowhere", &["cannot read nowhere", "exists"]);
+    std::fs::create_dir(place.path("empty")).unwrap();
+    place.refused("train --device cpu --data empty", &["empty", NAMES[0], "no files", "Put the file"]);
+    std::fs::remove_file(place.path("data").join(NAMES[3])).unwrap();
+    place.refused("train --device cpu --data data", &["test labels", NAMES[3], "found t10k-images"]);
+}
+
+#[test]
+fn a_setting_that_cannot_be_trained_with_is_named_with_what_would_do() {
+    let place = Place::with_digits(300, 50);
+    let train = "train dense --data data --device cpu";
+    for (flags, words) in [
+        ("--learning-rate nan", ["--learning-rate is NaN", "finite", "like 0.001"]),
+        ("--learning-rate -0.5", ["--learning-rate is -0.5", "finite", "like 0.001"]),
+        ("--learning-rate 0", ["--learning-rate is 0", "finite", "like 0.001"]),
+        ("--learning-rate inf", ["--learning-rate is inf", "finite", "like 0.001"]),
+        ("--learning-rate fast", ["--learning-rate", "fast", "invalid"]),
+        ("--epochs 0", ["--epochs", "0", "from 1"]),
+        ("--epochs -3", ["--epochs", "-3", "whole number"]),
+        ("--epochs 4000000000", ["--epochs", "at most", "270 images"]),
+        ("--batch 0", ["--batch is 0", "from 1 to 270", "images"]),
+        ("--batch 271", ["--batch is 271", "from 1 to 270", "images"]),
+        ("--batch 301 --validation 0", ["--batch is 301", "from 1 to 300", "images"]),
+        ("--validation 300", ["300 images", "validation", "--validation"]),
+        ("--validation 5000", ["5000 images", "validation", "--validation"]),
+        ("--patience 2 --validation 0", ["--patience is 2", "--validation", "set some images aside"]),
+        ("--momentum 1", ["--momentum is 1", "from 0", "below 1"]),
+        ("--average nan", ["--average is NaN", "from 0", "below 1"]),
+        ("--weight-decay -1", ["--weight-decay is -1", "finite", "from 0"]),
+        ("--device abacus", ["no device \"abacus\"", "CPU (", "inkgrad devices"]),
+        ("--optimizer magic", ["--optimizer", "magic", "adamw"]),
+        ("--schedule lunar", ["--schedule", "lunar", "one-cycle"]),
+        ("--threads 0", ["--threads", "0", "1..=1024"]),
+        ("--seed -1", ["--seed", "-1", "0.."]),
+        ("--frobnicate", ["--frobnicate", "unexpected", "--help"]),
+    ] {
+        place.refused(&format!("{train} {flags}"), &words);
+    }
+    place.refused("train densest --data data --device cpu", &["no model \"densest\"", "fast, dense", ".toml"]);
+    place.refused("train no.toml --data data --device cpu", &["cannot read no.toml"]);
+    place.refused("frobnicate", &["frobnicate", "--help"]);
+}
+
+#[test]
+fn a_loss_that_explodes_ends_the_run_with_the_rate_that_did_it() {
+    let place = Place::with_digits(300, 50);
+    let said = place.run("train dense --data data --device cpu --learning-rate 1e30");
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("not a number") && said.err.contains("smaller --learning-rate than 1e30"), "{said:#?}");
+}
+
+#[test]
+fn a_mistake_in_an_architecture_is_answered_with_its_line_and_the_shapes() {
+    let place = Place::with_digits(300, 50);
+    let refused = |layers: &str, words: &[&str]| {
+        place.write("my.toml", format!("name = \"my\"\nlayers = [\n{layers}]\n"));
+        place.refused("train my.toml --data data --device cpu", words);
+        place.refused("inspect my.toml", words);
+    };
+    let good = "  \"flatten\",\n  { dense = \"classes\" },\n";
+    refused(&format!("  {{ conv = 4, kernel = 31 }},\n{good}"), &["my.toml:3", "31", "28"]);
+    refused(
+        &format!("  {{ max_pool = 2 }},\n  {{ konv = 4 }},\n{good}"),
+        &["my.toml:4", "does not say what it is", "did you mean `conv`"],
+    );
+    refused("  \"flatten\",\n  { dense = 12 },\n", &["my.toml:4", "12", "10 classes"]);
+    refused("  { dense = \"classes\" },\n", &["my.toml:3", "28"]);
+    refused("  \"flatten\"\n  oops\n", &["my.toml", "4"]);
+    place.write("binary.toml", [0xff, 0xfe, 0]);
+    place.refused("train binary.toml --data data --device cpu", &["binary.toml", "TOML"]);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_is_refused() {
+    let place = Place::with_digits(300, 50);
+    place.write("file", "text");
+    for out in ["file", "file/below"] {
+        place.refused(&format!("{DENSE} --out {out}"), &["file"]);
+    }
+    #[cfg(target_os = "linux")]
+    place.refused(&format!("{DENSE} --out /proc/runs"), &["/proc/runs"]);
+    place.works("train dense --data data --device cpu --epochs 1");
+    let model = "evaluate runs/0001-dense --data data --device cpu";
+    let said = place.run(&format!("{model} --out file"));
+    assert!(said.code == Some(1) && said.err.contains("--out file"), "{said:#?}");
+    let said = place.run("curves runs/0001-dense --out file/curves.png");
+    assert!(said.code == Some(1) && said.err.contains("file/curves.png"), "{said:#?}");
+}
+
+#[test]
+fn resuming_what_is_no_run_or_with_settings_of_its_own_is_refused() {
+    let place = Place::with_digits(300, 50);
+    place.refused("train --resume data", &["data/config.toml", "runs/0001-fast"]);
+    place.refused("train --resume nowhere", &["nowhere/config.toml", "runs/0001-fast"]);
+    place.works("train dense --data data --device cpu --epochs 1");
+    for flag in ["--epochs 3", "--seed 1", "--out elsewhere", "--learning-rate 0.1"] {
+        let name = flag.split(' ').next().unwrap();
+        place.refused(&format!("train --resume runs/0001-dense {flag}"), &["--resume", name, "cannot be used"]);
+    }
+    place.write("runs/0001-dense/config.toml", "model = \"dense\"\n");
+    place.refused("train --resume runs/0001-dense", &["config.toml", "cannot be resumed", "missing field"]);
+}
+
+#[test]
+fn a_file_that_is_no_model_or_fits_no_data_is_refused() {
+    let place = Place::with_digits(300, 50);
+    place.works("train dense --data data --device cpu --epochs 1");
+    place.bars("other", [20, 12], 3, [60, 30]);
+    let run = "runs/0001-dense";
+    place.refused("evaluate nowhere --device cpu", &["nowhere"]);
+    place.refused("evaluate data --device cpu", &["data", "no run's folder", "runs/0001-fast"]);
+    place.refused(&format!("evaluate data/{} --device cpu", NAMES[1]), &[NAMES[1], "not a safetensors file"]);
+    place.refused(&format!("evaluate {run} --data other --device cpu"), &["best.safetensors", "28, 28", "20, 12"]);
+    let bytes = place.read(&format!("{run}/best.safetensors"));
+    for length in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        place.write("cut.safetensors", &bytes[..length]);
+        place.refused("evaluate cut.safetensors --data data --device cpu", &["cut.safetensors", "again"]);
+    }
+    std::fs::remove_file(place.path(&format!("{run}/best.safetensors"))).unwrap();
+    place.refused(&format!("evaluate {run} --device cpu"), &["no best model yet", "--resume"]);
+    place.refused("curves data", &["data/metrics.csv", "runs/0001-fast"]);
+    place.refused("inspect data", &["data", "no run's folder"]);
+}
+
+// How it talks.
+
+#[test]
+fn a_dry_run_writes_nothing_and_shows_every_setting() {
+    let place = Place::with_digits(300, 50);
+    let before = place.contents();
+    let said = place.works("train dense --data data --device cpu --dry-run --epochs 7");
+    assert!(said.out.contains("would train dense") && said.out.contains("epochs = 7\n"), "{said:#?}");
+    // The recipe's 5,000 validation images are more than there are.
+    assert!(said.out.contains("validation = 30\n"), "{said:#?}");
+    assert_eq!(place.contents(), before);
+}
+
+#[test]
+fn quiet_prints_the_result_only() {
+    let place = Place::with_digits(300, 50);
+    let said = place.works("train dense --data data --device cpu --epochs 2 --quiet");
+    assert_eq!(said.err, "");
+    assert_eq!(said.out.lines().count(), 2, "{said:#?}");
+    assert!(said.out.starts_with("test accuracy "), "{said:#?}");
+}
+
+#[test]
+fn without_a_terminal_progress_is_plain_lines_on_standard_error() {
+    let place = Place::with_digits(1000, 50);
+    let said = place.works(&format!("{DENSE} --epochs 2"));
+    assert!(said.err.chars().chain(said.out.chars()).all(|c| c == '\n' || !c.is_control()), "{said:#?}");
+    for words in ["in runs/0001-dense", "900 images, 100 to validate", "epoch 2: validation loss", "images/s", "left"] {
+        assert!(said.err.contains(words), "no {words:?} in {said:#?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_panic_or_to_stop_training() {
+    let place = Place::with_digits(300, 50);
+    let mut child = place.start("train dense --data data --device cpu --epochs 3");
+    drop(child.stderr.take());
+    let trained = said(child.wait_with_output().unwrap());
+    assert_eq!(trained.code, Some(0), "{trained:#?}");
+    assert_eq!(place.names("runs/0001-dense"), FILES);
+    for line in ["evaluate runs/0001-dense --data data --device cpu", "inspect dense --plan", "devices"] {
+        let mut child = place.start(line);
+        drop(child.stdout.take());
+        let said = said(child.wait_with_output().unwrap());
+        assert!(said.code == Some(0) && !said.err.contains("panicked"), "{line}: {said:#?}");
+    }
+    // Nor is having nowhere to write to at all.
+    let mut command = place.command("train dense --data data --device cpu --epochs 1");
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_flag_given_twice_counts_as_it_was_given_last() {
+    let place = Place::with_digits(300, 50);
+    let said = place.works("train dense --data data --device cpu --epochs 9 --epochs 2 --dry-run");
+    assert!(said.out.contains("epochs = 2\n"), "{said:#?}");
+}
+
+// Networks and data of one's own.
+
+#[test]
+fn an_architecture_of_ones_own_trains_on_images_of_any_size_and_number_of_classes() {
+    let place = Place::new();
+    place.bars("bars", [20, 12], 3, [120, 30]);
+    place.write(
+        "my-net.toml",
+        "name = \"mine\"\nlayers = [\n  { conv = 4, kernel = 3, padding = \"same\", activation = \"relu\" },\n  \
+         { max_pool = 2 },\n  \"flatten\",\n  { dense = \"classes\" },\n]\n\n[recipe]\nepochs = 8\nbatch = 20\n\
+         learning_rate = 0.01\n",
+    );
+    let said = place.works("train my-net.toml --data bars --device cpu");
+    assert!(said.out.starts_with("test accuracy 100.00 %"), "{said:#?}");
+    // The run is complete without the file that it was made from.
+    std::fs::remove_file(place.path("my-net.toml")).unwrap();
+    place.works("evaluate runs/0001-mine --data bars --device cpu");
+    let inspected = place.works("inspect runs/0001-mine");
+    assert!(inspected.out.contains("20x12x4") && inspected.out.contains("data_digest"), "{}", inspected.out);
+    place.works("train dense --data bars --device cpu --epochs 1");
+    assert_eq!(place.names("runs"), ["0001-mine", "0002-dense"]);
+}
+
+#[test]
+fn average_pooling_brings_448_down_to_28_in_front_of_any_network() {
+    let place = Place::new();
+    let said = place.works("inspect pool --input 448x448x1");
+    assert!(said.out.contains("448x448x1") && said.out.contains("28x28x1"), "{}", said.out);
+    place.bars("large", [448, 448], 2, [40, 10]);
+    let said = place.works("train dense --front pool --data large --device cpu --epochs 1");
+    assert!(said.out.contains("of 10 right"), "{said:#?}");
+    let run = &place.names("runs")[0];
+    let inspected = place.works(&format!("inspect runs/{run}"));
+    assert!(inspected.out.contains("28x28x1"), "{}", inspected.out);
+    place.works(&format!("evaluate runs/{run} --data large --device cpu"));
+}
+
+// The other commands.
+
+#[test]
+fn inspect_shows_the_layers_and_the_step_of_every_built_in_network_in_straight_columns() {
+    let place = Place::new();
+    for (name, total) in [("fast", "217,706"), ("dense", "50,890"), ("cnn", "211,834"), ("avgcnn", "468,010")] {
+        let said = place.works(&format!("inspect {name}"));
+        let lines: Vec<&str> = said.out.lines().collect();
+        assert!(lines.last().unwrap().contains(total), "{name}: {}", said.out);
+        let width = lines[0].chars().count();
+        assert!(lines[2..].iter().all(|line| line.chars().count() == width), "{}", said.out);
+        let said = place.works(&format!("inspect {name} --plan"));
+        for words in ["gather_images", "cross_entropy.grad", "optimizer", "dispatches,", "intermediate results:"] {
+            assert!(said.out.contains(words), "{name}: no {words:?} in {}", said.out);
+        }
+    }
+    place.refused("inspect dense --input 28by28", &["--input", "28by28", "28x28x1"]);
+    let said = place.run("inspect pool --plan --input 448x448x1");
+    assert!(said.code == Some(1) && !said.err.contains("panicked"), "{said:#?}");
+}
+
+#[test]
+fn devices_lists_the_cpu_and_says_which_one_is_taken() {
+    let said = Place::new().works("devices");
+    assert!(said.out.contains("CPU (") && said.out.contains("`--device auto` takes"), "{said:#?}");
+    assert_eq!(said.out.lines().filter(|line| line.starts_with("* ") && !line.contains("auto")).count(), 1);
+}
+
+#[test]
+fn help_explains_every_flag_of_every_command() {
+    let place = Place::new();
+    let said = place.works("--help");
+    let commands = ["train", "evaluate", "inspect", "devices", "curves", "bench"];
+    assert!(commands.iter().all(|command| said.out.contains(command)) && said.out.contains("Examples:"));
+    let flags = |command: &str| match command {
+        "train" => {
+            "data device epochs batch learning-rate optimizer schedule warmup momentum weight-decay \
+             label-smoothing average validation patience seed front out resume dry-run quiet threads"
+        }
+        "evaluate" => "data device out mistakes",
+        "inspect" => "input classes plan batch",
+        "curves" => "out title",
+        "bench" => "device batch seconds json ops",
+        _ => "threads",
+    };
+    for command in commands {
+        let help = place.works(&format!("{command} --help")).out;
+        for flag in flags(command).split_whitespace() {
+            let at = help.find(&format!("--{flag}")).unwrap_or_else(|| panic!("{command} --help: no --{flag}\n{help}"));
+            // The explanation stands behind the flag or in the next line.
+            let words = help[at..].lines().take(2).flat_map(|line| line.split_whitespace()).count();
+            assert!(words > 3, "{command} --help: --{flag} is not explained\n{help}");
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(
+            !help.contains("  -b, --batch <N>                \n") && !help.contains("<N>               \n"),
+            "{help}"
+        );
+    }
+    assert_eq!(place.run("").code, Some(2));
+    assert!(place.works("--version").out.starts_with("inkgrad "));
+}
+
+#[test]
+fn curves_draws_two_runs_in_one_picture() {
+    let place = Place::with_digits(300, 50);
+    for epochs in [2, 3] {
+        place.works(&format!("train dense --data data --device cpu --epochs {epochs}"));
+    }
+    let said = place.works("curves short=runs/0001-dense runs/0002-dense --out both.png --title Two");
+    assert_eq!(said.out, "both.png\n");
+    assert!(is_png(&place.read("both.png")));
+    place.works("curves runs/0001-dense");
+    assert!(is_png(&place.read("curves.png")));
+}
