@@ -232,9 +232,7 @@ impl Loop<'_> {
         let steps = self.classifier.run(self.run.device, self.step, count)?;
         for (i, [loss, _]) in steps.iter().enumerate() {
             if !loss.is_finite() {
-                let step = self.step + i;
-                let epoch = step * self.run.settings.batch / self.images + 1;
-                return Err(TrainError::NotFinite { step, epoch, rate: self.run.settings.learning_rate });
+                return Err(self.not_finite(self.step + i));
             }
         }
         debug_assert!((self.step - epoch_start).is_multiple_of(window));
@@ -275,6 +273,9 @@ impl Loop<'_> {
             return Ok(());
         };
         let scores = Scores::new(&evaluation.logits(self.run.device)?, &set.labels);
+        if !scores.loss.is_finite() {
+            return Err(self.not_finite(self.step));
+        }
         let better = self.best.epoch == 0 || scores.accuracy() > self.best.accuracy;
         let row = Row {
             step: self.step,
@@ -308,15 +309,28 @@ impl Loop<'_> {
         file
     }
 
-    fn save_best(&mut self) -> Result<(), TrainError> {
+    fn not_finite(&self, step: usize) -> TrainError {
+        let epoch = step * self.run.settings.batch / self.images + 1;
+        TrainError::NotFinite { step, epoch, rate: self.run.settings.learning_rate }
+    }
+
+    /// What is on the device, if it is worth keeping: the newest update may have gone wrong, and the loss that
+    /// would show it is the next step's.
+    fn state(&mut self) -> Result<State, TrainError> {
         let state = self.classifier.save(self.run.device)?;
+        let finite = state.weights.iter().chain(&state.running).all(|x| x.is_finite());
+        if finite { Ok(state) } else { Err(self.not_finite(self.step)) }
+    }
+
+    fn save_best(&mut self) -> Result<(), TrainError> {
+        let state = self.state()?;
         let weights = state.averaged.as_ref().unwrap_or(&state.weights);
         let file = self.model_file(weights, &state.running);
         Ok(file.save(self.run.folder.best())?)
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
-        let state = self.classifier.save(self.run.device)?;
+        let state = self.state()?;
         let mut file = self.model_file(&state.weights, &state.running);
         self.add_state(&mut file, &state);
         self.run.folder.save(&file, &self.metrics, &self.run.settings)?;

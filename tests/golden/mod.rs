@@ -17,6 +17,12 @@ impl Golden {
     fn tensors(&self) -> SafeTensors<'_> {
         SafeTensors::deserialize(&self.bytes).unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
+    pub fn names(&self) -> Vec<String> {
+        self.tensors().names().into_iter().map(str::to_owned).collect()
+    }
+    pub fn has(&self, tensor: &str) -> bool {
+        self.tensors().tensor(tensor).is_ok()
+    }
     pub fn shape(&self, tensor: &str) -> Vec<usize> {
         self.tensors().tensor(tensor).unwrap_or_else(|e| panic!("{}: {tensor}: {e}", self.name)).shape().to_vec()
     }

@@ -1,0 +1,245 @@
+//! Whole runs: what they leave behind, how they go on after a stop, and how they end.
+
+mod golden;
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use golden::gpu;
+use inkgrad::data::{DataSet, mnist};
+use inkgrad::device::{Device, cpu::Cpu};
+use inkgrad::models::{Architecture, BUILTINS, OptimizerName};
+use inkgrad::train::metrics::Metrics;
+use inkgrad::train::{Event, Folder, Outcome, Run, Settings, TrainError};
+
+/// The first images of MNIST.
+fn data(images: usize) -> DataSet {
+    static MNIST: OnceLock<DataSet> = OnceLock::new();
+    let all = MNIST.get_or_init(|| mnist::embedded().unwrap());
+    let first = |n: usize| (0..n).collect::<Vec<_>>();
+    DataSet {
+        name: all.name.clone(),
+        train: all.train.select(&first(images)),
+        test: all.test.select(&first(300)),
+        class_names: all.class_names.clone(),
+    }
+}
+
+/// A built-in architecture; `avgcnn` with an eighth of its channels, so that a software adapter can train it.
+fn architecture(model: &str) -> Architecture {
+    let (_, text) = BUILTINS.iter().find(|(name, _)| *name == model).unwrap();
+    let text =
+        text.replace("conv = 32", "conv = 4").replace("conv = 64", "conv = 8").replace("dense = 128", "dense = 32");
+    Architecture::parse(&text, model).unwrap()
+}
+
+/// Everything on: averaged weights, validation, a warm-up, decay.
+fn settings(model: &str) -> Settings {
+    Settings {
+        seed: 7,
+        epochs: 3,
+        batch: 32,
+        optimizer: OptimizerName::AdamW,
+        learning_rate: 2e-3,
+        warmup: 0.5,
+        weight_decay: 0.01,
+        label_smoothing: 0.05,
+        average: 0.9,
+        validation: 60,
+        patience: 0,
+        ..Settings::from_recipe(model, &architecture(model).recipe)
+    }
+}
+
+/// Trains, or goes on, in a folder; stops after the first chunk that ends at step `until` or later.
+fn train(
+    device: &mut dyn Device,
+    folder: &Folder,
+    settings: &Settings,
+    images: usize,
+    until: Option<usize>,
+) -> Result<Outcome, TrainError> {
+    let stop = AtomicBool::new(false);
+    let architecture = architecture(&settings.model);
+    folder.save_settings(settings)?;
+    folder.save_architecture(&architecture)?;
+    let mut report = |event: Event| {
+        if let (Event::Trained { step, .. }, Some(until)) = (event, until) {
+            stop.store(step >= until, Ordering::Relaxed);
+        }
+    };
+    let (settings, folder, data) = (settings.clone(), folder.clone(), data(images));
+    Run { settings, architecture, data, folder, device, stop: &stop, report: &mut report }.train()
+}
+
+type Open = fn() -> Box<dyn Device>;
+
+/// The CPU, and the adapter that is there.
+fn devices(test: &str) -> Vec<Open> {
+    let mut devices: Vec<Open> = vec![|| Box::new(Cpu::new())];
+    if gpu(test).is_some() {
+        devices.push(|| Box::new(gpu("").unwrap()));
+    }
+    devices
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Asserts that two folders hold the same bytes in each of these files; their first differences would fill pages.
+fn assert_same(what: &str, a: &Folder, b: &Folder) {
+    for name in ["last.safetensors", "best.safetensors", "metrics.csv", "result.toml"] {
+        let same = bytes(&a.path().join(name)) == bytes(&b.path().join(name));
+        assert!(same, "{what}: {name} differs");
+    }
+}
+
+#[test]
+fn the_same_seed_on_the_same_device_gives_the_same_bytes() {
+    let parent = tempfile::tempdir().unwrap();
+    for open in devices("the_same_seed_on_the_same_device_gives_the_same_bytes") {
+        for (model, images, epochs) in [("dense", 2000, 2), ("avgcnn", 500, 1)] {
+            let run = |seed| {
+                let mut device = open();
+                let folder = Folder::create(parent.path(), model).unwrap();
+                let settings = Settings { seed, epochs, ..settings(model) };
+                assert!(matches!(
+                    train(device.as_mut(), &folder, &settings, images, None),
+                    Ok(Outcome::Finished { .. })
+                ));
+                (folder, device.name())
+            };
+            let ((first, name), (second, _)) = (run(7), run(7));
+            assert_same(&format!("{model} on {name}"), &first, &second);
+            if model == "dense" {
+                let (other, _) = run(8);
+                assert!(bytes(&first.best()) != bytes(&other.best()), "another seed gives other weights");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
+    let parent = tempfile::tempdir().unwrap();
+    for open in devices("a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes") {
+        // 580 images in batches of 32: 18.125 steps an epoch, so that batches straddle epochs. Dropout, batch norm.
+        let (settings, images) = (settings("avgcnn"), 640);
+        let [whole, stopped] = [(), ()].map(|()| Folder::create(parent.path(), "avgcnn").unwrap());
+        assert!(matches!(train(open().as_mut(), &whole, &settings, images, None), Ok(Outcome::Finished { .. })));
+        // Within the first epoch, at its end, within the second. Chunks begin at one step and at most double.
+        for (until, within) in [(5, 5..19), (19, 19..20), (21, 21..37)] {
+            match train(open().as_mut(), &stopped, &settings, images, Some(until)) {
+                Ok(Outcome::Stopped { step }) => {
+                    assert!(within.contains(&step), "stopped at {step}, not in {within:?}")
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut device = open();
+        let resumed = train(device.as_mut(), &stopped, &settings, images, None).unwrap();
+        assert!(matches!(resumed, Outcome::Finished { epochs: 3, .. }), "{resumed:?}");
+        assert_same(&format!("resumed on {}", device.name()), &whole, &stopped);
+
+        // Resumed once more there is nothing left to train, and the test says the same.
+        train(device.as_mut(), &stopped, &settings, images, None).unwrap();
+        assert_same(&format!("resumed at the end on {}", device.name()), &whole, &stopped);
+    }
+}
+
+#[test]
+fn both_devices_have_the_same_losses_over_the_first_steps() {
+    let devices = devices("both_devices_have_the_same_losses_over_the_first_steps");
+    let parent = tempfile::tempdir().unwrap();
+    // Every step rounds differently, by about 1e-7, and later steps multiply what earlier ones were off by: a hundred
+    // times that for a plain network, a thousand times for one whose batch norm divides by small deviations.
+    for (model, distance) in [("dense", 1e-5), ("avgcnn", 1e-4)] {
+        let losses: Vec<Vec<f64>> = devices
+            .iter()
+            .map(|open| {
+                let folder = Folder::create(parent.path(), model).unwrap();
+                let settings = Settings { epochs: 1, validation: 0, ..settings(model) };
+                train(open().as_mut(), &folder, &settings, 640, None).unwrap();
+                let metrics = Metrics::parse(&fs::read_to_string(folder.path().join("metrics.csv")).unwrap()).unwrap();
+                metrics.rows.iter().map(|row| row.loss).collect()
+            })
+            .collect();
+        assert!(losses.iter().all(|losses| losses.len() == 20), "a row for each of twenty steps");
+        let [cpu, gpu] = &losses[..] else { continue };
+        for (step, (a, b)) in cpu.iter().zip(gpu).enumerate() {
+            assert!((a / b - 1.0).abs() <= distance, "{model}, step {step}: {a} on the CPU, {b} on the GPU");
+        }
+        let worst = cpu.iter().zip(gpu).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+        eprintln!("{model}: the losses of twenty steps differ by {worst:.1e} at most");
+        assert!(cpu[19] < cpu[0], "{model} learns: {cpu:?}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint() {
+    let parent = tempfile::tempdir().unwrap();
+    for open in devices("a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint") {
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        let good = settings("dense");
+        let stopped = train(open().as_mut(), &folder, &good, 640, Some(25));
+        assert!(matches!(stopped, Ok(Outcome::Stopped { .. })), "{stopped:?}");
+        let before = [bytes(&folder.last()), bytes(&folder.best())];
+
+        let absurd = Settings { learning_rate: 1e30, ..good };
+        let error = train(open().as_mut(), &folder, &absurd, 640, None).unwrap_err();
+        match &error {
+            TrainError::NotFinite { step, epoch, rate } => {
+                assert!((25..57).contains(step) && [2, 3].contains(epoch) && *rate == 1e30, "{error}");
+            }
+            _ => panic!("{error}"),
+        }
+        assert!(error.to_string().contains("--learning-rate"), "{error}");
+        assert!([bytes(&folder.last()), bytes(&folder.best())] == before, "the checkpoint was touched");
+        // And it can be resumed with the rate it was made with.
+        let resumed = train(open().as_mut(), &folder, &settings("dense"), 640, None);
+        assert!(matches!(resumed, Ok(Outcome::Finished { .. })), "{resumed:?}");
+    }
+}
+
+#[test]
+fn weights_spoilt_by_the_last_step_of_an_epoch_are_never_saved() {
+    let parent = tempfile::tempdir().unwrap();
+    // One step an epoch: its loss is fine, the weights that it leaves are not.
+    for validation in [0, 40] {
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        let rest = settings("dense");
+        let absurd = Settings {
+            learning_rate: 3e38,
+            batch: 100,
+            warmup: 0.0,
+            average: 0.0,
+            weight_decay: 100.0,
+            validation,
+            epochs: 1,
+            ..rest
+        };
+        let error = train(&mut Cpu::new(), &folder, &absurd, 100 + validation, None).unwrap_err();
+        assert!(matches!(error, TrainError::NotFinite { .. }), "{error}");
+        assert!(!folder.last().exists() && !folder.best().exists(), "validation {validation}: something was saved");
+    }
+}
+
+#[test]
+fn a_run_without_progress_stops_early_and_keeps_its_best_epoch() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "dense").unwrap();
+    // So small a rate that no validation image changes sides.
+    let still = Settings { learning_rate: 1e-12, epochs: 50, patience: 2, ..settings("dense") };
+    for _ in 0..2 {
+        // The second time it is resumed after its end, and stays there.
+        match train(&mut Cpu::new(), &folder, &still, 640, None) {
+            Ok(Outcome::Finished { best_epoch, epochs, .. }) => assert_eq!((best_epoch, epochs), (1, 3)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let result = fs::read_to_string(folder.path().join("result.toml")).unwrap();
+    assert!(result.contains("best_epoch = 1\ntest_images = 300\n"), "{result}");
+}
