@@ -291,7 +291,10 @@ fn a_mistake_in_an_architecture_is_answered_with_its_line_and_the_shapes() {
     let refused = |layers: &str, words: &[&str]| {
         place.write("my.toml", format!("name = \"my\"\nlayers = [\n{layers}]\n"));
         place.refused("train my.toml --data data --device cpu", words);
-        place.refused("inspect my.toml", words);
+        // Without classes it is a part of a network, which can be looked at.
+        if layers.contains("classes") {
+            place.refused("inspect my.toml", words);
+        }
     };
     let good = "  \"flatten\",\n  { dense = \"classes\" },\n";
     refused(&format!("  {{ conv = 4, kernel = 31 }},\n{good}"), &["my.toml:3", "31", "28"]);
