@@ -60,20 +60,24 @@ pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usiz
     }
     let rows = out.len() / width;
     if rows.saturating_mul(work.max(width)) < WORTH_SPLITTING || rows < 2 {
-        out.chunks_mut(width).enumerate().for_each(|(i, row)| {
-            vectorized(
-                #[inline(always)]
-                || f(i, row),
-            )
-        });
+        rows_of(out, width, 0, f);
         return;
     }
     // A few blocks a thread, so that a slower core does not hold up the rest.
     let block = rows.div_ceil(threads() * 4).max(1);
-    out.par_chunks_mut(block * width).enumerate().for_each(|(b, rows)| {
-        vectorized(
-            #[inline(always)]
-            || rows.chunks_mut(width).enumerate().for_each(|(i, row)| f(b * block + i, row)),
-        )
-    });
+    out.par_chunks_mut(block * width).enumerate().for_each(|(b, rows)| rows_of(rows, width, b * block, &f));
+}
+
+/// Rows one after another, from row `first` on. A plain loop: a closure in between would be compiled on its own,
+/// for the oldest processor.
+#[inline(always)]
+fn rows_of(out: &mut [f32], width: usize, first: usize, f: impl Fn(usize, &mut [f32])) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (i, row) in out.chunks_mut(width).enumerate() {
+                f(first + i, row);
+            }
+        },
+    )
 }
