@@ -204,14 +204,15 @@ impl<'a> Planner<'a> {
     fn run(mut self) -> Plan {
         let uses = uses(self.graph);
         let mut effects = self.graph.effects.iter().peekable();
-        for i in 0..=self.graph.nodes.len() {
+        for (i, uses) in uses.iter().enumerate() {
             while let Some((_, effect)) = effects.next_if(|(at, _)| *at <= i) {
                 self.effect(effect);
             }
-            if i < self.graph.nodes.len() && uses[i] > 0 {
+            if *uses > 0 {
                 self.node(i);
             }
         }
+        effects.for_each(|(_, effect)| self.effect(effect));
         Plan { dispatches: self.dispatches, scratch: self.scratch }
     }
 
