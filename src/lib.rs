@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod data;
 pub mod device;
+pub mod files;
 pub mod grad;
 pub mod graph;
 pub mod infer;

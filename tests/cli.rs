@@ -185,7 +185,7 @@ fn a_finished_run_without_validation_can_be_resumed_and_changes_nothing() {
     let place = Place::with_digits(300, 50);
     place.works("train dense --data data --device cpu --validation 0 --epochs 2 --out whole");
     place.works("train dense --data data --device cpu --validation 0 --epochs 2");
-    place.write("runs/0001-dense/.model-left-over.tmp", "half");
+    place.write("runs/0001-dense/.inkgrad-left-over.tmp", "half");
     place.works("train --resume runs/0001-dense");
     assert_same_run(&place, "runs/0001-dense", "whole/0001-dense");
     assert!(place.text("runs/0001-dense/result.toml").contains("best_epoch = 2\n"));

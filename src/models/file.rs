@@ -1,6 +1,6 @@
 //! Model files: weights with all that inference needs to know, as safetensors that no reader has to trust.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -10,6 +10,7 @@ use super::error::ModelError;
 use super::layer::by;
 use super::parameters::{Parameter, Parameters};
 use super::spec::Architecture;
+use crate::files::write_whole;
 use crate::graph::Store;
 use crate::tensor::Shape;
 
@@ -91,7 +92,7 @@ impl ModelFile {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
         let path = path.as_ref();
         let bytes = self.to_bytes(path)?;
-        write_whole(&bytes, path).map_err(|reason| ModelError::Write { path: path.to_owned(), reason })
+        write_whole(path, &bytes).map_err(|reason| ModelError::Write { path: path.to_owned(), reason })
     }
 
     /// Reads a model file and checks its form; [`ModelFile::network`] and [`ModelFile::values`] make use of it.
@@ -225,24 +226,4 @@ impl ModelFile {
 
 fn refuse(path: &Path, problem: impl Into<String>) -> ModelError {
     ModelError::File { path: path.to_owned(), problem: problem.into() }
-}
-
-fn write_whole(bytes: &[u8], path: &Path) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".model-").suffix(".tmp");
-    // Temporary files are private by default; a model is for everyone the umask lets in.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    // The new name itself is on disk only when its folder is.
-    #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
-    Ok(())
 }

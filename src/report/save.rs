@@ -1,11 +1,11 @@
 //! Saves a picture as PNG so that a reader sees the old file or the whole new one.
 
-use std::io::Write;
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
+use crate::files::write_whole;
 use crate::report::ReportError;
 
 /// Writes `picture` to `path` as PNG, replacing a file already there.
@@ -23,24 +23,7 @@ pub fn save_png(picture: &RgbImage, path: impl AsRef<Path>) -> Result<(), Report
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
         .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
         .map_err(|source| ReportError::Encode { path: path.to_owned(), source })?;
-    write_whole(&bytes, path).map_err(|source| ReportError::Write { path: path.to_owned(), source })
-}
-
-fn write_whole(bytes: &[u8], path: &Path) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".picture-").suffix(".tmp");
-    // Temporary files are private by default; a report is for everyone the umask lets in.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    Ok(())
+    write_whole(path, &bytes).map_err(|source| ReportError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A run's folder: settings, metrics, checkpoint, best model and pictures, each written whole or not at all.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::classifier::State;
@@ -10,6 +9,7 @@ use super::metrics::{Metrics, Set};
 use super::run::Best;
 use super::{Classifier, Settings, TrainError};
 use crate::data::ImageSet;
+use crate::files::{UNFINISHED, write_whole};
 use crate::infer::evaluate::Scores;
 use crate::models::{Architecture, ModelFile};
 use crate::report;
@@ -111,7 +111,7 @@ impl Folder {
 
     /// Removes what a killed process left half written, none of which has a name that is ever read.
     pub(super) fn clean(&self) {
-        let left_over = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
+        let left_over = |name: &str| name.starts_with(UNFINISHED) && name.ends_with(".tmp");
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| left_over(&entry.file_name().to_string_lossy())) {
             // One that cannot be removed does no harm.
@@ -183,19 +183,7 @@ impl Folder {
     /// Under a temporary name in the same folder, synced, renamed.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         let path = self.path.join(name);
-        let write = || -> std::io::Result<()> {
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(".run-").suffix(".tmp");
-            // Temporary files are private by default; these are for everyone the umask lets in.
-            #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-            let mut file = builder.tempfile_in(&self.path)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|e| e.error)?;
-            Ok(())
-        };
-        write().map_err(|error| failed(&path, &error))
+        write_whole(&path, bytes).map_err(|error| failed(&path, &error))
     }
 }
 
