@@ -63,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             "{} is no classifier: it has no training step of its own",
             args.model
         );
-        plan(&network.architecture.clone(), network.input, network.output()[0], args.batch)?;
+        plan(&network.architecture, network.input, network.output()[0], args.batch)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -88,7 +88,7 @@ pub fn conv2d(
         inputs: vec![graph.tensor(x).clone(), graph.tensor(weight).clone()],
         problem: problem.into(),
     };
-    let ([_, h, w, _], [r, s, _, _]) = (*rank4(graph, x, weight)?.0, *rank4(graph, x, weight)?.1);
+    let ([_, h, w, _], [r, s, _, _]) = rank4(graph, x, weight)?;
     if [h, w, r, s, stride].contains(&0) {
         return Err(error(graph, "sizes and stride must be positive"));
     }
@@ -108,7 +108,7 @@ pub fn conv2d_transposed(
     stride: usize,
     padding: Padding,
 ) -> Result<Value, GraphError> {
-    let ([_, p, q, _], [r, s, _, _]) = (*rank4(graph, x, weight)?.0, *rank4(graph, x, weight)?.1);
+    let ([_, p, q, _], [r, s, _, _]) = rank4(graph, x, weight)?;
     let size = |p: usize, r: usize| match padding {
         Padding::Same => Some((p * stride, r.saturating_sub(stride) / 2)),
         Padding::Valid => Some((p.checked_sub(1)? * stride + r, 0)),
@@ -124,7 +124,7 @@ pub fn conv2d_transposed(
     graph.apply(Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue: Epilogue::NONE }, &[x, weight])
 }
 
-fn rank4(graph: &Graph, x: Value, weight: Value) -> Result<(&[usize; 4], &[usize; 4]), GraphError> {
+fn rank4(graph: &Graph, x: Value, weight: Value) -> Result<([usize; 4], [usize; 4]), GraphError> {
     let dims = |v: Value| graph.dims(v).try_into().ok();
     dims(x).zip(dims(weight)).ok_or_else(|| GraphError {
         op: "conv2d".into(),
