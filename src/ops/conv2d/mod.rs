@@ -63,6 +63,11 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// `reach`: stride, rows of padding above, columns of padding to the left.
+    fn new([n, h, w, c]: [usize; 4], [r, s]: [usize; 2], [p, q, k]: [usize; 3], reach: [usize; 3]) -> Geometry {
+        let [stride, pad_top, pad_left] = reach;
+        Geometry { n, h, w, c, k, r, s, p, q, stride, pad_top, pad_left }
+    }
     /// Whether any tap of any output pixel falls outside the image.
     pub fn padded(&self) -> bool {
         self.pad_top > 0
@@ -152,20 +157,8 @@ pub struct Conv2d {
 
 impl Conv2d {
     fn geometry(&self, x: &[usize], weight: &[usize]) -> Geometry {
-        Geometry {
-            n: x[0],
-            h: x[1],
-            w: x[2],
-            c: x[3],
-            k: weight[3],
-            r: weight[0],
-            s: weight[1],
-            p: self.p,
-            q: self.q,
-            stride: self.stride,
-            pad_top: self.pad_top,
-            pad_left: self.pad_left,
-        }
+        let reach = [self.stride, self.pad_top, self.pad_left];
+        Geometry::new([x[0], x[1], x[2], x[3]], [weight[0], weight[1]], [self.p, self.q, weight[3]], reach)
     }
 }
 
@@ -232,20 +225,13 @@ pub struct Conv2dGradX {
 
 impl Conv2dGradX {
     fn geometry(&self, d_out: &[usize], weight: &[usize]) -> Geometry {
-        Geometry {
-            n: d_out[0],
-            h: self.h,
-            w: self.w,
-            c: weight[3],
-            k: d_out[3],
-            r: weight[0],
-            s: weight[1],
-            p: d_out[1],
-            q: d_out[2],
-            stride: self.stride,
-            pad_top: self.pad_top,
-            pad_left: self.pad_left,
-        }
+        let reach = [self.stride, self.pad_top, self.pad_left];
+        Geometry::new(
+            [d_out[0], self.h, self.w, weight[3]],
+            [weight[0], weight[1]],
+            [d_out[1], d_out[2], d_out[3]],
+            reach,
+        )
     }
 }
 
@@ -351,20 +337,8 @@ pub struct Conv2dGradW {
 
 impl Conv2dGradW {
     fn geometry(&self, input: &[usize], d_out: &[usize]) -> Geometry {
-        Geometry {
-            n: input[0],
-            h: input[1],
-            w: input[2],
-            c: input[3],
-            k: d_out[3],
-            r: self.r,
-            s: self.s,
-            p: d_out[1],
-            q: d_out[2],
-            stride: self.stride,
-            pad_top: self.pad_top,
-            pad_left: self.pad_left,
-        }
+        let reach = [self.stride, self.pad_top, self.pad_left];
+        Geometry::new([input[0], input[1], input[2], input[3]], [self.r, self.s], [d_out[1], d_out[2], d_out[3]], reach)
     }
 }
 
