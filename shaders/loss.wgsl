@@ -3,10 +3,11 @@
 // cross_entropy: mean over rows of log(sum of exp(x)) - (1 - SMOOTHING) * x[label] - SMOOTHING * mean of x
 // correct:       the number of rows whose first largest element is at their label
 // mse:           mean of (x - target)^2
+// hinge:         mean of max(0, 1 - (2 * target - 1) * x)
 // binary_cross_entropy: mean of max(x, 0) - x * target + log(1 + exp(-|x|)), x being logits
 // grad_*:        d_out times the derivative by x
 //
-// x is [ROWS, WIDTH] (WIDTH is 1 for the two without labels). A label that is no class adds nothing to the loss or the
+// x is [ROWS, WIDTH] (WIDTH is 1 for those without labels). A label that is no class adds nothing to the loss or the
 // count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and their sums are added as a tree, always in
 // the same order. Derivatives: an invocation computes one row.
 
@@ -54,6 +55,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
 #elif ENTRY_grad_mse
     out[row] = 2.0 * d * (x[row] - targets[row]);
+#elif ENTRY_grad_hinge
+    let side = 2.0 * targets[row] - 1.0;
+    out[row] = select(0.0, -side * d, side * x[row] < 1.0);
 #else
     // Of two forms the one whose exponential cannot overflow.
     let e = exp(-abs(x[row]));
@@ -92,6 +96,9 @@ fn of_row(row: u32) -> f32 {
 #elif ENTRY_mse
     let d = x[row] - targets[row];
     return d * d;
+#elif ENTRY_hinge
+    let short = 1.0 - (2.0 * targets[row] - 1.0) * x[row];
+    return select(short, 0.0, short < 0.0);
 #else
     let v = x[row];
     return max(v, 0.0) - v * targets[row] + log(1.0 + exp(-abs(v)));

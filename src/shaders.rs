@@ -22,6 +22,7 @@ const FILES: &[(&str, &str)] = files![
     "batch_norm",
     "concat",
     "conv2d",
+    "dot",
     "dropout",
     "elementwise",
     "epilogue",
@@ -29,12 +30,14 @@ const FILES: &[(&str, &str)] = files![
     "loss",
     "matmul",
     "noise",
+    "one_hot",
     "optimizer",
     "pool",
     "random",
     "reduce",
     "sample",
     "softmax",
+    "spectral",
     "transpose",
 ];
 

@@ -128,10 +128,10 @@ impl Training {
 
         let mut graph = Graph::new();
         let [x, truth, now] = [&images, &labels, &clock].map(|place| graph.read(place));
-        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock: now }).unwrap();
-        let loss = graph.apply(CrossEntropy { smoothing: 0.0 }, &[forward.logits, truth]).unwrap();
-        let correct = graph.apply(Correct, &[forward.logits, truth]).unwrap();
-        graph.assign(forward.logits, logits.clone());
+        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock: now, pass: 0 }).unwrap();
+        let loss = graph.apply(CrossEntropy { smoothing: 0.0 }, &[forward.out, truth]).unwrap();
+        let correct = graph.apply(Correct, &[forward.out, truth]).unwrap();
+        graph.assign(forward.out, logits.clone());
         graph.update(Record { slots: STEPS }, &[now, loss, correct], vec![ring.clone()]);
         forward.update_running(&mut graph);
         for (i, gradient) in grad(&mut graph, loss, &forward.weights).unwrap().into_iter().enumerate() {
@@ -154,7 +154,7 @@ impl Training {
     }
 
     fn run(&mut self, steps: usize) {
-        self.device.run(self.plan, steps).unwrap();
+        self.device.run(&[self.plan], steps).unwrap();
     }
     fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Vec<f32> {
         self.device.read_f32(buffer, offset, len).unwrap()
@@ -307,7 +307,7 @@ fn run_case(case: &str, golden: &Golden, device: &mut dyn Device) -> Vec<(String
         device.write(place.buffer, 0, words).unwrap();
     }
     let plan = device.prepare(&Plan::new(&graph)).unwrap();
-    device.run(plan, 1).unwrap();
+    device.run(&[plan], 1).unwrap();
     let read = |(name, place): (String, Place)| (name, device.read_f32(place.buffer, 0, place.tensor.len()).unwrap());
     places.into_iter().map(read).collect()
 }

@@ -50,7 +50,7 @@ fn run(
         device.write(place.buffer, 0, words).unwrap();
     }
     let plan = device.prepare(&Plan::new(&graph)).unwrap();
-    device.run(plan, 1).unwrap();
+    device.run(&[plan], 1).unwrap();
     outputs
         .iter()
         .map(|place| {

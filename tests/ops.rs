@@ -43,7 +43,7 @@ impl Program {
             device.write(place.buffer, 0, &words).unwrap();
         }
         let plan = device.prepare(&Plan::new(&self.graph)).unwrap();
-        device.run(plan, 1).unwrap();
+        device.run(&[plan], 1).unwrap();
         read.iter()
             .map(|place| {
                 let mut out = vec![0; place.tensor.len() + GUARD];
@@ -233,7 +233,7 @@ fn many_steps_go_into_few_submissions_without_a_read() {
     graph.assign(more, place.clone());
     gpu.allocate(&store).unwrap();
     let plan = gpu.prepare(&Plan::new(&graph)).unwrap();
-    gpu.run(plan, 500).unwrap();
+    gpu.run(&[plan], 500).unwrap();
     gpu.wait().unwrap();
     let counters = gpu.counters();
     assert!(counters.submissions <= 10 && counters.reads == 0, "{counters:?}");
@@ -259,7 +259,7 @@ fn a_plan_still_runs_after_another_one_asked_for_more_scratch() {
     gpu.allocate(&store).unwrap();
     let ids: Vec<_> = plans.iter().map(|(plan, _)| gpu.prepare(plan).unwrap()).collect();
     for (id, (_, out)) in ids.iter().zip(&plans) {
-        gpu.run(*id, 1).unwrap();
+        gpu.run(&[*id], 1).unwrap();
         let n = out.tensor.len();
         let device: &mut dyn Device = &mut gpu;
         assert_eq!(device.read_f32(out.buffer, 0, n).unwrap(), vec![9.0; n]);

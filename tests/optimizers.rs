@@ -52,7 +52,7 @@ impl Program {
     }
     fn step(&mut self, gradients: &[f32]) {
         self.device.write(self.gradients.buffer, 0, bytemuck::cast_slice(gradients)).unwrap();
-        self.device.run(self.plan, 1).unwrap();
+        self.device.run(&[self.plan], 1).unwrap();
     }
 }
 

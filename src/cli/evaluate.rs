@@ -60,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let DataSet { name, test, .. } = data(args.data.as_deref())?;
     let input = [test.height, test.width, test.channels];
     anyhow::ensure!(
-        input == network.input,
+        network.input == input,
         "{} takes images of {:?} (height, width, channels), those of {name} are {input:?}",
         path.display(),
         network.input

@@ -63,7 +63,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             "{} is no classifier: it has no training step of its own",
             args.model
         );
-        plan(&network.architecture, network.input, network.output()[0], args.batch)?;
+        // A classifier's input is an image.
+        let input = network.input.as_slice().try_into().unwrap_or(args.input);
+        plan(&network.architecture, input, network.output()[0], args.batch)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -115,7 +117,7 @@ fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: O
     dispatches(&classifier.plan, settings.batch);
     let stored: u64 = store
         .buffers()
-        .filter(|(_, name, _)| !["images", "labels", "table"].contains(name))
+        .filter(|(_, name, _)| !["images", "labels", "classifier.table"].contains(name))
         .map(|(_, _, words)| words as u64 * 4)
         .sum();
     say(format_args!("stored on the device besides the data set: {}", size_text(stored)));

@@ -142,10 +142,12 @@ impl Device for Cpu {
         Ok(PlanId(self.plans.len() - 1))
     }
 
-    fn run(&mut self, plan: PlanId, times: usize) -> Result<(), DeviceError> {
-        let plan = Arc::clone(&self.plans[plan.0]);
+    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+        let plans: Vec<Arc<Plan>> = plans.iter().map(|plan| Arc::clone(&self.plans[plan.0])).collect();
         for _ in 0..times {
-            plan.dispatches.iter().for_each(|dispatch| self.dispatch(dispatch));
+            for plan in &plans {
+                plan.dispatches.iter().for_each(|dispatch| self.dispatch(dispatch));
+            }
         }
         Ok(())
     }

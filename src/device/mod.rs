@@ -44,8 +44,9 @@ pub trait Device: Send {
     /// Makes a plan ready: pipelines, bind groups, scratch buffers. Scratch is shared between plans.
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError>;
 
-    /// Replays a plan `times` times, in as few submissions as the device stands; may return before it is done.
-    fn run(&mut self, plan: PlanId, times: usize) -> Result<(), DeviceError>;
+    /// Replays the plans one after another, and all of that `times` times, in as few submissions as the device stands;
+    /// may return before it is done.
+    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError>;
 
     /// Waits until everything that was started is done.
     fn wait(&mut self) -> Result<(), DeviceError>;

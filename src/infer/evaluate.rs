@@ -79,7 +79,7 @@ impl Evaluation {
         let x = graph.apply(gather, &[bytes, now])?;
         let weights = network.read_weights(&mut graph, parameters, weights);
         let forward = network.forward_with(&mut graph, parameters, weights, x, Mode::Infer)?;
-        graph.update(StoreRows { count }, &[now, forward.logits], vec![place(logits, Tensor::f32([count, classes]))]);
+        graph.update(StoreRows { count }, &[now, forward.out], vec![place(logits, Tensor::f32([count, classes]))]);
         graph.update(Tick, &[], vec![clock_place]);
         Ok(Evaluation { images, clock, logits, count, classes, batch, plan: Plan::new(&graph), ready: None })
     }
@@ -102,7 +102,7 @@ impl Evaluation {
             None => *self.ready.insert(device.prepare(&self.plan)?),
         };
         device.write(self.clock, 0, &[0, 0])?;
-        device.run(plan, self.count.div_ceil(self.batch))?;
+        device.run(&[plan], self.count.div_ceil(self.batch))?;
         device.read_f32(self.logits, 0, self.count * self.classes)
     }
 }

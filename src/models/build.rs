@@ -5,7 +5,7 @@ use super::layer::{Kind, Layer, Nonlinearity, by};
 use super::parameters::{Init, Parameters};
 use super::reader::MAX_SIZE;
 use super::shapes;
-use super::spec::{Architecture, INPUT};
+use super::spec::{Architecture, LABEL};
 use crate::graph::Store;
 use crate::tensor::Shape;
 
@@ -13,11 +13,21 @@ use crate::tensor::Shape;
 #[derive(Clone, Debug)]
 pub struct Network {
     pub architecture: Architecture,
-    /// Height, width and channels of an image.
-    pub input: [usize; 3],
+    /// One input's sizes: height, width and channels of an image, or the length of a generator's noise.
+    pub input: Vec<usize>,
     /// As it was declared; `None` where the output is no choice between classes.
     pub classes: Option<usize>,
     pub(super) layers: Vec<Built>,
+}
+
+/// What a layer takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// The network's input.
+    Input,
+    /// The label, one-hot, `[classes]`.
+    Label,
+    Layer(usize),
 }
 
 /// A layer with all that the data decided.
@@ -25,8 +35,7 @@ pub struct Network {
 pub(super) struct Built {
     pub spec: Layer,
     pub name: String,
-    /// Which layers it takes; `None` is the network's input.
-    pub inputs: Vec<Option<usize>>,
+    pub inputs: Vec<Source>,
     /// Its output for one image.
     pub output: Vec<usize>,
     pub flops: u64,
@@ -61,29 +70,38 @@ struct Need {
 }
 
 impl Architecture {
-    /// Infers all shapes for images of `input` (height, width, channels) and declares the parameters. Nothing
-    /// is declared where it fails.
+    /// Infers all shapes for inputs of the sizes `input` (height, width and channels of an image) and declares the
+    /// parameters. Nothing is declared where it fails.
     ///
-    /// With `classes` the output must be one number for each class; `None` (of a GAN, or of a part) takes any.
+    /// With `classes` the output of a classifier must be one number for each class; `None` (of a part) takes any.
+    /// A GAN's networks end in whatever they like, and `classes` is the length of their label.
     ///
     /// # Errors
     /// [`ModelError::Architecture`] with layer, line and shapes, for whatever does not fit.
     pub fn declare(
         &self,
-        input: [usize; 3],
+        input: impl AsRef<[usize]>,
         classes: impl Into<Option<usize>>,
         store: &mut Store,
         parameters: &mut Parameters,
     ) -> Result<Network, ModelError> {
-        let classes = classes.into();
+        let (input, classes) = (input.as_ref(), classes.into());
         self.check_input(input)?;
+        let label = [classes.unwrap_or(0)];
         let mut layers: Vec<Built> = Vec::with_capacity(self.layers.len());
         let mut needs: Vec<Vec<Need>> = Vec::with_capacity(self.layers.len());
         let mut total = 0u64;
         for (i, spec) in self.layers.iter().enumerate() {
             let inputs = self.inputs_of(i);
             let shapes: Vec<&[usize]> =
-                inputs.iter().map(|at| at.map_or(&input[..], |at| &layers[at].output[..])).collect();
+                inputs
+                .iter()
+                .map(|source| match source {
+                    Source::Input => input,
+                    Source::Label => &label[..],
+                    Source::Layer(at) => &layers[*at].output[..],
+                })
+                .collect();
             let output = shapes::output(spec, &shapes, classes).map_err(|problem| spec.error(problem))?;
             let need = self.needs(i, shapes[0], &output);
             if let Some(large) = need.iter().find(|need| shapes::count(&need.shape) > MAX_SIZE as u128) {
@@ -113,7 +131,9 @@ impl Architecture {
             });
             needs.push(need);
         }
-        self.check_output(&layers, classes)?;
+        if !self.conditional {
+            self.check_output(&layers, classes)?;
+        }
 
         for (layer, needs) in layers.iter_mut().zip(needs) {
             for need in needs {
@@ -126,19 +146,19 @@ impl Architecture {
                 }
             }
         }
-        Ok(Network { architecture: self.clone(), input, classes, layers })
+        Ok(Network { architecture: self.clone(), input: input.to_vec(), classes, layers })
     }
 
-    fn check_input(&self, input: [usize; 3]) -> Result<(), ModelError> {
+    fn check_input(&self, input: &[usize]) -> Result<(), ModelError> {
         let refuse = |at: &At, problem| Err(ModelError::Architecture { at: at.clone(), problem });
         let file = At { file: self.file.clone(), ..At::default() };
         match self.input {
             Some(wanted) if wanted != input => {
-                let problem = format!("is for images of {}, but the data has {}", by(&wanted), by(&input));
+                let problem = format!("is for images of {}, but the data has {}", by(&wanted), by(input));
                 refuse(&self.input_at, format!("{problem}; remove the table to take what the data has"))
             }
-            _ if input.contains(&0) || shapes::count(&input) > MAX_SIZE as u128 => {
-                refuse(&file, format!("images of {} cannot be learned from; 1 to {MAX_SIZE} numbers can", by(&input)))
+            _ if input.contains(&0) || shapes::count(input) > MAX_SIZE as u128 => {
+                refuse(&file, format!("images of {} cannot be learned from; 1 to {MAX_SIZE} numbers can", by(input)))
             }
             _ => Ok(()),
         }
@@ -158,13 +178,18 @@ impl Architecture {
         Ok(())
     }
 
-    fn inputs_of(&self, i: usize) -> Vec<Option<usize>> {
+    fn inputs_of(&self, i: usize) -> Vec<Source> {
         let sources = self.layers[i].sources();
         if sources.is_empty() {
-            return vec![i.checked_sub(1)];
+            return vec![i.checked_sub(1).map_or(Source::Input, Source::Layer)];
         }
         let named = |name: &&str| self.layers[..i].iter().position(|layer| layer.name.as_deref() == Some(*name));
-        sources.iter().map(|name| if *name == INPUT { None } else { named(name) }).collect()
+        // Names were checked when the text was read.
+        let source = |name: &&str| match *name {
+            LABEL if self.conditional => Source::Label,
+            _ => named(name).map_or(Source::Input, Source::Layer),
+        };
+        sources.iter().map(source).collect()
     }
 
     /// The name it was given, or its kind and how many of that kind stand above.
@@ -204,14 +229,15 @@ impl Architecture {
             Kind::Dense { bias: wanted, .. } => {
                 [Some(weight(vec![c, k], 1)), bias(*wanted)].into_iter().flatten().collect()
             }
-            Kind::BatchNorm { .. } => {
+            Kind::BatchNorm { scale, .. } => {
                 let rows = |suffix, first, second| Need {
                     suffix,
                     shape: vec![2, c],
                     init: Init::Rows { first, second },
                     decays: false,
                 };
-                vec![rows("affine", 1.0, 0.0), rows(RUNNING, 0.0, 1.0)]
+                let shift = Need { suffix: "shift", shape: vec![c], init: Init::Zero, decays: false };
+                vec![if *scale { rows("affine", 1.0, 0.0) } else { shift }, rows(RUNNING, 0.0, 1.0)]
             }
             _ => Vec::new(),
         }

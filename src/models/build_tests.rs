@@ -161,11 +161,11 @@ fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
         let read = |graph: &mut Graph, buffer, tensor| graph.read(&crate::graph::Place { buffer, offset: 0, tensor });
         let clock = read(&mut graph, clock, Tensor::u32([2]));
         let x = read(&mut graph, images, Tensor::f32([3, input[0], input[1], input[2]]));
-        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock }).unwrap();
-        assert_eq!(graph.dims(forward.logits), [3, 10]);
+        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock, pass: 0 }).unwrap();
+        assert_eq!(graph.dims(forward.out), [3, 10]);
         assert_eq!(forward.weights.len(), parameters.trainable().len());
         assert_eq!(forward.running.len(), parameters.running().len());
-        let loss = Sum::mean(&mut graph, forward.logits).unwrap();
+        let loss = Sum::mean(&mut graph, forward.out).unwrap();
         let grads = grad(&mut graph, loss, &forward.weights).unwrap();
         for (i, (grad, p)) in grads.iter().zip(parameters.trainable()).enumerate() {
             assert_eq!(graph.shape(*grad).len(), p.shape.len(), "{}", p.name);
@@ -193,7 +193,7 @@ fn dense_gives_what_its_formula_says() {
     let place = |buffer, tensor| crate::graph::Place { buffer, offset: 0, tensor };
     let x = graph.read(&place(images, Tensor::f32([1, 4])));
     let forward = network.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
-    graph.assign(forward.logits, place(out, Tensor::f32([1, 3])));
+    graph.assign(forward.out, place(out, Tensor::f32([1, 3])));
     let mut device: Box<dyn Device> = Box::new(Cpu::new());
     device.allocate(&store).unwrap();
     let weights = parameters.initial(1);
@@ -201,7 +201,7 @@ fn dense_gives_what_its_formula_says() {
     let image = [0.1, -0.7, 0.4, 1.0];
     device.write_f32(images, 0, &image).unwrap();
     let plan = device.prepare(&Plan::new(&graph)).unwrap();
-    device.run(plan, 1).unwrap();
+    device.run(&[plan], 1).unwrap();
     let found = device.read_f32(out, 0, 3).unwrap();
 
     let at = |i: usize| &weights[parameters.trainable()[i].offset..];
@@ -231,7 +231,7 @@ fn a_model_file_comes_back_as_the_same_network_with_the_same_bytes() {
     let mut store = Store::default();
     let mut again = Parameters::new(&mut store, "net");
     let network = loaded.network(&path, &mut store, &mut again).unwrap();
-    assert_eq!((network.input, network.classes), ([28, 28, 1], Some(10)));
+    assert_eq!((network.input, network.classes), (vec![28, 28, 1], Some(10)));
     assert_eq!(again.trainable(), parameters.trainable());
     assert_eq!(loaded.values(&again, &path).unwrap(), (weights, state));
     assert_eq!(loaded.class_names(&path).unwrap()[3], "\"3\"");

@@ -1,6 +1,6 @@
 //! A network as a graph: each layer becomes the ops that compute it, for training or for inference.
 
-use super::build::{Built, Network};
+use super::build::{Built, Network, Source};
 use super::error::{At, ModelError};
 use super::layer::{Kind, Nonlinearity, by};
 use super::parameters::Parameters;
@@ -10,8 +10,9 @@ use crate::ops::activation::{Act, Activation};
 use crate::ops::batch_norm::{Running, batch_norm, batch_norm_fixed};
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{conv2d, conv2d_transposed};
+use crate::ops::dot::RowDot;
 use crate::ops::dropout::Dropout;
-use crate::ops::elementwise::{Add, AddBias};
+use crate::ops::elementwise::{Add, AddBias, Fill};
 use crate::ops::matmul::{Layout, MatMul};
 use crate::ops::pool::{AvgPool, MaxPool};
 use crate::ops::softmax::Softmax;
@@ -21,17 +22,31 @@ use crate::tensor::Shape;
 /// What the graph is for.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Mode {
-    /// Dropout drops, by the clock (`[step, seed]`), and batch normalisation takes the batch's statistics.
-    Train { clock: Value },
+    /// Dropout drops, by the clock (`[step, seed]`), and batch normalisation takes the batch's statistics. Where a
+    /// network stands in a step twice, `pass` tells its draws apart.
+    Train { clock: Value, pass: u32 },
     /// Nothing is random, batch normalisation takes the running statistics.
     Infer,
+}
+
+/// What a network is given: `x`, and the label of each row, `[n, classes]`, where its layers take it.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs {
+    pub x: Value,
+    pub label: Option<Value>,
+}
+
+impl From<Value> for Inputs {
+    fn from(x: Value) -> Inputs {
+        Inputs { x, label: None }
+    }
 }
 
 /// What a network makes of its input.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// `[n, classes]`, or whatever the last layer gives; before any softmax of the loss.
-    pub logits: Value,
+    /// What the last layer gives: `[n, classes]` of a classifier, before any softmax of the loss.
+    pub out: Value,
     /// The trainable tensors that were read, parallel to [`Parameters::trainable`]: what to ask derivatives by.
     pub weights: Vec<Value>,
     /// What the last dense layer is given: the features that it tells classes by. The input, without such a layer.
@@ -65,7 +80,8 @@ impl Network {
         (0..parameters.trainable().len()).map(|i| graph.read(&parameters.place_in(i, from))).collect()
     }
 
-    /// The network on images `x`, `[n, h, w, c]` or anything with as many elements and `n` first.
+    /// The network on images `x`, `[n, h, w, c]` or anything with as many elements and `n` first; with their labels
+    /// where it is one of a GAN's.
     ///
     /// # Errors
     /// [`ModelError`] where `x` has another size than was declared.
@@ -73,11 +89,11 @@ impl Network {
         &self,
         graph: &mut Graph,
         parameters: &Parameters,
-        x: Value,
+        inputs: impl Into<Inputs>,
         mode: Mode,
     ) -> Result<Forward, ModelError> {
         let weights = self.read_weights(graph, parameters, parameters.weights);
-        self.forward_with(graph, parameters, weights, x, mode)
+        self.forward_with(graph, parameters, weights, inputs, mode)
     }
 
     /// [`Network::forward`] with weights that are read already: for averaged ones, and for a network that
@@ -87,16 +103,30 @@ impl Network {
         graph: &mut Graph,
         parameters: &Parameters,
         weights: Vec<Value>,
-        x: Value,
+        inputs: impl Into<Inputs>,
         mode: Mode,
     ) -> Result<Forward, ModelError> {
+        let Inputs { x, label } = inputs.into();
         let input = self.enter(graph, x)?;
         let n = graph.dims(input)[0];
+        if let Some(label) = label
+            && graph.dims(label) != [n, self.classes.unwrap_or(0)]
+        {
+            let problem = format!("is for labels of {} classes, but is given {}", self.classes.unwrap_or(0), graph.shape(label));
+            return Err(self.refuse(problem));
+        }
         let mut build = Build { graph, parameters, weights: &weights, mode, running: Vec::new() };
         let mut outputs: Vec<Value> = Vec::with_capacity(self.layers.len());
         let mut penultimate = input;
         for layer in &self.layers {
-            let inputs: Vec<Value> = layer.inputs.iter().map(|at| at.map_or(input, |at| outputs[at])).collect();
+            let mut inputs: Vec<Value> = Vec::with_capacity(layer.inputs.len());
+            for source in &layer.inputs {
+                inputs.push(match source {
+                    Source::Input => input,
+                    Source::Label => label.ok_or_else(|| layer.spec.error("takes the label, which is not given here"))?,
+                    Source::Layer(at) => outputs[*at],
+                });
+            }
             if matches!(layer.spec.kind, Kind::Dense { .. }) {
                 penultimate = inputs[0];
             }
@@ -113,18 +143,24 @@ impl Network {
             outputs.push(value);
         }
         let running = build.running;
-        Ok(Forward { logits: outputs.last().copied().unwrap_or(input), weights, penultimate, running })
+        Ok(Forward { out: outputs.last().copied().unwrap_or(input), weights, penultimate, running })
     }
 
     fn enter(&self, graph: &mut Graph, x: Value) -> Result<Value, ModelError> {
-        let at = || At { file: self.architecture.name.clone(), ..At::default() };
-        let [h, w, c] = self.input;
         let n = graph.dims(x).first().copied().unwrap_or(0);
-        if n == 0 || graph.shape(x).len() != n * h * w * c {
-            let problem = format!("is for batches of {h}x{w}x{c}, but is given {}", graph.shape(x));
-            return Err(ModelError::Architecture { at: at(), problem });
+        let sizes = [&[n], &self.input[..]].concat();
+        if n == 0 || graph.shape(x).len() != sizes.iter().product::<usize>() {
+            return Err(self.refuse(format!("is for batches of {}, but is given {}", by(&self.input), graph.shape(x))));
         }
-        graph.reshape(x, [n, h, w, c]).map_err(|problem| fault(at(), problem))
+        graph.reshape(x, Shape::new(sizes)).map_err(|problem| fault(self.at(), problem))
+    }
+
+    fn at(&self) -> At {
+        At { file: self.architecture.name.clone(), ..At::default() }
+    }
+
+    fn refuse(&self, problem: String) -> ModelError {
+        ModelError::Architecture { at: self.at(), problem }
     }
 }
 
@@ -154,17 +190,21 @@ impl Build<'_> {
             Kind::AvgPool { window, stride } => self.graph.apply(AvgPool { window: *window, stride: *stride }, &[x])?,
             Kind::MaxPool { window, stride } => self.graph.apply(MaxPool { window: *window, stride: *stride }, &[x])?,
             Kind::Upsample { factor } => self.graph.apply(Upsample { factor: *factor }, &[x])?,
-            Kind::BatchNorm { epsilon, momentum } => self.batch_norm(layer, x, *epsilon, *momentum)?,
+            Kind::BatchNorm { epsilon, momentum, scale } => {
+                let affine = self.affine(layer, *scale)?;
+                self.batch_norm(layer, x, affine, *epsilon, *momentum)?
+            }
             Kind::Activation => x,
             Kind::Dropout { rate } => match self.mode {
-                Mode::Train { clock } if *rate > 0.0 => {
-                    let stream = self.parameters.stream(&layer.name);
+                Mode::Train { clock, pass } if *rate > 0.0 => {
+                    let stream = self.parameters.stream(&layer.name).wrapping_add(pass);
                     self.graph.apply(Dropout { rate: *rate, stream }, &[x, clock])?
                 }
                 _ => x,
             },
             Kind::Flatten | Kind::Reshape { .. } => self.graph.reshape(x, Shape::new(shape))?,
             Kind::Concat { .. } => self.graph.apply(Concat, inputs)?,
+            Kind::Dot { .. } => self.graph.apply(RowDot, inputs)?,
             Kind::Add { .. } => {
                 let mut sum = x;
                 for more in &inputs[1..] {
@@ -188,8 +228,27 @@ impl Build<'_> {
         self.graph.apply(Activation(act), &[out])
     }
 
-    fn batch_norm(&mut self, layer: &Built, x: Value, epsilon: f32, momentum: f32) -> Result<Value, GraphError> {
-        let affine = self.weights[layer.weight.unwrap_or_default()];
+    /// Gamma and beta, `[2, c]`; gamma is 1 where the layer only shifts.
+    fn affine(&mut self, layer: &Built, scale: bool) -> Result<Value, GraphError> {
+        let weight = self.weights[layer.weight.unwrap_or_default()];
+        if scale {
+            return Ok(weight);
+        }
+        let c = self.graph.shape(weight).len();
+        let gamma = self.graph.apply(Fill { shape: [1, c].into(), value: 1.0 }, &[])?;
+        let beta = self.graph.reshape(weight, [1, c])?;
+        let both = self.graph.apply(Concat, &[gamma, beta])?;
+        self.graph.reshape(both, [2, c])
+    }
+
+    fn batch_norm(
+        &mut self,
+        layer: &Built,
+        x: Value,
+        affine: Value,
+        epsilon: f32,
+        momentum: f32,
+    ) -> Result<Value, GraphError> {
         let place = self.parameters.state_place(layer.running.unwrap_or_default());
         match self.mode {
             Mode::Train { .. } => {

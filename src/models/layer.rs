@@ -22,6 +22,26 @@ pub enum Units {
     Count(usize),
     /// As many as the data has classes.
     Classes,
+    /// One of a generator's two widths, which become counts when its text is read.
+    Width(Width),
+}
+
+/// How wide the two parts of a generator's first joint layer are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Width {
+    /// What comes of the noise.
+    Noise,
+    /// What comes of the label.
+    Label,
+}
+
+impl Width {
+    pub fn word(self) -> &'static str {
+        match self {
+            Width::Noise => "noise_width",
+            Width::Label => "label_width",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -42,13 +62,16 @@ pub enum Kind {
     AvgPool { window: usize, stride: usize },
     MaxPool { window: usize, stride: usize },
     Upsample { factor: usize },
-    BatchNorm { epsilon: f32, momentum: f32 },
+    /// Without `scale` it only shifts.
+    BatchNorm { epsilon: f32, momentum: f32, scale: bool },
     Activation,
     Dropout { rate: f32 },
     Flatten,
     Reshape { shape: Vec<usize> },
     Concat { from: Vec<String> },
     Add { from: Vec<String> },
+    /// The inner product of two vectors: one number.
+    Dot { from: Vec<String> },
 }
 
 pub(super) const ACTIVATIONS: &[(&str, Nonlinearity)] = &[
@@ -75,14 +98,14 @@ impl Layer {
     /// The names of the layers it takes, where it names them.
     pub fn sources(&self) -> Vec<&str> {
         match &self.kind {
-            Kind::Concat { from } | Kind::Add { from } => from.iter().map(String::as_str).collect(),
+            Kind::Concat { from } | Kind::Add { from } | Kind::Dot { from } => from.iter().map(String::as_str).collect(),
             _ => self.from.as_deref().into_iter().collect(),
         }
     }
 
     pub(super) fn sources_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let (joined, from) = match &mut self.kind {
-            Kind::Concat { from } | Kind::Add { from } => (Some(from), None),
+            Kind::Concat { from } | Kind::Add { from } | Kind::Dot { from } => (Some(from), None),
             _ => (None, self.from.as_mut()),
         };
         joined.into_iter().flatten().chain(from)
@@ -104,6 +127,7 @@ impl Layer {
             Kind::Reshape { .. } => "reshape",
             Kind::Concat { .. } => "concat",
             Kind::Add { .. } => "add",
+            Kind::Dot { .. } => "dot",
         }
     }
 
@@ -153,16 +177,18 @@ impl fmt::Display for Layer {
             Kind::ConvTransposed(c) => conv(f, "conv transposed", c)?,
             Kind::Dense { units: Units::Count(n), .. } => write!(f, "dense {n}")?,
             Kind::Dense { units: Units::Classes, .. } => write!(f, "dense classes")?,
+            Kind::Dense { units: Units::Width(width), .. } => write!(f, "dense {}", width.word())?,
             Kind::AvgPool { window, stride } => pool(f, "avg", *window, *stride)?,
             Kind::MaxPool { window, stride } => pool(f, "max", *window, *stride)?,
             Kind::Upsample { factor } => write!(f, "upsample {factor}")?,
-            Kind::BatchNorm { .. } => write!(f, "batch norm")?,
+            Kind::BatchNorm { scale, .. } => write!(f, "batch norm{}", if *scale { "" } else { " without scale" })?,
             Kind::Activation => return self.activation.map_or(Ok(()), |a| write!(f, "{a}")),
             Kind::Dropout { rate } => write!(f, "dropout {rate}")?,
             Kind::Flatten => write!(f, "flatten")?,
             Kind::Reshape { shape } => write!(f, "reshape {}", by(shape))?,
             Kind::Concat { from } => write!(f, "concat {}", from.join(", "))?,
             Kind::Add { from } => write!(f, "add {}", from.join(", "))?,
+            Kind::Dot { from } => write!(f, "dot {}", from.join(", "))?,
         }
         self.activation.map_or(Ok(()), |a| write!(f, " {a}"))
     }

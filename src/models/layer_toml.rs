@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::{At, ModelError};
-use super::layer::{ACTIVATIONS, Conv, Kind, Layer, Nonlinearity, Units};
+use super::layer::{ACTIVATIONS, Conv, Kind, Layer, Nonlinearity, Units, Width};
 use super::reader::{Fields, Source, nearest, quoted};
 use super::recipe::{SHARE, is_share};
 use crate::ops::conv2d::Padding;
@@ -25,6 +25,7 @@ const KINDS: &[&str] = &[
     "reshape",
     "concat",
     "add",
+    "dot",
     "activation",
 ];
 
@@ -70,7 +71,7 @@ impl Layer {
         let part = format!("layer {number} ({word})");
         let mut fields = Fields::new(source, Some(part.clone()), line, table);
         let kind = read_kind(&mut fields, word)?;
-        let joins = matches!(kind, Kind::Concat { .. } | Kind::Add { .. });
+        let joins = matches!(kind, Kind::Concat { .. } | Kind::Add { .. } | Kind::Dot { .. });
         let layer = Layer {
             activation: read_activation(&mut fields)?,
             name: fields.name("name")?,
@@ -102,6 +103,7 @@ impl Layer {
                 match units {
                     Units::Count(n) => field("dense", n),
                     Units::Classes => field("dense", &"\"classes\""),
+                    Units::Width(width) => field("dense", &format!("\"{}\"", width.word())),
                 }
                 field("bias", bias);
             }
@@ -110,10 +112,11 @@ impl Layer {
                 field("stride", stride);
             }
             Kind::Upsample { factor } => field("upsample", factor),
-            Kind::BatchNorm { epsilon, momentum } => {
+            Kind::BatchNorm { epsilon, momentum, scale } => {
                 field("batch_norm", &true);
                 field("epsilon", epsilon);
                 field("momentum", momentum);
+                field("scale", scale);
             }
             Kind::Activation => {}
             Kind::Dropout { rate } => field("dropout", rate),
@@ -121,6 +124,7 @@ impl Layer {
             Kind::Reshape { shape } => field("reshape", &format!("{shape:?}")),
             Kind::Concat { from } => field("concat", &format!("[{}]", quoted(from))),
             Kind::Add { from } => field("add", &format!("[{}]", quoted(from))),
+            Kind::Dot { from } => field("dot", &format!("[{}]", quoted(from))),
         }
         if let Some(activation) = self.activation {
             field("activation", &format!("\"{}\"", activation.word()));
@@ -155,8 +159,15 @@ fn short_form(word: &str) -> Result<(Kind, Option<Nonlinearity>), String> {
     }
 }
 
+/// The words that may stand for a number of units.
+const UNITS: &[(&str, Units)] = &[
+    ("classes", Units::Classes),
+    ("noise_width", Units::Width(Width::Noise)),
+    ("label_width", Units::Width(Width::Label)),
+];
+
 /// Keras' defaults.
-const BATCH_NORM: Kind = Kind::BatchNorm { epsilon: 1e-3, momentum: 0.99 };
+const BATCH_NORM: Kind = Kind::BatchNorm { epsilon: 1e-3, momentum: 0.99, scale: true };
 
 fn read_kind(fields: &mut Fields, word: &str) -> Result<Kind, ModelError> {
     let missing = |fields: &Fields, what: &str| fields.error(format!("`{what}` is missing"));
@@ -177,7 +188,7 @@ fn read_kind(fields: &mut Fields, word: &str) -> Result<Kind, ModelError> {
             if transposed { Kind::ConvTransposed(conv) } else { Kind::Conv(conv) }
         }
         "dense" => Kind::Dense {
-            units: fields.size_or_word("dense", "classes")?.map_or(Units::Classes, Units::Count),
+            units: fields.size_or_word("dense", UNITS)?.unwrap_or(Units::Classes),
             bias: fields.flag("bias")?.unwrap_or(true),
         },
         "avg_pool" => {
@@ -192,13 +203,18 @@ fn read_kind(fields: &mut Fields, word: &str) -> Result<Kind, ModelError> {
         "batch_norm" => {
             only_true(fields, "batch_norm")?;
             let epsilon = fields.number("epsilon", "a number above 0, like 1e-3", |x| x > 0.0)?.unwrap_or(1e-3);
-            Kind::BatchNorm { epsilon, momentum: fields.number("momentum", SHARE, is_share)?.unwrap_or(0.99) }
+            Kind::BatchNorm {
+                epsilon,
+                momentum: fields.number("momentum", SHARE, is_share)?.unwrap_or(0.99),
+                scale: fields.flag("scale")?.unwrap_or(true),
+            }
         }
         "dropout" => Kind::Dropout { rate: fields.number("dropout", SHARE, is_share)?.unwrap_or(0.0) },
         "flatten" => only_true(fields, "flatten").map(|()| Kind::Flatten)?,
         "reshape" => Kind::Reshape { shape: fields.sizes("reshape")?.unwrap_or_default() },
         "concat" => Kind::Concat { from: fields.names("concat")?.unwrap_or_default() },
         "add" => Kind::Add { from: fields.names("add")?.unwrap_or_default() },
+        "dot" => Kind::Dot { from: fields.names("dot")?.unwrap_or_default() },
         _ => Kind::Activation,
     })
 }

@@ -19,6 +19,7 @@ mod container;
 mod error;
 mod file;
 mod forward;
+mod gan;
 mod layer;
 mod layer_toml;
 mod parameters;
@@ -36,12 +37,13 @@ pub use build::{LayerInfo, Network};
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};
 pub use file::ModelFile;
-pub use forward::{Forward, Mode, RunningUpdate};
-pub use layer::{Conv, Kind, Layer, Nonlinearity, Units};
+pub use forward::{Forward, Inputs, Mode, RunningUpdate};
+pub use gan::{Gan, GanRecipe};
+pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width};
 pub use parameters::{Init, Parameter, Parameters};
 pub use reader::MAX_SIZE;
-pub use recipe::{OptimizerName, Recipe, ScheduleName};
-pub use spec::{Architecture, INPUT, MAX_LAYERS, MAX_TEXT};
+pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
+pub use spec::{Architecture, INPUT, LABEL, MAX_LAYERS, MAX_TEXT};
 
 /// The architectures that are part of the program: name and text.
 pub const BUILTINS: &[(&str, &str)] = &[
@@ -52,31 +54,95 @@ pub const BUILTINS: &[(&str, &str)] = &[
     ("pool", include_str!("../../models/pool.toml")),
 ];
 
-/// A built-in architecture.
+/// The GANs that are part of the program: name and text.
+pub const BUILTIN_GANS: &[(&str, &str)] = &[
+    ("gan", include_str!("../../models/gan.toml")),
+    ("gan-classic", include_str!("../../models/gan-classic.toml")),
+];
+
+/// What a text describes.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Model {
+    Classifier(Architecture),
+    Gan(Gan),
+}
+
+impl Model {
+    /// Reads a text of either kind: one with `[generator]` is a GAN's.
+    ///
+    /// # Errors
+    /// Those of [`Architecture::parse`] and [`Gan::parse`].
+    pub fn parse(text: &str, file: &str) -> Result<Model, ModelError> {
+        if Gan::is_meant(text) {
+            Gan::parse(text, file).map(Model::Gan)
+        } else {
+            Architecture::parse(text, file).map(Model::Classifier)
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Model::Classifier(architecture) => &architecture.name,
+            Model::Gan(gan) => &gan.name,
+        }
+    }
+}
+
+/// A built-in classifier's architecture.
 ///
 /// # Errors
 /// [`ModelError::Unknown`] for a name that is none of them.
 pub fn builtin(name: &str) -> Result<Architecture, ModelError> {
     match BUILTINS.iter().find(|(known, _)| *known == name) {
         Some((_, text)) => Architecture::parse(text, &format!("models/{name}.toml")),
-        None => {
-            let builtins = BUILTINS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            Err(ModelError::Unknown { name: name.into(), builtins })
+        None => Err(unknown(name)),
+    }
+}
+
+/// A built-in GAN.
+///
+/// # Errors
+/// [`ModelError::Unknown`] for a name that is none of them.
+pub fn builtin_gan(name: &str) -> Result<Gan, ModelError> {
+    match BUILTIN_GANS.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => Gan::parse(text, &format!("models/{name}.toml")),
+        None => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> ModelError {
+    let builtins = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    ModelError::Unknown { name: name.into(), builtins }
+}
+
+/// A built-in classifier by name, or one from a TOML file by its path.
+///
+/// # Errors
+/// Those of [`load_any`], and one that says so where it is a GAN.
+pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
+    match load_any(name_or_path)? {
+        Model::Classifier(architecture) => Ok(architecture),
+        Model::Gan(_) => {
+            let at = At { file: name_or_path.into(), ..At::default() };
+            Err(ModelError::Architecture { at, problem: "is a GAN, where a classifier is expected".into() })
         }
     }
 }
 
-/// A built-in architecture by name, or one from a TOML file by its path.
+/// A built-in model by name, or one from a TOML file by its path.
 ///
 /// # Errors
 /// [`ModelError::Unknown`] for what is neither, [`ModelError::Read`] for a file that cannot be read, and all that
-/// [`Architecture::parse`] has against its text.
-pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
+/// [`Model::parse`] has against its text.
+pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let path = Path::new(name_or_path);
-    let is_name = BUILTINS.iter().any(|(name, _)| *name == name_or_path);
+    let known = BUILTINS.iter().chain(BUILTIN_GANS).find(|(name, _)| *name == name_or_path);
+    if let Some((name, text)) = known {
+        return Model::parse(text, &format!("models/{name}.toml"));
+    }
     let is_path = path.extension().is_some_and(|e| e == "toml") || path.components().count() > 1 || path.is_file();
-    if is_name || !is_path {
-        return builtin(name_or_path);
+    if !is_path {
+        return Err(unknown(name_or_path));
     }
     let failed = |reason| ModelError::Read { path: path.to_owned(), reason };
     let mut bytes = Vec::new();
@@ -86,5 +152,5 @@ pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
         let problem = "not an architecture: expected a TOML text in UTF-8; `layers = [ ... ]` is its heart".into();
         ModelError::File { path: path.to_owned(), problem }
     })?;
-    Architecture::parse(&text, name_or_path)
+    Model::parse(&text, name_or_path)
 }

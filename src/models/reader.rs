@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{At, ModelError};
+use super::layer::Units;
 use crate::ops::conv2d::Padding;
 
 /// The largest size anything may have: elements of a tensor, units of a layer.
@@ -55,6 +56,10 @@ impl<'a> Fields<'a> {
         Fields { source, part, line, table, known: Vec::new() }
     }
 
+    pub fn table(&self) -> &'a DeTable<'a> {
+        self.table
+    }
+
     /// A mistake in the table as a whole.
     pub fn error(&self, problem: impl Into<String>) -> ModelError {
         self.source.error(Some(self.line), self.part.clone(), problem)
@@ -94,11 +99,12 @@ impl<'a> Fields<'a> {
         self.read(key, &format!("a whole number from 0 to {MAX_SIZE}"), |v| whole(v, 0))
     }
 
-    /// A whole number from 1 on; `None` where the given word stands in its place.
-    pub fn size_or_word(&mut self, key: &'static str, word: &str) -> Found<usize> {
-        let read = |v: &DeValue| if v.as_str() == Some(word) { Some(None) } else { size(v).map(Some) };
-        let expected = format!("a whole number from 1 to {MAX_SIZE}, or \"{word}\"");
-        self.read(key, &expected, read).map(Option::flatten)
+    /// A number of units: a whole number from 1 on, or one of the words that stand for one.
+    pub fn size_or_word(&mut self, key: &'static str, words: &[(&str, Units)]) -> Found<Units> {
+        let word = |v: &DeValue| words.iter().find(|(word, _)| v.as_str() == Some(word)).map(|(_, units)| *units);
+        // The first is the one that everybody needs.
+        let expected = format!("a whole number from 1 to {MAX_SIZE}, or \"{}\"", words[0].0);
+        self.read(key, &expected, |v| word(v).or_else(|| size(v).map(Units::Count)))
     }
 
     /// `padding`: a word, or how many zeros stand on each side.

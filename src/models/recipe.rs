@@ -8,10 +8,10 @@ use super::reader::{Fields, nearest, quoted};
 
 /// Words that stand for the variants of an enum, in TOML and on the command line alike.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum $name { $($variant),+ }
+        pub enum $name { $($(#[$about])* $variant),+ }
 
         impl $name {
             pub const ALL: &'static [(&'static str, $name)] = &[$(($word, $name::$variant)),+];
@@ -48,6 +48,18 @@ words!(
         Adam = "adam",
         Nadam = "nadam",
         AdamW = "adamw",
+    }
+);
+
+words!(
+    /// What a discriminator's answers are measured by.
+    GanLoss {
+        /// Least squares (Mao et al. 2017, arXiv 1611.04076): 1 for real, 0 for generated.
+        Mse = "mse",
+        /// Binary cross entropy, the generator's in its non-saturating form (Goodfellow et al. 2014).
+        Bce = "bce",
+        /// Hinge (Lim and Ye 2017, arXiv 1705.02894).
+        Hinge = "hinge",
     }
 );
 

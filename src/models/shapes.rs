@@ -26,6 +26,10 @@ pub fn output(layer: &Layer, inputs: &[&[usize]], classes: Option<usize>) -> Res
                 (Units::Classes, None) => {
                     return Err("asks for as many units as classes, but there are none here".into());
                 }
+                (Units::Width(width), _) => {
+                    let problem = "which is a setting of a GAN's [generator]; give a number";
+                    return Err(format!("asks for \"{}\", {problem}", width.word()));
+                }
             }
         }
         Kind::AvgPool { window, stride } | Kind::MaxPool { window, stride } => {
@@ -62,6 +66,10 @@ pub fn output(layer: &Layer, inputs: &[&[usize]], classes: Option<usize>) -> Res
             }
             first.to_vec()
         }
+        Kind::Dot { .. } => match inputs {
+            [[a], [b]] if a == b => vec![1],
+            _ => return Err(format!("multiplies two vectors of one length, but it is given {}", all(inputs))),
+        },
     };
     if count(&shape) > MAX_SIZE as u128 {
         return Err(format!("gives {}, more than {MAX_SIZE} numbers for one image", by(&shape)));
@@ -85,6 +93,7 @@ pub fn flops(layer: &Layer, inputs: &[&[usize]], output: &[usize]) -> u64 {
         Kind::Dense { .. } => out.saturating_mul(2).saturating_mul(input),
         Kind::AvgPool { window, .. } | Kind::MaxPool { window, .. } => out.saturating_mul(each(&[*window, *window])),
         Kind::BatchNorm { .. } => out.saturating_mul(2),
+        Kind::Dot { .. } => input.saturating_mul(2),
         Kind::Add { .. } => out.saturating_mul(inputs.len().saturating_sub(1) as u64),
         _ => 0,
     }

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use toml::de::DeValue;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::error::{At, ModelError};
 use super::layer::{Kind, Layer, Units};
@@ -25,6 +26,8 @@ pub struct Architecture {
     pub input: Option<[usize; 3]>,
     pub layers: Vec<Layer>,
     pub recipe: Recipe,
+    /// Whether it is one of a GAN's networks: its layers may take the label.
+    pub conditional: bool,
     pub(super) input_at: At,
     pub(super) text: String,
     pub(super) file: String,
@@ -43,20 +46,12 @@ impl Architecture {
             return Err(source.error(None, None, problem));
         }
         let table = source.parse()?;
-        let find = |key: &str| table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value);
-        let sub_table = |key: &'static str| match find(key) {
-            None => Ok(None),
-            Some(value) => match value.get_ref() {
-                DeValue::Table(table) => {
-                    Ok(Some(Fields::new(source, Some(format!("[{key}]")), source.line(value.span()), table)))
-                }
-                _ => Err(source.error(
-                    Some(source.line(value.span())),
-                    None,
-                    format!("`{key}` must be a table: [{key}]"),
-                )),
-            },
-        };
+        if let Some(value) = find(&table, GENERATOR) {
+            let line = Some(source.line(value.span()));
+            let problem = "is a GAN, where a network with `layers` of its own is expected";
+            return Err(source.error(line, Some(format!("[{GENERATOR}]")), problem));
+        }
+        let sub_table = |key: &'static str| sub_table(source, &table, key);
 
         let mut fields = Fields::new(source, None, 1, &table);
         let name = fields.name("name")?.unwrap_or_else(|| name_of(file));
@@ -77,23 +72,28 @@ impl Architecture {
         }
         let recipe = sub_table("recipe")?.map(Recipe::read).transpose()?.unwrap_or_default();
 
-        let layers = match find("layers").map(|value| (value, value.get_ref())) {
-            Some((_, DeValue::Array(list))) if !list.is_empty() && list.len() <= MAX_LAYERS => {
-                list.iter().enumerate().map(|(i, value)| Layer::read(source, i + 1, value))
-            }
-            Some((value, found)) => {
-                let count = found.as_array().map(|list| format!(", not {}", list.len())).unwrap_or_default();
-                let problem = format!("`layers` must be a list of 1 to {MAX_LAYERS} layers{count}");
-                return Err(source.error(Some(source.line(value.span())), None, problem));
-            }
-            None => {
-                let problem = "there is no `layers = [ ... ]`; it stands above [input] and [recipe]";
-                return Err(source.error(None, None, problem));
-            }
-        };
-        let layers: Vec<Layer> = layers.collect::<Result<_, _>>()?;
-        check_names(&layers)?;
-        Ok(Architecture { name, about, input, layers, recipe, input_at, text: text.into(), file: file.into() })
+        let layers = read_layers(source, find(&table, "layers"), "[input] and [recipe]")?;
+        check_names(&layers, &[INPUT])?;
+        let (text, file) = (text.into(), file.into());
+        Ok(Architecture { name, about, input, layers, recipe, conditional: false, input_at, text, file })
+    }
+
+    /// One of a GAN's two networks, from its table: `layers` and nothing else that is not known already.
+    pub(super) fn part(source: Source, name: &str, table: &DeTable) -> Result<Architecture, ModelError> {
+        let layers = read_layers(source, find(table, "layers"), "the next table")?;
+        check_names(&layers, &[INPUT, LABEL])?;
+        let file = source.file.to_string();
+        Ok(Architecture {
+            name: name.into(),
+            about: String::new(),
+            input: None,
+            layers,
+            recipe: Recipe::default(),
+            conditional: true,
+            input_at: At { file: file.clone(), ..At::default() },
+            text: String::new(),
+            file,
+        })
     }
 
     /// The text it was read from, or an equivalent one; what model files store.
@@ -140,13 +140,14 @@ impl Architecture {
             let problem = format!("behind {} it has {} layers; {MAX_LAYERS} is the most", front.file, layers.len());
             return Err(ModelError::Architecture { at, problem });
         }
-        check_names(&layers)?;
+        check_names(&layers, &[INPUT])?;
         let joined = Architecture {
             name: format!("{}-{}", front.name, self.name).chars().take(64).collect(),
             about: format!("{} behind {}", self.name, front.name),
             input: front.input,
             layers,
             recipe: self.recipe.clone(),
+            conditional: false,
             input_at: front.input_at.clone(),
             text: String::new(),
             file: self.file.clone(),
@@ -154,13 +155,14 @@ impl Architecture {
         Ok(Architecture { text: joined.to_toml(), ..joined })
     }
 
+    pub(super) fn layers_toml(&self) -> String {
+        let lines: String = self.layers.iter().map(|layer| format!("  {},\n", layer.to_toml())).collect();
+        format!("layers = [\n{lines}]\n")
+    }
+
     fn to_toml(&self) -> String {
         let about = toml::Value::from(self.about.as_str());
-        let mut text = format!("name = \"{}\"\nabout = {about}\n\nlayers = [\n", self.name);
-        for layer in &self.layers {
-            text += &format!("  {},\n", layer.to_toml());
-        }
-        text += "]\n";
+        let mut text = format!("name = \"{}\"\nabout = {about}\n\n{}", self.name, self.layers_toml());
         if let Some([height, width, channels]) = self.input {
             text += &format!("\n[input]\nheight = {height}\nwidth = {width}\nchannels = {channels}\n");
         }
@@ -173,7 +175,7 @@ impl Architecture {
 }
 
 /// A name for an architecture that has none: its file's, as far as it is letters.
-fn name_of(file: &str) -> String {
+pub(super) fn name_of(file: &str) -> String {
     let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
     let letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '-';
     let name: String = stem.chars().filter(letter).take(64).collect();
@@ -182,10 +184,51 @@ fn name_of(file: &str) -> String {
 
 /// The name by which layers take the network's input.
 pub const INPUT: &str = "input";
+/// The name by which a GAN's layers take the label: one number for each class, 1 for its own and else 0.
+pub const LABEL: &str = "label";
+/// The table that makes a text a GAN's.
+pub(super) const GENERATOR: &str = "generator";
+
+pub(super) fn find<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+}
+
+pub(super) fn sub_table<'a>(
+    source: Source<'a>,
+    table: &'a DeTable<'a>,
+    key: &'static str,
+) -> Result<Option<Fields<'a>>, ModelError> {
+    let Some(value) = find(table, key) else { return Ok(None) };
+    let line = source.line(value.span());
+    match value.get_ref() {
+        DeValue::Table(table) => Ok(Some(Fields::new(source, Some(format!("[{key}]")), line, table))),
+        _ => Err(source.error(Some(line), None, format!("`{key}` must be a table: [{key}]"))),
+    }
+}
+
+fn read_layers<'a>(
+    source: Source<'a>,
+    value: Option<&'a Spanned<DeValue<'a>>>,
+    above: &str,
+) -> Result<Vec<Layer>, ModelError> {
+    let Some(value) = value else {
+        return Err(source.error(None, None, format!("there is no `layers = [ ... ]`; it stands above {above}")));
+    };
+    match value.get_ref() {
+        DeValue::Array(list) if !list.is_empty() && list.len() <= MAX_LAYERS => {
+            list.iter().enumerate().map(|(i, value)| Layer::read(source, i + 1, value)).collect()
+        }
+        found => {
+            let count = found.as_array().map(|list| format!(", not {}", list.len())).unwrap_or_default();
+            let problem = format!("`layers` must be a list of 1 to {MAX_LAYERS} layers{count}");
+            Err(source.error(Some(source.line(value.span())), None, problem))
+        }
+    }
+}
 
 /// Every name is given once and stands above its users, and every layer but the last has a user.
-fn check_names(layers: &[Layer]) -> Result<(), ModelError> {
-    let mut known: Vec<&str> = vec![INPUT];
+fn check_names(layers: &[Layer], inputs: &[&'static str]) -> Result<(), ModelError> {
+    let mut known: Vec<&str> = inputs.to_vec();
     let mut used = vec![false; layers.len() + 1];
     for (i, layer) in layers.iter().enumerate() {
         let sources = layer.sources();
@@ -206,8 +249,8 @@ fn check_names(layers: &[Layer]) -> Result<(), ModelError> {
             used[i - 1] = true;
         }
         if let Some(name) = &layer.name {
-            if name == INPUT {
-                return Err(layer.error("\"input\" is the network's input; choose another name"));
+            if inputs.contains(&name.as_str()) {
+                return Err(layer.error(format!("\"{name}\" is the network's {name}; choose another name")));
             }
             if let Some(first) = layers[..i].iter().find(|other| other.name.as_ref() == Some(name)) {
                 return Err(layer.error(format!("the name \"{name}\" is taken by {}; choose another", first.at)));

@@ -66,7 +66,7 @@ fn every_kind_of_layer_is_read_with_its_options_and_defaults() {
     assert_eq!(*kinds[2], Kind::ConvTransposed(Conv { kernel: [4, 4], stride: 2, ..conv }));
     assert_eq!(*kinds[3], Kind::AvgPool { window: 2, stride: 2 });
     assert_eq!(*kinds[4], Kind::MaxPool { window: 3, stride: 2 });
-    assert_eq!(*kinds[6], Kind::BatchNorm { epsilon: 1e-5, momentum: 0.9 });
+    assert_eq!(*kinds[6], Kind::BatchNorm { epsilon: 1e-5, momentum: 0.9, scale: true });
     assert_eq!(a.layers[6].activation, Some(Nonlinearity::LeakyRelu(0.1)));
     assert_eq!(a.layers[7].activation, Some(Nonlinearity::Tanh));
     assert_eq!(*kinds[13], Kind::Dense { units: Units::Count(7), bias: false });

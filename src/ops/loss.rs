@@ -1,4 +1,4 @@
-//! Losses: cross entropy on logits, mean squared error, binary cross entropy on logits; and the count of rows
+//! Losses: cross entropy on logits, mean squared error, binary cross entropy on logits, hinge; and the count of rows
 //! classified correctly.
 //!
 //! Each forward is one number from one workgroup. A label that is no class (what the data set gives past its end)
@@ -205,6 +205,7 @@ impl Op for Correct {
 enum Pairwise {
     Mse,
     Bce,
+    Hinge,
 }
 
 impl Pairwise {
@@ -212,6 +213,7 @@ impl Pairwise {
         match self {
             Pairwise::Mse => (x - t) * (x - t),
             Pairwise::Bce => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
+            Pairwise::Hinge => (1.0 - (2.0 * t - 1.0) * x).max(0.0),
         }
     }
     #[inline(always)]
@@ -219,12 +221,19 @@ impl Pairwise {
         match self {
             Pairwise::Mse => (x - t) * (x - t),
             Pairwise::Bce => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
+            // `max` would turn NaN into 0.
+            Pairwise::Hinge => {
+                let short = 1.0 - (2.0 * t - 1.0) * x;
+                if short < 0.0 { 0.0 } else { short }
+            }
         }
     }
     fn exact_slope(self, x: f64, t: f64) -> f64 {
         match self {
             Pairwise::Mse => 2.0 * (x - t),
             Pairwise::Bce => 1.0 / (1.0 + (-x).exp()) - t,
+            Pairwise::Hinge if (2.0 * t - 1.0) * x < 1.0 => 1.0 - 2.0 * t,
+            Pairwise::Hinge => 0.0,
         }
     }
     #[inline(always)]
@@ -232,6 +241,8 @@ impl Pairwise {
         match self {
             Pairwise::Mse => 2.0 * (x - t),
             Pairwise::Bce => 1.0 / (1.0 + (-x).exp()) - t,
+            Pairwise::Hinge if (2.0 * t - 1.0) * x < 1.0 => 1.0 - 2.0 * t,
+            Pairwise::Hinge => 0.0,
         }
     }
     fn reference(self, inputs: &[Exact], out: &mut Exact) -> bool {
@@ -325,6 +336,12 @@ pairwise! {
     "binary_cross_entropy", "binary_cross_entropy.grad", "binary_cross_entropy", "grad_binary_cross_entropy"
 }
 
+pairwise! {
+    /// Mean over all elements of `max(0, 1 - side * prediction)`, of shape `[1]`, where a target of 1 is the side 1
+    /// and a target of 0 the side -1. The target gets no derivative.
+    Hinge, HingeGrad, Pairwise::Hinge, "hinge", "hinge.grad", "hinge", "grad_hinge"
+}
+
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     // 1000, 999, -1000, 3, NaN-free: exponentials of these overflow.
@@ -353,8 +370,11 @@ pub fn cases() -> Vec<Case> {
     }
     for shape in [[1, 1], [7, 13], [37, 101]] {
         let (x, name) = (Tensor::f32(shape), format!("{shape:?}"));
-        let losses: [(Arc<dyn Op>, Arc<dyn Op>); 2] =
-            [(Arc::new(Mse), Arc::new(MseGrad)), (Arc::new(BinaryCrossEntropy), Arc::new(BinaryCrossEntropyGrad))];
+        let losses: [(Arc<dyn Op>, Arc<dyn Op>); 3] = [
+            (Arc::new(Mse), Arc::new(MseGrad)),
+            (Arc::new(BinaryCrossEntropy), Arc::new(BinaryCrossEntropyGrad)),
+            (Arc::new(Hinge), Arc::new(HingeGrad)),
+        ];
         for (loss, grad) in losses {
             for (what, fill) in [("", Fill::Uniform), (" of large numbers", large)] {
                 let name = format!("{name}{what}");

@@ -17,6 +17,7 @@ pub mod batch_norm;
 pub mod case;
 pub mod concat;
 pub mod conv2d;
+pub mod dot;
 pub mod dropout;
 pub mod elementwise;
 pub mod epilogue;
@@ -24,12 +25,14 @@ pub mod kernel;
 pub mod loss;
 pub mod matmul;
 pub mod noise;
+pub mod one_hot;
 pub mod optimizer;
 pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod sample;
 pub mod softmax;
+pub mod spectral;
 pub mod transpose;
 pub mod upsample;
 
@@ -145,16 +148,19 @@ pub fn cases() -> Vec<Case> {
         batch_norm::cases(),
         concat::cases(),
         conv2d::cases(),
+        dot::cases(),
         dropout::cases(),
         elementwise::cases(),
         loss::cases(),
         matmul::cases(),
         noise::cases(),
+        one_hot::cases(),
         optimizer::cases(),
         pool::cases(),
         reduce::cases(),
         sample::cases(),
         softmax::cases(),
+        spectral::cases(),
         transpose::cases(),
         upsample::cases(),
     ];

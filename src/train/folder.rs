@@ -122,20 +122,14 @@ impl Folder {
     /// The state that a checkpoint holds, fitted to a classifier.
     pub fn state(&self, file: &ModelFile, classifier: &Classifier) -> Result<State, TrainError> {
         let path = self.last();
-        let parameters = &classifier.parameters;
-        let flat = |prefix: &str| file.flat(prefix, parameters.trainable(), parameters.total(), &path);
-        let (weights, running) = file.values(parameters, &path)?;
         let [step, seed] = *file.u32s("clock", &path)? else {
             return Err(TrainError::Resume { path, reason: "its clock is not [step, seed]".into() });
         };
-        if step as usize > classifier.steps() {
-            let reason = format!("it is at step {step}, its settings end at step {}", classifier.steps());
+        if step as usize > classifier.learner.steps() {
+            let reason = format!("it is at step {step}, its settings end at step {}", classifier.learner.steps());
             return Err(TrainError::Resume { path, reason });
         }
-        let initial = classifier.initial(seed);
-        let moments = (0..initial.moments.len()).map(|i| flat(&format!("moment{i}/"))).collect::<Result<_, _>>()?;
-        let averaged = initial.averaged.map(|_| flat("averaged/")).transpose()?;
-        Ok(State { step, seed, weights, running, moments, averaged })
+        Ok(State { step, seed, learned: classifier.learner.learned(file, "", &path)? })
     }
 
     /// The metrics up to a step, and the best epoch in them. Rows after the checkpoint are of steps that are done again.

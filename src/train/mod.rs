@@ -3,6 +3,7 @@
 pub mod classifier;
 mod digest;
 pub mod folder;
+pub mod learner;
 pub mod metrics;
 pub mod run;
 pub mod schedule;

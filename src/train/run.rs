@@ -112,8 +112,8 @@ impl Run<'_> {
         let mut classifier =
             Classifier::declare(&mut store, &network, parameters, &self.settings, &train, normalization)?;
         let mut evaluation = |set: &ImageSet| {
-            let weights = classifier.inference_weights();
-            Evaluation::declare(&mut store, &network, &classifier.parameters, weights, set, normalization)
+            let weights = classifier.learner.inference_weights();
+            Evaluation::declare(&mut store, &network, &classifier.learner.parameters, weights, set, normalization)
         };
         let mut validation = if validation.is_empty() { None } else { Some((evaluation(&validation)?, validation)) };
         let mut test = evaluation(&self.data.test)?;
@@ -148,9 +148,9 @@ impl Run<'_> {
 
         // The test set is touched here, once, with the weights that validation chose.
         let best = this.run.folder.load_best()?;
-        let (weights, running) = best.values(&this.classifier.parameters, &this.run.folder.best())?;
-        this.run.device.write_f32(this.classifier.inference_weights(), 0, &weights)?;
-        this.run.device.write_f32(this.classifier.parameters.state, 0, &running)?;
+        let (weights, running) = best.values(&this.classifier.learner.parameters, &this.run.folder.best())?;
+        this.run.device.write_f32(this.classifier.learner.inference_weights(), 0, &weights)?;
+        this.run.device.write_f32(this.classifier.learner.parameters.state, 0, &running)?;
         let set = &this.run.data.test;
         test.upload(this.run.device, set)?;
         let test = Scores::new(&test.logits(this.run.device)?, &set.labels);
@@ -163,13 +163,13 @@ impl Run<'_> {
 impl Loop<'_> {
     /// All remaining steps; `Some` with the step where it was asked to stop.
     fn steps(&mut self) -> Result<Option<usize>, TrainError> {
-        let total = self.classifier.steps();
+        let total = self.classifier.learner.steps();
         (self.run.report)(Event::Started {
             steps: total,
             first: self.step,
             images: self.images,
             validation: self.validation.as_ref().map_or(0, |(_, set)| set.len()),
-            parameters: self.classifier.parameters.count_trainable(),
+            parameters: self.classifier.learner.parameters.count_trainable(),
         });
         let window = (self.run.settings.steps(1, self.images) / ROWS_PER_EPOCH).clamp(1, RING);
         let (mut chunk, mut saved) = (1, Instant::now());
@@ -266,7 +266,7 @@ impl Loop<'_> {
     /// Validates and keeps the best; without a validation set the newest is the best.
     fn end_of_epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
         let Some((evaluation, set)) = &mut self.validation else {
-            if self.step == self.classifier.steps() {
+            if self.step == self.classifier.learner.steps() {
                 self.best = Best { epoch, accuracy: f64::NAN };
                 self.save_best()?;
             }
@@ -295,7 +295,7 @@ impl Loop<'_> {
 
     /// A model file of given weights, with all that inference and a reader want to know.
     fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
-        let mut file = ModelFile::new(&self.network, &self.classifier.parameters, weights, running);
+        let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, weights, running);
         file.set_class_names(&self.run.data.class_names);
         file.set("mean", self.normalization.mean);
         file.set("std", self.normalization.std);
@@ -318,34 +318,22 @@ impl Loop<'_> {
     /// would show it is the next step's.
     fn state(&mut self) -> Result<State, TrainError> {
         let state = self.classifier.save(self.run.device)?;
-        let finite = state.weights.iter().chain(&state.running).all(|x| x.is_finite());
-        if finite { Ok(state) } else { Err(self.not_finite(self.step)) }
+        if state.learned.is_finite() { Ok(state) } else { Err(self.not_finite(self.step)) }
     }
 
     fn save_best(&mut self) -> Result<(), TrainError> {
-        let state = self.state()?;
-        let weights = state.averaged.as_ref().unwrap_or(&state.weights);
-        let file = self.model_file(weights, &state.running);
+        let learned = self.state()?.learned;
+        let file = self.model_file(learned.inference_weights(), &learned.running);
         Ok(file.save(self.run.folder.best())?)
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
         let state = self.state()?;
-        let mut file = self.model_file(&state.weights, &state.running);
-        self.add_state(&mut file, &state);
+        let mut file = self.model_file(&state.learned.weights, &state.learned.running);
+        file.add_u32("clock", &[state.step, state.seed]);
+        self.classifier.learner.add_to(&mut file, "", &state.learned);
         self.run.folder.save(&file, &self.metrics, &self.run.settings)?;
         (self.run.report)(Event::Saved { step: self.step, path: self.run.folder.path() });
         Ok(())
-    }
-
-    fn add_state(&self, file: &mut ModelFile, state: &State) {
-        let trainable = self.classifier.parameters.trainable();
-        file.add_u32("clock", &[state.step, state.seed]);
-        for (i, moment) in state.moments.iter().enumerate() {
-            file.add_flat(&format!("moment{i}/"), trainable, moment);
-        }
-        if let Some(averaged) = &state.averaged {
-            file.add_flat("averaged/", trainable, averaged);
-        }
     }
 }

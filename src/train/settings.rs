@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::TrainError;
+use super::learner::Method;
+use super::schedule::Schedule;
 use crate::models::{OptimizerName, Recipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 
@@ -41,11 +43,11 @@ pub struct Settings {
     pub patience: usize,
 }
 
-fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-fn parse<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn parse<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
@@ -124,7 +126,20 @@ impl Settings {
         (epoch * images).div_ceil(self.batch)
     }
 
-    pub fn optimizer(&self) -> Optimizer {
+    /// How a run on `images` learns.
+    pub fn method(&self, images: usize) -> Method {
+        let steps = self.steps(self.epochs, images);
+        let warmup = (f64::from(self.warmup) * images as f64 / self.batch as f64).round() as usize;
+        let peak = f64::from(self.learning_rate);
+        Method {
+            optimizer: self.optimizer(),
+            schedule: Schedule { name: self.schedule, peak, steps, warmup: warmup.min(steps) },
+            weight_decay: self.weight_decay,
+            average: self.average,
+        }
+    }
+
+    fn optimizer(&self) -> Optimizer {
         let momentum = self.momentum;
         let (beta1, beta2, eps) = (momentum, 0.999, 1e-7);
         match self.optimizer {

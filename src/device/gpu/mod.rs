@@ -174,9 +174,9 @@ impl Device for Gpu {
         Ok(PlanId(self.plans.len() - 1))
     }
 
-    fn run(&mut self, plan: PlanId, times: usize) -> Result<(), DeviceError> {
+    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
         self.health.check()?;
-        self.replay(plan.0, times)
+        self.replay(plans, times)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {

@@ -5,7 +5,7 @@ use wgpu::BindGroup;
 use super::pace::{Pace, cost};
 use super::pipelines::Source;
 use super::{Gpu, ROUND};
-use crate::device::DeviceError;
+use crate::device::{DeviceError, PlanId};
 use crate::ops::Kernel;
 use crate::plan::{self, Buffer, Plan, View};
 
@@ -106,30 +106,40 @@ impl Gpu {
         Ok(())
     }
 
-    /// Records a plan `times` times, in submissions that fit the plan's pace. A submission may begin and end
-    /// within a step: the buffers keep what they hold.
-    pub(super) fn replay(&mut self, index: usize, times: usize) -> Result<(), DeviceError> {
-        if self.plans[index].bound_to[..] != self.scratch[..self.plans[index].plan.scratch.len()] {
-            let mut prepared = self.plans.remove(index);
-            let bound = self.bind(&mut prepared);
-            self.plans.insert(index, prepared);
-            bound?;
+    /// Records plans in turn, `times` times, in submissions that fit the pace of the first. A submission may begin and
+    /// end within a step: the buffers keep what they hold.
+    pub(super) fn replay(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+        for index in plans.iter().map(|plan| plan.0) {
+            if self.plans[index].bound_to[..] != self.scratch[..self.plans[index].plan.scratch.len()] {
+                let mut prepared = self.plans.remove(index);
+                let bound = self.bind(&mut prepared);
+                self.plans.insert(index, prepared);
+                bound?;
+            }
         }
-        let count = self.plans[index].bind_groups.len();
+        let Some(PlanId(index)) = plans.first().copied() else { return Ok(()) };
+        // Every dispatch of one round: which plan's, and its number there.
+        let each = |plan: usize| (0..self.plans[plan].bind_groups.len()).map(move |i| (plan, i));
+        let round: Vec<(usize, usize)> = plans.iter().flat_map(|plan| each(plan.0)).collect();
+        let count = round.len();
         let total = count * times;
         let mut next = 0;
         while next < total {
             if self.flights.is_full() {
                 self.land_oldest()?;
             }
-            let prepared = &self.plans[index];
+            let budget = self.plans[index].pace.budget();
             let mut encoder = self.device.create_command_encoder(&Default::default());
             let (first, mut cost) = (next, 0.0);
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 let mut current = usize::MAX;
-                while next < total && (next == first || cost + prepared.costs[next % count] <= prepared.pace.budget()) {
-                    let i = next % count;
+                while next < total {
+                    let (plan, i) = round[next % count];
+                    let prepared = &self.plans[plan];
+                    if next > first && cost + prepared.costs[i] > budget {
+                        break;
+                    }
                     if prepared.pipelines[i] != current {
                         current = prepared.pipelines[i];
                         pass.set_pipeline(&self.pipelines.get(current).pipeline);

@@ -1,0 +1,101 @@
+// iterate:     v = w u / |w u|, u = w^T v / |w^T v|; `out` is v [M] and then u [K]
+// sigma:       out[0] = v^T w u
+// grad_divide: out[0] = -sum of w * b
+// outer:       out[i, j] = w[0] * v[i] * u[j]
+// divide:      out[i] = w[i] / b[0]
+//
+// w is [M, K], b the vectors v and u side by side where there are any. The first three are one workgroup, whose
+// invocations take rows, columns or elements by turns; sums are added as a tree, always in the same order. The others
+// compute an element an invocation.
+
+@group(0) @binding(0) var<storage, read> w: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+#if ENTRY_outer
+#elif ENTRY_divide
+#else
+var<workgroup> partial: array<f32, WORKGROUP>;
+
+// The sum of one number of each invocation, in all of them.
+fn total(local: u32, mine: f32) -> f32 {
+    partial[local] = mine;
+    workgroupBarrier();
+    for (var step = WORKGROUP / 2u; step > 0u; step /= 2u) {
+        if local < step {
+            partial[local] += partial[local + step];
+        }
+        workgroupBarrier();
+    }
+    let sum = partial[0];
+    workgroupBarrier();
+    return sum;
+}
+#endif
+
+@compute @workgroup_size(WORKGROUP)
+#if ENTRY_iterate
+fn main(@builtin(local_invocation_index) local: u32) {
+    var squares = 0.0;
+    for (var i = local; i < M; i += WORKGROUP) {
+        var sum = 0.0;
+        for (var j = 0u; j < K; j++) {
+            sum += w[i * K + j] * b[M + j];
+        }
+        out[i] = sum;
+        squares += sum * sum;
+    }
+    let v_norm = max(sqrt(total(local, squares)), 1e-12);
+    for (var i = local; i < M; i += WORKGROUP) {
+        out[i] = out[i] / v_norm;
+    }
+    storageBarrier();
+    squares = 0.0;
+    for (var j = local; j < K; j += WORKGROUP) {
+        var sum = 0.0;
+        for (var i = 0u; i < M; i++) {
+            sum += w[i * K + j] * out[i];
+        }
+        out[M + j] = sum;
+        squares += sum * sum;
+    }
+    let u_norm = max(sqrt(total(local, squares)), 1e-12);
+    for (var j = local; j < K; j += WORKGROUP) {
+        out[M + j] = out[M + j] / u_norm;
+    }
+}
+#elif ENTRY_sigma
+fn main(@builtin(local_invocation_index) local: u32) {
+    var mine = 0.0;
+    for (var i = local; i < M * K; i += WORKGROUP) {
+        mine += w[i] * b[i / K] * b[M + i % K];
+    }
+    let sum = total(local, mine);
+    if local == 0u {
+        out[0] = sum;
+    }
+}
+#elif ENTRY_grad_divide
+fn main(@builtin(local_invocation_index) local: u32) {
+    var mine = 0.0;
+    for (var i = local; i < M * K; i += WORKGROUP) {
+        mine += w[i] * b[i];
+    }
+    let sum = total(local, mine);
+    if local == 0u {
+        out[0] = -sum;
+    }
+}
+#else
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * WORKGROUP;
+    if i >= M * K {
+        return;
+    }
+#if ENTRY_outer
+    out[i] = w[0] * b[i / K] * b[M + i % K];
+#else
+    out[i] = w[i] / select(b[0], 1e-12, b[0] == 0.0);
+#endif
+}
+#endif

@@ -1,0 +1,281 @@
+//! A conditional GAN as text: a generator and a discriminator, each a list of layers that may take the label.
+//!
+//! ```toml
+//! [generator]
+//! noise = 64
+//! noise_width = 64
+//! label_width = 64
+//! layers = [
+//!   { dense = "noise_width", activation = "relu", name = "noise" },
+//!   { dense = "label_width", activation = "relu", from = "label", name = "class" },
+//!   { concat = ["class", "noise"] },
+//!   { dense = 784, activation = "sigmoid" },
+//!   { reshape = [28, 28, 1] },
+//! ]
+//!
+//! [discriminator]
+//! layers = ["flatten", { dense = 64, activation = "relu" }, { dense = 1 }]
+//! ```
+
+use std::fmt;
+
+use super::build::Network;
+use super::error::{At, ModelError};
+use super::layer::{Kind, Nonlinearity, Units, Width, by};
+use super::parameters::Parameters;
+use super::reader::{Fields, Source};
+use super::recipe::{GanLoss, SHARE, ScheduleName, is_share};
+use super::spec::{Architecture, GENERATOR, MAX_TEXT, find, name_of, sub_table};
+use crate::graph::Store;
+
+const DISCRIMINATOR: &str = "discriminator";
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Gan {
+    pub name: String,
+    /// One line on what it is; may be empty.
+    pub about: String,
+    /// Numbers in a latent: the generator's input.
+    pub noise: usize,
+    /// Widths of what comes of noise and of label where they are joined; 0 where the layers do not ask for one.
+    pub noise_width: usize,
+    pub label_width: usize,
+    pub recipe: GanRecipe,
+    /// Its layers may ask for the widths by name.
+    generator: Architecture,
+    discriminator: Architecture,
+    text: String,
+}
+
+/// How a GAN is trained unless told otherwise; whatever is absent is the trainer's to choose.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct GanRecipe {
+    pub epochs: Option<usize>,
+    /// Real images in a step of the discriminator, and generated ones in every step.
+    pub batch: Option<usize>,
+    pub loss: Option<GanLoss>,
+    /// The highest learning rates that the schedule reaches: two time scales.
+    pub generator_rate: Option<f32>,
+    pub discriminator_rate: Option<f32>,
+    /// Decay of Adam's first and second moments, of both networks.
+    pub momentum: Option<f32>,
+    pub beta2: Option<f32>,
+    pub schedule: Option<ScheduleName>,
+    /// Steps of the discriminator for each one of the generator.
+    pub discriminator_steps: Option<usize>,
+    /// Share of the discriminator's targets that are turned round at random.
+    pub label_noise: Option<f32>,
+    /// Whether the discriminator's weights are divided by their largest singular value.
+    pub spectral_norm: Option<bool>,
+    /// Decay of the averaged generator, which draws; 0 for none.
+    pub average: Option<f32>,
+}
+
+impl GanRecipe {
+    fn read(mut fields: Fields) -> Result<GanRecipe, ModelError> {
+        let rate = "a number above 0, like 2e-4";
+        let recipe = GanRecipe {
+            epochs: fields.size("epochs")?,
+            batch: fields.size("batch")?,
+            loss: fields.choice("loss", GanLoss::ALL)?,
+            generator_rate: fields.number("generator_rate", rate, |x| x > 0.0)?,
+            discriminator_rate: fields.number("discriminator_rate", rate, |x| x > 0.0)?,
+            momentum: fields.number("momentum", SHARE, is_share)?,
+            beta2: fields.number("beta2", SHARE, is_share)?,
+            schedule: fields.choice("schedule", ScheduleName::ALL)?,
+            discriminator_steps: fields.size("discriminator_steps")?,
+            label_noise: fields.number("label_noise", SHARE, is_share)?,
+            spectral_norm: fields.flag("spectral_norm")?,
+            average: fields.number("average", SHARE, is_share)?,
+        };
+        fields.finish()?;
+        Ok(recipe)
+    }
+}
+
+/// As the lines of its table, without the heading; empty where nothing is set.
+impl fmt::Display for GanRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |key: &str, value: Option<String>| match value {
+            Some(value) => writeln!(f, "{key} = {value}"),
+            None => Ok(()),
+        };
+        let number = |x: Option<f32>| x.map(|x| x.to_string());
+        let count = |x: Option<usize>| x.map(|x| x.to_string());
+        line("epochs", count(self.epochs))?;
+        line("batch", count(self.batch))?;
+        line("loss", self.loss.map(|x| format!("\"{x}\"")))?;
+        line("generator_rate", number(self.generator_rate))?;
+        line("discriminator_rate", number(self.discriminator_rate))?;
+        line("momentum", number(self.momentum))?;
+        line("beta2", number(self.beta2))?;
+        line("schedule", self.schedule.map(|x| format!("\"{x}\"")))?;
+        line("discriminator_steps", count(self.discriminator_steps))?;
+        line("label_noise", number(self.label_noise))?;
+        line("spectral_norm", self.spectral_norm.map(|x| x.to_string()))?;
+        line("average", number(self.average))
+    }
+}
+
+impl Gan {
+    /// Whether a text is a GAN's and not a classifier's.
+    pub fn is_meant(text: &str) -> bool {
+        let source = Source { file: "", text };
+        text.len() <= MAX_TEXT && source.parse().is_ok_and(|table| find(&table, GENERATOR).is_some())
+    }
+
+    /// Reads a GAN; `file` is what errors call it.
+    ///
+    /// # Errors
+    /// Those of [`Architecture::parse`] for either network.
+    pub fn parse(text: &str, file: &str) -> Result<Gan, ModelError> {
+        let source = Source { file, text };
+        if text.len() > MAX_TEXT {
+            let problem = format!("{} bytes are too long for an architecture, which may have {MAX_TEXT}", text.len());
+            return Err(source.error(None, None, problem));
+        }
+        let table = source.parse()?;
+        let missing = |key: &str| source.error(None, None, format!("there is no [{key}] with `layers`"));
+
+        let mut fields = Fields::new(source, None, 1, &table);
+        let name = fields.name("name")?.unwrap_or_else(|| name_of(file));
+        let about = fields.text("about")?.unwrap_or_default();
+        fields.known(&[GENERATOR, DISCRIMINATOR, "recipe"]);
+        fields.finish()?;
+
+        let mut fields = sub_table(source, &table, GENERATOR)?.ok_or_else(|| missing(GENERATOR))?;
+        let generator = Architecture::part(source, GENERATOR, fields.table())?;
+        let noise = fields.size("noise")?.ok_or_else(|| fields.error("needs `noise`, the numbers in a latent"))?;
+        let widths = [Width::Noise, Width::Label].map(|width| -> Result<usize, ModelError> {
+            let given = fields.size(width.word())?;
+            let asks = |layer: &super::Layer| matches!(layer.kind, Kind::Dense { units: Units::Width(w), .. } if w == width);
+            match (given, generator.layers.iter().any(asks)) {
+                (None, true) => Err(fields.error(format!("needs `{}`, which a layer asks for", width.word()))),
+                (Some(_), false) => Err(fields.error(format!("has `{}`, which no layer asks for", width.word()))),
+                (given, _) => Ok(given.unwrap_or(0)),
+            }
+        });
+        let [noise_width, label_width] = widths;
+        let (noise_width, label_width) = (noise_width?, label_width?);
+        fields.known(&["layers"]);
+        fields.finish()?;
+
+        let mut fields = sub_table(source, &table, DISCRIMINATOR)?.ok_or_else(|| missing(DISCRIMINATOR))?;
+        let discriminator = Architecture::part(source, DISCRIMINATOR, fields.table())?;
+        fields.known(&["layers"]);
+        fields.finish()?;
+
+        let recipe = sub_table(source, &table, "recipe")?.map(GanRecipe::read).transpose()?.unwrap_or_default();
+        let text = text.into();
+        Ok(Gan { name, about, noise, noise_width, label_width, recipe, generator, discriminator, text })
+    }
+
+    /// The text it was read from, or an equivalent one; what model files store.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same with other widths of the first joint layer.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] where its layers ask for no such widths.
+    pub fn with_widths(&self, noise_width: usize, label_width: usize) -> Result<Gan, ModelError> {
+        for (own, width) in [(self.noise_width, Width::Noise), (self.label_width, Width::Label)] {
+            if own == 0 {
+                let at = At { file: self.name.clone(), line: None, part: Some(format!("[{GENERATOR}]")) };
+                let problem = format!("no layer has `dense = \"{}\"`, so that it cannot be changed", width.word());
+                return Err(ModelError::Architecture { at, problem });
+            }
+        }
+        let changed = Gan { noise_width, label_width, ..self.clone() };
+        Ok(Gan { text: changed.to_toml(), ..changed })
+    }
+
+    fn to_toml(&self) -> String {
+        let about = toml::Value::from(self.about.as_str());
+        let mut text = format!("name = \"{}\"\nabout = {about}\n\n[{GENERATOR}]\nnoise = {}\n", self.name, self.noise);
+        for (own, width) in [(self.noise_width, Width::Noise), (self.label_width, Width::Label)] {
+            if own > 0 {
+                text += &format!("{} = {own}\n", width.word());
+            }
+        }
+        text += &self.generator.layers_toml();
+        text += &format!("\n[{DISCRIMINATOR}]\n{}", self.discriminator.layers_toml());
+        let recipe = self.recipe.to_string();
+        if !recipe.is_empty() {
+            text += &format!("\n[recipe]\n{recipe}");
+        }
+        text
+    }
+
+    /// The generator, from noise and label to an image of `image` (height, width, channels), declared in `store`.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] for what does not fit, and for an output that is no such image or can leave the
+    /// range from 0 to 1 or from -1 to 1.
+    pub fn declare_generator(
+        &self,
+        image: [usize; 3],
+        classes: usize,
+        store: &mut Store,
+        parameters: &mut Parameters,
+    ) -> Result<Network, ModelError> {
+        let mut resolved = self.generator.clone();
+        for layer in &mut resolved.layers {
+            if let Kind::Dense { units, .. } = &mut layer.kind {
+                match units {
+                    Units::Width(Width::Noise) => *units = Units::Count(self.noise_width),
+                    Units::Width(Width::Label) => *units = Units::Count(self.label_width),
+                    _ => {}
+                }
+            }
+        }
+        let network = resolved.declare([self.noise], classes, store, parameters)?;
+        let last = &self.generator.layers[self.generator.layers.len() - 1];
+        if network.output() != image {
+            let problem = format!("the generator gives {} but the images are {}", by(network.output()), by(&image));
+            return Err(last.error(problem));
+        }
+        self.range()?;
+        Ok(network)
+    }
+
+    /// The discriminator, from an image and its label to one number.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] for what does not fit, and for any other output.
+    pub fn declare_discriminator(
+        &self,
+        image: [usize; 3],
+        classes: usize,
+        store: &mut Store,
+        parameters: &mut Parameters,
+    ) -> Result<Network, ModelError> {
+        let network = self.discriminator.declare(image, classes, store, parameters)?;
+        let last = &self.discriminator.layers[self.discriminator.layers.len() - 1];
+        if network.output() != [1] {
+            let problem = format!("the discriminator gives {}; it must end in one number", by(network.output()));
+            return Err(last.error(problem));
+        }
+        if last.activation.is_some() {
+            return Err(last.error("the loss is of the bare number; remove the discriminator's last activation"));
+        }
+        Ok(network)
+    }
+
+    /// The mean and scale by which real images, from 0 to 1, come to the generator's range: `(x - mean) / scale`.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] where the generator ends in another activation than sigmoid or tanh.
+    pub fn range(&self) -> Result<(f32, f32), ModelError> {
+        let layers = &self.generator.layers;
+        // A reshape at the end leaves the numbers be.
+        let shaping = |kind: &Kind| matches!(kind, Kind::Reshape { .. } | Kind::Flatten);
+        let last = layers.iter().rev().find(|layer| !shaping(&layer.kind)).unwrap_or(&layers[0]);
+        match last.activation {
+            Some(Nonlinearity::Sigmoid) => Ok((0.0, 1.0)),
+            Some(Nonlinearity::Tanh) => Ok((0.5, 0.5)),
+            _ => Err(last.error("the generator must end in \"sigmoid\" or \"tanh\", so that pictures have a range")),
+        }
+    }
+}

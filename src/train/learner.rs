@@ -1,0 +1,191 @@
+//! What an optimizer keeps of one network: its moments, its averaged weights, its learning rates; and the update
+//! that ends a step.
+
+use super::TrainError;
+use super::schedule::Schedule;
+use crate::device::{Device, DeviceError};
+use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
+use crate::models::{ModelFile, Parameters};
+use crate::ops::average::Average;
+use crate::ops::optimizer::{Optimizer, Update};
+use crate::tensor::Tensor;
+
+/// How a network learns.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    pub optimizer: Optimizer,
+    pub schedule: Schedule,
+    pub weight_decay: f32,
+    /// Decay of the averaged weights; 0 for none.
+    pub average: f32,
+}
+
+/// A network's parameters with all that their training keeps on a device.
+pub struct Learner {
+    pub parameters: Parameters,
+    method: Method,
+    table: BufferId,
+    decay: Option<BufferId>,
+    moments: Vec<BufferId>,
+    averaged: Option<BufferId>,
+    rows: Vec<[f32; 4]>,
+}
+
+/// What a learner has on the device, but for what never changes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Learned {
+    pub weights: Vec<f32>,
+    pub running: Vec<f32>,
+    pub moments: Vec<Vec<f32>>,
+    pub averaged: Option<Vec<f32>>,
+}
+
+fn whole(buffer: BufferId, words: usize) -> Place {
+    Place { buffer, offset: 0, tensor: Tensor::f32([words]) }
+}
+
+impl Learner {
+    /// `parameters` are a network's, declared in `store` completely.
+    pub fn declare(store: &mut Store, parameters: Parameters, method: Method) -> Learner {
+        let (words, name) = (store.words(parameters.weights), parameters.name.clone());
+        let table = store.add(format!("{name}.table"), method.schedule.steps * 4);
+        let moments = 0..method.optimizer.moments();
+        let moments = moments.map(|i| store.add(format!("{name}.moment{i}"), words)).collect();
+        let averaged = (method.average > 0.0).then(|| store.add(format!("{name}.averaged"), words));
+        let decay = (method.weight_decay > 0.0).then(|| store.add(format!("{name}.decay"), words / ALIGNMENT));
+        let rows = method.optimizer.table(&method.schedule.rates());
+        Learner { parameters, method, table, decay, moments, averaged, rows }
+    }
+
+    /// Adds the update to a step: `gradients` in the order of the trainable tensors, `clock` the step's.
+    pub fn update(&self, graph: &mut Graph, gradients: Vec<Value>, clock: Value) {
+        let words = self.parameters.total();
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            graph.assign(gradient, self.parameters.grad_place(i));
+        }
+        let gradients = graph.read(&whole(self.parameters.grads, words));
+        let rates = graph.read(&Place {
+            buffer: self.table,
+            offset: 0,
+            tensor: Tensor::f32([self.rows.len(), 4]),
+        });
+        let mut inputs = vec![gradients, rates, clock];
+        if let Some(decay) = self.decay {
+            inputs.push(graph.read(&whole(decay, words / ALIGNMENT)));
+        }
+        let targets = std::iter::once(self.parameters.weights).chain(self.moments.iter().copied());
+        let targets = targets.map(|buffer| whole(buffer, words)).collect();
+        graph.update(Update { optimizer: self.method.optimizer, decay: self.method.weight_decay }, &inputs, targets);
+        if let Some(averaged) = self.averaged {
+            let weights = graph.read(&whole(self.parameters.weights, words));
+            graph.update(Average { decay: self.method.average }, &[weights, clock], vec![whole(averaged, words)]);
+        }
+    }
+
+    /// The buffer that inference should read: the averaged weights where they are kept.
+    pub fn inference_weights(&self) -> BufferId {
+        self.averaged.unwrap_or(self.parameters.weights)
+    }
+
+    /// Steps of the whole run.
+    pub fn steps(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What there is before the first step.
+    pub fn initial(&self, seed: u32) -> Learned {
+        let weights = self.parameters.initial(seed);
+        Learned {
+            running: self.parameters.initial_state(),
+            moments: vec![vec![0.0; weights.len()]; self.moments.len()],
+            averaged: self.averaged.map(|_| weights.clone()),
+            weights,
+        }
+    }
+
+    /// Sends what never changes; once, after the store was allocated.
+    pub fn upload(&self, device: &mut dyn Device) -> Result<(), DeviceError> {
+        device.write(self.table, 0, bytemuck::cast_slice(&self.rows))?;
+        if let Some(decay) = self.decay {
+            device.write_f32(decay, 0, &self.parameters.decay_mask())?;
+        }
+        Ok(())
+    }
+
+    pub fn load(&self, device: &mut dyn Device, learned: &Learned) -> Result<(), DeviceError> {
+        device.write_f32(self.parameters.weights, 0, &learned.weights)?;
+        device.write_f32(self.parameters.state, 0, &learned.running)?;
+        for (buffer, moment) in self.moments.iter().zip(&learned.moments) {
+            device.write_f32(*buffer, 0, moment)?;
+        }
+        if let Some((buffer, averaged)) = self.averaged.zip(learned.averaged.as_ref()) {
+            device.write_f32(buffer, 0, averaged)?;
+        }
+        Ok(())
+    }
+
+    pub fn save(&self, device: &mut dyn Device) -> Result<Learned, DeviceError> {
+        let words = self.parameters.total();
+        let read = |device: &mut dyn Device, buffer| device.read_f32(buffer, 0, words);
+        Ok(Learned {
+            weights: read(device, self.parameters.weights)?,
+            running: device.read_f32(self.parameters.state, 0, self.parameters.total_state())?,
+            moments: self.moments.iter().map(|m| read(device, *m)).collect::<Result<_, _>>()?,
+            averaged: self.averaged.map(|buffer| read(device, buffer)).transpose()?,
+        })
+    }
+
+    /// Adds to a checkpoint what its weights and running statistics do not say; names begin with `prefix`.
+    pub fn add_to(&self, file: &mut ModelFile, prefix: &str, learned: &Learned) {
+        let trainable = self.parameters.trainable();
+        for (i, moment) in learned.moments.iter().enumerate() {
+            file.add_flat(&format!("{prefix}moment{i}/"), trainable, moment);
+        }
+        if let Some(averaged) = &learned.averaged {
+            file.add_flat(&format!("{prefix}averaged/"), trainable, averaged);
+        }
+    }
+
+    /// What a checkpoint holds under `prefix`.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or not finite; `path` is for the error.
+    pub fn learned(&self, file: &ModelFile, prefix: &str, path: &std::path::Path) -> Result<Learned, TrainError> {
+        let p = &self.parameters;
+        let flat = |what: &str| file.flat(&format!("{prefix}{what}"), p.trainable(), p.total(), path);
+        Ok(Learned {
+            weights: flat("")?,
+            running: file.flat(prefix, p.running(), p.total_state(), path)?,
+            moments: (0..self.moments.len()).map(|i| flat(&format!("moment{i}/"))).collect::<Result<_, _>>()?,
+            averaged: self.averaged.map(|_| flat("averaged/")).transpose()?,
+        })
+    }
+}
+
+impl Learned {
+    /// Whether it is worth keeping.
+    pub fn is_finite(&self) -> bool {
+        self.weights.iter().chain(&self.running).all(|x| x.is_finite())
+    }
+
+    /// The weights that inference uses.
+    pub fn inference_weights(&self) -> &[f32] {
+        self.averaged.as_ref().unwrap_or(&self.weights)
+    }
+}
+
+/// Derivatives of a loss and the update by them, in one.
+///
+/// # Errors
+/// Where the loss has no derivative by a weight.
+pub fn learn(
+    graph: &mut Graph,
+    learner: &Learner,
+    loss: Value,
+    weights: &[Value],
+    clock: Value,
+) -> Result<(), GraphError> {
+    let gradients = crate::grad::grad(graph, loss, weights)?;
+    learner.update(graph, gradients, clock);
+    Ok(())
+}
