@@ -30,6 +30,8 @@ pub enum InferError {
     Graph(#[from] GraphError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.

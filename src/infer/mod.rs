@@ -1,4 +1,5 @@
 //! Networks at work: the logits of a whole image set, batch by batch, on any device.
 
 pub mod evaluate;
+pub mod sample;
 pub use evaluate::{Evaluation, InferError, Scores};

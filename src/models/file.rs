@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::build::Network;
 use super::container::{self, Metadata, SavedTensor, Words};
 use super::error::ModelError;
+use super::gan::Gan;
 use super::layer::by;
 use super::parameters::{Parameter, Parameters};
 use super::spec::Architecture;
@@ -28,6 +29,7 @@ pub struct ModelFile {
 
 const ARCHITECTURE: &str = "architecture";
 const INPUT: &str = "input";
+const IMAGE: &str = "image";
 const CLASSES: &str = "classes";
 const CLASS_NAMES: &str = "class_names";
 const VERSION: &str = "version";
@@ -47,6 +49,17 @@ impl ModelFile {
         }
         file.add_flat("", parameters.trainable(), weights);
         file.add_flat("", parameters.running(), state);
+        file
+    }
+
+    /// A file for a GAN's generator, whose pictures are of `image`, without tensors yet.
+    pub fn of_gan(gan: &Gan, image: [usize; 3], class_names: &[String]) -> ModelFile {
+        let mut file = ModelFile::default();
+        file.set(VERSION, env!("CARGO_PKG_VERSION"));
+        file.set(ARCHITECTURE, gan.text());
+        file.set(IMAGE, by(&image));
+        file.set(CLASSES, class_names.len());
+        file.set_class_names(class_names);
         file
     }
 
@@ -160,14 +173,42 @@ impl ModelFile {
     /// The network that the file describes, declared in `store`.
     pub fn network(&self, path: &Path, store: &mut Store, parameters: &mut Parameters) -> Result<Network, ModelError> {
         let text = self.get(ARCHITECTURE, path)?;
+        if Gan::is_meant(text) {
+            let remedy = "`inkgrad generate --model` draws with it, `inkgrad evaluate` measures it";
+            return Err(refuse(path, format!("holds a generator and no classifier; {remedy}")));
+        }
         let architecture = Architecture::parse(text, &format!("{} (its architecture)", path.display()))?;
-        let input = self.get(INPUT, path)?;
-        let sizes: Option<Vec<usize>> = input.split('x').map(|size| size.parse().ok()).collect();
-        let input: [usize; 3] = sizes
-            .and_then(|sizes| sizes.try_into().ok())
-            .ok_or_else(|| refuse(path, format!("its metadata's {INPUT:?} should be like 28x28x1, not {input:?}")))?;
+        let input = self.sizes(INPUT, path)?;
         let classes = if self.metadata.contains_key(CLASSES) { Some(self.number(CLASSES, path)?) } else { None };
         architecture.declare(input, classes, store, parameters)
+    }
+
+    /// The GAN whose generator the file holds.
+    pub fn gan(&self, path: &Path) -> Result<Gan, ModelError> {
+        let text = self.get(ARCHITECTURE, path)?;
+        if !Gan::is_meant(text) {
+            let remedy = "`inkgrad train gan` makes one";
+            return Err(refuse(path, format!("holds a classifier, where a generator is asked for; {remedy}")));
+        }
+        Gan::parse(text, &format!("{} (its architecture)", path.display()))
+    }
+
+    /// Height, width and channels of the pictures that a generator draws.
+    pub fn image(&self, path: &Path) -> Result<[usize; 3], ModelError> {
+        self.sizes(IMAGE, path)
+    }
+
+    /// Whether a generator is in it.
+    pub fn is_gan(&self) -> bool {
+        self.metadata.get(ARCHITECTURE).is_some_and(|text| Gan::is_meant(text))
+    }
+
+    fn sizes(&self, key: &str, path: &Path) -> Result<[usize; 3], ModelError> {
+        let text = self.get(key, path)?;
+        let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
+        sizes
+            .and_then(|sizes| sizes.try_into().ok())
+            .ok_or_else(|| refuse(path, format!("its metadata's {key:?} should be like 28x28x1, not {text:?}")))
     }
 
     /// Flat weights and state for the buffers of `parameters`, every tensor of which must be there, finite and

@@ -63,6 +63,9 @@ pub struct GanRecipe {
     pub schedule: Option<ScheduleName>,
     /// Steps of the discriminator for each one of the generator.
     pub discriminator_steps: Option<usize>,
+    /// Pictures of one class that the discriminator is shown at a time, as channels of one (Lin et al. 2018, "PacGAN",
+    /// arXiv 1712.04086): it then sees whether they are all alike.
+    pub pack: Option<usize>,
     /// Share of the discriminator's targets that are turned round at random.
     pub label_noise: Option<f32>,
     /// Whether the discriminator's weights are divided by their largest singular value.
@@ -84,6 +87,7 @@ impl GanRecipe {
             beta2: fields.number("beta2", SHARE, is_share)?,
             schedule: fields.choice("schedule", ScheduleName::ALL)?,
             discriminator_steps: fields.size("discriminator_steps")?,
+            pack: fields.size("pack")?,
             label_noise: fields.number("label_noise", SHARE, is_share)?,
             spectral_norm: fields.flag("spectral_norm")?,
             average: fields.number("average", SHARE, is_share)?,
@@ -111,6 +115,7 @@ impl fmt::Display for GanRecipe {
         line("beta2", number(self.beta2))?;
         line("schedule", self.schedule.map(|x| format!("\"{x}\"")))?;
         line("discriminator_steps", count(self.discriminator_steps))?;
+        line("pack", count(self.pack))?;
         line("label_noise", number(self.label_noise))?;
         line("spectral_norm", self.spectral_norm.map(|x| x.to_string()))?;
         line("average", number(self.average))

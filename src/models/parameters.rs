@@ -91,6 +91,11 @@ impl Parameters {
         self.running.len() - 1
     }
 
+    /// The same tensors, read from other buffers of the same layouts: averaged weights, statistics that go with them.
+    pub fn reading(&self, weights: BufferId, state: BufferId) -> Parameters {
+        Parameters { weights, state, ..self.clone() }
+    }
+
     pub fn trainable(&self) -> &[Parameter] {
         &self.trainable
     }

@@ -20,15 +20,10 @@ const TINY: f32 = 1e-12;
 /// Invocations of the one workgroup that reduces a matrix: as many as every adapter allows.
 const WIDE: usize = 256;
 
-/// `w` (of rank 2 or more, seen as `[m, k]`) over its largest singular value, and the vectors after one more step of
-/// power iteration, `[m + k]`.
-pub fn spectral_norm(graph: &mut Graph, w: Value, vectors: Value) -> Result<(Value, Value), GraphError> {
-    let shape = graph.shape(w).clone();
-    let matrix = graph.reshape(w, [shape.rows(), shape.last()])?;
-    let vectors = graph.apply(PowerIteration, &[matrix, vectors])?;
-    let sigma = graph.apply(Sigma, &[matrix, vectors])?;
-    let normalized = graph.apply(Divide, &[matrix, sigma])?;
-    Ok((graph.reshape(normalized, shape)?, vectors))
+/// `w [m, k]` over its largest singular value, as `vectors [m + k]` have it.
+pub fn spectral_norm(graph: &mut Graph, w: Value, vectors: Value) -> Result<Value, GraphError> {
+    let sigma = graph.apply(Sigma, &[w, vectors])?;
+    graph.apply(Divide, &[w, sigma])
 }
 
 fn matrix(w: &Tensor) -> Result<[usize; 2], String> {

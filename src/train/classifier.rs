@@ -3,7 +3,7 @@
 //! Everything a step needs is resident: the images, the labels, the learning rates of all steps, the clock. So a
 //! step takes nothing from the host and gives nothing back; its loss goes into a ring that is read now and then.
 
-use super::learner::{Learned, Learner, Method, learn};
+use super::learner::{Learned, Learner, learn};
 use super::{Settings, TrainError};
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};

@@ -3,6 +3,8 @@
 pub mod classifier;
 mod digest;
 pub mod folder;
+pub mod gan;
+pub mod gan_settings;
 pub mod learner;
 pub mod metrics;
 pub mod run;
@@ -11,6 +13,8 @@ pub mod settings;
 
 pub use classifier::Classifier;
 pub use folder::Folder;
+pub use gan::GanSteps;
+pub use gan_settings::GanSettings;
 pub use run::{Event, Outcome, Run};
 pub use settings::Settings;
 

@@ -1,0 +1,227 @@
+//! A trained generator at work: pictures from latents and labels, batch by batch, on any device.
+
+use std::path::Path;
+
+use super::InferError;
+use crate::device::{Device, DeviceError, PlanId};
+use crate::graph::{BufferId, Graph, Place, Store};
+use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters};
+use crate::ops::random;
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+/// Pictures that one dispatch draws; no picture depends on it.
+const BATCH: usize = 250;
+
+/// Where a generator's tensors stand in a model file, before their names.
+pub const PREFIX: &str = "generator/";
+
+/// The plan that draws, and the stored buffers between it and the host.
+pub struct Drawing {
+    latents: BufferId,
+    labels: BufferId,
+    pictures: BufferId,
+    latent: usize,
+    classes: usize,
+    image: usize,
+    /// `byte / 255 = number * scale + mean`
+    range: (f32, f32),
+    plan: Plan,
+    ready: Option<PlanId>,
+}
+
+impl Drawing {
+    /// Adds its buffers to the store. Weights and running statistics are read from the buffers that `parameters`
+    /// names; `range` is [`Gan::range`].
+    ///
+    /// # Errors
+    /// Where the network is no generator of these sizes.
+    pub fn declare(
+        store: &mut Store,
+        network: &Network,
+        parameters: &Parameters,
+        range: (f32, f32),
+    ) -> Result<Drawing, InferError> {
+        let (latent, classes) = (network.input.iter().product(), network.classes.unwrap_or(0));
+        let image: usize = network.output().iter().product();
+        let mut stored = |name: &str, width: usize| {
+            let buffer = store.add(format!("drawing.{name}"), BATCH * width);
+            Place { buffer, offset: 0, tensor: Tensor::f32([BATCH, width]) }
+        };
+        let (latents, labels) = (stored("latents", latent), stored("labels", classes));
+        let pictures = stored("pictures", image);
+
+        let mut graph = Graph::new();
+        let (x, label) = (graph.read(&latents), graph.read(&labels));
+        let inputs = Inputs { x, label: Some(label) };
+        let forward = network.forward(&mut graph, parameters, inputs, Mode::Infer)?;
+        graph.assign(forward.out, pictures.clone());
+        Ok(Drawing {
+            latents: latents.buffer,
+            labels: labels.buffer,
+            pictures: pictures.buffer,
+            latent,
+            classes,
+            image,
+            range,
+            plan: Plan::new(&graph),
+            ready: None,
+        })
+    }
+
+    /// Pictures as bytes, `[n, h, w, c]`, of `latents [n, latent]` and `labels [n, classes]`, rows of how much of each
+    /// class is wanted. With the weights as they are now.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn draw(
+        &mut self,
+        device: &mut dyn Device,
+        latents: &[f32],
+        labels: &[f32],
+    ) -> Result<Vec<u8>, DeviceError> {
+        let plan = match self.ready {
+            Some(plan) => plan,
+            None => *self.ready.insert(device.prepare(&self.plan)?),
+        };
+        let mut bytes = Vec::with_capacity(latents.len() / self.latent * self.image);
+        let (mean, scale) = self.range;
+        for (latents, labels) in latents.chunks(BATCH * self.latent).zip(labels.chunks(BATCH * self.classes)) {
+            // The rest of the last batch is drawn from what was there before, and not looked at.
+            device.write_f32(self.latents, 0, latents)?;
+            device.write_f32(self.labels, 0, labels)?;
+            device.run(&[plan], 1)?;
+            let numbers = device.read_f32(self.pictures, 0, latents.len() / self.latent * self.image)?;
+            // `as` takes NaN to 0 and clamps the rest.
+            bytes.extend(numbers.iter().map(|x| ((x * scale + mean) * 255.0 + 0.5) as u8));
+        }
+        Ok(bytes)
+    }
+}
+
+/// A trained generator: what its file holds.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    gan: Gan,
+    image: [usize; 3],
+    class_names: Vec<String>,
+    file: ModelFile,
+    path: std::path::PathBuf,
+}
+
+impl Generator {
+    /// Reads a file that training a GAN has written.
+    ///
+    /// # Errors
+    /// [`ModelError`] for what is no such file.
+    pub fn load(path: &Path) -> Result<Generator, ModelError> {
+        Generator::new(ModelFile::load(path)?, path)
+    }
+
+    /// A generator of a file in memory; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Generator::load`].
+    pub fn new(file: ModelFile, path: &Path) -> Result<Generator, ModelError> {
+        let gan = file.gan(path)?;
+        let image = file.image(path)?;
+        let class_names = file.class_names(path)?;
+        let generator = Generator { gan, image, class_names, file, path: path.into() };
+        // What does not fit is said now, and not when it draws.
+        let (_, network, parameters) = generator.declare()?;
+        drop(network);
+        generator.values(&parameters)?;
+        Ok(generator)
+    }
+
+    /// Numbers in a latent.
+    pub fn latent(&self) -> usize {
+        self.gan.noise
+    }
+    pub fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+    /// Height, width and channels of a picture.
+    pub fn image(&self) -> [usize; 3] {
+        self.image
+    }
+    /// The file's texts: how it was trained, and on what.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.file.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    fn declare(&self) -> Result<(Store, Network, Parameters), ModelError> {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "generator");
+        let network = self.gan.declare_generator(self.image, self.classes(), &mut store, &mut parameters)?;
+        Ok((store, network, parameters))
+    }
+
+    fn values(&self, parameters: &Parameters) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let weights = self.file.flat(PREFIX, parameters.trainable(), parameters.total(), &self.path)?;
+        Ok((weights, self.file.flat(PREFIX, parameters.running(), parameters.total_state(), &self.path)?))
+    }
+}
+
+/// A generator on a device.
+pub struct Sampler {
+    drawing: Drawing,
+}
+
+impl Sampler {
+    /// Allocates the device's store for this generator alone.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn open(generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
+        let (mut store, network, parameters) = generator.declare()?;
+        let (weights, running) = generator.values(&parameters)?;
+        let drawing = Drawing::declare(&mut store, &network, &parameters, generator.gan.range()?)?;
+        device.allocate(&store)?;
+        device.write_f32(parameters.weights, 0, &weights)?;
+        device.write_f32(parameters.state, 0, &running)?;
+        Ok(Sampler { drawing })
+    }
+
+    /// As [`Drawing::draw`]; any number of pictures.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn draw(
+        &mut self,
+        device: &mut dyn Device,
+        latents: &[f32],
+        labels: &[f32],
+    ) -> Result<Vec<u8>, DeviceError> {
+        self.drawing.draw(device, latents, labels)
+    }
+}
+
+/// Standard normal numbers, by Box and Muller in f64: the same on every machine. Those of picture `index` under `seed`.
+pub fn latent(seed: u32, index: u32, len: usize) -> Vec<f32> {
+    let key = random::key([index, seed], LATENT);
+    let draw = |i: usize| f64::from(random::unit(random::draw(key, i as u32)));
+    let pair = |i: usize| {
+        let radius = (-2.0 * (1.0 - draw(2 * i)).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * draw(2 * i + 1)).sin_cos();
+        [(radius * cos) as f32, (radius * sin) as f32]
+    };
+    (0..len.div_ceil(2)).flat_map(pair).take(len).collect()
+}
+
+/// The stream of draws that latents come from.
+const LATENT: u32 = 0x1A7E_4700;
+
+/// Rows of `classes` numbers, 1 at the label's.
+pub fn one_hot(labels: &[u32], classes: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; labels.len() * classes];
+    for (row, label) in rows.chunks_exact_mut(classes).zip(labels) {
+        if let Some(own) = row.get_mut(*label as usize) {
+            *own = 1.0;
+        }
+    }
+    rows
+}

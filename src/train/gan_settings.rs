@@ -1,0 +1,151 @@
+//! Every setting of a GAN's run, resolved: what `config.toml` in a run's folder holds, defaults included.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use super::learner::Method;
+use super::schedule::Schedule;
+use super::settings::{parse, word};
+use crate::models::{GanLoss, GanRecipe, ScheduleName};
+use crate::ops::optimizer::Optimizer;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GanSettings {
+    /// The architecture's name; its text is in the model file.
+    pub model: String,
+    /// A folder of IDX files; the built-in MNIST where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    pub device: String,
+    pub seed: u32,
+    pub epochs: usize,
+    /// Real pictures in a step of the discriminator, generated ones in every step.
+    pub batch: usize,
+    #[serde(serialize_with = "word", deserialize_with = "parse")]
+    pub loss: GanLoss,
+    pub generator_rate: f32,
+    pub discriminator_rate: f32,
+    /// Decay of Adam's first moment.
+    pub momentum: f32,
+    /// Decay of Adam's second moment.
+    pub beta2: f32,
+    #[serde(serialize_with = "word", deserialize_with = "parse")]
+    pub schedule: ScheduleName,
+    /// Steps of the discriminator for each one of the generator.
+    pub discriminator_steps: usize,
+    /// Pictures of one class that the discriminator is shown at a time, as channels of one.
+    pub pack: usize,
+    /// Share of the discriminator's targets that are turned round.
+    pub label_noise: f32,
+    /// Whether the discriminator's weights are divided by their largest singular value.
+    pub spectral_norm: bool,
+    /// Decay of the averaged generator; 0 for none.
+    pub average: f32,
+    /// Epochs between two measurements, which choose the best; 0 for none at all.
+    pub measure: usize,
+}
+
+impl GanSettings {
+    /// The recipe's settings, and a plain choice for whatever it leaves open.
+    pub fn from_recipe(model: &str, recipe: &GanRecipe) -> GanSettings {
+        GanSettings {
+            model: model.into(),
+            data: None,
+            device: "auto".into(),
+            seed: 0,
+            epochs: recipe.epochs.unwrap_or(10),
+            batch: recipe.batch.unwrap_or(64),
+            loss: recipe.loss.unwrap_or(GanLoss::Mse),
+            generator_rate: recipe.generator_rate.unwrap_or(2e-4),
+            discriminator_rate: recipe.discriminator_rate.unwrap_or(2e-4),
+            momentum: recipe.momentum.unwrap_or(0.5),
+            beta2: recipe.beta2.unwrap_or(0.999),
+            schedule: recipe.schedule.unwrap_or(ScheduleName::Constant),
+            discriminator_steps: recipe.discriminator_steps.unwrap_or(1),
+            pack: recipe.pack.unwrap_or(1),
+            label_noise: recipe.label_noise.unwrap_or(0.0),
+            spectral_norm: recipe.spectral_norm.unwrap_or(false),
+            average: recipe.average.unwrap_or(0.0),
+            measure: 1,
+        }
+    }
+
+    /// Refuses what cannot be trained with, naming the setting, its value and what would do.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`].
+    pub fn check(&self, images: usize) -> Result<(), TrainError> {
+        let wrong = |setting: &str, value: String, wanted: &str| {
+            Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
+        };
+        for (name, rate) in
+            [("generator-rate", self.generator_rate), ("discriminator-rate", self.discriminator_rate)]
+        {
+            if !(rate > 0.0 && rate.is_finite()) {
+                return wrong(name, rate.to_string(), "a finite number above 0, like 0.0002");
+            }
+        }
+        let shares = [
+            ("momentum", self.momentum),
+            ("beta2", self.beta2),
+            ("average", self.average),
+            ("label-noise", self.label_noise),
+        ];
+        if let Some((name, value)) = shares.into_iter().find(|(_, x)| !(0.0..1.0).contains(x)) {
+            return wrong(name, value.to_string(), "a number from 0 to below 1");
+        }
+        if self.label_noise >= 0.5 {
+            let wanted = "below 0.5, from where on targets would say nothing or the opposite";
+            return wrong("label-noise", self.label_noise.to_string(), wanted);
+        }
+        for (name, value) in [("epochs", self.epochs), ("pack", self.pack)] {
+            if value == 0 {
+                return wrong(name, "0".into(), "a number from 1 on");
+            }
+        }
+        if !(1..=64).contains(&self.discriminator_steps) {
+            return wrong("discriminator-steps", self.discriminator_steps.to_string(), "a number from 1 to 64");
+        }
+        if self.batch == 0 || self.batch > images || !self.batch.is_multiple_of(self.pack) {
+            let multiple = if self.pack > 1 { format!(", a multiple of --pack {}", self.pack) } else { String::new() };
+            let wanted = format!("a number from 1 to {images}, the images to train on{multiple}");
+            return wrong("batch", self.batch.to_string(), &wanted);
+        }
+        // Positions in the shuffled stream of all epochs are 32-bit on the device.
+        let positions = (self.epochs as u64 + 1).saturating_mul(images as u64);
+        if positions >= u64::from(u32::MAX) {
+            let most = u64::from(u32::MAX) / images as u64 - 1;
+            return wrong("epochs", self.epochs.to_string(), &format!("at most {most} for {images} images"));
+        }
+        Ok(())
+    }
+
+    /// Rounds, of the discriminator's steps and one of the generator's, until `epoch` epochs of `images` real pictures
+    /// are behind.
+    pub fn rounds(&self, epoch: usize, images: usize) -> usize {
+        (epoch * images).div_ceil(self.batch * self.discriminator_steps)
+    }
+
+    fn method(&self, peak: f32, steps: usize, average: f32) -> Method {
+        Method {
+            optimizer: Optimizer::Adam { beta1: self.momentum, beta2: self.beta2, eps: 1e-7 },
+            schedule: Schedule { name: self.schedule, peak: f64::from(peak), steps, warmup: 0 },
+            weight_decay: 0.0,
+            average,
+        }
+    }
+
+    /// How the generator learns, over a step a round.
+    pub fn generator_method(&self, images: usize) -> Method {
+        self.method(self.generator_rate, self.rounds(self.epochs, images), self.average)
+    }
+
+    /// How the discriminator learns.
+    pub fn discriminator_method(&self, images: usize) -> Method {
+        let steps = self.rounds(self.epochs, images) * self.discriminator_steps;
+        self.method(self.discriminator_rate, steps, 0.0)
+    }
+}
