@@ -3,6 +3,7 @@
 pub mod classifier;
 mod digest;
 pub mod folder;
+mod from_generated;
 pub mod metrics;
 pub mod run;
 pub mod schedule;
@@ -10,6 +11,7 @@ pub mod settings;
 
 pub use classifier::Classifier;
 pub use folder::Folder;
+pub use from_generated::classifier_from_generated;
 pub use run::{Event, Outcome, Run};
 pub use settings::Settings;
 
