@@ -63,9 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             "{} is no classifier: it has no training step of its own",
             args.model
         );
-        // A classifier's input is an image.
-        let input = network.input.as_slice().try_into().unwrap_or(args.input);
-        plan(&network.architecture, input, network.output()[0], args.batch)?;
+        plan(&network.architecture, network.image()?, network.output()[0], args.batch)?;
     }
     Ok(ExitCode::SUCCESS)
 }

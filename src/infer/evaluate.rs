@@ -3,6 +3,7 @@
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store};
+use crate::infer::measures::MeasureError;
 use crate::models::{Mode, ModelError, Network, Parameters};
 use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
 use crate::plan::Plan;
@@ -23,7 +24,7 @@ impl Normalization {
     }
 }
 
-/// Why there is no evaluation.
+/// Why nothing comes of a network's work.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
     #[error(transparent)]
@@ -32,21 +33,32 @@ pub enum InferError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+    #[error("{judge} {problem}")]
+    Judge { judge: String, problem: String },
 }
 
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
 const BATCH: usize = 256;
 
-/// The stored buffers and the plan that classify one image set, resident on the device.
+/// The stored buffers and the plan that classify image sets, resident on the device.
 pub struct Evaluation {
     images: BufferId,
     clock: BufferId,
-    logits: BufferId,
+    logits: Rows,
+    features: Option<Rows>,
     count: usize,
-    classes: usize,
     batch: usize,
     plan: Plan,
     ready: Option<PlanId>,
+}
+
+/// A row of numbers for each image.
+#[derive(Clone, Copy)]
+struct Rows {
+    buffer: BufferId,
+    width: usize,
 }
 
 impl Evaluation {
@@ -59,31 +71,57 @@ impl Evaluation {
         set: &ImageSet,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
-        let (count, classes) = (set.len(), network.output().iter().product());
-        let images = store.add("evaluation.images", set.images.len().div_ceil(4));
+        let image = [set.height, set.width, set.channels];
+        Evaluation::write_down(store, network, parameters, weights, (set.len(), image), normalization, false)
+    }
+
+    /// For sets of at most `count` images of the network's own size, one after another; keeps what stands before
+    /// the last dense layer as well, [`Evaluation::features`].
+    pub fn declare_with_features(
+        store: &mut Store,
+        network: &Network,
+        parameters: &Parameters,
+        weights: BufferId,
+        count: usize,
+        normalization: Normalization,
+    ) -> Result<Evaluation, InferError> {
+        Evaluation::write_down(store, network, parameters, weights, (count, network.image()?), normalization, true)
+    }
+
+    fn write_down(
+        store: &mut Store,
+        network: &Network,
+        parameters: &Parameters,
+        weights: BufferId,
+        (count, image): (usize, [usize; 3]),
+        normalization: Normalization,
+        with_features: bool,
+    ) -> Result<Evaluation, InferError> {
+        let words = (count * image.iter().product::<usize>()).div_ceil(4);
+        let images = store.add("evaluation.images", words);
         let clock = store.add("evaluation.clock", 2);
-        let logits = store.add("evaluation.logits", count * classes);
         let batch = BATCH.min(count.max(1));
 
         let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
         let clock_place = place(clock, Tensor::u32([2]));
         let mut graph = Graph::new();
         let now = graph.read(&clock_place);
-        let bytes = graph.read(&place(images, Tensor::u32([set.images.len().div_ceil(4)])));
-        let gather = GatherImages {
-            count,
-            batch,
-            image: [set.height, set.width, set.channels].into(),
-            mean: normalization.mean,
-            std: normalization.std,
-            order: Order::InTurn,
-        };
-        let x = graph.apply(gather, &[bytes, now])?;
+        let bytes = graph.read(&place(images, Tensor::u32([words])));
+        let (Normalization { mean, std }, order) = (normalization, Order::InTurn);
+        let x = graph.apply(GatherImages { count, batch, image: image.into(), mean, std, order }, &[bytes, now])?;
         let weights = network.read_weights(&mut graph, parameters, weights);
         let forward = network.forward_with(&mut graph, parameters, weights, x, Mode::Infer)?;
-        graph.update(StoreRows { count }, &[now, forward.out], vec![place(logits, Tensor::f32([count, classes]))]);
+        let mut keep = |name: &str, value| {
+            let width = graph.shape(value).len() / batch;
+            let buffer = store.add(name, count * width);
+            let target = place(buffer, Tensor::f32([count, width]));
+            graph.update(StoreRows { count }, &[now, value], vec![target]);
+            Rows { buffer, width }
+        };
+        let logits = keep("evaluation.logits", forward.out);
+        let features = with_features.then(|| keep("evaluation.features", forward.penultimate));
         graph.update(Tick, &[], vec![clock_place]);
-        Ok(Evaluation { images, clock, logits, count, classes, batch, plan: Plan::new(&graph), ready: None })
+        Ok(Evaluation { images, clock, logits, features, count, batch, plan: Plan::new(&graph), ready: None })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -92,20 +130,49 @@ impl Evaluation {
 
     /// Sends the images to the device and makes the plan ready; once, after the store was allocated.
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
-        device.write(self.images, 0, &pack(&set.images))?;
+        self.prepare(device)?;
+        self.send(device, &set.images)
+    }
+
+    /// Makes the plan ready, for images that come later; once, after the store was allocated.
+    pub fn prepare(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
         self.ready = Some(device.prepare(&self.plan)?);
         Ok(())
     }
 
+    /// Images in the place of the first ones; fewer than there is room for leave the rest as they were.
+    pub fn send(&self, device: &mut dyn Device, images: &[u8]) -> Result<(), DeviceError> {
+        device.write(self.images, 0, &pack(images))
+    }
+
     /// The logits of all images, `[count, classes]`, with the weights as they are now.
     pub fn logits(&mut self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
+        self.first_logits(device, self.count)
+    }
+
+    /// The same of the first `count` images only, without work for the others.
+    pub fn first_logits(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<f32>, DeviceError> {
         let plan = match self.ready {
             Some(plan) => plan,
             None => *self.ready.insert(device.prepare(&self.plan)?),
         };
         device.write(self.clock, 0, &[0, 0])?;
-        device.run(&[plan], self.count.div_ceil(self.batch))?;
-        device.read_f32(self.logits, 0, self.count * self.classes)
+        device.run(&[plan], count.div_ceil(self.batch))?;
+        device.read_f32(self.logits.buffer, 0, count * self.logits.width)
+    }
+
+    /// The features of the first `count` images, `[count, feature_width]`, as the newest logits were made of;
+    /// empty where none are kept.
+    pub fn features(&self, device: &mut dyn Device, count: usize) -> Result<Vec<f32>, DeviceError> {
+        match self.features {
+            Some(Rows { buffer, width }) => device.read_f32(buffer, 0, count * width),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Numbers in a row of [`Evaluation::features`].
+    pub fn feature_width(&self) -> usize {
+        self.features.map_or(0, |rows| rows.width)
     }
 }
 

@@ -1,5 +1,13 @@
-//! Networks at work: the logits of a whole image set, batch by batch, on any device.
+//! Networks at work: the logits of a whole image set, batch by batch, on any device; and what generated pictures are
+//! worth to a judge, a network that was trained on real ones.
 
 pub mod evaluate;
+pub mod judge;
+pub mod measures;
+pub mod quality;
 pub mod sample;
 pub use evaluate::{Evaluation, InferError, Scores};
+pub use judge::{Judge, Looked};
+pub use measures::Measures;
+pub use quality::{Quality, floor};
+pub use sample::{Generator, Sampler};

@@ -262,6 +262,17 @@ const BIAS: &str = "bias";
 const RUNNING: &str = "running";
 
 impl Network {
+    /// Height, width and channels of the images it takes.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] where it takes something else.
+    pub fn image(&self) -> Result<[usize; 3], ModelError> {
+        self.input.as_slice().try_into().map_err(|_| {
+            let at = At { file: self.architecture.name.clone(), ..At::default() };
+            ModelError::Architecture { at, problem: format!("takes {} and no images", by(&self.input)) }
+        })
+    }
+
     /// One row for each layer, in order.
     pub fn layers(&self) -> Vec<LayerInfo> {
         let info = |layer: &Built| LayerInfo {

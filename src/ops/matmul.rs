@@ -30,10 +30,10 @@ pub struct MatMul {
 
 /// The sizes of a product.
 #[derive(Clone, Copy)]
-struct Sizes {
-    m: usize,
-    n: usize,
-    k: usize,
+pub(crate) struct Sizes {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
 }
 
 impl MatMul {
@@ -63,7 +63,14 @@ fn pair(dims: &[usize]) -> Result<[usize; 2], String> {
 const PARALLEL: usize = 1 << 20;
 
 /// `out = a * b`, row-major; `a` and `b` with their strides as (row, column).
-fn gemm(out: &mut [f32], Sizes { m, n, k }: Sizes, a: &[f32], a_strides: [usize; 2], b: &[f32], b_strides: [usize; 2]) {
+pub(crate) fn gemm<T: Copy + From<f32> + 'static>(
+    out: &mut [T],
+    Sizes { m, n, k }: Sizes,
+    a: &[T],
+    a_strides: [usize; 2],
+    b: &[T],
+    b_strides: [usize; 2],
+) {
     assert!(out.len() == m * n && a.len() == m * k && b.len() == k * n, "matrices have the sizes they claim");
     let threads = if m * n * k > PARALLEL { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     let [(a_row, a_column), (b_row, b_column)] = [a_strides, b_strides].map(|[r, c]| (r as isize, c as isize));
@@ -83,8 +90,8 @@ fn gemm(out: &mut [f32], Sizes { m, n, k }: Sizes, a: &[f32], a_strides: [usize;
             b.as_ptr(),
             b_column,
             b_row,
-            0.0,
-            1.0,
+            T::from(0.0),
+            T::from(1.0),
             false,
             false,
             false,

@@ -24,3 +24,4 @@ pub use heat::confusion_picture;
 pub use save::save_png;
 pub use series::{Panel, Series, Style, smooth};
 pub use sheet::{SheetItem, sheet, titled_sheet};
+pub(crate) use table::{aligned, class_name, percent};

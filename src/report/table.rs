@@ -113,7 +113,7 @@ pub(crate) fn class_name<N: AsRef<str>>(names: &[N], class: usize) -> String {
 }
 
 /// A share as a percentage with two decimals.
-fn percent(share: Option<f64>) -> String {
+pub(crate) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| format!("{:.2}%", 100.0 * share))
 }
 
@@ -133,7 +133,7 @@ fn clipped(text: &str, most: usize) -> String {
 }
 
 /// Columns two spaces apart: the first to the left, the others to the right.
-fn aligned<Row: AsRef<[String]>>(rows: &[Row]) -> String {
+pub(crate) fn aligned<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let columns = rows.first().map_or(0, |row| row.as_ref().len());
     let widths: Vec<usize> = (0..columns)
         .map(|i| rows.iter().map(|row| length(&row.as_ref()[i])).max())

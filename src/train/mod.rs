@@ -3,6 +3,7 @@
 pub mod classifier;
 mod digest;
 pub mod folder;
+mod from_generated;
 pub mod gan;
 pub mod gan_settings;
 pub mod learner;
@@ -13,6 +14,7 @@ pub mod settings;
 
 pub use classifier::Classifier;
 pub use folder::Folder;
+pub use from_generated::classifier_from_generated;
 pub use gan::GanSteps;
 pub use gan_settings::GanSettings;
 pub use run::{Event, Outcome, Run};

@@ -1,0 +1,186 @@
+//! The judge: a frozen classifier that was trained on real pictures, by which generated ones are measured.
+//!
+//! Measures by two judges cannot be compared, so one travels with the program: `models/judge.md` tells what it is.
+
+use std::path::{Path, PathBuf};
+
+use super::evaluate::{Evaluation, InferError, Normalization};
+use crate::data::ImageSet;
+use crate::device::{Device, DeviceError};
+use crate::graph::Store;
+use crate::models::{ModelFile, Parameters};
+
+/// The judge of 28x28 digits that is part of the program.
+const BUILT_IN: &[u8] = include_bytes!("../../models/judge.safetensors");
+
+/// SHA-256 of the built-in judge's file, by which published measures say whose they are.
+pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";
+
+/// Images that are looked at in one go; a larger set takes several.
+const CAPACITY: usize = 10_000;
+
+/// A classifier with its buffers declared in a store, which other networks may share.
+pub struct Judge {
+    /// The file it came from, or `the built-in judge`.
+    pub name: String,
+    pub class_names: Vec<String>,
+    input: [usize; 3],
+    parameters: Parameters,
+    weights: Vec<f32>,
+    running: Vec<f32>,
+    evaluation: Evaluation,
+}
+
+/// What the judge saw in a set of images.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Looked {
+    /// `[images, classes]`
+    pub logits: Vec<f32>,
+    /// `[images, width]`: what the last dense layer is given.
+    pub features: Vec<f32>,
+    pub width: usize,
+}
+
+impl Judge {
+    /// Adds the built-in judge, or a classifier of the user's own, to a store. After that the store is allocated and
+    /// [`Judge::upload`] called, once each.
+    pub fn declare(store: &mut Store, file: Option<&Path>) -> Result<Judge, InferError> {
+        let path = file.map_or_else(|| PathBuf::from("the built-in judge"), Path::to_owned);
+        let name = path.display().to_string();
+        let file = match file {
+            Some(path) => ModelFile::load(path)?,
+            None => ModelFile::from_bytes(BUILT_IN, &path)?,
+        };
+        let class_names = file.class_names(&path)?;
+        let mut parameters = Parameters::new(store, "judge");
+        let network = file.network(&path, store, &mut parameters)?;
+        if network.output() != [class_names.len()] {
+            let problem = "is no judge: expected a classifier that `inkgrad train` has written".into();
+            return Err(InferError::Judge { judge: name, problem });
+        }
+        let (weights, running) = file.values(&parameters, &path)?;
+        let normalization = Normalization { mean: file.number("mean", &path)?, std: file.number("std", &path)? };
+        let source = parameters.weights;
+        let evaluation =
+            Evaluation::declare_with_features(store, &network, &parameters, source, CAPACITY, normalization)?;
+        let input = network.image()?;
+        Ok(Judge { name, class_names, input, parameters, weights, running, evaluation })
+    }
+
+    /// A judge alone on a device, whose buffers are made anew.
+    pub fn open(device: &mut dyn Device, file: Option<&Path>) -> Result<Judge, InferError> {
+        let mut store = Store::default();
+        let mut judge = Judge::declare(&mut store, file)?;
+        device.allocate(&store)?;
+        judge.upload(device)?;
+        Ok(judge)
+    }
+
+    /// Sends the weights to the device; once, after the store was allocated.
+    pub fn upload(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
+        device.write_f32(self.parameters.weights, 0, &self.weights)?;
+        device.write_f32(self.parameters.state, 0, &self.running)?;
+        self.evaluation.prepare(device)
+    }
+
+    /// Refuses sets that it cannot judge, with what to do about it.
+    pub fn check(&self, set: &ImageSet) -> Result<(), InferError> {
+        let refuse = |problem| Err(InferError::Judge { judge: self.name.clone(), problem });
+        let remedy =
+            "Train a judge on such images, `inkgrad train --data DIR`, and give its best.safetensors with --judge";
+        let (found, [h, w, c]) = ([set.height, set.width, set.channels], self.input);
+        if found != self.input {
+            let [height, width, channels] = found;
+            let sizes = format!("looks at images of {h}x{w}x{c}, not of {height}x{width}x{channels}");
+            return refuse(format!("{sizes}. {remedy}"));
+        }
+        if set.classes != self.class_names.len() {
+            let classes = format!("knows {} classes, not {}", self.class_names.len(), set.classes);
+            return refuse(format!("{classes}. {remedy}"));
+        }
+        Ok(())
+    }
+
+    /// Logits and features of a set of any length.
+    pub fn look(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<Looked, InferError> {
+        self.check(set)?;
+        let mut looked = Looked { logits: Vec::new(), features: Vec::new(), width: self.evaluation.feature_width() };
+        for images in set.images.chunks(CAPACITY * set.image_len()) {
+            let count = images.len() / set.image_len();
+            self.evaluation.send(device, images)?;
+            looked.logits.extend(self.evaluation.first_logits(device, count)?);
+            looked.features.extend(self.evaluation.features(device, count)?);
+        }
+        Ok(looked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::data::mnist;
+    use crate::device::cpu::Cpu;
+    use crate::infer::Scores;
+
+    fn first(set: &ImageSet, count: usize) -> ImageSet {
+        set.select(&(0..count).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_built_in_judge_is_the_one_whose_hash_is_recorded_in_code_and_card() {
+        let found: String = Sha256::digest(BUILT_IN).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, BUILT_IN_SHA256);
+        assert!(include_str!("../../models/judge.md").contains(BUILT_IN_SHA256));
+    }
+
+    #[test]
+    fn the_judge_knows_the_test_digits_and_tells_them_by_128_features_from_nought_on() {
+        let (mut device, set) = (Cpu::new(), first(&mnist::embedded().unwrap().test, 1000));
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        let looked = judge.look(&mut device, &set).unwrap();
+        assert!(Scores::new(&looked.logits, &set.labels).accuracy() > 0.99);
+        assert_eq!((looked.width, looked.features.len()), (128, 128 * 1000));
+        assert!(looked.features.iter().all(|x| *x >= 0.0) && looked.features.iter().any(|x| *x > 0.0));
+    }
+
+    #[test]
+    fn what_the_judge_sees_depends_on_no_other_set_before_or_beside_it() {
+        let (mut device, all) = (Cpu::new(), mnist::embedded().unwrap().test);
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        // More than fit at once, then a few of them, which no batch is full of.
+        let many: Vec<usize> = (0..CAPACITY + 300).map(|i| i % 400).collect();
+        let whole = judge.look(&mut device, &all.select(&many)).unwrap();
+        let few = judge.look(&mut device, &first(&all, 299)).unwrap();
+        assert_eq!((whole.logits.len(), few.logits.len()), ((CAPACITY + 300) * 10, 2990));
+        assert_eq!(whole.logits[..2990], few.logits[..]);
+        assert_eq!(whole.features[..299 * 128], few.features[..]);
+        assert_eq!(whole.logits[CAPACITY * 10..], whole.logits[..3000]);
+        let none = judge.look(&mut device, &first(&all, 0)).unwrap();
+        assert_eq!((none.logits.len(), none.features.len()), (0, 0));
+    }
+
+    #[test]
+    fn images_of_another_size_and_other_classes_are_refused_with_the_remedy() {
+        let mut device = Cpu::new();
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        let set = ImageSet { height: 4, width: 4, channels: 1, classes: 10, images: vec![0; 32], labels: vec![0, 1] };
+        let error = judge.look(&mut device, &set).unwrap_err().to_string();
+        assert!(error.contains("28x28x1, not of 4x4x1") && error.contains("--judge"), "{error}");
+        let set = ImageSet { classes: 3, ..first(&mnist::embedded().unwrap().test, 0) };
+        let error = judge.look(&mut device, &set).unwrap_err().to_string();
+        assert!(error.contains("knows 10 classes, not 3"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_classifier_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("judge.safetensors");
+        for bytes in [&b"no tensors"[..], &BUILT_IN[..BUILT_IN.len() / 2]] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Judge::open(&mut Cpu::new(), Some(&path)).map(|judge| judge.name).unwrap_err().to_string();
+            assert!(error.contains("judge.safetensors"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Generated pictures against real ones: a judge looks at both, and the measures are what it saw.
+
+use super::evaluate::{InferError, Scores};
+use super::judge::{Judge, Looked};
+use super::measures::{
+    Balls, Features, Gaussian, Measures, PrecisionRecall, diversity_by_class, frechet, precision_recall, recovered,
+    spread_by_class,
+};
+use crate::data::ImageSet;
+use crate::device::Device;
+
+/// A judge, and what it makes of the real pictures that generated ones are held against.
+pub struct Quality {
+    pub judge: Judge,
+    /// The Fréchet distance that real pictures have from the reference, [`floor`]; goes into every measurement.
+    pub floor: Option<f64>,
+    gaussian: Gaussian,
+    balls: Balls,
+    spread: Vec<Option<f64>>,
+}
+
+impl Quality {
+    /// The reference is looked at once, here. It should be as large as what is measured, 10,000 pictures by custom:
+    /// the Fréchet distance of fewer pictures is larger.
+    pub fn new(mut judge: Judge, device: &mut dyn Device, reference: &ImageSet) -> Result<Quality, InferError> {
+        let Looked { features, width, .. } = judge.look(device, reference)?;
+        let features = Features::new(&features, width)?;
+        Ok(Quality {
+            gaussian: Gaussian::of(features),
+            balls: Balls::of(features)?,
+            spread: spread_by_class(features, &reference.labels, reference.classes)?,
+            floor: None,
+            judge,
+        })
+    }
+
+    /// Measures generated pictures, whose labels are those that were asked for.
+    pub fn measure(&mut self, device: &mut dyn Device, generated: &ImageSet) -> Result<Measures, InferError> {
+        let Looked { logits, features, width } = self.judge.look(device, generated)?;
+        let features = Features::new(&features, width)?;
+        let spread = spread_by_class(features, &generated.labels, generated.classes)?;
+        let scores = Scores::new(&logits, &generated.labels);
+        let (recovered, recovered_by_class) = recovered(&scores, &generated.labels, generated.classes)?;
+        let PrecisionRecall { precision, recall } = precision_recall(&self.balls, &Balls::of(features)?)?;
+        Ok(Measures {
+            frechet: frechet(&self.gaussian, &Gaussian::of(features))?,
+            floor: self.floor,
+            recovered,
+            recovered_by_class,
+            diversity_by_class: diversity_by_class(&self.spread, &spread),
+            precision,
+            recall,
+        })
+    }
+}
+
+/// The Fréchet distance between as many training pictures as there are test pictures and these: what a perfect
+/// generator would get. The training pictures are drawn with every class in its share, always the same ones.
+pub fn floor(judge: &mut Judge, device: &mut dyn Device, train: &ImageSet, test: &ImageSet) -> Result<f64, InferError> {
+    let drawn = match train.split(test.len(), 0) {
+        Ok((_, drawn)) => drawn,
+        // There are no more of them: all are taken.
+        Err(_) => train.clone(),
+    };
+    let mut gaussian = |set: &ImageSet| -> Result<Gaussian, InferError> {
+        let Looked { features, width, .. } = judge.look(device, set)?;
+        Ok(Gaussian::of(Features::new(&features, width)?))
+    };
+    Ok(frechet(&gaussian(&drawn)?, &gaussian(test)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::mnist;
+    use crate::device::cpu::Cpu;
+
+    #[test]
+    fn real_digits_are_measured_as_real_and_spoilt_ones_by_what_is_wrong_with_them() {
+        let (mut device, data) = (Cpu::new(), mnist::embedded().unwrap());
+        let first = |set: &ImageSet| set.select(&(0..1500).collect::<Vec<_>>());
+        let (real, reference) = (first(&data.train), first(&data.test));
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        let floor = floor(&mut judge, &mut device, &real, &reference).unwrap();
+        let mut quality = Quality::new(judge, &mut device, &reference).unwrap();
+        quality.floor = Some(floor);
+        let mut measure = |set: &ImageSet| quality.measure(&mut device, set).unwrap();
+
+        let good = measure(&real);
+        // The floor is of the same pictures, the other way round.
+        assert!((good.frechet / floor - 1.0).abs() < 1e-6, "{} and a floor of {floor}", good.frechet);
+        assert!(good.recovered > 0.99 && good.precision > 0.7 && good.recall > 0.7, "{good:?}");
+        assert!(good.diversity_by_class.iter().all(|x| (0.7..1.4).contains(&x.unwrap())), "{good:?}");
+        assert_eq!(good.collapsed(), [0usize; 0]);
+
+        // Each class one and the same digit.
+        let of_class = |label| real.labels.iter().position(|l| *l == label).unwrap();
+        let picks: Vec<usize> = real.labels.iter().map(|label| of_class(*label)).collect();
+        let collapsed = measure(&real.select(&picks));
+        assert_eq!(collapsed.collapsed(), (0..10).collect::<Vec<_>>());
+        assert!(collapsed.recall < 0.05 && collapsed.frechet > 5.0 * good.frechet, "{collapsed:?}");
+
+        // Good digits, but not those that were asked for.
+        let labels = real.labels.iter().map(|label| (label + 1) % 10).collect();
+        let mistaken = measure(&ImageSet { labels, ..real.clone() });
+        assert!(mistaken.recovered < 0.01, "{mistaken:?}");
+        assert_eq!(mistaken.frechet, good.frechet);
+
+        // Noise in the place of digits.
+        let noise = (0..real.images.len() as u32).map(|i| crate::ops::random::mix(i) as u8).collect();
+        let noise = measure(&ImageSet { images: noise, ..real.clone() });
+        assert!(noise.recovered < 0.2 && noise.frechet > 5.0 * good.frechet, "{noise:?}");
+    }
+
+    #[test]
+    fn the_timing_prints() {
+        use std::time::Instant;
+        let (mut device, data) = (Cpu::new(), mnist::embedded().unwrap());
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        let t = Instant::now();
+        println!("floor {} in {:?}", floor(&mut judge, &mut device, &data.train, &data.test).unwrap(), t.elapsed());
+        let looked = judge.look(&mut device, &data.test).unwrap();
+        let (_, drawn) = data.train.split(10_000, 0).unwrap();
+        println!("test {}", Scores::new(&looked.logits, &data.test.labels).accuracy());
+        let (_, drawn2) = data.train.split(10_000, 1).unwrap();
+        let l2 = judge.look(&mut device, &drawn).unwrap();
+        let l3 = judge.look(&mut device, &drawn2).unwrap();
+        for _ in 0..3 {
+            let t = Instant::now();
+            let f = Features::new(&looked.features, 128).unwrap();
+            let g = Gaussian::of(f);
+            println!("gaussian {:?}", t.elapsed());
+            let t = Instant::now();
+            println!("self {:?} {:?}", frechet(&g, &g), t.elapsed());
+            let f2 = Features::new(&l2.features, 128).unwrap();
+            let f3 = Features::new(&l3.features, 128).unwrap();
+            let t = Instant::now();
+            println!("train train {:?} {:?}", frechet(&Gaussian::of(f2), &Gaussian::of(f3)), t.elapsed());
+            let t = Instant::now();
+            let (a, b) = (Balls::of(f).unwrap(), Balls::of(f2).unwrap());
+            println!("balls {:?}", t.elapsed());
+            let t = Instant::now();
+            println!("pr {:?} {:?}", precision_recall(&a, &b).unwrap(), t.elapsed());
+        }
+        let t = Instant::now();
+        let mut q = Quality::new(judge, &mut device, &data.test).unwrap();
+        println!("quality {:?}", t.elapsed());
+        let t = Instant::now();
+        println!("{}\n{:?}", q.measure(&mut device, &drawn).unwrap().fmt_table(&data.class_names), t.elapsed());
+    }
+}
