@@ -1,32 +1,151 @@
 //! Files that are there whole or not at all.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// What the names of unfinished files begin with, in the folder of the file they will become.
 pub const UNFINISHED: &str = ".inkgrad-";
 
-/// Writes `bytes` to `path`, replacing a file already there: under a temporary name in the same folder, synced,
-/// renamed. Whoever reads sees the old file or the whole new one, whenever the program or the machine stops.
+/// Bytes that are gathered before the system is asked to write them.
+const BUFFER: usize = 1 << 16;
+
+/// Whether a file that is already there gives way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Existing {
+    Replace,
+    Keep,
+}
+
+/// A file that is being written. It stands under a temporary name in the folder it is meant for, and takes its own
+/// name when it is finished; dropped before, it leaves nothing.
+pub struct Unfinished {
+    file: BufWriter<NamedTempFile>,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// # Errors
+    /// Whatever the system says: the folder is missing or read-only.
+    pub fn create(path: &Path) -> io::Result<Unfinished> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(UNFINISHED).suffix(".tmp");
+        // Temporary files are private by default; these are for everyone the umask lets in.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder(path))?;
+        Ok(Unfinished { file: BufWriter::with_capacity(BUFFER, file), path: path.to_owned() })
+    }
+
+    /// The name it will have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs the file and gives it its name. Whoever reads sees the old file or the whole new one, whenever the
+    /// program or the machine stops.
+    ///
+    /// # Errors
+    /// Whatever the system says: the disk is full, the path is a folder, or a file is there and is to be kept
+    /// ([`io::ErrorKind::AlreadyExists`]).
+    pub fn finish(mut self, existing: Existing) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().as_file().sync_all()?;
+        let folder = folder(&self.path).to_owned();
+        self.name(existing)?;
+        // The new name itself is on disk only when its folder is.
+        #[cfg(unix)]
+        std::fs::File::open(folder)?.sync_all()?;
+        Ok(())
+    }
+
+    /// Gives the file its name without waiting for the disk: whole whenever the program stops, though not if the
+    /// machine does. For many small files, where a wait for each would take minutes.
+    ///
+    /// # Errors
+    /// As [`Unfinished::finish`].
+    pub fn finish_soon(mut self, existing: Existing) -> io::Result<()> {
+        self.file.flush()?;
+        self.name(existing)
+    }
+
+    fn name(self, existing: Existing) -> io::Result<()> {
+        let (file, _) = self.file.into_parts();
+        let named = match existing {
+            Existing::Replace => file.persist(&self.path),
+            Existing::Keep => file.persist_noclobber(&self.path),
+        };
+        named.map(drop).map_err(|failed| failed.error)
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes `bytes` to `path`, replacing a file already there, as [`Unfinished::finish`] does.
 ///
 /// # Errors
 /// Whatever the system says: the folder is missing or read-only, the disk is full, `path` is a folder.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
+    let mut file = Unfinished::create(path)?;
+    file.write_all(bytes)?;
+    file.finish(Existing::Replace)
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED).suffix(".tmp");
-    // Temporary files are private by default; these are for everyone the umask lets in.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    // The new name itself is on disk only when its folder is.
-    #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
-    Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_only_once_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut file = Unfinished::create(&path).unwrap();
+        file.write_all(b"whole").unwrap();
+        assert!(!path.exists());
+        file.finish(Existing::Keep).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_file_never_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = Unfinished::create(&folder.path().join("a")).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_already_there_is_replaced_or_kept_as_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"old").unwrap();
+        let new = || {
+            let mut file = Unfinished::create(&path).unwrap();
+            file.write_all(b"new").unwrap();
+            file
+        };
+        for refused in [new().finish(Existing::Keep), new().finish_soon(Existing::Keep)] {
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        new().finish_soon(Existing::Replace).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

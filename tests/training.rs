@@ -64,7 +64,7 @@ fn train(
     let stop = AtomicBool::new(false);
     let architecture = architecture(&settings.model);
     folder.save_settings(settings)?;
-    folder.save_architecture(&architecture)?;
+    folder.save_architecture(architecture.text())?;
     let mut report = |event: Event| {
         if let (Event::Trained { step, .. }, Some(until)) = (event, until) {
             stop.store(step >= until, Ordering::Relaxed);

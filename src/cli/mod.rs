@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod counting;
 mod curves;
 mod devices;
 mod evaluate;
+mod generate;
 mod inspect;
+mod interrupt;
 mod progress;
 mod train;
+mod train_gan;
 
 /// Small image networks, trained and run on any GPU.
 #[derive(Parser)]
@@ -25,10 +29,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a digit classifier and test it
+    /// Train a digit classifier, or a GAN that draws digits, and test it
     Train(train::Args),
     /// Test a trained model: accuracy, every class, the confusion matrix, the worst mistakes
     Evaluate(evaluate::Args),
+    /// Draw digits with a trained generator
+    Generate(Box<generate::Args>),
     /// Show a model layer by layer, and what a training step does on the device
     Inspect(inspect::Args),
     /// List the devices that can compute, and which one is taken
@@ -39,13 +45,14 @@ enum Command {
     Bench(bench::Args),
 }
 
-const EXAMPLES: &str = "Examples:
+const EXAMPLES: &str = r#"Examples:
   inkgrad train                          MNIST in one epoch, on the best device there is
   inkgrad train cnn --epochs 10          another network, trained for longer
   inkgrad train my-network.toml          a network of your own
   inkgrad train --resume runs/0001-fast  go on where a run was stopped
   inkgrad evaluate runs/0001-fast        test what it learned
-  inkgrad inspect avgcnn --plan          layers, parameters, dispatches";
+  inkgrad generate --text "555 0123"     draw digits
+  inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
@@ -60,6 +67,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Generate(args) => generate::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Devices => devices::run(),
         Command::Curves(args) => curves::run(args),

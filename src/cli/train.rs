@@ -1,4 +1,4 @@
-//! `inkgrad train`: from an architecture and images to a tested model in a folder of its own.
+//! `inkgrad train`: from an architecture and images to a tested model in a folder of its own. GANs: `train_gan.rs`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,30 +8,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 use super::progress::Display;
+use super::train_gan::{self, GanFlags};
 use super::{count, data, note, say};
-use crate::models::{self, Architecture, OptimizerName, ScheduleName};
+use crate::models::{self, Architecture, Model, OptimizerName, ScheduleName};
 use crate::report::Confusion;
 use crate::train::{Folder, Outcome, Run, Settings};
 use crate::{device, infer::Scores};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A built-in network (fast, dense, cnn, avgcnn) or the path of an architecture in TOML
+    /// A built-in network (fast, dense, cnn, avgcnn), a built-in GAN (gan, gan-classic), or the path of
+    /// an architecture in TOML
     #[arg(default_value = "fast", conflicts_with = "resume")]
-    model: String,
+    pub(super) model: String,
     /// Folder of IDX files, raw or gzipped; with --resume, where the same files lie now [default:
     /// the built-in MNIST]
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices` [default: auto]
     #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    pub(super) device: Option<String>,
     /// Passes over the training images [default, here and below: what the network's recipe says]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
-    epochs: Option<usize>,
+    pub(super) epochs: Option<usize>,
     /// Images in a step
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = count)]
-    batch: Option<usize>,
+    pub(super) batch: Option<usize>,
     /// Highest learning rate that the schedule reaches
     #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true)]
     learning_rate: Option<f32>,
@@ -40,13 +42,13 @@ pub struct Args {
     optimizer: Option<OptimizerName>,
     /// constant, step, cosine, one-cycle
     #[arg(long, value_name = "NAME")]
-    schedule: Option<ScheduleName>,
+    pub(super) schedule: Option<ScheduleName>,
     /// Epochs over which the learning rate rises from 0
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
     warmup: Option<f32>,
     /// Of sgd, and the first moment's decay of adam and its kin
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
-    momentum: Option<f32>,
+    pub(super) momentum: Option<f32>,
     /// Decoupled weight decay, of weight matrices and kernels
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     weight_decay: Option<f32>,
@@ -55,7 +57,7 @@ pub struct Args {
     label_smoothing: Option<f32>,
     /// Decay of averaged weights, which are then the result, like 0.999
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
-    average: Option<f32>,
+    pub(super) average: Option<f32>,
     /// Training images set aside to choose the best epoch by
     #[arg(long, value_name = "IMAGES", allow_negative_numbers = true, value_parser = count)]
     validation: Option<usize>,
@@ -64,13 +66,13 @@ pub struct Args {
     patience: Option<usize>,
     /// The same seed on the same device gives the same model, bit for bit [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    seed: Option<u32>,
+    pub(super) seed: Option<u32>,
     /// Another architecture before this one, such as `pool` for images of 448x448
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     front: Option<String>,
     /// Where runs' numbered folders are made
     #[arg(long, value_name = "DIR", default_value = "runs")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// Go on with the run in this folder, with its settings
     #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
         "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience", "seed",
@@ -78,13 +80,40 @@ pub struct Args {
     resume: Option<PathBuf>,
     /// Show what would be done, and do nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Print the result only
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) gan: GanFlags,
 }
 
 impl Args {
+    /// Flags that only classifiers have and that were given.
+    fn of_classifiers(&self) -> Vec<&'static str> {
+        let given = [
+            ("--learning-rate", self.learning_rate.is_some()),
+            ("--optimizer", self.optimizer.is_some()),
+            ("--warmup", self.warmup.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--label-smoothing", self.label_smoothing.is_some()),
+            ("--validation", self.validation.is_some()),
+            ("--patience", self.patience.is_some()),
+            ("--front", self.front.is_some()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
+    fn refuse(&self, what: &str, flags: &[&str]) -> anyhow::Result<()> {
+        let Some(flag) = flags.first() else { return Ok(()) };
+        let instead = match *flag {
+            "--learning-rate" => "; it has --generator-rate and --discriminator-rate",
+            "--generator-rate" | "--discriminator-rate" => "; it has --learning-rate",
+            _ => "",
+        };
+        anyhow::bail!("{flag} says nothing to {what}{instead}. `inkgrad train --help` tells which flags are whose")
+    }
+
     fn settings(&self, architecture: &Architecture) -> Settings {
         let mut recipe = architecture.recipe.clone();
         // A change of optimizer asks for that optimizer's own learning rate.
@@ -116,15 +145,35 @@ impl Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (architecture, mut settings, folder) = match &args.resume {
-        Some(path) => resume(path)?,
+    let (model, folder) = match &args.resume {
+        Some(path) => {
+            let folder = Folder::open(path)?;
+            (folder.load_model()?, Some(folder))
+        }
+        None => (models::load_any(&args.model)?, None),
+    };
+    match model {
+        Model::Gan(gan) => {
+            args.refuse("a GAN", &args.of_classifiers())?;
+            train_gan::run(args, gan, folder)
+        }
+        Model::Classifier(architecture) => {
+            args.refuse("a classifier", &args.gan.given())?;
+            classifier(args, architecture, folder)
+        }
+    }
+}
+
+fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) -> anyhow::Result<ExitCode> {
+    let (architecture, mut settings) = match &folder {
+        Some(folder) => (architecture, folder.settings()?),
         None => {
-            let mut architecture = models::load(&args.model)?;
+            let mut architecture = architecture;
             if let Some(front) = &args.front {
                 architecture = architecture.with_front(&models::load(front)?)?;
             }
             let settings = args.settings(&architecture);
-            (architecture, settings, None)
+            (architecture, settings)
         }
     };
     if let Some(device) = &args.device {
@@ -156,7 +205,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(folder) => folder,
         None => {
             let folder = Folder::create(&args.out, &settings.model)?;
-            folder.save_architecture(&architecture)?;
+            folder.save_architecture(architecture.text())?;
             folder.save_settings(&settings)?;
             folder
         }
@@ -171,16 +220,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ));
     }
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    // A second signal ends at once.
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-
+    let stop = stop_on_signals()?;
     let mut display = Display::new(args.quiet);
     let (path, class_names) = (folder.path().to_owned(), data.class_names.clone());
     let labels = data.test.labels.clone();
@@ -221,8 +261,15 @@ fn result(test: &Scores, labels: &[u32], class_names: &[String]) -> anyhow::Resu
     Ok(())
 }
 
-/// A run's settings, and the architecture that it was started with.
-fn resume(path: &std::path::Path) -> anyhow::Result<(Architecture, Settings, Option<Folder>)> {
-    let (folder, settings) = Folder::open(path)?;
-    Ok((folder.load_architecture()?, settings, Some(folder)))
+/// A flag that Ctrl-C, and a request to terminate, set; a second one ends the program at once.
+pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
 }

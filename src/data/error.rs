@@ -17,6 +17,13 @@ pub enum DataError {
     )]
     CannotRead { path: PathBuf, reason: io::Error },
 
+    /// The operating system would not take the file.
+    #[error(
+        "cannot write {}: {reason}. Check that the folder exists, that you may write there, and that the disk has room",
+        path.display()
+    )]
+    CannotWrite { path: PathBuf, reason: io::Error },
+
     /// A folder has no file of a kind that we need.
     #[error(
         "no {what} in the folder {}: looked for {looked_for} (each raw or .gz), found {found}. \

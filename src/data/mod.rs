@@ -11,6 +11,7 @@ pub mod mnist;
 mod split;
 #[cfg(test)]
 mod testing;
+pub mod write;
 
 pub use error::DataError;
 pub use folder::load_folder;

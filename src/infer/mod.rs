@@ -3,9 +3,11 @@
 
 pub mod evaluate;
 pub mod judge;
+pub mod lettering;
 pub mod measures;
 pub mod quality;
 pub mod sample;
+pub mod scene;
 pub use evaluate::{Evaluation, InferError, Scores};
 pub use judge::{Judge, Looked};
 pub use measures::Measures;

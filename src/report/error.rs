@@ -19,6 +19,33 @@ pub enum ReportError {
         /// Height in pixels.
         height: u64,
     },
+    /// The picture has a side beyond what its format can say.
+    #[error("the picture would be {width} x {height} pixels; a {format} has at most {limit} a side: {remedy}")]
+    BeyondFormat {
+        /// The format.
+        format: &'static str,
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+        /// The longest side.
+        limit: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A row of a grid is held in memory while it is drawn.
+    #[error(
+        "a row of {columns} pictures takes {bytes} bytes of memory; at most {limit} are used: \
+         take fewer columns and more rows"
+    )]
+    RowTooLong {
+        /// Pictures in the row.
+        columns: u64,
+        /// Bytes they need.
+        bytes: u64,
+        /// Bytes they may need.
+        limit: u64,
+    },
     /// A confusion matrix of this many classes would not fit in memory comfortably.
     #[error("{classes} classes are too many for a confusion matrix (at most {limit})")]
     TooManyClasses {
@@ -46,6 +73,14 @@ pub enum ReportError {
         expected: u64,
         /// Bytes given.
         found: u64,
+    },
+    /// A picture's bytes could not be brought into its format.
+    #[error("cannot encode {}: {reason}", path.display())]
+    Encoder {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the encoder said.
+        reason: String,
     },
     /// Only grey (1), grey + alpha (2), RGB (3) and RGBA (4) images can be shown.
     #[error("images of {0} channels cannot be shown (1, 2, 3 or 4 can)")]

@@ -5,18 +5,23 @@
 
 mod axis;
 mod canvas;
+mod colours;
 mod confusion;
 mod curves;
 mod error;
+pub mod gif;
+pub mod grid;
 mod heat;
 mod palette;
 mod plot;
+pub mod png;
 mod save;
 mod series;
 mod sheet;
 mod table;
 mod text;
 
+pub use colours::{Colour, Colours};
 pub use confusion::{ClassStats, Confused, Confusion, MAX_CLASSES, MacroMeans, Summary};
 pub use curves::curves_picture;
 pub use error::{MAX_SIDE, ReportError};

@@ -11,7 +11,7 @@ use super::{Classifier, Settings, TrainError};
 use crate::data::ImageSet;
 use crate::files::{UNFINISHED, write_whole};
 use crate::infer::evaluate::Scores;
-use crate::models::{Architecture, ModelFile};
+use crate::models::{Model, ModelFile};
 use crate::report;
 
 #[derive(Clone, Debug)]
@@ -38,15 +38,34 @@ impl Folder {
         Err(TrainError::Folder { path: parent.into(), reason: "no free number for a run".into() })
     }
 
-    /// A run that was begun, and its settings.
-    pub fn open(path: &Path) -> Result<(Folder, Settings), TrainError> {
+    /// A run that was begun.
+    pub fn open(path: &Path) -> Result<Folder, TrainError> {
         let folder = Folder { path: path.into() };
-        let config = folder.path.join(CONFIG);
-        let refuse = |reason: String| TrainError::Resume { path: config.clone(), reason };
-        let text = fs::read_to_string(&config)
-            .map_err(|e| refuse(format!("{e}. A run's folder is given, like runs/0001-fast")))?;
-        let settings = toml::from_str(&text).map_err(|e| refuse(e.to_string()))?;
-        Ok((folder, settings))
+        folder.config()?;
+        Ok(folder)
+    }
+
+    /// The settings it was begun with: a classifier's or a GAN's, as its model is.
+    pub fn settings<S: serde::de::DeserializeOwned>(&self) -> Result<S, TrainError> {
+        let refuse = |reason: String| TrainError::Resume { path: self.path.join(CONFIG), reason };
+        toml::from_str(&self.config()?).map_err(|e| refuse(e.to_string()))
+    }
+
+    fn config(&self) -> Result<String, TrainError> {
+        let path = self.path.join(CONFIG);
+        fs::read_to_string(&path).map_err(|e| {
+            let reason = format!("{e}. A run's folder is given, like runs/0001-fast");
+            TrainError::Resume { path, reason }
+        })
+    }
+
+    /// What a file of it holds, if there is one.
+    pub(super) fn read(&self, name: &str) -> Result<Option<String>, TrainError> {
+        let path = self.path.join(name);
+        if !path.exists() {
+            return Ok(None);
+        }
+        fs::read_to_string(&path).map(Some).map_err(|e| failed(&path, &e))
     }
 
     pub fn path(&self) -> &Path {
@@ -61,25 +80,25 @@ impl Folder {
         self.path.join("last.safetensors")
     }
 
-    pub fn settings_text(&self, settings: &Settings) -> String {
+    pub fn settings_text(&self, settings: &impl serde::Serialize) -> String {
         // Settings are plain words and numbers, which TOML always has a form for.
         toml::to_string(settings).unwrap_or_default()
     }
 
     /// The last thing that is written before a run begins: a folder that has settings can be resumed.
-    pub fn save_settings(&self, settings: &Settings) -> Result<(), TrainError> {
+    pub fn save_settings(&self, settings: &impl serde::Serialize) -> Result<(), TrainError> {
         self.write(CONFIG, self.settings_text(settings).as_bytes())
     }
 
     /// The architecture's text, so that a run can go on after its file was changed or removed.
-    pub fn save_architecture(&self, architecture: &Architecture) -> Result<(), TrainError> {
-        self.write(ARCHITECTURE, architecture.text().as_bytes())
+    pub fn save_architecture(&self, text: &str) -> Result<(), TrainError> {
+        self.write(ARCHITECTURE, text.as_bytes())
     }
 
-    pub fn load_architecture(&self) -> Result<Architecture, TrainError> {
+    pub fn load_model(&self) -> Result<Model, TrainError> {
         let path = self.path.join(ARCHITECTURE);
         let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
-        Ok(Architecture::parse(&text, &path.display().to_string())?)
+        Ok(Model::parse(&text, &path.display().to_string())?)
     }
 
     /// The checkpoint, if there is one.
@@ -175,7 +194,7 @@ impl Folder {
     }
 
     /// Under a temporary name in the same folder, synced, renamed.
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         let path = self.path.join(name);
         write_whole(&path, bytes).map_err(|error| failed(&path, &error))
     }

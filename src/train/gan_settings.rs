@@ -46,6 +46,9 @@ pub struct GanSettings {
     pub average: f32,
     /// Epochs between two measurements, which choose the best; 0 for none at all.
     pub measure: usize,
+    /// A classifier to measure by; the built-in one where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
 }
 
 impl GanSettings {
@@ -70,6 +73,7 @@ impl GanSettings {
             spectral_norm: recipe.spectral_norm.unwrap_or(false),
             average: recipe.average.unwrap_or(0.0),
             measure: 1,
+            judge: None,
         }
     }
 

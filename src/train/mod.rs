@@ -5,6 +5,8 @@ mod digest;
 pub mod folder;
 mod from_generated;
 pub mod gan;
+pub mod gan_metrics;
+pub mod gan_run;
 pub mod gan_settings;
 pub mod learner;
 pub mod metrics;
@@ -16,6 +18,7 @@ pub use classifier::Classifier;
 pub use folder::Folder;
 pub use from_generated::classifier_from_generated;
 pub use gan::GanSteps;
+pub use gan_run::{GanEvent, GanOutcome, GanRun};
 pub use gan_settings::GanSettings;
 pub use run::{Event, Outcome, Run};
 pub use settings::Settings;
@@ -37,6 +40,11 @@ pub enum TrainError {
         "the loss is not a number from step {step} on (epoch {epoch}); try a smaller --learning-rate than {rate:?}"
     )]
     NotFinite { step: usize, epoch: usize, rate: f32 },
+    #[error(
+        "the {network}'s loss is not a number from round {round} on (epoch {epoch}); try smaller rates than \
+         --generator-rate {generator_rate:?} and --discriminator-rate {discriminator_rate:?}"
+    )]
+    GanNotFinite { network: &'static str, round: usize, epoch: usize, generator_rate: f32, discriminator_rate: f32 },
     #[error("{path}: {reason}")]
     Folder { path: PathBuf, reason: String },
     #[error("{path}: cannot be resumed: {reason}")]

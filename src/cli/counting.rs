@@ -1,0 +1,53 @@
+//! How far a long command is: a bar on a terminal, now and then a line elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{note, thousands};
+
+/// What takes less than this is not worth a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+pub struct Counting {
+    what: &'static str,
+    all: u64,
+    began: Instant,
+    line: Instant,
+    quiet: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Counting {
+    pub fn new(what: &'static str, all: u64, quiet: bool) -> Counting {
+        Counting { what, all, began: Instant::now(), line: Instant::now(), quiet, bar: None }
+    }
+
+    pub fn at(&mut self, done: u64) {
+        use std::io::IsTerminal;
+        if self.quiet || self.began.elapsed() < PATIENCE {
+            return;
+        }
+        if std::io::stderr().is_terminal() {
+            let bar = self.bar.get_or_insert_with(|| {
+                let bar = ProgressBar::with_draw_target(Some(self.all), ProgressDrawTarget::stderr());
+                let template = format!("{{bar:30}} {{human_pos}}/{{human_len}} {}  {{eta}} left", self.what);
+                // The template is a constant that parses.
+                ProgressStyle::with_template(&template).map_or(bar.clone(), |style| bar.with_style(style))
+            });
+            bar.set_position(done);
+        } else if self.line.elapsed() > BETWEEN_LINES {
+            self.line = Instant::now();
+            let left = self.began.elapsed().as_secs_f64() / done.max(1) as f64 * self.all.saturating_sub(done) as f64;
+            note(format_args!("{} of {} {}  {left:.0} s left", thousands(done), thousands(self.all), self.what));
+        }
+    }
+
+    pub fn finish(self) -> Duration {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        self.began.elapsed()
+    }
+}

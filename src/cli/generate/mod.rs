@@ -1,0 +1,324 @@
+//! `inkgrad generate`: digits that nobody wrote, as sheets, animations, single files and data sets.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::counting::Counting;
+use super::evaluate::model_path;
+use super::{interrupt, note, say, thousands};
+use crate::device::{self, Device};
+use crate::files::Existing;
+use crate::infer::lettering::lettering;
+use crate::infer::sample::{Generator, Sampler};
+use crate::infer::scene::{Labels, Path, Scene, Seeds};
+use crate::report::{Colour, Colours};
+use list::{List, Size};
+use output::{Job, Look, Output};
+use target::{Format, Target};
+
+mod list;
+mod output;
+mod target;
+
+const EXAMPLES: &str = r##"Examples:
+  inkgrad generate                                    a sheet of 100 digits
+  inkgrad generate --grid 20x50 --digits 7            a thousand sevens
+  inkgrad generate --text "555 0123" --scale 4        a number in handwriting
+  inkgrad generate --seeds 0-31                       a row for each of 32 hands
+  inkgrad generate --between-seeds 3,17,3 --out a.gif one hand turns into another, and back
+  inkgrad generate --between-digits 3,8 --grid 1x1    a strip from a 3 to an 8
+  inkgrad generate --each-class 50 --out-dir digits   500 files: 000000_0.png, 000001_1.png ...
+  inkgrad generate --each-class 7000 --out-dir made --format idx    a data set: inkgrad train --data made
+  inkgrad generate --ink navy --paper "#fffbe6"       other colours
+
+Cell i of a sheet, counted from 0 along its rows, has latent i of --seed and digit i of --digits, which start over at
+their end: the same seed draws the same picture in every grid and in every format."##;
+
+const WHAT: &str = "What is drawn";
+const LOOK: &str = "How it looks";
+const PLACE: &str = "Where it goes";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group(clap::ArgGroup::new("way").args(["between_seeds", "between_digits"])))]
+pub struct Args {
+    /// Rows and columns of a sheet [default: 10x10]
+    #[arg(long, value_name = "ROWSxCOLUMNS", help_heading = WHAT, conflicts_with_all = ["text", "each_class"])]
+    grid: Option<Size>,
+    /// N rows with one of each of --digits: the same as --grid Nx10 for ten digits
+    #[arg(long, value_name = "N", help_heading = WHAT, conflicts_with_all = ["text", "between_digits"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    each_class: Option<u32>,
+    /// A text, such as a phone number; spaces and punctuation become empty cells
+    #[arg(long, help_heading = WHAT, allow_hyphen_values = true, conflicts_with_all = ["digits", "between_digits"])]
+    text: Option<String>,
+    /// Which digits, in turn: 3 or 1,4,7 or 0-4 [default: all]
+    #[arg(long, value_name = "LIST", help_heading = WHAT, conflicts_with = "between_digits")]
+    digits: Option<List>,
+    /// Another seed draws other pictures [default: 0]
+    #[arg(long, value_name = "N", help_heading = WHAT, allow_negative_numbers = true)]
+    seed: Option<u32>,
+    /// A row for each of these seeds, all of it in the hand that is the seed's first latent: 5 or 0-31
+    #[arg(long, value_name = "LIST", help_heading = WHAT, conflicts_with_all = ["seed", "way", "grid", "each_class"])]
+    seeds: Option<List>,
+    /// From one hand to another, and on: 3,17 or 3,17,3
+    #[arg(long, value_name = "LIST", help_heading = WHAT, conflicts_with = "seed", value_parser = list::way)]
+    between_seeds: Option<List>,
+    /// From one digit to another, and on: 3,8 or 0-9
+    #[arg(long, value_name = "LIST", help_heading = WHAT, value_parser = list::way)]
+    between_digits: Option<List>,
+    /// Pictures from one to the next, both included [default: 16]
+    #[arg(long, value_name = "N", help_heading = WHAT, requires = "way",
+        value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    frames: Option<u32>,
+    /// Scales latents: below 1 digits are plainer and more alike, above 1 bolder
+    #[arg(long, value_name = "FACTOR", help_heading = WHAT, default_value = "1", allow_negative_numbers = true,
+        value_parser = factor)]
+    truncation: f32,
+
+    /// Pixels along a digit's pixel [default: 1]
+    #[arg(long, value_name = "N", help_heading = LOOK, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    scale: Option<u32>,
+    /// Pixels between neighbours [default: 0]
+    #[arg(long, value_name = "PIXELS", help_heading = LOOK, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    gap: Option<u32>,
+    /// Colour of the digits: #rrggbb or a name [default: white]
+    #[arg(long, value_name = "COLOUR", help_heading = LOOK)]
+    ink: Option<Colour>,
+    /// Colour of what they stand on [default: black]
+    #[arg(long, value_name = "COLOUR", help_heading = LOOK)]
+    paper: Option<Colour>,
+    /// Ink and paper change places
+    #[arg(long, help_heading = LOOK)]
+    invert: bool,
+    /// Frames of a GIF in a second [default: 12]
+    #[arg(long, value_name = "N", help_heading = LOOK, value_parser = clap::value_parser!(u16).range(1..=50))]
+    fps: Option<u16>,
+
+    /// A .png, a .gif or a .safetensors data set; pictures are replaced [default: digits.png]
+    #[arg(long, short, value_name = "FILE", help_heading = PLACE, conflicts_with = "out_dir")]
+    out: Option<PathBuf>,
+    /// A folder for single files, cell and digit in their names, or for the files of --format idx
+    #[arg(long, value_name = "DIR", help_heading = PLACE)]
+    out_dir: Option<PathBuf>,
+    /// What to write, where the name does not say it
+    #[arg(long, help_heading = PLACE)]
+    format: Option<Format>,
+    /// Of IDX files: how many, the last ones, are the test set [default: a tenth]
+    #[arg(long, value_name = "N", help_heading = PLACE)]
+    test: Option<u64>,
+    /// Overwrite single files and data sets that are already there
+    #[arg(long, help_heading = PLACE)]
+    force: bool,
+
+    /// A trained generator: its file, or its run's folder [default: the built-in one]
+    #[arg(long, value_name = "FILE|RUN")]
+    model: Option<PathBuf>,
+    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Print the path only
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn factor(text: &str) -> Result<f32, String> {
+    let factor = text.parse::<f32>().ok().filter(|factor| factor.is_finite() && *factor >= 0.0);
+    factor.ok_or_else(|| "expected a number from 0 on, like 0.7".into())
+}
+
+impl Args {
+    fn scene(&self, class_names: &[String]) -> anyhow::Result<Scene> {
+        let classes = class_names.len() as u32;
+        let known = |flag: &str, list: &List| match list.0.iter().find(|class| **class >= classes) {
+            Some(class) => anyhow::bail!(
+                "{flag}: {class} is none of the model's {classes} classes, which are 0 to {}",
+                classes.saturating_sub(1)
+            ),
+            None => Ok(list.0.clone()),
+        };
+        let path = |keys: &List| Path { keys: keys.0.clone(), frames: self.frames.unwrap_or(16) };
+        let seeds = match (&self.seeds, &self.between_seeds) {
+            (Some(seeds), _) => Seeds::Each(seeds.0.clone()),
+            (None, Some(keys)) => Seeds::Path(path(keys)),
+            (None, None) => Seeds::One(self.seed.unwrap_or(0)),
+        };
+        // In a grid each cell has a hand of its own.
+        let several = !matches!(seeds, Seeds::One(_));
+        let one_hand = several && self.grid.is_none() && self.each_class.is_none();
+        if let Some(text) = &self.text {
+            let (rows, columns, cells) =
+                lettering(text, class_names).map_err(|problem| anyhow::anyhow!("--text: {problem}"))?;
+            return Ok(Scene { rows, columns, labels: Labels::Cells(cells), seeds, one_hand });
+        }
+        let (labels, count) = match (&self.digits, &self.between_digits) {
+            (_, Some(keys)) => {
+                known("--between-digits", keys)?;
+                (Labels::Path(path(keys)), 10)
+            }
+            (Some(digits), None) => (Labels::InTurn(known("--digits", digits)?), digits.0.len() as u32),
+            (None, None) => (Labels::InTurn((0..classes).collect()), classes),
+        };
+        let one_row = several || self.between_digits.is_some();
+        let Size { rows, columns } = match (self.grid, self.each_class) {
+            (Some(grid), _) => grid,
+            (None, Some(rows)) => Size { rows, columns: count },
+            (None, None) if one_row => Size { rows: 1, columns: count },
+            (None, None) => Size { rows: 10, columns: 10 },
+        };
+        anyhow::ensure!(
+            u64::from(rows) * u64::from(columns) <= u64::from(u32::MAX),
+            "--each-class {rows}: {count} digits times so many are more than {} cells",
+            u32::MAX
+        );
+        Ok(Scene { rows, columns, labels, seeds, one_hand })
+    }
+
+    fn look(&self, channels: usize) -> anyhow::Result<Look> {
+        let coloured = self.ink.is_some() || self.paper.is_some() || self.invert;
+        anyhow::ensure!(
+            channels == 1 || !coloured,
+            "--ink, --paper and --invert are for grey pictures; this model draws {channels} channels"
+        );
+        let Colours { ink, paper } = Colours::default();
+        let mut colours = Colours { ink: self.ink.unwrap_or(ink), paper: self.paper.unwrap_or(paper) };
+        if self.invert {
+            std::mem::swap(&mut colours.ink, &mut colours.paper);
+        }
+        let delay = 100 / self.fps.unwrap_or(12);
+        Ok(Look { colours, scale: self.scale.unwrap_or(1), gap: self.gap.unwrap_or(0), delay })
+    }
+
+    /// What a data set should know about itself.
+    fn about(&self, generator: &Generator) -> BTreeMap<String, String> {
+        let model = self.model.as_ref().map_or("built-in".into(), |model| model.display().to_string());
+        let mut about = BTreeMap::from([
+            ("made_by".to_string(), format!("inkgrad {}", env!("CARGO_PKG_VERSION"))),
+            ("model".to_string(), model),
+            ("truncation".to_string(), self.truncation.to_string()),
+        ]);
+        if let Ok(names) = serde_json::to_string(generator.class_names()) {
+            about.insert("class_names".to_string(), names);
+        }
+        if self.seeds.is_none() && self.between_seeds.is_none() {
+            about.insert("seed".to_string(), self.seed.unwrap_or(0).to_string());
+        }
+        about
+    }
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let target = Target::of(&args)?;
+    let generator = match &args.model {
+        Some(path) => Generator::load(&model_path(path)?)?,
+        None => Generator::builtin()?,
+    };
+    let (class_names, image) = (generator.class_names(), generator.image());
+    let scene = args.scene(class_names)?;
+    let pictures = scene.pictures();
+    let test = args.test.unwrap_or(pictures.div_ceil(10).min(pictures / 2));
+    anyhow::ensure!(test <= pictures, "--test {test}: only {pictures} digits are drawn");
+    let existing = if args.force || !target.keeps() { Existing::Replace } else { Existing::Keep };
+    if existing == Existing::Keep
+        && let Some(path) = target.in_the_way(&scene, class_names, image[2])
+    {
+        anyhow::bail!("{} is already there; name another place, or overwrite it with --force", path.display());
+    }
+    let job = Job {
+        scene: &scene,
+        class_names,
+        image,
+        look: args.look(image[2])?,
+        test,
+        about: args.about(&generator),
+        existing,
+    };
+
+    let mut device = device::open(&args.device)?;
+    let mut sampler = Sampler::open(&generator, device.as_mut())?;
+    let stop = interrupt::listen()?;
+    let mut counting = Counting::new("digits", pictures, args.quiet);
+    let mut output = Output::create(&target, &job)?;
+    let mut drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
+    let drawn = drawing.draw(&scene, args.truncation, &mut output, &mut counting, &stop)?;
+    if drawn < pictures {
+        counting.finish();
+        let kept = match &target {
+            Target::Files(_) => format!("the {} files written so far are whole", thousands(drawn)),
+            _ => "nothing was written".into(),
+        };
+        note(format_args!("stopped after {} of {} digits; {kept}", thousands(drawn), thousands(pictures)));
+        return Ok(ExitCode::from(130));
+    }
+    output.finish(existing)?;
+    let seconds = counting.finish().as_secs_f64();
+    let path = target.path().display();
+    if args.quiet {
+        say(path);
+    } else {
+        let split = match target {
+            Target::Idx(_) => format!(" ({} to train, {} to test)", thousands(pictures - test), thousands(test)),
+            _ => String::new(),
+        };
+        let count = thousands(pictures);
+        say(format_args!("{path}: {count} digits{split} in {seconds:.1} s with {}", device.name()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pictures that are drawn at once: enough for a GPU to be busy, few enough to be forgotten.
+const BATCH: usize = 1000;
+
+struct Drawing<'a> {
+    generator: &'a Generator,
+    sampler: &'a mut Sampler,
+    device: &'a mut dyn Device,
+}
+
+impl Drawing<'_> {
+    /// Draws every picture of a scene, batch by batch, and gives back how many it has drawn.
+    fn draw(
+        &mut self,
+        scene: &Scene,
+        truncation: f32,
+        output: &mut Output,
+        counting: &mut Counting,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<u64> {
+        let bytes: usize = self.generator.image().iter().product();
+        let (mut latents, mut labels) = (Vec::new(), Vec::new());
+        let mut drawn = 0;
+        let mut cells = scene.all().peekable();
+        let mut batch = Vec::with_capacity(BATCH);
+        while cells.peek().is_some() {
+            batch.clear();
+            batch.extend(cells.by_ref().take(BATCH));
+            latents.clear();
+            labels.clear();
+            for (_, cell) in &batch {
+                if let Some(cell) = cell {
+                    latents.extend(cell.latent(self.generator.latent(), truncation));
+                    labels.extend(cell.weights(self.generator.classes()));
+                }
+            }
+            // Between the lines of a text there may be nothing for a while.
+            let drawing = match latents.is_empty() {
+                true => Vec::new(),
+                false => self.sampler.draw(self.device, &latents, &labels)?,
+            };
+            let mut pictures = drawing.chunks_exact(bytes);
+            for (number, cell) in &batch {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(drawn);
+                }
+                let picture = cell.as_ref().and_then(|cell| Some((cell, pictures.next()?)));
+                drawn += u64::from(picture.is_some());
+                output.push(*number, picture)?;
+            }
+            counting.at(drawn);
+        }
+        Ok(drawn)
+    }
+}

@@ -1,0 +1,136 @@
+//! The files that take the pictures one by one as they are drawn.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::target::{Names, Target};
+use crate::data::write::{IdxWriter, Part, SafetensorsWriter};
+use crate::files::Existing;
+use crate::infer::scene::{Cell, Scene};
+use crate::report::Colours;
+use crate::report::gif::GifWriter;
+use crate::report::grid::{Cells, Grid};
+use crate::report::png::{PngGrid, write_picture};
+
+/// How pictures are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub colours: Colours,
+    pub scale: u32,
+    pub gap: u32,
+    /// Hundredths of a second.
+    pub delay: u16,
+}
+
+/// What an output is told before the first picture.
+pub struct Job<'a> {
+    pub scene: &'a Scene,
+    pub class_names: &'a [String],
+    /// Height, width and channels.
+    pub image: [usize; 3],
+    pub look: Look,
+    /// Pictures that become the test set of IDX files.
+    pub test: u64,
+    /// What a safetensors file says about itself.
+    pub about: BTreeMap<String, String>,
+    pub existing: Existing,
+}
+
+pub enum Output<'a> {
+    Png(PngGrid),
+    Gif { gif: GifWriter, grid: Grid, frame: Cells<Vec<u8>>, left: u64 },
+    Files { folder: PathBuf, names: Names<'a>, grid: Grid, look: Look, existing: Existing },
+    Idx { train: Option<IdxWriter>, test: Option<IdxWriter>, left: u64 },
+    Safetensors(SafetensorsWriter),
+}
+
+impl<'a> Output<'a> {
+    pub fn create(target: &Target, job: &Job<'a>) -> anyhow::Result<Output<'a>> {
+        let Job { scene, image, look, .. } = job;
+        let grid =
+            |[rows, columns]: [u64; 2]| Grid { rows, columns, picture: *image, scale: look.scale, gap: look.gap };
+        Ok(match target {
+            Target::Png(path) => Output::Png(PngGrid::create(path, grid(scene.sheet()), look.colours)?),
+            Target::Gif(path) => {
+                let grid = grid([scene.rows.into(), scene.columns.into()]);
+                let gif = GifWriter::create(
+                    path,
+                    grid.size_within("GIF", crate::report::gif::MAX_SIDE)?,
+                    image[2],
+                    look.colours,
+                    look.delay,
+                )?;
+                Output::Gif { gif, grid, frame: Cells::new(grid, Vec::new())?, left: scene.cells() }
+            }
+            Target::Files(folder) => {
+                create_folder(folder)?;
+                let names = Names::new(scene, job.class_names);
+                Output::Files { folder: folder.clone(), names, grid: grid([1, 1]), look: *look, existing: job.existing }
+            }
+            Target::Idx(folder) => {
+                create_folder(folder)?;
+                let left = scene.pictures() - job.test;
+                let part = |part, count: u64| match u32::try_from(count) {
+                    Ok(0) => Ok(None),
+                    Ok(count) => Ok(Some(IdxWriter::create(folder, part, count, image.map(|n| n as u32))?)),
+                    Err(_) => anyhow::bail!("an IDX file holds at most {} images, not {count}", u32::MAX),
+                };
+                Output::Idx { train: part(Part::Train, left)?, test: part(Part::Test, job.test)?, left }
+            }
+            Target::Safetensors(path) => {
+                let labels = scene.all().filter_map(|(_, cell)| Some(cell?.label.from));
+                let (image, count) = (image.map(|n| n as u32), scene.pictures());
+                Output::Safetensors(SafetensorsWriter::create(path, &job.about, image, count, labels)?)
+            }
+        })
+    }
+
+    /// The next cell with its picture, or an empty one. They come in the order of [`Scene::all`].
+    pub fn push(&mut self, number: u64, picture: Option<(&Cell, &[u8])>) -> anyhow::Result<()> {
+        match (self, picture) {
+            (Output::Png(png), picture) => png.push(picture.map(|(_, bytes)| bytes))?,
+            (Output::Gif { gif, grid, frame, left }, picture) => {
+                frame.push(picture.map(|(_, bytes)| bytes))?;
+                *left -= 1;
+                if *left == 0 {
+                    let full = std::mem::replace(frame, Cells::new(*grid, Vec::new())?);
+                    gif.push(&full.finish()?)?;
+                    *left = grid.rows * grid.columns;
+                }
+            }
+            (Output::Files { folder, names, grid, look, existing }, Some((cell, bytes))) => {
+                let path = folder.join(names.name(number, cell));
+                write_picture(bytes, &path, *grid, look.colours, *existing)?;
+            }
+            (Output::Idx { train, test, left }, Some((cell, bytes))) => {
+                let part = if *left > 0 { train } else { test };
+                *left = left.saturating_sub(1);
+                if let Some(part) = part {
+                    part.push(bytes, cell.label.from)?;
+                }
+            }
+            (Output::Safetensors(file), Some((_, bytes))) => file.push(bytes)?,
+            (Output::Files { .. } | Output::Idx { .. } | Output::Safetensors(_), None) => {}
+        }
+        Ok(())
+    }
+
+    pub fn finish(self, existing: Existing) -> anyhow::Result<()> {
+        match self {
+            Output::Png(png) => png.finish(existing)?,
+            Output::Gif { gif, .. } => gif.finish(existing)?,
+            Output::Files { .. } => {}
+            Output::Idx { train, test, .. } => {
+                [train, test].into_iter().flatten().try_for_each(|part| part.finish(existing))?
+            }
+            Output::Safetensors(file) => file.finish(existing)?,
+        }
+        Ok(())
+    }
+}
+
+fn create_folder(folder: &std::path::Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        anyhow::anyhow!("--out-dir {}: {error}. Expected a folder, or a name for a new one", folder.display())
+    })
+}

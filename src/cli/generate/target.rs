@@ -1,0 +1,211 @@
+//! Where the pictures go: which flags name which kind of file, and what may stand there already.
+
+use std::path::{Path, PathBuf};
+
+use super::Args;
+use crate::data::write::{Part, idx_names};
+use crate::infer::scene::{Cell, Scene};
+
+/// What can be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    Png,
+    Gif,
+    Idx,
+    Safetensors,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// All pictures on one sheet.
+    Png(PathBuf),
+    Gif(PathBuf),
+    Safetensors(PathBuf),
+    /// A PNG for each picture, in a folder.
+    Files(PathBuf),
+    /// IDX files, in a folder.
+    Idx(PathBuf),
+}
+
+impl Target {
+    /// # Errors
+    /// Where the flags contradict each other: which, and what would do.
+    pub fn of(args: &Args) -> anyhow::Result<Target> {
+        let target = Target::named(args.out.as_deref(), args.out_dir.as_deref(), args.format)?;
+        let unused = |given: bool, flag: &str, only: &str| {
+            anyhow::ensure!(!given, "{flag} is for {only}; leave it out, or choose another --format or --out");
+            Ok(())
+        };
+        let drawn = [
+            (args.scale.is_some(), "--scale"),
+            (args.ink.is_some(), "--ink"),
+            (args.paper.is_some(), "--paper"),
+            (args.invert, "--invert"),
+        ];
+        let data_set = matches!(target, Target::Idx(_) | Target::Safetensors(_));
+        for (given, flag) in drawn {
+            unused(given && data_set, flag, "pictures, and a data set holds the digits as they are")?;
+        }
+        let sheet = matches!(target, Target::Png(_) | Target::Gif(_));
+        unused(args.gap.is_some() && !sheet, "--gap", "pictures on one sheet")?;
+        unused(args.fps.is_some() && !matches!(target, Target::Gif(_)), "--fps", "a GIF")?;
+        unused(args.test.is_some() && !matches!(target, Target::Idx(_)), "--test", "IDX files")?;
+        let mixed = args.between_digits.is_some();
+        anyhow::ensure!(
+            !(mixed && data_set),
+            "--between-digits: what lies between two digits has no label for a data set"
+        );
+        Ok(target)
+    }
+
+    fn named(out: Option<&Path>, folder: Option<&Path>, format: Option<Format>) -> anyhow::Result<Target> {
+        if let Some(folder) = folder {
+            let folder = folder.to_owned();
+            return match format {
+                None | Some(Format::Png) => Ok(Target::Files(folder)),
+                Some(Format::Idx) => Ok(Target::Idx(folder)),
+                Some(Format::Gif) => anyhow::bail!("a GIF is one file: name it with --out instead of --out-dir"),
+                Some(Format::Safetensors) => {
+                    anyhow::bail!("a safetensors data set is one file: name it with --out instead of --out-dir")
+                }
+            };
+        }
+        let ending = out.map(|out| out.extension().unwrap_or_default().to_string_lossy().to_lowercase());
+        let by_ending = match ending.as_deref() {
+            Some("png") => Some(Format::Png),
+            Some("gif") => Some(Format::Gif),
+            Some("safetensors") => Some(Format::Safetensors),
+            _ => None,
+        };
+        let format = match (format, by_ending, out) {
+            (Some(format), Some(other), Some(out)) if format != other => {
+                anyhow::bail!("--out {} says another format than --format; leave one of them out", out.display())
+            }
+            (Some(format), ..) | (None, Some(format), _) => format,
+            (None, None, None) => Format::Png,
+            (None, None, Some(out)) => anyhow::bail!(
+                "--out {}: expected a name that ends in .png, .gif or .safetensors; folders go with --out-dir",
+                out.display()
+            ),
+        };
+        let file = |default: &str| out.map_or_else(|| PathBuf::from(default), Path::to_owned);
+        match format {
+            Format::Png => Ok(Target::Png(file("digits.png"))),
+            Format::Gif => Ok(Target::Gif(file("digits.gif"))),
+            Format::Safetensors => Ok(Target::Safetensors(file("digits.safetensors"))),
+            Format::Idx => anyhow::bail!("an IDX data set is several files: name their folder with --out-dir"),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Target::Png(path) | Target::Gif(path) | Target::Safetensors(path) => path,
+            Target::Files(path) | Target::Idx(path) => path,
+        }
+    }
+
+    /// Whether a file that is there is to be kept unless --force says otherwise. A sheet is a view that can be drawn
+    /// again, and is replaced like the pictures of other commands.
+    pub fn keeps(&self) -> bool {
+        !matches!(self, Target::Png(_) | Target::Gif(_))
+    }
+
+    /// The first file that would be in the way.
+    pub fn in_the_way(&self, scene: &Scene, class_names: &[String], channels: usize) -> Option<PathBuf> {
+        match self {
+            Target::Png(_) | Target::Gif(_) => None,
+            Target::Safetensors(path) => path.exists().then(|| path.clone()),
+            Target::Idx(folder) => [Part::Train, Part::Test]
+                .into_iter()
+                .flat_map(|part| idx_names(part, channels))
+                .map(|name| folder.join(name))
+                .find(|path| path.exists()),
+            // What is not there has nothing in the way, and needs no look for each of many names.
+            Target::Files(folder) if !folder.exists() => None,
+            Target::Files(folder) => {
+                let names = Names::new(scene, class_names);
+                scene
+                    .all()
+                    .filter_map(|(i, cell)| Some(folder.join(names.name(i, cell.as_ref()?))))
+                    .find(|p| p.exists())
+            }
+        }
+    }
+}
+
+/// The names of single files: the number of the cell and its class, `000123_7.png`.
+pub struct Names<'a> {
+    digits: usize,
+    class_names: &'a [String],
+}
+
+impl<'a> Names<'a> {
+    pub fn new(scene: &Scene, class_names: &'a [String]) -> Names<'a> {
+        let last = scene.stills().saturating_mul(scene.cells()).saturating_sub(1);
+        // All of one length, so that they sort as they were drawn.
+        Names { digits: last.to_string().len().max(6), class_names }
+    }
+
+    pub fn name(&self, number: u64, cell: &Cell) -> String {
+        // A class name comes from a file, and could be anything.
+        let class = |class: u32| {
+            let name = self
+                .class_names
+                .get(class as usize)
+                .filter(|name| name.len() <= 40 && !name.is_empty() && name.chars().all(|c| c.is_alphanumeric()));
+            name.cloned().unwrap_or_else(|| class.to_string())
+        };
+        let label = cell.label;
+        let mixed = if label.from == label.to { String::new() } else { format!("-{}", class(label.to)) };
+        format!("{number:0digits$}_{}{mixed}.png", class(label.from), digits = self.digits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::scene::{Between, Labels, Seeds};
+
+    fn named(out: Option<&str>, folder: Option<&str>, format: Option<Format>) -> Result<Target, String> {
+        Target::named(out.map(Path::new), folder.map(Path::new), format).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_format_is_that_of_the_name_or_the_one_asked_for() {
+        assert_eq!(named(None, None, None), Ok(Target::Png("digits.png".into())));
+        assert_eq!(named(Some("a.GIF"), None, None), Ok(Target::Gif("a.GIF".into())));
+        assert_eq!(named(Some("a"), None, Some(Format::Png)), Ok(Target::Png("a".into())));
+        assert_eq!(named(None, None, Some(Format::Safetensors)), Ok(Target::Safetensors("digits.safetensors".into())));
+        assert_eq!(named(None, Some("a"), None), Ok(Target::Files("a".into())));
+        assert_eq!(named(None, Some("a"), Some(Format::Idx)), Ok(Target::Idx("a".into())));
+    }
+
+    #[test]
+    fn contradictions_are_answered_with_what_would_do() {
+        for (out, folder, format, word) in [
+            (Some("a.jpg"), None, None, ".png, .gif or .safetensors"),
+            (Some("a.png"), None, Some(Format::Gif), "leave one of them out"),
+            (None, None, Some(Format::Idx), "--out-dir"),
+            (None, Some("a"), Some(Format::Gif), "--out instead"),
+            (None, Some("a"), Some(Format::Safetensors), "--out instead"),
+        ] {
+            let message = named(out, folder, format).unwrap_err();
+            assert!(message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_class_name_that_is_no_file_name_gives_way_to_its_number() {
+        let class_names = ["7", "../../etc", "é", ""].map(String::from);
+        let scene =
+            Scene { rows: 1, columns: 9, labels: Labels::InTurn(vec![0]), seeds: Seeds::One(0), one_hand: false };
+        let names = Names::new(&scene, &class_names);
+        let name = |from, to| {
+            let label = Between { from, to, share: 0.5 };
+            names.name(12, &Cell { seed: Between { from: 0, to: 0, share: 0.0 }, index: 0, label })
+        };
+        assert_eq!(name(0, 0), "000012_7.png");
+        assert_eq!(name(1, 2), "000012_1-é.png");
+        assert_eq!(name(3, 3), "000012_3.png");
+    }
+}

@@ -1,0 +1,284 @@
+//! `inkgrad train gan`: from a GAN's text and images to a generator, its pictures and its measures.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::train::{Args, stop_on_signals};
+use super::{count, data, note, say, thousands};
+use crate::device;
+use crate::infer::Measures;
+use crate::models::{Gan, GanLoss};
+use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
+
+/// What only a GAN has.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Options of GANs")]
+pub struct GanFlags {
+    /// mse (least squares), bce (binary cross entropy), hinge
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    loss: Option<GanLoss>,
+    /// Highest learning rate of the generator
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, conflicts_with = "resume")]
+    generator_rate: Option<f32>,
+    /// Highest learning rate of the discriminator
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, conflicts_with = "resume")]
+    discriminator_rate: Option<f32>,
+    /// Decay of Adam's second moment
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, conflicts_with = "resume")]
+    beta2: Option<f32>,
+    /// Steps of the discriminator for each one of the generator
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
+    discriminator_steps: Option<usize>,
+    /// Pictures of one class that the discriminator sees at a time
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
+    pack: Option<usize>,
+    /// Share of the discriminator's targets that are turned round at random
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, conflicts_with = "resume")]
+    label_noise: Option<f32>,
+    /// Whether the discriminator's weights are divided by their largest singular value
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", conflicts_with = "resume")]
+    spectral_norm: Option<bool>,
+    /// Width of what comes of the noise, where it meets the label
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
+    noise_width: Option<usize>,
+    /// Width of what comes of the label, where it meets the noise
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
+    label_width: Option<usize>,
+    /// Measure the pictures every so many epochs, and keep the best by it; 0 for never [default: 1]
+    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
+    measure: Option<usize>,
+    /// A classifier to measure by, as `train` makes one [default: the built-in one]
+    #[arg(long, value_name = "FILE")]
+    judge: Option<PathBuf>,
+}
+
+impl GanFlags {
+    /// Those that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let given = [
+            ("--loss", self.loss.is_some()),
+            ("--generator-rate", self.generator_rate.is_some()),
+            ("--discriminator-rate", self.discriminator_rate.is_some()),
+            ("--beta2", self.beta2.is_some()),
+            ("--discriminator-steps", self.discriminator_steps.is_some()),
+            ("--pack", self.pack.is_some()),
+            ("--label-noise", self.label_noise.is_some()),
+            ("--spectral-norm", self.spectral_norm.is_some()),
+            ("--noise-width", self.noise_width.is_some()),
+            ("--label-width", self.label_width.is_some()),
+            ("--measure", self.measure.is_some()),
+            ("--judge", self.judge.is_some()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
+    fn widened(&self, gan: Gan) -> anyhow::Result<Gan> {
+        if self.noise_width.is_none() && self.label_width.is_none() {
+            return Ok(gan);
+        }
+        for (flag, width) in [("--noise-width", self.noise_width), ("--label-width", self.label_width)] {
+            anyhow::ensure!(width != Some(0), "{flag} is 0; it must be a number from 1 on");
+        }
+        let (noise, label) = (self.noise_width.unwrap_or(gan.noise_width), self.label_width.unwrap_or(gan.label_width));
+        Ok(gan.with_widths(noise, label)?)
+    }
+}
+
+fn settings(args: &Args, gan: &Gan) -> GanSettings {
+    let (mut recipe, flags) = (gan.recipe.clone(), &args.gan);
+    macro_rules! take {
+        ($from:expr, $($flag:ident),*) => { $(recipe.$flag = $from.$flag.or(recipe.$flag);)* };
+    }
+    take!(args, epochs, batch, schedule, momentum, average);
+    take!(flags, loss, generator_rate, discriminator_rate, beta2, discriminator_steps, pack, label_noise, spectral_norm);
+    let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
+    settings.data = args.data.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    settings.device = args.device.clone().unwrap_or_else(|| "auto".into());
+    settings.seed = args.seed.unwrap_or(0);
+    settings.measure = flags.measure.unwrap_or(settings.measure);
+    settings.judge = flags.judge.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    settings
+}
+
+pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitCode> {
+    let (gan, mut settings) = match &folder {
+        Some(folder) => (gan, folder.settings::<GanSettings>()?),
+        None => {
+            let gan = args.gan.widened(gan)?;
+            let settings = settings(&args, &gan);
+            (gan, settings)
+        }
+    };
+    if let Some(device) = &args.device {
+        settings.device = device.clone();
+    }
+    let data = data(args.data.as_deref().or(settings.data.as_deref()))?;
+    // Everything that can be refused is refused before anything is written.
+    match &folder {
+        Some(folder) => folder.check_data(&data.train)?,
+        None => GanRun::check(&gan, &settings, &data.train)?,
+    }
+    let choice = device::find(&settings.device)?;
+    if args.dry_run {
+        say(format_args!("would train {} on {} with {}:\n", settings.model, data.name, choice.name()));
+        say(toml::to_string(&settings)?.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut device = choice.open()?;
+    let folder = match folder {
+        Some(folder) => folder,
+        None => {
+            let folder = Folder::create(&args.out, &settings.model)?;
+            folder.save_architecture(gan.text())?;
+            folder.save_settings(&settings)?;
+            folder
+        }
+    };
+    let path = folder.path().to_owned();
+    if !args.quiet {
+        note(format_args!("{} on {} with {}, in {}", settings.model, data.name, device.name(), path.display()));
+    }
+    let stop = stop_on_signals()?;
+    let mut display = Display::new(args.quiet);
+    let class_names = data.class_names.clone();
+    let run = GanRun {
+        settings,
+        gan,
+        data,
+        folder,
+        device: device.as_mut(),
+        stop: &stop,
+        report: &mut |event| display.show(event),
+    };
+    let outcome = run.train();
+    display.finish();
+    match outcome? {
+        GanOutcome::Finished { test, best_epoch, epochs, seconds } => {
+            if let Some(test) = test {
+                say(format_args!("epoch {best_epoch} of {epochs} is the best; against the test set:\n"));
+                say(test.fmt_table(&class_names));
+            }
+            say(format_args!("{seconds:.1} s; generator: {}", path.join("best.safetensors").display()));
+            say(format_args!("draw with it: inkgrad generate --model {}", path.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        GanOutcome::Stopped { round } => {
+            note(format_args!(
+                "stopped at round {round}; saved. Go on with: inkgrad train --resume {}",
+                path.display()
+            ));
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+/// Plain lines come at most this often, and less often the longer a run has gone on.
+const EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// What a run shows while it goes: a bar on a terminal, plain lines elsewhere, warnings always.
+enum Display {
+    Bar(ProgressBar),
+    Lines { first: usize, rounds: usize, last: Instant, began: Instant },
+    Quiet,
+}
+
+impl Display {
+    fn new(quiet: bool) -> Display {
+        use std::io::IsTerminal;
+        if quiet {
+            Display::Quiet
+        } else if std::io::stderr().is_terminal() {
+            Display::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+        } else {
+            Display::Lines { first: 0, rounds: 0, last: Instant::now(), began: Instant::now() }
+        }
+    }
+
+    fn line(&self, text: String) {
+        match self {
+            Display::Bar(bar) => bar.println(text),
+            Display::Lines { .. } => note(text),
+            Display::Quiet => {}
+        }
+    }
+
+    fn show(&mut self, event: GanEvent) {
+        match event {
+            GanEvent::Started { rounds, first, images, generator, discriminator } => {
+                let from = if first > 0 { format!(", from round {first} on") } else { String::new() };
+                self.line(format!(
+                    "{} parameters in the generator, {} in the discriminator, {} images, {} rounds{from}",
+                    thousands(generator),
+                    thousands(discriminator),
+                    thousands(images as u64),
+                    thousands(rounds as u64)
+                ));
+                match self {
+                    Display::Bar(bar) => {
+                        bar.set_length(rounds as u64);
+                        bar.reset_eta();
+                        // The template is a constant that parses.
+                        if let Ok(style) =
+                            ProgressStyle::with_template("{bar:30} {pos}/{len} rounds  {msg}  {eta} left")
+                        {
+                            bar.set_style(style);
+                        }
+                        bar.set_position(first as u64);
+                    }
+                    Display::Lines { first: from, rounds: all, began, .. } => {
+                        (*from, *all, *began) = (first, rounds, Instant::now());
+                    }
+                    Display::Quiet => {}
+                }
+            }
+            GanEvent::Trained { round, epoch, discriminator, generator, images_per_second } => {
+                let text = format!(
+                    "epoch {epoch:.2}  losses: discriminator {discriminator:.4}, generator {generator:.4}  {} images/s",
+                    thousands(images_per_second as u64)
+                );
+                match self {
+                    Display::Bar(bar) => {
+                        bar.set_message(text);
+                        bar.set_position(round as u64);
+                    }
+                    Display::Lines { first, rounds, last, began }
+                        if last.elapsed() > (began.elapsed() / 20).clamp(EVERY.0, EVERY.1) || round == *rounds =>
+                    {
+                        *last = Instant::now();
+                        let done = round.saturating_sub(*first).max(1);
+                        let left = began.elapsed().as_secs_f64() / done as f64 * (*rounds - round) as f64;
+                        note(format_args!("round {round}/{rounds}  {text}  {left:.0} s left"));
+                    }
+                    _ => {}
+                }
+            }
+            GanEvent::Measured { epoch, measures, best } => self.line(measured(epoch, measures, best)),
+            GanEvent::Warning(text) => match self {
+                Display::Bar(bar) => bar.println(format!("warning: {text}")),
+                _ => note(format_args!("warning: {text}")),
+            },
+        }
+    }
+
+    fn finish(&self) {
+        if let Display::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn measured(epoch: usize, measures: &Measures, best: bool) -> String {
+    let least = measures.diversity_by_class.iter().flatten().fold(f64::INFINITY, |least, part| least.min(*part));
+    format!(
+        "epoch {epoch}: Fréchet distance {:.2}, label recovered {:.2} %, precision {:.1} %, recall {:.1} %, least \
+         varied class {least:.2} of real{}",
+        measures.frechet,
+        measures.recovered * 100.0,
+        measures.precision * 100.0,
+        measures.recall * 100.0,
+        if best { "  (best so far)" } else { "" }
+    )
+}

@@ -1,0 +1,199 @@
+//! Writes labelled images as they come: pairs of IDX files, as [`super::load_folder`] reads them, and safetensors.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::data::DataError;
+use crate::files::{Existing, Unfinished};
+
+/// Which half of a data set a pair of IDX files is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    Train,
+    Test,
+}
+
+/// The names of a part's files, images first; where pixels have several channels, the images have a dimension more.
+pub fn idx_names(part: Part, channels: usize) -> [String; 2] {
+    let (part, rank) = (if part == Part::Train { "train" } else { "t10k" }, if channels == 1 { 3 } else { 4 });
+    [format!("{part}-images-idx{rank}-ubyte"), format!("{part}-labels-idx1-ubyte")]
+}
+
+/// Two IDX files that take their images one by one, and have their names once they are whole.
+pub struct IdxWriter {
+    images: Unfinished,
+    labels: Unfinished,
+}
+
+impl IdxWriter {
+    /// For exactly `count` images of `[height, width, channels]`.
+    ///
+    /// # Errors
+    /// [`DataError::CannotWrite`] with what the system says.
+    pub fn create(folder: &Path, part: Part, count: u32, image: [u32; 3]) -> Result<IdxWriter, DataError> {
+        let channels = image[2] as usize;
+        let [images, labels] = idx_names(part, channels).map(|name| folder.join(name));
+        let image = if channels == 1 { &image[..2] } else { &image };
+        Ok(IdxWriter {
+            images: started(&images, &idx_header(&[&[count], image].concat()))?,
+            labels: started(&labels, &idx_header(&[count]))?,
+        })
+    }
+
+    /// The next image and its label.
+    ///
+    /// # Errors
+    /// As [`IdxWriter::create`]; a label above 255 has no place in IDX.
+    pub fn push(&mut self, image: &[u8], label: u32) -> Result<(), DataError> {
+        let label = u8::try_from(label).map_err(|_| {
+            let reason = io::Error::new(io::ErrorKind::InvalidInput, format!("label {label} does not fit a byte"));
+            cannot_write(self.labels.path(), reason)
+        })?;
+        put(&mut self.images, image)?;
+        put(&mut self.labels, &[label])
+    }
+
+    /// # Errors
+    /// As [`IdxWriter::create`], and when files are there that are to be kept.
+    pub fn finish(self, existing: Existing) -> Result<(), DataError> {
+        // Labels last: whoever sees them sees both.
+        end(self.images, existing)?;
+        end(self.labels, existing)
+    }
+}
+
+fn idx_header(sizes: &[u32]) -> Vec<u8> {
+    let unsigned_bytes = [0, 0, 8, sizes.len() as u8];
+    unsigned_bytes.into_iter().chain(sizes.iter().flat_map(|size| size.to_be_bytes())).collect()
+}
+
+/// A safetensors file of `labels` U32 `[n]` and `images` U8 `[n, height, width, channels]`.
+pub struct SafetensorsWriter {
+    file: Unfinished,
+}
+
+impl SafetensorsWriter {
+    /// With all labels, which stand before the images, and texts about them.
+    ///
+    /// # Errors
+    /// [`DataError::CannotWrite`] with what the system says.
+    pub fn create(
+        path: &Path,
+        about: &BTreeMap<String, String>,
+        image: [u32; 3],
+        count: u64,
+        labels: impl Iterator<Item = u32>,
+    ) -> Result<SafetensorsWriter, DataError> {
+        let [height, width, channels] = image.map(u64::from);
+        let (middle, bytes) = (count * 4, count * height * width * channels);
+        let header = serde_json::json!({
+            "__metadata__": about,
+            "images": { "dtype": "U8", "shape": [count, height, width, channels], "data_offsets": [middle, middle + bytes] },
+            "labels": { "dtype": "U32", "shape": [count], "data_offsets": [0, middle] },
+        });
+        let mut header = header.to_string();
+        // So that the tensors begin at a multiple of eight bytes.
+        header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+        let mut file = started(path, &(header.len() as u64).to_le_bytes())?;
+        put(&mut file, header.as_bytes())?;
+        labels.into_iter().try_for_each(|label| put(&mut file, &label.to_le_bytes()))?;
+        Ok(SafetensorsWriter { file })
+    }
+
+    /// The next image.
+    ///
+    /// # Errors
+    /// As [`SafetensorsWriter::create`].
+    pub fn push(&mut self, image: &[u8]) -> Result<(), DataError> {
+        put(&mut self.file, image)
+    }
+
+    /// # Errors
+    /// As [`SafetensorsWriter::create`], and when a file is there that is to be kept.
+    pub fn finish(self, existing: Existing) -> Result<(), DataError> {
+        end(self.file, existing)
+    }
+}
+
+fn started(path: &Path, header: &[u8]) -> Result<Unfinished, DataError> {
+    let mut file = Unfinished::create(path).map_err(|reason| cannot_write(path, reason))?;
+    put(&mut file, header)?;
+    Ok(file)
+}
+
+fn put(file: &mut Unfinished, bytes: &[u8]) -> Result<(), DataError> {
+    file.write_all(bytes).map_err(|reason| cannot_write(file.path(), reason))
+}
+
+fn end(file: Unfinished, existing: Existing) -> Result<(), DataError> {
+    let path = PathBuf::from(file.path());
+    file.finish(existing).map_err(|reason| cannot_write(&path, reason))
+}
+
+fn cannot_write(path: &Path, reason: io::Error) -> DataError {
+    DataError::CannotWrite { path: path.into(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::load_folder;
+    use safetensors::{Dtype, SafeTensors};
+
+    fn write(folder: &Path, part: Part, channels: u32, labels: &[u32]) -> Result<(), DataError> {
+        let mut pair = IdxWriter::create(folder, part, labels.len() as u32, [2, 1, channels])?;
+        for label in labels {
+            pair.push(&vec![*label as u8 + 100; 2 * channels as usize], *label)?;
+        }
+        pair.finish(Existing::Keep)
+    }
+
+    #[test]
+    fn two_pairs_of_idx_files_are_a_data_set() {
+        for channels in [1, 3] {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), Part::Train, channels, &[0, 2, 1]).unwrap();
+            write(folder.path(), Part::Test, channels, &[1]).unwrap();
+            let set = load_folder(folder.path()).unwrap();
+            assert_eq!((set.train.labels.as_slice(), set.test.labels.as_slice()), (&[0, 2, 1][..], &[1][..]));
+            assert_eq!((set.train.height, set.train.width, set.train.channels), (2, 1, channels as usize));
+            assert_eq!(set.train.image(1), vec![102; 2 * channels as usize]);
+        }
+    }
+
+    #[test]
+    fn a_pair_never_finished_leaves_nothing_and_a_finished_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(IdxWriter::create(folder.path(), Part::Test, 1, [1, 1, 1]).unwrap());
+        let message = write(folder.path(), Part::Train, 1, &[256]).unwrap_err().to_string();
+        assert!(message.contains("train-labels-idx1-ubyte") && message.contains("256"), "{message}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        write(folder.path(), Part::Train, 1, &[1]).unwrap();
+        let message = write(folder.path(), Part::Train, 1, &[2]).unwrap_err().to_string();
+        assert!(message.contains("train-images-idx3-ubyte"), "{message}");
+        assert_eq!(std::fs::read(folder.path().join("train-labels-idx1-ubyte")).unwrap().last(), Some(&1));
+    }
+
+    #[test]
+    fn a_safetensors_file_holds_images_labels_and_what_was_said_about_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let about = BTreeMap::from([("made by".to_string(), "a \"test\"".to_string())]);
+        let mut file = SafetensorsWriter::create(&path, &about, [1, 3, 1], 2, [7, 300].into_iter()).unwrap();
+        file.push(&[1, 2, 3]).unwrap();
+        file.push(&[4, 5, 6]).unwrap();
+        file.finish(Existing::Keep).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(metadata.metadata().as_ref().unwrap()["made by"], "a \"test\"");
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let (images, labels) = (tensors.tensor("images").unwrap(), tensors.tensor("labels").unwrap());
+        assert_eq!(
+            (images.dtype(), images.shape(), images.data()),
+            (Dtype::U8, &[2, 1, 3, 1][..], &[1, 2, 3, 4, 5, 6][..])
+        );
+        assert_eq!((labels.dtype(), labels.shape()), (Dtype::U32, &[2][..]));
+        assert_eq!(labels.data(), [7u32, 300].map(u32::to_le_bytes).concat());
+    }
+}

@@ -1,0 +1,218 @@
+//! Pictures of one size side by side, turned into lines of pixels as they come: a grid of any length is written with
+//! no more than one row of pictures in memory.
+
+use std::io::{self, Write};
+
+use crate::report::ReportError;
+
+/// Bytes that a row of pictures may take while it is drawn.
+const MAX_ROW: u64 = 1 << 30;
+
+/// How pictures are laid out. A byte of 0 is paper: gaps and cells without a picture are made of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grid {
+    pub rows: u64,
+    pub columns: u64,
+    /// Height, width and channels of a picture, none of them 0.
+    pub picture: [usize; 3],
+    /// Each pixel becomes a square of so many; at least 1.
+    pub scale: u32,
+    /// Pixels between neighbours, as they are on the result.
+    pub gap: u32,
+}
+
+impl Grid {
+    /// Width and height in pixels; what does not fit 64 bits is held at their end.
+    pub fn size(&self) -> [u64; 2] {
+        let [height, width, _] = self.picture.map(|n| n as u64);
+        let side = |cells: u64, pixels: u64| {
+            let cell = pixels.saturating_mul(self.scale.into());
+            cells.saturating_mul(cell).saturating_add(cells.saturating_sub(1).saturating_mul(self.gap.into()))
+        };
+        [side(self.columns, width), side(self.rows, height)]
+    }
+
+    /// The same, where both are from 1 to `limit`.
+    ///
+    /// # Errors
+    /// [`ReportError::BeyondFormat`] otherwise.
+    pub fn size_within(&self, format: &'static str, limit: u32) -> Result<[u32; 2], ReportError> {
+        let [width, height] = self.size();
+        let fits = |side: u64| u32::try_from(side).ok().filter(|side| (1..=limit).contains(side));
+        match (fits(width), fits(height)) {
+            (Some(width), Some(height)) => Ok([width, height]),
+            _ => Err(ReportError::BeyondFormat {
+                format,
+                width,
+                height,
+                limit: limit.into(),
+                remedy: "take fewer pictures, or a smaller scale or gap",
+            }),
+        }
+    }
+}
+
+/// Takes pictures from left to right and from top to bottom, and writes lines of pixels.
+pub struct Cells<W> {
+    grid: Grid,
+    out: W,
+    /// One row of pictures, neither enlarged nor with gaps.
+    row: Vec<u8>,
+    /// One line of the result.
+    line: Vec<u8>,
+    /// Pictures taken so far, in whole rows and beyond.
+    rows: u64,
+    column: usize,
+}
+
+impl<W: Write> Cells<W> {
+    /// # Errors
+    /// [`ReportError::RowTooLong`] where a row of pictures takes more memory than a grid may.
+    pub fn new(grid: Grid, out: W) -> Result<Cells<W>, ReportError> {
+        let channels = grid.picture[2] as u64;
+        let bytes = grid.picture.iter().fold(grid.columns, |product, n| product.saturating_mul(*n as u64));
+        let line = grid.size()[0].saturating_mul(channels);
+        let most = bytes.max(line);
+        if most > MAX_ROW {
+            return Err(ReportError::RowTooLong { columns: grid.columns, bytes: most, limit: MAX_ROW });
+        }
+        let (row, line) = (vec![0; bytes as usize], vec![0; line as usize]);
+        Ok(Cells { grid, out, row, line, rows: 0, column: 0 })
+    }
+
+    /// The next cell: a picture's bytes `[height, width, channels]`, or nothing but paper.
+    ///
+    /// # Errors
+    /// Those of the writer; [`io::ErrorKind::InvalidInput`] for a picture of another size, or one too many.
+    pub fn push(&mut self, picture: Option<&[u8]>) -> io::Result<()> {
+        if self.rows == self.grid.rows {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the grid is full"));
+        }
+        let [height, width, channels] = self.grid.picture;
+        let (run, columns) = (width * channels, self.grid.columns as usize);
+        if let Some(picture) = picture {
+            if picture.len() != height * run {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "a picture of another size than the grid's"));
+            }
+            let places = self.row.chunks_exact_mut(columns * run);
+            for (place, pixels) in places.zip(picture.chunks_exact(run)) {
+                place[self.column * run..][..run].copy_from_slice(pixels);
+            }
+        }
+        self.column += 1;
+        if self.column == columns { self.write_row() } else { Ok(()) }
+    }
+
+    fn write_row(&mut self) -> io::Result<()> {
+        let [_, width, channels] = self.grid.picture;
+        let (scale, run) = (self.grid.scale as usize, width * channels);
+        let step = run * scale + self.grid.gap as usize * channels;
+        if self.rows > 0 {
+            self.line.fill(0);
+            for _ in 0..self.grid.gap {
+                self.out.write_all(&self.line)?;
+            }
+        }
+        for pixels in self.row.chunks_exact(self.grid.columns as usize * run) {
+            for (cell, pixels) in self.line.chunks_mut(step).zip(pixels.chunks_exact(run)) {
+                let squares = cell.chunks_exact_mut(channels * scale);
+                for (square, pixel) in squares.zip(pixels.chunks_exact(channels)) {
+                    square.chunks_exact_mut(channels).for_each(|place| place.copy_from_slice(pixel));
+                }
+            }
+            for _ in 0..scale {
+                self.out.write_all(&self.line)?;
+            }
+        }
+        self.row.fill(0);
+        (self.rows, self.column) = (self.rows + 1, 0);
+        Ok(())
+    }
+
+    /// Fills what is left with paper, and gives the writer back.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn finish(mut self) -> io::Result<W> {
+        while self.rows < self.grid.rows {
+            self.write_row()?;
+        }
+        Ok(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines(grid: Grid, pictures: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut cells = Cells::new(grid, Vec::new()).unwrap();
+        pictures.iter().for_each(|picture| cells.push(*picture).unwrap());
+        cells.finish().unwrap()
+    }
+
+    #[test]
+    fn pictures_stand_side_by_side_with_paper_between_them() {
+        let grid = Grid { rows: 2, columns: 2, picture: [1, 2, 1], scale: 1, gap: 1 };
+        assert_eq!(grid.size(), [5, 3]);
+        let wanted = [[1, 2, 0, 3, 4], [0; 5], [0, 0, 0, 5, 6]].concat();
+        assert_eq!(lines(grid, &[Some(&[1, 2]), Some(&[3, 4]), None, Some(&[5, 6])]), wanted);
+    }
+
+    #[test]
+    fn a_scale_makes_squares_of_pixels_and_keeps_their_channels_together() {
+        let grid = Grid { rows: 1, columns: 1, picture: [1, 2, 3], scale: 2, gap: 9 };
+        let line = [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6];
+        assert_eq!(lines(grid, &[Some(&[1, 2, 3, 4, 5, 6])]), [line, line].concat());
+    }
+
+    #[test]
+    fn cells_that_never_come_are_paper_and_too_many_are_refused() {
+        let grid = Grid { rows: 2, columns: 1, picture: [1, 1, 1], scale: 1, gap: 0 };
+        assert_eq!(lines(grid, &[Some(&[7])]), [7, 0]);
+        let mut cells = Cells::new(grid, Vec::new()).unwrap();
+        assert!(cells.push(Some(&[1, 2])).is_err(), "a picture of another size");
+        cells.push(Some(&[1])).unwrap();
+        cells.push(None).unwrap();
+        assert!(cells.push(None).is_err(), "one too many");
+    }
+
+    #[test]
+    fn sizes_beyond_all_bounds_are_refused_and_not_tried() {
+        let grid = Grid { rows: u64::MAX, columns: u64::MAX, picture: [28, 28, 1], scale: u32::MAX, gap: u32::MAX };
+        assert_eq!(grid.size(), [u64::MAX; 2]);
+        let message = grid.size_within("PNG", 1000).unwrap_err().to_string();
+        assert!(message.contains("at most 1000 a side"), "{message}");
+        let message = Cells::new(grid, Vec::new()).err().unwrap().to_string();
+        assert!(message.contains("fewer columns and more rows"), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_grid_has_the_size_it_says_and_every_pixel_in_its_place(
+            (rows, columns) in (1u64..4, 1u64..4), picture in prop::array::uniform3(1usize..4), scale in 1u32..4, gap in 0u32..3,
+        ) {
+            let grid = Grid { rows, columns, picture, scale, gap };
+            let [height, width, channels] = picture;
+            let bytes = height * width * channels;
+            let all: Vec<u8> = (0..rows as usize * columns as usize * bytes).map(|i| (i % 255) as u8 + 1).collect();
+            let pictures: Vec<Option<&[u8]>> = all.chunks(bytes).map(Some).collect();
+            let got = lines(grid, &pictures);
+            let [across, down] = grid.size().map(|n| n as usize);
+            prop_assert_eq!(got.len(), across * down * channels);
+            let (scale, gap) = (scale as usize, gap as usize);
+            for (i, value) in got.iter().enumerate() {
+                let (channel, x, y) = (i % channels, i / channels % across, i / channels / across);
+                let (column, row) = (x / (width * scale + gap), y / (height * scale + gap));
+                let (x, y) = (x % (width * scale + gap) / scale, y % (height * scale + gap) / scale);
+                let wanted = if x < width && y < height {
+                    all[(row * columns as usize + column) * bytes + (y * width + x) * channels + channel]
+                } else {
+                    0
+                };
+                prop_assert_eq!(*value, wanted);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What a GAN's run records of itself: `losses.csv`, a row for every window of rounds, and `measures.csv`, a row for
+//! every measurement.
+
+use std::fmt::Write as _;
+
+use crate::infer::Measures;
+use crate::report::{Panel, ReportError, Series, Style, curves_picture, smooth};
+
+/// Means over the rounds since the row before.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct LossRow {
+    /// Rounds done.
+    pub round: usize,
+    /// Epochs done, with their fraction.
+    pub epoch: f64,
+    /// The discriminator's losses on real and on generated pictures.
+    pub real: f64,
+    pub fake: f64,
+    pub generator: f64,
+    /// The discriminator's mean answer to the generator's pictures.
+    pub answer: f64,
+}
+
+/// A measurement. Of what was measured only what chooses and what is drawn; the rest is kept as it was written.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MeasureRow {
+    pub round: usize,
+    pub epoch: usize,
+    pub frechet: f64,
+    pub recovered: f64,
+    pub precision: f64,
+    pub recall: f64,
+    /// All its fields after the epoch.
+    pub fields: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct GanMetrics {
+    pub losses: Vec<LossRow>,
+    pub measures: Vec<MeasureRow>,
+}
+
+pub const LOSSES: &str = "losses.csv";
+pub const MEASURES: &str = "measures.csv";
+const HEADER: &str = "round,epoch,discriminator_real,discriminator_generated,generator,answer";
+
+impl MeasureRow {
+    pub fn new(round: usize, epoch: usize, measures: &Measures) -> MeasureRow {
+        MeasureRow {
+            round,
+            epoch,
+            frechet: measures.frechet,
+            recovered: measures.recovered,
+            precision: measures.precision,
+            recall: measures.recall,
+            fields: measures.csv(),
+        }
+    }
+}
+
+impl GanMetrics {
+    pub fn losses_csv(&self) -> String {
+        let mut text = format!("{HEADER}\n");
+        for row in &self.losses {
+            // Writing to a String cannot fail.
+            let LossRow { round, epoch, real, fake, generator, answer } = row;
+            let _ = writeln!(text, "{round},{epoch:.4},{real},{fake},{generator},{answer}");
+        }
+        text
+    }
+
+    pub fn measures_csv(&self, classes: usize) -> String {
+        let mut text = format!("round,epoch,{}\n", Measures::csv_header(classes));
+        for row in &self.measures {
+            let _ = writeln!(text, "{},{},{}", row.round, row.epoch, row.fields);
+        }
+        text
+    }
+
+    /// Reads both files back; the line that cannot be read is the error.
+    ///
+    /// # Errors
+    /// What is wrong, with the file's name and the line.
+    pub fn parse(losses: &str, measures: &str) -> Result<GanMetrics, String> {
+        let mut metrics = GanMetrics::default();
+        for (n, line) in losses.lines().enumerate().skip(1) {
+            let fields: Option<Vec<f64>> = line.split(',').map(|field| field.parse().ok()).collect();
+            let Some(&[round, epoch, real, fake, generator, answer]) = fields.as_deref() else {
+                return Err(format!("{LOSSES}, line {}: {line:?} is not {HEADER}", n + 1));
+            };
+            metrics.losses.push(LossRow { round: round as usize, epoch, real, fake, generator, answer });
+        }
+        for (n, line) in measures.lines().enumerate().skip(1) {
+            let row = measure_row(line);
+            metrics.measures.push(row.ok_or_else(|| format!("{MEASURES}, line {}: {line:?} is no row", n + 1))?);
+        }
+        Ok(metrics)
+    }
+
+    /// Losses and measures over epochs, of one run or several.
+    ///
+    /// # Errors
+    /// For more panels than fit.
+    pub fn picture(&self, title: &str) -> Result<image::RgbImage, ReportError> {
+        let window = (self.losses.len() / 40).max(1);
+        let loss = |name: &str, value: fn(&LossRow) -> f64| {
+            let points: Vec<(f64, f64)> = self.losses.iter().map(|row| (row.epoch, value(row))).collect();
+            let smoothed = smooth(&points, window);
+            [Series::new(name, Style::Thin, points), Series::new(name, Style::Strong, smoothed)]
+        };
+        let measure = |name: &str, value: fn(&MeasureRow) -> f64| {
+            let points: Vec<(f64, f64)> = self.measures.iter().map(|row| (row.epoch as f64, value(row))).collect();
+            [Series::new(name, Style::Strong, points.clone()), Series::new(name, Style::Dots, points)]
+        };
+        let panel = |title: &str, y_label: &str, log_y, series: Vec<Series>| Panel {
+            title: title.into(),
+            x_label: "epoch".into(),
+            y_label: y_label.into(),
+            log_y,
+            series,
+        };
+        let losses = [
+            loss("discriminator, real", |r| r.real),
+            loss("discriminator, generated", |r| r.fake),
+            loss("generator", |r| r.generator),
+        ];
+        let mut panels = vec![panel("Losses", "loss", false, losses.into_iter().flatten().collect())];
+        if !self.measures.is_empty() {
+            let frechet = measure("Fréchet distance", |r| r.frechet).into();
+            panels.push(panel("Fréchet distance to real digits", "distance", true, frechet));
+            let shares = [
+                measure("label recovered", |r| r.recovered),
+                measure("precision", |r| r.precision),
+                measure("recall", |r| r.recall),
+            ];
+            panels.push(panel("Shares", "share", false, shares.into_iter().flatten().collect()));
+        }
+        curves_picture(title, &panels)
+    }
+}
+
+fn measure_row(line: &str) -> Option<MeasureRow> {
+    let (round, rest) = line.split_once(',')?;
+    let (epoch, fields) = rest.split_once(',')?;
+    let mut numbers = fields.split(',');
+    // frechet, floor, recovered, precision, recall, and then classes.
+    let mut next = || numbers.next().map(|field| field.parse::<f64>().ok());
+    let (frechet, _, recovered, precision, recall) = (next()??, next()?, next()??, next()??, next()??);
+    let (round, epoch, fields) = (round.parse().ok()?, epoch.parse().ok()?, fields.to_string());
+    Some(MeasureRow { round, epoch, frechet, recovered, precision, recall, fields })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measures() -> Measures {
+        Measures {
+            frechet: 1.25,
+            floor: None,
+            recovered: 0.75,
+            recovered_by_class: vec![Some(0.5), None],
+            diversity_by_class: vec![Some(1.0), None],
+            precision: 0.5,
+            recall: 0.25,
+        }
+    }
+
+    #[test]
+    fn rows_survive_being_written_and_read() {
+        let row = LossRow { round: 7, epoch: 0.5, real: 0.25, fake: 0.125, generator: 1.5, answer: -0.5 };
+        let metrics = GanMetrics { losses: vec![row], measures: vec![MeasureRow::new(14, 1, &measures())] };
+        let again = GanMetrics::parse(&metrics.losses_csv(), &metrics.measures_csv(2));
+        assert_eq!(again, Ok(metrics));
+    }
+
+    #[test]
+    fn a_line_that_is_not_a_row_is_named_with_its_file() {
+        let error = GanMetrics::parse("header\n1,2,3", "").unwrap_err();
+        assert!(error.starts_with("losses.csv, line 2"), "{error}");
+        let error = GanMetrics::parse("header\n", "header\n1,2,x,,1,1,1").unwrap_err();
+        assert!(error.starts_with("measures.csv, line 2"), "{error}");
+    }
+}

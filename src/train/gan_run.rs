@@ -1,0 +1,498 @@
+//! A GAN's run: rounds, snapshots, measurements that choose the best, and how it goes on after a stop.
+//!
+//! As with a classifier, nothing that decides a run depends on the clock on the wall. Measurements while training are
+//! against real pictures of the training set: the test set is touched once, at the end, with the generator that they
+//! chose.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::digest::digest;
+use super::folder::{DATA_DIGEST, Folder};
+use super::gan::{GanState, GanSteps, RoundLoss, grouped};
+use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow};
+use super::{GanSettings, TrainError};
+use crate::data::{DataSet, ImageSet};
+use crate::device::Device;
+use crate::files::Existing;
+use crate::graph::Store;
+use crate::infer::judge::Judge;
+use crate::infer::sample::{Drawing, PREFIX, latent, one_hot};
+use crate::infer::{Measures, Quality, floor};
+use crate::models::{Gan, ModelFile};
+use crate::report::gif::GifWriter;
+use crate::report::grid::Grid;
+use crate::report::{self, Colours};
+
+/// What a run tells while it goes.
+#[derive(Clone, Debug)]
+pub enum GanEvent<'a> {
+    Started { rounds: usize, first: usize, images: usize, generator: u64, discriminator: u64 },
+    /// After every chunk of rounds.
+    Trained { round: usize, epoch: f64, discriminator: f64, generator: f64, images_per_second: f64 },
+    Measured { epoch: usize, measures: &'a Measures, best: bool },
+    /// Something that a person should know of, and that does not end the run.
+    Warning(String),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum GanOutcome {
+    /// Trained to the end. The measures are those of the best epoch's generator against the test set, where there is a
+    /// judge.
+    Finished { test: Option<Measures>, best_epoch: usize, epochs: usize, seconds: f64 },
+    /// Stopped on request; the checkpoint is complete.
+    Stopped { round: usize },
+}
+
+/// As for a classifier.
+const CHUNK: Duration = Duration::from_millis(500);
+const CHECKPOINT: Duration = Duration::from_secs(60);
+const ROWS_PER_EPOCH: usize = 50;
+
+/// Pictures that a measurement looks at, generated and real.
+pub const MEASURED: usize = 10_000;
+/// The snapshot: a row for each of so many latents, a column for each class, 10 of them at most.
+const SNAPSHOT: usize = 10;
+/// The seeds of the latents of snapshots and measurements: the same in every run, so that runs can be compared.
+const SNAPSHOT_SEED: u32 = 1;
+const MEASURE_SEED: u32 = 0x4D45_4153;
+
+/// What a run is made of.
+pub struct GanRun<'a> {
+    pub settings: GanSettings,
+    pub gan: Gan,
+    pub data: DataSet,
+    pub folder: Folder,
+    pub device: &'a mut dyn Device,
+    /// Set from outside (Ctrl-C): the run saves and ends.
+    pub stop: &'a AtomicBool,
+    pub report: &'a mut dyn FnMut(GanEvent),
+}
+
+/// The best epoch so far, by Fréchet distance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Best {
+    epoch: usize,
+    frechet: f64,
+}
+
+struct Loop<'a> {
+    run: GanRun<'a>,
+    steps: GanSteps,
+    drawing: Drawing,
+    quality: Option<Quality>,
+    digest: String,
+    image: [usize; 3],
+    classes: usize,
+    metrics: GanMetrics,
+    best: Best,
+    round: usize,
+}
+
+impl GanRun<'_> {
+    /// Refuses what cannot be trained, before anything is written.
+    ///
+    /// # Errors
+    /// As [`GanRun::train`].
+    pub fn check(gan: &Gan, settings: &GanSettings, train: &ImageSet) -> Result<(), TrainError> {
+        settings.check(train.len())?;
+        let mut store = Store::default();
+        GanSteps::declare(&mut store, gan, settings, &grouped(train, settings.pack)?)?;
+        if settings.measure > 0 {
+            Judge::declare(&mut store, settings.judge.as_deref())?.check(train)?;
+        }
+        Ok(())
+    }
+
+    /// Trains, from the folder's checkpoint if it has one, and measures against the test set at the end.
+    ///
+    /// # Errors
+    /// What does not fit, what the device or the disk refuse, and losses that are no numbers.
+    pub fn train(self) -> Result<GanOutcome, TrainError> {
+        let started = Instant::now();
+        self.folder.clean();
+        let train = &self.data.train;
+        let (digest, classes) = (digest(train), train.classes);
+        let image = [train.height, train.width, train.channels];
+        self.settings.check(train.len())?;
+        let set = grouped(train, self.settings.pack)?;
+
+        let mut store = Store::default();
+        let mut steps = GanSteps::declare(&mut store, &self.gan, &self.settings, &set)?;
+        let parameters = steps.drawing_parameters();
+        let drawing = Drawing::declare(&mut store, &steps.generator_network, &parameters, self.gan.range()?)?;
+        let judge = match self.settings.measure {
+            0 => None,
+            _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
+        };
+        let state = match self.folder.checkpoint()? {
+            Some(file) => {
+                self.folder.same_data(&file, &digest)?;
+                self.state(&file, &steps)?
+            }
+            None => steps.initial(self.settings.seed),
+        };
+        let (metrics, best) = self.history(state.round as usize)?;
+
+        self.device.allocate(&store)?;
+        steps.upload(self.device, &set)?;
+        steps.load(self.device, &state)?;
+        drop(set);
+        let quality = match judge {
+            Some(mut judge) => {
+                judge.check(train)?;
+                judge.upload(self.device)?;
+                Some(Quality::new(judge, self.device, &sample_of(train, MEASURED))?)
+            }
+            None => None,
+        };
+
+        let round = state.round as usize;
+        let mut this =
+            Loop { run: self, steps, drawing, quality, digest, image, classes, metrics, best, round };
+        if let Some(round) = this.rounds()? {
+            return Ok(GanOutcome::Stopped { round });
+        }
+        let epochs = this.run.settings.epochs;
+        let test = this.test()?;
+        this.animate()?;
+        let best_epoch = if this.best.epoch > 0 { this.best.epoch } else { epochs };
+        Ok(GanOutcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// What a checkpoint holds, fitted to the steps.
+    fn state(&self, file: &ModelFile, steps: &GanSteps) -> Result<GanState, TrainError> {
+        let path = self.folder.last();
+        let [round, seed] = *file.u32s("clock", &path)? else {
+            return Err(TrainError::Resume { path, reason: "its clock is not [round, seed]".into() });
+        };
+        if round as usize > steps.generator.steps() {
+            let reason = format!("it is at round {round}, its settings end at round {}", steps.generator.steps());
+            return Err(TrainError::Resume { path, reason });
+        }
+        let generator = steps.generator.learned(file, PREFIX, &path)?;
+        Ok(GanState { round, seed, generator, discriminator: steps.discriminator.learned(file, CRITIC, &path)? })
+    }
+
+    /// The metrics up to a round, and the best epoch in them. Rows after the checkpoint are of rounds that are done
+    /// again.
+    fn history(&self, round: usize) -> Result<(GanMetrics, Best), TrainError> {
+        let mut metrics = GanMetrics::default();
+        if round > 0 {
+            let read = |name| Ok::<_, TrainError>(self.folder.read(name)?.unwrap_or_default());
+            let parsed = GanMetrics::parse(&read(LOSSES)?, &read(MEASURES)?);
+            metrics = parsed.map_err(|reason| TrainError::Resume { path: self.folder.path().into(), reason })?;
+            metrics.losses.retain(|row| row.round <= round);
+            metrics.measures.retain(|row| row.round <= round);
+        }
+        let mut best = Best::default();
+        for row in &metrics.measures {
+            best.take(row.epoch, row.frechet);
+        }
+        Ok((metrics, best))
+    }
+}
+
+/// Where the discriminator's tensors stand in a checkpoint.
+const CRITIC: &str = "discriminator/";
+
+impl Best {
+    /// Whether this epoch is better than all before; then it is the best.
+    fn take(&mut self, epoch: usize, frechet: f64) -> bool {
+        // As it is written in measures.csv, so that a resumed run compares the same numbers.
+        let frechet = (frechet * 1e6).round() / 1e6;
+        let better = self.epoch == 0 || frechet < self.frechet;
+        if better {
+            *self = Best { epoch, frechet };
+        }
+        better
+    }
+}
+
+/// So many pictures of a set, every class in its share; all where there are no more.
+fn sample_of(set: &ImageSet, count: usize) -> ImageSet {
+    set.split(count, 1).map_or_else(|_| set.clone(), |(_, drawn)| drawn)
+}
+
+impl Loop<'_> {
+    /// All remaining rounds; `Some` with the round where it was asked to stop.
+    fn rounds(&mut self) -> Result<Option<usize>, TrainError> {
+        let total = self.steps.generator.steps();
+        (self.run.report)(GanEvent::Started {
+            rounds: total,
+            first: self.round,
+            images: self.steps.images,
+            generator: self.steps.generator.parameters.count_trainable(),
+            discriminator: self.steps.discriminator.parameters.count_trainable(),
+        });
+        let most = self.steps.most_rounds();
+        let window = (self.epoch_start(1) / ROWS_PER_EPOCH).clamp(1, most);
+        let (mut chunk, mut saved) = (1, Instant::now());
+        if self.round == 0 {
+            self.snapshot(0)?;
+        }
+        while self.round < total {
+            if self.run.stop.load(Ordering::Relaxed) {
+                self.save()?;
+                return Ok(Some(self.round));
+            }
+            let began = Instant::now();
+            let epoch = self.epochs_done();
+            let (from, to) = (self.epoch_start(epoch), self.epoch_start(epoch + 1).min(total));
+            // A chunk is whole windows, so that no row of the metrics depends on where a run was stopped.
+            let end = (from + ((self.round - from) / window + chunk) * window).min(to);
+            let count = end - self.round;
+            self.run_rounds(count, window)?;
+            self.tell(count, began);
+            let aim = CHUNK.as_secs_f64() / began.elapsed().as_secs_f64().max(1e-6);
+            chunk = ((chunk as f64 * aim.clamp(0.5, 2.0)) as usize).clamp(1, most / window);
+
+            if self.round == to {
+                self.end_of_epoch(epoch + 1)?;
+            }
+            if self.round == to || saved.elapsed() > CHECKPOINT {
+                self.save()?;
+                saved = Instant::now();
+            }
+        }
+        Ok(None)
+    }
+
+    fn epoch_start(&self, epoch: usize) -> usize {
+        self.run.settings.rounds(epoch, self.steps.images)
+    }
+
+    /// Whole epochs behind the current round.
+    fn epochs_done(&self) -> usize {
+        (0..=self.run.settings.epochs).rev().find(|epoch| self.epoch_start(*epoch) <= self.round).unwrap_or(0)
+    }
+
+    /// Runs rounds and records a row for each window in them; windows are counted from the epoch's first round.
+    fn run_rounds(&mut self, count: usize, window: usize) -> Result<(), TrainError> {
+        let rounds = self.steps.run(self.run.device, self.round, count)?;
+        for (i, loss) in rounds.iter().enumerate() {
+            let wrong = if !(loss.real.is_finite() && loss.fake.is_finite()) {
+                "discriminator"
+            } else if !loss.generator.is_finite() {
+                "generator"
+            } else {
+                continue;
+            };
+            return Err(self.not_finite(wrong, self.round + i));
+        }
+        for rows in rounds.chunks(window) {
+            self.round += rows.len();
+            let mean = |value: fn(&RoundLoss) -> f32| {
+                rows.iter().map(|row| f64::from(value(row))).sum::<f64>() / rows.len() as f64
+            };
+            let per_round = self.run.settings.batch * self.run.settings.discriminator_steps;
+            self.metrics.losses.push(LossRow {
+                round: self.round,
+                epoch: (self.round * per_round) as f64 / self.steps.images as f64,
+                real: mean(|r| r.real),
+                fake: mean(|r| r.fake),
+                generator: mean(|r| r.generator),
+                answer: mean(|r| r.answer),
+            });
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, rounds: usize, began: Instant) {
+        let Some(last) = self.metrics.losses.last() else { return };
+        let images = (rounds * self.run.settings.batch * self.run.settings.discriminator_steps) as f64;
+        (self.run.report)(GanEvent::Trained {
+            round: last.round,
+            epoch: last.epoch,
+            discriminator: (last.real + last.fake) / 2.0,
+            generator: last.generator,
+            images_per_second: images / began.elapsed().as_secs_f64().max(1e-9),
+        });
+    }
+
+    /// A snapshot; where it is time, a measurement; and the best is kept.
+    fn end_of_epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
+        self.steps.calibrate(self.run.device, self.run.settings.seed)?;
+        self.snapshot(epoch)?;
+        let last = epoch == self.run.settings.epochs;
+        let due = self.run.settings.measure > 0 && (epoch.is_multiple_of(self.run.settings.measure) || last);
+        if due && self.quality.is_some() {
+            let generated = self.generated()?;
+            let Some(quality) = &mut self.quality else { return Ok(()) };
+            let measures = quality.measure(self.run.device, &generated)?;
+            let best = self.best.take(epoch, measures.frechet);
+            self.metrics.measures.push(MeasureRow::new(self.round, epoch, &measures));
+            (self.run.report)(GanEvent::Measured { epoch, measures: &measures, best });
+            self.warn(epoch, &measures);
+            if best {
+                self.save_best()?;
+            }
+        } else if self.quality.is_none() && last {
+            self.save_best()?;
+        }
+        Ok(())
+    }
+
+    /// Says what looks like a GAN gone wrong.
+    fn warn(&mut self, epoch: usize, measures: &Measures) {
+        let names = &self.run.data.class_names;
+        let collapsed: Vec<&str> =
+            measures.collapsed().iter().filter_map(|class| names.get(*class)).map(String::as_str).collect();
+        if !collapsed.is_empty() {
+            (self.run.report)(GanEvent::Warning(format!(
+                "epoch {epoch}: collapse: the pictures of {} are nearly all alike",
+                collapsed.join(", ")
+            )));
+        }
+        let Some(last) = self.metrics.losses.last() else { return };
+        if last.real + last.fake < 1e-3 {
+            (self.run.report)(GanEvent::Warning(format!(
+                "epoch {epoch}: the discriminator tells everything apart (loss {:.1e}), so that the generator learns \
+                 little; try --label-noise 0.05 or a smaller --discriminator-rate",
+                (last.real + last.fake) / 2.0
+            )));
+        }
+    }
+
+    /// Pictures to measure, their classes by turns.
+    fn generated(&mut self) -> Result<ImageSet, TrainError> {
+        let count = MEASURED.min(self.run.data.train.len());
+        let labels: Vec<u32> = (0..count).map(|i| (i % self.classes) as u32).collect();
+        let noise = self.run.gan.noise;
+        let latents: Vec<f32> = (0..count as u32).flat_map(|i| latent(MEASURE_SEED, i, noise)).collect();
+        let images = self.drawing.draw(self.run.device, &latents, &one_hot(&labels, self.classes))?;
+        let [height, width, channels] = self.image;
+        Ok(ImageSet { height, width, channels, classes: self.classes, images, labels })
+    }
+
+    /// `snapshots/0003.png`: the same latents (rows) and classes (columns) in every epoch.
+    fn snapshot(&mut self, epoch: usize) -> Result<(), TrainError> {
+        if epoch == 0 {
+            self.steps.calibrate(self.run.device, self.run.settings.seed)?;
+        }
+        let columns = self.classes.min(SNAPSHOT);
+        let noise = self.run.gan.noise;
+        let cells = || (0..SNAPSHOT).flat_map(move |row| (0..columns).map(move |column| (row, column)));
+        let latents: Vec<f32> = cells().flat_map(|(row, _)| latent(SNAPSHOT_SEED, row as u32, noise)).collect();
+        let labels: Vec<u32> = cells().map(|(_, column)| column as u32).collect();
+        let pictures = self.drawing.draw(self.run.device, &latents, &one_hot(&labels, self.classes))?;
+        let folder = self.run.folder.path().join(SNAPSHOTS);
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| TrainError::Folder { path: folder.clone(), reason: e.to_string() })?;
+        let path = folder.join(format!("{epoch:04}.png"));
+        let grid = snapshot_grid(self.image, columns);
+        let mut png = report::png::PngGrid::create(&path, grid, Colours::default())?;
+        for picture in pictures.chunks_exact(self.image.iter().product()) {
+            png.push(Some(picture))?;
+        }
+        Ok(png.finish(Existing::Replace)?)
+    }
+
+    /// `snapshots.gif`, of all snapshots that there are.
+    fn animate(&self) -> Result<(), TrainError> {
+        let columns = self.classes.min(SNAPSHOT);
+        let grid = snapshot_grid(self.image, columns);
+        let [width, height] = grid.size_within("GIF", report::gif::MAX_SIDE)?;
+        let path = self.run.folder.path().join("snapshots.gif");
+        let mut gif = GifWriter::create(&path, [width, height], self.image[2], Colours::default(), 25)?;
+        for epoch in 0..=self.run.settings.epochs {
+            let path = self.run.folder.path().join(SNAPSHOTS).join(format!("{epoch:04}.png"));
+            let Ok(picture) = image::open(&path) else { continue };
+            let pixels = if self.image[2] == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
+            if pixels.len() == width as usize * height as usize * self.image[2] {
+                gif.push(&pixels)?;
+            }
+        }
+        Ok(gif.finish(Existing::Replace)?)
+    }
+
+    /// The test set is touched here, once, with the generator that measurements chose.
+    fn test(&mut self) -> Result<Option<Measures>, TrainError> {
+        let Some(mut quality) = self.quality.take() else { return Ok(None) };
+        let path = self.run.folder.best();
+        let best = self.run.folder.load_best()?;
+        let parameters = self.steps.drawing_parameters();
+        let weights = best.flat(PREFIX, parameters.trainable(), parameters.total(), &path)?;
+        let running = best.flat(PREFIX, parameters.running(), parameters.total_state(), &path)?;
+        self.run.device.write_f32(parameters.weights, 0, &weights)?;
+        self.run.device.write_f32(parameters.state, 0, &running)?;
+        let generated = self.generated()?;
+        let data = &self.run.data;
+        let floor = floor(&mut quality.judge, self.run.device, &data.train, &data.test)?;
+        let mut quality = Quality::new(quality.judge, self.run.device, &data.test)?;
+        quality.floor = Some(floor);
+        let measures = quality.measure(self.run.device, &generated)?;
+        let text = format!("{}\n{}\n", Measures::csv_header(self.classes), measures.csv());
+        self.run.folder.write("test.csv", text.as_bytes())?;
+        Ok(Some(measures))
+    }
+
+    fn not_finite(&self, network: &'static str, round: usize) -> TrainError {
+        let settings = &self.run.settings;
+        let epoch = round * settings.batch * settings.discriminator_steps / self.steps.images + 1;
+        let (generator_rate, discriminator_rate) = (settings.generator_rate, settings.discriminator_rate);
+        TrainError::GanNotFinite { network, round, epoch, generator_rate, discriminator_rate }
+    }
+
+    /// A file with all that a reader of the generator wants to know, without tensors yet.
+    fn file(&self) -> ModelFile {
+        let run = &self.run;
+        let mut file = ModelFile::of_gan(&run.gan, self.image, &run.data.class_names);
+        file.set("data", &run.data.name);
+        file.set(DATA_DIGEST, &self.digest);
+        file.set("trained", run.folder.settings_text(&run.settings));
+        file.set("epoch", self.epochs_done());
+        file
+    }
+
+    /// What is on the device, if it is worth keeping.
+    fn state(&mut self) -> Result<GanState, TrainError> {
+        let state = self.steps.save(self.run.device)?;
+        for (name, learned) in [("discriminator", &state.discriminator), ("generator", &state.generator)] {
+            if !learned.is_finite() {
+                return Err(self.not_finite(name, self.round));
+            }
+        }
+        Ok(state)
+    }
+
+    /// The generator alone, as it draws: averaged weights and their statistics.
+    fn save_best(&mut self) -> Result<(), TrainError> {
+        let state = self.state()?;
+        let running = self.steps.drawing_state(self.run.device)?;
+        let parameters = &self.steps.generator.parameters;
+        let mut file = self.file();
+        file.add_flat(PREFIX, parameters.trainable(), state.generator.inference_weights());
+        file.add_flat(PREFIX, parameters.running(), &running);
+        Ok(file.save(self.run.folder.best())?)
+    }
+
+    /// Metrics and curves first, the checkpoint last: what it holds is never ahead of them.
+    fn save(&mut self) -> Result<(), TrainError> {
+        let state = self.state()?;
+        let folder = &self.run.folder;
+        folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
+        folder.write(MEASURES, self.metrics.measures_csv(self.classes).as_bytes())?;
+        let picture = self.metrics.picture(&self.run.settings.model)?;
+        report::save_png(&picture, folder.path().join("curves.png"))?;
+        let mut file = self.file();
+        file.add_u32("clock", &[state.round, state.seed]);
+        for (learner, prefix, learned) in [
+            (&self.steps.generator, PREFIX, &state.generator),
+            (&self.steps.discriminator, CRITIC, &state.discriminator),
+        ] {
+            file.add_flat(prefix, learner.parameters.trainable(), &learned.weights);
+            file.add_flat(prefix, learner.parameters.running(), &learned.running);
+            learner.add_to(&mut file, prefix, learned);
+        }
+        Ok(file.save(folder.last())?)
+    }
+}
+
+/// The folder of a run's snapshots, in the run's.
+const SNAPSHOTS: &str = "snapshots";
+
+fn snapshot_grid(picture: [usize; 3], columns: usize) -> Grid {
+    Grid { rows: SNAPSHOT as u64, columns: columns as u64, picture, scale: 2, gap: 2 }
+}
