@@ -182,6 +182,16 @@ impl GanSteps {
         (RING / self.ratio).max(1)
     }
 
+    /// Floating-point operations of a round.
+    pub fn flops(&self) -> u64 {
+        self.discriminator_plan.flops() * self.ratio as u64 + self.generator_plan.flops()
+    }
+
+    /// Dispatches of a round.
+    pub fn dispatches(&self) -> usize {
+        self.discriminator_plan.dispatches.len() * self.ratio + self.generator_plan.dispatches.len()
+    }
+
     pub fn initial(&self, seed: u32) -> GanState {
         // Layers of one name in both networks would begin alike.
         let other = seed ^ 0x5EED_0D15;

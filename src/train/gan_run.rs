@@ -49,6 +49,8 @@ pub enum GanOutcome {
 const CHUNK: Duration = Duration::from_millis(500);
 const CHECKPOINT: Duration = Duration::from_secs(60);
 const ROWS_PER_EPOCH: usize = 50;
+/// A row takes no longer than about two seconds of a slow processor, since a run stops between two.
+const WINDOW_FLOPS: u64 = 200_000_000_000;
 
 /// Pictures that a measurement looks at, generated and real.
 pub const MEASURED: usize = 10_000;
@@ -227,7 +229,9 @@ impl Loop<'_> {
             discriminator: self.steps.discriminator.parameters.count_trainable(),
         });
         let most = self.steps.most_rounds();
-        let window = (self.epoch_start(1) / ROWS_PER_EPOCH).clamp(1, most);
+        let flops = self.steps.flops().max(1);
+        let quick = usize::try_from(WINDOW_FLOPS / flops).unwrap_or(most);
+        let window = (self.epoch_start(1) / ROWS_PER_EPOCH).min(quick).clamp(1, most);
         let (mut chunk, mut saved) = (1, Instant::now());
         if self.round == 0 {
             self.snapshot(0)?;
