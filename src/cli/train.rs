@@ -2,13 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use anyhow::Context;
 
 use super::progress::Display;
-use super::{count, data, note, say};
+use super::{count, data, interrupt, note, say};
 use crate::models::{self, Architecture, OptimizerName, ScheduleName};
 use crate::report::Confusion;
 use crate::train::{Folder, Outcome, Run, Settings};
@@ -171,16 +167,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ));
     }
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    // A second signal ends at once.
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-
+    let stop = interrupt::listen()?;
     let mut display = Display::new(args.quiet);
     let (path, class_names) = (folder.path().to_owned(), data.class_names.clone());
     let labels = data.test.labels.clone();
