@@ -2,14 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use anyhow::Context;
 
 use super::progress::Display;
 use super::train_gan::{self, GanFlags};
-use super::{count, data, note, say};
+use super::{count, data, interrupt, note, say};
 use crate::models::{self, Architecture, Model, OptimizerName, ScheduleName};
 use crate::report::Confusion;
 use crate::train::{Folder, Outcome, Run, Settings};
@@ -220,7 +216,7 @@ fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) ->
         ));
     }
 
-    let stop = stop_on_signals()?;
+    let stop = interrupt::listen()?;
     let mut display = Display::new(args.quiet);
     let (path, class_names) = (folder.path().to_owned(), data.class_names.clone());
     let labels = data.test.labels.clone();
@@ -259,17 +255,4 @@ fn result(test: &Scores, labels: &[u32], class_names: &[String]) -> anyhow::Resu
     let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
     say(format_args!("test {}", confusion.fmt_accuracy()));
     Ok(())
-}
-
-/// A flag that Ctrl-C, and a request to terminate, set; a second one ends the program at once.
-pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::train::{Args, stop_on_signals};
-use super::{count, data, note, say, thousands};
+use super::train::Args;
+use super::{count, data, interrupt, note, say, thousands};
 use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss};
@@ -141,7 +141,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     if !args.quiet {
         note(format_args!("{} on {} with {}, in {}", settings.model, data.name, device.name(), path.display()));
     }
-    let stop = stop_on_signals()?;
+    let stop = interrupt::listen()?;
     let mut display = Display::new(args.quiet);
     let class_names = data.class_names.clone();
     let run = GanRun {

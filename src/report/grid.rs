@@ -191,7 +191,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_grid_has_the_size_it_says_and_every_pixel_in_its_place(
-            (rows, columns) in (1u64..4, 1u64..4), picture in prop::array::uniform3(1usize..4), scale in 1u32..4, gap in 0u32..3,
+            (rows, columns) in (1u64..4, 1u64..4), picture in prop::array::uniform3(1usize..4),
+            scale in 1u32..4, gap in 0u32..3,
         ) {
             let grid = Grid { rows, columns, picture, scale, gap };
             let [height, width, channels] = picture;

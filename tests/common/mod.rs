@@ -1,4 +1,5 @@
 //! What whole-program tests share: small data sets on disk, and the program's run with all that it said.
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -23,18 +23,19 @@ mod output;
 mod target;
 
 const EXAMPLES: &str = r##"Examples:
-  inkgrad generate                                    a sheet of 100 digits
-  inkgrad generate --grid 20x50 --digits 7            a thousand sevens
-  inkgrad generate --text "555 0123" --scale 4        a number in handwriting
-  inkgrad generate --seeds 0-31                       a row for each of 32 hands
-  inkgrad generate --between-seeds 3,17,3 --out a.gif one hand turns into another, and back
-  inkgrad generate --between-digits 3,8 --grid 1x1    a strip from a 3 to an 8
-  inkgrad generate --each-class 50 --out-dir digits   500 files: 000000_0.png, 000001_1.png ...
-  inkgrad generate --each-class 7000 --out-dir made --format idx    a data set: inkgrad train --data made
-  inkgrad generate --ink navy --paper "#fffbe6"       other colours
+  inkgrad generate                                      a sheet of 100 digits
+  inkgrad generate --grid 20x50 --digits 7              a thousand sevens
+  inkgrad generate --text "555 0123" --scale 4          a number in handwriting
+  inkgrad generate --seeds 0-31                         a row for each of 32 hands
+  inkgrad generate --between-seeds 3,17,3 --out a.gif   one hand turns into another, and back
+  inkgrad generate --between-digits 3,8 --grid 1x1      a strip from a 3 to an 8
+  inkgrad generate --each-class 50 --out-dir files      000000_0.png, 000001_1.png ...
+  inkgrad generate --each-class 7000 --out-dir made --format idx
+                                                        a data set: inkgrad train --data made
+  inkgrad generate --ink navy --paper "#fffbe6"         other colours
 
-Cell i of a sheet, counted from 0 along its rows, has latent i of --seed and digit i of --digits, which start over at
-their end: the same seed draws the same picture in every grid and in every format."##;
+Cell i, counted from 0 along the rows, has latent i of --seed and digit i of --digits, which
+start over at their end. The same seed draws the same pictures in every format."##;
 
 const WHAT: &str = "What is drawn";
 const LOOK: &str = "How it looks";
@@ -45,32 +46,36 @@ const PLACE: &str = "Where it goes";
 #[command(group(clap::ArgGroup::new("way").args(["between_seeds", "between_digits"])))]
 pub struct Args {
     /// Rows and columns of a sheet [default: 10x10]
-    #[arg(long, value_name = "ROWSxCOLUMNS", help_heading = WHAT, conflicts_with_all = ["text", "each_class"])]
+    #[arg(long, value_name = "ROWSxCOLUMNS", allow_hyphen_values = true, help_heading = WHAT,
+        conflicts_with_all = ["text", "each_class"])]
     grid: Option<Size>,
     /// N rows with one of each of --digits: the same as --grid Nx10 for ten digits
-    #[arg(long, value_name = "N", help_heading = WHAT, conflicts_with_all = ["text", "between_digits"],
-        value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT,
+        conflicts_with_all = ["text", "between_digits"], value_parser = clap::value_parser!(u32).range(1..))]
     each_class: Option<u32>,
     /// A text, such as a phone number; spaces and punctuation become empty cells
     #[arg(long, help_heading = WHAT, allow_hyphen_values = true, conflicts_with_all = ["digits", "between_digits"])]
     text: Option<String>,
     /// Which digits, in turn: 3 or 1,4,7 or 0-4 [default: all]
-    #[arg(long, value_name = "LIST", help_heading = WHAT, conflicts_with = "between_digits")]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
+        conflicts_with = "between_digits")]
     digits: Option<List>,
     /// Another seed draws other pictures [default: 0]
     #[arg(long, value_name = "N", help_heading = WHAT, allow_negative_numbers = true)]
     seed: Option<u32>,
     /// A row for each of these seeds, all of it in the hand that is the seed's first latent: 5 or 0-31
-    #[arg(long, value_name = "LIST", help_heading = WHAT, conflicts_with_all = ["seed", "way", "grid", "each_class"])]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
+        conflicts_with_all = ["seed", "way", "grid", "each_class"])]
     seeds: Option<List>,
     /// From one hand to another, and on: 3,17 or 3,17,3
-    #[arg(long, value_name = "LIST", help_heading = WHAT, conflicts_with = "seed", value_parser = list::way)]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT, conflicts_with = "seed",
+        value_parser = list::way)]
     between_seeds: Option<List>,
     /// From one digit to another, and on: 3,8 or 0-9
-    #[arg(long, value_name = "LIST", help_heading = WHAT, value_parser = list::way)]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT, value_parser = list::way)]
     between_digits: Option<List>,
     /// Pictures from one to the next, both included [default: 16]
-    #[arg(long, value_name = "N", help_heading = WHAT, requires = "way",
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT, requires = "way",
         value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     frames: Option<u32>,
     /// Scales latents: below 1 digits are plainer and more alike, above 1 bolder
@@ -79,10 +84,12 @@ pub struct Args {
     truncation: f32,
 
     /// Pixels along a digit's pixel [default: 1]
-    #[arg(long, value_name = "N", help_heading = LOOK, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
     scale: Option<u32>,
     /// Pixels between neighbours [default: 0]
-    #[arg(long, value_name = "PIXELS", help_heading = LOOK, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(long, allow_negative_numbers = true, value_name = "PIXELS", help_heading = LOOK,
+        value_parser = clap::value_parser!(u32).range(0..=10_000))]
     gap: Option<u32>,
     /// Colour of the digits: #rrggbb or a name [default: white]
     #[arg(long, value_name = "COLOUR", help_heading = LOOK)]
@@ -94,7 +101,8 @@ pub struct Args {
     #[arg(long, help_heading = LOOK)]
     invert: bool,
     /// Frames of a GIF in a second [default: 12]
-    #[arg(long, value_name = "N", help_heading = LOOK, value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
+        value_parser = clap::value_parser!(u16).range(1..=50))]
     fps: Option<u16>,
 
     /// A .png, a .gif or a .safetensors data set; pictures are replaced [default: digits.png]
@@ -107,7 +115,7 @@ pub struct Args {
     #[arg(long, help_heading = PLACE)]
     format: Option<Format>,
     /// Of IDX files: how many, the last ones, are the test set [default: a tenth]
-    #[arg(long, value_name = "N", help_heading = PLACE)]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = PLACE)]
     test: Option<u64>,
     /// Overwrite single files and data sets that are already there
     #[arg(long, help_heading = PLACE)]
@@ -262,8 +270,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             Target::Idx(_) => format!(" ({} to train, {} to test)", thousands(pictures - test), thousands(test)),
             _ => String::new(),
         };
-        let count = thousands(pictures);
-        say(format_args!("{path}: {count} digits{split} in {seconds:.1} s with {}", device.name()));
+        let what = if matches!(target, Target::Files(_)) { "digits, a file each" } else { "digits" };
+        say(format_args!("{path}: {} {what}{split} in {seconds:.1} s with {}", thousands(pictures), device.name()));
     }
     Ok(ExitCode::SUCCESS)
 }
