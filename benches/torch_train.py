@@ -3,8 +3,11 @@
 number of seconds, and prints one JSON line with the images per second.
 
     python torch_train.py cnn --threads 2 --batch 128 --seconds 10
+    python torch_train.py gan-classic --threads 2 --seconds 30
 
 The network, with its dropout, the loss and Adam at 1e-3 are those of `inkgrad bench`.
+A step of the GAN is one of the discriminator and one of the generator (torch_gan.py);
+its images per second are the real ones.
 The digits stay resident as u8; each batch is gathered through a random permutation
 and scaled to [0, 1] inside the timed loop.
 
@@ -25,6 +28,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+import torch_gan
 
 HERE = Path(__file__).resolve().parent
 WARM_UP_SECONDS = 1.0
@@ -85,11 +90,13 @@ def avgcnn():
     )
 
 
-NETWORKS = {"dense": dense, "cnn": cnn, "avgcnn": avgcnn}
+CLASSIFIERS = {"dense": dense, "cnn": cnn, "avgcnn": avgcnn}
+GAN = "gan-classic"
+NETWORKS = [*CLASSIFIERS, GAN]
 
 # Whether a network trains faster with channels last in memory, as measured on a CPU
 # with two cores and AVX-512.
-CHANNELS_LAST = {"dense": False, "cnn": True, "avgcnn": True}
+CHANNELS_LAST = {"dense": False, "cnn": True, "avgcnn": True, GAN: True}
 
 
 def read_idx(folder, name):
@@ -110,11 +117,26 @@ def batches(images, labels, size):
             yield images[chosen].float().div_(255), labels[chosen]
 
 
+def classifier_step(name, layout, fused):
+    """A function of a batch of digits and labels that trains a classifier once."""
+    network = CLASSIFIERS[name]().to(memory_format=layout).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7, fused=fused)
+
+    def step(images, labels):
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 def main():
     parser = argparse.ArgumentParser(description="Trains a network in eager PyTorch, timed.")
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, help="default: 128, and 60 for the GAN")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--data", type=Path, default=HERE / "../data/mnist")
     parser.add_argument(
@@ -129,6 +151,7 @@ def main():
         help="Adam in one fused pass over the parameters (default: on, the faster)",
     )
     args = parser.parse_args()
+    batch = args.batch or (60 if args.network == GAN else 128)
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     warnings.filterwarnings("ignore", "Using padding='same' with even kernel lengths")
@@ -140,17 +163,15 @@ def main():
 
     images = read_idx(args.data, "train-images-idx3-ubyte").unsqueeze(1)
     labels = read_idx(args.data, "train-labels-idx1-ubyte").long()
-    network = NETWORKS[args.network]().to(memory_format=layout).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7, fused=args.fused_adam)
-    digits = batches(images, labels, args.batch)
+    digits = batches(images, labels, batch)
+    if args.network == GAN:
+        train = torch_gan.training_step(layout, args.fused_adam)
+    else:
+        train = classifier_step(args.network, layout, args.fused_adam)
 
     def step():
         x, y = next(digits)
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(network(x.contiguous(memory_format=layout)), y)
-        loss.backward()
-        optimizer.step()
-        return loss
+        return train(x.contiguous(memory_format=layout), y)
 
     start = time.perf_counter()
     while time.perf_counter() - start < WARM_UP_SECONDS:
@@ -162,11 +183,11 @@ def main():
         steps += 1
 
     report = {
-        "images_per_second": round(steps * args.batch / elapsed, 1),
+        "images_per_second": round(steps * batch / elapsed, 1),
         "peer": "pytorch eager",
         "version": torch.__version__,
         "network": args.network,
-        "batch": args.batch,
+        "batch": batch,
         "threads": args.threads,
         "channels_last": channels_last,
         "last_loss": round(loss.item(), 4),

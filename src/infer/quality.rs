@@ -113,39 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn the_timing_prints() {
-        use std::time::Instant;
+    fn the_floor_is_the_one_that_the_judges_card_records() {
         let (mut device, data) = (Cpu::new(), mnist::embedded().unwrap());
         let mut judge = Judge::open(&mut device, None).unwrap();
-        let t = Instant::now();
-        println!("floor {} in {:?}", floor(&mut judge, &mut device, &data.train, &data.test).unwrap(), t.elapsed());
-        let looked = judge.look(&mut device, &data.test).unwrap();
-        let (_, drawn) = data.train.split(10_000, 0).unwrap();
-        println!("test {}", Scores::new(&looked.logits, &data.test.labels).accuracy());
-        let (_, drawn2) = data.train.split(10_000, 1).unwrap();
-        let l2 = judge.look(&mut device, &drawn).unwrap();
-        let l3 = judge.look(&mut device, &drawn2).unwrap();
-        for _ in 0..3 {
-            let t = Instant::now();
-            let f = Features::new(&looked.features, 128).unwrap();
-            let g = Gaussian::of(f);
-            println!("gaussian {:?}", t.elapsed());
-            let t = Instant::now();
-            println!("self {:?} {:?}", frechet(&g, &g), t.elapsed());
-            let f2 = Features::new(&l2.features, 128).unwrap();
-            let f3 = Features::new(&l3.features, 128).unwrap();
-            let t = Instant::now();
-            println!("train train {:?} {:?}", frechet(&Gaussian::of(f2), &Gaussian::of(f3)), t.elapsed());
-            let t = Instant::now();
-            let (a, b) = (Balls::of(f).unwrap(), Balls::of(f2).unwrap());
-            println!("balls {:?}", t.elapsed());
-            let t = Instant::now();
-            println!("pr {:?} {:?}", precision_recall(&a, &b).unwrap(), t.elapsed());
-        }
-        let t = Instant::now();
-        let mut q = Quality::new(judge, &mut device, &data.test).unwrap();
-        println!("quality {:?}", t.elapsed());
-        let t = Instant::now();
-        println!("{}\n{:?}", q.measure(&mut device, &drawn).unwrap().fmt_table(&data.class_names), t.elapsed());
+        let floor = floor(&mut judge, &mut device, &data.train, &data.test).unwrap();
+        // Processors round differently; what is recorded has four digits.
+        assert!((floor - 0.0883).abs() < 2e-4, "{floor}");
+        assert!(include_str!("../../models/judge.md").contains("0.0883"));
     }
 }

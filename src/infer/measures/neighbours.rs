@@ -10,13 +10,12 @@ use rayon::prelude::*;
 
 use super::features::{Features, MeasureError};
 use crate::ops::matmul::{Sizes, gemm};
-use crate::parallel::vectorized;
 
 /// Which neighbour a ball reaches to: the paper's choice.
 pub const NEIGHBOUR: usize = 3;
 
 /// Rows of a tile of distances and, of the other set, columns: together with its factors it stays in a core's cache.
-const TILE: [usize; 2] = [64, 512];
+const TILE: [usize; 2] = [128, 512];
 
 /// A set of points, and the squared radius of each one's ball.
 #[derive(Clone, Debug)]
