@@ -141,7 +141,7 @@ fn of_gan(gan: &Gan, train: &ImageSet, batch: Option<usize>) -> anyhow::Result<(
     settings.batch = batch.unwrap_or(settings.batch);
     (settings.epochs, settings.schedule) = (1, models::ScheduleName::Constant);
     settings.check(train.len())?;
-    let (set, mut store) = (gan::grouped(train, settings.pack)?, Store::default());
+    let (set, mut store) = (gan::grouped(train, settings.pack, 0, 0)?, Store::default());
     let steps = GanSteps::declare(&mut store, gan, &settings, &set)?;
     let plans = vec![
         ("discriminator's step", steps.discriminator_plan.clone()),

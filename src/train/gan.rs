@@ -22,6 +22,7 @@ use crate::ops::elementwise::{Add, Fill, Scale};
 use crate::ops::loss::{BinaryCrossEntropy, Hinge, Mse};
 use crate::ops::noise::Normal;
 use crate::ops::one_hot::OneHot;
+use crate::ops::random;
 use crate::ops::reduce::Sum;
 use crate::ops::sample::{GatherImages, GatherLabels, Order, Record, Tick};
 use crate::ops::spectral::{PowerIteration, spectral_norm};
@@ -35,6 +36,8 @@ pub const RING: usize = 1024;
 /// Streams of random numbers, beside those of the layers.
 const NOISE: u32 = 0x6A41_0000;
 const FLIP: u32 = 0x6A42_0000;
+/// Rounds of the shuffle that makes groups, beside those of the batches.
+const GROUPS: u32 = 0x6A43_0000;
 
 /// Both networks with all that their training keeps on a device.
 pub struct GanSteps {
@@ -208,8 +211,7 @@ impl GanSteps {
     /// # Errors
     /// Those of the device.
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
-        device.write(self.bytes, 0, &pack(&set.images))?;
-        device.write(self.labels, 0, &set.labels)?;
+        self.send(device, set)?;
         self.generator.upload(device)?;
         self.discriminator.upload(device)?;
         let discriminator = device.prepare(&self.discriminator_plan)?;
@@ -219,6 +221,15 @@ impl GanSteps {
             calibration.ready = Some(device.prepare(&calibration.plan)?);
         }
         Ok(())
+    }
+
+    /// Sends the set alone: grouped anew, or at the beginning.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn send(&self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+        device.write(self.bytes, 0, &pack(&set.images))?;
+        device.write(self.labels, 0, &set.labels)
     }
 
     /// # Errors
@@ -499,17 +510,22 @@ impl Build<'_> {
 }
 
 /// The set in groups of `pack` pictures of one class, each as one picture `pack` times as high; up to `pack - 1` of
-/// a class are left out. Which pictures share a group is decided by the order of the set.
+/// a class are left out. Which pictures share a group is decided by `seed` and `epoch`; how many groups there are of
+/// a class, and where they stand, is always the same.
 ///
 /// # Errors
 /// [`TrainError::Setting`] where no class has as many.
-pub fn grouped(set: &ImageSet, pack: usize) -> Result<ImageSet, TrainError> {
+pub fn grouped(set: &ImageSet, pack: usize, seed: u32, epoch: usize) -> Result<ImageSet, TrainError> {
     if pack == 1 {
         return Ok(set.clone());
     }
     let mut rows: Vec<Vec<usize>> = vec![Vec::new(); set.classes];
     for (row, label) in set.labels.iter().enumerate() {
         rows[*label as usize].push(row);
+    }
+    for rows in &mut rows {
+        let count = rows.len() as u32;
+        *rows = (0..count).map(|i| rows[random::permute(i, count, seed, GROUPS ^ epoch as u32) as usize]).collect();
     }
     let groups: Vec<&[usize]> = rows.iter().flat_map(|rows| rows.chunks_exact(pack)).collect();
     if groups.is_empty() {

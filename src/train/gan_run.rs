@@ -90,6 +90,8 @@ struct Loop<'a> {
     metrics: GanMetrics,
     best: Best,
     round: usize,
+    /// The epoch whose groups are on the device.
+    grouped: usize,
 }
 
 impl GanRun<'_> {
@@ -100,7 +102,7 @@ impl GanRun<'_> {
     pub fn check(gan: &Gan, settings: &GanSettings, train: &ImageSet) -> Result<(), TrainError> {
         settings.check(train.len())?;
         let mut store = Store::default();
-        GanSteps::declare(&mut store, gan, settings, &grouped(train, settings.pack)?)?;
+        GanSteps::declare(&mut store, gan, settings, &grouped(train, settings.pack, 0, 0)?)?;
         if settings.measure > 0 {
             Judge::declare(&mut store, settings.judge.as_deref())?.check(train)?;
         }
@@ -118,7 +120,7 @@ impl GanRun<'_> {
         let (digest, classes) = (digest(train), train.classes);
         let image = [train.height, train.width, train.channels];
         self.settings.check(train.len())?;
-        let set = grouped(train, self.settings.pack)?;
+        let set = grouped(train, self.settings.pack, self.settings.seed, 0)?;
 
         let mut store = Store::default();
         let mut steps = GanSteps::declare(&mut store, &self.gan, &self.settings, &set)?;
@@ -152,7 +154,7 @@ impl GanRun<'_> {
 
         let round = state.round as usize;
         let mut this =
-            Loop { run: self, steps, drawing, quality, digest, image, classes, metrics, best, round };
+            Loop { run: self, steps, drawing, quality, digest, image, classes, metrics, best, round, grouped: 0 };
         if let Some(round) = this.rounds()? {
             return Ok(GanOutcome::Stopped { round });
         }
@@ -243,6 +245,7 @@ impl Loop<'_> {
             }
             let began = Instant::now();
             let epoch = self.epochs_done();
+            self.regroup(epoch)?;
             let (from, to) = (self.epoch_start(epoch), self.epoch_start(epoch + 1).min(total));
             // A chunk is whole windows, so that no row of the metrics depends on where a run was stopped.
             let end = (from + ((self.round - from) / window + chunk) * window).min(to);
@@ -261,6 +264,17 @@ impl Loop<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// In every epoch other pictures share a group, so that the discriminator cannot learn them by heart.
+    fn regroup(&mut self, epoch: usize) -> Result<(), TrainError> {
+        if self.run.settings.pack > 1 && self.grouped != epoch {
+            let settings = &self.run.settings;
+            let set = grouped(&self.run.data.train, settings.pack, settings.seed, epoch)?;
+            self.steps.send(self.run.device, &set)?;
+            self.grouped = epoch;
+        }
+        Ok(())
     }
 
     fn epoch_start(&self, epoch: usize) -> usize {
