@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{data, say, thousands};
+use super::{data, evaluate_gan, say, thousands};
 use crate::data::{DataSet, ImageSet};
 use crate::device;
 use crate::graph::Store;
@@ -13,7 +13,7 @@ use crate::report::{self, Confusion, SheetItem};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model file, or a run's folder, whose best model is taken
+    /// A model file, or a run's folder, whose best model is taken: a classifier or a generator
     model: PathBuf,
     /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
@@ -27,6 +27,8 @@ pub struct Args {
     /// Mistakes on the sheet
     #[arg(long, value_name = "N", default_value_t = 40)]
     mistakes: usize,
+    #[command(flatten)]
+    generator: evaluate_gan::Flags,
 }
 
 /// The model file that is meant by a path.
@@ -50,6 +52,10 @@ pub(super) fn model_path(path: &Path) -> anyhow::Result<PathBuf> {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = model_path(&args.model)?;
     let file = ModelFile::load(&path)?;
+    if file.is_gan() {
+        return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), &args.generator);
+    }
+    args.generator.refuse(&path)?;
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let network = file.network(&path, &mut store, &mut parameters)?;

@@ -7,13 +7,14 @@ use super::{evaluate::model_path, say, thousands};
 use crate::data::ImageSet;
 use crate::graph::Store;
 use crate::infer::evaluate::Normalization;
-use crate::models::{self, Architecture, ModelFile, Network, Parameters};
+use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Parameters};
 use crate::plan::Plan;
-use crate::train::{Classifier, Settings};
+use crate::train::gan::{GanSteps, grouped};
+use crate::train::{Classifier, GanSettings, Settings};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A built-in network, an architecture in TOML, a model file or a run's folder
+    /// A built-in network or GAN, an architecture in TOML, a model file or a run's folder
     model: String,
     /// Size of an image, where the model leaves it open: height x width x channels
     #[arg(long, value_name = "HxWxC", default_value = "28x28x1", value_parser = size)]
@@ -43,14 +44,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let network = if is_file {
         let path: PathBuf = model_path(path)?;
         let file = ModelFile::load(&path)?;
-        let network = file.network(&path, &mut store, &mut parameters)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
             say(format_args!("{key:20} {value}"));
         }
         say("");
-        network
+        if file.is_gan() {
+            let (image, classes) = (file.image(&path)?, file.class_names(&path)?.len());
+            return gan(&file.gan(&path)?, image, classes, &args);
+        }
+        file.network(&path, &mut store, &mut parameters)?
     } else {
-        let architecture = models::load(&args.model)?;
+        let architecture = match models::load_any(&args.model)? {
+            Model::Classifier(architecture) => architecture,
+            Model::Gan(wanted) => return gan(&wanted, args.input, args.classes, &args),
+        };
         let input = architecture.input.unwrap_or(args.input);
         // A part that ends in an image, such as `pool`, has no classes.
         let classes = architecture.is_classifier().then_some(args.classes);
@@ -68,13 +75,50 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Both networks, and with `--plan` both steps.
+fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Result<ExitCode> {
+    let mut settings = GanSettings::from_recipe(&gan.name, &gan.recipe);
+    settings.batch = args.batch.unwrap_or(settings.batch);
+    settings.epochs = 1;
+    // A set of one batch: its size changes nothing that is shown.
+    let [height, width, channels] = image;
+    let labels = (0..settings.batch).map(|i| (i / settings.pack % classes) as u32).collect();
+    let bytes = settings.batch.saturating_mul(height * width * channels);
+    anyhow::ensure!(
+        (1..1 << 32).contains(&bytes) && classes <= crate::data::MAX_CLASSES && classes > 0,
+        "a batch of {} images of {height}x{width}x{channels} in {classes} classes cannot be planned",
+        settings.batch
+    );
+    let set = ImageSet { height, width, channels, classes, images: vec![0; bytes], labels };
+    settings.check(set.len())?;
+    let mut store = Store::default();
+    let steps = GanSteps::declare(&mut store, gan, &settings, &grouped(&set, settings.pack, 0, 0)?)?;
+    for (what, network, learner) in [
+        ("generator", &steps.generator_network, &steps.generator),
+        ("discriminator", &steps.discriminator_network, &steps.discriminator),
+    ] {
+        say(format_args!("{what}:"));
+        layers(network, &learner.parameters);
+        say("");
+    }
+    if args.plan {
+        for (what, plan) in
+            [("discriminator's", &steps.discriminator_plan), ("generator's", &steps.generator_plan)]
+        {
+            say(format_args!("\nThe {what} step"));
+            dispatches(plan, settings.batch);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn layers(network: &Network, parameters: &Parameters) {
     let shape = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-    say(format_args!("{:<12} {:<34} {:>12} {:>12} {:>14}", "layer", "", "output", "parameters", "FLOPs/image"));
-    say(format_args!("{:<12} {:<34} {:>12}", "input", "", shape(&network.input)));
+    say(format_args!("{:<18} {:<38} {:>12} {:>12} {:>14}", "layer", "", "output", "parameters", "FLOPs/image"));
+    say(format_args!("{:<18} {:<38} {:>12}", "input", "", shape(&network.input)));
     for layer in network.layers() {
         say(format_args!(
-            "{:<12} {:<34} {:>12} {:>12} {:>14}",
+            "{:<18} {:<38} {:>12} {:>12} {:>14}",
             layer.name,
             layer.describe,
             shape(&layer.shape),
@@ -84,7 +128,7 @@ fn layers(network: &Network, parameters: &Parameters) {
     }
     let total = parameters.count_trainable();
     say(format_args!(
-        "{:<12} {:<34} {:>12} {:>12} {:>14}",
+        "{:<18} {:<38} {:>12} {:>12} {:>14}",
         "total",
         "",
         "",

@@ -9,10 +9,12 @@ mod counting;
 mod curves;
 mod devices;
 mod evaluate;
+mod evaluate_gan;
 mod generate;
 mod inspect;
 mod interrupt;
 mod progress;
+mod sweep;
 mod train;
 mod train_gan;
 
@@ -31,10 +33,12 @@ struct Cli {
 enum Command {
     /// Train a digit classifier, or a GAN that draws digits, and test it
     Train(train::Args),
-    /// Test a trained model: accuracy, every class, the confusion matrix, the worst mistakes
+    /// Test a trained model: a classifier's accuracy and mistakes, a generator's measures
     Evaluate(evaluate::Args),
     /// Draw digits with a trained generator
     Generate(Box<generate::Args>),
+    /// Train a GAN at several proportions of noise to label, and compare
+    Sweep(sweep::Args),
     /// Show a model layer by layer, and what a training step does on the device
     Inspect(inspect::Args),
     /// List the devices that can compute, and which one is taken
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Generate(args) => generate::run(*args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Devices => devices::run(),
         Command::Curves(args) => curves::run(args),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::InferError;
+use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, Place, Store};
 use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters};
@@ -222,6 +223,23 @@ pub fn latent(seed: u32, index: u32, len: usize) -> Vec<f32> {
         [(radius * cos) as f32, (radius * sin) as f32]
     };
     (0..len.div_ceil(2)).flat_map(pair).take(len).collect()
+}
+
+/// A labelled set of pictures that `draw` makes, one for each of `labels`, picture `i` of latent `i` under `seed`.
+///
+/// # Errors
+/// Those of `draw`.
+pub fn labelled<E>(
+    labels: &[u32],
+    classes: usize,
+    image: [usize; 3],
+    (seed, noise): (u32, usize),
+    draw: impl FnOnce(&[f32], &[f32]) -> Result<Vec<u8>, E>,
+) -> Result<ImageSet, E> {
+    let latents: Vec<f32> = (0..labels.len() as u32).flat_map(|i| latent(seed, i, noise)).collect();
+    let images = draw(&latents, &one_hot(labels, classes))?;
+    let [height, width, channels] = image;
+    Ok(ImageSet { height, width, channels, classes, images, labels: labels.to_vec() })
 }
 
 /// The stream of draws that latents come from.

@@ -38,6 +38,12 @@ impl Folder {
         Err(TrainError::Folder { path: parent.into(), reason: "no free number for a run".into() })
     }
 
+    /// A new folder of a given name.
+    pub fn create_at(path: &Path) -> Result<Folder, TrainError> {
+        fs::create_dir_all(path).map_err(|e| failed(path, &e))?;
+        Ok(Folder { path: path.into() })
+    }
+
     /// A run that was begun.
     pub fn open(path: &Path) -> Result<Folder, TrainError> {
         let folder = Folder { path: path.into() };

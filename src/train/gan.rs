@@ -44,6 +44,7 @@ pub struct GanSteps {
     pub generator: Learner,
     pub discriminator: Learner,
     pub generator_network: Network,
+    pub discriminator_network: Network,
     /// Real pictures in an epoch.
     pub images: usize,
     pub discriminator_plan: Plan,
@@ -158,6 +159,7 @@ impl GanSteps {
         };
         Ok(GanSteps {
             generator_network: network,
+            discriminator_network: critic_network,
             images,
             discriminator_plan,
             generator_plan,

@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::files::Existing;
 use crate::graph::Store;
 use crate::infer::judge::Judge;
-use crate::infer::sample::{Drawing, PREFIX, latent, one_hot};
+use crate::infer::sample::{Drawing, PREFIX, labelled, latent, one_hot};
 use crate::infer::{Measures, Quality, floor};
 use crate::models::{Gan, ModelFile};
 use crate::report::gif::GifWriter;
@@ -84,6 +84,8 @@ struct Loop<'a> {
     steps: GanSteps,
     drawing: Drawing,
     quality: Option<Quality>,
+    /// The labels of the real pictures that measurements are against.
+    reference: Vec<u32>,
     digest: String,
     image: [usize; 3],
     classes: usize,
@@ -143,18 +145,19 @@ impl GanRun<'_> {
         steps.upload(self.device, &set)?;
         steps.load(self.device, &state)?;
         drop(set);
+        let reference = sample_of(train, MEASURED);
         let quality = match judge {
             Some(mut judge) => {
                 judge.check(train)?;
                 judge.upload(self.device)?;
-                Some(Quality::new(judge, self.device, &sample_of(train, MEASURED))?)
+                Some(Quality::new(judge, self.device, &reference)?)
             }
             None => None,
         };
 
         let round = state.round as usize;
         let mut this =
-            Loop { run: self, steps, drawing, quality, digest, image, classes, metrics, best, round, grouped: 0 };
+            Loop { run: self, steps, drawing, quality, reference: reference.labels, digest, image, classes, metrics, best, round, grouped: 0 };
         if let Some(round) = this.rounds()? {
             return Ok(GanOutcome::Stopped { round });
         }
@@ -336,7 +339,7 @@ impl Loop<'_> {
         let last = epoch == self.run.settings.epochs;
         let due = self.run.settings.measure > 0 && (epoch.is_multiple_of(self.run.settings.measure) || last);
         if due && self.quality.is_some() {
-            let generated = self.generated()?;
+            let generated = self.generated(&self.reference.clone())?;
             let Some(quality) = &mut self.quality else { return Ok(()) };
             let measures = quality.measure(self.run.device, &generated)?;
             let best = self.best.take(epoch, measures.frechet);
@@ -373,15 +376,11 @@ impl Loop<'_> {
         }
     }
 
-    /// Pictures to measure, their classes by turns.
-    fn generated(&mut self) -> Result<ImageSet, TrainError> {
-        let count = MEASURED.min(self.run.data.train.len());
-        let labels: Vec<u32> = (0..count).map(|i| (i % self.classes) as u32).collect();
-        let noise = self.run.gan.noise;
-        let latents: Vec<f32> = (0..count as u32).flat_map(|i| latent(MEASURE_SEED, i, noise)).collect();
-        let images = self.drawing.draw(self.run.device, &latents, &one_hot(&labels, self.classes))?;
-        let [height, width, channels] = self.image;
-        Ok(ImageSet { height, width, channels, classes: self.classes, images, labels })
+    /// Pictures to measure, of the classes that real ones are of.
+    fn generated(&mut self, labels: &[u32]) -> Result<ImageSet, TrainError> {
+        let (device, drawing) = (&mut *self.run.device, &mut self.drawing);
+        let source = (MEASURE_SEED, self.run.gan.noise);
+        Ok(labelled(labels, self.classes, self.image, source, |x, y| drawing.draw(device, x, y))?)
     }
 
     /// `snapshots/0003.png`: the same latents (rows) and classes (columns) in every epoch.
@@ -435,7 +434,8 @@ impl Loop<'_> {
         let running = best.flat(PREFIX, parameters.running(), parameters.total_state(), &path)?;
         self.run.device.write_f32(parameters.weights, 0, &weights)?;
         self.run.device.write_f32(parameters.state, 0, &running)?;
-        let generated = self.generated()?;
+        let labels = self.run.data.test.labels.clone();
+        let generated = self.generated(&labels)?;
         let data = &self.run.data;
         let floor = floor(&mut quality.judge, self.run.device, &data.train, &data.test)?;
         let mut quality = Quality::new(quality.judge, self.run.device, &data.test)?;

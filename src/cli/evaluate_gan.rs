@@ -1,0 +1,102 @@
+//! `inkgrad evaluate` of a generator: what its pictures are worth to a judge, and what they teach.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{data, interrupt, note, say, thousands};
+use crate::data::DataSet;
+use crate::device;
+use crate::infer::judge::{BUILT_IN_SHA256, Judge};
+use crate::infer::sample::{Generator, Sampler, labelled};
+use crate::infer::{Quality, floor};
+use crate::models::ModelFile;
+use crate::train::classifier_from_generated;
+
+/// What only generators are asked.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Options of generators")]
+pub struct Flags {
+    /// A classifier to measure by, as `train` makes one [default: the built-in one]
+    #[arg(long, value_name = "FILE")]
+    judge: Option<PathBuf>,
+    /// Train a classifier on generated pictures alone, as many as there are real ones, and test it on
+    /// real ones
+    #[arg(long)]
+    teach: bool,
+    /// Another seed measures other pictures [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+}
+
+impl Flags {
+    /// Says that a classifier has no use for them.
+    pub fn refuse(&self, path: &Path) -> anyhow::Result<()> {
+        let given = [("--judge", self.judge.is_some()), ("--teach", self.teach), ("--seed", self.seed.is_some())];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => anyhow::bail!("{flag} is for generators, and {} is a classifier", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+pub fn run(
+    file: ModelFile,
+    path: &Path,
+    device: &str,
+    folder: Option<&Path>,
+    flags: &Flags,
+) -> anyhow::Result<ExitCode> {
+    let generator = Generator::new(file, path)?;
+    let DataSet { name, train, test, class_names } = data(folder)?;
+    let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
+    anyhow::ensure!(image == found, "{} draws {image:?} (height, width, channels), {name} has {found:?}", path.display());
+    anyhow::ensure!(
+        generator.classes() == test.classes,
+        "{} draws {} classes, {name} has {}",
+        path.display(),
+        generator.classes(),
+        test.classes
+    );
+    let stop = interrupt::listen()?;
+    let mut device = device::open(device)?;
+    let device = device.as_mut();
+    let seed = flags.seed.unwrap_or(0);
+    // The pictures of the test set's labels, and then those that teach, under another seed.
+    let mut sampler = Sampler::open(&generator, device)?;
+    let mut drawn = |labels: &[u32], seed: u32| {
+        let source = (seed, generator.latent());
+        labelled(labels, test.classes, image, source, |latents, labels| sampler.draw(device, latents, labels))
+    };
+    let generated = drawn(&test.labels, seed)?;
+    let lessons = if flags.teach { Some(drawn(&train.labels, seed.wrapping_add(1))?) } else { None };
+
+    let mut judge = Judge::open(device, flags.judge.as_deref())?;
+    judge.check(&test)?;
+    let hash = if flags.judge.is_none() { format!(" ({})", &BUILT_IN_SHA256[..12]) } else { String::new() };
+    say(format_args!(
+        "{} generated pictures of {} against the {} test images of {name}, by {}{hash}, with {}\n",
+        thousands(generated.len() as u64),
+        path.display(),
+        thousands(test.len() as u64),
+        judge.name,
+        device.name()
+    ));
+    let floor = floor(&mut judge, device, &train, &test)?;
+    let mut quality = Quality::new(judge, device, &test)?;
+    quality.floor = Some(floor);
+    let measures = quality.measure(device, &generated)?;
+    say(measures.fmt_table(&class_names));
+    say(format_args!("Fréchet distance / floor: {:.2}", measures.frechet / floor));
+
+    if let Some(lessons) = lessons {
+        note(format_args!("training a classifier on {} generated pictures", thousands(lessons.len() as u64)));
+        match classifier_from_generated(&lessons, &test, device, &stop, &mut |_| {})? {
+            Some(scores) => say(format_args!(
+                "a classifier that has seen nothing but these pictures: {:.2} % of the real test images",
+                scores.accuracy() * 100.0
+            )),
+            None => return Ok(ExitCode::from(130)),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

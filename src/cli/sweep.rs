@@ -1,0 +1,271 @@
+//! `inkgrad sweep`: one GAN after another, alike but for how much of the first joint layer comes from noise and how much
+//! from the label; answered with a table, and a picture of the same latents and labels under each.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use super::{count, data, interrupt, note, say};
+use crate::data::DataSet;
+use crate::device::{self, Device};
+use crate::files::write_whole;
+use crate::infer::Measures;
+use crate::infer::sample::{Generator, Sampler, latent, one_hot};
+use crate::models::{self, Gan, Model};
+use crate::report::{self, SheetItem};
+use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
+
+const EXAMPLES: &str = "Examples:
+  inkgrad sweep                                  five ratios of the built-in GAN, two epochs each
+  inkgrad sweep gan-classic --width 250 --ratios 1:24,1:4,1:1,4:1 --epochs 1
+
+Each run is a folder of its own in --out, and a sweep that was stopped goes on where it was when it
+is started again with the same --out.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A GAN whose layers ask for `noise_width` and `label_width`: gan, gan-classic or a TOML file
+    #[arg(default_value = "gan")]
+    model: String,
+    /// Parts of noise to parts of label, each a run
+    #[arg(long, value_name = "N:L,..", value_delimiter = ',', default_values = ["1:15", "1:3", "1:1", "3:1", "15:1"],
+        value_parser = ratio)]
+    ratios: Vec<(u32, u32)>,
+    /// Width of the joint layer, which the ratios divide [default: what the GAN has]
+    #[arg(long, value_name = "N", value_parser = count)]
+    width: Option<usize>,
+    /// Passes over the training images, of each run
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = count)]
+    epochs: usize,
+    /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// The same seed in every run [default: 0]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u32,
+    /// Where the runs' folders, sweep.csv and sweep.png go
+    #[arg(long, value_name = "DIR", default_value = "sweep")]
+    out: PathBuf,
+}
+
+fn ratio(text: &str) -> Result<(u32, u32), String> {
+    let part = |text: &str| text.trim().parse::<u32>().ok().filter(|part| (1..=10_000).contains(part));
+    let both = text.split_once(':').and_then(|(noise, label)| Some((part(noise)?, part(label)?)));
+    both.ok_or_else(|| "expected a ratio of whole numbers like 1:3".into())
+}
+
+/// The widths of a ratio: whole, at least 1 each, `width` together.
+fn widths((noise, label): (u32, u32), width: usize) -> (usize, usize) {
+    let share = f64::from(noise) / (f64::from(noise) + f64::from(label));
+    let noise = ((share * width as f64).round() as usize).clamp(1, width - 1);
+    (noise, width - noise)
+}
+
+/// A run that is done.
+struct Done {
+    ratio: (u32, u32),
+    widths: (usize, usize),
+    measures: Measures,
+    folder: PathBuf,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Model::Gan(gan) = models::load_any(&args.model)? else {
+        anyhow::bail!("{} is a classifier; a sweep trains GANs, like gan or gan-classic", args.model);
+    };
+    let width = args.width.unwrap_or(gan.noise_width + gan.label_width);
+    anyhow::ensure!(width >= 2, "--width is {width}; the joint layer needs 2 or more to be divided");
+    let data = data(args.data.as_deref())?;
+    let mut device = device::open(&args.device)?;
+    let stop = interrupt::listen()?;
+    let mut done: Vec<Done> = Vec::new();
+    for (i, ratio) in args.ratios.iter().enumerate() {
+        let widths = widths(*ratio, width);
+        let named = gan.with_widths(widths.0, widths.1)?;
+        note(format_args!(
+            "{} of {}: noise {} : label {} (ratio {}:{})",
+            i + 1,
+            args.ratios.len(),
+            widths.0,
+            widths.1,
+            ratio.0,
+            ratio.1
+        ));
+        let (folder, settings) = place(&args, &named, *ratio)?;
+        let path = folder.path().to_owned();
+        let run = GanRun {
+            settings,
+            gan: named,
+            data: data.clone(),
+            folder,
+            device: device.as_mut(),
+            stop: &stop,
+            report: &mut show,
+        };
+        match run.train()? {
+            GanOutcome::Finished { test: Some(measures), .. } => {
+                done.push(Done { ratio: *ratio, widths, measures, folder: path });
+            }
+            GanOutcome::Finished { test: None, .. } => anyhow::bail!("{}: nothing was measured", path.display()),
+            GanOutcome::Stopped { .. } => {
+                let out = args.out.display();
+                note(format_args!("stopped; the same command goes on with what is in {out}"));
+                return Ok(ExitCode::from(130));
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(ExitCode::from(130));
+        }
+    }
+    let table = table(&done);
+    say(&table);
+    write_whole(&args.out.join("sweep.md"), table.as_bytes())?;
+    write_whole(&args.out.join("sweep.csv"), csv(&done, data.train.classes).as_bytes())?;
+    let picture = args.out.join("sweep.png");
+    report::save_png(&sheet(&args, &done, &data, device.as_mut())?, &picture)?;
+    say(picture.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of one ratio's run, which may have been begun or finished before.
+fn place(args: &Args, gan: &Gan, ratio: (u32, u32)) -> anyhow::Result<(Folder, GanSettings)> {
+    let mut recipe = gan.recipe.clone();
+    recipe.epochs = Some(args.epochs);
+    let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
+    settings.data = args.data.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    (settings.device, settings.seed) = (args.device.clone(), args.seed);
+    let path = args.out.join(format!("{}-{}-{}", gan.name, ratio.0, ratio.1));
+    if path.join("config.toml").exists() {
+        let folder = Folder::open(&path)?;
+        let was: GanSettings = folder.settings()?;
+        let same = was == settings && matches!(folder.load_model()?, Model::Gan(was) if was.text() == gan.text());
+        anyhow::ensure!(same, "{}: was begun with other settings; give another --out", path.display());
+        return Ok((folder, settings));
+    }
+    let folder = Folder::create_at(&path)?;
+    folder.save_architecture(gan.text())?;
+    folder.save_settings(&settings)?;
+    Ok((folder, settings))
+}
+
+fn show(event: GanEvent) {
+    match event {
+        GanEvent::Measured { epoch, measures, .. } => note(format_args!(
+            "  epoch {epoch}: Fréchet distance {:.2}, label recovered {:.2} %",
+            measures.frechet,
+            measures.recovered * 100.0
+        )),
+        GanEvent::Warning(text) => note(format_args!("  warning: {text}")),
+        _ => {}
+    }
+}
+
+/// The mean over classes of how varied each is beside real digits.
+fn diversity(measures: &Measures) -> f64 {
+    let known: Vec<f64> = measures.diversity_by_class.iter().flatten().copied().collect();
+    known.iter().sum::<f64>() / known.len().max(1) as f64
+}
+
+fn least(measures: &Measures) -> f64 {
+    measures.diversity_by_class.iter().flatten().fold(f64::INFINITY, |least, part| least.min(*part))
+}
+
+fn table(done: &[Done]) -> String {
+    let mut text = String::from(
+        "| noise : label | widths | label recovered | diversity, mean | diversity, least | precision | recall | \
+         Fréchet distance |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    for Done { ratio, widths, measures, .. } in done {
+        text += &format!(
+            "| {}:{} | {} + {} | {:.2} % | {:.2} | {:.2} | {:.1} % | {:.1} % | {:.2} |\n",
+            ratio.0,
+            ratio.1,
+            widths.0,
+            widths.1,
+            measures.recovered * 100.0,
+            diversity(measures),
+            least(measures),
+            measures.precision * 100.0,
+            measures.recall * 100.0,
+            measures.frechet
+        );
+    }
+    text
+}
+
+fn csv(done: &[Done], classes: usize) -> String {
+    let mut text = format!("noise_part,label_part,noise_width,label_width,{}\n", Measures::csv_header(classes));
+    for Done { ratio, widths, measures, .. } in done {
+        text += &format!("{},{},{},{},{}\n", ratio.0, ratio.1, widths.0, widths.1, measures.csv());
+    }
+    text
+}
+
+/// Latents in the picture, each a row of every class.
+const ROWS: usize = 4;
+
+/// A strip of pictures for each ratio, the same latents and labels in all.
+fn sheet(
+    args: &Args,
+    done: &[Done],
+    data: &DataSet,
+    device: &mut dyn Device,
+) -> anyhow::Result<image::RgbImage> {
+    let classes = data.train.classes.min(10);
+    let mut strips = Vec::new();
+    for one in done {
+        let pictures = strip(&one.folder.join("best.safetensors"), classes, args.seed, device)?;
+        let ((noise, label), found) = (one.ratio, one.measures.recovered * 100.0);
+        let caption = format!("noise {noise} : label {label}\n{found:.1} % as asked, variety {:.2}", diversity(&one.measures));
+        strips.push((pictures, caption));
+    }
+    let (h, w, c) = (data.train.height * ROWS, data.train.width * classes, data.train.channels);
+    let items: Vec<SheetItem> =
+        strips.iter().map(|(pixels, caption)| SheetItem { pixels, caption: caption.clone() }).collect();
+    Ok(report::titled_sheet("The same latents (rows) and labels (columns) under each ratio", &items, (h, w, c), 2, 2)?)
+}
+
+/// [`ROWS`] latents under each class, as one picture.
+fn strip(path: &Path, classes: usize, seed: u32, device: &mut dyn Device) -> anyhow::Result<Vec<u8>> {
+    let generator = Generator::load(path)?;
+    let mut sampler = Sampler::open(&generator, device)?;
+    let labels: Vec<u32> = (0..ROWS * classes).map(|i| (i % classes) as u32).collect();
+    let row = |i: usize| latent(seed, (i / classes) as u32, generator.latent());
+    let latents: Vec<f32> = (0..labels.len()).flat_map(row).collect();
+    let pictures = sampler.draw(device, &latents, &one_hot(&labels, generator.classes()))?;
+    let [h, w, c] = generator.image();
+    let mut out = Vec::with_capacity(pictures.len());
+    for row in pictures.chunks(classes * h * w * c) {
+        for y in 0..h {
+            for picture in row.chunks(h * w * c) {
+                out.extend_from_slice(&picture[y * w * c..][..w * c]);
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_divides_the_width_and_leaves_both_something() {
+        assert_eq!(widths((1, 3), 128), (32, 96));
+        assert_eq!(widths((1, 1), 5), (3, 2));
+        assert_eq!(widths((1, 10_000), 128), (1, 127));
+        assert_eq!(widths((10_000, 1), 2), (1, 1));
+    }
+
+    #[test]
+    fn what_is_no_ratio_is_refused() {
+        assert_eq!(ratio("4:1"), Ok((4, 1)));
+        for text in ["", "1", "1:0", "0:1", "1:2:3", "a:b", "-1:2"] {
+            assert!(ratio(text).is_err(), "{text}");
+        }
+    }
+}
