@@ -34,6 +34,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         };
         let file = path.join("metrics.csv");
+        anyhow::ensure!(
+            !path.join("losses.csv").exists(),
+            "{0}: a GAN's run, whose curves are in {0}/curves.png",
+            path.display()
+        );
         let text = std::fs::read_to_string(&file).with_context(|| {
             format!(
                 "{}: no run's metrics; expected a folder that `inkgrad train` made, like runs/0001-fast",

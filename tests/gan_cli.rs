@@ -1,0 +1,111 @@
+//! A GAN from the command line: trained, measured, compared and looked into.
+
+mod common;
+
+use common::Place;
+
+/// Learns in a second, and draws blurs.
+const TINY: &str = r#"
+name = "tiny"
+
+[generator]
+noise = 8
+noise_width = 8
+label_width = 8
+layers = [
+  { dense = "noise_width", activation = "relu", name = "noise" },
+  { dense = "label_width", activation = "relu", from = "label", name = "class" },
+  { concat = ["class", "noise"] },
+  { dense = 64 },
+  { batch_norm = true, activation = "relu", momentum = 0.9 },
+  { dense = 784, activation = "sigmoid" },
+  { reshape = [28, 28, 1] },
+]
+
+[discriminator]
+layers = [
+  { flatten = true, name = "pixels" },
+  { concat = ["pixels", "label"] },
+  { dense = 32, activation = "leaky_relu" },
+  { dense = 1 },
+]
+
+[recipe]
+epochs = 2
+batch = 16
+average = 0.9
+"#;
+
+fn place() -> Place {
+    let place = Place::with_digits(400, 200);
+    place.write("tiny.toml", TINY);
+    place
+}
+
+#[test]
+fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures() {
+    let place = place();
+    let said = place.works("train tiny.toml --data data --device cpu");
+    for word in ["Fréchet distance", "labels recovered", "precision", "recall", "diversity", "best.safetensors"] {
+        assert!(said.out.contains(word), "no {word:?} in {said:#?}");
+    }
+    let run = "runs/0001-tiny";
+    let files = [
+        "architecture.toml",
+        "best.safetensors",
+        "config.toml",
+        "curves.png",
+        "last.safetensors",
+        "losses.csv",
+        "measures.csv",
+        "snapshots",
+        "snapshots.gif",
+        "test.csv",
+    ];
+    assert_eq!(place.names(run), files);
+    assert_eq!(place.names(&format!("{run}/snapshots")), ["0000.png", "0001.png", "0002.png"]);
+    assert_eq!(place.text(&format!("{run}/measures.csv")).lines().count(), 3);
+    let snapshot = image::open(place.path(&format!("{run}/snapshots/0002.png"))).unwrap();
+    assert_eq!((snapshot.width(), snapshot.height()), (10 * 56 + 9 * 2, 10 * 56 + 9 * 2));
+
+    // The run's folder names its generator, to all that ask for one.
+    let said = place.works("evaluate runs/0001-tiny --data data --device cpu --teach");
+    for word in ["200 generated pictures", "of real pictures", "Fréchet distance / floor", "of the real test images"] {
+        assert!(said.out.contains(word), "no {word:?} in {said:#?}");
+    }
+    place.works("generate --model runs/0001-tiny --device cpu --grid 2x3 --out six.png");
+    assert_eq!(image::image_dimensions(place.path("six.png")).unwrap(), (84, 56));
+    let said = place.works("inspect runs/0001-tiny");
+    assert!(said.out.contains("generator:") && said.out.contains("dense 8 relu"), "{said:#?}");
+    assert_eq!(place.works("train --resume runs/0001-tiny --device cpu").code, Some(0));
+}
+
+#[test]
+fn what_is_a_gan_and_what_a_classifier_is_not_taken_for_the_other() {
+    let place = place();
+    place.works("train tiny.toml --data data --device cpu --epochs 1 --measure 0 --quiet");
+    place.works("train dense --data data --device cpu --epochs 1 --quiet");
+    let (gan, classifier) = ("runs/0001-tiny/best.safetensors", "runs/0002-dense/best.safetensors");
+    place.refused(&format!("generate --device cpu --model {classifier}"), &["holds a classifier", "train gan"]);
+    place.refused(&format!("evaluate --device cpu {classifier} --teach --data data"), &["--teach is for generators"]);
+    place.refused(&format!("evaluate --device cpu {gan} --judge {gan} --data data"), &["holds a generator"]);
+    place.refused("train dense --front tiny.toml --device cpu", &["is a GAN"]);
+    place.refused("sweep dense", &["is a classifier"]);
+}
+
+#[test]
+fn a_sweep_answers_with_a_table_and_a_picture_and_goes_on_where_it_was() {
+    let place = place();
+    let line = "sweep tiny.toml --ratios 1:3,3:1 --epochs 1 --data data --device cpu";
+    let said = place.works(line);
+    assert!(said.out.contains("| 1:3 | 4 + 12 |") && said.out.contains("| 3:1 | 12 + 4 |"), "{said:#?}");
+    assert_eq!(place.names("sweep"), ["sweep.csv", "sweep.md", "sweep.png", "tiny-1-3", "tiny-3-1"]);
+    assert_eq!(place.text("sweep/sweep.csv").lines().count(), 3);
+    let (table, weights) = (place.text("sweep/sweep.md"), place.read("sweep/tiny-1-3/last.safetensors"));
+    place.works(line);
+    assert_eq!(place.text("sweep/sweep.md"), table, "a sweep that is done gives the same answer again");
+    assert_eq!(place.read("sweep/tiny-1-3/last.safetensors"), weights);
+    place.refused(&format!("{line} --seed 1"), &["was begun with other settings", "--out"]);
+    place.refused("sweep tiny.toml --ratios 1:0 --data data --device cpu", &["1:3"]);
+    place.refused("sweep tiny.toml --width 1 --data data --device cpu", &["2 or more"]);
+}
