@@ -7,7 +7,7 @@ use super::{data, interrupt, note, say, thousands};
 use crate::data::DataSet;
 use crate::device;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
-use crate::infer::sample::{Generator, Sampler, labelled};
+use crate::infer::sample::{Generator, Sampler, Source, labelled};
 use crate::infer::{Quality, floor};
 use crate::models::ModelFile;
 use crate::train::classifier_from_generated;
@@ -26,12 +26,20 @@ pub struct Flags {
     /// Another seed measures other pictures [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
+    /// Scales latents, as `generate` does [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = super::generate::factor)]
+    truncation: Option<f32>,
 }
 
 impl Flags {
     /// Says that a classifier has no use for them.
     pub fn refuse(&self, path: &Path) -> anyhow::Result<()> {
-        let given = [("--judge", self.judge.is_some()), ("--teach", self.teach), ("--seed", self.seed.is_some())];
+        let given = [
+            ("--judge", self.judge.is_some()),
+            ("--teach", self.teach),
+            ("--seed", self.seed.is_some()),
+            ("--truncation", self.truncation.is_some()),
+        ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => anyhow::bail!("{flag} is for generators, and {} is a classifier", path.display()),
             None => Ok(()),
@@ -60,11 +68,11 @@ pub fn run(
     let stop = interrupt::listen()?;
     let mut device = device::open(device)?;
     let device = device.as_mut();
-    let seed = flags.seed.unwrap_or(0);
+    let (seed, truncation) = (flags.seed.unwrap_or(0), flags.truncation.unwrap_or(1.0));
     // The pictures of the test set's labels, and then those that teach, under another seed.
     let mut sampler = Sampler::open(&generator, device)?;
     let mut drawn = |labels: &[u32], seed: u32| {
-        let source = (seed, generator.latent());
+        let source = Source { seed, len: generator.latent(), truncation };
         labelled(labels, test.classes, image, source, |latents, labels| sampler.draw(device, latents, labels))
     };
     let generated = drawn(&test.labels, seed)?;

@@ -225,7 +225,24 @@ pub fn latent(seed: u32, index: u32, len: usize) -> Vec<f32> {
     (0..len.div_ceil(2)).flat_map(pair).take(len).collect()
 }
 
-/// A labelled set of pictures that `draw` makes, one for each of `labels`, picture `i` of latent `i` under `seed`.
+/// Where the latents of a set of pictures come from: picture `i` has latent `i` of the seed, scaled.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Source {
+    pub seed: u32,
+    /// Numbers in a latent.
+    pub len: usize,
+    pub truncation: f32,
+}
+
+impl Source {
+    /// The latents of the first `count` pictures, `[count, len]`.
+    pub fn latents(self, count: usize) -> Vec<f32> {
+        let each = (0..count as u32).flat_map(|i| latent(self.seed, i, self.len));
+        each.map(|x| x * self.truncation).collect()
+    }
+}
+
+/// A labelled set of pictures that `draw` makes, one for each of `labels`.
 ///
 /// # Errors
 /// Those of `draw`.
@@ -233,11 +250,10 @@ pub fn labelled<E>(
     labels: &[u32],
     classes: usize,
     image: [usize; 3],
-    (seed, noise): (u32, usize),
+    source: Source,
     draw: impl FnOnce(&[f32], &[f32]) -> Result<Vec<u8>, E>,
 ) -> Result<ImageSet, E> {
-    let latents: Vec<f32> = (0..labels.len() as u32).flat_map(|i| latent(seed, i, noise)).collect();
-    let images = draw(&latents, &one_hot(labels, classes))?;
+    let images = draw(&source.latents(labels.len()), &one_hot(labels, classes))?;
     let [height, width, channels] = image;
     Ok(ImageSet { height, width, channels, classes, images, labels: labels.to_vec() })
 }

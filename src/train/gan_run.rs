@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::files::Existing;
 use crate::graph::Store;
 use crate::infer::judge::Judge;
-use crate::infer::sample::{Drawing, PREFIX, labelled, latent, one_hot};
+use crate::infer::sample::{Drawing, PREFIX, Source, labelled, latent, one_hot};
 use crate::infer::{Measures, Quality, floor};
 use crate::models::{Gan, ModelFile};
 use crate::report::gif::GifWriter;
@@ -379,7 +379,7 @@ impl Loop<'_> {
     /// Pictures to measure, of the classes that real ones are of.
     fn generated(&mut self, labels: &[u32]) -> Result<ImageSet, TrainError> {
         let (device, drawing) = (&mut *self.run.device, &mut self.drawing);
-        let source = (MEASURE_SEED, self.run.gan.noise);
+        let source = Source { seed: MEASURE_SEED, len: self.run.gan.noise, truncation: 1.0 };
         Ok(labelled(labels, self.classes, self.image, source, |x, y| drawing.draw(device, x, y))?)
     }
 

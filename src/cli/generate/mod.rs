@@ -132,7 +132,7 @@ pub struct Args {
     quiet: bool,
 }
 
-fn factor(text: &str) -> Result<f32, String> {
+pub(super) fn factor(text: &str) -> Result<f32, String> {
     let factor = text.parse::<f32>().ok().filter(|factor| factor.is_finite() && *factor >= 0.0);
     factor.ok_or_else(|| "expected a number from 0 on, like 0.7".into())
 }
