@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(default_value = "gan")]
     model: String,
     /// Parts of noise to parts of label, each a run
-    #[arg(long, value_name = "N:L,..", value_delimiter = ',', default_values = ["1:15", "1:3", "1:1", "3:1", "15:1"],
+    #[arg(long, value_name = "N:L,..", value_delimiter = ',', default_values = ["1:127", "1:15", "1:1", "15:1", "127:1"],
         value_parser = ratio)]
     ratios: Vec<(u32, u32)>,
     /// Width of the joint layer, which the ratios divide [default: what the GAN has]
