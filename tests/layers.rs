@@ -13,6 +13,7 @@ use inkgrad::ops::elementwise::Mul;
 use inkgrad::ops::loss::{BinaryCrossEntropy, CrossEntropy, Mse};
 use inkgrad::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use inkgrad::ops::reduce::Sum;
+use inkgrad::ops::spectral::{PowerIteration, spectral_norm};
 use inkgrad::plan::Plan;
 use inkgrad::tensor::{Kind, Tensor};
 
@@ -241,6 +242,26 @@ fn losses_of_two_tensors_have_the_slope_of_their_definition() {
     let log = |x: f64| (1.0 / (1.0 + (-x).exp())).ln();
     let wanted = differences(&exact(&x), |x| mean(x, &|x, t| -t * log(x) - (1.0 - t) * log(-x)));
     assert_near("binary cross entropy", &bce[0], &wanted, 1e-5);
+}
+
+#[test]
+fn the_derivative_of_spectral_norm_goes_through_the_singular_value_but_not_through_its_vectors() {
+    for [m, k] in [[1, 1], [7, 5], [3, 40]] {
+        let (w, vectors, weight) = (numbers(m * k, 10), numbers(m + k, 11), numbers(m * k, 12));
+        let inputs = vec![floats(&[m, k], &w), floats(&[m + k], &vectors), floats(&[m, k], &weight)];
+        let got = run(&mut Cpu::new(), &inputs, |graph, v| {
+            let vectors = graph.apply(PowerIteration, &v[..2])?;
+            let out = spectral_norm(graph, v[0], vectors)?;
+            Ok([vec![vectors], weighted(graph, out, v[2], &v[..1])?].concat())
+        });
+        let vectors = exact(&got[0]);
+        let (left, right) = vectors.split_at(m);
+        let loss = |w: &[f64]| -> f64 {
+            let sigma: f64 = w.iter().enumerate().map(|(i, w)| left[i / k] * w * right[i % k]).sum();
+            w.iter().zip(&weight).map(|(w, weight)| w / sigma * f64::from(*weight)).sum()
+        };
+        assert_near(&format!("{m}x{k}"), &got[1], &differences(&exact(&w), loss), 1e-5);
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub struct GanFlags {
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     measure: Option<usize>,
     /// A classifier to measure by, as `train` makes one [default: the built-in one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     judge: Option<PathBuf>,
 }
 

@@ -137,7 +137,8 @@ impl Folder {
     /// Removes what a killed process left half written, none of which has a name that is ever read.
     pub(super) fn clean(&self) {
         let left_over = |name: &str| name.starts_with(UNFINISHED) && name.ends_with(".tmp");
-        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let folders = [self.path.clone(), self.path.join(SNAPSHOTS)];
+        let entries = folders.into_iter().flat_map(fs::read_dir).flatten().flatten();
         for entry in entries.filter(|entry| left_over(&entry.file_name().to_string_lossy())) {
             // One that cannot be removed does no harm.
             let _ = fs::remove_file(entry.path());
@@ -211,6 +212,8 @@ const ARCHITECTURE: &str = "architecture.toml";
 /// Key of a model file's metadata.
 pub(super) const DATA_DIGEST: &str = "data_digest";
 const METRICS: &str = "metrics.csv";
+/// The folder of a GAN's snapshots, in the run's.
+pub(super) const SNAPSHOTS: &str = "snapshots";
 
 fn failed(path: &Path, error: &std::io::Error) -> TrainError {
     TrainError::Folder { path: path.into(), reason: error.to_string() }

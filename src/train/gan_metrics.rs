@@ -44,15 +44,22 @@ pub const LOSSES: &str = "losses.csv";
 pub const MEASURES: &str = "measures.csv";
 const HEADER: &str = "round,epoch,discriminator_real,discriminator_generated,generator,answer";
 
+/// A number as the files have it, with so many decimals: a resumed run draws and compares what it reads, so that one
+/// that was never stopped must know no better.
+pub fn as_written(number: f64, decimals: i32) -> f64 {
+    let scale = 10f64.powi(decimals);
+    (number * scale).round() / scale
+}
+
 impl MeasureRow {
     pub fn new(round: usize, epoch: usize, measures: &Measures) -> MeasureRow {
         MeasureRow {
             round,
             epoch,
-            frechet: measures.frechet,
-            recovered: measures.recovered,
-            precision: measures.precision,
-            recall: measures.recall,
+            frechet: as_written(measures.frechet, 6),
+            recovered: as_written(measures.recovered, 6),
+            precision: as_written(measures.precision, 6),
+            recall: as_written(measures.recall, 6),
             fields: measures.csv(),
         }
     }
@@ -168,8 +175,9 @@ mod tests {
 
     #[test]
     fn rows_survive_being_written_and_read() {
-        let row = LossRow { round: 7, epoch: 0.5, real: 0.25, fake: 0.125, generator: 1.5, answer: -0.5 };
-        let metrics = GanMetrics { losses: vec![row], measures: vec![MeasureRow::new(14, 1, &measures())] };
+        let row = LossRow { round: 7, epoch: as_written(1.0 / 3.0, 4), real: 0.25, fake: 0.125, generator: 1.5, answer: -0.5 };
+        let measured = Measures { frechet: 10.0 / 3.0, recovered: 2.0 / 3.0, ..measures() };
+        let metrics = GanMetrics { losses: vec![row], measures: vec![MeasureRow::new(14, 1, &measured)] };
         let again = GanMetrics::parse(&metrics.losses_csv(), &metrics.measures_csv(2));
         assert_eq!(again, Ok(metrics));
     }

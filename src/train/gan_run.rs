@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::digest::digest;
-use super::folder::{DATA_DIGEST, Folder};
+use super::folder::{DATA_DIGEST, Folder, SNAPSHOTS};
 use super::gan::{GanState, GanSteps, RoundLoss, grouped};
-use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow};
+use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
 use super::{GanSettings, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
@@ -207,8 +207,6 @@ const CRITIC: &str = "discriminator/";
 impl Best {
     /// Whether this epoch is better than all before; then it is the best.
     fn take(&mut self, epoch: usize, frechet: f64) -> bool {
-        // As it is written in measures.csv, so that a resumed run compares the same numbers.
-        let frechet = (frechet * 1e6).round() / 1e6;
         let better = self.epoch == 0 || frechet < self.frechet;
         if better {
             *self = Best { epoch, frechet };
@@ -310,7 +308,7 @@ impl Loop<'_> {
             let per_round = self.run.settings.batch * self.run.settings.discriminator_steps;
             self.metrics.losses.push(LossRow {
                 round: self.round,
-                epoch: (self.round * per_round) as f64 / self.steps.images as f64,
+                epoch: as_written((self.round * per_round) as f64 / self.steps.images as f64, 4),
                 real: mean(|r| r.real),
                 fake: mean(|r| r.fake),
                 generator: mean(|r| r.generator),
@@ -342,8 +340,9 @@ impl Loop<'_> {
             let generated = self.generated(&self.reference.clone())?;
             let Some(quality) = &mut self.quality else { return Ok(()) };
             let measures = quality.measure(self.run.device, &generated)?;
-            let best = self.best.take(epoch, measures.frechet);
-            self.metrics.measures.push(MeasureRow::new(self.round, epoch, &measures));
+            let row = MeasureRow::new(self.round, epoch, &measures);
+            let best = self.best.take(epoch, row.frechet);
+            self.metrics.measures.push(row);
             (self.run.report)(GanEvent::Measured { epoch, measures: &measures, best });
             self.warn(epoch, &measures);
             if best {
@@ -448,7 +447,9 @@ impl Loop<'_> {
 
     fn not_finite(&self, network: &'static str, round: usize) -> TrainError {
         let settings = &self.run.settings;
+        // What the last round spoils is found when there is no next one.
         let epoch = round * settings.batch * settings.discriminator_steps / self.steps.images + 1;
+        let epoch = epoch.min(settings.epochs);
         let (generator_rate, discriminator_rate) = (settings.generator_rate, settings.discriminator_rate);
         TrainError::GanNotFinite { network, round, epoch, generator_rate, discriminator_rate }
     }
@@ -507,9 +508,6 @@ impl Loop<'_> {
         Ok(file.save(folder.last())?)
     }
 }
-
-/// The folder of a run's snapshots, in the run's.
-const SNAPSHOTS: &str = "snapshots";
 
 fn snapshot_grid(picture: [usize; 3], columns: usize) -> Grid {
     Grid { rows: SNAPSHOT as u64, columns: columns as u64, picture, scale: 2, gap: 2 }

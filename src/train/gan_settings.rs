@@ -105,10 +105,12 @@ impl GanSettings {
             let wanted = "below 0.5, from where on targets would say nothing or the opposite";
             return wrong("label-noise", self.label_noise.to_string(), wanted);
         }
-        for (name, value) in [("epochs", self.epochs), ("pack", self.pack)] {
-            if value == 0 {
-                return wrong(name, "0".into(), "a number from 1 on");
-            }
+        if self.epochs == 0 {
+            return wrong("epochs", "0".into(), "a number from 1 on");
+        }
+        // A group's labels stand side by side, and so many are joined at once.
+        if !(1..=6).contains(&self.pack) {
+            return wrong("pack", self.pack.to_string(), "a number from 1 to 6");
         }
         if !(1..=64).contains(&self.discriminator_steps) {
             return wrong("discriminator-steps", self.discriminator_steps.to_string(), "a number from 1 to 64");

@@ -163,9 +163,10 @@ impl Learner {
 }
 
 impl Learned {
-    /// Whether it is worth keeping.
+    /// Whether it is worth keeping: no run goes on from moments that overflowed either, though weights survive them.
     pub fn is_finite(&self) -> bool {
-        self.weights.iter().chain(&self.running).all(|x| x.is_finite())
+        let all = [&self.weights, &self.running].into_iter().chain(&self.moments).chain(&self.averaged);
+        all.flatten().all(|x| x.is_finite())
     }
 
     /// The weights that inference uses.

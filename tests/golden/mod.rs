@@ -1,8 +1,38 @@
 //! What tests against stored values share: reading `tests/goldens`, their number stream, comparing, finding a GPU.
 #![allow(dead_code)]
 
-use inkgrad::device::{self, Choice, gpu::Gpu};
+use inkgrad::device::{self, Choice, Device, cpu::Cpu, gpu::Gpu};
+use inkgrad::models::Parameter;
 use safetensors::SafeTensors;
+
+/// A GAN that a processor trains in no time, with what GANs are made of: batch norm, dropout, labels in both networks.
+pub const TINY_GAN: &str = r#"
+[generator]
+noise = 8
+noise_width = 8
+label_width = 8
+layers = [
+  { dense = "noise_width", activation = "relu", name = "noise" },
+  { dense = "label_width", activation = "relu", from = "label", name = "class" },
+  { concat = ["class", "noise"] },
+  { dense = 196, bias = false },
+  { batch_norm = true, activation = "relu", momentum = 0.9 },
+  { reshape = [7, 7, 4] },
+  { conv_transposed = 4, kernel = 4, stride = 2, padding = "same", activation = "relu" },
+  { conv_transposed = 1, kernel = 4, stride = 2, padding = "same", activation = "tanh" },
+]
+
+[discriminator]
+layers = [
+  { conv = 4, kernel = 4, stride = 4, padding = "same", activation = "leaky_relu", slope = 0.2 },
+  "flatten",
+  { dropout = 0.3, name = "picture" },
+  { dense = 12, from = "label", name = "class" },
+  { concat = ["picture", "class"] },
+  { dense = 16, activation = "leaky_relu", slope = 0.2 },
+  { dense = 1 },
+]
+"#;
 
 pub struct Golden {
     name: &'static str,
@@ -77,4 +107,62 @@ pub fn gpu(test: &str) -> Option<Gpu> {
         assert!(std::env::var("INKGRAD_REQUIRE_GPU").as_deref() != Ok("1"), "INKGRAD_REQUIRE_GPU is set");
     }
     found
+}
+
+/// Fails unless `error` is within `tolerance`; NaN is not.
+pub fn check(what: &str, error: f64, tolerance: f64) {
+    if std::env::var_os("INKGRAD_MARGINS").is_some() {
+        eprintln!("{what}: off by {error:.1e} of {tolerance:.0e}");
+    }
+    assert!(error <= tolerance, "{what}: off by {error:e}, more than {tolerance:e}");
+}
+
+/// The largest difference, in parts of the largest wanted element.
+pub fn check_near(what: &str, got: &[f32], wanted: &[f32], tolerance: f64) {
+    assert_eq!(got.len(), wanted.len(), "{what}");
+    let largest = wanted.iter().fold(0.0f64, |m, x| m.max(f64::from(x.abs())));
+    assert!(largest > 0.0, "{what}: a golden of zeros shows nothing");
+    let worst = got.iter().zip(wanted).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs() / largest);
+    // `max` would drop NaN.
+    check(what, worst.fold(0.0, |m, x| if x <= m { m } else { x }), tolerance);
+}
+
+pub type Open = fn() -> Box<dyn Device>;
+
+/// The CPU, and the adapter that is there.
+pub fn devices(test: &str) -> Vec<(&'static str, Open)> {
+    let mut devices: Vec<(&'static str, Open)> = vec![("CPU", || Box::new(Cpu::new()))];
+    if gpu(test).is_some() {
+        devices.push(("GPU", || Box::new(gpu("").unwrap())));
+    }
+    devices
+}
+
+/// A parameter before training, as the goldens have it; `t` is its number.
+pub fn initial(parameter: &Parameter, t: u32) -> Vec<f32> {
+    let dims = parameter.shape.dims();
+    let value = |i: usize| match parameter.name.rsplit('.').next() {
+        Some("weight") => stream(i as u32, t) * (6.0 / parameter.shape.rows() as f64).sqrt(),
+        Some("bias") => stream(i as u32, t) * 0.1,
+        Some("affine") => stream(i as u32, t) * 0.2 + if i < dims[1] { 1.0 } else { 0.0 },
+        Some("shift") => stream(i as u32, t) * 0.2,
+        other => panic!("{other:?} is no kind of parameter"),
+    };
+    (0..parameter.shape.len()).map(|i| value(i) as f32).collect()
+}
+
+/// A gradient against `name` and, of a large one, its first elements, the sum and the sum of squares.
+pub fn check_gradient(what: &str, gradient: &[f32], dims: &[usize], golden: &Golden, name: &str, tolerance: f64) {
+    let wanted = golden.get(name);
+    if !golden.has(&format!("{name}.sum")) {
+        assert_eq!(golden.shape(name), dims, "{what}");
+        return check_near(what, gradient, &wanted, tolerance);
+    }
+    check_near(what, &gradient[..wanted.len()], &wanted, tolerance);
+    let [sum, squares] = ["sum", "sumsq"].map(|of| f64::from(golden.get(&format!("{name}.{of}"))[0]));
+    let exact = || gradient.iter().map(|x| f64::from(*x));
+    check(&format!("{what}, squares"), (exact().map(|x| x * x).sum::<f64>() / squares - 1.0).abs(), tolerance);
+    // Positive and negative elements cancel, so the sum is measured by what they could sum to.
+    let most = (squares * gradient.len() as f64).sqrt();
+    check(&format!("{what}, sum"), (exact().sum::<f64>() - sum).abs() / most, tolerance);
 }

@@ -66,7 +66,8 @@ def conv(x, weight, stride=1, padding="same"):
     else:
         top = bottom = left = right = 0 if padding == "valid" else padding
     x = F.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
-    return F.conv2d(x, weight.permute(3, 2, 0, 1), stride=stride).permute(0, 2, 3, 1)
+    weight = weight.permute(3, 2, 0, 1).contiguous()
+    return F.conv2d(x.contiguous(), weight, stride=stride).permute(0, 2, 3, 1)
 
 
 def conv_transposed(y, weight, image, stride, padding):
@@ -97,15 +98,18 @@ def batch_norm(x, gamma_beta):
 
 
 class Parameters:
-    """Hands a network its parameters in layer order, making each on its first use."""
+    """Hands a network its parameters in layer order, making each on its first use: that
+    at place i from stream `first` + i."""
 
-    def __init__(self):
+    def __init__(self, first=0):
         self.tensors = []
         self.next = 0
+        self.first = first
 
     def take(self, shape, bound, offset=0.0):
         if self.next == len(self.tensors):
-            values = offset + uniform(self.next, math.prod(shape), bound).reshape(shape)
+            t = self.first + self.next
+            values = offset + uniform(t, math.prod(shape), bound).reshape(shape)
             self.tensors.append(tensor(values, shape).requires_grad_())
         self.next += 1
         return self.tensors[self.next - 1]
@@ -118,6 +122,10 @@ class Parameters:
 
     def gamma_beta(self, channels):
         return self.take((2, channels), 0.2, np.array([[1.0], [0.0]]))
+
+    def shift(self, channels):
+        """Batch norm's beta, where gamma stays 1."""
+        return torch.stack([torch.ones(channels), self.take((channels,), 0.2)])
 
 
 def dense_layer(p, x, size):
@@ -158,6 +166,20 @@ def avgcnn(p, x):
 NETWORKS = [dense, cnn, avgcnn]
 
 
+def gradients(name, parameters, largest_whole=LARGEST_WHOLE, kept=KEPT_ELEMENTS):
+    """Every parameter's gradient as `name.T`; a large one cut, with what tells of the rest."""
+    found = {}
+    for t, parameter in enumerate(parameters):
+        grad = parameter.grad
+        if grad.numel() > largest_whole:
+            found[f"{name}.{t}"] = grad.flatten()[:kept]
+            found[f"{name}.{t}.sum"] = grad.sum().reshape(1)
+            found[f"{name}.{t}.sumsq"] = grad.square().sum().reshape(1)
+        else:
+            found[f"{name}.{t}"] = grad
+    return found
+
+
 def network_goldens(network, images, labels):
     def losses(make_optimizer):
         p = Parameters()
@@ -179,14 +201,7 @@ def network_goldens(network, images, labels):
     loss.backward()
 
     found = {"logits": logits, "loss": loss.reshape(1)}
-    for t, parameter in enumerate(p.tensors):
-        grad = parameter.grad
-        if grad.numel() > LARGEST_WHOLE:
-            found[f"grad.{t}"] = grad.flatten()[:KEPT_ELEMENTS]
-            found[f"grad.{t}.sum"] = grad.sum().reshape(1)
-            found[f"grad.{t}.sumsq"] = grad.square().sum().reshape(1)
-        else:
-            found[f"grad.{t}"] = grad
+    found |= gradients("grad", p.tensors)
     found["losses.sgd"] = losses(OPTIMIZERS["sgd"])
     found["losses.adam"] = losses(OPTIMIZERS["adam"])
     return found

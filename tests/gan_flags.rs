@@ -1,0 +1,135 @@
+//! `inkgrad train` of a GAN as a process of its own: stopped, killed and resumed, and asked for what cannot be.
+
+mod common;
+mod golden;
+
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Place, said};
+use golden::TINY_GAN;
+use inkgrad::models::ModelFile;
+
+/// Some digits and a small GAN.
+fn place() -> Place {
+    let place = Place::with_digits(330, 100);
+    place.write("tiny.toml", TINY_GAN);
+    place
+}
+
+const TINY: &str = "train tiny.toml --data data --device cpu --batch 16 --pack 2 --average 0.9 --seed 3";
+
+/// Every file of one run is in the other, with the same bytes.
+fn assert_same_run(place: &Place, run: &str, reference: &str) {
+    for folder in ["", "/snapshots"] {
+        let names = place.names(&format!("{reference}{folder}"));
+        assert_eq!(place.names(&format!("{run}{folder}")), names);
+        for name in names.iter().filter(|name| *name != "snapshots") {
+            let [ours, theirs] = [run, reference].map(|run| place.read(&format!("{run}{folder}/{name}")));
+            assert!(ours == theirs, "{folder}/{name} differs from that of a run never stopped");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_killed_again_and_again_ends_with_the_bytes_of_one_never_stopped() {
+    let place = place();
+    let line = format!("{TINY} --epochs 40");
+    place.works(&format!("{line} --out whole"));
+    let run = "runs/0001-tiny";
+    let (mut kills, mut random) = (0, 12345u32);
+    let mut next = line;
+    while kills < 10 {
+        let mut child = place.start(&next);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(Duration::from_millis(100 + u64::from(random >> 16) % 400));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Started alone, a run can be killed before its folder can be resumed; then it is begun again.
+        if !place.path(run).join("config.toml").exists() {
+            let _ = std::fs::remove_dir_all(place.path(run));
+            continue;
+        }
+        kills += 1;
+        for name in place.names(run).iter().filter(|name| name.ends_with(".safetensors")) {
+            ModelFile::load(place.path(run).join(name)).unwrap();
+        }
+        next = format!("train --resume {run}");
+    }
+    place.works(&next);
+    assert_same_run(&place, run, "whole/0001-tiny");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_says_how_to_go_on() {
+    let place = place();
+    let child = place.start(&format!("{TINY} --epochs 100000"));
+    while !place.path("runs/0001-tiny/last.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let stopped = said(child.wait_with_output().unwrap());
+    assert_eq!(stopped.code, Some(130), "{stopped:#?}");
+    assert!(stopped.err.contains("saved. Go on with: inkgrad train --resume runs/0001-tiny"), "{stopped:#?}");
+}
+
+#[test]
+fn a_loss_that_explodes_ends_the_run_with_the_rates_that_did_it() {
+    let place = place();
+    let said = place.run(&format!("{TINY} --epochs 2 --generator-rate 1e30 --discriminator-rate 1e30"));
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(said.err.contains("not a number") && said.err.contains("--discriminator-rate 1e30"), "{said:#?}");
+}
+
+#[test]
+fn a_collapse_is_said_once_an_epoch_even_to_those_who_want_it_quiet() {
+    let place = place();
+    let said = place.works(&format!("{TINY} --epochs 2 --generator-rate 1e-20 --quiet"));
+    assert_eq!(said.err.matches("collapse: the pictures of").count(), 2, "{said:#?}");
+}
+
+#[test]
+fn a_flag_that_cannot_be_followed_is_named_with_what_would_do() {
+    let place = place();
+    for (flags, words) in [
+        ("--learning-rate 1", ["--learning-rate", "--generator-rate", "--discriminator-rate"]),
+        ("--optimizer adam", ["--optimizer", "a GAN", "--help"]),
+        ("--validation 10", ["--validation", "a GAN", "--help"]),
+        ("--pack 0", ["--pack is 0", "from 1 to 6", ""]),
+        ("--pack 1.5", ["--pack", "1.5", "whole number"]),
+        ("--pack 3", ["--batch is 16", "--pack 3", "multiple"]),
+        ("--pack 8", ["--pack is 8", "from 1 to 6", ""]),
+        ("--label-noise 0.7", ["--label-noise is 0.7", "below 0.5", "opposite"]),
+        ("--label-noise -1", ["--label-noise is -1", "from 0", ""]),
+        ("--generator-rate 0", ["--generator-rate is 0", "above 0", "0.0002"]),
+        ("--discriminator-rate nan", ["--discriminator-rate is NaN", "finite", ""]),
+        ("--discriminator-steps 0", ["--discriminator-steps is 0", "1 to 64", ""]),
+        ("--epochs 0", ["--epochs is 0", "from 1", ""]),
+        ("--batch 400", ["--batch is 400", "330", "multiple"]),
+        ("--loss magic", ["--loss", "magic", "hinge"]),
+        ("--noise-width 0", ["--noise-width is 0", "from 1", ""]),
+        ("--spectral-norm perhaps", ["--spectral-norm", "perhaps", "true"]),
+        ("--judge nowhere.safetensors", ["nowhere.safetensors", "cannot", ""]),
+    ] {
+        let (name, _) = flags.split_once(' ').unwrap();
+        // A flag given twice counts as it was given last.
+        let others = if name == "--pack" { TINY.replace(" --pack 2", "") } else { TINY.into() };
+        place.refused(&format!("{others} {flags}"), &words);
+    }
+    let train = "train dense --data data --device cpu";
+    place.refused(&format!("{train} --pack 2"), &["--pack", "a classifier", "--help"]);
+    place.refused(&format!("{train} --generator-rate 1"), &["--generator-rate", "a classifier", "--learning-rate"]);
+    place.refused(&format!("{train} --judge x"), &["--judge", "a classifier"]);
+
+    place.works(&format!("{TINY} --epochs 1"));
+    let resume = "train --resume runs/0001-tiny";
+    for flags in
+        ["--pack 2", "--loss bce", "--generator-rate 1", "--measure 2", "--judge x", "--spectral-norm", "--seed 1"]
+    {
+        let (name, _) = flags.split_once(' ').unwrap_or((flags, ""));
+        place.refused(&format!("{resume} {flags}"), &["--resume", name]);
+    }
+    place.refused(&format!("{resume} --learning-rate 1"), &["--resume", "--learning-rate"]);
+}

@@ -1,0 +1,238 @@
+//! A GAN's whole runs: what they leave behind, how they go on after a stop, how they end, and what they warn of.
+
+mod golden;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use golden::{TINY_GAN, devices};
+use inkgrad::data::{DataSet, mnist};
+use inkgrad::device::{Device, cpu::Cpu};
+use inkgrad::models::{Gan, ModelFile};
+use inkgrad::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, TrainError};
+
+/// The first images of MNIST.
+fn data() -> DataSet {
+    static MNIST: OnceLock<DataSet> = OnceLock::new();
+    let all = MNIST.get_or_init(|| mnist::embedded().unwrap());
+    let first = |n: usize| (0..n).collect::<Vec<_>>();
+    DataSet {
+        name: all.name.clone(),
+        train: all.train.select(&first(330)),
+        test: all.test.select(&first(100)),
+        class_names: all.class_names.clone(),
+    }
+}
+
+/// Groups, averages and label noise; 20 rounds and a fraction an epoch, since some digits find no partner.
+fn settings() -> GanSettings {
+    let gan = Gan::parse(TINY_GAN, "tiny.toml").unwrap();
+    let recipe = GanSettings::from_recipe("tiny", &gan.recipe);
+    GanSettings { seed: 7, epochs: 3, batch: 16, pack: 2, average: 0.9, label_noise: 0.1, ..recipe }
+}
+
+/// Trains, or goes on, in a folder; stops after the first chunk that ends at round `until` or later.
+fn train(
+    device: &mut dyn Device,
+    folder: &Folder,
+    settings: &GanSettings,
+    until: Option<usize>,
+) -> (Result<GanOutcome, TrainError>, Vec<String>) {
+    let (stop, mut warnings) = (AtomicBool::new(false), Vec::new());
+    let gan = Gan::parse(TINY_GAN, "tiny.toml").unwrap();
+    folder.save_architecture(gan.text()).unwrap();
+    folder.save_settings(settings).unwrap();
+    let mut report = |event: GanEvent| match event {
+        GanEvent::Trained { round, .. } => stop.store(until.is_some_and(|until| round >= until), Ordering::Relaxed),
+        GanEvent::Warning(text) => warnings.push(text),
+        _ => {}
+    };
+    let (settings, folder) = (settings.clone(), folder.clone());
+    let run = GanRun { settings, gan, data: data(), folder, device, stop: &stop, report: &mut report };
+    (run.train(), warnings)
+}
+
+fn finishes(device: &mut dyn Device, folder: &Folder, settings: &GanSettings) -> Vec<String> {
+    let (outcome, warnings) = train(device, folder, settings, None);
+    assert!(matches!(outcome, Ok(GanOutcome::Finished { .. })), "{outcome:?}");
+    warnings
+}
+
+/// Every file below a folder, with its bytes.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        match entry.path().is_dir() {
+            true => {
+                found.extend(files(&entry.path()).into_iter().map(|(file, bytes)| (format!("{name}/{file}"), bytes)))
+            }
+            false => drop(found.insert(name, fs::read(entry.path()).unwrap())),
+        }
+    }
+    found
+}
+
+const FILES: [&str; 13] = [
+    "architecture.toml",
+    "best.safetensors",
+    "config.toml",
+    "curves.png",
+    "last.safetensors",
+    "losses.csv",
+    "measures.csv",
+    "snapshots.gif",
+    "snapshots/0000.png",
+    "snapshots/0001.png",
+    "snapshots/0002.png",
+    "snapshots/0003.png",
+    "test.csv",
+];
+
+/// Asserts that two folders hold the same bytes in every file; their first differences would fill pages.
+fn assert_same(what: &str, a: &Folder, b: &Folder) {
+    let [a, b] = [a, b].map(|folder| files(folder.path()));
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}");
+    for (name, bytes) in &a {
+        assert!(*bytes == b[name], "{what}: {name} differs");
+    }
+}
+
+#[test]
+fn the_same_seed_on_the_same_device_gives_the_same_bytes() {
+    let parent = tempfile::tempdir().unwrap();
+    for (name, open) in devices("the_same_seed_on_the_same_device_gives_the_same_bytes") {
+        let run = |seed| {
+            let folder = Folder::create(parent.path(), "tiny").unwrap();
+            finishes(open().as_mut(), &folder, &GanSettings { seed, epochs: 2, ..settings() });
+            folder
+        };
+        let (first, second, other) = (run(7), run(7), run(8));
+        assert_same(name, &first, &second);
+        let differs = |name: &str| files(first.path())[name] != files(other.path())[name];
+        assert!(differs("best.safetensors") && differs("snapshots/0000.png"), "another seed, another generator");
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
+    let parent = tempfile::tempdir().unwrap();
+    for (name, open) in devices("a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes") {
+        let [whole, stopped] = [(), ()].map(|()| Folder::create(parent.path(), "tiny").unwrap());
+        finishes(open().as_mut(), &whole, &settings());
+        assert_eq!(files(whole.path()).keys().collect::<Vec<_>>(), FILES.iter().collect::<Vec<_>>());
+        // Within the first epoch, at its end, within the second, at its end, in the third. Chunks at most double.
+        for (until, within) in [(5, 5..21), (21, 21..22), (23, 23..41), (41, 41..42), (43, 43..62)] {
+            match train(open().as_mut(), &stopped, &settings(), Some(until)).0 {
+                Ok(GanOutcome::Stopped { round }) => {
+                    assert!(within.contains(&round), "stopped at {round}, not in {within:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        finishes(open().as_mut(), &stopped, &settings());
+        assert_same(&format!("resumed on the {name}"), &whole, &stopped);
+        // Resumed once more there is nothing left to train, and the test says the same.
+        finishes(open().as_mut(), &stopped, &settings());
+        assert_same(&format!("resumed at the end on the {name}"), &whole, &stopped);
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_half_written_is_removed_wherever_it_lies() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "tiny").unwrap();
+    fs::create_dir(folder.path().join("snapshots")).unwrap();
+    for name in [".inkgrad-1.tmp", "snapshots/.inkgrad-2.tmp"] {
+        fs::write(folder.path().join(name), "half").unwrap();
+    }
+    finishes(&mut Cpu::new(), &folder, &GanSettings { epochs: 1, ..settings() });
+    assert!(files(folder.path()).keys().all(|name| !name.contains("tmp")), "{:?}", files(folder.path()).keys());
+}
+
+#[test]
+fn absurd_rates_end_the_run_with_the_network_the_round_and_a_remedy_and_spoil_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    for (_, open) in devices("absurd_rates_end_the_run_with_the_network_the_round_and_a_remedy_and_spoil_nothing") {
+        let folder = Folder::create(parent.path(), "tiny").unwrap();
+        let stopped = train(open().as_mut(), &folder, &settings(), Some(25)).0;
+        assert!(matches!(stopped, Ok(GanOutcome::Stopped { .. })), "{stopped:?}");
+        let before = [fs::read(folder.last()).unwrap(), fs::read(folder.best()).unwrap()];
+        for absurd in [
+            GanSettings { generator_rate: 1e30, ..settings() },
+            GanSettings { discriminator_rate: 1e30, ..settings() },
+            GanSettings { generator_rate: 1e18, discriminator_rate: 1e18, ..settings() },
+        ] {
+            let error = train(open().as_mut(), &folder, &absurd, None).0.unwrap_err();
+            match &error {
+                TrainError::GanNotFinite { round, epoch, .. } => {
+                    assert!((25..=62).contains(round) && [2, 3].contains(epoch), "{error}");
+                }
+                _ => panic!("{error}"),
+            }
+            let text = error.to_string();
+            let words = ["not a number from round", "--generator-rate", "--discriminator-rate", "smaller"];
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+            let after = [fs::read(folder.last()).unwrap(), fs::read(folder.best()).unwrap()];
+            assert!(before == after, "the checkpoint was touched");
+        }
+        // And it can be resumed with the rates it was made with.
+        finishes(open().as_mut(), &folder, &settings());
+    }
+}
+
+#[test]
+fn no_checkpoint_is_ever_saved_that_cannot_be_resumed() {
+    let parent = tempfile::tempdir().unwrap();
+    for rate in [1e-1, 1e1, 1e4, 1e8, 1e15, 1e25, 3e38] {
+        let folder = Folder::create(parent.path(), "tiny").unwrap();
+        let wild = GanSettings { generator_rate: rate, discriminator_rate: rate, measure: 0, ..settings() };
+        let (outcome, _) = train(&mut Cpu::new(), &folder, &wild, None);
+        match outcome {
+            Ok(_) => {}
+            Err(TrainError::GanNotFinite { .. }) => {}
+            Err(other) => panic!("rate {rate:e}: {other}"),
+        }
+        if folder.last().exists() {
+            let again = train(&mut Cpu::new(), &folder, &wild, None).0;
+            assert!(matches!(again, Ok(_) | Err(TrainError::GanNotFinite { .. })), "rate {rate:e}: {again:?}");
+        }
+        if folder.best().exists() {
+            ModelFile::load(folder.best()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_generator_that_draws_the_same_picture_again_and_again_is_noticed_and_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "tiny").unwrap();
+    // It learns nothing, and a generator's first pictures are all alike to one who looks for digits.
+    let still = GanSettings { generator_rate: 1e-20, epochs: 1, ..settings() };
+    let warnings = finishes(&mut Cpu::new(), &folder, &still);
+    let collapse = warnings.iter().find(|text| text.contains("epoch 1: collapse")).expect("a warning");
+    assert!(collapse.contains("nearly all alike") && collapse.contains('7'), "{warnings:?}");
+}
+
+#[test]
+fn a_discriminator_that_tells_everything_apart_is_noticed_with_a_remedy() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "tiny").unwrap();
+    let unequal = GanSettings {
+        generator_rate: 1e-20,
+        discriminator_rate: 2e-2,
+        label_noise: 0.0,
+        discriminator_steps: 1,
+        loss: inkgrad::models::GanLoss::Hinge,
+        epochs: 10,
+        ..settings()
+    };
+    let warnings = finishes(&mut Cpu::new(), &folder, &unequal);
+    assert!(
+        warnings.iter().any(|text| text.contains("tells everything apart") && text.contains("--label-noise")),
+        "{warnings:?}"
+    );
+}
