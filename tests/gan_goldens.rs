@@ -99,9 +99,8 @@ fn ten_losses_of_both_networks_and_every_gradient_are_those_of_pytorch() {
         check_gradients(device.as_mut(), &steps.discriminator, &golden, [OF_THE_LARGEST; 2]);
         check_gradients(device.as_mut(), &steps.generator, &golden, [OF_A_KINK, OF_ALL]);
         rounds.extend(steps.run(device.as_mut(), 1, ROUNDS - 1).unwrap());
-        let values: [(&str, fn(&RoundLoss) -> f32); 4] =
-            [("real", |r| r.real), ("fake", |r| r.fake), ("generator", |r| r.generator), ("answer", |r| r.answer)];
-        for (of, value) in values {
+        for (i, of) in ["real", "fake", "generator", "answer"].into_iter().enumerate() {
+            let value = |r: &RoundLoss| [r.real, r.fake, r.generator, r.answer][i];
             let wanted = golden.get(&format!("losses.{of}"));
             assert_eq!(wanted.len(), rounds.len());
             for (i, (round, wanted)) in rounds.iter().zip(wanted).enumerate() {

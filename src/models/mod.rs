@@ -20,6 +20,8 @@ mod error;
 mod file;
 mod forward;
 mod gan;
+#[cfg(test)]
+mod gan_tests;
 mod layer;
 mod layer_toml;
 mod parameters;

@@ -175,7 +175,14 @@ mod tests {
 
     #[test]
     fn rows_survive_being_written_and_read() {
-        let row = LossRow { round: 7, epoch: as_written(1.0 / 3.0, 4), real: 0.25, fake: 0.125, generator: 1.5, answer: -0.5 };
+        let row = LossRow {
+            round: 7,
+            epoch: as_written(1.0 / 3.0, 4),
+            real: 0.25,
+            fake: 0.125,
+            generator: 1.5,
+            answer: -0.5,
+        };
         let measured = Measures { frechet: 10.0 / 3.0, recovered: 2.0 / 3.0, ..measures() };
         let metrics = GanMetrics { losses: vec![row], measures: vec![MeasureRow::new(14, 1, &measured)] };
         let again = GanMetrics::parse(&metrics.losses_csv(), &metrics.measures_csv(2));
