@@ -57,7 +57,11 @@ pub fn run(
     let generator = Generator::new(file, path)?;
     let DataSet { name, train, test, class_names } = data(folder)?;
     let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
-    anyhow::ensure!(image == found, "{} draws {image:?} (height, width, channels), {name} has {found:?}", path.display());
+    anyhow::ensure!(
+        image == found,
+        "{} draws {image:?} (height, width, channels), {name} has {found:?}",
+        path.display()
+    );
     anyhow::ensure!(
         generator.classes() == test.classes,
         "{} draws {} classes, {name} has {}",

@@ -55,7 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         file.network(&path, &mut store, &mut parameters)?
     } else {
         let architecture = match models::load_any(&args.model)? {
-            Model::Classifier(architecture) => architecture,
+            Model::Classifier(architecture) => *architecture,
             Model::Gan(wanted) => return gan(&wanted, args.input, args.classes, &args),
         };
         let input = architecture.input.unwrap_or(args.input);
@@ -102,9 +102,7 @@ fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Res
         say("");
     }
     if args.plan {
-        for (what, plan) in
-            [("discriminator's", &steps.discriminator_plan), ("generator's", &steps.generator_plan)]
-        {
+        for (what, plan) in [("discriminator's", &steps.discriminator_plan), ("generator's", &steps.generator_plan)] {
             say(format_args!("\nThe {what} step"));
             dispatches(plan, settings.batch);
         }

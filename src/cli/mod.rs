@@ -32,7 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train a digit classifier, or a GAN that draws digits, and test it
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Test a trained model: a classifier's accuracy and mistakes, a generator's measures
     Evaluate(evaluate::Args),
     /// Draw digits with a trained generator
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         }
     }
     let result = match cli.command {
-        Command::Train(args) => train::run(args),
+        Command::Train(args) => train::run(*args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Generate(args) => generate::run(*args),
         Command::Sweep(args) => sweep::run(args),

@@ -209,18 +209,14 @@ fn csv(done: &[Done], classes: usize) -> String {
 const ROWS: usize = 4;
 
 /// A strip of pictures for each ratio, the same latents and labels in all.
-fn sheet(
-    args: &Args,
-    done: &[Done],
-    data: &DataSet,
-    device: &mut dyn Device,
-) -> anyhow::Result<image::RgbImage> {
+fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) -> anyhow::Result<image::RgbImage> {
     let classes = data.train.classes.min(10);
     let mut strips = Vec::new();
     for one in done {
         let pictures = strip(&one.folder.join("best.safetensors"), classes, args.seed, device)?;
         let ((noise, label), found) = (one.ratio, one.measures.recovered * 100.0);
-        let caption = format!("noise {noise} : label {label}\n{found:.1} % as asked, variety {:.2}", diversity(&one.measures));
+        let caption =
+            format!("noise {noise} : label {label}\n{found:.1} % as asked, variety {:.2}", diversity(&one.measures));
         strips.push((pictures, caption));
     }
     let (h, w, c) = (data.train.height * ROWS, data.train.width * classes, data.train.channels);

@@ -151,11 +151,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match model {
         Model::Gan(gan) => {
             args.refuse("a GAN", &args.of_classifiers())?;
-            train_gan::run(args, gan, folder)
+            train_gan::run(args, *gan, folder)
         }
         Model::Classifier(architecture) => {
             args.refuse("a classifier", &args.gan.given())?;
-            classifier(args, architecture, folder)
+            classifier(args, *architecture, folder)
         }
     }
 }

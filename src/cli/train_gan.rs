@@ -93,7 +93,17 @@ fn settings(args: &Args, gan: &Gan) -> GanSettings {
         ($from:expr, $($flag:ident),*) => { $(recipe.$flag = $from.$flag.or(recipe.$flag);)* };
     }
     take!(args, epochs, batch, schedule, momentum, average);
-    take!(flags, loss, generator_rate, discriminator_rate, beta2, discriminator_steps, pack, label_noise, spectral_norm);
+    take!(
+        flags,
+        loss,
+        generator_rate,
+        discriminator_rate,
+        beta2,
+        discriminator_steps,
+        pack,
+        label_noise,
+        spectral_norm
+    );
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
     settings.data = args.data.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     settings.device = args.device.clone().unwrap_or_else(|| "auto".into());

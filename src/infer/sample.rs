@@ -78,12 +78,7 @@ impl Drawing {
     ///
     /// # Errors
     /// Those of the device.
-    pub fn draw(
-        &mut self,
-        device: &mut dyn Device,
-        latents: &[f32],
-        labels: &[f32],
-    ) -> Result<Vec<u8>, DeviceError> {
+    pub fn draw(&mut self, device: &mut dyn Device, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, DeviceError> {
         let plan = match self.ready {
             Some(plan) => plan,
             None => *self.ready.insert(device.prepare(&self.plan)?),
@@ -203,12 +198,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Those of the device.
-    pub fn draw(
-        &mut self,
-        device: &mut dyn Device,
-        latents: &[f32],
-        labels: &[f32],
-    ) -> Result<Vec<u8>, DeviceError> {
+    pub fn draw(&mut self, device: &mut dyn Device, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, DeviceError> {
         self.drawing.draw(device, latents, labels)
     }
 }

@@ -93,8 +93,7 @@ impl Architecture {
         let mut total = 0u64;
         for (i, spec) in self.layers.iter().enumerate() {
             let inputs = self.inputs_of(i);
-            let shapes: Vec<&[usize]> =
-                inputs
+            let shapes: Vec<&[usize]> = inputs
                 .iter()
                 .map(|source| match source {
                     Source::Input => input,

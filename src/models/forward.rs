@@ -112,7 +112,8 @@ impl Network {
         if let Some(label) = label
             && graph.dims(label) != [n, self.classes.unwrap_or(0)]
         {
-            let problem = format!("is for labels of {} classes, but is given {}", self.classes.unwrap_or(0), graph.shape(label));
+            let problem =
+                format!("is for labels of {} classes, but is given {}", self.classes.unwrap_or(0), graph.shape(label));
             return Err(self.refuse(problem));
         }
         let mut build = Build { graph, parameters, weights: &weights, mode, running: Vec::new() };
@@ -123,7 +124,9 @@ impl Network {
             for source in &layer.inputs {
                 inputs.push(match source {
                     Source::Input => input,
-                    Source::Label => label.ok_or_else(|| layer.spec.error("takes the label, which is not given here"))?,
+                    Source::Label => {
+                        label.ok_or_else(|| layer.spec.error("takes the label, which is not given here"))?
+                    }
                     Source::Layer(at) => outputs[*at],
                 });
             }

@@ -153,7 +153,8 @@ impl Gan {
         let noise = fields.size("noise")?.ok_or_else(|| fields.error("needs `noise`, the numbers in a latent"))?;
         let widths = [Width::Noise, Width::Label].map(|width| -> Result<usize, ModelError> {
             let given = fields.size(width.word())?;
-            let asks = |layer: &super::Layer| matches!(layer.kind, Kind::Dense { units: Units::Width(w), .. } if w == width);
+            let asks =
+                |layer: &super::Layer| matches!(layer.kind, Kind::Dense { units: Units::Width(w), .. } if w == width);
             match (given, generator.layers.iter().any(asks)) {
                 (None, true) => Err(fields.error(format!("needs `{}`, which a layer asks for", width.word()))),
                 (Some(_), false) => Err(fields.error(format!("has `{}`, which no layer asks for", width.word()))),

@@ -58,20 +58,45 @@ pub struct Conv {
 pub enum Kind {
     Conv(Conv),
     ConvTransposed(Conv),
-    Dense { units: Units, bias: bool },
-    AvgPool { window: usize, stride: usize },
-    MaxPool { window: usize, stride: usize },
-    Upsample { factor: usize },
+    Dense {
+        units: Units,
+        bias: bool,
+    },
+    AvgPool {
+        window: usize,
+        stride: usize,
+    },
+    MaxPool {
+        window: usize,
+        stride: usize,
+    },
+    Upsample {
+        factor: usize,
+    },
     /// Without `scale` it only shifts.
-    BatchNorm { epsilon: f32, momentum: f32, scale: bool },
+    BatchNorm {
+        epsilon: f32,
+        momentum: f32,
+        scale: bool,
+    },
     Activation,
-    Dropout { rate: f32 },
+    Dropout {
+        rate: f32,
+    },
     Flatten,
-    Reshape { shape: Vec<usize> },
-    Concat { from: Vec<String> },
-    Add { from: Vec<String> },
+    Reshape {
+        shape: Vec<usize>,
+    },
+    Concat {
+        from: Vec<String>,
+    },
+    Add {
+        from: Vec<String>,
+    },
     /// The inner product of two vectors: one number.
-    Dot { from: Vec<String> },
+    Dot {
+        from: Vec<String>,
+    },
 }
 
 pub(super) const ACTIVATIONS: &[(&str, Nonlinearity)] = &[
@@ -98,7 +123,9 @@ impl Layer {
     /// The names of the layers it takes, where it names them.
     pub fn sources(&self) -> Vec<&str> {
         match &self.kind {
-            Kind::Concat { from } | Kind::Add { from } | Kind::Dot { from } => from.iter().map(String::as_str).collect(),
+            Kind::Concat { from } | Kind::Add { from } | Kind::Dot { from } => {
+                from.iter().map(String::as_str).collect()
+            }
             _ => self.from.as_deref().into_iter().collect(),
         }
     }

@@ -57,16 +57,14 @@ pub const BUILTINS: &[(&str, &str)] = &[
 ];
 
 /// The GANs that are part of the program: name and text.
-pub const BUILTIN_GANS: &[(&str, &str)] = &[
-    ("gan", include_str!("../../models/gan.toml")),
-    ("gan-classic", include_str!("../../models/gan-classic.toml")),
-];
+pub const BUILTIN_GANS: &[(&str, &str)] =
+    &[("gan", include_str!("../../models/gan.toml")), ("gan-classic", include_str!("../../models/gan-classic.toml"))];
 
 /// What a text describes.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Model {
-    Classifier(Architecture),
-    Gan(Gan),
+    Classifier(Box<Architecture>),
+    Gan(Box<Gan>),
 }
 
 impl Model {
@@ -76,9 +74,9 @@ impl Model {
     /// Those of [`Architecture::parse`] and [`Gan::parse`].
     pub fn parse(text: &str, file: &str) -> Result<Model, ModelError> {
         if Gan::is_meant(text) {
-            Gan::parse(text, file).map(Model::Gan)
+            Gan::parse(text, file).map(|gan| Model::Gan(Box::new(gan)))
         } else {
-            Architecture::parse(text, file).map(Model::Classifier)
+            Architecture::parse(text, file).map(|network| Model::Classifier(Box::new(network)))
         }
     }
 
@@ -123,7 +121,7 @@ fn unknown(name: &str) -> ModelError {
 /// Those of [`load_any`], and one that says so where it is a GAN.
 pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
     match load_any(name_or_path)? {
-        Model::Classifier(architecture) => Ok(architecture),
+        Model::Classifier(architecture) => Ok(*architecture),
         Model::Gan(_) => {
             let at = At { file: name_or_path.into(), ..At::default() };
             Err(ModelError::Architecture { at, problem: "is a GAN, where a classifier is expected".into() })

@@ -187,11 +187,7 @@ impl Op for Divide {
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         let divisor = node.inputs[1];
         let d_x = graph.apply(Divide, &[node.d_out, divisor])?;
-        let d_divisor = if node.wanted[1] {
-            Some(graph.apply(DivideGrad, &[d_x, node.out])?)
-        } else {
-            None
-        };
+        let d_divisor = if node.wanted[1] { Some(graph.apply(DivideGrad, &[d_x, node.out])?) } else { None };
         Ok(vec![Some(d_x), d_divisor])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {

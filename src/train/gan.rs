@@ -8,9 +8,9 @@
 //! Each has a clock of its own, so that the discriminator may take several steps a round. Only the paths to the
 //! weights that a step changes are differentiated. Everything is resident, as in the classifier's step.
 
+use super::TrainError;
 use super::gan_settings::GanSettings;
 use super::learner::{Learned, Learner, learn};
-use super::TrainError;
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};

@@ -27,10 +27,26 @@ use crate::report::{self, Colours};
 /// What a run tells while it goes.
 #[derive(Clone, Debug)]
 pub enum GanEvent<'a> {
-    Started { rounds: usize, first: usize, images: usize, generator: u64, discriminator: u64 },
+    Started {
+        rounds: usize,
+        first: usize,
+        images: usize,
+        generator: u64,
+        discriminator: u64,
+    },
     /// After every chunk of rounds.
-    Trained { round: usize, epoch: f64, discriminator: f64, generator: f64, images_per_second: f64 },
-    Measured { epoch: usize, measures: &'a Measures, best: bool },
+    Trained {
+        round: usize,
+        epoch: f64,
+        discriminator: f64,
+        generator: f64,
+        images_per_second: f64,
+    },
+    Measured {
+        epoch: usize,
+        measures: &'a Measures,
+        best: bool,
+    },
     /// Something that a person should know of, and that does not end the run.
     Warning(String),
 }
@@ -156,8 +172,20 @@ impl GanRun<'_> {
         };
 
         let round = state.round as usize;
-        let mut this =
-            Loop { run: self, steps, drawing, quality, reference: reference.labels, digest, image, classes, metrics, best, round, grouped: 0 };
+        let mut this = Loop {
+            run: self,
+            steps,
+            drawing,
+            quality,
+            reference: reference.labels,
+            digest,
+            image,
+            classes,
+            metrics,
+            best,
+            round,
+            grouped: 0,
+        };
         if let Some(round) = this.rounds()? {
             return Ok(GanOutcome::Stopped { round });
         }

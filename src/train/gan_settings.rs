@@ -85,9 +85,7 @@ impl GanSettings {
         let wrong = |setting: &str, value: String, wanted: &str| {
             Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
         };
-        for (name, rate) in
-            [("generator-rate", self.generator_rate), ("discriminator-rate", self.discriminator_rate)]
-        {
+        for (name, rate) in [("generator-rate", self.generator_rate), ("discriminator-rate", self.discriminator_rate)] {
             if !(rate > 0.0 && rate.is_finite()) {
                 return wrong(name, rate.to_string(), "a finite number above 0, like 0.0002");
             }

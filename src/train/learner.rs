@@ -5,7 +5,7 @@ use super::TrainError;
 use super::schedule::Schedule;
 use crate::device::{Device, DeviceError};
 use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
-use crate::models::{ModelFile, Parameters};
+use crate::models::{ModelFile, Parameter, Parameters};
 use crate::ops::average::Average;
 use crate::ops::optimizer::{Optimizer, Update};
 use crate::tensor::Tensor;
@@ -64,11 +64,7 @@ impl Learner {
             graph.assign(gradient, self.parameters.grad_place(i));
         }
         let gradients = graph.read(&whole(self.parameters.grads, words));
-        let rates = graph.read(&Place {
-            buffer: self.table,
-            offset: 0,
-            tensor: Tensor::f32([self.rows.len(), 4]),
-        });
+        let rates = graph.read(&Place { buffer: self.table, offset: 0, tensor: Tensor::f32([self.rows.len(), 4]) });
         let mut inputs = vec![gradients, rates, clock];
         if let Some(decay) = self.decay {
             inputs.push(graph.read(&whole(decay, words / ALIGNMENT)));
@@ -125,11 +121,13 @@ impl Learner {
     }
 
     pub fn save(&self, device: &mut dyn Device) -> Result<Learned, DeviceError> {
-        let words = self.parameters.total();
-        let read = |device: &mut dyn Device, buffer| device.read_f32(buffer, 0, words);
+        let p = &self.parameters;
+        let read = |device: &mut dyn Device, buffer| {
+            device.read_f32(buffer, 0, p.total()).map(|words| without_padding(words, p.trainable()))
+        };
         Ok(Learned {
-            weights: read(device, self.parameters.weights)?,
-            running: device.read_f32(self.parameters.state, 0, self.parameters.total_state())?,
+            weights: read(device, p.weights)?,
+            running: without_padding(device.read_f32(p.state, 0, p.total_state())?, p.running()),
             moments: self.moments.iter().map(|m| read(device, *m)).collect::<Result<_, _>>()?,
             averaged: self.averaged.map(|buffer| read(device, buffer)).transpose()?,
         })
@@ -160,6 +158,15 @@ impl Learner {
             averaged: self.averaged.map(|_| flat("averaged/")).transpose()?,
         })
     }
+}
+
+/// A flat buffer with nought between its tensors: shaders that write in vectors of four leave something there, which
+/// is nobody's.
+fn without_padding(mut words: Vec<f32>, tensors: &[Parameter]) -> Vec<f32> {
+    let ends = tensors.iter().map(|p| p.offset + p.shape.len());
+    let starts = tensors.iter().skip(1).map(|p| p.offset).chain([words.len()]);
+    ends.zip(starts).for_each(|(end, start)| words[end..start].fill(0.0));
+    words
 }
 
 impl Learned {
