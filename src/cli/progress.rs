@@ -4,106 +4,101 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{note, thousands};
-use crate::train::Event;
+use super::note;
 
 /// Plain lines come at most this often, and less often the longer a run has gone on.
 const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
-pub enum Display {
+pub struct Display {
+    /// What a run counts: steps, rounds.
+    unit: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
     Bar(ProgressBar),
-    Lines { first: usize, steps: usize, last: Instant, began: Instant },
+    Lines { first: usize, all: usize, last: Instant, began: Instant },
     Quiet,
 }
 
 impl Display {
-    pub fn new(quiet: bool) -> Display {
+    pub fn new(unit: &'static str, quiet: bool) -> Display {
         use std::io::IsTerminal;
-        if quiet {
-            Display::Quiet
+        let kind = if quiet {
+            Kind::Quiet
         } else if std::io::stderr().is_terminal() {
-            Display::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+            Kind::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
         } else {
-            Display::Lines { first: 0, steps: 0, last: Instant::now(), began: Instant::now() }
+            Kind::Lines { first: 0, all: 0, last: Instant::now(), began: Instant::now() }
+        };
+        Display { unit, kind }
+    }
+
+    /// A line that stays.
+    pub fn line(&self, text: String) {
+        match &self.kind {
+            Kind::Bar(bar) => bar.println(text),
+            Kind::Lines { .. } => note(text),
+            Kind::Quiet => {}
         }
     }
 
-    fn line(&self, text: String) {
-        match self {
-            Display::Bar(bar) => bar.println(text),
-            Display::Lines { .. } => note(text),
-            Display::Quiet => {}
+    /// A line that `--quiet` does not keep back.
+    pub fn warning(&self, text: &str) {
+        match &self.kind {
+            Kind::Bar(bar) => bar.println(format!("warning: {text}")),
+            _ => note(format_args!("warning: {text}")),
         }
     }
 
-    pub fn show(&mut self, event: Event) {
-        match event {
-            Event::Started { steps, first, images, validation, parameters } => {
-                let set_aside = if validation > 0 {
-                    format!(", {} to validate", thousands(validation as u64))
-                } else {
-                    String::new()
-                };
-                let from = if first > 0 { format!(", from step {first} on") } else { String::new() };
-                self.line(format!(
-                    "{} parameters, {} images{set_aside}, {} steps{from}",
-                    thousands(parameters),
-                    thousands(images as u64),
-                    thousands(steps as u64)
-                ));
-                match self {
-                    Display::Bar(bar) => {
-                        bar.set_length(steps as u64);
-                        bar.reset_eta();
-                        // The template is a constant that parses.
-                        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left")
-                        {
-                            bar.set_style(style);
-                        }
-                        bar.set_position(first as u64);
-                    }
-                    Display::Lines { first: from, steps: all, began, .. } => {
-                        (*from, *all, *began) = (first, steps, Instant::now());
-                    }
-                    Display::Quiet => {}
+    /// A run of `all` begins, or goes on at `first`.
+    pub fn begin(&mut self, first: usize, all: usize) {
+        match &mut self.kind {
+            Kind::Bar(bar) => {
+                bar.set_length(all as u64);
+                bar.reset_eta();
+                let template = format!("{{bar:30}} {{pos}}/{{len}} {}  {{msg}}  {{eta}} left", self.unit);
+                // The template is a constant that parses.
+                if let Ok(style) = ProgressStyle::with_template(&template) {
+                    bar.set_style(style);
                 }
+                bar.set_position(first as u64);
             }
-            Event::Trained { step, epoch, loss, accuracy, images_per_second } => {
-                let text = format!(
-                    "epoch {epoch:.2}  loss {loss:.4}  accuracy {:.2} %  {} images/s",
-                    accuracy * 100.0,
-                    thousands(images_per_second as u64)
-                );
-                match self {
-                    Display::Bar(bar) => {
-                        bar.set_message(text);
-                        bar.set_position(step as u64);
-                    }
-                    Display::Lines { first, steps, last, began }
-                        if last.elapsed() > (began.elapsed() / 20).clamp(EVERY.0, EVERY.1) || step == *steps =>
-                    {
-                        *last = Instant::now();
-                        let done = step.saturating_sub(*first).max(1);
-                        let left = began.elapsed().as_secs_f64() / done as f64 * (*steps - step) as f64;
-                        note(format_args!("step {step}/{steps}  {text}  {left:.0} s left"));
-                    }
-                    _ => {}
-                }
+            Kind::Lines { first: from, all: total, began, .. } => {
+                (*from, *total, *began) = (first, all, Instant::now())
             }
-            Event::Validated { epoch, loss, accuracy, best } => {
-                let mark = if best { "  (best so far)" } else { "" };
-                self.line(format!(
-                    "epoch {epoch}: validation loss {loss:.4}, accuracy {:.2} %{mark}",
-                    accuracy * 100.0
-                ));
+            Kind::Quiet => {}
+        }
+    }
+
+    /// So many are done.
+    pub fn at(&mut self, done: usize, text: String) {
+        match &mut self.kind {
+            Kind::Bar(bar) => {
+                bar.set_message(text);
+                bar.set_position(done as u64);
             }
-            Event::Saved { .. } => {}
+            Kind::Lines { first, all, last, began }
+                if last.elapsed() > (began.elapsed() / 20).clamp(EVERY.0, EVERY.1) || done == *all =>
+            {
+                *last = Instant::now();
+                let new = done.saturating_sub(*first).max(1);
+                let left = began.elapsed().as_secs_f64() / new as f64 * (*all - done) as f64;
+                let one = self.unit.trim_end_matches('s');
+                note(format_args!("{one} {done}/{all}  {text}  {left:.0} s left"));
+            }
+            _ => {}
         }
     }
 
     pub fn finish(&self) {
-        if let Display::Bar(bar) = self {
+        if let Kind::Bar(bar) = &self.kind {
             bar.finish_and_clear();
         }
     }
+}
+
+/// `, from step 100 on`, where a run does not begin at its beginning.
+pub fn from(first: usize, one: &str) -> String {
+    if first > 0 { format!(", from {one} {first} on") } else { String::new() }
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::progress::Display;
+use super::progress::{Display, from};
 use super::train_gan::{self, GanFlags};
-use super::{count, data, interrupt, note, say};
+use super::{count, data, interrupt, note, say, thousands};
 use crate::models::{self, Architecture, Model, OptimizerName, ScheduleName};
 use crate::report::Confusion;
-use crate::train::{Folder, Outcome, Run, Settings};
+use crate::train::{Event, Folder, Outcome, Run, Settings};
 use crate::{device, infer::Scores};
 
 #[derive(clap::Args)]
@@ -217,7 +217,7 @@ fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) ->
     }
 
     let stop = interrupt::listen()?;
-    let mut display = Display::new(args.quiet);
+    let mut display = Display::new("steps", args.quiet);
     let (path, class_names) = (folder.path().to_owned(), data.class_names.clone());
     let labels = data.test.labels.clone();
     let validated = settings.validation > 0;
@@ -228,7 +228,7 @@ fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) ->
         folder,
         device: device.as_mut(),
         stop: &stop,
-        report: &mut |event| display.show(event),
+        report: &mut |event| show(&mut display, event),
     };
     let outcome = run.train();
     display.finish();
@@ -255,4 +255,32 @@ fn result(test: &Scores, labels: &[u32], class_names: &[String]) -> anyhow::Resu
     let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
     say(format_args!("test {}", confusion.fmt_accuracy()));
     Ok(())
+}
+
+fn show(display: &mut Display, event: Event) {
+    match event {
+        Event::Started { steps, first, images, validation, parameters } => {
+            let set_aside =
+                if validation > 0 { format!(", {} to validate", thousands(validation as u64)) } else { String::new() };
+            display.line(format!(
+                "{} parameters, {} images{set_aside}, {} steps{}",
+                thousands(parameters),
+                thousands(images as u64),
+                thousands(steps as u64),
+                from(first, "step")
+            ));
+            display.begin(first, steps);
+        }
+        Event::Trained { step, epoch, loss, accuracy, images_per_second } => {
+            let (percent, speed) = (accuracy * 100.0, thousands(images_per_second as u64));
+            let text = format!("epoch {epoch:.2}  loss {loss:.4}  accuracy {percent:.2} %  {speed} images/s");
+            display.at(step, text);
+        }
+        Event::Validated { epoch, loss, accuracy, best } => {
+            let mark = if best { "  (best so far)" } else { "" };
+            let percent = accuracy * 100.0;
+            display.line(format!("epoch {epoch}: validation loss {loss:.4}, accuracy {percent:.2} %{mark}"));
+        }
+        Event::Saved { .. } => {}
+    }
 }

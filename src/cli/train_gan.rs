@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
+use super::progress::{Display, from};
 use super::train::Args;
 use super::{count, data, interrupt, note, say, thousands};
 use crate::device;
@@ -152,7 +150,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         note(format_args!("{} on {} with {}, in {}", settings.model, data.name, device.name(), path.display()));
     }
     let stop = interrupt::listen()?;
-    let mut display = Display::new(args.quiet);
+    let mut display = Display::new("rounds", args.quiet);
     let class_names = data.class_names.clone();
     let run = GanRun {
         settings,
@@ -161,7 +159,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         folder,
         device: device.as_mut(),
         stop: &stop,
-        report: &mut |event| display.show(event),
+        report: &mut |event| show(&mut display, event),
     };
     let outcome = run.train();
     display.finish();
@@ -185,98 +183,26 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     }
 }
 
-/// Plain lines come at most this often, and less often the longer a run has gone on.
-const EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-
-/// What a run shows while it goes: a bar on a terminal, plain lines elsewhere, warnings always.
-enum Display {
-    Bar(ProgressBar),
-    Lines { first: usize, rounds: usize, last: Instant, began: Instant },
-    Quiet,
-}
-
-impl Display {
-    fn new(quiet: bool) -> Display {
-        use std::io::IsTerminal;
-        if quiet {
-            Display::Quiet
-        } else if std::io::stderr().is_terminal() {
-            Display::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
-        } else {
-            Display::Lines { first: 0, rounds: 0, last: Instant::now(), began: Instant::now() }
+fn show(display: &mut Display, event: GanEvent) {
+    match event {
+        GanEvent::Started { rounds, first, images, generator, discriminator } => {
+            display.line(format!(
+                "{} parameters in the generator, {} in the discriminator, {} images, {} rounds{}",
+                thousands(generator),
+                thousands(discriminator),
+                thousands(images as u64),
+                thousands(rounds as u64),
+                from(first, "round")
+            ));
+            display.begin(first, rounds);
         }
-    }
-
-    fn line(&self, text: String) {
-        match self {
-            Display::Bar(bar) => bar.println(text),
-            Display::Lines { .. } => note(text),
-            Display::Quiet => {}
+        GanEvent::Trained { round, epoch, discriminator, generator, images_per_second } => {
+            let speed = thousands(images_per_second as u64);
+            let losses = format!("losses: discriminator {discriminator:.4}, generator {generator:.4}");
+            display.at(round, format!("epoch {epoch:.2}  {losses}  {speed} images/s"));
         }
-    }
-
-    fn show(&mut self, event: GanEvent) {
-        match event {
-            GanEvent::Started { rounds, first, images, generator, discriminator } => {
-                let from = if first > 0 { format!(", from round {first} on") } else { String::new() };
-                self.line(format!(
-                    "{} parameters in the generator, {} in the discriminator, {} images, {} rounds{from}",
-                    thousands(generator),
-                    thousands(discriminator),
-                    thousands(images as u64),
-                    thousands(rounds as u64)
-                ));
-                match self {
-                    Display::Bar(bar) => {
-                        bar.set_length(rounds as u64);
-                        bar.reset_eta();
-                        // The template is a constant that parses.
-                        if let Ok(style) =
-                            ProgressStyle::with_template("{bar:30} {pos}/{len} rounds  {msg}  {eta} left")
-                        {
-                            bar.set_style(style);
-                        }
-                        bar.set_position(first as u64);
-                    }
-                    Display::Lines { first: from, rounds: all, began, .. } => {
-                        (*from, *all, *began) = (first, rounds, Instant::now());
-                    }
-                    Display::Quiet => {}
-                }
-            }
-            GanEvent::Trained { round, epoch, discriminator, generator, images_per_second } => {
-                let text = format!(
-                    "epoch {epoch:.2}  losses: discriminator {discriminator:.4}, generator {generator:.4}  {} images/s",
-                    thousands(images_per_second as u64)
-                );
-                match self {
-                    Display::Bar(bar) => {
-                        bar.set_message(text);
-                        bar.set_position(round as u64);
-                    }
-                    Display::Lines { first, rounds, last, began }
-                        if last.elapsed() > (began.elapsed() / 20).clamp(EVERY.0, EVERY.1) || round == *rounds =>
-                    {
-                        *last = Instant::now();
-                        let done = round.saturating_sub(*first).max(1);
-                        let left = began.elapsed().as_secs_f64() / done as f64 * (*rounds - round) as f64;
-                        note(format_args!("round {round}/{rounds}  {text}  {left:.0} s left"));
-                    }
-                    _ => {}
-                }
-            }
-            GanEvent::Measured { epoch, measures, best } => self.line(measured(epoch, measures, best)),
-            GanEvent::Warning(text) => match self {
-                Display::Bar(bar) => bar.println(format!("warning: {text}")),
-                _ => note(format_args!("warning: {text}")),
-            },
-        }
-    }
-
-    fn finish(&self) {
-        if let Display::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
+        GanEvent::Measured { epoch, measures, best } => display.line(measured(epoch, measures, best)),
+        GanEvent::Warning(text) => display.warning(&text),
     }
 }
 
