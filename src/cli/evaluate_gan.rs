@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use super::{data, interrupt, note, say, thousands};
 use crate::data::DataSet;
 use crate::device;
+use crate::infer::Quality;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
 use crate::infer::sample::{Generator, Sampler, Source, labelled};
-use crate::infer::{Quality, floor};
 use crate::models::ModelFile;
 use crate::train::classifier_from_generated;
 
@@ -82,7 +82,7 @@ pub fn run(
     let generated = drawn(&test.labels, seed)?;
     let lessons = if flags.teach { Some(drawn(&train.labels, seed.wrapping_add(1))?) } else { None };
 
-    let mut judge = Judge::open(device, flags.judge.as_deref())?;
+    let judge = Judge::open(device, flags.judge.as_deref())?;
     judge.check(&test)?;
     let hash = if flags.judge.is_none() { format!(" ({})", &BUILT_IN_SHA256[..12]) } else { String::new() };
     say(format_args!(
@@ -93,9 +93,8 @@ pub fn run(
         judge.name,
         device.name()
     ));
-    let floor = floor(&mut judge, device, &train, &test)?;
     let mut quality = Quality::new(judge, device, &test)?;
-    quality.floor = Some(floor);
+    let floor = quality.find_floor(device, &train)?;
     let measures = quality.measure(device, &generated)?;
     say(measures.fmt_table(&class_names));
     say(format_args!("Fréchet distance / floor: {:.2}", measures.frechet / floor));

@@ -107,6 +107,11 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse::<u32>().map(|n| n as usize).map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
 }
 
+/// A path that settings keep: a run may be resumed from elsewhere.
+fn absolute(path: &std::path::Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// The data set of `--data`, or the built-in MNIST.
 pub(crate) fn data(folder: Option<&std::path::Path>) -> anyhow::Result<crate::data::DataSet> {
     Ok(match folder {

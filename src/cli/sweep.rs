@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use super::{count, data, interrupt, note, say};
+use super::{absolute, count, data, interrupt, note, say};
 use crate::data::DataSet;
 use crate::device::{self, Device};
 use crate::files::write_whole;
 use crate::infer::Measures;
-use crate::infer::sample::{Generator, Sampler, latent, one_hot};
+use crate::infer::sample::{Generator, Sampler, rows_by_class};
 use crate::models::{self, Gan, Model};
 use crate::report::{self, SheetItem};
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
@@ -136,7 +136,7 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32)) -> anyhow::Result<(Folder, G
     let mut recipe = gan.recipe.clone();
     recipe.epochs = Some(args.epochs);
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
-    settings.data = args.data.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    settings.data = args.data.as_deref().map(absolute);
     (settings.device, settings.seed) = (args.device.clone(), args.seed);
     let path = args.out.join(format!("{}-{}-{}", gan.name, ratio.0, ratio.1));
     if path.join("config.toml").exists() {
@@ -164,16 +164,6 @@ fn show(event: GanEvent) {
     }
 }
 
-/// The mean over classes of how varied each is beside real digits.
-fn diversity(measures: &Measures) -> f64 {
-    let known: Vec<f64> = measures.diversity_by_class.iter().flatten().copied().collect();
-    known.iter().sum::<f64>() / known.len().max(1) as f64
-}
-
-fn least(measures: &Measures) -> f64 {
-    measures.diversity_by_class.iter().flatten().fold(f64::INFINITY, |least, part| least.min(*part))
-}
-
 fn table(done: &[Done]) -> String {
     let mut text = String::from(
         "| noise : label | widths | label recovered | diversity, mean | diversity, least | precision | recall | \
@@ -187,8 +177,8 @@ fn table(done: &[Done]) -> String {
             widths.0,
             widths.1,
             measures.recovered * 100.0,
-            diversity(measures),
-            least(measures),
+            measures.mean_diversity(),
+            measures.least_diversity(),
             measures.precision * 100.0,
             measures.recall * 100.0,
             measures.frechet
@@ -215,8 +205,10 @@ fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) ->
     for one in done {
         let pictures = strip(&one.folder.join("best.safetensors"), classes, args.seed, device)?;
         let ((noise, label), found) = (one.ratio, one.measures.recovered * 100.0);
-        let caption =
-            format!("noise {noise} : label {label}\n{found:.1} % as asked, variety {:.2}", diversity(&one.measures));
+        let caption = format!(
+            "noise {noise} : label {label}\n{found:.1} % as asked, variety {:.2}",
+            one.measures.mean_diversity()
+        );
         strips.push((pictures, caption));
     }
     let (h, w, c) = (data.train.height * ROWS, data.train.width * classes, data.train.channels);
@@ -229,10 +221,8 @@ fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) ->
 fn strip(path: &Path, classes: usize, seed: u32, device: &mut dyn Device) -> anyhow::Result<Vec<u8>> {
     let generator = Generator::load(path)?;
     let mut sampler = Sampler::open(&generator, device)?;
-    let labels: Vec<u32> = (0..ROWS * classes).map(|i| (i % classes) as u32).collect();
-    let row = |i: usize| latent(seed, (i / classes) as u32, generator.latent());
-    let latents: Vec<f32> = (0..labels.len()).flat_map(row).collect();
-    let pictures = sampler.draw(device, &latents, &one_hot(&labels, generator.classes()))?;
+    let (latents, labels) = rows_by_class(seed, [ROWS, classes], generator.latent(), generator.classes());
+    let pictures = sampler.draw(device, &latents, &labels)?;
     let [h, w, c] = generator.image();
     let mut out = Vec::with_capacity(pictures.len());
     for row in pictures.chunks(classes * h * w * c) {

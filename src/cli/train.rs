@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::progress::{Display, from};
 use super::train_gan::{self, GanFlags};
-use super::{count, data, interrupt, note, say, thousands};
+use super::{absolute, count, data, interrupt, note, say, thousands};
 use crate::models::{self, Architecture, Model, OptimizerName, ScheduleName};
 use crate::report::Confusion;
 use crate::train::{Event, Folder, Outcome, Run, Settings};
@@ -122,7 +122,7 @@ impl Args {
         take!(epochs, batch, learning_rate, optimizer, schedule, warmup, momentum, weight_decay, label_smoothing);
         take!(average, validation, patience);
         let mut settings = Settings::from_recipe(&architecture.name, &recipe);
-        settings.data = self.data.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        settings.data = self.data.as_deref().map(absolute);
         settings.device = self.device.clone().unwrap_or_else(|| "auto".into());
         settings.seed = self.seed.unwrap_or(0);
         settings

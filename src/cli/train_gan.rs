@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::progress::{Display, from};
 use super::train::Args;
-use super::{count, data, interrupt, note, say, thousands};
+use super::{absolute, count, data, interrupt, note, say, thousands};
 use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss};
@@ -103,11 +103,11 @@ fn settings(args: &Args, gan: &Gan) -> GanSettings {
         spectral_norm
     );
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
-    settings.data = args.data.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    settings.data = args.data.as_deref().map(absolute);
     settings.device = args.device.clone().unwrap_or_else(|| "auto".into());
     settings.seed = args.seed.unwrap_or(0);
     settings.measure = flags.measure.unwrap_or(settings.measure);
-    settings.judge = flags.judge.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    settings.judge = flags.judge.as_deref().map(absolute);
     settings
 }
 
@@ -207,7 +207,7 @@ fn show(display: &mut Display, event: GanEvent) {
 }
 
 fn measured(epoch: usize, measures: &Measures, best: bool) -> String {
-    let least = measures.diversity_by_class.iter().flatten().fold(f64::INFINITY, |least, part| least.min(*part));
+    let least = measures.least_diversity();
     format!(
         "epoch {epoch}: Fréchet distance {:.2}, label recovered {:.2} %, precision {:.1} %, recall {:.1} %, least \
          varied class {least:.2} of real{}",

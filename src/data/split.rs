@@ -35,6 +35,11 @@ impl ImageSet {
         let (second, first): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&i| held_out[i]);
         Ok((self.select(&first), self.select(&second)))
     }
+
+    /// `count` images, those that [`ImageSet::split`] sets aside; all where there are no more.
+    pub fn sample(&self, count: usize, seed: u64) -> ImageSet {
+        self.split(count, seed).map_or_else(|_| self.clone(), |(_, drawn)| drawn)
+    }
 }
 
 /// Divides `wanted` among classes in proportion to `counts`, by largest remainder; of equal

@@ -11,5 +11,5 @@ pub mod scene;
 pub use evaluate::{Evaluation, InferError, Scores};
 pub use judge::{Judge, Looked};
 pub use measures::Measures;
-pub use quality::{Quality, floor};
+pub use quality::Quality;
 pub use sample::{Generator, Sampler};

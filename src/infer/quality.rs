@@ -12,8 +12,10 @@ use crate::device::Device;
 /// A judge, and what it makes of the real pictures that generated ones are held against.
 pub struct Quality {
     pub judge: Judge,
-    /// The Fréchet distance that real pictures have from the reference, [`floor`]; goes into every measurement.
+    /// The Fréchet distance that real pictures have from the reference, [`Quality::find_floor`]; goes into every measurement.
     pub floor: Option<f64>,
+    /// Pictures of the reference.
+    count: usize,
     gaussian: Gaussian,
     balls: Balls,
     spread: Vec<Option<f64>>,
@@ -30,8 +32,18 @@ impl Quality {
             balls: Balls::of(features)?,
             spread: spread_by_class(features, &reference.labels, reference.classes)?,
             floor: None,
+            count: reference.len(),
             judge,
         })
+    }
+
+    /// Finds the Fréchet distance that as many training pictures have from the reference: what a perfect generator would
+    /// get. They are drawn with every class in its share, always the same ones.
+    pub fn find_floor(&mut self, device: &mut dyn Device, train: &ImageSet) -> Result<f64, InferError> {
+        let Looked { features, width, .. } = self.judge.look(device, &train.sample(self.count, 0))?;
+        let floor = frechet(&Gaussian::of(Features::new(&features, width)?), &self.gaussian)?;
+        self.floor = Some(floor);
+        Ok(floor)
     }
 
     /// Measures generated pictures, whose labels are those that were asked for.
@@ -54,21 +66,6 @@ impl Quality {
     }
 }
 
-/// The Fréchet distance between as many training pictures as there are test pictures and these: what a perfect
-/// generator would get. The training pictures are drawn with every class in its share, always the same ones.
-pub fn floor(judge: &mut Judge, device: &mut dyn Device, train: &ImageSet, test: &ImageSet) -> Result<f64, InferError> {
-    let drawn = match train.split(test.len(), 0) {
-        Ok((_, drawn)) => drawn,
-        // There are no more of them: all are taken.
-        Err(_) => train.clone(),
-    };
-    let mut gaussian = |set: &ImageSet| -> Result<Gaussian, InferError> {
-        let Looked { features, width, .. } = judge.look(device, set)?;
-        Ok(Gaussian::of(Features::new(&features, width)?))
-    };
-    Ok(frechet(&gaussian(&drawn)?, &gaussian(test)?)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,10 +77,9 @@ mod tests {
         let (mut device, data) = (Cpu::new(), mnist::embedded().unwrap());
         let first = |set: &ImageSet| set.select(&(0..1500).collect::<Vec<_>>());
         let (real, reference) = (first(&data.train), first(&data.test));
-        let mut judge = Judge::open(&mut device, None).unwrap();
-        let floor = floor(&mut judge, &mut device, &real, &reference).unwrap();
+        let judge = Judge::open(&mut device, None).unwrap();
         let mut quality = Quality::new(judge, &mut device, &reference).unwrap();
-        quality.floor = Some(floor);
+        let floor = quality.find_floor(&mut device, &real).unwrap();
         let mut measure = |set: &ImageSet| quality.measure(&mut device, set).unwrap();
 
         let good = measure(&real);
@@ -115,8 +111,9 @@ mod tests {
     #[test]
     fn the_floor_is_the_one_that_the_judges_card_records() {
         let (mut device, data) = (Cpu::new(), mnist::embedded().unwrap());
-        let mut judge = Judge::open(&mut device, None).unwrap();
-        let floor = floor(&mut judge, &mut device, &data.train, &data.test).unwrap();
+        let judge = Judge::open(&mut device, None).unwrap();
+        let mut quality = Quality::new(judge, &mut device, &data.test).unwrap();
+        let floor = quality.find_floor(&mut device, &data.train).unwrap();
         // Processors round differently; what is recorded has four digits.
         assert!((floor - 0.0883).abs() < 2e-4, "{floor}");
         assert!(include_str!("../../models/judge.md").contains("0.0883"));

@@ -232,6 +232,14 @@ impl Source {
     }
 }
 
+/// Latents and labels of a sheet whose rows each have a latent of the seed and whose columns each have a class, for a
+/// generator of `len` numbers and `classes` classes.
+pub fn rows_by_class(seed: u32, [rows, columns]: [usize; 2], len: usize, classes: usize) -> (Vec<f32>, Vec<f32>) {
+    let latents = (0..rows * columns).flat_map(|i| latent(seed, (i / columns) as u32, len)).collect();
+    let labels: Vec<u32> = (0..rows * columns).map(|i| (i % columns) as u32).collect();
+    (latents, one_hot(&labels, classes))
+}
+
 /// A labelled set of pictures that `draw` makes, one for each of `labels`.
 ///
 /// # Errors

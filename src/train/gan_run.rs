@@ -17,8 +17,8 @@ use crate::device::Device;
 use crate::files::Existing;
 use crate::graph::Store;
 use crate::infer::judge::Judge;
-use crate::infer::sample::{Drawing, PREFIX, Source, labelled, latent, one_hot};
-use crate::infer::{Measures, Quality, floor};
+use crate::infer::sample::{Drawing, PREFIX, Source, labelled, rows_by_class};
+use crate::infer::{Measures, Quality};
 use crate::models::{Gan, ModelFile};
 use crate::report::gif::GifWriter;
 use crate::report::grid::Grid;
@@ -161,7 +161,7 @@ impl GanRun<'_> {
         steps.upload(self.device, &set)?;
         steps.load(self.device, &state)?;
         drop(set);
-        let reference = sample_of(train, MEASURED);
+        let reference = train.sample(MEASURED, 1);
         let quality = match judge {
             Some(mut judge) => {
                 judge.check(train)?;
@@ -241,11 +241,6 @@ impl Best {
         }
         better
     }
-}
-
-/// So many pictures of a set, every class in its share; all where there are no more.
-fn sample_of(set: &ImageSet, count: usize) -> ImageSet {
-    set.split(count, 1).map_or_else(|_| set.clone(), |(_, drawn)| drawn)
 }
 
 impl Loop<'_> {
@@ -360,7 +355,6 @@ impl Loop<'_> {
 
     /// A snapshot; where it is time, a measurement; and the best is kept.
     fn end_of_epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
-        self.steps.calibrate(self.run.device, self.run.settings.seed)?;
         self.snapshot(epoch)?;
         let last = epoch == self.run.settings.epochs;
         let due = self.run.settings.measure > 0 && (epoch.is_multiple_of(self.run.settings.measure) || last);
@@ -412,15 +406,11 @@ impl Loop<'_> {
 
     /// `snapshots/0003.png`: the same latents (rows) and classes (columns) in every epoch.
     fn snapshot(&mut self, epoch: usize) -> Result<(), TrainError> {
-        if epoch == 0 {
-            self.steps.calibrate(self.run.device, self.run.settings.seed)?;
-        }
+        // Measurements after it draw with the same statistics.
+        self.steps.calibrate(self.run.device, self.run.settings.seed)?;
         let columns = self.classes.min(SNAPSHOT);
-        let noise = self.run.gan.noise;
-        let cells = || (0..SNAPSHOT).flat_map(move |row| (0..columns).map(move |column| (row, column)));
-        let latents: Vec<f32> = cells().flat_map(|(row, _)| latent(SNAPSHOT_SEED, row as u32, noise)).collect();
-        let labels: Vec<u32> = cells().map(|(_, column)| column as u32).collect();
-        let pictures = self.drawing.draw(self.run.device, &latents, &one_hot(&labels, self.classes))?;
+        let (latents, labels) = rows_by_class(SNAPSHOT_SEED, [SNAPSHOT, columns], self.run.gan.noise, self.classes);
+        let pictures = self.drawing.draw(self.run.device, &latents, &labels)?;
         let folder = self.run.folder.path().join(SNAPSHOTS);
         std::fs::create_dir_all(&folder)
             .map_err(|e| TrainError::Folder { path: folder.clone(), reason: e.to_string() })?;
@@ -453,7 +443,7 @@ impl Loop<'_> {
 
     /// The test set is touched here, once, with the generator that measurements chose.
     fn test(&mut self) -> Result<Option<Measures>, TrainError> {
-        let Some(mut quality) = self.quality.take() else { return Ok(None) };
+        let Some(quality) = self.quality.take() else { return Ok(None) };
         let path = self.run.folder.best();
         let best = self.run.folder.load_best()?;
         let parameters = self.steps.drawing_parameters();
@@ -464,9 +454,8 @@ impl Loop<'_> {
         let labels = self.run.data.test.labels.clone();
         let generated = self.generated(&labels)?;
         let data = &self.run.data;
-        let floor = floor(&mut quality.judge, self.run.device, &data.train, &data.test)?;
         let mut quality = Quality::new(quality.judge, self.run.device, &data.test)?;
-        quality.floor = Some(floor);
+        quality.find_floor(self.run.device, &data.train)?;
         let measures = quality.measure(self.run.device, &generated)?;
         let text = format!("{}\n{}\n", Measures::csv_header(self.classes), measures.csv());
         self.run.folder.write("test.csv", text.as_bytes())?;

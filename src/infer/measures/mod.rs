@@ -67,6 +67,17 @@ impl Measures {
         diversity.filter(|(_, part)| part.is_some_and(|part| part < COLLAPSED)).map(|(class, _)| class).collect()
     }
 
+    /// How varied the least varied class is; infinite where no class is known.
+    pub fn least_diversity(&self) -> f64 {
+        self.diversity_by_class.iter().flatten().fold(f64::INFINITY, |least, part| least.min(*part))
+    }
+
+    /// The mean over classes of how varied each is; 0 where no class is known.
+    pub fn mean_diversity(&self) -> f64 {
+        let known: Vec<f64> = self.diversity_by_class.iter().flatten().copied().collect();
+        known.iter().sum::<f64>() / known.len().max(1) as f64
+    }
+
     /// Everything as text for a terminal; classes without a name show as their number.
     pub fn fmt_table<N: AsRef<str>>(&self, class_names: &[N]) -> String {
         let number = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.2}"));
