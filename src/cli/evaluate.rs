@@ -7,13 +7,14 @@ use super::{data, evaluate_gan, say, thousands};
 use crate::data::{DataSet, ImageSet};
 use crate::device;
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Normalization, Scores};
+use crate::infer::evaluate::{Scores, logits};
 use crate::models::{ModelFile, Parameters};
 use crate::report::{self, Confusion, SheetItem};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model file, or a run's folder, whose best model is taken: a classifier or a generator
+    /// A shipped model's name (`inkgrad models`), a model file, or a run's folder, whose best model is
+    /// taken: a classifier or a generator
     model: PathBuf,
     /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
@@ -31,27 +32,8 @@ pub struct Args {
     generator: evaluate_gan::Flags,
 }
 
-/// The model file that is meant by a path.
-pub(super) fn model_path(path: &Path) -> anyhow::Result<PathBuf> {
-    if !path.is_dir() {
-        return Ok(path.to_owned());
-    }
-    let (best, run) = (path.join("best.safetensors"), path.display());
-    anyhow::ensure!(
-        best.exists() || !path.join("config.toml").exists(),
-        "{}: the run has no best model yet; go on with it: inkgrad train --resume {run}",
-        best.display()
-    );
-    anyhow::ensure!(
-        best.exists(),
-        "{run}: no run's folder, as it has no best.safetensors; expected a model file or a folder like runs/0001-fast"
-    );
-    Ok(best)
-}
-
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let path = model_path(&args.model)?;
-    let file = ModelFile::load(&path)?;
+    let (file, path) = ModelFile::open(&args.model)?;
     if file.is_gan() {
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), &args.generator);
     }
@@ -59,8 +41,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let network = file.network(&path, &mut store, &mut parameters)?;
-    let (weights, running) = file.values(&parameters, &path)?;
-    let normalization = Normalization { mean: file.number("mean", &path)?, std: file.number("std", &path)? };
     let class_names = file.class_names(&path)?;
 
     let DataSet { name, test, .. } = data(args.data.as_deref())?;
@@ -80,13 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
 
     let mut device = device::open(&args.device)?;
-    let source = parameters.weights;
-    let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, &test, normalization)?;
-    device.allocate(&store)?;
-    device.write_f32(parameters.weights, 0, &weights)?;
-    device.write_f32(parameters.state, 0, &running)?;
-    evaluation.upload(device.as_mut(), &test)?;
-    let scores = Scores::new(&evaluation.logits(device.as_mut())?, &test.labels);
+    let scores = Scores::new(&logits(&file, &path, &test, device.as_mut())?, &test.labels);
 
     let pairs = test.labels.iter().zip(&scores.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
     let confusion = Confusion::from_pairs(class_names.len(), pairs)?;

@@ -1,9 +1,9 @@
 //! `inkgrad inspect`: a model's layers, and with `--plan` what a training step is on the device.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::{evaluate::model_path, say, thousands};
+use super::{say, thousands};
 use crate::data::ImageSet;
 use crate::graph::Store;
 use crate::infer::evaluate::Normalization;
@@ -40,10 +40,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let path = Path::new(&args.model);
-    let is_file = path.is_dir() || path.extension().is_some_and(|e| e == "safetensors");
+    // A name that is both means the architecture: its trained weights are not looked at here.
+    let named = |list: &[&str]| list.contains(&args.model.as_str());
+    let is_architecture =
+        named(&models::BUILTINS.iter().chain(models::BUILTIN_GANS).map(|(name, _)| *name).collect::<Vec<_>>());
+    let is_shipped = !is_architecture && models::SHIPPED.iter().any(|(name, _)| *name == args.model);
+    let is_file = is_shipped || path.is_dir() || path.extension().is_some_and(|e| e == "safetensors");
     let network = if is_file {
-        let path: PathBuf = model_path(path)?;
-        let file = ModelFile::load(&path)?;
+        let (file, path) = ModelFile::open(path)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
             say(format_args!("{key:20} {value}"));
         }

@@ -8,11 +8,13 @@ mod bench;
 mod counting;
 mod curves;
 mod devices;
+mod ensemble;
 mod evaluate;
 mod evaluate_gan;
 mod generate;
 mod inspect;
 mod interrupt;
+mod models;
 mod progress;
 mod sweep;
 mod train;
@@ -35,12 +37,16 @@ enum Command {
     Train(Box<train::Args>),
     /// Test a trained model: a classifier's accuracy and mistakes, a generator's measures
     Evaluate(evaluate::Args),
+    /// Join trained classifiers into one that answers with their mean
+    Ensemble(ensemble::Args),
     /// Draw digits with a trained generator
     Generate(Box<generate::Args>),
     /// Train a GAN at several proportions of noise to label, and compare
     Sweep(sweep::Args),
     /// Show a model layer by layer, and what a training step does on the device
     Inspect(inspect::Args),
+    /// List the networks that can be trained, and the trained models that travel with the program
+    Models,
     /// List the devices that can compute, and which one is taken
     Devices,
     /// Draw the curves of one run, or of several in one picture
@@ -71,9 +77,11 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(*args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Ensemble(args) => ensemble::run(args),
         Command::Generate(args) => generate::run(*args),
         Command::Sweep(args) => sweep::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Models => models::run(),
         Command::Devices => devices::run(),
         Command::Curves(args) => curves::run(args),
         Command::Bench(args) => bench::run(args),

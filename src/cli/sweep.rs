@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use super::{absolute, count, data, interrupt, note, say};
-use crate::data::DataSet;
+use crate::data::{DataSet, ImageSet};
 use crate::device::{self, Device};
 use crate::files::write_whole;
 use crate::infer::Measures;
@@ -95,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             ratio.0,
             ratio.1
         ));
-        let (folder, settings) = place(&args, &named, *ratio)?;
+        let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
         let path = folder.path().to_owned();
         let run = GanRun {
             settings,
@@ -132,7 +132,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The folder of one ratio's run, which may have been begun or finished before.
-fn place(args: &Args, gan: &Gan, ratio: (u32, u32)) -> anyhow::Result<(Folder, GanSettings)> {
+fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow::Result<(Folder, GanSettings)> {
     let mut recipe = gan.recipe.clone();
     recipe.epochs = Some(args.epochs);
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
@@ -146,6 +146,7 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32)) -> anyhow::Result<(Folder, G
         anyhow::ensure!(same, "{}: was begun with other settings; give another --out", path.display());
         return Ok((folder, settings));
     }
+    GanRun::check(gan, &settings, train)?;
     let folder = Folder::create_at(&path)?;
     folder.save_architecture(gan.text())?;
     folder.save_settings(&settings)?;

@@ -2,21 +2,38 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::Context;
 
 use super::progress::{Display, from};
 use super::train_gan::{self, GanFlags};
 use super::{absolute, count, data, interrupt, note, say, thousands};
-use crate::models::{self, Architecture, Model, OptimizerName, ScheduleName};
+use crate::data::DataSet;
+use crate::device::{self, Device};
+use crate::infer::evaluate::{Scores, logits};
+use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, ScheduleName, by};
 use crate::report::Confusion;
 use crate::train::{Event, Folder, Outcome, Run, Settings};
-use crate::{device, infer::Scores};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A built-in network (fast, dense, cnn, avgcnn), a built-in GAN (gan, gan-classic), or the path of
-    /// an architecture in TOML
-    #[arg(default_value = "fast", conflicts_with = "resume")]
-    pub(super) model: String,
+    /// A built-in network (fast, standard, best, dense, cnn, avgcnn), a built-in GAN (gan, gan-classic),
+    /// or the path of an architecture in TOML [default: the recipe's, or fast]
+    #[arg(conflicts_with_all = ["resume", "from"])]
+    model: Option<String>,
+    /// How it is trained: fast (one epoch), standard (up to three), best (as long as it takes), ensemble
+    /// (best, five times over, averaged) [default: what the network's own recipe says]
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    recipe: Option<Named>,
+    /// Go on from a trained classifier, on other data or for longer; the learning rate is a tenth of the
+    /// recipe's, where --learning-rate gives none
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["resume", "front"])]
+    from: Option<PathBuf>,
+    /// Train so many, each by its own seed, and join them into one model that answers with their mean
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
+    members: Option<usize>,
     /// Folder of IDX files, raw or gzipped; with --resume, where the same files lie now [default:
     /// the built-in MNIST]
     #[arg(long, value_name = "DIR")]
@@ -84,6 +101,26 @@ pub struct Args {
     pub(super) gan: GanFlags,
 }
 
+/// The recipes that have names.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Named {
+    Fast,
+    Standard,
+    Best,
+    Ensemble,
+}
+
+impl Named {
+    /// The network whose recipe it is, and which is trained where no other is named.
+    fn network(self) -> &'static str {
+        match self {
+            Named::Fast => "fast",
+            Named::Standard => "standard",
+            Named::Best | Named::Ensemble => "best",
+        }
+    }
+}
+
 impl Args {
     /// Flags that only classifiers have and that were given.
     fn of_classifiers(&self) -> Vec<&'static str> {
@@ -96,6 +133,9 @@ impl Args {
             ("--validation", self.validation.is_some()),
             ("--patience", self.patience.is_some()),
             ("--front", self.front.is_some()),
+            ("--recipe", self.recipe.is_some()),
+            ("--from", self.from.is_some()),
+            ("--members", self.members.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
@@ -110,8 +150,11 @@ impl Args {
         anyhow::bail!("{flag} says nothing to {what}{instead}. `inkgrad train --help` tells which flags are whose")
     }
 
-    fn settings(&self, architecture: &Architecture) -> Settings {
-        let mut recipe = architecture.recipe.clone();
+    fn settings(&self, architecture: &Architecture) -> anyhow::Result<Settings> {
+        let mut recipe = match self.recipe {
+            Some(named) => models::builtin(named.network())?.recipe,
+            None => architecture.recipe.clone(),
+        };
         // A change of optimizer asks for that optimizer's own learning rate.
         if self.optimizer.is_some_and(|wanted| recipe.optimizer.is_some_and(|own| own != wanted)) {
             recipe.learning_rate = None;
@@ -122,10 +165,16 @@ impl Args {
         take!(epochs, batch, learning_rate, optimizer, schedule, warmup, momentum, weight_decay, label_smoothing);
         take!(average, validation, patience);
         let mut settings = Settings::from_recipe(&architecture.name, &recipe);
+        if let Some(from) = &self.from {
+            settings.from = Some(absolute(from));
+            // At its full rate a recipe would first undo what was learned.
+            settings.learning_rate *= if self.learning_rate.is_some() { 1.0 } else { 0.1 };
+        }
+        settings.members = self.members.unwrap_or(if self.recipe == Some(Named::Ensemble) { 5 } else { 1 });
         settings.data = self.data.as_deref().map(absolute);
         settings.device = self.device.clone().unwrap_or_else(|| "auto".into());
         settings.seed = self.seed.unwrap_or(0);
-        settings
+        Ok(settings)
     }
 
     /// A recipe was written with MNIST in mind: what it proposes, and nobody asked for, gives way to smaller sets.
@@ -141,13 +190,29 @@ impl Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (model, folder) = match &args.resume {
-        Some(path) => {
-            let folder = Folder::open(path)?;
-            (folder.load_model()?, Some(folder))
-        }
-        None => (models::load_any(&args.model)?, None),
-    };
+    if let Some(path) = &args.resume {
+        let folder = Folder::open(path)?;
+        let model = folder.load_model()?;
+        let origin = folder.origin()?;
+        return of_kind(args, model, Some(folder), origin);
+    }
+    if let Some(from) = &args.from {
+        let (file, path) = ModelFile::open(from)?;
+        let model = Model::Classifier(Box::new(file.architecture(&path)?));
+        return of_kind(args, model, None, Some((file, path)));
+    }
+    let default = args.recipe.map_or("fast", Named::network);
+    let model = models::load_any(args.model.as_deref().unwrap_or(default))?;
+    of_kind(args, model, None, None)
+}
+
+/// `origin` is the model that the run goes on from.
+fn of_kind(
+    args: Args,
+    model: Model,
+    folder: Option<Folder>,
+    origin: Option<(ModelFile, PathBuf)>,
+) -> anyhow::Result<ExitCode> {
     match model {
         Model::Gan(gan) => {
             args.refuse("a GAN", &args.of_classifiers())?;
@@ -155,12 +220,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Model::Classifier(architecture) => {
             args.refuse("a classifier", &args.gan.given())?;
-            classifier(args, *architecture, folder)
+            classifier(args, *architecture, folder, origin)
         }
     }
 }
 
-fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) -> anyhow::Result<ExitCode> {
+fn classifier(
+    args: Args,
+    architecture: Architecture,
+    folder: Option<Folder>,
+    origin: Option<(ModelFile, PathBuf)>,
+) -> anyhow::Result<ExitCode> {
     let (architecture, mut settings) = match &folder {
         Some(folder) => (architecture, folder.settings()?),
         None => {
@@ -168,14 +238,19 @@ fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) ->
             if let Some(front) = &args.front {
                 architecture = architecture.with_front(&models::load(front)?)?;
             }
-            let settings = args.settings(&architecture);
+            let settings = args.settings(&architecture)?;
             (architecture, settings)
         }
     };
     if let Some(device) = &args.device {
         settings.device = device.clone();
     }
-    let data = data(args.data.as_deref().or(settings.data.as_deref()))?;
+    let mut data = data(args.data.as_deref().or(settings.data.as_deref()))?;
+    if let Some((file, path)) = &origin {
+        let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
+        anyhow::ensure!(takes == has, "{} takes images of {takes}, those of {} are {has}", path.display(), data.name);
+        data = data.with_classes(file.class_names(path)?).with_context(|| path.display().to_string())?;
+    }
     match &folder {
         Some(folder) => folder.check_data(&data.train)?,
         None => args.fit(&mut settings, data.train.len()),
@@ -190,6 +265,9 @@ fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) ->
     let mut store = crate::graph::Store::default();
     let mut parameters = models::Parameters::new(&mut store, "classifier");
     architecture.declare(input, data.train.classes, &mut store, &mut parameters)?;
+    if let Some((file, path)) = &origin {
+        file.values(&parameters, path)?;
+    }
     let choice = device::find(&settings.device)?;
     if args.dry_run {
         say(format_args!("would train {} on {} with {}:\n", settings.model, data.name, choice.name()));
@@ -197,63 +275,127 @@ fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) ->
         return Ok(ExitCode::SUCCESS);
     }
     let mut device = choice.open()?;
+    let begin = |folder: Folder, settings: &Settings| -> anyhow::Result<Folder> {
+        folder.save_architecture(architecture.text())?;
+        if let Some((file, _)) = &origin {
+            folder.save_origin(file)?;
+        }
+        folder.save_settings(settings)?;
+        Ok(folder)
+    };
     let folder = match folder {
         Some(folder) => folder,
         None => {
-            let folder = Folder::create(&args.out, &settings.model)?;
-            folder.save_architecture(architecture.text())?;
-            folder.save_settings(&settings)?;
-            folder
+            let several = if settings.members > 1 { "-ensemble" } else { "" };
+            begin(Folder::create(&args.out, &format!("{}{several}", settings.model))?, &settings)?
         }
     };
     if !args.quiet {
+        let members = if settings.members > 1 { format!(" {} times", settings.members) } else { String::new() };
         note(format_args!(
-            "{} on {} with {}, in {}",
+            "{}{members} on {} with {}, in {}",
             settings.model,
             data.name,
             device.name(),
             folder.path().display()
         ));
     }
-
     let stop = interrupt::listen()?;
-    let mut display = Display::new("steps", args.quiet);
-    let (path, class_names) = (folder.path().to_owned(), data.class_names.clone());
-    let labels = data.test.labels.clone();
-    let validated = settings.validation > 0;
-    let run = Run {
-        settings,
-        architecture,
-        data,
-        folder,
-        device: device.as_mut(),
-        stop: &stop,
-        report: &mut |event| show(&mut display, event),
-    };
-    let outcome = run.train();
-    display.finish();
-    match outcome? {
-        Outcome::Finished { test, best_epoch, epochs, seconds } => {
-            result(&test, &labels, &class_names)?;
-            let plural = if epochs == 1 { "" } else { "s" };
-            let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
-            say(format_args!(
-                "{epochs} epoch{plural} in {seconds:.1} s{best}; model: {}",
-                path.join("best.safetensors").display()
-            ));
-            Ok(ExitCode::SUCCESS)
+    let training =
+        Training { quiet: args.quiet, architecture: &architecture, data, device: device.as_mut(), stop: &stop };
+    if settings.members > 1 { training.ensemble(settings, folder, begin) } else { training.one(settings, folder) }
+}
+
+/// What one run and several in a row have in common.
+struct Training<'a> {
+    quiet: bool,
+    architecture: &'a Architecture,
+    data: DataSet,
+    device: &'a mut dyn Device,
+    stop: &'a AtomicBool,
+}
+
+impl Training<'_> {
+    fn run(&mut self, settings: Settings, folder: Folder) -> anyhow::Result<Outcome> {
+        let mut display = Display::new("steps", self.quiet);
+        let run = Run {
+            settings,
+            architecture: self.architecture.clone(),
+            data: self.data.clone(),
+            folder,
+            device: self.device,
+            stop: self.stop,
+            report: &mut |event| show(&mut display, event),
+        };
+        let outcome = run.train();
+        display.finish();
+        Ok(outcome?)
+    }
+
+    fn one(mut self, settings: Settings, folder: Folder) -> anyhow::Result<ExitCode> {
+        let validated = settings.validation > 0;
+        match self.run(settings, folder.clone())? {
+            Outcome::Finished { test, best_epoch, epochs, seconds } => {
+                result("test", &test, &self.data)?;
+                let plural = if epochs == 1 { "" } else { "s" };
+                let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
+                let model = folder.best();
+                say(format_args!("{epochs} epoch{plural} in {seconds:.1} s{best}; model: {}", model.display()));
+                Ok(ExitCode::SUCCESS)
+            }
+            Outcome::Stopped { step } => Ok(stopped(step, &folder)),
         }
-        Outcome::Stopped { step } => {
-            note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {}", path.display()));
-            Ok(ExitCode::from(130))
+    }
+
+    /// One run after another, each in a numbered folder within `folder`, and at the end the model that joins them.
+    fn ensemble(
+        mut self,
+        settings: Settings,
+        folder: Folder,
+        begin: impl Fn(Folder, &Settings) -> anyhow::Result<Folder>,
+    ) -> anyhow::Result<ExitCode> {
+        let began = Instant::now();
+        let mut members = Vec::new();
+        for i in 0..settings.members {
+            let path = folder.path().join((i + 1).to_string());
+            let own = Settings { members: 1, seed: settings.seed.wrapping_add(i as u32), ..settings.clone() };
+            let member = match path.join("config.toml").exists() {
+                true => Folder::open(&path)?,
+                false => begin(Folder::create_at(&path)?, &own)?,
+            };
+            if !member.is_finished() {
+                match self.run(own, member.clone())? {
+                    Outcome::Finished { test, .. } => {
+                        result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data)?;
+                    }
+                    Outcome::Stopped { step } => return Ok(stopped(step, &folder)),
+                }
+            }
+            members.push((member.best(), member.load_best()?));
         }
+        let joined = ModelFile::ensemble(&members)?;
+        joined.save(folder.best())?;
+        let test = &self.data.test;
+        let test = Scores::new(&logits(&joined, &folder.best(), test, self.device)?, &test.labels);
+        folder.save_result(&test, 0)?;
+        result("all together: test", &test, &self.data)?;
+        let seconds = began.elapsed().as_secs_f64();
+        say(format_args!("{} members in {seconds:.1} s; model: {}", members.len(), folder.best().display()));
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-fn result(test: &Scores, labels: &[u32], class_names: &[String]) -> anyhow::Result<()> {
-    let pairs = labels.iter().zip(&test.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
-    let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
-    say(format_args!("test {}", confusion.fmt_accuracy()));
+fn stopped(step: usize, folder: &Folder) -> ExitCode {
+    let path = folder.path().display();
+    note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {path}"));
+    ExitCode::from(130)
+}
+
+fn result(of: &str, test: &Scores, data: &DataSet) -> anyhow::Result<()> {
+    let labels = data.test.labels.iter().map(|label| *label as usize);
+    let pairs = labels.zip(&test.predicted).map(|(truth, (predicted, _))| (truth, *predicted));
+    let confusion = Confusion::from_pairs(data.class_names.len(), pairs)?;
+    say(format_args!("{of} {}", confusion.fmt_accuracy()));
     Ok(())
 }
 

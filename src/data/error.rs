@@ -17,6 +17,10 @@ pub enum DataError {
     )]
     CannotRead { path: PathBuf, reason: io::Error },
 
+    /// A model was trained on other classes.
+    #[error("the data has the classes {data}; the model knows {model}. Give data of the model's classes, in its order")]
+    OtherClasses { data: String, model: String },
+
     /// The operating system would not take the file.
     #[error(
         "cannot write {}: {reason}. Check that the folder exists, that you may write there, and that the disk has room",

@@ -34,6 +34,25 @@ pub struct DataSet {
     pub class_names: Vec<String>,
 }
 
+impl DataSet {
+    /// The same images under a model's classes, of which the set may lack the last.
+    ///
+    /// # Errors
+    /// [`DataError::OtherClasses`] where its own are no beginning of them.
+    pub fn with_classes(mut self, names: Vec<String>) -> Result<DataSet, DataError> {
+        if !names.starts_with(&self.class_names) {
+            let list = |names: &[String]| {
+                let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
+                format!("{}{more}", names.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", "))
+            };
+            return Err(DataError::OtherClasses { data: list(&self.class_names), model: list(&names) });
+        }
+        (self.train.classes, self.test.classes) = (names.len(), names.len());
+        self.class_names = names;
+        Ok(self)
+    }
+}
+
 /// Images of one size, each with a label.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageSet {

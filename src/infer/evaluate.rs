@@ -4,7 +4,7 @@ use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store};
 use crate::infer::measures::MeasureError;
-use crate::models::{Mode, ModelError, Network, Parameters};
+use crate::models::{Mode, ModelError, ModelFile, Network, Parameters};
 use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -21,6 +21,13 @@ impl Normalization {
     pub fn of(set: &ImageSet) -> Normalization {
         let (mean, std) = set.mean_std();
         Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
+    }
+}
+
+impl Normalization {
+    /// What a model was trained with; `path` is for the error.
+    pub fn read(file: &ModelFile, path: &std::path::Path) -> Result<Normalization, ModelError> {
+        Ok(Normalization { mean: file.number("mean", path)?, std: file.number("std", path)? })
     }
 }
 
@@ -174,6 +181,29 @@ impl Evaluation {
     pub fn feature_width(&self) -> usize {
         self.features.map_or(0, |rows| rows.width)
     }
+}
+
+/// A classifier's logits for a set of images of its size, `[n, classes]`; `path` is for errors.
+///
+/// # Errors
+/// A file that holds no classifier, images of another size, and those of the device, whose buffers are made anew.
+pub fn logits(
+    file: &ModelFile,
+    path: &std::path::Path,
+    set: &ImageSet,
+    device: &mut dyn Device,
+) -> Result<Vec<f32>, InferError> {
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let network = file.network(path, &mut store, &mut parameters)?;
+    let (weights, running) = file.values(&parameters, path)?;
+    let (source, normalization) = (parameters.weights, Normalization::read(file, path)?);
+    let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, set, normalization)?;
+    device.allocate(&store)?;
+    device.write_f32(parameters.weights, 0, &weights)?;
+    device.write_f32(parameters.state, 0, &running)?;
+    evaluation.upload(device, set)?;
+    Ok(evaluation.logits(device)?)
 }
 
 /// Bytes four to a word, little-endian, as the gathering kernels expect them.

@@ -10,9 +10,6 @@ use crate::device::{Device, DeviceError};
 use crate::graph::Store;
 use crate::models::{ModelFile, Parameters};
 
-/// The judge of 28x28 digits that is part of the program.
-const BUILT_IN: &[u8] = include_bytes!("../../models/judge.safetensors");
-
 /// SHA-256 of the built-in judge's file, by which published measures say whose they are.
 pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";
 
@@ -48,8 +45,8 @@ impl Judge {
         let path = file.map_or_else(|| PathBuf::from("the built-in judge"), Path::to_owned);
         let name = path.display().to_string();
         let file = match file {
-            Some(path) => ModelFile::load(path)?,
-            None => ModelFile::from_bytes(BUILT_IN, &path)?,
+            Some(path) => ModelFile::open(path)?.0,
+            None => ModelFile::shipped("judge")?,
         };
         let class_names = file.class_names(&path)?;
         let mut parameters = Parameters::new(store, "judge");
@@ -59,7 +56,7 @@ impl Judge {
             return Err(InferError::Judge { judge: name, problem });
         }
         let (weights, running) = file.values(&parameters, &path)?;
-        let normalization = Normalization { mean: file.number("mean", &path)?, std: file.number("std", &path)? };
+        let normalization = Normalization::read(&file, &path)?;
         let source = parameters.weights;
         let evaluation =
             Evaluation::declare_with_features(store, &network, &parameters, source, CAPACITY, normalization)?;
@@ -123,16 +120,20 @@ mod tests {
     use crate::data::mnist;
     use crate::device::cpu::Cpu;
     use crate::infer::Scores;
+    use crate::models::SHIPPED;
+
+    fn file() -> &'static [u8] {
+        SHIPPED.iter().find(|(name, _)| *name == "judge").unwrap().1
+    }
 
     fn first(set: &ImageSet, count: usize) -> ImageSet {
         set.select(&(0..count).collect::<Vec<_>>())
     }
 
     #[test]
-    fn the_built_in_judge_is_the_one_whose_hash_is_recorded_in_code_and_card() {
-        let found: String = Sha256::digest(BUILT_IN).iter().map(|byte| format!("{byte:02x}")).collect();
+    fn the_built_in_judge_is_the_one_whose_hash_is_recorded() {
+        let found: String = Sha256::digest(file()).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found, BUILT_IN_SHA256);
-        assert!(include_str!("../../models/judge.md").contains(BUILT_IN_SHA256));
     }
 
     #[test]
@@ -177,7 +178,7 @@ mod tests {
     fn a_file_that_is_no_classifier_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("judge.safetensors");
-        for bytes in [&b"no tensors"[..], &BUILT_IN[..BUILT_IN.len() / 2]] {
+        for bytes in [&b"no tensors"[..], &file()[..file().len() / 2]] {
             std::fs::write(&path, bytes).unwrap();
             let error = Judge::open(&mut Cpu::new(), Some(&path)).map(|judge| judge.name).unwrap_err().to_string();
             assert!(error.contains("judge.safetensors"), "{error}");

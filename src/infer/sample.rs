@@ -17,9 +17,6 @@ const BATCH: usize = 250;
 /// Where a generator's tensors stand in a model file, before their names.
 pub const PREFIX: &str = "generator/";
 
-/// The generator of 28x28 digits that is part of the program.
-const BUILT_IN: &[u8] = include_bytes!("../../models/gan.safetensors");
-
 /// The plan that draws, and the stored buffers between it and the host.
 pub struct Drawing {
     latents: BufferId,
@@ -109,12 +106,13 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Reads a file that training a GAN has written.
+    /// Reads what training a GAN has written, as [`ModelFile::open`] finds it.
     ///
     /// # Errors
     /// [`ModelError`] for what is no such file.
     pub fn load(path: &Path) -> Result<Generator, ModelError> {
-        Generator::new(ModelFile::load(path)?, path)
+        let (file, path) = ModelFile::open(path)?;
+        Generator::new(file, &path)
     }
 
     /// The one that ships with the program: `models/gan.md` tells what it is.
@@ -122,8 +120,7 @@ impl Generator {
     /// # Errors
     /// None but where the program was built with a file that is no generator.
     pub fn builtin() -> Result<Generator, ModelError> {
-        let path = Path::new("the built-in generator");
-        Generator::new(ModelFile::from_bytes(BUILT_IN, path)?, path)
+        Generator::new(ModelFile::shipped("gan")?, Path::new("the built-in generator"))
     }
 
     /// A generator of a file in memory; `path` is what errors call it.

@@ -170,14 +170,22 @@ impl ModelFile {
         })
     }
 
-    /// The network that the file describes, declared in `store`.
-    pub fn network(&self, path: &Path, store: &mut Store, parameters: &mut Parameters) -> Result<Network, ModelError> {
+    /// The classifier's architecture.
+    ///
+    /// # Errors
+    /// A file that holds a generator, and a text that [`Architecture::parse`] refuses.
+    pub fn architecture(&self, path: &Path) -> Result<Architecture, ModelError> {
         let text = self.get(ARCHITECTURE, path)?;
         if Gan::is_meant(text) {
             let remedy = "`inkgrad generate --model` draws with it, `inkgrad evaluate` measures it";
             return Err(refuse(path, format!("holds a generator and no classifier; {remedy}")));
         }
-        let architecture = Architecture::parse(text, &format!("{} (its architecture)", path.display()))?;
+        Architecture::parse(text, &format!("{} (its architecture)", path.display()))
+    }
+
+    /// The network that the file describes, declared in `store`.
+    pub fn network(&self, path: &Path, store: &mut Store, parameters: &mut Parameters) -> Result<Network, ModelError> {
+        let architecture = self.architecture(path)?;
         let input = self.sizes(INPUT, path)?;
         let classes = if self.metadata.contains_key(CLASSES) { Some(self.number(CLASSES, path)?) } else { None };
         architecture.declare(input, classes, store, parameters)
@@ -196,6 +204,11 @@ impl ModelFile {
     /// Height, width and channels of the pictures that a generator draws.
     pub fn image(&self, path: &Path) -> Result<[usize; 3], ModelError> {
         self.sizes(IMAGE, path)
+    }
+
+    /// Height, width and channels of the images that a classifier takes.
+    pub fn input(&self, path: &Path) -> Result<[usize; 3], ModelError> {
+        self.sizes(INPUT, path)
     }
 
     /// Whether a generator is in it.
@@ -265,6 +278,6 @@ impl ModelFile {
     }
 }
 
-fn refuse(path: &Path, problem: impl Into<String>) -> ModelError {
+pub(super) fn refuse(path: &Path, problem: impl Into<String>) -> ModelError {
     ModelError::File { path: path.to_owned(), problem: problem.into() }
 }

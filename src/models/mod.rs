@@ -16,6 +16,7 @@ mod build;
 #[cfg(test)]
 mod build_tests;
 mod container;
+mod ensemble;
 mod error;
 mod file;
 mod forward;
@@ -28,6 +29,7 @@ mod parameters;
 mod reader;
 mod recipe;
 mod shapes;
+mod shipped;
 mod spec;
 #[cfg(test)]
 mod spec_tests;
@@ -41,15 +43,18 @@ pub use error::{At, ModelError};
 pub use file::ModelFile;
 pub use forward::{Forward, Inputs, Mode, RunningUpdate};
 pub use gan::{Gan, GanRecipe};
-pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width};
+pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width, by};
 pub use parameters::{Init, Parameter, Parameters};
 pub use reader::MAX_SIZE;
 pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
+pub use shipped::SHIPPED;
 pub use spec::{Architecture, INPUT, LABEL, MAX_LAYERS, MAX_TEXT};
 
 /// The architectures that are part of the program: name and text.
 pub const BUILTINS: &[(&str, &str)] = &[
     ("fast", include_str!("../../models/fast.toml")),
+    ("standard", include_str!("../../models/standard.toml")),
+    ("best", include_str!("../../models/best.toml")),
     ("dense", include_str!("../../models/dense.toml")),
     ("cnn", include_str!("../../models/cnn.toml")),
     ("avgcnn", include_str!("../../models/avgcnn.toml")),

@@ -96,6 +96,22 @@ impl Architecture {
         })
     }
 
+    /// An architecture made of layers, with the text that says them.
+    pub(super) fn of_layers(name: &str, about: &str, layers: Vec<Layer>) -> Architecture {
+        let made = Architecture {
+            name: name.into(),
+            about: about.into(),
+            input: None,
+            layers,
+            recipe: Recipe::default(),
+            conditional: false,
+            input_at: At::default(),
+            text: String::new(),
+            file: String::new(),
+        };
+        Architecture { text: made.to_toml(), ..made }
+    }
+
     /// The text it was read from, or an equivalent one; what model files store.
     pub fn text(&self) -> &str {
         &self.text

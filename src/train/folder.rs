@@ -86,6 +86,22 @@ impl Folder {
         self.path.join("last.safetensors")
     }
 
+    /// Keeps the model that a run goes on from, so that it can be resumed wherever that one has gone.
+    pub fn save_origin(&self, file: &ModelFile) -> Result<(), TrainError> {
+        Ok(file.save(self.path.join(ORIGIN))?)
+    }
+
+    /// The model that the run went on from, if it did, and where its copy lies.
+    pub fn origin(&self) -> Result<Option<(ModelFile, PathBuf)>, TrainError> {
+        let path = self.path.join(ORIGIN);
+        Ok(if path.exists() { Some((ModelFile::load(&path)?, path)) } else { None })
+    }
+
+    /// Whether it was trained to its end and tested.
+    pub fn is_finished(&self) -> bool {
+        self.path.join(RESULT).exists() && self.best().exists()
+    }
+
     pub fn settings_text(&self, settings: &impl serde::Serialize) -> String {
         // Settings are plain words and numbers, which TOML always has a form for.
         toml::to_string(settings).unwrap_or_default()
@@ -197,7 +213,7 @@ impl Folder {
             test.accuracy(),
             test.loss
         );
-        self.write("result.toml", text.as_bytes())
+        self.write(RESULT, text.as_bytes())
     }
 
     /// Under a temporary name in the same folder, synced, renamed.
@@ -212,6 +228,8 @@ const ARCHITECTURE: &str = "architecture.toml";
 /// Key of a model file's metadata.
 pub(super) const DATA_DIGEST: &str = "data_digest";
 const METRICS: &str = "metrics.csv";
+const ORIGIN: &str = "from.safetensors";
+const RESULT: &str = "result.toml";
 /// The folder of a GAN's snapshots, in the run's.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 

@@ -90,12 +90,16 @@ impl Learner {
 
     /// What there is before the first step.
     pub fn initial(&self, seed: u32) -> Learned {
-        let weights = self.parameters.initial(seed);
+        self.starting_from(self.parameters.initial(seed), self.parameters.initial_state())
+    }
+
+    /// What there is before the first step of a network that was trained before.
+    pub fn starting_from(&self, weights: Vec<f32>, running: Vec<f32>) -> Learned {
         Learned {
-            running: self.parameters.initial_state(),
             moments: vec![vec![0.0; weights.len()]; self.moments.len()],
             averaged: self.averaged.map(|_| weights.clone()),
             weights,
+            running,
         }
     }
 

@@ -104,7 +104,12 @@ impl Run<'_> {
         let digest = digest(&self.data.train);
         let (train, validation) = self.data.train.split(self.settings.validation, u64::from(self.settings.seed))?;
         self.settings.check(train.len())?;
-        let normalization = Normalization::of(&train);
+        let origin = self.folder.origin()?;
+        // Of all training images, those to validate by too: members of an ensemble have it in common.
+        let normalization = match &origin {
+            Some((file, path)) => Normalization::read(file, path)?,
+            None => Normalization::of(&self.data.train),
+        };
         let mut store = Store::default();
         let mut parameters = Parameters::new(&mut store, "classifier");
         let input = [train.height, train.width, train.channels];
@@ -123,7 +128,14 @@ impl Run<'_> {
                 self.folder.same_data(&file, &digest)?;
                 self.folder.state(&file, &classifier)?
             }
-            None => classifier.initial(self.settings.seed),
+            None => {
+                let mut first = classifier.initial(self.settings.seed);
+                if let Some((file, path)) = &origin {
+                    let (weights, running) = file.values(&classifier.learner.parameters, path)?;
+                    first.learned = classifier.learner.starting_from(weights, running);
+                }
+                first
+            }
         };
         let (metrics, best) = self.folder.history(state.step as usize)?;
         self.device.allocate(&store)?;
@@ -310,7 +322,8 @@ impl Loop<'_> {
     }
 
     fn not_finite(&self, step: usize) -> TrainError {
-        let epoch = step * self.run.settings.batch / self.images + 1;
+        // After the last step there is no further epoch.
+        let epoch = (step * self.run.settings.batch / self.images + 1).min(self.run.settings.epochs);
         TrainError::NotFinite { step, epoch, rate: self.run.settings.learning_rate }
     }
 

@@ -12,6 +12,9 @@ use super::schedule::Schedule;
 use crate::models::{OptimizerName, Recipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 
+/// The most classifiers in an ensemble.
+pub const MAX_MEMBERS: usize = 100;
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -20,6 +23,12 @@ pub struct Settings {
     /// A folder of IDX files; the built-in MNIST where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// The trained model that it goes on from, where it does; its copy is in the run's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
+    /// Classifiers that are trained one after another, each by its own seed, and joined; 1 is no ensemble.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub members: usize,
     pub device: String,
     pub seed: u32,
     pub epochs: usize,
@@ -43,6 +52,14 @@ pub struct Settings {
     pub patience: usize,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(members: &usize) -> bool {
+    *members == 1
+}
+
 pub(super) fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -64,6 +81,8 @@ impl Settings {
         Settings {
             model: model.into(),
             data: None,
+            from: None,
+            members: 1,
             device: "auto".into(),
             seed: 0,
             epochs: recipe.epochs.unwrap_or(5),
@@ -100,6 +119,9 @@ impl Settings {
             [("momentum", self.momentum), ("label-smoothing", self.label_smoothing), ("average", self.average)];
         if let Some((name, value)) = shares.into_iter().find(|(_, x)| !in_share(*x)) {
             return wrong(name, value.to_string(), share);
+        }
+        if !(1..=MAX_MEMBERS).contains(&self.members) {
+            return wrong("members", self.members.to_string(), &format!("a number from 1 to {MAX_MEMBERS}"));
         }
         if self.epochs == 0 {
             return wrong("epochs", "0".into(), "a number from 1 on");

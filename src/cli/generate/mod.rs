@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counting::Counting;
-use super::evaluate::model_path;
 use super::{interrupt, note, say, thousands};
 use crate::device::{self, Device};
 use crate::files::Existing;
@@ -220,7 +219,7 @@ impl Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = Target::of(&args)?;
     let generator = match &args.model {
-        Some(path) => Generator::load(&model_path(path)?)?,
+        Some(path) => Generator::load(path)?,
         None => Generator::builtin()?,
     };
     let (class_names, image) = (generator.class_names(), generator.image());

@@ -1,0 +1,37 @@
+//! `inkgrad ensemble`: several classifiers joined into one model that answers with their mean.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{say, thousands};
+use crate::models::ModelFile;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Two classifiers or more: shipped ones by name, model files, or runs' folders
+    #[arg(required = true, num_args = 2.., value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    /// The model file to write
+    #[arg(long, short, value_name = "FILE", default_value = "ensemble.safetensors")]
+    out: PathBuf,
+    /// Overwrite a file that is already there
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let out = &args.out;
+    anyhow::ensure!(
+        args.force || !out.exists(),
+        "{} is already there; name another place with --out, or overwrite it with --force",
+        out.display()
+    );
+    let opened = args.models.iter().map(|wanted| ModelFile::open(wanted).map(|(file, path)| (path, file)));
+    let members = opened.collect::<Result<Vec<_>, _>>()?;
+    let file = ModelFile::ensemble(&members)?;
+    file.save(out)?;
+    let weights: usize = file.tensors.iter().map(|tensor| tensor.shape.len()).sum();
+    say(format_args!("{}: {} members, {} numbers", out.display(), members.len(), thousands(weights as u64)));
+    say(format_args!("test it: inkgrad evaluate {}", out.display()));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,176 @@
+//! Several classifiers joined into one, whose logits are the mean of theirs.
+//!
+//! An ensemble is an ordinary network: its members are branches from the same image, each with the last layer's
+//! weights divided by their number, and an `add` joins them. So whatever takes a model takes an ensemble.
+
+use std::path::{Path, PathBuf};
+
+use super::container::Words;
+use super::error::{At, ModelError};
+use super::file::{ModelFile, refuse};
+use super::layer::{Kind, Layer};
+use super::parameters::Parameters;
+use super::spec::{Architecture, INPUT, MAX_LAYERS};
+use crate::graph::Store;
+
+/// Metadata that members must have in common, since the ensemble has each but once.
+const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
+/// Metadata about the training, which are kept where all members agree on them.
+const AGREED: &[&str] = &["data", "data_digest"];
+
+impl ModelFile {
+    /// Joins trained classifiers; paths are what errors call them.
+    ///
+    /// # Errors
+    /// Fewer than two members, generators, networks that do not end in a dense layer, and members that differ in
+    /// image size, classes or normalization.
+    pub fn ensemble(members: &[(PathBuf, ModelFile)]) -> Result<ModelFile, ModelError> {
+        let [(first_path, first), _, ..] = members else {
+            let path = members.first().map_or_else(|| "an ensemble".into(), |(path, _)| path.clone());
+            return Err(refuse(&path, "an ensemble has two members or more"));
+        };
+        let mut file = ModelFile::default();
+        file.set("version", env!("CARGO_PKG_VERSION"));
+        for key in SHARED {
+            file.set(key, shared(members, key)?);
+        }
+        for key in AGREED {
+            if let Some(value) = first.metadata.get(*key)
+                && members.iter().all(|(_, member)| member.metadata.get(*key) == Some(value))
+            {
+                file.set(key, value);
+            }
+        }
+        let names: Vec<String> = members.iter().map(|(path, _)| path.display().to_string()).collect();
+        file.set("members", serde_json::Value::from(names));
+
+        let mut layers = Vec::new();
+        let mut ends = Vec::new();
+        for (i, (path, member)) in members.iter().enumerate() {
+            let branch = Branch::new(path, member, i + 1, members.len())?;
+            ends.push(branch.end);
+            layers.extend(branch.layers);
+            file.tensors.extend(branch.tensors);
+        }
+        layers.push(Layer {
+            kind: Kind::Add { from: ends },
+            activation: None,
+            name: None,
+            from: None,
+            at: At::default(),
+        });
+        if layers.len() > MAX_LAYERS {
+            let problem = format!("together the members have {} layers; {MAX_LAYERS} is the most", layers.len());
+            return Err(refuse(first_path, problem));
+        }
+        let about = format!("{} classifiers, whose logits are averaged", members.len());
+        file.set("architecture", Architecture::of_layers("ensemble", &about, layers).text());
+        // What a reader would refuse is refused by the writer.
+        let path = Path::new("the ensemble");
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "ensemble");
+        file.network(path, &mut store, &mut parameters)?;
+        file.values(&parameters, path)?;
+        Ok(file)
+    }
+}
+
+/// A member as a part of the whole: layers and tensors under names of its own.
+struct Branch {
+    layers: Vec<Layer>,
+    tensors: Vec<super::SavedTensor>,
+    /// The name of its last layer.
+    end: String,
+}
+
+impl Branch {
+    fn new(path: &Path, member: &ModelFile, number: usize, of: usize) -> Result<Branch, ModelError> {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "member");
+        let network = member.network(path, &mut store, &mut parameters)?;
+        let (weights, running) = member.values(&parameters, path)?;
+        let prefix = |name: &str| format!("m{number}-{name}");
+
+        let mut layers = network.architecture.layers.clone();
+        let names: Vec<String> = network.layers().into_iter().map(|layer| layer.name).collect();
+        for (i, layer) in layers.iter_mut().enumerate() {
+            let joins = !layer.sources().is_empty();
+            layer.sources_mut().filter(|name| *name != INPUT).for_each(|name| *name = prefix(name));
+            if i == 0 && !joins {
+                layer.from = Some(INPUT.into());
+            }
+            layer.name = Some(prefix(&names[i]));
+        }
+        let (Some(last), Some(end)) = (layers.last(), names.last()) else {
+            return Err(refuse(path, "has no layers"));
+        };
+        if !matches!(last.kind, Kind::Dense { .. }) || last.activation.is_some() {
+            let problem = format!("ends in `{last}`; a member of an ensemble ends in a dense layer without activation");
+            return Err(refuse(path, problem));
+        }
+
+        let mut part = ModelFile::default();
+        part.add_flat(&prefix(""), parameters.trainable(), &weights);
+        part.add_flat(&prefix(""), parameters.running(), &running);
+        let own = format!("{}.", prefix(end));
+        for tensor in part.tensors.iter_mut().filter(|tensor| tensor.name.starts_with(&own)) {
+            if let Words::F32(words) = &mut tensor.words {
+                words.iter_mut().for_each(|word| *word /= of as f32);
+            }
+        }
+        Ok(Branch { layers, tensors: part.tensors, end: prefix(end) })
+    }
+}
+
+/// The value that all members have.
+fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelError> {
+    let mut value: Option<(&Path, String)> = None;
+    for (path, member) in members {
+        let own = match key {
+            "class_names" => serde_json::Value::from(member.class_names(path)?).to_string(),
+            _ => member.get(key, path)?.to_string(),
+        };
+        match &value {
+            None => value = Some((path, own)),
+            Some((first, common)) if *common != own => {
+                let problem =
+                    format!("its {key} is {own}, that of {} is {common}; members must agree", first.display());
+                return Err(refuse(path, problem));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(value.map_or_else(String::new, |(_, value)| value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::builtin;
+
+    /// An untrained classifier of digits.
+    fn member(name: &str, seed: u32) -> (PathBuf, ModelFile) {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let network = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+        let (weights, running) = (parameters.initial(seed), parameters.initial_state());
+        let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+        file.set("mean", 0.13);
+        file.set("std", 0.31);
+        (format!("{name}-{seed}").into(), file)
+    }
+
+    #[test]
+    fn members_that_do_not_belong_together_are_refused_by_name() {
+        let message = |members: &[(PathBuf, ModelFile)]| ModelFile::ensemble(members).unwrap_err().to_string();
+        let mut other = member("dense", 2);
+        other.1.set("mean", 0.5);
+        let found = message(&[member("dense", 1), other]);
+        assert!(found.starts_with("dense-2: its mean is 0.5, that of dense-1 is 0.13"), "{found}");
+        assert!(message(&[member("dense", 1)]).contains("two members or more"));
+        let joined = ("joined".into(), ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap());
+        assert!(message(&[joined, member("dense", 1)]).contains("ends in `add"), "an ensemble of ensembles");
+        let gan = ("gan".into(), ModelFile::shipped("gan").unwrap());
+        assert!(message(&[gan, member("dense", 1)]).contains("gan"));
+    }
+}

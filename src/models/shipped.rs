@@ -1,0 +1,98 @@
+//! The trained models that are part of the program, and how a model is found by what a person calls it.
+
+use std::path::{Path, PathBuf};
+
+use super::error::ModelError;
+use super::file::ModelFile;
+
+/// Trained models by name; `models/NAME.md` tells how each was made and what it is worth.
+pub const SHIPPED: &[(&str, &[u8])] = &[
+    ("gan", include_bytes!("../../models/gan.safetensors")),
+    ("judge", include_bytes!("../../models/judge.safetensors")),
+];
+
+/// The file in a run's folder that holds its model.
+const BEST: &str = "best.safetensors";
+
+impl ModelFile {
+    /// A model that is part of the program.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`] for a name that none of them has.
+    pub fn shipped(name: &str) -> Result<ModelFile, ModelError> {
+        match SHIPPED.iter().find(|(known, _)| *known == name) {
+            Some((_, bytes)) => ModelFile::from_bytes(bytes, Path::new(name)),
+            None => Err(ModelError::Unknown { name: name.into(), builtins: names() }),
+        }
+    }
+
+    /// The model that is meant: a shipped one by its name, a file, or a run's folder, whose best model is taken. With
+    /// what errors and reports should call it. A file that has a shipped model's name is given as `./fast`.
+    ///
+    /// # Errors
+    /// Those of [`ModelFile::load`]; a name or a folder that holds no model says what would.
+    pub fn open(wanted: &Path) -> Result<(ModelFile, PathBuf), ModelError> {
+        if let Some((name, _)) = SHIPPED.iter().find(|(name, _)| Path::new(name) == wanted) {
+            return Ok((ModelFile::shipped(name)?, wanted.to_owned()));
+        }
+        let path = model_path(wanted)?;
+        match ModelFile::load(&path) {
+            // Whoever writes one word means a name.
+            Err(ModelError::Read { reason, .. })
+                if reason.kind() == std::io::ErrorKind::NotFound
+                    && wanted.components().count() == 1
+                    && wanted.extension().is_none() =>
+            {
+                let problem =
+                    format!("there is no such file, and no trained model of that name (there are {})", names());
+                Err(ModelError::File { path, problem })
+            }
+            loaded => Ok((loaded?, path)),
+        }
+    }
+}
+
+fn names() -> String {
+    SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// The model file that is meant by a path.
+fn model_path(path: &Path) -> Result<PathBuf, ModelError> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let (best, run) = (path.join(BEST), path.display());
+    let refuse = |path: &Path, problem: String| Err(ModelError::File { path: path.to_owned(), problem });
+    if best.exists() {
+        Ok(best)
+    } else if path.join("config.toml").exists() {
+        refuse(&best, format!("the run has no best model yet; go on with it: inkgrad train --resume {run}"))
+    } else {
+        let wanted = "expected a model file or a folder like runs/0001-fast";
+        refuse(path, format!("no run's folder, as it has no {BEST}; {wanted}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn every_shipped_model_is_whole_and_its_card_has_its_hash() {
+        for (name, bytes) in SHIPPED {
+            let file = ModelFile::shipped(name).unwrap();
+            assert!(!file.class_names(Path::new(name)).unwrap().is_empty(), "{name}");
+            let card = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{name}.md"));
+            let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(std::fs::read_to_string(card).unwrap().contains(&hash), "{name}: {hash}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_model_is_answered_with_the_names_there_are() {
+        let message = ModelFile::open(Path::new("fsat")).unwrap_err().to_string();
+        assert!(message.contains("judge") && message.contains("no such file"), "{message}");
+    }
+}

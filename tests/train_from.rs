@@ -1,0 +1,140 @@
+//! Training that goes on from a trained model, and several that are joined.
+
+use std::path::{Path, PathBuf};
+
+use common::Place;
+use inkgrad::data::mnist;
+use inkgrad::device::cpu::Cpu;
+use inkgrad::graph::Store;
+use inkgrad::infer::evaluate::logits;
+use inkgrad::models::{ModelFile, Parameters, builtin};
+
+mod common;
+
+const FAST: &str = "train dense --data data --epochs 2 --device cpu --quiet";
+
+/// How many were right, of a text with a line like `test accuracy 91.50 % (95 % interval ..), 183 of 200 right`.
+fn right(text: &str) -> usize {
+    let line = text.lines().find(|line| line.ends_with(" right")).unwrap_or_else(|| panic!("{text}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words[words.len() - 4].parse().unwrap()
+}
+
+#[test]
+fn a_model_that_is_trained_further_begins_where_it_was_and_keeps_its_normalization() {
+    let place = Place::with_digits(2000, 200);
+    place.digits("more", 4000, 200);
+    place.works(FAST);
+    // A rate of next to nothing leaves the weights as they were: so it is from them that training begins.
+    place.works(
+        "train --from runs/0001-dense --data more --epochs 1 --learning-rate 1e-30 --optimizer sgd --validation 0 \
+         --device cpu -q",
+    );
+    let load = |name: &str| ModelFile::load(place.path(name)).unwrap();
+    let (was, now) = (load("runs/0001-dense/best.safetensors"), load("runs/0002-dense/best.safetensors"));
+    assert_eq!(was.tensors, now.tensors);
+    assert_eq!((&was.metadata["mean"], &was.metadata["std"]), (&now.metadata["mean"], &now.metadata["std"]));
+    assert_ne!(was.metadata["data_digest"], now.metadata["data_digest"]);
+
+    let config = place.text("runs/0002-dense/config.toml");
+    assert!(config.contains("from = ") && config.contains("runs/0001-dense"), "{config}");
+    // Where no rate is given it is a tenth of the recipe's 0.004.
+    let said = place.works("train --from runs/0001-dense --data more --dry-run --device cpu");
+    assert!(said.out.contains("learning_rate = 0.0004"), "{said:#?}");
+}
+
+#[test]
+fn further_training_on_more_digits_knows_more_of_them() {
+    let place = Place::with_digits(600, 1000);
+    place.digits("more", 6000, 1000);
+    let before = right(&place.works("train dense --data data --epochs 3 --validation 0 --device cpu -q").out);
+    let after =
+        right(&place.works("train --from runs/0001-dense --data more --epochs 3 --validation 0 --device cpu -q").out);
+    assert!(after > before + 20, "{before} of 1,000 before, {after} after");
+}
+
+#[test]
+fn what_cannot_be_gone_on_from_is_refused_with_the_reason() {
+    let place = Place::with_digits(300, 50);
+    place.bars("bars", [28, 28], 12, [240, 24]);
+    place.bars("small", [9, 9], 10, [200, 20]);
+    place.works(FAST);
+    place.refused("train --from runs/0001-dense --data bars --device cpu", &["the model knows 0, 1", "10, 11"]);
+    place.refused("train --from runs/0001-dense --data small --device cpu", &["28x28x1", "9x9x1"]);
+    place.refused("train cnn --from runs/0001-dense --data data", &["--from"]);
+    place.refused("train --from gan --data data", &["generator"]);
+    place.refused("train --from nowhere --data data", &["nowhere", "judge"]);
+    place.refused("train gan --members 3 --data data", &["--members says nothing to a GAN"]);
+    place.refused("train dense --members 0 --data data --device cpu", &["--members is 0"]);
+    place.refused("train dense --recipe slow", &["fast, standard, best, ensemble"]);
+}
+
+#[test]
+fn a_shipped_model_goes_by_its_name_wherever_a_model_is_asked_for() {
+    let place = Place::with_digits(300, 500);
+    let said = place.works("evaluate judge --data data --device cpu --out here");
+    assert!(right(&said.out) > 490, "{said:#?}");
+    assert!(place.works("inspect judge").out.contains("conv 5x5x32"));
+    assert!(place.works("models").out.contains("judge        classifies 0 1 2 3 4 5 6 7 8 9"));
+    place.works("train --from judge --data data --epochs 1 --device cpu -q");
+    assert!(place.path("runs/0001-fast/best.safetensors").exists());
+}
+
+#[test]
+fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
+    let place = Place::with_digits(2000, 500);
+    let said = place.works(&format!("{FAST} --members 3 --seed 5"));
+    assert_eq!(said.out.lines().filter(|line| line.contains("of 3: test")).count(), 3, "{said:#?}");
+    let run = "runs/0001-dense-ensemble";
+    for (member, seed) in [(1, 5), (2, 6), (3, 7)] {
+        assert!(place.text(&format!("{run}/{member}/config.toml")).contains(&format!("seed = {seed}")));
+    }
+    let together = said.out.lines().find(|line| line.starts_with("all together")).unwrap();
+    let evaluated = place.works(&format!("evaluate {run} --data data --device cpu"));
+    assert_eq!(right(&evaluated.out), right(together));
+
+    // The command for models that are there already makes the same of them.
+    place.works(&format!("ensemble {run}/1 {run}/2 {run}/3 -o joined.safetensors"));
+    let load = |name: &str| ModelFile::load(place.path(name)).unwrap().tensors;
+    assert_eq!(load("joined.safetensors"), load(&format!("{run}/best.safetensors")));
+    place.refused(&format!("ensemble {run}/1 {run}/2 -o joined.safetensors"), &["already there", "--force"]);
+}
+
+#[test]
+fn an_ensembles_logits_are_the_mean_of_its_members_whatever_their_networks() {
+    let member = |name: &str, seed| {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let network = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+        let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed), &parameters.initial_state());
+        file.set("mean", 0.13);
+        file.set("std", 0.31);
+        (PathBuf::from(name), file)
+    };
+    let members = [member("fast", 1), member("dense", 2), member("cnn", 3)];
+    let set = mnist::embedded().unwrap().test.select(&[0, 1, 2, 3, 4]);
+    let answers = |file: &ModelFile| logits(file, Path::new("member"), &set, &mut Cpu::new()).unwrap();
+    let each: Vec<Vec<f32>> = members.iter().map(|(_, file)| answers(file)).collect();
+    let joined = answers(&ModelFile::ensemble(&members).unwrap());
+    for (i, found) in joined.iter().enumerate() {
+        let mean = each.iter().map(|logits| logits[i]).sum::<f32>() / 3.0;
+        assert!((found - mean).abs() < 1e-5, "{found} against {mean}");
+    }
+}
+
+#[test]
+fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
+    let place = Place::with_digits(2000, 100);
+    place.works(&format!("{FAST} --members 2"));
+    let (run, whole) = ("runs/0001-dense-ensemble", "runs/0001-dense-ensemble/best.safetensors");
+    let wanted = place.read(whole);
+    // As if it had been killed while the second was trained.
+    std::fs::remove_file(place.path(whole)).unwrap();
+    std::fs::remove_file(place.path(&format!("{run}/result.toml"))).unwrap();
+    std::fs::remove_dir_all(place.path(&format!("{run}/2"))).unwrap();
+    place.refused(&format!("evaluate {run} --data data"), &["no best model yet", "train --resume"]);
+    let first = place.read(&format!("{run}/1/last.safetensors"));
+    place.works(&format!("train --resume {run} --quiet"));
+    assert_eq!(place.read(&format!("{run}/1/last.safetensors")), first);
+    assert_eq!(place.read(whole), wanted);
+}
