@@ -13,6 +13,7 @@ pub mod infer;
 pub mod models;
 pub mod ops;
 pub mod parallel;
+pub mod pictures;
 pub mod plan;
 pub mod report;
 pub mod shaders;

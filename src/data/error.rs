@@ -140,6 +140,10 @@ pub enum DataError {
     )]
     CountMismatch { images_path: PathBuf, images: usize, labels_path: PathBuf, labels: usize },
 
+    /// A line of a CSV file is no image.
+    #[error("{}, line {line}: {problem}", path.display())]
+    Csv { path: PathBuf, line: u64, problem: String },
+
     /// A label is not below the number of classes.
     #[error(
         "{}: label out of range at index {index}: expected a label below {classes}, found \

@@ -4,6 +4,7 @@
 //! files. Both end in a [`DataSet`], which has passed every check by the time anyone sees it.
 
 mod assemble;
+pub mod csv;
 mod error;
 mod folder;
 pub mod idx;

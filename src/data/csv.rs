@@ -1,0 +1,253 @@
+//! Images as rows of a CSV file, a column for each pixel: how Kaggle hands out MNIST.
+//!
+//! A row is read when it is asked for, so that a file of any length takes the memory of one row.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use csv::{ByteRecord, ReaderBuilder};
+
+use crate::data::{DataError, MAX_CLASSES};
+
+/// The most columns that a row may have: an image of 4096 x 4096 bytes.
+const MAX_COLUMNS: usize = 1 << 24;
+
+/// One image of a CSV file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PixelRow {
+    /// Its line, counted from 1.
+    pub line: u64,
+    /// Where the file has labels.
+    pub label: Option<u32>,
+    /// As many as [`PixelRows::pixels`], row by row of the image.
+    pub pixels: Vec<u8>,
+}
+
+/// The images of a CSV file, one after another.
+///
+/// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels in their order.
+/// Without one, the first column holds labels where the rest of them, and not all, make a square image. Values are whole
+/// numbers from 0 to 255, labels whole numbers. A row that is wrong is an error, after which the next row can be read; the
+/// file itself failing ends the rows.
+pub struct PixelRows<R = File> {
+    path: PathBuf,
+    reader: csv::Reader<R>,
+    record: ByteRecord,
+    /// The first row, where it was no header.
+    first: bool,
+    line: u64,
+    columns: usize,
+    label: Option<usize>,
+    ended: bool,
+}
+
+impl PixelRows<File> {
+    /// # Errors
+    /// [`DataError::CannotRead`] and all of [`PixelRows::new`].
+    pub fn open(path: &Path) -> Result<PixelRows<File>, DataError> {
+        let file = File::open(path).map_err(|reason| DataError::CannotRead { path: path.into(), reason })?;
+        PixelRows::new(file, path)
+    }
+}
+
+impl<R: Read> PixelRows<R> {
+    /// Reads the header, or the first row; `path` is for errors.
+    ///
+    /// # Errors
+    /// [`DataError::Csv`] where there is no row at all, or a row that can be none of pixels.
+    pub fn new(reader: R, path: &Path) -> Result<PixelRows<R>, DataError> {
+        // Rows of another length are told apart here, with better words.
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            // A line is counted where it ends; carriage returns are white space around a number.
+            .terminator(csv::Terminator::Any(b'\n'))
+            .from_reader(reader);
+        let mut rows = PixelRows {
+            path: path.into(),
+            reader,
+            record: ByteRecord::new(),
+            first: true,
+            line: 1,
+            columns: 0,
+            label: None,
+            ended: false,
+        };
+        if !rows.advance()? {
+            return Err(rows.wrong(1, "expected rows of pixels, found nothing. Write the file again".into()));
+        }
+        rows.columns = rows.record.len();
+        if rows.columns > MAX_COLUMNS {
+            let problem = format!("expected at most {MAX_COLUMNS} columns, found {}", rows.columns);
+            return Err(rows.wrong(1, problem));
+        }
+        let is_header = rows.record.iter().any(|cell| number(cell).is_none());
+        rows.label = if is_header {
+            rows.first = false;
+            rows.record.iter().position(|name| name.trim_ascii().eq_ignore_ascii_case(b"label"))
+        } else {
+            (is_square(rows.columns - 1) && !is_square(rows.columns)).then_some(0)
+        };
+        if rows.pixels() == 0 {
+            return Err(rows.wrong(1, "expected columns of pixels, found only labels".into()));
+        }
+        Ok(rows)
+    }
+
+    /// Pixels of each image: all columns but that of the labels.
+    pub fn pixels(&self) -> usize {
+        self.columns - usize::from(self.label.is_some())
+    }
+
+    pub fn has_labels(&self) -> bool {
+        self.label.is_some()
+    }
+
+    fn advance(&mut self) -> Result<bool, DataError> {
+        let begun = self.reader.position().line();
+        let read = self.reader.read_byte_record(&mut self.record);
+        // The reader now stands on the line after the row, or still on it where the file ends without a new line.
+        self.line = (self.reader.position().line() - 1).max(begun);
+        read.map_err(|error| {
+            self.ended = true;
+            self.wrong(begun, format!("cannot be read: {error}"))
+        })
+    }
+
+    fn row(&self) -> Result<PixelRow, DataError> {
+        let line = self.line;
+        if self.record.len() != self.columns {
+            let found = self.record.len();
+            return Err(
+                self.wrong(line, format!("expected {} columns as in the first line, found {found}", self.columns))
+            );
+        }
+        let mut row = PixelRow { line, label: None, pixels: Vec::with_capacity(self.pixels()) };
+        for (column, cell) in self.record.iter().enumerate() {
+            let is_label = self.label == Some(column);
+            let (what, least_wrong) = if is_label { ("a label", MAX_CLASSES) } else { ("a pixel", 256) };
+            let value = number(cell).filter(|value| (*value as usize) < least_wrong).ok_or_else(|| {
+                let found = String::from_utf8_lossy(cell).chars().take(40).collect::<String>();
+                let expected = format!("{what}, a whole number from 0 to {}", least_wrong - 1);
+                self.wrong(line, format!("column {}: expected {expected}, found {found:?}", column + 1))
+            })?;
+            if is_label {
+                row.label = Some(value);
+            } else {
+                row.pixels.push(value as u8);
+            }
+        }
+        Ok(row)
+    }
+
+    fn wrong(&self, line: u64, problem: String) -> DataError {
+        DataError::Csv { path: self.path.clone(), line, problem }
+    }
+}
+
+impl<R: Read> Iterator for PixelRows<R> {
+    type Item = Result<PixelRow, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if std::mem::take(&mut self.first) {
+            return Some(self.row());
+        }
+        match (!self.ended).then(|| self.advance())? {
+            Ok(true) => Some(self.row()),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// A whole number; `12.0` is one, as tables of decimals write it.
+fn number(cell: &[u8]) -> Option<u32> {
+    let cell = std::str::from_utf8(cell.trim_ascii()).ok()?;
+    let whole = match cell.split_once('.') {
+        Some((whole, rest)) if !rest.is_empty() && rest.bytes().all(|digit| digit == b'0') => whole,
+        Some(_) => return None,
+        None => cell,
+    };
+    if whole.starts_with('+') { None } else { whole.parse().ok() }
+}
+
+fn is_square(count: usize) -> bool {
+    count > 0 && count.isqrt().pow(2) == count
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(text: &str) -> Result<Vec<Result<PixelRow, String>>, String> {
+        let rows = PixelRows::new(text.as_bytes(), Path::new("a.csv")).map_err(|error| error.to_string())?;
+        Ok(rows.map(|row| row.map_err(|error| error.to_string())).collect())
+    }
+
+    fn row(line: u64, label: Option<u32>, pixels: &[u8]) -> Result<PixelRow, String> {
+        Ok(PixelRow { line, label, pixels: pixels.into() })
+    }
+
+    #[test]
+    fn the_header_says_which_column_is_the_label() {
+        let kaggle = "label,pixel0,pixel1\n7,0,255\n";
+        assert_eq!(rows(kaggle).unwrap(), [row(2, Some(7), &[0, 255])]);
+        assert_eq!(rows("pixel0,Label\r\n3,1\r\n").unwrap(), [row(2, Some(1), &[3])]);
+        assert_eq!(rows("pixel0,pixel1\n0,255\n").unwrap(), [row(2, None, &[0, 255])]);
+    }
+
+    #[test]
+    fn without_a_header_the_first_column_is_a_label_where_the_rest_is_a_square() {
+        assert_eq!(rows("7,1,2,3,4\n").unwrap(), [row(1, Some(7), &[1, 2, 3, 4])]);
+        assert_eq!(rows("1,2,3,4\n5,6,7,8").unwrap(), [row(1, None, &[1, 2, 3, 4]), row(2, None, &[5, 6, 7, 8])]);
+    }
+
+    #[test]
+    fn a_wrong_row_names_its_line_and_column_and_the_next_one_is_read() {
+        let found = rows("label,a,b\n1,2\n1,2,256\n1,,3\n\n-1,2,3\n9,1.0,2\n").unwrap();
+        let errors: Vec<&str> = found.iter().filter_map(|row| row.as_ref().err().map(String::as_str)).collect();
+        assert!(errors[0].contains("a.csv, line 2: expected 3 columns as in the first line, found 2"), "{errors:?}");
+        assert!(errors[1].contains("line 3: column 3: expected a pixel, a whole number from 0 to 255, found \"256\""));
+        assert!(errors[2].contains("line 4: column 2") && errors[3].contains("line 6: column 1: expected a label"));
+        assert_eq!(found[4], row(7, Some(9), &[1, 2]));
+    }
+
+    #[test]
+    fn nothing_and_labels_alone_are_refused() {
+        for text in ["", "label\n3\n"] {
+            assert!(rows(text).unwrap_err().contains("a.csv, line 1"), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(rows) = PixelRows::new(bytes.as_slice(), Path::new("a.csv")) {
+                let pixels = rows.pixels();
+                for row in rows.flatten() {
+                    prop_assert_eq!(row.pixels.len(), pixels);
+                }
+            }
+        }
+
+        #[test]
+        fn rows_that_were_written_are_read_as_they_were(
+            images in prop::collection::vec((0u32..10, prop::collection::vec(any::<u8>(), 9)), 1..10),
+        ) {
+            let mut text = "label,0,1,2,3,4,5,6,7,8\n".to_owned();
+            for (label, pixels) in &images {
+                let cells: Vec<String> = pixels.iter().map(u8::to_string).collect();
+                text += &format!("{label},{}\n", cells.join(","));
+            }
+            let found = rows(&text).unwrap();
+            prop_assert_eq!(found.len(), images.len());
+            for (found, (label, pixels)) in found.into_iter().zip(&images) {
+                let found = found.unwrap();
+                prop_assert_eq!((found.label, &found.pixels), (Some(*label), pixels));
+            }
+        }
+    }
+}

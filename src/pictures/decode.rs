@@ -1,0 +1,107 @@
+//! A file or its bytes to pixels, whatever the format, and within limits: no file makes the program run out of memory.
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::PictureError;
+
+/// The most bytes a file may have.
+pub const MAX_FILE: u64 = 512 << 20;
+/// The most pixels a picture may have: a page of A3 at 600 dots an inch, and a third more.
+pub const MAX_PIXELS: u64 = 100_000_000;
+/// The longest side of a decoded picture; larger ones are reduced to it.
+pub const MAX_SIDE: u32 = 2048;
+/// What a decoder may take for itself and its pixels.
+const MAX_MEMORY: u64 = 1 << 30;
+/// Pictures of more pixels, and files of more bytes, are decoded one at a time on all threads together.
+const LARGE: u64 = 16 << 20;
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A decoded picture.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Upright, and at most [`MAX_SIDE`] pixels a side. The colours are those of the file: grey or RGB, with alpha or
+    /// without, of 8 or 16 bits.
+    pub image: DynamicImage,
+    /// What the file holds, whatever its name says.
+    pub format: ImageFormat,
+}
+
+/// Reads and decodes a file.
+///
+/// # Errors
+/// [`PictureError`]: it cannot be read, is no file, is larger than [`MAX_FILE`], and all of [`decode`].
+pub fn read(path: &Path) -> Result<Picture, PictureError> {
+    // Opening a pipe would wait for its writer.
+    let kind = path.metadata()?;
+    if !kind.is_file() {
+        return Err(PictureError::NotAFile(if kind.is_dir() { "folder" } else { "pipe or device" }));
+    }
+    let length = kind.len();
+    if length > MAX_FILE {
+        return Err(PictureError::FileTooLarge { bytes: length, limit: MAX_FILE });
+    }
+    let _turn = turn(length);
+    let mut bytes = Vec::with_capacity(length as usize);
+    // The file may grow while it is read.
+    File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    decode_in_turn(&bytes, length > LARGE)
+}
+
+/// Decodes the bytes of a file; the first frame of an animation.
+///
+/// # Errors
+/// [`PictureError`]: nothing in it, no known format, more than [`MAX_PIXELS`], cut off, damaged.
+pub fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
+    decode_in_turn(bytes, false)
+}
+
+/// Waits until no other large thing is decoded, where this is one.
+fn turn(size: u64) -> Option<std::sync::MutexGuard<'static, ()>> {
+    (size > LARGE).then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError> {
+    if bytes.is_empty() {
+        return Err(PictureError::Empty);
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    let format = reader.format().ok_or(PictureError::Unknown)?;
+    let damaged = |error: image::ImageError| PictureError::Damaged { format, reason: error.to_string() };
+    // The decoder fills what is missing with grey, and says nothing.
+    if format == ImageFormat::Jpeg && jpeg_is_cut_off(bytes) {
+        return Err(PictureError::CutOff);
+    }
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > MAX_PIXELS {
+        return Err(PictureError::TooManyPixels { width, height, limit: MAX_PIXELS });
+    }
+    let _turn = if has_turn { None } else { turn(pixels) };
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_MEMORY);
+    decoder.set_limits(limits).map_err(damaged)?;
+    let orientation = decoder.orientation().map_err(damaged)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    if width.max(height) > MAX_SIDE {
+        image = image.thumbnail(MAX_SIDE, MAX_SIDE);
+    }
+    image.apply_orientation(orientation);
+    Ok(Picture { image, format })
+}
+
+/// A JPEG ends with the marker FF D9, and no scan, FF DA, begins after it. Neither stands in a scan's own data; a
+/// thumbnail, which has both, comes before.
+fn jpeg_is_cut_off(bytes: &[u8]) -> bool {
+    let end = bytes.windows(2).rposition(|pair| pair == [0xff, 0xd9]);
+    end.is_none_or(|end| bytes[end..].windows(2).any(|pair| pair == [0xff, 0xda]))
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

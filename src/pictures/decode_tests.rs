@@ -1,0 +1,122 @@
+use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
+use proptest::prelude::*;
+
+use super::*;
+use crate::pictures::gray;
+
+fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.into().write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn stripes() -> GrayImage {
+    GrayImage::from_fn(40, 30, |x, y| Luma([(x * 6 + y / 10) as u8]))
+}
+
+fn reason(bytes: &[u8]) -> String {
+    decode(bytes).unwrap_err().to_string()
+}
+
+const LOSSLESS: [ImageFormat; 5] =
+    [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Pnm];
+
+#[test]
+fn each_format_is_known_by_its_bytes_and_gives_the_pixels_that_went_in() {
+    for format in LOSSLESS {
+        let colour = matches!(format, ImageFormat::WebP | ImageFormat::Bmp);
+        let grey = DynamicImage::from(stripes());
+        let image: DynamicImage = if colour { grey.to_rgb8().into() } else { grey };
+        let picture = decode(&encoded(image, format)).unwrap();
+        assert_eq!(picture.format, format);
+        assert_eq!(gray(&picture.image), stripes(), "{format:?}");
+    }
+    for format in [ImageFormat::Jpeg, ImageFormat::Gif] {
+        let picture = decode(&encoded(DynamicImage::from(stripes()).to_rgb8(), format)).unwrap();
+        assert_eq!((picture.format, picture.image.width(), picture.image.height()), (format, 40, 30));
+    }
+}
+
+#[test]
+fn files_cut_off_anywhere_are_refused_and_never_filled_up_with_grey() {
+    let colours = RgbImage::from_fn(64, 48, |x, y| Rgb([x as u8 * 4, y as u8 * 5, (x * y) as u8]));
+    for format in [LOSSLESS.as_slice(), &[ImageFormat::Jpeg, ImageFormat::Gif]].concat() {
+        let bytes = encoded(colours.clone(), format);
+        for share in [0.1, 0.3, 0.6, 0.9] {
+            let cut = &bytes[..(bytes.len() as f64 * share) as usize];
+            assert!(decode(cut).is_err(), "{format:?} cut to {share}");
+        }
+    }
+}
+
+#[test]
+fn a_thumbnail_inside_does_not_hide_that_a_jpeg_is_cut_off() {
+    let whole = encoded(stripes(), ImageFormat::Jpeg);
+    // An application segment whose content is a whole JPEG, right after the first marker.
+    let mut nested = vec![0xff, 0xd8, 0xff, 0xe5];
+    nested.extend(((whole.len() + 2) as u16).to_be_bytes());
+    nested.extend(&whole);
+    nested.extend(&whole[2..]);
+    assert!(decode(&nested).is_ok());
+    assert_eq!(reason(&nested[..nested.len() - 20]), PictureError::CutOff.to_string());
+    nested.extend(b"what some cameras write after the end");
+    assert!(decode(&nested).is_ok());
+}
+
+#[test]
+fn what_is_no_picture_is_told_from_what_is_a_damaged_one() {
+    assert_eq!(reason(b""), "is empty: 0 bytes");
+    assert!(reason(b"name,label\n").contains("is no picture"));
+    let mut png = encoded(stripes(), ImageFormat::Png);
+    let middle = png.len() / 2;
+    png[middle] ^= 0x55;
+    assert!(reason(&png).contains("is damaged") && reason(&png).contains("PNG"), "{}", reason(&png));
+}
+
+#[test]
+fn a_header_that_promises_billions_of_pixels_is_refused_before_anything_is_made_for_them() {
+    assert!(reason(b"P5\n60000 60000\n255\n").contains("60000 x 60000 pixels"));
+    assert!(reason(b"P5\n4294967295 4294967295\n255\n").starts_with("is"));
+    let mut bmp = encoded(stripes(), ImageFormat::Bmp);
+    bmp[18..22].copy_from_slice(&50_000u32.to_le_bytes());
+    bmp[22..26].copy_from_slice(&50_000u32.to_le_bytes());
+    assert!(reason(&bmp).contains("too large"), "{}", reason(&bmp));
+}
+
+#[test]
+fn large_pictures_are_reduced_with_their_aspect() {
+    let picture = decode(&encoded(GrayImage::from_pixel(6000, 300, Luma([200])), ImageFormat::Png)).unwrap();
+    assert_eq!((picture.image.width(), picture.image.height()), (2048, 102));
+    assert!(gray(&picture.image).pixels().all(|p| p.0 == [200]));
+}
+
+#[test]
+fn folders_missing_files_and_files_beyond_the_limit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(read(folder.path()).unwrap_err().to_string().contains("folder"));
+    assert!(read(&folder.path().join("none.png")).unwrap_err().to_string().contains("cannot be read"));
+    // Without its bytes: the file system keeps a hole.
+    let path = folder.path().join("huge.png");
+    File::create(&path).unwrap().set_len(MAX_FILE + 1).unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("is too large"));
+}
+
+proptest! {
+    #[test]
+    fn bytes_of_any_kind_are_decoded_or_refused(
+        format in prop::sample::select(vec![
+            ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Pnm,
+            ImageFormat::Jpeg, ImageFormat::Gif,
+        ]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = encoded(DynamicImage::from(stripes()).to_rgb8(), format);
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let _ = decode(&bytes);
+        let _ = decode(&bytes[..cut.index(bytes.len())]);
+    }
+}

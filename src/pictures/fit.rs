@@ -1,0 +1,136 @@
+//! Any picture to grey or to given channels and size, without looking at what it shows.
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba};
+
+/// A share of full alpha below which a pixel is not seen.
+const SEEN: f32 = 0.1;
+/// What has no luminance below this is light all over.
+const LIGHT: f32 = 0.7;
+
+/// Luminance (Rec. 709) of every pixel. What is transparent is paper: white, or black below what is light all over.
+pub fn gray(image: &DynamicImage) -> GrayImage {
+    flattened(image).map_or_else(|| image.to_luma8(), |flat| DynamicImage::from(flat).to_luma8())
+}
+
+/// [`gray`] in the precision of 16 bits, from 0 to 255.
+pub(super) fn luminance(image: &DynamicImage) -> ImageBuffer<Luma<f32>, Vec<f32>> {
+    let gray = |image: &DynamicImage| match image {
+        // Whole numbers of 8 bits stay whole.
+        DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_) => widen(&image.to_luma8(), 1.0),
+        _ => widen(&image.to_luma16(), 255.0 / 65535.0),
+    };
+    flattened(image).map_or_else(|| gray(image), |flat| gray(&DynamicImage::from(flat)))
+}
+
+fn widen<T: image::Primitive>(from: &ImageBuffer<Luma<T>, Vec<T>>, scale: f32) -> ImageBuffer<Luma<f32>, Vec<f32>>
+where
+    f32: From<T>,
+{
+    ImageBuffer::from_fn(from.width(), from.height(), |x, y| Luma([f32::from(from.get_pixel(x, y).0[0]) * scale]))
+}
+
+/// The picture at `height` x `width`, as bytes of `channels`: grey, grey with alpha, RGB or RGBA. Each pixel is an
+/// average of what it covers; the aspect is not kept. A picture of this size keeps its pixels.
+///
+/// Without a channel for alpha, what is transparent is paper as in [`gray`].
+pub fn fit(image: &DynamicImage, [height, width, channels]: [usize; 3]) -> Vec<u8> {
+    let flat = if channels.is_multiple_of(2) { None } else { flattened(image).map(DynamicImage::from) };
+    let image = flat.as_ref().unwrap_or(image);
+    let (width, height) = (width as u32, height as u32);
+    let resized = |image: &DynamicImage| match (image.width(), image.height()) == (width, height) {
+        true => image.clone(),
+        // Of bright and dark neither rings, as sharper filters make it.
+        false => image.resize_exact(width, height, FilterType::Triangle),
+    };
+    match channels {
+        1 => resized(&image.to_luma8().into()).into_luma8().into_raw(),
+        2 => resized(&image.to_luma_alpha8().into()).into_luma_alpha8().into_raw(),
+        3 => resized(&image.to_rgb8().into()).into_rgb8().into_raw(),
+        _ => resized(&image.to_rgba8().into()).into_rgba8().into_raw(),
+    }
+}
+
+/// The picture on its paper; `None` where nothing is transparent.
+fn flattened(image: &DynamicImage) -> Option<ImageBuffer<Rgba<u16>, Vec<u16>>> {
+    if !image.color().has_alpha() {
+        return None;
+    }
+    let mut image = image.to_rgba16();
+    let full = |value: u16| f32::from(value) / 65535.0;
+    if image.pixels().all(|pixel| pixel.0[3] == u16::MAX) {
+        return None;
+    }
+    let light = |pixel: &Rgba<u16>| {
+        let [r, g, b, alpha] = pixel.0.map(full);
+        alpha < SEEN || 0.2126 * r + 0.7152 * g + 0.0722 * b > LIGHT
+    };
+    // White ink on nothing would be lost on white.
+    let paper = if image.pixels().all(light) { 0.0 } else { 1.0 };
+    for pixel in image.pixels_mut() {
+        let alpha = full(pixel.0[3]);
+        for value in &mut pixel.0[..3] {
+            *value = ((full(*value) * alpha + paper * (1.0 - alpha)) * 65535.0).round() as u16;
+        }
+        pixel.0[3] = u16::MAX;
+    }
+    Some(image)
+}
+
+/// A map of numbers at another size, by the same filter.
+pub(super) fn resize(
+    map: &ImageBuffer<Luma<f32>, Vec<f32>>,
+    width: u32,
+    height: u32,
+) -> ImageBuffer<Luma<f32>, Vec<f32>> {
+    imageops::resize(map, width, height, FilterType::Triangle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_of_the_size_asked_for_keeps_its_bytes() {
+        let bytes: Vec<u8> = (0..12).map(|i| i * 20).collect();
+        let grey = DynamicImage::from(GrayImage::from_raw(4, 3, bytes.clone()).unwrap());
+        assert_eq!(fit(&grey, [3, 4, 1]), bytes);
+        let rgb = grey.to_rgb8();
+        assert_eq!(fit(&rgb.clone().into(), [3, 4, 3]), rgb.clone().into_raw());
+        assert_eq!(fit(&rgb.into(), [3, 4, 1]), bytes, "grey stays what it was in RGB");
+    }
+
+    #[test]
+    fn a_smaller_picture_is_the_average_of_what_it_covers() {
+        let checks = GrayImage::from_fn(64, 64, |x, y| Luma([if (x + y) % 2 == 0 { 0 } else { 200 }]));
+        for value in fit(&checks.into(), [8, 8, 1]) {
+            assert!(value.abs_diff(100) < 4, "{value}");
+        }
+    }
+
+    #[test]
+    fn ink_on_nothing_is_seen_whether_it_is_black_or_white() {
+        for ink in [0, 255] {
+            let drawing = image::RgbaImage::from_fn(8, 8, |x, _| Rgba([ink, ink, ink, if x < 4 { 255 } else { 0 }]));
+            let gray = gray(&drawing.into());
+            assert_eq!((gray.get_pixel(0, 0).0, gray.get_pixel(7, 0).0), ([ink], [255 - ink]));
+        }
+    }
+
+    #[test]
+    fn a_white_card_with_black_ink_stays_on_white() {
+        let card = image::RgbaImage::from_fn(8, 8, |x, y| match (x, y) {
+            (0, _) => Rgba([255, 255, 255, 0]),
+            (4, _) => Rgba([0, 0, 0, 255]),
+            _ => Rgba([255, 255, 255, 255]),
+        });
+        assert_eq!(gray(&card.into()).get_pixel(0, 0).0, [255]);
+    }
+
+    #[test]
+    fn sixteen_bits_are_not_cut_to_eight_on_the_way() {
+        let deep = ImageBuffer::<Luma<u16>, _>::from_pixel(1, 1, Luma([300u16]));
+        let value = luminance(&deep.into()).get_pixel(0, 0).0[0];
+        assert!((value - 300.0 * 255.0 / 65535.0).abs() < 1e-4, "{value}");
+    }
+}

@@ -1,0 +1,20 @@
+//! Pictures as people have them: found in folders, decoded whatever their format, and prepared as networks know them.
+//!
+//! [`walk`] finds picture files, [`decode`] turns one into pixels within limits, [`prepare`] makes of a scan or a
+//! drawing what MNIST's makers would have made of it, and [`fit`] brings any picture to a size without looking at
+//! what it shows.
+
+pub mod decode;
+mod error;
+mod fit;
+mod ink;
+mod paths;
+pub mod prepare;
+pub mod walk;
+
+pub use decode::{Picture, decode, read};
+pub use error::PictureError;
+pub use fit::{fit, gray};
+pub use paths::{path_text, visible};
+pub use prepare::{Preparation, Prepared, prepare};
+pub use walk::{Found, walk};

@@ -1,0 +1,97 @@
+//! Paths as text: one for tables, from which the path can be had again, and one for terminals, which does nothing.
+
+use std::path::Path;
+
+/// A path for a table: slashes on every system, and as it is where it is Unicode.
+///
+/// Bytes that are not are written `\xff`; in a path with such bytes, or with a backslash before an x of its own, each
+/// backslash is doubled. So whatever holds `\x` is to be unescaped, and everything else is the path itself. What a
+/// spreadsheet would take for a formula gets `./` in front, which names the same file.
+pub fn path_text(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let plain = std::str::from_utf8(bytes).ok();
+    let mut text = match plain {
+        Some(plain) if cfg!(windows) => plain.replace('\\', "/"),
+        Some(plain) if !plain.contains("\\x") => plain.to_owned(),
+        _ => escaped(bytes),
+    };
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        text.insert_str(0, "./");
+    }
+    text
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\\', "\\\\"));
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// A text on one line of a terminal, where control characters (and what turns the direction of writing) do nothing.
+pub fn visible(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().flat_map(|c| if acts(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(bytes: &[u8]) -> String {
+        path_text(Path::new(OsStr::from_bytes(bytes)))
+    }
+
+    /// As the documentation tells a reader to.
+    fn unescaped(text: &str) -> Vec<u8> {
+        if !text.contains("\\x") {
+            return text.into();
+        }
+        let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+        while let [first, tail @ ..] = rest {
+            let (byte, used) = match (first, tail) {
+                (b'\\', [b'\\', ..]) => (b'\\', 2),
+                (b'\\', [b'x', digits @ ..]) => {
+                    (u8::from_str_radix(std::str::from_utf8(&digits[..2]).unwrap(), 16).unwrap(), 4)
+                }
+                _ => (*first, 1),
+            };
+            bytes.push(byte);
+            rest = &rest[used..];
+        }
+        bytes
+    }
+
+    #[test]
+    fn unicode_stays_and_other_bytes_are_escaped() {
+        assert_eq!(text("a b/é\n.png".as_bytes()), "a b/é\n.png");
+        assert_eq!(text(b"a\\b.png"), "a\\b.png");
+        assert_eq!(text(b"\xff\\.png"), "\\xff\\\\.png");
+        assert_eq!(text(b"=1+1.png"), "./=1+1.png");
+    }
+
+    #[test]
+    fn a_terminal_is_told_nothing_by_a_name() {
+        assert_eq!(visible("a\u{1b}[2Jb\n\u{202e}é"), "a\\u{1b}[2Jb\\n\\u{202e}é");
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_can_be_had_again_from_its_text(
+            parts in prop::collection::vec(prop_oneof![Just(b"\\x".to_vec()), Just(b"\\".to_vec()), any::<u8>().prop_map(|b| vec![b])], 1..20),
+        ) {
+            let bytes = parts.concat();
+            prop_assume!(!b"=+-@\t\r".contains(&bytes[0]));
+            prop_assert_eq!(unescaped(&text(&bytes)), bytes);
+        }
+    }
+}

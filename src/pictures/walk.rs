@@ -1,0 +1,131 @@
+//! Picture files in folders, in an order that is the same on every system and every time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use walkdir::{DirEntry, WalkDir};
+
+/// The endings that a picture's name may have, in any case.
+pub const ENDINGS: [&str; 15] =
+    ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp", "gif", "pgm", "pbm", "ppm", "pnm"];
+
+/// One thing that a walk has come upon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// A file that was named, or one below a folder with the name of a picture.
+    File(Place),
+    /// A folder or a link that cannot be read, and why.
+    Failed(PathBuf, String),
+    /// A file below a folder that has no picture's name, or that is hidden.
+    OtherFile,
+    /// A link below a folder to another folder: it may lead back, and is not followed.
+    FolderLink,
+}
+
+/// A file, and how it came to be looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub path: PathBuf,
+    /// The folder it was found below; `None` where it was named itself.
+    pub root: Option<Arc<Path>>,
+}
+
+impl Place {
+    /// The path below the folder that was given; the whole path of a file that was named itself.
+    pub fn within(&self) -> &Path {
+        self.root.as_ref().and_then(|root| self.path.strip_prefix(root).ok()).unwrap_or(&self.path)
+    }
+}
+
+/// What there is at a path: the file itself, or all pictures below a folder, however deep, in the order of their
+/// names. Memory is that of one path of folders, with all names in them.
+pub fn walk(input: &Path) -> impl Iterator<Item = Found> + Send + use<> {
+    let root: Option<Arc<Path>> = input.is_dir().then(|| input.into());
+    let named = root.is_none().then(|| Found::File(Place { path: input.to_owned(), root: None }));
+    let below = root.into_iter().flat_map(|root| {
+        let entries = WalkDir::new(&root).sort_by_file_name();
+        entries.into_iter().filter_map(move |entry| found(entry, &root))
+    });
+    named.into_iter().chain(below)
+}
+
+fn found(entry: walkdir::Result<DirEntry>, root: &Arc<Path>) -> Option<Found> {
+    let entry = match entry {
+        Ok(entry) => entry,
+        Err(error) => {
+            let path = error.path().unwrap_or(root).to_owned();
+            let reason = error.io_error().map_or_else(|| error.to_string(), |reason| reason.to_string());
+            return Some(Found::Failed(path, format!("cannot be read: {reason}")));
+        }
+    };
+    let kind = entry.file_type();
+    if kind.is_dir() {
+        return None;
+    }
+    if kind.is_symlink() && entry.path().is_dir() {
+        return Some(Found::FolderLink);
+    }
+    if !is_named_like_a_picture(entry.path()) {
+        return Some(Found::OtherFile);
+    }
+    Some(Found::File(Place { path: entry.into_path(), root: Some(Arc::clone(root)) }))
+}
+
+fn is_named_like_a_picture(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    !hidden && ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(root: &Path) -> Vec<String> {
+        let places = walk(root).filter_map(|found| match found {
+            Found::File(place) => Some(place.within().to_string_lossy().replace('\\', "/")),
+            _ => None,
+        });
+        places.collect()
+    }
+
+    fn tree(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn pictures_are_found_however_deep_in_the_order_of_their_names() {
+        let folder = tree(&["b/2.png", "b/10.PNG", "a/x/y.jpeg", "c.tif", "notes.txt", ".hidden.png", "b/none"]);
+        assert_eq!(names(folder.path()), ["a/x/y.jpeg", "b/10.PNG", "b/2.png", "c.tif"]);
+        let others = walk(folder.path()).filter(|found| *found == Found::OtherFile).count();
+        assert_eq!(others, 3);
+    }
+
+    #[test]
+    fn a_file_that_is_named_is_taken_whatever_its_name() {
+        let folder = tree(&["scan"]);
+        let path = folder.path().join("scan");
+        let place = Place { path: path.clone(), root: None };
+        assert_eq!(walk(&path).collect::<Vec<_>>(), [Found::File(place)]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_files_are_followed_and_links_to_folders_are_not() {
+        use std::os::unix::fs::symlink;
+        let folder = tree(&["a/1.png"]);
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("a/1.png"), at("link.png")).unwrap();
+        symlink(folder.path(), at("a/loop")).unwrap();
+        symlink(at("self.png"), at("self.png")).unwrap();
+        assert_eq!(names(folder.path()), ["a/1.png", "link.png", "self.png"]);
+        assert!(walk(folder.path()).any(|found| found == Found::FolderLink));
+        assert!(crate::pictures::read(&at("self.png")).is_err());
+    }
+}
