@@ -11,6 +11,13 @@ pub const UNFINISHED: &str = ".inkgrad-";
 /// Bytes that are gathered before the system is asked to write them.
 const BUFFER: usize = 1 << 16;
 
+/// Where things may be kept that can be made again: the folder that `INKGRAD_CACHE` names, or the user's cache folder.
+/// `None` where there is neither.
+pub fn cache_dir() -> Option<std::path::PathBuf> {
+    let wanted = std::env::var_os("INKGRAD_CACHE").filter(|wanted| !wanted.is_empty()).map(Into::into);
+    wanted.or_else(|| Some(dirs::cache_dir()?.join("inkgrad")))
+}
+
 /// Whether a file that is already there gives way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Existing {

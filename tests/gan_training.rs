@@ -19,12 +19,7 @@ fn data() -> DataSet {
     static MNIST: OnceLock<DataSet> = OnceLock::new();
     let all = MNIST.get_or_init(|| mnist::embedded().unwrap());
     let first = |n: usize| (0..n).collect::<Vec<_>>();
-    DataSet {
-        name: all.name.clone(),
-        train: all.train.select(&first(330)),
-        test: all.test.select(&first(100)),
-        class_names: all.class_names.clone(),
-    }
+    DataSet::new(all.name.clone(), all.train.select(&first(330)), all.test.select(&first(100)), all.class_names.clone())
 }
 
 /// Groups, averages and label noise; 20 rounds and a fraction an epoch, since some digits find no partner.

@@ -19,12 +19,12 @@ fn data(images: usize) -> DataSet {
     static MNIST: OnceLock<DataSet> = OnceLock::new();
     let all = MNIST.get_or_init(|| mnist::embedded().unwrap());
     let first = |n: usize| (0..n).collect::<Vec<_>>();
-    DataSet {
-        name: all.name.clone(),
-        train: all.train.select(&first(images)),
-        test: all.test.select(&first(300)),
-        class_names: all.class_names.clone(),
-    }
+    DataSet::new(
+        all.name.clone(),
+        all.train.select(&first(images)),
+        all.test.select(&first(300)),
+        all.class_names.clone(),
+    )
 }
 
 /// A built-in architecture; `avgcnn` with an eighth of its channels, so that a software adapter can train it.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{data, evaluate_gan, say, thousands};
+use super::reading::ReadingFlags;
+use super::{data_read, evaluate_gan, say, thousands};
 use crate::data::{DataSet, ImageSet};
 use crate::device;
 use crate::graph::Store;
@@ -16,8 +17,10 @@ pub struct Args {
     /// A shipped model's name (`inkgrad models`), a model file, or a run's folder, whose best model is
     /// taken: a classifier or a generator
     model: PathBuf,
-    /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
-    #[arg(long, value_name = "DIR")]
+    /// Images with their classes: a folder of IDX files, a table of pixels (.csv, .csv.gz), or a folder of
+    /// pictures for each class, of which the
+    /// test images are taken [default: the built-in MNIST]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -28,6 +31,8 @@ pub struct Args {
     /// Mistakes on the sheet
     #[arg(long, value_name = "N", default_value_t = 40)]
     mistakes: usize,
+    #[command(flatten)]
+    reading: ReadingFlags,
     #[command(flatten)]
     generator: evaluate_gan::Flags,
 }
@@ -43,7 +48,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let network = file.network(&path, &mut store, &mut parameters)?;
     let class_names = file.class_names(&path)?;
 
-    let DataSet { name, test, .. } = data(args.data.as_deref())?;
+    // Pictures become what the model was trained on.
+    let mut reading = args.reading.reading();
+    let [height, width, channels] = network.image()?;
+    reading.image_size = reading.image_size.or(Some((height, width, Some(channels))));
+    reading.prepare |= file.metadata.get("pictures").is_none_or(|how| how != "fitted");
+    let DataSet { name, test, .. } = data_read(args.data.as_deref(), &reading)?;
+    anyhow::ensure!(!test.is_empty(), "{name} has no test images; leave out --hold-out");
     let input = [test.height, test.width, test.channels];
     anyhow::ensure!(
         network.input == input,

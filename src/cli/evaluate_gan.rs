@@ -55,7 +55,7 @@ pub fn run(
     flags: &Flags,
 ) -> anyhow::Result<ExitCode> {
     let generator = Generator::new(file, path)?;
-    let DataSet { name, train, test, class_names } = data(folder)?;
+    let DataSet { name, train, test, class_names, .. } = data(folder)?;
     let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
     anyhow::ensure!(
         image == found,

@@ -16,6 +16,7 @@ mod inspect;
 mod interrupt;
 mod models;
 mod progress;
+mod reading;
 mod sweep;
 mod train;
 mod train_gan;
@@ -121,11 +122,23 @@ fn absolute(path: &std::path::Path) -> std::path::PathBuf {
 }
 
 /// The data set of `--data`, or the built-in MNIST.
-pub(crate) fn data(folder: Option<&std::path::Path>) -> anyhow::Result<crate::data::DataSet> {
-    Ok(match folder {
-        Some(folder) => crate::data::load_folder(folder)?,
+pub(crate) fn data(path: Option<&std::path::Path>) -> anyhow::Result<crate::data::DataSet> {
+    data_read(path, &crate::data::Reading::default())
+}
+
+/// The same, read in a way of one's own; what a person should know of it is printed.
+pub(crate) fn data_read(
+    path: Option<&std::path::Path>,
+    reading: &crate::data::Reading,
+) -> anyhow::Result<crate::data::DataSet> {
+    let set = match path {
+        Some(path) => crate::data::load(path, reading)?,
         None => crate::data::mnist::embedded()?,
-    })
+    };
+    for remark in &set.remarks {
+        note(format_args!("note: {remark}"));
+    }
+    Ok(set)
 }
 
 /// `12345678` as `12,345,678`.

@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::Context;
 
 use super::progress::{Display, from};
+use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
-use super::{absolute, count, data, interrupt, note, say, thousands};
+use super::{absolute, count, data_read, interrupt, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::{self, Device};
 use crate::infer::evaluate::{Scores, logits};
@@ -34,9 +35,10 @@ pub struct Args {
     /// Train so many, each by its own seed, and join them into one model that answers with their mean
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     members: Option<usize>,
-    /// Folder of IDX files, raw or gzipped; with --resume, where the same files lie now [default:
-    /// the built-in MNIST]
-    #[arg(long, value_name = "DIR")]
+    /// Images with their classes: a folder of IDX files, a table of pixels (.csv, .csv.gz), or a folder of
+    /// pictures for each class; with --resume, where the same data lie now [default: the
+    /// built-in MNIST]
+    #[arg(long, value_name = "PATH")]
     pub(super) data: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices` [default: auto]
     #[arg(long, value_name = "NAME")]
@@ -97,6 +99,8 @@ pub struct Args {
     /// Print the result only
     #[arg(long, short)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) reading: ReadingFlags,
     #[command(flatten)]
     pub(super) gan: GanFlags,
 }
@@ -172,6 +176,7 @@ impl Args {
         }
         settings.members = self.members.unwrap_or(if self.recipe == Some(Named::Ensemble) { 5 } else { 1 });
         settings.data = self.data.as_deref().map(absolute);
+        settings.reading = self.reading.reading();
         settings.device = self.device.clone().unwrap_or_else(|| "auto".into());
         settings.seed = self.seed.unwrap_or(0);
         Ok(settings)
@@ -190,6 +195,12 @@ impl Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let given = args.reading.given();
+    anyhow::ensure!(
+        !given || args.resume.is_none(),
+        "--hold-out, --image-size and --prepare stay what the run began with"
+    );
+    anyhow::ensure!(!given || args.data.is_some(), "--hold-out, --image-size and --prepare are for --data");
     if let Some(path) = &args.resume {
         let folder = Folder::open(path)?;
         let model = folder.load_model()?;
@@ -245,7 +256,7 @@ fn classifier(
     if let Some(device) = &args.device {
         settings.device = device.clone();
     }
-    let mut data = data(args.data.as_deref().or(settings.data.as_deref()))?;
+    let mut data = data_read(args.data.as_deref().or(settings.data.as_deref()), &settings.reading)?;
     if let Some((file, path)) = &origin {
         let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
         anyhow::ensure!(takes == has, "{} takes images of {takes}, those of {} are {has}", path.display(), data.name);
@@ -336,7 +347,9 @@ impl Training<'_> {
         let validated = settings.validation > 0;
         match self.run(settings, folder.clone())? {
             Outcome::Finished { test, best_epoch, epochs, seconds } => {
-                result("test", &test, &self.data)?;
+                if let Some(test) = test {
+                    result("test", &test, &self.data)?;
+                }
                 let plural = if epochs == 1 { "" } else { "s" };
                 let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
                 let model = folder.best();
@@ -365,9 +378,10 @@ impl Training<'_> {
             };
             if !member.is_finished() {
                 match self.run(own, member.clone())? {
-                    Outcome::Finished { test, .. } => {
+                    Outcome::Finished { test: Some(test), .. } => {
                         result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data)?;
                     }
+                    Outcome::Finished { test: None, .. } => {}
                     Outcome::Stopped { step } => return Ok(stopped(step, &folder)),
                 }
             }
@@ -375,10 +389,15 @@ impl Training<'_> {
         }
         let joined = ModelFile::ensemble(&members)?;
         joined.save(folder.best())?;
-        let test = &self.data.test;
-        let test = Scores::new(&logits(&joined, &folder.best(), test, self.device)?, &test.labels);
-        folder.save_result(&test, 0)?;
-        result("all together: test", &test, &self.data)?;
+        let set = &self.data.test;
+        let test = match set.is_empty() {
+            true => None,
+            false => Some(Scores::new(&logits(&joined, &folder.best(), set, self.device)?, &set.labels)),
+        };
+        folder.save_result(test.as_ref(), 0)?;
+        if let Some(test) = test {
+            result("all together: test", &test, &self.data)?;
+        }
         let seconds = began.elapsed().as_secs_f64();
         say(format_args!("{} members in {seconds:.1} s; model: {}", members.len(), folder.best().display()));
         Ok(ExitCode::SUCCESS)

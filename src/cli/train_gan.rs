@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::progress::{Display, from};
 use super::train::Args;
-use super::{absolute, count, data, interrupt, note, say, thousands};
+use super::{absolute, count, data_read, interrupt, note, say, thousands};
 use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss};
@@ -104,6 +104,7 @@ fn settings(args: &Args, gan: &Gan) -> GanSettings {
     );
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
     settings.data = args.data.as_deref().map(absolute);
+    settings.reading = args.reading.reading();
     settings.device = args.device.clone().unwrap_or_else(|| "auto".into());
     settings.seed = args.seed.unwrap_or(0);
     settings.measure = flags.measure.unwrap_or(settings.measure);
@@ -123,7 +124,11 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     if let Some(device) = &args.device {
         settings.device = device.clone();
     }
-    let data = data(args.data.as_deref().or(settings.data.as_deref()))?;
+    let data = data_read(args.data.as_deref().or(settings.data.as_deref()), &settings.reading)?;
+    anyhow::ensure!(
+        settings.measure == 0 || !data.test.is_empty(),
+        "pictures are measured against test images, and there are none; leave out --hold-out, or give --measure 0"
+    );
     // Everything that can be refused is refused before anything is written.
     match &folder {
         Some(folder) => folder.check_data(&data.train)?,

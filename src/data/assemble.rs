@@ -37,12 +37,8 @@ pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -
     let classes = classes.unwrap_or((largest + 1).max(2));
     // Nothing can learn a class that no training image shows: such a label is a mistake.
     largest_label(&test, classes)?;
-    Ok(DataSet {
-        name,
-        train: image_set(train, classes),
-        test: image_set(test, classes),
-        class_names: (0..classes).map(|class| class.to_string()).collect(),
-    })
+    let class_names = (0..classes).map(|class| class.to_string()).collect();
+    Ok(DataSet::new(name, image_set(train, classes), image_set(test, classes), class_names))
 }
 
 fn size(part: &Part) -> (usize, usize, usize) {

@@ -17,6 +17,21 @@ pub enum DataError {
     )]
     CannotRead { path: PathBuf, reason: io::Error },
 
+    /// Nothing that data are read from.
+    #[error(
+        "{}: expected IDX files, a table ending in .csv or .csv.gz, or a folder of pictures for each class; found {found}",
+        path.display()
+    )]
+    UnknownSource { path: PathBuf, found: String },
+
+    /// A class with nothing in it to learn from.
+    #[error("{}: expected pictures of this class, found none. Add some, or remove the folder", folder.display())]
+    EmptyClass { folder: PathBuf },
+
+    /// Everything would be set aside.
+    #[error("--hold-out is {wanted}; it must be below {len}, the number of images")]
+    HoldOut { wanted: usize, len: usize },
+
     /// A model was trained on other classes.
     #[error("the data has the classes {data}; the model knows {model}. Give data of the model's classes, in its order")]
     OtherClasses { data: String, model: String },

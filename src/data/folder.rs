@@ -51,6 +51,15 @@ fn read_part(images_path: PathBuf, labels_path: PathBuf) -> Result<Part, DataErr
     })
 }
 
+/// Whether a folder has any of the files that [`load_folder`] asks for: what it lacks is then an error.
+pub(super) fn is_idx_folder(folder: &Path) -> Result<bool, DataError> {
+    let known = [image_names(&["train", "t10k", "test"]), label_names(&["train", "t10k", "test"])].concat();
+    let files = list(folder)?;
+    Ok(files
+        .iter()
+        .any(|file| known.iter().any(|name| file.strip_prefix(name).is_some_and(|end| ["", ".gz"].contains(&end)))))
+}
+
 /// The names of all files in the folder, sorted; names that are not Unicode cannot be ours.
 fn list(folder: &Path) -> Result<Vec<String>, DataError> {
     let cannot_read = |reason| DataError::CannotRead { path: folder.into(), reason };
@@ -111,7 +120,7 @@ fn summary(files: &[String]) -> String {
     }
 }
 
-fn display_name(folder: &Path) -> String {
+pub(super) fn display_name(folder: &Path) -> String {
     let own = folder.file_name().map(|name| name.to_owned());
     // "." and ".." have no name of their own, but the folder that they stand for has.
     let name = own.or_else(|| Some(folder.canonicalize().ok()?.file_name()?.to_owned()));

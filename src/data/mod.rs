@@ -1,21 +1,28 @@
 //! Labelled image sets in memory: what they are, and where they come from.
 //!
-//! [`mnist::embedded`] gives the set built into the program, [`load_folder`] any folder of IDX
-//! files. Both end in a [`DataSet`], which has passed every check by the time anyone sees it.
+//! [`mnist::embedded`] gives the set built into the program, [`load`] what lies at a path: IDX files, CSV tables, or
+//! pictures in folders. Both end in a [`DataSet`], which has passed every check by the time anyone sees it.
 
 mod assemble;
+mod cache;
+mod classes;
 pub mod csv;
+mod digest;
 mod error;
 mod folder;
 pub mod idx;
 pub mod mnist;
+mod source;
 mod split;
+mod table;
 #[cfg(test)]
 mod testing;
 pub mod write;
 
+pub(crate) use digest::digest;
 pub use error::DataError;
 pub use folder::load_folder;
+pub use source::{Reading, load};
 
 use std::fmt;
 
@@ -33,9 +40,19 @@ pub struct DataSet {
     pub test: ImageSet,
     /// One name per class, in label order.
     pub class_names: Vec<String>,
+    /// What a person should know of how the set was read.
+    pub remarks: Vec<String>,
+    /// How its pictures became images, where it was made of pictures: `fitted` to their size, or `prepared`. A model
+    /// remembers it, so that what it is asked later is treated the same.
+    pub pictures: Option<String>,
 }
 
 impl DataSet {
+    /// A set that was made and not read.
+    pub fn new(name: impl Into<String>, train: ImageSet, test: ImageSet, class_names: Vec<String>) -> DataSet {
+        DataSet { name: name.into(), train, test, class_names, remarks: Vec::new(), pictures: None }
+    }
+
     /// The same images under a model's classes, of which the set may lack the last.
     ///
     /// # Errors
@@ -55,7 +72,7 @@ impl DataSet {
 }
 
 /// Images of one size, each with a label.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct ImageSet {
     /// Rows of pixels in an image.
     pub height: usize,

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::classifier::State;
-use super::digest::digest;
 use super::metrics::{Metrics, Set};
 use super::run::Best;
 use super::{Classifier, Settings, TrainError};
 use crate::data::ImageSet;
+use crate::data::digest;
 use crate::files::{UNFINISHED, write_whole};
 use crate::infer::evaluate::Scores;
 use crate::models::{Model, ModelFile};
@@ -205,14 +205,12 @@ impl Folder {
     }
 
     /// What the test set said, once.
-    pub fn save_result(&self, test: &Scores, best_epoch: usize) -> Result<(), TrainError> {
-        let text = format!(
-            "best_epoch = {best_epoch}\ntest_images = {}\ntest_correct = {}\ntest_accuracy = {:.5}\ntest_loss = {:.6}\n",
-            test.predicted.len(),
-            test.correct,
-            test.accuracy(),
-            test.loss
-        );
+    pub fn save_result(&self, test: Option<&Scores>, best_epoch: usize) -> Result<(), TrainError> {
+        let mut text = format!("best_epoch = {best_epoch}\ntest_images = {}\n", test.map_or(0, |t| t.predicted.len()));
+        if let Some(test) = test {
+            let (accuracy, loss) = (test.accuracy(), test.loss);
+            text += &format!("test_correct = {}\ntest_accuracy = {accuracy:.5}\ntest_loss = {loss:.6}\n", test.correct);
+        }
         self.write(RESULT, text.as_bytes())
     }
 

@@ -35,9 +35,9 @@ pub fn classifier_from_generated(
     })?;
     let folder = Folder::create(place.path(), NETWORK)?;
     let class_names = (0..generated.classes).map(|class| class.to_string()).collect();
-    let data = DataSet { name: "generated pictures".into(), train: generated.clone(), test: test.clone(), class_names };
+    let data = DataSet::new("generated pictures", generated.clone(), test.clone(), class_names);
     match (Run { settings, architecture, data, folder, device, stop, report }).train()? {
-        Outcome::Finished { test, .. } => Ok(Some(test)),
+        Outcome::Finished { test, .. } => Ok(test),
         Outcome::Stopped { .. } => Ok(None),
     }
 }

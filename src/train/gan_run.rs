@@ -7,11 +7,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::digest::digest;
 use super::folder::{DATA_DIGEST, Folder, SNAPSHOTS};
 use super::gan::{GanState, GanSteps, RoundLoss, grouped};
 use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
 use super::{GanSettings, TrainError};
+use crate::data::digest;
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::files::Existing;

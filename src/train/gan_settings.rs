@@ -8,6 +8,7 @@ use super::TrainError;
 use super::learner::Method;
 use super::schedule::Schedule;
 use super::settings::{parse, word};
+use crate::data::Reading;
 use crate::models::{GanLoss, GanRecipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 
@@ -49,6 +50,9 @@ pub struct GanSettings {
     /// A classifier to measure by; the built-in one where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
+    /// How the data are read.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
 }
 
 impl GanSettings {
@@ -74,6 +78,7 @@ impl GanSettings {
             average: recipe.average.unwrap_or(0.0),
             measure: 1,
             judge: None,
+            reading: Reading::default(),
         }
     }
 

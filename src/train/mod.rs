@@ -1,7 +1,6 @@
 //! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run.
 
 pub mod classifier;
-mod digest;
 pub mod folder;
 mod from_generated;
 pub mod gan;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::classifier::{RING, State};
-use super::digest::digest;
 use super::folder::{DATA_DIGEST, Folder};
 use super::metrics::{Metrics, Row, Set};
 use super::{Classifier, Settings, TrainError};
+use crate::data::digest;
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::graph::Store;
@@ -51,7 +51,8 @@ pub enum Event<'a> {
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Trained to the end and tested, once.
-    Finished { test: Scores, best_epoch: usize, epochs: usize, seconds: f64 },
+    /// `test` is absent where there are no test images.
+    Finished { test: Option<Scores>, best_epoch: usize, epochs: usize, seconds: f64 },
     /// Stopped on request; the checkpoint is complete.
     Stopped { step: usize },
 }
@@ -121,7 +122,7 @@ impl Run<'_> {
             Evaluation::declare(&mut store, &network, &classifier.learner.parameters, weights, set, normalization)
         };
         let mut validation = if validation.is_empty() { None } else { Some((evaluation(&validation)?, validation)) };
-        let mut test = evaluation(&self.data.test)?;
+        let mut test = if self.data.test.is_empty() { None } else { Some(evaluation(&self.data.test)?) };
 
         let state = match self.folder.checkpoint()? {
             Some(file) => {
@@ -164,9 +165,14 @@ impl Run<'_> {
         this.run.device.write_f32(this.classifier.learner.inference_weights(), 0, &weights)?;
         this.run.device.write_f32(this.classifier.learner.parameters.state, 0, &running)?;
         let set = &this.run.data.test;
-        test.upload(this.run.device, set)?;
-        let test = Scores::new(&test.logits(this.run.device)?, &set.labels);
-        this.run.folder.save_result(&test, this.best.epoch)?;
+        let test = match &mut test {
+            Some(test) => {
+                test.upload(this.run.device, set)?;
+                Some(Scores::new(&test.logits(this.run.device)?, &set.labels))
+            }
+            None => None,
+        };
+        this.run.folder.save_result(test.as_ref(), this.best.epoch)?;
         let (best_epoch, epochs) = (this.best.epoch, this.epochs_done());
         Ok(Outcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
@@ -313,6 +319,9 @@ impl Loop<'_> {
         file.set("std", self.normalization.std);
         file.set("data", &self.run.data.name);
         file.set(DATA_DIGEST, &self.digest);
+        if let Some(pictures) = &self.run.data.pictures {
+            file.set("pictures", pictures);
+        }
         file.set("trained", self.run.folder.settings_text(&self.run.settings));
         file.set("epoch", self.epochs_done());
         if let (Some(_), true) = (&self.validation, self.best.epoch > 0) {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::TrainError;
 use super::learner::Method;
 use super::schedule::Schedule;
+use crate::data::Reading;
 use crate::models::{OptimizerName, Recipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 
@@ -50,6 +51,9 @@ pub struct Settings {
     pub validation: usize,
     /// Epochs without a better validation accuracy before the run stops; 0 for never.
     pub patience: usize,
+    /// How the data are read.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
 }
 
 fn one() -> usize {
@@ -97,6 +101,7 @@ impl Settings {
             average: recipe.average.unwrap_or(0.0),
             validation: recipe.validation.unwrap_or(0),
             patience: recipe.patience.unwrap_or(0),
+            reading: Reading::default(),
         }
     }
 

@@ -14,6 +14,7 @@ pub const NAMES: [&str; 4] =
 /// A folder that tests work in, with small data sets and runs below it.
 pub struct Place {
     folder: TempDir,
+    cache: TempDir,
 }
 
 /// What the program said and how it ended.
@@ -26,7 +27,7 @@ pub struct Said {
 
 impl Place {
     pub fn new() -> Place {
-        Place { folder: TempDir::new().unwrap() }
+        Place { folder: TempDir::new().unwrap(), cache: TempDir::new().unwrap() }
     }
 
     /// With the first `train` and `test` digits of MNIST in `data`.
@@ -110,6 +111,8 @@ impl Place {
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inkgrad"));
         command.current_dir(self.folder.path()).args(line.split_whitespace());
+        // What it keeps for the next time is not to outlive the test, nor to be among the files that it looks at.
+        command.env("INKGRAD_CACHE", self.cache.path());
         command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
         command
     }

@@ -1,0 +1,183 @@
+//! Decoded pictures, kept on disk for the next time.
+//!
+//! An entry is a safetensors file in the user's cache folder. It is taken only if the pictures' names, lengths and times
+//! are what they were, and its own bytes are what was written; whatever is wrong with it, the pictures are decoded anew.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::json;
+
+use super::classes::Listing;
+use super::digest::{digest, mix};
+use super::idx::MAX_BYTES;
+use super::source::Reading;
+use super::{DataSet, ImageSet};
+use crate::files::{cache_dir, write_whole};
+
+/// What is decoded in fewer seconds is not kept.
+pub(super) const WORTHWHILE: f64 = 1.0;
+
+/// Where the pictures of one folder are kept, and by what they are known.
+pub(super) struct Entry {
+    path: PathBuf,
+    listed: String,
+}
+
+impl Entry {
+    /// In [`cache_dir`]. `None` where there is none, and where a file cannot be looked at.
+    pub fn of(folder: &Path, reading: &Reading, parts: [&Listing; 2]) -> Option<Entry> {
+        Entry::at(&cache_dir()?.join("pictures"), folder, reading, parts)
+    }
+
+    fn at(place: &Path, folder: &Path, reading: &Reading, parts: [&Listing; 2]) -> Option<Entry> {
+        let folder = folder.canonicalize().ok()?;
+        let mut name = text(0, env!("CARGO_PKG_VERSION"));
+        name = text(name, &folder.to_string_lossy());
+        name = text(name, &format!("{:?} {}", reading.image_size, reading.prepare));
+        let mut listed = 0;
+        for part in parts {
+            listed = mix(listed, part.paths.len() as u64);
+            for (path, label) in part.paths.iter().zip(&part.labels) {
+                let about = path.metadata().ok()?;
+                let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+                listed = text(listed, &path.to_string_lossy());
+                for number in [u64::from(*label), about.len(), changed.as_nanos() as u64] {
+                    listed = mix(listed, number);
+                }
+            }
+        }
+        Some(Entry { path: place.join(format!("{name:016x}.safetensors")), listed: format!("{listed:016x}") })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was kept, but for the names of its classes.
+    pub fn load(&self) -> Option<DataSet> {
+        if fs::metadata(&self.path).ok()?.len() > MAX_BYTES + (1 << 30) {
+            return None;
+        }
+        let bytes = fs::read(&self.path).ok()?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+        let about = header.metadata().as_ref()?;
+        if *about.get("listed")? != self.listed {
+            return None;
+        }
+        let tensors = SafeTensors::deserialize(&bytes).ok()?;
+        let [train, test] = ["train", "test"].map(|part| {
+            let set = set(&tensors, part, about.get("classes")?.parse().ok()?)?;
+            (digest(&set) == *about.get(&format!("{part}_digest"))?).then_some(set)
+        });
+        Some(DataSet {
+            name: about.get("name")?.clone(),
+            train: train?,
+            test: test?,
+            class_names: Vec::new(),
+            remarks: serde_json::from_str(about.get("remarks")?).ok()?,
+            pictures: about.get("pictures").cloned(),
+        })
+    }
+
+    /// # Errors
+    /// What the system says.
+    pub fn save(&self, set: &DataSet) -> std::io::Result<()> {
+        let mut about = HashMap::from([
+            ("listed".to_owned(), self.listed.clone()),
+            ("name".to_owned(), set.name.clone()),
+            ("classes".to_owned(), set.train.classes.to_string()),
+            ("remarks".to_owned(), json!(set.remarks).to_string()),
+            ("train_digest".to_owned(), digest(&set.train)),
+            ("test_digest".to_owned(), digest(&set.test)),
+        ]);
+        about.extend(set.pictures.clone().map(|how| ("pictures".to_owned(), how)));
+        let mut tensors = Vec::new();
+        for (part, set) in [("train", &set.train), ("test", &set.test)] {
+            let shape = vec![set.len(), set.height, set.width, set.channels];
+            tensors.push((format!("{part}.images"), TensorView::new(Dtype::U8, shape, &set.images)));
+            let labels: &[u8] = bytemuck::cast_slice(&set.labels);
+            tensors.push((format!("{part}.labels"), TensorView::new(Dtype::U32, vec![set.len()], labels)));
+        }
+        let other = |error: safetensors::SafeTensorError| std::io::Error::other(error.to_string());
+        let tensors = tensors.into_iter().map(|(name, view)| view.map(|view| (name, view)));
+        let tensors = tensors.collect::<Result<Vec<_>, _>>().map_err(other)?;
+        let bytes = safetensors::serialize(tensors, Some(about)).map_err(other)?;
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        write_whole(&self.path, &bytes)
+    }
+}
+
+fn set(tensors: &SafeTensors, part: &str, classes: usize) -> Option<ImageSet> {
+    let images = tensors.tensor(&format!("{part}.images")).ok()?;
+    let labels = tensors.tensor(&format!("{part}.labels")).ok()?;
+    let &[count, height, width, channels] = images.shape() else { return None };
+    let labels: Vec<u32> = bytemuck::pod_collect_to_vec(labels.data());
+    let fits = labels.len() == count && labels.iter().all(|label| (*label as usize) < classes);
+    fits.then(|| ImageSet { height, width, channels, classes, images: images.data().to_vec(), labels })
+}
+
+fn text(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(mix(hash, text.len() as u64), |hash, byte| mix(hash, u64::from(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::image_set;
+
+    /// A folder of two files, a set that stands for them, and where it is kept.
+    struct Kept {
+        folder: tempfile::TempDir,
+        listing: Listing,
+        set: DataSet,
+    }
+
+    impl Kept {
+        fn new() -> Kept {
+            let folder = tempfile::tempdir().unwrap();
+            let paths: Vec<PathBuf> = ["a.png", "b.png"].map(|name| folder.path().join(name)).into();
+            paths.iter().for_each(|path| fs::write(path, "picture").unwrap());
+            let mut set = DataSet::new("x", image_set(2, 3, 1, &[0, 1]), image_set(2, 3, 1, &[1]), Vec::new());
+            set.remarks.push("a remark".into());
+            set.pictures = Some("fitted".into());
+            Kept { folder, listing: Listing { paths, labels: vec![0, 1] }, set }
+        }
+
+        fn entry(&self, reading: &Reading) -> Entry {
+            let place = self.folder.path().join("kept");
+            Entry::at(&place, self.folder.path(), reading, [&self.listing, &Listing::default()]).unwrap()
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_what_is_loaded() {
+        let kept = Kept::new();
+        let entry = kept.entry(&Reading::default());
+        assert_eq!(entry.load(), None);
+        entry.save(&kept.set).unwrap();
+        assert_eq!(kept.entry(&Reading::default()).load(), Some(kept.set));
+    }
+
+    #[test]
+    fn a_changed_file_another_size_or_a_damaged_entry_is_decoded_anew() {
+        let kept = Kept::new();
+        let entry = kept.entry(&Reading::default());
+        entry.save(&kept.set).unwrap();
+        assert_eq!(kept.entry(&Reading { image_size: Some((9, 9, None)), ..Reading::default() }).load(), None);
+        let mut bytes = fs::read(entry.path()).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(entry.path(), &bytes).unwrap();
+        assert_eq!(entry.load(), None, "a bit turned over");
+        fs::write(entry.path(), &bytes[..bytes.len() / 2]).unwrap();
+        assert_eq!(entry.load(), None, "cut off");
+        entry.save(&kept.set).unwrap();
+        fs::write(kept.folder.path().join("b.png"), "another picture").unwrap();
+        assert_eq!(kept.entry(&Reading::default()).load(), None, "a file has changed");
+    }
+}

@@ -1,0 +1,349 @@
+//! Data sets from pictures in folders, one folder for each class.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use rayon::prelude::*;
+
+use super::idx::MAX_BYTES;
+use super::source::Reading;
+use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
+use crate::pictures::{self, Found, Preparation, fit, walk};
+
+/// What pictures are brought to where they differ in size and nobody says to what.
+const COMMON: usize = 28;
+/// Pictures that are all of one size keep it up to here.
+const LARGEST: usize = 256;
+/// Pictures that are looked at for colour.
+const SAMPLED: usize = 200;
+
+/// The pictures of one part, class by class, in the order of their names.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Listing {
+    pub paths: Vec<PathBuf>,
+    pub labels: Vec<u32>,
+}
+
+/// Loads a folder with a folder of pictures for each class, or with two such, `train` and `test`.
+///
+/// Classes are the folders' names, in the order of their numbers where they are numbers. All pictures are brought to
+/// one size: their own where they share one, else 28x28, or what `reading` says; they are grey where none of those
+/// looked at has colours. A picture that cannot be read is left out and said so.
+///
+/// What was decoded is kept on disk, and taken from there as long as no file's name, length or time has changed.
+///
+/// # Errors
+/// A folder without such folders, fewer than two classes, a class without pictures, and more unreadable pictures than
+/// readable ones.
+pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
+    let parts = ["train", "test"].map(|part| folder.join(part));
+    let divided = parts.iter().all(|part| part.is_dir());
+    let root = if divided { &parts[0] } else { folder };
+    let classes = classes(root)?;
+    if classes.len() < 2 || classes.len() > MAX_CLASSES {
+        let found = match classes.len() {
+            0 => "no folders with pictures, no IDX files and no train.csv".to_owned(),
+            1 => format!("pictures of one class only, {}", classes[0]),
+            many => format!("{many} folders, where {MAX_CLASSES} classes are the most"),
+        };
+        return Err(DataError::UnknownSource { path: folder.into(), found });
+    }
+    let train = list(root, &classes)?;
+    let test = if divided { list(&parts[1], &classes)? } else { Listing::default() };
+    if let Some(empty) = (0..classes.len()).find(|class| !train.labels.contains(&(*class as u32))) {
+        return Err(DataError::EmptyClass { folder: root.join(&classes[empty]) });
+    }
+    let kept = cache::Entry::of(folder, reading, [&train, &test]);
+    if let Some(mut set) = kept.as_ref().and_then(cache::Entry::load) {
+        set.class_names = classes;
+        return Ok(set);
+    }
+
+    let began = Instant::now();
+    let (image, chosen) = image_of(&train, reading);
+    let mut set = DataSet {
+        name: super::folder::display_name(folder),
+        train: ImageSet::default(),
+        test: ImageSet::default(),
+        class_names: classes,
+        remarks: chosen.into_iter().collect(),
+        pictures: Some(if reading.prepare { "prepared" } else { "fitted" }.into()),
+    };
+    for (listing, into) in [(&train, 0), (&test, 1)] {
+        let (images, remark) = decode(folder, listing, image, set.class_names.len(), reading.prepare)?;
+        set.remarks.extend(remark);
+        *if into == 0 { &mut set.train } else { &mut set.test } = images;
+    }
+    if let Some(entry) = kept.filter(|_| began.elapsed().as_secs_f64() > cache::WORTHWHILE) {
+        match entry.save(&set) {
+            Ok(()) => {
+                let (count, seconds) = (train.paths.len() + test.paths.len(), began.elapsed().as_secs_f64());
+                let kept = entry.path().display();
+                set.remarks.push(format!("{count} pictures were decoded in {seconds:.1} s and are kept in {kept}"));
+            }
+            Err(error) => log::warn!("{}: decoded pictures are not kept: {error}", entry.path().display()),
+        }
+    }
+    Ok(set)
+}
+
+/// The names of the folders that can be classes, in the order of their labels.
+fn classes(root: &Path) -> Result<Vec<String>, DataError> {
+    let cannot_read = |reason| DataError::CannotRead { path: root.into(), reason };
+    let mut names = Vec::new();
+    for entry in root.read_dir().map_err(cannot_read)? {
+        let entry = entry.map_err(cannot_read)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && entry.path().is_dir() && pictures_below(&entry.path()).next().is_some() {
+            names.push(name);
+        }
+    }
+    // 10 comes after 9.
+    names.sort_by_key(|name| (name.parse::<u64>().map_or(u64::MAX, |number| number), name.clone()));
+    Ok(names)
+}
+
+fn pictures_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    walk(folder).filter_map(|found| match found {
+        Found::File(place) => Some(place.path),
+        _ => None,
+    })
+}
+
+fn list(root: &Path, classes: &[String]) -> Result<Listing, DataError> {
+    let mut listing = Listing::default();
+    for (label, class) in classes.iter().enumerate() {
+        let folder = root.join(class);
+        if folder.is_dir() {
+            listing.paths.extend(pictures_below(&folder));
+            listing.labels.resize(listing.paths.len(), label as u32);
+        }
+    }
+    Ok(listing)
+}
+
+/// The size that pictures are brought to, and a word on it where nobody asked for it.
+fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>) {
+    let heads: Vec<(usize, usize, bool)> = listing.paths.par_iter().filter_map(|path| head(path)).collect();
+    let channels = || {
+        let coloured = heads.iter().any(|(_, _, coloured)| *coloured) && !reading.prepare;
+        if coloured && is_coloured(&listing.paths) { 3 } else { 1 }
+    };
+    if let Some((height, width, known)) = reading.image_size {
+        return ([height, width, known.unwrap_or_else(channels)], None);
+    }
+    let all = |pick: fn(&(usize, usize, bool)) -> usize| {
+        let least = heads.iter().map(pick).min().unwrap_or(COMMON);
+        (least, heads.iter().map(pick).max().unwrap_or(COMMON))
+    };
+    let (heights, widths) = (all(|head| head.0), all(|head| head.1));
+    let same = heights.0 == heights.1 && widths.0 == widths.1;
+    if same && heights.1.max(widths.1) <= LARGEST && !reading.prepare {
+        return ([heights.0, widths.0, channels()], None);
+    }
+    let text = |(least, most)| if least == most { format!("{least}") } else { format!("{least} to {most}") };
+    let remark = format!(
+        "pictures {} pixels high and {} wide are brought to {COMMON}x{COMMON}; --image-size says to what else",
+        text(heights),
+        text(widths)
+    );
+    ([COMMON, COMMON, channels()], Some(remark))
+}
+
+/// Height, width and whether there may be colours, without decoding.
+fn head(path: &Path) -> Option<(usize, usize, bool)> {
+    let decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
+    let (width, height) = decoder.dimensions();
+    Some((height as usize, width as usize, decoder.color_type().has_color()))
+}
+
+/// Whether any of a few pictures, spread over all, shows more than greys: many a grey scan is stored in colours.
+fn is_coloured(paths: &[PathBuf]) -> bool {
+    let every = paths.len().div_ceil(SAMPLED).max(1);
+    let coloured = |image: &DynamicImage| {
+        image.to_rgb8().pixels().any(|pixel| {
+            let [r, g, b] = pixel.0;
+            r.max(g).max(b) - r.min(g).min(b) > 16
+        })
+    };
+    let sample: Vec<&PathBuf> = paths.iter().step_by(every).collect();
+    sample.into_par_iter().any(|path| pictures::read(path).is_ok_and(|picture| coloured(&picture.image)))
+}
+
+/// All pictures of a listing as one set, without those that cannot be read, and a word on these.
+fn decode(
+    folder: &Path,
+    listing: &Listing,
+    image @ [height, width, channels]: [usize; 3],
+    classes: usize,
+    prepare: bool,
+) -> Result<(ImageSet, Option<String>), DataError> {
+    let size = height * width * channels;
+    if (size as u64).saturating_mul(listing.paths.len() as u64) > MAX_BYTES {
+        let shape = format!("{} x {height} x {width} x {channels}", listing.paths.len());
+        return Err(DataError::TooLarge { path: folder.into(), shape, limit: MAX_BYTES });
+    }
+    let pixels = |path: &PathBuf| {
+        let picture = pictures::read(path)?;
+        Ok(match prepare {
+            true => pictures::prepare(&picture.image, image, &Preparation::default()).pixels,
+            false => fit(&picture.image, image),
+        })
+    };
+    let decoded: Vec<Result<Vec<u8>, pictures::PictureError>> = listing.paths.par_iter().map(pixels).collect();
+    let mut set = ImageSet { height, width, channels, classes, ..ImageSet::default() };
+    let mut failed: Vec<String> = Vec::new();
+    for ((pixels, label), path) in decoded.into_iter().zip(&listing.labels).zip(&listing.paths) {
+        match pixels {
+            Ok(pixels) => {
+                set.images.extend_from_slice(&pixels);
+                set.labels.push(*label);
+            }
+            Err(error) => failed.push(format!("{} {error}", pictures::visible(&path.to_string_lossy()))),
+        }
+    }
+    let Some(first) = failed.first() else { return Ok((set, None)) };
+    let remark = format!("{} of {} pictures are left out: {first}", failed.len(), listing.paths.len());
+    if failed.len() > set.len() {
+        return Err(DataError::UnknownSource { path: folder.into(), found: remark });
+    }
+    let more = if failed.len() > 1 { ", and more; `inkgrad classify` lists them all" } else { "" };
+    Ok((set, Some(remark + more)))
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{GrayImage, Luma, Rgb, RgbImage};
+
+    use super::*;
+    use crate::data::load;
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Place {
+            Place(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            let path = self.0.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            path
+        }
+
+        fn gray(&self, name: &str, [width, height]: [u32; 2], value: u8) {
+            GrayImage::from_pixel(width, height, Luma([value])).save(self.path(name)).unwrap();
+        }
+
+        fn load(&self, reading: Reading) -> Result<DataSet, DataError> {
+            load(self.0.path(), &reading)
+        }
+    }
+
+    /// Everything to learn from.
+    fn all() -> Reading {
+        Reading { hold_out: Some(0), ..Reading::default() }
+    }
+
+    #[test]
+    fn each_folder_is_a_class_in_the_order_of_their_numbers() {
+        let place = Place::new();
+        for class in ["10", "9", "2"] {
+            place.gray(&format!("{class}/deep/a.png"), [4, 3], class.parse().unwrap());
+            place.gray(&format!("{class}/b.bmp"), [4, 3], class.parse().unwrap());
+        }
+        std::fs::create_dir(place.path("nothing in it")).unwrap();
+        std::fs::write(place.path("notes.txt"), "no class").unwrap();
+        let set = place.load(all()).unwrap();
+        assert_eq!(set.class_names, ["2", "9", "10"]);
+        assert_eq!((set.train.height, set.train.width, set.train.channels), (3, 4, 1), "their own size");
+        assert_eq!(set.train.labels, [0, 0, 1, 1, 2, 2]);
+        assert_eq!(set.train.image(4), [10; 12]);
+        assert_eq!(set.pictures.as_deref(), Some("fitted"));
+    }
+
+    #[test]
+    fn pictures_of_several_sizes_are_brought_to_one_and_it_is_said() {
+        let place = Place::new();
+        place.gray("a/1.png", [40, 30], 7);
+        place.gray("b/1.png", [64, 64], 9);
+        let set = place.load(all()).unwrap();
+        assert_eq!((set.train.height, set.train.width), (28, 28));
+        assert!(set.remarks[0].contains("30 to 64 pixels high and 40 to 64 wide are brought to 28x28"));
+        let set = place.load(Reading { image_size: Some((5, 6, Some(3))), ..all() }).unwrap();
+        assert_eq!((set.train.height, set.train.width, set.train.channels), (5, 6, 3));
+        assert!(set.train.image(0).iter().all(|value| *value == 7));
+    }
+
+    #[test]
+    fn colours_are_kept_where_there_are_any_and_greys_stored_as_colours_are_grey() {
+        let place = Place::new();
+        for (name, colour) in [("a/1.png", [9, 9, 9]), ("b/1.png", [80, 80, 80])] {
+            RgbImage::from_pixel(2, 2, Rgb(colour)).save(place.path(name)).unwrap();
+        }
+        assert_eq!(place.load(all()).unwrap().train.channels, 1);
+        RgbImage::from_pixel(2, 2, Rgb([200, 9, 9])).save(place.path("b/2.png")).unwrap();
+        let set = place.load(all()).unwrap();
+        assert_eq!(set.train.channels, 3);
+        assert_eq!(set.train.image(2)[..3], [200, 9, 9]);
+    }
+
+    #[test]
+    fn folders_named_train_and_test_are_the_two_parts() {
+        let place = Place::new();
+        for name in ["train/x/1.png", "train/x/2.png", "train/y/1.png", "test/y/1.png", "test/x/1.png"] {
+            place.gray(name, [2, 2], 5);
+        }
+        let set = place.load(Reading::default()).unwrap();
+        assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 3, 2));
+        assert_eq!((set.test.labels.as_slice(), set.remarks.len()), (&[0, 1][..], 0));
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_is_left_out_and_named() {
+        let place = Place::new();
+        for i in 0..5 {
+            place.gray(&format!("a/{i}.png"), [2, 2], 5);
+            place.gray(&format!("b/{i}.png"), [2, 2], 5);
+        }
+        std::fs::write(place.path("a/broken.png"), "no picture").unwrap();
+        std::fs::write(place.path("a/empty.jpg"), "").unwrap();
+        let set = place.load(all()).unwrap();
+        assert_eq!(set.train.len(), 10);
+        let remark = set.remarks.iter().find(|remark| remark.contains("left out")).unwrap();
+        assert!(remark.contains("2 of 12") && remark.contains("broken.png is no picture"), "{remark}");
+        for i in 0..12 {
+            std::fs::write(place.path(&format!("b/bad{i}.png")), "no picture").unwrap();
+        }
+        assert!(place.load(all()).unwrap_err().to_string().contains("14 of 24 pictures are left out"));
+    }
+
+    #[test]
+    fn what_holds_no_classes_is_refused_with_what_there_is() {
+        let place = Place::new();
+        let refused = |words: &str| {
+            let message = place.load(all()).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        };
+        refused("no folders with pictures");
+        place.gray("only/1.png", [2, 2], 5);
+        refused("pictures of one class only, only");
+    }
+
+    #[test]
+    fn prepared_pictures_are_as_mnist_would_have_made_them() {
+        let place = Place::new();
+        for class in ["a", "b"] {
+            // A dark bar, off the middle of light paper.
+            let picture = GrayImage::from_fn(90, 120, |x, y| {
+                Luma([if (20..30).contains(&x) && (10..60).contains(&y) { 20 } else { 235 }])
+            });
+            picture.save(place.path(&format!("{class}/1.png"))).unwrap();
+        }
+        let set = place.load(Reading { prepare: true, ..all() }).unwrap();
+        assert_eq!((set.train.height, set.train.channels, set.pictures.as_deref()), (28, 1, Some("prepared")));
+        let at = |y: usize, x: usize| set.train.image(0)[y * 28 + x];
+        assert!(at(14, 14) > 200 && at(14, 2) == 0 && at(1, 14) == 0, "light ink in the middle of dark paper");
+    }
+}

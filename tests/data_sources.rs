@@ -1,0 +1,122 @@
+//! Training and testing on data of one's own: tables as Kaggle has them, and pictures in folders.
+
+use common::Place;
+use inkgrad::data::{ImageSet, mnist};
+use inkgrad::models::ModelFile;
+
+mod common;
+
+/// The first images of a set as rows of `label,pixel0,..`.
+fn table(set: &ImageSet, count: usize) -> String {
+    let mut text = "label".to_owned();
+    (0..set.image_len()).for_each(|i| text += &format!(",pixel{i}"));
+    for i in 0..count {
+        text += &format!("\n{}", set.labels[i]);
+        set.image(i).iter().for_each(|pixel| text += &format!(",{pixel}"));
+    }
+    text + "\n"
+}
+
+/// The first images of a set as pictures in a folder for each class.
+fn pictures(place: &Place, folder: &str, set: &ImageSet, count: usize) {
+    for i in 0..count {
+        let path = place.path(&format!("{folder}/{}/{i}.png", set.labels[i]));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let (width, height) = (set.width as u32, set.height as u32);
+        image::GrayImage::from_raw(width, height, set.image(i).to_vec()).unwrap().save(path).unwrap();
+    }
+}
+
+/// How many were right, as the last line that says so has it.
+fn right(text: &str) -> usize {
+    let line = text.lines().rfind(|line| line.ends_with(" right")).unwrap_or_else(|| panic!("{text}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words[words.len() - 4].parse().unwrap()
+}
+
+#[test]
+fn kaggles_table_trains_a_model_on_nine_tenths_and_is_tested_on_the_rest() {
+    let place = Place::new();
+    let mnist = mnist::embedded().unwrap();
+    place.write("train.csv", table(&mnist.train, 3000));
+    let said = place.works("train dense --data train.csv --epochs 4 --device cpu");
+    assert!(said.err.contains("300 of its 3000 are set aside"), "{said:#?}");
+    assert!(said.out.contains(" of 300 right") && right(&said.out) > 240, "{said:#?}");
+
+    // Going on from a model of MNIST, as a second part of the data.
+    let said = place.works("train --from judge --data train.csv --hold-out 500 --epochs 1 --device cpu");
+    assert!(right(&said.out) > 485, "{said:#?}");
+    // All of it, which leaves nothing to say how good it is.
+    let said = place.works("train dense --data train.csv --hold-out 0 --epochs 1 --device cpu");
+    assert!(said.err.contains("nothing will be tested") && !said.out.contains("right"), "{said:#?}");
+    assert!(place.text("runs/0003-dense/result.toml").contains("test_images = 0"));
+    // The model of the other run is tested on what that run was tested on.
+    let said = place.works("evaluate runs/0001-dense --data train.csv --device cpu");
+    assert!(said.out.contains(" of 300 right"), "{said:#?}");
+}
+
+#[test]
+fn pictures_in_folders_give_the_model_that_the_same_images_in_idx_give() {
+    let place = Place::new();
+    let mnist = mnist::embedded().unwrap();
+    let (train, test) = (mnist.train.select(&(0..1200).collect::<Vec<_>>()), &mnist.test);
+    pictures(&place, "digits/train", &train, 1200);
+    pictures(&place, "digits/test", test, 200);
+    place.works("train dense --data digits --epochs 2 --device cpu");
+    let model = ModelFile::load(place.path("runs/0001-dense/best.safetensors")).unwrap();
+    assert_eq!((model.metadata["pictures"].as_str(), model.metadata["input"].as_str()), ("fitted", "28x28x1"));
+
+    // The same images in the order of their classes, which decides the shuffle.
+    let mut order: Vec<usize> = (0..1200).collect();
+    order.sort_by_key(|i| (train.labels[*i], format!("{i}.png")));
+    let folder = place.path("idx");
+    let sorted = train.select(&order);
+    std::fs::create_dir(&folder).unwrap();
+    for (part, set) in [
+        (inkgrad::data::write::Part::Train, &sorted),
+        (inkgrad::data::write::Part::Test, &test.select(&(0..200).collect::<Vec<_>>())),
+    ] {
+        let count = set.len() as u32;
+        let mut writer = inkgrad::data::write::IdxWriter::create(&folder, part, count, [28, 28, 1]).unwrap();
+        (0..set.len()).for_each(|i| writer.push(set.image(i), set.labels[i]).unwrap());
+        writer.finish(inkgrad::files::Existing::Keep).unwrap();
+    }
+    place.works("train dense --data idx --epochs 2 --device cpu");
+    let from_idx = ModelFile::load(place.path("runs/0002-dense/best.safetensors")).unwrap();
+    assert_eq!(model.tensors, from_idx.tensors);
+    let said = place.works("evaluate runs/0001-dense --data digits --device cpu");
+    assert!(said.out.contains(" of 200 right"), "{said:#?}");
+}
+
+#[test]
+fn a_run_on_pictures_goes_on_with_the_pictures_it_began_with() {
+    let place = Place::new();
+    let mnist = mnist::embedded().unwrap();
+    pictures(&place, "digits", &mnist.train, 300);
+    let line = "train dense --data digits --hold-out 30 --image-size 14x14 --epochs 2 --batch 32 --device cpu -q";
+    place.works(line);
+    let config = place.text("runs/0001-dense/config.toml");
+    assert!(config.contains("hold_out = 30") && config.contains("image_size = [14, 14]"), "{config}");
+    place.works("train --resume runs/0001-dense -q");
+    place.refused("train --resume runs/0001-dense --hold-out 20", &["stay what the run began with"]);
+    place.refused("train dense --prepare", &["are for --data"]);
+    std::fs::remove_file(place.path("digits/5/0.png")).unwrap();
+    place.refused("train --resume runs/0001-dense", &["others than those it began with"]);
+}
+
+#[test]
+fn what_no_data_are_read_from_is_refused_with_what_would_do() {
+    let place = Place::new();
+    place.write("empty/notes.txt", "nothing");
+    place.write("text.txt", "nothing");
+    place.write("broken.csv", "label,pixel0\n1,300\n");
+    for (data, words) in [
+        ("empty", "no folders with pictures"),
+        ("text.txt", "a file of another kind"),
+        ("broken.csv", "line 2: column 2: expected a pixel"),
+        ("nowhere", "nowhere"),
+    ] {
+        place.refused(&format!("train dense --data {data} --device cpu"), &[words]);
+    }
+    place.refused("train dense --data empty --image-size 0x3", &["expected height x width"]);
+}
