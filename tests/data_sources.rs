@@ -96,7 +96,7 @@ fn a_run_on_pictures_goes_on_with_the_pictures_it_began_with() {
     let line = "train dense --data digits --hold-out 30 --image-size 14x14 --epochs 2 --batch 32 --device cpu -q";
     place.works(line);
     let config = place.text("runs/0001-dense/config.toml");
-    assert!(config.contains("hold_out = 30") && config.contains("image_size = [14, 14]"), "{config}");
+    assert!(config.contains("hold_out = 30") && config.contains("image_size = \"14x14\""), "{config}");
     place.works("train --resume runs/0001-dense -q");
     place.refused("train --resume runs/0001-dense --hold-out 20", &["stay what the run began with"]);
     place.refused("train dense --prepare", &["are for --data"]);

@@ -50,8 +50,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     // Pictures become what the model was trained on.
     let mut reading = args.reading.reading();
-    let [height, width, channels] = network.image()?;
-    reading.image_size = reading.image_size.or(Some((height, width, Some(channels))));
+    reading.image_size = reading.image_size.or(Some(network.image()?.into()));
     reading.prepare |= file.metadata.get("pictures").is_none_or(|how| how != "fitted");
     let DataSet { name, test, .. } = data_read(args.data.as_deref(), &reading)?;
     anyhow::ensure!(!test.is_empty(), "{name} has no test images; leave out --hold-out");

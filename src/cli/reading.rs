@@ -1,6 +1,6 @@
 //! Flags of how data are read, where they leave something open.
 
-use crate::data::Reading;
+use crate::data::{ImageSize, Reading};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of data")]
@@ -10,8 +10,8 @@ pub struct ReadingFlags {
     hold_out: Option<usize>,
     /// What pictures are brought to, and what a row of a table makes: height x width, or height x width x
     /// channels [default: their own size where they share one, else 28x28]
-    #[arg(long, value_name = "HxW[xC]", value_parser = size)]
-    image_size: Option<(usize, usize, Option<usize>)>,
+    #[arg(long, value_name = "HxW[xC]")]
+    image_size: Option<ImageSize>,
     /// Prepare pictures of digits as MNIST was made, as `classify` does: dark ink on light paper turned
     /// round, cropped, centred
     #[arg(long)]
@@ -26,15 +26,5 @@ impl ReadingFlags {
     /// Whether any was given.
     pub fn given(&self) -> bool {
         !self.reading().is_default()
-    }
-}
-
-fn size(text: &str) -> Result<(usize, usize, Option<usize>), String> {
-    let sizes: Option<Vec<usize>> =
-        text.split('x').map(|n| n.parse().ok().filter(|n| (1..=4096).contains(n))).collect();
-    match sizes.as_deref() {
-        Some(&[height, width]) => Ok((height, width, None)),
-        Some(&[height, width, channels]) if channels <= 4 => Ok((height, width, Some(channels))),
-        _ => Err("expected height x width, like 28x28, or with 1 to 4 channels, like 32x32x3".into()),
     }
 }

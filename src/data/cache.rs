@@ -169,7 +169,7 @@ mod tests {
         let kept = Kept::new();
         let entry = kept.entry(&Reading::default());
         entry.save(&kept.set).unwrap();
-        assert_eq!(kept.entry(&Reading { image_size: Some((9, 9, None)), ..Reading::default() }).load(), None);
+        assert_eq!(kept.entry(&Reading { image_size: Some([9, 9, 1].into()), ..Reading::default() }).load(), None);
         let mut bytes = fs::read(entry.path()).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(entry.path(), &bytes).unwrap();

@@ -130,8 +130,8 @@ fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>
         let coloured = heads.iter().any(|(_, _, coloured)| *coloured) && !reading.prepare;
         if coloured && is_coloured(&listing.paths) { 3 } else { 1 }
     };
-    if let Some((height, width, known)) = reading.image_size {
-        return ([height, width, known.unwrap_or_else(channels)], None);
+    if let Some(size) = reading.image_size {
+        return ([size.height, size.width, size.channels.unwrap_or_else(channels)], None);
     }
     let all = |pick: fn(&(usize, usize, bool)) -> usize| {
         let least = heads.iter().map(pick).min().unwrap_or(COMMON);
@@ -271,7 +271,7 @@ mod tests {
         let set = place.load(all()).unwrap();
         assert_eq!((set.train.height, set.train.width), (28, 28));
         assert!(set.remarks[0].contains("30 to 64 pixels high and 40 to 64 wide are brought to 28x28"));
-        let set = place.load(Reading { image_size: Some((5, 6, Some(3))), ..all() }).unwrap();
+        let set = place.load(Reading { image_size: Some([5, 6, 3].into()), ..all() }).unwrap();
         assert_eq!((set.train.height, set.train.width, set.train.channels), (5, 6, 3));
         assert!(set.train.image(0).iter().all(|value| *value == 7));
     }

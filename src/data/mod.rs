@@ -22,7 +22,7 @@ pub mod write;
 pub(crate) use digest::digest;
 pub use error::DataError;
 pub use folder::load_folder;
-pub use source::{Reading, load};
+pub use source::{ImageSize, Reading, load};
 
 use std::fmt;
 

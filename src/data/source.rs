@@ -1,11 +1,16 @@
 //! Finds out what kind of data lies at a path, and loads it: IDX files, CSV tables, or pictures in folders.
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::folder::{is_idx_folder, load_folder};
 use super::{DataError, DataSet, classes, table};
+
+/// The longest side of an image.
+const LARGEST: usize = 4096;
 
 /// How data are read that leave something open.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -17,10 +22,57 @@ pub struct Reading {
     pub hold_out: Option<usize>,
     /// Height and width of the images, and their channels: of pictures, which are brought to it, and of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_size: Option<(usize, usize, Option<usize>)>,
+    pub image_size: Option<ImageSize>,
     /// Pictures are prepared as MNIST was (see [`crate::pictures::prepare`]) and not merely brought to their size.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prepare: bool,
+}
+
+/// Height and width of an image, and its channels where they are known: `28x28`, `32x32x3`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ImageSize {
+    pub height: usize,
+    pub width: usize,
+    pub channels: Option<usize>,
+}
+
+impl From<[usize; 3]> for ImageSize {
+    fn from([height, width, channels]: [usize; 3]) -> ImageSize {
+        ImageSize { height, width, channels: Some(channels) }
+    }
+}
+
+impl Serialize for ImageSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ImageSize, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for ImageSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.height, self.width)?;
+        self.channels.map_or(Ok(()), |channels| write!(f, "x{channels}"))
+    }
+}
+
+impl FromStr for ImageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ImageSize, String> {
+        let sizes: Option<Vec<usize>> =
+            text.split('x').map(|n| n.parse().ok().filter(|n| (1..=LARGEST).contains(n))).collect();
+        match sizes.as_deref() {
+            Some(&[height, width]) => Ok(ImageSize { height, width, channels: None }),
+            Some(&[height, width, channels]) if channels <= 4 => Ok([height, width, channels].into()),
+            _ => Err("expected height x width, like 28x28, or with 1 to 4 channels, like 32x32x3".into()),
+        }
+    }
 }
 
 impl Reading {

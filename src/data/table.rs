@@ -46,7 +46,7 @@ fn labelled(path: &Path, reading: &Reading) -> Result<Option<Part>, DataError> {
     }
     let side = rows.pixels().isqrt();
     let (height, width, channels) = match reading.image_size {
-        Some((height, width, channels)) => (height, width, channels.unwrap_or(1)),
+        Some(size) => (size.height, size.width, size.channels.unwrap_or(1)),
         None => (side, side, 1),
     };
     if height.saturating_mul(width).saturating_mul(channels) != rows.pixels() {

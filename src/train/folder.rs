@@ -109,7 +109,11 @@ impl Folder {
 
     /// The last thing that is written before a run begins: a folder that has settings can be resumed.
     pub fn save_settings(&self, settings: &impl serde::Serialize) -> Result<(), TrainError> {
-        self.write(CONFIG, self.settings_text(settings).as_bytes())
+        let text = toml::to_string(settings).map_err(|e| {
+            let reason = format!("the settings cannot be written: {e}");
+            TrainError::Folder { path: self.path.join(CONFIG), reason }
+        })?;
+        self.write(CONFIG, text.as_bytes())
     }
 
     /// The architecture's text, so that a run can go on after its file was changed or removed.
