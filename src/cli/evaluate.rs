@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{data, evaluate_gan, say, thousands};
+use super::{data, evaluate_gan, evaluate_shifts, say, thousands};
 use crate::data::{DataSet, ImageSet};
 use crate::device;
 use crate::graph::Store;
@@ -27,6 +27,9 @@ pub struct Args {
     /// Mistakes on the sheet
     #[arg(long, value_name = "N", default_value_t = 40)]
     mistakes: usize,
+    /// Also test with all images moved by up to so many pixels in each direction
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = super::count)]
+    shifts: Option<usize>,
     #[command(flatten)]
     generator: evaluate_gan::Flags,
 }
@@ -53,6 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = model_path(&args.model)?;
     let file = ModelFile::load(&path)?;
     if file.is_gan() {
+        anyhow::ensure!(args.shifts.is_none(), "--shifts is for classifiers, and {} is a generator", path.display());
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), &args.generator);
     }
     args.generator.refuse(&path)?;
@@ -79,6 +83,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         test.classes
     );
 
+    if let Some(most) = args.shifts {
+        evaluate_shifts::check(most, &test)?;
+    }
     let mut device = device::open(&args.device)?;
     let source = parameters.weights;
     let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, &test, normalization)?;
@@ -95,6 +102,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // The table ends with the accuracy.
     say(format_args!("{}loss {:.4}\n", confusion.fmt_table(&class_names), scores.loss));
     say(confusion.fmt_matrix(&class_names));
+    if let Some(most) = args.shifts {
+        say(evaluate_shifts::table(&mut evaluation, device.as_mut(), &test, most)?);
+    }
 
     let folder = args.out.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
     if !folder.as_os_str().is_empty() {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::augment_flags::AugmentFlags;
 use super::progress::{Display, from};
 use super::train_gan::{self, GanFlags};
-use super::{absolute, count, data, interrupt, note, say, thousands};
+use super::{absolute, augment_flags, count, data, interrupt, note, say, thousands};
 use crate::models::{self, Architecture, Model, OptimizerName, ScheduleName};
 use crate::report::Confusion;
 use crate::train::{Event, Folder, Outcome, Run, Settings};
@@ -72,7 +73,7 @@ pub struct Args {
     /// Go on with the run in this folder, with its settings
     #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
         "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience", "seed",
-        "out"])]
+        "out", "AugmentFlags"])]
     resume: Option<PathBuf>,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -80,6 +81,8 @@ pub struct Args {
     /// Print the result only
     #[arg(long, short)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    augment: AugmentFlags,
     #[command(flatten)]
     pub(super) gan: GanFlags,
 }
@@ -97,7 +100,8 @@ impl Args {
             ("--patience", self.patience.is_some()),
             ("--front", self.front.is_some()),
         ];
-        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+        let given = given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
+        given.chain(self.augment.given()).collect()
     }
 
     fn refuse(&self, what: &str, flags: &[&str]) -> anyhow::Result<()> {
@@ -121,6 +125,7 @@ impl Args {
         }
         take!(epochs, batch, learning_rate, optimizer, schedule, warmup, momentum, weight_decay, label_smoothing);
         take!(average, validation, patience);
+        recipe.augment = Some(self.augment.over(recipe.augment.unwrap_or_default()));
         let mut settings = Settings::from_recipe(&architecture.name, &recipe);
         settings.data = self.data.as_deref().map(absolute);
         settings.device = self.device.clone().unwrap_or_else(|| "auto".into());
@@ -186,6 +191,8 @@ fn classifier(args: Args, architecture: Architecture, folder: Option<Folder>) ->
         data.train.split(settings.validation, u64::from(settings.seed))?;
     }
     settings.check(training)?;
+    settings.check_image([data.train.height, data.train.width])?;
+    augment_flags::warn(&settings.augment, &data.class_names);
     let input = [data.train.height, data.train.width, data.train.channels];
     let mut store = crate::graph::Store::default();
     let mut parameters = models::Parameters::new(&mut store, "classifier");

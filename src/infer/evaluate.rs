@@ -5,6 +5,7 @@ use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store};
 use crate::infer::measures::MeasureError;
 use crate::models::{Mode, ModelError, Network, Parameters};
+use crate::ops::Window;
 use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -19,7 +20,13 @@ pub struct Normalization {
 impl Normalization {
     /// Of a training set; images of one colour are only shifted.
     pub fn of(set: &ImageSet) -> Normalization {
-        let (mean, std) = set.mean_std();
+        Normalization::of_extended(set, None)
+    }
+
+    /// Of a training set whose images are seen through a window, at each of its places: the same to the bit as of a
+    /// set that holds them all.
+    pub fn of_extended(set: &ImageSet, window: Option<Window>) -> Normalization {
+        let (mean, std) = window.map_or_else(|| set.mean_std(), |window| set.mean_std_extended(window));
         Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
     }
 }
@@ -108,7 +115,8 @@ impl Evaluation {
         let now = graph.read(&clock_place);
         let bytes = graph.read(&place(images, Tensor::u32([words])));
         let (Normalization { mean, std }, order) = (normalization, Order::InTurn);
-        let x = graph.apply(GatherImages { count, batch, image: image.into(), mean, std, order }, &[bytes, now])?;
+        let gather = GatherImages { count, batch, image: image.into(), mean, std, window: None, order };
+        let x = graph.apply(gather, &[bytes, now])?;
         let weights = network.read_weights(&mut graph, parameters, weights);
         let forward = network.forward_with(&mut graph, parameters, weights, x, Mode::Infer)?;
         let mut keep = |name: &str, value| {

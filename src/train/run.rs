@@ -90,6 +90,7 @@ struct Loop<'a> {
     /// Of the training data, validation included.
     digest: String,
     validation: Option<(Evaluation, ImageSet)>,
+    /// In an epoch.
     images: usize,
     metrics: Metrics,
     best: Best,
@@ -104,7 +105,8 @@ impl Run<'_> {
         let digest = digest(&self.data.train);
         let (train, validation) = self.data.train.split(self.settings.validation, u64::from(self.settings.seed))?;
         self.settings.check(train.len())?;
-        let normalization = Normalization::of(&train);
+        self.settings.check_image([train.height, train.width])?;
+        let normalization = Normalization::of_extended(&train, self.settings.augment.window());
         let mut store = Store::default();
         let mut parameters = Parameters::new(&mut store, "classifier");
         let input = [train.height, train.width, train.channels];
@@ -133,7 +135,7 @@ impl Run<'_> {
         }
         classifier.load(self.device, &state)?;
 
-        let images = train.len();
+        let images = self.settings.epoch(train.len());
         drop(train);
         let step = state.step as usize;
         let run = self;
