@@ -73,11 +73,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let variations = drawn.chunks_exact(train.image_len());
         items.extend(variations.map(|pixels| SheetItem { pixels, caption: String::new() }));
     }
-    let title = format!("{}, and what training sees of each image in the first column: {augment}", set.name);
+    let title = format!("{}: an image, and beside it what training sees of it", set.name);
     let scale = (56 / train.height.max(train.width)).max(1);
     let sheet = report::titled_sheet(&title, &items, (image[0], image[1], image[2]), columns + 1, scale)?;
     report::save_png(&sheet, &args.out)?;
-    say(args.out.display());
+    say(format_args!("{augment}\n{}", args.out.display()));
     Ok(ExitCode::SUCCESS)
 }
 

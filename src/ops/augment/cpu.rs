@@ -101,12 +101,19 @@ impl Batch {
                 (*moved_y, *moved_x) = (at_y - row as f32, at_x - column as f32);
             }
             let places = first.iter().zip(moved_y.iter().zip(&moved_x));
+            if c == 1 {
+                for (out, (first, (down, right))) in out.iter_mut().zip(places) {
+                    let first = *first as usize;
+                    let (above, below) = (&padded[first..first + 2], &padded[first + stride..first + stride + 2]);
+                    *out = between([above[0], above[1]], [below[0], below[1]], *down, *right);
+                }
+                continue;
+            }
             for (out, (first, (down, right))) in out.chunks_exact_mut(c).zip(places) {
                 let above = &padded[*first as usize * c..][..stride + 2 * c];
                 for (channel, out) in out.iter_mut().enumerate() {
-                    let between = |at: usize| above[at] + right * (above[at + c] - above[at]);
-                    let (top, bottom) = (between(channel), between(channel + stride));
-                    *out = top + down * (bottom - top);
+                    let two = |at: usize| [above[at], above[at + c]];
+                    *out = between(two(channel), two(channel + stride), *down, *right);
                 }
             }
         }
@@ -133,4 +140,11 @@ impl Batch {
             }
         }
     }
+}
+
+/// What lies between four neighbours, so far down and to the right.
+#[inline(always)]
+fn between(above: [f32; 2], below: [f32; 2], down: f32, right: f32) -> f32 {
+    let [top, bottom] = [above, below].map(|[left, to_the_right]| left + right * (to_the_right - left));
+    top + down * (bottom - top)
 }
