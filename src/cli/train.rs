@@ -138,7 +138,7 @@ impl Args {
         if self.validation.is_none() && settings.validation > images / 5 {
             settings.validation = images / 10;
         }
-        let training = images.saturating_sub(settings.validation);
+        let training = settings.epoch(images.saturating_sub(settings.validation));
         if self.batch.is_none() && settings.batch > training {
             settings.batch = training.max(1);
         }

@@ -26,7 +26,7 @@ pub struct Args {
     /// Folder that the IDX files are written to; none of them may be there
     #[arg(long, short, value_name = "DIR", default_value = "extended")]
     out: PathBuf,
-    /// Only the first N training images, each at all its places
+    /// Only the first N training images, each at all its places. There should be some of every class
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     limit: Option<usize>,
     /// Extend the test images too, instead of copying them
