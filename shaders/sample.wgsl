@@ -6,6 +6,8 @@
 //
 // Position P = step * BATCH + i counts through all epochs. SHUFFLED: its row is that of P % ROWS in the shuffle
 // of epoch P / ROWS. Else its row is P; past the last one images are zero and labels 0xffffffff.
+// Each image comes COPIES times: row v is image v / COPIES. WINDOWED: of it is seen the window of WINDOW_HEIGHT x
+// WINDOW_WIDTH pixels at (TOP, LEFT), put at place v % COPIES of those where it fits, ACROSS in a row; else COPIES is 1.
 //
 // In gather_images a workgroup takes CHUNK elements of one image, so that an invocation finds its row once for many
 // (vectors of four, a word of bytes, where BY_FOUR); SIZE elements make an image. Elsewhere an invocation takes
@@ -72,6 +74,21 @@ fn main(
             let bytes = (vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(255u);
             v = (vec4<f32>(bytes) / 255.0 - MEAN) / STD;
         }
+#elif WINDOWED
+        var v = 0.0;
+        if row < ROWS {
+            let place = row % COPIES;
+            let pixel = e / CHANNELS;
+            // Where in the window; above or left of it the difference wraps round to a large number.
+            let y = pixel / WIDTH - place / ACROSS;
+            let x = pixel % WIDTH - place % ACROSS;
+            var byte = 0u;
+            if y < WINDOW_HEIGHT && x < WINDOW_WIDTH {
+                let at = (row / COPIES) * SIZE + ((TOP + y) * WIDTH + LEFT + x) * CHANNELS + e % CHANNELS;
+                byte = (images[at / 4u] >> (8u * (at % 4u))) & 255u;
+            }
+            v = (f32(byte) / 255.0 - MEAN) / STD;
+        }
 #else
         var v = 0.0;
         if row < ROWS {
@@ -94,7 +111,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let row = row_of(i);
     out[i] = 0xffffffffu;
     if row < ROWS {
-        out[i] = labels[row];
+        out[i] = labels[row / COPIES];
     }
 #elif ENTRY_tick
     clock[0] += 1u;

@@ -18,6 +18,7 @@ macro_rules! files {
 
 const FILES: &[(&str, &str)] = files![
     "activation",
+    "augment",
     "average",
     "batch_norm",
     "concat",

@@ -6,7 +6,7 @@ use common::Place;
 use inkgrad::data::mnist;
 use inkgrad::device::cpu::Cpu;
 use inkgrad::graph::Store;
-use inkgrad::infer::evaluate::logits;
+use inkgrad::infer::evaluate::Evaluation;
 use inkgrad::models::{ModelFile, Parameters, builtin};
 
 mod common;
@@ -113,7 +113,10 @@ fn an_ensembles_logits_are_the_mean_of_its_members_whatever_their_networks() {
     };
     let members = [member("fast", 1), member("dense", 2), member("cnn", 3)];
     let set = mnist::embedded().unwrap().test.select(&[0, 1, 2, 3, 4]);
-    let answers = |file: &ModelFile| logits(file, Path::new("member"), &set, &mut Cpu::new()).unwrap();
+    let answers = |file: &ModelFile| {
+        let mut device = Cpu::new();
+        Evaluation::open(file, Path::new("member"), &set, &mut device).unwrap().logits(&mut device).unwrap()
+    };
     let each: Vec<Vec<f32>> = members.iter().map(|(_, file)| answers(file)).collect();
     let joined = answers(&ModelFile::ensemble(&members).unwrap());
     for (i, found) in joined.iter().enumerate() {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::reading::ReadingFlags;
-use super::{data_read, evaluate_gan, say, thousands};
+use super::{data_read, evaluate_gan, evaluate_shifts, say, thousands};
 use crate::data::{DataSet, ImageSet};
 use crate::device;
 use crate::graph::Store;
-use crate::infer::evaluate::{Scores, logits};
+use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{ModelFile, Parameters};
 use crate::report::{self, Confusion, SheetItem};
 
@@ -31,6 +31,9 @@ pub struct Args {
     /// Mistakes on the sheet
     #[arg(long, value_name = "N", default_value_t = 40)]
     mistakes: usize,
+    /// Also test with all images moved by up to so many pixels in each direction
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = super::count)]
+    shifts: Option<usize>,
     #[command(flatten)]
     reading: ReadingFlags,
     #[command(flatten)]
@@ -40,6 +43,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
     if file.is_gan() {
+        anyhow::ensure!(args.shifts.is_none(), "--shifts is for classifiers, and {} is a generator", path.display());
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), &args.generator);
     }
     args.generator.refuse(&path)?;
@@ -69,8 +73,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         test.classes
     );
 
+    if let Some(most) = args.shifts {
+        evaluate_shifts::check(most, &test)?;
+    }
     let mut device = device::open(&args.device)?;
-    let scores = Scores::new(&logits(&file, &path, &test, device.as_mut())?, &test.labels);
+    let mut evaluation = Evaluation::open(&file, &path, &test, device.as_mut())?;
+    let scores = Scores::new(&evaluation.logits(device.as_mut())?, &test.labels);
 
     let pairs = test.labels.iter().zip(&scores.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
     let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
@@ -79,6 +87,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // The table ends with the accuracy.
     say(format_args!("{}loss {:.4}\n", confusion.fmt_table(&class_names), scores.loss));
     say(confusion.fmt_matrix(&class_names));
+    if let Some(most) = args.shifts {
+        say(evaluate_shifts::table(&mut evaluation, device.as_mut(), &test, most)?);
+    }
 
     let folder = args.out.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
     if !folder.as_os_str().is_empty() {

@@ -4,13 +4,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod augment_flags;
 mod bench;
 mod counting;
 mod curves;
+mod data;
 mod devices;
 mod ensemble;
 mod evaluate;
 mod evaluate_gan;
+mod evaluate_shifts;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -48,6 +51,9 @@ enum Command {
     Inspect(inspect::Args),
     /// List the networks that can be trained, and the trained models that travel with the program
     Models,
+    /// Look at a data set: what training sees of it, what is in it; or write it out 77-fold
+    #[command(subcommand)]
+    Data(Box<data::Command>),
     /// List the devices that can compute, and which one is taken
     Devices,
     /// Draw the curves of one run, or of several in one picture
@@ -63,6 +69,7 @@ const EXAMPLES: &str = r#"Examples:
   inkgrad train --resume runs/0001-fast  go on where a run was stopped
   inkgrad evaluate runs/0001-fast        test what it learned
   inkgrad generate --text "555 0123"     draw digits
+  inkgrad data preview --rotate 10       look at what training would see
   inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
 
 /// Parses the command line and runs it.
@@ -83,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Models => models::run(),
+        Command::Data(command) => data::run(*command),
         Command::Devices => devices::run(),
         Command::Curves(args) => curves::run(args),
         Command::Bench(args) => bench::run(args),

@@ -38,7 +38,7 @@ pub struct Args {
     /// Passes over the training images, of each run
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = count)]
     epochs: usize,
-    /// Folder of IDX files, raw or gzipped [default: the built-in MNIST]
+    /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices`

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use anyhow::Context;
 
+use super::augment_flags::AugmentFlags;
 use super::progress::{Display, from};
 use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
-use super::{absolute, count, data_read, interrupt, note, say, thousands};
+use super::{absolute, augment_flags, count, data_read, interrupt, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::{self, Device};
-use crate::infer::evaluate::{Scores, logits};
+use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, ScheduleName, by};
 use crate::report::Confusion;
 use crate::train::{Event, Folder, Outcome, Run, Settings};
@@ -91,7 +92,7 @@ pub struct Args {
     /// Go on with the run in this folder, with its settings
     #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
         "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience", "seed",
-        "out"])]
+        "out", "AugmentFlags"])]
     resume: Option<PathBuf>,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -101,6 +102,8 @@ pub struct Args {
     pub(super) quiet: bool,
     #[command(flatten)]
     pub(super) reading: ReadingFlags,
+    #[command(flatten)]
+    augment: AugmentFlags,
     #[command(flatten)]
     pub(super) gan: GanFlags,
 }
@@ -141,7 +144,8 @@ impl Args {
             ("--from", self.from.is_some()),
             ("--members", self.members.is_some()),
         ];
-        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+        let given = given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
+        given.chain(self.augment.given()).collect()
     }
 
     fn refuse(&self, what: &str, flags: &[&str]) -> anyhow::Result<()> {
@@ -168,6 +172,7 @@ impl Args {
         }
         take!(epochs, batch, learning_rate, optimizer, schedule, warmup, momentum, weight_decay, label_smoothing);
         take!(average, validation, patience);
+        recipe.augment = Some(self.augment.over(recipe.augment.unwrap_or_default()));
         let mut settings = Settings::from_recipe(&architecture.name, &recipe);
         if let Some(from) = &self.from {
             settings.from = Some(absolute(from));
@@ -187,7 +192,7 @@ impl Args {
         if self.validation.is_none() && settings.validation > images / 5 {
             settings.validation = images / 10;
         }
-        let training = images.saturating_sub(settings.validation);
+        let training = settings.epoch(images.saturating_sub(settings.validation));
         if self.batch.is_none() && settings.batch > training {
             settings.batch = training.max(1);
         }
@@ -272,6 +277,8 @@ fn classifier(
         data.train.split(settings.validation, u64::from(settings.seed))?;
     }
     settings.check(training)?;
+    settings.check_image([data.train.height, data.train.width])?;
+    augment_flags::warn(&settings.augment, &data.class_names);
     let input = [data.train.height, data.train.width, data.train.channels];
     let mut store = crate::graph::Store::default();
     let mut parameters = models::Parameters::new(&mut store, "classifier");
@@ -392,7 +399,10 @@ impl Training<'_> {
         let set = &self.data.test;
         let test = match set.is_empty() {
             true => None,
-            false => Some(Scores::new(&logits(&joined, &folder.best(), set, self.device)?, &set.labels)),
+            false => {
+                let mut evaluation = Evaluation::open(&joined, &folder.best(), set, self.device)?;
+                Some(Scores::new(&evaluation.logits(self.device)?, &set.labels))
+            }
         };
         folder.save_result(test.as_ref(), 0)?;
         if let Some(test) = test {

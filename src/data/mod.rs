@@ -14,6 +14,7 @@ pub mod idx;
 pub mod mnist;
 mod source;
 mod split;
+pub mod statistics;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -25,6 +26,8 @@ pub use folder::load_folder;
 pub use source::{ImageSize, Reading, load};
 
 use std::fmt;
+
+use crate::ops::Window;
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;
@@ -134,26 +137,60 @@ impl ImageSet {
     pub fn mean_std(&self) -> (f32, f32) {
         // 65,536 * 255^2 still fits a u32, and u32 sums are what the compiler vectorises well.
         const CHUNK: usize = 65_536;
-        let (mut sum, mut squares) = (0u64, 0u64);
-        for chunk in self.images.chunks(CHUNK) {
-            let (mut s, mut q) = (0u32, 0u32);
-            for &pixel in chunk {
-                let pixel = u32::from(pixel);
-                s += pixel;
-                q += pixel * pixel;
-            }
-            sum += u64::from(s);
-            squares += u64::from(q);
-        }
-        if self.images.is_empty() {
-            return (0.0, 0.0);
-        }
-        let n = self.images.len() as u128;
-        // Integers until here, so that no cancellation can make the variance negative or inexact.
-        let variance_n2 = n * u128::from(squares) - u128::from(sum) * u128::from(sum);
-        let scale = n as f64 * 255.0;
-        ((sum as f64 / scale) as f32, ((variance_n2 as f64).sqrt() / scale) as f32)
+        let (sum, squares) = sums(self.images.chunks(CHUNK));
+        mean_std(self.images.len() as u128, sum, squares)
     }
+
+    /// The same of the set in which each image stands with its window at every place, and black around it. The window
+    /// lies within the images.
+    pub fn mean_std_extended(&self, window: Window) -> (f32, f32) {
+        let line = self.width * self.channels;
+        let rows = self.images.chunks(line).enumerate().filter(|(row, _)| {
+            let row = row % self.height;
+            (window.top..window.top + window.height).contains(&row)
+        });
+        let run = window.left * self.channels..(window.left + window.width) * self.channels;
+        let (sum, squares) = sums(rows.map(|(_, row)| &row[run.clone()]));
+        // Whole numbers, so this is what a sum over all copies would be.
+        let places = window.places([self.height, self.width]) as u64;
+        mean_std(self.images.len() as u128 * u128::from(places), sum * places, squares * places)
+    }
+
+    /// Image `i` with its window at a place, over `out`, as large as the image.
+    ///
+    /// # Panics
+    ///
+    /// When `i >= len()`, the window is not within the images, or has no such place.
+    pub fn placed(&self, i: usize, window: Window, place: usize, out: &mut [u8]) {
+        out.fill(0);
+        window.put([self.height, self.width, self.channels], place, self.image(i), out, |byte| byte);
+    }
+}
+
+/// The sum of pixels and of their squares, of pieces of at most 65,536 pixels.
+fn sums<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (u64, u64) {
+    let (mut sum, mut squares) = (0u64, 0u64);
+    for piece in pieces {
+        let (mut s, mut q) = (0u32, 0u32);
+        for &pixel in piece {
+            let pixel = u32::from(pixel);
+            s += pixel;
+            q += pixel * pixel;
+        }
+        sum += u64::from(s);
+        squares += u64::from(q);
+    }
+    (sum, squares)
+}
+
+fn mean_std(n: u128, sum: u64, squares: u64) -> (f32, f32) {
+    if n == 0 {
+        return (0.0, 0.0);
+    }
+    // Integers until here, so that no cancellation can make the variance negative or inexact.
+    let variance_n2 = n * u128::from(squares) - u128::from(sum) * u128::from(sum);
+    let scale = n as f64 * 255.0;
+    ((sum as f64 / scale) as f32, ((variance_n2 as f64).sqrt() / scale) as f32)
 }
 
 impl fmt::Debug for ImageSet {

@@ -1,10 +1,13 @@
 //! A network's logits for every image of a set, and what they are worth against its labels.
 
+use std::path::Path;
+
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store};
 use crate::infer::measures::MeasureError;
 use crate::models::{Mode, ModelError, ModelFile, Network, Parameters};
+use crate::ops::Window;
 use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -19,14 +22,20 @@ pub struct Normalization {
 impl Normalization {
     /// Of a training set; images of one colour are only shifted.
     pub fn of(set: &ImageSet) -> Normalization {
-        let (mean, std) = set.mean_std();
+        Normalization::of_extended(set, None)
+    }
+
+    /// Of a training set whose images are seen through a window, at each of its places: the same to the bit as of a
+    /// set that holds them all.
+    pub fn of_extended(set: &ImageSet, window: Option<Window>) -> Normalization {
+        let (mean, std) = window.map_or_else(|| set.mean_std(), |window| set.mean_std_extended(window));
         Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
     }
 }
 
 impl Normalization {
     /// What a model was trained with; `path` is for the error.
-    pub fn read(file: &ModelFile, path: &std::path::Path) -> Result<Normalization, ModelError> {
+    pub fn read(file: &ModelFile, path: &Path) -> Result<Normalization, ModelError> {
         Ok(Normalization { mean: file.number("mean", path)?, std: file.number("std", path)? })
     }
 }
@@ -115,7 +124,8 @@ impl Evaluation {
         let now = graph.read(&clock_place);
         let bytes = graph.read(&place(images, Tensor::u32([words])));
         let (Normalization { mean, std }, order) = (normalization, Order::InTurn);
-        let x = graph.apply(GatherImages { count, batch, image: image.into(), mean, std, order }, &[bytes, now])?;
+        let gather = GatherImages { count, batch, image: image.into(), mean, std, window: None, order };
+        let x = graph.apply(gather, &[bytes, now])?;
         let weights = network.read_weights(&mut graph, parameters, weights);
         let forward = network.forward_with(&mut graph, parameters, weights, x, Mode::Infer)?;
         let mut keep = |name: &str, value| {
@@ -129,6 +139,30 @@ impl Evaluation {
         let features = with_features.then(|| keep("evaluation.features", forward.penultimate));
         graph.update(Tick, &[], vec![clock_place]);
         Ok(Evaluation { images, clock, logits, features, count, batch, plan: Plan::new(&graph), ready: None })
+    }
+
+    /// A classifier of a file alone on a device, whose buffers are made anew, with the images it is to classify;
+    /// `path` is for errors.
+    ///
+    /// # Errors
+    /// A file that holds no classifier, images of another size, and those of the device.
+    pub fn open(
+        file: &ModelFile,
+        path: &Path,
+        set: &ImageSet,
+        device: &mut dyn Device,
+    ) -> Result<Evaluation, InferError> {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let network = file.network(path, &mut store, &mut parameters)?;
+        let (weights, running) = file.values(&parameters, path)?;
+        let (source, normalization) = (parameters.weights, Normalization::read(file, path)?);
+        let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, set, normalization)?;
+        device.allocate(&store)?;
+        device.write_f32(parameters.weights, 0, &weights)?;
+        device.write_f32(parameters.state, 0, &running)?;
+        evaluation.upload(device, set)?;
+        Ok(evaluation)
     }
 
     pub fn plan(&self) -> &Plan {
@@ -181,29 +215,6 @@ impl Evaluation {
     pub fn feature_width(&self) -> usize {
         self.features.map_or(0, |rows| rows.width)
     }
-}
-
-/// A classifier's logits for a set of images of its size, `[n, classes]`; `path` is for errors.
-///
-/// # Errors
-/// A file that holds no classifier, images of another size, and those of the device, whose buffers are made anew.
-pub fn logits(
-    file: &ModelFile,
-    path: &std::path::Path,
-    set: &ImageSet,
-    device: &mut dyn Device,
-) -> Result<Vec<f32>, InferError> {
-    let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = file.network(path, &mut store, &mut parameters)?;
-    let (weights, running) = file.values(&parameters, path)?;
-    let (source, normalization) = (parameters.weights, Normalization::read(file, path)?);
-    let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, set, normalization)?;
-    device.allocate(&store)?;
-    device.write_f32(parameters.weights, 0, &weights)?;
-    device.write_f32(parameters.state, 0, &running)?;
-    evaluation.upload(device, set)?;
-    Ok(evaluation.logits(device)?)
 }
 
 /// Bytes four to a word, little-endian, as the gathering kernels expect them.

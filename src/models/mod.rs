@@ -12,6 +12,7 @@
 //! ]
 //! ```
 
+mod augmentation;
 mod build;
 #[cfg(test)]
 mod build_tests;
@@ -37,6 +38,7 @@ mod spec_tests;
 use std::io::Read;
 use std::path::Path;
 
+pub use augmentation::Augmentation;
 pub use build::{LayerInfo, Network};
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};

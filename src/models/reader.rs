@@ -190,6 +190,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A table within this one.
+    pub fn table_of(&mut self, key: &'static str) -> Found<Fields<'a>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                let part = self.part.as_ref().map_or(key.into(), |part| format!("{part}, {key}"));
+                Ok(Some(Fields::new(self.source, Some(part), self.source.line(value.span()), table)))
+            }
+            _ => Err(self.wrong(key, value, "a table, like { rotate = 10, shift = 0.1 }")),
+        }
+    }
+
     /// Keys that are read elsewhere.
     pub fn known(&mut self, keys: &[&'static str]) {
         self.known.extend(keys);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::augmentation::Augmentation;
 use super::error::ModelError;
 use super::reader::{Fields, nearest, quoted};
 
@@ -90,6 +91,8 @@ pub struct Recipe {
     pub validation: Option<usize>,
     /// Epochs without a better validation accuracy before the run stops, 0 for never.
     pub patience: Option<usize>,
+    /// What is done to training images.
+    pub augment: Option<Augmentation>,
 }
 
 impl Recipe {
@@ -107,6 +110,7 @@ impl Recipe {
             average: fields.number("average", SHARE, is_share)?,
             validation: fields.count("validation")?,
             patience: fields.count("patience")?,
+            augment: fields.table_of("augment")?.map(Augmentation::read).transpose()?,
         };
         fields.finish()?;
         Ok(recipe)
@@ -139,6 +143,7 @@ impl fmt::Display for Recipe {
         line("label_smoothing", number(self.label_smoothing))?;
         line("average", number(self.average))?;
         line("validation", count(self.validation))?;
-        line("patience", count(self.patience))
+        line("patience", count(self.patience))?;
+        line("augment", self.augment.map(|x| x.to_string()))
     }
 }

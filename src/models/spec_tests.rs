@@ -154,6 +154,22 @@ fn values_out_of_range_and_of_the_wrong_type_are_refused() {
 }
 
 #[test]
+fn an_augmentation_is_read_written_and_read_again() {
+    let text =
+        "layers = [\"flatten\", { dense = 3 }]\n[recipe]\naugment = { rotate = 10, noise = 0.05, extend = true }\n";
+    let read = parse(text).unwrap().recipe;
+    let wanted = Augmentation { rotate: 10.0, noise: 0.05, extend: true, ..Augmentation::default() };
+    assert_eq!(read.augment, Some(wanted));
+    assert_eq!(read.to_string(), "augment = { rotate = 10, noise = 0.05, extend = true }\n");
+    let none = format!("layers = [{{ dense = 3 }}]\n[recipe]\naugment = {}", Augmentation::default());
+    assert_eq!(parse(&none).unwrap().recipe.augment, Some(Augmentation::default()));
+    for entry in ["rotate = 181", "zoom = 1", "shift = -0.1", "extend = 3", "elastic = nan", "blur = 1"] {
+        let found = refusal(&format!("{}[recipe]\naugment = {{ {entry} }}", with_layer("{ dense = 3 }")));
+        assert!(found.starts_with("my.toml:7: [recipe], augment: `"), "{entry}: {found}");
+    }
+}
+
+#[test]
 fn what_is_no_toml_or_has_no_layers_is_refused() {
     assert!(refusal("layers = [\n  oops\n]").starts_with("my.toml:2: not TOML: "));
     assert!(refusal("").contains("there is no `layers"));

@@ -12,6 +12,7 @@ use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::{Shape, Tensor};
 
 pub mod activation;
+pub mod augment;
 pub mod average;
 pub mod batch_norm;
 pub mod case;
@@ -35,10 +36,12 @@ pub mod softmax;
 pub mod spectral;
 pub mod transpose;
 pub mod upsample;
+pub mod window;
 
 pub use case::Case;
 pub use epilogue::Epilogue;
 pub use kernel::Kernel;
+pub use window::Window;
 
 /// An input as a kernel sees it: words and shape.
 #[derive(Clone, Copy)]
@@ -144,6 +147,7 @@ pub(crate) fn expect<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], 
 pub fn cases() -> Vec<Case> {
     let ops = [
         activation::cases(),
+        augment::cases(),
         average::cases(),
         batch_norm::cases(),
         concat::cases(),

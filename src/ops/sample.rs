@@ -2,14 +2,15 @@
 //! ring of recent losses, and results of a whole pass.
 //!
 //! Position `step * batch + i` counts through all epochs one after another, so batches may straddle two epochs
-//! and every image comes exactly once in each.
+//! and every image comes exactly once in each. With a [`Window`] a set counts as many times as large: row
+//! `v` of it is image `v / places` with the window at place `v % places`.
 
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out, expect, random};
+use super::{Exact, In, Kernel, Op, Out, Window, expect, random};
 use crate::parallel::parallel_rows;
 use crate::tensor::{Kind, Shape, Tensor};
 
@@ -70,7 +71,24 @@ pub struct GatherImages {
     pub image: Shape,
     pub mean: f32,
     pub std: f32,
+    /// What is kept of each image, at each of its places in turn; `None` for the images as they are.
+    pub window: Option<Window>,
     pub order: Order,
+}
+
+impl GatherImages {
+    fn dims(&self) -> Result<[usize; 3], String> {
+        let dims = self.image.dims();
+        dims.try_into().map_err(|_| format!("images are [h, w, c], not {}", self.image))
+    }
+
+    /// How often each image comes, every time at another place.
+    fn copies(&self) -> usize {
+        match (self.window, self.image.dims()) {
+            (Some(window), [h, w, ..]) => window.places([*h, *w]),
+            _ => 1,
+        }
+    }
 }
 
 impl Op for GatherImages {
@@ -84,15 +102,34 @@ impl Op for GatherImages {
         if images.kind != Kind::U32 || images.len() < words || words == 0 {
             return Err(format!("takes {words} words for {} images of {}", self.count, self.image));
         }
+        if let Some(window) = self.window {
+            let [h, w, _] = self.dims()?;
+            if !window.is_within([h, w]) {
+                return Err(format!("{window:?} is not within images of {}", self.image));
+            }
+        }
         Ok(Tensor::f32(Shape::new([&[self.batch], self.image.dims()].concat())))
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let size = self.image.len();
+        let (size, copies) = (self.image.len(), self.copies());
+        let byte = |at: usize| (inputs[0].data[at / 4] as u32 >> (8 * (at % 4))) & 255;
         for (i, out) in out.data.iter_mut().enumerate() {
-            let row = self.order.row(exact_clock(&inputs[1]), self.batch, i / size, self.count);
+            let row = self.order.row(exact_clock(&inputs[1]), self.batch, i / size, self.count * copies);
             *out = row.map_or(0.0, |row| {
-                let at = row * size + i % size;
-                let byte = (inputs[0].data[at / 4] as u32 >> (8 * (at % 4))) & 255;
+                let first = row / copies * size;
+                let byte = match (self.window, self.image.dims()) {
+                    (Some(window), &[h, w, c]) => {
+                        let [top, left] = window.corner([h, w], row % copies);
+                        let (y, x, channel) = (i % size / c / w, i % size / c % w, i % c);
+                        let inside =
+                            (top..top + window.height).contains(&y) && (left..left + window.width).contains(&x);
+                        // At place (top, left) stands what was at the window's own corner.
+                        let from = |y: usize, x: usize| (y * w + x) * c + channel;
+                        let source = || from(y + window.top - top, x + window.left - left);
+                        if inside { byte(first + source()) } else { 0 }
+                    }
+                    _ => byte(first + i % size),
+                };
                 (f64::from(byte) / 255.0 - f64::from(self.mean)) / f64::from(self.std)
             });
         }
@@ -101,6 +138,24 @@ impl Op for GatherImages {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let bytes: &[u8] = bytemuck::cast_slice(inputs[0].data);
         let (clock, size, mean, std) = (clock(&inputs[1]), self.image.len(), self.mean, self.std);
+        let value = |byte: u8| (f32::from(byte) / 255.0 - mean) / std;
+        if let (Some(window), Ok(dims)) = (self.window, self.dims()) {
+            let copies = self.copies();
+            parallel_rows(
+                outputs[0].data,
+                size,
+                size,
+                #[inline(always)]
+                |i, out| match self.order.row(clock, self.batch, i, self.count * copies) {
+                    Some(row) => {
+                        out.fill(value(0));
+                        window.put(dims, row % copies, &bytes[row / copies * size..][..size], out, value);
+                    }
+                    None => out.fill(0.0),
+                },
+            );
+            return;
+        }
         parallel_rows(
             outputs[0].data,
             size,
@@ -109,27 +164,42 @@ impl Op for GatherImages {
             |i, out| match self.order.row(clock, self.batch, i, self.count) {
                 Some(row) => {
                     let bytes = &bytes[row * size..][..size];
-                    out.iter_mut().zip(bytes).for_each(|(out, b)| *out = (f32::from(*b) / 255.0 - mean) / std);
+                    out.iter_mut().zip(bytes).for_each(|(out, b)| *out = value(*b));
                 }
                 None => out.fill(0.0),
             },
         );
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
-        let by_four = self.image.len().is_multiple_of(4);
+        // A window's rows may begin within a word.
+        let by_four = self.window.is_none() && self.image.len().is_multiple_of(4);
         let size = self.image.len() / if by_four { 4 } else { 1 };
         // Sixteen elements an invocation; a digit is one workgroup.
         let chunk = 16 * WORKGROUP;
         let chunks = size.div_ceil(chunk);
         let kernel = Kernel::groups("sample", "gather_images", self.batch * chunks);
-        self.order
-            .constants(kernel, self.count, self.batch)
+        let kernel = self
+            .order
+            .constants(kernel, self.count * self.copies(), self.batch)
             .with("BY_FOUR", by_four)
             .with("SIZE", size)
             .with("CHUNK", chunk)
             .with("CHUNKS", chunks)
             .with("MEAN", self.mean)
             .with("STD", self.std)
+            .with("WINDOWED", self.window.is_some());
+        match (self.window, self.image.dims()) {
+            (Some(window), &[h, w, c]) => kernel
+                .with("COPIES", self.copies())
+                .with("ACROSS", window.offsets([h, w])[1])
+                .with("TOP", window.top)
+                .with("LEFT", window.left)
+                .with("WINDOW_HEIGHT", window.height)
+                .with("WINDOW_WIDTH", window.width)
+                .with("WIDTH", w)
+                .with("CHANNELS", c),
+            _ => kernel,
+        }
     }
 }
 
@@ -137,7 +207,10 @@ impl Op for GatherImages {
 /// [count]` and the clock `u32 [step, seed]`. Past the end in turn they are `u32::MAX`.
 #[derive(Clone, Copy, Debug)]
 pub struct GatherLabels {
+    /// Labels in the data set.
     pub count: usize,
+    /// How often each image comes: the places of its window, or 1.
+    pub copies: usize,
     pub batch: usize,
     pub order: Order,
 }
@@ -149,27 +222,31 @@ impl Op for GatherLabels {
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [labels, clock] = expect::<2>(inputs)?;
         is_clock(clock)?;
-        if labels.kind != Kind::U32 || labels.len() != self.count || self.count == 0 {
+        if labels.kind != Kind::U32 || labels.len() != self.count || self.count == 0 || self.copies == 0 {
             return Err(format!("takes {} labels", self.count));
         }
         Ok(Tensor::u32([self.batch]))
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         for (i, out) in out.data.iter_mut().enumerate() {
-            let row = self.order.row(exact_clock(&inputs[1]), self.batch, i, self.count);
-            *out = row.map_or(f64::from(u32::MAX), |row| inputs[0].data[row]);
+            let row = self.order.row(exact_clock(&inputs[1]), self.batch, i, self.count * self.copies);
+            *out = row.map_or(f64::from(u32::MAX), |row| inputs[0].data[row / self.copies]);
         }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (labels, clock) = (inputs[0].u32s(), clock(&inputs[1]));
         for (i, out) in outputs[0].u32s().iter_mut().enumerate() {
-            *out = self.order.row(clock, self.batch, i, self.count).map_or(u32::MAX, |row| labels[row]);
+            let row = self.order.row(clock, self.batch, i, self.count * self.copies);
+            *out = row.map_or(u32::MAX, |row| labels[row / self.copies]);
         }
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
         let kernel = Kernel::flat("sample", "gather_labels", self.batch).with("BY_FOUR", false);
-        self.order.constants(kernel, self.count, self.batch).with("COUNT", self.batch)
+        self.order
+            .constants(kernel, self.count * self.copies, self.batch)
+            .with("COUNT", self.batch)
+            .with("COPIES", self.copies)
     }
 }
 
@@ -294,10 +371,18 @@ pub fn cases() -> Vec<Case> {
             let clock = |case: Case| case.input(Tensor::u32([2]), Fill::Words(step)).no_derivative();
             let image = Shape::from(image);
             let words = Tensor::u32([(count * image.len()).div_ceil(4)]);
-            let op = GatherImages { count, batch, image, mean: 0.13, std: 0.31, order };
-            cases.push(clock(Case::new(name.clone(), Arc::new(op)).input(words, Fill::Below(u32::MAX))));
-            let op = GatherLabels { count, batch, order };
-            cases.push(clock(Case::new(name, Arc::new(op)).input(Tensor::u32([count]), Fill::Below(10))));
+            // The whole image: one place. Nothing else fits the smallest.
+            let window = Window { top: 0, left: 0, height: image.dims()[0], width: image.dims()[1] };
+            let inner = Window { top: 1, height: window.height / 2, width: window.width / 2, ..window };
+            let fits = inner.is_within([window.height, window.width]);
+            for window in [None, Some(if fits { inner } else { window })] {
+                let op = GatherImages { count, batch, image: image.clone(), mean: 0.13, std: 0.31, window, order };
+                let (copies, name) = (op.copies(), format!("{name}{}", if window.is_some() { " windows" } else { "" }));
+                let case = Case::new(name.clone(), Arc::new(op));
+                cases.push(clock(case.input(words.clone(), Fill::Below(u32::MAX))));
+                let op = GatherLabels { count, copies, batch, order };
+                cases.push(clock(Case::new(name, Arc::new(op)).input(Tensor::u32([count]), Fill::Below(10))));
+            }
         }
     }
     // An update's case starts from a target of zeros.

@@ -3,6 +3,7 @@
 //! Everything a step needs is resident: the images, the labels, the learning rates of all steps, the clock. So a
 //! step takes nothing from the host and gives nothing back; its loss goes into a ring that is read now and then.
 
+use super::augmented::Seen;
 use super::learner::{Learned, Learner, learn};
 use super::{Settings, TrainError};
 use crate::data::ImageSet;
@@ -11,7 +12,7 @@ use crate::graph::{BufferId, Graph, Place, Store};
 use crate::infer::evaluate::{Normalization, pack};
 use crate::models::{Mode, Network, Parameters};
 use crate::ops::loss::{Correct, CrossEntropy};
-use crate::ops::sample::{GatherImages, GatherLabels, Order, Record, Tick};
+use crate::ops::sample::{Record, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -53,7 +54,7 @@ impl Classifier {
         let images = store.add("images", set.images.len().div_ceil(4));
         let labels = store.add("labels", count);
         let ring = store.add("ring", RING * 2);
-        let learner = Learner::declare(store, parameters, settings.method(count));
+        let learner = Learner::declare(store, parameters, settings.method(settings.epoch(count)));
 
         let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
         let clock_place = place(clock, Tensor::u32([2]));
@@ -61,16 +62,10 @@ impl Classifier {
         let now = graph.read(&clock_place);
         let bytes = graph.read(&place(images, Tensor::u32([set.images.len().div_ceil(4)])));
         let all_labels = graph.read(&place(labels, Tensor::u32([count])));
-        let gather = GatherImages {
-            count,
-            batch,
-            image: [set.height, set.width, set.channels].into(),
-            mean: normalization.mean,
-            std: normalization.std,
-            order: Order::Shuffled,
-        };
-        let x = graph.apply(gather, &[bytes, now])?;
-        let truth = graph.apply(GatherLabels { count, batch, order: Order::Shuffled }, &[all_labels, now])?;
+        let image = [set.height, set.width, set.channels];
+        let seen = Seen { count, batch, image, normalization, augment: settings.augment };
+        let x = seen.images(&mut graph, bytes, now)?;
+        let truth = seen.labels(&mut graph, all_labels, now)?;
         let forward = network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0 })?;
         let loss = graph.apply(CrossEntropy { smoothing: settings.label_smoothing }, &[forward.out, truth])?;
         let correct = graph.apply(Correct, &[forward.out, truth])?;

@@ -316,7 +316,7 @@ impl Build<'_> {
     fn labels(&self, graph: &mut Graph, clock: Value) -> Result<Value, GraphError> {
         let (count, batch) = (self.groups, self.settings.batch / self.settings.pack);
         let all = graph.read(&self.labels);
-        let labels = graph.apply(GatherLabels { count, batch, order: Order::Shuffled }, &[all, clock])?;
+        let labels = graph.apply(GatherLabels { count, copies: 1, batch, order: Order::Shuffled }, &[all, clock])?;
         graph.apply(OneHot { classes: self.classes }, &[labels])
     }
 
@@ -331,6 +331,7 @@ impl Build<'_> {
             image: [h * p, w, c].into(),
             mean,
             std,
+            window: None,
             order: Order::Shuffled,
         };
         let bytes = graph.read(&self.bytes);

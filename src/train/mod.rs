@@ -1,5 +1,6 @@
 //! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run.
 
+pub mod augmented;
 pub mod classifier;
 pub mod folder;
 mod from_generated;
@@ -13,6 +14,7 @@ pub mod run;
 pub mod schedule;
 pub mod settings;
 
+pub use augmented::Preview;
 pub use classifier::Classifier;
 pub use folder::Folder;
 pub use from_generated::classifier_from_generated;

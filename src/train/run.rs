@@ -91,6 +91,7 @@ struct Loop<'a> {
     /// Of the training data, validation included.
     digest: String,
     validation: Option<(Evaluation, ImageSet)>,
+    /// In an epoch.
     images: usize,
     metrics: Metrics,
     best: Best,
@@ -105,11 +106,12 @@ impl Run<'_> {
         let digest = digest(&self.data.train);
         let (train, validation) = self.data.train.split(self.settings.validation, u64::from(self.settings.seed))?;
         self.settings.check(train.len())?;
+        self.settings.check_image([train.height, train.width])?;
         let origin = self.folder.origin()?;
         // Of all training images, those to validate by too: members of an ensemble have it in common.
         let normalization = match &origin {
             Some((file, path)) => Normalization::read(file, path)?,
-            None => Normalization::of(&self.data.train),
+            None => Normalization::of_extended(&self.data.train, self.settings.augment.window()),
         };
         let mut store = Store::default();
         let mut parameters = Parameters::new(&mut store, "classifier");
@@ -146,7 +148,7 @@ impl Run<'_> {
         }
         classifier.load(self.device, &state)?;
 
-        let images = train.len();
+        let images = self.settings.epoch(train.len());
         drop(train);
         let step = state.step as usize;
         let run = self;

@@ -10,7 +10,8 @@ use super::TrainError;
 use super::learner::Method;
 use super::schedule::Schedule;
 use crate::data::Reading;
-use crate::models::{OptimizerName, Recipe, ScheduleName};
+use crate::models::{Augmentation, OptimizerName, Recipe, ScheduleName};
+use crate::ops::Window;
 use crate::ops::optimizer::Optimizer;
 
 /// The most classifiers in an ensemble.
@@ -51,6 +52,9 @@ pub struct Settings {
     pub validation: usize,
     /// Epochs without a better validation accuracy before the run stops; 0 for never.
     pub patience: usize,
+    /// What is done to training images. A table, so the last one.
+    #[serde(default, skip_serializing_if = "Augmentation::is_none")]
+    pub augment: Augmentation,
     /// How the data are read.
     #[serde(default, skip_serializing_if = "Reading::is_default")]
     pub reading: Reading,
@@ -101,11 +105,13 @@ impl Settings {
             average: recipe.average.unwrap_or(0.0),
             validation: recipe.validation.unwrap_or(0),
             patience: recipe.patience.unwrap_or(0),
+            augment: recipe.augment.unwrap_or_default(),
             reading: Reading::default(),
         }
     }
 
-    /// Refuses what cannot be trained with, naming the setting, its value and what would do.
+    /// Refuses what cannot be trained with on so many training images, naming the setting, its value and what would
+    /// do.
     pub fn check(&self, images: usize) -> Result<(), TrainError> {
         let wrong = |setting: &str, value: String, wanted: &str| {
             Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
@@ -128,6 +134,10 @@ impl Settings {
         if !(1..=MAX_MEMBERS).contains(&self.members) {
             return wrong("members", self.members.to_string(), &format!("a number from 1 to {MAX_MEMBERS}"));
         }
+        if let Some((setting, value, wanted)) = self.augment.problem(None) {
+            return wrong(setting, value, &wanted);
+        }
+        let images = self.epoch(images);
         if self.epochs == 0 {
             return wrong("epochs", "0".into(), "a number from 1 on");
         }
@@ -148,12 +158,25 @@ impl Settings {
         Ok(())
     }
 
+    /// Refuses an augmentation that images of `[height, width]` cannot have.
+    pub fn check_image(&self, image: [usize; 2]) -> Result<(), TrainError> {
+        match self.augment.problem(Some(image)) {
+            Some((setting, value, wanted)) => Err(TrainError::Setting { setting: setting.into(), value, wanted }),
+            None => Ok(()),
+        }
+    }
+
+    /// Images in an epoch, of a set of so many: all of them, at each of the places where an extended set has them.
+    pub fn epoch(&self, set: usize) -> usize {
+        set * self.augment.window().map_or(1, |window| window.places(Window::DIGIT_IMAGE))
+    }
+
     /// Steps until `epoch` epochs of `images` are behind.
     pub fn steps(&self, epoch: usize, images: usize) -> usize {
         (epoch * images).div_ceil(self.batch)
     }
 
-    /// How a run on `images` learns.
+    /// How a run with `images` in an epoch learns.
     pub fn method(&self, images: usize) -> Method {
         let steps = self.steps(self.epochs, images);
         let warmup = (f64::from(self.warmup) * images as f64 / self.batch as f64).round() as usize;

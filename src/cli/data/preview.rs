@@ -1,0 +1,111 @@
+//! `inkgrad data preview`: what training sees, drawn by the plan that trains.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::augment_flags::{self, AugmentFlags};
+use crate::cli::{data, note, say};
+use crate::data::ImageSet;
+use crate::graph::Store;
+use crate::infer::evaluate::Normalization;
+use crate::ops::random;
+use crate::report::{self, SheetItem};
+use crate::train::{Preview, TrainError};
+use crate::{device, models};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A built-in network, or an architecture in TOML, whose recipe says what is done to images
+    #[arg(default_value = "fast")]
+    model: String,
+    /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Originals, of each class in turn
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=200))]
+    rows: u16,
+    /// What is made of each
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=200))]
+    columns: u16,
+    /// Other images and other draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u32,
+    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// The picture's file
+    #[arg(long, short, value_name = "FILE", default_value = "preview.png")]
+    out: PathBuf,
+    #[command(flatten)]
+    augment: AugmentFlags,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let recipe = models::load(&args.model)?.recipe;
+    let augment = args.augment.over(recipe.augment.unwrap_or_default());
+    let set = data(args.data.as_deref())?;
+    let (train, class_names) = (&set.train, &set.class_names);
+    let image = [train.height, train.width, train.channels];
+    if let Some((setting, value, wanted)) = augment.problem(Some([train.height, train.width])) {
+        return Err(TrainError::Setting { setting: setting.into(), value, wanted }.into());
+    }
+    augment_flags::warn(&augment, class_names);
+    if augment.is_none() {
+        note(format_args!("{} trains on images as they are; flags like --rotate 10 change that", args.model));
+    }
+
+    let mut device = device::open(&args.device)?;
+    let normalization = Normalization::of_extended(train, augment.window());
+    let (columns, mut store) = (usize::from(args.columns), Store::default());
+    let mut preview = Preview::declare(&mut store, image, columns, normalization, augment)?;
+    device.allocate(&store)?;
+    let originals = of_each_class(train, usize::from(args.rows), args.seed);
+    let mut drawn = Vec::with_capacity(originals.len());
+    for (step, original) in originals.iter().enumerate() {
+        drawn.push(preview.draw(device.as_mut(), train.image(*original), [step as u32, args.seed])?);
+    }
+
+    let mut items = Vec::new();
+    for (original, drawn) in originals.iter().zip(&drawn) {
+        let label = train.labels[*original] as usize;
+        let caption = class_names.get(label).cloned().unwrap_or_else(|| label.to_string());
+        items.push(SheetItem { pixels: train.image(*original), caption });
+        let variations = drawn.chunks_exact(train.image_len());
+        items.extend(variations.map(|pixels| SheetItem { pixels, caption: String::new() }));
+    }
+    let title = format!("{}: an image, and beside it what training sees of it", set.name);
+    let scale = (56 / train.height.max(train.width)).max(1);
+    let sheet = report::titled_sheet(&title, &items, (image[0], image[1], image[2]), columns + 1, scale)?;
+    report::save_png(&sheet, &args.out)?;
+    say(format_args!("{augment}\n{}", args.out.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Images from a shuffle, of each class that there is in turn.
+fn of_each_class(set: &ImageSet, rows: usize, seed: u32) -> Vec<usize> {
+    let count = set.len() as u32;
+    let mut by_class = vec![Vec::new(); set.classes];
+    for i in (0..count).map(|i| random::permute(i, count, seed, 0) as usize) {
+        by_class[set.labels[i] as usize].push(i);
+    }
+    let turns = 0..by_class.iter().map(Vec::len).max().unwrap_or(0);
+    let in_turn = turns.flat_map(|turn| by_class.iter().filter_map(move |images| images.get(turn).copied()));
+    in_turn.take(rows).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn originals_are_of_each_class_in_turn_and_no_image_comes_twice() {
+        let labels = vec![0, 0, 0, 2, 2, 0];
+        let set = ImageSet { height: 1, width: 1, channels: 1, classes: 3, images: vec![0; 6], labels };
+        let chosen = of_each_class(&set, 5, 1);
+        let labels: Vec<u32> = chosen.iter().map(|i| set.labels[*i]).collect();
+        assert_eq!(labels, [0, 2, 0, 2, 0]);
+        let mut all = of_each_class(&set, 100, 1);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,98 @@
+//! `inkgrad evaluate --shifts`: how right a classifier is about images that were moved.
+
+use crate::data::ImageSet;
+use crate::device::{Device, DeviceError};
+use crate::infer::evaluate::{Evaluation, Scores};
+use crate::report::{aligned, percent};
+
+/// Refuses shifts that leave nothing of an image.
+pub fn check(most: usize, set: &ImageSet) -> anyhow::Result<()> {
+    let side = set.height.min(set.width);
+    anyhow::ensure!(
+        most < side,
+        "--shifts is {most}; it must be a number from 0 to {}, as images are {} x {}",
+        side - 1,
+        set.height,
+        set.width
+    );
+    Ok(())
+}
+
+/// Accuracy at every shift of up to `most` pixels, and by how far it is: a table of rows (down) and columns (right),
+/// and one line for each distance. `evaluation` is of this set, and keeps the last shift's images.
+pub fn table(
+    evaluation: &mut Evaluation,
+    device: &mut dyn Device,
+    set: &ImageSet,
+    most: usize,
+) -> Result<String, DeviceError> {
+    let most = most as isize;
+    let mut rows =
+        vec![std::iter::once("down \\ right".to_string()).chain((-most..=most).map(signed)).collect::<Vec<_>>()];
+    // Sum and number of the accuracies at each distance.
+    let mut by_distance = vec![(0.0, 0); most as usize + 1];
+    for down in -most..=most {
+        let mut row = vec![signed(down)];
+        for right in -most..=most {
+            evaluation.send(device, &shifted(set, down, right))?;
+            let accuracy = Scores::new(&evaluation.logits(device)?, &set.labels).accuracy();
+            let (sum, count) = &mut by_distance[down.abs().max(right.abs()) as usize];
+            (*sum, *count) = (*sum + accuracy, *count + 1);
+            row.push(percent(Some(accuracy)));
+        }
+        rows.push(row);
+    }
+    let mut lines = vec![["pixels".to_string(), "shifts".into(), "mean accuracy".into()]];
+    for (distance, (sum, count)) in by_distance.into_iter().enumerate() {
+        lines.push([distance.to_string(), count.to_string(), percent(Some(sum / f64::from(count)))]);
+    }
+    Ok(format!(
+        "accuracy with every image moved, in pixels:\n{}\nby the larger of the two:\n{}",
+        aligned(&rows),
+        aligned(&lines)
+    ))
+}
+
+fn signed(pixels: isize) -> String {
+    if pixels == 0 { "0".into() } else { format!("{pixels:+}") }
+}
+
+/// All images moved down and to the right by so many pixels, each less than a side; what comes in is black.
+fn shifted(set: &ImageSet, down: isize, right: isize) -> Vec<u8> {
+    let &ImageSet { height, width, channels, .. } = set;
+    let mut moved = vec![0; set.images.len()];
+    let columns = width - right.unsigned_abs();
+    let (from, to) = ((-right).max(0) as usize, right.max(0) as usize);
+    for (image, moved) in set.images.chunks(set.image_len()).zip(moved.chunks_mut(set.image_len())) {
+        for row in 0..height {
+            let Some(source) = row.checked_add_signed(-down).filter(|source| *source < height) else { continue };
+            let source = &image[(source * width + from) * channels..][..columns * channels];
+            moved[(row * width + to) * channels..][..columns * channels].copy_from_slice(source);
+        }
+    }
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_move_down_and_right_and_what_comes_in_is_black() {
+        let images = vec![1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16];
+        let set = ImageSet { height: 3, width: 2, channels: 1, classes: 2, images, labels: vec![0, 1] };
+        assert_eq!(shifted(&set, 0, 0), set.images);
+        assert_eq!(shifted(&set, 1, 0), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
+        assert_eq!(shifted(&set, -2, 1), [0, 5, 0, 0, 0, 0, 0, 15, 0, 0, 0, 0]);
+        assert_eq!(shifted(&set, 0, -1), [2, 0, 4, 0, 6, 0, 12, 0, 14, 0, 16, 0]);
+        let wide = ImageSet { height: 1, width: 3, channels: 2, ..set };
+        assert_eq!(shifted(&wide, 0, 1), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn a_shift_that_leaves_nothing_is_refused() {
+        let set = ImageSet { height: 3, width: 2, channels: 1, classes: 2, images: vec![0; 6], labels: vec![0] };
+        assert!(check(1, &set).is_ok());
+        assert!(check(2, &set).unwrap_err().to_string().contains("from 0 to 1"));
+    }
+}

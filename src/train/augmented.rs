@@ -1,0 +1,245 @@
+//! Images as training sees them: gathered in a shuffle, extended and augmented; and the same pictures for the eye.
+
+use crate::device::{Device, DeviceError, PlanId};
+use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
+use crate::infer::evaluate::{Normalization, pack};
+use crate::models::Augmentation;
+use crate::ops::augment::Augment;
+use crate::ops::sample::{GatherImages, GatherLabels, Order};
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+/// Keeps the draws apart from those of layers, which count from 0.
+const STREAM: u32 = 0x4155_474d;
+
+/// A batch of a training set.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Images in the set, as they are stored.
+    pub count: usize,
+    pub batch: usize,
+    /// Height, width and channels.
+    pub image: [usize; 3],
+    pub normalization: Normalization,
+    pub augment: Augmentation,
+}
+
+impl Seen {
+    /// `f32 [batch, h, w, c]`, normalised, of all images as packed bytes and the clock.
+    ///
+    /// # Errors
+    /// Where the ops refuse: the augmentation is out of bounds or not for images of this size.
+    pub fn images(&self, graph: &mut Graph, bytes: Value, clock: Value) -> Result<Value, GraphError> {
+        let Normalization { mean, std } = self.normalization;
+        let gather = GatherImages {
+            count: self.count,
+            batch: self.batch,
+            image: self.image.into(),
+            mean,
+            std,
+            window: self.augment.window(),
+            order: Order::Shuffled,
+        };
+        let images = graph.apply(gather, &[bytes, clock])?;
+        match augment(&self.augment, self.normalization) {
+            Some(augment) => graph.apply(augment, &[images, clock]),
+            None => Ok(images),
+        }
+    }
+
+    /// Their labels, `u32 [batch]`, of all labels and the clock.
+    ///
+    /// # Errors
+    /// Where the op refuses.
+    pub fn labels(&self, graph: &mut Graph, labels: Value, clock: Value) -> Result<Value, GraphError> {
+        let [h, w, _] = self.image;
+        let copies = self.augment.window().filter(|window| window.is_within([h, w]));
+        let copies = copies.map_or(1, |window| window.places([h, w]));
+        let gather = GatherLabels { count: self.count, copies, batch: self.batch, order: Order::Shuffled };
+        graph.apply(gather, &[labels, clock])
+    }
+}
+
+/// The op for images of this normalization, if there is anything for it to do.
+fn augment(augmentation: &Augmentation, Normalization { mean, std }: Normalization) -> Option<Augment> {
+    let Augmentation { rotate, shift, zoom, shear, elastic, erase, noise, quarter_turns, extend: _ } = *augmentation;
+    let op = Augment {
+        rotate,
+        shift,
+        zoom,
+        shear,
+        quarter_turns,
+        elastic,
+        erase,
+        noise: noise / std,
+        black: -mean / std,
+        stream: STREAM,
+    };
+    let only_extended = Augmentation { extend: augmentation.extend, ..Augmentation::default() };
+    (*augmentation != only_extended).then_some(op)
+}
+
+/// What training would see of single images, drawn by the plan that a step begins with.
+pub struct Preview {
+    image: BufferId,
+    clock: BufferId,
+    seen: BufferId,
+    batch: usize,
+    size: usize,
+    normalization: Normalization,
+    plan: Plan,
+    ready: Option<PlanId>,
+}
+
+impl Preview {
+    /// For images `[h, w, c]`, `batch` variations at a time.
+    ///
+    /// # Errors
+    /// As [`Seen::images`].
+    pub fn declare(
+        store: &mut Store,
+        image: [usize; 3],
+        batch: usize,
+        normalization: Normalization,
+        augment: Augmentation,
+    ) -> Result<Preview, GraphError> {
+        let size = image.iter().product::<usize>();
+        let mut stored = |name: &str, tensor: Tensor| {
+            let buffer = store.add(format!("preview.{name}"), tensor.len());
+            Place { buffer, offset: 0, tensor }
+        };
+        let bytes = stored("image", Tensor::u32([size.div_ceil(4)]));
+        let clock = stored("clock", Tensor::u32([2]));
+        let pictures = stored("seen", Tensor::f32([batch, image[0], image[1], image[2]]));
+        let mut graph = Graph::new();
+        let (all, now) = (graph.read(&bytes), graph.read(&clock));
+        // A set of one image, gone through again and again.
+        let seen = Seen { count: 1, batch, image, normalization, augment }.images(&mut graph, all, now)?;
+        graph.assign(seen, pictures.clone());
+        let (image, clock, seen) = (bytes.buffer, clock.buffer, pictures.buffer);
+        Ok(Preview { image, clock, seen, batch, size, normalization, plan: Plan::new(&graph), ready: None })
+    }
+
+    /// Variations of an image's bytes, `[batch, h, w, c]`, as bytes again; other steps and seeds draw others.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn draw(
+        &mut self,
+        device: &mut dyn Device,
+        image: &[u8],
+        [step, seed]: [u32; 2],
+    ) -> Result<Vec<u8>, DeviceError> {
+        let plan = match self.ready {
+            Some(plan) => plan,
+            None => *self.ready.insert(device.prepare(&self.plan)?),
+        };
+        device.write(self.image, 0, &pack(image))?;
+        device.write(self.clock, 0, &[step, seed])?;
+        device.run(&[plan], 1)?;
+        let Normalization { mean, std } = self.normalization;
+        let seen = device.read_f32(self.seen, 0, self.batch * self.size)?;
+        // `as` holds what noise took beyond black and white to them.
+        Ok(seen.iter().map(|x| ((x * std + mean) * 255.0 + 0.5) as u8).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{ImageSet, mnist};
+    use crate::device::cpu::Cpu;
+    use crate::ops::Window;
+
+    /// The set with every image at all its places, one after another.
+    fn written_out(set: &ImageSet) -> ImageSet {
+        let mut images = vec![0; set.len() * 77 * 784];
+        for (at, placed) in images.chunks_mut(784).enumerate() {
+            set.placed(at / 77, Window::DIGIT, at % 77, placed);
+        }
+        let labels = set.labels.iter().flat_map(|label| [*label; 77]).collect();
+        ImageSet { images, labels, ..*set }
+    }
+
+    /// The first batch of a set, as floats and labels.
+    fn first(set: &ImageSet, seen: Seen) -> (Vec<f32>, Vec<u32>) {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let words = pack(&set.images);
+        let mut stored =
+            |name: &str, tensor: Tensor| Place { buffer: store.add(name, tensor.len()), offset: 0, tensor };
+        let (bytes, clock) = (stored("images", Tensor::u32([words.len()])), stored("clock", Tensor::u32([2])));
+        let labels = stored("labels", Tensor::u32([set.len()]));
+        let out = stored("out", Tensor::f32([seen.batch, 28, 28, 1]));
+        let truth = stored("truth", Tensor::u32([seen.batch]));
+        let [all, now, given] = [&bytes, &clock, &labels].map(|place| graph.read(place));
+        let images = seen.images(&mut graph, all, now).unwrap();
+        graph.assign(images, out.clone());
+        let gathered = seen.labels(&mut graph, given, now).unwrap();
+        graph.assign(gathered, truth.clone());
+        let device: &mut dyn Device = &mut Cpu::new();
+        device.allocate(&store).unwrap();
+        device.write(bytes.buffer, 0, &words).unwrap();
+        device.write(labels.buffer, 0, &set.labels).unwrap();
+        device.write(clock.buffer, 0, &[3, 5]).unwrap();
+        let plan = device.prepare(&Plan::new(&graph)).unwrap();
+        device.run(&[plan], 1).unwrap();
+        let mut found = vec![0; seen.batch];
+        device.read(truth.buffer, 0, &mut found).unwrap();
+        (device.read_f32(out.buffer, 0, seen.batch * 784).unwrap(), found)
+    }
+
+    fn digits() -> ImageSet {
+        mnist::embedded().unwrap().train.select(&[3, 1, 4, 15, 9])
+    }
+
+    #[test]
+    fn the_sampler_of_the_extended_set_and_the_written_out_set_are_the_same_to_the_bit() {
+        let set = digits();
+        let all = written_out(&set);
+        let extended = Augmentation { extend: true, ..Augmentation::default() };
+        let normalization = Normalization::of_extended(&set, extended.window());
+        assert_eq!(normalization, Normalization::of(&all));
+        // Many more than there are, so that every one comes, in one epoch and the next.
+        let batch = 1000;
+        let sampled = Seen { count: set.len(), batch, image: [28, 28, 1], normalization, augment: extended };
+        let plain = Seen { count: all.len(), augment: Augmentation::default(), ..sampled };
+        assert!(first(&set, sampled) == first(&all, plain));
+    }
+
+    #[test]
+    fn labels_stay_with_their_images_and_black_stays_black() {
+        let set = digits();
+        let normalization = Normalization::of(&set);
+        let augment = Augmentation { rotate: 20.0, shift: 0.3, erase: 0.3, ..Augmentation::default() };
+        let plain = Augmentation::default();
+        let seen = Seen { count: set.len(), batch: 20, image: [28, 28, 1], normalization, augment };
+        let (images, labels) = first(&set, seen);
+        let (originals, same) = first(&set, Seen { augment: plain, ..seen });
+        assert_eq!(labels, same);
+        let black = originals.iter().copied().fold(f32::INFINITY, f32::min);
+        for image in images.chunks(784) {
+            assert!(image.iter().all(|x| *x >= black - 1e-6));
+            assert!(image.iter().filter(|x| **x < black + 1e-6).count() > 300, "most of a digit is black");
+        }
+    }
+
+    #[test]
+    fn a_preview_of_nothing_is_the_image_and_of_an_extension_its_places() {
+        let set = digits();
+        let normalization = Normalization::of(&set);
+        let draw = |augment: Augmentation| {
+            let mut store = Store::default();
+            let mut preview = Preview::declare(&mut store, [28, 28, 1], 77, normalization, augment).unwrap();
+            let device: &mut dyn Device = &mut Cpu::new();
+            device.allocate(&store).unwrap();
+            preview.draw(device, set.image(2), [0, 8]).unwrap()
+        };
+        assert!(draw(Augmentation::default()) == set.image(2).repeat(77));
+        let drawn = draw(Augmentation { extend: true, ..Augmentation::default() });
+        let mut seen: Vec<&[u8]> = drawn.chunks(784).collect();
+        let all = written_out(&set.select(&[2]));
+        let mut wanted: Vec<&[u8]> = all.images.chunks(784).collect();
+        (seen.sort(), wanted.sort());
+        assert!(seen == wanted, "77 draws of one epoch are the 77 places");
+    }
+}

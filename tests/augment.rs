@@ -1,0 +1,306 @@
+//! Augmentation as users meet it: training's flags, the 77-fold set, and the commands that look at data.
+
+mod common;
+
+use common::{NAMES, Place, accuracy};
+use inkgrad::data::load_folder;
+
+const DENSE: &str = "train dense --data data --device cpu --epochs 1 --validation 0";
+
+fn picture(place: &Place, name: &str) -> image::RgbImage {
+    image::load_from_memory(&place.read(name)).unwrap_or_else(|e| panic!("{name}: {e}")).to_rgb8()
+}
+
+/// Every tensor of a model file: name and bytes.
+fn tensors(place: &Place, name: &str) -> Vec<(String, Vec<u8>)> {
+    let bytes = place.read(name);
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> = file.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect();
+    tensors.sort();
+    tensors
+}
+
+fn has_llvmpipe(place: &Place) -> bool {
+    let found = place.works("devices").out.contains("llvmpipe");
+    if !found {
+        assert!(std::env::var_os("INKGRAD_REQUIRE_GPU").is_none_or(|v| v != "1"), "INKGRAD_REQUIRE_GPU=1: no llvmpipe");
+        eprintln!("\n*** SKIPPED: no llvmpipe adapter here; the software GPU was not tested ***\n");
+    }
+    found
+}
+
+// The 77-fold set.
+
+#[test]
+fn data_extend_writes_each_image_cropped_at_seven_times_eleven_places() {
+    let place = Place::with_digits(6, 3);
+    // The first five have a 9 among them, so that there are ten classes.
+    let said = place.works("data extend --data data --out new/extended --limit 5");
+    assert!(said.out.contains("385 training images") && said.out.contains("3 test images"), "{said:#?}");
+    let mut names = NAMES.map(String::from);
+    names.sort();
+    assert_eq!(place.names("new/extended"), names);
+    let (was, found) = (load_folder(place.path("data")).unwrap(), load_folder(place.path("new/extended")).unwrap());
+    assert_eq!((found.train.len(), &found.test), (5 * 77, &was.test));
+    for i in 0..5 {
+        for (down, right) in (0..7).flat_map(|down| (0..11).map(move |right| (down, right))) {
+            let at = i * 77 + down * 11 + right;
+            assert_eq!(found.train.labels[at], was.train.labels[i]);
+            let mut wanted = vec![0; 784];
+            for (row, column) in (4..=25).flat_map(|row| (5..=22).map(move |column| (row, column))) {
+                wanted[(row - 4 + down) * 28 + column - 5 + right] = was.train.image(i)[row * 28 + column];
+            }
+            assert!(found.train.image(at) == wanted, "image {i} moved down by {down} and right by {right}");
+        }
+    }
+    place.works("data extend --data data --out both --test");
+    assert_eq!(load_folder(place.path("both")).unwrap().test.len(), 3 * 77);
+}
+
+#[test]
+fn training_with_extend_is_training_on_the_written_out_set_to_the_byte() {
+    let place = Place::with_digits(60, 50);
+    place.works("data extend --data data");
+    place.works(&format!("{DENSE} --extend --out sampled"));
+    place.works("train dense --data extended --device cpu --epochs 1 --validation 0 --out written");
+    let [sampled, written] = ["sampled", "written"].map(|run| format!("{run}/0001-dense"));
+    assert!(
+        tensors(&place, &format!("{sampled}/best.safetensors"))
+            == tensors(&place, &format!("{written}/best.safetensors"))
+    );
+    for file in ["metrics.csv", "result.toml"] {
+        assert_eq!(place.text(&format!("{sampled}/{file}")), place.text(&format!("{written}/{file}")), "{file}");
+    }
+    // 4,620 images in steps of 128.
+    assert!(place.text(&format!("{sampled}/metrics.csv")).contains("\n37,"));
+    let with_mean = |run: &str| {
+        let bytes = place.read(&format!("{run}/best.safetensors"));
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        ["mean", "std"].map(|key| header.metadata().as_ref().unwrap()[key].clone())
+    };
+    assert_eq!(with_mean(&sampled), with_mean(&written));
+}
+
+#[test]
+fn data_extend_refuses_what_it_cannot_do_and_leaves_nothing() {
+    let place = Place::with_digits(5, 3);
+    place.bars("bars", [20, 12], 3, [9, 3]);
+    place.refused("data extend --data bars", &["--extend", "20 x 12", "28 x 28"]);
+    place.refused("data extend --data data --limit 0", &["--limit is 0"]);
+    place.refused("data extend --data data --limit -1", &["--limit"]);
+    place.refused("data extend --data data --out data", &["data", NAMES[0], "already", "--out"]);
+    place.refused("data extend --data nowhere", &["cannot read nowhere"]);
+    place.write("file", "");
+    place.refused("data extend --data data --out file", &["--out file"]);
+}
+
+// Training.
+
+#[test]
+fn a_run_keeps_its_augmentation_and_flags_change_single_entries_of_a_recipe() {
+    let place = Place::with_digits(200, 50);
+    let recipe = "[recipe]\nepochs = 1\naugment = { rotate = 10, shift = 0.1, extend = true }\n";
+    place.write("my.toml", format!("layers = [\"flatten\", {{ dense = \"classes\" }}]\n{recipe}"));
+    let config = |flags: &str| {
+        let said = place.works(&format!("train my.toml --data data --device cpu --dry-run {flags}"));
+        said.out.split("[augment]").nth(1).unwrap_or("").to_string()
+    };
+    let has = |config: &str, lines: &[&str]| {
+        for line in lines {
+            assert!(
+                config.contains(&format!("\n{line}\n")) || config.ends_with(&format!("\n{line}\n")),
+                "{line}: {config}"
+            );
+        }
+    };
+    has(&config(""), &["rotate = 10.0", "shift = 0.1", "zoom = 0.0", "quarter_turns = false"]);
+    has(&config("--rotate 5 --noise 0.2 --extend=false"), &["rotate = 5.0", "shift = 0.1", "noise = 0.2"]);
+    assert!(config("--extend=false").contains("extend = false"));
+    has(&config("--no-augment --erase 0.5"), &["rotate = 0.0", "shift = 0.0", "erase = 0.5"]);
+    assert_eq!(config("--no-augment"), "", "nothing is left to keep");
+
+    let said = place.works("train my.toml --data data --device cpu --validation 20 --zoom 0.1");
+    assert!(said.err.contains("13,860 images, 20 to validate"), "{said:#?}");
+    let kept = place.text("runs/0001-my/config.toml");
+    assert!(kept.contains("zoom = 0.1") && kept.contains("rotate = 10.0") && kept.contains("extend = true"), "{kept}");
+    // Tested on images as they are.
+    let evaluate = place.works("evaluate runs/0001-my --data data --device cpu");
+    assert_eq!(accuracy(&evaluate.out), accuracy(&said.out));
+}
+
+#[test]
+fn each_augmentation_changes_what_is_learnt_and_the_same_one_repeats_it() {
+    let place = Place::with_digits(300, 50);
+    let flags = [
+        "",
+        "--rotate 15",
+        "--shift 0.1",
+        "--zoom 0.2",
+        "--shear 10",
+        "--elastic 1.4",
+        "--erase 0.4",
+        "--noise 0.1",
+        "--quarter-turns",
+        "--extend",
+    ];
+    let run = |flags: &str, out: &str| {
+        place.works(&format!("{DENSE} {flags} --out {out}"));
+        tensors(&place, &format!("{out}/0001-dense/best.safetensors"))
+    };
+    let learnt: Vec<_> = flags.iter().enumerate().map(|(i, flags)| run(flags, &format!("run{i}"))).collect();
+    for (i, j) in (0..flags.len()).flat_map(|i| (0..i).map(move |j| (i, j))) {
+        assert!(learnt[i] != learnt[j], "{:?} and {:?} learn the same", flags[i], flags[j]);
+    }
+    assert!(run("--elastic 1.4", "again") == learnt[5]);
+}
+
+#[test]
+fn quarter_turns_of_digits_come_with_a_warning() {
+    let place = Place::with_digits(100, 20);
+    place.bars("bars", [12, 12], 3, [30, 9]);
+    let said = place.works(&format!("{DENSE} --quarter-turns --dry-run"));
+    assert!(said.err.contains("warning: --quarter-turns turns a 6 into a 9"), "{said:#?}");
+    let said = place.works(&format!("{DENSE} --rotate 20 --dry-run"));
+    assert_eq!(said.err, "");
+    let said = place.works("train dense --data bars --device cpu --quarter-turns --dry-run");
+    assert_eq!(said.err, "", "there is no 6 and no 9");
+}
+
+#[test]
+fn augmentation_out_of_bounds_or_not_for_these_images_is_refused() {
+    let place = Place::with_digits(200, 50);
+    place.bars("bars", [20, 12], 3, [60, 30]);
+    place.works("train dense --data data --device cpu --epochs 1");
+    for (flag, words) in [
+        ("--rotate 181", ["--rotate is 181", "from 0 to 180"]),
+        ("--rotate -1", ["--rotate is -1", "from 0 to 180"]),
+        ("--rotate nan", ["--rotate is NaN", "from 0 to 180"]),
+        ("--shift 1.5", ["--shift is 1.5", "from 0 to 1"]),
+        ("--zoom 1", ["--zoom is 1", "from 0 to 0.9"]),
+        ("--shear 61", ["--shear is 61", "from 0 to 60"]),
+        ("--elastic inf", ["--elastic is inf", "from 0 to 100"]),
+        ("--erase 2", ["--erase is 2", "from 0 to 1"]),
+        ("--noise -0.1", ["--noise is -0.1", "from 0 (none) to 1"]),
+        ("--noise much", ["--noise", "much"]),
+        ("--quarter-turns=perhaps", ["--quarter-turns", "perhaps"]),
+    ] {
+        place.refused(&format!("{DENSE} {flag}"), &words);
+        place.refused(&format!("data preview --data data --device cpu {flag}"), &words);
+    }
+    let bars = "train dense --data bars --device cpu --validation 0";
+    place.refused(&format!("{bars} --extend"), &["--extend is on", "20 x 12", "--shift"]);
+    place.refused(&format!("{bars} --quarter-turns"), &["--quarter-turns is on", "20 x 12", "not square"]);
+    place.refused("train dense --data data --device cpu --extend --epochs 400000", &["--epochs", "at most"]);
+    place.refused("train gan --data data --device cpu --rotate 5", &["--rotate", "a GAN"]);
+    place.refused("train --resume runs/0001-dense --rotate 5", &["--resume", "cannot be used"]);
+    place.write("bad.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\naugment = { rotat = 5 }\n");
+    place.refused("train bad.toml --data data --device cpu", &["bad.toml:3", "augment", "`rotat`", "`rotate`"]);
+    place.write("bad.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\naugment = { zoom = 2 }\n");
+    place.refused("train bad.toml --data data --device cpu", &["bad.toml:3", "`zoom`", "from 0 to 0.9", "not 2"]);
+    place.write("bad.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\naugment = 5\n");
+    place.refused("train bad.toml --data data --device cpu", &["bad.toml:3", "`augment` must be a table"]);
+}
+
+// Looking at data.
+
+#[test]
+fn a_preview_has_originals_in_the_first_column_and_draws_beside_them() {
+    let place = Place::with_digits(60, 20);
+    let line = "data preview --data data --device cpu --rows 3 --columns 4";
+    let said = place.works(&format!("{line} --rotate 20 --noise 0.1"));
+    assert_eq!(said.out, "{ rotate = 20, noise = 0.1 }\npreview.png\n");
+    let sheet = picture(&place, "preview.png");
+    // Five columns and three rows of 56 pixels, with gaps.
+    assert!(sheet.width() >= 5 * 56 + 4 * 16 && sheet.height() >= 3 * 56, "{:?}", sheet.dimensions());
+
+    // With nothing asked for, what training sees is the image itself.
+    let said = place.works(&format!("{line} --out plain.png"));
+    assert!(said.err.contains("images as they are"), "{said:#?}");
+    let plain = picture(&place, "plain.png");
+    assert_eq!(plain.dimensions(), sheet.dimensions());
+    let cell = |sheet: &image::RgbImage, column: u32| -> Vec<u8> {
+        let (left, top) = (24 + column * (56 + 16), 24 + 46);
+        let pixels = (0..28).flat_map(|y| (0..28).map(move |x| (left + 2 * x, top + 2 * y)));
+        pixels.map(|(x, y)| sheet.get_pixel(x, y).0[0]).collect()
+    };
+    let train = load_folder(place.path("data")).unwrap().train;
+    let original = cell(&plain, 0);
+    assert!((0..train.len()).any(|i| train.labels[i] == 0 && train.image(i) == original), "no 0 of the set");
+    for column in 1..5 {
+        assert!(cell(&plain, column) == original, "column {column}");
+        assert!(cell(&sheet, column) != original, "column {column}");
+    }
+    assert!(cell(&sheet, 0) == original && cell(&sheet, 1) != cell(&sheet, 2));
+
+    place.works(&format!("{line} --rotate 20 --noise 0.1 --out again.png"));
+    assert!(place.read("again.png") == place.read("preview.png"), "the same seed draws the same");
+    place.works(&format!("{line} --rotate 20 --noise 0.1 --seed 1 --out other.png"));
+    assert!(place.read("other.png") != place.read("preview.png"));
+}
+
+#[test]
+fn a_preview_is_the_same_on_a_software_gpu() {
+    let place = Place::with_digits(60, 20);
+    if !has_llvmpipe(&place) {
+        return;
+    }
+    for (name, flags) in [
+        ("affine", "--rotate 30 --shift 0.2 --zoom 0.3 --shear 20 --quarter-turns"),
+        ("rest", "--elastic 2 --erase 0.5 --noise 0.1 --extend"),
+    ] {
+        let sheets = ["cpu", "llvmpipe"].map(|device| {
+            place.works(&format!("data preview --data data --device {device} {flags} --out {name}-{device}.png"));
+            picture(&place, &format!("{name}-{device}.png"))
+        });
+        // Values that lie between two bytes may be rounded either way.
+        let pairs = sheets[0].as_raw().iter().zip(sheets[1].as_raw());
+        let far = pairs.map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(far <= Some(1), "{flags}: {far:?}");
+    }
+}
+
+#[test]
+fn stats_count_images_and_ink_and_draw_the_means() {
+    let place = Place::with_digits(1000, 200);
+    place.bars("bars", [20, 12], 3, [9, 3]);
+    let said = place.works("data stats --data data");
+    let row = |name: &str| -> Vec<String> {
+        let row = said.out.lines().find(|line| line.split_whitespace().next() == Some(name));
+        row.unwrap_or_else(|| panic!("{name}: {said:#?}")).split_whitespace().skip(1).map(String::from).collect()
+    };
+    let labels = load_folder(place.path("data")).unwrap().train.labels;
+    assert_eq!(row("3")[0], labels.iter().filter(|label| **label == 3).count().to_string());
+    assert_eq!(row("all"), ["1,000", "200"]);
+    assert_eq!(row("median").len(), 4);
+    for words in
+        ["images of 28 x 28 pixels", "standard deviation", "all ink is in rows", "in rows 4 to 25", "stats.png"]
+    {
+        assert!(said.out.contains(words), "no {words:?} in {said:#?}");
+    }
+    assert!(picture(&place, "stats.png").width() > 6 * 112);
+
+    // Bars are at rows 0 to 3, 6 to 9 and 13 to 16, over the whole width.
+    let said = place.works("data stats --data bars --out bars.png");
+    assert!(said.out.contains("all ink is in rows 0 to 16 and columns 0 to 11\n"), "{said:#?}");
+    assert!(!said.out.contains("--extend"), "{said:#?}");
+    place.refused("data stats --data nowhere", &["cannot read nowhere"]);
+}
+
+#[test]
+fn accuracy_by_shift_is_the_plain_accuracy_where_nothing_moves() {
+    let place = Place::with_digits(1000, 200);
+    place.works(&format!("{DENSE} --epochs 3"));
+    let said = place.works("evaluate runs/0001-dense --data data --device cpu --shifts 2");
+    let plain = accuracy(&said.out).split(" %").next().unwrap().to_string();
+    let row = said.out.lines().find(|line| line.starts_with("0  ") && line.matches('%').count() == 5);
+    let cells: Vec<&str> = row.unwrap_or_else(|| panic!("{said:#?}")).split_whitespace().collect();
+    assert_eq!(cells[3], format!("{plain}%"));
+    let line = |start: [&str; 2]| {
+        let lines = said.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.into_iter().find(|words| words.len() == 3 && words[..2] == start).unwrap_or_else(|| panic!("{said:#?}"))
+    };
+    assert_eq!(line(["0", "1"])[2], format!("{plain}%"));
+    assert!(line(["2", "16"])[2].ends_with('%'));
+    place.refused("evaluate runs/0001-dense --data data --device cpu --shifts 28", &["--shifts is 28", "0 to 27"]);
+    place.refused("evaluate runs/0001-dense --data data --device cpu --shifts -1", &["--shifts"]);
+}
