@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod classify;
 mod counting;
 mod curves;
 mod devices;
@@ -35,6 +36,8 @@ enum Command {
     Train(Box<train::Args>),
     /// Test a trained model: a classifier's accuracy and mistakes, a generator's measures
     Evaluate(evaluate::Args),
+    /// Classify pictures: folders, files, lists, CSV files of pixels
+    Classify(Box<classify::args::Args>),
     /// Draw digits with a trained generator
     Generate(Box<generate::Args>),
     /// Train a GAN at several proportions of noise to label, and compare
@@ -55,6 +58,7 @@ const EXAMPLES: &str = r#"Examples:
   inkgrad train my-network.toml          a network of your own
   inkgrad train --resume runs/0001-fast  go on where a run was stopped
   inkgrad evaluate runs/0001-fast        test what it learned
+  inkgrad classify scans --out scans.csv what is on the pictures of a folder
   inkgrad generate --text "555 0123"     draw digits
   inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
 
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(*args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Classify(args) => classify::run(*args),
         Command::Generate(args) => generate::run(*args),
         Command::Sweep(args) => sweep::run(args),
         Command::Inspect(args) => inspect::run(args),

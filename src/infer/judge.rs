@@ -11,7 +11,7 @@ use crate::graph::Store;
 use crate::models::{ModelFile, Parameters};
 
 /// The judge of 28x28 digits that is part of the program.
-const BUILT_IN: &[u8] = include_bytes!("../../models/judge.safetensors");
+pub(super) const BUILT_IN: &[u8] = include_bytes!("../../models/judge.safetensors");
 
 /// SHA-256 of the built-in judge's file, by which published measures say whose they are.
 pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";
