@@ -215,7 +215,12 @@ fn pictures_are_sorted_by_class_and_nothing_is_overwritten() {
     }
     place.works(&format!("{CLASSIFY} copy --sort-into move --quiet"));
     assert!(place.names("move/unsure").contains(&"blank-2.png".to_string()));
-    place.refused(&format!("{CLASSIFY} copy --sort-into copy/sorted"), &["would be found in copy as well"]);
+    // Below a folder that is looked through, what was sorted would be found again.
+    let place = Place::new();
+    digits(&place, "in", 1);
+    for flag in ["--sort-into", "--show-input"] {
+        place.refused(&format!("{CLASSIFY} in {flag} in/sorted"), &[flag, "would be found in in as well"]);
+    }
 }
 
 #[test]
