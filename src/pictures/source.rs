@@ -59,13 +59,13 @@ pub struct Shard {
 
 impl Shard {
     fn holds(&self, within: &str) -> bool {
-        hash(within) % self.of == self.index - 1
+        hash(within.as_bytes()) % self.of == self.index - 1
     }
 }
 
-/// FNV-1a, which is the same everywhere and always; by the same names are known again that are done.
-pub fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+/// FNV-1a, which is the same everywhere and always.
+pub fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What was given, and what of it is to be left out.
@@ -115,7 +115,7 @@ impl Source {
             if shard.is_some_and(|shard| !shard.holds(&within)) {
                 return None;
             }
-            match done.get_mut(&hash(name)).filter(|left| **left > 0) {
+            match done.get_mut(&hash(name.as_bytes())).filter(|left| **left > 0) {
                 Some(left) => {
                     *left -= 1;
                     None

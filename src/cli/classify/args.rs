@@ -221,10 +221,7 @@ impl Args {
     /// What decides the answers, so that a run goes on with the same.
     pub fn settings(&self, file: &ModelFile, name: &Path) -> anyhow::Result<Settings> {
         let given: Vec<String> = self.pictures.iter().map(|path| crate::pictures::path_text(path)).collect();
-        let bytes = file.to_bytes(name)?;
-        let digest = bytes
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        let digest = hash(&file.to_bytes(name)?);
         let shard = self.shard.map_or("none".into(), |Shard { index, of }| format!("{index}/{of}"));
         let settings = [
             ("list of pictures", serde_json::to_string(&given)?),

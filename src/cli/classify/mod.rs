@@ -248,7 +248,7 @@ fn opened(
     if args.resume && path.exists() {
         let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
         let journal = Journal::resume(&path, settings, |record| {
-            *done.entry(hash(&record.path)).or_default() += 1;
+            *done.entry(hash(record.path.as_bytes())).or_default() += 1;
             results.summary.add(&record)?;
             if let Some(least) = &mut results.least {
                 least.add(&record, None);

@@ -211,7 +211,7 @@ impl<W: Write + Send> Parquet<W> {
         for (column, cell) in self.columns.iter_mut().zip(cells) {
             match (column, cell) {
                 (Column::Text { values, present }, Cell::Text(text)) => {
-                    values.extend(text.map(|text| ByteArray::from(text)));
+                    values.extend(text.map(ByteArray::from));
                     present.push(i16::from(text.is_some()));
                 }
                 (Column::Numbers(values), Cell::Number(number)) => values.push(*number),
@@ -233,7 +233,8 @@ impl<W: Write + Send> Parquet<W> {
             match column {
                 Column::Text { values, present } => {
                     writer.typed::<ByteArrayType>().write_batch(values, Some(present), None)?;
-                    (values.clear(), present.clear());
+                    values.clear();
+                    present.clear();
                 }
                 Column::Numbers(values) => {
                     writer.typed::<DoubleType>().write_batch(values, None, None)?;
