@@ -12,7 +12,8 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 pub struct Counting {
     what: &'static str,
-    all: u64,
+    /// Where it is known.
+    all: Option<u64>,
     began: Instant,
     line: Instant,
     quiet: bool,
@@ -21,7 +22,12 @@ pub struct Counting {
 
 impl Counting {
     pub fn new(what: &'static str, all: u64, quiet: bool) -> Counting {
-        Counting { what, all, began: Instant::now(), line: Instant::now(), quiet, bar: None }
+        Counting { all: Some(all), ..Counting::without_end(what, quiet) }
+    }
+
+    /// Of so many as there may be.
+    pub fn without_end(what: &'static str, quiet: bool) -> Counting {
+        Counting { what, all: None, began: Instant::now(), line: Instant::now(), quiet, bar: None }
     }
 
     pub fn at(&mut self, done: u64) {
@@ -29,21 +35,34 @@ impl Counting {
         if self.quiet || self.began.elapsed() < PATIENCE {
             return;
         }
+        let (what, seconds) = (self.what, self.began.elapsed().as_secs_f64());
         if std::io::stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| {
-                let bar = ProgressBar::with_draw_target(Some(self.all), ProgressDrawTarget::stderr());
-                let template = format!("{{bar:30}} {{human_pos}}/{{human_len}} {}  {{eta}} left", self.what);
+                let bar = ProgressBar::with_draw_target(self.all, ProgressDrawTarget::stderr());
+                let template = match self.all {
+                    Some(_) => format!("{{bar:30}} {{human_pos}}/{{human_len}} {what}  {{eta}} left"),
+                    None => format!("{{spinner}} {{human_pos}} {what}  {{per_sec:.0}}  {{elapsed}}"),
+                };
                 // The template is a constant that parses.
                 ProgressStyle::with_template(&template).map_or(bar.clone(), |style| bar.with_style(style))
             });
             bar.set_position(done);
         } else if self.line.elapsed() > BETWEEN_LINES {
             self.line = Instant::now();
-            let left = self.began.elapsed().as_secs_f64() / done.max(1) as f64 * self.all.saturating_sub(done) as f64;
-            note(format_args!("{} of {} {}  {left:.0} s left", thousands(done), thousands(self.all), self.what));
+            match self.all {
+                Some(all) => {
+                    let left = seconds / done.max(1) as f64 * all.saturating_sub(done) as f64;
+                    note(format_args!("{} of {} {what}  {left:.0} s left", thousands(done), thousands(all)));
+                }
+                None => {
+                    let rate = thousands((done as f64 / seconds) as u64);
+                    note(format_args!("{} {what}  {rate} a second", thousands(done)));
+                }
+            }
         }
     }
 
+    /// A bar that stands there is taken away, so that lines can be printed.
     pub fn finish(self) -> Duration {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

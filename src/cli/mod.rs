@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod augment_flags;
 mod bench;
+mod classify;
 mod counting;
 mod curves;
 mod data;
@@ -41,6 +42,8 @@ enum Command {
     Train(Box<train::Args>),
     /// Test a trained model: a classifier's accuracy and mistakes, a generator's measures
     Evaluate(evaluate::Args),
+    /// Classify pictures: folders, files, lists, CSV files of pixels
+    Classify(Box<classify::args::Args>),
     /// Join trained classifiers into one that answers with their mean
     Ensemble(ensemble::Args),
     /// Draw digits with a trained generator
@@ -68,6 +71,7 @@ const EXAMPLES: &str = r#"Examples:
   inkgrad train my-network.toml          a network of your own
   inkgrad train --resume runs/0001-fast  go on where a run was stopped
   inkgrad evaluate runs/0001-fast        test what it learned
+  inkgrad classify scans --out scans.csv what is on the pictures of a folder
   inkgrad generate --text "555 0123"     draw digits
   inkgrad data preview --rotate 10       look at what training would see
   inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(*args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Classify(args) => classify::run(*args),
         Command::Ensemble(args) => ensemble::run(args),
         Command::Generate(args) => generate::run(*args),
         Command::Sweep(args) => sweep::run(args),

@@ -91,8 +91,19 @@ impl Evaluation {
         Evaluation::write_down(store, network, parameters, weights, (set.len(), image), normalization, false)
     }
 
-    /// For sets of at most `count` images of the network's own size, one after another; keeps what stands before
-    /// the last dense layer as well, [`Evaluation::features`].
+    /// For at most `count` images of the network's own size at once, batch after batch.
+    pub fn declare_for(
+        store: &mut Store,
+        network: &Network,
+        parameters: &Parameters,
+        weights: BufferId,
+        count: usize,
+        normalization: Normalization,
+    ) -> Result<Evaluation, InferError> {
+        Evaluation::write_down(store, network, parameters, weights, (count, network.image()?), normalization, false)
+    }
+
+    /// The same; keeps what stands before the last dense layer as well, [`Evaluation::features`].
     pub fn declare_with_features(
         store: &mut Store,
         network: &Network,

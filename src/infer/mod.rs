@@ -1,6 +1,7 @@
 //! Networks at work: the logits of a whole image set, batch by batch, on any device; and what generated pictures are
 //! worth to a judge, a network that was trained on real ones.
 
+pub mod classify;
 pub mod evaluate;
 pub mod judge;
 pub mod lettering;
@@ -8,6 +9,7 @@ pub mod measures;
 pub mod quality;
 pub mod sample;
 pub mod scene;
+pub use classify::Classifier;
 pub use evaluate::{Evaluation, InferError, Scores};
 pub use judge::{Judge, Looked};
 pub use measures::Measures;

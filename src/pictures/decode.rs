@@ -15,6 +15,8 @@ pub const MAX_FILE: u64 = 512 << 20;
 pub const MAX_PIXELS: u64 = 100_000_000;
 /// The longest side of a decoded picture; larger ones are reduced to it.
 pub const MAX_SIDE: u32 = 2048;
+/// Bytes by which a format is known.
+const HEAD: u64 = 64;
 /// What a decoder may take for itself and its pixels.
 const MAX_MEMORY: u64 = 1 << 30;
 /// Pictures of more pixels, and files of more bytes, are decoded one at a time on all threads together.
@@ -46,9 +48,16 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
         return Err(PictureError::FileTooLarge { bytes: length, limit: MAX_FILE });
     }
     let _turn = turn(length);
-    let mut bytes = Vec::with_capacity(length as usize);
     // The file may grow while it is read.
-    File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    let mut file = File::open(path)?.take(MAX_FILE);
+    let mut bytes = Vec::new();
+    // What is no picture is not read to its end.
+    file.by_ref().take(HEAD).read_to_end(&mut bytes)?;
+    if !bytes.is_empty() && image::guess_format(&bytes).is_err() {
+        return Err(PictureError::Unknown);
+    }
+    bytes.reserve_exact(length.saturating_sub(HEAD) as usize);
+    file.read_to_end(&mut bytes)?;
     decode_in_turn(&bytes, length > LARGE)
 }
 

@@ -1,6 +1,6 @@
 //! Any picture to grey or to given channels and size, without looking at what it shows.
 
-use image::imageops::{self, FilterType};
+use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba};
 
 /// A share of full alpha below which a pixel is not seen.
@@ -77,13 +77,33 @@ fn flattened(image: &DynamicImage) -> Option<ImageBuffer<Rgba<u16>, Vec<u16>>> {
     Some(image)
 }
 
-/// A map of numbers at another size, by the same filter.
-pub(super) fn resize(
+/// A map of numbers at another size, each the mean of exactly what it covers: filters that look farther blur strokes
+/// that are a pixel or two wide, and the network has seen sharp ones.
+pub(super) fn area(
     map: &ImageBuffer<Luma<f32>, Vec<f32>>,
     width: u32,
     height: u32,
 ) -> ImageBuffer<Luma<f32>, Vec<f32>> {
-    imageops::resize(map, width, height, FilterType::Triangle)
+    let shares = |from: u32, to: u32| -> Vec<(u32, Vec<f32>)> {
+        let step = f64::from(from) / f64::from(to);
+        let one = |i: u32| {
+            let (begin, end) = (f64::from(i) * step, (f64::from(i) + 1.0) * step);
+            let last = (end.ceil() as u32).min(from);
+            let first = (begin as u32).min(last - 1);
+            let covered = |j: u32| ((f64::from(j) + 1.0).min(end) - f64::from(j).max(begin)).max(0.0) / step;
+            (first, (first..last).map(|j| covered(j) as f32).collect())
+        };
+        (0..to).map(one).collect()
+    };
+    let (columns, rows) = (shares(map.width(), width), shares(map.height(), height));
+    let across = ImageBuffer::from_fn(width, map.height(), |x, y| {
+        let (first, shares) = &columns[x as usize];
+        Luma([(*first..).zip(shares).map(|(x, share)| map.get_pixel(x, y).0[0] * share).sum::<f32>()])
+    });
+    ImageBuffer::from_fn(width, height, |x, y| {
+        let (first, shares) = &rows[y as usize];
+        Luma([(*first..).zip(shares).map(|(y, share)| across.get_pixel(x, y).0[0] * share).sum::<f32>()])
+    })
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ mod fit;
 mod ink;
 mod paths;
 pub mod prepare;
+pub mod source;
+pub mod stream;
 pub mod walk;
 
 pub use decode::{Picture, decode, read};
 pub use error::PictureError;
 pub use fit::{fit, gray};
-pub use paths::{path_text, visible};
+pub use paths::{path_text, text_path, visible};
 pub use prepare::{Preparation, Prepared, prepare};
 pub use walk::{Found, walk};

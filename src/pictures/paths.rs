@@ -1,6 +1,6 @@
 //! Paths as text: one for tables, from which the path can be had again, and one for terminals, which does nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A path for a table: slashes on every system, and as it is where it is Unicode.
 ///
@@ -30,6 +30,42 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// The path that [`path_text`] wrote.
+pub fn text_path(text: &str) -> PathBuf {
+    if cfg!(windows) || !text.contains("\\x") {
+        return PathBuf::from(text);
+    }
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, tail @ ..] = rest {
+        let escaped = match (first, tail) {
+            (b'\\', [b'\\', ..]) => Some((b'\\', 2)),
+            (b'\\', [b'x', high, low, ..]) => hex(*high, *low).map(|byte| (byte, 4)),
+            _ => None,
+        };
+        let (byte, used) = escaped.unwrap_or((*first, 1));
+        bytes.push(byte);
+        rest = &rest[used..];
+    }
+    of_bytes(bytes)
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+    Some(digit(high)? * 16 + digit(low)?)
+}
+
+/// A path of the bytes that a system gives.
+#[cfg(unix)]
+pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
+}
+
+/// A path of the bytes that a system gives, which are Unicode or none of its paths.
+#[cfg(not(unix))]
+pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// A text on one line of a terminal, where control characters (and what turns the direction of writing) do nothing.
 pub fn visible(text: &str) -> String {
     let acts = |c: char| {
@@ -49,26 +85,6 @@ mod tests {
 
     fn text(bytes: &[u8]) -> String {
         path_text(Path::new(OsStr::from_bytes(bytes)))
-    }
-
-    /// As the documentation tells a reader to.
-    fn unescaped(text: &str) -> Vec<u8> {
-        if !text.contains("\\x") {
-            return text.into();
-        }
-        let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-        while let [first, tail @ ..] = rest {
-            let (byte, used) = match (first, tail) {
-                (b'\\', [b'\\', ..]) => (b'\\', 2),
-                (b'\\', [b'x', digits @ ..]) => {
-                    (u8::from_str_radix(std::str::from_utf8(&digits[..2]).unwrap(), 16).unwrap(), 4)
-                }
-                _ => (*first, 1),
-            };
-            bytes.push(byte);
-            rest = &rest[used..];
-        }
-        bytes
     }
 
     #[test]
@@ -91,7 +107,8 @@ mod tests {
         ) {
             let bytes = parts.concat();
             prop_assume!(!b"=+-@\t\r".contains(&bytes[0]));
-            prop_assert_eq!(unescaped(&text(&bytes)), bytes);
+            let path = text_path(&text(&bytes));
+            prop_assert_eq!(path.as_os_str().as_bytes(), bytes);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use image::DynamicImage;
 
-use super::fit::{fit, luminance, resize};
+use super::fit::{area, fit, luminance};
 use super::ink::{self, Ink, Map};
 
 /// When pictures are prepared.
@@ -98,7 +98,7 @@ pub fn prepare(image: &DynamicImage, input: [usize; 3], how: &Preparation) -> Pr
     }
     let scale = (f64::from(bw) / f64::from(map.width())).min(f64::from(bh) / f64::from(map.height()));
     let side = |from: u32, most: u32| ((f64::from(from) * scale).round() as u32).clamp(1, most);
-    let map = resize(&map, side(map.width(), bw), side(map.height(), bh));
+    let map = area(&map, side(map.width(), bw), side(map.height(), bh));
     let pixels = placed(&map, [height, width], how);
     Prepared { pixels, as_is: false, inverted, cropped: region != whole, blank: false }
 }
@@ -118,10 +118,11 @@ fn placed(map: &Map, [height, width]: [usize; 2], how: &Preparation) -> Vec<u8> 
     for (x, y, pixel) in map.enumerate_pixels() {
         let ink = f64::from(pixel.0[0]);
         mass += ink;
-        x_mass += ink * (f64::from(x) + 0.5);
-        y_mass += ink * (f64::from(y) + 0.5);
+        x_mass += ink * f64::from(x);
+        y_mass += ink * f64::from(y);
     }
     let offset = |side: usize, length: usize, moment: f64| {
+        // As MNIST has it: pixel 14 of 0 to 27 is the middle for a centre of mass.
         let centre = if how.center && mass > 0.0 { moment / mass } else { length as f64 / 2.0 };
         (side as f64 / 2.0 - centre).round().clamp(0.0, (side - length) as f64) as usize
     };

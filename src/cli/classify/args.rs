@@ -1,0 +1,249 @@
+//! The flags of `inkgrad classify`, and what of them goes together.
+
+use super::*;
+use crate::pictures::Preparation;
+use crate::pictures::prepare::{Invert, Mode};
+
+const EXAMPLES: &str = r##"Examples:
+  inkgrad classify scans                            every picture below a folder; a table on standard output
+  inkgrad classify scans --out scans.csv            the same in a file, which --resume goes on with
+  inkgrad classify 'scans/**/*_digit.png' a.jpg     patterns and single files
+  find . -name '*.png' -print0 | inkgrad classify -0 -
+  inkgrad classify scans --threshold 0.9 --sort-into sorted --sheet sheet.png
+  inkgrad classify scans --model runs/0001-fast --top 3 --out scans.parquet
+  inkgrad classify scans --show-input seen          what the network saw, as pictures
+  inkgrad classify test.csv --format kaggle --out submission.csv
+  inkgrad classify scans --shard $SLURM_ARRAY_TASK_ID/100 --out part$SLURM_ARRAY_TASK_ID.csv --resume
+
+Pictures: PNG, JPEG, BMP, TIFF, WebP, GIF (first frame), PGM and its kin, known by their bytes; rows
+of a CSV file of pixels. Below a folder files are taken by their ending and hidden ones are passed
+over; links to files are followed, links to folders are not.
+
+Preparation is what MNIST's makers did: ink becomes light on black, is cropped, scaled into 20x20
+with its aspect kept, and centred in 28x28 by its centre of mass (other networks in proportion). A
+picture of exactly the network's size with a dark border is taken as prepared already.
+
+Where at least two folders right below the one given are named after classes, they say what is
+right, and accuracy and confusion are told as well.
+
+Ends with 0 when all is well, 3 when some files could not be read, 130 when it was stopped."##;
+
+const WHAT: &str = "What is looked at";
+const HOW: &str = "How pictures are prepared";
+const PLACE: &str = "Where answers go";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Folders, pictures, patterns like 'a/**/*.png', CSV files of pixels; - is a list of them on standard input
+    #[arg(required = true, value_name = "FOLDER|FILE|-")]
+    pub pictures: Vec<PathBuf>,
+    /// Names on standard input end with a zero byte, as find -print0 writes them
+    #[arg(long, short = '0', help_heading = WHAT)]
+    pub null_data: bool,
+    /// Only part I of N, counted from 1, by a hash of each path below its folder; all parts together are everything
+    #[arg(long, value_name = "I/N", help_heading = WHAT, value_parser = shard)]
+    pub shard: Option<Shard>,
+
+    /// Whether pictures are prepared: auto leaves those of the network's size with a dark border as they are
+    /// [default: auto; never for a model that was trained on pictures that were not]
+    #[arg(long, value_enum, value_name = "WHEN", help_heading = HOW)]
+    pub prepare: Option<When>,
+    /// Whether ink is darker than paper: auto compares with the border
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", help_heading = HOW)]
+    pub invert: When,
+    /// Leave grey levels as they are: tinted paper stays
+    #[arg(long, help_heading = HOW)]
+    pub no_contrast: bool,
+    /// Leave strokes as thin as they are
+    #[arg(long, help_heading = HOW)]
+    pub no_thicken: bool,
+    /// Leave margins as they are
+    #[arg(long, help_heading = HOW)]
+    pub no_crop: bool,
+    /// Scale into all of the network's input, not into the middle 20 of 28 pixels
+    #[arg(long, help_heading = HOW)]
+    pub no_margin: bool,
+    /// Put the middle in the middle, not the centre of mass
+    #[arg(long, help_heading = HOW)]
+    pub no_center: bool,
+    /// Write what the network saw of each picture, under its own name with .png behind
+    #[arg(long, value_name = "DIR", help_heading = HOW)]
+    pub show_input: Option<PathBuf>,
+
+    /// A .csv, .jsonl or .parquet file [default: CSV on standard output]
+    #[arg(long, short, value_name = "FILE", help_heading = PLACE)]
+    pub out: Option<PathBuf>,
+    /// What to write, where the name does not say it; kaggle: ImageId,Label for the rows of a CSV file
+    #[arg(long, help_heading = PLACE)]
+    pub format: Option<Format>,
+    /// Likeliest classes in the table [default: 2, the answer and the runner-up]
+    #[arg(long, value_name = "N", help_heading = PLACE, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub top: Option<u16>,
+    /// The probability of every class in the table
+    #[arg(long, help_heading = PLACE)]
+    pub probabilities: bool,
+    /// Label pictures "unsure" whose answer is less probable than this, from 0 to 1
+    #[arg(long, value_name = "P", help_heading = PLACE, value_parser = probability, allow_negative_numbers = true)]
+    pub threshold: Option<f64>,
+    /// Put each file into a folder of its class below this one, never over another file
+    #[arg(long, value_name = "DIR", help_heading = PLACE)]
+    pub sort_into: Option<PathBuf>,
+    /// What --sort-into does with a file [default: copy]
+    #[arg(long, value_enum, value_name = "HOW", help_heading = PLACE, requires = "sort_into")]
+    pub sort: Option<How>,
+    /// A PNG of pictures by class, the least certain of each class first
+    #[arg(long, value_name = "FILE", help_heading = PLACE)]
+    pub sheet: Option<PathBuf>,
+    /// A CSV of all files that could not be read, and why
+    #[arg(long, value_name = "FILE", help_heading = PLACE)]
+    pub errors: Option<PathBuf>,
+    /// Go on with --out where a run was stopped or killed; begin where there is nothing to go on with
+    #[arg(long, help_heading = PLACE, requires = "out", conflicts_with = "force")]
+    pub resume: bool,
+    /// Overwrite --out, and what a stopped run has left of it
+    #[arg(long, help_heading = PLACE)]
+    pub force: bool,
+
+    /// A trained classifier: its file, or its run's folder [default: the built-in one for digits]
+    #[arg(long, value_name = "FILE|RUN")]
+    pub model: Option<PathBuf>,
+    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// Print no progress and no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+    match parts {
+        Some((index, of)) if (1..=of).contains(&index) => Ok(Shard { index, of }),
+        _ => Err("expected a part and how many there are, counted from 1: 1/8 to 8/8".into()),
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "expected a number from 0 to 1, like 0.9".into())
+}
+
+impl Args {
+    /// For a model's file.
+    pub fn preparation(&self, file: &ModelFile) -> Preparation {
+        let fitted = file.metadata.get("pictures").is_some_and(|how| how == "fitted");
+        Preparation {
+            mode: match self.prepare {
+                None if fitted => Mode::Never,
+                None | Some(When::Auto) => Mode::Auto,
+                Some(When::Always) => Mode::Always,
+                Some(When::Never) => Mode::Never,
+            },
+            invert: match self.invert {
+                When::Auto => Invert::Auto,
+                When::Always => Invert::Always,
+                When::Never => Invert::Never,
+            },
+            contrast: !self.no_contrast,
+            thicken: !self.no_thicken,
+            crop: !self.no_crop,
+            margin: !self.no_margin,
+            center: !self.no_center,
+        }
+    }
+
+    /// The table's format.
+    ///
+    /// # Errors
+    /// Where flags contradict each other, or what was given is not there: which, and what would do.
+    pub fn check(&self) -> anyhow::Result<Format> {
+        let csv = self.pictures.iter().any(|path| is_csv(path));
+        let format = self.format_of()?;
+        if format == Format::Kaggle {
+            let one = self.pictures.len() == 1 && csv;
+            ensure!(one, "--format kaggle: its image numbers are rows; give one CSV file of pixels, like test.csv");
+            ensure!(
+                self.threshold.is_none() && self.top.is_none() && !self.probabilities,
+                "--format kaggle has a class for each image and nothing else; leave out --threshold, --top, --probabilities"
+            );
+        }
+        ensure!(!csv || self.sort_into.is_none(), "--sort-into: rows of a CSV file are no files that can be sorted");
+        ensure!(
+            format != Format::Parquet || self.out.is_some(),
+            "--format parquet: a Parquet file is no text for standard output; name it with --out"
+        );
+        if let [path] = self.pictures.as_slice()
+            && path.as_os_str() != "-"
+            && !path.to_string_lossy().contains(['*', '?', '['])
+        {
+            path.metadata().with_context(|| format!("cannot read {}", visible(&path.to_string_lossy())))?;
+        }
+        for (flag, folder) in [("--sort-into", &self.sort_into), ("--show-input", &self.show_input)] {
+            let Some(folder) = folder else { continue };
+            for given in self.pictures.iter().filter(|given| given.is_dir()) {
+                let (inner, outer) = (resolved(folder), resolved(given));
+                ensure!(
+                    !inner.starts_with(&outer) && !outer.starts_with(&inner),
+                    "{flag} {}: pictures put there would be found in {} as well; name a folder beside it",
+                    folder.display(),
+                    given.display()
+                );
+            }
+        }
+        Ok(format)
+    }
+
+    fn format_of(&self) -> anyhow::Result<Format> {
+        let Some(out) = &self.out else { return Ok(self.format.unwrap_or(Format::Csv)) };
+        let ending = out.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let by_ending = match ending.as_str() {
+            "csv" => Some(Format::Csv),
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            "parquet" => Some(Format::Parquet),
+            _ => None,
+        };
+        match (self.format, by_ending) {
+            (Some(Format::Kaggle), None | Some(Format::Csv)) => Ok(Format::Kaggle),
+            (Some(format), Some(other)) if format != other => {
+                bail!("--out {} says another format than --format; leave one of them out", out.display())
+            }
+            (Some(format), _) | (None, Some(format)) => Ok(format),
+            (None, None) => {
+                bail!("--out {}: expected a name that ends in .csv, .jsonl or .parquet, or a --format", out.display())
+            }
+        }
+    }
+
+    /// What decides the answers, so that a run goes on with the same.
+    pub fn settings(&self, file: &ModelFile, name: &Path) -> anyhow::Result<Settings> {
+        let given: Vec<String> = self.pictures.iter().map(|path| crate::pictures::path_text(path)).collect();
+        let digest = hash(&file.to_bytes(name)?);
+        let shard = self.shard.map_or("none".into(), |Shard { index, of }| format!("{index}/{of}"));
+        let settings = [
+            ("list of pictures", serde_json::to_string(&given)?),
+            ("model", format!("{digest:016x}")),
+            ("preparation", format!("{:?}", self.preparation(file))),
+            ("--shard", shard),
+            ("--top", self.top.unwrap_or(2).to_string()),
+            ("--probabilities", self.probabilities.to_string()),
+            ("--threshold", format!("{:?}", self.threshold)),
+            ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
+        ];
+        Ok(settings.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+}
+
+/// A path without links, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    there.map_or(path.clone(), |(there, real)| path.strip_prefix(there).map_or(real.clone(), |rest| real.join(rest)))
+}

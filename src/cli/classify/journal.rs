@@ -1,0 +1,228 @@
+//! What is done so far, on disk: a line for each picture, from which the table is made once all are there, and a run
+//! goes on that was stopped or killed.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+
+use super::record::Record;
+
+/// Everything that decides an answer, by the flag that says it.
+pub type Settings = BTreeMap<String, String>;
+
+pub struct Journal {
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+/// Where a table's journal stands.
+pub fn path_of(table: &Path) -> PathBuf {
+    let mut name = table.to_owned().into_os_string();
+    name.push(".partial");
+    name.into()
+}
+
+impl Journal {
+    /// A new one, which replaces what is there.
+    pub fn start(path: &Path, settings: &Settings) -> anyhow::Result<Journal> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        lock(&file, path)?;
+        file.set_len(0)?;
+        let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file) };
+        journal.line(settings)?;
+        journal.flush()?;
+        Ok(journal)
+    }
+
+    /// Goes on with one, after telling every record in it. A last line that was not written whole is dropped.
+    pub fn resume(
+        path: &Path,
+        settings: &Settings,
+        mut tell: impl FnMut(Record) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Journal> {
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let mut file = file.with_context(|| format!("cannot go on with {}", path.display()))?;
+        lock(&file, path)?;
+        let mut lines = Lines::new(&file, path);
+        let found: Option<Settings> = lines.next().transpose()?;
+        if let Some(found) = &found {
+            for key in settings.keys().chain(found.keys()) {
+                let (was, is) = (found.get(key), settings.get(key));
+                let or_none = |value: Option<&String>| value.cloned().unwrap_or_else(|| "none".into());
+                ensure!(
+                    was == is,
+                    "{}: was begun with another {key}: {}, and not {}. Go on with the same, or start over with --force",
+                    path.display(),
+                    or_none(was),
+                    or_none(is)
+                );
+            }
+        }
+        let mut end = lines.end;
+        let mut records = lines.retyped::<Record>();
+        while let Some(record) = records.next().transpose()? {
+            tell(record)?;
+            end = records.end;
+        }
+        drop(records);
+        file.set_len(end)?;
+        file.seek(SeekFrom::End(0))?;
+        let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file) };
+        if found.is_none() {
+            journal.line(settings)?;
+        }
+        Ok(journal)
+    }
+
+    pub fn push(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.line(record)
+    }
+
+    fn line(&mut self, line: &impl serde::Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string(line)?;
+        writeln!(self.out, "{text}").with_context(|| self.cannot())
+    }
+
+    /// What was pushed is kept whatever happens to the program.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        self.out.flush().with_context(|| self.cannot())
+    }
+
+    fn cannot(&self) -> String {
+        format!("cannot write {}", self.path.display())
+    }
+
+    /// Tells every record from the first on.
+    pub fn read(&mut self, mut tell: impl FnMut(Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        self.flush()?;
+        let file = File::open(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let mut lines = Lines::<Settings>::new(&file, &self.path);
+        lines.next().transpose()?;
+        for record in lines.retyped::<Record>() {
+            tell(record?)?;
+        }
+        Ok(())
+    }
+
+    /// The table is there: the journal has served.
+    pub fn remove(self) -> anyhow::Result<()> {
+        let Journal { path, out } = self;
+        drop(out);
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+}
+
+/// Two runs that write one journal would spoil it. Where a file system knows no locks, nobody is kept out.
+fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
+    match file.try_lock() {
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("{}: another run is writing it; wait for its end, or name another --out", path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Values of one type, one a line, up to the first that is not whole.
+struct Lines<'a, T> {
+    reader: BufReader<&'a File>,
+    path: &'a Path,
+    line: u64,
+    /// Bytes up to the end of the newest value.
+    end: u64,
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<'a, T> Lines<'a, T> {
+    fn new(file: &'a File, path: &'a Path) -> Lines<'a, T> {
+        Lines { reader: BufReader::new(file), path, line: 0, end: 0, kind: std::marker::PhantomData }
+    }
+
+    fn retyped<U>(self) -> Lines<'a, U> {
+        let Lines { reader, path, line, end, .. } = self;
+        Lines { reader, path, line, end, kind: std::marker::PhantomData }
+    }
+}
+
+impl<T: serde::de::DeserializeOwned> Iterator for Lines<'_, T> {
+    type Item = anyhow::Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut text = Vec::new();
+        let read = self.reader.read_until(b'\n', &mut text).map_err(anyhow::Error::from);
+        self.line += 1;
+        let value = read.and_then(|_| match text.ends_with(b"\n") {
+            true => {
+                self.end += text.len() as u64;
+                Ok(Some(serde_json::from_slice(&text)?))
+            }
+            false => Ok(None),
+        });
+        let place = || format!("{}, line {}: is not what was written there", self.path.display(), self.line);
+        value.with_context(place).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(top: &str) -> Settings {
+        BTreeMap::from([("--top".to_string(), top.to_string())])
+    }
+
+    fn record(path: &str) -> Record {
+        Record { path: path.into(), top: vec![(1, 0.5)], ..Record::default() }
+    }
+
+    fn resumed(path: &Path) -> anyhow::Result<Vec<String>> {
+        let mut told = Vec::new();
+        Journal::resume(path, &settings("2"), |record| {
+            told.push(record.path);
+            Ok(())
+        })?;
+        Ok(told)
+    }
+
+    #[test]
+    fn a_journal_cut_off_anywhere_goes_on_with_its_whole_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.partial");
+        let mut journal = Journal::start(&path, &settings("2")).unwrap();
+        ["a", "b\n", "c"].iter().for_each(|path| journal.push(&record(path)).unwrap());
+        journal.flush().unwrap();
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..=whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let told = resumed(&path).unwrap();
+            assert_eq!(told, ["a", "b\n", "c"][..told.len()]);
+            let kept = std::fs::read(&path).unwrap();
+            let header = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            assert!(whole.starts_with(&kept) && kept.ends_with(b"\n") && kept.len() >= header, "cut to {length}");
+        }
+        assert_eq!(resumed(&path).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn other_settings_and_other_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.partial");
+        drop(Journal::start(&path, &settings("5")).unwrap());
+        let error = resumed(&path).unwrap_err().to_string();
+        assert!(error.contains("another --top: 5, and not 2"), "{error}");
+        std::fs::write(&path, "path,label\n").unwrap();
+        assert!(format!("{:#}", resumed(&path).unwrap_err()).contains("line 1"));
+    }
+
+    #[test]
+    fn a_journal_that_is_being_written_is_left_to_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.partial");
+        let _journal = Journal::start(&path, &settings("2")).unwrap();
+        assert!(resumed(&path).unwrap_err().to_string().contains("another run"));
+    }
+}

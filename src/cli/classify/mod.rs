@@ -1,0 +1,341 @@
+//! `inkgrad classify`: what is on pictures, however many there are, of whatever size and colour.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail, ensure};
+
+use super::counting::Counting;
+use super::{interrupt, note, say, thousands};
+use crate::device::{self, Device};
+use crate::files::{Existing, Unfinished};
+use crate::infer::Classifier;
+use crate::infer::classify::default_model;
+use crate::models::ModelFile;
+use crate::pictures::source::{Shard, Source, hash, is_csv};
+use crate::pictures::stream::{BATCH, Batch, Work, stream};
+use crate::pictures::{text_path, visible};
+use crate::report;
+use args::Args;
+use journal::{Journal, Settings};
+use record::{Kept, Record};
+use sheet::Least;
+use sorting::{How, Sorting};
+use summary::Summary;
+use table::{Columns, Format, Table};
+
+pub mod args;
+mod journal;
+mod record;
+mod sheet;
+mod sorting;
+mod summary;
+mod table;
+
+/// Some files could not be read; all others were classified.
+const SOME_FAILED: u8 = 3;
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let format = args.check()?;
+    let (file, name) = match &args.model {
+        Some(wanted) => ModelFile::open(wanted)?,
+        None => default_model()?,
+    };
+    let mut device = device::open(&args.device)?;
+    let mut classifier = Classifier::open(device.as_mut(), &file, &name, BATCH)?;
+    let class_names = classifier.class_names().to_vec();
+    let top = args.top.map_or(2, usize::from).min(class_names.len().max(1));
+    let columns = Columns {
+        class_names: class_names.clone(),
+        threshold: args.threshold,
+        kept: Kept { top, all: args.probabilities },
+    };
+    let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
+    let mut results = Results {
+        summary: Summary::new(columns.clone(), args.errors.as_deref())?,
+        least: args.sheet.as_ref().map(|_| Least::new(work.input, columns.clone())),
+        sorting: args.sort_into.clone().map(|folder| Sorting { folder, how: args.sort.unwrap_or(How::Copy) }),
+        kept: columns.kept,
+        threshold: args.threshold.unwrap_or(0.0),
+        class_names,
+    };
+    let (given, null_data, shard) = (args.pictures.clone(), args.null_data, args.shard);
+    let mut source = Source { given, null_data, shard, done: HashMap::new(), class_names: results.class_names.clone() };
+    let settings = args.settings(&file, &name)?;
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    let mut sink = match &args.out {
+        None => Sink::Standard { format, columns: columns.clone(), table: None },
+        Some(out) => match opened(out, &args, &settings, &mut source.done, &mut results)? {
+            Some(journal) => Sink::Journal(journal),
+            None => {
+                note(format_args!("{} is whole already; --force makes it anew", out.display()));
+                return Ok(ExitCode::SUCCESS);
+            }
+        },
+    };
+
+    let stop = interrupt::listen()?;
+    let mut counting = Counting::without_end("pictures", args.quiet);
+    let before = results.summary.pictures + results.summary.failed;
+    let ended =
+        classify(source, &work, (&mut classifier, device.as_mut()), &mut results, &mut sink, &mut counting, &stop);
+    let took = counting.finish();
+    ended?;
+    let summary = &mut results.summary;
+    let done = summary.pictures + summary.failed;
+    if stop.load(Ordering::Relaxed) {
+        summary.finish_errors()?;
+        let kept = match (sink.end()?, &args.out) {
+            (Some(_), Some(out)) => {
+                let journal = journal::path_of(out);
+                format!(", kept in {}; the same command with --resume goes on", journal.display())
+            }
+            _ => String::new(),
+        };
+        note(format_args!("stopped after {} pictures{kept}", thousands(done)));
+        return Ok(ExitCode::from(130));
+    }
+    if done == 0 && args.shard.is_none() {
+        let others = summary.other_files;
+        if let Sink::Journal(journal) = sink {
+            journal.remove()?;
+        }
+        bail!(nothing_in(&args.pictures, others));
+    }
+    summary.finish_errors()?;
+    if let (Some(mut journal), Some(out)) = (sink.end()?, &args.out) {
+        write_table(&mut journal, out, format, columns, existing)?;
+        journal.remove()?;
+    }
+    if let (Some(least), Some(path)) = (results.least, &args.sheet) {
+        let (sheet, missing) = least.draw(&work)?;
+        report::save_png(&sheet, path)?;
+        if missing > 0 {
+            note(format_args!(
+                "{}: without {} pictures that are no longer there, or have no room",
+                path.display(),
+                thousands(missing)
+            ));
+        }
+    }
+    tell(&args, &results.summary, before, took, &device.name());
+    Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
+    let pictures: Vec<String> = pictures.iter().map(|path| visible(&path.to_string_lossy())).collect();
+    let endings = "names below a folder should end in .png, .jpg, .bmp, .tif, .webp, .gif, .pgm or the like";
+    let others = if others > 0 { format!(", and {} do not", thousands(others)) } else { String::new() };
+    format!("no pictures in {}; {endings}{others}", pictures.join(", "))
+}
+
+/// The summary: on standard output, unless the table is there.
+fn tell(args: &Args, summary: &Summary, before: u64, took: std::time::Duration, device: &str) {
+    if summary.failed > 0 {
+        note(summary.failures());
+    }
+    if args.quiet {
+        return;
+    }
+    let mut text = summary.text(took, device);
+    if before > 0 {
+        text += &format!(" ({} of them earlier)", thousands(before));
+    }
+    if args.out.is_some() {
+        say(text);
+        for path in [&args.out, &args.sheet, &args.errors].into_iter().flatten() {
+            say(path.display());
+        }
+    } else {
+        note(format_args!("\n{text}"));
+    }
+}
+
+/// What a run adds up while it goes.
+struct Results {
+    summary: Summary,
+    least: Option<Least>,
+    sorting: Option<Sorting>,
+    kept: Kept,
+    threshold: f64,
+    class_names: Vec<String>,
+}
+
+impl Results {
+    fn sort(&self, record: &Record, file: &Path) -> anyhow::Result<()> {
+        let (Some(sorting), Some(_)) = (&self.sorting, record.best()) else { return Ok(()) };
+        let class = record.answer(self.threshold);
+        sorting.put(file, class.map(|class| (class, self.class_names.get(class).map_or("", String::as_str))))
+    }
+}
+
+/// Where records go as they come.
+enum Sink {
+    /// A table that begins with its first row, so that nothing is said where there is nothing.
+    Standard {
+        format: Format,
+        columns: Columns,
+        table: Option<Standard>,
+    },
+    Journal(Journal),
+}
+
+impl Sink {
+    fn push(&mut self, record: &Record) -> anyhow::Result<()> {
+        match self {
+            Sink::Standard { format, columns, table } => {
+                gone(begun(*format, columns, table).and_then(|table| table.push(record)))
+            }
+            Sink::Journal(journal) => journal.push(record),
+        }
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        match self {
+            Sink::Standard { table, .. } => gone(table.as_mut().map_or(Ok(()), Table::flush)),
+            Sink::Journal(journal) => journal.flush(),
+        }
+    }
+
+    /// Ends a table on standard output; a journal is still to become one.
+    fn end(self) -> anyhow::Result<Option<Journal>> {
+        match self {
+            Sink::Standard { format, columns, mut table } => {
+                gone(begun(format, &columns, &mut table).map(drop))?;
+                let ended = table.map_or(Ok(()), |table| table.finish().and_then(|mut out| out.flush()));
+                gone(ended).map(|()| None)
+            }
+            Sink::Journal(mut journal) => journal.flush().map(|()| Some(journal)),
+        }
+    }
+}
+
+type Standard = Table<BufWriter<io::Stdout>>;
+
+fn begun<'a>(format: Format, columns: &Columns, table: &'a mut Option<Standard>) -> io::Result<&'a mut Standard> {
+    match table {
+        Some(table) => Ok(table),
+        None => Ok(table.insert(Table::start(format, columns.clone(), BufWriter::new(io::stdout()))?)),
+    }
+}
+
+/// A reader that has gone away ends the program quietly, as `head` expects.
+fn gone(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// The journal of a table: a new one, or the one of a run that was stopped, whose records are told to the results.
+/// `None` where the table is whole and the run only goes on.
+fn opened(
+    out: &Path,
+    args: &Args,
+    settings: &Settings,
+    done: &mut HashMap<u64, u32>,
+    results: &mut Results,
+) -> anyhow::Result<Option<Journal>> {
+    let path = journal::path_of(out);
+    if args.resume && path.exists() {
+        let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
+        let journal = Journal::resume(&path, settings, |record| {
+            *done.entry(hash(record.path.as_bytes())).or_default() += 1;
+            results.summary.add(&record)?;
+            if let Some(least) = &mut results.least {
+                least.add(&record, None);
+            }
+            // A run that was killed may have left what it was about to move.
+            let file = text_path(&record.path);
+            if moves && file.symlink_metadata().is_ok() {
+                results.sort(&record, &file)?;
+            }
+            Ok(())
+        })?;
+        return Ok(Some(journal));
+    }
+    if out.exists() && !args.force {
+        if args.resume {
+            return Ok(None);
+        }
+        bail!("{} is already there; name another place, or overwrite it with --force", out.display());
+    }
+    ensure!(
+        args.force || !path.exists(),
+        "{} is there from a run that was stopped; go on with --resume, or start over with --force",
+        path.display()
+    );
+    Ok(Some(Journal::start(&path, settings)?))
+}
+
+/// Classifies everything, batch by batch, while the next ones are decoded.
+fn classify(
+    source: Source,
+    work: &Work,
+    (classifier, device): (&mut Classifier, &mut dyn Device),
+    results: &mut Results,
+    sink: &mut Sink,
+    counting: &mut Counting,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    let classes = classifier.class_names().len();
+    let mut done = results.summary.pictures + results.summary.failed;
+    for batch in stream(source, work.clone(), Arc::clone(stop)) {
+        let Batch { items, other_files, folder_links } = batch.map_err(anyhow::Error::msg)?;
+        results.summary.other_files += other_files;
+        results.summary.folder_links += folder_links;
+        let seen = items.iter().filter_map(|item| Some(item.prepared.as_ref().ok()?.pixels.as_slice()));
+        let seen = seen.collect::<Vec<_>>().concat();
+        let logits = if seen.is_empty() { Vec::new() } else { classifier.logits(device, &seen)? };
+        let mut rows = logits.chunks_exact(classes);
+        let mut records = Vec::with_capacity(items.len());
+        for item in &items {
+            let row = item.prepared.is_ok().then(|| rows.next()).flatten();
+            records.push(Record::new(item, row, results.kept));
+        }
+        // What is moved is known to the journal before it is gone; what is copied may as well be copied twice.
+        let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
+        if moves {
+            records.iter().try_for_each(|record| sink.push(record))?;
+            sink.flush()?;
+        }
+        for (item, record) in items.iter().zip(&records) {
+            results.summary.add(record)?;
+            if let (Some(least), Ok(prepared)) = (&mut results.least, &item.prepared) {
+                least.add(record, Some(&prepared.pixels));
+            }
+            if let Some(path) = &item.path {
+                results.sort(record, path)?;
+            }
+            if !moves {
+                sink.push(record)?;
+            }
+        }
+        sink.flush()?;
+        done += items.len() as u64;
+        counting.at(done);
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the table of a journal that has everything.
+fn write_table(
+    journal: &mut Journal,
+    out: &Path,
+    format: Format,
+    columns: Columns,
+    existing: Existing,
+) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", out.display());
+    let file = Unfinished::create(out).with_context(cannot)?;
+    let mut table = Table::start(format, columns, file).with_context(cannot)?;
+    journal.read(|record| table.push(&record).with_context(cannot))?;
+    table.finish().and_then(|file| file.finish(existing)).with_context(cannot)
+}

@@ -1,0 +1,126 @@
+//! What is known of one picture: the line of the journal from which every table is made.
+
+use serde::{Deserialize, Serialize};
+
+use crate::infer::evaluate::softmax;
+use crate::pictures::stream::Item;
+
+/// The label of a picture that the network is not sure of.
+pub const UNSURE: &str = "unsure";
+
+/// A picture's answer, or why it has none.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    pub path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Of a CSV file, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
+    /// The likeliest classes with their probabilities, to six decimals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<(usize, f64)>,
+    /// The probabilities of all classes, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub all: Vec<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<usize>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub blank: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub as_is: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub inverted: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cropped: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub misnamed: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// How much of an answer is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Likeliest classes, at least 1.
+    pub top: usize,
+    /// Whether all probabilities are.
+    pub all: bool,
+}
+
+impl Record {
+    /// The answer that a row of logits is; `None` where the picture could not be read.
+    pub fn new(item: &Item, logits: Option<&[f32]>, kept: Kept) -> Record {
+        let mut record = Record { path: item.name.clone(), row: item.row, truth: item.truth, ..Record::default() };
+        let (prepared, logits) = match (&item.prepared, logits) {
+            (Ok(prepared), Some(logits)) => (prepared, logits),
+            (Err(reason), _) => return Record { failed: Some(reason.clone()), ..record },
+            (Ok(_), None) => return Record { failed: Some("was not looked at".into()), ..record },
+        };
+        let probabilities: Vec<f64> = softmax(logits).iter().map(|p| (p * 1e6).round() / 1e6).collect();
+        if probabilities.iter().any(|p| p.is_nan()) {
+            return Record { failed: Some("the network's answer is not a number".into()), ..record };
+        }
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        // By logits, which tell classes apart whose probabilities are equal; of equal ones the first wins.
+        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+        record.top = order.iter().take(kept.top).map(|class| (*class, probabilities[*class])).collect();
+        record.all = if kept.all { probabilities } else { Vec::new() };
+        (record.blank, record.as_is) = (prepared.blank, prepared.as_is);
+        (record.inverted, record.cropped) = (prepared.inverted, prepared.cropped);
+        Record { misnamed: item.misnamed, ..record }
+    }
+
+    /// The likeliest class and its probability; `None` of a picture that could not be read.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        self.top.first().copied()
+    }
+
+    /// The class that is the answer; `None` where the network is not sure, or has nothing to look at.
+    pub fn answer(&self, threshold: f64) -> Option<usize> {
+        self.best().filter(|(_, confidence)| *confidence >= threshold && !self.blank).map(|(class, _)| class)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pictures::Prepared;
+
+    fn item(prepared: Result<Prepared, String>) -> Item {
+        Item { name: "a.png".into(), path: None, row: None, truth: Some(1), misnamed: false, prepared }
+    }
+
+    fn prepared(blank: bool) -> Prepared {
+        Prepared { pixels: vec![0], as_is: false, inverted: true, cropped: false, blank }
+    }
+
+    const KEPT: Kept = Kept { top: 2, all: false };
+
+    #[test]
+    fn an_answer_is_ranked_and_survives_the_journal() {
+        let record = Record::new(&item(Ok(prepared(false))), Some(&[0.0, 3.0, 1.0]), KEPT);
+        assert_eq!(record.top.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(record.top[0].1, 0.843795);
+        let line = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn what_is_below_the_threshold_or_blank_has_no_answer() {
+        let record = Record::new(&item(Ok(prepared(false))), Some(&[0.0, 3.0, 1.0]), KEPT);
+        assert_eq!((record.answer(0.8), record.answer(0.9)), (Some(1), None));
+        let blank = Record::new(&item(Ok(prepared(true))), Some(&[0.0, 30.0, 1.0]), KEPT);
+        assert_eq!(blank.answer(0.0), None);
+    }
+
+    #[test]
+    fn no_number_is_made_of_what_is_none() {
+        let record = Record::new(&item(Ok(prepared(false))), Some(&[f32::NAN, 0.0]), KEPT);
+        assert!(record.failed.is_some() && record.top.is_empty());
+        let record = Record::new(&item(Err("is empty".into())), None, KEPT);
+        assert_eq!(record.failed.as_deref(), Some("is empty"));
+    }
+}

@@ -1,0 +1,121 @@
+//! A contact sheet by class, the least certain pictures of each class first.
+
+use image::RgbImage;
+use image::imageops;
+
+use super::record::Record;
+use super::table::Columns;
+use crate::pictures::stream::Work;
+use crate::pictures::{text_path, visible};
+use crate::report::{MAX_SIDE, ReportError, SheetItem, titled_sheet};
+
+/// The most pictures of a class.
+const MOST: usize = 100;
+const COLUMNS: usize = 20;
+/// About so many pixels a picture, whatever its size.
+const SHOWN_AT: usize = 56;
+/// The gap between two classes, in pixels.
+const GAP: u32 = 8;
+
+/// The least certain pictures of each class that were met so far.
+pub struct Least {
+    input: [usize; 3],
+    columns: Columns,
+    /// For each class, and then the unsure ones.
+    classes: Vec<Class>,
+}
+
+#[derive(Default)]
+struct Class {
+    met: u64,
+    /// The least certain first.
+    pictures: Vec<Picture>,
+}
+
+struct Picture {
+    confidence: f64,
+    record: Record,
+    /// What the network saw; of a picture that an earlier run has looked at, nothing yet.
+    pixels: Option<Vec<u8>>,
+}
+
+impl Least {
+    pub fn new(input: [usize; 3], columns: Columns) -> Least {
+        let classes = (0..=columns.class_names.len()).map(|_| Class::default()).collect();
+        Least { input, columns, classes }
+    }
+
+    pub fn add(&mut self, record: &Record, pixels: Option<&[u8]>) {
+        let Some((_, confidence)) = record.best() else { return };
+        let unsure = self.classes.len() - 1;
+        let class = record.answer(self.columns.threshold.unwrap_or(0.0)).unwrap_or(unsure).min(unsure);
+        let Some(Class { met, pictures }) = self.classes.get_mut(class) else { return };
+        *met += 1;
+        let place = pictures.partition_point(|picture| picture.confidence <= confidence);
+        if place < MOST {
+            pictures.truncate(MOST - 1);
+            pictures.insert(place, Picture { confidence, record: record.clone(), pixels: pixels.map(<[u8]>::to_vec) });
+        }
+    }
+
+    /// Draws the sheet, and says how many pictures are missing from it because they are no longer where they were, or
+    /// because their class found no room.
+    pub fn draw(mut self, work: &Work) -> Result<(RgbImage, u64), ReportError> {
+        let mut missing = 0;
+        for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
+            if picture.pixels.is_none() && picture.record.row.is_none() {
+                picture.pixels = work.file(&text_path(&picture.record.path)).ok().map(|(prepared, _)| prepared.pixels);
+            }
+            missing += u64::from(picture.pixels.is_none());
+        }
+        let mut strips: Vec<RgbImage> = Vec::new();
+        let (mut height, mut rows) = (0, MOST.div_ceil(COLUMNS));
+        // With many classes each gets fewer rows, of about 100 pixels beside a title of 100.
+        let shown = self.classes.iter().filter(|class| class.met > 0).count();
+        while rows > 1 && shown as u64 * (rows as u64 * 100 + 100) > MAX_SIDE {
+            rows -= 1;
+        }
+        for (i, class) in self.classes.iter().enumerate().filter(|(_, class)| class.met > 0) {
+            let strip = self.strip(i, class, rows * COLUMNS)?;
+            if u64::from(height + strip.height() + GAP) > MAX_SIDE {
+                missing += class.pictures.len() as u64;
+                continue;
+            }
+            height += strip.height() + GAP;
+            strips.push(strip);
+        }
+        let width = strips.iter().map(RgbImage::width).max().unwrap_or(1);
+        let mut sheet = RgbImage::from_pixel(width, height.max(1), image::Rgb([255; 3]));
+        let mut top = 0;
+        for strip in strips {
+            imageops::replace(&mut sheet, &strip, 0, top);
+            top += i64::from(strip.height() + GAP);
+        }
+        Ok((sheet, missing))
+    }
+
+    fn strip(&self, class: usize, Class { met, pictures }: &Class, most: usize) -> Result<RgbImage, ReportError> {
+        let name = |class: usize| self.columns.class_names.get(class).map_or("unsure", String::as_str);
+        let items: Vec<SheetItem> = pictures
+            .iter()
+            .take(most)
+            .filter_map(|picture| {
+                let (best, confidence) = picture.record.best()?;
+                let mut caption = format!("{:.1} %", confidence * 100.0);
+                if let Some(truth) = picture.record.truth.filter(|truth| *truth != class) {
+                    caption += &format!("\nis {}", visible(name(truth)));
+                } else if class >= self.columns.class_names.len() {
+                    caption += &format!("\n{}?", visible(name(best)));
+                }
+                Some(SheetItem { pixels: picture.pixels.as_deref()?, caption })
+            })
+            .collect();
+        let title = match items.len() as u64 == *met {
+            true => format!("{}: {met}", visible(name(class))),
+            false => format!("{}: the {} least certain of {met}", visible(name(class)), items.len()),
+        };
+        let [height, width, channels] = self.input;
+        let scale = (SHOWN_AT / height.max(width).max(1)).max(1);
+        titled_sheet(&title, &items, (height, width, channels), COLUMNS, scale)
+    }
+}

@@ -1,0 +1,208 @@
+//! What a run has found, in numbers: for the person at the terminal.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::record::Record;
+use super::table::Columns;
+use crate::cli::thousands;
+use crate::files::{Existing, Unfinished};
+use crate::pictures::visible;
+use crate::report::{Confusion, MAX_CLASSES, aligned, class_name};
+
+/// Failures that are told one by one; a file takes all of them.
+const TOLD: usize = 20;
+/// Classes with a line of their own.
+const LINES: usize = 30;
+
+pub struct Summary {
+    columns: Columns,
+    /// Pictures and the sum of their confidences, for each class and then the unsure ones.
+    classes: Vec<(u64, f64)>,
+    confusion: Option<Confusion>,
+    /// Of those whose class is known: how many have an answer, and how many of the answers are right.
+    answered: (u64, u64),
+    pub pictures: u64,
+    pub failed: u64,
+    told: Vec<String>,
+    errors: Option<csv::Writer<Unfinished>>,
+    blank: u64,
+    as_is: u64,
+    inverted: u64,
+    cropped: u64,
+    misnamed: u64,
+    pub other_files: u64,
+    pub folder_links: u64,
+}
+
+impl Summary {
+    /// With all failures in a CSV file of paths and reasons, where one is named.
+    pub fn new(columns: Columns, errors: Option<&Path>) -> anyhow::Result<Summary> {
+        let classes = columns.class_names.len();
+        let errors = errors.map(|path| {
+            let file =
+                Unfinished::create(path).map_err(|error| anyhow::anyhow!("--errors {}: {error}", path.display()))?;
+            let mut csv = csv::Writer::from_writer(file);
+            csv.write_record(["path", "reason"])?;
+            anyhow::Ok(csv)
+        });
+        Ok(Summary {
+            columns,
+            classes: vec![(0, 0.0); classes + 1],
+            confusion: (classes <= MAX_CLASSES).then(|| Confusion::new(classes)).transpose()?,
+            answered: (0, 0),
+            pictures: 0,
+            failed: 0,
+            told: Vec::new(),
+            errors: errors.transpose()?,
+            blank: 0,
+            as_is: 0,
+            inverted: 0,
+            cropped: 0,
+            misnamed: 0,
+            other_files: 0,
+            folder_links: 0,
+        })
+    }
+
+    pub fn add(&mut self, record: &Record) -> anyhow::Result<()> {
+        if let Some(reason) = &record.failed {
+            self.failed += 1;
+            if self.told.len() < TOLD {
+                self.told.push(format!("{}: {}", visible(&record.path), visible(reason)));
+            }
+            if let Some(errors) = &mut self.errors {
+                errors.write_record([&record.path, reason])?;
+            }
+        }
+        let Some((best, confidence)) = record.best() else { return Ok(()) };
+        self.pictures += 1;
+        let answer = record.answer(self.columns.threshold.unwrap_or(0.0));
+        let line = &mut self.classes[answer.unwrap_or(self.columns.class_names.len())];
+        *line = (line.0 + 1, line.1 + confidence);
+        if let Some(truth) = record.truth.filter(|truth| *truth < self.columns.class_names.len()) {
+            if let Some(confusion) = &mut self.confusion {
+                confusion.add(truth, best)?;
+            }
+            self.answered.0 += u64::from(answer.is_some());
+            self.answered.1 += u64::from(answer == Some(truth));
+        }
+        for (is, count) in [
+            (record.blank, &mut self.blank),
+            (record.as_is, &mut self.as_is),
+            (record.inverted, &mut self.inverted),
+            (record.cropped, &mut self.cropped),
+            (record.misnamed, &mut self.misnamed),
+        ] {
+            *count += u64::from(is);
+        }
+        Ok(())
+    }
+
+    /// Gives the file of failures its name.
+    pub fn finish_errors(&mut self) -> anyhow::Result<()> {
+        if let Some(errors) = self.errors.take() {
+            let file = errors.into_inner().map_err(|error| error.into_error())?;
+            let path = file.path().to_owned();
+            file.finish(Existing::Replace).map_err(|error| anyhow::anyhow!("--errors {}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What could not be read and why, the first of them.
+    pub fn failures(&self) -> String {
+        let mut text = String::new();
+        for line in &self.told {
+            let _ = writeln!(text, "{line}");
+        }
+        if self.failed > self.told.len() as u64 {
+            let more = thousands(self.failed - self.told.len() as u64);
+            let _ = writeln!(text, "... and {more} more; --errors FILE takes all of them");
+        }
+        let _ = write!(text, "{} could not be read", count(self.failed, "file", "files"));
+        text
+    }
+
+    /// The table of classes, accuracy where classes are known, and what was done to the pictures.
+    pub fn text(&self, took: Duration, device: &str) -> String {
+        let mut text = self.table();
+        if let Some(confusion) = self.confusion.as_ref().filter(|confusion| confusion.total() > 0) {
+            let _ = writeln!(text, "\n{}", confusion.fmt_accuracy());
+            let of = confusion.total();
+            if of < self.pictures {
+                let _ = writeln!(
+                    text,
+                    "  of those whose class is known, {} of {}",
+                    thousands(of),
+                    thousands(self.pictures)
+                );
+            }
+            let (answered, right) = self.answered;
+            if answered < of && answered > 0 {
+                let share = 100.0 * right as f64 / answered as f64;
+                let unsure = count(of - answered, "unsure one", "unsure ones");
+                let _ =
+                    writeln!(text, "  without {unsure}: {share:.2} %, {} of {}", thousands(right), thousands(answered));
+            }
+            let _ = write!(text, "\n{}", confusion.fmt_matrix(&self.columns.class_names));
+        }
+        let prepared = self.pictures - self.as_is;
+        let _ = writeln!(
+            text,
+            "\ntaken as they are {}, prepared {} (inverted {}, cropped {})",
+            thousands(self.as_is),
+            thousands(prepared),
+            thousands(self.inverted),
+            thousands(self.cropped)
+        );
+        for (number, one, many) in [
+            (self.blank, "picture is blank, and so unsure", "pictures are blank, and so unsure"),
+            (self.misnamed, "picture has the ending of another format", "pictures have the ending of another format"),
+            (
+                self.other_files,
+                "file without the name of a picture was passed over",
+                "files without the name of a picture were passed over",
+            ),
+            (self.folder_links, "link to a folder was not followed", "links to folders were not followed"),
+        ] {
+            if number > 0 {
+                let _ = writeln!(text, "{}", count(number, one, many));
+            }
+        }
+        let seconds = took.as_secs_f64();
+        let rate = thousands((self.pictures as f64 / seconds.max(1e-9)) as u64);
+        let _ = write!(
+            text,
+            "{} in {seconds:.1} s, {rate} a second, with {device}",
+            count(self.pictures, "picture", "pictures")
+        );
+        text
+    }
+
+    fn table(&self) -> String {
+        let mut rows = vec![["class", "pictures", "mean confidence"].map(String::from)];
+        let mut met: Vec<usize> = (0..self.classes.len()).filter(|class| self.classes[*class].0 > 0).collect();
+        if met.len() > LINES {
+            met.sort_by_key(|class| std::cmp::Reverse(self.classes[*class].0));
+        }
+        for class in met.iter().take(LINES) {
+            let (number, sum) = self.classes[*class];
+            let name = match *class == self.columns.class_names.len() {
+                true => "unsure".to_owned(),
+                false => visible(&class_name(&self.columns.class_names, *class)),
+            };
+            rows.push([name, thousands(number), format!("{:.2} %", 100.0 * sum / number as f64)]);
+        }
+        let mut text = aligned(&rows);
+        if met.len() > LINES {
+            let _ = writeln!(text, "... and {} more classes", met.len() - LINES);
+        }
+        text
+    }
+}
+
+/// `1 file`, `1,234 files`.
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { many })
+}

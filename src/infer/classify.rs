@@ -1,0 +1,76 @@
+//! A trained classifier at work on images that come batch by batch, as many as there may be.
+
+use std::path::{Path, PathBuf};
+
+use super::evaluate::{Evaluation, InferError, Normalization};
+use crate::device::{Device, DeviceError};
+use crate::graph::Store;
+use crate::models::{ModelError, ModelFile, Parameters};
+
+/// A classifier alone on a device, whose buffers are made anew.
+pub struct Classifier {
+    class_names: Vec<String>,
+    input: [usize; 3],
+    capacity: usize,
+    evaluation: Evaluation,
+}
+
+/// The classifier that travels with the program, and what to call it.
+///
+/// # Errors
+/// None but those of a damaged program.
+pub fn default_model() -> Result<(ModelFile, PathBuf), ModelError> {
+    Ok((ModelFile::shipped("judge")?, PathBuf::from("the built-in classifier")))
+}
+
+impl Classifier {
+    /// For batches of at most `capacity` images; `path` is what errors call the file.
+    ///
+    /// # Errors
+    /// [`InferError`]: the file is no whole classifier, or the device refuses it.
+    pub fn open(
+        device: &mut dyn Device,
+        file: &ModelFile,
+        path: &Path,
+        capacity: usize,
+    ) -> Result<Classifier, InferError> {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let network = file.network(path, &mut store, &mut parameters)?;
+        let class_names = file.class_names(path)?;
+        if network.output() != [class_names.len()] {
+            let problem = format!("gives {:?} numbers for an image, and not one for each class", network.output());
+            return Err(ModelError::File { path: path.to_owned(), problem }.into());
+        }
+        let (weights, running) = file.values(&parameters, path)?;
+        let normalization = Normalization::read(file, path)?;
+        let source = parameters.weights;
+        let mut evaluation =
+            Evaluation::declare_for(&mut store, &network, &parameters, source, capacity, normalization)?;
+        device.allocate(&store)?;
+        device.write_f32(parameters.weights, 0, &weights)?;
+        device.write_f32(parameters.state, 0, &running)?;
+        evaluation.prepare(device)?;
+        Ok(Classifier { class_names, input: network.image()?, capacity, evaluation })
+    }
+
+    /// Height, width and channels of the images it takes.
+    pub fn input(&self) -> [usize; 3] {
+        self.input
+    }
+
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// Logits `[n, classes]` of `n` images, as bytes one after another, at most as many as there is room for.
+    ///
+    /// # Panics
+    /// For more images than the capacity, like indexing a slice.
+    pub fn logits(&mut self, device: &mut dyn Device, images: &[u8]) -> Result<Vec<f32>, DeviceError> {
+        let count = images.len() / self.input.iter().product::<usize>().max(1);
+        assert!(count <= self.capacity, "{count} images, room for {}", self.capacity);
+        self.evaluation.send(device, images)?;
+        self.evaluation.first_logits(device, count)
+    }
+}

@@ -1,0 +1,228 @@
+//! Tasks to batches of prepared pictures, ahead of whoever takes them: one thread finds files, all cores decode a batch
+//! while the batch before is worked on, and there are never more than a few batches in memory.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use image::{DynamicImage, ExtendedColorType, GrayImage};
+use rayon::prelude::*;
+
+use super::decode::read;
+use super::prepare::{Preparation, Prepared, prepare};
+use super::source::{Source, Task};
+use super::walk::{ENDINGS, Place};
+
+/// Pictures in a batch: enough to keep all cores and a device busy, few enough that a stop is not waited for.
+pub const BATCH: usize = 256;
+
+/// What became of a task.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Item {
+    pub name: String,
+    /// The file; a row of a CSV file has none.
+    pub path: Option<PathBuf>,
+    /// A row of a CSV file, counted from 1.
+    pub row: Option<u64>,
+    pub truth: Option<usize>,
+    /// A picture under another format's name.
+    pub misnamed: bool,
+    /// What the network is to see, or why there is nothing to see.
+    pub prepared: Result<Prepared, String>,
+}
+
+/// Items in the order of their tasks, and what was passed over on the way to them.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Batch {
+    pub items: Vec<Item>,
+    pub other_files: u64,
+    pub folder_links: u64,
+}
+
+/// How pictures become what a network sees.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Height, width and channels.
+    pub input: [usize; 3],
+    pub preparation: Preparation,
+    /// A folder that is shown what the network sees.
+    pub show: Option<PathBuf>,
+}
+
+impl Work {
+    /// Decodes and prepares one file, as a batch does.
+    ///
+    /// # Errors
+    /// In words: why it cannot be read.
+    pub fn file(&self, path: &Path) -> Result<(Prepared, bool), String> {
+        let picture = read(path).map_err(|error| error.to_string())?;
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+        let said = image::ImageFormat::from_extension(&ending);
+        let misnamed = ENDINGS.contains(&ending.as_str()) && said.is_some_and(|said| said != picture.format);
+        Ok((prepare(&picture.image, self.input, &self.preparation), misnamed))
+    }
+
+    /// The same of a row of pixels: the network's own number of them, or a grey square.
+    fn row(&self, pixels: Vec<u8>) -> Result<Prepared, String> {
+        let ([height, width, channels], found) = (self.input, pixels.len());
+        let own = found == height * width * channels;
+        if own && channels != 1 {
+            return Ok(Prepared { pixels, as_is: true, inverted: false, cropped: false, blank: false });
+        }
+        let side = found.isqrt();
+        let [h, w] = if own { [height, width] } else { [side, side] };
+        let image = GrayImage::from_raw(w as u32, h as u32, pixels).filter(|_| h * w == found);
+        let image = image.ok_or_else(|| {
+            format!("has {found} pixels, which are neither a square nor the network's {height}x{width}x{channels}")
+        })?;
+        Ok(prepare(&DynamicImage::from(image), self.input, &self.preparation))
+    }
+
+    fn item(&self, task: Task) -> Result<Item, String> {
+        let (name, path, row, truth, (prepared, misnamed), shown) = match task {
+            Task::File { name, place, truth } => {
+                let found = match self.file(&place.path) {
+                    Ok((prepared, misnamed)) => (Ok(prepared), misnamed),
+                    Err(reason) => (Err(reason), false),
+                };
+                let shown = shown_as(&place);
+                (name, Some(place.path), None, truth, found, shown)
+            }
+            Task::Row { name, row, pixels, truth } => {
+                let shown = PathBuf::from(format!("{row:06}"));
+                (name, None, Some(row), truth, (self.row(pixels), false), shown)
+            }
+            Task::Failed { name, reason } => (name, None, None, None, (Err(reason), false), PathBuf::new()),
+            Task::OtherFile | Task::FolderLink => {
+                (String::new(), None, None, None, (Err(String::new()), false), PathBuf::new())
+            }
+        };
+        if let (Some(folder), Ok(prepared)) = (&self.show, &prepared) {
+            show(&folder.join(shown), prepared, self.input)?;
+        }
+        Ok(Item { name, path, row, truth, misnamed, prepared })
+    }
+}
+
+/// The path below the folder that was given, without what would lead out of another one.
+fn shown_as(place: &Place) -> PathBuf {
+    place.within().components().filter(|part| matches!(part, Component::Normal(_))).collect()
+}
+
+/// Writes what the network sees, with `.png` after the picture's own name.
+fn show(path: &Path, prepared: &Prepared, [height, width, channels]: [usize; 3]) -> Result<(), String> {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".png");
+    let path = PathBuf::from(name);
+    let colour = match channels {
+        1 => ExtendedColorType::L8,
+        2 => ExtendedColorType::La8,
+        3 => ExtendedColorType::Rgb8,
+        _ => ExtendedColorType::Rgba8,
+    };
+    let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = folder.map_err(|error| error.to_string()).and_then(|()| {
+        image::save_buffer(&path, &prepared.pixels, width as u32, height as u32, colour)
+            .map_err(|error| error.to_string())
+    });
+    written.map_err(|error| format!("--show-input: cannot write {}: {error}", path.display()))
+}
+
+/// Starts the threads, which end when the stream is dropped, or soon after `stop` is set.
+///
+/// Each item is a batch; an error is the end of all. After `stop` a batch may have fewer items than it began with, all
+/// of them those that come first.
+pub fn stream(source: Source, work: Work, stop: Arc<AtomicBool>) -> Receiver<Result<Batch, String>> {
+    let (tasks_out, tasks_in) = sync_channel::<(Vec<Task>, Batch)>(1);
+    let (out, batches) = sync_channel(1);
+    thread::spawn(move || find(source, &tasks_out));
+    thread::spawn(move || {
+        for (tasks, batch) in tasks_in {
+            let decoded = decode(tasks, batch, &work, &stop);
+            let last = decoded.is_err() || stop.load(Ordering::Relaxed);
+            if out.send(decoded).is_err() || last {
+                return;
+            }
+        }
+    });
+    batches
+}
+
+fn find(source: Source, out: &SyncSender<(Vec<Task>, Batch)>) {
+    let (mut tasks, mut batch) = (Vec::new(), Batch::default());
+    for task in source.tasks() {
+        match task {
+            Task::OtherFile => batch.other_files += 1,
+            Task::FolderLink => batch.folder_links += 1,
+            task => tasks.push(task),
+        }
+        if tasks.len() == BATCH && out.send((std::mem::take(&mut tasks), std::mem::take(&mut batch))).is_err() {
+            return;
+        }
+    }
+    let _ = out.send((tasks, batch));
+}
+
+fn decode(tasks: Vec<Task>, batch: Batch, work: &Work, stop: &AtomicBool) -> Result<Batch, String> {
+    let decoded = tasks.into_par_iter().with_max_len(8).map(|task| match stop.load(Ordering::Relaxed) {
+        true => None,
+        false => Some(work.item(task)),
+    });
+    let decoded: Vec<Option<Result<Item, String>>> = decoded.collect();
+    // What comes after the first one that was left out is left for another time as well.
+    let items = decoded.into_iter().map_while(|item| item).collect::<Result<_, _>>()?;
+    Ok(Batch { items, ..batch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(names: &[PathBuf], stop: bool) -> Vec<Batch> {
+        let source = Source { given: names.into(), ..Source::default() };
+        let work = Work { input: [4, 4, 1], preparation: Preparation::default(), show: None };
+        stream(source, work, Arc::new(AtomicBool::new(stop))).into_iter().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn items_come_in_the_order_of_their_tasks_and_none_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        for i in 0..BATCH * 2 + 10 {
+            let side = 4 + i as u32 % 60;
+            GrayImage::new(side, side).save(folder.path().join(format!("{i:04}.png"))).unwrap();
+        }
+        std::fs::write(folder.path().join("0100.png"), "no picture").unwrap();
+        let batches = run(&[folder.path().into()], false);
+        let items: Vec<Item> = batches.into_iter().flat_map(|batch| batch.items).collect();
+        assert_eq!(items.len(), BATCH * 2 + 10);
+        for (i, item) in items.iter().enumerate() {
+            assert!(item.name.ends_with(&format!("/{i:04}.png")), "{}", item.name);
+            assert_eq!(item.prepared.is_err(), i == 100);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_stopped_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        GrayImage::new(4, 4).save(folder.path().join("a.png")).unwrap();
+        assert!(run(&[folder.path().into()], true).iter().all(|batch| batch.items.is_empty()));
+    }
+
+    #[test]
+    fn a_picture_under_another_formats_name_is_read_as_what_it_is_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jpg");
+        GrayImage::new(4, 4).save_with_format(&path, image::ImageFormat::Png).unwrap();
+        assert!(run(&[path], false)[0].items[0].misnamed);
+    }
+
+    #[test]
+    fn a_row_is_the_networks_size_or_a_square() {
+        let work = Work { input: [2, 8, 1], preparation: Preparation::default(), show: None };
+        assert_eq!(work.row(vec![0; 16]).unwrap().pixels.len(), 16);
+        assert_eq!(work.row(vec![0; 25]).unwrap().pixels.len(), 16);
+        assert!(work.row(vec![0; 24]).unwrap_err().contains("24 pixels"));
+    }
+}

@@ -1,0 +1,321 @@
+//! `inkgrad classify` as its users meet it, on the built-in digits written as pictures.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::{Place, Said, accuracy, said};
+use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, imageops};
+use inkgrad::data::mnist;
+
+const CLASSIFY: &str = "classify --device cpu";
+
+fn digit(i: usize) -> (GrayImage, u32) {
+    use std::sync::OnceLock;
+    static TEST: OnceLock<inkgrad::data::ImageSet> = OnceLock::new();
+    let set = TEST.get_or_init(|| mnist::embedded().unwrap().test);
+    (GrayImage::from_raw(28, 28, set.image(i).to_vec()).unwrap(), set.labels[i])
+}
+
+/// The first test digits, each in the folder of its class.
+fn digits(place: &Place, folder: &str, count: usize) {
+    for i in 0..count {
+        let (image, label) = digit(i);
+        save(place, &format!("{folder}/{label}/{i:05}.png"), image);
+    }
+}
+
+fn save(place: &Place, name: &str, image: impl Into<DynamicImage>) {
+    let path = place.path(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let format = ImageFormat::from_path(&path).unwrap_or(ImageFormat::Png);
+    image.into().save_with_format(path, format).unwrap();
+}
+
+/// As somebody draws: blue on cream, large, not in the middle.
+fn drawing(i: usize) -> RgbImage {
+    let large = imageops::resize(&digit(i).0, 150, 150, imageops::FilterType::CatmullRom);
+    let mut page = RgbImage::from_pixel(200, 300, Rgb([250, 240, 215]));
+    for (x, y, pixel) in large.enumerate_pixels() {
+        let share = f32::from(pixel.0[0]) / 255.0;
+        let mix = |paper: f32, ink: f32| (paper + (ink - paper) * share) as u8;
+        page.put_pixel(x + 5, y + 130, Rgb([mix(250.0, 30.0), mix(240.0, 40.0), mix(215.0, 120.0)]));
+    }
+    page
+}
+
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+    reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect()
+}
+
+fn ends_with(said: &Said, code: i32) {
+    assert_eq!(said.code, Some(code), "{said:#?}");
+    assert!(!said.err.contains("panicked"), "{said:#?}");
+}
+
+#[test]
+fn digits_in_class_folders_are_told_as_evaluate_tells_them() {
+    let place = Place::with_digits(10, 500);
+    digits(&place, "png", 500);
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/judge.safetensors");
+    let evaluate = place.works(&format!("evaluate {model} --data data --device cpu --out pictures"));
+    let classify = place.works(&format!("{CLASSIFY} png --model {model} --out table.csv"));
+    assert_eq!(accuracy(&classify.out), accuracy(&evaluate.out));
+    assert!(classify.out.contains("taken as they are 500, prepared 0"), "{classify:#?}");
+    let table = rows(&place.text("table.csv"));
+    assert_eq!(table.len(), 501);
+    assert_eq!(table[0], ["path", "label", "confidence", "runner_up", "runner_up_confidence", "truth", "note"]);
+    assert!(table[1][0].starts_with("png/0/") && table[1][5] == "0");
+    // The same without a model: it is the one that is built in.
+    place.works(&format!("{CLASSIFY} png --out same.csv"));
+    assert_eq!(place.read("table.csv"), place.read("same.csv"));
+}
+
+#[test]
+fn drawings_in_every_format_size_and_colour_are_known() {
+    let place = Place::new();
+    for (i, ending) in ["png", "jpg", "bmp", "tif", "webp", "gif", "ppm", "jpeg"].iter().enumerate() {
+        save(&place, &format!("in/{i}.{ending}"), drawing(i));
+    }
+    save(&place, "in/8.pgm", DynamicImage::from(drawing(8)).to_luma8());
+    let said = place.works(&format!("{CLASSIFY} in --show-input seen"));
+    let labels: Vec<String> = rows(&said.out).into_iter().skip(1).map(|row| row[1].clone()).collect();
+    assert_eq!(labels, (0..9).map(|i| digit(i).1.to_string()).collect::<Vec<_>>());
+    assert!(said.err.contains("prepared 9 (inverted 9, cropped 9)"), "{said:#?}");
+    let seen = image::open(place.path("seen/1.jpg.png")).unwrap().to_luma8();
+    assert_eq!(seen.dimensions(), (28, 28));
+    assert_eq!(place.names("seen").len(), 9);
+}
+
+#[test]
+fn the_same_table_comes_as_csv_json_lines_and_parquet_and_from_any_number_of_threads() {
+    let place = Place::new();
+    digits(&place, "png", 300);
+    let csv = place.works(&format!("{CLASSIFY} png --top 3 --probabilities --quiet")).out;
+    assert_eq!(csv, place.works(&format!("{CLASSIFY} png --top 3 --probabilities --quiet --threads 1")).out);
+    let json = place.works(&format!("{CLASSIFY} png --top 3 --probabilities --quiet --format jsonl")).out;
+    let table = rows(&csv);
+    assert_eq!(table[0].len(), 9 + 10);
+    for (row, line) in table[1..].iter().zip(json.lines()) {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        for (name, cell) in table[0].iter().zip(row) {
+            match &object[name] {
+                serde_json::Value::Null => assert_eq!(cell, ""),
+                serde_json::Value::String(text) => assert_eq!(cell, text),
+                number => assert_eq!(cell.parse::<f64>().ok(), number.as_f64()),
+            }
+        }
+    }
+    place.works(&format!("{CLASSIFY} png --top 3 --out table.parquet"));
+    let bytes = place.read("table.parquet");
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+}
+
+#[test]
+fn what_cannot_be_read_is_listed_with_its_reason_and_all_else_is_classified() {
+    let place = Place::new();
+    digits(&place, "in", 5);
+    let whole = std::fs::read(place.path("in/7/00000.png")).unwrap();
+    place.write("in/cut.png", &whole[..whole.len() / 2]);
+    place.write("in/empty.png", "");
+    place.write("in/text.png", "no picture at all");
+    place.write("in/huge.pgm", "P5\n100000 100000\n255\n");
+    place.write("in/notes.txt", "passed over");
+    save(&place, "in/drawing.png", drawing(0));
+    std::fs::rename(place.path("in/drawing.png"), place.path("in/mis\u{1b}[2Jnamed\n.jpg")).unwrap();
+    let mut failing = vec!["in/cut.png", "in/empty.png", "in/huge.pgm", "in/text.png"];
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::fs::symlink;
+        symlink(place.path("in"), place.path("in/loop")).unwrap();
+        symlink("self.png", place.path("in/self.png")).unwrap();
+        symlink(place.path("in/7/00000.png"), place.path("in/link.png")).unwrap();
+        symlink("nowhere", place.path("in/broken.png")).unwrap();
+        std::fs::copy(place.path("in/7/00000.png"), place.path("in").join(std::ffi::OsStr::from_bytes(b"\xff a.png")))
+            .unwrap();
+        failing.extend(["in/broken.png", "in/self.png"]);
+    }
+    failing.sort();
+    let said = place.run(&format!("{CLASSIFY} in --errors errors.csv"));
+    ends_with(&said, 3);
+    let table = rows(&said.out);
+    let paths: Vec<&str> = table.iter().map(|row| row[0].as_str()).collect();
+    assert!(paths.contains(&"in/mis\u{1b}[2Jnamed\n.jpg"), "{paths:?}");
+    assert!(!said.err.contains('\u{1b}'), "a name has got to the terminal: {said:#?}");
+    if cfg!(unix) {
+        assert!(paths.contains(&"in/\\xff a.png") && paths.contains(&"in/link.png"), "{paths:?}");
+        assert!(said.err.contains("1 link to a folder was not followed"), "{said:#?}");
+    }
+    let errors = rows(&place.text("errors.csv"));
+    assert_eq!(errors[1..].iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), failing);
+    for word in ["is empty", "100000 x 100000 pixels", "is no picture", "another format", "1 file without the name"] {
+        assert!(said.err.contains(word), "{word:?} is not in {said:#?}");
+    }
+    assert!(said.err.contains(&format!("{} files could not be read", failing.len())), "{said:#?}");
+}
+
+#[test]
+fn lists_and_patterns_are_read_as_folders_are() {
+    let place = Place::new();
+    digits(&place, "png", 20);
+    let whole = rows(&place.works(&format!("{CLASSIFY} png --quiet")).out);
+    let paths: Vec<String> = whole[1..].iter().map(|row| row[0].clone()).collect();
+    for (flags, end) in [("-", "\n"), ("-0 -", "\0")] {
+        let mut child = place.command(&format!("{CLASSIFY} --quiet {flags}"));
+        let list = paths.iter().map(|path| format!("{path}{end}")).collect::<String>();
+        place.write("list", list);
+        child.stdin(std::fs::File::open(place.path("list")).unwrap());
+        let listed = said(child.output().unwrap());
+        ends_with(&listed, 0);
+        let listed: Vec<Vec<String>> = rows(&listed.out);
+        assert_eq!(
+            listed.iter().map(|row| &row[..5]).collect::<Vec<_>>(),
+            whole.iter().map(|row| &row[..5]).collect::<Vec<_>>()
+        );
+    }
+    let matched = place.works(&format!("{CLASSIFY} --quiet png/**/*[02468].png"));
+    assert_eq!(rows(&matched.out).len(), 1 + 10);
+    place.refused(&format!("{CLASSIFY} png/*.gif"), &["no pictures in png/*.gif"]);
+}
+
+#[test]
+fn shards_together_hold_every_picture_once() {
+    let place = Place::new();
+    digits(&place, "png", 100);
+    let mut all = BTreeSet::new();
+    for shard in 1..=3 {
+        place.works(&format!("{CLASSIFY} png --shard {shard}/3 --out part{shard}.csv"));
+        for row in &rows(&place.text(&format!("part{shard}.csv")))[1..] {
+            assert!(all.insert(row[0].clone()), "{row:?} twice");
+        }
+    }
+    assert_eq!(all.len(), 100);
+    for wrong in ["0/3", "4/3", "1", "a/b"] {
+        place.refused(&format!("{CLASSIFY} png --shard {wrong}"), &["1/8 to 8/8"]);
+    }
+}
+
+#[test]
+fn pictures_are_sorted_by_class_and_nothing_is_overwritten() {
+    let place = Place::new();
+    digits(&place, "in", 30);
+    save(&place, "in/blank.png", GrayImage::new(28, 28));
+    for (how, there) in [("copy", true), ("link", true), ("move", false)] {
+        let said = place.works(&format!("{CLASSIFY} in --threshold 0.5 --sort-into {how} --sort {how} --quiet"));
+        let table = rows(&said.out);
+        for row in &table[1..] {
+            let name = Path::new(&row[0]).file_name().unwrap().to_str().unwrap();
+            assert!(place.path(&format!("{how}/{}/{name}", row[1])).exists(), "{row:?}");
+            assert_eq!(place.path(&row[0]).exists(), there, "{row:?}");
+        }
+        assert!(place.path(&format!("{how}/unsure/blank.png")).exists());
+    }
+    place.works(&format!("{CLASSIFY} copy --sort-into move --quiet"));
+    assert!(place.names("move/unsure").contains(&"blank-2.png".to_string()));
+    // Below a folder that is looked through, what was sorted would be found again.
+    let place = Place::new();
+    digits(&place, "in", 1);
+    for flag in ["--sort-into", "--show-input"] {
+        place.refused(&format!("{CLASSIFY} in {flag} in/sorted"), &[flag, "would be found in in as well"]);
+    }
+}
+
+#[test]
+fn a_contact_sheet_shows_each_class() {
+    let place = Place::new();
+    digits(&place, "in", 60);
+    let said = place.works(&format!("{CLASSIFY} in --sheet sheet.png --out table.jsonl"));
+    assert!(said.out.contains("sheet.png") && said.out.contains("table.jsonl"));
+    let sheet = image::open(place.path("sheet.png")).unwrap();
+    assert!(sheet.width() > 300 && sheet.height() > 900, "{} x {}", sheet.width(), sheet.height());
+}
+
+#[test]
+fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
+    let place = Place::new();
+    let pixels = |i: usize| digit(i).0.into_raw().iter().map(u8::to_string).collect::<Vec<_>>().join(",");
+    let header = (0..784).map(|i| format!("pixel{i}")).collect::<Vec<_>>().join(",");
+    let test = (0..40).map(|i| format!("{}\n", pixels(i))).collect::<String>();
+    let train = (0..40).map(|i| format!("{},{}\n", digit(i).1, pixels(i))).collect::<String>();
+    place.write("test.csv", format!("{header}\n{test}"));
+    place.write("train.csv", format!("label,{header}\n{train}"));
+    place.works(&format!("{CLASSIFY} test.csv --format kaggle --out submission.csv"));
+    let table = rows(&place.text("submission.csv"));
+    assert_eq!((table.len(), &table[0]), (41, &vec!["ImageId".to_string(), "Label".to_string()]));
+    for (i, row) in table[1..].iter().enumerate() {
+        assert_eq!(*row, [(i + 1).to_string(), digit(i).1.to_string()]);
+    }
+    let said = place.works(&format!("{CLASSIFY} train.csv --out table.csv"));
+    assert!(said.out.contains("accuracy 100.00 %"), "{said:#?}");
+    place.write("bad.csv", format!("{header}\n{}1,2,3\n{}", pixels(0) + "\n", pixels(1)));
+    let said = place.run(&format!("{CLASSIFY} bad.csv"));
+    ends_with(&said, 3);
+    assert!(said.err.contains("bad.csv, line 3: expected 784 columns"), "{said:#?}");
+    place.refused(&format!("{CLASSIFY} test.csv --format kaggle --threshold 0.5"), &["leave out --threshold"]);
+    place.refused(&format!("{CLASSIFY} data --format kaggle"), &["one CSV file"]);
+}
+
+#[test]
+fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
+    let place = Place::new();
+    digits(&place, "in", 700);
+    place.write("in/3/empty.png", "");
+    for format in ["csv", "jsonl", "parquet"] {
+        let line = format!("{CLASSIFY} in --probabilities");
+        ends_with(&place.run(&format!("{line} --out whole.{format}")), 3);
+        // What a run that was killed leaves behind: a journal that ends anywhere.
+        ends_with(&place.run(&format!("{line} --out part.{format}")), 3);
+        assert_eq!(place.read(&format!("part.{format}")), place.read(&format!("whole.{format}")));
+    }
+    #[cfg(unix)]
+    for attempt in 1.. {
+        let line = format!("{CLASSIFY} in --probabilities --out stopped.csv");
+        let child = place.start(&line);
+        let partial = place.path("stopped.csv.partial");
+        while !partial.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(3 * attempt));
+        let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        let stopped = said(child.wait_with_output().unwrap());
+        if stopped.code == Some(130) {
+            assert!(stopped.err.contains("--resume") && partial.exists(), "{stopped:#?}");
+            place.refused(&line, &["--resume", "--force"]);
+            place.refused(&format!("{CLASSIFY} in --top 5 --probabilities --out stopped.csv --resume"), &["--top"]);
+            // And the last line was torn.
+            let kept = std::fs::read(&partial).unwrap();
+            std::fs::write(&partial, &kept[..kept.len() - 7]).unwrap();
+            let resumed = place.run(&format!("{line} --resume"));
+            ends_with(&resumed, 3);
+            assert!(resumed.err.contains("1 file could not be read"), "{resumed:#?}");
+            assert!(resumed.out.contains("700 pictures"), "{resumed:#?}");
+            assert_eq!(place.read("stopped.csv"), place.read("whole.csv"));
+            assert!(!partial.exists());
+            let again = place.works(&format!("{line} --resume"));
+            assert!(again.err.contains("is whole already"), "{again:#?}");
+            return;
+        }
+        assert!(attempt < 20, "it was never stopped in time: {stopped:#?}");
+        std::fs::remove_file(place.path("stopped.csv")).ok();
+    }
+}
+
+#[test]
+fn tables_that_are_there_are_kept_and_flags_that_contradict_are_answered() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    place.write("table.csv", "mine");
+    place.refused(&format!("{CLASSIFY} in --out table.csv"), &["already there", "--force"]);
+    place.works(&format!("{CLASSIFY} in --out table.csv --force"));
+    assert!(place.text("table.csv").starts_with("path,"));
+    place.refused(&format!("{CLASSIFY} nowhere"), &["cannot read nowhere"]);
+    place.refused(&format!("{CLASSIFY} in --out table.txt"), &[".csv, .jsonl or .parquet"]);
+    place.refused(&format!("{CLASSIFY} in --format parquet"), &["name it with --out"]);
+    place.refused(&format!("{CLASSIFY} in --out a.csv --format jsonl"), &["leave one of them out"]);
+    place.refused(&format!("{CLASSIFY} in --threshold 1.5"), &["from 0 to 1"]);
+    place.refused(&format!("{CLASSIFY} in --model in"), &["no best.safetensors"]);
+}
