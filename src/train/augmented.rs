@@ -239,7 +239,8 @@ mod tests {
         let mut seen: Vec<&[u8]> = drawn.chunks(784).collect();
         let all = written_out(&set.select(&[2]));
         let mut wanted: Vec<&[u8]> = all.images.chunks(784).collect();
-        (seen.sort(), wanted.sort());
+        seen.sort();
+        wanted.sort();
         assert!(seen == wanted, "77 draws of one epoch are the 77 places");
     }
 }

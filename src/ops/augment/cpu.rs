@@ -119,13 +119,13 @@ impl Batch {
         }
     }
 
-    /// `[down or right][POINTS][POINTS]`
+    /// `[down or right][column of points][row of points]`
     #[inline(always)]
     fn controls(&self, draw: &Draw) -> [[[f32; POINTS]; POINTS]; 2] {
         if self.op.elastic == 0.0 {
             return [[[0.0; POINTS]; POINTS]; 2];
         }
-        [0, 1].map(|axis| std::array::from_fn(|j| std::array::from_fn(|k| draw.control(&self.op, [j, k], axis))))
+        [0, 1].map(|axis| std::array::from_fn(|k| std::array::from_fn(|j| draw.control(&self.op, [j, k], axis))))
     }
 
     /// How far each pixel of row `y` is displaced, downwards and to the right.
@@ -133,10 +133,10 @@ impl Batch {
     fn displacements(&self, controls: &[[[f32; POINTS]; POINTS]; 2], y: usize, out: [&mut [f32]; 2]) {
         for (controls, out) in controls.iter().zip(out) {
             out.fill(0.0);
-            for k in 0..POINTS {
-                let control: f32 = (0..POINTS).map(|j| self.rows[j * self.h + y] * controls[j][k]).sum();
-                let columns = &self.columns[k * self.w..][..self.w];
-                out.iter_mut().zip(columns).for_each(|(out, weight)| *out += weight * control);
+            for (column, weights) in controls.iter().zip(self.columns.chunks(self.w)) {
+                let rows = self.rows[y..].iter().step_by(self.h);
+                let control: f32 = column.iter().zip(rows).map(|(control, weight)| weight * control).sum();
+                out.iter_mut().zip(weights).for_each(|(out, weight)| *out += weight * control);
             }
         }
     }

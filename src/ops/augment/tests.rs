@@ -108,7 +108,8 @@ fn draws_fill_their_ranges_evenly_and_change_with_step_seed_and_image() {
         .flat_map(|step| (0..100).map(move |i| (step, i)))
         .map(|(step, i)| op.draw([step, 5], i, [28, 28]))
         .collect();
-    let ranges: [(&str, f32, fn(&Draw) -> f32); 5] = [
+    type Part = fn(&Draw) -> f32;
+    let ranges: [(&str, f32, Part); 5] = [
         ("turn", 30f32.to_radians(), |d| d.turn),
         ("shift down", 2.8, |d| d.shift[0]),
         ("shift right", 2.8, |d| d.shift[1]),
