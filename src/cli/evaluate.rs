@@ -31,6 +31,9 @@ pub struct Args {
     /// Mistakes on the sheet
     #[arg(long, value_name = "N", default_value_t = 40)]
     mistakes: usize,
+    /// Look at each image so many times, turned and moved a little, and answer with the mean
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    views: u8,
     /// Also test with all images moved by up to so many pixels in each direction
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = super::count)]
     shifts: Option<usize>,
@@ -43,7 +46,10 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
     if file.is_gan() {
-        anyhow::ensure!(args.shifts.is_none(), "--shifts is for classifiers, and {} is a generator", path.display());
+        let given = [("--shifts", args.shifts.is_some()), ("--views", args.views > 1)];
+        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+            anyhow::bail!("{flag} is for classifiers, and {} is a generator", path.display());
+        }
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), &args.generator);
     }
     args.generator.refuse(&path)?;
@@ -78,7 +84,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut device = device::open(&args.device)?;
     let mut evaluation = Evaluation::open(&file, &path, &test, device.as_mut())?;
-    let scores = Scores::new(&evaluation.logits(device.as_mut())?, &test.labels);
+    let scores = Scores::new(&evaluation.mean_logits(device.as_mut(), test.len(), args.views.into())?, &test.labels);
 
     let pairs = test.labels.iter().zip(&scores.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
     let confusion = Confusion::from_pairs(class_names.len(), pairs)?;

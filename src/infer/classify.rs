@@ -12,6 +12,8 @@ pub struct Classifier {
     class_names: Vec<String>,
     input: [usize; 3],
     capacity: usize,
+    /// Views of each image, whose mean is the answer.
+    views: usize,
     evaluation: Evaluation,
 }
 
@@ -24,7 +26,8 @@ pub fn default_model() -> Result<(ModelFile, PathBuf), ModelError> {
 }
 
 impl Classifier {
-    /// For batches of at most `capacity` images; `path` is what errors call the file.
+    /// For batches of at most `capacity` images, each looked at in so many `views`, as [`Evaluation::mean_logits`]
+    /// does; `path` is what errors call the file.
     ///
     /// # Errors
     /// [`InferError`]: the file is no whole classifier, or the device refuses it.
@@ -33,6 +36,7 @@ impl Classifier {
         file: &ModelFile,
         path: &Path,
         capacity: usize,
+        views: usize,
     ) -> Result<Classifier, InferError> {
         let mut store = Store::default();
         let mut parameters = Parameters::new(&mut store, "classifier");
@@ -51,7 +55,7 @@ impl Classifier {
         device.write_f32(parameters.weights, 0, &weights)?;
         device.write_f32(parameters.state, 0, &running)?;
         evaluation.prepare(device)?;
-        Ok(Classifier { class_names, input: network.image()?, capacity, evaluation })
+        Ok(Classifier { class_names, input: network.image()?, capacity, views, evaluation })
     }
 
     /// Height, width and channels of the images it takes.
@@ -71,6 +75,31 @@ impl Classifier {
         let count = images.len() / self.input.iter().product::<usize>().max(1);
         assert!(count <= self.capacity, "{count} images, room for {}", self.capacity);
         self.evaluation.send(device, images)?;
-        self.evaluation.first_logits(device, count)
+        self.evaluation.mean_logits(device, count, self.views)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::mnist;
+    use crate::device::cpu::Cpu;
+    use crate::infer::Scores;
+
+    #[test]
+    fn several_views_answer_with_their_mean_the_same_one_every_time() {
+        let set = mnist::embedded().unwrap().test.select(&(0..400).collect::<Vec<_>>());
+        let (file, path) = default_model().unwrap();
+        let answers = |views| {
+            let mut device = Cpu::new();
+            let mut classifier = Classifier::open(&mut device, &file, &path, 400, views).unwrap();
+            classifier.logits(&mut device, &set.images).unwrap()
+        };
+        let (one, five) = (answers(1), answers(5));
+        assert_ne!(one, five);
+        assert_eq!(five, answers(5));
+        assert!(Scores::new(&five, &set.labels).accuracy() > 0.98);
+        let apart = one.iter().zip(&five).map(|(a, b)| (a - b).abs()).sum::<f32>() / one.len() as f32;
+        assert!((0.01..2.0).contains(&apart), "views of an image are much alike: {apart}");
     }
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
-use crate::graph::{BufferId, Graph, GraphError, Place, Store};
+use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::infer::measures::MeasureError;
-use crate::models::{Mode, ModelError, ModelFile, Network, Parameters};
+use crate::models::{Augmentation, Forward, Mode, ModelError, ModelFile, Network, Parameters};
 use crate::ops::Window;
+use crate::ops::augment::Augment;
 use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -55,6 +56,22 @@ pub enum InferError {
     Judge { judge: String, problem: String },
 }
 
+/// How an image's other views differ from it.
+pub const VIEWS: Augmentation = Augmentation {
+    rotate: 8.0,
+    shift: 0.04,
+    zoom: 0.06,
+    shear: 0.0,
+    elastic: 0.0,
+    erase: 0.0,
+    noise: 0.0,
+    quarter_turns: false,
+    extend: false,
+};
+
+/// Keeps the draws of views apart from all others.
+const STREAM: u32 = 0x5649_4557;
+
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
 const BATCH: usize = 256;
 
@@ -68,6 +85,8 @@ pub struct Evaluation {
     batch: usize,
     plan: Plan,
     ready: Option<PlanId>,
+    /// The pass over images that were changed a little; ready once it was asked for.
+    views: Option<(Plan, Option<PlanId>)>,
 }
 
 /// A row of numbers for each image.
@@ -75,6 +94,43 @@ pub struct Evaluation {
 struct Rows {
     buffer: BufferId,
     width: usize,
+}
+
+impl Rows {
+    fn place(self, count: usize) -> Place {
+        Place { buffer: self.buffer, offset: 0, tensor: Tensor::f32([count, self.width]) }
+    }
+}
+
+/// What a plan is asked for.
+struct Asked<'a> {
+    network: &'a Network,
+    parameters: &'a Parameters,
+    weights: BufferId,
+    normalization: Normalization,
+    images: Place,
+    clock: Place,
+    count: usize,
+    batch: usize,
+    image: [usize; 3],
+}
+
+impl Asked<'_> {
+    /// A graph of the network's pass over the next batch, as it is or changed; with the clock.
+    fn forward(&self, augment: Option<Augment>) -> Result<(Graph, Value, Forward), InferError> {
+        let mut graph = Graph::new();
+        let (now, bytes) = (graph.read(&self.clock), graph.read(&self.images));
+        let (Normalization { mean, std }, order) = (self.normalization, Order::InTurn);
+        let (count, batch, image) = (self.count, self.batch, self.image.into());
+        let gather = GatherImages { count, batch, image, mean, std, window: None, order };
+        let mut x = graph.apply(gather, &[bytes, now])?;
+        if let Some(augment) = augment {
+            x = graph.apply(augment, &[x, now])?;
+        }
+        let weights = self.network.read_weights(&mut graph, self.parameters, self.weights);
+        let forward = self.network.forward_with(&mut graph, self.parameters, weights, x, Mode::Infer)?;
+        Ok((graph, now, forward))
+    }
 }
 
 impl Evaluation {
@@ -125,31 +181,51 @@ impl Evaluation {
         with_features: bool,
     ) -> Result<Evaluation, InferError> {
         let words = (count * image.iter().product::<usize>()).div_ceil(4);
-        let images = store.add("evaluation.images", words);
-        let clock = store.add("evaluation.clock", 2);
-        let batch = BATCH.min(count.max(1));
-
         let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
-        let clock_place = place(clock, Tensor::u32([2]));
-        let mut graph = Graph::new();
-        let now = graph.read(&clock_place);
-        let bytes = graph.read(&place(images, Tensor::u32([words])));
-        let (Normalization { mean, std }, order) = (normalization, Order::InTurn);
-        let gather = GatherImages { count, batch, image: image.into(), mean, std, window: None, order };
-        let x = graph.apply(gather, &[bytes, now])?;
-        let weights = network.read_weights(&mut graph, parameters, weights);
-        let forward = network.forward_with(&mut graph, parameters, weights, x, Mode::Infer)?;
+        let asked = Asked {
+            network,
+            parameters,
+            weights,
+            normalization,
+            images: place(store.add("evaluation.images", words), Tensor::u32([words])),
+            clock: place(store.add("evaluation.clock", 2), Tensor::u32([2])),
+            count,
+            batch: BATCH.min(count.max(1)),
+            image,
+        };
+        let (mut graph, now, forward) = asked.forward(None)?;
         let mut keep = |name: &str, value| {
-            let width = graph.shape(value).len() / batch;
-            let buffer = store.add(name, count * width);
-            let target = place(buffer, Tensor::f32([count, width]));
-            graph.update(StoreRows { count }, &[now, value], vec![target]);
-            Rows { buffer, width }
+            let width = graph.shape(value).len() / asked.batch;
+            let rows = Rows { buffer: store.add(name, count * width), width };
+            graph.update(StoreRows { count }, &[now, value], vec![rows.place(count)]);
+            rows
         };
         let logits = keep("evaluation.logits", forward.out);
         let features = with_features.then(|| keep("evaluation.features", forward.penultimate));
-        graph.update(Tick, &[], vec![clock_place]);
-        Ok(Evaluation { images, clock, logits, features, count, batch, plan: Plan::new(&graph), ready: None })
+        graph.update(Tick, &[], vec![asked.clock.clone()]);
+
+        let Normalization { mean, std } = normalization;
+        let views = match VIEWS.op(mean, std, STREAM) {
+            Some(augment) if !with_features => {
+                let (mut graph, now, forward) = asked.forward(Some(augment))?;
+                graph.update(StoreRows { count }, &[now, forward.out], vec![logits.place(count)]);
+                graph.update(Tick, &[], vec![asked.clock.clone()]);
+                Some((Plan::new(&graph), None))
+            }
+            _ => None,
+        };
+        let Asked { images, clock, batch, .. } = asked;
+        Ok(Evaluation {
+            images: images.buffer,
+            clock: clock.buffer,
+            logits,
+            features,
+            count,
+            batch,
+            plan: Plan::new(&graph),
+            ready: None,
+            views,
+        })
     }
 
     /// A classifier of a file alone on a device, whose buffers are made anew, with the images it is to classify;
@@ -211,6 +287,33 @@ impl Evaluation {
         device.write(self.clock, 0, &[0, 0])?;
         device.run(&[plan], count.div_ceil(self.batch))?;
         device.read_f32(self.logits.buffer, 0, count * self.logits.width)
+    }
+
+    /// The mean logits of `views` views of each of the first `count` images: the image itself, and others that are
+    /// turned, moved and enlarged a little, each in its own way ([`VIEWS`]); always the same ones.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn mean_logits(
+        &mut self,
+        device: &mut dyn Device,
+        count: usize,
+        views: usize,
+    ) -> Result<Vec<f32>, DeviceError> {
+        let mut sum = self.first_logits(device, count)?;
+        let Some((plan, ready)) = self.views.as_mut().filter(|_| views > 1) else { return Ok(sum) };
+        let plan = match ready {
+            Some(plan) => *plan,
+            None => *ready.insert(device.prepare(plan)?),
+        };
+        for view in 1..views {
+            device.write(self.clock, 0, &[0, view as u32])?;
+            device.run(&[plan], count.div_ceil(self.batch))?;
+            let logits = device.read_f32(self.logits.buffer, 0, count * self.logits.width)?;
+            sum.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit);
+        }
+        sum.iter_mut().for_each(|sum| *sum /= views as f32);
+        Ok(sum)
     }
 
     /// The features of the first `count` images, `[count, feature_width]`, as the newest logits were made of;

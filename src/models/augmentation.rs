@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ModelError;
 use super::reader::Fields;
 use crate::ops::Window;
+use crate::ops::augment::Augment;
 
 /// How much images are changed at most, each in its own way, anew in every epoch. 0 and false are none of it. Images
 /// of a validation or a test set are never changed, and labels are kept.
@@ -54,6 +55,16 @@ impl Augmentation {
     /// The window that makes the set larger, if it is.
     pub fn window(&self) -> Option<Window> {
         self.extend.then_some(Window::DIGIT)
+    }
+
+    /// The op for images normalised by `mean` and `std`, if there is anything for it to do; `stream` keeps its draws apart
+    /// from others'.
+    pub fn op(&self, mean: f32, std: f32, stream: u32) -> Option<Augment> {
+        let Augmentation { rotate, shift, zoom, shear, elastic, erase, noise, quarter_turns, extend: _ } = *self;
+        let (noise, black) = (noise / std, -mean / std);
+        let op = Augment { rotate, shift, zoom, shear, quarter_turns, elastic, erase, noise, black, stream };
+        let only_extended = Augmentation { extend: self.extend, ..Augmentation::default() };
+        (*self != only_extended).then_some(op)
     }
 
     /// The numbers, in the order of [`NUMBERS`].

@@ -4,7 +4,6 @@ use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::infer::evaluate::{Normalization, pack};
 use crate::models::Augmentation;
-use crate::ops::augment::Augment;
 use crate::ops::sample::{GatherImages, GatherLabels, Order};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -41,7 +40,7 @@ impl Seen {
             order: Order::Shuffled,
         };
         let images = graph.apply(gather, &[bytes, clock])?;
-        match augment(&self.augment, self.normalization) {
+        match self.augment.op(mean, std, STREAM) {
             Some(augment) => graph.apply(augment, &[images, clock]),
             None => Ok(images),
         }
@@ -58,25 +57,6 @@ impl Seen {
         let gather = GatherLabels { count: self.count, copies, batch: self.batch, order: Order::Shuffled };
         graph.apply(gather, &[labels, clock])
     }
-}
-
-/// The op for images of this normalization, if there is anything for it to do.
-fn augment(augmentation: &Augmentation, Normalization { mean, std }: Normalization) -> Option<Augment> {
-    let Augmentation { rotate, shift, zoom, shear, elastic, erase, noise, quarter_turns, extend: _ } = *augmentation;
-    let op = Augment {
-        rotate,
-        shift,
-        zoom,
-        shear,
-        quarter_turns,
-        elastic,
-        erase,
-        noise: noise / std,
-        black: -mean / std,
-        stream: STREAM,
-    };
-    let only_extended = Augmentation { extend: augmentation.extend, ..Augmentation::default() };
-    (*augmentation != only_extended).then_some(op)
 }
 
 /// What training would see of single images, drawn by the plan that a step begins with.

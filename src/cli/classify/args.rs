@@ -49,6 +49,9 @@ pub struct Args {
     /// [default: auto; never for a model that was trained on pictures that were not]
     #[arg(long, value_enum, value_name = "WHEN", help_heading = HOW)]
     pub prepare: Option<When>,
+    /// Look at each picture so many times, turned and moved a little, and answer with the mean
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = HOW, value_parser = clap::value_parser!(u8).range(1..))]
+    pub views: u8,
     /// Whether ink is darker than paper: auto compares with the border
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", help_heading = HOW)]
     pub invert: When,
@@ -231,6 +234,7 @@ impl Args {
             ("list of pictures", serde_json::to_string(&given)?),
             ("model", format!("{digest:016x}")),
             ("preparation", format!("{:?}", self.preparation(file))),
+            ("--views", self.views.to_string()),
             ("--shard", shard),
             ("--top", self.top.unwrap_or(2).to_string()),
             ("--probabilities", self.probabilities.to_string()),

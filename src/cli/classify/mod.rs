@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => default_model()?,
     };
     let mut device = device::open(&args.device)?;
-    let mut classifier = Classifier::open(device.as_mut(), &file, &name, BATCH)?;
+    let mut classifier = Classifier::open(device.as_mut(), &file, &name, BATCH, args.views.into())?;
     let class_names = classifier.class_names().to_vec();
     let top = args.top.map_or(2, usize::from).min(class_names.len().max(1));
     let columns = Columns {
