@@ -1,6 +1,6 @@
 //! Pictures as people have them: found in folders, decoded whatever their format, and prepared as networks know them.
 //!
-//! [`walk`] finds picture files, [`decode`] turns one into pixels within limits, [`prepare`] makes of a scan or a
+//! [`walk()`] finds picture files, [`decode()`] turns one into pixels within limits, [`prepare()`] makes of a scan or a
 //! drawing what MNIST's makers would have made of it, and [`fit`] brings any picture to a size without looking at
 //! what it shows.
 

@@ -141,10 +141,7 @@ fn tell(args: &Args, summary: &Summary, before: u64, took: std::time::Duration, 
     if args.quiet {
         return;
     }
-    let mut text = summary.text(took, device);
-    if before > 0 {
-        text += &format!(" ({} of them earlier)", thousands(before));
-    }
+    let text = summary.text(before, took, device);
     if args.out.is_some() {
         say(text);
         for path in [&args.out, &args.sheet, &args.errors].into_iter().flatten() {

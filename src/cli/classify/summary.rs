@@ -124,8 +124,8 @@ impl Summary {
         text
     }
 
-    /// The table of classes, accuracy where classes are known, and what was done to the pictures.
-    pub fn text(&self, took: Duration, device: &str) -> String {
+    /// With so many files that an earlier run had done: the table of classes, accuracy where classes are known, and what was done to the pictures.
+    pub fn text(&self, earlier: u64, took: Duration, device: &str) -> String {
         let mut text = self.table();
         if let Some(confusion) = self.confusion.as_ref().filter(|confusion| confusion.total() > 0) {
             let _ = writeln!(text, "\n{}", confusion.fmt_accuracy());
@@ -171,12 +171,12 @@ impl Summary {
             }
         }
         let seconds = took.as_secs_f64();
-        let rate = thousands((self.pictures as f64 / seconds.max(1e-9)) as u64);
-        let _ = write!(
-            text,
-            "{} in {seconds:.1} s, {rate} a second, with {device}",
-            count(self.pictures, "picture", "pictures")
-        );
+        // A rate is of what this run has done, or it would be too good.
+        let now = (self.pictures + self.failed).saturating_sub(earlier);
+        let rate = thousands((now as f64 / seconds.max(1e-9)) as u64);
+        let all = count(self.pictures, "picture", "pictures");
+        let here = if earlier > 0 { format!(", {} of them now", thousands(now)) } else { String::new() };
+        let _ = write!(text, "{all}{here} in {seconds:.1} s, {rate} a second, with {device}");
         text
     }
 
