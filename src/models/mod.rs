@@ -35,13 +35,14 @@ mod spec_tests;
 use std::io::Read;
 use std::path::Path;
 
+pub(crate) use build::{Built, Source};
 pub use build::{LayerInfo, Network};
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};
 pub use file::ModelFile;
 pub use forward::{Forward, Inputs, Mode, RunningUpdate};
 pub use gan::{Gan, GanRecipe};
-pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width};
+pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width, by};
 pub use parameters::{Init, Parameter, Parameters};
 pub use reader::MAX_SIZE;
 pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
