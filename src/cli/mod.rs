@@ -10,7 +10,9 @@ mod curves;
 mod devices;
 mod evaluate;
 mod evaluate_gan;
+mod export;
 mod generate;
+mod import;
 mod inspect;
 mod interrupt;
 mod progress;
@@ -39,6 +41,10 @@ enum Command {
     Generate(Box<generate::Args>),
     /// Train a GAN at several proportions of noise to label, and compare
     Sweep(sweep::Args),
+    /// Write a model for other programs: ONNX, or plain safetensors
+    Export(export::Args),
+    /// Take over a model of Keras, ONNX or PyTorch
+    Import(Box<import::Args>),
     /// Show a model layer by layer, and what a training step does on the device
     Inspect(inspect::Args),
     /// List the devices that can compute, and which one is taken
@@ -56,6 +62,8 @@ const EXAMPLES: &str = r#"Examples:
   inkgrad train --resume runs/0001-fast  go on where a run was stopped
   inkgrad evaluate runs/0001-fast        test what it learned
   inkgrad generate --text "555 0123"     draw digits
+  inkgrad export runs/0001-fast it.onnx  for any other program
+  inkgrad import keras.h5 it.safetensors a model of Keras, ONNX or PyTorch
   inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
 
 /// Parses the command line and runs it.
@@ -73,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Generate(args) => generate::run(*args),
         Command::Sweep(args) => sweep::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Devices => devices::run(),
         Command::Curves(args) => curves::run(args),

@@ -9,6 +9,7 @@ use super::proto::{
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute,
 };
 use crate::graph::Store;
+use crate::infer::sample::PREFIX;
 use crate::interchange::layout::{kernel_to_torch, transposed_to_torch};
 use crate::models::{Built, Conv, Kind, ModelError, ModelFile, Network, Nonlinearity, Parameters, Source, by};
 
@@ -90,7 +91,8 @@ fn generator(model: &ModelFile, path: &Path) -> Result<GraphProto, ModelError> {
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "generator");
     let network = gan.declare_generator(image, classes, &mut store, &mut parameters)?;
-    let (weights, state) = model.values(&parameters, path)?;
+    let weights = model.flat(PREFIX, parameters.trainable(), parameters.total(), path)?;
+    let state = model.flat(PREFIX, parameters.running(), parameters.total_state(), path)?;
     let (mean, std) = gan.range()?;
     let mut writer = Writer { parameters: &parameters, weights: &weights, state: &state, graph: GraphProto::default() };
 
