@@ -12,7 +12,6 @@ use inkgrad::device::cpu::Cpu;
 use inkgrad::infer::sample::{self, Generator, Sampler};
 use inkgrad::interchange::{self, Imported, Wishes, onnx, pytorch};
 use inkgrad::models::{Architecture, ModelFile};
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use tempfile::TempDir;
 use travel::{answers, apart, digits, file, imported, probabilities, python, read, script, untrained};

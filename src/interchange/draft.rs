@@ -64,11 +64,21 @@ pub struct Draft {
     pub channels_first: bool,
     /// What the person who imports it should know.
     pub notes: Vec<String>,
+    /// How many numbers all tensors have.
+    numbers: usize,
 }
 
 impl Draft {
     pub fn new(input: [usize; 3], channels_first: bool) -> Draft {
-        Draft { input, steps: Vec::new(), entry: From::Input, front: None, channels_first, notes: Vec::new() }
+        Draft {
+            input,
+            steps: Vec::new(),
+            entry: From::Input,
+            front: None,
+            channels_first,
+            notes: Vec::new(),
+            numbers: 0,
+        }
     }
 
     pub fn shape(&self, from: From) -> &[usize] {
@@ -148,6 +158,11 @@ impl Draft {
             if wanted.iter().try_fold(1usize, |product, n| product.checked_mul(*n)) != Some(data.len()) {
                 return Err(format!("its {suffix} has {} numbers, where {wanted:?} are needed", data.len()));
             }
+        }
+        // A file may name the same tensor many times.
+        self.numbers = tensors.iter().fold(self.numbers, |sum, (_, data)| sum.saturating_add(data.len()));
+        if self.numbers > MAX_SIZE {
+            return Err(format!("with it the tensors have {} numbers; {MAX_SIZE} are the most", self.numbers));
         }
         let (label, inputs, channels_first) = (label.map(str::to_owned), inputs.to_vec(), self.channels_first);
         self.steps.push(Step { kind, activation: None, inputs, label, tensors, shape, channels_first });

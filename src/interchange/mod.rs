@@ -15,6 +15,8 @@
 mod draft;
 mod error;
 mod finish;
+#[cfg(test)]
+mod finish_tests;
 mod fit;
 pub mod keras;
 mod layout;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the PyTorch files of this folder, and what PyTorch itself answers: `torch*.onnx`, `torch*.safetensors`.
 
-    pip install torch==2.15.0 onnx==1.23.2 onnxscript safetensors==0.8.0
+    pip install torch==2.15.0 onnx==1.23.2 onnxscript==0.7.2 safetensors==0.8.0
     python make_torch.py [--data FOLDER_WITH_MNIST] [--out FOLDER]
 
 README.md, beside this file, says what the files hold.

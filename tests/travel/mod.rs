@@ -102,7 +102,9 @@ pub fn untrained(name: &str) -> ModelFile {
     let mut state = parameters.initial_state();
     for p in parameters.running() {
         let rows = &mut state[p.offset..][..p.shape.len()];
-        rows.iter_mut().enumerate().for_each(|(i, x)| *x += 0.3 + 0.2 * (i as f32).sin());
+        let (mean, variance) = rows.split_at_mut(p.shape.last());
+        mean.iter_mut().enumerate().for_each(|(i, x)| *x = 0.1 * (i as f32).cos());
+        variance.iter_mut().enumerate().for_each(|(i, x)| *x = 0.1 + 0.05 * (i as f32).sin());
     }
     // Biases too should be seen to arrive.
     let mut weights = parameters.initial(7);

@@ -1,9 +1,12 @@
 //! What Keras keeps in HDF5: texts and lists of texts in attributes, tensors in data sets.
 
 use hdf5_reader::group::Group;
-use hdf5_reader::{Hdf5File, OpenOptions, error};
+use hdf5_reader::{Datatype, Hdf5File, OpenOptions, StringSize, error};
 
 use crate::models::MAX_SIZE;
+
+/// All texts in a group's attributes together may have so many bytes.
+const MAX_TEXTS: u64 = 64 << 20;
 
 /// A tensor as it is stored.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,24 +31,35 @@ impl Hdf5 {
         Ok(Hdf5 { file })
     }
 
-    pub fn group(&self, path: &str) -> Option<Group> {
-        if path.is_empty() { self.file.root_group().ok() } else { self.file.group(path).ok() }
-    }
-
-    /// A text that stands in an attribute.
+    /// A text that stands in an attribute of a group; the root's path is empty.
     pub fn text(&self, group: &str, name: &str) -> Option<String> {
         self.group(group)?.attribute(name).ok()?.read_string().ok()
     }
 
     /// A list of texts in an attribute, which Keras splits into `name0`, `name1` and so on where it is long.
     pub fn texts(&self, group: &str, name: &str) -> Option<Vec<String>> {
-        let group = self.group(group)?;
-        let one = |name: &str| group.attribute(name).ok()?.read_strings().ok();
-        if let Some(list) = one(name) {
-            return Some(list);
+        let attributes = self.group(group)?.attributes().ok()?;
+        let one = |name: &str| attributes.iter().find(|attribute| attribute.name == name)?.read_strings().ok();
+        one(name).or_else(|| {
+            let parts: Vec<Vec<String>> = (0..attributes.len()).map_while(|i| one(&format!("{name}{i}"))).collect();
+            (!parts.is_empty()).then(|| parts.concat())
+        })
+    }
+
+    /// A group whose attributes can be read without harm.
+    fn group(&self, path: &str) -> Option<Group> {
+        let group = if path.is_empty() { self.file.root_group().ok()? } else { self.file.group(path).ok()? };
+        // A text is stored once, and each use of it is its length and its place: few bytes may stand for many.
+        let reference = 8 + usize::from(group.offset_size());
+        let mut texts = 0u64;
+        for attribute in group.raw_attributes().ok()? {
+            let message = attribute.message();
+            if let Datatype::VarLen { .. } | Datatype::String { size: StringSize::Variable, .. } = message.datatype {
+                let lengths = message.raw_data.chunks_exact(reference).filter_map(<[u8]>::first_chunk::<4>);
+                texts += lengths.map(|length| u64::from(u32::from_le_bytes(*length))).sum::<u64>();
+            }
         }
-        let parts: Vec<Vec<String>> = (0..1_000).map_while(|i| one(&format!("{name}{i}"))).collect();
-        (!parts.is_empty()).then(|| parts.concat())
+        (texts <= MAX_TEXTS).then_some(group)
     }
 
     /// # Errors

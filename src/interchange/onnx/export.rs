@@ -165,9 +165,10 @@ impl Writer<'_> {
     /// All layers, from the normalised input; the name of what the last one gives.
     fn network(&mut self, network: &Network, path: &Path, input: &str, label: &str) -> Result<String, ModelError> {
         let mut outputs: Vec<String> = Vec::new();
+        let classes = [network.classes.unwrap_or(0)];
         let whole = |source: &Source| match source {
             Source::Input => &network.input[..],
-            Source::Label => &[][..],
+            Source::Label => &classes[..],
             Source::Layer(at) => &network.layers[*at].output,
         };
         for layer in &network.layers {

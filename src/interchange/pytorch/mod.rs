@@ -55,7 +55,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
 
     let pairs = pair(&network, groups)?;
     let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
-    let mut notes = Vec::new();
+    let (mut notes, mut epsilons) = (Vec::new(), Vec::new());
     for (at, group) in pairs {
         let layer = &network.layers[at];
         let given = order_of(layer.inputs.first(), &orders);
@@ -71,10 +71,15 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
             flat[p.offset..][..data.len()].copy_from_slice(&data);
         }
         notes.push(format!("{} takes {}", layer.name, group.name));
-        if let Kind::BatchNorm { epsilon, .. } = layer.spec.kind {
-            notes
-                .push(format!("{}: epsilon {epsilon}, as the architecture says; PyTorch's own is 0.00001", layer.name));
+        if let Kind::BatchNorm { epsilon, .. } = layer.spec.kind
+            && !epsilons.contains(&epsilon)
+        {
+            epsilons.push(epsilon);
         }
+    }
+    if !epsilons.is_empty() {
+        let of = epsilons.iter().map(f32::to_string).collect::<Vec<_>>().join(" and ");
+        notes.push(format!("batch norm has an epsilon of {of}, as the architecture says; PyTorch's own is 0.00001"));
     }
     let class_names = class_names(wishes.class_names.clone(), classes)?;
     let scale = wishes.scale.unwrap_or_else(|| {
