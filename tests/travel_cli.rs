@@ -143,7 +143,11 @@ fn a_layer_that_is_not_had_here_is_named() {
         ("\"activation\": \"softmax\"", "\"activation\": \"sigmoid\"", vec!["ends in sigmoid"]),
         ("\"units\": 10", "\"units\": 11", vec!["its kernel is [13, 10]", "[13, 11]"]),
         ("\"pool_size\": [3, 3]", "\"pool_size\": [3, 2]", vec!["MaxPooling2D", "expected squares"]),
-        ("\"output_layers\": [", "\"output_layers\": [[\"image\", 0, 0], ", vec!["2 outputs"]),
+        (
+            "\"output_layers\": [\"activation_1\", 0, 0]",
+            "\"output_layers\": [[\"activation_1\", 0, 0], [\"dot\", 0, 0]]",
+            vec!["2 outputs"],
+        ),
         (same, "\"class_name\": \"MyModel\"", vec!["\"MyModel\"", "Functional"]),
         ("{", "", vec!["no JSON"]),
     ] {

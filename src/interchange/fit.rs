@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn what_has_none_is_said_with_a_larger_kernel() {
         // Two rows before and none after: the kernel ends in zeros that read the rows after.
-        assert_eq!(conv(square(10, 3, 2, 10), 1), Some((Padding::Explicit(2), [[0, 2]; 2])));
+        assert_eq!(conv(square(10, 3, 2, 10), 1), Some((Padding::Same, [[0, 2]; 2])));
+        assert_eq!(conv(square(10, 3, 2, 11), 1), Some((Padding::Explicit(2), [[0, 1]; 2])));
         // PyTorch's output_padding.
         assert_eq!(transposed(square(3, 3, 1, 6), 2), Some((Padding::Same, [[0, 1]; 2])));
         assert_eq!(conv(square(10, 3, 100, 100), 1), None);
