@@ -1,7 +1,7 @@
 //! Models that come from other programs, and models that go to them.
 //!
-//! Coming in, a file becomes a [`Draft`]: layers in this program's terms, with their tensors, whatever the file's own
-//! order of axes, its padding and its way to spell things. [`Draft::finish`] makes a model file of it. What this
+//! Coming in, a file becomes a draft: layers in this program's terms, with their tensors, whatever the file's own
+//! order of axes, its padding and its way to spell things. When it is finished, a model file comes of it. What this
 //! program cannot say exactly is an error that names the layer; nothing is approximated.
 //!
 //! Going out, a network's layers are walked once and written down in the other program's terms.
@@ -25,12 +25,11 @@ mod order;
 pub mod pytorch;
 mod scale;
 
-pub use draft::Draft;
+use std::path::Path;
+
 pub use error::InterchangeError;
 pub use finish::{Imported, Wishes};
 pub use scale::Scale;
-
-use std::path::Path;
 
 use crate::models::Architecture;
 

@@ -125,7 +125,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
             None => groups.push(Group { name: name.into(), tensors: vec![tensor] }),
         }
     }
-    groups.sort_by(|a, b| pairing::natural(&a.name).cmp(&pairing::natural(&b.name)));
+    groups.sort_by_key(|group| pairing::natural(&group.name));
     Ok(groups)
 }
 
