@@ -52,7 +52,7 @@ fn exported_models_have_the_same_probabilities_in_onnxruntime() {
         std::fs::write(&model, onnx::export(&file, Path::new(name)).unwrap()).unwrap();
         script(&python, "run_onnx.py", &[&model, &inputs, &outputs]);
         let own = probabilities(&mut Cpu::new(), &file, &digits(count, 1));
-        assert!(own.iter().any(|p| *p > 0.3), "{name}: probabilities that are all alike show nothing");
+        assert!(own.iter().any(|p| *p > 0.2), "{name}: probabilities that are all alike show nothing");
         for (key, rows) in [("probabilities", count), ("probabilities.alone", 10)] {
             let theirs = read(&outputs, key);
             check(&format!("{name}, {key}"), apart(&theirs, &own[..rows * 10]), IN_ONNXRUNTIME);

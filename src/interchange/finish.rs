@@ -96,6 +96,20 @@ impl Draft {
         let From::Step(mut last) = output else {
             return Err("its output is its input: there is no layer".into());
         };
+        // A softmax that is only reshaped afterwards is none that could be left out.
+        let mut before = last;
+        while matches!(self.steps[before].kind, Kind::Flatten | Kind::Reshape { .. } | Kind::Dropout { .. })
+            && let Some(From::Step(from)) = self.steps[before].inputs.first().copied()
+        {
+            before = from;
+        }
+        let end = self.steps[before].activation.filter(|_| before != last);
+        if let Some(Nonlinearity::Softmax | Nonlinearity::Sigmoid) = end {
+            let name = self.named(last);
+            return Err(format!(
+                "{name}: comes after the softmax or sigmoid at the end; expected that to be the last layer"
+            ));
+        }
         match self.steps[last].activation {
             Some(Nonlinearity::Softmax) => match (self.steps[last].kind.clone(), self.steps[last].inputs.first()) {
                 (Kind::Activation, Some(From::Step(before))) => last = *before,

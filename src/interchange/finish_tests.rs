@@ -59,6 +59,16 @@ fn an_end_without_softmax_is_taken_for_logits_and_said() {
 }
 
 #[test]
+fn a_softmax_before_the_end_is_not_taken_for_logits() {
+    let mut d = draft(false);
+    let from = flat(&mut d);
+    let out = dense(&mut d, from, 3, None);
+    let out = d.activate(out, Some(Nonlinearity::Softmax)).unwrap();
+    let out = d.push(Kind::Flatten, &[out], Some("after"), Vec::new()).unwrap();
+    assert!(finish(d, out).unwrap_err().starts_with("after: comes after the softmax"));
+}
+
+#[test]
 fn a_bare_result_that_another_layer_takes_stays_bare() {
     let mut d = draft(false);
     let from = flat(&mut d);

@@ -104,7 +104,7 @@ pub fn untrained(name: &str) -> ModelFile {
         let rows = &mut state[p.offset..][..p.shape.len()];
         let (mean, variance) = rows.split_at_mut(p.shape.last());
         mean.iter_mut().enumerate().for_each(|(i, x)| *x = 0.1 * (i as f32).cos());
-        variance.iter_mut().enumerate().for_each(|(i, x)| *x = 0.1 + 0.05 * (i as f32).sin());
+        variance.iter_mut().enumerate().for_each(|(i, x)| *x = 0.35 + 0.1 * (i as f32).sin());
     }
     // Biases too should be seen to arrive.
     let mut weights = parameters.initial(7);

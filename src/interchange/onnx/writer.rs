@@ -6,7 +6,7 @@ use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute
 use crate::interchange::layout::{kernel_to_torch, transposed_to_torch};
 use crate::models::{Built, Conv, Kind, ModelError, Network, Nonlinearity, Parameters, Source, by};
 
-/// A graph while it is written. A value has the name of the layer that gives it.
+/// A graph while it is written. What a layer gives is called by its name and `.out`.
 pub struct Writer<'a> {
     pub parameters: &'a Parameters,
     pub weights: &'a [f32],

@@ -15,6 +15,7 @@ use super::finish::{Imported, Wishes, class_names};
 use super::layout::{kernel_from_torch, permute, transposed_from_torch};
 use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
+use crate::data::MAX_CLASSES;
 use crate::graph::Store;
 use crate::models::{Architecture, Built, Kind, ModelFile, Network, Parameters, Source, by};
 use pairing::{Group, pair};
@@ -43,10 +44,13 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     let groups = read(bytes)?;
     let image = wishes.input.or(architecture.input_size()).unwrap_or([28, 28, 1]);
     // How many classes there are, the last tensors say.
-    let classes = match (&wishes.class_names, architecture.is_classifier()) {
-        (Some(names), _) => names.len(),
-        (None, _) => last_width(&groups).ok_or("holds no tensors of a layer with weights")?,
+    let classes = match &wishes.class_names {
+        Some(names) => names.len(),
+        None => last_width(&groups).ok_or("holds no tensors of a layer with weights")?,
     };
+    if !(2..=MAX_CLASSES).contains(&classes) {
+        return Err(format!("its last layer gives {classes} numbers; expected 2 to {MAX_CLASSES} classes"));
+    }
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let told = |error: crate::models::ModelError| error.to_string();
