@@ -10,6 +10,7 @@ pub mod files;
 pub mod grad;
 pub mod graph;
 pub mod infer;
+pub mod interchange;
 pub mod models;
 pub mod ops;
 pub mod parallel;

@@ -272,7 +272,10 @@ fn a_setting_that_cannot_be_trained_with_is_named_with_what_would_do() {
     ] {
         place.refused(&format!("{train} {flags}"), &words);
     }
-    place.refused("train densest --data data --device cpu", &["no model \"densest\"", "fast, dense", ".toml"]);
+    place.refused(
+        "train densest --data data --device cpu",
+        &["no model \"densest\"", "fast, standard, best, dense", ".toml"],
+    );
     place.refused("train no.toml --data data --device cpu", &["cannot read no.toml"]);
     place.refused("frobnicate", &["frobnicate", "--help"]);
 }

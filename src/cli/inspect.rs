@@ -30,7 +30,7 @@ pub struct Args {
     batch: Option<usize>,
 }
 
-fn size(text: &str) -> Result<[usize; 3], String> {
+pub(super) fn size(text: &str) -> Result<[usize; 3], String> {
     let sizes: Option<Vec<usize>> =
         text.split('x').map(|n| n.parse().ok().filter(|n| (1..=1 << 16).contains(n))).collect();
     sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected a size like 28x28x1".into())

@@ -15,7 +15,9 @@ mod ensemble;
 mod evaluate;
 mod evaluate_gan;
 mod evaluate_shifts;
+mod export;
 mod generate;
+mod import;
 mod inspect;
 mod interrupt;
 mod models;
@@ -50,6 +52,10 @@ enum Command {
     Generate(Box<generate::Args>),
     /// Train a GAN at several proportions of noise to label, and compare
     Sweep(sweep::Args),
+    /// Write a model for other programs: ONNX, or plain safetensors
+    Export(export::Args),
+    /// Take over a model of Keras, ONNX or PyTorch
+    Import(Box<import::Args>),
     /// Show a model layer by layer, and what a training step does on the device
     Inspect(inspect::Args),
     /// List the networks that can be trained, and the trained models that travel with the program
@@ -74,6 +80,8 @@ const EXAMPLES: &str = r#"Examples:
   inkgrad classify scans --out scans.csv what is on the pictures of a folder
   inkgrad generate --text "555 0123"     draw digits
   inkgrad data preview --rotate 10       look at what training would see
+  inkgrad export runs/0001-fast it.onnx  for any other program
+  inkgrad import keras.h5 it.safetensors a model of Keras, ONNX or PyTorch
   inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
 
 /// Parses the command line and runs it.
@@ -93,6 +101,8 @@ pub fn main() -> ExitCode {
         Command::Ensemble(args) => ensemble::run(args),
         Command::Generate(args) => generate::run(*args),
         Command::Sweep(args) => sweep::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Models => models::run(),
         Command::Data(command) => data::run(*command),

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     recipe: Option<Named>,
     /// Go on from a trained classifier, on other data or for longer; the learning rate is a tenth of the
-    /// recipe's, where --learning-rate gives none
+    /// recipe's where none is given
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["resume", "front"])]
     from: Option<PathBuf>,
     /// Train so many, each by its own seed, and join them into one model that answers with their mean

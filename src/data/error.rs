@@ -19,7 +19,7 @@ pub enum DataError {
 
     /// Nothing that data are read from.
     #[error(
-        "{}: expected IDX files, a table ending in .csv or .csv.gz, or a folder of pictures for each class; found {found}",
+        "{}: expected IDX files (train-images-idx3-ubyte and its kin), a table ending in .csv or .csv.gz, or a folder of pictures for each class; found {found}",
         path.display()
     )]
     UnknownSource { path: PathBuf, found: String },

@@ -17,12 +17,12 @@ pub struct Network {
     pub input: Vec<usize>,
     /// As it was declared; `None` where the output is no choice between classes.
     pub classes: Option<usize>,
-    pub(super) layers: Vec<Built>,
+    pub(crate) layers: Vec<Built>,
 }
 
 /// What a layer takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// The network's input.
     Input,
     /// The label, one-hot, `[classes]`.
@@ -32,7 +32,7 @@ pub(super) enum Source {
 
 /// A layer with all that the data decided.
 #[derive(Clone, Debug)]
-pub(super) struct Built {
+pub(crate) struct Built {
     pub spec: Layer,
     pub name: String,
     pub inputs: Vec<Source>,

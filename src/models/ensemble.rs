@@ -64,7 +64,7 @@ impl ModelFile {
             return Err(refuse(first_path, problem));
         }
         let about = format!("{} classifiers, whose logits are averaged", members.len());
-        file.set("architecture", Architecture::of_layers("ensemble", &about, layers).text());
+        file.set("architecture", Architecture::from_layers("ensemble", &about, layers)?.text());
         // What a reader would refuse is refused by the writer.
         let path = Path::new("the ensemble");
         let mut store = Store::default();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::{At, ModelError};
+use super::shapes;
 use crate::ops::conv2d::Padding;
 
 /// What is applied to a layer's result.
@@ -120,6 +121,20 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// A layer that comes of no text: without activation or name, after the one before.
+    pub fn new(kind: Kind) -> Layer {
+        Layer { kind, activation: None, name: None, from: None, at: At::default() }
+    }
+
+    /// What it makes of its inputs' sizes, for one image: `[h, w, c]`, or `[k]` for a row of numbers. `classes` is
+    /// for a dense layer that asks for as many.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn output(&self, inputs: &[&[usize]], classes: Option<usize>) -> Result<Vec<usize>, String> {
+        shapes::output(self, inputs, classes)
+    }
+
     /// The names of the layers it takes, where it names them.
     pub fn sources(&self) -> Vec<&str> {
         match &self.kind {

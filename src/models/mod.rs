@@ -39,6 +39,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use augmentation::Augmentation;
+pub(crate) use build::{Built, Source};
 pub use build::{LayerInfo, Network};
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};

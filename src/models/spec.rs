@@ -78,6 +78,26 @@ impl Architecture {
         Ok(Architecture { name, about, input, layers, recipe, conditional: false, input_at, text, file })
     }
 
+    /// An architecture of layers that come from elsewhere than a text, which is written for it. The text is read
+    /// again, so that all that [`Architecture::parse`] checks holds of it too.
+    ///
+    /// # Errors
+    /// Those of [`Architecture::parse`].
+    pub fn from_layers(name: &str, about: &str, layers: Vec<Layer>) -> Result<Architecture, ModelError> {
+        let written = Architecture {
+            name: name_of(name),
+            about: about.into(),
+            input: None,
+            layers,
+            recipe: Recipe::default(),
+            conditional: false,
+            input_at: At::default(),
+            text: String::new(),
+            file: name.into(),
+        };
+        Architecture::parse(&written.to_toml(), name)
+    }
+
     /// One of a GAN's two networks, from its table: `layers` and nothing else that is not known already.
     pub(super) fn part(source: Source, name: &str, table: &DeTable) -> Result<Architecture, ModelError> {
         let layers = read_layers(source, find(table, "layers"), "the next table")?;
@@ -94,22 +114,6 @@ impl Architecture {
             text: String::new(),
             file,
         })
-    }
-
-    /// An architecture made of layers, with the text that says them.
-    pub(super) fn of_layers(name: &str, about: &str, layers: Vec<Layer>) -> Architecture {
-        let made = Architecture {
-            name: name.into(),
-            about: about.into(),
-            input: None,
-            layers,
-            recipe: Recipe::default(),
-            conditional: false,
-            input_at: At::default(),
-            text: String::new(),
-            file: String::new(),
-        };
-        Architecture { text: made.to_toml(), ..made }
     }
 
     /// The text it was read from, or an equivalent one; what model files store.

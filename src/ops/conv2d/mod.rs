@@ -31,7 +31,7 @@ pub enum Padding {
 
 impl Padding {
     /// Size of the result and rows of padding before, for an image of `size` rows and a kernel of `r`.
-    fn resolve(self, size: usize, r: usize, stride: usize) -> Option<(usize, usize)> {
+    pub(crate) fn resolve(self, size: usize, r: usize, stride: usize) -> Option<(usize, usize)> {
         let fitted = |before: usize| ((size + 2 * before).checked_sub(r)? / stride).checked_add(1).map(|p| (p, before));
         match self {
             Padding::Valid => fitted(0),
@@ -40,6 +40,16 @@ impl Padding {
                 let p = size.div_ceil(stride);
                 Some((p, ((p - 1) * stride + r).saturating_sub(size) / 2))
             }
+        }
+    }
+
+    /// The same of a transposed convolution: size of its result, and how many of its rows are cut off before.
+    pub(crate) fn resolve_transposed(self, p: usize, r: usize, stride: usize) -> Option<(usize, usize)> {
+        let full = (p.checked_sub(1)? * stride).checked_add(r)?;
+        match self {
+            Padding::Same => Some((p * stride, r.saturating_sub(stride) / 2)),
+            Padding::Valid => Some((full, 0)),
+            Padding::Explicit(cut) => Some((full.checked_sub(2 * cut)?, cut)),
         }
     }
 }
@@ -114,12 +124,8 @@ pub fn conv2d_transposed(
     padding: Padding,
 ) -> Result<Value, GraphError> {
     let ([_, p, q, _], [r, s, _, _]) = rank4(graph, x, weight)?;
-    let size = |p: usize, r: usize| match padding {
-        Padding::Same => Some((p * stride, r.saturating_sub(stride) / 2)),
-        Padding::Valid => Some((p.checked_sub(1)? * stride + r, 0)),
-        Padding::Explicit(pad) => Some(((p.checked_sub(1)? * stride + r).checked_sub(2 * pad)?, pad)),
-    };
-    let (Some((h, pad_top)), Some((w, pad_left))) = (size(p, r), size(q, s)) else {
+    let (rows, columns) = (padding.resolve_transposed(p, r, stride), padding.resolve_transposed(q, s, stride));
+    let (Some((h, pad_top)), Some((w, pad_left))) = (rows, columns) else {
         return Err(GraphError {
             op: "conv2d_transposed".into(),
             inputs: vec![graph.tensor(x).clone(), graph.tensor(weight).clone()],

@@ -1,0 +1,63 @@
+//! `inkgrad export`: a model for other programs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{say, thousands};
+use crate::files::write_whole;
+use crate::interchange::{onnx, pytorch};
+use crate::models::ModelFile;
+
+#[derive(clap::Args)]
+#[command(after_help = ABOUT)]
+pub struct Args {
+    /// A shipped model's name, a model file, or a run's folder, whose best model is taken: a classifier or
+    /// a generator
+    model: PathBuf,
+    /// The file to write: .onnx, or .safetensors for plain tensors; one that is there is replaced
+    out: PathBuf,
+    /// What to write, where the file's ending does not say
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+const ABOUT: &str = "\
+ONNX: a classifier takes `image` [N, channels, height, width], float32 pixels from 0 to 1, not normalized, and gives \
+`logits` and `probabilities` [N, classes]. A generator takes `noise` [N, width] and `label` [N], int64, and gives \
+`image`. N is free.
+
+Plain safetensors: tensors as a PyTorch module of the same layers has them, kernels [out, in, height, width], dense \
+weights [out, in].";
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Onnx,
+    Safetensors,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (model, path) = ModelFile::open(&args.model)?;
+    let ending = args.out.extension().map(|ending| ending.to_ascii_lowercase());
+    let format = match (args.format, ending.as_deref().and_then(|ending| ending.to_str())) {
+        (Some(format), _) => format,
+        (None, Some("onnx")) => Format::Onnx,
+        (None, Some("safetensors")) => Format::Safetensors,
+        _ => anyhow::bail!(
+            "{}: its ending does not say what to write; expected .onnx or .safetensors, or --format",
+            args.out.display()
+        ),
+    };
+    let is_same =
+        std::fs::canonicalize(&args.out).is_ok_and(|out| std::fs::canonicalize(&path).is_ok_and(|p| p == out));
+    anyhow::ensure!(!is_same, "{}: is the model itself; export to another file", args.out.display());
+    let bytes = match format {
+        Format::Onnx => onnx::export(&model, &path)?,
+        Format::Safetensors => pytorch::export(&model, &path)?,
+    };
+    let (out, size) = (args.out.display(), thousands(bytes.len() as u64));
+    write_whole(&args.out, &bytes).map_err(|error| {
+        anyhow::anyhow!("cannot write {out}: {error}. Check that the folder exists and that you may write there")
+    })?;
+    say(format_args!("{out}: {size} bytes"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,78 @@
+//! `inkgrad import`: a model of another program.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{note, say, thousands};
+use crate::files::{Existing, Unfinished};
+use crate::interchange::{self, Scale, Wishes};
+use crate::models;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A Keras model (.h5, .keras), ONNX, or safetensors with PyTorch's names, with --architecture
+    file: PathBuf,
+    /// The model file to write, which every other command takes: .safetensors
+    out: PathBuf,
+    /// The layers that a file of mere tensors belongs to: a built-in network, or an architecture in TOML
+    #[arg(long, value_name = "MODEL")]
+    architecture: Option<String>,
+    /// The classes' names in the order of the outputs, separated by commas [default: 0, 1, 2, ...]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    class_names: Option<Vec<String>>,
+    /// What the network takes for a pixel [default: 0..255 where it divides by itself, else 0..1]
+    #[arg(long, value_name = "RANGE", value_parser = range, conflicts_with_all = ["mean", "std"])]
+    scale: Option<Scale>,
+    /// Subtracted from pixels of 0..1 before the network saw them
+    #[arg(long, value_name = "X", requires = "std", allow_negative_numbers = true)]
+    mean: Option<f32>,
+    /// What they were divided by then
+    #[arg(long, value_name = "X", requires = "mean", allow_negative_numbers = true)]
+    std: Option<f32>,
+    /// Size of an image, where the file does not say: height x width x channels
+    #[arg(long, value_name = "HxWxC", value_parser = super::inspect::size)]
+    input: Option<[usize; 3]>,
+    /// Replace OUT where it is there already
+    #[arg(long)]
+    force: bool,
+}
+
+fn range(text: &str) -> Result<Scale, String> {
+    match text {
+        "0..1" => Ok(Scale::UNIT),
+        "0..255" => Ok(Scale::BYTES),
+        _ => Err("expected 0..1 or 0..255; for anything else there are --mean and --std".into()),
+    }
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let out = args.out.display();
+    anyhow::ensure!(
+        args.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")),
+        "{out}: a model file of this program ends in .safetensors"
+    );
+    let taken = format!("{out} is there already; choose another name, or replace it with --force");
+    anyhow::ensure!(args.force || !args.out.exists(), taken.clone());
+    let architecture = args.architecture.as_deref().map(models::load).transpose()?;
+    let given = args.mean.zip(args.std).map(|(mean, std)| Scale { mean: mean.into(), std: std.into() });
+    let wishes = Wishes { class_names: args.class_names, scale: args.scale.or(given), input: args.input };
+    let imported = interchange::import(&args.file, architecture.as_ref(), &wishes)?;
+
+    let bytes = imported.file.to_bytes(&args.out)?;
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    write(&args.out, &bytes, existing).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => anyhow::anyhow!(taken),
+        _ => anyhow::anyhow!("cannot write {out}: {error}. Check that the folder exists and that you may write there"),
+    })?;
+    imported.notes.iter().for_each(note);
+    let count = imported.file.tensors.iter().map(|tensor| tensor.words.len() as u64).sum();
+    say(format_args!("{out}: {} numbers; `inkgrad inspect {out}` shows its layers", thousands(count)));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, bytes: &[u8], existing: Existing) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file = Unfinished::create(path)?;
+    file.write_all(bytes)?;
+    file.finish(existing)
+}

@@ -1,0 +1,411 @@
+//! From a draft to a model file: what ends it, what is joined, what it is called.
+
+use std::collections::HashSet;
+
+use super::draft::{Draft, From, Step};
+use super::order::{Order, Piece, orders, rows_to_own, to_own};
+use super::scale::Scale;
+use crate::data::MAX_CLASSES;
+use crate::graph::Store;
+use crate::infer::evaluate::Normalization;
+use crate::models::{
+    Architecture, INPUT, Kind, LABEL, Layer, ModelFile, Nonlinearity, Parameter, Parameters, Units, by,
+};
+
+/// What whoever imports a model says about it.
+#[derive(Clone, Default, Debug)]
+pub struct Wishes {
+    /// The names of the classes; their numbers else.
+    pub class_names: Option<Vec<String>>,
+    /// What numbers the network expects for bytes; what its first layer hints at else.
+    pub scale: Option<Scale>,
+    /// Height, width and channels of the images, where the file does not say.
+    pub input: Option<[usize; 3]>,
+}
+
+/// An imported model.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub file: ModelFile,
+    /// What the person who imports it should know: what was assumed, what was changed.
+    pub notes: Vec<String>,
+}
+
+/// A problem, and the layer that has it where it is one layer's.
+type Problem = String;
+
+impl Draft {
+    /// A model file of the layers that `output` depends on. `origin` is where they come from, for the file's `about`.
+    ///
+    /// # Errors
+    /// What cannot be a classifier of this program's, in words.
+    pub fn finish(mut self, output: From, name: &str, origin: &str, wishes: &Wishes) -> Result<Imported, Problem> {
+        let last = self.logits(output)?;
+        self.keep_only(last);
+        self.skip_reshapes();
+        self.join_activations();
+        self.reorder()?;
+        let names = self.names();
+        let classes = self.steps.last().map_or(0, |step| step.shape.iter().product());
+        let class_names = class_names(wishes.class_names.clone(), classes)?;
+        let normalization = self.normalization(wishes.scale)?;
+
+        let last = self.steps.len() - 1;
+        let layers: Vec<Layer> = (0..=last).map(|i| self.layer(i, &names)).collect();
+        let architecture = Architecture::from_layers(name, origin, layers).map_err(|error| error.to_string())?;
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let network = architecture
+            .declare(self.input, classes, &mut store, &mut parameters)
+            .map_err(|error| error.to_string())?;
+        let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
+        for (step, name) in self.steps.iter().zip(&names) {
+            for (suffix, data) in &step.tensors {
+                let full = format!("{}.{suffix}", name.as_deref().unwrap_or_default());
+                let own = |p: &&Parameter| p.name == full;
+                let (p, flat) = match parameters.trainable().iter().find(own) {
+                    Some(p) => (p, &mut weights),
+                    None => match parameters.running().iter().find(own) {
+                        Some(p) => (p, &mut state),
+                        None => return Err(format!("{full}: no layer asks for this tensor")),
+                    },
+                };
+                if data.len() != p.shape.len() {
+                    return Err(format!("{full}: has {} numbers, where {} are needed", data.len(), p.shape));
+                }
+                if let Some(bad) = data.iter().find(|x| !x.is_finite()) {
+                    return Err(format!("{full}: holds {bad}; a network with such weights answers nothing"));
+                }
+                flat[p.offset..][..data.len()].copy_from_slice(data);
+            }
+        }
+        let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+        file.set_class_names(&class_names);
+        file.set("mean", normalization.mean);
+        file.set("std", normalization.std);
+        file.set("imported", origin);
+        Ok(Imported { file, notes: self.notes })
+    }
+
+    fn named(&self, at: usize) -> String {
+        self.steps[at].label.clone().unwrap_or_else(|| Layer::new(self.steps[at].kind.clone()).prefix().into())
+    }
+
+    /// What stands before the softmax at the end: a classifier here gives logits.
+    fn logits(&mut self, output: From) -> Result<usize, Problem> {
+        let From::Step(mut last) = output else {
+            return Err("its output is its input: there is no layer".into());
+        };
+        // A softmax that is only reshaped afterwards is none that could be left out.
+        let mut before = last;
+        while matches!(self.steps[before].kind, Kind::Flatten | Kind::Reshape { .. } | Kind::Dropout { .. })
+            && let Some(From::Step(from)) = self.steps[before].inputs.first().copied()
+        {
+            before = from;
+        }
+        let end = self.steps[before].activation.filter(|_| before != last);
+        if let Some(Nonlinearity::Softmax | Nonlinearity::Sigmoid) = end {
+            let name = self.named(last);
+            return Err(format!(
+                "{name}: comes after the softmax or sigmoid at the end; expected that to be the last layer"
+            ));
+        }
+        match self.steps[last].activation {
+            Some(Nonlinearity::Softmax) => match (self.steps[last].kind.clone(), self.steps[last].inputs.first()) {
+                (Kind::Activation, Some(From::Step(before))) => last = *before,
+                (Kind::Activation, _) => return Err("there is no layer before its softmax".into()),
+                _ => self.steps[last].activation = None,
+            },
+            Some(Nonlinearity::Sigmoid) => last = self.two_classes(last)?,
+            _ => self.notes.push(format!(
+                "{}: the network does not end in softmax; its numbers are taken for logits, so that probabilities are \
+                 their softmax",
+                self.named(last)
+            )),
+        }
+        if self.steps[last].shape.len() > 1 && self.steps[last].shape.iter().rev().skip(1).all(|size| *size == 1) {
+            self.push(Kind::Flatten, &[From::Step(last)], None, Vec::new())?;
+            last = self.steps.len() - 1;
+        }
+        match &self.steps[last].shape[..] {
+            &[classes] if (2..=MAX_CLASSES).contains(&classes) => Ok(last),
+            shape => {
+                let wanted = format!("expected a classifier, which ends in 2 to {MAX_CLASSES} numbers for each image");
+                Err(format!("{}: the network gives {shape:?}; {wanted}", self.named(last)))
+            }
+        }
+    }
+
+    /// One unit under a sigmoid is the softmax of 0 and that unit.
+    fn two_classes(&mut self, last: usize) -> Result<usize, Problem> {
+        let from = match (&self.steps[last].kind, self.steps[last].inputs.first()) {
+            (Kind::Activation, Some(From::Step(before))) => *before,
+            _ => last,
+        };
+        let name = self.named(from);
+        let step = &mut self.steps[from];
+        let bare = from != last && step.activation.is_some();
+        if bare || step.shape != [1] || !matches!(step.kind, Kind::Dense { .. }) {
+            let problem = "ends in sigmoid, where each unit is a probability for itself";
+            return Err(format!(
+                "{name}: the network {problem}; expected softmax, or a dense layer of one unit under a sigmoid"
+            ));
+        }
+        step.activation = None;
+        step.shape = vec![2];
+        if let Kind::Dense { units, .. } = &mut step.kind {
+            *units = Units::Count(2);
+        }
+        for suffix in ["weight", "bias"] {
+            if let Some(data) = step.tensor(suffix) {
+                *data = data.iter().flat_map(|x| [0.0, *x]).collect();
+            }
+        }
+        self.notes
+            .push(format!("{name}: one unit under a sigmoid became two classes under softmax, which says the same"));
+        Ok(from)
+    }
+
+    /// A reshape of a reshape is the second of them, where channels come last.
+    fn skip_reshapes(&mut self) {
+        let shapes = |step: &Step| {
+            step.activation.is_none()
+                && !step.channels_first
+                && matches!(step.kind, Kind::Flatten | Kind::Reshape { .. })
+        };
+        for i in 0..self.steps.len() {
+            while shapes(&self.steps[i])
+                && let Some(From::Step(before)) = self.steps[i].inputs.first().copied()
+                && shapes(&self.steps[before])
+            {
+                self.steps[i].inputs = self.steps[before].inputs.clone();
+            }
+        }
+    }
+
+    /// An activation whose layer has no other use becomes part of that layer.
+    fn join_activations(&mut self) {
+        let last = self.steps.len() - 1;
+        let mut users = vec![0; self.steps.len()];
+        for step in &self.steps {
+            step.inputs.iter().for_each(|from| {
+                if let From::Step(at) = from {
+                    users[*at] += 1
+                }
+            });
+        }
+        let mut stands: Vec<usize> = (0..self.steps.len()).collect();
+        for i in 0..self.steps.len() {
+            for at in 0..self.steps[i].inputs.len() {
+                if let From::Step(from) = self.steps[i].inputs[at] {
+                    self.steps[i].inputs[at] = From::Step(stands[from]);
+                }
+            }
+            if let (Kind::Activation, Some(From::Step(before)), Some(activation)) =
+                (&self.steps[i].kind, self.steps[i].inputs.first().copied(), self.steps[i].activation)
+                && users[before] == 1
+                && self.steps[before].activation.is_none()
+                && takes_activation(&self.steps[before].kind)
+            {
+                self.steps[before].activation = Some(activation);
+                stands[i] = before;
+                users[before] = users[i];
+            }
+        }
+        self.keep_only(stands[last]);
+    }
+
+    /// Drops what the last layer does not depend on.
+    fn keep_only(&mut self, last: usize) {
+        let mut used = vec![false; last + 1];
+        used[last] = true;
+        for i in (0..=last).rev() {
+            if used[i] {
+                self.steps[i].inputs.iter().for_each(|from| {
+                    if let From::Step(at) = from {
+                        used[*at] = true
+                    }
+                });
+            }
+        }
+        let mut places = vec![0; last + 1];
+        let mut kept = Vec::new();
+        for (i, mut step) in self.steps.drain(..).take(last + 1).enumerate() {
+            if used[i] {
+                for from in &mut step.inputs {
+                    if let From::Step(at) = from {
+                        *at = places[*at];
+                    }
+                }
+                places[i] = kept.len();
+                kept.push(step);
+            }
+        }
+        self.steps = kept;
+    }
+
+    /// Moves the numbers of tensors that belong to flattened images whose channels came first.
+    fn reorder(&mut self) -> Result<(), Problem> {
+        let number = |from: &From| match from {
+            From::Input => None,
+            From::Step(at) => Some(*at),
+        };
+        let pieces: Vec<Piece> = self
+            .steps
+            .iter()
+            .map(|step| Piece {
+                kind: &step.kind,
+                inputs: step.inputs.iter().map(number).collect(),
+                shape: &step.shape,
+                channels_first: step.channels_first,
+            })
+            .collect();
+        let found = orders(&self.input, &pieces).map_err(|(at, problem)| format!("{}: {problem}", self.named(at)))?;
+        if found.last().is_some_and(Option::is_some) {
+            return Err("its output is a flattened image, whose numbers are no classes".into());
+        }
+        for (i, step) in self.steps.iter_mut().enumerate() {
+            let given: &Order = match step.inputs.first() {
+                Some(From::Step(at)) => &found[*at],
+                _ => &None,
+            };
+            let columns = step.shape.last().copied().unwrap_or(1);
+            match step.kind {
+                Kind::Dense { .. } => {
+                    if let Some(weight) = step.tensor("weight") {
+                        *weight = to_own(&found[i], &rows_to_own(given, weight, columns));
+                    }
+                    if let Some(bias) = step.tensor("bias") {
+                        *bias = to_own(&found[i], bias);
+                    }
+                }
+                Kind::BatchNorm { .. } => {
+                    for (_, data) in &mut step.tensors {
+                        *data = to_own(given, data);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A name for each layer that needs one: for its tensors, or because others take it by name.
+    fn names(&self) -> Vec<Option<String>> {
+        let mut needed: Vec<bool> = self.steps.iter().map(|step| !step.tensors.is_empty()).collect();
+        for (i, step) in self.steps.iter().enumerate() {
+            for from in &step.inputs {
+                if let From::Step(at) = from
+                    && (step.inputs.len() > 1 || at + 1 != i)
+                {
+                    needed[*at] = true;
+                }
+            }
+        }
+        let mut taken: HashSet<String> = [INPUT, LABEL].into_iter().map(String::from).collect();
+        let mut name = |at: usize| {
+            let wanted = plain(&self.named(at));
+            let numbered = (2..).map(|i| format!("{wanted}_{i}"));
+            let free = std::iter::once(wanted.clone()).chain(numbered).find(|name| !taken.contains(name))?;
+            taken.insert(free.clone());
+            Some(free)
+        };
+        // Labelled layers first, so that a label is never taken by a layer that has none.
+        let mut names = vec![None; self.steps.len()];
+        for labelled in [true, false] {
+            for at in (0..self.steps.len()).filter(|at| needed[*at] && self.steps[*at].label.is_some() == labelled) {
+                names[at] = name(at);
+            }
+        }
+        names
+    }
+
+    fn layer(&self, at: usize, names: &[Option<String>]) -> Layer {
+        let step = &self.steps[at];
+        let called = |from: &From| match from {
+            From::Input => INPUT.to_string(),
+            From::Step(at) => names[*at].clone().unwrap_or_default(),
+        };
+        let mut kind = step.kind.clone();
+        match &mut kind {
+            Kind::Concat { from } | Kind::Add { from } | Kind::Dot { from } => {
+                *from = step.inputs.iter().map(called).collect();
+            }
+            Kind::Dense { units, .. } if at + 1 == self.steps.len() => *units = Units::Classes,
+            _ => {}
+        }
+        let joins = matches!(kind, Kind::Concat { .. } | Kind::Add { .. } | Kind::Dot { .. });
+        let follows = match step.inputs.first() {
+            Some(From::Step(before)) => before + 1 == at,
+            _ => at == 0,
+        };
+        let from = if joins || follows { None } else { step.inputs.first().map(called) };
+        Layer { activation: step.activation, name: names[at].clone(), from, ..Layer::new(kind) }
+    }
+
+    fn normalization(&mut self, wish: Option<Scale>) -> Result<Normalization, Problem> {
+        let expected = wish.unwrap_or_else(|| {
+            let assumed = self.front.map_or(Scale::UNIT, Scale::expected_before);
+            let remedy = "where it was trained on something else, say --scale or --mean and --std";
+            self.notes.push(format!("assumed that the network takes pixels from {}; {remedy}", assumed.describe()));
+            assumed
+        });
+        self.front.map_or(expected, |own| expected.then(own)).normalization()
+    }
+}
+
+/// Whether an activation may be part of a layer of this kind, rather than a layer of its own.
+fn takes_activation(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Conv(_) | Kind::ConvTransposed(_) | Kind::Dense { .. } | Kind::BatchNorm { .. } | Kind::Add { .. }
+    )
+}
+
+pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<Vec<String>, Problem> {
+    match given {
+        Some(names) if names.len() != classes => {
+            Err(format!("--class-names gives {} names, the network tells {classes} classes", names.len()))
+        }
+        Some(names) => Ok(names),
+        None => Ok((0..classes).map(|i| i.to_string()).collect()),
+    }
+}
+
+/// A name as architectures have them: letters, digits, `_` and `-`.
+fn plain(label: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let name: String = label.chars().map(letter).take(56).collect();
+    if name.is_empty() { "layer".into() } else { name }
+}
+
+/// Height, width and channels of the images, from the sizes of an input.
+pub(super) fn image(input: &[Option<usize>], wish: Option<[usize; 3]>) -> Result<[usize; 3], String> {
+    let told: Option<Vec<usize>> = input.iter().copied().collect();
+    let from_file = match told.as_deref() {
+        Some(&[h, w, c]) => Some([h, w, c]),
+        Some(&[h, w]) => Some([h, w, 1]),
+        // A row of numbers is taken for a square image.
+        Some(&[n]) => Some([n.isqrt(), n.isqrt(), 1]).filter(|[h, w, _]| h * w == n),
+        _ => None,
+    };
+    let image = wish.or(from_file).ok_or_else(|| {
+        format!("its input of {} does not tell the size of an image; say --input HEIGHTxWIDTHxCHANNELS", spelled(input))
+    })?;
+    // Where the file tells sizes, the wish has to be the same numbers in another form.
+    let agrees = match input {
+        [h, w, c] => [h, w, c].iter().zip(image).all(|(told, n)| told.is_none_or(|told| told == n)),
+        [h, w] => [h, w].iter().zip(image).all(|(told, n)| told.is_none_or(|told| told == n)) && image[2] == 1,
+        [n] => n.is_none_or(|n| image.iter().try_fold(1usize, |all, n| all.checked_mul(*n)) == Some(n)),
+        _ => return Err(format!("its input of {} is no image", spelled(input))),
+    };
+    if !agrees {
+        return Err(format!("takes {}, which no image of {} is", spelled(input), by(&image)));
+    }
+    Ok(image)
+}
+
+fn spelled(input: &[Option<usize>]) -> String {
+    let sizes: Vec<String> = input.iter().map(|n| n.map_or("?".into(), |n| n.to_string())).collect();
+    sizes.join("x")
+}

@@ -1,0 +1,111 @@
+//! Where a Keras model's parts lie in its file.
+//!
+//! A `.h5` file holds the configuration as a text in an attribute and each layer's tensors under that layer's name. A
+//! `.keras` file is a zip archive: `config.json`, and `model.weights.h5`, where layers are numbered by kind (`dense`,
+//! `dense_1`) and a layer's tensors are numbered too.
+
+use std::io::{Cursor, Read};
+
+use serde_json::Value;
+use zip::ZipArchive;
+
+use super::hdf5::{Hdf5, Stored};
+use crate::models::MAX_SIZE;
+
+/// The longest configuration that is read.
+const MAX_CONFIG: u64 = 64 << 20;
+/// The largest file of weights that is read out of an archive.
+const MAX_WEIGHTS: u64 = 4 * MAX_SIZE as u64 + (64 << 20);
+
+/// A model's configuration and its weights.
+pub struct Archive {
+    pub config: Value,
+    weights: Hdf5,
+    numbered: bool,
+}
+
+/// Which layer tensors are asked for: its name, its kind in Keras's small letters, and how many of that kind stand
+/// above it.
+pub struct Which<'a> {
+    pub name: &'a str,
+    pub kind: &'a str,
+    pub above: usize,
+}
+
+impl Archive {
+    /// # Errors
+    /// Where it is no whole model of Keras, and what it is instead.
+    pub fn open(bytes: Vec<u8>) -> Result<Archive, String> {
+        if bytes.starts_with(b"PK") { Archive::from_zip(bytes) } else { Archive::from_hdf5(bytes) }
+    }
+
+    fn from_hdf5(bytes: Vec<u8>) -> Result<Archive, String> {
+        let weights = Hdf5::open(bytes)?;
+        let Some(config) = weights.text("", "model_config") else {
+            let remedy = "save the whole model, `model.save(...)`, rather than `model.save_weights(...)`";
+            return Err(format!("holds no model: its attributes have no model_config; {remedy}"));
+        };
+        Ok(Archive { config: parse(&config)?, weights, numbered: false })
+    }
+
+    fn from_zip(bytes: Vec<u8>) -> Result<Archive, String> {
+        let mut zip = ZipArchive::new(Cursor::new(bytes))
+            .map_err(|error| format!("cannot be read as a zip archive: {error}. Copy or save it again"))?;
+        let config = member(&mut zip, "config.json", MAX_CONFIG)?;
+        let config = String::from_utf8(config).map_err(|_| "config.json is no text in UTF-8".to_string())?;
+        let weights = Hdf5::open(member(&mut zip, "model.weights.h5", MAX_WEIGHTS)?)
+            .map_err(|problem| format!("model.weights.h5 {problem}"))?;
+        Ok(Archive { config: parse(&config)?, weights, numbered: true })
+    }
+
+    /// A layer's tensors, which Keras calls `names`, in that order.
+    ///
+    /// # Errors
+    /// Where one is missing or cannot be read.
+    pub fn tensors(&self, which: &Which, names: &[&str]) -> Result<Vec<Stored>, String> {
+        if self.numbered { self.by_number(which, names.len()) } else { self.by_name(which.name, names) }
+    }
+
+    fn by_number(&self, which: &Which, count: usize) -> Result<Vec<Stored>, String> {
+        let number = if which.above == 0 { String::new() } else { format!("_{}", which.above) };
+        let folders = ["layers", "_layer_checkpoint_dependencies"];
+        let folder = folders.iter().map(|folder| format!("{folder}/{}{number}/vars", which.kind));
+        let Some(folder) = folder.into_iter().find(|folder| self.weights.has(&format!("{folder}/0"))) else {
+            return Err(format!("has no weights: model.weights.h5 has no layers/{}{number}/vars/0", which.kind));
+        };
+        (0..count).map(|i| self.weights.tensor(&format!("{folder}/{i}"))).collect()
+    }
+
+    fn by_name(&self, layer: &str, names: &[&str]) -> Result<Vec<Stored>, String> {
+        let folder = format!("model_weights/{layer}");
+        let stored = self.weights.texts(&folder, "weight_names").unwrap_or_default();
+        // `conv2d/kernel:0` of Keras 2, `model/conv2d/kernel` of Keras 3.
+        let last = |path: &str| path.rsplit('/').next().and_then(|name| name.split(':').next()).map(str::to_owned);
+        let path = |name: &str| {
+            let found = stored.iter().find(|path| last(path).as_deref() == Some(name));
+            found.ok_or_else(|| format!("has no {name} among its weights, which are {stored:?}"))
+        };
+        names.iter().map(|name| self.weights.tensor(&format!("{folder}/{}", path(name)?))).collect()
+    }
+}
+
+fn parse(text: &str) -> Result<Value, String> {
+    if text.len() as u64 > MAX_CONFIG {
+        return Err(format!("its configuration has {} bytes; {MAX_CONFIG} are the most", text.len()));
+    }
+    serde_json::from_str(text).map_err(|error| format!("its configuration is no JSON: {error}"))
+}
+
+/// A file of the archive, by its exact name; nothing is ever written to disk.
+fn member(zip: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str, most: u64) -> Result<Vec<u8>, String> {
+    let file = zip.by_name(name).map_err(|error| {
+        format!("has no {name} that can be read ({error}); expected a model that Keras saved as .keras")
+    })?;
+    let mut bytes = Vec::new();
+    // Its header may say any size: only what comes out counts.
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| format!("{name} cannot be unpacked: {error}"))?;
+    if bytes.len() as u64 > most {
+        return Err(format!("{name} is larger than {most} bytes, the most it may have"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,127 @@
+//! Operators on sizes that a graph works out for itself, and arithmetic on images and rows of numbers.
+
+use super::import::{Axes, Reader, Value, foreign};
+use super::proto::NodeProto;
+use super::tensor::{Constant, Data};
+use crate::interchange::draft::From;
+use crate::interchange::scale::Scale;
+use crate::models::Kind;
+
+impl Reader<'_> {
+    pub(super) fn is_sizes(&self, node: &NodeProto) -> bool {
+        let sizes = |name: &String| matches!(self.values.get(name.as_str()), Some(Value::Sizes(_)));
+        node.op_type == "Shape" || node.input.iter().any(sizes)
+    }
+
+    pub(super) fn sizes(&self, node: &NodeProto) -> Result<Value, String> {
+        let of = |at: usize| match self.value(node, at)? {
+            Value::Sizes(sizes) => Ok(sizes.clone()),
+            Value::Constant(Constant { data: Data::Ints(ints), .. }) => Ok(ints.iter().map(|n| Some(*n)).collect()),
+            _ => Err(format!("takes something else than sizes for its input {at}")),
+        };
+        Ok(Value::Sizes(match node.op_type.as_str() {
+            "Shape" => {
+                let (flow, axes) = self.flow_of(node, 0)?;
+                let sizes = foreign(self.draft.shape(flow.from), axes).into_iter().map(|n| Some(n as i64));
+                std::iter::once(None).chain(sizes).collect()
+            }
+            "Gather" => {
+                let all = of(0)?;
+                let index = self.constant(node, 1)?.and_then(|c| c.ints().map(<[i64]>::to_vec)).unwrap_or_default();
+                let len = all.len() as i64;
+                let one = |i: &i64| all.get(usize::try_from(if *i < 0 { i + len } else { *i }).ok()?).copied();
+                let found: Option<Vec<Option<i64>>> = index.iter().map(one).collect();
+                found.ok_or("gathers sizes that are not there")?
+            }
+            "Concat" => {
+                let mut all = Vec::new();
+                for at in 0..node.input.len().min(64) {
+                    all.extend(of(at)?);
+                }
+                all
+            }
+            _ => of(0)?,
+        }))
+    }
+
+    pub(super) fn arithmetic(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let op = node.op_type.as_str();
+        let constant_at = |reader: &Self, at: usize| {
+            matches!(node.input.get(at).and_then(|name| reader.values.get(name.as_str())), Some(Value::Constant(_)))
+        };
+        let at = match (constant_at(self, 0), constant_at(self, 1)) {
+            (false, false) if op == "Add" => return self.sum(node),
+            (false, false) if op == "Mul" => {
+                let (a, b) = (self.settled(node, 0)?.0, self.settled(node, 1)?.0);
+                if self.draft.shape(a).len() != 1 || self.draft.shape(a) != self.draft.shape(b) {
+                    return Err("multiplies two images, which this program has no layer for".into());
+                }
+                return Ok(Value::Product(a, b));
+            }
+            (false, true) => 1,
+            (true, false) if matches!(op, "Add" | "Mul") => 0,
+            _ => return Err("is arithmetic that this program has no layer for".into()),
+        };
+        let (flow, axes) = self.flow_of(node, 1 - at)?;
+        if let Some(x) = self.constant(node, at)?.and_then(Constant::scalar)
+            && flow.from == self.draft.entry
+        {
+            let x = f64::from(x);
+            let by = match op {
+                "Sub" => Scale { mean: x, std: 1.0 },
+                "Add" => Scale { mean: -x, std: 1.0 },
+                "Div" => Scale { mean: 0.0, std: x },
+                _ => Scale { mean: 0.0, std: 1.0 / x },
+            };
+            return Ok(Value::Flow(self.draft.rescale(flow, by)?, axes));
+        }
+        // A bias that stands as a node of its own.
+        if op == "Add"
+            && let From::Step(step) = flow.from
+            && self.is_last_use(&node.input[1 - at])
+            && let Some(data) = self.floats(node, at)?
+        {
+            let step = &mut self.draft.steps[step];
+            let c = step.shape.last().copied().unwrap_or(1);
+            let free = step.activation.is_none() && step.tensor("bias").is_none();
+            let bias = match &mut step.kind {
+                Kind::Dense { bias, .. } => Some(bias),
+                Kind::Conv(conv) | Kind::ConvTransposed(conv) => Some(&mut conv.bias),
+                _ => None,
+            };
+            if let Some(bias) = bias
+                && free
+                && data.len() == c
+            {
+                *bias = true;
+                step.tensors.push(("bias", data));
+                return Ok(Value::Flow(flow, axes));
+            }
+        }
+        Err("is arithmetic with constants other than a scaling of the image and a bias".into())
+    }
+
+    pub(super) fn sum(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let all: Vec<(From, Axes)> =
+            (0..node.input.len()).map(|at| self.settled(node, at)).collect::<Result<_, String>>()?;
+        let (inputs, axes): (Vec<From>, Vec<Axes>) = all.into_iter().unzip();
+        self.same_axes(&inputs, &axes)?;
+        match inputs[..] {
+            [] => Err("takes nothing".into()),
+            [only] => Ok(self.flow(only, axes[0])),
+            _ => {
+                let out = self.draft.push(Kind::Add { from: Vec::new() }, &inputs, None, Vec::new())?;
+                Ok(self.flow(out, axes[0]))
+            }
+        }
+    }
+
+    pub(super) fn same_axes(&self, inputs: &[From], axes: &[Axes]) -> Result<(), String> {
+        let images = inputs.iter().zip(axes).filter(|(from, _)| self.draft.shape(**from).len() == 3);
+        let found: Vec<Axes> = images.map(|(_, axes)| *axes).collect();
+        if found.iter().any(|axes| *axes != found[0]) {
+            return Err("takes images with different orders of axes".into());
+        }
+        Ok(())
+    }
+}

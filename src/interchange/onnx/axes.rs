@@ -1,0 +1,184 @@
+//! Operators that change an image's size, or the order of axes.
+
+use super::import::{Axes, Reader, Value, foreign, spelled};
+use super::proto::NodeProto;
+use super::tensor::{Constant, Data};
+use crate::interchange::draft::{Flow, From};
+use crate::models::{Kind, MAX_SIZE, by};
+
+impl Reader<'_> {
+    pub(super) fn resize(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let (from, axes) = self.image(node)?;
+        let [h, w, c] = self.draft.image(from)?;
+        self.first(axes, c, c)?;
+        if !matches!(node.text("mode"), None | Some("nearest")) {
+            return Err(format!("interpolates by {:?}; expected \"nearest\"", node.text("mode").unwrap_or_default()));
+        }
+        let last = node.input.len() - 1;
+        let sizes = self.constant(node, last)?.ok_or("has neither scales nor sizes")?;
+        let scales: Vec<f64> = match &sizes.data {
+            Data::Floats(scales) => scales.iter().map(|x| f64::from(*x)).collect(),
+            Data::Ints(sizes) => match sizes[..] {
+                [_, channels, rows, columns] => {
+                    vec![1.0, channels as f64 / c as f64, rows as f64 / h as f64, columns as f64 / w as f64]
+                }
+                _ => vec![],
+            },
+        };
+        let &[n, channels, rows, columns] = &scales[..] else { return Err(format!("scales by {scales:?}")) };
+        let factor = rows as usize;
+        if n != 1.0 || channels != 1.0 || rows != columns || rows < 1.0 || factor as f64 != rows || factor > MAX_SIZE {
+            return Err(format!("scales by {scales:?}; expected one whole factor for rows and columns"));
+        }
+        // With a whole factor these agree on which pixel is nearest.
+        let (by, rounding) = (node.text("coordinate_transformation_mode"), node.text("nearest_mode"));
+        let same = match by {
+            Some("asymmetric") => matches!(rounding, Some("floor")),
+            None | Some("half_pixel" | "pytorch_half_pixel") => {
+                matches!(rounding, None | Some("round_prefer_floor" | "round_prefer_ceil"))
+            }
+            _ => false,
+        };
+        if !same && node.op_type == "Resize" {
+            return Err(format!(
+                "takes the nearest pixel by {by:?} and {rounding:?}; expected \"asymmetric\" and \"floor\""
+            ));
+        }
+        let out = self.draft.push(Kind::Upsample { factor }, &[from], None, Vec::new())?;
+        Ok(self.flow(out, axes))
+    }
+
+    pub(super) fn pad(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let (flow, axes) = self.flow_of(node, 0)?;
+        self.draft.image(flow.from)?;
+        if !matches!(node.text("mode"), None | Some("constant")) || self.constant(node, 3)?.is_some() {
+            return Err("pads by other than zeros on each side of the image".into());
+        }
+        if self.constant(node, 2)?.is_some_and(|value| value.scalar() != Some(0.0)) {
+            return Err("pads with another value than 0".into());
+        }
+        let pads = match node.ints("pads") {
+            Some(pads) => pads.to_vec(),
+            None => self.constant(node, 1)?.and_then(|c| c.ints().map(<[i64]>::to_vec)).unwrap_or_default(),
+        };
+        let sizes: Vec<usize> =
+            pads.iter().filter_map(|n| usize::try_from(*n).ok().filter(|n| *n <= 1 << 10)).collect();
+        let spatial = if axes == Axes::ChannelsFirst { [2, 3] } else { [1, 2] };
+        let is_spatial = |i: usize| spatial.contains(&(i % 4));
+        if sizes.len() != 8 || (0..8).any(|i| !is_spatial(i) && sizes[i] != 0) {
+            return Err(format!("pads by {pads:?}; expected rows and columns of zeros"));
+        }
+        let sum = |axis: usize| {
+            let at = spatial[axis];
+            [flow.pad[axis][0] + sizes[at], flow.pad[axis][1] + sizes[at + 4]]
+        };
+        Ok(Value::Flow(Flow { pad: [sum(0), sum(1)], ..flow }, axes))
+    }
+
+    pub(super) fn reshape(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let target: Vec<Option<i64>> = match self.value(node, 1)? {
+            Value::Sizes(sizes) => sizes.clone(),
+            Value::Constant(Constant { data: Data::Ints(ints), .. }) => ints.iter().map(|n| Some(*n)).collect(),
+            _ => return Err("is to a shape that is neither constant nor made of sizes".into()),
+        };
+        let (from, axes) = self.settled(node, 0)?;
+        let given = foreign(self.draft.shape(from), axes);
+        let total: usize = given.iter().product();
+        let Some((batch, sizes)) = target.split_first() else { return Err("is to no shape".into()) };
+        let is_batch = batch.is_none_or(|n| n == -1 || n == 0 || Some(n) == self.batch);
+        let sizes: Option<Vec<i64>> = sizes.iter().copied().collect();
+        let sizes = sizes.filter(|sizes| is_batch && (1..=4).contains(&sizes.len()));
+        let sizes = sizes.ok_or_else(|| format!("is to {target:?}; expected the images first, each for itself"))?;
+        let size = |i: usize, n: i64| match n {
+            0 => given.get(i).copied(),
+            -1 => Some(0),
+            n => usize::try_from(n).ok().filter(|n| *n <= MAX_SIZE),
+        };
+        let sizes: Option<Vec<usize>> = sizes.iter().enumerate().map(|(i, n)| size(i, *n)).collect();
+        let mut sizes = sizes.ok_or_else(|| format!("is to {target:?}"))?;
+        let known = sizes.iter().filter(|n| **n > 0).try_fold(1usize, |all, n| all.checked_mul(*n)).unwrap_or(0);
+        if let Some(open) = sizes.iter_mut().find(|n| **n == 0)
+            && known > 0
+        {
+            *open = total / known;
+        }
+        if sizes.iter().try_fold(1usize, |all, n| all.checked_mul(*n)) != Some(total) {
+            return Err(format!("cannot make {} of {}", by(&sizes), by(&given)));
+        }
+        self.reshape_to(from, axes, sizes, &node.output[0])
+    }
+
+    /// What is `out` there, of sizes `sizes` for each image, in the order of axes that whoever takes it has.
+    pub(super) fn reshape_to(&mut self, from: From, axes: Axes, sizes: Vec<usize>, out: &str) -> Result<Value, String> {
+        let shape = self.draft.shape(from).to_vec();
+        if foreign(&shape, axes) == sizes {
+            return Ok(self.flow(from, axes));
+        }
+        // An image that is turned around next had its channels last.
+        let turned = self.nodes.iter().any(|node| {
+            node.op_type == "Transpose"
+                && node.ints("perm") == Some(&[0, 3, 1, 2])
+                && node.input.iter().any(|x| x == out)
+        });
+        let to = if turned { Axes::ChannelsLast } else { Axes::ChannelsFirst };
+        let (kind, to) = match (&sizes[..], to) {
+            ([_], _) => (Kind::Flatten, Axes::ChannelsFirst),
+            (&[h, w, c], Axes::ChannelsLast) => (Kind::Reshape { shape: vec![h, w, c] }, to),
+            (&[c, h, w], Axes::ChannelsFirst) => (Kind::Reshape { shape: vec![h, w, c] }, to),
+            _ => (Kind::Reshape { shape: sizes.clone() }, to),
+        };
+        // Which end's axes decide: the image that is flattened, or the one that comes of it.
+        let deciding = if shape.len() == 3 { axes } else { to };
+        let before = self.draft.channels_first;
+        self.draft.channels_first = deciding == Axes::ChannelsFirst && shape.len() != sizes.len();
+        let pushed = self.draft.push(kind, &[from], None, Vec::new());
+        self.draft.channels_first = before;
+        if shape.len() == 3 && sizes.len() == 3 && (shape[2] != 1 || sizes.iter().filter(|n| **n == 1).count() == 0) {
+            return Err(format!(
+                "makes {} of {}; expected a row of numbers between",
+                by(&sizes),
+                spelled(&shape, axes)
+            ));
+        }
+        Ok(self.flow(pushed?, to))
+    }
+
+    pub(super) fn squeeze(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let (from, axes) = self.settled(node, 0)?;
+        let shape = foreign(self.draft.shape(from), axes);
+        let rest: Vec<usize> = shape.iter().copied().filter(|n| *n != 1).collect();
+        if rest.len() > 1 {
+            return Err(format!("leaves {} of {}; expected one size", by(&rest), by(&shape)));
+        }
+        self.reshape_to(from, axes, vec![shape.iter().product()], &node.output[0])
+    }
+
+    pub(super) fn transpose(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let (flow, axes) = self.flow_of(node, 0)?;
+        self.draft.image(flow.from)?;
+        match (node.ints("perm"), axes) {
+            (Some([0, 2, 3, 1]), Axes::ChannelsFirst) => Ok(Value::Flow(flow, Axes::ChannelsLast)),
+            (Some([0, 3, 1, 2]), Axes::ChannelsLast) => Ok(Value::Flow(flow, Axes::ChannelsFirst)),
+            (perm, _) => Err(format!("turns axes around by {perm:?}; expected channels from first to last or back")),
+        }
+    }
+
+    pub(super) fn concat(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let all: Vec<(From, Axes)> =
+            (0..node.input.len()).map(|at| self.settled(node, at)).collect::<Result<_, String>>()?;
+        let (inputs, axes): (Vec<From>, Vec<Axes>) = all.into_iter().unzip();
+        self.same_axes(&inputs, &axes)?;
+        let Some(first) = inputs.first() else { return Err("takes nothing".into()) };
+        let rank = self.draft.shape(*first).len() as i64;
+        let channels = if rank == 3 && axes[0] == Axes::ChannelsFirst { 1 } else { rank };
+        let axis = node.int("axis").unwrap_or(1);
+        if axis != channels && axis + rank + 1 != channels {
+            return Err(format!("joins along axis {axis}; expected the channels', {channels}"));
+        }
+        if inputs.len() == 1 {
+            return Ok(self.flow(inputs[0], axes[0]));
+        }
+        let out = self.draft.push(Kind::Concat { from: Vec::new() }, &inputs, None, Vec::new())?;
+        Ok(self.flow(out, axes[0]))
+    }
+}

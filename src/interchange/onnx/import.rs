@@ -1,0 +1,197 @@
+//! An ONNX graph as a draft: its nodes in order, each of which becomes a layer or part of one.
+
+use std::collections::HashMap;
+
+use prost::Message;
+
+use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto, attribute};
+use super::tensor::{Constant, Data};
+use crate::interchange::draft::{Draft, Flow, From};
+use crate::interchange::finish::{Imported, Wishes, image};
+use crate::models::{Kind, MAX_SIZE, by};
+
+/// More nodes are not read.
+const MAX_NODES: usize = 20_000;
+
+/// What a name in the graph stands for.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Something of each image.
+    Flow(Flow, Axes),
+    Constant(Constant),
+    /// Sizes that the graph works out for itself; `None` is the free number of images.
+    Sizes(Vec<Option<i64>>),
+    /// A product of two rows of numbers, number by number: half of an inner product.
+    Product(From, From),
+}
+
+/// Where an image's channels stand there; of no meaning for a row of numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Axes {
+    ChannelsFirst,
+    ChannelsLast,
+}
+
+/// The graph while it is read.
+pub struct Reader<'a> {
+    pub draft: Draft,
+    pub values: HashMap<&'a str, Value>,
+    /// How often each value is taken.
+    pub uses: HashMap<&'a str, usize>,
+    pub nodes: &'a [NodeProto],
+    /// The number of images, where the graph says one.
+    pub batch: Option<i64>,
+}
+
+/// The model in the bytes of an ONNX file.
+///
+/// # Errors
+/// What is wrong with the file, or which node this program cannot say, in words.
+pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
+    let foreign = "expected a model of Keras (.h5, .keras), ONNX, or safetensors with --architecture";
+    let model = ModelProto::decode(bytes).map_err(|error| format!("cannot be read as ONNX: {error}; {foreign}"))?;
+    let Some(graph) = &model.graph else { return Err(format!("holds no graph; {foreign}")) };
+    if graph.node.len() > MAX_NODES {
+        return Err(format!("has {} nodes; {MAX_NODES} are the most", graph.node.len()));
+    }
+    let mut constants = HashMap::new();
+    for tensor in &graph.initializer {
+        constants.insert(tensor.name.as_str(), Value::Constant(Constant::read(tensor)?));
+    }
+    let mut inputs = graph.input.iter().filter(|input| !constants.contains_key(input.name.as_str()));
+    let (Some(input), None) = (inputs.next(), inputs.next()) else {
+        let count = graph.input.len() - graph.input.iter().filter(|i| constants.contains_key(i.name.as_str())).count();
+        return Err(format!("has {count} inputs; this program's networks have one, the image"));
+    };
+
+    let (sizes, axes) = sizes(input)?;
+    let image = image(&sizes, wishes.input)?;
+    let mut draft = Draft::new(image, true);
+    let mut reader = Reader {
+        batch: dims(input).and_then(|dims| *dims.first()?),
+        values: constants,
+        uses: uses(graph),
+        nodes: &graph.node,
+        draft: {
+            // What the first node is given has the file's sizes.
+            let kind = match sizes.len() {
+                1 => Some(Kind::Flatten),
+                2 => Some(Kind::Reshape { shape: image[..2].to_vec() }),
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                draft.channels_first = sizes.len() == 1;
+                draft.entry = draft.push(kind, &[From::Input], None, Vec::new())?;
+                draft.channels_first = true;
+            }
+            draft
+        },
+    };
+    let entry = Flow::of(reader.draft.entry);
+    reader.values.insert(&input.name, Value::Flow(entry, axes));
+    for node in &graph.node {
+        reader.node(node).map_err(|problem| {
+            let name = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };
+            format!("node {:?} ({}): {problem}", name.map_or("", String::as_str), node.op_type)
+        })?;
+    }
+
+    let output = output(graph)?;
+    let Some(Value::Flow(flow, _)) = reader.values.get(output).cloned() else {
+        return Err(format!("its output {output:?} is given by no node that depends on the image"));
+    };
+    let output = reader.draft.settle(flow)?;
+    let producer =
+        if model.producer_name.is_empty() { "ONNX".into() } else { format!("ONNX, {}", model.producer_name) };
+    let mut wishes = wishes.clone();
+    if wishes.class_names.is_none() {
+        let stored = model.metadata_props.iter().find(|entry| entry.key == "class_names");
+        wishes.class_names = stored.and_then(|entry| serde_json::from_str(&entry.value).ok());
+    }
+    let name = if graph.name.is_empty() { "onnx" } else { &graph.name };
+    reader.draft.finish(output, name, &format!("a model in {producer}"), &wishes)
+}
+
+/// How often each value is taken, by nodes and as an output.
+fn uses(graph: &GraphProto) -> HashMap<&str, usize> {
+    let mut uses = HashMap::new();
+    let taken = graph.node.iter().flat_map(|node| &node.input).chain(graph.output.iter().map(|output| &output.name));
+    taken.for_each(|name| *uses.entry(name.as_str()).or_default() += 1);
+    uses
+}
+
+/// The output that tells classes: the only one, or the one with the name that this program gives it.
+fn output(graph: &GraphProto) -> Result<&str, String> {
+    let names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    match names[..] {
+        [only] => Ok(only),
+        _ => names.iter().find(|name| **name == "probabilities").copied().ok_or_else(|| {
+            format!("has {} outputs ({}); expected one, or one named \"probabilities\"", names.len(), names.join(", "))
+        }),
+    }
+}
+
+/// The input's sizes, the batch's first; `None` for a free one.
+fn dims(input: &ValueInfoProto) -> Option<Vec<Option<i64>>> {
+    let shape = input.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
+    let size = |dim: &super::proto::DimensionProto| match dim.value {
+        Some(Dimension::Value(n)) if n > 0 => Some(n),
+        _ => None,
+    };
+    Some(shape.dim.iter().map(size).collect())
+}
+
+/// The sizes of one input, in this program's order where it is an image, and where its channels stand there.
+fn sizes(input: &ValueInfoProto) -> Result<(Vec<Option<usize>>, Axes), String> {
+    let unknown = || format!("does not say the sizes of its input {:?}", input.name);
+    let dims = dims(input).ok_or_else(unknown)?;
+    let size = |n: Option<i64>| n.and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= MAX_SIZE);
+    let sizes: Vec<Option<usize>> = dims.iter().skip(1).map(|n| size(*n)).collect();
+    match sizes[..] {
+        // Of 28x28x1, what is not like a number of channels comes first.
+        [Some(h), w, Some(c)] if c <= 4 && h > 4 => Ok((vec![Some(h), w, Some(c)], Axes::ChannelsLast)),
+        [c, h, w] => Ok((vec![h, w, c], Axes::ChannelsFirst)),
+        [_] | [_, _] => Ok((sizes, Axes::ChannelsFirst)),
+        _ => Err(format!("its input {:?} has {} sizes for each image; expected 1 to 3", input.name, sizes.len())),
+    }
+}
+
+/// A node's attributes by name.
+impl NodeProto {
+    pub fn int(&self, name: &str) -> Option<i64> {
+        self.attribute.iter().find(|a| a.name == name).map(|a| a.i)
+    }
+    pub fn float(&self, name: &str) -> Option<f32> {
+        self.attribute.iter().find(|a| a.name == name).map(|a| a.f)
+    }
+    pub fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(&self.attribute.iter().find(|a| a.name == name)?.s).ok()
+    }
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attribute.iter().find(|a| a.name == name).map(|a| &a.ints[..])
+    }
+    /// The tensor of a `Constant`.
+    pub fn constant(&self) -> Result<Constant, String> {
+        let Some(a) = self.attribute.first() else { return Err("has no value".into()) };
+        match (&a.t, a.r#type) {
+            (Some(tensor), _) => Constant::read(tensor),
+            (None, attribute::FLOAT) => Ok(Constant { dims: vec![], data: Data::Floats(vec![a.f]) }),
+            (None, attribute::INT) => Ok(Constant { dims: vec![], data: Data::Ints(vec![a.i]) }),
+            (None, attribute::INTS) => Ok(Constant { dims: vec![a.ints.len()], data: Data::Ints(a.ints.clone()) }),
+            _ => Err(format!("has a value in {:?}, which is not read", a.name)),
+        }
+    }
+}
+
+/// The sizes of a value of one image, as they are there.
+pub fn foreign(shape: &[usize], axes: Axes) -> Vec<usize> {
+    match (shape, axes) {
+        (&[h, w, c], Axes::ChannelsFirst) => vec![c, h, w],
+        _ => shape.to_vec(),
+    }
+}
+
+/// In words, for errors.
+pub fn spelled(shape: &[usize], axes: Axes) -> String {
+    by(&foreign(shape, axes))
+}

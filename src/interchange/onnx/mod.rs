@@ -1,0 +1,14 @@
+//! ONNX, out and in. Images have their channels first there.
+
+mod arithmetic;
+mod axes;
+mod export;
+mod import;
+mod nodes;
+mod proto;
+mod tensor;
+mod weights;
+mod writer;
+
+pub use export::export;
+pub use import::import;

@@ -1,0 +1,79 @@
+//! A model's tensors as a PyTorch module of the same layers would have them.
+
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::{channels_in, order_of, orders_of};
+use crate::graph::Store;
+use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
+use crate::interchange::order::{rows_to_theirs, to_theirs};
+use crate::models::{Kind, ModelError, ModelFile, Parameters};
+
+/// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
+/// `running_mean` and `running_var`, each under its layer's name. A flattened image has its channels first, so that a
+/// module with the same layers gives the same answers. `path` is what errors call the model.
+///
+/// # Errors
+/// Those of reading the model, one for a generator, and one for layers whose order of numbers PyTorch cannot have.
+pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
+    let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
+    if model.is_gan() {
+        return Err(refuse("is a generator, which plain safetensors are not written of; export it as .onnx".into()));
+    }
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let network = model.network(path, &mut store, &mut parameters)?;
+    let (weights, state) = model.values(&parameters, path)?;
+    let orders = orders_of(&network).map_err(refuse)?;
+
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    for (at, layer) in network.layers.iter().enumerate() {
+        let given = order_of(layer.inputs.first(), &orders);
+        let weight = layer.weight.map(|index| &parameters.trainable()[index]);
+        let Some(weight) = weight.map(|p| &weights[p.offset..][..p.shape.len()]) else { continue };
+        let (c, k) = (channels_in(&network, layer), layer.output.last().copied().unwrap_or(1));
+        let mut add = |suffix: &str, dims: &[usize], data: Vec<f32>| {
+            tensors.push((format!("{}.{suffix}", layer.name), dims.to_vec(), data));
+        };
+        match &layer.spec.kind {
+            Kind::Conv(conv) => {
+                let [r, s] = conv.kernel;
+                add("weight", &[k, c, r, s], kernel_to_torch(weight, [r, s, c, k]));
+            }
+            Kind::ConvTransposed(conv) => {
+                let [r, s] = conv.kernel;
+                add("weight", &[c, k, r, s], transposed_to_torch(weight, [r, s, c, k]));
+            }
+            Kind::Dense { .. } => {
+                let theirs = rows_to_theirs(given, &to_theirs(&orders[at], weight), k);
+                add("weight", &[k, c], permute(&theirs, [c, k], [1, 0]));
+            }
+            Kind::BatchNorm { scale, .. } => {
+                let (gamma, beta) = if *scale { weight.split_at(c) } else { (&[][..], weight) };
+                let gamma = if *scale { to_theirs(given, gamma) } else { vec![1.0; c] };
+                add("weight", &[c], gamma);
+                add("bias", &[c], to_theirs(given, beta));
+                let running = layer.running.map(|index| &parameters.running()[index]);
+                if let Some(p) = running {
+                    let (mean, variance) = state[p.offset..][..p.shape.len()].split_at(c);
+                    add("running_mean", &[c], to_theirs(given, mean));
+                    add("running_var", &[c], to_theirs(given, variance));
+                }
+            }
+            _ => {}
+        }
+        if let Some(p) = layer.bias.map(|index| &parameters.trainable()[index]) {
+            add("bias", &[k], to_theirs(&orders[at], &weights[p.offset..][..p.shape.len()]));
+        }
+    }
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, data)| data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+    let mut views = Vec::new();
+    for ((name, dims, _), bytes) in tensors.iter().zip(&bytes) {
+        let view = TensorView::new(Dtype::F32, dims.clone(), bytes);
+        views.push((name.clone(), view.map_err(|error| refuse(format!("tensor {name}: {error}")))?));
+    }
+    // Without metadata, whose order would change from run to run: equal models give equal bytes.
+    safetensors::serialize(views, None).map_err(|error| refuse(error.to_string()))
+}

@@ -1,0 +1,231 @@
+//! Tensors with PyTorch's names and axes, in safetensors: what `save_file(model.state_dict(), ...)` writes.
+//!
+//! Such a file has no layers; an architecture says what they are. Kernels are `[k, c, r, s]` there and dense weights
+//! `[out, in]`, and an image is flattened with its channels first.
+
+mod export;
+mod pairing;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+
+pub use export::export;
+
+use super::finish::{Imported, Wishes, class_names};
+use super::layout::{kernel_from_torch, permute, transposed_from_torch};
+use super::order::{Order, Piece, orders, rows_to_own, to_own};
+use super::scale::Scale;
+use crate::data::MAX_CLASSES;
+use crate::graph::Store;
+use crate::models::{Architecture, Built, Kind, ModelFile, Network, Parameters, Source, by};
+use pairing::{Group, pair};
+
+/// Whether bytes begin like a safetensors file: a length, and JSON.
+pub fn is_meant(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<8>().is_some_and(|length| u64::from_le_bytes(*length) <= 100_000_000)
+        && bytes.get(8) == Some(&b'{')
+}
+
+/// A tensor as PyTorch has it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Theirs {
+    pub dims: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+/// The tensors of a safetensors file as the weights of `architecture`.
+///
+/// Whatever stands before a tensor's last dot names its layer. A layer takes the tensors that have its own name; the
+/// other layers take what is left, by kind and sizes, in the order of the names (`conv2` before `conv10`).
+///
+/// # Errors
+/// What is wrong with the file, or does not fit the architecture, in words.
+pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Result<Imported, String> {
+    let groups = read(bytes)?;
+    let image = wishes.input.or(architecture.input_size()).unwrap_or([28, 28, 1]);
+    // How many classes there are, the last tensors say.
+    let classes = match &wishes.class_names {
+        Some(names) => names.len(),
+        None => last_width(&groups).ok_or("holds no tensors of a layer with weights")?,
+    };
+    if !(2..=MAX_CLASSES).contains(&classes) {
+        return Err(format!("its last layer gives {classes} numbers; expected 2 to {MAX_CLASSES} classes"));
+    }
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let told = |error: crate::models::ModelError| error.to_string();
+    let network = architecture.declare(image, classes, &mut store, &mut parameters).map_err(told)?;
+    let orders = orders_of(&network)?;
+
+    let pairs = pair(&network, groups)?;
+    let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
+    let (mut notes, mut epsilons) = (Vec::new(), Vec::new());
+    for (at, group) in pairs {
+        let layer = &network.layers[at];
+        let given = order_of(layer.inputs.first(), &orders);
+        let c = channels_in(&network, layer);
+        let tensors = convert(layer, c, &group, given, &orders[at])
+            .map_err(|problem| format!("layer {:?}: {problem}", layer.name))?;
+        for (index, is_weight, data) in tensors {
+            let p = if is_weight { &parameters.trainable()[index] } else { &parameters.running()[index] };
+            let flat = if is_weight { &mut weights } else { &mut state };
+            if data.len() != p.shape.len() {
+                return Err(format!("{} has {} numbers, {} needs {}", group.name, data.len(), p.name, p.shape));
+            }
+            flat[p.offset..][..data.len()].copy_from_slice(&data);
+        }
+        notes.push(format!("{} takes {}", layer.name, group.name));
+        if let Kind::BatchNorm { epsilon, .. } = layer.spec.kind
+            && !epsilons.contains(&epsilon)
+        {
+            epsilons.push(epsilon);
+        }
+    }
+    if !epsilons.is_empty() {
+        let of = epsilons.iter().map(f32::to_string).collect::<Vec<_>>().join(" and ");
+        notes.push(format!("batch norm has an epsilon of {of}, as the architecture says; PyTorch's own is 0.00001"));
+    }
+    let class_names = class_names(wishes.class_names.clone(), classes)?;
+    let scale = wishes.scale.unwrap_or_else(|| {
+        notes.push(format!(
+            "assumed that the network takes pixels from {}; where it was trained on something else, say --scale or \
+             --mean and --std",
+            Scale::UNIT.describe()
+        ));
+        Scale::UNIT
+    });
+    let normalization = scale.normalization()?;
+    let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+    file.set_class_names(&class_names);
+    file.set("mean", normalization.mean);
+    file.set("std", normalization.std);
+    file.set("imported", "tensors of PyTorch");
+    Ok(Imported { file, notes })
+}
+
+/// The file's tensors, by what their names have before the last dot.
+fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| format!("cannot be read as safetensors: {error}"))?;
+    let mut groups: Vec<Group> = Vec::new();
+    for (full, view) in file.tensors() {
+        let (name, suffix) = full.rsplit_once('.').unwrap_or(("", &full));
+        // How many batches it has seen matters to no one here.
+        if suffix == "num_batches_tracked" {
+            continue;
+        }
+        let (words, _) = view.data().as_chunks::<4>();
+        let data = match view.dtype() {
+            Dtype::F32 => words.iter().map(|word| f32::from_le_bytes(*word)).collect::<Vec<f32>>(),
+            other => {
+                return Err(format!("tensor {full:?} is {other:?}; expected F32: model.float() before it is saved"));
+            }
+        };
+        if let Some(bad) = data.iter().find(|x| !x.is_finite()) {
+            return Err(format!("tensor {full:?} holds {bad}; a network with such weights answers nothing"));
+        }
+        let tensor = (suffix.to_string(), Theirs { dims: view.shape().to_vec(), data });
+        match groups.iter_mut().find(|group| group.name == name) {
+            Some(group) => group.tensors.push(tensor),
+            None => groups.push(Group { name: name.into(), tensors: vec![tensor] }),
+        }
+    }
+    groups.sort_by_key(|group| pairing::natural(&group.name));
+    Ok(groups)
+}
+
+/// The outputs of the last dense layer by name, or else of the last kernel.
+fn last_width(groups: &[Group]) -> Option<usize> {
+    let width = |rank: usize| {
+        let of_rank = |group: &&Group| group.get("weight").is_some_and(|tensor| tensor.dims.len() == rank);
+        groups.iter().rev().find(of_rank)?.get("weight")?.dims.first().copied()
+    };
+    width(2).or_else(|| width(4))
+}
+
+/// The order of each layer's numbers, as they are with channels first.
+pub(super) fn orders_of(network: &Network) -> Result<Vec<Order>, String> {
+    let number = |source: &Source| match source {
+        Source::Layer(at) => Some(*at),
+        _ => None,
+    };
+    let pieces: Vec<Piece> = network
+        .layers
+        .iter()
+        .map(|layer| Piece {
+            kind: &layer.spec.kind,
+            inputs: layer.inputs.iter().map(number).collect(),
+            shape: &layer.output,
+            channels_first: true,
+        })
+        .collect();
+    let told = |(at, problem): (usize, String)| format!("layer {:?}: {problem}", network.layers[at].name);
+    orders(&network.input, &pieces).map_err(told)
+}
+
+fn order_of<'a>(source: Option<&Source>, orders: &'a [Order]) -> &'a Order {
+    match source {
+        Some(Source::Layer(at)) => &orders[*at],
+        _ => &None,
+    }
+}
+
+/// Channels of what a layer takes.
+fn channels_in(network: &Network, layer: &Built) -> usize {
+    let shape = match layer.inputs.first() {
+        Some(Source::Layer(at)) => &network.layers[*at].output,
+        _ => &network.input,
+    };
+    shape.last().copied().unwrap_or(1)
+}
+
+/// A layer's tensors: index among the trainable or the running ones, which of the two, and the numbers.
+type Own = Vec<(usize, bool, Vec<f32>)>;
+
+fn convert(layer: &Built, c: usize, group: &Group, given: &Order, made: &Order) -> Result<Own, String> {
+    let k = layer.output.last().copied().unwrap_or(1);
+    let sized = |suffix: &str, dims: &[usize]| match group.get(suffix) {
+        Some(tensor) if tensor.dims == dims => Ok(Some(&tensor.data[..])),
+        Some(tensor) => Err(format!("{}.{suffix} is {}, it needs {}", group.name, by(&tensor.dims), by(dims))),
+        None => Ok(None),
+    };
+    let missing = |suffix: &str| format!("{}.{suffix} is missing", group.name);
+    let needed = |suffix: &str, dims: &[usize]| sized(suffix, dims)?.ok_or_else(|| missing(suffix));
+    let mut own: Own = Vec::new();
+    let (weight, bias) = (layer.weight.unwrap_or_default(), layer.bias);
+    match &layer.spec.kind {
+        Kind::Conv(conv) => {
+            let dims = [k, c, conv.kernel[0], conv.kernel[1]];
+            own.push((weight, true, kernel_from_torch(needed("weight", &dims)?, dims)));
+        }
+        Kind::ConvTransposed(conv) => {
+            let dims = [c, k, conv.kernel[0], conv.kernel[1]];
+            own.push((weight, true, transposed_from_torch(needed("weight", &dims)?, dims)));
+        }
+        Kind::Dense { .. } => {
+            let data = permute(needed("weight", &[k, c])?, [k, c], [1, 0]);
+            own.push((weight, true, to_own(made, &rows_to_own(given, &data, k))));
+        }
+        Kind::BatchNorm { scale, .. } => {
+            let row = |suffix: &str| needed(suffix, &[c]).map(|data| to_own(given, data));
+            let or = |suffix: &str, x: f32| {
+                sized(suffix, &[c]).map(|data| data.map_or(vec![x; c], |data| to_own(given, data)))
+            };
+            let (gamma, beta) = (or("weight", 1.0)?, or("bias", 0.0)?);
+            if !scale && gamma.iter().any(|x| *x != 1.0) {
+                return Err(format!("{}.weight scales, the architecture says scale = false", group.name));
+            }
+            own.push((weight, true, if *scale { [gamma, beta].concat() } else { beta }));
+            let running = [row("running_mean")?, row("running_var")?].concat();
+            own.push((layer.running.unwrap_or_default(), false, running));
+            return Ok(own);
+        }
+        _ => return Ok(own),
+    }
+    match (bias, sized("bias", &[k])?) {
+        (Some(index), Some(data)) => own.push((index, true, to_own(made, data))),
+        (Some(_), None) => return Err(format!("{}; or say bias = false in the architecture", missing("bias"))),
+        (None, Some(_)) => return Err(format!("{}.bias is there; the architecture says bias = false", group.name)),
+        (None, None) => {}
+    }
+    Ok(own)
+}

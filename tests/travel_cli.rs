@@ -1,0 +1,161 @@
+//! `import` and `export` as commands: what they write, what they say, and what they refuse.
+
+mod common;
+mod travel;
+
+use std::io::{Cursor, Read, Write};
+
+use common::Place;
+use travel::file;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+fn path(name: &str) -> String {
+    file(name).display().to_string()
+}
+
+#[test]
+fn an_imported_model_is_one_that_every_command_takes() {
+    let place = Place::with_digits(10, 200);
+    let said = place.works(&format!("import {} keras.safetensors", path("conv-keras3.keras")));
+    assert!(said.out.contains("keras.safetensors: 2,"), "{}", said.out);
+    assert!(said.err.contains("assumed that the network takes pixels from 0 to 1"), "{}", said.err);
+    let said = place.works("inspect keras.safetensors");
+    assert!(said.out.contains("conv 4x4x6 same relu") && said.out.contains("a Keras model"), "{}", said.out);
+    let said = place.works("evaluate keras.safetensors --data data --device cpu --out report");
+    let accuracy: f64 = common::accuracy(&said.out).split(' ').next().unwrap().parse().unwrap();
+    assert!(accuracy > 70.0, "{}", said.out);
+
+    place.works("export keras.safetensors there.onnx");
+    place.works("import there.onnx back.safetensors --scale 0..1");
+    let again = place.works("evaluate back.safetensors --data data --device cpu --out again");
+    assert_eq!(common::accuracy(&said.out), common::accuracy(&again.out));
+    place.works("export keras.safetensors plain.safetensors");
+    place.works("export keras.safetensors it.bin --format onnx");
+    assert_eq!(place.read("it.bin"), place.read("there.onnx"));
+}
+
+#[test]
+fn a_trained_run_goes_out_and_comes_back_with_the_same_answers() {
+    let place = Place::with_digits(600, 200);
+    place.works("train fast --data data --device cpu --epochs 1 --quiet");
+    place.works("export runs/0001-fast out.onnx");
+    place.works("import out.onnx back.safetensors");
+    let [before, after] = ["runs/0001-fast", "back.safetensors"]
+        .map(|model| place.works(&format!("evaluate {model} --data data --device cpu --out report")).out);
+    let table = |text: &str| text.lines().skip(1).take_while(|line| !line.contains("png")).collect::<String>();
+    assert_eq!(table(&before), table(&after));
+    place.works("export runs/0001-fast plain.safetensors");
+    place.works("import plain.safetensors again.safetensors --architecture fast --mean 0.1 --std 0.3");
+}
+
+#[test]
+fn classes_keep_their_names() {
+    let place = Place::new();
+    let names = "zero,one,two,three,four,five,six,seven,eight,nine";
+    place.works(&format!("import {} m.safetensors --class-names {names}", path("dense-keras2.h5")));
+    place.works("export m.safetensors m.onnx");
+    place.works("import m.onnx n.safetensors");
+    assert!(place.works("inspect n.safetensors").out.contains("\"seven\""));
+}
+
+#[test]
+fn what_cannot_be_imported_is_refused_with_the_remedy() {
+    let place = Place::new();
+    place.write("there.safetensors", "mine");
+    place.write("page.h5", "<!DOCTYPE html>");
+    place.write("dense.toml", "layers = [\"flatten\", { dense = 10 }, { dense = \"classes\" }]");
+    let (dense, torch, onnx) = (path("dense-keras2.h5"), path("torch.safetensors"), path("torch.onnx"));
+    for (line, words) in [
+        ("import none.h5 m.safetensors".into(), vec!["none.h5", "Check that the path exists"]),
+        ("import page.h5 m.safetensors".into(), vec!["page.h5", "expected a model of Keras"]),
+        (format!("import {dense} m.h5"), vec!["m.h5", ".safetensors"]),
+        (format!("import {dense} there.safetensors"), vec!["there.safetensors", "--force"]),
+        (format!("import {dense} m.safetensors --architecture dense"), vec!["--architecture is for safetensors"]),
+        (format!("import {dense} m.safetensors --class-names a,b"), vec!["2 names", "10 classes"]),
+        (format!("import {dense} m.safetensors --scale 0..7"), vec!["0..255"]),
+        (format!("import {dense} m.safetensors --mean 0.5"), vec!["--std"]),
+        (format!("import {dense} m.safetensors --mean 0.5 --std 0"), vec!["standard deviation 0"]),
+        (format!("import {dense} m.safetensors --input 27x28x1"), vec!["takes 28x28", "27x28x1"]),
+        (format!("import {torch} m.safetensors"), vec!["--architecture"]),
+        (format!("import {torch} m.safetensors --architecture dense.toml"), vec!["dense1", "[10, 784]", "conv2"]),
+        (format!("import {onnx} m.safetensors --architecture dense.toml"), vec!["--architecture is for safetensors"]),
+        (format!("import {onnx} m.safetensors --architecture none"), vec!["no model \"none\""]),
+    ] {
+        place.refused(&line, &words);
+    }
+    place.works(&format!("import {dense} there.safetensors --force"));
+    assert_ne!(place.read("there.safetensors"), b"mine");
+}
+
+#[test]
+fn what_cannot_be_exported_is_refused_with_the_remedy() {
+    let place = Place::new();
+    place.works(&format!("import {} m.safetensors", path("dense-keras2.h5")));
+    let gan = format!("{}/models/gan.safetensors", env!("CARGO_MANIFEST_DIR"));
+    for (line, words) in [
+        ("export none.safetensors m.onnx".into(), vec!["none.safetensors"]),
+        ("export m.safetensors m.tflite".into(), vec!["m.tflite", ".onnx"]),
+        ("export m.safetensors m.safetensors".into(), vec!["is the model itself"]),
+        ("export m.safetensors none/m.onnx".into(), vec!["none/m.onnx", "folder exists"]),
+        (format!("export {gan} gan.safetensors"), vec!["is a generator", ".onnx"]),
+    ] {
+        place.refused(&line, &words);
+    }
+    place.works(&format!("export {gan} gan.onnx"));
+}
+
+/// A `.keras` file whose configuration has `from` in the place of `to`, or which lacks a member.
+fn changed(from: &str, to: &str, without: &str) -> Vec<u8> {
+    let mut archive = ZipArchive::new(Cursor::new(std::fs::read(file("branches-keras3.keras")).unwrap())).unwrap();
+    let mut out = ZipWriter::new(Cursor::new(Vec::new()));
+    for i in 0..archive.len() {
+        let mut member = archive.by_index(i).unwrap();
+        let name = member.name().unwrap().into_owned();
+        let mut bytes = Vec::new();
+        member.read_to_end(&mut bytes).unwrap();
+        if name == "config.json" {
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.contains(from), "{from}");
+            bytes = text.replace(from, to).into_bytes();
+        }
+        if name != without {
+            // As other writers of zip archives pack them.
+            let packed = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+            out.start_file(name, packed).unwrap();
+            out.write_all(&bytes).unwrap();
+        }
+    }
+    out.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_layer_that_is_not_had_here_is_named() {
+    let place = Place::new();
+    let same = "\"class_name\": \"Functional\"";
+    for (from, to, words) in [
+        ("\"class_name\": \"LeakyReLU\"", "\"class_name\": \"PReLU\"", vec!["leaky_re_lu", "PReLU", "no such layer"]),
+        ("\"interpolation\": \"nearest\"", "\"interpolation\": \"bilinear\"", vec!["up_sampling2d", "bilinear"]),
+        ("\"dilation_rate\": [1, 1]", "\"dilation_rate\": [2, 2]", vec!["Conv2D", "dilation_rate [2,2]"]),
+        ("\"data_format\": \"channels_last\"", "\"data_format\": \"channels_first\"", vec!["channels first"]),
+        ("\"axes\": 1", "\"axes\": 2", vec!["\"dot", "axes 2"]),
+        ("\"activation\": \"tanh\"", "\"activation\": \"gelu\"", vec!["Dense", "gelu", "leaky_relu"]),
+        ("\"activation\": \"softmax\"", "\"activation\": \"sigmoid\"", vec!["ends in sigmoid"]),
+        ("\"units\": 10", "\"units\": 11", vec!["its kernel is [13, 10]", "[13, 11]"]),
+        ("\"pool_size\": [3, 3]", "\"pool_size\": [3, 2]", vec!["MaxPooling2D", "expected squares"]),
+        (
+            "\"output_layers\": [\"activation_1\", 0, 0]",
+            "\"output_layers\": [[\"activation_1\", 0, 0], [\"dot\", 0, 0]]",
+            vec!["2 outputs"],
+        ),
+        (same, "\"class_name\": \"MyModel\"", vec!["\"MyModel\"", "Functional"]),
+        ("{", "", vec!["no JSON"]),
+    ] {
+        place.write("changed.keras", changed(from, to, ""));
+        place.refused("import changed.keras m.safetensors", &[&["changed.keras"][..], &words].concat());
+    }
+    place.write("changed.keras", changed(same, same, "model.weights.h5"));
+    place.refused("import changed.keras m.safetensors", &["no model.weights.h5"]);
+    place.write("changed.keras", changed(same, same, ""));
+    place.works("import changed.keras m.safetensors");
+}
