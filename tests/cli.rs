@@ -236,7 +236,10 @@ fn missing_data_is_named_with_what_was_looked_for() {
     let place = Place::with_digits(300, 50);
     place.refused("train --device cpu --data nowhere", &["cannot read nowhere", "exists"]);
     std::fs::create_dir(place.path("empty")).unwrap();
-    place.refused("train --device cpu --data empty", &["empty", NAMES[0], "no files", "Put the file"]);
+    place.refused(
+        "train --device cpu --data empty",
+        &["empty", "train-images-idx3-ubyte", "train.csv", "no folders with pictures"],
+    );
     std::fs::remove_file(place.path("data").join(NAMES[3])).unwrap();
     place.refused("train --device cpu --data data", &["test labels", NAMES[3], "found t10k-images"]);
 }

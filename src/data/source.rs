@@ -23,7 +23,7 @@ pub struct Reading {
     /// Height and width of the images, and their channels: of pictures, which are brought to it, and of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<ImageSize>,
-    /// Pictures are prepared as MNIST was (see [`crate::pictures::prepare`]) and not merely brought to their size.
+    /// Pictures are prepared as MNIST was (see [`crate::pictures::prepare()`]) and not merely brought to their size.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prepare: bool,
 }
