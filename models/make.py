@@ -34,6 +34,10 @@ def processor():
         return platform.processor() or platform.machine()
 
 
+def percent(share):
+    return f"{float(share) * 100:.2f} %"
+
+
 def metadata(path):
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
@@ -57,7 +61,7 @@ def make(name):
     set_aside = config["validation"]
     chosen = f"epoch {result['best_epoch']} of {config['epochs']}"
     if set_aside:
-        chosen += f", the best on {set_aside:,} training images set aside ({float(told['validation_accuracy']):.2%})"
+        chosen += f", the best on {set_aside:,} training images set aside ({percent(told['validation_accuracy'])})"
     recipe = ", ".join(f"{key} {config[key]}" for key in ["optimizer", "learning_rate", "schedule", "batch"])
     rows = [
         ("SHA-256", f"`{hashlib.sha256(file.read_bytes()).hexdigest()}`"),
@@ -66,7 +70,7 @@ def make(name):
         ("recipe", recipe),
         ("data", f"MNIST, {60_000 - set_aside:,} training images, digest {told['data_digest']}"),
         ("chosen", chosen),
-        ("test accuracy", f"{result['test_accuracy']:.2%} of the 10,000 test images, looked at once"),
+        ("test accuracy", f"{percent(result['test_accuracy'])} of the 10,000 test images, looked at once"),
         ("time", f"{seconds:.0f} s, CPU device, {processor()}"),
     ]
     lines = [f"# {name}", "", "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows), ""]

@@ -65,7 +65,16 @@ pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usiz
     }
     // A few blocks a thread, so that a slower core does not hold up the rest.
     let block = rows.div_ceil(threads() * 4).max(1);
-    out.par_chunks_mut(block * width).enumerate().for_each(|(b, rows)| rows_of(rows, width, b * block, &f));
+    out.par_chunks_mut(block * width).enumerate().for_each(|(b, rows)| {
+        // Not `&f`: a call through a reference is a function of its own, which is compiled for the oldest processor.
+        rows_of(
+            rows,
+            width,
+            b * block,
+            #[inline(always)]
+            |i, row| f(i, row),
+        );
+    });
 }
 
 /// Rows one after another, from row `first` on. A plain loop: a closure in between would be compiled on its own,

@@ -7,6 +7,10 @@ use super::file::ModelFile;
 
 /// Trained models by name; `models/NAME.md` tells how each was made and what it is worth.
 pub const SHIPPED: &[(&str, &[u8])] = &[
+    ("fast", include_bytes!("../../models/fast.safetensors")),
+    ("standard", include_bytes!("../../models/standard.safetensors")),
+    ("dense", include_bytes!("../../models/dense.safetensors")),
+    ("cnn", include_bytes!("../../models/cnn.safetensors")),
     ("gan", include_bytes!("../../models/gan.safetensors")),
     ("judge", include_bytes!("../../models/judge.safetensors")),
 ];
