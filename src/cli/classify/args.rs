@@ -108,8 +108,9 @@ pub struct Args {
     #[arg(long, help_heading = PLACE)]
     pub force: bool,
 
-    /// A trained classifier: its file, or its run's folder [default: the built-in one for digits]
-    #[arg(long, value_name = "FILE|RUN")]
+    /// A trained classifier: a shipped one's name (`inkgrad models`), its file, or its run's folder
+    /// [default: judge]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]

@@ -120,8 +120,8 @@ pub struct Args {
     #[arg(long, help_heading = PLACE)]
     force: bool,
 
-    /// A trained generator: its file, or its run's folder [default: the built-in one]
-    #[arg(long, value_name = "FILE|RUN")]
+    /// A trained generator: its file, or its run's folder [default: gan, the built-in one]
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
