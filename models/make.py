@@ -45,16 +45,20 @@ def metadata(path):
 
 
 def make(name):
-    about = tomllib.loads((HERE / f"{name}.toml").read_text())
     command = ["train", name, "--device", "cpu"]
     with tempfile.TemporaryDirectory() as place:
         began = time.time()
         subprocess.run([PROGRAM, *command, "--out", place], check=True)
-        seconds = time.time() - began
         (run,) = Path(place).iterdir()
-        config = tomllib.loads((run / "config.toml").read_text())
-        result = tomllib.loads((run / "result.toml").read_text())
-        shutil.copyfile(run / "best.safetensors", HERE / f"{name}.safetensors")
+        keep(name, run, command, time.time() - began)
+
+
+def keep(name, run, command, seconds):
+    """Takes a run's model over, and writes its card."""
+    about = tomllib.loads((HERE / f"{name}.toml").read_text())
+    config = tomllib.loads((run / "config.toml").read_text())
+    result = tomllib.loads((run / "result.toml").read_text())
+    shutil.copyfile(run / "best.safetensors", HERE / f"{name}.safetensors")
     file = HERE / f"{name}.safetensors"
     told = metadata(file)
     weights = re.search(r"total +([\d,]+)", subprocess.check_output([PROGRAM, "inspect", name], text=True)).group(1)
@@ -62,7 +66,9 @@ def make(name):
     chosen = f"epoch {result['best_epoch']} of {config['epochs']}"
     if set_aside:
         chosen += f", the best on {set_aside:,} training images set aside ({percent(told['validation_accuracy'])})"
-    recipe = ", ".join(f"{key} {config[key]}" for key in ["optimizer", "learning_rate", "schedule", "batch"])
+    recipe = ", ".join(f"{key} {config[key]}" for key in ["optimizer", "learning_rate", "schedule", "batch", "average"])
+    if changes := config.get("augment"):
+        recipe += "; augmented: " + ", ".join(f"{key} {value}" for key, value in changes.items() if value)
     rows = [
         ("SHA-256", f"`{hashlib.sha256(file.read_bytes()).hexdigest()}`"),
         ("network", f"`{name}`: {about['about']}; {weights} weights"),

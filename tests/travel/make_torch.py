@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -68,6 +69,17 @@ class Branches(nn.Module):
         return torch.softmax(self.head(torch.cat([x.flatten(1), F.dropout(means, 0.1, self.training)], 1)), 1)
 
 
+def without_traces(path):
+    """The exporter writes down where each node came from, folders of this machine included; nobody needs that."""
+    model = onnx.load(path)
+    parts = [model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info]
+    functions = [part for function in model.functions for part in [function, *function.node]]
+    for part in [*parts, *model.graph.initializer, *functions]:
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "data" / "mnist")
@@ -103,6 +115,8 @@ def main():
                 model, (test[:2],), str(args.out / f"{name}-traced.onnx"), dynamo=False, input_names=["input"],
                 dynamic_axes={"input": {0: "batch"}},
             )
+        for written in args.out.glob(f"{name}*.onnx"):
+            without_traces(written)
         save_file(model.state_dict(), args.out / f"{name}.safetensors")
     save_file(answers, args.out / "torch-answers.safetensors")
 
