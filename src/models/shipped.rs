@@ -9,6 +9,7 @@ use super::file::ModelFile;
 pub const SHIPPED: &[(&str, &[u8])] = &[
     ("fast", include_bytes!("../../models/fast.safetensors")),
     ("standard", include_bytes!("../../models/standard.safetensors")),
+    ("best", include_bytes!("../../models/best.safetensors")),
     ("dense", include_bytes!("../../models/dense.safetensors")),
     ("cnn", include_bytes!("../../models/cnn.safetensors")),
     ("gan", include_bytes!("../../models/gan.safetensors")),
