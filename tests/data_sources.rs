@@ -1,6 +1,6 @@
 //! Training and testing on data of one's own: tables as Kaggle has them, and pictures in folders.
 
-use common::Place;
+use common::{Place, right};
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::models::ModelFile;
 
@@ -25,13 +25,6 @@ fn pictures(place: &Place, folder: &str, set: &ImageSet, count: usize) {
         let (width, height) = (set.width as u32, set.height as u32);
         image::GrayImage::from_raw(width, height, set.image(i).to_vec()).unwrap().save(path).unwrap();
     }
-}
-
-/// How many were right, as the last line that says so has it.
-fn right(text: &str) -> usize {
-    let line = text.lines().rfind(|line| line.ends_with(" right")).unwrap_or_else(|| panic!("{text}"));
-    let words: Vec<&str> = line.split_whitespace().collect();
-    words[words.len() - 4].parse().unwrap()
 }
 
 #[test]

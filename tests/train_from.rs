@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::Place;
+use common::{Place, right};
 use inkgrad::data::mnist;
 use inkgrad::device::cpu::Cpu;
 use inkgrad::graph::Store;
@@ -12,13 +12,6 @@ use inkgrad::models::{ModelFile, Parameters, builtin};
 mod common;
 
 const FAST: &str = "train dense --data data --epochs 2 --device cpu --quiet";
-
-/// How many were right, of a text with a line like `test accuracy 91.50 % (95 % interval ..), 183 of 200 right`.
-fn right(text: &str) -> usize {
-    let line = text.lines().find(|line| line.ends_with(" right")).unwrap_or_else(|| panic!("{text}"));
-    let words: Vec<&str> = line.split_whitespace().collect();
-    words[words.len() - 4].parse().unwrap()
-}
 
 #[test]
 fn a_model_that_is_trained_further_begins_where_it_was_and_keeps_its_normalization() {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::evaluate::{Evaluation, InferError, Normalization};
+use super::evaluate::{Evaluation, InferError};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
 use crate::models::{ModelError, ModelFile, Parameters};
@@ -46,16 +46,9 @@ impl Classifier {
             let problem = format!("gives {:?} numbers for an image, and not one for each class", network.output());
             return Err(ModelError::File { path: path.to_owned(), problem }.into());
         }
-        let (weights, running) = file.values(&parameters, path)?;
-        let normalization = Normalization::read(file, path)?;
-        let source = parameters.weights;
-        let mut evaluation =
-            Evaluation::declare_for(&mut store, &network, &parameters, source, capacity, normalization)?;
-        device.allocate(&store)?;
-        device.write_f32(parameters.weights, 0, &weights)?;
-        device.write_f32(parameters.state, 0, &running)?;
-        evaluation.prepare(device)?;
-        Ok(Classifier { class_names, input: network.image()?, capacity, views, evaluation })
+        let input = network.image()?;
+        let evaluation = Evaluation::open_for(file, path, (capacity, input), device)?;
+        Ok(Classifier { class_names, input, capacity, views, evaluation })
     }
 
     /// Height, width and channels of the images it takes.

@@ -96,6 +96,14 @@ struct Rows {
     width: usize,
 }
 
+/// What is asked for besides the logits of images as they are: nobody else pays for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Besides {
+    Nothing,
+    Features,
+    Views,
+}
+
 impl Rows {
     fn place(self, count: usize) -> Place {
         Place { buffer: self.buffer, offset: 0, tensor: Tensor::f32([count, self.width]) }
@@ -144,22 +152,11 @@ impl Evaluation {
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
         let image = [set.height, set.width, set.channels];
-        Evaluation::write_down(store, network, parameters, weights, (set.len(), image), normalization, false)
+        Evaluation::write_down(store, network, parameters, weights, (set.len(), image), normalization, Besides::Nothing)
     }
 
-    /// For at most `count` images of the network's own size at once, batch after batch.
-    pub fn declare_for(
-        store: &mut Store,
-        network: &Network,
-        parameters: &Parameters,
-        weights: BufferId,
-        count: usize,
-        normalization: Normalization,
-    ) -> Result<Evaluation, InferError> {
-        Evaluation::write_down(store, network, parameters, weights, (count, network.image()?), normalization, false)
-    }
-
-    /// The same; keeps what stands before the last dense layer as well, [`Evaluation::features`].
+    /// For at most `count` images of the network's own size at once, one set after another; keeps what stands before the
+    /// last dense layer as well, [`Evaluation::features`].
     pub fn declare_with_features(
         store: &mut Store,
         network: &Network,
@@ -168,7 +165,15 @@ impl Evaluation {
         count: usize,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
-        Evaluation::write_down(store, network, parameters, weights, (count, network.image()?), normalization, true)
+        Evaluation::write_down(
+            store,
+            network,
+            parameters,
+            weights,
+            (count, network.image()?),
+            normalization,
+            Besides::Features,
+        )
     }
 
     fn write_down(
@@ -178,7 +183,7 @@ impl Evaluation {
         weights: BufferId,
         (count, image): (usize, [usize; 3]),
         normalization: Normalization,
-        with_features: bool,
+        besides: Besides,
     ) -> Result<Evaluation, InferError> {
         let words = (count * image.iter().product::<usize>()).div_ceil(4);
         let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
@@ -201,12 +206,12 @@ impl Evaluation {
             rows
         };
         let logits = keep("evaluation.logits", forward.out);
-        let features = with_features.then(|| keep("evaluation.features", forward.penultimate));
+        let features = (besides == Besides::Features).then(|| keep("evaluation.features", forward.penultimate));
         graph.update(Tick, &[], vec![asked.clock.clone()]);
 
         let Normalization { mean, std } = normalization;
         let views = match VIEWS.op(mean, std, STREAM) {
-            Some(augment) if !with_features => {
+            Some(augment) if besides == Besides::Views => {
                 let (mut graph, now, forward) = asked.forward(Some(augment))?;
                 graph.update(StoreRows { count }, &[now, forward.out], vec![logits.place(count)]);
                 graph.update(Tick, &[], vec![asked.clock.clone()]);
@@ -239,16 +244,34 @@ impl Evaluation {
         set: &ImageSet,
         device: &mut dyn Device,
     ) -> Result<Evaluation, InferError> {
+        let image = [set.height, set.width, set.channels];
+        let evaluation = Evaluation::open_for(file, path, (set.len(), image), device)?;
+        evaluation.send(device, &set.images)?;
+        Ok(evaluation)
+    }
+
+    /// The same for at most `count` images at once, which come later.
+    ///
+    /// # Errors
+    /// As [`Evaluation::open`].
+    pub fn open_for(
+        file: &ModelFile,
+        path: &Path,
+        images: (usize, [usize; 3]),
+        device: &mut dyn Device,
+    ) -> Result<Evaluation, InferError> {
         let mut store = Store::default();
         let mut parameters = Parameters::new(&mut store, "classifier");
         let network = file.network(path, &mut store, &mut parameters)?;
         let (weights, running) = file.values(&parameters, path)?;
         let (source, normalization) = (parameters.weights, Normalization::read(file, path)?);
-        let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, set, normalization)?;
+        let views = Besides::Views;
+        let mut evaluation =
+            Evaluation::write_down(&mut store, &network, &parameters, source, images, normalization, views)?;
         device.allocate(&store)?;
         device.write_f32(parameters.weights, 0, &weights)?;
         device.write_f32(parameters.state, 0, &running)?;
-        evaluation.upload(device, set)?;
+        evaluation.prepare(device)?;
         Ok(evaluation)
     }
 

@@ -168,3 +168,10 @@ pub fn accuracy(text: &str) -> &str {
     let after = text.split("accuracy ").nth(1).unwrap_or_else(|| panic!("no accuracy in {text}"));
     after.lines().next().unwrap()
 }
+
+/// How many were right, of a text with a line like `test accuracy 91.50 % (95 % interval ..), 183 of 200 right`.
+pub fn right(text: &str) -> usize {
+    let line = text.lines().rfind(|line| line.ends_with(" right")).unwrap_or_else(|| panic!("{text}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words[words.len() - 4].parse().unwrap()
+}
