@@ -3,6 +3,8 @@
 //! A training step is written down once as a [`graph::Graph`], extended by its derivatives ([`grad`]), turned
 //! into a [`plan::Plan`] and replayed on a [`device`], step after step. ARCHITECTURE.md tells the whole story.
 
+#[cfg(feature = "app")]
+pub mod app;
 pub mod cli;
 pub mod data;
 pub mod device;

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "app")]
+mod app;
 mod augment_flags;
 mod bench;
 mod classify;
@@ -52,6 +54,9 @@ enum Command {
     Generate(Box<generate::Args>),
     /// Train a GAN at several proportions of noise to label, and compare
     Sweep(sweep::Args),
+    /// Open the window: draw a digit, and look inside the networks that read it
+    #[cfg(feature = "app")]
+    App(app::Args),
     /// Write a model for other programs: ONNX, or plain safetensors
     Export(export::Args),
     /// Take over a model of Keras, ONNX or PyTorch
@@ -101,6 +106,8 @@ pub fn main() -> ExitCode {
         Command::Ensemble(args) => ensemble::run(args),
         Command::Generate(args) => generate::run(*args),
         Command::Sweep(args) => sweep::run(args),
+        #[cfg(feature = "app")]
+        Command::App(args) => app::run(args),
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(*args),
         Command::Inspect(args) => inspect::run(args),

@@ -5,6 +5,7 @@ pub mod classify;
 pub mod evaluate;
 pub mod judge;
 pub mod lettering;
+pub mod look;
 pub mod measures;
 pub mod quality;
 pub mod sample;

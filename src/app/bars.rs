@@ -1,0 +1,92 @@
+//! What a network answers: a bar for each class, the winner marked, the runner-up named.
+
+use eframe::egui::{self, Align2, FontId, Role, Sense, WidgetInfo, vec2};
+
+/// More classes than this are shown by the most likely ones.
+const MOST: usize = 12;
+
+/// Classes by their probability, the most likely first; of equal ones the lower number.
+pub fn ranked(probabilities: &[f32]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+    order
+}
+
+/// `3, 98.2 %; then 8, 1.1 %`
+pub fn sentence(probabilities: &[f32], names: &[String]) -> String {
+    let order = ranked(probabilities);
+    let said = |class: usize| {
+        let name = names.get(class).cloned().unwrap_or_else(|| class.to_string());
+        format!("{name}, {}", percent(probabilities[class]))
+    };
+    match order[..] {
+        [] => String::new(),
+        [only] => said(only),
+        [first, second, ..] => format!("{}; then {}", said(first), said(second)),
+    }
+}
+
+/// `98.2 %`; never 100 % for what is not certain.
+pub fn percent(share: f32) -> String {
+    let tenths = (f64::from(share) * 1000.0).round() / 10.0;
+    let tenths = if share < 1.0 { tenths.min(99.9) } else { tenths };
+    format!("{tenths:.1} %")
+}
+
+/// The bars, as wide as `width`; of a blank field all are empty.
+pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Option<&[f32]>) {
+    let order = probabilities.map(ranked).unwrap_or_default();
+    let shown: Vec<usize> = match names.len() {
+        few if few <= MOST => (0..few).collect(),
+        _ if order.is_empty() => (0..MOST).collect(),
+        _ => order[..MOST].to_vec(),
+    };
+    // A name takes what it needs, up to half.
+    let font = FontId::proportional(15.0);
+    let name_width = |name: &String| {
+        ui.fonts_mut(|fonts| fonts.layout_no_wrap(name.clone(), font.clone(), egui::Color32::WHITE).size().x)
+    };
+    let label = shown.iter().map(|class| name_width(&names[*class])).fold(14.0, f32::max).min(width / 2.0) + 8.0;
+    for class in shown {
+        let share = probabilities.and_then(|p| p.get(class)).copied().unwrap_or(0.0);
+        let wins = order.first() == Some(&class);
+        let (rect, response) = ui.allocate_exact_size(vec2(width, 22.0), Sense::hover());
+        let said = if probabilities.is_some() { percent(share) } else { "nothing drawn".into() };
+        let mark = if wins { ", the winner" } else { "" };
+        response.widget_info(|| {
+            WidgetInfo::labeled(Role::ProgressIndicator, true, format!("class {}: {said}{mark}", names[class]))
+        });
+        if !ui.is_rect_visible(rect) {
+            continue;
+        }
+        let (visuals, painter) = (ui.visuals(), ui.painter().with_clip_rect(rect));
+        let text = if wins { visuals.strong_text_color() } else { visuals.text_color() };
+        painter.text(rect.left_center(), Align2::LEFT_CENTER, &names[class], font.clone(), text);
+        let mut track = rect.shrink2(vec2(0.0, 4.0));
+        track.min.x += label;
+        track.max.x -= 58.0;
+        painter.rect_filled(track, 2.0, visuals.extreme_bg_color);
+        let mut bar = track;
+        bar.max.x = bar.min.x + track.width() * share.clamp(0.0, 1.0);
+        let colour = if wins { visuals.selection.bg_fill } else { visuals.weak_text_color() };
+        painter.rect_filled(bar, 2.0, colour);
+        if probabilities.is_some() {
+            painter.text(rect.right_center(), Align2::RIGHT_CENTER, percent(share), FontId::monospace(13.0), text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_winner_and_the_runner_up_are_named_and_nothing_uncertain_is_called_certain() {
+        let names: Vec<String> = (0..3).map(|i| i.to_string()).collect();
+        assert_eq!(sentence(&[0.011, 0.982, 0.007], &names), "1, 98.2 %; then 0, 1.1 %");
+        assert_eq!(percent(0.99999), "99.9 %");
+        assert_eq!(percent(1.0), "100.0 %");
+        assert_eq!(ranked(&[0.5, 0.5]), [0, 1]);
+        assert_eq!(sentence(&[], &[]), "");
+    }
+}

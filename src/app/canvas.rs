@@ -1,0 +1,178 @@
+//! The field on the screen: pen strokes by mouse, finger, stylus or keys.
+
+use eframe::egui::{
+    self, Color32, ColorImage, Event, EventFilter, Id, Key, Modifiers, PointerButton, Pos2, Rect, Role, Sense, Stroke,
+    WidgetInfo, pos2, vec2,
+};
+
+use super::field::{Field, Tool};
+use super::paint::Picture;
+use crate::infer::look::FIELD;
+
+/// Radii of the brush, in pixels of the field.
+pub const RADII: std::ops::RangeInclusive<f32> = 4.0..=40.0;
+/// A stroke of MNIST's digits is about 2.5 of 28 pixels wide.
+pub const RADIUS: f32 = 18.0;
+/// Pixels that an arrow key moves the pen by.
+const STEP: f32 = 8.0;
+
+/// The pen, and the field's texture.
+pub struct Canvas {
+    pub tool: Tool,
+    pub radius: f32,
+    /// Where the arrow keys have moved the pen, and whether it is down.
+    keyboard: Option<([f32; 2], bool)>,
+    shown: Option<std::sync::Arc<Vec<u8>>>,
+    picture: Picture,
+    focus_wanted: bool,
+}
+
+impl Default for Canvas {
+    fn default() -> Canvas {
+        let (tool, radius, picture) = (Tool::Brush, RADIUS, Picture::default());
+        Canvas { tool, radius, keyboard: None, shown: None, picture, focus_wanted: true }
+    }
+}
+
+/// What a key asks for that is not the canvas's own business.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ask {
+    Save,
+    Recall,
+}
+
+impl Canvas {
+    /// The field, `side` points wide and high, with the colours of `over` upon it.
+    pub fn show(&mut self, ui: &mut egui::Ui, field: &mut Field, side: f32, over: Option<&Picture>) -> egui::Response {
+        let (rect, _) = ui.allocate_exact_size(vec2(side, side), Sense::hover());
+        let id = Id::unique("the field");
+        let response = ui.interact(rect, id, Sense::click_and_drag());
+        response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, "Field to draw on"));
+        if std::mem::take(&mut self.focus_wanted) || response.is_pointer_button_down_on() {
+            response.request_focus();
+        }
+        // While one draws, the Tab key keeps the drawing; Escape gives it back to moving between controls.
+        let filter = EventFilter { tab: true, horizontal_arrows: true, vertical_arrows: true, escape: false };
+        ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
+
+        self.pointer(ui, field, rect, &response);
+        if response.has_focus() {
+            self.arrows(ui, field);
+        } else if self.keyboard.take().is_some_and(|(_, down)| down) {
+            field.lift();
+        }
+        self.paint(ui, field, rect, over, &response);
+        response
+    }
+
+    /// Every movement since the last frame, not only the newest: quick strokes stay round.
+    fn pointer(&mut self, ui: &egui::Ui, field: &mut Field, rect: Rect, response: &egui::Response) {
+        let scale = FIELD as f32 / rect.width();
+        let place = |at: Pos2| [(at.x - rect.min.x) * scale, (at.y - rect.min.y) * scale];
+        let mut down = response.is_pointer_button_down_on();
+        let events = ui.input(|input| input.events.clone());
+        let tool = |button| if button == PointerButton::Secondary { Tool::Eraser } else { self.tool };
+        let held = ui.input(|input| input.pointer.secondary_down());
+        let going_on = if held { Tool::Eraser } else { self.tool };
+        for event in events {
+            match event {
+                Event::PointerButton { pos, button, pressed: true, .. }
+                    if rect.contains(pos) && (down || response.hovered() || response.clicked()) =>
+                {
+                    self.keyboard = None;
+                    down = true;
+                    field.draw(place(pos), self.radius, tool(button));
+                }
+                Event::PointerMoved(pos) if down && field.is_drawing() => field.draw(place(pos), self.radius, going_on),
+                Event::PointerButton { pressed: false, .. } | Event::PointerGone if self.keyboard.is_none() => {
+                    field.lift();
+                    down = false;
+                }
+                _ => {}
+            }
+        }
+        if self.keyboard.is_none() && field.is_drawing() && !ui.input(|input| input.pointer.any_down()) {
+            field.lift();
+        }
+    }
+
+    /// Arrows move the pen, Space puts it down and takes it up.
+    fn arrows(&mut self, ui: &egui::Ui, field: &mut Field) {
+        let pressed = |key| ui.input_mut(|input| input.count_and_consume_key(Modifiers::NONE, key)) as f32;
+        let right = pressed(Key::ArrowRight) - pressed(Key::ArrowLeft);
+        let below = pressed(Key::ArrowDown) - pressed(Key::ArrowUp);
+        let toggles = pressed(Key::Space) as usize % 2 == 1;
+        if right == 0.0 && below == 0.0 && !toggles {
+            return;
+        }
+        let ([x, y], down) = self.keyboard.unwrap_or(([FIELD as f32 / 2.0; 2], false));
+        let within = |at: f32| at.clamp(0.0, FIELD as f32);
+        let (at, now_down) = ([within(x + right * STEP), within(y + below * STEP)], down != toggles);
+        if down || now_down {
+            field.draw(at, self.radius, self.tool);
+        }
+        if !now_down {
+            field.lift();
+        }
+        self.keyboard = Some((at, now_down));
+    }
+
+    /// The keys of the original, and those that drawing programs share. `None` of them counts while text is typed.
+    pub fn keys(&mut self, ui: &egui::Ui, field: &mut Field, is_focused: bool) -> Option<Ask> {
+        if !is_focused && ui.ctx().egui_wants_keyboard_input() {
+            return None;
+        }
+        let consume = |modifiers, key| ui.input_mut(|input| input.consume_key(modifiers, key));
+        if consume(Modifiers::NONE, Key::Num2) {
+            self.tool = if self.tool == Tool::Brush { Tool::Eraser } else { Tool::Brush };
+        }
+        for key in [Key::CapsLock, Key::Delete, Key::Backspace] {
+            if consume(Modifiers::NONE, key) {
+                field.clear();
+            }
+        }
+        if consume(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z) || consume(Modifiers::COMMAND, Key::Y) {
+            field.redo();
+        }
+        if consume(Modifiers::COMMAND, Key::Z) {
+            field.undo();
+        }
+        let wider =
+            consume(Modifiers::NONE, Key::CloseBracket) as i32 - consume(Modifiers::NONE, Key::OpenBracket) as i32;
+        self.radius = (self.radius + 2.0 * wider as f32).clamp(*RADII.start(), *RADII.end());
+        if is_focused && consume(Modifiers::NONE, Key::Tab) {
+            return Some(Ask::Save);
+        }
+        consume(Modifiers::NONE, Key::Num1).then_some(Ask::Recall)
+    }
+
+    fn paint(&mut self, ui: &egui::Ui, field: &Field, rect: Rect, over: Option<&Picture>, response: &egui::Response) {
+        if !self.shown.as_ref().is_some_and(|shown| std::sync::Arc::ptr_eq(shown, field.pixels())) {
+            let image = ColorImage::from_gray([FIELD, FIELD], field.pixels());
+            self.picture.set(ui.ctx(), "field", image);
+            self.shown = Some(std::sync::Arc::clone(field.pixels()));
+        }
+        let painter = ui.painter_at(rect.expand(2.0));
+        let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+        if let Some(texture) = self.picture.texture() {
+            painter.image(texture.id(), rect, uv, Color32::WHITE);
+        }
+        if let Some(texture) = over.and_then(Picture::texture) {
+            painter.image(texture.id(), rect, uv, Color32::WHITE);
+        }
+        let frame = if response.has_focus() { ui.visuals().selection.stroke } else { ui.visuals().window_stroke };
+        painter.rect_stroke(rect, 0.0, frame, egui::StrokeKind::Outside);
+        let scale = rect.width() / FIELD as f32;
+        let pen = match self.keyboard {
+            Some(([x, y], _)) => Some(rect.min + vec2(x, y) * scale),
+            None => response.hover_pos(),
+        };
+        if let Some(pen) = pen {
+            let colour = if self.tool == Tool::Eraser { super::paint::BELOW } else { super::paint::ABOVE };
+            painter.with_clip_rect(rect).circle_stroke(pen, self.radius * scale, Stroke::new(1.5, colour));
+            if response.hovered() {
+                ui.ctx().set_cursor_icon(egui::CursorIcon::Crosshair);
+            }
+        }
+    }
+}

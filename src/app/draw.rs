@@ -1,0 +1,239 @@
+//! The panel to draw on, and what one or two networks read.
+
+use std::path::PathBuf;
+
+use eframe::egui::{self, RichText, Sense, Ui, vec2};
+
+use super::bars;
+use super::canvas::RADII;
+use super::field::Tool;
+use super::paint::{self, Picture};
+use super::reader::{Answer, Reader};
+use super::shared::Shared;
+use crate::infer::look::Pass;
+
+/// Side of the small pictures of what a network sees, in points.
+const SEEN: f32 = 112.0;
+
+#[derive(Default)]
+pub struct Draw {
+    drawn: Picture,
+    prepared: Picture,
+    /// The answer whose pictures are shown.
+    shown: Option<std::time::Instant>,
+}
+
+impl Draw {
+    pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        let (width, height) = (ui.available_width(), ui.available_height());
+        // Below and beside the field there is room for its tools and for the answers.
+        let side = (height - 74.0).min(width * 0.6).clamp(160.0, 1600.0).floor();
+        ui.horizontal_top(|ui| {
+            ui.vertical(|ui| {
+                ui.set_width(side);
+                tools(ui, shared);
+                let response = shared.canvas.show(ui, &mut shared.field, side, None);
+                let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
+                shared.fulfil(ask);
+                hint(ui, response.has_focus());
+            });
+            ui.add_space(8.0);
+            ui.vertical(|ui| {
+                ui.set_width((width - side - 24.0).max(200.0));
+                egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| self.answers(ui, shared));
+            });
+        });
+    }
+
+    fn answers(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        let blank = shared.field.is_blank();
+        self.pictures(ui, shared);
+        ui.add_space(8.0);
+        let width = ui.available_width();
+        let mut closed = false;
+        match &shared.second {
+            None => {
+                reading(ui, width.min(460.0), &shared.reader, blank);
+            }
+            Some(second) => {
+                let half = (width - 20.0) / 2.0;
+                ui.horizontal_top(|ui| {
+                    ui.vertical(|ui| {
+                        ui.set_width(half);
+                        ui.strong(name_of(shared, &shared.reader));
+                        reading(ui, half, &shared.reader, blank);
+                    });
+                    ui.add_space(12.0);
+                    ui.vertical(|ui| {
+                        ui.set_width(half);
+                        ui.horizontal(|ui| {
+                            ui.strong(name_of(shared, second));
+                            closed = ui.small_button("Close").on_hover_text("Only one model").clicked();
+                        });
+                        reading(ui, half, second, blank);
+                    });
+                });
+            }
+        }
+        if closed {
+            shared.open_second(None);
+        }
+        ui.add_space(6.0);
+        let label = if shared.second.is_some() { "Beside it" } else { "Compare with" };
+        if let Some(path) = models(ui, shared, label, "a second model", 170.0) {
+            shared.open_second(Some(&path));
+        }
+    }
+
+    /// What the network would see of the drawing as it is, and prepared; the one that counts is chosen here.
+    fn pictures(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        let blank = shared.field.is_blank();
+        let answer = shared.reader.answer();
+        let newest = answer.map(|answer| answer.question.asked);
+        if let (Some(answer), Some(about)) = (answer, shared.reader.about())
+            && self.shown != newest
+        {
+            let [h, w, _] = about.input;
+            self.drawn.set(ui.ctx(), "drawn", paint::gray([h, w], &answer.drawn.picture));
+            match &answer.prepared {
+                Some(pass) => self.prepared.set(ui.ctx(), "prepared", paint::gray([h, w], &pass.picture)),
+                None => self.prepared.clear(),
+            }
+            self.shown = newest;
+        }
+        let names = shared.reader.about().map(|about| about.class_names.clone()).unwrap_or_default();
+        let said = |pass: Option<&Pass>| match pass {
+            Some(pass) if !blank => {
+                bars::sentence(&pass.probabilities, &names).split(';').next().unwrap_or("").to_owned()
+            }
+            _ => "-".into(),
+        };
+        let [drawn, prepared] = [said(answer.map(|answer| &answer.drawn)), said(answer.and_then(prepared_of))];
+        ui.label(RichText::new("What the network sees").strong());
+        ui.horizontal(|ui| {
+            let one = |ui: &mut Ui, picture: &Picture, name: &str, said: &str, chosen: bool| {
+                ui.vertical(|ui| {
+                    ui.set_width(SEEN + 16.0);
+                    let response = picture.show(ui, vec2(SEEN, SEEN), &format!("{name}: {said}"), Sense::click());
+                    let stroke = if chosen { ui.visuals().selection.stroke } else { ui.visuals().window_stroke };
+                    let stroke = egui::Stroke::new(if chosen { 3.0 } else { 1.0 }, stroke.color);
+                    ui.painter().rect_stroke(response.rect, 0.0, stroke, egui::StrokeKind::Outside);
+                    let clicked = ui.radio(chosen, name).clicked() || response.clicked();
+                    ui.label(said);
+                    clicked
+                })
+                .inner
+            };
+            if one(ui, &self.drawn, "As drawn", &drawn, !shared.remembered.prepared) {
+                shared.remembered.prepared = false;
+            }
+            if one(ui, &self.prepared, "As MNIST", &prepared, shared.remembered.prepared) {
+                shared.remembered.prepared = true;
+            }
+            ui.vertical(|ui| {
+                ui.set_width(ui.available_width().clamp(80.0, 240.0));
+                ui.label(
+                    RichText::new(
+                        "MNIST's digits were cropped, scaled and centred by their centre of mass. A network that has \
+                         seen only such digits fails on others.",
+                    )
+                    .weak(),
+                );
+            });
+        });
+    }
+}
+
+fn prepared_of(answer: &Answer) -> Option<&Pass> {
+    answer.prepared.as_ref()
+}
+
+fn name_of(shared: &Shared, reader: &Reader) -> String {
+    reader.about().map_or("...".into(), |about| shared.menu.name(&about.path))
+}
+
+/// The bars of a reader, and its answer as a sentence.
+fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
+    let Some(about) = reader.about() else {
+        ui.label(if reader.is_opening() { "Opening the model ..." } else { "No model is open; choose one above." });
+        return;
+    };
+    let pass = reader.answer().filter(|_| !blank).map(Answer::pass);
+    let said = pass.map_or("Draw a digit.".into(), |pass| bars::sentence(&pass.probabilities, &about.class_names));
+    ui.label(RichText::new(said).size(17.0).strong());
+    bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]));
+}
+
+/// A menu of models; what was chosen.
+pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, width: f32) -> Option<PathBuf> {
+    let mut chosen = None;
+    let mut refresh = false;
+    let response =
+        egui::ComboBox::from_label(label).selected_text(selected).width(width).height(420.0).show_ui(ui, |ui| {
+            ui.weak("Of this program");
+            for entry in &shared.menu.shipped {
+                if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
+                    chosen = Some(entry.path.clone());
+                }
+            }
+            ui.separator();
+            ui.weak(shared.menu.folder().display().to_string());
+            for entry in &shared.menu.found {
+                if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
+                    chosen = Some(entry.path.clone());
+                }
+            }
+            if let Some(problem) = &shared.menu.problem {
+                ui.label(problem);
+            } else if shared.menu.found.is_empty() {
+                ui.weak("no models there");
+            }
+            refresh = ui.button("Look again").clicked();
+        });
+    if refresh || response.response.clicked() {
+        shared.menu.refresh();
+    }
+    chosen
+}
+
+fn tools(ui: &mut Ui, shared: &mut Shared) {
+    ui.horizontal(|ui| {
+        let erasing = shared.canvas.tool == Tool::Eraser;
+        if ui.selectable_label(!erasing, "Brush").on_hover_text("Key 2 changes between the two").clicked() {
+            shared.canvas.tool = Tool::Brush;
+        }
+        if ui.selectable_label(erasing, "Eraser").on_hover_text("Key 2, or the right mouse button").clicked() {
+            shared.canvas.tool = Tool::Eraser;
+        }
+        let size = egui::Slider::new(&mut shared.canvas.radius, RADII).show_value(false).text("Size");
+        ui.add(size).on_hover_text("Keys [ and ]");
+        shared.remembered.radius = shared.canvas.radius;
+        ui.separator();
+        let button = |ui: &mut Ui, enabled, name: &str, help: &str| {
+            ui.add_enabled(enabled, egui::Button::new(name)).on_hover_text(help).clicked()
+        };
+        if button(ui, shared.field.can_undo(), "Undo", "Ctrl+Z") {
+            shared.field.undo();
+        }
+        if button(ui, shared.field.can_redo(), "Redo", "Ctrl+Y") {
+            shared.field.redo();
+        }
+        if button(ui, !shared.field.is_blank(), "Clear", "Caps Lock or Delete") {
+            shared.field.clear();
+        }
+        if button(ui, true, "Keep", "Tab, in the field") {
+            shared.fulfil(Some(super::canvas::Ask::Save));
+        }
+        if button(ui, shared.kept.is_some(), "Recall", "Key 1") {
+            shared.fulfil(Some(super::canvas::Ask::Recall));
+        }
+    });
+}
+
+fn hint(ui: &mut Ui, is_focused: bool) {
+    let text = match is_focused {
+        true => "Tab keeps the drawing, 1 recalls it, 2 erases, Delete clears. Esc, then Tab: other controls.",
+        false => "Draw here, drop or paste a picture. With the keys: arrows move the pen, Space puts it down.",
+    };
+    ui.add(egui::Label::new(RichText::new(text).weak().small()).truncate());
+}

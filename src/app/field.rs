@@ -1,0 +1,230 @@
+//! The field that a person draws on: light ink on black, a brush, an eraser, and what was there before.
+
+use std::sync::Arc;
+
+use image::{DynamicImage, GrayImage};
+
+use crate::infer::look::FIELD;
+use crate::pictures::prepare::{Mode, Preparation, prepare};
+
+/// Strokes that can be undone.
+const HISTORY: usize = 100;
+
+/// What a stroke does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Tool {
+    #[default]
+    Brush,
+    Eraser,
+}
+
+/// `FIELD` x `FIELD` bytes, 0 black, 255 ink. Positions are in pixels, from the upper left corner.
+#[derive(Clone, Debug)]
+pub struct Field {
+    pixels: Arc<Vec<u8>>,
+    before: Vec<Arc<Vec<u8>>>,
+    undone: Vec<Arc<Vec<u8>>>,
+    /// Where the pen is while it is down.
+    pen: Option<[f32; 2]>,
+}
+
+impl Default for Field {
+    fn default() -> Field {
+        Field { pixels: Arc::new(vec![0; FIELD * FIELD]), before: Vec::new(), undone: Vec::new(), pen: None }
+    }
+}
+
+impl Field {
+    pub fn pixels(&self) -> &Arc<Vec<u8>> {
+        &self.pixels
+    }
+
+    pub fn is_blank(&self) -> bool {
+        self.pixels.iter().all(|pixel| *pixel == 0)
+    }
+
+    /// Whether the pen is down.
+    pub fn is_drawing(&self) -> bool {
+        self.pen.is_some()
+    }
+
+    /// The pen at a place, down: the first call begins a stroke, others go on with it. `radius` in pixels.
+    pub fn draw(&mut self, to: [f32; 2], radius: f32, tool: Tool) {
+        let from = match self.pen {
+            Some(from) => from,
+            None => {
+                self.remember();
+                to
+            }
+        };
+        self.pen = Some(to);
+        self.segment(from, to, radius, tool);
+    }
+
+    /// The pen is up.
+    pub fn lift(&mut self) {
+        self.pen = None;
+    }
+
+    /// Covers all pixels within `radius` of the segment; the edge is one pixel wide, so that it is smooth.
+    fn segment(&mut self, from: [f32; 2], to: [f32; 2], radius: f32, tool: Tool) {
+        let pixels = Arc::make_mut(&mut self.pixels);
+        let reach = radius + 1.0;
+        let range = |axis: usize| {
+            let (low, high) = (from[axis].min(to[axis]) - reach, from[axis].max(to[axis]) + reach);
+            // `as` clamps what lies outside.
+            (low.floor() as usize).min(FIELD)..(high.ceil().max(0.0) as usize).min(FIELD)
+        };
+        let along = [to[0] - from[0], to[1] - from[1]];
+        let length = along[0] * along[0] + along[1] * along[1];
+        for y in range(1) {
+            for x in range(0) {
+                let off = [x as f32 + 0.5 - from[0], y as f32 + 0.5 - from[1]];
+                let at = if length > 0.0 { (off[0] * along[0] + off[1] * along[1]) / length } else { 0.0 };
+                let at = at.clamp(0.0, 1.0);
+                let distance = (off[0] - at * along[0]).hypot(off[1] - at * along[1]);
+                let cover = ((radius - distance + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8;
+                let pixel = &mut pixels[y * FIELD + x];
+                *pixel = match tool {
+                    Tool::Brush => (*pixel).max(cover),
+                    Tool::Eraser => (*pixel).min(255 - cover),
+                };
+            }
+        }
+    }
+
+    pub fn clear(&mut self) {
+        if !self.is_blank() {
+            self.replace(vec![0; FIELD * FIELD]);
+        }
+    }
+
+    /// Another drawing in its place, which can be undone; one of another size is left alone.
+    pub fn replace(&mut self, pixels: Vec<u8>) {
+        if pixels.len() == FIELD * FIELD {
+            self.lift();
+            self.remember();
+            self.pixels = Arc::new(pixels);
+        }
+    }
+
+    /// A picture in the field, as large as it fits, its aspect kept; dark ink on light paper is turned round.
+    pub fn show(&mut self, picture: &DynamicImage) {
+        // What the network is to see of it is decided later, as it is of a drawing.
+        let whole = Preparation {
+            mode: Mode::Always,
+            thicken: false,
+            crop: false,
+            margin: false,
+            center: false,
+            ..Preparation::default()
+        };
+        self.replace(prepare(picture, [FIELD, FIELD, 1], &whole).pixels);
+    }
+
+    fn remember(&mut self) {
+        if self.before.len() == HISTORY {
+            self.before.remove(0);
+        }
+        self.before.push(Arc::clone(&self.pixels));
+        self.undone.clear();
+    }
+
+    pub fn can_undo(&self) -> bool {
+        !self.before.is_empty()
+    }
+    pub fn can_redo(&self) -> bool {
+        !self.undone.is_empty()
+    }
+
+    pub fn undo(&mut self) {
+        self.lift();
+        if let Some(before) = self.before.pop() {
+            self.undone.push(std::mem::replace(&mut self.pixels, before));
+        }
+    }
+
+    pub fn redo(&mut self) {
+        self.lift();
+        if let Some(undone) = self.undone.pop() {
+            self.before.push(std::mem::replace(&mut self.pixels, undone));
+        }
+    }
+
+    pub fn image(&self) -> GrayImage {
+        let side = FIELD as u32;
+        GrayImage::from_raw(side, side, self.pixels.to_vec()).unwrap_or_else(|| GrayImage::new(side, side))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ink(field: &Field, x: usize, y: usize) -> u8 {
+        field.pixels[y * FIELD + x]
+    }
+
+    #[test]
+    fn a_stroke_is_inked_along_its_whole_length_with_a_smooth_edge() {
+        let mut field = Field::default();
+        field.draw([100.0, 200.0], 10.0, Tool::Brush);
+        field.draw([300.0, 200.0], 10.0, Tool::Brush);
+        assert!((100..300).all(|x| ink(&field, x, 200) == 255));
+        assert_eq!((ink(&field, 200, 215), ink(&field, 95, 200), ink(&field, 80, 200)), (0, 255, 0));
+        let edge = (185..195).filter(|y| (1..255).contains(&ink(&field, 200, *y))).count();
+        assert!((0..3).contains(&edge), "{edge}");
+        let slant = {
+            let mut field = Field::default();
+            field.draw([100.0, 100.0], 10.0, Tool::Brush);
+            field.draw([200.0, 233.0], 10.0, Tool::Brush);
+            field
+        };
+        assert!(slant.pixels.iter().any(|pixel| (1..255).contains(pixel)));
+    }
+
+    #[test]
+    fn strokes_beyond_the_edge_and_numbers_that_are_none_do_no_harm() {
+        let mut field = Field::default();
+        for to in [[-1e9, -50.0], [1e9, 1e9], [f32::NAN, 3.0], [447.9, 447.9], [f32::INFINITY, 0.0]] {
+            field.draw(to, 12.0, Tool::Brush);
+        }
+        field.lift();
+        field.draw([-5.0, 100.0], 10.0, Tool::Brush);
+        assert_eq!(ink(&field, 2, 100), 255);
+    }
+
+    #[test]
+    fn the_eraser_takes_ink_away_and_undo_brings_it_back_stroke_by_stroke() {
+        let mut field = Field::default();
+        field.draw([224.0, 224.0], 20.0, Tool::Brush);
+        field.lift();
+        field.draw([224.0, 224.0], 30.0, Tool::Eraser);
+        field.lift();
+        assert!(field.is_blank());
+        field.undo();
+        assert_eq!(ink(&field, 224, 224), 255);
+        field.undo();
+        assert!(field.is_blank() && !field.can_undo());
+        field.redo();
+        assert_eq!(ink(&field, 224, 224), 255);
+        field.clear();
+        assert!(field.is_blank() && !field.can_redo());
+        field.undo();
+        assert_eq!(ink(&field, 224, 224), 255);
+    }
+
+    #[test]
+    fn a_picture_of_dark_ink_on_paper_becomes_light_ink_on_black() {
+        let mut picture = GrayImage::from_pixel(200, 100, image::Luma([240]));
+        for y in 40..60 {
+            for x in 20..180 {
+                picture.put_pixel(x, y, image::Luma([10]));
+            }
+        }
+        let mut field = Field::default();
+        field.show(&DynamicImage::ImageLuma8(picture));
+        assert!(ink(&field, 224, 224) > 200, "ink");
+        assert!(ink(&field, 224, 130) < 40 && ink(&field, 224, 20) == 0, "paper, and what the picture leaves free");
+    }
+}

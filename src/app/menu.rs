@@ -1,0 +1,133 @@
+//! The models that can be chosen: those that travel with the program, and those of a folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::interchange::{self, Wishes};
+use crate::models::{ModelFile, SHIPPED};
+
+/// Files and runs of a folder that are listed at most.
+const MOST: usize = 500;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// What the menu shows.
+    pub name: String,
+    /// What opens it.
+    pub path: PathBuf,
+}
+
+pub struct Menu {
+    folder: PathBuf,
+    /// Of this program.
+    pub shipped: Vec<Entry>,
+    /// Of the folder: model files, runs, and files of Keras and ONNX.
+    pub found: Vec<Entry>,
+    /// Why the folder shows nothing.
+    pub problem: Option<String>,
+}
+
+impl Menu {
+    /// Of a folder, which need not be there.
+    pub fn of(folder: &Path) -> Menu {
+        // Generators are no classifiers; a shipped file that cannot be read is a fault that a test finds.
+        let is_classifier = |name: &str| ModelFile::shipped(name).is_ok_and(|file| !file.is_gan());
+        let entry = |name: &str| Entry { name: name.into(), path: name.into() };
+        let shipped = SHIPPED.iter().filter(|(name, _)| is_classifier(name)).map(|(name, _)| entry(name)).collect();
+        let mut menu = Menu { folder: folder.to_owned(), shipped, found: Vec::new(), problem: None };
+        menu.refresh();
+        menu
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Looks again what is in the folder.
+    pub fn refresh(&mut self) {
+        self.found.clear();
+        self.problem = None;
+        let listed = match std::fs::read_dir(&self.folder) {
+            Ok(listed) => listed,
+            Err(error) => {
+                let folder = self.folder.display();
+                self.problem = Some(format!("{folder}: {error}. Models of a folder: inkgrad app --models DIR"));
+                return;
+            }
+        };
+        for entry in listed.flatten().take(10 * MOST) {
+            let path = entry.path();
+            let best = path.join("best.safetensors");
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+            let is_model = match path.is_dir() {
+                true => best.is_file(),
+                false => ["safetensors", "keras", "h5", "hdf5", "onnx"].contains(&ending.as_str()),
+            };
+            if is_model {
+                self.found.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), path });
+            }
+        }
+        self.found.sort_by(|a, b| a.name.cmp(&b.name));
+        self.found.truncate(MOST);
+    }
+
+    /// What the menu calls a path.
+    pub fn name(&self, path: &Path) -> String {
+        let entry = self.shipped.iter().chain(&self.found).find(|entry| entry.path == path);
+        let last = || path.file_name().map_or(path.to_string_lossy(), |name| name.to_string_lossy()).into_owned();
+        entry.map_or_else(last, |entry| entry.name.clone())
+    }
+}
+
+/// A model of any file that the menu lists, those of other programs taken over.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn load(path: &Path) -> Result<(ModelFile, PathBuf), String> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+    if ["keras", "h5", "hdf5", "onnx"].contains(&ending.as_str()) {
+        let imported = interchange::import(path, None, &Wishes::default()).map_err(|error| error.to_string())?;
+        return Ok((imported.file, path.to_owned()));
+    }
+    ModelFile::open(path).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_lists_models_runs_and_foreign_files_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for run in ["0001-fast", "0002-begun"] {
+            std::fs::create_dir(at(run)).unwrap();
+        }
+        for file in ["0001-fast/best.safetensors", "mine.safetensors", "theirs.H5", "notes.txt", "x.keras"] {
+            std::fs::write(at(file), b"").unwrap();
+        }
+        let menu = Menu::of(folder.path());
+        let names: Vec<&str> = menu.found.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["0001-fast", "mine.safetensors", "theirs.H5", "x.keras"]);
+        assert!(menu.shipped.iter().any(|entry| entry.name == "best"));
+        assert!(!menu.shipped.iter().any(|entry| entry.name == "gan"), "it classifies nothing");
+        assert_eq!(menu.name(&at("mine.safetensors")), "mine.safetensors");
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_a_message_and_the_shipped_models_remain() {
+        let mut menu = Menu::of(Path::new("no/such/folder"));
+        assert!(menu.problem.as_ref().unwrap().contains("no/such/folder"));
+        menu.refresh();
+        assert!(menu.found.is_empty() && !menu.shipped.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_model_is_refused_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.safetensors", "a.h5", "a.keras", "a.onnx"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, b"nothing of the kind").unwrap();
+            assert!(load(&path).unwrap_err().contains(name));
+        }
+    }
+}

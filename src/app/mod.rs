@@ -1,0 +1,250 @@
+//! The window: draw a digit, and look inside the networks that read it.
+//!
+//! Each network works in a thread of its own on a device of its own ([`reader`]); a frame shows what has come and asks
+//! what is new, and between two changes nothing runs at all.
+
+pub mod bars;
+pub mod canvas;
+mod draw;
+pub mod field;
+pub mod menu;
+pub mod paint;
+pub mod reader;
+pub mod remember;
+mod shared;
+
+use std::path::PathBuf;
+
+use eframe::egui::{self, Event, Key, Modifiers, RichText, Ui};
+
+pub use remember::{Memory, Panel, Remembered, Theme};
+pub use shared::Shared;
+
+use crate::device::Choice;
+
+/// The model that reads at first.
+pub const MODEL: &str = "best";
+
+/// What the window is opened with.
+pub struct Options {
+    pub choice: Choice,
+    /// Instead of the one that read last.
+    pub model: Option<PathBuf>,
+    /// The folder whose models are listed.
+    pub models: PathBuf,
+    pub memory: Memory,
+}
+
+/// The window's contents.
+pub struct App {
+    shared: Shared,
+    draw: draw::Draw,
+}
+
+impl App {
+    pub fn new(ctx: &egui::Context, options: Options) -> App {
+        let mut remembered = options.memory.load();
+        if options.model.is_some() {
+            remembered.model = options.model;
+        }
+        apply(ctx, remembered.theme);
+        let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
+        App { shared, draw: draw::Draw::default() }
+    }
+
+    /// What the window knows; for tests.
+    pub fn shared(&mut self) -> &mut Shared {
+        &mut self.shared
+    }
+
+    /// One frame.
+    pub fn show(&mut self, ui: &mut Ui) {
+        self.shared.poll();
+        self.take_pictures(ui);
+        for (key, panel) in
+            [(Key::F1, Panel::Draw), (Key::F2, Panel::Inside), (Key::F3, Panel::Dream), (Key::F4, Panel::Train)]
+        {
+            if ui.input_mut(|input| input.consume_key(Modifiers::NONE, key)) {
+                self.shared.remembered.panel = panel;
+            }
+        }
+        egui::Panel::top("top").show(ui, |ui| self.top(ui));
+        egui::Panel::bottom("bottom").show(ui, |ui| self.bottom(ui));
+        egui::CentralPanel::default_margins().show(ui, |ui| match self.shared.remembered.panel {
+            Panel::Draw => self.draw.ui(ui, &mut self.shared),
+            Panel::Inside => {}
+            Panel::Dream => {}
+            Panel::Train => {}
+        });
+        self.shared.ask();
+    }
+
+    fn top(&mut self, ui: &mut Ui) {
+        let shared = &mut self.shared;
+        ui.horizontal_wrapped(|ui| {
+            ui.add_space(2.0);
+            for (panel, name, help) in [
+                (Panel::Draw, "Draw", "F1: draw a digit, see it read"),
+                (Panel::Inside, "Inside", "F2: every layer, live"),
+                (Panel::Dream, "Dream", "F3: digits that a generator draws"),
+                (Panel::Train, "Train", "F4: watch a network learn"),
+            ] {
+                let text = RichText::new(name).size(16.0);
+                if ui.selectable_label(shared.remembered.panel == panel, text).on_hover_text(help).clicked() {
+                    shared.remembered.panel = panel;
+                }
+            }
+            ui.separator();
+            let selected = match shared.reader.about() {
+                _ if shared.reader.is_opening() => "opening ...".into(),
+                Some(about) => shared.menu.name(&about.path),
+                None => "none".into(),
+            };
+            if let Some(path) = draw::models(ui, shared, "Model", &selected, 150.0) {
+                shared.open(&path);
+            }
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                let mut theme = shared.remembered.theme;
+                egui::ComboBox::from_label("Theme").selected_text(theme_name(theme)).width(80.0).show_ui(ui, |ui| {
+                    for one in [Theme::System, Theme::Light, Theme::Dark] {
+                        ui.selectable_value(&mut theme, one, theme_name(one));
+                    }
+                });
+                if theme != shared.remembered.theme {
+                    shared.remembered.theme = theme;
+                    apply(ui.ctx(), theme);
+                }
+            });
+        });
+    }
+
+    /// The corner that says what computes and how fast; and messages.
+    fn bottom(&mut self, ui: &mut Ui) {
+        let mut gone = None;
+        for (i, message) in self.shared.messages().iter().enumerate() {
+            ui.horizontal(|ui| {
+                if ui.small_button("Dismiss").clicked() {
+                    gone = Some(i);
+                }
+                ui.add(egui::Label::new(RichText::new(message).color(ui.visuals().warn_fg_color)).wrap());
+            });
+        }
+        if let Some(i) = gone {
+            self.shared.messages().remove(i);
+        }
+        ui.horizontal(|ui| {
+            let shared = &self.shared;
+            let device = shared.reader.about().map_or_else(|| shared.choice.name(), |about| about.device.clone());
+            ui.label(device);
+            if let Some(answer) = shared.reader.answer() {
+                ui.separator();
+                ui.label(format!("a pass takes {:.1} ms", answer.pass().seconds * 1e3));
+            }
+            if let Some(latency) = shared.latency {
+                ui.separator();
+                ui.label(format!("from pen to bars {:.1} ms", latency.as_secs_f64() * 1e3));
+            }
+        });
+    }
+
+    /// Pictures that were dropped or pasted come into the field.
+    fn take_pictures(&mut self, ui: &Ui) {
+        let (dropped, pasted) = ui.input(|input| {
+            let pasted = input.events.iter().find_map(|event| match event {
+                Event::PasteImage(image) => Some(image.clone()),
+                _ => None,
+            });
+            (input.raw.dropped_files.clone(), pasted)
+        });
+        if let Some(image) = pasted {
+            let [width, height] = image.size;
+            let bytes = image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
+            match image::RgbaImage::from_raw(width as u32, height as u32, bytes) {
+                Some(picture) => self.shared.field.show(&picture.into()),
+                None => self.shared.say("the picture on the clipboard is damaged"),
+            }
+        }
+        if let Some(file) = dropped.first() {
+            let path = file.path().to_owned();
+            let read =
+                file.bytes().and_then(|bytes| crate::pictures::decode(&bytes).map_err(|error| error.to_string()));
+            match read {
+                Ok(picture) => self.shared.field.show(&picture.image),
+                Err(problem) => {
+                    self.shared.say(format!("{}: {problem}", crate::pictures::visible(&path.to_string_lossy())))
+                }
+            }
+        }
+    }
+
+    /// Writes down what is to be remembered.
+    fn remember(&mut self) {
+        if let Err(problem) = self.shared.memory.save(&self.shared.remembered) {
+            log::warn!("the window's settings were not kept: {problem}");
+        }
+    }
+}
+
+impl eframe::App for App {
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        if let Some(rect) = ui.input(|input| input.viewport().inner_rect) {
+            self.shared.remembered.size = [rect.width(), rect.height()];
+        }
+        self.show(ui);
+    }
+
+    fn on_exit(&mut self) {
+        self.remember();
+    }
+}
+
+fn theme_name(theme: Theme) -> &'static str {
+    match theme {
+        Theme::System => "System",
+        Theme::Light => "Light",
+        Theme::Dark => "Dark",
+    }
+}
+
+fn apply(ctx: &egui::Context, theme: Theme) {
+    ctx.set_theme(match theme {
+        Theme::System => egui::ThemePreference::System,
+        Theme::Light => egui::ThemePreference::Light,
+        Theme::Dark => egui::ThemePreference::Dark,
+    });
+}
+
+/// Opens the window and stays until it is closed.
+///
+/// # Errors
+/// In words, where there is no display, or nothing that can draw on it.
+pub fn run(options: Options) -> Result<(), String> {
+    use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
+
+    let remembered = options.memory.load();
+    let mut setup = WgpuSetupCreateNew::without_display_handle();
+    // Drawn by the GPU that computes, where one does.
+    if let Some(info) = options.choice.adapter().cloned() {
+        setup.native_adapter_selector = Some(std::sync::Arc::new(move |adapters, surface| {
+            let fits =
+                |adapter: &&eframe::wgpu::Adapter| surface.is_none_or(|surface| adapter.is_surface_supported(surface));
+            let same = |adapter: &&eframe::wgpu::Adapter| adapter.get_info().name == info.name;
+            let found = adapters.iter().filter(fits).find(same).or_else(|| adapters.iter().find(fits));
+            found.cloned().ok_or_else(|| "no adapter can draw on this display".into())
+        }));
+    }
+    let viewport = egui::ViewportBuilder::default()
+        .with_title("inkgrad")
+        .with_app_id("inkgrad")
+        .with_inner_size(remembered.size)
+        .with_min_inner_size([720.0, 480.0])
+        .with_drag_and_drop(true);
+    let native = eframe::NativeOptions {
+        viewport,
+        renderer: eframe::Renderer::Wgpu,
+        wgpu_options: WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..Default::default() },
+        ..Default::default()
+    };
+    eframe::run_native("inkgrad", native, Box::new(|cc| Ok(Box::new(App::new(&cc.egui_ctx, options)))))
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,245 @@
+//! A classifier that reads in a thread of its own, so that the window never waits for it: the newest question counts,
+//! older ones that were not begun are forgotten.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use eframe::egui;
+use image::{DynamicImage, GrayImage};
+
+use crate::device::Choice;
+use crate::infer::look::{FIELD, Layer, Look, Pass, Wanted};
+use crate::models::ModelFile;
+use crate::pictures::prepare::{Invert, Mode, Preparation, prepare};
+
+/// What is to be read.
+#[derive(Clone)]
+pub struct Question {
+    /// `FIELD` x `FIELD` bytes.
+    pub field: Arc<Vec<u8>>,
+    /// Which of the two passes is looked into: the drawing as MNIST's makers would have prepared it, or as it is.
+    pub prepared: bool,
+    /// What besides the probabilities is wanted of that pass.
+    pub wanted: Wanted,
+    /// When the drawing changed.
+    pub asked: Instant,
+}
+
+/// What the network makes of a drawing.
+pub struct Answer {
+    /// Average-pooled to the network's size.
+    pub drawn: Pass,
+    /// Cropped, scaled and centred as MNIST was; absent where that is the same for this network.
+    pub prepared: Option<Pass>,
+    pub question: Question,
+}
+
+impl Answer {
+    /// The pass that counts.
+    pub fn pass(&self) -> &Pass {
+        match &self.prepared {
+            Some(prepared) if self.question.prepared => prepared,
+            _ => &self.drawn,
+        }
+    }
+}
+
+/// A classifier, as it is once it is open.
+#[derive(Clone)]
+pub struct About {
+    pub path: PathBuf,
+    pub class_names: Vec<String>,
+    /// Height, width, channels.
+    pub input: [usize; 3],
+    pub layers: Arc<Vec<Layer>>,
+    pub device: String,
+}
+
+/// What a person asks for that takes longer than a pass: done between two questions.
+pub type Errand = Box<dyn FnOnce(&mut Look) + Send>;
+
+#[derive(Default)]
+struct Mail {
+    open: Option<(PathBuf, Option<ModelFile>)>,
+    question: Option<Question>,
+    errand: Option<Errand>,
+    over: bool,
+    // And back:
+    opened: Option<Result<About, String>>,
+    answer: Option<Result<Answer, String>>,
+}
+
+#[derive(Default)]
+struct Post {
+    mail: Mutex<Mail>,
+    came: Condvar,
+}
+
+impl Post {
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        // A reader that panicked leaves whole mail behind.
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub struct Reader {
+    post: Arc<Post>,
+    about: Option<About>,
+    answer: Option<Answer>,
+    problem: Option<String>,
+    opening: bool,
+}
+
+impl Reader {
+    /// Starts the thread; `ctx` is woken when an answer is there.
+    pub fn start(choice: Choice, ctx: egui::Context) -> Reader {
+        let post = Arc::new(Post::default());
+        let theirs = Arc::clone(&post);
+        let started = std::thread::Builder::new().name("reader".into()).spawn(move || serve(&theirs, &choice, &ctx));
+        let problem = started.err().map(|error| format!("no thread to read with: {error}"));
+        Reader { post, about: None, answer: None, problem, opening: false }
+    }
+
+    /// Another model: a shipped one's name, a file or a run's folder; or one that is in memory, under that name.
+    pub fn open(&mut self, path: &Path, file: Option<ModelFile>) {
+        self.post.mail().open = Some((path.to_owned(), file));
+        self.opening = true;
+        self.post.came.notify_one();
+    }
+
+    pub fn ask(&mut self, question: Question) {
+        self.post.mail().question = Some(question);
+        self.post.came.notify_one();
+    }
+
+    /// Something else to be done with the network, after what was asked before.
+    pub fn send(&mut self, errand: Errand) {
+        self.post.mail().errand = Some(errand);
+        self.post.came.notify_one();
+    }
+
+    /// Takes in what has come; true where a model has come, which has not been asked anything yet.
+    pub fn poll(&mut self) -> bool {
+        let (opened, answer) = {
+            let mut mail = self.post.mail();
+            (mail.opened.take(), mail.answer.take())
+        };
+        let is_new = opened.is_some();
+        match opened {
+            Some(Ok(about)) => {
+                self.about = Some(about);
+                self.answer = None;
+                self.problem = None;
+                self.opening = false;
+            }
+            Some(Err(problem)) => {
+                self.problem = Some(problem);
+                self.opening = false;
+            }
+            None => {}
+        }
+        match answer {
+            Some(Ok(answer)) => self.answer = Some(answer),
+            Some(Err(problem)) => self.problem = Some(problem),
+            None => {}
+        }
+        is_new
+    }
+
+    /// The model that answers; the one before while another is being opened or could not be.
+    pub fn about(&self) -> Option<&About> {
+        self.about.as_ref()
+    }
+    pub fn answer(&self) -> Option<&Answer> {
+        self.answer.as_ref()
+    }
+    /// What went wrong since the last model was opened.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+    pub fn take_problem(&mut self) -> Option<String> {
+        self.problem.take()
+    }
+    pub fn is_opening(&self) -> bool {
+        self.opening
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.post.mail().over = true;
+        self.post.came.notify_one();
+    }
+}
+
+/// The thread: models are opened first, then questions answered, then errands run.
+fn serve(post: &Post, choice: &Choice, ctx: &egui::Context) {
+    let mut look: Option<Look> = None;
+    loop {
+        let mut mail = post.mail();
+        while !mail.over && mail.open.is_none() && mail.question.is_none() && mail.errand.is_none() {
+            mail = post.came.wait(mail).unwrap_or_else(PoisonError::into_inner);
+        }
+        if mail.over {
+            return;
+        }
+        if let Some((path, file)) = mail.open.take() {
+            drop(mail);
+            let opened = open(choice, &path, file).map(|(opened, about)| {
+                look = Some(opened);
+                about
+            });
+            post.mail().opened = Some(opened);
+        } else if let Some(question) = mail.question.take() {
+            drop(mail);
+            if let Some(look) = &mut look {
+                let answer = read(look, question);
+                post.mail().answer = Some(answer);
+            }
+        } else if let Some(errand) = mail.errand.take() {
+            drop(mail);
+            if let Some(look) = &mut look {
+                errand(look);
+            }
+        }
+        ctx.request_repaint();
+    }
+}
+
+fn open(choice: &Choice, wanted: &Path, file: Option<ModelFile>) -> Result<(Look, About), String> {
+    let (file, path) = match file {
+        Some(file) => (file, wanted.to_owned()),
+        None => super::menu::load(wanted)?,
+    };
+    let device = choice.open().map_err(|error| error.to_string())?;
+    let look = Look::open(device, &file, &path).map_err(|error| error.to_string())?;
+    let about = About {
+        path: wanted.to_owned(),
+        class_names: look.class_names().to_vec(),
+        input: look.input(),
+        layers: Arc::new(look.layers().to_vec()),
+        device: look.device_name(),
+    };
+    Ok((look, about))
+}
+
+fn read(look: &mut Look, question: Question) -> Result<Answer, String> {
+    let none = Wanted::default();
+    let prepared = prepared(&question.field, look.input());
+    let into_prepared = question.prepared && prepared.is_some();
+    let [of_drawn, of_prepared] = if into_prepared { [none, question.wanted] } else { [question.wanted, none] };
+    let failed = |error: crate::infer::InferError| format!("the device failed: {error}. Choose a model to try again");
+    let drawn = look.field(&question.field, of_drawn).map_err(failed)?;
+    let prepared = prepared.map(|picture| look.picture(&picture, of_prepared)).transpose().map_err(failed)?;
+    Ok(Answer { drawn, prepared, question })
+}
+
+/// A drawing as MNIST's makers would have prepared it, as bytes of the network's size; nothing of a blank one.
+fn prepared(field: &[u8], input: [usize; 3]) -> Option<Vec<u8>> {
+    let side = FIELD as u32;
+    let field = DynamicImage::ImageLuma8(GrayImage::from_raw(side, side, field.to_vec())?);
+    let how = Preparation { mode: Mode::Always, invert: Invert::Never, ..Preparation::default() };
+    let prepared = prepare(&field, input, &how);
+    (!prepared.blank && input[2] == 1).then_some(prepared.pixels)
+}

@@ -1,0 +1,161 @@
+//! What the window remembers from one day to the next: a small file in the user's settings folder, and the drawing.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::canvas::{RADII, RADIUS};
+use crate::files::write_whole;
+use crate::infer::look::FIELD;
+
+/// A larger file is none of ours.
+const MOST: u64 = 64 * 1024;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Panel {
+    #[default]
+    Draw,
+    Inside,
+    Dream,
+    Train,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Theme {
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Remembered {
+    pub panel: Panel,
+    pub theme: Theme,
+    /// The model that reads, by name or path.
+    pub model: Option<PathBuf>,
+    /// The one beside it.
+    pub second: Option<PathBuf>,
+    pub prepared: bool,
+    pub radius: f32,
+    /// Width and height of the window, in points.
+    pub size: [f32; 2],
+}
+
+impl Default for Remembered {
+    fn default() -> Remembered {
+        Remembered {
+            panel: Panel::Draw,
+            theme: Theme::System,
+            model: None,
+            second: None,
+            prepared: true,
+            radius: RADIUS,
+            size: [1024.0, 700.0],
+        }
+    }
+}
+
+/// Where it is kept; nowhere on systems without such a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub folder: Option<PathBuf>,
+}
+
+impl Memory {
+    /// The user's own settings folder.
+    pub fn of_user() -> Memory {
+        Memory { folder: dirs::config_dir().map(|folder| folder.join("inkgrad")) }
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(name))
+    }
+
+    /// What was remembered; what is not there or not readable is as at first.
+    pub fn load(&self) -> Remembered {
+        let text = self.path("window.toml").and_then(|path| read(&path));
+        let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let mut remembered: Remembered = toml::from_str(&text).unwrap_or_default();
+        if !RADII.contains(&remembered.radius) {
+            remembered.radius = RADIUS;
+        }
+        let sane = |size: f32| (300.0..20_000.0).contains(&size);
+        if !remembered.size.iter().all(|size| sane(*size)) {
+            remembered.size = Remembered::default().size;
+        }
+        remembered
+    }
+
+    /// # Errors
+    /// What the system says, with the path.
+    pub fn save(&self, remembered: &Remembered) -> Result<(), String> {
+        let text = toml::to_string(remembered).map_err(|error| error.to_string())?;
+        self.write("window.toml", text.as_bytes()).map(|_| ())
+    }
+
+    /// Keeps the drawing, as a PNG that any program opens; says where.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub fn save_field(&self, field: &image::GrayImage) -> Result<Option<PathBuf>, String> {
+        let mut png = std::io::Cursor::new(Vec::new());
+        field.write_to(&mut png, image::ImageFormat::Png).map_err(|error| error.to_string())?;
+        self.write("field.png", png.get_ref())
+    }
+
+    /// The drawing that was kept, if any.
+    pub fn load_field(&self) -> Option<Vec<u8>> {
+        let path = self.path("field.png")?;
+        let picture = crate::pictures::read(&path).ok()?.image.to_luma8();
+        (picture.dimensions() == (FIELD as u32, FIELD as u32)).then(|| picture.into_raw())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<Option<PathBuf>, String> {
+        let Some(path) = self.path(name) else { return Ok(None) };
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| write_whole(&path, bytes));
+        match written {
+            Ok(()) => Ok(Some(path)),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_comes_back_and_nonsense_is_as_at_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory { folder: Some(folder.path().join("deep/er")) };
+        assert_eq!(memory.load(), Remembered::default());
+        let own = Remembered { panel: Panel::Dream, model: Some("best".into()), radius: 9.0, ..Remembered::default() };
+        memory.save(&own).unwrap();
+        assert_eq!(memory.load(), own);
+        for text in ["panel = 7", "radius = nan\nsize = [0.0, -3.0]", "\u{0}", "panel = \"attic\""] {
+            std::fs::write(memory.path("window.toml").unwrap(), text).unwrap();
+            assert_eq!(memory.load(), Remembered::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_drawing_comes_back_to_the_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory { folder: Some(folder.path().to_owned()) };
+        assert!(memory.load_field().is_none());
+        let drawing = image::GrayImage::from_fn(448, 448, |x, y| image::Luma([(x * y % 251) as u8]));
+        assert!(memory.save_field(&drawing).unwrap().unwrap().ends_with("field.png"));
+        assert_eq!(memory.load_field().unwrap(), drawing.into_raw());
+    }
+}

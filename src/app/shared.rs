@@ -1,0 +1,175 @@
+//! What all panels have in common: the drawing, the networks that read it, the menu of models, messages.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eframe::egui;
+
+use super::canvas::{Ask, Canvas};
+use super::field::Field;
+use super::menu::Menu;
+use super::reader::{Question, Reader};
+use super::remember::{Memory, Remembered};
+use crate::device::Choice;
+use crate::infer::look::Wanted;
+
+/// Messages that are shown at once; older ones make room.
+const MESSAGES: usize = 3;
+
+pub struct Shared {
+    pub ctx: egui::Context,
+    pub choice: Choice,
+    pub menu: Menu,
+    pub memory: Memory,
+    pub remembered: Remembered,
+    pub field: Field,
+    pub canvas: Canvas,
+    pub reader: Reader,
+    /// The one beside it, on the same drawing.
+    pub second: Option<Reader>,
+    /// What the open panel wants to know of the drawing besides the probabilities; set anew in every frame.
+    pub wanted: Wanted,
+    /// The kept drawing.
+    pub kept: Option<Vec<u8>>,
+    messages: Vec<String>,
+    asked: Option<Question>,
+    second_asked: Option<Question>,
+    /// From the last change of the drawing until its answer was shown.
+    pub latency: Option<Duration>,
+}
+
+impl Shared {
+    pub fn new(ctx: egui::Context, choice: Choice, folder: &Path, memory: Memory, remembered: Remembered) -> Shared {
+        let mut reader = Reader::start(choice.clone(), ctx.clone());
+        reader.open(remembered.model.as_deref().unwrap_or(Path::new(super::MODEL)), None);
+        let mut shared = Shared {
+            canvas: Canvas { radius: remembered.radius, ..Canvas::default() },
+            menu: Menu::of(folder),
+            kept: memory.load_field(),
+            field: Field::default(),
+            second: None,
+            wanted: Wanted::default(),
+            messages: Vec::new(),
+            asked: None,
+            second_asked: None,
+            latency: None,
+            ctx,
+            choice,
+            memory,
+            remembered,
+            reader,
+        };
+        if let Some(second) = shared.remembered.second.clone() {
+            shared.open_second(Some(&second));
+        }
+        shared
+    }
+
+    /// Says something in the window until it is dismissed; what is said already is not said twice.
+    pub fn say(&mut self, message: impl Into<String>) {
+        let message = message.into();
+        if !self.messages.contains(&message) {
+            self.messages.push(message);
+        }
+        if self.messages.len() > MESSAGES {
+            self.messages.remove(0);
+        }
+    }
+
+    pub fn messages(&mut self) -> &mut Vec<String> {
+        &mut self.messages
+    }
+
+    /// Another model for the first reader; it is remembered once it has opened.
+    pub fn open(&mut self, path: &Path) {
+        self.reader.open(path, None);
+    }
+
+    /// Another model for the second reader, or none.
+    pub fn open_second(&mut self, path: Option<&Path>) {
+        self.second_asked = None;
+        match path {
+            None => {
+                self.second = None;
+                self.remembered.second = None;
+            }
+            Some(path) => {
+                let new = || Reader::start(self.choice.clone(), self.ctx.clone());
+                self.second.get_or_insert_with(new).open(path, None);
+            }
+        }
+    }
+
+    /// At the beginning of a frame: what the readers have found since the last one.
+    pub fn poll(&mut self) {
+        self.wanted = Wanted::default();
+        let before = self.reader.answer().map(|answer| answer.question.asked);
+        if self.reader.poll() {
+            self.asked = None;
+            match self.reader.problem() {
+                Some(problem) => self.say(problem.to_owned()),
+                None => self.remembered.model = self.reader.about().map(|about| about.path.clone()),
+            }
+        } else if let Some(problem) = self.reader.take_problem() {
+            self.say(problem);
+        }
+        let now = self.reader.answer().map(|answer| answer.question.asked);
+        if let Some(asked) = now.filter(|_| now != before) {
+            self.latency = Some(asked.elapsed());
+        }
+        if let Some(second) = &mut self.second {
+            let is_new = second.poll();
+            let problem = second.take_problem();
+            if is_new {
+                self.second_asked = None;
+                if problem.is_none() {
+                    self.remembered.second = second.about().map(|about| about.path.clone());
+                }
+            }
+            if let Some(problem) = problem {
+                self.say(problem);
+            }
+        }
+    }
+
+    /// At the end of a frame: asks, if there is anything new to ask.
+    pub fn ask(&mut self) {
+        let asked = Instant::now();
+        let (prepared, wanted) = (self.remembered.prepared, self.wanted);
+        let question = Question { field: Arc::clone(self.field.pixels()), prepared, wanted, asked };
+        let is_old = |old: &Option<Question>, new: &Question| {
+            old.as_ref().is_some_and(|old| {
+                Arc::ptr_eq(&old.field, &new.field) && old.prepared == new.prepared && old.wanted == new.wanted
+            })
+        };
+        if self.reader.about().is_some() && !is_old(&self.asked, &question) {
+            self.reader.ask(question.clone());
+            self.asked = Some(question.clone());
+        }
+        let question = Question { wanted: Wanted::default(), ..question };
+        if let Some(second) = self.second.as_mut().filter(|second| second.about().is_some())
+            && !is_old(&self.second_asked, &question)
+        {
+            second.ask(question.clone());
+            self.second_asked = Some(question);
+        }
+    }
+
+    /// Keeps the drawing or takes it up again.
+    pub fn fulfil(&mut self, ask: Option<Ask>) {
+        match ask {
+            Some(Ask::Save) => {
+                self.kept = Some(self.field.pixels().to_vec());
+                if let Err(problem) = self.memory.save_field(&self.field.image()) {
+                    self.say(format!("the drawing is kept until the window closes, but not on disk: {problem}"));
+                }
+            }
+            Some(Ask::Recall) => match self.kept.clone() {
+                Some(kept) => self.field.replace(kept),
+                None => self.say("no drawing is kept yet; Tab keeps the one in the field"),
+            },
+            None => {}
+        }
+    }
+}
