@@ -27,12 +27,6 @@ pub struct Canvas {
     focus_wanted: bool,
 }
 
-impl Default for Canvas {
-    fn default() -> Canvas {
-        let (tool, radius, picture) = (Tool::Brush, RADIUS, Picture::default());
-        Canvas { tool, radius, keyboard: None, shown: None, picture, focus_wanted: true }
-    }
-}
 
 /// What a key asks for that is not the canvas's own business.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +36,11 @@ pub enum Ask {
 }
 
 impl Canvas {
+    pub fn with_radius(radius: f32) -> Canvas {
+        let (tool, picture) = (Tool::Brush, Picture::default());
+        Canvas { tool, radius, keyboard: None, shown: None, picture, focus_wanted: true }
+    }
+
     /// The field, `side` points wide and high, with the colours of `over` upon it.
     pub fn show(&mut self, ui: &mut egui::Ui, field: &mut Field, side: f32, over: Option<&Picture>) -> egui::Response {
         let (rect, _) = ui.allocate_exact_size(vec2(side, side), Sense::hover());

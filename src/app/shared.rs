@@ -44,7 +44,7 @@ impl Shared {
         let mut reader = Reader::start(choice.clone(), ctx.clone());
         reader.open(remembered.model.as_deref().unwrap_or(Path::new(super::MODEL)), None);
         let mut shared = Shared {
-            canvas: Canvas { radius: remembered.radius, ..Canvas::default() },
+            canvas: Canvas::with_radius(remembered.radius),
             menu: Menu::of(folder),
             kept: memory.load_field(),
             field: Field::default(),
