@@ -177,8 +177,8 @@ impl App {
         }
     }
 
-    /// Writes down what is to be remembered.
-    fn remember(&mut self) {
+    /// Writes down what is to be remembered; at the end, and for tests.
+    pub fn remember(&mut self) {
         if let Err(problem) = self.shared.memory.save(&self.shared.remembered) {
             log::warn!("the window's settings were not kept: {problem}");
         }
