@@ -70,8 +70,8 @@ pub const EVERYTHING: &str = r#"
 { conv_transposed = 2, kernel = 2, stride = 3, padding = "valid" },
 { max_pool = 3, stride = 3, name = "c" },
 { conv = 4, kernel = 1, padding = "valid", from = "b" }, { batch_norm = true, name = "d" },
-{ add = ["b", "d"] }, { activation = "relu", name = "e" },
-{ max_pool = 2, from = "e" }, { reshape = [49, 4] }, "flatten", { dense = 8, name = "f" },
+{ add = ["b", "d"] }, { activation = "leaky_relu", name = "e" },
+{ max_pool = 2, from = "e" }, { reshape = [196, 4] }, "flatten", { dense = 8, name = "f" },
 { flatten = true, from = "c" }, { dense = 8, activation = "tanh", name = "g" },
 { dot = ["f", "g"], name = "h" },
 { concat = ["f", "h", "g"] }, { dense = "classes" }"#;
