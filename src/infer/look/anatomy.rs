@@ -66,7 +66,7 @@ pub(super) fn network(
         return Err(ModelError::File { path: path.to_owned(), problem }.into());
     }
     let [h, w, c] = input;
-    if h != w || c != 1 || h == 0 || FIELD % h != 0 {
+    if h != w || c != 1 || h == 0 || !FIELD.is_multiple_of(h) {
         let problem = format!("takes images of {}, and a drawing is {FIELD}x{FIELD}x1", by(&input));
         let takes = "what can be drawn for are networks that take square images of one channel, 14, 28, 56 or another \
                      divisor of 448 wide";

@@ -26,7 +26,7 @@ impl Neighbours {
     /// Images of other sizes, with the sizes that would do.
     pub fn begin(look: &Look, set: Arc<ImageSet>) -> Result<Neighbours, InferError> {
         let ([h, ..], sizes) = (look.input(), [set.height, set.width, set.channels]);
-        if set.height != set.width || set.channels != 1 || set.height == 0 || h % set.height != 0 {
+        if set.height != set.width || set.channels != 1 || set.height == 0 || !h.is_multiple_of(set.height) {
             let (wanted, found) = (by(&look.input()), by(&sizes));
             let problem = format!("takes images of {wanted}, and is to be compared by images of {found}");
             let remedy = "take a set of that size, or of one that divides it (`--data`)";
