@@ -54,6 +54,8 @@ pub enum InferError {
     Measure(#[from] MeasureError),
     #[error("{judge} {problem}")]
     Judge { judge: String, problem: String },
+    #[error("{model}: {problem}")]
+    Look { model: String, problem: String },
 }
 
 /// How an image's other views differ from it.

@@ -13,6 +13,7 @@ pub mod scene;
 pub use classify::Classifier;
 pub use evaluate::{Evaluation, InferError, Scores};
 pub use judge::{Judge, Looked};
+pub use look::Look;
 pub use measures::Measures;
 pub use quality::Quality;
 pub use sample::{Generator, Sampler};

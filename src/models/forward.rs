@@ -51,6 +51,8 @@ pub struct Forward {
     pub weights: Vec<Value>,
     /// What the last dense layer is given: the features that it tells classes by. The input, without such a layer.
     pub penultimate: Value,
+    /// What each layer gives, in order.
+    pub outputs: Vec<Value>,
     /// What training makes of the running statistics; nothing in inference.
     pub running: Vec<RunningUpdate>,
 }
@@ -146,7 +148,8 @@ impl Network {
             outputs.push(value);
         }
         let running = build.running;
-        Ok(Forward { out: outputs.last().copied().unwrap_or(input), weights, penultimate, running })
+        let out = outputs.last().copied().unwrap_or(input);
+        Ok(Forward { out, weights, penultimate, outputs, running })
     }
 
     fn enter(&self, graph: &mut Graph, x: Value) -> Result<Value, ModelError> {

@@ -1,0 +1,255 @@
+//! Inside a classifier while it looks at one picture: what each layer makes of it, what of the picture decided, and
+//! how any single value came about.
+//!
+//! A [`Look`] holds a device and replays plans on it. Its [`Anatomy`] needs no device and may be shared with whoever
+//! shows it.
+
+mod anatomy;
+mod arithmetic;
+#[cfg(test)]
+mod arithmetic_tests;
+mod neighbours;
+mod occlusion;
+mod plans;
+mod receptive;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use anatomy::{Anatomy, Kernel, Layer};
+pub use arithmetic::{Arithmetic, How, Seen, Term};
+pub use neighbours::Neighbours;
+
+use super::evaluate::{InferError, Normalization, pack, softmax};
+use crate::device::Device;
+use crate::graph::{Place, Store};
+use crate::models::{ModelFile, Parameters};
+use plans::Plans;
+
+/// Side of the field that a person draws on, in pixels.
+pub const FIELD: usize = 448;
+
+/// A classifier on a device, to be looked into.
+pub struct Look {
+    device: Box<dyn Device>,
+    /// What errors call the model.
+    model: String,
+    class_names: Vec<String>,
+    normalization: Normalization,
+    anatomy: Arc<Anatomy>,
+    plans: Plans,
+}
+
+/// What is asked of a pass besides the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Wanted {
+    /// What each layer gives.
+    pub activations: bool,
+    /// The class whose logit's derivative is wanted.
+    pub saliency: Option<usize>,
+}
+
+/// What a network makes of one picture.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Pass {
+    /// `[h * w]`, 0 black to 1 white: what the network is given, before normalization.
+    pub picture: Vec<f32>,
+    /// `[h * w]`: the same after normalization, to the bit what the first layers take.
+    pub input: Vec<f32>,
+    /// One for each class; their sum is 1.
+    pub probabilities: Vec<f32>,
+    /// One for each class, before softmax.
+    pub logits: Vec<f32>,
+    /// What the last dense layer is given: the features that [`Neighbours`] compares.
+    pub features: Vec<f32>,
+    /// Each layer's output, laid out as its [`Layer::shape`]; empty unless asked for.
+    pub activations: Vec<Vec<f32>>,
+    /// `[h * w]`: the derivative of the wanted class's logit by the picture's brightness (0 to 1); empty unless asked
+    /// for.
+    pub saliency: Vec<f32>,
+    /// From the picture's bytes to all of this.
+    pub seconds: f64,
+}
+
+/// What a picture is given as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Field,
+    Picture,
+}
+
+impl Look {
+    /// A classifier alone on a device, whose buffers are made anew; `path` is what errors call the file. Plans are made
+    /// ready when they are first needed: the first pass of each kind takes longer.
+    ///
+    /// # Errors
+    /// The file is no whole classifier, its network takes something else than square images of one channel whose side
+    /// divides [`FIELD`], or the device refuses.
+    pub fn open(mut device: Box<dyn Device>, file: &ModelFile, path: &Path) -> Result<Look, InferError> {
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let class_names = file.class_names(path)?;
+        let network = anatomy::network(file, path, class_names.len(), &mut store, &mut parameters)?;
+        let values = file.values(&parameters, path)?;
+        let normalization = Normalization::read(file, path)?;
+        let model = path.display().to_string();
+        let Normalization { mean, std } = normalization;
+        if !mean.is_finite() || !std.is_finite() || std <= 0.0 {
+            let problem =
+                format!("its metadata ask for a mean of {mean} and a deviation of {std}, which no images have");
+            return Err(InferError::Look {
+                model,
+                problem: format!("{problem}. Train the model or copy the file again"),
+            });
+        }
+        let plans = Plans::declare(&mut store, &network, &parameters, normalization)?;
+        device.allocate(&store)?;
+        device.write_f32(parameters.weights, 0, &values.0)?;
+        device.write_f32(parameters.state, 0, &values.1)?;
+        let anatomy = Arc::new(Anatomy::new(network, parameters, values)?);
+        Ok(Look { device, model, class_names, normalization, anatomy, plans })
+    }
+
+    pub fn device_name(&self) -> String {
+        self.device.name()
+    }
+
+    /// Height, width and channels of the images that the network takes.
+    pub fn input(&self) -> [usize; 3] {
+        self.anatomy.input()
+    }
+
+    /// In label order.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The network without its softmax, in order: what it gives is the logits.
+    pub fn layers(&self) -> &[Layer] {
+        self.anatomy.layers()
+    }
+
+    /// All that can be said of the network without the device, to be shared with another thread.
+    pub fn anatomy(&self) -> Arc<Anatomy> {
+        Arc::clone(&self.anatomy)
+    }
+
+    /// What the network makes of a drawing of [`FIELD`] x [`FIELD`] bytes, 0 black to 255 white ink, which the device
+    /// averages down to the network's input.
+    ///
+    /// # Errors
+    /// Another number of bytes, a class that there is not, and those of the device.
+    pub fn field(&mut self, field: &[u8], wanted: Wanted) -> Result<Pass, InferError> {
+        self.pass(Given::Field, field, wanted)
+    }
+
+    /// What the network makes of a picture of its own size, one byte a pixel.
+    ///
+    /// # Errors
+    /// As [`Look::field`].
+    pub fn picture(&mut self, picture: &[u8], wanted: Wanted) -> Result<Pass, InferError> {
+        self.pass(Given::Picture, picture, wanted)
+    }
+
+    /// [`Anatomy::kernel`].
+    pub fn kernel(&self, layer: usize, unit: usize) -> Option<Kernel> {
+        self.anatomy.kernel(layer, unit)
+    }
+
+    /// [`Anatomy::receptive_field`].
+    pub fn receptive_field(&self, layer: usize, at: [usize; 2]) -> [usize; 4] {
+        self.anatomy.receptive_field(layer, at)
+    }
+
+    /// [`Anatomy::arithmetic`].
+    pub fn arithmetic(&self, pass: &Pass, layer: usize, unit: usize, at: [usize; 2]) -> Option<Arithmetic> {
+        self.anatomy.arithmetic(pass, layer, unit, at)
+    }
+
+    fn pass(&mut self, given: Given, bytes: &[u8], wanted: Wanted) -> Result<Pass, InferError> {
+        let began = Instant::now();
+        let side = match given {
+            Given::Field => FIELD,
+            Given::Picture => self.input()[0],
+        };
+        self.check_bytes(bytes, side)?;
+        if let Some(class) = wanted.saliency {
+            self.check_class(class)?;
+        }
+        let (device, plans) = (&mut *self.device, &mut self.plans);
+        let (source, enter) = match given {
+            Given::Field => (&plans.places.field, &mut plans.field),
+            Given::Picture => (&plans.places.picture, &mut plans.picture),
+        };
+        device.write(source.buffer, 0, &pack(bytes))?;
+        if let Some(class) = wanted.saliency {
+            let row: Vec<f32> = (0..self.class_names.len()).map(|i| f32::from(u8::from(i == class))).collect();
+            device.write_f32(plans.places.class.buffer, 0, &row)?;
+        }
+        let deep = wanted.activations || wanted.saliency.is_some();
+        let look = if deep { &mut plans.deep } else { &mut plans.reading };
+        let both = [enter.ready(device)?, look.ready(device)?];
+        device.run(&both, 1)?;
+
+        let places = &plans.places;
+        let mut read = |place: &Place| device.read_f32(place.buffer, place.offset, place.tensor.len());
+        let (input, logits) = (read(&places.x)?, read(&places.logits)?);
+        let Normalization { mean, std } = self.normalization;
+        let mut pass = Pass {
+            picture: input.iter().map(|x| (x * std + mean).clamp(0.0, 1.0)).collect(),
+            input,
+            probabilities: softmax(&logits).into_iter().map(|p| p as f32).collect(),
+            logits,
+            features: read(&places.features)?,
+            ..Pass::default()
+        };
+        if wanted.activations {
+            pass.activations = places.layers.iter().map(&mut read).collect::<Result<_, _>>()?;
+        }
+        if wanted.saliency.is_some() {
+            // The derivative by the normalized value is that by brightness, times the deviation.
+            pass.saliency = read(&places.saliency)?.into_iter().map(|d| d / std).collect();
+        }
+        pass.seconds = began.elapsed().as_secs_f64();
+        Ok(pass)
+    }
+
+    /// Logits and features of pictures of the network's size, one after another, at most [`Plans::batch`] of them.
+    fn many(&mut self, pictures: &[u8]) -> Result<(Vec<f32>, Vec<f32>), InferError> {
+        let count = pictures.len() / self.input().iter().product::<usize>().max(1);
+        let (device, plans) = (&mut *self.device, &mut self.plans);
+        device.write(plans.places.many_pictures.buffer, 0, &pack(pictures))?;
+        let plan = plans.many.ready(device)?;
+        device.run(&[plan], 1)?;
+        let mut rows = |place: &Place| {
+            let width = place.tensor.len() / plans.batch;
+            device.read_f32(place.buffer, 0, count.min(plans.batch) * width)
+        };
+        Ok((rows(&plans.places.many_logits)?, rows(&plans.places.many_features)?))
+    }
+
+    fn refuse(&self, problem: String) -> InferError {
+        InferError::Look { model: self.model.clone(), problem }
+    }
+
+    fn check_bytes(&self, bytes: &[u8], side: usize) -> Result<(), InferError> {
+        if bytes.len() == side * side {
+            return Ok(());
+        }
+        let wanted = format!("give {side}x{side} pixels of one byte each, {} in all", side * side);
+        Err(self.refuse(format!("is given a picture of {} bytes; {wanted}", bytes.len())))
+    }
+
+    fn check_class(&self, class: usize) -> Result<(), InferError> {
+        let classes = self.class_names.len();
+        if class < classes {
+            return Ok(());
+        }
+        Err(self.refuse(format!("is asked about class {class}; it knows {classes}, counted from 0")))
+    }
+}
