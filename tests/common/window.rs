@@ -1,0 +1,144 @@
+//! The window without a screen, driven as a person would: pointer, keys, accessible names.
+
+use std::time::{Duration, Instant};
+
+use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, Rect, pos2, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT, Queryable};
+use inkgrad::app::{App, Memory, Options};
+use inkgrad::device::Choice;
+
+/// Strokes as points of a unit square.
+pub const SEVEN: &[&[[f32; 2]]] = &[&[[0.28, 0.25], [0.7, 0.25], [0.62, 0.45], [0.52, 0.62], [0.45, 0.8]]];
+pub const THREE: &[&[[f32; 2]]] = &[&[
+    [0.33, 0.25],
+    [0.45, 0.18],
+    [0.6, 0.2],
+    [0.66, 0.3],
+    [0.6, 0.42],
+    [0.48, 0.48],
+    [0.62, 0.53],
+    [0.68, 0.65],
+    [0.62, 0.77],
+    [0.47, 0.82],
+    [0.32, 0.76],
+]];
+pub const FOUR: &[&[[f32; 2]]] =
+    &[&[[0.4, 0.18], [0.34, 0.35], [0.3, 0.52], [0.48, 0.53], [0.68, 0.5]], &[[0.63, 0.2], [0.61, 0.5], [0.59, 0.82]]];
+
+/// The window under test, with a folder for its settings and models.
+pub struct Window {
+    pub harness: Harness<'static, Held>,
+    pub folder: tempfile::TempDir,
+}
+
+/// The app, made in the first frame.
+pub struct Held {
+    app: Option<App>,
+    options: Option<Options>,
+}
+
+impl Window {
+    pub fn open(model: &str) -> Window {
+        Window::sized(model, vec2(1024.0, 700.0))
+    }
+
+    pub fn sized(model: &str, size: egui::Vec2) -> Window {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory { folder: Some(folder.path().join("settings")) };
+        let models = folder.path().join("models");
+        std::fs::create_dir(&models).unwrap();
+        Window::with(Options { choice: Choice::Cpu, model: Some(model.into()), models, memory }, size, folder)
+    }
+
+    pub fn with(options: Options, size: egui::Vec2, folder: tempfile::TempDir) -> Window {
+        let held = Held { app: None, options: Some(options) };
+        let show = |ui: &mut egui::Ui, held: &mut Held| {
+            if let Some(options) = held.options.take() {
+                held.app = Some(App::new(ui.ctx(), options));
+            }
+            held.app.as_mut().unwrap().show(ui);
+        };
+        let harness = Harness::builder().with_size(size).with_max_steps(50).build_ui_state(show, held);
+        let mut window = Window { harness, folder };
+        window.until("the model is open", |window| window.has("class 0: nothing drawn"));
+        window
+    }
+
+    pub fn app(&mut self) -> &mut App {
+        self.harness.state_mut().app.as_mut().unwrap()
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.harness.query_by_label_contains(name).is_some()
+    }
+
+    /// Frames until something holds; what the thread behind the window finds comes when it comes.
+    pub fn until(&mut self, what: &str, holds: impl Fn(&Window) -> bool) {
+        let began = Instant::now();
+        while !holds(self) {
+            assert!(began.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+            std::thread::sleep(Duration::from_millis(2));
+            self.harness.step();
+        }
+    }
+
+    pub fn field(&self) -> Rect {
+        self.harness.get_by_label("Field to draw on").rect()
+    }
+
+    pub fn at(&self, [x, y]: [f32; 2]) -> Pos2 {
+        let field = self.field();
+        pos2(field.min.x + x * field.width(), field.min.y + y * field.height())
+    }
+
+    pub fn button(&mut self, pos: Pos2, button: PointerButton, pressed: bool) {
+        self.harness.event(egui::Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE });
+    }
+
+    pub fn draw(&mut self, strokes: &[&[[f32; 2]]]) {
+        for stroke in strokes {
+            self.stroke(stroke, PointerButton::Primary);
+        }
+        self.harness.step();
+    }
+
+    pub fn stroke(&mut self, stroke: &[[f32; 2]], button: PointerButton) {
+        let first = self.at(stroke[0]);
+        self.harness.event(egui::Event::PointerMoved(first));
+        self.harness.step();
+        self.button(first, button, true);
+        self.harness.step();
+        for point in &stroke[1..] {
+            let to = self.at(*point);
+            self.harness.event(egui::Event::PointerMoved(to));
+            self.harness.step();
+        }
+        let last = self.at(stroke[stroke.len() - 1]);
+        self.button(last, button, false);
+        self.harness.step();
+    }
+
+    pub fn key(&mut self, key: Key) {
+        self.harness.key_press(key);
+        self.harness.step();
+        self.harness.step();
+    }
+
+    /// The class whose bar is marked, with its percents.
+    pub fn winner(&self) -> Option<(String, f32)> {
+        let node = self.harness.query_by_label_contains(", the winner")?;
+        let label = node.accesskit_node().label()?;
+        let (class, rest) = label.strip_prefix("class ")?.split_once(": ")?;
+        Some((class.to_owned(), rest.split(' ').next()?.parse().ok()?))
+    }
+
+    pub fn ink(&mut self) -> usize {
+        self.app().shared().field.pixels().iter().filter(|pixel| **pixel > 0).count()
+    }
+
+    pub fn reads(&mut self, wanted: &str) {
+        let holds = |window: &Window| window.winner().is_some_and(|(class, percent)| class == wanted && percent > 90.0);
+        self.until(&format!("it reads {wanted}"), holds);
+    }
+}
