@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use golden::gpu;
 use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::infer::evaluate::{Evaluation, Scores};
@@ -61,11 +60,7 @@ fn run(model: &str, images: usize, settings: Settings) -> ModelFile {
 
 #[test]
 fn any_division_into_calls_comes_to_the_same_bits() {
-    let mut devices = vec![cpu as fn() -> Box<dyn Device>];
-    if gpu("any_division_into_calls_comes_to_the_same_bits").is_some() {
-        devices.push(|| Box::new(gpu("").unwrap()));
-    }
-    for open in devices {
+    for (_, open) in golden::devices("any_division_into_calls_comes_to_the_same_bits") {
         let mut runs = [(), ()].map(|()| start(open(), "dense", 640, settings("dense"), 40).unwrap());
         let whole = runs[0].steps(10).unwrap();
         let mut parts = runs[1].steps(1).unwrap();
