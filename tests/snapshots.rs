@@ -21,7 +21,7 @@ fn so_many_of_every_epoch_are_kept_evenly_spaced_and_never_more_than_there_are_s
     for (wanted, steps_wanted) in [
         (1, vec![0, 20, 40]),
         (3, vec![0, 6, 13, 20, 26, 33, 40]),
-        (19, (0..=40).filter(|step| step % 20 != 1).collect()),
+        (19, (0..=40).filter(|step| step % 20 != 19).collect()),
         (4_000_000_000u64, (0..=40).collect()),
     ] {
         place.works(&format!("{DENSE} --epochs 2 --snapshots {wanted} --out {wanted}"));
@@ -48,7 +48,7 @@ fn training_is_the_same_with_snapshots_and_without() {
     }
     let load = |name: &str| ModelFile::load(place.path(name)).unwrap();
     let (without, with) = (load("runs/0001-dense/best.safetensors"), load("runs/0002-dense/best.safetensors"));
-    assert_eq!(without.tensors, with.tensors);
+    assert!(without.tensors == with.tensors, "other weights");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_killed_and_resumed_run_has_the_snapshots_of_one_never_stopped() {
     let line = format!("{DENSE} --epochs 20 --snapshots 3");
     place.works(&format!("{line} --out whole"));
     let run = "runs/0001-dense";
-    let mut next = line;
+    let (mut next, mut midway) = (line, 0);
     // Each time it is killed where it has just gone past an epoch's first snapshot, ahead of its checkpoint.
     for step in [26, 126, 246, 353] {
         let mut child = place.start(&next);
@@ -67,8 +67,10 @@ fn a_killed_and_resumed_run_has_the_snapshots_of_one_never_stopped() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        midway += usize::from(!place.path(&format!("{run}/result.toml")).exists());
         next = format!("train --resume {run} -q");
     }
+    assert!(midway > 0, "always too late to kill it");
     place.works(&next);
     let names = place.names("whole/0001-dense/snapshots");
     assert_eq!(names.len(), 61);
@@ -87,7 +89,7 @@ fn a_snapshot_is_a_model_like_any_other() {
     let load = |name: &str| ModelFile::load(place.path(&format!("{run}/{name}"))).unwrap();
     let (best, last, half) =
         (load("best.safetensors"), load("snapshots/000060.safetensors"), load("snapshots/000010.safetensors"));
-    assert_eq!(best.tensors, last.tensors, "the averaged weights, as the result has them");
+    assert!(best.tensors == last.tensors, "not the averaged weights, which the result has");
     assert_eq!((half.metadata["step"].as_str(), half.metadata["epoch"].as_str()), ("10", "0.5000"));
     assert_eq!(last.metadata["step"], "60");
     for key in ["mean", "std", "class_names", "data", "data_digest", "trained"] {
