@@ -28,6 +28,7 @@ mod reading;
 mod sweep;
 mod train;
 mod train_gan;
+mod training;
 
 /// Small image networks, trained and run on any GPU.
 #[derive(Parser)]

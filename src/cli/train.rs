@@ -2,22 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
-use super::progress::{Display, from};
 use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
-use super::{absolute, augment_flags, count, data_read, interrupt, note, say, thousands};
-use crate::data::DataSet;
-use crate::device::{self, Device};
-use crate::infer::evaluate::{Evaluation, Scores};
+use super::training::Training;
+use super::{absolute, augment_flags, count, data_read, interrupt, note, say};
+use crate::device;
 use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, ScheduleName, by};
-use crate::report::Confusion;
-use crate::train::{Event, Folder, Outcome, Run, Settings};
+use crate::train::{Folder, Settings};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -80,6 +75,10 @@ pub struct Args {
     /// Stop after this many epochs without a better validation accuracy
     #[arg(long, alias = "early-stopping", value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count)]
     patience: Option<usize>,
+    /// Keep so many models of every epoch, evenly spaced, and the one before the first step:
+    /// RUN/snapshots/STEP.safetensors, which every command takes
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    snapshots: Option<usize>,
     /// The same seed on the same device gives the same model, bit for bit [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) seed: Option<u32>,
@@ -91,8 +90,8 @@ pub struct Args {
     pub(super) out: PathBuf,
     /// Go on with the run in this folder, with its settings
     #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
-        "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience", "seed",
-        "out", "AugmentFlags"])]
+        "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "validation", "patience",
+        "snapshots", "seed", "out", "AugmentFlags"])]
     resume: Option<PathBuf>,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -139,6 +138,7 @@ impl Args {
             ("--label-smoothing", self.label_smoothing.is_some()),
             ("--validation", self.validation.is_some()),
             ("--patience", self.patience.is_some()),
+            ("--snapshots", self.snapshots.is_some()),
             ("--front", self.front.is_some()),
             ("--recipe", self.recipe.is_some()),
             ("--from", self.from.is_some()),
@@ -180,6 +180,7 @@ impl Args {
             settings.learning_rate *= if self.learning_rate.is_some() { 1.0 } else { 0.1 };
         }
         settings.members = self.members.unwrap_or(if self.recipe == Some(Named::Ensemble) { 5 } else { 1 });
+        settings.snapshots = self.snapshots.unwrap_or(0);
         settings.data = self.data.as_deref().map(absolute);
         settings.reading = self.reading.reading();
         settings.device = self.device.clone().unwrap_or_else(|| "auto".into());
@@ -322,136 +323,4 @@ fn classifier(
     let training =
         Training { quiet: args.quiet, architecture: &architecture, data, device: device.as_mut(), stop: &stop };
     if settings.members > 1 { training.ensemble(settings, folder, begin) } else { training.one(settings, folder) }
-}
-
-/// What one run and several in a row have in common.
-struct Training<'a> {
-    quiet: bool,
-    architecture: &'a Architecture,
-    data: DataSet,
-    device: &'a mut dyn Device,
-    stop: &'a AtomicBool,
-}
-
-impl Training<'_> {
-    fn run(&mut self, settings: Settings, folder: Folder) -> anyhow::Result<Outcome> {
-        let mut display = Display::new("steps", self.quiet);
-        let run = Run {
-            settings,
-            architecture: self.architecture.clone(),
-            data: self.data.clone(),
-            folder,
-            device: self.device,
-            stop: self.stop,
-            report: &mut |event| show(&mut display, event),
-        };
-        let outcome = run.train();
-        display.finish();
-        Ok(outcome?)
-    }
-
-    fn one(mut self, settings: Settings, folder: Folder) -> anyhow::Result<ExitCode> {
-        let validated = settings.validation > 0;
-        match self.run(settings, folder.clone())? {
-            Outcome::Finished { test, best_epoch, epochs, seconds } => {
-                if let Some(test) = test {
-                    result("test", &test, &self.data)?;
-                }
-                let plural = if epochs == 1 { "" } else { "s" };
-                let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
-                let model = folder.best();
-                say(format_args!("{epochs} epoch{plural} in {seconds:.1} s{best}; model: {}", model.display()));
-                Ok(ExitCode::SUCCESS)
-            }
-            Outcome::Stopped { step } => Ok(stopped(step, &folder)),
-        }
-    }
-
-    /// One run after another, each in a numbered folder within `folder`, and at the end the model that joins them.
-    fn ensemble(
-        mut self,
-        settings: Settings,
-        folder: Folder,
-        begin: impl Fn(Folder, &Settings) -> anyhow::Result<Folder>,
-    ) -> anyhow::Result<ExitCode> {
-        let began = Instant::now();
-        let mut members = Vec::new();
-        for i in 0..settings.members {
-            let path = folder.path().join((i + 1).to_string());
-            let own = Settings { members: 1, seed: settings.seed.wrapping_add(i as u32), ..settings.clone() };
-            let member = match path.join("config.toml").exists() {
-                true => Folder::open(&path)?,
-                false => begin(Folder::create_at(&path)?, &own)?,
-            };
-            if !member.is_finished() {
-                match self.run(own, member.clone())? {
-                    Outcome::Finished { test: Some(test), .. } => {
-                        result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data)?;
-                    }
-                    Outcome::Finished { test: None, .. } => {}
-                    Outcome::Stopped { step } => return Ok(stopped(step, &folder)),
-                }
-            }
-            members.push((member.best(), member.load_best()?));
-        }
-        let joined = ModelFile::ensemble(&members)?;
-        joined.save(folder.best())?;
-        let set = &self.data.test;
-        let test = match set.is_empty() {
-            true => None,
-            false => {
-                let mut evaluation = Evaluation::open(&joined, &folder.best(), set, self.device)?;
-                Some(Scores::new(&evaluation.logits(self.device)?, &set.labels))
-            }
-        };
-        folder.save_result(test.as_ref(), 0)?;
-        if let Some(test) = test {
-            result("all together: test", &test, &self.data)?;
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        say(format_args!("{} members in {seconds:.1} s; model: {}", members.len(), folder.best().display()));
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn stopped(step: usize, folder: &Folder) -> ExitCode {
-    let path = folder.path().display();
-    note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {path}"));
-    ExitCode::from(130)
-}
-
-fn result(of: &str, test: &Scores, data: &DataSet) -> anyhow::Result<()> {
-    let labels = data.test.labels.iter().map(|label| *label as usize);
-    let pairs = labels.zip(&test.predicted).map(|(truth, (predicted, _))| (truth, *predicted));
-    let confusion = Confusion::from_pairs(data.class_names.len(), pairs)?;
-    say(format_args!("{of} {}", confusion.fmt_accuracy()));
-    Ok(())
-}
-
-fn show(display: &mut Display, event: Event) {
-    match event {
-        Event::Started { steps, first, images, validation, parameters } => {
-            let set_aside =
-                if validation > 0 { format!(", {} to validate", thousands(validation as u64)) } else { String::new() };
-            display.line(format!(
-                "{} parameters, {} images{set_aside}, {} steps{}",
-                thousands(parameters),
-                thousands(images as u64),
-                thousands(steps as u64),
-                from(first, "step")
-            ));
-            display.begin(first, steps);
-        }
-        Event::Trained { step, epoch, loss, accuracy, images_per_second } => {
-            let (percent, speed) = (accuracy * 100.0, thousands(images_per_second as u64));
-            let text = format!("epoch {epoch:.2}  loss {loss:.4}  accuracy {percent:.2} %  {speed} images/s");
-            display.at(step, text);
-        }
-        Event::Validated { epoch, loss, accuracy, best } => {
-            let mark = if best { "  (best so far)" } else { "" };
-            let percent = accuracy * 100.0;
-            display.line(format!("epoch {epoch}: validation loss {loss:.4}, accuracy {percent:.2} %{mark}"));
-        }
-        Event::Saved { .. } => {}
-    }
 }

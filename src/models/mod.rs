@@ -20,6 +20,7 @@ mod container;
 mod ensemble;
 mod error;
 mod file;
+mod filters;
 mod forward;
 mod gan;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use build::{LayerInfo, Network};
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};
 pub use file::ModelFile;
+pub use filters::Filters;
 pub use forward::{Forward, Inputs, Mode, RunningUpdate};
 pub use gan::{Gan, GanRecipe};
 pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width, by};

@@ -86,6 +86,27 @@ impl Folder {
         self.path.join("last.safetensors")
     }
 
+    /// The models of the way that a classifier's run in this folder has kept, each with the step that it is of, in that
+    /// order; whatever else lies there is left out. None where there are none, or no run.
+    pub fn snapshots(run: &Path) -> Vec<(usize, PathBuf)> {
+        let entries = fs::read_dir(run.join(SNAPSHOTS)).into_iter().flatten().flatten();
+        let known = |path: PathBuf| {
+            let step = path.file_stem()?.to_str()?.parse().ok()?;
+            let own = path.file_name()?.to_str()? == snapshot_name(step) && path.is_file();
+            own.then_some((step, path))
+        };
+        let mut snapshots: Vec<(usize, PathBuf)> = entries.filter_map(|entry| known(entry.path())).collect();
+        snapshots.sort();
+        snapshots
+    }
+
+    /// Keeps a model of the way.
+    pub(super) fn save_snapshot(&self, step: usize, file: &ModelFile) -> Result<(), TrainError> {
+        let folder = self.path.join(SNAPSHOTS);
+        fs::create_dir_all(&folder).map_err(|e| failed(&folder, &e))?;
+        Ok(file.save(folder.join(snapshot_name(step)))?)
+    }
+
     /// Keeps the model that a run goes on from, so that it can be resumed wherever that one has gone.
     pub fn save_origin(&self, file: &ModelFile) -> Result<(), TrainError> {
         Ok(file.save(self.path.join(ORIGIN))?)
@@ -232,8 +253,12 @@ pub(super) const DATA_DIGEST: &str = "data_digest";
 const METRICS: &str = "metrics.csv";
 const ORIGIN: &str = "from.safetensors";
 const RESULT: &str = "result.toml";
-/// The folder of a GAN's snapshots, in the run's.
+/// The folder of a run's snapshots, in the run's: a classifier's models, a GAN's pictures.
 pub(super) const SNAPSHOTS: &str = "snapshots";
+
+fn snapshot_name(step: usize) -> String {
+    format!("{step:06}.safetensors")
+}
 
 fn failed(path: &Path, error: &std::io::Error) -> TrainError {
     TrainError::Folder { path: path.into(), reason: error.to_string() }

@@ -137,6 +137,14 @@ impl Learner {
         })
     }
 
+    /// The weights that inference uses, and their running statistics.
+    pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), DeviceError> {
+        let p = &self.parameters;
+        let weights = device.read_f32(self.inference_weights(), 0, p.total())?;
+        let running = device.read_f32(p.state, 0, p.total_state())?;
+        Ok((without_padding(weights, p.trainable()), without_padding(running, p.running())))
+    }
+
     /// Adds to a checkpoint what its weights and running statistics do not say; names begin with `prefix`.
     pub fn add_to(&self, file: &mut ModelFile, prefix: &str, learned: &Learned) {
         let trainable = self.parameters.trainable();

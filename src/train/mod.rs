@@ -1,7 +1,9 @@
-//! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run.
+//! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run; or a run
+//! without a folder, under a person's hand.
 
 pub mod augmented;
 pub mod classifier;
+mod course;
 pub mod folder;
 mod from_generated;
 pub mod gan;
@@ -9,6 +11,7 @@ pub mod gan_metrics;
 pub mod gan_run;
 pub mod gan_settings;
 pub mod learner;
+pub mod live;
 pub mod metrics;
 pub mod run;
 pub mod schedule;
@@ -21,6 +24,7 @@ pub use from_generated::classifier_from_generated;
 pub use gan::GanSteps;
 pub use gan_run::{GanEvent, GanOutcome, GanRun};
 pub use gan_settings::GanSettings;
+pub use live::{Glance, Live, Mistake};
 pub use run::{Event, Outcome, Run};
 pub use settings::Settings;
 

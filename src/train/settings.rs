@@ -52,6 +52,9 @@ pub struct Settings {
     pub validation: usize,
     /// Epochs without a better validation accuracy before the run stops; 0 for never.
     pub patience: usize,
+    /// Models of every epoch that are kept in the run's folder, besides the one before the first step; 0 for none at all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub snapshots: usize,
     /// What is done to training images. A table, so the last one.
     #[serde(default, skip_serializing_if = "Augmentation::is_none")]
     pub augment: Augmentation,
@@ -66,6 +69,10 @@ fn one() -> usize {
 
 fn is_one(members: &usize) -> bool {
     *members == 1
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 pub(super) fn word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -105,9 +112,16 @@ impl Settings {
             average: recipe.average.unwrap_or(0.0),
             validation: recipe.validation.unwrap_or(0),
             patience: recipe.patience.unwrap_or(0),
+            snapshots: 0,
             augment: recipe.augment.unwrap_or_default(),
             reading: Reading::default(),
         }
+    }
+
+    /// As `config.toml` has them.
+    pub fn text(&self) -> String {
+        // Settings are plain words and numbers, which TOML always has a form for.
+        toml::to_string(self).unwrap_or_default()
     }
 
     /// Refuses what cannot be trained with on so many training images, naming the setting, its value and what would

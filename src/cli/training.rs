@@ -1,0 +1,147 @@
+//! A classifier's run at the command line, or an ensemble's several: how far it is while it goes, what came of it, and
+//! how to go on.
+
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use super::progress::{Display, from};
+use super::{note, say, thousands};
+use crate::data::DataSet;
+use crate::device::Device;
+use crate::infer::evaluate::{Evaluation, Scores};
+use crate::models::{Architecture, ModelFile};
+use crate::report::Confusion;
+use crate::train::{Event, Folder, Outcome, Run, Settings};
+
+/// What one run and several in a row have in common.
+pub(super) struct Training<'a> {
+    pub quiet: bool,
+    pub architecture: &'a Architecture,
+    pub data: DataSet,
+    pub device: &'a mut dyn Device,
+    pub stop: &'a AtomicBool,
+}
+
+impl Training<'_> {
+    fn run(&mut self, settings: Settings, folder: Folder) -> anyhow::Result<Outcome> {
+        let mut display = Display::new("steps", self.quiet);
+        let run = Run {
+            settings,
+            architecture: self.architecture.clone(),
+            data: self.data.clone(),
+            folder,
+            device: self.device,
+            stop: self.stop,
+            report: &mut |event| show(&mut display, event),
+        };
+        let outcome = run.train();
+        display.finish();
+        Ok(outcome?)
+    }
+
+    pub fn one(mut self, settings: Settings, folder: Folder) -> anyhow::Result<ExitCode> {
+        let validated = settings.validation > 0;
+        match self.run(settings, folder.clone())? {
+            Outcome::Finished { test, best_epoch, epochs, seconds } => {
+                if let Some(test) = test {
+                    result("test", &test, &self.data)?;
+                }
+                let plural = if epochs == 1 { "" } else { "s" };
+                let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
+                let model = folder.best();
+                say(format_args!("{epochs} epoch{plural} in {seconds:.1} s{best}; model: {}", model.display()));
+                Ok(ExitCode::SUCCESS)
+            }
+            Outcome::Stopped { step } => Ok(stopped(step, &folder)),
+        }
+    }
+
+    /// One run after another, each in a numbered folder within `folder`, and at the end the model that joins them.
+    pub fn ensemble(
+        mut self,
+        settings: Settings,
+        folder: Folder,
+        begin: impl Fn(Folder, &Settings) -> anyhow::Result<Folder>,
+    ) -> anyhow::Result<ExitCode> {
+        let began = Instant::now();
+        let mut members = Vec::new();
+        for i in 0..settings.members {
+            let path = folder.path().join((i + 1).to_string());
+            let own = Settings { members: 1, seed: settings.seed.wrapping_add(i as u32), ..settings.clone() };
+            let member = match path.join("config.toml").exists() {
+                true => Folder::open(&path)?,
+                false => begin(Folder::create_at(&path)?, &own)?,
+            };
+            if !member.is_finished() {
+                match self.run(own, member.clone())? {
+                    Outcome::Finished { test: Some(test), .. } => {
+                        result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data)?;
+                    }
+                    Outcome::Finished { test: None, .. } => {}
+                    Outcome::Stopped { step } => return Ok(stopped(step, &folder)),
+                }
+            }
+            members.push((member.best(), member.load_best()?));
+        }
+        let joined = ModelFile::ensemble(&members)?;
+        joined.save(folder.best())?;
+        let set = &self.data.test;
+        let test = match set.is_empty() {
+            true => None,
+            false => {
+                let mut evaluation = Evaluation::open(&joined, &folder.best(), set, self.device)?;
+                Some(Scores::new(&evaluation.logits(self.device)?, &set.labels))
+            }
+        };
+        folder.save_result(test.as_ref(), 0)?;
+        if let Some(test) = test {
+            result("all together: test", &test, &self.data)?;
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        say(format_args!("{} members in {seconds:.1} s; model: {}", members.len(), folder.best().display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn stopped(step: usize, folder: &Folder) -> ExitCode {
+    let path = folder.path().display();
+    note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {path}"));
+    ExitCode::from(130)
+}
+
+fn result(of: &str, test: &Scores, data: &DataSet) -> anyhow::Result<()> {
+    let labels = data.test.labels.iter().map(|label| *label as usize);
+    let pairs = labels.zip(&test.predicted).map(|(truth, (predicted, _))| (truth, *predicted));
+    let confusion = Confusion::from_pairs(data.class_names.len(), pairs)?;
+    say(format_args!("{of} {}", confusion.fmt_accuracy()));
+    Ok(())
+}
+
+fn show(display: &mut Display, event: Event) {
+    match event {
+        Event::Started { steps, first, images, validation, parameters } => {
+            let set_aside =
+                if validation > 0 { format!(", {} to validate", thousands(validation as u64)) } else { String::new() };
+            display.line(format!(
+                "{} parameters, {} images{set_aside}, {} steps{}",
+                thousands(parameters),
+                thousands(images as u64),
+                thousands(steps as u64),
+                from(first, "step")
+            ));
+            display.begin(first, steps);
+        }
+        Event::Trained { step, epoch, loss, accuracy, images_per_second } => {
+            let (percent, speed) = (accuracy * 100.0, thousands(images_per_second as u64));
+            let text = format!("epoch {epoch:.2}  loss {loss:.4}  accuracy {percent:.2} %  {speed} images/s");
+            display.at(step, text);
+        }
+        Event::Validated { epoch, loss, accuracy, best } => {
+            let mark = if best { "  (best so far)" } else { "" };
+            let percent = accuracy * 100.0;
+            display.line(format!("epoch {epoch}: validation loss {loss:.4}, accuracy {percent:.2} %{mark}"));
+        }
+        Event::Saved { .. } => {}
+    }
+}

@@ -1,0 +1,173 @@
+//! A classifier on its way through training: where it stands, its next steps, and the model files that it becomes.
+//! A run that is left alone and one under a person's hand have this in common.
+
+use super::classifier::{RING, State};
+use super::folder::DATA_DIGEST;
+use super::{Classifier, Settings, TrainError};
+use crate::data::{DataSet, ImageSet, digest};
+use crate::device::Device;
+use crate::graph::Store;
+use crate::infer::evaluate::{Evaluation, InferError, Normalization};
+use crate::models::{Architecture, ModelFile, Network, Parameters};
+
+pub(super) struct Course {
+    pub settings: Settings,
+    pub classifier: Classifier,
+    pub network: Network,
+    /// In an epoch.
+    pub images: usize,
+    /// Steps that are behind.
+    pub step: usize,
+    /// Of the training data, images to validate by included.
+    pub digest: String,
+    normalization: Normalization,
+    /// The data set without its images.
+    described: DataSet,
+}
+
+impl Course {
+    /// Writes everything down for training on `train`, which is `data.train` or a part of it. Without a `normalization`
+    /// it is that of all of `data.train`: members of an ensemble, each with other images set aside, have it in common.
+    ///
+    /// # Errors
+    /// Settings that cannot be trained with on so many images of this size, and an architecture that does not fit them.
+    pub fn declare(
+        store: &mut Store,
+        architecture: &Architecture,
+        data: &DataSet,
+        train: &ImageSet,
+        settings: Settings,
+        normalization: Option<Normalization>,
+    ) -> Result<Course, TrainError> {
+        settings.check(train.len())?;
+        settings.check_image([train.height, train.width])?;
+        let normalization =
+            normalization.unwrap_or_else(|| Normalization::of_extended(&data.train, settings.augment.window()));
+        let mut parameters = Parameters::new(store, "classifier");
+        let input = [train.height, train.width, train.channels];
+        let network = architecture.declare(input, train.classes, store, &mut parameters)?;
+        let classifier = Classifier::declare(store, &network, parameters, &settings, train, normalization)?;
+        let described = DataSet {
+            pictures: data.pictures.clone(),
+            ..DataSet::new(&data.name, ImageSet::default(), ImageSet::default(), data.class_names.clone())
+        };
+        let images = settings.epoch(train.len());
+        let digest = digest(&data.train);
+        Ok(Course { settings, classifier, network, images, step: 0, digest, normalization, described })
+    }
+
+    /// How well the weights that inference would use do on a set.
+    pub fn evaluation(&self, store: &mut Store, set: &ImageSet) -> Result<Evaluation, InferError> {
+        let learner = &self.classifier.learner;
+        let weights = learner.inference_weights();
+        Evaluation::declare(store, &self.network, &learner.parameters, weights, set, self.normalization)
+    }
+
+    /// Sends everything to the device, to go on from `state`; once, after the store was allocated.
+    pub fn begin(&mut self, device: &mut dyn Device, train: &ImageSet, state: &State) -> Result<(), TrainError> {
+        self.classifier.upload(device, train)?;
+        self.classifier.load(device, state)?;
+        self.step = state.step as usize;
+        Ok(())
+    }
+
+    /// Steps of the whole course.
+    pub fn total(&self) -> usize {
+        self.classifier.learner.steps()
+    }
+
+    /// Goes `count` steps on, at most [`RING`]; each one's loss and accuracy.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`], where there is nothing to go on from.
+    pub fn run(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<[f32; 2]>, TrainError> {
+        let (first, count) = (self.step, count.min(RING));
+        let steps = self.classifier.run(device, first, count)?;
+        // The device's clock has moved on, whatever came of it.
+        self.step += count;
+        match steps.iter().position(|[loss, _]| !loss.is_finite()) {
+            Some(bad) => Err(self.not_finite(first + bad)),
+            None => Ok(steps),
+        }
+    }
+
+    /// The first step of an epoch.
+    pub fn epoch_start(&self, epoch: usize) -> usize {
+        self.settings.steps(epoch, self.images)
+    }
+
+    /// Whole epochs behind the current step.
+    pub fn epochs_done(&self) -> usize {
+        let mut epoch = self.step * self.settings.batch / self.images;
+        // A batch may straddle epochs: the division can be one off either way.
+        while self.epoch_start(epoch) > self.step {
+            epoch -= 1;
+        }
+        while self.epoch_start(epoch + 1) <= self.step {
+            epoch += 1;
+        }
+        epoch
+    }
+
+    /// Epochs behind `step`, the fraction included.
+    pub fn epoch_at(&self, step: usize) -> f64 {
+        step as f64 * self.settings.batch as f64 / self.images as f64
+    }
+
+    /// The next step after which a snapshot is kept: so many of each epoch, the last at its end, and no more than there
+    /// are steps. Of settings and step only, so that a resumed run has the same ones.
+    pub fn next_snapshot(&self) -> Option<usize> {
+        let epoch = self.epochs_done();
+        let (from, to) = (self.epoch_start(epoch), self.epoch_start(epoch + 1));
+        let (length, done) = (to - from, self.step - from);
+        match self.settings.snapshots.min(length) {
+            0 => None,
+            wanted => Some(from + length * ((done + 1) * wanted).div_ceil(length) / wanted),
+        }
+    }
+
+    pub fn not_finite(&self, step: usize) -> TrainError {
+        // After the last step there is no further epoch.
+        let epoch = (step * self.settings.batch / self.images + 1).min(self.settings.epochs);
+        TrainError::NotFinite { step, epoch, rate: self.settings.learning_rate }
+    }
+
+    /// What is on the device, if it is worth keeping: the newest update may have gone wrong, and the loss that
+    /// would show it is the next step's.
+    pub fn state(&self, device: &mut dyn Device) -> Result<State, TrainError> {
+        let state = self.classifier.save(device)?;
+        if state.learned.is_finite() { Ok(state) } else { Err(self.not_finite(self.step)) }
+    }
+
+    /// The weights that inference uses and their running statistics, likewise.
+    pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+        let (weights, running) = self.classifier.learner.inference(device)?;
+        let finite = weights.iter().chain(&running).all(|x| x.is_finite());
+        if finite { Ok((weights, running)) } else { Err(self.not_finite(self.step)) }
+    }
+
+    /// A model file of given weights, with all that inference and a reader want to know.
+    pub fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
+        let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, weights, running);
+        file.set_class_names(&self.described.class_names);
+        file.set("mean", self.normalization.mean);
+        file.set("std", self.normalization.std);
+        file.set("data", &self.described.name);
+        file.set(DATA_DIGEST, &self.digest);
+        if let Some(pictures) = &self.described.pictures {
+            file.set("pictures", pictures);
+        }
+        file.set("trained", self.settings.text());
+        file.set("epoch", self.epochs_done());
+        file
+    }
+
+    /// The model as it is now, wherever in an epoch that is.
+    pub fn model_now(&self, device: &mut dyn Device) -> Result<ModelFile, TrainError> {
+        let (weights, running) = self.inference(device)?;
+        let mut file = self.model_file(&weights, &running);
+        file.set("step", self.step);
+        file.set("epoch", format!("{:.4}", self.epoch_at(self.step)));
+        Ok(file)
+    }
+}

@@ -1,0 +1,207 @@
+//! A small training run under a person's hand: a few steps at a time, looked at whenever one likes. It keeps no folder;
+//! what is worth keeping is a model file.
+
+use std::time::Instant;
+
+use super::course::Course;
+use super::{Settings, TrainError};
+use crate::data::{DataSet, ImageSet};
+use crate::device::Device;
+use crate::graph::Store;
+use crate::infer::evaluate::{Evaluation, Scores};
+use crate::models::{Architecture, Filters, ModelFile};
+
+/// Seconds after which a speed measured earlier counts half: it should be steady, and follow what the machine can do.
+const MEMORY: f64 = 1.0;
+
+/// A run with its device. It can be sent to another thread, which is where a window wants it.
+pub struct Live {
+    device: Box<dyn Device>,
+    course: Course,
+    watched: ImageSet,
+    /// None where no image is watched.
+    evaluation: Option<Evaluation>,
+    /// Images and seconds of the newest steps.
+    speed: [f64; 2],
+}
+
+/// How a model does on the watched images.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Glance {
+    /// The step that it was after.
+    pub step: usize,
+    /// Mean cross-entropy; not a number where no image is watched, as `accuracy`.
+    pub loss: f64,
+    /// From 0 to 1.
+    pub accuracy: f64,
+    /// What it took for something else, the most confident first.
+    pub mistakes: Vec<Mistake>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Mistake {
+    /// Among the watched images.
+    pub index: usize,
+    pub label: usize,
+    pub predicted: usize,
+    /// Of the class that was predicted.
+    pub probability: f64,
+}
+
+impl Live {
+    /// Writes a run down as its settings say and sends it to the device, whose buffers are made anew.
+    ///
+    /// As many images as the settings set aside to validate by are kept from training, and `watch` at least; `watch` of
+    /// them are the watched ones. So it learns what a [`Run`](super::Run) learns that sets as many aside. How long is
+    /// for a person to say: patience and snapshots are left out.
+    ///
+    /// # Errors
+    /// Settings that cannot be trained with, more images set aside than there are, a network that does not fit the
+    /// images, and those of the device.
+    pub fn start(
+        mut device: Box<dyn Device>,
+        architecture: &Architecture,
+        data: &DataSet,
+        settings: Settings,
+        watch: usize,
+    ) -> Result<Live, TrainError> {
+        let wrong = |setting: &str, value: String, wanted: &str| {
+            Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
+        };
+        if settings.members != 1 {
+            let wanted = "1 where training is watched; train an ensemble with `inkgrad train`";
+            return wrong("members", settings.members.to_string(), wanted);
+        }
+        if let Some(from) = &settings.from {
+            let wanted =
+                "left out where training is watched, which begins anew; go on from a model with `inkgrad train`";
+            return wrong("from", from.display().to_string(), wanted);
+        }
+        let aside = settings.validation.max(watch);
+        let settings = Settings { validation: aside, patience: 0, snapshots: 0, ..settings };
+        let seed = u64::from(settings.seed);
+        let (train, aside) = data.train.split(aside, seed)?;
+        let watched = aside.sample(watch, seed);
+
+        let mut store = Store::default();
+        let mut course = Course::declare(&mut store, architecture, data, &train, settings, None)?;
+        let mut evaluation = match watched.is_empty() {
+            true => None,
+            false => Some(course.evaluation(&mut store, &watched)?),
+        };
+        device.allocate(&store)?;
+        let state = course.classifier.initial(course.settings.seed);
+        course.begin(device.as_mut(), &train, &state)?;
+        if let Some(evaluation) = &mut evaluation {
+            evaluation.upload(device.as_mut(), &watched)?;
+        }
+        Ok(Live { device, course, watched, evaluation, speed: [0.0; 2] })
+    }
+
+    /// Goes `count` steps on, or as many as there are left, and returns each one's loss and accuracy. Any division into
+    /// calls comes to the same weights.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`], after which it is of no use to go on; and those of the device.
+    pub fn steps(&mut self, count: usize) -> Result<Vec<[f32; 2]>, TrainError> {
+        let count = count.min(self.total() - self.step());
+        let began = Instant::now();
+        let mut steps = Vec::with_capacity(count);
+        while steps.len() < count {
+            steps.extend(self.course.run(self.device.as_mut(), count - steps.len())?);
+        }
+        if count > 0 {
+            let seconds = began.elapsed().as_secs_f64();
+            let keep = 0.5f64.powf(seconds / MEMORY);
+            let new = [(count * self.course.settings.batch) as f64, seconds];
+            self.speed = [0, 1].map(|i| self.speed[i] * keep + new[i]);
+        }
+        Ok(steps)
+    }
+
+    /// Steps that are behind.
+    pub fn step(&self) -> usize {
+        self.course.step
+    }
+
+    /// Steps until the schedule's end.
+    pub fn total(&self) -> usize {
+        self.course.total()
+    }
+
+    /// Epochs that are behind, the fraction included.
+    pub fn epoch(&self) -> f64 {
+        self.course.epoch_at(self.course.step)
+    }
+
+    /// How fast the newest steps were; 0 before the first.
+    pub fn images_per_second(&self) -> f64 {
+        let [images, seconds] = self.speed;
+        if images > 0.0 { images / seconds.max(1e-9) } else { 0.0 }
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> String {
+        self.device.name()
+    }
+
+    /// Trainable numbers.
+    pub fn parameters(&self) -> u64 {
+        self.course.classifier.learner.parameters.count_trainable()
+    }
+
+    /// The settings it trains with.
+    pub fn settings(&self) -> &Settings {
+        &self.course.settings
+    }
+
+    /// The images that [`Live::look`] looks at; none of them is trained on.
+    pub fn watched(&self) -> &ImageSet {
+        &self.watched
+    }
+
+    /// How it does on the watched images, with the weights that would be kept now.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`] where the newest step went wrong, and those of the device.
+    pub fn look(&mut self) -> Result<Glance, TrainError> {
+        let step = self.step();
+        let Some(evaluation) = &mut self.evaluation else {
+            return Ok(Glance { step, loss: f64::NAN, accuracy: f64::NAN, mistakes: Vec::new() });
+        };
+        let scores = Scores::new(&evaluation.logits(self.device.as_mut())?, &self.watched.labels);
+        if !scores.loss.is_finite() {
+            return Err(self.course.not_finite(step));
+        }
+        let answers = self.watched.labels.iter().zip(&scores.predicted).enumerate();
+        let mut mistakes: Vec<Mistake> = answers
+            .map(|(index, (label, (predicted, probability)))| Mistake {
+                index,
+                label: *label as usize,
+                predicted: *predicted,
+                probability: *probability,
+            })
+            .filter(|mistake| mistake.predicted != mistake.label)
+            .collect();
+        // Stable: equally confident ones stay in the set's order.
+        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        Ok(Glance { step, loss: scores.loss, accuracy: scores.accuracy(), mistakes })
+    }
+
+    /// What the first layer with weights looks for, as pictures.
+    ///
+    /// # Errors
+    /// As [`Live::look`].
+    pub fn filters(&mut self) -> Result<Filters, TrainError> {
+        let (weights, _) = self.course.inference(self.device.as_mut())?;
+        Ok(self.course.network.filters(&self.course.classifier.learner.parameters, &weights))
+    }
+
+    /// The model as it is now, as every command takes it.
+    ///
+    /// # Errors
+    /// As [`Live::look`].
+    pub fn model(&mut self) -> Result<ModelFile, TrainError> {
+        self.course.model_now(self.device.as_mut())
+    }
+}

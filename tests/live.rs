@@ -1,0 +1,187 @@
+//! A run under a person's hand: the same as one that is left alone, and what it shows on the way.
+
+mod golden;
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use inkgrad::data::{DataSet, mnist};
+use inkgrad::device::{Device, cpu::Cpu};
+use inkgrad::infer::evaluate::{Evaluation, Scores};
+use inkgrad::models::{ModelFile, builtin};
+use inkgrad::train::{Folder, Live, Outcome, Run, Settings, TrainError};
+
+/// The first images of MNIST.
+fn data(images: usize) -> DataSet {
+    static MNIST: OnceLock<DataSet> = OnceLock::new();
+    let all = MNIST.get_or_init(|| mnist::embedded().unwrap());
+    let first = |n: usize| (0..n).collect::<Vec<_>>();
+    let (train, test) = (all.train.select(&first(images)), all.test.select(&first(100)));
+    DataSet::new(all.name.clone(), train, test, all.class_names.clone())
+}
+
+fn settings(model: &str) -> Settings {
+    let recipe = builtin(model).unwrap().recipe;
+    Settings { seed: 3, epochs: 1, batch: 32, validation: 0, average: 0.9, ..Settings::from_recipe(model, &recipe) }
+}
+
+fn start(
+    device: Box<dyn Device>,
+    model: &str,
+    images: usize,
+    settings: Settings,
+    watch: usize,
+) -> Result<Live, TrainError> {
+    Live::start(device, &builtin(model).unwrap(), &data(images), settings, watch)
+}
+
+fn cpu() -> Box<dyn Device> {
+    Box::new(Cpu::new())
+}
+
+/// Its model as one would find it in a file, whose tensors are in order of their names.
+fn kept(live: &mut Live) -> ModelFile {
+    let path = Path::new("kept.safetensors");
+    ModelFile::from_bytes(&live.model().unwrap().to_bytes(path).unwrap(), path).unwrap()
+}
+
+/// What a run that is left alone comes to.
+fn run(model: &str, images: usize, settings: Settings) -> ModelFile {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), model).unwrap();
+    let (mut device, stop) = (Cpu::new(), AtomicBool::new(false));
+    let run = Run {
+        settings,
+        architecture: builtin(model).unwrap(),
+        data: data(images),
+        folder: folder.clone(),
+        device: &mut device,
+        stop: &stop,
+        report: &mut |_| {},
+    };
+    assert!(matches!(run.train().unwrap(), Outcome::Finished { .. }));
+    folder.load_best().unwrap()
+}
+
+#[test]
+fn any_division_into_calls_comes_to_the_same_bits() {
+    for (_, open) in golden::devices("any_division_into_calls_comes_to_the_same_bits") {
+        let mut runs = [(), ()].map(|()| start(open(), "dense", 640, settings("dense"), 40).unwrap());
+        let whole = runs[0].steps(10).unwrap();
+        let mut parts = runs[1].steps(1).unwrap();
+        // Looking at it changes nothing.
+        runs[1].look().unwrap();
+        runs[1].filters().unwrap();
+        runs[1].model().unwrap();
+        assert!(runs[1].steps(0).unwrap().is_empty());
+        parts.extend(runs[1].steps(9).unwrap());
+        assert_eq!(whole, parts);
+        let [a, b] = runs.each_mut().map(|run| run.model().unwrap());
+        assert!(a == b, "other weights");
+        assert_eq!(a.metadata["step"], "10");
+    }
+}
+
+#[test]
+fn it_learns_what_a_run_learns() {
+    // Without images set aside and with them: 600 of 640 are trained on then.
+    for (validation, watch) in [(0, 0), (40, 40), (40, 10)] {
+        let settings = Settings { validation, ..settings("dense") };
+        let wanted = run("dense", 640, settings.clone());
+        let mut live = start(cpu(), "dense", 640, settings, watch).unwrap();
+        let losses = live.steps(usize::MAX).unwrap();
+        assert_eq!((losses.len(), live.step()), (live.total(), live.total()));
+        assert_eq!(live.watched().len(), watch);
+        let found = kept(&mut live);
+        assert!(found.tensors == wanted.tensors, "{validation} set aside, {watch} watched: other weights");
+        for key in ["architecture", "mean", "std", "class_names", "data", "data_digest", "trained", "input"] {
+            assert_eq!(found.metadata[key], wanted.metadata[key], "{key}");
+        }
+        assert!(live.steps(5).unwrap().is_empty(), "there is nothing after the end");
+    }
+}
+
+#[test]
+fn it_knows_digits_it_was_never_shown_after_two_hundred_steps_and_says_which_it_mistakes() {
+    let settings = Settings { epochs: 4, batch: 64, average: 0.0, ..settings("fast") };
+    let mut live = start(cpu(), "fast", 5000, settings, 1000).unwrap();
+    assert_eq!((live.step(), live.total(), live.epoch(), live.images_per_second()), (0, 250, 0.0, 0.0));
+    let before = live.look().unwrap();
+    assert!(before.accuracy < 0.4 && before.step == 0, "{}", before.accuracy);
+    let mut steps = Vec::new();
+    while live.step() < 200 {
+        steps.extend(live.steps(50).unwrap());
+    }
+    assert!((live.epoch() - 3.2).abs() < 1e-9 && live.images_per_second() > 1.0);
+    assert!(steps[199][0] < steps[0][0] && steps[199][1] <= 1.0);
+    let glance = live.look().unwrap();
+    assert!(glance.accuracy > 0.9 && glance.loss < before.loss, "{}, {}", glance.accuracy, glance.loss);
+
+    // The kept file says the same of the same images, on a device of its own.
+    let (file, watched, path) = (kept(&mut live), live.watched().clone(), Path::new("kept.safetensors"));
+    let mut device = Cpu::new();
+    let mut evaluation = Evaluation::open(&file, path, &watched, &mut device).unwrap();
+    let scores = Scores::new(&evaluation.logits(&mut device).unwrap(), &watched.labels);
+    assert_eq!((scores.accuracy(), scores.loss), (glance.accuracy, glance.loss));
+    assert_eq!(glance.mistakes.len(), 1000 - scores.correct);
+    for mistake in &glance.mistakes {
+        assert_eq!(scores.predicted[mistake.index], (mistake.predicted, mistake.probability));
+        assert_eq!(watched.labels[mistake.index] as usize, mistake.label);
+        assert_ne!(mistake.label, mistake.predicted);
+    }
+    assert!(glance.mistakes.is_sorted_by(|a, b| a.probability >= b.probability));
+
+    let filters = live.filters().unwrap();
+    assert_eq!((filters.rows, filters.columns, filters.channels, filters.units.len()), (5, 5, 1, 32));
+    let flat = file.tensors.iter().find(|tensor| tensor.name == format!("{}.weight", filters.layer)).unwrap();
+    let inkgrad::models::Words::F32(words) = &flat.words else { panic!("whole numbers") };
+    assert_eq!(filters.units[7][9], words[9 * 32 + 7]);
+}
+
+#[test]
+fn it_can_be_given_to_a_thread_and_need_not_watch_anything() {
+    let mut live = start(cpu(), "dense", 200, settings("dense"), 0).unwrap();
+    let (glance, filters) = std::thread::spawn(move || {
+        live.steps(3).unwrap();
+        (live.look().unwrap(), live.filters().unwrap())
+    })
+    .join()
+    .unwrap();
+    assert!(glance.accuracy.is_nan() && glance.loss.is_nan() && glance.mistakes.is_empty());
+    assert_eq!((filters.rows, filters.columns), (28, 28), "a dense layer on pixels has pictures of their size");
+}
+
+#[test]
+fn what_cannot_be_trained_with_is_refused_and_says_what_would_do() {
+    let refused = |settings: Settings, images: usize, watch: usize, words: &[&str]| {
+        let error = start(cpu(), "dense", images, settings, watch).err().expect("an error").to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    let good = settings("dense");
+    refused(Settings { batch: 0, ..good.clone() }, 100, 10, &["--batch is 0", "1 to 90"]);
+    refused(Settings { batch: 91, ..good.clone() }, 100, 10, &["--batch is 91", "1 to 90"]);
+    refused(Settings { epochs: 0, ..good.clone() }, 100, 10, &["--epochs"]);
+    refused(Settings { learning_rate: f32::NAN, ..good.clone() }, 100, 10, &["--learning-rate"]);
+    refused(Settings { members: 5, ..good.clone() }, 100, 10, &["--members is 5", "1"]);
+    refused(Settings { from: Some("x.safetensors".into()), ..good.clone() }, 100, 10, &["--from is x.safetensors"]);
+    refused(good.clone(), 100, 100, &["100"]);
+    refused(good.clone(), 0, 0, &["0"]);
+    // What a person's hand makes needless is no reason to refuse.
+    assert!(start(cpu(), "dense", 100, Settings { patience: 3, snapshots: 5, ..good }, 10).is_ok());
+}
+
+#[test]
+fn weights_that_are_spoilt_are_neither_shown_nor_kept() {
+    let absurd = Settings { learning_rate: 1e30, warmup: 0.0, ..settings("dense") };
+    let mut live = start(cpu(), "dense", 640, absurd, 40).unwrap();
+    // The first time and whenever it is tried again.
+    for _ in 0..2 {
+        let error = live.steps(10).unwrap_err();
+        assert!(matches!(error, TrainError::NotFinite { .. }), "{error}");
+        assert!(error.to_string().contains("--learning-rate"), "{error}");
+    }
+    assert!(matches!(live.model(), Err(TrainError::NotFinite { .. })));
+    assert!(matches!(live.look(), Err(TrainError::NotFinite { .. })));
+    assert!(matches!(live.filters(), Err(TrainError::NotFinite { .. })));
+}
