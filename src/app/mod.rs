@@ -7,6 +7,7 @@ pub mod bars;
 pub mod canvas;
 mod draw;
 pub mod field;
+mod inside;
 pub mod menu;
 pub mod paint;
 pub mod reader;
@@ -39,6 +40,7 @@ pub struct Options {
 pub struct App {
     shared: Shared,
     draw: draw::Draw,
+    inside: inside::Inside,
 }
 
 impl App {
@@ -49,7 +51,7 @@ impl App {
         }
         apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
-        App { shared, draw: draw::Draw::default() }
+        App { shared, draw: draw::Draw::default(), inside: inside::Inside::default() }
     }
 
     /// What the window knows; for tests.
@@ -72,7 +74,7 @@ impl App {
         egui::Panel::bottom("bottom").show(ui, |ui| self.bottom(ui));
         egui::CentralPanel::default_margins().show(ui, |ui| match self.shared.remembered.panel {
             Panel::Draw => self.draw.ui(ui, &mut self.shared),
-            Panel::Inside => {}
+            Panel::Inside => self.inside.ui(ui, &mut self.shared),
             Panel::Dream => {}
             Panel::Train => {}
         });

@@ -24,6 +24,20 @@ pub fn signed(size: [usize; 2], values: impl Iterator<Item = f32>, most: f32) ->
     ColorImage::new([size[1], size[0]], pixels.collect())
 }
 
+/// The same to be laid over a picture: what is nought lets it through.
+pub fn overlay(size: [usize; 2], values: &[f32]) -> ColorImage {
+    let most = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    let most = if most > 0.0 { most } else { 1.0 };
+    let pixels = values.iter().map(|x| {
+        let share = (x / most).clamp(-1.0, 1.0);
+        let colour = if share < 0.0 { BELOW } else { ABOVE };
+        // What is faint would only grey the picture.
+        let alpha = ((share.abs() - 0.05).max(0.0) * 230.0) as u8;
+        Color32::from_rgba_unmultiplied(colour.r(), colour.g(), colour.b(), alpha)
+    });
+    ColorImage::new([size[1], size[0]], pixels.collect())
+}
+
 fn scaled(colour: Color32, share: f32) -> Color32 {
     let scale = |channel: u8| (f32::from(channel) * share) as u8;
     Color32::from_rgb(scale(colour.r()), scale(colour.g()), scale(colour.b()))

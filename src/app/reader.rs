@@ -1,6 +1,7 @@
 //! A classifier that reads in a thread of its own, so that the window never waits for it: the newest question counts,
 //! older ones that were not begun are forgotten.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,7 +10,7 @@ use eframe::egui;
 use image::{DynamicImage, GrayImage};
 
 use crate::device::Choice;
-use crate::infer::look::{FIELD, Layer, Look, Pass, Wanted};
+use crate::infer::look::{Anatomy, FIELD, Look, Pass, Wanted};
 use crate::models::ModelFile;
 use crate::pictures::prepare::{Invert, Mode, Preparation, prepare};
 
@@ -52,18 +53,20 @@ pub struct About {
     pub class_names: Vec<String>,
     /// Height, width, channels.
     pub input: [usize; 3],
-    pub layers: Arc<Vec<Layer>>,
+    /// Its layers and weights.
+    pub anatomy: Arc<Anatomy>,
     pub device: String,
 }
 
-/// What a person asks for that takes longer than a pass: done between two questions.
+/// What a person asks for that takes longer than a pass: done one after another, between two questions. Those for a
+/// model that has gone are forgotten.
 pub type Errand = Box<dyn FnOnce(&mut Look) + Send>;
 
 #[derive(Default)]
 struct Mail {
     open: Option<(PathBuf, Option<ModelFile>)>,
     question: Option<Question>,
-    errand: Option<Errand>,
+    errands: VecDeque<Errand>,
     over: bool,
     // And back:
     opened: Option<Result<About, String>>,
@@ -89,6 +92,7 @@ pub struct Reader {
     answer: Option<Answer>,
     problem: Option<String>,
     opening: bool,
+    opened: u64,
 }
 
 impl Reader {
@@ -98,7 +102,7 @@ impl Reader {
         let theirs = Arc::clone(&post);
         let started = std::thread::Builder::new().name("reader".into()).spawn(move || serve(&theirs, &choice, &ctx));
         let problem = started.err().map(|error| format!("no thread to read with: {error}"));
-        Reader { post, about: None, answer: None, problem, opening: false }
+        Reader { post, about: None, answer: None, problem, opening: false, opened: 0 }
     }
 
     /// Another model: a shipped one's name, a file or a run's folder; or one that is in memory, under that name.
@@ -115,7 +119,7 @@ impl Reader {
 
     /// Something else to be done with the network, after what was asked before.
     pub fn send(&mut self, errand: Errand) {
-        self.post.mail().errand = Some(errand);
+        self.post.mail().errands.push_back(errand);
         self.post.came.notify_one();
     }
 
@@ -129,6 +133,7 @@ impl Reader {
         match opened {
             Some(Ok(about)) => {
                 self.about = Some(about);
+                self.opened += 1;
                 self.answer = None;
                 self.problem = None;
                 self.opening = false;
@@ -150,6 +155,10 @@ impl Reader {
     /// The model that answers; the one before while another is being opened or could not be.
     pub fn about(&self) -> Option<&About> {
         self.about.as_ref()
+    }
+    /// How many models it has opened: tells results of one from those of another.
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
     pub fn answer(&self) -> Option<&Answer> {
         self.answer.as_ref()
@@ -178,7 +187,7 @@ fn serve(post: &Post, choice: &Choice, ctx: &egui::Context) {
     let mut look: Option<Look> = None;
     loop {
         let mut mail = post.mail();
-        while !mail.over && mail.open.is_none() && mail.question.is_none() && mail.errand.is_none() {
+        while !mail.over && mail.open.is_none() && mail.question.is_none() && mail.errands.is_empty() {
             mail = post.came.wait(mail).unwrap_or_else(PoisonError::into_inner);
         }
         if mail.over {
@@ -190,14 +199,18 @@ fn serve(post: &Post, choice: &Choice, ctx: &egui::Context) {
                 look = Some(opened);
                 about
             });
-            post.mail().opened = Some(opened);
+            let mut mail = post.mail();
+            if opened.is_ok() {
+                mail.errands.clear();
+            }
+            mail.opened = Some(opened);
         } else if let Some(question) = mail.question.take() {
             drop(mail);
             if let Some(look) = &mut look {
                 let answer = read(look, question);
                 post.mail().answer = Some(answer);
             }
-        } else if let Some(errand) = mail.errand.take() {
+        } else if let Some(errand) = mail.errands.pop_front() {
             drop(mail);
             if let Some(look) = &mut look {
                 errand(look);
@@ -218,7 +231,7 @@ fn open(choice: &Choice, wanted: &Path, file: Option<ModelFile>) -> Result<(Look
         path: wanted.to_owned(),
         class_names: look.class_names().to_vec(),
         input: look.input(),
-        layers: Arc::new(look.layers().to_vec()),
+        anatomy: look.anatomy(),
         device: look.device_name(),
     };
     Ok((look, about))

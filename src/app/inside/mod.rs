@@ -1,0 +1,246 @@
+//! The panel that looks inside the network: every layer's output while one draws, and any value taken apart.
+
+mod detail;
+mod layers;
+mod nearest;
+mod overlay;
+
+use std::path::{Path, PathBuf};
+
+use eframe::egui::{self, RichText, Sense, Ui, vec2};
+
+use self::detail::Detail;
+use self::layers::{Layers, Unit};
+use self::nearest::Nearest;
+use self::overlay::{Over, Overlay};
+use super::bars;
+use super::paint::{self, Picture};
+use super::shared::Shared;
+use crate::train::Folder;
+
+/// Width of the column with the drawing, in points.
+const LEFT: f32 = 252.0;
+/// Width of the column that takes a value apart.
+const RIGHT: f32 = 318.0;
+
+#[derive(Default)]
+pub struct Inside {
+    layers: Layers,
+    detail: Detail,
+    overlay: Overlay,
+    nearest: Nearest,
+    seen: Picture,
+    seen_of: Option<std::time::Instant>,
+    over: Over,
+    /// The class that saliency and occlusion ask about; the winner, unless a person chose one.
+    class: Option<usize>,
+    chosen: Option<Unit>,
+    opened: u64,
+    snapshots: Snapshots,
+}
+
+/// The checkpoints of a run.
+#[derive(Default)]
+struct Snapshots {
+    run: Option<PathBuf>,
+    files: Vec<(usize, PathBuf)>,
+    at: usize,
+}
+
+impl Inside {
+    pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        shared.wanted.activations = true;
+        if self.opened != shared.reader.opened() {
+            self.opened = shared.reader.opened();
+            // Another step of the same run has the same units.
+            let run = shared.reader.about().and_then(|about| run_of(&about.path));
+            if run.is_none() || run != self.snapshots.run {
+                self.chosen = None;
+                self.class = None;
+            }
+            self.snapshots.follow(run, shared.reader.about().map(|about| about.path.clone()));
+        }
+        egui::Panel::left("drawing").exact_size(LEFT).resizable(false).show(ui, |ui| {
+            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.left(ui, shared));
+        });
+        egui::Panel::right("detail").exact_size(RIGHT).resizable(false).show(ui, |ui| {
+            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.right(ui, shared));
+        });
+        egui::CentralPanel::default_margins().show(ui, |ui| {
+            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.middle(ui, shared));
+        });
+    }
+
+    fn left(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        let blank = shared.field.is_blank();
+        let side = LEFT - 32.0;
+        let response = shared.canvas.show(ui, &mut shared.field, side, None);
+        let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
+        shared.fulfil(ask);
+        if let (Some(answer), Some(chosen), Some(about)) = (shared.reader.answer(), self.chosen, shared.reader.about())
+            && answer.prepared.as_ref().is_none_or(|_| !answer.question.prepared)
+        {
+            overlay::receptive(ui, response.rect, &about.anatomy, chosen);
+        }
+        ui.horizontal(|ui| {
+            if ui.add_enabled(!blank, egui::Button::new("Clear")).clicked() {
+                shared.field.clear();
+            }
+            ui.checkbox(&mut shared.remembered.prepared, "As MNIST").on_hover_text("Cropped, scaled and centred");
+        });
+        let names = shared.reader.about().map(|about| about.class_names.clone()).unwrap_or_default();
+        let answer = shared.reader.answer();
+        let said = match answer {
+            Some(answer) if !blank => bars::sentence(&answer.pass().probabilities, &names),
+            _ => "Draw a digit.".into(),
+        };
+        ui.strong(said);
+        ui.separator();
+        self.picture(ui, shared, &names, side);
+        ui.separator();
+        self.nearest.ui(ui, &mut shared.reader, blank);
+    }
+
+    /// What the network sees, with what speaks for a class.
+    fn picture(&mut self, ui: &mut Ui, shared: &mut Shared, names: &[String], side: f32) {
+        ui.strong("What the network sees");
+        let winner = shared.reader.answer().and_then(|answer| bars::ranked(&answer.pass().probabilities).first().copied());
+        let class = self.class.or(winner).unwrap_or(0).min(names.len().saturating_sub(1));
+        ui.horizontal_wrapped(|ui| {
+            for over in Over::ALL {
+                if ui.selectable_label(self.over == over, over.name()).on_hover_text(over.help()).clicked() {
+                    self.over = over;
+                }
+            }
+        });
+        if self.over == Over::Saliency {
+            shared.wanted.saliency = Some(class);
+        }
+        let asked = shared.reader.answer().map(|answer| answer.question.asked);
+        if let (Some(answer), Some(about)) = (shared.reader.answer(), shared.reader.about())
+            && self.seen_of != asked
+        {
+            let [h, w, _] = about.input;
+            self.seen.set(ui.ctx(), "seen", paint::gray([h, w], &answer.pass().picture));
+            self.seen_of = asked;
+        }
+        let response = self.seen.show(ui, vec2(side, side), "what the network sees", Sense::hover());
+        if let Some(asked) = asked {
+            let problem = self.overlay.update(ui.ctx(), &mut shared.reader, self.over, class, asked);
+            if let Some(problem) = problem {
+                shared.say(problem);
+                self.over = Over::Nothing;
+            }
+            if let Some(texture) = self.overlay.picture.texture().filter(|_| self.over != Over::Nothing) {
+                let uv = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
+                ui.painter().image(texture.id(), response.rect, uv, egui::Color32::WHITE);
+            }
+        }
+        if let (Some(chosen), Some(about)) = (self.chosen, shared.reader.about()) {
+            overlay::receptive(ui, response.rect, &about.anatomy, chosen);
+        }
+        if self.over != Over::Nothing && !names.is_empty() {
+            let said = self.class.and_then(|class| names.get(class)).map_or("the winner".into(), Clone::clone);
+            egui::ComboBox::from_label("speaks for").selected_text(said).width(90.0).show_ui(ui, |ui| {
+                ui.selectable_value(&mut self.class, None, "the winner");
+                for (class, name) in names.iter().enumerate() {
+                    ui.selectable_value(&mut self.class, Some(class), name);
+                }
+            });
+            ui.horizontal(|ui| {
+                ui.colored_label(paint::ABOVE, "for it");
+                ui.colored_label(paint::BELOW, "against it");
+            });
+        }
+    }
+
+    fn middle(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        self.snapshots.ui(ui, shared);
+        let Some(about) = shared.reader.about() else {
+            ui.label("No model is open.");
+            return;
+        };
+        let anatomy = about.anatomy.clone();
+        let opened = shared.reader.opened();
+        if let Some(answer) = shared.reader.answer() {
+            self.layers.set(ui.ctx(), anatomy.layers(), answer.pass(), (opened, answer.question.asked));
+        }
+        for (i, layer) in anatomy.layers().iter().enumerate() {
+            let shape: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
+            ui.horizontal_wrapped(|ui| {
+                ui.strong(&layer.name);
+                if layer.describe != layer.name {
+                    ui.label(&layer.describe);
+                }
+                let numbers = if layer.parameters > 0 { format!(", {} weights", layer.parameters) } else { String::new() };
+                ui.weak(format!("gives {}{numbers}", shape.join(" x ")));
+            });
+            if let Some(clicked) = self.layers.show(ui, i, layer, self.chosen) {
+                self.chosen = Some(clicked);
+            }
+            ui.add_space(6.0);
+        }
+    }
+
+    fn right(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        let answer = shared.reader.answer().filter(|answer| !answer.pass().activations.is_empty());
+        match (self.chosen, answer, shared.reader.about()) {
+            (Some(chosen), Some(answer), Some(about)) => {
+                let anatomy = about.anatomy.clone();
+                self.detail.ui(ui, &anatomy, shared.reader.opened(), answer.pass(), chosen);
+                if ui.button("Close").clicked() {
+                    self.chosen = None;
+                }
+            }
+            _ => {
+                ui.strong("One value");
+                ui.label("Click into a layer's picture: its kernel, the part of the drawing it depends on (green), and the arithmetic that gave the value are shown here.");
+                ui.add_space(6.0);
+                ui.label(RichText::new("Colours are scaled to each layer's largest value:").weak());
+                ui.horizontal(|ui| {
+                    ui.colored_label(paint::ABOVE, "above nought");
+                    ui.colored_label(paint::BELOW, "below");
+                });
+            }
+        }
+    }
+}
+
+/// The run that a model belongs to: its folder, or that of the snapshots.
+fn run_of(model: &Path) -> Option<PathBuf> {
+    if model.is_dir() {
+        return Some(model.to_owned());
+    }
+    let folder = model.parent()?;
+    if folder.file_name()? == "snapshots" {
+        return folder.parent().map(Path::to_owned);
+    }
+    (folder.join("config.toml").is_file()).then(|| folder.to_owned())
+}
+
+impl Snapshots {
+    /// The snapshots of a run, if it kept any.
+    fn follow(&mut self, run: Option<PathBuf>, model: Option<PathBuf>) {
+        self.files = run.as_deref().map(Folder::snapshots).unwrap_or_default();
+        self.run = run;
+        let at = self.files.iter().position(|(_, path)| Some(path) == model.as_ref());
+        self.at = at.unwrap_or(self.files.len().saturating_sub(1));
+    }
+
+    fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        if self.files.is_empty() {
+            return;
+        }
+        let mut at = self.at;
+        ui.horizontal(|ui| {
+            let last = self.files.len() - 1;
+            ui.add(egui::Slider::new(&mut at, 0..=last).show_value(false).text("Watch it learn"));
+            ui.label(format!("after {} steps", self.files[at.min(last)].0));
+        });
+        if at != self.at {
+            self.at = at;
+            shared.open(&self.files[at].1);
+        }
+        ui.separator();
+    }
+}

@@ -1,0 +1,152 @@
+//! The training digits that the network takes to be most like the drawing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use eframe::egui::{self, ColorImage, Sense, Ui, vec2};
+
+use crate::app::paint::Picture;
+use crate::app::reader::Reader;
+use crate::data::{ImageSet, mnist};
+use crate::infer::look::{Look, Neighbours};
+
+/// How many are shown.
+const SHOWN: usize = 8;
+/// How long the thread works on it before it looks for other questions.
+const TURN: std::time::Duration = std::time::Duration::from_millis(30);
+
+/// What the thread that knows the network has found out: never locked for long.
+#[derive(Default)]
+struct Known {
+    set: Option<Arc<ImageSet>>,
+    done: usize,
+    total: usize,
+    problem: Option<String>,
+    /// The newest answer, and what it answers.
+    nearest: Vec<(usize, f32)>,
+    of: Option<Key>,
+}
+
+/// The pass, and how many images were known then.
+type Key = (Instant, usize);
+
+#[derive(Default)]
+pub struct Nearest {
+    known: Arc<Mutex<Known>>,
+    /// Only that thread's.
+    index: Arc<Mutex<Option<Neighbours>>>,
+    /// The model that it is about; none until a person asks.
+    opened: Option<u64>,
+    busy: Arc<Mutex<bool>>,
+    asked: Option<Key>,
+    pictures: [Picture; SHOWN],
+    shown: Option<Key>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Nearest {
+    pub fn ui(&mut self, ui: &mut Ui, reader: &mut Reader, blank: bool) {
+        ui.strong("Nearest training digits");
+        if self.opened != Some(reader.opened()) {
+            let help = "Looks at the 60,000 training digits of MNIST with this network, once";
+            if ui.button("Find them").on_hover_text(help).clicked() {
+                let set = lock(&self.known).set.take();
+                self.known = Arc::new(Mutex::new(Known { set, ..Known::default() }));
+                self.index = Arc::default();
+                self.busy = Arc::default();
+                self.opened = Some(reader.opened());
+                self.asked = None;
+                self.shown = None;
+            }
+            return;
+        }
+        self.go_on(reader, blank);
+        let known = lock(&self.known);
+        if let Some(problem) = &known.problem {
+            ui.label(problem);
+            return;
+        }
+        let (done, total) = (known.done, known.total);
+        if done < total || total == 0 {
+            let share = done as f32 / total.max(1) as f32;
+            ui.add(egui::ProgressBar::new(share).desired_width(220.0).text(format!("{done} of {total} looked at")));
+        }
+        if blank {
+            ui.weak("Draw a digit.");
+            return;
+        }
+        let Some(set) = &known.set else { return };
+        if self.shown != known.of {
+            for ((index, _), picture) in known.nearest.iter().zip(&mut self.pictures) {
+                picture.set(ui.ctx(), "nearest", ColorImage::from_gray([set.width, set.height], set.image(*index)));
+            }
+            self.shown = known.of;
+        }
+        ui.horizontal_wrapped(|ui| {
+            for ((index, distance), picture) in known.nearest.iter().zip(&self.pictures) {
+                ui.vertical(|ui| {
+                    ui.set_width(48.0);
+                    let label = set.labels[*index];
+                    let name = format!("training digit {index}, a {label}, {distance:.2} away");
+                    picture.show(ui, vec2(46.0, 46.0), &name, Sense::hover()).on_hover_text(name);
+                    ui.label(format!("{label}"));
+                });
+            }
+        });
+    }
+
+    /// Sends the thread on: a turn of looking at training digits, and the nearest for a new pass.
+    fn go_on(&mut self, reader: &mut Reader, blank: bool) {
+        let (done, complete) = {
+            let known = lock(&self.known);
+            (known.done, known.problem.is_some() || (known.total > 0 && known.done == known.total))
+        };
+        let answer = reader.answer().filter(|_| !blank);
+        let (features, key) = match answer {
+            Some(answer) => (answer.pass().features.clone(), Some((answer.question.asked, done))),
+            None => (Vec::new(), None),
+        };
+        let is_new = key.is_some() && key != self.asked;
+        if (complete && !is_new) || std::mem::replace(&mut *lock(&self.busy), true) {
+            return;
+        }
+        self.asked = key;
+        let (known, index, busy) = (Arc::clone(&self.known), Arc::clone(&self.index), Arc::clone(&self.busy));
+        reader.send(Box::new(move |look| {
+            let mut index = lock(&index);
+            if !complete && let Err(problem) = advance(&known, &mut index, look) {
+                lock(&known).problem = Some(problem);
+            }
+            if let (Some(index), Some(key)) = (&*index, key) {
+                let nearest = index.nearest(&features, SHOWN);
+                let mut known = lock(&known);
+                known.nearest = nearest;
+                known.of = Some(key);
+            }
+            *lock(&busy) = false;
+        }));
+    }
+}
+
+fn advance(known: &Mutex<Known>, index: &mut Option<Neighbours>, look: &mut Look) -> Result<(), String> {
+    let index = match index {
+        Some(index) => index,
+        None => {
+            let set = lock(known).set.clone();
+            let set = match set {
+                Some(set) => set,
+                None => Arc::new(mnist::embedded().map_err(|error| error.to_string())?.train),
+            };
+            lock(known).set = Some(Arc::clone(&set));
+            index.insert(Neighbours::begin(look, set).map_err(|error| error.to_string())?)
+        }
+    };
+    let began = Instant::now();
+    while began.elapsed() < TURN && index.advance(look).map_err(|error| error.to_string())? {}
+    let mut known = lock(known);
+    (known.done, known.total) = (index.done(), index.total());
+    Ok(())
+}

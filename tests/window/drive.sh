@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Drives the real window under Xvfb with mouse and keys, checks what it reads, and takes the README's screenshots.
+#
+#   tests/window/drive.sh [path/to/inkgrad] [folder for the screenshots]
+#
+# Needs Xvfb, xdotool and ImageMagick's import (Debian: xvfb xdotool imagemagick), and a Vulkan driver (lavapipe does).
+# The window says in its title what it reads, which is how this script knows: "inkgrad: 7, 99.2 %; then 2, 0.3 %".
+set -euo pipefail
+
+program=$(realpath "${1:-target/release/inkgrad}")
+shots=$(realpath -m "${2:-docs/window}")
+for tool in Xvfb xdotool import; do
+    command -v "$tool" >/dev/null || { echo "drive.sh: needs $tool (Debian: xvfb xdotool imagemagick)" >&2; exit 2; }
+done
+work=$(mktemp -d)
+mkdir -p "$shots" "$work/run"
+# Nothing of the person's own settings is read or changed.
+export XDG_CONFIG_HOME="$work/config" XDG_CACHE_HOME="$work/cache" XDG_RUNTIME_DIR="$work/run" HOME="$work"
+unset WAYLAND_DISPLAY WAYLAND_SOCKET
+cd "$work"
+
+display=":$((90 + RANDOM % 900))"
+Xvfb "$display" -screen 0 3840x2160x24 -nolisten tcp >/dev/null 2>&1 &
+server=$!
+export DISPLAY="$display"
+app=
+end() { [ -z "$app" ] || kill "$app" 2>/dev/null || true; kill "$server" 2>/dev/null || true; rm -rf "$work"; }
+trap end EXIT
+for _ in $(seq 100); do xdotool getdisplaygeometry >/dev/null 2>&1 && break; sleep 0.1; done
+
+fail() { echo "drive.sh: $1" >&2; import -window root "$shots/failed.png"; echo "see $shots/failed.png" >&2; exit 1; }
+
+# Opens the window: panel, theme, width and height in points, scale.
+open() {
+    local panel=$1 theme=$2 width=$3 height=$4 scale=$5
+    mkdir -p "$XDG_CONFIG_HOME/inkgrad"
+    printf 'panel = "%s"\ntheme = "%s"\nsize = [%s.0, %s.0]\n' "$panel" "$theme" "$width" "$height" \
+        > "$XDG_CONFIG_HOME/inkgrad/window.toml"
+    WINIT_X11_SCALE_FACTOR=$scale "$program" app "${model:-best}" --device cpu --models "$work/runs" 2> "$work/log" &
+    app=$!
+    window=
+    for _ in $(seq 300); do
+        window=$(xdotool search --onlyvisible --pid "$app" 2>/dev/null | head -1 || true)
+        [ -n "$window" ] && break
+        kill -0 "$app" 2>/dev/null || { cat "$work/log" >&2; fail "the program has ended"; }
+        sleep 0.1
+    done
+    [ -n "$window" ] || fail "no window within 30 s"
+    eval "$(xdotool getwindowgeometry --shell "$window")"
+    left=$X top=$Y factor=$scale
+    xdotool windowfocus "$window" 2>/dev/null || true
+    sleep 2
+}
+close() { xdotool windowclose "$window" 2>/dev/null || true; kill "$app" 2>/dev/null || true; wait "$app" 2>/dev/null || true; app=; }
+
+title() { xdotool getwindowname "$window"; }
+shot() { sleep "${2:-0.7}"; import -window "$window" "$shots/$1.png"; echo "$shots/$1.png"; }
+key() { xdotool key --window 0 "$1"; sleep 0.25; }
+# Moves to a point, in points of the window.
+move() { xdotool mousemove $((left + $1 * factor)) $((top + $2 * factor)); }
+click() { move "$1" "$2"; sleep 0.1; xdotool click 1; sleep 0.25; }
+
+# Waits for a title that begins so, with more than 90 %.
+reads() {
+    local said percent
+    for _ in $(seq 100); do
+        said=$(title)
+        if [[ "$said" =~ ^inkgrad:\ $1,\ ([0-9]+)\.[0-9]\ % ]]; then
+            percent=${BASH_REMATCH[1]}
+            [ "$percent" -ge 90 ] && { echo "reads $1: $said"; return; }
+        fi
+        sleep 0.1
+    done
+    fail "expected a $1 with over 90 %, the title says: $said"
+}
+blank() {
+    for _ in $(seq 50); do [ "$(title)" = inkgrad ] && return; sleep 0.1; done
+    fail "the field should be blank, the title says: $(title)"
+}
+
+# Draws a stroke through points of the field, in thousandths of its side. Where the field lies: field_x, field_y, side.
+stroke() {
+    local first=1 point x y
+    for point in "$@"; do
+        x=$((field_x + side * ${point%,*} / 1000)) y=$((field_y + side * ${point#*,} / 1000))
+        move "$x" "$y"
+        if [ $first = 1 ]; then sleep 0.05; xdotool mousedown "${button:-1}"; first=0; fi
+        sleep 0.03
+    done
+    xdotool mouseup "${button:-1}"
+    sleep 0.15
+}
+seven() { stroke 280,250 500,250 700,250 660,350 620,450 570,540 520,620 480,710 450,800; }
+three() { stroke 330,250 450,180 600,200 660,300 600,420 480,480 620,530 680,650 620,770 470,820 320,760; }
+four() { stroke 400,180 340,350 300,520 480,530 680,500; stroke 630,200 610,500 590,820; }
+
+# The field in the Draw panel of a window of 1024 x 700 points.
+field_x=12 field_y=80 side=536
+
+echo "== the digits"
+open draw light 1024 700 1
+for digit in 3 7 4; do
+    case $digit in 3) three ;; 7) seven ;; 4) four ;; esac
+    reads $digit
+    shot "drawn-$digit"
+    [ $digit = 4 ] || { key Delete; blank; }
+done
+
+echo "== the keys of the original"
+key Tab; key Caps_Lock; blank; echo "Tab keeps, Caps Lock clears"
+key 1; reads 4; echo "1 recalls"
+key 2; four; four; blank_or_less=$(title)
+[[ "$blank_or_less" != "inkgrad: 4, 9"* ]] || fail "2 should have changed to the eraser: $blank_or_less"
+echo "2 erases"
+key 2; key Caps_Lock; key Caps_Lock; blank
+seven; reads 7; key ctrl+z; blank; echo "Ctrl+Z takes a stroke back"
+key ctrl+y; reads 7; echo "Ctrl+Y brings it again"
+
+echo "== idle"
+before=$(awk '{print $14 + $15}' "/proc/$app/stat"); sleep 5
+after=$(awk '{print $14 + $15}' "/proc/$app/stat")
+echo "in 5 idle seconds: $((after - before)) hundredths of a second of processor time"
+[ $((after - before)) -le 5 ] || fail "an idle window should not compute"
+close
