@@ -45,8 +45,8 @@ train() {
 }
 
 shifts() {
-    printf '%-22s' "$1"
-    inkgrad evaluate "$1" --shifts "$2" --device cpu --out seen > log 2> errors
+    printf '%-22s moved by' "$1"
+    inkgrad evaluate "./$1" --shifts "$2" --device cpu --out seen > log 2> errors
     awk '/by the larger/ { there = 1 } there && NF == 3 && $3 ~ /%/ { printf "  %s: %s", $1, $3 } END { print "" }' log
 }
 
@@ -107,9 +107,8 @@ everything() {
     page 5 the data
     inkgrad data stats --out stats.png
     picture stats.png stats.png
-    for name in perceptron judge; do
-        inkgrad evaluate $name --device cpu --mistakes 16 --out seen-$name
-    done
+    inkgrad evaluate ./perceptron --device cpu --mistakes 16 --out seen-perceptron
+    inkgrad evaluate judge --device cpu --mistakes 16 --out seen-judge
     picture seen-perceptron/mistakes.png mistakes-perceptron.png
     picture seen-judge/mistakes.png mistakes-judge.png
     picture seen-perceptron/confusion.png confusion.png
@@ -132,9 +131,9 @@ everything() {
         train $name models/$name.toml --epochs 2
         shifts $name 3
     done
-    train dense dense --epochs 2
-    shifts dense 3
-    inkgrad curves dense conv-none conv-avg conv-max --title "Dense and convolutional" --out curves.png > log
+    train two-epochs dense --epochs 2
+    shifts two-epochs 3
+    inkgrad curves dense=two-epochs conv-none conv-avg conv-max --title "Dense and convolutional" --out curves.png > log
     picture curves.png convolution.png
 
     page 8 extending the base
