@@ -122,7 +122,7 @@ everything() {
     train augmented-dropout models/wide-dropout.toml $few --rotate 10 --shift 0.08 --zoom 0.1
     inkgrad curves plain --title "1,000 images, nothing against overfitting" --out curves.png > log
     picture curves.png overfitting.png
-    inkgrad curves plain decay augmented --title "1,000 images" --out curves.png > log
+    inkgrad curves plain augmented --title "1,000 images" --out curves.png > log
     picture curves.png regularised.png
 
     page 7 convolution and pooling
@@ -133,7 +133,7 @@ everything() {
     done
     train two-epochs dense --epochs 2
     shifts two-epochs 3
-    inkgrad curves dense=two-epochs conv-none conv-avg conv-max --title "Dense and convolutional" --out curves.png > log
+    inkgrad curves dense=two-epochs conv-none conv-max --title "Dense and convolutional" --out curves.png > log
     picture curves.png convolution.png
 
     page 8 extending the base
