@@ -122,7 +122,7 @@ everything() {
     train augmented-dropout models/wide-dropout.toml $few --rotate 10 --shift 0.08 --zoom 0.1
     inkgrad curves plain --title "1,000 images, nothing against overfitting" --out curves.png > log
     picture curves.png overfitting.png
-    inkgrad curves plain augmented --title "1,000 images" --out curves.png > log
+    inkgrad curves augmented --title "1,000 images, augmented" --out curves.png > log
     picture curves.png regularised.png
 
     page 7 convolution and pooling
