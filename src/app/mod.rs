@@ -7,6 +7,7 @@ pub mod bars;
 pub mod canvas;
 mod draw;
 pub mod field;
+mod guide;
 mod inside;
 pub mod menu;
 pub mod paint;
@@ -39,6 +40,7 @@ pub struct Options {
 /// The window's contents.
 pub struct App {
     shared: Shared,
+    title: String,
     draw: draw::Draw,
     inside: inside::Inside,
 }
@@ -51,7 +53,7 @@ impl App {
         }
         apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
-        App { shared, draw: draw::Draw::default(), inside: inside::Inside::default() }
+        App { shared, title: String::new(), draw: draw::Draw::default(), inside: inside::Inside::default() }
     }
 
     /// What the window knows; for tests.
@@ -79,6 +81,23 @@ impl App {
             Panel::Train => {}
         });
         self.shared.ask();
+        self.entitle(ui.ctx());
+    }
+
+    /// The window's title says what is read: for whoever cannot see the bars, or has other windows before them.
+    fn entitle(&mut self, ctx: &egui::Context) {
+        let shared = &self.shared;
+        let answer = shared.reader.answer().filter(|_| !shared.field.is_blank()).zip(shared.reader.about());
+        let title = match answer {
+            Some((answer, about)) => {
+                format!("inkgrad: {}", bars::sentence(&answer.pass().probabilities, &about.class_names))
+            }
+            None => "inkgrad".into(),
+        };
+        if title != self.title {
+            ctx.send_viewport_cmd(egui::ViewportCommand::Title(title.clone()));
+            self.title = title;
+        }
     }
 
     fn top(&mut self, ui: &mut Ui) {
@@ -106,6 +125,10 @@ impl App {
                 shared.open(&path);
             }
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                let help = "The page of the guide about what is shown here, in the browser";
+                if ui.button("Guide").on_hover_text(help).clicked() {
+                    open_guide(shared);
+                }
                 let mut theme = shared.remembered.theme;
                 egui::ComboBox::from_label("Theme").selected_text(theme_name(theme)).width(80.0).show_ui(ui, |ui| {
                     for one in [Theme::System, Theme::Light, Theme::Dark] {
@@ -197,6 +220,18 @@ impl eframe::App for App {
 
     fn on_exit(&mut self) {
         self.remember();
+    }
+}
+
+/// The guide's page for the panel, in the browser.
+fn open_guide(shared: &mut Shared) {
+    let folder = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("inkgrad/guide");
+    match guide::write(&folder, guide::page(shared.remembered.panel)) {
+        Ok(page) => {
+            let url = format!("file://{}{}", if cfg!(windows) { "/" } else { "" }, page.display());
+            shared.ctx.open_url(egui::OpenUrl::new_tab(url.replace('\\', "/").replace(' ', "%20")));
+        }
+        Err(problem) => shared.say(problem),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, TextureHandle, Ui, Vec2, WidgetInfo, pos2, vec2};
+use eframe::egui::{
+    self, Color32, ColorImage, Rect, Role, Sense, Stroke, TextureHandle, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
 
 use crate::app::paint::{self, SHARP};
 use crate::infer::look::{Layer, Pass};

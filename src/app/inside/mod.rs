@@ -104,7 +104,8 @@ impl Inside {
     /// What the network sees, with what speaks for a class.
     fn picture(&mut self, ui: &mut Ui, shared: &mut Shared, names: &[String], side: f32) {
         ui.strong("What the network sees");
-        let winner = shared.reader.answer().and_then(|answer| bars::ranked(&answer.pass().probabilities).first().copied());
+        let winner =
+            shared.reader.answer().and_then(|answer| bars::ranked(&answer.pass().probabilities).first().copied());
         let class = self.class.or(winner).unwrap_or(0).min(names.len().saturating_sub(1));
         ui.horizontal_wrapped(|ui| {
             for over in Over::ALL {
@@ -172,7 +173,8 @@ impl Inside {
                 if layer.describe != layer.name {
                     ui.label(&layer.describe);
                 }
-                let numbers = if layer.parameters > 0 { format!(", {} weights", layer.parameters) } else { String::new() };
+                let numbers =
+                    if layer.parameters > 0 { format!(", {} weights", layer.parameters) } else { String::new() };
                 ui.weak(format!("gives {}{numbers}", shape.join(" x ")));
             });
             if let Some(clicked) = self.layers.show(ui, i, layer, self.chosen) {

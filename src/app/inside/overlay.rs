@@ -38,7 +38,9 @@ impl Over {
                 "The derivative of the class's logit by each pixel: brighter there would speak for it (orange) or \
                  against it (blue)"
             }
-            Over::Occlusion => "How far the class's probability falls (orange) or rises (blue) where a patch is covered",
+            Over::Occlusion => {
+                "How far the class's probability falls (orange) or rises (blue) where a patch is covered"
+            }
         }
     }
 }
