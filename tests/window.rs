@@ -105,7 +105,7 @@ fn a_model_that_is_broken_or_of_another_size_is_a_message_and_the_window_goes_on
     window.reads("7");
     // Another one is chosen while a message stands.
     window.app().shared().open(std::path::Path::new("best"));
-    window.until("best is open", |window| window.harness.query_all_by_label("best").next().is_some());
+    window.until_reading("best");
     window.reads("7");
     std::fs::remove_dir_all(&models).unwrap();
     window.app().shared().menu.refresh();
@@ -153,7 +153,7 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
     let memory = Memory { folder: Some(folder.path().join("settings")) };
     let options = Options { choice: Choice::Cpu, model: None, models: folder.path().join("models"), memory };
     let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
-    assert!(window.harness.query_all_by_label("dense").next().is_some());
+    window.until_reading("dense");
     window.key(Key::Num1);
     assert_eq!(window.ink(), ink);
     assert!(!window.app().shared().remembered.prepared);

@@ -35,7 +35,10 @@ pub struct Shared {
     messages: Vec<String>,
     asked: Option<Question>,
     second_asked: Option<Question>,
-    /// From the last change of the drawing until its answer was shown.
+    frame_began: Instant,
+    /// When the drawing changed whose answer this frame shows first.
+    answered: Option<Instant>,
+    /// From the frame that took the pen's last movement to the end of the one that showed its answer.
     pub latency: Option<Duration>,
 }
 
@@ -53,6 +56,8 @@ impl Shared {
             messages: Vec::new(),
             asked: None,
             second_asked: None,
+            frame_began: Instant::now(),
+            answered: None,
             latency: None,
             ctx,
             choice,
@@ -103,6 +108,7 @@ impl Shared {
 
     /// At the beginning of a frame: what the readers have found since the last one.
     pub fn poll(&mut self) {
+        self.frame_began = Instant::now();
         self.wanted = Wanted::default();
         let before = self.reader.answer().map(|answer| answer.question.asked);
         if self.reader.poll() {
@@ -115,9 +121,7 @@ impl Shared {
             self.say(problem);
         }
         let now = self.reader.answer().map(|answer| answer.question.asked);
-        if let Some(asked) = now.filter(|_| now != before) {
-            self.latency = Some(asked.elapsed());
-        }
+        self.answered = now.filter(|_| now != before);
         if let Some(second) = &mut self.second {
             let is_new = second.poll();
             let problem = second.take_problem();
@@ -135,7 +139,12 @@ impl Shared {
 
     /// At the end of a frame: asks, if there is anything new to ask.
     pub fn ask(&mut self) {
-        let asked = Instant::now();
+        if let Some(answered) = self.answered.take() {
+            let latency = answered.elapsed();
+            log::debug!("from pen to bars {:.2} ms", latency.as_secs_f64() * 1e3);
+            self.latency = Some(latency);
+        }
+        let asked = self.frame_began;
         let (prepared, wanted) = (self.remembered.prepared, self.wanted);
         let question = Question { field: Arc::clone(self.field.pixels()), prepared, wanted, asked };
         let is_old = |old: &Option<Question>, new: &Question| {

@@ -1,5 +1,6 @@
 //! The window without a screen, driven as a person would: pointer, keys, accessible names.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, Rect, pos2, vec2};
@@ -25,6 +26,9 @@ pub const THREE: &[&[[f32; 2]]] = &[&[
 ]];
 pub const FOUR: &[&[[f32; 2]]] =
     &[&[[0.4, 0.18], [0.34, 0.35], [0.3, 0.52], [0.48, 0.53], [0.68, 0.5]], &[[0.63, 0.2], [0.61, 0.5], [0.59, 0.82]]];
+
+/// How long a thread behind the window may take; machines that test are busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The window under test, with a folder for its settings and models.
 pub struct Window {
@@ -69,6 +73,16 @@ impl Window {
         self.harness.state_mut().app.as_mut().unwrap()
     }
 
+    /// Until a model is the one that reads.
+    pub fn until_reading(&mut self, model: &str) {
+        let began = Instant::now();
+        while self.app().shared().reader.about().is_none_or(|about| about.path != Path::new(model)) {
+            assert!(began.elapsed() < PATIENCE, "waited in vain until {model} is open");
+            std::thread::sleep(Duration::from_millis(2));
+            self.harness.step();
+        }
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.harness.query_by_label_contains(name).is_some()
     }
@@ -77,7 +91,12 @@ impl Window {
     pub fn until(&mut self, what: &str, holds: impl Fn(&Window) -> bool) {
         let began = Instant::now();
         while !holds(self) {
-            assert!(began.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+            if began.elapsed() > PATIENCE {
+                let shot = std::env::temp_dir().join("inkgrad-window-failed.png");
+                let seen = self.harness.render().ok().and_then(|image| image.save(&shot).ok());
+                let seen = seen.map_or("no picture of it".into(), |()| format!("see {}", shot.display()));
+                panic!("waited in vain until {what}; {seen}");
+            }
             std::thread::sleep(Duration::from_millis(2));
             self.harness.step();
         }
