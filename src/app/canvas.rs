@@ -27,7 +27,6 @@ pub struct Canvas {
     focus_wanted: bool,
 }
 
-
 /// What a key asks for that is not the canvas's own business.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ask {

@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod canvas;
 mod draw;
+mod dream;
 pub mod field;
 pub mod menu;
 pub mod paint;
@@ -39,6 +40,7 @@ pub struct Options {
 pub struct App {
     shared: Shared,
     draw: draw::Draw,
+    dream: dream::Dream,
 }
 
 impl App {
@@ -49,7 +51,7 @@ impl App {
         }
         apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
-        App { shared, draw: draw::Draw::default() }
+        App { shared, draw: draw::Draw::default(), dream: dream::Dream::default() }
     }
 
     /// What the window knows; for tests.
@@ -73,7 +75,7 @@ impl App {
         egui::CentralPanel::default_margins().show(ui, |ui| match self.shared.remembered.panel {
             Panel::Draw => self.draw.ui(ui, &mut self.shared),
             Panel::Inside => {}
-            Panel::Dream => {}
+            Panel::Dream => self.dream.ui(ui, &mut self.shared),
             Panel::Train => {}
         });
         self.shared.ask();
