@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use eframe::egui::{self, Role};
+use eframe::egui::Role;
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use inkgrad::app::{App, Memory, Options, Panel, Remembered, Theme};
@@ -77,6 +77,9 @@ fn a_class_that_is_chosen_is_drawn_and_the_judge_reads_it() {
 fn a_picture_of_the_grid_becomes_the_current_one_and_goes_to_the_field() {
     let (mut harness, _folder) = window([1920.0, 1080.0], Theme::Light);
     until(&mut harness, "a grid", |harness| count(harness, "Picture ") == 25);
+    // By way of a view of another size: until its pictures come, those of the one before are shown.
+    press(&mut harness, "From A to B");
+    until(&mut harness, "a way", |harness| count(harness, "Picture ") == 16);
     press(&mut harness, "Around it");
     until(&mut harness, "small changes", |harness| count(harness, "Picture ") == 25);
     harness.query_all_by_label_contains("Picture 9:").next().unwrap().click();

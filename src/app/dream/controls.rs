@@ -202,7 +202,9 @@ fn numbers(ui: &mut Ui, settings: &mut Settings, page: &mut usize) {
 /// A slider as wide as there is room beside its value and its name.
 fn slider_row(ui: &mut Ui, slider: Slider<'_>, name: f32) -> egui::Response {
     ui.scope(|ui| {
-        ui.spacing_mut().slider_width = (ui.available_width() - name - 66.0).max(60.0);
+        // A minus sign moves nothing.
+        ui.spacing_mut().interact_size.x = 48.0;
+        ui.spacing_mut().slider_width = (ui.available_width() - name - 74.0).max(60.0);
         ui.add(slider)
     })
     .inner

@@ -186,12 +186,12 @@ fn between(ui: &mut Ui, show: &Show, way: &mut super::Way) -> Option<usize> {
     let steps = show.answer.wish.steps;
     let now = ui.input(|input| input.time);
     let mut step = way.step(now, steps);
-    ui.horizontal_wrapped(|ui| {
+    ui.horizontal(|ui| {
         let name = if way.plays() { "Stop" } else { "Animate" };
         if ui.add_sized([64.0, 20.0], Button::new(name)).on_hover_text("From A to B and back").clicked() {
             if way.plays() { way.stop() } else { way.play(now) }
         }
-        ui.spacing_mut().slider_width = (ui.available_width() - 150.0).clamp(80.0, 500.0);
+        ui.spacing_mut().slider_width = (ui.available_width() - 170.0).clamp(80.0, 500.0);
         let slider = Slider::new(&mut step, 0..=steps.saturating_sub(1)).text("From A to B");
         if ui.add(slider).changed() {
             way.go(step);
@@ -201,7 +201,7 @@ fn between(ui: &mut Ui, show: &Show, way: &mut super::Way) -> Option<usize> {
         ui.ctx().request_repaint_after(Duration::from_secs_f64(way.pause()));
     }
     let height = ui.available_height();
-    let cell = ((ui.available_width() - 12.0) / 8.0 - GAP).clamp(46.0, 110.0);
+    let cell = ((ui.available_width() - 12.0) / 8.0 - GAP).min(height * 0.16).clamp(46.0, 150.0);
     let rows = show.answer.wish.layout()[0].min(3) as f32;
     let below = rows * (cell + GAP + pictures::CAPTION);
     let side = (height - below - 56.0).clamp(120.0, 700.0).floor();
