@@ -59,7 +59,7 @@ fn the_way_from_a_to_b_ends_at_both_and_mixes_labels_evenly() {
 #[test]
 fn a_half_and_a_half_is_what_was_trained_and_the_factors_are_always_two_together() {
     let mut wish = wish(View::One);
-    let digits = wish.digits();
+    let digits = [wish.settings.digit()];
     assert_eq!(wish.inputs(&digits), (digits[0].latent.clone(), digits[0].label.clone()), "bit for bit");
     wish.settings.share = 0.75;
     assert_eq!(wish.settings.factors(), [0.5, 1.5]);
