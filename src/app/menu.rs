@@ -22,6 +22,8 @@ pub struct Menu {
     pub shipped: Vec<Entry>,
     /// Of the folder: model files, runs, and files of Keras and ONNX.
     pub found: Vec<Entry>,
+    /// Those that draw instead: of this program, and of `found`. Filled by [`Menu::look_for_generators`].
+    pub generators: [Vec<Entry>; 2],
     /// Why the folder shows nothing.
     pub problem: Option<String>,
 }
@@ -33,7 +35,8 @@ impl Menu {
         let is_classifier = |name: &str| ModelFile::shipped(name).is_ok_and(|file| !file.is_gan());
         let entry = |name: &str| Entry { name: name.into(), path: name.into() };
         let shipped = SHIPPED.iter().filter(|(name, _)| is_classifier(name)).map(|(name, _)| entry(name)).collect();
-        let mut menu = Menu { folder: folder.to_owned(), shipped, found: Vec::new(), problem: None };
+        let mut menu =
+            Menu { folder: folder.to_owned(), shipped, found: Vec::new(), generators: <_>::default(), problem: None };
         menu.refresh();
         menu
     }
@@ -68,6 +71,19 @@ impl Menu {
         }
         self.found.sort_by(|a, b| a.name.cmp(&b.name));
         self.found.truncate(MOST);
+    }
+
+    /// Looks again which generators there are; into every file, so that it is done only where they are listed.
+    pub fn look_for_generators(&mut self) {
+        self.refresh();
+        let draws = |name: &&(&str, &[u8])| ModelFile::shipped(name.0).is_ok_and(|file| file.is_gan());
+        let entry = |(name, _): &(&str, &[u8])| Entry { name: (*name).into(), path: (*name).into() };
+        let promises = |entry: &&Entry| match entry.path.is_dir() {
+            true => ModelFile::promises_gan(&entry.path.join("best.safetensors")),
+            false => ModelFile::promises_gan(&entry.path),
+        };
+        let shipped = SHIPPED.iter().filter(draws).map(entry).collect();
+        self.generators = [shipped, self.found.iter().filter(promises).cloned().collect()];
     }
 
     /// What the menu calls a path.
@@ -111,6 +127,25 @@ mod tests {
         assert!(menu.shipped.iter().any(|entry| entry.name == "best"));
         assert!(!menu.shipped.iter().any(|entry| entry.name == "gan"), "it classifies nothing");
         assert_eq!(menu.name(&at("mine.safetensors")), "mine.safetensors");
+    }
+
+    #[test]
+    fn generators_are_told_from_classifiers_by_what_their_files_say_of_themselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("0001-gan")).unwrap();
+        ModelFile::shipped("gan").unwrap().save(at("0001-gan/best.safetensors")).unwrap();
+        ModelFile::shipped("gan").unwrap().save(at("draws.safetensors")).unwrap();
+        ModelFile::shipped("fast").unwrap().save(at("reads.safetensors")).unwrap();
+        std::fs::write(at("damaged.safetensors"), u64::MAX.to_le_bytes()).unwrap();
+        std::fs::write(at("empty.safetensors"), b"").unwrap();
+        let mut menu = Menu::of(folder.path());
+        menu.look_for_generators();
+        let names = |list: &[Entry]| list.iter().map(|entry| entry.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&menu.generators[0]), ["gan"]);
+        assert_eq!(names(&menu.generators[1]), ["0001-gan", "draws.safetensors"]);
+        menu.look_for_generators();
+        assert_eq!(menu.generators[1].len(), 2);
     }
 
     #[test]

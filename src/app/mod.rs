@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod canvas;
 mod draw;
+mod dream;
 pub mod field;
 mod guide;
 mod inside;
@@ -43,6 +44,7 @@ pub struct App {
     title: String,
     draw: draw::Draw,
     inside: inside::Inside,
+    dream: dream::Dream,
 }
 
 impl App {
@@ -53,7 +55,13 @@ impl App {
         }
         apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
-        App { shared, title: String::new(), draw: draw::Draw::default(), inside: inside::Inside::default() }
+        App {
+            shared,
+            title: String::new(),
+            draw: draw::Draw::default(),
+            inside: inside::Inside::default(),
+            dream: dream::Dream::default(),
+        }
     }
 
     /// What the window knows; for tests.
@@ -77,7 +85,7 @@ impl App {
         egui::CentralPanel::default_margins().show(ui, |ui| match self.shared.remembered.panel {
             Panel::Draw => self.draw.ui(ui, &mut self.shared),
             Panel::Inside => self.inside.ui(ui, &mut self.shared),
-            Panel::Dream => {}
+            Panel::Dream => self.dream.ui(ui, &mut self.shared),
             Panel::Train => {}
         });
         self.shared.ask();

@@ -39,6 +39,8 @@ pub struct Remembered {
     pub model: Option<PathBuf>,
     /// The one beside it.
     pub second: Option<PathBuf>,
+    /// The generator that draws.
+    pub generator: Option<PathBuf>,
     pub prepared: bool,
     pub radius: f32,
     /// Width and height of the window, in points.
@@ -52,6 +54,7 @@ impl Default for Remembered {
             theme: Theme::System,
             model: None,
             second: None,
+            generator: None,
             prepared: true,
             radius: RADIUS,
             size: [1024.0, 700.0],

@@ -25,6 +25,7 @@ pub struct Drawing {
     latent: usize,
     classes: usize,
     image: usize,
+    batch: usize,
     /// `byte / 255 = number * scale + mean`
     range: (f32, f32),
     plan: Plan,
@@ -43,11 +44,27 @@ impl Drawing {
         parameters: &Parameters,
         range: (f32, f32),
     ) -> Result<Drawing, InferError> {
+        Drawing::declare_for(BATCH, store, network, parameters, range)
+    }
+
+    /// As [`Drawing::declare`], for `batch` pictures a dispatch: where only a few are drawn at a time, a small one
+    /// wastes less.
+    ///
+    /// # Errors
+    /// Those of [`Drawing::declare`].
+    pub fn declare_for(
+        batch: usize,
+        store: &mut Store,
+        network: &Network,
+        parameters: &Parameters,
+        range: (f32, f32),
+    ) -> Result<Drawing, InferError> {
+        let batch = batch.max(1);
         let (latent, classes) = (network.input.iter().product(), network.classes.unwrap_or(0));
         let image: usize = network.output().iter().product();
         let mut stored = |name: &str, width: usize| {
-            let buffer = store.add(format!("drawing.{name}"), BATCH * width);
-            Place { buffer, offset: 0, tensor: Tensor::f32([BATCH, width]) }
+            let buffer = store.add(format!("drawing.{name}"), batch * width);
+            Place { buffer, offset: 0, tensor: Tensor::f32([batch, width]) }
         };
         let (latents, labels) = (stored("latents", latent), stored("labels", classes));
         let pictures = stored("pictures", image);
@@ -64,6 +81,7 @@ impl Drawing {
             latent,
             classes,
             image,
+            batch,
             range,
             plan: Plan::new(&graph),
             ready: None,
@@ -82,7 +100,8 @@ impl Drawing {
         };
         let mut bytes = Vec::with_capacity(latents.len() / self.latent * self.image);
         let (mean, scale) = self.range;
-        for (latents, labels) in latents.chunks(BATCH * self.latent).zip(labels.chunks(BATCH * self.classes)) {
+        for (latents, labels) in latents.chunks(self.batch * self.latent).zip(labels.chunks(self.batch * self.classes))
+        {
             // The rest of the last batch is drawn from what was there before, and not looked at.
             device.write_f32(self.latents, 0, latents)?;
             device.write_f32(self.labels, 0, labels)?;
@@ -182,9 +201,18 @@ impl Sampler {
     /// # Errors
     /// Those of the device.
     pub fn open(generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
+        Sampler::open_for(BATCH, generator, device)
+    }
+
+    /// As [`Sampler::open`], with [`Drawing::declare_for`]'s `batch`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn open_for(batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
         let (mut store, network, parameters) = generator.declare()?;
         let (weights, running) = generator.values(&parameters)?;
-        let drawing = Drawing::declare(&mut store, &network, &parameters, generator.gan.range()?)?;
+        let range = generator.gan.range()?;
+        let drawing = Drawing::declare_for(batch, &mut store, &network, &parameters, range)?;
         device.allocate(&store)?;
         device.write_f32(parameters.weights, 0, &weights)?;
         device.write_f32(parameters.state, 0, &running)?;

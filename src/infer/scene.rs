@@ -179,7 +179,7 @@ impl Cell {
 
 /// Spherical interpolation (Shoemake 1985): in many dimensions normal latents lie near a sphere, and the straight line
 /// between two would lead through its inside, where the generator has seen little.
-fn slerp(a: &[f32], b: &[f32], share: f64) -> Vec<f32> {
+pub fn slerp(a: &[f32], b: &[f32], share: f64) -> Vec<f32> {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
     let angle = if lengths > 0.0 { (dot(a, b) / lengths).clamp(-1.0, 1.0).acos() } else { 0.0 };

@@ -5,6 +5,7 @@
 //! hostile header can make overflow; the tests hold this file against it.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,26 @@ struct Found {
     dtype: String,
     shape: Vec<u64>,
     data_offsets: [u64; 2],
+}
+
+/// A longer header is none that is read for its metadata alone.
+const MAX_PEEK: u64 = 4 << 20;
+
+/// The metadata alone, without what they describe: nothing where the file does not begin as this format does.
+pub fn peek(mut file: impl Read) -> Option<Metadata> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__")]
+        metadata: Metadata,
+    }
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    let mut header = Vec::new();
+    if length > MAX_PEEK || file.take(length).read_to_end(&mut header).is_err() {
+        return None;
+    }
+    serde_json::from_slice::<Header>(&header).ok().map(|header| header.metadata)
 }
 
 /// The file's bytes: metadata and tensors in the order of their names, little-endian.

@@ -125,6 +125,13 @@ impl ModelFile {
         ModelFile::from_bytes(&bytes, path)
     }
 
+    /// Whether a file says of itself that it holds a generator: a look at its first bytes, and no promise that the rest
+    /// is whole.
+    pub fn promises_gan(path: &Path) -> bool {
+        let metadata = std::fs::File::open(path).ok().and_then(|file| container::peek(std::io::BufReader::new(file)));
+        metadata.is_some_and(|metadata| ModelFile { metadata, ..ModelFile::default() }.is_gan())
+    }
+
     /// [`ModelFile::load`] of bytes in memory; `path` is what errors call them.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<ModelFile, ModelError> {
         let (metadata, tensors) = container::decode(bytes).map_err(|problem| {

@@ -1,0 +1,318 @@
+//! A generator that draws, and the judge that reads what it has drawn, in a thread of their own, so that the window
+//! never waits for them: the newest question counts, older ones that were not begun are forgotten.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::save::{self, Job};
+use super::wish::{Wish, dominant};
+use crate::device::{Choice, Device};
+use crate::infer::evaluate::softmax;
+use crate::infer::{Classifier, Generator, Sampler, classify};
+use crate::models::ModelFile;
+
+/// Pictures that are drawn, and read, in one go: few, so that a single one comes quickly.
+const BATCH: usize = 32;
+
+/// A generator, as it is once it is open.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// As it was asked for.
+    pub path: PathBuf,
+    pub class_names: Vec<String>,
+    /// Height, width, channels.
+    pub image: [usize; 3],
+    /// Numbers in a latent.
+    pub numbers: usize,
+    pub judge: Judged,
+    pub device: String,
+}
+
+/// Whether the judge reads what a generator draws.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Judged {
+    /// Under these names.
+    As(Vec<String>),
+    /// Why not.
+    Not(String),
+}
+
+/// What the judge makes of a picture.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Reading {
+    /// Of the judge's classes.
+    pub class: usize,
+    /// The judge's probability.
+    pub share: f32,
+    /// Whether it is the class that was asked for; nothing where none was.
+    pub as_asked: Option<bool>,
+}
+
+/// The pictures that were wished for.
+pub struct Answer {
+    pub wish: Wish,
+    /// The current digit and those of the view, one after another, as bytes.
+    pub pictures: Vec<u8>,
+    /// One for each picture, or none at all.
+    pub readings: Vec<Reading>,
+    pub seconds: f64,
+}
+
+#[derive(Default)]
+struct Mail {
+    open: Option<PathBuf>,
+    wish: Option<Wish>,
+    save: Option<Job>,
+    over: bool,
+    // And back:
+    opened: Option<Result<About, String>>,
+    answer: Option<Result<Answer, String>>,
+    saved: Option<Result<PathBuf, String>>,
+}
+
+#[derive(Default)]
+struct Post {
+    mail: Mutex<Mail>,
+    came: Condvar,
+}
+
+impl Post {
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        // A thread that panicked leaves whole mail behind.
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn send(&self, write: impl FnOnce(&mut Mail)) {
+        write(&mut self.mail());
+        self.came.notify_one();
+    }
+}
+
+pub struct Engine {
+    post: Arc<Post>,
+    about: Option<About>,
+    answer: Option<Answer>,
+    problems: Vec<String>,
+    saved: Option<PathBuf>,
+    opening: bool,
+    saving: bool,
+}
+
+/// What [`Engine::poll`] has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct News {
+    /// Another generator, which has not been asked anything yet.
+    pub generator: bool,
+    pub answer: bool,
+}
+
+impl Engine {
+    /// Starts the thread; `wake` is called when it has done something.
+    pub fn start(choice: Choice, wake: impl Fn() + Send + 'static) -> Engine {
+        let post = Arc::new(Post::default());
+        let theirs = Arc::clone(&post);
+        let started = std::thread::Builder::new().name("dream".into()).spawn(move || serve(&theirs, &choice, &wake));
+        let problems = started.err().map(|error| format!("no thread to draw with: {error}. Open the window again"));
+        let problems = problems.into_iter().collect();
+        Engine { post, about: None, answer: None, problems, saved: None, opening: false, saving: false }
+    }
+
+    /// Another generator: a shipped one's name, a file or a run's folder. Until it is there, the one before draws.
+    pub fn open(&mut self, path: &Path) {
+        self.opening = true;
+        self.post.send(|mail| mail.open = Some(path.to_owned()));
+    }
+
+    pub fn ask(&mut self, wish: Wish) {
+        self.post.send(|mail| mail.wish = Some(wish));
+    }
+
+    pub fn save(&mut self, job: Job) {
+        self.saving = true;
+        self.post.send(|mail| mail.save = Some(job));
+    }
+
+    /// Takes in what has come.
+    pub fn poll(&mut self) -> News {
+        let (opened, answer, saved) = {
+            let mut mail = self.post.mail();
+            (mail.opened.take(), mail.answer.take(), mail.saved.take())
+        };
+        let mut news = News::default();
+        match opened {
+            Some(Ok(about)) => {
+                (self.about, self.answer) = (Some(about), None);
+                (self.opening, news.generator) = (false, true);
+            }
+            Some(Err(problem)) => {
+                self.opening = false;
+                self.problems.push(problem);
+            }
+            None => {}
+        }
+        match answer {
+            Some(Ok(answer)) => (self.answer, news.answer) = (Some(answer), true),
+            Some(Err(problem)) => self.problems.push(problem),
+            None => {}
+        }
+        self.saving &= saved.is_none();
+        match saved {
+            Some(Ok(path)) => self.saved = Some(path),
+            Some(Err(problem)) => self.problems.push(problem),
+            None => {}
+        }
+        news
+    }
+
+    /// The generator that draws; the one before while another is being opened or could not be.
+    pub fn about(&self) -> Option<&About> {
+        self.about.as_ref()
+    }
+    pub fn answer(&self) -> Option<&Answer> {
+        self.answer.as_ref()
+    }
+    /// What went wrong since this was last asked.
+    pub fn take_problems(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.problems)
+    }
+    /// The file that was written last.
+    pub fn saved(&self) -> Option<&Path> {
+        self.saved.as_deref()
+    }
+    pub fn is_opening(&self) -> bool {
+        self.opening
+    }
+    pub fn is_saving(&self) -> bool {
+        self.saving
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.post.send(|mail| mail.over = true);
+    }
+}
+
+/// The thread: generators are opened first, then wishes fulfilled, then pictures saved.
+fn serve(post: &Post, choice: &Choice, wake: &impl Fn()) {
+    let mut atelier: Option<Atelier> = None;
+    loop {
+        let mut mail = post.mail();
+        while !mail.over && mail.open.is_none() && mail.wish.is_none() && mail.save.is_none() {
+            mail = post.came.wait(mail).unwrap_or_else(PoisonError::into_inner);
+        }
+        if mail.over {
+            return;
+        }
+        if let Some(path) = mail.open.take() {
+            drop(mail);
+            let opened = Atelier::open(choice, &path);
+            let mut mail = post.mail();
+            mail.opened = Some(opened.map(|opened| {
+                // What the one before has drawn is of another size, perhaps, and no answer any more.
+                mail.answer = None;
+                atelier.insert(opened).about.clone()
+            }));
+        } else if let Some(wish) = mail.wish.take() {
+            drop(mail);
+            let fits = |a: &&mut Atelier| wish.settings.fits(a.about.numbers, a.about.class_names.len());
+            if let Some(atelier) = atelier.as_mut().filter(fits) {
+                let answer = atelier.fulfil(wish);
+                post.mail().answer = Some(answer);
+            }
+        } else if let Some(job) = mail.save.take() {
+            drop(mail);
+            let saved = save::numbered(&job);
+            post.mail().saved = Some(saved);
+        }
+        wake();
+    }
+}
+
+/// A generator and the judge, each on a device of its own.
+struct Atelier {
+    about: About,
+    device: Box<dyn Device>,
+    sampler: Sampler,
+    judge: Option<(Classifier, Box<dyn Device>)>,
+}
+
+impl Atelier {
+    fn open(choice: &Choice, wanted: &Path) -> Result<Atelier, String> {
+        let (file, path) = ModelFile::open(wanted).map_err(|error| error.to_string())?;
+        if !file.is_gan() {
+            let name = path.display();
+            return Err(format!("{name} holds a classifier, which draws nothing; choose a generator, such as gan"));
+        }
+        let generator = Generator::new(file, &path).map_err(|error| error.to_string())?;
+        let mut device = choice.open().map_err(|error| error.to_string())?;
+        let sampler = Sampler::open_for(BATCH, &generator, device.as_mut()).map_err(|error| error.to_string())?;
+        let judge = judge(choice, &generator);
+        let about = About {
+            path: wanted.to_owned(),
+            class_names: generator.class_names().to_vec(),
+            image: generator.image(),
+            numbers: generator.latent(),
+            judge: match &judge {
+                Ok((judge, _)) => Judged::As(judge.class_names().to_vec()),
+                Err(problem) => Judged::Not(problem.clone()),
+            },
+            device: device.name(),
+        };
+        Ok(Atelier { about, device, sampler, judge: judge.ok() })
+    }
+
+    fn fulfil(&mut self, wish: Wish) -> Result<Answer, String> {
+        let begun = Instant::now();
+        let failed = |error| format!("the device failed: {error}. Choose a generator to try again");
+        let digits = wish.digits();
+        let (latents, labels) = wish.inputs(&digits);
+        let pictures = self.sampler.draw(self.device.as_mut(), &latents, &labels).map_err(failed)?;
+        let mut readings = Vec::with_capacity(digits.len());
+        if let Some((judge, device)) = &mut self.judge {
+            let size: usize = self.about.image.iter().product();
+            let names = judge.class_names().to_vec();
+            for (pictures, digits) in pictures.chunks(BATCH * size).zip(digits.chunks(BATCH)) {
+                let logits = judge.logits(device.as_mut(), pictures).map_err(failed)?;
+                for (row, digit) in logits.chunks_exact(names.len()).zip(digits) {
+                    let asked = dominant(&digit.label).and_then(|class| self.about.class_names.get(class));
+                    let (class, share) = most_likely(row);
+                    readings.push(Reading {
+                        class,
+                        share,
+                        as_asked: asked.map(|asked| names.get(class) == Some(asked)),
+                    });
+                }
+            }
+        }
+        Ok(Answer { wish, pictures, readings, seconds: begun.elapsed().as_secs_f64() })
+    }
+}
+
+fn most_likely(logits: &[f32]) -> (usize, f32) {
+    let shares = softmax(logits);
+    let best = (0..shares.len()).max_by(|a, b| shares[*a].total_cmp(&shares[*b])).unwrap_or(0);
+    (best, shares.get(best).copied().unwrap_or(0.0) as f32)
+}
+
+/// The judge that travels with the program, where it can read this generator's pictures at all; otherwise why not.
+fn judge(choice: &Choice, generator: &Generator) -> Result<(Classifier, Box<dyn Device>), String> {
+    let (file, path) = classify::default_model().map_err(|error| error.to_string())?;
+    let names = file.class_names(&path).map_err(|error| error.to_string())?;
+    let reads = file.input(&path).map_err(|error| error.to_string())?;
+    let by = |[height, width, channels]: [usize; 3]| format!("{height}x{width}x{channels}");
+    if reads != generator.image() {
+        let (reads, drawn) = (by(reads), by(generator.image()));
+        return Err(format!("the judge reads pictures of {reads}, and these are of {drawn}"));
+    }
+    if let Some(foreign) = generator.class_names().iter().find(|name| !names.contains(name)) {
+        return Err(format!("the judge knows digits, and no class {foreign:?}"));
+    }
+    let mut device = choice.open().map_err(|error| error.to_string())?;
+    let judge = Classifier::open(device.as_mut(), &file, &path, BATCH, 1).map_err(|error| error.to_string())?;
+    Ok((judge, device))
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

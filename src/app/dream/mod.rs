@@ -1,0 +1,126 @@
+//! The panel where a generator draws: every number and every class that it is given is a slider, and the judge reads
+//! what comes of it.
+//!
+//! [`wish`] is what a person has set, [`engine`] the thread that draws and reads it; the other files show both.
+
+mod atlas;
+mod controls;
+mod engine;
+mod pictures;
+mod save;
+mod views;
+mod way;
+mod wish;
+
+use std::path::{Path, PathBuf};
+
+use eframe::egui::{self, Ui};
+
+use super::shared::Shared;
+use atlas::Atlas;
+use engine::Engine;
+use way::Way;
+use wish::Wish;
+
+/// The generator that draws at first.
+const MODEL: &str = "gan";
+/// Width of the sliders' side, in points.
+const CONTROLS: std::ops::RangeInclusive<f32> = 330.0..=460.0;
+
+pub struct Dream {
+    engine: Option<Engine>,
+    /// Once a generator is open.
+    wish: Option<Wish>,
+    asked: Option<Wish>,
+    atlas: Atlas,
+    way: Way,
+    /// Eight numbers of a latent are shown at a time.
+    page: usize,
+    /// Of saved pictures.
+    scale: u32,
+    /// Where they are saved.
+    folder: PathBuf,
+    fell_back: bool,
+}
+
+impl Default for Dream {
+    fn default() -> Dream {
+        Dream {
+            engine: None,
+            wish: None,
+            asked: None,
+            atlas: Atlas::default(),
+            way: Way::default(),
+            page: 0,
+            scale: 4,
+            folder: ".".into(),
+            fell_back: false,
+        }
+    }
+}
+
+impl Dream {
+    pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        self.poll(shared);
+        let (width, height) = (ui.available_width(), ui.available_height());
+        let left = (width * 0.33).clamp(*CONTROLS.start(), *CONTROLS.end());
+        ui.horizontal_top(|ui| {
+            ui.vertical(|ui| {
+                ui.set_width(left);
+                ui.set_max_height(height);
+                egui::ScrollArea::vertical().id_salt("dream controls").auto_shrink([false, false]).show(ui, |ui| {
+                    // Room for the bar.
+                    ui.set_max_width(left - 14.0);
+                    self.controls(ui, shared);
+                });
+            });
+            ui.separator();
+            ui.vertical(|ui| {
+                ui.set_width((width - left - 24.0).max(200.0));
+                self.view(ui, shared);
+            });
+        });
+        self.ask();
+    }
+
+    /// What the thread has done since the last frame; the first call starts it.
+    fn poll(&mut self, shared: &mut Shared) {
+        let engine = self.engine.get_or_insert_with(|| {
+            shared.menu.look_for_generators();
+            let ctx = shared.ctx.clone();
+            let mut engine = Engine::start(shared.choice.clone(), move || ctx.request_repaint());
+            engine.open(shared.remembered.generator.as_deref().unwrap_or(Path::new(MODEL)));
+            engine
+        });
+        let news = engine.poll();
+        let problems = engine.take_problems();
+        if let Some(about) = engine.about().filter(|_| news.generator) {
+            let classes = about.class_names.len();
+            self.wish.get_or_insert_with(|| Wish::new(about.numbers, classes)).fit(about.numbers, classes);
+            (self.asked, self.page) = (None, 0);
+            self.atlas.clear();
+            shared.remembered.generator = Some(about.path.clone());
+        }
+        if let (Some(about), Some(answer)) = (engine.about(), engine.answer().filter(|_| news.answer)) {
+            self.atlas.set(&shared.ctx, &answer.pictures, about.image);
+        }
+        // The one that was remembered may be gone.
+        if engine.about().is_none() && !engine.is_opening() && !std::mem::replace(&mut self.fell_back, true) {
+            engine.open(Path::new(MODEL));
+        }
+        if !problems.is_empty() {
+            problems.into_iter().for_each(|problem| shared.say(problem));
+            // Messages stand in a part of the window that this frame has drawn already.
+            shared.ctx.request_repaint();
+        }
+    }
+
+    fn ask(&mut self) {
+        let (Some(engine), Some(wish)) = (&mut self.engine, &mut self.wish) else { return };
+        wish.mend();
+        if self.asked.as_ref() != Some(wish) {
+            engine.ask(wish.clone());
+            self.asked = Some(wish.clone());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Views as PNG files, each under a name of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::wish::Wish;
+use crate::files::Existing;
+use crate::report::grid::Grid;
+use crate::report::png::PngGrid;
+use crate::report::{Colours, ReportError};
+
+/// Numbers that are tried.
+const MOST: u32 = 9999;
+
+/// A view to be written.
+pub struct Job {
+    pictures: Vec<u8>,
+    grid: Grid,
+    folder: PathBuf,
+}
+
+impl Job {
+    /// Of a wish's pictures, the current digit first; nothing where these are none of it.
+    pub fn of(wish: &Wish, pictures: &[u8], image: [usize; 3], scale: u32, folder: &Path) -> Option<Job> {
+        let size: usize = image.iter().product();
+        let [rows, columns] = wish.layout().map(|n| n as u64);
+        let view = pictures.get(size..).filter(|view| size > 0 && view.len() == wish.count() * size)?;
+        let grid = Grid { rows, columns, picture: image, scale: scale.max(1), gap: 0 };
+        Some(Job { pictures: view.to_vec(), grid, folder: folder.to_owned() })
+    }
+}
+
+/// Writes `dream-0001.png`, or the next number that is free; says where.
+///
+/// # Errors
+/// What the system says, and what to do about it.
+pub fn numbered(job: &Job) -> Result<PathBuf, String> {
+    for number in 1..=MOST {
+        let path = job.folder.join(format!("dream-{number:04}.png"));
+        // A name that is taken between this look and the last moment is found then.
+        if path.symlink_metadata().is_ok() {
+            continue;
+        }
+        match write(job, &path) {
+            Ok(()) => return Ok(std::path::absolute(&path).unwrap_or(path)),
+            Err(ReportError::Write { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error @ ReportError::Write { .. }) => {
+                return Err(format!("{error}. Start `inkgrad app` in a folder that you may write to"));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let folder = job.folder.display();
+    Err(format!("{folder} holds dream-0001.png to dream-{MOST}.png already; move some of them away"))
+}
+
+fn write(job: &Job, path: &Path) -> Result<(), ReportError> {
+    let mut png = PngGrid::create(path, job.grid, Colours::default())?;
+    let size: usize = job.grid.picture.iter().product();
+    job.pictures.chunks_exact(size.max(1)).try_for_each(|picture| png.push(Some(picture)))?;
+    png.finish(Existing::Keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::dream::wish::View;
+
+    #[test]
+    fn every_save_has_a_name_of_its_own_and_nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("dream-0002.png"), b"mine").unwrap();
+        let wish = Wish { view: View::Between, steps: 9, ..Wish::new(4, 2) };
+        let pictures: Vec<u8> = (0..10).flat_map(|i| [i; 6]).collect();
+        let job = Job::of(&wish, &pictures, [2, 3, 1], 2, folder.path()).unwrap();
+        for name in ["dream-0001.png", "dream-0003.png"] {
+            assert!(numbered(&job).unwrap().ends_with(name));
+        }
+        assert_eq!(std::fs::read(at("dream-0002.png")).unwrap(), b"mine");
+        let saved = image::open(at("dream-0003.png")).unwrap().to_luma8();
+        assert_eq!(saved.dimensions(), (8 * 3 * 2, 2 * 2 * 2), "two rows of eight");
+        assert_eq!([saved.get_pixel(0, 0).0, saved.get_pixel(5, 7).0, saved.get_pixel(6, 7).0], [[1], [9], [0]]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_named_with_the_remedy() {
+        let wish = Wish { view: View::One, ..Wish::new(4, 2) };
+        let job = |folder: &Path| Job::of(&wish, &[0, 1], [1, 1, 1], 1, folder);
+        let problem = numbered(&job(Path::new("no/such/folder")).unwrap()).unwrap_err();
+        assert!(problem.contains("no/such/folder") && problem.contains("may write to"), "{problem}");
+        assert!(Job::of(&wish, &[0], [1, 1, 1], 1, Path::new(".")).is_none(), "one picture too few");
+    }
+}

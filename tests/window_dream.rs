@@ -1,0 +1,114 @@
+//! The panel where a generator draws, used as a person would: by what its controls are called.
+#![cfg(feature = "app")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use eframe::egui::Role;
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT, Queryable};
+use inkgrad::app::{App, Memory, Options, Panel, Remembered, Theme};
+use inkgrad::device::Choice;
+use tempfile::TempDir;
+
+/// The window with that panel open.
+fn window(size: [f32; 2], theme: Theme) -> (Harness<'static>, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let memory = Memory { folder: Some(folder.path().to_owned()) };
+    memory.save(&Remembered { panel: Panel::Dream, theme, ..Remembered::default() }).unwrap();
+    let models = folder.path().join("runs");
+    let mut options = Some(Options { choice: Choice::Cpu, model: None, models, memory });
+    let mut app = None;
+    let harness = Harness::builder().with_size(size).build_ui(move |ui| {
+        if let Some(options) = options.take() {
+            app = Some(App::new(ui.ctx(), options));
+        }
+        if let Some(app) = &mut app {
+            app.show(ui);
+        }
+    });
+    (harness, folder)
+}
+
+fn count(harness: &Harness, said: &str) -> usize {
+    harness.query_all_by_label_contains(said).filter(|node| node.accesskit_node().role() == Role::Button).count()
+}
+
+/// Frames until it is so, some time.
+fn until(harness: &mut Harness, what: &str, mut is_so: impl FnMut(&Harness) -> bool) {
+    for _ in 0..3000 {
+        harness.step();
+        if is_so(harness) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it never came to that: {what}");
+}
+
+fn press(harness: &mut Harness, name: &str) {
+    harness.get_by_role_and_label(Role::Button, name).click();
+    harness.step();
+}
+
+#[test]
+fn a_class_that_is_chosen_is_drawn_and_the_judge_reads_it() {
+    let (mut harness, _folder) = window([1024.0, 700.0], Theme::Dark);
+    until(&mut harness, "a grid of zeros", |harness| count(harness, "Read as 0") >= 20);
+    press(&mut harness, "7");
+    until(&mut harness, "a grid of sevens", |harness| count(harness, "Read as 7") >= 20);
+    assert_eq!(count(&harness, "Picture "), 25);
+    assert!(harness.query_by_label_contains("of 25 read as asked").is_some());
+
+    press(&mut harness, "Even");
+    until(&mut harness, "no class is asked for", |harness| {
+        harness.query_by_label_contains("none is asked for").is_some()
+    });
+    press(&mut harness, "3");
+    press(&mut harness, "One");
+    until(&mut harness, "one picture", |harness| harness.query_by_label_contains("The picture: Read as 3").is_some());
+    press(&mut harness, "From A to B");
+    until(&mut harness, "a way", |harness| count(harness, "Picture ") == 16);
+    // Nothing is left to do.
+    harness.run();
+}
+
+#[test]
+fn a_picture_of_the_grid_becomes_the_current_one_and_goes_to_the_field() {
+    let (mut harness, _folder) = window([1920.0, 1080.0], Theme::Light);
+    until(&mut harness, "a grid", |harness| count(harness, "Picture ") == 25);
+    // By way of a view of another size: until its pictures come, those of the one before are shown.
+    press(&mut harness, "From A to B");
+    until(&mut harness, "a way", |harness| count(harness, "Picture ") == 16);
+    press(&mut harness, "Around it");
+    until(&mut harness, "small changes", |harness| count(harness, "Picture ") == 25);
+    harness.query_all_by_label_contains("Picture 9:").next().unwrap().click();
+    until(&mut harness, "it was chosen", |harness| harness.query_by_label("Back to the seed").is_some());
+    press(&mut harness, "To the field");
+    until(&mut harness, "the field", |harness| harness.query_by_label("Field to draw on").is_some());
+}
+
+#[test]
+fn both_themes_are_drawn_at_small_and_large_sizes() {
+    for (size, theme) in [([1024.0, 700.0], Theme::Dark), ([1920.0, 1080.0], Theme::Light)] {
+        let (mut harness, _folder) = window(size, theme);
+        until(&mut harness, "a grid", |harness| count(harness, "Read as ") >= 25);
+        for view in ["Other seeds", "From A to B", "One"] {
+            press(&mut harness, view);
+            let is_there = |harness: &Harness| match view {
+                "One" => {
+                    harness.query_by_label_contains("The picture: Read as").is_some() && count(harness, "Picture ") == 0
+                }
+                "From A to B" => count(harness, "Picture ") == 16,
+                _ => count(harness, "Picture ") == 25,
+            };
+            until(&mut harness, view, is_there);
+            harness.step();
+            let picture = harness.render().unwrap();
+            assert_eq!(picture.dimensions(), (size[0] as u32, size[1] as u32));
+            // For a look at it.
+            let name = format!("dream-{theme:?}-{}.png", view.replace(' ', "-"));
+            picture.save(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)).unwrap();
+        }
+    }
+}
