@@ -26,8 +26,11 @@ pub fn sentence(probabilities: &[f32], names: &[String]) -> String {
     }
 }
 
-/// `98.2 %`; never 100 % for what is not certain.
+/// `98.2 %`; never 100 % for what is not certain, nor 0 % for what is possible.
 pub fn percent(share: f32) -> String {
+    if share > 0.0 && share < 0.0005 {
+        return "<0.1 %".into();
+    }
     let tenths = (f64::from(share) * 1000.0).round() / 10.0;
     let tenths = if share < 1.0 { tenths.min(99.9) } else { tenths };
     format!("{tenths:.1} %")
@@ -65,7 +68,7 @@ pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Opti
         let mut track = rect.shrink2(vec2(0.0, 4.0));
         track.min.x += label;
         track.max.x -= 58.0;
-        painter.rect_filled(track, 2.0, visuals.extreme_bg_color);
+        painter.rect_filled(track, 2.0, visuals.widgets.inactive.bg_fill);
         let mut bar = track;
         bar.max.x = bar.min.x + track.width() * share.clamp(0.0, 1.0);
         let colour = if wins { visuals.selection.bg_fill } else { visuals.weak_text_color() };
@@ -86,6 +89,7 @@ mod tests {
         assert_eq!(sentence(&[0.011, 0.982, 0.007], &names), "1, 98.2 %; then 0, 1.1 %");
         assert_eq!(percent(0.99999), "99.9 %");
         assert_eq!(percent(1.0), "100.0 %");
+        assert_eq!((percent(0.0), percent(0.0004)), ("0.0 %".into(), "<0.1 %".into()));
         assert_eq!(ranked(&[0.5, 0.5]), [0, 1]);
         assert_eq!(sentence(&[], &[]), "");
     }

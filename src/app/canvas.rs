@@ -36,7 +36,7 @@ pub enum Ask {
 
 impl Canvas {
     pub fn with_radius(radius: f32) -> Canvas {
-        let (tool, picture) = (Tool::Brush, Picture::default());
+        let (tool, picture) = (Tool::Brush, Picture::smooth());
         Canvas { tool, radius, keyboard: None, shown: None, picture, focus_wanted: true }
     }
 

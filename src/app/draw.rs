@@ -35,6 +35,7 @@ impl Draw {
                 let response = shared.canvas.show(ui, &mut shared.field, side, None);
                 let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
                 shared.fulfil(ask);
+                shared.ask();
                 hint(ui, response.has_focus());
             });
             ui.add_space(8.0);

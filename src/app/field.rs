@@ -69,6 +69,8 @@ impl Field {
     /// Covers all pixels within `radius` of the segment; the edge is one pixel wide, so that it is smooth.
     fn segment(&mut self, from: [f32; 2], to: [f32; 2], radius: f32, tool: Tool) {
         let pixels = Arc::make_mut(&mut self.pixels);
+        // The brush leaves a faint edge a pixel wide, which the same stroke of the eraser is to take along.
+        let radius = if tool == Tool::Eraser { radius + 1.5 } else { radius };
         let reach = radius + 1.0;
         let range = |axis: usize| {
             let (low, high) = (from[axis].min(to[axis]) - reach, from[axis].max(to[axis]) + reach);

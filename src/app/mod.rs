@@ -89,6 +89,7 @@ impl App {
             Panel::Train => {}
         });
         self.shared.ask();
+        self.shared.settle();
         self.entitle(ui.ctx());
     }
 

@@ -47,13 +47,20 @@ fn scaled(colour: Color32, share: f32) -> Color32 {
 #[derive(Default)]
 pub struct Picture {
     texture: Option<TextureHandle>,
+    is_smooth: bool,
 }
 
 impl Picture {
+    /// One whose pixels are too small to be seen singly.
+    pub fn smooth() -> Picture {
+        Picture { is_smooth: true, ..Picture::default() }
+    }
+
     pub fn set(&mut self, ctx: &egui::Context, name: &str, image: ColorImage) {
+        let options = if self.is_smooth { TextureOptions::LINEAR } else { SHARP };
         match &mut self.texture {
-            Some(texture) => texture.set(image, SHARP),
-            none => *none = Some(ctx.load_texture(name, image, SHARP)),
+            Some(texture) => texture.set(image, options),
+            none => *none = Some(ctx.load_texture(name, image, options)),
         }
     }
     pub fn clear(&mut self) {

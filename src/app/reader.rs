@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use eframe::egui;
 use image::{DynamicImage, GrayImage};
@@ -76,7 +76,10 @@ struct Mail {
 #[derive(Default)]
 struct Post {
     mail: Mutex<Mail>,
+    /// Rings when there is something for the thread,
     came: Condvar,
+    /// and when there is something from it.
+    answered: Condvar,
 }
 
 impl Post {
@@ -115,6 +118,15 @@ impl Reader {
     pub fn ask(&mut self, question: Question) {
         self.post.mail().question = Some(question);
         self.post.came.notify_one();
+    }
+
+    /// Waits a little for the answer to what was just asked: most networks are so quick that the frame that took the
+    /// pen's movement can show it.
+    pub fn wait(&self, patience: Duration) {
+        let mail = self.post.mail();
+        let unanswered = |mail: &mut Mail| mail.answer.is_none() && mail.opened.is_none();
+        let waited = self.post.answered.wait_timeout_while(mail, patience, unanswered);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Something else to be done with the network, after what was asked before.
@@ -209,6 +221,7 @@ fn serve(post: &Post, choice: &Choice, ctx: &egui::Context) {
             if let Some(look) = &mut look {
                 let answer = read(look, question);
                 post.mail().answer = Some(answer);
+                post.answered.notify_all();
             }
         } else if let Some(errand) = mail.errands.pop_front() {
             drop(mail);

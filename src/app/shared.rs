@@ -14,6 +14,9 @@ use super::remember::{Memory, Remembered};
 use crate::device::Choice;
 use crate::infer::look::Wanted;
 
+/// How long a frame may wait for an answer: a part of what a display of 60 Hz leaves.
+const PATIENCE: Duration = Duration::from_millis(6);
+
 /// Messages that are shown at once; older ones make room.
 const MESSAGES: usize = 3;
 
@@ -110,6 +113,10 @@ impl Shared {
     pub fn poll(&mut self) {
         self.frame_began = Instant::now();
         self.wanted = Wanted::default();
+        self.take_in();
+    }
+
+    fn take_in(&mut self) {
         let before = self.reader.answer().map(|answer| answer.question.asked);
         if self.reader.poll() {
             self.asked = None;
@@ -121,7 +128,9 @@ impl Shared {
             self.say(problem);
         }
         let now = self.reader.answer().map(|answer| answer.question.asked);
-        self.answered = now.filter(|_| now != before);
+        if now != before {
+            self.answered = now;
+        }
         if let Some(second) = &mut self.second {
             let is_new = second.poll();
             let problem = second.take_problem();
@@ -137,13 +146,9 @@ impl Shared {
         }
     }
 
-    /// At the end of a frame: asks, if there is anything new to ask.
+    /// Asks, if there is anything new to ask: once the drawing has taken the pen's movements, and before the answers
+    /// are shown. An answer that comes within [`PATIENCE`] is shown in the same frame.
     pub fn ask(&mut self) {
-        if let Some(answered) = self.answered.take() {
-            let latency = answered.elapsed();
-            log::debug!("from pen to bars {:.2} ms", latency.as_secs_f64() * 1e3);
-            self.latency = Some(latency);
-        }
         let asked = self.frame_began;
         let (prepared, wanted) = (self.remembered.prepared, self.wanted);
         let question = Question { field: Arc::clone(self.field.pixels()), prepared, wanted, asked };
@@ -152,16 +157,27 @@ impl Shared {
                 Arc::ptr_eq(&old.field, &new.field) && old.prepared == new.prepared && old.wanted == new.wanted
             })
         };
+        let plain = Question { wanted: Wanted::default(), ..question.clone() };
+        if let Some(second) = self.second.as_mut().filter(|second| second.about().is_some())
+            && !is_old(&self.second_asked, &plain)
+        {
+            second.ask(plain.clone());
+            self.second_asked = Some(plain);
+        }
         if self.reader.about().is_some() && !is_old(&self.asked, &question) {
             self.reader.ask(question.clone());
-            self.asked = Some(question.clone());
+            self.asked = Some(question);
+            self.reader.wait(PATIENCE);
+            self.take_in();
         }
-        let question = Question { wanted: Wanted::default(), ..question };
-        if let Some(second) = self.second.as_mut().filter(|second| second.about().is_some())
-            && !is_old(&self.second_asked, &question)
-        {
-            second.ask(question.clone());
-            self.second_asked = Some(question);
+    }
+
+    /// At the end of a frame: how long the newest answer took to be shown.
+    pub fn settle(&mut self) {
+        if let Some(answered) = self.answered.take() {
+            let latency = answered.elapsed();
+            log::debug!("from pen to bars {:.2} ms", latency.as_secs_f64() * 1e3);
+            self.latency = Some(latency);
         }
     }
 

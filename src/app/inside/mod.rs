@@ -50,6 +50,9 @@ struct Snapshots {
 impl Inside {
     pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
         shared.wanted.activations = true;
+        if self.over == Over::Saliency {
+            shared.wanted.saliency = Some(self.class(shared));
+        }
         if self.opened != shared.reader.opened() {
             self.opened = shared.reader.opened();
             // Another step of the same run has the same units.
@@ -71,12 +74,21 @@ impl Inside {
         });
     }
 
+    /// The class that is asked about.
+    fn class(&self, shared: &Shared) -> usize {
+        let reader = &shared.reader;
+        let classes = reader.about().map_or(1, |about| about.class_names.len());
+        let winner = reader.answer().and_then(|answer| bars::ranked(&answer.pass().probabilities).first().copied());
+        self.class.or(winner).unwrap_or(0).min(classes.saturating_sub(1))
+    }
+
     fn left(&mut self, ui: &mut Ui, shared: &mut Shared) {
         let blank = shared.field.is_blank();
         let side = LEFT - 32.0;
         let response = shared.canvas.show(ui, &mut shared.field, side, None);
         let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
         shared.fulfil(ask);
+        shared.ask();
         if let (Some(answer), Some(chosen), Some(about)) = (shared.reader.answer(), self.chosen, shared.reader.about())
             && answer.prepared.as_ref().is_none_or(|_| !answer.question.prepared)
         {
@@ -104,9 +116,7 @@ impl Inside {
     /// What the network sees, with what speaks for a class.
     fn picture(&mut self, ui: &mut Ui, shared: &mut Shared, names: &[String], side: f32) {
         ui.strong("What the network sees");
-        let winner =
-            shared.reader.answer().and_then(|answer| bars::ranked(&answer.pass().probabilities).first().copied());
-        let class = self.class.or(winner).unwrap_or(0).min(names.len().saturating_sub(1));
+        let class = self.class(shared);
         ui.horizontal_wrapped(|ui| {
             for over in Over::ALL {
                 if ui.selectable_label(self.over == over, over.name()).on_hover_text(over.help()).clicked() {
@@ -114,9 +124,6 @@ impl Inside {
                 }
             }
         });
-        if self.over == Over::Saliency {
-            shared.wanted.saliency = Some(class);
-        }
         let asked = shared.reader.answer().map(|answer| answer.question.asked);
         if let (Some(answer), Some(about)) = (shared.reader.answer(), shared.reader.about())
             && self.seen_of != asked
