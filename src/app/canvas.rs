@@ -20,6 +20,8 @@ const STEP: f32 = 8.0;
 pub struct Canvas {
     pub tool: Tool,
     pub radius: f32,
+    /// What the stroke does that is being drawn.
+    stroke: Tool,
     /// Where the arrow keys have moved the pen, and whether it is down.
     keyboard: Option<([f32; 2], bool)>,
     shown: Option<std::sync::Arc<Vec<u8>>>,
@@ -37,7 +39,7 @@ pub enum Ask {
 impl Canvas {
     pub fn with_radius(radius: f32) -> Canvas {
         let (tool, picture) = (Tool::Brush, Picture::smooth());
-        Canvas { tool, radius, keyboard: None, shown: None, picture, focus_wanted: true }
+        Canvas { tool, radius, stroke: tool, keyboard: None, shown: None, picture, focus_wanted: true }
     }
 
     /// The field, `side` points wide and high, with the colours of `over` upon it.
@@ -67,21 +69,22 @@ impl Canvas {
     fn pointer(&mut self, ui: &egui::Ui, field: &mut Field, rect: Rect, response: &egui::Response) {
         let scale = FIELD as f32 / rect.width();
         let place = |at: Pos2| [(at.x - rect.min.x) * scale, (at.y - rect.min.y) * scale];
-        let mut down = response.is_pointer_button_down_on();
+        // A stroke that is lifted within this frame is drawn to its end first.
+        let mut down = field.is_drawing() && self.keyboard.is_none();
         let events = ui.input(|input| input.events.clone());
-        let tool = |button| if button == PointerButton::Secondary { Tool::Eraser } else { self.tool };
-        let held = ui.input(|input| input.pointer.secondary_down());
-        let going_on = if held { Tool::Eraser } else { self.tool };
         for event in events {
             match event {
                 Event::PointerButton { pos, button, pressed: true, .. }
-                    if rect.contains(pos) && (down || response.hovered() || response.clicked()) =>
+                    if rect.contains(pos) && (response.is_pointer_button_down_on() || response.hovered()) =>
                 {
                     self.keyboard = None;
                     down = true;
-                    field.draw(place(pos), self.radius, tool(button));
+                    self.stroke = if button == PointerButton::Secondary { Tool::Eraser } else { self.tool };
+                    field.draw(place(pos), self.radius, self.stroke);
                 }
-                Event::PointerMoved(pos) if down && field.is_drawing() => field.draw(place(pos), self.radius, going_on),
+                Event::PointerMoved(pos) if down && field.is_drawing() => {
+                    field.draw(place(pos), self.radius, self.stroke)
+                }
                 Event::PointerButton { pressed: false, .. } | Event::PointerGone if self.keyboard.is_none() => {
                     field.lift();
                     down = false;

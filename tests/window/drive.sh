@@ -109,10 +109,11 @@ done
 echo "== the keys of the original"
 key Tab; key Caps_Lock; blank; echo "Tab keeps, Caps Lock clears"
 key 1; reads 4; echo "1 recalls"
-key 2; four; four; blank_or_less=$(title)
-[[ "$blank_or_less" != "inkgrad: 4, 9"* ]] || fail "2 should have changed to the eraser: $blank_or_less"
+key 2; four
+for _ in $(seq 50); do [[ "$(title)" = "inkgrad: 4,"* ]] || break; sleep 0.1; done
+[[ "$(title)" != "inkgrad: 4,"* ]] || fail "2 should have changed to the eraser: $(title)"
 echo "2 erases"
-key 2; key Caps_Lock; key Caps_Lock; blank
+key 2; four; reads 4; key Caps_Lock; blank; echo "2 draws again"
 seven; reads 7; key ctrl+z; blank; echo "Ctrl+Z takes a stroke back"
 key ctrl+y; reads 7; echo "Ctrl+Y brings it again"
 
@@ -122,3 +123,27 @@ after=$(awk '{print $14 + $15}' "/proc/$app/stat")
 echo "in 5 idle seconds: $((after - before)) hundredths of a second of processor time"
 [ $((after - before)) -le 5 ] || fail "an idle window should not compute"
 close
+
+# Every panel, at sizes and scales that people have.
+panels() {
+    local name=$1
+    shift
+    open draw "$@"
+    three
+    reads 3
+    shot "draw$name"
+    key F2
+    click 310 150
+    shot "inside$name" 1.5
+    key F3
+    shot "dream$name" 4
+    key F4
+    shot "train$name" 1.5
+    close
+}
+echo "== the panels"
+panels "" light 1024 700 1
+field_x=12 field_y=80 side=900
+panels -large dark 1920 1080 1
+field_x=12 field_y=80 side=536
+panels -2x light 1024 700 2

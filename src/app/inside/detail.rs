@@ -78,7 +78,8 @@ fn arrangement([r, s, c]: [usize; 3]) -> (usize, usize) {
     }
     let shown = c.min(KERNELS);
     let across = (1..=shown).find(|n| n * n * (s + 1) >= shown * (r + 1)).unwrap_or(1).max(1);
-    (shown.div_ceil(across) * (r + 1), across * (s + 1))
+    // A line between them, none around.
+    (shown.div_ceil(across) * (r + 1) - 1, across * (s + 1) - 1)
 }
 
 /// All kernels in one picture, a dark line between them.
@@ -91,7 +92,7 @@ fn kernels([r, s, c]: [usize; 3], weights: &[f32]) -> (egui::ColorImage, f32) {
             return weights.get(i).copied().unwrap_or(0.0);
         }
         let (row, column) = (y % (r + 1), x % (s + 1));
-        let channel = y / (r + 1) * (columns / (s + 1)) + x / (s + 1);
+        let channel = y / (r + 1) * columns.div_ceil(s + 1) + x / (s + 1);
         let inside = row < r && column < s && channel < c.min(KERNELS);
         if inside { weights[(row * s + column) * c + channel] } else { 0.0 }
     };
@@ -108,17 +109,17 @@ fn arithmetic(ui: &mut Ui, layers: &[Layer], sum: &Arithmetic) {
     let from = |seen: &Seen| source(layers, seen);
     match &sum.how {
         How::Weighted { terms, bias } => {
-            line(ui, format!("{:>9} x {:>9} = {:>9}", "value", "weight", "product"));
+            line(ui, format!("{:>7} x {:>7} = {:>7}", "value", "weight", "product"));
             for term in &terms[..terms.len().min(TERMS)] {
-                let numbers = format!("{:>9.4} x {:>9.4} = {:>9.4}", term.seen.value, term.weight, term.product);
+                let numbers = format!("{:>7.3} x {:>7.3} = {:>7.3}", term.seen.value, term.weight, term.product);
                 line(ui, format!("{numbers}  {}", from(&term.seen)));
             }
             if terms.len() > TERMS {
                 let rest: f32 = terms[TERMS..].iter().map(|term| term.product).sum();
-                line(ui, format!("{:>21} = {rest:>9.4}", format!("{} smaller ones", terms.len() - TERMS)));
+                line(ui, format!("{:>17} = {rest:>7.3}", format!("{} smaller ones", terms.len() - TERMS)));
             }
             if let Some(bias) = bias {
-                line(ui, format!("{:>21} = {bias:>9.4}", "bias"));
+                line(ui, format!("{:>17} = {bias:>7.3}", "bias"));
             }
         }
         How::Normalized { seen, mean, variance, epsilon, gamma, beta } => {
@@ -134,9 +135,9 @@ fn arithmetic(ui: &mut Ui, layers: &[Layer], sum: &Arithmetic) {
         How::Added(window) => window_lines(ui, "the sum of", window, &line),
         How::Taken(seen) => line(ui, format!("as it is: {:.4}  {}", seen.value, from(seen))),
     }
-    line(ui, format!("{:>21} = {:>9.4}", "sum", sum.sum));
+    line(ui, format!("{:>17} = {:>7.3}", "sum", sum.sum));
     if let Some(activation) = sum.activation {
-        line(ui, format!("{:>21} = {:>9.4}", activation.to_string(), sum.result));
+        line(ui, format!("{:>17} = {:>7.3}", activation.to_string(), sum.result));
     }
 }
 

@@ -21,7 +21,7 @@ use crate::train::Folder;
 /// Width of the column with the drawing, in points.
 const LEFT: f32 = 252.0;
 /// Width of the column that takes a value apart.
-const RIGHT: f32 = 318.0;
+const RIGHT: f32 = 344.0;
 
 #[derive(Default)]
 pub struct Inside {
