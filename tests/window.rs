@@ -79,7 +79,8 @@ fn a_digit_can_be_drawn_with_the_keys_alone() {
 
 #[test]
 fn centring_makes_a_small_digit_in_a_corner_readable_and_the_difference_is_shown() {
-    let mut window = Window::open("fast");
+    let mut window = Window::open("best");
+    window.app().shared().canvas.radius = 7.0;
     let small: Vec<[f32; 2]> = THREE[0].iter().map(|[x, y]| [x * 0.3 + 0.01, y * 0.3 + 0.68]).collect();
     window.draw(&[&small]);
     window.reads("3");
@@ -111,6 +112,7 @@ fn a_model_that_is_broken_or_of_another_size_is_a_message_and_the_window_goes_on
     window.app().shared().menu.refresh();
     window.harness.step();
     window.harness.get_by_label("Dismiss").click();
+    window.harness.step();
     window.harness.step();
     assert!(!window.has("broken.safetensors"));
 }

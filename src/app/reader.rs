@@ -175,10 +175,7 @@ impl Reader {
     pub fn answer(&self) -> Option<&Answer> {
         self.answer.as_ref()
     }
-    /// What went wrong since the last model was opened.
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
-    }
+    /// What went wrong since it was last asked.
     pub fn take_problem(&mut self) -> Option<String> {
         self.problem.take()
     }

@@ -120,8 +120,8 @@ impl Shared {
         let before = self.reader.answer().map(|answer| answer.question.asked);
         if self.reader.poll() {
             self.asked = None;
-            match self.reader.problem() {
-                Some(problem) => self.say(problem.to_owned()),
+            match self.reader.take_problem() {
+                Some(problem) => self.say(problem),
                 None => self.remembered.model = self.reader.about().map(|about| about.path.clone()),
             }
         } else if let Some(problem) = self.reader.take_problem() {
