@@ -12,6 +12,7 @@ pub mod paint;
 pub mod reader;
 pub mod remember;
 mod shared;
+mod train;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,8 @@ pub struct Options {
 pub struct App {
     shared: Shared,
     draw: draw::Draw,
+    /// Made when it is first looked at.
+    train: Option<train::Train>,
 }
 
 impl App {
@@ -49,7 +52,7 @@ impl App {
         }
         apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
-        App { shared, draw: draw::Draw::default() }
+        App { shared, draw: draw::Draw::default(), train: None }
     }
 
     /// What the window knows; for tests.
@@ -74,7 +77,7 @@ impl App {
             Panel::Draw => self.draw.ui(ui, &mut self.shared),
             Panel::Inside => {}
             Panel::Dream => {}
-            Panel::Train => {}
+            Panel::Train => self.train.get_or_insert_with(train::Train::new).ui(ui, &mut self.shared),
         });
         self.shared.ask();
     }
