@@ -95,13 +95,13 @@ impl Choices {
         let recipe = Settings::from_recipe(&architecture.name, &architecture.recipe);
         let settings = Settings {
             device,
-            epochs: number("epochs", &self.epochs, "a whole number from 1 on, like 5")?,
-            batch: number("batch", &self.batch, "a whole number from 1 on, like 64")?,
-            learning_rate: number("learning rate", &self.rate, "a number above 0, like 0.001 or 1e-3")?,
+            epochs: number("Epochs", &self.epochs, "a whole number from 1 on, like 5")?,
+            batch: number("Batch", &self.batch, "a whole number from 1 on, like 64")?,
+            learning_rate: number("Learning rate", &self.rate, "a number above 0, like 0.001 or 1e-3")?,
             optimizer: self.optimizer,
             schedule: self.schedule,
-            label_smoothing: number("label smoothing", &self.smoothing, "a number from 0 to below 1, like 0.05")?,
-            seed: number("seed", &self.seed, "a whole number from 0 to 4294967295")?,
+            label_smoothing: number("Label smoothing", &self.smoothing, "a number from 0 to below 1, like 0.05")?,
+            seed: number("Seed", &self.seed, "a whole number from 0 to 4294967295")?,
             // The watched ones are set aside besides.
             validation: 0,
             ..recipe
@@ -164,7 +164,7 @@ impl Choices {
                     ui.weak("none");
                 }
             });
-        named(ui, &opened.response, &label);
+        named(&opened.response, &label);
         if opened.response.clicked() {
             self.files = architectures(folder);
         }
@@ -175,7 +175,7 @@ impl Choices {
     /// What is not to be chosen here: the network's own.
     fn about(&self, ui: &mut Ui) {
         let line = |ui: &mut Ui, text: String| {
-            ui.add(egui::Label::new(RichText::new(text).weak().small()).wrap());
+            ui.add(egui::Label::new(RichText::new(text).weak().size(12.0)).wrap());
         };
         match &self.chosen {
             Err(problem) => {
@@ -212,16 +212,14 @@ fn said(images: &usize) -> String {
 }
 
 /// A widget says the name that stands before it.
-fn named(ui: &Ui, widget: &Response, label: &Response) {
-    if ui.is_enabled() {
-        widget.clone().labelled_by(label.id);
-    }
+fn named(widget: &Response, label: &Response) {
+    widget.clone().labelled_by(label.id);
 }
 
 fn text(ui: &mut Ui, name: &str, value: &mut String) {
     let label = ui.label(name);
     let field = ui.add(TextEdit::singleline(value).desired_width(WIDTH - 8.0).char_limit(40));
-    named(ui, &field, &label);
+    named(&field, &label);
     ui.end_row();
 }
 
@@ -242,13 +240,13 @@ fn combo<T: PartialEq>(
             }
         }
     });
-    named(ui, &opened.response, &label);
+    named(&opened.response, &label);
     ui.end_row();
     chosen
 }
 
 fn number<T: FromStr>(name: &str, text: &str, wanted: &str) -> Result<T, String> {
-    text.trim().parse().map_err(|_| format!("The {name} is {:?}; it must be {wanted}.", text.trim()))
+    text.trim().parse().map_err(|_| format!("{name} is {:?}; it must be {wanted}.", text.trim()))
 }
 
 /// The architectures of a folder, if there is one.
@@ -282,9 +280,9 @@ mod tests {
     fn what_is_no_number_is_said_with_what_would_do() {
         let mut choices = Choices { epochs: "many".into(), ..Choices::default() };
         let problem = choices.plan(String::new()).err().unwrap();
-        assert_eq!(problem, "The epochs is \"many\"; it must be a whole number from 1 on, like 5.");
+        assert_eq!(problem, "Epochs is \"many\"; it must be a whole number from 1 on, like 5.");
         (choices.epochs, choices.seed) = (" 3 ".into(), "-1".into());
-        assert!(choices.plan(String::new()).err().unwrap().contains("seed"));
+        assert!(choices.plan(String::new()).err().unwrap().contains("Seed is \"-1\""));
     }
 
     #[test]

@@ -8,6 +8,7 @@ const MOST: usize = 2048;
 pub struct Curve {
     total: usize,
     count: usize,
+    first: Option<f64>,
     places: Vec<Place>,
     /// How much of the running mean a new number is.
     share: f64,
@@ -30,6 +31,7 @@ impl Curve {
     }
 
     pub fn push(&mut self, value: f64) {
+        self.first.get_or_insert(value);
         self.sum += (value - self.sum) * self.share;
         self.weight += (1.0 - self.weight) * self.share;
         let mean = self.sum / self.weight;
@@ -67,6 +69,11 @@ impl Curve {
 
     pub fn mean(&self) -> Option<f64> {
         self.places.last().map(|place| place.mean)
+    }
+
+    /// The first number.
+    pub fn first(&self) -> Option<f64> {
+        self.first
     }
 
     /// The highest that its mean was.

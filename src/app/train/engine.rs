@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use eframe::egui;
 
 use super::keep::keep;
+use super::news::{Began, News, Now, Phase, Watched};
 use crate::data::{DataSet, ImageSet, mnist};
 use crate::device::Choice;
-use crate::models::{Architecture, Filters};
-use crate::train::{Live, Mistake, Settings, TrainError};
+use crate::models::Architecture;
+use crate::train::{Live, Settings, TrainError};
 
 /// Images that are watched: none of them is trained on.
 pub const WATCHED: usize = 500;
@@ -21,6 +22,8 @@ const FRAME: f64 = 1.0 / 30.0;
 const BEAT: f64 = 0.25;
 /// Looks may take one part in so many of the time.
 const SHARE: f64 = 4.0;
+/// Looks of a run so short that it would be over before the second one.
+const LOOKS: usize = 20;
 /// Steps in a slice at most.
 const SLICE: f64 = 1000.0;
 
@@ -39,62 +42,6 @@ pub enum Pace {
     Steps(usize),
     /// As much as it can.
     Full,
-}
-
-/// Where a run stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Phase {
-    #[default]
-    Opening,
-    Running,
-    Paused,
-    Done,
-    Failed,
-}
-
-/// A run as it is once it is open.
-#[derive(Clone)]
-pub struct Began {
-    pub network: String,
-    pub device: String,
-    pub parameters: u64,
-    /// Steps and epochs of the whole run.
-    pub total: usize,
-    pub epochs: usize,
-    pub watched: Arc<ImageSet>,
-    pub class_names: Vec<String>,
-}
-
-/// A run at one moment.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Now {
-    pub step: usize,
-    pub epoch: f64,
-    pub images_per_second: f64,
-}
-
-/// How it did on the watched images after a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Watched {
-    pub step: usize,
-    pub loss: f64,
-    pub accuracy: f64,
-}
-
-/// What has happened since the window asked last.
-#[derive(Default)]
-pub struct News {
-    pub phase: Phase,
-    pub began: Option<Began>,
-    pub now: Option<Now>,
-    /// Loss and accuracy of each step, in order.
-    pub steps: Vec<[f32; 2]>,
-    pub watched: Vec<Watched>,
-    pub mistakes: Option<Vec<Mistake>>,
-    pub filters: Option<Filters>,
-    pub kept: Option<Result<PathBuf, String>>,
-    /// Why it ended.
-    pub failed: Option<String>,
 }
 
 struct Mail {
@@ -278,6 +225,7 @@ struct Running<'a> {
     pace: [f64; 2],
     /// Steps since the last picture, and when that and the last look were.
     since: usize,
+    since_look: usize,
     pictured: Instant,
     looked: Instant,
     stale: bool,
@@ -297,12 +245,23 @@ fn begin<'a>(post: &'a Post, choice: &Choice, plan: Plan) -> Result<Running<'a>,
         parameters: live.parameters(),
         total: live.total(),
         epochs: live.settings().epochs,
+        rate: live.settings().learning_rate,
         watched: Arc::new(live.watched().clone()),
         class_names,
     };
     post.tell(|news| news.began = Some(began));
     let now = Instant::now();
-    Ok(Running { live, network, post, pace: [0.0; 2], since: 0, pictured: now, looked: now, stale: true })
+    Ok(Running {
+        live,
+        network,
+        post,
+        pace: [0.0; 2],
+        since: 0,
+        since_look: 0,
+        pictured: now,
+        looked: now,
+        stale: true,
+    })
 }
 
 impl Running<'_> {
@@ -313,6 +272,7 @@ impl Running<'_> {
         // The first steps are slower than the rest: half of what was is forgotten each time.
         self.pace[0] = if self.pace[0] > 0.0 { (self.pace[0] + seconds) / 2.0 } else { seconds };
         self.since += steps.len();
+        self.since_look += steps.len();
         self.stale = true;
         let now = self.now();
         self.post.tell(|news| {
@@ -336,18 +296,19 @@ impl Running<'_> {
         let in_frame = (FRAME / self.pace[0].max(1e-9)).clamp(1.0, SLICE) as usize;
         // Of a run that has not been timed yet, one step.
         let in_frame = if self.pace[0] > 0.0 { in_frame } else { 1 };
-        self.steps(in_frame.min(wanted.saturating_sub(self.since)).max(1))?;
+        let part = self.live.total().div_ceil(LOOKS);
+        self.steps(in_frame.min(part).min(wanted.saturating_sub(self.since)).max(1))?;
         let age = self.pictured.elapsed().as_secs_f64();
-        if self.since < wanted && age < BEAT {
-            return Ok(());
-        }
-        if age < FRAME {
+        let age_of_look = self.looked.elapsed().as_secs_f64();
+        let look = age_of_look >= BEAT.max((SHARE - 1.0) * self.pace[1])
+            || (self.since_look >= part && age_of_look >= self.pace[1]);
+        if self.since >= wanted && age < FRAME {
             std::thread::sleep(Duration::from_secs_f64(FRAME - age));
         }
-        if self.looked.elapsed().as_secs_f64() >= BEAT.max((SHARE - 1.0) * self.pace[1]) {
-            self.look()
-        } else {
-            self.picture()
+        match look {
+            true => self.look(),
+            false if self.since >= wanted || age >= BEAT => self.picture(),
+            false => Ok(()),
         }
     }
 
@@ -363,7 +324,7 @@ impl Running<'_> {
         self.picture()?;
         let began = Instant::now();
         let glance = self.live.look()?;
-        self.looked = Instant::now();
+        (self.looked, self.since_look) = (Instant::now(), 0);
         self.pace[1] = (self.looked - began).as_secs_f64();
         self.stale = false;
         let now = self.now();
@@ -380,8 +341,12 @@ impl Running<'_> {
 fn in_words(error: &TrainError) -> String {
     match error {
         TrainError::Setting { setting, value, wanted } => {
-            let setting = setting.replace('-', " ");
-            format!("The {setting} is {value}; it must be {wanted}.")
+            // As the form calls it.
+            let mut setting = setting.replace('-', " ");
+            if let Some(first) = setting.get_mut(..1) {
+                first.make_ascii_uppercase();
+            }
+            format!("{setting} is {value}; it must be {wanted}.")
         }
         TrainError::NotFinite { step, epoch, rate } => format!(
             "The loss is not a number from step {step} on (epoch {epoch}). Choose a smaller learning rate than {rate}, and \

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use eframe::egui;
 
-use super::engine::{News, Pace, Phase, Plan, Trainer};
+use super::engine::{Pace, Plan, Trainer};
+use super::news::{News, Phase};
 use crate::device::Choice;
 use crate::models::{self, ModelFile};
 use crate::train::Settings;
@@ -93,12 +94,9 @@ fn paused_it_stands_still_and_goes_single_steps() {
 #[test]
 fn settings_that_will_not_do_are_said_without_flags() {
     for (change, wanted) in [
-        (
-            (|settings| settings.batch = 5000) as fn(&mut Settings),
-            "The batch is 5000; it must be a number from 1 to 1000",
-        ),
-        (|settings| settings.learning_rate = -1.0, "The learning rate is -1"),
-        (|settings| settings.epochs = 0, "The epochs is 0"),
+        ((|settings| settings.batch = 5000) as fn(&mut Settings), "Batch is 5000; it must be a number from 1 to 1000"),
+        (|settings| settings.learning_rate = -1.0, "Learning rate is -1"),
+        (|settings| settings.epochs = 0, "Epochs is 0"),
         (|settings| settings.learning_rate = 1e30, "Choose a smaller learning rate than"),
     ] {
         let mut watch = Watch::start(1000, change);

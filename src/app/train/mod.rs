@@ -6,6 +6,7 @@ mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod keep;
+mod news;
 mod plot;
 mod sheet;
 mod sights;
@@ -17,7 +18,8 @@ use eframe::egui::{self, Key, Modifiers, RichText, ScrollArea, Ui, vec2};
 use super::remember::Panel;
 use super::shared::Shared;
 use choices::Choices;
-use engine::{Pace, Phase, Trainer};
+use engine::{Pace, Trainer};
+use news::Phase;
 use sheet::Sheet;
 
 /// Width of the form.
@@ -52,12 +54,12 @@ impl Train {
         self.sheet.numbers(ui);
         self.messages(ui, shared);
         ui.add_space(2.0);
-        let room = ui.available_size();
+        let (room, can_start) = (ui.available_size(), self.can_start());
         ui.horizontal_top(|ui| {
             ui.vertical(|ui| {
                 ui.set_width(FORM);
                 ScrollArea::vertical().id_salt("form").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
-                    self.choices.ui(ui, shared.menu.folder(), self.run.is_none());
+                    self.choices.ui(ui, shared.menu.folder(), can_start);
                 });
             });
             ui.separator();
@@ -92,6 +94,11 @@ impl Train {
 
     fn phase(&self) -> Option<Phase> {
         self.run.as_ref().and(self.sheet.phase)
+    }
+
+    /// Whether another run may take its place.
+    fn can_start(&self) -> bool {
+        self.run.is_none() || self.phase() == Some(Phase::Done)
     }
 
     /// Whether it goes on by itself, or is about to.
@@ -150,7 +157,7 @@ impl Train {
                 ui.add_enabled(enabled, egui::Button::new(name).min_size(vec2(64.0, 0.0))).on_hover_text(help).clicked()
             };
             // Always the same buttons in the same places, so that the keyboard's focus stays.
-            if button(ui, self.run.is_none() || phase == Some(Phase::Done), "Start", "Trains anew, as chosen below") {
+            if button(ui, self.can_start(), "Start", "Trains anew, as chosen below") {
                 self.start(shared);
             }
             let (name, help) = if is_on && !is_going { ("Go on", "Space") } else { ("Pause", "Space") };
@@ -184,6 +191,9 @@ impl Train {
     fn messages(&mut self, ui: &mut Ui, shared: &mut Shared) {
         if let Some(problem) = &self.problem {
             ui.add(egui::Label::new(RichText::new(problem).color(ui.visuals().error_fg_color)).wrap());
+        }
+        if let Some(warning) = self.sheet.warning() {
+            ui.add(egui::Label::new(RichText::new(warning).color(ui.visuals().warn_fg_color)).wrap());
         }
         let Some(kept) = self.kept.clone() else { return };
         ui.horizontal_wrapped(|ui| {

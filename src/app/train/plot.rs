@@ -148,7 +148,9 @@ fn axes(ui: &Ui, frame: &Frame, plot: &Plot<'_>) {
         let said = if plot.percent { format!("{:.0} %", y * 100.0) } else { number(*y, &down) };
         painter.text(pos2(inner.left() - 6.0, at), Align2::RIGHT_CENTER, said, font.clone(), text);
     }
-    let across = ticks(frame.most[0], (inner.width() / 75.0) as usize);
+    let mut across = ticks(frame.most[0], (inner.width() / 75.0) as usize);
+    // There are no halves of steps.
+    across.retain(|x| x.fract() == 0.0);
     for x in &across {
         let at = painter.round_to_pixel_center(frame.at([*x, 0.0]).x);
         painter.vline(at, inner.y_range(), grid);

@@ -3,7 +3,7 @@
 use eframe::egui::{Color32, RichText, Ui, Vec2, vec2};
 
 use super::curve::Curve;
-use super::engine::{Began, News, Now, Phase, Watched};
+use super::news::{Began, News, Now, Phase, Watched};
 use super::plot::{self, Marks, Plot, Series};
 use super::sights::Sights;
 use crate::app::paint::{ABOVE, BELOW};
@@ -11,6 +11,9 @@ use crate::cli::thousands;
 
 /// Looks that are remembered: beyond twice as many every other one is forgotten.
 const LOOKS: usize = 1024;
+
+/// A loss so many times that of guessing, and of the first step, is no way to learn.
+const FAR: f64 = 4.0;
 
 #[derive(Default)]
 pub struct Sheet {
@@ -58,6 +61,21 @@ impl Sheet {
         }
     }
 
+    /// What a person should know of a run that goes wrong without an error.
+    pub fn warning(&self) -> Option<String> {
+        let began = self.began.as_ref()?;
+        let guessing = (began.class_names.len() as f64).ln();
+        let highest = self.loss.highest_mean();
+        let is_far = highest > FAR * guessing.max(self.loss.first().unwrap_or(0.0));
+        let rate = began.rate;
+        is_far.then(|| {
+            format!(
+                "The loss went up to {highest:.1}, and guessing makes {guessing:.1}: it jumps too far. Choose a smaller \
+                 learning rate than {rate}, and start again."
+            )
+        })
+    }
+
     /// Where it stands, in one line.
     pub fn numbers(&self, ui: &mut Ui) {
         ui.horizontal_wrapped(|ui| {
@@ -76,7 +94,7 @@ impl Sheet {
             ui.separator();
             ui.label(format!("step {} of {}", thousands(now.step as u64), thousands(began.total as u64)));
             ui.separator();
-            ui.label(format!("epoch {:.2} of {}", now.epoch, began.epochs));
+            ui.label(format!("epoch {:.2} of {}", now.epoch.min(began.epochs as f64), began.epochs));
             if now.images_per_second > 0.0 {
                 ui.separator();
                 ui.label(format!("{} images/s", thousands(now.images_per_second.round() as u64)));
@@ -115,11 +133,13 @@ impl Sheet {
     }
 
     fn curves(&self, ui: &mut Ui, size: Vec2) {
-        let total = self.began.as_ref().map_or(1, |began| began.total) as f64;
+        let total = self.began.as_ref().map_or(100, |began| began.total) as f64;
         let newest = self.watched.last();
         let seen = |value: fn(&Watched) -> f64| self.watched.iter().map(|w| [w.step as f64, value(w)]).collect();
         let faint = ui.visuals().text_color().gamma_multiply(0.4);
-        let highest = self.watched.iter().map(|w| w.loss).fold(self.loss.highest_mean(), f64::max);
+        // Before the first step a loss may be far above all that follows, which is what there is to see.
+        let later = self.watched.iter().filter(|w| w.step > 0).map(|w| w.loss);
+        let highest = later.fold(self.loss.highest_mean(), f64::max);
         let most = if highest > 0.0 { highest * 1.1 } else { 2.5 };
         let loss = series(&self.loss, seen(|w| w.loss), newest.map(|w| w.loss), faint);
         plot::show(ui, size, &Plot { title: "Loss", most: [total, most], percent: false, series: &loss });

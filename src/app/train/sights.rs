@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use eframe::egui::{
-    Align2, Color32, FontId, Rect, RichText, Role, ScrollArea, Sense, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, Color32, FontId, Key, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    pos2, vec2,
 };
 
 use crate::app::bars::percent;
@@ -94,6 +95,7 @@ impl Sights {
         }
         let Some(texture) = self.filters_picture.texture().map(|texture| texture.id()) else { return };
         let room = vec2(size.x - 14.0, size.y - 46.0);
+        let edge = Stroke::new(1.0, ui.visuals().weak_text_color());
         let tile = tile(room, shown, rows as f32 / columns.max(1) as f32);
         ScrollArea::vertical().id_salt("filters").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
             let across = ((room.x / (tile.x + 3.0)) as usize).max(1);
@@ -106,14 +108,16 @@ impl Sights {
                 let tile = Rect::from_min_size(rect.min + at, tile);
                 if ui.is_rect_visible(tile) {
                     ui.painter().image(texture, tile, part(i, shown), Color32::WHITE);
+                    ui.painter().rect_stroke(tile, 0.0, edge, StrokeKind::Outside);
                 }
             }
+            page(ui, room.y);
         });
         ui.horizontal(|ui| {
             for (colour, name) in [(paint::ABOVE, "above 0"), (paint::BELOW, "below 0")] {
                 let (rect, _) = ui.allocate_exact_size(vec2(11.0, 11.0), Sense::hover());
                 ui.painter().rect_filled(rect, 2.0, colour);
-                ui.label(RichText::new(name).small());
+                ui.label(RichText::new(name).size(12.0));
             }
         });
     }
@@ -156,6 +160,7 @@ impl Sights {
                     self.mistake(ui, mistake, texture, part(i, shown.len()));
                 }
             });
+            page(ui, room);
         });
     }
 
@@ -179,6 +184,15 @@ impl Sights {
         line(1.0, format!("{label} read {reading}"), visuals.strong_text_color());
         line(14.0, sure, visuals.text_color());
         response.on_hover_text(said);
+    }
+}
+
+/// Without a mouse wheel the page keys move what is too long.
+fn page(ui: &Ui, room: f32) {
+    let pressed = |key| ui.input(|input| input.key_pressed(key));
+    let pages = f32::from(u8::from(pressed(Key::PageUp))) - f32::from(u8::from(pressed(Key::PageDown)));
+    if pages != 0.0 {
+        ui.scroll_with_delta(vec2(0.0, pages * room * 0.9));
     }
 }
 
