@@ -15,6 +15,7 @@ pub mod paint;
 pub mod reader;
 pub mod remember;
 mod shared;
+mod train;
 
 use std::path::PathBuf;
 
@@ -45,6 +46,8 @@ pub struct App {
     draw: draw::Draw,
     inside: inside::Inside,
     dream: dream::Dream,
+    /// Made when it is first looked at.
+    train: Option<train::Train>,
 }
 
 impl App {
@@ -61,6 +64,7 @@ impl App {
             draw: draw::Draw::default(),
             inside: inside::Inside::default(),
             dream: dream::Dream::default(),
+            train: None,
         }
     }
 
@@ -86,7 +90,7 @@ impl App {
             Panel::Draw => self.draw.ui(ui, &mut self.shared),
             Panel::Inside => self.inside.ui(ui, &mut self.shared),
             Panel::Dream => self.dream.ui(ui, &mut self.shared),
-            Panel::Train => {}
+            Panel::Train => self.train.get_or_insert_with(train::Train::new).ui(ui, &mut self.shared),
         });
         self.shared.ask();
         self.shared.settle();

@@ -1,0 +1,304 @@
+//! What is chosen before the start. Everything that can be typed is taken as typed: what will not do is said when the
+//! run is started, and not put right behind one's back.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use eframe::egui::{self, ComboBox, Grid, Response, RichText, TextEdit, Ui};
+
+use super::engine::{Plan, WATCHED};
+use crate::cli::thousands;
+use crate::graph::Store;
+use crate::models::{self, Architecture, BUILTINS, OptimizerName, Parameters, ScheduleName};
+use crate::train::Settings;
+
+/// What MNIST's images are.
+const INPUT: [usize; 3] = [28, 28, 1];
+const CLASSES: usize = 10;
+/// Of all there are, the watched ones left out.
+const ALL: usize = 60_000 - WATCHED;
+const IMAGES: [usize; 4] = [1_000, 5_000, 20_000, ALL];
+/// Files of a folder that are listed at most.
+const MOST: usize = 100;
+
+pub struct Choices {
+    built_in: Vec<String>,
+    /// Architectures of the folder.
+    files: Vec<PathBuf>,
+    /// A built-in one's name, or a file.
+    network: String,
+    chosen: Result<Box<Architecture>, String>,
+    images: usize,
+    epochs: String,
+    batch: String,
+    rate: String,
+    optimizer: OptimizerName,
+    schedule: ScheduleName,
+    smoothing: String,
+    seed: String,
+}
+
+impl Default for Choices {
+    fn default() -> Choices {
+        // What has no weights cannot learn: it stands in front of other networks.
+        let learns = |name: &str| models::builtin(name).is_ok_and(|network| trainable(&network) > 0);
+        let built_in: Vec<String> = BUILTINS.iter().map(|(name, _)| (*name).to_owned()).filter(|n| learns(n)).collect();
+        let mut choices = Choices {
+            network: String::new(),
+            chosen: Err("Choose a network.".into()),
+            files: Vec::new(),
+            images: IMAGES[1],
+            epochs: String::new(),
+            batch: String::new(),
+            rate: String::new(),
+            optimizer: OptimizerName::Adam,
+            schedule: ScheduleName::Constant,
+            smoothing: String::new(),
+            seed: "0".into(),
+            built_in,
+        };
+        choices.choose("fast");
+        choices
+    }
+}
+
+/// Trainable numbers of a network that takes MNIST; none of one that does not.
+fn trainable(network: &Architecture) -> u64 {
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "count");
+    let declared = network.declare(INPUT, CLASSES, &mut store, &mut parameters);
+    declared.map_or(0, |_| parameters.count_trainable())
+}
+
+impl Choices {
+    /// Another network, with the settings of its recipe.
+    fn choose(&mut self, network: &str) {
+        self.network = network.into();
+        self.chosen = models::load(network).map(Box::new).map_err(|error| error.to_string());
+        if let Ok(architecture) = &self.chosen {
+            let settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
+            self.epochs = settings.epochs.to_string();
+            self.batch = settings.batch.to_string();
+            self.rate = settings.learning_rate.to_string();
+            self.optimizer = settings.optimizer;
+            self.schedule = settings.schedule;
+            self.smoothing = settings.label_smoothing.to_string();
+        }
+    }
+
+    /// What is to be trained.
+    ///
+    /// # Errors
+    /// In words, where something is not even a number; whether the numbers will do, the run says itself.
+    pub fn plan(&self, device: String) -> Result<Plan, String> {
+        let architecture = self.chosen.clone()?;
+        let recipe = Settings::from_recipe(&architecture.name, &architecture.recipe);
+        let settings = Settings {
+            device,
+            epochs: number("Epochs", &self.epochs, "a whole number from 1 on, like 5")?,
+            batch: number("Batch", &self.batch, "a whole number from 1 on, like 64")?,
+            learning_rate: number("Learning rate", &self.rate, "a number above 0, like 0.001 or 1e-3")?,
+            optimizer: self.optimizer,
+            schedule: self.schedule,
+            label_smoothing: number("Label smoothing", &self.smoothing, "a number from 0 to below 1, like 0.05")?,
+            seed: number("Seed", &self.seed, "a whole number from 0 to 4294967295")?,
+            // The watched ones are set aside besides.
+            validation: 0,
+            ..recipe
+        };
+        Ok(Plan { architecture: *architecture, images: self.images, settings })
+    }
+
+    /// The form; while a run is on it shows what it was started with.
+    pub fn ui(&mut self, ui: &mut Ui, folder: &Path, enabled: bool) {
+        ui.add_enabled_ui(enabled, |ui| {
+            Grid::new("choices").num_columns(2).spacing([8.0, 6.0]).show(ui, |ui| {
+                if let Some(network) = self.networks(ui, folder) {
+                    self.choose(&network);
+                }
+                let images = combo(ui, "Images", &self.images, said, IMAGES.iter().copied());
+                self.images = images.unwrap_or(self.images);
+                text(ui, "Epochs", &mut self.epochs);
+                text(ui, "Batch", &mut self.batch);
+                text(ui, "Learning rate", &mut self.rate);
+                let optimizers = OptimizerName::ALL.iter().map(|(_, one)| *one);
+                let optimizer = combo(ui, "Optimizer", &self.optimizer, |one| one.word().into(), optimizers);
+                self.optimizer = optimizer.unwrap_or(self.optimizer);
+                let schedules = ScheduleName::ALL.iter().map(|(_, one)| *one);
+                let schedule = combo(ui, "Schedule", &self.schedule, |one| one.word().into(), schedules);
+                self.schedule = schedule.unwrap_or(self.schedule);
+                text(ui, "Label smoothing", &mut self.smoothing);
+                text(ui, "Seed", &mut self.seed);
+            });
+        });
+        ui.add_space(4.0);
+        self.about(ui);
+    }
+
+    fn networks(&mut self, ui: &mut Ui, folder: &Path) -> Option<String> {
+        let shown = |network: &str| match Path::new(network).file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => network.to_owned(),
+        };
+        let mut chosen = None;
+        let label = ui.label("Network");
+        let opened = ComboBox::from_id_salt("Network")
+            .width(WIDTH)
+            .selected_text(shown(&self.network))
+            .truncate()
+            .show_ui(ui, |ui| {
+                let mut one = |ui: &mut Ui, network: &str| {
+                    if ui.selectable_label(network == self.network, shown(network)).clicked() {
+                        chosen = Some(network.to_owned());
+                    }
+                };
+                for name in &self.built_in {
+                    one(ui, name);
+                }
+                ui.separator();
+                ui.weak(format!("*.toml of {}", folder.display()));
+                for file in &self.files {
+                    one(ui, &file.to_string_lossy());
+                }
+                if self.files.is_empty() {
+                    ui.weak("none");
+                }
+            });
+        named(&opened.response, &label);
+        if opened.response.clicked() {
+            self.files = architectures(folder);
+        }
+        ui.end_row();
+        chosen
+    }
+
+    /// What is not to be chosen here: the network's own.
+    fn about(&self, ui: &mut Ui) {
+        let line = |ui: &mut Ui, text: String| {
+            ui.add(egui::Label::new(RichText::new(text).weak().size(12.0)).wrap());
+        };
+        match &self.chosen {
+            Err(problem) => {
+                ui.add(egui::Label::new(RichText::new(problem).color(ui.visuals().error_fg_color)).wrap());
+            }
+            Ok(network) => {
+                if !network.about.is_empty() {
+                    line(ui, format!("{}: {}", network.name, network.about));
+                }
+                let recipe = Settings::from_recipe(&network.name, &network.recipe);
+                let mut own = Vec::new();
+                if recipe.average > 0.0 {
+                    own.push(format!("averages its weights ({})", recipe.average));
+                }
+                if !recipe.augment.is_none() {
+                    own.push(format!("changes its images {}", recipe.augment));
+                }
+                if !own.is_empty() {
+                    line(ui, format!("Its recipe also {}.", own.join(" and ")));
+                }
+                line(ui, format!("{WATCHED} more images are watched: it never learns from them."));
+            }
+        }
+    }
+}
+
+const WIDTH: f32 = 110.0;
+
+fn said(images: &usize) -> String {
+    match *images {
+        ALL => "all of MNIST".into(),
+        images => thousands(images as u64),
+    }
+}
+
+/// A widget says the name that stands before it.
+fn named(widget: &Response, label: &Response) {
+    widget.clone().labelled_by(label.id);
+}
+
+fn text(ui: &mut Ui, name: &str, value: &mut String) {
+    let label = ui.label(name);
+    let field = ui.add(TextEdit::singleline(value).desired_width(WIDTH - 8.0).char_limit(40));
+    named(&field, &label);
+    ui.end_row();
+}
+
+/// A menu of a few things; the one that was chosen just now.
+fn combo<T: PartialEq>(
+    ui: &mut Ui,
+    name: &str,
+    value: &T,
+    said: impl Fn(&T) -> String,
+    all: impl Iterator<Item = T>,
+) -> Option<T> {
+    let mut chosen = None;
+    let label = ui.label(name);
+    let opened = ComboBox::from_id_salt(name).width(WIDTH).selected_text(said(value)).show_ui(ui, |ui| {
+        for one in all {
+            if ui.selectable_label(one == *value, said(&one)).clicked() {
+                chosen = Some(one);
+            }
+        }
+    });
+    named(&opened.response, &label);
+    ui.end_row();
+    chosen
+}
+
+fn number<T: FromStr>(name: &str, text: &str, wanted: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("{name} is {:?}; it must be {wanted}.", text.trim()))
+}
+
+/// The architectures of a folder, if there is one.
+fn architectures(folder: &Path) -> Vec<PathBuf> {
+    let Ok(listed) = std::fs::read_dir(folder) else { return Vec::new() };
+    let is_toml = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "toml") && path.is_file();
+    let mut found: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).filter(is_toml).collect();
+    found.sort();
+    found.truncate(MOST);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_recipes_and_what_cannot_learn_is_not_offered() {
+        let mut choices = Choices::default();
+        assert!(choices.built_in.contains(&"best".into()) && !choices.built_in.contains(&"pool".into()));
+        let plan = choices.plan("cpu".into()).unwrap();
+        let recipe = &models::builtin("fast").unwrap().recipe;
+        assert_eq!(plan.settings, Settings { device: "cpu".into(), ..Settings::from_recipe("fast", recipe) });
+        assert_eq!(plan.images, 5_000);
+        choices.choose("dense");
+        let plan = choices.plan(String::new()).unwrap();
+        assert_eq!((plan.settings.epochs, plan.settings.validation, choices.rate.as_str()), (20, 0, "0.004"));
+    }
+
+    #[test]
+    fn what_is_no_number_is_said_with_what_would_do() {
+        let mut choices = Choices { epochs: "many".into(), ..Choices::default() };
+        let problem = choices.plan(String::new()).err().unwrap();
+        assert_eq!(problem, "Epochs is \"many\"; it must be a whole number from 1 on, like 5.");
+        (choices.epochs, choices.seed) = (" 3 ".into(), "-1".into());
+        assert!(choices.plan(String::new()).err().unwrap().contains("Seed is \"-1\""));
+    }
+
+    #[test]
+    fn networks_of_the_folder_are_listed_and_a_broken_one_says_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("mine.toml"), "layers = [\"flatten\", { dense = \"classes\" }]").unwrap();
+        std::fs::write(at("broken.toml"), "layers = 3").unwrap();
+        std::fs::write(at("other.txt"), "").unwrap();
+        let files = architectures(folder.path());
+        assert_eq!(files, [at("broken.toml"), at("mine.toml")]);
+        let mut choices = Choices::default();
+        choices.choose(&files[0].to_string_lossy());
+        assert!(choices.plan(String::new()).err().unwrap().contains("broken.toml"));
+        choices.choose(&files[1].to_string_lossy());
+        assert_eq!(choices.plan(String::new()).unwrap().architecture.name, "mine");
+        assert!(architectures(&at("nowhere")).is_empty());
+    }
+}

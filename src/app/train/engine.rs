@@ -1,0 +1,357 @@
+//! The training run in a thread of its own, on a device of its own. It works in slices so short that what a person wants
+//! takes effect at once; between two wishes with nothing to do it sleeps.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use eframe::egui;
+
+use super::keep::keep;
+use super::news::{Began, News, Now, Phase, Watched};
+use crate::data::{DataSet, ImageSet, mnist};
+use crate::device::Choice;
+use crate::models::Architecture;
+use crate::train::{Live, Settings, TrainError};
+
+/// Images that are watched: none of them is trained on.
+pub const WATCHED: usize = 500;
+/// The shortest time between two pictures, and the time of a slice.
+const FRAME: f64 = 1.0 / 30.0;
+/// The longest between two pictures, and the shortest between two looks at the watched images.
+const BEAT: f64 = 0.25;
+/// Looks may take one part in so many of the time.
+const SHARE: f64 = 4.0;
+/// Looks of a run so short that it would be over before the second one.
+const LOOKS: usize = 20;
+/// Steps in a slice at most.
+const SLICE: f64 = 1000.0;
+
+/// What is to be trained.
+pub struct Plan {
+    pub architecture: Architecture,
+    /// Of the built-in MNIST, to train on; as many as there are where there are fewer.
+    pub images: usize,
+    pub settings: Settings,
+}
+
+/// How much happens between two pictures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// So many steps, and no more pictures than an eye can follow.
+    Steps(usize),
+    /// As much as it can.
+    Full,
+}
+
+struct Mail {
+    run: bool,
+    singles: usize,
+    pace: Pace,
+    keep: Option<PathBuf>,
+    over: bool,
+    // And back:
+    news: News,
+    /// Whether the window has been woken for them.
+    unread: bool,
+}
+
+struct Post {
+    mail: Mutex<Mail>,
+    came: Condvar,
+    ctx: egui::Context,
+}
+
+impl Post {
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        // A thread that panicked leaves whole mail behind.
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the window, which is woken once for all that it has not read: hidden, it is left alone.
+    fn tell(&self, write: impl FnOnce(&mut News)) {
+        let mut mail = self.mail();
+        write(&mut mail.news);
+        if !std::mem::replace(&mut mail.unread, true) {
+            drop(mail);
+            self.ctx.request_repaint();
+        }
+    }
+}
+
+/// The window's end of a run; dropped, it ends the run.
+pub struct Trainer {
+    post: Arc<Post>,
+}
+
+impl Trainer {
+    /// Starts the thread, which opens the device and goes. `ctx` is woken when there is news.
+    ///
+    /// # Errors
+    /// In words, where the system has no thread left.
+    pub fn start(choice: Choice, plan: Plan, pace: Pace, ctx: egui::Context) -> Result<Trainer, String> {
+        let news = News::default();
+        let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, news, unread: false };
+        let post = Arc::new(Post { mail: Mutex::new(mail), came: Condvar::new(), ctx });
+        let theirs = Arc::clone(&post);
+        let work = move || {
+            if let Err(problem) = work(&theirs, &choice, plan) {
+                theirs.tell(|news| {
+                    news.phase = Phase::Failed;
+                    news.failed = Some(problem);
+                });
+            }
+        };
+        let started = std::thread::Builder::new().name("trainer".into()).spawn(work);
+        started.map_err(|error| format!("no thread to train in: {error}. Close other programs and start again"))?;
+        Ok(Trainer { post })
+    }
+
+    fn wish(&self, wish: impl FnOnce(&mut Mail)) {
+        wish(&mut self.post.mail());
+        self.post.came.notify_one();
+    }
+    pub fn pause(&self) {
+        self.wish(|mail| mail.run = false);
+    }
+    pub fn go_on(&self) {
+        self.wish(|mail| mail.run = true);
+    }
+    /// One step, and then none.
+    pub fn step(&self) {
+        self.wish(|mail| {
+            mail.run = false;
+            mail.singles += 1;
+        });
+    }
+    pub fn set_pace(&self, pace: Pace) {
+        self.wish(|mail| mail.pace = pace);
+    }
+    /// Writes the model as it is into a folder.
+    pub fn keep(&self, folder: &Path) {
+        self.wish(|mail| mail.keep = Some(folder.to_owned()));
+    }
+    /// Whether it is to go on by itself.
+    pub fn is_going(&self) -> bool {
+        self.post.mail().run
+    }
+
+    /// What has happened since the last call.
+    pub fn news(&self) -> News {
+        let mut mail = self.post.mail();
+        mail.unread = false;
+        let phase = mail.news.phase;
+        std::mem::replace(&mut mail.news, News { phase, ..News::default() })
+    }
+}
+
+impl Drop for Trainer {
+    fn drop(&mut self) {
+        self.wish(|mail| mail.over = true);
+    }
+}
+
+enum Order {
+    Over,
+    Keep(PathBuf),
+    Single,
+    Run(Pace),
+    Look,
+}
+
+/// What is to be done next; waits for it. `stale` are pictures that are older than the weights.
+fn next(post: &Post, is_done: bool, stale: bool) -> Order {
+    let mut mail = post.mail();
+    loop {
+        if mail.over {
+            return Order::Over;
+        }
+        if let Some(folder) = mail.keep.take() {
+            return Order::Keep(folder);
+        }
+        if is_done {
+            (mail.run, mail.singles) = (false, 0);
+        }
+        let phase = match mail.run {
+            _ if is_done => Phase::Done,
+            true => Phase::Running,
+            false => Phase::Paused,
+        };
+        if mail.news.phase != phase {
+            drop(mail);
+            post.tell(|news| news.phase = phase);
+            mail = post.mail();
+            continue;
+        }
+        if mail.singles > 0 {
+            mail.singles -= 1;
+            return Order::Single;
+        }
+        if mail.run {
+            return Order::Run(mail.pace);
+        }
+        if stale {
+            return Order::Look;
+        }
+        mail = post.came.wait(mail).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn work(post: &Post, choice: &Choice, plan: Plan) -> Result<(), String> {
+    let said = |error: TrainError| in_words(&error);
+    let mut run = begin(post, choice, plan).map_err(said)?;
+    run.look().map_err(said)?;
+    loop {
+        let is_done = run.live.step() == run.live.total();
+        match next(post, is_done, run.stale) {
+            Order::Over => return Ok(()),
+            Order::Keep(folder) => {
+                let model = run.live.model().map_err(said)?;
+                let kept = keep(&model, &folder, &run.network);
+                post.tell(|news| news.kept = Some(kept));
+            }
+            Order::Single => run.steps(1).and_then(|()| run.look()).map_err(said)?,
+            Order::Look => run.look().map_err(said)?,
+            Order::Run(pace) => run.slice(pace).map_err(said)?,
+        }
+    }
+}
+
+struct Running<'a> {
+    live: Live,
+    network: String,
+    post: &'a Post,
+    /// Seconds that a step takes, and a look.
+    pace: [f64; 2],
+    /// Steps since the last picture, and when that and the last look were.
+    since: usize,
+    since_look: usize,
+    pictured: Instant,
+    looked: Instant,
+    stale: bool,
+}
+
+fn begin<'a>(post: &'a Post, choice: &Choice, plan: Plan) -> Result<Running<'a>, TrainError> {
+    let mut all = mnist::embedded()?;
+    let class_names = std::mem::take(&mut all.class_names);
+    // The watched ones come on top of those that are trained on.
+    let first: Vec<usize> = (0..(plan.images.saturating_add(WATCHED)).min(all.train.len())).collect();
+    let data = DataSet::new(all.name, all.train.select(&first), ImageSet::default(), class_names.clone());
+    let network = plan.architecture.name.clone();
+    let live = Live::start(choice.open()?, &plan.architecture, &data, plan.settings, WATCHED)?;
+    let began = Began {
+        network: network.clone(),
+        device: live.device(),
+        parameters: live.parameters(),
+        total: live.total(),
+        epochs: live.settings().epochs,
+        rate: live.settings().learning_rate,
+        watched: Arc::new(live.watched().clone()),
+        class_names,
+    };
+    post.tell(|news| news.began = Some(began));
+    let now = Instant::now();
+    Ok(Running {
+        live,
+        network,
+        post,
+        pace: [0.0; 2],
+        since: 0,
+        since_look: 0,
+        pictured: now,
+        looked: now,
+        stale: true,
+    })
+}
+
+impl Running<'_> {
+    fn steps(&mut self, count: usize) -> Result<(), TrainError> {
+        let began = Instant::now();
+        let steps = self.live.steps(count)?;
+        let seconds = began.elapsed().as_secs_f64() / count.max(1) as f64;
+        // The first steps are slower than the rest: half of what was is forgotten each time.
+        self.pace[0] = if self.pace[0] > 0.0 { (self.pace[0] + seconds) / 2.0 } else { seconds };
+        self.since += steps.len();
+        self.since_look += steps.len();
+        self.stale = true;
+        let now = self.now();
+        self.post.tell(|news| {
+            news.steps.extend(steps);
+            news.now = Some(now);
+        });
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        let live = &self.live;
+        Now { step: live.step(), epoch: live.epoch(), images_per_second: live.images_per_second() }
+    }
+
+    /// A few steps, and pictures where it is time for them.
+    fn slice(&mut self, pace: Pace) -> Result<(), TrainError> {
+        let wanted = match pace {
+            Pace::Steps(wanted) => wanted.max(1),
+            Pace::Full => usize::MAX,
+        };
+        let in_frame = (FRAME / self.pace[0].max(1e-9)).clamp(1.0, SLICE) as usize;
+        // Of a run that has not been timed yet, one step.
+        let in_frame = if self.pace[0] > 0.0 { in_frame } else { 1 };
+        let part = self.live.total().div_ceil(LOOKS);
+        self.steps(in_frame.min(part).min(wanted.saturating_sub(self.since)).max(1))?;
+        let age = self.pictured.elapsed().as_secs_f64();
+        let age_of_look = self.looked.elapsed().as_secs_f64();
+        let look = age_of_look >= BEAT.max((SHARE - 1.0) * self.pace[1])
+            || (self.since_look >= part && age_of_look >= self.pace[1]);
+        if self.since >= wanted && age < FRAME {
+            std::thread::sleep(Duration::from_secs_f64(FRAME - age));
+        }
+        match look {
+            true => self.look(),
+            false if self.since >= wanted || age >= BEAT => self.picture(),
+            false => Ok(()),
+        }
+    }
+
+    fn picture(&mut self) -> Result<(), TrainError> {
+        let filters = self.live.filters()?;
+        self.post.tell(|news| news.filters = Some(filters));
+        (self.since, self.pictured) = (0, Instant::now());
+        Ok(())
+    }
+
+    /// A picture, and the watched images.
+    fn look(&mut self) -> Result<(), TrainError> {
+        self.picture()?;
+        let began = Instant::now();
+        let glance = self.live.look()?;
+        (self.looked, self.since_look) = (Instant::now(), 0);
+        self.pace[1] = (self.looked - began).as_secs_f64();
+        self.stale = false;
+        let now = self.now();
+        self.post.tell(|news| {
+            news.watched.push(Watched { step: glance.step, loss: glance.loss, accuracy: glance.accuracy });
+            news.mistakes = Some(glance.mistakes);
+            news.now = Some(now);
+        });
+        Ok(())
+    }
+}
+
+/// An error as the window says it, where there are no flags.
+fn in_words(error: &TrainError) -> String {
+    match error {
+        TrainError::Setting { setting, value, wanted } => {
+            // As the form calls it.
+            let mut setting = setting.replace('-', " ");
+            if let Some(first) = setting.get_mut(..1) {
+                first.make_ascii_uppercase();
+            }
+            format!("{setting} is {value}; it must be {wanted}.")
+        }
+        TrainError::NotFinite { step, epoch, rate } => format!(
+            "The loss is not a number from step {step} on (epoch {epoch}). Choose a smaller learning rate than {rate}, and \
+             start again."
+        ),
+        other => format!("{other}. Start tries again."),
+    }
+}

@@ -1,0 +1,108 @@
+//! The training thread, without a window.
+
+use std::time::{Duration, Instant};
+
+use eframe::egui;
+
+use super::engine::{Pace, Plan, Trainer};
+use super::news::{News, Phase};
+use crate::device::Choice;
+use crate::models::{self, ModelFile};
+use crate::train::Settings;
+
+/// A run and all that it has said.
+struct Watch {
+    run: Trainer,
+    all: News,
+}
+
+impl Watch {
+    fn start(images: usize, change: impl FnOnce(&mut Settings)) -> Watch {
+        let architecture = models::builtin("dense").unwrap();
+        let mut settings = Settings { validation: 0, ..Settings::from_recipe("dense", &architecture.recipe) };
+        change(&mut settings);
+        let plan = Plan { architecture, images, settings };
+        let run = Trainer::start(Choice::Cpu, plan, Pace::Full, egui::Context::default()).unwrap();
+        Watch { run, all: News::default() }
+    }
+
+    fn poll(&mut self) {
+        let news = self.run.news();
+        self.all.phase = news.phase;
+        self.all.began = self.all.began.take().or(news.began);
+        self.all.now = news.now.or(self.all.now);
+        self.all.steps.extend(news.steps);
+        self.all.watched.extend(news.watched);
+        self.all.mistakes = news.mistakes.or(self.all.mistakes.take());
+        self.all.filters = news.filters.or(self.all.filters.take());
+        self.all.kept = news.kept.or(self.all.kept.take());
+        self.all.failed = news.failed.or(self.all.failed.take());
+    }
+
+    fn until(&mut self, holds: impl Fn(&News) -> bool) {
+        let began = Instant::now();
+        while !holds(&self.all) {
+            assert!(began.elapsed() < Duration::from_secs(60), "in vain: {:?}, {:?}", self.all.phase, self.all.failed);
+            std::thread::sleep(Duration::from_millis(2));
+            self.poll();
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_to_its_end_and_every_step_is_told_once() {
+    let mut watch = Watch::start(1000, |settings| settings.epochs = 10);
+    watch.until(|all| all.phase == Phase::Done && all.watched.last().is_some_and(|look| look.step == 79));
+    let all = &watch.all;
+    let began = all.began.as_ref().unwrap();
+    assert_eq!((began.total, all.steps.len(), began.watched.len()), (79, 79, 500));
+    assert_eq!((began.network.as_str(), all.now.unwrap().step), ("dense", 79));
+    let last = all.watched.last().unwrap();
+    assert!(last.accuracy > 0.75 && last.loss < all.watched[0].loss, "{last:?}");
+    assert_eq!(all.mistakes.as_ref().unwrap().len(), (500.0 * (1.0 - last.accuracy)).round() as usize);
+    assert_eq!(all.filters.as_ref().unwrap().units.len(), 64);
+    // It can still be kept, and steps no further.
+    let folder = tempfile::tempdir().unwrap();
+    watch.run.step();
+    watch.run.keep(folder.path());
+    watch.until(|all| all.kept.is_some());
+    let path = watch.all.kept.take().unwrap().unwrap();
+    assert!(path.ends_with("live-dense-0001.safetensors") && ModelFile::load(&path).is_ok());
+    assert_eq!(watch.all.steps.len(), 79);
+}
+
+#[test]
+fn paused_it_stands_still_and_goes_single_steps() {
+    let mut watch = Watch::start(20_000, |settings| settings.epochs = 1000);
+    watch.until(|all| all.steps.len() > 3);
+    watch.run.pause();
+    watch
+        .until(|all| all.phase == Phase::Paused && all.watched.last().map(|look| look.step) == all.now.map(|n| n.step));
+    let steps = watch.all.steps.len();
+    std::thread::sleep(Duration::from_millis(100));
+    watch.poll();
+    assert_eq!(watch.all.steps.len(), steps);
+    watch.run.step();
+    watch.run.step();
+    watch.until(|all| all.watched.last().is_some_and(|look| look.step == steps + 2));
+    assert_eq!(watch.all.steps.len(), steps + 2);
+    watch.run.set_pace(Pace::Steps(3));
+    watch.run.go_on();
+    watch.until(|all| all.steps.len() > steps + 12 && all.phase == Phase::Running);
+}
+
+#[test]
+fn settings_that_will_not_do_are_said_without_flags() {
+    for (change, wanted) in [
+        ((|settings| settings.batch = 5000) as fn(&mut Settings), "Batch is 5000; it must be a number from 1 to 1000"),
+        (|settings| settings.learning_rate = -1.0, "Learning rate is -1"),
+        (|settings| settings.epochs = 0, "Epochs is 0"),
+        (|settings| settings.learning_rate = 1e30, "Choose a smaller learning rate than"),
+    ] {
+        let mut watch = Watch::start(1000, change);
+        watch.until(|all| all.failed.is_some());
+        let problem = watch.all.failed.unwrap();
+        assert!(problem.contains(wanted) && !problem.contains("--"), "{problem}");
+        assert_eq!(watch.all.phase, Phase::Failed);
+    }
+}

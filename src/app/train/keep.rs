@@ -1,0 +1,80 @@
+//! Writes a model that was trained in the window down, under a name of its own.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::files::{Existing, Unfinished};
+use crate::models::ModelFile;
+
+/// Writes `live-NETWORK-0001.safetensors` into a folder, which is made where there is none, or the next number: what is
+/// there is never overwritten.
+///
+/// # Errors
+/// What the system says, in words.
+pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, String> {
+    let failed = |error: io::Error| {
+        let folder = folder.display();
+        format!("the model is not kept: {folder}: {error}. Another folder: inkgrad app --models DIR")
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut number = next(folder, network).map_err(failed)?;
+    loop {
+        let path = folder.join(format!("live-{network}-{number:04}.safetensors"));
+        let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
+        let written = Unfinished::create(&path).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.finish(Existing::Keep)
+        });
+        match written {
+            Ok(()) => return Ok(path),
+            // Another program was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// One more than the highest number there is.
+fn next(folder: &Path, network: &str) -> io::Result<u64> {
+    let start = format!("live-{network}-");
+    let mut highest = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(&start)?.strip_suffix(".safetensors"));
+        // So large a number is no one's of ours, and has none after it.
+        let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number < 1 << 32);
+        highest = highest.max(number.unwrap_or(0));
+    }
+    Ok(highest + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_from_the_highest_and_nothing_is_overwritten() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("not/yet");
+        let file = ModelFile::shipped("fast").unwrap();
+        let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(name(keep(&file, &folder, "fast").unwrap()), "live-fast-0001.safetensors");
+        for other in ["live-fast-0041.safetensors", "live-fast-99999999999.safetensors", "live-dense-0099.safetensors"]
+        {
+            std::fs::write(folder.join(other), b"mine").unwrap();
+        }
+        let path = keep(&file, &folder, "fast").unwrap();
+        assert!(ModelFile::load(&path).is_ok());
+        assert_eq!(name(path), "live-fast-0042.safetensors");
+        assert_eq!(std::fs::read(folder.join("live-fast-0041.safetensors")).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_said_with_a_remedy() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("file");
+        std::fs::write(&folder, b"").unwrap();
+        let problem = keep(&ModelFile::shipped("fast").unwrap(), &folder, "fast").unwrap_err();
+        assert!(problem.contains("--models DIR") && problem.contains("file"), "{problem}");
+    }
+}

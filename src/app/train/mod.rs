@@ -1,0 +1,207 @@
+//! The panel to train in: choose, start, and watch a network learn.
+
+mod choices;
+mod curve;
+mod engine;
+#[cfg(test)]
+mod engine_tests;
+mod keep;
+mod news;
+mod plot;
+mod sheet;
+mod sights;
+
+use std::path::PathBuf;
+
+use eframe::egui::{self, Key, Modifiers, RichText, ScrollArea, Ui, vec2};
+
+use super::remember::Panel;
+use super::shared::Shared;
+use choices::Choices;
+use engine::{Pace, Trainer};
+use news::Phase;
+use sheet::Sheet;
+
+/// Width of the form.
+const FORM: f32 = 236.0;
+
+pub struct Train {
+    choices: Choices,
+    sheet: Sheet,
+    run: Option<Trainer>,
+    steps: usize,
+    full: bool,
+    problem: Option<String>,
+    kept: Option<PathBuf>,
+}
+
+impl Default for Train {
+    fn default() -> Train {
+        let (choices, sheet) = (Choices::default(), Sheet::default());
+        Train { choices, sheet, run: None, steps: 5, full: true, problem: None, kept: None }
+    }
+}
+
+impl Train {
+    pub fn new() -> Train {
+        Train::default()
+    }
+
+    pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        self.take(shared);
+        self.keys(ui);
+        self.buttons(ui, shared);
+        self.sheet.numbers(ui);
+        self.messages(ui, shared);
+        ui.add_space(2.0);
+        let (room, can_start) = (ui.available_size(), self.can_start());
+        ui.horizontal_top(|ui| {
+            ui.vertical(|ui| {
+                ui.set_width(FORM);
+                ScrollArea::vertical().id_salt("form").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
+                    self.choices.ui(ui, shared.menu.folder(), can_start);
+                });
+            });
+            ui.separator();
+            let room = vec2(ui.available_width(), room.y - 2.0);
+            ui.vertical(|ui| {
+                // Of a very small window there is more to see by scrolling.
+                ScrollArea::vertical().id_salt("sheet").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
+                    self.sheet.ui(ui, vec2(ui.available_width(), room.y));
+                });
+            });
+        });
+    }
+
+    /// What the run has found since the last frame.
+    fn take(&mut self, shared: &mut Shared) {
+        let Some(run) = &self.run else { return };
+        let mut news = run.news();
+        self.sheet.take(&mut news);
+        match news.kept {
+            Some(Ok(path)) => {
+                self.kept = Some(path);
+                shared.menu.refresh();
+            }
+            Some(Err(problem)) => self.problem = Some(problem),
+            None => {}
+        }
+        if let Some(problem) = news.failed {
+            self.problem = Some(problem);
+            self.run = None;
+        }
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        self.run.as_ref().and(self.sheet.phase)
+    }
+
+    /// Whether another run may take its place.
+    fn can_start(&self) -> bool {
+        self.run.is_none() || self.phase() == Some(Phase::Done)
+    }
+
+    /// Whether it goes on by itself, or is about to.
+    fn is_going(&self) -> bool {
+        let may = matches!(self.phase(), Some(Phase::Opening | Phase::Running | Phase::Paused));
+        may && self.run.as_ref().is_some_and(Trainer::is_going)
+    }
+
+    /// Space pauses and goes on, S makes one step; not where they mean something else.
+    fn keys(&mut self, ui: &Ui) {
+        let can_step = matches!(self.phase(), Some(Phase::Running | Phase::Paused));
+        let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
+        if can_step && ui.memory(|memory| memory.focused().is_none()) && pressed(Key::Space) {
+            self.pause_or_go_on();
+        }
+        if can_step && !ui.ctx().text_edit_focused() && pressed(Key::S) {
+            self.step();
+        }
+    }
+
+    fn pause_or_go_on(&self) {
+        let Some(run) = &self.run else { return };
+        if run.is_going() { run.pause() } else { run.go_on() }
+    }
+
+    fn step(&self) {
+        if let Some(run) = &self.run {
+            run.step();
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        if self.full { Pace::Full } else { Pace::Steps(self.steps) }
+    }
+
+    fn start(&mut self, shared: &Shared) {
+        (self.problem, self.kept) = (None, None);
+        let plan = self.choices.plan(shared.choice.name());
+        let run = plan.and_then(|plan| Trainer::start(shared.choice.clone(), plan, self.pace(), shared.ctx.clone()));
+        match run {
+            Ok(run) => {
+                self.run = Some(run);
+                self.sheet = Sheet::opening();
+            }
+            Err(problem) => self.problem = Some(problem),
+        }
+    }
+
+    fn buttons(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        let phase = self.phase();
+        let is_going = self.is_going();
+        let is_on = matches!(phase, Some(Phase::Running | Phase::Paused));
+        let is_open = is_on || phase == Some(Phase::Done);
+        ui.horizontal_wrapped(|ui| {
+            let button = |ui: &mut Ui, enabled, name: &str, help: &str| {
+                ui.add_enabled(enabled, egui::Button::new(name).min_size(vec2(64.0, 0.0))).on_hover_text(help).clicked()
+            };
+            // Always the same buttons in the same places, so that the keyboard's focus stays.
+            if button(ui, self.can_start(), "Start", "Trains anew, as chosen below") {
+                self.start(shared);
+            }
+            let (name, help) = if is_on && !is_going { ("Go on", "Space") } else { ("Pause", "Space") };
+            if button(ui, is_on, name, help) {
+                self.pause_or_go_on();
+            }
+            if button(ui, is_on, "One step", "S: one step, then pause") {
+                self.step();
+            }
+            if button(ui, self.run.is_some(), "Stop", "Ends the run and frees its device; what was seen stays") {
+                self.run = None;
+                self.sheet.phase = None;
+            }
+            if button(ui, is_open, "Keep", "Writes the model as it is now into the models' folder")
+                && let Some(run) = &self.run
+            {
+                run.keep(shared.menu.folder());
+            }
+            ui.separator();
+            let before = self.pace();
+            ui.checkbox(&mut self.full, "Full speed")
+                .on_hover_text("As many steps between pictures as there is time for");
+            let slider = egui::Slider::new(&mut self.steps, 1..=200).logarithmic(true).text("steps between pictures");
+            ui.add_enabled(!self.full, slider).on_hover_text("Fewer are slower to watch");
+            if let Some(run) = self.run.as_ref().filter(|_| before != self.pace()) {
+                run.set_pace(self.pace());
+            }
+        });
+    }
+
+    fn messages(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        if let Some(problem) = &self.problem {
+            ui.add(egui::Label::new(RichText::new(problem).color(ui.visuals().error_fg_color)).wrap());
+        }
+        if let Some(warning) = self.sheet.warning() {
+            ui.add(egui::Label::new(RichText::new(warning).color(ui.visuals().warn_fg_color)).wrap());
+        }
+        let Some(kept) = self.kept.clone() else { return };
+        ui.horizontal_wrapped(|ui| {
+            ui.label(format!("Kept as {}", kept.display()));
+            if ui.button("Read with it").on_hover_text("Opens it in the Draw panel").clicked() {
+                shared.open(&kept);
+                shared.remembered.panel = Panel::Draw;
+            }
+        });
+    }
+}

@@ -1,0 +1,216 @@
+//! Curves over the steps of a run, painted by hand: axes with numbers, a legend with the newest values.
+
+use eframe::egui::{
+    self, Align2, Color32, FontId, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
+
+pub enum Marks {
+    /// A thin line that stays behind the others.
+    Faint(Vec<[f64; 2]>),
+    Line(Vec<[f64; 2]>),
+    /// Dots, joined by a thin line.
+    Dots(Vec<[f64; 2]>),
+}
+
+pub struct Series {
+    /// As the legend says it.
+    pub name: &'static str,
+    pub colour: Color32,
+    pub marks: Marks,
+    /// Shown in the legend.
+    pub newest: Option<f64>,
+}
+
+pub struct Plot<'a> {
+    pub title: &'a str,
+    /// Where the axes end; they begin at nought.
+    pub most: [f64; 2],
+    /// Whether values are shares of a whole.
+    pub percent: bool,
+    pub series: &'a [Series],
+}
+
+const HEADER: f32 = 22.0;
+const LEFT: f32 = 46.0;
+const BELOW: f32 = 20.0;
+
+/// Shows it under an accessible name that says the newest values.
+pub fn show(ui: &mut Ui, size: Vec2, plot: &Plot<'_>) -> Response {
+    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, plot.sentence()));
+    if !ui.is_rect_visible(rect) {
+        return response;
+    }
+    let mut inner = rect;
+    inner.min += vec2(LEFT, HEADER);
+    inner.max -= vec2(10.0, BELOW);
+    if !inner.is_positive() {
+        return response;
+    }
+    let frame = Frame { inner, most: plot.most.map(|most| if most > 0.0 && most.is_finite() { most } else { 1.0 }) };
+    header(ui, rect, plot);
+    axes(ui, &frame, plot);
+    let painter = ui.painter().with_clip_rect(inner.expand(1.0));
+    for series in plot.series {
+        let line = |points: &[[f64; 2]], stroke: Stroke| {
+            let points: Vec<Pos2> = points.iter().map(|point| frame.at(*point)).collect();
+            painter.add(Shape::line(points, stroke));
+        };
+        match &series.marks {
+            Marks::Faint(points) => line(points, Stroke::new(1.0, series.colour)),
+            Marks::Line(points) => line(points, Stroke::new(2.0, series.colour)),
+            Marks::Dots(points) => {
+                line(points, Stroke::new(1.0, series.colour));
+                // So many that they would hide the line: the line alone.
+                let few = points.len() as f32 * 4.0 < inner.width();
+                for point in points.iter().skip(if few { 0 } else { points.len().saturating_sub(1) }) {
+                    painter.circle_filled(frame.at(*point), 3.0, series.colour);
+                }
+            }
+        }
+    }
+    response
+}
+
+impl Plot<'_> {
+    /// `Loss: mean 0.123, watched 0.145`
+    fn sentence(&self) -> String {
+        let said = |series: &Series| series.newest.map(|newest| format!("{} {}", series.name, self.value(newest)));
+        let values: Vec<String> = self.series.iter().filter_map(said).collect();
+        match values[..] {
+            [] => format!("{}: nothing yet", self.title),
+            _ => format!("{}: {}", self.title, values.join(", ")),
+        }
+    }
+
+    fn value(&self, value: f64) -> String {
+        match self.percent {
+            true => format!("{:.1} %", value * 100.0),
+            false if value.abs() >= 1e4 => format!("{value:.1e}"),
+            false => format!("{value:.3}"),
+        }
+    }
+}
+
+struct Frame {
+    inner: Rect,
+    most: [f64; 2],
+}
+
+impl Frame {
+    fn at(&self, [x, y]: [f64; 2]) -> Pos2 {
+        let share = |value: f64, most: f64| (value / most).clamp(-1.0, 2.0) as f32;
+        pos2(
+            self.inner.left() + share(x, self.most[0]) * self.inner.width(),
+            self.inner.bottom() - share(y, self.most[1]) * self.inner.height(),
+        )
+    }
+}
+
+/// The title, and to the right what the colours mean.
+fn header(ui: &Ui, rect: Rect, plot: &Plot<'_>) {
+    let (painter, visuals) = (ui.painter().with_clip_rect(rect), ui.visuals());
+    let middle = rect.top() + HEADER / 2.0 - 2.0;
+    let title = (pos2(rect.left() + 2.0, middle), Align2::LEFT_CENTER, FontId::proportional(14.0));
+    painter.text(title.0, title.1, plot.title, title.2, visuals.strong_text_color());
+    let mut right = rect.right() - 10.0;
+    for series in plot.series.iter().rev() {
+        let text = match series.newest {
+            Some(newest) => format!("{} {}", series.name, plot.value(newest)),
+            None => series.name.to_owned(),
+        };
+        let font = FontId::proportional(12.0);
+        let text = painter.text(pos2(right, middle), Align2::RIGHT_CENTER, text, font, visuals.text_color());
+        let mark = pos2(text.left() - 12.0, middle);
+        match series.marks {
+            Marks::Dots(_) => {
+                painter.circle_filled(mark, 3.5, series.colour);
+            }
+            Marks::Line(_) | Marks::Faint(_) => {
+                let stroke = Stroke::new(if matches!(series.marks, Marks::Line(_)) { 2.5 } else { 1.0 }, series.colour);
+                painter.line_segment([mark - vec2(7.0, 0.0), mark + vec2(7.0, 0.0)], stroke);
+            }
+        }
+        right = mark.x - 18.0;
+    }
+}
+
+/// The field, lines across it, and the numbers beside them.
+fn axes(ui: &Ui, frame: &Frame, plot: &Plot<'_>) {
+    let (painter, visuals, inner) = (ui.painter(), ui.visuals(), frame.inner);
+    painter.rect_filled(inner, 0.0, visuals.extreme_bg_color);
+    let (grid, text) = (Stroke::new(1.0, visuals.weak_text_color().gamma_multiply(0.25)), visuals.text_color());
+    let font = FontId::proportional(11.0);
+    let down = ticks(frame.most[1], (inner.height() / 34.0) as usize);
+    for y in &down {
+        let at = painter.round_to_pixel_center(frame.at([0.0, *y]).y);
+        painter.hline(inner.x_range(), at, grid);
+        let said = if plot.percent { format!("{:.0} %", y * 100.0) } else { number(*y, &down) };
+        painter.text(pos2(inner.left() - 6.0, at), Align2::RIGHT_CENTER, said, font.clone(), text);
+    }
+    let mut across = ticks(frame.most[0], (inner.width() / 75.0) as usize);
+    // There are no halves of steps.
+    across.retain(|x| x.fract() == 0.0);
+    for x in &across {
+        let at = painter.round_to_pixel_center(frame.at([*x, 0.0]).x);
+        painter.vline(at, inner.y_range(), grid);
+        // The last number stays inside, and the axis says what it counts.
+        let (align, x_at) =
+            if inner.right() - at < 24.0 { (Align2::RIGHT_TOP, inner.right()) } else { (Align2::CENTER_TOP, at) };
+        let said = if *x == 0.0 { "step 0".into() } else { number(*x, &across) };
+        painter.text(pos2(x_at, inner.bottom() + 4.0), align, said, font.clone(), text);
+    }
+    painter.rect_stroke(inner, 0.0, Stroke::new(1.0, visuals.weak_text_color()), egui::StrokeKind::Outside);
+}
+
+/// Round numbers from 0 to `most`, in about so many intervals and no more.
+fn ticks(most: f64, intervals: usize) -> Vec<f64> {
+    let least = most / intervals.max(1) as f64;
+    let ten = 10f64.powf(least.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|times| times * ten).into_iter().find(|step| *step >= least * 0.999_999);
+    let step = step.unwrap_or(10.0 * ten);
+    if !(step.is_finite() && step > 0.0) {
+        return vec![0.0];
+    }
+    (0..=(most / step * 1.000_001) as usize).map(|i| i as f64 * step).collect()
+}
+
+/// A tick's number, with as many places as the distance to the next one asks for.
+fn number(value: f64, ticks: &[f64]) -> String {
+    let step = ticks.get(1).copied().unwrap_or(1.0);
+    if step >= 1e5 || (step < 1e-3 && step > 0.0) {
+        return if value == 0.0 { "0".into() } else { format!("{value:.0e}") };
+    }
+    let places = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{value:.places$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(most: f64, intervals: usize) -> Vec<String> {
+        let ticks = ticks(most, intervals);
+        ticks.iter().map(|tick| number(*tick, &ticks)).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_numbers_that_reach_the_end() {
+        assert_eq!(said(2.4, 5), ["0.0", "0.5", "1.0", "1.5", "2.0"]);
+        assert_eq!(said(1.0, 5), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(said(395.0, 4), ["0", "100", "200", "300"]);
+        assert_eq!(said(5.0, 1), ["0", "5"]);
+        assert_eq!(said(2e20, 2), ["0", "1e20", "2e20"]);
+    }
+
+    #[test]
+    fn no_number_is_too_odd_for_an_axis() {
+        for most in [1e-30, 1e-3, 7.0, 1e9, 3e38] {
+            for intervals in [0, 1, 7, 100] {
+                let ticks = ticks(most, intervals);
+                assert!((1..=intervals.max(1) + 1).contains(&ticks.len()), "{most} in {intervals}: {ticks:?}");
+                assert!(ticks.iter().all(|tick| tick.is_finite() && *tick <= most * 1.001));
+            }
+        }
+    }
+}

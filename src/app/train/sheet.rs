@@ -1,0 +1,157 @@
+//! All that has been seen of a run, and how it is laid out; it stays when the run is over.
+
+use eframe::egui::{Color32, RichText, Ui, Vec2, vec2};
+
+use super::curve::Curve;
+use super::news::{Began, News, Now, Phase, Watched};
+use super::plot::{self, Marks, Plot, Series};
+use super::sights::Sights;
+use crate::app::paint::{ABOVE, BELOW};
+use crate::cli::thousands;
+
+/// Looks that are remembered: beyond twice as many every other one is forgotten.
+const LOOKS: usize = 1024;
+
+/// A loss so many times that of guessing, and of the first step, is no way to learn.
+const FAR: f64 = 4.0;
+
+#[derive(Default)]
+pub struct Sheet {
+    pub phase: Option<Phase>,
+    began: Option<Began>,
+    now: Now,
+    loss: Curve,
+    accuracy: Curve,
+    watched: Vec<Watched>,
+    sights: Sights,
+}
+
+impl Sheet {
+    /// Of a run that begins.
+    pub fn opening() -> Sheet {
+        Sheet { phase: Some(Phase::Opening), ..Sheet::default() }
+    }
+
+    pub fn take(&mut self, news: &mut News) {
+        self.phase = Some(news.phase);
+        if let Some(began) = news.began.take() {
+            (self.loss, self.accuracy) = (Curve::new(began.total), Curve::new(began.total));
+            self.sights.begin(began.watched.clone(), began.class_names.clone());
+            self.began = Some(began);
+        }
+        for [loss, accuracy] in news.steps.drain(..) {
+            self.loss.push(f64::from(loss));
+            self.accuracy.push(f64::from(accuracy));
+        }
+        self.watched.append(&mut news.watched);
+        if self.watched.len() > 2 * LOOKS {
+            let newest = self.watched.last().copied();
+            let mut place = 0..;
+            self.watched.retain(|_| place.next().is_some_and(|i: usize| i.is_multiple_of(2)));
+            // The newest one is the one that counts.
+            self.watched
+                .extend(newest.filter(|newest| self.watched.last().is_some_and(|last| last.step != newest.step)));
+        }
+        self.now = news.now.take().unwrap_or(self.now);
+        if let Some(mistakes) = news.mistakes.take() {
+            self.sights.set_mistakes(mistakes);
+        }
+        if let Some(filters) = news.filters.take() {
+            self.sights.set_filters(filters);
+        }
+    }
+
+    /// What a person should know of a run that goes wrong without an error.
+    pub fn warning(&self) -> Option<String> {
+        let began = self.began.as_ref()?;
+        let guessing = (began.class_names.len() as f64).ln();
+        let highest = self.loss.highest_mean();
+        let is_far = highest > FAR * guessing.max(self.loss.first().unwrap_or(0.0));
+        let rate = began.rate;
+        is_far.then(|| {
+            format!(
+                "The loss went up to {highest:.1}, and guessing makes {guessing:.1}: it jumps too far. Choose a smaller \
+                 learning rate than {rate}, and start again."
+            )
+        })
+    }
+
+    /// Where it stands, in one line.
+    pub fn numbers(&self, ui: &mut Ui) {
+        ui.horizontal_wrapped(|ui| {
+            let state = match self.phase {
+                None if self.began.is_some() => "Stopped",
+                None => "Choose, and press Start.",
+                Some(Phase::Opening) => "Opening ...",
+                Some(Phase::Running) => "Training",
+                Some(Phase::Paused) => "Paused",
+                Some(Phase::Done) => "Done",
+                Some(Phase::Failed) => "Ended",
+            };
+            ui.label(RichText::new(state).strong());
+            let Some(began) = &self.began else { return };
+            let now = &self.now;
+            ui.separator();
+            ui.label(format!("step {} of {}", thousands(now.step as u64), thousands(began.total as u64)));
+            ui.separator();
+            ui.label(format!("epoch {:.2} of {}", now.epoch.min(began.epochs as f64), began.epochs));
+            if now.images_per_second > 0.0 {
+                ui.separator();
+                ui.label(format!("{} images/s", thousands(now.images_per_second.round() as u64)));
+            }
+            ui.separator();
+            ui.label(format!("{}: {} parameters", began.network, thousands(began.parameters)));
+            ui.separator();
+            ui.label(format!("on {}", began.device));
+        });
+    }
+
+    /// The curves above, the pictures below, in all the room there is.
+    pub fn ui(&mut self, ui: &mut Ui, room: Vec2) {
+        let gap = ui.spacing().item_spacing;
+        let half = ((room.x - gap.x) / 2.0).floor();
+        let above = (room.y * 0.5).clamp(150.0, 460.0).floor();
+        let below = (room.y - above - gap.y - 4.0).max(150.0);
+        ui.horizontal_top(|ui| self.curves(ui, vec2(half, above)));
+        ui.add_space(4.0);
+        ui.horizontal_top(|ui| {
+            let cell = vec2(half, below);
+            ui.allocate_ui(cell, |ui| {
+                ui.vertical(|ui| {
+                    ui.set_min_size(cell);
+                    ui.set_max_width(half);
+                    self.sights.filters(ui, cell);
+                });
+            });
+            ui.allocate_ui(cell, |ui| {
+                ui.vertical(|ui| {
+                    ui.set_max_width(half);
+                    self.sights.mistakes(ui, cell);
+                });
+            });
+        });
+    }
+
+    fn curves(&self, ui: &mut Ui, size: Vec2) {
+        let total = self.began.as_ref().map_or(100, |began| began.total) as f64;
+        let newest = self.watched.last();
+        let seen = |value: fn(&Watched) -> f64| self.watched.iter().map(|w| [w.step as f64, value(w)]).collect();
+        let faint = ui.visuals().text_color().gamma_multiply(0.4);
+        // Before the first step a loss may be far above all that follows, which is what there is to see.
+        let later = self.watched.iter().filter(|w| w.step > 0).map(|w| w.loss);
+        let highest = later.fold(self.loss.highest_mean(), f64::max);
+        let most = if highest > 0.0 { highest * 1.1 } else { 2.5 };
+        let loss = series(&self.loss, seen(|w| w.loss), newest.map(|w| w.loss), faint);
+        plot::show(ui, size, &Plot { title: "Loss", most: [total, most], percent: false, series: &loss });
+        let accuracy = series(&self.accuracy, seen(|w| w.accuracy), newest.map(|w| w.accuracy), faint);
+        plot::show(ui, size, &Plot { title: "Accuracy", most: [total, 1.0], percent: true, series: &accuracy });
+    }
+}
+
+fn series(curve: &Curve, watched: Vec<[f64; 2]>, newest: Option<f64>, faint: Color32) -> [Series; 3] {
+    [
+        Series { name: "each step", colour: faint, marks: Marks::Faint(curve.every()), newest: None },
+        Series { name: "mean", colour: BELOW, marks: Marks::Line(curve.means()), newest: curve.mean() },
+        Series { name: "watched", colour: ABOVE, marks: Marks::Dots(watched), newest },
+    ]
+}

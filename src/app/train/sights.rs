@@ -1,0 +1,235 @@
+//! What a network looks for, and what it mistakes: pictures that change while it learns.
+
+use std::sync::Arc;
+
+use eframe::egui::{
+    Align2, Color32, FontId, Key, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    pos2, vec2,
+};
+
+use crate::app::bars::percent;
+use crate::app::paint::{self, Picture};
+use crate::data::ImageSet;
+use crate::models::Filters;
+use crate::train::Mistake;
+
+/// Filters and mistakes that are shown at most: what more there is, is counted.
+const FILTERS: usize = 256;
+const MISTAKES: usize = 60;
+/// Pictures in a row of a texture that holds many.
+const ROW: usize = 16;
+/// Sides of a mistake: its picture, and the lines below it.
+const DIGIT: f32 = 56.0;
+const CAPTION: f32 = 30.0;
+
+#[derive(Default)]
+pub struct Sights {
+    filters: Filters,
+    filters_picture: Picture,
+    filters_stale: bool,
+    watched: Arc<ImageSet>,
+    class_names: Vec<String>,
+    mistakes: Option<Vec<Mistake>>,
+    mistakes_picture: Picture,
+    mistakes_stale: bool,
+}
+
+/// Many small pictures of one size in one: from each one's pixels.
+fn joined<T: Copy + Default>(size: [usize; 2], pictures: &[Vec<T>]) -> ([usize; 2], Vec<T>) {
+    let [rows, columns] = size;
+    let (across, down) = (ROW.min(pictures.len()).max(1), pictures.len().div_ceil(ROW).max(1));
+    let whole = [down * rows, across * columns];
+    let mut pixels = vec![T::default(); whole[0] * whole[1]];
+    for (i, picture) in pictures.iter().enumerate() {
+        for (row, line) in picture.chunks_exact(columns.max(1)).take(rows).enumerate() {
+            let at = (i / ROW * rows + row) * whole[1] + i % ROW * columns;
+            pixels[at..][..columns].copy_from_slice(line);
+        }
+    }
+    (whole, pixels)
+}
+
+/// Where the i-th of `count` pictures is in the joined one.
+fn part(i: usize, count: usize) -> Rect {
+    let size = vec2(1.0 / ROW.min(count).max(1) as f32, 1.0 / count.div_ceil(ROW).max(1) as f32);
+    Rect::from_min_size(pos2((i % ROW) as f32 * size.x, (i / ROW) as f32 * size.y), size)
+}
+
+impl Sights {
+    pub fn begin(&mut self, watched: Arc<ImageSet>, class_names: Vec<String>) {
+        *self = Sights { watched, class_names, ..Sights::default() };
+    }
+    pub fn set_filters(&mut self, filters: Filters) {
+        (self.filters, self.filters_stale) = (filters, true);
+    }
+    pub fn set_mistakes(&mut self, mistakes: Vec<Mistake>) {
+        (self.mistakes, self.mistakes_stale) = (Some(mistakes), true);
+    }
+
+    /// The first layer's weights, in a field of that size.
+    pub fn filters(&mut self, ui: &mut Ui, size: Vec2) {
+        let Filters { layer, rows, columns, channels, units } = &self.filters;
+        let (rows, columns, channels, shown) = (*rows, *columns, *channels, units.len().min(FILTERS));
+        ui.horizontal(|ui| {
+            ui.label(RichText::new("Filters").strong());
+            ui.weak(match units.len() {
+                0 => String::new(),
+                all if all > shown => format!("of {layer}: {shown} of {all}, {rows} x {columns}"),
+                all => format!("of {layer}: {all}, {rows} x {columns}"),
+            });
+        });
+        if shown == 0 {
+            ui.weak("What the first layer looks for, once a network learns.");
+            return;
+        }
+        if std::mem::take(&mut self.filters_stale) {
+            // A unit that sees several channels is shown by their mean.
+            let mean = |unit: &Vec<f32>| -> Vec<f32> {
+                unit.chunks_exact(channels.max(1)).map(|c| c.iter().sum::<f32>() / channels.max(1) as f32).collect()
+            };
+            let pictures: Vec<Vec<f32>> = units[..shown].iter().map(mean).collect();
+            let most = pictures.iter().flatten().fold(0.0f32, |most, weight| most.max(weight.abs()));
+            let (whole, pixels) = joined([rows, columns], &pictures);
+            let image = paint::signed(whole, pixels.into_iter(), most);
+            self.filters_picture.set(ui.ctx(), "filters", image);
+        }
+        let Some(texture) = self.filters_picture.texture().map(|texture| texture.id()) else { return };
+        let room = vec2(size.x - 14.0, size.y - 46.0);
+        let edge = Stroke::new(1.0, ui.visuals().weak_text_color());
+        let tile = tile(room, shown, rows as f32 / columns.max(1) as f32);
+        ScrollArea::vertical().id_salt("filters").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
+            let across = ((room.x / (tile.x + 3.0)) as usize).max(1);
+            let field = vec2(room.x, shown.div_ceil(across) as f32 * (tile.y + 3.0));
+            let (rect, response) = ui.allocate_exact_size(field, Sense::hover());
+            let name = format!("filters of {layer}: {shown} pictures of {rows} by {columns}");
+            response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &name));
+            for i in 0..shown {
+                let at = vec2((i % across) as f32 * (tile.x + 3.0), (i / across) as f32 * (tile.y + 3.0));
+                let tile = Rect::from_min_size(rect.min + at, tile);
+                if ui.is_rect_visible(tile) {
+                    ui.painter().image(texture, tile, part(i, shown), Color32::WHITE);
+                    ui.painter().rect_stroke(tile, 0.0, edge, StrokeKind::Outside);
+                }
+            }
+            page(ui, room.y);
+        });
+        ui.horizontal(|ui| {
+            for (colour, name) in [(paint::ABOVE, "above 0"), (paint::BELOW, "below 0")] {
+                let (rect, _) = ui.allocate_exact_size(vec2(11.0, 11.0), Sense::hover());
+                ui.painter().rect_filled(rect, 2.0, colour);
+                ui.label(RichText::new(name).size(12.0));
+            }
+        });
+    }
+
+    /// Watched digits that are read wrong, in a field of that size.
+    pub fn mistakes(&mut self, ui: &mut Ui, size: Vec2) {
+        let shown: Vec<Mistake> = self.mistakes.iter().flatten().take(MISTAKES).copied().collect();
+        ui.horizontal(|ui| {
+            ui.label(RichText::new("Mistakes").strong());
+            let count = self.mistakes.as_ref().map(Vec::len);
+            ui.weak(match count {
+                None => String::new(),
+                Some(count) if count > shown.len() => {
+                    format!("{count} of {} watched; the {} most confident", self.watched.len(), shown.len())
+                }
+                Some(0) => format!("0 of {} watched", self.watched.len()),
+                Some(count) => format!("{count} of {} watched, the most confident first", self.watched.len()),
+            });
+        });
+        if self.mistakes.is_none() {
+            ui.weak("Watched digits that it reads wrong, once a network learns.");
+            return;
+        }
+        let ImageSet { height, width, channels, .. } = *self.watched;
+        if std::mem::take(&mut self.mistakes_stale) {
+            let gray = |mistake: &Mistake| -> Vec<f32> {
+                let image = self.watched.image(mistake.index);
+                image.chunks_exact(channels.max(1)).map(|pixel| f32::from(pixel[0]) / 255.0).collect()
+            };
+            let pictures: Vec<Vec<f32>> = shown.iter().map(gray).collect();
+            let (whole, pixels) = joined([height, width], &pictures);
+            self.mistakes_picture.set(ui.ctx(), "mistakes", paint::gray(whole, &pixels));
+        }
+        let Some(texture) = self.mistakes_picture.texture().map(|texture| texture.id()) else { return };
+        let room = size.y - 24.0;
+        ScrollArea::vertical().id_salt("mistakes").max_height(room).auto_shrink([false, true]).show(ui, |ui| {
+            ui.horizontal_wrapped(|ui| {
+                ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
+                for (i, mistake) in shown.iter().enumerate() {
+                    self.mistake(ui, mistake, texture, part(i, shown.len()));
+                }
+            });
+            page(ui, room);
+        });
+    }
+
+    fn mistake(&self, ui: &mut Ui, mistake: &Mistake, texture: eframe::egui::TextureId, part: Rect) {
+        let name = |class: usize| self.class_names.get(class).cloned().unwrap_or_else(|| class.to_string());
+        let (label, reading) = (name(mistake.label), name(mistake.predicted));
+        let sure = percent(mistake.probability as f32);
+        let (rect, response) = ui.allocate_exact_size(vec2(DIGIT + 8.0, DIGIT + CAPTION), Sense::hover());
+        let said = format!("mistake: a {label} read as {reading}, {sure}");
+        response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &said));
+        if !ui.is_rect_visible(rect) {
+            return;
+        }
+        let (painter, visuals) = (ui.painter().with_clip_rect(rect), ui.visuals());
+        let picture = Rect::from_min_size(rect.min + vec2(4.0, 0.0), vec2(DIGIT, DIGIT));
+        painter.image(texture, picture, part, Color32::WHITE);
+        let line = |y: f32, text: String, colour| {
+            let at = pos2(rect.center().x, rect.top() + DIGIT + y);
+            painter.text(at, Align2::CENTER_TOP, text, FontId::proportional(12.0), colour);
+        };
+        line(1.0, format!("{label} read {reading}"), visuals.strong_text_color());
+        line(14.0, sure, visuals.text_color());
+        response.on_hover_text(said);
+    }
+}
+
+/// Without a mouse wheel the page keys move what is too long.
+fn page(ui: &Ui, room: f32) {
+    let pressed = |key| ui.input(|input| input.key_pressed(key));
+    let pages = f32::from(u8::from(pressed(Key::PageUp))) - f32::from(u8::from(pressed(Key::PageDown)));
+    if pages != 0.0 {
+        ui.scroll_with_delta(vec2(0.0, pages * room * 0.9));
+    }
+}
+
+/// The largest size of so many tiles that fit a room, neither tiny nor huge.
+fn tile(room: Vec2, count: usize, tall: f32) -> Vec2 {
+    let tall = tall.clamp(0.05, 20.0);
+    let fits = |width: f32| {
+        let across = (room.x / (width + 3.0)).floor().max(1.0);
+        (count as f32 / across).ceil() * (width * tall + 3.0) <= room.y
+    };
+    let width = (6..=20).rev().map(|i| i as f32 * 4.0).find(|width| fits(*width)).unwrap_or(24.0).min(room.x.max(8.0));
+    vec2(width, width * tall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_joined_row_by_row_and_found_again() {
+        let pictures: Vec<Vec<u8>> = (0..18).map(|i| vec![i; 6]).collect();
+        let (whole, pixels) = joined([2, 3], &pictures);
+        assert_eq!(whole, [4, 48]);
+        for i in 0..18 {
+            let at = part(i, 18).center();
+            let (x, y) = ((at.x * 48.0) as usize, (at.y * 4.0) as usize);
+            assert_eq!(usize::from(pixels[y * 48 + x]), i);
+        }
+        assert_eq!(joined::<u8>([2, 3], &[]).0, [2, 3]);
+    }
+
+    #[test]
+    fn tiles_fill_the_room_and_never_vanish() {
+        assert_eq!(tile(vec2(340.0, 160.0), 32, 1.0), vec2(36.0, 36.0));
+        for (count, tall) in [(1, 1.0), (256, 1.0), (64, 0.01), (5, 100.0)] {
+            let tile = tile(vec2(100.0, 50.0), count, tall);
+            assert!(tile.x >= 8.0 && tile.y > 0.0, "{tile:?}");
+        }
+    }
+}

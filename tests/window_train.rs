@@ -1,0 +1,138 @@
+//! The panel to train in, driven by its accessible names.
+#![cfg(feature = "app")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::window::Window;
+use eframe::egui::Key;
+use egui_kittest::kittest::{NodeT, Queryable};
+use inkgrad::models::ModelFile;
+
+/// The window with the panel open, and settings that are soon through.
+fn open() -> Window {
+    let mut window = Window::open("fast");
+    window.key(Key::F4);
+    window.harness.get_by_label("Images").click();
+    window.harness.run_steps(3);
+    window.harness.get_by_label("1,000").click();
+    window.harness.run_steps(3);
+    window
+}
+
+fn set(window: &mut Window, name: &str, value: &str) {
+    window.harness.get_by_label(name).focus();
+    window.harness.step();
+    window.harness.key_press_modifiers(eframe::egui::Modifiers::COMMAND, Key::A);
+    window.harness.step();
+    window.harness.get_by_label(name).type_text(value);
+    window.harness.step();
+    window.harness.key_press(Key::Escape);
+    window.harness.run_steps(2);
+}
+
+fn click(window: &mut Window, name: &str) {
+    window.harness.get_by_label(name).click();
+    window.harness.run_steps(2);
+}
+
+fn said(window: &Window, part: &str) -> Option<String> {
+    let node = window.harness.query_by_label_contains(part)?;
+    // Plain text is a value and no label.
+    node.accesskit_node().label().or_else(|| node.accesskit_node().value())
+}
+
+fn step(window: &Window) -> usize {
+    let line = said(window, "step ").filter(|line| line.contains(" of "));
+    line.and_then(|line| line.split(' ').nth(1)?.replace(',', "").parse().ok()).unwrap_or(0)
+}
+
+/// Percents of the watched digits that are read right.
+fn watched(window: &Window) -> f64 {
+    let line = said(window, "Accuracy: ").unwrap_or_default();
+    line.split("watched ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+#[test]
+fn a_small_run_learns_pauses_steps_and_is_kept() {
+    let mut window = open();
+    set(&mut window, "Epochs", "100");
+    click(&mut window, "Start");
+    window.until("it reads four of five", |window| watched(window) > 80.0);
+    click(&mut window, "Pause");
+    window.until("it is paused", |window| window.harness.query_by_label("Paused").is_some());
+    let before = step(&window);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(300) {
+        window.harness.step();
+        std::thread::sleep(Duration::from_millis(10));
+        assert_eq!(step(&window), before);
+    }
+    click(&mut window, "One step");
+    window.until("it has stepped", |window| step(window) == before + 1);
+    // The keys do the same.
+    window.key(Key::S);
+    window.until("it has stepped again", |window| step(window) == before + 2);
+    window.key(Key::Space);
+    window.until("it goes on", |window| step(window) > before + 2);
+    window.key(Key::Space);
+    window.until("it is paused", |window| window.harness.query_by_label("Paused").is_some());
+    assert!(window.has("filters of conv1: 32 pictures of 5 by 5"));
+    assert!(window.harness.query_all_by_label_contains("mistake: a ").next().is_some());
+
+    click(&mut window, "Keep");
+    window.until("it is kept", |window| window.has("Kept as "));
+    let path = window.folder.path().join("models/live-fast-0001.safetensors");
+    ModelFile::load(&path).unwrap();
+    assert!(window.app().shared().menu.found.iter().any(|entry| entry.path == path));
+    click(&mut window, "Read with it");
+    window.until("the field is shown", |window| window.harness.query_by_label("Field to draw on").is_some());
+    let began = Instant::now();
+    while window.app().shared().reader.about().is_none_or(|about| about.path != path) {
+        let messages = window.app().shared().messages().clone();
+        assert!(messages.is_empty() && began.elapsed() < Duration::from_secs(60), "it is not opened: {messages:?}");
+        window.harness.step();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    window.key(Key::F4);
+    click(&mut window, "Stop");
+    window.until("it is stopped", |window| window.harness.query_by_label("Stopped").is_some());
+}
+
+#[test]
+fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
+    let mut window = open();
+    for (name, value, problem) in [
+        ("Learning rate", "fast", "Learning rate is \"fast\"; it must be a number above 0"),
+        ("Learning rate", "1e30", "Choose a smaller learning rate than"),
+        ("Batch", "4000", "Batch is 4000; it must be a number from 1 to 1000"),
+    ] {
+        let right = if name == "Batch" { "64" } else { "0.01" };
+        set(&mut window, name, value);
+        click(&mut window, "Start");
+        window.until(problem, |window| window.has(problem));
+        set(&mut window, name, right);
+    }
+    // A network with batch norm survives much without learning anything.
+    set(&mut window, "Learning rate", "10");
+    click(&mut window, "Start");
+    window.until("it is warned of", |window| window.has("smaller learning rate than 10, and start again"));
+    window.until("it is done", |window| window.harness.query_by_label("Done").is_some());
+    set(&mut window, "Learning rate", "0.01");
+    click(&mut window, "Start");
+    window.until("it is done", |window| {
+        window.harness.query_by_label("Done").is_some() && !window.has("smaller learning rate")
+    });
+    assert_eq!(step(&window), 16);
+    assert!(!window.has("it must be"));
+}
+
+#[test]
+fn nothing_is_repainted_while_nothing_happens() {
+    let mut window = open();
+    click(&mut window, "Start");
+    window.until("it is done", |window| window.harness.query_by_label("Done").is_some());
+    // The harness gives up on what still asks for a frame after fifty of them.
+    assert!(window.harness.try_run().is_ok());
+}
