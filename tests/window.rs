@@ -160,3 +160,22 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
     assert_eq!(window.ink(), ink);
     assert!(!window.app().shared().remembered.prepared);
 }
+
+#[test]
+fn without_a_display_it_says_so_and_names_the_ways_of_the_command_line() {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: there is always a display here");
+        return;
+    }
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_inkgrad"));
+    for name in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {
+        command.env_remove(name);
+    }
+    let said = command.args(["app", "--device", "cpu"]).output().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert!(text.contains("no window can be opened") && text.contains("inkgrad classify"), "{text}");
+    let said = command.arg("no-such-model").output().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(text.contains("no-such-model") && said.status.code() == Some(1), "{text}");
+}

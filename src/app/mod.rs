@@ -238,7 +238,7 @@ impl eframe::App for App {
 
 /// The guide's page for the panel, in the browser.
 fn open_guide(shared: &mut Shared) {
-    let folder = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("inkgrad/guide");
+    let folder = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("inkgrad/docs");
     match guide::write(&folder, guide::page(shared.remembered.panel)) {
         Ok(page) => {
             let url = format!("file://{}{}", if cfg!(windows) { "/" } else { "" }, page.display());

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use eframe::egui;
 use image::{DynamicImage, GrayImage};
 
-use crate::device::Choice;
+use crate::device::cpu::Cpu;
+use crate::device::{Choice, Device, DeviceError};
+use crate::infer::InferError;
 use crate::infer::look::{Anatomy, FIELD, Look, Pass, Wanted};
 use crate::models::ModelFile;
 use crate::pictures::prepare::{Invert, Mode, Preparation, prepare};
@@ -62,6 +64,9 @@ pub struct About {
 /// model that has gone are forgotten.
 pub type Errand = Box<dyn FnOnce(&mut Look) + Send>;
 
+/// Opens the device that was chosen.
+type Opener = Box<dyn Fn() -> Result<Box<dyn Device>, DeviceError> + Send>;
+
 #[derive(Default)]
 struct Mail {
     open: Option<(PathBuf, Option<ModelFile>)>,
@@ -71,6 +76,8 @@ struct Mail {
     // And back:
     opened: Option<Result<About, String>>,
     answer: Option<Result<Answer, String>>,
+    /// The same model goes on elsewhere, and why.
+    moved: Option<(About, String)>,
 }
 
 #[derive(Default)]
@@ -101,9 +108,13 @@ pub struct Reader {
 impl Reader {
     /// Starts the thread; `ctx` is woken when an answer is there.
     pub fn start(choice: Choice, ctx: egui::Context) -> Reader {
+        Reader::start_on(Box::new(move || choice.open()), ctx)
+    }
+
+    fn start_on(opener: Opener, ctx: egui::Context) -> Reader {
         let post = Arc::new(Post::default());
         let theirs = Arc::clone(&post);
-        let started = std::thread::Builder::new().name("reader".into()).spawn(move || serve(&theirs, &choice, &ctx));
+        let started = std::thread::Builder::new().name("reader".into()).spawn(move || serve(&theirs, &opener, &ctx));
         let problem = started.err().map(|error| format!("no thread to read with: {error}"));
         Reader { post, about: None, answer: None, problem, opening: false, opened: 0 }
     }
@@ -137,9 +148,9 @@ impl Reader {
 
     /// Takes in what has come; true where a model has come, which has not been asked anything yet.
     pub fn poll(&mut self) -> bool {
-        let (opened, answer) = {
+        let (opened, answer, moved) = {
             let mut mail = self.post.mail();
-            (mail.opened.take(), mail.answer.take())
+            (mail.opened.take(), mail.answer.take(), mail.moved.take())
         };
         let is_new = opened.is_some();
         match opened {
@@ -155,6 +166,10 @@ impl Reader {
                 self.opening = false;
             }
             None => {}
+        }
+        if let Some((about, problem)) = moved {
+            self.about = Some(about);
+            self.problem = Some(problem);
         }
         match answer {
             Some(Ok(answer)) => self.answer = Some(answer),
@@ -192,8 +207,8 @@ impl Drop for Reader {
 }
 
 /// The thread: models are opened first, then questions answered, then errands run.
-fn serve(post: &Post, choice: &Choice, ctx: &egui::Context) {
-    let mut look: Option<Look> = None;
+fn serve(post: &Post, opener: &Opener, ctx: &egui::Context) {
+    let mut open: Option<Open> = None;
     loop {
         let mut mail = post.mail();
         while !mail.over && mail.open.is_none() && mail.question.is_none() && mail.errands.is_empty() {
@@ -204,25 +219,31 @@ fn serve(post: &Post, choice: &Choice, ctx: &egui::Context) {
         }
         if let Some((path, file)) = mail.open.take() {
             drop(mail);
-            let opened = open(choice, &path, file).map(|(opened, about)| {
-                look = Some(opened);
-                about
-            });
+            let opened = Open::model(&path, file).and_then(|model| model.on(opener()));
             let mut mail = post.mail();
-            if opened.is_ok() {
+            mail.opened = Some(opened.map(|(opened, about)| {
+                // What was asked of the model before is no answer of this one.
+                mail.answer = None;
+                mail.moved = None;
                 mail.errands.clear();
-            }
-            mail.opened = Some(opened);
+                open = Some(opened);
+                about
+            }));
+            drop(mail);
+            post.answered.notify_all();
         } else if let Some(question) = mail.question.take() {
             drop(mail);
-            if let Some(look) = &mut look {
-                let answer = read(look, question);
+            if let Some(Open { look, .. }) = &mut open {
+                let answer = match read(look, question.clone()) {
+                    Ok(answer) => Ok(answer),
+                    Err(error) => elsewhere(post, &mut open, opener, question, &error),
+                };
                 post.mail().answer = Some(answer);
                 post.answered.notify_all();
             }
         } else if let Some(errand) = mail.errands.pop_front() {
             drop(mail);
-            if let Some(look) = &mut look {
+            if let Some(Open { look, .. }) = &mut open {
                 errand(look);
             }
         }
@@ -230,31 +251,75 @@ fn serve(post: &Post, choice: &Choice, ctx: &egui::Context) {
     }
 }
 
-fn open(choice: &Choice, wanted: &Path, file: Option<ModelFile>) -> Result<(Look, About), String> {
-    let (file, path) = match file {
-        Some(file) => (file, wanted.to_owned()),
-        None => super::menu::load(wanted)?,
-    };
-    let device = choice.open().map_err(|error| error.to_string())?;
-    let look = Look::open(device, &file, &path).map_err(|error| error.to_string())?;
-    let about = About {
-        path: wanted.to_owned(),
-        class_names: look.class_names().to_vec(),
-        input: look.input(),
-        anatomy: look.anatomy(),
-        device: look.device_name(),
-    };
-    Ok((look, about))
+/// A model and the network that was made of it.
+struct Open {
+    model: Model,
+    look: Look,
 }
 
-fn read(look: &mut Look, question: Question) -> Result<Answer, String> {
+#[derive(Clone)]
+struct Model {
+    file: ModelFile,
+    /// What errors call it,
+    path: PathBuf,
+    /// and what the person chose.
+    wanted: PathBuf,
+}
+
+impl Open {
+    fn model(wanted: &Path, file: Option<ModelFile>) -> Result<Model, String> {
+        let (file, path) = match file {
+            Some(file) => (file, wanted.to_owned()),
+            None => super::menu::load(wanted)?,
+        };
+        Ok(Model { file, path, wanted: wanted.to_owned() })
+    }
+}
+
+impl Model {
+    fn on(self, device: Result<Box<dyn Device>, DeviceError>) -> Result<(Open, About), String> {
+        let device = device.map_err(|error| error.to_string())?;
+        let look = Look::open(device, &self.file, &self.path).map_err(|error| error.to_string())?;
+        let about = About {
+            path: self.wanted.clone(),
+            class_names: look.class_names().to_vec(),
+            input: look.input(),
+            anatomy: look.anatomy(),
+            device: look.device_name(),
+        };
+        Ok((Open { model: self, look }, about))
+    }
+}
+
+/// The device has failed: the model is opened on it anew, or else on the CPU, and answers from there.
+fn elsewhere(
+    post: &Post,
+    open: &mut Option<Open>,
+    opener: &Opener,
+    question: Question,
+    error: &InferError,
+) -> Result<Answer, String> {
+    let failed = format!("the device failed ({error})");
+    let Some(Open { model, .. }) = open.take() else { return Err(failed) };
+    for device in [opener(), Ok(Box::new(Cpu::new()) as Box<dyn Device>)] {
+        let Ok((mut opened, about)) = model.clone().on(device) else { continue };
+        if let Ok(answer) = read(&mut opened.look, question.clone()) {
+            *open = Some(opened);
+            let on = about.device.clone();
+            post.mail().moved = Some((about, format!("{failed}; the model goes on with {on}")));
+            return Ok(answer);
+        }
+    }
+    Err(format!("{failed}, and the model does not open anew; choose a model to try again"))
+}
+
+fn read(look: &mut Look, question: Question) -> Result<Answer, InferError> {
     let none = Wanted::default();
     let prepared = prepared(&question.field, look.input());
     let into_prepared = question.prepared && prepared.is_some();
     let [of_drawn, of_prepared] = if into_prepared { [none, question.wanted] } else { [question.wanted, none] };
-    let failed = |error: crate::infer::InferError| format!("the device failed: {error}. Choose a model to try again");
-    let drawn = look.field(&question.field, of_drawn).map_err(failed)?;
-    let prepared = prepared.map(|picture| look.picture(&picture, of_prepared)).transpose().map_err(failed)?;
+    let drawn = look.field(&question.field, of_drawn)?;
+    let prepared = prepared.map(|picture| look.picture(&picture, of_prepared)).transpose()?;
     Ok(Answer { drawn, prepared, question })
 }
 
@@ -266,3 +331,7 @@ fn prepared(field: &[u8], input: [usize; 3]) -> Option<Vec<u8>> {
     let prepared = prepare(&field, input, &how);
     (!prepared.blank && input[2] == 1).then_some(prepared.pixels)
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

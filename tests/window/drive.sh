@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Drives the real window under Xvfb with mouse and keys, checks what it reads, and takes the README's screenshots.
 #
-#   tests/window/drive.sh [path/to/inkgrad] [folder for the screenshots]
+#   tests/window/drive.sh [path/to/inkgrad] [folder for the screenshots] [folder for those at other sizes]
 #
 # Needs Xvfb, xdotool and ImageMagick's import (Debian: xvfb xdotool imagemagick), and a Vulkan driver (lavapipe does).
 # The window says in its title what it reads, which is how this script knows: "inkgrad: 7, 99.2 %; then 2, 0.3 %".
@@ -13,7 +13,9 @@ for tool in Xvfb xdotool import; do
     command -v "$tool" >/dev/null || { echo "drive.sh: needs $tool (Debian: xvfb xdotool imagemagick)" >&2; exit 2; }
 done
 work=$(mktemp -d)
-mkdir -p "$shots" "$work/run"
+failed=${TMPDIR:-/tmp}/inkgrad-window-failed.png
+others=$(realpath -m "${3:-$work/others}")
+mkdir -p "$shots" "$others" "$work/run"
 # Nothing of the person's own settings is read or changed.
 export XDG_CONFIG_HOME="$work/config" XDG_CACHE_HOME="$work/cache" XDG_RUNTIME_DIR="$work/run" HOME="$work"
 unset WAYLAND_DISPLAY WAYLAND_SOCKET
@@ -28,7 +30,7 @@ end() { [ -z "$app" ] || kill "$app" 2>/dev/null || true; kill "$server" 2>/dev/
 trap end EXIT
 for _ in $(seq 100); do xdotool getdisplaygeometry >/dev/null 2>&1 && break; sleep 0.1; done
 
-fail() { echo "drive.sh: $1" >&2; import -window root "$shots/failed.png"; echo "see $shots/failed.png" >&2; exit 1; }
+fail() { echo "drive.sh: $1" >&2; import -window root "$failed"; echo "see $failed" >&2; exit 1; }
 
 # Opens the window: panel, theme, width and height in points, scale.
 open() {
@@ -36,7 +38,7 @@ open() {
     mkdir -p "$XDG_CONFIG_HOME/inkgrad"
     printf 'panel = "%s"\ntheme = "%s"\nsize = [%s.0, %s.0]\n' "$panel" "$theme" "$width" "$height" \
         > "$XDG_CONFIG_HOME/inkgrad/window.toml"
-    WINIT_X11_SCALE_FACTOR=$scale "$program" app "${model:-best}" --device cpu --models "$work/runs" 2> "$work/log" &
+    WINIT_X11_SCALE_FACTOR=$scale RUST_LOG=${log:-error} "$program" app "${model:-best}" --device cpu --models "$work/runs" 2> "$work/log" &
     app=$!
     window=
     for _ in $(seq 300); do
@@ -54,7 +56,14 @@ open() {
 close() { xdotool windowclose "$window" 2>/dev/null || true; kill "$app" 2>/dev/null || true; wait "$app" 2>/dev/null || true; app=; }
 
 title() { xdotool getwindowname "$window"; }
-shot() { sleep "${2:-0.7}"; import -window "$window" "$shots/$1.png"; echo "$shots/$1.png"; }
+# Takes a picture: the panels as the README has them are kept apart from others.
+shot() {
+    local folder=$others
+    case $1 in draw | inside | dream | train) folder=$shots ;; esac
+    sleep "${2:-0.7}"
+    import -window "$window" "$folder/$1.png"
+    echo "$folder/$1.png"
+}
 key() { xdotool key --window 0 "$1"; sleep 0.25; }
 # Moves to a point, in points of the window.
 move() { xdotool mousemove $((left + $1 * factor)) $((top + $2 * factor)); }
@@ -116,6 +125,17 @@ echo "2 erases"
 key 2; four; reads 4; key Caps_Lock; blank; echo "2 draws again"
 seven; reads 7; key ctrl+z; blank; echo "Ctrl+Z takes a stroke back"
 key ctrl+y; reads 7; echo "Ctrl+Y brings it again"
+
+close
+
+echo "== from pen to bars, avgcnn on the CPU device"
+model=avgcnn log=inkgrad=debug open draw light 1024 700 1
+three; key Delete; seven; key Delete; four; key Delete; three
+sed -n 's/.*from pen to bars \([0-9.]*\) ms.*/\1/p' "$work/log" | sort -n > "$work/latencies"
+count=$(wc -l < "$work/latencies")
+at() { sed -n "$((count * $1 / 100 + 1))p" "$work/latencies"; }
+echo "$count answers: median $(at 50) ms, 95 of 100 within $(at 95) ms"
+awk -v most="$(at 95)" 'BEGIN { exit !(most < 16) }' || fail "95 of 100 should be shown within 16 ms"
 
 echo "== idle"
 sleep 2  # what the last key set going comes to rest

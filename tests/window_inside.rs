@@ -1,0 +1,81 @@
+//! The panel that looks inside, driven by its accessible names.
+#![cfg(feature = "app")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::window::{THREE, Window};
+use eframe::egui::{Key, vec2};
+use egui_kittest::kittest::Queryable;
+use inkgrad::app::{Memory, Options};
+use inkgrad::device::Choice;
+
+fn inside(model: &str) -> Window {
+    let mut window = Window::open(model);
+    window.draw(THREE);
+    window.reads("3");
+    window.key(Key::F2);
+    window.until("the layers are there", |window| window.has("conv1 unit 3"));
+    window
+}
+
+#[test]
+fn a_click_into_a_layer_shows_kernel_and_arithmetic() {
+    let mut window = inside("cnn");
+    window.harness.get_by_label("conv1 unit 3").click();
+    window.until("it is taken apart", |window| window.has("How it came about"));
+    assert!(window.has("its kernel, 3 x 3") && window.has("unit 3 at row"));
+    assert!(window.harness.query_by_label("kernel").is_some());
+    assert!(window.has("sum = "));
+    window.harness.get_by_label("Close").click();
+    window.harness.step();
+    window.harness.step();
+    assert!(!window.has("How it came about"));
+}
+
+#[test]
+fn saliency_and_occlusion_are_asked_of_a_class() {
+    let mut window = inside("cnn");
+    for over in ["Saliency", "Occlusion"] {
+        window.harness.get_by_label(over).click();
+        window.until("it is laid over the picture", |window| window.has("speaks for"));
+        for _ in 0..20 {
+            window.harness.step();
+        }
+    }
+    assert!(window.app().shared().messages().is_empty());
+}
+
+#[test]
+fn the_nearest_training_digits_of_a_three_are_threes() {
+    let mut window = inside("dense");
+    window.harness.get_by_label("Find them").click();
+    let threes = |window: &Window| window.harness.query_all_by_label_contains(", a 3,").count();
+    window.until("threes are found", |window| threes(window) >= 5);
+}
+
+#[test]
+fn a_slider_goes_through_the_snapshots_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = Command::new(env!("CARGO_BIN_EXE_inkgrad"))
+        .args(["train", "dense", "--epochs", "1", "--batch", "500", "--snapshots", "4", "--quiet", "--device", "cpu"])
+        .arg("--out")
+        .arg(folder.path().join("models"))
+        .output()
+        .unwrap();
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let run = folder.path().join("models/0001-dense");
+    let memory = Memory { folder: Some(folder.path().join("settings")) };
+    let models = folder.path().join("models");
+    let options = Options { choice: Choice::Cpu, model: Some(run.clone()), models, memory };
+    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    window.key(Key::F2);
+    window.until("the slider is there", |window| window.has("Watch it learn"));
+    window.until_reading(run.to_str().unwrap());
+    window.app().shared().open(&run.join("snapshots/000000.safetensors"));
+    window.until("the first step reads", |window| window.has("after 0 steps"));
+    let about = window.app().shared().reader.about().unwrap().path.clone();
+    assert!(about.starts_with(&run) && about != Path::new(&run));
+}
