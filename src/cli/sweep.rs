@@ -44,7 +44,7 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// The same seed in every run [default: 0]
+    /// The same seed in every run
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
     /// Where the runs' folders, sweep.csv and sweep.png go

@@ -57,7 +57,7 @@ pub struct Args {
     /// Epochs over which the learning rate rises from 0
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
     warmup: Option<f32>,
-    /// Of sgd, and the first moment's decay of adam and its kin
+    /// Of sgd (0 for plain descent), and the first moment's decay of adam and its kin [default: 0.9]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(super) momentum: Option<f32>,
     /// Decoupled weight decay, of weight matrices and kernels

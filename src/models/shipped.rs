@@ -12,6 +12,7 @@ pub const SHIPPED: &[(&str, &[u8])] = &[
     ("best", include_bytes!("../../models/best.safetensors")),
     ("dense", include_bytes!("../../models/dense.safetensors")),
     ("cnn", include_bytes!("../../models/cnn.safetensors")),
+    ("avgcnn", include_bytes!("../../models/avgcnn.safetensors")),
     ("gan", include_bytes!("../../models/gan.safetensors")),
     ("judge", include_bytes!("../../models/judge.safetensors")),
 ];
