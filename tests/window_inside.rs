@@ -12,21 +12,21 @@ use egui_kittest::kittest::Queryable;
 use inkgrad::app::{Memory, Options};
 use inkgrad::device::Choice;
 
-fn inside(model: &str) -> Window {
+fn inside(model: &str, shown: &str) -> Window {
     let mut window = Window::open(model);
     window.draw(THREE);
     window.reads("3");
     window.key(Key::F2);
-    window.until("the layers are there", |window| window.has("conv1 unit 3"));
+    window.until("the layers are there", |window| window.has(shown));
     window
 }
 
 #[test]
 fn a_click_into_a_layer_shows_kernel_and_arithmetic() {
-    let mut window = inside("cnn");
+    let mut window = inside("cnn", "conv1 unit 3");
     window.harness.get_by_label("conv1 unit 3").click();
     window.until("it is taken apart", |window| window.has("How it came about"));
-    assert!(window.has("its kernel, 3 x 3") && window.has("unit 3 at row"));
+    assert!(window.has("its kernel, 2 x 2") && window.has("unit 3 at row"));
     assert!(window.harness.query_by_label("kernel").is_some());
     assert!(window.has("sum = "));
     window.harness.get_by_label("Close").click();
@@ -37,10 +37,10 @@ fn a_click_into_a_layer_shows_kernel_and_arithmetic() {
 
 #[test]
 fn saliency_and_occlusion_are_asked_of_a_class() {
-    let mut window = inside("cnn");
+    let mut window = inside("cnn", "conv1 unit 3");
     for over in ["Saliency", "Occlusion"] {
         window.harness.get_by_label(over).click();
-        window.until("it is laid over the picture", |window| window.has("speaks for"));
+        window.until("it is laid over the picture", |window| window.has("is asked about"));
         for _ in 0..20 {
             window.harness.step();
         }
@@ -50,7 +50,7 @@ fn saliency_and_occlusion_are_asked_of_a_class() {
 
 #[test]
 fn the_nearest_training_digits_of_a_three_are_threes() {
-    let mut window = inside("dense");
+    let mut window = inside("dense", "dense1 numbers");
     window.harness.get_by_label("Find them").click();
     let threes = |window: &Window| window.harness.query_all_by_label_contains(", a 3,").count();
     window.until("threes are found", |window| threes(window) >= 5);

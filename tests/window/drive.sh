@@ -155,9 +155,9 @@ panels() {
     shot "draw$name"
     key F2
     click 118 338
-    click 597 138
+    click 580 90
     # The nearest of 60,000 training digits, where there is room to show them.
-    [ "$3" -lt 1000 ] || { click 53 612; sleep 25; }
+    [ "$3" -lt 1000 ] || { click 53 657; sleep 25; }
     shot "inside$name" 1.5
     key F3
     shot "dream$name" 4

@@ -149,7 +149,7 @@ impl Inside {
         }
         if self.over != Over::Nothing && !names.is_empty() {
             let said = self.class.and_then(|class| names.get(class)).map_or("the winner".into(), Clone::clone);
-            egui::ComboBox::from_label("speaks for").selected_text(said).width(90.0).show_ui(ui, |ui| {
+            egui::ComboBox::from_label("is asked about").selected_text(said).width(90.0).show_ui(ui, |ui| {
                 ui.selectable_value(&mut self.class, None, "the winner");
                 for (class, name) in names.iter().enumerate() {
                     ui.selectable_value(&mut self.class, Some(class), name);
