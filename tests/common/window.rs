@@ -84,7 +84,7 @@ impl Window {
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.harness.query_by_label_contains(name).is_some()
+        self.harness.query_all_by_label_contains(name).next().is_some()
     }
 
     /// Frames until something holds; what the thread behind the window finds comes when it comes.
@@ -156,8 +156,32 @@ impl Window {
         self.app().shared().field.pixels().iter().filter(|pixel| **pixel > 0).count()
     }
 
+    /// Until two models have read it, the first one so.
+    pub fn reads_both(&mut self, wanted: &str) {
+        let first = format!("class {wanted}: ");
+        self.until("both have read it", |window| {
+            let winners: Vec<_> = window.harness.query_all_by_label_contains(", the winner").collect();
+            winners.len() == 2 && winners[0].accesskit_node().label().is_some_and(|label| label.starts_with(&first))
+        });
+    }
+
     pub fn reads(&mut self, wanted: &str) {
         let holds = |window: &Window| window.winner().is_some_and(|(class, percent)| class == wanted && percent > 90.0);
         self.until(&format!("it reads {wanted}"), holds);
+    }
+
+    /// Compares what the window shows with `tests/snapshots/NAME.png`; `UPDATE_SNAPSHOTS=true` writes it anew. The lower
+    /// bar, which names the processor and its times, is covered.
+    pub fn snapshot(&mut self, name: &str) {
+        self.harness.remove_cursor();
+        for _ in 0..30 {
+            self.harness.step();
+        }
+        let rect = self.harness.ctx.content_rect();
+        let bar = Rect::from_min_max(pos2(rect.min.x, rect.max.y - 34.0), rect.max);
+        self.harness.mask(bar);
+        // Processors round differently: a tenth of a percent may be another digit.
+        let options = egui_kittest::SnapshotOptions::new().max_failed_pixels(150);
+        self.harness.snapshot_options(name, &options);
     }
 }
