@@ -15,6 +15,9 @@ use crate::infer::look::Pass;
 /// Side of the small pictures of what a network sees, in points.
 const SEEN: f32 = 112.0;
 
+/// Width of the tools in one row, in points.
+const TOOLS: f32 = 560.0;
+
 #[derive(Default)]
 pub struct Draw {
     drawn: Picture,
@@ -27,10 +30,13 @@ impl Draw {
     pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
         let (width, height) = (ui.available_width(), ui.available_height());
         // Below and beside the field there is room for its tools and for the answers.
-        let side = (height - 74.0).min(width * 0.6).clamp(160.0, 1600.0).floor();
+        let side = (height - 74.0).min(width * 0.6);
+        // Where the tools take two rows.
+        let side = if side < TOOLS { side.min(height - 100.0) } else { side }.clamp(160.0, 1600.0).floor();
         ui.horizontal_top(|ui| {
             ui.vertical(|ui| {
                 ui.set_width(side);
+                ui.set_max_width(side);
                 tools(ui, shared);
                 let response = shared.canvas.show(ui, &mut shared.field, side, None);
                 let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
@@ -51,7 +57,6 @@ impl Draw {
         self.pictures(ui, shared);
         ui.add_space(8.0);
         let width = ui.available_width();
-        let mut closed = false;
         match &shared.second {
             None => {
                 reading(ui, width.min(460.0), &shared.reader, blank);
@@ -67,23 +72,22 @@ impl Draw {
                     ui.add_space(12.0);
                     ui.vertical(|ui| {
                         ui.set_width(half);
-                        ui.horizontal(|ui| {
-                            ui.strong(name_of(shared, second));
-                            closed = ui.small_button("Close").on_hover_text("Only one model").clicked();
-                        });
+                        ui.strong(name_of(shared, second));
                         reading(ui, half, second, blank);
                     });
                 });
             }
         }
-        if closed {
-            shared.open_second(None);
-        }
         ui.add_space(6.0);
         let label = if shared.second.is_some() { "Beside it" } else { "Compare with" };
-        if let Some(path) = models(ui, shared, label, "a second model", 170.0) {
-            shared.open_second(Some(&path));
-        }
+        ui.horizontal_wrapped(|ui| {
+            if let Some(path) = models(ui, shared, label, "a second model", 170.0) {
+                shared.open_second(Some(&path));
+            }
+            if shared.second.is_some() && ui.button("Close").on_hover_text("Only one model").clicked() {
+                shared.open_second(None);
+            }
+        });
     }
 
     /// What the network would see of the drawing as it is, and prepared; the one that counts is chosen here.
@@ -161,7 +165,8 @@ fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
     };
     let pass = reader.answer().filter(|_| !blank).map(Answer::pass);
     let said = pass.map_or("Draw a digit.".into(), |pass| bars::sentence(&pass.probabilities, &about.class_names));
-    ui.label(RichText::new(said).size(17.0).strong());
+    let size = if width < 300.0 { 14.0 } else { 17.0 };
+    ui.add(egui::Label::new(RichText::new(said).size(size).strong()).truncate());
     bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]));
 }
 
@@ -198,7 +203,7 @@ pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, wid
 }
 
 fn tools(ui: &mut Ui, shared: &mut Shared) {
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         let erasing = shared.canvas.tool == Tool::Eraser;
         if ui.selectable_label(!erasing, "Brush").on_hover_text("Key 2 changes between the two").clicked() {
             shared.canvas.tool = Tool::Brush;
