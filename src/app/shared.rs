@@ -147,7 +147,7 @@ impl Shared {
     }
 
     /// Asks, if there is anything new to ask: once the drawing has taken the pen's movements, and before the answers
-    /// are shown. An answer that comes within [`PATIENCE`] is shown in the same frame.
+    /// are shown. An answer that comes within a few milliseconds is shown in the same frame.
     pub fn ask(&mut self) {
         let asked = self.frame_began;
         let (prepared, wanted) = (self.remembered.prepared, self.wanted);
