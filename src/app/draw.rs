@@ -16,7 +16,7 @@ use crate::infer::look::Pass;
 const SEEN: f32 = 112.0;
 
 /// Width of the tools in one row, in points.
-const TOOLS: f32 = 560.0;
+const TOOLS: f32 = 550.0;
 
 #[derive(Default)]
 pub struct Draw {

@@ -12,8 +12,10 @@ use crate::infer::look::{Look, Neighbours};
 
 /// How many are shown.
 const SHOWN: usize = 8;
+/// And how many beside each other.
+const ROW: usize = 4;
 /// How long the thread works on it before it looks for other questions.
-const TURN: std::time::Duration = std::time::Duration::from_millis(30);
+const TURN: std::time::Duration = std::time::Duration::from_millis(80);
 
 /// What the thread that knows the network has found out: never locked for long.
 #[derive(Default)]
@@ -85,17 +87,20 @@ impl Nearest {
             }
             self.shown = known.of;
         }
-        ui.horizontal_wrapped(|ui| {
-            for ((index, distance), picture) in known.nearest.iter().zip(&self.pictures) {
-                ui.vertical(|ui| {
-                    ui.set_width(48.0);
-                    let label = set.labels[*index];
-                    let name = format!("training digit {index}, a {label}, {distance:.2} away");
-                    picture.show(ui, vec2(46.0, 46.0), &name, Sense::hover()).on_hover_text(name);
-                    ui.label(format!("{label}"));
-                });
-            }
-        });
+        let found: Vec<_> = known.nearest.iter().zip(&self.pictures).collect();
+        for row in found.chunks(ROW) {
+            ui.horizontal(|ui| {
+                for ((index, distance), picture) in row {
+                    ui.vertical(|ui| {
+                        ui.set_width(46.0);
+                        let label = set.labels[*index];
+                        let name = format!("training digit {index}, a {label}, {distance:.2} away");
+                        picture.show(ui, vec2(46.0, 46.0), &name, Sense::hover()).on_hover_text(name);
+                        ui.label(format!("{label}"));
+                    });
+                }
+            });
+        }
     }
 
     /// Sends the thread on: a turn of looking at training digits, and the nearest for a new pass.
