@@ -3,13 +3,15 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::window::{FOUR, SEVEN, THREE, Window};
 use eframe::egui::{self, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::kittest::Queryable;
 use inkgrad::app::{Memory, Options};
 use inkgrad::device::Choice;
+use inkgrad::graph::Store;
+use inkgrad::models::{Architecture, ModelFile, Parameters};
 
 #[test]
 fn drawn_digits_are_read_right_with_over_ninety_percent() {
@@ -105,7 +107,7 @@ fn a_model_that_is_broken_or_of_another_size_is_a_message_and_the_window_goes_on
     window.draw(SEVEN);
     window.reads("7");
     // Another one is chosen while a message stands.
-    window.app().shared().open(std::path::Path::new("best"));
+    window.app().shared().open(Path::new("best"));
     window.until_reading("best");
     window.reads("7");
     std::fs::remove_dir_all(&models).unwrap();
@@ -120,7 +122,7 @@ fn a_model_that_is_broken_or_of_another_size_is_a_message_and_the_window_goes_on
 #[test]
 fn two_models_read_the_same_drawing() {
     let mut window = Window::open("fast");
-    window.app().shared().open_second(Some(std::path::Path::new("dense")));
+    window.app().shared().open_second(Some(Path::new("dense")));
     window.draw(SEVEN);
     window.until("both have read it", |window| window.harness.query_all_by_label_contains(", the winner").count() == 2);
     window.harness.get_by_label("Close").click();
@@ -178,4 +180,37 @@ fn without_a_display_it_says_so_and_names_the_ways_of_the_command_line() {
     let said = command.arg("no-such-model").output().unwrap();
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(text.contains("no-such-model") && said.status.code() == Some(1), "{text}");
+}
+
+#[test]
+fn files_of_keras_read_a_drawing_as_they_are() {
+    let mut window = Window::open("fast");
+    window.draw(SEVEN);
+    window.reads_at_all();
+    for name in ["conv-keras3.keras", "dense-keras2.h5", "large-keras2.h5"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/travel").join(name);
+        window.app().shared().open(&path);
+        window.until_reading(path.to_str().unwrap());
+        window.reads_at_all();
+        assert!(window.app().shared().messages().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_model_for_images_of_another_size_is_refused_in_the_window_and_the_one_before_goes_on() {
+    let mut window = Window::open("fast");
+    let path = window.folder.path().join("models/thirty.safetensors");
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "thirty.toml").unwrap();
+    let network = architecture.declare([30, 30, 1], 10, &mut store, &mut parameters).unwrap();
+    let (weights, running) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
+    let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+    file.set("mean", 0.0);
+    file.set("std", 1.0);
+    file.save(&path).unwrap();
+    window.app().shared().open(&path);
+    window.until("it is said", |window| window.has("30x30"));
+    window.draw(SEVEN);
+    window.reads("7");
 }

@@ -165,6 +165,11 @@ impl Window {
         });
     }
 
+    /// Until anything is read.
+    pub fn reads_at_all(&mut self) {
+        self.until("it is read", |window| window.winner().is_some());
+    }
+
     pub fn reads(&mut self, wanted: &str) {
         let holds = |window: &Window| window.winner().is_some_and(|(class, percent)| class == wanted && percent > 90.0);
         self.until(&format!("it reads {wanted}"), holds);
