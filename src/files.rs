@@ -101,9 +101,17 @@ impl Write for Unfinished {
 /// # Errors
 /// Whatever the system says: the folder is missing or read-only, the disk is full, `path` is a folder.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, Existing::Replace)
+}
+
+/// [`write_whole`], where a file already there may be one to keep: that is [`io::ErrorKind::AlreadyExists`] then.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
     let mut file = Unfinished::create(path)?;
     file.write_all(bytes)?;
-    file.finish(Existing::Replace)
+    file.finish(existing)
 }
 
 fn folder(path: &Path) -> &Path {

@@ -1,8 +1,8 @@
 //! The field on the screen: pen strokes by mouse, finger, stylus or keys.
 
 use eframe::egui::{
-    self, Color32, ColorImage, Event, EventFilter, Id, Key, Modifiers, PointerButton, Pos2, Rect, Role, Sense, Stroke,
-    WidgetInfo, pos2, vec2,
+    self, ColorImage, Event, EventFilter, Id, Key, Modifiers, PointerButton, Pos2, Rect, Role, Sense, Stroke,
+    WidgetInfo, vec2,
 };
 
 use super::field::{Field, Tool};
@@ -42,8 +42,8 @@ impl Canvas {
         Canvas { tool, radius, stroke: tool, keyboard: None, shown: None, picture, focus_wanted: true }
     }
 
-    /// The field, `side` points wide and high, with the colours of `over` upon it.
-    pub fn show(&mut self, ui: &mut egui::Ui, field: &mut Field, side: f32, over: Option<&Picture>) -> egui::Response {
+    /// The field, `side` points wide and high.
+    pub fn show(&mut self, ui: &mut egui::Ui, field: &mut Field, side: f32) -> egui::Response {
         let (rect, _) = ui.allocate_exact_size(vec2(side, side), Sense::hover());
         let id = Id::unique("the field");
         let response = ui.interact(rect, id, Sense::click_and_drag());
@@ -61,7 +61,7 @@ impl Canvas {
         } else if self.keyboard.take().is_some_and(|(_, down)| down) {
             field.lift();
         }
-        self.paint(ui, field, rect, over, &response);
+        self.paint(ui, field, rect, &response);
         response
     }
 
@@ -147,20 +147,14 @@ impl Canvas {
         consume(Modifiers::NONE, Key::Num1).then_some(Ask::Recall)
     }
 
-    fn paint(&mut self, ui: &egui::Ui, field: &Field, rect: Rect, over: Option<&Picture>, response: &egui::Response) {
+    fn paint(&mut self, ui: &egui::Ui, field: &Field, rect: Rect, response: &egui::Response) {
         if !self.shown.as_ref().is_some_and(|shown| std::sync::Arc::ptr_eq(shown, field.pixels())) {
             let image = ColorImage::from_gray([FIELD, FIELD], field.pixels());
             self.picture.set(ui.ctx(), "field", image);
             self.shown = Some(std::sync::Arc::clone(field.pixels()));
         }
         let painter = ui.painter_at(rect.expand(2.0));
-        let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
-        if let Some(texture) = self.picture.texture() {
-            painter.image(texture.id(), rect, uv, Color32::WHITE);
-        }
-        if let Some(texture) = over.and_then(Picture::texture) {
-            painter.image(texture.id(), rect, uv, Color32::WHITE);
-        }
+        self.picture.paint(&painter, rect);
         let frame = if response.has_focus() { ui.visuals().selection.stroke } else { ui.visuals().window_stroke };
         painter.rect_stroke(rect, 0.0, frame, egui::StrokeKind::Outside);
         let scale = rect.width() / FIELD as f32;

@@ -38,7 +38,7 @@ impl Draw {
                 ui.set_width(side);
                 ui.set_max_width(side);
                 tools(ui, shared);
-                let response = shared.canvas.show(ui, &mut shared.field, side, None);
+                let response = shared.canvas.show(ui, &mut shared.field, side);
                 let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
                 shared.fulfil(ask);
                 shared.ask();
@@ -113,7 +113,8 @@ impl Draw {
             }
             _ => "-".into(),
         };
-        let [drawn, prepared] = [said(answer.map(|answer| &answer.drawn)), said(answer.and_then(prepared_of))];
+        let [drawn, prepared] =
+            [said(answer.map(|answer| &answer.drawn)), said(answer.and_then(|answer| answer.prepared.as_ref()))];
         ui.label(RichText::new("What the network sees").strong());
         ui.horizontal(|ui| {
             let one = |ui: &mut Ui, picture: &Picture, name: &str, said: &str, chosen: bool| {
@@ -147,10 +148,6 @@ impl Draw {
             });
         });
     }
-}
-
-fn prepared_of(answer: &Answer) -> Option<&Pass> {
-    answer.prepared.as_ref()
 }
 
 fn name_of(shared: &Shared, reader: &Reader) -> String {

@@ -60,10 +60,9 @@ impl Menu {
         for entry in listed.flatten().take(10 * MOST) {
             let path = entry.path();
             let best = path.join("best.safetensors");
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
             let is_model = match path.is_dir() {
                 true => best.is_file(),
-                false => ["safetensors", "keras", "h5", "hdf5", "onnx"].contains(&ending.as_str()),
+                false => ending(&path) == "safetensors" || is_foreign(&path),
             };
             if is_model {
                 self.found.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), path });
@@ -94,13 +93,21 @@ impl Menu {
     }
 }
 
+fn ending(path: &Path) -> String {
+    path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase()
+}
+
+/// Whether it is a file of another program, by its name.
+fn is_foreign(path: &Path) -> bool {
+    ["keras", "h5", "hdf5", "onnx"].contains(&ending(path).as_str())
+}
+
 /// A model of any file that the menu lists, those of other programs taken over.
 ///
 /// # Errors
 /// What is wrong with the file, in words.
 pub fn load(path: &Path) -> Result<(ModelFile, PathBuf), String> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
-    if ["keras", "h5", "hdf5", "onnx"].contains(&ending.as_str()) {
+    if is_foreign(path) {
         let imported = interchange::import(path, None, &Wishes::default()).map_err(|error| error.to_string())?;
         return Ok((imported.file, path.to_owned()));
     }

@@ -12,6 +12,7 @@ mod guide;
 mod inside;
 pub mod menu;
 pub mod paint;
+mod post;
 pub mod reader;
 pub mod remember;
 mod shared;
@@ -90,7 +91,7 @@ impl App {
             Panel::Draw => self.draw.ui(ui, &mut self.shared),
             Panel::Inside => self.inside.ui(ui, &mut self.shared),
             Panel::Dream => self.dream.ui(ui, &mut self.shared),
-            Panel::Train => self.train.get_or_insert_with(train::Train::new).ui(ui, &mut self.shared),
+            Panel::Train => self.train.get_or_insert_default().ui(ui, &mut self.shared),
         });
         self.shared.ask();
         self.shared.settle();
@@ -238,7 +239,7 @@ impl eframe::App for App {
 
 /// The guide's page for the panel, in the browser.
 fn open_guide(shared: &mut Shared) {
-    let folder = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("inkgrad/docs");
+    let folder = crate::files::cache_dir().unwrap_or_else(std::env::temp_dir).join("docs");
     match guide::write(&folder, guide::page(shared.remembered.panel)) {
         Ok(page) => {
             let url = format!("file://{}{}", if cfg!(windows) { "/" } else { "" }, page.display());

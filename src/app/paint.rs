@@ -70,18 +70,21 @@ impl Picture {
         self.texture.as_ref()
     }
 
+    /// Paints it into a rectangle; nothing where there is none.
+    pub fn paint(&self, painter: &egui::Painter, rect: egui::Rect) {
+        let uv = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
+        if let Some(texture) = &self.texture {
+            painter.image(texture.id(), rect, uv, Color32::WHITE);
+        }
+    }
+
     /// Shows it, or an empty frame of that size, under an accessible name.
     pub fn show(&self, ui: &mut egui::Ui, size: egui::Vec2, name: &str, sense: egui::Sense) -> egui::Response {
         let (rect, response) = ui.allocate_exact_size(size, sense);
-        let uv = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
-        match &self.texture {
-            Some(texture) => {
-                ui.painter().image(texture.id(), rect, uv, Color32::WHITE);
-            }
-            None => {
-                ui.painter().rect_filled(rect, 2.0, ui.visuals().extreme_bg_color);
-            }
+        if self.texture.is_none() {
+            ui.painter().rect_filled(rect, 2.0, ui.visuals().extreme_bg_color);
         }
+        self.paint(ui.painter(), rect);
         let role = if sense.senses_click() { egui::Role::Button } else { egui::Role::Image };
         response.widget_info(|| egui::WidgetInfo::labeled(role, true, name));
         response

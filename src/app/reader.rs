@@ -3,12 +3,13 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eframe::egui;
 use image::{DynamicImage, GrayImage};
 
+use super::post::Post;
 use crate::device::cpu::Cpu;
 use crate::device::{Choice, Device, DeviceError};
 use crate::infer::InferError;
@@ -69,7 +70,7 @@ type Opener = Box<dyn Fn() -> Result<Box<dyn Device>, DeviceError> + Send>;
 
 #[derive(Default)]
 struct Mail {
-    open: Option<(PathBuf, Option<ModelFile>)>,
+    open: Option<PathBuf>,
     question: Option<Question>,
     errands: VecDeque<Errand>,
     over: bool,
@@ -80,24 +81,8 @@ struct Mail {
     moved: Option<(About, String)>,
 }
 
-#[derive(Default)]
-struct Post {
-    mail: Mutex<Mail>,
-    /// Rings when there is something for the thread,
-    came: Condvar,
-    /// and when there is something from it.
-    answered: Condvar,
-}
-
-impl Post {
-    fn mail(&self) -> MutexGuard<'_, Mail> {
-        // A reader that panicked leaves whole mail behind.
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 pub struct Reader {
-    post: Arc<Post>,
+    post: Arc<Post<Mail>>,
     about: Option<About>,
     answer: Option<Answer>,
     problem: Option<String>,
@@ -112,38 +97,32 @@ impl Reader {
     }
 
     fn start_on(opener: Opener, ctx: egui::Context) -> Reader {
-        let post = Arc::new(Post::default());
+        let post = Arc::new(Post::<Mail>::default());
         let theirs = Arc::clone(&post);
         let started = std::thread::Builder::new().name("reader".into()).spawn(move || serve(&theirs, &opener, &ctx));
         let problem = started.err().map(|error| format!("no thread to read with: {error}"));
         Reader { post, about: None, answer: None, problem, opening: false, opened: 0 }
     }
 
-    /// Another model: a shipped one's name, a file or a run's folder; or one that is in memory, under that name.
-    pub fn open(&mut self, path: &Path, file: Option<ModelFile>) {
-        self.post.mail().open = Some((path.to_owned(), file));
+    /// Another model: a shipped one's name, a file or a run's folder.
+    pub fn open(&mut self, path: &Path) {
         self.opening = true;
-        self.post.came.notify_one();
+        self.post.send(|mail| mail.open = Some(path.to_owned()));
     }
 
     pub fn ask(&mut self, question: Question) {
-        self.post.mail().question = Some(question);
-        self.post.came.notify_one();
+        self.post.send(|mail| mail.question = Some(question));
     }
 
     /// Waits a little for the answer to what was just asked: most networks are so quick that the frame that took the
     /// pen's movement can show it.
     pub fn wait(&self, patience: Duration) {
-        let mail = self.post.mail();
-        let unanswered = |mail: &mut Mail| mail.answer.is_none() && mail.opened.is_none();
-        let waited = self.post.answered.wait_timeout_while(mail, patience, unanswered);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.post.wait_while(patience, |mail| mail.answer.is_none() && mail.opened.is_none());
     }
 
     /// Something else to be done with the network, after what was asked before.
     pub fn send(&mut self, errand: Errand) {
-        self.post.mail().errands.push_back(errand);
-        self.post.came.notify_one();
+        self.post.send(|mail| mail.errands.push_back(errand));
     }
 
     /// Takes in what has come; true where a model has come, which has not been asked anything yet.
@@ -201,36 +180,34 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.post.mail().over = true;
-        self.post.came.notify_one();
+        self.post.send(|mail| mail.over = true);
     }
 }
 
 /// The thread: models are opened first, then questions answered, then errands run.
-fn serve(post: &Post, opener: &Opener, ctx: &egui::Context) {
+fn serve(post: &Post<Mail>, opener: &Opener, ctx: &egui::Context) {
     let mut open: Option<Open> = None;
     loop {
         let mut mail = post.mail();
         while !mail.over && mail.open.is_none() && mail.question.is_none() && mail.errands.is_empty() {
-            mail = post.came.wait(mail).unwrap_or_else(PoisonError::into_inner);
+            mail = post.wait(mail);
         }
         if mail.over {
             return;
         }
-        if let Some((path, file)) = mail.open.take() {
+        if let Some(wanted) = mail.open.take() {
             drop(mail);
-            let opened = Open::model(&path, file).and_then(|model| model.on(opener()));
-            let mut mail = post.mail();
-            mail.opened = Some(opened.map(|(opened, about)| {
-                // What was asked of the model before is no answer of this one.
-                mail.answer = None;
-                mail.moved = None;
-                mail.errands.clear();
-                open = Some(opened);
-                about
-            }));
-            drop(mail);
-            post.answered.notify_all();
+            let opened = Model::load(wanted).and_then(|model| model.on(opener()));
+            post.send(|mail| {
+                mail.opened = Some(opened.map(|(opened, about)| {
+                    // What was asked of the model before is no answer of this one.
+                    mail.answer = None;
+                    mail.moved = None;
+                    mail.errands.clear();
+                    open = Some(opened);
+                    about
+                }))
+            });
         } else if let Some(question) = mail.question.take() {
             drop(mail);
             if let Some(Open { look, .. }) = &mut open {
@@ -238,8 +215,7 @@ fn serve(post: &Post, opener: &Opener, ctx: &egui::Context) {
                     Ok(answer) => Ok(answer),
                     Err(error) => elsewhere(post, &mut open, opener, question, &error),
                 };
-                post.mail().answer = Some(answer);
-                post.answered.notify_all();
+                post.send(|mail| mail.answer = Some(answer));
             }
         } else if let Some(errand) = mail.errands.pop_front() {
             drop(mail);
@@ -266,17 +242,12 @@ struct Model {
     wanted: PathBuf,
 }
 
-impl Open {
-    fn model(wanted: &Path, file: Option<ModelFile>) -> Result<Model, String> {
-        let (file, path) = match file {
-            Some(file) => (file, wanted.to_owned()),
-            None => super::menu::load(wanted)?,
-        };
-        Ok(Model { file, path, wanted: wanted.to_owned() })
-    }
-}
-
 impl Model {
+    fn load(wanted: PathBuf) -> Result<Model, String> {
+        let (file, path) = super::menu::load(&wanted)?;
+        Ok(Model { file, path, wanted })
+    }
+
     fn on(self, device: Result<Box<dyn Device>, DeviceError>) -> Result<(Open, About), String> {
         let device = device.map_err(|error| error.to_string())?;
         let look = Look::open(device, &self.file, &self.path).map_err(|error| error.to_string())?;
@@ -293,7 +264,7 @@ impl Model {
 
 /// The device has failed: the model is opened on it anew, or else on the CPU, and answers from there.
 fn elsewhere(
-    post: &Post,
+    post: &Post<Mail>,
     open: &mut Option<Open>,
     opener: &Opener,
     question: Question,

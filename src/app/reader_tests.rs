@@ -1,3 +1,4 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -51,7 +52,7 @@ fn reader(runs: usize) -> Reader {
 }
 
 fn open(reader: &mut Reader, model: &str) {
-    reader.open(Path::new(model), None);
+    reader.open(Path::new(model));
     while !reader.poll() {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -109,7 +110,7 @@ fn an_answer_is_never_of_a_model_that_is_gone() {
     reader.ask(one());
     std::thread::sleep(Duration::from_millis(200));
     // It is there, and was not taken in.
-    reader.open(Path::new("dense"), None);
+    reader.open(Path::new("dense"));
     while !reader.poll() {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -48,7 +48,7 @@ pub struct Shared {
 impl Shared {
     pub fn new(ctx: egui::Context, choice: Choice, folder: &Path, memory: Memory, remembered: Remembered) -> Shared {
         let mut reader = Reader::start(choice.clone(), ctx.clone());
-        reader.open(remembered.model.as_deref().unwrap_or(Path::new(super::MODEL)), None);
+        reader.open(remembered.model.as_deref().unwrap_or(Path::new(super::MODEL)));
         let mut shared = Shared {
             canvas: Canvas::with_radius(remembered.radius),
             menu: Menu::of(folder),
@@ -91,7 +91,7 @@ impl Shared {
 
     /// Another model for the first reader; it is remembered once it has opened.
     pub fn open(&mut self, path: &Path) {
-        self.reader.open(path, None);
+        self.reader.open(path);
     }
 
     /// Another model for the second reader, or none.
@@ -104,7 +104,7 @@ impl Shared {
             }
             Some(path) => {
                 let new = || Reader::start(self.choice.clone(), self.ctx.clone());
-                self.second.get_or_insert_with(new).open(path, None);
+                self.second.get_or_insert_with(new).open(path);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! `inkgrad import`: a model of another program.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{note, say, thousands};
-use crate::files::{Existing, Unfinished};
+use crate::files::{self, Existing};
 use crate::interchange::{self, Scale, Wishes};
 use crate::models;
 
@@ -60,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let bytes = imported.file.to_bytes(&args.out)?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    write(&args.out, &bytes, existing).map_err(|error| match error.kind() {
+    files::write(&args.out, &bytes, existing).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => anyhow::anyhow!(taken),
         _ => anyhow::anyhow!("cannot write {out}: {error}. Check that the folder exists and that you may write there"),
     })?;
@@ -68,11 +68,4 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let count = imported.file.tensors.iter().map(|tensor| tensor.words.len() as u64).sum();
     say(format_args!("{out}: {} numbers; `inkgrad inspect {out}` shows its layers", thousands(count)));
     Ok(ExitCode::SUCCESS)
-}
-
-fn write(path: &Path, bytes: &[u8], existing: Existing) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut file = Unfinished::create(path)?;
-    file.write_all(bytes)?;
-    file.finish(existing)
 }

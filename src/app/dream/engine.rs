@@ -2,11 +2,12 @@
 //! never waits for them: the newest question counts, older ones that were not begun are forgotten.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::save::{self, Job};
 use super::wish::{Wish, dominant};
+use crate::app::post::Post;
 use crate::device::{Choice, Device};
 use crate::infer::evaluate::softmax;
 use crate::infer::{Classifier, Generator, Sampler, classify};
@@ -71,25 +72,8 @@ struct Mail {
     saved: Option<Result<PathBuf, String>>,
 }
 
-#[derive(Default)]
-struct Post {
-    mail: Mutex<Mail>,
-    came: Condvar,
-}
-
-impl Post {
-    fn mail(&self) -> MutexGuard<'_, Mail> {
-        // A thread that panicked leaves whole mail behind.
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    fn send(&self, write: impl FnOnce(&mut Mail)) {
-        write(&mut self.mail());
-        self.came.notify_one();
-    }
-}
-
 pub struct Engine {
-    post: Arc<Post>,
+    post: Arc<Post<Mail>>,
     about: Option<About>,
     answer: Option<Answer>,
     problems: Vec<String>,
@@ -109,7 +93,7 @@ pub struct News {
 impl Engine {
     /// Starts the thread; `wake` is called when it has done something.
     pub fn start(choice: Choice, wake: impl Fn() + Send + 'static) -> Engine {
-        let post = Arc::new(Post::default());
+        let post = Arc::new(Post::<Mail>::default());
         let theirs = Arc::clone(&post);
         let started = std::thread::Builder::new().name("dream".into()).spawn(move || serve(&theirs, &choice, &wake));
         let problems = started.err().map(|error| format!("no thread to draw with: {error}. Open the window again"));
@@ -194,12 +178,12 @@ impl Drop for Engine {
 }
 
 /// The thread: generators are opened first, then wishes fulfilled, then pictures saved.
-fn serve(post: &Post, choice: &Choice, wake: &impl Fn()) {
+fn serve(post: &Post<Mail>, choice: &Choice, wake: &impl Fn()) {
     let mut atelier: Option<Atelier> = None;
     loop {
         let mut mail = post.mail();
         while !mail.over && mail.open.is_none() && mail.wish.is_none() && mail.save.is_none() {
-            mail = post.came.wait(mail).unwrap_or_else(PoisonError::into_inner);
+            mail = post.wait(mail);
         }
         if mail.over {
             return;

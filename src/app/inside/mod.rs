@@ -85,7 +85,7 @@ impl Inside {
     fn left(&mut self, ui: &mut Ui, shared: &mut Shared) {
         let blank = shared.field.is_blank();
         let side = LEFT - 32.0;
-        let response = shared.canvas.show(ui, &mut shared.field, side, None);
+        let response = shared.canvas.show(ui, &mut shared.field, side);
         let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
         shared.fulfil(ask);
         shared.ask();
@@ -139,9 +139,8 @@ impl Inside {
                 shared.say(problem);
                 self.over = Over::Nothing;
             }
-            if let Some(texture) = self.overlay.picture.texture().filter(|_| self.over != Over::Nothing) {
-                let uv = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
-                ui.painter().image(texture.id(), response.rect, uv, egui::Color32::WHITE);
+            if self.over != Over::Nothing {
+                self.overlay.picture.paint(ui.painter(), response.rect);
             }
         }
         if let (Some(chosen), Some(about)) = (self.chosen, shared.reader.about()) {

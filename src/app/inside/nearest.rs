@@ -1,11 +1,12 @@
 //! The training digits that the network takes to be most like the drawing.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use eframe::egui::{self, ColorImage, Sense, Ui, vec2};
 
 use crate::app::paint::Picture;
+use crate::app::post::lock;
 use crate::app::reader::Reader;
 use crate::data::{ImageSet, mnist};
 use crate::infer::look::{Look, Neighbours};
@@ -43,10 +44,6 @@ pub struct Nearest {
     asked: Option<Key>,
     pictures: [Picture; SHOWN],
     shown: Option<Key>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Nearest {

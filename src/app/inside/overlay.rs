@@ -1,12 +1,13 @@
 //! What is laid over the picture: where the answer comes from, asked in three ways.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use eframe::egui::{self, Rect, Stroke, Ui, vec2};
 
 use super::layers::Unit;
 use crate::app::paint::{self, Picture};
+use crate::app::post::lock;
 use crate::app::reader::Reader;
 use crate::infer::look::Anatomy;
 
@@ -91,10 +92,10 @@ impl Overlay {
                     reader.send(Box::new(move |look| {
                         let falls = look.occlusion(&bytes, class, patch, stride);
                         let falls = falls.map(|falls| (key, falls)).map_err(|error| error.to_string());
-                        *occluded.lock().unwrap_or_else(PoisonError::into_inner) = Some(falls);
+                        *lock(&occluded) = Some(falls);
                     }));
                 }
-                let found = self.occluded.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let found = lock(&self.occluded).take();
                 match found {
                     Some(Ok((found, falls))) if found == key => {
                         self.picture.set(ctx, "overlay", paint::overlay([side, side], &falls));

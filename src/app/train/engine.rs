@@ -2,13 +2,14 @@
 //! takes effect at once; between two wishes with nothing to do it sleeps.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eframe::egui;
 
 use super::keep::keep;
 use super::news::{Began, News, Now, Phase, Watched};
+use crate::app::post::Post;
 use crate::data::{DataSet, ImageSet, mnist};
 use crate::device::Choice;
 use crate::models::Architecture;
@@ -56,21 +57,16 @@ struct Mail {
     unread: bool,
 }
 
-struct Post {
-    mail: Mutex<Mail>,
-    came: Condvar,
+/// The post, and the window to wake.
+struct Desk {
+    post: Post<Mail>,
     ctx: egui::Context,
 }
 
-impl Post {
-    fn mail(&self) -> MutexGuard<'_, Mail> {
-        // A thread that panicked leaves whole mail behind.
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Desk {
     /// Tells the window, which is woken once for all that it has not read: hidden, it is left alone.
     fn tell(&self, write: impl FnOnce(&mut News)) {
-        let mut mail = self.mail();
+        let mut mail = self.post.mail();
         write(&mut mail.news);
         if !std::mem::replace(&mut mail.unread, true) {
             drop(mail);
@@ -81,7 +77,7 @@ impl Post {
 
 /// The window's end of a run; dropped, it ends the run.
 pub struct Trainer {
-    post: Arc<Post>,
+    desk: Arc<Desk>,
 }
 
 impl Trainer {
@@ -92,8 +88,8 @@ impl Trainer {
     pub fn start(choice: Choice, plan: Plan, pace: Pace, ctx: egui::Context) -> Result<Trainer, String> {
         let news = News::default();
         let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, news, unread: false };
-        let post = Arc::new(Post { mail: Mutex::new(mail), came: Condvar::new(), ctx });
-        let theirs = Arc::clone(&post);
+        let desk = Arc::new(Desk { post: Post::new(mail), ctx });
+        let theirs = Arc::clone(&desk);
         let work = move || {
             if let Err(problem) = work(&theirs, &choice, plan) {
                 theirs.tell(|news| {
@@ -104,12 +100,11 @@ impl Trainer {
         };
         let started = std::thread::Builder::new().name("trainer".into()).spawn(work);
         started.map_err(|error| format!("no thread to train in: {error}. Close other programs and start again"))?;
-        Ok(Trainer { post })
+        Ok(Trainer { desk })
     }
 
     fn wish(&self, wish: impl FnOnce(&mut Mail)) {
-        wish(&mut self.post.mail());
-        self.post.came.notify_one();
+        self.desk.post.send(wish);
     }
     pub fn pause(&self) {
         self.wish(|mail| mail.run = false);
@@ -133,12 +128,12 @@ impl Trainer {
     }
     /// Whether it is to go on by itself.
     pub fn is_going(&self) -> bool {
-        self.post.mail().run
+        self.desk.post.mail().run
     }
 
     /// What has happened since the last call.
     pub fn news(&self) -> News {
-        let mut mail = self.post.mail();
+        let mut mail = self.desk.post.mail();
         mail.unread = false;
         let phase = mail.news.phase;
         std::mem::replace(&mut mail.news, News { phase, ..News::default() })
@@ -160,8 +155,8 @@ enum Order {
 }
 
 /// What is to be done next; waits for it. `stale` are pictures that are older than the weights.
-fn next(post: &Post, is_done: bool, stale: bool) -> Order {
-    let mut mail = post.mail();
+fn next(desk: &Desk, is_done: bool, stale: bool) -> Order {
+    let mut mail = desk.post.mail();
     loop {
         if mail.over {
             return Order::Over;
@@ -179,8 +174,8 @@ fn next(post: &Post, is_done: bool, stale: bool) -> Order {
         };
         if mail.news.phase != phase {
             drop(mail);
-            post.tell(|news| news.phase = phase);
-            mail = post.mail();
+            desk.tell(|news| news.phase = phase);
+            mail = desk.post.mail();
             continue;
         }
         if mail.singles > 0 {
@@ -193,22 +188,22 @@ fn next(post: &Post, is_done: bool, stale: bool) -> Order {
         if stale {
             return Order::Look;
         }
-        mail = post.came.wait(mail).unwrap_or_else(PoisonError::into_inner);
+        mail = desk.post.wait(mail);
     }
 }
 
-fn work(post: &Post, choice: &Choice, plan: Plan) -> Result<(), String> {
+fn work(desk: &Desk, choice: &Choice, plan: Plan) -> Result<(), String> {
     let said = |error: TrainError| in_words(&error);
-    let mut run = begin(post, choice, plan).map_err(said)?;
+    let mut run = begin(desk, choice, plan).map_err(said)?;
     run.look().map_err(said)?;
     loop {
         let is_done = run.live.step() == run.live.total();
-        match next(post, is_done, run.stale) {
+        match next(desk, is_done, run.stale) {
             Order::Over => return Ok(()),
             Order::Keep(folder) => {
                 let model = run.live.model().map_err(said)?;
                 let kept = keep(&model, &folder, &run.network);
-                post.tell(|news| news.kept = Some(kept));
+                desk.tell(|news| news.kept = Some(kept));
             }
             Order::Single => run.steps(1).and_then(|()| run.look()).map_err(said)?,
             Order::Look => run.look().map_err(said)?,
@@ -220,7 +215,7 @@ fn work(post: &Post, choice: &Choice, plan: Plan) -> Result<(), String> {
 struct Running<'a> {
     live: Live,
     network: String,
-    post: &'a Post,
+    desk: &'a Desk,
     /// Seconds that a step takes, and a look.
     pace: [f64; 2],
     /// Steps since the last picture, and when that and the last look were.
@@ -231,7 +226,7 @@ struct Running<'a> {
     stale: bool,
 }
 
-fn begin<'a>(post: &'a Post, choice: &Choice, plan: Plan) -> Result<Running<'a>, TrainError> {
+fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>, TrainError> {
     let mut all = mnist::embedded()?;
     let class_names = std::mem::take(&mut all.class_names);
     // The watched ones come on top of those that are trained on.
@@ -249,12 +244,12 @@ fn begin<'a>(post: &'a Post, choice: &Choice, plan: Plan) -> Result<Running<'a>,
         watched: Arc::new(live.watched().clone()),
         class_names,
     };
-    post.tell(|news| news.began = Some(began));
+    desk.tell(|news| news.began = Some(began));
     let now = Instant::now();
     Ok(Running {
         live,
         network,
-        post,
+        desk,
         pace: [0.0; 2],
         since: 0,
         since_look: 0,
@@ -275,7 +270,7 @@ impl Running<'_> {
         self.since_look += steps.len();
         self.stale = true;
         let now = self.now();
-        self.post.tell(|news| {
+        self.desk.tell(|news| {
             news.steps.extend(steps);
             news.now = Some(now);
         });
@@ -314,7 +309,7 @@ impl Running<'_> {
 
     fn picture(&mut self) -> Result<(), TrainError> {
         let filters = self.live.filters()?;
-        self.post.tell(|news| news.filters = Some(filters));
+        self.desk.tell(|news| news.filters = Some(filters));
         (self.since, self.pictured) = (0, Instant::now());
         Ok(())
     }
@@ -328,7 +323,7 @@ impl Running<'_> {
         self.pace[1] = (self.looked - began).as_secs_f64();
         self.stale = false;
         let now = self.now();
-        self.post.tell(|news| {
+        self.desk.tell(|news| {
             news.watched.push(Watched { step: glance.step, loss: glance.loss, accuracy: glance.accuracy });
             news.mistakes = Some(glance.mistakes);
             news.now = Some(now);

@@ -1,9 +1,9 @@
 //! Writes a model that was trained in the window down, under a name of its own.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::{Existing, Unfinished};
+use crate::files::{self, Existing};
 use crate::models::ModelFile;
 
 /// Writes `live-NETWORK-0001.safetensors` into a folder, which is made where there is none, or the next number: what is
@@ -21,11 +21,7 @@ pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, S
     loop {
         let path = folder.join(format!("live-{network}-{number:04}.safetensors"));
         let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
-        let written = Unfinished::create(&path).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.finish(Existing::Keep)
-        });
-        match written {
+        match files::write(&path, &bytes, Existing::Keep) {
             Ok(()) => return Ok(path),
             // Another program was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,

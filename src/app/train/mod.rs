@@ -43,10 +43,6 @@ impl Default for Train {
 }
 
 impl Train {
-    pub fn new() -> Train {
-        Train::default()
-    }
-
     pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
         self.take(shared);
         self.keys(ui);
