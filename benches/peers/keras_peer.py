@@ -81,9 +81,11 @@ def adam(rates):
 
 
 class Session(common.Session):
-    """Subclasses set `images` and `step`, a function of the numbers of a batch's digits that gives the loss."""
+    """Subclasses hand `ready` a function of the numbers of a batch's digits that gives the loss."""
 
-    def __init__(self, args, batch, part=None):
+    mixes = True
+
+    def __init__(self, args, batch):
         images, labels = common.digits(args.data)
         self.bytes, self.labels = tf.constant(images), tf.constant(labels, tf.int32)
         self.images, self.turn = batch, common.Order(len(images), batch)
@@ -98,13 +100,15 @@ class Session(common.Session):
 
         @tf.function(jit_compile=self.jit, reduce_retracing=True)
         def once(begin):
-            return step(self.order[begin : begin + self.images] if not self.jit else self.slice(begin))
+            return step(self.slice(begin))
 
         @tf.function(jit_compile=self.jit, reduce_retracing=True)
         def many(begin, count):
-            loss = tf.constant(0.0)
-            for i in tf.range(count):
+            # XLA would compile tf.range anew for every count.
+            loss, i = tf.constant(0.0), tf.constant(0)
+            while i < count:
                 loss = step(self.slice(begin + i * self.images))
+                i += 1
             return loss
 
         self.once, self.many = once, many
@@ -125,8 +129,6 @@ class Session(common.Session):
             self.turn.at = begin + steps * self.images
             loss, count = self.many(tf.constant(begin), tf.constant(steps)), count - steps
         return float(loss)
-
-    mixes = True
 
 
 class Classifier(Session):
