@@ -8,6 +8,7 @@ mod health;
 mod pace;
 mod pipelines;
 mod plans;
+mod planted;
 mod transfer;
 
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
 
-use super::{Device, DeviceError, PlanId};
+use super::{Device, DeviceError, Origin, PlanId};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
@@ -142,6 +143,10 @@ impl Gpu {
 impl Device for Gpu {
     fn name(&self) -> String {
         self.info.to_string()
+    }
+
+    fn origin(&self) -> Origin {
+        Origin { device: self.info.to_string(), driver: self.info.driver.clone() }
     }
 
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
