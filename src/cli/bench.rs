@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::{data, say};
+use super::{data, open_device, say};
 use crate::data::ImageSet;
+use crate::device::Device;
 use crate::device::cpu::Cpu;
-use crate::device::{self, Device};
 use crate::graph::Store;
 use crate::infer::evaluate::Normalization;
 use crate::models::{self, Architecture, Gan, Model, Parameters};
@@ -88,7 +88,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.ops {
         return ops(&mut subject, &set);
     }
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     device.allocate(&subject.store)?;
     subject.training.start(device.as_mut(), &set)?;
     measure(&subject.training, device.as_mut(), 1.0)?;
