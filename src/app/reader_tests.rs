@@ -40,6 +40,9 @@ impl Device for Failing {
             }
         }
     }
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.cpu.profile(plan, times)
+    }
     fn wait(&mut self) -> Result<(), DeviceError> {
         self.cpu.wait()
     }

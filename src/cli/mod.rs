@@ -79,7 +79,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Draw the curves of one run, or of several in one picture
     Curves(curves::Args),
-    /// Measure training speed, in images per second
+    /// Measure speed, of training or of inference, in images per second
     Bench(bench::Args),
 }
 

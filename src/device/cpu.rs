@@ -43,20 +43,6 @@ impl Cpu {
         Cpu::default()
     }
 
-    /// Replays a prepared plan, and returns the shortest time that each dispatch took.
-    pub fn profile(&mut self, plan: PlanId, times: usize) -> Vec<Duration> {
-        let plan = Arc::clone(&self.plans[plan.0]);
-        let mut shortest = vec![Duration::MAX; plan.dispatches.len()];
-        for _ in 0..times {
-            for (dispatch, shortest) in plan.dispatches.iter().zip(&mut shortest) {
-                let began = Instant::now();
-                self.dispatch(dispatch);
-                *shortest = began.elapsed().min(*shortest);
-            }
-        }
-        shortest
-    }
-
     fn buffer(&mut self, buffer: Buffer) -> &mut Words {
         match buffer {
             Buffer::Stored(id) => &mut self.stored[id.0],
@@ -155,6 +141,19 @@ impl Device for Cpu {
             }
         }
         Ok(())
+    }
+
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        let plan = Arc::clone(&self.plans[plan.0]);
+        let mut shortest = vec![Duration::MAX; plan.dispatches.len()];
+        for _ in 0..times {
+            for (dispatch, shortest) in plan.dispatches.iter().zip(&mut shortest) {
+                let began = Instant::now();
+                self.dispatch(dispatch);
+                *shortest = began.elapsed().min(*shortest);
+            }
+        }
+        Ok(shortest)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {

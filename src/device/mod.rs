@@ -1,5 +1,7 @@
 //! What replays plans: a GPU through WGSL, or the CPU through each op's twin. Nothing above knows which.
 
+use std::time::Duration;
+
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
@@ -62,6 +64,9 @@ pub trait Device: Send {
     /// Replays the plans one after another, and all of that `times` times, in as few submissions as the device stands;
     /// may return before it is done.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError>;
+
+    /// Replays a prepared plan `times` times, and returns the shortest time that each of its dispatches took, alone.
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError>;
 
     /// Waits until everything that was started is done.
     fn wait(&mut self) -> Result<(), DeviceError>;

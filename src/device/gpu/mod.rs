@@ -9,6 +9,7 @@ mod pace;
 mod pipelines;
 mod plans;
 mod planted;
+mod profile;
 mod transfer;
 
 use std::time::{Duration, Instant};
@@ -182,6 +183,11 @@ impl Device for Gpu {
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
         self.health.check()?;
         self.replay(plans, times)
+    }
+
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.health.check()?;
+        self.time_dispatches(plan, times)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {

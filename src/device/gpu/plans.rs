@@ -3,7 +3,7 @@
 use wgpu::BindGroup;
 
 use super::pace::{Pace, cost};
-use super::pipelines::Source;
+use super::pipelines::{Pipelines, Source};
 use super::{Gpu, ROUND};
 use crate::device::{DeviceError, PlanId};
 use crate::ops::Kernel;
@@ -20,6 +20,20 @@ pub struct Prepared {
     /// The scratch buffers that the bind groups were made for; other plans may have grown some since.
     bound_to: Vec<wgpu::Buffer>,
     pub pace: Pace,
+}
+
+impl Prepared {
+    pub fn dispatches(&self) -> usize {
+        self.bind_groups.len()
+    }
+
+    /// Records dispatch `i` alone.
+    pub fn record(&self, pipelines: &Pipelines, i: usize, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&pipelines.get(self.pipelines[i]).pipeline);
+        pass.set_bind_group(0, &self.bind_groups[i], &[]);
+        let [x, y, z] = self.workgroups[i];
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl Gpu {
@@ -106,16 +120,22 @@ impl Gpu {
         Ok(())
     }
 
+    /// Makes a plan's bind groups again, if another plan has grown a scratch buffer since.
+    pub(super) fn bind_again(&mut self, index: usize) -> Result<(), DeviceError> {
+        if self.plans[index].bound_to[..] != self.scratch[..self.plans[index].plan.scratch.len()] {
+            let mut prepared = self.plans.remove(index);
+            let bound = self.bind(&mut prepared);
+            self.plans.insert(index, prepared);
+            bound?;
+        }
+        Ok(())
+    }
+
     /// Records plans in turn, `times` times, in submissions that fit the pace of the first. A submission may begin and
     /// end within a step: the buffers keep what they hold.
     pub(super) fn replay(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        for index in plans.iter().map(|plan| plan.0) {
-            if self.plans[index].bound_to[..] != self.scratch[..self.plans[index].plan.scratch.len()] {
-                let mut prepared = self.plans.remove(index);
-                let bound = self.bind(&mut prepared);
-                self.plans.insert(index, prepared);
-                bound?;
-            }
+        for plan in plans {
+            self.bind_again(plan.0)?;
         }
         let Some(PlanId(index)) = plans.first().copied() else { return Ok(()) };
         // Every dispatch of one round: which plan's, and its number there.
