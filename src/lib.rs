@@ -5,6 +5,7 @@
 
 #[cfg(feature = "app")]
 pub mod app;
+pub mod check;
 pub mod cli;
 pub mod data;
 pub mod device;

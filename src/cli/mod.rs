@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::check;
+use crate::device::{self, Choice, Device, DeviceError};
+
 #[cfg(feature = "app")]
 mod app;
 mod augment_flags;
@@ -13,6 +16,7 @@ mod counting;
 mod curves;
 mod data;
 mod devices;
+mod doctor;
 mod ensemble;
 mod evaluate;
 mod evaluate_gan;
@@ -71,6 +75,8 @@ enum Command {
     Data(Box<data::Command>),
     /// List the devices that can compute, and which one is taken
     Devices,
+    /// Find out whether a device computes what it should, how fast it is, and what to do if not
+    Doctor(doctor::Args),
     /// Draw the curves of one run, or of several in one picture
     Curves(curves::Args),
     /// Measure speed, of training or of inference, in images per second
@@ -115,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Models => models::run(),
         Command::Data(command) => data::run(*command),
         Command::Devices => devices::run(),
+        Command::Doctor(args) => doctor::run(args),
         Command::Curves(args) => curves::run(args),
         Command::Bench(args) => bench::run(args),
     };
@@ -139,6 +146,16 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 pub(crate) fn note(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Opens the device of `--device`, once it was seen to compute what it should.
+fn open_device(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
+    trusted(device::find(wanted)?, wanted).map(|(_, device)| device)
+}
+
+/// The same of a device that was found, with what it came to: the CPU, where `auto` has met a wrong GPU.
+fn trusted(choice: Choice, wanted: &str) -> Result<(Choice, Box<dyn Device>), DeviceError> {
+    check::start::open(choice, wanted, &mut |text| note(format_args!("warning: {text}")))
 }
 
 /// Parses a count given on the command line.

@@ -9,7 +9,7 @@ use super::augment_flags::AugmentFlags;
 use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
-use super::{absolute, augment_flags, count, data_read, interrupt, note, say};
+use super::{absolute, augment_flags, count, data_read, interrupt, note, say, trusted};
 use crate::device;
 use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, ScheduleName, by};
 use crate::train::{Folder, Settings};
@@ -293,7 +293,7 @@ fn classifier(
         say(toml::to_string(&settings)?.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let mut device = choice.open()?;
+    let (_, mut device) = trusted(choice, &settings.device)?;
     let begin = |folder: Folder, settings: &Settings| -> anyhow::Result<Folder> {
         folder.save_architecture(architecture.text())?;
         if let Some((file, _)) = &origin {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::progress::{Display, from};
 use super::train::Args;
-use super::{absolute, count, data_read, interrupt, note, say, thousands};
+use super::{absolute, count, data_read, interrupt, note, say, thousands, trusted};
 use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss};
@@ -140,7 +140,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         say(toml::to_string(&settings)?.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let mut device = choice.open()?;
+    let (_, mut device) = trusted(choice, &settings.device)?;
     let folder = match folder {
         Some(folder) => folder,
         None => {

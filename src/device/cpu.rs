@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Device, DeviceError, PlanId};
+use super::{Device, DeviceError, Origin, PlanId};
 use crate::graph::{BufferId, Store};
 use crate::ops::{In, Out};
 use crate::plan::{Buffer, Dispatch, Plan, View};
@@ -93,6 +93,11 @@ fn allocate(words: usize, what: &str) -> Result<Words, DeviceError> {
 impl Device for Cpu {
     fn name(&self) -> String {
         format!("CPU ({} threads)", crate::parallel::threads())
+    }
+
+    fn origin(&self) -> Origin {
+        // Not how many threads there are: results do not depend on it.
+        Origin { device: "CPU".into(), driver: crate::parallel::instructions().into() }
     }
 
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {

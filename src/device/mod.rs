@@ -21,6 +21,10 @@ pub enum DeviceError {
     OutOfMemory { device: String, what: String, bytes: u64 },
     #[error("{device}: lost ({reason}); the last checkpoint can be resumed, `--device cpu` goes on without it")]
     Lost { device: String, reason: String },
+    #[error(
+        "{device}: its results are wrong ({fault}). `inkgrad doctor` tells more of it, `--device cpu` does without it"
+    )]
+    Drifts { device: String, fault: String },
     #[error("{device}: {reason}")]
     Failed { device: String, reason: String },
 }
@@ -29,10 +33,21 @@ pub enum DeviceError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlanId(pub(crate) usize);
 
+/// What decides a device's results to the last bit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The adapter and how it is reached, or `CPU`.
+    pub device: String,
+    /// The driver and its version; the processor's instructions.
+    pub driver: String,
+}
+
 /// Holds the stored buffers and replays plans on them.
 pub trait Device: Send {
     /// The device's name as the driver gives it, and how it is reached: `NVIDIA H100 (Vulkan)`.
     fn name(&self) -> String;
+
+    fn origin(&self) -> Origin;
 
     /// Makes every buffer of the store, zeroed; any made before are dropped, and their plans with them.
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError>;

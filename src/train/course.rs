@@ -3,6 +3,7 @@
 
 use super::classifier::{RING, State};
 use super::folder::DATA_DIGEST;
+use super::provenance::Provenance;
 use super::{Classifier, Settings, TrainError};
 use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
@@ -21,6 +22,7 @@ pub(super) struct Course {
     /// Of the training data, images to validate by included.
     pub digest: String,
     normalization: Normalization,
+    provenance: Provenance,
     /// The data set without its images.
     described: DataSet,
 }
@@ -53,7 +55,17 @@ impl Course {
         };
         let images = settings.epoch(train.len());
         let digest = digest(&data.train);
-        Ok(Course { settings, classifier, network, images, step: 0, digest, normalization, described })
+        Ok(Course {
+            settings,
+            classifier,
+            network,
+            images,
+            step: 0,
+            digest,
+            normalization,
+            provenance: Provenance::default(),
+            described,
+        })
     }
 
     /// How well the weights that inference would use do on a set.
@@ -63,8 +75,16 @@ impl Course {
         Evaluation::declare(store, &self.network, &learner.parameters, weights, set, self.normalization)
     }
 
-    /// Sends everything to the device, to go on from `state`; once, after the store was allocated.
-    pub fn begin(&mut self, device: &mut dyn Device, train: &ImageSet, state: &State) -> Result<(), TrainError> {
+    /// Sends everything to the device, to go on from `state`, which is that of `checkpoint` where there is one; once,
+    /// after the store was allocated.
+    pub fn begin(
+        &mut self,
+        device: &mut dyn Device,
+        train: &ImageSet,
+        state: &State,
+        checkpoint: Option<&ModelFile>,
+    ) -> Result<(), TrainError> {
+        self.provenance = Provenance::new(device, checkpoint);
         self.classifier.upload(device, train)?;
         self.classifier.load(device, state)?;
         self.step = state.step as usize;
@@ -158,6 +178,7 @@ impl Course {
             file.set("pictures", pictures);
         }
         file.set("trained", self.settings.text());
+        self.provenance.describe(&mut file, self.settings.seed);
         file.set("epoch", self.epochs_done());
         file
     }

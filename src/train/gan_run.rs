@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::folder::{DATA_DIGEST, Folder, SNAPSHOTS};
 use super::gan::{GanState, GanSteps, RoundLoss, grouped};
 use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
+use super::provenance::Provenance;
 use super::{GanSettings, TrainError};
 use crate::data::digest;
 use crate::data::{DataSet, ImageSet};
@@ -97,6 +98,7 @@ struct Best {
 
 struct Loop<'a> {
     run: GanRun<'a>,
+    provenance: Provenance,
     steps: GanSteps,
     drawing: Drawing,
     quality: Option<Quality>,
@@ -148,10 +150,11 @@ impl GanRun<'_> {
             0 => None,
             _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
         };
-        let state = match self.folder.checkpoint()? {
+        let checkpoint = self.folder.checkpoint()?;
+        let state = match &checkpoint {
             Some(file) => {
-                self.folder.same_data(&file, &digest)?;
-                self.state(&file, &steps)?
+                self.folder.same_data(file, &digest)?;
+                self.state(file, &steps)?
             }
             None => steps.initial(self.settings.seed),
         };
@@ -173,6 +176,7 @@ impl GanRun<'_> {
 
         let round = state.round as usize;
         let mut this = Loop {
+            provenance: Provenance::new(self.device, checkpoint.as_ref()),
             run: self,
             steps,
             drawing,
@@ -478,6 +482,7 @@ impl Loop<'_> {
         file.set("data", &run.data.name);
         file.set(DATA_DIGEST, &self.digest);
         file.set("trained", run.folder.settings_text(&run.settings));
+        self.provenance.describe(&mut file, run.settings.seed);
         file.set("epoch", self.epochs_done());
         file
     }

@@ -13,6 +13,7 @@ pub mod gan_settings;
 pub mod learner;
 pub mod live;
 pub mod metrics;
+mod provenance;
 pub mod run;
 pub mod schedule;
 pub mod settings;

@@ -110,10 +110,11 @@ impl Run<'_> {
         let mut test = evaluation(&self.data.test)?;
 
         let learner = &course.classifier.learner;
-        let state = match self.folder.checkpoint()? {
+        let checkpoint = self.folder.checkpoint()?;
+        let state = match &checkpoint {
             Some(file) => {
-                self.folder.same_data(&file, &course.digest)?;
-                self.folder.state(&file, &course.classifier)?
+                self.folder.same_data(file, &course.digest)?;
+                self.folder.state(file, &course.classifier)?
             }
             None => {
                 let mut first = course.classifier.initial(self.settings.seed);
@@ -126,11 +127,11 @@ impl Run<'_> {
         };
         let (metrics, best) = self.folder.history(state.step as usize)?;
         self.device.allocate(&store)?;
-        course.begin(self.device, &train, &state)?;
+        course.begin(self.device, &train, &state, checkpoint.as_ref())?;
         if let Some((evaluation, set)) = &mut validation {
             evaluation.upload(self.device, set)?;
         }
-        drop(train);
+        drop((train, checkpoint));
         let mut this = Loop { run: self, course, validation, metrics, best };
         if let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });

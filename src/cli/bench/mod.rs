@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{data, say};
-use crate::device::{self, Device};
+use super::{data, open_device, say};
+use crate::device::Device;
 use crate::models;
 use subject::Subject;
 
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.ops {
         return ops(&args, &mut subject);
     }
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     subject.start(device.as_mut())?;
     let mut first = None;
     if args.seconds > 0.0 {
@@ -118,7 +118,7 @@ fn measure(subject: &mut Subject, device: &mut dyn Device, seconds: f64) -> anyh
 
 /// Every dispatch of a step with the shortest time that it took.
 fn ops(args: &Args, subject: &mut Subject) -> anyhow::Result<ExitCode> {
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     let is_cpu = device.name().starts_with("CPU (");
     let peak = peak::measure(device.as_mut(), is_cpu)?;
     if !args.json {

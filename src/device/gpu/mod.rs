@@ -8,6 +8,7 @@ mod health;
 mod pace;
 mod pipelines;
 mod plans;
+mod planted;
 mod profile;
 mod transfer;
 
@@ -21,7 +22,7 @@ use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
 
-use super::{Device, DeviceError, PlanId};
+use super::{Device, DeviceError, Origin, PlanId};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
@@ -143,6 +144,10 @@ impl Gpu {
 impl Device for Gpu {
     fn name(&self) -> String {
         self.info.to_string()
+    }
+
+    fn origin(&self) -> Origin {
+        Origin { device: self.info.to_string(), driver: self.info.driver.clone() }
     }
 
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
