@@ -1,5 +1,7 @@
 //! The command line: parses, runs one command, prints its error and ends with its code.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -11,7 +11,8 @@ use inkgrad::models::ModelFile;
 /// On the CPU device no driver is asked, so nothing but the program writes to standard error.
 const DENSE: &str = "train dense --data data --device cpu --validation 100";
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    ".lock",
     "architecture.toml",
     "best.safetensors",
     "config.toml",

@@ -17,8 +17,12 @@ pub enum DeviceError {
     Limit { device: String, op: String, needed: String, allowed: String },
     #[error("{device}: out of memory for {what} ({bytes} bytes); try a smaller batch or `--device cpu`")]
     OutOfMemory { device: String, what: String, bytes: u64 },
-    #[error("{device}: lost ({reason}); the last checkpoint can be resumed, `--device cpu` goes on without it")]
+    #[error("{device}: lost ({reason}); `--device cpu` does without it")]
     Lost { device: String, reason: String },
+    #[error(
+        "{device}: gave no answer for {seconds} seconds; its driver or the device is stuck. `--device cpu` does without it"
+    )]
+    Hung { device: String, seconds: u64 },
     #[error("{device}: {reason}")]
     Failed { device: String, reason: String },
 }
