@@ -48,7 +48,9 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
     let advice = match &error {
         TrainError::NotFinite { rate, .. } if saved.is_some() => {
             let last = shell(&member.last().to_string_lossy());
-            format!("go on from there with: inkgrad train --from {last} --learning-rate {:?}", rate / 10.0)
+            // Of the digits that were given, so that a tenth of 0.004 is 0.0004.
+            let tenth = rate.to_string().parse::<f64>().unwrap_or_default() / 10.0;
+            format!("go on from there with: inkgrad train --from {last} --learning-rate {tenth}")
         }
         TrainError::Device(_) | TrainError::Infer(_) if error.device().is_some() => {
             format!("go on with: inkgrad train --resume {run} --device cpu")

@@ -89,7 +89,10 @@ impl From<wgpu::Error> for Fault {
     fn from(error: wgpu::Error) -> Fault {
         match error {
             wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory,
-            error => Fault::Failed(error.to_string().trim().to_string()),
+            // Which shader and where stands in the description alone.
+            wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+                Fault::Failed(description.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
         }
     }
 }

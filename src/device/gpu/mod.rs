@@ -131,7 +131,11 @@ impl Gpu {
                 self.health.check()?;
                 Err(DeviceError::Hung { device: self.info.to_string(), seconds: patience.as_secs() })
             }
-            Err(error) => Err(self.health.failed(error.to_string())),
+            Err(error) => {
+                // That the device was lost is told when it is polled once more.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                Err(self.health.failed(error.to_string()))
+            }
         }
     }
 
