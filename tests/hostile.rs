@@ -1,5 +1,7 @@
 //! Everything that parses, given the seeds of the fuzz targets and thousands of mutations of each: nothing panics, and
-//! nothing asks for much memory. The same functions are fuzzed for longer by `fuzz/run.sh`.
+//! nothing asks for much memory. The same functions are fuzzed for longer, and led by what they reach, by `fuzz/run.sh`.
+//!
+//! `HOSTILE_SECONDS=60 cargo test --release --test hostile -- --nocapture` takes so long for each, and prints a table.
 
 #[path = "../fuzz/entries.rs"]
 mod entries;
@@ -7,8 +9,11 @@ mod entries;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Seconds for each kind of file.
-const TIME: Duration = Duration::from_secs(1);
+/// For each kind of file.
+fn time() -> Duration {
+    let wanted = std::env::var("HOSTILE_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(wanted.unwrap_or(1))
+}
 
 /// Numbers that look random, the same in each run.
 struct Random(u64);
@@ -70,13 +75,15 @@ fn no_file_however_damaged_makes_anything_that_reads_it_panic_or_ask_for_much_me
         let seeds: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
         assert!(!seeds.is_empty(), "{name} has no seeds");
         seeds.iter().for_each(|seed| entry(seed));
-        let (mut random, began) = (Random(1), Instant::now());
-        while began.elapsed() < TIME {
+        let (mut random, began, mut executions) = (Random(1), Instant::now(), seeds.len());
+        while began.elapsed() < time() {
             let mut bytes = seeds[random.below(seeds.len())].clone();
             let other = &seeds[random.below(seeds.len())];
             mutate(&mut bytes, other, &mut random);
             entry(&bytes);
+            executions += 1;
         }
+        println!("| {name} | {} | {executions} |", seeds.len());
     }
     let asked = asked_for() - before;
     assert!(asked < 3 << 30, "asked for {} MB", asked >> 20);
