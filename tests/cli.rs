@@ -506,7 +506,7 @@ fn help_explains_every_flag_of_every_command() {
         "evaluate" => "data device out mistakes",
         "inspect" => "input classes plan batch",
         "curves" => "out title",
-        "bench" => "device batch seconds json ops",
+        "bench" => "device batch seconds infer json ops",
         _ => "threads",
     };
     for command in commands {
@@ -525,6 +525,43 @@ fn help_explains_every_flag_of_every_command() {
     }
     assert_eq!(place.run("").code, Some(2));
     assert!(place.works("--version").out.starts_with("inkgrad "));
+}
+
+/// What `bench` prints with `--json`.
+fn benched(place: &Place, line: &str) -> serde_json::Value {
+    serde_json::from_str(&place.works(&format!("bench {line} --device cpu --seconds 0 --json")).out).unwrap()
+}
+
+#[test]
+fn bench_says_what_a_step_costs_and_that_it_learns() {
+    let place = Place::new();
+    let step = benched(&place, "dense");
+    assert_eq!((&step["parameters"], &step["batch"], &step["steps"]), (&50_890.into(), &128.into(), &1.into()));
+    let loss = step["first_loss"].as_f64().unwrap();
+    assert!((1.5..6.0).contains(&loss), "{step}");
+    assert!(step["images_per_second"].as_f64().unwrap() > 0.0, "{step}");
+
+    let ops = benched(&place, "dense --ops");
+    let sum = |key: &str| ops["ops"].as_array().unwrap().iter().map(|op| op[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(step["dispatches_per_step"], ops["ops"].as_array().unwrap().len());
+    assert_eq!((&step["flops_per_step"], &step["bytes_per_step"]), (&sum("flops").into(), &sum("bytes").into()));
+}
+
+#[test]
+fn bench_measures_inference_of_classifiers_and_of_generators() {
+    let place = Place::new();
+    let (train, infer) = (benched(&place, "dense -b 64"), benched(&place, "dense -b 64 --infer"));
+    assert!(infer["images_per_second"].as_f64().unwrap() > 0.0, "{infer}");
+    assert_eq!((&infer["batch"], &infer["parameters"]), (&64.into(), &50_890.into()));
+    // Two multiplications with each weight, and far less than forward and back.
+    let flops = |step: &serde_json::Value| step["flops_per_step"].as_u64().unwrap();
+    assert!((64 * 2 * 50_000..flops(&train) / 2).contains(&flops(&infer)), "{infer}");
+    assert!(infer.get("last_loss").is_none(), "{infer}");
+
+    let drawn = benched(&place, "gan --infer -b 3");
+    assert!(drawn["images_per_second"].as_f64().unwrap() > 0.0 && drawn["batch"] == 3, "{drawn}");
+    place.refused("bench dense --infer --batch 60001", &["60001", "60000 images"]);
+    place.refused("bench dense --batch 0", &["--batch 0"]);
 }
 
 #[test]

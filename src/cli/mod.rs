@@ -77,7 +77,7 @@ enum Command {
     Devices,
     /// Draw the curves of one run, or of several in one picture
     Curves(curves::Args),
-    /// Measure training speed, in images per second
+    /// Measure speed, of training or of inference, in images per second
     Bench(bench::Args),
     /// Write what a shell needs to complete commands and flags
     Completions(help::CompletionsArgs),

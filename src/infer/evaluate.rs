@@ -75,7 +75,7 @@ pub const VIEWS: Augmentation = Augmentation {
 const STREAM: u32 = 0x5649_4557;
 
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
-const BATCH: usize = 256;
+pub const BATCH: usize = 256;
 
 /// The stored buffers and the plan that classify image sets, resident on the device.
 pub struct Evaluation {
@@ -96,6 +96,14 @@ pub struct Evaluation {
 struct Rows {
     buffer: BufferId,
     width: usize,
+}
+
+/// Room for images of one size, and how many are handled at once.
+#[derive(Clone, Copy)]
+struct Room {
+    count: usize,
+    image: [usize; 3],
+    batch: usize,
 }
 
 /// What is asked for besides the logits of images as they are: nobody else pays for it.
@@ -153,8 +161,24 @@ impl Evaluation {
         set: &ImageSet,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
-        let image = [set.height, set.width, set.channels];
-        Evaluation::write_down(store, network, parameters, weights, (set.len(), image), normalization, Besides::Nothing)
+        Evaluation::declare_in_batches(BATCH, store, network, parameters, weights, set, normalization)
+    }
+
+    /// As [`Evaluation::declare`], for `batch` images a dispatch.
+    ///
+    /// # Errors
+    /// Where the network does not fit the images.
+    pub fn declare_in_batches(
+        batch: usize,
+        store: &mut Store,
+        network: &Network,
+        parameters: &Parameters,
+        weights: BufferId,
+        set: &ImageSet,
+        normalization: Normalization,
+    ) -> Result<Evaluation, InferError> {
+        let room = Room { count: set.len(), image: [set.height, set.width, set.channels], batch };
+        Evaluation::write_down(store, network, parameters, weights, room, normalization, Besides::Nothing)
     }
 
     /// For at most `count` images of the network's own size at once, one set after another; keeps what stands before the
@@ -167,15 +191,8 @@ impl Evaluation {
         count: usize,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
-        Evaluation::write_down(
-            store,
-            network,
-            parameters,
-            weights,
-            (count, network.image()?),
-            normalization,
-            Besides::Features,
-        )
+        let room = Room { count, image: network.image()?, batch: BATCH };
+        Evaluation::write_down(store, network, parameters, weights, room, normalization, Besides::Features)
     }
 
     fn write_down(
@@ -183,7 +200,7 @@ impl Evaluation {
         network: &Network,
         parameters: &Parameters,
         weights: BufferId,
-        (count, image): (usize, [usize; 3]),
+        Room { count, image, batch }: Room,
         normalization: Normalization,
         besides: Besides,
     ) -> Result<Evaluation, InferError> {
@@ -197,7 +214,7 @@ impl Evaluation {
             images: place(store.add("evaluation.images", words), Tensor::u32([words])),
             clock: place(store.add("evaluation.clock", 2), Tensor::u32([2])),
             count,
-            batch: BATCH.min(count.max(1)),
+            batch: batch.min(count).max(1),
             image,
         };
         let (mut graph, now, forward) = asked.forward(None)?;
@@ -267,9 +284,10 @@ impl Evaluation {
         let network = file.network(path, &mut store, &mut parameters)?;
         let (weights, running) = file.values(&parameters, path)?;
         let (source, normalization) = (parameters.weights, Normalization::read(file, path)?);
+        let room = Room { count: images.0, image: images.1, batch: BATCH };
         let views = Besides::Views;
         let mut evaluation =
-            Evaluation::write_down(&mut store, &network, &parameters, source, images, normalization, views)?;
+            Evaluation::write_down(&mut store, &network, &parameters, source, room, normalization, views)?;
         device.allocate(&store)?;
         device.write_f32(parameters.weights, 0, &weights)?;
         device.write_f32(parameters.state, 0, &running)?;

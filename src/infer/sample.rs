@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::tensor::Tensor;
 
 /// Pictures that one dispatch draws; no picture depends on it.
-const BATCH: usize = 250;
+pub const BATCH: usize = 250;
 
 /// Where a generator's tensors stand in a model file, before their names.
 pub const PREFIX: &str = "generator/";
@@ -86,6 +86,10 @@ impl Drawing {
             plan: Plan::new(&graph),
             ready: None,
         })
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Pictures as bytes, `[n, h, w, c]`, of `latents [n, latent]` and `labels [n, classes]`, rows of how much of each

@@ -1,0 +1,162 @@
+//! `inkgrad bench`: how fast a network trains here, and how fast it classifies or draws.
+
+mod subject;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{data, say};
+use crate::device::cpu::Cpu;
+use crate::device::{self, Device};
+use crate::models;
+use subject::Subject;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A built-in network or GAN, or an architecture in TOML
+    #[arg(default_value = "cnn")]
+    model: String,
+    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Images in a step [default: 128, of a GAN what its recipe says; with --infer 256, of a GAN 250]
+    #[arg(long, short, value_name = "N")]
+    batch: Option<usize>,
+    /// How long to measure, after a second to warm up; 0 is the first step alone, as it comes
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    seconds: f64,
+    /// Classify images that are on the device already, or draw them with a GAN, instead of training
+    #[arg(long)]
+    infer: bool,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+    /// Time every dispatch of a step, on the CPU device
+    #[arg(long)]
+    ops: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!((0.0..=3600.0).contains(&args.seconds), "--seconds {} is not from 0 to 3600", args.seconds);
+    anyhow::ensure!(args.batch != Some(0), "--batch 0 is no step; 1 is the smallest");
+    let model = models::load_any(&args.model)?;
+    let mut subject = Subject::new(&model, data(None)?.train, args.batch, args.infer)?;
+    if args.ops {
+        return ops(&args, &mut subject);
+    }
+    let mut device = device::open(&args.device)?;
+    subject.start(device.as_mut())?;
+    let mut first = None;
+    if args.seconds > 0.0 {
+        first = Some(measure(&mut subject, device.as_mut(), 1.0)?);
+    }
+    let measured = measure(&mut subject, device.as_mut(), args.seconds)?;
+    let Measured { steps, seconds, .. } = measured;
+    let images = (steps * subject.images) as f64 / seconds;
+    if args.json {
+        let mut result = about(&args, &subject);
+        result["device"] = json!(device.name());
+        result["images_per_second"] = json!(images);
+        result["steps"] = json!(steps);
+        result["seconds"] = json!(seconds);
+        if !args.infer {
+            result["first_loss"] = json!(first.as_ref().unwrap_or(&measured).first_loss);
+            result["last_loss"] = json!(measured.last_loss);
+        }
+        say(result);
+    } else {
+        say(format_args!(
+            "{}{} on {}, batch {}: {images:.0} images/s, {:.2} ms a step, {:.1} GFLOP/s",
+            args.model,
+            if args.infer { ", inference" } else { "" },
+            device.name(),
+            subject.images,
+            seconds / steps as f64 * 1e3,
+            subject.flops() as f64 * steps as f64 / seconds / 1e9
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is known of a step before it is run.
+fn about(args: &Args, subject: &Subject) -> serde_json::Value {
+    json!({
+        "model": args.model, "mode": if args.infer { "infer" } else { "train" }, "batch": subject.images,
+        "parameters": subject.parameters, "flops_per_step": subject.flops(), "bytes_per_step": subject.bytes(),
+        "dispatches_per_step": subject.dispatches(), "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+struct Measured {
+    steps: usize,
+    seconds: f64,
+    /// Of the first step, and the mean of the last ones that were run together; nothing but 0 in inference.
+    first_loss: f32,
+    last_loss: f32,
+}
+
+/// Runs for about `seconds`, the last step's end included.
+fn measure(subject: &mut Subject, device: &mut dyn Device, seconds: f64) -> anyhow::Result<Measured> {
+    let (mut steps, mut chunk, mut first_loss, mut last_loss) = (0, 1, None, 0.0);
+    let began = Instant::now();
+    while steps == 0 || began.elapsed().as_secs_f64() < seconds {
+        let start = Instant::now();
+        let losses = subject.run(device, chunk)?;
+        first_loss = first_loss.or(losses.first().copied());
+        last_loss = losses.iter().sum::<f32>() / losses.len().max(1) as f32;
+        steps += chunk;
+        // Chunks as in training: a quarter of a second between two looks.
+        if start.elapsed() < Duration::from_millis(250) {
+            chunk = (chunk * 2).min(subject.most_steps);
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Measured { steps, seconds, first_loss: first_loss.unwrap_or_default(), last_loss })
+}
+
+/// Every dispatch of a step with the shortest time that it took.
+fn ops(args: &Args, subject: &mut Subject) -> anyhow::Result<ExitCode> {
+    let mut device = Cpu::new();
+    subject.start(&mut device)?;
+    let mut rows = Vec::new();
+    for (name, plan, runs) in &subject.plans {
+        if !name.is_empty() && !args.json {
+            say(format_args!("{name}:"));
+        }
+        let prepared = device.prepare(plan)?;
+        // Long steps are steady enough.
+        let times = if plan.flops() > 10_000_000_000 { 3 } else { 20 };
+        let times = device.profile(prepared, times);
+        for (dispatch, time) in plan.dispatches.iter().zip(&times) {
+            let output = dispatch.outputs.first().map(|view| view.tensor.shape.to_string()).unwrap_or_default();
+            let (seconds, op) = (time.as_secs_f64(), dispatch.op.name());
+            let (flops, bytes) = (dispatch.flops(), dispatch.bytes());
+            if args.json {
+                rows.push(json!({
+                    "plan": name, "runs": runs, "op": op, "output": output, "seconds": seconds, "flops": flops,
+                    "bytes": bytes,
+                }));
+                continue;
+            }
+            say(format_args!(
+                "{op:<22} {output:<24} {:>9.1} us {:>8.1} GFLOP/s {:>7.1} GB/s",
+                seconds * 1e6,
+                flops as f64 / seconds / 1e9,
+                bytes as f64 / seconds / 1e9
+            ));
+        }
+        let total: Duration = times.iter().sum();
+        if !args.json {
+            say(format_args!("{:<22} {:<24} {:>9.1} us", "all", "", total.as_secs_f64() * 1e6));
+        }
+    }
+    if args.json {
+        let mut result = about(args, subject);
+        result["device"] = json!(device.name());
+        result["ops"] = json!(rows);
+        say(result);
+    }
+    Ok(ExitCode::SUCCESS)
+}

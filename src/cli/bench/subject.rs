@@ -1,0 +1,196 @@
+//! What `bench` measures: a network's training steps or its inference, ready to run and to be looked into.
+
+use crate::data::ImageSet;
+use crate::device::Device;
+use crate::graph::Store;
+use crate::infer::evaluate::{self, Evaluation, Normalization};
+use crate::infer::sample::{self, Drawing, latent, one_hot};
+use crate::models::{Architecture, Gan, Model, Parameters, ScheduleName};
+use crate::plan::Plan;
+use crate::train::{Classifier, GanSettings, GanSteps, Settings, gan};
+
+/// Steps that run without a look at them, at most.
+const CHUNK: usize = 64;
+
+pub struct Subject {
+    store: Store,
+    set: ImageSet,
+    work: Work,
+    done: usize,
+    /// Images that a step takes, or makes.
+    pub images: usize,
+    /// Weights of all networks that take part.
+    pub parameters: u64,
+    /// Steps that [`Subject::run`] may do at once.
+    pub most_steps: usize,
+    /// What a step is made of: name, plan, and how often a step runs it.
+    pub plans: Vec<(&'static str, Plan, usize)>,
+}
+
+enum Work {
+    Classifier(Box<Classifier>),
+    Gan(Box<GanSteps>),
+    Evaluation(Box<Evaluation>, Parameters),
+    Drawing(Box<Drawing>, Parameters, Box<Gan>),
+}
+
+impl Subject {
+    pub fn new(model: &Model, set: ImageSet, batch: Option<usize>, infer: bool) -> anyhow::Result<Subject> {
+        match (model, infer) {
+            (Model::Classifier(architecture), false) => classifier(architecture, set, batch.unwrap_or(128)),
+            (Model::Classifier(architecture), true) => evaluation(architecture, set, batch.unwrap_or(evaluate::BATCH)),
+            (Model::Gan(gan), false) => gan_steps(gan, &set, batch),
+            (Model::Gan(gan), true) => drawing(gan, set, batch.unwrap_or(sample::BATCH)),
+        }
+    }
+
+    /// Floating-point operations of a step.
+    pub fn flops(&self) -> u64 {
+        self.plans.iter().map(|(_, plan, runs)| plan.flops() * *runs as u64).sum()
+    }
+
+    /// Bytes that a step's dispatches read and write, each tensor touched once.
+    pub fn bytes(&self) -> u64 {
+        self.plans.iter().map(|(_, plan, runs)| plan.bytes() * *runs as u64).sum()
+    }
+
+    pub fn dispatches(&self) -> usize {
+        self.plans.iter().map(|(_, plan, runs)| plan.dispatches.len() * runs).sum()
+    }
+
+    /// Makes everything resident on a device, with the weights as training would begin.
+    pub fn start(&mut self, device: &mut dyn Device) -> anyhow::Result<()> {
+        device.allocate(&self.store)?;
+        let weights = |device: &mut dyn Device, parameters: &Parameters| {
+            device.write_f32(parameters.weights, 0, &parameters.initial(0))?;
+            device.write_f32(parameters.state, 0, &parameters.initial_state())
+        };
+        match &mut self.work {
+            Work::Classifier(classifier) => {
+                classifier.upload(device, &self.set)?;
+                classifier.load(device, &classifier.initial(0))?;
+            }
+            Work::Gan(steps) => {
+                steps.upload(device, &self.set)?;
+                steps.load(device, &steps.initial(0))?;
+            }
+            Work::Evaluation(evaluation, parameters) => {
+                evaluation.upload(device, &self.set)?;
+                weights(device, parameters)?;
+            }
+            Work::Drawing(_, parameters, _) => weights(device, parameters)?,
+        }
+        Ok(())
+    }
+
+    /// Runs `count` steps; the loss of each, where there is one.
+    pub fn run(&mut self, device: &mut dyn Device, count: usize) -> anyhow::Result<Vec<f32>> {
+        let first = self.done;
+        self.done += count;
+        Ok(match &mut self.work {
+            Work::Classifier(classifier) => {
+                classifier.run(device, first, count)?.into_iter().map(|[loss, _]| loss).collect()
+            }
+            Work::Gan(steps) => {
+                steps.run(device, first, count)?.into_iter().map(|round| (round.real + round.fake) / 2.0).collect()
+            }
+            Work::Evaluation(evaluation, _) => {
+                evaluation.first_logits(device, count * self.images)?;
+                Vec::new()
+            }
+            Work::Drawing(drawing, _, gan) => {
+                let numbers = first * self.images..self.done * self.images;
+                let latents: Vec<f32> = numbers.clone().flat_map(|i| latent(0, i as u32, gan.noise)).collect();
+                let labels: Vec<u32> = numbers.map(|i| (i % self.set.classes) as u32).collect();
+                drawing.draw(device, &latents, &one_hot(&labels, self.set.classes))?;
+                Vec::new()
+            }
+        })
+    }
+}
+
+fn classifier(architecture: &Architecture, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
+    let mut settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
+    (settings.batch, settings.epochs, settings.schedule) = (batch, 1, ScheduleName::Constant);
+    settings.check(set.len())?;
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let input = [set.height, set.width, set.channels];
+    let network = architecture.declare(input, set.classes, &mut store, &mut parameters)?;
+    let normalization = Normalization::of(&set);
+    let classifier = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization)?;
+    Ok(Subject {
+        images: batch,
+        parameters: classifier.learner.parameters.count_trainable(),
+        most_steps: CHUNK,
+        plans: vec![("", classifier.plan.clone(), 1)],
+        work: Work::Classifier(Box::new(classifier)),
+        done: 0,
+        store,
+        set,
+    })
+}
+
+/// A step is a round: the discriminator's steps and one of the generator's.
+fn gan_steps(gan: &Gan, train: &ImageSet, batch: Option<usize>) -> anyhow::Result<Subject> {
+    let mut settings = GanSettings::from_recipe(&gan.name, &gan.recipe);
+    settings.batch = batch.unwrap_or(settings.batch);
+    (settings.epochs, settings.schedule) = (1, ScheduleName::Constant);
+    settings.check(train.len())?;
+    let (set, mut store) = (gan::grouped(train, settings.pack, 0, 0)?, Store::default());
+    let steps = GanSteps::declare(&mut store, gan, &settings, &set)?;
+    let networks = [&steps.generator, &steps.discriminator];
+    Ok(Subject {
+        images: settings.batch * settings.discriminator_steps,
+        parameters: networks.iter().map(|learner| learner.parameters.count_trainable()).sum(),
+        most_steps: CHUNK.min(steps.most_rounds()),
+        plans: vec![
+            ("discriminator's step", steps.discriminator_plan.clone(), settings.discriminator_steps),
+            ("generator's step", steps.generator_plan.clone(), 1),
+        ],
+        work: Work::Gan(Box::new(steps)),
+        done: 0,
+        store,
+        set,
+    })
+}
+
+fn evaluation(architecture: &Architecture, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
+    anyhow::ensure!(batch <= set.len(), "--batch {batch} is more than the {} images there are", set.len());
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let input = [set.height, set.width, set.channels];
+    let network = architecture.declare(input, set.classes, &mut store, &mut parameters)?;
+    let (weights, normalization) = (parameters.weights, Normalization::of(&set));
+    let evaluation =
+        Evaluation::declare_in_batches(batch, &mut store, &network, &parameters, weights, &set, normalization)?;
+    Ok(Subject {
+        images: batch,
+        parameters: parameters.count_trainable(),
+        most_steps: CHUNK.min(set.len() / batch),
+        plans: vec![("", evaluation.plan().clone(), 1)],
+        work: Work::Evaluation(Box::new(evaluation), parameters),
+        done: 0,
+        store,
+        set,
+    })
+}
+
+fn drawing(gan: &Gan, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
+    anyhow::ensure!(batch <= 1 << 20, "--batch {batch} is more than 1,048,576");
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "generator");
+    let image = [set.height, set.width, set.channels];
+    let network = gan.declare_generator(image, set.classes, &mut store, &mut parameters)?;
+    let drawing = Drawing::declare_for(batch, &mut store, &network, &parameters, gan.range()?)?;
+    Ok(Subject {
+        images: batch,
+        parameters: parameters.count_trainable(),
+        most_steps: CHUNK,
+        plans: vec![("", drawing.plan().clone(), 1)],
+        work: Work::Drawing(Box::new(drawing), parameters, Box::new(gan.clone())),
+        done: 0,
+        store,
+        set,
+    })
+}
