@@ -9,7 +9,7 @@
 pub mod app;
 pub mod cli;
 pub mod data;
-// To hand wgpu shaders whose loops it need not watch.
+// To hand wgpu shaders whose loops it need not watch, and to leave a device that hangs.
 #[allow(unsafe_code)]
 pub mod device;
 pub mod faults;

@@ -6,5 +6,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    inkgrad::cli::main()
+    inkgrad::device::stuck::leave(inkgrad::cli::main())
 }

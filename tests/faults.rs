@@ -118,7 +118,7 @@ fn memory_that_runs_out_at_the_first_buffer_or_later_is_an_error_that_names_it()
     row(
         4,
         "out of memory, in the middle",
-        "`out-of-memory@150`: the driver refuses a read while it trains",
+        "`out-of-memory@150`: the driver refuses the 150th thing that it is asked for",
         &said,
         &lost(&said),
     );

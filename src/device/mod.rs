@@ -6,6 +6,7 @@ use crate::plan::Plan;
 pub mod choose;
 pub mod cpu;
 pub mod gpu;
+pub mod stuck;
 
 pub use choose::{Choice, Listed, find, list, open};
 

@@ -20,7 +20,7 @@ use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
 
-use super::{Device, DeviceError, PlanId};
+use super::{Device, DeviceError, PlanId, stuck};
 use crate::faults::{self, Fault};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
@@ -128,6 +128,7 @@ impl Gpu {
             Err(wgpu::PollError::Timeout) => {
                 // Dropping a device waits for it, and this one would be waited for for ever.
                 std::mem::forget((self.device.clone(), self.queue.clone()));
+                stuck::give_up();
                 self.health.check()?;
                 Err(DeviceError::Hung { device: self.info.to_string(), seconds: patience.as_secs() })
             }
