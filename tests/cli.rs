@@ -565,6 +565,22 @@ fn bench_measures_inference_of_classifiers_and_of_generators() {
 }
 
 #[test]
+fn shells_and_manual_pages_are_told_of_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let said = place.works(&format!("completions {shell}"));
+        assert!(["train", "classify", "--fallback"].iter().all(|word| said.out.contains(word)), "{shell}");
+    }
+    place.works("man pages");
+    let pages = place.names("pages");
+    assert!(
+        ["inkgrad.1", "inkgrad-train.1", "inkgrad-data-stats.1"].iter().all(|page| pages.contains(&page.to_string())),
+        "{pages:?}"
+    );
+    assert!(place.text("pages/inkgrad-train.1").contains("fallback"));
+}
+
+#[test]
 fn curves_draws_two_runs_in_one_picture() {
     let place = Place::with_digits(300, 50);
     for epochs in [2, 3] {

@@ -8,6 +8,7 @@ use anyhow::Context;
 #[derive(clap::Args)]
 #[command(after_help = "Example: inkgrad completions bash > ~/.local/share/bash-completion/completions/inkgrad")]
 pub struct CompletionsArgs {
+    /// The shell
     shell: clap_complete::Shell,
 }
 
