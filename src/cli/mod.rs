@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::pictures::visible_lines;
 
 use crate::check;
 use crate::device::{self, Choice, Device, DeviceError};
@@ -23,6 +25,8 @@ mod evaluate_gan;
 mod evaluate_shifts;
 mod export;
 mod generate;
+mod going_on;
+mod help;
 mod import;
 mod inspect;
 mod interrupt;
@@ -81,6 +85,10 @@ enum Command {
     Curves(curves::Args),
     /// Measure speed, of training or of inference, in images per second
     Bench(bench::Args),
+    /// Write what a shell needs to complete commands and flags
+    Completions(help::CompletionsArgs),
+    /// Write the manual pages
+    Man(help::ManArgs),
 }
 
 const EXAMPLES: &str = r#"Examples:
@@ -124,6 +132,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Curves(args) => curves::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => Ok(help::completions(args, Cli::command())),
+        Command::Man(args) => help::man(args, Cli::command()),
     };
     match result {
         Ok(code) => code,
@@ -137,7 +147,7 @@ pub fn main() -> ExitCode {
 /// Prints a line to standard output; a reader that has gone away ends the program quietly, as `head` expects.
 pub(crate) fn say(text: impl std::fmt::Display) {
     use std::io::Write;
-    if writeln!(std::io::stdout(), "{text}").is_err() {
+    if writeln!(std::io::stdout(), "{}", visible_lines(&text.to_string())).is_err() {
         std::process::exit(0);
     }
 }
@@ -145,7 +155,7 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 /// Prints a line to standard error, whether or not anyone still listens: a run goes on without its reader.
 pub(crate) fn note(text: impl std::fmt::Display) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", visible_lines(&text.to_string()));
 }
 
 /// Opens the device of `--device`, once it was seen to compute what it should.

@@ -8,6 +8,7 @@ use crate::plan::Plan;
 pub mod choose;
 pub mod cpu;
 pub mod gpu;
+pub mod stuck;
 
 pub use choose::{Choice, Listed, find, list, open};
 
@@ -17,16 +18,25 @@ pub enum DeviceError {
     Unknown { wanted: String, found: String },
     #[error("{device}: {op} needs {needed}, the device allows {allowed}; try a smaller batch or `--device cpu`")]
     Limit { device: String, op: String, needed: String, allowed: String },
-    #[error("{device}: out of memory for {what} ({bytes} bytes); try a smaller batch or `--device cpu`")]
+    #[error("{device}: out of memory for {what}{}; try a smaller batch or `--device cpu`", sized(*bytes))]
     OutOfMemory { device: String, what: String, bytes: u64 },
-    #[error("{device}: lost ({reason}); the last checkpoint can be resumed, `--device cpu` goes on without it")]
+    #[error("{device}: lost ({reason}); `--device cpu` does without it")]
     Lost { device: String, reason: String },
     #[error(
         "{device}: its results are wrong ({fault}). `inkgrad doctor` tells more of it, `--device cpu` does without it"
     )]
     Drifts { device: String, fault: String },
+    #[error(
+        "{device}: gave no answer for {seconds} seconds; its driver or the device is stuck. `--device cpu` does without it"
+    )]
+    Hung { device: String, seconds: u64 },
     #[error("{device}: {reason}")]
     Failed { device: String, reason: String },
+}
+
+/// The driver does not say how large everything is that it has no room for.
+fn sized(bytes: u64) -> String {
+    if bytes > 0 { format!(" ({bytes} bytes)") } else { String::new() }
 }
 
 /// A plan that a device has made ready.

@@ -7,6 +7,7 @@ use super::provenance::Provenance;
 use super::{Classifier, Settings, TrainError};
 use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
+use crate::faults::{self, Fault};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, InferError, Normalization};
 use crate::models::{Architecture, ModelFile, Network, Parameters};
@@ -102,7 +103,10 @@ impl Course {
     /// [`TrainError::NotFinite`], where there is nothing to go on from.
     pub fn run(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<[f32; 2]>, TrainError> {
         let (first, count) = (self.step, count.min(RING));
-        let steps = self.classifier.run(device, first, count)?;
+        let mut steps = self.classifier.run(device, first, count)?;
+        if faults::happens(Fault::NotFinite) {
+            steps[0][0] = f32::NAN;
+        }
         // The device's clock has moved on, whatever came of it.
         self.step += count;
         match steps.iter().position(|[loss, _]| !loss.is_finite()) {

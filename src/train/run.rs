@@ -41,6 +41,8 @@ pub enum Event<'a> {
         accuracy: f64,
         best: bool,
     },
+    /// Something that a person should know of, and that does not end the run.
+    Warning(String),
     Saved {
         step: usize,
         path: &'a std::path::Path,
@@ -95,6 +97,7 @@ impl Run<'_> {
     /// Trains, from the folder's checkpoint if it has one, and tests at the end.
     pub fn train(self) -> Result<Outcome, TrainError> {
         let started = Instant::now();
+        let _lock = self.folder.lock()?;
         self.folder.clean();
         let settings = self.settings.clone();
         let (train, validation) = self.data.train.split(settings.validation, u64::from(settings.seed))?;
@@ -112,9 +115,12 @@ impl Run<'_> {
         let learner = &course.classifier.learner;
         let checkpoint = self.folder.checkpoint()?;
         let state = match &checkpoint {
-            Some(file) => {
-                self.folder.same_data(file, &course.digest)?;
-                self.folder.state(file, &course.classifier)?
+            Some(checkpoint) => {
+                self.folder.same_data(checkpoint, &course.digest)?;
+                if let Some(warning) = self.folder.mend(checkpoint)? {
+                    (self.report)(Event::Warning(warning));
+                }
+                self.folder.state(checkpoint, &course.classifier)?
             }
             None => {
                 let mut first = course.classifier.initial(self.settings.seed);
@@ -127,7 +133,7 @@ impl Run<'_> {
         };
         let (metrics, best) = self.folder.history(state.step as usize)?;
         self.device.allocate(&store)?;
-        course.begin(self.device, &train, &state, checkpoint.as_ref())?;
+        course.begin(self.device, &train, &state, checkpoint.as_ref().map(|checkpoint| &checkpoint.file))?;
         if let Some((evaluation, set)) = &mut validation {
             evaluation.upload(self.device, set)?;
         }
@@ -156,6 +162,7 @@ impl Run<'_> {
             None => None,
         };
         run.folder.save_result(test.as_ref(), best.epoch)?;
+        run.folder.forget_previous();
         Ok(Outcome::Finished { test, best_epoch: best.epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
 }

@@ -240,7 +240,9 @@ fn opened(
     let path = journal::path_of(out);
     if args.resume && path.exists() {
         let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
+        let classes = results.class_names.len();
         let journal = Journal::resume(&path, settings, |record| {
+            record.check(classes).with_context(|| path.display().to_string())?;
             *done.entry(hash(record.path.as_bytes())).or_default() += 1;
             results.summary.add(&record)?;
             if let Some(least) = &mut results.least {

@@ -22,7 +22,8 @@ use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
 
-use super::{Device, DeviceError, Origin, PlanId};
+use super::{Device, DeviceError, Origin, PlanId, stuck};
+use crate::faults::{self, Fault};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
@@ -122,9 +123,23 @@ impl Gpu {
 
     /// Waits for a submission, or for all.
     fn wait_for(&self, index: Option<wgpu::SubmissionIndex>) -> Result<(), DeviceError> {
-        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(PATIENCE) };
-        self.device.poll(wait).map_err(|e| self.health.failed(e.to_string()))?;
-        self.health.check()
+        let patience = if faults::is_wanted(Fault::Hang) { Duration::from_secs(2) } else { PATIENCE };
+        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(patience) };
+        match self.device.poll(wait) {
+            Ok(_) => self.health.check(),
+            Err(wgpu::PollError::Timeout) => {
+                // Dropping a device waits for it, and this one would be waited for for ever.
+                std::mem::forget((self.device.clone(), self.queue.clone()));
+                stuck::give_up();
+                self.health.check()?;
+                Err(DeviceError::Hung { device: self.info.to_string(), seconds: patience.as_secs() })
+            }
+            Err(error) => {
+                // That the device was lost is told when it is polled once more.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                Err(self.health.failed(error.to_string()))
+            }
+        }
     }
 
     /// Waits for the oldest submission and learns from the time it took.

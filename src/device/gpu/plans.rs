@@ -3,9 +3,10 @@
 use wgpu::BindGroup;
 
 use super::pace::{Pace, cost};
-use super::pipelines::{Pipelines, Source};
+use super::pipelines::{Key, Pipeline, Pipelines, Source};
 use super::{Gpu, ROUND};
 use crate::device::{DeviceError, PlanId};
+use crate::faults::{self, Fault};
 use crate::ops::Kernel;
 use crate::plan::{self, Buffer, Plan, View};
 
@@ -171,12 +172,44 @@ impl Gpu {
                     next += 1;
                 }
             }
+            if faults::happens(Fault::LoseDevice) {
+                self.device.destroy();
+            }
+            if faults::happens(Fault::Hang) {
+                self.hang()?;
+            }
             let submission = self.queue.submit([encoder.finish()]);
             self.health.check()?;
             self.counters.submissions += 1;
             self.counters.dispatches += (next - first) as u64;
             self.flights.start(submission, index, cost);
         }
+        Ok(())
+    }
+}
+
+impl Gpu {
+    /// Submits a dispatch that never ends, for [`Fault::Hang`].
+    fn hang(&mut self) -> Result<(), DeviceError> {
+        let text = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@compute @workgroup_size(1) fn main() {
+    while out[0] < 2u { out[0] = (out[0] + 1u) & 1u; }
+}";
+        let key = Key { text: text.into(), inputs: 0, outputs: 1 };
+        let made = self.pipelines.prepare(&self.device, &self.health, vec![Source { key, name: "hang" }])?;
+        let out = self.buffer("hang", 1)?;
+        let Pipeline { pipeline, layout } = self.pipelines.get(made[0]);
+        let entry = wgpu::BindGroupEntry { binding: 0, resource: out.as_entire_binding() };
+        let bound =
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &[entry] });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &bound, &[]);
+            pass.dispatch_workgroups(1, 1, 1);
+        }
+        self.queue.submit([encoder.finish()]);
         Ok(())
     }
 }
