@@ -170,7 +170,7 @@ mod tests {
             fs::write(device.join("vendor"), format!("{vendor}\n")).unwrap();
         }
         assert_eq!(cards(bus.path()), [0x10de, 0x8086]);
-        assert_eq!(cards(&bus.path().join("missing")), []);
+        assert!(cards(&bus.path().join("missing")).is_empty());
     }
 
     #[test]
