@@ -13,6 +13,10 @@
 //! | `hang@n` | submission: it takes for ever, and patience with it is two seconds |
 //! | `not-finite@n` | chunk of training steps: the first loss in it is NaN |
 //! | `full-disk@name` | write to a file whose name ends so, every time |
+//! | `wrong-shader@op:this=>that` | pipeline of the op, every time: this is that in its text, as if a driver miscompiled it |
+//! | `hardware@all` | look at an adapter, every time: one in software claims to be none, so that `auto` takes it |
+//!
+//! Several stand in one variable with a `;` between them.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -27,15 +31,19 @@ pub enum Fault {
     Hang,
     NotFinite,
     FullDisk,
+    WrongShader,
+    Hardware,
 }
 
-const WORDS: [(&str, Fault); 6] = [
+const WORDS: [(&str, Fault); 8] = [
     ("lose-device", Fault::LoseDevice),
     ("out-of-memory", Fault::OutOfMemory),
     ("no-pipeline", Fault::NoPipeline),
     ("hang", Fault::Hang),
     ("not-finite", Fault::NotFinite),
     ("full-disk", Fault::FullDisk),
+    ("wrong-shader", Fault::WrongShader),
+    ("hardware", Fault::Hardware),
 ];
 
 /// A fault and where it happens.
@@ -53,21 +61,31 @@ impl Wanted {
     }
 }
 
-fn wanted() -> Option<&'static Wanted> {
-    static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
-    WANTED.get_or_init(|| Wanted::parse(&std::env::var("INKGRAD_FAULT").ok()?)).as_ref()
+fn all_wanted() -> &'static [Wanted] {
+    static WANTED: OnceLock<Vec<Wanted>> = OnceLock::new();
+    let read = || std::env::var("INKGRAD_FAULT").unwrap_or_default();
+    WANTED.get_or_init(|| read().split(';').filter_map(Wanted::parse).collect())
+}
+
+/// Where a fault is to happen, if it is.
+fn place(fault: Fault) -> Option<&'static str> {
+    all_wanted().iter().find(|wanted| wanted.fault == fault).map(|wanted| wanted.place.as_str())
 }
 
 /// Whether a fault is to happen in this run at all.
 pub fn is_wanted(fault: Fault) -> bool {
-    wanted().is_some_and(|wanted| wanted.fault == fault)
+    place(fault).is_some()
+}
+
+/// Whether a fault waits for its moment, which a look at the device before its work would use up.
+pub fn waits() -> bool {
+    all_wanted().iter().any(|wanted| !matches!(wanted.fault, Fault::FullDisk | Fault::WrongShader | Fault::Hardware))
 }
 
 /// Whether the fault happens now: once, at the call whose number it names.
 pub fn happens(fault: Fault) -> bool {
     static CALLS: AtomicU64 = AtomicU64::new(0);
-    is_wanted(fault)
-        && wanted().and_then(|wanted| wanted.place.parse().ok()) == Some(CALLS.fetch_add(1, Ordering::Relaxed) + 1)
+    place(fault).is_some_and(|place| place.parse() == Ok(CALLS.fetch_add(1, Ordering::Relaxed) + 1))
 }
 
 /// What a full disk answers to a write of this file, where it is to be full.
@@ -75,9 +93,17 @@ pub fn happens(fault: Fault) -> bool {
 /// # Errors
 /// [`std::io::ErrorKind::StorageFull`].
 pub fn disk_takes(path: &Path) -> std::io::Result<()> {
-    let full = is_wanted(Fault::FullDisk)
-        && wanted().is_some_and(|wanted| path.as_os_str().to_string_lossy().ends_with(&wanted.place));
+    let full = place(Fault::FullDisk).is_some_and(|place| path.as_os_str().to_string_lossy().ends_with(place));
     if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+/// The text of an op's shader, wrong where it is to be.
+pub fn shader(op: &str, text: String) -> String {
+    let swap = place(Fault::WrongShader).and_then(|place| place.split_once(':'));
+    match swap.filter(|(wanted, _)| *wanted == op).and_then(|(_, swap)| swap.split_once("=>")) {
+        Some((this, that)) => text.replace(this, that),
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +114,8 @@ mod tests {
     fn a_fault_is_a_word_and_a_place() {
         let lost = Wanted { fault: Fault::LoseDevice, place: "40".into() };
         assert_eq!(Wanted::parse("lose-device@40"), Some(lost));
+        let swapped = Wanted { fault: Fault::WrongShader, place: "mul:a * b=>a + b".into() };
+        assert_eq!(Wanted::parse("wrong-shader@mul:a * b=>a + b"), Some(swapped));
         for text in ["", "lose-device", "lose@40"] {
             assert_eq!(Wanted::parse(text), None, "{text:?}");
         }
@@ -97,5 +125,6 @@ mod tests {
     fn nothing_fails_that_was_not_asked_to() {
         assert!(!happens(Fault::Hang));
         assert!(disk_takes(Path::new("last.safetensors")).is_ok());
+        assert_eq!(shader("mul", "a * b".into()), "a * b");
     }
 }

@@ -74,7 +74,7 @@ fn a_gpu_whose_results_are_wrong_is_refused_by_name_and_left_by_auto() {
         assert_eq!(place.contents(), before, "{line} left something behind");
     }
 
-    let said = run_on(&place, "train dense --data data --epochs 1", "auto", &format!("hardware@;{WRONG_POOL}"));
+    let said = run_on(&place, "train dense --data data --epochs 1", "auto", &format!("hardware@all;{WRONG_POOL}"));
     assert_eq!(said.code, Some(0), "{said:#?}");
     assert!(said.err.contains("max_pool") && said.err.contains("The CPU computes instead"), "{said:#?}");
     assert!(said.err.contains("with CPU ("), "{said:#?}");

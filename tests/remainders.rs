@@ -5,7 +5,6 @@ mod golden;
 use std::path::Path;
 
 use golden::devices;
-use inkgrad::data::ImageSet;
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Evaluation;
@@ -56,7 +55,7 @@ fn logits(device: &mut dyn Device, room: usize, count: usize) -> Vec<f32> {
     evaluation.first_logits(device, count).unwrap()
 }
 
-/// The class of each row, and that rows are so decided that rounding does not turn them.
+/// The class of each row.
 fn classes(logits: &[f32]) -> Vec<usize> {
     let class = |row: &[f32]| (0..CLASSES).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
     logits.chunks(CLASSES).map(class).collect()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::program::Program;
 use super::{Fault, one_of_each};
 use crate::device::{Choice, Device, DeviceError, choose, cpu::Cpu, gpu::AdapterInfo};
+use crate::faults;
 use crate::files;
 use crate::ops::{Case, cases};
 
@@ -52,7 +53,7 @@ fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
     let mut device = choice.open()?;
     let Some(info) = choice.adapter() else { return Ok(device) };
     let record = files::cache_dir().map(|folder| Record::of(&folder, info));
-    if !record.as_ref().is_some_and(Record::is_kept) {
+    if !faults::waits() && !record.as_ref().is_some_and(Record::is_kept) {
         look_at(device.as_mut()).map_err(|fault| match fault {
             Fault::Device(error) => error,
             fault => DeviceError::Drifts { device: info.to_string(), fault: fault.to_string() },

@@ -293,7 +293,10 @@ mod tests {
         let (metadata, tensors) = some();
         let bytes = encode(&metadata, &tensors).unwrap();
         let was = decode(&bytes).unwrap();
-        for at in 0..bytes.len() {
+        // Under another name it is no checksum, and a file may have none.
+        let name = bytes.windows(CHECKSUM.len()).position(|word| word == CHECKSUM.as_bytes()).unwrap();
+        let name = name..name + CHECKSUM.len();
+        for at in (0..bytes.len()).filter(|at| !name.contains(at)) {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1 << (at % 8);
             assert!(decode(&bytes).is_err() || decode(&bytes).unwrap() == was, "byte {at}");

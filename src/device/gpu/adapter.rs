@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::planted;
 use wgpu::{Backend, DeviceType, DownlevelFlags, Features};
+
+use crate::faults::{self, Fault};
 
 /// What kind of hardware an adapter is. The order is that of preference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -154,7 +155,7 @@ fn class(info: &wgpu::AdapterInfo) -> Class {
     let name = info.name.to_lowercase();
     let software = ["llvmpipe", "lavapipe", "softpipe", "swiftshader", "basic render"];
     match info.device_type {
-        _ if planted::claims_hardware() => Class::Discrete,
+        _ if faults::is_wanted(Fault::Hardware) => Class::Discrete,
         DeviceType::Cpu => Class::Software,
         _ if software.iter().any(|s| name.contains(s)) => Class::Software,
         DeviceType::DiscreteGpu => Class::Discrete,

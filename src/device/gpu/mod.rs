@@ -8,7 +8,6 @@ mod health;
 mod pace;
 mod pipelines;
 mod plans;
-mod planted;
 mod profile;
 mod transfer;
 

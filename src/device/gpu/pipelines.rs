@@ -6,7 +6,6 @@ use rayon::prelude::*;
 use wgpu::{BindGroupLayout, BufferBindingType, ComputePipeline, Device, ShaderStages};
 
 use super::health::Health;
-use super::planted;
 use crate::device::DeviceError;
 use crate::faults::{self, Fault};
 use crate::ops::Kernel;
@@ -29,7 +28,7 @@ pub struct Source {
 
 impl Source {
     pub fn new(name: &'static str, kernel: &Kernel, inputs: usize, outputs: usize) -> Result<Source, String> {
-        let text = planted::shader(name, crate::shaders::text(kernel).map_err(|e| e.to_string())?);
+        let text = faults::shader(name, crate::shaders::text(kernel).map_err(|e| e.to_string())?);
         Ok(Source { key: Key { text, inputs, outputs }, name })
     }
 }
