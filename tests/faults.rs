@@ -96,12 +96,12 @@ fn same_as_never_stopped(place: &Place, line: &str) {
 #[test]
 fn a_lost_device_ends_the_run_with_the_command_that_goes_on_or_hands_over_to_the_cpu() {
     let Some(place) = with_gpu() else { return };
-    let said = faulty(&place, GPU, "lose-device@20");
+    let said = faulty(&place, GPU, "lose-device@3");
     let command = ended(&said, &["lost", "--device cpu"]);
     place.works(&command);
-    row(1, "device lost", "`lose-device@20`: the device is destroyed before its 20th submission", &said, &lost(&said));
+    row(1, "device lost", "`lose-device@3`: the device is destroyed before its 3rd submission", &said, &lost(&said));
 
-    let said = faulty(&place, &format!("{GPU} --fallback"), "lose-device@20");
+    let said = faulty(&place, &format!("{GPU} --fallback"), "lose-device@3");
     assert_eq!(said.code, Some(0), "{said:#?}");
     assert!(said.err.contains("Goes on with the CPU, from ") && said.out.contains("test accuracy"), "{said:#?}");
     row(2, "device lost, `--fallback`", "the same", &said, "the steps after that, which the CPU did again");
@@ -113,12 +113,12 @@ fn memory_that_runs_out_at_the_first_buffer_or_later_is_an_error_that_names_it()
     let said = faulty(&place, GPU, "out-of-memory@1");
     place.works(&ended(&said, &["out of memory for", "bytes", "smaller batch", "nothing is saved yet"]));
     row(3, "out of memory, on allocation", "`out-of-memory@1`: the driver refuses the first buffer", &said, "nothing");
-    let said = faulty(&place, &format!("{GPU} --out later"), "out-of-memory@150");
+    let said = faulty(&place, &format!("{GPU} --out later"), "out-of-memory@110");
     place.works(&ended(&said, &["out of memory for", "later/0001-dense"]));
     row(
         4,
         "out of memory, in the middle",
-        "`out-of-memory@150`: the driver refuses the 150th thing that it is asked for",
+        "`out-of-memory@110`: the driver refuses the 110th thing that it is asked for",
         &said,
         &lost(&said),
     );
@@ -136,11 +136,11 @@ fn a_pipeline_that_does_not_compile_is_an_error_that_names_the_op() {
 fn a_dispatch_that_never_ends_is_given_up_after_a_while() {
     let Some(place) = with_gpu() else { return };
     let began = Instant::now();
-    let said = faulty(&place, GPU, "hang@20");
+    let said = faulty(&place, GPU, "hang@3");
     let command = ended(&said, &["gave no answer for 2 seconds", "stuck"]);
     assert!(began.elapsed() < Duration::from_secs(60), "took {:?}", began.elapsed());
     place.works(&command);
-    let cause = "`hang@20`: a shader that loops for ever, and a patience of 2 seconds (300 otherwise)";
+    let cause = "`hang@3`: a shader that loops for ever, and a patience of 2 seconds (300 otherwise)";
     row(6, "a hung dispatch", cause, &said, &lost(&said));
 }
 
