@@ -1,4 +1,4 @@
-// gather_images: out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD
+// gather_images: out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD, as bytes * SCALE + SHIFT
 // gather_labels: out[i] = the label at i's row
 // tick:          clock[0] += 1
 // record:        out[step % SLOTS] = (loss, correct)
@@ -72,7 +72,7 @@ fn main(
         if row < ROWS {
             let word = images[row * SIZE + e];
             let bytes = (vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(255u);
-            v = (vec4<f32>(bytes) / 255.0 - MEAN) / STD;
+            v = vec4<f32>(bytes) * SCALE + SHIFT;
         }
 #elif WINDOWED
         var v = 0.0;
@@ -87,14 +87,14 @@ fn main(
                 let at = (row / COPIES) * SIZE + ((TOP + y) * WIDTH + LEFT + x) * CHANNELS + e % CHANNELS;
                 byte = (images[at / 4u] >> (8u * (at % 4u))) & 255u;
             }
-            v = (f32(byte) / 255.0 - MEAN) / STD;
+            v = f32(byte) * SCALE + SHIFT;
         }
 #else
         var v = 0.0;
         if row < ROWS {
             let at = row * SIZE + e;
             let byte = (images[at / 4u] >> (8u * (at % 4u))) & 255u;
-            v = (f32(byte) / 255.0 - MEAN) / STD;
+            v = f32(byte) * SCALE + SHIFT;
         }
 #endif
         out[i * SIZE + e] = v;

@@ -15,6 +15,21 @@ pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
+/// Lends `f` so many words of memory that the thread keeps for such use; they hold anything. Memory that is asked for
+/// anew in every op is handed back to the system and its pages zeroed again.
+pub fn scratch<R>(words: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    thread_local! {
+        static MEMORY: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
+    }
+    let mut memory = MEMORY.take();
+    if memory.len() < words {
+        memory = vec![0.0; words];
+    }
+    let result = f(&mut memory[..words]);
+    MEMORY.set(memory);
+    result
+}
+
 /// The size of the parts that `n` elements are split into: whole cache lines, about one part a thread.
 pub fn part(n: usize) -> usize {
     if n < WORTH_SPLITTING { n.max(1) } else { n.div_ceil(threads()).next_multiple_of(16) }

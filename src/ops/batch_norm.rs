@@ -44,6 +44,17 @@ pub fn batch_norm_fixed(
     graph.apply(Apply { eps, training: false, epilogue: Epilogue::NONE }, &[x, stats, affine])
 }
 
+/// `x [.., C]` times what [`batch_norm_fixed`] multiplies by: `gamma / sqrt(var + eps)`, which is also its derivative.
+pub fn batch_norm_factor(
+    graph: &mut Graph,
+    x: Value,
+    stats: Value,
+    affine: Value,
+    eps: f32,
+) -> Result<Value, GraphError> {
+    graph.apply(GradX { eps, training: false }, &[x, stats, affine])
+}
+
 fn rows_per_part(rows: usize) -> usize {
     rows.div_ceil(MAX_PARTS).max(PART).min(rows.max(1))
 }

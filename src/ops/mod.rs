@@ -34,6 +34,7 @@ pub mod reduce;
 pub mod sample;
 pub mod softmax;
 pub mod spectral;
+mod tile;
 pub mod transpose;
 pub mod upsample;
 pub mod window;

@@ -413,6 +413,9 @@ pub fn cases() -> Vec<Case> {
         (5, 5, 5, 64, 64, 3, 3, 1, Padding::Same),
         (2, 7, 7, 4, 6, 2, 3, 3, Padding::Valid),
         (2, 4, 4, 2, 3, 1, 1, 2, Padding::Valid),
+        // Large enough for tiles on the CPU.
+        (2, 13, 12, 40, 48, 3, 3, 1, Padding::Same),
+        (1, 24, 24, 16, 16, 5, 5, 2, Padding::Same),
     ];
     let mut cases = Vec::new();
     for (n, h, w, c, k, r, s, stride, padding) in shapes {

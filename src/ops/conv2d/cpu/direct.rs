@@ -9,66 +9,11 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Geometry;
+use super::frame::Frame;
+use crate::ops::conv2d::Geometry;
+use crate::ops::tile::{vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{threads, vectorized};
-
-/// Zero words behind an image's copy, so that a tile may read past its end.
-const SLACK: usize = 64;
-
-struct Lanes;
-impl WithSimd for Lanes {
-    type Output = usize;
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        S::F32_LANES
-    }
-}
-
-/// Vectors of channels in a register tile: few enough that the rest of the registers hold pixels.
-fn vectors(channels: usize, lanes: usize) -> usize {
-    let needed = channels.div_ceil(lanes);
-    // 16 registers with AVX2, 32 with AVX-512 and NEON.
-    let most = if lanes == 8 { 2 } else { 4 };
-    let tiles = needed.div_ceil(most);
-    needed.div_ceil(tiles)
-}
-
-/// Calls `$f::<S, TILE, VECTORS>` with the tile that fills the registers for this many vectors.
-macro_rules! with_tile {
-    ($s:ty, $vectors:expr, $f:ident, $($arg:expr),*) => {
-        match (<$s>::F32_LANES == 8, $vectors) {
-            (true, 1) => $f::<$s, 10, 1>($($arg),*),
-            (true, _) => $f::<$s, 6, 2>($($arg),*),
-            (false, 1) => $f::<$s, 14, 1>($($arg),*),
-            (false, 2) => $f::<$s, 12, 2>($($arg),*),
-            (false, 3) => $f::<$s, 8, 3>($($arg),*),
-            (false, _) => $f::<$s, 6, 4>($($arg),*),
-        }
-    };
-}
-
-/// An image with room around it: `[height, width, channels]`, all that lies outside the source is zero.
-#[derive(Clone, Copy)]
-struct Frame {
-    height: usize,
-    width: usize,
-    top: usize,
-    left: usize,
-}
-
-impl Frame {
-    /// Copies `image [h, w, c]` into `out`; rows and columns that the frame has no room for are dropped.
-    fn fill(&self, image: &[f32], [h, w, c]: [usize; 3], out: &mut Vec<f32>) {
-        out.clear();
-        out.resize(self.height * self.width * c + SLACK, 0.0);
-        let columns = w.min(self.width.saturating_sub(self.left)) * c;
-        for row in 0..h.min(self.height.saturating_sub(self.top)) {
-            let to = ((row + self.top) * self.width + self.left) * c;
-            out[to..to + columns].copy_from_slice(&image[row * w * c..][..columns]);
-        }
-    }
-}
+use crate::parallel::{scratch, threads, vectorized};
 
 /// Where a walk goes: pixel `(i, j)` of `rows x columns` reads taps from `(i * stride, j * stride)` of the frame
 /// on and writes to pixel `(i * spread, j * spread)` of the result.
@@ -92,15 +37,15 @@ struct Walk {
     panels: Vec<f32>,
 }
 
-/// Weights as `[block of channels][tap row][run][vectors * lanes]`, channels padded by zeros.
-fn pack(taps: usize, run: usize, channels: usize, weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
-    let lanes = pulp::Arch::new().dispatch(Lanes);
-    let width = vectors(channels, lanes) * lanes;
-    let mut panels = Vec::with_capacity(channels.div_ceil(width) * taps * run * width);
-    for block in 0..channels.div_ceil(width) {
-        for (tap, j) in (0..taps).flat_map(|t| (0..run).map(move |j| (t, j))) {
-            let channel = |i: usize| block * width + i;
-            panels.extend((0..width).map(|i| if channel(i) < channels { weight(tap, j, channel(i)) } else { 0.0 }));
+/// Weights as `[block of channels][tap row][run][vectors * lanes]`, channels padded by zeros; `row` gives the
+/// channels of one tap of a run.
+fn pack<'a>(taps: usize, run: usize, channels: usize, row: impl Fn(usize, usize) -> &'a [f32]) -> Vec<f32> {
+    let width = width(channels);
+    let mut panels = vec![0.0; channels.div_ceil(width) * taps * run * width];
+    let block_len = (taps * run * width).max(1);
+    for (tap, j) in (0..taps).flat_map(|t| (0..run).map(move |j| (t, j))) {
+        for (block, from) in row(tap, j)[..channels].chunks(width).enumerate() {
+            panels[block * block_len + (tap * run + j) * width..][..from.len()].copy_from_slice(from);
         }
     }
     panels
@@ -183,27 +128,31 @@ fn walk_images(
     let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
     let (epilogue, channels, extra) = epilogue;
     let block = images.div_ceil(threads() * 4).max(1);
-    out.par_chunks_mut(block * image_out).enumerate().for_each_init(Vec::new, |scratch, (b, out)| {
-        for (i, out) in out.chunks_mut(image_out).enumerate() {
-            let n = b * block + i;
-            let mut from = &source[n * image_len..][..image_len];
-            if let Some(frame) = frame {
-                frame.fill(from, image, scratch);
-                from = scratch;
+    let framed = frame.map_or(0, |frame| frame.len(image[2]));
+    out.par_chunks_mut(block * image_out).enumerate().for_each(|(b, out)| {
+        scratch(framed, |scratch| {
+            scratch.fill(0.0);
+            for (i, out) in out.chunks_mut(image_out).enumerate() {
+                let n = b * block + i;
+                let mut from = &source[n * image_len..][..image_len];
+                if let Some(frame) = frame {
+                    frame.fill(from, image, scratch);
+                    from = scratch;
+                }
+                if covered < image_out {
+                    out.fill(0.0);
+                }
+                for walk in walks {
+                    pulp::Arch::new().dispatch(Correlate { walk, frame: from, out });
+                }
+                if epilogue != Epilogue::NONE {
+                    vectorized(
+                        #[inline(always)]
+                        || epilogue.apply(out, n * image_out, channels, extra),
+                    );
+                }
             }
-            if covered < image_out {
-                out.fill(0.0);
-            }
-            for walk in walks {
-                pulp::Arch::new().dispatch(Correlate { walk, frame: from, out });
-            }
-            if epilogue != Epilogue::NONE {
-                vectorized(
-                    #[inline(always)]
-                    || epilogue.apply(out, n * image_out, channels, extra),
-                );
-            }
-        }
+        });
     });
 }
 
@@ -224,7 +173,7 @@ pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], out: &mut [f32], epilogu
         out_row: g.q * g.k,
         out_column: g.k,
         channels: g.k,
-        panels: pack(g.r, run, g.k, |r, j, k| weight[(r * run + j) * g.k + k]),
+        panels: pack(g.r, run, g.k, |r, j| &weight[(r * run + j) * g.k..]),
     };
     walk_images(&[walk], frame, x, [g.h, g.w, g.c], out, g.p * g.q * g.k, (epilogue, g.k, extra));
 }
@@ -237,16 +186,16 @@ fn frame(g: &Geometry) -> Frame {
 }
 
 /// One axis of a transposed convolution for the outputs `residue, residue + stride, ...`.
-struct Axis {
-    residue: usize,
+pub struct Axis {
+    pub residue: usize,
     /// How many outputs, and which kernel taps reach them: `taps[u]` reads source row `i + start + u`.
-    count: usize,
-    taps: Vec<usize>,
-    start: isize,
+    pub count: usize,
+    pub taps: Vec<usize>,
+    pub start: isize,
 }
 
 impl Axis {
-    fn all(size: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Axis> {
+    pub fn all(size: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Axis> {
         (0..stride.min(size))
             .map(|residue| {
                 // Output i * stride + residue meets tap t where i * stride + residue + pad - t divides evenly.
@@ -293,9 +242,9 @@ pub fn grad_x(g: &Geometry, d_out: &[f32], weight: &[f32], out: &mut [f32], epil
             out_row: g.stride * g.w * g.c,
             out_column: g.stride * g.c,
             channels: g.c,
-            panels: pack(row.taps.len(), run, g.c, |tap, j, c| {
+            panels: pack(row.taps.len(), run, g.c, |tap, j| {
                 let (s, k) = (column.taps[j / g.k], j % g.k);
-                weight[((row.taps[tap] * g.s + s) * g.k + k) * g.c + c]
+                &weight[((row.taps[tap] * g.s + s) * g.k + k) * g.c..]
             }),
         });
     }
@@ -305,38 +254,40 @@ pub fn grad_x(g: &Geometry, d_out: &[f32], weight: &[f32], out: &mut [f32], epil
 }
 
 pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32], out: &mut [f32]) {
-    let lanes = pulp::Arch::new().dispatch(Lanes);
-    let width = vectors(g.k, lanes) * lanes;
     let part_len = g.r * g.s * g.c * g.k;
     let (image, result) = (g.h * g.w * g.c, g.p * g.q * g.k);
-    out.par_chunks_mut(part_len).enumerate().for_each_init(
-        Default::default,
-        |scratch: &mut [Vec<f32>; 2], (i, out)| {
-            let [framed, padded] = scratch;
-            out.fill(0.0);
-            for n in i * images_per_part..((i + 1) * images_per_part).min(g.n) {
-                frame(g).fill(&input[n * image..][..image], [g.h, g.w, g.c], framed);
-                let mut d_out = &d_out[n * result..][..result];
-                let mut row = g.k;
-                if !g.k.is_multiple_of(width) {
-                    row = g.k.next_multiple_of(width);
-                    padded.clear();
-                    padded.resize(g.p * g.q * row, 0.0);
-                    padded
-                        .chunks_mut(row)
-                        .zip(d_out.chunks(g.k))
-                        .for_each(|(to, from)| to[..g.k].copy_from_slice(from));
-                    d_out = padded;
+    // Channels padded to whole register tiles.
+    let row = g.k.next_multiple_of(width(g.k));
+    let (frame, padded) = (frame(g).len(g.c), g.p * g.q * row);
+    // So many images at a time that their copies stay in the second-level cache: sums are read and written once for all.
+    let at_once = ((1 << 16) / (frame + padded)).clamp(1, images_per_part);
+    out.par_chunks_mut(part_len).enumerate().for_each(|(i, out)| {
+        out.fill(0.0);
+        let images = (i * images_per_part..((i + 1) * images_per_part).min(g.n)).collect::<Vec<_>>();
+        scratch(at_once * (frame + padded), |memory| {
+            memory.fill(0.0);
+            let (frames, results) = memory.split_at_mut(at_once * frame);
+            for images in images.chunks(at_once) {
+                for (&n, (frame, padded)) in
+                    images.iter().zip(frames.chunks_exact_mut(frame).zip(results.chunks_exact_mut(padded)))
+                {
+                    self::frame(g).fill(&input[n * image..][..image], [g.h, g.w, g.c], frame);
+                    let d_out = d_out[n * result..][..result].chunks_exact(g.k);
+                    padded.chunks_exact_mut(row).zip(d_out).for_each(|(to, from)| to[..g.k].copy_from_slice(from));
                 }
-                pulp::Arch::new().dispatch(WeightGradient { g, input: framed, d_out, row, out });
+                let (input, d_out) = (&frames[..images.len() * frame], &results[..images.len() * padded]);
+                pulp::Arch::new().dispatch(WeightGradient { g, images: images.len(), input, d_out, row, out });
             }
-        },
-    );
+        });
+    });
 }
 
-/// The products of one image: `out[r, j, k] += sum over p, q of input[p + r, q * stride * c + j] * d_out[p, q, k]`.
+/// The products of a few images: `out[r, j, k] += sum over n, p, q of input[n, p + r, q * stride * c + j] *
+/// d_out[n, p, q, k]`.
 struct WeightGradient<'a> {
     g: &'a Geometry,
+    images: usize,
+    /// Framed images.
     input: &'a [f32],
     d_out: &'a [f32],
     /// Words from pixel to pixel of `d_out`.
@@ -364,6 +315,7 @@ fn weight_gradient<S: Simd, const TAPS: usize, const VECTORS: usize>(simd: S, mu
             j += match run - j {
                 0..=3 => weight_tile::<S, 3, VECTORS>(simd, &mut task, r, block, j),
                 4..=6 => weight_tile::<S, 6, VECTORS>(simd, &mut task, r, block, j),
+                7..=8 if TAPS > 8 => weight_tile::<S, 8, VECTORS>(simd, &mut task, r, block, j),
                 _ => weight_tile::<S, TAPS, VECTORS>(simd, &mut task, r, block, j),
             };
         }
@@ -383,17 +335,19 @@ fn weight_tile<S: Simd, const TAPS: usize, const VECTORS: usize>(
     let width = VECTORS * S::F32_LANES;
     let (run, step) = (g.s * g.c, g.stride * g.c);
     let frame_row = frame(g).width * g.c;
+    let images = task.input.chunks_exact(frame(g).len(g.c)).zip(task.d_out.chunks_exact(g.p * g.q * task.row));
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; TAPS];
-    for p in 0..g.p {
-        let input = &task.input[(p * g.stride + r) * frame_row + j..];
-        let d_out = &task.d_out[p * g.q * task.row..][..g.q * task.row];
-        for (q, d_out) in d_out.chunks_exact(task.row).enumerate() {
-            let x = &input[q * step..][..TAPS];
-            let (d_out, _) = S::as_simd_f32s(&d_out[block * width..][..width]).0.as_chunks::<VECTORS>();
-            for i in 0..TAPS {
-                let x = simd.splat_f32s(x[i]);
-                for v in 0..VECTORS {
-                    sums[i][v] = simd.mul_add_e_f32s(x, d_out[0][v], sums[i][v]);
+    for (input, d_out) in images.take(task.images) {
+        for (p, d_out) in d_out.chunks_exact(g.q * task.row).enumerate() {
+            let input = &input[(p * g.stride + r) * frame_row + j..];
+            for (q, d_out) in d_out.chunks_exact(task.row).enumerate() {
+                let x = &input[q * step..][..TAPS];
+                let (d_out, _) = S::as_simd_f32s(&d_out[block * width..][..width]).0.as_chunks::<VECTORS>();
+                for i in 0..TAPS {
+                    let x = simd.splat_f32s(x[i]);
+                    for v in 0..VECTORS {
+                        sums[i][v] = simd.mul_add_e_f32s(x, d_out[0][v], sums[i][v]);
+                    }
                 }
             }
         }

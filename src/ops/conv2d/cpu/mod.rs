@@ -1,0 +1,111 @@
+//! The twins on the CPU: each shape is convolved by the method that takes the fewest cycles for it.
+
+use crate::ops::conv2d::Geometry;
+use crate::ops::{Epilogue, In};
+
+mod direct;
+mod frame;
+mod winograd;
+
+pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    match winograd::Tiling::forward(g) {
+        Some(tiling) => winograd::correlate(&tiling, x, weight, out, epilogue, extra),
+        None => direct::forward(g, x, weight, out, epilogue, extra),
+    }
+}
+
+/// `weight` is `[r, s, k, c]`.
+pub fn grad_x(g: &Geometry, d_out: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    match winograd::Tiling::transposed(g) {
+        Some(tiling) => winograd::correlate(&tiling, d_out, weight, out, epilogue, extra),
+        None => direct::grad_x(g, d_out, weight, out, epilogue, extra),
+    }
+}
+
+pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32], out: &mut [f32]) {
+    match winograd::Tiling::gradient(g, images_per_part) {
+        Some(tiling) => winograd::gradient(&tiling, images_per_part, input, d_out, out),
+        None => direct::grad_w(g, images_per_part, input, d_out, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::conv2d::Padding;
+    use crate::ops::random;
+
+    /// Numbers from -1 to 1, the same every time.
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        (0..count as u32).map(|i| 2.0 * random::unit(random::draw(seed, i)) - 1.0).collect()
+    }
+
+    fn geometries() -> Vec<Geometry> {
+        let mut all = Vec::new();
+        for (r, stride) in [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2), (4, 2), (5, 2), (5, 3), (7, 2)] {
+            for (h, w, c, k) in [(7, 12, 8, 8), (13, 9, 17, 33), (8, 8, 40, 64), (6, 5, 3, 100)] {
+                for padding in [Padding::Same, Padding::Valid, Padding::Explicit(1)] {
+                    let (rows, columns) = (padding.resolve(h, r, stride), padding.resolve(w, r, stride));
+                    let (Some((p, top)), Some((q, left))) = (rows, columns) else { continue };
+                    all.push(Geometry::new([5, h, w, c], [r, r], [p, q, k], [stride, top, left]));
+                }
+            }
+        }
+        all
+    }
+
+    /// Within a few roundings of what the plain sums of `terms` numbers are.
+    fn agree(what: &str, g: &Geometry, tiles: &[f32], plain: &[f32], terms: usize) {
+        let allowed = 5e-6 * (terms as f32).sqrt().max(4.0);
+        for (i, (a, b)) in tiles.iter().zip(plain).enumerate() {
+            assert!((a - b).abs() <= allowed, "{what} of {g:?} at {i}: {a} by tiles, {b} by plain sums");
+        }
+    }
+
+    #[test]
+    fn tiles_and_plain_sums_agree_on_every_kind_of_kernel_stride_and_border() {
+        let mut seen = [0; 3];
+        for g in geometries() {
+            let (x, d_out) = (numbers(g.n * g.h * g.w * g.c, 1), numbers(g.n * g.p * g.q * g.k, 2));
+            let weight = numbers(g.r * g.s * g.c * g.k, 3);
+            let run = |len: usize, f: &dyn Fn(&mut [f32])| {
+                // What lies in a result beforehand must not matter.
+                let mut out = vec![f32::NAN; len];
+                f(&mut out);
+                out
+            };
+            if let Some(t) = winograd::Tiling::of_forward(&g) {
+                let tiles = run(d_out.len(), &|out| winograd::correlate(&t, &x, &weight, out, Epilogue::NONE, &[]));
+                let plain = run(d_out.len(), &|out| direct::forward(&g, &x, &weight, out, Epilogue::NONE, &[]));
+                agree("the convolution", &g, &tiles, &plain, g.r * g.s * g.c);
+                for images in [1, 2, 5] {
+                    let len = weight.len() * g.n.div_ceil(images);
+                    let tiles = run(len, &|out| winograd::gradient(&t, images, &x, &d_out, out));
+                    let plain = run(len, &|out| direct::grad_w(&g, images, &x, &d_out, out));
+                    agree("the derivative by the weights", &g, &tiles, &plain, 5 * g.p * g.q);
+                }
+                seen[0] += 1;
+            }
+            if let Some(t) = winograd::Tiling::of_transposed(&g) {
+                let tiles = run(x.len(), &|out| winograd::correlate(&t, &d_out, &weight, out, Epilogue::NONE, &[]));
+                let plain = run(x.len(), &|out| direct::grad_x(&g, &d_out, &weight, out, Epilogue::NONE, &[]));
+                agree("the derivative by the image", &g, &tiles, &plain, g.r * g.s * g.k);
+                seen[1] += 1;
+            }
+            seen[2] += 1;
+        }
+        assert!(seen[0] > 80 && seen[1] > 80, "of {} shapes {} and {} were cut into tiles", seen[2], seen[0], seen[1]);
+    }
+
+    #[test]
+    fn an_image_has_the_same_result_alone_as_among_others() {
+        let g = Geometry::new([7, 12, 12, 16], [3, 3], [12, 12, 32], [1, 1, 1]);
+        let (x, weight) = (numbers(g.n * g.h * g.w * g.c, 1), numbers(9 * g.c * g.k, 2));
+        let mut all = vec![0.0; g.n * g.p * g.q * g.k];
+        forward(&g, &x, &weight, &mut all, Epilogue::NONE, &[]);
+        let mut alone = vec![0.0; g.p * g.q * g.k];
+        let x = &x[4 * g.h * g.w * g.c..][..g.h * g.w * g.c];
+        forward(&Geometry { n: 1, ..g }, x, &weight, &mut alone, Epilogue::NONE, &[]);
+        assert_eq!(alone, all[4 * alone.len()..][..alone.len()]);
+    }
+}

@@ -1,0 +1,318 @@
+//! Convolution and its transpose by tiles.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::transform::{self, MOST_TAPS, PLANES, SIDE};
+use super::{GAP, Lattice, SLACK, Tiling, split};
+use crate::ops::tile::{MOST_PIXELS, load, store, vectors, width, with_tile};
+use crate::ops::{Epilogue, In};
+use crate::parallel::{scratch, threads, vectorized};
+
+/// `source [n, h, w, c]` to `out`, whose channels are the weights' last axis, `[r, s, c, k]`.
+pub fn correlate(t: &Tiling, source: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    let panels = panels(t, weight);
+    let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+    let images = out.len() / image_out;
+    let block = images.div_ceil(threads() * 4).max(1);
+    out.par_chunks_mut(block * image_out).enumerate().for_each(|(b, out)| {
+        let source = &source[b * block * image_in..][..out.len() / image_out * image_in];
+        images_of_a_thread(t, &panels, source, out, |image, out| {
+            if epilogue != Epilogue::NONE {
+                let first = (b * block + image) * image_out;
+                vectorized(
+                    #[inline(always)]
+                    || epilogue.apply(out, first, t.result[2], extra),
+                );
+            }
+        });
+    });
+}
+
+fn images_of_a_thread(t: &Tiling, panels: &[f32], source: &[f32], out: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
+    let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+    let (channels, row_out) = (t.channels_in(), t.row_out());
+    let (of_image, images) = (t.rows * t.columns, out.len() / image_out);
+    let total = images * of_image;
+    let group = total.div_ceil(total.div_ceil(t.group()));
+    let slots = t.images_at_once(group);
+    let frame = t.frame.len(t.source[2]);
+    // A tile of registers may read and write rows behind the last.
+    let rows = group + MOST_PIXELS;
+    let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
+    scratch(slots * frame + PLANES * (plane_in + plane_out) + SLACK, |memory| {
+        let [frames, factors, products] = split(memory, [slots * frame, PLANES * plane_in, PLANES * plane_out + SLACK]);
+        frames.fill(0.0);
+        let (mut framed, mut finished) = (0, 0);
+        for first in (0..total).step_by(group) {
+            let tiles = group.min(total - first);
+            while framed * of_image < first + tiles {
+                let frame = &mut frames[framed % slots * frame..][..frame];
+                t.frame.fill(&source[framed * image_in..][..image_in], t.source, frame);
+                framed += 1;
+            }
+            pulp::Arch::new().dispatch(Read {
+                lattice: &t.inner,
+                side: SIDE - t.taps + 1,
+                grid: [t.rows, t.columns],
+                channels: t.source[2],
+                frames,
+                frame,
+                tiles: first..first + tiles,
+                row: channels,
+                plane: plane_in,
+                out: factors,
+            });
+            pulp::Arch::new().dispatch(Multiply {
+                factors,
+                plane_in,
+                channels,
+                panels,
+                tiles,
+                products,
+                plane_out,
+                row_out,
+                outputs: t.channels_out(),
+            });
+            let task = Write { t, products, plane: plane_out, row: row_out, tiles: first..first + tiles, out };
+            pulp::Arch::new().dispatch(task);
+            while (finished + 1) * of_image <= first + tiles {
+                finish(finished, &mut out[finished * image_out..][..image_out]);
+                finished += 1;
+            }
+        }
+    });
+}
+
+/// The kernel's 36 matrices, `[plane][block of results][channel][width]`.
+fn panels(t: &Tiling, weight: &[f32]) -> Vec<f32> {
+    let (c, k) = (t.source[2], t.result[2]);
+    let (width, channels) = (width(t.channels_out()), t.channels_in());
+    let plane = channels * t.row_out();
+    let side = transform::kernel_side(t.taps);
+    let mut panels = vec![0.0; PLANES * plane];
+    let [rows, columns] = &t.kernel;
+    panels.par_chunks_mut(SIDE * plane).zip(side).for_each(|(panels, row)| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut half = vec![0.0; t.taps * k];
+                let mut whole = vec![0.0; k];
+                for (phase, (taps, across)) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))).enumerate()
+                {
+                    for channel in 0..c {
+                        // Down the kernel first.
+                        half.fill(0.0);
+                        for (half, column) in half.chunks_exact_mut(k).zip(across) {
+                            for (factor, tap) in row.iter().zip(taps) {
+                                let (Some(tap), Some(column)) = (tap, column) else { continue };
+                                let from = &weight[((tap * t.kernel_columns + column) * c + channel) * k..][..k];
+                                half.iter_mut().zip(from).for_each(|(half, w)| *half += factor * w);
+                            }
+                        }
+                        let (line, result) = match t.phases_of_result {
+                            true => (channel, phase * k),
+                            false => (phase * c + channel, 0),
+                        };
+                        for (panels, across) in panels.chunks_exact_mut(plane).zip(side) {
+                            whole.fill(0.0);
+                            for (half, factor) in half.chunks_exact(k).zip(across) {
+                                whole.iter_mut().zip(half).for_each(|(whole, half)| *whole += factor * half);
+                            }
+                            let (mut from, mut result) = (&whole[..], result);
+                            while !from.is_empty() {
+                                let (block, place) = (result / width, result % width);
+                                let (now, later) = from.split_at(from.len().min(width - place));
+                                panels[(block * channels + line) * width + place..][..now.len()].copy_from_slice(now);
+                                (from, result) = (later, result + now.len());
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    });
+    panels
+}
+
+/// Tiles of framed images to the 36 factors of each, `[plane][tile][phase][channel]`.
+pub(super) struct Read<'a> {
+    pub lattice: &'a Lattice,
+    /// Pixels from tile to tile, and tiles down and across an image.
+    pub side: usize,
+    pub grid: [usize; 2],
+    pub channels: usize,
+    /// Framed images, taken by turns.
+    pub frames: &'a [f32],
+    pub frame: usize,
+    pub tiles: std::ops::Range<usize>,
+    /// Words from tile to tile and from plane to plane of `out`.
+    pub row: usize,
+    pub plane: usize,
+    pub out: &'a mut [f32],
+}
+
+/// Where tile `index` of a row of images lies: its image, and its first pixel.
+#[inline(always)]
+pub(super) fn place(index: usize, [rows, columns]: [usize; 2], side: usize) -> (usize, usize, usize) {
+    let (image, tile) = (index / (rows * columns), index % (rows * columns));
+    (image, tile / columns * side, tile % columns * side)
+}
+
+impl WithSimd for Read<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let slots = self.frames.len() / self.frame;
+        let [row, column] = [self.lattice.row, self.lattice.column];
+        for (i, index) in self.tiles.enumerate() {
+            let (image, y, x) = place(index, self.grid, self.side);
+            let frame = &self.frames[image % slots * self.frame..][..self.frame];
+            for (p, phase) in self.lattice.phases.iter().enumerate() {
+                let from = &frame[phase.first + y * row + x * column..];
+                let to = &mut self.out[i * self.row + p * self.channels..];
+                for channel in (0..self.channels).step_by(S::F32_LANES) {
+                    // Down the tile, then across. A last vector that holds more than the channels left writes over
+                    // what follows, which is written later.
+                    let mut half = [[simd.splat_f32s(0.0); SIDE]; SIDE];
+                    for j in 0..SIDE {
+                        let mut x = [simd.splat_f32s(0.0); SIDE];
+                        for i in 0..SIDE {
+                            x[i] = load::<S>(&from[i * row + j * column + channel..]);
+                        }
+                        half[j] = transform::image_side(simd, x);
+                    }
+                    for i in 0..SIDE {
+                        let mut x = [simd.splat_f32s(0.0); SIDE];
+                        for j in 0..SIDE {
+                            x[j] = half[j][i];
+                        }
+                        for (j, y) in transform::image_side(simd, x).into_iter().enumerate() {
+                            store(simd, &mut to[(i * SIDE + j) * self.plane + channel..][..S::F32_LANES], y);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// 36 products of matrices: tiles by channels, channels by results.
+struct Multiply<'a> {
+    factors: &'a [f32],
+    plane_in: usize,
+    channels: usize,
+    panels: &'a [f32],
+    tiles: usize,
+    products: &'a mut [f32],
+    plane_out: usize,
+    row_out: usize,
+    outputs: usize,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let vectors = vectors(self.outputs, S::F32_LANES);
+        with_tile!(S, vectors, multiply, simd, self);
+    }
+}
+
+#[inline(always)]
+fn multiply<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: Multiply) {
+    let width = VECTORS * S::F32_LANES;
+    let channels = task.channels;
+    let planes = task.factors.chunks_exact(task.plane_in).zip(task.products.chunks_exact_mut(task.plane_out));
+    for ((factors, products), panels) in planes.zip(task.panels.chunks_exact(channels * task.row_out)) {
+        for (block, panel) in panels.chunks_exact(channels * width).enumerate() {
+            let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
+            let panel = &panel[..channels];
+            for first in (0..task.tiles).step_by(PIXELS) {
+                let rows: [&[f32]; PIXELS] = std::array::from_fn(|i| &factors[(first + i) * channels..][..channels]);
+                let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
+                for j in 0..channels {
+                    for i in 0..PIXELS {
+                        let x = simd.splat_f32s(rows[i][j]);
+                        for v in 0..VECTORS {
+                            sums[i][v] = simd.mul_add_e_f32s(x, panel[j][v], sums[i][v]);
+                        }
+                    }
+                }
+                for i in 0..PIXELS {
+                    let to = &mut products[(first + i) * task.row_out + block * width..][..width];
+                    S::as_mut_simd_f32s(to).0.copy_from_slice(&sums[i]);
+                }
+            }
+        }
+    }
+}
+
+/// The 36 sums of each tile to its results, `[plane][tile][phase][channel]` to images.
+struct Write<'a> {
+    t: &'a Tiling,
+    products: &'a [f32],
+    plane: usize,
+    row: usize,
+    tiles: std::ops::Range<usize>,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Write<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.t.results() {
+            2 => write::<S, 2>(simd, self),
+            3 => write::<S, 3>(simd, self),
+            4 => write::<S, 4>(simd, self),
+            _ => write::<S, MOST_TAPS>(simd, self),
+        }
+    }
+}
+
+#[inline(always)]
+fn write<S: Simd, const RESULTS: usize>(simd: S, task: Write) {
+    let t = task.t;
+    let (channels, image_out) = (t.result[2], t.result.iter().product::<usize>());
+    for (i, index) in task.tiles.enumerate() {
+        let (image, y, x) = place(index, [t.rows, t.columns], RESULTS);
+        let out = &mut task.out[image * image_out..][..image_out];
+        for (p, phase) in t.outer.phases.iter().enumerate() {
+            // A tile at the edge makes fewer results, and one of another phase's tiles may make none.
+            let rows = phase.rows.saturating_sub(y).min(RESULTS);
+            let columns = phase.columns.saturating_sub(x).min(RESULTS);
+            if rows == 0 || columns == 0 {
+                continue;
+            }
+            let from = &task.products[i * task.row + p * channels..];
+            let first = phase.first + y * t.outer.row + x * t.outer.column;
+            for channel in (0..channels).step_by(S::F32_LANES) {
+                let mut half = [[simd.splat_f32s(0.0); RESULTS]; SIDE];
+                for j in 0..SIDE {
+                    let mut m = [simd.splat_f32s(0.0); SIDE];
+                    for i in 0..SIDE {
+                        m[i] = load::<S>(&from[(i * SIDE + j) * task.plane + channel..]);
+                    }
+                    half[j] = transform::result_side(simd, m);
+                }
+                for i in 0..RESULTS {
+                    if i >= rows {
+                        break;
+                    }
+                    let mut m = [simd.splat_f32s(0.0); SIDE];
+                    for j in 0..SIDE {
+                        m[j] = half[j][i];
+                    }
+                    let results: [S::f32s; RESULTS] = transform::result_side(simd, m);
+                    for j in 0..RESULTS {
+                        if j < columns {
+                            let to = &mut out[first + i * t.outer.row + j * t.outer.column..][channel..channels];
+                            store(simd, to, results[j]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

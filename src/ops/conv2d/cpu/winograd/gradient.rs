@@ -1,0 +1,266 @@
+//! The derivative by the weights, by tiles: the products of factors are summed over tiles instead of channels.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::correlate::{Read, place};
+use super::transform::{self, MOST_TAPS, PLANES, SIDE};
+use super::{GAP, SLACK, Tiling, split};
+use crate::ops::conv2d::cpu::frame::Frame;
+use crate::ops::tile::{MOST_PIXELS, load, vectors, with_tile};
+use crate::parallel::{scratch, vectorized};
+
+/// `input [n, h, w, c]` and `d_out [n, p, q, k]` to partial sums `[parts, r, s, c, k]`.
+pub fn gradient(t: &Tiling, images_per_part: usize, input: &[f32], d_out: &[f32], out: &mut [f32]) {
+    let ([rows, columns], c, k) = (&t.kernel, t.source[2], t.result[2]);
+    let taps = |phases: &[Vec<Option<usize>>]| phases.iter().flatten().flatten().count();
+    let part = taps(rows) * taps(columns) * c * k;
+    let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+    let images = input.len() / image_in;
+    out.par_chunks_mut(part).enumerate().for_each(|(i, out)| {
+        let images = i * images_per_part..((i + 1) * images_per_part).min(images);
+        let input = &input[images.start * image_in..images.end * image_in];
+        let d_out = &d_out[images.start * image_out..images.end * image_out];
+        sums_of_a_part(t, input, d_out, |sums, plane, row| {
+            vectorized(
+                #[inline(always)]
+                || finish(t, sums, plane, row, out),
+            )
+        });
+    });
+}
+
+fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(&[f32], usize, usize)) {
+    let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+    let (channels, row_out, of_image) = (t.channels_in(), t.row_out(), t.rows * t.columns);
+    let total = input.len() / image_in * of_image;
+    let group = total.div_ceil(total.div_ceil(t.group()));
+    let slots = t.images_at_once(group);
+    let side = t.results();
+    let frame_out = Frame { height: t.rows * side, width: t.columns * side, top: 0, left: 0 };
+    let (frame, framed_out) = (t.frame.len(t.source[2]), frame_out.len(t.result[2]));
+    let (plane_in, plane_out) = (group * channels + GAP, group * row_out + GAP);
+    // A tile of registers may go past the last channel.
+    let plane = (channels + MOST_PIXELS) * row_out + GAP;
+    let lengths =
+        [slots * frame, slots * framed_out, PLANES * plane_in + SLACK, PLANES * plane_out + SLACK, PLANES * plane];
+    scratch(lengths.iter().sum(), |memory| {
+        let [frames, frames_out, factors, owed, sums] = split(memory, lengths);
+        frames.fill(0.0);
+        frames_out.fill(0.0);
+        sums.fill(0.0);
+        let mut framed = 0;
+        for first in (0..total).step_by(group) {
+            let tiles = first..(first + group).min(total);
+            while framed * of_image < tiles.end {
+                let slot = framed % slots;
+                t.frame.fill(&input[framed * image_in..][..image_in], t.source, &mut frames[slot * frame..][..frame]);
+                let to = &mut frames_out[slot * framed_out..][..framed_out];
+                frame_out.fill(&d_out[framed * image_out..][..image_out], t.result, to);
+                framed += 1;
+            }
+            pulp::Arch::new().dispatch(Read {
+                lattice: &t.inner,
+                side,
+                grid: [t.rows, t.columns],
+                channels: t.source[2],
+                frames,
+                frame,
+                tiles: tiles.clone(),
+                row: channels,
+                plane: plane_in,
+                out: factors,
+            });
+            pulp::Arch::new().dispatch(ReadBack {
+                t,
+                width: frame_out.width,
+                frames: frames_out,
+                frame: framed_out,
+                tiles: tiles.clone(),
+                row: row_out,
+                plane: plane_out,
+                out: owed,
+            });
+            let planes = [plane_in, plane_out, plane];
+            let outputs = t.channels_out();
+            pulp::Arch::new().dispatch(Multiply {
+                factors,
+                owed,
+                sums,
+                planes,
+                tiles: tiles.len(),
+                channels,
+                row_out,
+                outputs,
+            });
+        }
+        finish(sums, plane, row_out);
+    });
+}
+
+/// The 36 sums of each weight's tile to the weights themselves.
+#[inline(always)]
+fn finish(t: &Tiling, sums: &[f32], plane: usize, row: usize, out: &mut [f32]) {
+    let (c, k) = (t.source[2], t.result[2]);
+    let side = transform::kernel_side(t.taps);
+    let [rows, columns] = &t.kernel;
+    let mut half = vec![0.0; SIDE * k];
+    for (phase, (down, across)) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))).enumerate() {
+        for channel in 0..c {
+            let line = (phase * c + channel) * row;
+            for (u, tap) in down.iter().enumerate() {
+                let Some(tap) = tap else { continue };
+                half.fill(0.0);
+                for (j, half) in half.chunks_exact_mut(k).enumerate() {
+                    for (i, factor) in side.iter().enumerate() {
+                        let from = &sums[(i * SIDE + j) * plane + line..][..k];
+                        half.iter_mut().zip(from).for_each(|(half, sum)| *half += factor[u] * sum);
+                    }
+                }
+                for (v, column) in across.iter().enumerate() {
+                    let Some(column) = column else { continue };
+                    let to = &mut out[((tap * t.kernel_columns + column) * c + channel) * k..][..k];
+                    to.fill(0.0);
+                    for (half, factor) in half.chunks_exact(k).zip(&side) {
+                        to.iter_mut().zip(half).for_each(|(to, half)| *to += factor[v] * half);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Framed derivatives to what they owe to each of a tile's 36 sums, `[plane][tile][channel]`.
+struct ReadBack<'a> {
+    t: &'a Tiling,
+    width: usize,
+    frames: &'a [f32],
+    frame: usize,
+    tiles: std::ops::Range<usize>,
+    row: usize,
+    plane: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for ReadBack<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.t.results() {
+            2 => read_back::<S, 2>(simd, self),
+            3 => read_back::<S, 3>(simd, self),
+            4 => read_back::<S, 4>(simd, self),
+            _ => read_back::<S, MOST_TAPS>(simd, self),
+        }
+    }
+}
+
+#[inline(always)]
+fn read_back<S: Simd, const RESULTS: usize>(simd: S, task: ReadBack) {
+    let slots = task.frames.len() / task.frame;
+    let channels = task.t.result[2];
+    let row = task.width * channels;
+    for (i, index) in task.tiles.enumerate() {
+        let (image, y, x) = place(index, [task.t.rows, task.t.columns], RESULTS);
+        let from = &task.frames[image % slots * task.frame..][..task.frame][y * row + x * channels..];
+        let to = &mut task.out[i * task.row..];
+        for channel in (0..channels).step_by(S::F32_LANES) {
+            let mut half = [[simd.splat_f32s(0.0); SIDE]; RESULTS];
+            for j in 0..RESULTS {
+                let mut y = [simd.splat_f32s(0.0); RESULTS];
+                for i in 0..RESULTS {
+                    y[i] = load::<S>(&from[i * row + j * channels + channel..]);
+                }
+                half[j] = transform::result_side_back(simd, y);
+            }
+            for i in 0..SIDE {
+                let mut y = [simd.splat_f32s(0.0); RESULTS];
+                for j in 0..RESULTS {
+                    y[j] = half[j][i];
+                }
+                for (j, owed) in transform::result_side_back(simd, y).into_iter().enumerate() {
+                    let to = &mut to[(i * SIDE + j) * task.plane + channel..][..S::F32_LANES];
+                    S::as_mut_simd_f32s(to).0[0] = owed;
+                }
+            }
+        }
+    }
+}
+
+/// Adds 36 products of matrices: channels by tiles, tiles by results.
+struct Multiply<'a> {
+    factors: &'a [f32],
+    owed: &'a [f32],
+    sums: &'a mut [f32],
+    /// Words from plane to plane of the three.
+    planes: [usize; 3],
+    tiles: usize,
+    channels: usize,
+    row_out: usize,
+    outputs: usize,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let vectors = vectors(self.outputs, S::F32_LANES);
+        with_tile!(S, vectors, multiply, simd, self);
+    }
+}
+
+#[inline(always)]
+fn multiply<S: Simd, const CHANNELS: usize, const VECTORS: usize>(simd: S, task: Multiply) {
+    let width = VECTORS * S::F32_LANES;
+    for plane in 0..PLANES {
+        let factors = &task.factors[plane * task.planes[0]..][..task.planes[0] + SLACK];
+        let owed = &task.owed[plane * task.planes[1]..][..task.planes[1]];
+        let sums = &mut task.sums[plane * task.planes[2]..][..task.planes[2]];
+        for block in 0..task.row_out / width {
+            let mut first = 0;
+            while first < task.channels {
+                let size = [task.tiles, task.channels, task.row_out];
+                let at = [first, block * width];
+                // What is left is done by the smallest tile that holds it.
+                first += match task.channels - first {
+                    0..=4 => add::<S, 4, VECTORS>(simd, factors, owed, sums, size, at),
+                    5..=6 => add::<S, 6, VECTORS>(simd, factors, owed, sums, size, at),
+                    7..=8 if CHANNELS > 8 => add::<S, 8, VECTORS>(simd, factors, owed, sums, size, at),
+                    _ => add::<S, CHANNELS, VECTORS>(simd, factors, owed, sums, size, at),
+                };
+            }
+        }
+    }
+}
+
+/// One tile of registers, over all tiles of the image; returns how many channels it covered.
+#[inline(always)]
+fn add<S: Simd, const CHANNELS: usize, const VECTORS: usize>(
+    simd: S,
+    factors: &[f32],
+    owed: &[f32],
+    sums: &mut [f32],
+    [tiles, channels, row_out]: [usize; 3],
+    [channel, result]: [usize; 2],
+) -> usize {
+    let width = VECTORS * S::F32_LANES;
+    let mut tile = [[simd.splat_f32s(0.0); VECTORS]; CHANNELS];
+    for i in 0..tiles {
+        let x = &factors[i * channels + channel..][..CHANNELS];
+        let (owed, _) = S::as_simd_f32s(&owed[i * row_out + result..][..width]).0.as_chunks::<VECTORS>();
+        for c in 0..CHANNELS {
+            let x = simd.splat_f32s(x[c]);
+            for v in 0..VECTORS {
+                tile[c][v] = simd.mul_add_e_f32s(x, owed[0][v], tile[c][v]);
+            }
+        }
+    }
+    for (c, tile) in tile.iter().enumerate() {
+        let to = &mut sums[(channel + c) * row_out + result..][..width];
+        let to = S::as_mut_simd_f32s(to).0;
+        for v in 0..VECTORS {
+            to[v] = simd.add_f32s(to[v], tile[v]);
+        }
+    }
+    CHANNELS
+}

@@ -1,0 +1,243 @@
+//! Winograd's convolution: fewer multiplications for sums along both sides of an image.
+//!
+//! A tile of 6 x 6 image values and a kernel of `taps x taps` make `(7 - taps)^2` results by 36 products for each
+//! pair of channels, where the plain sum takes `taps^2` for each result: a fourth for 3x3 kernels. The 36 products
+//! of many tiles are 36 matrix products over the channels. A stride, or a transposed convolution with one, is the
+//! same with phases: an image of every second row and column is a channel of its own.
+
+use super::direct;
+use super::frame::{Frame, SLACK};
+use crate::ops::conv2d::Geometry;
+use crate::ops::tile::width;
+
+mod correlate;
+mod gradient;
+mod transform;
+
+pub use correlate::correlate;
+pub use gradient::gradient;
+use transform::{MOST_TAPS, PLANES, SIDE};
+
+/// Words between the 36 planes of a buffer, so that they do not all begin at the same place of the cache.
+const GAP: usize = 32;
+
+/// What the products take, and what the transforms take for each tile and channel, in vectors' multiply-adds (two
+/// a cycle). Measured, not counted: the transforms wait for memory.
+const READ: usize = 420;
+const WRITE: usize = 320;
+
+/// How an image is cut into tiles.
+#[derive(Clone, Debug)]
+pub struct Tiling {
+    /// Length of the tiles' kernel, the same along both sides.
+    taps: usize,
+    /// Tiles of one image.
+    rows: usize,
+    columns: usize,
+    /// The source with its borders, `[height, width, channels]` without, and how its tiles lie in the frame.
+    frame: Frame,
+    source: [usize; 3],
+    inner: Lattice,
+    /// The result, `[height, width, channels]`.
+    result: [usize; 3],
+    outer: Lattice,
+    /// Which tap of the kernel each phase meets at each place, along both sides, and which of them has phases.
+    kernel: [Vec<Vec<Option<usize>>>; 2],
+    kernel_columns: usize,
+    phases_of_result: bool,
+}
+
+/// Pixels of one or more phases: where each phase begins, and the words from pixel to pixel.
+#[derive(Clone, Debug)]
+struct Lattice {
+    phases: Vec<Phase>,
+    row: usize,
+    column: usize,
+}
+
+/// The first pixel in words, and how many rows and columns there are.
+#[derive(Clone, Copy, Debug)]
+struct Phase {
+    first: usize,
+    rows: usize,
+    columns: usize,
+}
+
+/// One side of an image under a kernel.
+struct Axis {
+    /// For each phase the kernel's tap at each of the tile kernel's places.
+    phases: Vec<Vec<Option<usize>>>,
+    /// Rows of the frame before the source.
+    before: usize,
+    /// Which rows of the result each phase makes: the first, and how many.
+    makes: Vec<(usize, usize)>,
+}
+
+impl Axis {
+    fn forward(kernel: usize, stride: usize, pad: usize, results: usize) -> Axis {
+        let taps = kernel.div_ceil(stride);
+        let tap = |phase: usize, place: usize| Some(place * stride + phase).filter(|tap| *tap < kernel);
+        let phases = (0..stride.min(kernel)).map(|phase| (0..taps).map(|place| tap(phase, place)).collect());
+        Axis { phases: phases.collect(), before: pad, makes: vec![(0, results)] }
+    }
+
+    /// None where the kernel begins inside of the source.
+    fn transposed(kernel: usize, stride: usize, pad: usize, results: usize) -> Option<Axis> {
+        let residues = direct::Axis::all(results, kernel, stride, pad);
+        let reached = || residues.iter().filter(|axis| !axis.taps.is_empty());
+        let start = reached().map(|axis| axis.start).min()?;
+        let end = reached().map(|axis| axis.start + axis.taps.len() as isize).max()?;
+        let phase = |axis: &direct::Axis| {
+            let mut places = vec![None; (end - start) as usize];
+            let first = (axis.start - start).max(0) as usize;
+            places.iter_mut().skip(first).zip(&axis.taps).for_each(|(place, tap)| *place = Some(*tap));
+            places
+        };
+        Some(Axis {
+            phases: residues.iter().map(phase).collect(),
+            before: usize::try_from(-start).ok()?,
+            makes: residues.iter().map(|axis| (axis.residue, axis.count)).collect(),
+        })
+    }
+
+    fn taps(&self) -> usize {
+        self.phases[0].len()
+    }
+    /// Results along one side of a tile.
+    fn results(&self) -> usize {
+        SIDE + 1 - self.taps()
+    }
+    fn tiles(&self) -> usize {
+        self.makes.iter().map(|(_, count)| count.div_ceil(self.results())).max().unwrap_or(0)
+    }
+    /// Rows that the tiles of one phase read.
+    fn reads(&self) -> usize {
+        self.tiles() * self.results() + self.taps() - 1
+    }
+}
+
+impl Tiling {
+    /// For a convolution, if it is faster so.
+    pub fn forward(g: &Geometry) -> Option<Tiling> {
+        let tiling = Tiling::of_forward(g)?;
+        tiling.pays(g, PLANES * tiling.channels_in() * tiling.channels_out()).then_some(tiling)
+    }
+
+    /// For its derivative by the input, which is the transposed convolution.
+    pub fn transposed(g: &Geometry) -> Option<Tiling> {
+        let tiling = Tiling::of_transposed(g)?;
+        tiling.pays(g, PLANES * tiling.channels_in() * tiling.channels_out()).then_some(tiling)
+    }
+
+    /// For its derivative by the weights.
+    pub fn gradient(g: &Geometry, images_per_part: usize) -> Option<Tiling> {
+        let tiling = Tiling::of_forward(g)?;
+        let tiles = (tiling.rows * tiling.columns * images_per_part).max(1);
+        let pairs = tiling.channels_in() * tiling.channels_out();
+        // The sums of a part are transformed once.
+        tiling.pays(g, PLANES * pairs + (PLANES * pairs * 8) / tiles).then_some(tiling)
+    }
+
+    pub(super) fn of_transposed(g: &Geometry) -> Option<Tiling> {
+        let rows = Axis::transposed(g.r, g.stride, g.pad_top, g.h)?;
+        let columns = Axis::transposed(g.s, g.stride, g.pad_left, g.w)?;
+        Tiling::new([rows, columns], 1, g.s, [g.p, g.q, g.k], [g.h, g.w, g.c])
+    }
+
+    pub(super) fn of_forward(g: &Geometry) -> Option<Tiling> {
+        let rows = Axis::forward(g.r, g.stride, g.pad_top, g.p);
+        let columns = Axis::forward(g.s, g.stride, g.pad_left, g.q);
+        Tiling::new([rows, columns], g.stride, g.s, [g.h, g.w, g.c], [g.p, g.q, g.k])
+    }
+
+    fn new(
+        [rows, columns]: [Axis; 2],
+        stride: usize,
+        kernel_columns: usize,
+        source: [usize; 3],
+        result: [usize; 3],
+    ) -> Option<Tiling> {
+        let taps = rows.taps();
+        if taps != columns.taps() || !(2..=MOST_TAPS).contains(&taps) {
+            return None;
+        }
+        let frame = Frame {
+            height: stride * rows.reads(),
+            width: stride * columns.reads(),
+            top: rows.before,
+            left: columns.before,
+        };
+        let phases_of_result = rows.makes.len() * columns.makes.len() > 1;
+        let ([_, _, c], [_, w, k]) = (source, result);
+        let mut inner = Vec::new();
+        let of_source = |axis: &Axis| if phases_of_result { 1 } else { axis.phases.len() };
+        for (i, j) in (0..of_source(&rows)).flat_map(|i| (0..of_source(&columns)).map(move |j| (i, j))) {
+            inner.push(Phase { first: (i * frame.width + j) * c, rows: rows.reads(), columns: columns.reads() });
+        }
+        let mut outer = Vec::new();
+        for (row, column) in rows.makes.iter().flat_map(|r| columns.makes.iter().map(move |c| (r, c))) {
+            outer.push(Phase { first: (row.0 * w + column.0) * k, rows: row.1, columns: column.1 });
+        }
+        let step = [rows.makes.len(), columns.makes.len()];
+        Some(Tiling {
+            taps,
+            rows: rows.tiles(),
+            columns: columns.tiles(),
+            frame,
+            source,
+            inner: Lattice { phases: inner, row: stride * frame.width * c, column: stride * c },
+            result,
+            outer: Lattice { phases: outer, row: step[0] * w * k, column: step[1] * k },
+            kernel: [rows.phases, columns.phases],
+            kernel_columns,
+            phases_of_result,
+        })
+    }
+
+    fn channels_in(&self) -> usize {
+        self.inner.phases.len() * self.source[2]
+    }
+    fn channels_out(&self) -> usize {
+        self.outer.phases.len() * self.result[2]
+    }
+    /// Results along one side of a tile.
+    fn results(&self) -> usize {
+        SIDE + 1 - self.taps
+    }
+
+    /// Whether this takes fewer cycles than plain sums. Only sizes decide, and not the batch, so that an image has
+    /// the same answer alone as among others.
+    fn pays(&self, g: &Geometry, products_of_a_tile: usize) -> bool {
+        let transforms = READ * self.channels_in() + WRITE * self.channels_out();
+        let tiles = self.rows * self.columns;
+        let plain = g.p * g.q * g.r * g.s * g.c * g.k;
+        // Few channels leave vectors empty.
+        self.channels_in() >= 8 && self.channels_out() >= 8 && tiles * (products_of_a_tile + transforms) < plain * 4 / 5
+    }
+
+    /// Words of a tile's row of results, padded to whole register tiles.
+    fn row_out(&self) -> usize {
+        let width = width(self.channels_out());
+        self.channels_out().next_multiple_of(width)
+    }
+
+    /// Tiles that are worked on at once: so many that a matrix of weights is read from memory for many rows, so
+    /// few that what lies between the transforms stays in the second-level cache.
+    fn group(&self) -> usize {
+        const CACHE: usize = 1 << 18;
+        (CACHE / (PLANES * (self.channels_in() + self.row_out()))).clamp(24, 48)
+    }
+
+    fn images_at_once(&self, group: usize) -> usize {
+        group.div_ceil(self.rows * self.columns) + 1
+    }
+}
+
+/// Splits `memory` into parts of these lengths.
+fn split<const N: usize>(mut memory: &mut [f32], lengths: [usize; N]) -> [&mut [f32]; N] {
+    lengths.map(|length| {
+        let (part, rest) = std::mem::take(&mut memory).split_at_mut(length);
+        memory = rest;
+        part
+    })
+}

@@ -1,0 +1,66 @@
+//! Register tiles: how many results are summed at once, and how.
+
+use pulp::{Simd, WithSimd};
+
+struct Lanes;
+impl WithSimd for Lanes {
+    type Output = usize;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
+}
+
+/// Numbers in a vector of this processor.
+pub fn lanes() -> usize {
+    pulp::Arch::new().dispatch(Lanes)
+}
+
+/// Vectors of channels in a register tile: few enough that the rest of the registers hold pixels.
+pub fn vectors(channels: usize, lanes: usize) -> usize {
+    let needed = channels.div_ceil(lanes);
+    // 16 registers with AVX2, 32 with AVX-512 and NEON.
+    let most = if lanes == 8 { 2 } else { 4 };
+    let tiles = needed.div_ceil(most);
+    needed.div_ceil(tiles)
+}
+
+/// Words of channels in a register tile.
+pub fn width(channels: usize) -> usize {
+    let lanes = lanes();
+    vectors(channels, lanes) * lanes
+}
+
+/// The most pixels that [`with_tile`] takes at once.
+pub const MOST_PIXELS: usize = 14;
+
+/// Calls `$f::<S, TILE, VECTORS>` with the tile that fills the registers for this many vectors.
+macro_rules! with_tile {
+    ($s:ty, $vectors:expr, $f:ident, $($arg:expr),*) => {
+        match (<$s>::F32_LANES == 8, $vectors) {
+            (true, 1) => $f::<$s, 10, 1>($($arg),*),
+            (true, _) => $f::<$s, 6, 2>($($arg),*),
+            (false, 1) => $f::<$s, 14, 1>($($arg),*),
+            (false, 2) => $f::<$s, 12, 2>($($arg),*),
+            (false, 3) => $f::<$s, 8, 3>($($arg),*),
+            (false, _) => $f::<$s, 6, 4>($($arg),*),
+        }
+    };
+}
+pub(crate) use with_tile;
+
+/// The first vector of `from`.
+#[inline(always)]
+pub fn load<S: Simd>(from: &[f32]) -> S::f32s {
+    S::as_simd_f32s(&from[..S::F32_LANES]).0[0]
+}
+
+/// Writes a vector, or as much of it as `to` has room for.
+#[inline(always)]
+pub fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s) {
+    if to.len() >= S::F32_LANES {
+        S::as_mut_simd_f32s(&mut to[..S::F32_LANES]).0[0] = value;
+    } else {
+        simd.partial_store_f32s(to, value);
+    }
+}
