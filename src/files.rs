@@ -77,6 +77,25 @@ impl Unfinished {
         self.name(existing)
     }
 
+    /// [`Unfinished::finish`], after which the file that was there stands at `before`. At every moment there is a whole
+    /// one under its own name.
+    ///
+    /// # Errors
+    /// As [`Unfinished::finish`].
+    fn finish_keeping(mut self, before: &Path) -> io::Result<()> {
+        // All that can fail for want of room fails here, while nothing has changed.
+        self.file.flush()?;
+        self.file.get_ref().as_file().sync_all()?;
+        if self.path.exists() {
+            if before.exists() {
+                std::fs::remove_file(before)?;
+            }
+            // Where a file system has no second names, there is a moment without the file.
+            std::fs::hard_link(&self.path, before).or_else(|_| std::fs::rename(&self.path, before))?;
+        }
+        self.finish(Existing::Replace)
+    }
+
     fn name(self, existing: Existing) -> io::Result<()> {
         let (file, _) = self.file.into_parts();
         let named = match existing {
@@ -89,6 +108,7 @@ impl Unfinished {
 
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        crate::faults::disk_takes(&self.path)?;
         self.file.write(bytes)
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -112,6 +132,22 @@ pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
     let mut file = Unfinished::create(path)?;
     file.write_all(bytes)?;
     file.finish(existing)
+}
+
+/// [`write_whole`], after which the file that was there stands at `before`.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_keeping(path: &Path, before: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = Unfinished::create(path)?;
+    file.write_all(bytes)?;
+    file.finish_keeping(before)
+}
+
+/// Keeps a file for this process until it is closed or the process ends, however it ends; `false` where another process
+/// has it. Where a file system knows no locks, nobody is kept out.
+pub fn lock(file: &std::fs::File) -> bool {
+    !matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
 }
 
 fn folder(path: &Path) -> &Path {
@@ -143,6 +179,27 @@ mod tests {
         file.write_all(b"half").unwrap();
         drop(file);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_file_that_was_there_is_kept_under_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, before] = ["a", "b"].map(|name| folder.path().join(name));
+        for (text, kept) in [("1", None), ("2", Some("1")), ("3", Some("2"))] {
+            write_keeping(&path, &before, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(std::fs::read_to_string(&before).ok().as_deref(), kept);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_is_had_by_one_at_a_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let [one, two] = [(), ()].map(|()| std::fs::File::open(file.path()).unwrap());
+        assert!(lock(&one) && !lock(&two));
+        drop(one);
+        assert!(lock(&two));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! and every pipeline is compiled for its shapes anyway. The entry point is always called `main`; which of a
 //! file's kernels it is, `#if ENTRY_name` asks.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::ops::kernel::{Constant, Kernel};
 
 macro_rules! files {
@@ -49,6 +51,13 @@ pub struct ShaderError {
     file: String,
     line: usize,
     problem: String,
+}
+
+/// A number that changes when any shader does.
+pub fn digest() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    FILES.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The WGSL of a kernel.

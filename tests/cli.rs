@@ -11,7 +11,8 @@ use inkgrad::models::ModelFile;
 /// On the CPU device no driver is asked, so nothing but the program writes to standard error.
 const DENSE: &str = "train dense --data data --device cpu --validation 100";
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    ".lock",
     "architecture.toml",
     "best.safetensors",
     "config.toml",
@@ -561,6 +562,22 @@ fn bench_measures_inference_of_classifiers_and_of_generators() {
     assert!(drawn["images_per_second"].as_f64().unwrap() > 0.0 && drawn["batch"] == 3, "{drawn}");
     place.refused("bench dense --infer --batch 60001", &["60001", "60000 images"]);
     place.refused("bench dense --batch 0", &["--batch 0"]);
+}
+
+#[test]
+fn shells_and_manual_pages_are_told_of_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let said = place.works(&format!("completions {shell}"));
+        assert!(["train", "classify", "fallback"].iter().all(|word| said.out.contains(word)), "{shell}");
+    }
+    place.works("man pages");
+    let pages = place.names("pages");
+    assert!(
+        ["inkgrad.1", "inkgrad-train.1", "inkgrad-data-stats.1"].iter().all(|page| pages.contains(&page.to_string())),
+        "{pages:?}"
+    );
+    assert!(place.text("pages/inkgrad-train.1").contains("fallback"));
 }
 
 #[test]

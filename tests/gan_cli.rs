@@ -51,6 +51,7 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
     }
     let run = "runs/0001-tiny";
     let files = [
+        ".lock",
         "architecture.toml",
         "best.safetensors",
         "config.toml",

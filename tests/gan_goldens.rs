@@ -22,8 +22,9 @@ const OF_THE_LARGEST: f64 = 2e-5;
 /// The generator has two million rectifiers, a few of which stand so close to zero that f32 has them on the other side.
 /// One of them moves an element by up to 5e-3 of the largest, in PyTorch's f32 too, but few of them ...
 const OF_A_KINK: f64 = 1.5e-2;
-/// ... so that all elements together, as a vector, are off by 8e-4.
-const OF_ALL: f64 = 3e-3;
+/// ... so that all elements together, as a vector, are off by 8e-4, and by 3e-3 where convolutions by tiles round twice as
+/// much.
+const OF_ALL: f64 = 6e-3;
 
 /// Of the losses before anything was learned, and of those on real pictures, where PyTorch's f32 is off by 5e-6 and
 /// 5e-5. In ten rounds, what was learned moves them by 3e-2.

@@ -71,7 +71,8 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
+    ".lock",
     "architecture.toml",
     "best.safetensors",
     "config.toml",

@@ -38,9 +38,9 @@ const OF_THE_LARGEST: f64 = 1e-5;
 const OF_A_LOSS: f64 = 4e-5;
 const SMALL: f64 = 0.1;
 /// From its fifth loss on `avgcnn` under SGD is unsteady: each step multiplies what it was off by before, and
-/// PyTorch's f32 is off by 3e-4 at the ninth. These losses only have to be near.
+/// PyTorch's f32 is off by 3e-4 at the ninth, and convolutions by tiles by 1e-2. These losses only have to be near.
 const UNSTEADY_FROM: usize = 4;
-const UNSTEADY: f64 = 1e-2;
+const UNSTEADY: f64 = 3e-2;
 
 /// The first 16 training digits.
 fn batch() -> &'static (Vec<f32>, Vec<u32>) {

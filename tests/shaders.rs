@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use inkgrad::check::large_cases;
 use inkgrad::grad::grad;
 use inkgrad::graph::{Graph, Place, Store, Value};
 use inkgrad::ops::elementwise::Mul;
@@ -75,7 +76,7 @@ fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
 #[test]
 fn every_shader_is_valid_and_declares_what_is_bound() {
     let mut seen = HashSet::new();
-    for case in cases() {
+    for case in cases().into_iter().chain(large_cases()) {
         plan(&case).dispatches.iter().for_each(|dispatch| check(&case, dispatch, &mut seen));
     }
     assert!(!seen.is_empty());

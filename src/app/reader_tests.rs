@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::device::PlanId;
+use crate::device::{Origin, PlanId};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
@@ -15,6 +15,9 @@ struct Failing {
 impl Device for Failing {
     fn name(&self) -> String {
         "a GPU that fails".into()
+    }
+    fn origin(&self) -> Origin {
+        self.cpu.origin()
     }
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
         self.cpu.allocate(store)
@@ -36,6 +39,9 @@ impl Device for Failing {
                 self.cpu.run(plans, times)
             }
         }
+    }
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.cpu.profile(plan, times)
     }
     fn wait(&mut self) -> Result<(), DeviceError> {
         self.cpu.wait()

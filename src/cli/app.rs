@@ -23,7 +23,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // A wrong name is said where it was typed.
         app::menu::load(model).map_err(anyhow::Error::msg)?;
     }
-    let choice = device::find(&args.device)?;
+    // The window opens it again, in a thread for each network that reads.
+    let (choice, _) = super::trusted(device::find(&args.device)?, &args.device)?;
     let options = Options { choice, model: args.model, models: args.models, memory: Memory::of_user() };
     app::run(options).map_err(|problem| {
         anyhow::anyhow!(

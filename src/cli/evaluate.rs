@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::reading::ReadingFlags;
-use super::{data_read, evaluate_gan, evaluate_shifts, say, thousands};
+use super::{data_read, evaluate_gan, evaluate_shifts, open_device, say, thousands};
 use crate::data::{DataSet, ImageSet};
-use crate::device;
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{ModelFile, Parameters};
@@ -82,7 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(most) = args.shifts {
         evaluate_shifts::check(most, &test)?;
     }
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     let mut evaluation = Evaluation::open(&file, &path, &test, device.as_mut())?;
     let scores = Scores::new(&evaluation.mean_logits(device.as_mut(), test.len(), args.views.into())?, &test.labels);
 

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{data, interrupt, note, say, thousands};
+use super::{data, interrupt, note, open_device, say, thousands};
 use crate::data::DataSet;
-use crate::device;
 use crate::infer::Quality;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
 use crate::infer::sample::{Generator, Sampler, Source, labelled};
@@ -70,7 +69,7 @@ pub fn run(
         test.classes
     );
     let stop = interrupt::listen()?;
-    let mut device = device::open(device)?;
+    let mut device = open_device(device)?;
     let device = device.as_mut();
     let (seed, truncation) = (flags.seed.unwrap_or(0), flags.truncation.unwrap_or(1.0));
     // The pictures of the test set's labels, and then those that teach, under another seed.

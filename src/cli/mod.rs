@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::pictures::visible_lines;
+
+use crate::check;
+use crate::device::{self, Choice, Device, DeviceError};
 
 #[cfg(feature = "app")]
 mod app;
@@ -13,12 +18,15 @@ mod counting;
 mod curves;
 mod data;
 mod devices;
+mod doctor;
 mod ensemble;
 mod evaluate;
 mod evaluate_gan;
 mod evaluate_shifts;
 mod export;
 mod generate;
+mod going_on;
+mod help;
 mod import;
 mod inspect;
 mod interrupt;
@@ -71,10 +79,16 @@ enum Command {
     Data(Box<data::Command>),
     /// List the devices that can compute, and which one is taken
     Devices,
+    /// Find out whether a device computes what it should, how fast it is, and what to do if not
+    Doctor(doctor::Args),
     /// Draw the curves of one run, or of several in one picture
     Curves(curves::Args),
     /// Measure speed, of training or of inference, in images per second
     Bench(bench::Args),
+    /// Write what a shell needs to complete commands and flags
+    Completions(help::CompletionsArgs),
+    /// Write the manual pages
+    Man(help::ManArgs),
 }
 
 const EXAMPLES: &str = r#"Examples:
@@ -115,8 +129,11 @@ pub fn main() -> ExitCode {
         Command::Models => models::run(),
         Command::Data(command) => data::run(*command),
         Command::Devices => devices::run(),
+        Command::Doctor(args) => doctor::run(args),
         Command::Curves(args) => curves::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => Ok(help::completions(args, Cli::command())),
+        Command::Man(args) => help::man(args, Cli::command()),
     };
     match result {
         Ok(code) => code,
@@ -130,7 +147,7 @@ pub fn main() -> ExitCode {
 /// Prints a line to standard output; a reader that has gone away ends the program quietly, as `head` expects.
 pub(crate) fn say(text: impl std::fmt::Display) {
     use std::io::Write;
-    if writeln!(std::io::stdout(), "{text}").is_err() {
+    if writeln!(std::io::stdout(), "{}", visible_lines(&text.to_string())).is_err() {
         std::process::exit(0);
     }
 }
@@ -138,7 +155,17 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 /// Prints a line to standard error, whether or not anyone still listens: a run goes on without its reader.
 pub(crate) fn note(text: impl std::fmt::Display) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", visible_lines(&text.to_string()));
+}
+
+/// Opens the device of `--device`, once it was seen to compute what it should.
+fn open_device(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
+    trusted(device::find(wanted)?, wanted).map(|(_, device)| device)
+}
+
+/// The same of a device that was found, with what it came to: the CPU, where `auto` has met a wrong GPU.
+fn trusted(choice: Choice, wanted: &str) -> Result<(Choice, Box<dyn Device>), DeviceError> {
+    check::start::open(choice, wanted, &mut |text| note(format_args!("warning: {text}")))
 }
 
 /// Parses a count given on the command line.

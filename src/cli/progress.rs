@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::note;
+use crate::pictures::visible_lines;
 
 /// Plain lines come at most this often, and less often the longer a run has gone on.
 const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
@@ -37,7 +38,7 @@ impl Display {
     /// A line that stays.
     pub fn line(&self, text: String) {
         match &self.kind {
-            Kind::Bar(bar) => bar.println(text),
+            Kind::Bar(bar) => bar.println(visible_lines(&text)),
             Kind::Lines { .. } => note(text),
             Kind::Quiet => {}
         }
@@ -46,7 +47,7 @@ impl Display {
     /// A line that `--quiet` does not keep back.
     pub fn warning(&self, text: &str) {
         match &self.kind {
-            Kind::Bar(bar) => bar.println(format!("warning: {text}")),
+            Kind::Bar(bar) => bar.println(visible_lines(&format!("warning: {text}"))),
             _ => note(format_args!("warning: {text}")),
         }
     }

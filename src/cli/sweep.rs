@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use super::{absolute, count, data, interrupt, note, say};
+use super::{absolute, count, data, interrupt, note, open_device, say};
 use crate::data::{DataSet, ImageSet};
-use crate::device::{self, Device};
+use crate::device::Device;
 use crate::files::write_whole;
 use crate::infer::Measures;
 use crate::infer::sample::{Generator, Sampler, rows_by_class};
@@ -80,7 +80,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let width = args.width.unwrap_or(gan.noise_width + gan.label_width);
     anyhow::ensure!(width >= 2, "--width is {width}; the joint layer needs 2 or more to be divided");
     let data = data(args.data.as_deref())?;
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
     for (i, ratio) in args.ratios.iter().enumerate() {

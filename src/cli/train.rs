@@ -9,7 +9,7 @@ use super::augment_flags::AugmentFlags;
 use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
-use super::{absolute, augment_flags, count, data_read, interrupt, note, say};
+use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
 use crate::device;
 use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, ScheduleName, by};
 use crate::train::{Folder, Settings};
@@ -39,6 +39,9 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices` [default: auto]
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
+    /// Go on with the CPU where a GPU fails: lost, out of memory, stuck
+    #[arg(long)]
+    pub(super) fallback: bool,
     /// Passes over the training images [default, here and below: what the network's recipe says]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub(super) epochs: Option<usize>,
@@ -293,7 +296,7 @@ fn classifier(
         say(toml::to_string(&settings)?.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let mut device = choice.open()?;
+    let device = going_on::open(choice, &settings.device, args.fallback)?;
     let begin = |folder: Folder, settings: &Settings| -> anyhow::Result<Folder> {
         folder.save_architecture(architecture.text())?;
         if let Some((file, _)) = &origin {
@@ -320,7 +323,7 @@ fn classifier(
         ));
     }
     let stop = interrupt::listen()?;
-    let training =
-        Training { quiet: args.quiet, architecture: &architecture, data, device: device.as_mut(), stop: &stop };
+    let (quiet, fallback) = (args.quiet, args.fallback);
+    let training = Training { quiet, architecture: &architecture, data, device, fallback, stop: &stop };
     if settings.members > 1 { training.ensemble(settings, folder, begin) } else { training.one(settings, folder) }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::progress::{Display, from};
 use super::train::Args;
-use super::{absolute, count, data_read, interrupt, note, say, thousands};
+use super::{absolute, count, data_read, going_on, interrupt, note, say, thousands};
 use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss};
@@ -140,7 +140,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         say(toml::to_string(&settings)?.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let mut device = choice.open()?;
+    let mut device = going_on::open(choice, &settings.device, args.fallback)?;
     let folder = match folder {
         Some(folder) => folder,
         None => {
@@ -157,18 +157,20 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     let stop = interrupt::listen()?;
     let mut display = Display::new("rounds", args.quiet);
     let class_names = data.class_names.clone();
-    let run = GanRun {
-        settings,
-        gan,
-        data,
-        folder,
-        device: device.as_mut(),
-        stop: &stop,
-        report: &mut |event| show(&mut display, event),
-    };
-    let outcome = run.train();
+    let outcome = going_on::train(&mut device, args.fallback, &folder, |device| {
+        let run = GanRun {
+            settings: settings.clone(),
+            gan: gan.clone(),
+            data: data.clone(),
+            folder: folder.clone(),
+            device,
+            stop: &stop,
+            report: &mut |event| show(&mut display, event),
+        };
+        run.train()
+    });
     display.finish();
-    match outcome? {
+    match outcome.map_err(|error| going_on::ended(error, &folder, &folder))? {
         GanOutcome::Finished { test, best_epoch, epochs, seconds } => {
             if let Some(test) = test {
                 say(format_args!("epoch {best_epoch} of {epochs} is the best; against the test set:\n"));
@@ -181,7 +183,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         GanOutcome::Stopped { round } => {
             note(format_args!(
                 "stopped at round {round}; saved. Go on with: inkgrad train --resume {}",
-                path.display()
+                going_on::shell(&path.to_string_lossy())
             ));
             Ok(ExitCode::from(130))
         }

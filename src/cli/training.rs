@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::progress::{Display, from};
-use super::{note, say, thousands};
+use super::{going_on, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::infer::evaluate::{Evaluation, Scores};
@@ -19,30 +19,35 @@ pub(super) struct Training<'a> {
     pub quiet: bool,
     pub architecture: &'a Architecture,
     pub data: DataSet,
-    pub device: &'a mut dyn Device,
+    pub device: Box<dyn Device>,
+    /// Whether the CPU may take over from a GPU that fails.
+    pub fallback: bool,
     pub stop: &'a AtomicBool,
 }
 
 impl Training<'_> {
-    fn run(&mut self, settings: Settings, folder: Folder) -> anyhow::Result<Outcome> {
+    /// Trains in `member`, a folder within `folder` or the same.
+    fn run(&mut self, settings: &Settings, member: &Folder, folder: &Folder) -> anyhow::Result<Outcome> {
         let mut display = Display::new("steps", self.quiet);
-        let run = Run {
-            settings,
-            architecture: self.architecture.clone(),
-            data: self.data.clone(),
-            folder,
-            device: self.device,
-            stop: self.stop,
-            report: &mut |event| show(&mut display, event),
-        };
-        let outcome = run.train();
+        let outcome = going_on::train(&mut self.device, self.fallback, member, |device| {
+            let run = Run {
+                settings: settings.clone(),
+                architecture: self.architecture.clone(),
+                data: self.data.clone(),
+                folder: member.clone(),
+                device,
+                stop: self.stop,
+                report: &mut |event| show(&mut display, event),
+            };
+            run.train()
+        });
         display.finish();
-        Ok(outcome?)
+        outcome.map_err(|error| going_on::ended(error, folder, member))
     }
 
     pub fn one(mut self, settings: Settings, folder: Folder) -> anyhow::Result<ExitCode> {
         let validated = settings.validation > 0;
-        match self.run(settings, folder.clone())? {
+        match self.run(&settings, &folder, &folder)? {
             Outcome::Finished { test, best_epoch, epochs, seconds } => {
                 if let Some(test) = test {
                     result("test", &test, &self.data)?;
@@ -74,7 +79,7 @@ impl Training<'_> {
                 false => begin(Folder::create_at(&path)?, &own)?,
             };
             if !member.is_finished() {
-                match self.run(own, member.clone())? {
+                match self.run(&own, &member, &folder)? {
                     Outcome::Finished { test: Some(test), .. } => {
                         result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data)?;
                     }
@@ -90,8 +95,8 @@ impl Training<'_> {
         let test = match set.is_empty() {
             true => None,
             false => {
-                let mut evaluation = Evaluation::open(&joined, &folder.best(), set, self.device)?;
-                Some(Scores::new(&evaluation.logits(self.device)?, &set.labels))
+                let mut evaluation = Evaluation::open(&joined, &folder.best(), set, self.device.as_mut())?;
+                Some(Scores::new(&evaluation.logits(self.device.as_mut())?, &set.labels))
             }
         };
         folder.save_result(test.as_ref(), 0)?;
@@ -105,7 +110,7 @@ impl Training<'_> {
 }
 
 fn stopped(step: usize, folder: &Folder) -> ExitCode {
-    let path = folder.path().display();
+    let path = going_on::shell(&folder.path().to_string_lossy());
     note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {path}"));
     ExitCode::from(130)
 }
@@ -142,6 +147,7 @@ fn show(display: &mut Display, event: Event) {
             let percent = accuracy * 100.0;
             display.line(format!("epoch {epoch}: validation loss {loss:.4}, accuracy {percent:.2} %{mark}"));
         }
+        Event::Warning(text) => display.warning(&text),
         Event::Saved { .. } => {}
     }
 }

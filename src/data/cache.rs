@@ -62,25 +62,7 @@ impl Entry {
         if fs::metadata(&self.path).ok()?.len() > MAX_BYTES + (1 << 30) {
             return None;
         }
-        let bytes = fs::read(&self.path).ok()?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
-        let about = header.metadata().as_ref()?;
-        if *about.get("listed")? != self.listed {
-            return None;
-        }
-        let tensors = SafeTensors::deserialize(&bytes).ok()?;
-        let [train, test] = ["train", "test"].map(|part| {
-            let set = set(&tensors, part, about.get("classes")?.parse().ok()?)?;
-            (digest(&set) == *about.get(&format!("{part}_digest"))?).then_some(set)
-        });
-        Some(DataSet {
-            name: about.get("name")?.clone(),
-            train: train?,
-            test: test?,
-            class_names: Vec::new(),
-            remarks: serde_json::from_str(about.get("remarks")?).ok()?,
-            pictures: about.get("pictures").cloned(),
-        })
+        decode(&fs::read(&self.path).ok()?, &self.listed)
     }
 
     /// # Errors
@@ -113,10 +95,35 @@ impl Entry {
     }
 }
 
+/// The set that an entry's bytes hold, if they are of the pictures that are `listed` and nothing is wrong with them.
+pub fn decode(bytes: &[u8], listed: &str) -> Option<DataSet> {
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    let about = header.metadata().as_ref()?;
+    if *about.get("listed")? != listed {
+        return None;
+    }
+    let tensors = SafeTensors::deserialize(bytes).ok()?;
+    let [train, test] = ["train", "test"].map(|part| {
+        let set = set(&tensors, part, about.get("classes")?.parse().ok()?)?;
+        (digest(&set) == *about.get(&format!("{part}_digest"))?).then_some(set)
+    });
+    Some(DataSet {
+        name: about.get("name")?.clone(),
+        train: train?,
+        test: test?,
+        class_names: Vec::new(),
+        remarks: serde_json::from_str(about.get("remarks")?).ok()?,
+        pictures: about.get("pictures").cloned(),
+    })
+}
+
 fn set(tensors: &SafeTensors, part: &str, classes: usize) -> Option<ImageSet> {
     let images = tensors.tensor(&format!("{part}.images")).ok()?;
     let labels = tensors.tensor(&format!("{part}.labels")).ok()?;
     let &[count, height, width, channels] = images.shape() else { return None };
+    if (images.dtype(), labels.dtype()) != (Dtype::U8, Dtype::U32) {
+        return None;
+    }
     let labels: Vec<u32> = bytemuck::pod_collect_to_vec(labels.data());
     let fits = labels.len() == count && labels.iter().all(|label| (*label as usize) < classes);
     fits.then(|| ImageSet { height, width, channels, classes, images: images.data().to_vec(), labels })

@@ -13,7 +13,7 @@ pub fn digest(set: &ImageSet) -> String {
 }
 
 /// One to one in each argument, so that no single change goes unseen.
-pub(super) fn mix(hash: u64, word: u64) -> u64 {
+pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)
 }

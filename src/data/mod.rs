@@ -4,7 +4,7 @@
 //! pictures in folders. Both end in a [`DataSet`], which has passed every check by the time anyone sees it.
 
 mod assemble;
-mod cache;
+pub mod cache;
 mod classes;
 pub mod csv;
 mod digest;
@@ -20,7 +20,7 @@ mod table;
 mod testing;
 pub mod write;
 
-pub(crate) use digest::digest;
+pub(crate) use digest::{digest, mix};
 pub use error::DataError;
 pub use folder::load_folder;
 pub use source::{ImageSize, Reading, load};

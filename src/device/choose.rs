@@ -88,9 +88,14 @@ pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
     }
 }
 
+/// Whether the choice is left to the program.
+pub fn is_auto(wanted: &str) -> bool {
+    wanted.trim().eq_ignore_ascii_case("auto")
+}
+
 /// The index of the device that is meant, of names and whether `auto` takes them.
 fn pick(wanted: &str, names: &[(String, bool)]) -> Option<usize> {
-    if wanted.eq_ignore_ascii_case("auto") {
+    if is_auto(wanted) {
         return names.iter().position(|(_, auto)| *auto);
     }
     if let Ok(number) = wanted.parse::<usize>()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Device, DeviceError, PlanId};
+use super::{Device, DeviceError, Origin, PlanId};
 use crate::graph::{BufferId, Store};
 use crate::ops::{In, Out};
 use crate::plan::{Buffer, Dispatch, Plan, View};
@@ -41,20 +41,6 @@ pub struct Cpu {
 impl Cpu {
     pub fn new() -> Cpu {
         Cpu::default()
-    }
-
-    /// Replays a prepared plan, and returns the shortest time that each dispatch took.
-    pub fn profile(&mut self, plan: PlanId, times: usize) -> Vec<Duration> {
-        let plan = Arc::clone(&self.plans[plan.0]);
-        let mut shortest = vec![Duration::MAX; plan.dispatches.len()];
-        for _ in 0..times {
-            for (dispatch, shortest) in plan.dispatches.iter().zip(&mut shortest) {
-                let began = Instant::now();
-                self.dispatch(dispatch);
-                *shortest = began.elapsed().min(*shortest);
-            }
-        }
-        shortest
     }
 
     fn buffer(&mut self, buffer: Buffer) -> &mut Words {
@@ -109,6 +95,11 @@ impl Device for Cpu {
         format!("CPU ({} threads)", crate::parallel::threads())
     }
 
+    fn origin(&self) -> Origin {
+        // Not how many threads there are: results do not depend on it.
+        Origin { device: "CPU".into(), driver: crate::parallel::instructions().into() }
+    }
+
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
         *self = Cpu::default();
         for (_, name, words) in store.buffers() {
@@ -150,6 +141,19 @@ impl Device for Cpu {
             }
         }
         Ok(())
+    }
+
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        let plan = Arc::clone(&self.plans[plan.0]);
+        let mut shortest = vec![Duration::MAX; plan.dispatches.len()];
+        for _ in 0..times {
+            for (dispatch, shortest) in plan.dispatches.iter().zip(&mut shortest) {
+                let began = Instant::now();
+                self.dispatch(dispatch);
+                *shortest = began.elapsed().min(*shortest);
+            }
+        }
+        Ok(shortest)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {

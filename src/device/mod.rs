@@ -1,11 +1,14 @@
 //! What replays plans: a GPU through WGSL, or the CPU through each op's twin. Nothing above knows which.
 
+use std::time::Duration;
+
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
 pub mod choose;
 pub mod cpu;
 pub mod gpu;
+pub mod stuck;
 
 pub use choose::{Choice, Listed, find, list, open};
 
@@ -15,22 +18,46 @@ pub enum DeviceError {
     Unknown { wanted: String, found: String },
     #[error("{device}: {op} needs {needed}, the device allows {allowed}; try a smaller batch or `--device cpu`")]
     Limit { device: String, op: String, needed: String, allowed: String },
-    #[error("{device}: out of memory for {what} ({bytes} bytes); try a smaller batch or `--device cpu`")]
+    #[error("{device}: out of memory for {what}{}; try a smaller batch or `--device cpu`", sized(*bytes))]
     OutOfMemory { device: String, what: String, bytes: u64 },
-    #[error("{device}: lost ({reason}); the last checkpoint can be resumed, `--device cpu` goes on without it")]
+    #[error("{device}: lost ({reason}); `--device cpu` does without it")]
     Lost { device: String, reason: String },
+    #[error(
+        "{device}: its results are wrong ({fault}). `inkgrad doctor` tells more of it, `--device cpu` does without it"
+    )]
+    Drifts { device: String, fault: String },
+    #[error(
+        "{device}: gave no answer for {seconds} seconds; its driver or the device is stuck. `--device cpu` does without it"
+    )]
+    Hung { device: String, seconds: u64 },
     #[error("{device}: {reason}")]
     Failed { device: String, reason: String },
+}
+
+/// The driver does not say how large everything is that it has no room for.
+fn sized(bytes: u64) -> String {
+    if bytes > 0 { format!(" ({bytes} bytes)") } else { String::new() }
 }
 
 /// A plan that a device has made ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlanId(pub(crate) usize);
 
+/// What decides a device's results to the last bit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The adapter and how it is reached, or `CPU`.
+    pub device: String,
+    /// The driver and its version; the processor's instructions.
+    pub driver: String,
+}
+
 /// Holds the stored buffers and replays plans on them.
 pub trait Device: Send {
     /// The device's name as the driver gives it, and how it is reached: `NVIDIA H100 (Vulkan)`.
     fn name(&self) -> String;
+
+    fn origin(&self) -> Origin;
 
     /// Makes every buffer of the store, zeroed; any made before are dropped, and their plans with them.
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError>;
@@ -47,6 +74,9 @@ pub trait Device: Send {
     /// Replays the plans one after another, and all of that `times` times, in as few submissions as the device stands;
     /// may return before it is done.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError>;
+
+    /// Replays a prepared plan `times` times, and returns the shortest time that each of its dispatches took, alone.
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError>;
 
     /// Waits until everything that was started is done.
     fn wait(&mut self) -> Result<(), DeviceError>;

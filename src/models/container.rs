@@ -10,11 +10,14 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use super::layer::by;
+use crate::data::mix;
 use crate::tensor::Shape;
 
 pub type Metadata = BTreeMap<String, String>;
 
 const METADATA: &str = "__metadata__";
+/// The key under which a file says what its contents add up to. It is there in files only, and not in what is read.
+const CHECKSUM: &str = "checksum";
 /// What the reference implementation allows.
 const MAX_HEADER: usize = 100_000_000;
 
@@ -88,8 +91,10 @@ pub fn peek(mut file: impl Read) -> Option<Metadata> {
 pub fn encode(metadata: &Metadata, tensors: &[SavedTensor]) -> Result<Vec<u8>, String> {
     let mut sorted: Vec<&SavedTensor> = tensors.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut metadata = metadata.clone();
+    metadata.insert(CHECKSUM.into(), checksum(&metadata, &sorted));
     let mut entries: BTreeMap<&str, Entry> = BTreeMap::new();
-    entries.insert(METADATA, Entry::Metadata(metadata));
+    entries.insert(METADATA, Entry::Metadata(&metadata));
     let mut end = 0;
     for tensor in &sorted {
         let (dtype, shape) = (tensor.words.dtype(), tensor.shape.dims());
@@ -161,8 +166,39 @@ pub fn decode(bytes: &[u8]) -> Result<(Metadata, Vec<SavedTensor>), String> {
     if end < data.len() as u64 {
         return Err(format!("{} bytes follow its last tensor", data.len() as u64 - end));
     }
-    let tensors: Result<_, String> = found.into_iter().map(|(name, entry)| tensor(name, &entry, data)).collect();
-    Ok((metadata, tensors?))
+    let tensors: Result<Vec<_>, String> = found.into_iter().map(|(name, entry)| tensor(name, &entry, data)).collect();
+    let tensors = tensors?;
+    // Files of older versions and of other programs have none.
+    if let Some(written) = metadata.remove(CHECKSUM) {
+        let found = checksum(&metadata, &tensors.iter().collect::<Vec<_>>());
+        if written != found {
+            return Err(format!("altered since it was written: its contents add up to {found}, not {written}"));
+        }
+    }
+    Ok((metadata, tensors))
+}
+
+/// What metadata and tensors, in the order of their names, add up to. It tells damage, and is no defence against someone
+/// who changes it as well.
+fn checksum(metadata: &Metadata, sorted: &[&SavedTensor]) -> String {
+    let bytes = |hash, bytes: &[u8]| {
+        let (words, rest) = bytes.as_chunks();
+        let hash = words.iter().fold(mix(hash, bytes.len() as u64), |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+    };
+    let mut hash = 0;
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != CHECKSUM) {
+        hash = bytes(bytes(hash, key.as_bytes()), value.as_bytes());
+    }
+    for tensor in sorted {
+        hash = bytes(bytes(hash, tensor.name.as_bytes()), tensor.words.dtype().as_bytes());
+        hash = tensor.shape.dims().iter().fold(hash, |hash, n| mix(hash, *n as u64));
+        hash = match &tensor.words {
+            Words::F32(data) => data.iter().fold(hash, |hash, x| mix(hash, u64::from(x.to_bits()))),
+            Words::U32(data) => data.iter().fold(hash, |hash, x| mix(hash, u64::from(*x))),
+        };
+    }
+    format!("{hash:016x}")
 }
 
 fn tensor(name: String, entry: &Found, data: &[u8]) -> Result<SavedTensor, String> {
@@ -250,6 +286,27 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end]).is_err(), "cut at {end}");
         }
+    }
+
+    #[test]
+    fn a_file_with_any_bit_turned_over_is_refused_or_holds_what_it_held() {
+        let (metadata, tensors) = some();
+        let bytes = encode(&metadata, &tensors).unwrap();
+        let was = decode(&bytes).unwrap();
+        // Under another name it is no checksum, and a file may have none.
+        let name = bytes.windows(CHECKSUM.len()).position(|word| word == CHECKSUM.as_bytes()).unwrap();
+        let name = name..name + CHECKSUM.len();
+        for at in (0..bytes.len()).filter(|at| !name.contains(at)) {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1 << (at % 8);
+            assert!(decode(&bytes).is_err() || decode(&bytes).unwrap() == was, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_checksum_is_read() {
+        let bytes = with_header(r#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 8);
+        assert_eq!(decode(&bytes).unwrap().1[0].words, Words::F32(vec![0.0; 2]));
     }
 
     fn with_header(header: &str, data: usize) -> Vec<u8> {

@@ -16,7 +16,7 @@ use crate::graph::Store;
 /// Metadata that members must have in common, since the ensemble has each but once.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training, which are kept where all members agree on them.
-const AGREED: &[&str] = &["data", "data_digest"];
+const AGREED: &[&str] = &["data", "data_digest", "device", "driver", "precision"];
 
 impl ModelFile {
     /// Joins trained classifiers; paths are what errors call them.

@@ -45,7 +45,7 @@ pub enum ModelError {
     Read { path: PathBuf, reason: io::Error },
 
     /// The operating system would not take the file.
-    #[error("cannot write {}: {reason}. Check that the folder exists and that you may write there", path.display())]
+    #[error("cannot write {}: {reason}. Check that the folder exists, that you may write there, and that there is room", path.display())]
     Write { path: PathBuf, reason: io::Error },
 
     /// A file that is not what its place asks for.

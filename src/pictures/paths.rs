@@ -68,10 +68,22 @@ pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
 
 /// A text on one line of a terminal, where control characters (and what turns the direction of writing) do nothing.
 pub fn visible(text: &str) -> String {
-    let acts = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().flat_map(|c| if acts(c) { c.escape_default().collect() } else { vec![c] }).collect()
+    escape(text, acts)
+}
+
+/// The same of a text with lines and tabs of its own: what the program says passes through here, as names of files,
+/// classes and models may be part of it.
+pub fn visible_lines(text: &str) -> String {
+    escape(text, |c| acts(c) && c != '\n' && c != '\t')
+}
+
+/// Whether a terminal does something about a character, rather than to show it.
+fn acts(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escape(text: &str, wanted: impl Fn(char) -> bool) -> String {
+    text.chars().flat_map(|c| if wanted(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(all(test, unix))]
@@ -98,6 +110,7 @@ mod tests {
     #[test]
     fn a_terminal_is_told_nothing_by_a_name() {
         assert_eq!(visible("a\u{1b}[2Jb\n\u{202e}é"), "a\\u{1b}[2Jb\\n\\u{202e}é");
+        assert_eq!(visible_lines("a\u{1b}]0;b\u{7}\n\tc"), "a\\u{1b}]0;b\\u{7}\n\tc");
     }
 
     proptest! {

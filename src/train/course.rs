@@ -3,9 +3,11 @@
 
 use super::classifier::{RING, State};
 use super::folder::DATA_DIGEST;
+use super::provenance::Provenance;
 use super::{Classifier, Settings, TrainError};
 use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
+use crate::faults::{self, Fault};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, InferError, Normalization};
 use crate::models::{Architecture, ModelFile, Network, Parameters};
@@ -21,6 +23,7 @@ pub(super) struct Course {
     /// Of the training data, images to validate by included.
     pub digest: String,
     normalization: Normalization,
+    provenance: Provenance,
     /// The data set without its images.
     described: DataSet,
 }
@@ -53,7 +56,17 @@ impl Course {
         };
         let images = settings.epoch(train.len());
         let digest = digest(&data.train);
-        Ok(Course { settings, classifier, network, images, step: 0, digest, normalization, described })
+        Ok(Course {
+            settings,
+            classifier,
+            network,
+            images,
+            step: 0,
+            digest,
+            normalization,
+            provenance: Provenance::default(),
+            described,
+        })
     }
 
     /// How well the weights that inference would use do on a set.
@@ -63,8 +76,16 @@ impl Course {
         Evaluation::declare(store, &self.network, &learner.parameters, weights, set, self.normalization)
     }
 
-    /// Sends everything to the device, to go on from `state`; once, after the store was allocated.
-    pub fn begin(&mut self, device: &mut dyn Device, train: &ImageSet, state: &State) -> Result<(), TrainError> {
+    /// Sends everything to the device, to go on from `state`, which is that of `checkpoint` where there is one; once,
+    /// after the store was allocated.
+    pub fn begin(
+        &mut self,
+        device: &mut dyn Device,
+        train: &ImageSet,
+        state: &State,
+        checkpoint: Option<&ModelFile>,
+    ) -> Result<(), TrainError> {
+        self.provenance = Provenance::new(device, checkpoint);
         self.classifier.upload(device, train)?;
         self.classifier.load(device, state)?;
         self.step = state.step as usize;
@@ -82,7 +103,10 @@ impl Course {
     /// [`TrainError::NotFinite`], where there is nothing to go on from.
     pub fn run(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<[f32; 2]>, TrainError> {
         let (first, count) = (self.step, count.min(RING));
-        let steps = self.classifier.run(device, first, count)?;
+        let mut steps = self.classifier.run(device, first, count)?;
+        if faults::happens(Fault::NotFinite) {
+            steps[0][0] = f32::NAN;
+        }
         // The device's clock has moved on, whatever came of it.
         self.step += count;
         match steps.iter().position(|[loss, _]| !loss.is_finite()) {
@@ -158,6 +182,7 @@ impl Course {
             file.set("pictures", pictures);
         }
         file.set("trained", self.settings.text());
+        self.provenance.describe(&mut file, self.settings.seed);
         file.set("epoch", self.epochs_done());
         file
     }

@@ -9,9 +9,9 @@ use super::run::Best;
 use super::{Classifier, Settings, TrainError};
 use crate::data::ImageSet;
 use crate::data::digest;
-use crate::files::{UNFINISHED, write_whole};
+use crate::files::{self, UNFINISHED, write_keeping, write_whole};
 use crate::infer::evaluate::Scores;
-use crate::models::{Model, ModelFile};
+use crate::models::{Model, ModelError, ModelFile};
 use crate::report;
 
 #[derive(Clone, Debug)]
@@ -86,6 +86,11 @@ impl Folder {
         self.path.join("last.safetensors")
     }
 
+    /// The checkpoint before it, which is there until the run is finished.
+    fn previous(&self) -> PathBuf {
+        self.path.join("previous.safetensors")
+    }
+
     /// The models of the way that a classifier's run in this folder has kept, each with the step that it is of, in that
     /// order; whatever else lies there is left out. None where there are none, or no run.
     pub fn snapshots(run: &Path) -> Vec<(usize, PathBuf)> {
@@ -148,23 +153,58 @@ impl Folder {
         Ok(Model::parse(&text, &path.display().to_string())?)
     }
 
-    /// The checkpoint, if there is one.
-    pub fn checkpoint(&self) -> Result<Option<ModelFile>, TrainError> {
-        let path = self.last();
-        Ok(if path.exists() { Some(ModelFile::load(&path)?) } else { None })
+    /// The checkpoint to go on from, if there is one: the last that was written, or the one before it where that is
+    /// damaged.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
+        let mut damaged = None;
+        for path in [self.last(), self.previous()].into_iter().filter(|path| path.exists()) {
+            match ModelFile::load(&path) {
+                Ok(file) => return Ok(Some(Checkpoint { file, path, damaged })),
+                Err(error) => damaged = damaged.or(Some(error)),
+            }
+        }
+        match damaged {
+            Some(error) => {
+                let remedy = "There is no other checkpoint: remove it, and --resume begins anew";
+                Err(TrainError::Resume { path: self.path.clone(), reason: format!("{error}. {remedy}") })
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The step or round of the checkpoint that `--resume` goes on from.
+    pub fn saved_step(&self) -> Option<u32> {
+        let Checkpoint { file, path, .. } = self.checkpoint().ok()??;
+        file.u32s("clock", &path).ok()?.first().copied()
+    }
+
+    /// Puts the one before in the place of a damaged checkpoint, and says so.
+    pub(super) fn mend(&self, checkpoint: &Checkpoint) -> Result<Option<String>, TrainError> {
+        let Some(error) = &checkpoint.damaged else { return Ok(None) };
+        let last = self.last();
+        fs::rename(&checkpoint.path, &last).map_err(|e| failed(&last, &e))?;
+        Ok(Some(format!("{error}. Goes on from the checkpoint before it")))
+    }
+
+    /// Keeps other processes out of the folder as long as what is returned is there.
+    pub(super) fn lock(&self) -> Result<fs::File, TrainError> {
+        let path = self.path.join(LOCK);
+        let options = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = options().map_err(|e| failed(&path, &e))?;
+        if files::lock(&file) { Ok(file) } else { Err(TrainError::InUse { path: self.path.clone() }) }
     }
 
     /// Refuses to go on with other training data than the checkpoint was trained on.
     pub fn check_data(&self, train: &ImageSet) -> Result<(), TrainError> {
         match self.checkpoint()? {
-            Some(file) => self.same_data(&file, &digest(train)),
+            Some(checkpoint) => self.same_data(&checkpoint, &digest(train)),
             None => Ok(()),
         }
     }
 
-    pub(super) fn same_data(&self, file: &ModelFile, now: &str) -> Result<(), TrainError> {
-        let path = self.last();
-        let was = file.get(DATA_DIGEST, &path)?;
+    pub(super) fn same_data(&self, checkpoint: &Checkpoint, now: &str) -> Result<(), TrainError> {
+        let path = checkpoint.path.clone();
+        let was = checkpoint.file.get(DATA_DIGEST, &path)?;
         if was == now {
             return Ok(());
         }
@@ -187,8 +227,12 @@ impl Folder {
     }
 
     /// The state that a checkpoint holds, fitted to a classifier.
-    pub fn state(&self, file: &ModelFile, classifier: &Classifier) -> Result<State, TrainError> {
-        let path = self.last();
+    pub fn state(
+        &self,
+        Checkpoint { file, path, .. }: &Checkpoint,
+        classifier: &Classifier,
+    ) -> Result<State, TrainError> {
+        let path = path.clone();
         let [step, seed] = *file.u32s("clock", &path)? else {
             return Err(TrainError::Resume { path, reason: "its clock is not [step, seed]".into() });
         };
@@ -222,7 +266,20 @@ impl Folder {
         self.write(METRICS, metrics.csv().as_bytes())?;
         let picture = Metrics::picture(&settings.model, &[(settings.model.clone(), metrics)])?;
         report::save_png(&picture, self.path.join("curves.png"))?;
-        Ok(checkpoint.save(self.last())?)
+        self.save_checkpoint(checkpoint)
+    }
+
+    /// Writes a checkpoint, and keeps the one before it.
+    pub(super) fn save_checkpoint(&self, file: &ModelFile) -> Result<(), TrainError> {
+        let last = self.last();
+        let bytes = file.to_bytes(&last)?;
+        write_keeping(&last, &self.previous(), &bytes).map_err(|error| failed(&last, &error))
+    }
+
+    /// A finished run needs no checkpoint but the last.
+    pub(super) fn forget_previous(&self) {
+        // One that cannot be removed does no harm.
+        let _ = fs::remove_file(self.previous());
     }
 
     pub fn load_best(&self) -> Result<ModelFile, TrainError> {
@@ -246,10 +303,21 @@ impl Folder {
     }
 }
 
+/// What a run goes on from.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub file: ModelFile,
+    pub path: PathBuf,
+    /// What is wrong with a newer one.
+    damaged: Option<ModelError>,
+}
+
 const CONFIG: &str = "config.toml";
 const ARCHITECTURE: &str = "architecture.toml";
 /// Key of a model file's metadata.
 pub(super) const DATA_DIGEST: &str = "data_digest";
+/// An empty file, of which a process has the lock while it trains.
+const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.csv";
 const ORIGIN: &str = "from.safetensors";
 const RESULT: &str = "result.toml";

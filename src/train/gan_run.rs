@@ -7,13 +7,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::folder::{DATA_DIGEST, Folder, SNAPSHOTS};
+use super::folder::{Checkpoint, DATA_DIGEST, Folder, SNAPSHOTS};
 use super::gan::{GanState, GanSteps, RoundLoss, grouped};
 use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
+use super::provenance::Provenance;
 use super::{GanSettings, TrainError};
 use crate::data::digest;
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
+use crate::faults::{self, Fault};
 use crate::files::Existing;
 use crate::graph::Store;
 use crate::infer::judge::Judge;
@@ -97,6 +99,7 @@ struct Best {
 
 struct Loop<'a> {
     run: GanRun<'a>,
+    provenance: Provenance,
     steps: GanSteps,
     drawing: Drawing,
     quality: Option<Quality>,
@@ -133,6 +136,7 @@ impl GanRun<'_> {
     /// What does not fit, what the device or the disk refuse, and losses that are no numbers.
     pub fn train(self) -> Result<GanOutcome, TrainError> {
         let started = Instant::now();
+        let _lock = self.folder.lock()?;
         self.folder.clean();
         let train = &self.data.train;
         let (digest, classes) = (digest(train), train.classes);
@@ -148,10 +152,14 @@ impl GanRun<'_> {
             0 => None,
             _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
         };
-        let state = match self.folder.checkpoint()? {
-            Some(file) => {
-                self.folder.same_data(&file, &digest)?;
-                self.state(&file, &steps)?
+        let checkpoint = self.folder.checkpoint()?;
+        let state = match &checkpoint {
+            Some(checkpoint) => {
+                self.folder.same_data(checkpoint, &digest)?;
+                if let Some(warning) = self.folder.mend(checkpoint)? {
+                    (self.report)(GanEvent::Warning(warning));
+                }
+                self.state(checkpoint, &steps)?
             }
             None => steps.initial(self.settings.seed),
         };
@@ -173,6 +181,7 @@ impl GanRun<'_> {
 
         let round = state.round as usize;
         let mut this = Loop {
+            provenance: Provenance::new(self.device, checkpoint.as_ref().map(|checkpoint| &checkpoint.file)),
             run: self,
             steps,
             drawing,
@@ -192,13 +201,14 @@ impl GanRun<'_> {
         let epochs = this.run.settings.epochs;
         let test = this.test()?;
         this.animate()?;
+        this.run.folder.forget_previous();
         let best_epoch = if this.best.epoch > 0 { this.best.epoch } else { epochs };
         Ok(GanOutcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
 
     /// What a checkpoint holds, fitted to the steps.
-    fn state(&self, file: &ModelFile, steps: &GanSteps) -> Result<GanState, TrainError> {
-        let path = self.folder.last();
+    fn state(&self, Checkpoint { file, path, .. }: &Checkpoint, steps: &GanSteps) -> Result<GanState, TrainError> {
+        let path = path.clone();
         let [round, seed] = *file.u32s("clock", &path)? else {
             return Err(TrainError::Resume { path, reason: "its clock is not [round, seed]".into() });
         };
@@ -312,7 +322,10 @@ impl Loop<'_> {
 
     /// Runs rounds and records a row for each window in them; windows are counted from the epoch's first round.
     fn run_rounds(&mut self, count: usize, window: usize) -> Result<(), TrainError> {
-        let rounds = self.steps.run(self.run.device, self.round, count)?;
+        let mut rounds = self.steps.run(self.run.device, self.round, count)?;
+        if faults::happens(Fault::NotFinite) {
+            rounds[0].real = f32::NAN;
+        }
         for (i, loss) in rounds.iter().enumerate() {
             let wrong = if !(loss.real.is_finite() && loss.fake.is_finite()) {
                 "discriminator"
@@ -478,6 +491,7 @@ impl Loop<'_> {
         file.set("data", &run.data.name);
         file.set(DATA_DIGEST, &self.digest);
         file.set("trained", run.folder.settings_text(&run.settings));
+        self.provenance.describe(&mut file, run.settings.seed);
         file.set("epoch", self.epochs_done());
         file
     }
@@ -522,7 +536,7 @@ impl Loop<'_> {
             file.add_flat(prefix, learner.parameters.running(), &learned.running);
             learner.add_to(&mut file, prefix, learned);
         }
-        Ok(file.save(folder.last())?)
+        folder.save_checkpoint(&file)
     }
 }
 

@@ -91,7 +91,7 @@ impl Live {
         };
         device.allocate(&store)?;
         let state = course.classifier.initial(course.settings.seed);
-        course.begin(device.as_mut(), &train, &state)?;
+        course.begin(device.as_mut(), &train, &state, None)?;
         if let Some(evaluation) = &mut evaluation {
             evaluation.upload(device.as_mut(), &watched)?;
         }

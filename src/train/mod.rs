@@ -13,6 +13,7 @@ pub mod gan_settings;
 pub mod learner;
 pub mod live;
 pub mod metrics;
+mod provenance;
 pub mod run;
 pub mod schedule;
 pub mod settings;
@@ -52,6 +53,8 @@ pub enum TrainError {
     GanNotFinite { network: &'static str, round: usize, epoch: usize, generator_rate: f32, discriminator_rate: f32 },
     #[error("{path}: {reason}")]
     Folder { path: PathBuf, reason: String },
+    #[error("{path}: another process is training in it; wait for its end, or stop it")]
+    InUse { path: PathBuf },
     #[error("{path}: cannot be resumed: {reason}")]
     Resume { path: PathBuf, reason: String },
     #[error(transparent)]
@@ -66,4 +69,14 @@ pub enum TrainError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Report(#[from] ReportError),
+}
+
+impl TrainError {
+    /// What the device has against it, if it is the device.
+    pub fn device(&self) -> Option<&DeviceError> {
+        match self {
+            TrainError::Device(error) | TrainError::Infer(InferError::Device(error)) => Some(error),
+            _ => None,
+        }
+    }
 }

@@ -41,6 +41,8 @@ pub enum Event<'a> {
         accuracy: f64,
         best: bool,
     },
+    /// Something that a person should know of, and that does not end the run.
+    Warning(String),
     Saved {
         step: usize,
         path: &'a std::path::Path,
@@ -95,6 +97,7 @@ impl Run<'_> {
     /// Trains, from the folder's checkpoint if it has one, and tests at the end.
     pub fn train(self) -> Result<Outcome, TrainError> {
         let started = Instant::now();
+        let _lock = self.folder.lock()?;
         self.folder.clean();
         let settings = self.settings.clone();
         let (train, validation) = self.data.train.split(settings.validation, u64::from(settings.seed))?;
@@ -110,10 +113,14 @@ impl Run<'_> {
         let mut test = evaluation(&self.data.test)?;
 
         let learner = &course.classifier.learner;
-        let state = match self.folder.checkpoint()? {
-            Some(file) => {
-                self.folder.same_data(&file, &course.digest)?;
-                self.folder.state(&file, &course.classifier)?
+        let checkpoint = self.folder.checkpoint()?;
+        let state = match &checkpoint {
+            Some(checkpoint) => {
+                self.folder.same_data(checkpoint, &course.digest)?;
+                if let Some(warning) = self.folder.mend(checkpoint)? {
+                    (self.report)(Event::Warning(warning));
+                }
+                self.folder.state(checkpoint, &course.classifier)?
             }
             None => {
                 let mut first = course.classifier.initial(self.settings.seed);
@@ -126,11 +133,11 @@ impl Run<'_> {
         };
         let (metrics, best) = self.folder.history(state.step as usize)?;
         self.device.allocate(&store)?;
-        course.begin(self.device, &train, &state)?;
+        course.begin(self.device, &train, &state, checkpoint.as_ref().map(|checkpoint| &checkpoint.file))?;
         if let Some((evaluation, set)) = &mut validation {
             evaluation.upload(self.device, set)?;
         }
-        drop(train);
+        drop((train, checkpoint));
         let mut this = Loop { run: self, course, validation, metrics, best };
         if let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
@@ -155,6 +162,7 @@ impl Run<'_> {
             None => None,
         };
         run.folder.save_result(test.as_ref(), best.epoch)?;
+        run.folder.forget_previous();
         Ok(Outcome::Finished { test, best_epoch: best.epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
 }

@@ -1,5 +1,6 @@
 //! `inkgrad bench`: how fast a network trains here, and how fast it classifies or draws.
 
+mod peak;
 mod subject;
 
 use std::process::ExitCode;
@@ -7,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{data, say};
-use crate::device::cpu::Cpu;
-use crate::device::{self, Device};
+use super::{data, open_device, say};
+use crate::device::Device;
 use crate::models;
 use subject::Subject;
 
@@ -33,7 +33,7 @@ pub struct Args {
     /// One line of JSON
     #[arg(long)]
     json: bool,
-    /// Time every dispatch of a step, on the CPU device
+    /// Time every dispatch of a step alone, and compare it with the most that the device does
     #[arg(long)]
     ops: bool,
 }
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.ops {
         return ops(&args, &mut subject);
     }
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     subject.start(device.as_mut())?;
     let mut first = None;
     if args.seconds > 0.0 {
@@ -118,8 +118,18 @@ fn measure(subject: &mut Subject, device: &mut dyn Device, seconds: f64) -> anyh
 
 /// Every dispatch of a step with the shortest time that it took.
 fn ops(args: &Args, subject: &mut Subject) -> anyhow::Result<ExitCode> {
-    let mut device = Cpu::new();
-    subject.start(&mut device)?;
+    let mut device = open_device(&args.device)?;
+    let is_cpu = device.name().starts_with("CPU (");
+    let peak = peak::measure(device.as_mut(), is_cpu)?;
+    if !args.json {
+        let what = if is_cpu { "multiply-adds in registers" } else { "a product of matrices" };
+        let (flops, bytes) = (peak.flops / 1e9, peak.bytes / 1e9);
+        say(format_args!("{}: {what} {flops:.0} GFLOP/s, a copy {bytes:.1} GB/s", device.name()));
+        say(
+            "share: of that, by sums or by memory, whichever is more; tiles make some convolutions do with fewer sums\n",
+        );
+    }
+    subject.start(device.as_mut())?;
     let mut rows = Vec::new();
     for (name, plan, runs) in &subject.plans {
         if !name.is_empty() && !args.json {
@@ -128,23 +138,25 @@ fn ops(args: &Args, subject: &mut Subject) -> anyhow::Result<ExitCode> {
         let prepared = device.prepare(plan)?;
         // Long steps are steady enough.
         let times = if plan.flops() > 10_000_000_000 { 3 } else { 20 };
-        let times = device.profile(prepared, times);
+        let times = device.profile(prepared, times)?;
         for (dispatch, time) in plan.dispatches.iter().zip(&times) {
             let output = dispatch.outputs.first().map(|view| view.tensor.shape.to_string()).unwrap_or_default();
             let (seconds, op) = (time.as_secs_f64(), dispatch.op.name());
             let (flops, bytes) = (dispatch.flops(), dispatch.bytes());
+            let share = peak.share(flops, bytes, seconds.max(1e-9));
             if args.json {
                 rows.push(json!({
                     "plan": name, "runs": runs, "op": op, "output": output, "seconds": seconds, "flops": flops,
-                    "bytes": bytes,
+                    "bytes": bytes, "share": share,
                 }));
                 continue;
             }
             say(format_args!(
-                "{op:<22} {output:<24} {:>9.1} us {:>8.1} GFLOP/s {:>7.1} GB/s",
+                "{op:<22} {output:<24} {:>9.1} us {:>8.1} GFLOP/s {:>7.1} GB/s {:>4.0} %",
                 seconds * 1e6,
                 flops as f64 / seconds / 1e9,
-                bytes as f64 / seconds / 1e9
+                bytes as f64 / seconds / 1e9,
+                share * 100.0
             ));
         }
         let total: Duration = times.iter().sum();
@@ -155,6 +167,8 @@ fn ops(args: &Args, subject: &mut Subject) -> anyhow::Result<ExitCode> {
     if args.json {
         let mut result = about(args, subject);
         result["device"] = json!(device.name());
+        result["peak_flops"] = json!(peak.flops);
+        result["peak_bytes"] = json!(peak.bytes);
         result["ops"] = json!(rows);
         say(result);
     }

@@ -6,9 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 use super::record::Record;
+use crate::files;
 
 /// Everything that decides an answer, by the flag that says it.
 pub type Settings = BTreeMap<String, String>;
@@ -116,14 +117,11 @@ impl Journal {
     }
 }
 
-/// Two runs that write one journal would spoil it. Where a file system knows no locks, nobody is kept out.
+/// Two runs that write one journal would spoil it.
 fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
-    match file.try_lock() {
-        Err(std::fs::TryLockError::WouldBlock) => {
-            bail!("{}: another run is writing it; wait for its end, or name another --out", path.display())
-        }
-        _ => Ok(()),
-    }
+    let remedy = "wait for its end, or name another --out";
+    ensure!(files::lock(file), "{}: another run is writing it; {remedy}", path.display());
+    Ok(())
 }
 
 /// Values of one type, one a line, up to the first that is not whole.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail, ensure};
 
 use super::counting::Counting;
-use super::{interrupt, note, say, thousands};
-use crate::device::{self, Device};
+use super::{interrupt, note, open_device, say, thousands};
+use crate::device::Device;
 use crate::files::{Existing, Unfinished};
 use crate::infer::Classifier;
 use crate::infer::classify::default_model;
@@ -45,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(wanted) => ModelFile::open(wanted)?,
         None => default_model()?,
     };
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     let mut classifier = Classifier::open(device.as_mut(), &file, &name, BATCH, args.views.into())?;
     let class_names = classifier.class_names().to_vec();
     let top = args.top.map_or(2, usize::from).min(class_names.len().max(1));
@@ -240,7 +240,9 @@ fn opened(
     let path = journal::path_of(out);
     if args.resume && path.exists() {
         let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
+        let classes = results.class_names.len();
         let journal = Journal::resume(&path, settings, |record| {
+            record.check(classes).with_context(|| path.display().to_string())?;
             *done.entry(hash(record.path.as_bytes())).or_default() += 1;
             results.summary.add(&record)?;
             if let Some(least) = &mut results.least {

@@ -73,6 +73,19 @@ impl Record {
         Record { misnamed: item.misnamed, ..record }
     }
 
+    /// # Errors
+    /// Where it names classes that there are not: it is not what was written.
+    pub fn check(&self, classes: usize) -> anyhow::Result<()> {
+        let known = self.top.iter().map(|(class, _)| class).chain(&self.truth).all(|class| *class < classes);
+        let counts = self.all.is_empty() || self.all.len() == classes;
+        anyhow::ensure!(
+            known && counts,
+            "what is written of {:?} does not fit the network; start over with --force",
+            self.path
+        );
+        Ok(())
+    }
+
     /// The likeliest class and its probability; `None` of a picture that could not be read.
     pub fn best(&self) -> Option<(usize, f64)> {
         self.top.first().copied()
@@ -114,6 +127,17 @@ mod tests {
         assert_eq!((record.answer(0.8), record.answer(0.9)), (Some(1), None));
         let blank = Record::new(&item(Ok(prepared(true))), Some(&[0.0, 30.0, 1.0]), KEPT);
         assert_eq!(blank.answer(0.0), None);
+    }
+
+    #[test]
+    fn a_journal_that_names_other_classes_is_refused() {
+        let record = Record::new(&item(Ok(prepared(false))), Some(&[0.0, 3.0, 1.0]), KEPT);
+        assert!(record.check(3).is_ok());
+        for altered in
+            ["{\"path\":\"a\",\"top\":[[3,1.0]]}", "{\"path\":\"a\",\"truth\":3}", "{\"path\":\"a\",\"all\":[1.0]}"]
+        {
+            assert!(serde_json::from_str::<Record>(altered).unwrap().check(3).is_err(), "{altered}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a run has found, in numbers: for the person at the terminal.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::record::Record;
-use super::table::Columns;
+use super::table::{Columns, harmless};
 use crate::cli::thousands;
 use crate::files::{Existing, Unfinished};
 use crate::pictures::visible;
@@ -73,7 +74,7 @@ impl Summary {
                 self.told.push(format!("{}: {}", visible(&record.path), visible(reason)));
             }
             if let Some(errors) = &mut self.errors {
-                errors.write_record([&record.path, reason])?;
+                errors.write_record([harmless(&record.path), harmless(reason)].map(Cow::into_owned))?;
             }
         }
         let Some((best, confidence)) = record.best() else { return Ok(()) };

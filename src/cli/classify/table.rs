@@ -164,7 +164,7 @@ impl<W: Write + Send> Table<W> {
 
 /// A spreadsheet runs what begins like a formula; a quote in front makes it text. Paths never begin so, and numbers are
 /// no formulas.
-fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
+pub fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
         true => format!("'{text}").into(),
         false => text.into(),

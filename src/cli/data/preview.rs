@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::augment_flags::{self, AugmentFlags};
-use crate::cli::{data, note, say};
+use crate::cli::{data, note, open_device, say};
 use crate::data::ImageSet;
 use crate::graph::Store;
 use crate::infer::evaluate::Normalization;
+use crate::models;
 use crate::ops::random;
 use crate::report::{self, SheetItem};
 use crate::train::{Preview, TrainError};
-use crate::{device, models};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         note(format_args!("{} trains on images as they are; flags like --rotate 10 change that", args.model));
     }
 
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     let normalization = Normalization::of_extended(train, augment.window());
     let (columns, mut store) = (usize::from(args.columns), Store::default());
     let mut preview = Preview::declare(&mut store, image, columns, normalization, augment)?;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counting::Counting;
-use super::{interrupt, note, say, thousands};
-use crate::device::{self, Device};
+use super::{interrupt, note, open_device, say, thousands};
+use crate::device::Device;
 use crate::files::Existing;
 use crate::infer::lettering::lettering;
 use crate::infer::sample::{Generator, Sampler};
@@ -243,7 +243,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         existing,
     };
 
-    let mut device = device::open(&args.device)?;
+    let mut device = open_device(&args.device)?;
     let mut sampler = Sampler::open(&generator, device.as_mut())?;
     let stop = interrupt::listen()?;
     let mut counting = Counting::new("digits", pictures, args.quiet);

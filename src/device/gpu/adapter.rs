@@ -4,6 +4,8 @@ use std::fmt;
 
 use wgpu::{Backend, DeviceType, DownlevelFlags, Features};
 
+use crate::faults::{self, Fault};
+
 /// What kind of hardware an adapter is. The order is that of preference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Class {
@@ -63,6 +65,8 @@ pub struct AdapterInfo {
     /// How it is reached: `Vulkan`, `Metal`, `DX12` or `GL`.
     pub backend: &'static str,
     pub class: Class,
+    /// Who makes it, by the number on the PCI bus; 0 where the backend does not say.
+    pub vendor: u32,
     /// The driver and its version, as far as the system tells.
     pub driver: String,
     pub limits: Limits,
@@ -134,6 +138,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     };
     AdapterInfo {
         class: class(&info),
+        vendor: info.vendor,
         name: info.name,
         backend,
         driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
@@ -150,6 +155,7 @@ fn class(info: &wgpu::AdapterInfo) -> Class {
     let name = info.name.to_lowercase();
     let software = ["llvmpipe", "lavapipe", "softpipe", "swiftshader", "basic render"];
     match info.device_type {
+        _ if faults::is_wanted(Fault::Hardware) => Class::Discrete,
         DeviceType::Cpu => Class::Software,
         _ if software.iter().any(|s| name.contains(s)) => Class::Software,
         DeviceType::DiscreteGpu => Class::Discrete,

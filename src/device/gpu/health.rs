@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::device::DeviceError;
+use crate::faults;
 
 #[derive(Clone, Debug)]
 enum Fault {
@@ -60,6 +61,9 @@ impl Health {
             error = pollster::block_on(scope.pop()).or(error);
         }
         self.check()?;
+        if faults::happens(faults::Fault::OutOfMemory) {
+            return Err(self.error(Fault::OutOfMemory, what, bytes));
+        }
         match error {
             None => Ok(result),
             Some(error) => Err(self.error(Fault::from(error), what, bytes)),
@@ -85,7 +89,10 @@ impl From<wgpu::Error> for Fault {
     fn from(error: wgpu::Error) -> Fault {
         match error {
             wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory,
-            error => Fault::Failed(error.to_string().trim().to_string()),
+            // Which shader and where stands in the description alone.
+            wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+                Fault::Failed(description.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod pace;
 mod pipelines;
 mod plans;
+mod profile;
 mod transfer;
 
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
 
-use super::{Device, DeviceError, PlanId};
+use super::{Device, DeviceError, Origin, PlanId, stuck};
+use crate::faults::{self, Fault};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
@@ -120,9 +122,23 @@ impl Gpu {
 
     /// Waits for a submission, or for all.
     fn wait_for(&self, index: Option<wgpu::SubmissionIndex>) -> Result<(), DeviceError> {
-        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(PATIENCE) };
-        self.device.poll(wait).map_err(|e| self.health.failed(e.to_string()))?;
-        self.health.check()
+        let patience = if faults::is_wanted(Fault::Hang) { Duration::from_secs(2) } else { PATIENCE };
+        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(patience) };
+        match self.device.poll(wait) {
+            Ok(_) => self.health.check(),
+            Err(wgpu::PollError::Timeout) => {
+                // Dropping a device waits for it, and this one would be waited for for ever.
+                std::mem::forget((self.device.clone(), self.queue.clone()));
+                stuck::give_up();
+                self.health.check()?;
+                Err(DeviceError::Hung { device: self.info.to_string(), seconds: patience.as_secs() })
+            }
+            Err(error) => {
+                // That the device was lost is told when it is polled once more.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                Err(self.health.failed(error.to_string()))
+            }
+        }
     }
 
     /// Waits for the oldest submission and learns from the time it took.
@@ -142,6 +158,10 @@ impl Gpu {
 impl Device for Gpu {
     fn name(&self) -> String {
         self.info.to_string()
+    }
+
+    fn origin(&self) -> Origin {
+        Origin { device: self.info.to_string(), driver: self.info.driver.clone() }
     }
 
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
@@ -177,6 +197,11 @@ impl Device for Gpu {
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
         self.health.check()?;
         self.replay(plans, times)
+    }
+
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.health.check()?;
+        self.time_dispatches(plan, times)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {

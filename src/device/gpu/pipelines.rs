@@ -7,6 +7,7 @@ use wgpu::{BindGroupLayout, BufferBindingType, ComputePipeline, Device, ShaderSt
 
 use super::health::Health;
 use crate::device::DeviceError;
+use crate::faults::{self, Fault};
 use crate::ops::Kernel;
 
 /// A kernel's text and what it binds.
@@ -27,7 +28,7 @@ pub struct Source {
 
 impl Source {
     pub fn new(name: &'static str, kernel: &Kernel, inputs: usize, outputs: usize) -> Result<Source, String> {
-        let text = crate::shaders::text(kernel).map_err(|e| e.to_string())?;
+        let text = faults::shader(name, crate::shaders::text(kernel).map_err(|e| e.to_string())?);
         Ok(Source { key: Key { text, inputs, outputs }, name })
     }
 }
@@ -106,8 +107,8 @@ fn layout(device: &Device, inputs: usize, outputs: usize) -> BindGroupLayout {
 
 fn compile(device: &Device, source: &Source, layout: &BindGroupLayout) -> ComputePipeline {
     let label = Some(source.name);
-    let descriptor =
-        wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.key.text.as_str().into()) };
+    let text = if faults::happens(Fault::NoPipeline) { "not WGSL" } else { source.key.text.as_str() };
+    let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) };
     // Out-of-bounds accesses stay checked. Loops are not made to count their turns: that costs time in the inner
     // ones and keeps compilers from unrolling them.
     let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };

@@ -3,9 +3,10 @@
 use wgpu::BindGroup;
 
 use super::pace::{Pace, cost};
-use super::pipelines::Source;
+use super::pipelines::{Key, Pipeline, Pipelines, Source};
 use super::{Gpu, ROUND};
 use crate::device::{DeviceError, PlanId};
+use crate::faults::{self, Fault};
 use crate::ops::Kernel;
 use crate::plan::{self, Buffer, Plan, View};
 
@@ -20,6 +21,20 @@ pub struct Prepared {
     /// The scratch buffers that the bind groups were made for; other plans may have grown some since.
     bound_to: Vec<wgpu::Buffer>,
     pub pace: Pace,
+}
+
+impl Prepared {
+    pub fn dispatches(&self) -> usize {
+        self.bind_groups.len()
+    }
+
+    /// Records dispatch `i` alone.
+    pub fn record(&self, pipelines: &Pipelines, i: usize, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&pipelines.get(self.pipelines[i]).pipeline);
+        pass.set_bind_group(0, &self.bind_groups[i], &[]);
+        let [x, y, z] = self.workgroups[i];
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl Gpu {
@@ -106,16 +121,22 @@ impl Gpu {
         Ok(())
     }
 
+    /// Makes a plan's bind groups again, if another plan has grown a scratch buffer since.
+    pub(super) fn bind_again(&mut self, index: usize) -> Result<(), DeviceError> {
+        if self.plans[index].bound_to[..] != self.scratch[..self.plans[index].plan.scratch.len()] {
+            let mut prepared = self.plans.remove(index);
+            let bound = self.bind(&mut prepared);
+            self.plans.insert(index, prepared);
+            bound?;
+        }
+        Ok(())
+    }
+
     /// Records plans in turn, `times` times, in submissions that fit the pace of the first. A submission may begin and
     /// end within a step: the buffers keep what they hold.
     pub(super) fn replay(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        for index in plans.iter().map(|plan| plan.0) {
-            if self.plans[index].bound_to[..] != self.scratch[..self.plans[index].plan.scratch.len()] {
-                let mut prepared = self.plans.remove(index);
-                let bound = self.bind(&mut prepared);
-                self.plans.insert(index, prepared);
-                bound?;
-            }
+        for plan in plans {
+            self.bind_again(plan.0)?;
         }
         let Some(PlanId(index)) = plans.first().copied() else { return Ok(()) };
         // Every dispatch of one round: which plan's, and its number there.
@@ -151,12 +172,44 @@ impl Gpu {
                     next += 1;
                 }
             }
+            if faults::happens(Fault::LoseDevice) {
+                self.device.destroy();
+            }
+            if faults::happens(Fault::Hang) {
+                self.hang()?;
+            }
             let submission = self.queue.submit([encoder.finish()]);
             self.health.check()?;
             self.counters.submissions += 1;
             self.counters.dispatches += (next - first) as u64;
             self.flights.start(submission, index, cost);
         }
+        Ok(())
+    }
+}
+
+impl Gpu {
+    /// Submits a dispatch that never ends, for [`Fault::Hang`].
+    fn hang(&mut self) -> Result<(), DeviceError> {
+        let text = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@compute @workgroup_size(1) fn main() {
+    while out[0] < 2u { out[0] = (out[0] + 1u) & 1u; }
+}";
+        let key = Key { text: text.into(), inputs: 0, outputs: 1 };
+        let made = self.pipelines.prepare(&self.device, &self.health, vec![Source { key, name: "hang" }])?;
+        let out = self.buffer("hang", 1)?;
+        let Pipeline { pipeline, layout } = self.pipelines.get(made[0]);
+        let entry = wgpu::BindGroupEntry { binding: 0, resource: out.as_entire_binding() };
+        let bound =
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &[entry] });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &bound, &[]);
+            pass.dispatch_workgroups(1, 1, 1);
+        }
+        self.queue.submit([encoder.finish()]);
         Ok(())
     }
 }

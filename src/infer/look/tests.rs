@@ -162,9 +162,11 @@ fn by_brute_force(mut look: Look, tight: bool) {
         let (y, x) = (pixel / side, pixel % side);
         for (layer, found) in found.iter_mut().enumerate() {
             let c = images[layer][2];
+            // Convolutions by tiles round a value differently where another of its tile changes.
+            let rounding = 1e-5 * before.activations[layer].iter().fold(0.0f32, |most, value| most.max(value.abs()));
             let cells = before.activations[layer].chunks(c).zip(after.activations[layer].chunks(c));
             for (area, (before, after)) in found.iter_mut().zip(cells) {
-                if before != after {
+                if before.iter().zip(after).any(|(before, after)| (before - after).abs() > rounding) {
                     *area = [area[0].min(y), area[1].min(x), area[2].max(y + 1), area[3].max(x + 1)];
                 }
             }

@@ -1,0 +1,81 @@
+//! The CPU twins against the ops' definitions in f64: what needs no GPU.
+
+use super::program::{Program, exact};
+use super::{Fault, Reading};
+use crate::device::cpu::Cpu;
+use crate::ops::{Case, Exact};
+use crate::tensor::{Kind, Tensor};
+
+/// Elements of an input that the derivative is checked at; all of a small one.
+const PROBES: usize = 40;
+/// Far above what f64 rounds away, far below what curves.
+const STEP: f64 = 1e-6;
+
+/// Holds the CPU's result against the definition. Random ops and updates have none, and pass.
+///
+/// # Errors
+/// [`Fault::Wrong`], and a case that does not fit its op.
+pub fn against_definition(case: &Case) -> Result<(), Fault> {
+    let mut program = Program::default();
+    program.forward(case)?;
+    for reading in program.run(&mut Cpu::new())? {
+        if let Some(wanted) = definition(case, &inputs(case), &reading) {
+            reading.hold_against(&wanted.data)?;
+        }
+    }
+    Ok(())
+}
+
+/// Holds the CPU's derivatives against central differences of the definition, at some elements of each input. A case
+/// that is not for derivatives passes.
+///
+/// # Errors
+/// As [`against_definition`]; and [`Fault::Undefined`].
+pub fn against_differences(case: &Case) -> Result<(), Fault> {
+    if !case.derivative {
+        return Ok(());
+    }
+    let mut forward = Program::default();
+    forward.forward(case)?;
+    let out = &forward.run(&mut Cpu::new())?[0];
+    let mut program = Program::default();
+    let weight = program.derivatives(case)?;
+    let weight = exact(&weight, &Tensor { shape: out.values.shape.clone(), kind: Kind::F32 });
+    let at = inputs(case);
+    let loss = |inputs: &[Exact]| -> Result<f64, Fault> {
+        let out = definition(case, inputs, out).ok_or_else(|| Fault::Undefined { what: case.name.clone() })?;
+        Ok(out.data.iter().zip(&weight.data).map(|(x, w)| x * w).sum())
+    };
+    let floats = (0..at.len()).filter(|i| case.inputs[*i].0.kind == Kind::F32);
+    for (input, reading) in floats.zip(program.run(&mut Cpu::new())?) {
+        let probes = probes(at[input].data.len());
+        let difference = |i: &usize| {
+            let shifted = |by: f64| {
+                let mut inputs = at.clone();
+                inputs[input].data[*i] += by;
+                loss(&inputs)
+            };
+            Ok((shifted(STEP)? - shifted(-STEP)?) / (2.0 * STEP))
+        };
+        let differences: Vec<f64> = probes.iter().map(difference).collect::<Result<_, Fault>>()?;
+        let data = probes.iter().map(|i| reading.values.data[*i]).collect();
+        let values = Exact { data, shape: [probes.len()].into() };
+        Reading { values, ..reading }.hold_against(&differences)?;
+    }
+    Ok(())
+}
+
+fn probes(len: usize) -> Vec<usize> {
+    if len <= PROBES { (0..len).collect() } else { (0..PROBES).map(|i| i * (len - 1) / (PROBES - 1)).collect() }
+}
+
+fn inputs(case: &Case) -> Vec<Exact> {
+    case.words().iter().zip(case.tensors()).map(|(words, tensor)| exact(words, &tensor)).collect()
+}
+
+/// The definition's result, which has the shape of the CPU's.
+fn definition(case: &Case, inputs: &[Exact], like: &Reading) -> Option<Exact> {
+    let shape = like.values.shape.clone();
+    let mut out = Exact { data: vec![0.0; shape.len()], shape };
+    case.op.reference(inputs, &mut out).then_some(out)
+}

@@ -1,0 +1,140 @@
+//! Does a device compute what it should? Cases of the op table, run and held against the ops' CPU twins; the twins
+//! against the ops' definitions.
+//!
+//! The tests, `inkgrad doctor` and the look at a GPU before it is used ([`start`]) have this in common.
+
+mod definition;
+mod large;
+mod program;
+pub mod speed;
+pub mod start;
+
+pub use definition::{against_definition, against_differences};
+pub use large::cases as large_cases;
+use program::Program;
+
+use std::collections::BTreeMap;
+
+use crate::device::{Device, DeviceError, cpu::Cpu};
+use crate::graph::GraphError;
+use crate::ops::{Case, Exact};
+
+/// What is wrong with a device, or with an op.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(
+        "{what}: {wrong} of {of} elements are wrong; element {index} is {got}, should be {wanted}, and may be off by \
+         {allowed:.1e}"
+    )]
+    Wrong { what: String, wrong: usize, of: usize, index: usize, got: f64, wanted: f64, allowed: f64 },
+    #[error("{what}: wrote outside of its output")]
+    Outside { what: String },
+    #[error("{what}: has a derivative, but no definition to hold it against")]
+    Undefined { what: String },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// An output of a program as a device computed it.
+pub struct Reading {
+    /// The case's name, and which derivative it is.
+    what: String,
+    values: Exact,
+    tolerance: f64,
+}
+
+impl Reading {
+    /// Each element within the tolerance of the wanted one, in parts of the largest; what is no number never is.
+    fn hold_against(&self, wanted: &[f64]) -> Result<(), Fault> {
+        let got = &self.values.data;
+        let scale = wanted.iter().fold(0.0f64, |most, x| most.max(x.abs())).max(1e-3);
+        let allowed = self.tolerance * scale;
+        let close = |i: usize| (got[i] - wanted[i]).abs() <= allowed;
+        let of = wanted.len();
+        let wrong = (0..of).filter(|i| *i >= got.len() || !close(*i)).count();
+        match (0..of).find(|i| *i >= got.len() || !close(*i)) {
+            None if got.len() == of => Ok(()),
+            found => {
+                let index = found.unwrap_or(of);
+                let at = |values: &[f64]| values.get(index).copied().unwrap_or(f64::NAN);
+                let (got, wanted) = (at(got), at(wanted));
+                Err(Fault::Wrong { what: self.what.clone(), wrong, of, index, got, wanted, allowed })
+            }
+        }
+    }
+}
+
+/// Holds what a device makes of a case, and of its derivatives where the case is for them, against the CPU device.
+///
+/// # Errors
+/// The first output that is off, or that wrote where it must not; and those of the device.
+pub fn against_twin(case: &Case, device: &mut dyn Device) -> Result<(), Fault> {
+    let mut forward = Program::default();
+    forward.forward(case)?;
+    compare(&forward, device)?;
+    if case.derivative {
+        let mut derivatives = Program::default();
+        derivatives.derivatives(case)?;
+        compare(&derivatives, device)?;
+    }
+    Ok(())
+}
+
+/// Holds the CPU's result of a case and its derivatives against the op's definition.
+///
+/// # Errors
+/// The first that is off.
+pub fn against_definitions(case: &Case) -> Result<(), Fault> {
+    against_definition(case)?;
+    against_differences(case)
+}
+
+/// Of each op the largest case that is still quick: its inputs are of a few thousand elements at most.
+pub fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
+    const MOST: usize = 8000;
+    let size = |case: &Case| case.inputs.iter().map(|(tensor, _)| tensor.len()).max().unwrap_or(0);
+    let mut largest: BTreeMap<&'static str, Case> = BTreeMap::new();
+    for case in cases.into_iter().filter(|case| size(case) <= MOST) {
+        let kept = largest.entry(case.op.name()).or_insert_with(|| case.clone());
+        if size(&case) > size(kept) {
+            *kept = case;
+        }
+    }
+    largest.into_values().collect()
+}
+
+fn compare(program: &Program, device: &mut dyn Device) -> Result<(), Fault> {
+    let wanted = program.run(&mut Cpu::new())?;
+    let got = program.run(device)?;
+    got.iter().zip(&wanted).try_for_each(|(got, wanted)| got.hold_against(&wanted.values.data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(values: &[f64]) -> Reading {
+        let values = Exact { data: values.to_vec(), shape: [values.len()].into() };
+        Reading { what: "x".into(), values, tolerance: 1e-5 }
+    }
+
+    #[test]
+    fn an_element_that_is_off_missing_or_no_number_is_found() {
+        let wanted = [1.0, 2.0, 100.0];
+        assert!(reading(&[1.0009, 2.0, 100.0]).hold_against(&wanted).is_ok());
+        for (got, at) in [
+            (vec![1.0, 2.0, 100.1], 2),
+            (vec![f64::NAN, 2.0, 100.0], 0),
+            (vec![1.0, f64::INFINITY, 100.0], 1),
+            (vec![1.0, 2.0], 2),
+            (vec![1.0, 2.0, 100.0, 0.0], 3),
+        ] {
+            let found = reading(&got).hold_against(&wanted);
+            assert!(matches!(found, Err(Fault::Wrong { index, .. }) if index == at), "{got:?}: {found:?}");
+        }
+        // Where the twin itself gives no number, nothing is close to it.
+        assert!(reading(&[f64::NAN]).hold_against(&[f64::NAN]).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! A short look at a GPU before it is used: a few cases of what training is made of, held against their CPU twins.
+//!
+//! What passed is remembered in the cache folder, by adapter, driver and shaders, so that it costs nothing until one of
+//! them changes.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use super::program::Program;
+use super::{Fault, one_of_each};
+use crate::device::{Choice, Device, DeviceError, choose, cpu::Cpu, gpu::AdapterInfo};
+use crate::faults;
+use crate::files;
+use crate::ops::{Case, cases};
+
+/// The ops that are looked at: what a classifier's and a GAN's steps spend their time in, and the random bits.
+const OPS: [&str; 12] = [
+    "matmul.nn",
+    "matmul.nt",
+    "matmul.tn",
+    "conv2d",
+    "conv2d.grad_x",
+    "conv2d.grad_w",
+    "batch_norm.sums",
+    "batch_norm.grad_x",
+    "max_pool",
+    "cross_entropy.grad",
+    "optimizer",
+    "dropout",
+];
+
+/// Opens a device that [`choose::find`] has found for `wanted`; a GPU's results are looked at first. Where `auto` has
+/// taken a GPU that cannot be used, `say` is told why, and the CPU takes its place. Returns what it came to.
+///
+/// # Errors
+/// [`DeviceError::Drifts`] for a GPU whose results are wrong, and those of opening it.
+pub fn open(
+    choice: Choice,
+    wanted: &str,
+    say: &mut dyn FnMut(String),
+) -> Result<(Choice, Box<dyn Device>), DeviceError> {
+    match trusted(&choice) {
+        Ok(device) => Ok((choice, device)),
+        Err(error) if choose::is_auto(wanted) && choice.adapter().is_some() => {
+            say(format!("{error}. The CPU computes instead"));
+            Ok((Choice::Cpu, Choice::Cpu.open()?))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
+    let mut device = choice.open()?;
+    let Some(info) = choice.adapter() else { return Ok(device) };
+    let record = files::cache_dir().map(|folder| Record::of(&folder, info));
+    if !faults::waits() && !record.as_ref().is_some_and(Record::is_kept) {
+        look_at(device.as_mut()).map_err(|fault| match fault {
+            Fault::Device(error) => error,
+            fault => DeviceError::Drifts { device: info.to_string(), fault: fault.to_string() },
+        })?;
+        if let Some(record) = record {
+            record.keep();
+        }
+    }
+    Ok(device)
+}
+
+/// Runs the cases in one step.
+///
+/// # Errors
+/// The first that is wrong.
+fn look_at(device: &mut dyn Device) -> Result<(), Fault> {
+    let mut program = Program::default();
+    for case in &representatives() {
+        program.forward(case)?;
+    }
+    let wanted = program.run(&mut Cpu::new())?;
+    let got = program.run(device)?;
+    got.iter().zip(&wanted).try_for_each(|(got, wanted)| got.hold_against(&wanted.values.data))
+}
+
+/// A case of each of [`OPS`].
+fn representatives() -> Vec<Case> {
+    let mut cases = one_of_each(cases());
+    cases.retain(|case| OPS.contains(&case.op.name()));
+    cases
+}
+
+/// A file in the cache folder that says what was found to be right.
+struct Record {
+    path: PathBuf,
+    text: String,
+}
+
+impl Record {
+    fn of(cache: &Path, info: &AdapterInfo) -> Record {
+        let (version, shaders) = (env!("CARGO_PKG_VERSION"), crate::shaders::digest());
+        let text = format!("{info}\n{}\ninkgrad {version}, shaders {shaders:016x}\n", info.driver);
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let name = format!("{:016x}.txt", hasher.finish());
+        Record { path: cache.join("devices").join(name), text }
+    }
+
+    fn is_kept(&self) -> bool {
+        std::fs::read(&self.path).is_ok_and(|bytes| bytes == self.text.as_bytes())
+    }
+
+    /// What cannot be kept is looked at again the next time.
+    fn keep(&self) {
+        let made = self.path.parent().map(std::fs::create_dir_all);
+        if matches!(made, Some(Ok(())))
+            && let Err(error) = files::write_whole(&self.path, self.text.as_bytes())
+        {
+            log::warn!("{}: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::{Class, Limits};
+
+    #[test]
+    fn every_op_of_the_short_look_has_a_case() {
+        let cases = representatives();
+        assert!(OPS.iter().all(|op| cases.iter().any(|case| case.op.name() == *op)) && cases.len() == OPS.len());
+    }
+
+    #[test]
+    fn what_was_right_is_known_again_until_the_driver_changes() {
+        let cache = tempfile::tempdir().unwrap();
+        let limits =
+            Limits { buffer: 0, binding: 0, bindings: 8, groups: 65_535, invocations: 256, workgroup_bytes: 16_384 };
+        let info = AdapterInfo {
+            name: "GeForce".into(),
+            backend: "Vulkan",
+            class: Class::Discrete,
+            vendor: 0x10de,
+            driver: "NVIDIA 580.95".into(),
+            limits,
+            f16: true,
+            subgroups: true,
+            timestamps: true,
+            problem: None,
+        };
+        assert!(!Record::of(cache.path(), &info).is_kept());
+        Record::of(cache.path(), &info).keep();
+        assert!(Record::of(cache.path(), &info).is_kept());
+        let updated = AdapterInfo { driver: "NVIDIA 590.10".into(), ..info };
+        assert!(!Record::of(cache.path(), &updated).is_kept());
+    }
+
+    #[test]
+    fn the_cpu_passes_the_short_look() {
+        look_at(&mut Cpu::new()).unwrap();
+    }
+}

@@ -1,0 +1,184 @@
+//! `inkgrad doctor`: is there a GPU, does it compute what it should, how fast is it, and what to do if not.
+
+mod advice;
+mod ops;
+mod surroundings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::say;
+use crate::check::speed;
+use crate::device::gpu::{AdapterInfo, Class};
+use crate::device::{self, Choice, Device};
+use crate::files;
+use surroundings::Surroundings;
+
+/// The exit code where a device is not to be trusted.
+const WRONG: u8 = 4;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Exit code: 0 where the device computes what it should, 4 where it does not, 1 where there is no \
+    such device."
+)]
+pub struct Args {
+    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Write the report to a file as well, in Markdown: what to attach to an issue
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// One case of each op, no large ones, no trial of the memory
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What is said, and kept for the file.
+#[derive(Default)]
+struct Report {
+    text: String,
+}
+
+impl Report {
+    fn line(&mut self, line: impl std::fmt::Display) {
+        let line = line.to_string();
+        say(&line);
+        self.text += &line;
+        self.text.push('\n');
+    }
+    fn section(&mut self, title: &str) {
+        self.line(format_args!("\n## {title}\n"));
+    }
+    fn list(&mut self, lines: &[String]) {
+        lines.iter().for_each(|line| self.line(format_args!("- {line}")));
+    }
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut report = Report::default();
+    let result = examine(&args, &mut report);
+    if let Err(error) = &result {
+        report.line(format_args!("\n**Verdict: {error:#}**"));
+    }
+    if let Some(path) = &args.output {
+        files::write_whole(path, report.text.as_bytes()).with_context(|| format!("--output {}", path.display()))?;
+    }
+    result
+}
+
+fn examine(args: &Args, report: &mut Report) -> anyhow::Result<ExitCode> {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    report.line(format_args!("# inkgrad doctor\n\ninkgrad {} on {os} {arch}", env!("CARGO_PKG_VERSION")));
+    let list = device::list();
+    report.section("Devices");
+    for (i, listed) in list.iter().enumerate() {
+        let auto = listed.auto.map_or(String::new(), |why| format!(" (taken by `auto`: {why})"));
+        report.line(format_args!("{i}. {}{auto}", listed.choice.name()));
+        if let Some(info) = listed.choice.adapter() {
+            about(info).iter().for_each(|line| report.line(format_args!("   - {line}")));
+        }
+    }
+    let around = Surroundings::look();
+    let lines = around.lines();
+    if !lines.is_empty() {
+        report.section("System");
+        report.list(&lines);
+    }
+    let found = device::find(&args.device);
+    let adapters: Vec<AdapterInfo> = list.iter().filter_map(|listed| listed.choice.adapter().cloned()).collect();
+    let advice = advice::advice(&around, &adapters, found.as_ref().ok().and_then(Choice::adapter));
+    if !advice.is_empty() {
+        report.section("What to do");
+        report.list(&advice);
+    }
+    examine_device(&found?, args, report)
+}
+
+fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::Result<ExitCode> {
+    let mut device = match choice.open() {
+        Ok(device) => device,
+        Err(error) => {
+            report.line(format_args!("\n**Verdict: it cannot be opened: {error}**"));
+            return Ok(ExitCode::from(WRONG));
+        }
+    };
+    report.section(&format!("Ops on {}", device.name()));
+    let ops = ops::examine(choice, &mut device, args.quick);
+    report.list(&ops.lines());
+    if !ops.lost {
+        report.section("Speed");
+        match measured(device.as_mut(), if args.quick { 0.1 } else { 0.5 }) {
+            Ok(lines) => report.list(&lines),
+            Err(error) => report.line(format_args!("not measured: {error}")),
+        }
+        if let (false, Some(info)) = (args.quick, choice.adapter()) {
+            report.section("Memory");
+            report.line(memory(device.as_mut(), info));
+        }
+    }
+    let name = device.name();
+    if ops.failed() == 0 {
+        report.line(format_args!("\n**Verdict: {name} computes what it should.**"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let remedy = match choice {
+        Choice::Cpu => "This is a fault of inkgrad or of the processor: please report it, with this report",
+        Choice::Gpu(_) => {
+            "Do not use it: `--device cpu` computes without it. Update its driver and look again; if that does not \
+             help, please report it, with this report (--output FILE)"
+        }
+    };
+    report.line(format_args!("\n**Verdict: {name} computes wrongly: {}. {remedy}.**", ops.failing().join(", ")));
+    Ok(ExitCode::from(WRONG))
+}
+
+/// What an adapter is, and what inkgrad uses of it.
+fn about(info: &AdapterInfo) -> [String; 3] {
+    let has = |there: bool| if there { "yes" } else { "no" };
+    let limits = &info.limits;
+    [
+        match &info.problem {
+            Some(problem) => format!("cannot be used: {problem}"),
+            None => format!("{}, reached through {}, driver {}", info.class, info.backend, info.driver),
+        },
+        format!(
+            "16-bit floats: {}, subgroups: {}, timestamps: {}",
+            has(info.f16),
+            has(info.subgroups),
+            has(info.timestamps)
+        ),
+        format!(
+            "a buffer: {} MiB, of it bound: {} MiB, buffers bound: {}, a workgroup: {} invocations and {} KiB, workgroups in \
+             a dimension: {}",
+            limits.buffer >> 20,
+            limits.binding >> 20,
+            limits.bindings,
+            limits.invocations,
+            limits.workgroup_bytes >> 10,
+            limits.groups
+        ),
+    ]
+}
+
+fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate::check::Fault> {
+    let speed = speed::measure(device, seconds)?;
+    Ok(vec![
+        format!("matrix product, 1024 x 1024 x 1024: {:.1} GFLOP/s", speed.matmul),
+        format!("convolution, 3x3, 32 to 64 channels, 64 images of 28x28: {:.1} GFLOP/s", speed.conv2d),
+        format!("memory, 64 MiB read and 64 MiB written: {:.1} GB/s", speed.memory),
+        format!("one submission and the wait for it: {:.1} us", speed.submission * 1e6),
+        format!("each dispatch of a thousand: {:.2} us", speed.dispatch * 1e6),
+    ])
+}
+
+/// How much is asked for at most: a desktop has other users, and a software adapter takes the system's own memory.
+fn memory(device: &mut dyn Device, info: &AdapterInfo) -> String {
+    let most: u64 = if info.class == Class::Software { 512 << 20 } else { 4 << 30 };
+    match speed::capacity(device, most) {
+        (given, None) => format!("- {} MiB could be had, written and read; more was not asked for", given >> 20),
+        (given, Some(error)) => format!("- {} MiB could be had; twice as much was refused: {error}", given >> 20),
+    }
+}

@@ -1,0 +1,108 @@
+//! The op table on one device: what agrees, and for each op that does not, the first case that shows it.
+
+use std::collections::BTreeMap;
+
+use crate::check::{self, Fault};
+use crate::cli::counting::Counting;
+use crate::device::{Choice, Device, DeviceError};
+use crate::ops::{self, Case};
+
+/// What came of the cases of one op.
+#[derive(Default)]
+struct Row {
+    cases: usize,
+    failed: usize,
+    /// Larger than the device allows, or than it has memory for.
+    skipped: usize,
+    first: Option<String>,
+}
+
+/// What came of all.
+#[derive(Default)]
+pub struct Ops {
+    rows: BTreeMap<&'static str, Row>,
+    /// What the device was held against.
+    against: &'static str,
+    /// The device is gone and did not come back: what is not listed was not run.
+    pub lost: bool,
+}
+
+/// Runs the table on a device; a GPU is held against the CPU, the CPU against the definitions.
+pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Ops {
+    let gpu = choice.adapter().is_some();
+    let mut cases = ops::cases();
+    if quick {
+        cases = check::one_of_each(cases);
+    } else if gpu {
+        cases.extend(check::large_cases());
+    }
+    let against = if gpu { "its twin on the CPU" } else { "its definition in f64" };
+    let mut found = Ops { against, ..Ops::default() };
+    let mut counting = Counting::new("cases", cases.len() as u64, false);
+    for (i, case) in cases.iter().enumerate() {
+        counting.at(i as u64);
+        let result = if gpu { check::against_twin(case, device.as_mut()) } else { check::against_definitions(case) };
+        let row = found.rows.entry(case.op.name()).or_default();
+        row.cases += 1;
+        match result {
+            Ok(()) => {}
+            Err(Fault::Device(DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })) => row.skipped += 1,
+            Err(fault) => {
+                row.failed += 1;
+                row.first.get_or_insert_with(|| explain(case, &fault, gpu));
+                // A device that was lost takes the cases after it along, unless it is opened anew.
+                if let Fault::Device(_) = fault {
+                    match choice.open() {
+                        Ok(again) => *device = again,
+                        Err(_) => {
+                            found.lost = true;
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    counting.finish();
+    found
+}
+
+/// The fault, and whose it is.
+fn explain(case: &Case, fault: &Fault, gpu: bool) -> String {
+    match check::against_definitions(case) {
+        Err(own) if gpu && !matches!(fault, Fault::Device(_)) => {
+            format!("{fault} (the CPU itself is off its definition: {own})")
+        }
+        _ => fault.to_string(),
+    }
+}
+
+impl Ops {
+    pub fn failed(&self) -> usize {
+        self.rows.values().map(|row| row.failed).sum()
+    }
+
+    pub fn failing(&self) -> Vec<&'static str> {
+        self.rows.iter().filter(|(_, row)| row.failed > 0).map(|(name, _)| *name).collect()
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        let sum = |of: fn(&Row) -> usize| self.rows.values().map(of).sum::<usize>();
+        let (cases, skipped) = (sum(|row| row.cases), sum(|row| row.skipped));
+        let right = cases - self.failed() - skipped;
+        let mut lines =
+            vec![format!("{right} of {cases} cases of {} ops: each agrees with {}", self.rows.len(), self.against)];
+        if skipped > 0 {
+            lines.push(format!("{skipped} larger ones do not fit the device"));
+        }
+        for (name, row) in &self.rows {
+            if let Some(first) = &row.first {
+                lines.push(format!("WRONG: `{name}`, {} of {} cases; the first: {first}", row.failed, row.cases));
+            }
+        }
+        if self.lost {
+            lines.push("the device was lost and could not be opened again: further cases were not run".into());
+        }
+        lines
+    }
+}

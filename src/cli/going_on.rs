@@ -1,0 +1,84 @@
+//! What is to be done after a run has failed: on another device at once, where that was agreed to, or the command that
+//! goes on with what is kept.
+
+use super::{note, trusted};
+use crate::device::{Choice, Device, DeviceError};
+use crate::train::{Folder, TrainError};
+
+/// Opens the device of `--device wanted`, or with `fallback` the CPU's where it cannot be opened or is wrong.
+pub fn open(choice: Choice, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
+    trusted(choice, wanted).map(|(_, device)| device).or_else(|error| {
+        if !fallback {
+            return Err(error);
+        }
+        note(format_args!("warning: {error}; goes on with the CPU"));
+        Choice::Cpu.open()
+    })
+}
+
+/// Trains, and where a GPU fails and `fallback` is given, goes on with the CPU from what was saved.
+pub fn train<T>(
+    device: &mut Box<dyn Device>,
+    fallback: bool,
+    folder: &Folder,
+    mut run: impl FnMut(&mut dyn Device) -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
+    let error = match run(device.as_mut()) {
+        Err(error) if fallback => error,
+        ended => return ended,
+    };
+    let cpu = Choice::Cpu.open()?;
+    match error.device() {
+        Some(reason) if device.name() != cpu.name() => {
+            let from = folder.saved_step().map_or("the beginning".into(), |step| format!("step {step}"));
+            note(format_args!("warning: {reason}. Goes on with the CPU, from {from}"));
+        }
+        _ => return Err(error),
+    }
+    *device = cpu;
+    run(device.as_mut())
+}
+
+/// An error that ended a run, with what is kept of it and the command that goes on. `folder` is what `--resume` takes,
+/// `member` the folder within it that was trained in, which for a single run is the same.
+pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Error {
+    let run = shell(&folder.path().to_string_lossy());
+    let saved = member.saved_step();
+    let kept = saved.map_or("nothing is saved yet".into(), |step| format!("saved up to step {step}"));
+    let advice = match &error {
+        TrainError::NotFinite { rate, .. } if saved.is_some() => {
+            let last = shell(&member.last().to_string_lossy());
+            // Of the digits that were given, so that a tenth of 0.004 is 0.0004.
+            let tenth = rate.to_string().parse::<f64>().unwrap_or_default() / 10.0;
+            format!("go on from there with: inkgrad train --from {last} --learning-rate {tenth}")
+        }
+        TrainError::Device(_) | TrainError::Infer(_) if error.device().is_some() => {
+            format!("go on with: inkgrad train --resume {run} --device cpu")
+        }
+        TrainError::Folder { .. }
+        | TrainError::Report(_)
+        | TrainError::Model(crate::models::ModelError::Write { .. }) => {
+            format!("when it can be written again, go on with: inkgrad train --resume {run}")
+        }
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}\n{kept}; {advice}")
+}
+
+/// A word for a shell, in quotes where it needs them.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@\\".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        assert_eq!(shell("runs/0001-fast"), "runs/0001-fast");
+        assert_eq!(shell("my runs/it's"), r"'my runs/it'\''s'");
+        assert_eq!(shell("a;b"), "'a;b'");
+    }
+}

@@ -1,0 +1,64 @@
+//! How long each dispatch takes, by the GPU's own clock.
+
+use std::time::Duration;
+
+use wgpu::{BufferUsages, ComputePassTimestampWrites, QueryType};
+
+use super::Gpu;
+use crate::device::{DeviceError, PlanId};
+
+/// Dispatches timed in one submission: two queries each, and WebGPU allows 4,096 in a set.
+const TIMED: usize = 512;
+
+impl Gpu {
+    /// Each dispatch stands in a pass of its own, between two timestamps, so that none overlaps with the next.
+    pub(super) fn time_dispatches(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        if !self.info.timestamps {
+            return Err(self.health.failed("has no clock that shaders' times can be read from"));
+        }
+        self.bind_again(plan.0)?;
+        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("dispatches"),
+            ty: QueryType::Timestamp,
+            count: 2 * TIMED as u32,
+        });
+        let bytes = 2 * 8 * TIMED as u64;
+        let resolved = self.health.scoped(&self.device, "timestamps", bytes, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: bytes,
+                usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            })
+        })?;
+        let nanoseconds = f64::from(self.queue.get_timestamp_period());
+        let mut shortest = vec![Duration::MAX; self.plans[plan.0].dispatches()];
+        for _ in 0..times {
+            for (chunk, shortest) in shortest.chunks_mut(TIMED).enumerate() {
+                let mut encoder = self.device.create_command_encoder(&Default::default());
+                for i in 0..shortest.len() {
+                    let writes = ComputePassTimestampWrites {
+                        query_set: &queries,
+                        beginning_of_pass_write_index: Some(2 * i as u32),
+                        end_of_pass_write_index: Some(2 * i as u32 + 1),
+                    };
+                    let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) };
+                    let mut pass = encoder.begin_compute_pass(&descriptor);
+                    self.plans[plan.0].record(&self.pipelines, chunk * TIMED + i, &mut pass);
+                }
+                encoder.resolve_query_set(&queries, 0..2 * shortest.len() as u32, &resolved, 0);
+                self.queue.submit([encoder.finish()]);
+                let mut words = vec![0u32; 4 * shortest.len()];
+                self.download(&resolved, 0, &mut words)?;
+                let stamps = words.chunks_exact(4).map(|w| {
+                    let stamp = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+                    stamp(w[2], w[3]).saturating_sub(stamp(w[0], w[1]))
+                });
+                for (shortest, ticks) in shortest.iter_mut().zip(stamps) {
+                    *shortest = Duration::from_nanos((ticks as f64 * nanoseconds) as u64).min(*shortest);
+                }
+            }
+        }
+        Ok(shortest)
+    }
+}

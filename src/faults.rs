@@ -1,0 +1,130 @@
+//! Faults on purpose: the one place where a test makes a device, a disk or a number fail in the program as it is
+//! shipped.
+//!
+//! `INKGRAD_FAULT=lose-device@40` loses the device at its 40th submission. It is always compiled in, as the tests are of
+//! the same binary that people install (`cargo test --release`); where the variable is not set it costs a load and a
+//! comparison, and whoever can set it could as well kill the program.
+//!
+//! | fault | happens at the n-th |
+//! |---|---|
+//! | `lose-device@n` | submission: the device is destroyed |
+//! | `out-of-memory@n` | thing that a GPU is asked to make: buffers, pipelines, bind groups, uploads, reads |
+//! | `no-pipeline@n` | pipeline: its text is no WGSL |
+//! | `hang@n` | submission: it takes for ever, and patience with it is two seconds |
+//! | `not-finite@n` | chunk of training steps: the first loss in it is NaN |
+//! | `full-disk@name` | write to a file whose name ends so, every time |
+//! | `wrong-shader@op:this=>that` | pipeline of the op, every time: this is that in its text, as if a driver miscompiled it |
+//! | `hardware@all` | look at an adapter, every time: one in software claims to be none, so that `auto` takes it |
+//!
+//! Several stand in one variable with a `;` between them.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What can be made to fail, by the word for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    LoseDevice,
+    OutOfMemory,
+    NoPipeline,
+    Hang,
+    NotFinite,
+    FullDisk,
+    WrongShader,
+    Hardware,
+}
+
+const WORDS: [(&str, Fault); 8] = [
+    ("lose-device", Fault::LoseDevice),
+    ("out-of-memory", Fault::OutOfMemory),
+    ("no-pipeline", Fault::NoPipeline),
+    ("hang", Fault::Hang),
+    ("not-finite", Fault::NotFinite),
+    ("full-disk", Fault::FullDisk),
+    ("wrong-shader", Fault::WrongShader),
+    ("hardware", Fault::Hardware),
+];
+
+/// A fault and where it happens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Wanted {
+    fault: Fault,
+    place: String,
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Option<Wanted> {
+        let (word, place) = text.split_once('@')?;
+        let (_, fault) = WORDS.iter().find(|(known, _)| *known == word)?;
+        Some(Wanted { fault: *fault, place: place.to_owned() })
+    }
+}
+
+fn all_wanted() -> &'static [Wanted] {
+    static WANTED: OnceLock<Vec<Wanted>> = OnceLock::new();
+    let read = || std::env::var("INKGRAD_FAULT").unwrap_or_default();
+    WANTED.get_or_init(|| read().split(';').filter_map(Wanted::parse).collect())
+}
+
+/// Where a fault is to happen, if it is.
+fn place(fault: Fault) -> Option<&'static str> {
+    all_wanted().iter().find(|wanted| wanted.fault == fault).map(|wanted| wanted.place.as_str())
+}
+
+/// Whether a fault is to happen in this run at all.
+pub fn is_wanted(fault: Fault) -> bool {
+    place(fault).is_some()
+}
+
+/// Whether a fault waits for its moment, which a look at the device before its work would use up.
+pub fn waits() -> bool {
+    all_wanted().iter().any(|wanted| !matches!(wanted.fault, Fault::FullDisk | Fault::WrongShader | Fault::Hardware))
+}
+
+/// Whether the fault happens now: once, at the call whose number it names.
+pub fn happens(fault: Fault) -> bool {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    place(fault).is_some_and(|place| place.parse() == Ok(CALLS.fetch_add(1, Ordering::Relaxed) + 1))
+}
+
+/// What a full disk answers to a write of this file, where it is to be full.
+///
+/// # Errors
+/// [`std::io::ErrorKind::StorageFull`].
+pub fn disk_takes(path: &Path) -> std::io::Result<()> {
+    let full = place(Fault::FullDisk).is_some_and(|place| path.as_os_str().to_string_lossy().ends_with(place));
+    if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+/// The text of an op's shader, wrong where it is to be.
+pub fn shader(op: &str, text: String) -> String {
+    let swap = place(Fault::WrongShader).and_then(|place| place.split_once(':'));
+    match swap.filter(|(wanted, _)| *wanted == op).and_then(|(_, swap)| swap.split_once("=>")) {
+        Some((this, that)) => text.replace(this, that),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_a_word_and_a_place() {
+        let lost = Wanted { fault: Fault::LoseDevice, place: "40".into() };
+        assert_eq!(Wanted::parse("lose-device@40"), Some(lost));
+        let swapped = Wanted { fault: Fault::WrongShader, place: "mul:a * b=>a + b".into() };
+        assert_eq!(Wanted::parse("wrong-shader@mul:a * b=>a + b"), Some(swapped));
+        for text in ["", "lose-device", "lose@40"] {
+            assert_eq!(Wanted::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_fails_that_was_not_asked_to() {
+        assert!(!happens(Fault::Hang));
+        assert!(disk_takes(Path::new("last.safetensors")).is_ok());
+        assert_eq!(shader("mul", "a * b".into()), "a * b");
+    }
+}

@@ -1,0 +1,98 @@
+//! `inkgrad doctor`, and the look that every command takes at a GPU before it uses it, on the real program: with a device
+//! that is right, and with one whose shader is wrong.
+
+mod common;
+mod golden;
+
+use common::{Place, Said, said};
+use inkgrad::device::Device;
+
+/// The largest of a window becomes the smallest.
+const WRONG_POOL: &str = "wrong-shader@max_pool:(other > v)=>(other < v)";
+
+/// The name of the GPU that tests run on, be it software.
+fn gpu(test: &str) -> Option<String> {
+    golden::gpu(test).map(|gpu| gpu.name())
+}
+
+/// Runs the program on a device whose name may have spaces, with faults of drivers in it.
+fn run_on(place: &Place, line: &str, device: &str, fault: &str) -> Said {
+    said(place.command(line).args(["--device", device]).env("INKGRAD_FAULT", fault).output().unwrap())
+}
+
+#[test]
+fn doctor_holds_the_cpu_against_the_definitions_where_there_is_no_gpu() {
+    let place = Place::new();
+    let said = place.works("doctor --quick --device cpu --output report.md");
+    for word in ["## Devices", "## Ops on CPU", "its definition in f64", "## Speed", "GFLOP/s", "GB/s", "Verdict: CPU"]
+    {
+        assert!(said.out.contains(word), "no {word:?} in {said:#?}");
+    }
+    assert!(said.out.contains("computes what it should") && !said.out.contains("WRONG"), "{said:#?}");
+    // What is attached to an issue is what was seen, and says nothing of whose machine it is.
+    let report = place.text("report.md");
+    assert_eq!(report, said.out);
+    for path in [place.path("").to_string_lossy().into_owned(), std::env::var("HOME").unwrap_or("/home".into())] {
+        assert!(!report.contains(path.trim_end_matches('/')) || path == "/", "{path} in {report}");
+    }
+}
+
+#[test]
+fn doctor_answers_an_unknown_device_with_those_there_are() {
+    let said = Place::new().run("doctor --quick --device nonesuch");
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(said.out.contains("## Devices") && said.err.contains("no device \"nonesuch\""), "{said:#?}");
+}
+
+#[test]
+fn doctor_finds_a_gpu_right_and_a_shader_wrong() {
+    let Some(gpu) = gpu("doctor_finds_a_gpu_right_and_a_shader_wrong") else { return };
+    let place = Place::new();
+    let right = run_on(&place, "doctor --quick", &gpu, "");
+    assert_eq!(right.code, Some(0), "{right:#?}");
+    assert!(right.out.contains(&format!("Verdict: {gpu} computes what it should")), "{right:#?}");
+    assert!(right.out.contains("its twin on the CPU") && !right.out.contains("WRONG"), "{right:#?}");
+
+    let wrong = run_on(&place, "doctor --quick", &gpu, WRONG_POOL);
+    assert_eq!(wrong.code, Some(4), "{wrong:#?}");
+    assert!(wrong.out.contains(&format!("Verdict: {gpu} computes wrongly: max_pool. ")), "{wrong:#?}");
+    let found: Vec<_> = wrong.out.lines().filter(|line| line.contains("WRONG")).collect();
+    assert!(found.len() == 1 && found[0].contains("`max_pool`") && found[0].contains("should be"), "{wrong:#?}");
+}
+
+#[test]
+fn a_gpu_whose_results_are_wrong_is_refused_by_name_and_left_by_auto() {
+    let Some(gpu) = gpu("a_gpu_whose_results_are_wrong_is_refused") else { return };
+    let place = Place::with_digits(200, 20);
+    let before = place.contents();
+    for line in ["train cnn --data data --epochs 1", "classify data", "evaluate dense --data data", "generate"] {
+        let said = run_on(&place, line, &gpu, WRONG_POOL);
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{line}: {said:#?}");
+        for word in ["error: ", gpu.as_str(), "max_pool", "should be", "`inkgrad doctor`", "`--device cpu`"] {
+            assert!(said.err.contains(word), "{line}: no {word:?} in {said:#?}");
+        }
+        assert_eq!(place.contents(), before, "{line} left something behind");
+    }
+
+    let said = run_on(&place, "train dense --data data --epochs 1", "auto", &format!("hardware@all;{WRONG_POOL}"));
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert!(said.err.contains("max_pool") && said.err.contains("The CPU computes instead"), "{said:#?}");
+    assert!(said.err.contains("with CPU ("), "{said:#?}");
+}
+
+#[test]
+fn a_gpu_that_was_found_right_is_not_looked_at_again() {
+    let Some(gpu) = gpu("a_gpu_that_was_found_right_is_not_looked_at_again") else { return };
+    let place = Place::with_digits(200, 20);
+    let line = "train dense --data data --epochs 1";
+    assert_eq!(run_on(&place, line, &gpu, "").code, Some(0));
+    // `dense` has no pooling: only a second look would meet it.
+    let again = run_on(&place, line, &gpu, WRONG_POOL);
+    assert_eq!(again.code, Some(0), "{again:#?}");
+    let about = place.works("inspect runs/0001-dense").out;
+    for (key, value) in [("device", gpu.as_str()), ("seed", "0"), ("precision", "f32"), ("version", "")] {
+        let line = about.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key} in {about}"));
+        assert!(line.contains(value), "{line}");
+    }
+    assert!(about.lines().any(|line| line.starts_with("driver")), "{about}");
+}
