@@ -37,9 +37,9 @@ impl Dispatch {
     pub fn flops(&self) -> u64 {
         self.op.flops(&tensors(&self.inputs), &tensors(&self.outputs))
     }
-    /// Bytes that must be read and written if each tensor is touched once.
+    /// Bytes that must be read and written if each element is touched once.
     pub fn bytes(&self) -> u64 {
-        self.inputs.iter().chain(&self.outputs).map(|v| v.tensor.len() as u64 * 4).sum()
+        self.op.bytes(&tensors(&self.inputs), &tensors(&self.outputs))
     }
 }
 

@@ -541,6 +541,9 @@ fn bench_says_what_a_step_costs_and_that_it_learns() {
     assert!((1.5..6.0).contains(&loss), "{step}");
     assert!(step["images_per_second"].as_f64().unwrap() > 0.0, "{step}");
 
+    // A step touches its batch, not the whole set.
+    assert!(step["bytes_per_step"].as_u64().unwrap() < 60_000 * 784 / 4, "{step}");
+
     let ops = benched(&place, "dense --ops");
     let sum = |key: &str| ops["ops"].as_array().unwrap().iter().map(|op| op[key].as_u64().unwrap()).sum::<u64>();
     assert_eq!(step["dispatches_per_step"], ops["ops"].as_array().unwrap().len());

@@ -33,10 +33,12 @@ import os
 import platform
 import re
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,23 +120,33 @@ class Skipped(Exception):
     pass
 
 
-def run_once(command, env):
-    """Runs a benchmark; also the cores that other programs took meanwhile."""
+def run_once(command, env, limit):
+    """Runs a benchmark of at most `limit` seconds; also the cores that other programs took meanwhile."""
     busy, child, began = busy_seconds(), child_seconds(), time.monotonic()
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             command, env=os.environ | env, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
         )
-        report, to_report, output = None, None, []
+        report, to_report, output, late = None, None, [], threading.Event()
+
+        def end():
+            late.set()
+            os.killpg(process.pid, signal.SIGKILL)
+
+        clock = threading.Timer(limit, end)
+        clock.start()
         for line in process.stdout:
             output.append(line)
             if line.startswith("{"):
                 report, to_report = json.loads(line), time.monotonic() - began
+        clock.cancel()
         _, status, used = os.wait4(process.pid, 0)
         to_end = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         said = errors.read().strip()
+    if late.is_set():
+        raise Skipped(f"not done after {limit:.0f} s: {' '.join(command)}")
     if process.returncode == CANNOT:
         raise Skipped(said.splitlines()[-1] if said else "it says that it cannot run here")
     if process.returncode != 0:
@@ -202,10 +214,10 @@ class Comparison:
             return run.to_report
         return run.report["images_per_second"]
 
-    def run(self, command, env):
+    def run(self, command, env, limit=None):
         """What one undisturbed run gives: its value, whether it was undisturbed, and its report."""
         for left in reversed(range(self.args.tries)):
-            run, others = run_once(command, env)
+            run, others = run_once(command, env, limit or self.args.limit)
             if others <= self.args.quiet or not left:
                 return self.value(run), others <= self.args.quiet, run
 
@@ -214,10 +226,14 @@ class Comparison:
         variants = peer.cpu if self.is_cpu else peer.gpu
         if len(variants) == 1:
             return variants[0]
-        found, problems = {}, []
+        found, problems, limit = {}, [], None
         for variant in variants:
+            began = time.monotonic()
             try:
-                found[variant], _, _ = self.run(*self.peer(name, variant, network, min(self.seconds(), 2)))
+                command = self.peer(name, variant, network, min(self.seconds(), 2))
+                found[variant], _, _ = self.run(*command, limit=limit)
+                # Whoever takes ten times as long from start to end is not the fastest.
+                limit = max(10 * (time.monotonic() - began), 60)
             except Skipped as problem:
                 problems.append(str(problem))
         if not found:
@@ -390,6 +406,7 @@ def main():
     parser.add_argument("--data", type=Path, default=ROOT / "data/mnist")
     parser.add_argument("--quiet", type=float, default=0.15, help="cores that other programs may take")
     parser.add_argument("--tries", type=int, default=4)
+    parser.add_argument("--limit", type=float, default=600, help="seconds after which a run is given up")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     args = parser.parse_args()
     for given, known in ((args.mode, NETWORKS), (args.peers, PEERS)):

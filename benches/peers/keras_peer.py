@@ -67,6 +67,11 @@ def count(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+def values_of(model):
+    """The weights as TensorFlow's own variables."""
+    return [weight.value for weight in model.trainable_variables]
+
+
 class Rates(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, rates):
         self.rates = tf.constant(rates, tf.float32)
@@ -114,7 +119,8 @@ class Session(common.Session):
         self.once, self.many = once, many
 
     def slice(self, begin):
-        return tf.slice(self.order, [begin], [self.images])
+        # For tf.slice XLA would compile anew wherever it begins.
+        return tf.gather(self.order, begin + tf.range(self.images))
 
     def run(self, count):
         while count:
@@ -179,7 +185,7 @@ class Gan(Session):
 
         def learn(pair, tape, loss):
             model, optimizer = pair
-            optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+            optimizer.apply(tape.gradient(loss, values_of(model)), model.trainable_variables)
 
         def step(chosen):
             real = self.look(chosen, 0.0, 1.0)
@@ -191,7 +197,9 @@ class Gan(Session):
                 loss = (real_loss + fake_loss) / 2.0
             learn(pairs[1], tape, loss)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(generator.trainable_variables)
+                # No derivatives by the discriminator's weights are asked for.
+                for value in values_of(generator):
+                    tape.watch(value)
                 answer = discriminator([fakes(label), label], training=True)
                 generator_loss = tf.reduce_mean(tf.square(answer - 1.0))
             learn(pairs[0], tape, generator_loss)

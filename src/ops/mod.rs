@@ -114,6 +114,12 @@ pub trait Op: Debug + Send + Sync + 'static {
         0
     }
 
+    /// Bytes read and written if each element that the op needs is touched once: all of its tensors, unless it picks
+    /// rows.
+    fn bytes(&self, inputs: &[Tensor], outputs: &[Tensor]) -> u64 {
+        inputs.iter().chain(outputs).map(|tensor| tensor.len() as u64 * 4).sum()
+    }
+
     /// The op with `epilogue` folded into its last instruction, if it can.
     fn with_epilogue(&self, _epilogue: Epilogue) -> Option<Arc<dyn Op>> {
         None

@@ -116,6 +116,10 @@ impl Op for GatherImages {
         }
         Ok(Tensor::f32(Shape::new([&[self.batch], self.image.dims()].concat())))
     }
+    fn bytes(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
+        // A byte in and a number out for each pixel of the batch.
+        outputs[0].len() as u64 * 5
+    }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let (size, copies) = (self.image.len(), self.copies());
         let byte = |at: usize| (inputs[0].data[at / 4] as u32 >> (8 * (at % 4))) & 255;
@@ -234,6 +238,9 @@ impl Op for GatherLabels {
         }
         Ok(Tensor::u32([self.batch]))
     }
+    fn bytes(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
+        outputs[0].len() as u64 * 8
+    }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         for (i, out) in out.data.iter_mut().enumerate() {
             let row = self.order.row(exact_clock(&inputs[1]), self.batch, i, self.count * self.copies);
@@ -339,6 +346,9 @@ impl Op for StoreRows {
             return Err("takes rows of f32".into());
         }
         Ok(Tensor::f32([self.count, batch_and_width(x.dims()).1]))
+    }
+    fn bytes(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        inputs[1].len() as u64 * 8
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let (batch, width) = batch_and_width(inputs[1].dims());

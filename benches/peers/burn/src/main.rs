@@ -11,7 +11,7 @@ mod work;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use digits::Digits;
 use serde_json::json;
@@ -82,8 +82,15 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let device = match (args.variant, args.device) {
         (Variant::Flex, _) => Device::flex(),
-        (Variant::Wgpu, On::Software | On::Cpu) => Device::wgpu(DeviceKind::Cpu),
-        (Variant::Wgpu, On::Gpu) => Device::wgpu(DeviceKind::DefaultDevice),
+        #[cfg(feature = "wgpu")]
+        (Variant::Wgpu, On::Software | On::Cpu) => Device::wgpu(burn::tensor::DeviceKind::Cpu),
+        #[cfg(feature = "wgpu")]
+        (Variant::Wgpu, On::Gpu) => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        #[cfg(not(feature = "wgpu"))]
+        (Variant::Wgpu, _) => {
+            eprintln!("peer-burn was built without its wgpu backend");
+            std::process::exit(77);
+        }
     };
     device.seed(1);
     let text: toml::Table = std::fs::read_to_string(args.models.join(format!("{}.toml", args.network)))?.parse()?;
