@@ -13,7 +13,7 @@ use common::{Place, Said, said};
 use inkgrad::models::ModelFile;
 
 const CPU: &str = "train dense --data data --validation 100 --epochs 40 --device cpu";
-const GPU: &str = "train dense --data data --validation 100 --epochs 4 --device llvmpipe";
+const GPU: &str = "train dense --data data --validation 100 --epochs 16 --device llvmpipe";
 const RUN: &str = "runs/0001-dense";
 
 /// A row of the table, where one is asked for: the fault, how it was caused, what was seen, what was lost.

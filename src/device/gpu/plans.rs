@@ -207,7 +207,8 @@ impl Gpu {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &bound, &[]);
-            pass.dispatch_workgroups(1, 1, 1);
+            // lavapipe leaves any loop after 65,535 turns: many groups make an hour of them.
+            pass.dispatch_workgroups(65_535, 256, 1);
         }
         self.queue.submit([encoder.finish()]);
         Ok(())
