@@ -321,7 +321,8 @@ fn damage(place: &Place, name: &str, change: impl Fn(&mut Vec<u8>)) {
 fn of_a_damaged_checkpoint_the_one_before_is_used_and_it_is_said() {
     let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
     let alter = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
-    let cases: [(u32, &str, &str, &dyn Fn(&mut Vec<u8>), &str); 2] = [
+    type Damage<'a> = (u32, &'a str, &'a str, &'a dyn Fn(&mut Vec<u8>), &'a str);
+    let cases: [Damage; 2] = [
         (16, "a checkpoint cut off", "`last.safetensors` cut in half", &cut, "cut off"),
         (17, "a checkpoint altered", "a bit of `last.safetensors` turned over", &alter, "altered since it was written"),
     ];

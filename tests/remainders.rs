@@ -43,7 +43,8 @@ fn model() -> ModelFile {
     let network = architecture.declare([SIDE, SIDE, 1], CLASSES, &mut store, &mut parameters).unwrap();
     let (weights, state) = (parameters.initial(3), parameters.initial_state());
     let mut file = ModelFile::new(&network, &parameters, &weights, &state);
-    (file.set("mean", 0.5), file.set("std", 0.3));
+    file.set("mean", 0.5);
+    file.set("std", 0.3);
     file
 }
 

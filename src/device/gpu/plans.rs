@@ -191,9 +191,10 @@ impl Gpu {
 impl Gpu {
     /// Submits a dispatch that never ends, for [`Fault::Hang`].
     fn hang(&mut self) -> Result<(), DeviceError> {
-        let text = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+        // An atomic operation, as compilers see through plain loads and take a loop without an end away.
+        let text = "@group(0) @binding(0) var<storage, read_write> out: atomic<u32>;
 @compute @workgroup_size(1) fn main() {
-    while out[0] < 2u { out[0] = (out[0] + 1u) & 1u; }
+    while atomicAdd(&out, 0u) == 0u {}
 }";
         let key = Key { text: text.into(), inputs: 0, outputs: 1 };
         let made = self.pipelines.prepare(&self.device, &self.health, vec![Source { key, name: "hang" }])?;
