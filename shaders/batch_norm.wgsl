@@ -7,8 +7,9 @@
 // running:   running = MOMENTUM * running + (1 - MOMENTUM) * stats
 //
 // x is [ROWS, C]; sums, stats and affine are [.., 2, C]. C counts vectors of four in kernels over x where
-// BY_FOUR. In sums and grad_sums an invocation takes one channel of one part, in stats a workgroup takes one
-// channel, elsewhere an invocation computes one vector of `out`. COUNT: invocations.
+// BY_FOUR. In sums and grad_sums a workgroup takes LANES channels of one part, SLICES invocations each, of which every
+// one takes each SLICES-th row; in stats a workgroup takes one channel; elsewhere an invocation computes one vector of
+// `out`. COUNT: invocations.
 #include lanes
 
 #if ENTRY_sums
@@ -91,6 +92,63 @@ fn main(
         out[C + c] = variance;
     }
 }
+#elif PARTIAL
+#if SLICED
+var<workgroup> partial: array<vec2<f32>, LANES * SLICES>;
+#endif
+
+@compute @workgroup_size(LANES, SLICES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) id: vec3<u32>,
+) {
+    let flat = group.x + group.y * groups.x;
+    let part = flat / COLUMN_GROUPS;
+    let channel = (flat % COLUMN_GROUPS) * LANES + id.x;
+    let c = min(channel, C - 1u);
+    let first = min(part * ROWS_PER_PART, ROWS - 1u);
+    let last = min(first + ROWS_PER_PART, ROWS);
+#if ENTRY_sums
+    // Distances from the part's first row are small even where the mean is far from zero.
+    let base = x[first * C + c];
+#else
+    let base = stats[c];
+#endif
+    var sum = vec2(0.0);
+    for (var row = first + id.y; row < last; row += SLICES) {
+        let v = x[row * C + c] - base;
+#if ENTRY_sums
+        sum += vec2(v, v * v);
+#else
+        let d = d_out[row * C + c];
+        sum += vec2(d * v, d);
+#endif
+    }
+#if SLICED
+    let at = id.y * LANES + id.x;
+    partial[at] = sum;
+    workgroupBarrier();
+    for (var half = SLICES / 2u; half > 0u; half /= 2u) {
+        if id.y < half {
+            partial[at] += partial[at + half * LANES];
+        }
+        workgroupBarrier();
+    }
+    sum = partial[at];
+#endif
+    if id.y > 0u || channel >= C || part >= PARTS {
+        return;
+    }
+#if ENTRY_sums
+    let mean = sum.x / f32(last - first);
+    out[2u * part * C + c] = base + mean;
+    out[(2u * part + 1u) * C + c] = max(sum.y - sum.x * mean, 0.0);
+#else
+    out[2u * part * C + c] = sum.x * inverseSqrt(stats[C + c] + EPS);
+    out[(2u * part + 1u) * C + c] = sum.y;
+#endif
+}
 #else
 
 @compute @workgroup_size(WORKGROUP)
@@ -100,37 +158,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let c = i % C;
-#if ENTRY_sums
-    let part = i / C;
-    let first = part * ROWS_PER_PART;
-    let last = min(first + ROWS_PER_PART, ROWS);
-    // Distances from the part's first row are small even where the mean is far from zero.
-    let base = x[first * C + c];
-    var sum = 0.0;
-    var squares = 0.0;
-    for (var row = first; row < last; row++) {
-        let v = x[row * C + c] - base;
-        sum += v;
-        squares += v * v;
-    }
-    let mean = sum / f32(last - first);
-    out[2u * part * C + c] = base + mean;
-    out[(2u * part + 1u) * C + c] = max(squares - sum * mean, 0.0);
-#elif ENTRY_grad_sums
-    let part = i / C;
-    let first = part * ROWS_PER_PART;
-    let last = min(first + ROWS_PER_PART, ROWS);
-    let mean = stats[c];
-    var by_gamma = 0.0;
-    var by_beta = 0.0;
-    for (var row = first; row < last; row++) {
-        let d = d_out[row * C + c];
-        by_gamma += d * (x[row * C + c] - mean);
-        by_beta += d;
-    }
-    out[2u * part * C + c] = by_gamma * inverseSqrt(stats[C + c] + EPS);
-    out[(2u * part + 1u) * C + c] = by_beta;
-#elif ENTRY_apply
+#if ENTRY_apply
     let scale = affine[c] * inverseSqrt(stats[C + c] + EPS);
     out[i] = finish_lanes((x[i] - stats[c]) * scale + affine[C + c], i, c);
 #elif ENTRY_grad_x

@@ -8,13 +8,19 @@
 // forward and grad_x PIXELS of it along a row, grad_w the taps of a row, for one c or, where C allows (VECTOR), four.
 // It slides a window of TAPS inputs along the row, STEP at a time, so each is read once for all taps. Invocations side
 // by side take channels side by side: they read weights (grad_w: d_out) side by side, and the input from one address,
-// which all share. A workgroup is LANES channels wide, CHANNEL_GROUPS of them hold all; HEIGHT is more than one only
-// for few channels. PADDED: some tap may fall outside.
+// which all share. A workgroup is LANES channels wide, CHANNEL_GROUPS of them hold all; HEIGHT tiles share a workgroup
+// where channels are few. Where that leaves a device idle, SPLIT invocations share a tile (DIVIDED): each takes every
+// SPLIT-th inner channel (grad_w: row), and workgroup memory brings the sums together, always in the same order.
+// An invocation takes CHANNELS channels, LANES apart. PADDED: some tap may fall outside.
 
 #if ENTRY_grad_w
 
 #if VECTOR
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+alias Value = vec4<f32>;
+const WIDE = 4u;
+#elif LOOSE
+@group(0) @binding(0) var<storage, read> input: array<f32>;
 alias Value = vec4<f32>;
 const WIDE = 4u;
 #else
@@ -27,7 +33,16 @@ const WIDE = 1u;
 
 // WIDE channels from c on of pixel w in the row whose first pixel is number `line`.
 fn load(line: u32, w: u32, c: u32) -> Value {
+#if LOOSE
+    // A last group reaches into the next pixel; what comes of that is not written.
+    let at = (line + min(w, W - 1u)) * C + c;
+    let v = vec4(input[at], input[at + 1u], input[at + 2u], input[at + 3u]);
 #if PADDED
+    return select(Value(0.0), v, w < W);
+#else
+    return v;
+#endif
+#elif PADDED
     let inside = w < W;
     return select(Value(0.0), input[((line + select(0u, w, inside)) * C + c) / WIDE], inside);
 #else
@@ -35,15 +50,20 @@ fn load(line: u32, w: u32, c: u32) -> Value {
 #endif
 }
 
-// TILES are R rows of taps for C / WIDE groups of channels.
-@compute @workgroup_size(LANES, HEIGHT)
+#if DIVIDED
+var<workgroup> partial: array<Value, SPLIT / 2u * CHANNELS * TAPS * HEIGHT * LANES>;
+#endif
+
+// TILES are R rows of taps for INNER_GROUPS groups of WIDE channels. LOOSE: C is no multiple of four, and groups of
+// four are read one by one.
+@compute @workgroup_size(LANES, HEIGHT, SPLIT)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,
 ) {
     let flat = group.x + group.y * groups.x;
-    let k = (flat % CHANNEL_GROUPS) * LANES + id.x;
+    let channel = (flat % CHANNEL_GROUPS) * LANES * CHANNELS + id.x;
 #if HEIGHT == 1
     let unit = flat / CHANNEL_GROUPS;
 #else
@@ -51,60 +71,101 @@ fn main(
 #endif
     let part = unit / TILES;
     let tile = unit % TILES;
+#if DIVIDED
+    let lane = id.x + id.y * LANES;
+#else
     if part >= PARTS {
         return;
     }
-    let c = tile * WIDE % C;
-    let r = tile * WIDE / C;
-    let column = min(k, K - 1u);
-    let first_image = part * IMAGES_PER_PART;
+#endif
+    let c = tile % INNER_GROUPS * WIDE;
+    let r = tile / INNER_GROUPS;
+    let first_image = min(part * IMAGES_PER_PART, N);
     let end_image = min(first_image + IMAGES_PER_PART, N);
     // The rows whose input is inside of the image.
     let first_p = (max(PAD_TOP, r) - r + STRIDE - 1u) / STRIDE;
     let end_p = min(P, (max(H + PAD_TOP, r) - r + STRIDE - 1u) / STRIDE);
+#unroll k CHANNELS
+    let channel$k = channel + $ku * LANES;
+    let column$k = min(channel$k, K - 1u);
 #unroll m TAPS
-    var acc$m = Value(0.0);
+    var acc$m_$k = Value(0.0);
+#endunroll
 #endunroll
 
-    for (var n = first_image; n < end_image; n++) {
-        for (var p = first_p; p < end_p; p++) {
-            let line = (n * H + (p * STRIDE + r) - PAD_TOP) * W;
-            for (var q = 0u; q < Q; q += PIXELS) {
-                let at = ((n * P + p) * Q + q) * K + column;
-                // Left of the image w wraps, and is past the end as well.
-                let w = q * STRIDE - PAD_LEFT;
+    let rows = max(first_p, end_p) - first_p;
+    for (var row = id.z; row < rows * (end_image - first_image); row += SPLIT) {
+        let n = first_image + row / rows;
+        let p = first_p + row % rows;
+        let line = (n * H + (p * STRIDE + r) - PAD_TOP) * W;
+        for (var q = 0u; q < Q; q += PIXELS) {
+            let at = ((n * P + p) * Q + q) * K;
+            // Left of the image w wraps, and is past the end as well.
+            let w = q * STRIDE - PAD_LEFT;
 #unroll j KEPT
-                let x$j = load(line, w + $ju, c);
+            let x$j = load(line, w + $ju, c);
 #endunroll
 #unroll i PIXELS
 #unroll j FRESH
-                let x$($i*STEP+KEPT+$j) = load(line, w + $($i*STEP+KEPT+$j)u, c);
+            let x$($i*STEP+KEPT+$j) = load(line, w + $($i*STEP+KEPT+$j)u, c);
 #endunroll
+#unroll k CHANNELS
 #if WHOLE
-                let d$i = d_out[at + $iu * K];
+            let d$i_$k = d_out[at + $iu * K + column$k];
 #else
-                let d$i = select(0.0, d_out[at + $iu * K], q + $iu < Q);
+            let d$i_$k = select(0.0, d_out[at + $iu * K + column$k], q + $iu < Q);
 #endif
 #unroll m TAPS
-                acc$m += x$($i*STEP+$m) * d$i;
+            acc$m_$k += x$($i*STEP+$m) * d$i_$k;
 #endunroll
 #endunroll
-            }
+#endunroll
         }
     }
-    if k < K {
+#if DIVIDED
+    for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
+        let at = id.z % half * (CHANNELS * TAPS * HEIGHT * LANES) + lane;
+        if id.z >= half && id.z < 2u * half {
+#unroll k CHANNELS
 #unroll m TAPS
-        let e$m = (((part * R + r) * S + $mu) * C + c) * K + k;
+            partial[at + ($ku * TAPS + $mu) * HEIGHT * LANES] = acc$m_$k;
+#endunroll
+#endunroll
+        }
+        workgroupBarrier();
+        if id.z < half {
+#unroll k CHANNELS
+#unroll m TAPS
+            acc$m_$k += partial[at + ($ku * TAPS + $mu) * HEIGHT * LANES];
+#endunroll
+#endunroll
+        }
+        workgroupBarrier();
+    }
+    if id.z > 0u || part >= PARTS {
+        return;
+    }
+#endif
+#unroll k CHANNELS
+    if channel$k < K {
+#unroll m TAPS
+        let e$m = (((part * R + r) * S + $mu) * C + c) * K + channel$k;
 #if VECTOR
-        out[e$m] = acc$m.x;
-        out[e$m + K] = acc$m.y;
-        out[e$m + 2u * K] = acc$m.z;
-        out[e$m + 3u * K] = acc$m.w;
+        out[e$m] = acc$m_$k.x;
+        out[e$m + K] = acc$m_$k.y;
+        out[e$m + 2u * K] = acc$m_$k.z;
+        out[e$m + 3u * K] = acc$m_$k.w;
+#elif LOOSE
+        out[e$m] = acc$m_$k.x;
+        if c + 1u < C { out[e$m + K] = acc$m_$k.y; }
+        if c + 2u < C { out[e$m + 2u * K] = acc$m_$k.z; }
+        if c + 3u < C { out[e$m + 3u * K] = acc$m_$k.w; }
 #else
-        out[e$m] = acc$m;
+        out[e$m] = acc$m_$k;
 #endif
 #endunroll
     }
+#endunroll
 }
 
 #else
@@ -140,14 +201,18 @@ fn load(line: u32, x: u32, channel: u32) -> Value {
 #endif
 }
 
-@compute @workgroup_size(LANES, HEIGHT)
+#if DIVIDED
+var<workgroup> partial: array<f32, SPLIT / 2u * CHANNELS * PIXELS * HEIGHT * LANES>;
+#endif
+
+@compute @workgroup_size(LANES, HEIGHT, SPLIT)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,
 ) {
     let flat = group.x + group.y * groups.x;
-    let channel = (flat % CHANNEL_GROUPS) * LANES + id.x;
+    let channel = (flat % CHANNEL_GROUPS) * LANES * CHANNELS + id.x;
 #if HEIGHT == 1
     let unit = flat / CHANNEL_GROUPS;
 #else
@@ -159,12 +224,19 @@ fn main(
     let phase = (unit / TILES) % PHASES;
     let y = (unit / (TILES * PHASES)) % OUT_H;
     let n = unit / (TILES * PHASES * OUT_H);
+#if DIVIDED
+    let lane = id.x + id.y * LANES;
+#else
     if n >= N {
         return;
     }
-    let column = min(channel, OUTER - 1u);
+#endif
+#unroll k CHANNELS
+    let channel$k = channel + $ku * LANES;
+    let column$k = min(channel$k, OUTER - 1u);
 #unroll i PIXELS
-    var acc$i = 0.0;
+    var acc$i_$k = 0.0;
+#endunroll
 #endunroll
 
     for (var r = 0u; r < R; r++) {
@@ -195,24 +267,27 @@ fn main(
         let s_$m = (phase + PAD_LEFT) % STRIDE + (TAPS - 1u - $mu) * STRIDE;
 #endunroll
 #endif
-        for (var i = 0u; i < INNER; i += WIDE) {
+        for (var i = WIDE * id.z; i < INNER; i += WIDE * SPLIT) {
 #unroll m TAPS
 #if RAGGED
             let real$m = s_$m < S;
-            let w$m = ((r * S + min(s_$m, S - 1u)) * INNER + i) * OUTER + column;
+            let w$m = ((r * S + min(s_$m, S - 1u)) * INNER + i) * OUTER;
 #else
-            let w$m = ((r * S + s_$m) * INNER + i) * OUTER + column;
+            let w$m = ((r * S + s_$m) * INNER + i) * OUTER;
 #endif
+#unroll k CHANNELS
+            let w$m_$k = w$m + column$k;
 #if VECTOR
-            let t$m = vec4(weight[w$m], weight[w$m + OUTER], weight[w$m + 2u * OUTER], weight[w$m + 3u * OUTER]);
+            let t$m_$k = vec4(weight[w$m_$k], weight[w$m_$k + OUTER], weight[w$m_$k + 2u * OUTER], weight[w$m_$k + 3u * OUTER]);
 #else
-            let t$m = weight[w$m];
+            let t$m_$k = weight[w$m_$k];
 #endif
 #if RAGGED
-            let tap$m = select(Value(0.0), t$m, real$m);
+            let tap$m_$k = select(Value(0.0), t$m_$k, real$m);
 #else
-            let tap$m = t$m;
+            let tap$m_$k = t$m_$k;
 #endif
+#endunroll
 #endunroll
 #unroll j KEPT
             let x$j = load(line, x + $ju, i);
@@ -222,20 +297,48 @@ fn main(
             let x$($i*STEP+KEPT+$j) = load(line, x + $($i*STEP+KEPT+$j)u, i);
 #endunroll
 #unroll m TAPS
+#unroll k CHANNELS
 #if VECTOR
-            acc$i += x$($i*STEP+$m).x * tap$m.x;
-            acc$i += x$($i*STEP+$m).y * tap$m.y;
-            acc$i += x$($i*STEP+$m).z * tap$m.z;
-            acc$i += x$($i*STEP+$m).w * tap$m.w;
+            acc$i_$k += x$($i*STEP+$m).x * tap$m_$k.x;
+            acc$i_$k += x$($i*STEP+$m).y * tap$m_$k.y;
+            acc$i_$k += x$($i*STEP+$m).z * tap$m_$k.z;
+            acc$i_$k += x$($i*STEP+$m).w * tap$m_$k.w;
 #else
-            acc$i += x$($i*STEP+$m) * tap$m;
+            acc$i_$k += x$($i*STEP+$m) * tap$m_$k;
 #endif
+#endunroll
 #endunroll
 #endunroll
         }
     }
 
-    if channel < OUTER {
+#if DIVIDED
+    for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
+        let at = id.z % half * (CHANNELS * PIXELS * HEIGHT * LANES) + lane;
+        if id.z >= half && id.z < 2u * half {
+#unroll k CHANNELS
+#unroll i PIXELS
+            partial[at + ($ku * PIXELS + $iu) * HEIGHT * LANES] = acc$i_$k;
+#endunroll
+#endunroll
+        }
+        workgroupBarrier();
+        if id.z < half {
+#unroll k CHANNELS
+#unroll i PIXELS
+            acc$i_$k += partial[at + ($ku * PIXELS + $iu) * HEIGHT * LANES];
+#endunroll
+#endunroll
+        }
+        workgroupBarrier();
+    }
+    if id.z > 0u || n >= N {
+        return;
+    }
+#endif
+
+#unroll k CHANNELS
+    if channel$k < OUTER {
 #unroll i PIXELS
 #if ENTRY_forward
         let o$i = tile * PIXELS + $iu;
@@ -243,10 +346,11 @@ fn main(
         let o$i = phase + STRIDE * (tile * PIXELS + $iu);
 #endif
         if o$i < OUT_W {
-            let e = ((n * OUT_H + y) * OUT_W + o$i) * OUTER + channel;
-            out[e] = finish(acc$i, e, channel);
+            let e = ((n * OUT_H + y) * OUT_W + o$i) * OUTER + channel$k;
+            out[e] = finish(acc$i_$k, e, channel$k);
         }
 #endunroll
     }
+#endunroll
 }
 #endif

@@ -4,8 +4,11 @@
 //
 // An invocation computes 4 * ROW_GROUPS rows of four columns, in registers; row 4g + i is acc{g}_{i}. A workgroup
 // is WIDTH such tiles wide and HEIGHT high; ROW_TILES workgroups make the height of `out`, and come first, so that
-// they find what they read of b in the cache. There is no workgroup memory: what a row of invocations shares, the cache holds. VECTOR_*: the innermost size of that
-// matrix is a multiple of four. Past the edge, tiles read the last row or column again and write nothing.
+// they find what they read of b in the cache. What a row of invocations shares, the cache holds. A small result of
+// long sums has too few tiles to keep a device busy: SPLIT invocations then share one (DIVIDED), each takes every
+// SPLIT-th piece of the sum, and workgroup memory brings them together, always in the same order. VECTOR_*: the
+// innermost size of that matrix is a multiple of four. Past the edge, tiles read the last row or column again and
+// write nothing.
 #include epilogue
 
 #if VECTOR_A
@@ -30,22 +33,35 @@
 @group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
 #endif
 
-@compute @workgroup_size(WIDTH, HEIGHT)
+#if DIVIDED
+var<workgroup> partial: array<vec4<f32>, SPLIT / 2u * 4u * ROW_GROUPS * WIDTH>;
+#endif
+
+@compute @workgroup_size(WIDTH, HEIGHT * SPLIT)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,
 ) {
     let flat = group.x + group.y * groups.x;
-    let column = 4u * ((flat / ROW_TILES) * WIDTH + id.x);
+    let column_of_tile = 4u * ((flat / ROW_TILES) * WIDTH + id.x);
 #if HEIGHT == 1
     let row = 4u * ROW_GROUPS * (flat % ROW_TILES);
 #else
     let row = 4u * ROW_GROUPS * ((flat % ROW_TILES) * HEIGHT + id.y);
 #endif
-    if row >= M || column >= N {
+    let inside = row < M && column_of_tile < N;
+#if DIVIDED
+    // Here HEIGHT is one.
+    let slice = id.y;
+    let column = min(column_of_tile, (N - 1u) / 4u * 4u);
+#else
+    if !inside {
         return;
     }
+    let slice = 0u;
+    let column = column_of_tile;
+#endif
 #if VECTOR_OUT
     let c = column + vec4(0u, 1u, 2u, 3u);
 #else
@@ -60,7 +76,7 @@ fn main(
 
 #if ENTRY_nn
 #if VECTOR_A
-    for (var k = 0u; k < K; k += 4u) {
+    for (var k = 4u * slice; k < K; k += 4u * SPLIT) {
 #unroll j 4
 #if VECTOR_B
         let b$j = b[((k + $ju) * N + column) / 4u];
@@ -79,7 +95,7 @@ fn main(
 #endunroll
     }
 #else
-    for (var k = 0u; k < K; k++) {
+    for (var k = slice; k < K; k += SPLIT) {
 #if VECTOR_B
         let b0 = b[(k * N + column) / 4u];
 #else
@@ -95,7 +111,7 @@ fn main(
 
 #elif ENTRY_nt
 #if VECTOR_A
-    for (var k = 0u; k < K; k += 4u) {
+    for (var k = 4u * slice; k < K; k += 4u * SPLIT) {
         let b0 = b[(c.x * K + k) / 4u];
         let b1 = b[(c.y * K + k) / 4u];
         let b2 = b[(c.z * K + k) / 4u];
@@ -108,7 +124,7 @@ fn main(
 #endunroll
     }
 #else
-    for (var k = 0u; k < K; k++) {
+    for (var k = slice; k < K; k += SPLIT) {
         let b0 = vec4(b[c.x * K + k], b[c.y * K + k], b[c.z * K + k], b[c.w * K + k]);
 #unroll g ROW_GROUPS
 #unroll i 4
@@ -119,7 +135,7 @@ fn main(
 #endif
 
 #else
-    for (var k = 0u; k < K; k++) {
+    for (var k = slice; k < K; k += SPLIT) {
 #if VECTOR_B
         let b0 = b[(k * N + column) / 4u];
 #else
@@ -135,6 +151,31 @@ fn main(
         acc$g_$i += a$g[$i] * b0;
 #endunroll
 #endunroll
+    }
+#endif
+
+#if DIVIDED
+    for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
+        let at = (slice % half * WIDTH + id.x) * 4u * ROW_GROUPS;
+        if slice >= half && slice < 2u * half {
+#unroll g ROW_GROUPS
+#unroll i 4
+            partial[at + 4u * $gu + $iu] = acc$g_$i;
+#endunroll
+#endunroll
+        }
+        workgroupBarrier();
+        if slice < half {
+#unroll g ROW_GROUPS
+#unroll i 4
+            acc$g_$i += partial[at + 4u * $gu + $iu];
+#endunroll
+#endunroll
+        }
+        workgroupBarrier();
+    }
+    if slice > 0u || !inside {
+        return;
     }
 #endif
 

@@ -1,33 +1,64 @@
 // sum:    out[part, c] = FACTOR * sum of x[row, c] over the ROWS_PER_PART rows of the part
 // spread: out[row, c]  = FACTOR * x[row / ROWS_PER_PART, c]
 //
-// x is [ROWS, WIDTH]; COUNT: elements of `out`. An invocation computes one element; neighbours read neighbours.
+// x is [ROWS, WIDTH]. Of a sum SLICES invocations take every SLICES-th row of a part, each for one of LANES columns
+// side by side, COLUMN_GROUPS workgroups all columns; workgroup memory brings them together, always in the same order.
+// Of a spread an invocation computes one of COUNT elements.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
+#if ENTRY_sum
+#if SLICED
+var<workgroup> partial: array<f32, LANES * SLICES>;
+#endif
+
+@compute @workgroup_size(LANES, SLICES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) id: vec3<u32>,
+) {
+    let flat = group.x + group.y * groups.x;
+    let part = flat / COLUMN_GROUPS;
+    let column = (flat % COLUMN_GROUPS) * LANES + id.x;
+    let c = min(column, WIDTH - 1u);
+    let first = min(part * ROWS_PER_PART, ROWS);
+    let last = min(first + ROWS_PER_PART, ROWS);
+    // Four running sums: shorter chains of additions, and less rounding.
+    var four = vec4(0.0);
+    var row = first + id.y;
+    for (; row + 3u * SLICES < last; row += 4u * SLICES) {
+        let k = row * WIDTH + c;
+        four += vec4(x[k], x[k + SLICES * WIDTH], x[k + 2u * SLICES * WIDTH], x[k + 3u * SLICES * WIDTH]);
+    }
+    for (; row < last; row += SLICES) {
+        four.x += x[row * WIDTH + c];
+    }
+    var sum = four.x + four.y + four.z + four.w;
+#if SLICED
+    let at = id.y * LANES + id.x;
+    partial[at] = sum;
+    workgroupBarrier();
+    for (var half = SLICES / 2u; half > 0u; half /= 2u) {
+        if id.y < half {
+            partial[at] += partial[at + half * LANES];
+        }
+        workgroupBarrier();
+    }
+    sum = partial[at];
+#endif
+    if id.y == 0u && column < WIDTH && part < PARTS {
+        out[part * WIDTH + column] = FACTOR * sum;
+    }
+}
+#else
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let i = id.x + id.y * groups.x * WORKGROUP;
-    if i >= COUNT {
-        return;
+    if i < COUNT {
+        out[i] = FACTOR * x[(i / WIDTH) / ROWS_PER_PART * WIDTH + i % WIDTH];
     }
-    let c = i % WIDTH;
-#if ENTRY_sum
-    let first = (i / WIDTH) * ROWS_PER_PART;
-    let last = min(first + ROWS_PER_PART, ROWS);
-    // Four running sums: shorter chains of additions, and less rounding.
-    var sum = vec4(0.0);
-    var row = first;
-    for (; row + 4u <= last; row += 4u) {
-        let k = row * WIDTH + c;
-        sum += vec4(x[k], x[k + WIDTH], x[k + 2u * WIDTH], x[k + 3u * WIDTH]);
-    }
-    for (; row < last; row++) {
-        sum.x += x[row * WIDTH + c];
-    }
-    out[i] = FACTOR * (sum.x + sum.y + sum.z + sum.w);
-#else
-    out[i] = FACTOR * x[(i / WIDTH) / ROWS_PER_PART * WIDTH + c];
-#endif
 }
+#endif

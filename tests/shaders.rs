@@ -8,7 +8,7 @@ use inkgrad::grad::grad;
 use inkgrad::graph::{Graph, Place, Store, Value};
 use inkgrad::ops::elementwise::Mul;
 use inkgrad::ops::reduce::Sum;
-use inkgrad::ops::{Case, cases};
+use inkgrad::ops::{Case, Target, cases};
 use inkgrad::plan::{Dispatch, Plan, tensors};
 use inkgrad::shaders;
 use inkgrad::tensor::{Kind, Tensor};
@@ -37,7 +37,13 @@ fn plan(case: &Case) -> Plan {
 }
 
 fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
-    let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs));
+    for target in [Target::DISCRETE, Target::INTEGRATED, Target::SOFTWARE] {
+        check_for(target, case, dispatch, seen);
+    }
+}
+
+fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
+    let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs), target);
     let text = shaders::text(&kernel).unwrap_or_else(|e| panic!("{}: {e}", case.name));
     let bindings = dispatch.inputs.len() + dispatch.outputs.len();
     assert!(kernel.workgroups.iter().all(|n| (1..=65_535).contains(n)), "{}: {:?}", case.name, kernel.workgroups);
@@ -70,6 +76,9 @@ fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
     let size: u32 = module.entry_points[0].workgroup_size.iter().product();
     assert!(size <= 256, "{what}: {size} invocations in a workgroup");
     assert!(bindings <= 8, "{what}: {bindings} storage buffers");
+    let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+    let shared: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
+    assert!(shared <= 16_384, "{what}: {shared} bytes shared by a workgroup");
     spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
 }
 

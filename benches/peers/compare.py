@@ -47,7 +47,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BURN = HERE / "burn/target/release/peer-burn"
 CANNOT = 77
-BATCH = {"gan-classic": 60}
+BATCH = {"gan-classic": 60, "gan": 64}
 NETWORKS = {
     "train": "dense,cnn,avgcnn,gan-classic",
     "infer": "dense,cnn,avgcnn",

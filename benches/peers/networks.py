@@ -44,6 +44,9 @@ class Gan:
     batch: int
     generator_rate: float
     discriminator_rate: float
+    # Pictures of one class that the discriminator sees at a time.
+    pack: int
+    loss: str
 
 
 def same(size, kernel, stride):
@@ -76,6 +79,15 @@ def read_layers(entries, input_size, words):
                 p, q = ((n - kernel) // stride + 1 for n in (h, w))
             options = {"kernel": kernel, "stride": stride, "pads": pads, "bias": entry.get("bias", True)}
             output = (p, q, value)
+        elif kind == "conv_transposed":
+            if entry.get("padding") != "same" or (cut := entry["kernel"] - entry["stride"]) % 2 or cut < 0:
+                raise SystemExit("a transposed convolution with this padding has no peer yet: add it to benches/peers")
+            options = {"kernel": entry["kernel"], "stride": entry["stride"], "bias": entry.get("bias", True)}
+            output = (size[0] * entry["stride"], size[1] * entry["stride"], value)
+        elif kind in ("dot", "add"):
+            sources = [names[source] for source in value]
+            inputs = [sizes[source] for source in sources]
+            output = (1,) if kind == "dot" else inputs[0]
         elif kind == "dense":
             output = (words.get(value, value),)
             options = {"bias": entry.get("bias", True)}
@@ -138,11 +150,14 @@ def is_gan(name):
 def gan(name, batch=None):
     text = tomllib.loads((MODELS / f"{name}.toml").read_text())
     generator, said = text["generator"], text["recipe"]
+    pack = said.get("pack", 1)
     return Gan(
         read_layers(generator["layers"], (generator["noise"],), generator | {"classes": CLASSES}),
-        read_layers(text["discriminator"]["layers"], IMAGE, {"classes": CLASSES}),
+        read_layers(text["discriminator"]["layers"], (*IMAGE[:2], pack), {"classes": CLASSES}),
         generator["noise"],
         batch or said["batch"],
         said["generator_rate"],
         said["discriminator_rate"],
+        pack,
+        said.get("loss", "mse"),
     )

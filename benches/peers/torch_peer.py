@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "relu": lambda x, _: F.relu(x),
     "leaky_relu": F.leaky_relu,
     "sigmoid": lambda x, _: torch.sigmoid(x),
+    "tanh": lambda x, _: torch.tanh(x),
 }
 COMPILE = "--compile" in sys.argv
 
@@ -33,6 +34,11 @@ def module(layer):
         made = nn.Conv2d(channels, layer.output[2], kernel, options["stride"], even_pads(options["pads"]) or 0)
         if not options["bias"]:
             made.bias = None
+    elif layer.kind == "conv_transposed":
+        kernel, stride = options["kernel"], options["stride"]
+        made = nn.ConvTranspose2d(
+            size[2], layer.output[2], kernel, stride, (kernel - stride) // 2, bias=options["bias"]
+        )
     elif layer.kind == "dense":
         made = nn.Linear(size[0], layer.output[0], bias=options["bias"])
     elif layer.kind == "batch_norm":
@@ -77,6 +83,10 @@ class Network(nn.Module):
                 x = x.view(-1, h, w, c).permute(0, 3, 1, 2)
             elif layer.kind == "concat":
                 x = torch.cat([values[source] for source in layer.sources], 1)
+            elif layer.kind == "dot":
+                x = (values[layer.sources[0]] * values[layer.sources[1]]).sum(1, keepdim=True)
+            elif layer.kind == "add":
+                x = values[layer.sources[0]] + values[layer.sources[1]]
             elif layer.kind == "dropout":
                 x = F.dropout(x, layer.options["rate"], self.training)
             else:
@@ -100,13 +110,28 @@ class Feed:
         self.order = torch.empty(len(images), dtype=torch.int64, device=device)
         self.turn, self.batch, self.layout = common.Order(len(images), batch), batch, layout
         self.scale, self.shift = 1 / 255 / std, -mean / std
+        self.packs = None
         # The batch's place in the order: on the device, for a graph that is replayed.
         self.chosen = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def side_by_side(self, pack):
+        """From now on every `pack` images in a row are of one class."""
+        groups = [(self.labels == c).nonzero().flatten() for c in range(networks.CLASSES)]
+        groups = [group[: len(group) // pack * pack] for group in groups]
+        self.packs = torch.cat(groups).view(-1, pack)
+        self.order = self.packs.flatten().clone()
+        self.turn = common.Order(len(self.order), self.batch)
+
+    def shuffle(self):
+        if self.packs is None:
+            torch.randperm(len(self.order), out=self.order)
+        else:
+            self.order.copy_(self.packs[torch.randperm(len(self.packs), device=self.packs.device)].flatten())
 
     def advance(self):
         begin, new = self.turn.next()
         if new:
-            torch.randperm(len(self.order), out=self.order)
+            self.shuffle()
         self.chosen.copy_(self.order[begin : begin + self.batch])
 
     def batch_now(self):
@@ -213,30 +238,42 @@ class Gan(Training):
 
         generator, discriminator = made(gan.generator), made(gan.discriminator)
         self.parameters, self.images = generator.count() + discriminator.count(), gan.batch
-        self.feed = Feed(args, device, gan.batch, layout, 0.0, 1.0)
+        # From -1 to 1 where that is what the generator draws, else from 0 to 1.
+        scale = (0.5, 0.5) if gan.generator[-1].activation == "tanh" else (0.0, 1.0)
+        self.feed = Feed(args, device, gan.batch, layout, *scale)
         adam_g = adam(generator.parameters(), gan.generator_rate, args)
         adam_d = adam(discriminator.parameters(), gan.discriminator_rate, args)
         weights = [weight for weight in discriminator.parameters() if weight.requires_grad]
-        one_hot, ones = torch.eye(networks.CLASSES, device=device), torch.ones(gan.batch, 1, device=device)
+        loss_of = {"mse": F.mse_loss, "bce": F.binary_cross_entropy_with_logits}[gan.loss]
+        seen, pack = gan.batch // gan.pack, gan.pack
+        one_hot = torch.eye(networks.CLASSES, device=device)
+        ones, zeros = torch.ones(seen, 1, device=device), torch.zeros(seen, 1, device=device)
         draw, judge = compiled(generator, args), compiled(discriminator, args)
+        if pack > 1:
+            self.feed.side_by_side(pack)
 
         def fakes(label):
-            return draw(torch.randn(gan.batch, gan.noise, device=device), label)
+            picture = draw(torch.randn(gan.batch, gan.noise, device=device), label.repeat_interleave(pack, 0))
+            return packed(picture)
+
+        def packed(images):
+            # One channel a picture.
+            return images.reshape(seen, pack, *images.shape[2:]) if pack > 1 else images
 
         def step():
             images, labels = self.feed.batch_now()
-            label = one_hot[labels]
+            images, label = packed(images), one_hot[labels[::pack]]
             adam_d.zero_grad(set_to_none=True)
             with torch.no_grad():
                 fake = fakes(label)
-            loss = (F.mse_loss(judge(images, label), ones) + judge(fake, label).square().mean()) / 2
+            loss = (loss_of(judge(images, label), ones) + loss_of(judge(fake, label), zeros)) / 2
             loss.backward()
             adam_d.step()
             # The generator's step asks for no derivatives by the discriminator's weights.
             for weight in weights:
                 weight.requires_grad_(False)
             adam_g.zero_grad(set_to_none=True)
-            F.mse_loss(judge(fakes(label), label), ones).backward()
+            loss_of(judge(fakes(label), label), ones).backward()
             adam_g.step()
             for weight in weights:
                 weight.requires_grad_(True)

@@ -6,7 +6,7 @@ use super::error::ModelError;
 use super::file::ModelFile;
 
 /// Trained models by name; `models/NAME.md` tells how each was made and what it is worth.
-pub const SHIPPED: &[(&str, &[u8])] = &[
+pub static SHIPPED: &[(&str, &[u8])] = &[
     ("fast", include_bytes!("../../models/fast.safetensors")),
     ("standard", include_bytes!("../../models/standard.safetensors")),
     ("best", include_bytes!("../../models/best.safetensors")),

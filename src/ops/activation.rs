@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect, kernel::WORKGROUP};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect, kernel::WORKGROUP};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_zip, parallel_zip2};
@@ -152,7 +152,7 @@ impl Op for Activation {
             self.0.apply_slice(out);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("activation", "forward", inputs[0].len().div_ceil(4));
         Epilogue { act: Some(self.0), ..Epilogue::NONE }
             .constants(kernel)
@@ -185,7 +185,7 @@ impl Op for ActivationGrad {
             self.0.grad_slice(out, activated);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("activation", "grad_x", inputs[0].len().div_ceil(4));
         Epilogue { act_grad: Some(self.0), ..Epilogue::NONE }
             .constants(kernel)

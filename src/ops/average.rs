@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out, expect};
+use super::{Exact, In, Kernel, Op, Out, Target, expect};
 use crate::parallel::parallel_zip;
 use crate::tensor::Tensor;
 
@@ -37,7 +37,7 @@ impl Op for Average {
             out.iter_mut().zip(w).for_each(|(out, w)| *out = d * *out + (1.0 - d) * w);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let count = inputs[0].len().div_ceil(4);
         Kernel::flat("average", "forward", count)
             .with("COUNT", count)

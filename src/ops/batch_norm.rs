@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::reduce::Sum;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect};
+use super::reduce::{Sum, Team};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::parallel_rows;
@@ -68,7 +68,20 @@ fn two_per_channel(what: &str, tensor: &Tensor, x: &Tensor) -> Result<(), String
 /// A kernel whose invocations each take `lanes` channels.
 fn kernel(entry: &'static str, count: usize, c: usize, lanes: usize) -> Kernel {
     let kernel = Kernel::flat("batch_norm", entry, count);
-    kernel.with("BY_FOUR", lanes == 4).with("COUNT", count).with("C", c / lanes).with("WORKGROUP", WORKGROUP)
+    kernel
+        .with("PARTIAL", false)
+        .with("BY_FOUR", lanes == 4)
+        .with("COUNT", count)
+        .with("C", c / lanes)
+        .with("WORKGROUP", WORKGROUP)
+}
+
+/// A kernel that sums over the rows of each part.
+fn partial_kernel(entry: &'static str, rows: usize, rows_per_part: usize, c: usize, target: Target) -> Kernel {
+    let parts = rows.div_ceil(rows_per_part);
+    let kernel = Team::new(c, rows_per_part, target).kernel("batch_norm", entry, parts, c);
+    let kernel = kernel.with("PARTIAL", true).with("BY_FOUR", false).with("C", c).with("PARTS", parts);
+    Epilogue::NONE.constants(kernel).with("ROWS", rows).with("ROWS_PER_PART", rows_per_part)
 }
 
 fn lanes(c: usize) -> usize {
@@ -136,10 +149,9 @@ impl Op for Sums {
             },
         );
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let c = inputs[0].shape.last();
-        let kernel = kernel("sums", outputs[0].len() / 2, c, 1);
-        Epilogue::NONE.constants(kernel).with("ROWS", inputs[0].shape.rows()).with("ROWS_PER_PART", self.rows_per_part)
+        partial_kernel("sums", inputs[0].shape.rows(), self.rows_per_part, c, target)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         4 * inputs[0].len() as u64
@@ -232,9 +244,9 @@ impl Op for Stats {
             variances[k] = (sums[k] / rows) as f32;
         }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let c = inputs[0].shape.last();
-        let kernel = Kernel::groups("batch_norm", "stats", c).with("C", c).with("WORKGROUP", WORKGROUP);
+        let kernel = Kernel::groups("batch_norm", "stats", c).with("C", c).with("WORKGROUP", 4 * WORKGROUP);
         Epilogue::NONE
             .constants(kernel)
             .with("BY_FOUR", false)
@@ -329,7 +341,7 @@ impl Op for Apply {
             },
         );
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let c = inputs[0].shape.last();
         let kernel = kernel("apply", inputs[0].len() / lanes(c), c, lanes(c));
         self.epilogue.constants(kernel).with("EPS", self.eps)
@@ -404,13 +416,9 @@ impl Op for GradSums {
             },
         );
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
-        let kernel = kernel("grad_sums", outputs[0].len() / 2, inputs[1].shape.last(), 1);
-        Epilogue::NONE
-            .constants(kernel)
-            .with("ROWS", inputs[1].shape.rows())
-            .with("ROWS_PER_PART", self.rows_per_part)
-            .with("EPS", self.eps)
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let x = &inputs[1].shape;
+        partial_kernel("grad_sums", x.rows(), self.rows_per_part, x.last(), target).with("EPS", self.eps)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         4 * inputs[0].len() as u64
@@ -533,7 +541,7 @@ impl Op for GradX {
             },
         );
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let c = inputs[0].shape.last();
         let entry = if self.training { "grad_x" } else { "grad_x_fixed" };
         let kernel = kernel(entry, inputs[0].len() / lanes(c), c, lanes(c));
@@ -567,7 +575,7 @@ impl Op for Running {
         let each = outputs[0].data.iter_mut().zip(inputs[0].data);
         each.for_each(|(running, stats)| *running = self.momentum * *running + (1.0 - self.momentum) * stats);
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let n = inputs[0].len();
         Epilogue::NONE.constants(kernel("running", n, n, 1)).with("MOMENTUM", self.momentum)
     }

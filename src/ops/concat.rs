@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -80,7 +80,7 @@ impl Op for Concat {
             }
         });
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let widths: Vec<usize> = inputs.iter().map(|x| x.shape.last()).collect();
         kernel("forward", &widths, 0, &outputs[0])
     }
@@ -120,7 +120,7 @@ impl Op for Slice {
             out.copy_from_slice(&x[row * width + self.start..][..out.len()]);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         kernel("slice", &[inputs[0].shape.last()], self.start, &outputs[0])
     }
 }
@@ -161,7 +161,7 @@ impl Op for SliceGrad {
             out[self.start..][..len].copy_from_slice(&d_out[row * len..][..len]);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         kernel("pad", &[inputs[0].shape.last()], self.start, &outputs[0])
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -53,7 +53,7 @@ impl Op for RowDot {
             out[0] = a.iter().zip(b).map(|(a, b)| a * b).sum();
         });
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         kernel("row_dot", outputs[0].len(), inputs[0].shape.last())
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
@@ -90,7 +90,7 @@ impl Op for RowScale {
             out.iter_mut().zip(&inputs[1].data[row * width..]).for_each(|(out, x)| *out = factor * x);
         });
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         kernel("row_scale", outputs[0].len(), outputs[0].shape.last())
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {

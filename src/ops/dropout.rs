@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, expect, random};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -86,7 +86,7 @@ impl Op for Dropout {
             },
         );
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let count = outputs[0].len().div_ceil(4);
         Kernel::flat("dropout", "forward", count)
             .with("COUNT", count)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill as Words};
 use super::kernel::WORKGROUP;
 use super::reduce::Sum;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_rows, parallel_zip, parallel_zip2};
@@ -45,7 +45,7 @@ impl Op for Add {
             out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = a + b);
         });
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("add", &outputs[0])
     }
 }
@@ -75,7 +75,7 @@ impl Op for Mul {
             out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = a * b);
         });
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("mul", &outputs[0])
     }
 }
@@ -107,7 +107,7 @@ impl Op for Scale {
             out.iter_mut().zip(x).for_each(|(out, x)| *out = self.factor * x + self.offset);
         });
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("scale", &outputs[0]).with("FACTOR", self.factor).with("OFFSET", self.offset)
     }
 }
@@ -145,7 +145,7 @@ impl Op for AddBias {
             out.iter_mut().zip(x).zip(bias).for_each(|((out, x), b)| *out = x + b);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("add_bias", &outputs[0]).with("CHANNELS", inputs[1].len())
     }
     fn as_epilogue(&self) -> Option<Epilogue> {
@@ -174,7 +174,7 @@ impl Op for Fill {
     fn cpu(&self, _: &[In], outputs: &mut [Out]) {
         outputs[0].data.fill(self.value);
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("fill", &outputs[0]).with("FACTOR", self.value)
     }
 }
@@ -200,7 +200,7 @@ impl Op for Copy {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         parallel_zip(outputs[0].data, inputs[0].data, |out, x| out.copy_from_slice(x));
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("copy", &outputs[0])
     }
 }

@@ -45,6 +45,21 @@ pub const WORKGROUP: usize = 64;
 /// Workgroups in one dimension that every adapter allows.
 pub const MAX_GROUPS: usize = 65_535;
 
+/// What a kernel is laid out for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Invocations that keep it busy: where a result has fewer elements, several share one.
+    pub busy: usize,
+}
+
+impl Target {
+    /// A card of its own. Chosen on an NVIDIA H200.
+    pub const DISCRETE: Target = Target { busy: 1 << 19 };
+    pub const INTEGRATED: Target = Target { busy: 1 << 15 };
+    /// A driver that runs on the CPU: any work keeps it busy, and what shares memory costs it switches.
+    pub const SOFTWARE: Target = Target { busy: 1 };
+}
+
 impl Kernel {
     /// A kernel over `count` invocations in a flat range, in groups of [`WORKGROUP`]; the shader finds its
     /// index with `flat_index` and must check it against its own count.

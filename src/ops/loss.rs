@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_rows, parallel_zip2};
@@ -98,7 +98,7 @@ impl Op for CrossEntropy {
         let sum: f64 = inputs[0].data.chunks_exact(classes).zip(labels).map(row).map(f64::from).sum();
         outputs[0].data[0] = (sum / labels.len() as f64) as f32;
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         kernel("cross_entropy", &inputs[0], true)
             .with("SMOOTHING", self.smoothing)
             .with("FACTOR", 1.0 / inputs[1].len() as f32)
@@ -155,7 +155,7 @@ impl Op for CrossEntropyGrad {
             out[label] -= d * (1.0 - self.smoothing);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         kernel("grad_cross_entropy", &inputs[0], true).with("SMOOTHING", self.smoothing)
     }
 }
@@ -195,7 +195,7 @@ impl Op for Correct {
         });
         outputs[0].data[0] = right.count() as f32;
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         kernel("correct", &inputs[0], true).with("SMOOTHING", 0.0).with("FACTOR", 1.0)
     }
 }
@@ -295,7 +295,7 @@ macro_rules! pairwise {
             fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
                 $kind.forward(inputs, outputs);
             }
-            fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+            fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
                 kernel($entry, &inputs[0], false).with("FACTOR", 1.0 / inputs[0].len() as f32)
             }
         }
@@ -318,7 +318,7 @@ macro_rules! pairwise {
             fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
                 $kind.backward(inputs, outputs);
             }
-            fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+            fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
                 kernel($grad_entry, &inputs[0], false)
             }
         }

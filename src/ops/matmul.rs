@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::activation::Act;
 use super::case::{Case, Fill};
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::parallel_rows;
@@ -161,9 +161,9 @@ impl Op for MatMul {
             parallel_rows(out, n, n, |row, out| self.epilogue.apply(out, row * n, n, &inputs[2..]));
         }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let sizes = self.sizes(inputs[0].dims(), inputs[1].dims()).expect("the shape rule has accepted these");
-        kernel(self.layout, sizes, self.epilogue)
+        kernel(self.layout, sizes, self.epilogue, target)
     }
     fn flops(&self, inputs: &[Tensor], outputs: &[Tensor]) -> u64 {
         let k = inputs[0].len() / outputs[0].dims()[0].max(1);
@@ -176,9 +176,19 @@ impl Op for MatMul {
 }
 
 /// Below this many invocations a tile of four rows takes the place of eight: a GPU wants more of them.
-const FEW: usize = 2048;
+const FEW: usize = 1 << 13;
+/// Terms of a sum that are worth an invocation of their own.
+const TERMS: usize = 16;
+/// Invocations in a workgroup that every adapter allows.
+const MOST: usize = 256;
 
-fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue) -> Kernel {
+/// How many invocations, a power of two, share the sums of each tile. What a tile holds counts for four.
+fn split(tiles: usize, k: usize, target: Target) -> usize {
+    let wanted = target.busy / 4 / tiles.max(1);
+    wanted.min(k / TERMS).clamp(1, MOST).next_power_of_two()
+}
+
+fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue, target: Target) -> Kernel {
     let entry = match layout {
         Layout::NN => "nn",
         Layout::NT => "nt",
@@ -188,8 +198,16 @@ fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue) -> Kerne
     let row_groups = if m.div_ceil(8) * columns < FEW { 1usize } else { 2 };
     // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a
     // from the same address, which every kind of device is quick at.
-    let width = columns.next_power_of_two().min(32);
-    let height = if width >= 32 { 1 } else { 64 / width };
+    let tiles = m.div_ceil(4 * row_groups) * columns;
+    let split = split(tiles, k, target).min(MOST);
+    let (width, height) = if split > 1 {
+        // Tiles side by side read b side by side; so do invocations that share a tile.
+        let width = columns.next_power_of_two().min(MOST / split).min(8);
+        (width, 1)
+    } else {
+        let width = columns.next_power_of_two().min(32);
+        (width, if width >= 32 { 1 } else { 64 / width })
+    };
     let column_groups = columns.div_ceil(width);
     let row_tiles = m.div_ceil(4 * row_groups * height);
     // Along which axis each matrix is read in vectors.
@@ -208,6 +226,8 @@ fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue) -> Kerne
         .with("WIDTH", width)
         .with("HEIGHT", height)
         .with("ROW_TILES", row_tiles)
+        .with("SPLIT", split)
+        .with("DIVIDED", split > 1)
         .with("VECTOR_A", vector_a)
         .with("VECTOR_B", b_inner.is_multiple_of(4))
         .with("VECTOR_OUT", n.is_multiple_of(4));
@@ -223,8 +243,18 @@ pub fn cases() -> Vec<Case> {
         Epilogue { act_grad: Some(Act::Leaky(0.2)), ..Epilogue::NONE },
         Epilogue { act_grad: Some(Act::Tanh), ..bias },
     ];
-    let shapes =
-        [(1, 1, 1), (3, 5, 7), (17, 4, 13), (8, 8, 4), (33, 64, 12), (65, 31, 40), (130, 36, 9), (1030, 72, 20)];
+    let shapes = [
+        (1, 1, 1),
+        (3, 5, 7),
+        (17, 4, 13),
+        (8, 8, 4),
+        (33, 64, 12),
+        (65, 31, 40),
+        (130, 36, 9),
+        (1030, 72, 20),
+        (5, 10, 1037),
+        (31, 33, 640),
+    ];
     for layout in [Layout::NN, Layout::NT, Layout::TN] {
         for (i, (m, n, k)) in shapes.into_iter().enumerate() {
             let (a, b) = match layout {

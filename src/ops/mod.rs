@@ -41,7 +41,7 @@ pub mod window;
 
 pub use case::Case;
 pub use epilogue::Epilogue;
-pub use kernel::Kernel;
+pub use kernel::{Kernel, Target};
 pub use window::Window;
 
 /// An input as a kernel sees it: words and shape.
@@ -106,8 +106,8 @@ pub trait Op: Debug + Send + Sync + 'static {
     /// The CPU's twin of the shader. Overwrites every element of its outputs; changes its targets.
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]);
 
-    /// The shader with its constants and the number of workgroups.
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel;
+    /// The shader with its constants and the number of workgroups, laid out for `target`.
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], target: Target) -> Kernel;
 
     /// Floating-point operations, a multiply-add counted as two. Zero for what only moves data.
     fn flops(&self, _inputs: &[Tensor], _outputs: &[Tensor]) -> u64 {

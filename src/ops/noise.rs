@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out, expect, random};
+use super::{Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::parallel::parallel_rows;
 use crate::tensor::{Shape, Tensor};
 
@@ -52,7 +52,7 @@ impl Op for Normal {
             }
         });
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         Kernel::flat("noise", "normal", outputs[0].len().div_ceil(2))
             .with("COUNT", outputs[0].len())
             .with("STREAM", self.stream)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out, expect};
+use super::{Exact, In, Kernel, Op, Out, Target, expect};
 use crate::tensor::{Kind, Tensor};
 
 /// `out[n, c] = 1 where labels[n] == c, else 0`, of `labels u32 [n]`. A label that is no class gives a row of zeros.
@@ -41,7 +41,7 @@ impl Op for OneHot {
             }
         }
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let count = outputs[0].len();
         Kernel::flat("one_hot", "forward", count)
             .with("COUNT", count)

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out};
+use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::graph::{ALIGNMENT, Graph, Place, Value};
 use crate::parallel::{part, vectorized};
 use crate::tensor::Tensor;
@@ -247,7 +247,7 @@ impl Op for Update {
             [] => {}
         }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let count = inputs[0].len().div_ceil(4);
         let (a, b, eps) = self.optimizer.factors();
         Kernel::flat("optimizer", self.optimizer.entry(), count)

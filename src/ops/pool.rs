@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -238,7 +238,7 @@ impl Op for AvgPool {
         let g = windows(self.window, self.stride, inputs[0].dims());
         g.fold(inputs[0].data, outputs[0].data, self.scale(), (Epilogue::NONE, &[]), |a, b| a + b);
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let g = windows(self.window, self.stride, inputs[0].dims());
         g.kernel("average", &outputs[0], self.scale(), Epilogue::NONE)
     }
@@ -301,7 +301,7 @@ impl Op for AvgPoolGrad {
         let g = windows(self.pool.window, self.pool.stride, outputs[0].dims());
         g.spread(inputs[0].data, outputs[0].data, self.pool.scale(), self.epilogue, &inputs[1..]);
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let g = windows(self.pool.window, self.pool.stride, outputs[0].dims());
         g.kernel("grad_avg", &outputs[0], self.pool.scale(), self.epilogue)
     }
@@ -354,7 +354,7 @@ impl Op for MaxPool {
             |a, b| if b > a || b.is_nan() { b } else { a },
         );
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, Epilogue::NONE)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
@@ -483,7 +483,7 @@ impl Op for MaxPoolGrad {
             },
         );
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let g = windows(self.pool.window, self.pool.stride, inputs[1].dims());
         g.kernel("grad_max", &outputs[0], 1.0, self.epilogue)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::parallel_rows;
@@ -22,8 +22,38 @@ pub struct Sum {
     pub factor: f32,
 }
 
+/// How a workgroup shares a sum over rows: `lanes` columns side by side, `slices` invocations for each.
+pub(super) struct Team {
+    lanes: usize,
+    slices: usize,
+}
+
+/// Invocations in a workgroup that every adapter allows.
+const MOST: usize = 256;
+/// Rows that are worth an invocation of their own.
+const ROWS: usize = 8;
+
+impl Team {
+    pub(super) fn new(columns: usize, rows: usize, target: Target) -> Team {
+        let columns = columns.next_power_of_two();
+        // Eight numbers side by side are the least that memory hands out.
+        let slices = (rows / ROWS).next_power_of_two().min(MOST / columns.min(8)).min(target.busy);
+        Team { lanes: columns.min(MOST / slices).min(64), slices }
+    }
+
+    /// A kernel whose workgroups each take `lanes` columns of one of `parts`.
+    pub(super) fn kernel(&self, file: &'static str, entry: &'static str, parts: usize, columns: usize) -> Kernel {
+        let groups = columns.div_ceil(self.lanes);
+        Kernel::groups(file, entry, parts * groups)
+            .with("LANES", self.lanes)
+            .with("SLICES", self.slices)
+            .with("SLICED", self.slices > 1)
+            .with("COLUMN_GROUPS", groups)
+    }
+}
+
 /// Rows that one part of a tall sum takes, about.
-const PART: usize = 256;
+const PART: usize = 1024;
 
 impl Sum {
     /// Sums a value over all rows, as a tensor of `shape`, whose size is that of a row.
@@ -105,15 +135,15 @@ impl Op for Sum {
             out.iter_mut().for_each(|out| *out *= self.factor);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
-        let rows = inputs[0].len() / self.width;
-        Kernel::flat("reduce", "sum", outputs[0].len())
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let rows_per_part = self.rows_per_part(inputs[0].len());
+        Team::new(self.width, rows_per_part, target)
+            .kernel("reduce", "sum", self.parts, self.width)
             .with("WIDTH", self.width)
-            .with("ROWS", rows)
-            .with("ROWS_PER_PART", self.rows_per_part(inputs[0].len()))
-            .with("COUNT", outputs[0].len())
+            .with("ROWS", inputs[0].len() / self.width)
+            .with("ROWS_PER_PART", rows_per_part)
+            .with("PARTS", self.parts)
             .with("FACTOR", self.factor)
-            .with("WORKGROUP", WORKGROUP)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         inputs[0].len() as u64
@@ -162,7 +192,7 @@ impl Op for Spread {
             out.iter_mut().zip(x).for_each(|(out, x)| *out = self.factor * x);
         });
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         Kernel::flat("reduce", "spread", outputs[0].len())
             .with("WIDTH", self.width)
             .with("ROWS", 1usize)
@@ -175,7 +205,9 @@ impl Op for Spread {
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (rows, width, parts) in [(1, 1, 1), (7, 5, 1), (1000, 16, 7), (77, 1, 4), (130, 33, 13)] {
+    for (rows, width, parts) in
+        [(1, 1, 1), (7, 5, 1), (1000, 16, 7), (77, 1, 4), (130, 33, 13), (5000, 1, 2), (900, 9, 1), (9, 300, 2)]
+    {
         let name = format!("{rows}x{width} in {parts}");
         let sum = Sum { width, parts, factor: 0.5 };
         let x = Tensor::f32([rows, width]);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out, Window, expect, random};
+use super::{Exact, In, Kernel, Op, Out, Target, Window, expect, random};
 use crate::parallel::parallel_rows;
 use crate::tensor::{Kind, Shape, Tensor};
 
@@ -180,7 +180,7 @@ impl Op for GatherImages {
             },
         );
     }
-    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         // A window's rows may begin within a word.
         let by_four = self.window.is_none() && self.image.len().is_multiple_of(4);
         let size = self.image.len() / if by_four { 4 } else { 1 };
@@ -255,7 +255,7 @@ impl Op for GatherLabels {
             *out = row.map_or(u32::MAX, |row| labels[row / self.copies]);
         }
     }
-    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("sample", "gather_labels", self.batch).with("BY_FOUR", false);
         self.order
             .constants(kernel, self.count * self.copies, self.batch)
@@ -283,7 +283,7 @@ impl Op for Tick {
         let step = &mut outputs[0].u32s()[0];
         *step = step.wrapping_add(1);
     }
-    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         plain("tick", 1)
     }
 }
@@ -318,7 +318,7 @@ impl Op for Record {
         outputs[0].data[2 * slot] = inputs[1].data[0];
         outputs[0].data[2 * slot + 1] = inputs[2].data[0];
     }
-    fn gpu(&self, _: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         plain("record", 1).with("SLOTS", self.slots)
     }
 }
@@ -368,7 +368,7 @@ impl Op for StoreRows {
             outputs[0].data[first * width..][..rows * width].copy_from_slice(&inputs[1].data[..rows * width]);
         }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let (batch, width) = batch_and_width(inputs[1].dims());
         plain("store_rows", batch * width).with("BATCH", batch).with("WIDTH", width).with("ROWS", self.count)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -50,7 +50,7 @@ impl Op for Softmax {
             out.iter_mut().for_each(|out| *out /= sum);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         kernel("forward", &inputs[0])
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
@@ -90,7 +90,7 @@ impl Op for SoftmaxGrad {
             out.iter_mut().zip(y.iter().zip(d)).for_each(|(out, (y, d))| *out = y * (d - sum));
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         kernel("grad_x", &inputs[0])
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::{parallel_rows, parallel_zip};
@@ -79,7 +79,7 @@ impl Op for PowerIteration {
         }
         unit(u);
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         one_group("iterate", matrix(&inputs[0]).expect("the shape rule has accepted these"))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
@@ -120,7 +120,7 @@ impl Op for Sigma {
         let row = |(w, v): (&[f32], &f32)| f64::from(*v) * f64::from(w.iter().zip(u).map(|(w, u)| w * u).sum::<f32>());
         outputs[0].data[0] = rows.map(row).sum::<f64>() as f32;
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         one_group("sigma", matrix(&inputs[0]).expect("the shape rule has accepted these"))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
@@ -158,7 +158,7 @@ impl Op for Outer {
             out.iter_mut().zip(u).for_each(|(out, u)| *out = factor * u);
         });
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let dims = matrix(&outputs[0]).expect("the shape rule has accepted these");
         elements("outer", dims)
     }
@@ -201,7 +201,7 @@ impl Op for Divide {
             out.iter_mut().zip(x).for_each(|(out, x)| *out = x / divisor);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         elements("divide", matrix(&inputs[0]).expect("the shape rule has accepted these"))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
@@ -230,7 +230,7 @@ impl Op for DivideGrad {
         let pairs = inputs[0].data.iter().zip(inputs[1].data);
         outputs[0].data[0] = -pairs.map(|(d, y)| f64::from(d * y)).sum::<f64>() as f32;
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         one_group("grad_divide", matrix(&inputs[1]).expect("the shape rule has accepted these"))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::pool::{Windows, act_grad_only, exact_act_grad};
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::tensor::Tensor;
@@ -56,7 +56,7 @@ impl Op for Upsample {
         let g = windows(self.factor, inputs[0].dims());
         g.spread(inputs[0].data, outputs[0].data, 1.0, Epilogue::NONE, &[]);
     }
-    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.factor, inputs[0].dims()).kernel("grad_avg", &outputs[0], 1.0, Epilogue::NONE)
     }
 }
@@ -101,7 +101,7 @@ impl Op for UpsampleGrad {
         let epilogue = (self.epilogue, &inputs[1..]);
         g.fold(inputs[0].data, outputs[0].data, 1.0, epilogue, |a, b| a + b);
     }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor]) -> Kernel {
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.factor, outputs[0].dims()).kernel("average", &outputs[0], 1.0, self.epilogue)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {

@@ -1,7 +1,7 @@
 //! What tests against stored values share: reading `tests/goldens`, their number stream, comparing, finding a GPU.
 #![allow(dead_code)]
 
-use inkgrad::device::{self, Choice, Device, cpu::Cpu, gpu::Gpu};
+use inkgrad::device::{self, Choice, Device, cpu::Cpu, gpu::Adapter, gpu::Gpu};
 use inkgrad::models::Parameter;
 use safetensors::SafeTensors;
 
@@ -95,13 +95,18 @@ pub fn assert_near(what: &str, got: &[f32], wanted: &[f32], tolerance: f32) {
 /// The GPU that tests run on: the one that INKGRAD_DEVICE names, else the first that there is, be it software.
 /// Without any, says so, and fails where INKGRAD_REQUIRE_GPU is 1.
 pub fn gpu(test: &str) -> Option<Gpu> {
+    adapter(test).map(|adapter| Gpu::open(&adapter).unwrap())
+}
+
+/// The adapter of [`gpu`].
+pub fn adapter(test: &str) -> Option<Adapter> {
     let named = std::env::var("INKGRAD_DEVICE").ok().map(|name| device::find(&name).unwrap());
     let choices = named.into_iter().chain(device::list().into_iter().map(|listed| listed.choice));
     let usable = |choice: Choice| match choice {
         Choice::Gpu(adapter) if adapter.info.problem.is_none() => Some(adapter),
         _ => None,
     };
-    let found = choices.filter_map(usable).next().map(|adapter| Gpu::open(&adapter).unwrap());
+    let found = choices.filter_map(usable).next().map(|adapter| *adapter);
     if found.is_none() {
         eprintln!("SKIPPED {test}: no GPU and no software adapter (lavapipe is one) was found");
         assert!(std::env::var("INKGRAD_REQUIRE_GPU").as_deref() != Ok("1"), "INKGRAD_REQUIRE_GPU is set");

@@ -5,6 +5,7 @@ use std::fmt;
 use wgpu::{Backend, DeviceType, DownlevelFlags, Features};
 
 use crate::faults::{self, Fault};
+use crate::ops::Target;
 
 /// What kind of hardware an adapter is. The order is that of preference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -15,6 +16,17 @@ pub enum Class {
     Other,
     /// Runs on the CPU (llvmpipe, WARP): slower than the CPU device.
     Software,
+}
+
+impl Class {
+    /// What kernels are laid out for on such an adapter.
+    pub fn target(self) -> Target {
+        match self {
+            Class::Discrete | Class::Other => Target::DISCRETE,
+            Class::Integrated => Target::INTEGRATED,
+            Class::Software => Target::SOFTWARE,
+        }
+    }
 }
 
 impl fmt::Display for Class {

@@ -8,7 +8,7 @@ use super::{Gpu, ROUND};
 use crate::device::{DeviceError, PlanId};
 use crate::faults::{self, Fault};
 use crate::ops::Kernel;
-use crate::plan::{self, Buffer, Plan, View};
+use crate::plan::{self, Buffer, Dispatch, Plan, View};
 
 /// A plan whose dispatches only need to be recorded.
 pub struct Prepared {
@@ -39,8 +39,9 @@ impl Prepared {
 
 impl Gpu {
     pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<Prepared, DeviceError> {
-        let kernels: Vec<Kernel> =
-            plan.dispatches.iter().map(|d| d.op.gpu(&plan::tensors(&d.inputs), &plan::tensors(&d.outputs))).collect();
+        let target = self.info.class.target();
+        let kernel = |d: &Dispatch| d.op.gpu(&plan::tensors(&d.inputs), &plan::tensors(&d.outputs), target);
+        let kernels: Vec<Kernel> = plan.dispatches.iter().map(kernel).collect();
         let mut sources = Vec::with_capacity(kernels.len());
         for (dispatch, kernel) in plan.dispatches.iter().zip(&kernels) {
             let name = dispatch.op.name();

@@ -14,7 +14,7 @@ use draw::{CELLS, POINTS, quartered};
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out, expect, random};
+use super::{Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::tensor::{Kind, Tensor};
 
 /// `out = augmented x`, both `f32 [n, h, w, c]`; inputs `x` and the clock `u32 [step, seed]`. Each image has draws of
@@ -178,7 +178,7 @@ impl Op for Augment {
         let key = random::key(clock(&inputs[1]), self.stream);
         cpu::augment(self, key, [h, w, c], inputs[0].data, outputs[0].data);
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let &[n, h, w, c] = inputs[0].dims() else { return Kernel::groups("augment", "main", 0) };
         // Sixteen elements an invocation; a digit is one workgroup.
         let chunk = 16 * WORKGROUP;

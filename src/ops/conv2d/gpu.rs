@@ -1,7 +1,14 @@
 //! How a convolution is laid out on a GPU: the constants and workgroups of `shaders/conv2d.wgsl`.
 
 use super::Geometry;
-use crate::ops::{Epilogue, Kernel};
+use crate::ops::{Epilogue, Kernel, Target};
+
+// The numbers below were chosen on an NVIDIA H200, by the ops of `avgcnn`, `best`, `gan` and `gan-classic`.
+
+/// Invocations in a workgroup that every adapter allows.
+const MOST: usize = 256;
+/// Pixels of a row that an invocation holds.
+const PIXELS: usize = 16;
 
 /// Invocations side by side, over the innermost size.
 struct Lanes {
@@ -23,18 +30,32 @@ impl Lanes {
         }
     }
 
-    /// A kernel over `units` tiles, each for all channels.
-    fn kernel(&self, entry: &'static str, units: usize) -> Kernel {
+    /// A kernel over `units` tiles, each for all channels and a sum of `terms`, of which an invocation holds `held`
+    /// partial results of so many numbers.
+    fn kernel(&self, entry: &'static str, units: usize, terms: usize, held: usize, target: Target) -> Kernel {
+        let split = self.split(units, terms, held, target);
         Kernel::groups("conv2d", entry, units.div_ceil(self.height) * self.groups)
             .with("LANES", self.width)
             .with("HEIGHT", self.height)
             .with("CHANNEL_GROUPS", self.groups)
+            .with("SPLIT", split)
+            .with("DIVIDED", split > 1)
+    }
+
+    /// How many invocations, a power of two, share each tile.
+    fn split(&self, units: usize, terms: usize, held: usize, target: Target) -> usize {
+        let one = self.width * self.height;
+        // The workgroup memory that every adapter has, of which half a workgroup needs what it holds.
+        let memory = 2 * 16_384 / (4 * held * one);
+        let wanted = target.busy / (units * self.groups * one).max(1);
+        let most = wanted.min(terms / 2).min(MOST / one).min(memory).min(16);
+        if most < 2 { 1 } else { 1 << most.ilog2() }
     }
 }
 
-/// How many of `count` pieces of work one invocation takes, at most 16: more share more, but few are left over.
-fn share(count: usize) -> usize {
-    (1..=16).rev().min_by_key(|share| count.div_ceil(*share) * (share + 2)).unwrap_or(1)
+/// How many of `count` pieces of work one invocation takes, at most `most`: more share more, but few are left over.
+fn share(count: usize, most: usize) -> usize {
+    (1..=most).rev().min_by_key(|share| count.div_ceil(*share) * (share + 2)).unwrap_or(1)
 }
 
 /// Taps of one row that meet the same stretch of input: while it slides over the pixels of a tile by `step`, each
@@ -44,12 +65,29 @@ fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
     kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh)
 }
 
+/// Channels that an invocation takes, of `outer` for each of `units` tiles. What it has read of the image serves all of
+/// them, at the price of fewer invocations: 32 numbers that return to a workgroup cost as much as 128 sums.
+fn channels(outer: usize, units: usize, same_taps: bool, target: Target) -> usize {
+    match outer {
+        _ if target == Target::SOFTWARE => 1,
+        0..32 => 1,
+        32..64 if same_taps && units * outer >= 3 << 14 => 4,
+        32..64 => 1,
+        64..128 => 2,
+        _ => 4,
+    }
+}
+
 /// Input `[n, h, w, c]`, weight `[r, s, c, k]`, then the epilogue's inputs; out `[n, p, q, k]`.
-pub fn forward(g: &Geometry, epilogue: Epilogue) -> Kernel {
-    let pixels = share(g.q);
+pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
+    let pixels = share(g.q, PIXELS);
     let tiles = g.q.div_ceil(pixels);
-    let kernel = Lanes::over(g.k)
-        .kernel("forward", g.n * g.p * tiles)
+    let units = g.n * g.p * tiles;
+    let channels = channels(g.k, units, true, target);
+    let terms = if g.c.is_multiple_of(4) { g.c / 4 } else { g.c };
+    let kernel = Lanes::over(g.k.div_ceil(channels))
+        .kernel("forward", units, terms, pixels * channels, target)
+        .with("CHANNELS", channels)
         .with("PIXELS", pixels)
         .with("TILES", tiles)
         .with("PHASES", 1usize)
@@ -61,16 +99,20 @@ pub fn forward(g: &Geometry, epilogue: Epilogue) -> Kernel {
 
 /// `d_out [n, p, q, k]`, weight `[r, s, k, c]`, then the epilogue's inputs; out `[n, h, w, c]`. Also the transposed
 /// convolution.
-pub fn grad_x(g: &Geometry, epilogue: Epilogue) -> Kernel {
+pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
     let phases = g.stride.min(g.w);
     let row = g.w.div_ceil(g.stride);
-    let pixels = share(row);
+    let pixels = share(row, PIXELS);
     let tiles = row.div_ceil(pixels);
     let taps = g.s.div_ceil(g.stride);
     // The leftmost pixel meets d_out at or after its start, and the rightmost before its end, only without a border.
     let padded = taps > 1 || g.pad_left > 0 || (g.w - 1) / g.stride >= g.q;
-    let kernel = Lanes::over(g.c)
-        .kernel("grad_x", g.n * g.h * phases * tiles)
+    let units = g.n * g.h * phases * tiles;
+    let channels = channels(g.c, units, phases == 1, target);
+    let terms = if g.k.is_multiple_of(4) { g.k / 4 } else { g.k };
+    let kernel = Lanes::over(g.c.div_ceil(channels))
+        .kernel("grad_x", units, terms, pixels * channels, target)
+        .with("CHANNELS", channels)
         .with("PIXELS", pixels)
         .with("TILES", tiles)
         .with("PHASES", phases)
@@ -82,27 +124,37 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue) -> Kernel {
 
 /// Input `[n, h, w, c]`, `d_out [n, p, q, k]`; out `[parts, r, s, c, k]`, where `parts` is `n / images_per_part`,
 /// rounded up.
-pub fn grad_w(g: &Geometry, images_per_part: usize) -> Kernel {
+pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
     let tiles = grad_w_tiles(g);
     let parts = g.n.div_ceil(images_per_part);
-    let pixels = share(g.q);
+    // Of short rows, half at a time: what is held leaves room for more invocations.
+    let pixels = share(g.q, if g.q < 28 && target != Target::SOFTWARE { PIXELS / 2 } else { PIXELS });
     let whole = g.q.is_multiple_of(pixels);
-    let kernel = Lanes::over(g.k)
-        .kernel("grad_w", parts * tiles)
+    let wide = inner_width(g.c);
+    let channels = if g.k >= 32 && wide == 4 && target != Target::SOFTWARE { 2 } else { 1 };
+    let kernel = Lanes::over(g.k.div_ceil(channels))
+        .kernel("grad_w", parts * tiles, images_per_part * g.p, g.s * wide * channels, target)
+        .with("CHANNELS", channels)
         .with("PIXELS", pixels)
         .with("TILES", tiles)
+        .with("INNER_GROUPS", g.c.div_ceil(wide))
         .with("PARTS", parts)
         .with("IMAGES_PER_PART", images_per_part)
         .with("VECTOR", g.c.is_multiple_of(4))
+        .with("LOOSE", wide == 4 && !g.c.is_multiple_of(4))
         // A last tile past the row's end reads past the image's as well.
         .with("PADDED", g.padded() || !whole)
         .with("WHOLE", whole);
     sizes(window(kernel, g.s, g.stride), g)
 }
 
-/// An invocation of [`grad_w`] takes the taps of one row of the kernel, for one or four input channels.
+/// An invocation of [`grad_w`] takes the taps of one row of the kernel, for so many input channels.
+fn inner_width(c: usize) -> usize {
+    if c >= 4 { 4 } else { 1 }
+}
+
 fn grad_w_tiles(g: &Geometry) -> usize {
-    g.r * if g.c.is_multiple_of(4) { g.c / 4 } else { g.c }
+    g.r * g.c.div_ceil(inner_width(g.c))
 }
 
 fn images(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> Kernel {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::reduce::Sum;
 use super::transpose::Transpose;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::Tensor;
@@ -207,8 +207,8 @@ impl Op for Conv2d {
         let g = self.geometry(inputs[0].dims(), inputs[1].dims());
         cpu::forward(&g, inputs[0].data, inputs[1].data, outputs[0].data, self.epilogue, &inputs[2..]);
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
-        gpu::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue)
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        gpu::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue, target)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
@@ -286,8 +286,8 @@ impl Op for Conv2dGradX {
         let g = self.geometry(inputs[0].dims(), inputs[1].dims());
         cpu::grad_x(&g, inputs[0].data, inputs[1].data, outputs[0].data, self.epilogue, &inputs[2..]);
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
-        gpu::grad_x(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue)
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        gpu::grad_x(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue, target)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
@@ -372,8 +372,8 @@ impl Op for Conv2dGradW {
         let g = self.geometry(inputs[0].dims(), inputs[1].dims());
         cpu::grad_w(&g, self.images_per_part, inputs[0].data, inputs[1].data, outputs[0].data);
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor]) -> Kernel {
-        gpu::grad_w(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.images_per_part)
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        gpu::grad_w(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.images_per_part, target)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
