@@ -53,8 +53,8 @@ def make(name):
         keep(name, run, command, time.time() - began)
 
 
-def keep(name, run, command, seconds):
-    """Takes a run's model over, and writes its card."""
+def keep(name, run, command, seconds, device=None):
+    """Takes a run's model over, and writes its card. `device`: what trained it, where that is not the CPU here."""
     about = tomllib.loads((HERE / f"{name}.toml").read_text())
     config = tomllib.loads((run / "config.toml").read_text())
     result = tomllib.loads((run / "result.toml").read_text())
@@ -64,6 +64,8 @@ def keep(name, run, command, seconds):
     weights = re.search(r"total +([\d,]+)", subprocess.check_output([PROGRAM, "inspect", name], text=True)).group(1)
     set_aside = config["validation"]
     chosen = f"epoch {result['best_epoch']} of {config['epochs']}"
+    if not set_aside:
+        chosen += ", the last; no images were set aside"
     if set_aside:
         chosen += f", the best on {set_aside:,} training images set aside ({percent(told['validation_accuracy'])})"
     recipe = ", ".join(f"{key} {config[key]}" for key in ["optimizer", "learning_rate", "schedule", "batch", "average"])
@@ -77,7 +79,7 @@ def keep(name, run, command, seconds):
         ("data", f"MNIST, {60_000 - set_aside:,} training images, digest {told['data_digest']}"),
         ("chosen", chosen),
         ("test accuracy", f"{percent(result['test_accuracy'])} of the 10,000 test images, looked at once"),
-        ("time", f"{seconds:.0f} s, CPU device, {processor()}"),
+        ("time", f"{seconds:.0f} s, {device or f'CPU device, {processor()}'}"),
     ]
     lines = [f"# {name}", "", "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows), ""]
     (HERE / f"{name}.md").write_text("\n".join(lines))

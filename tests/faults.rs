@@ -133,7 +133,6 @@ fn a_pipeline_that_does_not_compile_is_an_error_that_names_the_op() {
 }
 
 #[test]
-#[ignore = "not solved: on two cores of lavapipe the process was seen to wait on instead of giving up"]
 fn a_dispatch_that_never_ends_is_given_up_after_a_while() {
     let Some(place) = with_gpu() else { return };
     let began = Instant::now();

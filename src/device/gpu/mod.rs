@@ -9,6 +9,7 @@ mod pace;
 mod pipelines;
 mod plans;
 mod profile;
+mod submit;
 mod transfer;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use health::Health;
 use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
+use submit::Submitter;
 
 use super::{Device, DeviceError, Origin, PlanId, stuck};
 use crate::faults::{self, Fault};
@@ -45,6 +47,7 @@ pub struct Gpu {
     info: AdapterInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    submitter: Submitter,
     health: Health,
     pipelines: Pipelines,
     stored: Vec<Buffer>,
@@ -73,11 +76,13 @@ impl Gpu {
         };
         let (device, queue) =
             pollster::block_on(adapter.inner.request_device(&descriptor)).map_err(|e| failed(e.to_string()))?;
+        let submitter = Submitter::start(queue.clone()).map_err(|e| failed(e.to_string()))?;
         let health = Health::watch(&device, name);
         Ok(Gpu {
             info: adapter.info.clone(),
             device,
             queue,
+            submitter,
             health,
             pipelines: Pipelines::default(),
             stored: Vec::new(),
@@ -120,19 +125,35 @@ impl Gpu {
         DeviceError::Limit { device: self.info.to_string(), op: op.into(), needed, allowed: allowed.to_string() }
     }
 
+    /// How long the device may take to answer.
+    fn patience(&self) -> Duration {
+        if faults::is_wanted(Fault::Hang) { Duration::from_secs(2) } else { PATIENCE }
+    }
+
+    fn submit(&mut self, commands: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex, DeviceError> {
+        let patience = self.patience();
+        match self.submitter.submit(commands, patience) {
+            Some(index) => Ok(index),
+            None => Err(self.give_up(patience)),
+        }
+    }
+
+    /// Notes that the device does not answer any more.
+    fn give_up(&self, patience: Duration) -> DeviceError {
+        // Dropping a device waits for it, and this one would be waited for for ever.
+        std::mem::forget((self.device.clone(), self.queue.clone()));
+        stuck::give_up();
+        let hung = DeviceError::Hung { device: self.info.to_string(), seconds: patience.as_secs() };
+        self.health.check().err().unwrap_or(hung)
+    }
+
     /// Waits for a submission, or for all.
     fn wait_for(&self, index: Option<wgpu::SubmissionIndex>) -> Result<(), DeviceError> {
-        let patience = if faults::is_wanted(Fault::Hang) { Duration::from_secs(2) } else { PATIENCE };
+        let patience = self.patience();
         let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(patience) };
         match self.device.poll(wait) {
             Ok(_) => self.health.check(),
-            Err(wgpu::PollError::Timeout) => {
-                // Dropping a device waits for it, and this one would be waited for for ever.
-                std::mem::forget((self.device.clone(), self.queue.clone()));
-                stuck::give_up();
-                self.health.check()?;
-                Err(DeviceError::Hung { device: self.info.to_string(), seconds: patience.as_secs() })
-            }
+            Err(wgpu::PollError::Timeout) => Err(self.give_up(patience)),
             Err(error) => {
                 // That the device was lost is told when it is polled once more.
                 let _ = self.device.poll(wgpu::PollType::Poll);
@@ -178,7 +199,8 @@ impl Device for Gpu {
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
-        self.upload(&self.stored[buffer.0], offset, words)
+        let buffer = self.stored[buffer.0].clone();
+        self.upload(&buffer, offset, words)
     }
 
     fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {

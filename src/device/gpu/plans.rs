@@ -179,7 +179,7 @@ impl Gpu {
             if faults::happens(Fault::Hang) {
                 self.hang()?;
             }
-            let submission = self.queue.submit([encoder.finish()]);
+            let submission = self.submit(encoder.finish())?;
             self.health.check()?;
             self.counters.submissions += 1;
             self.counters.dispatches += (next - first) as u64;
@@ -212,8 +212,7 @@ impl Gpu {
             // lavapipe leaves any loop after 65,535 turns: many groups make an hour of them.
             pass.dispatch_workgroups(65_535, 256, 1);
         }
-        self.queue.submit([encoder.finish()]);
-        Ok(())
+        self.submit(encoder.finish()).map(drop)
     }
 }
 

@@ -47,7 +47,7 @@ impl Gpu {
                     self.plans[plan.0].record(&self.pipelines, chunk * TIMED + i, &mut pass);
                 }
                 encoder.resolve_query_set(&queries, 0..2 * shortest.len() as u32, &resolved, 0);
-                self.queue.submit([encoder.finish()]);
+                self.submit(encoder.finish())?;
                 let mut words = vec![0u32; 4 * shortest.len()];
                 self.download(&resolved, 0, &mut words)?;
                 let stamps = words.chunks_exact(4).map(|w| {

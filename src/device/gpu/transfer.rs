@@ -11,12 +11,13 @@ use crate::device::DeviceError;
 const PIECE: usize = 32 << 20;
 
 impl Gpu {
-    pub(super) fn upload(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+    pub(super) fn upload(&mut self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
         self.health.check()?;
         for (i, piece) in words.chunks(PIECE / 4).enumerate() {
             if i > 0 {
                 // Sends the piece before off and waits for it, which frees its staging memory.
-                let sent = self.queue.submit([]);
+                let nothing = self.device.create_command_encoder(&Default::default());
+                let sent = self.submit(nothing.finish())?;
                 self.wait_for(Some(sent))?;
             }
             let at = (offset * 4 + i * PIECE) as u64;
@@ -45,18 +46,24 @@ impl Gpu {
         Ok(())
     }
 
-    fn download_piece(&self, buffer: &Buffer, at: u64, staging: &Buffer, out: &mut [u8]) -> Result<(), DeviceError> {
+    fn download_piece(
+        &mut self,
+        buffer: &Buffer,
+        at: u64,
+        staging: &Buffer,
+        out: &mut [u8],
+    ) -> Result<(), DeviceError> {
         let size = out.len() as u64;
         let (sender, receiver) = mpsc::channel();
-        let submission = self.health.scoped(&self.device, "a read", size, || {
+        let commands = self.health.scoped(&self.device, "a read", size, || {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(buffer, at, staging, 0, size);
-            let submission = self.queue.submit([encoder.finish()]);
-            staging.map_async(MapMode::Read, 0..size, move |result| {
-                let _ = sender.send(result);
-            });
-            submission
+            encoder.finish()
         })?;
+        let submission = self.submit(commands)?;
+        staging.map_async(MapMode::Read, 0..size, move |result| {
+            let _ = sender.send(result);
+        });
         self.wait_for(Some(submission))?;
         match receiver.try_recv() {
             Ok(Ok(())) => {}
