@@ -22,6 +22,11 @@ impl Digits {
         };
         Ok(Digits { images: read("images-idx3", 16)?, labels: read("labels-idx1", 8)? })
     }
+    /// Keeps the first `count`.
+    pub fn shorten(&mut self, count: usize) {
+        self.images.truncate(self.images.len() / self.labels.len() * count);
+        self.labels.truncate(count);
+    }
     pub fn len(&self) -> usize {
         self.labels.len()
     }
