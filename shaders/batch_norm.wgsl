@@ -93,9 +93,8 @@ fn main(
     }
 }
 #elif PARTIAL
-#if SLICED
-var<workgroup> partial: array<vec2<f32>, LANES * SLICES>;
-#endif
+alias Sum = vec2<f32>;
+#include slices
 
 @compute @workgroup_size(LANES, SLICES)
 fn main(
@@ -125,18 +124,7 @@ fn main(
         sum += vec2(d * v, d);
 #endif
     }
-#if SLICED
-    let at = id.y * LANES + id.x;
-    partial[at] = sum;
-    workgroupBarrier();
-    for (var half = SLICES / 2u; half > 0u; half /= 2u) {
-        if id.y < half {
-            partial[at] += partial[at + half * LANES];
-        }
-        workgroupBarrier();
-    }
-    sum = partial[at];
-#endif
+    sum = of_all_slices(id, sum);
     if id.y > 0u || channel >= C || part >= PARTS {
         return;
     }

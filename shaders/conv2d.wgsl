@@ -51,7 +51,7 @@ fn load(line: u32, w: u32, c: u32) -> Value {
 }
 
 #if DIVIDED
-var<workgroup> partial: array<Value, SPLIT / 2u * CHANNELS * TAPS * HEIGHT * LANES>;
+var<workgroup> partial: array<Value, SPLIT / 2u * CHANNELS * HELD * HEIGHT * LANES>;
 #endif
 
 // TILES are R rows of taps for INNER_GROUPS groups of WIDE channels. LOOSE: C is no multiple of four, and groups of
@@ -123,25 +123,7 @@ fn main(
         }
     }
 #if DIVIDED
-    for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
-        let at = id.z % half * (CHANNELS * TAPS * HEIGHT * LANES) + lane;
-        if id.z >= half && id.z < 2u * half {
-#unroll k CHANNELS
-#unroll m TAPS
-            partial[at + ($ku * TAPS + $mu) * HEIGHT * LANES] = acc$m_$k;
-#endunroll
-#endunroll
-        }
-        workgroupBarrier();
-        if id.z < half {
-#unroll k CHANNELS
-#unroll m TAPS
-            acc$m_$k += partial[at + ($ku * TAPS + $mu) * HEIGHT * LANES];
-#endunroll
-#endunroll
-        }
-        workgroupBarrier();
-    }
+#include divided
     if id.z > 0u || part >= PARTS {
         return;
     }
@@ -202,7 +184,7 @@ fn load(line: u32, x: u32, channel: u32) -> Value {
 }
 
 #if DIVIDED
-var<workgroup> partial: array<f32, SPLIT / 2u * CHANNELS * PIXELS * HEIGHT * LANES>;
+var<workgroup> partial: array<f32, SPLIT / 2u * CHANNELS * HELD * HEIGHT * LANES>;
 #endif
 
 @compute @workgroup_size(LANES, HEIGHT, SPLIT)
@@ -313,25 +295,7 @@ fn main(
     }
 
 #if DIVIDED
-    for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
-        let at = id.z % half * (CHANNELS * PIXELS * HEIGHT * LANES) + lane;
-        if id.z >= half && id.z < 2u * half {
-#unroll k CHANNELS
-#unroll i PIXELS
-            partial[at + ($ku * PIXELS + $iu) * HEIGHT * LANES] = acc$i_$k;
-#endunroll
-#endunroll
-        }
-        workgroupBarrier();
-        if id.z < half {
-#unroll k CHANNELS
-#unroll i PIXELS
-            acc$i_$k += partial[at + ($ku * PIXELS + $iu) * HEIGHT * LANES];
-#endunroll
-#endunroll
-        }
-        workgroupBarrier();
-    }
+#include divided
     if id.z > 0u || n >= N {
         return;
     }

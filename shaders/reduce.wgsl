@@ -9,9 +9,8 @@
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
 #if ENTRY_sum
-#if SLICED
-var<workgroup> partial: array<f32, LANES * SLICES>;
-#endif
+alias Sum = f32;
+#include slices
 
 @compute @workgroup_size(LANES, SLICES)
 fn main(
@@ -35,19 +34,7 @@ fn main(
     for (; row < last; row += SLICES) {
         four.x += x[row * WIDTH + c];
     }
-    var sum = four.x + four.y + four.z + four.w;
-#if SLICED
-    let at = id.y * LANES + id.x;
-    partial[at] = sum;
-    workgroupBarrier();
-    for (var half = SLICES / 2u; half > 0u; half /= 2u) {
-        if id.y < half {
-            partial[at] += partial[at + half * LANES];
-        }
-        workgroupBarrier();
-    }
-    sum = partial[at];
-#endif
+    let sum = of_all_slices(id, four.x + four.y + four.z + four.w);
     if id.y == 0u && column < WIDTH && part < PARTS {
         out[part * WIDTH + column] = FACTOR * sum;
     }

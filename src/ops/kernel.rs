@@ -42,6 +42,8 @@ pub struct Kernel {
 
 /// Invocations in a workgroup of the kernels that walk a flat range: `WORKGROUP` in their text.
 pub const WORKGROUP: usize = 64;
+/// Invocations in a workgroup that every adapter allows.
+pub const MOST_INVOCATIONS: usize = 256;
 /// Workgroups in one dimension that every adapter allows.
 pub const MAX_GROUPS: usize = 65_535;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::activation::Act;
 use super::case::{Case, Fill};
+use super::kernel::MOST_INVOCATIONS;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
@@ -179,13 +180,11 @@ impl Op for MatMul {
 const FEW: usize = 1 << 13;
 /// Terms of a sum that are worth an invocation of their own.
 const TERMS: usize = 16;
-/// Invocations in a workgroup that every adapter allows.
-const MOST: usize = 256;
 
 /// How many invocations, a power of two, share the sums of each tile. What a tile holds counts for four.
 fn split(tiles: usize, k: usize, target: Target) -> usize {
     let wanted = target.busy / 4 / tiles.max(1);
-    wanted.min(k / TERMS).clamp(1, MOST).next_power_of_two()
+    wanted.min(k / TERMS).clamp(1, MOST_INVOCATIONS).next_power_of_two()
 }
 
 fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue, target: Target) -> Kernel {
@@ -199,10 +198,10 @@ fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue, target: 
     // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a
     // from the same address, which every kind of device is quick at.
     let tiles = m.div_ceil(4 * row_groups) * columns;
-    let split = split(tiles, k, target).min(MOST);
+    let split = split(tiles, k, target);
     let (width, height) = if split > 1 {
         // Tiles side by side read b side by side; so do invocations that share a tile.
-        let width = columns.next_power_of_two().min(MOST / split).min(8);
+        let width = columns.next_power_of_two().min(MOST_INVOCATIONS / split).min(8);
         (width, 1)
     } else {
         let width = columns.next_power_of_two().min(32);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
+use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
@@ -28,8 +28,6 @@ pub(super) struct Team {
     slices: usize,
 }
 
-/// Invocations in a workgroup that every adapter allows.
-const MOST: usize = 256;
 /// Rows that are worth an invocation of their own.
 const ROWS: usize = 8;
 
@@ -37,8 +35,8 @@ impl Team {
     pub(super) fn new(columns: usize, rows: usize, target: Target) -> Team {
         let columns = columns.next_power_of_two();
         // Eight numbers side by side are the least that memory hands out.
-        let slices = (rows / ROWS).next_power_of_two().min(MOST / columns.min(8)).min(target.busy);
-        Team { lanes: columns.min(MOST / slices).min(64), slices }
+        let slices = (rows / ROWS).next_power_of_two().min(MOST_INVOCATIONS / columns.min(8)).min(target.busy);
+        Team { lanes: columns.min(MOST_INVOCATIONS / slices).min(64), slices }
     }
 
     /// A kernel whose workgroups each take `lanes` columns of one of `parts`.

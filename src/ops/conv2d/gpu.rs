@@ -1,12 +1,11 @@
 //! How a convolution is laid out on a GPU: the constants and workgroups of `shaders/conv2d.wgsl`.
 
 use super::Geometry;
+use crate::ops::kernel::MOST_INVOCATIONS;
 use crate::ops::{Epilogue, Kernel, Target};
 
 // The numbers below were chosen on an NVIDIA H200, by the ops of `avgcnn`, `best`, `gan` and `gan-classic`.
 
-/// Invocations in a workgroup that every adapter allows.
-const MOST: usize = 256;
 /// Pixels of a row that an invocation holds.
 const PIXELS: usize = 16;
 
@@ -48,7 +47,7 @@ impl Lanes {
         // The workgroup memory that every adapter has, of which half a workgroup needs what it holds.
         let memory = 2 * 16_384 / (4 * held * one);
         let wanted = target.busy / (units * self.groups * one).max(1);
-        let most = wanted.min(terms / 2).min(MOST / one).min(memory).min(16);
+        let most = wanted.min(terms / 2).min(MOST_INVOCATIONS / one).min(memory).min(16);
         if most < 2 { 1 } else { 1 << most.ilog2() }
     }
 }
@@ -89,6 +88,7 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         .kernel("forward", units, terms, pixels * channels, target)
         .with("CHANNELS", channels)
         .with("PIXELS", pixels)
+        .with("HELD", pixels)
         .with("TILES", tiles)
         .with("PHASES", 1usize)
         .with("RAGGED", false)
@@ -114,6 +114,7 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         .kernel("grad_x", units, terms, pixels * channels, target)
         .with("CHANNELS", channels)
         .with("PIXELS", pixels)
+        .with("HELD", pixels)
         .with("TILES", tiles)
         .with("PHASES", phases)
         .with("RAGGED", !g.s.is_multiple_of(g.stride))
@@ -125,19 +126,22 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
 /// Input `[n, h, w, c]`, `d_out [n, p, q, k]`; out `[parts, r, s, c, k]`, where `parts` is `n / images_per_part`,
 /// rounded up.
 pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
-    let tiles = grad_w_tiles(g);
+    // An invocation takes the taps of one row of the kernel, for so many input channels.
+    let wide = if g.c >= 4 { 4 } else { 1 };
+    let groups = g.c.div_ceil(wide);
+    let tiles = g.r * groups;
     let parts = g.n.div_ceil(images_per_part);
     // Of short rows, half at a time: what is held leaves room for more invocations.
     let pixels = share(g.q, if g.q < 28 && target != Target::SOFTWARE { PIXELS / 2 } else { PIXELS });
     let whole = g.q.is_multiple_of(pixels);
-    let wide = inner_width(g.c);
     let channels = if g.k >= 32 && wide == 4 && target != Target::SOFTWARE { 2 } else { 1 };
     let kernel = Lanes::over(g.k.div_ceil(channels))
         .kernel("grad_w", parts * tiles, images_per_part * g.p, g.s * wide * channels, target)
         .with("CHANNELS", channels)
         .with("PIXELS", pixels)
+        .with("HELD", g.s)
         .with("TILES", tiles)
-        .with("INNER_GROUPS", g.c.div_ceil(wide))
+        .with("INNER_GROUPS", groups)
         .with("PARTS", parts)
         .with("IMAGES_PER_PART", images_per_part)
         .with("VECTOR", g.c.is_multiple_of(4))
@@ -146,15 +150,6 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
         .with("PADDED", g.padded() || !whole)
         .with("WHOLE", whole);
     sizes(window(kernel, g.s, g.stride), g)
-}
-
-/// An invocation of [`grad_w`] takes the taps of one row of the kernel, for so many input channels.
-fn inner_width(c: usize) -> usize {
-    if c >= 4 { 4 } else { 1 }
-}
-
-fn grad_w_tiles(g: &Geometry) -> usize {
-    g.r * g.c.div_ceil(inner_width(g.c))
 }
 
 fn images(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> Kernel {
