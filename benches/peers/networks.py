@@ -147,10 +147,13 @@ def is_gan(name):
     return "generator" in tomllib.loads((MODELS / f"{name}.toml").read_text())
 
 
-def gan(name, batch=None):
+def gan(name, batch=None, packs=False):
+    """Both networks and the recipe. `packs`: whether the peer knows packs of pictures, and losses besides `mse`."""
     text = tomllib.loads((MODELS / f"{name}.toml").read_text())
     generator, said = text["generator"], text["recipe"]
-    pack = said.get("pack", 1)
+    pack, loss = said.get("pack", 1), said.get("loss", "mse")
+    if not packs and (pack > 1 or loss != "mse"):
+        raise SystemExit(f"{name} shows its discriminator {pack} pictures at a time, with {loss}: this peer cannot")
     return Gan(
         read_layers(generator["layers"], (generator["noise"],), generator | {"classes": CLASSES}),
         read_layers(text["discriminator"]["layers"], (*IMAGE[:2], pack), {"classes": CLASSES}),
@@ -159,5 +162,5 @@ def gan(name, batch=None):
         said["generator_rate"],
         said["discriminator_rate"],
         pack,
-        said.get("loss", "mse"),
+        loss,
     )

@@ -231,7 +231,7 @@ class Classifier(Training):
 
 class Gan(Training):
     def __init__(self, args, device, layout):
-        gan = networks.gan(args.network, args.batch)
+        gan = networks.gan(args.network, args.batch, packs=True)
 
         def made(layers):
             return Network(layers, layout == torch.channels_last).to(device, memory_format=layout).train()
@@ -288,7 +288,7 @@ class Inference(common.Session):
     def __init__(self, args, device, layout):
         channels_last = layout == torch.channels_last
         if networks.is_gan(args.network):
-            gan = networks.gan(args.network)
+            gan = networks.gan(args.network, packs=True)
             layers, self.images = gan.generator, args.batch or 250
             label = torch.eye(networks.CLASSES, device=device)[torch.arange(self.images) % networks.CLASSES]
 
