@@ -66,7 +66,7 @@ def keep(name, run, command, seconds, device=None):
     chosen = f"epoch {result['best_epoch']} of {config['epochs']}"
     if not set_aside:
         chosen += ", the last; no images were set aside"
-    if set_aside:
+    else:
         chosen += f", the best on {set_aside:,} training images set aside ({percent(told['validation_accuracy'])})"
     recipe = ", ".join(f"{key} {config[key]}" for key in ["optimizer", "learning_rate", "schedule", "batch", "average"])
     if changes := config.get("augment"):

@@ -40,8 +40,6 @@ impl Allowed {
             // Two networks against each other: whoever is ahead stays ahead for a while. And Adam's first steps are the
             // sign of a gradient, which is rounding where a batch norm takes the mean away.
             "gan" | "gan-classic" => Allowed { first: 1e-2, smoothed: 0.5 },
-            // Augmented images themselves differ in their last bits, and Adam's first steps make signs of them.
-            "standard" | "best" => Allowed { first: 1e-3, smoothed: 0.05 },
             _ => Allowed { first: 1e-5, smoothed: 0.05 },
         }
     }
