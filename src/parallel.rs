@@ -1,9 +1,13 @@
 //! How the CPU twins use all cores and the widest vectors that the processor has.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 
 /// Below this many elements a second thread costs more than it brings (waking one takes some 5 us).
 const WORTH_SPLITTING: usize = 1 << 15;
+/// Looks for work, some tens of nanoseconds each, before a thread offers its core to others at each further one.
+const PATIENCE: usize = 1 << 10;
 
 /// Runs `f` compiled for the processor at hand: loops inside it use AVX2, AVX-512 or NEON where there is one.
 #[inline(always)]
@@ -31,6 +35,42 @@ pub fn instructions() -> &'static str {
 
 pub fn threads() -> usize {
     rayon::current_num_threads()
+}
+
+/// Runs `f` while the other threads of the pool look for work without falling asleep: waking one takes longer than a
+/// small op. Where they are awake already, by another call, it just runs.
+pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    static AWAKE: AtomicBool = AtomicBool::new(false);
+    /// Lets them sleep, whether `f` came to its end or not.
+    struct Sleep<'a>(&'a AtomicBool);
+    impl Drop for Sleep<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+            AWAKE.store(false, Ordering::Release);
+        }
+    }
+    if threads() == 1 || AWAKE.swap(true, Ordering::AcqRel) {
+        return f();
+    }
+    let done = &AtomicBool::new(false);
+    rayon::scope(|scope| {
+        let _sleep = Sleep(done);
+        let caller = rayon::current_thread_index();
+        // A broadcast lies with each thread of its own, so that the caller cannot meet it while it waits for others.
+        scope.spawn_broadcast(move |_, thread| {
+            let mut idle = 0;
+            while Some(thread.index()) != caller && !done.load(Ordering::Acquire) {
+                idle = if rayon::yield_now() == Some(rayon::Yield::Executed) { 0 } else { idle + 1 };
+                if idle > PATIENCE {
+                    // Whoever shares the core may have it.
+                    std::thread::yield_now();
+                } else {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        f()
+    })
 }
 
 /// Lends `f` so many words of memory that the thread keeps for such use; they hold anything. Memory that is asked for

@@ -135,11 +135,13 @@ impl Device for Cpu {
 
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
         let plans: Vec<Arc<Plan>> = plans.iter().map(|plan| Arc::clone(&self.plans[plan.0])).collect();
-        for _ in 0..times {
-            for plan in &plans {
-                plan.dispatches.iter().for_each(|dispatch| self.dispatch(dispatch));
+        crate::parallel::awake(|| {
+            for _ in 0..times {
+                for plan in &plans {
+                    plan.dispatches.iter().for_each(|dispatch| self.dispatch(dispatch));
+                }
             }
-        }
+        });
         Ok(())
     }
 
