@@ -3,7 +3,8 @@
 //! A tile of 6 x 6 image values and a kernel of `taps x taps` make `(7 - taps)^2` results by 36 products for each
 //! pair of channels, where the plain sum takes `taps^2` for each result: a fourth for 3x3 kernels. The 36 products
 //! of many tiles are 36 matrix products over the channels. A stride, or a transposed convolution with one, is the
-//! same with phases: an image of every second row and column is a channel of its own.
+//! same with phases: an image of every second row and column is a channel of its own. So is a kernel too long for a
+//! tile, which is cut into several: each part sees the image moved on by those before it.
 
 use super::direct;
 use super::frame::{Frame, SLACK};
@@ -67,6 +68,8 @@ struct Phase {
 struct Axis {
     /// For each phase the kernel's tap at each of the tile kernel's places.
     phases: Vec<Vec<Option<usize>>>,
+    /// Rows of the frame before the first of each phase of the source.
+    starts: Vec<usize>,
     /// Rows of the frame before the source.
     before: usize,
     /// Which rows of the result each phase makes: the first, and how many.
@@ -74,27 +77,39 @@ struct Axis {
 }
 
 impl Axis {
-    fn forward(kernel: usize, stride: usize, pad: usize, results: usize) -> Axis {
-        let taps = kernel.div_ceil(stride);
-        let tap = |phase: usize, place: usize| Some(place * stride + phase).filter(|tap| *tap < kernel);
-        let phases = (0..stride.min(kernel)).map(|phase| (0..taps).map(|place| tap(phase, place)).collect());
-        Axis { phases: phases.collect(), before: pad, makes: vec![(0, results)] }
+    /// With tiles of `taps`.
+    fn forward(kernel: usize, stride: usize, pad: usize, results: usize, taps: usize) -> Axis {
+        let parts = kernel.div_ceil(stride).div_ceil(taps);
+        let (mut phases, mut starts) = (Vec::new(), Vec::new());
+        for (part, phase) in (0..parts).flat_map(|part| (0..stride.min(kernel)).map(move |phase| (part, phase))) {
+            let start = part * taps * stride + phase;
+            phases.push((0..taps).map(|place| Some(start + place * stride).filter(|tap| *tap < kernel)).collect());
+            starts.push(start);
+        }
+        Axis { phases, starts, before: pad, makes: vec![(0, results)] }
     }
 
-    /// None where the kernel begins inside of the source.
-    fn transposed(kernel: usize, stride: usize, pad: usize, results: usize) -> Option<Axis> {
+    /// None where the kernel begins inside of the source, or is too long and has a stride too.
+    fn transposed(kernel: usize, stride: usize, pad: usize, results: usize, taps: usize) -> Option<Axis> {
         let residues = direct::Axis::all(results, kernel, stride, pad);
         let reached = || residues.iter().filter(|axis| !axis.taps.is_empty());
         let start = reached().map(|axis| axis.start).min()?;
         let end = reached().map(|axis| axis.start + axis.taps.len() as isize).max()?;
+        let long = (end - start) as usize;
+        if long > taps && residues.len() > 1 {
+            return None;
+        }
         let phase = |axis: &direct::Axis| {
-            let mut places = vec![None; (end - start) as usize];
+            let mut places = vec![None; long.next_multiple_of(taps)];
             let first = (axis.start - start).max(0) as usize;
             places.iter_mut().skip(first).zip(&axis.taps).for_each(|(place, tap)| *place = Some(*tap));
             places
         };
+        let phases: Vec<_> = residues.iter().map(phase).collect();
         Some(Axis {
-            phases: residues.iter().map(phase).collect(),
+            // Phases of the result, or parts of the only one.
+            phases: phases.iter().flat_map(|places| places.chunks(taps)).map(<[_]>::to_vec).collect(),
+            starts: (0..long).step_by(taps).collect(),
             before: usize::try_from(-start).ok()?,
             makes: residues.iter().map(|axis| (axis.residue, axis.count)).collect(),
         })
@@ -119,35 +134,42 @@ impl Axis {
 impl Tiling {
     /// For a convolution, if it is faster so.
     pub fn forward(g: &Geometry) -> Option<Tiling> {
-        let tiling = Tiling::of_forward(g)?;
-        tiling.pays(g, PLANES * tiling.channels_in() * tiling.channels_out()).then_some(tiling)
+        Tiling::of_forward(g).filter(|tiling| tiling.pays(tiling.cost(), plain(g)))
     }
 
     /// For its derivative by the input, which is the transposed convolution.
     pub fn transposed(g: &Geometry) -> Option<Tiling> {
-        let tiling = Tiling::of_transposed(g)?;
-        tiling.pays(g, PLANES * tiling.channels_in() * tiling.channels_out()).then_some(tiling)
+        // Borders are summed as well.
+        let sums = |size, kernel, pad| -> usize {
+            direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
+        };
+        let plain = sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k;
+        Tiling::of_transposed(g).filter(|tiling| tiling.pays(tiling.cost(), plain))
     }
 
     /// For its derivative by the weights.
     pub fn gradient(g: &Geometry, images_per_part: usize) -> Option<Tiling> {
-        let tiling = Tiling::of_forward(g)?;
-        let tiles = (tiling.rows * tiling.columns * images_per_part).max(1);
-        let pairs = tiling.channels_in() * tiling.channels_out();
         // The sums of a part are transformed once.
-        tiling.pays(g, PLANES * pairs + (PLANES * pairs * 8) / tiles).then_some(tiling)
+        let once = |tiling: &Tiling| PLANES * tiling.channels_in() * tiling.channels_out() * 8 / images_per_part.max(1);
+        Tiling::of_forward(g).filter(|tiling| tiling.pays(tiling.cost() + once(tiling), plain(g)))
     }
 
     pub(super) fn of_transposed(g: &Geometry) -> Option<Tiling> {
-        let rows = Axis::transposed(g.r, g.stride, g.pad_top, g.h)?;
-        let columns = Axis::transposed(g.s, g.stride, g.pad_left, g.w)?;
-        Tiling::new([rows, columns], 1, g.s, [g.p, g.q, g.k], [g.h, g.w, g.c])
+        let tiling = |taps| {
+            let rows = Axis::transposed(g.r, g.stride, g.pad_top, g.h, taps)?;
+            let columns = Axis::transposed(g.s, g.stride, g.pad_left, g.w, taps)?;
+            Tiling::new([rows, columns], 1, g.s, [g.p, g.q, g.k], [g.h, g.w, g.c])
+        };
+        (2..=MOST_TAPS).filter_map(tiling).min_by_key(Tiling::cost)
     }
 
     pub(super) fn of_forward(g: &Geometry) -> Option<Tiling> {
-        let rows = Axis::forward(g.r, g.stride, g.pad_top, g.p);
-        let columns = Axis::forward(g.s, g.stride, g.pad_left, g.q);
-        Tiling::new([rows, columns], g.stride, g.s, [g.h, g.w, g.c], [g.p, g.q, g.k])
+        let tiling = |taps| {
+            let rows = Axis::forward(g.r, g.stride, g.pad_top, g.p, taps);
+            let columns = Axis::forward(g.s, g.stride, g.pad_left, g.q, taps);
+            Tiling::new([rows, columns], g.stride, g.s, [g.h, g.w, g.c], [g.p, g.q, g.k])
+        };
+        (2..=MOST_TAPS).filter_map(tiling).min_by_key(Tiling::cost)
     }
 
     fn new(
@@ -158,20 +180,20 @@ impl Tiling {
         result: [usize; 3],
     ) -> Option<Tiling> {
         let taps = rows.taps();
-        if taps != columns.taps() || !(2..=MOST_TAPS).contains(&taps) {
+        if taps != columns.taps() {
             return None;
         }
+        let [last_row, last_column] = [&rows, &columns].map(|axis| axis.starts.last().copied().unwrap_or(0));
         let frame = Frame {
-            height: stride * rows.reads(),
-            width: stride * columns.reads(),
+            height: stride * rows.reads() + last_row,
+            width: stride * columns.reads() + last_column,
             top: rows.before,
             left: columns.before,
         };
         let phases_of_result = rows.makes.len() * columns.makes.len() > 1;
         let ([_, _, c], [_, w, k]) = (source, result);
         let mut inner = Vec::new();
-        let of_source = |axis: &Axis| if phases_of_result { 1 } else { axis.phases.len() };
-        for (i, j) in (0..of_source(&rows)).flat_map(|i| (0..of_source(&columns)).map(move |j| (i, j))) {
+        for (i, j) in rows.starts.iter().flat_map(|i| columns.starts.iter().map(move |j| (i, j))) {
             inner.push(Phase { first: (i * frame.width + j) * c, rows: rows.reads(), columns: columns.reads() });
         }
         let mut outer = Vec::new();
@@ -205,14 +227,17 @@ impl Tiling {
         SIDE + 1 - self.taps
     }
 
-    /// Whether this takes fewer cycles than plain sums. Only sizes decide, and not the batch, so that an image has
-    /// the same answer alone as among others.
-    fn pays(&self, g: &Geometry, products_of_a_tile: usize) -> bool {
-        let transforms = READ * self.channels_in() + WRITE * self.channels_out();
-        let tiles = self.rows * self.columns;
-        let plain = g.p * g.q * g.r * g.s * g.c * g.k;
+    /// In vectors' multiply-adds of one image.
+    fn cost(&self) -> usize {
+        let (c, k) = (self.channels_in(), self.channels_out());
+        self.rows * self.columns * (PLANES * c * k + READ * c + WRITE * k)
+    }
+
+    /// Whether that is less than plain sums take. Only sizes decide, and not the batch, so that an image has the same
+    /// answer alone as among others.
+    fn pays(&self, cost: usize, plain: usize) -> bool {
         // Few channels leave vectors empty.
-        self.channels_in() >= 8 && self.channels_out() >= 8 && tiles * (products_of_a_tile + transforms) < plain * 4 / 5
+        self.channels_in() >= 8 && self.channels_out() >= 8 && cost < plain * 4 / 5
     }
 
     /// Words of a tile's row of results, padded to whole register tiles.
@@ -231,6 +256,11 @@ impl Tiling {
     fn images_at_once(&self, group: usize) -> usize {
         group.div_ceil(self.rows * self.columns) + 1
     }
+}
+
+/// Multiply-adds of one image.
+fn plain(g: &Geometry) -> usize {
+    g.p * g.q * g.r * g.s * g.c * g.k
 }
 
 /// Splits `memory` into parts of these lengths.
