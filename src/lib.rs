@@ -20,8 +20,6 @@ pub mod graph;
 pub mod infer;
 pub mod interchange;
 pub mod models;
-// To call gemm with strides.
-#[allow(unsafe_code)]
 pub mod ops;
 pub mod parallel;
 pub mod pictures;

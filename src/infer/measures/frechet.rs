@@ -4,7 +4,7 @@
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
 use super::features::{Features, MeasureError};
-use crate::ops::matmul::{Sizes, gemm};
+use super::product::{Matrix, multiply};
 
 /// Mean `[d]` and covariance `[d, d]` of a set of features.
 #[derive(Clone, PartialEq, Debug)]
@@ -20,8 +20,8 @@ impl Gaussian {
         let mean = features.mean();
         let centred: Vec<f64> =
             features.rows().flat_map(|row| row.iter().zip(&mean).map(|(x, m)| f64::from(*x) - m)).collect();
-        let mut scatter = vec![0.0; d * d];
-        gemm(&mut scatter, Sizes { m: d, n: d, k: n }, &centred, [1, d], &centred, [d, 1]);
+        let (mut scatter, centred) = (vec![0.0; d * d], Matrix::rows(&centred, d));
+        multiply(&mut scatter, centred.transposed(), centred);
         let covariance = DMatrix::from_vec(d, d, scatter) / (n - 1) as f64;
         // A product of rounded sums is symmetric but for its last bits.
         let covariance = (&covariance + covariance.transpose()) * 0.5;

@@ -9,6 +9,9 @@ mod diversity;
 mod features;
 mod frechet;
 mod neighbours;
+// To call a product of matrices with strides.
+#[allow(unsafe_code)]
+mod product;
 #[cfg(test)]
 mod testing;
 

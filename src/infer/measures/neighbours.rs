@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use super::features::{Features, MeasureError};
-use crate::ops::matmul::{Sizes, gemm};
+use super::product::{Matrix, multiply};
 
 /// Which neighbour a ball reaches to: the paper's choice.
 pub const NEIGHBOUR: usize = 3;
@@ -66,7 +66,7 @@ impl Balls {
         for (start, columns) in (0..).step_by(TILE[1]).zip(other.points.chunks(TILE[1] * d)) {
             let width = columns.len() / d;
             let tile = &mut tile[..count * width];
-            gemm(tile, Sizes { m: count, n: width, k: d }, rows, [d, 1], columns, [1, d]);
+            multiply(tile, Matrix::rows(rows, d), Matrix::rows(columns, d).transposed());
             let norms = &other.norms[start..][..width];
             for (i, row) in tile.chunks_exact_mut(width).enumerate() {
                 let own = self.norms[first + i];

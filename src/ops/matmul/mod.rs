@@ -8,8 +8,9 @@ use super::kernel::MOST_INVOCATIONS;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
-use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
+
+mod cpu;
 
 /// Which of the two matrices is stored transposed. The result is always `[m, n]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,47 +59,6 @@ impl MatMul {
 
 fn pair(dims: &[usize]) -> Result<[usize; 2], String> {
     dims.try_into().map_err(|_| "takes two matrices".into())
-}
-
-/// Multiply-adds from which all cores are worth their start.
-const PARALLEL: usize = 1 << 20;
-
-/// `out = a * b`, row-major; `a` and `b` with their strides as (row, column).
-pub(crate) fn gemm<T: Copy + From<f32> + 'static>(
-    out: &mut [T],
-    Sizes { m, n, k }: Sizes,
-    a: &[T],
-    a_strides: [usize; 2],
-    b: &[T],
-    b_strides: [usize; 2],
-) {
-    assert!(out.len() == m * n && a.len() == m * k && b.len() == k * n, "matrices have the sizes they claim");
-    let threads = if m * n * k > PARALLEL { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
-    let [(a_row, a_column), (b_row, b_column)] = [a_strides, b_strides].map(|[r, c]| (r as isize, c as isize));
-    // SAFETY: the strides are those of dense row-major matrices of the sizes just checked, or their transposes.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.as_ptr(),
-            a_column,
-            a_row,
-            b.as_ptr(),
-            b_column,
-            b_row,
-            T::from(0.0),
-            T::from(1.0),
-            false,
-            false,
-            false,
-            threads,
-        );
-    }
 }
 
 impl Op for MatMul {
@@ -151,16 +111,7 @@ impl Op for MatMul {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (a, b) = (&inputs[0], &inputs[1]);
         let sizes = self.sizes(a.dims(), b.dims()).expect("the shape rule has accepted these");
-        let Sizes { m, n, k } = sizes;
-        let out = &mut *outputs[0].data;
-        match self.layout {
-            Layout::NN => gemm(out, sizes, a.data, [k, 1], b.data, [n, 1]),
-            Layout::NT => gemm(out, sizes, a.data, [k, 1], b.data, [1, k]),
-            Layout::TN => gemm(out, sizes, a.data, [1, m], b.data, [n, 1]),
-        }
-        if self.epilogue != Epilogue::NONE {
-            parallel_rows(out, n, n, |row, out| self.epilogue.apply(out, row * n, n, &inputs[2..]));
-        }
+        cpu::product(self.layout, sizes, [a.data, b.data], outputs[0].data, self.epilogue, &inputs[2..]);
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let sizes = self.sizes(inputs[0].dims(), inputs[1].dims()).expect("the shape rule has accepted these");
