@@ -74,6 +74,20 @@ fn digits_in_class_folders_are_told_as_evaluate_tells_them() {
 }
 
 #[test]
+fn several_devices_share_the_work_and_the_table_is_the_same() {
+    let place = Place::new();
+    digits(&place, "png", 1500);
+    let one = place.works(&format!("{CLASSIFY} png"));
+    let three = place.works("classify --device cpu,CPU,cpu png");
+    assert_eq!(one.out, three.out);
+    assert!(three.err.contains("threads) and CPU ("), "{three:#?}");
+    let nobody = place.run("classify --device cpu,nobody png");
+    assert!(nobody.err.contains("no device \"nobody\""), "{nobody:#?}");
+    let alone = place.run("evaluate fast --device all");
+    assert!(alone.err.contains("several devices work side by side in `classify` alone"), "{alone:#?}");
+}
+
+#[test]
 fn drawings_in_every_format_size_and_colour_are_known() {
     let place = Place::new();
     for (i, ending) in ["png", "jpg", "bmp", "tif", "webp", "gif", "ppm", "jpeg"].iter().enumerate() {

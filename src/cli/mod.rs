@@ -163,6 +163,11 @@ fn open_device(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
     trusted(device::find(wanted)?, wanted).map(|(_, device)| device)
 }
 
+/// The same of all that `--device` names.
+fn open_devices(wanted: &str) -> Result<Vec<Box<dyn Device>>, DeviceError> {
+    device::find_all(wanted)?.into_iter().map(|choice| trusted(choice, wanted).map(|(_, device)| device)).collect()
+}
+
 /// The same of a device that was found, with what it came to: the CPU, where `auto` has met a wrong GPU.
 fn trusted(choice: Choice, wanted: &str) -> Result<(Choice, Box<dyn Device>), DeviceError> {
     check::start::open(choice, wanted, &mut |text| note(format_args!("warning: {text}")))

@@ -72,7 +72,41 @@ pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
     if wanted.eq_ignore_ascii_case("cpu") {
         return Ok(Choice::Cpu);
     }
+    find_in(&list(), wanted)
+}
+
+/// Finds several: `all`, names or numbers with commas between them, or one as [`find`] does. `all` are the GPUs, each
+/// reached in one way; where there is none, what `auto` takes.
+pub fn find_all(wanted: &str) -> Result<Vec<Choice>, DeviceError> {
+    if wanted.trim().eq_ignore_ascii_case("cpu") {
+        return Ok(vec![Choice::Cpu]);
+    }
     let list = list();
+    if is_all(wanted) {
+        let gpus = every_gpu(&list);
+        return if gpus.is_empty() { Ok(vec![find_in(&list, "auto")?]) } else { Ok(gpus) };
+    }
+    // A name may have a comma too.
+    match find_in(&list, wanted) {
+        Err(_) if wanted.contains(',') => wanted.split(',').map(|one| find_in(&list, one.trim())).collect(),
+        found => Ok(vec![found?]),
+    }
+}
+
+/// GPUs that are hardware, by the way that the preferred one is reached: another way would show the same ones again.
+fn every_gpu(list: &[Listed]) -> Vec<Choice> {
+    let hardware =
+        |choice: &Choice| choice.adapter().is_some_and(|info| info.class != Class::Software && info.problem.is_none());
+    let gpus: Vec<&Choice> = list.iter().map(|listed| &listed.choice).filter(|choice| hardware(choice)).collect();
+    let way = |choice: &Choice| choice.adapter().map(|info| info.backend);
+    let first = gpus.first().copied().and_then(way);
+    gpus.into_iter().filter(|choice| way(choice) == first).cloned().collect()
+}
+
+fn find_in(list: &[Listed], wanted: &str) -> Result<Choice, DeviceError> {
+    if is_all(wanted) {
+        return Err(DeviceError::OneOnly);
+    }
     let index = pick(wanted, &list.iter().map(|l| (l.choice.name(), l.auto.is_some())).collect::<Vec<_>>());
     match index {
         Some(index) => Ok(list[index].choice.clone()),
@@ -86,6 +120,10 @@ pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
                 .join(", "),
         }),
     }
+}
+
+fn is_all(wanted: &str) -> bool {
+    wanted.trim().eq_ignore_ascii_case("all")
 }
 
 /// Whether the choice is left to the program.

@@ -10,12 +10,14 @@ pub mod cpu;
 pub mod gpu;
 pub mod stuck;
 
-pub use choose::{Choice, Listed, find, list, open};
+pub use choose::{Choice, Listed, find, find_all, list, open};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     #[error("no device {wanted:?}; there are: {found}. `inkgrad devices` lists them, `--device cpu` always works")]
     Unknown { wanted: String, found: String },
+    #[error("several devices work side by side in `classify` alone; name one of `inkgrad devices`")]
+    OneOnly,
     #[error("{device}: {op} needs {needed}, the device allows {allowed}; try a smaller batch or `--device cpu`")]
     Limit { device: String, op: String, needed: String, allowed: String },
     #[error("{device}: out of memory for {what}{}; try a smaller batch or `--device cpu`", sized(*bytes))]

@@ -10,6 +10,7 @@ pub mod measures;
 pub mod quality;
 pub mod sample;
 pub mod scene;
+pub mod team;
 pub use classify::Classifier;
 pub use evaluate::{Evaluation, InferError, Scores};
 pub use judge::{Judge, Looked};

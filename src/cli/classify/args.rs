@@ -112,7 +112,7 @@ pub struct Args {
     /// [default: judge]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// auto, cpu, a number or part of a name from `inkgrad devices`
+    /// auto, cpu, a number or part of a name from `inkgrad devices`; several with commas, or all GPUs with all
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: String,
     /// Print no progress and no summary

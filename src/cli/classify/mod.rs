@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail, ensure};
 
 use super::counting::Counting;
-use super::{interrupt, note, open_device, say, thousands};
+use super::{interrupt, note, open_devices, say, thousands};
 use crate::device::Device;
 use crate::files::{Existing, Unfinished};
 use crate::infer::Classifier;
 use crate::infer::classify::default_model;
+use crate::infer::evaluate::InferError;
+use crate::infer::team::in_order;
 use crate::models::ModelFile;
 use crate::pictures::source::{Shard, Source, hash, is_csv};
 use crate::pictures::stream::{BATCH, Batch, Work, stream};
@@ -45,8 +48,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(wanted) => ModelFile::open(wanted)?,
         None => default_model()?,
     };
-    let mut device = open_device(&args.device)?;
-    let mut classifier = Classifier::open(device.as_mut(), &file, &name, BATCH, args.views.into())?;
+    let mut team = open_devices(&args.device)?
+        .into_iter()
+        .map(|mut device| {
+            let classifier = Classifier::open(device.as_mut(), &file, &name, BATCH, args.views.into())?;
+            Ok((classifier, device))
+        })
+        .collect::<Result<Vec<Member>, InferError>>()?;
+    let device = team.iter().map(|(_, device)| device.name()).collect::<Vec<_>>().join(" and ");
+    let Some((classifier, _)) = team.first() else { bail!("no device") };
     let class_names = classifier.class_names().to_vec();
     let top = args.top.map_or(2, usize::from).min(class_names.len().max(1));
     let columns = Columns {
@@ -81,8 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = interrupt::listen()?;
     let mut counting = Counting::without_end("pictures", args.quiet);
     let before = results.summary.pictures + results.summary.failed;
-    let ended =
-        classify(source, &work, (&mut classifier, device.as_mut()), &mut results, &mut sink, &mut counting, &stop);
+    let ended = classify(source, &work, &mut team, &mut results, &mut sink, &mut counting, &stop);
     let took = counting.finish();
     ended?;
     let summary = &mut results.summary;
@@ -122,7 +131,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             ));
         }
     }
-    tell(&args, &results.summary, before, took, &device.name());
+    tell(&args, &results.summary, before, took, &device);
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -271,25 +280,37 @@ fn opened(
     Ok(Some(Journal::start(&path, settings)?))
 }
 
+/// A device with the network on it.
+type Member = (Classifier, Box<dyn Device>);
+
 /// Classifies everything, batch by batch, while the next ones are decoded.
 fn classify(
     source: Source,
     work: &Work,
-    (classifier, device): (&mut Classifier, &mut dyn Device),
+    team: &mut [Member],
     results: &mut Results,
     sink: &mut Sink,
     counting: &mut Counting,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
-    let classes = classifier.class_names().len();
+    let classes = results.class_names.len();
     let mut done = results.summary.pictures + results.summary.failed;
-    for batch in stream(source, work.clone(), Arc::clone(stop)) {
-        let Batch { items, other_files, folder_links } = batch.map_err(anyhow::Error::msg)?;
+    let logits = |(classifier, device): &mut Member, batch: &Batch| -> anyhow::Result<Vec<f32>> {
+        let seen = batch.items.iter().filter_map(|item| Some(item.prepared.as_ref().ok()?.pixels.as_slice()));
+        let seen = seen.collect::<Vec<_>>().concat();
+        Ok(if seen.is_empty() { Vec::new() } else { classifier.logits(device.as_mut(), &seen)? })
+    };
+    let workers = team.iter_mut().map(|member| {
+        move |batch: Result<Batch, String>| {
+            let batch = batch.map_err(anyhow::Error::msg)?;
+            let logits = logits(member, &batch)?;
+            anyhow::Ok((batch, logits))
+        }
+    });
+    in_order(stream(source, work.clone(), Arc::clone(stop)), workers.collect(), |answer| {
+        let (Batch { items, other_files, folder_links }, logits) = answer?;
         results.summary.other_files += other_files;
         results.summary.folder_links += folder_links;
-        let seen = items.iter().filter_map(|item| Some(item.prepared.as_ref().ok()?.pixels.as_slice()));
-        let seen = seen.collect::<Vec<_>>().concat();
-        let logits = if seen.is_empty() { Vec::new() } else { classifier.logits(device, &seen)? };
         let mut rows = logits.chunks_exact(classes);
         let mut records = Vec::with_capacity(items.len());
         for item in &items {
@@ -317,11 +338,8 @@ fn classify(
         sink.flush()?;
         done += items.len() as u64;
         counting.at(done);
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-    }
-    Ok(())
+        Ok(if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
 }
 
 /// Makes the table of a journal that has everything.
