@@ -1,0 +1,203 @@
+//! What [`Apply`](super::Apply) owes to gamma, beta and the images.
+
+use super::{BLOCK, inverse, kernel, lanes, partial_kernel, tiled, two_per_channel};
+use crate::ops::{Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::parallel::parallel_rows;
+use crate::tensor::Tensor;
+
+/// `d_out`, `x [rows, C]` and `stats` to `[parts, 2, C]`: sums over each part's rows of `d_out * xhat` (the
+/// derivative by gamma) and of `d_out` (by beta), where `xhat = (x - mean) / sqrt(var + eps)`.
+#[derive(Clone, Copy, Debug)]
+pub struct GradSums {
+    pub rows_per_part: usize,
+    pub eps: f32,
+}
+
+impl Op for GradSums {
+    fn name(&self) -> &'static str {
+        "batch_norm.grad_sums"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [d_out, x, stats] = expect::<3>(inputs)?;
+        two_per_channel("the statistics", stats, x)?;
+        if d_out.len() != x.len() || self.rows_per_part == 0 {
+            return Err("the derivative and the input differ in size".into());
+        }
+        Ok(Tensor::f32([x.shape.rows().div_ceil(self.rows_per_part), 2, x.shape.last()]))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let (d_out, x, stats) = (&inputs[0].data, &inputs[1].data, &inputs[2].data);
+        let c = inputs[1].shape.last();
+        out.data.fill(0.0);
+        for (i, (d, x)) in d_out.iter().zip(x).enumerate() {
+            let (part, k) = (i / c / self.rows_per_part, i % c);
+            let xhat = (x - stats[k]) / (stats[c + k] + f64::from(self.eps)).sqrt();
+            out.data[2 * part * c + k] += d * xhat;
+            out.data[(2 * part + 1) * c + k] += d;
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (d_out, x, stats) = (inputs[0].data, inputs[1].data, inputs[2].data);
+        let c = inputs[1].shape.last();
+        let per_part = self.rows_per_part * c;
+        let eps = self.eps;
+        parallel_rows(
+            outputs[0].data,
+            2 * c,
+            per_part,
+            #[inline(always)]
+            |part, out| {
+                let range = part * per_part..((part + 1) * per_part).min(x.len());
+                let (d_out, x) = (&d_out[range.clone()], &x[range]);
+                let mut k = 0;
+                while k + 16 <= c {
+                    grad_moments::<16>(d_out, x, stats, c, k, eps, out);
+                    k += 16;
+                }
+                while k + 4 <= c {
+                    grad_moments::<4>(d_out, x, stats, c, k, eps, out);
+                    k += 4;
+                }
+                while k < c {
+                    grad_moments::<1>(d_out, x, stats, c, k, eps, out);
+                    k += 1;
+                }
+            },
+        );
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let x = &inputs[1].shape;
+        partial_kernel("grad_sums", x.rows(), self.rows_per_part, x.last(), target).with("EPS", self.eps)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        4 * inputs[0].len() as u64
+    }
+}
+
+/// Both sums of `L` channels from `k` on, over the rows of one part.
+#[inline(always)]
+fn grad_moments<const L: usize>(
+    d_out: &[f32],
+    x: &[f32],
+    stats: &[f32],
+    c: usize,
+    k: usize,
+    eps: f32,
+    out: &mut [f32],
+) {
+    let mean: [f32; L] = *stats[k..].first_chunk().expect("L channels");
+    let (mut by_gamma, mut by_beta) = ([0.0f32; L], [0.0f32; L]);
+    for (d, x) in d_out.chunks_exact(c).zip(x.chunks_exact(c)) {
+        let d: &[f32; L] = d[k..].first_chunk().expect("L channels");
+        let x: &[f32; L] = x[k..].first_chunk().expect("L channels");
+        for l in 0..L {
+            by_gamma[l] += d[l] * (x[l] - mean[l]);
+            by_beta[l] += d[l];
+        }
+    }
+    for l in 0..L {
+        out[k + l] = by_gamma[l] * inverse(stats, c, k + l, eps);
+        out[c + k + l] = by_beta[l];
+    }
+}
+
+/// The derivative of [`Apply`] by `x`. In training from `d_out, x, stats, affine` and the summed [`GradSums`]
+/// `[2, C]`; else from `d_out, stats, affine`.
+#[derive(Clone, Copy, Debug)]
+pub struct GradX {
+    pub eps: f32,
+    pub training: bool,
+}
+
+impl Op for GradX {
+    fn name(&self) -> &'static str {
+        "batch_norm.grad_x"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let d_out = inputs.first().ok_or("takes the derivative of its output")?;
+        let per_channel = if self.training {
+            let [_, x, rest @ ..] = expect::<5>(inputs)?;
+            if x.len() != d_out.len() {
+                return Err("the derivative and the input differ in size".into());
+            }
+            rest.as_slice()
+        } else {
+            &expect::<3>(inputs)?[1..]
+        };
+        per_channel.iter().try_for_each(|tensor| two_per_channel("values per channel", tensor, d_out))?;
+        Ok(d_out.clone())
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let d_out = &inputs[0].data;
+        let c = inputs[0].shape.last();
+        let rows = (d_out.len() / c) as f64;
+        let first = if self.training { 2 } else { 1 };
+        let (stats, affine) = (&inputs[first].data, &inputs[first + 1].data);
+        for (i, out) in out.data.iter_mut().enumerate() {
+            let k = i % c;
+            let inverse = 1.0 / (stats[c + k] + f64::from(self.eps)).sqrt();
+            let mut d = d_out[i];
+            if self.training {
+                let (x, sums) = (&inputs[1].data, &inputs[4].data);
+                d -= (sums[c + k] + (x[i] - stats[k]) * inverse * sums[k]) / rows;
+            }
+            *out = affine[k] * inverse * d;
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let d_out = inputs[0].data;
+        let c = inputs[0].shape.last();
+        let rows = (d_out.len() / c) as f32;
+        let first = if self.training { 2 } else { 1 };
+        let (stats, affine) = (inputs[first].data, inputs[first + 1].data);
+        let scale = tiled(c, |k| affine[k] * inverse(stats, c, k, self.eps));
+        let block = BLOCK * c;
+        if !self.training {
+            return parallel_rows(
+                outputs[0].data,
+                block.min(d_out.len()),
+                block,
+                #[inline(always)]
+                |i, out| {
+                    let d_out = &d_out[i * block..][..out.len()];
+                    for (out, d) in out.chunks_mut(scale.len()).zip(d_out.chunks(scale.len())) {
+                        out.iter_mut().zip(d).zip(&scale).for_each(|((out, d), scale)| *out = d * scale);
+                    }
+                },
+            );
+        }
+        let (x, sums) = (inputs[1].data, inputs[4].data);
+        // scale * (d - shift - (x - mean) * slope)
+        let mean = tiled(c, |k| stats[k]);
+        let shift = tiled(c, |k| sums[c + k] / rows);
+        let slope = tiled(c, |k| sums[k] / rows * inverse(stats, c, k, self.eps));
+        parallel_rows(
+            outputs[0].data,
+            block.min(x.len()),
+            block,
+            #[inline(always)]
+            |i, out| {
+                let n = mean.len();
+                let (d_out, x) = (&d_out[i * block..][..out.len()], &x[i * block..][..out.len()]);
+                for ((out, d), x) in out.chunks_mut(n).zip(d_out.chunks(n)).zip(x.chunks(n)) {
+                    let per_channel = mean.iter().zip(&shift).zip(slope.iter().zip(&scale));
+                    let each = out.iter_mut().zip(d).zip(x).zip(per_channel);
+                    each.for_each(|(((out, d), x), ((mean, shift), (slope, scale)))| {
+                        *out = scale * (d - shift - (x - mean) * slope);
+                    });
+                }
+            },
+        );
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        let c = inputs[0].shape.last();
+        let entry = if self.training { "grad_x" } else { "grad_x_fixed" };
+        let kernel = kernel(entry, inputs[0].len() / lanes(c), c, lanes(c));
+        Epilogue::NONE.constants(kernel).with("ROWS", inputs[0].shape.rows()).with("EPS", self.eps)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        (if self.training { 5 } else { 1 }) * inputs[0].len() as u64
+    }
+}

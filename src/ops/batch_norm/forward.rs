@@ -1,0 +1,294 @@
+//! Statistics of a batch in parts, normalising by them, and their running means.
+
+use std::sync::Arc;
+
+use super::{BLOCK, GradSums, GradX, inverse, kernel, lanes, partial_kernel, rows_per_part, tiled, two_per_channel};
+use crate::grad::Backward;
+use crate::graph::Graph;
+use crate::ops::kernel::WORKGROUP;
+use crate::ops::reduce::Sum;
+use crate::ops::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::parallel::parallel_rows;
+use crate::tensor::Tensor;
+
+/// `x [rows, C]` to `[parts, 2, C]`: of each part of the rows its mean and the sum of squared distances from it.
+/// Derivatives stop here; [`Apply`] in training accounts for the statistics.
+#[derive(Clone, Copy, Debug)]
+pub struct Sums {
+    pub rows_per_part: usize,
+}
+
+impl Op for Sums {
+    fn name(&self) -> &'static str {
+        "batch_norm.sums"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [x] = expect::<1>(inputs)?;
+        if x.is_empty() || self.rows_per_part == 0 {
+            return Err("has no rows to take statistics of".into());
+        }
+        Ok(Tensor::f32([x.shape.rows().div_ceil(self.rows_per_part), 2, x.shape.last()]))
+    }
+    fn constant(&self) -> bool {
+        true
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let c = inputs[0].shape.last();
+        for (part, x) in inputs[0].data.chunks(self.rows_per_part * c).enumerate() {
+            let n = (x.len() / c) as f64;
+            for k in 0..c {
+                let column = || x.iter().skip(k).step_by(c);
+                let mean = column().sum::<f64>() / n;
+                out.data[2 * part * c + k] = mean;
+                out.data[(2 * part + 1) * c + k] = column().map(|x| (x - mean).powi(2)).sum();
+            }
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (x, c) = (inputs[0].data, inputs[0].shape.last());
+        let per_part = self.rows_per_part * c;
+        parallel_rows(
+            outputs[0].data,
+            2 * c,
+            per_part,
+            #[inline(always)]
+            |part, out| {
+                let end = ((part + 1) * per_part).min(x.len());
+                let x = &x[part * per_part..end];
+                let mut k = 0;
+                while k + 16 <= c {
+                    moments::<16>(x, c, k, out);
+                    k += 16;
+                }
+                while k + 4 <= c {
+                    moments::<4>(x, c, k, out);
+                    k += 4;
+                }
+                while k < c {
+                    moments::<1>(x, c, k, out);
+                    k += 1;
+                }
+            },
+        );
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let c = inputs[0].shape.last();
+        partial_kernel("sums", inputs[0].shape.rows(), self.rows_per_part, c, target)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        4 * inputs[0].len() as u64
+    }
+}
+
+/// Mean and squared distances of `L` channels from `k` on, over the rows of one part.
+#[inline(always)]
+fn moments<const L: usize>(x: &[f32], c: usize, k: usize, out: &mut [f32]) {
+    let base: [f32; L] = *x[k..].first_chunk().expect("L channels");
+    let (mut sum, mut squares) = ([0.0f32; L], [0.0f32; L]);
+    for row in x.chunks_exact(c) {
+        let x: &[f32; L] = row[k..].first_chunk().expect("L channels");
+        for l in 0..L {
+            let v = x[l] - base[l];
+            sum[l] += v;
+            squares[l] += v * v;
+        }
+    }
+    let n = (x.len() / c) as f32;
+    for l in 0..L {
+        let mean = sum[l] / n;
+        out[k + l] = base[l] + mean;
+        // `max` would turn NaN into 0.
+        let left = squares[l] - sum[l] * mean;
+        out[c + k + l] = if left < 0.0 { 0.0 } else { left };
+    }
+}
+
+/// Merges `[parts, 2, C]` of [`Sums`] into mean and biased variance over all rows, `[2, C]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    pub rows: usize,
+    pub rows_per_part: usize,
+}
+
+impl Stats {
+    fn rows_of(&self, part: usize) -> usize {
+        self.rows_per_part.min(self.rows - part * self.rows_per_part)
+    }
+}
+
+impl Op for Stats {
+    fn name(&self) -> &'static str {
+        "batch_norm.stats"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [sums] = expect::<1>(inputs)?;
+        let &[parts, 2, c] = sums.dims() else { return Err("takes [parts, 2, channels]".into()) };
+        if self.rows_per_part == 0 || parts != self.rows.div_ceil(self.rows_per_part) || parts == 0 {
+            return Err(format!("{} rows in parts of {} are not {parts} parts", self.rows, self.rows_per_part));
+        }
+        Ok(Tensor::f32([2, c]))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let c = inputs[0].shape.last();
+        let n = self.rows as f64;
+        for k in 0..c {
+            let parts = || inputs[0].data.chunks(2 * c).enumerate();
+            let rows = |part: usize| self.rows_of(part) as f64;
+            let mean = parts().map(|(i, part)| rows(i) * part[k]).sum::<f64>() / n;
+            out.data[k] = mean;
+            out.data[c + k] = parts().map(|(i, p)| p[c + k] + rows(i) * (p[k] - mean).powi(2)).sum::<f64>() / n;
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let c = inputs[0].shape.last();
+        let (means, variances) = outputs[0].data.split_at_mut(c);
+        // f64: it is a few thousand additions.
+        let mut sums = vec![0.0f64; c];
+        let parts = || inputs[0].data.chunks_exact(2 * c).enumerate();
+        for (i, part) in parts() {
+            let n = self.rows_of(i) as f64;
+            sums.iter_mut().zip(part).for_each(|(sum, mean)| *sum += n * f64::from(*mean));
+        }
+        let rows = self.rows as f64;
+        let exact: Vec<f64> = sums.iter().map(|sum| sum / rows).collect();
+        sums.fill(0.0);
+        for (i, part) in parts() {
+            let n = self.rows_of(i) as f64;
+            let (part_means, squares) = part.split_at(c);
+            for k in 0..c {
+                let off = f64::from(part_means[k]) - exact[k];
+                sums[k] += f64::from(squares[k]) + n * off * off;
+            }
+        }
+        for k in 0..c {
+            means[k] = exact[k] as f32;
+            variances[k] = (sums[k] / rows) as f32;
+        }
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        let c = inputs[0].shape.last();
+        let kernel = Kernel::groups("batch_norm", "stats", c).with("C", c).with("WORKGROUP", 4 * WORKGROUP);
+        Epilogue::NONE
+            .constants(kernel)
+            .with("BY_FOUR", false)
+            .with("ROWS", self.rows)
+            .with("ROWS_PER_PART", self.rows_per_part)
+            .with("PARTS", inputs[0].dims()[0])
+    }
+}
+
+/// `out = (x - mean) / sqrt(var + eps) * gamma + beta`, of `x [.., C]`, `stats [2, C]` and `affine [2, C]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Apply {
+    pub eps: f32,
+    /// Whether `stats` are those of `x` itself, so that the derivative by `x` goes through them; else they are
+    /// constants.
+    pub training: bool,
+    /// Only an activation.
+    pub epilogue: Epilogue,
+}
+
+impl Op for Apply {
+    fn name(&self) -> &'static str {
+        "batch_norm.apply"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        let [x, stats, affine] = expect::<3>(inputs)?;
+        two_per_channel("the statistics", stats, x)?;
+        two_per_channel("gamma and beta", affine, x)?;
+        Ok(x.clone())
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let (d_out, x, stats, affine) = (node.d_out, node.inputs[0], node.inputs[1], node.inputs[2]);
+        let mut sums = None;
+        if node.wanted[2] || (node.wanted[0] && self.training) {
+            let rows_per_part = rows_per_part(graph.shape(x).rows());
+            let parts = graph.apply(GradSums { rows_per_part, eps: self.eps }, &[d_out, x, stats])?;
+            let shape = graph.shape(affine).clone();
+            sums = Some(Sum::over_rows(graph, parts, shape)?);
+        }
+        let d_x = match (node.wanted[0], sums, self.training) {
+            (false, ..) => None,
+            (true, Some(sums), true) => {
+                Some(graph.apply(GradX { eps: self.eps, training: true }, &[d_out, x, stats, affine, sums])?)
+            }
+            _ => Some(graph.apply(GradX { eps: self.eps, training: false }, &[d_out, stats, affine])?),
+        };
+        Ok(vec![d_x, None, sums])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let (x, stats, affine) = (&inputs[0].data, &inputs[1].data, &inputs[2].data);
+        let c = inputs[0].shape.last();
+        for (i, out) in out.data.iter_mut().enumerate() {
+            let k = i % c;
+            let y = (x[i] - stats[k]) / (stats[c + k] + f64::from(self.eps)).sqrt() * affine[k] + affine[c + k];
+            *out = self.epilogue.act.map_or(y, |act| f64::from(act.apply(y as f32)));
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let (x, stats, affine) = (inputs[0].data, inputs[1].data, inputs[2].data);
+        let c = inputs[0].shape.last();
+        let mean = tiled(c, |k| stats[k]);
+        let scale = tiled(c, |k| affine[k] * inverse(stats, c, k, self.eps));
+        let beta = tiled(c, |k| affine[c + k]);
+        let block = BLOCK * c;
+        parallel_rows(
+            outputs[0].data,
+            block.min(x.len()),
+            block,
+            #[inline(always)]
+            |i, out| {
+                let x = &x[i * block..][..out.len()];
+                for (out, x) in out.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
+                    let each = out.iter_mut().zip(x).zip(mean.iter().zip(&scale).zip(&beta));
+                    each.for_each(|((out, x), ((mean, scale), beta))| *out = (x - mean) * scale + beta);
+                }
+                self.epilogue.apply(out, i * block, c, &[]);
+            },
+        );
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        let c = inputs[0].shape.last();
+        let kernel = kernel("apply", inputs[0].len() / lanes(c), c, lanes(c));
+        self.epilogue.constants(kernel).with("EPS", self.eps)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        3 * inputs[0].len() as u64
+    }
+    fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.act_grad.is_none())?;
+        Some(Arc::new(Apply { epilogue, ..*self }))
+    }
+}
+
+/// An update: `running = momentum * running + (1 - momentum) * stats`, both `[2, C]`. The variance stays biased.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    pub momentum: f32,
+}
+
+impl Op for Running {
+    fn name(&self) -> &'static str {
+        "batch_norm.running"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<1>(inputs).map(|[stats]| stats.clone())
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let momentum = f64::from(self.momentum);
+        let each = out.data.iter_mut().zip(&inputs[0].data);
+        each.for_each(|(running, stats)| *running = momentum * *running + (1.0 - momentum) * stats);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let each = outputs[0].data.iter_mut().zip(inputs[0].data);
+        each.for_each(|(running, stats)| *running = self.momentum * *running + (1.0 - self.momentum) * stats);
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        let n = inputs[0].len();
+        Epilogue::NONE.constants(kernel("running", n, n, 1)).with("MOMENTUM", self.momentum)
+    }
+}

@@ -1,0 +1,157 @@
+//! Batch normalisation: per channel, minus the batch's mean, over its standard deviation, times gamma, plus beta.
+//!
+//! It is several ops, since a reduction over all rows needs every one of them before it is used. `affine` is one
+//! tensor `[2, C]` of gamma and beta, statistics are `[2, C]` of mean and biased variance.
+//!
+//! Variances survive means that are large against them: each part of the rows sums distances from its own first
+//! row, giving the part's mean and its squared distances from that, and parts are merged by Chan, Golub and
+//! LeVeque's rule ("Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::kernel::WORKGROUP;
+use super::reduce::Team;
+use super::{Epilogue, Kernel, Op, Target};
+use crate::graph::{Graph, GraphError, Value};
+use crate::tensor::Tensor;
+
+mod backward;
+mod forward;
+
+pub use backward::{GradSums, GradX};
+pub use forward::{Apply, Running, Stats, Sums};
+
+/// Rows of one part, about; there are at most [`MAX_PARTS`] parts.
+const PART: usize = 128;
+const MAX_PARTS: usize = 1024;
+
+/// Normalises `x [.., C]` by its own statistics, for training; returns the result and the statistics `[2, C]`
+/// for [`Running`]. Derivatives by `x` and `affine [2, C]` are exact: they go through the statistics.
+pub fn batch_norm(graph: &mut Graph, x: Value, affine: Value, eps: f32) -> Result<(Value, Value), GraphError> {
+    let rows = graph.shape(x).rows();
+    let rows_per_part = rows_per_part(rows);
+    let sums = graph.apply(Sums { rows_per_part }, &[x])?;
+    let stats = graph.apply(Stats { rows, rows_per_part }, &[sums])?;
+    let y = graph.apply(Apply { eps, training: true, epilogue: Epilogue::NONE }, &[x, stats, affine])?;
+    Ok((y, stats))
+}
+
+/// Normalises `x [.., C]` by given statistics `[2, C]`, which count as constants.
+pub fn batch_norm_fixed(
+    graph: &mut Graph,
+    x: Value,
+    stats: Value,
+    affine: Value,
+    eps: f32,
+) -> Result<Value, GraphError> {
+    graph.apply(Apply { eps, training: false, epilogue: Epilogue::NONE }, &[x, stats, affine])
+}
+
+/// `x [.., C]` times what [`batch_norm_fixed`] multiplies by: `gamma / sqrt(var + eps)`, which is also its derivative.
+pub fn batch_norm_factor(
+    graph: &mut Graph,
+    x: Value,
+    stats: Value,
+    affine: Value,
+    eps: f32,
+) -> Result<Value, GraphError> {
+    graph.apply(GradX { eps, training: false }, &[x, stats, affine])
+}
+
+fn rows_per_part(rows: usize) -> usize {
+    rows.div_ceil(MAX_PARTS).max(PART).min(rows.max(1))
+}
+
+/// Whether a tensor holds two values for each channel of `x`.
+fn two_per_channel(what: &str, tensor: &Tensor, x: &Tensor) -> Result<(), String> {
+    let c = x.shape.last();
+    if tensor.dims() == [2, c] { Ok(()) } else { Err(format!("{what} {} should be [2, {c}]", tensor.shape)) }
+}
+
+/// A kernel whose invocations each take `lanes` channels.
+fn kernel(entry: &'static str, count: usize, c: usize, lanes: usize) -> Kernel {
+    let kernel = Kernel::flat("batch_norm", entry, count);
+    kernel
+        .with("PARTIAL", false)
+        .with("BY_FOUR", lanes == 4)
+        .with("COUNT", count)
+        .with("C", c / lanes)
+        .with("WORKGROUP", WORKGROUP)
+}
+
+/// A kernel that sums over the rows of each part.
+fn partial_kernel(entry: &'static str, rows: usize, rows_per_part: usize, c: usize, target: Target) -> Kernel {
+    let parts = rows.div_ceil(rows_per_part);
+    let kernel = Team::new(c, rows_per_part, target).kernel("batch_norm", entry, parts, c);
+    let kernel = kernel.with("PARTIAL", true).with("BY_FOUR", false).with("C", c).with("PARTS", parts);
+    Epilogue::NONE.constants(kernel).with("ROWS", rows).with("ROWS_PER_PART", rows_per_part)
+}
+
+fn lanes(c: usize) -> usize {
+    if c.is_multiple_of(4) { 4 } else { 1 }
+}
+
+/// Per-channel values repeated to some hundred elements, so that loops over channels are long enough for vectors.
+fn tiled(c: usize, value: impl Fn(usize) -> f32) -> Vec<f32> {
+    let times = 128usize.div_ceil(c);
+    (0..times * c).map(|i| value(i % c)).collect()
+}
+
+/// Rows that a thread takes at a time.
+const BLOCK: usize = 64;
+
+/// `1 / sqrt(var + eps)` of a channel.
+fn inverse(stats: &[f32], c: usize, k: usize, eps: f32) -> f32 {
+    1.0 / (stats[c + k] + eps).sqrt()
+}
+
+pub fn cases() -> Vec<Case> {
+    use super::activation::Act;
+    let mut cases = Vec::new();
+    let eps = 1e-3;
+    for shape in [vec![1, 1], vec![7, 5], vec![3, 5, 7, 4], vec![2, 11, 13, 23], vec![5, 8, 8, 40], vec![4097, 3]] {
+        let x = Tensor::f32(crate::tensor::Shape::new(shape));
+        let (rows, c) = (x.shape.rows(), x.shape.last());
+        let name = x.shape.to_string();
+        let pair = Tensor::f32([2, c]);
+        let rows_per_part = rows_per_part(rows);
+        let parts = rows.div_ceil(rows_per_part);
+        let case = |op: Arc<dyn Op>| Case::new(name.clone(), op).no_derivative();
+        cases.push(case(Arc::new(Sums { rows_per_part })).input(x.clone(), Fill::Uniform));
+        let sums = Tensor::f32([parts, 2, c]);
+        cases.push(case(Arc::new(Stats { rows, rows_per_part })).input(sums, Fill::Positive));
+        for (training, act) in [(true, None), (false, None), (true, Some(Act::Relu))] {
+            let apply = Apply { eps, training, epilogue: Epilogue { act, ..Epilogue::NONE } };
+            cases.push(
+                case(Arc::new(apply))
+                    .input(x.clone(), Fill::Uniform)
+                    .input(pair.clone(), Fill::Positive)
+                    .input(pair.clone(), Fill::Uniform),
+            );
+        }
+        cases.push(
+            case(Arc::new(GradSums { rows_per_part, eps }))
+                .input(x.clone(), Fill::Uniform)
+                .input(x.clone(), Fill::Uniform)
+                .input(pair.clone(), Fill::Positive),
+        );
+        cases.push(
+            case(Arc::new(GradX { eps, training: true }))
+                .input(x.clone(), Fill::Uniform)
+                .input(x.clone(), Fill::Uniform)
+                .input(pair.clone(), Fill::Positive)
+                .input(pair.clone(), Fill::Uniform)
+                .input(pair.clone(), Fill::Uniform),
+        );
+        cases.push(
+            case(Arc::new(GradX { eps, training: false }))
+                .input(x.clone(), Fill::Uniform)
+                .input(pair.clone(), Fill::Positive)
+                .input(pair.clone(), Fill::Uniform),
+        );
+        // An update's case starts from a target of zeros.
+        cases.push(case(Arc::new(Running { momentum: 0.9 })).input(pair, Fill::Positive));
+    }
+    cases
+}

@@ -1,0 +1,265 @@
+//! Averages and maxima over square windows of an image, and their derivatives.
+//!
+//! Padding is `valid`: what the last whole window leaves over is dropped. Derivatives are gathered: each pixel
+//! sums over the windows that hold it, so overlapping windows need no atomics. NaN in a window makes its maximum
+//! NaN; where its derivative then goes is not defined.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::kernel::WORKGROUP;
+use super::{Epilogue, Exact, In, Kernel};
+use crate::parallel::parallel_rows;
+use crate::tensor::Tensor;
+
+mod average;
+mod max;
+
+pub use average::{AvgPool, AvgPoolGrad};
+pub use max::{MaxPool, MaxPoolGrad};
+
+/// How windows lie on an image `[h, w, c]`: `p` down and `q` along.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows {
+    pub window: usize,
+    pub stride: usize,
+    pub h: usize,
+    pub w: usize,
+    pub c: usize,
+    pub p: usize,
+    pub q: usize,
+}
+
+impl Windows {
+    /// The windows on the images `x`, and how many images there are.
+    pub fn on(window: usize, stride: usize, x: &Tensor) -> Result<(usize, Windows), String> {
+        let &[n, h, w, c] = x.dims() else { return Err("takes images [n, h, w, c]".into()) };
+        if window == 0 || stride == 0 {
+            return Err("the window and its stride must be at least 1".into());
+        }
+        if window > h.min(w) {
+            return Err(format!("a window of {window} does not fit an image of {h}x{w}"));
+        }
+        let (p, q) = ((h - window) / stride + 1, (w - window) / stride + 1);
+        Ok((n, Windows { window, stride, h, w, c, p, q }))
+    }
+    pub fn image(&self) -> usize {
+        self.h * self.w * self.c
+    }
+    pub fn pooled(&self) -> usize {
+        self.p * self.q * self.c
+    }
+    /// The windows of an axis that hold a pixel.
+    fn holding(&self, place: usize, count: usize) -> Range<usize> {
+        let end = (place / self.stride + 1).min(count);
+        (place + 1).saturating_sub(self.window).div_ceil(self.stride).min(end)..end
+    }
+    /// Each window's place `[n, p, q]` with each of its pixels' indices for channel 0, in row-major order.
+    fn each(self, images: usize) -> impl Iterator<Item = (usize, Vec<usize>)> {
+        (0..images * self.p * self.q).map(move |i| {
+            let (n, p, q) = (i / (self.p * self.q), i / self.q % self.p, i % self.q);
+            let pixel = |t: usize| {
+                let (y, x) = (p * self.stride + t / self.window, q * self.stride + t % self.window);
+                ((n * self.h + y) * self.w + x) * self.c
+            };
+            (i * self.c, (0..self.window * self.window).map(pixel).collect())
+        })
+    }
+
+    pub fn kernel(&self, entry: &'static str, out: &Tensor, scale: f32, epilogue: Epilogue) -> Kernel {
+        let by_four = self.c.is_multiple_of(4);
+        let lanes = if by_four { 4 } else { 1 };
+        let kernel = Kernel::flat("pool", entry, out.len() / lanes);
+        epilogue
+            .constants(kernel)
+            .with("BY_FOUR", by_four)
+            .with("IS_GRAD", entry.starts_with("grad"))
+            .with("COUNT", out.len() / lanes)
+            .with("WINDOW", self.window)
+            .with("STRIDE", self.stride)
+            .with("H", self.h)
+            .with("W", self.w)
+            .with("P", self.p)
+            .with("Q", self.q)
+            .with("C", self.c / lanes)
+            .with("SCALE", scale)
+            .with("WORKGROUP", WORKGROUP)
+    }
+
+    /// `out = scale * fold of each window`. First the window's rows are folded, which is long and contiguous
+    /// whatever the number of channels, then its columns.
+    pub fn fold(
+        self,
+        x: &[f32],
+        out: &mut [f32],
+        scale: f32,
+        (epilogue, extra): (Epilogue, &[In]),
+        fold: impl Fn(f32, f32) -> f32 + Sync,
+    ) {
+        let Windows { window, stride, w, c, .. } = self;
+        let row = w * c;
+        parallel_rows(
+            out,
+            self.pooled(),
+            self.image(),
+            #[inline(always)]
+            |i, out| {
+                let x = &x[i * self.image()..][..self.image()];
+                let mut folded = vec![0.0f32; row];
+                for (p, out) in out.chunks_exact_mut(self.q * c).enumerate() {
+                    let x = &x[p * stride * row..];
+                    folded.copy_from_slice(&x[..row]);
+                    for r in 1..window {
+                        folded.iter_mut().zip(&x[r * row..][..row]).for_each(|(a, b)| *a = fold(*a, *b));
+                    }
+                    if c == 1 {
+                        for (q, out) in out.iter_mut().enumerate() {
+                            let cells = &folded[q * stride..][..window];
+                            *out = cells[1..].iter().fold(cells[0], |a, b| fold(a, *b));
+                        }
+                    } else {
+                        for (q, out) in out.chunks_exact_mut(c).enumerate() {
+                            let cells = &folded[q * stride * c..][..window * c];
+                            out.copy_from_slice(&cells[..c]);
+                            for s in 1..window {
+                                zip_lanes(out, &cells[s * c..][..c], &fold);
+                            }
+                        }
+                    }
+                    if scale != 1.0 {
+                        out.iter_mut().for_each(|out| *out *= scale);
+                    }
+                    epilogue.apply(out, i * self.pooled() + p * self.q * c, c, extra);
+                }
+            },
+        );
+    }
+
+    /// `out = scale * sum of d_out over the windows that hold a pixel`, and the epilogue row by row.
+    pub fn spread(self, d_out: &[f32], out: &mut [f32], scale: f32, epilogue: Epilogue, extra: &[In]) {
+        let Windows { window, stride, w, c, .. } = self;
+        let row = w * c;
+        parallel_rows(
+            out,
+            self.image(),
+            self.image(),
+            #[inline(always)]
+            |i, out| {
+                let d_out = &d_out[i * self.pooled()..][..self.pooled()];
+                let (mut sums, mut spread) = (vec![0.0f32; self.q * c], vec![0.0f32; row]);
+                let mut done = None;
+                for (y, out) in out.chunks_exact_mut(row).enumerate() {
+                    let holding = self.holding(y, self.p);
+                    // Neighbouring rows in the same windows are equal.
+                    if done.as_ref() != Some(&holding) {
+                        sums.fill(0.0);
+                        for p in holding.clone() {
+                            let d_out = &d_out[p * self.q * c..][..self.q * c];
+                            sums.iter_mut().zip(d_out).for_each(|(sum, d)| *sum += scale * d);
+                        }
+                        spread.fill(0.0);
+                        for (q, sum) in sums.chunks_exact(c).enumerate() {
+                            let cells = &mut spread[q * stride * c..][..window * c];
+                            if let [sum] = sum {
+                                cells.iter_mut().for_each(|cell| *cell += sum);
+                            } else {
+                                cells.chunks_exact_mut(c).for_each(|cell| zip_lanes(cell, sum, &|a, b| a + b));
+                            }
+                        }
+                        done = Some(holding);
+                    }
+                    out.copy_from_slice(&spread);
+                    epilogue.apply(out, i * self.image() + y * row, c, extra);
+                }
+            },
+        );
+    }
+}
+
+/// `out[i] = f(out[i], x[i])`, eight at a time: channels are too few for the compiler's own blocks of 32.
+#[inline(always)]
+fn zip_lanes(out: &mut [f32], x: &[f32], f: &impl Fn(f32, f32) -> f32) {
+    let (out, out_rest) = out.as_chunks_mut::<8>();
+    let (x, x_rest) = x.as_chunks::<8>();
+    for (out, x) in out.iter_mut().zip(x) {
+        (0..8).for_each(|i| out[i] = f(out[i], x[i]));
+    }
+    out_rest.iter_mut().zip(x_rest).for_each(|(out, x)| *out = f(*out, *x));
+}
+
+/// An epilogue that an image's derivative can end on, after one it has.
+pub(super) fn act_grad_only(before: Epilogue, next: Epilogue) -> Option<Epilogue> {
+    before.then(next).filter(|both| !both.bias && both.act.is_none())
+}
+
+/// Multiplies a reference by the activation's derivative, where the epilogue asks for it.
+pub(super) fn exact_act_grad(epilogue: Epilogue, extra: &[Exact], out: &mut Exact) {
+    if let (Some(act), Some(activated)) = (epilogue.act_grad, extra.first()) {
+        let each = out.data.iter_mut().zip(&activated.data);
+        each.for_each(|(out, y)| *out *= f64::from(act.derivative(*y as f32)));
+    }
+}
+
+/// The windows on images that a shape rule has already let through.
+fn windows(window: usize, stride: usize, images: &[usize]) -> Windows {
+    let &[_, h, w, c] = images else { panic!("images are [n, h, w, c]") };
+    Windows { window, stride, h, w, c, p: (h - window) / stride + 1, q: (w - window) / stride + 1 }
+}
+
+pub fn cases() -> Vec<Case> {
+    use super::activation::Act;
+    // Tiled, overlapping, with gaps, with a rest, the whole image; channels of one, few, four, many.
+    let shapes = [
+        ([1, 1, 1, 1], 1, 1),
+        ([2, 4, 6, 3], 2, 2),
+        ([3, 7, 5, 4], 2, 2),
+        ([2, 7, 8, 5], 3, 2),
+        ([1, 9, 7, 8], 2, 3),
+        ([2, 5, 5, 29], 3, 1),
+        ([1, 33, 32, 1], 16, 16),
+        ([2, 6, 6, 20], 6, 1),
+    ];
+    let mut cases = Vec::new();
+    for (shape, window, stride) in shapes {
+        let name = format!("{shape:?} {window}/{stride}");
+        let image = Tensor::f32(shape);
+        let [n, h, w, c] = shape;
+        let pooled = Tensor::f32([n, (h - window) / stride + 1, (w - window) / stride + 1, c]);
+        let (avg, max) = (AvgPool { window, stride }, MaxPool { window, stride });
+        cases.push(Case::new(name.clone(), Arc::new(avg)).input(image.clone(), Fill::Uniform));
+        cases.push(Case::new(name.clone(), Arc::new(max)).input(image.clone(), Fill::Distinct));
+        let none = Epilogue::NONE;
+        let act_grad = Epilogue { act_grad: Some(Act::Leaky(0.2)), ..none };
+        let avg_grad = AvgPoolGrad { pool: avg, image: [h, w], epilogue: none };
+        cases.push(Case::new(name.clone(), Arc::new(avg_grad)).input(pooled.clone(), Fill::Uniform));
+        let fused = AvgPoolGrad { epilogue: act_grad, ..avg_grad };
+        cases.push(
+            Case::new(format!("{name} and leaky relu's"), Arc::new(fused))
+                .input(pooled.clone(), Fill::Uniform)
+                .input(image.clone(), Fill::AwayFromZero)
+                .no_derivative(),
+        );
+        let max_grad = MaxPoolGrad { pool: max, epilogue: none };
+        for (what, fill) in [("", Fill::Distinct), (" with equals", Fill::Words(&EQUALS))] {
+            cases.push(
+                Case::new(format!("{name}{what}"), Arc::new(max_grad))
+                    .input(pooled.clone(), Fill::Uniform)
+                    .input(image.clone(), fill)
+                    .no_derivative(),
+            );
+        }
+        let fused = MaxPoolGrad { epilogue: act_grad, ..max_grad };
+        cases.push(
+            Case::new(format!("{name} and leaky relu's"), Arc::new(fused))
+                .input(pooled, Fill::Uniform)
+                .input(image.clone(), Fill::Distinct)
+                .input(image, Fill::AwayFromZero)
+                .no_derivative(),
+        );
+    }
+    cases
+}
+
+/// 0, 1 and 2 as f32, repeating after seven words.
+const EQUALS: [u32; 7] = [0x3f80_0000, 0, 0x4000_0000, 0x4000_0000, 0, 0x3f80_0000, 0x4000_0000];
