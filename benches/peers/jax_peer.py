@@ -87,13 +87,16 @@ def forward(layers, learned, kept, x, label=None, key=None):
             x, running = normalized(x, own, running, options, key is not None)
         elif layer.kind in ("max_pool", "avg_pool"):
             x = pooled(x, options["window"], layer.kind[:3])
-        elif layer.kind == "dropout" and key is not None:
-            keep = 1 - options["rate"]
-            x = jnp.where(random.bernoulli(random.fold_in(key, i), keep, x.shape), x / keep, 0)
+        elif layer.kind == "dropout":
+            if key is not None:
+                keep = 1 - options["rate"]
+                x = jnp.where(random.bernoulli(random.fold_in(key, i), keep, x.shape), x / keep, 0)
         elif layer.kind in ("flatten", "reshape"):
             x = x.reshape(x.shape[0], *layer.output)
         elif layer.kind == "concat":
             x = jnp.concatenate([values[source] for source in layer.sources], -1)
+        else:
+            common.cannot(f"JAX's peer has no {layer.kind}")
         x = x + own["bias"] if "bias" in own else x
         x = ACTIVATIONS[layer.activation](x, layer.slope) if layer.activation else x
         values.append(x)

@@ -52,8 +52,10 @@ def network_of(layers, inputs, label=None):
             x = kl.Flatten()(x)
         elif layer.kind == "reshape":
             x = kl.Reshape(layer.output)(x)
-        else:
+        elif layer.kind == "concat":
             x = kl.Concatenate()(x)
+        else:
+            common.cannot(f"Keras' peer has no {layer.kind}")
         if layer.activation == "leaky_relu":
             x = kl.LeakyReLU(negative_slope=layer.slope)(x)
         elif layer.activation:
