@@ -119,6 +119,27 @@ fn an_ensembles_logits_are_the_mean_of_its_members_whatever_their_networks() {
 }
 
 #[test]
+fn the_ensembles_recipe_joins_networks_of_several_kinds_each_with_a_recipe_of_its_own() {
+    let place = Place::with_digits(128, 50);
+    let train = "train --recipe ensemble --data data --device cpu --epochs 1 --batch 64 -q";
+    let dry = place.works(&format!("{train} --dry-run"));
+    assert!(dry.out.contains("members = 8") && dry.out.contains("kernels7 by its own recipe"), "{dry:#?}");
+    let said = place.works(train);
+    assert!(said.out.contains("8 of 8: test") && said.out.contains("all together: test"), "{said:#?}");
+    let run = "runs/0001-best-ensemble";
+    for (member, model, seed) in
+        [(1, "best", 0), (5, "best", 4), (6, "kernels5", 0), (7, "kernels5", 1), (8, "kernels7", 0)]
+    {
+        let config = place.text(&format!("{run}/{member}/config.toml"));
+        assert!(
+            config.contains(&format!("model = \"{model}\"")) && config.contains(&format!("seed = {seed}")),
+            "{config}"
+        );
+    }
+    place.works(&format!("evaluate {run} --data data --device cpu"));
+}
+
+#[test]
 fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
     let place = Place::with_digits(2000, 100);
     place.works(&format!("{FAST} --members 2"));
@@ -127,7 +148,10 @@ fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
     // As if it had been killed while the second was trained.
     std::fs::remove_file(place.path(whole)).unwrap();
     std::fs::remove_file(place.path(&format!("{run}/result.toml"))).unwrap();
-    std::fs::remove_dir_all(place.path(&format!("{run}/2"))).unwrap();
+    for file in place.names(&format!("{run}/2")).into_iter().filter(|name| !name.ends_with(".toml")) {
+        std::fs::remove_file(place.path(&format!("{run}/2/{file}"))).unwrap();
+    }
+    std::fs::remove_file(place.path(&format!("{run}/2/result.toml"))).unwrap();
     place.refused(&format!("evaluate {run} --data data"), &["no best model yet", "train --resume"]);
     let first = place.read(&format!("{run}/1/last.safetensors"));
     place.works(&format!("train --resume {run} --quiet"));

@@ -10,8 +10,9 @@ use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
+use crate::data::ImageSet;
 use crate::device;
-use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, ScheduleName, by};
+use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by};
 use crate::train::{Folder, Settings};
 
 #[derive(clap::Args)]
@@ -21,7 +22,8 @@ pub struct Args {
     #[arg(conflicts_with_all = ["resume", "from"])]
     model: Option<String>,
     /// How it is trained: fast (one epoch), standard (up to three), best (as long as it takes), ensemble
-    /// (best, five times over, averaged) [default: what the network's own recipe says]
+    /// (best five times over, and networks of larger kernels, averaged) [default: what the network's own
+    /// recipe says]
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     recipe: Option<Named>,
     /// Go on from a trained classifier, on other data or for longer; the learning rate is a tenth of the
@@ -130,6 +132,17 @@ impl Named {
     }
 }
 
+/// How many of `best` are in the ensemble.
+const OF_BEST: usize = 5;
+/// What joins them: networks that see more at once err on other digits.
+const OTHERS: [&str; 3] = ["kernels5", "kernels5", "kernels7"];
+
+/// One of several that are trained one after another.
+struct Member {
+    architecture: Architecture,
+    settings: Settings,
+}
+
 impl Args {
     /// Flags that only classifiers have and that were given.
     fn of_classifiers(&self) -> Vec<&'static str> {
@@ -162,10 +175,45 @@ impl Args {
     }
 
     fn settings(&self, architecture: &Architecture) -> anyhow::Result<Settings> {
-        let mut recipe = match self.recipe {
+        let recipe = match self.recipe {
             Some(named) => models::builtin(named.network())?.recipe,
             None => architecture.recipe.clone(),
         };
+        let mut settings = self.over(recipe, &architecture.name);
+        let of_best = if self.recipe == Some(Named::Ensemble) { OF_BEST } else { 1 };
+        settings.members = self.members.unwrap_or(of_best) + self.others().len();
+        Ok(settings)
+    }
+
+    /// Networks that join the one that is trained, each by its own recipe.
+    fn others(&self) -> &'static [&'static str] {
+        let all = self.recipe == Some(Named::Ensemble) && self.members.is_none();
+        if all && self.model.is_none() && self.from.is_none() && self.front.is_none() { &OTHERS } else { &[] }
+    }
+
+    /// The members of a run of several; each network's have seeds from the first on.
+    fn members(&self, architecture: &Architecture, settings: &Settings) -> anyhow::Result<Vec<Member>> {
+        let own = settings.members - self.others().len();
+        let mut members: Vec<Member> = (0..own)
+            .map(|_| Member {
+                architecture: architecture.clone(),
+                settings: Settings { members: 1, ..settings.clone() },
+            })
+            .collect();
+        for name in self.others() {
+            let architecture = models::builtin(name)?;
+            let settings = self.over(architecture.recipe.clone(), name);
+            members.push(Member { architecture, settings });
+        }
+        for i in 0..members.len() {
+            let before = members[..i].iter().filter(|other| other.settings.model == members[i].settings.model).count();
+            members[i].settings.seed = settings.seed.wrapping_add(before as u32);
+        }
+        Ok(members)
+    }
+
+    /// A recipe's settings, and what flags say over it.
+    fn over(&self, mut recipe: Recipe, model: &str) -> Settings {
         // A change of optimizer asks for that optimizer's own learning rate.
         if self.optimizer.is_some_and(|wanted| recipe.optimizer.is_some_and(|own| own != wanted)) {
             recipe.learning_rate = None;
@@ -176,19 +224,18 @@ impl Args {
         take!(epochs, batch, learning_rate, optimizer, schedule, warmup, momentum, weight_decay, label_smoothing);
         take!(average, validation, patience);
         recipe.augment = Some(self.augment.over(recipe.augment.unwrap_or_default()));
-        let mut settings = Settings::from_recipe(&architecture.name, &recipe);
+        let mut settings = Settings::from_recipe(model, &recipe);
         if let Some(from) = &self.from {
             settings.from = Some(absolute(from));
             // At its full rate a recipe would first undo what was learned.
             settings.learning_rate *= if self.learning_rate.is_some() { 1.0 } else { 0.1 };
         }
-        settings.members = self.members.unwrap_or(if self.recipe == Some(Named::Ensemble) { 5 } else { 1 });
         settings.snapshots = self.snapshots.unwrap_or(0);
         settings.data = self.data.as_deref().map(absolute);
         settings.reading = self.reading.reading();
         settings.device = self.device.clone().unwrap_or_else(|| "auto".into());
         settings.seed = self.seed.unwrap_or(0);
-        Ok(settings)
+        settings
     }
 
     /// A recipe was written with MNIST in mind: what it proposes, and nobody asked for, gives way to smaller sets.
@@ -276,46 +323,56 @@ fn classifier(
         None => args.fit(&mut settings, data.train.len()),
     }
     // Everything that can be refused is refused before anything is written.
-    let training = data.train.len().saturating_sub(settings.validation);
-    if settings.validation > 0 {
-        data.train.split(settings.validation, u64::from(settings.seed))?;
-    }
-    settings.check(training)?;
-    settings.check_image([data.train.height, data.train.width])?;
+    let parameters = check(&architecture, &settings, &data.train)?;
     augment_flags::warn(&settings.augment, &data.class_names);
-    let input = [data.train.height, data.train.width, data.train.channels];
-    let mut store = crate::graph::Store::default();
-    let mut parameters = models::Parameters::new(&mut store, "classifier");
-    architecture.declare(input, data.train.classes, &mut store, &mut parameters)?;
     if let Some((file, path)) = &origin {
         file.values(&parameters, path)?;
+    }
+    let mut members = Vec::new();
+    if folder.is_none() && settings.members > 1 {
+        for mut member in args.members(&architecture, &settings)? {
+            args.fit(&mut member.settings, data.train.len());
+            check(&member.architecture, &member.settings, &data.train)?;
+            members.push(member);
+        }
     }
     let choice = device::find(&settings.device)?;
     if args.dry_run {
         say(format_args!("would train {} on {} with {}:\n", settings.model, data.name, choice.name()));
         say(toml::to_string(&settings)?.trim_end());
+        for name in args.others() {
+            say(format_args!("\nand {name} by its own recipe"));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let device = going_on::open(choice, &settings.device, args.fallback)?;
-    let begin = |folder: Folder, settings: &Settings| -> anyhow::Result<Folder> {
+    let begin = |folder: &Folder, architecture: &Architecture, settings: &Settings| -> anyhow::Result<()> {
         folder.save_architecture(architecture.text())?;
         if let Some((file, _)) = &origin {
             folder.save_origin(file)?;
         }
-        folder.save_settings(settings)?;
-        Ok(folder)
+        Ok(folder.save_settings(settings)?)
     };
     let folder = match folder {
         Some(folder) => folder,
         None => {
             let several = if settings.members > 1 { "-ensemble" } else { "" };
-            begin(Folder::create(&args.out, &format!("{}{several}", settings.model))?, &settings)?
+            let folder = Folder::create(&args.out, &format!("{}{several}", settings.model))?;
+            for (i, member) in members.iter().enumerate() {
+                let own = Folder::create_at(&folder.member(i))?;
+                begin(&own, &member.architecture, &member.settings)?;
+            }
+            // The last to be written: without it there is nothing to go on with.
+            begin(&folder, &architecture, &settings)?;
+            folder
         }
     };
     if !args.quiet {
-        let members = if settings.members > 1 { format!(" {} times", settings.members) } else { String::new() };
+        let times = settings.members - args.others().len();
+        let others = args.others().iter().map(|other| format!(" and {other}")).collect::<String>();
+        let times = if times > 1 { format!(" {times} times{others}") } else { String::new() };
         note(format_args!(
-            "{}{members} on {} with {}, in {}",
+            "{}{times} on {} with {}, in {}",
             settings.model,
             data.name,
             device.name(),
@@ -324,6 +381,24 @@ fn classifier(
     }
     let stop = interrupt::listen()?;
     let (quiet, fallback) = (args.quiet, args.fallback);
-    let training = Training { quiet, architecture: &architecture, data, device, fallback, stop: &stop };
-    if settings.members > 1 { training.ensemble(settings, folder, begin) } else { training.one(settings, folder) }
+    let training = Training { quiet, data, device, fallback, stop: &stop };
+    if settings.members > 1 {
+        training.ensemble(&settings, &folder)
+    } else {
+        training.one(&architecture, &settings, &folder)
+    }
+}
+
+/// Refuses what cannot be trained on such images; what there is to train otherwise.
+fn check(architecture: &Architecture, settings: &Settings, set: &ImageSet) -> anyhow::Result<models::Parameters> {
+    let training = set.len().saturating_sub(settings.validation);
+    if settings.validation > 0 {
+        set.split(settings.validation, u64::from(settings.seed))?;
+    }
+    settings.check(training)?;
+    settings.check_image([set.height, set.width])?;
+    let mut store = crate::graph::Store::default();
+    let mut parameters = models::Parameters::new(&mut store, "classifier");
+    architecture.declare([set.height, set.width, set.channels], set.classes, &mut store, &mut parameters)?;
+    Ok(parameters)
 }

@@ -5,19 +5,20 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use anyhow::bail;
+
 use super::progress::{Display, from};
 use super::{going_on, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::infer::evaluate::{Evaluation, Scores};
-use crate::models::{Architecture, ModelFile};
+use crate::models::{Architecture, Model, ModelFile};
 use crate::report::Confusion;
 use crate::train::{Event, Folder, Outcome, Run, Settings};
 
 /// What one run and several in a row have in common.
 pub(super) struct Training<'a> {
     pub quiet: bool,
-    pub architecture: &'a Architecture,
     pub data: DataSet,
     pub device: Box<dyn Device>,
     /// Whether the CPU may take over from a GPU that fails.
@@ -27,12 +28,18 @@ pub(super) struct Training<'a> {
 
 impl Training<'_> {
     /// Trains in `member`, a folder within `folder` or the same.
-    fn run(&mut self, settings: &Settings, member: &Folder, folder: &Folder) -> anyhow::Result<Outcome> {
+    fn run(
+        &mut self,
+        architecture: &Architecture,
+        settings: &Settings,
+        member: &Folder,
+        folder: &Folder,
+    ) -> anyhow::Result<Outcome> {
         let mut display = Display::new("steps", self.quiet);
         let outcome = going_on::train(&mut self.device, self.fallback, member, |device| {
             let run = Run {
                 settings: settings.clone(),
-                architecture: self.architecture.clone(),
+                architecture: architecture.clone(),
                 data: self.data.clone(),
                 folder: member.clone(),
                 device,
@@ -45,9 +52,14 @@ impl Training<'_> {
         outcome.map_err(|error| going_on::ended(error, folder, member))
     }
 
-    pub fn one(mut self, settings: Settings, folder: Folder) -> anyhow::Result<ExitCode> {
+    pub fn one(
+        mut self,
+        architecture: &Architecture,
+        settings: &Settings,
+        folder: &Folder,
+    ) -> anyhow::Result<ExitCode> {
         let validated = settings.validation > 0;
-        match self.run(&settings, &folder, &folder)? {
+        match self.run(architecture, settings, folder, folder)? {
             Outcome::Finished { test, best_epoch, epochs, seconds } => {
                 if let Some(test) = test {
                     result("test", &test, &self.data)?;
@@ -58,33 +70,26 @@ impl Training<'_> {
                 say(format_args!("{epochs} epoch{plural} in {seconds:.1} s{best}; model: {}", model.display()));
                 Ok(ExitCode::SUCCESS)
             }
-            Outcome::Stopped { step } => Ok(stopped(step, &folder)),
+            Outcome::Stopped { step } => Ok(stopped(step, folder)),
         }
     }
 
-    /// One run after another, each in a numbered folder within `folder`, and at the end the model that joins them.
-    pub fn ensemble(
-        mut self,
-        settings: Settings,
-        folder: Folder,
-        begin: impl Fn(Folder, &Settings) -> anyhow::Result<Folder>,
-    ) -> anyhow::Result<ExitCode> {
+    /// One run after another, each in a numbered folder within `folder` that has its settings, and at the end the model that joins them.
+    pub fn ensemble(mut self, settings: &Settings, folder: &Folder) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
         let mut members = Vec::new();
         for i in 0..settings.members {
-            let path = folder.path().join((i + 1).to_string());
-            let own = Settings { members: 1, seed: settings.seed.wrapping_add(i as u32), ..settings.clone() };
-            let member = match path.join("config.toml").exists() {
-                true => Folder::open(&path)?,
-                false => begin(Folder::create_at(&path)?, &own)?,
-            };
+            let member = Folder::open(&folder.member(i))?;
             if !member.is_finished() {
-                match self.run(&own, &member, &folder)? {
+                let Model::Classifier(architecture) = member.load_model()? else { bail!("a GAN is no member") };
+                // Devices change from run to run.
+                let own = Settings { device: settings.device.clone(), ..member.settings()? };
+                match self.run(&architecture, &own, &member, folder)? {
                     Outcome::Finished { test: Some(test), .. } => {
                         result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data)?;
                     }
                     Outcome::Finished { test: None, .. } => {}
-                    Outcome::Stopped { step } => return Ok(stopped(step, &folder)),
+                    Outcome::Stopped { step } => return Ok(stopped(step, folder)),
                 }
             }
             members.push((member.best(), member.load_best()?));

@@ -77,6 +77,10 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+    /// Where the run of an ensemble's member is, counted from 0.
+    pub fn member(&self, index: usize) -> PathBuf {
+        self.path.join((index + 1).to_string())
+    }
     /// The model of the best epoch.
     pub fn best(&self) -> PathBuf {
         self.path.join("best.safetensors")
