@@ -130,6 +130,7 @@ fn across<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, task: Rows)
 /// No way out of the innermost loop may be a panic, and the sums are touched by it alone, or they would be written to
 /// memory with every term.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "a term is a place in several rows")]
 fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(simd: S, task: Rows) {
     let Sizes { m, n, k } = task.sizes;
     let width = VECTORS * S::F32_LANES;
