@@ -102,8 +102,8 @@ fn grad_moments<const L: usize>(
     }
 }
 
-/// The derivative of [`Apply`] by `x`. In training from `d_out, x, stats, affine` and the summed [`GradSums`]
-/// `[2, C]`; else from `d_out, stats, affine`.
+/// The derivative of [`Apply`](super::Apply) by `x`. In training from `d_out, x, stats, affine` and the summed
+/// [`GradSums`] `[2, C]`; else from `d_out, stats, affine`.
 #[derive(Clone, Copy, Debug)]
 pub struct GradX {
     pub eps: f32,
