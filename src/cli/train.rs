@@ -191,8 +191,9 @@ impl Args {
         if all && self.model.is_none() && self.from.is_none() && self.front.is_none() { &OTHERS } else { &[] }
     }
 
-    /// The members of a run of several; each network's have seeds from the first on.
-    fn members(&self, architecture: &Architecture, settings: &Settings) -> anyhow::Result<Vec<Member>> {
+    /// The members of a run of several; each network's have seeds from the first on. `settings` are checked, those of
+    /// other networks are checked here.
+    fn members(&self, architecture: &Architecture, settings: &Settings, set: &ImageSet) -> anyhow::Result<Vec<Member>> {
         let own = settings.members - self.others().len();
         let mut members: Vec<Member> = (0..own)
             .map(|_| Member {
@@ -202,7 +203,9 @@ impl Args {
             .collect();
         for name in self.others() {
             let architecture = models::builtin(name)?;
-            let settings = self.over(architecture.recipe.clone(), name);
+            let mut settings = self.over(architecture.recipe.clone(), name);
+            self.fit(&mut settings, set.len());
+            check(&architecture, &settings, set)?;
             members.push(Member { architecture, settings });
         }
         for i in 0..members.len() {
@@ -328,14 +331,10 @@ fn classifier(
     if let Some((file, path)) = &origin {
         file.values(&parameters, path)?;
     }
-    let mut members = Vec::new();
-    if folder.is_none() && settings.members > 1 {
-        for mut member in args.members(&architecture, &settings)? {
-            args.fit(&mut member.settings, data.train.len());
-            check(&member.architecture, &member.settings, &data.train)?;
-            members.push(member);
-        }
-    }
+    let members = match &folder {
+        None if settings.members > 1 => args.members(&architecture, &settings, &data.train)?,
+        _ => Vec::new(),
+    };
     let choice = device::find(&settings.device)?;
     if args.dry_run {
         say(format_args!("would train {} on {} with {}:\n", settings.model, data.name, choice.name()));
@@ -368,9 +367,7 @@ fn classifier(
         }
     };
     if !args.quiet {
-        let times = settings.members - args.others().len();
-        let others = args.others().iter().map(|other| format!(" and {other}")).collect::<String>();
-        let times = if times > 1 { format!(" {times} times{others}") } else { String::new() };
+        let times = times(&settings, &folder)?;
         note(format_args!(
             "{}{times} on {} with {}, in {}",
             settings.model,
@@ -387,6 +384,21 @@ fn classifier(
     } else {
         training.one(&architecture, &settings, &folder)
     }
+}
+
+/// How often an ensemble's network is in it, and which others are, as their folders say.
+fn times(settings: &Settings, folder: &Folder) -> anyhow::Result<String> {
+    if settings.members == 1 {
+        return Ok(String::new());
+    }
+    let (mut own, mut others) = (0, String::new());
+    for i in 0..settings.members {
+        match Folder::open(&folder.member(i))?.settings::<Settings>()?.model {
+            model if model == settings.model => own += 1,
+            other => others += &format!(" and {other}"),
+        }
+    }
+    Ok(format!(" {own} times{others}"))
 }
 
 /// Refuses what cannot be trained on such images; what there is to train otherwise.
