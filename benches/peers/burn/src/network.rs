@@ -121,7 +121,10 @@ impl Network {
                     let slope = layer.slope;
                     each(out, |x| activation::leaky_relu(x, slope), |x| activation::leaky_relu(x, slope))
                 }
-                Some(other) => unimplemented!("the activation {other} has no peer yet"),
+                Some(other) => {
+                    eprintln!("the activation {other} has no peer yet");
+                    std::process::exit(77);
+                }
             });
         }
         values.pop().expect("the input at least")
