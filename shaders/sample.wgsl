@@ -1,6 +1,6 @@
 // gather_images: out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD, as bytes * SCALE + SHIFT
 // gather_labels: out[i] = the label at i's row
-// tick:          clock[0] += 1
+// tick:          clock[0] += BY
 // record:        out[step % SLOTS] = (loss, correct)
 // store_rows:    out[step * BATCH + i] = x[i], where that row is below ROWS
 //
@@ -8,6 +8,8 @@
 // of epoch P / ROWS. Else its row is P; past the last one images are zero and labels 0xffffffff.
 // Each image comes COPIES times: row v is image v / COPIES. WINDOWED: of it is seen the window of WINDOW_HEIGHT x
 // WINDOW_WIDTH pixels at (TOP, LEFT), put at place v % COPIES of those where it fits, ACROSS in a row; else COPIES is 1.
+//
+// STAGED: of the images there are only the batches of STEPS steps, as they come, of TICKS ticks of the clock each.
 //
 // In gather_images a workgroup takes CHUNK elements of one image, so that an invocation finds its row once for many
 // (vectors of four, a word of bytes, where BY_FOUR); SIZE elements make an image. Elsewhere an invocation takes
@@ -64,13 +66,20 @@ fn main(
         return;
     }
     let row = row_of(i);
+#if STAGED
+    let image = (clock[0] / TICKS % STEPS) * BATCH + i;
+#elif WINDOWED
+    let image = row / COPIES;
+#else
+    let image = row;
+#endif
     let first = (g % CHUNKS) * CHUNK;
     let last = min(first + CHUNK, SIZE);
     for (var e = first + local; e < last; e += WORKGROUP) {
 #if BY_FOUR
         var v = vec4(0.0);
         if row < ROWS {
-            let word = images[row * SIZE + e];
+            let word = images[image * SIZE + e];
             let bytes = (vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(255u);
             v = vec4<f32>(bytes) * SCALE + SHIFT;
         }
@@ -84,7 +93,7 @@ fn main(
             let x = pixel % WIDTH - place % ACROSS;
             var byte = 0u;
             if y < WINDOW_HEIGHT && x < WINDOW_WIDTH {
-                let at = (row / COPIES) * SIZE + ((TOP + y) * WIDTH + LEFT + x) * CHANNELS + e % CHANNELS;
+                let at = image * SIZE + ((TOP + y) * WIDTH + LEFT + x) * CHANNELS + e % CHANNELS;
                 byte = (images[at / 4u] >> (8u * (at % 4u))) & 255u;
             }
             v = f32(byte) * SCALE + SHIFT;
@@ -92,7 +101,7 @@ fn main(
 #else
         var v = 0.0;
         if row < ROWS {
-            let at = row * SIZE + e;
+            let at = image * SIZE + e;
             let byte = (images[at / 4u] >> (8u * (at % 4u))) & 255u;
             v = f32(byte) * SCALE + SHIFT;
         }
@@ -114,7 +123,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         out[i] = labels[row / COPIES];
     }
 #elif ENTRY_tick
-    clock[0] += 1u;
+    clock[0] += BY;
 #elif ENTRY_record
     let slot = clock[0] % SLOTS;
     out[2u * slot] = loss[0];

@@ -9,6 +9,8 @@
 pub mod app;
 pub mod check;
 pub mod cli;
+// To map files of images that are too large to be read.
+#[allow(unsafe_code)]
 pub mod data;
 // To hand wgpu shaders whose loops it need not watch, and to leave a device that hangs.
 #[allow(unsafe_code)]

@@ -53,6 +53,8 @@ pub struct Plan {
     pub dispatches: Vec<Dispatch>,
     /// Sizes in words of the buffers that live within a step only.
     pub scratch: Vec<usize>,
+    /// Places of floats that several devices, each at its part of a batch, have the mean of when the plan has run.
+    pub shared: Vec<Place>,
 }
 
 impl Plan {
@@ -213,7 +215,7 @@ impl<'a> Planner<'a> {
             }
         }
         effects.for_each(|(_, effect)| self.effect(effect));
-        Plan { dispatches: self.dispatches, scratch: self.scratch }
+        Plan { dispatches: self.dispatches, scratch: self.scratch, shared: Vec::new() }
     }
 
     fn node(&mut self, i: usize) {

@@ -84,7 +84,7 @@ fn several_devices_share_the_work_and_the_table_is_the_same() {
     let nobody = place.run("classify --device cpu,nobody png");
     assert!(nobody.err.contains("no device \"nobody\""), "{nobody:#?}");
     let alone = place.run("evaluate fast --device all");
-    assert!(alone.err.contains("several devices work side by side in `classify` alone"), "{alone:#?}");
+    assert!(alone.err.contains("several devices work side by side in `classify`, and in `train`"), "{alone:#?}");
 }
 
 #[test]

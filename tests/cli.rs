@@ -595,3 +595,17 @@ fn curves_draws_two_runs_in_one_picture() {
     place.works("curves runs/0001-dense");
     assert!(is_png(&place.read("curves.png")));
 }
+
+#[test]
+fn several_devices_train_a_classifier_together_and_nothing_else() {
+    let place = Place::with_digits(200, 50);
+    let train = "train dense --data data --epochs 2 --validation 0 --device";
+    place.works(&format!("{train} cpu,cpu --batch 20"));
+    let said = place.works("inspect runs/0001-dense");
+    assert!(said.out.contains("CPU and CPU"), "{}", said.out);
+    place.works("evaluate runs/0001-dense --data data --device cpu");
+    place.refused(&format!("{train} cpu,cpu --batch 25"), &["--batch", "multiple of 2"]);
+    place.refused("train gan --data data --device cpu,cpu", &["several devices"]);
+    place.refused(&format!("{train} cpu,nonesuch --batch 20"), &["nonesuch"]);
+    assert_eq!(place.names("runs"), ["0001-dense"]);
+}

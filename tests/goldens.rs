@@ -99,7 +99,7 @@ impl Training {
         }
         let inputs = [&whole(parameters.grads), &table, &clock].map(|place| graph.read(place));
         optimize(&mut graph, Update { optimizer, decay: 0.0 }, inputs, None, targets);
-        graph.update(Tick, &[], vec![clock]);
+        graph.update(Tick(1), &[], vec![clock]);
 
         device.allocate(&store).unwrap();
         let (pixels, digits) = batch();

@@ -36,7 +36,7 @@ impl Program {
         let inputs = [&gradients, &table, &clock].map(|place| graph.read(place));
         let mask_value = graph.read(&decays);
         optimize(&mut graph, update, inputs, Some(mask_value), targets);
-        graph.update(Tick, &[], vec![clock]);
+        graph.update(Tick(1), &[], vec![clock]);
 
         device.allocate(&store).unwrap();
         device.write(weights.buffer, 0, bytemuck::cast_slice(start)).unwrap();

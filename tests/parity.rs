@@ -17,7 +17,7 @@ use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Normalization;
 use inkgrad::models::{self, Model, Parameters};
-use inkgrad::train::{Classifier, GanSettings, GanSteps, Settings, gan};
+use inkgrad::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
 
 /// The networks that travel with the program, the quick ones first.
 const NETWORKS: [&str; 8] = ["dense", "fast", "standard", "cnn", "gan", "best", "avgcnn", "gan-classic"];
@@ -80,8 +80,16 @@ impl<'a> Course<'a> {
                 let mut parameters = Parameters::new(&mut store, "classifier");
                 let declared = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
                 let normalization = Normalization::of(&set);
-                let mut classifier =
-                    Classifier::declare(&mut store, &declared, parameters, &settings, &set, normalization).unwrap();
+                let mut classifier = Classifier::declare(
+                    &mut store,
+                    &declared,
+                    parameters,
+                    &settings,
+                    &set,
+                    normalization,
+                    Share::WHOLE,
+                )
+                .unwrap();
                 device.allocate(&store).unwrap();
                 classifier.upload(device, &set).unwrap();
                 let mut state = classifier.initial(0);
@@ -110,7 +118,7 @@ impl<'a> Course<'a> {
     fn run(&mut self, count: usize) -> Vec<Vec<f64>> {
         let first = self.done;
         self.done += count;
-        match &self.training {
+        match &mut self.training {
             Training::Classifier(classifier) => {
                 let steps = classifier.run(self.device, first, count).unwrap();
                 steps.into_iter().map(|[loss, _]| vec![loss.into()]).collect()

@@ -1,33 +1,46 @@
-//! A step needs nothing from the host: memory stays as it is, and steps go to a device in a few submissions.
+//! A step needs nothing from the host: memory stays as it is, and steps go to a device in a few submissions. Only the
+//! images of a set that is too large come from there, and make no difference. Nor does it make one how many devices share
+//! a batch.
 
 mod golden;
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use golden::gpu;
 use inkgrad::data::{ImageSet, mnist};
-use inkgrad::device::{Device, cpu::Cpu};
-use inkgrad::graph::Store;
+use inkgrad::device::several::Several;
+use inkgrad::device::{Device, DeviceError, Origin, PlanId, cpu::Cpu};
+use inkgrad::graph::{BufferId, Store};
 use inkgrad::infer::evaluate::Normalization;
-use inkgrad::models::{Parameters, builtin};
-use inkgrad::train::{Classifier, Settings};
+use inkgrad::models::{Augmentation, Parameters, builtin};
+use inkgrad::plan::Plan;
+use inkgrad::train::{Classifier, Settings, Share};
 
 /// One test at a time: they measure the process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// `dense` in batches of 16, ready to run.
 fn dense(device: &mut dyn Device) -> Classifier {
-    let set: ImageSet = mnist::embedded().unwrap().train.select(&(0..640).collect::<Vec<_>>());
+    begun(device, 640, Augmentation::default(), 16, Share::WHOLE)
+}
+
+/// `dense` on so many digits.
+fn begun(device: &mut dyn Device, digits: usize, augment: Augmentation, batch: usize, share: Share) -> Classifier {
+    let set: ImageSet = mnist::embedded().unwrap().train.select(&(0..digits).collect::<Vec<_>>());
     let architecture = builtin("dense").unwrap();
-    let settings = Settings { epochs: 50, batch: 16, ..Settings::from_recipe("dense", &architecture.recipe) };
+    let recipe = Settings::from_recipe("dense", &architecture.recipe);
+    let settings = Settings { epochs: 50, batch, augment, ..recipe };
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let network = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
     let normalization = Normalization::of(&set);
-    let mut classifier = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization).unwrap();
+    let mut classifier =
+        Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, share).unwrap();
     device.allocate(&store).unwrap();
     classifier.upload(device, &set).unwrap();
-    classifier.load(device, &classifier.initial(0)).unwrap();
+    let first = classifier.initial(3);
+    classifier.load(device, &first).unwrap();
     classifier
 }
 
@@ -39,7 +52,7 @@ fn resident() -> Option<usize> {
 }
 
 fn memory_stays(what: &str, device: &mut dyn Device) {
-    let classifier = dense(device);
+    let mut classifier = dense(device);
     let mut step = 0;
     let mut run_to = |end: usize| {
         while step < end {
@@ -67,11 +80,133 @@ fn memory_stays_as_it_is_over_two_thousand_steps() {
     }
 }
 
+fn by_and_by(what: &str, device: &mut dyn Device) {
+    let extended = Augmentation { extend: true, ..Augmentation::default() };
+    for (batch, augment) in [(16, Augmentation::default()), (15, extended)] {
+        let mut trained = |room: u64, pieces: &[usize]| {
+            let mut classifier = begun(device, 101, augment, batch, Share { room, parts: 1 });
+            let mut losses = Vec::new();
+            for piece in pieces {
+                losses.extend(classifier.run(device, losses.len(), *piece).unwrap());
+            }
+            (losses, classifier.save(device).unwrap())
+        };
+        let whole = trained(u64::MAX, &[40]);
+        // Room for three steps, and for less than one, in pieces that end where no such three do.
+        assert!(trained(3 * 16 * 784, &[1, 4, 20, 15]) == whole, "{what}");
+        assert!(trained(1, &[40]) == whole, "{what}");
+    }
+}
+
+#[test]
+fn a_set_whose_images_come_by_and_by_trains_as_one_that_lies_on_the_device() {
+    let _alone = ALONE.lock();
+    by_and_by("CPU", &mut Cpu::new());
+    if let Some(mut gpu) = gpu("a_set_whose_images_come_by_and_by_trains_as_one_that_lies_on_the_device") {
+        by_and_by("GPU", &mut gpu);
+    }
+}
+
+/// A device that fails at a run of its own.
+struct Failing(Cpu, usize);
+
+impl Device for Failing {
+    fn name(&self) -> String {
+        "a card that fails".into()
+    }
+    fn origin(&self) -> Origin {
+        self.0.origin()
+    }
+    fn room(&self) -> u64 {
+        self.0.room()
+    }
+    fn parts(&mut self) -> Vec<&mut dyn Device> {
+        vec![self]
+    }
+    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
+        self.0.allocate(store)
+    }
+    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        self.0.write(buffer, offset, words)
+    }
+    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
+        self.0.read(buffer, offset, out)
+    }
+    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
+        self.0.prepare(plan)
+    }
+    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+        self.1 = self.1.checked_sub(1).ok_or(DeviceError::Lost { device: self.name(), reason: "unplugged".into() })?;
+        self.0.run(plans, times)
+    }
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.0.profile(plan, times)
+    }
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        self.0.wait()
+    }
+}
+
+fn joined(devices: Vec<Box<dyn Device>>) -> Box<dyn Device> {
+    Several::join(devices).unwrap()
+}
+
+#[test]
+fn devices_that_share_a_batch_learn_what_one_learns_from_all_of_it() {
+    let _alone = ALONE.lock();
+    let learned = |device: &mut dyn Device, share: Share| {
+        let mut classifier = begun(device, 640, Augmentation::default(), 24, share);
+        let losses = [(0, 25), (25, 15)].map(|(first, steps)| classifier.run(device, first, steps).unwrap()).concat();
+        (losses, classifier.save(device).unwrap())
+    };
+    let (alone, state) = learned(&mut Cpu::new(), Share::WHOLE);
+    let mut teams: Vec<Vec<Box<dyn Device>>> =
+        vec![vec![Box::new(Cpu::new()), Box::new(Cpu::new())], (0..3).map(|_| Box::new(Cpu::new()) as _).collect()];
+    if let Some(gpu) = gpu("devices_that_share_a_batch_learn_what_one_learns_from_all_of_it") {
+        teams.push(vec![Box::new(gpu), Box::new(Cpu::new())]);
+    }
+    for team in teams {
+        let mut device = joined(team);
+        let share = Share::of(device.as_ref());
+        // Whether its images lie on the devices or come by and by.
+        for share in [share, Share { room: 20_000, ..share }] {
+            let (losses, after) = learned(device.as_mut(), share);
+            assert_eq!(after.step, state.step);
+            for (i, (one, together)) in alone.iter().zip(&losses).enumerate() {
+                let apart = (one[0] - together[0]).abs();
+                assert!(
+                    apart < 2e-4 && (one[1] - together[1]).abs() < 1e-6,
+                    "{}, step {i}: {one:?} {together:?}",
+                    device.name()
+                );
+            }
+            let weights = state.learned.weights.iter().zip(&after.learned.weights);
+            let apart = weights.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 2e-3, "{}: {apart}", device.name());
+            // One more time: the same bits, however the threads came to meet.
+            assert!(learned(device.as_mut(), share) == (losses, after), "{}", device.name());
+        }
+    }
+}
+
+#[test]
+fn where_one_of_several_devices_fails_all_end_with_its_error() {
+    for failing in [0, 1] {
+        let mut team: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new()), Box::new(Cpu::new())];
+        team[failing] = Box::new(Failing(Cpu::new(), 7));
+        let mut device = joined(team);
+        let share = Share::of(device.as_ref());
+        let mut classifier = begun(device.as_mut(), 64, Augmentation::default(), 16, share);
+        let error = classifier.run(device.as_mut(), 0, 20).unwrap_err();
+        assert!(matches!(error, DeviceError::Lost { .. }), "{error}");
+    }
+}
+
 #[test]
 fn many_training_steps_are_few_submissions_and_one_read() {
     let _alone = ALONE.lock();
     let Some(mut gpu) = gpu("many_training_steps_are_few_submissions_and_one_read") else { return };
-    let classifier = dense(&mut gpu);
+    let mut classifier = dense(&mut gpu);
     // The pace is learnt from the first submissions.
     classifier.run(&mut gpu, 0, 200).unwrap();
     let before = gpu.counters();

@@ -19,6 +19,12 @@ impl Device for Failing {
     fn origin(&self) -> Origin {
         self.cpu.origin()
     }
+    fn room(&self) -> u64 {
+        self.cpu.room()
+    }
+    fn parts(&mut self) -> Vec<&mut dyn Device> {
+        vec![self]
+    }
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
         self.cpu.allocate(store)
     }

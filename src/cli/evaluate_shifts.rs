@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn images_move_down_and_right_and_what_comes_in_is_black() {
         let images = vec![1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16];
-        let set = ImageSet { height: 3, width: 2, channels: 1, classes: 2, images, labels: vec![0, 1] };
-        assert_eq!(shifted(&set, 0, 0), set.images);
+        let set = ImageSet { height: 3, width: 2, channels: 1, classes: 2, images: images.into(), labels: vec![0, 1] };
+        assert_eq!(shifted(&set, 0, 0), *set.images);
         assert_eq!(shifted(&set, 1, 0), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
         assert_eq!(shifted(&set, -2, 1), [0, 5, 0, 0, 0, 0, 0, 15, 0, 0, 0, 0]);
         assert_eq!(shifted(&set, 0, -1), [2, 0, 4, 0, 6, 0, 12, 0, 14, 0, 16, 0]);
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_shift_that_leaves_nothing_is_refused() {
-        let set = ImageSet { height: 3, width: 2, channels: 1, classes: 2, images: vec![0; 6], labels: vec![0] };
+        let set = ImageSet { height: 3, width: 2, channels: 1, classes: 2, images: vec![0; 6].into(), labels: vec![0] };
         assert!(check(1, &set).is_ok());
         assert!(check(2, &set).unwrap_err().to_string().contains("from 0 to 1"));
     }

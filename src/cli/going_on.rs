@@ -2,6 +2,7 @@
 //! goes on with what is kept.
 
 use super::{note, trusted};
+use crate::device::several::Several;
 use crate::device::{Choice, Device, DeviceError};
 use crate::train::{Folder, TrainError};
 
@@ -14,6 +15,22 @@ pub fn open(choice: Choice, wanted: &str, fallback: bool) -> Result<Box<dyn Devi
         note(format_args!("warning: {error}; goes on with the CPU"));
         Choice::Cpu.open()
     })
+}
+
+/// The same of several, which become one. With `fallback`, where one cannot be opened, the CPU's in place of all.
+pub fn open_all(choices: Vec<Choice>, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
+    let opened = match <[Choice; 1]>::try_from(choices) {
+        Ok([choice]) => return open(choice, wanted, fallback),
+        Err(choices) => choices.into_iter().map(|choice| trusted(choice, wanted).map(|(_, device)| device)).collect(),
+    };
+    match opened {
+        Ok(devices) => Several::join(devices).map_or_else(|| Choice::Cpu.open(), Ok),
+        Err(error) if fallback => {
+            note(format_args!("warning: {error}; goes on with the CPU"));
+            Choice::Cpu.open()
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Trains, and where a GPU fails and `fallback` is given, goes on with the CPU from what was saved.

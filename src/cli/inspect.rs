@@ -10,7 +10,7 @@ use crate::infer::evaluate::Normalization;
 use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Parameters};
 use crate::plan::Plan;
 use crate::train::gan::{GanSteps, grouped};
-use crate::train::{Classifier, GanSettings, Settings};
+use crate::train::{Classifier, GanSettings, Settings, Share};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -93,7 +93,7 @@ fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Res
         "a batch of {} images of {height}x{width}x{channels} in {classes} classes cannot be planned",
         settings.batch
     );
-    let set = ImageSet { height, width, channels, classes, images: vec![0; bytes], labels };
+    let set = ImageSet { height, width, channels, classes, images: vec![0; bytes].into(), labels };
     settings.check(set.len())?;
     let mut store = Store::default();
     let steps = GanSteps::declare(&mut store, gan, &settings, &grouped(&set, settings.pack, 0, 0)?)?;
@@ -154,10 +154,11 @@ fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: O
     let network = architecture.declare(input, classes, &mut store, &mut parameters)?;
     let bytes = settings.batch.saturating_mul(height * width * channels);
     anyhow::ensure!(bytes < 1 << 32, "a batch of {} such images is too large to plan", settings.batch);
-    let (images, labels) = (vec![0; bytes], vec![0; settings.batch]);
+    let (images, labels) = (vec![0; bytes].into(), vec![0; settings.batch]);
     let set = ImageSet { height, width, channels, classes, images, labels };
     let normalization = Normalization { mean: 0.0, std: 1.0 };
-    let classifier = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization)?;
+    let classifier =
+        Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
     dispatches(&classifier.plan, settings.batch);
     let stored: u64 = store
         .buffers()

@@ -11,7 +11,7 @@ use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
 use crate::data::ImageSet;
-use crate::device;
+use crate::device::{self, Choice};
 use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by};
 use crate::train::{Folder, Settings};
 
@@ -38,7 +38,8 @@ pub struct Args {
     /// built-in MNIST]
     #[arg(long, value_name = "PATH")]
     pub(super) data: Option<PathBuf>,
-    /// auto, cpu, a number or part of a name from `inkgrad devices` [default: auto]
+    /// auto, cpu, a number or part of a name from `inkgrad devices`; a classifier's batches are shared by
+    /// several with commas between them, or by all, every GPU [default: auto]
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
     /// Go on with the CPU where a GPU fails: lost, out of memory, stuck
@@ -335,16 +336,19 @@ fn classifier(
         None if settings.members > 1 => args.members(&architecture, &settings, &data.train)?,
         _ => Vec::new(),
     };
-    let choice = device::find(&settings.device)?;
+    let choices = device::find_all(&settings.device)?;
+    settings.check_parts(choices.len())?;
+    members.iter().try_for_each(|member| member.settings.check_parts(choices.len()))?;
     if args.dry_run {
-        say(format_args!("would train {} on {} with {}:\n", settings.model, data.name, choice.name()));
+        let names = choices.iter().map(Choice::name).collect::<Vec<_>>().join(" and ");
+        say(format_args!("would train {} on {} with {names}:\n", settings.model, data.name));
         say(toml::to_string(&settings)?.trim_end());
         for name in args.others() {
             say(format_args!("\nand {name} by its own recipe"));
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let device = going_on::open(choice, &settings.device, args.fallback)?;
+    let device = going_on::open_all(choices, &settings.device, args.fallback)?;
     let begin = |folder: &Folder, architecture: &Architecture, settings: &Settings| -> anyhow::Result<()> {
         folder.save_architecture(architecture.text())?;
         if let Some((file, _)) = &origin {

@@ -89,7 +89,13 @@ mod tests {
     fn part(name: &str, side: usize, count: usize, labels: &[u32]) -> Part {
         Part {
             images_path: format!("{name}-images").into(),
-            images: IdxImages { count, height: side, width: side, channels: 1, pixels: vec![0; count * side * side] },
+            images: IdxImages {
+                count,
+                height: side,
+                width: side,
+                channels: 1,
+                pixels: vec![0; count * side * side].into(),
+            },
             labels_path: format!("{name}-labels").into(),
             labels: labels.to_vec(),
         }

@@ -126,7 +126,7 @@ fn set(tensors: &SafeTensors, part: &str, classes: usize) -> Option<ImageSet> {
     }
     let labels: Vec<u32> = bytemuck::pod_collect_to_vec(labels.data());
     let fits = labels.len() == count && labels.iter().all(|label| (*label as usize) < classes);
-    fits.then(|| ImageSet { height, width, channels, classes, images: images.data().to_vec(), labels })
+    fits.then(|| ImageSet { height, width, channels, classes, images: images.data().to_vec().into(), labels })
 }
 
 fn text(hash: u64, text: &str) -> u64 {

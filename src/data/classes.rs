@@ -193,16 +193,18 @@ fn decode(
     };
     let decoded: Vec<Result<Vec<u8>, pictures::PictureError>> = listing.paths.par_iter().map(pixels).collect();
     let mut set = ImageSet { height, width, channels, classes, ..ImageSet::default() };
+    let mut images = Vec::with_capacity(listing.paths.len() * height * width * channels);
     let mut failed: Vec<String> = Vec::new();
     for ((pixels, label), path) in decoded.into_iter().zip(&listing.labels).zip(&listing.paths) {
         match pixels {
             Ok(pixels) => {
-                set.images.extend_from_slice(&pixels);
+                images.extend_from_slice(&pixels);
                 set.labels.push(*label);
             }
             Err(error) => failed.push(format!("{} {error}", pictures::visible(&path.to_string_lossy()))),
         }
     }
+    set.images = images.into();
     let Some(first) = failed.first() else { return Ok((set, None)) };
     let remark = format!("{} of {} pictures are left out: {first}", failed.len(), listing.paths.len());
     if failed.len() > set.len() {

@@ -158,9 +158,9 @@ mod tests {
     fn a_folder_with_the_canonical_names_is_loaded() {
         let folder = folder(CANONICAL);
         let set = load_folder(folder.path()).unwrap();
-        assert_eq!(set.train.images, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(*set.train.images, [1, 2, 3, 4, 5, 6]);
         assert_eq!(set.train.labels, [0, 3]);
-        assert_eq!(set.test.images, [7, 8, 9]);
+        assert_eq!(*set.test.images, [7, 8, 9]);
         assert_eq!(set.test.labels, [1]);
         assert_eq!(set.class_names, ["0", "1", "2", "3"]);
         assert_eq!((set.test.height, set.test.width, set.test.channels), (1, 3, 1));

@@ -4,10 +4,11 @@
 //! Headers are not trusted: memory grows with the bytes that really arrive, not with what the
 //! header promises.
 
-use crate::data::DataError;
+use crate::data::{DataError, Pixels};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// The most bytes that an IDX file may hold, uncompressed.
@@ -16,6 +17,9 @@ pub const MAX_BYTES: u64 = 8 << 30;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const UNSIGNED_BYTE: u8 = 0x08;
 const FIRST_STEP: u64 = 1 << 20;
+
+/// A raw image file from this size on is mapped into memory instead of read.
+const MAPPED: u64 = 512 << 20;
 
 /// The contents of an image file.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub struct IdxImages {
     /// Bytes in a pixel, 1 to 4; 1 where the file has three dimensions only.
     pub channels: usize,
     /// All pixels, shape `(count, height, width, channels)`, row-major.
-    pub pixels: Vec<u8>,
+    pub pixels: Pixels,
 }
 
 /// Parses an image file, raw or gzipped, of shape `(n, h, w)` or `(n, h, w, c)`.
@@ -48,9 +52,35 @@ pub fn parse_labels(bytes: &[u8], path: &Path) -> Result<Vec<u32>, DataError> {
     labels_from(bytes, path)
 }
 
-/// [`parse_images`] straight from the disk, without the whole file in memory twice.
+/// [`parse_images`] straight from the disk, without the whole file in memory twice; of a large raw file no more is in
+/// memory than the system finds room for.
 pub fn read_images(path: &Path) -> Result<IdxImages, DataError> {
-    images_from(open(path)?, path)
+    read_or_map(path, MAPPED)
+}
+
+/// The same, mapped from so many bytes on.
+fn read_or_map(path: &Path, mapped: u64) -> Result<IdxImages, DataError> {
+    let mut reader = open(path)?;
+    let size = reader.get_ref().metadata().map_err(|reason| cannot_read(path, reason))?.len();
+    let start = reader.fill_buf().map_err(|reason| cannot_read(path, reason))?;
+    if size < mapped || start.starts_with(&GZIP_MAGIC) {
+        return images_from(reader, path);
+    }
+    let Header { dims, bytes, total } = {
+        let mut input = Input { reader: Box::new(start), gzip: false, path, position: 0 };
+        input.header(IMAGE_RANKS, IMAGE_DIMS, &IMAGE_NAMES)?
+    };
+    if size < total {
+        return Err(DataError::Truncated { path: path.into(), expected: total, found: size });
+    }
+    if size > total {
+        return Err(DataError::TrailingBytes { path: path.into(), expected: total, found: size });
+    }
+    match Pixels::map(reader.get_ref(), bytes as usize) {
+        Ok(pixels) => Ok(images(&dims, pixels)),
+        // Not every file system can.
+        Err(_) => images_from(open(path)?, path),
+    }
 }
 
 /// [`parse_labels`] straight from the disk.
@@ -66,11 +96,17 @@ fn open(path: &Path) -> Result<BufReader<File>, DataError> {
 }
 
 fn images_from(reader: impl BufRead, path: &Path) -> Result<IdxImages, DataError> {
-    const NAMES: [&str; 4] = ["a number of images", "a height", "a width", "a number of channels"];
-    let expected = "3 (images, height, width) or 4 (images, height, width, channels)";
-    let (dims, pixels) = read_idx(reader, path, 3..=4, expected, &NAMES)?;
+    let (dims, pixels) = read_idx(reader, path, IMAGE_RANKS, IMAGE_DIMS, &IMAGE_NAMES)?;
+    Ok(images(&dims, pixels.into()))
+}
+
+const IMAGE_RANKS: RangeInclusive<u8> = 3..=4;
+const IMAGE_DIMS: &str = "3 (images, height, width) or 4 (images, height, width, channels)";
+const IMAGE_NAMES: [&str; 4] = ["a number of images", "a height", "a width", "a number of channels"];
+
+fn images(dims: &[u32], pixels: Pixels) -> IdxImages {
     let dim = |i: usize| dims.get(i).map_or(1, |&d| d as usize);
-    Ok(IdxImages { count: dim(0), height: dim(1), width: dim(2), channels: dim(3), pixels })
+    IdxImages { count: dim(0), height: dim(1), width: dim(2), channels: dim(3), pixels }
 }
 
 fn labels_from(reader: impl BufRead, path: &Path) -> Result<Vec<u32>, DataError> {
@@ -82,7 +118,7 @@ fn labels_from(reader: impl BufRead, path: &Path) -> Result<Vec<u32>, DataError>
 fn read_idx(
     mut reader: impl BufRead,
     path: &Path,
-    ranks: std::ops::RangeInclusive<u8>,
+    ranks: RangeInclusive<u8>,
     expected_rank: &'static str,
     names: &[&'static str],
 ) -> Result<(Vec<u32>, Vec<u8>), DataError> {
@@ -95,32 +131,8 @@ fn read_idx(
         position: 0,
     };
 
-    let magic = input.read_up_to(4)?;
-    let &[zero0, zero1, element, rank] = magic.as_slice() else {
-        return Err(input.truncated(4));
-    };
-    if (zero0, zero1) != (0, 0) {
-        return Err(DataError::NotIdx {
-            path: path.into(),
-            found: format!("{magic:02x?} (\"{}\")", magic.escape_ascii()),
-        });
-    }
-    if element != UNSIGNED_BYTE {
-        return Err(DataError::WrongElementType { path: path.into(), found: element, name: element_name(element) });
-    }
-    if !ranks.contains(&rank) {
-        return Err(DataError::WrongRank { path: path.into(), expected: expected_rank, found: rank });
-    }
-
-    let header = 4 + 4 * u64::from(rank);
-    let sizes = input.read_up_to(header - 4)?;
-    if input.position < header {
-        return Err(input.truncated(header));
-    }
-    let dims: Vec<u32> = sizes.as_chunks::<4>().0.iter().map(|&size| u32::from_be_bytes(size)).collect();
-    let total = check_dims(&dims, header, path, names)?;
-
-    let elements = input.read_up_to(total - header)?;
+    let Header { dims, bytes, total } = input.header(ranks, expected_rank, names)?;
+    let elements = input.read_up_to(total - bytes)?;
     if input.position < total {
         return Err(input.truncated(total));
     }
@@ -168,7 +180,53 @@ struct Input<'a> {
     position: u64,
 }
 
+/// What an IDX file says of itself.
+struct Header {
+    dims: Vec<u32>,
+    /// Bytes of the header, and of the whole file by it.
+    bytes: u64,
+    total: u64,
+}
+
 impl Input<'_> {
+    /// What stands before the elements.
+    fn header(
+        &mut self,
+        ranks: RangeInclusive<u8>,
+        expected_rank: &'static str,
+        names: &[&'static str],
+    ) -> Result<Header, DataError> {
+        let magic = self.read_up_to(4)?;
+        let &[zero0, zero1, element, rank] = magic.as_slice() else {
+            return Err(self.truncated(4));
+        };
+        if (zero0, zero1) != (0, 0) {
+            return Err(DataError::NotIdx {
+                path: self.path.into(),
+                found: format!("{magic:02x?} (\"{}\")", magic.escape_ascii()),
+            });
+        }
+        if element != UNSIGNED_BYTE {
+            return Err(DataError::WrongElementType {
+                path: self.path.into(),
+                found: element,
+                name: element_name(element),
+            });
+        }
+        if !ranks.contains(&rank) {
+            return Err(DataError::WrongRank { path: self.path.into(), expected: expected_rank, found: rank });
+        }
+
+        let header = 4 + 4 * u64::from(rank);
+        let sizes = self.read_up_to(header - 4)?;
+        if self.position < header {
+            return Err(self.truncated(header));
+        }
+        let dims: Vec<u32> = sizes.as_chunks::<4>().0.iter().map(|&size| u32::from_be_bytes(size)).collect();
+        let total = check_dims(&dims, header, self.path, names)?;
+        Ok(Header { dims, bytes: header, total })
+    }
+
     /// The next `wanted` bytes, or fewer where the input ends before.
     fn read_up_to(&mut self, wanted: u64) -> Result<Vec<u8>, DataError> {
         let mut bytes = Vec::new();

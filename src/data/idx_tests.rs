@@ -1,7 +1,7 @@
 //! Tests of the IDX reader: what it gives, what it refuses, and that nothing makes it panic.
 
 use crate::data::DataError;
-use crate::data::idx::{IdxImages, MAX_BYTES, parse_images, parse_labels, read_images};
+use crate::data::idx::{IdxImages, MAX_BYTES, parse_images, parse_labels, read_images, read_or_map};
 use crate::data::testing::{gzip, idx};
 use proptest::prelude::*;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn complaint(bytes: &[u8]) -> String {
 fn three_dimensions_are_images_of_one_channel() {
     let got = images(&idx(&[2, 1, 3], &[1, 2, 3, 4, 5, 6])).unwrap();
     assert_eq!((got.count, got.height, got.width, got.channels), (2, 1, 3, 1));
-    assert_eq!(got.pixels, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(*got.pixels, [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
@@ -153,6 +153,23 @@ fn a_file_that_is_not_there_is_named() {
     assert!(message.starts_with("cannot read /nowhere/x: "), "{message}");
 }
 
+#[test]
+fn a_large_raw_file_is_mapped_and_the_same_is_said_of_a_wrong_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("train-images-idx3-ubyte");
+    let whole = idx(&[3, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    std::fs::write(&path, &whole).unwrap();
+    let parsed = parse_images(&whole, &path).unwrap();
+    assert!(read_or_map(&path, 0).unwrap() == parsed);
+    for wrong in [&whole[..27], &whole[..9], &[whole.clone(), vec![0]].concat(), &[1; 40]] {
+        std::fs::write(&path, wrong).unwrap();
+        let said = [read_or_map(&path, 0), read_or_map(&path, u64::MAX)].map(|read| read.unwrap_err().to_string());
+        assert_eq!(said[0], said[1]);
+    }
+    std::fs::write(&path, gzip(&whole)).unwrap();
+    assert!(read_or_map(&path, 0).unwrap() == parsed);
+}
+
 fn any_images() -> impl Strategy<Value = (Vec<u32>, Vec<u8>)> {
     (1u32..5, 1u32..6, 1u32..6, prop::option::of(1u32..5)).prop_flat_map(|(n, h, w, c)| {
         let dims: Vec<u32> = [n, h, w].into_iter().chain(c).collect();
@@ -193,7 +210,7 @@ proptest! {
         prop_assert_eq!(&images(&gzip(&file)).unwrap(), &raw);
         let shape = [raw.count, raw.height, raw.width, raw.channels].map(|d| d as u32);
         prop_assert_eq!(&shape[..dims.len()], &dims[..]);
-        prop_assert_eq!(raw.pixels, pixels);
+        prop_assert_eq!(&*raw.pixels, pixels);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod error;
 mod folder;
 pub mod idx;
 pub mod mnist;
+mod pixels;
 mod source;
 mod split;
 pub mod statistics;
@@ -23,6 +24,7 @@ pub mod write;
 pub(crate) use digest::{digest, mix};
 pub use error::DataError;
 pub use folder::load_folder;
+pub use pixels::Pixels;
 pub use source::{ImageSize, Reading, load};
 
 use std::fmt;
@@ -86,7 +88,7 @@ pub struct ImageSet {
     /// Number of classes; every label is below it.
     pub classes: usize,
     /// All pixels, shape `(len, height, width, channels)`, row-major.
-    pub images: Vec<u8>,
+    pub images: Pixels,
     /// One label per image, shape `(len)`.
     pub labels: Vec<u32>,
 }
@@ -113,20 +115,17 @@ impl ImageSet {
     ///
     /// When `i >= len()`, like indexing a slice.
     pub fn image(&self, i: usize) -> &[u8] {
-        let len = self.image_len();
-        &self.images[i * len..][..len]
+        self.images.image(i, self.image_len())
     }
 
-    /// A copy of the images at `indices`, in that order; an index may occur more than once.
+    /// The images at `indices`, in that order; an index may occur more than once. Pixels that are mapped from a file
+    /// are shared, others copied.
     ///
     /// # Panics
     ///
     /// When an index is not below `len()`, like indexing a slice.
     pub fn select(&self, indices: &[usize]) -> ImageSet {
-        let mut images = Vec::with_capacity(indices.len() * self.image_len());
-        for &i in indices {
-            images.extend_from_slice(self.image(i));
-        }
+        let images = self.images.pick(indices, self.image_len());
         ImageSet { images, labels: indices.iter().map(|&i| self.labels[i]).collect(), ..*self }
     }
 
@@ -233,7 +232,7 @@ mod tests {
     #[test]
     fn half_black_half_white_has_mean_and_deviation_one_half() {
         let mut set = image_set(1, 2, 1, &[0, 0]);
-        set.images = vec![0, 255, 255, 0];
+        set.images = vec![0, 255, 255, 0].into();
         assert_eq!(set.mean_std(), (0.5, 0.5));
     }
 
@@ -256,7 +255,7 @@ mod tests {
         ) {
             let mut set = image_set(1, 1, 1, &vec![0; pixels.len()]);
             let scaled: Vec<f64> = pixels.iter().map(|&p| f64::from(p) / 255.0).collect();
-            set.images = pixels;
+            set.images = pixels.into();
             let n = scaled.len() as f64;
             let mean = scaled.iter().sum::<f64>() / n;
             let std = (scaled.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();

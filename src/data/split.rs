@@ -105,7 +105,7 @@ mod tests {
     fn a_split_stays_what_it_was_when_this_test_was_written() {
         let set = image_set(1, 1, 1, &[0, 0, 0, 0, 0, 0, 1, 1, 1, 1]);
         let (_, validation) = set.split(5, 42).unwrap();
-        assert_eq!(validation.images, [2, 3, 5, 7, 8]);
+        assert_eq!(*validation.images, [2, 3, 5, 7, 8]);
     }
 
     #[test]
@@ -146,9 +146,9 @@ mod tests {
             let (train, validation) = set.split(wanted, seed).unwrap();
             prop_assert_eq!(validation.len(), wanted);
             // One-byte pixels that count up, fewer than 256: each names its image.
-            let mut seen: Vec<u8> = [train.images.clone(), validation.images.clone()].concat();
+            let mut seen: Vec<u8> = [&*train.images, &*validation.images].concat();
             seen.sort_unstable();
-            prop_assert_eq!(&seen, &set.images);
+            prop_assert_eq!(&*seen, &*set.images);
             for part in [&train, &validation] {
                 prop_assert!(part.images.is_sorted());
                 for (&pixel, &label) in part.images.iter().zip(&part.labels) {

@@ -95,7 +95,8 @@ mod tests {
     fn counts_means_and_boxes_agree_with_those_by_hand() {
         // 2 x 3 pixels; the third image has no ink.
         let images = vec![0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 10, 20, 0, 0, 0, 0, 0, 0];
-        let set = ImageSet { height: 2, width: 3, channels: 1, classes: 3, images, labels: vec![0, 2, 2] };
+        let set =
+            ImageSet { height: 2, width: 3, channels: 1, classes: 3, images: images.into(), labels: vec![0, 2, 2] };
         let found = Statistics::of(&set);
         assert_eq!(found.counts, [1, 0, 2]);
         assert_eq!(found.means, [vec![0, 9, 0, 0, 0, 0], vec![0; 6], vec![0, 0, 0, 0, 5, 10]]);
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn a_pixel_is_inked_in_whichever_channel() {
         let images = vec![0, 0, 0, 7, 0, 0];
-        let set = ImageSet { height: 1, width: 3, channels: 2, classes: 2, images, labels: vec![1] };
+        let set = ImageSet { height: 1, width: 3, channels: 2, classes: 2, images: images.into(), labels: vec![1] };
         assert_eq!(Statistics::of(&set).boxes, [[0, 0, 1, 1]]);
     }
 }

@@ -27,7 +27,7 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
     let beside = test.map(|path| labelled(path, reading)).transpose()?.flatten();
     let unlabelled = test.filter(|_| beside.is_none());
     let test = beside.unwrap_or_else(|| Part {
-        images: IdxImages { count: 0, pixels: Vec::new(), ..part.images },
+        images: IdxImages { count: 0, pixels: Vec::new().into(), ..part.images },
         labels: Vec::new(),
         images_path: part.images_path.clone(),
         labels_path: part.labels_path.clone(),
@@ -63,20 +63,19 @@ fn labelled(path: &Path, reading: &Reading) -> Result<Option<Part>, DataError> {
             },
         );
     }
-    let mut images = IdxImages { count: 0, height, width, channels, pixels: Vec::new() };
-    let mut labels = Vec::new();
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for row in rows {
         let row = row?;
-        if images.pixels.len() as u64 + row.pixels.len() as u64 > MAX_BYTES {
+        if pixels.len() as u64 + row.pixels.len() as u64 > MAX_BYTES {
             return wrong(row.line, format!("expected at most {MAX_BYTES} pixels in all, found more"));
         }
-        images.pixels.extend_from_slice(&row.pixels);
+        pixels.extend_from_slice(&row.pixels);
         labels.extend(row.label);
     }
-    images.count = labels.len();
     if labels.is_empty() {
         return wrong(2, "expected rows of images, found none".into());
     }
+    let images = IdxImages { count: labels.len(), height, width, channels, pixels: pixels.into() };
     Ok(Some(Part { images_path: path.into(), images, labels_path: path.into(), labels }))
 }
 

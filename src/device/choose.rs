@@ -72,7 +72,16 @@ pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
     if wanted.eq_ignore_ascii_case("cpu") {
         return Ok(Choice::Cpu);
     }
-    find_in(&list(), wanted)
+    let list = list();
+    find_in(&list, wanted).map_err(|error| match several(&list, wanted) {
+        Some(Ok(_)) => DeviceError::OneOnly,
+        _ => error,
+    })
+}
+
+/// The devices of a list of them, if it is one.
+fn several(list: &[Listed], wanted: &str) -> Option<Result<Vec<Choice>, DeviceError>> {
+    wanted.contains(',').then(|| wanted.split(',').map(|one| find_in(list, one.trim())).collect())
 }
 
 /// Finds several: `all`, names or numbers with commas between them, or one as [`find`] does. `all` are the GPUs, each
@@ -88,8 +97,8 @@ pub fn find_all(wanted: &str) -> Result<Vec<Choice>, DeviceError> {
     }
     // A name may have a comma too.
     match find_in(&list, wanted) {
-        Err(_) if wanted.contains(',') => wanted.split(',').map(|one| find_in(&list, one.trim())).collect(),
-        found => Ok(vec![found?]),
+        Ok(found) => Ok(vec![found]),
+        Err(error) => several(&list, wanted).unwrap_or(Err(error)),
     }
 }
 

@@ -31,6 +31,9 @@ impl Words {
     }
 }
 
+/// Of a set that is larger, which is mapped from its file, there should be no second copy.
+const ROOM: u64 = 512 << 20;
+
 #[derive(Default)]
 pub struct Cpu {
     stored: Vec<Words>,
@@ -98,6 +101,14 @@ impl Device for Cpu {
     fn origin(&self) -> Origin {
         // Not how many threads there are: results do not depend on it.
         Origin { device: "CPU".into(), driver: crate::parallel::instructions().into() }
+    }
+
+    fn room(&self) -> u64 {
+        ROOM
+    }
+
+    fn parts(&mut self) -> Vec<&mut dyn Device> {
+        vec![self]
     }
 
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {

@@ -8,6 +8,7 @@ use crate::plan::Plan;
 pub mod choose;
 pub mod cpu;
 pub mod gpu;
+pub mod several;
 pub mod stuck;
 
 pub use choose::{Choice, Listed, find, find_all, list, open};
@@ -16,7 +17,9 @@ pub use choose::{Choice, Listed, find, find_all, list, open};
 pub enum DeviceError {
     #[error("no device {wanted:?}; there are: {found}. `inkgrad devices` lists them, `--device cpu` always works")]
     Unknown { wanted: String, found: String },
-    #[error("several devices work side by side in `classify` alone; name one of `inkgrad devices`")]
+    #[error(
+        "several devices work side by side in `classify`, and in `train` on a classifier; name one of `inkgrad devices`"
+    )]
     OneOnly,
     #[error("{device}: {op} needs {needed}, the device allows {allowed}; try a smaller batch or `--device cpu`")]
     Limit { device: String, op: String, needed: String, allowed: String },
@@ -60,6 +63,17 @@ pub trait Device: Send {
     fn name(&self) -> String;
 
     fn origin(&self) -> Origin;
+
+    /// The most bytes that a data set may have to lie on the device as a whole. A larger one comes by and by.
+    fn room(&self) -> u64;
+
+    /// The devices that take a part of each batch: itself, if it is one alone.
+    fn parts(&mut self) -> Vec<&mut dyn Device>;
+
+    /// How many these are.
+    fn count(&self) -> usize {
+        1
+    }
 
     /// Makes every buffer of the store, zeroed; any made before are dropped, and their plans with them.
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError>;

@@ -140,7 +140,7 @@ impl Asked<'_> {
         let (now, bytes) = (graph.read(&self.clock), graph.read(&self.images));
         let (Normalization { mean, std }, order) = (self.normalization, Order::InTurn);
         let (count, batch, image) = (self.count, self.batch, self.image.into());
-        let gather = GatherImages { count, batch, image, mean, std, window: None, order };
+        let gather = GatherImages { count, batch, image, mean, std, window: None, order, staged: None };
         let mut x = graph.apply(gather, &[bytes, now])?;
         if let Some(augment) = augment {
             x = graph.apply(augment, &[x, now])?;
@@ -226,14 +226,14 @@ impl Evaluation {
         };
         let logits = keep("evaluation.logits", forward.out);
         let features = (besides == Besides::Features).then(|| keep("evaluation.features", forward.penultimate));
-        graph.update(Tick, &[], vec![asked.clock.clone()]);
+        graph.update(Tick(1), &[], vec![asked.clock.clone()]);
 
         let Normalization { mean, std } = normalization;
         let views = match VIEWS.op(mean, std, STREAM) {
             Some(augment) if besides == Besides::Views => {
                 let (mut graph, now, forward) = asked.forward(Some(augment))?;
                 graph.update(StoreRows { count }, &[now, forward.out], vec![logits.place(count)]);
-                graph.update(Tick, &[], vec![asked.clock.clone()]);
+                graph.update(Tick(1), &[], vec![asked.clock.clone()]);
                 Some((Plan::new(&graph), None))
             }
             _ => None,

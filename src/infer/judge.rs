@@ -166,7 +166,8 @@ mod tests {
     fn images_of_another_size_and_other_classes_are_refused_with_the_remedy() {
         let mut device = Cpu::new();
         let mut judge = Judge::open(&mut device, None).unwrap();
-        let set = ImageSet { height: 4, width: 4, channels: 1, classes: 10, images: vec![0; 32], labels: vec![0, 1] };
+        let set =
+            ImageSet { height: 4, width: 4, channels: 1, classes: 10, images: vec![0; 32].into(), labels: vec![0, 1] };
         let error = judge.look(&mut device, &set).unwrap_err().to_string();
         assert!(error.contains("28x28x1, not of 4x4x1") && error.contains("--judge"), "{error}");
         let set = ImageSet { classes: 3, ..first(&mnist::embedded().unwrap().test, 0) };

@@ -282,7 +282,7 @@ pub fn labelled<E>(
 ) -> Result<ImageSet, E> {
     let images = draw(&source.latents(labels.len()), &one_hot(labels, classes))?;
     let [height, width, channels] = image;
-    Ok(ImageSet { height, width, channels, classes, images, labels: labels.to_vec() })
+    Ok(ImageSet { height, width, channels, classes, images: images.into(), labels: labels.to_vec() })
 }
 
 /// The stream of draws that latents come from.

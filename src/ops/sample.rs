@@ -29,7 +29,7 @@ pub enum Order {
 impl Order {
     /// The row at place `i` of the batch, if the data set has one there.
     #[inline(always)]
-    fn row(self, [step, seed]: random::Clock, batch: usize, i: usize, count: usize) -> Option<usize> {
+    pub fn row(self, [step, seed]: random::Clock, batch: usize, i: usize, count: usize) -> Option<usize> {
         match self {
             Order::Shuffled => {
                 let (position, count) = (step.wrapping_mul(batch as u32).wrapping_add(i as u32), count as u32);
@@ -74,6 +74,16 @@ pub struct GatherImages {
     /// What is kept of each image, at each of its places in turn; `None` for the images as they are.
     pub window: Option<Window>,
     pub order: Order,
+    /// Which images are given, where not all of the data set are.
+    pub staged: Option<Staged>,
+}
+
+/// Images of the next steps only, each batch as it comes, that of step `s` at place `s % steps`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Staged {
+    pub steps: usize,
+    /// Ticks of the clock in a step.
+    pub ticks: usize,
 }
 
 impl GatherImages {
@@ -86,6 +96,15 @@ impl GatherImages {
     fn scale_and_shift(&self) -> [f32; 2] {
         let (mean, std) = (f64::from(self.mean), f64::from(self.std));
         [(1.0 / (255.0 * std)) as f32, (-mean / std) as f32]
+    }
+
+    /// Which of the given images is at place `i` of the batch, where the row of the data set is `row`.
+    #[inline(always)]
+    fn given(&self, [clock, _]: random::Clock, i: usize, row: usize) -> usize {
+        match self.staged {
+            Some(Staged { steps, ticks }) => clock as usize / ticks % steps * self.batch + i,
+            None => row / self.copies(),
+        }
     }
 
     /// How often each image comes, every time at another place.
@@ -104,9 +123,10 @@ impl Op for GatherImages {
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [images, clock] = expect::<2>(inputs)?;
         is_clock(clock)?;
-        let words = (self.count * self.image.len()).div_ceil(4);
+        let given = self.staged.map_or(self.count, |staged| staged.steps * self.batch);
+        let words = (given * self.image.len()).div_ceil(4);
         if images.kind != Kind::U32 || images.len() < words || words == 0 {
-            return Err(format!("takes {words} words for {} images of {}", self.count, self.image));
+            return Err(format!("takes {words} words for {given} images of {}", self.image));
         }
         if let Some(window) = self.window {
             let [h, w, _] = self.dims()?;
@@ -126,7 +146,7 @@ impl Op for GatherImages {
         for (i, out) in out.data.iter_mut().enumerate() {
             let row = self.order.row(exact_clock(&inputs[1]), self.batch, i / size, self.count * copies);
             *out = row.map_or(0.0, |row| {
-                let first = row / copies * size;
+                let first = self.given(exact_clock(&inputs[1]), i / size, row) * size;
                 let byte = match (self.window, self.image.dims()) {
                     (Some(window), &[h, w, c]) => {
                         let [top, left] = window.corner([h, w], row % copies);
@@ -159,7 +179,7 @@ impl Op for GatherImages {
                 |i, out| match self.order.row(clock, self.batch, i, self.count * copies) {
                     Some(row) => {
                         out.fill(value(0));
-                        window.put(dims, row % copies, &bytes[row / copies * size..][..size], out, value);
+                        window.put(dims, row % copies, &bytes[self.given(clock, i, row) * size..][..size], out, value);
                     }
                     None => out.fill(0.0),
                 },
@@ -173,7 +193,7 @@ impl Op for GatherImages {
             #[inline(always)]
             |i, out| match self.order.row(clock, self.batch, i, self.count) {
                 Some(row) => {
-                    let bytes = &bytes[row * size..][..size];
+                    let bytes = &bytes[self.given(clock, i, row) * size..][..size];
                     out.iter_mut().zip(bytes).for_each(|(out, b)| *out = value(*b));
                 }
                 None => out.fill(0.0),
@@ -193,6 +213,9 @@ impl Op for GatherImages {
             .order
             .constants(kernel, self.count * self.copies(), self.batch)
             .with("BY_FOUR", by_four)
+            .with("STAGED", self.staged.is_some())
+            .with("STEPS", self.staged.map_or(1, |staged| staged.steps))
+            .with("TICKS", self.staged.map_or(1, |staged| staged.ticks))
             .with("SIZE", size)
             .with("CHUNK", chunk)
             .with("CHUNKS", chunks)
@@ -264,9 +287,9 @@ impl Op for GatherLabels {
     }
 }
 
-/// An update: the clock `u32 [step, seed]` goes one step on.
+/// An update: the clock `u32 [step, seed]` goes so many steps on.
 #[derive(Clone, Copy, Debug)]
-pub struct Tick;
+pub struct Tick(pub u32);
 
 impl Op for Tick {
     fn name(&self) -> &'static str {
@@ -276,15 +299,15 @@ impl Op for Tick {
         expect::<0>(inputs).map(|_| Tensor::u32([2]))
     }
     fn reference(&self, _: &[Exact], out: &mut Exact) -> bool {
-        out.data[0] += 1.0;
+        out.data[0] += f64::from(self.0);
         true
     }
     fn cpu(&self, _: &[In], outputs: &mut [Out]) {
         let step = &mut outputs[0].u32s()[0];
-        *step = step.wrapping_add(1);
+        *step = step.wrapping_add(self.0);
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        plain("tick", 1)
+        plain("tick", 1).with("BY", self.0 as usize)
     }
 }
 
@@ -393,17 +416,25 @@ pub fn cases() -> Vec<Case> {
             let inner = Window { top: 1, height: window.height / 2, width: window.width / 2, ..window };
             let fits = inner.is_within([window.height, window.width]);
             for window in [None, Some(if fits { inner } else { window })] {
-                let op = GatherImages { count, batch, image: image.clone(), mean: 0.13, std: 0.31, window, order };
+                let staged = None;
+                let op =
+                    GatherImages { count, batch, image: image.clone(), mean: 0.13, std: 0.31, window, order, staged };
                 let (copies, name) = (op.copies(), format!("{name}{}", if window.is_some() { " windows" } else { "" }));
-                let case = Case::new(name.clone(), Arc::new(op));
+                let case = Case::new(name.clone(), Arc::new(op.clone()));
                 cases.push(clock(case.input(words.clone(), Fill::Below(u32::MAX))));
+                let words = Tensor::u32([(2 * batch * image.len()).div_ceil(4)]);
+                let case = Case::new(
+                    format!("{name} staged"),
+                    Arc::new(GatherImages { staged: Some(Staged { steps: 2, ticks: 3 }), ..op }),
+                );
+                cases.push(clock(case.input(words, Fill::Below(u32::MAX))));
                 let op = GatherLabels { count, copies, batch, order };
                 cases.push(clock(Case::new(name, Arc::new(op)).input(Tensor::u32([count]), Fill::Below(10))));
             }
         }
     }
     // An update's case starts from a target of zeros.
-    cases.push(Case::new("once", Arc::new(Tick)).no_derivative());
+    cases.extend([1, 3].map(|by| Case::new(format!("by {by}"), Arc::new(Tick(by))).no_derivative()));
     for (slots, step) in [(1, &[9, 0]), (7, &[9, 0])] {
         let case = Case::new(format!("{slots} slots"), Arc::new(Record { slots })).no_derivative();
         let case = case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([1]), Fill::Positive);

@@ -4,7 +4,7 @@ use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::infer::evaluate::{Normalization, pack};
 use crate::models::Augmentation;
-use crate::ops::sample::{GatherImages, GatherLabels, Order};
+use crate::ops::sample::{GatherImages, GatherLabels, Order, Staged};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -21,9 +21,18 @@ pub struct Seen {
     pub image: [usize; 3],
     pub normalization: Normalization,
     pub augment: Augmentation,
+    /// See [`GatherImages::staged`].
+    pub staged: Option<Staged>,
 }
 
 impl Seen {
+    /// How often each image comes in an epoch.
+    pub fn copies(&self) -> usize {
+        let [h, w, _] = self.image;
+        let window = self.augment.window().filter(|window| window.is_within([h, w]));
+        window.map_or(1, |window| window.places([h, w]))
+    }
+
     /// `f32 [batch, h, w, c]`, normalised, of all images as packed bytes and the clock.
     ///
     /// # Errors
@@ -38,6 +47,7 @@ impl Seen {
             std,
             window: self.augment.window(),
             order: Order::Shuffled,
+            staged: self.staged,
         };
         let images = graph.apply(gather, &[bytes, clock])?;
         match self.augment.op(mean, std, STREAM) {
@@ -51,10 +61,8 @@ impl Seen {
     /// # Errors
     /// Where the op refuses.
     pub fn labels(&self, graph: &mut Graph, labels: Value, clock: Value) -> Result<Value, GraphError> {
-        let [h, w, _] = self.image;
-        let copies = self.augment.window().filter(|window| window.is_within([h, w]));
-        let copies = copies.map_or(1, |window| window.places([h, w]));
-        let gather = GatherLabels { count: self.count, copies, batch: self.batch, order: Order::Shuffled };
+        let gather =
+            GatherLabels { count: self.count, copies: self.copies(), batch: self.batch, order: Order::Shuffled };
         graph.apply(gather, &[labels, clock])
     }
 }
@@ -94,7 +102,8 @@ impl Preview {
         let mut graph = Graph::new();
         let (all, now) = (graph.read(&bytes), graph.read(&clock));
         // A set of one image, gone through again and again.
-        let seen = Seen { count: 1, batch, image, normalization, augment }.images(&mut graph, all, now)?;
+        let seen =
+            Seen { count: 1, batch, image, normalization, augment, staged: None }.images(&mut graph, all, now)?;
         graph.assign(seen, pictures.clone());
         let (image, clock, seen) = (bytes.buffer, clock.buffer, pictures.buffer);
         Ok(Preview { image, clock, seen, batch, size, normalization, plan: Plan::new(&graph), ready: None })
@@ -138,7 +147,7 @@ mod tests {
             set.placed(at / 77, Window::DIGIT, at % 77, placed);
         }
         let labels = set.labels.iter().flat_map(|label| [*label; 77]).collect();
-        ImageSet { images, labels, ..*set }
+        ImageSet { images: images.into(), labels, ..*set }
     }
 
     /// The first batch of a set, as floats and labels.
@@ -181,7 +190,8 @@ mod tests {
         assert_eq!(normalization, Normalization::of(&all));
         // Many more than there are, so that every one comes, in one epoch and the next.
         let batch = 1000;
-        let sampled = Seen { count: set.len(), batch, image: [28, 28, 1], normalization, augment: extended };
+        let sampled =
+            Seen { count: set.len(), batch, image: [28, 28, 1], normalization, augment: extended, staged: None };
         let plain = Seen { count: all.len(), augment: Augmentation::default(), ..sampled };
         assert!(first(&set, sampled) == first(&all, plain));
     }
@@ -192,7 +202,7 @@ mod tests {
         let normalization = Normalization::of(&set);
         let augment = Augmentation { rotate: 20.0, shift: 0.3, erase: 0.3, ..Augmentation::default() };
         let plain = Augmentation::default();
-        let seen = Seen { count: set.len(), batch: 20, image: [28, 28, 1], normalization, augment };
+        let seen = Seen { count: set.len(), batch: 20, image: [28, 28, 1], normalization, augment, staged: None };
         let (images, labels) = first(&set, seen);
         let (originals, same) = first(&set, Seen { augment: plain, ..seen });
         assert_eq!(labels, same);

@@ -1,15 +1,20 @@
 //! The classifier's training step as one graph, and the stored buffers it lives on.
 //!
-//! Everything a step needs is resident: the images, the labels, the learning rates of all steps, the clock. So a
-//! step takes nothing from the host and gives nothing back; its loss goes into a ring that is read now and then.
+//! Everything a step needs is resident: the images (of a set too large, those of the next steps), the labels, the
+//! learning rates of all steps, the clock. So a step takes nothing from the host and gives nothing back; its loss goes
+//! into a ring that is read now and then.
+//!
+//! Where several devices share a batch, a step is two plans: the first ends with the derivatives, of which the devices
+//! then have the mean, and the second is the update by it, the same on each.
 
 use super::augmented::Seen;
-use super::learner::{Learned, Learner, learn};
+use super::learner::{Learned, Learner};
+use super::supply::{Share, Supply};
 use super::{Settings, TrainError};
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
-use crate::graph::{BufferId, Graph, Place, Store};
-use crate::infer::evaluate::{Normalization, pack};
+use crate::graph::{ALIGNMENT, BufferId, Graph, Place, Store, Value};
+use crate::infer::evaluate::Normalization;
 use crate::models::{Mode, Network, Parameters};
 use crate::ops::loss::{Correct, CrossEntropy};
 use crate::ops::sample::{Record, Tick};
@@ -22,13 +27,19 @@ pub const RING: usize = 1024;
 /// A network with all that its training keeps on a device.
 pub struct Classifier {
     pub learner: Learner,
+    /// The step, or all of it that each of several devices does on its part of the batch.
     pub plan: Plan,
+    /// What follows when they have met.
+    update: Option<Plan>,
     clock: BufferId,
-    images: BufferId,
+    /// By which several devices find their images and draw: the one numbered `i` of `n` is at `step * n + i`.
+    own_clock: Option<BufferId>,
+    supply: Supply,
     labels: BufferId,
     ring: BufferId,
     batch: usize,
-    ready: Option<PlanId>,
+    parts: usize,
+    ready: Vec<PlanId>,
 }
 
 /// All that decides how a run goes on, as it is on the device.
@@ -40,7 +51,11 @@ pub struct State {
 }
 
 impl Classifier {
-    /// Writes the step down for a set of this size. `parameters` are the network's, declared in `store`.
+    /// Writes the step down for a set of this size, and for the devices that share it. `parameters` are the network's,
+    /// declared in `store`.
+    ///
+    /// # Errors
+    /// A network that does not fit the images, and a batch that the devices cannot share.
     pub fn declare(
         store: &mut Store,
         network: &Network,
@@ -48,35 +63,66 @@ impl Classifier {
         settings: &Settings,
         set: &ImageSet,
         normalization: Normalization,
+        share: Share,
     ) -> Result<Classifier, TrainError> {
-        let (count, batch) = (set.len(), settings.batch);
+        settings.check_parts(share.parts)?;
+        let parts = share.parts;
+        let (count, batch) = (set.len(), settings.batch / parts);
         let clock = store.add("clock", 2);
-        let images = store.add("images", set.images.len().div_ceil(4));
+        let own_clock = (parts > 1).then(|| store.add("own clock", 2));
+        let image = [set.height, set.width, set.channels];
+        let mut seen = Seen { count, batch, image, normalization, augment: settings.augment, staged: None };
+        let supply = Supply::declare(store, set, batch, seen.copies(), share);
+        seen.staged = supply.staged();
         let labels = store.add("labels", count);
         let ring = store.add("ring", RING * 2);
         let learner = Learner::declare(store, parameters, settings.method(settings.epoch(count)));
 
         let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
         let clock_place = place(clock, Tensor::u32([2]));
+        let own_place = own_clock.map_or(clock_place.clone(), |clock| place(clock, Tensor::u32([2])));
         let mut graph = Graph::new();
-        let now = graph.read(&clock_place);
-        let bytes = graph.read(&place(images, Tensor::u32([set.images.len().div_ceil(4)])));
+        let now = graph.read(&own_place);
+        let bytes = graph.read(&supply.place());
         let all_labels = graph.read(&place(labels, Tensor::u32([count])));
-        let image = [set.height, set.width, set.channels];
-        let seen = Seen { count, batch, image, normalization, augment: settings.augment };
         let x = seen.images(&mut graph, bytes, now)?;
         let truth = seen.labels(&mut graph, all_labels, now)?;
         let forward = network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0 })?;
         let loss = graph.apply(CrossEntropy { smoothing: settings.label_smoothing }, &[forward.out, truth])?;
         let correct = graph.apply(Correct, &[forward.out, truth])?;
-        graph.update(Record { slots: RING }, &[now, loss, correct], vec![place(ring, Tensor::f32([RING, 2]))]);
-
+        let record = |graph: &mut Graph, now: Value, loss: Value, correct: Value| {
+            graph.update(Record { slots: RING }, &[now, loss, correct], vec![place(ring, Tensor::f32([RING, 2]))]);
+        };
+        if parts == 1 {
+            record(&mut graph, now, loss, correct);
+        }
         forward.update_running(&mut graph);
+        let gradients = crate::grad::grad(&mut graph, loss, &forward.weights)?;
+        learner.collect(&mut graph, gradients);
 
-        learn(&mut graph, &learner, loss, &forward.weights, now)?;
-        graph.update(Tick, &[], vec![clock_place]);
-        let plan = Plan::new(&graph);
-        Ok(Classifier { learner, plan, clock, images, labels, ring, batch, ready: None })
+        let (mut shared, mut update) = (Vec::new(), None);
+        if parts == 1 {
+            learner.update(&mut graph, now);
+            graph.update(Tick(1), &[], vec![clock_place]);
+        } else {
+            let both = store.add("loss and correct", 2 * ALIGNMENT);
+            let [of_loss, of_correct] =
+                [0, ALIGNMENT].map(|offset| Place { buffer: both, offset, tensor: Tensor::f32([1]) });
+            graph.assign(loss, of_loss.clone());
+            graph.assign(correct, of_correct.clone());
+            graph.update(Tick(parts as u32), &[], vec![own_place]);
+            let mut after = Graph::new();
+            let now = after.read(&clock_place);
+            let [loss, correct] = [&of_loss, &of_correct].map(|place| after.read(place));
+            record(&mut after, now, loss, correct);
+            learner.update(&mut after, now);
+            after.update(Tick(1), &[], vec![clock_place]);
+            update = Some(Plan::new(&after));
+            shared = vec![learner.gradients(), place(both, Tensor::f32([2 * ALIGNMENT]))];
+        }
+        let plan = Plan { shared, ..Plan::new(&graph) };
+        let ready = Vec::new();
+        Ok(Classifier { learner, plan, update, clock, own_clock, supply, labels, ring, batch, parts, ready })
     }
 
     /// A run's beginning.
@@ -86,15 +132,24 @@ impl Classifier {
 
     /// Sends the set and the tables to the device and makes the step ready; once, after the store was allocated.
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
-        device.write(self.images, 0, &pack(&set.images))?;
+        self.supply.upload(device, set)?;
         device.write(self.labels, 0, &set.labels)?;
         self.learner.upload(device)?;
-        self.ready = Some(device.prepare(&self.plan)?);
+        self.ready = vec![device.prepare(&self.plan)?];
+        if let Some(update) = &self.update {
+            self.ready.push(device.prepare(update)?);
+        }
         Ok(())
     }
 
-    pub fn load(&self, device: &mut dyn Device, state: &State) -> Result<(), DeviceError> {
+    pub fn load(&mut self, device: &mut dyn Device, state: &State) -> Result<(), DeviceError> {
+        self.supply.begin(state.seed);
         device.write(self.clock, 0, &[state.step, state.seed])?;
+        if let Some(clock) = self.own_clock {
+            for (i, part) in device.parts().into_iter().enumerate() {
+                part.write(clock, 0, &[state.step.wrapping_mul(self.parts as u32) + i as u32, state.seed])?;
+            }
+        }
         self.learner.load(device, &state.learned)
     }
 
@@ -105,10 +160,13 @@ impl Classifier {
     }
 
     /// Runs `count` steps, at most [`RING`], from step `first` on, and returns each one's loss and accuracy.
-    pub fn run(&self, device: &mut dyn Device, first: usize, count: usize) -> Result<Vec<[f32; 2]>, DeviceError> {
+    pub fn run(&mut self, device: &mut dyn Device, first: usize, count: usize) -> Result<Vec<[f32; 2]>, DeviceError> {
         let count = count.min(RING);
-        if let Some(plan) = self.ready {
-            device.run(&[plan], count)?;
+        let mut done = 0;
+        while done < count {
+            let steps = self.supply.provide(device, first + done)?.min(count - done);
+            device.run(&self.ready, steps)?;
+            done += steps;
         }
         let ring = device.read_f32(self.ring, 0, RING * 2)?;
         let slot = |step: usize| [ring[step % RING * 2], ring[step % RING * 2 + 1] / self.batch as f32];

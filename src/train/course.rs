@@ -4,7 +4,7 @@
 use super::classifier::{RING, State};
 use super::folder::DATA_DIGEST;
 use super::provenance::Provenance;
-use super::{Classifier, Settings, TrainError};
+use super::{Classifier, Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
@@ -31,6 +31,7 @@ pub(super) struct Course {
 impl Course {
     /// Writes everything down for training on `train`, which is `data.train` or a part of it. Without a `normalization`
     /// it is that of all of `data.train`: members of an ensemble, each with other images set aside, have it in common.
+    /// `share` is what the device has to do.
     ///
     /// # Errors
     /// Settings that cannot be trained with on so many images of this size, and an architecture that does not fit them.
@@ -41,6 +42,7 @@ impl Course {
         train: &ImageSet,
         settings: Settings,
         normalization: Option<Normalization>,
+        share: Share,
     ) -> Result<Course, TrainError> {
         settings.check(train.len())?;
         settings.check_image([train.height, train.width])?;
@@ -49,7 +51,7 @@ impl Course {
         let mut parameters = Parameters::new(store, "classifier");
         let input = [train.height, train.width, train.channels];
         let network = architecture.declare(input, train.classes, store, &mut parameters)?;
-        let classifier = Classifier::declare(store, &network, parameters, &settings, train, normalization)?;
+        let classifier = Classifier::declare(store, &network, parameters, &settings, train, normalization, share)?;
         let described = DataSet {
             pictures: data.pictures.clone(),
             ..DataSet::new(&data.name, ImageSet::default(), ImageSet::default(), data.class_names.clone())

@@ -333,6 +333,7 @@ impl Build<'_> {
             std,
             window: None,
             order: Order::Shuffled,
+            staged: None,
         };
         let bytes = graph.read(&self.bytes);
         let images = graph.apply(gather, &[bytes, clock])?;
@@ -458,7 +459,7 @@ impl Build<'_> {
         graph.update(Record { slots: RING }, &[now, real_loss, fake_loss], vec![ring.clone()]);
         of_real.update_running(graph);
         learn(graph, learner, loss, &raw, now)?;
-        graph.update(Tick, &[], vec![clock.clone()]);
+        graph.update(Tick(1), &[], vec![clock.clone()]);
         Ok(Plan::new(graph))
     }
 
@@ -489,7 +490,7 @@ impl Build<'_> {
         graph.update(Record { slots: RING }, &[now, loss, mean], vec![ring.clone()]);
         forward.update_running(graph);
         learn(graph, learner, loss, &raw, now)?;
-        graph.update(Tick, &[], vec![clock.clone()]);
+        graph.update(Tick(1), &[], vec![clock.clone()]);
         Ok(Plan::new(graph))
     }
 
@@ -507,7 +508,7 @@ impl Build<'_> {
             (update.place.buffer, update.momentum) = (state, 1.0 - CALIBRATION.1);
         }
         forward.update_running(&mut graph);
-        graph.update(Tick, &[], vec![place]);
+        graph.update(Tick(1), &[], vec![place]);
         Ok(Calibration { plan: Plan::new(&graph), clock, state, ready: None })
     }
 }

@@ -57,13 +57,22 @@ impl Learner {
         Learner { parameters, method, table, decay, moments, averaged, rows }
     }
 
-    /// Adds the update to a step: `gradients` in the order of the trainable tensors, `clock` the step's.
-    pub fn update(&self, graph: &mut Graph, gradients: Vec<Value>, clock: Value) {
-        let words = self.parameters.total();
+    /// Where the derivatives by all weights are left for the update.
+    pub fn gradients(&self) -> Place {
+        whole(self.parameters.grads, self.parameters.total())
+    }
+
+    /// Adds the derivatives by the weights to a step: `gradients` in the order of the trainable tensors.
+    pub fn collect(&self, graph: &mut Graph, gradients: Vec<Value>) {
         for (i, gradient) in gradients.into_iter().enumerate() {
             graph.assign(gradient, self.parameters.grad_place(i));
         }
-        let gradients = graph.read(&whole(self.parameters.grads, words));
+    }
+
+    /// Adds the update by what was collected; `clock` is the step's.
+    pub fn update(&self, graph: &mut Graph, clock: Value) {
+        let words = self.parameters.total();
+        let gradients = graph.read(&self.gradients());
         let rates = graph.read(&Place { buffer: self.table, offset: 0, tensor: Tensor::f32([self.rows.len(), 4]) });
         let mut inputs = vec![gradients, rates, clock];
         if let Some(decay) = self.decay {
@@ -206,6 +215,7 @@ pub fn learn(
     clock: Value,
 ) -> Result<(), GraphError> {
     let gradients = crate::grad::grad(graph, loss, weights)?;
-    learner.update(graph, gradients, clock);
+    learner.collect(graph, gradients);
+    learner.update(graph, clock);
     Ok(())
 }

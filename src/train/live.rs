@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::course::Course;
-use super::{Settings, TrainError};
+use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::graph::Store;
@@ -84,7 +84,8 @@ impl Live {
         let watched = aside.sample(watch, seed);
 
         let mut store = Store::default();
-        let mut course = Course::declare(&mut store, architecture, data, &train, settings, None)?;
+        let mut course =
+            Course::declare(&mut store, architecture, data, &train, settings, None, Share::of(device.as_ref()))?;
         let mut evaluation = match watched.is_empty() {
             true => None,
             false => Some(course.evaluation(&mut store, &watched)?),

@@ -17,6 +17,7 @@ mod provenance;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+mod supply;
 
 pub use augmented::Preview;
 pub use classifier::Classifier;
@@ -28,6 +29,7 @@ pub use gan_settings::GanSettings;
 pub use live::{Glance, Live, Mistake};
 pub use run::{Event, Outcome, Run};
 pub use settings::Settings;
+pub use supply::Share;
 
 use std::path::PathBuf;
 

@@ -10,7 +10,7 @@ use super::classifier::RING;
 use super::course::Course;
 use super::folder::Folder;
 use super::metrics::{Metrics, Row, Set};
-use super::{Settings, TrainError};
+use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::graph::Store;
@@ -104,7 +104,8 @@ impl Run<'_> {
         let origin = self.folder.origin()?;
         let normalization = origin.as_ref().map(|(file, path)| Normalization::read(file, path)).transpose()?;
         let mut store = Store::default();
-        let mut course = Course::declare(&mut store, &self.architecture, &self.data, &train, settings, normalization)?;
+        let (architecture, data, share) = (&self.architecture, &self.data, Share::of(self.device));
+        let mut course = Course::declare(&mut store, architecture, data, &train, settings, normalization, share)?;
         let mut evaluation = |set: &ImageSet| match set.is_empty() {
             true => Ok(None),
             false => course.evaluation(&mut store, set).map(Some),

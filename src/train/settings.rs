@@ -172,6 +172,21 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether so many devices can share a batch.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] where it does not divide.
+    pub fn check_parts(&self, parts: usize) -> Result<(), TrainError> {
+        match self.batch.is_multiple_of(parts) {
+            true => Ok(()),
+            false => Err(TrainError::Setting {
+                setting: "batch".into(),
+                value: self.batch.to_string(),
+                wanted: format!("a multiple of {parts}, the devices that share it"),
+            }),
+        }
+    }
+
     /// Refuses an augmentation that images of `[height, width]` cannot have.
     pub fn check_image(&self, image: [usize; 2]) -> Result<(), TrainError> {
         match self.augment.problem(Some(image)) {

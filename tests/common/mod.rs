@@ -56,7 +56,7 @@ impl Place {
                 let bar = height.div_ceil(classes * 2) * width;
                 image[row * width..][..bar].fill(200 + (i % 50) as u8);
             }
-            ImageSet { height, width, channels: 1, classes, images, labels }
+            ImageSet { height, width, channels: 1, classes, images: images.into(), labels }
         };
         self.write_set(name, &set(train), &set(test));
     }

@@ -7,7 +7,7 @@ use crate::infer::evaluate::{self, Evaluation, Normalization};
 use crate::infer::sample::{self, Drawing, latent, one_hot};
 use crate::models::{Architecture, Gan, Model, Parameters, ScheduleName};
 use crate::plan::Plan;
-use crate::train::{Classifier, GanSettings, GanSteps, Settings, gan};
+use crate::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
 
 /// Steps that run without a look at them, at most.
 const CHUNK: usize = 64;
@@ -118,7 +118,8 @@ fn classifier(architecture: &Architecture, set: ImageSet, batch: usize) -> anyho
     let input = [set.height, set.width, set.channels];
     let network = architecture.declare(input, set.classes, &mut store, &mut parameters)?;
     let normalization = Normalization::of(&set);
-    let classifier = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization)?;
+    let classifier =
+        Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
     Ok(Subject {
         images: batch,
         parameters: classifier.learner.parameters.count_trainable(),

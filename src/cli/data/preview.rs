@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn originals_are_of_each_class_in_turn_and_no_image_comes_twice() {
         let labels = vec![0, 0, 0, 2, 2, 0];
-        let set = ImageSet { height: 1, width: 1, channels: 1, classes: 3, images: vec![0; 6], labels };
+        let set = ImageSet { height: 1, width: 1, channels: 1, classes: 3, images: vec![0; 6].into(), labels };
         let chosen = of_each_class(&set, 5, 1);
         let labels: Vec<u32> = chosen.iter().map(|i| set.labels[*i]).collect();
         assert_eq!(labels, [0, 2, 0, 2, 0]);

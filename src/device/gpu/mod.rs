@@ -30,6 +30,8 @@ use crate::plan::Plan;
 
 /// Buffers end on whole multiples of this, so that vectors of four may be read and written past a tensor's end.
 const ROUND: u64 = 256;
+/// Of a card's memory a data set should leave some to the networks, and shaders count bytes with 32 bits.
+const ROOM: u64 = 2 << 30;
 /// After this long without an answer the driver is taken to be stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -183,6 +185,14 @@ impl Device for Gpu {
 
     fn origin(&self) -> Origin {
         Origin { device: self.info.to_string(), driver: self.info.driver.clone() }
+    }
+
+    fn room(&self) -> u64 {
+        self.info.limits.buffer.min(self.info.limits.binding).min(ROOM)
+    }
+
+    fn parts(&mut self) -> Vec<&mut dyn Device> {
+        vec![self]
     }
 
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {

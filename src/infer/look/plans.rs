@@ -103,7 +103,8 @@ impl Plans {
 
         let gather = |graph: &mut Graph, from: &Place, batch: usize, image: [usize; 3]| {
             let (Normalization { mean, std }, order) = (normalization, Order::InTurn);
-            let op = GatherImages { count: batch, batch, image: image.into(), mean, std, window: None, order };
+            let op =
+                GatherImages { count: batch, batch, image: image.into(), mean, std, window: None, order, staged: None };
             let inputs = [graph.read(from), graph.read(&clock)];
             graph.apply(op, &inputs)
         };

@@ -276,7 +276,7 @@ fn a_set_of_smaller_images_is_enlarged_for_a_network_that_takes_large_ones() {
     let pass = look.field(&enlarged(set.image(5), 28, 16), Wanted::default()).unwrap();
     let (nearest, distance) = index.nearest(&pass.features, 1)[0];
     assert!(nearest == 5 && distance < 1e-3);
-    let odd = ImageSet { height: 9, width: 9, images: vec![0; 81], labels: vec![0], ..*set };
+    let odd = ImageSet { height: 9, width: 9, images: vec![0; 81].into(), labels: vec![0], ..*set };
     refused(Neighbours::begin(&look, Arc::new(odd)), "divides it");
 }
 

@@ -1,0 +1,231 @@
+//! Several devices as one. Each holds all stored buffers; of a plan that shares places ([`Plan::shared`]) each runs a
+//! copy, on its part of the batch, and then all have the mean of what they found there.
+//!
+//! The mean goes through the host: adapters know nothing of each other. So a step costs a read and a write of the
+//! gradients besides, and is worth it where it computes for longer than these take.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::{Device, DeviceError, Origin, PlanId};
+use crate::graph::{BufferId, Place, Store};
+use crate::plan::{Buffer, Plan};
+use crate::tensor::Kind;
+
+pub struct Several {
+    /// Two at least.
+    devices: Vec<Box<dyn Device>>,
+    plans: Vec<Prepared>,
+}
+
+struct Prepared {
+    /// The plan on each device.
+    own: Vec<PlanId>,
+    shared: Vec<Place>,
+    /// Numbers that it leaves behind in stored buffers.
+    left: Vec<Place>,
+}
+
+impl Several {
+    /// Those devices as one; one alone stays as it is.
+    pub fn join(mut devices: Vec<Box<dyn Device>>) -> Option<Box<dyn Device>> {
+        match devices.len() {
+            0 | 1 => devices.pop(),
+            _ => Some(Box::new(Several { devices, plans: Vec::new() })),
+        }
+    }
+
+    fn on_each(&mut self, f: impl Fn(&mut dyn Device) -> Result<(), DeviceError>) -> Result<(), DeviceError> {
+        self.devices.iter_mut().try_for_each(|device| f(device.as_mut()))
+    }
+}
+
+impl Device for Several {
+    fn name(&self) -> String {
+        self.devices.iter().map(|device| device.name()).collect::<Vec<_>>().join(" and ")
+    }
+
+    fn origin(&self) -> Origin {
+        let origins: Vec<Origin> = self.devices.iter().map(|device| device.origin()).collect();
+        let all = |of: fn(&Origin) -> &str| origins.iter().map(of).collect::<Vec<_>>().join(" and ");
+        Origin { device: all(|origin| &origin.device), driver: all(|origin| &origin.driver) }
+    }
+
+    fn room(&self) -> u64 {
+        self.devices.iter().map(|device| device.room()).min().unwrap_or(0)
+    }
+
+    fn parts(&mut self) -> Vec<&mut dyn Device> {
+        self.devices.iter_mut().map(|device| device.as_mut() as &mut dyn Device).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.devices.len()
+    }
+
+    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
+        self.plans.clear();
+        self.on_each(|device| device.allocate(store))
+    }
+
+    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        self.on_each(|device| device.write(buffer, offset, words))
+    }
+
+    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
+        self.devices[0].read(buffer, offset, out)
+    }
+
+    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
+        let own = self.devices.iter_mut().map(|device| device.prepare(plan)).collect::<Result<_, _>>()?;
+        let outputs = plan.dispatches.iter().flat_map(|dispatch| &dispatch.outputs);
+        let left = outputs.filter_map(|view| match view.buffer {
+            Buffer::Stored(buffer) if view.tensor.kind == Kind::F32 => {
+                Some(Place { buffer, offset: view.offset, tensor: view.tensor.clone() })
+            }
+            _ => None,
+        });
+        self.plans.push(Prepared { own, shared: plan.shared.clone(), left: left.collect() });
+        Ok(PlanId(self.plans.len() - 1))
+    }
+
+    /// Plans of which none shares anything run on the first device alone.
+    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+        let Several { devices, plans: prepared } = self;
+        let plans: Vec<&Prepared> = plans.iter().map(|plan| &prepared[plan.0]).collect();
+        if plans.iter().all(|plan| plan.shared.is_empty()) {
+            let own: Vec<PlanId> = plans.iter().map(|plan| plan.own[0]).collect();
+            return devices[0].run(&own, times);
+        }
+        let exchange = Exchange::between(devices.len());
+        std::thread::scope(|scope| {
+            let (exchange, plans) = (&exchange, &plans);
+            let mut started = Vec::new();
+            for (i, device) in devices.iter_mut().enumerate() {
+                let name = device.name();
+                let thread = std::thread::Builder::new().name(name.clone());
+                let thread = thread.spawn_scoped(scope, move || exchange.take_part(i, device.as_mut(), plans, times));
+                started.push(thread.map_err(|error| {
+                    exchange.miss();
+                    DeviceError::Failed { device: name, reason: error.to_string() }
+                }));
+            }
+            let ended = started.into_iter().map(|thread| thread?.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            // All of them end before the first error is told.
+            ended.collect::<Vec<_>>().into_iter().collect::<Result<(), DeviceError>>()
+        })?;
+        // Where devices round differently, they have drifted apart by a little.
+        let mut words = Vec::new();
+        for place in plans.iter().flat_map(|plan| &plan.left) {
+            words.resize(place.tensor.len(), 0);
+            devices[0].read(place.buffer, place.offset, &mut words)?;
+            devices[1..].iter_mut().try_for_each(|device| device.write(place.buffer, place.offset, &words))?;
+        }
+        Ok(())
+    }
+
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.devices[0].profile(self.plans[plan.0].own[0], times)
+    }
+
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        self.on_each(|device| device.wait())
+    }
+}
+
+/// Where the threads of the devices meet.
+struct Exchange {
+    /// What each device found in the places of one plan.
+    found: Vec<RwLock<Vec<f32>>>,
+    meeting: Barrier,
+    failed: AtomicBool,
+}
+
+impl Exchange {
+    fn between(devices: usize) -> Exchange {
+        Exchange {
+            found: (0..devices).map(|_| RwLock::default()).collect(),
+            meeting: Barrier::new(devices),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes the place of a thread that did not start.
+    fn miss(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+        self.meeting.wait();
+    }
+
+    /// Replays the plans on device `i`. Where any device fails, all end at the next meeting.
+    fn take_part(
+        &self,
+        i: usize,
+        device: &mut dyn Device,
+        plans: &[&Prepared],
+        times: usize,
+    ) -> Result<(), DeviceError> {
+        let mut waiting: Vec<PlanId> = Vec::new();
+        let mut mean = Vec::new();
+        let mut result = Ok(());
+        for plan in (0..times).flat_map(|_| plans) {
+            // What has nothing to wait for goes to the device with what comes after it.
+            waiting.push(plan.own[i]);
+            if plan.shared.is_empty() {
+                continue;
+            }
+            let mut found = self.found[i].write().unwrap_or_else(PoisonError::into_inner);
+            result =
+                result.and_then(|()| device.run(&waiting, 1)).and_then(|()| read(device, &plan.shared, &mut found));
+            drop(found);
+            waiting.clear();
+            if result.is_err() {
+                self.failed.store(true, Ordering::SeqCst);
+            }
+            self.meeting.wait();
+            if self.failed.load(Ordering::SeqCst) {
+                return result;
+            }
+            self.mean(&mut mean);
+            // Nobody reads on until everybody has the mean.
+            self.meeting.wait();
+            result = write(device, &plan.shared, &mean);
+        }
+        result.and_then(|()| if waiting.is_empty() { Ok(()) } else { device.run(&waiting, 1) })
+    }
+
+    /// Added up in the order of the devices, so that each comes to the same bits.
+    fn mean(&self, mean: &mut Vec<f32>) {
+        mean.clear();
+        for found in &self.found {
+            let found = found.read().unwrap_or_else(PoisonError::into_inner);
+            match mean.is_empty() {
+                true => mean.extend_from_slice(&found),
+                false => mean.iter_mut().zip(found.iter()).for_each(|(sum, x)| *sum += x),
+            }
+        }
+        let share = 1.0 / self.found.len() as f32;
+        mean.iter_mut().for_each(|x| *x *= share);
+    }
+}
+
+fn read(device: &mut dyn Device, places: &[Place], words: &mut Vec<f32>) -> Result<(), DeviceError> {
+    words.resize(places.iter().map(|place| place.tensor.len()).sum(), 0.0);
+    let mut at = 0;
+    for place in places {
+        let part = &mut words[at..][..place.tensor.len()];
+        device.read(place.buffer, place.offset, bytemuck::cast_slice_mut(part))?;
+        at += part.len();
+    }
+    Ok(())
+}
+
+fn write(device: &mut dyn Device, places: &[Place], words: &[f32]) -> Result<(), DeviceError> {
+    let mut at = 0;
+    for place in places {
+        device.write_f32(place.buffer, place.offset, &words[at..][..place.tensor.len()])?;
+        at += place.tensor.len();
+    }
+    Ok(())
+}

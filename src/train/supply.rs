@@ -1,0 +1,128 @@
+//! A training set's images as its steps find them on a device: all of them, or, of a set that is too large for it,
+//! those of the next steps, which the host puts there in the order in which they come.
+//!
+//! Either way a step sees the same images: their order follows from step and seed alone.
+
+use rayon::prelude::*;
+
+use crate::data::{ImageSet, Pixels};
+use crate::device::{Device, DeviceError};
+use crate::graph::{BufferId, Place, Store};
+use crate::infer::evaluate::pack;
+use crate::ops::sample::{Order, Staged};
+use crate::tensor::Tensor;
+
+/// Bytes that are put on a device at once, at most.
+const STAGE: usize = 16 << 20;
+
+/// What a step's devices have to do with its batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Bytes that a set may have to lie on a device as a whole.
+    pub room: u64,
+    /// Devices that share a batch.
+    pub parts: usize,
+}
+
+impl Share {
+    pub const WHOLE: Share = Share { room: u64::MAX, parts: 1 };
+
+    pub fn of(device: &dyn Device) -> Share {
+        Share { room: device.room(), parts: device.count() }
+    }
+}
+
+pub struct Supply {
+    buffer: BufferId,
+    words: usize,
+    /// Images in the set, and bytes in one.
+    count: usize,
+    size: usize,
+    /// How often each image comes in an epoch.
+    copies: usize,
+    /// Images in a device's part of a batch, and how many such parts there are.
+    batch: usize,
+    parts: usize,
+    stage: Option<Stage>,
+}
+
+/// Batches on their way.
+struct Stage {
+    steps: usize,
+    set: Pixels,
+    seed: u32,
+    /// The steps that are there now, as a multiple of `steps`.
+    there: Option<usize>,
+}
+
+impl Supply {
+    /// For batches of a set, of which each device takes `batch` images. Every image comes `copies` times in an epoch.
+    pub fn declare(store: &mut Store, set: &ImageSet, batch: usize, copies: usize, share: Share) -> Supply {
+        let Share { room, parts } = share;
+        let (count, size) = (set.len(), set.image_len());
+        let all = set.images.len();
+        let mut stage = None;
+        let mut bytes = all;
+        if all as u64 > room {
+            let one = (batch * size).max(1);
+            let steps = (STAGE.min(room as usize) / one).clamp(1, super::classifier::RING);
+            bytes = steps * one;
+            stage = Some(Stage { steps, set: Pixels::default(), seed: 0, there: None });
+        }
+        let words = bytes.div_ceil(4);
+        Supply { buffer: store.add("images", words), words, count, size, copies, batch, parts, stage }
+    }
+
+    /// Where the images are, bytes four to a word.
+    pub fn place(&self) -> Place {
+        Place { buffer: self.buffer, offset: 0, tensor: Tensor::u32([self.words]) }
+    }
+
+    /// Which images are there, where not all are.
+    pub fn staged(&self) -> Option<Staged> {
+        self.stage.as_ref().map(|stage| Staged { steps: stage.steps, ticks: self.parts })
+    }
+
+    /// Sends the set, or keeps it to be sent as it is needed.
+    pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+        match &mut self.stage {
+            Some(stage) => stage.set = set.images.clone(),
+            None => device.write(self.buffer, 0, &pack(&set.images))?,
+        }
+        Ok(())
+    }
+
+    /// The seed of the shuffles to come.
+    pub fn begin(&mut self, seed: u32) {
+        if let Some(stage) = &mut self.stage {
+            (stage.seed, stage.there) = (seed, None);
+        }
+    }
+
+    /// Sees to it that the images of `step` are there, and says for how many steps those that are there last.
+    pub fn provide(&mut self, device: &mut dyn Device, step: usize) -> Result<usize, DeviceError> {
+        let Some(stage) = &mut self.stage else { return Ok(usize::MAX) };
+        let there = step / stage.steps;
+        let first = there * stage.steps;
+        if stage.there != Some(there) {
+            let mut words = vec![0u32; self.words];
+            let (batch, size, rows) = (self.batch, self.size, self.count * self.copies);
+            for (part, device) in device.parts().into_iter().enumerate() {
+                bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..stage.steps * batch * size]
+                    .par_chunks_exact_mut(batch * size)
+                    .enumerate()
+                    .for_each(|(i, images)| {
+                        let clock = [((first + i) * self.parts + part) as u32, stage.seed];
+                        for (i, image) in images.chunks_exact_mut(size).enumerate() {
+                            if let Some(row) = Order::Shuffled.row(clock, batch, i, rows) {
+                                image.copy_from_slice(stage.set.image(row / self.copies, size));
+                            }
+                        }
+                    });
+                device.write(self.buffer, 0, &words)?;
+            }
+            stage.there = Some(there);
+        }
+        Ok(first + stage.steps - step)
+    }
+}
