@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use super::counting::Counting;
 use super::{interrupt, note, open_device, say, thousands};
-use crate::device::Device;
+use crate::device::{Device, DeviceError};
 use crate::files::Existing;
 use crate::infer::lettering::lettering;
 use crate::infer::sample::{Generator, Sampler};
-use crate::infer::scene::{Labels, Path, Scene, Seeds};
+use crate::infer::scene::{Cell, Labels, Path, Scene, Seeds};
 use crate::report::{Colour, Colours};
 use list::{List, Size};
 use output::{Job, Look, Output};
@@ -248,7 +250,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = interrupt::listen()?;
     let mut counting = Counting::new("digits", pictures, args.quiet);
     let mut output = Output::create(&target, &job)?;
-    let mut drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
+    let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
     let drawn = drawing.draw(&scene, args.truncation, &mut output, &mut counting, &stop)?;
     if drawn < pictures {
         counting.finish();
@@ -278,6 +280,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Pictures that are drawn at once: enough for a GPU to be busy, few enough to be forgotten.
 const BATCH: usize = 1000;
 
+/// Cells of a scene, by their numbers, and the pictures of those that have one.
+struct Drawn {
+    cells: Vec<(u64, Option<Cell>)>,
+    pixels: Vec<u8>,
+}
+
 struct Drawing<'a> {
     generator: &'a Generator,
     sampler: &'a mut Sampler,
@@ -285,9 +293,10 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// Draws every picture of a scene, batch by batch, and gives back how many it has drawn.
+    /// Draws every picture of a scene, batch by batch, and gives back how many were put out. The device draws a batch
+    /// while the one before is written.
     fn draw(
-        &mut self,
+        self,
         scene: &Scene,
         truncation: f32,
         output: &mut Output,
@@ -295,37 +304,49 @@ impl Drawing<'_> {
         stop: &AtomicBool,
     ) -> anyhow::Result<u64> {
         let bytes: usize = self.generator.image().iter().product();
+        let (finished, batches) = sync_channel(1);
+        thread::scope(|scope| {
+            scope.spawn(move || self.batches(scene, truncation, &finished));
+            let mut drawn = 0;
+            for batch in batches {
+                let Drawn { cells, pixels } = batch?;
+                let mut pictures = pixels.chunks_exact(bytes);
+                let batch: Vec<_> = cells
+                    .iter()
+                    .map(|(number, cell)| (*number, cell.as_ref().and_then(|cell| Some((cell, pictures.next()?)))))
+                    .collect();
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                output.push(&batch)?;
+                drawn += batch.iter().filter(|(_, picture)| picture.is_some()).count() as u64;
+                counting.at(drawn);
+            }
+            Ok(drawn)
+        })
+    }
+
+    /// Sends batch after batch, until there are no more or nobody takes them.
+    fn batches(self, scene: &Scene, truncation: f32, finished: &SyncSender<Result<Drawn, DeviceError>>) {
         let (mut latents, mut labels) = (Vec::new(), Vec::new());
-        let mut drawn = 0;
         let mut cells = scene.all().peekable();
-        let mut batch = Vec::with_capacity(BATCH);
         while cells.peek().is_some() {
-            batch.clear();
-            batch.extend(cells.by_ref().take(BATCH));
+            let batch: Vec<_> = cells.by_ref().take(BATCH).collect();
             latents.clear();
             labels.clear();
-            for (_, cell) in &batch {
-                if let Some(cell) = cell {
-                    latents.extend(cell.latent(self.generator.latent(), truncation));
-                    labels.extend(cell.weights(self.generator.classes()));
-                }
+            for cell in batch.iter().filter_map(|(_, cell)| cell.as_ref()) {
+                latents.extend(cell.latent(self.generator.latent(), truncation));
+                labels.extend(cell.weights(self.generator.classes()));
             }
             // Between the lines of a text there may be nothing for a while.
-            let drawing = match latents.is_empty() {
-                true => Vec::new(),
-                false => self.sampler.draw(self.device, &latents, &labels)?,
+            let drawn = match latents.is_empty() {
+                true => Ok(Vec::new()),
+                false => self.sampler.draw(self.device, &latents, &labels),
             };
-            let mut pictures = drawing.chunks_exact(bytes);
-            for (number, cell) in &batch {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(drawn);
-                }
-                let picture = cell.as_ref().and_then(|cell| Some((cell, pictures.next()?)));
-                drawn += u64::from(picture.is_some());
-                output.push(*number, picture)?;
+            let failed = drawn.is_err();
+            if finished.send(drawn.map(|pixels| Drawn { cells: batch, pixels })).is_err() || failed {
+                return;
             }
-            counting.at(drawn);
         }
-        Ok(drawn)
     }
 }

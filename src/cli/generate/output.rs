@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use super::target::{Names, Target};
 use crate::data::write::{IdxWriter, Part, SafetensorsWriter};
 use crate::files::Existing;
@@ -85,32 +87,43 @@ impl<'a> Output<'a> {
         })
     }
 
-    /// The next cell with its picture, or an empty one. They come in the order of [`Scene::all`].
-    pub fn push(&mut self, number: u64, picture: Option<(&Cell, &[u8])>) -> anyhow::Result<()> {
-        match (self, picture) {
-            (Output::Png(png), picture) => png.push(picture.map(|(_, bytes)| bytes))?,
-            (Output::Gif { gif, grid, frame, left }, picture) => {
-                frame.push(picture.map(|(_, bytes)| bytes))?;
-                *left -= 1;
-                if *left == 0 {
-                    let full = std::mem::replace(frame, Cells::new(*grid, Vec::new())?);
-                    gif.push(&full.finish()?)?;
-                    *left = grid.rows * grid.columns;
+    /// The next cells with their pictures, some of them empty. They come in the order of [`Scene::all`].
+    pub fn push(&mut self, batch: &[(u64, Option<(&Cell, &[u8])>)]) -> anyhow::Result<()> {
+        match self {
+            Output::Png(png) => batch.iter().try_for_each(|(_, picture)| png.push(picture.map(|(_, bytes)| bytes)))?,
+            Output::Gif { gif, grid, frame, left } => {
+                for (_, picture) in batch {
+                    frame.push(picture.map(|(_, bytes)| bytes))?;
+                    *left -= 1;
+                    if *left == 0 {
+                        let full = std::mem::replace(frame, Cells::new(*grid, Vec::new())?);
+                        gif.push(&full.finish()?)?;
+                        *left = grid.rows * grid.columns;
+                    }
                 }
             }
-            (Output::Files { folder, names, grid, look, existing }, Some((cell, bytes))) => {
-                let path = folder.join(names.name(number, cell));
-                write_picture(bytes, &path, *grid, look.colours, *existing)?;
+            // Each a file of its own: on all cores.
+            Output::Files { folder, names, grid, look, existing } => {
+                batch.par_iter().try_for_each(|(number, picture)| match picture {
+                    Some((cell, bytes)) => {
+                        let path = folder.join(names.name(*number, cell));
+                        write_picture(bytes, &path, *grid, look.colours, *existing)
+                    }
+                    None => Ok(()),
+                })?;
             }
-            (Output::Idx { train, test, left }, Some((cell, bytes))) => {
-                let part = if *left > 0 { train } else { test };
-                *left = left.saturating_sub(1);
-                if let Some(part) = part {
-                    part.push(bytes, cell.label.from)?;
+            Output::Idx { train, test, left } => {
+                for (cell, bytes) in batch.iter().filter_map(|(_, picture)| *picture) {
+                    let part = if *left > 0 { &mut *train } else { &mut *test };
+                    *left = left.saturating_sub(1);
+                    if let Some(part) = part {
+                        part.push(bytes, cell.label.from)?;
+                    }
                 }
             }
-            (Output::Safetensors(file), Some((_, bytes))) => file.push(bytes)?,
-            (Output::Files { .. } | Output::Idx { .. } | Output::Safetensors(_), None) => {}
+            Output::Safetensors(file) => {
+                batch.iter().filter_map(|(_, picture)| *picture).try_for_each(|(_, bytes)| file.push(bytes))?;
+            }
         }
         Ok(())
     }
