@@ -30,6 +30,13 @@ pub struct Question {
     pub asked: Instant,
 }
 
+impl Question {
+    /// Whether the answer would be the same.
+    pub fn is_like(&self, other: &Question) -> bool {
+        Arc::ptr_eq(&self.field, &other.field) && self.prepared == other.prepared && self.wanted == other.wanted
+    }
+}
+
 /// What the network makes of a drawing.
 pub struct Answer {
     /// Average-pooled to the network's size.

@@ -152,11 +152,7 @@ impl Shared {
         let asked = self.frame_began;
         let (prepared, wanted) = (self.remembered.prepared, self.wanted);
         let question = Question { field: Arc::clone(self.field.pixels()), prepared, wanted, asked };
-        let is_old = |old: &Option<Question>, new: &Question| {
-            old.as_ref().is_some_and(|old| {
-                Arc::ptr_eq(&old.field, &new.field) && old.prepared == new.prepared && old.wanted == new.wanted
-            })
-        };
+        let is_old = |old: &Option<Question>, new: &Question| old.as_ref().is_some_and(|old| old.is_like(new));
         let plain = Question { wanted: Wanted::default(), ..question.clone() };
         if let Some(second) = self.second.as_mut().filter(|second| second.about().is_some())
             && !is_old(&self.second_asked, &plain)
@@ -170,6 +166,16 @@ impl Shared {
             self.reader.wait(PATIENCE);
             self.take_in();
         }
+    }
+
+    /// Whether what is shown is the answer to the newest question.
+    pub fn is_answered(&self) -> bool {
+        let answers = |reader: &Reader, asked: &Option<Question>| {
+            let answer = reader.answer().map(|answer| &answer.question);
+            asked.as_ref().zip(answer).is_some_and(|(asked, answer)| asked.is_like(answer))
+        };
+        answers(&self.reader, &self.asked)
+            && self.second.as_ref().is_none_or(|second| answers(second, &self.second_asked))
     }
 
     /// At the end of a frame: how long the newest answer took to be shown.

@@ -179,9 +179,17 @@ impl Window {
     /// bar, which names the processor and its times, is covered.
     pub fn snapshot(&mut self, name: &str) {
         self.harness.remove_cursor();
+        // Frames that end what moves by itself, and the answer to what they ask.
         for _ in 0..30 {
             self.harness.step();
         }
+        let began = Instant::now();
+        while !self.app().shared().is_answered() {
+            assert!(began.elapsed() < PATIENCE, "waited in vain for the answer that {name} shows");
+            std::thread::sleep(Duration::from_millis(2));
+            self.harness.step();
+        }
+        self.harness.step();
         let rect = self.harness.ctx.content_rect();
         let bar = Rect::from_min_max(pos2(rect.min.x, rect.max.y - 34.0), rect.max);
         self.harness.mask(bar);
