@@ -41,6 +41,20 @@ impl Pixels {
         Ok(Pixels(Arc::new(Held::Mapped(map, skip))))
     }
 
+    /// How many bytes there are, without putting any together.
+    pub fn len(&self) -> usize {
+        match &*self.0 {
+            Held::Here(bytes) => bytes.len(),
+            Held::Mapped(map, skip) => map.len() - skip,
+            Held::Picked { size, rows, .. } => size * rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The `i`-th image of `size` bytes.
     ///
     /// # Panics
@@ -157,6 +171,7 @@ mod tests {
             let rows = [3, 0, 3, 103];
             let (copied, shared) = (here.pick(&rows, size), there.pick(&rows, size));
             assert_eq!(shared.image(3, size), there.image(103, size));
+            assert_eq!(copied.len(), shared.len());
             assert!(copied == shared);
         }
         assert!(Pixels::map(&tempfile::tempfile().unwrap(), 1).is_err());

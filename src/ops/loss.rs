@@ -105,11 +105,29 @@ impl Op for CrossEntropy {
     }
 }
 
+/// The smallest derivative by a prediction that is passed on; what is below is 0. A network that is sure of its answers
+/// has some of 1e-38 and less, which f32 does not hold in full, and processors work on such numbers a hundred times more
+/// slowly: a dense network that had learned its images by heart took four times as long for a step. Products of weights
+/// and this one still are held in full.
+const LEAST: f32 = 1e-30;
+
+#[inline(always)]
+fn passed_on(derivative: f32) -> f32 {
+    if derivative.abs() < LEAST { 0.0 } else { derivative }
+}
+
+/// The exponential of what is 0 at most; far below it stays where f32 holds it in full, for the same reason.
+#[inline(always)]
+fn exp_below(x: f32) -> f32 {
+    // Written so that what is no number stays none.
+    (if x < -80.0 { -80.0 } else { x }).exp()
+}
+
 /// The largest of a row, and the logarithm of the sum of exponentials of what the rest is less than it.
 #[inline(always)]
 fn log_sum_exp(x: &[f32]) -> (f32, f32) {
     let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    (largest, x.iter().map(|x| (x - largest).exp()).sum::<f32>().ln())
+    (largest, x.iter().map(|x| exp_below(x - largest)).sum::<f32>().ln())
 }
 
 /// The derivative of [`CrossEntropy`] by the logits, from `logits`, `labels` and `d_out [1]`.
@@ -151,10 +169,11 @@ impl Op for CrossEntropyGrad {
             }
             // Exponentials are most of the work: each is taken once.
             let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            out.iter_mut().zip(x).for_each(|(out, x)| *out = (x - largest).exp());
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = exp_below(x - largest));
             let (scale, even) = (d / out.iter().sum::<f32>(), d * self.smoothing / classes as f32);
             out.iter_mut().for_each(|out| *out = *out * scale - even);
             out[label] -= d * (1.0 - self.smoothing);
+            out.iter_mut().for_each(|out| *out = passed_on(*out));
         });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
@@ -267,7 +286,7 @@ impl Pairwise {
     fn backward(self, inputs: &[In], outputs: &mut [Out]) {
         let d = inputs[2].data[0] / inputs[0].data.len() as f32;
         parallel_zip2(outputs[0].data, inputs[0].data, inputs[1].data, |out, x, t| {
-            out.iter_mut().zip(x).zip(t).for_each(|((out, x), t)| *out = d * self.slope(*x, *t));
+            out.iter_mut().zip(x).zip(t).for_each(|((out, x), t)| *out = passed_on(d * self.slope(*x, *t)));
         });
     }
 }
@@ -390,4 +409,39 @@ pub fn cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    fn derivatives(op: impl Op, prediction: &[f32], truth: &[f32], rows: usize) -> Vec<f32> {
+        let mut out = vec![f32::NAN; prediction.len()];
+        let [shape, of_truth, one] =
+            [Shape::new([rows, prediction.len() / rows]), Shape::new([truth.len()]), Shape::new([1])];
+        let inputs = [
+            In { data: prediction, shape: &shape },
+            In { data: truth, shape: &of_truth },
+            In { data: &[1.0], shape: &one },
+        ];
+        op.cpu(&inputs, &mut [Out { data: &mut out, shape: &shape }]);
+        out
+    }
+
+    #[test]
+    fn a_network_that_is_sure_passes_on_no_number_that_slows_processors_down() {
+        let labels = [f32::from_bits(0), f32::from_bits(1)];
+        let sure = [100.0, 10.0, 5.0, -300.0, -215.0, -250.0];
+        let grad = CrossEntropyGrad { smoothing: 0.0 };
+        let found = derivatives(grad, &sure, &labels, 2);
+        assert_eq!(found[..3], [0.0; 3]);
+        assert!(found.iter().all(|x| *x == 0.0 || x.abs() >= LEAST), "{found:?}");
+        let found = derivatives(BinaryCrossEntropyGrad, &[95.0, -95.0, 0.0], &[1.0, 0.0, 1.0], 1);
+        assert_eq!(found[..2], [0.0; 2]);
+        assert!((found[2] + 0.5 / 3.0).abs() < 1e-6, "{found:?}");
+        // What is no number is not hidden.
+        let found = derivatives(grad, &[f32::NAN, 0.0, 1.0], &labels[..1], 1);
+        assert!(found.iter().all(|x| x.is_nan()), "{found:?}");
+    }
 }
