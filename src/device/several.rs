@@ -24,7 +24,7 @@ struct Prepared {
     /// The plan on each device.
     own: Vec<PlanId>,
     shared: Vec<Place>,
-    /// Numbers that it leaves behind in stored buffers.
+    /// Numbers that it leaves behind in other stored buffers.
     left: Vec<Place>,
 }
 
@@ -81,8 +81,9 @@ impl Device for Several {
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
         let own = self.devices.iter_mut().map(|device| device.prepare(plan)).collect::<Result<_, _>>()?;
         let outputs = plan.dispatches.iter().flat_map(|dispatch| &dispatch.outputs);
+        let is_shared = |buffer| plan.shared.iter().any(|place| place.buffer == buffer);
         let left = outputs.filter_map(|view| match view.buffer {
-            Buffer::Stored(buffer) if view.tensor.kind == Kind::F32 => {
+            Buffer::Stored(buffer) if view.tensor.kind == Kind::F32 && !is_shared(buffer) => {
                 Some(Place { buffer, offset: view.offset, tensor: view.tensor.clone() })
             }
             _ => None,
