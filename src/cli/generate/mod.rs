@@ -16,7 +16,7 @@ use crate::infer::sample::{Generator, Sampler};
 use crate::infer::scene::{Cell, Labels, Path, Scene, Seeds};
 use crate::report::{Colour, Colours};
 use list::{List, Size};
-use output::{Job, Look, Output};
+use output::{Job, Look, Output, Shown};
 use target::{Format, Target};
 
 mod list;
@@ -311,15 +311,16 @@ impl Drawing<'_> {
             for batch in batches {
                 let Drawn { cells, pixels } = batch?;
                 let mut pictures = pixels.chunks_exact(bytes);
-                let batch: Vec<_> = cells
-                    .iter()
-                    .map(|(number, cell)| (*number, cell.as_ref().and_then(|cell| Some((cell, pictures.next()?)))))
-                    .collect();
+                let mut batch = Vec::with_capacity(cells.len());
+                for (number, cell) in &cells {
+                    let picture = cell.as_ref().and_then(|cell| Some((cell, pictures.next()?)));
+                    batch.push(Shown { number: *number, picture });
+                }
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
                 output.push(&batch)?;
-                drawn += batch.iter().filter(|(_, picture)| picture.is_some()).count() as u64;
+                drawn += batch.iter().filter(|shown| shown.picture.is_some()).count() as u64;
                 counting.at(drawn);
             }
             Ok(drawn)

@@ -38,6 +38,12 @@ pub struct Job<'a> {
     pub existing: Existing,
 }
 
+/// A cell, by its number, and what was drawn for it; an empty one has nothing.
+pub struct Shown<'a> {
+    pub number: u64,
+    pub picture: Option<(&'a Cell, &'a [u8])>,
+}
+
 pub enum Output<'a> {
     Png(PngGrid),
     Gif { gif: GifWriter, grid: Grid, frame: Cells<Vec<u8>>, left: u64 },
@@ -88,12 +94,12 @@ impl<'a> Output<'a> {
     }
 
     /// The next cells with their pictures, some of them empty. They come in the order of [`Scene::all`].
-    pub fn push(&mut self, batch: &[(u64, Option<(&Cell, &[u8])>)]) -> anyhow::Result<()> {
+    pub fn push(&mut self, batch: &[Shown]) -> anyhow::Result<()> {
         match self {
-            Output::Png(png) => batch.iter().try_for_each(|(_, picture)| png.push(picture.map(|(_, bytes)| bytes)))?,
+            Output::Png(png) => batch.iter().try_for_each(|shown| png.push(shown.picture.map(|(_, bytes)| bytes)))?,
             Output::Gif { gif, grid, frame, left } => {
-                for (_, picture) in batch {
-                    frame.push(picture.map(|(_, bytes)| bytes))?;
+                for shown in batch {
+                    frame.push(shown.picture.map(|(_, bytes)| bytes))?;
                     *left -= 1;
                     if *left == 0 {
                         let full = std::mem::replace(frame, Cells::new(*grid, Vec::new())?);
@@ -104,16 +110,16 @@ impl<'a> Output<'a> {
             }
             // Each a file of its own: on all cores.
             Output::Files { folder, names, grid, look, existing } => {
-                batch.par_iter().try_for_each(|(number, picture)| match picture {
+                batch.par_iter().try_for_each(|shown| match shown.picture {
                     Some((cell, bytes)) => {
-                        let path = folder.join(names.name(*number, cell));
+                        let path = folder.join(names.name(shown.number, cell));
                         write_picture(bytes, &path, *grid, look.colours, *existing)
                     }
                     None => Ok(()),
                 })?;
             }
             Output::Idx { train, test, left } => {
-                for (cell, bytes) in batch.iter().filter_map(|(_, picture)| *picture) {
+                for (cell, bytes) in batch.iter().filter_map(|shown| shown.picture) {
                     let part = if *left > 0 { &mut *train } else { &mut *test };
                     *left = left.saturating_sub(1);
                     if let Some(part) = part {
@@ -122,7 +128,7 @@ impl<'a> Output<'a> {
                 }
             }
             Output::Safetensors(file) => {
-                batch.iter().filter_map(|(_, picture)| *picture).try_for_each(|(_, bytes)| file.push(bytes))?;
+                batch.iter().filter_map(|shown| shown.picture).try_for_each(|(_, bytes)| file.push(bytes))?;
             }
         }
         Ok(())
