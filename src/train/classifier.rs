@@ -97,7 +97,8 @@ impl Classifier {
             record(&mut graph, now, loss, correct);
         }
         forward.update_running(&mut graph);
-        learner.collect(&mut graph, loss, &forward.weights)?;
+        let gradients = crate::grad::grad(&mut graph, loss, &forward.weights)?;
+        learner.collect(&mut graph, gradients);
 
         let (mut shared, mut update) = (Vec::new(), None);
         if parts == 1 {

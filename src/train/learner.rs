@@ -4,7 +4,6 @@
 use super::TrainError;
 use super::schedule::Schedule;
 use crate::device::{Device, DeviceError};
-use crate::grad::grad;
 use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
 use crate::models::{ModelFile, Parameter, Parameters};
 use crate::ops::average::Average;
@@ -63,15 +62,11 @@ impl Learner {
         whole(self.parameters.grads, self.parameters.total())
     }
 
-    /// Adds the derivatives of a loss to a step; `weights` in the order of the trainable tensors.
-    ///
-    /// # Errors
-    /// Where the loss has no derivative by a weight.
-    pub fn collect(&self, graph: &mut Graph, loss: Value, weights: &[Value]) -> Result<(), GraphError> {
-        for (i, gradient) in grad(graph, loss, weights)?.into_iter().enumerate() {
+    /// Adds the derivatives by the weights to a step: `gradients` in the order of the trainable tensors.
+    pub fn collect(&self, graph: &mut Graph, gradients: Vec<Value>) {
+        for (i, gradient) in gradients.into_iter().enumerate() {
             graph.assign(gradient, self.parameters.grad_place(i));
         }
-        Ok(())
     }
 
     /// Adds the update by what was collected; `clock` is the step's.
@@ -219,7 +214,8 @@ pub fn learn(
     weights: &[Value],
     clock: Value,
 ) -> Result<(), GraphError> {
-    learner.collect(graph, loss, weights)?;
+    let gradients = crate::grad::grad(graph, loss, weights)?;
+    learner.collect(graph, gradients);
     learner.update(graph, clock);
     Ok(())
 }
