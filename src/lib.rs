@@ -21,6 +21,7 @@ pub mod grad;
 pub mod graph;
 pub mod infer;
 pub mod interchange;
+mod lines;
 pub mod models;
 pub mod ops;
 pub mod parallel;

@@ -1,8 +1,11 @@
 //! How the CPU twins use all cores and the widest vectors that the processor has.
 
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
+
+use crate::lines::Lines;
 
 /// Below this many elements a second thread costs more than it brings (waking one takes some 5 us).
 const WORTH_SPLITTING: usize = 1 << 15;
@@ -33,8 +36,37 @@ pub fn instructions() -> &'static str {
     }
 }
 
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Threads that what runs here is shared by.
 pub fn threads() -> usize {
-    rayon::current_num_threads()
+    if ALONE.get() { 1 } else { rayon::current_num_threads() }
+}
+
+/// Runs `f`, in which this thread shares its work with no other.
+pub fn alone<R>(f: impl FnOnce() -> R) -> R {
+    let before = ALONE.replace(true);
+    let result = f();
+    ALONE.set(before);
+    result
+}
+
+/// Of `n` things that are shared, how many a thread should take at a time: a few blocks each, so that a slower core
+/// does not hold up the rest.
+pub fn block(n: usize) -> usize {
+    let blocks = if threads() == 1 { 1 } else { threads() * 4 };
+    n.div_ceil(blocks).max(1)
+}
+
+/// `f(index, chunk)` for each chunk of `size` elements, by all threads.
+pub fn parallel_chunks(out: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    if threads() == 1 {
+        out.chunks_mut(size).enumerate().for_each(|(i, out)| f(i, out));
+    } else {
+        out.par_chunks_mut(size).enumerate().for_each(|(i, out)| f(i, out));
+    }
 }
 
 /// Runs `f` while the other threads of the pool look for work without falling asleep: waking one takes longer than a
@@ -77,14 +109,15 @@ pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 /// anew in every op is handed back to the system and its pages zeroed again.
 pub fn scratch<R>(words: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
-        static MEMORY: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
+        // One for each use within another.
+        static MEMORY: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
     }
-    let mut memory = MEMORY.take();
-    if memory.len() < words {
-        memory = vec![0.0; words];
+    let mut memory = MEMORY.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if memory.f32s().len() < words {
+        memory = Lines::new(words);
     }
-    let result = f(&mut memory[..words]);
-    MEMORY.set(memory);
+    let result = f(&mut memory.f32s_mut()[..words]);
+    MEMORY.with_borrow_mut(|kept| kept.push(memory));
     result
 }
 
@@ -132,12 +165,11 @@ pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usiz
         return;
     }
     let rows = out.len() / width;
-    if rows.saturating_mul(work.max(width)) < WORTH_SPLITTING || rows < 2 {
+    if rows.saturating_mul(work.max(width)) < WORTH_SPLITTING || rows < 2 || threads() == 1 {
         rows_of(out, width, 0, f);
         return;
     }
-    // A few blocks a thread, so that a slower core does not hold up the rest.
-    let block = rows.div_ceil(threads() * 4).max(1);
+    let block = block(rows);
     out.par_chunks_mut(block * width).enumerate().for_each(|(b, rows)| {
         // Not `&f`: a call through a reference is a function of its own, which is compiled for the oldest processor.
         rows_of(

@@ -147,6 +147,40 @@ fn through_reshapes(graph: &Graph, uses: &[usize], mut value: Value) -> Option<V
     }
 }
 
+/// Buffers that results are put in for as long as they are needed.
+#[derive(Default)]
+pub struct Workspace {
+    /// In words.
+    pub sizes: Vec<usize>,
+    free: Vec<usize>,
+}
+
+impl Workspace {
+    /// The smallest free buffer that holds `words`, else the largest free one, grown, else a new one.
+    pub fn take(&mut self, words: usize) -> usize {
+        let words = words.next_multiple_of(crate::graph::ALIGNMENT);
+        let fits = |i: &&usize| self.sizes[**i] >= words;
+        let best = self.free.iter().filter(fits).min_by_key(|i| self.sizes[**i]);
+        let best = best.or_else(|| self.free.iter().max_by_key(|i| self.sizes[**i])).copied();
+        match best {
+            Some(buffer) => {
+                self.free.retain(|i| *i != buffer);
+                self.sizes[buffer] = self.sizes[buffer].max(words);
+                buffer
+            }
+            None => {
+                self.sizes.push(words);
+                self.sizes.len() - 1
+            }
+        }
+    }
+
+    /// Nobody needs any more what is in a buffer.
+    pub fn give(&mut self, buffer: usize) {
+        self.free.push(buffer);
+    }
+}
+
 struct Planner<'a> {
     graph: &'a Graph,
     /// For each live node, the node that owns its elements (itself, or what it reshapes).
@@ -156,8 +190,7 @@ struct Planner<'a> {
     /// Owners whose output goes straight to a stored buffer.
     destination: HashMap<usize, Place>,
     place: Vec<Option<(Buffer, usize)>>,
-    scratch: Vec<usize>,
-    free: Vec<usize>,
+    scratch: Workspace,
     dispatches: Vec<Dispatch>,
 }
 
@@ -197,8 +230,7 @@ impl<'a> Planner<'a> {
             pending,
             destination,
             place: vec![None; n],
-            scratch: Vec::new(),
-            free: Vec::new(),
+            scratch: Workspace::default(),
             dispatches: Vec::new(),
         }
     }
@@ -215,7 +247,7 @@ impl<'a> Planner<'a> {
             }
         }
         effects.for_each(|(_, effect)| self.effect(effect));
-        Plan { dispatches: self.dispatches, scratch: self.scratch, shared: Vec::new() }
+        Plan { dispatches: self.dispatches, scratch: self.scratch.sizes, shared: Vec::new() }
     }
 
     fn node(&mut self, i: usize) {
@@ -226,7 +258,7 @@ impl<'a> Planner<'a> {
             Origin::Op { op, inputs } => {
                 let place = match self.destination.get(&i) {
                     Some(place) => (Buffer::Stored(place.buffer), place.offset),
-                    None => (Buffer::Scratch(self.take(node.tensor.len())), 0),
+                    None => (Buffer::Scratch(self.scratch.take(node.tensor.len())), 0),
                 };
                 self.place[i] = Some(place);
                 let output = View { buffer: place.0, offset: place.1, tensor: node.tensor.clone() };
@@ -268,29 +300,10 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The smallest free buffer that holds `words`, else the largest free one, grown, else a new one.
-    fn take(&mut self, words: usize) -> usize {
-        let words = words.next_multiple_of(crate::graph::ALIGNMENT);
-        let fits = |i: &&usize| self.scratch[**i] >= words;
-        let best = self.free.iter().filter(fits).min_by_key(|i| self.scratch[**i]);
-        let best = best.or_else(|| self.free.iter().max_by_key(|i| self.scratch[**i])).copied();
-        match best {
-            Some(buffer) => {
-                self.free.retain(|i| *i != buffer);
-                self.scratch[buffer] = self.scratch[buffer].max(words);
-                buffer
-            }
-            None => {
-                self.scratch.push(words);
-                self.scratch.len() - 1
-            }
-        }
-    }
-
     fn release(&mut self, owner: usize) {
         self.pending[owner] -= 1;
         if let (0, Some((Buffer::Scratch(buffer), _))) = (self.pending[owner], self.place[owner]) {
-            self.free.push(buffer);
+            self.scratch.give(buffer);
         }
     }
 }

@@ -233,7 +233,7 @@ fn run_case(case: &str, golden: &Golden, device: &mut dyn Device) -> Vec<(String
         let d_out = graph.read(&place);
         written.push((place, golden.get(&upstream).iter().map(|x| x.to_bits()).collect()));
         let product = graph.apply(Mul, &[out, d_out]).unwrap();
-        graph.apply(Sum { width: 1, parts: 1, factor: 1.0 }, &[product]).unwrap()
+        graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[product]).unwrap()
     } else {
         out
     };

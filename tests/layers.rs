@@ -65,7 +65,7 @@ fn run(
 /// The sum of `out * weight`, and its derivatives by some values.
 fn weighted(graph: &mut Graph, out: Value, weight: Value, by: &[Value]) -> Result<Vec<Value>, GraphError> {
     let product = graph.apply(Mul, &[out, weight])?;
-    let loss = graph.apply(Sum { width: 1, parts: 1, factor: 1.0 }, &[product])?;
+    let loss = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[product])?;
     grad(graph, loss, by)
 }
 

@@ -14,6 +14,7 @@ use inkgrad::models::ModelFile;
 
 fn apart(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
+    assert!(a.iter().chain(b).all(|x| x.is_finite()));
     let scale = a.iter().fold(1e-3f32, |scale, x| scale.max(x.abs()));
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale
 }

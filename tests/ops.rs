@@ -102,7 +102,7 @@ fn what_does_not_fit_a_device_is_an_error_that_names_the_op_or_the_buffer() {
     let n = (gpu.info().limits.binding / 4) as usize + 64;
     let place = stored(&mut store, "x", Tensor::f32([4]));
     let wide = graph.apply(FillWith { shape: [n].into(), value: 1.0 }, &[]).unwrap();
-    let sum = graph.apply(Sum { width: 1, parts: 1, factor: 1.0 }, &[wide]).unwrap();
+    let sum = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[wide]).unwrap();
     graph.assign(sum, Place { tensor: Tensor::f32([1]), ..place });
     gpu.allocate(&store).unwrap();
     let error = gpu.prepare(&Plan::new(&graph)).unwrap_err().to_string();

@@ -25,7 +25,7 @@ fn plan(case: &Case) -> Plan {
     let mut outputs = vec![out];
     if case.derivative {
         let product = graph.apply(Mul, &[out, out]).unwrap();
-        let loss = graph.apply(Sum { width: 1, parts: 1, factor: 1.0 }, &[product]).unwrap();
+        let loss = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[product]).unwrap();
         let by: Vec<Value> = inputs.iter().copied().filter(|v| graph.kind(*v) == Kind::F32).collect();
         outputs.extend(grad(&mut graph, loss, &by).unwrap());
     }

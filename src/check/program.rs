@@ -55,7 +55,7 @@ impl Program {
         let words = case.clone().input(weight.clone(), Fill::Uniform).words().pop().unwrap_or_default();
         let weight = self.input(weight, words.clone());
         let product = self.graph.apply(Mul, &[out, weight])?;
-        let loss = self.graph.apply(Sum { width: 1, parts: 1, factor: 1.0 }, &[product])?;
+        let loss = self.graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[product])?;
         let by: Vec<usize> = (0..inputs.len()).filter(|i| self.graph.kind(inputs[*i]) == Kind::F32).collect();
         let values: Vec<Value> = by.iter().map(|i| inputs[*i]).collect();
         let derivatives = grad(&mut self.graph, loss, &values)?;

@@ -8,21 +8,12 @@ use crate::train::{Folder, TrainError};
 
 /// Opens the device of `--device wanted`, or with `fallback` the CPU's where it cannot be opened or is wrong.
 pub fn open(choice: Choice, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
-    trusted(choice, wanted).map(|(_, device)| device).or_else(|error| {
-        if !fallback {
-            return Err(error);
-        }
-        note(format_args!("warning: {error}; goes on with the CPU"));
-        Choice::Cpu.open()
-    })
+    open_all(vec![choice], wanted, fallback)
 }
 
 /// The same of several, which become one. With `fallback`, where one cannot be opened, the CPU's in place of all.
 pub fn open_all(choices: Vec<Choice>, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
-    let opened = match <[Choice; 1]>::try_from(choices) {
-        Ok([choice]) => return open(choice, wanted, fallback),
-        Err(choices) => choices.into_iter().map(|choice| trusted(choice, wanted).map(|(_, device)| device)).collect(),
-    };
+    let opened = choices.into_iter().map(|choice| trusted(choice, wanted).map(|(_, device)| device)).collect();
     match opened {
         Ok(devices) => Several::join(devices).map_or_else(|| Choice::Cpu.open(), Ok),
         Err(error) if fallback => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect, kernel::WORKGROUP};
+use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect, kernel::WORKGROUP};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_zip, parallel_zip2};
@@ -152,6 +152,9 @@ impl Op for Activation {
             self.0.apply_slice(out);
         });
     }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
+    }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("activation", "forward", inputs[0].len().div_ceil(4));
         Epilogue { act: Some(self.0), ..Epilogue::NONE }
@@ -184,6 +187,9 @@ impl Op for ActivationGrad {
             out.copy_from_slice(d_out);
             self.0.grad_slice(out, activated);
         });
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("activation", "grad_x", inputs[0].len().div_ceil(4));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect, random};
+use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, Twin, expect, random};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -65,6 +65,31 @@ impl Op for Dropout {
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        self.from(0, inputs, outputs);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::of(&inputs[0], 2)
+    }
+    fn twin<'a>(&'a self, _: &[In<'a>]) -> Twin<'a> {
+        Box::new(|first, inputs, outputs| {
+            let image: usize = inputs[0].dims()[1..].iter().product();
+            self.from(first * image, inputs, outputs);
+        })
+    }
+    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
+        let count = outputs[0].len().div_ceil(4);
+        Kernel::flat("dropout", "forward", count)
+            .with("COUNT", count)
+            .with("RATE", self.rate)
+            .with("FACTOR", self.factor())
+            .with("STREAM", self.stream)
+            .with("WORKGROUP", WORKGROUP)
+    }
+}
+
+impl Dropout {
+    /// Elements from `start` on of the whole output.
+    fn from(&self, start: usize, inputs: &[In], outputs: &mut [Out]) {
         let (key, factor) = (random::key(clock(&inputs[1]), self.stream), self.factor());
         // `unit(bits) >= rate` in whole numbers; both sides are exact multiples of 2^-24, or lie between two.
         let threshold = (self.rate * 16_777_216.0).ceil() as u32;
@@ -76,7 +101,7 @@ impl Op for Dropout {
             8 * BLOCK,
             #[inline(always)]
             |block, out| {
-                let first = (block * BLOCK) as u32;
+                let first = (start + block * BLOCK) as u32;
                 let x = &x[block * BLOCK..][..out.len()];
                 for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
                     let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
@@ -85,15 +110,6 @@ impl Op for Dropout {
                 }
             },
         );
-    }
-    fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
-        let count = outputs[0].len().div_ceil(4);
-        Kernel::flat("dropout", "forward", count)
-            .with("COUNT", count)
-            .with("RATE", self.rate)
-            .with("FACTOR", self.factor())
-            .with("STREAM", self.stream)
-            .with("WORKGROUP", WORKGROUP)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill as Words};
 use super::kernel::WORKGROUP;
 use super::reduce::Sum;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_rows, parallel_zip, parallel_zip2};
@@ -45,6 +45,9 @@ impl Op for Add {
             out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = a + b);
         });
     }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
+    }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("add", &outputs[0])
     }
@@ -74,6 +77,9 @@ impl Op for Mul {
         parallel_zip2(outputs[0].data, inputs[0].data, inputs[1].data, |out, a, b| {
             out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = a * b);
         });
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("mul", &outputs[0])
@@ -106,6 +112,9 @@ impl Op for Scale {
         parallel_zip(outputs[0].data, inputs[0].data, |out, x| {
             out.iter_mut().zip(x).for_each(|(out, x)| *out = self.factor * x + self.offset);
         });
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("scale", &outputs[0]).with("FACTOR", self.factor).with("OFFSET", self.offset)
@@ -144,6 +153,9 @@ impl Op for AddBias {
             let x = &x[i * channels..][..channels];
             out.iter_mut().zip(x).zip(bias).for_each(|((out, x), b)| *out = x + b);
         });
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::of(&inputs[0], 2)
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("add_bias", &outputs[0]).with("CHANNELS", inputs[1].len())

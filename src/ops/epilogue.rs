@@ -23,6 +23,11 @@ impl Epilogue {
         usize::from(self.bias) + usize::from(self.act_grad.is_some())
     }
 
+    /// Whether each of its inputs is cut as the output is, where that is cut to some images.
+    pub fn cut(self) -> impl Iterator<Item = bool> {
+        self.bias.then_some(false).into_iter().chain(self.act_grad.map(|_| true))
+    }
+
     /// This and then `next`, if that is one epilogue.
     pub fn then(self, next: Epilogue) -> Option<Epilogue> {
         let free = |taken: bool, wanted: bool| !(taken && wanted);

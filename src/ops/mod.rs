@@ -15,6 +15,7 @@ pub mod activation;
 pub mod augment;
 pub mod average;
 pub mod batch_norm;
+pub mod by_image;
 pub mod case;
 pub mod concat;
 pub mod conv2d;
@@ -39,6 +40,7 @@ pub mod transpose;
 pub mod upsample;
 pub mod window;
 
+pub use by_image::ByImage;
 pub use case::Case;
 pub use epilogue::Epilogue;
 pub use kernel::{Kernel, Target};
@@ -79,6 +81,9 @@ impl Out<'_> {
 /// The derivatives a rule emits, one per input; `None` where there is none or it was not wanted.
 pub type Derivatives = Result<Vec<Option<Value>>, GraphError>;
 
+/// The CPU's twin for some of a batch's images: the number of the first, and inputs and output cut to them.
+pub type Twin<'a> = Box<dyn Fn(usize, &[In], &mut [Out]) + Send + Sync + 'a>;
+
 pub trait Op: Debug + Send + Sync + 'static {
     /// The one word for the op, its shader's label and its tests: `conv2d.grad_w`.
     fn name(&self) -> &'static str;
@@ -105,6 +110,18 @@ pub trait Op: Debug + Send + Sync + 'static {
 
     /// The CPU's twin of the shader. Overwrites every element of its outputs; changes its targets.
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]);
+
+    /// How the op works on one image of a batch after another, if it does. The CPU device then takes a few images
+    /// through several ops at once, while they are in its caches.
+    fn by_image(&self, _inputs: &[Tensor]) -> Option<ByImage> {
+        None
+    }
+
+    /// The twin of some images of a batch, after all that is the same for each has been done. `inputs` are the whole
+    /// batch's, of which only those may be read that are not cut.
+    fn twin<'a>(&'a self, _inputs: &[In<'a>]) -> Twin<'a> {
+        Box::new(|_, inputs, outputs| self.cpu(inputs, outputs))
+    }
 
     /// The shader with its constants and the number of workgroups, laid out for `target`.
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], target: Target) -> Kernel;

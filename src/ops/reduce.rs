@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
 use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
-use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::parallel_rows;
@@ -18,7 +19,8 @@ use crate::tensor::{Shape, Tensor};
 #[derive(Clone, Debug)]
 pub struct Sum {
     pub width: usize,
-    pub parts: usize,
+    /// Of each part; the last may have fewer.
+    pub rows: usize,
     pub factor: f32,
 }
 
@@ -50,38 +52,45 @@ impl Team {
     }
 }
 
-/// Rows that one part of a tall sum takes, about.
+/// Rows that one part of a tall sum takes, about; there are at most [`MAX_PARTS`] parts, so that the second sum is
+/// short as well.
 const PART: usize = 1024;
+const MAX_PARTS: usize = 256;
 
 impl Sum {
+    /// Rows of the only part.
+    pub const ALL: usize = usize::MAX;
+
     /// Sums a value over all rows, as a tensor of `shape`, whose size is that of a row.
     pub fn over_rows(graph: &mut Graph, x: Value, shape: Shape) -> Result<Value, GraphError> {
         let width = shape.len();
-        let rows = graph.shape(x).len() / width.max(1);
-        // Parts are bounded, so that the second sum is short as well.
-        let parts = rows.div_ceil(PART).min(256);
+        let all = graph.shape(x).len() / width.max(1);
+        let rows = match graph.shape(x).last() == width {
+            true => rows_per_part(graph.tensor(x), PART, MAX_PARTS),
+            false => all.div_ceil(all.div_ceil(PART).clamp(1, MAX_PARTS)),
+        };
         let mut sum = x;
-        if parts > 1 {
-            sum = graph.apply(Sum { width, parts, factor: 1.0 }, &[sum])?;
+        if rows < all {
+            sum = graph.apply(Sum { width, rows, factor: 1.0 }, &[sum])?;
         }
-        let sum = graph.apply(Sum { width, parts: 1, factor: 1.0 }, &[sum])?;
+        let sum = graph.apply(Sum { width, rows: Sum::ALL, factor: 1.0 }, &[sum])?;
         graph.reshape(sum, shape)
     }
 
     /// The mean of all elements, of shape `[1]`.
     pub fn mean(graph: &mut Graph, x: Value) -> Result<Value, GraphError> {
         let n = graph.shape(x).len();
-        let parts = n.div_ceil(PART).min(256);
+        let rows = n.div_ceil(n.div_ceil(PART).clamp(1, MAX_PARTS));
         let mut sum = x;
-        if parts > 1 {
-            sum = graph.apply(Sum { width: 1, parts, factor: 1.0 }, &[sum])?;
+        if rows < n {
+            sum = graph.apply(Sum { width: 1, rows, factor: 1.0 }, &[sum])?;
         }
-        let mean = graph.apply(Sum { width: 1, parts: 1, factor: 1.0 / n as f32 }, &[sum])?;
+        let mean = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 / n as f32 }, &[sum])?;
         graph.reshape(mean, [1])
     }
 
     fn rows_per_part(&self, len: usize) -> usize {
-        (len / self.width).div_ceil(self.parts)
+        self.rows.min(len / self.width)
     }
 }
 
@@ -91,10 +100,10 @@ impl Op for Sum {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x] = expect::<1>(inputs)?;
-        if self.width == 0 || self.parts == 0 || !x.len().is_multiple_of(self.width) || x.is_empty() {
-            return Err(format!("cannot be summed as rows of {} in {} parts", self.width, self.parts));
+        if self.width == 0 || self.rows == 0 || !x.len().is_multiple_of(self.width) || x.is_empty() {
+            return Err(format!("cannot be summed in parts of {} rows of {}", self.rows, self.width));
         }
-        Ok(Tensor::f32([self.parts, self.width]))
+        Ok(Tensor::f32([(x.len() / self.width).div_ceil(self.rows), self.width]))
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         let shape = graph.shape(node.inputs[0]).clone();
@@ -133,14 +142,19 @@ impl Op for Sum {
             out.iter_mut().for_each(|out| *out *= self.factor);
         });
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        let rows_per_part = self.rows_per_part(inputs[0].len());
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        let x = &inputs[0];
+        let of_images = x.shape.rank() == 4 && x.shape.last() == self.width;
+        if of_images { ByImage::of(x, 1)?.parts(x, self.rows_per_part(x.len())) } else { None }
+    }
+    fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], target: Target) -> Kernel {
+        let (rows_per_part, parts) = (self.rows_per_part(inputs[0].len()), outputs[0].dims()[0]);
         Team::new(self.width, rows_per_part, target)
-            .kernel("reduce", "sum", self.parts, self.width)
+            .kernel("reduce", "sum", parts, self.width)
             .with("WIDTH", self.width)
             .with("ROWS", inputs[0].len() / self.width)
             .with("ROWS_PER_PART", rows_per_part)
-            .with("PARTS", self.parts)
+            .with("PARTS", parts)
             .with("FACTOR", self.factor)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
@@ -172,8 +186,7 @@ impl Op for Spread {
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         let shape = graph.shape(node.inputs[0]).clone();
-        let parts = shape.len() / self.width;
-        let sum = graph.apply(Sum { width: self.width, parts, factor: self.factor }, &[node.d_out])?;
+        let sum = graph.apply(Sum { width: self.width, rows: self.rows, factor: self.factor }, &[node.d_out])?;
         Ok(vec![Some(graph.reshape(sum, shape)?)])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
@@ -204,14 +217,15 @@ impl Op for Spread {
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (rows, width, parts) in
-        [(1, 1, 1), (7, 5, 1), (1000, 16, 7), (77, 1, 4), (130, 33, 13), (5000, 1, 2), (900, 9, 1), (9, 300, 2)]
+        [(1usize, 1, 1), (7, 5, 1), (1000, 16, 7), (77, 1, 4), (130, 33, 13), (5000, 1, 2), (900, 9, 1), (9, 300, 2)]
     {
         let name = format!("{rows}x{width} in {parts}");
-        let sum = Sum { width, parts, factor: 0.5 };
+        let of_part = rows.div_ceil(parts);
+        let sum = Sum { width, rows: of_part, factor: 0.5 };
         let x = Tensor::f32([rows, width]);
         cases.push(Case::new(name.clone(), Arc::new(sum)).input(x, Fill::Uniform));
-        let spread = Spread { shape: [rows, width].into(), width, rows: rows.div_ceil(parts), factor: 2.0 };
-        let x = Tensor::f32([parts, width]);
+        let spread = Spread { shape: [rows, width].into(), width, rows: of_part, factor: 2.0 };
+        let x = Tensor::f32([rows.div_ceil(of_part), width]);
         cases.push(Case::new(name, Arc::new(spread)).input(x, Fill::Uniform));
     }
     cases

@@ -97,8 +97,7 @@ impl Classifier {
             record(&mut graph, now, loss, correct);
         }
         forward.update_running(&mut graph);
-        let gradients = crate::grad::grad(&mut graph, loss, &forward.weights)?;
-        learner.collect(&mut graph, gradients);
+        learner.collect(&mut graph, loss, &forward.weights)?;
 
         let (mut shared, mut update) = (Vec::new(), None);
         if parts == 1 {

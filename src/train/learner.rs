@@ -4,6 +4,7 @@
 use super::TrainError;
 use super::schedule::Schedule;
 use crate::device::{Device, DeviceError};
+use crate::grad::grad;
 use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
 use crate::models::{ModelFile, Parameter, Parameters};
 use crate::ops::average::Average;
@@ -62,11 +63,15 @@ impl Learner {
         whole(self.parameters.grads, self.parameters.total())
     }
 
-    /// Adds the derivatives by the weights to a step: `gradients` in the order of the trainable tensors.
-    pub fn collect(&self, graph: &mut Graph, gradients: Vec<Value>) {
-        for (i, gradient) in gradients.into_iter().enumerate() {
+    /// Adds the derivatives of a loss to a step; `weights` in the order of the trainable tensors.
+    ///
+    /// # Errors
+    /// Where the loss has no derivative by a weight.
+    pub fn collect(&self, graph: &mut Graph, loss: Value, weights: &[Value]) -> Result<(), GraphError> {
+        for (i, gradient) in grad(graph, loss, weights)?.into_iter().enumerate() {
             graph.assign(gradient, self.parameters.grad_place(i));
         }
+        Ok(())
     }
 
     /// Adds the update by what was collected; `clock` is the step's.
@@ -214,8 +219,7 @@ pub fn learn(
     weights: &[Value],
     clock: Value,
 ) -> Result<(), GraphError> {
-    let gradients = crate::grad::grad(graph, loss, weights)?;
-    learner.collect(graph, gradients);
+    learner.collect(graph, loss, weights)?;
     learner.update(graph, clock);
     Ok(())
 }

@@ -53,6 +53,8 @@ struct Stage {
     seed: u32,
     /// The steps that are there now, as a multiple of `steps`.
     there: Option<usize>,
+    /// What was sent last.
+    words: Vec<u32>,
 }
 
 impl Supply {
@@ -67,7 +69,7 @@ impl Supply {
             let one = (batch * size).max(1);
             let steps = (STAGE.min(room as usize) / one).clamp(1, super::classifier::RING);
             bytes = steps * one;
-            stage = Some(Stage { steps, set: Pixels::default(), seed: 0, there: None });
+            stage = Some(Stage { steps, set: Pixels::default(), seed: 0, there: None, words: Vec::new() });
         }
         let words = bytes.div_ceil(4);
         Supply { buffer: store.add("images", words), words, count, size, copies, batch, parts, stage }
@@ -105,10 +107,10 @@ impl Supply {
         let there = step / stage.steps;
         let first = there * stage.steps;
         if stage.there != Some(there) {
-            let mut words = vec![0u32; self.words];
+            stage.words.resize(self.words, 0);
             let (batch, size, rows) = (self.batch, self.size, self.count * self.copies);
             for (part, device) in device.parts().into_iter().enumerate() {
-                bytemuck::cast_slice_mut::<u32, u8>(&mut words)[..stage.steps * batch * size]
+                bytemuck::cast_slice_mut::<u32, u8>(&mut stage.words)[..stage.steps * batch * size]
                     .par_chunks_exact_mut(batch * size)
                     .enumerate()
                     .for_each(|(i, images)| {
@@ -119,7 +121,7 @@ impl Supply {
                             }
                         }
                     });
-                device.write(self.buffer, 0, &words)?;
+                device.write(self.buffer, 0, &stage.words)?;
             }
             stage.there = Some(there);
         }

@@ -1,7 +1,7 @@
 //! What [`Apply`](super::Apply) owes to gamma, beta and the images.
 
 use super::{BLOCK, inverse, kernel, lanes, partial_kernel, tiled, two_per_channel};
-use crate::ops::{Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::ops::{ByImage, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -66,6 +66,11 @@ impl Op for GradSums {
             },
         );
     }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        let mut by_image = ByImage::of(&inputs[1], inputs.len())?;
+        by_image.cut[1] = true;
+        by_image.parts(&inputs[1], self.rows_per_part)
+    }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let x = &inputs[1].shape;
         partial_kernel("grad_sums", x.rows(), self.rows_per_part, x.last(), target).with("EPS", self.eps)
@@ -107,7 +112,8 @@ fn grad_moments<const L: usize>(
 #[derive(Clone, Copy, Debug)]
 pub struct GradX {
     pub eps: f32,
-    pub training: bool,
+    /// In training: rows of the batch that the sums are over.
+    pub batch: Option<usize>,
 }
 
 impl Op for GradX {
@@ -116,7 +122,7 @@ impl Op for GradX {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let d_out = inputs.first().ok_or("takes the derivative of its output")?;
-        let per_channel = if self.training {
+        let per_channel = if self.batch.is_some() {
             let [_, x, rest @ ..] = expect::<5>(inputs)?;
             if x.len() != d_out.len() {
                 return Err("the derivative and the input differ in size".into());
@@ -131,16 +137,15 @@ impl Op for GradX {
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let d_out = &inputs[0].data;
         let c = inputs[0].shape.last();
-        let rows = (d_out.len() / c) as f64;
-        let first = if self.training { 2 } else { 1 };
+        let first = if self.batch.is_some() { 2 } else { 1 };
         let (stats, affine) = (&inputs[first].data, &inputs[first + 1].data);
         for (i, out) in out.data.iter_mut().enumerate() {
             let k = i % c;
             let inverse = 1.0 / (stats[c + k] + f64::from(self.eps)).sqrt();
             let mut d = d_out[i];
-            if self.training {
+            if let Some(rows) = self.batch {
                 let (x, sums) = (&inputs[1].data, &inputs[4].data);
-                d -= (sums[c + k] + (x[i] - stats[k]) * inverse * sums[k]) / rows;
+                d -= (sums[c + k] + (x[i] - stats[k]) * inverse * sums[k]) / rows as f64;
             }
             *out = affine[k] * inverse * d;
         }
@@ -149,12 +154,11 @@ impl Op for GradX {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let d_out = inputs[0].data;
         let c = inputs[0].shape.last();
-        let rows = (d_out.len() / c) as f32;
-        let first = if self.training { 2 } else { 1 };
+        let first = if self.batch.is_some() { 2 } else { 1 };
         let (stats, affine) = (inputs[first].data, inputs[first + 1].data);
         let scale = tiled(c, |k| affine[k] * inverse(stats, c, k, self.eps));
         let block = BLOCK * c;
-        if !self.training {
+        let Some(rows) = self.batch else {
             return parallel_rows(
                 outputs[0].data,
                 block.min(d_out.len()),
@@ -167,7 +171,8 @@ impl Op for GradX {
                     }
                 },
             );
-        }
+        };
+        let rows = rows as f32;
         let (x, sums) = (inputs[1].data, inputs[4].data);
         // scale * (d - shift - (x - mean) * slope)
         let mean = tiled(c, |k| stats[k]);
@@ -191,13 +196,18 @@ impl Op for GradX {
             },
         );
     }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        let mut by_image = ByImage::of(&inputs[0], inputs.len())?;
+        by_image.cut[1] = self.batch.is_some();
+        Some(by_image)
+    }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let c = inputs[0].shape.last();
-        let entry = if self.training { "grad_x" } else { "grad_x_fixed" };
+        let entry = if self.batch.is_some() { "grad_x" } else { "grad_x_fixed" };
         let kernel = kernel(entry, inputs[0].len() / lanes(c), c, lanes(c));
         Epilogue::NONE.constants(kernel).with("ROWS", inputs[0].shape.rows()).with("EPS", self.eps)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
-        (if self.training { 5 } else { 1 }) * inputs[0].len() as u64
+        (if self.batch.is_some() { 5 } else { 1 }) * inputs[0].len() as u64
     }
 }

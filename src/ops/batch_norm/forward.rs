@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{BLOCK, GradSums, GradX, inverse, kernel, lanes, partial_kernel, rows_per_part, tiled, two_per_channel};
+use super::{BLOCK, GradSums, GradX, inverse, kernel, lanes, partial_kernel, parts, tiled, two_per_channel};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::kernel::WORKGROUP;
 use crate::ops::reduce::Sum;
-use crate::ops::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -71,6 +71,9 @@ impl Op for Sums {
                 }
             },
         );
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::of(&inputs[0], 1)?.parts(&inputs[0], self.rows_per_part)
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let c = inputs[0].shape.last();
@@ -204,7 +207,7 @@ impl Op for Apply {
         let (d_out, x, stats, affine) = (node.d_out, node.inputs[0], node.inputs[1], node.inputs[2]);
         let mut sums = None;
         if node.wanted[2] || (node.wanted[0] && self.training) {
-            let rows_per_part = rows_per_part(graph.shape(x).rows());
+            let rows_per_part = parts(graph.tensor(x));
             let parts = graph.apply(GradSums { rows_per_part, eps: self.eps }, &[d_out, x, stats])?;
             let shape = graph.shape(affine).clone();
             sums = Some(Sum::over_rows(graph, parts, shape)?);
@@ -212,9 +215,10 @@ impl Op for Apply {
         let d_x = match (node.wanted[0], sums, self.training) {
             (false, ..) => None,
             (true, Some(sums), true) => {
-                Some(graph.apply(GradX { eps: self.eps, training: true }, &[d_out, x, stats, affine, sums])?)
+                let batch = Some(graph.shape(x).rows());
+                Some(graph.apply(GradX { eps: self.eps, batch }, &[d_out, x, stats, affine, sums])?)
             }
-            _ => Some(graph.apply(GradX { eps: self.eps, training: false }, &[d_out, stats, affine])?),
+            _ => Some(graph.apply(GradX { eps: self.eps, batch: None }, &[d_out, stats, affine])?),
         };
         Ok(vec![d_x, None, sums])
     }
@@ -249,6 +253,9 @@ impl Op for Apply {
                 self.epilogue.apply(out, i * block, c, &[]);
             },
         );
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::of(&inputs[0], inputs.len())
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let c = inputs[0].shape.last();

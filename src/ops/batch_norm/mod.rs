@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
 use super::reduce::Team;
@@ -30,7 +31,7 @@ const MAX_PARTS: usize = 1024;
 /// for [`Running`]. Derivatives by `x` and `affine [2, C]` are exact: they go through the statistics.
 pub fn batch_norm(graph: &mut Graph, x: Value, affine: Value, eps: f32) -> Result<(Value, Value), GraphError> {
     let rows = graph.shape(x).rows();
-    let rows_per_part = rows_per_part(rows);
+    let rows_per_part = parts(graph.tensor(x));
     let sums = graph.apply(Sums { rows_per_part }, &[x])?;
     let stats = graph.apply(Stats { rows, rows_per_part }, &[sums])?;
     let y = graph.apply(Apply { eps, training: true, epilogue: Epilogue::NONE }, &[x, stats, affine])?;
@@ -56,11 +57,12 @@ pub fn batch_norm_factor(
     affine: Value,
     eps: f32,
 ) -> Result<Value, GraphError> {
-    graph.apply(GradX { eps, training: false }, &[x, stats, affine])
+    graph.apply(GradX { eps, batch: None }, &[x, stats, affine])
 }
 
-fn rows_per_part(rows: usize) -> usize {
-    rows.div_ceil(MAX_PARTS).max(PART).min(rows.max(1))
+/// Rows of each part.
+fn parts(x: &Tensor) -> usize {
+    rows_per_part(x, PART, MAX_PARTS)
 }
 
 /// Whether a tensor holds two values for each channel of `x`.
@@ -115,7 +117,7 @@ pub fn cases() -> Vec<Case> {
         let (rows, c) = (x.shape.rows(), x.shape.last());
         let name = x.shape.to_string();
         let pair = Tensor::f32([2, c]);
-        let rows_per_part = rows_per_part(rows);
+        let rows_per_part = parts(&x);
         let parts = rows.div_ceil(rows_per_part);
         let case = |op: Arc<dyn Op>| Case::new(name.clone(), op).no_derivative();
         cases.push(case(Arc::new(Sums { rows_per_part })).input(x.clone(), Fill::Uniform));
@@ -137,7 +139,7 @@ pub fn cases() -> Vec<Case> {
                 .input(pair.clone(), Fill::Positive),
         );
         cases.push(
-            case(Arc::new(GradX { eps, training: true }))
+            case(Arc::new(GradX { eps, batch: Some(rows) }))
                 .input(x.clone(), Fill::Uniform)
                 .input(x.clone(), Fill::Uniform)
                 .input(pair.clone(), Fill::Positive)
@@ -145,7 +147,7 @@ pub fn cases() -> Vec<Case> {
                 .input(pair.clone(), Fill::Uniform),
         );
         cases.push(
-            case(Arc::new(GradX { eps, training: false }))
+            case(Arc::new(GradX { eps, batch: None }))
                 .input(x.clone(), Fill::Uniform)
                 .input(pair.clone(), Fill::Positive)
                 .input(pair.clone(), Fill::Uniform),

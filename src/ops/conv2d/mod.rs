@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::reduce::Sum;
 use super::transpose::Transpose;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target};
+use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::Tensor;
@@ -204,8 +204,16 @@ impl Op for Conv2d {
         inputs.len() == 2
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
-        cpu::forward(&g, inputs[0].data, inputs[1].data, outputs[0].data, self.epilogue, &inputs[2..]);
+        self.twin(inputs)(0, inputs, outputs);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::of(&inputs[0], 2).map(|by_image| by_image.with(self.epilogue))
+    }
+    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
+        let correlation = cpu::Correlation::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), inputs[1].data);
+        Box::new(move |_, inputs, outputs| {
+            correlation.run(inputs[0].data, outputs[0].data, self.epilogue, &inputs[2..]);
+        })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         gpu::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue, target)
@@ -283,8 +291,17 @@ impl Op for Conv2dGradX {
         inputs.len() == 2
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
-        cpu::grad_x(&g, inputs[0].data, inputs[1].data, outputs[0].data, self.epilogue, &inputs[2..]);
+        self.twin(inputs)(0, inputs, outputs);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::of(&inputs[0], 2).map(|by_image| by_image.with(self.epilogue))
+    }
+    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
+        let correlation =
+            cpu::Correlation::transposed(&self.geometry(inputs[0].dims(), inputs[1].dims()), inputs[1].data);
+        Box::new(move |_, inputs, outputs| {
+            correlation.run(inputs[0].data, outputs[0].data, self.epilogue, &inputs[2..]);
+        })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         gpu::grad_x(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue, target)
@@ -318,7 +335,7 @@ fn grad_w(
     let parts = graph.dims(partial)[0];
     let sum = match parts {
         1 => partial,
-        _ => graph.apply(Sum { width: shape.len(), parts: 1, factor: 1.0 }, &[partial])?,
+        _ => graph.apply(Sum { width: shape.len(), rows: Sum::ALL, factor: 1.0 }, &[partial])?,
     };
     if swapped {
         let [r, s, k, c] = [shape.dims()[0], shape.dims()[1], shape.dims()[2], shape.dims()[3]];
@@ -371,6 +388,9 @@ impl Op for Conv2dGradW {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = self.geometry(inputs[0].dims(), inputs[1].dims());
         cpu::grad_w(&g, self.images_per_part, inputs[0].data, inputs[1].data, outputs[0].data);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        Some(ByImage { together: self.images_per_part, ..ByImage::all(inputs)? })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         gpu::grad_w(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.images_per_part, target)

@@ -24,7 +24,7 @@ const TERMS: usize = 1024;
 pub fn product(layout: Layout, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
     let Sizes { m, n, k } = sizes;
     let width = width(n);
-    let parallel = m * n * k >= PARALLEL;
+    let parallel = m * n * k >= PARALLEL && threads() > 1;
     let lies_well = layout != Layout::NT && n.is_multiple_of(width);
     let packed = if lies_well { 0 } else { n.next_multiple_of(width) * k };
     // A tile down needs as many rows.

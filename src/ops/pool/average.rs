@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Windows, act_grad_only, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
-use crate::ops::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::tensor::Tensor;
 
 /// `out[n, p, q, c] = mean of x over the window`; `x` is `[n, h, w, c]`.
@@ -48,6 +48,9 @@ impl Op for AvgPool {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.window, self.stride, inputs[0].dims());
         g.fold(inputs[0].data, outputs[0].data, self.scale(), (Epilogue::NONE, &[]), |a, b| a + b);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let g = windows(self.window, self.stride, inputs[0].dims());
@@ -105,6 +108,9 @@ impl Op for AvgPoolGrad {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.pool.window, self.pool.stride, outputs[0].dims());
         g.spread(inputs[0].data, outputs[0].data, self.pool.scale(), self.epilogue, &inputs[1..]);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let g = windows(self.pool.window, self.pool.stride, outputs[0].dims());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Windows, act_grad_only, exact_act_grad, windows, zip_lanes};
 use crate::grad::Backward;
 use crate::graph::Graph;
-use crate::ops::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -48,6 +48,9 @@ impl Op for MaxPool {
             (Epilogue::NONE, &[]),
             |a, b| if b > a || b.is_nan() { b } else { a },
         );
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, Epilogue::NONE)
@@ -177,6 +180,9 @@ impl Op for MaxPoolGrad {
                 self.image(g, d_out, x, out, i * g.image(), &inputs[2..]);
             },
         );
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        ByImage::all(inputs)
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let g = windows(self.pool.window, self.pool.stride, inputs[1].dims());

@@ -7,13 +7,12 @@
 //! for each residue of the stride; the derivative by the weights swaps which of the three is kept in registers.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::frame::Frame;
 use crate::ops::conv2d::Geometry;
 use crate::ops::tile::{vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{scratch, threads, vectorized};
+use crate::parallel::{block, parallel_chunks, scratch, vectorized};
 
 /// Where a walk goes: pixel `(i, j)` of `rows x columns` reads taps from `(i * stride, j * stride)` of the frame
 /// on and writes to pixel `(i * spread, j * spread)` of the result.
@@ -112,70 +111,115 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: 
     }
 }
 
-/// Runs all walks over every image; `c` and `image` are the source's channels and size.
-fn walk_images(
-    walks: &[Walk],
+/// A convolution, or the transpose of one, as walks over each image.
+pub struct Correlation {
+    walks: Vec<Walk>,
     frame: Option<Frame>,
-    source: &[f32],
+    /// The source's size, the words of a result, and its channels.
     image: [usize; 3],
-    out: &mut [f32],
     image_out: usize,
-    epilogue: (Epilogue, usize, &[In]),
-) {
-    let image_len = image.iter().product::<usize>();
-    let images = out.len() / image_out;
-    // A walk that covers no pixel of some residue leaves zeros.
-    let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
-    let (epilogue, channels, extra) = epilogue;
-    let block = images.div_ceil(threads() * 4).max(1);
-    let framed = frame.map_or(0, |frame| frame.len(image[2]));
-    out.par_chunks_mut(block * image_out).enumerate().for_each(|(b, out)| {
-        scratch(framed, |scratch| {
-            scratch.fill(0.0);
-            for (i, out) in out.chunks_mut(image_out).enumerate() {
-                let n = b * block + i;
-                let mut from = &source[n * image_len..][..image_len];
-                if let Some(frame) = frame {
-                    frame.fill(from, image, scratch);
-                    from = scratch;
-                }
-                if covered < image_out {
-                    out.fill(0.0);
-                }
-                for walk in walks {
-                    pulp::Arch::new().dispatch(Correlate { walk, frame: from, out });
-                }
-                if epilogue != Epilogue::NONE {
-                    vectorized(
-                        #[inline(always)]
-                        || epilogue.apply(out, n * image_out, channels, extra),
-                    );
-                }
-            }
-        });
-    });
+    channels: usize,
 }
 
-pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
-    let frame = g.padded().then(|| frame(g));
-    let width = frame.map_or(g.w, |f| f.width);
-    let run = g.s * g.c;
-    let walk = Walk {
-        first: 0,
-        taps: g.r,
-        run,
-        frame_row: width * g.c,
-        rows: g.p,
-        columns: g.q,
-        step_row: g.stride * width * g.c,
-        step_column: g.stride * g.c,
-        out_first: 0,
-        out_row: g.q * g.k,
-        out_column: g.k,
-        channels: g.k,
-        panels: pack(g.r, run, g.k, |r, j| &weight[(r * run + j) * g.k..]),
-    };
-    walk_images(&[walk], frame, x, [g.h, g.w, g.c], out, g.p * g.q * g.k, (epilogue, g.k, extra));
+impl Correlation {
+    /// `weight` is `[r, s, c, k]`.
+    pub fn forward(g: &Geometry, weight: &[f32]) -> Correlation {
+        let frame = g.padded().then(|| frame(g));
+        let width = frame.map_or(g.w, |f| f.width);
+        let run = g.s * g.c;
+        let walk = Walk {
+            first: 0,
+            taps: g.r,
+            run,
+            frame_row: width * g.c,
+            rows: g.p,
+            columns: g.q,
+            step_row: g.stride * width * g.c,
+            step_column: g.stride * g.c,
+            out_first: 0,
+            out_row: g.q * g.k,
+            out_column: g.k,
+            channels: g.k,
+            panels: pack(g.r, run, g.k, |r, j| &weight[(r * run + j) * g.k..]),
+        };
+        Correlation { walks: vec![walk], frame, image: [g.h, g.w, g.c], image_out: g.p * g.q * g.k, channels: g.k }
+    }
+
+    /// `weight` is `[r, s, k, c]`.
+    pub fn transposed(g: &Geometry, weight: &[f32]) -> Correlation {
+        let rows = Axis::all(g.h, g.r, g.stride, g.pad_top);
+        let columns = Axis::all(g.w, g.s, g.stride, g.pad_left);
+        let ((top, bottom), (left, right)) = (Axis::room(&rows, g.p), Axis::room(&columns, g.q));
+        let frame = Frame { height: top + g.p + bottom, width: left + g.q + right, top, left };
+        let mut walks = Vec::new();
+        for (row, column) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))) {
+            if row.taps.is_empty() || column.taps.is_empty() {
+                continue;
+            }
+            let run = column.taps.len() * g.k;
+            let at = |start: isize, before: usize| (start + before as isize) as usize;
+            walks.push(Walk {
+                first: (at(row.start, top) * frame.width + at(column.start, left)) * g.k,
+                taps: row.taps.len(),
+                run,
+                frame_row: frame.width * g.k,
+                rows: row.count,
+                columns: column.count,
+                step_row: frame.width * g.k,
+                step_column: g.k,
+                out_first: (row.residue * g.w + column.residue) * g.c,
+                out_row: g.stride * g.w * g.c,
+                out_column: g.stride * g.c,
+                channels: g.c,
+                panels: pack(row.taps.len(), run, g.c, |tap, j| {
+                    let (s, k) = (column.taps[j / g.k], j % g.k);
+                    &weight[((row.taps[tap] * g.s + s) * g.k + k) * g.c..]
+                }),
+            });
+        }
+        let needs_frame = top + bottom + left + right > 0;
+        Correlation {
+            walks,
+            frame: needs_frame.then_some(frame),
+            image: [g.p, g.q, g.k],
+            image_out: g.h * g.w * g.c,
+            channels: g.c,
+        }
+    }
+
+    pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+        let Correlation { walks, frame, image, image_out, channels } = self;
+        let image_len = image.iter().product::<usize>();
+        // A walk that covers no pixel of some residue leaves zeros.
+        let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
+        let block = block(out.len() / image_out);
+        let framed = frame.map_or(0, |frame| frame.len(image[2]));
+        parallel_chunks(out, block * image_out, |b, out| {
+            scratch(framed, |scratch| {
+                scratch.fill(0.0);
+                for (i, out) in out.chunks_mut(*image_out).enumerate() {
+                    let n = b * block + i;
+                    let mut from = &source[n * image_len..][..image_len];
+                    if let Some(frame) = frame {
+                        frame.fill(from, *image, scratch);
+                        from = scratch;
+                    }
+                    if covered < *image_out {
+                        out.fill(0.0);
+                    }
+                    for walk in walks {
+                        pulp::Arch::new().dispatch(Correlate { walk, frame: from, out });
+                    }
+                    if epilogue != Epilogue::NONE {
+                        vectorized(
+                            #[inline(always)]
+                            || epilogue.apply(out, n * image_out, *channels, extra),
+                        );
+                    }
+                }
+            });
+        });
+    }
 }
 
 /// The frame that a forward walk needs: every tap of every output pixel.
@@ -216,43 +260,6 @@ impl Axis {
     }
 }
 
-/// `weight` is `[r, s, k, c]`.
-pub fn grad_x(g: &Geometry, d_out: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
-    let rows = Axis::all(g.h, g.r, g.stride, g.pad_top);
-    let columns = Axis::all(g.w, g.s, g.stride, g.pad_left);
-    let ((top, bottom), (left, right)) = (Axis::room(&rows, g.p), Axis::room(&columns, g.q));
-    let frame = Frame { height: top + g.p + bottom, width: left + g.q + right, top, left };
-    let mut walks = Vec::new();
-    for (row, column) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))) {
-        if row.taps.is_empty() || column.taps.is_empty() {
-            continue;
-        }
-        let run = column.taps.len() * g.k;
-        let at = |start: isize, before: usize| (start + before as isize) as usize;
-        walks.push(Walk {
-            first: (at(row.start, top) * frame.width + at(column.start, left)) * g.k,
-            taps: row.taps.len(),
-            run,
-            frame_row: frame.width * g.k,
-            rows: row.count,
-            columns: column.count,
-            step_row: frame.width * g.k,
-            step_column: g.k,
-            out_first: (row.residue * g.w + column.residue) * g.c,
-            out_row: g.stride * g.w * g.c,
-            out_column: g.stride * g.c,
-            channels: g.c,
-            panels: pack(row.taps.len(), run, g.c, |tap, j| {
-                let (s, k) = (column.taps[j / g.k], j % g.k);
-                &weight[((row.taps[tap] * g.s + s) * g.k + k) * g.c..]
-            }),
-        });
-    }
-    let needs_frame = top + bottom + left + right > 0;
-    let frame = needs_frame.then_some(frame);
-    walk_images(&walks, frame, d_out, [g.p, g.q, g.k], out, g.h * g.w * g.c, (epilogue, g.c, extra));
-}
-
 pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32], out: &mut [f32]) {
     let part_len = g.r * g.s * g.c * g.k;
     let (image, result) = (g.h * g.w * g.c, g.p * g.q * g.k);
@@ -261,7 +268,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
     let (frame, padded) = (frame(g).len(g.c), g.p * g.q * row);
     // So many images at a time that their copies stay in the second-level cache: sums are read and written once for all.
     let at_once = ((1 << 16) / (frame + padded)).clamp(1, images_per_part);
-    out.par_chunks_mut(part_len).enumerate().for_each(|(i, out)| {
+    parallel_chunks(out, part_len, |i, out| {
         out.fill(0.0);
         let images = (i * images_per_part..((i + 1) * images_per_part).min(g.n)).collect::<Vec<_>>();
         scratch(at_once * (frame + padded), |memory| {

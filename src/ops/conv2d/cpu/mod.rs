@@ -7,18 +7,35 @@ mod direct;
 mod frame;
 mod winograd;
 
-pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
-    match winograd::Tiling::forward(g) {
-        Some(tiling) => winograd::correlate(&tiling, x, weight, out, epilogue, extra),
-        None => direct::forward(g, x, weight, out, epilogue, extra),
-    }
+/// A convolution, or the transpose of one, with its weights as the method wants them.
+pub enum Correlation {
+    Tiles(winograd::Correlation),
+    Sums(direct::Correlation),
 }
 
-/// `weight` is `[r, s, k, c]`.
-pub fn grad_x(g: &Geometry, d_out: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
-    match winograd::Tiling::transposed(g) {
-        Some(tiling) => winograd::correlate(&tiling, d_out, weight, out, epilogue, extra),
-        None => direct::grad_x(g, d_out, weight, out, epilogue, extra),
+impl Correlation {
+    /// `weight` is `[r, s, c, k]`.
+    pub fn forward(g: &Geometry, weight: &[f32]) -> Correlation {
+        match winograd::Tiling::forward(g) {
+            Some(tiling) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
+            None => Correlation::Sums(direct::Correlation::forward(g, weight)),
+        }
+    }
+
+    /// From derivatives by the result to those by the image; `weight` is `[r, s, k, c]`.
+    pub fn transposed(g: &Geometry, weight: &[f32]) -> Correlation {
+        match winograd::Tiling::transposed(g) {
+            Some(tiling) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
+            None => Correlation::Sums(direct::Correlation::transposed(g, weight)),
+        }
+    }
+
+    /// As many images as `out` has room for.
+    pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+        match self {
+            Correlation::Tiles(tiles) => tiles.run(source, out, epilogue, extra),
+            Correlation::Sums(sums) => sums.run(source, out, epilogue, extra),
+        }
     }
 }
 
@@ -77,8 +94,12 @@ mod tests {
                 out
             };
             if let Some(t) = winograd::Tiling::of_forward(&g) {
-                let tiles = run(d_out.len(), &|out| winograd::correlate(&t, &x, &weight, out, Epilogue::NONE, &[]));
-                let plain = run(d_out.len(), &|out| direct::forward(&g, &x, &weight, out, Epilogue::NONE, &[]));
+                let tiles = run(d_out.len(), &|out| {
+                    winograd::Correlation::new(t.clone(), &weight).run(&x, out, Epilogue::NONE, &[])
+                });
+                let plain = run(d_out.len(), &|out| {
+                    direct::Correlation::forward(&g, &weight).run(&x, out, Epilogue::NONE, &[])
+                });
                 agree("the convolution", &g, &tiles, &plain, g.r * g.s * g.c);
                 for images in [1, 2, 5] {
                     let len = weight.len() * g.n.div_ceil(images);
@@ -89,8 +110,12 @@ mod tests {
                 seen[0] += 1;
             }
             if let Some(t) = winograd::Tiling::of_transposed(&g) {
-                let tiles = run(x.len(), &|out| winograd::correlate(&t, &d_out, &weight, out, Epilogue::NONE, &[]));
-                let plain = run(x.len(), &|out| direct::grad_x(&g, &d_out, &weight, out, Epilogue::NONE, &[]));
+                let tiles = run(x.len(), &|out| {
+                    winograd::Correlation::new(t.clone(), &weight).run(&d_out, out, Epilogue::NONE, &[])
+                });
+                let plain = run(x.len(), &|out| {
+                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, Epilogue::NONE, &[])
+                });
                 agree("the derivative by the image", &g, &tiles, &plain, g.r * g.s * g.k);
                 seen[1] += 1;
             }
@@ -104,10 +129,10 @@ mod tests {
         let g = Geometry::new([7, 12, 12, 16], [3, 3], [12, 12, 32], [1, 1, 1]);
         let (x, weight) = (numbers(g.n * g.h * g.w * g.c, 1), numbers(9 * g.c * g.k, 2));
         let mut all = vec![0.0; g.n * g.p * g.q * g.k];
-        forward(&g, &x, &weight, &mut all, Epilogue::NONE, &[]);
+        Correlation::forward(&g, &weight).run(&x, &mut all, Epilogue::NONE, &[]);
         let mut alone = vec![0.0; g.p * g.q * g.k];
         let x = &x[4 * g.h * g.w * g.c..][..g.h * g.w * g.c];
-        forward(&Geometry { n: 1, ..g }, x, &weight, &mut alone, Epilogue::NONE, &[]);
+        Correlation::forward(&Geometry { n: 1, ..g }, &weight).run(x, &mut alone, Epilogue::NONE, &[]);
         assert_eq!(alone, all[4 * alone.len()..][..alone.len()]);
     }
 }

@@ -5,28 +5,43 @@ use rayon::prelude::*;
 
 use super::transform::{self, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, Lattice, SLACK, Tiling, split};
+use crate::lines::Lines;
 use crate::ops::tile::{MOST_PIXELS, load, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{scratch, threads, vectorized};
+use crate::parallel::{block, parallel_chunks, scratch, vectorized};
 
-/// `source [n, h, w, c]` to `out`, whose channels are the weights' last axis, `[r, s, c, k]`.
-pub fn correlate(t: &Tiling, source: &[f32], weight: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
-    let panels = panels(t, weight);
-    let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
-    let images = out.len() / image_out;
-    let block = images.div_ceil(threads() * 4).max(1);
-    out.par_chunks_mut(block * image_out).enumerate().for_each(|(b, out)| {
-        let source = &source[b * block * image_in..][..out.len() / image_out * image_in];
-        images_of_a_thread(t, &panels, source, out, |image, out| {
-            if epilogue != Epilogue::NONE {
-                let first = (b * block + image) * image_out;
-                vectorized(
-                    #[inline(always)]
-                    || epilogue.apply(out, first, t.result[2], extra),
-                );
-            }
+/// A convolution by tiles, its weights transformed.
+pub struct Correlation {
+    tiling: Tiling,
+    panels: Lines,
+}
+
+impl Correlation {
+    /// `weight` is `[r, s, c, k]`, its last axis the result's channels.
+    pub fn new(tiling: Tiling, weight: &[f32]) -> Correlation {
+        let panels = panels(&tiling, weight);
+        Correlation { tiling, panels }
+    }
+
+    /// `source [n, h, w, c]` to `out [n, p, q, k]`.
+    pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+        let t = &self.tiling;
+        let panels = &self.panels.f32s()[..PLANES * t.channels_in() * t.row_out()];
+        let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+        let block = block(out.len() / image_out);
+        parallel_chunks(out, block * image_out, |b, out| {
+            let source = &source[b * block * image_in..][..out.len() / image_out * image_in];
+            images_of_a_thread(t, panels, source, out, |image, out| {
+                if epilogue != Epilogue::NONE {
+                    let first = (b * block + image) * image_out;
+                    vectorized(
+                        #[inline(always)]
+                        || epilogue.apply(out, first, t.result[2], extra),
+                    );
+                }
+            });
         });
-    });
+    }
 }
 
 fn images_of_a_thread(t: &Tiling, panels: &[f32], source: &[f32], out: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
@@ -85,14 +100,14 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], source: &[f32], out: &mut [f32
 }
 
 /// The kernel's 36 matrices, `[plane][block of results][channel][width]`.
-fn panels(t: &Tiling, weight: &[f32]) -> Vec<f32> {
+fn panels(t: &Tiling, weight: &[f32]) -> Lines {
     let (c, k) = (t.source[2], t.result[2]);
     let (width, channels) = (width(t.channels_out()), t.channels_in());
     let plane = channels * t.row_out();
     let side = transform::kernel_side(t.taps);
-    let mut panels = vec![0.0; PLANES * plane];
+    let mut lines = Lines::new(PLANES * plane);
     let [rows, columns] = &t.kernel;
-    panels.par_chunks_mut(SIDE * plane).zip(side).for_each(|(panels, row)| {
+    lines.f32s_mut()[..PLANES * plane].par_chunks_mut(SIDE * plane).zip(side).for_each(|(panels, row)| {
         vectorized(
             #[inline(always)]
             || {
@@ -132,7 +147,7 @@ fn panels(t: &Tiling, weight: &[f32]) -> Vec<f32> {
             },
         );
     });
-    panels
+    lines
 }
 
 /// Tiles of framed images to the 36 factors of each, `[plane][tile][phase][channel]`.

@@ -1,14 +1,13 @@
 //! The derivative by the weights, by tiles: the products of factors are summed over tiles instead of channels.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::correlate::{Read, place};
 use super::transform::{self, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, SLACK, Tiling, split};
 use crate::ops::conv2d::cpu::frame::Frame;
 use crate::ops::tile::{MOST_PIXELS, load, vectors, with_tile};
-use crate::parallel::{scratch, vectorized};
+use crate::parallel::{parallel_chunks, scratch, vectorized};
 
 /// `input [n, h, w, c]` and `d_out [n, p, q, k]` to partial sums `[parts, r, s, c, k]`.
 pub fn gradient(t: &Tiling, images_per_part: usize, input: &[f32], d_out: &[f32], out: &mut [f32]) {
@@ -17,7 +16,7 @@ pub fn gradient(t: &Tiling, images_per_part: usize, input: &[f32], d_out: &[f32]
     let part = taps(rows) * taps(columns) * c * k;
     let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
     let images = input.len() / image_in;
-    out.par_chunks_mut(part).enumerate().for_each(|(i, out)| {
+    parallel_chunks(out, part, |i, out| {
         let images = i * images_per_part..((i + 1) * images_per_part).min(images);
         let input = &input[images.start * image_in..images.end * image_in];
         let d_out = &d_out[images.start * image_out..images.end * image_out];

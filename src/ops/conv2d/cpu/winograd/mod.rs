@@ -15,7 +15,7 @@ mod correlate;
 mod gradient;
 mod transform;
 
-pub use correlate::correlate;
+pub use correlate::Correlation;
 pub use gradient::gradient;
 use transform::{MOST_TAPS, PLANES, SIDE};
 

@@ -1,0 +1,338 @@
+//! In which order the CPU goes through a plan, and what it takes image by image.
+//!
+//! The results of a step are larger than a processor's caches: op after op fetches from memory what the one before
+//! has just sent there. But most ops work on each image for itself ([`ByImage`]). Some of them after one another are
+//! a chain, through which a thread takes a few images at a time, so few that all they leave behind fits the
+//! second-level cache. What nobody wants to know after the chain is never written to memory at all.
+//!
+//! Ops in between that need the whole batch wait until the chain is done, or are brought forward where they need
+//! nothing of it: the sum of a weight's partial derivatives, the statistics of a loss.
+
+use std::sync::Arc;
+
+use crate::graph::BufferId;
+use crate::lines::LINE;
+use crate::ops::{ByImage, Op};
+use crate::parallel::threads;
+use crate::plan::{Buffer, Dispatch, Plan, View, Workspace};
+use crate::tensor::{Shape, Tensor};
+
+/// What a thread's share of the images may take: half of a second-level cache, whose other half holds weights.
+const CACHE: usize = 1 << 20;
+/// Chains with less than this to read and write stay in the caches as they are.
+const WORTH_CHAINING: usize = 1 << 20;
+
+/// A plan as the CPU runs it.
+pub struct Schedule {
+    pub stages: Vec<Stage>,
+    /// Sizes in words of the buffers that live within a step only; not those of the plan.
+    pub scratch: Vec<usize>,
+}
+
+pub enum Stage {
+    One(Dispatch),
+    Chain(Chain),
+}
+
+/// Ops that a thread takes a few images through.
+pub struct Chain {
+    pub links: Vec<Link>,
+    pub images: usize,
+    /// Images at a time.
+    pub block: usize,
+    /// Words that a thread needs for the results that are not kept.
+    pub own: usize,
+}
+
+pub struct Link {
+    pub op: Arc<dyn Op>,
+    pub by_image: ByImage,
+    pub inputs: Vec<Source>,
+    pub out: Sink,
+    pub tensor: Tensor,
+}
+
+/// Where a link finds an input.
+pub enum Source {
+    Memory(View),
+    /// What an earlier link has just made, seen as this tensor.
+    Link(usize, Tensor),
+}
+
+/// Where it leaves its result.
+#[derive(Clone, Copy)]
+pub enum Sink {
+    /// In one of [`Schedule::scratch`].
+    Memory(usize),
+    /// In the thread's own memory, behind that of earlier links.
+    Own,
+}
+
+impl Source {
+    pub fn tensor(&self) -> &Tensor {
+        match self {
+            Source::Memory(view) => &view.tensor,
+            Source::Link(_, tensor) => tensor,
+        }
+    }
+}
+
+impl Link {
+    /// Words of the result that so many images make, whole parts of a sum or the last one.
+    pub fn words(&self, images: usize) -> usize {
+        let ByImage { images: all, together, .. } = self.by_image;
+        self.tensor.len() / all.div_ceil(together) * images.div_ceil(together)
+    }
+
+    /// Of the thread's own memory, whole cache lines of it.
+    pub fn own_words(&self, images: usize) -> usize {
+        self.words(images).next_multiple_of(LINE)
+    }
+
+    /// The shapes of inputs and result where there are only so many images.
+    pub fn shapes(&self, images: usize) -> (Vec<Shape>, Shape) {
+        let ByImage { images: all, together, cut } = &self.by_image;
+        let first = |shape: &Shape, size: usize| {
+            let mut dims = shape.dims().to_vec();
+            dims[0] = size;
+            Shape::new(dims)
+        };
+        let inputs = self.inputs.iter().zip(cut).map(|(input, cut)| {
+            let shape = &input.tensor().shape;
+            if *cut { first(shape, images) } else { shape.clone() }
+        });
+        let rows = self.tensor.dims()[0] / all.div_ceil(*together) * images.div_ceil(*together);
+        (inputs.collect(), first(&self.tensor.shape, rows))
+    }
+}
+
+/// What a dispatch reads or writes: a result of this step, by its number, or words of a stored buffer.
+#[derive(Clone, PartialEq, Debug)]
+enum Operand {
+    Result(usize),
+    Stored(BufferId, usize, usize),
+}
+
+impl Operand {
+    fn meets(&self, other: &Operand) -> bool {
+        match (self, other) {
+            (Operand::Result(a), Operand::Result(b)) => a == b,
+            (Operand::Stored(a, start, end), Operand::Stored(b, from, to)) => a == b && start < to && from < end,
+            _ => false,
+        }
+    }
+}
+
+struct Node<'a> {
+    dispatch: &'a Dispatch,
+    by_image: Option<ByImage>,
+    reads: Vec<Operand>,
+    writes: Vec<Operand>,
+}
+
+/// Whether any of these is any of those.
+fn meet(these: &[Operand], those: &[Operand]) -> bool {
+    these.iter().any(|a| those.iter().any(|b| a.meets(b)))
+}
+
+impl Node<'_> {
+    /// Whether it must stay behind one that came before it.
+    fn needs(&self, earlier: &Node) -> bool {
+        meet(&self.reads, &earlier.writes) || meet(&self.writes, &earlier.reads) || meet(&self.writes, &earlier.writes)
+    }
+
+    /// Whether it can take images from an earlier link of a chain as they come, or needs nothing of it.
+    fn follows(&self, earlier: &Node) -> bool {
+        let (Some(own), Some(before)) = (&self.by_image, &earlier.by_image) else { return false };
+        if own.images != before.images || meet(&self.writes, &earlier.reads) || meet(&self.writes, &earlier.writes) {
+            return false;
+        }
+        let made = &earlier.dispatch.outputs[0].tensor;
+        let from_it = |read: &Operand| earlier.writes.iter().any(|written| read.meets(written));
+        let inputs = self.reads.iter().zip(&self.dispatch.inputs).zip(&own.cut);
+        inputs
+            .into_iter()
+            .filter(|((read, _), _)| from_it(read))
+            .all(|((_, view), cut)| *cut && before.together == 1 && view.offset == 0 && view.tensor.len() == made.len())
+    }
+
+    fn words_of_an_image(&self, images: usize) -> usize {
+        let cut = self.by_image.iter().flat_map(|by_image| &by_image.cut);
+        let inputs = self.dispatch.inputs.iter().zip(cut).filter(|(_, cut)| **cut).map(|(view, _)| view);
+        inputs.chain(&self.dispatch.outputs).map(|view| view.tensor.len() / images).sum()
+    }
+}
+
+/// How a dispatch can be a link: if it makes one result of this step, from inputs that are cut by their outermost size.
+fn by_image(dispatch: &Dispatch) -> Option<ByImage> {
+    let tensors = crate::plan::tensors(&dispatch.inputs);
+    let [View { buffer: Buffer::Scratch(_), .. }] = dispatch.outputs[..] else { return None };
+    let by_image = dispatch.op.by_image(&tensors)?;
+    // Of a sum over most of the batch a thread would have all.
+    let shared = by_image.images >= 4 && by_image.together * 4 <= by_image.images;
+    let fits = by_image.cut.len() == tensors.len();
+    let whole = tensors.iter().zip(&by_image.cut).all(|(t, cut)| !cut || t.dims().first() == Some(&by_image.images));
+    (shared && fits && whole).then_some(by_image)
+}
+
+/// A plan's dispatches with the results that they read and write; a buffer holds one after another.
+fn nodes(plan: &Plan) -> (Vec<Node<'_>>, Vec<usize>) {
+    let mut held: Vec<Option<usize>> = vec![None; plan.scratch.len()];
+    let mut words = Vec::new();
+    let stored = |view: &View, id| Operand::Stored(id, view.offset, view.offset + view.tensor.len());
+    let mut nodes = Vec::new();
+    for dispatch in &plan.dispatches {
+        let reads = dispatch.inputs.iter().map(|view| match view.buffer {
+            Buffer::Stored(id) => stored(view, id),
+            Buffer::Scratch(i) => Operand::Result(held[i].expect("a result is written before it is read")),
+        });
+        let reads = reads.collect();
+        let writes = dispatch.outputs.iter().map(|view| match view.buffer {
+            Buffer::Stored(id) => stored(view, id),
+            Buffer::Scratch(i) => {
+                words.push(view.offset + view.tensor.len());
+                held[i] = Some(words.len() - 1);
+                Operand::Result(words.len() - 1)
+            }
+        });
+        let writes = writes.collect();
+        nodes.push(Node { dispatch, by_image: by_image(dispatch), reads, writes });
+    }
+    (nodes, words)
+}
+
+/// The order: groups of dispatches, of which those with more than one are chains.
+fn order(nodes: &[Node]) -> Vec<Vec<usize>> {
+    let mut groups = Vec::new();
+    let (mut chain, mut late): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+    let end = |chain: &mut Vec<usize>, late: &mut Vec<usize>, groups: &mut Vec<Vec<usize>>| {
+        let bytes: usize = chain.iter().map(|i| nodes[*i].dispatch.bytes() as usize).sum();
+        if bytes < WORTH_CHAINING {
+            groups.extend(chain.drain(..).map(|i| vec![i]));
+        } else {
+            groups.push(std::mem::take(chain));
+        }
+        groups.extend(late.drain(..).map(|i| vec![i]));
+    };
+    for (i, node) in nodes.iter().enumerate() {
+        let waits = late.iter().any(|earlier| node.needs(&nodes[*earlier]));
+        let joins = node.by_image.is_some() && chain.iter().all(|earlier| node.follows(&nodes[*earlier]));
+        if joins && !waits {
+            chain.push(i);
+        } else if !waits && !chain.iter().any(|earlier| node.needs(&nodes[*earlier])) {
+            groups.push(vec![i]);
+        } else if node.by_image.is_some() {
+            end(&mut chain, &mut late, &mut groups);
+            chain.push(i);
+        } else {
+            late.push(i);
+        }
+    }
+    end(&mut chain, &mut late, &mut groups);
+    groups
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Images that a thread should take at a time.
+fn block(links: &[&Node], images: usize) -> usize {
+    let together = links.iter().filter_map(|link| link.by_image.as_ref());
+    let together = together.fold(1, |all, by_image| all / gcd(all, by_image.together) * by_image.together);
+    let bytes: usize = links.iter().map(|link| 4 * link.words_of_an_image(images)).sum();
+    let fitting = CACHE / bytes.max(1);
+    let shared = images.div_ceil(2 * threads());
+    fitting.min(shared).max(1).next_multiple_of(together).min(images.next_multiple_of(together))
+}
+
+impl Schedule {
+    pub fn new(plan: &Plan) -> Schedule {
+        let (nodes, words) = nodes(plan);
+        let groups = order(&nodes);
+        // The group that makes each result, and the last that reads it.
+        let (mut made, mut read) = (vec![0; words.len()], vec![0; words.len()]);
+        for (at, group) in groups.iter().enumerate() {
+            for node in group.iter().map(|i| &nodes[*i]) {
+                for result in node.writes.iter().filter_map(Operand::result) {
+                    (made[result], read[result]) = (at, at);
+                }
+                node.reads.iter().filter_map(Operand::result).for_each(|result| read[result] = at);
+            }
+        }
+        let mut space = Workspace::default();
+        let mut place = vec![usize::MAX; words.len()];
+        let mut stages = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            let chained = group.len() > 1;
+            let results = group.iter().flat_map(|i| nodes[*i].writes.iter().filter_map(Operand::result));
+            for result in results.clone() {
+                if !chained || read[result] > at {
+                    place[result] = space.take(words[result]);
+                }
+            }
+            stages.push(match group[..] {
+                [one] => Stage::One(replaced(&nodes[one], &place)),
+                _ => Stage::Chain(chain(group.iter().map(|i| &nodes[*i]).collect(), &place)),
+            });
+            let reads = group.iter().flat_map(|i| nodes[*i].reads.iter().filter_map(Operand::result));
+            let mut over: Vec<usize> = reads.chain(results).filter(|result| read[*result] == at).collect();
+            over.sort_unstable();
+            over.dedup();
+            over.into_iter().filter(|result| place[*result] != usize::MAX).for_each(|result| space.give(place[result]));
+        }
+        Schedule { stages, scratch: space.sizes }
+    }
+}
+
+impl Operand {
+    fn result(&self) -> Option<usize> {
+        if let Operand::Result(number) = self { Some(*number) } else { None }
+    }
+}
+
+/// A view of what lies in the schedule's buffers instead of the plan's.
+fn moved(view: &View, operand: &Operand, place: &[usize]) -> View {
+    match operand {
+        Operand::Result(number) => View { buffer: Buffer::Scratch(place[*number]), ..view.clone() },
+        Operand::Stored(..) => view.clone(),
+    }
+}
+
+fn replaced(node: &Node, place: &[usize]) -> Dispatch {
+    let all = |views: &[View], operands: &[Operand]| {
+        views.iter().zip(operands).map(|(view, operand)| moved(view, operand, place)).collect()
+    };
+    Dispatch {
+        op: node.dispatch.op.clone(),
+        inputs: all(&node.dispatch.inputs, &node.reads),
+        outputs: all(&node.dispatch.outputs, &node.writes),
+    }
+}
+
+fn chain(nodes: Vec<&Node>, place: &[usize]) -> Chain {
+    let images = nodes[0].by_image.as_ref().map_or(1, |by_image| by_image.images);
+    let block = block(&nodes, images);
+    let mut own = 0;
+    let mut links: Vec<Link> = Vec::new();
+    for node in &nodes {
+        let inputs = node.dispatch.inputs.iter().zip(&node.reads).map(|(view, read)| {
+            let maker = read.result().and_then(|_| nodes[..links.len()].iter().position(|n| n.writes.contains(read)));
+            maker.map_or_else(
+                || Source::Memory(moved(view, read, place)),
+                |maker| Source::Link(maker, view.tensor.clone()),
+            )
+        });
+        let inputs = inputs.collect();
+        let tensor = node.dispatch.outputs[0].tensor.clone();
+        let kept = node.writes[0].result().map(|result| place[result]).filter(|place| *place != usize::MAX);
+        let by_image = node.by_image.clone().expect("links work by image");
+        let mut link = Link { op: node.dispatch.op.clone(), by_image, inputs, out: Sink::Own, tensor };
+        match kept {
+            Some(buffer) => link.out = Sink::Memory(buffer),
+            None => own += link.own_words(block),
+        }
+        links.push(link);
+    }
+    Chain { links, images, block, own }
+}

@@ -1,0 +1,115 @@
+use std::path::Path;
+
+use super::schedule::{Chain, Stage};
+use super::*;
+use crate::data::mnist;
+use crate::graph::{Graph, Place};
+use crate::infer::evaluate::Normalization;
+use crate::models::{self, Mode, Model, ModelFile, Parameters};
+use crate::tensor::Tensor;
+use crate::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
+
+/// The plans of a step of a shipped network, on a device that is ready for its first.
+fn begin(network: &str, batch: usize, device: &mut Cpu) -> Vec<Plan> {
+    let set = mnist::embedded().unwrap().train.select(&(0..500).collect::<Vec<_>>());
+    let mut store = Store::default();
+    match models::load_any(network).unwrap() {
+        Model::Classifier(architecture) => {
+            let settings = Settings { batch, ..Settings::from_recipe(network, &architecture.recipe) };
+            let mut parameters = Parameters::new(&mut store, "classifier");
+            let declared = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+            let normalization = Normalization::of(&set);
+            let share = Share::WHOLE;
+            let mut classifier =
+                Classifier::declare(&mut store, &declared, parameters, &settings, &set, normalization, share).unwrap();
+            device.allocate(&store).unwrap();
+            classifier.upload(device, &set).unwrap();
+            let first = classifier.initial(5);
+            classifier.load(device, &first).unwrap();
+            vec![classifier.plan]
+        }
+        Model::Gan(gan) => {
+            let settings = GanSettings { batch, ..GanSettings::from_recipe(network, &gan.recipe) };
+            let set = gan::grouped(&set, settings.pack, 0, 0).unwrap();
+            let mut steps = GanSteps::declare(&mut store, &gan, &settings, &set).unwrap();
+            device.allocate(&store).unwrap();
+            steps.upload(device, &set).unwrap();
+            let first = steps.initial(5);
+            steps.load(device, &first).unwrap();
+            vec![steps.discriminator_plan, steps.generator_plan]
+        }
+    }
+}
+
+fn bits(device: &Cpu) -> Vec<Vec<u32>> {
+    device.stored.iter().map(|lines| bytemuck::cast_slice(lines.f32s()).to_vec()).collect()
+}
+
+/// The plan that makes logits, and what the last layer is given, of a batch of pictures, on a device that is ready for it.
+fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
+    let (file, path) = (ModelFile::shipped(network).unwrap(), Path::new(network));
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let declared = file.network(path, &mut store, &mut parameters).unwrap();
+    let [h, w, c] = declared.image().unwrap();
+    let mut stored = |name: &str, tensor: Tensor| {
+        let buffer = store.add(name, tensor.len());
+        Place { buffer, offset: 0, tensor }
+    };
+    let pictures = stored("pictures", Tensor::f32([batch, h, w, c]));
+    let mut graph = Graph::new();
+    let x = graph.read(&pictures);
+    let pass = declared.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
+    for (name, value) in [("features", pass.penultimate), ("logits", pass.out)] {
+        let place = stored(name, graph.tensor(value).clone());
+        graph.assign(value, place);
+    }
+    device.allocate(&store).unwrap();
+    let (weights, state) = file.values(&parameters, path).unwrap();
+    device.write_f32(parameters.weights, 0, &weights).unwrap();
+    device.write_f32(parameters.state, 0, &state).unwrap();
+    let set = mnist::embedded().unwrap().test;
+    let picture = |i: usize| (0..h * w).map(move |at| (i, at / w * set.height / h, at % w * set.width / w));
+    let shown = (0..batch).flat_map(picture);
+    let shown: Vec<f32> = shown.map(|(i, y, x)| f32::from(set.image(i)[y * set.width + x]) / 255.0).collect();
+    device.write_f32(pictures.buffer, 0, &shown).unwrap();
+    Plan::new(&graph)
+}
+
+#[test]
+fn images_that_are_classified_several_ops_at_once_leave_the_same_bits_as_op_by_op() {
+    // `best` has as many channels as the second batch has images.
+    for (network, batch) in [("best", 21), ("best", 64), ("fast", 33), ("avgcnn", 6), ("cnn", 128)] {
+        let (mut by_image, mut by_op) = (Cpu::new(), Cpu::new());
+        let plan = begin_reading(network, batch, &mut by_image);
+        begin_reading(network, batch, &mut by_op);
+        let id = by_image.prepare(&plan).unwrap();
+        by_image.run(&[id], 1).unwrap();
+        assert!(by_image.plans[id.0].1.stages.iter().any(|stage| matches!(stage, Stage::Chain(_))), "{network}");
+        let id = by_op.prepare(&plan).unwrap();
+        by_op.profile(id, 1).unwrap();
+        assert!(bits(&by_image) == bits(&by_op), "{network} in batches of {batch}");
+        let logits = by_image.stored.last().unwrap().f32s();
+        assert!(logits.iter().all(|logit| logit.is_finite()) && logits.iter().any(|logit| *logit > 1.0), "{network}");
+    }
+}
+
+#[test]
+fn images_that_go_through_several_ops_at_once_leave_the_same_bits_as_op_by_op() {
+    for (network, batch) in [("cnn", 13), ("cnn", 128), ("standard", 21), ("avgcnn", 6), ("best", 9), ("gan", 12)] {
+        let (mut by_image, mut by_op) = (Cpu::new(), Cpu::new());
+        let plans = begin(network, batch, &mut by_image);
+        begin(network, batch, &mut by_op);
+        let mut links = 0;
+        for plan in &plans {
+            let id = by_image.prepare(plan).unwrap();
+            by_image.run(&[id], 1).unwrap();
+            let chained = |stage: &Stage| if let Stage::Chain(Chain { links, .. }) = stage { links.len() } else { 0 };
+            links += by_image.plans[id.0].1.stages.iter().map(chained).sum::<usize>();
+            let id = by_op.prepare(plan).unwrap();
+            by_op.profile(id, 1).unwrap();
+        }
+        assert!(links >= 5, "{network}: {links} dispatches are in chains");
+        assert!(bits(&by_image) == bits(&by_op), "{network} in batches of {batch}");
+    }
+}

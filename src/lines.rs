@@ -1,0 +1,34 @@
+//! Memory for numbers in whole cache lines: no vector, were it as long as a line, straddles two of them.
+
+/// A cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+struct Line([f32; LINE]);
+
+/// Numbers in a line.
+pub const LINE: usize = 16;
+
+#[derive(Default)]
+pub struct Lines(Vec<Line>);
+
+impl Lines {
+    /// So many zeros, and as many more as fill the last line; `None` where the system has no such memory.
+    pub fn try_new(words: usize) -> Option<Lines> {
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(words.div_ceil(LINE)).ok()?;
+        lines.resize(words.div_ceil(LINE), Line([0.0; LINE]));
+        Some(Lines(lines))
+    }
+
+    pub fn new(words: usize) -> Lines {
+        Lines(vec![Line([0.0; LINE]); words.div_ceil(LINE)])
+    }
+
+    pub fn f32s(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    pub fn f32s_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}

@@ -1,0 +1,96 @@
+//! Ops that work on one image of a batch after another.
+
+use super::Epilogue;
+use crate::tensor::Tensor;
+
+/// Which images a share of an op's output is made of. The output is the same however the batch is cut.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByImage {
+    /// Images in the batch: the outermost size of every input that is cut.
+    pub images: usize,
+    /// Images that make one row of the output: more than one in sums over parts of a batch.
+    pub together: usize,
+    /// Of each input, whether it is cut as the output is; else every image needs all of it.
+    pub cut: Vec<bool>,
+}
+
+impl ByImage {
+    /// Each image of `x [n, .., c]` for itself; the other inputs are for all. What has but one size has no images: it is
+    /// one number for each channel.
+    pub fn of(x: &Tensor, inputs: usize) -> Option<ByImage> {
+        let [images, .., _] = *x.dims() else { return None };
+        let mut cut = vec![false; inputs];
+        *cut.first_mut()? = true;
+        Some(ByImage { images, together: 1, cut })
+    }
+
+    /// Where all inputs are cut.
+    pub fn all(inputs: &[Tensor]) -> Option<ByImage> {
+        let images = *inputs.first()?.dims().first()?;
+        Some(ByImage { images, together: 1, cut: vec![true; inputs.len()] })
+    }
+
+    /// With an epilogue's inputs behind the op's own.
+    pub fn with(mut self, epilogue: Epilogue) -> ByImage {
+        self.cut.extend(epilogue.cut());
+        self
+    }
+
+    /// Sums over parts of so many of the rows of `x [n, h, w, c]`, if no part holds a piece of an image and more.
+    pub fn parts(mut self, x: &Tensor, rows_per_part: usize) -> Option<ByImage> {
+        let pixels = x.shape.rows() / self.images;
+        if rows_per_part.is_multiple_of(pixels) {
+            self.together = rows_per_part / pixels;
+        } else if !pixels.is_multiple_of(rows_per_part) {
+            return None;
+        }
+        Some(self)
+    }
+}
+
+/// Images that one part of a sum holds at most, unless parts grow too many: fewer fit a cache.
+const TOGETHER: usize = 4;
+
+/// Rows of `x [.., c]` that a part of a sum should take, about `about` in at most `most` parts. Of images a part takes
+/// several, or an even share of one.
+pub fn rows_per_part(x: &Tensor, about: usize, most: usize) -> usize {
+    let rows = x.shape.rows().max(1);
+    let plain = rows.div_ceil(most).max(about).min(rows);
+    let &[n, h, w, _] = x.dims() else { return plain };
+    let pixels = h * w;
+    let aligned = if pixels == 0 || n == 0 {
+        return plain;
+    } else if pixels <= about {
+        pixels << (about / pixels).min(TOGETHER).ilog2()
+    } else {
+        (1..=about).rev().find(|rows| pixels.is_multiple_of(*rows)).unwrap_or(1)
+    };
+    if rows.div_ceil(aligned) > most {
+        n.div_ceil(most) * pixels
+    } else if aligned < about.min(pixels) / 4 {
+        // Sizes without divisors would make very short parts.
+        plain
+    } else {
+        aligned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_sum_hold_whole_images_or_even_shares_of_one() {
+        let rows = |dims: [usize; 4], about, most| rows_per_part(&Tensor::f32(dims), about, most);
+        assert_eq!(rows([128, 28, 28, 16], 1024, 256), 784);
+        assert_eq!(rows([128, 14, 14, 32], 1024, 256), 4 * 196);
+        assert_eq!(rows([128, 7, 7, 64], 1024, 256), 4 * 49);
+        assert_eq!(rows([128, 28, 28, 32], 128, 1024), 112);
+        assert_eq!(rows([128, 14, 14, 32], 128, 1024), 98);
+        assert_eq!(rows([128, 7, 7, 32], 128, 1024), 98);
+        // A prime number of rows and columns, too many parts, no images.
+        assert_eq!(rows([8, 31, 31, 4], 128, 1024), 128);
+        assert_eq!(rows([5000, 28, 28, 4], 128, 1024), 5 * 784);
+        assert_eq!(rows_per_part(&Tensor::f32([128, 64]), 1024, 256), 128);
+    }
+}
