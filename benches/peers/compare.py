@@ -190,8 +190,7 @@ class Comparison:
 
     def peer(self, name, variant, network, seconds):
         peer, args = PEERS[name], self.args
-        script = [str(HERE / peer.script[0]), *peer.script[1:]]
-        program = [args.python, *script] if peer.script else [str(BURN)]
+        program = [args.python, str(HERE / peer.script[0]), *peer.script[1:]] if peer.script else [str(BURN)]
         mode = {"generate": "infer", "infer": "infer", "finish": "finish"}.get(self.mode, "train")
         words = [network, "--mode", mode, "--variant", variant, "--threads", args.threads, "--seconds", seconds]
         words += [] if self.mode == "finish" else ["--batch", self.batch(network)]

@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
+use pulp::{Simd, WithSimd};
+
 use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
 use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
+use super::tile::{load, store};
 use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
@@ -124,23 +127,31 @@ impl Op for Sum {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (x, width) = (inputs[0].data, self.width);
         let per_part = self.rows_per_part(x.len()) * width;
-        parallel_rows(outputs[0].data, width, per_part, |part, out| {
-            out.fill(0.0);
-            let end = ((part + 1) * per_part).min(x.len());
-            let x = &x[(part * per_part).min(end)..end];
-            if width == 1 {
-                // Eight running sums, so that additions need not wait for each other.
-                let mut lanes = [0.0f32; 8];
-                let (whole, rest) = x.as_chunks::<8>();
-                whole.iter().for_each(|x| (0..8).for_each(|i| lanes[i] += x[i]));
-                out[0] = lanes.iter().chain(rest).sum();
-            } else {
-                for row in x.chunks_exact(width) {
-                    out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
+        parallel_rows(
+            outputs[0].data,
+            width,
+            per_part,
+            #[inline(always)]
+            |part, out| {
+                out.fill(0.0);
+                let end = ((part + 1) * per_part).min(x.len());
+                let x = &x[(part * per_part).min(end)..end];
+                if width == 1 {
+                    // Eight running sums, so that additions need not wait for each other.
+                    let mut lanes = [0.0f32; 8];
+                    let (whole, rest) = x.as_chunks::<8>();
+                    whole.iter().for_each(|x| (0..8).for_each(|i| lanes[i] += x[i]));
+                    out[0] = lanes.iter().chain(rest).sum();
+                } else if width <= NARROW {
+                    pulp::Arch::new().dispatch(Rows { x, out });
+                } else {
+                    for row in x.chunks_exact(width) {
+                        out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
+                    }
                 }
-            }
-            out.iter_mut().for_each(|out| *out *= self.factor);
-        });
+                out.iter_mut().for_each(|out| *out *= self.factor);
+            },
+        );
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
         let x = &inputs[0];
@@ -159,6 +170,46 @@ impl Op for Sum {
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         inputs[0].len() as u64
+    }
+}
+
+/// Columns of rows that are summed a few columns at a time; longer rows are added as they lie, one to the next.
+const NARROW: usize = 512;
+
+/// Adds rows as long as `out` to it, a vector of columns at a time, whose sums stay in registers: four of each, so that
+/// additions need not wait for each other.
+struct Rows<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Rows { x, out } = self;
+        let (width, lanes) = (out.len(), S::F32_LANES);
+        let whole = width / lanes * lanes;
+        let (fours, last) = x.split_at(x.len() / (4 * width) * 4 * width);
+        for at in (0..whole).step_by(lanes) {
+            let mut sums = [simd.splat_f32s(0.0); 4];
+            for rows in fours.chunks_exact(4 * width) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.add_f32s(*sum, load::<S>(&rows[i * width + at..]));
+                }
+            }
+            for row in last.chunks_exact(width) {
+                sums[0] = simd.add_f32s(sums[0], load::<S>(&row[at..]));
+            }
+            let sum = simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
+            let out = &mut out[at..];
+            store::<S>(simd, out, simd.add_f32s(sum, load::<S>(out)));
+        }
+        if whole < width {
+            for row in x.chunks_exact(width) {
+                out[whole..].iter_mut().zip(&row[whole..]).for_each(|(out, x)| *out += x);
+            }
+        }
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Windows, act_grad_only, exact_act_grad, windows, zip_lanes};
+use pulp::{Simd, WithSimd};
+
+use super::{Windows, act_grad_only, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
+use crate::ops::tile::{load, store};
 use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
@@ -79,24 +82,19 @@ impl MaxPoolGrad {
         if !tiles {
             out.fill(0.0);
         }
-        let (mut largest, mut left) = (vec![0.0f32; c], vec![0.0f32; c]);
+        let cells: Vec<usize> = (0..window).flat_map(|r| (0..window).map(move |s| r * row + s * c)).collect();
         for p in 0..g.p {
-            for q in 0..g.q {
-                let corner = p * g.stride * row + q * g.stride * c;
-                let cells = || (0..window * window).map(|t| corner + t / window * row + t % window * c);
-                largest.fill(f32::NEG_INFINITY);
-                cells().for_each(|cell| zip_lanes(&mut largest, &x[cell..][..c], &|a, b| if b > a { b } else { a }));
-                // What a maximum has taken is not there for the next.
-                left.copy_from_slice(&d_out[(p * g.q + q) * c..][..c]);
-                for cell in cells() {
-                    let (x, out) = (&x[cell..][..c], &mut out[cell..][..c]);
-                    if tiles {
-                        share::<false>(x, &largest, &mut left, out);
-                    } else {
-                        share::<true>(x, &largest, &mut left, out);
-                    }
-                }
-            }
+            let d_out = &d_out[p * g.q * c..][..g.q * c];
+            let corner = p * g.stride * row;
+            pulp::Arch::new().dispatch(Share {
+                cells: &cells,
+                step: g.stride * c,
+                overwrite: tiles,
+                x: &x[corner..],
+                d_out,
+                c,
+                out: &mut out[corner..],
+            });
             if tiles {
                 let band = &mut out[p * window * row..][..window * row];
                 if g.q * window < g.w {
@@ -113,26 +111,57 @@ impl MaxPoolGrad {
     }
 }
 
-/// Where `x` is the largest of its window it takes what is left of the derivative. Adds to `out` or overwrites it.
-#[inline(always)]
-fn share<const ADD: bool>(x: &[f32], largest: &[f32], left: &mut [f32], out: &mut [f32]) {
-    let one = |x: f32, largest: f32, left: &mut f32, out: &mut f32| {
-        let mine = if x == largest { *left } else { 0.0 };
-        *left = if x == largest { 0.0 } else { *left };
-        *out = if ADD { *out + mine } else { mine };
-    };
-    let (x, x_rest) = x.as_chunks::<8>();
-    let (largest, largest_rest) = largest.as_chunks::<8>();
-    let (left, left_rest) = left.as_chunks_mut::<8>();
-    let (out, out_rest) = out.as_chunks_mut::<8>();
-    for (((x, largest), left), out) in x.iter().zip(largest).zip(left).zip(out) {
-        // Copies, so that no store may change what the next element reads.
-        let (x, largest, mut l, mut o) = (*x, *largest, *left, *out);
-        (0..8).for_each(|i| one(x[i], largest[i], &mut l[i], &mut o[i]));
-        (*left, *out) = (l, o);
-    }
-    for (((x, largest), left), out) in x_rest.iter().zip(largest_rest).zip(left_rest).zip(out_rest) {
-        one(*x, *largest, left, out);
+/// Hands the derivatives of a row of windows to their largest pixels; a vector of channels stays in registers for a window.
+struct Share<'a> {
+    /// Where a window's pixels lie, from its first on; words from window to window.
+    cells: &'a [usize],
+    step: usize,
+    /// Or add to what is there.
+    overwrite: bool,
+    x: &'a [f32],
+    d_out: &'a [f32],
+    c: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Share<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Share { cells, step, overwrite, x, d_out, c, out } = self;
+        let vectors = c / S::F32_LANES;
+        let zero = simd.splat_f32s(0.0);
+        for (q, d_out) in d_out.chunks_exact(c).enumerate() {
+            let (x, out) = (&x[q * step..], &mut out[q * step..]);
+            for at in (0..vectors).map(|v| v * S::F32_LANES) {
+                let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+                for cell in cells {
+                    largest = simd.max_f32s(load::<S>(&x[cell + at..]), largest);
+                }
+                // What a maximum has taken is not there for the next.
+                let mut left = load::<S>(&d_out[at..]);
+                for cell in cells {
+                    let is_largest = simd.equal_f32s(load::<S>(&x[cell + at..]), largest);
+                    let mut mine = simd.select_f32s(is_largest, left, zero);
+                    left = simd.select_f32s(is_largest, zero, left);
+                    let to = &mut out[cell + at..];
+                    if !overwrite {
+                        mine = simd.add_f32s(mine, load::<S>(to));
+                    }
+                    store::<S>(simd, to, mine);
+                }
+            }
+            for at in vectors * S::F32_LANES..c {
+                let largest = cells.iter().map(|cell| x[cell + at]).fold(f32::NEG_INFINITY, f32::max);
+                let mut left = d_out[at];
+                for cell in cells {
+                    let is_largest = x[cell + at] == largest;
+                    let mine = if is_largest { std::mem::take(&mut left) } else { 0.0 };
+                    let to = &mut out[cell + at];
+                    *to = if overwrite { mine } else { *to + mine };
+                }
+            }
+        }
     }
 }
 

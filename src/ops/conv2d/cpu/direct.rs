@@ -10,7 +10,7 @@ use pulp::{Simd, WithSimd};
 
 use super::frame::Frame;
 use crate::ops::conv2d::Geometry;
-use crate::ops::tile::{vectors, width, with_tile};
+use crate::ops::tile::{store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
 
@@ -89,8 +89,22 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: 
                 }
             }
             let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
+            // Of one channel, pixels that are neighbours read what are neighbours.
+            let neighbours = walk.step_column == 1 && from[PIXELS - 1] == from[0] + PIXELS - 1;
             for tap in 0..taps {
                 let weights = &panel[tap * run..][..run];
+                if neighbours {
+                    let row = &frame[from[0] + tap * walk.frame_row..][..PIXELS + run - 1];
+                    for (x, weights) in row.windows(PIXELS).zip(weights) {
+                        for i in 0..PIXELS {
+                            let x = simd.splat_f32s(x[i]);
+                            for v in 0..VECTORS {
+                                sums[i][v] = simd.mul_add_e_f32s(x, weights[v], sums[i][v]);
+                            }
+                        }
+                    }
+                    continue;
+                }
                 let runs: [&[f32]; PIXELS] = std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
                 for j in 0..run {
                     for i in 0..PIXELS {
@@ -103,8 +117,8 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: 
             }
             for i in 0..pixels {
                 let out = &mut out[to[i]..][..channels];
-                for (v, out) in out.chunks_mut(S::F32_LANES).enumerate() {
-                    simd.partial_store_f32s(out, sums[i][v]);
+                for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums[i]) {
+                    store::<S>(simd, out, sum);
                 }
             }
         }
@@ -265,7 +279,9 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
     let (image, result) = (g.h * g.w * g.c, g.p * g.q * g.k);
     // Channels padded to whole register tiles.
     let row = g.k.next_multiple_of(width(g.k));
-    let (frame, padded) = (frame(g).len(g.c), g.p * g.q * row);
+    let frame = frame(g).len(g.c);
+    // Where they fill them as they are, they are not copied.
+    let padded = if row == g.k { 0 } else { g.p * g.q * row };
     // So many images at a time that their copies stay in the second-level cache: sums are read and written once for all.
     let at_once = ((1 << 16) / (frame + padded)).clamp(1, images_per_part);
     parallel_chunks(out, part_len, |i, out| {
@@ -275,14 +291,16 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
             memory.fill(0.0);
             let (frames, results) = memory.split_at_mut(at_once * frame);
             for images in images.chunks(at_once) {
-                for (&n, (frame, padded)) in
-                    images.iter().zip(frames.chunks_exact_mut(frame).zip(results.chunks_exact_mut(padded)))
-                {
+                for (&n, frame) in images.iter().zip(frames.chunks_exact_mut(frame)) {
                     self::frame(g).fill(&input[n * image..][..image], [g.h, g.w, g.c], frame);
-                    let d_out = d_out[n * result..][..result].chunks_exact(g.k);
-                    padded.chunks_exact_mut(row).zip(d_out).for_each(|(to, from)| to[..g.k].copy_from_slice(from));
                 }
-                let (input, d_out) = (&frames[..images.len() * frame], &results[..images.len() * padded]);
+                let input = &frames[..images.len() * frame];
+                let mut d_out = &d_out[images[0] * result..][..images.len() * result];
+                if padded > 0 {
+                    let rows = results.chunks_exact_mut(row).zip(d_out.chunks_exact(g.k));
+                    rows.for_each(|(to, from)| to[..g.k].copy_from_slice(from));
+                    d_out = &results[..images.len() * padded];
+                }
                 pulp::Arch::new().dispatch(WeightGradient { g, images: images.len(), input, d_out, row, out });
             }
         });
