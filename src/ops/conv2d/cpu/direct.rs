@@ -89,22 +89,8 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: 
                 }
             }
             let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
-            // Of one channel, pixels that are neighbours read what are neighbours.
-            let neighbours = walk.step_column == 1 && from[PIXELS - 1] == from[0] + PIXELS - 1;
             for tap in 0..taps {
                 let weights = &panel[tap * run..][..run];
-                if neighbours {
-                    let row = &frame[from[0] + tap * walk.frame_row..][..PIXELS + run - 1];
-                    for (x, weights) in row.windows(PIXELS).zip(weights) {
-                        for i in 0..PIXELS {
-                            let x = simd.splat_f32s(x[i]);
-                            for v in 0..VECTORS {
-                                sums[i][v] = simd.mul_add_e_f32s(x, weights[v], sums[i][v]);
-                            }
-                        }
-                    }
-                    continue;
-                }
                 let runs: [&[f32]; PIXELS] = std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
                 for j in 0..run {
                     for i in 0..PIXELS {
