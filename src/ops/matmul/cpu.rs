@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{Layout, Sizes};
-use crate::ops::tile::{MOST_PIXELS, vectors, width, with_tile};
+use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{scratch, threads, vectorized};
 
@@ -177,7 +177,7 @@ fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(sim
                         if term > 0 {
                             sum = simd.add_f32s(simd.partial_load_f32s(to), sum);
                         }
-                        simd.partial_store_f32s(to, sum);
+                        store::<S>(simd, to, sum);
                     }
                 }
             }
