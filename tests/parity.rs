@@ -157,24 +157,24 @@ struct Curves {
 }
 
 impl Curves {
-    fn of(network: &str, gpu: &mut dyn Device, most: usize, seconds: f64) -> Curves {
+    /// `nudges`: in how many ways first weights are nudged.
+    fn of(network: &str, gpu: &mut dyn Device, nudges: usize, most: usize, seconds: f64) -> Curves {
         let (mut one, mut other) = (Cpu::new(), Cpu::new());
-        let first = Course::begin(network, &mut one, None).run(FIRST);
-        let distances = (1..=NUDGES).map(|every| {
-            let nudged = Course::begin(network, &mut other, Some(every)).run(FIRST);
-            apart(&first, &nudged)
-        });
-        let chance = distances.fold(0.0, f64::max);
         let mut cpu = Course::begin(network, &mut one, None);
         let mut nudged = Course::begin(network, &mut other, Some(1));
         let mut gpu = Course::begin(network, gpu, None);
         let (began, of_epoch) = (Instant::now(), cpu.steps);
-        let mut curves = Curves { of_epoch, cpu: Vec::new(), gpu: Vec::new(), nudged: Vec::new(), chance };
+        let mut curves = Curves { of_epoch, cpu: Vec::new(), gpu: Vec::new(), nudged: Vec::new(), chance: 0.0 };
         while curves.cpu.len() < of_epoch.min(most) && began.elapsed().as_secs_f64() < seconds {
             let count = (of_epoch.min(most) - curves.cpu.len()).min(10);
             curves.cpu.extend(cpu.run(count));
             curves.nudged.extend(nudged.run(count));
             curves.gpu.extend(gpu.run(count));
+        }
+        curves.chance = apart(beginning(&curves.cpu), beginning(&curves.nudged));
+        for every in 2..=nudges {
+            let nudged = Course::begin(network, &mut other, Some(every)).run(FIRST);
+            curves.chance = curves.chance.max(apart(beginning(&curves.cpu), &nudged));
         }
         curves
     }
@@ -237,7 +237,7 @@ fn row(network: &str, curves: &Curves, chances: f64) -> (String, Option<String>)
 fn both_devices_train_alike_from_the_first_step_on() {
     let Some(mut gpu) = gpu("both_devices_train_alike_from_the_first_step_on") else { return };
     for (network, steps) in [("dense", 60), ("fast", 6), ("cnn", 4), ("gan", 2)] {
-        let curves = Curves::of(network, &mut gpu, steps, f64::INFINITY);
+        let curves = Curves::of(network, &mut gpu, 1, steps, f64::INFINITY);
         assert_eq!(curves.gpu.len(), steps);
         let (row, wrong) = row(network, &curves, 0.0);
         eprintln!("{row}");
@@ -256,7 +256,7 @@ fn a_whole_epoch_of_each_network_goes_the_same_way_on_both_devices() {
     let seconds = setting("INKGRAD_PARITY_SECONDS").map_or(f64::INFINITY, |text| text.parse().unwrap());
     let mut all_wrong = Vec::new();
     for network in networks.split_whitespace() {
-        let curves = Curves::of(network, &mut gpu, usize::MAX, seconds);
+        let curves = Curves::of(network, &mut gpu, NUDGES, usize::MAX, seconds);
         if let Some(folder) = setting("INKGRAD_PARITY_OUT") {
             std::fs::write(format!("{folder}/{network}.csv"), curves.csv()).unwrap();
         }

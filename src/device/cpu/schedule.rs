@@ -250,15 +250,11 @@ impl Schedule {
     pub fn new(plan: &Plan) -> Schedule {
         let (nodes, words) = nodes(plan);
         let groups = order(&nodes);
-        // The group that makes each result, and the last that reads it.
-        let (mut made, mut read) = (vec![0; words.len()], vec![0; words.len()]);
+        // The last group that reads each result, or else the one that makes it.
+        let mut read = vec![0; words.len()];
         for (at, group) in groups.iter().enumerate() {
-            for node in group.iter().map(|i| &nodes[*i]) {
-                for result in node.writes.iter().filter_map(Operand::result) {
-                    (made[result], read[result]) = (at, at);
-                }
-                node.reads.iter().filter_map(Operand::result).for_each(|result| read[result] = at);
-            }
+            let operands = group.iter().flat_map(|i| nodes[*i].reads.iter().chain(&nodes[*i].writes));
+            operands.filter_map(Operand::result).for_each(|result| read[result] = at);
         }
         let mut space = Workspace::default();
         let mut place = vec![usize::MAX; words.len()];
