@@ -2,7 +2,8 @@
 //!
 //! The directives are few: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`, `#endif`, and
 //! `#unroll i N` to `#endunroll`, which repeats lines with `$i` replaced by 0 to N - 1 (N: a constant or a
-//! number): on lines of their own. `$(A*B+C)` is a whole number worked out from constants and numbers.
+//! number): on lines of their own. `$(A*B+C)` is a whole number worked out from constants and numbers, `$(A*B+C / D)`
+//! the quotient of the whole sum by D, and `$(A*B+C % D)` its rest.
 //!
 //! Constants become `const` declarations and not `override`s, since only those may size an array in a function,
 //! and every pipeline is compiled for its shapes anyway. The entry point is always called `main`; which of a
@@ -19,12 +20,14 @@ macro_rules! files {
 }
 
 const FILES: &[(&str, &str)] = files![
+    "act",
     "activation",
     "augment",
     "average",
     "batch_norm",
     "concat",
     "conv2d",
+    "conv2d_subgroup",
     "divided",
     "dot",
     "dropout",
@@ -33,6 +36,7 @@ const FILES: &[(&str, &str)] = files![
     "lanes",
     "loss",
     "matmul",
+    "matmul_subgroup",
     "noise",
     "one_hot",
     "optimizer",
@@ -44,6 +48,7 @@ const FILES: &[(&str, &str)] = files![
     "softmax",
     "spectral",
     "transpose",
+    "wide",
 ];
 
 /// A mistake in a shader or in the op that asks for it; users never see one, `tests/` meets them all.
@@ -149,19 +154,30 @@ fn number(kernel: &Kernel, word: &str) -> Result<u32, String> {
     }
 }
 
-/// The line with each `$(...)`, sums of products, replaced by its value.
+/// The line with each `$(...)` replaced by its value.
 fn worked_out(kernel: &Kernel, line: &str) -> Result<String, String> {
     let Some((before, rest)) = line.split_once("$(") else { return Ok(line.into()) };
-    let (sum, after) = rest.split_once(')').ok_or("$( without )")?;
+    let (inside, after) = rest.split_once(')').ok_or("$( without )")?;
+    let value = match (inside.split_once('/'), inside.split_once('%')) {
+        (Some((a, b)), _) => sum(kernel, a)?.checked_div(sum(kernel, b)?),
+        (None, Some((a, b))) => sum(kernel, a)?.checked_rem(sum(kernel, b)?),
+        (None, None) => Some(sum(kernel, inside)?),
+    };
+    let value = value.ok_or_else(|| format!("divides by zero: {inside}"))?;
+    Ok(format!("{before}{value}{}", worked_out(kernel, after)?))
+}
+
+/// A sum of products.
+fn sum(kernel: &Kernel, text: &str) -> Result<u32, String> {
     let mut total = 0;
-    for product in sum.split('+') {
+    for product in text.split('+') {
         let mut value = 1;
         for factor in product.split('*') {
             value *= number(kernel, factor.trim())?;
         }
         total += value;
     }
-    Ok(format!("{before}{total}{}", worked_out(kernel, after)?))
+    Ok(total)
 }
 
 /// Where the `#endunroll` is that belongs to an `#unroll` just before these lines.

@@ -14,7 +14,7 @@ use inkgrad::shaders;
 use inkgrad::tensor::{Kind, Tensor};
 use naga::back::spv;
 use naga::front::wgsl;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 /// The plan of a case and, where it has one, of its derivative.
 fn plan(case: &Case) -> Plan {
@@ -37,7 +37,8 @@ fn plan(case: &Case) -> Plan {
 }
 
 fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
-    for target in [Target::DISCRETE, Target::INTEGRATED, Target::SOFTWARE] {
+    let subgroup = Target { subgroup: 8, ..Target::SOFTWARE };
+    for target in [Target::DISCRETE, Target::INTEGRATED, Target::SOFTWARE, subgroup] {
         check_for(target, case, dispatch, seen);
     }
 }
@@ -52,7 +53,12 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
     }
     let what = format!("{} of case {}", dispatch.op.name(), case.name);
     let module = wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let subgroups = target.subgroup > 0;
+    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    if subgroups {
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
+    }
     let info = validator.validate(&module).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
     assert_eq!(module.entry_points.len(), 1, "{what}");
     assert_eq!(module.entry_points[0].name, "main", "{what}");

@@ -141,7 +141,7 @@ mod tests {
             driver: "NVIDIA 580.95".into(),
             limits,
             f16: true,
-            subgroups: true,
+            subgroups: Some([32, 32]),
             timestamps: true,
             problem: None,
         };

@@ -52,14 +52,20 @@ pub const MAX_GROUPS: usize = 65_535;
 pub struct Target {
     /// Invocations that keep it busy: where a result has fewer elements, several share one.
     pub busy: usize,
+    /// Invocations in a subgroup, where that is a register of a CPU's and kernels may make use of it; else 0.
+    pub subgroup: usize,
 }
 
 impl Target {
     /// A card of its own. Chosen on an NVIDIA H200.
-    pub const DISCRETE: Target = Target { busy: 1 << 19 };
-    pub const INTEGRATED: Target = Target { busy: 1 << 15 };
+    pub const DISCRETE: Target = Target { busy: 1 << 19, subgroup: 0 };
+    pub const INTEGRATED: Target = Target { busy: 1 << 15, subgroup: 0 };
     /// A driver that runs on the CPU: any work keeps it busy, and what shares memory costs it switches.
-    pub const SOFTWARE: Target = Target { busy: 1 };
+    pub const SOFTWARE: Target = Target { busy: 1, subgroup: 0 };
+
+    pub fn is_software(self) -> bool {
+        self.busy == Target::SOFTWARE.busy
+    }
 }
 
 impl Kernel {

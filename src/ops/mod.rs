@@ -35,6 +35,7 @@ pub mod reduce;
 pub mod sample;
 pub mod softmax;
 pub mod spectral;
+mod subgroup;
 mod tile;
 pub mod transpose;
 pub mod upsample;

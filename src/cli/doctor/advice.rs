@@ -173,7 +173,7 @@ mod tests {
             driver: String::new(),
             limits,
             f16: false,
-            subgroups: false,
+            subgroups: None,
             timestamps: false,
             problem: None,
         }

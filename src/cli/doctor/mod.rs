@@ -147,7 +147,7 @@ fn about(info: &AdapterInfo) -> [String; 3] {
         format!(
             "16-bit floats: {}, subgroups: {}, timestamps: {}",
             has(info.f16),
-            has(info.subgroups),
+            has(info.subgroups.is_some()),
             has(info.timestamps)
         ),
         format!(

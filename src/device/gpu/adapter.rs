@@ -18,17 +18,6 @@ pub enum Class {
     Software,
 }
 
-impl Class {
-    /// What kernels are laid out for on such an adapter.
-    pub fn target(self) -> Target {
-        match self {
-            Class::Discrete | Class::Other => Target::DISCRETE,
-            Class::Integrated => Target::INTEGRATED,
-            Class::Software => Target::SOFTWARE,
-        }
-    }
-}
-
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -84,10 +73,25 @@ pub struct AdapterInfo {
     pub limits: Limits,
     /// 16-bit floats in shaders.
     pub f16: bool,
-    pub subgroups: bool,
+    /// The fewest and the most invocations in a subgroup, if there are subgroups.
+    pub subgroups: Option<[u32; 2]>,
     pub timestamps: bool,
     /// Why it cannot be used, if it cannot.
     pub problem: Option<String>,
+}
+
+impl AdapterInfo {
+    /// What kernels are laid out for on it.
+    pub fn target(&self) -> Target {
+        match (self.class, self.subgroups) {
+            (Class::Discrete | Class::Other, _) => Target::DISCRETE,
+            (Class::Integrated, _) => Target::INTEGRATED,
+            (Class::Software, Some([least, most])) if least == most && (4..=16).contains(&least) => {
+                Target { subgroup: least as usize, ..Target::SOFTWARE }
+            }
+            (Class::Software, _) => Target::SOFTWARE,
+        }
+    }
 }
 
 impl fmt::Display for AdapterInfo {
@@ -156,7 +160,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
         driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
         limits,
         f16: features.contains(Features::SHADER_F16),
-        subgroups: features.contains(Features::SUBGROUP),
+        subgroups: features.contains(Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         problem,
     }

@@ -39,7 +39,7 @@ impl Prepared {
 
 impl Gpu {
     pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<Prepared, DeviceError> {
-        let target = self.info.class.target();
+        let target = self.info.target();
         let kernel = |d: &Dispatch| d.op.gpu(&plan::tensors(&d.inputs), &plan::tensors(&d.outputs), target);
         let kernels: Vec<Kernel> = plan.dispatches.iter().map(kernel).collect();
         let mut sources = Vec::with_capacity(kernels.len());

@@ -1,7 +1,8 @@
 //! How a convolution is laid out on a GPU: the constants and workgroups of `shaders/conv2d.wgsl`.
 
-use super::Geometry;
+use super::{Geometry, subgroup};
 use crate::ops::kernel::MOST_INVOCATIONS;
+use crate::ops::subgroup::share;
 use crate::ops::{Epilogue, Kernel, Target};
 
 // The numbers below were chosen on an NVIDIA H200, by the ops of `avgcnn`, `best`, `gan` and `gan-classic`.
@@ -52,14 +53,9 @@ impl Lanes {
     }
 }
 
-/// How many of `count` pieces of work one invocation takes, at most `most`: more share more, but few are left over.
-fn share(count: usize, most: usize) -> usize {
-    (1..=most).rev().min_by_key(|share| count.div_ceil(*share) * (share + 2)).unwrap_or(1)
-}
-
 /// Taps of one row that meet the same stretch of input: while it slides over the pixels of a tile by `step`, each
 /// input is read once.
-fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
+pub(super) fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
     let fresh = taps.min(step);
     kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh)
 }
@@ -68,7 +64,7 @@ fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
 /// them, at the price of fewer invocations: 32 numbers that return to a workgroup cost as much as 128 sums.
 fn channels(outer: usize, units: usize, same_taps: bool, target: Target) -> usize {
     match outer {
-        _ if target == Target::SOFTWARE => 1,
+        _ if target.is_software() => 1,
         0..32 => 1,
         32..64 if same_taps && units * outer >= 3 << 14 => 4,
         32..64 => 1,
@@ -79,6 +75,9 @@ fn channels(outer: usize, units: usize, same_taps: bool, target: Target) -> usiz
 
 /// Input `[n, h, w, c]`, weight `[r, s, c, k]`, then the epilogue's inputs; out `[n, p, q, k]`.
 pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
+    if let Some(kernel) = subgroup::forward(g, epilogue, target.subgroup) {
+        return kernel;
+    }
     let pixels = share(g.q, PIXELS);
     let tiles = g.q.div_ceil(pixels);
     let units = g.n * g.p * tiles;
@@ -100,6 +99,9 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
 /// `d_out [n, p, q, k]`, weight `[r, s, k, c]`, then the epilogue's inputs; out `[n, h, w, c]`. Also the transposed
 /// convolution.
 pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
+    if let Some(kernel) = subgroup::grad_x(g, epilogue, target.subgroup) {
+        return kernel;
+    }
     let phases = g.stride.min(g.w);
     let row = g.w.div_ceil(g.stride);
     let pixels = share(row, PIXELS);
@@ -126,15 +128,18 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
 /// Input `[n, h, w, c]`, `d_out [n, p, q, k]`; out `[parts, r, s, c, k]`, where `parts` is `n / images_per_part`,
 /// rounded up.
 pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
+    if let Some(kernel) = subgroup::grad_w(g, images_per_part, target.subgroup) {
+        return kernel;
+    }
     // An invocation takes the taps of one row of the kernel, for so many input channels.
     let wide = if g.c >= 4 { 4 } else { 1 };
     let groups = g.c.div_ceil(wide);
     let tiles = g.r * groups;
     let parts = g.n.div_ceil(images_per_part);
     // Of short rows, half at a time: what is held leaves room for more invocations.
-    let pixels = share(g.q, if g.q < 28 && target != Target::SOFTWARE { PIXELS / 2 } else { PIXELS });
+    let pixels = share(g.q, if g.q < 28 && !target.is_software() { PIXELS / 2 } else { PIXELS });
     let whole = g.q.is_multiple_of(pixels);
-    let channels = if g.k >= 32 && wide == 4 && target != Target::SOFTWARE { 2 } else { 1 };
+    let channels = if g.k >= 32 && wide == 4 && !target.is_software() { 2 } else { 1 };
     let kernel = Lanes::over(g.k.div_ceil(channels))
         .kernel("grad_w", parts * tiles, images_per_part * g.p, g.s * wide * channels, target)
         .with("CHANNELS", channels)
@@ -152,7 +157,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
     sizes(window(kernel, g.s, g.stride), g)
 }
 
-fn images(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> Kernel {
+pub(super) fn images(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> Kernel {
     sizes(kernel, g)
         .with("SOURCE_H", source[0])
         .with("SOURCE_W", source[1])
@@ -163,7 +168,7 @@ fn images(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> 
         .with("VECTOR", source[2].is_multiple_of(4))
 }
 
-fn sizes(kernel: Kernel, g: &Geometry) -> Kernel {
+pub(super) fn sizes(kernel: Kernel, g: &Geometry) -> Kernel {
     let named = [
         ("N", g.n),
         ("H", g.h),

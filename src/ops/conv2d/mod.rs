@@ -16,6 +16,7 @@ use crate::tensor::Tensor;
 
 mod cpu;
 mod gpu;
+mod subgroup;
 
 /// How far a kernel may reach over an image's edge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

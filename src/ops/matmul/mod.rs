@@ -11,6 +11,7 @@ use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::Tensor;
 
 mod cpu;
+mod subgroup;
 
 /// Which of the two matrices is stored transposed. The result is always `[m, n]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -144,6 +145,9 @@ fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue, target: 
         Layout::NT => "nt",
         Layout::TN => "tn",
     };
+    if let Some(kernel) = subgroup::kernel(layout, entry, [m, n, k], epilogue, target.subgroup) {
+        return kernel;
+    }
     let columns = n.div_ceil(4);
     let row_groups = if m.div_ceil(8) * columns < FEW { 1usize } else { 2 };
     // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a

@@ -1,0 +1,32 @@
+// Activations and their derivatives; see src/ops/activation.rs.
+
+// `x < 0` and not `max`, which would turn NaN into 0.
+fn act(x: f32) -> f32 {
+#if ACT == 1
+    return select(x, 0.0, x < 0.0);
+#elif ACT == 2
+    return select(x, SLOPE * x, x < 0.0);
+#elif ACT == 3
+    return 1.0 / (1.0 + exp(-x));
+#elif ACT == 4
+    // tanh overflows to NaN for large x on some drivers; it is 1 to f32 precision from 10 on.
+    return tanh(clamp(x, -10.0, 10.0));
+#else
+    return x;
+#endif
+}
+
+// The derivative of the activation where its result is y.
+fn act_grad(y: f32) -> f32 {
+#if ACT_GRAD == 1
+    return select(0.0, 1.0, y > 0.0);
+#elif ACT_GRAD == 2
+    return select(SLOPE, 1.0, y > 0.0);
+#elif ACT_GRAD == 3
+    return y * (1.0 - y);
+#elif ACT_GRAD == 4
+    return 1.0 - y * y;
+#else
+    return 1.0;
+#endif
+}

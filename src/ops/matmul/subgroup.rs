@@ -1,0 +1,38 @@
+//! How a matrix product is laid out on a driver that runs on the CPU: the constants of `shaders/matmul_subgroup.wgsl`.
+
+use super::Layout;
+use crate::ops::subgroup::{Channels, PRODUCTS, share};
+use crate::ops::{Epilogue, Kernel};
+
+/// Rows of the result that a lane holds.
+const ROWS: usize = 24;
+
+/// `None` where the result is narrower than a subgroup of so many lanes, or there is no subgroup.
+pub fn kernel(
+    layout: Layout,
+    entry: &'static str,
+    [m, n, k]: [usize; 3],
+    epilogue: Epilogue,
+    lanes: usize,
+) -> Option<Kernel> {
+    let channels = match layout {
+        // Lanes read rows of b along k, so that columns of the result are no neighbours.
+        Layout::NT if Channels::of(n, lanes).is_some() => Channels::by(1, n, lanes),
+        Layout::NT => return None,
+        Layout::NN | Layout::TN => Channels::of(n, lanes)?,
+    };
+    // Four terms at once, where rows are read along k.
+    let terms = if layout != Layout::TN && k.is_multiple_of(4) { 4 } else { 1 };
+    let rows = share(m, (PRODUCTS / (terms * channels.held())).min(ROWS));
+    let row_tiles = m.div_ceil(rows);
+    let kernel = channels
+        .kernel("matmul_subgroup", entry, row_tiles)
+        .with("M", m)
+        .with("N", n)
+        .with("K", k)
+        .with("ROWS", rows)
+        .with("ROW_TILES", row_tiles)
+        .with("LOADS", rows.div_ceil(lanes))
+        .with("TERMS", terms);
+    Some(epilogue.constants(kernel))
+}
