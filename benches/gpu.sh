@@ -6,7 +6,7 @@
 #     benches/gpu.sh --device llvmpipe --seconds 1      without a GPU: shows that it runs through
 #
 # What is there, every op's shader against its twin on the CPU, `bench` of each network in training
-# and in inference, and by turns the peers that find the GPU too (benches/peers/compare.py, with the
+# and in inference, before and after `tune`, and by turns the peers that find the GPU too (benches/peers/compare.py, with the
 # Python that PYTHON names). Takes about 15 minutes at 5 s a measurement, without the builds.
 set -euo pipefail
 
@@ -51,20 +51,22 @@ named=$device
 [ "$device" = auto ] || export INKGRAD_DEVICE=$named
 INKGRAD_REQUIRE_GPU=1 keep cargo test --release --no-default-features --test ops -- --nocapture
 
-section "Speed"
-: > "$out/bench.jsonl"
-for network in dense cnn avgcnn fast standard best gan gan-classic; do
-    for flag in "" --infer; do
-        # The flag is meant to vanish where it is empty.
-        # shellcheck disable=SC2086
-        if line=$("$inkgrad" bench "$network" $flag --device "$device" --seconds "$seconds" --json); then
-            echo "$line" >> "$out/bench.jsonl"
-        else
-            echo "FAILED: bench $network $flag" | tee -a "$report"
-        fi
+# Every network in training and in inference: a table, and OUT/$1.jsonl.
+speed() {
+    local network flag line
+    : > "$out/$1.jsonl"
+    for network in dense cnn avgcnn fast standard best gan gan-classic; do
+        for flag in "" --infer; do
+            # The flag is meant to vanish where it is empty.
+            # shellcheck disable=SC2086
+            if line=$("$inkgrad" bench "$network" $flag --device "$device" --seconds "$seconds" --json); then
+                echo "$line" >> "$out/$1.jsonl"
+            else
+                echo "FAILED: bench $network $flag" | tee -a "$report"
+            fi
+        done
     done
-done
-"$python" - "$out/bench.jsonl" <<'PYTHON' | tee -a "$report"
+    "$python" - "$out/$1.jsonl" <<'PYTHON' | tee -a "$report"
 import json, sys
 
 print("| network | mode | device | batch | images/s | ms a step | GFLOP/s | GB/s | dispatches |")
@@ -77,6 +79,21 @@ for line in open(sys.argv[1]):
     cells += [f"{1e3 / rate:.3f}", f"{flops:,.1f}", f"{size:,.1f}", run["dispatches_per_step"]]
     print("| " + " | ".join(map(str, cells)) + " |")
 PYTHON
+}
+
+# What was measured here before is not to count.
+INKGRAD_CACHE=$(mktemp -d)
+export INKGRAD_CACHE
+
+section "Speed"
+speed bench
+
+section "The fastest layout of each op"
+keep "$inkgrad" tune dense cnn avgcnn fast standard best --batch 128 --device "$device"
+keep "$inkgrad" tune gan gan-classic --device "$device"
+
+section "Speed with these"
+speed tuned
 
 section "Against the peers, by turns"
 keep "$python" benches/peers/compare.py --mode train --networks cnn,avgcnn,gan-classic --device "$device" \

@@ -37,6 +37,7 @@ mod sweep;
 mod train;
 mod train_gan;
 mod training;
+mod tune;
 
 /// Small image networks, trained and run on any GPU.
 #[derive(Parser)]
@@ -85,6 +86,8 @@ enum Command {
     Curves(curves::Args),
     /// Measure speed, of training or of inference, in images per second
     Bench(bench::Args),
+    /// Find the fastest layout of each op on a GPU, and remember it for the runs to come
+    Tune(tune::Args),
     /// Write what a shell needs to complete commands and flags
     Completions(help::CompletionsArgs),
     /// Write the manual pages
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Curves(args) => curves::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(args),
         Command::Completions(args) => Ok(help::completions(args, Cli::command())),
         Command::Man(args) => help::man(args, Cli::command()),
     };

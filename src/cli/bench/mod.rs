@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{data, open_device, say};
 use crate::device::Device;
 use crate::models;
-use subject::Subject;
+pub use subject::Subject;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod health;
+mod layouts;
 mod pace;
 mod pipelines;
 mod plans;
@@ -18,6 +19,8 @@ use wgpu::{Buffer, BufferUsages};
 
 pub use adapter::{Adapter, AdapterInfo, Class, Limits, adapters};
 use health::Health;
+use layouts::Layouts;
+pub use layouts::Tuned;
 use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
@@ -52,6 +55,7 @@ pub struct Gpu {
     submitter: Submitter,
     health: Health,
     pipelines: Pipelines,
+    layouts: Layouts,
     stored: Vec<Buffer>,
     scratch: Vec<Buffer>,
     plans: Vec<Prepared>,
@@ -87,6 +91,7 @@ impl Gpu {
             submitter,
             health,
             pipelines: Pipelines::default(),
+            layouts: Layouts::of(&adapter.info),
             stored: Vec::new(),
             scratch: Vec::new(),
             plans: Vec::new(),
@@ -184,7 +189,11 @@ impl Device for Gpu {
     }
 
     fn origin(&self) -> Origin {
-        Origin { device: self.info.to_string(), driver: self.info.driver.clone() }
+        let mut driver = self.info.driver.clone();
+        if let Some(digest) = self.layouts.digest() {
+            driver += &format!(", tuned {digest:016x}");
+        }
+        Origin { device: self.info.to_string(), driver }
     }
 
     fn room(&self) -> u64 {

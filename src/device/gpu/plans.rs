@@ -4,11 +4,11 @@ use wgpu::BindGroup;
 
 use super::pace::{Pace, cost};
 use super::pipelines::{Key, Pipeline, Pipelines, Source};
-use super::{Gpu, ROUND};
+use super::{Gpu, ROUND, layouts};
 use crate::device::{DeviceError, PlanId};
 use crate::faults::{self, Fault};
 use crate::ops::Kernel;
-use crate::plan::{self, Buffer, Dispatch, Plan, View};
+use crate::plan::{Buffer, Dispatch, Plan, View};
 
 /// A plan whose dispatches only need to be recorded.
 pub struct Prepared {
@@ -39,11 +39,19 @@ impl Prepared {
 
 impl Gpu {
     pub(super) fn prepare_plan(&mut self, plan: &Plan) -> Result<Prepared, DeviceError> {
-        let target = self.info.target();
-        let kernel = |d: &Dispatch| d.op.gpu(&plan::tensors(&d.inputs), &plan::tensors(&d.outputs), target);
-        let kernels: Vec<Kernel> = plan.dispatches.iter().map(kernel).collect();
+        let own = self.info.target();
+        let laid_out = |dispatch: &Dispatch| {
+            let kernel = layouts::kernel(dispatch, own);
+            self.layouts.instead_of(&kernel).map_or(kernel, |target| layouts::kernel(dispatch, target))
+        };
+        let kernels: Vec<Kernel> = plan.dispatches.iter().map(laid_out).collect();
+        self.prepare_kernels(plan, &kernels)
+    }
+
+    /// A plan with a kernel for each of its dispatches.
+    pub(super) fn prepare_kernels(&mut self, plan: &Plan, kernels: &[Kernel]) -> Result<Prepared, DeviceError> {
         let mut sources = Vec::with_capacity(kernels.len());
-        for (dispatch, kernel) in plan.dispatches.iter().zip(&kernels) {
+        for (dispatch, kernel) in plan.dispatches.iter().zip(kernels) {
             let name = dispatch.op.name();
             self.check_limits(name, kernel, &dispatch.inputs, &dispatch.outputs)?;
             let source = Source::new(name, kernel, dispatch.inputs.len(), dispatch.outputs.len());

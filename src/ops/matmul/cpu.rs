@@ -19,6 +19,9 @@ const LONG: usize = 1 << 24;
 /// Terms that are summed before the next column of tiles: so many rows of a panel stay in the second-level cache.
 const TERMS: usize = 1024;
 
+/// Terms that are packed at a time.
+const BAND: usize = 64;
+
 /// `out = epilogue(a * b)`. The order of a sum depends on `k` alone, so that a row has the same result alone as among
 /// others.
 pub fn product(layout: Layout, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
@@ -80,14 +83,21 @@ struct Panels<'a> {
 /// The columns of `b` from `first` on, `[k][width]`, filled up with zeros.
 fn pack(layout: Layout, Sizes { n, k, .. }: Sizes, b: &[f32], first: usize, width: usize, panel: &mut [f32]) {
     let columns = (n - first).min(width);
-    for (j, to) in panel.chunks_exact_mut(width).enumerate() {
-        let (to, rest) = to.split_at_mut(columns);
-        if layout == Layout::NT {
-            to.iter_mut().enumerate().for_each(|(i, to)| *to = b[(first + i) * k + j]);
-        } else {
-            to.copy_from_slice(&b[j * n + first..][..columns]);
+    if layout == Layout::NT {
+        // So many terms at a time that what they are written to stays in the first-level cache.
+        for (terms, panel) in panel.chunks_mut(BAND * width).enumerate() {
+            for (i, row) in b[first * k..].chunks_exact(k).take(columns).enumerate() {
+                let row = &row[terms * BAND..][..panel.len() / width];
+                row.iter().zip(panel[i..].iter_mut().step_by(width)).for_each(|(from, to)| *to = *from);
+            }
+            panel.chunks_exact_mut(width).for_each(|to| to[columns..].fill(0.0));
         }
-        rest.fill(0.0);
+    } else {
+        for (j, to) in panel.chunks_exact_mut(width).enumerate() {
+            let (to, rest) = to.split_at_mut(columns);
+            to.copy_from_slice(&b[j * n + first..][..columns]);
+            rest.fill(0.0);
+        }
     }
 }
 

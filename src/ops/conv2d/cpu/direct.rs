@@ -196,7 +196,9 @@ impl Correlation {
         let framed = frame.map_or(0, |frame| frame.len(image[2]));
         parallel_chunks(out, block * image_out, |b, out| {
             scratch(framed, |scratch| {
-                scratch.fill(0.0);
+                if let Some(frame) = frame {
+                    frame.clear(*image, scratch);
+                }
                 for (i, out) in out.chunks_mut(*image_out).enumerate() {
                     let n = b * block + i;
                     let mut from = &source[n * image_len..][..image_len];
@@ -274,8 +276,10 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
         out.fill(0.0);
         let images = (i * images_per_part..((i + 1) * images_per_part).min(g.n)).collect::<Vec<_>>();
         scratch(at_once * (frame + padded), |memory| {
-            memory.fill(0.0);
             let (frames, results) = memory.split_at_mut(at_once * frame);
+            frames.chunks_exact_mut(frame).for_each(|to| self::frame(g).clear([g.h, g.w, g.c], to));
+            // Channels past the last.
+            results.fill(0.0);
             for images in images.chunks(at_once) {
                 for (&n, frame) in images.iter().zip(frames.chunks_exact_mut(frame)) {
                     self::frame(g).fill(&input[n * image..][..image], [g.h, g.w, g.c], frame);

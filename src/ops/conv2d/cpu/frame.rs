@@ -18,8 +18,23 @@ impl Frame {
         self.height * self.width * channels + SLACK
     }
 
-    /// Copies `image [h, w, c]` into `out`, which is zero or holds another image of this size; rows and columns
-    /// that the frame has no room for are dropped.
+    /// Zeroes what lies around an image of this size: [`Frame::fill`] writes the rest.
+    pub fn clear(&self, [h, w, c]: [usize; 3], out: &mut [f32]) {
+        let rows = self.top..self.height.min(self.top + h);
+        let (from, to) = (self.left.min(self.width) * c, self.width.min(self.left + w) * c);
+        for (i, row) in out[..self.height * self.width * c].chunks_exact_mut(self.width * c).enumerate() {
+            if rows.contains(&i) {
+                row[..from].fill(0.0);
+                row[to..].fill(0.0);
+            } else {
+                row.fill(0.0);
+            }
+        }
+        out[self.height * self.width * c..].fill(0.0);
+    }
+
+    /// Copies `image [h, w, c]` into `out`, whose border is clear; rows and columns that the frame has no room for are
+    /// dropped.
     pub fn fill(&self, image: &[f32], [h, w, c]: [usize; 3], out: &mut [f32]) {
         let columns = w.min(self.width.saturating_sub(self.left)) * c;
         for row in 0..h.min(self.height.saturating_sub(self.top)) {

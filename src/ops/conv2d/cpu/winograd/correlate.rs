@@ -57,7 +57,7 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], source: &[f32], out: &mut [f32
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
     scratch(slots * frame + PLANES * (plane_in + plane_out) + SLACK, |memory| {
         let [frames, factors, products] = split(memory, [slots * frame, PLANES * plane_in, PLANES * plane_out + SLACK]);
-        frames.fill(0.0);
+        frames.chunks_exact_mut(frame).for_each(|frame| t.frame.clear(t.source, frame));
         let (mut framed, mut finished) = (0, 0);
         for first in (0..total).step_by(group) {
             let tiles = group.min(total - first);

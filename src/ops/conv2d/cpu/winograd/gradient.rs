@@ -45,8 +45,8 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
         [slots * frame, slots * framed_out, PLANES * plane_in + SLACK, PLANES * plane_out + SLACK, PLANES * plane];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, frames_out, factors, owed, sums] = split(memory, lengths);
-        frames.fill(0.0);
-        frames_out.fill(0.0);
+        frames.chunks_exact_mut(frame).for_each(|frame| t.frame.clear(t.source, frame));
+        frames_out.chunks_exact_mut(framed_out).for_each(|frame| frame_out.clear(t.result, frame));
         sums.fill(0.0);
         let mut framed = 0;
         for first in (0..total).step_by(group) {

@@ -1,0 +1,110 @@
+//! `inkgrad tune`: finds out which layout of each op is the fastest on a GPU, and remembers it for the runs to come.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::bench::Subject;
+use super::{data, say};
+use crate::check;
+use crate::device::gpu::{Gpu, Tuned};
+use crate::device::{self, Choice};
+use crate::models::{self, BUILTIN_GANS, BUILTINS, Model};
+use crate::plan::Plan;
+use crate::train::Settings;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Networks and GANs, built-in or in TOML, that the ops are taken from [default: all that are built in]
+    #[arg(value_name = "NETWORK")]
+    networks: Vec<String>,
+    /// auto, a number or part of a name from `inkgrad devices`
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Images in a training step [default: what each network's recipe says]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// Forget what was found on this device, and measure nothing
+    #[arg(long, conflicts_with_all = ["networks", "batch"])]
+    forget: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut gpu = open(&args.device)?;
+    let name = gpu.info().to_string();
+    if args.forget {
+        let count = gpu.layouts();
+        gpu.forget_layouts()?;
+        say(format_args!("{name}: {count} layouts forgotten"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    anyhow::ensure!(gpu.info().timestamps, "{name} has no clock that shaders' times can be read from");
+    let builtin = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| (*name).to_owned());
+    let networks = if args.networks.is_empty() { builtin.collect() } else { args.networks };
+    let models = networks.iter().map(|name| models::load_any(name)).collect::<Result<Vec<_>, _>>()?;
+    let set = data(None)?.train;
+    say(format_args!("{name}, driver {}", gpu.info().driver));
+    for (network, model) in networks.iter().zip(&models) {
+        for infer in [false, true] {
+            let batch = if infer { None } else { args.batch.map(|batch| batch as usize).or(recipe_batch(model)) };
+            let mut subject = Subject::new(model, set.clone(), batch, infer)?;
+            subject.start(&mut gpu)?;
+            let mut found = Vec::new();
+            for (_, plan, _) in &subject.plans {
+                found.extend(gpu.tune(plan)?.into_iter().map(|tuned| (plan, tuned)));
+            }
+            report(network, infer, subject.images, &found);
+        }
+    }
+    match gpu.keep_layouts() {
+        Ok(Some(path)) => say(format_args!("{} layouts that are faster here: {}", gpu.layouts(), path.display())),
+        Ok(None) => anyhow::bail!("there is no cache folder to remember it in; name one with INKGRAD_CACHE"),
+        Err(error) => anyhow::bail!("what was found cannot be remembered: {error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The GPU that is meant, once it was seen to compute what it should.
+fn open(wanted: &str) -> anyhow::Result<Gpu> {
+    let choice = check::start::open(device::find(wanted)?, wanted, &mut |text| super::note(text))?.0;
+    match choice {
+        Choice::Gpu(adapter) => Ok(Gpu::open(&adapter)?),
+        Choice::Cpu => anyhow::bail!("the CPU device has one layout of each op; name a GPU of `inkgrad devices`"),
+    }
+}
+
+/// Of a GAN its settings say it themselves.
+fn recipe_batch(model: &Model) -> Option<usize> {
+    match model {
+        Model::Classifier(network) => Some(Settings::from_recipe(&network.name, &network.recipe).batch),
+        Model::Gan(_) => None,
+    }
+}
+
+/// A line for the network, and one for each kernel that is laid out anew.
+fn report(network: &str, infer: bool, images: usize, found: &[(&Plan, Tuned)]) {
+    let total = |time: fn(&Tuned) -> Duration| -> f64 {
+        found.iter().map(|(_, tuned)| time(tuned).as_secs_f64() * 1e3 * tuned.dispatches as f64).sum()
+    };
+    let mode = if infer { "inference" } else { "training" };
+    say(format_args!(
+        "{network}, {mode}, batch {images}: {} of {} kernels laid out anew, all dispatches {:.3} ms, were {:.3} ms",
+        found.iter().filter(|(_, tuned)| tuned.changed).count(),
+        found.len(),
+        total(|tuned| tuned.taken),
+        total(|tuned| tuned.own),
+    ));
+    for (plan, tuned) in found {
+        let dispatch = &plan.dispatches[tuned.dispatch];
+        let shape = dispatch.outputs.first().map(|view| view.tensor.shape.to_string()).unwrap_or_default();
+        let (op, own, taken) = (dispatch.op.name(), tuned.own.as_secs_f64() * 1e6, tuned.taken.as_secs_f64() * 1e6);
+        if tuned.changed {
+            say(format_args!("  {op:<22} {shape:<24} {taken:>9.1} us, was {own:.1}: {:.2} times as fast", own / taken));
+        }
+        if tuned.wrong > 0 {
+            super::note(format_args!(
+                "warning: {} faster layouts of {op} {shape} have wrong results on this device, and are not taken",
+                tuned.wrong
+            ));
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Which layout of an op is the fastest on an adapter: measured when that is asked for, remembered in the cache folder.
+//!
+//! A kernel is laid out for a [`Target`], and an adapter's class says which. That was chosen on one card of the class;
+//! another may like another better, op by op. What was measured holds for that adapter, its driver and these shaders.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AdapterInfo, Gpu};
+use crate::device::{Device, DeviceError, PlanId};
+use crate::files;
+use crate::ops::{Kernel, Target};
+use crate::plan::{self, Buffer, Dispatch, Plan, View};
+
+/// How much faster another layout must be: less is noise, and would change a result's last bits for nothing.
+const WORTHWHILE: f64 = 1.05;
+/// How far two layouts' sums may be apart, as a share of the largest: they add up in another order.
+const ROUNDING: f32 = 1e-3;
+/// Times that a step is measured with each layout; a slow one is steadier.
+const TIMES: usize = 10;
+const SLOW_TIMES: usize = 3;
+const SLOW: Duration = Duration::from_millis(100);
+
+/// How a kernel may be laid out, the adapter's own way first.
+pub fn candidates(own: Target) -> Vec<Target> {
+    let busy = [19, 17, 15, 13].map(|power| Target { busy: 1 << power, subgroup: 0 });
+    let mut all = vec![own];
+    all.extend(busy.into_iter().chain([Target::SOFTWARE]).filter(|target| *target != own));
+    all
+}
+
+/// A dispatch's kernel as it is laid out for a target.
+pub fn kernel(dispatch: &Dispatch, target: Target) -> Kernel {
+    dispatch.op.gpu(&plan::tensors(&dispatch.inputs), &plan::tensors(&dispatch.outputs), target)
+}
+
+/// What was found to be faster than an adapter's own layout, by the kernel in that one.
+#[derive(Clone, Debug)]
+pub struct Layouts {
+    /// `None` where there is no place to remember anything.
+    path: Option<PathBuf>,
+    about: String,
+    chosen: BTreeMap<String, Choice>,
+}
+
+/// [`Target`], as it stands in the file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
+struct Choice {
+    busy: usize,
+    subgroup: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    about: String,
+    layouts: BTreeMap<String, Choice>,
+}
+
+fn hash(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Layouts {
+    /// What is remembered of an adapter.
+    pub fn of(info: &AdapterInfo) -> Layouts {
+        Layouts::at(files::cache_dir().as_deref(), info)
+    }
+
+    fn at(cache: Option<&Path>, info: &AdapterInfo) -> Layouts {
+        let (version, shaders) = (env!("CARGO_PKG_VERSION"), crate::shaders::digest());
+        let about = format!("{info}, {}, inkgrad {version}, shaders {shaders:016x}", info.driver);
+        let path = cache.map(|cache| cache.join("layouts").join(format!("{:016x}.json", hash(&about))));
+        let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
+        let kept =
+            kept.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok()).filter(|file| file.about == about);
+        let known = candidates(info.target());
+        let mut chosen = kept.map(|file| file.layouts).unwrap_or_default();
+        chosen.retain(|_, choice| known.contains(&choice.target()));
+        Layouts { path, about, chosen }
+    }
+
+    pub fn len(&self) -> usize {
+        self.chosen.len()
+    }
+
+    /// Equal where results are, to the last bit. `None` where every op has the adapter's own layout.
+    pub fn digest(&self) -> Option<u64> {
+        (!self.chosen.is_empty()).then(|| hash(&self.chosen))
+    }
+
+    /// The target that a kernel of the adapter's own layout should rather be laid out for.
+    pub fn instead_of(&self, own: &Kernel) -> Option<Target> {
+        if self.chosen.is_empty() { None } else { self.chosen.get(&key(own)).map(Choice::target) }
+    }
+
+    fn choose(&mut self, own: &Kernel, target: Option<Target>) {
+        match target {
+            Some(Target { busy, subgroup }) => self.chosen.insert(key(own), Choice { busy, subgroup }),
+            None => self.chosen.remove(&key(own)),
+        };
+    }
+
+    /// Returns the file, if there is a place for one.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn keep(&self) -> std::io::Result<Option<&Path>> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let file = File { about: self.about.clone(), layouts: self.chosen.clone() };
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        files::write_whole(path, &serde_json::to_vec_pretty(&file)?)?;
+        Ok(Some(path))
+    }
+}
+
+impl Choice {
+    fn target(&self) -> Target {
+        Target { busy: self.busy, subgroup: self.subgroup }
+    }
+}
+
+/// A kernel is plain data, and so is its name: file, entry, constants and workgroups.
+fn key(kernel: &Kernel) -> String {
+    format!("{} {:016x}", kernel.file, hash(format!("{kernel:?}")))
+}
+
+/// What [`Gpu::tune`] found out about one kernel of a plan.
+#[derive(Clone, Debug)]
+pub struct Tuned {
+    /// The first dispatch that it is in, and how many there are.
+    pub dispatch: usize,
+    pub dispatches: usize,
+    /// What one takes in the adapter's own layout, and in the one that was taken.
+    pub own: Duration,
+    pub taken: Duration,
+    /// Whether that is another.
+    pub changed: bool,
+    /// Faster layouts whose results were wrong.
+    pub wrong: usize,
+}
+
+impl Gpu {
+    /// Layouts that are remembered of this adapter.
+    pub fn layouts(&self) -> usize {
+        self.layouts.len()
+    }
+
+    /// Forgets them; plans made ready before keep theirs.
+    ///
+    /// # Errors
+    /// What the system says about the file.
+    pub fn forget_layouts(&mut self) -> std::io::Result<()> {
+        self.layouts.chosen.clear();
+        self.layouts.keep().map(drop)
+    }
+
+    /// Times every layout of each of a plan's ops, and lays plans out by the fastest from now on. A layout is taken only
+    /// where its results are what the adapter's own has. What stored buffers hold is spoiled.
+    ///
+    /// # Errors
+    /// As [`Device::prepare`] and [`Device::profile`].
+    pub fn tune(&mut self, plan: &Plan) -> Result<Vec<Tuned>, DeviceError> {
+        let before = self.plans.len();
+        let tuned = self.compare_layouts(plan);
+        self.plans.truncate(before);
+        tuned
+    }
+
+    /// Remembers what was found. Returns the file, if there is a place for one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn keep_layouts(&self) -> std::io::Result<Option<&Path>> {
+        self.layouts.keep()
+    }
+
+    fn compare_layouts(&mut self, plan: &Plan) -> Result<Vec<Tuned>, DeviceError> {
+        let own = self.info.target();
+        let kernels = |target| plan.dispatches.iter().map(|dispatch| kernel(dispatch, target)).collect::<Vec<_>>();
+        let of_own = kernels(own);
+        // Each way to lay the whole plan out.
+        let mut ways = Vec::new();
+        for target in candidates(own) {
+            let of_target = kernels(target);
+            if target != own && of_target == of_own {
+                continue;
+            }
+            match self.prepare_kernels(plan, &of_target) {
+                Ok(prepared) => {
+                    self.plans.push(prepared);
+                    ways.push((target, PlanId(self.plans.len() - 1), of_target));
+                }
+                Err(error) if target == own => return Err(error),
+                // Such as one that asks for more memory than workgroups have here.
+                Err(error) => log::info!("{target:?}: {error}"),
+            }
+        }
+        let slow = self.profile(ways[0].1, 1)?.iter().sum::<Duration>() > SLOW;
+        let mut times = vec![vec![Duration::MAX; plan.dispatches.len()]; ways.len()];
+        // By turns, as clocks change.
+        for _ in 0..if slow { SLOW_TIMES } else { TIMES } {
+            for ((_, way, _), times) in ways.iter().zip(&mut times) {
+                let now = self.profile(*way, 1)?;
+                times.iter_mut().zip(now).for_each(|(shortest, now)| *shortest = now.min(*shortest));
+            }
+        }
+        let mut found: Vec<Tuned> = Vec::new();
+        for (i, dispatch) in plan.dispatches.iter().enumerate() {
+            if let Some(same) = found.iter_mut().find(|tuned| of_own[tuned.dispatch] == of_own[i]) {
+                same.dispatches += 1;
+                continue;
+            }
+            let took = times[0][i];
+            let mut faster: Vec<usize> = (1..ways.len())
+                .filter(|way| ways[*way].2[i] != of_own[i])
+                .filter(|way| times[*way][i].as_secs_f64() * WORTHWHILE < took.as_secs_f64())
+                .collect();
+            faster.sort_by_key(|way| times[*way][i]);
+            let (mut taken, mut wrong) = (None, 0);
+            if !faster.is_empty() {
+                let wanted = self.results(ways[0].1, i, &dispatch.outputs)?;
+                for way in faster {
+                    let got = self.results(ways[way].1, i, &dispatch.outputs)?;
+                    if agree(&wanted, &got) {
+                        taken = Some(way);
+                        break;
+                    }
+                    wrong += 1;
+                }
+            }
+            self.layouts.choose(&of_own[i], taken.map(|way| ways[way].0));
+            found.push(Tuned {
+                dispatch: i,
+                dispatches: 1,
+                own: took,
+                taken: taken.map_or(took, |way| times[way][i]),
+                changed: taken.is_some(),
+                wrong,
+            });
+        }
+        Ok(found)
+    }
+
+    /// What one dispatch of a plan makes of whatever its inputs hold.
+    fn results(&mut self, plan: PlanId, dispatch: usize, outputs: &[View]) -> Result<Vec<f32>, DeviceError> {
+        self.bind_again(plan.0)?;
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            self.plans[plan.0].record(&self.pipelines, dispatch, &mut pass);
+        }
+        self.submit(encoder.finish())?;
+        let mut all = Vec::new();
+        for view in outputs {
+            let buffer = match view.buffer {
+                Buffer::Stored(id) => self.stored[id.0].clone(),
+                Buffer::Scratch(i) => self.scratch[i].clone(),
+            };
+            let mut words = vec![0; view.tensor.len()];
+            self.download(&buffer, view.offset, &mut words)?;
+            all.extend(words.into_iter().map(f32::from_bits));
+        }
+        Ok(all)
+    }
+}
+
+/// Whether these are the same sums.
+fn agree(wanted: &[f32], got: &[f32]) -> bool {
+    let largest = wanted.iter().filter(|x| x.is_finite()).fold(0.0, |most, x| f32::max(most, x.abs()));
+    let close = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= ROUNDING * largest;
+    wanted.len() == got.len() && wanted.iter().zip(got).all(close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::gpu::{Class, Limits};
+
+    fn card() -> AdapterInfo {
+        let limits =
+            Limits { buffer: 0, binding: 0, bindings: 8, groups: 65_535, invocations: 256, workgroup_bytes: 16_384 };
+        AdapterInfo {
+            name: "GeForce".into(),
+            backend: "Vulkan",
+            class: Class::Discrete,
+            vendor: 0x10de,
+            driver: "580".into(),
+            limits,
+            f16: false,
+            subgroups: None,
+            timestamps: true,
+            problem: None,
+        }
+    }
+
+    fn some_kernel() -> Kernel {
+        Kernel::groups("conv2d", "forward", 64).with("SPLIT", 4usize)
+    }
+
+    #[test]
+    fn a_choice_is_remembered_for_the_adapter_and_the_driver_that_it_was_made_on() {
+        let cache = tempfile::tempdir().unwrap();
+        let open = |info: &AdapterInfo| Layouts::at(Some(cache.path()), info);
+        let mut layouts = open(&card());
+        assert!(layouts.digest().is_none() && layouts.instead_of(&some_kernel()).is_none());
+        layouts.choose(&some_kernel(), Some(Target::INTEGRATED));
+        layouts.keep().unwrap();
+        let again = open(&card());
+        assert_eq!(again.instead_of(&some_kernel()), Some(Target::INTEGRATED));
+        assert_eq!(again.digest(), layouts.digest());
+        assert_eq!(again.instead_of(&some_kernel().with("SPLIT", 8usize)), None);
+        assert_eq!(open(&AdapterInfo { driver: "581".into(), ..card() }).len(), 0);
+        assert_eq!(open(&AdapterInfo { name: "Radeon".into(), ..card() }).len(), 0);
+        layouts.choose(&some_kernel(), None);
+        layouts.keep().unwrap();
+        assert_eq!(open(&card()).len(), 0);
+    }
+
+    #[test]
+    fn a_damaged_file_and_layouts_that_there_are_not_are_no_choices() {
+        let cache = tempfile::tempdir().unwrap();
+        let mut layouts = Layouts::at(Some(cache.path()), &card());
+        layouts.choose(&some_kernel(), Some(Target::INTEGRATED));
+        let path = layouts.keep().unwrap().unwrap().to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for damaged in [&text[..text.len() / 2], "", "[]", &text.replace("32768", "7"), &text.replace("580", "579")] {
+            std::fs::write(&path, damaged).unwrap();
+            assert_eq!(Layouts::at(Some(cache.path()), &card()).len(), 0, "{damaged}");
+        }
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(Layouts::at(Some(cache.path()), &card()).len(), 1);
+    }
+
+    #[test]
+    fn sums_agree_in_another_order_and_not_with_one_left_out() {
+        assert!(agree(&[1.0, -1000.0, f32::NAN], &[1.01, -1000.1, f32::NAN]));
+        assert!(!agree(&[1.0, -1000.0], &[3.0, -1000.0]));
+        assert!(!agree(&[1.0], &[f32::NAN]));
+        assert!(!agree(&[1.0, 2.0], &[1.0]));
+    }
+}
