@@ -1,7 +1,8 @@
 // One step of an optimizer; src/ops/optimizer.rs has the formulas.
 //
 // row: this step's learning rate and three corrections, from the host's table. COUNT: vectors of four weights;
-// an invocation updates one. `mask` has 1 for each block of 64 weights that decays.
+// an invocation updates one. FACTOR undoes the scale of the
+// loss. `mask` has 1 for each block of 64 weights that decays.
 
 @group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> table: array<vec4<f32>>;
@@ -33,7 +34,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     let row = table[min(clock[0], STEPS - 1u)];
     let rate = row.x;
-    let g = grads[i];
+    let g = FACTOR * grads[i];
     var w = weights[i];
 #if HAS_DECAY
     w *= 1.0 - rate * DECAY * mask[i / 16u];

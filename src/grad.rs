@@ -19,6 +19,11 @@ pub struct Backward<'a> {
 ///
 /// Fails where an op on the way has no derivative, or `loss` does not depend on one of `by`.
 pub fn grad(graph: &mut Graph, loss: Value, by: &[Value]) -> Result<Vec<Value>, GraphError> {
+    grad_times(graph, loss, 1.0, by)
+}
+
+/// The same of `factor * loss`, which is never computed.
+pub fn grad_times(graph: &mut Graph, loss: Value, factor: f32, by: &[Value]) -> Result<Vec<Value>, GraphError> {
     let failed = |graph: &Graph, op: &str, problem: String, value: Value| GraphError {
         op: op.into(),
         inputs: vec![graph.tensor(value).clone()],
@@ -46,7 +51,7 @@ pub fn grad(graph: &mut Graph, loss: Value, by: &[Value]) -> Result<Vec<Value>, 
 
     let mut derivatives: Vec<Option<Value>> = vec![None; loss.0 + 1];
     let shape = graph.shape(loss).clone();
-    derivatives[loss.0] = Some(graph.apply(Fill { shape, value: 1.0 }, &[])?);
+    derivatives[loss.0] = Some(graph.apply(Fill { shape, value: factor }, &[])?);
 
     for i in (0..=loss.0).rev() {
         let (Some(d_out), true) = (derivatives[i], matters[i]) else { continue };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::graph::{BufferId, Effect, Graph, Origin, Place, Value};
 use crate::ops::Op;
 use crate::ops::elementwise::Copy;
-use crate::tensor::Tensor;
+use crate::tensor::{Kind, Tensor};
 
 /// Where a dispatch finds or leaves a tensor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -47,6 +47,9 @@ pub fn tensors(views: &[View]) -> Vec<Tensor> {
     views.iter().map(|view| view.tensor.clone()).collect()
 }
 
+/// Numbers of one image that are worth halving. Below are the last layers, whose numbers decide.
+const WORTH_HALVING: usize = 256;
+
 /// A step, ready to be replayed.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -66,6 +69,28 @@ impl Plan {
     }
     pub fn bytes(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::bytes).sum()
+    }
+    /// Keeps what the step makes of each image of a batch in 16-bit floats, wherever that is many numbers: what limits a
+    /// GPU there is its memory. Weights, sums over the batch and all arithmetic stay in 32 bits.
+    pub fn halve(&mut self, batch: usize) {
+        let mut halved = vec![false; self.scratch.len()];
+        let halve = |view: &mut View, halved: &[bool]| {
+            if matches!(view.buffer, Buffer::Scratch(i) if halved[i]) {
+                view.tensor.kind = Kind::F16;
+            }
+        };
+        for dispatch in &mut self.dispatches {
+            dispatch.inputs.iter_mut().for_each(|view| halve(view, &halved));
+            for view in &mut dispatch.outputs {
+                // A buffer holds one result after another, and each is written before it is read.
+                if let Buffer::Scratch(i) = view.buffer {
+                    let Tensor { shape, kind } = &view.tensor;
+                    let of_images = matches!(shape.rank(), 2 | 4) && shape.dims()[0] == batch;
+                    halved[i] = *kind == Kind::F32 && of_images && shape.len() >= batch * WORTH_HALVING;
+                }
+                halve(view, &halved);
+            }
+        }
     }
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch.iter().map(|words| *words as u64 * 4).sum()

@@ -13,6 +13,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::ops::kernel::{Constant, Kernel};
 
+mod half;
+
+pub use half::halved;
+
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
         &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")))),*]
@@ -151,6 +155,14 @@ fn number(kernel: &Kernel, word: &str) -> Result<u32, String> {
     match (constant, word.parse()) {
         (Some(Constant::U32(n)), _) | (None, Ok(n)) => Ok(n),
         _ => Err(format!("needs a number or a constant, not {word:?}")),
+    }
+}
+
+/// A constant that is true or false.
+fn flag(kernel: &Kernel, word: &str) -> Result<bool, String> {
+    match kernel.constants.iter().find(|(name, _)| *name == word) {
+        Some((_, Constant::Flag(flag))) => Ok(*flag),
+        _ => Err(format!("needs a constant that is true or false, not {word:?}")),
     }
 }
 

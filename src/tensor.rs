@@ -51,11 +51,14 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// Every element is one 32-bit word; images travel as bytes packed four to a word.
+/// Every element is one 32-bit word, but for [`Kind::F16`]; images travel as bytes packed four to a word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     F32,
     U32,
+    /// Half a word in a GPU's memory. In graphs there is none: [`crate::plan::Plan::halve`] says which results become so.
+    /// The CPU device takes it as [`Kind::F32`].
+    F16,
 }
 
 /// Shape and kind together: all that shape rules and kernels ask of a tensor.
@@ -77,6 +80,10 @@ impl Tensor {
     }
     pub fn is_empty(&self) -> bool {
         self.shape.is_empty()
+    }
+    /// In a GPU's memory.
+    pub fn bytes(&self) -> u64 {
+        self.len() as u64 * if self.kind == Kind::F16 { 2 } else { 4 }
     }
     pub fn dims(&self) -> &[usize] {
         self.shape.dims()

@@ -43,6 +43,17 @@ fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
     }
 }
 
+/// The module of a text that may use so much.
+fn valid(what: &str, text: &str, capabilities: Capabilities) -> (naga::Module, naga::valid::ModuleInfo) {
+    let module = wgsl::parse_str(text).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(text)));
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    if capabilities.contains(Capabilities::SUBGROUP) {
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
+    }
+    let info = validator.validate(&module).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(text)));
+    (module, info)
+}
+
 fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
     let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs), target);
     let text = shaders::text(&kernel).unwrap_or_else(|e| panic!("{}: {e}", case.name));
@@ -52,14 +63,9 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
         return;
     }
     let what = format!("{} of case {}", dispatch.op.name(), case.name);
-    let module = wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
     let subgroups = target.subgroup > 0;
     let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
-    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
-    if subgroups {
-        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
-    }
-    let info = validator.validate(&module).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(&text)));
+    let (module, info) = valid(&what, &text, capabilities);
     assert_eq!(module.entry_points.len(), 1, "{what}");
     assert_eq!(module.entry_points[0].name, "main", "{what}");
 
@@ -86,6 +92,16 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
     let shared: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
     assert!(shared <= 16_384, "{what}: {shared} bytes shared by a workgroup");
     spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
+
+    // The same with each of its buffers of floats in 16 bits, and with all of them.
+    let views = dispatch.inputs.iter().chain(&dispatch.outputs).enumerate();
+    let floats: Vec<usize> = views.filter(|(_, view)| view.tensor.kind == Kind::F32).map(|(i, _)| i).collect();
+    for halved in floats.chunks(1).chain([&floats[..]]).filter(|halved| !halved.is_empty()) {
+        let what = format!("{what}, {halved:?} in 16 bits");
+        let text = shaders::halved(&kernel, &text, halved).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let (module, info) = valid(&what, &text, capabilities | Capabilities::SHADER_FLOAT16);
+        spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
+    }
 }
 
 #[test]

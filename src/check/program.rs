@@ -120,7 +120,7 @@ fn read(device: &mut dyn Device, output: &Output) -> Result<Reading, Fault> {
 /// Words as the numbers that they stand for.
 pub(super) fn exact(words: &[u32], tensor: &Tensor) -> Exact {
     let value = |word: &u32| match tensor.kind {
-        Kind::F32 => f64::from(f32::from_bits(*word)),
+        Kind::F32 | Kind::F16 => f64::from(f32::from_bits(*word)),
         Kind::U32 => f64::from(*word),
     };
     Exact { data: words.iter().map(value).collect(), shape: tensor.shape.clone() }

@@ -10,7 +10,7 @@ use crate::device::gpu::{Gpu, Tuned};
 use crate::device::{self, Choice};
 use crate::models::{self, BUILTIN_GANS, BUILTINS, Model};
 use crate::plan::Plan;
-use crate::train::Settings;
+use crate::train::{Precision, Settings};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for (network, model) in networks.iter().zip(&models) {
         for infer in [false, true] {
             let batch = if infer { None } else { args.batch.map(|batch| batch as usize).or(recipe_batch(model)) };
-            let mut subject = Subject::new(model, set.clone(), batch, infer)?;
+            let mut subject = Subject::new(model, set.clone(), batch, infer, Precision::F32)?;
             subject.start(&mut gpu)?;
             let mut found = Vec::new();
             for (_, plan, _) in &subject.plans {

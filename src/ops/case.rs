@@ -83,7 +83,7 @@ fn words(tensor: &Tensor, fill: Fill, stream: u32) -> Vec<u32> {
         .map(|i| match (fill, tensor.kind) {
             (Fill::Below(bound), _) => random::bits([7, 0], stream, i as u32) % bound,
             (Fill::Words(words), _) => words[i % words.len()],
-            (_, Kind::F32) => value(i).to_bits(),
+            (_, Kind::F32 | Kind::F16) => value(i).to_bits(),
             (_, Kind::U32) => value(i) as u32,
         })
         .collect()

@@ -135,7 +135,7 @@ pub trait Op: Debug + Send + Sync + 'static {
     /// Bytes read and written if each element that the op needs is touched once: all of its tensors, unless it picks
     /// rows.
     fn bytes(&self, inputs: &[Tensor], outputs: &[Tensor]) -> u64 {
-        inputs.iter().chain(outputs).map(|tensor| tensor.len() as u64 * 4).sum()
+        inputs.iter().chain(outputs).map(Tensor::bytes).sum()
     }
 
     /// The op with `epilogue` folded into its last instruction, if it can.

@@ -157,6 +157,8 @@ pub struct Update {
     pub optimizer: Optimizer,
     /// Decoupled weight decay: `w *= 1 - rate * decay` before the step.
     pub decay: f32,
+    /// What gradients are multiplied by first: 1, or what undoes the scale of their loss.
+    pub factor: f32,
 }
 
 /// Adds the update to a graph; `mask` is asked for where there is decay, and dropped where there is none.
@@ -195,7 +197,13 @@ impl Update {
                     w.iter_mut().for_each(|w| *w *= factor);
                 }
             }
-            let g = &inputs[0].data[at..][..w.len()];
+            let mut scaled: [f32; BLOCK];
+            let mut g = &inputs[0].data[at..][..w.len()];
+            if self.factor != 1.0 {
+                scaled = [0.0; BLOCK];
+                scaled.iter_mut().zip(g).for_each(|(scaled, g)| *scaled = self.factor * g);
+                g = &scaled[..g.len()];
+            }
             let m = if m.is_empty() { &mut [] } else { &mut m[start..end] };
             let v = if v.is_empty() { &mut [] } else { &mut v[start..end] };
             self.optimizer.step(row, g, w, m, v);
@@ -228,7 +236,7 @@ impl Op for Update {
         let rate = table[4 * (inputs[2].data[0] as usize).min(table.len() / 4 - 1)];
         for (i, (w, g)) in out.data.iter_mut().zip(&inputs[0].data).enumerate() {
             let mask = inputs.get(3).map_or(0.0, |mask| mask.data[i / ALIGNMENT]);
-            *w = *w * (1.0 - rate * f64::from(self.decay) * mask) - rate * g;
+            *w = *w * (1.0 - rate * f64::from(self.decay) * mask) - rate * f64::from(self.factor) * g;
         }
         true
     }
@@ -263,6 +271,7 @@ impl Op for Update {
             .with("MOMENTS", self.optimizer.moments())
             .with("HAS_DECAY", self.decay > 0.0)
             .with("DECAY", self.decay)
+            .with("FACTOR", self.factor)
             .with("NESTEROV", matches!(self.optimizer, Optimizer::Sgd { nesterov: true, .. }))
             .with("A", a)
             .with("B", b)
@@ -278,9 +287,9 @@ impl Op for Update {
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     // An update's case starts from weights of zero; only those with one target fit the table of cases.
-    for (n, decay) in [(1, 0.0), (131, 0.1), (40_007, 0.0)] {
-        let update = Update { optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false }, decay };
-        let mut case = Case::new(format!("sgd [{n}] decay {decay}"), Arc::new(update))
+    for (n, decay, factor) in [(1, 0.0, 1.0), (131, 0.1, 0.25), (40_007, 0.0, 1.0)] {
+        let update = Update { optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false }, decay, factor };
+        let mut case = Case::new(format!("sgd [{n}] decay {decay} factor {factor}"), Arc::new(update))
             .input(Tensor::f32([n]), Fill::Uniform)
             .input(Tensor::f32([3, 4]), Fill::Positive)
             .input(Tensor::u32([2]), Fill::Words(&[7, 0]));

@@ -10,7 +10,7 @@
 use super::augmented::Seen;
 use super::learner::{Learned, Learner};
 use super::supply::{Share, Supply};
-use super::{Settings, TrainError};
+use super::{Precision, Settings, TrainError};
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{ALIGNMENT, BufferId, Graph, Place, Store, Value};
@@ -119,7 +119,10 @@ impl Classifier {
             update = Some(Plan::new(&after));
             shared = vec![learner.gradients(), place(both, Tensor::f32([2 * ALIGNMENT]))];
         }
-        let plan = Plan { shared, ..Plan::new(&graph) };
+        let mut plan = Plan { shared, ..Plan::new(&graph) };
+        if settings.precision == Precision::F16 {
+            plan.halve(batch);
+        }
         let ready = Vec::new();
         Ok(Classifier { learner, plan, update, clock, own_clock, supply, labels, ring, batch, parts, ready })
     }

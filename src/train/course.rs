@@ -184,7 +184,7 @@ impl Course {
             file.set("pictures", pictures);
         }
         file.set("trained", self.settings.text());
-        self.provenance.describe(&mut file, self.settings.seed);
+        self.provenance.describe(&mut file, self.settings.seed, self.settings.precision);
         file.set("epoch", self.epochs_done());
         file
     }

@@ -11,7 +11,7 @@ use super::folder::{Checkpoint, DATA_DIGEST, Folder, SNAPSHOTS};
 use super::gan::{GanState, GanSteps, RoundLoss, grouped};
 use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
 use super::provenance::Provenance;
-use super::{GanSettings, TrainError};
+use super::{GanSettings, Precision, TrainError};
 use crate::data::digest;
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
@@ -491,7 +491,7 @@ impl Loop<'_> {
         file.set("data", &run.data.name);
         file.set(DATA_DIGEST, &self.digest);
         file.set("trained", run.folder.settings_text(&run.settings));
-        self.provenance.describe(&mut file, run.settings.seed);
+        self.provenance.describe(&mut file, run.settings.seed, Precision::F32);
         file.set("epoch", self.epochs_done());
         file
     }

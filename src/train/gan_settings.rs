@@ -144,6 +144,7 @@ impl GanSettings {
             schedule: Schedule { name: self.schedule, peak: f64::from(peak), steps, warmup: 0 },
             weight_decay: 0.0,
             average,
+            loss_scale: 1.0,
         }
     }
 

@@ -4,7 +4,7 @@
 use super::TrainError;
 use super::schedule::Schedule;
 use crate::device::{Device, DeviceError};
-use crate::grad::grad;
+use crate::grad::grad_times;
 use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
 use crate::models::{ModelFile, Parameter, Parameters};
 use crate::ops::average::Average;
@@ -19,6 +19,8 @@ pub struct Method {
     pub weight_decay: f32,
     /// Decay of the averaged weights; 0 for none.
     pub average: f32,
+    /// What derivatives are multiplied by on their way, so that 16-bit floats hold the small ones as well.
+    pub loss_scale: f32,
 }
 
 /// A network's parameters with all that their training keeps on a device.
@@ -68,7 +70,7 @@ impl Learner {
     /// # Errors
     /// Where the loss has no derivative by a weight.
     pub fn collect(&self, graph: &mut Graph, loss: Value, weights: &[Value]) -> Result<(), GraphError> {
-        for (i, gradient) in grad(graph, loss, weights)?.into_iter().enumerate() {
+        for (i, gradient) in grad_times(graph, loss, self.method.loss_scale, weights)?.into_iter().enumerate() {
             graph.assign(gradient, self.parameters.grad_place(i));
         }
         Ok(())
@@ -85,7 +87,8 @@ impl Learner {
         }
         let targets = std::iter::once(self.parameters.weights).chain(self.moments.iter().copied());
         let targets = targets.map(|buffer| whole(buffer, words)).collect();
-        graph.update(Update { optimizer: self.method.optimizer, decay: self.method.weight_decay }, &inputs, targets);
+        let Method { optimizer, weight_decay: decay, loss_scale, .. } = self.method;
+        graph.update(Update { optimizer, decay, factor: 1.0 / loss_scale }, &inputs, targets);
         if let Some(averaged) = self.averaged {
             let weights = graph.read(&whole(self.parameters.weights, words));
             graph.update(Average { decay: self.method.average }, &[weights, clock], vec![whole(averaged, words)]);

@@ -28,7 +28,7 @@ pub use gan_run::{GanEvent, GanOutcome, GanRun};
 pub use gan_settings::GanSettings;
 pub use live::{Glance, Live, Mistake};
 pub use run::{Event, Outcome, Run};
-pub use settings::Settings;
+pub use settings::{Precision, Settings};
 pub use supply::Share;
 
 use std::path::PathBuf;

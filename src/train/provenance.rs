@@ -1,5 +1,6 @@
 //! Where a model's numbers come from: what computed them, so that whoever has the file can compute them again.
 
+use super::Precision;
 use crate::device::{Device, Origin};
 use crate::models::ModelFile;
 
@@ -32,11 +33,11 @@ impl Provenance {
     }
 
     /// Writes it into a file, with the seed and the precision; the version is there already.
-    pub fn describe(&self, file: &mut ModelFile, seed: u32) {
+    pub fn describe(&self, file: &mut ModelFile, seed: u32, precision: Precision) {
         file.set("seed", seed);
         file.set(DEVICE, &self.devices);
         file.set(DRIVER, &self.drivers);
-        file.set("precision", "f32");
+        file.set("precision", precision);
     }
 }
 
@@ -48,14 +49,14 @@ mod tests {
     #[test]
     fn a_run_that_went_on_elsewhere_names_both_devices_and_one_that_did_not_names_it_once() {
         let mut file = ModelFile::default();
-        Provenance::new(&Cpu::new(), None).describe(&mut file, 7);
+        Provenance::new(&Cpu::new(), None).describe(&mut file, 7, Precision::F32);
         assert_eq!((file.metadata["seed"].as_str(), file.metadata["device"].as_str()), ("7", "CPU"));
         assert_eq!(Provenance::new(&Cpu::new(), Some(&file)), Provenance::new(&Cpu::new(), None));
 
         file.set("device", "llvmpipe (Vulkan)");
         file.set("driver", "llvmpipe Mesa 22.3.6");
         for _ in 0..2 {
-            Provenance::new(&Cpu::new(), Some(&file)).describe(&mut file, 7);
+            Provenance::new(&Cpu::new(), Some(&file)).describe(&mut file, 7, Precision::F32);
             assert_eq!(file.metadata["device"], "llvmpipe (Vulkan), then CPU");
             assert!(file.metadata["driver"].starts_with("llvmpipe Mesa 22.3.6, then "));
         }

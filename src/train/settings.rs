@@ -17,6 +17,43 @@ use crate::ops::optimizer::Optimizer;
 /// The most classifiers in an ensemble.
 pub const MAX_MEMBERS: usize = 100;
 
+/// What derivatives are multiplied by in 16-bit floats, whose smallest are 6e-8: those of a mean over a batch are as
+/// small. Far from their largest, 65,504, as the largest derivative by a logit is one of a batch's images' share of this.
+const LOSS_SCALE: f32 = 1024.0;
+
+/// In how many bits a training step on a GPU keeps what it makes of its images: results of layers and derivatives by them.
+/// Weights and all arithmetic have 32.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum Precision {
+    #[default]
+    F32,
+    F16,
+}
+
+impl Precision {
+    fn is_f32(&self) -> bool {
+        *self == Precision::F32
+    }
+}
+
+impl Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_f32() { "f32" } else { "f16" })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Precision, String> {
+        match text {
+            "f32" => Ok(Precision::F32),
+            "f16" => Ok(Precision::F16),
+            _ => Err(format!("{text} is no precision; there are f32 and f16")),
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -48,6 +85,9 @@ pub struct Settings {
     pub label_smoothing: f32,
     /// Decay of the averaged weights; 0 for none.
     pub average: f32,
+    /// Of what a step keeps on the device for each image.
+    #[serde(default, skip_serializing_if = "Precision::is_f32", serialize_with = "word", deserialize_with = "parse")]
+    pub precision: Precision,
     /// Training images set aside to choose the best epoch by; 0 for none.
     pub validation: usize,
     /// Epochs without a better validation accuracy before the run stops; 0 for never.
@@ -110,6 +150,7 @@ impl Settings {
             weight_decay: recipe.weight_decay.unwrap_or(if optimizer == OptimizerName::AdamW { 0.01 } else { 0.0 }),
             label_smoothing: recipe.label_smoothing.unwrap_or(0.0),
             average: recipe.average.unwrap_or(0.0),
+            precision: Precision::F32,
             validation: recipe.validation.unwrap_or(0),
             patience: recipe.patience.unwrap_or(0),
             snapshots: 0,
@@ -215,6 +256,7 @@ impl Settings {
             schedule: Schedule { name: self.schedule, peak, steps, warmup: warmup.min(steps) },
             weight_decay: self.weight_decay,
             average: self.average,
+            loss_scale: if self.precision == Precision::F16 { LOSS_SCALE } else { 1.0 },
         }
     }
 

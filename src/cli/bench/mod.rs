@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{data, open_device, say};
-use crate::device::Device;
-use crate::models;
+use crate::device::{self, Device};
+use crate::models::{self, Model};
+use crate::train::Precision;
 pub use subject::Subject;
 
 #[derive(clap::Args)]
@@ -30,6 +31,9 @@ pub struct Args {
     /// Classify images that are on the device already, or draw them with a GAN, instead of training
     #[arg(long)]
     infer: bool,
+    /// How many bits a GPU keeps of what a classifier's training step makes of each image
+    #[arg(long, value_name = "BITS", value_enum, default_value = "f32")]
+    precision: Precision,
     /// One line of JSON
     #[arg(long)]
     json: bool,
@@ -42,7 +46,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     anyhow::ensure!((0.0..=3600.0).contains(&args.seconds), "--seconds {} is not from 0 to 3600", args.seconds);
     anyhow::ensure!(args.batch != Some(0), "--batch 0 is no step; 1 is the smallest");
     let model = models::load_any(&args.model)?;
-    let mut subject = Subject::new(&model, data(None)?.train, args.batch, args.infer)?;
+    if args.precision == Precision::F16 {
+        anyhow::ensure!(!args.infer, "--precision f16 is for training, and --infer is none");
+        anyhow::ensure!(matches!(model, Model::Classifier(_)), "--precision f16 says nothing to a GAN");
+        super::train::has_halves(&device::find(&args.device)?)?;
+    }
+    let mut subject = Subject::new(&model, data(None)?.train, args.batch, args.infer, args.precision)?;
     if args.ops {
         return ops(&args, &mut subject);
     }
@@ -84,6 +93,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn about(args: &Args, subject: &Subject) -> serde_json::Value {
     json!({
         "model": args.model, "mode": if args.infer { "infer" } else { "train" }, "batch": subject.images,
+        "precision": args.precision.to_string(),
         "parameters": subject.parameters, "flops_per_step": subject.flops(), "bytes_per_step": subject.bytes(),
         "dispatches_per_step": subject.dispatches(), "version": env!("CARGO_PKG_VERSION"),
     })

@@ -7,7 +7,7 @@ use crate::infer::evaluate::{self, Evaluation, Normalization};
 use crate::infer::sample::{self, Drawing, latent, one_hot};
 use crate::models::{Architecture, Gan, Model, Parameters, ScheduleName};
 use crate::plan::Plan;
-use crate::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
+use crate::train::{Classifier, GanSettings, GanSteps, Precision, Settings, Share, gan};
 
 /// Steps that run without a look at them, at most.
 const CHUNK: usize = 64;
@@ -35,9 +35,16 @@ enum Work {
 }
 
 impl Subject {
-    pub fn new(model: &Model, set: ImageSet, batch: Option<usize>, infer: bool) -> anyhow::Result<Subject> {
+    /// `precision` is that of a classifier's training.
+    pub fn new(
+        model: &Model,
+        set: ImageSet,
+        batch: Option<usize>,
+        infer: bool,
+        precision: Precision,
+    ) -> anyhow::Result<Subject> {
         match (model, infer) {
-            (Model::Classifier(architecture), false) => classifier(architecture, set, batch.unwrap_or(128)),
+            (Model::Classifier(architecture), false) => classifier(architecture, set, batch.unwrap_or(128), precision),
             (Model::Classifier(architecture), true) => evaluation(architecture, set, batch.unwrap_or(evaluate::BATCH)),
             (Model::Gan(gan), false) => gan_steps(gan, &set, batch),
             (Model::Gan(gan), true) => drawing(gan, set, batch.unwrap_or(sample::BATCH)),
@@ -109,8 +116,13 @@ impl Subject {
     }
 }
 
-fn classifier(architecture: &Architecture, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
-    let mut settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
+fn classifier(
+    architecture: &Architecture,
+    set: ImageSet,
+    batch: usize,
+    precision: Precision,
+) -> anyhow::Result<Subject> {
+    let mut settings = Settings { precision, ..Settings::from_recipe(&architecture.name, &architecture.recipe) };
     (settings.batch, settings.epochs, settings.schedule) = (batch, 1, ScheduleName::Constant);
     settings.check(set.len())?;
     let mut store = Store::default();

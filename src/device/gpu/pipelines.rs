@@ -9,6 +9,7 @@ use super::health::Health;
 use crate::device::DeviceError;
 use crate::faults::{self, Fault};
 use crate::ops::Kernel;
+use crate::shaders::ShaderError;
 
 /// A kernel's text and what it binds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -27,8 +28,19 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(name: &'static str, kernel: &Kernel, inputs: usize, outputs: usize) -> Result<Source, String> {
-        let text = faults::shader(name, crate::shaders::text(kernel).map_err(|e| e.to_string())?);
+    /// `halved`: the bindings that are 16-bit floats.
+    pub fn new(
+        name: &'static str,
+        kernel: &Kernel,
+        inputs: usize,
+        outputs: usize,
+        halved: &[usize],
+    ) -> Result<Source, ShaderError> {
+        let mut text = crate::shaders::text(kernel)?;
+        if !halved.is_empty() {
+            text = crate::shaders::halved(kernel, &text, halved)?;
+        }
+        let text = faults::shader(name, text);
         Ok(Source { key: Key { text, inputs, outputs }, name })
     }
 }

@@ -9,6 +9,7 @@ use crate::device::{DeviceError, PlanId};
 use crate::faults::{self, Fault};
 use crate::ops::Kernel;
 use crate::plan::{Buffer, Dispatch, Plan, View};
+use crate::tensor::Kind;
 
 /// A plan whose dispatches only need to be recorded.
 pub struct Prepared {
@@ -54,7 +55,13 @@ impl Gpu {
         for (dispatch, kernel) in plan.dispatches.iter().zip(kernels) {
             let name = dispatch.op.name();
             self.check_limits(name, kernel, &dispatch.inputs, &dispatch.outputs)?;
-            let source = Source::new(name, kernel, dispatch.inputs.len(), dispatch.outputs.len());
+            let views = || dispatch.inputs.iter().chain(&dispatch.outputs).enumerate();
+            let halved: Vec<usize> =
+                views().filter(|(_, view)| view.tensor.kind == Kind::F16).map(|(binding, _)| binding).collect();
+            if !(self.info.f16 || halved.is_empty()) {
+                return Err(self.health.failed("has no 16-bit floats; `--precision f32` does without them"));
+            }
+            let source = Source::new(name, kernel, dispatch.inputs.len(), dispatch.outputs.len(), &halved);
             sources.push(source.map_err(|e| self.health.failed(format!("{name}: {e}")))?);
         }
         let pipelines = self.pipelines.prepare(&self.device, &self.health, sources)?;
@@ -226,7 +233,7 @@ impl Gpu {
 
 /// Bytes that a shader may touch: whole vectors of four.
 fn binding_bytes(view: &View) -> u64 {
-    (view.tensor.len() as u64).saturating_mul(4).max(1).checked_next_multiple_of(16).unwrap_or(u64::MAX)
+    view.tensor.bytes().max(1).checked_next_multiple_of(16).unwrap_or(u64::MAX)
 }
 
 const _: () = assert!(ROUND == crate::graph::ALIGNMENT as u64 * 4);
