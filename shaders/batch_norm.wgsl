@@ -8,8 +8,8 @@
 //
 // x is [ROWS, C]; sums, stats and affine are [.., 2, C]. C counts vectors of four in kernels over x where
 // BY_FOUR. In sums and grad_sums a workgroup takes LANES channels of one part, SLICES invocations each, of which every
-// one takes each SLICES-th row; in stats a workgroup takes one channel; elsewhere an invocation computes one vector of
-// `out`. COUNT: invocations.
+// one takes each SLICES-th row; in stats LANES channels, and every SLICES-th part; elsewhere an invocation computes one
+// vector of `out`. COUNT: invocations.
 #include lanes
 
 #if ENTRY_sums
@@ -18,7 +18,6 @@
 #elif ENTRY_stats
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
-var<workgroup> partial: array<f32, WORKGROUP>;
 #elif ENTRY_apply
 @group(0) @binding(0) var<storage, read> x: array<Lanes>;
 @group(0) @binding(1) var<storage, read> stats: array<Lanes>;
@@ -47,47 +46,48 @@ var<workgroup> partial: array<f32, WORKGROUP>;
 #endif
 
 #if ENTRY_stats
-// The sum of v over the workgroup, always added in the same order.
-fn total(local: u32, v: f32) -> f32 {
-    partial[local] = v;
+alias Sum = f32;
+#include slices
+
+// The sum over all slices of the column, in each of them.
+fn total(id: vec3<u32>, v: f32) -> f32 {
+    let of_first = of_all_slices(id, v);
+#if SLICED
+    let all = partial[id.x];
     workgroupBarrier();
-    for (var step = WORKGROUP / 2u; step > 0u; step /= 2u) {
-        if local < step {
-            partial[local] += partial[local + step];
-        }
-        workgroupBarrier();
-    }
-    let sum = partial[0];
-    workgroupBarrier();
-    return sum;
+    return all;
+#else
+    return of_first;
+#endif
 }
 
 fn rows_of(part: u32) -> f32 {
     return f32(min(ROWS_PER_PART, ROWS - part * ROWS_PER_PART));
 }
 
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(LANES, SLICES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    @builtin(local_invocation_id) id: vec3<u32>,
 ) {
-    // Groups beyond the last channel do it once more, so that barriers stay uniform.
-    let c = min(group.x + group.y * groups.x, C - 1u);
+    let channel = (group.x + group.y * groups.x) * LANES + id.x;
+    // Those beyond the last channel do it once more, so that barriers stay uniform.
+    let c = min(channel, C - 1u);
     // Means are taken from the first one: nothing is lost where they are large and close together.
     let base = sums[c];
     var v = 0.0;
-    for (var part = local; part < PARTS; part += WORKGROUP) {
+    for (var part = id.y; part < PARTS; part += SLICES) {
         v += rows_of(part) * (sums[2u * part * C + c] - base);
     }
-    let mean = base + total(local, v) / f32(ROWS);
+    let mean = base + total(id, v) / f32(ROWS);
     v = 0.0;
-    for (var part = local; part < PARTS; part += WORKGROUP) {
+    for (var part = id.y; part < PARTS; part += SLICES) {
         let off = sums[2u * part * C + c] - mean;
         v += sums[(2u * part + 1u) * C + c] + rows_of(part) * off * off;
     }
-    let variance = total(local, v) / f32(ROWS);
-    if local == 0u {
+    let variance = total(id, v) / f32(ROWS);
+    if id.y == 0u && channel < C {
         out[c] = mean;
         out[C + c] = variance;
     }

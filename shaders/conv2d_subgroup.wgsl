@@ -13,7 +13,6 @@
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> d_out: array<Wide>;
-@group(0) @binding(2) var<storage, read_write> out: array<Wide>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -94,13 +93,6 @@ fn main(
 
 @group(0) @binding(0) var<storage, read> source: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<Wide>;
-#if HAS_BIAS
-@group(0) @binding(2) var<storage, read> bias: array<Wide>;
-#endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<Wide>;
-#endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -123,11 +115,7 @@ fn main(
 #unroll k CHANNELS
     let channel$k = flat % CHANNEL_GROUPS * CHANNELS * LANES + $ku * LANES + lane;
     let column$k = min(channel$k, OUTER / WIDE - 1u);
-#if HAS_BIAS
-    let begin$k = bias[column$k];
-#else
-    let begin$k = Wide(0.0);
-#endif
+    let begin$k = begin(column$k);
 #unroll y ROWS
 #unroll i PIXELS
     var acc$y_$i_$k = begin$k;

@@ -5,9 +5,7 @@
 
 #include wide
 
-#if ENTRY_tn
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-#elif TERMS == 4
+#if TERMS == 4
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 #else
 @group(0) @binding(0) var<storage, read> a: array<f32>;
@@ -21,13 +19,6 @@
 #else
 @group(0) @binding(1) var<storage, read> b: array<Wide>;
 #endif
-#if HAS_BIAS
-@group(0) @binding(2) var<storage, read> bias: array<Wide>;
-#endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<Wide>;
-#endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -45,11 +36,7 @@ fn main(
 #unroll k CHANNELS
     let channel$k = first_channel + $ku * LANES;
     let column$k = min(channel$k, N / WIDE - 1u);
-#if HAS_BIAS
-    let begin$k = bias[column$k];
-#else
-    let begin$k = Wide(0.0);
-#endif
+    let begin$k = begin(column$k);
 #unroll i ROWS
     var acc$i_$k = begin$k;
 #endunroll

@@ -1,5 +1,5 @@
-// Channels side by side in a vector, WIDE of them, and what an op does to them before it writes them: epilogue.wgsl
-// but for the bias, which the sum began with.
+// Channels side by side in a vector, WIDE of them: what a sum of them begins with, and what an op does to it before it
+// writes it. That is epilogue.wgsl in vectors, its bindings included, which follow an op's two inputs.
 
 #include act
 
@@ -10,6 +10,22 @@ alias Wide = vec2<f32>;
 #else
 alias Wide = f32;
 #endif
+
+#if HAS_BIAS
+@group(0) @binding(2) var<storage, read> bias: array<Wide>;
+#endif
+#if HAS_ACT_GRAD
+@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<Wide>;
+#endif
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
+
+fn begin(column: u32) -> Wide {
+#if HAS_BIAS
+    return bias[column];
+#else
+    return Wide(0.0);
+#endif
+}
 
 // For the vector at index i.
 fn finish(v: Wide, i: u32) -> Wide {

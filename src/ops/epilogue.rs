@@ -1,6 +1,9 @@
 //! What an op can do to its result before it is written: add a bias, apply an activation, or multiply by an
 //! activation's derivative. It saves a pass over memory for each.
 
+use pulp::Simd;
+
+use super::In;
 use super::activation::Act;
 use super::kernel::Kernel;
 
@@ -57,7 +60,7 @@ impl Epilogue {
     /// Applies itself to whole rows of a result; `first` is the index of `values[0]` in the output.
     /// `extra` are its inputs; `values` starts at a channel boundary.
     #[inline(always)]
-    pub fn apply(self, values: &mut [f32], first: usize, channels: usize, extra: &[super::In]) {
+    pub fn apply(self, values: &mut [f32], first: usize, channels: usize, extra: &[In]) {
         let mut extra = extra.iter();
         if self.bias
             && let Some(bias) = extra.next()
@@ -72,6 +75,18 @@ impl Epilogue {
         if let (Some(act), Some(activated)) = (self.act_grad, extra.next()) {
             act.grad_slice(values, &activated.data[first..first + values.len()]);
         }
+    }
+
+    /// Itself for a kernel that has a vector of its result in registers, and what is left to [`Epilogue::apply`] then, with
+    /// its inputs: activations that are functions of a library, and derivatives, whose second operand is better read in a
+    /// row.
+    pub fn in_registers<'a>(self, extra: &'a [In<'a>]) -> (Finish<'a>, Epilogue, &'a [In<'a>]) {
+        let (bias, extra) = if self.bias { (extra.first().map(|bias| bias.data), &extra[1..]) } else { (None, extra) };
+        let (now, later) = match self.act {
+            Some(Act::Sigmoid | Act::Tanh) => (None, self.act),
+            act => (act, None),
+        };
+        (Finish { bias, act: now }, Epilogue { bias: false, act: later, ..self }, extra)
     }
 
     /// The definition, in f64, for references: applied to a whole output.
@@ -99,5 +114,37 @@ impl Epilogue {
             .with("ACT", code(self.act))
             .with("ACT_GRAD", code(self.act_grad))
             .with("SLOPE", slope)
+    }
+}
+
+/// What an epilogue does to vectors of a result.
+#[derive(Clone, Copy, Default)]
+pub struct Finish<'a> {
+    bias: Option<&'a [f32]>,
+    act: Option<Act>,
+}
+
+impl Finish<'_> {
+    pub fn is_nothing(&self) -> bool {
+        self.bias.is_none() && self.act.is_none()
+    }
+
+    /// The bias of a vector of channels, where a sum begins.
+    #[inline(always)]
+    pub fn begin<S: Simd>(&self, simd: S, channel: usize) -> S::f32s {
+        let bias = self.bias.and_then(|bias| bias.get(channel..)).unwrap_or(&[]);
+        simd.partial_load_f32s(&bias[..bias.len().min(S::F32_LANES)])
+    }
+
+    /// What becomes of a sum.
+    #[inline(always)]
+    pub fn end<S: Simd>(&self, simd: S, v: S::f32s) -> S::f32s {
+        let zero = simd.splat_f32s(0.0);
+        let below = match self.act {
+            Some(Act::Relu) => zero,
+            Some(Act::Leaky(slope)) => simd.mul_f32s(simd.splat_f32s(slope), v),
+            _ => return v,
+        };
+        simd.select_f32s(simd.less_than_f32s(v, zero), below, v)
     }
 }

@@ -41,7 +41,16 @@ impl Team {
         let columns = columns.next_power_of_two();
         // Eight numbers side by side are the least that memory hands out.
         let slices = (rows / ROWS).next_power_of_two().min(MOST_INVOCATIONS / columns.min(8)).min(target.busy);
-        Team { lanes: columns.min(MOST_INVOCATIONS / slices).min(64), slices }
+        Team::of(columns, slices)
+    }
+
+    /// As many invocations for each column as there are rows, where columns alone would not keep a device busy.
+    pub(super) fn tall(columns: usize, rows: usize, target: Target) -> Team {
+        Team::of(columns, rows.next_power_of_two().min(MOST_INVOCATIONS).min(target.busy))
+    }
+
+    fn of(columns: usize, slices: usize) -> Team {
+        Team { lanes: columns.next_power_of_two().min(MOST_INVOCATIONS / slices).min(64), slices }
     }
 
     /// A kernel whose workgroups each take `lanes` columns of one of `parts`.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::{BLOCK, GradSums, GradX, inverse, kernel, lanes, partial_kernel, parts, tiled, two_per_channel};
 use crate::grad::Backward;
 use crate::graph::Graph;
-use crate::ops::kernel::WORKGROUP;
-use crate::ops::reduce::Sum;
+use crate::ops::reduce::{Sum, Team};
 use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
@@ -170,15 +169,15 @@ impl Op for Stats {
             variances[k] = (sums[k] / rows) as f32;
         }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        let c = inputs[0].shape.last();
-        let kernel = Kernel::groups("batch_norm", "stats", c).with("C", c).with("WORKGROUP", 4 * WORKGROUP);
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let (c, parts) = (inputs[0].shape.last(), inputs[0].dims()[0]);
+        let kernel = Team::tall(c, parts, target).kernel("batch_norm", "stats", 1, c).with("C", c);
         Epilogue::NONE
             .constants(kernel)
             .with("BY_FOUR", false)
             .with("ROWS", self.rows)
             .with("ROWS_PER_PART", self.rows_per_part)
-            .with("PARTS", inputs[0].dims()[0])
+            .with("PARTS", parts)
     }
 }
 

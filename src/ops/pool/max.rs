@@ -44,12 +44,24 @@ impl Op for MaxPool {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        g.fold(
-            inputs[0].data,
+        let (x, row) = (inputs[0].data, g.w * g.c);
+        if g.c < FEW {
+            let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+            return g.fold(x, outputs[0].data, 1.0, (Epilogue::NONE, &[]), larger);
+        }
+        let cells = g.cells();
+        parallel_rows(
             outputs[0].data,
-            1.0,
-            (Epilogue::NONE, &[]),
-            |a, b| if b > a || b.is_nan() { b } else { a },
+            g.pooled(),
+            g.image(),
+            #[inline(always)]
+            |i, out| {
+                let x = &x[i * g.image()..][..g.image()];
+                for (p, out) in out.chunks_exact_mut(g.q * g.c).enumerate() {
+                    let x = &x[p * g.stride * row..];
+                    pulp::Arch::new().dispatch(Largest { cells: &cells, step: g.stride * g.c, x, c: g.c, out });
+                }
+            },
         );
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
@@ -60,6 +72,42 @@ impl Op for MaxPool {
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64
+    }
+}
+
+/// Channels that are too few for a vector of them.
+const FEW: usize = 4;
+
+/// The maxima of a row of windows; NaN where one is in a window. A vector of channels stays in registers for a window.
+struct Largest<'a> {
+    /// Where a window's pixels lie, from its first on; words from window to window.
+    cells: &'a [usize],
+    step: usize,
+    x: &'a [f32],
+    c: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Largest<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Largest { cells, step, x, c, out } = self;
+        for (q, out) in out.chunks_exact_mut(c).enumerate() {
+            let x = &x[q * step..];
+            for (v, out) in out.chunks_mut(S::F32_LANES).enumerate() {
+                let at = v * S::F32_LANES;
+                let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+                for cell in cells {
+                    let value = simd.partial_load_f32s(&x[cell + at..][..out.len()]);
+                    // Of two of which one is NaN some processors take the one, some the other.
+                    let is_larger = simd.greater_than_f32s(value, largest);
+                    let larger = simd.select_f32s(is_larger, value, largest);
+                    largest = simd.select_f32s(simd.equal_f32s(value, value), larger, value);
+                }
+                store::<S>(simd, out, largest);
+            }
+        }
     }
 }
 
@@ -78,11 +126,10 @@ impl MaxPoolGrad {
     fn image(&self, g: Windows, d_out: &[f32], x: &[f32], out: &mut [f32], first: usize, extra: &[In]) {
         let (row, c, window) = (g.w * g.c, g.c, g.window);
         // Where windows tile the image each pixel is written once, and rows are finished while they are in cache.
-        let tiles = g.window == g.stride;
+        let (tiles, cells) = (g.window == g.stride, g.cells());
         if !tiles {
             out.fill(0.0);
         }
-        let cells: Vec<usize> = (0..window).flat_map(|r| (0..window).map(move |s| r * row + s * c)).collect();
         for p in 0..g.p {
             let d_out = &d_out[p * g.q * c..][..g.q * c];
             let corner = p * g.stride * row;

@@ -50,6 +50,11 @@ impl Windows {
     pub fn pooled(&self) -> usize {
         self.p * self.q * self.c
     }
+    /// Where a window's pixels lie, from its first on, in row-major order.
+    fn cells(&self) -> Vec<usize> {
+        let row = self.w * self.c;
+        (0..self.window).flat_map(|r| (0..self.window).map(move |s| r * row + s * self.c)).collect()
+    }
     /// The windows of an axis that hold a pixel.
     fn holding(&self, place: usize, count: usize) -> Range<usize> {
         let end = (place / self.stride + 1).min(count);

@@ -10,6 +10,7 @@ use pulp::{Simd, WithSimd};
 
 use super::frame::Frame;
 use crate::ops::conv2d::Geometry;
+use crate::ops::epilogue::Finish;
 use crate::ops::tile::{store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
@@ -54,6 +55,7 @@ struct Correlate<'a> {
     walk: &'a Walk,
     frame: &'a [f32],
     out: &'a mut [f32],
+    finish: Finish<'a>,
 }
 
 impl WithSimd for Correlate<'_> {
@@ -61,18 +63,23 @@ impl WithSimd for Correlate<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let vectors = vectors(self.walk.channels, S::F32_LANES);
-        with_tile!(S, vectors, correlate, simd, self.walk, self.frame, self.out);
+        with_tile!(S, vectors, correlate, simd, self);
     }
 }
 
 #[inline(always)]
-fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: &Walk, frame: &[f32], out: &mut [f32]) {
+fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: Correlate) {
+    let Correlate { walk, frame, out, finish } = task;
     let width = VECTORS * S::F32_LANES;
     let (taps, run) = (walk.taps, walk.run);
     let count = walk.rows * walk.columns;
     for (block, panel) in walk.panels.chunks_exact((taps * run * width).max(1)).enumerate() {
         let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
         let channels = (walk.channels - block * width).min(width);
+        let mut begin = [simd.splat_f32s(0.0); VECTORS];
+        for (v, begin) in begin.iter_mut().enumerate() {
+            *begin = finish.begin::<S>(simd, block * width + v * S::F32_LANES);
+        }
         let (mut row, mut column) = (0, 0);
         for first in (0..count).step_by(PIXELS) {
             let pixels = PIXELS.min(count - first);
@@ -88,7 +95,7 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: 
                     }
                 }
             }
-            let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
+            let mut sums = [begin; PIXELS];
             for tap in 0..taps {
                 let weights = &panel[tap * run..][..run];
                 let runs: [&[f32]; PIXELS] = std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
@@ -104,7 +111,7 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, walk: 
             for i in 0..pixels {
                 let out = &mut out[to[i]..][..channels];
                 for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums[i]) {
-                    store::<S>(simd, out, sum);
+                    store::<S>(simd, out, finish.end::<S>(simd, sum));
                 }
             }
         }
@@ -192,6 +199,10 @@ impl Correlation {
         let image_len = image.iter().product::<usize>();
         // A walk that covers no pixel of some residue leaves zeros.
         let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
+        let (finish, epilogue, extra) = match covered < *image_out {
+            true => (Finish::default(), epilogue, extra),
+            false => epilogue.in_registers(extra),
+        };
         let block = block(out.len() / image_out);
         let framed = frame.map_or(0, |frame| frame.len(image[2]));
         parallel_chunks(out, block * image_out, |b, out| {
@@ -210,7 +221,7 @@ impl Correlation {
                         out.fill(0.0);
                     }
                     for walk in walks {
-                        pulp::Arch::new().dispatch(Correlate { walk, frame: from, out });
+                        pulp::Arch::new().dispatch(Correlate { walk, frame: from, out, finish });
                     }
                     if epilogue != Epilogue::NONE {
                         vectorized(

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::transform::{self, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, Lattice, SLACK, Tiling, split};
 use crate::lines::Lines;
+use crate::ops::epilogue::Finish;
 use crate::ops::tile::{MOST_PIXELS, load, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
@@ -29,9 +30,10 @@ impl Correlation {
         let panels = &self.panels.f32s()[..PLANES * t.channels_in() * t.row_out()];
         let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
         let block = block(out.len() / image_out);
+        let (finish, epilogue, extra) = epilogue.in_registers(extra);
         parallel_chunks(out, block * image_out, |b, out| {
             let source = &source[b * block * image_in..][..out.len() / image_out * image_in];
-            images_of_a_thread(t, panels, source, out, |image, out| {
+            images_of_a_thread(t, panels, source, out, finish, |image, out| {
                 if epilogue != Epilogue::NONE {
                     let first = (b * block + image) * image_out;
                     vectorized(
@@ -44,7 +46,15 @@ impl Correlation {
     }
 }
 
-fn images_of_a_thread(t: &Tiling, panels: &[f32], source: &[f32], out: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
+/// `end` is done to each vector of results, and `finish` to each image when all of it is there.
+fn images_of_a_thread(
+    t: &Tiling,
+    panels: &[f32],
+    source: &[f32],
+    out: &mut [f32],
+    end: Finish,
+    finish: impl Fn(usize, &mut [f32]),
+) {
     let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
     let (channels, row_out) = (t.channels_in(), t.row_out());
     let (of_image, images) = (t.rows * t.columns, out.len() / image_out);
@@ -89,7 +99,8 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], source: &[f32], out: &mut [f32
                 row_out,
                 outputs: t.channels_out(),
             });
-            let task = Write { t, products, plane: plane_out, row: row_out, tiles: first..first + tiles, out };
+            let tiles_now = first..first + tiles;
+            let task = Write { t, products, plane: plane_out, row: row_out, tiles: tiles_now, out, end };
             pulp::Arch::new().dispatch(task);
             while (finished + 1) * of_image <= first + tiles {
                 finish(finished, &mut out[finished * image_out..][..image_out]);
@@ -271,23 +282,29 @@ struct Write<'a> {
     row: usize,
     tiles: std::ops::Range<usize>,
     out: &'a mut [f32],
+    end: Finish<'a>,
 }
 
 impl WithSimd for Write<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.t.results() {
-            2 => write::<S, 2>(simd, self),
-            3 => write::<S, 3>(simd, self),
-            4 => write::<S, 4>(simd, self),
-            _ => write::<S, MOST_TAPS>(simd, self),
+        match (self.t.results(), self.end.is_nothing()) {
+            (2, true) => write::<S, 2, true>(simd, self),
+            (3, true) => write::<S, 3, true>(simd, self),
+            (4, true) => write::<S, 4, true>(simd, self),
+            (_, true) => write::<S, MOST_TAPS, true>(simd, self),
+            (2, false) => write::<S, 2, false>(simd, self),
+            (3, false) => write::<S, 3, false>(simd, self),
+            (4, false) => write::<S, 4, false>(simd, self),
+            (_, false) => write::<S, MOST_TAPS, false>(simd, self),
         }
     }
 }
 
 #[inline(always)]
-fn write<S: Simd, const RESULTS: usize>(simd: S, task: Write) {
+#[allow(clippy::needless_range_loop, reason = "a result is a place in several arrays, all of one length")]
+fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write) {
     let t = task.t;
     let (channels, image_out) = (t.result[2], t.result.iter().product::<usize>());
     for (i, index) in task.tiles.enumerate() {
@@ -303,6 +320,7 @@ fn write<S: Simd, const RESULTS: usize>(simd: S, task: Write) {
             let from = &task.products[i * task.row + p * channels..];
             let first = phase.first + y * t.outer.row + x * t.outer.column;
             for channel in (0..channels).step_by(S::F32_LANES) {
+                let bias = if PLAIN { simd.splat_f32s(0.0) } else { task.end.begin::<S>(simd, channel) };
                 let mut half = [[simd.splat_f32s(0.0); RESULTS]; SIDE];
                 for j in 0..SIDE {
                     let mut m = [simd.splat_f32s(0.0); SIDE];
@@ -322,8 +340,13 @@ fn write<S: Simd, const RESULTS: usize>(simd: S, task: Write) {
                     let results: [S::f32s; RESULTS] = transform::result_side(simd, m);
                     for j in 0..RESULTS {
                         if j < columns {
-                            let to = &mut out[first + i * t.outer.row + j * t.outer.column..][channel..channels];
-                            store(simd, to, results[j]);
+                            let at = first + i * t.outer.row + j * t.outer.column;
+                            let to = &mut out[at..][channel..channels];
+                            let mut result = results[j];
+                            if !PLAIN {
+                                result = task.end.end::<S>(simd, simd.add_f32s(result, bias));
+                            }
+                            store(simd, to, result);
                         }
                     }
                 }
