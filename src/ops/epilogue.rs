@@ -136,7 +136,13 @@ impl Finish<'_> {
         simd.partial_load_f32s(&bias[..bias.len().min(S::F32_LANES)])
     }
 
-    /// What becomes of a sum.
+    /// What becomes of a sum that began with 0.
+    pub fn one(&self, sum: f32, channel: usize) -> f32 {
+        let v = sum + self.bias.and_then(|bias| bias.get(channel)).unwrap_or(&0.0);
+        self.act.map_or(v, |act| act.apply(v))
+    }
+
+    /// What becomes of sums.
     #[inline(always)]
     pub fn end<S: Simd>(&self, simd: S, v: S::f32s) -> S::f32s {
         let zero = simd.splat_f32s(0.0);

@@ -31,6 +31,9 @@ pub fn width(channels: usize) -> usize {
     vectors(channels, lanes) * lanes
 }
 
+/// Numbers in the widest vector that there is.
+pub const MOST_LANES: usize = 16;
+
 /// The most pixels that [`with_tile`] takes at once.
 pub const MOST_PIXELS: usize = 14;
 

@@ -434,6 +434,10 @@ pub fn cases() -> Vec<Case> {
         (5, 5, 5, 64, 64, 3, 3, 1, Padding::Same),
         (2, 7, 7, 4, 6, 2, 3, 3, Padding::Valid),
         (2, 4, 4, 2, 3, 1, 1, 2, Padding::Valid),
+        // So few channels that the CPU's vectors lie along the taps.
+        (1, 6, 9, 11, 1, 3, 2, 1, Padding::Valid),
+        (3, 9, 8, 12, 3, 3, 3, 1, Padding::Same),
+        (2, 8, 7, 1, 20, 4, 4, 2, Padding::Same),
         // Large enough for tiles on the CPU.
         (2, 13, 12, 40, 48, 3, 3, 1, Padding::Same),
         (1, 24, 24, 16, 16, 5, 5, 2, Padding::Same),

@@ -11,7 +11,7 @@ use pulp::{Simd, WithSimd};
 use super::frame::Frame;
 use crate::ops::conv2d::Geometry;
 use crate::ops::epilogue::Finish;
-use crate::ops::tile::{store, vectors, width, with_tile};
+use crate::ops::tile::{MOST_LANES, lanes, load, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
 
@@ -34,7 +34,35 @@ struct Walk {
     out_column: usize,
     /// Channels of the result and the weights for them, in the order the walk needs.
     channels: usize,
-    panels: Vec<f32>,
+    weights: Weights,
+}
+
+/// How a walk's vectors lie, with its weights in that order.
+enum Weights {
+    /// Across channels of the result: [`pack`]'s panels.
+    Across(Vec<f32>),
+    /// Along the run, for channels too few to fill a vector: `[channel][tap row][run]`, runs filled up with zeros.
+    Along(Vec<f32>),
+}
+
+/// Whether channels leave most of a vector empty that a run would fill.
+fn few(channels: usize, run: usize) -> bool {
+    channels * 4 <= lanes() && run >= lanes()
+}
+
+/// The weights of a walk; `row` gives the channels of one tap of a run.
+fn weights<'a>(taps: usize, run: usize, channels: usize, row: impl Fn(usize, usize) -> &'a [f32]) -> Weights {
+    if !few(channels, run) {
+        return Weights::Across(pack(taps, run, channels, row));
+    }
+    let padded = run.next_multiple_of(lanes());
+    let mut weights = vec![0.0; channels * taps * padded];
+    for (tap, j) in (0..taps).flat_map(|t| (0..run).map(move |j| (t, j))) {
+        for (channel, weight) in row(tap, j)[..channels].iter().enumerate() {
+            weights[(channel * taps + tap) * padded + j] = *weight;
+        }
+    }
+    Weights::Along(weights)
 }
 
 /// Weights as `[block of channels][tap row][run][vectors * lanes]`, channels padded by zeros; `row` gives the
@@ -62,18 +90,23 @@ impl WithSimd for Correlate<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let vectors = vectors(self.walk.channels, S::F32_LANES);
-        with_tile!(S, vectors, correlate, simd, self);
+        match &self.walk.weights {
+            Weights::Across(panels) => {
+                let vectors = vectors(self.walk.channels, S::F32_LANES);
+                with_tile!(S, vectors, correlate, simd, self, panels);
+            }
+            Weights::Along(weights) => along(simd, self, weights),
+        }
     }
 }
 
 #[inline(always)]
-fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: Correlate) {
+fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: Correlate, panels: &[f32]) {
     let Correlate { walk, frame, out, finish } = task;
     let width = VECTORS * S::F32_LANES;
     let (taps, run) = (walk.taps, walk.run);
     let count = walk.rows * walk.columns;
-    for (block, panel) in walk.panels.chunks_exact((taps * run * width).max(1)).enumerate() {
+    for (block, panel) in panels.chunks_exact((taps * run * width).max(1)).enumerate() {
         let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
         let channels = (walk.channels - block * width).min(width);
         let mut begin = [simd.splat_f32s(0.0); VECTORS];
@@ -118,6 +151,49 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: 
     }
 }
 
+/// Pixels whose sums along the run go on side by side, as each waits for its last product.
+const SIDE_BY_SIDE: usize = 4;
+
+#[inline(always)]
+fn along<S: Simd>(simd: S, task: Correlate, weights: &[f32]) {
+    let Correlate { walk, frame, out, finish } = task;
+    let (taps, run) = (walk.taps, walk.run);
+    let padded = run.next_multiple_of(S::F32_LANES);
+    for (channel, weights) in weights.chunks_exact(taps * padded).enumerate() {
+        for (row, first) in (0..walk.rows).flat_map(|r| (0..walk.columns).step_by(SIDE_BY_SIDE).map(move |c| (r, c))) {
+            let columns = SIDE_BY_SIDE.min(walk.columns - first);
+            let mut from = [0usize; SIDE_BY_SIDE];
+            for (i, from) in from.iter_mut().enumerate() {
+                *from = walk.first + row * walk.step_row + (first + i.min(columns - 1)) * walk.step_column;
+            }
+            let mut sums = [simd.splat_f32s(0.0); SIDE_BY_SIDE];
+            for (tap, weights) in weights.chunks_exact(padded).enumerate() {
+                let weights = S::as_simd_f32s(weights).0;
+                let runs: [&[f32]; SIDE_BY_SIDE] =
+                    std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
+                for (v, weights) in weights[..run / S::F32_LANES].iter().enumerate() {
+                    for i in 0..SIDE_BY_SIDE {
+                        let x = load::<S>(&runs[i][v * S::F32_LANES..]);
+                        sums[i] = simd.mul_add_e_f32s(x, *weights, sums[i]);
+                    }
+                }
+                let rest = run / S::F32_LANES * S::F32_LANES;
+                if rest < run {
+                    let weights = weights[run / S::F32_LANES];
+                    for i in 0..SIDE_BY_SIDE {
+                        let x = simd.partial_load_f32s(&runs[i][rest..]);
+                        sums[i] = simd.mul_add_e_f32s(x, weights, sums[i]);
+                    }
+                }
+            }
+            for (i, sum) in sums.into_iter().enumerate().take(columns) {
+                let to = walk.out_first + row * walk.out_row + (first + i) * walk.out_column + channel;
+                out[to] = finish.one(simd.reduce_sum_f32s(sum), channel);
+            }
+        }
+    }
+}
+
 /// A convolution, or the transpose of one, as walks over each image.
 pub struct Correlation {
     walks: Vec<Walk>,
@@ -147,7 +223,7 @@ impl Correlation {
             out_row: g.q * g.k,
             out_column: g.k,
             channels: g.k,
-            panels: pack(g.r, run, g.k, |r, j| &weight[(r * run + j) * g.k..]),
+            weights: weights(g.r, run, g.k, |r, j| &weight[(r * run + j) * g.k..]),
         };
         Correlation { walks: vec![walk], frame, image: [g.h, g.w, g.c], image_out: g.p * g.q * g.k, channels: g.k }
     }
@@ -178,7 +254,7 @@ impl Correlation {
                 out_row: g.stride * g.w * g.c,
                 out_column: g.stride * g.c,
                 channels: g.c,
-                panels: pack(row.taps.len(), run, g.c, |tap, j| {
+                weights: weights(row.taps.len(), run, g.c, |tap, j| {
                     let (s, k) = (column.taps[j / g.k], j % g.k);
                     &weight[((row.taps[tap] * g.s + s) * g.k + k) * g.c..]
                 }),
@@ -277,7 +353,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
     let part_len = g.r * g.s * g.c * g.k;
     let (image, result) = (g.h * g.w * g.c, g.p * g.q * g.k);
     // Channels padded to whole register tiles.
-    let row = g.k.next_multiple_of(width(g.k));
+    let row = if few(g.k, g.s * g.c) { g.k } else { g.k.next_multiple_of(width(g.k)) };
     let frame = frame(g).len(g.c);
     // Where they fill them as they are, they are not copied.
     let padded = if row == g.k { 0 } else { g.p * g.q * row };
@@ -325,9 +401,66 @@ impl WithSimd for WeightGradient<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        if few(self.g.k, self.g.s * self.g.c) {
+            return weights_along(simd, self);
+        }
         let vectors = vectors(self.g.k, S::F32_LANES);
         with_tile!(S, vectors, weight_gradient, simd, self);
     }
+}
+
+/// Vectors lie along a run of taps, where there are fewer channels than fill one.
+#[inline(always)]
+fn weights_along<S: Simd>(simd: S, mut task: WeightGradient) {
+    let run = task.g.s * task.g.c;
+    for (r, channel) in (0..task.g.r).flat_map(|r| (0..task.g.k).map(move |k| (r, k))) {
+        let mut j = 0;
+        while j < run {
+            j += match (run - j).div_ceil(S::F32_LANES) {
+                1 => weights_of_a_stretch::<S, 1>(simd, &mut task, r, channel, j),
+                2 => weights_of_a_stretch::<S, 2>(simd, &mut task, r, channel, j),
+                3 => weights_of_a_stretch::<S, 3>(simd, &mut task, r, channel, j),
+                _ => weights_of_a_stretch::<S, 4>(simd, &mut task, r, channel, j),
+            };
+        }
+    }
+}
+
+/// Adds the products of so many vectors of a run to `out`; returns how many numbers they hold.
+#[inline(always)]
+fn weights_of_a_stretch<S: Simd, const VECTORS: usize>(
+    simd: S,
+    task: &mut WeightGradient,
+    r: usize,
+    channel: usize,
+    j: usize,
+) -> usize {
+    let g = task.g;
+    let (run, step, width) = (g.s * g.c, g.stride * g.c, VECTORS * S::F32_LANES);
+    let frame_row = frame(g).width * g.c;
+    let images = task.input.chunks_exact(frame(g).len(g.c)).zip(task.d_out.chunks_exact(g.p * g.q * g.k));
+    let mut sums = [simd.splat_f32s(0.0); VECTORS];
+    for (input, d_out) in images.take(task.images) {
+        for (p, d_out) in d_out.chunks_exact(g.q * g.k).enumerate() {
+            let input = &input[(p * g.stride + r) * frame_row + j..];
+            for (q, d_out) in d_out.chunks_exact(g.k).enumerate() {
+                let d = simd.splat_f32s(d_out[channel]);
+                // What lies behind the run adds to sums that nobody takes.
+                let (x, _) = S::as_simd_f32s(&input[q * step..][..width]).0.as_chunks::<VECTORS>();
+                for v in 0..VECTORS {
+                    sums[v] = simd.mul_add_e_f32s(x[0][v], d, sums[v]);
+                }
+            }
+        }
+    }
+    let mut numbers = [0.0; 4 * MOST_LANES];
+    for (sum, to) in sums.iter().zip(numbers.chunks_exact_mut(S::F32_LANES)) {
+        store::<S>(simd, to, *sum);
+    }
+    for (i, sum) in numbers.iter().enumerate().take(width.min(run - j)) {
+        task.out[(r * run + j + i) * g.k + channel] += sum;
+    }
+    width
 }
 
 #[inline(always)]
