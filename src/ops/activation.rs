@@ -49,7 +49,7 @@ fn tanh(x: f32) -> f32 {
     }
     let near = p * z * x + x;
     let far = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
-    if x.abs() < 0.625 { near } else { far.copysign(x) }
+    (if x.abs() < 0.625 { near } else { far }).copysign(x)
 }
 
 impl Act {
