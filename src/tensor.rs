@@ -83,7 +83,7 @@ impl Tensor {
     }
     /// In a GPU's memory.
     pub fn bytes(&self) -> u64 {
-        self.len() as u64 * if self.kind == Kind::F16 { 2 } else { 4 }
+        (self.len() as u64).saturating_mul(if self.kind == Kind::F16 { 2 } else { 4 })
     }
     pub fn dims(&self) -> &[usize] {
         self.shape.dims()

@@ -346,6 +346,8 @@ fn classifier(
     settings.check_parts(choices.len())?;
     if args.precision == Some(Precision::F16) {
         choices.iter().try_for_each(has_halves)?;
+    } else if settings.precision == Precision::F16 && choices.iter().any(|choice| choice.adapter().is_none()) {
+        note("the run was begun with --precision f16; the CPU device goes on in 32 bits");
     }
     members.iter().try_for_each(|member| member.settings.check_parts(choices.len()))?;
     if args.dry_run {

@@ -1,7 +1,10 @@
 //! `inkgrad tune`: finds out which layout of each op is the fastest on a GPU, and remembers it for the runs to come.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+
+use anyhow::Context;
 
 use super::bench::Subject;
 use super::{data, say};
@@ -54,13 +57,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             report(network, infer, subject.images, &found);
         }
+        // Whoever stops it has what was found until then.
+        keep(&gpu)?;
     }
-    match gpu.keep_layouts() {
-        Ok(Some(path)) => say(format_args!("{} layouts that are faster here: {}", gpu.layouts(), path.display())),
-        Ok(None) => anyhow::bail!("there is no cache folder to remember it in; name one with INKGRAD_CACHE"),
-        Err(error) => anyhow::bail!("what was found cannot be remembered: {error}"),
-    }
+    say(format_args!("{} layouts that are faster here: {}", gpu.layouts(), keep(&gpu)?.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn keep(gpu: &Gpu) -> anyhow::Result<&Path> {
+    let kept = gpu.keep_layouts().context("what was found cannot be remembered")?;
+    kept.context("there is no cache folder to remember what was found in; name one with INKGRAD_CACHE")
 }
 
 /// The GPU that is meant, once it was seen to compute what it should.
