@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
@@ -11,6 +12,8 @@ use crate::lines::Lines;
 const WORTH_SPLITTING: usize = 1 << 15;
 /// Looks for work, some tens of nanoseconds each, before a thread offers its core to others at each further one.
 const PATIENCE: usize = 1 << 10;
+/// Without work for so long a thread may sleep in the middle of a run.
+const LONG: Duration = Duration::from_millis(20);
 
 /// Runs `f` compiled for the processor at hand: loops inside it use AVX2, AVX-512 or NEON where there is one.
 #[inline(always)]
@@ -90,10 +93,19 @@ pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         let caller = rayon::current_thread_index();
         // A broadcast lies with each thread of its own, so that the caller cannot meet it while it waits for others.
         scope.spawn_broadcast(move |_, thread| {
-            let mut idle = 0;
+            let (mut idle, mut since) = (0, Instant::now());
             while Some(thread.index()) != caller && !done.load(Ordering::Acquire) {
-                idle = if rayon::yield_now() == Some(rayon::Yield::Executed) { 0 } else { idle + 1 };
+                if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                    (idle, since) = (0, Instant::now());
+                } else {
+                    idle += 1;
+                }
                 if idle > PATIENCE {
+                    // A thread may meet this in the middle of a piece of `f` that it has taken, where it waits for
+                    // another piece; then `f` cannot end before this does.
+                    if since.elapsed() > LONG {
+                        break;
+                    }
                     // Whoever shares the core may have it.
                     std::thread::yield_now();
                 } else {
