@@ -6,8 +6,8 @@
 #     benches/gpu.sh --device llvmpipe --seconds 1      without a GPU: shows that it runs through
 #
 # What is there, every op's shader against its twin on the CPU, `bench` of each network in training
-# and in inference, before and after `tune`, and by turns the peers that find the GPU too (benches/peers/compare.py, with the
-# Python that PYTHON names). Takes about 15 minutes at 5 s a measurement, without the builds.
+# and in inference, before and after `tune`, and by turns the peers that find the GPU too
+# (benches/peers/compare.py, with the Python that PYTHON names). Takes about 15 minutes at 5 s a measurement, without the builds.
 set -euo pipefail
 
 device=auto seconds=5 rounds=3 out=gpu-results

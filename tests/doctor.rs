@@ -4,7 +4,7 @@
 mod common;
 mod golden;
 
-use common::{Place, Said, said};
+use common::Place;
 use inkgrad::device::Device;
 
 /// The largest of a window becomes the smallest.
@@ -13,11 +13,6 @@ const WRONG_POOL: &str = "wrong-shader@max_pool:(other > v)=>(other < v)";
 /// The name of the GPU that tests run on, be it software.
 fn gpu(test: &str) -> Option<String> {
     golden::gpu(test).map(|gpu| gpu.name())
-}
-
-/// Runs the program on a device whose name may have spaces, with faults of drivers in it.
-fn run_on(place: &Place, line: &str, device: &str, fault: &str) -> Said {
-    said(place.command(line).args(["--device", device]).env("INKGRAD_FAULT", fault).output().unwrap())
 }
 
 #[test]
@@ -48,12 +43,12 @@ fn doctor_answers_an_unknown_device_with_those_there_are() {
 fn doctor_finds_a_gpu_right_and_a_shader_wrong() {
     let Some(gpu) = gpu("doctor_finds_a_gpu_right_and_a_shader_wrong") else { return };
     let place = Place::new();
-    let right = run_on(&place, "doctor --quick", &gpu, "");
+    let right = place.run_on("doctor --quick", &gpu, "");
     assert_eq!(right.code, Some(0), "{right:#?}");
     assert!(right.out.contains(&format!("Verdict: {gpu} computes what it should")), "{right:#?}");
     assert!(right.out.contains("its twin on the CPU") && !right.out.contains("WRONG"), "{right:#?}");
 
-    let wrong = run_on(&place, "doctor --quick", &gpu, WRONG_POOL);
+    let wrong = place.run_on("doctor --quick", &gpu, WRONG_POOL);
     assert_eq!(wrong.code, Some(4), "{wrong:#?}");
     assert!(wrong.out.contains(&format!("Verdict: {gpu} computes wrongly: max_pool. ")), "{wrong:#?}");
     let found: Vec<_> = wrong.out.lines().filter(|line| line.contains("WRONG")).collect();
@@ -66,7 +61,7 @@ fn a_gpu_whose_results_are_wrong_is_refused_by_name_and_left_by_auto() {
     let place = Place::with_digits(200, 20);
     let before = place.contents();
     for line in ["train cnn --data data --epochs 1", "classify data", "evaluate dense --data data", "generate"] {
-        let said = run_on(&place, line, &gpu, WRONG_POOL);
+        let said = place.run_on(line, &gpu, WRONG_POOL);
         assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{line}: {said:#?}");
         for word in ["error: ", gpu.as_str(), "max_pool", "should be", "`inkgrad doctor`", "`--device cpu`"] {
             assert!(said.err.contains(word), "{line}: no {word:?} in {said:#?}");
@@ -74,7 +69,7 @@ fn a_gpu_whose_results_are_wrong_is_refused_by_name_and_left_by_auto() {
         assert_eq!(place.contents(), before, "{line} left something behind");
     }
 
-    let said = run_on(&place, "train dense --data data --epochs 1", "auto", &format!("hardware@all;{WRONG_POOL}"));
+    let said = place.run_on("train dense --data data --epochs 1", "auto", &format!("hardware@all;{WRONG_POOL}"));
     assert_eq!(said.code, Some(0), "{said:#?}");
     assert!(said.err.contains("max_pool") && said.err.contains("The CPU computes instead"), "{said:#?}");
     assert!(said.err.contains("with CPU ("), "{said:#?}");
@@ -85,9 +80,9 @@ fn a_gpu_that_was_found_right_is_not_looked_at_again() {
     let Some(gpu) = gpu("a_gpu_that_was_found_right_is_not_looked_at_again") else { return };
     let place = Place::with_digits(200, 20);
     let line = "train dense --data data --epochs 1";
-    assert_eq!(run_on(&place, line, &gpu, "").code, Some(0));
+    assert_eq!(place.run_on(line, &gpu, "").code, Some(0));
     // `dense` has no pooling: only a second look would meet it.
-    let again = run_on(&place, line, &gpu, WRONG_POOL);
+    let again = place.run_on(line, &gpu, WRONG_POOL);
     assert_eq!(again.code, Some(0), "{again:#?}");
     let about = place.works("inspect runs/0001-dense").out;
     for (key, value) in [("device", gpu.as_str()), ("seed", "0"), ("precision", "f32"), ("version", "")] {

@@ -3,20 +3,16 @@
 mod common;
 mod golden;
 
-use common::{Place, Said, said};
+use common::Place;
 use inkgrad::device::Device;
 
 /// A driver in software claims to be a card, whose layouts do not suit it: there is something to find.
 const CARD: &str = "hardware@all";
 const NETWORK: &str = "dense --batch 16";
 
-fn run_on(place: &Place, line: &str, device: &str, fault: &str) -> Said {
-    said(place.command(line).args(["--device", device]).env("INKGRAD_FAULT", fault).output().unwrap())
-}
-
 /// The loss of the first step of a training.
 fn first_loss(place: &Place, device: &str) -> f64 {
-    let said = run_on(place, &format!("bench {NETWORK} --seconds 0 --json"), device, CARD);
+    let said = place.run_on(&format!("bench {NETWORK} --seconds 0 --json"), device, CARD);
     assert_eq!(said.code, Some(0), "{said:#?}");
     let line: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     line["first_loss"].as_f64().unwrap()
@@ -27,16 +23,16 @@ fn faster_layouts_are_found_remembered_and_forgotten_and_change_a_loss_by_its_ro
     let Some(gpu) = golden::gpu("faster_layouts_are_found") else { return };
     let (gpu, place) = (gpu.name(), Place::new());
     let before = first_loss(&place, &gpu);
-    let tuned = run_on(&place, &format!("tune {NETWORK}"), &gpu, CARD);
+    let tuned = place.run_on(&format!("tune {NETWORK}"), &gpu, CARD);
     assert_eq!(tuned.code, Some(0), "{tuned:#?}");
     assert!(tuned.out.contains("dense, training, batch 16: ") && tuned.out.contains("times as fast"), "{tuned:#?}");
     assert!(tuned.out.contains("layouts that are faster here: ") && !tuned.err.contains("wrong"), "{tuned:#?}");
     let after = first_loss(&place, &gpu);
     assert!((before - after).abs() < 1e-5, "{before} before, {after} after");
 
-    let forgotten = run_on(&place, "tune --forget", &gpu, CARD);
+    let forgotten = place.run_on("tune --forget", &gpu, CARD);
     assert!(forgotten.out.contains(" layouts forgotten") && !forgotten.out.contains(": 0 layouts"), "{forgotten:#?}");
-    let again = run_on(&place, "tune --forget", &gpu, CARD);
+    let again = place.run_on("tune --forget", &gpu, CARD);
     assert!(again.out.contains(": 0 layouts forgotten"), "{again:#?}");
     assert_eq!(first_loss(&place, &gpu), before);
 }
@@ -48,7 +44,7 @@ fn a_faster_layout_whose_results_are_wrong_is_named_and_not_taken() {
     let before = first_loss(&place, &gpu);
     // Sums that are not divided, as a card's own layouts of these products are, begin at a later term.
     let wrong = format!("{CARD};wrong-shader@matmul.nn:let slice = 0u=>let slice = 100u");
-    let tuned = run_on(&place, &format!("tune {NETWORK}"), &gpu, &wrong);
+    let tuned = place.run_on(&format!("tune {NETWORK}"), &gpu, &wrong);
     assert_eq!(tuned.code, Some(0), "{tuned:#?}");
     assert!(tuned.err.contains("faster layouts of matmul.nn [16, 64] have wrong results on this device"), "{tuned:#?}");
     let after = first_loss(&place, &gpu);

@@ -94,8 +94,7 @@ struct Record {
 
 impl Record {
     fn of(cache: &Path, info: &AdapterInfo) -> Record {
-        let (version, shaders) = (env!("CARGO_PKG_VERSION"), crate::shaders::digest());
-        let text = format!("{info}\n{}\ninkgrad {version}, shaders {shaders:016x}\n", info.driver);
+        let text = info.identity();
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let name = format!("{:016x}.txt", hasher.finish());

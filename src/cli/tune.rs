@@ -94,7 +94,7 @@ fn report(network: &str, infer: bool, images: usize, found: &[(&Plan, Tuned)]) {
     let mode = if infer { "inference" } else { "training" };
     say(format_args!(
         "{network}, {mode}, batch {images}: {} of {} kernels laid out anew, all dispatches {:.3} ms, were {:.3} ms",
-        found.iter().filter(|(_, tuned)| tuned.changed).count(),
+        found.iter().filter(|(_, tuned)| tuned.changed()).count(),
         found.len(),
         total(|tuned| tuned.taken),
         total(|tuned| tuned.own),
@@ -103,7 +103,7 @@ fn report(network: &str, infer: bool, images: usize, found: &[(&Plan, Tuned)]) {
         let dispatch = &plan.dispatches[tuned.dispatch];
         let shape = dispatch.outputs.first().map(|view| view.tensor.shape.to_string()).unwrap_or_default();
         let (op, own, taken) = (dispatch.op.name(), tuned.own.as_secs_f64() * 1e6, tuned.taken.as_secs_f64() * 1e6);
-        if tuned.changed {
+        if tuned.changed() {
             say(format_args!("  {op:<22} {shape:<24} {taken:>9.1} us, was {own:.1}: {:.2} times as fast", own / taken));
         }
         if tuned.wrong > 0 {

@@ -1,5 +1,7 @@
 //! A shader with everything that is needed to dispatch it: plain data, made by an op, executed by the GPU device.
 
+use serde::{Deserialize, Serialize};
+
 /// A constant that is written into the shader's text as `const NAME: TYPE = VALUE;`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Constant {
@@ -48,7 +50,7 @@ pub const MOST_INVOCATIONS: usize = 256;
 pub const MAX_GROUPS: usize = 65_535;
 
 /// What a kernel is laid out for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Target {
     /// Invocations that keep it busy: where a result has fewer elements, several share one.
     pub busy: usize,

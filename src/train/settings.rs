@@ -23,7 +23,8 @@ const LOSS_SCALE: f32 = 1024.0;
 
 /// In how many bits a training step on a GPU keeps what it makes of its images: results of layers and derivatives by them.
 /// Weights and all arithmetic have 32.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     #[default]
     F32,
@@ -39,18 +40,6 @@ impl Precision {
 impl Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.is_f32() { "f32" } else { "f16" })
-    }
-}
-
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Precision, String> {
-        match text {
-            "f32" => Ok(Precision::F32),
-            "f16" => Ok(Precision::F16),
-            _ => Err(format!("{text} is no precision; there are f32 and f16")),
-        }
     }
 }
 
@@ -86,7 +75,7 @@ pub struct Settings {
     /// Decay of the averaged weights; 0 for none.
     pub average: f32,
     /// Of what a step keeps on the device for each image.
-    #[serde(default, skip_serializing_if = "Precision::is_f32", serialize_with = "word", deserialize_with = "parse")]
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
     /// Training images set aside to choose the best epoch by; 0 for none.
     pub validation: usize,

@@ -125,6 +125,11 @@ impl Place {
         said(self.command(line).output().unwrap())
     }
 
+    /// The same on a device, whose name may have spaces, with faults of drivers in it.
+    pub fn run_on(&self, line: &str, device: &str, fault: &str) -> Said {
+        said(self.command(line).args(["--device", device]).env("INKGRAD_FAULT", fault).output().unwrap())
+    }
+
     /// The same, of a command that must do its work.
     pub fn works(&self, line: &str) -> Said {
         let said = self.run(line);

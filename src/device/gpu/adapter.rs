@@ -81,6 +81,12 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
+    /// What holds for an adapter holds for this: itself, its driver, and these shaders.
+    pub fn identity(&self) -> String {
+        let (version, shaders) = (env!("CARGO_PKG_VERSION"), crate::shaders::digest());
+        format!("{self}\n{}\ninkgrad {version}, shaders {shaders:016x}\n", self.driver)
+    }
+
     /// What kernels are laid out for on it.
     pub fn target(&self) -> Target {
         match (self.class, self.subgroups) {

@@ -14,7 +14,7 @@ use super::{AdapterInfo, Gpu};
 use crate::device::{Device, DeviceError, PlanId};
 use crate::files;
 use crate::ops::{Kernel, Target};
-use crate::plan::{self, Buffer, Dispatch, Plan, View};
+use crate::plan::{self, Dispatch, Plan, View};
 
 /// How much faster another layout must be: less is noise, and would change a result's last bits for nothing.
 const WORTHWHILE: f64 = 1.05;
@@ -44,20 +44,13 @@ pub struct Layouts {
     /// `None` where there is no place to remember anything.
     path: Option<PathBuf>,
     about: String,
-    chosen: BTreeMap<String, Choice>,
-}
-
-/// [`Target`], as it stands in the file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
-struct Choice {
-    busy: usize,
-    subgroup: usize,
+    chosen: BTreeMap<String, Target>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct File {
     about: String,
-    layouts: BTreeMap<String, Choice>,
+    layouts: BTreeMap<String, Target>,
 }
 
 fn hash(of: impl Hash) -> u64 {
@@ -73,15 +66,14 @@ impl Layouts {
     }
 
     fn at(cache: Option<&Path>, info: &AdapterInfo) -> Layouts {
-        let (version, shaders) = (env!("CARGO_PKG_VERSION"), crate::shaders::digest());
-        let about = format!("{info}, {}, inkgrad {version}, shaders {shaders:016x}", info.driver);
+        let about = info.identity();
         let path = cache.map(|cache| cache.join("layouts").join(format!("{:016x}.json", hash(&about))));
         let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
         let kept =
             kept.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok()).filter(|file| file.about == about);
         let known = candidates(info.target());
         let mut chosen = kept.map(|file| file.layouts).unwrap_or_default();
-        chosen.retain(|_, choice| known.contains(&choice.target()));
+        chosen.retain(|_, choice| known.contains(choice));
         Layouts { path, about, chosen }
     }
 
@@ -96,12 +88,12 @@ impl Layouts {
 
     /// The target that a kernel of the adapter's own layout should rather be laid out for.
     pub fn instead_of(&self, own: &Kernel) -> Option<Target> {
-        if self.chosen.is_empty() { None } else { self.chosen.get(&key(own)).map(Choice::target) }
+        if self.chosen.is_empty() { None } else { self.chosen.get(&key(own)).copied() }
     }
 
     fn choose(&mut self, own: &Kernel, target: Option<Target>) {
         match target {
-            Some(Target { busy, subgroup }) => self.chosen.insert(key(own), Choice { busy, subgroup }),
+            Some(target) => self.chosen.insert(key(own), target),
             None => self.chosen.remove(&key(own)),
         };
     }
@@ -119,12 +111,6 @@ impl Layouts {
     }
 }
 
-impl Choice {
-    fn target(&self) -> Target {
-        Target { busy: self.busy, subgroup: self.subgroup }
-    }
-}
-
 /// A kernel is plain data, and so is its name: file, entry, constants and workgroups.
 fn key(kernel: &Kernel) -> String {
     format!("{} {:016x}", kernel.file, hash(format!("{kernel:?}")))
@@ -139,10 +125,15 @@ pub struct Tuned {
     /// What one takes in the adapter's own layout, and in the one that was taken.
     pub own: Duration,
     pub taken: Duration,
-    /// Whether that is another.
-    pub changed: bool,
     /// Faster layouts whose results were wrong.
     pub wrong: usize,
+}
+
+impl Tuned {
+    /// Whether another layout was taken than the adapter's own: only a faster one is.
+    pub fn changed(&self) -> bool {
+        self.taken < self.own
+    }
 }
 
 impl Gpu {
@@ -240,7 +231,6 @@ impl Gpu {
                 dispatches: 1,
                 own: took,
                 taken: taken.map_or(took, |way| times[way][i]),
-                changed: taken.is_some(),
                 wrong,
             });
         }
@@ -258,10 +248,7 @@ impl Gpu {
         self.submit(encoder.finish())?;
         let mut all = Vec::new();
         for view in outputs {
-            let buffer = match view.buffer {
-                Buffer::Stored(id) => self.stored[id.0].clone(),
-                Buffer::Scratch(i) => self.scratch[i].clone(),
-            };
+            let buffer = self.holding(view).clone();
             let mut words = vec![0; view.tensor.len()];
             self.download(&buffer, view.offset, &mut words)?;
             all.extend(words.into_iter().map(f32::from_bits));

@@ -116,10 +116,7 @@ impl Gpu {
                 .map(|(i, view)| wgpu::BindGroupEntry {
                     binding: i as u32,
                     resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: match view.buffer {
-                            Buffer::Stored(id) => &self.stored[id.0],
-                            Buffer::Scratch(i) => &self.scratch[i],
-                        },
+                        buffer: self.holding(view),
                         offset: view.offset as u64 * 4,
                         size: std::num::NonZeroU64::new(binding_bytes(view)),
                     }),
@@ -135,6 +132,14 @@ impl Gpu {
         }
         *bound_to = self.scratch[..plan.scratch.len()].to_vec();
         Ok(())
+    }
+
+    /// The buffer that a view is of.
+    pub(super) fn holding(&self, view: &View) -> &wgpu::Buffer {
+        match view.buffer {
+            Buffer::Stored(id) => &self.stored[id.0],
+            Buffer::Scratch(i) => &self.scratch[i],
+        }
     }
 
     /// Makes a plan's bind groups again, if another plan has grown a scratch buffer since.
