@@ -207,3 +207,27 @@ fn rows_of(out: &mut [f32], width: usize, first: usize, f: impl Fn(usize, &mut [
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn two_runs_at_once_both_come_to_their_end() {
+        let (ended, both) = mpsc::channel();
+        for _ in 0..2 {
+            let ended = ended.clone();
+            std::thread::spawn(move || {
+                for _ in 0..5_000 {
+                    awake(|| (0..32).into_par_iter().with_max_len(1).for_each(|_| std::thread::yield_now()));
+                }
+                let _ = ended.send(());
+            });
+        }
+        for _ in 0..2 {
+            both.recv_timeout(Duration::from_secs(60)).expect("one waits for the other for ever");
+        }
+    }
+}
