@@ -31,6 +31,7 @@ const FILES: &[(&str, &str)] = files![
     "batch_norm",
     "concat",
     "conv2d",
+    "conv2d_matrix",
     "conv2d_subgroup",
     "divided",
     "dot",
@@ -83,7 +84,16 @@ pub fn text(kernel: &Kernel) -> Result<String, ShaderError> {
         };
     }
     include(kernel, kernel.file, &mut out)?;
-    Ok(out)
+    Ok(enables_first(out))
+}
+
+/// WGSL wants what a text enables before anything else.
+fn enables_first(text: String) -> String {
+    if !text.contains("\nenable ") {
+        return text;
+    }
+    let (enables, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("enable "));
+    [enables, rest].concat().join("\n") + "\n"
 }
 
 fn include(kernel: &Kernel, file: &str, out: &mut String) -> Result<(), ShaderError> {

@@ -48,14 +48,27 @@ fn sixteen_bits_train_to_nearly_the_same_losses_as_thirty_two() {
         metrics.rows.iter().map(|row| row.loss).collect()
     };
     let (exact, halved) = (losses("f32"), losses("f16"));
-    assert!(exact.len() > 3 && exact.len() == halved.len(), "{exact:?} {halved:?}");
-    assert_ne!(exact, halved, "nothing was halved");
-    let near =
-        |a: f64, b: f64, share: f64| assert!((a - b).abs() < share * a, "{exact:?} in 32 bits, {halved:?} in 16");
-    // Rounding to 11 bits, before what differs in one step is learned from in the next.
-    exact.iter().zip(&halved).take(4).for_each(|(a, b)| near(*a, *b, 2e-3));
-    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    near(mean(&exact), mean(&halved), 0.03);
+    let nearly = |halved: &[f64]| {
+        assert!(exact.len() > 3 && exact.len() == halved.len(), "{exact:?} {halved:?}");
+        assert_ne!(exact, halved, "nothing was halved");
+        let near =
+            |a: f64, b: f64, share: f64| assert!((a - b).abs() < share * a, "{exact:?} in 32 bits, {halved:?} in 16");
+        // Rounding to 11 bits, before what differs in one step is learned from in the next.
+        exact.iter().zip(halved).take(4).for_each(|(a, b)| near(*a, *b, 2e-3));
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        near(mean(&exact), mean(halved), 0.03);
+    };
+    nearly(&halved);
+    if adapter.info.matrix_units.is_none() {
+        eprintln!(
+            "sixteen_bits_train_to_nearly_the_same_losses: SKIPPED --precision mixed, {} has no matrix units",
+            adapter.info
+        );
+        return;
+    }
+    let mixed = losses("mixed");
+    assert_ne!(mixed, halved, "nothing was done by matrix units");
+    nearly(&mixed);
 }
 
 #[test]
@@ -66,4 +79,6 @@ fn where_there_are_no_16_bits_they_are_refused_before_anything_is_written() {
     place.refused("train gan --data data --precision f16 --device cpu", &["--precision says nothing to"]);
     place.refused("bench cnn --infer --precision f16 --device cpu", &["--precision f16 is for training"]);
     place.refused("train dense --data data --precision f8", &["f8", "f16"]);
+    let line = "train dense --data data --precision mixed --device cpu";
+    place.refused(line, &["the CPU device computes in 32 bits", "--precision mixed"]);
 }

@@ -8,8 +8,8 @@ use inkgrad::grad::grad;
 use inkgrad::graph::{Graph, Place, Store, Value};
 use inkgrad::ops::elementwise::Mul;
 use inkgrad::ops::reduce::Sum;
-use inkgrad::ops::{Case, Target, cases};
-use inkgrad::plan::{Dispatch, Plan, tensors};
+use inkgrad::ops::{Case, MatrixUnits, Target, cases};
+use inkgrad::plan::{Dispatch, Plan, View, tensors};
 use inkgrad::shaders;
 use inkgrad::tensor::{Kind, Tensor};
 use naga::back::spv;
@@ -111,4 +111,44 @@ fn every_shader_is_valid_and_declares_what_is_bound() {
         plan(&case).dispatches.iter().for_each(|dispatch| check(&case, dispatch, &mut seen));
     }
     assert!(!seen.is_empty());
+}
+
+#[test]
+fn every_convolution_on_matrix_units_is_valid_and_keeps_within_a_workgroups_memory() {
+    let memory = 32 << 10;
+    let capabilities = Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
+    let mut seen = HashSet::new();
+    for (edge, subgroup) in [(8, 8), (16, 32), (16, 64)] {
+        let target = Target { matrices: Some(MatrixUnits { edge, subgroup, memory }), ..Target::DISCRETE };
+        for case in cases().into_iter().chain(large_cases()) {
+            for dispatch in plan(&case).dispatches {
+                let floats = |views: &[View]| -> Vec<Tensor> {
+                    let halved = |tensor: Tensor| Tensor { kind: Kind::F16, ..tensor };
+                    tensors(views).into_iter().map(halved).collect()
+                };
+                let kernel = dispatch.op.gpu(&floats(&dispatch.inputs), &floats(&dispatch.outputs), target);
+                let what = format!("{} of case {}", dispatch.op.name(), case.name);
+                let text = shaders::text(&kernel).unwrap_or_else(|e| panic!("{what}: {e}"));
+                if kernel.file != "conv2d_matrix" || !seen.insert((kernel.entry, text.clone())) {
+                    continue;
+                }
+                let last = dispatch.inputs.len();
+                for halved in [&[0][..], &[0, 1], &[0, last]] {
+                    let text = shaders::halved(&kernel, &text, halved).unwrap_or_else(|e| panic!("{what}: {e}"));
+                    let (module, info) = valid(&what, &text, capabilities);
+                    let shared =
+                        module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+                    let shared: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
+                    assert!(shared as usize <= memory, "{what}: {shared} bytes shared by a workgroup");
+                    let size: u32 = module.entry_points[0].workgroup_size.iter().product();
+                    assert!(size <= 256, "{what}: {size} invocations in a workgroup");
+                    let version = spv::Options { lang_version: (1, 4), ..Default::default() };
+                    spv::write_vec(&module, &info, &version, None).unwrap_or_else(|e| panic!("{what}: {e}"));
+                }
+            }
+        }
+    }
+    for entry in ["forward", "grad_x", "grad_w"] {
+        assert!(seen.iter().filter(|(of, _)| *of == entry).count() > 3, "{entry}: no case");
+    }
 }

@@ -4,12 +4,14 @@
 //! The tests, `inkgrad doctor` and the look at a GPU before it is used ([`start`]) have this in common.
 
 mod definition;
+mod halved;
 mod large;
 mod program;
 pub mod speed;
 pub mod start;
 
 pub use definition::{against_definition, against_differences};
+pub use halved::{Convolution, convolutions};
 pub use large::cases as large_cases;
 use program::Program;
 

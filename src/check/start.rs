@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::program::Program;
-use super::{Fault, one_of_each};
+use super::{Fault, convolutions, one_of_each};
 use crate::device::{Choice, Device, DeviceError, choose, cpu::Cpu, gpu::AdapterInfo};
 use crate::faults;
 use crate::files;
@@ -28,6 +28,9 @@ const OPS: [&str; 12] = [
     "optimizer",
     "dropout",
 ];
+
+/// Convolutions that are quick to look at: a common one and one with a stride, and the same transposed.
+const QUICK: usize = 4;
 
 /// Opens a device that [`choose::find`] has found for `wanted`; a GPU's results are looked at first. Where `auto` has
 /// taken a GPU that cannot be used, `say` is told why, and the CPU takes its place. Returns what it came to.
@@ -54,7 +57,8 @@ fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
     let Some(info) = choice.adapter() else { return Ok(device) };
     let record = files::cache_dir().map(|folder| Record::of(&folder, info));
     if !faults::waits() && !record.as_ref().is_some_and(Record::is_kept) {
-        look_at(device.as_mut()).map_err(|fault| match fault {
+        let units = info.target().matrices.is_some();
+        look_at(device.as_mut(), units).map_err(|fault| match fault {
             Fault::Device(error) => error,
             fault => DeviceError::Drifts { device: info.to_string(), fault: fault.to_string() },
         })?;
@@ -65,18 +69,20 @@ fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
     Ok(device)
 }
 
-/// Runs the cases in one step.
+/// Runs the cases in one step, and convolutions on units that multiply matrices where these are in use.
 ///
 /// # Errors
 /// The first that is wrong.
-fn look_at(device: &mut dyn Device) -> Result<(), Fault> {
+fn look_at(device: &mut dyn Device, matrix_units: bool) -> Result<(), Fault> {
     let mut program = Program::default();
     for case in &representatives() {
         program.forward(case)?;
     }
     let wanted = program.run(&mut Cpu::new())?;
     let got = program.run(device)?;
-    got.iter().zip(&wanted).try_for_each(|(got, wanted)| got.hold_against(&wanted.values.data))
+    got.iter().zip(&wanted).try_for_each(|(got, wanted)| got.hold_against(&wanted.values.data))?;
+    let convolutions = if matrix_units { convolutions() } else { Vec::new() };
+    convolutions.iter().take(QUICK).try_for_each(|convolution| convolution.check(device))
 }
 
 /// A case of each of [`OPS`].
@@ -141,6 +147,8 @@ mod tests {
             limits,
             f16: true,
             subgroups: Some([32, 32]),
+            matrix_units: None,
+            uses_matrix_units: false,
             timestamps: true,
             problem: None,
         };
@@ -153,6 +161,6 @@ mod tests {
 
     #[test]
     fn the_cpu_passes_the_short_look() {
-        look_at(&mut Cpu::new()).unwrap();
+        look_at(&mut Cpu::new(), true).unwrap();
     }
 }

@@ -24,7 +24,12 @@ fn details(info: &AdapterInfo) -> String {
     if let Some(problem) = &info.problem {
         return format!("cannot be used: {problem}");
     }
-    let features = [("f16", info.f16), ("subgroups", info.subgroups.is_some()), ("timestamps", info.timestamps)];
+    let features = [
+        ("f16", info.f16),
+        ("subgroups", info.subgroups.is_some()),
+        ("matrix units", info.matrix_units.is_some()),
+        ("timestamps", info.timestamps),
+    ];
     let features: Vec<&str> = features.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
     let features = if features.is_empty() { String::new() } else { format!(", {}", features.join(", ")) };
     let limit = info.limits.binding >> 20;

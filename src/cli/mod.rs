@@ -31,6 +31,7 @@ mod import;
 mod inspect;
 mod interrupt;
 mod models;
+mod precision;
 mod progress;
 mod reading;
 mod sweep;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
+use super::precision::{fit, fit_if_it_can};
 use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
@@ -344,11 +345,13 @@ fn classifier(
     };
     let choices = device::find_all(&settings.device)?;
     settings.check_parts(choices.len())?;
-    if args.precision == Some(Precision::F16) {
-        choices.iter().try_for_each(has_halves)?;
-    } else if settings.precision == Precision::F16 && choices.iter().any(|choice| choice.adapter().is_none()) {
-        note("the run was begun with --precision f16; the CPU device goes on in 32 bits");
-    }
+    let choices = choices
+        .into_iter()
+        .map(|choice| match args.precision {
+            Some(precision) => fit(choice, precision),
+            None => Ok(fit_if_it_can(choice, settings.precision)),
+        })
+        .collect::<anyhow::Result<Vec<Choice>>>()?;
     members.iter().try_for_each(|member| member.settings.check_parts(choices.len()))?;
     if args.dry_run {
         let names = choices.iter().map(Choice::name).collect::<Vec<_>>().join(" and ");
@@ -398,17 +401,6 @@ fn classifier(
         training.ensemble(&settings, &folder)
     } else {
         training.one(&architecture, &settings, &folder)
-    }
-}
-
-/// Refuses a device that has no 16-bit floats.
-pub(super) fn has_halves(choice: &Choice) -> anyhow::Result<()> {
-    match choice.adapter() {
-        Some(info) if info.f16 => Ok(()),
-        Some(info) => anyhow::bail!("{info} has no 16-bit floats; leave --precision f16 out"),
-        None => {
-            anyhow::bail!("the CPU device computes in 32 bits; name a GPU with --device, or leave --precision f16 out")
-        }
     }
 }
 

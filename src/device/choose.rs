@@ -24,6 +24,13 @@ impl Choice {
             Choice::Gpu(adapter) => Some(&adapter.info),
         }
     }
+    /// The same device with units that multiply matrices in use, where it has them.
+    pub fn with_matrix_units(mut self) -> Choice {
+        if let Choice::Gpu(adapter) = &mut self {
+            adapter.info.uses_matrix_units = true;
+        }
+        self
+    }
     pub fn open(&self) -> Result<Box<dyn Device>, DeviceError> {
         Ok(match self {
             Choice::Cpu => Box::new(Cpu::new()),

@@ -49,6 +49,17 @@ pub const MOST_INVOCATIONS: usize = 256;
 /// Workgroups in one dimension that every adapter allows.
 pub const MAX_GROUPS: usize = 65_535;
 
+/// Units of a GPU that multiply matrices of 16-bit floats and add up in 32 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
+pub struct MatrixUnits {
+    /// Rows and columns of a matrix, 8 or 16.
+    pub edge: usize,
+    /// Invocations that do it together.
+    pub subgroup: usize,
+    /// Bytes that a workgroup may share.
+    pub memory: usize,
+}
+
 /// What a kernel is laid out for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Target {
@@ -56,14 +67,16 @@ pub struct Target {
     pub busy: usize,
     /// Invocations in a subgroup, where that is a register of a CPU's and kernels may make use of it; else 0.
     pub subgroup: usize,
+    /// For what is 16-bit already.
+    pub matrices: Option<MatrixUnits>,
 }
 
 impl Target {
     /// A card of its own. Chosen on an NVIDIA H200.
-    pub const DISCRETE: Target = Target { busy: 1 << 19, subgroup: 0 };
-    pub const INTEGRATED: Target = Target { busy: 1 << 15, subgroup: 0 };
+    pub const DISCRETE: Target = Target { busy: 1 << 19, subgroup: 0, matrices: None };
+    pub const INTEGRATED: Target = Target { busy: 1 << 15, subgroup: 0, matrices: None };
     /// A driver that runs on the CPU: any work keeps it busy, and what shares memory costs it switches.
-    pub const SOFTWARE: Target = Target { busy: 1, subgroup: 0 };
+    pub const SOFTWARE: Target = Target { busy: 1, subgroup: 0, matrices: None };
 
     pub fn is_software(self) -> bool {
         self.busy == Target::SOFTWARE.busy

@@ -44,7 +44,7 @@ pub mod window;
 pub use by_image::ByImage;
 pub use case::Case;
 pub use epilogue::Epilogue;
-pub use kernel::{Kernel, Target};
+pub use kernel::{Kernel, MatrixUnits, Target};
 pub use window::Window;
 
 /// An input as a kernel sees it: words and shape.

@@ -10,7 +10,7 @@
 use super::augmented::Seen;
 use super::learner::{Learned, Learner};
 use super::supply::{Share, Supply};
-use super::{Precision, Settings, TrainError};
+use super::{Settings, TrainError};
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{ALIGNMENT, BufferId, Graph, Place, Store, Value};
@@ -120,7 +120,7 @@ impl Classifier {
             shared = vec![learner.gradients(), place(both, Tensor::f32([2 * ALIGNMENT]))];
         }
         let mut plan = Plan { shared, ..Plan::new(&graph) };
-        if settings.precision == Precision::F16 {
+        if settings.precision.is_halved() {
             plan.halve(batch);
         }
         let ready = Vec::new();

@@ -22,24 +22,35 @@ pub const MAX_MEMBERS: usize = 100;
 const LOSS_SCALE: f32 = 1024.0;
 
 /// In how many bits a training step on a GPU keeps what it makes of its images: results of layers and derivatives by them.
-/// Weights and all arithmetic have 32.
+/// Weights and sums have 32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     #[default]
     F32,
+    /// Half the memory traffic, and all arithmetic in 32 bits
     F16,
+    /// The same, and convolutions on units that multiply matrices of 16-bit numbers
+    Mixed,
 }
 
 impl Precision {
     fn is_f32(&self) -> bool {
         *self == Precision::F32
     }
+    /// Whether what is made of images has 16 bits.
+    pub fn is_halved(&self) -> bool {
+        !self.is_f32()
+    }
 }
 
 impl Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.is_f32() { "f32" } else { "f16" })
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Mixed => "mixed",
+        })
     }
 }
 
@@ -245,7 +256,7 @@ impl Settings {
             schedule: Schedule { name: self.schedule, peak, steps, warmup: warmup.min(steps) },
             weight_decay: self.weight_decay,
             average: self.average,
-            loss_scale: if self.precision == Precision::F16 { LOSS_SCALE } else { 1.0 },
+            loss_scale: if self.precision.is_halved() { LOSS_SCALE } else { 1.0 },
         }
     }
 

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{data, open_device, say};
-use crate::device::{self, Device};
+use super::precision::fit;
+use super::{data, say, trusted};
+use crate::device::{self, Choice, Device};
 use crate::models::{self, Model};
 use crate::train::Precision;
 pub use subject::Subject;
@@ -46,16 +47,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     anyhow::ensure!((0.0..=3600.0).contains(&args.seconds), "--seconds {} is not from 0 to 3600", args.seconds);
     anyhow::ensure!(args.batch != Some(0), "--batch 0 is no step; 1 is the smallest");
     let model = models::load_any(&args.model)?;
-    if args.precision == Precision::F16 {
-        anyhow::ensure!(!args.infer, "--precision f16 is for training, and --infer is none");
-        anyhow::ensure!(matches!(model, Model::Classifier(_)), "--precision f16 says nothing to a GAN");
-        super::train::has_halves(&device::find(&args.device)?)?;
+    let precision = args.precision;
+    if precision.is_halved() {
+        anyhow::ensure!(!args.infer, "--precision {precision} is for training, and --infer is none");
+        anyhow::ensure!(matches!(model, Model::Classifier(_)), "--precision {precision} says nothing to a GAN");
     }
+    let choice = fit(device::find(&args.device)?, precision)?;
     let mut subject = Subject::new(&model, data(None)?.train, args.batch, args.infer, args.precision)?;
     if args.ops {
-        return ops(&args, &mut subject);
+        return ops(&args, choice, &mut subject);
     }
-    let mut device = open_device(&args.device)?;
+    let (_, mut device) = trusted(choice, &args.device)?;
     subject.start(device.as_mut())?;
     let mut first = None;
     if args.seconds > 0.0 {
@@ -127,8 +129,8 @@ fn measure(subject: &mut Subject, device: &mut dyn Device, seconds: f64) -> anyh
 }
 
 /// Every dispatch of a step with the shortest time that it took.
-fn ops(args: &Args, subject: &mut Subject) -> anyhow::Result<ExitCode> {
-    let mut device = open_device(&args.device)?;
+fn ops(args: &Args, choice: Choice, subject: &mut Subject) -> anyhow::Result<ExitCode> {
+    let (_, mut device) = trusted(choice, &args.device)?;
     let is_cpu = device.name().starts_with("CPU (");
     let peak = peak::measure(device.as_mut(), is_cpu)?;
     if !args.json {

@@ -174,6 +174,8 @@ mod tests {
             limits,
             f16: false,
             subgroups: None,
+            matrix_units: None,
+            uses_matrix_units: false,
             timestamps: false,
             problem: None,
         }

@@ -145,9 +145,10 @@ fn about(info: &AdapterInfo) -> [String; 3] {
             None => format!("{}, reached through {}, driver {}", info.class, info.backend, info.driver),
         },
         format!(
-            "16-bit floats: {}, subgroups: {}, timestamps: {}",
+            "16-bit floats: {}, subgroups: {}, matrix units: {}, timestamps: {}",
             has(info.f16),
             has(info.subgroups.is_some()),
+            has(info.matrix_units.is_some()),
             has(info.timestamps)
         ),
         format!(

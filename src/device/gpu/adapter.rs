@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use wgpu::{Backend, DeviceType, DownlevelFlags, Features};
+use wgpu::{Backend, CooperativeScalarType, DeviceType, DownlevelFlags, Features};
 
 use crate::faults::{self, Fault};
-use crate::ops::Target;
+use crate::ops::{MatrixUnits, Target};
 
 /// What kind of hardware an adapter is. The order is that of preference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -75,6 +75,10 @@ pub struct AdapterInfo {
     pub f16: bool,
     /// The fewest and the most invocations in a subgroup, if there are subgroups.
     pub subgroups: Option<[u32; 2]>,
+    /// What multiplies matrices of 16-bit floats, where that can be asked for.
+    pub matrix_units: Option<MatrixUnits>,
+    /// Whether they are asked for: what is experimental in wgpu is left alone otherwise.
+    pub uses_matrix_units: bool,
     pub timestamps: bool,
     /// Why it cannot be used, if it cannot.
     pub problem: Option<String>,
@@ -84,19 +88,21 @@ impl AdapterInfo {
     /// What holds for an adapter holds for this: itself, its driver, and these shaders.
     pub fn identity(&self) -> String {
         let (version, shaders) = (env!("CARGO_PKG_VERSION"), crate::shaders::digest());
-        format!("{self}\n{}\ninkgrad {version}, shaders {shaders:016x}\n", self.driver)
+        let units = if self.uses_matrix_units { ", with matrix units" } else { "" };
+        format!("{self}\n{}\ninkgrad {version}, shaders {shaders:016x}{units}\n", self.driver)
     }
 
     /// What kernels are laid out for on it.
     pub fn target(&self) -> Target {
-        match (self.class, self.subgroups) {
+        let target = match (self.class, self.subgroups) {
             (Class::Discrete | Class::Other, _) => Target::DISCRETE,
             (Class::Integrated, _) => Target::INTEGRATED,
             (Class::Software, Some([least, most])) if least == most && (4..=16).contains(&least) => {
                 Target { subgroup: least as usize, ..Target::SOFTWARE }
             }
             (Class::Software, _) => Target::SOFTWARE,
-        }
+        };
+        Target { matrices: self.matrix_units.filter(|_| self.uses_matrix_units), ..target }
     }
 }
 
@@ -136,6 +142,26 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<Adapter> {
 /// Features that kernels may use where the adapter has them.
 pub(super) const FEATURES: Features = Features::TIMESTAMP_QUERY.union(Features::SHADER_F16).union(Features::SUBGROUP);
 
+/// The largest matrices that kernels may multiply. Each subgroup is told what it does by its place in the workgroup, so
+/// all must be of one size.
+fn matrix_units(adapter: &wgpu::Adapter, limits: &Limits) -> Option<MatrixUnits> {
+    let info = adapter.get_info();
+    let needed = Features::EXPERIMENTAL_COOPERATIVE_MATRIX | Features::SHADER_F16;
+    if !adapter.features().contains(needed) || info.subgroup_min_size != info.subgroup_max_size {
+        return None;
+    }
+    let fitting = adapter.cooperative_matrix_properties().into_iter().filter(|kind| {
+        let types = (CooperativeScalarType::F16, CooperativeScalarType::F32);
+        (kind.ab_type, kind.cr_type) == types && kind.m_size == kind.n_size && kind.n_size == kind.k_size
+    });
+    let edge = fitting.map(|kind| kind.m_size).filter(|edge| [8, 16].contains(edge)).max()?;
+    Some(MatrixUnits {
+        edge: edge as usize,
+        subgroup: info.subgroup_min_size as usize,
+        memory: limits.workgroup_bytes as usize,
+    })
+}
+
 fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     let info = adapter.get_info();
     let features = adapter.features();
@@ -167,6 +193,8 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
         limits,
         f16: features.contains(Features::SHADER_F16),
         subgroups: features.contains(Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
+        matrix_units: matrix_units(adapter, &limits),
+        uses_matrix_units: false,
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         problem,
     }

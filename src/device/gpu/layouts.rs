@@ -27,9 +27,9 @@ const SLOW: Duration = Duration::from_millis(100);
 
 /// How a kernel may be laid out, the adapter's own way first.
 pub fn candidates(own: Target) -> Vec<Target> {
-    let busy = [19, 17, 15, 13].map(|power| Target { busy: 1 << power, subgroup: 0 });
+    let busy = [19, 17, 15, 13].map(|power| 1 << power).into_iter().chain([Target::SOFTWARE.busy]);
     let mut all = vec![own];
-    all.extend(busy.into_iter().chain([Target::SOFTWARE]).filter(|target| *target != own));
+    all.extend(busy.map(|busy| Target { busy, subgroup: 0, ..own }).filter(|target| *target != own));
     all
 }
 
@@ -281,6 +281,8 @@ mod tests {
             limits,
             f16: false,
             subgroups: None,
+            matrix_units: None,
+            uses_matrix_units: false,
             timestamps: true,
             problem: None,
         }

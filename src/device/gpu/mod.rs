@@ -72,11 +72,18 @@ impl Gpu {
         if let Some(problem) = &adapter.info.problem {
             return Err(failed(problem.clone()));
         }
+        let mut features = adapter.inner.features() & adapter::FEATURES;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if adapter.info.target().matrices.is_some() {
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: what is experimental may have bugs, and is used by one shader, which the tests hold against its twin.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("inkgrad"),
-            required_features: adapter.inner.features() & adapter::FEATURES,
+            required_features: features,
             required_limits: adapter.inner.limits(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features,
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
         };

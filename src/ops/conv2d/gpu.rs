@@ -1,6 +1,6 @@
 //! How a convolution is laid out on a GPU: the constants and workgroups of `shaders/conv2d.wgsl`.
 
-use super::{Geometry, subgroup};
+use super::{Geometry, matrix, subgroup};
 use crate::ops::kernel::MOST_INVOCATIONS;
 use crate::ops::subgroup::share;
 use crate::ops::{Epilogue, Kernel, Target};
@@ -75,7 +75,9 @@ fn channels(outer: usize, units: usize, same_taps: bool, target: Target) -> usiz
 
 /// Input `[n, h, w, c]`, weight `[r, s, c, k]`, then the epilogue's inputs; out `[n, p, q, k]`.
 pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
-    if let Some(kernel) = subgroup::forward(g, epilogue, target.subgroup) {
+    if let Some(kernel) =
+        matrix::forward(g, epilogue, target).or_else(|| subgroup::forward(g, epilogue, target.subgroup))
+    {
         return kernel;
     }
     let pixels = share(g.q, PIXELS);
@@ -99,7 +101,8 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
 /// `d_out [n, p, q, k]`, weight `[r, s, k, c]`, then the epilogue's inputs; out `[n, h, w, c]`. Also the transposed
 /// convolution.
 pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
-    if let Some(kernel) = subgroup::grad_x(g, epilogue, target.subgroup) {
+    if let Some(kernel) = matrix::grad_x(g, epilogue, target).or_else(|| subgroup::grad_x(g, epilogue, target.subgroup))
+    {
         return kernel;
     }
     let phases = g.stride.min(g.w);
@@ -128,7 +131,9 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
 /// Input `[n, h, w, c]`, `d_out [n, p, q, k]`; out `[parts, r, s, c, k]`, where `parts` is `n / images_per_part`,
 /// rounded up.
 pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
-    if let Some(kernel) = subgroup::grad_w(g, images_per_part, target.subgroup) {
+    if let Some(kernel) =
+        matrix::grad_w(g, images_per_part, target).or_else(|| subgroup::grad_w(g, images_per_part, target.subgroup))
+    {
         return kernel;
     }
     // An invocation takes the taps of one row of the kernel, for so many input channels.

@@ -12,10 +12,11 @@ use super::transpose::Transpose;
 use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
-use crate::tensor::Tensor;
+use crate::tensor::{Kind, Tensor};
 
 mod cpu;
 mod gpu;
+mod matrix;
 mod subgroup;
 
 /// How far a kernel may reach over an image's edge.
@@ -217,7 +218,8 @@ impl Op for Conv2d {
         })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        gpu::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue, target)
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        gpu::forward(&g, self.epilogue, matrices_for(&inputs[..1], target))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
@@ -305,7 +307,8 @@ impl Op for Conv2dGradX {
         })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        gpu::grad_x(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.epilogue, target)
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        gpu::grad_x(&g, self.epilogue, matrices_for(&inputs[..1], target))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
@@ -313,6 +316,12 @@ impl Op for Conv2dGradX {
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
         Some(Arc::new(Conv2dGradX { epilogue: self.epilogue.then(epilogue)?, ..*self }))
     }
+}
+
+/// Units that multiply matrices of 16-bit numbers are for images that are 16-bit: nothing else is rounded for them but weights.
+fn matrices_for(images: &[Tensor], target: Target) -> Target {
+    let matrices = target.matrices.filter(|_| images.iter().all(|image| image.kind == Kind::F16));
+    Target { matrices, ..target }
 }
 
 /// The derivative by the weights, as a split reduction: partial results over groups of images, then their sum.
@@ -394,7 +403,8 @@ impl Op for Conv2dGradW {
         Some(ByImage { together: self.images_per_part, ..ByImage::all(inputs)? })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        gpu::grad_w(&self.geometry(inputs[0].dims(), inputs[1].dims()), self.images_per_part, target)
+        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
+        gpu::grad_w(&g, self.images_per_part, matrices_for(inputs, target))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry(inputs[0].dims(), inputs[1].dims()).flops()

@@ -1,0 +1,268 @@
+// What conv2d.wgsl computes, by units that multiply EDGE x EDGE matrices of 16-bit numbers and add up in 32 bits: LANES
+// invocations, a subgroup, do it together. TEAMS of them share a workgroup and what it keeps of its operands.
+//
+// Images are laid on a grid of GRID_H x GRID_W positions, all in one row. It is so much larger than what is on it, and
+// zero there, that tap (i, j) of position g is at g + i * GRID_W + j, whatever the line: EDGE positions side by side are
+// the rows of a matrix for every tap alike. With STRIDE above 1 there are as many grids each way, the phases: phase (a, b)
+// has pixels (y * STRIDE + a, x * STRIDE + b), and the taps (a + i * STRIDE, b + j * STRIDE), TAPS of a row at most.
+//
+// A row of what is kept is PITCH vectors of four long, a little longer than what is in it, so that rows begin in
+// different banks of the memory. QUADS: EDGE / 4. INNER channels are added up over, OUTER are in the result, of which a
+// workgroup takes COLUMN_TILES * EDGE.
+
+enable f16;
+enable wgpu_cooperative_matrix;
+
+#if EDGE == 16
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+alias Sums = coop_mat16x16<f32, C>;
+#else
+alias Left = coop_mat8x8<f16, A>;
+alias Right = coop_mat8x8<f16, B>;
+alias Sums = coop_mat8x8<f32, C>;
+#endif
+
+const GRID = GRID_H * GRID_W;
+const INVOCATIONS = TEAMS * LANES;
+const COLUMNS = COLUMN_TILES * EDGE;
+
+// A tile of results for each team, as it leaves the registers.
+var<workgroup> finished: array<f32, TEAMS * EDGE * EDGE>;
+
+#if ENTRY_grad_w
+
+// A workgroup adds up over the images of one part, for EDGE channels of the input and the taps of one row of the kernel.
+// Each team takes STEPS times EDGE positions of BLOCK at a time.
+@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> d_out: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+// Of each column of phases.
+var<workgroup> window: array<vec4<f16>, PHASES * WINDOW * PITCH>;
+var<workgroup> results: array<vec4<f16>, BLOCK * COLUMN_PITCH>;
+
+@compute @workgroup_size(LANES, TEAMS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+    @builtin(local_invocation_id) id: vec3<u32>,
+) {
+    let flat = group.x + group.y * groups.x;
+    let column = flat % COLUMN_GROUPS * COLUMNS;
+    let c = flat / COLUMN_GROUPS % (INNER / EDGE) * EDGE;
+    let r = flat / (COLUMN_GROUPS * (INNER / EDGE)) % R;
+    let part = flat / (COLUMN_GROUPS * (INNER / EDGE) * R);
+    let begin = min(part * IMAGES_PER_PART, N) * GRID;
+    let end = min((part + 1u) * IMAGES_PER_PART, N) * GRID;
+    let phase_y = r % STRIDE;
+    let down = r / STRIDE * GRID_W;
+#unroll s S
+#unroll n COLUMN_TILES
+    var acc$s_$n: Sums;
+#endunroll
+#endunroll
+
+    for (var base = begin; base < end; base += BLOCK) {
+        workgroupBarrier();
+        for (var at = index; at < PHASES * WINDOW * QUADS; at += INVOCATIONS) {
+            let row = at / QUADS;
+            let quad = at % QUADS;
+            let g = base + row % WINDOW + down;
+            let y = (g / GRID_W % GRID_H) * STRIDE + phase_y - PAD_TOP;
+            let x = (g % GRID_W) * STRIDE + row / WINDOW - PAD_LEFT;
+            // Above and left of the image numbers wrap, and are past the end as well.
+            let inside = g < N * GRID && y < SOURCE_H && x < SOURCE_W;
+            let at_source = ((g / GRID * SOURCE_H + y) * SOURCE_W + x) * (INNER / 4u) + c / 4u + quad;
+            window[row * PITCH + quad] = vec4<f16>(select(vec4(0.0), input[select(0u, at_source, inside)], inside));
+        }
+        for (var at = index; at < BLOCK * (COLUMNS / 4u); at += INVOCATIONS) {
+            let row = at / (COLUMNS / 4u);
+            let quad = at % (COLUMNS / 4u);
+            let g = base + row;
+            let y = g / GRID_W % GRID_H;
+            let x = g % GRID_W;
+            let inside = g < end && y < OUT_H && x < OUT_W;
+            let at_source = ((g / GRID * OUT_H + y) * OUT_W + x) * (OUTER / 4u) + column / 4u + quad;
+            results[row * COLUMN_PITCH + quad] = vec4<f16>(select(vec4(0.0), d_out[select(0u, at_source, inside)], inside));
+        }
+        workgroupBarrier();
+#unroll i STEPS
+        let at$i = (id.y + $iu * TEAMS) * EDGE;
+#unroll n COLUMN_TILES
+        let right$i_$n = coopLoadT<Right>(&results[at$i * COLUMN_PITCH + $nu * QUADS], COLUMN_PITCH);
+#endunroll
+#unroll s S
+        // Channels are its rows.
+        let left$i_$s = coopLoad<Left>(&window[($($s%STRIDE)u * WINDOW + at$i + $($s/STRIDE)u) * PITCH], PITCH);
+#unroll n COLUMN_TILES
+        acc$s_$n = coopMultiplyAdd(left$i_$s, right$i_$n, acc$s_$n);
+#endunroll
+#endunroll
+#endunroll
+    }
+
+#unroll s S
+#unroll n COLUMN_TILES
+    workgroupBarrier();
+    coopStoreT(acc$s_$n, &finished[id.y * EDGE * EDGE], EDGE);
+    workgroupBarrier();
+    for (var e = index; e < EDGE * EDGE && part < PARTS; e += INVOCATIONS) {
+        var sum = 0.0;
+        for (var team = 0u; team < TEAMS; team++) {
+            sum += finished[team * EDGE * EDGE + e];
+        }
+        out[(((part * R + r) * S + $su) * INNER + c + e / EDGE) * OUTER + column + $nu * EDGE + e % EDGE] = sum;
+    }
+#endunroll
+#endunroll
+}
+
+#else
+
+#include epilogue
+
+// A workgroup takes BLOCK positions, each team ROW_TILES * EDGE of them.
+@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+#if HAS_BIAS
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+#endif
+#if HAS_ACT_GRAD
+@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<f32>;
+#endif
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
+
+// The positions that the taps of BLOCK positions meet.
+var<workgroup> window: array<vec4<f16>, WINDOW * PITCH>;
+// A row of taps for EDGE inner channels.
+var<workgroup> taps: array<vec4<f16>, TAPS * EDGE * COLUMN_PITCH>;
+
+// Four channels of position g.
+fn load(g: u32, phase_y: u32, phase_x: u32, quad: u32) -> vec4<f32> {
+    // Above and left of the source numbers wrap, and are past the end as well.
+#if ENTRY_forward
+    let y = (g / GRID_W % GRID_H) * STRIDE + phase_y - PAD_TOP;
+    let x = (g % GRID_W) * STRIDE + phase_x - PAD_LEFT;
+#else
+    let y = g / GRID_W % GRID_H;
+    let x = g % GRID_W;
+#endif
+    let inside = g < N * GRID && y < SOURCE_H && x < SOURCE_W;
+    let at = ((g / GRID * SOURCE_H + y) * SOURCE_W + x) * (INNER / 4u) + quad;
+    return select(vec4(0.0), source[select(0u, at, inside)], inside);
+}
+
+// What a team's tile of `finished` has for position g, and for channel k.
+fn write(v: f32, g: u32, phase_y: u32, phase_x: u32, k: u32) {
+#if ENTRY_forward
+    let y = g / GRID_W % GRID_H;
+    let x = g % GRID_W;
+#else
+    let y = (g / GRID_W % GRID_H) * STRIDE + phase_y - PAD_TOP;
+    let x = (g % GRID_W) * STRIDE + phase_x - PAD_LEFT;
+#endif
+    if g < N * GRID && y < OUT_H && x < OUT_W {
+        let at = ((g / GRID * OUT_H + y) * OUT_W + x) * OUTER + k;
+        out[at] = finish(v, at, k);
+    }
+}
+
+@compute @workgroup_size(LANES, TEAMS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+    @builtin(local_invocation_id) id: vec3<u32>,
+) {
+    let flat = group.x + group.y * groups.x;
+    let column = flat % COLUMN_GROUPS * COLUMNS;
+    let unit = flat / COLUMN_GROUPS;
+#if ENTRY_forward
+    // The result is on one grid, and adds up over all phases of the source.
+    let first = unit * BLOCK;
+    const first_phase = 0u;
+    const phases = PHASES * PHASES;
+#else
+    // The source is on one grid, and so is each phase of the result.
+    let first = unit / (PHASES * PHASES) * BLOCK;
+    let first_phase = unit % (PHASES * PHASES);
+    const phases = 1u;
+#endif
+#unroll m ROW_TILES
+#unroll n COLUMN_TILES
+    var acc$m_$n: Sums;
+#endunroll
+#endunroll
+
+    for (var p = 0u; p < phases; p++) {
+        let phase_y = (first_phase + p) / PHASES;
+        let phase_x = (first_phase + p) % PHASES;
+        for (var i = 0u; i < INNER; i += EDGE) {
+            workgroupBarrier();
+            for (var at = index; at < WINDOW * QUADS; at += INVOCATIONS) {
+                let row = at / QUADS;
+                let quad = at % QUADS;
+#if ENTRY_forward
+                let g = first + row;
+#else
+                // Before the first position numbers wrap, and are past the end as well.
+                let g = first + row - HALO;
+#endif
+                window[row * PITCH + quad] = vec4<f16>(load(g, phase_y, phase_x, i / 4u + quad));
+            }
+            for (var line = 0u; line < LINES; line++) {
+                let r = phase_y + line * STRIDE;
+#if RAGGED
+                if r >= R {
+                    continue;
+                }
+#endif
+                workgroupBarrier();
+                for (var at = index; at < TAPS * EDGE * (COLUMNS / 4u); at += INVOCATIONS) {
+                    let row = at / (COLUMNS / 4u);
+                    let quad = at % (COLUMNS / 4u);
+                    let s = phase_x + row / EDGE * STRIDE;
+                    let at_source = ((r * S + s) * INNER + i + row % EDGE) * (OUTER / 4u) + column / 4u + quad;
+#if RAGGED
+                    taps[row * COLUMN_PITCH + quad] = vec4<f16>(select(vec4(0.0), weight[at_source], s < S));
+#else
+                    taps[row * COLUMN_PITCH + quad] = vec4<f16>(weight[at_source]);
+#endif
+                }
+                workgroupBarrier();
+#unroll j TAPS
+#unroll n COLUMN_TILES
+                let right$j_$n = coopLoadT<Right>(&taps[$ju * EDGE * COLUMN_PITCH + $nu * QUADS], COLUMN_PITCH);
+#endunroll
+#if ENTRY_forward
+                let line_at$j = id.y * (ROW_TILES * EDGE) + line * GRID_W + $ju;
+#else
+                let line_at$j = id.y * (ROW_TILES * EDGE) + HALO - line * GRID_W - $ju;
+#endif
+#unroll m ROW_TILES
+                let left$j_$m = coopLoadT<Left>(&window[(line_at$j + $mu * EDGE) * PITCH], PITCH);
+#unroll n COLUMN_TILES
+                acc$m_$n = coopMultiplyAdd(left$j_$m, right$j_$n, acc$m_$n);
+#endunroll
+#endunroll
+#endunroll
+            }
+        }
+    }
+
+#unroll m ROW_TILES
+#unroll n COLUMN_TILES
+    workgroupBarrier();
+    coopStoreT(acc$m_$n, &finished[id.y * EDGE * EDGE], EDGE);
+    workgroupBarrier();
+    for (var e = id.x; e < EDGE * EDGE; e += LANES) {
+        let g = first + (id.y * ROW_TILES + $mu) * EDGE + e / EDGE;
+        let v = finished[id.y * EDGE * EDGE + e];
+        write(v, g, first_phase / PHASES, first_phase % PHASES, column + $nu * EDGE + e % EDGE);
+    }
+#endunroll
+#endunroll
+}
+#endif

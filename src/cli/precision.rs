@@ -1,0 +1,44 @@
+//! `--precision`: what it asks of a device.
+
+use super::note;
+use crate::device::Choice;
+use crate::train::Precision;
+
+/// A device made ready to be opened for a precision.
+///
+/// # Errors
+/// What the device lacks for it, and what to do instead.
+pub fn fit(choice: Choice, precision: Precision) -> anyhow::Result<Choice> {
+    let Some(info) = choice.adapter() else {
+        anyhow::ensure!(
+            !precision.is_halved(),
+            "the CPU device computes in 32 bits; name a GPU with --device, or leave --precision {precision} out"
+        );
+        return Ok(choice);
+    };
+    anyhow::ensure!(
+        info.f16 || !precision.is_halved(),
+        "{info} has no 16-bit floats; leave --precision {precision} out"
+    );
+    if precision != Precision::Mixed {
+        return Ok(choice);
+    }
+    anyhow::ensure!(
+        info.matrix_units.is_some(),
+        "{info} has no units that multiply matrices, or its driver does not offer them; --precision f16 does without"
+    );
+    Ok(choice.with_matrix_units())
+}
+
+/// The same for a run that was begun elsewhere, which goes on in what the device has.
+pub fn fit_if_it_can(choice: Choice, precision: Precision) -> Choice {
+    match fit(choice.clone(), precision) {
+        Ok(choice) => choice,
+        Err(_) => {
+            let instead =
+                if choice.adapter().is_some_and(|info| info.f16) { "without matrix units" } else { "in 32 bits" };
+            note(format_args!("the run was begun with --precision {precision}; {} goes on {instead}", choice.name()));
+            choice
+        }
+    }
+}
