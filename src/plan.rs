@@ -1,12 +1,17 @@
-//! From a graph to what a device replays: dead nodes dropped, epilogues folded in, buffers shared by lifetime.
+//! From a graph to what a device replays: dead nodes dropped, epilogues folded in, what is computed twice computed once,
+//! buffers shared by lifetime.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use rewrite::{rewritten, uses};
 
 use crate::graph::{BufferId, Effect, Graph, Origin, Place, Value};
 use crate::ops::Op;
 use crate::ops::elementwise::Copy;
 use crate::tensor::{Kind, Tensor};
+
+mod rewrite;
 
 /// Where a dispatch finds or leaves a tensor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,7 +67,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(graph: &Graph) -> Plan {
-        Planner::new(&fuse(graph)).run()
+        Planner::new(&rewritten(graph)).run()
     }
     pub fn flops(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::flops).sum()
@@ -94,81 +99,6 @@ impl Plan {
     }
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch.iter().map(|words| *words as u64 * 4).sum()
-    }
-}
-
-/// How often each node is used by live nodes and effects; 0 for dead ones.
-fn uses(graph: &Graph) -> Vec<usize> {
-    let mut uses = vec![0; graph.nodes.len()];
-    for (_, effect) in &graph.effects {
-        match effect {
-            Effect::Assign { value, .. } => uses[value.0] += 1,
-            Effect::Update { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
-        }
-    }
-    for i in (0..graph.nodes.len()).rev() {
-        if uses[i] == 0 {
-            continue;
-        }
-        match &graph.nodes[i].origin {
-            Origin::Stored { .. } => {}
-            Origin::Op { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
-            Origin::Reshape(v) => uses[v.0] += 1,
-        }
-    }
-    uses
-}
-
-/// Folds biases, activations and activation derivatives into the ops that make their input, where nobody else
-/// wants that input.
-fn fuse(graph: &Graph) -> Graph {
-    let mut graph = graph.clone();
-    let mut uses = uses(&graph);
-    for i in 0..graph.nodes.len() {
-        if uses[i] == 0 {
-            continue;
-        }
-        let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
-        let Some((epilogue, source)) = op.as_epilogue().zip(inputs.first().copied()) else { continue };
-        let Some(maker) = through_reshapes(&graph, &uses, source) else { continue };
-        let Origin::Op { op: maker_op, inputs: maker_inputs } = &graph.nodes[maker.0].origin else { continue };
-        // A bias per channel fits only where the innermost size is that of the maker's own result.
-        if epilogue.bias && graph.nodes[maker.0].tensor.shape.last() != graph.nodes[i].tensor.shape.last() {
-            continue;
-        }
-        let Some(fused) = maker_op.with_epilogue(epilogue) else { continue };
-        let inputs: Vec<Value> = maker_inputs.iter().chain(&inputs[1..]).copied().collect();
-        // The node keeps its own shape only if the maker's is the same; else the maker moves here under a reshape.
-        let made = graph.nodes[maker.0].tensor.clone();
-        if made.shape == graph.nodes[i].tensor.shape {
-            graph.nodes[i].origin = Origin::Op { op: fused, inputs };
-            uses[maker.0] = 0;
-        } else if source == maker || last_input_before(&inputs, source) {
-            // Between maker and node there is a reshape node, which can hold the fused op if its inputs stand before it.
-            let holder = source;
-            graph.nodes[holder.0] = crate::graph::Node { origin: Origin::Op { op: fused, inputs }, tensor: made };
-            graph.nodes[i].origin = Origin::Reshape(holder);
-            uses[maker.0] = 0;
-        }
-    }
-    graph
-}
-
-fn last_input_before(inputs: &[Value], node: Value) -> bool {
-    inputs.iter().all(|v| *v < node)
-}
-
-/// The op behind a value, if everything between has one user.
-fn through_reshapes(graph: &Graph, uses: &[usize], mut value: Value) -> Option<Value> {
-    loop {
-        if uses[value.0] != 1 {
-            return None;
-        }
-        match &graph.nodes[value.0].origin {
-            Origin::Reshape(inner) => value = *inner,
-            Origin::Op { .. } => return Some(value),
-            Origin::Stored { .. } => return None,
-        }
     }
 }
 

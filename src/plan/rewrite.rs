@@ -1,0 +1,220 @@
+//! A graph as it is dispatched: what an op can do for the next one folded in, and what is the same computed once.
+
+use std::collections::HashMap;
+
+use crate::graph::{Effect, Graph, Node, Origin, Value};
+use crate::tensor::Tensor;
+
+/// The same step in fewer dispatches.
+pub(super) fn rewritten(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    fuse(&mut graph);
+    // Last, so that nothing that could have been folded into its only user has two.
+    share(&mut graph);
+    graph
+}
+
+/// How often each node is used by live nodes and effects; 0 for dead ones.
+pub(super) fn uses(graph: &Graph) -> Vec<usize> {
+    let mut uses = vec![0; graph.nodes.len()];
+    for (_, effect) in &graph.effects {
+        match effect {
+            Effect::Assign { value, .. } => uses[value.0] += 1,
+            Effect::Update { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
+        }
+    }
+    for i in (0..graph.nodes.len()).rev() {
+        if uses[i] == 0 {
+            continue;
+        }
+        match &graph.nodes[i].origin {
+            Origin::Stored { .. } => {}
+            Origin::Op { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
+            Origin::Reshape(v) => uses[v.0] += 1,
+        }
+    }
+    uses
+}
+
+/// Folds biases, activations and activation derivatives into the ops that make their input, where nobody else
+/// wants that input.
+fn fuse(graph: &mut Graph) {
+    let mut uses = uses(graph);
+    for i in 0..graph.nodes.len() {
+        if uses[i] == 0 {
+            continue;
+        }
+        let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
+        let Some((epilogue, source)) = op.as_epilogue().zip(inputs.first().copied()) else { continue };
+        let Some(maker) = through_reshapes(graph, &uses, source) else { continue };
+        let Origin::Op { op: maker_op, inputs: maker_inputs } = &graph.nodes[maker.0].origin else { continue };
+        // A bias per channel fits only where the innermost size is that of the maker's own result.
+        if epilogue.bias && graph.nodes[maker.0].tensor.shape.last() != graph.nodes[i].tensor.shape.last() {
+            continue;
+        }
+        let Some(fused) = maker_op.with_epilogue(epilogue) else { continue };
+        let inputs: Vec<Value> = maker_inputs.iter().chain(&inputs[1..]).copied().collect();
+        // The node keeps its own shape only if the maker's is the same; else the maker moves here under a reshape.
+        let made = graph.nodes[maker.0].tensor.clone();
+        if made.shape == graph.nodes[i].tensor.shape {
+            graph.nodes[i].origin = Origin::Op { op: fused, inputs };
+            uses[maker.0] = 0;
+        } else if source == maker || last_input_before(&inputs, source) {
+            // Between maker and node there is a reshape node, which can hold the fused op if its inputs stand before it.
+            let holder = source;
+            graph.nodes[holder.0] = Node { origin: Origin::Op { op: fused, inputs }, tensor: made };
+            graph.nodes[i].origin = Origin::Reshape(holder);
+            uses[maker.0] = 0;
+        }
+    }
+}
+
+fn last_input_before(inputs: &[Value], node: Value) -> bool {
+    inputs.iter().all(|v| *v < node)
+}
+
+/// The op behind a value, if everything between has one user.
+fn through_reshapes(graph: &Graph, uses: &[usize], mut value: Value) -> Option<Value> {
+    loop {
+        if uses[value.0] != 1 {
+            return None;
+        }
+        match &graph.nodes[value.0].origin {
+            Origin::Reshape(inner) => value = *inner,
+            Origin::Op { .. } => return Some(value),
+            Origin::Stored { .. } => return None,
+        }
+    }
+}
+
+/// What makes a node the same as another.
+#[derive(PartialEq, Eq, Hash)]
+enum Sameness {
+    Stored(usize, usize),
+    /// An op's text says all there is about it; the name tells ops of different modules apart.
+    Op(&'static str, String, Vec<Value>),
+    Reshape(Value),
+}
+
+/// Lets the users of a node that computes what an earlier one did have that one's result. What may lie in a stored
+/// buffer is left alone, and so is all that stands on the other side of an effect: it may have read something else.
+fn share(graph: &mut Graph) {
+    let uses = uses(graph);
+    let assigned = assigned(graph);
+    let mut instead: Vec<Value> = (0..graph.nodes.len()).map(Value).collect();
+    let (mut places, mut results) = (HashMap::new(), HashMap::new());
+    let mut effects = graph.effects.iter().map(|(at, _)| *at).peekable();
+    for i in 0..graph.nodes.len() {
+        while effects.next_if(|at| *at <= i).is_some() {
+            results.clear();
+        }
+        let Node { origin, tensor } = &mut graph.nodes[i];
+        let same = match origin {
+            Origin::Stored { buffer, offset } => Sameness::Stored(buffer.0, *offset),
+            Origin::Reshape(of) => {
+                *of = instead[of.0];
+                Sameness::Reshape(*of)
+            }
+            Origin::Op { op, inputs } => {
+                inputs.iter_mut().for_each(|input| *input = instead[input.0]);
+                Sameness::Op(op.name(), format!("{op:?}"), inputs.clone())
+            }
+        };
+        if uses[i] == 0 || assigned[i] {
+            continue;
+        }
+        let known: &mut HashMap<(Sameness, Tensor), Value> =
+            if let Sameness::Op(..) = same { &mut results } else { &mut places };
+        instead[i] = *known.entry((same, tensor.clone())).or_insert(Value(i));
+    }
+    for (_, effect) in &mut graph.effects {
+        match effect {
+            Effect::Assign { value, .. } => *value = instead[value.0],
+            Effect::Update { inputs, .. } => inputs.iter_mut().for_each(|input| *input = instead[input.0]),
+        }
+    }
+}
+
+/// Which nodes hold what is assigned to a place: they may be computed there.
+fn assigned(graph: &Graph) -> Vec<bool> {
+    let mut assigned = vec![false; graph.nodes.len()];
+    for (_, effect) in &graph.effects {
+        let Effect::Assign { value, .. } = effect else { continue };
+        let mut value = *value;
+        while let Origin::Reshape(inner) = graph.nodes[value.0].origin {
+            value = inner;
+        }
+        assigned[value.0] = true;
+    }
+    assigned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Place, Store};
+    use crate::ops::dropout::Dropout;
+    use crate::ops::elementwise::{Add, Mul, Scale};
+    use crate::ops::transpose::Transpose;
+    use crate::ops::{Target, cases};
+    use crate::plan::Plan;
+    use crate::tensor::Tensor;
+
+    fn place(store: &mut Store, name: &str, tensor: Tensor) -> Place {
+        Place { buffer: store.add(name, tensor.len()), offset: 0, tensor }
+    }
+
+    fn ops(graph: &Graph) -> Vec<&'static str> {
+        Plan::new(graph).dispatches.iter().map(|dispatch| dispatch.op.name()).collect()
+    }
+
+    #[test]
+    fn what_is_computed_twice_is_computed_once() {
+        let mut store = Store::default();
+        let [x, out] = ["x", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+        let clock = place(&mut store, "clock", Tensor::u32([2]));
+        let mut graph = Graph::new();
+        let mut drawn = |stream| {
+            let (x, clock) = (graph.read(&x), graph.read(&clock));
+            let x = graph.reshape(x, [2, 8]).unwrap();
+            let turned = graph.apply(Transpose, &[x]).unwrap();
+            let dropped = graph.apply(Dropout { rate: 0.5, stream }, &[turned, clock]).unwrap();
+            graph.reshape(dropped, [4, 4]).unwrap()
+        };
+        let (a, b, other) = (drawn(1), drawn(1), drawn(2));
+        let product = graph.apply(Mul, &[a, b]).unwrap();
+        let sum = graph.apply(Add, &[product, other]).unwrap();
+        graph.assign(sum, out);
+        assert_eq!(ops(&graph), ["transpose", "dropout", "dropout", "mul", "add"]);
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_taken_for_what_is_read_after_it() {
+        let mut store = Store::default();
+        let [x, a, b] = ["x", "a", "b"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+        let mut graph = Graph::new();
+        let twice = |graph: &mut Graph, into: &Place| {
+            let x = graph.read(&x);
+            let double = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[x]).unwrap();
+            let more = graph.apply(Mul, &[double, double]).unwrap();
+            graph.assign(more, into.clone());
+        };
+        twice(&mut graph, &a);
+        twice(&mut graph, &x);
+        twice(&mut graph, &b);
+        assert_eq!(ops(&graph), ["scale", "mul", "scale", "mul", "scale", "mul"]);
+    }
+
+    #[test]
+    fn ops_of_one_name_and_text_are_one_op() {
+        let mut known = HashMap::new();
+        for case in cases() {
+            let tensors = case.tensors();
+            let out = case.op.shape(&tensors).unwrap();
+            let kernel = case.op.gpu(&tensors, std::slice::from_ref(&out), Target::DISCRETE);
+            let key = (case.op.name(), format!("{:?}", case.op), tensors);
+            let before = known.entry(key).or_insert((out.clone(), kernel.clone()));
+            assert_eq!(*before, (out, kernel), "{}", case.name);
+        }
+    }
+}
