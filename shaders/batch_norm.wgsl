@@ -4,7 +4,7 @@
 // grad_sums: out[part] = sum of d_out * xhat and sum of d_out over the part's rows, xhat = (x - mean) / sqrt(var + EPS)
 // grad_x:    out = gamma / sqrt(var + EPS) * (d_out - (sum of d_out + xhat * sum of d_out * xhat) / ROWS)
 // grad_x_fixed: out = gamma / sqrt(var + EPS) * d_out
-// running:   running = MOMENTUM * running + (1 - MOMENTUM) * stats
+// running:   out[OFFSET + i] = MOMENTUM * out[OFFSET + i] + (1 - MOMENTUM) * stats[i], in each of up to seven parts
 //
 // x is [ROWS, C]; sums, stats and affine are [.., 2, C]. C counts vectors of four in kernels over x where
 // BY_FOUR. In sums and grad_sums a workgroup takes LANES channels of one part, SLICES invocations each, of which every
@@ -41,8 +41,26 @@
 @group(0) @binding(2) var<storage, read> affine: array<Lanes>;
 @group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
 #else
-@group(0) @binding(0) var<storage, read> stats: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> stats_0: array<f32>;
+#if HAS_1
+@group(0) @binding(1) var<storage, read> stats_1: array<f32>;
+#endif
+#if HAS_2
+@group(0) @binding(2) var<storage, read> stats_2: array<f32>;
+#endif
+#if HAS_3
+@group(0) @binding(3) var<storage, read> stats_3: array<f32>;
+#endif
+#if HAS_4
+@group(0) @binding(4) var<storage, read> stats_4: array<f32>;
+#endif
+#if HAS_5
+@group(0) @binding(5) var<storage, read> stats_5: array<f32>;
+#endif
+#if HAS_6
+@group(0) @binding(6) var<storage, read> stats_6: array<f32>;
+#endif
+@group(0) @binding(1 + u32(HAS_1) + u32(HAS_2) + u32(HAS_3) + u32(HAS_4) + u32(HAS_5) + u32(HAS_6)) var<storage, read_write> out: array<f32>;
 #endif
 
 #if ENTRY_stats
@@ -137,6 +155,68 @@ fn main(
     out[(2u * part + 1u) * C + c] = sum.y;
 #endif
 }
+#elif ENTRY_running
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    var i = id.x + id.y * groups.x * WORKGROUP;
+#if HAS_0
+    if i < LEN_0 {
+        let at = OFFSET_0 + i;
+        out[at] = MOMENTUM_0 * out[at] + (1.0 - MOMENTUM_0) * stats_0[i];
+        return;
+    }
+    i -= LEN_0;
+#endif
+#if HAS_1
+    if i < LEN_1 {
+        let at = OFFSET_1 + i;
+        out[at] = MOMENTUM_1 * out[at] + (1.0 - MOMENTUM_1) * stats_1[i];
+        return;
+    }
+    i -= LEN_1;
+#endif
+#if HAS_2
+    if i < LEN_2 {
+        let at = OFFSET_2 + i;
+        out[at] = MOMENTUM_2 * out[at] + (1.0 - MOMENTUM_2) * stats_2[i];
+        return;
+    }
+    i -= LEN_2;
+#endif
+#if HAS_3
+    if i < LEN_3 {
+        let at = OFFSET_3 + i;
+        out[at] = MOMENTUM_3 * out[at] + (1.0 - MOMENTUM_3) * stats_3[i];
+        return;
+    }
+    i -= LEN_3;
+#endif
+#if HAS_4
+    if i < LEN_4 {
+        let at = OFFSET_4 + i;
+        out[at] = MOMENTUM_4 * out[at] + (1.0 - MOMENTUM_4) * stats_4[i];
+        return;
+    }
+    i -= LEN_4;
+#endif
+#if HAS_5
+    if i < LEN_5 {
+        let at = OFFSET_5 + i;
+        out[at] = MOMENTUM_5 * out[at] + (1.0 - MOMENTUM_5) * stats_5[i];
+        return;
+    }
+    i -= LEN_5;
+#endif
+#if HAS_6
+    if i < LEN_6 {
+        let at = OFFSET_6 + i;
+        out[at] = MOMENTUM_6 * out[at] + (1.0 - MOMENTUM_6) * stats_6[i];
+        return;
+    }
+    i -= LEN_6;
+#endif
+}
 #else
 
 @compute @workgroup_size(WORKGROUP)
@@ -156,8 +236,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     out[i] = affine[c] * inverse * (d_out[i] - shared_part);
 #elif ENTRY_grad_x_fixed
     out[i] = affine[c] * inverseSqrt(stats[C + c] + EPS) * d_out[i];
-#else
-    out[i] = MOMENTUM * out[i] + (1.0 - MOMENTUM) * stats[i];
 #endif
 }
 #endif

@@ -7,7 +7,7 @@ use super::parameters::Parameters;
 use crate::graph::{BufferId, Graph, GraphError, Place, Value};
 use crate::ops::Epilogue;
 use crate::ops::activation::{Act, Activation};
-use crate::ops::batch_norm::{Running, batch_norm, batch_norm_factor, batch_norm_fixed};
+use crate::ops::batch_norm::{Running, RunningPart, batch_norm, batch_norm_factor, batch_norm_fixed};
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{conv2d, conv2d_transposed};
 use crate::ops::dot::RowDot;
@@ -17,7 +17,7 @@ use crate::ops::matmul::{Layout, MatMul};
 use crate::ops::pool::{AvgPool, MaxPool};
 use crate::ops::softmax::Softmax;
 use crate::ops::upsample::Upsample;
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Tensor};
 
 /// What the graph is for.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -69,8 +69,19 @@ pub struct RunningUpdate {
 impl Forward {
     /// Adds the updates of the running statistics to the step.
     pub fn update_running(&self, graph: &mut Graph) {
-        for update in &self.running {
-            graph.update(Running { momentum: update.momentum }, &[update.stats], vec![update.place.clone()]);
+        for some in self.running.chunks(Running::MOST) {
+            // The layers' places lie one behind the other in one buffer, and are one place here.
+            let start = some.iter().map(|update| update.place.offset).min().unwrap_or(0);
+            let part = |update: &RunningUpdate| RunningPart {
+                offset: update.place.offset - start,
+                len: update.place.tensor.len(),
+                momentum: update.momentum,
+            };
+            let parts: Vec<RunningPart> = some.iter().map(part).collect();
+            let words = parts.iter().map(|part| part.offset + part.len).max().unwrap_or(0);
+            let place = Place { offset: start, tensor: Tensor::f32([words]), ..some[0].place.clone() };
+            let stats: Vec<Value> = some.iter().map(|update| update.stats).collect();
+            graph.update(Running { parts }, &stats, vec![place]);
         }
     }
 }

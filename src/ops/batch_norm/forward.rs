@@ -270,10 +270,30 @@ impl Op for Apply {
     }
 }
 
-/// An update: `running = momentum * running + (1 - momentum) * stats`, both `[2, C]`. The variance stays biased.
+/// One layer's running statistics among those of others.
 #[derive(Clone, Copy, Debug)]
-pub struct Running {
+pub struct RunningPart {
+    /// Where they begin.
+    pub offset: usize,
+    pub len: usize,
     pub momentum: f32,
+}
+
+/// An update: `running = momentum * running + (1 - momentum) * stats` in each part of `[n]`, from as many inputs `[2, C]`,
+/// of which more may lie behind what is used. The variance stays biased.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// [`Running::MOST`] at most.
+    pub parts: Vec<RunningPart>,
+}
+
+impl Running {
+    /// Storage buffers that every adapter allows, less the one for the result.
+    pub const MOST: usize = 7;
+
+    fn mixed(&self) -> impl Iterator<Item = (std::ops::Range<usize>, f32)> {
+        self.parts.iter().map(|part| (part.offset..part.offset + part.len, part.momentum))
+    }
 }
 
 impl Op for Running {
@@ -281,20 +301,46 @@ impl Op for Running {
         "batch_norm.running"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        expect::<1>(inputs).map(|[stats]| stats.clone())
+        if inputs.len() != self.parts.len() || !(1..=Running::MOST).contains(&inputs.len()) {
+            return Err(format!("takes statistics of 1 to {} layers", Running::MOST));
+        }
+        if self.parts.iter().zip(inputs).any(|(part, stats)| stats.len() < part.len) {
+            return Err("a layer has fewer statistics than are kept of it".into());
+        }
+        Ok(Tensor::f32([self.mixed().map(|(range, _)| range.end).max().unwrap_or(0)]))
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let momentum = f64::from(self.momentum);
-        let each = out.data.iter_mut().zip(&inputs[0].data);
-        each.for_each(|(running, stats)| *running = momentum * *running + (1.0 - momentum) * stats);
+        for ((range, momentum), stats) in self.mixed().zip(inputs) {
+            let momentum = f64::from(momentum);
+            let each = out.data[range].iter_mut().zip(&stats.data);
+            each.for_each(|(running, stats)| *running = momentum * *running + (1.0 - momentum) * stats);
+        }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let each = outputs[0].data.iter_mut().zip(inputs[0].data);
-        each.for_each(|(running, stats)| *running = self.momentum * *running + (1.0 - self.momentum) * stats);
+        for ((range, momentum), stats) in self.mixed().zip(inputs) {
+            let each = outputs[0].data[range].iter_mut().zip(stats.data);
+            each.for_each(|(running, stats)| *running = momentum * *running + (1.0 - momentum) * stats);
+        }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        let n = inputs[0].len();
-        Epilogue::NONE.constants(kernel("running", n, n, 1)).with("MOMENTUM", self.momentum)
+    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        const NAMES: [[&str; 4]; Running::MOST] = [
+            ["HAS_0", "OFFSET_0", "LEN_0", "MOMENTUM_0"],
+            ["HAS_1", "OFFSET_1", "LEN_1", "MOMENTUM_1"],
+            ["HAS_2", "OFFSET_2", "LEN_2", "MOMENTUM_2"],
+            ["HAS_3", "OFFSET_3", "LEN_3", "MOMENTUM_3"],
+            ["HAS_4", "OFFSET_4", "LEN_4", "MOMENTUM_4"],
+            ["HAS_5", "OFFSET_5", "LEN_5", "MOMENTUM_5"],
+            ["HAS_6", "OFFSET_6", "LEN_6", "MOMENTUM_6"],
+        ];
+        let n = self.parts.iter().map(|part| part.len).sum();
+        let mut kernel = Epilogue::NONE.constants(kernel("running", n, n, 1));
+        for (i, [has, offset, len, momentum]) in NAMES.into_iter().enumerate() {
+            kernel = kernel.with(has, i < self.parts.len());
+            if let Some(part) = self.parts.get(i) {
+                kernel = kernel.with(offset, part.offset).with(len, part.len).with(momentum, part.momentum);
+            }
+        }
+        kernel
     }
 }

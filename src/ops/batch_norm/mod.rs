@@ -21,7 +21,7 @@ mod backward;
 mod forward;
 
 pub use backward::{GradSums, GradX};
-pub use forward::{Apply, Running, Stats, Sums};
+pub use forward::{Apply, Running, RunningPart, Stats, Sums};
 
 /// Rows of one part, about; there are at most [`MAX_PARTS`] parts.
 const PART: usize = 128;
@@ -152,8 +152,20 @@ pub fn cases() -> Vec<Case> {
                 .input(pair.clone(), Fill::Positive)
                 .input(pair.clone(), Fill::Uniform),
         );
-        // An update's case starts from a target of zeros.
-        cases.push(case(Arc::new(Running { momentum: 0.9 })).input(pair, Fill::Positive));
+    }
+    // An update's case starts from a target of zeros. Parts need not follow one another, nor lie side by side.
+    for lens in [vec![2], vec![64, 10, 46], vec![2, 4, 6, 8, 10, 12, 14]] {
+        let part = |(i, len): (usize, &usize)| RunningPart {
+            offset: 64 * ((i + 1) % lens.len()),
+            len: *len,
+            momentum: 0.9 - 0.1 * i as f32,
+        };
+        let parts = lens.iter().enumerate().map(part).collect();
+        let mut case = Case::new(format!("{lens:?}"), Arc::new(Running { parts })).no_derivative();
+        for len in &lens {
+            case = case.input(Tensor::f32([2, *len]), Fill::Positive);
+        }
+        cases.push(case);
     }
     cases
 }
