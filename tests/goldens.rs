@@ -88,7 +88,8 @@ impl Training {
 
         let mut graph = Graph::new();
         let [x, truth, now] = [&images, &labels, &clock].map(|place| graph.read(place));
-        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock: now, pass: 0 }).unwrap();
+        let forward =
+            network.forward(&mut graph, &parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 }).unwrap();
         let loss = graph.apply(CrossEntropy { smoothing: 0.0 }, &[forward.out, truth]).unwrap();
         let correct = graph.apply(Correct, &[forward.out, truth]).unwrap();
         graph.assign(forward.out, logits.clone());

@@ -7,7 +7,7 @@ use super::parameters::Parameters;
 use crate::graph::{BufferId, Graph, GraphError, Place, Value};
 use crate::ops::Epilogue;
 use crate::ops::activation::{Act, Activation};
-use crate::ops::batch_norm::{Running, RunningPart, batch_norm, batch_norm_factor, batch_norm_fixed};
+use crate::ops::batch_norm::{Running, RunningPart, batch_norm_factor, batch_norm_fixed, batch_norm_of_groups};
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{conv2d, conv2d_transposed};
 use crate::ops::dot::RowDot;
@@ -23,8 +23,9 @@ use crate::tensor::{Shape, Tensor};
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Mode {
     /// Dropout drops, by the clock (`[step, seed]`), and batch normalisation takes the batch's statistics. Where a
-    /// network stands in a step twice, `pass` tells its draws apart.
-    Train { clock: Value, pass: u32 },
+    /// network stands in a step twice, `pass` tells its draws apart. A batch may be several `passes` in one, in equal parts
+    /// one behind the other: each has statistics of its own, and draws what it would have drawn as a pass.
+    Train { clock: Value, pass: u32, passes: usize },
     /// Nothing is random, batch normalisation takes the running statistics.
     Infer,
 }
@@ -60,7 +61,7 @@ pub struct Forward {
 /// Moves a layer's running mean and variance towards those of the batch.
 #[derive(Clone, Debug)]
 pub struct RunningUpdate {
-    /// `[2, c]`: the batch's mean and variance.
+    /// `[2, c]`: the batch's mean and variance; those of the first pass come first.
     pub stats: Value,
     pub place: Place,
     pub momentum: f32,
@@ -223,9 +224,9 @@ impl Build<'_> {
             }
             Kind::Activation => x,
             Kind::Dropout { rate } => match self.mode {
-                Mode::Train { clock, pass } if *rate > 0.0 => {
+                Mode::Train { clock, pass, passes } if *rate > 0.0 => {
                     let stream = self.parameters.stream(&layer.name).wrapping_add(pass);
-                    self.graph.apply(Dropout { rate: *rate, stream }, &[x, clock])?
+                    self.graph.apply(Dropout { rate: *rate, stream, groups: passes }, &[x, clock])?
                 }
                 _ => x,
             },
@@ -309,8 +310,8 @@ impl Build<'_> {
     ) -> Result<Value, GraphError> {
         let place = self.parameters.state_place(layer.running.unwrap_or_default());
         match self.mode {
-            Mode::Train { .. } => {
-                let (out, stats) = batch_norm(self.graph, x, affine, epsilon)?;
+            Mode::Train { passes, .. } => {
+                let (out, stats) = batch_norm_of_groups(self.graph, x, affine, epsilon, passes)?;
                 self.running.push(RunningUpdate { stats, place, momentum });
                 Ok(out)
             }

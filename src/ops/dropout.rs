@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::by_image::pieces;
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
 use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, Twin, expect, random};
@@ -18,6 +19,9 @@ pub struct Dropout {
     pub rate: f32,
     /// Tells layers apart.
     pub stream: u32,
+    /// Equal parts of the elements, one behind the other, that each draw from a stream of their own, as so many ops of as
+    /// many streams from `stream` on would.
+    pub groups: usize,
 }
 
 impl Dropout {
@@ -51,30 +55,33 @@ impl Op for Dropout {
         if !(0.0..1.0).contains(&self.rate) {
             return Err(format!("the rate {} is not in 0..1", self.rate));
         }
+        if self.groups == 0 || !x.len().is_multiple_of(self.groups) {
+            return Err(format!("{} elements are not {} groups", x.len(), self.groups));
+        }
         Ok(x.clone())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         Ok(vec![Some(graph.apply(*self, &[node.d_out, node.inputs[1]])?), None])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let key = random::key([inputs[1].data[0] as u32, inputs[1].data[1] as u32], self.stream);
+        let clock = [inputs[1].data[0] as u32, inputs[1].data[1] as u32];
+        let of_group = out.data.len() / self.groups;
         for (i, (out, x)) in out.data.iter_mut().zip(&inputs[0].data).enumerate() {
-            let kept = random::unit(random::draw(key, i as u32)) >= self.rate;
+            let (stream, i) = (self.stream.wrapping_add((i / of_group) as u32), i % of_group);
+            let kept = random::unit(random::bits(clock, stream, i as u32)) >= self.rate;
             *out = if kept { x / (1.0 - f64::from(self.rate)) } else { 0.0 };
         }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        self.from(0, inputs, outputs);
+        self.from(0, inputs[0].data.len(), inputs, outputs);
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
         ByImage::of(&inputs[0], 2)
     }
-    fn twin<'a>(&'a self, _: &[In<'a>]) -> Twin<'a> {
-        Box::new(|first, inputs, outputs| {
-            let image: usize = inputs[0].dims()[1..].iter().product();
-            self.from(first * image, inputs, outputs);
-        })
+    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
+        let (all, images) = (inputs[0].shape.len(), inputs[0].dims()[0]);
+        Box::new(move |first, inputs, outputs| self.from(first * (all / images), all, inputs, outputs))
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let count = outputs[0].len().div_ceil(4);
@@ -83,42 +90,78 @@ impl Op for Dropout {
             .with("RATE", self.rate)
             .with("FACTOR", self.factor())
             .with("STREAM", self.stream)
+            .with("GROUPED", self.groups > 1)
+            .with("OF_GROUP", outputs[0].len() / self.groups)
             .with("WORKGROUP", WORKGROUP)
     }
 }
 
 impl Dropout {
-    /// Elements from `start` on of the whole output.
-    fn from(&self, start: usize, inputs: &[In], outputs: &mut [Out]) {
-        let (key, factor) = (random::key(clock(&inputs[1]), self.stream), self.factor());
+    /// Elements from `start` on of `all` in the whole output.
+    fn from(&self, start: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
+        let (clock, factor) = (clock(&inputs[1]), self.factor());
         // `unit(bits) >= rate` in whole numbers; both sides are exact multiples of 2^-24, or lie between two.
         let threshold = (self.rate * 16_777_216.0).ceil() as u32;
         let x = inputs[0].data;
-        // The hash costs as much as some eight additions.
-        parallel_rows(
-            outputs[0].data,
-            BLOCK.min(x.len()),
-            8 * BLOCK,
-            #[inline(always)]
-            |block, out| {
-                let first = (start + block * BLOCK) as u32;
-                let x = &x[block * BLOCK..][..out.len()];
-                for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                    let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
-                    // A mask: no branch foresees a coin.
-                    *out = f32::from_bits((x * factor).to_bits() & 0u32.wrapping_sub(u32::from(kept)));
-                }
-            },
-        );
+        let of_group = all / self.groups;
+        for (group, piece) in pieces(start, x.len(), of_group) {
+            let key = random::key(clock, self.stream.wrapping_add(group as u32));
+            let start = start + piece.start - group * of_group;
+            let x = &x[piece.clone()];
+            // The hash costs as much as some eight additions.
+            parallel_rows(
+                &mut outputs[0].data[piece],
+                BLOCK.min(x.len()),
+                8 * BLOCK,
+                #[inline(always)]
+                |block, out| {
+                    let first = (start + block * BLOCK) as u32;
+                    let x = &x[block * BLOCK..][..out.len()];
+                    for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
+                        let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
+                        // A mask: no branch foresees a coin.
+                        *out = f32::from_bits((x * factor).to_bits() & 0u32.wrapping_sub(u32::from(kept)));
+                    }
+                },
+            );
+        }
     }
 }
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (shape, rate) in [([1, 1], 0.5), ([7, 13], 0.25), ([33, 257], 0.5), ([5, 5], 0.0)] {
-        let op = Dropout { rate, stream: 3 };
-        let case = Case::new(format!("{shape:?} rate {rate}"), Arc::new(op));
+    for (shape, rate, groups) in [
+        ([1, 1], 0.5, 1),
+        ([7, 13], 0.25, 1),
+        ([33, 257], 0.5, 1),
+        ([5, 5], 0.0, 1),
+        ([6, 35], 0.5, 2),
+        ([4, 600], 0.5, 2),
+    ] {
+        let op = Dropout { rate, stream: 3, groups };
+        let case = Case::new(format!("{shape:?} rate {rate} groups {groups}"), Arc::new(op));
         cases.push(case.input(Tensor::f32(shape), Fill::Uniform).input(Tensor::u32([2]), Fill::Words(&[41, 9])));
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    #[test]
+    fn groups_draw_what_ops_of_their_own_would() {
+        let draw = |op: Dropout, n: usize| {
+            let (shape, of_clock) = (Shape::new([n / 7, 7]), Shape::new([2]));
+            let (x, clock) = (vec![1.0; n], [41, 9].map(f32::from_bits));
+            let inputs = [In { data: &x, shape: &shape }, In { data: &clock, shape: &of_clock }];
+            let mut out = vec![f32::NAN; n];
+            op.cpu(&inputs, &mut [Out { data: &mut out, shape: &shape }]);
+            out
+        };
+        let (n, one) = (700, Dropout { rate: 0.4, stream: u32::MAX, groups: 1 });
+        let both = draw(Dropout { groups: 2, ..one }, 2 * n);
+        assert_eq!(both, [draw(one, n), draw(Dropout { stream: 0, ..one }, n)].concat());
+    }
 }

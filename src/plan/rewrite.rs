@@ -178,7 +178,7 @@ mod tests {
             let (x, clock) = (graph.read(&x), graph.read(&clock));
             let x = graph.reshape(x, [2, 8]).unwrap();
             let turned = graph.apply(Transpose, &[x]).unwrap();
-            let dropped = graph.apply(Dropout { rate: 0.5, stream }, &[turned, clock]).unwrap();
+            let dropped = graph.apply(Dropout { rate: 0.5, stream, groups: 1 }, &[turned, clock]).unwrap();
             graph.reshape(dropped, [4, 4]).unwrap()
         };
         let (a, b, other) = (drawn(1), drawn(1), drawn(2));

@@ -87,7 +87,8 @@ impl Classifier {
         let all_labels = graph.read(&place(labels, Tensor::u32([count])));
         let x = seen.images(&mut graph, bytes, now)?;
         let truth = seen.labels(&mut graph, all_labels, now)?;
-        let forward = network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0 })?;
+        let forward =
+            network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 })?;
         let loss = graph.apply(CrossEntropy { smoothing: settings.label_smoothing }, &[forward.out, truth])?;
         let correct = graph.apply(Correct, &[forward.out, truth])?;
         let record = |graph: &mut Graph, now: Value, loss: Value, correct: Value| {

@@ -362,7 +362,7 @@ impl Build<'_> {
             }
         };
         let inputs = Inputs { x, label: Some(label) };
-        Ok(network.forward_with(graph, parameters, weights, inputs, Mode::Train { clock, pass: use_ })?)
+        Ok(network.forward_with(graph, parameters, weights, inputs, Mode::Train { clock, pass: use_, passes: 1 })?)
     }
 
     /// Pictures of a group side by side as channels of one: `[n / pack, h, w, c * pack]`.
@@ -421,7 +421,7 @@ impl Build<'_> {
             return graph.apply(Fill { shape, value: wanted }, &[]);
         }
         let ones = graph.apply(Fill { shape, value: 1.0 }, &[])?;
-        let kept = graph.apply(Dropout { rate: noise, stream: FLIP + u32::from(real) }, &[ones, clock])?;
+        let kept = graph.apply(Dropout { rate: noise, stream: FLIP + u32::from(real), groups: 1 }, &[ones, clock])?;
         graph.apply(Scale { factor: (1.0 - noise) * (2.0 * wanted - 1.0), offset: 1.0 - wanted }, &[kept])
     }
 
@@ -447,8 +447,8 @@ impl Build<'_> {
         let (network, parameters) = self.discriminator;
         let raw = network.read_weights(graph, parameters, parameters.weights);
         let weights = self.critic_weights(graph, &raw, true)?;
-        let of_real = self.answers(graph, &weights, (real, labels), Mode::Train { clock: now, pass: 0 })?;
-        let of_fake = self.answers(graph, &weights, (fake, labels), Mode::Train { clock: now, pass: 1 })?;
+        let of_real = self.answers(graph, &weights, (real, labels), Mode::Train { clock: now, pass: 0, passes: 1 })?;
+        let of_fake = self.answers(graph, &weights, (fake, labels), Mode::Train { clock: now, pass: 1, passes: 1 })?;
         let target = self.target(graph, of_real.out, true, now)?;
         let real_loss = self.loss(graph, of_real.out, target)?;
         let target = self.target(graph, of_fake.out, false, now)?;
@@ -476,7 +476,7 @@ impl Build<'_> {
         let (network, parameters) = self.discriminator;
         let critic = network.read_weights(graph, parameters, parameters.weights);
         let critic = self.critic_weights(graph, &critic, false)?;
-        let answers = self.answers(graph, &critic, (fake, labels), Mode::Train { clock: now, pass: 2 })?.out;
+        let answers = self.answers(graph, &critic, (fake, labels), Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
         let mean = Sum::mean(graph, answers)?;
         let loss = match self.settings.loss {
             GanLoss::Hinge => graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?,
