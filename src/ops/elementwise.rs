@@ -119,6 +119,9 @@ impl Op for Scale {
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("scale", &outputs[0]).with("FACTOR", self.factor).with("OFFSET", self.offset)
     }
+    fn with_constant(&self, _: usize, value: f32, out: &Tensor) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Fill { shape: out.shape.clone(), value: self.factor * value + self.offset }))
+    }
 }
 
 /// `out[.., c] = x[.., c] + bias[c]`
@@ -188,6 +191,9 @@ impl Op for Fill {
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("fill", &outputs[0]).with("FACTOR", self.value)
+    }
+    fn filled(&self) -> Option<f32> {
+        Some(self.value)
     }
 }
 

@@ -31,6 +31,7 @@ pub mod one_hot;
 pub mod optimizer;
 pub mod pool;
 pub mod random;
+pub mod record;
 pub mod reduce;
 pub mod sample;
 pub mod softmax;
@@ -143,6 +144,16 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
+    /// The one value of all elements, if that is what the op makes.
+    fn filled(&self) -> Option<f32> {
+        None
+    }
+
+    /// The op without one of its inputs, all elements of which are `value`, if it can do without; it makes `out`.
+    fn with_constant(&self, _input: usize, _value: f32, _out: &Tensor) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// What this op would be as the epilogue of the op that makes its first input.
     fn as_epilogue(&self) -> Option<Epilogue> {
         None
@@ -186,6 +197,7 @@ pub fn cases() -> Vec<Case> {
         one_hot::cases(),
         optimizer::cases(),
         pool::cases(),
+        record::cases(),
         reduce::cases(),
         sample::cases(),
         softmax::cases(),

@@ -272,6 +272,9 @@ impl Op for Spread {
             .with("FACTOR", self.factor)
             .with("WORKGROUP", WORKGROUP)
     }
+    fn with_constant(&self, _: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(super::elementwise::Fill { shape: self.shape.clone(), value: self.factor * value }))
+    }
 }
 
 pub fn cases() -> Vec<Case> {

@@ -8,6 +8,7 @@ use crate::tensor::Tensor;
 /// The same step in fewer dispatches.
 pub(super) fn rewritten(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
+    take_constants(&mut graph);
     fuse(&mut graph);
     // Last, so that nothing that could have been folded into its only user has two.
     share(&mut graph);
@@ -34,6 +35,36 @@ pub(super) fn uses(graph: &Graph) -> Vec<usize> {
         }
     }
     uses
+}
+
+/// Takes inputs that are one value throughout into the ops that can do without them as tensors: the derivative of a loss
+/// by itself, and what is made of it.
+fn take_constants(graph: &mut Graph) {
+    for i in 0..graph.nodes.len() {
+        while let Some(origin) = without_constant(graph, &graph.nodes[i]) {
+            graph.nodes[i].origin = origin;
+        }
+    }
+}
+
+fn without_constant(graph: &Graph, node: &Node) -> Option<Origin> {
+    let Origin::Op { op, inputs } = &node.origin else { return None };
+    let taken = inputs.iter().enumerate().find_map(|(at, value)| {
+        let Origin::Op { op: maker, .. } = &graph.nodes[behind_reshapes(graph, *value).0].origin else { return None };
+        op.with_constant(at, maker.filled()?, &node.tensor).map(|op| (at, op))
+    });
+    let (at, op) = taken?;
+    let mut inputs = inputs.clone();
+    inputs.remove(at);
+    Some(Origin::Op { op, inputs })
+}
+
+/// What a value is another shape of.
+fn behind_reshapes(graph: &Graph, mut value: Value) -> Value {
+    while let Origin::Reshape(inner) = graph.nodes[value.0].origin {
+        value = inner;
+    }
+    value
 }
 
 /// Folds biases, activations and activation derivatives into the ops that make their input, where nobody else
@@ -140,11 +171,7 @@ fn assigned(graph: &Graph) -> Vec<bool> {
     let mut assigned = vec![false; graph.nodes.len()];
     for (_, effect) in &graph.effects {
         let Effect::Assign { value, .. } = effect else { continue };
-        let mut value = *value;
-        while let Origin::Reshape(inner) = graph.nodes[value.0].origin {
-            value = inner;
-        }
-        assigned[value.0] = true;
+        assigned[behind_reshapes(graph, *value).0] = true;
     }
     assigned
 }
@@ -152,9 +179,12 @@ fn assigned(graph: &Graph) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grad::grad;
     use crate::graph::{Place, Store};
     use crate::ops::dropout::Dropout;
     use crate::ops::elementwise::{Add, Mul, Scale};
+    use crate::ops::loss::{Mse, MseGrad};
+    use crate::ops::reduce::Sum;
     use crate::ops::transpose::Transpose;
     use crate::ops::{Target, cases};
     use crate::plan::Plan;
@@ -186,6 +216,22 @@ mod tests {
         let sum = graph.apply(Add, &[product, other]).unwrap();
         graph.assign(sum, out);
         assert_eq!(ops(&graph), ["transpose", "dropout", "dropout", "mul", "add"]);
+    }
+
+    #[test]
+    fn the_derivative_of_a_mean_loss_needs_no_tensor_of_ones() {
+        let mut store = Store::default();
+        let [x, target, out] = ["x", "target", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+        let mut graph = Graph::new();
+        let values = [graph.read(&x), graph.read(&target)];
+        let loss = graph.apply(Mse, &values).unwrap();
+        let loss = graph.apply(Scale { factor: 0.5, offset: 1.0 }, &[loss]).unwrap();
+        let loss = Sum::mean(&mut graph, loss).unwrap();
+        let d_x = grad(&mut graph, loss, &values[..1]).unwrap()[0];
+        graph.assign(d_x, out);
+        assert_eq!(ops(&graph), ["mse.grad"]);
+        let op = &Plan::new(&graph).dispatches[0].op;
+        assert_eq!(format!("{op:?}"), format!("{:?}", MseGrad { d_out: Some(0.5) }));
     }
 
     #[test]
