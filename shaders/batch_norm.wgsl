@@ -1,6 +1,7 @@
 // sums:      out[part] = mean of x over the part's rows, and the sum of squared distances from that mean
 // stats:     out = mean and biased variance over all rows, from the parts
 // apply:     out = (x - mean) / sqrt(var + EPS) * gamma + beta
+//            DROPS: with dropout of that, as in dropout.wgsl
 // grad_sums: out[part] = sum of d_out * xhat and sum of d_out over the part's rows, xhat = (x - mean) / sqrt(var + EPS)
 // grad_x:    out = gamma / sqrt(var + EPS) * (d_out - (sum of d_out + xhat * sum of d_out * xhat) / ROWS)
 // grad_x_fixed: out = gamma / sqrt(var + EPS) * d_out
@@ -24,7 +25,22 @@
 @group(0) @binding(0) var<storage, read> x: array<Lanes>;
 @group(0) @binding(1) var<storage, read> stats: array<Lanes>;
 @group(0) @binding(2) var<storage, read> affine: array<Lanes>;
-@group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
+#if DROPS
+@group(0) @binding(3) var<storage, read> clock: array<u32>;
+#endif
+@group(0) @binding(3 + u32(DROPS)) var<storage, read_write> out: array<Lanes>;
+#if DROPS
+#include random
+
+// Whether dropout keeps element e of the output.
+fn kept(e: u32) -> bool {
+#if SEVERAL_STREAMS
+    return random_of_streams(clock[0], clock[1], STREAM, OF_STREAM, e) >= RATE;
+#else
+    return random_unit(random_draw(random_key(clock[0], clock[1], STREAM), e)) >= RATE;
+#endif
+}
+#endif
 #elif ENTRY_grad_sums
 @group(0) @binding(0) var<storage, read> d_out: array<f32>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -183,7 +199,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 #endif
 #if ENTRY_apply
     let scale = affine[c] * inverseSqrt(stats[C + s] + EPS);
-    out[i] = finish_lanes((x[i] - stats[s]) * scale + affine[C + c], i, c);
+    let y = finish_lanes((x[i] - stats[s]) * scale + affine[C + c], i, c);
+#if DROPS
+    // Selected and not multiplied by 0: infinity times 0 is NaN.
+#if BY_FOUR
+    let e = 4u * i;
+    out[i] = select(vec4(0.0), FACTOR * y, vec4(kept(e), kept(e + 1u), kept(e + 2u), kept(e + 3u)));
+#else
+    out[i] = select(0.0, FACTOR * y, kept(i));
+#endif
+#else
+    out[i] = y;
+#endif
 #elif ENTRY_grad_x
     let inverse = inverseSqrt(stats[C + s] + EPS);
     let xhat = (x[i] - stats[s]) * inverse;

@@ -1,6 +1,6 @@
 // out[i] = x[i] * FACTOR where the draw for i is at least RATE, else 0. The derivative is the same of d_out.
 //
-// GROUPED: each OF_GROUP elements are counted from 0 and draw from a stream of their own, from STREAM on.
+// SEVERAL_STREAMS: each OF_STREAM elements are counted from 0 and draw from a stream of their own, from STREAM on.
 //
 // COUNT: vectors of four in `out`. An invocation computes one vector.
 #include random
@@ -10,8 +10,8 @@
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
 fn draw(i: u32) -> f32 {
-#if GROUPED
-    return random_unit(random_draw(random_key(clock[0], clock[1], STREAM + i / OF_GROUP), i % OF_GROUP));
+#if SEVERAL_STREAMS
+    return random_of_streams(clock[0], clock[1], STREAM, OF_STREAM, i);
 #else
     return random_unit(random_draw(random_key(clock[0], clock[1], STREAM), i));
 #endif

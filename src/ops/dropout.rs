@@ -13,7 +13,7 @@ use crate::tensor::{Kind, Tensor};
 
 /// `out = x * mask / (1 - rate)`, each element kept with probability `1 - rate`; inputs `x` and the clock
 /// `u32 [step, seed]`. The derivative is the same op on `d_out`, which draws the same mask.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Dropout {
     /// In 0..1.
     pub rate: f32,
@@ -25,7 +25,8 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    fn factor(self) -> f32 {
+    /// What the elements that are kept are multiplied by.
+    pub fn factor(self) -> f32 {
         1.0 / (1.0 - self.rate)
     }
 }
@@ -85,46 +86,57 @@ impl Op for Dropout {
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let count = outputs[0].len().div_ceil(4);
-        Kernel::flat("dropout", "forward", count)
-            .with("COUNT", count)
-            .with("RATE", self.rate)
-            .with("FACTOR", self.factor())
-            .with("STREAM", self.stream)
-            .with("GROUPED", self.groups > 1)
-            .with("OF_GROUP", outputs[0].len() / self.groups)
-            .with("WORKGROUP", WORKGROUP)
+        let kernel = Kernel::flat("dropout", "forward", count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
+        self.constants(kernel, outputs[0].len())
+    }
+    fn as_dropout(&self) -> Option<Dropout> {
+        Some(*self)
     }
 }
 
 impl Dropout {
     /// Elements from `start` on of `all` in the whole output.
     fn from(&self, start: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
-        let (clock, factor) = (clock(&inputs[1]), self.factor());
+        let (clock, x) = (clock(&inputs[1]), inputs[0].data);
+        // The hash costs as much as some eight additions.
+        parallel_rows(
+            outputs[0].data,
+            BLOCK.min(x.len()),
+            8 * BLOCK,
+            #[inline(always)]
+            |block, out| {
+                out.copy_from_slice(&x[block * BLOCK..][..out.len()]);
+                self.drop(clock, start + block * BLOCK, all, out);
+            },
+        );
+    }
+
+    /// Drops some of `values`, the first of which is element `start` of `all`.
+    #[inline(always)]
+    pub(super) fn drop(&self, clock: random::Clock, start: usize, all: usize, values: &mut [f32]) {
+        let factor = self.factor();
         // `unit(bits) >= rate` in whole numbers; both sides are exact multiples of 2^-24, or lie between two.
         let threshold = (self.rate * 16_777_216.0).ceil() as u32;
-        let x = inputs[0].data;
         let of_group = all / self.groups;
-        for (group, piece) in pieces(start, x.len(), of_group) {
+        for (group, piece) in pieces(start, values.len(), of_group) {
             let key = random::key(clock, self.stream.wrapping_add(group as u32));
-            let start = start + piece.start - group * of_group;
-            let x = &x[piece.clone()];
-            // The hash costs as much as some eight additions.
-            parallel_rows(
-                &mut outputs[0].data[piece],
-                BLOCK.min(x.len()),
-                8 * BLOCK,
-                #[inline(always)]
-                |block, out| {
-                    let first = (start + block * BLOCK) as u32;
-                    let x = &x[block * BLOCK..][..out.len()];
-                    for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                        let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
-                        // A mask: no branch foresees a coin.
-                        *out = f32::from_bits((x * factor).to_bits() & 0u32.wrapping_sub(u32::from(kept)));
-                    }
-                },
-            );
+            let first = (start + piece.start - group * of_group) as u32;
+            for (i, v) in values[piece].iter_mut().enumerate() {
+                let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
+                // A mask: no branch foresees a coin.
+                *v = f32::from_bits((*v * factor).to_bits() & 0u32.wrapping_sub(u32::from(kept)));
+            }
         }
+    }
+
+    /// The constants that its draws ask for in a shader, of an output of `len` elements.
+    pub(super) fn constants(&self, kernel: Kernel, len: usize) -> Kernel {
+        kernel
+            .with("RATE", self.rate)
+            .with("FACTOR", self.factor())
+            .with("STREAM", self.stream)
+            .with("OF_STREAM", len / self.groups)
+            .with("SEVERAL_STREAMS", self.groups > 1)
     }
 }
 

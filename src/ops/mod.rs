@@ -44,6 +44,7 @@ pub mod window;
 
 pub use by_image::ByImage;
 pub use case::Case;
+pub use dropout::Dropout;
 pub use epilogue::Epilogue;
 pub use kernel::{Kernel, Target};
 pub use window::Window;
@@ -141,6 +142,16 @@ pub trait Op: Debug + Send + Sync + 'static {
 
     /// The op with `epilogue` folded into its last instruction, if it can.
     fn with_epilogue(&self, _epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// The dropout that it is, if it is one.
+    fn as_dropout(&self) -> Option<Dropout> {
+        None
+    }
+
+    /// The op with dropout of its result, of which the clock is one more input, the last.
+    fn with_dropout(&self, _dropout: Dropout) -> Option<Arc<dyn Op>> {
         None
     }
 

@@ -9,8 +9,9 @@ use super::{
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::by_image::pieces;
+use crate::ops::dropout::{clock, is_clock};
 use crate::ops::reduce::{Sum, Team};
-use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
+use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -223,6 +224,8 @@ pub struct Apply {
     pub training: bool,
     /// Only an activation.
     pub epilogue: Epilogue,
+    /// Behind the activation; the clock is then a fourth input.
+    pub dropout: Option<Dropout>,
 }
 
 impl Op for Apply {
@@ -230,9 +233,14 @@ impl Op for Apply {
         "batch_norm.apply"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x, stats, affine] = expect::<3>(inputs)?;
+        let [x, stats, affine, clock @ ..] = inputs else { return Err("takes 3 inputs or more".into()) };
         groups("the statistics", stats, x)?;
         two_per_channel("gamma and beta", affine, x)?;
+        match (self.dropout, clock) {
+            (None, []) => {}
+            (Some(_), [clock]) => is_clock(clock)?,
+            _ => return Err("takes a clock with dropout, and only then".into()),
+        }
         Ok(x.clone())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -272,6 +280,10 @@ impl Op for Apply {
                 out.data[i] = self.epilogue.act.map_or(y, |act| f64::from(act.apply(y as f32)));
             }
         }
+        if let Some(dropout) = self.dropout {
+            let whole = Exact { data: out.data.clone(), shape: out.shape.clone() };
+            dropout.reference(&[whole, inputs[3].clone()], out);
+        }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
@@ -288,28 +300,37 @@ impl Op for Apply {
         let c = inputs[0].shape.last();
         let count = inputs[0].len() / lanes(c);
         let kernel = grouped(kernel("apply", count, c, lanes(c)), &inputs[1], count);
-        self.epilogue.constants(kernel).with("EPS", self.eps)
+        let kernel = self.epilogue.constants(kernel).with("EPS", self.eps).with("DROPS", self.dropout.is_some());
+        self.dropout.map_or(kernel.clone(), |dropout| dropout.constants(kernel, inputs[0].len()))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         3 * inputs[0].len() as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
         let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.act_grad.is_none())?;
-        Some(Arc::new(Apply { epilogue, ..*self }))
+        self.dropout.is_none().then(|| Arc::new(Apply { epilogue, ..*self }) as Arc<dyn Op>)
+    }
+    fn with_dropout(&self, dropout: Dropout) -> Option<Arc<dyn Op>> {
+        self.dropout.is_none().then(|| Arc::new(Apply { dropout: Some(dropout), ..*self }) as Arc<dyn Op>)
     }
 }
 
 impl Apply {
+    pub const fn new(eps: f32, training: bool) -> Apply {
+        Apply { eps, training, epilogue: Epilogue::NONE, dropout: None }
+    }
+
     /// Elements from `first` on of `all` in the whole batch.
     fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
         let (affine, c) = (inputs[2].data, inputs[0].shape.last());
+        let dropout = self.dropout.map(|dropout| (dropout, clock(&inputs[3])));
         let beta = tiled(c, |k| affine[c + k]);
         let block = BLOCK * c;
         for (group, piece) in pieces(first, inputs[0].data.len(), all / groups_of(inputs[1].shape)) {
             let stats = &inputs[1].data[2 * c * group..][..2 * c];
             let mean = tiled(c, |k| stats[k]);
             let scale = tiled(c, |k| affine[k] * inverse(stats, c, k, self.eps));
-            let x = &inputs[0].data[piece.clone()];
+            let (x, first) = (&inputs[0].data[piece.clone()], first + piece.start);
             parallel_rows(
                 &mut outputs[0].data[piece],
                 block.min(x.len()),
@@ -322,6 +343,9 @@ impl Apply {
                         each.for_each(|((out, x), ((mean, scale), beta))| *out = (x - mean) * scale + beta);
                     }
                     self.epilogue.apply(out, i * block, c, &[]);
+                    if let Some((dropout, clock)) = dropout {
+                        dropout.drop(clock, first + i * block, all, out);
+                    }
                 },
             );
         }

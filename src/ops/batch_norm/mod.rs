@@ -14,7 +14,7 @@ use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
 use super::reduce::Team;
-use super::{Epilogue, Kernel, Op, Target};
+use super::{Dropout, Epilogue, Kernel, Op, Target};
 use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::{Shape, Tensor};
 
@@ -46,7 +46,7 @@ pub fn batch_norm_of_groups(
     let rows_per_part = parts(graph.tensor(x), groups);
     let sums = graph.apply(Sums { rows_per_part }, &[x])?;
     let stats = graph.apply(Stats { rows, rows_per_part, groups }, &[sums])?;
-    let y = graph.apply(Apply { eps, training: true, epilogue: Epilogue::NONE }, &[x, stats, affine])?;
+    let y = graph.apply(Apply::new(eps, true), &[x, stats, affine])?;
     Ok((y, stats))
 }
 
@@ -58,7 +58,7 @@ pub fn batch_norm_fixed(
     affine: Value,
     eps: f32,
 ) -> Result<Value, GraphError> {
-    graph.apply(Apply { eps, training: false, epilogue: Epilogue::NONE }, &[x, stats, affine])
+    graph.apply(Apply::new(eps, false), &[x, stats, affine])
 }
 
 /// `x [.., C]` times what [`batch_norm_fixed`] multiplies by: `gamma / sqrt(var + eps)`, which is also its derivative.
@@ -172,13 +172,18 @@ pub fn cases() -> Vec<Case> {
         let sums = Tensor::f32([parts, 2, c]);
         cases.push(case(Arc::new(Stats { rows, rows_per_part, groups })).input(sums, Fill::Positive));
         for (training, act) in [(true, None), (false, None), (true, Some(Act::Relu))] {
-            let apply = Apply { eps, training, epilogue: Epilogue { act, ..Epilogue::NONE } };
-            cases.push(
-                case(Arc::new(apply))
-                    .input(x.clone(), Fill::Uniform)
+            let apply = Apply { epilogue: Epilogue { act, ..Epilogue::NONE }, ..Apply::new(eps, training) };
+            let inputs = |case: Case| {
+                case.input(x.clone(), Fill::Uniform)
                     .input(stats.clone(), Fill::Positive)
-                    .input(affine.clone(), Fill::Uniform),
-            );
+                    .input(affine.clone(), Fill::Uniform)
+            };
+            cases.push(inputs(case(Arc::new(apply))));
+            if act.is_some() {
+                let dropout = Some(Dropout { rate: 0.4, stream: 5, groups });
+                let dropping = inputs(case(Arc::new(Apply { dropout, ..apply })));
+                cases.push(dropping.input(Tensor::u32([2]), Fill::Words(&[41, 9])));
+            }
         }
         cases.push(
             case(Arc::new(GradSums { rows_per_part, eps }))
