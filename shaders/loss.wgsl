@@ -9,7 +9,7 @@
 // forward: out[0] = that
 // grad:    out = d_out times its derivative by x; D_OUT where that is known
 // record:  out[step % SLOTS] = two of them: 0 and 1, where rows have labels; else HALVES: that of either half of the
-//          rows, or that of all and the mean of x
+//          rows, or that of all and the mean of x. TICKS: then the clock goes a step on
 //
 // x is [ROWS, WIDTH] (WIDTH is 1 for those without labels). A label that is no class adds nothing to the loss or the
 // count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and their sums are added as a tree, always in
@@ -77,8 +77,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 
 #else
 #if ENTRY_record
+#if TICKS
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> clock: array<u32>;
+#else
 @group(0) @binding(2) var<storage, read> clock: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
+#endif
 alias Told = vec2<f32>;
 #else
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
@@ -167,6 +172,9 @@ fn main(@builtin(local_invocation_index) local: u32) {
         let slot = 2u * (clock[0] % SLOTS);
         out[slot] = told.x;
         out[slot + 1u] = told.y;
+#if TICKS
+        clock[0] += 1u;
+#endif
 #else
         out[0] = partial[0] * FACTOR;
 #endif

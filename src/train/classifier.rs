@@ -92,17 +92,15 @@ impl Classifier {
             network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 })?;
         let loss = graph.apply(CrossEntropy { smoothing: settings.label_smoothing }, &[forward.out, truth])?;
         let ring_place = place(ring, Tensor::f32([RING, 2]));
-        if parts == 1 {
-            let told = Told::Classes { smoothing: settings.label_smoothing };
-            graph.update(RecordLoss { slots: RING, told }, &[forward.out, truth, now], vec![ring_place.clone()]);
-        }
         forward.update_running(&mut graph);
         learner.collect(&mut graph, loss, &forward.weights)?;
 
         let (mut shared, mut update) = (Vec::new(), None);
         if parts == 1 {
             learner.update(&mut graph, now);
-            graph.update(Tick(1), &[], vec![clock_place]);
+            let told = Told::Classes { smoothing: settings.label_smoothing };
+            let record = RecordLoss { slots: RING, told, ticks: true };
+            graph.update(record, &[forward.out, truth], vec![ring_place, clock_place]);
         } else {
             let both = store.add("loss and correct", 2 * ALIGNMENT);
             let [of_loss, of_correct] =

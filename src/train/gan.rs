@@ -482,11 +482,10 @@ impl Build<'_> {
         let targets = self.targets(graph, now)?;
         let loss = self.loss(graph, forward.out, targets)?;
 
-        let record = RecordLoss { slots: RING, told: Told::Halves(self.pairwise()) };
-        graph.update(record, &[forward.out, targets, now], vec![ring.clone()]);
         forward.update_running(graph);
         learn(graph, learner, loss, &raw, now)?;
-        graph.update(Tick(1), &[], vec![clock.clone()]);
+        let record = RecordLoss { slots: RING, told: Told::Halves(self.pairwise()), ticks: true };
+        graph.update(record, &[forward.out, targets], vec![ring.clone(), clock.clone()]);
         Ok(Plan::new(graph))
     }
 
@@ -504,25 +503,21 @@ impl Build<'_> {
         let critic = network.read_weights(graph, parameters, parameters.weights);
         let critic = self.critic_weights(graph, &critic, false)?;
         let answers = self.answers(graph, &critic, (fake, labels), Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
-        let loss = match self.settings.loss {
-            GanLoss::Hinge => {
-                let mean = Sum::mean(graph, answers)?;
-                let loss = graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?;
-                graph.update(Record { slots: RING }, &[now, loss, mean], vec![ring.clone()]);
-                loss
-            }
-            _ => {
-                let tensor = graph.tensor(answers).clone();
-                let ones = graph.read(&Place { tensor, ..self.targets.clone() });
-                let record = RecordLoss { slots: RING, told: Told::Whole(self.pairwise()) };
-                graph.update(record, &[answers, ones, now], vec![ring.clone()]);
-                self.loss(graph, answers, ones)?
-            }
-        };
-
         forward.update_running(graph);
-        learn(graph, learner, loss, &raw, now)?;
-        graph.update(Tick(1), &[], vec![clock.clone()]);
+        if self.settings.loss == GanLoss::Hinge {
+            let mean = Sum::mean(graph, answers)?;
+            let loss = graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?;
+            graph.update(Record { slots: RING }, &[now, loss, mean], vec![ring.clone()]);
+            learn(graph, learner, loss, &raw, now)?;
+            graph.update(Tick(1), &[], vec![clock.clone()]);
+        } else {
+            let tensor = graph.tensor(answers).clone();
+            let ones = graph.read(&Place { tensor, ..self.targets.clone() });
+            let loss = self.loss(graph, answers, ones)?;
+            learn(graph, learner, loss, &raw, now)?;
+            let record = RecordLoss { slots: RING, told: Told::Whole(self.pairwise()), ticks: true };
+            graph.update(record, &[answers, ones], vec![ring.clone(), clock.clone()]);
+        }
         Ok(Plan::new(graph))
     }
 
