@@ -99,7 +99,7 @@ impl Training {
             graph.assign(gradient, parameters.grad_place(i));
         }
         let inputs = [&whole(parameters.grads), &table, &clock].map(|place| graph.read(place));
-        optimize(&mut graph, Update { optimizer, decay: 0.0, factor: 1.0 }, inputs, None, targets);
+        optimize(&mut graph, Update { optimizer, decay: 0.0, factor: 1.0, average: 0.0 }, inputs, None, targets);
         graph.update(Tick(1), &[], vec![clock]);
 
         device.allocate(&store).unwrap();
