@@ -140,6 +140,8 @@ struct Planner<'a> {
     graph: &'a Graph,
     /// For each live node, the node that owns its elements (itself, or what it reshapes).
     owner: Vec<usize>,
+    /// At which of the owner's elements its own begin.
+    start: Vec<usize>,
     /// For each owner, how many readers are still to come.
     pending: Vec<usize>,
     /// Owners whose output goes straight to a stored buffer.
@@ -153,11 +155,14 @@ impl<'a> Planner<'a> {
     fn new(graph: &'a Graph) -> Planner<'a> {
         let uses = uses(graph);
         let n = graph.nodes.len();
-        let mut owner: Vec<usize> = (0..n).collect();
+        let (mut owner, mut start): (Vec<usize>, Vec<usize>) = ((0..n).collect(), vec![0; n]);
         for (i, node) in graph.nodes.iter().enumerate() {
-            if let Origin::Reshape(inner) = node.origin {
-                owner[i] = owner[inner.0];
-            }
+            let (inner, offset) = match node.origin {
+                Origin::Reshape(inner) => (inner, 0),
+                Origin::Part { of, offset } => (of, offset),
+                Origin::Stored { .. } | Origin::Op { .. } => continue,
+            };
+            (owner[i], start[i]) = (owner[inner.0], start[inner.0] + offset);
         }
         let mut pending = vec![0; n];
         for (i, node) in graph.nodes.iter().enumerate() {
@@ -182,6 +187,7 @@ impl<'a> Planner<'a> {
         Planner {
             graph,
             owner,
+            start,
             pending,
             destination,
             place: vec![None; n],
@@ -209,7 +215,7 @@ impl<'a> Planner<'a> {
         let node = &self.graph.nodes[i];
         match &node.origin {
             Origin::Stored { buffer, offset } => self.place[i] = Some((Buffer::Stored(*buffer), *offset)),
-            Origin::Reshape(_) => {}
+            Origin::Reshape(_) | Origin::Part { .. } => {}
             Origin::Op { op, inputs } => {
                 let place = match self.destination.get(&i) {
                     Some(place) => (Buffer::Stored(place.buffer), place.offset),
@@ -246,7 +252,7 @@ impl<'a> Planner<'a> {
     fn dispatch(&mut self, op: Arc<dyn Op>, inputs: &[Value], outputs: Vec<View>) {
         let views = inputs.iter().map(|v| {
             let (buffer, offset) = self.place[self.owner[v.0]].expect("inputs stand before their users");
-            View { buffer, offset, tensor: self.graph.nodes[v.0].tensor.clone() }
+            View { buffer, offset: offset + self.start[v.0], tensor: self.graph.nodes[v.0].tensor.clone() }
         });
         let inputs_at: Vec<View> = views.collect();
         self.dispatches.push(Dispatch { op, inputs: inputs_at, outputs });
@@ -270,7 +276,7 @@ fn reads(graph: &Graph, node: usize, buffer: BufferId) -> bool {
         let mut value = *v;
         loop {
             match &graph.nodes[value.0].origin {
-                Origin::Reshape(inner) => value = *inner,
+                Origin::Reshape(inner) | Origin::Part { of: inner, .. } => value = *inner,
                 Origin::Stored { buffer: read, .. } => return *read == buffer,
                 Origin::Op { .. } => return false,
             }

@@ -155,6 +155,12 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Several ops like this one as one, of parts of one tensor that begin at these offsets; and where the result of each
+    /// begins, a multiple of [`crate::graph::ALIGNMENT`].
+    fn together(&self, _parts: &[(usize, Tensor)]) -> Option<(Arc<dyn Op>, Vec<usize>)> {
+        None
+    }
+
     /// The one value of all elements, if that is what the op makes.
     fn filled(&self) -> Option<f32> {
         None
