@@ -5,7 +5,6 @@ use super::error::{At, ModelError};
 use super::layer::{Kind, Nonlinearity, by};
 use super::parameters::Parameters;
 use crate::graph::{BufferId, Graph, GraphError, Place, Value};
-use crate::ops::Epilogue;
 use crate::ops::activation::{Act, Activation};
 use crate::ops::batch_norm::{Running, RunningPart, batch_norm_factor, batch_norm_fixed, batch_norm_of_groups};
 use crate::ops::concat::Concat;
@@ -252,7 +251,7 @@ impl Build<'_> {
     fn product(&mut self, layer: &Built, x: Value, weight: Value) -> Result<Value, GraphError> {
         match &layer.spec.kind {
             Kind::Conv(c) => conv2d(self.graph, x, weight, c.stride, c.padding),
-            _ => self.graph.apply(MatMul { layout: Layout::NN, epilogue: Epilogue::NONE }, &[x, weight]),
+            _ => self.graph.apply(MatMul::new(Layout::NN), &[x, weight]),
         }
     }
 

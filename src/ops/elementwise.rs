@@ -51,6 +51,9 @@ impl Op for Add {
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("add", &outputs[0])
     }
+    fn is_add(&self) -> bool {
+        true
+    }
 }
 
 /// `out = a * b`

@@ -37,6 +37,7 @@ pub mod sample;
 pub mod softmax;
 pub mod spectral;
 mod subgroup;
+pub mod sums;
 mod tile;
 pub mod transpose;
 pub mod upsample;
@@ -47,6 +48,7 @@ pub use case::Case;
 pub use dropout::Dropout;
 pub use epilogue::Epilogue;
 pub use kernel::{Kernel, Target};
+pub use reduce::Sum;
 pub use window::Window;
 
 /// An input as a kernel sees it: words and shape.
@@ -155,9 +157,24 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
+    /// The sum that it is, if it is one.
+    fn as_sum(&self) -> Option<&Sum> {
+        None
+    }
+
     /// Several ops like this one as one, of parts of one tensor that begin at these offsets; and where the result of each
     /// begins, a multiple of [`crate::graph::ALIGNMENT`].
     fn together(&self, _parts: &[(usize, Tensor)]) -> Option<(Arc<dyn Op>, Vec<usize>)> {
+        None
+    }
+
+    /// Whether it adds two tensors.
+    fn is_add(&self) -> bool {
+        false
+    }
+
+    /// The op with a tensor of its result's shape, one more input, the last, added to what it makes.
+    fn with_addend(&self) -> Option<Arc<dyn Op>> {
         None
     }
 
@@ -219,6 +236,7 @@ pub fn cases() -> Vec<Case> {
         sample::cases(),
         softmax::cases(),
         spectral::cases(),
+        sums::cases(),
         transpose::cases(),
         upsample::cases(),
     ];

@@ -55,12 +55,18 @@ impl Team {
 
     /// A kernel whose workgroups each take `lanes` columns of one of `parts`.
     pub(super) fn kernel(&self, file: &'static str, entry: &'static str, parts: usize, columns: usize) -> Kernel {
-        let groups = columns.div_ceil(self.lanes);
-        Kernel::groups(file, entry, parts * groups)
-            .with("LANES", self.lanes)
-            .with("SLICES", self.slices)
-            .with("SLICED", self.slices > 1)
-            .with("COLUMN_GROUPS", groups)
+        let groups = self.groups(columns);
+        self.constants(Kernel::groups(file, entry, parts * groups)).with("COLUMN_GROUPS", groups)
+    }
+
+    /// Workgroups for so many columns.
+    pub(super) fn groups(&self, columns: usize) -> usize {
+        columns.div_ceil(self.lanes)
+    }
+
+    /// What `slices.wgsl` asks for.
+    pub(super) fn constants(&self, kernel: Kernel) -> Kernel {
+        kernel.with("LANES", self.lanes).with("SLICES", self.slices).with("SLICED", self.slices > 1)
     }
 }
 
@@ -77,6 +83,9 @@ impl Sum {
     pub fn over_rows(graph: &mut Graph, x: Value, shape: Shape) -> Result<Value, GraphError> {
         let width = shape.len();
         let all = graph.shape(x).len() / width.max(1);
+        if all == 1 {
+            return graph.reshape(x, shape);
+        }
         let rows = match graph.shape(x).last() == width {
             true => rows_per_part(graph.tensor(x), PART, MAX_PARTS),
             false => all.div_ceil(all.div_ceil(PART).clamp(1, MAX_PARTS)),
@@ -179,6 +188,9 @@ impl Op for Sum {
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         inputs[0].len() as u64
+    }
+    fn as_sum(&self) -> Option<&Sum> {
+        Some(self)
     }
 }
 

@@ -253,7 +253,9 @@ impl Op for Apply {
             let shape = graph.shape(affine).clone();
             if groups > 1 {
                 let rows = graph.dims(sums)[0] / groups;
-                sums = graph.apply(Sum { width: shape.len(), rows, factor: 1.0 }, &[sums])?;
+                if rows > 1 {
+                    sums = graph.apply(Sum { width: shape.len(), rows, factor: 1.0 }, &[sums])?;
+                }
                 let shape = graph.shape(stats).clone();
                 of_groups = Some(graph.reshape(sums, shape)?);
             }
