@@ -11,6 +11,8 @@ fn act(x: f32) -> f32 {
 #elif ACT == 4
     // tanh overflows to NaN for large x on some drivers; it is 1 to f32 precision from 10 on.
     return tanh(clamp(x, -10.0, 10.0));
+#elif ACT == 5
+    return select(SLOPE * x, 0.0, x < 0.0);
 #else
     return x;
 #endif
@@ -26,6 +28,8 @@ fn act_grad(y: f32) -> f32 {
     return y * (1.0 - y);
 #elif ACT_GRAD == 4
     return 1.0 - y * y;
+#elif ACT_GRAD == 5
+    return select(0.0, SLOPE, y > 0.0);
 #else
     return 1.0;
 #endif

@@ -1,12 +1,15 @@
 // sums:      out[part] = mean of x over the part's rows, and the sum of squared distances from that mean
 // stats:     out = mean and biased variance over all rows, from the parts
 // apply:     out = (x - mean) / sqrt(var + EPS) * gamma + beta
+//            DROPS: with dropout of that, as in dropout.wgsl
 // grad_sums: out[part] = sum of d_out * xhat and sum of d_out over the part's rows, xhat = (x - mean) / sqrt(var + EPS)
 // grad_x:    out = gamma / sqrt(var + EPS) * (d_out - (sum of d_out + xhat * sum of d_out * xhat) / ROWS)
 // grad_x_fixed: out = gamma / sqrt(var + EPS) * d_out
-// running:   running = MOMENTUM * running + (1 - MOMENTUM) * stats
+// running:   out[OFFSET + i] = MOMENTUM * out[OFFSET + i] + (1 - MOMENTUM) * stats[i], in each of up to seven parts
 //
-// x is [ROWS, C]; sums, stats and affine are [.., 2, C]. C counts vectors of four in kernels over x where
+// x is [ROWS, C]; sums, stats and affine are [.., 2, C]. GROUPED: each OF_GROUP of x (of its rows in grad_sums, of its
+// vectors elsewhere) have statistics and sums of their own; in stats there are GROUPS, and ROWS and PARTS are those of one.
+// C counts vectors of four in kernels over x where
 // BY_FOUR. In sums and grad_sums a workgroup takes LANES channels of one part, SLICES invocations each, of which every
 // one takes each SLICES-th row; in stats LANES channels, and every SLICES-th part; elsewhere an invocation computes one
 // vector of `out`. COUNT: invocations.
@@ -22,7 +25,22 @@
 @group(0) @binding(0) var<storage, read> x: array<Lanes>;
 @group(0) @binding(1) var<storage, read> stats: array<Lanes>;
 @group(0) @binding(2) var<storage, read> affine: array<Lanes>;
-@group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
+#if DROPS
+@group(0) @binding(3) var<storage, read> clock: array<u32>;
+#endif
+@group(0) @binding(3 + u32(DROPS)) var<storage, read_write> out: array<Lanes>;
+#if DROPS
+#include random
+
+// Whether dropout keeps element e of the output.
+fn kept(e: u32) -> bool {
+#if SEVERAL_STREAMS
+    return random_of_streams(clock[0], clock[1], STREAM, OF_STREAM, e) >= RATE;
+#else
+    return random_unit(random_draw(random_key(clock[0], clock[1], STREAM), e)) >= RATE;
+#endif
+}
+#endif
 #elif ENTRY_grad_sums
 @group(0) @binding(0) var<storage, read> d_out: array<f32>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -41,8 +59,12 @@
 @group(0) @binding(2) var<storage, read> affine: array<Lanes>;
 @group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
 #else
-@group(0) @binding(0) var<storage, read> stats: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#unroll k 7
+#if HAS_$k
+@group(0) @binding($k) var<storage, read> stats_$k: array<f32>;
+#endif
+#endunroll
+@group(0) @binding(1 + u32(HAS_1) + u32(HAS_2) + u32(HAS_3) + u32(HAS_4) + u32(HAS_5) + u32(HAS_6)) var<storage, read_write> out: array<f32>;
 #endif
 
 #if ENTRY_stats
@@ -71,25 +93,28 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) id: vec3<u32>,
 ) {
-    let channel = (group.x + group.y * groups.x) * LANES + id.x;
-    // Those beyond the last channel do it once more, so that barriers stay uniform.
+    let flat = group.x + group.y * groups.x;
+    let own = flat / COLUMN_GROUPS;
+    let channel = (flat % COLUMN_GROUPS) * LANES + id.x;
+    // Those beyond the last channel or group do it once more, so that barriers stay uniform.
     let c = min(channel, C - 1u);
+    let first = min(own, GROUPS - 1u) * PARTS * 2u * C + c;
     // Means are taken from the first one: nothing is lost where they are large and close together.
-    let base = sums[c];
+    let base = sums[first];
     var v = 0.0;
     for (var part = id.y; part < PARTS; part += SLICES) {
-        v += rows_of(part) * (sums[2u * part * C + c] - base);
+        v += rows_of(part) * (sums[first + 2u * part * C] - base);
     }
     let mean = base + total(id, v) / f32(ROWS);
     v = 0.0;
     for (var part = id.y; part < PARTS; part += SLICES) {
-        let off = sums[2u * part * C + c] - mean;
-        v += sums[(2u * part + 1u) * C + c] + rows_of(part) * off * off;
+        let off = sums[first + 2u * part * C] - mean;
+        v += sums[first + (2u * part + 1u) * C] + rows_of(part) * off * off;
     }
     let variance = total(id, v) / f32(ROWS);
-    if id.y == 0u && channel < C {
-        out[c] = mean;
-        out[C + c] = variance;
+    if id.y == 0u && channel < C && own < GROUPS {
+        out[2u * own * C + c] = mean;
+        out[(2u * own + 1u) * C + c] = variance;
     }
 }
 #elif PARTIAL
@@ -112,7 +137,12 @@ fn main(
     // Distances from the part's first row are small even where the mean is far from zero.
     let base = x[first * C + c];
 #else
-    let base = stats[c];
+#if GROUPED
+    let s = c + first / OF_GROUP * 2u * C;
+#else
+    let s = c;
+#endif
+    let base = stats[s];
 #endif
     var sum = vec2(0.0);
     for (var row = first + id.y; row < last; row += SLICES) {
@@ -133,9 +163,25 @@ fn main(
     out[2u * part * C + c] = base + mean;
     out[(2u * part + 1u) * C + c] = max(sum.y - sum.x * mean, 0.0);
 #else
-    out[2u * part * C + c] = sum.x * inverseSqrt(stats[C + c] + EPS);
+    out[2u * part * C + c] = sum.x * inverseSqrt(stats[C + s] + EPS);
     out[(2u * part + 1u) * C + c] = sum.y;
 #endif
+}
+#elif ENTRY_running
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    var i = id.x + id.y * groups.x * WORKGROUP;
+#unroll k 7
+#if HAS_$k
+    if i < LEN_$k {
+        let at = OFFSET_$k + i;
+        out[at] = MOMENTUM_$k * out[at] + (1.0 - MOMENTUM_$k) * stats_$k[i];
+        return;
+    }
+    i -= LEN_$k;
+#endif
+#endunroll
 }
 #else
 
@@ -146,18 +192,32 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let c = i % C;
-#if ENTRY_apply
-    let scale = affine[c] * inverseSqrt(stats[C + c] + EPS);
-    out[i] = finish_lanes((x[i] - stats[c]) * scale + affine[C + c], i, c);
-#elif ENTRY_grad_x
-    let inverse = inverseSqrt(stats[C + c] + EPS);
-    let xhat = (x[i] - stats[c]) * inverse;
-    let shared_part = (sums[C + c] + xhat * sums[c]) * (1.0 / f32(ROWS));
-    out[i] = affine[c] * inverse * (d_out[i] - shared_part);
-#elif ENTRY_grad_x_fixed
-    out[i] = affine[c] * inverseSqrt(stats[C + c] + EPS) * d_out[i];
+#if GROUPED
+    let s = c + i / OF_GROUP * 2u * C;
 #else
-    out[i] = MOMENTUM * out[i] + (1.0 - MOMENTUM) * stats[i];
+    let s = c;
+#endif
+#if ENTRY_apply
+    let scale = affine[c] * inverseSqrt(stats[C + s] + EPS);
+    let y = finish_lanes((x[i] - stats[s]) * scale + affine[C + c], i, c);
+#if DROPS
+    // Selected and not multiplied by 0: infinity times 0 is NaN.
+#if BY_FOUR
+    let e = 4u * i;
+    out[i] = select(vec4(0.0), FACTOR * y, vec4(kept(e), kept(e + 1u), kept(e + 2u), kept(e + 3u)));
+#else
+    out[i] = select(0.0, FACTOR * y, kept(i));
+#endif
+#else
+    out[i] = y;
+#endif
+#elif ENTRY_grad_x
+    let inverse = inverseSqrt(stats[C + s] + EPS);
+    let xhat = (x[i] - stats[s]) * inverse;
+    let shared_part = (sums[C + s] + xhat * sums[s]) * (1.0 / f32(ROWS));
+    out[i] = affine[c] * inverse * (d_out[i] - shared_part);
+#else
+    out[i] = affine[c] * inverseSqrt(stats[C + s] + EPS) * d_out[i];
 #endif
 }
 #endif

@@ -1,11 +1,17 @@
 // forward: out[row, ..] = x0[row, ..] then x1[row, ..] and so on
-// slice:   out[row, c] = x0[row, START + c]
+// slice:   out[row, c] = finish(x0[row, START + c])
 // pad:     out[row, c] = x0[row, c - START] where there is such an element, else 0
 //
 // Rows of `out` are WIDTH wide; WIDTH_k those of input k. COUNT: elements of `out`, one an invocation.
 
 @group(0) @binding(0) var<storage, read> x0: array<f32>;
-#if INPUTS == 1
+#if ENTRY_slice
+#include epilogue
+#if HAS_ACT_GRAD
+@group(0) @binding(1) var<storage, read> activated: array<f32>;
+#endif
+@group(0) @binding(1 + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
+#elif INPUTS == 1
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 #elif INPUTS == 2
 @group(0) @binding(1) var<storage, read> x1: array<f32>;
@@ -85,7 +91,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 #if ENTRY_forward
     out[i] = element(row, c);
 #elif ENTRY_slice
-    out[i] = x0[row * WIDTH_0 + START + c];
+    out[i] = finish(x0[row * WIDTH_0 + START + c], i, c);
 #else
     let k = c - START;
     if c >= START && k < WIDTH_0 {

@@ -1,11 +1,15 @@
-// Losses and a count over rows, each one number from one workgroup, and the losses' derivatives.
+// Losses and a count over rows, each one number from one workgroup, and the losses' derivatives. LOSS:
 //
-// cross_entropy: mean over rows of log(sum of exp(x)) - (1 - SMOOTHING) * x[label] - SMOOTHING * mean of x
-// correct:       the number of rows whose first largest element is at their label
-// mse:           mean of (x - target)^2
-// hinge:         mean of max(0, 1 - (2 * target - 1) * x)
-// binary_cross_entropy: mean of max(x, 0) - x * target + log(1 + exp(-|x|)), x being logits
-// grad_*:        d_out times the derivative by x
+// 0: mean over rows of log(sum of exp(x)) - (1 - SMOOTHING) * x[label] - SMOOTHING * mean of x
+// 1: the number of rows whose first largest element is at their label
+// 2: mean of (x - target)^2
+// 3: mean of max(0, 1 - (2 * target - 1) * x)
+// 4: mean of max(x, 0) - x * target + log(1 + exp(-|x|)), x being logits
+//
+// forward: out[0] = that
+// grad:    out = d_out times its derivative by x; D_OUT where that is known
+// record:  out[step % SLOTS] = two of them: 0 and 1, where rows have labels; else HALVES: that of either half of the
+//          rows, or that of all and the mean of x. TICKS: then the clock goes a step on
 //
 // x is [ROWS, WIDTH] (WIDTH is 1 for those without labels). A label that is no class adds nothing to the loss or the
 // count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and their sums are added as a tree, always in
@@ -34,8 +38,10 @@ fn log_sum_exp(first: u32) -> vec2<f32> {
 #endif
 
 #if IS_GRAD
+#if HAS_D_OUT
 @group(0) @binding(2) var<storage, read> d_out: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+#endif
+@group(0) @binding(2 + u32(HAS_D_OUT)) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -43,8 +49,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if row >= ROWS {
         return;
     }
+#if HAS_D_OUT
     let d = d_out[0] * (1.0 / f32(ROWS));
-#if ENTRY_grad_cross_entropy
+#else
+    let d = D_OUT * (1.0 / f32(ROWS));
+#endif
+#if LOSS == 0
     let first = row * WIDTH;
     let label = labels[row];
     let norm = log_sum_exp(first);
@@ -53,9 +63,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let slope = exp(x[first + c] - norm.x - norm.y) - wanted;
         out[first + c] = select(0.0, d * slope, label < WIDTH);
     }
-#elif ENTRY_grad_mse
+#elif LOSS == 2
     out[row] = 2.0 * d * (x[row] - targets[row]);
-#elif ENTRY_grad_hinge
+#elif LOSS == 3
     let side = 2.0 * targets[row] - 1.0;
     out[row] = select(0.0, -side * d, side * x[row] < 1.0);
 #else
@@ -66,11 +76,23 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 }
 
 #else
+#if ENTRY_record
+#if TICKS
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
-var<workgroup> partial: array<f32, WORKGROUP>;
+@group(0) @binding(3) var<storage, read_write> clock: array<u32>;
+#else
+@group(0) @binding(2) var<storage, read> clock: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+#endif
+alias Told = vec2<f32>;
+#else
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+alias Told = f32;
+#endif
+var<workgroup> partial: array<Told, WORKGROUP>;
 
-fn of_row(row: u32) -> f32 {
-#if ENTRY_cross_entropy
+#if OF_LABELS
+fn cross_entropy(row: u32) -> f32 {
     let first = row * WIDTH;
     let label = labels[row];
     let norm = log_sum_exp(first);
@@ -81,7 +103,9 @@ fn of_row(row: u32) -> f32 {
     }
     let wanted = x[first + min(label, WIDTH - 1u)] - norm.x;
     return select(0.0, norm.y - (1.0 - SMOOTHING) * wanted - SMOOTHING / f32(WIDTH) * sum, label < WIDTH);
-#elif ENTRY_correct
+}
+
+fn correct(row: u32) -> f32 {
     let first = row * WIDTH;
     var best = 0.0;
     var at = 0xffffffffu;
@@ -93,10 +117,13 @@ fn of_row(row: u32) -> f32 {
         }
     }
     return select(0.0, 1.0, at == labels[row] && at < WIDTH);
-#elif ENTRY_mse
+}
+#else
+fn of_pair(row: u32) -> f32 {
+#if LOSS == 2
     let d = x[row] - targets[row];
     return d * d;
-#elif ENTRY_hinge
+#elif LOSS == 3
     let short = 1.0 - (2.0 * targets[row] - 1.0) * x[row];
     return select(short, 0.0, short < 0.0);
 #else
@@ -104,10 +131,30 @@ fn of_row(row: u32) -> f32 {
     return max(v, 0.0) - v * targets[row] + log(1.0 + exp(-abs(v)));
 #endif
 }
+#endif
+
+fn of_row(row: u32) -> Told {
+#if ENTRY_record
+#if OF_LABELS
+    return vec2(cross_entropy(row), correct(row));
+#elif HALVES
+    let loss = of_pair(row);
+    return select(vec2(0.0, loss), vec2(loss, 0.0), row < ROWS / 2u);
+#else
+    return vec2(of_pair(row), x[row]);
+#endif
+#elif LOSS == 0
+    return cross_entropy(row);
+#elif LOSS == 1
+    return correct(row);
+#else
+    return of_pair(row);
+#endif
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(local_invocation_index) local: u32) {
-    var v = 0.0;
+    var v = Told(0.0);
     for (var row = local; row < ROWS; row += WORKGROUP) {
         v += of_row(row);
     }
@@ -120,7 +167,17 @@ fn main(@builtin(local_invocation_index) local: u32) {
         workgroupBarrier();
     }
     if local == 0u {
+#if ENTRY_record
+        let told = partial[0] * vec2(FACTOR, SECOND_FACTOR);
+        let slot = 2u * (clock[0] % SLOTS);
+        out[slot] = told.x;
+        out[slot + 1u] = told.y;
+#if TICKS
+        clock[0] += 1u;
+#endif
+#else
         out[0] = partial[0] * FACTOR;
+#endif
     }
 }
 #endif

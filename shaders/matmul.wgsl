@@ -1,4 +1,4 @@
-// out[m, n] = finish(sum over k of a * b)
+// out[m, n] = finish(sum over k of a * b), or of that and of an addend
 //
 // nn: a [M, K], b [K, N]   nt: a [M, K], b [N, K]   tn: a [K, M], b [K, N]
 //
@@ -24,18 +24,29 @@
 #if HAS_BIAS
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 #endif
+#if HAS_ADDEND
+@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> addend: array<f32>;
+#endif
 #if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<f32>;
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ADDEND)) var<storage, read> activated: array<f32>;
 #endif
 #if VECTOR_OUT
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<vec4<f32>>;
 #else
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
 #endif
 
 #if DIVIDED
 var<workgroup> partial: array<vec4<f32>, SPLIT / 2u * 4u * ROW_GROUPS * WIDTH>;
 #endif
+
+fn added(x: f32, e: u32) -> f32 {
+#if HAS_ADDEND
+    return x + addend[e];
+#else
+    return x;
+#endif
+}
 
 @compute @workgroup_size(WIDTH, HEIGHT * SPLIT)
 fn main(
@@ -186,12 +197,15 @@ fn main(
         let v = acc$g_$i;
 #if VECTOR_OUT
         out[e / 4u] = vec4(
-            finish(v.x, e, c.x), finish(v.y, e + 1u, c.y), finish(v.z, e + 2u, c.z), finish(v.w, e + 3u, c.w));
+            finish(added(v.x, e), e, c.x),
+            finish(added(v.y, e + 1u), e + 1u, c.y),
+            finish(added(v.z, e + 2u), e + 2u, c.z),
+            finish(added(v.w, e + 3u), e + 3u, c.w));
 #else
-        out[e] = finish(v.x, e, c.x);
-        if column + 1u < N { out[e + 1u] = finish(v.y, e + 1u, c.y); }
-        if column + 2u < N { out[e + 2u] = finish(v.z, e + 2u, c.z); }
-        if column + 3u < N { out[e + 3u] = finish(v.w, e + 3u, c.w); }
+        out[e] = finish(added(v.x, e), e, c.x);
+        if column + 1u < N { out[e + 1u] = finish(added(v.y, e + 1u), e + 1u, c.y); }
+        if column + 2u < N { out[e + 2u] = finish(added(v.z, e + 2u), e + 2u, c.z); }
+        if column + 3u < N { out[e + 3u] = finish(added(v.w, e + 3u), e + 3u, c.w); }
 #endif
     }
 #endunroll

@@ -1,28 +1,24 @@
 // One step of an optimizer; src/ops/optimizer.rs has the formulas.
 //
 // row: this step's learning rate and three corrections, from the host's table. COUNT: vectors of four weights;
-// an invocation updates one. FACTOR undoes the scale of the loss. `mask` has 1 for each block of 64 weights that decays.
+// an invocation updates one, and where AVERAGES its average. FACTOR undoes the scale of the loss. `mask` has 1 for each block
+// of 64 weights that decays.
 
 @group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> table: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> clock: array<u32>;
 #if HAS_DECAY
 @group(0) @binding(3) var<storage, read> mask: array<f32>;
-@group(0) @binding(4) var<storage, read_write> weights: array<vec4<f32>>;
-#if MOMENTS == 1
-@group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
-#elif MOMENTS == 2
-@group(0) @binding(5) var<storage, read_write> m: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> v: array<vec4<f32>>;
 #endif
-#else
-@group(0) @binding(3) var<storage, read_write> weights: array<vec4<f32>>;
-#if MOMENTS == 1
-@group(0) @binding(4) var<storage, read_write> m: array<vec4<f32>>;
-#elif MOMENTS == 2
-@group(0) @binding(4) var<storage, read_write> m: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> v: array<vec4<f32>>;
+@group(0) @binding(3 + u32(HAS_DECAY)) var<storage, read_write> weights: array<vec4<f32>>;
+#if HAS_M
+@group(0) @binding(4 + u32(HAS_DECAY)) var<storage, read_write> m: array<vec4<f32>>;
 #endif
+#if HAS_V
+@group(0) @binding(5 + u32(HAS_DECAY)) var<storage, read_write> v: array<vec4<f32>>;
+#endif
+#if AVERAGES
+@group(0) @binding(4 + u32(HAS_DECAY) + u32(HAS_M) + u32(HAS_V)) var<storage, read_write> averaged: array<vec4<f32>>;
 #endif
 
 @compute @workgroup_size(WORKGROUP)
@@ -77,4 +73,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     w -= rate * direction / (sqrt(row.z * vi) + EPS);
 #endif
     weights[i] = w;
+#if AVERAGES
+    let step = f32(clock[0]);
+    let d = min(AVERAGE, (1.0 + step) / (10.0 + step));
+    averaged[i] = d * averaged[i] + (1.0 - d) * w;
+#endif
 }

@@ -20,6 +20,11 @@ fn random_unit(bits: u32) -> f32 {
     return f32(bits >> 8u) * (1.0 / 16777216.0);
 }
 
+// That of element `index` where each `of_stream` elements are counted from 0 and have a stream of their own.
+fn random_of_streams(step: u32, seed: u32, stream: u32, of_stream: u32, index: u32) -> f32 {
+    return random_unit(random_draw(random_key(step, seed, stream + index / of_stream), index % of_stream));
+}
+
 // Where `index` of 0..count goes in the shuffle of this seed and round; half: half the bits of the range.
 fn random_permute(index: u32, count: u32, half: u32, seed: u32, round: u32) -> u32 {
     if count <= 1u {

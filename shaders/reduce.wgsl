@@ -1,12 +1,64 @@
 // sum:    out[part, c] = FACTOR * sum of x[row, c] over the ROWS_PER_PART rows of the part
+// sums:   out[OFFSET + c] = FACTOR * sum of x[row, c] over all rows, of up to seven x; each has GROUPS workgroups from FIRST on
 // spread: out[row, c]  = FACTOR * x[row / ROWS_PER_PART, c]
 //
 // x is [ROWS, WIDTH]. Of a sum SLICES invocations take every SLICES-th row of a part, each for one of LANES columns
 // side by side, COLUMN_GROUPS workgroups all columns; workgroup memory brings them together, always in the same order.
 // Of a spread an invocation computes one of COUNT elements.
 
+#if ENTRY_sums
+#unroll k 7
+#if HAS_$k
+@group(0) @binding($k) var<storage, read> x_$k: array<f32>;
+#endif
+#endunroll
+@group(0) @binding(1 + u32(HAS_1) + u32(HAS_2) + u32(HAS_3) + u32(HAS_4) + u32(HAS_5) + u32(HAS_6)) var<storage, read_write> out: array<f32>;
+alias Sum = f32;
+#include slices
+
+@compute @workgroup_size(LANES, SLICES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) id: vec3<u32>,
+) {
+    let flat = group.x + group.y * groups.x;
+    var sum = 0.0;
+    var at = 0xffffffffu;
+#unroll k 7
+#if HAS_$k
+    // Below FIRST the difference wraps round to a large number.
+    let g$k = flat - FIRST_$k;
+    if g$k < GROUPS_$k {
+        let column = g$k * LANES + id.x;
+        let c = min(column, WIDTH_$k - 1u);
+        // Four running sums: shorter chains of additions, and less rounding.
+        var four = vec4(0.0);
+        var row = id.y;
+        for (; row + 3u * SLICES < ROWS_$k; row += 4u * SLICES) {
+            let e = row * WIDTH_$k + c;
+            let next = SLICES * WIDTH_$k;
+            four += vec4(x_$k[e], x_$k[e + next], x_$k[e + 2u * next], x_$k[e + 3u * next]);
+        }
+        for (; row < ROWS_$k; row += SLICES) {
+            four.x += x_$k[row * WIDTH_$k + c];
+        }
+        sum = FACTOR_$k * (four.x + four.y + four.z + four.w);
+        if column < WIDTH_$k {
+            at = OFFSET_$k + column;
+        }
+    }
+#endif
+#endunroll
+    let all = of_all_slices(id, sum);
+    if id.y == 0u && at != 0xffffffffu {
+        out[at] = all;
+    }
+}
+#else
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#endif
 
 #if ENTRY_sum
 alias Sum = f32;
@@ -39,7 +91,7 @@ fn main(
         out[part * WIDTH + column] = FACTOR * sum;
     }
 }
-#else
+#elif ENTRY_spread
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {

@@ -1,4 +1,7 @@
-// out[b, j, i] = x[b, i, j]; x is [.., M, N]. COUNT: elements of `out`, one an invocation.
+// forward: out[b, j, i] = x[b, i, j]; x is [.., M, N]
+// several: that of up to eight parts of x, LEN elements that begin at FROM and whose results begin at TO; zeros between them
+//
+// COUNT: elements of `out`, one an invocation.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
@@ -9,8 +12,25 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if e >= COUNT {
         return;
     }
+#if ENTRY_forward
     let i = e % M;
     let j = (e / M) % N;
     let b = e / (M * N);
     out[e] = x[(b * M + i) * N + j];
+#else
+#unroll k 8
+#if HAS_$k
+    // Below TO the difference wraps round to a large number.
+    let e$k = e - TO_$k;
+    if e$k < LEN_$k {
+        let i = e$k % M_$k;
+        let j = (e$k / M_$k) % N_$k;
+        let b = e$k / (M_$k * N_$k);
+        out[e] = x[FROM_$k + (b * M_$k + i) * N_$k + j];
+        return;
+    }
+#endif
+#endunroll
+    out[e] = 0.0;
+#endif
 }

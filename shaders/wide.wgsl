@@ -14,10 +14,13 @@ alias Wide = f32;
 #if HAS_BIAS
 @group(0) @binding(2) var<storage, read> bias: array<Wide>;
 #endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<Wide>;
+#if HAS_ADDEND
+@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> addend: array<Wide>;
 #endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
+#if HAS_ACT_GRAD
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ADDEND)) var<storage, read> activated: array<Wide>;
+#endif
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
 
 fn begin(column: u32) -> Wide {
 #if HAS_BIAS
@@ -28,7 +31,12 @@ fn begin(column: u32) -> Wide {
 }
 
 // For the vector at index i.
-fn finish(v: Wide, i: u32) -> Wide {
+fn finish(sum: Wide, i: u32) -> Wide {
+#if HAS_ADDEND
+    let v = sum + addend[i];
+#else
+    let v = sum;
+#endif
 #if WIDE == 1
     var done = act(v);
 #if HAS_ACT_GRAD

@@ -42,7 +42,7 @@ pub fn grad_times(graph: &mut Graph, loss: Value, factor: f32, by: &[Value]) -> 
     }
     for i in 0..=loss.0 {
         let reached = match &graph.nodes[i].origin {
-            Origin::Stored { .. } => false,
+            Origin::Stored { .. } | Origin::Part { .. } => false,
             Origin::Op { op, inputs } => !op.constant() && inputs.iter().any(|v| matters[v.0]),
             Origin::Reshape(v) => matters[v.0],
         };
@@ -56,7 +56,7 @@ pub fn grad_times(graph: &mut Graph, loss: Value, factor: f32, by: &[Value]) -> 
     for i in (0..=loss.0).rev() {
         let (Some(d_out), true) = (derivatives[i], matters[i]) else { continue };
         match graph.nodes[i].origin.clone() {
-            Origin::Stored { .. } => {}
+            Origin::Stored { .. } | Origin::Part { .. } => {}
             Origin::Reshape(input) => {
                 let shape = graph.shape(input).clone();
                 let d_input = graph.reshape(d_out, shape)?;

@@ -69,6 +69,8 @@ pub enum Origin {
     Op { op: Arc<dyn Op>, inputs: Vec<Value> },
     /// The same elements as another value, in another shape. Costs nothing.
     Reshape(Value),
+    /// The elements of another value from this one on, a multiple of [`ALIGNMENT`]. Only a plan makes them.
+    Part { of: Value, offset: usize },
 }
 
 #[derive(Clone, Debug)]

@@ -1,12 +1,17 @@
-//! From a graph to what a device replays: dead nodes dropped, epilogues folded in, buffers shared by lifetime.
+//! From a graph to what a device replays: dead nodes dropped, epilogues folded in, what is computed twice computed once,
+//! buffers shared by lifetime.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use rewrite::{rewritten, uses};
 
 use crate::graph::{BufferId, Effect, Graph, Origin, Place, Value};
 use crate::ops::Op;
 use crate::ops::elementwise::Copy;
 use crate::tensor::{Kind, Tensor};
+
+mod rewrite;
 
 /// Where a dispatch finds or leaves a tensor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,7 +67,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(graph: &Graph) -> Plan {
-        Planner::new(&fuse(graph)).run()
+        Planner::new(&rewritten(graph)).run()
     }
     pub fn flops(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::flops).sum()
@@ -94,81 +99,6 @@ impl Plan {
     }
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch.iter().map(|words| *words as u64 * 4).sum()
-    }
-}
-
-/// How often each node is used by live nodes and effects; 0 for dead ones.
-fn uses(graph: &Graph) -> Vec<usize> {
-    let mut uses = vec![0; graph.nodes.len()];
-    for (_, effect) in &graph.effects {
-        match effect {
-            Effect::Assign { value, .. } => uses[value.0] += 1,
-            Effect::Update { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
-        }
-    }
-    for i in (0..graph.nodes.len()).rev() {
-        if uses[i] == 0 {
-            continue;
-        }
-        match &graph.nodes[i].origin {
-            Origin::Stored { .. } => {}
-            Origin::Op { inputs, .. } => inputs.iter().for_each(|v| uses[v.0] += 1),
-            Origin::Reshape(v) => uses[v.0] += 1,
-        }
-    }
-    uses
-}
-
-/// Folds biases, activations and activation derivatives into the ops that make their input, where nobody else
-/// wants that input.
-fn fuse(graph: &Graph) -> Graph {
-    let mut graph = graph.clone();
-    let mut uses = uses(&graph);
-    for i in 0..graph.nodes.len() {
-        if uses[i] == 0 {
-            continue;
-        }
-        let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
-        let Some((epilogue, source)) = op.as_epilogue().zip(inputs.first().copied()) else { continue };
-        let Some(maker) = through_reshapes(&graph, &uses, source) else { continue };
-        let Origin::Op { op: maker_op, inputs: maker_inputs } = &graph.nodes[maker.0].origin else { continue };
-        // A bias per channel fits only where the innermost size is that of the maker's own result.
-        if epilogue.bias && graph.nodes[maker.0].tensor.shape.last() != graph.nodes[i].tensor.shape.last() {
-            continue;
-        }
-        let Some(fused) = maker_op.with_epilogue(epilogue) else { continue };
-        let inputs: Vec<Value> = maker_inputs.iter().chain(&inputs[1..]).copied().collect();
-        // The node keeps its own shape only if the maker's is the same; else the maker moves here under a reshape.
-        let made = graph.nodes[maker.0].tensor.clone();
-        if made.shape == graph.nodes[i].tensor.shape {
-            graph.nodes[i].origin = Origin::Op { op: fused, inputs };
-            uses[maker.0] = 0;
-        } else if source == maker || last_input_before(&inputs, source) {
-            // Between maker and node there is a reshape node, which can hold the fused op if its inputs stand before it.
-            let holder = source;
-            graph.nodes[holder.0] = crate::graph::Node { origin: Origin::Op { op: fused, inputs }, tensor: made };
-            graph.nodes[i].origin = Origin::Reshape(holder);
-            uses[maker.0] = 0;
-        }
-    }
-    graph
-}
-
-fn last_input_before(inputs: &[Value], node: Value) -> bool {
-    inputs.iter().all(|v| *v < node)
-}
-
-/// The op behind a value, if everything between has one user.
-fn through_reshapes(graph: &Graph, uses: &[usize], mut value: Value) -> Option<Value> {
-    loop {
-        if uses[value.0] != 1 {
-            return None;
-        }
-        match &graph.nodes[value.0].origin {
-            Origin::Reshape(inner) => value = *inner,
-            Origin::Op { .. } => return Some(value),
-            Origin::Stored { .. } => return None,
-        }
     }
 }
 
@@ -210,6 +140,8 @@ struct Planner<'a> {
     graph: &'a Graph,
     /// For each live node, the node that owns its elements (itself, or what it reshapes).
     owner: Vec<usize>,
+    /// At which of the owner's elements its own begin.
+    start: Vec<usize>,
     /// For each owner, how many readers are still to come.
     pending: Vec<usize>,
     /// Owners whose output goes straight to a stored buffer.
@@ -223,11 +155,14 @@ impl<'a> Planner<'a> {
     fn new(graph: &'a Graph) -> Planner<'a> {
         let uses = uses(graph);
         let n = graph.nodes.len();
-        let mut owner: Vec<usize> = (0..n).collect();
+        let (mut owner, mut start): (Vec<usize>, Vec<usize>) = ((0..n).collect(), vec![0; n]);
         for (i, node) in graph.nodes.iter().enumerate() {
-            if let Origin::Reshape(inner) = node.origin {
-                owner[i] = owner[inner.0];
-            }
+            let (inner, offset) = match node.origin {
+                Origin::Reshape(inner) => (inner, 0),
+                Origin::Part { of, offset } => (of, offset),
+                Origin::Stored { .. } | Origin::Op { .. } => continue,
+            };
+            (owner[i], start[i]) = (owner[inner.0], start[inner.0] + offset);
         }
         let mut pending = vec![0; n];
         for (i, node) in graph.nodes.iter().enumerate() {
@@ -252,6 +187,7 @@ impl<'a> Planner<'a> {
         Planner {
             graph,
             owner,
+            start,
             pending,
             destination,
             place: vec![None; n],
@@ -279,7 +215,7 @@ impl<'a> Planner<'a> {
         let node = &self.graph.nodes[i];
         match &node.origin {
             Origin::Stored { buffer, offset } => self.place[i] = Some((Buffer::Stored(*buffer), *offset)),
-            Origin::Reshape(_) => {}
+            Origin::Reshape(_) | Origin::Part { .. } => {}
             Origin::Op { op, inputs } => {
                 let place = match self.destination.get(&i) {
                     Some(place) => (Buffer::Stored(place.buffer), place.offset),
@@ -316,7 +252,7 @@ impl<'a> Planner<'a> {
     fn dispatch(&mut self, op: Arc<dyn Op>, inputs: &[Value], outputs: Vec<View>) {
         let views = inputs.iter().map(|v| {
             let (buffer, offset) = self.place[self.owner[v.0]].expect("inputs stand before their users");
-            View { buffer, offset, tensor: self.graph.nodes[v.0].tensor.clone() }
+            View { buffer, offset: offset + self.start[v.0], tensor: self.graph.nodes[v.0].tensor.clone() }
         });
         let inputs_at: Vec<View> = views.collect();
         self.dispatches.push(Dispatch { op, inputs: inputs_at, outputs });
@@ -340,7 +276,7 @@ fn reads(graph: &Graph, node: usize, buffer: BufferId) -> bool {
         let mut value = *v;
         loop {
             match &graph.nodes[value.0].origin {
-                Origin::Reshape(inner) => value = *inner,
+                Origin::Reshape(inner) | Origin::Part { of: inner, .. } => value = *inner,
                 Origin::Stored { buffer: read, .. } => return *read == buffer,
                 Origin::Op { .. } => return false,
             }

@@ -27,7 +27,6 @@ const FILES: &[(&str, &str)] = files![
     "act",
     "activation",
     "augment",
-    "average",
     "batch_norm",
     "concat",
     "conv2d",

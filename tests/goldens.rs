@@ -88,7 +88,8 @@ impl Training {
 
         let mut graph = Graph::new();
         let [x, truth, now] = [&images, &labels, &clock].map(|place| graph.read(place));
-        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock: now, pass: 0 }).unwrap();
+        let forward =
+            network.forward(&mut graph, &parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 }).unwrap();
         let loss = graph.apply(CrossEntropy { smoothing: 0.0 }, &[forward.out, truth]).unwrap();
         let correct = graph.apply(Correct, &[forward.out, truth]).unwrap();
         graph.assign(forward.out, logits.clone());
@@ -98,7 +99,7 @@ impl Training {
             graph.assign(gradient, parameters.grad_place(i));
         }
         let inputs = [&whole(parameters.grads), &table, &clock].map(|place| graph.read(place));
-        optimize(&mut graph, Update { optimizer, decay: 0.0, factor: 1.0 }, inputs, None, targets);
+        optimize(&mut graph, Update { optimizer, decay: 0.0, factor: 1.0, average: 0.0 }, inputs, None, targets);
         graph.update(Tick(1), &[], vec![clock]);
 
         device.allocate(&store).unwrap();

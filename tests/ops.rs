@@ -6,10 +6,13 @@ mod golden;
 use golden::gpu;
 use inkgrad::check;
 use inkgrad::device::Device;
+use inkgrad::device::cpu::Cpu;
 use inkgrad::device::gpu::{Class, Gpu};
 use inkgrad::graph::{Graph, Place, Store};
 use inkgrad::ops::cases;
 use inkgrad::ops::elementwise::{Fill as FillWith, Mul, Scale};
+use inkgrad::ops::loss::Pairwise;
+use inkgrad::ops::record::{RecordLoss, Told};
 use inkgrad::ops::reduce::Sum;
 use inkgrad::plan::Plan;
 use inkgrad::tensor::Tensor;
@@ -64,6 +67,34 @@ fn many_steps_go_into_few_submissions_without_a_read() {
     assert!(counters.submissions <= 10 && counters.reads == 0, "{counters:?}");
     let device: &mut dyn Device = &mut gpu;
     assert_eq!(device.read_f32(place.buffer, 0, 3).unwrap(), [500.0; 3]);
+}
+
+#[test]
+fn what_ends_a_step_records_its_loss_and_takes_the_clock_on() {
+    let mut devices: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new())];
+    let gpu = gpu("what_ends_a_step_records_its_loss_and_takes_the_clock_on");
+    devices.extend(gpu.map(|gpu| Box::new(gpu) as Box<dyn Device>));
+    for mut device in devices {
+        let mut store = Store::default();
+        let [x, target] = ["x", "target"].map(|name| stored(&mut store, name, Tensor::f32([4, 1])));
+        let ring = stored(&mut store, "ring", Tensor::f32([2, 2]));
+        let clock = stored(&mut store, "clock", Tensor::u32([2]));
+        let mut graph = Graph::new();
+        let inputs = [&x, &target].map(|place| graph.read(place));
+        let record = RecordLoss { slots: 2, told: Told::Halves(Pairwise::Mse), ticks: true };
+        graph.update(record, &inputs, vec![ring.clone(), clock.clone()]);
+        device.allocate(&store).unwrap();
+        device.write_f32(x.buffer, 0, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        device.write(clock.buffer, 0, &[6, 77]).unwrap();
+        let plan = device.prepare(&Plan::new(&graph)).unwrap();
+        device.run(&[plan], 1).unwrap();
+        assert_eq!(device.read_f32(ring.buffer, 0, 4).unwrap(), [2.5, 12.5, 0.0, 0.0], "{}", device.name());
+        device.run(&[plan], 2).unwrap();
+        assert_eq!(device.read_f32(ring.buffer, 0, 4).unwrap(), [2.5, 12.5, 2.5, 12.5], "{}", device.name());
+        let mut now = [0; 2];
+        device.read(clock.buffer, 0, &mut now).unwrap();
+        assert_eq!(now, [9, 77], "{}", device.name());
+    }
 }
 
 #[test]

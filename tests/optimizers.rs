@@ -14,6 +14,8 @@ use inkgrad::tensor::Tensor;
 struct Program {
     device: Box<dyn Device>,
     weights: Place,
+    /// The weights' averages, where they are kept.
+    averaged: Place,
     gradients: Place,
     plan: inkgrad::device::PlanId,
 }
@@ -33,6 +35,10 @@ impl Program {
         let weights = stored("weights", Tensor::f32([n]));
         let mut targets = vec![weights.clone()];
         targets.extend((0..update.optimizer.moments()).map(|_| stored("moment", Tensor::f32([n]))));
+        let averaged = stored("averaged", Tensor::f32([n]));
+        if update.average > 0.0 {
+            targets.push(averaged.clone());
+        }
         let inputs = [&gradients, &table, &clock].map(|place| graph.read(place));
         let mask_value = graph.read(&decays);
         optimize(&mut graph, update, inputs, Some(mask_value), targets);
@@ -43,12 +49,13 @@ impl Program {
         device.write(table.buffer, 0, bytemuck::cast_slice(&update.optimizer.table(rates))).unwrap();
         device.write(decays.buffer, 0, bytemuck::cast_slice(mask)).unwrap();
         let plan = device.prepare(&Plan::new(&graph)).unwrap();
-        Program { device, weights, gradients, plan }
+        Program { device, weights, averaged, gradients, plan }
     }
     fn weights(&mut self) -> Vec<f32> {
-        let mut words = vec![0; self.weights.tensor.len()];
-        self.device.read(self.weights.buffer, 0, &mut words).unwrap();
-        bytemuck::cast_vec(words)
+        self.device.read_f32(self.weights.buffer, 0, self.weights.tensor.len()).unwrap()
+    }
+    fn averaged(&mut self) -> Vec<f32> {
+        self.device.read_f32(self.averaged.buffer, 0, self.averaged.tensor.len()).unwrap()
     }
     fn step(&mut self, gradients: &[f32]) {
         self.device.write(self.gradients.buffer, 0, bytemuck::cast_slice(gradients)).unwrap();
@@ -75,7 +82,7 @@ fn agrees_with_pytorch(device: impl Fn() -> Box<dyn Device>) {
     ];
     // As they are, and of a loss that was made larger.
     for ((name, rate, optimizer, decay), scale) in table.iter().flat_map(|row| [(*row, 1.0), (*row, 1024.0)]) {
-        let update = Update { optimizer, decay, factor: 1.0 / scale };
+        let update = Update { optimizer, decay, factor: 1.0 / scale, average: 0.0 };
         let mut program = Program::new(device(), update, &start(), &[rate; 12], &[1.0]);
         for step in 0..12 {
             let gradient = |w: &f32| (f64::from(*w) * 3.0 + f64::from(step)).sin() as f32;
@@ -108,7 +115,8 @@ fn holds_on_many_weights(device: Box<dyn Device>) {
     let n = 100_003;
     let start: Vec<f32> = (0..n).map(|i| golden::stream(i, 1) as f32).collect();
     let mask: Vec<f32> = (0..n.div_ceil(64)).map(|block| f32::from(block % 3 == 0)).collect();
-    let update = Update { optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true }, decay: 0.1, factor: 1.0 };
+    let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true };
+    let update = Update { optimizer, decay: 0.1, factor: 1.0, average: 0.0 };
     let mut program = Program::new(device, update, &start, &[0.1, 0.05], &mask);
     let mut wanted: Vec<f64> = start.iter().map(|w| f64::from(*w)).collect();
     let mut moments = vec![0.0; wanted.len()];
@@ -131,5 +139,44 @@ fn decay_and_momentum_hold_on_many_weights() {
     holds_on_many_weights(Box::new(Cpu::new()));
     if let Some(gpu) = gpu("decay_and_momentum_hold_on_many_weights") {
         holds_on_many_weights(Box::new(gpu));
+    }
+}
+
+/// With every number of moments, with decay and without: the average follows the weights, and they do not mind.
+fn averages_follow_the_weights(device: impl Fn() -> Box<dyn Device>) {
+    let n = 100_003;
+    let start: Vec<f32> = (0..n).map(|i| golden::stream(i, 1) as f32).collect();
+    let mask = vec![1.0; (n as usize).div_ceil(64)];
+    let optimizers = [
+        Optimizer::Sgd { momentum: 0.0, nesterov: false },
+        Optimizer::RmsProp { rho: 0.9, eps: 1e-7 },
+        Optimizer::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-7 },
+    ];
+    for (optimizer, decay) in optimizers.into_iter().flat_map(|optimizer| [(optimizer, 0.0), (optimizer, 0.1)]) {
+        let program = |average| {
+            let update = Update { optimizer, decay, factor: 1.0, average };
+            Program::new(device(), update, &start, &[0.01; 3], &mask)
+        };
+        let (mut alone, mut averaging) = (program(0.0), program(0.15));
+        let mut wanted = vec![0.0; start.len()];
+        for step in 0..3u32 {
+            let gradients: Vec<f32> = (0..n).map(|i| golden::stream(i, 2 + step) as f32).collect();
+            alone.step(&gradients);
+            averaging.step(&gradients);
+            let d = 0.15f64.min(f64::from(1 + step) / f64::from(10 + step));
+            let weights = alone.weights();
+            wanted.iter_mut().zip(&weights).for_each(|(mean, w)| *mean = d * *mean + (1.0 - d) * f64::from(*w));
+            assert_near(&format!("{optimizer:?} decay {decay}"), &averaging.weights(), &weights, 1e-6);
+        }
+        let wanted: Vec<f32> = wanted.iter().map(|w| *w as f32).collect();
+        assert_near(&format!("averages of {optimizer:?}"), &averaging.averaged(), &wanted, 2e-6);
+    }
+}
+
+#[test]
+fn averages_follow_the_weights_that_an_optimizer_makes() {
+    averages_follow_the_weights(|| Box::new(Cpu::new()));
+    if gpu("averages_follow_the_weights_that_an_optimizer_makes").is_some() {
+        averages_follow_the_weights(|| Box::new(gpu("").unwrap()));
     }
 }

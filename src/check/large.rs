@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
     let case = |name: &str, op: Arc<dyn Op>| Case::new(format!("large, {name}"), op).no_derivative();
     let f32s = |case: Case, shape: &[usize]| case.input(Tensor::f32(crate::tensor::Shape::new(shape)), Fill::Uniform);
     let epilogue = Epilogue::NONE;
-    let matmul = |layout| -> Arc<dyn Op> { Arc::new(MatMul { layout, epilogue }) };
+    let matmul = |layout| -> Arc<dyn Op> { Arc::new(MatMul { epilogue, ..MatMul::new(layout) }) };
     let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 29, q: 27, epilogue };
     let images_per_part = 5;
     let grad_w = Conv2dGradW { stride: 1, pad_top: 1, pad_left: 1, r: 3, s: 3, images_per_part };
@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
         f32s(case("4099x1001", Arc::new(Softmax)), &[4099, 1001]),
         f32s(case("2,097,169 in 257", Arc::new(Sum { width: 1, rows: 8161, factor: 1.0 })), &[2_097_169]),
         f32s(case("65,539x257", Arc::new(Scale { factor: -2.5, offset: 0.25 })), &many),
-        f32s(case("65,539x257", Arc::new(Dropout { rate: 0.5, stream: 3 })), &many)
+        f32s(case("65,539x257", Arc::new(Dropout { rate: 0.5, stream: 3, groups: 1 })), &many)
             .input(Tensor::u32([2]), Fill::Words(&[41, 9])),
         f32s(case("65,539x10", Arc::new(CrossEntropy { smoothing: 0.1 })), &[65_539, 10])
             .input(Tensor::u32([65_539]), Fill::Below(10)),

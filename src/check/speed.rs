@@ -35,7 +35,7 @@ pub struct Speed {
 pub fn measure(device: &mut dyn Device, seconds: f64) -> Result<Speed, Fault> {
     let epilogue = Epilogue::NONE;
     let square = Tensor::f32([1024, 1024]);
-    let product = Arc::new(MatMul { layout: Layout::NN, epilogue });
+    let product = Arc::new(MatMul { epilogue, ..MatMul::new(Layout::NN) });
     let matmul = throughput(device, product, &[square.clone(), square], seconds)?;
     let conv = Arc::new(Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue });
     let conv2d = throughput(device, conv, &[Tensor::f32([64, 28, 28, 32]), Tensor::f32([3, 3, 32, 64])], seconds)?;

@@ -161,7 +161,7 @@ fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
         let read = |graph: &mut Graph, buffer, tensor| graph.read(&crate::graph::Place { buffer, offset: 0, tensor });
         let clock = read(&mut graph, clock, Tensor::u32([2]));
         let x = read(&mut graph, images, Tensor::f32([3, input[0], input[1], input[2]]));
-        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock, pass: 0 }).unwrap();
+        let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock, pass: 0, passes: 1 }).unwrap();
         assert_eq!(graph.dims(forward.out), [3, 10]);
         assert_eq!(forward.weights.len(), parameters.trainable().len());
         assert_eq!(forward.running.len(), parameters.running().len());

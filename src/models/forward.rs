@@ -5,9 +5,8 @@ use super::error::{At, ModelError};
 use super::layer::{Kind, Nonlinearity, by};
 use super::parameters::Parameters;
 use crate::graph::{BufferId, Graph, GraphError, Place, Value};
-use crate::ops::Epilogue;
 use crate::ops::activation::{Act, Activation};
-use crate::ops::batch_norm::{Running, batch_norm, batch_norm_factor, batch_norm_fixed};
+use crate::ops::batch_norm::{Running, RunningPart, batch_norm_factor, batch_norm_fixed, batch_norm_of_groups};
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{conv2d, conv2d_transposed};
 use crate::ops::dot::RowDot;
@@ -17,14 +16,15 @@ use crate::ops::matmul::{Layout, MatMul};
 use crate::ops::pool::{AvgPool, MaxPool};
 use crate::ops::softmax::Softmax;
 use crate::ops::upsample::Upsample;
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Tensor};
 
 /// What the graph is for.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Mode {
     /// Dropout drops, by the clock (`[step, seed]`), and batch normalisation takes the batch's statistics. Where a
-    /// network stands in a step twice, `pass` tells its draws apart.
-    Train { clock: Value, pass: u32 },
+    /// network stands in a step twice, `pass` tells its draws apart. A batch may be several `passes` in one, in equal parts
+    /// one behind the other: each has statistics of its own, and draws what it would have drawn as a pass.
+    Train { clock: Value, pass: u32, passes: usize },
     /// Nothing is random, batch normalisation takes the running statistics.
     Infer,
 }
@@ -60,7 +60,7 @@ pub struct Forward {
 /// Moves a layer's running mean and variance towards those of the batch.
 #[derive(Clone, Debug)]
 pub struct RunningUpdate {
-    /// `[2, c]`: the batch's mean and variance.
+    /// `[2, c]`: the batch's mean and variance; those of the first pass come first.
     pub stats: Value,
     pub place: Place,
     pub momentum: f32,
@@ -69,8 +69,19 @@ pub struct RunningUpdate {
 impl Forward {
     /// Adds the updates of the running statistics to the step.
     pub fn update_running(&self, graph: &mut Graph) {
-        for update in &self.running {
-            graph.update(Running { momentum: update.momentum }, &[update.stats], vec![update.place.clone()]);
+        for some in self.running.chunks(Running::MOST) {
+            // The layers' places lie one behind the other in one buffer, and are one place here.
+            let start = some.iter().map(|update| update.place.offset).min().unwrap_or(0);
+            let part = |update: &RunningUpdate| RunningPart {
+                offset: update.place.offset - start,
+                len: update.place.tensor.len(),
+                momentum: update.momentum,
+            };
+            let parts: Vec<RunningPart> = some.iter().map(part).collect();
+            let words = parts.iter().map(|part| part.offset + part.len).max().unwrap_or(0);
+            let place = Place { offset: start, tensor: Tensor::f32([words]), ..some[0].place.clone() };
+            let stats: Vec<Value> = some.iter().map(|update| update.stats).collect();
+            graph.update(Running { parts }, &stats, vec![place]);
         }
     }
 }
@@ -212,9 +223,9 @@ impl Build<'_> {
             }
             Kind::Activation => x,
             Kind::Dropout { rate } => match self.mode {
-                Mode::Train { clock, pass } if *rate > 0.0 => {
+                Mode::Train { clock, pass, passes } if *rate > 0.0 => {
                     let stream = self.parameters.stream(&layer.name).wrapping_add(pass);
-                    self.graph.apply(Dropout { rate: *rate, stream }, &[x, clock])?
+                    self.graph.apply(Dropout { rate: *rate, stream, groups: passes }, &[x, clock])?
                 }
                 _ => x,
             },
@@ -240,7 +251,7 @@ impl Build<'_> {
     fn product(&mut self, layer: &Built, x: Value, weight: Value) -> Result<Value, GraphError> {
         match &layer.spec.kind {
             Kind::Conv(c) => conv2d(self.graph, x, weight, c.stride, c.padding),
-            _ => self.graph.apply(MatMul { layout: Layout::NN, epilogue: Epilogue::NONE }, &[x, weight]),
+            _ => self.graph.apply(MatMul::new(Layout::NN), &[x, weight]),
         }
     }
 
@@ -298,8 +309,8 @@ impl Build<'_> {
     ) -> Result<Value, GraphError> {
         let place = self.parameters.state_place(layer.running.unwrap_or_default());
         match self.mode {
-            Mode::Train { .. } => {
-                let (out, stats) = batch_norm(self.graph, x, affine, epsilon)?;
+            Mode::Train { passes, .. } => {
+                let (out, stats) = batch_norm_of_groups(self.graph, x, affine, epsilon, passes)?;
                 self.running.push(RunningUpdate { stats, place, momentum });
                 Ok(out)
             }

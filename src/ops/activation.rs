@@ -16,6 +16,9 @@ pub enum Act {
     Leaky(f32),
     Sigmoid,
     Tanh,
+    /// `factor * x` above zero, 0 below. Where a relu's result has gone through dropout, this one's derivative at what came
+    /// out is that of both: above zero is what was kept and positive.
+    ScaledRelu(f32),
 }
 
 /// The exponential without a branch or a call, so that loops of it become vectors; within 2 units of the last place, and
@@ -73,6 +76,13 @@ impl Act {
             }
             Act::Sigmoid => 1.0 / (1.0 + exp(-x)),
             Act::Tanh => tanh(x),
+            Act::ScaledRelu(factor) => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    factor * x
+                }
+            }
         }
     }
 
@@ -96,6 +106,13 @@ impl Act {
             }
             Act::Sigmoid => y * (1.0 - y),
             Act::Tanh => 1.0 - y * y,
+            Act::ScaledRelu(factor) => {
+                if y > 0.0 {
+                    factor
+                } else {
+                    0.0
+                }
+            }
         }
     }
 
@@ -104,7 +121,7 @@ impl Act {
     pub fn apply_slice(self, values: &mut [f32]) {
         match self {
             Act::Relu => values.iter_mut().for_each(|v| *v = Act::Relu.apply(*v)),
-            Act::Leaky(_) => values.iter_mut().for_each(|v| *v = self.apply(*v)),
+            Act::Leaky(_) | Act::ScaledRelu(_) => values.iter_mut().for_each(|v| *v = self.apply(*v)),
             Act::Sigmoid => values.iter_mut().for_each(|v| *v = Act::Sigmoid.apply(*v)),
             Act::Tanh => values.iter_mut().for_each(|v| *v = Act::Tanh.apply(*v)),
         }
@@ -116,6 +133,7 @@ impl Act {
         let each = values.iter_mut().zip(activated);
         match self {
             Act::Relu => each.for_each(|(v, y)| *v = if *y > 0.0 { *v } else { 0.0 }),
+            Act::ScaledRelu(factor) => each.for_each(|(v, y)| *v = if *y > 0.0 { factor * *v } else { 0.0 }),
             _ => each.for_each(|(v, y)| *v *= self.derivative(*y)),
         }
     }
@@ -133,6 +151,7 @@ impl Act {
             }
             Act::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Act::Tanh => x.tanh(),
+            Act::ScaledRelu(factor) => f64::from(factor) * x.max(0.0),
         }
     }
 
@@ -142,7 +161,8 @@ impl Act {
             Act::Sigmoid => y * (1.0 - y),
             Act::Tanh => 1.0 - y * y,
             Act::Relu | Act::Leaky(_) if y > 0.0 => 1.0,
-            Act::Relu => 0.0,
+            Act::ScaledRelu(factor) if y > 0.0 => f64::from(factor),
+            Act::Relu | Act::ScaledRelu(_) => 0.0,
             Act::Leaky(slope) => f64::from(slope),
         }
     }
@@ -154,11 +174,13 @@ impl Act {
             Act::Leaky(_) => 2,
             Act::Sigmoid => 3,
             Act::Tanh => 4,
+            Act::ScaledRelu(_) => 5,
         }
     }
 
+    /// The number that goes with it, `SLOPE` there.
     pub fn slope(self) -> Option<f32> {
-        if let Act::Leaky(slope) = self { Some(slope) } else { None }
+        if let Act::Leaky(slope) | Act::ScaledRelu(slope) = self { Some(slope) } else { None }
     }
 }
 
@@ -238,7 +260,7 @@ impl Op for ActivationGrad {
 }
 
 pub fn cases() -> Vec<Case> {
-    let acts = [Act::Relu, Act::Leaky(0.2), Act::Sigmoid, Act::Tanh];
+    let acts = [Act::Relu, Act::Leaky(0.2), Act::Sigmoid, Act::Tanh, Act::ScaledRelu(2.5)];
     let each = |act| {
         [[1, 1], [7, 13], [33, 64]].map(|shape| {
             Case::new(format!("{act:?} {shape:?}"), Arc::new(Activation(act)))

@@ -1,5 +1,7 @@
 //! Ops that work on one image of a batch after another.
 
+use std::ops::Range;
+
 use super::Epilogue;
 use crate::tensor::Tensor;
 
@@ -48,6 +50,17 @@ impl ByImage {
     }
 }
 
+/// Cuts `len` elements, the first of which is number `first` of all, where one group of `of_group` elements ends and the
+/// next begins: each group's number, and where its piece lies among the `len`.
+pub fn pieces(first: usize, len: usize, of_group: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let of_group = of_group.max(1);
+    let end = first + len;
+    (first / of_group..end.div_ceil(of_group)).map(move |group| {
+        let start = (group * of_group).max(first);
+        (group, start - first..((group + 1) * of_group).min(end) - first)
+    })
+}
+
 /// Images that one part of a sum holds at most, unless parts grow too many: fewer fit a cache.
 const TOGETHER: usize = 4;
 
@@ -78,6 +91,15 @@ pub fn rows_per_part(x: &Tensor, about: usize, most: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_end_where_groups_do() {
+        let found = |first, len, of_group| pieces(first, len, of_group).collect::<Vec<_>>();
+        assert_eq!(found(0, 6, 6), [(0, 0..6)]);
+        assert_eq!(found(2, 6, 3), [(0, 0..1), (1, 1..4), (2, 4..6)]);
+        assert_eq!(found(3, 2, 3), [(1, 0..2)]);
+        assert_eq!(found(5, 0, 5), []);
+    }
 
     #[test]
     fn parts_of_a_sum_hold_whole_images_or_even_shares_of_one() {

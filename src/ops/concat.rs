@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::activation::Act;
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -57,7 +58,7 @@ impl Op for Concat {
         let mut derivatives = Vec::new();
         for (input, wanted) in node.inputs.iter().zip(node.wanted) {
             let len = graph.shape(*input).last();
-            derivatives.push(if *wanted { Some(graph.apply(Slice { start, len }, &[node.d_out])?) } else { None });
+            derivatives.push(if *wanted { Some(graph.apply(Slice::new(start, len), &[node.d_out])?) } else { None });
             start += len;
         }
         Ok(derivatives)
@@ -86,11 +87,19 @@ impl Op for Concat {
     }
 }
 
-/// `out[.., c] = x[.., start + c]` for `len` columns.
+/// `out[.., c] = epilogue(x[.., start + c])` for `len` columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice {
     pub start: usize,
     pub len: usize,
+    /// Without a bias.
+    pub epilogue: Epilogue,
+}
+
+impl Slice {
+    pub const fn new(start: usize, len: usize) -> Slice {
+        Slice { start, len, epilogue: Epilogue::NONE }
+    }
 }
 
 impl Op for Slice {
@@ -98,30 +107,40 @@ impl Op for Slice {
         "slice"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x] = expect::<1>(inputs)?;
+        let [x, extra @ ..] = inputs else { return Err("takes a tensor".into()) };
         let end = self.start + self.len;
         if self.len == 0 || x.shape.rank() == 0 || end > x.shape.last() {
             return Err(format!("has no columns {}..{end}", self.start));
         }
-        Ok(with_last(&x.shape, self.len))
+        let out = with_last(&x.shape, self.len);
+        self.epilogue.check(extra, &out.shape).map(|()| out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        if self.epilogue != Epilogue::NONE {
+            return Ok(vec![None; node.inputs.len()]);
+        }
         let grad = SliceGrad { start: self.start, width: graph.shape(node.inputs[0]).last() };
         Ok(vec![Some(graph.apply(grad, &[node.d_out])?)])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let rows = out.data.chunks_mut(self.len).zip(inputs[0].data.chunks(inputs[0].shape.last()));
         rows.for_each(|(out, x)| out.copy_from_slice(&x[self.start..][..self.len]));
+        self.epilogue.exact(out, &inputs[1..]);
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (x, width) = (inputs[0].data, inputs[0].shape.last());
         parallel_rows(outputs[0].data, self.len, self.len, |row, out| {
             out.copy_from_slice(&x[row * width + self.start..][..out.len()]);
+            self.epilogue.apply(out, row * self.len, self.len, &inputs[1..]);
         });
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
-        kernel("slice", &[inputs[0].shape.last()], self.start, &outputs[0])
+        self.epilogue.constants(kernel("slice", &[inputs[0].shape.last()], self.start, &outputs[0]))
+    }
+    fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        let epilogue = self.epilogue.then(epilogue).filter(|epilogue| !epilogue.bias)?;
+        Some(Arc::new(Slice { epilogue, ..*self }))
     }
 }
 
@@ -145,7 +164,7 @@ impl Op for SliceGrad {
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         let len = graph.shape(node.inputs[0]).last();
-        Ok(vec![Some(graph.apply(Slice { start: self.start, len }, &[node.d_out])?)])
+        Ok(vec![Some(graph.apply(Slice::new(self.start, len), &[node.d_out])?)])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let len = inputs[0].shape.last();
@@ -182,7 +201,11 @@ pub fn cases() -> Vec<Case> {
         cases.push(case);
         let (start, len, width) = (widths[0] - 1, widths[1], widths.iter().sum::<usize>());
         let name = format!("{outer:?} {start}+{len} of {width}");
-        cases.push(Case::new(name.clone(), Arc::new(Slice { start, len })).input(tensor(width), Fill::Uniform));
+        cases.push(Case::new(name.clone(), Arc::new(Slice::new(start, len))).input(tensor(width), Fill::Uniform));
+        let epilogue = Epilogue { act_grad: Some(Act::Leaky(0.2)), ..Epilogue::NONE };
+        let case = Case::new(format!("{name} {epilogue:?}"), Arc::new(Slice { epilogue, ..Slice::new(start, len) }));
+        let case = case.input(tensor(width), Fill::Uniform).input(tensor(len), Fill::AwayFromZero);
+        cases.push(case.no_derivative());
         cases.push(Case::new(name, Arc::new(SliceGrad { start, width })).input(tensor(len), Fill::Uniform));
     }
     // Four and five inputs bind differently.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::by_image::pieces;
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
 use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, Twin, expect, random};
@@ -12,16 +13,20 @@ use crate::tensor::{Kind, Tensor};
 
 /// `out = x * mask / (1 - rate)`, each element kept with probability `1 - rate`; inputs `x` and the clock
 /// `u32 [step, seed]`. The derivative is the same op on `d_out`, which draws the same mask.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Dropout {
     /// In 0..1.
     pub rate: f32,
     /// Tells layers apart.
     pub stream: u32,
+    /// Equal parts of the elements, one behind the other, that each draw from a stream of their own, as so many ops of as
+    /// many streams from `stream` on would.
+    pub groups: usize,
 }
 
 impl Dropout {
-    fn factor(self) -> f32 {
+    /// What the elements that are kept are multiplied by.
+    pub fn factor(self) -> f32 {
         1.0 / (1.0 - self.rate)
     }
 }
@@ -51,49 +56,48 @@ impl Op for Dropout {
         if !(0.0..1.0).contains(&self.rate) {
             return Err(format!("the rate {} is not in 0..1", self.rate));
         }
+        if self.groups == 0 || !x.len().is_multiple_of(self.groups) {
+            return Err(format!("{} elements are not {} groups", x.len(), self.groups));
+        }
         Ok(x.clone())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         Ok(vec![Some(graph.apply(*self, &[node.d_out, node.inputs[1]])?), None])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let key = random::key([inputs[1].data[0] as u32, inputs[1].data[1] as u32], self.stream);
+        let clock = [inputs[1].data[0] as u32, inputs[1].data[1] as u32];
+        let of_group = out.data.len() / self.groups;
         for (i, (out, x)) in out.data.iter_mut().zip(&inputs[0].data).enumerate() {
-            let kept = random::unit(random::draw(key, i as u32)) >= self.rate;
+            let (stream, i) = (self.stream.wrapping_add((i / of_group) as u32), i % of_group);
+            let kept = random::unit(random::bits(clock, stream, i as u32)) >= self.rate;
             *out = if kept { x / (1.0 - f64::from(self.rate)) } else { 0.0 };
         }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        self.from(0, inputs, outputs);
+        self.from(0, inputs[0].data.len(), inputs, outputs);
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
         ByImage::of(&inputs[0], 2)
     }
-    fn twin<'a>(&'a self, _: &[In<'a>]) -> Twin<'a> {
-        Box::new(|first, inputs, outputs| {
-            let image: usize = inputs[0].dims()[1..].iter().product();
-            self.from(first * image, inputs, outputs);
-        })
+    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
+        let (all, images) = (inputs[0].shape.len(), inputs[0].dims()[0]);
+        Box::new(move |first, inputs, outputs| self.from(first * (all / images), all, inputs, outputs))
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let count = outputs[0].len().div_ceil(4);
-        Kernel::flat("dropout", "forward", count)
-            .with("COUNT", count)
-            .with("RATE", self.rate)
-            .with("FACTOR", self.factor())
-            .with("STREAM", self.stream)
-            .with("WORKGROUP", WORKGROUP)
+        let kernel = Kernel::flat("dropout", "forward", count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
+        self.constants(kernel, outputs[0].len())
+    }
+    fn as_dropout(&self) -> Option<Dropout> {
+        Some(*self)
     }
 }
 
 impl Dropout {
-    /// Elements from `start` on of the whole output.
-    fn from(&self, start: usize, inputs: &[In], outputs: &mut [Out]) {
-        let (key, factor) = (random::key(clock(&inputs[1]), self.stream), self.factor());
-        // `unit(bits) >= rate` in whole numbers; both sides are exact multiples of 2^-24, or lie between two.
-        let threshold = (self.rate * 16_777_216.0).ceil() as u32;
-        let x = inputs[0].data;
+    /// Elements from `start` on of `all` in the whole output.
+    fn from(&self, start: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
+        let (clock, x) = (clock(&inputs[1]), inputs[0].data);
         // The hash costs as much as some eight additions.
         parallel_rows(
             outputs[0].data,
@@ -101,24 +105,75 @@ impl Dropout {
             8 * BLOCK,
             #[inline(always)]
             |block, out| {
-                let first = (start + block * BLOCK) as u32;
-                let x = &x[block * BLOCK..][..out.len()];
-                for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                    let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
-                    // A mask: no branch foresees a coin.
-                    *out = f32::from_bits((x * factor).to_bits() & 0u32.wrapping_sub(u32::from(kept)));
-                }
+                out.copy_from_slice(&x[block * BLOCK..][..out.len()]);
+                self.drop(clock, start + block * BLOCK, all, out);
             },
         );
+    }
+
+    /// Drops some of `values`, the first of which is element `start` of `all`.
+    #[inline(always)]
+    pub(super) fn drop(&self, clock: random::Clock, start: usize, all: usize, values: &mut [f32]) {
+        let factor = self.factor();
+        // `unit(bits) >= rate` in whole numbers; both sides are exact multiples of 2^-24, or lie between two.
+        let threshold = (self.rate * 16_777_216.0).ceil() as u32;
+        let of_group = all / self.groups;
+        for (group, piece) in pieces(start, values.len(), of_group) {
+            let key = random::key(clock, self.stream.wrapping_add(group as u32));
+            let first = (start + piece.start - group * of_group) as u32;
+            for (i, v) in values[piece].iter_mut().enumerate() {
+                let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
+                // A mask: no branch foresees a coin.
+                *v = f32::from_bits((*v * factor).to_bits() & 0u32.wrapping_sub(u32::from(kept)));
+            }
+        }
+    }
+
+    /// The constants that its draws ask for in a shader, of an output of `len` elements.
+    pub(super) fn constants(&self, kernel: Kernel, len: usize) -> Kernel {
+        kernel
+            .with("RATE", self.rate)
+            .with("FACTOR", self.factor())
+            .with("STREAM", self.stream)
+            .with("OF_STREAM", len / self.groups)
+            .with("SEVERAL_STREAMS", self.groups > 1)
     }
 }
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (shape, rate) in [([1, 1], 0.5), ([7, 13], 0.25), ([33, 257], 0.5), ([5, 5], 0.0)] {
-        let op = Dropout { rate, stream: 3 };
-        let case = Case::new(format!("{shape:?} rate {rate}"), Arc::new(op));
+    for (shape, rate, groups) in [
+        ([1, 1], 0.5, 1),
+        ([7, 13], 0.25, 1),
+        ([33, 257], 0.5, 1),
+        ([5, 5], 0.0, 1),
+        ([6, 35], 0.5, 2),
+        ([4, 600], 0.5, 2),
+    ] {
+        let op = Dropout { rate, stream: 3, groups };
+        let case = Case::new(format!("{shape:?} rate {rate} groups {groups}"), Arc::new(op));
         cases.push(case.input(Tensor::f32(shape), Fill::Uniform).input(Tensor::u32([2]), Fill::Words(&[41, 9])));
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    #[test]
+    fn groups_draw_what_ops_of_their_own_would() {
+        let draw = |op: Dropout, n: usize| {
+            let (shape, of_clock) = (Shape::new([n / 7, 7]), Shape::new([2]));
+            let (x, clock) = (vec![1.0; n], [41, 9].map(f32::from_bits));
+            let inputs = [In { data: &x, shape: &shape }, In { data: &clock, shape: &of_clock }];
+            let mut out = vec![f32::NAN; n];
+            op.cpu(&inputs, &mut [Out { data: &mut out, shape: &shape }]);
+            out
+        };
+        let (n, one) = (700, Dropout { rate: 0.4, stream: u32::MAX, groups: 1 });
+        let both = draw(Dropout { groups: 2, ..one }, 2 * n);
+        assert_eq!(both, [draw(one, n), draw(Dropout { stream: 0, ..one }, n)].concat());
+    }
 }

@@ -51,6 +51,9 @@ impl Op for Add {
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("add", &outputs[0])
     }
+    fn is_add(&self) -> bool {
+        true
+    }
 }
 
 /// `out = a * b`
@@ -118,6 +121,9 @@ impl Op for Scale {
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("scale", &outputs[0]).with("FACTOR", self.factor).with("OFFSET", self.offset)
+    }
+    fn with_constant(&self, _: usize, value: f32, out: &Tensor) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Fill { shape: out.shape.clone(), value: self.factor * value + self.offset }))
     }
 }
 
@@ -188,6 +194,9 @@ impl Op for Fill {
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("fill", &outputs[0]).with("FACTOR", self.value)
+    }
+    fn filled(&self) -> Option<f32> {
+        Some(self.value)
     }
 }
 

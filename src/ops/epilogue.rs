@@ -37,7 +37,11 @@ impl Epilogue {
         let order_holds = (!next.bias || self.act.is_none()) && (next.act.is_none() || self.act_grad.is_none());
         let fits =
             free(self.bias, next.bias) && free(self.act.is_some(), next.act.is_some()) && self.act_grad.is_none();
-        (order_holds && fits).then(|| Epilogue {
+        // Kernels know one slope.
+        let slopes = [self.act, next.act, next.act_grad].map(|act| act.and_then(Act::slope));
+        let mut slopes = slopes.into_iter().flatten();
+        let one_slope = slopes.next().is_none_or(|first| slopes.all(|slope| slope == first));
+        (order_holds && fits && one_slope).then(|| Epilogue {
             bias: self.bias || next.bias,
             act: self.act.or(next.act),
             act_grad: next.act_grad,
@@ -83,7 +87,7 @@ impl Epilogue {
     pub fn in_registers<'a>(self, extra: &'a [In<'a>]) -> (Finish<'a>, Epilogue, &'a [In<'a>]) {
         let (bias, extra) = if self.bias { (extra.first().map(|bias| bias.data), &extra[1..]) } else { (None, extra) };
         let (now, later) = match self.act {
-            Some(Act::Sigmoid | Act::Tanh) => (None, self.act),
+            Some(Act::Sigmoid | Act::Tanh | Act::ScaledRelu(_)) => (None, self.act),
             act => (act, None),
         };
         (Finish { bias, act: now }, Epilogue { bias: false, act: later, ..self }, extra)

@@ -17,11 +17,17 @@ use crate::tensor::{Kind, Tensor};
 /// Invocations of the one workgroup of a loss: as many as every adapter allows.
 const WIDE: usize = 256;
 
-fn kernel(entry: &'static str, x: &Tensor, of_labels: bool) -> Kernel {
-    let is_grad = entry.starts_with("grad");
+/// The number by which the shader knows the count of rows that are right; losses have theirs too.
+const CORRECT: u32 = 1;
+
+/// A kernel over rows `[n, classes]` with labels, or over single elements with targets.
+pub(super) fn kernel(entry: &'static str, loss: u32, x: &Tensor) -> Kernel {
+    let is_grad = entry == "grad";
+    let of_labels = matches!(loss, CrossEntropy::CODE | CORRECT);
     let (rows, width) = if of_labels { (x.shape.rows(), x.shape.last()) } else { (x.len(), 1) };
     let kernel = if is_grad { Kernel::flat("loss", entry, rows) } else { Kernel::groups("loss", entry, 1) };
     kernel
+        .with("LOSS", loss)
         .with("OF_LABELS", of_labels)
         .with("IS_GRAD", is_grad)
         .with("ROWS", rows)
@@ -29,7 +35,17 @@ fn kernel(entry: &'static str, x: &Tensor, of_labels: bool) -> Kernel {
         .with("WORKGROUP", if is_grad { WORKGROUP } else { WIDE })
 }
 
-fn labelled(inputs: &[Tensor]) -> Result<(), String> {
+/// The derivative's kernel with what comes to it: an input of one number, or a number that is known.
+fn with_d_out(kernel: Kernel, d_out: Option<f32>) -> Kernel {
+    kernel.with("HAS_D_OUT", d_out.is_none()).with("D_OUT", d_out.unwrap_or(0.0))
+}
+
+/// Checks the inputs of a derivative but for the two that the loss has: the derivative by the loss, unless it is known.
+fn expect_d_out(inputs: &[Tensor], d_out: Option<f32>) -> Result<(), String> {
+    if d_out.is_some() { expect::<2>(inputs).map(drop) } else { expect::<3>(inputs).map(drop) }
+}
+
+pub(super) fn labelled(inputs: &[Tensor]) -> Result<(), String> {
     let [x, labels, ..] = inputs else { return Err("takes logits and labels".into()) };
     if x.shape.rank() != 2 || x.is_empty() {
         return Err("logits are [n, classes]".into());
@@ -40,7 +56,7 @@ fn labelled(inputs: &[Tensor]) -> Result<(), String> {
     Ok(())
 }
 
-fn alike(inputs: &[Tensor]) -> Result<(), String> {
+pub(super) fn alike(inputs: &[Tensor]) -> Result<(), String> {
     let [x, target, ..] = inputs else { return Err("takes a prediction and a target".into()) };
     if x.len() != target.len() || x.is_empty() {
         return Err("the prediction and the target must have the same size".into());
@@ -61,6 +77,11 @@ pub struct CrossEntropy {
     pub smoothing: f32,
 }
 
+impl CrossEntropy {
+    /// Its number in the shader.
+    pub(super) const CODE: u32 = 0;
+}
+
 impl Op for CrossEntropy {
     fn name(&self) -> &'static str {
         "cross_entropy"
@@ -70,7 +91,7 @@ impl Op for CrossEntropy {
         labelled(inputs).map(|()| one())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
-        let grad = CrossEntropyGrad { smoothing: self.smoothing };
+        let grad = CrossEntropyGrad { smoothing: self.smoothing, d_out: None };
         let d_logits = graph.apply(grad, &[node.inputs[0], node.inputs[1], node.d_out])?;
         Ok(vec![Some(d_logits), None])
     }
@@ -99,7 +120,7 @@ impl Op for CrossEntropy {
         outputs[0].data[0] = (sum / labels.len() as f64) as f32;
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        kernel("cross_entropy", &inputs[0], true)
+        kernel("forward", CrossEntropy::CODE, &inputs[0])
             .with("SMOOTHING", self.smoothing)
             .with("FACTOR", 1.0 / inputs[1].len() as f32)
     }
@@ -134,6 +155,8 @@ fn log_sum_exp(x: &[f32]) -> (f32, f32) {
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropyGrad {
     pub smoothing: f32,
+    /// Stands for the third input where it is known beforehand.
+    pub d_out: Option<f32>,
 }
 
 impl Op for CrossEntropyGrad {
@@ -141,12 +164,13 @@ impl Op for CrossEntropyGrad {
         "cross_entropy.grad"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        expect::<3>(inputs)?;
+        expect_d_out(inputs, self.d_out)?;
         labelled(inputs).map(|()| inputs[0].clone())
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let (x, smoothing) = (&inputs[0], f64::from(self.smoothing));
         let (rows, classes) = (x.shape.rows() as f64, x.shape.last());
+        let d_out = self.d_out.map_or_else(|| inputs[2].data[0], f64::from);
         let each = out.data.chunks_mut(classes).zip(x.data.chunks(classes)).zip(&inputs[1].data);
         for ((out, x), label) in each {
             let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -154,14 +178,14 @@ impl Op for CrossEntropyGrad {
             for c in 0..classes {
                 let hit = if c == *label as usize { 1.0 - smoothing } else { 0.0 };
                 let slope = (x[c] - largest).exp() / sum - hit - smoothing / classes as f64;
-                out[c] = if (*label as usize) < classes { inputs[2].data[0] / rows * slope } else { 0.0 };
+                out[c] = if (*label as usize) < classes { d_out / rows * slope } else { 0.0 };
             }
         }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (x, labels, classes) = (inputs[0].data, inputs[1].u32s(), inputs[0].shape.last());
-        let d = inputs[2].data[0] / labels.len() as f32;
+        let d = self.d_out.unwrap_or_else(|| inputs[2].data[0]) / labels.len() as f32;
         parallel_rows(outputs[0].data, classes, 10 * classes, |row, out| {
             let (x, label) = (&x[row * classes..][..classes], labels[row] as usize);
             if label >= classes {
@@ -177,7 +201,11 @@ impl Op for CrossEntropyGrad {
         });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        kernel("grad_cross_entropy", &inputs[0], true).with("SMOOTHING", self.smoothing)
+        with_d_out(kernel("grad", CrossEntropy::CODE, &inputs[0]), self.d_out).with("SMOOTHING", self.smoothing)
+    }
+    fn with_constant(&self, input: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
+        let known = input == 2 && self.d_out.is_none();
+        known.then(|| Arc::new(CrossEntropyGrad { d_out: Some(value), ..*self }) as Arc<dyn Op>)
     }
 }
 
@@ -217,19 +245,34 @@ impl Op for Correct {
         outputs[0].data[0] = right.count() as f32;
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        kernel("correct", &inputs[0], true).with("SMOOTHING", 0.0).with("FACTOR", 1.0)
+        kernel("forward", CORRECT, &inputs[0]).with("SMOOTHING", 0.0).with("FACTOR", 1.0)
     }
 }
 
 /// The loss of two tensors of one size, element by element: which function, of prediction `x` and target `t`.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Pairwise {
+pub enum Pairwise {
     Mse,
     Bce,
     Hinge,
 }
 
 impl Pairwise {
+    /// The mean over all pairs.
+    pub(super) fn mean(self, x: &[f32], targets: &[f32]) -> f32 {
+        let sum: f64 = x.iter().zip(targets).map(|(x, t)| f64::from(self.value(*x, *t))).sum();
+        (sum / x.len() as f64) as f32
+    }
+    pub(super) fn exact_mean(self, x: &[f64], targets: &[f64]) -> f64 {
+        x.iter().zip(targets).map(|(x, t)| self.exact(*x, *t)).sum::<f64>() / x.len() as f64
+    }
+    pub(super) fn code(self) -> u32 {
+        match self {
+            Pairwise::Mse => 2,
+            Pairwise::Hinge => 3,
+            Pairwise::Bce => 4,
+        }
+    }
     fn exact(self, x: f64, t: f64) -> f64 {
         match self {
             Pairwise::Mse => (x - t) * (x - t),
@@ -266,25 +309,13 @@ impl Pairwise {
             Pairwise::Hinge => 0.0,
         }
     }
-    fn reference(self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let pairs = inputs[0].data.iter().zip(&inputs[1].data);
-        let n = inputs[0].data.len() as f64;
-        match inputs.get(2) {
-            None => out.data[0] = pairs.map(|(x, t)| self.exact(*x, *t)).sum::<f64>() / n,
-            Some(d) => {
-                let each = out.data.iter_mut().zip(pairs);
-                each.for_each(|(out, (x, t))| *out = d.data[0] / n * self.exact_slope(*x, *t));
-            }
-        }
-        true
+    fn exact_grad(self, d_out: Option<f32>, inputs: &[Exact], out: &mut Exact) {
+        let d = d_out.map_or_else(|| inputs[2].data[0], f64::from) / inputs[0].data.len() as f64;
+        let each = out.data.iter_mut().zip(inputs[0].data.iter().zip(&inputs[1].data));
+        each.for_each(|(out, (x, t))| *out = d * self.exact_slope(*x, *t));
     }
-    fn forward(self, inputs: &[In], outputs: &mut [Out]) {
-        let pairs = inputs[0].data.iter().zip(inputs[1].data);
-        let sum: f64 = pairs.map(|(x, t)| f64::from(self.value(*x, *t))).sum();
-        outputs[0].data[0] = (sum / inputs[0].data.len() as f64) as f32;
-    }
-    fn backward(self, inputs: &[In], outputs: &mut [Out]) {
-        let d = inputs[2].data[0] / inputs[0].data.len() as f32;
+    fn backward(self, d_out: Option<f32>, inputs: &[In], outputs: &mut [Out]) {
+        let d = d_out.unwrap_or_else(|| inputs[2].data[0]) / inputs[0].data.len() as f32;
         parallel_zip2(outputs[0].data, inputs[0].data, inputs[1].data, |out, x, t| {
             out.iter_mut().zip(x).zip(t).for_each(|((out, x), t)| *out = passed_on(d * self.slope(*x, *t)));
         });
@@ -293,7 +324,7 @@ impl Pairwise {
 
 /// Declares a loss of two tensors and its derivative, which differ in nothing but names.
 macro_rules! pairwise {
-    ($(#[$doc:meta])* $loss:ident, $grad:ident, $kind:expr, $name:literal, $grad_name:literal, $entry:literal, $grad_entry:literal) => {
+    ($(#[$doc:meta])* $loss:ident, $grad:ident, $kind:expr, $name:literal, $grad_name:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $loss;
@@ -307,40 +338,49 @@ macro_rules! pairwise {
                 alike(inputs).map(|()| one())
             }
             fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
-                let d_x = graph.apply($grad, &[node.inputs[0], node.inputs[1], node.d_out])?;
+                let d_x = graph.apply($grad::default(), &[node.inputs[0], node.inputs[1], node.d_out])?;
                 Ok(vec![Some(d_x), None])
             }
             fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-                $kind.reference(inputs, out)
+                out.data[0] = $kind.exact_mean(&inputs[0].data, &inputs[1].data);
+                true
             }
             fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-                $kind.forward(inputs, outputs);
+                outputs[0].data[0] = $kind.mean(inputs[0].data, inputs[1].data);
             }
             fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-                kernel($entry, &inputs[0], false).with("FACTOR", 1.0 / inputs[0].len() as f32)
+                kernel("forward", $kind.code(), &inputs[0]).with("FACTOR", 1.0 / inputs[0].len() as f32)
             }
         }
 
         /// The derivative by the first input, from both inputs and `d_out [1]`.
-        #[derive(Clone, Copy, Debug)]
-        pub struct $grad;
+        #[derive(Clone, Copy, Default, Debug)]
+        pub struct $grad {
+            /// Stands for the third input where it is known beforehand.
+            pub d_out: Option<f32>,
+        }
 
         impl Op for $grad {
             fn name(&self) -> &'static str {
                 $grad_name
             }
             fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-                expect::<3>(inputs)?;
+                expect_d_out(inputs, self.d_out)?;
                 alike(inputs).map(|()| inputs[0].clone())
             }
             fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-                $kind.reference(inputs, out)
+                $kind.exact_grad(self.d_out, inputs, out);
+                true
             }
             fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-                $kind.backward(inputs, outputs);
+                $kind.backward(self.d_out, inputs, outputs);
             }
             fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-                kernel($grad_entry, &inputs[0], false)
+                with_d_out(kernel("grad", $kind.code(), &inputs[0]), self.d_out)
+            }
+            fn with_constant(&self, input: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
+                let known = input == 2 && self.d_out.is_none();
+                known.then(|| Arc::new($grad { d_out: Some(value) }) as Arc<dyn Op>)
             }
         }
     };
@@ -348,19 +388,19 @@ macro_rules! pairwise {
 
 pairwise! {
     /// Mean of `(prediction - target)^2` over all elements, of shape `[1]`. The target gets no derivative.
-    Mse, MseGrad, Pairwise::Mse, "mse", "mse.grad", "mse", "grad_mse"
+    Mse, MseGrad, Pairwise::Mse, "mse", "mse.grad"
 }
 pairwise! {
     /// Mean over all elements of the cross entropy of sigmoid(`logits`) against a target in 0..=1, of shape
     /// `[1]`. The target gets no derivative.
     BinaryCrossEntropy, BinaryCrossEntropyGrad, Pairwise::Bce,
-    "binary_cross_entropy", "binary_cross_entropy.grad", "binary_cross_entropy", "grad_binary_cross_entropy"
+    "binary_cross_entropy", "binary_cross_entropy.grad"
 }
 
 pairwise! {
     /// Mean over all elements of `max(0, 1 - side * prediction)`, of shape `[1]`, where a target of 1 is the side 1
     /// and a target of 0 the side -1. The target gets no derivative.
-    Hinge, HingeGrad, Pairwise::Hinge, "hinge", "hinge.grad", "hinge", "grad_hinge"
+    Hinge, HingeGrad, Pairwise::Hinge, "hinge", "hinge.grad"
 }
 
 pub fn cases() -> Vec<Case> {
@@ -382,8 +422,12 @@ pub fn cases() -> Vec<Case> {
                     case = case.no_derivative();
                 }
                 cases.push(case.input(logits.clone(), fill).input(labels(), label));
-                let grad = Case::new(name, Arc::new(CrossEntropyGrad { smoothing })).input(logits.clone(), fill);
-                cases.push(grad.input(labels(), label).input(one(), Fill::Positive).no_derivative());
+                for d_out in [None, Some(0.5)] {
+                    let name = format!("{name} d_out {d_out:?}");
+                    let grad = Case::new(name, Arc::new(CrossEntropyGrad { smoothing, d_out })).no_derivative();
+                    let grad = grad.input(logits.clone(), fill).input(labels(), label);
+                    cases.push(if d_out.is_none() { grad.input(one(), Fill::Positive) } else { grad });
+                }
             }
             let correct = Case::new(name, Arc::new(Correct)).input(logits.clone(), fill);
             cases.push(correct.input(labels(), label).no_derivative());
@@ -391,12 +435,17 @@ pub fn cases() -> Vec<Case> {
     }
     for shape in [[1, 1], [7, 13], [37, 101]] {
         let (x, name) = (Tensor::f32(shape), format!("{shape:?}"));
-        let losses: [(Arc<dyn Op>, Arc<dyn Op>); 3] = [
-            (Arc::new(Mse), Arc::new(MseGrad)),
-            (Arc::new(BinaryCrossEntropy), Arc::new(BinaryCrossEntropyGrad)),
-            (Arc::new(Hinge), Arc::new(HingeGrad)),
+        let d_out = Some(0.5);
+        let losses: [[Arc<dyn Op>; 3]; 3] = [
+            [Arc::new(Mse), Arc::new(MseGrad::default()), Arc::new(MseGrad { d_out })],
+            [
+                Arc::new(BinaryCrossEntropy),
+                Arc::new(BinaryCrossEntropyGrad::default()),
+                Arc::new(BinaryCrossEntropyGrad { d_out }),
+            ],
+            [Arc::new(Hinge), Arc::new(HingeGrad::default()), Arc::new(HingeGrad { d_out })],
         ];
-        for (loss, grad) in losses {
+        for [loss, grad, known] in losses {
             for (what, fill) in [("", Fill::Uniform), (" of large numbers", large)] {
                 let name = format!("{name}{what}");
                 let pair = |op: &Arc<dyn Op>| {
@@ -405,6 +454,7 @@ pub fn cases() -> Vec<Case> {
                 // The target has no derivative, so tests/layers.rs checks the first input's.
                 cases.push(pair(&loss).no_derivative());
                 cases.push(pair(&grad).input(one(), Fill::Positive).no_derivative());
+                cases.push(pair(&known).no_derivative());
             }
         }
     }
@@ -433,11 +483,11 @@ mod tests {
     fn a_network_that_is_sure_passes_on_no_number_that_slows_processors_down() {
         let labels = [f32::from_bits(0), f32::from_bits(1)];
         let sure = [100.0, 10.0, 5.0, -300.0, -215.0, -250.0];
-        let grad = CrossEntropyGrad { smoothing: 0.0 };
+        let grad = CrossEntropyGrad { smoothing: 0.0, d_out: None };
         let found = derivatives(grad, &sure, &labels, 2);
         assert_eq!(found[..3], [0.0; 3]);
         assert!(found.iter().all(|x| *x == 0.0 || x.abs() >= LEAST), "{found:?}");
-        let found = derivatives(BinaryCrossEntropyGrad, &[95.0, -95.0, 0.0], &[1.0, 0.0, 1.0], 1);
+        let found = derivatives(BinaryCrossEntropyGrad::default(), &[95.0, -95.0, 0.0], &[1.0, 0.0, 1.0], 1);
         assert_eq!(found[..2], [0.0; 2]);
         assert!((found[2] + 0.5 / 3.0).abs() < 1e-6, "{found:?}");
         // What is no number is not hidden.

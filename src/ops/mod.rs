@@ -13,7 +13,6 @@ use crate::tensor::{Shape, Tensor};
 
 pub mod activation;
 pub mod augment;
-pub mod average;
 pub mod batch_norm;
 pub mod by_image;
 pub mod case;
@@ -31,11 +30,13 @@ pub mod one_hot;
 pub mod optimizer;
 pub mod pool;
 pub mod random;
+pub mod record;
 pub mod reduce;
 pub mod sample;
 pub mod softmax;
 pub mod spectral;
 mod subgroup;
+pub mod sums;
 mod tile;
 pub mod transpose;
 pub mod upsample;
@@ -43,8 +44,10 @@ pub mod window;
 
 pub use by_image::ByImage;
 pub use case::Case;
+pub use dropout::Dropout;
 pub use epilogue::Epilogue;
 pub use kernel::{Kernel, MatrixUnits, Target};
+pub use reduce::Sum;
 pub use window::Window;
 
 /// An input as a kernel sees it: words and shape.
@@ -143,6 +146,47 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
+    /// The dropout that it is, if it is one.
+    fn as_dropout(&self) -> Option<Dropout> {
+        None
+    }
+
+    /// The op with dropout of its result, of which the clock is one more input, the last.
+    fn with_dropout(&self, _dropout: Dropout) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// The sum that it is, if it is one.
+    fn as_sum(&self) -> Option<&Sum> {
+        None
+    }
+
+    /// Several ops like this one as one, of parts of one tensor that begin at these offsets; and where the result of each
+    /// begins, a multiple of [`crate::graph::ALIGNMENT`].
+    fn together(&self, _parts: &[(usize, Tensor)]) -> Option<(Arc<dyn Op>, Vec<usize>)> {
+        None
+    }
+
+    /// Whether it adds two tensors.
+    fn is_add(&self) -> bool {
+        false
+    }
+
+    /// The op with a tensor of its result's shape, one more input, the last, added to what it makes.
+    fn with_addend(&self) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// The one value of all elements, if that is what the op makes.
+    fn filled(&self) -> Option<f32> {
+        None
+    }
+
+    /// The op without one of its inputs, all elements of which are `value`, if it can do without; it makes `out`.
+    fn with_constant(&self, _input: usize, _value: f32, _out: &Tensor) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// What this op would be as the epilogue of the op that makes its first input.
     fn as_epilogue(&self) -> Option<Epilogue> {
         None
@@ -173,7 +217,6 @@ pub fn cases() -> Vec<Case> {
     let ops = [
         activation::cases(),
         augment::cases(),
-        average::cases(),
         batch_norm::cases(),
         concat::cases(),
         conv2d::cases(),
@@ -186,10 +229,12 @@ pub fn cases() -> Vec<Case> {
         one_hot::cases(),
         optimizer::cases(),
         pool::cases(),
+        record::cases(),
         reduce::cases(),
         sample::cases(),
         softmax::cases(),
         spectral::cases(),
+        sums::cases(),
         transpose::cases(),
         upsample::cases(),
     ];

@@ -150,8 +150,8 @@ fn normal(moment: f32) -> f32 {
 
 /// An update: one step of an optimizer. Inputs: gradients `[n]`, the table `[steps, 4]` of [`Optimizer::table`],
 /// the clock `u32 [step, seed]`, and where `decay` is above 0 a mask `[ceil(n / 64)]` with 1 for each block of 64
-/// weights that decays. Targets: weights `[n]`, then as many moments `[n]` as the optimizer keeps. Steps beyond
-/// the table take its last row.
+/// weights that decays. Targets: weights `[n]`, then as many moments `[n]` as the optimizer keeps, then where `average` is
+/// above 0 the weights' averages `[n]`. Steps beyond the table take its last row.
 #[derive(Clone, Copy, Debug)]
 pub struct Update {
     pub optimizer: Optimizer,
@@ -159,6 +159,9 @@ pub struct Update {
     pub decay: f32,
     /// What gradients are multiplied by first: 1, or what undoes the scale of their loss.
     pub factor: f32,
+    /// Decay of the averaged weights: `averaged = d * averaged + (1 - d) * w` with `d = min(average, (1 + step) / (10 +
+    /// step))`, so that the first steps are soon forgotten; 0 for none.
+    pub average: f32,
 }
 
 /// Adds the update to a graph; `mask` is asked for where there is decay, and dropped where there is none.
@@ -173,7 +176,8 @@ pub fn optimize(
     if update.decay > 0.0 {
         inputs.push(mask.expect("weight decay needs a mask"));
     }
-    assert_eq!(targets.len(), 1 + update.optimizer.moments(), "the optimizer updates weights and its moments");
+    let wanted = 1 + update.optimizer.moments() + usize::from(update.average > 0.0);
+    assert_eq!(targets.len(), wanted, "the optimizer updates weights, its moments and averages");
     graph.update(update, &inputs, targets);
 }
 
@@ -181,11 +185,15 @@ pub fn optimize(
 const BLOCK: usize = 1024;
 
 impl Update {
+    /// A part of the weights and of the other targets, from weight `first` on.
     #[inline(always)]
-    fn run(&self, inputs: &[In], first: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
-        let table = inputs[1].data;
-        let step = (clock(&inputs[2])[0] as usize).min(table.len() / 4 - 1);
-        let row = &table[4 * step..][..4];
+    fn run(&self, inputs: &[In], first: usize, mut targets: Vec<&mut [f32]>) {
+        let (table, step) = (inputs[1].data, clock(&inputs[2])[0]);
+        let row = &table[4 * (step as usize).min(table.len() / 4 - 1)..][..4];
+        let decay = self.average.min((1.0 + step as f32) / (10.0 + step as f32));
+        let mut averaged = if self.average > 0.0 { targets.pop() } else { None };
+        let mut targets = targets.into_iter();
+        let [w, m, v] = std::array::from_fn(|_| targets.next().unwrap_or_default());
         for start in (0..w.len()).step_by(BLOCK) {
             let end = (start + BLOCK).min(w.len());
             let w = &mut w[start..end];
@@ -207,6 +215,10 @@ impl Update {
             let m = if m.is_empty() { &mut [] } else { &mut m[start..end] };
             let v = if v.is_empty() { &mut [] } else { &mut v[start..end] };
             self.optimizer.step(row, g, w, m, v);
+            if let Some(averaged) = &mut averaged {
+                let each = averaged[start..end].iter_mut().zip(&*w);
+                each.for_each(|(averaged, w)| *averaged = decay * *averaged + (1.0 - decay) * w);
+            }
         }
     }
 }
@@ -229,7 +241,7 @@ impl Op for Update {
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         // Of plain gradient descent only; tests/optimizers.rs holds the rest against PyTorch.
-        if self.optimizer.moments() > 0 {
+        if self.optimizer.moments() > 0 || self.average > 0.0 {
             return false;
         }
         let table = &inputs[1].data;
@@ -242,25 +254,17 @@ impl Op for Update {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let part = part(outputs[0].data.len()).next_multiple_of(BLOCK);
-        let run = |i: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
+        let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
+        for target in outputs {
+            parts.resize_with(target.data.len().div_ceil(part), Vec::new);
+            parts.iter_mut().zip(target.data.chunks_mut(part)).for_each(|(part, of_target)| part.push(of_target));
+        }
+        parts.into_par_iter().enumerate().for_each(|(i, targets)| {
             vectorized(
                 #[inline(always)]
-                || self.run(inputs, i * part, w, m, v),
-            )
-        };
-        match outputs {
-            [w] => w.data.par_chunks_mut(part).enumerate().for_each(|(i, w)| run(i, w, &mut [], &mut [])),
-            [w, m] => {
-                let parts = w.data.par_chunks_mut(part).zip(m.data.par_chunks_mut(part));
-                parts.enumerate().for_each(|(i, (w, m))| run(i, w, m, &mut []));
-            }
-            [w, m, v, ..] => {
-                let moments = m.data.par_chunks_mut(part).zip(v.data.par_chunks_mut(part));
-                let parts = w.data.par_chunks_mut(part).zip(moments);
-                parts.enumerate().for_each(|(i, (w, (m, v)))| run(i, w, m, v));
-            }
-            [] => {}
-        }
+                || self.run(inputs, i * part, targets),
+            );
+        });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let count = inputs[0].len().div_ceil(4);
@@ -269,6 +273,10 @@ impl Op for Update {
             .with("COUNT", count)
             .with("STEPS", inputs[1].len() / 4)
             .with("MOMENTS", self.optimizer.moments())
+            .with("HAS_M", self.optimizer.moments() > 0)
+            .with("HAS_V", self.optimizer.moments() > 1)
+            .with("AVERAGES", self.average > 0.0)
+            .with("AVERAGE", self.average)
             .with("HAS_DECAY", self.decay > 0.0)
             .with("DECAY", self.decay)
             .with("FACTOR", self.factor)
@@ -288,7 +296,8 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     // An update's case starts from weights of zero; only those with one target fit the table of cases.
     for (n, decay, factor) in [(1, 0.0, 1.0), (131, 0.1, 0.25), (40_007, 0.0, 1.0)] {
-        let update = Update { optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false }, decay, factor };
+        let update =
+            Update { optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false }, decay, factor, average: 0.0 };
         let mut case = Case::new(format!("sgd [{n}] decay {decay} factor {factor}"), Arc::new(update))
             .input(Tensor::f32([n]), Fill::Uniform)
             .input(Tensor::f32([3, 4]), Fill::Positive)

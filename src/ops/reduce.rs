@@ -55,12 +55,18 @@ impl Team {
 
     /// A kernel whose workgroups each take `lanes` columns of one of `parts`.
     pub(super) fn kernel(&self, file: &'static str, entry: &'static str, parts: usize, columns: usize) -> Kernel {
-        let groups = columns.div_ceil(self.lanes);
-        Kernel::groups(file, entry, parts * groups)
-            .with("LANES", self.lanes)
-            .with("SLICES", self.slices)
-            .with("SLICED", self.slices > 1)
-            .with("COLUMN_GROUPS", groups)
+        let groups = self.groups(columns);
+        self.constants(Kernel::groups(file, entry, parts * groups)).with("COLUMN_GROUPS", groups)
+    }
+
+    /// Workgroups for so many columns.
+    pub(super) fn groups(&self, columns: usize) -> usize {
+        columns.div_ceil(self.lanes)
+    }
+
+    /// What `slices.wgsl` asks for.
+    pub(super) fn constants(&self, kernel: Kernel) -> Kernel {
+        kernel.with("LANES", self.lanes).with("SLICES", self.slices).with("SLICED", self.slices > 1)
     }
 }
 
@@ -77,6 +83,9 @@ impl Sum {
     pub fn over_rows(graph: &mut Graph, x: Value, shape: Shape) -> Result<Value, GraphError> {
         let width = shape.len();
         let all = graph.shape(x).len() / width.max(1);
+        if all == 1 {
+            return graph.reshape(x, shape);
+        }
         let rows = match graph.shape(x).last() == width {
             true => rows_per_part(graph.tensor(x), PART, MAX_PARTS),
             false => all.div_ceil(all.div_ceil(PART).clamp(1, MAX_PARTS)),
@@ -180,6 +189,9 @@ impl Op for Sum {
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         inputs[0].len() as u64
     }
+    fn as_sum(&self) -> Option<&Sum> {
+        Some(self)
+    }
 }
 
 /// Columns of rows that are summed a few columns at a time; longer rows are added as they lie, one to the next.
@@ -271,6 +283,9 @@ impl Op for Spread {
             .with("COUNT", outputs[0].len())
             .with("FACTOR", self.factor)
             .with("WORKGROUP", WORKGROUP)
+    }
+    fn with_constant(&self, _: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(super::elementwise::Fill { shape: self.shape.clone(), value: self.factor * value }))
     }
 }
 

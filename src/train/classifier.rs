@@ -13,10 +13,11 @@ use super::supply::{Share, Supply};
 use super::{Settings, TrainError};
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
-use crate::graph::{ALIGNMENT, BufferId, Graph, Place, Store, Value};
+use crate::graph::{ALIGNMENT, BufferId, Graph, Place, Store};
 use crate::infer::evaluate::Normalization;
 use crate::models::{Mode, Network, Parameters};
 use crate::ops::loss::{Correct, CrossEntropy};
+use crate::ops::record::{RecordLoss, Told};
 use crate::ops::sample::{Record, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -87,33 +88,31 @@ impl Classifier {
         let all_labels = graph.read(&place(labels, Tensor::u32([count])));
         let x = seen.images(&mut graph, bytes, now)?;
         let truth = seen.labels(&mut graph, all_labels, now)?;
-        let forward = network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0 })?;
+        let forward =
+            network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 })?;
         let loss = graph.apply(CrossEntropy { smoothing: settings.label_smoothing }, &[forward.out, truth])?;
-        let correct = graph.apply(Correct, &[forward.out, truth])?;
-        let record = |graph: &mut Graph, now: Value, loss: Value, correct: Value| {
-            graph.update(Record { slots: RING }, &[now, loss, correct], vec![place(ring, Tensor::f32([RING, 2]))]);
-        };
-        if parts == 1 {
-            record(&mut graph, now, loss, correct);
-        }
+        let ring_place = place(ring, Tensor::f32([RING, 2]));
         forward.update_running(&mut graph);
         learner.collect(&mut graph, loss, &forward.weights)?;
 
         let (mut shared, mut update) = (Vec::new(), None);
         if parts == 1 {
             learner.update(&mut graph, now);
-            graph.update(Tick(1), &[], vec![clock_place]);
+            let told = Told::Classes { smoothing: settings.label_smoothing };
+            let record = RecordLoss { slots: RING, told, ticks: true };
+            graph.update(record, &[forward.out, truth], vec![ring_place, clock_place]);
         } else {
             let both = store.add("loss and correct", 2 * ALIGNMENT);
             let [of_loss, of_correct] =
                 [0, ALIGNMENT].map(|offset| Place { buffer: both, offset, tensor: Tensor::f32([1]) });
             graph.assign(loss, of_loss.clone());
+            let correct = graph.apply(Correct, &[forward.out, truth])?;
             graph.assign(correct, of_correct.clone());
             graph.update(Tick(parts as u32), &[], vec![own_place]);
             let mut after = Graph::new();
             let now = after.read(&clock_place);
             let [loss, correct] = [&of_loss, &of_correct].map(|place| after.read(place));
-            record(&mut after, now, loss, correct);
+            after.update(Record { slots: RING }, &[now, loss, correct], vec![ring_place]);
             learner.update(&mut after, now);
             after.update(Tick(1), &[], vec![clock_place]);
             update = Some(Plan::new(&after));

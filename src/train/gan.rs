@@ -5,6 +5,9 @@
 //! generator:     label <- the set;        loss = L(D(G(noise, label)), 1)
 //! ```
 //!
+//! The discriminator sees real and generated pictures in one batch, one half behind the other, each half normalised by
+//! its own statistics: that is half as much to dispatch as a pass for each, and the same numbers.
+//!
 //! Each has a clock of its own, so that the discriminator may take several steps a round. Only the paths to the
 //! weights that a step changes are differentiated. Everything is resident, as in the classifier's step.
 
@@ -18,11 +21,12 @@ use crate::infer::evaluate::pack;
 use crate::models::{Gan, GanLoss, Init, Inputs, Mode, Network, Parameters};
 use crate::ops::concat::Concat;
 use crate::ops::dropout::Dropout;
-use crate::ops::elementwise::{Add, Fill, Scale};
-use crate::ops::loss::{BinaryCrossEntropy, Hinge, Mse};
+use crate::ops::elementwise::{Fill, Scale};
+use crate::ops::loss::{BinaryCrossEntropy, Hinge, Mse, Pairwise};
 use crate::ops::noise::Normal;
 use crate::ops::one_hot::OneHot;
 use crate::ops::random;
+use crate::ops::record::{RecordLoss, Told};
 use crate::ops::reduce::Sum;
 use crate::ops::sample::{GatherImages, GatherLabels, Order, Record, Tick};
 use crate::ops::spectral::{PowerIteration, spectral_norm};
@@ -55,6 +59,8 @@ pub struct GanSteps {
     rings: [BufferId; 2],
     bytes: BufferId,
     labels: BufferId,
+    /// What the discriminator should answer to a batch.
+    targets: Place,
     /// Steps of the discriminator for each of the generator.
     ratio: usize,
     ready: Vec<PlanId>,
@@ -101,6 +107,8 @@ struct Build<'a> {
     vectors: &'a [Option<usize>],
     bytes: Place,
     labels: Place,
+    /// Ones and then as many zeros, `[2 * groups of a batch, 1]`.
+    targets: Place,
     /// `[height, width, channels]` of a picture, and how many groups of them the set has.
     image: [usize; 3],
     groups: usize,
@@ -136,6 +144,7 @@ impl GanSteps {
         let rings = ["discriminator.ring", "generator.ring"].map(|name| stored(store, name, Tensor::f32([RING, 2])));
         let bytes = stored(store, "images", Tensor::u32([set.images.len().div_ceil(4)]));
         let labels = stored(store, "labels", Tensor::u32([groups]));
+        let targets = stored(store, "targets", Tensor::f32([settings.batch / settings.pack * 2, 1]));
         let generator = Learner::declare(store, parameters, settings.generator_method(images));
         let discriminator = Learner::declare(store, critic, settings.discriminator_method(images));
 
@@ -147,6 +156,7 @@ impl GanSteps {
             vectors: &vectors,
             bytes: bytes.clone(),
             labels: labels.clone(),
+            targets: targets.clone(),
             image,
             groups,
             classes,
@@ -168,6 +178,7 @@ impl GanSteps {
             rings: rings.map(|place| place.buffer),
             bytes: bytes.buffer,
             labels: labels.buffer,
+            targets,
             ratio: settings.discriminator_steps,
             ready: Vec::new(),
             generator,
@@ -214,6 +225,8 @@ impl GanSteps {
     /// Those of the device.
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
         self.send(device, set)?;
+        let half = self.targets.tensor.len() / 2;
+        device.write_f32(self.targets.buffer, 0, &[vec![1.0; half], vec![0.0; half]].concat())?;
         self.generator.upload(device)?;
         self.discriminator.upload(device)?;
         let discriminator = device.prepare(&self.discriminator_plan)?;
@@ -362,7 +375,7 @@ impl Build<'_> {
             }
         };
         let inputs = Inputs { x, label: Some(label) };
-        Ok(network.forward_with(graph, parameters, weights, inputs, Mode::Train { clock, pass: use_ })?)
+        Ok(network.forward_with(graph, parameters, weights, inputs, Mode::Train { clock, pass: use_, passes: 1 })?)
     }
 
     /// Pictures of a group side by side as channels of one: `[n / pack, h, w, c * pack]`.
@@ -413,16 +426,32 @@ impl Build<'_> {
         Ok(network.forward_with(graph, parameters, weights.to_vec(), inputs, mode)?)
     }
 
-    /// What the discriminator should answer: 1 for real, 0 for generated, and the opposite for a few.
-    fn target(&self, graph: &mut Graph, answers: Value, real: bool, clock: Value) -> Result<Value, GraphError> {
-        let shape = graph.shape(answers).clone();
-        let (wanted, noise) = (if real { 1.0 } else { 0.0 }, self.settings.label_noise);
+    /// What the discriminator should answer to a real batch and a generated one behind it: 1 and 0, and the opposite to a
+    /// few.
+    fn targets(&self, graph: &mut Graph, clock: Value) -> Result<Value, GraphError> {
+        let (targets, noise) = (graph.read(&self.targets), self.settings.label_noise);
         if noise == 0.0 {
-            return graph.apply(Fill { shape, value: wanted }, &[]);
+            return Ok(targets);
         }
-        let ones = graph.apply(Fill { shape, value: 1.0 }, &[])?;
-        let kept = graph.apply(Dropout { rate: noise, stream: FLIP + u32::from(real) }, &[ones, clock])?;
-        graph.apply(Scale { factor: (1.0 - noise) * (2.0 * wanted - 1.0), offset: 1.0 - wanted }, &[kept])
+        let shape = Shape::new([self.targets.tensor.len() / 2, 1]);
+        let mut half = |real: bool| {
+            let ones = graph.apply(Fill { shape: shape.clone(), value: 1.0 }, &[])?;
+            let stream = FLIP + u32::from(real);
+            let kept = graph.apply(Dropout { rate: noise, stream, groups: 1 }, &[ones, clock])?;
+            let side = if real { 1.0 } else { -1.0 };
+            let offset = if real { 0.0 } else { 1.0 };
+            graph.apply(Scale { factor: (1.0 - noise) * side, offset }, &[kept])
+        };
+        let (real, fake) = (half(true)?, half(false)?);
+        behind(graph, real, fake)
+    }
+
+    fn pairwise(&self) -> Pairwise {
+        match self.settings.loss {
+            GanLoss::Mse => Pairwise::Mse,
+            GanLoss::Bce => Pairwise::Bce,
+            GanLoss::Hinge => Pairwise::Hinge,
+        }
     }
 
     fn loss(&self, graph: &mut Graph, answers: Value, target: Value) -> Result<Value, GraphError> {
@@ -447,19 +476,16 @@ impl Build<'_> {
         let (network, parameters) = self.discriminator;
         let raw = network.read_weights(graph, parameters, parameters.weights);
         let weights = self.critic_weights(graph, &raw, true)?;
-        let of_real = self.answers(graph, &weights, (real, labels), Mode::Train { clock: now, pass: 0 })?;
-        let of_fake = self.answers(graph, &weights, (fake, labels), Mode::Train { clock: now, pass: 1 })?;
-        let target = self.target(graph, of_real.out, true, now)?;
-        let real_loss = self.loss(graph, of_real.out, target)?;
-        let target = self.target(graph, of_fake.out, false, now)?;
-        let fake_loss = self.loss(graph, of_fake.out, target)?;
-        let sum = graph.apply(Add, &[real_loss, fake_loss])?;
-        let loss = graph.apply(Scale { factor: 0.5, offset: 0.0 }, &[sum])?;
+        let (pictures, labels) = (behind(graph, real, fake)?, behind(graph, labels, labels)?);
+        let mode = Mode::Train { clock: now, pass: 0, passes: 2 };
+        let forward = self.answers(graph, &weights, (pictures, labels), mode)?;
+        let targets = self.targets(graph, now)?;
+        let loss = self.loss(graph, forward.out, targets)?;
 
-        graph.update(Record { slots: RING }, &[now, real_loss, fake_loss], vec![ring.clone()]);
-        of_real.update_running(graph);
+        forward.update_running(graph);
         learn(graph, learner, loss, &raw, now)?;
-        graph.update(Tick(1), &[], vec![clock.clone()]);
+        let record = RecordLoss { slots: RING, told: Told::Halves(self.pairwise()), ticks: true };
+        graph.update(record, &[forward.out, targets], vec![ring.clone(), clock.clone()]);
         Ok(Plan::new(graph))
     }
 
@@ -476,21 +502,22 @@ impl Build<'_> {
         let (network, parameters) = self.discriminator;
         let critic = network.read_weights(graph, parameters, parameters.weights);
         let critic = self.critic_weights(graph, &critic, false)?;
-        let answers = self.answers(graph, &critic, (fake, labels), Mode::Train { clock: now, pass: 2 })?.out;
-        let mean = Sum::mean(graph, answers)?;
-        let loss = match self.settings.loss {
-            GanLoss::Hinge => graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?,
-            _ => {
-                let shape = graph.shape(answers).clone();
-                let target = graph.apply(Fill { shape, value: 1.0 }, &[])?;
-                self.loss(graph, answers, target)?
-            }
-        };
-
-        graph.update(Record { slots: RING }, &[now, loss, mean], vec![ring.clone()]);
+        let answers = self.answers(graph, &critic, (fake, labels), Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
         forward.update_running(graph);
-        learn(graph, learner, loss, &raw, now)?;
-        graph.update(Tick(1), &[], vec![clock.clone()]);
+        if self.settings.loss == GanLoss::Hinge {
+            let mean = Sum::mean(graph, answers)?;
+            let loss = graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?;
+            graph.update(Record { slots: RING }, &[now, loss, mean], vec![ring.clone()]);
+            learn(graph, learner, loss, &raw, now)?;
+            graph.update(Tick(1), &[], vec![clock.clone()]);
+        } else {
+            let tensor = graph.tensor(answers).clone();
+            let ones = graph.read(&Place { tensor, ..self.targets.clone() });
+            let loss = self.loss(graph, answers, ones)?;
+            learn(graph, learner, loss, &raw, now)?;
+            let record = RecordLoss { slots: RING, told: Told::Whole(self.pairwise()), ticks: true };
+            graph.update(record, &[answers, ones], vec![ring.clone(), clock.clone()]);
+        }
         Ok(Plan::new(graph))
     }
 
@@ -511,6 +538,16 @@ impl Build<'_> {
         graph.update(Tick(1), &[], vec![place]);
         Ok(Calibration { plan: Plan::new(&graph), clock, state, ready: None })
     }
+}
+
+/// Two values of one shape as one of twice as many rows.
+fn behind(graph: &mut Graph, first: Value, second: Value) -> Result<Value, GraphError> {
+    let mut dims = graph.dims(first).to_vec();
+    let len = graph.shape(first).len();
+    let flat = [graph.reshape(first, [1, len])?, graph.reshape(second, [1, len])?];
+    let both = graph.apply(Concat, &flat)?;
+    dims[0] *= 2;
+    graph.reshape(both, Shape::new(dims))
 }
 
 /// The set in groups of `pack` pictures of one class, each as one picture `pack` times as high; up to `pack - 1` of

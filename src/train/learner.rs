@@ -7,7 +7,6 @@ use crate::device::{Device, DeviceError};
 use crate::grad::grad_times;
 use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
 use crate::models::{ModelFile, Parameter, Parameters};
-use crate::ops::average::Average;
 use crate::ops::optimizer::{Optimizer, Update};
 use crate::tensor::Tensor;
 
@@ -85,14 +84,10 @@ impl Learner {
         if let Some(decay) = self.decay {
             inputs.push(graph.read(&whole(decay, words / ALIGNMENT)));
         }
-        let targets = std::iter::once(self.parameters.weights).chain(self.moments.iter().copied());
+        let targets = std::iter::once(self.parameters.weights).chain(self.moments.iter().copied()).chain(self.averaged);
         let targets = targets.map(|buffer| whole(buffer, words)).collect();
-        let Method { optimizer, weight_decay: decay, loss_scale, .. } = self.method;
-        graph.update(Update { optimizer, decay, factor: 1.0 / loss_scale }, &inputs, targets);
-        if let Some(averaged) = self.averaged {
-            let weights = graph.read(&whole(self.parameters.weights, words));
-            graph.update(Average { decay: self.method.average }, &[weights, clock], vec![whole(averaged, words)]);
-        }
+        let Method { optimizer, weight_decay: decay, loss_scale, average, .. } = self.method;
+        graph.update(Update { optimizer, decay, factor: 1.0 / loss_scale, average }, &inputs, targets);
     }
 
     /// The buffer that inference should read: the averaged weights where they are kept.

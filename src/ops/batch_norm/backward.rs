@@ -1,7 +1,10 @@
 //! What [`Apply`](super::Apply) owes to gamma, beta and the images.
 
-use super::{BLOCK, inverse, kernel, lanes, partial_kernel, tiled, two_per_channel};
-use crate::ops::{ByImage, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use std::ops::Range;
+
+use super::{BLOCK, grouped, groups, groups_of, inverse, kernel, lanes, partial_kernel, tiled, two_per_channel};
+use crate::ops::by_image::pieces;
+use crate::ops::{ByImage, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -19,17 +22,19 @@ impl Op for GradSums {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [d_out, x, stats] = expect::<3>(inputs)?;
-        two_per_channel("the statistics", stats, x)?;
+        groups("the statistics", stats, x)?;
         if d_out.len() != x.len() || self.rows_per_part == 0 {
             return Err("the derivative and the input differ in size".into());
         }
         Ok(Tensor::f32([x.shape.rows().div_ceil(self.rows_per_part), 2, x.shape.last()]))
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let (d_out, x, stats) = (&inputs[0].data, &inputs[1].data, &inputs[2].data);
+        let (d_out, x) = (&inputs[0].data, &inputs[1].data);
         let c = inputs[1].shape.last();
+        let of_group = x.len() / groups_of(&inputs[2].shape);
         out.data.fill(0.0);
         for (i, (d, x)) in d_out.iter().zip(x).enumerate() {
+            let stats = &inputs[2].data[i / of_group * 2 * c..];
             let (part, k) = (i / c / self.rows_per_part, i % c);
             let xhat = (x - stats[k]) / (stats[c + k] + f64::from(self.eps)).sqrt();
             out.data[2 * part * c + k] += d * xhat;
@@ -38,8 +43,33 @@ impl Op for GradSums {
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let (d_out, x, stats) = (inputs[0].data, inputs[1].data, inputs[2].data);
+        self.from(0, inputs[1].data.len(), inputs, outputs);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        let mut by_image = ByImage::of(&inputs[1], inputs.len())?;
+        by_image.cut[1] = true;
+        by_image.parts(&inputs[1], self.rows_per_part)
+    }
+    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
+        let (all, images) = (inputs[1].shape.len(), inputs[1].dims()[0]);
+        Box::new(move |first, inputs, outputs| self.from(first * (all / images), all, inputs, outputs))
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let x = &inputs[1].shape;
+        let kernel = partial_kernel("grad_sums", x.rows(), self.rows_per_part, x.last(), target);
+        grouped(kernel, &inputs[2], x.rows()).with("EPS", self.eps)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        4 * inputs[0].len() as u64
+    }
+}
+
+impl GradSums {
+    /// Parts of the elements from `first` on of `all` in the whole batch. No part has rows of two groups.
+    fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
+        let (d_out, x) = (inputs[0].data, inputs[1].data);
         let c = inputs[1].shape.last();
+        let of_group = (all / groups_of(inputs[2].shape)).max(1);
         let per_part = self.rows_per_part * c;
         let eps = self.eps;
         parallel_rows(
@@ -48,6 +78,7 @@ impl Op for GradSums {
             per_part,
             #[inline(always)]
             |part, out| {
+                let stats = &inputs[2].data[(first + part * per_part) / of_group * 2 * c..][..2 * c];
                 let range = part * per_part..((part + 1) * per_part).min(x.len());
                 let (d_out, x) = (&d_out[range.clone()], &x[range]);
                 let mut k = 0;
@@ -65,18 +96,6 @@ impl Op for GradSums {
                 }
             },
         );
-    }
-    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
-        let mut by_image = ByImage::of(&inputs[1], inputs.len())?;
-        by_image.cut[1] = true;
-        by_image.parts(&inputs[1], self.rows_per_part)
-    }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        let x = &inputs[1].shape;
-        partial_kernel("grad_sums", x.rows(), self.rows_per_part, x.last(), target).with("EPS", self.eps)
-    }
-    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
-        4 * inputs[0].len() as u64
     }
 }
 
@@ -108,11 +127,11 @@ fn grad_moments<const L: usize>(
 }
 
 /// The derivative of [`Apply`](super::Apply) by `x`. In training from `d_out, x, stats, affine` and the summed
-/// [`GradSums`] `[2, C]`; else from `d_out, stats, affine`.
+/// [`GradSums`], of the statistics' shape; else from `d_out, stats, affine`.
 #[derive(Clone, Copy, Debug)]
 pub struct GradX {
     pub eps: f32,
-    /// In training: rows of the batch that the sums are over.
+    /// In training: rows of the batch, or of a group of it, that the sums are over.
     pub batch: Option<usize>,
 }
 
@@ -122,29 +141,33 @@ impl Op for GradX {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let d_out = inputs.first().ok_or("takes the derivative of its output")?;
-        let per_channel = if self.batch.is_some() {
-            let [_, x, rest @ ..] = expect::<5>(inputs)?;
-            if x.len() != d_out.len() {
-                return Err("the derivative and the input differ in size".into());
+        let (stats, affine) = if self.batch.is_some() {
+            let [_, x, stats, affine, sums] = expect::<5>(inputs)?;
+            if x.len() != d_out.len() || sums.shape != stats.shape {
+                return Err("the derivative and the input differ in size, or the sums and the statistics".into());
             }
-            rest.as_slice()
+            (stats, affine)
         } else {
-            &expect::<3>(inputs)?[1..]
+            let [_, stats, affine] = expect::<3>(inputs)?;
+            (stats, affine)
         };
-        per_channel.iter().try_for_each(|tensor| two_per_channel("values per channel", tensor, d_out))?;
+        groups("the statistics", stats, d_out)?;
+        two_per_channel("gamma and beta", affine, d_out)?;
         Ok(d_out.clone())
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let d_out = &inputs[0].data;
         let c = inputs[0].shape.last();
         let first = if self.batch.is_some() { 2 } else { 1 };
-        let (stats, affine) = (&inputs[first].data, &inputs[first + 1].data);
+        let affine = &inputs[first + 1].data;
+        let of_group = d_out.len() / groups_of(&inputs[first].shape);
         for (i, out) in out.data.iter_mut().enumerate() {
-            let k = i % c;
+            let (group, k) = (i / of_group * 2 * c, i % c);
+            let stats = &inputs[first].data[group..];
             let inverse = 1.0 / (stats[c + k] + f64::from(self.eps)).sqrt();
             let mut d = d_out[i];
             if let Some(rows) = self.batch {
-                let (x, sums) = (&inputs[1].data, &inputs[4].data);
+                let (x, sums) = (&inputs[1].data, &inputs[4].data[group..]);
                 d -= (sums[c + k] + (x[i] - stats[k]) * inverse * sums[k]) / rows as f64;
             }
             *out = affine[k] * inverse * d;
@@ -152,15 +175,50 @@ impl Op for GradX {
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let d_out = inputs[0].data;
+        self.from(0, inputs[0].data.len(), inputs, outputs);
+    }
+    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
+        let mut by_image = ByImage::of(&inputs[0], inputs.len())?;
+        by_image.cut[1] = self.batch.is_some();
+        Some(by_image)
+    }
+    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
+        let (all, images) = (inputs[0].shape.len(), inputs[0].dims()[0]);
+        Box::new(move |first, inputs, outputs| self.from(first * (all / images), all, inputs, outputs))
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let c = inputs[0].shape.last();
+        let (entry, stats) = if self.batch.is_some() { ("grad_x", 2) } else { ("grad_x_fixed", 1) };
+        let count = inputs[0].len() / lanes(c);
+        let kernel = grouped(kernel(entry, count, c, lanes(c)), &inputs[stats], count);
+        let rows = self.batch.unwrap_or(inputs[0].shape.rows());
+        Epilogue::NONE.constants(kernel).with("ROWS", rows).with("EPS", self.eps)
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        (if self.batch.is_some() { 5 } else { 1 }) * inputs[0].len() as u64
+    }
+}
+
+impl GradX {
+    /// Elements from `first` on of `all` in the whole batch.
+    fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
+        let at = if self.batch.is_some() { 2 } else { 1 };
+        for (group, piece) in pieces(first, inputs[0].data.len(), all / groups_of(inputs[at].shape)) {
+            self.of_group(group, piece.clone(), inputs, &mut outputs[0].data[piece]);
+        }
+    }
+
+    fn of_group(&self, group: usize, piece: Range<usize>, inputs: &[In], out: &mut [f32]) {
+        let d_out = &inputs[0].data[piece.clone()];
+        let c = inputs[0].shape.last();
+        let own = |i: usize| &inputs[i].data[2 * c * group..][..2 * c];
         let first = if self.batch.is_some() { 2 } else { 1 };
-        let (stats, affine) = (inputs[first].data, inputs[first + 1].data);
+        let (stats, affine) = (own(first), inputs[first + 1].data);
         let scale = tiled(c, |k| affine[k] * inverse(stats, c, k, self.eps));
         let block = BLOCK * c;
         let Some(rows) = self.batch else {
             return parallel_rows(
-                outputs[0].data,
+                out,
                 block.min(d_out.len()),
                 block,
                 #[inline(always)]
@@ -173,13 +231,13 @@ impl Op for GradX {
             );
         };
         let rows = rows as f32;
-        let (x, sums) = (inputs[1].data, inputs[4].data);
+        let (x, sums) = (&inputs[1].data[piece], own(4));
         // scale * (d - shift - (x - mean) * slope)
         let mean = tiled(c, |k| stats[k]);
         let shift = tiled(c, |k| sums[c + k] / rows);
         let slope = tiled(c, |k| sums[k] / rows * inverse(stats, c, k, self.eps));
         parallel_rows(
-            outputs[0].data,
+            out,
             block.min(x.len()),
             block,
             #[inline(always)]
@@ -195,19 +253,5 @@ impl Op for GradX {
                 }
             },
         );
-    }
-    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
-        let mut by_image = ByImage::of(&inputs[0], inputs.len())?;
-        by_image.cut[1] = self.batch.is_some();
-        Some(by_image)
-    }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        let c = inputs[0].shape.last();
-        let entry = if self.batch.is_some() { "grad_x" } else { "grad_x_fixed" };
-        let kernel = kernel(entry, inputs[0].len() / lanes(c), c, lanes(c));
-        Epilogue::NONE.constants(kernel).with("ROWS", inputs[0].shape.rows()).with("EPS", self.eps)
-    }
-    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
-        (if self.batch.is_some() { 5 } else { 1 }) * inputs[0].len() as u64
     }
 }

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{BLOCK, GradSums, GradX, inverse, kernel, lanes, partial_kernel, parts, tiled, two_per_channel};
+use super::{
+    BLOCK, GradSums, GradX, grouped, groups, groups_of, inverse, kernel, lanes, of_groups, partial_kernel, parts,
+    tiled, two_per_channel,
+};
 use crate::grad::Backward;
 use crate::graph::Graph;
+use crate::ops::by_image::pieces;
+use crate::ops::dropout::{clock, is_clock};
 use crate::ops::reduce::{Sum, Team};
-use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -106,16 +111,22 @@ fn moments<const L: usize>(x: &[f32], c: usize, k: usize, out: &mut [f32]) {
     }
 }
 
-/// Merges `[parts, 2, C]` of [`Sums`] into mean and biased variance over all rows, `[2, C]`.
+/// Merges `[parts, 2, C]` of [`Sums`] into mean and biased variance over all rows of each group, `[2, C]` or
+/// `[groups, 2, C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Stats {
     pub rows: usize,
     pub rows_per_part: usize,
+    pub groups: usize,
 }
 
 impl Stats {
+    fn rows_of_group(&self) -> usize {
+        self.rows / self.groups
+    }
+    /// Rows of a group's part.
     fn rows_of(&self, part: usize) -> usize {
-        self.rows_per_part.min(self.rows - part * self.rows_per_part)
+        self.rows_per_part.min(self.rows_of_group() - part * self.rows_per_part)
     }
 }
 
@@ -129,31 +140,63 @@ impl Op for Stats {
         if self.rows_per_part == 0 || parts != self.rows.div_ceil(self.rows_per_part) || parts == 0 {
             return Err(format!("{} rows in parts of {} are not {parts} parts", self.rows, self.rows_per_part));
         }
-        Ok(Tensor::f32([2, c]))
+        let whole = self.rows.is_multiple_of(self.groups) && self.rows_of_group().is_multiple_of(self.rows_per_part);
+        if self.groups == 0 || (self.groups > 1 && !whole) {
+            return Err(format!(
+                "{} rows in parts of {} are not {} groups",
+                self.rows, self.rows_per_part, self.groups
+            ));
+        }
+        Ok(of_groups(self.groups, c))
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let c = inputs[0].shape.last();
-        let n = self.rows as f64;
-        for k in 0..c {
-            let parts = || inputs[0].data.chunks(2 * c).enumerate();
-            let rows = |part: usize| self.rows_of(part) as f64;
-            let mean = parts().map(|(i, part)| rows(i) * part[k]).sum::<f64>() / n;
-            out.data[k] = mean;
-            out.data[c + k] = parts().map(|(i, p)| p[c + k] + rows(i) * (p[k] - mean).powi(2)).sum::<f64>() / n;
+        let n = self.rows_of_group() as f64;
+        let of_group = inputs[0].data.len() / self.groups;
+        for (sums, out) in inputs[0].data.chunks(of_group).zip(out.data.chunks_mut(2 * c)) {
+            for k in 0..c {
+                let parts = || sums.chunks(2 * c).enumerate();
+                let rows = |part: usize| self.rows_of(part) as f64;
+                let mean = parts().map(|(i, part)| rows(i) * part[k]).sum::<f64>() / n;
+                out[k] = mean;
+                out[c + k] = parts().map(|(i, p)| p[c + k] + rows(i) * (p[k] - mean).powi(2)).sum::<f64>() / n;
+            }
         }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let c = inputs[0].shape.last();
-        let (means, variances) = outputs[0].data.split_at_mut(c);
+        let of_group = inputs[0].data.len() / self.groups;
+        for (parts, out) in inputs[0].data.chunks_exact(of_group).zip(outputs[0].data.chunks_exact_mut(2 * c)) {
+            self.merge(parts, out);
+        }
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let (c, parts) = (inputs[0].shape.last(), inputs[0].dims()[0] / self.groups);
+        let kernel = Team::tall(c, parts, target).kernel("batch_norm", "stats", self.groups, c).with("C", c);
+        Epilogue::NONE
+            .constants(kernel)
+            .with("BY_FOUR", false)
+            .with("GROUPS", self.groups)
+            .with("ROWS", self.rows_of_group())
+            .with("ROWS_PER_PART", self.rows_per_part)
+            .with("PARTS", parts)
+    }
+}
+
+impl Stats {
+    /// Mean and variance of one group.
+    fn merge(&self, parts: &[f32], out: &mut [f32]) {
+        let c = out.len() / 2;
+        let (means, variances) = out.split_at_mut(c);
         // f64: it is a few thousand additions.
         let mut sums = vec![0.0f64; c];
-        let parts = || inputs[0].data.chunks_exact(2 * c).enumerate();
+        let parts = || parts.chunks_exact(2 * c).enumerate();
         for (i, part) in parts() {
             let n = self.rows_of(i) as f64;
             sums.iter_mut().zip(part).for_each(|(sum, mean)| *sum += n * f64::from(*mean));
         }
-        let rows = self.rows as f64;
+        let rows = self.rows_of_group() as f64;
         let exact: Vec<f64> = sums.iter().map(|sum| sum / rows).collect();
         sums.fill(0.0);
         for (i, part) in parts() {
@@ -169,19 +212,10 @@ impl Op for Stats {
             variances[k] = (sums[k] / rows) as f32;
         }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        let (c, parts) = (inputs[0].shape.last(), inputs[0].dims()[0]);
-        let kernel = Team::tall(c, parts, target).kernel("batch_norm", "stats", 1, c).with("C", c);
-        Epilogue::NONE
-            .constants(kernel)
-            .with("BY_FOUR", false)
-            .with("ROWS", self.rows)
-            .with("ROWS_PER_PART", self.rows_per_part)
-            .with("PARTS", parts)
-    }
 }
 
-/// `out = (x - mean) / sqrt(var + eps) * gamma + beta`, of `x [.., C]`, `stats [2, C]` and `affine [2, C]`.
+/// `out = (x - mean) / sqrt(var + eps) * gamma + beta`, of `x [.., C]`, `stats [2, C]` or `[groups, 2, C]`,
+/// and `affine [2, C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Apply {
     pub eps: f32,
@@ -190,6 +224,8 @@ pub struct Apply {
     pub training: bool,
     /// Only an activation.
     pub epilogue: Epilogue,
+    /// Behind the activation; the clock is then a fourth input.
+    pub dropout: Option<Dropout>,
 }
 
 impl Op for Apply {
@@ -197,83 +233,151 @@ impl Op for Apply {
         "batch_norm.apply"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x, stats, affine] = expect::<3>(inputs)?;
-        two_per_channel("the statistics", stats, x)?;
+        let [x, stats, affine, clock @ ..] = inputs else { return Err("takes 3 inputs or more".into()) };
+        groups("the statistics", stats, x)?;
         two_per_channel("gamma and beta", affine, x)?;
+        match (self.dropout, clock) {
+            (None, []) => {}
+            (Some(_), [clock]) => is_clock(clock)?,
+            _ => return Err("takes a clock with dropout, and only then".into()),
+        }
         Ok(x.clone())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         let (d_out, x, stats, affine) = (node.d_out, node.inputs[0], node.inputs[1], node.inputs[2]);
-        let mut sums = None;
+        let groups = groups_of(graph.shape(stats));
+        let (mut of_groups, mut of_all) = (None, None);
         if node.wanted[2] || (node.wanted[0] && self.training) {
-            let rows_per_part = parts(graph.tensor(x));
-            let parts = graph.apply(GradSums { rows_per_part, eps: self.eps }, &[d_out, x, stats])?;
+            let rows_per_part = parts(graph.tensor(x), groups);
+            let mut sums = graph.apply(GradSums { rows_per_part, eps: self.eps }, &[d_out, x, stats])?;
             let shape = graph.shape(affine).clone();
-            sums = Some(Sum::over_rows(graph, parts, shape)?);
+            if groups > 1 {
+                let rows = graph.dims(sums)[0] / groups;
+                if rows > 1 {
+                    sums = graph.apply(Sum { width: shape.len(), rows, factor: 1.0 }, &[sums])?;
+                }
+                let shape = graph.shape(stats).clone();
+                of_groups = Some(graph.reshape(sums, shape)?);
+            }
+            of_all = Some(Sum::over_rows(graph, sums, shape)?);
         }
-        let d_x = match (node.wanted[0], sums, self.training) {
+        let d_x = match (node.wanted[0], of_groups.or(of_all), self.training) {
             (false, ..) => None,
             (true, Some(sums), true) => {
-                let batch = Some(graph.shape(x).rows());
+                let batch = Some(graph.shape(x).rows() / groups);
                 Some(graph.apply(GradX { eps: self.eps, batch }, &[d_out, x, stats, affine, sums])?)
             }
             _ => Some(graph.apply(GradX { eps: self.eps, batch: None }, &[d_out, stats, affine])?),
         };
-        Ok(vec![d_x, None, sums])
+        Ok(vec![d_x, None, of_all])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let (x, stats, affine) = (&inputs[0].data, &inputs[1].data, &inputs[2].data);
+        let (x, affine) = (&inputs[0].data, &inputs[2].data);
         let c = inputs[0].shape.last();
-        for (i, out) in out.data.iter_mut().enumerate() {
-            let k = i % c;
-            let y = (x[i] - stats[k]) / (stats[c + k] + f64::from(self.eps)).sqrt() * affine[k] + affine[c + k];
-            *out = self.epilogue.act.map_or(y, |act| f64::from(act.apply(y as f32)));
+        for (group, piece) in pieces(0, x.len(), x.len() / groups_of(&inputs[1].shape)) {
+            let stats = &inputs[1].data[2 * c * group..];
+            for i in piece {
+                let k = i % c;
+                let y = (x[i] - stats[k]) / (stats[c + k] + f64::from(self.eps)).sqrt() * affine[k] + affine[c + k];
+                out.data[i] = self.epilogue.act.map_or(y, |act| f64::from(act.apply(y as f32)));
+            }
+        }
+        if let Some(dropout) = self.dropout {
+            let whole = Exact { data: out.data.clone(), shape: out.shape.clone() };
+            dropout.reference(&[whole, inputs[3].clone()], out);
         }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let (x, stats, affine) = (inputs[0].data, inputs[1].data, inputs[2].data);
-        let c = inputs[0].shape.last();
-        let mean = tiled(c, |k| stats[k]);
-        let scale = tiled(c, |k| affine[k] * inverse(stats, c, k, self.eps));
-        let beta = tiled(c, |k| affine[c + k]);
-        let block = BLOCK * c;
-        parallel_rows(
-            outputs[0].data,
-            block.min(x.len()),
-            block,
-            #[inline(always)]
-            |i, out| {
-                let x = &x[i * block..][..out.len()];
-                for (out, x) in out.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
-                    let each = out.iter_mut().zip(x).zip(mean.iter().zip(&scale).zip(&beta));
-                    each.for_each(|((out, x), ((mean, scale), beta))| *out = (x - mean) * scale + beta);
-                }
-                self.epilogue.apply(out, i * block, c, &[]);
-            },
-        );
+        self.from(0, inputs[0].data.len(), inputs, outputs);
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
         ByImage::of(&inputs[0], inputs.len())
     }
+    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
+        let (all, images) = (inputs[0].shape.len(), inputs[0].dims()[0]);
+        Box::new(move |first, inputs, outputs| self.from(first * (all / images), all, inputs, outputs))
+    }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let c = inputs[0].shape.last();
-        let kernel = kernel("apply", inputs[0].len() / lanes(c), c, lanes(c));
-        self.epilogue.constants(kernel).with("EPS", self.eps)
+        let count = inputs[0].len() / lanes(c);
+        let kernel = grouped(kernel("apply", count, c, lanes(c)), &inputs[1], count);
+        let kernel = self.epilogue.constants(kernel).with("EPS", self.eps).with("DROPS", self.dropout.is_some());
+        self.dropout.map_or(kernel.clone(), |dropout| dropout.constants(kernel, inputs[0].len()))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         3 * inputs[0].len() as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
         let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.act_grad.is_none())?;
-        Some(Arc::new(Apply { epilogue, ..*self }))
+        self.dropout.is_none().then(|| Arc::new(Apply { epilogue, ..*self }) as Arc<dyn Op>)
+    }
+    fn with_dropout(&self, dropout: Dropout) -> Option<Arc<dyn Op>> {
+        self.dropout.is_none().then(|| Arc::new(Apply { dropout: Some(dropout), ..*self }) as Arc<dyn Op>)
     }
 }
 
-/// An update: `running = momentum * running + (1 - momentum) * stats`, both `[2, C]`. The variance stays biased.
+impl Apply {
+    pub const fn new(eps: f32, training: bool) -> Apply {
+        Apply { eps, training, epilogue: Epilogue::NONE, dropout: None }
+    }
+
+    /// Elements from `first` on of `all` in the whole batch.
+    fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
+        let (affine, c) = (inputs[2].data, inputs[0].shape.last());
+        let dropout = self.dropout.map(|dropout| (dropout, clock(&inputs[3])));
+        let beta = tiled(c, |k| affine[c + k]);
+        let block = BLOCK * c;
+        for (group, piece) in pieces(first, inputs[0].data.len(), all / groups_of(inputs[1].shape)) {
+            let stats = &inputs[1].data[2 * c * group..][..2 * c];
+            let mean = tiled(c, |k| stats[k]);
+            let scale = tiled(c, |k| affine[k] * inverse(stats, c, k, self.eps));
+            let (x, first) = (&inputs[0].data[piece.clone()], first + piece.start);
+            parallel_rows(
+                &mut outputs[0].data[piece],
+                block.min(x.len()),
+                block,
+                #[inline(always)]
+                |i, out| {
+                    let x = &x[i * block..][..out.len()];
+                    for (out, x) in out.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
+                        let each = out.iter_mut().zip(x).zip(mean.iter().zip(&scale).zip(&beta));
+                        each.for_each(|((out, x), ((mean, scale), beta))| *out = (x - mean) * scale + beta);
+                    }
+                    self.epilogue.apply(out, i * block, c, &[]);
+                    if let Some((dropout, clock)) = dropout {
+                        dropout.drop(clock, first + i * block, all, out);
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// One layer's running statistics among those of others.
 #[derive(Clone, Copy, Debug)]
-pub struct Running {
+pub struct RunningPart {
+    /// Where they begin.
+    pub offset: usize,
+    pub len: usize,
     pub momentum: f32,
+}
+
+/// An update: `running = momentum * running + (1 - momentum) * stats` in each part of `[n]`, from as many inputs `[2, C]`,
+/// of which more may lie behind what is used. The variance stays biased.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// [`Running::MOST`] at most.
+    pub parts: Vec<RunningPart>,
+}
+
+impl Running {
+    /// Storage buffers that every adapter allows, less the one for the result.
+    pub const MOST: usize = 7;
+
+    fn mixed(&self) -> impl Iterator<Item = (std::ops::Range<usize>, f32)> {
+        self.parts.iter().map(|part| (part.offset..part.offset + part.len, part.momentum))
+    }
 }
 
 impl Op for Running {
@@ -281,20 +385,46 @@ impl Op for Running {
         "batch_norm.running"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        expect::<1>(inputs).map(|[stats]| stats.clone())
+        if inputs.len() != self.parts.len() || !(1..=Running::MOST).contains(&inputs.len()) {
+            return Err(format!("takes statistics of 1 to {} layers", Running::MOST));
+        }
+        if self.parts.iter().zip(inputs).any(|(part, stats)| stats.len() < part.len) {
+            return Err("a layer has fewer statistics than are kept of it".into());
+        }
+        Ok(Tensor::f32([self.mixed().map(|(range, _)| range.end).max().unwrap_or(0)]))
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let momentum = f64::from(self.momentum);
-        let each = out.data.iter_mut().zip(&inputs[0].data);
-        each.for_each(|(running, stats)| *running = momentum * *running + (1.0 - momentum) * stats);
+        for ((range, momentum), stats) in self.mixed().zip(inputs) {
+            let momentum = f64::from(momentum);
+            let each = out.data[range].iter_mut().zip(&stats.data);
+            each.for_each(|(running, stats)| *running = momentum * *running + (1.0 - momentum) * stats);
+        }
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let each = outputs[0].data.iter_mut().zip(inputs[0].data);
-        each.for_each(|(running, stats)| *running = self.momentum * *running + (1.0 - self.momentum) * stats);
+        for ((range, momentum), stats) in self.mixed().zip(inputs) {
+            let each = outputs[0].data[range].iter_mut().zip(stats.data);
+            each.for_each(|(running, stats)| *running = momentum * *running + (1.0 - momentum) * stats);
+        }
     }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        let n = inputs[0].len();
-        Epilogue::NONE.constants(kernel("running", n, n, 1)).with("MOMENTUM", self.momentum)
+    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        const NAMES: [[&str; 4]; Running::MOST] = [
+            ["HAS_0", "OFFSET_0", "LEN_0", "MOMENTUM_0"],
+            ["HAS_1", "OFFSET_1", "LEN_1", "MOMENTUM_1"],
+            ["HAS_2", "OFFSET_2", "LEN_2", "MOMENTUM_2"],
+            ["HAS_3", "OFFSET_3", "LEN_3", "MOMENTUM_3"],
+            ["HAS_4", "OFFSET_4", "LEN_4", "MOMENTUM_4"],
+            ["HAS_5", "OFFSET_5", "LEN_5", "MOMENTUM_5"],
+            ["HAS_6", "OFFSET_6", "LEN_6", "MOMENTUM_6"],
+        ];
+        let n = self.parts.iter().map(|part| part.len).sum();
+        let mut kernel = Epilogue::NONE.constants(kernel("running", n, n, 1));
+        for (i, [has, offset, len, momentum]) in NAMES.into_iter().enumerate() {
+            kernel = kernel.with(has, i < self.parts.len());
+            if let Some(part) = self.parts.get(i) {
+                kernel = kernel.with(offset, part.offset).with(len, part.len).with(momentum, part.momentum);
+            }
+        }
+        kernel
     }
 }

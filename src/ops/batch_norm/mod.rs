@@ -1,7 +1,8 @@
 //! Batch normalisation: per channel, minus the batch's mean, over its standard deviation, times gamma, plus beta.
 //!
 //! It is several ops, since a reduction over all rows needs every one of them before it is used. `affine` is one
-//! tensor `[2, C]` of gamma and beta, statistics are `[2, C]` of mean and biased variance.
+//! tensor `[2, C]` of gamma and beta, statistics are `[2, C]` of mean and biased variance. Where a batch is several groups
+//! of rows, one behind the other, that are each normalised for itself, statistics are `[groups, 2, C]`.
 //!
 //! Variances survive means that are large against them: each part of the rows sums distances from its own first
 //! row, giving the part's mean and its squared distances from that, and parts are merged by Chan, Golub and
@@ -13,15 +14,15 @@ use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
 use super::reduce::Team;
-use super::{Epilogue, Kernel, Op, Target};
+use super::{Dropout, Epilogue, Kernel, Op, Target};
 use crate::graph::{Graph, GraphError, Value};
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 
 mod backward;
 mod forward;
 
 pub use backward::{GradSums, GradX};
-pub use forward::{Apply, Running, Stats, Sums};
+pub use forward::{Apply, Running, RunningPart, Stats, Sums};
 
 /// Rows of one part, about; there are at most [`MAX_PARTS`] parts.
 const PART: usize = 128;
@@ -30,11 +31,22 @@ const MAX_PARTS: usize = 1024;
 /// Normalises `x [.., C]` by its own statistics, for training; returns the result and the statistics `[2, C]`
 /// for [`Running`]. Derivatives by `x` and `affine [2, C]` are exact: they go through the statistics.
 pub fn batch_norm(graph: &mut Graph, x: Value, affine: Value, eps: f32) -> Result<(Value, Value), GraphError> {
+    batch_norm_of_groups(graph, x, affine, eps, 1)
+}
+
+/// [`batch_norm`] of each of so many groups that the batch is made of, by the group's own statistics.
+pub fn batch_norm_of_groups(
+    graph: &mut Graph,
+    x: Value,
+    affine: Value,
+    eps: f32,
+    groups: usize,
+) -> Result<(Value, Value), GraphError> {
     let rows = graph.shape(x).rows();
-    let rows_per_part = parts(graph.tensor(x));
+    let rows_per_part = parts(graph.tensor(x), groups);
     let sums = graph.apply(Sums { rows_per_part }, &[x])?;
-    let stats = graph.apply(Stats { rows, rows_per_part }, &[sums])?;
-    let y = graph.apply(Apply { eps, training: true, epilogue: Epilogue::NONE }, &[x, stats, affine])?;
+    let stats = graph.apply(Stats { rows, rows_per_part, groups }, &[sums])?;
+    let y = graph.apply(Apply::new(eps, true), &[x, stats, affine])?;
     Ok((y, stats))
 }
 
@@ -46,7 +58,7 @@ pub fn batch_norm_fixed(
     affine: Value,
     eps: f32,
 ) -> Result<Value, GraphError> {
-    graph.apply(Apply { eps, training: false, epilogue: Epilogue::NONE }, &[x, stats, affine])
+    graph.apply(Apply::new(eps, false), &[x, stats, affine])
 }
 
 /// `x [.., C]` times what [`batch_norm_fixed`] multiplies by: `gamma / sqrt(var + eps)`, which is also its derivative.
@@ -60,15 +72,49 @@ pub fn batch_norm_factor(
     graph.apply(GradX { eps, batch: None }, &[x, stats, affine])
 }
 
-/// Rows of each part.
-fn parts(x: &Tensor) -> usize {
-    rows_per_part(x, PART, MAX_PARTS)
+/// Rows of each part. None has rows of two groups.
+fn parts(x: &Tensor, groups: usize) -> usize {
+    if groups < 2 {
+        return rows_per_part(x, PART, MAX_PARTS);
+    }
+    let mut dims = x.dims().to_vec();
+    dims[0] /= groups;
+    let group = Tensor::f32(Shape::new(dims));
+    let (rows, about) = (group.shape.rows(), rows_per_part(&group, PART, MAX_PARTS / groups));
+    // A group of sizes without divisors is one part.
+    (about / 4..=about).rev().find(|n| *n > 0 && rows.is_multiple_of(*n)).unwrap_or(rows).max(1)
 }
 
 /// Whether a tensor holds two values for each channel of `x`.
 fn two_per_channel(what: &str, tensor: &Tensor, x: &Tensor) -> Result<(), String> {
     let c = x.shape.last();
     if tensor.dims() == [2, c] { Ok(()) } else { Err(format!("{what} {} should be [2, {c}]", tensor.shape)) }
+}
+
+/// How many groups of the rows of `x` have statistics of their own in a tensor of `[2, C]`, or of `[groups, 2, C]`.
+fn groups(what: &str, tensor: &Tensor, x: &Tensor) -> Result<usize, String> {
+    let c = x.shape.last();
+    match *tensor.dims() {
+        [2, n] if n == c => Ok(1),
+        [groups, 2, n] if n == c && groups > 0 && x.shape.rows().is_multiple_of(groups) => Ok(groups),
+        _ => Err(format!("{what} {} should be [2, {c}], or that for each group of the rows", tensor.shape)),
+    }
+}
+
+/// How many groups such a tensor is for, which was looked at before.
+fn groups_of(tensor: &Shape) -> usize {
+    if tensor.rank() == 3 { tensor.dims()[0] } else { 1 }
+}
+
+/// The shape of such a tensor.
+fn of_groups(groups: usize, c: usize) -> Tensor {
+    if groups == 1 { Tensor::f32([2, c]) } else { Tensor::f32([groups, 2, c]) }
+}
+
+/// Tells a kernel the statistics of a group, where there are several; `count` is what all rows are to the kernel.
+fn grouped(kernel: Kernel, stats: &Tensor, count: usize) -> Kernel {
+    let groups = groups_of(&stats.shape);
+    kernel.with("GROUPED", groups > 1).with("OF_GROUP", count / groups)
 }
 
 /// A kernel whose invocations each take `lanes` channels.
@@ -112,48 +158,67 @@ pub fn cases() -> Vec<Case> {
     use super::activation::Act;
     let mut cases = Vec::new();
     let eps = 1e-3;
-    for shape in [vec![1, 1], vec![7, 5], vec![3, 5, 7, 4], vec![2, 11, 13, 23], vec![5, 8, 8, 40], vec![4097, 3]] {
-        let x = Tensor::f32(crate::tensor::Shape::new(shape));
+    let shapes = [vec![1, 1], vec![7, 5], vec![3, 5, 7, 4], vec![2, 11, 13, 23], vec![5, 8, 8, 40], vec![4097, 3]];
+    let alone = shapes.into_iter().map(|shape| (shape, 1));
+    for (shape, groups) in alone.chain([(vec![6, 5], 2), (vec![4, 14, 14, 12], 2), (vec![6, 7, 5, 3], 3)]) {
+        let x = Tensor::f32(Shape::new(shape));
         let (rows, c) = (x.shape.rows(), x.shape.last());
-        let name = x.shape.to_string();
-        let pair = Tensor::f32([2, c]);
-        let rows_per_part = parts(&x);
+        let name = if groups == 1 { x.shape.to_string() } else { format!("{} in {groups} groups", x.shape) };
+        let (affine, stats) = (Tensor::f32([2, c]), of_groups(groups, c));
+        let rows_per_part = parts(&x, groups);
         let parts = rows.div_ceil(rows_per_part);
         let case = |op: Arc<dyn Op>| Case::new(name.clone(), op).no_derivative();
         cases.push(case(Arc::new(Sums { rows_per_part })).input(x.clone(), Fill::Uniform));
         let sums = Tensor::f32([parts, 2, c]);
-        cases.push(case(Arc::new(Stats { rows, rows_per_part })).input(sums, Fill::Positive));
+        cases.push(case(Arc::new(Stats { rows, rows_per_part, groups })).input(sums, Fill::Positive));
         for (training, act) in [(true, None), (false, None), (true, Some(Act::Relu))] {
-            let apply = Apply { eps, training, epilogue: Epilogue { act, ..Epilogue::NONE } };
-            cases.push(
-                case(Arc::new(apply))
-                    .input(x.clone(), Fill::Uniform)
-                    .input(pair.clone(), Fill::Positive)
-                    .input(pair.clone(), Fill::Uniform),
-            );
+            let apply = Apply { epilogue: Epilogue { act, ..Epilogue::NONE }, ..Apply::new(eps, training) };
+            let inputs = |case: Case| {
+                case.input(x.clone(), Fill::Uniform)
+                    .input(stats.clone(), Fill::Positive)
+                    .input(affine.clone(), Fill::Uniform)
+            };
+            cases.push(inputs(case(Arc::new(apply))));
+            if act.is_some() {
+                let dropout = Some(Dropout { rate: 0.4, stream: 5, groups });
+                let dropping = inputs(case(Arc::new(Apply { dropout, ..apply })));
+                cases.push(dropping.input(Tensor::u32([2]), Fill::Words(&[41, 9])));
+            }
         }
         cases.push(
             case(Arc::new(GradSums { rows_per_part, eps }))
                 .input(x.clone(), Fill::Uniform)
                 .input(x.clone(), Fill::Uniform)
-                .input(pair.clone(), Fill::Positive),
+                .input(stats.clone(), Fill::Positive),
         );
         cases.push(
-            case(Arc::new(GradX { eps, batch: Some(rows) }))
+            case(Arc::new(GradX { eps, batch: Some(rows / groups) }))
                 .input(x.clone(), Fill::Uniform)
                 .input(x.clone(), Fill::Uniform)
-                .input(pair.clone(), Fill::Positive)
-                .input(pair.clone(), Fill::Uniform)
-                .input(pair.clone(), Fill::Uniform),
+                .input(stats.clone(), Fill::Positive)
+                .input(affine.clone(), Fill::Uniform)
+                .input(stats.clone(), Fill::Uniform),
         );
         cases.push(
             case(Arc::new(GradX { eps, batch: None }))
                 .input(x.clone(), Fill::Uniform)
-                .input(pair.clone(), Fill::Positive)
-                .input(pair.clone(), Fill::Uniform),
+                .input(stats, Fill::Positive)
+                .input(affine, Fill::Uniform),
         );
-        // An update's case starts from a target of zeros.
-        cases.push(case(Arc::new(Running { momentum: 0.9 })).input(pair, Fill::Positive));
+    }
+    // An update's case starts from a target of zeros. Parts need not follow one another, nor lie side by side.
+    for lens in [vec![2], vec![64, 10, 46], vec![2, 4, 6, 8, 10, 12, 14]] {
+        let part = |(i, len): (usize, &usize)| RunningPart {
+            offset: 64 * ((i + 1) % lens.len()),
+            len: *len,
+            momentum: 0.9 - 0.1 * i as f32,
+        };
+        let parts = lens.iter().enumerate().map(part).collect();
+        let mut case = Case::new(format!("{lens:?}"), Arc::new(Running { parts })).no_derivative();
+        for len in &lens {
+            case = case.input(Tensor::f32([2, *len]), Fill::Positive);
+        }
+        cases.push(case);
     }
     cases
 }

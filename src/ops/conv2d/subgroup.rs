@@ -46,6 +46,7 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, lanes: usize) -> Option<Kernel>
     let tile = Tile::of(g.p, g.q, g.s * channels.held());
     let kernel = channels
         .kernel("conv2d_subgroup", "forward", g.n * tile.count())
+        .with("HAS_ADDEND", false)
         .with("APART", 1usize)
         .with("PHASES_Y", 1usize)
         .with("PHASES_X", 1usize)
@@ -61,6 +62,7 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, lanes: usize) -> Option<Kernel> 
     let tile = Tile::of(g.h.div_ceil(g.stride), g.w.div_ceil(g.stride), taps * channels.held());
     let kernel = channels
         .kernel("conv2d_subgroup", "grad_x", g.n * tile.count() * phases[0] * phases[1])
+        .with("HAS_ADDEND", false)
         .with("APART", g.stride)
         .with("PHASES_Y", phases[0])
         .with("PHASES_X", phases[1])
@@ -77,6 +79,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, lanes: usize) -> Option<Kern
     let (parts, pair_groups) = (g.n.div_ceil(images_per_part), pairs.div_ceil(held));
     let kernel = channels
         .kernel("conv2d_subgroup", "grad_w", parts * pair_groups)
+        .with("HAS_ADDEND", false)
         .with("HELD", held)
         .with("PAIR_GROUPS", pair_groups)
         .with("PARTS", parts)

@@ -8,6 +8,7 @@ use super::kernel::MOST_INVOCATIONS;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
+use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
 mod cpu;
@@ -29,6 +30,8 @@ pub enum Layout {
 pub struct MatMul {
     pub layout: Layout,
     pub epilogue: Epilogue,
+    /// Whether a tensor of the output's shape, the input behind the bias, is added after that.
+    pub addend: bool,
 }
 
 /// The sizes of a product.
@@ -41,7 +44,7 @@ pub(crate) struct Sizes {
 
 impl MatMul {
     pub const fn new(layout: Layout) -> MatMul {
-        MatMul { layout, epilogue: Epilogue::NONE }
+        MatMul { layout, epilogue: Epilogue::NONE, addend: false }
     }
 
     fn sizes(&self, a: &[usize], b: &[usize]) -> Result<Sizes, String> {
@@ -75,11 +78,19 @@ impl Op for MatMul {
         let [a, b] = expect::<2>(own)?;
         let Sizes { m, n, .. } = self.sizes(a.dims(), b.dims())?;
         let out = Tensor::f32([m, n]);
-        self.epilogue.check(extra, &out.shape)?;
+        let mut extra = extra.to_vec();
+        if self.addend {
+            let at = usize::from(self.epilogue.bias);
+            if extra.get(at).is_none_or(|addend| addend.len() != out.len()) {
+                return Err(format!("what is added should have {} elements", out.len()));
+            }
+            extra.remove(at);
+        }
+        self.epilogue.check(&extra, &out.shape)?;
         Ok(out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
-        if self.epilogue != Epilogue::NONE {
+        if self.epilogue != Epilogue::NONE || self.addend {
             return Ok(vec![None; node.inputs.len()]);
         }
         let (a, b, d_out) = (node.inputs[0], node.inputs[1], node.d_out);
@@ -106,25 +117,48 @@ impl Op for MatMul {
                 out.data[row * n + column] = (0..k).map(product).sum();
             }
         }
-        self.epilogue.exact(out, &inputs[2..]);
+        let mut extra = inputs[2..].to_vec();
+        if self.addend {
+            // Before the bias: it is the same sum.
+            let addend = extra.remove(usize::from(self.epilogue.bias));
+            out.data.iter_mut().zip(&addend.data).for_each(|(out, addend)| *out += addend);
+        }
+        self.epilogue.exact(out, &extra);
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (a, b) = (&inputs[0], &inputs[1]);
         let sizes = self.sizes(a.dims(), b.dims()).expect("the shape rule has accepted these");
-        cpu::product(self.layout, sizes, [a.data, b.data], outputs[0].data, self.epilogue, &inputs[2..]);
+        let mut product = |epilogue, extra: &[In]| {
+            cpu::product(self.layout, sizes, [a.data, b.data], outputs[0].data, epilogue, extra);
+        };
+        if !self.addend {
+            return product(self.epilogue, &inputs[2..]);
+        }
+        let (first, rest) = inputs[2..].split_at(usize::from(self.epilogue.bias));
+        product(Epilogue { bias: self.epilogue.bias, ..Epilogue::NONE }, first);
+        let (addend, extra) = (rest[0].data, &rest[1..]);
+        let then = Epilogue { bias: false, ..self.epilogue };
+        parallel_rows(outputs[0].data, sizes.n, sizes.n, |row, out| {
+            out.iter_mut().zip(&addend[row * sizes.n..]).for_each(|(out, addend)| *out += addend);
+            then.apply(out, row * sizes.n, sizes.n, extra);
+        });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let sizes = self.sizes(inputs[0].dims(), inputs[1].dims()).expect("the shape rule has accepted these");
-        kernel(self.layout, sizes, self.epilogue, target)
+        kernel(self, sizes, target)
     }
     fn flops(&self, inputs: &[Tensor], outputs: &[Tensor]) -> u64 {
         let k = inputs[0].len() / outputs[0].dims()[0].max(1);
         2 * outputs[0].len() as u64 * k as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = self.epilogue.then(epilogue)?;
+        let epilogue = self.epilogue.then(epilogue).filter(|_| !(self.addend && epilogue.bias))?;
         Some(Arc::new(MatMul { epilogue, ..*self }))
+    }
+    fn with_addend(&self) -> Option<Arc<dyn Op>> {
+        let free = !self.addend && self.epilogue.act.is_none() && self.epilogue.act_grad.is_none();
+        free.then(|| Arc::new(MatMul { addend: true, ..*self }) as Arc<dyn Op>)
     }
 }
 
@@ -139,13 +173,14 @@ fn split(tiles: usize, k: usize, target: Target) -> usize {
     wanted.min(k / TERMS).clamp(1, MOST_INVOCATIONS).next_power_of_two()
 }
 
-fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue, target: Target) -> Kernel {
+fn kernel(op: &MatMul, Sizes { m, n, k }: Sizes, target: Target) -> Kernel {
+    let MatMul { layout, epilogue, addend } = *op;
     let entry = match layout {
         Layout::NN => "nn",
         Layout::NT => "nt",
         Layout::TN => "tn",
     };
-    if let Some(kernel) = subgroup::kernel(layout, entry, [m, n, k], epilogue, target.subgroup) {
+    if let Some(kernel) = subgroup::kernel(op, entry, [m, n, k], target.subgroup) {
         return kernel;
     }
     let columns = n.div_ceil(4);
@@ -184,7 +219,8 @@ fn kernel(layout: Layout, Sizes { m, n, k }: Sizes, epilogue: Epilogue, target: 
         .with("DIVIDED", split > 1)
         .with("VECTOR_A", vector_a)
         .with("VECTOR_B", b_inner.is_multiple_of(4))
-        .with("VECTOR_OUT", n.is_multiple_of(4));
+        .with("VECTOR_OUT", n.is_multiple_of(4))
+        .with("HAS_ADDEND", addend);
     epilogue.constants(kernel)
 }
 
@@ -218,7 +254,7 @@ pub fn cases() -> Vec<Case> {
             };
             // Each shape plain, and with one of the epilogues.
             for epilogue in [Epilogue::NONE, epilogues[1 + i % 3]] {
-                let op = Arc::new(MatMul { layout, epilogue });
+                let op = Arc::new(MatMul { layout, epilogue, addend: false });
                 let name = format!("{m}x{n}x{k} {}", describe(epilogue));
                 let mut case =
                     Case::new(name, op).input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform);
@@ -230,6 +266,18 @@ pub fn cases() -> Vec<Case> {
                 }
                 cases.push(if epilogue == Epilogue::NONE { case } else { case.no_derivative() });
             }
+            let epilogue = [Epilogue::NONE, bias, epilogues[2], epilogues[3]][i % 4];
+            let op = Arc::new(MatMul { layout, epilogue, addend: true });
+            let case = Case::new(format!("{m}x{n}x{k} with an addend {}", describe(epilogue)), op).no_derivative();
+            let mut case = case.input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform);
+            if epilogue.bias {
+                case = case.input(Tensor::f32([n]), Fill::Uniform);
+            }
+            case = case.input(Tensor::f32([m, n]), Fill::Uniform);
+            if epilogue.act_grad.is_some() {
+                case = case.input(Tensor::f32([m, n]), Fill::AwayFromZero);
+            }
+            cases.push(case);
         }
     }
     cases

@@ -1,20 +1,15 @@
 //! How a matrix product is laid out on a driver that runs on the CPU: the constants of `shaders/matmul_subgroup.wgsl`.
 
-use super::Layout;
+use super::{Layout, MatMul};
+use crate::ops::Kernel;
 use crate::ops::subgroup::{Channels, PRODUCTS, share};
-use crate::ops::{Epilogue, Kernel};
 
 /// Rows of the result that a lane holds.
 const ROWS: usize = 24;
 
 /// `None` where the result is narrower than a subgroup of so many lanes, or there is no subgroup.
-pub fn kernel(
-    layout: Layout,
-    entry: &'static str,
-    [m, n, k]: [usize; 3],
-    epilogue: Epilogue,
-    lanes: usize,
-) -> Option<Kernel> {
+pub fn kernel(op: &MatMul, entry: &'static str, [m, n, k]: [usize; 3], lanes: usize) -> Option<Kernel> {
+    let MatMul { layout, epilogue, addend } = *op;
     let channels = match layout {
         // Lanes read rows of b along k, so that columns of the result are no neighbours.
         Layout::NT if Channels::of(n, lanes).is_some() => Channels::by(1, n, lanes),
@@ -33,6 +28,7 @@ pub fn kernel(
         .with("ROWS", rows)
         .with("ROW_TILES", row_tiles)
         .with("LOADS", rows.div_ceil(lanes))
-        .with("TERMS", terms);
+        .with("TERMS", terms)
+        .with("HAS_ADDEND", addend);
     Some(epilogue.constants(kernel))
 }

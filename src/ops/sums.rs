@@ -1,0 +1,128 @@
+//! Sums over all rows of several tensors, each into its place in one buffer: what is left to do for the derivatives by many
+//! weights.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::reduce::{Sum, Team};
+use super::{Exact, In, Kernel, Op, Out, Target};
+use crate::tensor::Tensor;
+
+/// One of [`Sums`].
+#[derive(Clone, Copy, Debug)]
+pub struct Summed {
+    /// Where it goes.
+    pub offset: usize,
+    pub width: usize,
+    pub factor: f32,
+}
+
+/// An update: `out[offset + c] = factor * sum of x[row, c]` over all rows of each input `x`, seen as `[rows, width]`; what
+/// lies between the places of `[n]` stays.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    /// [`Sums::MOST`] at most.
+    pub parts: Vec<Summed>,
+}
+
+impl Sums {
+    /// Storage buffers that every adapter allows, less the one for the result.
+    pub const MOST: usize = 7;
+
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        self.parts.iter().map(|part| part.offset..part.offset + part.width)
+    }
+}
+
+impl Op for Sums {
+    fn name(&self) -> &'static str {
+        "sums"
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        if inputs.len() != self.parts.len() || !(1..=Sums::MOST).contains(&inputs.len()) {
+            return Err(format!("takes 1 to {} tensors", Sums::MOST));
+        }
+        let fits =
+            |(part, x): (&Summed, &Tensor)| part.width > 0 && !x.is_empty() && x.len().is_multiple_of(part.width);
+        if !self.parts.iter().zip(inputs).all(fits) {
+            return Err("a tensor has no whole rows to sum".into());
+        }
+        Ok(Tensor::f32([self.ranges().map(|range| range.end).max().unwrap_or(0)]))
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        for ((part, range), x) in self.parts.iter().zip(self.ranges()).zip(inputs) {
+            for (c, out) in out.data[range].iter_mut().enumerate() {
+                *out = f64::from(part.factor) * x.data.iter().skip(c).step_by(part.width).sum::<f64>();
+            }
+        }
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        for ((part, range), x) in self.parts.iter().zip(self.ranges()).zip(inputs) {
+            let sum = Sum { width: part.width, rows: Sum::ALL, factor: part.factor };
+            let shape = [1, part.width].into();
+            sum.cpu(&[*x], &mut [Out { data: &mut outputs[0].data[range], shape: &shape }]);
+        }
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        const NAMES: [[&str; 7]; Sums::MOST] = [
+            ["HAS_0", "FIRST_0", "GROUPS_0", "WIDTH_0", "ROWS_0", "OFFSET_0", "FACTOR_0"],
+            ["HAS_1", "FIRST_1", "GROUPS_1", "WIDTH_1", "ROWS_1", "OFFSET_1", "FACTOR_1"],
+            ["HAS_2", "FIRST_2", "GROUPS_2", "WIDTH_2", "ROWS_2", "OFFSET_2", "FACTOR_2"],
+            ["HAS_3", "FIRST_3", "GROUPS_3", "WIDTH_3", "ROWS_3", "OFFSET_3", "FACTOR_3"],
+            ["HAS_4", "FIRST_4", "GROUPS_4", "WIDTH_4", "ROWS_4", "OFFSET_4", "FACTOR_4"],
+            ["HAS_5", "FIRST_5", "GROUPS_5", "WIDTH_5", "ROWS_5", "OFFSET_5", "FACTOR_5"],
+            ["HAS_6", "FIRST_6", "GROUPS_6", "WIDTH_6", "ROWS_6", "OFFSET_6", "FACTOR_6"],
+        ];
+        let rows: Vec<usize> = self.parts.iter().zip(inputs).map(|(part, x)| x.len() / part.width).collect();
+        let widest = self.parts.iter().map(|part| part.width).max().unwrap_or(1);
+        // Most columns are those of a few partial results; more invocations for each would have nothing to add.
+        let team = Team::new(widest, rows.iter().copied().max().unwrap_or(1).min(MOST_ROWS), target);
+        let groups: Vec<usize> = self.parts.iter().map(|part| team.groups(part.width)).collect();
+        let mut first = 0;
+        let mut kernel = team.constants(Kernel::groups("reduce", "sums", groups.iter().sum()));
+        for (i, [has, of_first, of_groups, width, of_rows, offset, factor]) in NAMES.into_iter().enumerate() {
+            kernel = kernel.with(has, i < self.parts.len());
+            if let Some(part) = self.parts.get(i) {
+                kernel = kernel.with(of_first, first).with(of_groups, groups[i]).with(of_rows, rows[i]);
+                kernel = kernel.with(width, part.width).with(offset, part.offset).with(factor, part.factor);
+                first += groups[i];
+            }
+        }
+        kernel
+    }
+    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        inputs.iter().map(|x| x.len() as u64).sum()
+    }
+    fn bytes(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
+        inputs.iter().map(Tensor::bytes).sum::<u64>() + self.parts.iter().map(|part| 4 * part.width as u64).sum::<u64>()
+    }
+}
+
+/// Rows that a team is made for.
+const MOST_ROWS: usize = 128;
+
+pub fn cases() -> Vec<Case> {
+    // An update's case starts from a target of zeros. Places need not follow one another.
+    let case = |sizes: &[(usize, usize)]| {
+        let mut end = 64 * sizes.len();
+        let mut parts = Vec::new();
+        for (i, (_, width)) in sizes.iter().enumerate() {
+            end -= 64;
+            let offset = if i == 0 { 64 * sizes.len() } else { end };
+            parts.push(Summed { offset, width: *width, factor: 1.0 - 0.5 * i as f32 });
+        }
+        let mut case = Case::new(format!("{sizes:?}"), Arc::new(Sums { parts })).no_derivative();
+        for (rows, width) in sizes {
+            case = case.input(Tensor::f32([*rows, *width]), Fill::Uniform);
+        }
+        case
+    };
+    vec![
+        case(&[(1, 1)]),
+        case(&[(8, 3000), (64, 10)]),
+        case(&[(130, 5), (7, 33), (1000, 1)]),
+        case(&[(3, 257), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7)]),
+    ]
+}
