@@ -102,38 +102,38 @@ impl Plan {
     }
 }
 
-/// Buffers that results are put in for as long as they are needed.
-#[derive(Default)]
-pub struct Workspace {
-    /// In words.
-    pub sizes: Vec<usize>,
-    free: Vec<usize>,
+/// How long a result is needed: from one place in the order of things to another, both included.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    pub words: usize,
+    pub first: usize,
+    pub last: usize,
 }
 
-impl Workspace {
-    /// The smallest free buffer that holds `words`, else the largest free one, grown, else a new one.
-    pub fn take(&mut self, words: usize) -> usize {
-        let words = words.next_multiple_of(crate::graph::ALIGNMENT);
-        let fits = |i: &&usize| self.sizes[**i] >= words;
-        let best = self.free.iter().filter(fits).min_by_key(|i| self.sizes[**i]);
-        let best = best.or_else(|| self.free.iter().max_by_key(|i| self.sizes[**i])).copied();
-        match best {
-            Some(buffer) => {
-                self.free.retain(|i| *i != buffer);
-                self.sizes[buffer] = self.sizes[buffer].max(words);
-                buffer
-            }
-            None => {
-                self.sizes.push(words);
-                self.sizes.len() - 1
-            }
-        }
+impl Lifetime {
+    fn meets(&self, other: &Lifetime) -> bool {
+        self.first <= other.last && other.first <= self.last
     }
+}
 
-    /// Nobody needs any more what is in a buffer.
-    pub fn give(&mut self, buffer: usize) {
-        self.free.push(buffer);
+/// Buffers that results share which are needed at different times: the largest result first, each in the smallest buffer
+/// that is free for as long. Returns each one's buffer, and the buffers' sizes in words.
+pub fn placed(results: &[Lifetime]) -> (Vec<usize>, Vec<usize>) {
+    let mut largest_first: Vec<usize> = (0..results.len()).collect();
+    largest_first.sort_by_key(|i| std::cmp::Reverse(results[*i].words));
+    let mut place = vec![0; results.len()];
+    // Of each buffer, what is in it. Later ones are smaller.
+    let mut buffers: Vec<Vec<Lifetime>> = Vec::new();
+    for i in largest_first {
+        let free = |buffer: &Vec<Lifetime>| !buffer.iter().any(|other| other.meets(&results[i]));
+        place[i] = buffers.iter().rposition(free).unwrap_or(buffers.len());
+        if place[i] == buffers.len() {
+            buffers.push(Vec::new());
+        }
+        buffers[place[i]].push(results[i]);
     }
+    let size = |buffer: &Vec<Lifetime>| buffer[0].words.next_multiple_of(crate::graph::ALIGNMENT);
+    (place, buffers.iter().map(size).collect())
 }
 
 struct Planner<'a> {
@@ -142,18 +142,16 @@ struct Planner<'a> {
     owner: Vec<usize>,
     /// At which of the owner's elements its own begin.
     start: Vec<usize>,
-    /// For each owner, how many readers are still to come.
-    pending: Vec<usize>,
     /// Owners whose output goes straight to a stored buffer.
     destination: HashMap<usize, Place>,
     place: Vec<Option<(Buffer, usize)>>,
-    scratch: Workspace,
+    /// What dispatches leave for others; until all are known each is in a scratch buffer of its own.
+    results: Vec<Lifetime>,
     dispatches: Vec<Dispatch>,
 }
 
 impl<'a> Planner<'a> {
     fn new(graph: &'a Graph) -> Planner<'a> {
-        let uses = uses(graph);
         let n = graph.nodes.len();
         let (mut owner, mut start): (Vec<usize>, Vec<usize>) = ((0..n).collect(), vec![0; n]);
         for (i, node) in graph.nodes.iter().enumerate() {
@@ -164,36 +162,16 @@ impl<'a> Planner<'a> {
             };
             (owner[i], start[i]) = (owner[inner.0], start[inner.0] + offset);
         }
-        let mut pending = vec![0; n];
-        for (i, node) in graph.nodes.iter().enumerate() {
-            if let (true, Origin::Op { inputs, .. }) = (uses[i] > 0, &node.origin) {
-                inputs.iter().for_each(|v| pending[owner[v.0]] += 1);
-            }
-        }
         let mut destination = HashMap::new();
         for (_, effect) in &graph.effects {
-            match effect {
-                Effect::Update { inputs, .. } => inputs.iter().for_each(|v| pending[owner[v.0]] += 1),
-                Effect::Assign { value, place } => {
-                    let owner = owner[value.0];
-                    pending[owner] += 1;
-                    let is_op = matches!(graph.nodes[owner].origin, Origin::Op { .. });
-                    if is_op && !destination.contains_key(&owner) && !reads(graph, owner, place.buffer) {
-                        destination.insert(owner, place.clone());
-                    }
-                }
+            let Effect::Assign { value, place } = effect else { continue };
+            let owner = owner[value.0];
+            let is_op = matches!(graph.nodes[owner].origin, Origin::Op { .. });
+            if is_op && !destination.contains_key(&owner) && !reads(graph, owner, place.buffer) {
+                destination.insert(owner, place.clone());
             }
         }
-        Planner {
-            graph,
-            owner,
-            start,
-            pending,
-            destination,
-            place: vec![None; n],
-            scratch: Workspace::default(),
-            dispatches: Vec::new(),
-        }
+        Planner { graph, owner, start, destination, place: vec![None; n], results: Vec::new(), dispatches: Vec::new() }
     }
 
     fn run(mut self) -> Plan {
@@ -208,7 +186,15 @@ impl<'a> Planner<'a> {
             }
         }
         effects.for_each(|(_, effect)| self.effect(effect));
-        Plan { dispatches: self.dispatches, scratch: self.scratch.sizes, shared: Vec::new() }
+        let (place, scratch) = placed(&self.results);
+        for dispatch in &mut self.dispatches {
+            for view in dispatch.inputs.iter_mut().chain(&mut dispatch.outputs) {
+                if let Buffer::Scratch(result) = &mut view.buffer {
+                    *result = place[*result];
+                }
+            }
+        }
+        Plan { dispatches: self.dispatches, scratch, shared: Vec::new() }
     }
 
     fn node(&mut self, i: usize) {
@@ -219,7 +205,11 @@ impl<'a> Planner<'a> {
             Origin::Op { op, inputs } => {
                 let place = match self.destination.get(&i) {
                     Some(place) => (Buffer::Stored(place.buffer), place.offset),
-                    None => (Buffer::Scratch(self.scratch.take(node.tensor.len())), 0),
+                    None => {
+                        let now = self.dispatches.len();
+                        self.results.push(Lifetime { words: node.tensor.len(), first: now, last: now });
+                        (Buffer::Scratch(self.results.len() - 1), 0)
+                    }
                 };
                 self.place[i] = Some(place);
                 let output = View { buffer: place.0, offset: place.1, tensor: node.tensor.clone() };
@@ -239,10 +229,7 @@ impl<'a> Planner<'a> {
                 self.dispatch(op.clone(), inputs, targets.iter().map(stored).collect());
             }
             Effect::Assign { value, place } => {
-                let owner = self.owner[value.0];
-                if self.destination.get(&owner) == Some(place) {
-                    self.release(owner);
-                } else {
+                if self.destination.get(&self.owner[value.0]) != Some(place) {
                     self.dispatch(Arc::new(Copy), &[*value], vec![stored(place)]);
                 }
             }
@@ -254,18 +241,13 @@ impl<'a> Planner<'a> {
             let (buffer, offset) = self.place[self.owner[v.0]].expect("inputs stand before their users");
             View { buffer, offset: offset + self.start[v.0], tensor: self.graph.nodes[v.0].tensor.clone() }
         });
-        let inputs_at: Vec<View> = views.collect();
-        self.dispatches.push(Dispatch { op, inputs: inputs_at, outputs });
-        for value in inputs {
-            self.release(self.owner[value.0]);
+        let inputs: Vec<View> = views.collect();
+        for view in &inputs {
+            if let Buffer::Scratch(result) = view.buffer {
+                self.results[result].last = self.dispatches.len();
+            }
         }
-    }
-
-    fn release(&mut self, owner: usize) {
-        self.pending[owner] -= 1;
-        if let (0, Some((Buffer::Scratch(buffer), _))) = (self.pending[owner], self.place[owner]) {
-            self.scratch.give(buffer);
-        }
+        self.dispatches.push(Dispatch { op, inputs, outputs });
     }
 }
 
@@ -282,4 +264,36 @@ fn reads(graph: &Graph, node: usize, buffer: BufferId) -> bool {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_share_a_buffer_where_they_are_needed_at_different_times_and_only_there() {
+        let result = |words, first, last| Lifetime { words, first, last };
+        let results = [result(100, 0, 3), result(640, 1, 2), result(64, 4, 6), result(600, 3, 5), result(70, 2, 2)];
+        let (place, sizes) = placed(&results);
+        assert_eq!(sizes, [640, 128, 128]);
+        assert_eq!(place, [1, 0, 2, 0, 2]);
+        assert_eq!(placed(&[]), (vec![], vec![]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_two_results_are_in_one_buffer_at_one_time(
+            spans in proptest::collection::vec((1..2000usize, 0..40usize, 0..10usize), 0..60)
+        ) {
+            let results: Vec<Lifetime> =
+                spans.iter().map(|&(words, first, more)| Lifetime { words, first, last: first + more }).collect();
+            let (place, sizes) = placed(&results);
+            for (i, a) in results.iter().enumerate() {
+                assert!(sizes[place[i]] >= a.words);
+                for (j, b) in results.iter().enumerate().filter(|(j, _)| *j != i && place[*j] == place[i]) {
+                    assert!(a.last < b.first || b.last < a.first, "{i} and {j}: {a:?} {b:?}");
+                }
+            }
+        }
+    }
 }

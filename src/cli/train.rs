@@ -76,8 +76,8 @@ pub struct Args {
     /// Decay of averaged weights, which are then the result, like 0.999
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     pub(super) average: Option<f32>,
-    /// How many bits a GPU keeps of what it makes of each image in a step; 16 are half the memory traffic, and
-    /// weights and sums have 32 all the same [default: f32]
+    /// How many bits a GPU keeps of what it makes of each image in a step: f16 is half the memory traffic, mixed
+    /// also has its units for 16-bit matrices do convolutions; weights and sums have 32 all the same [default: f32]
     #[arg(long, value_name = "BITS", value_enum)]
     precision: Option<Precision>,
     /// Training images set aside to choose the best epoch by

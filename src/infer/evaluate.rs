@@ -383,6 +383,20 @@ pub fn pack(bytes: &[u8]) -> Vec<u32> {
     words.chain((!rest.is_empty()).then(|| u32::from_le_bytes(last))).collect()
 }
 
+/// Bytes that are packed at a time: of a whole set there should be no further copy.
+const SENT_AT_ONCE: usize = 4 << 20;
+
+/// Sends bytes to a buffer, four to a word.
+///
+/// # Errors
+/// Those of the device.
+pub fn send_packed(device: &mut dyn Device, buffer: BufferId, bytes: &[u8]) -> Result<(), DeviceError> {
+    for (i, bytes) in bytes.chunks(SENT_AT_ONCE).enumerate() {
+        device.write(buffer, i * SENT_AT_ONCE / 4, &pack(bytes))?;
+    }
+    Ok(())
+}
+
 /// Logits against labels, worked out in f64 on the host.
 #[derive(Clone, Debug)]
 pub struct Scores {

@@ -17,7 +17,7 @@ use super::learner::{Learned, Learner, learn};
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
-use crate::infer::evaluate::pack;
+use crate::infer::evaluate::send_packed;
 use crate::models::{Gan, GanLoss, Init, Inputs, Mode, Network, Parameters};
 use crate::ops::concat::Concat;
 use crate::ops::dropout::Dropout;
@@ -243,7 +243,7 @@ impl GanSteps {
     /// # Errors
     /// Those of the device.
     pub fn send(&self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
-        device.write(self.bytes, 0, &pack(&set.images))?;
+        send_packed(device, self.bytes, &set.images)?;
         device.write(self.labels, 0, &set.labels)
     }
 

@@ -22,15 +22,14 @@ pub const MAX_MEMBERS: usize = 100;
 const LOSS_SCALE: f32 = 1024.0;
 
 /// In how many bits a training step on a GPU keeps what it makes of its images: results of layers and derivatives by them.
-/// Weights and sums have 32.
+/// Weights and sums have 32. `F16` is half the memory traffic, `Mixed` also has convolutions on units that multiply matrices of
+/// 16-bit numbers. (What variants have to say would be said by `--help`, at a line for each.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     #[default]
     F32,
-    /// Half the memory traffic, and all arithmetic in 32 bits
     F16,
-    /// The same, and convolutions on units that multiply matrices of 16-bit numbers
     Mixed,
 }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::data::{ImageSet, Pixels};
 use crate::device::{Device, DeviceError};
 use crate::graph::{BufferId, Place, Store};
-use crate::infer::evaluate::pack;
+use crate::infer::evaluate::send_packed;
 use crate::ops::sample::{Order, Staged};
 use crate::tensor::Tensor;
 
@@ -89,7 +89,7 @@ impl Supply {
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
         match &mut self.stage {
             Some(stage) => stage.set = set.images.clone(),
-            None => device.write(self.buffer, 0, &pack(&set.images))?,
+            None => send_packed(device, self.buffer, &set.images)?,
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::graph::BufferId;
 use crate::lines::LINE;
 use crate::ops::{ByImage, Op};
 use crate::parallel::threads;
-use crate::plan::{Buffer, Dispatch, Plan, View, Workspace};
+use crate::plan::{Buffer, Dispatch, Lifetime, Plan, View, placed};
 use crate::tensor::{Shape, Tensor};
 
 /// What a thread's share of the images may take: half of a second-level cache, whose other half holds weights.
@@ -250,34 +250,29 @@ impl Schedule {
     pub fn new(plan: &Plan) -> Schedule {
         let (nodes, words) = nodes(plan);
         let groups = order(&nodes);
-        // The last group that reads each result, or else the one that makes it.
-        let mut read = vec![0; words.len()];
+        // From the group that makes each result to the last one that reads it.
+        let mut lifetimes: Vec<Lifetime> =
+            words.iter().map(|words| Lifetime { words: *words, first: 0, last: 0 }).collect();
         for (at, group) in groups.iter().enumerate() {
             let operands = group.iter().flat_map(|i| nodes[*i].reads.iter().chain(&nodes[*i].writes));
-            operands.filter_map(Operand::result).for_each(|result| read[result] = at);
+            operands.filter_map(Operand::result).for_each(|result| lifetimes[result].last = at);
+            let made = group.iter().flat_map(|i| nodes[*i].writes.iter().filter_map(Operand::result));
+            made.for_each(|result| lifetimes[result].first = at);
         }
-        let mut space = Workspace::default();
+        // What a chain makes for itself alone is nowhere.
+        let is_kept = |result: &usize| {
+            let Lifetime { first, last, .. } = lifetimes[*result];
+            groups[first].len() == 1 || last > first
+        };
+        let kept: Vec<usize> = (0..words.len()).filter(is_kept).collect();
+        let (places, scratch) = placed(&kept.iter().map(|result| lifetimes[*result]).collect::<Vec<_>>());
         let mut place = vec![usize::MAX; words.len()];
-        let mut stages = Vec::new();
-        for (at, group) in groups.iter().enumerate() {
-            let chained = group.len() > 1;
-            let results = group.iter().flat_map(|i| nodes[*i].writes.iter().filter_map(Operand::result));
-            for result in results.clone() {
-                if !chained || read[result] > at {
-                    place[result] = space.take(words[result]);
-                }
-            }
-            stages.push(match group[..] {
-                [one] => Stage::One(replaced(&nodes[one], &place)),
-                _ => Stage::Chain(chain(group.iter().map(|i| &nodes[*i]).collect(), &place)),
-            });
-            let reads = group.iter().flat_map(|i| nodes[*i].reads.iter().filter_map(Operand::result));
-            let mut over: Vec<usize> = reads.chain(results).filter(|result| read[*result] == at).collect();
-            over.sort_unstable();
-            over.dedup();
-            over.into_iter().filter(|result| place[*result] != usize::MAX).for_each(|result| space.give(place[result]));
-        }
-        Schedule { stages, scratch: space.sizes }
+        kept.into_iter().zip(places).for_each(|(result, buffer)| place[result] = buffer);
+        let stages = groups.iter().map(|group| match group[..] {
+            [one] => Stage::One(replaced(&nodes[one], &place)),
+            _ => Stage::Chain(chain(group.iter().map(|i| &nodes[*i]).collect(), &place)),
+        });
+        Schedule { stages: stages.collect(), scratch }
     }
 }
 
