@@ -135,11 +135,17 @@ def run_once(command, env, limit):
 
         clock = threading.Timer(limit, end)
         clock.start()
-        for line in process.stdout:
-            output.append(line)
-            if line.startswith("{"):
-                report, to_report = json.loads(line), time.monotonic() - began
-        clock.cancel()
+        try:
+            for line in process.stdout:
+                output.append(line)
+                if line.startswith("{"):
+                    report, to_report = json.loads(line), time.monotonic() - began
+        except BaseException:
+            # It is in a session of its own, and would go on beside whatever is measured next.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            clock.cancel()
         _, status, used = os.wait4(process.pid, 0)
         to_end = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -408,6 +414,7 @@ def main():
     parser.add_argument("--limit", type=float, default=600, help="seconds after which a run is given up")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for given, known in ((args.mode, NETWORKS), (args.peers, PEERS)):
         for word in given:
             if word not in known:
