@@ -27,13 +27,23 @@ const GRID = GRID_H * GRID_W;
 const INVOCATIONS = TEAMS * LANES;
 const COLUMNS = COLUMN_TILES * EDGE;
 
+// The row and column of its grid that position g is in.
+fn on_grid(g: u32) -> vec2<u32> {
+    return vec2(g / GRID_W % GRID_H, g % GRID_W);
+}
+
+// The row and column of the image that this is, of a phase. Above and left of the image numbers wrap, and are past the end as well.
+fn in_image(at: vec2<u32>, phase: vec2<u32>) -> vec2<u32> {
+    return at * STRIDE + phase - vec2(PAD_TOP, PAD_LEFT);
+}
+
 // A tile of results for each team, as it leaves the registers.
 var<workgroup> finished: array<f32, TEAMS * EDGE * EDGE>;
 
 #if ENTRY_grad_w
 
 // A workgroup adds up over the images of one part, for EDGE channels of the input and the taps of one row of the kernel.
-// Each team takes STEPS times EDGE positions of BLOCK at a time.
+// Each team takes EDGE positions of BLOCK at a time.
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> d_out: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
@@ -56,7 +66,6 @@ fn main(
     let part = flat / (COLUMN_GROUPS * (INNER / EDGE) * R);
     let begin = min(part * IMAGES_PER_PART, N) * GRID;
     let end = min((part + 1u) * IMAGES_PER_PART, N) * GRID;
-    let phase_y = r % STRIDE;
     let down = r / STRIDE * GRID_W;
 #unroll s S
 #unroll n COLUMN_TILES
@@ -70,35 +79,30 @@ fn main(
             let row = at / QUADS;
             let quad = at % QUADS;
             let g = base + row % WINDOW + down;
-            let y = (g / GRID_W % GRID_H) * STRIDE + phase_y - PAD_TOP;
-            let x = (g % GRID_W) * STRIDE + row / WINDOW - PAD_LEFT;
-            // Above and left of the image numbers wrap, and are past the end as well.
-            let inside = g < N * GRID && y < SOURCE_H && x < SOURCE_W;
-            let at_source = ((g / GRID * SOURCE_H + y) * SOURCE_W + x) * (INNER / 4u) + c / 4u + quad;
+            let pixel = in_image(on_grid(g), vec2(r % STRIDE, row / WINDOW));
+            let inside = g < N * GRID && pixel.x < SOURCE_H && pixel.y < SOURCE_W;
+            let at_source = ((g / GRID * SOURCE_H + pixel.x) * SOURCE_W + pixel.y) * (INNER / 4u) + c / 4u + quad;
             window[row * PITCH + quad] = vec4<f16>(select(vec4(0.0), input[select(0u, at_source, inside)], inside));
         }
         for (var at = index; at < BLOCK * (COLUMNS / 4u); at += INVOCATIONS) {
             let row = at / (COLUMNS / 4u);
             let quad = at % (COLUMNS / 4u);
             let g = base + row;
-            let y = g / GRID_W % GRID_H;
-            let x = g % GRID_W;
-            let inside = g < end && y < OUT_H && x < OUT_W;
-            let at_source = ((g / GRID * OUT_H + y) * OUT_W + x) * (OUTER / 4u) + column / 4u + quad;
+            let pixel = on_grid(g);
+            let inside = g < end && pixel.x < OUT_H && pixel.y < OUT_W;
+            let at_source = ((g / GRID * OUT_H + pixel.x) * OUT_W + pixel.y) * (OUTER / 4u) + column / 4u + quad;
             results[row * COLUMN_PITCH + quad] = vec4<f16>(select(vec4(0.0), d_out[select(0u, at_source, inside)], inside));
         }
         workgroupBarrier();
-#unroll i STEPS
-        let at$i = (id.y + $iu * TEAMS) * EDGE;
+        let at = id.y * EDGE;
 #unroll n COLUMN_TILES
-        let right$i_$n = coopLoadT<Right>(&results[at$i * COLUMN_PITCH + $nu * QUADS], COLUMN_PITCH);
+        let right$n = coopLoadT<Right>(&results[at * COLUMN_PITCH + $nu * QUADS], COLUMN_PITCH);
 #endunroll
 #unroll s S
         // Channels are its rows.
-        let left$i_$s = coopLoad<Left>(&window[($($s%STRIDE)u * WINDOW + at$i + $($s/STRIDE)u) * PITCH], PITCH);
+        let left$s = coopLoad<Left>(&window[($($s%STRIDE)u * WINDOW + at + $($s/STRIDE)u) * PITCH], PITCH);
 #unroll n COLUMN_TILES
-        acc$s_$n = coopMultiplyAdd(left$i_$s, right$i_$n, acc$s_$n);
-#endunroll
+        acc$s_$n = coopMultiplyAdd(left$s, right$n, acc$s_$n);
 #endunroll
 #endunroll
     }
@@ -140,31 +144,26 @@ var<workgroup> window: array<vec4<f16>, WINDOW * PITCH>;
 var<workgroup> taps: array<vec4<f16>, TAPS * EDGE * COLUMN_PITCH>;
 
 // Four channels of position g.
-fn load(g: u32, phase_y: u32, phase_x: u32, quad: u32) -> vec4<f32> {
-    // Above and left of the source numbers wrap, and are past the end as well.
+fn load(g: u32, phase: vec2<u32>, quad: u32) -> vec4<f32> {
 #if ENTRY_forward
-    let y = (g / GRID_W % GRID_H) * STRIDE + phase_y - PAD_TOP;
-    let x = (g % GRID_W) * STRIDE + phase_x - PAD_LEFT;
+    let pixel = in_image(on_grid(g), phase);
 #else
-    let y = g / GRID_W % GRID_H;
-    let x = g % GRID_W;
+    let pixel = on_grid(g);
 #endif
-    let inside = g < N * GRID && y < SOURCE_H && x < SOURCE_W;
-    let at = ((g / GRID * SOURCE_H + y) * SOURCE_W + x) * (INNER / 4u) + quad;
+    let inside = g < N * GRID && pixel.x < SOURCE_H && pixel.y < SOURCE_W;
+    let at = ((g / GRID * SOURCE_H + pixel.x) * SOURCE_W + pixel.y) * (INNER / 4u) + quad;
     return select(vec4(0.0), source[select(0u, at, inside)], inside);
 }
 
 // What a team's tile of `finished` has for position g, and for channel k.
-fn write(v: f32, g: u32, phase_y: u32, phase_x: u32, k: u32) {
+fn write(v: f32, g: u32, phase: vec2<u32>, k: u32) {
 #if ENTRY_forward
-    let y = g / GRID_W % GRID_H;
-    let x = g % GRID_W;
+    let pixel = on_grid(g);
 #else
-    let y = (g / GRID_W % GRID_H) * STRIDE + phase_y - PAD_TOP;
-    let x = (g % GRID_W) * STRIDE + phase_x - PAD_LEFT;
+    let pixel = in_image(on_grid(g), phase);
 #endif
-    if g < N * GRID && y < OUT_H && x < OUT_W {
-        let at = ((g / GRID * OUT_H + y) * OUT_W + x) * OUTER + k;
+    if g < N * GRID && pixel.x < OUT_H && pixel.y < OUT_W {
+        let at = ((g / GRID * OUT_H + pixel.x) * OUT_W + pixel.y) * OUTER + k;
         out[at] = finish(v, at, k);
     }
 }
@@ -197,8 +196,7 @@ fn main(
 #endunroll
 
     for (var p = 0u; p < phases; p++) {
-        let phase_y = (first_phase + p) / PHASES;
-        let phase_x = (first_phase + p) % PHASES;
+        let phase = vec2((first_phase + p) / PHASES, (first_phase + p) % PHASES);
         for (var i = 0u; i < INNER; i += EDGE) {
             workgroupBarrier();
             for (var at = index; at < WINDOW * QUADS; at += INVOCATIONS) {
@@ -210,10 +208,10 @@ fn main(
                 // Before the first position numbers wrap, and are past the end as well.
                 let g = first + row - HALO;
 #endif
-                window[row * PITCH + quad] = vec4<f16>(load(g, phase_y, phase_x, i / 4u + quad));
+                window[row * PITCH + quad] = vec4<f16>(load(g, phase, i / 4u + quad));
             }
             for (var line = 0u; line < LINES; line++) {
-                let r = phase_y + line * STRIDE;
+                let r = phase.x + line * STRIDE;
 #if RAGGED
                 if r >= R {
                     continue;
@@ -223,7 +221,7 @@ fn main(
                 for (var at = index; at < TAPS * EDGE * (COLUMNS / 4u); at += INVOCATIONS) {
                     let row = at / (COLUMNS / 4u);
                     let quad = at % (COLUMNS / 4u);
-                    let s = phase_x + row / EDGE * STRIDE;
+                    let s = phase.y + row / EDGE * STRIDE;
                     let at_source = ((r * S + s) * INNER + i + row % EDGE) * (OUTER / 4u) + column / 4u + quad;
 #if RAGGED
                     taps[row * COLUMN_PITCH + quad] = vec4<f16>(select(vec4(0.0), weight[at_source], s < S));
@@ -260,7 +258,7 @@ fn main(
     for (var e = id.x; e < EDGE * EDGE; e += LANES) {
         let g = first + (id.y * ROW_TILES + $mu) * EDGE + e / EDGE;
         let v = finished[id.y * EDGE * EDGE + e];
-        write(v, g, first_phase / PHASES, first_phase % PHASES, column + $nu * EDGE + e % EDGE);
+        write(v, g, vec2(first_phase / PHASES, first_phase % PHASES), column + $nu * EDGE + e % EDGE);
     }
 #endunroll
 #endunroll

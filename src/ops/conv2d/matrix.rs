@@ -98,15 +98,11 @@ fn over_positions(
     let wanted = target.busy / (MOST_INVOCATIONS * TEAMS);
     let most_teams = layout.teams;
     let ways = [(2, most_teams), (1, most_teams), (1, most_teams.div_ceil(2))];
-    let (row_tiles, teams, groups) = ways
-        .map(|(row_tiles, teams)| {
-            (row_tiles, teams, positions.div_ceil(row_tiles * teams * edge) * layout.column_groups * grids)
-        })
-        .into_iter()
-        .filter(|(row_tiles, ..)| row_tiles * layout.column_tiles <= HELD)
-        .enumerate()
-        .find(|(i, (.., groups))| *groups >= wanted || *i == 2)
-        .map(|(_, way)| way)?;
+    let groups = |(row_tiles, teams): (usize, usize)| {
+        positions.div_ceil(row_tiles * teams * edge) * layout.column_groups * grids
+    };
+    let way = ways.into_iter().find(|way| groups(*way) >= wanted).unwrap_or(ways[2]);
+    let ((row_tiles, teams), groups) = (way, groups(way));
     layout.teams = teams;
     let block = row_tiles * teams * edge;
     let window = block + halo;
@@ -128,8 +124,8 @@ fn over_positions(
 pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Option<Kernel> {
     let layout = Layout::new(g, target, g.c, g.k, HELD / g.s)?;
     let edge = layout.units.edge;
-    let (steps, phases) = (1, g.stride.min(g.s));
-    let block = layout.teams * edge * steps;
+    let phases = g.stride.min(g.s);
+    let block = layout.teams * edge;
     let window = block + (g.s - 1) / g.stride;
     if !layout.fits(phases * window * layout.pitch(edge) + block * layout.column_pitch()) {
         return None;
@@ -137,7 +133,6 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Option<Ke
     let parts = g.n.div_ceil(images_per_part);
     let kernel = Kernel::groups("conv2d_matrix", "grad_w", parts * g.r * (g.c / edge) * layout.column_groups)
         .with("BLOCK", block)
-        .with("STEPS", steps)
         .with("PHASES", phases)
         .with("PARTS", parts)
         .with("IMAGES_PER_PART", images_per_part);
