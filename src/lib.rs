@@ -21,6 +21,8 @@ pub mod grad;
 pub mod graph;
 pub mod infer;
 pub mod interchange;
+// To ask for memory before it is wanted.
+#[allow(unsafe_code)]
 mod lines;
 pub mod models;
 pub mod ops;

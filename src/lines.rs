@@ -32,3 +32,16 @@ impl Lines {
         bytemuck::cast_slice_mut(&mut self.0)
     }
 }
+
+/// Asks the processor for what will be read soon, and does not wait for it.
+#[inline(always)]
+pub fn ask_for(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(4 * LINE) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing; every processor of this kind has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}

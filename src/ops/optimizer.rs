@@ -5,14 +5,12 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::graph::{ALIGNMENT, Graph, Place, Value};
-use crate::parallel::{part, vectorized};
+use crate::parallel::{each, part, vectorized};
 use crate::tensor::Tensor;
 
 /// Which optimizer. Below, `g` is the gradient, `w` a weight, `m` and `v` its moments, which start at 0, and `t`
@@ -259,7 +257,7 @@ impl Op for Update {
             parts.resize_with(target.data.len().div_ceil(part), Vec::new);
             parts.iter_mut().zip(target.data.chunks_mut(part)).for_each(|(part, of_target)| part.push(of_target));
         }
-        parts.into_par_iter().enumerate().for_each(|(i, targets)| {
+        each(parts.into_iter().enumerate(), |(i, targets)| {
             vectorized(
                 #[inline(always)]
                 || self.run(inputs, i * part, targets),

@@ -11,11 +11,15 @@ use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target, Window, expect, random};
-use crate::parallel::parallel_rows;
+use crate::lines::ask_for;
+use crate::parallel::{each, parallel_chunks, parallel_rows, rows_at_a_time, vectorized};
 use crate::tensor::{Kind, Shape, Tensor};
 
 // Images are read as bytes here and as words by the shader.
 const _: () = assert!(cfg!(target_endian = "little"), "bytes are packed into words lowest first");
+
+/// Images of a data set that the processor is asked for before the one at hand is done: they lie anywhere in memory.
+const AHEAD: usize = 4;
 
 /// In which order a data set is gone through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,19 +190,27 @@ impl Op for GatherImages {
             );
             return;
         }
-        parallel_rows(
-            outputs[0].data,
-            size,
-            size,
-            #[inline(always)]
-            |i, out| match self.order.row(clock, self.batch, i, self.count) {
-                Some(row) => {
-                    let bytes = &bytes[self.given(clock, i, row) * size..][..size];
-                    out.iter_mut().zip(bytes).for_each(|(out, b)| *out = value(*b));
-                }
-                None => out.fill(0.0),
-            },
-        );
+        let images = rows_at_a_time(self.batch, size);
+        parallel_chunks(outputs[0].data, images * size, |share, out| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    let find = |i: usize| {
+                        let row = self.order.row(clock, self.batch, share * images + i, self.count)?;
+                        let image = bytes.get(self.given(clock, share * images + i, row) * size..)?.get(..size)?;
+                        ask_for(image);
+                        Some(image)
+                    };
+                    let mut next: [Option<&[u8]>; AHEAD] = std::array::from_fn(find);
+                    for (i, out) in out.chunks_exact_mut(size).enumerate() {
+                        match std::mem::replace(&mut next[i % AHEAD], find(i + AHEAD)) {
+                            Some(image) => out.iter_mut().zip(image).for_each(|(out, b)| *out = value(*b)),
+                            None => out.fill(0.0),
+                        }
+                    }
+                },
+            );
+        });
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         // A window's rows may begin within a word.
@@ -273,10 +285,14 @@ impl Op for GatherLabels {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (labels, clock) = (inputs[0].u32s(), clock(&inputs[1]));
-        for (i, out) in outputs[0].u32s().iter_mut().enumerate() {
-            let row = self.order.row(clock, self.batch, i, self.count * self.copies);
-            *out = row.map_or(u32::MAX, |row| labels[row / self.copies]);
-        }
+        // To find a row is some hundred steps.
+        let together = rows_at_a_time(self.batch, 100);
+        each(outputs[0].u32s().chunks_mut(together).enumerate(), |(share, out)| {
+            for (i, out) in out.iter_mut().enumerate() {
+                let row = self.order.row(clock, self.batch, share * together + i, self.count * self.copies);
+                *out = row.map_or(u32::MAX, |row| labels[row / self.copies]);
+            }
+        });
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("sample", "gather_labels", self.batch).with("BY_FOUR", false);

@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
-
 use super::{Device, DeviceError, Origin, PlanId};
 use crate::graph::{BufferId, Store};
 use crate::lines::Lines;
 use crate::ops::{In, Out};
-use crate::parallel::{alone, awake, scratch, threads};
+use crate::parallel::{awake, each, scratch, threads};
 use crate::plan::{Buffer, Dispatch, Plan, View};
 use schedule::{Chain, Link, Schedule, Sink, Source, Stage};
 
@@ -145,11 +143,7 @@ impl Cpu {
                 }
             });
         };
-        if threads() == 1 {
-            blocks.into_iter().for_each(run);
-        } else {
-            blocks.into_par_iter().with_max_len(1).for_each(|block| alone(|| run(block)));
-        }
+        each(blocks.into_iter(), run);
     }
 
     /// Sees to it that there is so much scratch memory.

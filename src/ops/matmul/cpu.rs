@@ -5,12 +5,11 @@
 //! lies in either layout.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::{Layout, Sizes};
 use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{scratch, threads, vectorized};
+use crate::parallel::{each, scratch, threads, vectorized};
 
 /// Multiply-adds from which a second thread is worth its start.
 const PARALLEL: usize = 1 << 18;
@@ -46,7 +45,7 @@ pub fn product(layout: Layout, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32
         } else {
             let pack = |(block, panel): (usize, &mut [f32])| pack(layout, sizes, b, block * width, width, panel);
             if parallel {
-                panels.par_chunks_mut(width * k).enumerate().for_each(pack);
+                each(panels.chunks_mut(width * k).enumerate(), pack);
             } else {
                 panels.chunks_mut(width * k).enumerate().for_each(pack);
             }
@@ -65,7 +64,7 @@ pub fn product(layout: Layout, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32
             // A few blocks a thread, so that a slower core does not hold up the rest; of a short product one.
             let blocks = if m * n * k < LONG { threads() } else { 4 * threads() };
             let block = m.div_ceil(blocks);
-            out.par_chunks_mut(block * n).enumerate().for_each(|(i, out)| rows((i * block, out)));
+            each(out.chunks_mut(block * n).enumerate(), |(i, out)| rows((i * block, out)));
         } else {
             rows((0, out));
         }

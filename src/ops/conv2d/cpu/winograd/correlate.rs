@@ -1,7 +1,6 @@
 //! Convolution and its transpose by tiles.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::transform::{self, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, Lattice, SLACK, Tiling, split};
@@ -9,7 +8,7 @@ use crate::lines::Lines;
 use crate::ops::epilogue::Finish;
 use crate::ops::tile::{MOST_PIXELS, load, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{block, parallel_chunks, scratch, vectorized};
+use crate::parallel::{block, each, parallel_chunks, scratch, vectorized};
 
 /// A convolution by tiles, its weights transformed.
 pub struct Correlation {
@@ -118,7 +117,7 @@ fn panels(t: &Tiling, weight: &[f32]) -> Lines {
     let side = transform::kernel_side(t.taps);
     let mut lines = Lines::new(PLANES * plane);
     let [rows, columns] = &t.kernel;
-    lines.f32s_mut()[..PLANES * plane].par_chunks_mut(SIDE * plane).zip(side).for_each(|(panels, row)| {
+    each(lines.f32s_mut()[..PLANES * plane].chunks_mut(SIDE * plane).zip(side), |(panels, row)| {
         vectorized(
             #[inline(always)]
             || {

@@ -2,18 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::lines::Lines;
+use team::Team;
 
-/// Below this many elements a second thread costs more than it brings (waking one takes some 5 us).
-const WORTH_SPLITTING: usize = 1 << 15;
-/// Looks for work, some tens of nanoseconds each, before a thread offers its core to others at each further one.
-const PATIENCE: usize = 1 << 10;
-/// Without work for so long a thread may sleep in the middle of a run.
-const LONG: Duration = Duration::from_millis(20);
+// To lend its threads what lives no longer than an op.
+#[allow(unsafe_code)]
+mod team;
+
+/// Below this many elements a second thread costs more than it brings: waking one takes some 5 us.
+const WORTH_WAKING: usize = 1 << 15;
+/// The same where it is awake.
+const WORTH_SHARING: usize = 1 << 13;
 
 /// Runs `f` compiled for the processor at hand: loops inside it use AVX2, AVX-512 or NEON where there is one.
 #[inline(always)]
@@ -41,6 +44,8 @@ pub fn instructions() -> &'static str {
 
 thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
+    /// The team that this thread leads.
+    static TEAM: RefCell<Option<Arc<Team>>> = const { RefCell::new(None) };
 }
 
 /// Threads that what runs here is shared by.
@@ -65,21 +70,38 @@ pub fn block(n: usize) -> usize {
 
 /// `f(index, chunk)` for each chunk of `size` elements, by all threads.
 pub fn parallel_chunks(out: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    if threads() == 1 {
-        out.chunks_mut(size).enumerate().for_each(|(i, out)| f(i, out));
-    } else {
-        out.par_chunks_mut(size).enumerate().for_each(|(i, out)| f(i, out));
+    each(out.chunks_mut(size).enumerate(), |(i, out)| f(i, out));
+}
+
+/// `f(item)` for each item, by all threads: neighbours by the same one, and the same one in every op of a run.
+pub fn each<T: Send>(items: impl ExactSizeIterator<Item = T>, f: impl Fn(T) + Sync + Send) {
+    if threads() == 1 || items.len() < 2 {
+        return items.for_each(f);
+    }
+    let items: Vec<Mutex<Option<T>>> = items.map(|item| Mutex::new(Some(item))).collect();
+    let work = |i: usize| {
+        // Each is taken once, so that none is ever locked by two.
+        let item = items[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+        item.into_iter().for_each(|item| alone(|| f(item)));
+    };
+    let by_team = TEAM.with_borrow(|team| {
+        let (Some(team), Some(leader)) = (team, rayon::current_thread_index()) else { return false };
+        team.is_whole() && team.lead(leader, items.len(), &work)
+    });
+    if !by_team {
+        (0..items.len()).into_par_iter().with_max_len(1).for_each(work);
     }
 }
 
-/// Runs `f` while the other threads of the pool look for work without falling asleep: waking one takes longer than a
-/// small op. Where they are awake already, by another call, it just runs.
+/// Runs `f`, whose calls of [`each`] are shared by threads that stay awake until its end: waking one takes longer than
+/// a small op. Where there is such a team already, for another call, it just runs.
 pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     static AWAKE: AtomicBool = AtomicBool::new(false);
-    /// Lets them sleep, whether `f` came to its end or not.
-    struct Sleep<'a>(&'a AtomicBool);
-    impl Drop for Sleep<'_> {
+    /// Ends the team, whether `f` came to its end or not.
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
         fn drop(&mut self) {
+            TEAM.with_borrow_mut(|team| *team = None);
             self.0.store(true, Ordering::Release);
             AWAKE.store(false, Ordering::Release);
         }
@@ -89,28 +111,13 @@ pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     }
     let done = &AtomicBool::new(false);
     rayon::scope(|scope| {
-        let _sleep = Sleep(done);
-        let caller = rayon::current_thread_index();
-        // A broadcast lies with each thread of its own, so that the caller cannot meet it while it waits for others.
+        let _end = End(done);
+        let (leader, team) = (rayon::current_thread_index(), Arc::new(Team::new(rayon::current_num_threads())));
+        TEAM.with_borrow_mut(|own| *own = Some(Arc::clone(&team)));
+        // A broadcast lies with each thread of its own, so that the leader cannot meet it while it waits for others.
         scope.spawn_broadcast(move |_, thread| {
-            let (mut idle, mut since) = (0, Instant::now());
-            while Some(thread.index()) != caller && !done.load(Ordering::Acquire) {
-                if rayon::yield_now() == Some(rayon::Yield::Executed) {
-                    (idle, since) = (0, Instant::now());
-                } else {
-                    idle += 1;
-                }
-                if idle > PATIENCE {
-                    // A thread may meet this in the middle of a piece of `f` that it has taken, where it waits for
-                    // another piece; then `f` cannot end before this does.
-                    if since.elapsed() > LONG {
-                        break;
-                    }
-                    // Whoever shares the core may have it.
-                    std::thread::yield_now();
-                } else {
-                    std::hint::spin_loop();
-                }
+            if Some(thread.index()) != leader {
+                team.serve(thread.index(), done);
             }
         });
         f()
@@ -133,41 +140,44 @@ pub fn scratch<R>(words: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     result
 }
 
+/// Whether so many elements should be split among threads.
+fn is_worth_splitting(elements: usize) -> bool {
+    let is_awake = || TEAM.with_borrow(|team| team.as_ref().is_some_and(|team| team.is_whole()));
+    threads() > 1 && (elements >= WORTH_WAKING || elements >= WORTH_SHARING && is_awake())
+}
+
 /// The size of the parts that `n` elements are split into: whole cache lines, about one part a thread.
 pub fn part(n: usize) -> usize {
-    if n < WORTH_SPLITTING { n.max(1) } else { n.div_ceil(threads()).next_multiple_of(16) }
+    if is_worth_splitting(n) { n.div_ceil(threads()).next_multiple_of(16) } else { n.max(1) }
+}
+
+/// Of so many rows, each of which touches about `work` elements, how many a thread should take at a time.
+pub fn rows_at_a_time(rows: usize, work: usize) -> usize {
+    if rows > 1 && is_worth_splitting(rows.saturating_mul(work)) { block(rows) } else { rows.max(1) }
 }
 
 /// `f(out, input)` over equal parts of both.
 pub fn parallel_zip(out: &mut [f32], input: &[f32], f: impl Fn(&mut [f32], &[f32]) + Sync) {
     let part = part(out.len());
-    let each = |(out, x): (&mut [f32], &[f32])| {
+    let of_part = |(out, x): (&mut [f32], &[f32])| {
         vectorized(
             #[inline(always)]
             || f(out, x),
         )
     };
-    if part >= out.len() {
-        each((out, input));
-    } else {
-        out.par_chunks_mut(part).zip(input.par_chunks(part)).for_each(each);
-    }
+    each(out.chunks_mut(part).zip(input.chunks(part)), of_part);
 }
 
 /// `f(out, a, b)` over equal parts of all three.
 pub fn parallel_zip2(out: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) {
     let part = part(out.len());
-    let each = |((out, a), b): ((&mut [f32], &[f32]), &[f32])| {
+    let of_part = |((out, a), b): ((&mut [f32], &[f32]), &[f32])| {
         vectorized(
             #[inline(always)]
             || f(out, a, b),
         )
     };
-    if part >= out.len() {
-        each(((out, a), b));
-    } else {
-        out.par_chunks_mut(part).zip(a.par_chunks(part)).zip(b.par_chunks(part)).for_each(each);
-    }
+    each(out.chunks_mut(part).zip(a.chunks(part)).zip(b.chunks(part)), of_part);
 }
 
 /// `f(index, row)` for each row of `width` elements; rows are handed out in blocks, one or more a thread.
@@ -176,18 +186,13 @@ pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usiz
     if out.is_empty() || width == 0 {
         return;
     }
-    let rows = out.len() / width;
-    if rows.saturating_mul(work.max(width)) < WORTH_SPLITTING || rows < 2 || threads() == 1 {
-        rows_of(out, width, 0, f);
-        return;
-    }
-    let block = block(rows);
-    out.par_chunks_mut(block * width).enumerate().for_each(|(b, rows)| {
+    let rows = rows_at_a_time(out.len() / width, work.max(width));
+    each(out.chunks_mut(rows * width).enumerate(), |(b, out)| {
         // Not `&f`: a call through a reference is a function of its own, which is compiled for the oldest processor.
         rows_of(
-            rows,
+            out,
             width,
-            b * block,
+            b * rows,
             #[inline(always)]
             |i, row| f(i, row),
         );
@@ -211,6 +216,7 @@ fn rows_of(out: &mut [f32], width: usize, first: usize, f: impl Fn(usize, &mut [
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -221,7 +227,7 @@ mod tests {
             let ended = ended.clone();
             std::thread::spawn(move || {
                 for _ in 0..5_000 {
-                    awake(|| (0..32).into_par_iter().with_max_len(1).for_each(|_| std::thread::yield_now()));
+                    awake(|| each(0..32, |_| std::thread::yield_now()));
                 }
                 let _ = ended.send(());
             });
