@@ -14,6 +14,12 @@ use crate::tensor::Tensor;
 /// Pictures that one dispatch draws; no picture depends on it.
 pub const BATCH: usize = 250;
 
+/// As many are drawn at once at most where there are many to draw: few enough to be forgotten.
+const MOST: u64 = 1000;
+/// Operations that a batch of more than [`BATCH`] may take: drivers give up on a GPU that is busy for seconds, and a
+/// small one does a hundred times as many in that time.
+const LIGHT: u64 = 20_000_000_000;
+
 /// Where a generator's tensors stand in a model file, before their names.
 pub const PREFIX: &str = "generator/";
 
@@ -181,6 +187,20 @@ impl Generator {
         self.file.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// How many of so many pictures a [`Sampler`] should draw at once. A GPU is busier the more there are; any device
+    /// draws whole batches, so all should be about the same.
+    ///
+    /// # Errors
+    /// None but for a generator that could not be loaded either.
+    pub fn batch(&self, pictures: u64) -> Result<usize, InferError> {
+        let (mut store, network, parameters) = self.declare()?;
+        let few = Drawing::declare(&mut store, &network, &parameters, self.gan.range()?)?;
+        let times = pictures.div_ceil(MOST).max(1);
+        let batch = (pictures.div_ceil(times) as usize).next_multiple_of(BATCH).max(BATCH);
+        let is_light = few.plan.flops() * (batch / BATCH) as u64 <= LIGHT;
+        Ok(if is_light { batch } else { BATCH })
+    }
+
     fn declare(&self) -> Result<(Store, Network, Parameters), ModelError> {
         let mut store = Store::default();
         let mut parameters = Parameters::new(&mut store, "generator");
@@ -208,19 +228,36 @@ impl Sampler {
         Sampler::open_for(BATCH, generator, device)
     }
 
-    /// As [`Sampler::open`], with [`Drawing::declare_for`]'s `batch`.
+    /// As [`Sampler::open`], with [`Drawing::declare_for`]'s `batch`, or as much of it as the device has room for.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn open_for(batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
+    pub fn open_for(mut batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
+        loop {
+            match Sampler::open_at(batch, generator, device) {
+                Err(InferError::Device(DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })) if batch > 1 => {
+                    batch /= 2;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_at(batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
         let (mut store, network, parameters) = generator.declare()?;
         let (weights, running) = generator.values(&parameters)?;
         let range = generator.gan.range()?;
-        let drawing = Drawing::declare_for(batch, &mut store, &network, &parameters, range)?;
+        let mut drawing = Drawing::declare_for(batch, &mut store, &network, &parameters, range)?;
         device.allocate(&store)?;
         device.write_f32(parameters.weights, 0, &weights)?;
         device.write_f32(parameters.state, 0, &running)?;
+        drawing.ready = Some(device.prepare(&drawing.plan)?);
         Ok(Sampler { drawing })
+    }
+
+    /// Pictures that are drawn at once.
+    pub fn batch(&self) -> usize {
+        self.drawing.batch
     }
 
     /// As [`Drawing::draw`]; any number of pictures.
@@ -297,4 +334,17 @@ pub fn one_hot(labels: &[u32], classes: usize) -> Vec<f32> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_pictures_are_drawn_in_large_batches_of_about_one_size() {
+        let generator = Generator::builtin().unwrap();
+        let batch = |pictures| generator.batch(pictures).unwrap();
+        let found = [0, 1, 250, 251, 1000, 1001, 2250, 1_000_000].map(batch);
+        assert_eq!(found, [250, 250, 250, 500, 1000, 750, 750, 1000]);
+    }
 }

@@ -74,9 +74,18 @@ fn model_path(path: &Path) -> Result<PathBuf, ModelError> {
     } else if path.join("config.toml").exists() {
         refuse(&best, format!("the run has no best model yet; go on with it: inkgrad train --resume {run}"))
     } else {
-        let wanted = "expected a model file or a folder like runs/0001-fast";
+        let wanted = match latest_run(path) {
+            Some(inside) => format!("did you mean {}?", inside.display()),
+            None => "expected a model file or a folder like runs/0001-fast".into(),
+        };
         refuse(path, format!("no run's folder, as it has no {BEST}; {wanted}"))
     }
+}
+
+/// Of the runs with a model in a folder, the one that was made last: their names begin with numbers.
+fn latest_run(folder: &Path) -> Option<PathBuf> {
+    let inside = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    inside.filter(|path| path.join(BEST).is_file()).max()
 }
 
 #[cfg(test)]
@@ -94,6 +103,19 @@ mod tests {
             let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(std::fs::read_to_string(card).unwrap().contains(&hash), "{name}: {hash}");
         }
+    }
+
+    #[test]
+    fn a_folder_of_runs_is_answered_with_its_latest() {
+        let place = tempfile::tempdir().unwrap();
+        let message = || ModelFile::open(place.path()).unwrap_err().to_string();
+        assert!(message().contains("expected a model file"), "{}", message());
+        for (run, file) in [("0001-fast", BEST), ("0002-cnn", BEST), ("0003-best", "config.toml")] {
+            std::fs::create_dir(place.path().join(run)).unwrap();
+            std::fs::write(place.path().join(run).join(file), "").unwrap();
+        }
+        let latest = place.path().join("0002-cnn");
+        assert!(message().contains(&format!("did you mean {}?", latest.display())), "{}", message());
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
+use rayon::prelude::*;
+
 use super::counting::Counting;
 use super::{interrupt, note, open_device, say, thousands};
 use crate::device::{Device, DeviceError};
@@ -246,7 +248,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
 
     let mut device = open_device(&args.device)?;
-    let mut sampler = Sampler::open(&generator, device.as_mut())?;
+    let mut sampler = Sampler::open_for(generator.batch(pictures)?, &generator, device.as_mut())?;
     let stop = interrupt::listen()?;
     let mut counting = Counting::new("digits", pictures, args.quiet);
     let mut output = Output::create(&target, &job)?;
@@ -276,9 +278,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
-
-/// Pictures that are drawn at once: enough for a GPU to be busy, few enough to be forgotten.
-const BATCH: usize = 1000;
 
 /// Cells of a scene, by their numbers, and the pictures of those that have one.
 struct Drawn {
@@ -329,16 +328,14 @@ impl Drawing<'_> {
 
     /// Sends batch after batch, until there are no more or nobody takes them.
     fn batches(self, scene: &Scene, truncation: f32, finished: &SyncSender<Result<Drawn, DeviceError>>) {
-        let (mut latents, mut labels) = (Vec::new(), Vec::new());
         let mut cells = scene.all().peekable();
         while cells.peek().is_some() {
-            let batch: Vec<_> = cells.by_ref().take(BATCH).collect();
-            latents.clear();
-            labels.clear();
-            for cell in batch.iter().filter_map(|(_, cell)| cell.as_ref()) {
-                latents.extend(cell.latent(self.generator.latent(), truncation));
-                labels.extend(cell.weights(self.generator.classes()));
-            }
+            let batch: Vec<_> = cells.by_ref().take(self.sampler.batch()).collect();
+            let wanted: Vec<&Cell> = batch.iter().filter_map(|(_, cell)| cell.as_ref()).collect();
+            // On all cores: a GPU draws a picture faster than one core its 64 normal numbers.
+            let latents = wanted.par_iter().flat_map_iter(|cell| cell.latent(self.generator.latent(), truncation));
+            let latents: Vec<f32> = latents.collect();
+            let labels: Vec<f32> = wanted.iter().flat_map(|cell| cell.weights(self.generator.classes())).collect();
             // Between the lines of a text there may be nothing for a while.
             let drawn = match latents.is_empty() {
                 true => Ok(Vec::new()),
