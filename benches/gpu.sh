@@ -3,7 +3,7 @@
 #
 #     benches/gpu.sh                                    the device that `--device auto` takes
 #     benches/gpu.sh --device 4090 --seconds 10 --out results
-#     benches/gpu.sh --device llvmpipe --seconds 1      without a GPU: shows that it runs through
+#     benches/gpu.sh --device llvmpipe --seconds 1 --networks "dense cnn gan"     without a GPU: shows that it runs through
 #
 # What is there, every op's shader against its twin on the CPU, `bench` of each network in training
 # and in inference, before and after `tune`, and by turns the peers that find the GPU too
@@ -11,13 +11,15 @@
 set -euo pipefail
 
 device=auto seconds=5 rounds=3 out=gpu-results
+networks="dense cnn avgcnn fast standard best gan gan-classic"
 while [ $# -gt 0 ]; do
     case $1 in
         --device) device=$2 ;;
         --seconds) seconds=$2 ;;
         --rounds) rounds=$2 ;;
         --out) out=$2 ;;
-        *) echo "unknown: $1; there are --device, --seconds, --rounds, --out" >&2; exit 2 ;;
+        --networks) networks=$2 ;;
+        *) echo "unknown: $1; there are --device, --seconds, --rounds, --out, --networks" >&2; exit 2 ;;
     esac
     shift 2
 done
@@ -55,7 +57,7 @@ INKGRAD_REQUIRE_GPU=1 keep cargo test --release --no-default-features --test ops
 speed() {
     local network flag line
     : > "$out/$1.jsonl"
-    for network in dense cnn avgcnn fast standard best gan gan-classic; do
+    for network in $networks; do
         for flag in "" --infer; do
             # The flag is meant to vanish where it is empty.
             # shellcheck disable=SC2086
@@ -89,17 +91,28 @@ section "Speed"
 speed bench
 
 section "The fastest layout of each op"
-keep "$inkgrad" tune dense cnn avgcnn fast standard best --batch 128 --device "$device"
-keep "$inkgrad" tune gan gan-classic --device "$device"
+for network in $networks; do
+    case $network in
+        gan*) keep "$inkgrad" tune "$network" --device "$device" ;;
+        *) keep "$inkgrad" tune "$network" --batch 128 --device "$device" ;;
+    esac
+done
 
 section "Speed with these"
 speed tuned
 
 section "Against the peers, by turns"
-keep "$python" benches/peers/compare.py --mode train --networks cnn,avgcnn,gan-classic --device "$device" \
-    --rounds "$rounds" --seconds "$seconds" --json "$out/train.json"
-keep "$python" benches/peers/compare.py --mode infer,generate --device "$device" \
-    --rounds "$rounds" --seconds "$seconds" --json "$out/infer.json"
+# Those of the networks that are among the words behind the mode.
+against() {
+    local mode=$1 among
+    shift
+    among=$(printf '%s\n' "$@" | grep -Fxf <(tr ' ' '\n' <<< "$networks") | paste -sd, || true)
+    [ -z "$among" ] || keep "$python" benches/peers/compare.py --mode "$mode" --networks "$among" --device "$device" \
+        --rounds "$rounds" --seconds "$seconds" --json "$out/$mode.json"
+}
+against train cnn avgcnn gan gan-classic
+against infer dense cnn avgcnn
+against generate gan gan-classic
 
 section "Time to 99 %"
 keep "$inkgrad" train fast --device "$device" --quiet --out "$(mktemp -d)"
