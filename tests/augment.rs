@@ -20,15 +20,6 @@ fn tensors(place: &Place, name: &str) -> Vec<(String, Vec<u8>)> {
     tensors
 }
 
-fn has_llvmpipe(place: &Place) -> bool {
-    let found = place.works("devices").out.contains("llvmpipe");
-    if !found {
-        assert!(std::env::var_os("INKGRAD_REQUIRE_GPU").is_none_or(|v| v != "1"), "INKGRAD_REQUIRE_GPU=1: no llvmpipe");
-        eprintln!("\n*** SKIPPED: no llvmpipe adapter here; the software GPU was not tested ***\n");
-    }
-    found
-}
-
 // The 77-fold set.
 
 #[test]
@@ -241,7 +232,7 @@ fn a_preview_has_originals_in_the_first_column_and_draws_beside_them() {
 #[test]
 fn a_preview_is_the_same_on_a_software_gpu() {
     let place = Place::with_digits(60, 20);
-    if !has_llvmpipe(&place) {
+    if !place.has_software_gpu() {
         return;
     }
     for (name, flags) in [

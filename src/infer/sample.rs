@@ -193,10 +193,13 @@ impl Generator {
     /// # Errors
     /// None but for a generator that could not be loaded either.
     pub fn batch(&self, pictures: u64) -> Result<usize, InferError> {
+        let times = pictures.div_ceil(MOST).max(1);
+        let batch = (pictures.div_ceil(times) as usize).next_multiple_of(BATCH);
+        if batch <= BATCH {
+            return Ok(BATCH);
+        }
         let (mut store, network, parameters) = self.declare()?;
         let few = Drawing::declare(&mut store, &network, &parameters, self.gan.range()?)?;
-        let times = pictures.div_ceil(MOST).max(1);
-        let batch = (pictures.div_ceil(times) as usize).next_multiple_of(BATCH).max(BATCH);
         let is_light = few.plan.flops() * (batch / BATCH) as u64 <= LIGHT;
         Ok(if is_light { batch } else { BATCH })
     }

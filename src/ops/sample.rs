@@ -197,14 +197,18 @@ impl Op for GatherImages {
                 || {
                     let find = |i: usize| {
                         let row = self.order.row(clock, self.batch, share * images + i, self.count)?;
-                        let image = bytes.get(self.given(clock, share * images + i, row) * size..)?.get(..size)?;
-                        ask_for(image);
-                        Some(image)
+                        let first = self.given(clock, share * images + i, row) * size;
+                        // What is ahead may be past the end of what is given; it is not read then.
+                        bytes.get(first..first + size).into_iter().for_each(ask_for);
+                        Some(first)
                     };
-                    let mut next: [Option<&[u8]>; AHEAD] = std::array::from_fn(find);
+                    let mut next: [Option<usize>; AHEAD] = std::array::from_fn(find);
                     for (i, out) in out.chunks_exact_mut(size).enumerate() {
                         match std::mem::replace(&mut next[i % AHEAD], find(i + AHEAD)) {
-                            Some(image) => out.iter_mut().zip(image).for_each(|(out, b)| *out = value(*b)),
+                            Some(first) => {
+                                let image = &bytes[first..][..size];
+                                out.iter_mut().zip(image).for_each(|(out, b)| *out = value(*b));
+                            }
                             None => out.fill(0.0),
                         }
                     }

@@ -137,6 +137,17 @@ impl Place {
         said
     }
 
+    /// Whether there is the software GPU. Where it is required it must be; where it is missing, that is said.
+    pub fn has_software_gpu(&self) -> bool {
+        let found = self.works("devices").out.contains("llvmpipe");
+        if !found {
+            let required = std::env::var_os("INKGRAD_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(!required, "INKGRAD_REQUIRE_GPU=1: no llvmpipe");
+            eprintln!("\n*** SKIPPED: no llvmpipe adapter here; the software GPU was not tested ***\n");
+        }
+        found
+    }
+
     /// A command that must fail with all of `words` in its error, and leave nothing behind.
     pub fn refused(&self, line: &str, words: &[&str]) {
         let before = self.contents();
