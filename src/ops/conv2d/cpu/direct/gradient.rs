@@ -43,7 +43,8 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
     });
 }
 
-/// The products of a few images: `out[r, j, k] += sum over n, p, q of input[n, p + r, q * stride * c + j] *
+/// The products of a few images, whose sums the innermost loops alone touch, with no way out of them that is a panic: else
+/// they would be written to memory with every pixel. `out[r, j, k] += sum over n, p, q of input[n, p + r, q * stride * c + j] *
 /// d_out[n, p, q, k]`.
 struct WeightGradient<'a> {
     g: &'a Geometry,
@@ -103,11 +104,15 @@ fn weights_of_a_stretch<S: Simd, const VECTORS: usize>(
         for (p, d_out) in d_out.chunks_exact(g.q * g.k).enumerate() {
             let input = &input[(p * g.stride + r) * frame_row + j..];
             for (q, d_out) in d_out.chunks_exact(g.k).enumerate() {
-                let d = simd.splat_f32s(d_out[channel]);
+                let (Some(d), Some(x)) = (d_out.get(channel), input.get(q * step..).and_then(|x| x.get(..width)))
+                else {
+                    break;
+                };
+                let d = simd.splat_f32s(*d);
                 // What lies behind the run adds to sums that nobody takes.
-                let (x, _) = S::as_simd_f32s(&input[q * step..][..width]).0.as_chunks::<VECTORS>();
+                let Some(x) = S::as_simd_f32s(x).0.first_chunk::<VECTORS>() else { break };
                 for v in 0..VECTORS {
-                    sums[v] = simd.mul_add_e_f32s(x[0][v], d, sums[v]);
+                    sums[v] = simd.mul_add_e_f32s(x[v], d, sums[v]);
                 }
             }
         }
@@ -155,16 +160,20 @@ fn weight_tile<S: Simd, const TAPS: usize, const VECTORS: usize>(
     let frame_row = super::frame(g).width * g.c;
     let images = task.input.chunks_exact(super::frame(g).len(g.c)).zip(task.d_out.chunks_exact(g.p * g.q * task.row));
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; TAPS];
+    let vectors = task.row / S::F32_LANES;
     for (input, d_out) in images.take(task.images) {
         for (p, d_out) in d_out.chunks_exact(g.q * task.row).enumerate() {
             let input = &input[(p * g.stride + r) * frame_row + j..];
-            for (q, d_out) in d_out.chunks_exact(task.row).enumerate() {
-                let x = &input[q * step..][..TAPS];
-                let (d_out, _) = S::as_simd_f32s(&d_out[block * width..][..width]).0.as_chunks::<VECTORS>();
+            let d_out = &S::as_simd_f32s(d_out).0[block * VECTORS..];
+            for q in 0..g.q {
+                let Some(x) = input.get(q * step..).and_then(|x| x.first_chunk::<TAPS>()) else { break };
+                let Some(d_out) = d_out.get(q * vectors..).and_then(|d_out| d_out.first_chunk::<VECTORS>()) else {
+                    break;
+                };
                 for i in 0..TAPS {
                     let x = simd.splat_f32s(x[i]);
                     for v in 0..VECTORS {
-                        sums[i][v] = simd.mul_add_e_f32s(x, d_out[0][v], sums[i][v]);
+                        sums[i][v] = simd.mul_add_e_f32s(x, d_out[v], sums[i][v]);
                     }
                 }
             }
