@@ -191,6 +191,7 @@ fn devices_that_share_a_batch_learn_what_one_learns_from_all_of_it() {
 
 #[test]
 fn where_one_of_several_devices_fails_all_end_with_its_error() {
+    let _alone = ALONE.lock();
     for failing in [0, 1] {
         let mut team: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new()), Box::new(Cpu::new())];
         team[failing] = Box::new(Failing(Cpu::new(), 7));
