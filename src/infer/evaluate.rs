@@ -140,7 +140,7 @@ impl Asked<'_> {
         let (now, bytes) = (graph.read(&self.clock), graph.read(&self.images));
         let (Normalization { mean, std }, order) = (self.normalization, Order::InTurn);
         let (count, batch, image) = (self.count, self.batch, self.image.into());
-        let gather = GatherImages { count, batch, image, mean, std, window: None, order, staged: None };
+        let gather = GatherImages { count, batch, image, mean, std, window: None, order, staged: None, parts: 1 };
         let mut x = graph.apply(gather, &[bytes, now])?;
         if let Some(augment) = augment {
             x = graph.apply(augment, &[x, now])?;

@@ -74,7 +74,7 @@ fn words(tensor: &Tensor, fill: Fill, stream: u32) -> Vec<u32> {
             x + 0.05 * x.signum()
         }
         Fill::Distinct => {
-            let place = random::permute(i as u32, n as u32, 7, stream);
+            let place = random::Shuffle::new(n as u32, 7, stream).at(i as u32);
             (place as f32 - n as f32 / 2.0) * 2e-3
         }
         Fill::Below(_) | Fill::Words(_) => 0.0,

@@ -127,6 +127,22 @@ pub trait Op: Debug + Send + Sync + 'static {
         Box::new(|_, inputs, outputs| self.cpu(inputs, outputs))
     }
 
+    /// The op for the CPU where every step changes that input, if it then shares its work in another way.
+    fn with_changing(&self, _input: usize) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// The op for the CPU that gives its result, seen as a matrix, in so many parts one after another: each is some
+    /// columns of all rows, so that the threads that take one write to no line of memory that others read.
+    fn giving_parts(&self, _parts: usize) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// The op for the CPU that takes its first input in such parts.
+    fn taking_parts(&self, _inputs: &[Tensor], _parts: usize) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// The shader with its constants and the number of workgroups, laid out for `target`.
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], target: Target) -> Kernel;
 

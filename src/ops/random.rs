@@ -39,28 +39,53 @@ pub fn unit(bits: u32) -> f32 {
     (bits >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// Where `index` of `0..count` goes in the shuffle named by `seed` and `round`: a bijection, without a table.
+/// A shuffle of `0..count`, without a table: a bijection, named by `seed` and `round`.
 ///
 /// Four Feistel rounds over the smallest even number of bits that holds `count`; results outside are sent
 /// round again (the cycle they are on re-enters the range, since the permutation is one of the larger range).
-#[inline(always)]
-pub fn permute(index: u32, count: u32, seed: u32, round: u32) -> u32 {
-    if count <= 1 {
-        return 0;
+#[derive(Clone, Copy)]
+pub struct Shuffle {
+    count: u32,
+    half: u32,
+    key: u32,
+}
+
+impl Shuffle {
+    #[inline(always)]
+    pub fn new(count: u32, seed: u32, round: u32) -> Shuffle {
+        Shuffle { count, half: half_bits(count.max(2)), key: key([round, seed], 0x5EED) }
     }
-    let half = half_bits(count);
-    let mask = (1u32 << half) - 1;
-    let key = key([round, seed], 0x5EED);
-    let mut x = index;
-    loop {
-        let (mut left, mut right) = (x >> half, x & mask);
+
+    /// Where `index` goes.
+    #[inline(always)]
+    pub fn at(self, index: u32) -> u32 {
+        self.inside(self.once(index))
+    }
+
+    /// Where those go that follow on `first`, many side by side.
+    #[inline(always)]
+    pub fn from(self, first: u32, out: &mut [u32]) {
+        out.iter_mut().zip(first..).for_each(|(out, index)| *out = self.once(index));
+        // Few are left to be sent round again.
+        out.iter_mut().for_each(|out| *out = self.inside(*out));
+    }
+
+    #[inline(always)]
+    fn once(self, index: u32) -> u32 {
+        let mask = (1u32 << self.half) - 1;
+        let (mut left, mut right) = (index >> self.half, index & mask);
         for i in 0..4 {
-            (left, right) = (right, left ^ (draw(key.wrapping_add(i), right) & mask));
+            (left, right) = (right, left ^ (draw(self.key.wrapping_add(i), right) & mask));
         }
-        x = (left << half) | right;
-        if x < count {
-            return x;
+        (left << self.half) | right
+    }
+
+    #[inline(always)]
+    fn inside(self, mut x: u32) -> u32 {
+        while x >= self.count {
+            x = self.once(x);
         }
+        x
     }
 }
 
@@ -78,16 +103,29 @@ mod tests {
         for count in [1, 2, 3, 10, 97, 256, 257, 60_000] {
             for round in 0..3 {
                 let mut seen = vec![false; count as usize];
-                (0..count).for_each(|i| seen[permute(i, count, 1, round) as usize] = true);
+                let shuffle = Shuffle::new(count, 1, round);
+                (0..count).for_each(|i| seen[shuffle.at(i) as usize] = true);
                 assert!(seen.iter().all(|s| *s), "count {count} round {round}");
             }
         }
     }
 
     #[test]
+    fn a_shuffle_sends_neighbours_where_it_sends_each() {
+        for (count, first) in [(60_000, 12_345), (257, 0), (3, 1), (1, 0)] {
+            let shuffle = Shuffle::new(count, 9, 4);
+            let mut together = vec![0; (count - first).min(500) as usize];
+            shuffle.from(first, &mut together);
+            let each: Vec<u32> = (first..count).take(together.len()).map(|index| shuffle.at(index)).collect();
+            assert_eq!(together, each, "{count} from {first}");
+        }
+    }
+
+    #[test]
     fn a_shuffle_has_as_many_fixed_points_and_neighbours_as_chance_gives() {
         let count = 10_000;
-        let fixed = (0..100).map(|r| (0..count).filter(|i| permute(*i, count, 3, r) == *i).count()).sum::<usize>();
+        let fixed =
+            (0..100).map(|r| (0..count).filter(|i| Shuffle::new(count, 3, r).at(*i) == *i).count()).sum::<usize>();
         assert!((60..150).contains(&fixed), "{fixed} fixed points in 100 shuffles, 100 expected");
     }
 

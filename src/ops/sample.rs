@@ -12,7 +12,7 @@ use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target, Window, expect, random};
 use crate::lines::ask_for;
-use crate::parallel::{each, parallel_chunks, parallel_rows, rows_at_a_time, vectorized};
+use crate::parallel::{each, parallel_rows, rows_at_a_time, threads, vectorized};
 use crate::tensor::{Kind, Shape, Tensor};
 
 // Images are read as bytes here and as words by the shader.
@@ -37,9 +37,31 @@ impl Order {
         match self {
             Order::Shuffled => {
                 let (position, count) = (step.wrapping_mul(batch as u32).wrapping_add(i as u32), count as u32);
-                Some(random::permute(position % count, count, seed, position / count) as usize)
+                Some(random::Shuffle::new(count, seed, position / count).at(position % count) as usize)
             }
             Order::InTurn => Some(step as usize * batch + i).filter(|row| *row < count),
+        }
+    }
+
+    /// The rows at place `first` of the batch and those after it: what [`Order::row`] says, many side by side.
+    #[inline(always)]
+    fn rows(self, [step, seed]: random::Clock, batch: usize, first: usize, count: usize, out: &mut [Option<usize>]) {
+        if self == Order::InTurn {
+            return out.iter_mut().zip(first..).for_each(|(out, i)| *out = self.row([step, seed], batch, i, count));
+        }
+        let count = count as u32;
+        let mut position = step.wrapping_mul(batch as u32).wrapping_add(first as u32);
+        let mut found = [0; 64];
+        let mut rest = out;
+        while !rest.is_empty() {
+            // Another epoch has another shuffle.
+            let left = (count - position % count) as usize;
+            let (out, after) = rest.split_at_mut(rest.len().min(left).min(found.len()));
+            let found = &mut found[..out.len()];
+            random::Shuffle::new(count, seed, position / count).from(position % count, found);
+            out.iter_mut().zip(&*found).for_each(|(out, row)| *out = Some(*row as usize));
+            position = position.wrapping_add(out.len() as u32);
+            rest = after;
         }
     }
 
@@ -80,6 +102,8 @@ pub struct GatherImages {
     pub order: Order,
     /// Which images are given, where not all of the data set are.
     pub staged: Option<Staged>,
+    /// Parts that the pixels lie in, one after another, each of all images of the batch; only on the CPU more than 1.
+    pub parts: usize,
 }
 
 /// Images of the next steps only, each batch as it comes, that of step `s` at place `s % steps`.
@@ -190,23 +214,40 @@ impl Op for GatherImages {
             );
             return;
         }
-        let images = rows_at_a_time(self.batch, size);
-        parallel_chunks(outputs[0].data, images * size, |share, out| {
+        // A share of a part is for one thread, which finds those images in its cache again; else whoever is through with
+        // its own share takes from others.
+        let part = size / self.parts;
+        let images = match self.parts {
+            1 => rows_at_a_time(self.batch, size),
+            parts => self.batch.div_ceil(threads().div_ceil(parts)),
+        };
+        let shares: Vec<(usize, usize, &mut [f32])> = outputs[0]
+            .data
+            .chunks_mut(self.batch * part)
+            .enumerate()
+            .flat_map(|(i, out)| {
+                let shares = out.chunks_mut(images * part).enumerate();
+                shares.map(move |(share, out)| (i * part, share * images, out))
+            })
+            .collect();
+        each(shares.into_iter(), |(begin, first, out)| {
             vectorized(
                 #[inline(always)]
                 || {
+                    let mut rows = vec![None; out.len() / part];
+                    self.order.rows(clock, self.batch, first, self.count, &mut rows);
                     let find = |i: usize| {
-                        let row = self.order.row(clock, self.batch, share * images + i, self.count)?;
-                        let first = self.given(clock, share * images + i, row) * size;
+                        let row = (*rows.get(i)?)?;
+                        let at = self.given(clock, first + i, row) * size + begin;
                         // What is ahead may be past the end of what is given; it is not read then.
-                        bytes.get(first..first + size).into_iter().for_each(ask_for);
-                        Some(first)
+                        bytes.get(at..at + part).into_iter().for_each(ask_for);
+                        Some(at)
                     };
                     let mut next: [Option<usize>; AHEAD] = std::array::from_fn(find);
-                    for (i, out) in out.chunks_exact_mut(size).enumerate() {
+                    for (i, out) in out.chunks_exact_mut(part).enumerate() {
                         match std::mem::replace(&mut next[i % AHEAD], find(i + AHEAD)) {
-                            Some(first) => {
-                                let image = &bytes[first..][..size];
+                            Some(at) => {
+                                let image = &bytes[at..][..part];
                                 out.iter_mut().zip(image).for_each(|(out, b)| *out = value(*b));
                             }
                             None => out.fill(0.0),
@@ -215,6 +256,10 @@ impl Op for GatherImages {
                 },
             );
         });
+    }
+    fn giving_parts(&self, parts: usize) -> Option<Arc<dyn Op>> {
+        let fits = self.window.is_none() && self.image.len().is_multiple_of(parts);
+        fits.then(|| Arc::new(GatherImages { parts, ..self.clone() }) as Arc<dyn Op>)
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         // A window's rows may begin within a word.
@@ -289,13 +334,18 @@ impl Op for GatherLabels {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (labels, clock) = (inputs[0].u32s(), clock(&inputs[1]));
-        // To find a row is some hundred steps.
-        let together = rows_at_a_time(self.batch, 100);
+        let together = rows_at_a_time(self.batch, 10);
         each(outputs[0].u32s().chunks_mut(together).enumerate(), |(share, out)| {
-            for (i, out) in out.iter_mut().enumerate() {
-                let row = self.order.row(clock, self.batch, share * together + i, self.count * self.copies);
-                *out = row.map_or(u32::MAX, |row| labels[row / self.copies]);
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    let mut rows = vec![None; out.len()];
+                    self.order.rows(clock, self.batch, share * together, self.count * self.copies, &mut rows);
+                    for (out, row) in out.iter_mut().zip(rows) {
+                        *out = row.map_or(u32::MAX, |row| labels[row / self.copies]);
+                    }
+                },
+            );
         });
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
@@ -437,8 +487,17 @@ pub fn cases() -> Vec<Case> {
             let fits = inner.is_within([window.height, window.width]);
             for window in [None, Some(if fits { inner } else { window })] {
                 let staged = None;
-                let op =
-                    GatherImages { count, batch, image: image.clone(), mean: 0.13, std: 0.31, window, order, staged };
+                let op = GatherImages {
+                    count,
+                    batch,
+                    image: image.clone(),
+                    mean: 0.13,
+                    std: 0.31,
+                    window,
+                    order,
+                    staged,
+                    parts: 1,
+                };
                 let (copies, name) = (op.copies(), format!("{name}{}", if window.is_some() { " windows" } else { "" }));
                 let case = Case::new(name.clone(), Arc::new(op.clone()));
                 cases.push(clock(case.input(words.clone(), Fill::Below(u32::MAX))));

@@ -48,6 +48,7 @@ impl Seen {
             window: self.augment.window(),
             order: Order::Shuffled,
             staged: self.staged,
+            parts: 1,
         };
         let images = graph.apply(gather, &[bytes, clock])?;
         match self.augment.op(mean, std, STREAM) {

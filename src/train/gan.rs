@@ -347,6 +347,7 @@ impl Build<'_> {
             window: None,
             order: Order::Shuffled,
             staged: None,
+            parts: 1,
         };
         let bytes = graph.read(&self.bytes);
         let images = graph.apply(gather, &[bytes, clock])?;
@@ -566,7 +567,8 @@ pub fn grouped(set: &ImageSet, pack: usize, seed: u32, epoch: usize) -> Result<I
     }
     for rows in &mut rows {
         let count = rows.len() as u32;
-        *rows = (0..count).map(|i| rows[random::permute(i, count, seed, GROUPS ^ epoch as u32) as usize]).collect();
+        let shuffle = random::Shuffle::new(count, seed, GROUPS ^ epoch as u32);
+        *rows = (0..count).map(|i| rows[shuffle.at(i) as usize]).collect();
     }
     let groups: Vec<&[usize]> = rows.iter().flat_map(|rows| rows.chunks_exact(pack)).collect();
     if groups.is_empty() {

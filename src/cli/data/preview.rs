@@ -85,7 +85,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn of_each_class(set: &ImageSet, rows: usize, seed: u32) -> Vec<usize> {
     let count = set.len() as u32;
     let mut by_class = vec![Vec::new(); set.classes];
-    for i in (0..count).map(|i| random::permute(i, count, seed, 0) as usize) {
+    let shuffle = random::Shuffle::new(count, seed, 0);
+    for i in (0..count).map(|i| shuffle.at(i) as usize) {
         by_class[set.labels[i] as usize].push(i);
     }
     let turns = 0..by_class.iter().map(Vec::len).max().unwrap_or(0);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::graph::BufferId;
 use crate::lines::LINE;
+use crate::ops::matmul::parts_of;
 use crate::ops::{ByImage, Op};
 use crate::parallel::threads;
 use crate::plan::{Buffer, Dispatch, Lifetime, Plan, View, placed};
@@ -125,6 +126,8 @@ impl Operand {
 
 struct Node<'a> {
     dispatch: &'a Dispatch,
+    /// The dispatch's, or what is better for the CPU here.
+    op: Arc<dyn Op>,
     by_image: Option<ByImage>,
     reads: Vec<Operand>,
     writes: Vec<Operand>,
@@ -196,9 +199,46 @@ fn nodes(plan: &Plan) -> (Vec<Node<'_>>, Vec<usize>) {
             }
         });
         let writes = writes.collect();
-        nodes.push(Node { dispatch, by_image: by_image(dispatch), reads, writes });
+        nodes.push(Node { dispatch, op: dispatch.op.clone(), by_image: by_image(dispatch), reads, writes });
     }
     (nodes, words)
+}
+
+/// Tells ops what becomes of their inputs and results, for them to share their work accordingly.
+fn adapt(nodes: &mut [Node]) {
+    let changes: Vec<Operand> = nodes.iter().flat_map(|node| node.writes.clone()).collect();
+    for node in &mut *nodes {
+        for (i, read) in node.reads.iter().enumerate() {
+            let is_changing = matches!(read, Operand::Stored(..)) && changes.iter().any(|change| change.meets(read));
+            if let Some(op) = is_changing.then(|| node.op.with_changing(i)).flatten() {
+                node.op = op;
+            }
+        }
+    }
+    for maker in 0..nodes.len() {
+        if let Some(ops) = in_parts(nodes, maker) {
+            ops.into_iter().for_each(|(node, op)| nodes[node].op = op);
+        }
+    }
+}
+
+/// The op that makes a result and those that read it, where all of them can have it in parts.
+fn in_parts(nodes: &[Node], maker: usize) -> Option<Vec<(usize, Arc<dyn Op>)>> {
+    let ([view], [made]) = (&nodes[maker].dispatch.outputs[..], &nodes[maker].writes[..]) else { return None };
+    let columns = view.tensor.len() / view.tensor.dims().first()?;
+    let parts = parts_of(columns);
+    made.result().filter(|_| parts > 1)?;
+    let mut ops = vec![(maker, nodes[maker].op.giving_parts(parts)?)];
+    for (i, node) in nodes.iter().enumerate().filter(|(_, node)| node.reads.contains(made)) {
+        let [first, others @ ..] = &node.reads[..] else { return None };
+        let read = &node.dispatch.inputs[0];
+        let is_whole = read.offset == 0 && read.tensor.dims().get(1) == Some(&columns);
+        if first != made || others.contains(made) || !is_whole {
+            return None;
+        }
+        ops.push((i, node.op.taking_parts(&crate::plan::tensors(&node.dispatch.inputs), parts)?));
+    }
+    Some(ops)
 }
 
 /// The order: groups of dispatches, of which those with more than one are chains.
@@ -248,7 +288,8 @@ fn block(links: &[&Node], images: usize) -> usize {
 
 impl Schedule {
     pub fn new(plan: &Plan) -> Schedule {
-        let (nodes, words) = nodes(plan);
+        let (mut nodes, words) = nodes(plan);
+        adapt(&mut nodes);
         let groups = order(&nodes);
         // From the group that makes each result to the last one that reads it.
         let mut lifetimes: Vec<Lifetime> =
@@ -295,7 +336,7 @@ fn replaced(node: &Node, place: &[usize]) -> Dispatch {
         views.iter().zip(operands).map(|(view, operand)| moved(view, operand, place)).collect()
     };
     Dispatch {
-        op: node.dispatch.op.clone(),
+        op: node.op.clone(),
         inputs: all(&node.dispatch.inputs, &node.reads),
         outputs: all(&node.dispatch.outputs, &node.writes),
     }
@@ -318,7 +359,7 @@ fn chain(nodes: Vec<&Node>, place: &[usize]) -> Chain {
         let tensor = node.dispatch.outputs[0].tensor.clone();
         let kept = node.writes[0].result().map(|result| place[result]).filter(|place| *place != usize::MAX);
         let by_image = node.by_image.clone().expect("links work by image");
-        let mut link = Link { op: node.dispatch.op.clone(), by_image, inputs, out: Sink::Own, tensor };
+        let mut link = Link { op: node.op.clone(), by_image, inputs, out: Sink::Own, tensor };
         match kept {
             Some(buffer) => link.out = Sink::Memory(buffer),
             None => own += link.own_words(block),

@@ -103,8 +103,17 @@ impl Plans {
 
         let gather = |graph: &mut Graph, from: &Place, batch: usize, image: [usize; 3]| {
             let (Normalization { mean, std }, order) = (normalization, Order::InTurn);
-            let op =
-                GatherImages { count: batch, batch, image: image.into(), mean, std, window: None, order, staged: None };
+            let op = GatherImages {
+                count: batch,
+                batch,
+                image: image.into(),
+                mean,
+                std,
+                window: None,
+                order,
+                staged: None,
+                parts: 1,
+            };
             let inputs = [graph.read(from), graph.read(&clock)];
             graph.apply(op, &inputs)
         };

@@ -3,10 +3,18 @@
 //! One broadcast of a number of `a` serves all vectors of a tile, one load of `b` serves all its rows. `b` is read as
 //! it lies where its rows are whole tiles wide, and is packed into panels of that width otherwise; `a` is read as it
 //! lies in either layout.
+//!
+//! How threads share a product depends on what each of them has in its own cache. Reading what another core has
+//! written is cheap, for caches fetch ahead, but to write what another core has read means to wait for it line by line.
+//! So a matrix that every step changes, a layer's weights, stays with the threads that change it: each takes the rows
+//! of the derivative, of [`Layout::TN`], that it updates then, and of the weights the same rows, which are terms of the
+//! sums of [`Layout::NN`] and columns of [`Layout::NT`].
+
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{Layout, Sizes};
+use super::{Layout, MatMul, Sizes};
 use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{each, scratch, threads, vectorized};
@@ -15,60 +23,221 @@ use crate::parallel::{each, scratch, threads, vectorized};
 const PARALLEL: usize = 1 << 18;
 /// And from which it is worth more blocks than threads.
 const LONG: usize = 1 << 24;
-/// Terms that are summed before the next column of tiles: so many rows of a panel stay in the second-level cache.
-const TERMS: usize = 1024;
+/// Terms that are summed at most before the sum joins what others have come to: so many rows of a panel stay in the
+/// second-level cache, and parts of a long sum can be made apart.
+const TERMS: usize = 512;
 
 /// Terms that are packed at a time.
 const BAND: usize = 64;
 
-/// `out = epilogue(a * b)`. The order of a sum depends on `k` alone, so that a row has the same result alone as among
-/// others.
-pub fn product(layout: Layout, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+/// Parts of a sum of `k` terms. The order of additions depends on `k` alone, so that a row has the same result alone as
+/// among others, and by any number of threads.
+pub fn parts_of(k: usize) -> usize {
+    k.div_ceil(TERMS).max(1)
+}
+
+/// What all shares of a product have in common.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    layout: Layout,
+    sizes: Sizes,
+    a: &'a [f32],
+    /// Side by side, as [`MatMul::parts`] has it.
+    parts: usize,
+    b: &'a [f32],
+    epilogue: Epilogue,
+    extra: &'a [In<'a>],
+}
+
+/// `out = epilogue(a * b)`
+pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
     let Sizes { m, n, k } = sizes;
-    let width = width(n);
-    let parallel = m * n * k >= PARALLEL && threads() > 1;
-    let lies_well = layout != Layout::NT && n.is_multiple_of(width);
-    let packed = if lies_well { 0 } else { n.next_multiple_of(width) * k };
+    let task = Task { layout: op.layout, sizes, a, parts: op.parts, b, epilogue, extra };
     // A tile down needs as many rows.
-    let few = layout == Layout::TN && m < MOST_PIXELS;
-    scratch(packed + if few { m * k } else { 0 }, |memory| {
-        let (panels, turned) = memory.split_at_mut(packed);
-        let (layout, a) = if few {
+    if op.layout == Layout::TN && m / op.parts < MOST_PIXELS {
+        return scratch(m * k, |turned| {
             let rows = turned.chunks_exact_mut(k).enumerate();
             rows.for_each(|(i, row)| row.iter_mut().enumerate().for_each(|(j, to)| *to = a[j * m + i]));
-            (Layout::NN, &*turned)
-        } else {
-            (layout, a)
-        };
-        let b = if lies_well {
-            Panels { words: b, block: width, row: n }
-        } else {
-            let pack = |(block, panel): (usize, &mut [f32])| pack(layout, sizes, b, block * width, width, panel);
-            if parallel {
+            Task { layout: Layout::NN, a: turned, ..task }.by_rows(out);
+        });
+    }
+    let parallel = m * n * k >= PARALLEL && threads() > 1;
+    if parallel && op.layout == Layout::NT && n >= threads() * width(n) {
+        task.by_columns(out);
+    } else if parallel && op.layout == Layout::NN && op.changing && parts_of(k) > 1 {
+        task.by_terms(out);
+    } else {
+        task.by_rows(out);
+    }
+}
+
+impl Task<'_> {
+    /// Shares to cut the product into: a few for each thread, so that a slower core does not hold up the rest; of a short
+    /// product one.
+    fn shares(&self) -> usize {
+        let Sizes { m, n, k } = self.sizes;
+        match m * n * k {
+            ..PARALLEL => 1,
+            PARALLEL..LONG => threads(),
+            _ => 4 * threads(),
+        }
+    }
+
+    /// Each share some rows of the result, all of `b`.
+    fn by_rows(&self, out: &mut [f32]) {
+        let Sizes { m, n, k } = self.sizes;
+        let (width, shares) = (width(n), self.shares());
+        let packed = if self.lies_well() { 0 } else { n.next_multiple_of(width) * k };
+        scratch(packed, |panels| {
+            let pack = |(block, panel)| self.pack(block, panel);
+            if shares > 1 {
                 each(panels.chunks_mut(width * k).enumerate(), pack);
             } else {
                 panels.chunks_mut(width * k).enumerate().for_each(pack);
             }
-            Panels { words: panels, block: width * k, row: width }
-        };
-        let rows = |(first, out): (usize, &mut [f32])| {
-            pulp::Arch::new().dispatch(Rows { layout, sizes, a, b, first, out });
-            if epilogue != Epilogue::NONE {
+            let b = self.panels(panels);
+            // A share has rows of one part of `a` alone, where its columns are the rows of the result.
+            let of_part = if self.layout == Layout::TN { m / self.parts } else { m };
+            let at_a_time = of_part.div_ceil(shares.div_ceil(m / of_part));
+            let parts = out.chunks_mut(of_part * n).enumerate();
+            let shares: Vec<(usize, &mut [f32])> = parts
+                .flat_map(|(part, out)| {
+                    let shares = out.chunks_mut(at_a_time * n).enumerate();
+                    shares.map(move |(i, out)| (part * of_part + i * at_a_time, out))
+                })
+                .collect();
+            each(shares.into_iter(), |(first, out)| {
+                let mut rows: Vec<&mut [f32]> = out.chunks_mut(n).collect();
+                pulp::Arch::new().dispatch(Share { task: self, b, first, terms: 0..k, out: &mut rows });
+                self.finish(first * n, n, out);
+            });
+        });
+    }
+
+    /// Each share some columns of the result, and so of `b`, which it packs for itself.
+    fn by_columns(&self, out: &mut [f32]) {
+        let Sizes { m, n, k } = self.sizes;
+        let width = width(n);
+        let at_a_time = n.div_ceil(width).div_ceil(2 * self.shares()) * width;
+        let mut shares: Vec<Vec<&mut [f32]>> = Vec::new();
+        shares.resize_with(n.div_ceil(at_a_time), || Vec::with_capacity(m));
+        for row in out.chunks_mut(n) {
+            shares.iter_mut().zip(row.chunks_mut(at_a_time)).for_each(|(share, columns)| share.push(columns));
+        }
+        each(shares.into_iter().enumerate(), |(i, mut share)| {
+            scratch(width * k, |panel| {
+                for start in (i * at_a_time..n.min((i + 1) * at_a_time)).step_by(width) {
+                    self.pack(start / width, panel);
+                    let from = start - i * at_a_time;
+                    let mut rows: Vec<&mut [f32]> = share
+                        .iter_mut()
+                        .map(|columns| {
+                            let end = columns.len().min(from + width);
+                            &mut columns[from..end]
+                        })
+                        .collect();
+                    let b = Panels { words: panel, block: width * k, row: width };
+                    pulp::Arch::new().dispatch(Share { task: self, b, first: 0, terms: 0..k, out: &mut rows });
+                    rows.into_iter().enumerate().for_each(|(row, columns)| self.finish(row * n + start, n, columns));
+                }
+            });
+        });
+    }
+
+    /// Each share some terms of all sums, and so some rows of `b`; sums of these are made then.
+    fn by_terms(&self, out: &mut [f32]) {
+        let Sizes { m, n, k } = self.sizes;
+        let (parts, width) = (parts_of(k), width(n));
+        let packed = if self.lies_well() { 0 } else { n.next_multiple_of(width) * k };
+        let at_a_time = m.div_ceil(self.shares().div_ceil(parts));
+        scratch(packed + parts * m * n, |memory| {
+            let (panels, sums) = memory.split_at_mut(packed);
+            each(panels.chunks_mut(width * k).enumerate(), |(block, panel)| self.pack(block, panel));
+            let b = self.panels(panels);
+            let shares: Vec<(usize, usize, &mut [f32])> = sums
+                .chunks_mut(m * n)
+                .enumerate()
+                .flat_map(|(part, sums)| {
+                    let shares = sums.chunks_mut(at_a_time * n).enumerate();
+                    shares.map(move |(i, sums)| (part, i * at_a_time, sums))
+                })
+                .collect();
+            each(shares.into_iter(), |(part, first, sums)| {
+                let of_part = k.div_ceil(parts);
+                let terms = part * of_part..k.min((part + 1) * of_part);
+                let mut rows: Vec<&mut [f32]> = sums.chunks_mut(n).collect();
+                pulp::Arch::new().dispatch(Share { task: self, b, first, terms, out: &mut rows });
+            });
+            let rows = m.div_ceil(threads());
+            each(out.chunks_mut(rows * n).enumerate(), |(i, out)| {
+                let first = i * rows * n;
                 vectorized(
                     #[inline(always)]
-                    || epilogue.apply(out, first * n, n, extra),
+                    || {
+                        out.copy_from_slice(&sums[first..][..out.len()]);
+                        for sums in sums.chunks_exact(m * n).skip(1) {
+                            out.iter_mut().zip(&sums[first..]).for_each(|(out, sum)| *out += sum);
+                        }
+                    },
                 );
-            }
-        };
-        if parallel {
-            // A few blocks a thread, so that a slower core does not hold up the rest; of a short product one.
-            let blocks = if m * n * k < LONG { threads() } else { 4 * threads() };
-            let block = m.div_ceil(blocks);
-            each(out.chunks_mut(block * n).enumerate(), |(i, out)| rows((i * block, out)));
-        } else {
-            rows((0, out));
+                self.finish(first, n, out);
+            });
+        });
+    }
+
+    /// Applies the epilogue to what lies in whole rows, or in a piece of one, from number `first` of the result on.
+    fn finish(&self, first: usize, n: usize, out: &mut [f32]) {
+        if self.epilogue == Epilogue::NONE {
+            return;
         }
-    });
+        let mut extra = self.extra.to_vec();
+        if self.epilogue.bias {
+            extra[0].data = &extra[0].data[first % n..];
+        }
+        vectorized(
+            #[inline(always)]
+            || self.epilogue.apply(out, first, n.min(out.len()), &extra),
+        );
+    }
+
+    /// Whether `b` can be read as it lies.
+    fn lies_well(&self) -> bool {
+        self.layout != Layout::NT && self.sizes.n.is_multiple_of(width(self.sizes.n))
+    }
+
+    /// All of `b`, which is packed in `panels` where it has to be.
+    fn panels<'b>(&'b self, panels: &'b [f32]) -> Panels<'b> {
+        let Sizes { n, k, .. } = self.sizes;
+        if self.lies_well() {
+            Panels { words: self.b, block: width(n), row: n }
+        } else {
+            Panels { words: panels, block: width(n) * k, row: width(n) }
+        }
+    }
+
+    /// The columns of a block of `b`, `[k][width]`, filled up with zeros.
+    fn pack(&self, block: usize, panel: &mut [f32]) {
+        let Sizes { n, k, .. } = self.sizes;
+        let (layout, b, width) = (self.layout, self.b, width(n));
+        let first = block * width;
+        let columns = (n - first).min(width);
+        if layout == Layout::NT {
+            // So many terms at a time that what they are written to stays in the first-level cache.
+            for (terms, panel) in panel.chunks_mut(BAND * width).enumerate() {
+                for (i, row) in b[first * k..].chunks_exact(k).take(columns).enumerate() {
+                    let row = &row[terms * BAND..][..panel.len() / width];
+                    row.iter().zip(panel[i..].iter_mut().step_by(width)).for_each(|(from, to)| *to = *from);
+                }
+                panel.chunks_exact_mut(width).for_each(|to| to[columns..].fill(0.0));
+            }
+        } else {
+            for (j, to) in panel.chunks_exact_mut(width).enumerate() {
+                let (to, rest) = to.split_at_mut(columns);
+                to.copy_from_slice(&b[j * n + first..][..columns]);
+                rest.fill(0.0);
+            }
+        }
+    }
 }
 
 /// `b` as columns of tiles: words from one to the next, and from term to term of a sum.
@@ -79,44 +248,22 @@ struct Panels<'a> {
     row: usize,
 }
 
-/// The columns of `b` from `first` on, `[k][width]`, filled up with zeros.
-fn pack(layout: Layout, Sizes { n, k, .. }: Sizes, b: &[f32], first: usize, width: usize, panel: &mut [f32]) {
-    let columns = (n - first).min(width);
-    if layout == Layout::NT {
-        // So many terms at a time that what they are written to stays in the first-level cache.
-        for (terms, panel) in panel.chunks_mut(BAND * width).enumerate() {
-            for (i, row) in b[first * k..].chunks_exact(k).take(columns).enumerate() {
-                let row = &row[terms * BAND..][..panel.len() / width];
-                row.iter().zip(panel[i..].iter_mut().step_by(width)).for_each(|(from, to)| *to = *from);
-            }
-            panel.chunks_exact_mut(width).for_each(|to| to[columns..].fill(0.0));
-        }
-    } else {
-        for (j, to) in panel.chunks_exact_mut(width).enumerate() {
-            let (to, rest) = to.split_at_mut(columns);
-            to.copy_from_slice(&b[j * n + first..][..columns]);
-            rest.fill(0.0);
-        }
-    }
-}
-
-/// Some rows of the result, from row `first` on.
-struct Rows<'a> {
-    layout: Layout,
-    sizes: Sizes,
-    a: &'a [f32],
+/// Some rows of the result, from row `first` on, and of these the columns that `b` has, summed over some of the terms.
+struct Share<'a, 'b> {
+    task: &'a Task<'a>,
     b: Panels<'a>,
     first: usize,
-    out: &'a mut [f32],
+    terms: Range<usize>,
+    out: &'a mut [&'b mut [f32]],
 }
 
-impl WithSimd for Rows<'_> {
+impl WithSimd for Share<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let vectors = vectors(self.sizes.n, S::F32_LANES);
+        let vectors = vectors(self.task.sizes.n, S::F32_LANES);
         // Two loops that share their sums would keep them in memory.
-        if self.layout == Layout::TN {
+        if self.task.layout == Layout::TN {
             with_tile!(S, vectors, down, simd, self);
         } else {
             with_tile!(S, vectors, across, simd, self);
@@ -125,13 +272,13 @@ impl WithSimd for Rows<'_> {
 }
 
 #[inline(always)]
-fn down<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, task: Rows) {
-    tiles::<S, TILE, VECTORS, true>(simd, task);
+fn down<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, share: Share) {
+    tiles::<S, TILE, VECTORS, true>(simd, share);
 }
 
 #[inline(always)]
-fn across<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, task: Rows) {
-    tiles::<S, TILE, VECTORS, false>(simd, task);
+fn across<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, share: Share) {
+    tiles::<S, TILE, VECTORS, false>(simd, share);
 }
 
 /// `DOWN`: the terms of a sum lie below each other in `a`, not side by side.
@@ -140,29 +287,38 @@ fn across<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, task: Rows)
 /// memory with every term.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "a term is a place in several rows")]
-fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(simd: S, task: Rows) {
-    let Sizes { m, n, k } = task.sizes;
+fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(simd: S, share: Share) {
+    let Share { task, b: panels, terms, out, .. } = share;
+    let Sizes { m, k, .. } = task.sizes;
     let width = VECTORS * S::F32_LANES;
-    let step = task.b.row / S::F32_LANES;
-    let count = task.out.len() / n;
-    for term in (0..k).step_by(TERMS) {
-        let terms = (k - term).min(TERMS);
-        for block in 0..n.div_ceil(width) {
-            let b = S::as_simd_f32s(&task.b.words[block * task.b.block + term * task.b.row..]).0;
+    let step = panels.row / S::F32_LANES;
+    let (count, columns) = (out.len(), out.first().map_or(0, |row| row.len()));
+    let of_part = k.div_ceil(parts_of(k));
+    // From row to row of `a`, and where the part begins that this share's rows are in, or its first terms.
+    let (row, rows_begin) = match (DOWN, task.parts) {
+        (true, parts) => (m / parts, share.first / (m / parts) * (m / parts)),
+        (false, 1) => (k, 0),
+        (false, _) => (of_part, 0),
+    };
+    for term in terms.clone().step_by(of_part) {
+        let count_of_terms = (terms.end - term).min(of_part);
+        for block in 0..columns.div_ceil(width) {
+            let b = S::as_simd_f32s(&panels.words[block * panels.block + term * panels.row..]).0;
             for start in (0..count).step_by(TILE) {
                 let rows = (count - start).min(TILE);
-                let first = task.first + start;
+                let first = share.first + start;
                 // The last tile down sums rows before its own as well, the last one across its own last row again.
-                let at = if DOWN { first.min(m - TILE) } else { first };
-                let below = &task.a[if DOWN { term * m + at } else { 0 }..];
+                let at = if DOWN { first.min(rows_begin + row - TILE) } else { first };
+                let below = &task.a[if DOWN { rows_begin * k + term * row + at - rows_begin } else { 0 }..];
+                let begin = if task.parts > 1 { term * m } else { term };
                 let beside: [&[f32]; TILE] = std::array::from_fn(|i| {
-                    if DOWN { &[][..] } else { &task.a[(first + i.min(rows - 1)) * k + term..][..terms] }
+                    if DOWN { &[][..] } else { &task.a[begin + (first + i.min(rows - 1)) * row..][..count_of_terms] }
                 });
                 let mut sums = [[simd.splat_f32s(0.0); VECTORS]; TILE];
-                for j in 0..terms {
+                'terms: for j in 0..count_of_terms {
                     let Some(b) = b.get(j * step..).and_then(|b| b.first_chunk::<VECTORS>()) else { break };
                     if DOWN {
-                        let Some(a) = below.get(j * m..).and_then(|a| a.first_chunk::<TILE>()) else { break };
+                        let Some(a) = below.get(j * row..).and_then(|a| a.first_chunk::<TILE>()) else { break };
                         for i in 0..TILE {
                             let x = simd.splat_f32s(a[i]);
                             for v in 0..VECTORS {
@@ -171,23 +327,80 @@ fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(sim
                         }
                     } else {
                         for i in 0..TILE {
-                            let x = simd.splat_f32s(beside[i][j]);
+                            let Some(x) = beside[i].get(j) else { break 'terms };
+                            let x = simd.splat_f32s(*x);
                             for v in 0..VECTORS {
                                 sums[i][v] = simd.mul_add_e_f32s(x, b[v], sums[i][v]);
                             }
                         }
                     }
                 }
-                let columns = width.min(n - block * width);
+                let columns = width.min(columns - block * width);
                 for i in 0..rows {
-                    let row = &mut task.out[(start + i) * n + block * width..][..columns];
+                    let row = &mut out[start + i][block * width..][..columns];
                     for (v, to) in row.chunks_mut(S::F32_LANES).enumerate() {
                         let mut sum = sums[first - at + i][v];
-                        if term > 0 {
+                        if term > terms.start {
                             sum = simd.add_f32s(simd.partial_load_f32s(to), sum);
                         }
                         store::<S>(simd, to, sum);
                     }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::activation::Act;
+    use crate::tensor::Shape;
+
+    fn numbers(count: usize, stream: u32) -> Vec<f32> {
+        let draw = |i: usize| crate::ops::random::unit(crate::ops::random::bits([3, 1], stream, i as u32)) - 0.5;
+        (0..count).map(draw).collect()
+    }
+
+    /// Columns of a matrix `[rows, columns]` in so many parts one after another.
+    fn in_parts(x: &[f32], columns: usize, parts: usize) -> Vec<f32> {
+        let of_part = columns / parts;
+        (0..parts)
+            .flat_map(|part| x.chunks(columns).flat_map(move |row| &row[part * of_part..][..of_part]))
+            .copied()
+            .collect()
+    }
+
+    #[test]
+    fn a_product_has_the_same_bits_however_threads_share_it_and_however_its_columns_lie() {
+        // Long, short, narrow, wide, one row, sums of one part and of several, of which the last may be shorter.
+        let sizes = [[128, 64, 784], [60, 300, 1300], [1, 64, 3136], [300, 10, 1025], [64, 2048, 40], [784, 64, 128]];
+        for ([m, n, k], layout) in sizes.into_iter().flat_map(|s| [Layout::NN, Layout::NT, Layout::TN].map(|l| (s, l)))
+        {
+            let (a, b) = (numbers(m * k, 0), numbers(k * n, 1));
+            let (bias, activated) = (numbers(n, 2), numbers(m * n, 3));
+            let shape = Shape::new([m, n]);
+            let extra = [In { data: &bias, shape: &shape }, In { data: &activated, shape: &shape }];
+            let epilogue = Epilogue { bias: true, act: Some(Act::Relu), act_grad: Some(Act::Relu) };
+            let run = |threads: usize, changing: bool, parts: usize| {
+                let columns = if layout == Layout::TN { m } else { k };
+                let a = if parts > 1 { in_parts(&a, columns, parts) } else { a.clone() };
+                let op = MatMul { changing, parts, ..MatMul::new(layout) };
+                let mut out = vec![f32::NAN; m * n];
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| product(&op, Sizes { m, n, k }, [&a, &b], &mut out, epilogue, &extra));
+                out.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
+            };
+            let alone = run(1, false, 1);
+            let parts = match layout {
+                Layout::NN if k.is_multiple_of(parts_of(k)) => parts_of(k),
+                Layout::TN if m.is_multiple_of(2) && m >= 2 * MOST_PIXELS => 2,
+                _ => 1,
+            };
+            for threads in [1, 2, 3, 8] {
+                for (changing, parts) in [(false, 1), (true, 1), (false, parts), (true, parts)] {
+                    let found = run(threads, changing, parts);
+                    assert!(found == alone, "{layout:?} {m} {n} {k}: {threads} threads, {changing}, {parts} parts");
                 }
             }
         }

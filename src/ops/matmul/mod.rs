@@ -5,11 +5,14 @@ use std::sync::Arc;
 use super::activation::Act;
 use super::case::{Case, Fill};
 use super::kernel::MOST_INVOCATIONS;
+use super::tile::MOST_PIXELS;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
+
+pub(crate) use cpu::parts_of;
 
 mod cpu;
 mod subgroup;
@@ -32,6 +35,10 @@ pub struct MatMul {
     pub epilogue: Epilogue,
     /// Whether a tensor of the output's shape, the input behind the bias, is added after that.
     pub addend: bool,
+    /// Whether every step changes `b`, as far as the CPU need know.
+    pub changing: bool,
+    /// Of `a` the columns lie in so many parts one after another, on the CPU: each has all of its rows.
+    pub parts: usize,
 }
 
 /// The sizes of a product.
@@ -44,7 +51,7 @@ pub(crate) struct Sizes {
 
 impl MatMul {
     pub const fn new(layout: Layout) -> MatMul {
-        MatMul { layout, epilogue: Epilogue::NONE, addend: false }
+        MatMul { layout, epilogue: Epilogue::NONE, addend: false, changing: false, parts: 1 }
     }
 
     fn sizes(&self, a: &[usize], b: &[usize]) -> Result<Sizes, String> {
@@ -130,7 +137,7 @@ impl Op for MatMul {
         let (a, b) = (&inputs[0], &inputs[1]);
         let sizes = self.sizes(a.dims(), b.dims()).expect("the shape rule has accepted these");
         let mut product = |epilogue, extra: &[In]| {
-            cpu::product(self.layout, sizes, [a.data, b.data], outputs[0].data, epilogue, extra);
+            cpu::product(self, sizes, [a.data, b.data], outputs[0].data, epilogue, extra);
         };
         if !self.addend {
             return product(self.epilogue, &inputs[2..]);
@@ -156,6 +163,18 @@ impl Op for MatMul {
         let epilogue = self.epilogue.then(epilogue).filter(|_| !(self.addend && epilogue.bias))?;
         Some(Arc::new(MatMul { epilogue, ..*self }))
     }
+    fn with_changing(&self, input: usize) -> Option<Arc<dyn Op>> {
+        (input == 1).then(|| Arc::new(MatMul { changing: true, ..*self }) as Arc<dyn Op>)
+    }
+    fn taking_parts(&self, inputs: &[Tensor], parts: usize) -> Option<Arc<dyn Op>> {
+        let Sizes { m, k, .. } = self.sizes(inputs.first()?.dims(), inputs.get(1)?.dims()).ok()?;
+        let fits = match self.layout {
+            Layout::NN => k.is_multiple_of(parts) && parts == parts_of(k),
+            Layout::TN => m.is_multiple_of(parts) && m / parts >= MOST_PIXELS,
+            Layout::NT => false,
+        };
+        fits.then(|| Arc::new(MatMul { parts, ..*self }) as Arc<dyn Op>)
+    }
     fn with_addend(&self) -> Option<Arc<dyn Op>> {
         let free = !self.addend && self.epilogue.act.is_none() && self.epilogue.act_grad.is_none();
         free.then(|| Arc::new(MatMul { addend: true, ..*self }) as Arc<dyn Op>)
@@ -174,7 +193,7 @@ fn split(tiles: usize, k: usize, target: Target) -> usize {
 }
 
 fn kernel(op: &MatMul, Sizes { m, n, k }: Sizes, target: Target) -> Kernel {
-    let MatMul { layout, epilogue, addend } = *op;
+    let MatMul { layout, epilogue, addend, .. } = *op;
     let entry = match layout {
         Layout::NN => "nn",
         Layout::NT => "nt",
@@ -254,7 +273,7 @@ pub fn cases() -> Vec<Case> {
             };
             // Each shape plain, and with one of the epilogues.
             for epilogue in [Epilogue::NONE, epilogues[1 + i % 3]] {
-                let op = Arc::new(MatMul { layout, epilogue, addend: false });
+                let op = Arc::new(MatMul { epilogue, ..MatMul::new(layout) });
                 let name = format!("{m}x{n}x{k} {}", describe(epilogue));
                 let mut case =
                     Case::new(name, op).input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform);
@@ -267,7 +286,7 @@ pub fn cases() -> Vec<Case> {
                 cases.push(if epilogue == Epilogue::NONE { case } else { case.no_derivative() });
             }
             let epilogue = [Epilogue::NONE, bias, epilogues[2], epilogues[3]][i % 4];
-            let op = Arc::new(MatMul { layout, epilogue, addend: true });
+            let op = Arc::new(MatMul { epilogue, addend: true, ..MatMul::new(layout) });
             let case = Case::new(format!("{m}x{n}x{k} with an addend {}", describe(epilogue)), op).no_derivative();
             let mut case = case.input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform);
             if epilogue.bias {

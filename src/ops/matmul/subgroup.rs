@@ -9,7 +9,7 @@ const ROWS: usize = 24;
 
 /// `None` where the result is narrower than a subgroup of so many lanes, or there is no subgroup.
 pub fn kernel(op: &MatMul, entry: &'static str, [m, n, k]: [usize; 3], lanes: usize) -> Option<Kernel> {
-    let MatMul { layout, epilogue, addend } = *op;
+    let MatMul { layout, epilogue, addend, .. } = *op;
     let channels = match layout {
         // Lanes read rows of b along k, so that columns of the result are no neighbours.
         Layout::NT if Channels::of(n, lanes).is_some() => Channels::by(1, n, lanes),
