@@ -169,7 +169,8 @@ impl Op for MatMul {
     fn taking_parts(&self, inputs: &[Tensor], parts: usize) -> Option<Arc<dyn Op>> {
         let Sizes { m, k, .. } = self.sizes(inputs.first()?.dims(), inputs.get(1)?.dims()).ok()?;
         let fits = match self.layout {
-            Layout::NN => k.is_multiple_of(parts) && parts == parts_of(k),
+            // Where threads share the result's rows they want rows.
+            Layout::NN => self.changing && k.is_multiple_of(parts) && parts == parts_of(k),
             Layout::TN => m.is_multiple_of(parts) && m / parts >= MOST_PIXELS,
             Layout::NT => false,
         };
