@@ -24,7 +24,7 @@ pub enum Act {
 /// The exponential without a branch or a call, so that loops of it become vectors; within 2 units of the last place, and
 /// that of 87 for all that is more. By S. Moshier's polynomial (Cephes, `expf`).
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     /// Added to a number below 2^22 it leaves the nearest whole one in the lowest bits.
     const ROUNDS: f32 = 12_582_912.0;
     // Written so that NaN stays NaN.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
+use super::softmax::{exponentials, largest};
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
@@ -145,43 +146,6 @@ const LEAST: f32 = 1e-30;
 #[inline(always)]
 fn passed_on(derivative: f32) -> f32 {
     if derivative.abs() < LEAST { 0.0 } else { derivative }
-}
-
-/// The exponential of what is 0 at most; far below it stays where f32 holds it in full, for the same reason.
-///
-/// Of sums and products alone, so that there are as many at once as a vector holds: `x` is a whole number of times the
-/// logarithm of 2, and a rest of which a Taylor series takes eight terms. Within 2 units in the last place.
-#[inline(always)]
-fn exp_below(x: f32) -> f32 {
-    /// Added to a number below 2^22 it leaves no digits behind the point, and what is before it in the lowest bits.
-    const WHOLE: f32 = (3 << 22) as f32;
-    /// The logarithm of 2, of which the first part has few enough digits for products with it to be exact.
-    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    // Written so that what is no number stays none.
-    let x = if x < -80.0 { -80.0 } else { x };
-    let whole = x * std::f32::consts::LOG2_E + WHOLE;
-    let times = whole - WHOLE;
-    let rest = x - times * LN_2[0] - times * LN_2[1];
-    let terms = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-    let series = terms.into_iter().reduce(|sum, term| sum * rest + term).unwrap_or_default();
-    series * f32::from_bits(whole.to_bits().wrapping_sub(WHOLE.to_bits()).wrapping_add(127) << 23)
-}
-
-/// Puts the exponentials of what the largest of each row is more than the rest into `out`, and gives each row's largest.
-#[inline(always)]
-fn exponentials(x: &[f32], classes: usize, out: &mut [f32]) {
-    for (out, x) in out.chunks_exact_mut(classes).zip(x.chunks_exact(classes)) {
-        let largest = largest(x);
-        out.iter_mut().zip(x).for_each(|(out, x)| *out = x - largest);
-    }
-    // Of all rows at once: a row of ten is less than a vector.
-    out.iter_mut().for_each(|out| *out = exp_below(*out));
-}
-
-/// The largest of a row that is a number.
-#[inline(always)]
-fn largest(x: &[f32]) -> f32 {
-    x.iter().fold(f32::NEG_INFINITY, |largest, x| if *x > largest { *x } else { largest })
 }
 
 /// The derivative of [`CrossEntropy`] by the logits, from `logits`, `labels` and `d_out [1]`.
@@ -512,18 +476,6 @@ mod tests {
         ];
         op.cpu(&inputs, &mut [Out { data: &mut out, shape: &shape }]);
         out
-    }
-
-    #[test]
-    fn exponentials_are_within_two_units_in_the_last_place() {
-        for i in 0..=800_000u32 {
-            let x = i as f32 * -1e-4;
-            let (exact, found) = (f64::from(x).exp(), f64::from(exp_below(x)));
-            assert!((found / exact - 1.0).abs() < 2.0 * f64::from(f32::EPSILON), "{x}: {found}, not {exact}");
-        }
-        assert_eq!(exp_below(0.0), 1.0);
-        assert_eq!(exp_below(f32::NEG_INFINITY), exp_below(-80.0));
-        assert!(exp_below(f32::NAN).is_nan());
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! a chain, through which a thread takes a few images at a time, so few that all they leave behind fits the
 //! second-level cache. What nobody wants to know after the chain is never written to memory at all.
 //!
+//! And ops are told what they cannot see, for threads to share them by it: which of their inputs every step changes, and
+//! whether all who read a result can have it in parts.
+//!
 //! Ops in between that need the whole batch wait until the chain is done, or are brought forward where they need
 //! nothing of it: the sum of a weight's partial derivatives, the statistics of a loss.
 
