@@ -109,7 +109,7 @@ impl Task<'_> {
             each(shares.into_iter(), |(first, out)| {
                 let mut rows: Vec<&mut [f32]> = out.chunks_mut(n).collect();
                 pulp::Arch::new().dispatch(Share { task: self, b, first, terms: 0..k, out: &mut rows });
-                self.finish(first * n, n, out);
+                self.finish(first * n, n, out, self.extra);
             });
         });
     }
@@ -138,7 +138,13 @@ impl Task<'_> {
                         .collect();
                     let b = Panels { words: panel, block: width * k, row: width };
                     pulp::Arch::new().dispatch(Share { task: self, b, first: 0, terms: 0..k, out: &mut rows });
-                    rows.into_iter().enumerate().for_each(|(row, columns)| self.finish(row * n + start, n, columns));
+                    let mut extra = self.extra.to_vec();
+                    if self.epilogue.bias {
+                        extra[0].data = &extra[0].data[start..];
+                    }
+                    for (row, columns) in rows.into_iter().enumerate() {
+                        self.finish(row * n + start, columns.len(), columns, &extra);
+                    }
                 }
             });
         });
@@ -180,24 +186,19 @@ impl Task<'_> {
                         }
                     },
                 );
-                self.finish(first, n, out);
+                self.finish(first, n, out, self.extra);
             });
         });
     }
 
-    /// Applies the epilogue to what lies in whole rows, or in a piece of one, from number `first` of the result on.
-    fn finish(&self, first: usize, n: usize, out: &mut [f32]) {
-        if self.epilogue == Epilogue::NONE {
-            return;
+    /// Applies the epilogue to rows of so many columns, from number `first` of the result on.
+    fn finish(&self, first: usize, columns: usize, out: &mut [f32], extra: &[In]) {
+        if self.epilogue != Epilogue::NONE {
+            vectorized(
+                #[inline(always)]
+                || self.epilogue.apply(out, first, columns, extra),
+            );
         }
-        let mut extra = self.extra.to_vec();
-        if self.epilogue.bias {
-            extra[0].data = &extra[0].data[first % n..];
-        }
-        vectorized(
-            #[inline(always)]
-            || self.epilogue.apply(out, first, n.min(out.len()), &extra),
-        );
     }
 
     /// Whether `b` can be read as it lies.
