@@ -228,7 +228,7 @@ fn adapt(nodes: &mut [Node]) {
 /// The op that makes a result and those that read it, where all of them can have it in parts.
 fn in_parts(nodes: &[Node], maker: usize) -> Option<Vec<(usize, Arc<dyn Op>)>> {
     let ([view], [made]) = (&nodes[maker].dispatch.outputs[..], &nodes[maker].writes[..]) else { return None };
-    let columns = view.tensor.len() / view.tensor.dims().first()?;
+    let columns = view.tensor.len().checked_div(*view.tensor.dims().first()?)?;
     let parts = parts_of(columns);
     made.result().filter(|_| parts > 1)?;
     let mut ops = vec![(maker, nodes[maker].op.giving_parts(parts)?)];
