@@ -89,7 +89,7 @@ impl Shuffle {
     }
 }
 
-/// Half the bits of the range that [`permute`] works in.
+/// Half the bits of the range that a [`Shuffle`] works in.
 pub fn half_bits(count: u32) -> u32 {
     (32 - (count - 1).leading_zeros()).div_ceil(2)
 }
