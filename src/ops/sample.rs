@@ -12,7 +12,7 @@ use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target, Window, expect, random};
 use crate::lines::ask_for;
-use crate::parallel::{each, parallel_rows, rows_at_a_time, threads, vectorized};
+use crate::parallel::{each, parallel_rows, rows_at_a_time, shares_of_parts, threads, vectorized};
 use crate::tensor::{Kind, Shape, Tensor};
 
 // Images are read as bytes here and as words by the shader.
@@ -221,16 +221,9 @@ impl Op for GatherImages {
             1 => rows_at_a_time(self.batch, size),
             parts => self.batch.div_ceil(threads().div_ceil(parts)),
         };
-        let shares: Vec<(usize, usize, &mut [f32])> = outputs[0]
-            .data
-            .chunks_mut(self.batch * part)
-            .enumerate()
-            .flat_map(|(i, out)| {
-                let shares = out.chunks_mut(images * part).enumerate();
-                shares.map(move |(share, out)| (i * part, share * images, out))
-            })
-            .collect();
-        each(shares.into_iter(), |(begin, first, out)| {
+        let shares = shares_of_parts(outputs[0].data, self.batch * part, images * part);
+        each(shares.into_iter(), |(number, at, out)| {
+            let (begin, first) = (number * part, at / part);
             vectorized(
                 #[inline(always)]
                 || {

@@ -73,6 +73,16 @@ pub fn parallel_chunks(out: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32
     each(out.chunks_mut(size).enumerate(), |(i, out)| f(i, out));
 }
 
+/// The shares of each part of `out`: the number of the part, where in it the share begins, and the share.
+pub fn shares_of_parts(out: &mut [f32], part: usize, share: usize) -> Vec<(usize, usize, &mut [f32])> {
+    let parts = out.chunks_mut(part).enumerate();
+    let shares = parts.flat_map(|(number, part)| {
+        let shares = part.chunks_mut(share).enumerate();
+        shares.map(move |(i, out)| (number, i * share, out))
+    });
+    shares.collect()
+}
+
 /// `f(item)` for each item, by all threads: neighbours by the same one, and the same one in every op of a run.
 pub fn each<T: Send>(items: impl ExactSizeIterator<Item = T>, f: impl Fn(T) + Sync + Send) {
     if threads() == 1 || items.len() < 2 {

@@ -17,7 +17,7 @@ use pulp::{Simd, WithSimd};
 use super::{Layout, MatMul, Sizes};
 use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{each, scratch, threads, vectorized};
+use crate::parallel::{each, scratch, shares_of_parts, threads, vectorized};
 
 /// Multiply-adds from which a second thread is worth its start.
 const PARALLEL: usize = 1 << 18;
@@ -99,14 +99,8 @@ impl Task<'_> {
             // A share has rows of one part of `a` alone, where its columns are the rows of the result.
             let of_part = if self.layout == Layout::TN { m / self.parts } else { m };
             let at_a_time = of_part.div_ceil(shares.div_ceil(m / of_part));
-            let parts = out.chunks_mut(of_part * n).enumerate();
-            let shares: Vec<(usize, &mut [f32])> = parts
-                .flat_map(|(part, out)| {
-                    let shares = out.chunks_mut(at_a_time * n).enumerate();
-                    shares.map(move |(i, out)| (part * of_part + i * at_a_time, out))
-                })
-                .collect();
-            each(shares.into_iter(), |(first, out)| {
+            each(shares_of_parts(out, of_part * n, at_a_time * n).into_iter(), |(part, begin, out)| {
+                let first = part * of_part + begin / n;
                 let mut rows: Vec<&mut [f32]> = out.chunks_mut(n).collect();
                 pulp::Arch::new().dispatch(Share { task: self, b, first, terms: 0..k, out: &mut rows });
                 self.finish(first * n, n, out, self.extra);
@@ -160,15 +154,8 @@ impl Task<'_> {
             let (panels, sums) = memory.split_at_mut(packed);
             each(panels.chunks_mut(width * k).enumerate(), |(block, panel)| self.pack(block, panel));
             let b = self.panels(panels);
-            let shares: Vec<(usize, usize, &mut [f32])> = sums
-                .chunks_mut(m * n)
-                .enumerate()
-                .flat_map(|(part, sums)| {
-                    let shares = sums.chunks_mut(at_a_time * n).enumerate();
-                    shares.map(move |(i, sums)| (part, i * at_a_time, sums))
-                })
-                .collect();
-            each(shares.into_iter(), |(part, first, sums)| {
+            each(shares_of_parts(sums, m * n, at_a_time * n).into_iter(), |(part, begin, sums)| {
+                let first = begin / n;
                 let of_part = k.div_ceil(parts);
                 let terms = part * of_part..k.min((part + 1) * of_part);
                 let mut rows: Vec<&mut [f32]> = sums.chunks_mut(n).collect();
