@@ -1,0 +1,96 @@
+//! What an op can do for the one before it, folded into that.
+
+use super::{through_reshapes, uses};
+use crate::graph::{Graph, Node, Origin, Value};
+
+/// Folds biases, activations, activation derivatives and dropout into the ops that make their input, where nobody else
+/// wants that input.
+pub(super) fn fuse(graph: &mut Graph) {
+    let mut uses = uses(graph);
+    for i in 0..graph.nodes.len() {
+        if uses[i] == 0 {
+            continue;
+        }
+        let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
+        if op.is_add() {
+            add_in_maker(graph, &mut uses, i);
+            continue;
+        }
+        let (epilogue, dropout) = (op.as_epilogue(), op.as_dropout());
+        let Some(source) = inputs.first().copied().filter(|_| epilogue.is_some() || dropout.is_some()) else {
+            continue;
+        };
+        let Some(maker) = through_reshapes(graph, &uses, source) else { continue };
+        let Origin::Op { op: maker_op, inputs: maker_inputs } = &graph.nodes[maker.0].origin else { continue };
+        // A bias per channel fits only where the innermost size is that of the maker's own result.
+        if epilogue.is_some_and(|epilogue| epilogue.bias)
+            && graph.nodes[maker.0].tensor.shape.last() != graph.nodes[i].tensor.shape.last()
+        {
+            continue;
+        }
+        let fused = epilogue.and_then(|epilogue| maker_op.with_epilogue(epilogue));
+        let Some(fused) = fused.or_else(|| maker_op.with_dropout(dropout?)) else { continue };
+        let inputs: Vec<Value> = maker_inputs.iter().chain(&inputs[1..]).copied().collect();
+        // The node keeps its own shape only if the maker's is the same; else the maker moves here under a reshape.
+        let made = graph.nodes[maker.0].tensor.clone();
+        if made.shape == graph.nodes[i].tensor.shape {
+            graph.nodes[i].origin = Origin::Op { op: fused, inputs };
+            uses[maker.0] = 0;
+        } else if source == maker || last_input_before(&inputs, source) {
+            // Between maker and node there is a reshape node, which can hold the fused op if its inputs stand before it.
+            let holder = source;
+            graph.nodes[holder.0] = Node { origin: Origin::Op { op: fused, inputs }, tensor: made };
+            graph.nodes[i].origin = Origin::Reshape(holder);
+            uses[maker.0] = 0;
+        }
+    }
+}
+
+/// Lets what makes one input of an addition add the other.
+fn add_in_maker(graph: &mut Graph, uses: &mut [usize], i: usize) {
+    let Origin::Op { inputs, .. } = &graph.nodes[i].origin else { return };
+    let [first, second] = [inputs[0], inputs[1]];
+    // The later one is the less likely to be waited for.
+    for (made, other) in [(second, first), (first, second)] {
+        let Some(maker) = through_reshapes(graph, uses, made) else { continue };
+        let Origin::Op { op, inputs } = &graph.nodes[maker.0].origin else { continue };
+        let Some(op) = op.with_addend() else { continue };
+        if graph.nodes[maker.0].tensor.shape != graph.nodes[i].tensor.shape {
+            continue;
+        }
+        let inputs = inputs.iter().copied().chain([other]).collect();
+        graph.nodes[i].origin = Origin::Op { op, inputs };
+        uses[maker.0] = 0;
+        return;
+    }
+}
+
+fn last_input_before(inputs: &[Value], node: Value) -> bool {
+    inputs.iter().all(|v| *v < node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ops, place};
+    use crate::graph::{Graph, Store};
+    use crate::ops::activation::{Act, Activation};
+    use crate::ops::elementwise::{Add, AddBias};
+    use crate::ops::matmul::{Layout, MatMul};
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn a_product_adds_what_is_added_to_it_before_its_activation() {
+        let mut store = Store::default();
+        let [a, b, out] = ["a", "b", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+        let bias = place(&mut store, "bias", Tensor::f32([4]));
+        let mut graph = Graph::new();
+        let [a, b, bias] = [&a, &b, &bias].map(|place| graph.read(place));
+        let first = graph.apply(MatMul::new(Layout::NN), &[a, b]).unwrap();
+        let second = graph.apply(MatMul::new(Layout::NT), &[a, b]).unwrap();
+        let second = graph.apply(AddBias, &[second, bias]).unwrap();
+        let sum = graph.apply(Add, &[first, second]).unwrap();
+        let sum = graph.apply(Activation(Act::Tanh), &[sum]).unwrap();
+        graph.assign(sum, out);
+        assert_eq!(ops(&graph), ["matmul.nn", "matmul.nt"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! The last sums of gradients, in one update.
+
+use std::sync::Arc;
+
+use super::{assigned, behind_reshapes, through_reshapes, uses};
+use crate::graph::{Effect, Graph, Origin, Place, Value};
+use crate::ops::Sum;
+use crate::ops::sums::{Summed, Sums};
+use crate::tensor::Tensor;
+
+/// A sum over all rows that nobody wants but a place.
+#[derive(Clone)]
+struct PlacedSum {
+    sum: Value,
+    /// What is summed.
+    of: Value,
+    part: Summed,
+    place: Place,
+}
+
+/// Makes one update of sums that nobody wants but places in one buffer: the last step of derivatives by weights.
+pub(super) fn sum_into_places(graph: &mut Graph) {
+    let (uses, assigned) = (uses(graph), assigned(graph));
+    let all = std::mem::take(&mut graph.effects);
+    let mut sums: Vec<PlacedSum> = Vec::new();
+    for (i, (at, effect)) in all.iter().enumerate() {
+        match placed_sum(graph, &uses, effect) {
+            // Where what is summed is in a stored buffer, that may have changed when it is assigned.
+            Some(sum) if !assigned[behind_reshapes(graph, sum.of).0] => sums.push(sum),
+            _ => graph.effects.push((*at, effect.clone())),
+        }
+        // What follows may read what is assigned here, unless it only assigns too.
+        let goes_on =
+            all.get(i + 1).is_some_and(|(next, effect)| next == at && matches!(effect, Effect::Assign { .. }));
+        if !goes_on {
+            graph.effects.extend(updates(std::mem::take(&mut sums)).into_iter().map(|update| (*at, update)));
+        }
+    }
+}
+
+fn placed_sum(graph: &Graph, uses: &[usize], effect: &Effect) -> Option<PlacedSum> {
+    let Effect::Assign { value, place } = effect else { return None };
+    let node = &graph.nodes[through_reshapes(graph, uses, *value)?.0];
+    let Origin::Op { op, inputs } = &node.origin else { return None };
+    let (&Sum { width, factor, .. }, of) = (op.as_sum()?, inputs[0]);
+    let is_made_here = matches!(graph.nodes[behind_reshapes(graph, of).0].origin, Origin::Op { .. });
+    let part = Summed { offset: place.offset, width, factor };
+    let is_one_row = node.tensor.len() == width;
+    (is_one_row && is_made_here).then(|| PlacedSum { sum: *value, of, part, place: place.clone() })
+}
+
+fn updates(mut sums: Vec<PlacedSum>) -> Vec<Effect> {
+    sums.sort_by_key(|sum| (sum.place.buffer, sum.place.offset));
+    let of_buffers = sums.chunk_by(|a, b| a.place.buffer == b.place.buffer);
+    let together = |sums: &[PlacedSum]| {
+        let place = sums[0].place.clone();
+        if sums.len() == 1 {
+            return Effect::Assign { value: sums[0].sum, place };
+        }
+        let part = |sum: &PlacedSum| Summed { offset: sum.part.offset - place.offset, ..sum.part };
+        let parts: Vec<Summed> = sums.iter().map(part).collect();
+        let words = parts.iter().map(|part| part.offset + part.width).max().unwrap_or(0);
+        let targets = vec![Place { tensor: Tensor::f32([words]), ..place }];
+        Effect::Update { op: Arc::new(Sums { parts }), inputs: sums.iter().map(|sum| sum.of).collect(), targets }
+    };
+    of_buffers.flat_map(|sums| sums.chunks(Sums::MOST)).map(together).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ops, place};
+    use super::*;
+    use crate::device::Device;
+    use crate::device::cpu::Cpu;
+    use crate::graph::Store;
+    use crate::ops::elementwise::Scale;
+    use crate::plan::Plan;
+
+    #[test]
+    fn sums_that_nobody_wants_but_one_buffer_are_one_update() {
+        let mut store = Store::default();
+        let grads = store.add("grads", 192);
+        let x = place(&mut store, "x", Tensor::f32([3, 4]));
+        let mut graph = Graph::new();
+        let rows = graph.read(&x);
+        let rows = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[rows]).unwrap();
+        let to = |i: usize, tensor| Place { buffer: grads, offset: 64 * i, tensor };
+        let mut sum = |width: usize, factor: f32| {
+            let sum = graph.apply(Sum { width, rows: Sum::ALL, factor }, &[rows]).unwrap();
+            graph.reshape(sum, [width]).unwrap()
+        };
+        let (of_columns, of_pairs, both) = (sum(4, 1.0), sum(2, 0.5), sum(6, 1.0));
+        let twice = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[both]).unwrap();
+        graph.assign(of_pairs, to(2, Tensor::f32([2])));
+        graph.assign(twice, to(1, Tensor::f32([6])));
+        graph.assign(of_columns, to(0, Tensor::f32([4])));
+        assert_eq!(ops(&graph), ["scale", "sum", "scale", "sums"]);
+
+        let device: &mut dyn Device = &mut Cpu::new();
+        device.allocate(&store).unwrap();
+        let numbers: Vec<f32> = (0..12).map(|i| 0.5 * i as f32).collect();
+        device.write_f32(x.buffer, 0, &numbers).unwrap();
+        let plan = device.prepare(&Plan::new(&graph)).unwrap();
+        device.run(&[plan], 1).unwrap();
+        assert_eq!(device.read_f32(grads, 0, 4).unwrap(), [12.0, 15.0, 18.0, 21.0]);
+        assert_eq!(device.read_f32(grads, 64, 6).unwrap(), [12.0, 16.0, 20.0, 24.0, 28.0, 32.0]);
+        assert_eq!(device.read_f32(grads, 128, 2).unwrap(), [15.0, 18.0]);
+    }
+}
