@@ -7,24 +7,24 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::folder::{Checkpoint, DATA_DIGEST, Folder, SNAPSHOTS};
-use super::gan::{GanState, GanSteps, RoundLoss, grouped};
-use super::gan_metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
-use super::provenance::Provenance;
-use super::{GanSettings, Precision, TrainError};
-use crate::data::digest;
-use crate::data::{DataSet, ImageSet};
+use super::groups::grouped;
+use super::metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
+use super::settings::GanSettings;
+use super::steps::{GanState, GanSteps, RoundLoss};
+use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
-use crate::files::Existing;
 use crate::graph::Store;
 use crate::infer::judge::Judge;
-use crate::infer::sample::{Drawing, PREFIX, Source, labelled, rows_by_class};
+use crate::infer::sample::{Drawing, PREFIX};
 use crate::infer::{Measures, Quality};
 use crate::models::{Gan, ModelFile};
-use crate::report::gif::GifWriter;
-use crate::report::grid::Grid;
-use crate::report::{self, Colours};
+use crate::report;
+use crate::train::folder::{Checkpoint, DATA_DIGEST, Folder};
+use crate::train::provenance::Provenance;
+use crate::train::{Precision, TrainError};
+
+mod pictures;
 
 /// What a run tells while it goes.
 #[derive(Clone, Debug)]
@@ -72,12 +72,6 @@ const WINDOW_FLOPS: u64 = 200_000_000_000;
 
 /// Pictures that a measurement looks at, generated and real.
 pub const MEASURED: usize = 10_000;
-/// The snapshot: a row for each of so many latents, a column for each class, 10 of them at most.
-const SNAPSHOT: usize = 10;
-/// The seeds of the latents of snapshots and measurements: the same in every run, so that runs can be compared.
-const SNAPSHOT_SEED: u32 = 1;
-const MEASURE_SEED: u32 = 0x4D45_4153;
-
 /// What a run is made of.
 pub struct GanRun<'a> {
     pub settings: GanSettings,
@@ -410,50 +404,6 @@ impl Loop<'_> {
         }
     }
 
-    /// Pictures to measure, of the classes that real ones are of.
-    fn generated(&mut self, labels: &[u32]) -> Result<ImageSet, TrainError> {
-        let (device, drawing) = (&mut *self.run.device, &mut self.drawing);
-        let source = Source { seed: MEASURE_SEED, len: self.run.gan.noise, truncation: 1.0 };
-        Ok(labelled(labels, self.classes, self.image, source, |x, y| drawing.draw(device, x, y))?)
-    }
-
-    /// `snapshots/0003.png`: the same latents (rows) and classes (columns) in every epoch.
-    fn snapshot(&mut self, epoch: usize) -> Result<(), TrainError> {
-        // Measurements after it draw with the same statistics.
-        self.steps.calibrate(self.run.device, self.run.settings.seed)?;
-        let columns = self.classes.min(SNAPSHOT);
-        let (latents, labels) = rows_by_class(SNAPSHOT_SEED, [SNAPSHOT, columns], self.run.gan.noise, self.classes);
-        let pictures = self.drawing.draw(self.run.device, &latents, &labels)?;
-        let folder = self.run.folder.path().join(SNAPSHOTS);
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| TrainError::Folder { path: folder.clone(), reason: e.to_string() })?;
-        let path = folder.join(format!("{epoch:04}.png"));
-        let grid = snapshot_grid(self.image, columns);
-        let mut png = report::png::PngGrid::create(&path, grid, Colours::default())?;
-        for picture in pictures.chunks_exact(self.image.iter().product()) {
-            png.push(Some(picture))?;
-        }
-        Ok(png.finish(Existing::Replace)?)
-    }
-
-    /// `snapshots.gif`, of all snapshots that there are.
-    fn animate(&self) -> Result<(), TrainError> {
-        let columns = self.classes.min(SNAPSHOT);
-        let grid = snapshot_grid(self.image, columns);
-        let [width, height] = grid.size_within("GIF", report::gif::MAX_SIDE)?;
-        let path = self.run.folder.path().join("snapshots.gif");
-        let mut gif = GifWriter::create(&path, [width, height], self.image[2], Colours::default(), 25)?;
-        for epoch in 0..=self.run.settings.epochs {
-            let path = self.run.folder.path().join(SNAPSHOTS).join(format!("{epoch:04}.png"));
-            let Ok(picture) = image::open(&path) else { continue };
-            let pixels = if self.image[2] == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
-            if pixels.len() == width as usize * height as usize * self.image[2] {
-                gif.push(&pixels)?;
-            }
-        }
-        Ok(gif.finish(Existing::Replace)?)
-    }
-
     /// The test set is touched here, once, with the generator that measurements chose.
     fn test(&mut self) -> Result<Option<Measures>, TrainError> {
         let Some(quality) = self.quality.take() else { return Ok(None) };
@@ -538,8 +488,4 @@ impl Loop<'_> {
         }
         folder.save_checkpoint(&file)
     }
-}
-
-fn snapshot_grid(picture: [usize; 3], columns: usize) -> Grid {
-    Grid { rows: SNAPSHOT as u64, columns: columns as u64, picture, scale: 2, gap: 2 }
 }

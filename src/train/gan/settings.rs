@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
-use super::learner::Method;
-use super::schedule::Schedule;
-use super::settings::{parse, word};
 use crate::data::Reading;
 use crate::models::{GanLoss, GanRecipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
+use crate::train::TrainError;
+use crate::train::learner::Method;
+use crate::train::schedule::Schedule;
+use crate::train::settings::{parse, word};
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,299 @@
+//! The two steps of a conditional GAN as graphs, over one store: the discriminator's and the generator's.
+//!
+//! ```text
+//! discriminator: real, label <- the set;  fake = G(noise, label);  loss = (L(D(real), 1) + L(D(fake), 0)) / 2
+//! generator:     label <- the set;        loss = L(D(G(noise, label)), 1)
+//! ```
+//!
+//! The discriminator sees real and generated pictures in one batch, one half behind the other, each half normalised by
+//! its own statistics: that is half as much to dispatch as a pass for each, and the same numbers.
+//!
+//! Each has a clock of its own, so that the discriminator may take several steps a round. Only the paths to the
+//! weights that a step changes are differentiated. Everything is resident, as in the classifier's step.
+
+use super::settings::GanSettings;
+use super::steps::{CALIBRATION, Calibration, RING};
+use crate::graph::{Graph, GraphError, Place, Store, Value};
+use crate::models::{Forward, Gan, GanLoss, Init, Inputs, Mode, Network, Parameters};
+use crate::ops::concat::Concat;
+use crate::ops::dropout::Dropout;
+use crate::ops::elementwise::{Fill, Scale};
+use crate::ops::loss::{BinaryCrossEntropy, Hinge, Mse, Pairwise};
+use crate::ops::noise::Normal;
+use crate::ops::one_hot::OneHot;
+use crate::ops::record::{RecordLoss, Told};
+use crate::ops::reduce::Sum;
+use crate::ops::sample::{GatherImages, GatherLabels, Order, Record, Tick};
+use crate::ops::spectral::{PowerIteration, spectral_norm};
+use crate::ops::transpose::Transpose;
+use crate::plan::Plan;
+use crate::tensor::{Shape, Tensor};
+use crate::train::TrainError;
+use crate::train::learner::{Learner, learn};
+
+/// Streams of random numbers, beside those of the layers.
+const NOISE: u32 = 0x6A41_0000;
+const FLIP: u32 = 0x6A42_0000;
+
+/// What both steps are built from.
+pub(super) struct Build<'a> {
+    pub settings: &'a GanSettings,
+    pub gan: &'a Gan,
+    pub generator: (&'a Network, &'a Parameters),
+    pub discriminator: (&'a Network, &'a Parameters),
+    /// Indices of the discriminator's power-iteration vectors among its running statistics, by weight.
+    pub vectors: &'a [Option<usize>],
+    pub bytes: Place,
+    pub labels: Place,
+    /// Ones and then as many zeros, `[2 * groups of a batch, 1]`.
+    pub targets: Place,
+    /// `[height, width, channels]` of a picture, and how many groups of them the set has.
+    pub image: [usize; 3],
+    pub groups: usize,
+    pub classes: usize,
+}
+
+impl Build<'_> {
+    /// A batch's labels, one for each group: `[groups, classes]`.
+    fn labels(&self, graph: &mut Graph, clock: Value) -> Result<Value, GraphError> {
+        let (count, batch) = (self.groups, self.settings.batch / self.settings.pack);
+        let all = graph.read(&self.labels);
+        let labels = graph.apply(GatherLabels { count, copies: 1, batch, order: Order::Shuffled }, &[all, clock])?;
+        graph.apply(OneHot { classes: self.classes }, &[labels])
+    }
+
+    /// A batch of real pictures, in the generator's range, as the discriminator sees them.
+    fn real(&self, graph: &mut Graph, clock: Value) -> Result<Value, TrainError> {
+        let [h, w, c] = self.image;
+        let p = self.settings.pack;
+        let (mean, std) = self.gan.range()?;
+        let gather = GatherImages {
+            count: self.groups,
+            batch: self.settings.batch / p,
+            image: [h * p, w, c].into(),
+            mean,
+            std,
+            window: None,
+            order: Order::Shuffled,
+            staged: None,
+            parts: 1,
+        };
+        let bytes = graph.read(&self.bytes);
+        let images = graph.apply(gather, &[bytes, clock])?;
+        Ok(self.packed(graph, images)?)
+    }
+
+    /// The generator on fresh noise; `[batch, h, w, c]`, and what it did on the way. `use_` tells draws apart.
+    fn fake(
+        &self,
+        graph: &mut Graph,
+        weights: Vec<Value>,
+        labels: Value,
+        clock: Value,
+        use_: u32,
+    ) -> Result<Forward, TrainError> {
+        let (network, parameters) = self.generator;
+        let (batch, p) = (self.settings.batch, self.settings.pack);
+        let noise = Normal { shape: [batch, self.gan.noise].into(), stream: NOISE + use_ };
+        let x = graph.apply(noise, &[clock])?;
+        let label = match p {
+            1 => labels,
+            _ => {
+                // Pictures of a group share their label.
+                let repeated = graph.apply(Concat, &vec![labels; p])?;
+                graph.reshape(repeated, [batch, self.classes])?
+            }
+        };
+        let inputs = Inputs { x, label: Some(label) };
+        Ok(network.forward_with(graph, parameters, weights, inputs, Mode::Train { clock, pass: use_, passes: 1 })?)
+    }
+
+    /// Pictures of a group side by side as channels of one: `[n / pack, h, w, c * pack]`.
+    fn packed(&self, graph: &mut Graph, pictures: Value) -> Result<Value, GraphError> {
+        let ([h, w, c], p) = (self.image, self.settings.pack);
+        let groups = graph.shape(pictures).len() / (h * w * c * p);
+        if p == 1 {
+            return graph.reshape(pictures, [groups, h, w, c]);
+        }
+        let rows = graph.reshape(pictures, [groups, p, h * w * c])?;
+        let columns = graph.apply(Transpose, &[rows])?;
+        graph.reshape(columns, [groups, h, w, c * p])
+    }
+
+    /// The discriminator's weights as the forward pass takes them.
+    fn critic_weights(&self, graph: &mut Graph, raw: &[Value], iterate: bool) -> Result<Vec<Value>, GraphError> {
+        let (_, parameters) = self.discriminator;
+        let mut weights = Vec::with_capacity(raw.len());
+        for (weight, vectors) in raw.iter().zip(self.vectors) {
+            let Some(index) = vectors else {
+                weights.push(*weight);
+                continue;
+            };
+            let shape = graph.shape(*weight).clone();
+            let matrix = graph.reshape(*weight, [shape.rows(), shape.last()])?;
+            let place = parameters.state_place(*index);
+            let mut vectors = graph.read(&place);
+            if iterate {
+                vectors = graph.apply(PowerIteration, &[matrix, vectors])?;
+                graph.assign(vectors, place);
+            }
+            let normalized = spectral_norm(graph, matrix, vectors)?;
+            weights.push(graph.reshape(normalized, shape)?);
+        }
+        Ok(weights)
+    }
+
+    /// The discriminator's answers, `[groups, 1]`.
+    fn answers(
+        &self,
+        graph: &mut Graph,
+        weights: &[Value],
+        (pictures, labels): (Value, Value),
+        mode: Mode,
+    ) -> Result<Forward, TrainError> {
+        let (network, parameters) = self.discriminator;
+        let inputs = Inputs { x: pictures, label: Some(labels) };
+        Ok(network.forward_with(graph, parameters, weights.to_vec(), inputs, mode)?)
+    }
+
+    /// What the discriminator should answer to a real batch and a generated one behind it: 1 and 0, and the opposite to a
+    /// few.
+    fn targets(&self, graph: &mut Graph, clock: Value) -> Result<Value, GraphError> {
+        let (targets, noise) = (graph.read(&self.targets), self.settings.label_noise);
+        if noise == 0.0 {
+            return Ok(targets);
+        }
+        let shape = Shape::new([self.targets.tensor.len() / 2, 1]);
+        let mut half = |real: bool| {
+            let ones = graph.apply(Fill { shape: shape.clone(), value: 1.0 }, &[])?;
+            let stream = FLIP + u32::from(real);
+            let kept = graph.apply(Dropout { rate: noise, stream, groups: 1 }, &[ones, clock])?;
+            let side = if real { 1.0 } else { -1.0 };
+            let offset = if real { 0.0 } else { 1.0 };
+            graph.apply(Scale { factor: (1.0 - noise) * side, offset }, &[kept])
+        };
+        let (real, fake) = (half(true)?, half(false)?);
+        behind(graph, real, fake)
+    }
+
+    fn pairwise(&self) -> Pairwise {
+        match self.settings.loss {
+            GanLoss::Mse => Pairwise::Mse,
+            GanLoss::Bce => Pairwise::Bce,
+            GanLoss::Hinge => Pairwise::Hinge,
+        }
+    }
+
+    fn loss(&self, graph: &mut Graph, answers: Value, target: Value) -> Result<Value, GraphError> {
+        match self.settings.loss {
+            GanLoss::Mse => graph.apply(Mse, &[answers, target]),
+            GanLoss::Bce => graph.apply(BinaryCrossEntropy, &[answers, target]),
+            GanLoss::Hinge => graph.apply(Hinge, &[answers, target]),
+        }
+    }
+
+    pub(super) fn discriminator_step(
+        &self,
+        learner: &Learner,
+        clock: &Place,
+        ring: &Place,
+    ) -> Result<Plan, TrainError> {
+        let mut graph = Graph::new();
+        let graph = &mut graph;
+        let now = graph.read(clock);
+        let labels = self.labels(graph, now)?;
+        let real = self.real(graph, now)?;
+        let (network, parameters) = self.generator;
+        let weights = network.read_weights(graph, parameters, parameters.weights);
+        let fake = self.fake(graph, weights, labels, now, 0)?.out;
+        let fake = self.packed(graph, fake)?;
+
+        let (network, parameters) = self.discriminator;
+        let raw = network.read_weights(graph, parameters, parameters.weights);
+        let weights = self.critic_weights(graph, &raw, true)?;
+        let (pictures, labels) = (behind(graph, real, fake)?, behind(graph, labels, labels)?);
+        let mode = Mode::Train { clock: now, pass: 0, passes: 2 };
+        let forward = self.answers(graph, &weights, (pictures, labels), mode)?;
+        let targets = self.targets(graph, now)?;
+        let loss = self.loss(graph, forward.out, targets)?;
+
+        forward.update_running(graph);
+        learn(graph, learner, loss, &raw, now)?;
+        let record = RecordLoss { slots: RING, told: Told::Halves(self.pairwise()), ticks: true };
+        graph.update(record, &[forward.out, targets], vec![ring.clone(), clock.clone()]);
+        Ok(Plan::new(graph))
+    }
+
+    pub(super) fn generator_step(&self, learner: &Learner, clock: &Place, ring: &Place) -> Result<Plan, TrainError> {
+        let mut graph = Graph::new();
+        let graph = &mut graph;
+        let now = graph.read(clock);
+        let labels = self.labels(graph, now)?;
+        let (network, parameters) = self.generator;
+        let raw = network.read_weights(graph, parameters, parameters.weights);
+        let forward = self.fake(graph, raw.clone(), labels, now, 1)?;
+        let fake = self.packed(graph, forward.out)?;
+
+        let (network, parameters) = self.discriminator;
+        let critic = network.read_weights(graph, parameters, parameters.weights);
+        let critic = self.critic_weights(graph, &critic, false)?;
+        let answers = self.answers(graph, &critic, (fake, labels), Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
+        forward.update_running(graph);
+        if self.settings.loss == GanLoss::Hinge {
+            let mean = Sum::mean(graph, answers)?;
+            let loss = graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?;
+            graph.update(Record { slots: RING }, &[now, loss, mean], vec![ring.clone()]);
+            learn(graph, learner, loss, &raw, now)?;
+            graph.update(Tick(1), &[], vec![clock.clone()]);
+        } else {
+            let tensor = graph.tensor(answers).clone();
+            let ones = graph.read(&Place { tensor, ..self.targets.clone() });
+            let loss = self.loss(graph, answers, ones)?;
+            learn(graph, learner, loss, &raw, now)?;
+            let record = RecordLoss { slots: RING, told: Told::Whole(self.pairwise()), ticks: true };
+            graph.update(record, &[answers, ones], vec![ring.clone(), clock.clone()]);
+        }
+        Ok(Plan::new(graph))
+    }
+
+    pub(super) fn calibration(&self, store: &mut Store, learner: &Learner) -> Result<Calibration, TrainError> {
+        let state = store.add("generator.calibrated", learner.parameters.total_state());
+        let clock = store.add("generator.calibration", 2);
+        let place = Place { buffer: clock, offset: 0, tensor: Tensor::u32([2]) };
+        let mut graph = Graph::new();
+        let now = graph.read(&place);
+        let labels = self.labels(&mut graph, now)?;
+        let (network, _) = self.generator;
+        let weights = network.read_weights(&mut graph, &learner.parameters, learner.inference_weights());
+        let mut forward = self.fake(&mut graph, weights, labels, now, 2)?;
+        for update in &mut forward.running {
+            (update.place.buffer, update.momentum) = (state, 1.0 - CALIBRATION.1);
+        }
+        forward.update_running(&mut graph);
+        graph.update(Tick(1), &[], vec![place]);
+        Ok(Calibration { plan: Plan::new(&graph), clock, state, ready: None })
+    }
+}
+
+/// For each weight of the discriminator that decays (matrices and kernels), room for its power iteration's vectors.
+pub(super) fn spectral_vectors(store: &mut Store, critic: &mut Parameters, wanted: bool) -> Vec<Option<usize>> {
+    let weights: Vec<_> = critic.trainable().iter().map(|p| (p.name.clone(), p.shape.clone(), p.decays)).collect();
+    let mut vectors = Vec::with_capacity(weights.len());
+    for (name, shape, decays) in weights {
+        vectors.push((wanted && decays).then(|| {
+            let both = Shape::new([shape.rows() + shape.last()]);
+            critic.add_running(store, format!("{name}.vectors"), both, Init::Uniform { limit: 1.0 })
+        }));
+    }
+    vectors
+}
+
+/// Two values of one shape as one of twice as many rows.
+fn behind(graph: &mut Graph, first: Value, second: Value) -> Result<Value, GraphError> {
+    let mut dims = graph.dims(first).to_vec();
+    let len = graph.shape(first).len();
+    let flat = [graph.reshape(first, [1, len])?, graph.reshape(second, [1, len])?];
+    let both = graph.apply(Concat, &flat)?;
+    dims[0] *= 2;
+    graph.reshape(both, Shape::new(dims))
+}

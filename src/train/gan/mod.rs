@@ -1,0 +1,13 @@
+//! Training a GAN: its settings, the two steps' graphs, what of them is on a device, and the run around them.
+
+mod graphs;
+mod groups;
+pub mod metrics;
+pub mod run;
+pub mod settings;
+mod steps;
+
+pub use groups::grouped;
+pub use run::{GanEvent, GanOutcome, GanRun};
+pub use settings::GanSettings;
+pub use steps::{GanState, GanSteps, RING, RoundLoss};

@@ -1,0 +1,266 @@
+//! What training a GAN keeps on a device: both networks, both steps' plans, and the state that a run goes on from.
+
+use super::graphs::{Build, spectral_vectors};
+use super::settings::GanSettings;
+use crate::data::ImageSet;
+use crate::device::{Device, DeviceError, PlanId};
+use crate::graph::{BufferId, Place, Store};
+use crate::infer::evaluate::send_packed;
+use crate::models::{Gan, Network, Parameters};
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+use crate::train::TrainError;
+use crate::train::learner::{Learned, Learner};
+
+/// Steps of the discriminator that the ring of losses holds: the most that may run before the host looks.
+pub const RING: usize = 1024;
+
+/// Both networks with all that their training keeps on a device.
+pub struct GanSteps {
+    pub generator: Learner,
+    pub discriminator: Learner,
+    pub generator_network: Network,
+    pub discriminator_network: Network,
+    /// Real pictures in an epoch.
+    pub images: usize,
+    pub discriminator_plan: Plan,
+    pub generator_plan: Plan,
+    /// Re-estimates the generator's running statistics under its averaged weights, where both are.
+    calibration: Option<Calibration>,
+    clocks: [BufferId; 2],
+    rings: [BufferId; 2],
+    bytes: BufferId,
+    labels: BufferId,
+    /// What the discriminator should answer to a batch.
+    targets: Place,
+    /// Steps of the discriminator for each of the generator.
+    ratio: usize,
+    ready: Vec<PlanId>,
+}
+
+/// The plan that takes statistics of the averaged generator, and where it leaves them.
+pub(super) struct Calibration {
+    pub plan: Plan,
+    pub clock: BufferId,
+    pub state: BufferId,
+    pub ready: Option<PlanId>,
+}
+
+/// Batches that statistics are taken of, and the share that the newest has in them.
+pub(super) const CALIBRATION: (usize, f32) = (100, 0.04);
+
+/// All that decides how a run goes on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GanState {
+    /// Steps of the generator.
+    pub round: u32,
+    pub seed: u32,
+    pub generator: Learned,
+    pub discriminator: Learned,
+}
+
+/// What one round told. Losses of the discriminator are means over its steps.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct RoundLoss {
+    pub real: f32,
+    pub fake: f32,
+    pub generator: f32,
+    /// The discriminator's mean answer to the generator's pictures.
+    pub answer: f32,
+}
+
+impl GanSteps {
+    /// Writes both steps down. The set is as [`grouped`](super::grouped) makes it of the real pictures.
+    ///
+    /// # Errors
+    /// Where the networks do not fit the pictures or each other.
+    pub fn declare(
+        store: &mut Store,
+        gan: &Gan,
+        settings: &GanSettings,
+        set: &ImageSet,
+    ) -> Result<GanSteps, TrainError> {
+        let (classes, groups) = (set.classes, set.len());
+        let images = groups * settings.pack;
+        let image = [set.height / settings.pack, set.width, set.channels];
+        let mut parameters = Parameters::new(store, "generator");
+        let network = gan.declare_generator(image, classes, store, &mut parameters)?;
+        let mut critic = Parameters::new(store, "discriminator");
+        let seen = [image[0], image[1], image[2] * settings.pack];
+        let critic_network = gan.declare_discriminator(seen, classes, store, &mut critic)?;
+        let vectors = spectral_vectors(store, &mut critic, settings.spectral_norm);
+
+        let stored = |store: &mut Store, name: &str, tensor: Tensor| {
+            let buffer = store.add(name, tensor.len());
+            Place { buffer, offset: 0, tensor }
+        };
+        let clocks = ["discriminator.clock", "generator.clock"].map(|name| stored(store, name, Tensor::u32([2])));
+        let rings = ["discriminator.ring", "generator.ring"].map(|name| stored(store, name, Tensor::f32([RING, 2])));
+        let bytes = stored(store, "images", Tensor::u32([set.images.len().div_ceil(4)]));
+        let labels = stored(store, "labels", Tensor::u32([groups]));
+        let targets = stored(store, "targets", Tensor::f32([settings.batch / settings.pack * 2, 1]));
+        let generator = Learner::declare(store, parameters, settings.generator_method(images));
+        let discriminator = Learner::declare(store, critic, settings.discriminator_method(images));
+
+        let build = Build {
+            settings,
+            gan,
+            generator: (&network, &generator.parameters),
+            discriminator: (&critic_network, &discriminator.parameters),
+            vectors: &vectors,
+            bytes: bytes.clone(),
+            labels: labels.clone(),
+            targets: targets.clone(),
+            image,
+            groups,
+            classes,
+        };
+        let discriminator_plan = build.discriminator_step(&discriminator, &clocks[0], &rings[0])?;
+        let generator_plan = build.generator_step(&generator, &clocks[1], &rings[1])?;
+        let calibration = match generator.parameters.total_state() > 0 && settings.average > 0.0 {
+            true => Some(build.calibration(store, &generator)?),
+            false => None,
+        };
+        Ok(GanSteps {
+            generator_network: network,
+            discriminator_network: critic_network,
+            images,
+            discriminator_plan,
+            generator_plan,
+            calibration,
+            clocks: clocks.map(|place| place.buffer),
+            rings: rings.map(|place| place.buffer),
+            bytes: bytes.buffer,
+            labels: labels.buffer,
+            targets,
+            ratio: settings.discriminator_steps,
+            ready: Vec::new(),
+            generator,
+            discriminator,
+        })
+    }
+
+    /// The generator's parameters as inference reads them: averaged weights, and the statistics that go with them.
+    pub fn drawing_parameters(&self) -> Parameters {
+        let own = &self.generator.parameters;
+        let state = self.calibration.as_ref().map_or(own.state, |calibration| calibration.state);
+        own.reading(self.generator.inference_weights(), state)
+    }
+
+    /// Rounds that may run before the host looks.
+    pub fn most_rounds(&self) -> usize {
+        (RING / self.ratio).max(1)
+    }
+
+    /// Floating-point operations of a round.
+    pub fn flops(&self) -> u64 {
+        self.discriminator_plan.flops() * self.ratio as u64 + self.generator_plan.flops()
+    }
+
+    /// Dispatches of a round.
+    pub fn dispatches(&self) -> usize {
+        self.discriminator_plan.dispatches.len() * self.ratio + self.generator_plan.dispatches.len()
+    }
+
+    pub fn initial(&self, seed: u32) -> GanState {
+        // Layers of one name in both networks would begin alike.
+        let other = seed ^ 0x5EED_0D15;
+        GanState {
+            round: 0,
+            seed,
+            generator: self.generator.initial(seed),
+            discriminator: self.discriminator.initial(other),
+        }
+    }
+
+    /// Sends the set and the tables to the device and makes the steps ready; once, after the store was allocated.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+        self.send(device, set)?;
+        let half = self.targets.tensor.len() / 2;
+        device.write_f32(self.targets.buffer, 0, &[vec![1.0; half], vec![0.0; half]].concat())?;
+        self.generator.upload(device)?;
+        self.discriminator.upload(device)?;
+        let discriminator = device.prepare(&self.discriminator_plan)?;
+        self.ready = vec![discriminator; self.ratio];
+        self.ready.push(device.prepare(&self.generator_plan)?);
+        if let Some(calibration) = &mut self.calibration {
+            calibration.ready = Some(device.prepare(&calibration.plan)?);
+        }
+        Ok(())
+    }
+
+    /// Sends the set alone: grouped anew, or at the beginning.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn send(&self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+        send_packed(device, self.bytes, &set.images)?;
+        device.write(self.labels, 0, &set.labels)
+    }
+
+    /// # Errors
+    /// Those of the device.
+    pub fn load(&self, device: &mut dyn Device, state: &GanState) -> Result<(), DeviceError> {
+        let steps = state.round * self.ratio as u32;
+        device.write(self.clocks[0], 0, &[steps, state.seed])?;
+        device.write(self.clocks[1], 0, &[state.round, state.seed])?;
+        self.generator.load(device, &state.generator)?;
+        self.discriminator.load(device, &state.discriminator)
+    }
+
+    /// # Errors
+    /// Those of the device.
+    pub fn save(&self, device: &mut dyn Device) -> Result<GanState, DeviceError> {
+        let mut clock = [0; 2];
+        device.read(self.clocks[1], 0, &mut clock)?;
+        let [round, seed] = clock;
+        let (generator, discriminator) = (self.generator.save(device)?, self.discriminator.save(device)?);
+        Ok(GanState { round, seed, generator, discriminator })
+    }
+
+    /// Runs rounds `first..first + count`, at most [`GanSteps::most_rounds`], and returns what each told.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn run(&self, device: &mut dyn Device, first: usize, count: usize) -> Result<Vec<RoundLoss>, DeviceError> {
+        let count = count.min(self.most_rounds());
+        device.run(&self.ready, count)?;
+        let critic = device.read_f32(self.rings[0], 0, RING * 2)?;
+        let generator = device.read_f32(self.rings[1], 0, RING * 2)?;
+        let round = |round: usize| {
+            let mean = |i: usize| {
+                let steps = round * self.ratio..(round + 1) * self.ratio;
+                steps.map(|step| critic[step % RING * 2 + i]).sum::<f32>() / self.ratio as f32
+            };
+            let slot = round % RING * 2;
+            RoundLoss { real: mean(0), fake: mean(1), generator: generator[slot], answer: generator[slot + 1] }
+        };
+        Ok((first..first + count).map(round).collect())
+    }
+
+    /// Makes what [`GanSteps::drawing_parameters`] names agree with the weights of now. The same weights and seed
+    /// give the same statistics.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn calibrate(&self, device: &mut dyn Device, seed: u32) -> Result<(), DeviceError> {
+        let Some((calibration, plan)) = self.calibration.as_ref().and_then(|c| Some((c, c.ready?))) else {
+            return Ok(());
+        };
+        device.write(calibration.clock, 0, &[0, seed])?;
+        device.write_f32(calibration.state, 0, &self.generator.parameters.initial_state())?;
+        device.run(&[plan], CALIBRATION.0)
+    }
+
+    /// The statistics that go with the generator's weights of inference, as [`GanSteps::calibrate`] left them.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn drawing_state(&self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
+        let words = self.generator.parameters.total_state();
+        device.read_f32(self.drawing_parameters().state, 0, words)
+    }
+}
