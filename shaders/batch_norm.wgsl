@@ -30,16 +30,7 @@
 #endif
 @group(0) @binding(3 + u32(DROPS)) var<storage, read_write> out: array<Lanes>;
 #if DROPS
-#include random
-
-// Whether dropout keeps element e of the output.
-fn kept(e: u32) -> bool {
-#if SEVERAL_STREAMS
-    return random_of_streams(clock[0], clock[1], STREAM, OF_STREAM, e) >= RATE;
-#else
-    return random_unit(random_draw(random_key(clock[0], clock[1], STREAM), e)) >= RATE;
-#endif
-}
+#include kept
 #endif
 #elif ENTRY_grad_sums
 @group(0) @binding(0) var<storage, read> d_out: array<f32>;

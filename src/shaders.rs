@@ -37,6 +37,7 @@ const FILES: &[(&str, &str)] = files![
     "dropout",
     "elementwise",
     "epilogue",
+    "kept",
     "lanes",
     "loss",
     "matmul",

@@ -42,4 +42,15 @@ impl Frame {
             out[to..to + columns].copy_from_slice(&image[row * w * c..][..columns]);
         }
     }
+
+    /// The other way: what [`Frame::fill`] copies into the frame comes out of it, and all it drops is zero.
+    pub fn take(&self, frame: &[f32], [h, w, c]: [usize; 3], image: &mut [f32]) {
+        let columns = w.min(self.width.saturating_sub(self.left)) * c;
+        for (row, out) in image.chunks_exact_mut(w * c).take(h).enumerate() {
+            let (out, dropped) = out.split_at_mut(if row + self.top < self.height { columns } else { 0 });
+            let from = ((row + self.top) * self.width + self.left) * c;
+            out.copy_from_slice(frame.get(from..from + out.len()).unwrap_or(&[]));
+            dropped.fill(0.0);
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod winograd;
 /// A convolution, or the transpose of one, with its weights as the method wants them.
 pub enum Correlation {
     Tiles(winograd::Correlation),
+    Scatter(winograd::Scatter),
     Sums(direct::Correlation),
 }
 
@@ -24,6 +25,9 @@ impl Correlation {
 
     /// From derivatives by the result to those by the image; `weight` is `[r, s, k, c]`.
     pub fn transposed(g: &Geometry, weight: &[f32]) -> Correlation {
+        if let Some(tiling) = winograd::Tiling::scattered(g) {
+            return Correlation::Scatter(winograd::Scatter::new(tiling, weight));
+        }
         match winograd::Tiling::transposed(g) {
             Some(tiling) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
             None => Correlation::Sums(direct::Correlation::transposed(g, weight)),
@@ -34,6 +38,7 @@ impl Correlation {
     pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
         match self {
             Correlation::Tiles(tiles) => tiles.run(source, out, epilogue, extra),
+            Correlation::Scatter(tiles) => tiles.run(source, out, epilogue, extra),
             Correlation::Sums(sums) => sums.run(source, out, epilogue, extra),
         }
     }
@@ -107,6 +112,13 @@ mod tests {
                     let plain = run(len, &|out| direct::grad_w(&g, images, &x, &d_out, out));
                     agree("the derivative by the weights", &g, &tiles, &plain, 5 * g.p * g.q);
                 }
+                let tiles = run(x.len(), &|out| {
+                    winograd::Scatter::new(t.clone(), &weight).run(&d_out, out, Epilogue::NONE, &[])
+                });
+                let plain = run(x.len(), &|out| {
+                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, Epilogue::NONE, &[])
+                });
+                agree("the derivative by the image, scattered", &g, &tiles, &plain, g.r * g.s * g.k);
                 seen[0] += 1;
             }
             if let Some(t) = winograd::Tiling::of_transposed(&g) {
@@ -126,13 +138,24 @@ mod tests {
 
     #[test]
     fn an_image_has_the_same_result_alone_as_among_others() {
-        let g = Geometry::new([7, 12, 12, 16], [3, 3], [12, 12, 32], [1, 1, 1]);
-        let (x, weight) = (numbers(g.n * g.h * g.w * g.c, 1), numbers(9 * g.c * g.k, 2));
-        let mut all = vec![0.0; g.n * g.p * g.q * g.k];
-        Correlation::forward(&g, &weight).run(&x, &mut all, Epilogue::NONE, &[]);
-        let mut alone = vec![0.0; g.p * g.q * g.k];
-        let x = &x[4 * g.h * g.w * g.c..][..g.h * g.w * g.c];
-        Correlation::forward(&Geometry { n: 1, ..g }, &weight).run(x, &mut alone, Epilogue::NONE, &[]);
-        assert_eq!(alone, all[4 * alone.len()..][..alone.len()]);
+        // With borders by tiles of the result, without by those of what is read.
+        for (pad, p) in [(1, 10), (0, 8)] {
+            let g = Geometry::new([7, 10, 10, 16], [3, 3], [p, p, 32], [1, pad, pad]);
+            let one = Geometry { n: 1, ..g };
+            let (x, d_out) = (numbers(g.n * g.h * g.w * g.c, 1), numbers(g.n * g.p * g.q * g.k, 3));
+            let weight = numbers(9 * g.c * g.k, 2);
+            let alike = |all: Correlation, alone: Correlation, from: &[f32], into: usize| {
+                let mut among = vec![0.0; g.n * into];
+                all.run(from, &mut among, Epilogue::NONE, &[]);
+                let mut by_itself = vec![0.0; into];
+                alone.run(&from[4 * from.len() / g.n..][..from.len() / g.n], &mut by_itself, Epilogue::NONE, &[]);
+                assert_eq!(by_itself, among[4 * into..][..into]);
+            };
+            let forward = |g| Correlation::forward(g, &weight);
+            alike(forward(&g), forward(&one), &x, g.p * g.q * g.k);
+            let transposed = |g| Correlation::transposed(g, &weight);
+            assert_eq!(matches!(transposed(&g), Correlation::Scatter(_)), pad == 0);
+            alike(transposed(&g), transposed(&one), &d_out, g.h * g.w * g.c);
+        }
     }
 }

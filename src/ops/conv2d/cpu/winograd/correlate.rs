@@ -19,7 +19,7 @@ pub struct Correlation {
 impl Correlation {
     /// `weight` is `[r, s, c, k]`, its last axis the result's channels.
     pub fn new(tiling: Tiling, weight: &[f32]) -> Correlation {
-        let panels = panels(&tiling, weight);
+        let panels = panels(&tiling, weight, [tiling.source[2], tiling.result[2]], tiling.phases_of_result);
         Correlation { tiling, panels }
     }
 
@@ -109,11 +109,13 @@ fn images_of_a_thread(
     });
 }
 
-/// The kernel's 36 matrices, `[plane][block of results][channel][width]`.
-fn panels(t: &Tiling, weight: &[f32]) -> Lines {
-    let (c, k) = (t.source[2], t.result[2]);
-    let (width, channels) = (width(t.channels_out()), t.channels_in());
-    let plane = channels * t.row_out();
+/// The kernel's 36 matrices, `[plane][block of results][channel][width]`, of `weight [r, s, c, k]`. Its phases are more
+/// results, or else more channels.
+pub(super) fn panels(t: &Tiling, weight: &[f32], [c, k]: [usize; 2], phases_of_result: bool) -> Lines {
+    let phases = t.kernel[0].len() * t.kernel[1].len();
+    let (channels, results) = if phases_of_result { (c, phases * k) } else { (phases * c, k) };
+    let width = width(results);
+    let plane = channels * results.next_multiple_of(width);
     let side = transform::kernel_side(t.taps);
     let mut lines = Lines::new(PLANES * plane);
     let [rows, columns] = &t.kernel;
@@ -135,7 +137,7 @@ fn panels(t: &Tiling, weight: &[f32]) -> Lines {
                                 half.iter_mut().zip(from).for_each(|(half, w)| *half += factor * w);
                             }
                         }
-                        let (line, result) = match t.phases_of_result {
+                        let (line, result) = match phases_of_result {
                             true => (channel, phase * k),
                             false => (phase * c + channel, 0),
                         };
@@ -197,25 +199,16 @@ impl WithSimd for Read<'_> {
                 let from = &frame[phase.first + y * row + x * column..];
                 let to = &mut self.out[i * self.row + p * self.channels..];
                 for channel in (0..self.channels).step_by(S::F32_LANES) {
-                    // Down the tile, then across. A last vector that holds more than the channels left writes over
-                    // what follows, which is written later.
-                    let mut half = [[simd.splat_f32s(0.0); SIDE]; SIDE];
-                    for j in 0..SIDE {
-                        let mut x = [simd.splat_f32s(0.0); SIDE];
-                        for i in 0..SIDE {
-                            x[i] = load::<S>(&from[i * row + j * column + channel..]);
-                        }
-                        half[j] = transform::image_side(simd, x);
-                    }
-                    for i in 0..SIDE {
-                        let mut x = [simd.splat_f32s(0.0); SIDE];
-                        for j in 0..SIDE {
-                            x[j] = half[j][i];
-                        }
-                        for (j, y) in transform::image_side(simd, x).into_iter().enumerate() {
-                            store(simd, &mut to[(i * SIDE + j) * self.plane + channel..][..S::F32_LANES], y);
-                        }
-                    }
+                    // A last vector that holds more than the channels left writes over what follows, which is written later.
+                    transform::square::<S, SIDE, SIDE>(
+                        simd,
+                        #[inline(always)]
+                        |i, j| load::<S>(&from[i * row + j * column + channel..]),
+                        #[inline(always)]
+                        |x| transform::image_side(simd, x),
+                        #[inline(always)]
+                        |i, j, y| store(simd, &mut to[(i * SIDE + j) * self.plane + channel..][..S::F32_LANES], y),
+                    );
                 }
             }
         }
@@ -223,16 +216,16 @@ impl WithSimd for Read<'_> {
 }
 
 /// 36 products of matrices: tiles by channels, channels by results.
-struct Multiply<'a> {
-    factors: &'a [f32],
-    plane_in: usize,
-    channels: usize,
-    panels: &'a [f32],
-    tiles: usize,
-    products: &'a mut [f32],
-    plane_out: usize,
-    row_out: usize,
-    outputs: usize,
+pub(super) struct Multiply<'a> {
+    pub factors: &'a [f32],
+    pub plane_in: usize,
+    pub channels: usize,
+    pub panels: &'a [f32],
+    pub tiles: usize,
+    pub products: &'a mut [f32],
+    pub plane_out: usize,
+    pub row_out: usize,
+    pub outputs: usize,
 }
 
 impl WithSimd for Multiply<'_> {
@@ -302,7 +295,6 @@ impl WithSimd for Write<'_> {
 }
 
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "a result is a place in several arrays, all of one length")]
 fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write) {
     let t = task.t;
     let (channels, image_out) = (t.result[2], t.result.iter().product::<usize>());
@@ -320,35 +312,23 @@ fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write)
             let first = phase.first + y * t.outer.row + x * t.outer.column;
             for channel in (0..channels).step_by(S::F32_LANES) {
                 let bias = if PLAIN { simd.splat_f32s(0.0) } else { task.end.begin::<S>(simd, channel) };
-                let mut half = [[simd.splat_f32s(0.0); RESULTS]; SIDE];
-                for j in 0..SIDE {
-                    let mut m = [simd.splat_f32s(0.0); SIDE];
-                    for i in 0..SIDE {
-                        m[i] = load::<S>(&from[(i * SIDE + j) * task.plane + channel..]);
-                    }
-                    half[j] = transform::result_side(simd, m);
-                }
-                for i in 0..RESULTS {
-                    if i >= rows {
-                        break;
-                    }
-                    let mut m = [simd.splat_f32s(0.0); SIDE];
-                    for j in 0..SIDE {
-                        m[j] = half[j][i];
-                    }
-                    let results: [S::f32s; RESULTS] = transform::result_side(simd, m);
-                    for j in 0..RESULTS {
-                        if j < columns {
-                            let at = first + i * t.outer.row + j * t.outer.column;
-                            let to = &mut out[at..][channel..channels];
-                            let mut result = results[j];
+                transform::square::<S, SIDE, RESULTS>(
+                    simd,
+                    #[inline(always)]
+                    |i, j| load::<S>(&from[(i * SIDE + j) * task.plane + channel..]),
+                    #[inline(always)]
+                    |m| transform::result_side(simd, m),
+                    #[inline(always)]
+                    |i, j, mut result| {
+                        if i < rows && j < columns {
                             if !PLAIN {
                                 result = task.end.end::<S>(simd, simd.add_f32s(result, bias));
                             }
-                            store(simd, to, result);
+                            let at = first + i * t.outer.row + j * t.outer.column;
+                            store(simd, &mut out[at..][channel..channels], result);
                         }
-                    }
-                }
+                    },
+                );
             }
         }
     }

@@ -6,7 +6,7 @@ use super::correlate::{Read, place};
 use super::transform::{self, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, SLACK, Tiling, split};
 use crate::ops::conv2d::cpu::frame::Frame;
-use crate::ops::tile::{MOST_PIXELS, load, vectors, with_tile};
+use crate::ops::tile::{MOST_PIXELS, load, store, vectors, with_tile};
 use crate::parallel::{parallel_chunks, scratch, vectorized};
 
 /// `input [n, h, w, c]` and `d_out [n, p, q, k]` to partial sums `[parts, r, s, c, k]`.
@@ -130,15 +130,18 @@ fn finish(t: &Tiling, sums: &[f32], plane: usize, row: usize, out: &mut [f32]) {
 }
 
 /// Framed derivatives to what they owe to each of a tile's 36 sums, `[plane][tile][channel]`.
-struct ReadBack<'a> {
-    t: &'a Tiling,
-    width: usize,
-    frames: &'a [f32],
-    frame: usize,
-    tiles: std::ops::Range<usize>,
-    row: usize,
-    plane: usize,
-    out: &'a mut [f32],
+pub(super) struct ReadBack<'a> {
+    pub t: &'a Tiling,
+    /// Pixels of a frame's row.
+    pub width: usize,
+    /// Framed images, taken by turns.
+    pub frames: &'a [f32],
+    pub frame: usize,
+    pub tiles: std::ops::Range<usize>,
+    /// Words from tile to tile and from plane to plane of `out`.
+    pub row: usize,
+    pub plane: usize,
+    pub out: &'a mut [f32],
 }
 
 impl WithSimd for ReadBack<'_> {
@@ -164,24 +167,15 @@ fn read_back<S: Simd, const RESULTS: usize>(simd: S, task: ReadBack) {
         let from = &task.frames[image % slots * task.frame..][..task.frame][y * row + x * channels..];
         let to = &mut task.out[i * task.row..];
         for channel in (0..channels).step_by(S::F32_LANES) {
-            let mut half = [[simd.splat_f32s(0.0); SIDE]; RESULTS];
-            for j in 0..RESULTS {
-                let mut y = [simd.splat_f32s(0.0); RESULTS];
-                for i in 0..RESULTS {
-                    y[i] = load::<S>(&from[i * row + j * channels + channel..]);
-                }
-                half[j] = transform::result_side_back(simd, y);
-            }
-            for i in 0..SIDE {
-                let mut y = [simd.splat_f32s(0.0); RESULTS];
-                for j in 0..RESULTS {
-                    y[j] = half[j][i];
-                }
-                for (j, owed) in transform::result_side_back(simd, y).into_iter().enumerate() {
-                    let to = &mut to[(i * SIDE + j) * task.plane + channel..][..S::F32_LANES];
-                    S::as_mut_simd_f32s(to).0[0] = owed;
-                }
-            }
+            transform::square::<S, RESULTS, SIDE>(
+                simd,
+                #[inline(always)]
+                |i, j| load::<S>(&from[i * row + j * channels + channel..]),
+                #[inline(always)]
+                |y| transform::result_side_back(simd, y),
+                #[inline(always)]
+                |i, j, owed| store(simd, &mut to[(i * SIDE + j) * task.plane + channel..][..S::F32_LANES], owed),
+            );
         }
     }
 }

@@ -13,10 +13,12 @@ use crate::ops::tile::width;
 
 mod correlate;
 mod gradient;
+mod scatter;
 mod transform;
 
 pub use correlate::Correlation;
 pub use gradient::gradient;
+pub use scatter::Scatter;
 use transform::{MOST_TAPS, PLANES, SIDE};
 
 /// Words between the 36 planes of a buffer, so that they do not all begin at the same place of the cache.
@@ -26,6 +28,8 @@ const GAP: usize = 32;
 /// a cycle). Measured, not counted: the transforms wait for memory.
 const READ: usize = 420;
 const WRITE: usize = 320;
+/// As `READ`, where 36 values are added to pixels.
+const ADD: usize = 520;
 
 /// How an image is cut into tiles.
 #[derive(Clone, Debug)]
@@ -137,14 +141,18 @@ impl Tiling {
         Tiling::of_forward(g).filter(|tiling| tiling.pays(tiling.cost(), plain(g)))
     }
 
-    /// For its derivative by the input, which is the transposed convolution.
+    /// For its derivative by the input, which is the transposed convolution, by tiles of what that makes.
     pub fn transposed(g: &Geometry) -> Option<Tiling> {
-        // Borders are summed as well.
-        let sums = |size, kernel, pad| -> usize {
-            direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
-        };
-        let plain = sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k;
-        Tiling::of_transposed(g).filter(|tiling| tiling.pays(tiling.cost(), plain))
+        Tiling::of_transposed(g).filter(|tiling| tiling.pays(tiling.cost(), plain_transposed(g)))
+    }
+
+    /// For the same by tiles of what it reads, if that is faster than [`Tiling::transposed`].
+    pub fn scattered(g: &Geometry) -> Option<Tiling> {
+        let others = Tiling::of_transposed(g).map_or(usize::MAX, |tiling| tiling.cost());
+        Tiling::of_forward(g).filter(|tiling| {
+            let cost = tiling.cost_scattered();
+            cost < others && tiling.pays(cost, plain_transposed(g))
+        })
     }
 
     /// For its derivative by the weights.
@@ -233,6 +241,12 @@ impl Tiling {
         self.rows * self.columns * (PLANES * c * k + READ * c + WRITE * k)
     }
 
+    /// The same where the tiles are used the other way round: the transforms change places.
+    fn cost_scattered(&self) -> usize {
+        let (c, k) = (self.channels_in(), self.channels_out());
+        self.rows * self.columns * (PLANES * c * k + ADD * c + WRITE * k)
+    }
+
     /// Whether that is less than plain sums take. Only sizes decide, and not the batch, so that an image has the same
     /// answer alone as among others.
     fn pays(&self, cost: usize, plain: usize) -> bool {
@@ -261,6 +275,14 @@ impl Tiling {
 /// Multiply-adds of one image.
 fn plain(g: &Geometry) -> usize {
     g.p * g.q * g.r * g.s * g.c * g.k
+}
+
+/// Of its transpose, in which borders are summed as well.
+fn plain_transposed(g: &Geometry) -> usize {
+    let sums = |size, kernel, pad| -> usize {
+        direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
+    };
+    sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k
 }
 
 /// Splits `memory` into parts of these lengths.
