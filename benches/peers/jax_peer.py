@@ -217,17 +217,19 @@ class Gan(Session):
 
         def step(state, data, done, chosen, key):
             (g, g_kept, g_moments), (d, d_kept, d_moments) = state
-            keys = random.split(key, 7)
+            keys = random.split(key, 5)
             real = self.look(data["bytes"][chosen], 0.0, 1.0)
             label = jax.nn.one_hot(data["labels"][chosen], networks.CLASSES)
 
-            def fakes(g, g_kept, noise, key):
-                return forward(gan.generator, g, g_kept, random.normal(noise, (gan.batch, gan.noise)), label, key)
+            def fakes(g):
+                noise = random.normal(keys[0], (gan.batch, gan.noise))
+                return forward(gan.generator, g, g_kept, noise, label, keys[1])
 
             def judge(d, d_kept, image, key):
                 return forward(gan.discriminator, d, d_kept, image, label, key)
 
-            fake, g_kept = fakes(g, g_kept, keys[0], keys[1])
+            # Both steps are on the same pictures.
+            fake, back, g_kept = jax.vjp(fakes, g, has_aux=True)
 
             def critic_loss(d):
                 real_answer, kept = judge(d, d_kept, real, keys[2])
@@ -237,13 +239,12 @@ class Gan(Session):
             (loss, d_kept), gradients = jax.value_and_grad(critic_loss, has_aux=True)(d)
             d, d_moments = adam(d, gradients, d_moments, jnp.asarray(done), gan.discriminator_rate)
 
-            def generator_loss(g):
-                fake, kept = fakes(g, g_kept, keys[4], keys[5])
-                answer, critic_kept = judge(d, d_kept, fake, keys[6])
-                return jnp.square(answer - 1).mean(), (kept, critic_kept)
+            def generator_loss(fake):
+                answer, kept = judge(d, d_kept, fake, keys[4])
+                return jnp.square(answer - 1).mean(), kept
 
-            (_, (g_kept, d_kept)), gradients = jax.value_and_grad(generator_loss, has_aux=True)(g)
-            g, g_moments = adam(g, gradients, g_moments, jnp.asarray(done), gan.generator_rate)
+            d_fake, d_kept = jax.grad(generator_loss, has_aux=True)(fake)
+            g, g_moments = adam(g, back(d_fake)[0], g_moments, jnp.asarray(done), gan.generator_rate)
             return ((g, g_kept, g_moments), (d, d_kept, d_moments)), loss
 
         self.ready(tuple((learned, kept, moments_of(learned)) for learned, kept in start), step)

@@ -192,19 +192,21 @@ class Gan(Session):
         def step(chosen):
             real = self.look(chosen, 0.0, 1.0)
             label = tf.one_hot(tf.gather(self.labels, chosen), networks.CLASSES)
-            fake = fakes(label)
-            with tf.GradientTape() as tape:
-                real_loss = tf.reduce_mean(tf.square(discriminator([real, label], training=True) - 1.0))
-                fake_loss = tf.reduce_mean(tf.square(discriminator([fake, label], training=True)))
-                loss = (real_loss + fake_loss) / 2.0
-            learn(pairs[1], tape, loss)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
+            with tf.GradientTape(watch_accessed_variables=False) as drawing:
                 # No derivatives by the discriminator's weights are asked for.
                 for value in values_of(generator):
-                    tape.watch(value)
-                answer = discriminator([fakes(label), label], training=True)
+                    drawing.watch(value)
+                # Both steps are on the same pictures.
+                fake = fakes(label)
+                with drawing.stop_recording():
+                    with tf.GradientTape() as tape:
+                        real_loss = tf.reduce_mean(tf.square(discriminator([real, label], training=True) - 1.0))
+                        fake_loss = tf.reduce_mean(tf.square(discriminator([fake, label], training=True)))
+                        loss = (real_loss + fake_loss) / 2.0
+                    learn(pairs[1], tape, loss)
+                answer = discriminator([fake, label], training=True)
                 generator_loss = tf.reduce_mean(tf.square(answer - 1.0))
-            learn(pairs[0], tape, generator_loss)
+            learn(pairs[0], drawing, generator_loss)
             return loss
 
         self.ready(step)

@@ -264,16 +264,16 @@ class Gan(Training):
             images, labels = self.feed.batch_now()
             images, label = packed(images), one_hot[labels[::pack]]
             adam_d.zero_grad(set_to_none=True)
-            with torch.no_grad():
-                fake = fakes(label)
-            loss = (loss_of(judge(images, label), ones) + loss_of(judge(fake, label), zeros)) / 2
+            # Both steps are on the same pictures.
+            fake = fakes(label)
+            loss = (loss_of(judge(images, label), ones) + loss_of(judge(fake.detach(), label), zeros)) / 2
             loss.backward()
             adam_d.step()
             # The generator's step asks for no derivatives by the discriminator's weights.
             for weight in weights:
                 weight.requires_grad_(False)
             adam_g.zero_grad(set_to_none=True)
-            loss_of(judge(fakes(label), label), ones).backward()
+            loss_of(judge(fake, label), ones).backward()
             adam_g.step()
             for weight in weights:
                 weight.requires_grad_(True)

@@ -106,8 +106,8 @@ fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Res
         say("");
     }
     if args.plan {
-        for (what, plan) in [("discriminator's", &steps.discriminator_plan), ("generator's", &steps.generator_plan)] {
-            say(format_args!("\nThe {what} step"));
+        for (what, plan, _) in steps.plans() {
+            say(format_args!("\nThe {what}"));
             dispatches(plan, settings.batch);
         }
     }

@@ -197,15 +197,16 @@ def rounds(digits, labels):
         places = range(step * BATCH, (step + 1) * BATCH)
         rows = [permute(place % DIGITS, place // DIGITS) for place in places]
         real, label = digits[rows], labels[rows]
+        drawn = fake(step, 0, label)
         real_loss = towards(answers(step, 0, real, label), 1.0)
-        fake_loss = towards(answers(step, 1, fake(step, 0, label).detach(), label), 0.0)
+        fake_loss = towards(answers(step, 1, drawn.detach(), label), 0.0)
         of_d.zero_grad()
         ((real_loss + fake_loss) / 2).backward()
         if step == 0:
             grads |= copied(gradients("discriminator", d.tensors, KEPT, KEPT))
         of_d.step()
 
-        answer = answers(step, 2, fake(step, 1, label), label)
+        answer = answers(step, 2, drawn, label)
         loss = towards(answer, 1.0)
         of_g.zero_grad()
         loss.backward()

@@ -157,10 +157,7 @@ fn gan_steps(gan: &Gan, train: &ImageSet, batch: Option<usize>) -> anyhow::Resul
         images: settings.batch * settings.discriminator_steps,
         parameters: networks.iter().map(|learner| learner.parameters.count_trainable()).sum(),
         most_steps: CHUNK.min(steps.most_rounds()),
-        plans: vec![
-            ("discriminator's step", steps.discriminator_plan.clone(), settings.discriminator_steps),
-            ("generator's step", steps.generator_plan.clone(), 1),
-        ],
+        plans: steps.plans().into_iter().map(|(what, plan, times)| (what, plan.clone(), times)).collect(),
         work: Work::Gan(Box::new(steps)),
         done: 0,
         store,

@@ -36,7 +36,7 @@ fn begin(network: &str, batch: usize, device: &mut Cpu) -> Vec<Plan> {
             steps.upload(device, &set).unwrap();
             let first = steps.initial(5);
             steps.load(device, &first).unwrap();
-            vec![steps.discriminator_plan, steps.generator_plan]
+            steps.plans().into_iter().map(|(_, plan, _)| plan.clone()).collect()
         }
     }
 }

@@ -1,15 +1,17 @@
-//! The two steps of a conditional GAN as graphs, over one store: the discriminator's and the generator's.
+//! A round of a conditional GAN as a graph: the discriminator's step and then the generator's, on the same pictures.
 //!
 //! ```text
-//! discriminator: real, label <- the set;  fake = G(noise, label);  loss = (L(D(real), 1) + L(D(fake), 0)) / 2
-//! generator:     label <- the set;        loss = L(D(G(noise, label)), 1)
+//!                real, label <- the set;  fake = G(noise, label)
+//! discriminator: loss = (L(D(real), 1) + L(D(fake), 0)) / 2
+//! generator:     loss = L(D(fake), 1), by the discriminator as it is then
 //! ```
 //!
 //! The discriminator sees real and generated pictures in one batch, one half behind the other, each half normalised by
 //! its own statistics: that is half as much to dispatch as a pass for each, and the same numbers.
 //!
-//! Each has a clock of its own, so that the discriminator may take several steps a round. Only the paths to the
-//! weights that a step changes are differentiated. Everything is resident, as in the classifier's step.
+//! Where the discriminator takes several steps a round, all but the last are a graph of their own. Each network has its
+//! own clock. Only the paths to the weights that a step changes are differentiated: what the discriminator's step says
+//! against the pictures goes no further than those. Everything is resident, as in the classifier's step.
 
 use super::settings::GanSettings;
 use super::steps::{CALIBRATION, Calibration, RING};
@@ -51,6 +53,24 @@ pub(super) struct Build<'a> {
     pub image: [usize; 3],
     pub groups: usize,
     pub classes: usize,
+}
+
+/// What a network's step changes beside weights: its clock, and the ring of its losses.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub learner: &'a Learner,
+    pub clock: &'a Place,
+    pub ring: &'a Place,
+}
+
+/// Generated pictures, and how they came about.
+struct Drawn {
+    /// One for each group, `[groups, classes]`.
+    labels: Value,
+    weights: Vec<Value>,
+    forward: Forward,
+    /// As the discriminator sees them.
+    pictures: Value,
 }
 
 impl Build<'_> {
@@ -192,68 +212,78 @@ impl Build<'_> {
         }
     }
 
-    pub(super) fn discriminator_step(
-        &self,
-        learner: &Learner,
-        clock: &Place,
-        ring: &Place,
-    ) -> Result<Plan, TrainError> {
-        let mut graph = Graph::new();
-        let graph = &mut graph;
-        let now = graph.read(clock);
-        let labels = self.labels(graph, now)?;
-        let real = self.real(graph, now)?;
+    /// What is drawn at one tick of the discriminator's clock.
+    fn drawn(&self, graph: &mut Graph, clock: Value) -> Result<Drawn, TrainError> {
+        let labels = self.labels(graph, clock)?;
         let (network, parameters) = self.generator;
         let weights = network.read_weights(graph, parameters, parameters.weights);
-        let fake = self.fake(graph, weights, labels, now, 0)?.out;
-        let fake = self.packed(graph, fake)?;
+        let forward = self.fake(graph, weights.clone(), labels, clock, 0)?;
+        let pictures = self.packed(graph, forward.out)?;
+        Ok(Drawn { labels, weights, forward, pictures })
+    }
 
+    /// The discriminator's step alone.
+    pub(super) fn discriminator_step(&self, side: Side) -> Result<Plan, TrainError> {
+        let mut graph = Graph::new();
+        let clock = graph.read(side.clock);
+        let drawn = self.drawn(&mut graph, clock)?;
+        self.teach_discriminator(&mut graph, side, &drawn)?;
+        Ok(Plan::new(&graph))
+    }
+
+    /// The discriminator's step, and the generator's on the same pictures.
+    pub(super) fn round(&self, discriminator: Side, generator: Side) -> Result<Plan, TrainError> {
+        let mut graph = Graph::new();
+        let clock = graph.read(discriminator.clock);
+        let drawn = self.drawn(&mut graph, clock)?;
+        self.teach_discriminator(&mut graph, discriminator, &drawn)?;
+        self.teach_generator(&mut graph, generator, drawn)?;
+        Ok(Plan::new(&graph))
+    }
+
+    fn teach_discriminator(&self, graph: &mut Graph, side: Side, drawn: &Drawn) -> Result<(), TrainError> {
+        let now = graph.read(side.clock);
+        let real = self.real(graph, now)?;
         let (network, parameters) = self.discriminator;
         let raw = network.read_weights(graph, parameters, parameters.weights);
         let weights = self.critic_weights(graph, &raw, true)?;
-        let (pictures, labels) = (behind(graph, real, fake)?, behind(graph, labels, labels)?);
+        let both = (behind(graph, real, drawn.pictures)?, behind(graph, drawn.labels, drawn.labels)?);
         let mode = Mode::Train { clock: now, pass: 0, passes: 2 };
-        let forward = self.answers(graph, &weights, (pictures, labels), mode)?;
+        let forward = self.answers(graph, &weights, both, mode)?;
         let targets = self.targets(graph, now)?;
         let loss = self.loss(graph, forward.out, targets)?;
 
         forward.update_running(graph);
-        learn(graph, learner, loss, &raw, now)?;
+        learn(graph, side.learner, loss, &raw, now)?;
         let record = RecordLoss { slots: RING, told: Told::Halves(self.pairwise()), ticks: true };
-        graph.update(record, &[forward.out, targets], vec![ring.clone(), clock.clone()]);
-        Ok(Plan::new(graph))
+        graph.update(record, &[forward.out, targets], vec![side.ring.clone(), side.clock.clone()]);
+        Ok(())
     }
 
-    pub(super) fn generator_step(&self, learner: &Learner, clock: &Place, ring: &Place) -> Result<Plan, TrainError> {
-        let mut graph = Graph::new();
-        let graph = &mut graph;
-        let now = graph.read(clock);
-        let labels = self.labels(graph, now)?;
-        let (network, parameters) = self.generator;
-        let raw = network.read_weights(graph, parameters, parameters.weights);
-        let forward = self.fake(graph, raw.clone(), labels, now, 1)?;
-        let fake = self.packed(graph, forward.out)?;
-
+    /// Reads the discriminator's weights as those before it in the graph left them.
+    fn teach_generator(&self, graph: &mut Graph, side: Side, drawn: Drawn) -> Result<(), TrainError> {
+        let now = graph.read(side.clock);
         let (network, parameters) = self.discriminator;
         let critic = network.read_weights(graph, parameters, parameters.weights);
         let critic = self.critic_weights(graph, &critic, false)?;
-        let answers = self.answers(graph, &critic, (fake, labels), Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
-        forward.update_running(graph);
+        let seen = (drawn.pictures, drawn.labels);
+        let answers = self.answers(graph, &critic, seen, Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
+        drawn.forward.update_running(graph);
         if self.settings.loss == GanLoss::Hinge {
             let mean = Sum::mean(graph, answers)?;
             let loss = graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?;
-            graph.update(Record { slots: RING }, &[now, loss, mean], vec![ring.clone()]);
-            learn(graph, learner, loss, &raw, now)?;
-            graph.update(Tick(1), &[], vec![clock.clone()]);
+            graph.update(Record { slots: RING }, &[now, loss, mean], vec![side.ring.clone()]);
+            learn(graph, side.learner, loss, &drawn.weights, now)?;
+            graph.update(Tick(1), &[], vec![side.clock.clone()]);
         } else {
             let tensor = graph.tensor(answers).clone();
             let ones = graph.read(&Place { tensor, ..self.targets.clone() });
             let loss = self.loss(graph, answers, ones)?;
-            learn(graph, learner, loss, &raw, now)?;
+            learn(graph, side.learner, loss, &drawn.weights, now)?;
             let record = RecordLoss { slots: RING, told: Told::Whole(self.pairwise()), ticks: true };
-            graph.update(record, &[answers, ones], vec![ring.clone(), clock.clone()]);
+            graph.update(record, &[answers, ones], vec![side.ring.clone(), side.clock.clone()]);
         }
-        Ok(Plan::new(graph))
+        Ok(())
     }
 
     pub(super) fn calibration(&self, store: &mut Store, learner: &Learner) -> Result<Calibration, TrainError> {
@@ -265,7 +295,7 @@ impl Build<'_> {
         let labels = self.labels(&mut graph, now)?;
         let (network, _) = self.generator;
         let weights = network.read_weights(&mut graph, &learner.parameters, learner.inference_weights());
-        let mut forward = self.fake(&mut graph, weights, labels, now, 2)?;
+        let mut forward = self.fake(&mut graph, weights, labels, now, 1)?;
         for update in &mut forward.running {
             (update.place.buffer, update.momentum) = (state, 1.0 - CALIBRATION.1);
         }

@@ -1,6 +1,6 @@
 //! What training a GAN keeps on a device: both networks, both steps' plans, and the state that a run goes on from.
 
-use super::graphs::{Build, spectral_vectors};
+use super::graphs::{Build, Side, spectral_vectors};
 use super::settings::GanSettings;
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
@@ -23,8 +23,10 @@ pub struct GanSteps {
     pub discriminator_network: Network,
     /// Real pictures in an epoch.
     pub images: usize,
-    pub discriminator_plan: Plan,
-    pub generator_plan: Plan,
+    /// The discriminator's step alone, where it takes more than one a round.
+    discriminator_plan: Option<Plan>,
+    /// The discriminator's last step and the generator's.
+    round_plan: Plan,
     /// Re-estimates the generator's running statistics under its averaged weights, where both are.
     calibration: Option<Calibration>,
     clocks: [BufferId; 2],
@@ -115,8 +117,16 @@ impl GanSteps {
             groups,
             classes,
         };
-        let discriminator_plan = build.discriminator_step(&discriminator, &clocks[0], &rings[0])?;
-        let generator_plan = build.generator_step(&generator, &clocks[1], &rings[1])?;
+        let [critic, own] = [(&discriminator, 0), (&generator, 1)].map(|(learner, i)| Side {
+            learner,
+            clock: &clocks[i],
+            ring: &rings[i],
+        });
+        let discriminator_plan = match settings.discriminator_steps {
+            1 => None,
+            _ => Some(build.discriminator_step(critic)?),
+        };
+        let round_plan = build.round(critic, own)?;
         let calibration = match generator.parameters.total_state() > 0 && settings.average > 0.0 {
             true => Some(build.calibration(store, &generator)?),
             false => None,
@@ -126,7 +136,7 @@ impl GanSteps {
             discriminator_network: critic_network,
             images,
             discriminator_plan,
-            generator_plan,
+            round_plan,
             calibration,
             clocks: clocks.map(|place| place.buffer),
             rings: rings.map(|place| place.buffer),
@@ -152,14 +162,20 @@ impl GanSteps {
         (RING / self.ratio).max(1)
     }
 
+    /// What is dispatched in a round, in its order: each plan with what it is and how often it runs.
+    pub fn plans(&self) -> Vec<(&'static str, &Plan, usize)> {
+        let alone = self.discriminator_plan.as_ref().map(|plan| ("discriminator's step alone", plan, self.ratio - 1));
+        alone.into_iter().chain([("discriminator's step and generator's", &self.round_plan, 1)]).collect()
+    }
+
     /// Floating-point operations of a round.
     pub fn flops(&self) -> u64 {
-        self.discriminator_plan.flops() * self.ratio as u64 + self.generator_plan.flops()
+        self.plans().into_iter().map(|(_, plan, times)| plan.flops() * times as u64).sum()
     }
 
     /// Dispatches of a round.
     pub fn dispatches(&self) -> usize {
-        self.discriminator_plan.dispatches.len() * self.ratio + self.generator_plan.dispatches.len()
+        self.plans().into_iter().map(|(_, plan, times)| plan.dispatches.len() * times).sum()
     }
 
     pub fn initial(&self, seed: u32) -> GanState {
@@ -183,9 +199,11 @@ impl GanSteps {
         device.write_f32(self.targets.buffer, 0, &[vec![1.0; half], vec![0.0; half]].concat())?;
         self.generator.upload(device)?;
         self.discriminator.upload(device)?;
-        let discriminator = device.prepare(&self.discriminator_plan)?;
-        self.ready = vec![discriminator; self.ratio];
-        self.ready.push(device.prepare(&self.generator_plan)?);
+        let mut ready = Vec::new();
+        for (_, plan, times) in self.plans() {
+            ready.extend(vec![device.prepare(plan)?; times]);
+        }
+        self.ready = ready;
         if let Some(calibration) = &mut self.calibration {
             calibration.ready = Some(device.prepare(&calibration.plan)?);
         }

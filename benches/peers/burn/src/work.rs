@@ -220,22 +220,19 @@ impl Gan {
         let chosen = self.feed.next();
         let label = self.feed.one_hot.clone().select(0, chosen.clone());
         let real = self.feed.images(chosen);
-        let noise = || {
-            let sizes = [self.feed.batch, self.noise];
-            Value::Rows(Tensor::random(sizes, Distribution::Normal(0.0, 1.0), &self.feed.device))
-        };
-        // Drawn in training mode, but nothing is differentiated through it.
-        let fake = self.generator.as_ref()?.forward(noise(), Some(label.clone())).images().detach();
+        let sizes = [self.feed.batch, self.noise];
+        let noise = Tensor::random(sizes, Distribution::Normal(0.0, 1.0), &self.feed.device);
+        // Both steps are on the same pictures.
+        let fake = self.generator.as_ref()?.forward(Value::Rows(noise), Some(label.clone())).images();
         let judge = self.discriminator.as_ref()?;
         let real_loss = (judge.forward(real, Some(label.clone())).rows() - 1.0).square().mean();
-        let fake_loss = judge.forward(Value::Images(fake), Some(label.clone())).rows().square().mean();
+        let fake_loss = judge.forward(Value::Images(fake.clone().detach()), Some(label.clone())).rows().square().mean();
         let loss = (real_loss + fake_loss) / 2.0;
         learn(&mut self.discriminator, &mut self.optimizers[1], &loss, self.rates[1]);
 
         // No derivatives by the discriminator's weights are asked for.
         let judge = self.discriminator.clone()?.no_grad();
-        let fake = self.generator.as_ref()?.forward(noise(), Some(label.clone()));
-        let answer = judge.forward(fake, Some(label)).rows();
+        let answer = judge.forward(Value::Images(fake), Some(label)).rows();
         let generator_loss = (answer - 1.0).square().mean();
         learn(&mut self.generator, &mut self.optimizers[0], &generator_loss, self.rates[0]);
         Some(loss)
