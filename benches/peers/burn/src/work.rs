@@ -173,7 +173,7 @@ impl Work for Classifier {
         for begin in (0..test.len()).step_by(250) {
             let end = (begin + 250).min(test.len());
             let logits = network.forward(Value::Images(images.clone().slice([begin..end])), None).rows();
-            let found = logits.argmax(1).into_data().convert::<i64>().into_vec::<i64>().ok()?;
+            let found = logits.argmax(1).into_data().convert::<i64>().try_into_vec::<i64>().ok()?;
             right += found.iter().zip(&test.labels[begin..end]).filter(|(a, b)| **a == i64::from(**b)).count();
         }
         Some(right as f64 / test.len() as f64)
@@ -298,7 +298,7 @@ impl Work for Inference {
             // All answers come to the host, as inkgrad's do.
             last = Some(out.rows().into_data());
         }
-        let answers = last.and_then(|data| data.into_vec::<f32>().ok());
+        let answers = last.and_then(|data| data.try_into_vec::<f32>().ok());
         answers.and_then(|answers| answers.first().copied()).unwrap_or(f32::NAN)
     }
     fn parameters(&self) -> usize {
