@@ -227,7 +227,8 @@ impl Build<'_> {
         let mut graph = Graph::new();
         let clock = graph.read(side.clock);
         let drawn = self.drawn(&mut graph, clock)?;
-        self.teach_discriminator(&mut graph, side, &drawn)?;
+        let said = self.teach_discriminator(&mut graph, side, &drawn)?;
+        self.record(&mut graph, side, Told::Halves(self.pairwise()), said);
         Ok(Plan::new(&graph))
     }
 
@@ -236,12 +237,21 @@ impl Build<'_> {
         let mut graph = Graph::new();
         let clock = graph.read(discriminator.clock);
         let drawn = self.drawn(&mut graph, clock)?;
-        self.teach_discriminator(&mut graph, discriminator, &drawn)?;
+        let said = self.teach_discriminator(&mut graph, discriminator, &drawn)?;
         self.teach_generator(&mut graph, generator, drawn)?;
+        // Not before: by its clock the generator's derivatives know what its dropout dropped.
+        self.record(&mut graph, discriminator, Told::Halves(self.pairwise()), said);
         Ok(Plan::new(&graph))
     }
 
-    fn teach_discriminator(&self, graph: &mut Graph, side: Side, drawn: &Drawn) -> Result<(), TrainError> {
+    /// Writes a loss of `[answers, targets]` into the ring, and the clock goes on.
+    fn record(&self, graph: &mut Graph, side: Side, told: Told, said: [Value; 2]) {
+        let record = RecordLoss { slots: RING, told, ticks: true };
+        graph.update(record, &said, vec![side.ring.clone(), side.clock.clone()]);
+    }
+
+    /// What it answered, and what it should have.
+    fn teach_discriminator(&self, graph: &mut Graph, side: Side, drawn: &Drawn) -> Result<[Value; 2], TrainError> {
         let now = graph.read(side.clock);
         let real = self.real(graph, now)?;
         let (network, parameters) = self.discriminator;
@@ -255,9 +265,7 @@ impl Build<'_> {
 
         forward.update_running(graph);
         learn(graph, side.learner, loss, &raw, now)?;
-        let record = RecordLoss { slots: RING, told: Told::Halves(self.pairwise()), ticks: true };
-        graph.update(record, &[forward.out, targets], vec![side.ring.clone(), side.clock.clone()]);
-        Ok(())
+        Ok([forward.out, targets])
     }
 
     /// Reads the discriminator's weights as those before it in the graph left them.
@@ -280,8 +288,7 @@ impl Build<'_> {
             let ones = graph.read(&Place { tensor, ..self.targets.clone() });
             let loss = self.loss(graph, answers, ones)?;
             learn(graph, side.learner, loss, &drawn.weights, now)?;
-            let record = RecordLoss { slots: RING, told: Told::Whole(self.pairwise()), ticks: true };
-            graph.update(record, &[answers, ones], vec![side.ring.clone(), side.clock.clone()]);
+            self.record(graph, side, Told::Whole(self.pairwise()), [answers, ones]);
         }
         Ok(())
     }

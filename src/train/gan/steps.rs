@@ -282,3 +282,43 @@ impl GanSteps {
         device.read_f32(self.drawing_parameters().state, 0, words)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Buffer, View};
+
+    const DROPS: &str = r#"
+        [generator]
+        noise = 8
+        layers = [
+          { dense = 32, activation = "tanh" },
+          { dropout = 0.5 },
+          { dense = 784, activation = "tanh" },
+          { reshape = [28, 28, 1] },
+        ]
+        [discriminator]
+        layers = ["flatten", { dense = 1 }]
+    "#;
+
+    #[test]
+    fn the_clock_that_a_round_draws_by_goes_on_when_nothing_draws_by_it_any_more() {
+        let gan = Gan::parse(DROPS, "drops.toml").unwrap();
+        let labels = vec![0; 64];
+        let images = vec![0; 64 * 784].into();
+        let set = ImageSet { height: 28, width: 28, channels: 1, classes: 1, images, labels };
+        let settings =
+            GanSettings { batch: 8, discriminator_steps: 2, ..GanSettings::from_recipe("drops", &gan.recipe) };
+        let steps = GanSteps::declare(&mut Store::default(), &gan, &settings, &set).unwrap();
+        let clock = Buffer::Stored(steps.clocks[0]);
+        let has = |views: &[View]| views.iter().any(|view| view.buffer == clock);
+        for ((what, plan, _), drops) in steps.plans().into_iter().zip([1, 2]) {
+            let ticks = plan.dispatches.iter().position(|dispatch| has(&dispatch.outputs)).unwrap();
+            let (before, after) = plan.dispatches.split_at(ticks);
+            let dropouts = before.iter().filter(|dispatch| dispatch.op.as_dropout().is_some() && has(&dispatch.inputs));
+            // Forward, and where the generator learns backward too.
+            assert_eq!(dropouts.count(), drops, "{what}");
+            assert!(!after[1..].iter().any(|dispatch| has(&dispatch.inputs)), "{what}");
+        }
+    }
+}
