@@ -25,6 +25,7 @@ const FAR_2: f32 = FAR * FAR;
 /// Both sides of a square: `side` down each of its columns, and then across each row of what that makes. `load` and
 /// `store` take a row and a column.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "a row takes a value of every column")]
 pub fn square<S: Simd, const FROM: usize, const TO: usize>(
     simd: S,
     load: impl Fn(usize, usize) -> S::f32s,
