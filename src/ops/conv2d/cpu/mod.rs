@@ -7,6 +7,8 @@ mod direct;
 mod frame;
 mod winograd;
 
+use winograd::Transposed;
+
 /// A convolution, or the transpose of one, with its weights as the method wants them.
 pub enum Correlation {
     Tiles(winograd::Correlation),
@@ -25,11 +27,9 @@ impl Correlation {
 
     /// From derivatives by the result to those by the image; `weight` is `[r, s, k, c]`.
     pub fn transposed(g: &Geometry, weight: &[f32]) -> Correlation {
-        if let Some(tiling) = winograd::Tiling::scattered(g) {
-            return Correlation::Scatter(winograd::Scatter::new(tiling, weight));
-        }
         match winograd::Tiling::transposed(g) {
-            Some(tiling) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
+            Some(Transposed::OfResult(tiling)) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
+            Some(Transposed::OfSource(tiling)) => Correlation::Scatter(winograd::Scatter::new(tiling, weight)),
             None => Correlation::Sums(direct::Correlation::transposed(g, weight)),
         }
     }

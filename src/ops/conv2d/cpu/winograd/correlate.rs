@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::transform::{self, MOST_TAPS, PLANES, SIDE};
-use super::{GAP, Lattice, SLACK, Tiling, split};
+use super::{GAP, Lattice, SLACK, Tiling, padded, split};
 use crate::lines::Lines;
 use crate::ops::epilogue::Finish;
 use crate::ops::tile::{MOST_PIXELS, load, store, vectors, width, with_tile};
@@ -115,7 +115,7 @@ pub(super) fn panels(t: &Tiling, weight: &[f32], [c, k]: [usize; 2], phases_of_r
     let phases = t.kernel[0].len() * t.kernel[1].len();
     let (channels, results) = if phases_of_result { (c, phases * k) } else { (phases * c, k) };
     let width = width(results);
-    let plane = channels * results.next_multiple_of(width);
+    let plane = channels * padded(results);
     let side = transform::kernel_side(t.taps);
     let mut lines = Lines::new(PLANES * plane);
     let [rows, columns] = &t.kernel;

@@ -5,7 +5,6 @@ use pulp::{Simd, WithSimd};
 use super::correlate::{Read, place};
 use super::transform::{self, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, SLACK, Tiling, split};
-use crate::ops::conv2d::cpu::frame::Frame;
 use crate::ops::tile::{MOST_PIXELS, load, store, vectors, with_tile};
 use crate::parallel::{parallel_chunks, scratch, vectorized};
 
@@ -36,7 +35,7 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
     let group = total.div_ceil(total.div_ceil(t.group()));
     let slots = t.images_at_once(group);
     let side = t.results();
-    let frame_out = Frame { height: t.rows * side, width: t.columns * side, top: 0, left: 0 };
+    let frame_out = t.whole_tiles();
     let (frame, framed_out) = (t.frame.len(t.source[2]), frame_out.len(t.result[2]));
     let (plane_in, plane_out) = (group * channels + GAP, group * row_out + GAP);
     // A tile of registers may go past the last channel.

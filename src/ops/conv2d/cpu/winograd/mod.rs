@@ -52,6 +52,12 @@ pub struct Tiling {
     phases_of_result: bool,
 }
 
+/// Tiles of a transposed convolution: of what it makes, for [`Correlation`], or of what it reads, for [`Scatter`].
+pub enum Transposed {
+    OfResult(Tiling),
+    OfSource(Tiling),
+}
+
 /// Pixels of one or more phases: where each phase begins, and the words from pixel to pixel.
 #[derive(Clone, Debug)]
 struct Lattice {
@@ -141,18 +147,22 @@ impl Tiling {
         Tiling::of_forward(g).filter(|tiling| tiling.pays(tiling.cost(), plain(g)))
     }
 
-    /// For its derivative by the input, which is the transposed convolution, by tiles of what that makes.
-    pub fn transposed(g: &Geometry) -> Option<Tiling> {
-        Tiling::of_transposed(g).filter(|tiling| tiling.pays(tiling.cost(), plain_transposed(g)))
-    }
-
-    /// For the same by tiles of what it reads, if that is faster than [`Tiling::transposed`].
-    pub fn scattered(g: &Geometry) -> Option<Tiling> {
-        let others = Tiling::of_transposed(g).map_or(usize::MAX, |tiling| tiling.cost());
-        Tiling::of_forward(g).filter(|tiling| {
-            let cost = tiling.cost_scattered();
-            cost < others && tiling.pays(cost, plain_transposed(g))
-        })
+    /// For its derivative by the input, which is the transposed convolution.
+    pub fn transposed(g: &Geometry) -> Option<Transposed> {
+        // Borders are summed as well.
+        let sums = |size, kernel, pad| -> usize {
+            direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
+        };
+        let plain = sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k;
+        let (made, read) = (Tiling::of_transposed(g), Tiling::of_forward(g));
+        let made = made.map(|tiling| (tiling.cost(), tiling)).filter(|(cost, tiling)| tiling.pays(*cost, plain));
+        let read =
+            read.map(|tiling| (tiling.cost_scattered(), tiling)).filter(|(cost, tiling)| tiling.pays(*cost, plain));
+        match (made, read) {
+            (Some((cost, made)), Some((other, _))) if cost <= other => Some(Transposed::OfResult(made)),
+            (_, Some((_, read))) => Some(Transposed::OfSource(read)),
+            (made, None) => made.map(|(_, made)| Transposed::OfResult(made)),
+        }
     }
 
     /// For its derivative by the weights.
@@ -234,6 +244,11 @@ impl Tiling {
     fn results(&self) -> usize {
         SIDE + 1 - self.taps
     }
+    /// The result with room for whole tiles of it.
+    fn whole_tiles(&self) -> Frame {
+        let side = self.results();
+        Frame { height: self.rows * side, width: self.columns * side, top: 0, left: 0 }
+    }
 
     /// In vectors' multiply-adds of one image.
     fn cost(&self) -> usize {
@@ -256,8 +271,7 @@ impl Tiling {
 
     /// Words of a tile's row of results, padded to whole register tiles.
     fn row_out(&self) -> usize {
-        let width = width(self.channels_out());
-        self.channels_out().next_multiple_of(width)
+        padded(self.channels_out())
     }
 
     /// Tiles that are worked on at once: so many that a matrix of weights is read from memory for many rows, so
@@ -277,12 +291,9 @@ fn plain(g: &Geometry) -> usize {
     g.p * g.q * g.r * g.s * g.c * g.k
 }
 
-/// Of its transpose, in which borders are summed as well.
-fn plain_transposed(g: &Geometry) -> usize {
-    let sums = |size, kernel, pad| -> usize {
-        direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
-    };
-    sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k
+/// Channels padded to whole register tiles.
+fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(width(channels))
 }
 
 /// Splits `memory` into parts of these lengths.

@@ -9,10 +9,9 @@ use pulp::{Simd, WithSimd};
 use super::correlate::{Multiply, panels, place};
 use super::gradient::ReadBack;
 use super::transform::{self, PLANES, SIDE};
-use super::{GAP, SLACK, Tiling, split};
+use super::{GAP, SLACK, Tiling, padded, split};
 use crate::lines::Lines;
-use crate::ops::conv2d::cpu::frame::Frame;
-use crate::ops::tile::{MOST_PIXELS, load, store, width};
+use crate::ops::tile::{MOST_PIXELS, load, store};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
 
@@ -33,7 +32,7 @@ impl Scatter {
     pub fn run(&self, d_out: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
         let t = &self.tiling;
         let (image_in, image_out) = (t.result.iter().product::<usize>(), t.source.iter().product::<usize>());
-        let panels = &self.panels.f32s()[..PLANES * t.result[2] * row_out(t)];
+        let panels = &self.panels.f32s()[..PLANES * t.result[2] * padded(t.channels_in())];
         let block = block(out.len() / image_out);
         parallel_chunks(out, block * image_out, |b, out| {
             let d_out = &d_out[b * block * image_in..][..out.len() / image_out * image_in];
@@ -50,21 +49,15 @@ impl Scatter {
     }
 }
 
-/// Words of a tile's row of sums, padded to whole register tiles.
-fn row_out(t: &Tiling) -> usize {
-    t.channels_in().next_multiple_of(width(t.channels_in()))
-}
-
 /// `finish` is done to each image when all of it is there.
 fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
     let (image_in, image_out) = (t.result.iter().product::<usize>(), t.source.iter().product::<usize>());
-    let (channels, row_out) = (t.result[2], row_out(t));
+    let (channels, row_out) = (t.result[2], padded(t.channels_in()));
     let (of_image, images) = (t.rows * t.columns, out.len() / image_out);
     let total = images * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
     let slots = t.images_at_once(group);
-    let side = t.results();
-    let around = Frame { height: t.rows * side, width: t.columns * side, top: 0, left: 0 };
+    let around = t.whole_tiles();
     let (frame_in, frame_out) = (around.len(channels), t.frame.len(t.source[2]));
     // A tile of registers may read and write rows behind the last.
     let rows = group + MOST_PIXELS;
