@@ -119,10 +119,11 @@ impl Task<'_> {
             shares.iter_mut().zip(row.chunks_mut(at_a_time)).for_each(|(share, columns)| share.push(columns));
         }
         each(shares.into_iter().enumerate(), |(i, mut share)| {
+            let first = i * at_a_time;
             scratch(width * k, |panel| {
-                for start in (i * at_a_time..n.min((i + 1) * at_a_time)).step_by(width) {
+                for start in (first..n.min(first + at_a_time)).step_by(width) {
                     self.pack(start / width, panel);
-                    let from = start - i * at_a_time;
+                    let from = start - first;
                     let mut rows: Vec<&mut [f32]> = share
                         .iter_mut()
                         .map(|columns| {
@@ -132,15 +133,15 @@ impl Task<'_> {
                         .collect();
                     let b = Panels { words: panel, block: width * k, row: width };
                     pulp::Arch::new().dispatch(Share { task: self, b, first: 0, terms: 0..k, out: &mut rows });
-                    let mut extra = self.extra.to_vec();
-                    if self.epilogue.bias {
-                        extra[0].data = &extra[0].data[start..];
-                    }
-                    for (row, columns) in rows.into_iter().enumerate() {
-                        self.finish(row * n + start, columns.len(), columns, &extra);
-                    }
                 }
             });
+            let mut extra = self.extra.to_vec();
+            if self.epilogue.bias {
+                extra[0].data = &extra[0].data[first..];
+            }
+            for (row, columns) in share.into_iter().enumerate() {
+                self.finish(row * n + first, columns.len(), columns, &extra);
+            }
         });
     }
 
@@ -216,7 +217,9 @@ impl Task<'_> {
                     let row = &row[terms * BAND..][..panel.len() / width];
                     row.iter().zip(panel[i..].iter_mut().step_by(width)).for_each(|(from, to)| *to = *from);
                 }
-                panel.chunks_exact_mut(width).for_each(|to| to[columns..].fill(0.0));
+                if columns < width {
+                    panel.chunks_exact_mut(width).for_each(|to| to[columns..].fill(0.0));
+                }
             }
         } else {
             for (j, to) in panel.chunks_exact_mut(width).enumerate() {

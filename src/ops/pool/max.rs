@@ -59,7 +59,11 @@ impl Op for MaxPool {
                 let x = &x[i * g.image()..][..g.image()];
                 for (p, out) in out.chunks_exact_mut(g.q * g.c).enumerate() {
                     let x = &x[p * g.stride * row..];
-                    pulp::Arch::new().dispatch(Largest { cells: &cells, step: g.stride * g.c, x, c: g.c, out });
+                    if g.are_four() {
+                        pulp::Arch::new().dispatch(LargestOfFour { x: &x[..2 * row], c: g.c, out });
+                    } else {
+                        pulp::Arch::new().dispatch(Largest { cells: &cells, step: g.stride * g.c, x, c: g.c, out });
+                    }
                 }
             },
         );
@@ -111,6 +115,38 @@ impl WithSimd for Largest<'_> {
     }
 }
 
+/// The same where windows are two by two.
+struct LargestOfFour<'a> {
+    x: &'a [f32],
+    c: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for LargestOfFour<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let LargestOfFour { x, c, out } = self;
+        let n = c / S::F32_LANES;
+        for (x, out) in fours::<S>(x, c).zip(out.chunks_exact_mut(c)) {
+            let [x0, x1, x2, x3] = x;
+            let (x0, x1, x2, x3) = (&x0[..n], &x1[..n], &x2[..n], &x3[..n]);
+            for (v, out) in S::as_mut_simd_f32s(out).0[..n].iter_mut().enumerate() {
+                let (first, second) = (larger(simd, x0[v], x1[v]), larger(simd, x2[v], x3[v]));
+                *out = larger(simd, first, second);
+            }
+        }
+    }
+}
+
+/// The larger of two, or the second if it is NaN, or the first if that is.
+#[inline(always)]
+fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+    // Of two of which one is NaN some processors take the one, some the other.
+    let larger = simd.select_f32s(simd.less_than_or_equal_f32s(b, a), a, b);
+    simd.select_f32s(simd.equal_f32s(a, a), larger, a)
+}
+
 /// The derivative of [`MaxPool`] by its input, from `d_out [n, p, q, c]` and that input `[n, h, w, c]`. Of equal
 /// maxima in a window the first, in row-major order, takes all.
 #[derive(Clone, Copy, Debug)]
@@ -133,15 +169,21 @@ impl MaxPoolGrad {
         for p in 0..g.p {
             let d_out = &d_out[p * g.q * c..][..g.q * c];
             let corner = p * g.stride * row;
-            pulp::Arch::new().dispatch(Share {
-                cells: &cells,
-                step: g.stride * c,
-                overwrite: tiles,
-                x: &x[corner..],
-                d_out,
-                c,
-                out: &mut out[corner..],
-            });
+            if g.are_four() {
+                let (x, out) = (&x[corner..][..2 * row], &mut out[corner..][..2 * row]);
+                pulp::Arch::new().dispatch(ShareOfFour { x, d_out, c, out });
+            } else {
+                let (x, out) = (&x[corner..], &mut out[corner..]);
+                pulp::Arch::new().dispatch(Share {
+                    cells: &cells,
+                    step: g.stride * c,
+                    overwrite: tiles,
+                    x,
+                    d_out,
+                    c,
+                    out,
+                });
+            }
             if tiles {
                 let band = &mut out[p * window * row..][..window * row];
                 if g.q * window < g.w {
@@ -210,6 +252,61 @@ impl WithSimd for Share<'_> {
             }
         }
     }
+}
+
+/// The same where windows are two by two, side by side: most are, and what is known beforehand need not be looked up.
+struct ShareOfFour<'a> {
+    /// Two rows of pixels, as those of the result.
+    x: &'a [f32],
+    d_out: &'a [f32],
+    c: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for ShareOfFour<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let ShareOfFour { x, d_out, c, out } = self;
+        let (zero, n) = (simd.splat_f32s(0.0), c / S::F32_LANES);
+        let half = out.len() / 2;
+        let (top, bottom) = out.split_at_mut(half);
+        let out = top.chunks_exact_mut(2 * c).zip(bottom.chunks_exact_mut(2 * c));
+        for ((x, (top, bottom)), d_out) in fours::<S>(x, c).zip(out).zip(d_out.chunks_exact(c)) {
+            let (top, bottom) = (S::as_mut_simd_f32s(top).0, S::as_mut_simd_f32s(bottom).0);
+            let ((to0, to1), (to2, to3)) = (top.split_at_mut(n), bottom.split_at_mut(n));
+            let (to0, to1, to2, to3) = (&mut to0[..n], &mut to1[..n], &mut to2[..n], &mut to3[..n]);
+            let [x0, x1, x2, x3] = x;
+            let (x0, x1, x2, x3) = (&x0[..n], &x1[..n], &x2[..n], &x3[..n]);
+            let d_out = &S::as_simd_f32s(d_out).0[..n];
+            for v in 0..n {
+                let largest = simd.max_f32s(simd.max_f32s(x0[v], x1[v]), simd.max_f32s(x2[v], x3[v]));
+                // What a maximum has taken is not there for the next.
+                let mut left = d_out[v];
+                for (x, to) in [(x0[v], &mut to0[v]), (x1[v], &mut to1[v]), (x2[v], &mut to2[v]), (x3[v], &mut to3[v])]
+                {
+                    let is_largest = simd.equal_f32s(x, largest);
+                    *to = simd.select_f32s(is_largest, left, zero);
+                    left = simd.select_f32s(is_largest, zero, left);
+                }
+            }
+        }
+    }
+}
+
+/// The four pixels of each window of two by two in two rows of whole vectors of channels.
+#[inline(always)]
+fn fours<S: Simd>(rows: &[f32], c: usize) -> impl Iterator<Item = [&[S::f32s]; 4]> {
+    let (top, bottom) = rows.split_at(rows.len() / 2);
+    let windows = top.chunks_exact(2 * c).zip(bottom.chunks_exact(2 * c));
+    windows.map(
+        #[inline(always)]
+        move |(top, bottom)| {
+            let (top, bottom) = (S::as_simd_f32s(top).0, S::as_simd_f32s(bottom).0);
+            let ((first, second), (third, fourth)) = (top.split_at(top.len() / 2), bottom.split_at(bottom.len() / 2));
+            [first, second, third, fourth]
+        },
+    )
 }
 
 impl Op for MaxPoolGrad {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
+use super::tile::MOST_LANES;
 use super::{Epilogue, Exact, In, Kernel};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
@@ -54,6 +55,10 @@ impl Windows {
     fn cells(&self) -> Vec<usize> {
         let row = self.w * self.c;
         (0..self.window).flat_map(|r| (0..self.window).map(move |s| r * row + s * self.c)).collect()
+    }
+    /// Whether windows are two by two, side by side, with whole vectors of channels.
+    fn are_four(&self) -> bool {
+        self.window == 2 && self.stride == 2 && self.c.is_multiple_of(MOST_LANES)
     }
     /// The windows of an axis that hold a pixel.
     fn holding(&self, place: usize, count: usize) -> Range<usize> {

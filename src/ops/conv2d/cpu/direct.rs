@@ -9,6 +9,7 @@
 use pulp::{Simd, WithSimd};
 
 mod gradient;
+mod rows;
 
 pub use gradient::grad_w;
 
@@ -96,8 +97,11 @@ impl WithSimd for Correlate<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         match &self.walk.weights {
             Weights::Across(panels) => {
-                let vectors = vectors(self.walk.channels, S::F32_LANES);
-                with_tile!(S, vectors, correlate, simd, self, panels);
+                let mut task = self;
+                if !rows::by_rows(simd, &mut task, panels) {
+                    let vectors = vectors(task.walk.channels, S::F32_LANES);
+                    with_tile!(S, vectors, correlate, simd, task, panels);
+                }
             }
             Weights::Along(weights) => along(simd, self, weights),
         }
@@ -105,54 +109,74 @@ impl WithSimd for Correlate<'_> {
 }
 
 #[inline(always)]
-fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: Correlate, panels: &[f32]) {
-    let Correlate { walk, frame, out, finish } = task;
-    let width = VECTORS * S::F32_LANES;
-    let (taps, run) = (walk.taps, walk.run);
-    let count = walk.rows * walk.columns;
-    for (block, panel) in panels.chunks_exact((taps * run * width).max(1)).enumerate() {
-        let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
-        let channels = (walk.channels - block * width).min(width);
-        let mut begin = [simd.splat_f32s(0.0); VECTORS];
-        for (v, begin) in begin.iter_mut().enumerate() {
-            *begin = finish.begin::<S>(simd, block * width + v * S::F32_LANES);
+fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, mut task: Correlate, panels: &[f32]) {
+    let walk = task.walk;
+    let (width, count) = (VECTORS * S::F32_LANES, walk.rows * walk.columns);
+    for (block, panel) in panels.chunks_exact((walk.taps * walk.run * width).max(1)).enumerate() {
+        let panel = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>().0;
+        let mut first = 0;
+        while first < count {
+            // What is left at the end is finished with the smallest tile that holds it.
+            first += match count - first {
+                0..=3 => pixels::<S, 3, VECTORS>(simd, &mut task, panel, block, first),
+                4..=6 => pixels::<S, 6, VECTORS>(simd, &mut task, panel, block, first),
+                7..=8 if PIXELS > 8 => pixels::<S, 8, VECTORS>(simd, &mut task, panel, block, first),
+                _ => pixels::<S, PIXELS, VECTORS>(simd, &mut task, panel, block, first),
+            };
         }
-        let (mut row, mut column) = (0, 0);
-        for first in (0..count).step_by(PIXELS) {
-            let pixels = PIXELS.min(count - first);
-            // Where each pixel of the tile reads and writes; a short tile repeats its last one.
-            let (mut from, mut to) = ([0usize; PIXELS], [0usize; PIXELS]);
+    }
+}
+
+/// A tile of pixels, from number `first` on, in one block of channels; returns how many it has room for.
+#[inline(always)]
+fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    simd: S,
+    task: &mut Correlate,
+    panel: &[[S::f32s; VECTORS]],
+    block: usize,
+    first: usize,
+) -> usize {
+    let Correlate { walk, frame, out, finish } = task;
+    let (taps, run, width) = (walk.taps, walk.run, VECTORS * S::F32_LANES);
+    let pixels = PIXELS.min(walk.rows * walk.columns - first);
+    // Where each pixel of the tile reads and writes; a short tile repeats its last one.
+    let (mut from, mut to) = ([0usize; PIXELS], [0usize; PIXELS]);
+    let (mut row, mut column) = (first / walk.columns, first % walk.columns);
+    for i in 0..PIXELS {
+        from[i] = walk.first + row * walk.step_row + column * walk.step_column;
+        to[i] = walk.out_first + row * walk.out_row + column * walk.out_column + block * width;
+        if i + 1 < pixels {
+            column += 1;
+            if column == walk.columns {
+                (row, column) = (row + 1, 0);
+            }
+        }
+    }
+    let mut begin = [simd.splat_f32s(0.0); VECTORS];
+    for (v, begin) in begin.iter_mut().enumerate() {
+        *begin = finish.begin::<S>(simd, block * width + v * S::F32_LANES);
+    }
+    let mut sums = [begin; PIXELS];
+    for tap in 0..taps {
+        let weights = &panel[tap * run..][..run];
+        let runs: [&[f32]; PIXELS] = std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
+        for j in 0..run {
             for i in 0..PIXELS {
-                from[i] = walk.first + row * walk.step_row + column * walk.step_column;
-                to[i] = walk.out_first + row * walk.out_row + column * walk.out_column + block * width;
-                if i + 1 < pixels || (i + 1 == pixels && first + PIXELS < count) {
-                    column += 1;
-                    if column == walk.columns {
-                        (row, column) = (row + 1, 0);
-                    }
-                }
-            }
-            let mut sums = [begin; PIXELS];
-            for tap in 0..taps {
-                let weights = &panel[tap * run..][..run];
-                let runs: [&[f32]; PIXELS] = std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
-                for j in 0..run {
-                    for i in 0..PIXELS {
-                        let x = simd.splat_f32s(runs[i][j]);
-                        for v in 0..VECTORS {
-                            sums[i][v] = simd.mul_add_e_f32s(x, weights[j][v], sums[i][v]);
-                        }
-                    }
-                }
-            }
-            for i in 0..pixels {
-                let out = &mut out[to[i]..][..channels];
-                for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums[i]) {
-                    store::<S>(simd, out, finish.end::<S>(simd, sum));
+                let x = simd.splat_f32s(runs[i][j]);
+                for v in 0..VECTORS {
+                    sums[i][v] = simd.mul_add_e_f32s(x, weights[j][v], sums[i][v]);
                 }
             }
         }
     }
+    let channels = (walk.channels - block * width).min(width);
+    for i in 0..pixels {
+        let out = &mut out[to[i]..][..channels];
+        for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums[i]) {
+            store::<S>(simd, out, finish.end::<S>(simd, sum));
+        }
+    }
+    PIXELS
 }
 
 /// Pixels whose sums along the run go on side by side, as each waits for its last product.

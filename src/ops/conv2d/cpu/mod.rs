@@ -67,7 +67,9 @@ mod tests {
         for (r, stride) in
             [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2), (4, 2), (5, 2), (5, 3), (6, 1), (7, 1), (7, 2), (12, 2)]
         {
-            for (h, w, c, k) in [(7, 12, 8, 8), (13, 9, 17, 33), (8, 8, 40, 64), (6, 5, 3, 100)] {
+            let sizes =
+                [(7, 12, 8, 8), (13, 9, 17, 33), (8, 8, 40, 64), (6, 5, 3, 100), (5, 29, 1, 20), (4, 24, 1, 40)];
+            for (h, w, c, k) in sizes {
                 for padding in [Padding::Same, Padding::Valid, Padding::Explicit(1)] {
                     let (rows, columns) = (padding.resolve(h, r, stride), padding.resolve(w, r, stride));
                     let (Some((p, top)), Some((q, left))) = (rows, columns) else { continue };

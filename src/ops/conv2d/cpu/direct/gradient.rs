@@ -19,14 +19,13 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
     // So many images at a time that their copies stay in the second-level cache: sums are read and written once for all.
     let at_once = ((1 << 16) / (frame + padded)).clamp(1, images_per_part);
     parallel_chunks(out, part_len, |i, out| {
-        out.fill(0.0);
         let images = (i * images_per_part..((i + 1) * images_per_part).min(g.n)).collect::<Vec<_>>();
         scratch(at_once * (frame + padded), |memory| {
             let (frames, results) = memory.split_at_mut(at_once * frame);
             frames.chunks_exact_mut(frame).for_each(|to| super::frame(g).clear([g.h, g.w, g.c], to));
             // Channels past the last.
             results.fill(0.0);
-            for images in images.chunks(at_once) {
+            for (begun, images) in images.chunks(at_once).enumerate() {
                 for (&n, frame) in images.iter().zip(frames.chunks_exact_mut(frame)) {
                     super::frame(g).fill(&input[n * image..][..image], [g.h, g.w, g.c], frame);
                 }
@@ -37,14 +36,15 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
                     rows.for_each(|(to, from)| to[..g.k].copy_from_slice(from));
                     d_out = &results[..images.len() * padded];
                 }
-                pulp::Arch::new().dispatch(WeightGradient { g, images: images.len(), input, d_out, row, out });
+                let (images, add) = (images.len(), begun > 0);
+                pulp::Arch::new().dispatch(WeightGradient { g, images, input, d_out, row, add, out });
             }
         });
     });
 }
 
 /// The products of a few images, whose sums the innermost loops alone touch, with no way out of them that is a panic: else
-/// they would be written to memory with every pixel. `out[r, j, k] += sum over n, p, q of input[n, p + r, q * stride * c + j] *
+/// they would be written to memory with every pixel. `out[r, j, k] = sum over n, p, q of input[n, p + r, q * stride * c + j] *
 /// d_out[n, p, q, k]`.
 struct WeightGradient<'a> {
     g: &'a Geometry,
@@ -54,6 +54,8 @@ struct WeightGradient<'a> {
     d_out: &'a [f32],
     /// Words from pixel to pixel of `d_out`.
     row: usize,
+    /// To what images before these left in `out`, or else it is overwritten.
+    add: bool,
     out: &'a mut [f32],
 }
 
@@ -86,7 +88,7 @@ fn weights_along<S: Simd>(simd: S, mut task: WeightGradient) {
     }
 }
 
-/// Adds the products of so many vectors of a run to `out`; returns how many numbers they hold.
+/// Sums the products of so many vectors of a run; returns how many numbers they hold.
 #[inline(always)]
 fn weights_of_a_stretch<S: Simd, const VECTORS: usize>(
     simd: S,
@@ -122,7 +124,8 @@ fn weights_of_a_stretch<S: Simd, const VECTORS: usize>(
         store::<S>(simd, to, *sum);
     }
     for (i, sum) in numbers.iter().enumerate().take(width.min(run - j)) {
-        task.out[(r * run + j + i) * g.k + channel] += sum;
+        let to = &mut task.out[(r * run + j + i) * g.k + channel];
+        *to = if task.add { *to + sum } else { *sum };
     }
     width
 }
@@ -145,7 +148,7 @@ fn weight_gradient<S: Simd, const TAPS: usize, const VECTORS: usize>(simd: S, mu
     }
 }
 
-/// Adds one tile's products to `out`; returns how many of the run's elements it covered.
+/// Sums one tile's products; returns how many of the run's elements it covered.
 #[inline(always)]
 fn weight_tile<S: Simd, const TAPS: usize, const VECTORS: usize>(
     simd: S,
@@ -183,8 +186,11 @@ fn weight_tile<S: Simd, const TAPS: usize, const VECTORS: usize>(
     for (i, sums) in sums.iter().enumerate().take(run - j) {
         let out = &mut task.out[(r * run + j + i) * g.k + block * width..][..channels];
         for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums) {
-            let so_far = simd.partial_load_f32s(out);
-            simd.partial_store_f32s(out, simd.add_f32s(so_far, *sum));
+            let mut sum = *sum;
+            if task.add {
+                sum = simd.add_f32s(simd.partial_load_f32s(out), sum);
+            }
+            store::<S>(simd, out, sum);
         }
     }
     TAPS

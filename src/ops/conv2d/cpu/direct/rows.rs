@@ -1,0 +1,78 @@
+//! The walk over an image of one channel: its pixels lie one after another, so that a stretch of a row is one run of
+//! numbers, and its few taps are over before a tile of pixels from anywhere would have been found.
+
+use pulp::Simd;
+
+use super::Correlate;
+use crate::ops::tile::{store, vectors};
+
+/// Goes through the walk, if it is one of these.
+#[inline(always)]
+pub(super) fn by_rows<S: Simd>(simd: S, task: &mut Correlate, panels: &[f32]) -> bool {
+    let columns = task.walk.columns;
+    match (S::F32_LANES == 8, vectors(task.walk.channels, S::F32_LANES)) {
+        (true, 1) => with_run::<S, 10, 1>(simd, task, panels),
+        (true, _) => with_run::<S, 6, 2>(simd, task, panels),
+        (false, 1) => with_run::<S, 14, 1>(simd, task, panels),
+        (false, 2) if columns.is_multiple_of(12) => with_run::<S, 12, 2>(simd, task, panels),
+        (false, 2) => with_run::<S, 14, 2>(simd, task, panels),
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn with_run<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: &mut Correlate, panels: &[f32]) -> bool {
+    let walk = task.walk;
+    let is_one = walk.step_column == 1 && walk.columns >= PIXELS;
+    match walk.run {
+        2 if is_one => rows::<S, 2, PIXELS, VECTORS>(simd, task, panels),
+        3 if is_one => rows::<S, 3, PIXELS, VECTORS>(simd, task, panels),
+        5 if is_one => rows::<S, 5, PIXELS, VECTORS>(simd, task, panels),
+        _ => return false,
+    }
+    true
+}
+
+/// Tiles of PIXELS pixels of one row. The last one of a row lies over the one before it where they do not come out even.
+#[inline(always)]
+fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
+    simd: S,
+    task: &mut Correlate,
+    panels: &[f32],
+) {
+    let Correlate { walk, frame, out, finish } = task;
+    let width = VECTORS * S::F32_LANES;
+    for (block, panel) in panels.chunks_exact((walk.taps * RUN * width).max(1)).enumerate() {
+        let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
+        let (panel, _) = panel.as_chunks::<RUN>();
+        let channels = (walk.channels - block * width).min(width);
+        let mut begin = [simd.splat_f32s(0.0); VECTORS];
+        for (v, begin) in begin.iter_mut().enumerate() {
+            *begin = finish.begin::<S>(simd, block * width + v * S::F32_LANES);
+        }
+        for row in 0..walk.rows {
+            for first in (0..walk.columns).step_by(PIXELS) {
+                let first = first.min(walk.columns - PIXELS);
+                let from = &frame[walk.first + row * walk.step_row + first..];
+                let mut sums = [begin; PIXELS];
+                for (tap, weights) in panel.iter().enumerate() {
+                    let x = &from[tap * walk.frame_row..][..PIXELS + RUN - 1];
+                    for i in 0..PIXELS {
+                        for j in 0..RUN {
+                            let x = simd.splat_f32s(x[i + j]);
+                            for v in 0..VECTORS {
+                                sums[i][v] = simd.mul_add_e_f32s(x, weights[j][v], sums[i][v]);
+                            }
+                        }
+                    }
+                }
+                let to = walk.out_first + row * walk.out_row + first * walk.out_column + block * width;
+                for (out, sums) in out[to..].chunks_mut(walk.out_column).zip(sums) {
+                    for (out, sum) in out[..channels].chunks_mut(S::F32_LANES).zip(sums) {
+                        store::<S>(simd, out, finish.end::<S>(simd, sum));
+                    }
+                }
+            }
+        }
+    }
+}
