@@ -8,6 +8,7 @@
 
 use pulp::{Simd, WithSimd};
 
+mod along;
 mod gradient;
 mod rows;
 
@@ -16,7 +17,7 @@ pub use gradient::grad_w;
 use super::frame::Frame;
 use crate::ops::conv2d::Geometry;
 use crate::ops::epilogue::Finish;
-use crate::ops::tile::{lanes, load, store, vectors, width, with_tile};
+use crate::ops::tile::{lanes, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
 
@@ -103,7 +104,7 @@ impl WithSimd for Correlate<'_> {
                     with_tile!(S, vectors, correlate, simd, task, panels);
                 }
             }
-            Weights::Along(weights) => along(simd, self, weights),
+            Weights::Along(weights) => along::along(simd, self, weights),
         }
     }
 }
@@ -177,49 +178,6 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         }
     }
     PIXELS
-}
-
-/// Pixels whose sums along the run go on side by side, as each waits for its last product.
-const SIDE_BY_SIDE: usize = 4;
-
-#[inline(always)]
-fn along<S: Simd>(simd: S, task: Correlate, weights: &[f32]) {
-    let Correlate { walk, frame, out, finish } = task;
-    let (taps, run) = (walk.taps, walk.run);
-    let padded = run.next_multiple_of(S::F32_LANES);
-    for (channel, weights) in weights.chunks_exact(taps * padded).enumerate() {
-        for (row, first) in (0..walk.rows).flat_map(|r| (0..walk.columns).step_by(SIDE_BY_SIDE).map(move |c| (r, c))) {
-            let columns = SIDE_BY_SIDE.min(walk.columns - first);
-            let mut from = [0usize; SIDE_BY_SIDE];
-            for (i, from) in from.iter_mut().enumerate() {
-                *from = walk.first + row * walk.step_row + (first + i.min(columns - 1)) * walk.step_column;
-            }
-            let mut sums = [simd.splat_f32s(0.0); SIDE_BY_SIDE];
-            for (tap, weights) in weights.chunks_exact(padded).enumerate() {
-                let weights = S::as_simd_f32s(weights).0;
-                let runs: [&[f32]; SIDE_BY_SIDE] =
-                    std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);
-                for (v, weights) in weights[..run / S::F32_LANES].iter().enumerate() {
-                    for i in 0..SIDE_BY_SIDE {
-                        let x = load::<S>(&runs[i][v * S::F32_LANES..]);
-                        sums[i] = simd.mul_add_e_f32s(x, *weights, sums[i]);
-                    }
-                }
-                let rest = run / S::F32_LANES * S::F32_LANES;
-                if rest < run {
-                    let weights = weights[run / S::F32_LANES];
-                    for i in 0..SIDE_BY_SIDE {
-                        let x = simd.partial_load_f32s(&runs[i][rest..]);
-                        sums[i] = simd.mul_add_e_f32s(x, weights, sums[i]);
-                    }
-                }
-            }
-            for (i, sum) in sums.into_iter().enumerate().take(columns) {
-                let to = walk.out_first + row * walk.out_row + (first + i) * walk.out_column + channel;
-                out[to] = finish.one(simd.reduce_sum_f32s(sum), channel);
-            }
-        }
-    }
 }
 
 /// A convolution, or the transpose of one, as walks over each image.
