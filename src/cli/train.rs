@@ -23,8 +23,7 @@ pub struct Args {
     #[arg(conflicts_with_all = ["resume", "from"])]
     model: Option<String>,
     /// How it is trained: fast (one epoch), standard (up to three), best (as long as it takes), ensemble
-    /// (best five times over, and networks of larger kernels, averaged) [default: what the network's own
-    /// recipe says]
+    /// (best twice over, and five that pool, averaged) [default: what the network's own recipe says]
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     recipe: Option<Named>,
     /// Go on from a trained classifier, on other data or for longer; the learning rate is a tenth of the
@@ -139,9 +138,9 @@ impl Named {
 }
 
 /// How many of `best` are in the ensemble.
-const OF_BEST: usize = 5;
-/// What joins them: networks that see more at once err on other digits.
-const OTHERS: [&str; 3] = ["kernels5", "kernels5", "kernels7"];
+const OF_BEST: usize = 2;
+/// What joins them: networks of another kind err on other digits, more so than those of another seed.
+const OTHERS: [&str; 5] = ["avgpool", "avgpool", "maxpool", "maxpool", "maxpool"];
 
 /// One of several that are trained one after another.
 struct Member {

@@ -64,8 +64,8 @@ pub const BUILTINS: &[(&str, &str)] = &[
     ("cnn", include_str!("../../models/cnn.toml")),
     ("avgcnn", include_str!("../../models/avgcnn.toml")),
     ("pool", include_str!("../../models/pool.toml")),
-    ("kernels5", include_str!("../../models/kernels5.toml")),
-    ("kernels7", include_str!("../../models/kernels7.toml")),
+    ("avgpool", include_str!("../../models/avgpool.toml")),
+    ("maxpool", include_str!("../../models/maxpool.toml")),
 ];
 
 /// The GANs that are part of the program: name and text.

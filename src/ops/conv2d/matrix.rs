@@ -5,7 +5,7 @@ use super::Geometry;
 use crate::ops::kernel::MOST_INVOCATIONS;
 use crate::ops::{Epilogue, Kernel, MatrixUnits, Target};
 
-// The numbers below were chosen on an NVIDIA H200, by the ops of `best`, `kernels5` and `kernels7`.
+// The numbers below were chosen on an NVIDIA H200, by the ops of `best` and of networks of 5x5 and 7x7 kernels.
 
 /// Subgroups in a workgroup.
 const TEAMS: usize = 8;
