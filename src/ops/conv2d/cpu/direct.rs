@@ -128,6 +128,16 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, mut ta
     }
 }
 
+/// What the sums of a block of channels begin with.
+#[inline(always)]
+fn begin<S: Simd, const VECTORS: usize>(simd: S, finish: &Finish, block: usize) -> [S::f32s; VECTORS] {
+    let mut begin = [simd.splat_f32s(0.0); VECTORS];
+    for (v, begin) in begin.iter_mut().enumerate() {
+        *begin = finish.begin::<S>(simd, (block * VECTORS + v) * S::F32_LANES);
+    }
+    begin
+}
+
 /// A tile of pixels, from number `first` on, in one block of channels; returns how many it has room for.
 #[inline(always)]
 fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
@@ -153,11 +163,7 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
             }
         }
     }
-    let mut begin = [simd.splat_f32s(0.0); VECTORS];
-    for (v, begin) in begin.iter_mut().enumerate() {
-        *begin = finish.begin::<S>(simd, block * width + v * S::F32_LANES);
-    }
-    let mut sums = [begin; PIXELS];
+    let mut sums = [begin::<S, VECTORS>(simd, finish, block); PIXELS];
     for tap in 0..taps {
         let weights = &panel[tap * run..][..run];
         let runs: [&[f32]; PIXELS] = std::array::from_fn(|i| &frame[from[i] + tap * walk.frame_row..][..run]);

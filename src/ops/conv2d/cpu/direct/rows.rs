@@ -3,10 +3,10 @@
 
 use pulp::Simd;
 
-use super::Correlate;
+use super::{Correlate, begin};
 use crate::ops::tile::{store, vectors};
 
-/// Goes through the walk, if it is one of these.
+/// Goes through the walk, if it is one of these. Tiles are as large as registers hold; 24 pixels are two of 12.
 #[inline(always)]
 pub(super) fn by_rows<S: Simd>(simd: S, task: &mut Correlate, panels: &[f32]) -> bool {
     let columns = task.walk.columns;
@@ -46,10 +46,7 @@ fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
         let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
         let (panel, _) = panel.as_chunks::<RUN>();
         let channels = (walk.channels - block * width).min(width);
-        let mut begin = [simd.splat_f32s(0.0); VECTORS];
-        for (v, begin) in begin.iter_mut().enumerate() {
-            *begin = finish.begin::<S>(simd, block * width + v * S::F32_LANES);
-        }
+        let begin = begin::<S, VECTORS>(simd, finish, block);
         for row in 0..walk.rows {
             for first in (0..walk.columns).step_by(PIXELS) {
                 let first = first.min(walk.columns - PIXELS);
