@@ -448,6 +448,9 @@ pub fn cases() -> Vec<Case> {
         (1, 6, 9, 11, 1, 3, 2, 1, Padding::Valid),
         (3, 9, 8, 12, 3, 3, 3, 1, Padding::Same),
         (2, 8, 7, 1, 20, 4, 4, 2, Padding::Same),
+        // Stretches of a row: of an image of one channel, and where a pixel is a vector of the CPU's.
+        (2, 4, 29, 1, 20, 3, 3, 1, Padding::Same),
+        (2, 4, 31, 16, 1, 3, 3, 1, Padding::Same),
         // Large enough for tiles on the CPU.
         (2, 13, 12, 40, 48, 3, 3, 1, Padding::Same),
         (1, 24, 24, 16, 16, 5, 5, 2, Padding::Same),

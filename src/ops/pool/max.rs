@@ -369,3 +369,25 @@ impl Op for MaxPoolGrad {
         Some(Arc::new(MaxPoolGrad { epilogue, ..*self }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    #[test]
+    fn nan_is_the_maximum_of_its_window_wherever_in_it_it_stands() {
+        for (c, window) in [(1, 2), (5, 2), (32, 2), (32, 3)] {
+            for place in 0..window * window {
+                let mut x = vec![1.0; window * window * c];
+                x[place * c + c - 1] = f32::NAN;
+                let mut out = vec![0.0; c];
+                let (shape, pooled) = (Shape::new([1, window, window, c]), Shape::new([1, 1, 1, c]));
+                let input = In { data: &x, shape: &shape };
+                MaxPool { window, stride: window }.cpu(&[input], &mut [Out { data: &mut out, shape: &pooled }]);
+                let (last, others) = out.split_last().unwrap();
+                assert!(last.is_nan() && others.iter().all(|v| *v == 1.0), "{c} channels, pixel {place}: {out:?}");
+            }
+        }
+    }
+}

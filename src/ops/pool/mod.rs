@@ -229,6 +229,8 @@ pub fn cases() -> Vec<Case> {
         ([2, 5, 5, 29], 3, 1),
         ([1, 33, 32, 1], 16, 16),
         ([2, 6, 6, 20], 6, 1),
+        // Two by two over whole vectors of channels.
+        ([2, 7, 9, 32], 2, 2),
     ];
     let mut cases = Vec::new();
     for (shape, window, stride) in shapes {
