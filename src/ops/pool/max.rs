@@ -103,11 +103,7 @@ impl WithSimd for Largest<'_> {
                 let at = v * S::F32_LANES;
                 let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
                 for cell in cells {
-                    let value = simd.partial_load_f32s(&x[cell + at..][..out.len()]);
-                    // Of two of which one is NaN some processors take the one, some the other.
-                    let is_larger = simd.greater_than_f32s(value, largest);
-                    let larger = simd.select_f32s(is_larger, value, largest);
-                    largest = simd.select_f32s(simd.equal_f32s(value, value), larger, value);
+                    largest = larger(simd, largest, simd.partial_load_f32s(&x[cell + at..][..out.len()]));
                 }
                 store::<S>(simd, out, largest);
             }
@@ -219,7 +215,6 @@ impl WithSimd for Share<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Share { cells, step, overwrite, x, d_out, c, out } = self;
         let vectors = c / S::F32_LANES;
-        let zero = simd.splat_f32s(0.0);
         for (q, d_out) in d_out.chunks_exact(c).enumerate() {
             let (x, out) = (&x[q * step..], &mut out[q * step..]);
             for at in (0..vectors).map(|v| v * S::F32_LANES) {
@@ -227,12 +222,9 @@ impl WithSimd for Share<'_> {
                 for cell in cells {
                     largest = simd.max_f32s(load::<S>(&x[cell + at..]), largest);
                 }
-                // What a maximum has taken is not there for the next.
                 let mut left = load::<S>(&d_out[at..]);
                 for cell in cells {
-                    let is_largest = simd.equal_f32s(load::<S>(&x[cell + at..]), largest);
-                    let mut mine = simd.select_f32s(is_largest, left, zero);
-                    left = simd.select_f32s(is_largest, zero, left);
+                    let mut mine = taken(simd, load::<S>(&x[cell + at..]), largest, &mut left);
                     let to = &mut out[cell + at..];
                     if !overwrite {
                         mine = simd.add_f32s(mine, load::<S>(to));
@@ -254,6 +246,16 @@ impl WithSimd for Share<'_> {
     }
 }
 
+/// What a pixel takes of the derivative that is left of its window's: all, if it is the largest.
+#[inline(always)]
+fn taken<S: Simd>(simd: S, x: S::f32s, largest: S::f32s, left: &mut S::f32s) -> S::f32s {
+    let (zero, is_largest) = (simd.splat_f32s(0.0), simd.equal_f32s(x, largest));
+    let mine = simd.select_f32s(is_largest, *left, zero);
+    // What a maximum has taken is not there for the next.
+    *left = simd.select_f32s(is_largest, zero, *left);
+    mine
+}
+
 /// The same where windows are two by two, side by side: most are, and what is known beforehand need not be looked up.
 struct ShareOfFour<'a> {
     /// Two rows of pixels, as those of the result.
@@ -268,7 +270,7 @@ impl WithSimd for ShareOfFour<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let ShareOfFour { x, d_out, c, out } = self;
-        let (zero, n) = (simd.splat_f32s(0.0), c / S::F32_LANES);
+        let n = c / S::F32_LANES;
         let half = out.len() / 2;
         let (top, bottom) = out.split_at_mut(half);
         let out = top.chunks_exact_mut(2 * c).zip(bottom.chunks_exact_mut(2 * c));
@@ -281,13 +283,10 @@ impl WithSimd for ShareOfFour<'_> {
             let d_out = &S::as_simd_f32s(d_out).0[..n];
             for v in 0..n {
                 let largest = simd.max_f32s(simd.max_f32s(x0[v], x1[v]), simd.max_f32s(x2[v], x3[v]));
-                // What a maximum has taken is not there for the next.
                 let mut left = d_out[v];
                 for (x, to) in [(x0[v], &mut to0[v]), (x1[v], &mut to1[v]), (x2[v], &mut to2[v]), (x3[v], &mut to3[v])]
                 {
-                    let is_largest = simd.equal_f32s(x, largest);
-                    *to = simd.select_f32s(is_largest, left, zero);
-                    left = simd.select_f32s(is_largest, zero, left);
+                    *to = taken(simd, x, largest, &mut left);
                 }
             }
         }
