@@ -4,8 +4,8 @@
     cargo build --release
     python models/make.py fast dense cnn avgcnn
 
-Each is trained by its own recipe (5,000 training images are set aside to choose the epoch by, unless the recipe trains
-for one epoch), seed 0, on the CPU device. The card's figures are read from the run's files. Another processor rounds
+Each is trained by its own recipe, seed 0, on the CPU device; as many training images are set aside to choose the epoch by
+as the recipe says, which may be none. The card's figures are read from the run's files. Another processor rounds
 differently and gives another file, so the files are kept, and so are their hashes.
 """
 
@@ -68,7 +68,8 @@ def keep(name, run, command, seconds, device=None):
         chosen += ", the last; no images were set aside"
     else:
         chosen += f", the best on {set_aside:,} training images set aside ({percent(told['validation_accuracy'])})"
-    recipe = ", ".join(f"{key} {config[key]}" for key in ["optimizer", "learning_rate", "schedule", "batch", "average"])
+    recipe = ", ".join(f"{key} {config[key]}" for key in ["optimizer", "learning_rate", "schedule", "batch"])
+    recipe += "".join(f", {key} {config[key]}" for key in ["average", "label_smoothing"] if config[key])
     if changes := config.get("augment"):
         recipe += "; augmented: " + ", ".join(f"{key} {value}" for key, value in changes.items() if value)
     rows = [

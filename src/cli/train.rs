@@ -18,12 +18,12 @@ use crate::train::{Folder, Precision, Settings};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A built-in network (fast, standard, best, dense, cnn, avgcnn), a built-in GAN (gan, gan-classic),
-    /// or the path of an architecture in TOML [default: the recipe's, or fast]
+    /// A built-in network (fast, standard, best, dense, cnn, avgcnn, avgpool, maxpool), a built-in GAN (gan,
+    /// gan-classic), or the path of an architecture in TOML [default: the recipe's, or fast]
     #[arg(conflicts_with_all = ["resume", "from"])]
     model: Option<String>,
-    /// How it is trained: fast (one epoch), standard (up to three), best (as long as it takes), ensemble
-    /// (best twice over, and five that pool, averaged) [default: what the network's own recipe says]
+    /// How it is trained: fast (one epoch), standard (three), best (40), ensemble (best, avgpool and maxpool,
+    /// seven in all, that answer with their mean) [default: what the network's own recipe says]
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     recipe: Option<Named>,
     /// Go on from a trained classifier, on other data or for longer; the learning rate is a tenth of the

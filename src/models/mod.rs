@@ -63,9 +63,9 @@ pub const BUILTINS: &[(&str, &str)] = &[
     ("dense", include_str!("../../models/dense.toml")),
     ("cnn", include_str!("../../models/cnn.toml")),
     ("avgcnn", include_str!("../../models/avgcnn.toml")),
-    ("pool", include_str!("../../models/pool.toml")),
     ("avgpool", include_str!("../../models/avgpool.toml")),
     ("maxpool", include_str!("../../models/maxpool.toml")),
+    ("pool", include_str!("../../models/pool.toml")),
 ];
 
 /// The GANs that are part of the program: name and text.
