@@ -9,8 +9,8 @@ fn act(x: f32) -> f32 {
 #elif ACT == 3
     return 1.0 / (1.0 + exp(-x));
 #elif ACT == 4
-    // tanh overflows to NaN for large x on some drivers; it is 1 to f32 precision from 10 on.
-    return tanh(clamp(x, -10.0, 10.0));
+    // tanh overflows to NaN for large x on some drivers; it is 1 to f32 precision from 10 on. Not `clamp`, as above.
+    return tanh(select(x, select(-10.0, 10.0, x > 0.0), abs(x) > 10.0));
 #elif ACT == 5
     return select(SLOPE * x, 0.0, x < 0.0);
 #else

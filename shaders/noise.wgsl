@@ -14,8 +14,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let key = random_key(clock[0], clock[1], STREAM);
-    // 1 - u is in (0, 1], so the logarithm is finite; the angle is within the range where cos is accurate.
-    let radius = sqrt(-2.0 * log(1.0 - random_unit(random_draw(key, i))));
+    // 1 - u is in (0, 1], so the logarithm is finite, but may be a little above 0 near 1; the angle is within the range where
+    // cos is accurate.
+    let radius = sqrt(max(0.0, -2.0 * log(1.0 - random_unit(random_draw(key, i)))));
     let angle = 6.2831855 * (random_unit(random_draw(key, i + 1u)) - 0.5);
     out[i] = radius * cos(angle);
     if i + 1u < COUNT {

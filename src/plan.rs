@@ -162,16 +162,41 @@ impl<'a> Planner<'a> {
             };
             (owner[i], start[i]) = (owner[inner.0], start[inner.0] + offset);
         }
-        let mut destination = HashMap::new();
+        let (destination, place) = (HashMap::new(), vec![None; n]);
+        let mut planner =
+            Planner { graph, owner, start, destination, place, results: Vec::new(), dispatches: Vec::new() };
         for (_, effect) in &graph.effects {
             let Effect::Assign { value, place } = effect else { continue };
-            let owner = owner[value.0];
+            let owner = planner.owner[value.0];
             let is_op = matches!(graph.nodes[owner].origin, Origin::Op { .. });
-            if is_op && !destination.contains_key(&owner) && !reads(graph, owner, place.buffer) {
-                destination.insert(owner, place.clone());
+            if is_op && !planner.destination.contains_key(&owner) && !planner.meets(owner, place.buffer) {
+                planner.destination.insert(owner, place.clone());
             }
         }
-        Planner { graph, owner, start, destination, place: vec![None; n], results: Vec::new(), dispatches: Vec::new() }
+        planner
+    }
+
+    /// Whether one dispatch would both read and write the buffer if the op's output were there: this one, or one that
+    /// takes its output. No device can do that.
+    fn meets(&self, node: usize, buffer: BufferId) -> bool {
+        let written = |owner: usize| match &self.graph.nodes[owner].origin {
+            Origin::Stored { buffer: stored, .. } => *stored == buffer,
+            _ => self.destination.get(&owner).is_some_and(|place| place.buffer == buffer),
+        };
+        let takes = |inputs: &[Value]| inputs.iter().any(|value| self.owner[value.0] == node);
+        let inputs_of = |node: usize| match &self.graph.nodes[node].origin {
+            Origin::Op { inputs, .. } => &inputs[..],
+            _ => &[],
+        };
+        let updates = self.graph.effects.iter().any(|(_, effect)| match effect {
+            Effect::Update { inputs, targets, .. } => {
+                takes(inputs) && targets.iter().any(|target| target.buffer == buffer)
+            }
+            Effect::Assign { .. } => false,
+        });
+        updates
+            || inputs_of(node).iter().any(|value| written(self.owner[value.0]))
+            || self.destination.iter().any(|(user, place)| place.buffer == buffer && takes(inputs_of(*user)))
     }
 
     fn run(mut self) -> Plan {
@@ -249,21 +274,6 @@ impl<'a> Planner<'a> {
         }
         self.dispatches.push(Dispatch { op, inputs, outputs });
     }
-}
-
-/// Whether an op's node reads the buffer: then its output cannot be written there.
-fn reads(graph: &Graph, node: usize, buffer: BufferId) -> bool {
-    let Origin::Op { inputs, .. } = &graph.nodes[node].origin else { return false };
-    inputs.iter().any(|v| {
-        let mut value = *v;
-        loop {
-            match &graph.nodes[value.0].origin {
-                Origin::Reshape(inner) | Origin::Part { of: inner, .. } => value = *inner,
-                Origin::Stored { buffer: read, .. } => return *read == buffer,
-                Origin::Op { .. } => return false,
-            }
-        }
-    })
 }
 
 #[cfg(test)]

@@ -50,9 +50,22 @@ fn rows(text: &str) -> Vec<Vec<String>> {
     reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect()
 }
 
+/// A row of a CSV file.
+fn pixels(i: usize) -> String {
+    digit(i).0.into_raw().iter().map(u8::to_string).collect::<Vec<_>>().join(",")
+}
+
 fn ends_with(said: &Said, code: i32) {
     assert_eq!(said.code, Some(code), "{said:#?}");
     assert!(!said.err.contains("panicked"), "{said:#?}");
+}
+
+/// A run that looks at everything and then ends before its table is written: a folder is where its errors should go.
+fn ends_before_its_table(place: &Place, line: &str) {
+    std::fs::create_dir_all(place.path("errors")).unwrap();
+    let said = place.run(&format!("{line} --errors errors"));
+    ends_with(&said, 1);
+    assert!(said.err.contains("--errors errors"), "{said:#?}");
 }
 
 #[test]
@@ -101,6 +114,25 @@ fn drawings_in_every_format_size_and_colour_are_known() {
     let seen = image::open(place.path("seen/1.jpg.png")).unwrap().to_luma8();
     assert_eq!(seen.dimensions(), (28, 28));
     assert_eq!(place.names("seen").len(), 9);
+}
+
+#[test]
+fn what_the_network_saw_of_one_input_is_kept_from_that_of_another() {
+    let place = Place::new();
+    for (i, folder) in ["a", "b", "x/a"].iter().enumerate() {
+        save(&place, &format!("{folder}/1.png"), digit(i).0);
+    }
+    place.write("a.csv", pixels(3));
+    place.write("c.csv", pixels(4));
+    place.works(&format!("{CLASSIFY} a b x/a a.csv c.csv --show-input seen"));
+    let names = ["a/1.png", "b/1.png", "a-2/1.png", "a-3/000001", "c/000001"];
+    for (i, name) in names.iter().enumerate() {
+        let seen = image::open(place.path(&format!("seen/{name}.png"))).unwrap().to_luma8();
+        assert_eq!(seen, digit(i).0, "{name}");
+    }
+    // One alone has nothing to be told from.
+    place.works(&format!("{CLASSIFY} c.csv --show-input alone"));
+    assert_eq!(place.names("alone"), ["000001.png"]);
 }
 
 #[test]
@@ -250,7 +282,6 @@ fn a_contact_sheet_shows_each_class() {
 #[test]
 fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
     let place = Place::new();
-    let pixels = |i: usize| digit(i).0.into_raw().iter().map(u8::to_string).collect::<Vec<_>>().join(",");
     let header = (0..784).map(|i| format!("pixel{i}")).collect::<Vec<_>>().join(",");
     let test = (0..40).map(|i| format!("{}\n", pixels(i))).collect::<String>();
     let train = (0..40).map(|i| format!("{},{}\n", digit(i).1, pixels(i))).collect::<String>();
@@ -273,6 +304,76 @@ fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
 }
 
 #[test]
+fn kaggle_gets_the_names_of_classes_that_are_numbers() {
+    let place = Place::new();
+    for i in 0..100 {
+        let (image, label) = digit(i);
+        if [3, 8].contains(&label) {
+            save(&place, &format!("in/{label}/{i:05}.png"), image);
+        }
+    }
+    place.works("train dense --data in --hold-out 0 --epochs 2 --batch 8 --device cpu --quiet");
+    place.write("test.csv", (0..20).map(|i| pixels(i) + "\n").collect::<String>());
+    let line = format!("{CLASSIFY} test.csv --model runs/0001-dense --quiet");
+    let table = rows(&place.works(&line).out);
+    let submission = rows(&place.works(&format!("{line} --format kaggle")).out);
+    assert_eq!(submission.len(), 21);
+    for (submitted, row) in submission[1..].iter().zip(&table[1..]) {
+        assert!(["3", "8"].contains(&submitted[1].as_str()), "{submitted:?}");
+        assert_eq!(submitted[1], row[1]);
+    }
+}
+
+#[test]
+fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
+    let place = Place::new();
+    digits(&place, "in", 5);
+    place.write("table.csv", "mine");
+    let line = format!("{CLASSIFY} in --out table.csv");
+    ends_before_its_table(&place, &format!("{line} --force"));
+    assert_eq!(place.text("table.csv"), "mine");
+    place.refused(&line, &["table.csv.partial is there from a run that was stopped", "--resume"]);
+    let journal = place.read("table.csv.partial");
+    place.works(&format!("{line} --resume"));
+    let table = place.text("table.csv");
+    assert_eq!(rows(&table).len(), 6);
+    assert!(!place.path("table.csv.partial").exists());
+    // As a kill leaves it after the table has its name, and before the journal is gone.
+    place.write("table.csv.partial", journal);
+    place.works(&format!("{line} --resume"));
+    assert_eq!(place.text("table.csv"), table);
+    assert!(!place.path("table.csv.partial").exists());
+    // Nothing was stopped that was to replace this one.
+    place.write("table.csv", "mine");
+    let kept = place.works(&format!("{line} --resume"));
+    assert!(kept.err.contains("is whole already"), "{kept:#?}");
+    assert_eq!(place.text("table.csv"), "mine");
+}
+
+#[test]
+fn a_label_that_is_no_class_is_no_truth_and_a_stopped_run_goes_on_after_it() {
+    let place = Place::new();
+    let labels = [digit(0).1, 77, digit(2).1];
+    let text = labels.iter().enumerate().map(|(i, label)| format!("{label},{}\n", pixels(i))).collect::<String>();
+    place.write("digits.csv", text);
+    let line = format!("{CLASSIFY} digits.csv --out table.csv");
+    ends_before_its_table(&place, &line);
+    let journal = place.text("table.csv.partial");
+    // Older programs wrote the label itself.
+    let older = journal.replace("\"unknown_truth\":true", "\"truth\":77");
+    assert_ne!(journal, older);
+    for journal in [journal, older] {
+        place.write("table.csv.partial", journal);
+        let said = place.works(&format!("{line} --resume"));
+        for words in ["1 row has a label that is no class of the network", "of those whose class is known, 2 of 3"] {
+            assert!(said.out.contains(words), "{words:?} is not in {said:#?}");
+        }
+        let truths: Vec<String> = rows(&place.text("table.csv"))[1..].iter().map(|row| row[5].clone()).collect();
+        assert_eq!(truths, [labels[0].to_string(), String::new(), labels[2].to_string()]);
+    }
+}
+
+#[test]
 fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
     let place = Place::new();
     digits(&place, "in", 700);
@@ -287,7 +388,8 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
     #[cfg(unix)]
     for attempt in 1.. {
         let line = format!("{CLASSIFY} in --probabilities --out stopped.csv");
-        let child = place.start(&line);
+        place.write("stopped.csv", "replaced where the run goes on");
+        let child = place.start(&format!("{line} --force"));
         let partial = place.path("stopped.csv.partial");
         while !partial.exists() {
             std::thread::sleep(std::time::Duration::from_millis(1));
@@ -297,7 +399,8 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
         assert!(kill.success());
         let stopped = said(child.wait_with_output().unwrap());
         if stopped.code == Some(130) {
-            assert!(stopped.err.contains("--resume") && partial.exists(), "{stopped:#?}");
+            let goes_on = stopped.err.contains("the same command with --resume instead of --force goes on");
+            assert!(goes_on && partial.exists(), "{stopped:#?}");
             place.refused(&line, &["--resume", "--force"]);
             place.refused(&format!("{CLASSIFY} in --top 5 --probabilities --out stopped.csv --resume"), &["--top"]);
             // And the last line was torn.
@@ -314,7 +417,6 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
             return;
         }
         assert!(attempt < 20, "it was never stopped in time: {stopped:#?}");
-        std::fs::remove_file(place.path("stopped.csv")).ok();
     }
 }
 

@@ -26,7 +26,32 @@ fn is_png(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.ends_with(b"IEND\xaeB`\x82")
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn answers_that_cannot_be_written_are_an_error_and_a_reader_that_has_left_is_none() {
+    let place = Place::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let said = said(place.command("models").stdout(full).output().unwrap());
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(said.err.contains("error: cannot write to standard output: "), "{said:#?}");
+    let mut left = place.start("models");
+    drop(left.stdout.take());
+    assert!(left.wait().unwrap().success());
+}
+
 // A run and what comes of it.
+
+#[test]
+fn batches_of_one_image_train() {
+    let place = Place::with_digits(60, 20);
+    for (network, device) in
+        [("dense", "cpu"), ("cnn", "cpu"), ("fast", "cpu"), ("dense", "llvmpipe"), ("fast", "llvmpipe")]
+    {
+        if device == "cpu" || place.has_software_gpu() {
+            place.works(&format!("train {network} --batch 1 --epochs 1 --data data --device {device}"));
+        }
+    }
+}
 
 #[test]
 fn a_run_leaves_its_folder_and_evaluate_finds_the_accuracy_that_train_found() {
@@ -103,7 +128,7 @@ fn on_a_software_gpu_a_run_is_repeated_to_the_byte_and_evaluated_alike() {
 // Stopping and going on.
 
 fn assert_same_run(place: &Place, run: &str, reference: &str) {
-    for name in ["best.safetensors", "last.safetensors", "metrics.csv", "result.toml"] {
+    for name in ["best.safetensors", "last.safetensors", "metrics.csv", "curves.png", "result.toml"] {
         let same = place.read(&format!("{run}/{name}")) == place.read(&format!("{reference}/{name}"));
         assert!(same, "{name} differs from that of a run never stopped");
     }

@@ -82,6 +82,21 @@ fn pictures_in_folders_give_the_model_that_the_same_images_in_idx_give() {
 }
 
 #[test]
+fn some_of_a_models_classes_are_known_by_their_names() {
+    let place = Place::new();
+    let test = mnist::embedded().unwrap().test;
+    let threes_and_eights: Vec<usize> = (0..1000).filter(|i| matches!(test.labels[*i], 3 | 8)).collect();
+    pictures(&place, "some", &test.select(&threes_and_eights), threes_and_eights.len());
+    let said = place.works("evaluate judge --data some --hold-out 100 --device cpu --out here");
+    assert!(right(&said.out) >= 98, "{said:#?}");
+    place.works("train dense --data some --epochs 1 --batch 16 --device cpu -q");
+    place.refused(
+        "evaluate runs/0001-dense --device cpu",
+        &["the data has the classes 0, 1, 2", "the model knows 3, 8"],
+    );
+}
+
+#[test]
 fn a_run_on_pictures_goes_on_with_the_pictures_it_began_with() {
     let place = Place::new();
     let mnist = mnist::embedded().unwrap();

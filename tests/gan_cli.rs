@@ -82,6 +82,45 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
 }
 
 #[test]
+fn a_round_of_more_pictures_than_an_epoch_has_ends_several_and_the_last_one_is_kept() {
+    let place = Place::with_digits(90, 40);
+    place.write("tiny.toml", TINY);
+    // Rounds of 128 and of 192 pictures.
+    for (steps, epochs, measure, ends, measured) in [
+        (2, 4, 0, "0000.png 0001.png 0002.png 0004.png", ""),
+        (2, 4, 1, "0000.png 0001.png 0002.png 0004.png", "1 2 4"),
+        (2, 4, 2, "0000.png 0001.png 0002.png 0004.png", "2 4"),
+        (2, 4, 3, "0000.png 0001.png 0002.png 0004.png", "4"),
+        (3, 6, 3, "0000.png 0002.png 0004.png 0006.png", "4 6"),
+    ] {
+        let flags = format!("--batch 64 --discriminator-steps {steps} --epochs {epochs} --measure {measure}");
+        let out = format!("{steps}-{measure}");
+        place.works(&format!("train tiny.toml --data data --device cpu --quiet {flags} --out {out}"));
+        let run = format!("{out}/0001-tiny");
+        assert!(place.path(&format!("{run}/best.safetensors")).exists(), "{flags}");
+        assert_eq!(place.names(&format!("{run}/snapshots")).join(" "), ends, "{flags}");
+        let text = place.text(&format!("{run}/measures.csv"));
+        let found: Vec<&str> = text.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
+        assert_eq!(found.join(" "), measured, "{flags}");
+    }
+}
+
+#[test]
+fn a_judge_that_does_not_know_the_real_pictures_is_doubted_once_with_a_remedy() {
+    let place = place();
+    place.bars("bars", [28, 28], 10, [400, 200]);
+    let doubts = |line: &str| place.works(line).err.matches("warning: the built-in judge knows only").count();
+    assert_eq!(doubts("train tiny.toml --data bars --device cpu --quiet"), 1);
+    assert_eq!(doubts("train tiny.toml --data data --device cpu --quiet"), 0);
+    let evaluate = "evaluate runs/0001-tiny --data bars --device cpu";
+    assert_eq!(doubts(evaluate), 1);
+    assert!(place.works(evaluate).err.contains("--judge FILE"));
+    place.works("train dense --data bars --device cpu --epochs 3 --quiet");
+    let said = place.works(&format!("{evaluate} --judge runs/0003-dense"));
+    assert!(!said.err.contains("knows only"), "{said:#?}");
+}
+
+#[test]
 fn what_is_a_gan_and_what_a_classifier_is_not_taken_for_the_other() {
     let place = place();
     place.works("train tiny.toml --data data --device cpu --epochs 1 --measure 0 --quiet");

@@ -6,7 +6,7 @@ mod golden;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Place, said};
+use common::{NAMES, Place, idx, said};
 use golden::TINY_GAN;
 use inkgrad::models::ModelFile;
 
@@ -88,6 +88,38 @@ fn a_collapse_is_said_once_an_epoch_even_to_those_who_want_it_quiet() {
     let place = place();
     let said = place.works(&format!("{TINY} --epochs 2 --generator-rate 1e-20 --quiet"));
     assert_eq!(said.err.matches("collapse: the pictures of").count(), 2, "{said:#?}");
+}
+
+#[test]
+fn pictures_of_channels_that_no_gan_draws_are_refused_before_a_folder_is_made() {
+    let place = Place::new();
+    for channels in [2, 4] {
+        let draws = TINY_GAN.replace("conv_transposed = 1,", &format!("conv_transposed = {channels},"));
+        place.write(&format!("{channels}.toml"), draws);
+        for part in NAMES.chunks(2) {
+            let images = idx(&[20, 28, 28, channels], &vec![7u8; 20 * 28 * 28 * channels]);
+            place.write(&format!("data{channels}/{}", part[0]), images);
+            place.write(&format!("data{channels}/{}", part[1]), idx(&[20], &[0u8, 1].repeat(10)));
+        }
+        let line = format!("train {channels}.toml --data data{channels} --device cpu --batch 4 --measure 0");
+        let found = format!("these images have {channels} channels");
+        place.refused(&line, &[found.as_str(), "1 channel (grey)", "28x28x3"]);
+    }
+}
+
+#[test]
+fn a_run_is_not_resumed_with_another_judge_in_the_place_of_its_own() {
+    let place = place();
+    let judge = |seed: u32| {
+        place.works(&format!("train dense --data data --device cpu --epochs 1 --quiet --seed {seed}"));
+        place.read(&format!("runs/{:04}-dense/best.safetensors", seed + 1))
+    };
+    let [own, other] = [0, 1].map(judge);
+    place.write("judge.safetensors", own);
+    place.works(&format!("{TINY} --epochs 1 --judge judge.safetensors"));
+    place.works("train --resume runs/0003-tiny");
+    place.write("judge.safetensors", other);
+    place.refused("train --resume runs/0003-tiny", &["judge.safetensors", "another than it began with", "new run"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Training that goes on from a trained model, and several that are joined.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use common::{Place, right};
 use inkgrad::data::mnist;
@@ -60,6 +61,15 @@ fn what_cannot_be_gone_on_from_is_refused_with_the_reason() {
     place.refused("train gan --members 3 --data data", &["--members says nothing to a GAN"]);
     place.refused("train dense --members 0 --data data --device cpu", &["--members is 0"]);
     place.refused("train dense --recipe slow", &["fast, standard, best, ensemble"]);
+    place.refused("train dense --warmup 1 --data data --device cpu", &["--warmup says nothing to the one-cycle"]);
+    // What cannot be joined is not trained first.
+    place.write(
+        "open.toml",
+        "layers = [{ conv = 10, kernel = 28, padding = \"valid\" }, \"flatten\"]\n[recipe]\nepochs = 1",
+    );
+    place.works("train open.toml --data data --device cpu --dry-run");
+    place.refused("train open.toml --members 2 --data data --device cpu", &["ends in `flatten`", "a dense layer"]);
+    place.refused("train best --members 100 --data data --device cpu", &["layers; 1000 is the most"]);
 }
 
 #[test]
@@ -90,6 +100,12 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     place.works(&format!("ensemble {run}/1 {run}/2 {run}/3 -o joined.safetensors"));
     let load = |name: &str| ModelFile::load(place.path(name)).unwrap().tensors;
     assert_eq!(load("joined.safetensors"), load(&format!("{run}/best.safetensors")));
+    // Where nobody reads any more, the run of several goes on to its end.
+    let unread = place.command(&format!("{FAST} --members 3 --seed 5 --out unread")).stdout(Stdio::piped()).spawn();
+    let mut unread = unread.unwrap();
+    drop(unread.stdout.take());
+    assert!(unread.wait().unwrap().success());
+    assert_eq!(load("joined.safetensors"), load("unread/0001-dense-ensemble/best.safetensors"));
     place.refused(&format!("ensemble {run}/1 {run}/2 -o joined.safetensors"), &["already there", "--force"]);
 }
 

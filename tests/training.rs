@@ -91,7 +91,7 @@ fn bytes(path: &Path) -> Vec<u8> {
 
 /// Asserts that two folders hold the same bytes in each of these files; their first differences would fill pages.
 fn assert_same(what: &str, a: &Folder, b: &Folder) {
-    for name in ["last.safetensors", "best.safetensors", "metrics.csv", "result.toml"] {
+    for name in ["last.safetensors", "best.safetensors", "metrics.csv", "curves.png", "result.toml"] {
         let same = bytes(&a.path().join(name)) == bytes(&b.path().join(name));
         assert!(same, "{what}: {name} differs");
     }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use super::reading::ReadingFlags;
-use super::{data_read, evaluate_gan, evaluate_shifts, open_device, say, thousands};
+use super::{data_read, evaluate_gan, evaluate_shifts, note, open_device, say, thousands};
 use crate::data::{DataSet, ImageSet};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{ModelFile, Parameters};
-use crate::report::{self, Confusion, SheetItem};
+use crate::report::{self, Confusion, MAX_CLASSES, SheetItem};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,9 +29,9 @@ pub struct Args {
     /// Where confusion.png and mistakes.png go [default: beside the model]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Mistakes on the sheet
-    #[arg(long, value_name = "N", default_value_t = 40)]
-    mistakes: usize,
+    /// Mistakes on the sheet [default: 40]
+    #[arg(long, value_name = "N")]
+    mistakes: Option<usize>,
     /// Look at each image so many times, turned and moved a little, and answer with the mean
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     views: u8,
@@ -44,12 +46,21 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
+    // Pictures become what the model was trained on.
+    let mut reading = args.reading.reading();
+    let pictures = file.metadata.get("pictures").map(String::as_str);
     if file.is_gan() {
-        let given = [("--shifts", args.shifts.is_some()), ("--views", args.views > 1)];
+        let given = [
+            ("--shifts", args.shifts.is_some()),
+            ("--views", args.views > 1),
+            ("--out", args.out.is_some()),
+            ("--mistakes", args.mistakes.is_some()),
+        ];
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             anyhow::bail!("{flag} is for classifiers, and {} is a generator", path.display());
         }
-        return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), &args.generator);
+        reading.prepare |= pictures == Some("prepared");
+        return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), reading, &args.generator);
     }
     args.generator.refuse(&path)?;
     let mut store = Store::default();
@@ -57,11 +68,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let network = file.network(&path, &mut store, &mut parameters)?;
     let class_names = file.class_names(&path)?;
 
-    // Pictures become what the model was trained on.
-    let mut reading = args.reading.reading();
+    reading.prepare |= pictures != Some("fitted");
     reading.image_size = reading.image_size.or(Some(network.image()?.into()));
-    reading.prepare |= file.metadata.get("pictures").is_none_or(|how| how != "fitted");
-    let DataSet { name, test, .. } = data_read(args.data.as_deref(), &reading)?;
+    let DataSet { name, test, .. } = data_read(args.data.as_deref(), &reading)?
+        .with_classes(class_names.clone())
+        .with_context(|| path.display().to_string())?;
     anyhow::ensure!(!test.is_empty(), "{name} has no test images; leave out --hold-out");
     let input = [test.height, test.width, test.channels];
     anyhow::ensure!(
@@ -69,13 +80,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "{} takes images of {:?} (height, width, channels), those of {name} are {input:?}",
         path.display(),
         network.input
-    );
-    anyhow::ensure!(
-        test.classes <= class_names.len(),
-        "{} knows {} classes, {name} has {}",
-        path.display(),
-        class_names.len(),
-        test.classes
     );
 
     if let Some(most) = args.shifts {
@@ -85,15 +89,26 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut evaluation = Evaluation::open(&file, &path, &test, device.as_mut())?;
     let scores = Scores::new(&evaluation.mean_logits(device.as_mut(), test.len(), args.views.into())?, &test.labels);
 
-    let pairs = test.labels.iter().zip(&scores.predicted).map(|(truth, (predicted, _))| (*truth as usize, *predicted));
-    let confusion = Confusion::from_pairs(class_names.len(), pairs)?;
     let count = thousands(test.len() as u64);
     say(format_args!("{} on the {count} test images of {name} with {}\n", path.display(), device.name()));
-    // The table ends with the accuracy.
-    say(format_args!("{}loss {:.4}\n", confusion.fmt_table(&class_names), scores.loss));
-    say(confusion.fmt_matrix(&class_names));
+    let confusion = match class_names.len() {
+        ..=MAX_CLASSES => Some(Confusion::from_pairs(class_names.len(), scores.answers(&test.labels))?),
+        _ => None,
+    };
+    match &confusion {
+        // The table ends with the accuracy.
+        Some(confusion) => {
+            say(format_args!("{}loss {:.4}\n", confusion.fmt_table(&class_names), scores.loss));
+            say(confusion.fmt_matrix(&class_names));
+        }
+        None => {
+            let accuracy = Confusion::right_or_wrong(scores.answers(&test.labels));
+            say(format_args!("{}\nloss {:.4}\n", accuracy.fmt_accuracy(), scores.loss));
+            note(format_args!("no table of classes and no confusion.png: {MAX_CLASSES} classes are the most for them"));
+        }
+    }
     if let Some(most) = args.shifts {
-        say(evaluate_shifts::table(&mut evaluation, device.as_mut(), &test, most)?);
+        say(evaluate_shifts::table(&mut evaluation, device.as_mut(), &test, most, args.views.into())?);
     }
 
     let folder = args.out.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
@@ -102,11 +117,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             anyhow::anyhow!("--out {}: {e}. Expected a folder, or a name for a new one", folder.display())
         })?;
     }
-    let picture = folder.join("confusion.png");
-    report::save_png(&report::confusion_picture(&confusion, &class_names)?, &picture)?;
-    say(format_args!("{}", picture.display()));
+    if let Some(confusion) = &confusion {
+        let picture = folder.join("confusion.png");
+        report::save_png(&report::confusion_picture(confusion, &class_names)?, &picture)?;
+        say(format_args!("{}", picture.display()));
+    }
     let sheet = folder.join("mistakes.png");
-    report::save_png(&mistakes(&scores, &test, &class_names, args.mistakes)?, &sheet)?;
+    report::save_png(&mistakes(&scores, &test, &class_names, args.mistakes.unwrap_or(40))?, &sheet)?;
     say(format_args!("{}", sheet.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{data, interrupt, note, open_device, say, thousands};
-use crate::data::DataSet;
+use super::{data_read, interrupt, note, open_device, say, thousands};
+use crate::data::{DataSet, Reading};
 use crate::infer::Quality;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
 use crate::infer::sample::{Generator, Sampler, Source, labelled};
@@ -51,10 +51,13 @@ pub fn run(
     path: &Path,
     device: &str,
     folder: Option<&Path>,
+    mut reading: Reading,
     flags: &Flags,
 ) -> anyhow::Result<ExitCode> {
     let generator = Generator::new(file, path)?;
-    let DataSet { name, train, test, class_names, .. } = data(folder)?;
+    reading.image_size = reading.image_size.or(Some(generator.image().into()));
+    let DataSet { name, train, test, class_names, .. } = data_read(folder, &reading)?;
+    anyhow::ensure!(!test.is_empty(), "{name} has no test images; leave out --hold-out");
     let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
     anyhow::ensure!(
         image == found,
@@ -93,6 +96,9 @@ pub fn run(
         device.name()
     ));
     let mut quality = Quality::new(judge, device, &test)?;
+    if let Some(doubt) = quality.doubt() {
+        note(format_args!("warning: {doubt}"));
+    }
     let floor = quality.find_floor(device, &train)?;
     let measures = quality.measure(device, &generated)?;
     say(measures.fmt_table(&class_names));

@@ -19,12 +19,14 @@ pub fn check(most: usize, set: &ImageSet) -> anyhow::Result<()> {
 }
 
 /// Accuracy at every shift of up to `most` pixels, and by how far it is: a table of rows (down) and columns (right),
-/// and one line for each distance. `evaluation` is of this set, and keeps the last shift's images.
+/// and one line for each distance, each image looked at `views` times. `evaluation` is of this set, and keeps the last
+/// shift's images.
 pub fn table(
     evaluation: &mut Evaluation,
     device: &mut dyn Device,
     set: &ImageSet,
     most: usize,
+    views: usize,
 ) -> Result<String, DeviceError> {
     let most = most as isize;
     let mut rows =
@@ -35,7 +37,7 @@ pub fn table(
         let mut row = vec![signed(down)];
         for right in -most..=most {
             evaluation.send(device, &shifted(set, down, right))?;
-            let accuracy = Scores::new(&evaluation.logits(device)?, &set.labels).accuracy();
+            let accuracy = Scores::new(&evaluation.mean_logits(device, set.len(), views)?, &set.labels).accuracy();
             let (sum, count) = &mut by_distance[down.abs().max(right.abs()) as usize];
             (*sum, *count) = (*sum + accuracy, *count + 1);
             row.push(percent(Some(accuracy)));

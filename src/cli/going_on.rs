@@ -1,10 +1,15 @@
 //! What is to be done after a run has failed: on another device at once, where that was agreed to, or the command that
 //! goes on with what is kept.
 
+use std::path::Path;
+
+use toml::{Table, Value};
+
 use super::{note, trusted};
 use crate::device::several::Several;
 use crate::device::{Choice, Device, DeviceError};
-use crate::train::{Folder, TrainError};
+use crate::models::Model;
+use crate::train::{Folder, Settings, TrainError};
 
 /// Opens the device of `--device wanted`, or with `fallback` the CPU's where it cannot be opened or is wrong.
 pub fn open(choice: Choice, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
@@ -58,7 +63,8 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
             let last = shell(&member.last().to_string_lossy());
             // Of the digits that were given, so that a tenth of 0.004 is 0.0004.
             let tenth = rate.to_string().parse::<f64>().unwrap_or_default() / 10.0;
-            format!("go on from there with: inkgrad train --from {last} --learning-rate {tenth}")
+            let flags = flags(folder, member);
+            format!("go on from there with: inkgrad train --from {last} --learning-rate {tenth}{flags}")
         }
         TrainError::Device(_) | TrainError::Infer(_) if error.device().is_some() => {
             format!("go on with: inkgrad train --resume {run} --device cpu")
@@ -71,6 +77,43 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
         _ => return error.into(),
     };
     anyhow::anyhow!("{error}\n{kept}; {advice}")
+}
+
+/// What else asks for a run like that of `member`: its data, and where its settings differ from its network's recipe.
+fn flags(folder: &Folder, member: &Folder) -> String {
+    let mut flags = String::new();
+    let (Ok(settings), Ok(Model::Classifier(architecture))) = (member.settings::<Settings>(), member.load_model())
+    else {
+        return flags;
+    };
+    let recipe = Settings::from_recipe(&settings.model, &architecture.recipe);
+    let [own, usual] = [&settings, &recipe].map(|settings| settings.text().parse::<Table>().unwrap_or_default());
+    add_flags(&own, &usual, &mut flags);
+    if settings.augment.is_none() && !recipe.augment.is_none() {
+        flags += " --no-augment";
+    }
+    match folder.path().parent() {
+        Some(runs) if runs != Path::new("runs") => flags + " --out " + &shell(&runs.to_string_lossy()),
+        _ => flags,
+    }
+}
+
+/// Settings that no flag asks for, or that are given anyhow.
+const OTHERS: [&str; 4] = ["model", "from", "members", "learning_rate"];
+
+fn add_flags(own: &Table, usual: &Table, flags: &mut String) {
+    for (key, value) in own.iter().filter(|(key, _)| !OTHERS.contains(&key.as_str())) {
+        let (flag, usual) = (key.replace('_', "-"), usual.get(key));
+        match value {
+            _ if usual == Some(value) => {}
+            Value::Table(own) => add_flags(own, usual.and_then(Value::as_table).unwrap_or(&Table::new()), flags),
+            Value::Boolean(false) | Value::Float(0.0) if usual.is_none() => {}
+            Value::Boolean(true) => *flags += &format!(" --{flag}"),
+            Value::Boolean(false) => *flags += &format!(" --{flag}=false"),
+            Value::String(word) => *flags += &format!(" --{flag} {}", shell(word)),
+            number => *flags += &format!(" --{flag} {number}"),
+        }
+    }
 }
 
 /// A word for a shell, in quotes where it needs them.

@@ -149,12 +149,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints a line to standard output; a reader that has gone away ends the program quietly, as `head` expects.
+/// Prints a line to standard output, which is the last that a command does or close to it: a reader that has gone away
+/// ends the program quietly, as `head` expects, and a full disk with an error.
 pub(crate) fn say(text: impl std::fmt::Display) {
-    use std::io::Write;
-    if writeln!(std::io::stdout(), "{}", visible_lines(&text.to_string())).is_err() {
-        std::process::exit(0);
+    match print(text) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            note(format_args!("error: cannot write to standard output: {error}"));
+            std::process::exit(1);
+        }
     }
+}
+
+/// The same in the middle of a run, which goes on whether or not anyone still reads.
+pub(crate) fn mention(text: impl std::fmt::Display) {
+    let _ = print(text);
+}
+
+fn print(text: impl std::fmt::Display) -> std::io::Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{}", visible_lines(&text.to_string()))
 }
 
 /// Prints a line to standard error, whether or not anyone still listens: a run goes on without its reader.

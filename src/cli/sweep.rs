@@ -122,11 +122,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let table = table(&done);
-    say(&table);
     write_whole(&args.out.join("sweep.md"), table.as_bytes())?;
     write_whole(&args.out.join("sweep.csv"), csv(&done, data.train.classes).as_bytes())?;
     let picture = args.out.join("sweep.png");
     report::save_png(&sheet(&args, &done, &data, device.as_mut())?, &picture)?;
+    say(&table);
     say(picture.display());
     Ok(ExitCode::SUCCESS)
 }

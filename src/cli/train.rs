@@ -11,9 +11,10 @@ use super::reading::ReadingFlags;
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
-use crate::data::ImageSet;
+use crate::data::{DataSet, ImageSet};
 use crate::device::{self, Choice};
-use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by};
+use crate::graph::Store;
+use crate::models::{self, Architecture, Model, ModelError, ModelFile, OptimizerName, Recipe, ScheduleName, by};
 use crate::train::{Folder, Precision, Settings};
 
 #[derive(clap::Args)]
@@ -316,6 +317,10 @@ fn classifier(
                 architecture = architecture.with_front(&models::load(front)?)?;
             }
             let settings = args.settings(&architecture)?;
+            anyhow::ensure!(
+                settings.schedule != ScheduleName::OneCycle || args.warmup.is_none_or(|epochs| epochs == 0.0),
+                "--warmup says nothing to the one-cycle schedule, which rises by itself; constant, cosine and step take it"
+            );
             (architecture, settings)
         }
     };
@@ -342,6 +347,9 @@ fn classifier(
         None if settings.members > 1 => args.members(&architecture, &settings, &data.train)?,
         _ => Vec::new(),
     };
+    if !members.is_empty() {
+        check_joined(&members, &data)?;
+    }
     let choices = device::find_all(&settings.device)?;
     settings.check_parts(choices.len())?;
     let choices = choices
@@ -418,6 +426,26 @@ fn times(settings: &Settings, folder: &Folder) -> anyhow::Result<String> {
     Ok(format!(" {own} times{others}"))
 }
 
+/// Refuses members that cannot be joined, which is better known before they are trained.
+fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result<()> {
+    let set = &data.train;
+    let untrained = members.iter().map(|Member { architecture, settings }| {
+        let (mut store, path) = (Store::default(), PathBuf::from(&settings.model));
+        let mut parameters = models::Parameters::new(&mut store, "classifier");
+        let image = [set.height, set.width, set.channels];
+        let network = architecture.declare(image, set.classes, &mut store, &mut parameters)?;
+        let (weights, state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
+        let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+        file.set_class_names(&data.class_names);
+        // What all members have of the same training images.
+        file.set("mean", 0.0);
+        file.set("std", 1.0);
+        Ok((path, file))
+    });
+    ModelFile::ensemble(&untrained.collect::<Result<Vec<_>, ModelError>>()?)?;
+    Ok(())
+}
+
 /// Refuses what cannot be trained on such images; what there is to train otherwise.
 fn check(architecture: &Architecture, settings: &Settings, set: &ImageSet) -> anyhow::Result<models::Parameters> {
     let training = set.len().saturating_sub(settings.validation);
@@ -426,7 +454,7 @@ fn check(architecture: &Architecture, settings: &Settings, set: &ImageSet) -> an
     }
     settings.check(training)?;
     settings.check_image([set.height, set.width])?;
-    let mut store = crate::graph::Store::default();
+    let mut store = Store::default();
     let mut parameters = models::Parameters::new(&mut store, "classifier");
     architecture.declare([set.height, set.width, set.channels], set.classes, &mut store, &mut parameters)?;
     Ok(parameters)

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::bail;
 
 use super::progress::{Display, from};
-use super::{going_on, note, say, thousands};
+use super::{going_on, mention, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::infer::evaluate::{Evaluation, Scores};
@@ -62,7 +62,7 @@ impl Training<'_> {
         match self.run(architecture, settings, folder, folder)? {
             Outcome::Finished { test, best_epoch, epochs, seconds } => {
                 if let Some(test) = test {
-                    result("test", &test, &self.data)?;
+                    say(result("test", &test, &self.data));
                 }
                 let plural = if epochs == 1 { "" } else { "s" };
                 let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
@@ -86,7 +86,7 @@ impl Training<'_> {
                 let own = Settings { device: settings.device.clone(), ..member.settings()? };
                 match self.run(&architecture, &own, &member, folder)? {
                     Outcome::Finished { test: Some(test), .. } => {
-                        result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data)?;
+                        mention(result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data));
                     }
                     Outcome::Finished { test: None, .. } => {}
                     Outcome::Stopped { step } => return Ok(stopped(step, folder)),
@@ -106,7 +106,7 @@ impl Training<'_> {
         };
         folder.save_result(test.as_ref(), 0)?;
         if let Some(test) = test {
-            result("all together: test", &test, &self.data)?;
+            say(result("all together: test", &test, &self.data));
         }
         let seconds = began.elapsed().as_secs_f64();
         say(format_args!("{} members in {seconds:.1} s; model: {}", members.len(), folder.best().display()));
@@ -120,12 +120,8 @@ fn stopped(step: usize, folder: &Folder) -> ExitCode {
     ExitCode::from(130)
 }
 
-fn result(of: &str, test: &Scores, data: &DataSet) -> anyhow::Result<()> {
-    let labels = data.test.labels.iter().map(|label| *label as usize);
-    let pairs = labels.zip(&test.predicted).map(|(truth, (predicted, _))| (truth, *predicted));
-    let confusion = Confusion::from_pairs(data.class_names.len(), pairs)?;
-    say(format_args!("{of} {}", confusion.fmt_accuracy()));
-    Ok(())
+fn result(of: &str, test: &Scores, data: &DataSet) -> String {
+    format!("{of} {}", Confusion::right_or_wrong(test.answers(&data.test.labels)).fmt_accuracy())
 }
 
 fn show(display: &mut Display, event: Event) {

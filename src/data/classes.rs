@@ -1,5 +1,6 @@
 //! Data sets from pictures in folders, one folder for each class.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -34,8 +35,8 @@ pub(super) struct Listing {
 /// What was decoded is kept on disk, and taken from there as long as no file's name, length or time has changed.
 ///
 /// # Errors
-/// A folder without such folders, fewer than two classes, a class without pictures, and more unreadable pictures than
-/// readable ones.
+/// A folder without such folders, fewer than two classes, a class without pictures or without any to train with, and more
+/// unreadable pictures than readable ones.
 pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let parts = ["train", "test"].map(|part| folder.join(part));
     let divided = parts.iter().all(|part| part.is_dir());
@@ -48,6 +49,12 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
             many => format!("{many} folders, where {MAX_CLASSES} classes are the most"),
         };
         return Err(DataError::UnknownSource { path: folder.into(), found });
+    }
+    if divided {
+        let known: HashSet<&String> = classes.iter().collect();
+        if let Some(other) = self::classes(&parts[1])?.iter().find(|name| !known.contains(name)) {
+            return Err(DataError::NotTrained { folder: parts[1].join(other) });
+        }
     }
     let train = list(root, &classes)?;
     let test = if divided { list(&parts[1], &classes)? } else { Listing::default() };
@@ -300,6 +307,9 @@ mod tests {
         let set = place.load(Reading::default()).unwrap();
         assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 3, 2));
         assert_eq!((set.test.labels.as_slice(), set.remarks.len()), (&[0, 1][..], 0));
+        place.gray("test/z/1.png", [2, 2], 5);
+        let refused = place.load(Reading::default()).unwrap_err().to_string();
+        assert!(refused.contains("z: there are no pictures of this class to train with"), "{refused}");
     }
 
     #[test]

@@ -28,12 +28,18 @@ pub enum DataError {
     #[error("{}: expected pictures of this class, found none. Add some, or remove the folder", folder.display())]
     EmptyClass { folder: PathBuf },
 
+    /// A class to be tested that nothing was learned of.
+    #[error("{}: there are no pictures of this class to train with. Add some under train, or remove the folder", folder.display())]
+    NotTrained { folder: PathBuf },
+
     /// Everything would be set aside.
     #[error("--hold-out is {wanted}; it must be below {len}, the number of images")]
     HoldOut { wanted: usize, len: usize },
 
     /// A model was trained on other classes.
-    #[error("the data has the classes {data}; the model knows {model}. Give data of the model's classes, in its order")]
+    #[error(
+        "the data has the classes {data}; the model knows {model}. Give data of the model's classes, or some of them"
+    )]
     OtherClasses { data: String, model: String },
 
     /// The operating system would not take the file.

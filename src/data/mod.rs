@@ -58,12 +58,23 @@ impl DataSet {
         DataSet { name: name.into(), train, test, class_names, remarks: Vec::new(), pictures: None }
     }
 
-    /// The same images under a model's classes, of which the set may lack the last.
+    /// The same images under a model's classes, of which the set may lack some: labels become those of the classes of the
+    /// same name, or stay where the set only numbers its classes and the model names its own.
     ///
     /// # Errors
-    /// [`DataError::OtherClasses`] where its own are no beginning of them.
+    /// [`DataError::OtherClasses`] where it has a class that the model lacks.
     pub fn with_classes(mut self, names: Vec<String>) -> Result<DataSet, DataError> {
-        if !names.starts_with(&self.class_names) {
+        let same = |own: &String| names.iter().position(|name| name == own).map(|label| label as u32);
+        let by_name: Option<Vec<u32>> = self.class_names.iter().map(same).collect();
+        let numbered = || {
+            let is_number = |(label, name): (usize, &String)| *name == label.to_string();
+            let own = self.class_names.iter().enumerate().all(is_number);
+            own && self.class_names.len() <= names.len() && self.class_names.iter().all(|own| same(own).is_none())
+        };
+        if let Some(labels) = by_name {
+            let all = self.train.labels.iter_mut().chain(&mut self.test.labels);
+            all.for_each(|label| *label = labels[*label as usize]);
+        } else if !numbered() {
             let list = |names: &[String]| {
                 let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
                 format!("{}{more}", names.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", "))
@@ -207,6 +218,7 @@ impl fmt::Debug for ImageSet {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::data::testing::image_set;
     use proptest::prelude::*;
 
@@ -227,6 +239,24 @@ mod tests {
             assert_eq!(picked.image(i), set.image(j));
         }
         assert!(set.select(&[]).is_empty());
+    }
+
+    #[test]
+    fn labels_become_those_of_a_models_classes_of_the_same_name() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let set = |classes: &[&str]| {
+            DataSet::new("set", image_set(2, 2, 1, &[0, 1]), image_set(2, 2, 1, &[1, 1, 0]), names(classes))
+        };
+        let known = set(&["8", "3"]).with_classes(names(&["0", "3", "5", "8"])).unwrap();
+        assert_eq!((known.train.labels, known.test.labels), (vec![3, 1], vec![1, 1, 3]));
+        assert_eq!((known.train.classes, known.test.classes, known.class_names.len()), (4, 4, 4));
+        // Numbers that stand for nothing else.
+        let numbered = set(&["0", "1"]).with_classes(names(&["cat", "dog", "eel"])).unwrap();
+        assert_eq!(numbered.test.labels, [1, 1, 0]);
+        for (data, model) in [(["3", "9"], ["3", "8"]), (["0", "1"], ["1", "2"]), (["cat", "dog"], ["cat", "eel"])] {
+            let refused = set(&data).with_classes(names(&model)).err().unwrap().to_string();
+            assert!(refused.contains(&format!("{}, {}; the model knows", data[0], data[1])), "{refused}");
+        }
     }
 
     #[test]

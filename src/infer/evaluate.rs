@@ -430,6 +430,11 @@ impl Scores {
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.predicted.len().max(1) as f64
     }
+
+    /// Each image's label, and what it was taken for.
+    pub fn answers(&self, labels: &[u32]) -> impl Iterator<Item = (usize, usize)> {
+        labels.iter().zip(&self.predicted).map(|(label, (predicted, _))| (*label as usize, *predicted))
+    }
 }
 
 /// Probabilities of a row of logits.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::evaluate::{Evaluation, InferError, Normalization};
-use crate::data::ImageSet;
+use crate::data::{ImageSet, mix};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
 use crate::models::{ModelFile, Parameters};
@@ -21,6 +21,8 @@ pub struct Judge {
     /// The file it came from, or `the built-in judge`.
     pub name: String,
     pub class_names: Vec<String>,
+    /// Of its weights, by which a resumed run knows that it is still measured by the same judge.
+    pub digest: String,
     input: [usize; 3],
     parameters: Parameters,
     weights: Vec<f32>,
@@ -57,11 +59,15 @@ impl Judge {
         }
         let (weights, running) = file.values(&parameters, &path)?;
         let normalization = Normalization::read(&file, &path)?;
+        let numbers = [normalization.mean, normalization.std];
+        let numbers = numbers.iter().chain(&weights).chain(&running);
+        let digest = numbers.fold(0, |hash, number| mix(hash, u64::from(number.to_bits())));
         let source = parameters.weights;
         let evaluation =
             Evaluation::declare_with_features(store, &network, &parameters, source, CAPACITY, normalization)?;
         let input = network.image()?;
-        Ok(Judge { name, class_names, input, parameters, weights, running, evaluation })
+        let digest = format!("{digest:016x}");
+        Ok(Judge { name, class_names, digest, input, parameters, weights, running, evaluation })
     }
 
     /// A judge alone on a device, whose buffers are made anew.

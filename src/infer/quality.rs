@@ -9,6 +9,9 @@ use super::measures::{
 use crate::data::ImageSet;
 use crate::device::Device;
 
+/// A judge that knows fewer of the real pictures is doubted. One that was trained on pictures like these knows more.
+const KNOWN: f64 = 0.9;
+
 /// A judge, and what it makes of the real pictures that generated ones are held against.
 pub struct Quality {
     pub judge: Judge,
@@ -16,6 +19,8 @@ pub struct Quality {
     pub floor: Option<f64>,
     /// Pictures of the reference.
     count: usize,
+    /// Share of them that the judge takes for what they are.
+    known: f64,
     gaussian: Gaussian,
     balls: Balls,
     spread: Vec<Option<f64>>,
@@ -25,15 +30,30 @@ impl Quality {
     /// The reference is looked at once, here. It should be as large as what is measured, 10,000 pictures by custom:
     /// the Fréchet distance of fewer pictures is larger.
     pub fn new(mut judge: Judge, device: &mut dyn Device, reference: &ImageSet) -> Result<Quality, InferError> {
-        let Looked { features, width, .. } = judge.look(device, reference)?;
+        let Looked { logits, features, width } = judge.look(device, reference)?;
         let features = Features::new(&features, width)?;
         Ok(Quality {
+            known: Scores::new(&logits, &reference.labels).accuracy(),
             gaussian: Gaussian::of(features),
             balls: Balls::of(features)?,
             spread: spread_by_class(features, &reference.labels, reference.classes)?,
             floor: None,
             count: reference.len(),
             judge,
+        })
+    }
+
+    /// What is to be said where the judge hardly knows the real pictures: size and number of classes may be those that
+    /// it was trained on, and the pictures quite others.
+    pub fn doubt(&self) -> Option<String> {
+        (self.known < KNOWN).then(|| {
+            format!(
+                "{} knows only {:.2} % of the real pictures, so that what it measures says little of pictures like \
+                 these; give a classifier that was trained on them with --judge FILE (`inkgrad train --data DIR` makes \
+                 one)",
+                self.judge.name,
+                self.known * 100.0
+            )
         })
     }
 
@@ -106,6 +126,21 @@ mod tests {
         let noise = (0..real.images.len() as u32).map(|i| crate::ops::random::mix(i) as u8).collect();
         let noise = measure(&ImageSet { images: noise, ..real.clone() });
         assert!(noise.recovered < 0.2 && noise.frechet > 5.0 * good.frechet, "{noise:?}");
+    }
+
+    #[test]
+    fn a_judge_that_does_not_know_the_real_pictures_is_doubted() {
+        let (mut device, data) = (Cpu::new(), mnist::embedded().unwrap());
+        let real = data.test.select(&(0..100).collect::<Vec<_>>());
+        let mut doubt = |reference: &ImageSet| {
+            let judge = Judge::open(&mut device, None).unwrap();
+            Quality::new(judge, &mut device, reference).unwrap().doubt()
+        };
+        assert_eq!(doubt(&real), None);
+        // Digits under the next one's label.
+        let labels = real.labels.iter().map(|label| (label + 1) % 10).collect();
+        let text = doubt(&ImageSet { labels, ..real.clone() }).unwrap();
+        assert!(text.starts_with("the built-in judge knows only 0.00 % of") && text.contains("--judge FILE"), "{text}");
     }
 
     #[test]

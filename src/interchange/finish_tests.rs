@@ -24,7 +24,7 @@ fn finish(draft: Draft, output: From) -> Result<Imported, String> {
     draft.finish(output, "test", "a test", &Wishes::default())
 }
 
-fn tensor(imported: &Imported, name: &str) -> Vec<f32> {
+pub(super) fn tensor(imported: &Imported, name: &str) -> Vec<f32> {
     let found = imported.file.tensors.iter().find(|tensor| tensor.name == name);
     match &found.unwrap_or_else(|| panic!("no {name}")).words {
         crate::models::Words::F32(data) => data.clone(),

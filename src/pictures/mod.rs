@@ -17,6 +17,6 @@ pub mod walk;
 pub use decode::{Picture, decode, read};
 pub use error::PictureError;
 pub use fit::{fit, gray};
-pub use paths::{path_text, text_path, visible, visible_lines};
+pub use paths::{numbered, path_text, text_path, visible, visible_lines};
 pub use prepare::{Preparation, Prepared, prepare};
 pub use walk::{Found, walk};

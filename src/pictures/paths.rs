@@ -66,6 +66,21 @@ pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The name of a file or folder with a number, for where others have it already: `a.png`, `a-2.png`, `a-3.png`.
+pub fn numbered(path: &Path, number: u64) -> PathBuf {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    if number == 1 {
+        return name.into();
+    }
+    let mut numbered = path.file_stem().unwrap_or(name).to_owned();
+    numbered.push(format!("-{number}"));
+    if let Some(ending) = path.extension() {
+        numbered.push(".");
+        numbered.push(ending);
+    }
+    numbered.into()
+}
+
 /// A text on one line of a terminal, where control characters (and what turns the direction of writing) do nothing.
 pub fn visible(text: &str) -> String {
     escape(text, acts)

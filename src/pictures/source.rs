@@ -2,13 +2,14 @@
 //! order that does not depend on timing.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::paths::of_bytes;
 use super::walk::{Found, Place, walk};
-use super::{path_text, visible};
+use super::{numbered, path_text, visible};
 use crate::data::csv::PixelRows;
 
 /// One thing that a source has come upon.
@@ -20,6 +21,8 @@ pub enum Task {
         place: Place,
         /// The class whose name the folder has.
         truth: Option<usize>,
+        /// What the folder that was given is called among several inputs.
+        input: Option<Arc<Path>>,
     },
     /// A row of a CSV file, counted from 1, with as many bytes as it has pixels.
     Row {
@@ -27,6 +30,8 @@ pub enum Task {
         row: u64,
         pixels: Vec<u8>,
         truth: Option<usize>,
+        /// What the CSV file is called among several inputs.
+        input: Option<Arc<Path>>,
     },
     /// What cannot be read, and why.
     Failed {
@@ -86,21 +91,26 @@ impl Source {
     pub fn tasks(self) -> impl Iterator<Item = Task> + Send {
         let Source { given, null_data, shard, mut done, class_names } = self;
         let mut folders = ClassFolders { class_names, of: None };
+        let mut inputs = Inputs::of(&given);
         let paths = given.into_iter().flat_map(move |path| match path.as_os_str() == "-" {
             true => Box::new(listed(null_data)),
             false => expanded(path),
         });
-        let found = paths.flat_map(|path| match path {
-            Err(reason) => one(Found::Failed(PathBuf::from("-"), reason)),
-            Ok(path) if is_csv(&path) => one(Found::File(Place { path, root: None })),
-            Ok(path) => Box::new(walk(&path)),
+        let found = paths.flat_map(move |path| {
+            let input = path.as_ref().ok().and_then(|path| inputs.name(path));
+            let found: Items<Found> = match path {
+                Err(reason) => one(Found::Failed(PathBuf::from("-"), reason)),
+                Ok(path) if is_csv(&path) => one(Found::File(Place { path, root: None })),
+                Ok(path) => Box::new(walk(&path)),
+            };
+            found.map(move |found| (found, input.clone()))
         });
-        let tasks = found.flat_map(move |found| match found {
-            Found::File(place) if is_csv(&place.path) => rows(&place.path),
+        let tasks = found.flat_map(move |(found, input)| match found {
+            Found::File(place) if is_csv(&place.path) => rows(&place.path, input),
             Found::File(place) => {
                 let (within, name) = (path_text(place.within()), path_text(&place.path));
                 let truth = folders.truth(&place);
-                Box::new(std::iter::once((within, Task::File { name, place, truth })))
+                Box::new(std::iter::once((within, Task::File { name, place, truth, input })))
             }
             Found::Failed(path, reason) => {
                 let name = path_text(&path);
@@ -177,7 +187,7 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, String>> + Se
 }
 
 /// The rows of a CSV file, each named like `test.csv#1`.
-fn rows(path: &Path) -> Items<(String, Task)> {
+fn rows(path: &Path, input: Option<Arc<Path>>) -> Items<(String, Task)> {
     let name = path_text(path);
     let failed = |name: String, reason: String| (name.clone(), Task::Failed { name, reason });
     match PixelRows::open(path) {
@@ -187,11 +197,55 @@ fn rows(path: &Path) -> Items<(String, Task)> {
             match row {
                 Err(error) => failed(row_name, error.to_string()),
                 Ok(row) => {
-                    let truth = row.label.map(|label| label as usize);
-                    (row_name.clone(), Task::Row { name: row_name, row: number, pixels: row.pixels, truth })
+                    let (truth, input) = (row.label.map(|label| label as usize), input.clone());
+                    (row_name.clone(), Task::Row { name: row_name, row: number, pixels: row.pixels, truth, input })
                 }
             }
         })),
+    }
+}
+
+/// What folders and CSV files are called where there are several, so that what has one name in two of them is told
+/// apart. They go by the order of the inputs, whatever is in them, so that a shard or a resumed run has the same.
+struct Inputs {
+    /// A list or a pattern may be any number of them.
+    several: bool,
+    /// How often each name was asked for.
+    asked: HashMap<String, u64>,
+}
+
+impl Inputs {
+    fn of(given: &[PathBuf]) -> Inputs {
+        let several = !matches!(given, [path] if path.as_os_str() != "-" && path.exists());
+        Inputs { several, asked: HashMap::new() }
+    }
+
+    /// Its own name, with a number where another one has it. A picture that is named itself has none, nor has what is
+    /// alone.
+    fn name(&mut self, path: &Path) -> Option<Arc<Path>> {
+        let csv = is_csv(path);
+        if !self.several || !(csv || path.is_dir()) {
+            return None;
+        }
+        let own = if csv { path.file_stem() } else { path.file_name() };
+        // `.` names no folder, nor does what stands before the ending of `...csv`.
+        let own = own.filter(|own| Path::new(own).file_name().is_some()).map(OsStr::to_owned);
+        let own = own.or_else(|| Some(path.canonicalize().ok()?.file_name()?.to_owned()));
+        let own = PathBuf::from(own.unwrap_or_else(|| "input".into()));
+        loop {
+            let number = self.times(&own);
+            let name = numbered(&own, number);
+            if number == 1 || self.times(&name) == 1 {
+                return Some(name.into());
+            }
+        }
+    }
+
+    fn times(&mut self, name: &Path) -> u64 {
+        // Many file systems take `a` and `A` for one.
+        let times = self.asked.entry(name.to_string_lossy().to_lowercase()).or_default();
+        *times += 1;
+        *times
     }
 }
 

@@ -64,13 +64,34 @@ fn a_csv_file_is_its_rows() {
     let folder = tree(&["a.csv"]);
     let mut tasks = source(&[folder.path().join("a.csv")]).tasks();
     match tasks.next() {
-        Some(Task::Row { name, row: 1, pixels, truth: None }) => {
+        Some(Task::Row { name, row: 1, pixels, truth: None, input: None }) => {
             assert!(name.ends_with("/a.csv#1"));
             assert_eq!(pixels, [0, 1, 2, 3]);
         }
         other => panic!("{other:?}"),
     }
     assert_eq!(tasks.next(), None);
+}
+
+#[test]
+fn folders_and_csv_files_have_names_of_their_own_where_there_are_several() {
+    let folder = tree(&["a/1.png", "x/a/1.png", "a-2/1.png", "A.csv", "1.png"]);
+    let inputs = |given: &[&str]| -> Vec<Option<String>> {
+        let given: Vec<PathBuf> = given.iter().map(|name| folder.path().join(name)).collect();
+        let tasks = source(&given).tasks().filter_map(|task| match task {
+            Task::File { input, .. } | Task::Row { input, .. } => Some(input),
+            _ => None,
+        });
+        tasks.map(|input| Some(input?.to_str()?.to_owned())).collect()
+    };
+    let named = |names: &[&str]| -> Vec<Option<String>> { names.iter().map(|name| Some(name.to_string())).collect() };
+    assert_eq!(inputs(&["a", "x/a", "a-2", "A.csv"]), named(&["a", "a-2", "a-2-2", "A-3"]));
+    assert_eq!(inputs(&["a-2", "a", "x/a/.", "x/a/../a"]), named(&["a-2", "a", "a-3", "a-4"]));
+    assert_eq!(inputs(&["x/*"]), named(&["a"]));
+    assert_eq!(inputs(&["a", "1.png"]), [Some("a".to_owned()), None]);
+    for alone in ["a", "A.csv", "1.png"] {
+        assert_eq!(inputs(&[alone]), [None], "{alone}");
+    }
 }
 
 #[test]

@@ -82,16 +82,16 @@ impl Work {
 
     fn item(&self, task: Task) -> Result<Item, String> {
         let (name, path, row, truth, (prepared, misnamed), shown) = match task {
-            Task::File { name, place, truth } => {
+            Task::File { name, place, truth, input } => {
                 let found = match self.file(&place.path) {
                     Ok((prepared, misnamed)) => (Ok(prepared), misnamed),
                     Err(reason) => (Err(reason), false),
                 };
-                let shown = shown_as(&place);
+                let shown = below(input.as_deref()).join(shown_as(&place));
                 (name, Some(place.path), None, truth, found, shown)
             }
-            Task::Row { name, row, pixels, truth } => {
-                let shown = PathBuf::from(format!("{row:06}"));
+            Task::Row { name, row, pixels, truth, input } => {
+                let shown = below(input.as_deref()).join(format!("{row:06}"));
                 (name, None, Some(row), truth, (self.row(pixels), false), shown)
             }
             Task::Failed { name, reason } => (name, None, None, None, (Err(reason), false), PathBuf::new()),
@@ -104,6 +104,11 @@ impl Work {
         }
         Ok(Item { name, path, row, truth, misnamed, prepared })
     }
+}
+
+/// Where the pictures of an input are shown, which has a name where there are several.
+fn below(input: Option<&Path>) -> &Path {
+    input.unwrap_or(Path::new(""))
 }
 
 /// The path below the folder that was given, without what would lead out of another one.

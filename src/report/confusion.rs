@@ -107,6 +107,14 @@ impl Confusion {
         Ok(confusion)
     }
 
+    /// Only whether `(truth, predicted)` are the same, as class 0 and class 1 of what is right: all that accuracy asks
+    /// for, of however many classes.
+    pub fn right_or_wrong(pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut counts = vec![0; 4];
+        pairs.into_iter().for_each(|(truth, predicted)| counts[usize::from(truth != predicted)] += 1);
+        Self { classes: 2, counts }
+    }
+
     /// Counts one example.
     ///
     /// # Errors

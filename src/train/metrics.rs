@@ -29,6 +29,13 @@ pub struct Metrics {
 
 const HEADER: &str = "step,epoch,set,loss,accuracy\n";
 
+/// A number as the files have it, with so many decimals: a resumed run draws and compares what it reads, so that one
+/// that was never stopped must know no better.
+pub fn as_written(number: f64, decimals: i32) -> f64 {
+    let scale = 10f64.powi(decimals);
+    (number * scale).round() / scale
+}
+
 impl Metrics {
     pub fn csv(&self) -> String {
         let mut text = HEADER.to_string();

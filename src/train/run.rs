@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::classifier::RING;
 use super::course::Course;
 use super::folder::Folder;
-use super::metrics::{Metrics, Row, Set};
+use super::metrics::{Metrics, Row, Set, as_written};
 use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
@@ -240,7 +240,7 @@ impl Loop<'_> {
         for rows in steps.chunks(window) {
             step += rows.len();
             let mean = |i: usize| rows.iter().map(|row| f64::from(row[i])).sum::<f64>() / rows.len() as f64;
-            let epoch = self.course.epoch_at(step);
+            let epoch = as_written(self.course.epoch_at(step), 4);
             self.metrics.rows.push(Row { step, epoch, set: Set::Training, loss: mean(0), accuracy: mean(1) });
         }
         Ok(())

@@ -70,7 +70,7 @@ pub struct Args {
     /// Put the middle in the middle, not the centre of mass
     #[arg(long, help_heading = HOW)]
     pub no_center: bool,
-    /// Write what the network saw of each picture, under its own name with .png behind
+    /// Write what the network saw of each picture, under its own name with .png behind; several inputs get folders
     #[arg(long, value_name = "DIR", help_heading = HOW)]
     pub show_input: Option<PathBuf>,
 

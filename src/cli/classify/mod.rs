@@ -76,11 +76,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (given, null_data, shard) = (args.pictures.clone(), args.null_data, args.shard);
     let mut source = Source { given, null_data, shard, done: HashMap::new(), class_names: results.class_names.clone() };
     let settings = args.settings(&file, &name)?;
-    let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    let mut sink = match &args.out {
-        None => Sink::Standard { format, columns: columns.clone(), table: None },
+    let (mut sink, existing) = match &args.out {
+        None => (Sink::Standard { format, columns: columns.clone(), table: None }, Existing::Keep),
         Some(out) => match opened(out, &args, &settings, &mut source.done, &mut results)? {
-            Some(journal) => Sink::Journal(journal),
+            Some((journal, existing)) => (Sink::Journal(journal), existing),
             None => {
                 note(format_args!("{} is whole already; --force makes it anew", out.display()));
                 return Ok(ExitCode::SUCCESS);
@@ -101,7 +100,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let kept = match (sink.end()?, &args.out) {
             (Some(_), Some(out)) => {
                 let journal = journal::path_of(out);
-                format!(", kept in {}; the same command with --resume goes on", journal.display())
+                let flag = if args.force { "--resume instead of --force" } else { "--resume" };
+                format!(", kept in {}; the same command with {flag} goes on", journal.display())
             }
             _ => String::new(),
         };
@@ -237,21 +237,22 @@ fn gone(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// The journal of a table: a new one, or the one of a run that was stopped, whose records are told to the results.
-/// `None` where the table is whole and the run only goes on.
+/// The journal of a table: a new one, or the one of a run that was stopped, whose records are told to the results; and
+/// whether a table that is there gives way. `None` where the table is whole and the run only goes on.
 fn opened(
     out: &Path,
     args: &Args,
     settings: &Settings,
     done: &mut HashMap<u64, u32>,
     results: &mut Results,
-) -> anyhow::Result<Option<Journal>> {
+) -> anyhow::Result<Option<(Journal, Existing)>> {
     let path = journal::path_of(out);
     if args.resume && path.exists() {
         let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
         let classes = results.class_names.len();
         let journal = Journal::resume(&path, settings, |record| {
             record.check(classes).with_context(|| path.display().to_string())?;
+            let record = record.without_unknown_truth(classes);
             *done.entry(hash(record.path.as_bytes())).or_default() += 1;
             results.summary.add(&record)?;
             if let Some(least) = &mut results.least {
@@ -264,20 +265,22 @@ fn opened(
             }
             Ok(())
         })?;
-        return Ok(Some(journal));
-    }
-    if out.exists() && !args.force {
-        if args.resume {
-            return Ok(None);
-        }
-        bail!("{} is already there; name another place, or overwrite it with --force", out.display());
+        // A table beside it is one that the stopped run was to replace, or its own, which it had just written.
+        return Ok(Some((journal, Existing::Replace)));
     }
     ensure!(
         args.force || !path.exists(),
         "{} is there from a run that was stopped; go on with --resume, or start over with --force",
         path.display()
     );
-    Ok(Some(Journal::start(&path, settings)?))
+    if out.exists() && !args.force {
+        if args.resume {
+            return Ok(None);
+        }
+        bail!("{} is already there; name another place, or overwrite it with --force", out.display());
+    }
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    Ok(Some((Journal::start(&path, settings)?, existing)))
 }
 
 /// A device with the network on it.

@@ -25,6 +25,9 @@ pub struct Record {
     pub all: Vec<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<usize>,
+    /// A CSV file gives it a label that is no class of the network.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unknown_truth: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub blank: bool,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -53,7 +56,7 @@ pub struct Kept {
 impl Record {
     /// The answer that a row of logits is; `None` where the picture could not be read.
     pub fn new(item: &Item, logits: Option<&[f32]>, kept: Kept) -> Record {
-        let mut record = Record { path: item.name.clone(), row: item.row, truth: item.truth, ..Record::default() };
+        let mut record = Record { path: item.name.clone(), row: item.row, ..Record::default() };
         let (prepared, logits) = match (&item.prepared, logits) {
             (Ok(prepared), Some(logits)) => (prepared, logits),
             (Err(reason), _) => return Record { failed: Some(reason.clone()), ..record },
@@ -70,13 +73,21 @@ impl Record {
         record.all = if kept.all { probabilities } else { Vec::new() };
         (record.blank, record.as_is) = (prepared.blank, prepared.as_is);
         (record.inverted, record.cropped) = (prepared.inverted, prepared.cropped);
-        Record { misnamed: item.misnamed, ..record }
+        Record { truth: item.truth, misnamed: item.misnamed, ..record }.without_unknown_truth(logits.len())
+    }
+
+    /// What is no class of the network is no truth for it. Journals may have such, from before this was so.
+    pub fn without_unknown_truth(self, classes: usize) -> Record {
+        match self.truth {
+            Some(truth) if truth >= classes => Record { truth: None, unknown_truth: true, ..self },
+            _ => self,
+        }
     }
 
     /// # Errors
-    /// Where it names classes that there are not: it is not what was written.
+    /// Where it answers with classes that there are not: it is not what was written.
     pub fn check(&self, classes: usize) -> anyhow::Result<()> {
-        let known = self.top.iter().map(|(class, _)| class).chain(&self.truth).all(|class| *class < classes);
+        let known = self.top.iter().all(|(class, _)| *class < classes);
         let counts = self.all.is_empty() || self.all.len() == classes;
         anyhow::ensure!(
             known && counts,
@@ -133,11 +144,20 @@ mod tests {
     fn a_journal_that_names_other_classes_is_refused() {
         let record = Record::new(&item(Ok(prepared(false))), Some(&[0.0, 3.0, 1.0]), KEPT);
         assert!(record.check(3).is_ok());
-        for altered in
-            ["{\"path\":\"a\",\"top\":[[3,1.0]]}", "{\"path\":\"a\",\"truth\":3}", "{\"path\":\"a\",\"all\":[1.0]}"]
-        {
+        for altered in ["{\"path\":\"a\",\"top\":[[3,1.0]]}", "{\"path\":\"a\",\"all\":[1.0]}"] {
             assert!(serde_json::from_str::<Record>(altered).unwrap().check(3).is_err(), "{altered}");
         }
+    }
+
+    #[test]
+    fn a_truth_that_is_no_class_is_none_and_an_old_journal_may_have_it() {
+        let record = Record::new(&item(Ok(prepared(false))), Some(&[3.0]), KEPT);
+        assert_eq!((record.truth, record.unknown_truth), (None, true));
+        assert!(record.check(1).is_ok());
+        let old: Record = serde_json::from_str("{\"path\":\"a\",\"top\":[[0,1.0]],\"truth\":77}").unwrap();
+        assert!(old.check(3).is_ok());
+        let old = old.without_unknown_truth(3);
+        assert_eq!((old.truth, old.unknown_truth), (None, true));
     }
 
     #[test]

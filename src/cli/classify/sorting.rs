@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::record::UNSURE;
 use crate::files::{Existing, Unfinished};
+use crate::pictures::numbered;
 use crate::pictures::source::is_name;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -49,21 +50,6 @@ impl Sorting {
         }
         Ok(())
     }
-}
-
-/// `a.png`, `a-2.png`, `a-3.png`.
-fn numbered(file: &Path, number: u64) -> PathBuf {
-    let name = file.file_name().unwrap_or(file.as_os_str());
-    if number == 1 {
-        return name.into();
-    }
-    let mut numbered = file.file_stem().unwrap_or(name).to_owned();
-    numbered.push(format!("-{number}"));
-    if let Some(ending) = file.extension() {
-        numbered.push(".");
-        numbered.push(ending);
-    }
-    numbered.into()
 }
 
 fn copy(file: &Path, target: &Path) -> io::Result<()> {

@@ -24,6 +24,7 @@ pub struct Summary {
     confusion: Option<Confusion>,
     /// Of those whose class is known: how many have an answer, and how many of the answers are right.
     answered: (u64, u64),
+    unknown_truth: u64,
     pub pictures: u64,
     pub failed: u64,
     told: Vec<String>,
@@ -53,6 +54,7 @@ impl Summary {
             classes: vec![(0, 0.0); classes + 1],
             confusion: (classes <= MAX_CLASSES).then(|| Confusion::new(classes)).transpose()?,
             answered: (0, 0),
+            unknown_truth: 0,
             pictures: 0,
             failed: 0,
             told: Vec::new(),
@@ -82,7 +84,7 @@ impl Summary {
         let answer = record.answer(self.columns.threshold.unwrap_or(0.0));
         let line = &mut self.classes[answer.unwrap_or(self.columns.class_names.len())];
         *line = (line.0 + 1, line.1 + confidence);
-        if let Some(truth) = record.truth.filter(|truth| *truth < self.columns.class_names.len()) {
+        if let Some(truth) = record.truth {
             if let Some(confusion) = &mut self.confusion {
                 confusion.add(truth, best)?;
             }
@@ -90,6 +92,7 @@ impl Summary {
             self.answered.1 += u64::from(answer == Some(truth));
         }
         for (is, count) in [
+            (record.unknown_truth, &mut self.unknown_truth),
             (record.blank, &mut self.blank),
             (record.as_is, &mut self.as_is),
             (record.inverted, &mut self.inverted),
@@ -158,6 +161,11 @@ impl Summary {
             thousands(self.cropped)
         );
         for (number, one, many) in [
+            (
+                self.unknown_truth,
+                "row has a label that is no class of the network",
+                "rows have labels that are no classes of the network",
+            ),
             (self.blank, "picture is blank, and so unsure", "pictures are blank, and so unsure"),
             (self.misnamed, "picture has the ending of another format", "pictures have the ending of another format"),
             (

@@ -62,6 +62,14 @@ impl Columns {
         self.class_names.get(class).map(String::as_str)
     }
 
+    /// What Kaggle is told of each class, which wants numbers: the names where they are such, else their places.
+    fn numbers(&self) -> Vec<String> {
+        match self.class_names.iter().all(|name| name.parse::<i64>().is_ok()) {
+            true => self.class_names.clone(),
+            false => (0..self.class_names.len()).map(|class| class.to_string()).collect(),
+        }
+    }
+
     /// The label that a record is given.
     pub fn label(&self, record: &Record) -> &str {
         record.answer(self.threshold.unwrap_or(0.0)).and_then(|class| self.name(class)).unwrap_or(UNSURE)
@@ -85,7 +93,8 @@ impl Columns {
 /// A table that is being written.
 pub enum Table<W: Write + Send> {
     Csv(Columns, Box<csv::Writer<W>>),
-    Kaggle(Box<csv::Writer<W>>),
+    /// With what each class is called there.
+    Kaggle(Vec<String>, Box<csv::Writer<W>>),
     Lines(Columns, W),
     Parquet(Columns, Box<Parquet<W>>),
 }
@@ -102,7 +111,7 @@ impl<W: Write + Send> Table<W> {
             Format::Kaggle => {
                 let mut csv = csv::Writer::from_writer(out);
                 csv.write_record(["ImageId", "Label"])?;
-                Table::Kaggle(Box::new(csv))
+                Table::Kaggle(columns.numbers(), Box::new(csv))
             }
             Format::Jsonl => Table::Lines(columns, out),
             Format::Parquet => {
@@ -125,7 +134,10 @@ impl<W: Write + Send> Table<W> {
                 }
                 csv.write_record(None::<&[u8]>)?;
             }
-            Table::Kaggle(csv) => csv.write_record([record.row.unwrap_or(0).to_string(), best.to_string()])?,
+            Table::Kaggle(numbers, csv) => {
+                let number = numbers.get(best).map_or("", String::as_str);
+                csv.write_record([record.row.unwrap_or(0).to_string().as_str(), number])?;
+            }
             Table::Lines(columns, out) => {
                 let mut line = String::from("{");
                 for ((name, _), cell) in columns.names().iter().zip(columns.cells(record)) {
@@ -146,7 +158,7 @@ impl<W: Write + Send> Table<W> {
     /// Rows so far go to where they are written to, as far as the format lets them.
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
-            Table::Csv(_, csv) | Table::Kaggle(csv) => csv.flush(),
+            Table::Csv(_, csv) | Table::Kaggle(_, csv) => csv.flush(),
             Table::Lines(_, out) => out.flush(),
             Table::Parquet(..) => Ok(()),
         }
@@ -155,7 +167,7 @@ impl<W: Write + Send> Table<W> {
     /// Writes what stands after the last row.
     pub fn finish(self) -> io::Result<W> {
         match self {
-            Table::Csv(_, csv) | Table::Kaggle(csv) => csv.into_inner().map_err(|error| error.into_error()),
+            Table::Csv(_, csv) | Table::Kaggle(_, csv) => csv.into_inner().map_err(|error| error.into_error()),
             Table::Lines(_, out) => Ok(out),
             Table::Parquet(_, parquet) => parquet.finish().map_err(io::Error::other),
         }

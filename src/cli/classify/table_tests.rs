@@ -65,5 +65,8 @@ fn parquet_reads_back_as_it_was_written() {
 
 #[test]
 fn kaggle_gets_its_two_columns_with_the_classes_numbers() {
-    assert_eq!(text(Format::Kaggle, columns(None, 1, false), &[record("t.csv#1", 0.9)]), "ImageId,Label\n1,1\n");
+    let submitted = |columns| text(Format::Kaggle, columns, &[record("t.csv#1", 0.9)]);
+    assert_eq!(submitted(columns(None, 1, false)), "ImageId,Label\n1,1\n");
+    let digits = Columns { class_names: ["3", "8"].map(String::from).into(), ..columns(None, 1, false) };
+    assert_eq!(submitted(digits), "ImageId,Label\n1,8\n");
 }

@@ -53,6 +53,13 @@ impl<'a> Settings<'a> {
         let stored = value.get("config").and_then(|config| config.get("value")).unwrap_or(value);
         stored.as_f64().or_else(|| stored.as_array().filter(|list| list.len() == 1)?.first()?.as_f64())
     }
+    /// The same, `default` where there is nothing.
+    pub fn number_or(self, key: &str, default: f64) -> Result<f64, String> {
+        match self.get(key) {
+            Some(_) => self.number(key).ok_or_else(|| self.wrong(key, "a number")),
+            None => Ok(default),
+        }
+    }
     pub fn size(self, key: &str) -> Result<usize, String> {
         self.get(key).and_then(size).ok_or_else(|| self.wrong(key, "a whole number from 1 on"))
     }

@@ -56,12 +56,7 @@ impl<'a> Reader<'a> {
                 draft.image(flow.from)?;
                 return zero_padding(*flow, settings);
             }
-            "Rescaling" => {
-                let scale = settings.number("scale").ok_or_else(|| settings.wrong("scale", "a number"))?;
-                let offset = settings.number("offset").unwrap_or(0.0);
-                // x * scale + offset = (x - mean) / std
-                return draft.rescale(*flow, Scale { mean: -offset / scale, std: 1.0 / scale });
-            }
+            "Rescaling" => return draft.rescale(*flow, rescaling(settings)?),
             "Conv2D" => return self.conv(draft, at, *flow).map(Flow::of),
             idle if IDLE.contains(&idle) => {
                 draft.notes.push(format!("{}: left out; a {idle} does nothing once training is over", layer.name));
@@ -98,22 +93,10 @@ impl<'a> Reader<'a> {
                 draft.push(Kind::Upsample { factor: rows }, &[from], name, Vec::new())?
             }
             "BatchNormalization" => self.batch_norm(draft, at, from)?,
-            "Activation" => draft.activate(from, activation(settings)?)?,
-            "ReLU" => {
-                if settings.number("max_value").is_some() || settings.number("threshold").unwrap_or(0.0) != 0.0 {
-                    return Err("has a max_value or a threshold, which this program's relu has not".into());
-                }
-                let slope = settings.number("negative_slope").unwrap_or(0.0) as f32;
-                draft.activate(from, Some(leaky(slope)?))?
-            }
-            "LeakyReLU" => {
-                let slope = settings.number("negative_slope").or_else(|| settings.number("alpha")).unwrap_or(0.3);
-                draft.activate(from, Some(leaky(slope as f32)?))?
-            }
-            "Softmax" => {
-                last_axis(settings, draft.shape(from).len(), -1)?;
-                draft.activate(from, Some(Nonlinearity::Softmax))?
-            }
+            "Activation" => draft.activate(from, activation(settings, draft.shape(from).len())?)?,
+            "ReLU" => draft.activate(from, Some(relu(settings)?))?,
+            "LeakyReLU" => draft.activate(from, Some(leaky_relu(settings)?))?,
+            "Softmax" => draft.activate(from, Some(softmax(settings, draft.shape(from).len())?))?,
             "Flatten" => draft.push(Kind::Flatten, &[from], name, Vec::new())?,
             "Reshape" => {
                 let shape = target(settings, draft.shape(from))?;
@@ -185,7 +168,7 @@ impl<'a> Reader<'a> {
         let tensors =
             self.kernel(at, "conv2d", vec![conv.kernel[0], conv.kernel[1], c, conv.channels], conv.channels)?;
         let out = draft.push_conv(false, Conv { padding, ..conv }, growth, from, Some(layer.name), tensors)?;
-        draft.activate(out, activation(layer.settings)?)
+        draft.activate(out, activation(layer.settings, 3)?)
     }
 
     fn conv_transposed(&self, draft: &mut Draft, at: usize, from: From) -> Result<From, String> {
@@ -214,7 +197,7 @@ impl<'a> Reader<'a> {
         let kernel =
             kernel.map(|kernel| super::super::layout::permute(&kernel, [r, s, conv.channels, c], [0, 1, 3, 2]));
         let out = draft.push_conv(true, Conv { padding, ..conv }, growth, from, Some(layer.name), [kernel, bias])?;
-        draft.activate(out, activation(layer.settings)?)
+        draft.activate(out, activation(layer.settings, 3)?)
     }
 
     fn dense(&self, draft: &mut Draft, at: usize, from: From) -> Result<From, String> {
@@ -234,7 +217,7 @@ impl<'a> Reader<'a> {
             tensors.extend(bias.map(|bias| ("bias", bias)));
             draft.push(kind, &[from], Some(layer.name), tensors)?
         };
-        draft.activate(out, activation(layer.settings)?)
+        draft.activate(out, activation(layer.settings, shape.len())?)
     }
 
     fn batch_norm(&self, draft: &mut Draft, at: usize, from: From) -> Result<From, String> {
@@ -253,8 +236,8 @@ impl<'a> Reader<'a> {
         let mut found = self.tensors(at, "batch_normalization", &wanted)?.into_iter();
         let mut next = |there: bool| if there { found.next().flatten() } else { None };
         let tensors = [next(scale), next(center), next(true), next(true)];
-        let epsilon = settings.number("epsilon").unwrap_or(1e-3) as f32;
-        let momentum = settings.number("momentum").unwrap_or(0.99) as f32;
+        let epsilon = settings.number_or("epsilon", 1e-3)? as f32;
+        let momentum = settings.number_or("momentum", 0.99)? as f32;
         draft.push_batch_norm(epsilon, momentum, from, Some(layer.name), tensors)
     }
 }
@@ -277,6 +260,13 @@ fn conv_settings(settings: Settings) -> Result<(Conv, Padding), String> {
     }
     let (channels, kernel) = (settings.size("filters")?, settings.pair("kernel_size")?);
     Ok((Conv { channels, kernel, stride: strides[0], padding, bias: true }, padding))
+}
+
+/// `x * scale + offset` as `(x - mean) / std`.
+fn rescaling(settings: Settings) -> Result<Scale, String> {
+    let scale = settings.number("scale").ok_or_else(|| settings.wrong("scale", "a number"))?;
+    let offset = settings.number_or("offset", 0.0)?;
+    Ok(Scale { mean: -offset / scale, std: 1.0 / scale })
 }
 
 fn zero_padding(flow: Flow, settings: Settings) -> Result<Flow, String> {
@@ -360,25 +350,107 @@ fn leaky(slope: f32) -> Result<Nonlinearity, String> {
     }
 }
 
-/// What a layer's `activation` stands for; `None` for linear.
-fn activation(settings: Settings) -> Result<Option<Nonlinearity>, String> {
+fn relu(settings: Settings) -> Result<Nonlinearity, String> {
+    if settings.get("max_value").is_some() || settings.number_or("threshold", 0.0)? != 0.0 {
+        return Err("has a max_value or a threshold, which this program's relu has not".into());
+    }
+    leaky(settings.number_or("negative_slope", 0.0)? as f32)
+}
+
+fn leaky_relu(settings: Settings) -> Result<Nonlinearity, String> {
+    // Keras 2 calls it alpha.
+    let alpha = settings.number_or("alpha", 0.3)?;
+    leaky(settings.number_or("negative_slope", alpha)? as f32)
+}
+
+fn softmax(settings: Settings, rank: usize) -> Result<Nonlinearity, String> {
+    last_axis(settings, rank, -1)?;
+    Ok(Nonlinearity::Softmax)
+}
+
+/// What a layer's `activation` stands for, on `rank` axes besides the batch's; `None` for linear.
+fn activation(settings: Settings, rank: usize) -> Result<Option<Nonlinearity>, String> {
     let Some(value) = settings.get("activation") else { return Ok(None) };
     let class = value.get("class_name").and_then(Value::as_str);
     let inner = value.get("config");
-    if let (Some("LeakyReLU"), Some(config)) = (class, inner) {
-        let config = Settings(config);
-        let slope = config.number("negative_slope").or_else(|| config.number("alpha")).unwrap_or(0.3);
-        return leaky(slope as f32).map(Some);
+    // It may be a whole layer.
+    let own = Settings(inner.unwrap_or(&Value::Null));
+    match class {
+        Some("ReLU") => return relu(own).map(Some),
+        Some("LeakyReLU") => return leaky_relu(own).map(Some),
+        Some("Softmax") => return softmax(own, rank).map(Some),
+        _ => {}
     }
     // A function by name, or a record of one.
     let word = value.as_str().or_else(|| inner?.as_str()).or(class).unwrap_or_default();
     match word {
         "linear" => Ok(None),
-        "relu" | "ReLU" => Ok(Some(Nonlinearity::Relu)),
+        "relu" => Ok(Some(Nonlinearity::Relu)),
         "leaky_relu" => Ok(Some(Nonlinearity::LeakyRelu(0.2))),
         "sigmoid" => Ok(Some(Nonlinearity::Sigmoid)),
         "tanh" => Ok(Some(Nonlinearity::Tanh)),
-        "softmax" | "Softmax" => Ok(Some(Nonlinearity::Softmax)),
+        "softmax" => Ok(Some(Nonlinearity::Softmax)),
         _ => Err(settings.wrong("activation", "linear, relu, leaky_relu, sigmoid, tanh or softmax")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a layer of a class stands for as the activation of another, whose result is an image.
+    fn as_activation(class: &str, config: Value) -> Result<Option<Nonlinearity>, String> {
+        let value = json!({ "activation": { "module": "keras.layers", "class_name": class, "config": config } });
+        activation(Settings(&value), 3)
+    }
+
+    #[test]
+    fn a_layer_as_an_activation_has_its_settings() {
+        let none = json!({ "max_value": null, "threshold": 0.0, "negative_slope": 0.0 });
+        assert_eq!(as_activation("ReLU", none), Ok(Some(Nonlinearity::Relu)));
+        let sloped = as_activation("ReLU", json!({ "negative_slope": 0.25 }));
+        assert_eq!(sloped, Ok(Some(Nonlinearity::LeakyRelu(0.25))));
+        let sloped = as_activation("LeakyReLU", json!({ "alpha": 0.5 }));
+        assert_eq!(sloped, Ok(Some(Nonlinearity::LeakyRelu(0.5))));
+        assert_eq!(as_activation("Softmax", json!({ "axis": -1 })), Ok(Some(Nonlinearity::Softmax)));
+    }
+
+    #[test]
+    fn a_layer_as_an_activation_is_refused_where_the_layer_is() {
+        for (class, config) in [
+            ("ReLU", json!({ "max_value": 6.0 })),
+            ("ReLU", json!({ "max_value": [6.0, 6.0] })),
+            ("ReLU", json!({ "threshold": 1.0 })),
+            ("ReLU", json!({ "negative_slope": 2.0 })),
+            ("LeakyReLU", json!({ "negative_slope": -0.5 })),
+            ("Softmax", json!({ "axis": 1 })),
+        ] {
+            assert!(as_activation(class, config.clone()).is_err(), "{class} {config}");
+        }
+    }
+
+    #[test]
+    fn a_function_as_an_activation_goes_by_its_name() {
+        let record = json!({ "activation": { "class_name": "function", "config": "tanh" } });
+        assert_eq!(activation(Settings(&record), 1), Ok(Some(Nonlinearity::Tanh)));
+        assert_eq!(activation(Settings(&json!({ "activation": "linear" })), 1), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_taken_for_the_default() {
+        let three = json!([0.1, 0.2, 0.3]);
+        let error = rescaling(Settings(&json!({ "scale": 1.0, "offset": three }))).unwrap_err();
+        assert_eq!(error, "has offset [0.1,0.2,0.3]; expected a number");
+        for key in ["threshold", "negative_slope"] {
+            assert!(relu(Settings(&json!({ key: three }))).unwrap_err().contains(key));
+        }
+        for key in ["alpha", "negative_slope"] {
+            assert!(leaky_relu(Settings(&json!({ key: three }))).unwrap_err().contains(key));
+        }
+        // Nothing, and one that Keras wrote as an array.
+        assert_eq!(leaky_relu(Settings(&json!({}))), Ok(Nonlinearity::LeakyRelu(0.3)));
+        assert_eq!(leaky_relu(Settings(&json!({ "alpha": [0.5] }))), Ok(Nonlinearity::LeakyRelu(0.5)));
     }
 }

@@ -3,9 +3,9 @@
 use super::import::{Axes, Reader, Value, foreign};
 use super::proto::NodeProto;
 use super::tensor::{Constant, Data};
-use crate::interchange::draft::From;
+use crate::interchange::draft::{From, Step};
 use crate::interchange::scale::Scale;
-use crate::models::Kind;
+use crate::models::{Conv, Kind};
 
 impl Reader<'_> {
     pub(super) fn is_sizes(&self, node: &NodeProto) -> bool {
@@ -77,26 +77,22 @@ impl Reader<'_> {
         }
         // A bias that stands as a node of its own.
         if op == "Add"
+            && flow.pad == [[0; 2]; 2]
             && let From::Step(step) = flow.from
-            && self.is_last_use(&node.input[1 - at])
+            && lacks_bias(&self.draft.steps[step])
+            && let Some(constant) = self.constant(node, at)?
+            && is_for_channels(&constant.dims, self.draft.shape(flow.from), axes)
             && let Some(data) = self.floats(node, at)?
+            && self.is_only_use(flow.from)
         {
             let step = &mut self.draft.steps[step];
-            let c = step.shape.last().copied().unwrap_or(1);
-            let free = step.activation.is_none() && step.tensor("bias").is_none();
-            let bias = match &mut step.kind {
-                Kind::Dense { bias, .. } => Some(bias),
-                Kind::Conv(conv) | Kind::ConvTransposed(conv) => Some(&mut conv.bias),
-                _ => None,
-            };
-            if let Some(bias) = bias
-                && free
-                && data.len() == c
+            if let Kind::Dense { bias, .. } | Kind::Conv(Conv { bias, .. }) | Kind::ConvTransposed(Conv { bias, .. }) =
+                &mut step.kind
             {
                 *bias = true;
-                step.tensors.push(("bias", data));
-                return Ok(Value::Flow(flow, axes));
             }
+            step.tensors.push(("bias", data));
+            return Ok(Value::Flow(flow, axes));
         }
         Err("is arithmetic with constants other than a scaling of the image and a bias".into())
     }
@@ -124,4 +120,24 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a step is one that may have a bias, and has none.
+fn lacks_bias(step: &Step) -> bool {
+    step.activation.is_none()
+        && matches!(
+            step.kind,
+            Kind::Dense { bias: false, .. }
+                | Kind::Conv(Conv { bias: false, .. })
+                | Kind::ConvTransposed(Conv { bias: false, .. })
+        )
+}
+
+/// Whether a constant of sizes `dims` is one number for each channel of a value, the same everywhere else.
+fn is_for_channels(dims: &[usize], shape: &[usize], axes: Axes) -> bool {
+    let c = shape.last().copied().unwrap_or(1);
+    // ONNX lines sizes up by their ends; the number of images stands before the value's own.
+    let channels = if shape.len() == 3 && axes == Axes::ChannelsFirst { 2 } else { 0 };
+    let fits = |(i, n): (usize, &usize)| *n == if i == channels { c } else { 1 };
+    dims.len() <= shape.len() + 1 && dims.iter().rev().enumerate().all(fits) && dims.iter().product::<usize>() == c
 }

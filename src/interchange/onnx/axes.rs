@@ -54,7 +54,9 @@ impl Reader<'_> {
         if !matches!(node.text("mode"), None | Some("constant")) || self.constant(node, 3)?.is_some() {
             return Err("pads by other than zeros on each side of the image".into());
         }
-        if self.constant(node, 2)?.is_some_and(|value| value.scalar() != Some(0.0)) {
+        // An attribute before version 11 of the operators.
+        let value = node.float("value").unwrap_or(0.0);
+        if value != 0.0 || self.constant(node, 2)?.is_some_and(|value| value.scalar() != Some(0.0)) {
             return Err("pads with another value than 0".into());
         }
         let pads = match node.ints("pads") {
@@ -120,26 +122,26 @@ impl Reader<'_> {
                 && node.ints("perm") == Some(&[0, 3, 1, 2])
                 && node.input.iter().any(|x| x == out)
         });
-        let to = if turned { Axes::ChannelsLast } else { Axes::ChannelsFirst };
-        let (kind, to) = match (&sizes[..], to) {
-            ([_], _) => (Kind::Flatten, Axes::ChannelsFirst),
-            (&[h, w, c], Axes::ChannelsLast) => (Kind::Reshape { shape: vec![h, w, c] }, to),
-            (&[c, h, w], Axes::ChannelsFirst) => (Kind::Reshape { shape: vec![h, w, c] }, to),
-            _ => (Kind::Reshape { shape: sizes.clone() }, to),
+        let to = if turned && sizes.len() > 1 { Axes::ChannelsLast } else { Axes::ChannelsFirst };
+        let own = match (&sizes[..], to) {
+            (&[c, h, w], Axes::ChannelsFirst) => vec![h, w, c],
+            _ => sizes.clone(),
         };
-        // Which end's axes decide: the image that is flattened, or the one that comes of it.
-        let deciding = if shape.len() == 3 { axes } else { to };
-        let before = self.draft.channels_first;
-        self.draft.channels_first = deciding == Axes::ChannelsFirst && shape.len() != sizes.len();
-        let pushed = self.draft.push(kind, &[from], None, Vec::new());
-        self.draft.channels_first = before;
-        if shape.len() == 3 && sizes.len() == 3 && (shape[2] != 1 || sizes.iter().filter(|n| **n == 1).count() == 0) {
+        // From image to image nothing can be moved: at both ends the numbers have to stand as they stand here.
+        if shape.len() == 3 && own.len() == 3 && !(stands_alike(&shape, axes) && stands_alike(&own, to)) {
             return Err(format!(
                 "makes {} of {}; expected a row of numbers between",
                 by(&sizes),
                 spelled(&shape, axes)
             ));
         }
+        let kind = if sizes.len() == 1 { Kind::Flatten } else { Kind::Reshape { shape: own } };
+        // Which end's axes decide: the image that is flattened, or the one that comes of it.
+        let deciding = if shape.len() == 3 { axes } else { to };
+        let before = self.draft.channels_first;
+        self.draft.channels_first = deciding == Axes::ChannelsFirst && shape.len() != sizes.len();
+        let pushed = self.draft.push(kind, &[from], None, Vec::new());
+        self.draft.channels_first = before;
         Ok(self.flow(pushed?, to))
     }
 
@@ -180,5 +182,13 @@ impl Reader<'_> {
         }
         let out = self.draft.push(Kind::Concat { from: Vec::new() }, &inputs, None, Vec::new())?;
         Ok(self.flow(out, axes[0]))
+    }
+}
+
+/// Whether an image of `[h, w, c]` here has its numbers in the same order there.
+fn stands_alike(shape: &[usize], axes: Axes) -> bool {
+    match *shape {
+        [h, w, c] => axes == Axes::ChannelsLast || c == 1 || h * w == 1,
+        _ => false,
     }
 }

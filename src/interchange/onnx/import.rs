@@ -80,6 +80,15 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
                 _ => None,
             };
             if let Some(kind) = kind {
+                let [h, w, c] = image;
+                if sizes.len() == 1 && c > 1 && h * w > 1 {
+                    draft.notes.push(format!(
+                        "assumed that its {} numbers are an image of {}, one channel after the other; where it was \
+                         trained on one pixel after the other, export it with an input of [N, {h}, {w}, {c}]",
+                        h * w * c,
+                        by(&image)
+                    ));
+                }
                 draft.channels_first = sizes.len() == 1;
                 draft.entry = draft.push(kind, &[From::Input], None, Vec::new())?;
                 draft.channels_first = true;

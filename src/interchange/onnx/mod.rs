@@ -4,6 +4,8 @@ mod arithmetic;
 mod axes;
 mod export;
 mod import;
+#[cfg(test)]
+mod import_tests;
 mod nodes;
 mod proto;
 mod tensor;

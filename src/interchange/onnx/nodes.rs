@@ -78,8 +78,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn value(&self, node: &NodeProto, at: usize) -> Result<&Value, String> {
-        let name = node.input.get(at).map(String::as_str).unwrap_or_default();
-        self.values.get(name).ok_or_else(|| format!("takes {name:?}, which no node above it gives"))
+        let name = node.input.get(at).filter(|name| !name.is_empty()).ok_or_else(|| format!("lacks its input {at}"))?;
+        self.values.get(name.as_str()).ok_or_else(|| format!("takes {name:?}, which no node above it gives"))
     }
 
     /// A constant among the inputs; `None` where that input is left out.
@@ -121,8 +121,14 @@ impl<'a> Reader<'a> {
         Value::Flow(Flow::of(from), axes)
     }
 
-    pub(super) fn is_last_use(&self, name: &str) -> bool {
-        self.uses.get(name) == Some(&1)
+    /// Whether what a layer gives is taken once, whatever names it has.
+    pub(super) fn is_only_use(&self, from: From) -> bool {
+        let same = self.values.iter().filter(|(_, value)| matches!(value, Value::Flow(flow, _) if flow.from == from));
+        let (names, uses): (usize, usize) = same.fold((0, 0), |(names, uses), (name, _)| {
+            (names + 1, uses + self.uses.get(name).copied().unwrap_or_default())
+        });
+        // Each name but the first was a use of another, which leaves one.
+        uses == names
     }
 
     /// What the layer is called: what its weights are named by, or the node.
@@ -169,7 +175,7 @@ impl<'a> Reader<'a> {
         if window != other {
             return Err(format!("has windows of {r}x{s}; expected squares"));
         }
-        let (stride, pads) = self.window(node, [window, window], from)?;
+        let (stride, pads) = self.window(node, [window, window], Flow::of(from))?;
         if pads != [[0; 2]; 2] {
             return Err("pads its image; expected no padding, or a pool that fits".into());
         }

@@ -2,18 +2,18 @@
 
 use super::import::{Axes, Reader, Value, spelled};
 use super::proto::NodeProto;
-use crate::interchange::draft::From;
+use crate::interchange::draft::Flow;
 use crate::interchange::fit::{self, Axis};
 use crate::interchange::layout::{kernel_from_torch, permute, transposed_from_torch};
 use crate::models::{Conv, Kind, MAX_SIZE, Units, by};
 
 impl Reader<'_> {
-    /// Kernel size, stride and padding of a node; the kernel is `[r, s]`.
+    /// Stride and padding of a node, beside what its image has around it; the kernel is `[r, s]`.
     pub(super) fn window(
         &self,
         node: &NodeProto,
         kernel: [usize; 2],
-        from: From,
+        flow: Flow,
     ) -> Result<(usize, [[usize; 2]; 2]), String> {
         let sizes = |name: &str, count: usize, default: i64| -> Result<Vec<usize>, String> {
             let default = vec![default; count];
@@ -31,7 +31,7 @@ impl Reader<'_> {
             return Err(format!("has strides {strides:?}; expected the same for rows and columns"));
         }
         let stride = strides[0];
-        let [h, w, _] = self.draft.image(from)?;
+        let [h, w, _] = self.draft.image(flow.from)?;
         let pads = match node.text("auto_pad") {
             None | Some("" | "NOTSET") => {
                 let pads = sizes("pads", 4, 0)?;
@@ -44,7 +44,8 @@ impl Reader<'_> {
                     let [less, more] = [total / 2, total - total / 2];
                     if word == "SAME_UPPER" { [less, more] } else { [more, less] }
                 };
-                [side(h, kernel[0]), side(w, kernel[1])]
+                let [rows, columns] = flow.pad.map(|[before, after]| before + after);
+                [side(h + rows, kernel[0]), side(w + columns, kernel[1])]
             }
             Some(word) => return Err(format!("has auto_pad {word:?}; expected pads in numbers")),
         };
@@ -70,7 +71,7 @@ impl Reader<'_> {
         let from = self.draft.settle_padded(flow)?;
         let (data, [k, c, r, s]) = self.kernel(node)?;
         self.first(axes, self.draft.image(from)?[2], c)?;
-        let (stride, pads) = self.window(node, [r, s], from)?;
+        let (stride, pads) = self.window(node, [r, s], flow)?;
         let [h, w, _] = self.draft.image(from)?;
         let axis = |size: usize, kernel: usize, own: [usize; 2], more: [usize; 2]| {
             let whole = size + own[0] + own[1] + more[0] + more[1];
@@ -94,7 +95,7 @@ impl Reader<'_> {
         if node.ints("output_shape").is_some_and(|sizes| !sizes.is_empty()) {
             return Err("has an output_shape; expected pads in numbers".into());
         }
-        let (stride, pads) = self.window(node, [r, s], from)?;
+        let (stride, pads) = self.window(node, [r, s], Flow::of(from))?;
         let more = match node.ints("output_padding") {
             None | Some([]) => [0, 0],
             Some(&[a, b]) if (0..stride as i64).contains(&a) && (0..stride as i64).contains(&b) => {

@@ -272,13 +272,13 @@ fn axis(shape: &[usize]) -> i64 {
 pub fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.into(), i, r#type: attribute::INT, ..AttributeProto::default() }
 }
-fn ints(name: &str, sizes: &[usize]) -> AttributeProto {
+pub fn ints(name: &str, sizes: &[usize]) -> AttributeProto {
     let ints = sizes.iter().map(|n| *n as i64).collect();
     AttributeProto { name: name.into(), ints, r#type: attribute::INTS, ..AttributeProto::default() }
 }
-fn float(name: &str, f: f32) -> AttributeProto {
+pub fn float(name: &str, f: f32) -> AttributeProto {
     AttributeProto { name: name.into(), f, r#type: attribute::FLOAT, ..AttributeProto::default() }
 }
-fn text(name: &str, s: &str) -> AttributeProto {
+pub fn text(name: &str, s: &str) -> AttributeProto {
     AttributeProto { name: name.into(), s: s.into(), r#type: attribute::STRING, ..AttributeProto::default() }
 }

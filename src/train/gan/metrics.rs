@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::infer::Measures;
 use crate::report::{Panel, ReportError, Series, Style, curves_picture, smooth};
+use crate::train::metrics::as_written;
 
 /// Means over the rounds since the row before.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -43,13 +44,6 @@ pub struct GanMetrics {
 pub const LOSSES: &str = "losses.csv";
 pub const MEASURES: &str = "measures.csv";
 const HEADER: &str = "round,epoch,discriminator_real,discriminator_generated,generator,answer";
-
-/// A number as the files have it, with so many decimals: a resumed run draws and compares what it reads, so that one
-/// that was never stopped must know no better.
-pub fn as_written(number: f64, decimals: i32) -> f64 {
-    let scale = 10f64.powi(decimals);
-    (number * scale).round() / scale
-}
 
 impl MeasureRow {
     pub fn new(round: usize, epoch: usize, measures: &Measures) -> MeasureRow {

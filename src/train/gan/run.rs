@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::groups::grouped;
-use super::metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow, as_written};
+use super::metrics::{GanMetrics, LOSSES, LossRow, MEASURES, MeasureRow};
 use super::settings::GanSettings;
 use super::steps::{GanState, GanSteps, RoundLoss};
 use crate::data::{DataSet, ImageSet, digest};
@@ -18,9 +18,10 @@ use crate::graph::Store;
 use crate::infer::judge::Judge;
 use crate::infer::sample::{Drawing, PREFIX};
 use crate::infer::{Measures, Quality};
-use crate::models::{Gan, ModelFile};
+use crate::models::{At, Gan, ModelError, ModelFile};
 use crate::report;
 use crate::train::folder::{Checkpoint, DATA_DIGEST, Folder};
+use crate::train::metrics::as_written;
 use crate::train::provenance::Provenance;
 use crate::train::{Precision, TrainError};
 
@@ -116,6 +117,15 @@ impl GanRun<'_> {
     /// As [`GanRun::train`].
     pub fn check(gan: &Gan, settings: &GanSettings, train: &ImageSet) -> Result<(), TrainError> {
         settings.check(train.len())?;
+        // Snapshots could not be written.
+        if !matches!(train.channels, 1 | 3) {
+            let &ImageSet { height, width, channels, .. } = train;
+            let problem = format!(
+                "a GAN draws pictures of 1 channel (grey) or of 3 (colours), and these images have {channels} channels. \
+                 Bring them to 1 or 3; where they are files of pictures, --image-size {height}x{width}x3 does it"
+            );
+            return Err(ModelError::Architecture { at: At { file: gan.name.clone(), ..At::default() }, problem }.into());
+        }
         let mut store = Store::default();
         GanSteps::declare(&mut store, gan, settings, &grouped(train, settings.pack, 0, 0)?)?;
         if settings.measure > 0 {
@@ -150,6 +160,9 @@ impl GanRun<'_> {
         let state = match &checkpoint {
             Some(checkpoint) => {
                 self.folder.same_data(checkpoint, &digest)?;
+                if let Some(judge) = &judge {
+                    same_judge(checkpoint, judge)?;
+                }
                 if let Some(warning) = self.folder.mend(checkpoint)? {
                     (self.report)(GanEvent::Warning(warning));
                 }
@@ -168,7 +181,11 @@ impl GanRun<'_> {
             Some(mut judge) => {
                 judge.check(train)?;
                 judge.upload(self.device)?;
-                Some(Quality::new(judge, self.device, &reference)?)
+                let quality = Quality::new(judge, self.device, &reference)?;
+                if let Some(doubt) = quality.doubt() {
+                    (self.report)(GanEvent::Warning(doubt));
+                }
+                Some(quality)
             }
             None => None,
         };
@@ -235,6 +252,23 @@ impl GanRun<'_> {
 
 /// Where the discriminator's tensors stand in a checkpoint.
 const CRITIC: &str = "discriminator/";
+/// Key of a checkpoint's metadata.
+const JUDGE_DIGEST: &str = "judge_digest";
+
+/// Refuses to go on with another judge than the best so far was chosen by. Checkpoints of older versions do not tell.
+fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Judge) -> Result<(), TrainError> {
+    match file.metadata.get(JUDGE_DIGEST) {
+        Some(was) if *was != judge.digest => {
+            let reason = format!(
+                "its judge, {}, is another than it began with (digest {was}, now {}), and measures by two judges \
+                 cannot be compared. Put the old one in its place, or start a new run",
+                judge.name, judge.digest
+            );
+            Err(TrainError::Resume { path: path.clone(), reason })
+        }
+        _ => Ok(()),
+    }
+}
 
 impl Best {
     /// Whether this epoch is better than all before; then it is the best.
@@ -284,7 +318,7 @@ impl Loop<'_> {
             chunk = ((chunk as f64 * aim.clamp(0.5, 2.0)) as usize).clamp(1, most / window);
 
             if self.round == to {
-                self.end_of_epoch(epoch + 1)?;
+                self.end_of_epoch(epoch)?;
             }
             if self.round == to || saved.elapsed() > CHECKPOINT {
                 self.save()?;
@@ -360,11 +394,14 @@ impl Loop<'_> {
         });
     }
 
-    /// A snapshot; where it is time, a measurement; and the best is kept.
-    fn end_of_epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
+    /// A snapshot; where it is time, a measurement; and the best is kept. `before` is how many epochs were done at the
+    /// last end: a round that takes more pictures than an epoch has can end several at once.
+    fn end_of_epoch(&mut self, before: usize) -> Result<(), TrainError> {
+        let epoch = self.epochs_done();
         self.snapshot(epoch)?;
         let last = epoch == self.run.settings.epochs;
-        let due = self.run.settings.measure > 0 && (epoch.is_multiple_of(self.run.settings.measure) || last);
+        let measure = self.run.settings.measure;
+        let due = measure > 0 && (epoch / measure > before / measure || last);
         if due && self.quality.is_some() {
             let generated = self.generated(&self.reference.clone())?;
             let Some(quality) = &mut self.quality else { return Ok(()) };
@@ -440,6 +477,9 @@ impl Loop<'_> {
         let mut file = ModelFile::of_gan(&run.gan, self.image, &run.data.class_names);
         file.set("data", &run.data.name);
         file.set(DATA_DIGEST, &self.digest);
+        if let Some(pictures) = &run.data.pictures {
+            file.set("pictures", pictures);
+        }
         file.set("trained", run.folder.settings_text(&run.settings));
         self.provenance.describe(&mut file, run.settings.seed, Precision::F32);
         file.set("epoch", self.epochs_done());
@@ -477,6 +517,9 @@ impl Loop<'_> {
         let picture = self.metrics.picture(&self.run.settings.model)?;
         report::save_png(&picture, folder.path().join("curves.png"))?;
         let mut file = self.file();
+        if let Some(quality) = &self.quality {
+            file.set(JUDGE_DIGEST, &quality.judge.digest);
+        }
         file.add_u32("clock", &[state.round, state.seed]);
         for (learner, prefix, learned) in [
             (&self.steps.generator, PREFIX, &state.generator),

@@ -1,0 +1,205 @@
+//! Graphs as other exporters write them, or could: what is read, and what would come out wrong and is refused.
+
+use prost::Message;
+
+use super::import::import;
+use super::proto::{
+    AttributeProto, Dimension, DimensionProto, FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto,
+};
+use super::writer::{float, ints, text};
+use crate::interchange::finish::{Imported, Wishes};
+use crate::interchange::finish_tests::tensor;
+
+fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+    NodeProto {
+        input: inputs.iter().map(|name| name.to_string()).collect(),
+        output: vec![output.into()],
+        op_type: op.into(),
+        attribute,
+        ..NodeProto::default()
+    }
+}
+
+/// Different numbers.
+fn numbers(name: &str, dims: &[usize]) -> TensorProto {
+    let data: Vec<f32> = (0..dims.iter().product::<usize>()).map(|i| i as f32).collect();
+    TensorProto::floats(name, dims, &data)
+}
+
+/// The model of nodes from `x`, of `sizes` for each image, to `y`.
+fn imported(
+    sizes: &[usize],
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+    wishes: &Wishes,
+) -> Result<Imported, String> {
+    let free = DimensionProto { value: None };
+    let sizes = sizes.iter().map(|n| DimensionProto { value: Some(Dimension::Value(*n as i64)) });
+    let shape = Some(TensorShapeProto { dim: std::iter::once(free).chain(sizes).collect() });
+    let r#type = Some(TypeProto { tensor_type: Some(TensorTypeProto { elem_type: FLOAT, shape }) });
+    let graph = GraphProto {
+        node: nodes,
+        initializer: constants,
+        input: vec![ValueInfoProto { name: "x".into(), r#type, ..ValueInfoProto::default() }],
+        output: vec![ValueInfoProto { name: "y".into(), ..ValueInfoProto::default() }],
+        ..GraphProto::default()
+    };
+    import(&ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec(), wishes)
+}
+
+/// The same of nodes that give an image `out`, which a dense layer of 2 units takes as a row of `n` numbers.
+fn flattened(
+    sizes: &[usize],
+    mut nodes: Vec<NodeProto>,
+    mut constants: Vec<TensorProto>,
+    n: usize,
+) -> Result<Imported, String> {
+    nodes.push(node("Flatten", &["out"], "flat", vec![]));
+    nodes.push(node("MatMul", &["flat", "d.weight"], "y", vec![]));
+    constants.push(numbers("d.weight", &[n, 2]));
+    imported(sizes, nodes, constants, &Wishes::default())
+}
+
+/// The same of nodes behind a convolution `conv` of `x`, 1x2x2, to 2 channels, with a constant `b` and a second kernel.
+fn behind_conv(nodes: Vec<NodeProto>, b: &[usize]) -> Result<Imported, String> {
+    let mut all = vec![node("Conv", &["x", "c.weight"], "conv", vec![])];
+    all.extend(nodes);
+    let constants = vec![numbers("c.weight", &[2, 1, 1, 1]), numbers("second.weight", &[2, 2, 3, 3]), numbers("b", b)];
+    flattened(&[1, 2, 2], all, constants, 8)
+}
+
+const NO_BIAS: &str = "arithmetic with constants other than a scaling of the image and a bias";
+
+#[test]
+fn an_image_becomes_another_only_where_its_numbers_keep_their_order() {
+    let turned = |perm: &[usize], from: &str, to: &str| node("Transpose", &[from], to, vec![ints("perm", perm)]);
+    let reshape = |from: &str, to: &str| node("Reshape", &[from, "sizes"], to, vec![]);
+    let to = |sizes: &[i64]| vec![TensorProto::ints("sizes", sizes)];
+
+    // 1x2x3 as 2x3x1 would be 2 channels of 3x1.
+    let wrong = flattened(&[1, 2, 3], vec![reshape("x", "out")], to(&[-1, 2, 3, 1]), 6);
+    assert!(wrong.unwrap_err().contains("makes 2x3x1 of 1x2x3; expected a row of numbers between"));
+
+    let nodes = vec![turned(&[0, 2, 3, 1], "x", "last"), reshape("last", "out")];
+    let right = flattened(&[1, 2, 3], nodes, to(&[-1, 1, 2, 3]), 6).unwrap();
+    assert_eq!(tensor(&right, "d.weight")[..4], [0.0, 1.0, 2.0, 3.0]);
+
+    // Of 2 pixels with 2 channels each, row 1 is there the second pixel's first channel, which is row 2 here.
+    let nodes = vec![reshape("x", "last"), turned(&[0, 3, 1, 2], "last", "out")];
+    let right = flattened(&[1, 2, 2], nodes, to(&[-1, 2, 1, 2]), 4).unwrap();
+    assert_eq!(tensor(&right, "d.weight"), [0.0, 1.0, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0]);
+}
+
+#[test]
+fn padding_with_anything_but_zeros_is_refused() {
+    let padded = |value: f32| {
+        let attributes = vec![ints("pads", &[0, 0, 1, 1, 0, 0, 1, 1]), float("value", value)];
+        let nodes =
+            vec![node("Pad", &["x"], "padded", attributes), node("Conv", &["padded", "c.weight"], "out", vec![])];
+        flattened(&[1, 2, 2], nodes, vec![numbers("c.weight", &[2, 1, 3, 3])], 8)
+    };
+    padded(0.0).unwrap();
+    assert!(padded(1.0).unwrap_err().contains("pads with another value than 0"));
+}
+
+#[test]
+fn a_row_of_numbers_is_said_to_be_read_channel_after_channel() {
+    let notes = |channels: usize| {
+        let wishes = Wishes { input: Some([2, 2, channels]), ..Wishes::default() };
+        let nodes = vec![node("MatMul", &["x", "d.weight"], "y", vec![])];
+        let n = 4 * channels;
+        imported(&[n], nodes, vec![numbers("d.weight", &[n, 2])], &wishes).unwrap().notes
+    };
+    let said = |note: &String| note.contains("its 12 numbers are an image of 2x2x3, one channel after the other");
+    assert!(notes(3).iter().any(said), "{:?}", notes(3));
+    assert!(!notes(1).iter().any(|note| note.contains("one channel after the other")), "{:?}", notes(1));
+}
+
+#[test]
+fn a_constant_for_each_channel_behind_a_convolution_is_its_bias() {
+    for sizes in [&[2, 1, 1][..], &[1, 2, 1, 1]] {
+        let model = behind_conv(vec![node("Add", &["conv", "b"], "out", vec![])], sizes).unwrap();
+        assert_eq!(tensor(&model, "c.bias"), [0.0, 1.0]);
+    }
+    for sizes in [&[2][..], &[1, 1, 2], &[2, 1], &[1, 1, 2, 1, 1]] {
+        let error = behind_conv(vec![node("Add", &["conv", "b"], "out", vec![])], sizes).unwrap_err();
+        assert!(error.contains(NO_BIAS), "{sizes:?}: {error}");
+    }
+}
+
+#[test]
+fn with_channels_last_a_bias_has_them_last_too() {
+    let nodes = || {
+        vec![
+            node("Transpose", &["conv"], "last", vec![ints("perm", &[0, 2, 3, 1])]),
+            node("Add", &["b", "last"], "out", vec![]),
+        ]
+    };
+    assert_eq!(tensor(&behind_conv(nodes(), &[2]).unwrap(), "c.bias"), [0.0, 1.0]);
+    assert!(behind_conv(nodes(), &[2, 1, 1]).unwrap_err().contains(NO_BIAS));
+}
+
+#[test]
+fn a_bias_behind_a_dense_layer_may_have_a_size_for_the_images() {
+    for (b, fits) in [(&[2][..], true), (&[1, 2][..], true), (&[2, 1][..], false)] {
+        let nodes =
+            vec![node("MatMul", &["x", "d.weight"], "dense", vec![]), node("Add", &["dense", "b"], "y", vec![])];
+        let constants = vec![numbers("d.weight", &[4, 2]), numbers("b", b)];
+        assert_eq!(imported(&[4], nodes, constants, &Wishes::default()).is_ok(), fits, "{b:?}");
+    }
+}
+
+#[test]
+fn a_bias_goes_to_no_one_else_who_takes_the_same_by_another_name() {
+    let alias = |from: &str| node("Identity", &[from], "alias", vec![]);
+    let add = |from: &str, to: &str| node("Add", &[from, "b"], to, vec![]);
+    behind_conv(vec![alias("conv"), add("alias", "out")], &[2, 1, 1]).unwrap();
+
+    let both = |a: &str, b: &str| node("Add", &[a, b], "out", vec![]);
+    for (taken, other) in [("alias", "conv"), ("conv", "alias")] {
+        let relu = node("Relu", &[other], "relu", vec![]);
+        let nodes = vec![alias("conv"), relu, add(taken, "sum"), both("relu", "sum")];
+        let error = behind_conv(nodes, &[2, 1, 1]).unwrap_err();
+        assert!(error.contains(NO_BIAS), "{taken}: {error}");
+    }
+}
+
+#[test]
+fn a_constant_behind_padding_is_no_bias() {
+    let nodes = vec![
+        node("Pad", &["conv"], "padded", vec![ints("pads", &[0, 0, 1, 1, 0, 0, 1, 1])]),
+        node("Add", &["padded", "b"], "sum", vec![]),
+        node("Conv", &["sum", "second.weight"], "out", vec![]),
+    ];
+    assert!(behind_conv(nodes, &[2, 1, 1]).unwrap_err().contains(NO_BIAS));
+}
+
+#[test]
+fn same_is_for_the_size_with_the_zeros_around() {
+    let strided = |own: AttributeProto| {
+        let nodes = vec![
+            node("Pad", &["x"], "padded", vec![ints("pads", &[0, 0, 1, 1, 0, 0, 0, 0])]),
+            node("Conv", &["padded", "c.weight"], "out", vec![ints("strides", &[2, 2]), own]),
+        ];
+        flattened(&[1, 3, 3], nodes, vec![numbers("c.weight", &[2, 1, 3, 3])], 8).unwrap().file
+    };
+    // 3 and 1 are 4, of which windows of 3 at strides of 2 lack one row at the end.
+    let [same, told] = [text("auto_pad", "SAME_UPPER"), ints("pads", &[0, 0, 1, 1])].map(strided);
+    assert_eq!(same.metadata["architecture"], told.metadata["architecture"]);
+    assert_eq!(same.tensors, told.tensors);
+}
+
+#[test]
+fn an_input_that_is_not_there_is_said_to_be_missing() {
+    for (nodes, missing) in [
+        // A name of nothing is none, whoever gives it.
+        (vec![node("Identity", &["x"], "", vec![]), node("Resize", &[], "out", vec![])], 0),
+        (vec![node("Identity", &["x"], "", vec![]), node("Relu", &[""], "out", vec![])], 0),
+        (vec![node("Add", &["b"], "out", vec![])], 1),
+        (vec![node("Reshape", &["x"], "out", vec![])], 1),
+    ] {
+        let error = flattened(&[1, 2, 2], nodes, vec![numbers("b", &[])], 4).unwrap_err();
+        assert!(error.ends_with(&format!("lacks its input {missing}")), "{error}");
+    }
+}
