@@ -237,7 +237,8 @@ fn every_builtin_is_read_and_says_what_it_is() {
     }
     let message = load("dens").unwrap_err().to_string();
     assert!(
-        message.contains("fast, standard, best, dense, cnn, avgcnn, pool") && message.contains(".toml"),
+        message.contains("fast, standard, best, dense, cnn, avgcnn, avgpool, maxpool, pool")
+            && message.contains(".toml"),
         "{message}"
     );
     assert!(load("nowhere/x.toml").unwrap_err().to_string().contains("cannot read nowhere/x.toml"));
