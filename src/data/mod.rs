@@ -59,17 +59,19 @@ impl DataSet {
     }
 
     /// The same images under a model's classes, of which the set may lack some: labels become those of the classes of the
-    /// same name, or stay where the set only numbers its classes and the model names its own.
+    /// same name. They stay where either side only numbers its classes and has no name of the other's.
     ///
     /// # Errors
     /// [`DataError::OtherClasses`] where it has a class that the model lacks.
     pub fn with_classes(mut self, names: Vec<String>) -> Result<DataSet, DataError> {
         let same = |own: &String| names.iter().position(|name| name == own).map(|label| label as u32);
         let by_name: Option<Vec<u32>> = self.class_names.iter().map(same).collect();
+        let numbers = |names: &[String]| names.iter().enumerate().all(|(label, name)| *name == label.to_string());
         let numbered = || {
-            let is_number = |(label, name): (usize, &String)| *name == label.to_string();
-            let own = self.class_names.iter().enumerate().all(is_number);
-            own && self.class_names.len() <= names.len() && self.class_names.iter().all(|own| same(own).is_none())
+            let (own, len) = (&self.class_names, names.len());
+            // A model that names none, as imported ones do, is of as many classes as its data had.
+            let fits = numbers(own) && own.len() <= len || numbers(&names) && own.len() == len;
+            fits && own.iter().all(|own| same(own).is_none())
         };
         if let Some(labels) = by_name {
             let all = self.train.labels.iter_mut().chain(&mut self.test.labels);
@@ -253,6 +255,9 @@ mod tests {
         // Numbers that stand for nothing else.
         let numbered = set(&["0", "1"]).with_classes(names(&["cat", "dog", "eel"])).unwrap();
         assert_eq!(numbered.test.labels, [1, 1, 0]);
+        let named = set(&["cat", "dog"]).with_classes(names(&["0", "1"])).unwrap();
+        assert_eq!(named.test.labels, [1, 1, 0]);
+        assert!(set(&["cat", "dog"]).with_classes(names(&["0", "1", "2"])).is_err());
         for (data, model) in [(["3", "9"], ["3", "8"]), (["0", "1"], ["1", "2"]), (["cat", "dog"], ["cat", "eel"])] {
             let refused = set(&data).with_classes(names(&model)).err().unwrap().to_string();
             assert!(refused.contains(&format!("{}, {}; the model knows", data[0], data[1])), "{refused}");
