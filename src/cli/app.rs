@@ -8,7 +8,8 @@ use crate::device;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The classifier that reads: a trained model's name, a file or a run's folder [default: the one that was open last, at first best]
+    /// The classifier that reads: a trained model's name, a file or a run's folder [default: the one that was open
+    /// last, at first best]
     model: Option<PathBuf>,
     /// Folder whose models are listed: files, runs, and models of Keras and ONNX
     #[arg(long, value_name = "DIR", default_value = "runs")]
