@@ -172,7 +172,7 @@ impl Network {
         let maker = &self.layers[at];
         let joins = mode == Mode::Infer
             && matches!(layer.spec.kind, Kind::BatchNorm { .. })
-            && matches!(maker.spec.kind, Kind::Conv(_) | Kind::Dense { .. })
+            && matches!(maker.spec.kind, Kind::Conv(_) | Kind::ConvTransposed(_) | Kind::Dense { .. })
             && maker.spec.activation.is_none();
         joins.then_some(maker)
     }
@@ -212,8 +212,7 @@ impl Build<'_> {
         let x = inputs[0];
         let weight = |of: &Self| of.weights[layer.weight.unwrap_or_default()];
         let out = match &layer.spec.kind {
-            Kind::Conv(_) | Kind::Dense { .. } => self.product(layer, x, weight(self))?,
-            Kind::ConvTransposed(c) => conv2d_transposed(self.graph, x, weight(self), c.stride, c.padding)?,
+            Kind::Conv(_) | Kind::ConvTransposed(_) | Kind::Dense { .. } => self.product(layer, x, weight(self))?,
             Kind::AvgPool { window, stride } => self.graph.apply(AvgPool { window: *window, stride: *stride }, &[x])?,
             Kind::MaxPool { window, stride } => self.graph.apply(MaxPool { window: *window, stride: *stride }, &[x])?,
             Kind::Upsample { factor } => self.graph.apply(Upsample { factor: *factor }, &[x])?,
@@ -247,10 +246,12 @@ impl Build<'_> {
         self.activated(layer, out)
     }
 
-    /// A convolution or a dense layer, without its bias.
+    /// A convolution, a transposed one or a dense layer, without its bias. The last axis of the weights is the result's
+    /// channels in each.
     fn product(&mut self, layer: &Built, x: Value, weight: Value) -> Result<Value, GraphError> {
         match &layer.spec.kind {
             Kind::Conv(c) => conv2d(self.graph, x, weight, c.stride, c.padding),
+            Kind::ConvTransposed(c) => conv2d_transposed(self.graph, x, weight, c.stride, c.padding),
             _ => self.graph.apply(MatMul::new(Layout::NN), &[x, weight]),
         }
     }

@@ -121,7 +121,8 @@ impl Act {
     pub fn apply_slice(self, values: &mut [f32]) {
         match self {
             Act::Relu => values.iter_mut().for_each(|v| *v = Act::Relu.apply(*v)),
-            Act::Leaky(_) | Act::ScaledRelu(_) => values.iter_mut().for_each(|v| *v = self.apply(*v)),
+            Act::Leaky(slope) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { slope * *v } else { *v }),
+            Act::ScaledRelu(factor) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { factor * *v }),
             Act::Sigmoid => values.iter_mut().for_each(|v| *v = Act::Sigmoid.apply(*v)),
             Act::Tanh => values.iter_mut().for_each(|v| *v = Act::Tanh.apply(*v)),
         }
@@ -134,7 +135,9 @@ impl Act {
         match self {
             Act::Relu => each.for_each(|(v, y)| *v = if *y > 0.0 { *v } else { 0.0 }),
             Act::ScaledRelu(factor) => each.for_each(|(v, y)| *v = if *y > 0.0 { factor * *v } else { 0.0 }),
-            _ => each.for_each(|(v, y)| *v *= self.derivative(*y)),
+            Act::Leaky(slope) => each.for_each(|(v, y)| *v = if *y > 0.0 { *v } else { slope * *v }),
+            Act::Sigmoid => each.for_each(|(v, y)| *v *= Act::Sigmoid.derivative(*y)),
+            Act::Tanh => each.for_each(|(v, y)| *v *= Act::Tanh.derivative(*y)),
         }
     }
 

@@ -193,6 +193,17 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
+    /// The columns that it takes of a tensor, if that is all it does.
+    fn as_slice(&self) -> Option<&concat::Slice> {
+        None
+    }
+
+    /// The input whose innermost axis is the result's: a column of the result is made of that column of it alone, and of
+    /// all of the others.
+    fn columns_of(&self) -> Option<usize> {
+        None
+    }
+
     /// The one value of all elements, if that is what the op makes.
     fn filled(&self) -> Option<f32> {
         None

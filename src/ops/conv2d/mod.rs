@@ -227,6 +227,9 @@ impl Op for Conv2d {
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
         Some(Arc::new(Conv2d { epilogue: self.epilogue.then(epilogue)?, ..*self }))
     }
+    fn columns_of(&self) -> Option<usize> {
+        (self.epilogue == Epilogue::NONE).then_some(1)
+    }
 }
 
 /// `d_out [n,p,q,k]` with `weight [r,s,k,c]` (swapped already) to `[n,h,w,c]`.
@@ -315,6 +318,9 @@ impl Op for Conv2dGradX {
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
         Some(Arc::new(Conv2dGradX { epilogue: self.epilogue.then(epilogue)?, ..*self }))
+    }
+    fn columns_of(&self) -> Option<usize> {
+        (self.epilogue == Epilogue::NONE).then_some(1)
     }
 }
 

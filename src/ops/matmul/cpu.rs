@@ -62,7 +62,9 @@ pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], 
         });
     }
     let parallel = m * n * k >= PARALLEL && threads() > 1;
-    if parallel && op.layout == Layout::NT && n >= threads() * width(n) {
+    // A wide matrix would be read anew for every few rows.
+    let wide = op.layout == Layout::NN && op.parts == 1 && m >= MOST_PIXELS && n >= 4 * threads() * width(n);
+    if parallel && (wide || op.layout == Layout::NT && n >= threads() * width(n)) {
         task.by_columns(out);
     } else if parallel && op.layout == Layout::NN && op.changing && parts_of(k) > 1 {
         task.by_terms(out);

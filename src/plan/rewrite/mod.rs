@@ -2,6 +2,7 @@
 
 use crate::graph::{Effect, Graph, Origin, Value};
 
+mod columns;
 mod constants;
 mod dropped_relus;
 mod fold;
@@ -15,6 +16,7 @@ mod together;
 pub(super) fn rewritten(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     constants::take_constants(&mut graph);
+    columns::make_only_those(&mut graph);
     dropped_relus::join_dropped_relus(&mut graph);
     fold::fuse(&mut graph);
     // Last, so that nothing that could have been folded into its only user has two.

@@ -11,8 +11,10 @@ use pulp::{Simd, WithSimd};
 mod along;
 mod gradient;
 mod rows;
+mod spread;
 
 pub use gradient::grad_w;
+pub use spread::Spread;
 
 use super::frame::Frame;
 use crate::ops::conv2d::Geometry;

@@ -13,6 +13,7 @@ use winograd::Transposed;
 pub enum Correlation {
     Tiles(winograd::Correlation),
     Scatter(winograd::Scatter),
+    Spread(direct::Spread),
     Sums(direct::Correlation),
 }
 
@@ -30,7 +31,10 @@ impl Correlation {
         match winograd::Tiling::transposed(g) {
             Some(Transposed::OfResult(tiling)) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
             Some(Transposed::OfSource(tiling)) => Correlation::Scatter(winograd::Scatter::new(tiling, weight)),
-            None => Correlation::Sums(direct::Correlation::transposed(g, weight)),
+            None => match direct::Spread::new(g, weight) {
+                Some(spread) => Correlation::Spread(spread),
+                None => Correlation::Sums(direct::Correlation::transposed(g, weight)),
+            },
         }
     }
 
@@ -39,6 +43,7 @@ impl Correlation {
         match self {
             Correlation::Tiles(tiles) => tiles.run(source, out, epilogue, extra),
             Correlation::Scatter(tiles) => tiles.run(source, out, epilogue, extra),
+            Correlation::Spread(spread) => spread.run(source, out, epilogue, extra),
             Correlation::Sums(sums) => sums.run(source, out, epilogue, extra),
         }
     }
@@ -133,6 +138,10 @@ mod tests {
                 agree("the derivative by the image", &g, &tiles, &plain, g.r * g.s * g.k);
                 seen[1] += 1;
             }
+            let run = |of: &dyn Fn(&mut [f32])| run(x.len(), of);
+            let spread = run(&|out| direct::Spread::of(&g, &weight).run(&d_out, out, Epilogue::NONE, &[]));
+            let plain = run(&|out| direct::Correlation::transposed(&g, &weight).run(&d_out, out, Epilogue::NONE, &[]));
+            agree("the derivative by the image, spread", &g, &spread, &plain, g.r * g.s * g.k);
             seen[2] += 1;
         }
         assert!(seen[0] > 80 && seen[1] > 80, "of {} shapes {} and {} were cut into tiles", seen[2], seen[0], seen[1]);
