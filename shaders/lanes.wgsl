@@ -3,9 +3,20 @@
 
 #if BY_FOUR
 alias Lanes = vec4<f32>;
+alias Choice = vec4<bool>;
 #else
 alias Lanes = f32;
+alias Choice = bool;
 #endif
+
+// By the bits: compilers that take floats for numbers (Metal's do) know that nothing differs from itself.
+fn is_nan(x: Lanes) -> Choice {
+#if BY_FOUR
+    return (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+#else
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+#endif
+}
 
 // The epilogue for vector i of the output, in the c-th vector of channels.
 fn finish_lanes(v: Lanes, i: u32, c: u32) -> Lanes {

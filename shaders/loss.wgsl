@@ -111,7 +111,7 @@ fn correct(row: u32) -> f32 {
     var at = 0xffffffffu;
     for (var c = 0u; c < WIDTH; c++) {
         let v = x[first + c];
-        if v > best || (at == 0xffffffffu && v == v) {
+        if v > best || (at == 0xffffffffu && (bitcast<u32>(v) & 0x7fffffffu) <= 0x7f800000u) {
             best = v;
             at = c;
         }

@@ -86,7 +86,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         for (var s = 0u; s < WINDOW; s++) {
             let other = x[corner + (r * W + s) * C];
 #if ENTRY_maximum
-            v = select(v, other, (other > v) | (other != other));
+            v = select(v, other, (other > v) | is_nan(other));
 #else
             v = select(v + other, v, r + s == 0u);
 #endif

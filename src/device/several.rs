@@ -6,6 +6,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Barrier, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -103,16 +104,24 @@ impl Device for Several {
         let exchange = Exchange::between(devices.len());
         std::thread::scope(|scope| {
             let (exchange, plans) = (&exchange, &plans);
-            let mut started = Vec::new();
+            let (mut started, mut gates) = (Vec::new(), Vec::new());
             for (i, device) in devices.iter_mut().enumerate() {
                 let name = device.name();
                 let thread = std::thread::Builder::new().name(name.clone());
-                let thread = thread.spawn_scoped(scope, move || exchange.take_part(i, device.as_mut(), plans, times));
-                started.push(thread.map_err(|error| {
-                    exchange.miss();
-                    DeviceError::Failed { device: name, reason: error.to_string() }
-                }));
+                // They would wait for each other for ever if one could not be started.
+                let (gate, opened) = channel();
+                gates.push(gate);
+                let thread = thread.spawn_scoped(scope, move || match opened.recv() {
+                    Ok(()) => exchange.take_part(i, device.as_mut(), plans, times),
+                    Err(_) => Ok(()),
+                });
+                started.push(thread.map_err(|error| DeviceError::Failed { device: name, reason: error.to_string() }));
             }
+            if started.iter().all(Result::is_ok) {
+                // None has gone: each waits for this.
+                gates.iter().for_each(|gate| gate.send(()).unwrap_or_default());
+            }
+            drop(gates);
             let ended = started.into_iter().map(|thread| thread?.join().unwrap_or_else(|panic| resume_unwind(panic)));
             // All of them end before the first error is told.
             ended.collect::<Vec<_>>().into_iter().collect::<Result<(), DeviceError>>()
@@ -151,12 +160,6 @@ impl Exchange {
             meeting: Barrier::new(devices),
             failed: AtomicBool::new(false),
         }
-    }
-
-    /// Takes the place of a thread that did not start.
-    fn miss(&self) {
-        self.failed.store(true, Ordering::SeqCst);
-        self.meeting.wait();
     }
 
     /// Replays the plans on device `i`. Where any device fails, all end at the next meeting.

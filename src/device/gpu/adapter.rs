@@ -186,10 +186,10 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     };
     AdapterInfo {
         class: class(&info),
+        driver: driver(&info),
         vendor: info.vendor,
         name: info.name,
         backend,
-        driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
         limits,
         f16: features.contains(Features::SHADER_F16),
         subgroups: features.contains(Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
@@ -198,6 +198,23 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         problem,
     }
+}
+
+/// The driver and its version. Metal tells neither: there it is the system's, and comes with it.
+fn driver(info: &wgpu::AdapterInfo) -> String {
+    let told = [info.driver.as_str(), &info.driver_info].join(" ").trim().to_string();
+    let system = || std::fs::read_to_string("/System/Library/CoreServices/SystemVersion.plist").ok();
+    match info.backend {
+        Backend::Metal if told.is_empty() => system().and_then(|text| build_of(&text)).unwrap_or(told),
+        _ => told,
+    }
+}
+
+/// Which build of macOS a `SystemVersion.plist` is of.
+fn build_of(plist: &str) -> Option<String> {
+    let (_, rest) = plist.split_once("<key>ProductBuildVersion</key>")?;
+    let build = rest.trim_start().strip_prefix("<string>")?.split_once("</string>")?.0;
+    Some(format!("macOS {build}"))
 }
 
 fn class(info: &wgpu::AdapterInfo) -> Class {
@@ -211,5 +228,20 @@ fn class(info: &wgpu::AdapterInfo) -> Class {
         DeviceType::DiscreteGpu => Class::Discrete,
         DeviceType::IntegratedGpu => Class::Integrated,
         DeviceType::VirtualGpu | DeviceType::Other => Class::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build_of;
+
+    #[test]
+    fn the_build_of_a_system_stands_in_its_list_of_properties() {
+        let plist =
+            "<dict>\n\t<key>ProductBuildVersion</key>\n\t<string>25C56</string>\n\t<key>ProductName</key>\n</dict>";
+        assert_eq!(build_of(plist), Some("macOS 25C56".into()));
+        for damaged in ["", "<key>ProductBuildVersion</key>", "<key>ProductBuildVersion</key><string>25C56"] {
+            assert_eq!(build_of(damaged), None);
+        }
     }
 }

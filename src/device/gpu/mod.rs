@@ -4,6 +4,7 @@
 //! into submissions bounded in time. Nothing is read back unless asked for.
 
 mod adapter;
+mod caught;
 mod health;
 mod layouts;
 mod pace;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use wgpu::{Buffer, BufferUsages};
 
 pub use adapter::{Adapter, AdapterInfo, Class, Limits, adapters};
+use caught::caught;
 use health::Health;
 use layouts::Layouts;
 pub use layouts::Tuned;
@@ -164,16 +166,26 @@ impl Gpu {
     /// Waits for a submission, or for all.
     fn wait_for(&self, index: Option<wgpu::SubmissionIndex>) -> Result<(), DeviceError> {
         let patience = self.patience();
-        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(patience) };
-        match self.device.poll(wait) {
-            Ok(_) => self.health.check(),
-            Err(wgpu::PollError::Timeout) => Err(self.give_up(patience)),
-            Err(error) => {
-                // That the device was lost is told when it is polled once more.
-                let _ = self.device.poll(wgpu::PollType::Poll);
-                Err(self.health.failed(error.to_string()))
-            }
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let wait = wgpu::PollType::Wait { submission_index: index.clone(), timeout: Some(left) };
+            return match self.poll(wait)? {
+                Ok(_) => self.health.check(),
+                // GL waits for two seconds at most, whatever it is asked.
+                Err(wgpu::PollError::Timeout) if Instant::now() < until => continue,
+                Err(wgpu::PollError::Timeout) => Err(self.give_up(patience)),
+                Err(error) => {
+                    // That the device was lost is told when it is polled once more.
+                    let _ = self.poll(wgpu::PollType::Poll)?;
+                    Err(self.health.failed(error.to_string()))
+                }
+            };
         }
+    }
+
+    fn poll(&self, what: wgpu::PollType) -> Result<Result<wgpu::PollStatus, wgpu::PollError>, DeviceError> {
+        caught(|| self.device.poll(what)).map_err(|problem| self.health.failed(problem))
     }
 
     /// Waits for the oldest submission and learns from the time it took.
@@ -217,7 +229,7 @@ impl Device for Gpu {
         self.scratch.clear();
         self.stored.clear();
         // What was dropped is only given back when the device is polled.
-        let _ = self.device.poll(wgpu::PollType::Poll);
+        let _ = self.poll(wgpu::PollType::Poll)?;
         for (_, name, words) in store.buffers() {
             self.stored.push(self.buffer(name, words)?);
         }

@@ -58,7 +58,7 @@ pub struct Flight {
 #[derive(Default)]
 pub struct Flights {
     under_way: VecDeque<Flight>,
-    last_landed: Option<Instant>,
+    landings: Landings,
 }
 
 impl Flights {
@@ -80,12 +80,27 @@ impl Flights {
     /// Notes that the oldest is done, after a wait that began at `waited_from`.
     pub fn landed(&mut self, waited_from: Instant) -> Option<Landing> {
         let flight = self.under_way.pop_front()?;
-        let now = Instant::now();
-        // It began when it was submitted, or when the one before it was done.
-        let began = self.last_landed.map_or(flight.started, |landed| landed.max(flight.started));
-        self.last_landed = Some(now);
-        let exact = now - waited_from > Duration::from_micros(500);
-        Some(Landing { plan: flight.plan, cost: flight.cost, took: now - began, exact })
+        let (took, exact) = self.landings.note(flight.started, waited_from, Instant::now());
+        Some(Landing { plan: flight.plan, cost: flight.cost, took, exact })
+    }
+}
+
+/// When the last submission was done, and whether that was waited for: else it was done by then.
+#[derive(Default)]
+struct Landings(Option<(Instant, bool)>);
+
+impl Landings {
+    /// How long a submission took, and whether that is not only the most it can have taken.
+    fn note(&mut self, started: Instant, waited_from: Instant, now: Instant) -> (Duration, bool) {
+        let waited = now - waited_from > Duration::from_micros(500);
+        // It began when it was submitted, or when the one before it was done. Where nobody knows when that was, it took
+        // no longer than since it was submitted.
+        let (began, known) = match self.0 {
+            Some((landed, known)) if landed > started => (if known { landed } else { started }, known),
+            _ => (started, true),
+        };
+        self.0 = Some((now, waited));
+        (now - began, waited && known)
     }
 }
 
@@ -116,6 +131,22 @@ mod tests {
         assert_eq!(pace.budget(), 1.6);
         pace.learn(1.6, Duration::from_secs(16), true);
         assert!((pace.budget() - 0.01).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_came_behind_a_submission_that_nobody_waited_for_is_not_taken_for_fast() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let ms = Duration::from_millis;
+        let mut landings = Landings::default();
+        // Waited for from its start, and then the one behind it.
+        assert_eq!(landings.note(at(0), at(1), at(10)), (ms(10), true));
+        assert_eq!(landings.note(at(1), at(10), at(20)), (ms(10), true));
+        // The host was away: both were done long before it asked.
+        assert_eq!(landings.note(at(21), at(500), at(500)), (ms(479), false));
+        assert_eq!(landings.note(at(22), at(500), at(500)), (ms(478), false));
+        // One that was submitted after all that is known of again.
+        assert_eq!(landings.note(at(501), at(502), at(511)), (ms(10), true));
     }
 
     #[test]

@@ -66,12 +66,14 @@ impl Pipelines {
         self.made.len()
     }
 
-    /// The index of each source's pipeline. New ones are compiled, on all cores.
+    /// The index of each source's pipeline. New ones are compiled, `together` on all cores: where a driver takes one at a
+    /// time, as GL does, who waits for his turn would be told after six seconds that there is a deadlock.
     pub fn prepare(
         &mut self,
         device: &Device,
         health: &Health,
         sources: Vec<Source>,
+        together: bool,
     ) -> Result<Vec<usize>, DeviceError> {
         let mut fresh: HashMap<&Key, &Source> = HashMap::new();
         for source in &sources {
@@ -85,13 +87,14 @@ impl Pipelines {
             let layout = self.layouts.entry(shape).or_insert_with(|| layout(device, shape.0, shape.1)).clone();
             work.push((source, layout));
         }
-        let made: Vec<Result<_, DeviceError>> = work
-            .into_par_iter()
-            .map(|(source, layout)| {
-                let pipeline = health.scoped(device, source.name, 0, || compile(device, source, &layout))?;
-                Ok((source.key.clone(), Pipeline { pipeline, layout }))
-            })
-            .collect();
+        let made = |(source, layout): (&Source, BindGroupLayout)| -> Result<_, DeviceError> {
+            let pipeline = health.scoped(device, source.name, 0, || compile(device, source, &layout))?;
+            Ok((source.key.clone(), Pipeline { pipeline, layout }))
+        };
+        let made: Vec<Result<_, DeviceError>> = match together {
+            true => work.into_par_iter().map(made).collect(),
+            false => work.into_iter().map(made).collect(),
+        };
         for result in made {
             let (key, pipeline) = result?;
             self.made.push(pipeline);

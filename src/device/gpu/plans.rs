@@ -29,6 +29,17 @@ impl Prepared {
         self.bind_groups.len()
     }
 
+    /// How many dispatches from number `first` on fit a submission, one at least.
+    pub fn fitting(&self, first: usize) -> usize {
+        let mut left = self.pace.budget();
+        let costs = self.costs[first..].iter();
+        let fit = costs.take_while(|cost| {
+            left -= *cost;
+            left >= 0.0
+        });
+        fit.count().max(1)
+    }
+
     /// Records dispatch `i` alone.
     pub fn record(&self, pipelines: &Pipelines, i: usize, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&pipelines.get(self.pipelines[i]).pipeline);
@@ -64,7 +75,7 @@ impl Gpu {
             let source = Source::new(name, kernel, dispatch.inputs.len(), dispatch.outputs.len(), &halved);
             sources.push(source.map_err(|e| self.health.failed(format!("{name}: {e}")))?);
         }
-        let pipelines = self.pipelines.prepare(&self.device, &self.health, sources)?;
+        let pipelines = self.pipelines.prepare(&self.device, &self.health, sources, self.info.backend != "GL")?;
         self.grow_scratch(&plan.scratch)?;
         let mut prepared = Prepared {
             plan: plan.clone(),
@@ -88,8 +99,8 @@ impl Gpu {
         if count > limits.bindings as usize {
             return Err(self.limit(name, format!("{count} storage buffers"), limits.bindings));
         }
-        // Shaders index with 32 bits.
-        let allowed = limits.binding.min(u64::from(u32::MAX) * 4);
+        // Metal is told a buffer's length in 32 bits of bytes, and clamps what lies behind to its end without a word.
+        let allowed = limits.binding.min(u64::from(u32::MAX) - 15);
         match inputs.iter().chain(outputs).map(binding_bytes).find(|bytes| *bytes > allowed) {
             Some(bytes) => Err(self.limit(name, format!("{bytes} bytes in one tensor"), allowed)),
             None => Ok(()),
@@ -218,7 +229,7 @@ impl Gpu {
     while atomicAdd(&out, 0u) == 0u {}
 }";
         let key = Key { text: text.into(), inputs: 0, outputs: 1 };
-        let made = self.pipelines.prepare(&self.device, &self.health, vec![Source { key, name: "hang" }])?;
+        let made = self.pipelines.prepare(&self.device, &self.health, vec![Source { key, name: "hang" }], false)?;
         let out = self.buffer("hang", 1)?;
         let Pipeline { pipeline, layout } = self.pipelines.get(made[0]);
         let entry = wgpu::BindGroupEntry { binding: 0, resource: out.as_entire_binding() };

@@ -11,7 +11,8 @@ use crate::device::{DeviceError, PlanId};
 const TIMED: usize = 512;
 
 impl Gpu {
-    /// Each dispatch stands in a pass of its own, between two timestamps, so that none overlaps with the next.
+    /// Each dispatch stands in a pass of its own, between two timestamps, so that none overlaps with the next. Submissions
+    /// are as short as a plan's that nothing is known of yet: what is timed may be far slower than what was run.
     pub(super) fn time_dispatches(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
         if !self.info.timestamps {
             return Err(self.health.failed("has no clock that shaders' times can be read from"));
@@ -34,7 +35,10 @@ impl Gpu {
         let nanoseconds = f64::from(self.queue.get_timestamp_period());
         let mut shortest = vec![Duration::MAX; self.plans[plan.0].dispatches()];
         for _ in 0..times {
-            for (chunk, shortest) in shortest.chunks_mut(TIMED).enumerate() {
+            let mut first = 0;
+            while first < shortest.len() {
+                let many = self.plans[plan.0].fitting(first).min(TIMED);
+                let shortest = &mut shortest[first..first + many];
                 let mut encoder = self.device.create_command_encoder(&Default::default());
                 for i in 0..shortest.len() {
                     let writes = ComputePassTimestampWrites {
@@ -44,7 +48,7 @@ impl Gpu {
                     };
                     let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) };
                     let mut pass = encoder.begin_compute_pass(&descriptor);
-                    self.plans[plan.0].record(&self.pipelines, chunk * TIMED + i, &mut pass);
+                    self.plans[plan.0].record(&self.pipelines, first + i, &mut pass);
                 }
                 encoder.resolve_query_set(&queries, 0..2 * shortest.len() as u32, &resolved, 0);
                 self.submit(encoder.finish())?;
@@ -57,6 +61,7 @@ impl Gpu {
                 for (shortest, ticks) in shortest.iter_mut().zip(stamps) {
                     *shortest = Duration::from_nanos((ticks as f64 * nanoseconds) as u64).min(*shortest);
                 }
+                first += many;
             }
         }
         Ok(shortest)
