@@ -1,6 +1,6 @@
 //! Files that are there whole or not at all.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -10,6 +10,12 @@ pub const UNFINISHED: &str = ".inkgrad-";
 
 /// Bytes that are gathered before the system is asked to write them.
 const BUFFER: usize = 1 << 16;
+
+/// Links that may lead from one to the next, as many as systems follow.
+const MOST_LINKS: usize = 40;
+
+/// The name that stands for standard output.
+const STDOUT: &str = "/dev/stdout";
 
 /// Where things may be kept that can be made again: the folder that `INKGRAD_CACHE` names, or the user's cache folder.
 /// `None` where there is neither.
@@ -26,23 +32,63 @@ pub enum Existing {
 }
 
 /// A file that is being written. It stands under a temporary name in the folder it is meant for, and takes its own
-/// name when it is finished; dropped before, it leaves nothing.
+/// name when it is finished; dropped before, it leaves nothing. Where a link has that name, what it leads to is
+/// written, and a pipe or a device is handed the whole at the end.
 pub struct Unfinished {
     file: BufWriter<NamedTempFile>,
     path: PathBuf,
+    goal: Goal,
+}
+
+/// Where a file's bytes go in the end.
+enum Goal {
+    /// They become the file of this name, and are written beside it.
+    Name(PathBuf),
+    /// What is there is no file that another could take the place of: the bytes are copied into it.
+    Stream(PathBuf),
+}
+
+impl Goal {
+    /// What `path` stands for: links are followed, so that they stay what they are, and lead to what was written.
+    fn of(path: &Path) -> io::Result<Goal> {
+        let mut at = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            if is_stream(&at) {
+                return Ok(Goal::Stream(at));
+            }
+            match std::fs::read_link(&at) {
+                // From where the link is.
+                Ok(target) => at = folder(&at).join(target),
+                Err(_) => return Ok(Goal::Name(at)),
+            }
+        }
+        Err(io::Error::other(format!("more than {MOST_LINKS} links lead from one to the next")))
+    }
+}
+
+/// Whether something is there that takes bytes as they come: a pipe, a device, and whatever a process has open already.
+fn is_stream(path: &Path) -> bool {
+    let open = ["/proc", "/dev/fd", STDOUT].iter().any(|place| path.starts_with(place));
+    std::fs::metadata(path).is_ok_and(|there| !there.is_dir() && (open || !there.is_file()))
 }
 
 impl Unfinished {
     /// # Errors
     /// Whatever the system says: the folder is missing or read-only.
     pub fn create(path: &Path) -> io::Result<Unfinished> {
+        let goal = Goal::of(path)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(UNFINISHED).suffix(".tmp");
-        // Temporary files are private by default; these are for everyone the umask lets in.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder(path))?;
-        Ok(Unfinished { file: BufWriter::with_capacity(BUFFER, file), path: path.to_owned() })
+        let file = match &goal {
+            Goal::Name(name) => {
+                // Temporary files are private by default; these are for everyone the umask lets in.
+                #[cfg(unix)]
+                builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+                builder.tempfile_in(folder(name)).map_err(plain)?
+            }
+            Goal::Stream(_) => builder.tempfile_in(std::env::temp_dir()).map_err(plain)?,
+        };
+        Ok(Unfinished { file: BufWriter::with_capacity(BUFFER, file), path: path.to_owned(), goal })
     }
 
     /// The name it will have.
@@ -57,9 +103,12 @@ impl Unfinished {
     /// Whatever the system says: the disk is full, the path is a folder, or a file is there and is to be kept
     /// ([`io::ErrorKind::AlreadyExists`]).
     pub fn finish(mut self, existing: Existing) -> io::Result<()> {
-        self.file.flush()?;
+        self.flush()?;
+        let folder = match &self.goal {
+            Goal::Name(name) => folder(name).to_owned(),
+            Goal::Stream(_) => return self.name(existing),
+        };
         self.file.get_ref().as_file().sync_all()?;
-        let folder = folder(&self.path).to_owned();
         self.name(existing)?;
         // The new name itself is on disk only when its folder is.
         #[cfg(unix)]
@@ -73,7 +122,7 @@ impl Unfinished {
     /// # Errors
     /// As [`Unfinished::finish`].
     pub fn finish_soon(mut self, existing: Existing) -> io::Result<()> {
-        self.file.flush()?;
+        self.flush()?;
         self.name(existing)
     }
 
@@ -84,23 +133,29 @@ impl Unfinished {
     /// As [`Unfinished::finish`].
     fn finish_keeping(mut self, before: &Path) -> io::Result<()> {
         // All that can fail for want of room fails here, while nothing has changed.
-        self.file.flush()?;
+        self.flush()?;
         self.file.get_ref().as_file().sync_all()?;
-        if self.path.exists() {
+        if let Goal::Name(name) = &self.goal
+            && name.exists()
+        {
             if before.exists() {
                 std::fs::remove_file(before)?;
             }
             // Where a file system has no second names, there is a moment without the file.
-            std::fs::hard_link(&self.path, before).or_else(|_| std::fs::rename(&self.path, before))?;
+            let named = std::fs::hard_link(name, before).or_else(|_| std::fs::rename(name, before));
+            // A link may have led to another file system.
+            named.or_else(|_| std::fs::copy(name, before).map(drop))?;
         }
         self.finish(Existing::Replace)
     }
 
     fn name(self, existing: Existing) -> io::Result<()> {
         let (file, _) = self.file.into_parts();
-        let named = match existing {
-            Existing::Replace => file.persist(&self.path),
-            Existing::Keep => file.persist_noclobber(&self.path),
+        let named = match (self.goal, existing) {
+            // Nothing that was there is lost by it.
+            (Goal::Stream(stream), _) => return pour(&file, &stream),
+            (Goal::Name(name), Existing::Replace) => file.persist(name),
+            (Goal::Name(name), Existing::Keep) => file.persist_noclobber(name),
         };
         named.map(drop).map_err(|failed| failed.error)
     }
@@ -109,11 +164,34 @@ impl Unfinished {
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         crate::faults::disk_takes(&self.path)?;
-        self.file.write(bytes)
+        self.file.write(bytes).map_err(plain)
     }
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.flush().map_err(plain)
     }
+}
+
+/// An error without the temporary name in it, which means nothing to whoever asked for a file of another.
+fn plain(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path \"") {
+        Some((reason, place)) if place.contains(UNFINISHED) => io::Error::new(error.kind(), reason),
+        _ => error,
+    }
+}
+
+/// Copies what was written into what is there.
+fn pour(file: &NamedTempFile, stream: &Path) -> io::Result<()> {
+    let mut written = file.as_file();
+    written.rewind()?;
+    if stream == Path::new(STDOUT) {
+        // Opened anew, it would begin at the start of a file that it is redirected to.
+        let mut out = io::stdout().lock();
+        io::copy(&mut written, &mut out)?;
+        return out.flush();
+    }
+    let mut stream = std::fs::File::options().append(true).open(stream)?;
+    io::copy(&mut written, &mut stream).map(drop)
 }
 
 /// Writes `bytes` to `path`, replacing a file already there, as [`Unfinished::finish`] does.
@@ -173,6 +251,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_names_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = Unfinished::create(&folder.path().join("nowhere").join("a")).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        assert!(!refused.to_string().contains("path"), "{refused}");
+    }
+
+    #[test]
     fn a_file_never_finished_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = Unfinished::create(&folder.path().join("a")).unwrap();
@@ -191,6 +277,55 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&before).ok().as_deref(), kept);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_what_it_leads_to_is_written() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let [far, near, nearer] = ["below/far", "near", "nearer"].map(|name| folder.path().join(name));
+        std::fs::create_dir(folder.path().join("below")).unwrap();
+        symlink("below/far", &near).unwrap();
+        symlink(&near, &nearer).unwrap();
+        // What it leads to is first not there yet, and then is.
+        for text in ["1", "2"] {
+            write_whole(&nearer, text.as_bytes()).unwrap();
+            assert!(near.is_symlink() && nearer.is_symlink() && !far.is_symlink());
+            assert_eq!(std::fs::read_to_string(&far).unwrap(), text);
+        }
+        let kept = write(&near, b"3", Existing::Keep).unwrap_err();
+        assert_eq!(kept.kind(), io::ErrorKind::AlreadyExists);
+        let before = folder.path().join("before");
+        write_keeping(&near, &before, b"4").unwrap();
+        assert_eq!([&far, &before].map(|path| std::fs::read_to_string(path).unwrap()), ["4", "2"]);
+        assert!(!before.is_symlink());
+        assert_eq!(std::fs::read_dir(folder.path().join("below")).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+
+        let round = folder.path().join("round");
+        symlink("round", &round).unwrap();
+        assert!(write_whole(&round, b"5").unwrap_err().to_string().contains("links"));
+        symlink("below", folder.path().join("folder")).unwrap();
+        assert!(write_whole(&folder.path().join("folder"), b"6").is_err(), "a link to a folder");
+        assert!(folder.path().join("folder").is_symlink());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_stays_one_and_is_handed_the_whole() {
+        use std::os::unix::fs::FileTypeExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).unwrap()
+        });
+        write(&pipe, b"whole", Existing::Keep).unwrap();
+        assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), b"whole");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -73,6 +73,26 @@ fn training_with_extend_is_training_on_the_written_out_set_to_the_byte() {
 }
 
 #[test]
+fn data_extend_writes_no_files_for_images_that_there_are_none_of() {
+    let place = Place::with_digits(8, 3);
+    NAMES[2..].iter().for_each(|name| std::fs::remove_file(place.path("data").join(name)).unwrap());
+    // A tenth of eight is none.
+    let said = place.works("data extend --data data --out made");
+    assert!(said.out.contains("616 training images") && said.out.contains("and 0 test images"), "{said:#?}");
+    assert_eq!(place.names("made"), [NAMES[0], NAMES[1]]);
+    assert_eq!(load_folder(place.path("made")).unwrap().train.len(), 8 * 77);
+}
+
+#[test]
+fn data_extend_refuses_more_classes_than_a_label_can_tell_apart() {
+    let place = Place::new();
+    let header: String = (0..784).map(|i| format!(",pixel{i}")).collect();
+    let row = |label: u32| format!("{label}{}\n", ",7".repeat(784));
+    place.write("many.csv", format!("label{header}\n{}{}", row(0), row(300)));
+    place.refused("data extend --data many.csv", &["many.csv has 301 classes", "256 are the most", "train --extend"]);
+}
+
+#[test]
 fn data_extend_refuses_what_it_cannot_do_and_leaves_nothing() {
     let place = Place::with_digits(5, 3);
     place.bars("bars", [20, 12], 3, [9, 3]);
@@ -227,6 +247,20 @@ fn a_preview_has_originals_in_the_first_column_and_draws_beside_them() {
     assert!(place.read("again.png") == place.read("preview.png"), "the same seed draws the same");
     place.works(&format!("{line} --rotate 20 --noise 0.1 --seed 1 --out other.png"));
     assert!(place.read("other.png") != place.read("preview.png"));
+}
+
+#[test]
+fn a_preview_of_more_rows_than_a_picture_has_room_for_shows_those_that_fit_and_says_so() {
+    let place = Place::with_digits(200, 20);
+    let said = place.works("data preview --data data --device cpu --rows 170 --columns 1");
+    assert!(said.err.contains("note: 166 of 170 rows find room"), "{said:#?}");
+    let height = picture(&place, "preview.png").height();
+    assert!((16_000..=16_384).contains(&height), "{height}");
+    // Of pictures that are large themselves.
+    place.bars("large", [200, 1500], 2, [4, 2]);
+    let said = place.works("data preview --data large --device cpu --rows 2 --columns 12 --out large.png");
+    assert!(said.err.contains("note: 9 of 12 columns find room"), "{said:#?}");
+    assert!(!said.err.contains("rows find room"), "{said:#?}");
 }
 
 #[test]

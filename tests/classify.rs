@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 
 use common::{Place, Said, accuracy, said};
@@ -136,6 +137,18 @@ fn what_the_network_saw_of_one_input_is_kept_from_that_of_another() {
 }
 
 #[test]
+fn pictures_of_what_was_seen_that_find_no_room_end_the_run_with_an_error() {
+    let place = Place::new();
+    digits(&place, "in", 20);
+    let mut command = place.command(&format!("{CLASSIFY} in --show-input seen -q"));
+    let full = said(command.env("INKGRAD_FAULT", "full-disk@.png.png").output().unwrap());
+    ends_with(&full, 1);
+    assert!(full.err.contains("--show-input: cannot write seen/"), "{full:#?}");
+    let left: Vec<_> = place.contents().into_iter().filter(|(path, _)| path.starts_with(place.path("seen"))).collect();
+    assert!(left.iter().all(|(_, length)| length.is_none()), "{left:?}");
+}
+
+#[test]
 fn the_same_table_comes_as_csv_json_lines_and_parquet_and_from_any_number_of_threads() {
     let place = Place::new();
     digits(&place, "png", 300);
@@ -224,7 +237,39 @@ fn lists_and_patterns_are_read_as_folders_are() {
     }
     let matched = place.works(&format!("{CLASSIFY} --quiet png/**/*[02468].png"));
     assert_eq!(rows(&matched.out).len(), 1 + 10);
+    let all = rows(&place.works(&format!("{CLASSIFY} --quiet **/*.png")).out);
+    assert_eq!(all[1..].iter().map(|row| row[0].clone()).collect::<Vec<_>>(), paths);
     place.refused(&format!("{CLASSIFY} png/*.gif"), &["no pictures in png/*.gif"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn names_on_a_pipe_that_stays_open_are_answered_and_one_interrupt_ends_the_wait_for_more() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+    let place = Place::new();
+    digits(&place, "in", 2);
+    let mut command = place.command(&format!("{CLASSIFY} --quiet -"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut names = child.stdin.take().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let (told, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
+    names.write_all(b"in/7/00000.png\nin/2/00001.png\n").unwrap();
+    names.flush().unwrap();
+    let answers: Vec<String> = (0..3).map_while(|_| lines.recv_timeout(Duration::from_secs(60)).ok()).collect();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let ended = (0..600).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        child.try_wait().unwrap()
+    });
+    let _ = child.kill();
+    child.wait().unwrap();
+    drop(names);
+    assert_eq!(answers.iter().filter(|line| line.starts_with("in/")).count(), 2, "{answers:?}");
+    assert_eq!(ended.and_then(|status| status.code()), Some(130));
 }
 
 #[test]
@@ -270,6 +315,78 @@ fn pictures_are_sorted_by_class_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn what_would_be_put_where_a_pattern_finds_it_is_refused() {
+    let place = Place::new();
+    digits(&place, "gs", 2);
+    let refused =
+        [("gs/**/*.png", "gs/z-sorted"), ("**/*.png", "sorted"), ("gs/*", "gs/z-sorted"), ("g?", "gs/z/sorted")];
+    for flag in ["--sort-into", "--show-input"] {
+        for (pattern, folder) in refused {
+            let found = format!("would be found in {pattern} as well");
+            place.refused(&format!("{CLASSIFY} {pattern} {flag} {folder}"), &[flag, found.as_str()]);
+        }
+    }
+    // Elsewhere a second run finds what the first one found.
+    for line in [
+        "gs/**/*.png --show-input gs/.seen",
+        "gs/**/*.png --sort-into sorted",
+        "gs/[0-9]/**/*.png --sort-into gs/sorted",
+        "gs/*/*.png --sort-into gs/sorted",
+    ] {
+        let [first, second] = [(), ()].map(|()| place.works(&format!("{CLASSIFY} --quiet {line}")).out);
+        assert_eq!(rows(&first).len(), 1 + 2, "{line}");
+        assert_eq!(first, second, "{line}");
+    }
+}
+
+#[test]
+fn a_sheet_that_cannot_be_written_is_told_at_the_start_and_one_without_room_can_be_made_up_for() {
+    let place = Place::new();
+    digits(&place, "in", 5);
+    let line = format!("{CLASSIFY} in --out table.csv");
+    place.refused(&format!("{line} --sheet nowhere/sheet.png"), &["--sheet nowhere/sheet.png"]);
+    place.refused(&format!("{line} --sheet in"), &["--sheet in: is a folder"]);
+    let line = format!("{line} --sheet sheet.png");
+    let full = said(place.command(&line).env("INKGRAD_FAULT", "full-disk@sheet.png").output().unwrap());
+    ends_with(&full, 1);
+    assert!(place.path("table.csv.partial").exists() && !place.path("sheet.png").exists(), "{full:#?}");
+    place.works(&format!("{line} --resume"));
+    assert!(place.path("sheet.png").exists() && !place.path("table.csv.partial").exists());
+    assert_eq!(rows(&place.text("table.csv")).len(), 6);
+}
+
+#[test]
+fn files_are_made_though_nobody_reads_the_table_and_nothing_unfinished_is_left() {
+    let place = Place::new();
+    digits(&place, "in", 300);
+    place.write("in/0/broken.png", "no picture");
+    let files = "--sort-into sorted --sheet sheet.png --errors errors.csv --show-input seen";
+    let mut child = place.start(&format!("{CLASSIFY} in {files}"));
+    drop(child.stdout.take());
+    let unread = said(child.wait_with_output().unwrap());
+    ends_with(&unread, 3);
+    assert!(place.text("errors.csv").contains("broken.png") && place.path("sheet.png").exists());
+    let count = |folder: &str| {
+        let folders = place.names(folder);
+        folders.iter().map(|class| place.names(&format!("{folder}/{class}")).len()).sum::<usize>()
+    };
+    assert_eq!((count("sorted"), count("seen")), (300, 300));
+    assert!(place.names(".").iter().all(|name| !name.starts_with(".inkgrad-")), "{:?}", place.names("."));
+}
+
+#[test]
+fn a_sheet_has_the_rows_of_a_csv_file_that_an_earlier_run_has_done() {
+    let place = Place::new();
+    place.write("digits.csv", (0..30).map(|i| pixels(i) + "\n").collect::<String>());
+    let line = format!("{CLASSIFY} digits.csv --out table.csv");
+    ends_before_its_table(&place, &line);
+    let resumed = place.works(&format!("{line} --resume --sheet resumed.png"));
+    assert!(!resumed.err.contains("no longer there"), "{resumed:#?}");
+    place.works(&format!("{CLASSIFY} digits.csv --out whole.csv --sheet whole.png"));
+    assert!(place.read("resumed.png") == place.read("whole.png"));
+}
+
+#[test]
 fn a_contact_sheet_shows_each_class() {
     let place = Place::new();
     digits(&place, "in", 60);
@@ -299,6 +416,15 @@ fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
     let said = place.run(&format!("{CLASSIFY} bad.csv"));
     ends_with(&said, 3);
     assert!(said.err.contains("bad.csv, line 3: expected 784 columns"), "{said:#?}");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&place.read("test.csv")).unwrap();
+    place.write("test.csv.gz", packed.finish().unwrap());
+    place.works(&format!("{CLASSIFY} test.csv.gz --format kaggle --out packed.csv"));
+    assert_eq!(place.text("packed.csv"), place.text("submission.csv"));
+    place.write("empty.csv", format!("{header}\n"));
+    let said = place.run(&format!("{CLASSIFY} empty.csv"));
+    ends_with(&said, 3);
+    assert!(said.err.contains("empty.csv: is a table without rows"), "{said:#?}");
     place.refused(&format!("{CLASSIFY} test.csv --format kaggle --threshold 0.5"), &["leave out --threshold"]);
     place.refused(&format!("{CLASSIFY} data --format kaggle"), &["one CSV file"]);
 }
@@ -321,6 +447,15 @@ fn kaggle_gets_the_names_of_classes_that_are_numbers() {
     for (submitted, row) in submission[1..].iter().zip(&table[1..]) {
         assert!(["3", "8"].contains(&submitted[1].as_str()), "{submitted:?}");
         assert_eq!(submitted[1], row[1]);
+    }
+    // Labels are such names too, and not the places of the classes.
+    let known: Vec<usize> = (0..100).filter(|i| [3, 8].contains(&digit(*i).1)).collect();
+    let labelled = known.iter().map(|i| format!("{},{}\n", digit(*i).1, pixels(*i)));
+    place.write("labelled.csv", labelled.collect::<String>());
+    let table = rows(&place.works(&format!("{CLASSIFY} labelled.csv --model runs/0001-dense --quiet")).out);
+    assert_eq!(table.len(), 1 + known.len());
+    for (row, i) in table[1..].iter().zip(&known) {
+        assert_eq!(row[5], digit(*i).1.to_string());
     }
 }
 

@@ -81,6 +81,18 @@ fn a_run_leaves_its_folder_and_evaluate_finds_the_accuracy_that_train_found() {
     assert_eq!(place.names("new/pictures"), ["confusion.png", "mistakes.png"]);
 }
 
+#[test]
+fn more_mistakes_than_a_picture_has_room_for_are_cut_to_those_that_fit_and_it_is_said() {
+    let place = Place::with_digits(60, 1300);
+    // At a rate of next to nothing it knows nothing.
+    let rate = "--optimizer sgd --learning-rate 1e-30";
+    place.works(&format!("train dense --data data --device cpu --epochs 1 --validation 0 --batch 60 {rate}"));
+    let said = place.works("evaluate runs/0001-dense --data data --device cpu --mistakes 9000");
+    assert!(said.err.contains("note: 888 of ") && said.err.contains(" mistakes find room"), "{said:#?}");
+    let sheet = image::load_from_memory(&place.read("runs/0001-dense/mistakes.png")).unwrap();
+    assert!((16_000..=16_384).contains(&sheet.height()), "{}", sheet.height());
+}
+
 #[cfg(unix)]
 #[test]
 fn everything_in_a_run_folder_has_the_permissions_of_any_new_file() {
@@ -168,6 +180,7 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_with_the_bytes_of_one_never_sto
         assert_ne!(at % 120, 0, "never stopped in the middle of an epoch");
         let resumed = place.works(&format!("train --resume {run}"));
         assert!(resumed.err.contains(&format!("from step {at} on")), "{resumed:#?}");
+        assert!(resumed.out.contains(&format!(" s since step {at}")), "{resumed:#?}");
         assert_same_run(&place, &run, "whole/0001-cnn");
         return;
     }
@@ -210,7 +223,9 @@ fn a_finished_run_without_validation_can_be_resumed_and_changes_nothing() {
     place.works("train dense --data data --device cpu --validation 0 --epochs 2 --out whole");
     place.works("train dense --data data --device cpu --validation 0 --epochs 2");
     place.write("runs/0001-dense/.inkgrad-left-over.tmp", "half");
-    place.works("train --resume runs/0001-dense");
+    let said = place.works("train --resume runs/0001-dense");
+    assert!(said.out.contains("2 epochs, complete already; model: "), "{said:#?}");
+    assert!(said.err.contains("all of them done before"), "{said:#?}");
     assert_same_run(&place, "runs/0001-dense", "whole/0001-dense");
     assert!(place.text("runs/0001-dense/result.toml").contains("best_epoch = 2\n"));
 }
@@ -294,7 +309,8 @@ fn a_setting_that_cannot_be_trained_with_is_named_with_what_would_do() {
         ("--optimizer magic", ["--optimizer", "magic", "adamw"]),
         ("--schedule lunar", ["--schedule", "lunar", "one-cycle"]),
         ("--threads 0", ["--threads", "0", "1..=1024"]),
-        ("--seed -1", ["--seed", "-1", "0.."]),
+        ("--seed -1", ["--seed", "-1", "from 0 to 4294967295"]),
+        ("--seed 18446744073709551615", ["--seed", "18446744073709551615", "from 0 to 4294967295"]),
         ("--frobnicate", ["--frobnicate", "unexpected", "--help"]),
     ] {
         place.refused(&format!("{train} {flags}"), &words);
@@ -354,6 +370,8 @@ fn a_place_that_cannot_be_written_to_is_refused() {
     assert!(said.code == Some(1) && said.err.contains("--out file"), "{said:#?}");
     let said = place.run("curves runs/0001-dense --out file/curves.png");
     assert!(said.code == Some(1) && said.err.contains("file/curves.png"), "{said:#?}");
+    // The reason once, and nothing of a temporary file's name.
+    assert!(said.err.matches("Not a directory").count() <= 1 && !said.err.contains(".tmp"), "{said:#?}");
 }
 
 #[test]
@@ -389,6 +407,22 @@ fn a_file_that_is_no_model_or_fits_no_data_is_refused() {
     place.refused(&format!("evaluate {run} --device cpu"), &["no best model yet", "--resume"]);
     place.refused("curves data", &["data/metrics.csv", "runs/0001-fast"]);
     place.refused("inspect data", &["data", "no run's folder"]);
+    place.refused("inspect cnn --classes 0", &["--classes", "from 1 to 65536"]);
+    place.refused("bench --seconds -1", &["--seconds is -1", "from 0 to 3600"]);
+}
+
+#[test]
+fn a_model_of_other_data_than_the_built_in_is_answered_with_how_to_name_them() {
+    let place = Place::with_digits(300, 50);
+    place.bars("bars", [28, 28], 3, [60, 30]);
+    place.works("train dense --data bars --device cpu --epochs 1 -q");
+    let words = ["the model knows 0, 1, 2", "it was trained on bars", "--data PATH"];
+    place.refused("evaluate runs/0001-dense --device cpu", &words);
+    place.works("train dense --data data --device cpu --epochs 1 -q");
+    let said = place.works("evaluate runs/0002-dense --device cpu");
+    assert!(said.err.contains("note: it was trained on data"), "{said:#?}");
+    let said = place.works("evaluate runs/0002-dense --data data --device cpu");
+    assert!(!said.err.contains("it was trained on"), "{said:#?}");
 }
 
 // How it talks.
@@ -421,6 +455,10 @@ fn without_a_terminal_progress_is_plain_lines_on_standard_error() {
     for words in ["in runs/0001-dense", "900 images, 100 to validate", "epoch 2: validation loss", "images/s", "left"] {
         assert!(said.err.contains(words), "no {words:?} in {said:#?}");
     }
+    // The second batch straddles the end of the only epoch.
+    let place = Place::with_digits(300, 50);
+    let said = place.works("train dense --data data --device cpu --validation 0 --batch 256 --epochs 1");
+    assert!(said.err.contains("step 2/2  epoch 1.00  "), "{said:#?}");
 }
 
 #[test]
@@ -431,12 +469,14 @@ fn a_reader_that_goes_away_is_no_reason_to_panic_or_to_stop_training() {
     let trained = said(child.wait_with_output().unwrap());
     assert_eq!(trained.code, Some(0), "{trained:#?}");
     assert_eq!(place.names("runs/0001-dense"), FILES);
-    for line in ["evaluate runs/0001-dense --data data --device cpu", "inspect dense --plan", "devices"] {
+    for line in ["evaluate runs/0001-dense --data data --device cpu --out told", "inspect dense --plan", "devices"] {
         let mut child = place.start(line);
         drop(child.stdout.take());
         let said = said(child.wait_with_output().unwrap());
         assert!(said.code == Some(0) && !said.err.contains("panicked"), "{line}: {said:#?}");
     }
+    // What a command writes is there without a reader too.
+    assert_eq!(place.names("told"), ["confusion.png", "mistakes.png"]);
     // Nor is having nowhere to write to at all.
     let mut command = place.command("train dense --data data --device cpu --epochs 1");
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).status().unwrap();
@@ -476,6 +516,7 @@ fn an_architecture_of_ones_own_trains_on_images_of_any_size_and_number_of_classe
 #[test]
 fn average_pooling_brings_448_down_to_28_in_front_of_any_network() {
     let place = Place::new();
+    place.refused("train pool --device cpu", &["pool is no network by itself", "train dense --front pool"]);
     let said = place.works("inspect pool --input 448x448x1");
     assert!(said.out.contains("448x448x1") && said.out.contains("28x28x1"), "{}", said.out);
     place.bars("large", [448, 448], 2, [40, 10]);
@@ -617,6 +658,16 @@ fn curves_draws_two_runs_in_one_picture() {
     assert!(is_png(&place.read("both.png")));
     place.works("curves runs/0001-dense");
     assert!(is_png(&place.read("curves.png")));
+}
+
+#[test]
+fn a_picture_is_not_written_over_a_file_of_another_kind() {
+    let place = Place::with_digits(300, 50);
+    place.write("run/metrics.csv", "precious");
+    let out = "run/metrics.csv";
+    for line in ["data stats --data data -o", "data preview --data data -o", "curves run -o", "classify data --sheet"] {
+        place.refused(&format!("{line} {out}"), &[out, "expected a name that ends in .png"]);
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ fn kaggles_table_trains_a_model_on_nine_tenths_and_is_tested_on_the_rest() {
     place.write("train.csv", table(&mnist.train, 3000));
     let said = place.works("train dense --data train.csv --epochs 4 --device cpu");
     assert!(said.err.contains("300 of its 3000 are set aside"), "{said:#?}");
+    let model = ModelFile::load(place.path("runs/0001-dense/best.safetensors")).unwrap();
+    assert!(!model.metadata.contains_key("pictures"), "digits look as prepared pictures do");
     assert!(said.out.contains(" of 300 right") && right(&said.out) > 240, "{said:#?}");
 
     // Going on from a model of MNIST, as a second part of the data.
@@ -46,6 +48,74 @@ fn kaggles_table_trains_a_model_on_nine_tenths_and_is_tested_on_the_rest() {
     // The model of the other run is tested on what that run was tested on.
     let said = place.works("evaluate runs/0001-dense --data train.csv --device cpu");
     assert!(said.out.contains(" of 300 right"), "{said:#?}");
+}
+
+#[test]
+fn a_model_is_tested_on_what_its_own_training_set_aside_and_goes_on_with_the_rest() {
+    let place = Place::new();
+    place.write("train.csv", table(&mnist::embedded().unwrap().train, 300));
+    let flags = "--data train.csv --epochs 1 --batch 32 --device cpu -q";
+    place.works(&format!("train dense --hold-out 10 {flags}"));
+    let model = ModelFile::load(place.path("runs/0001-dense/best.safetensors")).unwrap();
+    assert_eq!(model.metadata["hold_out"], "10");
+    let evaluate = "evaluate runs/0001-dense --data train.csv --device cpu";
+    let said = place.works(evaluate);
+    assert!(said.out.contains(" of 10 right") && said.err.contains("--hold-out 10, which is kept"), "{said:#?}");
+    let said = place.works(&format!("{evaluate} --hold-out 60"));
+    assert!(said.out.contains(" of 60 right") && !said.err.contains("is kept"), "{said:#?}");
+    let said = place.works(&format!("train --from runs/0001-dense {flags}"));
+    assert!(said.out.contains(" of 10 right") && said.err.contains("--hold-out 10, which is kept"), "{said:#?}");
+    assert!(place.text("runs/0002-dense/config.toml").contains("hold_out = 10"));
+
+    // A model that has learned from all of them cannot be tested on any.
+    place.works(&format!("train dense --hold-out 0 {flags}"));
+    let said = place.works("evaluate runs/0003-dense --data train.csv --device cpu");
+    assert!(said.out.contains(" of 30 right") && said.err.contains("is no test"), "{said:#?}");
+    let said = place.works(&format!("train --from runs/0003-dense {flags}"));
+    assert!(!said.out.contains("right") && said.err.contains("--hold-out 0, which is kept"), "{said:#?}");
+
+    // Of other data a tenth is set aside as always.
+    place.write("other.csv", table(&mnist::embedded().unwrap().test, 300));
+    let said = place.works("evaluate runs/0003-dense --data other.csv --device cpu");
+    assert!(said.out.contains(" of 30 right") && !said.err.contains("is no test"), "{said:#?}");
+}
+
+#[test]
+fn fewer_than_ten_images_are_tested_on_where_it_is_said_how_many() {
+    let place = Place::new();
+    // Six digits, of which two are ones.
+    pictures(&place, "few", &mnist::embedded().unwrap().test, 6);
+    let words = ["few has no test images", "a tenth of its 6 is none", "--hold-out N"];
+    place.refused("evaluate judge --data few --device cpu --out here", &words);
+    place.refused("evaluate gan --data few --device cpu", &words);
+    place.refused("train gan --data few --device cpu", &[&words[..], &["--measure 0"]].concat());
+    let refused = ["few has no test images", "--hold-out 0 sets none of its 6 aside"];
+    place.refused("evaluate judge --data few --hold-out 0 --device cpu --out here", &refused);
+    let said = place.works("evaluate judge --data few --hold-out 1 --device cpu --out here");
+    assert!(said.out.contains(" of 1 right"), "{said:#?}");
+}
+
+#[test]
+fn every_command_that_reads_data_has_the_flags_that_its_errors_name() {
+    let place = Place::new();
+    place.write("train.csv", table(&mnist::embedded().unwrap().train, 40));
+    let header: String = (0..600).map(|i| format!(",pixel{i}")).collect();
+    let rows: String = (0..20).map(|i| format!("{}{}\n", i % 2, ",0,255,9".repeat(200))).collect();
+    place.write("odd.csv", format!("label{header}\n{rows}"));
+    let preview = "data preview --device cpu --rows 2 --columns 2 --data odd.csv";
+    for line in ["data stats --data odd.csv", preview] {
+        place.refused(line, &["600 pixels make no square image", "--image-size"]);
+        place.works(&format!("{line} --image-size 20x30"));
+    }
+    let said = place.works("data extend --data train.csv --hold-out 5 --out made");
+    assert!(said.out.contains("and 5 test images"), "{said:#?}");
+    place.refused("data extend --data odd.csv --image-size 20x30", &["--extend", "20 x 30"]);
+    place.refused("sweep --data odd.csv --device cpu", &["--image-size"]);
+    let none = "sweep --data train.csv --hold-out 0 --device cpu";
+    place.refused(none, &["train.csv has no test images", "--hold-out 0 sets none"]);
+    for line in ["data stats", "data preview", "data extend", "sweep"] {
+        place.refused(&format!("{line} --prepare"), &["--prepare are for --data"]);
+    }
 }
 
 #[test]
@@ -79,6 +149,35 @@ fn pictures_in_folders_give_the_model_that_the_same_images_in_idx_give() {
     assert_eq!(model.tensors, from_idx.tensors);
     let said = place.works("evaluate runs/0001-dense --data digits --device cpu");
     assert!(said.out.contains(" of 200 right"), "{said:#?}");
+}
+
+#[test]
+fn a_model_of_images_with_light_borders_gets_what_it_is_asked_as_it_is() {
+    let place = Place::new();
+    let mnist = mnist::embedded().unwrap();
+    let inverted = |set: &ImageSet, count: usize| {
+        let mut set = set.select(&(0..count).collect::<Vec<_>>());
+        set.images.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+        set
+    };
+    let (train, test) = (inverted(&mnist.train, 2000), inverted(&mnist.test, 300));
+    place.write("light/train.csv", table(&train, 2000));
+    place.write("light/test.csv", table(&test, 300));
+    place.works("train dense --data light --epochs 4 --device cpu -q");
+    let model = ModelFile::load(place.path("runs/0001-dense/best.safetensors")).unwrap();
+    assert_eq!(model.metadata["pictures"], "raw");
+    let known = right(&place.works("evaluate runs/0001-dense --data light --device cpu").out);
+    assert!(known > 200, "{known}");
+
+    let said = place.works("classify light/test.csv --model runs/0001-dense --device cpu --out answers.csv");
+    assert_eq!(right(&said.out), known, "{said:#?}");
+    for part in ["train", "test"] {
+        pictures(&place, &format!("png/{part}"), &test, 300);
+    }
+    let said = place.works("evaluate runs/0001-dense --data png --device cpu");
+    assert_eq!(right(&said.out), known, "{said:#?}");
+    let said = place.works("classify png/test --model runs/0001-dense --device cpu --out pictures.csv");
+    assert_eq!(right(&said.out), known, "{said:#?}");
 }
 
 #[test]

@@ -260,6 +260,24 @@ fn interrupted_terminated_and_killed_runs_go_on_and_lose_no_more_than_they_must(
     }
 }
 
+#[test]
+fn signals_that_come_together_stop_and_save_as_one_does() {
+    let place = place();
+    let child = place.start("train dense --data data --validation 100 --epochs 100000 --device cpu");
+    let began = Instant::now();
+    while !place.path(RUN).join("last.safetensors").exists() && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // `timeout` sends one to the child and one to its group. Of two that are alike the system may make one.
+    let id = child.id();
+    let both = format!("kill -INT {id}; kill -TERM {id}");
+    assert!(Command::new("sh").args(["-c", &both]).status().unwrap().success());
+    let stopped = said(child.wait_with_output().unwrap());
+    assert_eq!(stopped.code, Some(130), "{stopped:#?}");
+    let saved = stopped.err.contains("; saved. Go on with: inkgrad train --resume runs/0001-dense");
+    assert!(saved, "{stopped:#?}");
+}
+
 // Clocks.
 
 #[test]

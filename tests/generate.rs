@@ -173,6 +173,37 @@ fn an_animation_has_a_frame_for_each_step() {
     assert!(alike(&frames[0], &frames[6]), "the way back ends where it began");
 }
 
+#[test]
+fn frames_in_a_second_become_the_nearest_delay_that_a_gif_can_say() {
+    let place = Place::new();
+    for (fps, delay) in [(35, 3), (45, 2), (50, 2)] {
+        generate(&place, &format!("--between-digits 3,8 --grid 1x1 --frames 2 --fps {fps} --out a.gif"));
+        let file = std::fs::File::open(place.path("a.gif")).unwrap();
+        let mut decoder = gif::DecodeOptions::new().read_info(file).unwrap();
+        assert_eq!(decoder.read_next_frame().unwrap().unwrap().delay, delay, "{fps} frames in a second");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_and_the_picture_goes_where_it_leads() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    std::fs::create_dir(place.path("far")).unwrap();
+    symlink("far/a.png", place.path("near.png")).unwrap();
+    for grid in ["1x3", "1x2"] {
+        generate(&place, &format!("--grid {grid} --out near.png"));
+        assert!(place.path("near.png").is_symlink());
+    }
+    assert_eq!(sizes(&place, "far/a.png"), (56, 28));
+    // What is no file takes the bytes.
+    symlink("/dev/stdout", place.path("out.png")).unwrap();
+    let output = place.command(&format!("generate {CPU} --grid 1x2 --quiet --out out.png")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(place.path("out.png").is_symlink());
+    assert!(output.stdout == [&place.read("far/a.png")[..], b"out.png\n"].concat(), "other bytes");
+}
+
 // Data sets.
 
 #[test]
@@ -189,6 +220,22 @@ fn idx_files_are_a_data_set_to_train_with() {
     place.works("train dense --dry-run --data made --device cpu");
     generate(&place, "--each-class 2 --out-dir none --format idx --test 0");
     assert_eq!(place.names("none"), ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]);
+}
+
+#[test]
+fn a_set_that_replaces_another_leaves_none_of_its_files() {
+    let place = Place::new();
+    let made = "--each-class 2 --out-dir made --format idx";
+    let mut names = common::NAMES;
+    names.sort();
+    generate(&place, made);
+    assert_eq!(place.names("made"), names);
+    place.write("made/train-images-idx4-ubyte", "of a set in colours");
+    place.write("made/notes.txt", "mine");
+    generate(&place, &format!("{made} --test 0 --force"));
+    assert_eq!(place.names("made"), [&["notes.txt"][..], &names[2..]].concat());
+    generate(&place, &format!("{made} --test 20 --force"));
+    assert_eq!(place.names("made"), [&["notes.txt"][..], &names[..2]].concat());
 }
 
 #[test]

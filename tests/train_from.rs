@@ -61,6 +61,9 @@ fn what_cannot_be_gone_on_from_is_refused_with_the_reason() {
     place.refused("train gan --members 3 --data data", &["--members says nothing to a GAN"]);
     place.refused("train dense --members 0 --data data --device cpu", &["--members is 0"]);
     place.refused("train dense --recipe slow", &["fast, standard, best, ensemble"]);
+    let words = ["names its own networks", "inkgrad train --recipe ensemble", "inkgrad train dense --members N"];
+    place.refused("train dense --recipe ensemble --data data --device cpu", &words);
+    place.refused("train --from runs/0001-dense --recipe ensemble --data data --device cpu", &["Leave out --from"]);
     place.refused("train dense --warmup 1 --data data --device cpu", &["--warmup says nothing to the one-cycle"]);
     // What cannot be joined is not trained first.
     place.write(
@@ -107,6 +110,9 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     assert!(unread.wait().unwrap().success());
     assert_eq!(load("joined.safetensors"), load("unread/0001-dense-ensemble/best.safetensors"));
     place.refused(&format!("ensemble {run}/1 {run}/2 -o joined.safetensors"), &["already there", "--force"]);
+    place.refused(&format!("ensemble {run}/1 {run}/2 {run}/1 -o again.safetensors"), &["is the same model as"]);
+    place.refused("ensemble best best -o again.safetensors", &["best is the same model as best"]);
+    place.refused(&format!("curves {run}"), &["an ensemble's run", "inkgrad curves", "dense-ensemble/1", "ensemble/3"]);
 }
 
 #[test]

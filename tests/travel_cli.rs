@@ -45,8 +45,15 @@ fn a_trained_run_goes_out_and_comes_back_with_the_same_answers() {
         .map(|model| place.works(&format!("evaluate {model} --data data --device cpu --out report")).out);
     let table = |text: &str| text.lines().skip(1).take_while(|line| !line.contains("png")).collect::<String>();
     assert_eq!(table(&before), table(&after));
-    place.works("export runs/0001-fast plain.safetensors");
-    place.works("import plain.safetensors again.safetensors --architecture fast --mean 0.1 --std 0.3");
+    // Plain tensors do not normalize pixels themselves: it is said, and kept beside them.
+    let said = place.works("export runs/0001-fast plain.safetensors");
+    assert!(said.out.contains("pixel / 255 is normalized by (x - mean) / std"), "{}", said.out);
+    let said = place.works("import plain.safetensors told.safetensors --architecture fast");
+    assert!(said.err.contains("as the file's metadata say") && !said.err.contains("assumed"), "{}", said.err);
+    let told = place.works("evaluate told.safetensors --data data --device cpu --out report").out;
+    assert_eq!(table(&before), table(&told));
+    let said = place.works("import plain.safetensors again.safetensors --architecture fast --mean 0.1 --std 0.3");
+    assert!(!said.err.contains("metadata"), "{}", said.err);
 }
 
 #[test]
@@ -86,6 +93,20 @@ fn what_cannot_be_imported_is_refused_with_the_remedy() {
     }
     place.works(&format!("import {dense} there.safetensors --force"));
     assert_ne!(place.read("there.safetensors"), b"mine");
+}
+
+#[test]
+fn a_model_of_another_program_is_answered_with_the_command_that_takes_it_over() {
+    let place = Place::with_digits(10, 10);
+    let (onnx, keras, zip) = (path("torch.onnx"), path("dense-keras2.h5"), path("conv-keras3.keras"));
+    std::fs::copy(&onnx, place.path("renamed")).unwrap();
+    for model in [onnx.as_str(), "renamed", &keras, &zip] {
+        place.refused(&format!("evaluate {model} --data data --device cpu"), &["use `inkgrad import` first"]);
+        place.refused(&format!("classify data --model {model}"), &["use `inkgrad import` first"]);
+    }
+    for model in [onnx, keras, zip] {
+        place.refused(&format!("inspect {model}"), &["use `inkgrad import` first"]);
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use super::progress::{left, terminal};
 use super::{note, thousands};
 
 /// What takes less than this is not worth a word.
@@ -31,31 +32,38 @@ impl Counting {
     }
 
     pub fn at(&mut self, done: u64) {
-        use std::io::IsTerminal;
-        if self.quiet || self.began.elapsed() < PATIENCE {
+        let took = self.began.elapsed();
+        if self.quiet || took < PATIENCE {
             return;
         }
-        let (what, seconds) = (self.what, self.began.elapsed().as_secs_f64());
-        if std::io::stderr().is_terminal() {
-            let bar = self.bar.get_or_insert_with(|| {
-                let bar = ProgressBar::with_draw_target(self.all, ProgressDrawTarget::stderr());
-                let template = match self.all {
-                    Some(_) => format!("{{bar:30}} {{human_pos}}/{{human_len}} {what}  {{eta}} left"),
-                    None => format!("{{spinner}} {{human_pos}} {what}  {{per_sec:.0}}  {{elapsed}}"),
-                };
-                // The template is a constant that parses.
-                ProgressStyle::with_template(&template).map_or(bar.clone(), |style| bar.with_style(style))
-            });
+        let (what, all) = (self.what, self.all);
+        let left = all.map(|all| left(took, done, all.saturating_sub(done)));
+        if self.bar.is_none()
+            && let Some(target) = terminal()
+        {
+            let template = match all {
+                Some(_) => format!("{{bar:30}} {{human_pos}}/{{human_len}} {what}  {{msg}} left"),
+                None => format!("{{spinner}} {{human_pos}} {what}  {{per_sec:.0}}  {{elapsed}}"),
+            };
+            let bar = ProgressBar::with_draw_target(all, target);
+            // The template is a constant that parses.
+            let style = ProgressStyle::with_template(&template);
+            self.bar = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
+        }
+        if let Some(bar) = &self.bar {
+            if let Some(left) = left {
+                bar.set_message(format!("{:#}", HumanDuration(left)));
+            }
             bar.set_position(done);
         } else if self.line.elapsed() > BETWEEN_LINES {
             self.line = Instant::now();
-            match self.all {
-                Some(all) => {
-                    let left = seconds / done.max(1) as f64 * all.saturating_sub(done) as f64;
+            match all.zip(left) {
+                Some((all, left)) => {
+                    let left = left.as_secs_f64();
                     note(format_args!("{} of {} {what}  {left:.0} s left", thousands(done), thousands(all)));
                 }
                 None => {
-                    let rate = thousands((done as f64 / seconds) as u64);
+                    let rate = thousands((done as f64 / took.as_secs_f64()) as u64);
                     note(format_args!("{} {what}  {rate} a second", thousands(done)));
                 }
             }

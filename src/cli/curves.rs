@@ -1,11 +1,12 @@
 //! `inkgrad curves`: loss and accuracy of runs, in one picture.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::say;
+use super::going_on::shell;
+use super::{ensure_png, say};
 use crate::report;
 use crate::train::metrics::Metrics;
 
@@ -23,6 +24,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    ensure_png("--out", &args.out)?;
     let mut runs = Vec::new();
     for run in &args.runs {
         // A path may have a `=` in it; then it exists as it is.
@@ -39,6 +41,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             "{0}: a GAN's run, whose curves are in {0}/curves.png",
             path.display()
         );
+        let members = members(&path);
+        anyhow::ensure!(
+            members.is_empty() || file.exists(),
+            "{}: an ensemble's run, whose members have curves: inkgrad curves {}",
+            path.display(),
+            members.join(" ")
+        );
         let text = std::fs::read_to_string(&file).with_context(|| {
             format!(
                 "{}: no run's metrics; expected a folder that `inkgrad train` made, like runs/0001-fast",
@@ -51,4 +60,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     report::save_png(&Metrics::picture(&args.title, &runs)?, &args.out)?;
     say(args.out.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folders of an ensemble's members that have curves, as a shell takes them.
+fn members(run: &Path) -> Vec<String> {
+    let members = (1..).map(|number| run.join(number.to_string())).take_while(|member| member.is_dir());
+    let drawn = members.filter(|member| member.join("metrics.csv").exists());
+    drawn.map(|member| shell(&member.to_string_lossy())).collect()
 }

@@ -28,6 +28,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
     let opened = args.models.iter().map(|wanted| ModelFile::open(wanted).map(|(file, path)| (path, file)));
     let members = opened.collect::<Result<Vec<_>, _>>()?;
+    for (i, (path, member)) in members.iter().enumerate() {
+        let twin = members[..i].iter().find(|(_, other)| other == member);
+        if let Some((other, _)) = twin {
+            let (path, other) = (path.display(), other.display());
+            anyhow::bail!("{path} is the same model as {other}, and a mean gains nothing from it; leave one out");
+        }
+    }
     let file = ModelFile::ensemble(&members)?;
     file.save(out)?;
     let weights: usize = file.tensors.iter().map(|tensor| tensor.shape.len()).sum();

@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
-
-use super::reading::ReadingFlags;
-use super::{data_read, evaluate_gan, evaluate_shifts, note, open_device, say, thousands};
-use crate::data::{DataSet, ImageSet};
+use super::reading::{ReadingFlags, to_test};
+// The pictures are written whether or not anyone still reads the tables.
+use super::say_and_go_on as say;
+use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
+use crate::data::{DataSet, ImageSet, mnist};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{ModelFile, Parameters};
-use crate::report::{self, Confusion, MAX_CLASSES, SheetItem};
+use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem};
+
+/// Mistakes in a row of their sheet.
+const COLUMNS: usize = 8;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -48,7 +51,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
     // Pictures become what the model was trained on.
     let mut reading = args.reading.reading();
-    let pictures = file.metadata.get("pictures").map(String::as_str);
     if file.is_gan() {
         let given = [
             ("--shifts", args.shifts.is_some()),
@@ -59,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             anyhow::bail!("{flag} is for classifiers, and {} is a generator", path.display());
         }
-        reading.prepare |= pictures == Some("prepared");
+        reading.prepare |= file.metadata.get("pictures").is_some_and(|how| how == "prepared");
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), reading, &args.generator);
     }
     args.generator.refuse(&path)?;
@@ -68,19 +70,23 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let network = file.network(&path, &mut store, &mut parameters)?;
     let class_names = file.class_names(&path)?;
 
-    reading.prepare |= pictures != Some("fitted");
+    reading.prepare |= !file.takes_pictures_as_they_are();
     reading.image_size = reading.image_size.or(Some(network.image()?.into()));
-    let DataSet { name, test, .. } = data_read(args.data.as_deref(), &reading)?
+    let elsewhere = trained_elsewhere(&file, args.data.as_deref());
+    let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
+    let DataSet { name, test, .. } = to_test(args.data.as_deref(), &reading, &file, &path)?
         .with_classes(class_names.clone())
-        .with_context(|| path.display().to_string())?;
-    anyhow::ensure!(!test.is_empty(), "{name} has no test images; leave out --hold-out");
+        .map_err(|error| anyhow::anyhow!("{}: {error}{advice}", path.display()))?;
     let input = [test.height, test.width, test.channels];
     anyhow::ensure!(
         network.input == input,
-        "{} takes images of {:?} (height, width, channels), those of {name} are {input:?}",
+        "{} takes images of {:?} (height, width, channels), those of {name} are {input:?}{advice}",
         path.display(),
         network.input
     );
+    if let Some(advice) = &elsewhere {
+        note(format_args!("note: {advice}"));
+    }
 
     if let Some(most) = args.shifts {
         evaluate_shifts::check(most, &test)?;
@@ -128,6 +134,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What to do where no data were given, which means MNIST, and the model was trained on others.
+fn trained_elsewhere(file: &ModelFile, data: Option<&Path>) -> Option<String> {
+    let trained = file.metadata.get("data").filter(|trained| data.is_none() && *trained != mnist::NAME)?;
+    let built_in = mnist::NAME;
+    Some(format!("it was trained on {trained}, not on the built-in {built_in}: test it on that with --data PATH"))
+}
+
 /// The images whose label was given the least probability, worst first.
 fn mistakes(
     scores: &Scores,
@@ -138,7 +151,7 @@ fn mistakes(
     let mut wrong: Vec<usize> = (0..set.len()).filter(|i| scores.predicted[*i].0 != set.labels[*i] as usize).collect();
     wrong.sort_by(|a, b| scores.truth[*a].total_cmp(&scores.truth[*b]));
     let name = |class: usize| class_names.get(class).map_or("?", String::as_str);
-    let items: Vec<SheetItem> = wrong
+    let mut items: Vec<SheetItem> = wrong
         .iter()
         .take(most)
         .map(|i| {
@@ -148,9 +161,18 @@ fn mistakes(
             SheetItem { pixels: set.image(*i), caption }
         })
         .collect();
-    let title =
-        format!("The {} worst of {} mistakes in {}: truth \u{2192} answer", items.len(), wrong.len(), set.len());
     // About 84 pixels an image, whatever its size.
     let scale = (84 / set.height.max(set.width).max(1)).max(1);
-    report::titled_sheet(&title, &items, (set.height, set.width, set.channels), 8, scale)
+    let captions = items.iter().map(|item| item.caption.as_str());
+    let (rows, columns) = report::sheet_room(captions, (set.height, set.width), scale);
+    let columns = columns.min(COLUMNS);
+    let (wanted, shown) = (items.len(), items.len().min(rows * columns));
+    if shown < wanted {
+        note(format_args!(
+            "note: {shown} of {wanted} mistakes find room: a picture has at most {MAX_SIDE} pixels a side"
+        ));
+        items.truncate(shown);
+    }
+    let title = format!("The {shown} worst of {} mistakes in {}: truth \u{2192} answer", wrong.len(), set.len());
+    report::titled_sheet(&title, &items, (set.height, set.width, set.channels), columns, scale)
 }

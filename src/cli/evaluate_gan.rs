@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{data_read, interrupt, note, open_device, say, thousands};
+use super::reading::to_test;
+use super::{interrupt, note, open_device, say, thousands};
 use crate::data::{DataSet, Reading};
 use crate::infer::Quality;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
@@ -23,7 +24,7 @@ pub struct Flags {
     #[arg(long)]
     teach: bool,
     /// Another seed measures other pictures [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     seed: Option<u32>,
     /// Scales latents, as `generate` does [default: 1]
     #[arg(long, value_name = "FACTOR", value_parser = super::generate::factor)]
@@ -54,10 +55,10 @@ pub fn run(
     mut reading: Reading,
     flags: &Flags,
 ) -> anyhow::Result<ExitCode> {
+    let about = ModelFile { metadata: file.metadata.clone(), ..ModelFile::default() };
     let generator = Generator::new(file, path)?;
     reading.image_size = reading.image_size.or(Some(generator.image().into()));
-    let DataSet { name, train, test, class_names, .. } = data_read(folder, &reading)?;
-    anyhow::ensure!(!test.is_empty(), "{name} has no test images; leave out --hold-out");
+    let DataSet { name, train, test, class_names, .. } = to_test(folder, &reading, &about, path)?;
     let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
     anyhow::ensure!(
         image == found,

@@ -27,7 +27,8 @@ ONNX: a classifier takes `image` [N, channels, height, width], float32 pixels fr
 `image`. N is free.
 
 Plain safetensors: tensors as a PyTorch module of the same layers has them, kernels [out, in, height, width], dense \
-weights [out, in].";
+weights [out, in]. No tensor normalizes pixels: give the module (x - mean) / std, where x is pixel / 255. Both numbers \
+are printed, and stand in the file's metadata as `mean` and `std`, where `inkgrad import` finds them.";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -59,5 +60,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         anyhow::anyhow!("cannot write {out}: {error}. Check that the folder exists and that you may write there")
     })?;
     say(format_args!("{out}: {size} bytes"));
+    if let (Format::Safetensors, Some(mean), Some(std)) =
+        (format, model.metadata.get("mean"), model.metadata.get("std"))
+    {
+        say(format_args!(
+            "the network takes what it was trained on: pixel / 255 is normalized by (x - mean) / std, with mean {mean} \
+             and std {std}"
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }

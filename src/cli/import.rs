@@ -23,7 +23,7 @@ pub struct Args {
     /// What the network takes for a pixel [default: 0..255 where it divides by itself, else 0..1]
     #[arg(long, value_name = "RANGE", value_parser = range, conflicts_with_all = ["mean", "std"])]
     scale: Option<Scale>,
-    /// Subtracted from pixels of 0..1 before the network saw them
+    /// Subtracted from pixels of 0..1 before the network saw them [default: what the metadata of safetensors say]
     #[arg(long, value_name = "X", requires = "std", allow_negative_numbers = true)]
     mean: Option<f32>,
     /// What they were divided by then

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{say, thousands};
-use crate::data::ImageSet;
+use crate::data::{ImageSet, MAX_CLASSES};
 use crate::graph::Store;
 use crate::infer::evaluate::Normalization;
 use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Parameters};
@@ -20,13 +20,13 @@ pub struct Args {
     #[arg(long, value_name = "HxWxC", default_value = "28x28x1", value_parser = size)]
     input: [usize; 3],
     /// Classes, where the model leaves them open
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = classes)]
     classes: usize,
     /// Show every dispatch of a training step
     #[arg(long)]
     plan: bool,
     /// Images in the step
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
     batch: Option<usize>,
 }
 
@@ -34,6 +34,11 @@ pub(super) fn size(text: &str) -> Result<[usize; 3], String> {
     let sizes: Option<Vec<usize>> =
         text.split('x').map(|n| n.parse().ok().filter(|n| (1..=1 << 16).contains(n))).collect();
     sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected a size like 28x28x1".into())
+}
+
+fn classes(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_CLASSES).contains(number));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {MAX_CLASSES}"))
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -45,7 +50,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_architecture =
         named(&models::BUILTINS.iter().chain(models::BUILTIN_GANS).map(|(name, _)| *name).collect::<Vec<_>>());
     let is_shipped = !is_architecture && models::SHIPPED.iter().any(|(name, _)| *name == args.model);
-    let is_file = is_shipped || path.is_dir() || path.extension().is_some_and(|e| e == "safetensors");
+    let is_model = path.extension().is_some_and(|e| e == "safetensors") || models::is_foreign_name(path);
+    let is_file = is_shipped || path.is_dir() || is_model;
     let network = if is_file {
         let (file, path) = ModelFile::open(path)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
@@ -86,10 +92,10 @@ fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Res
     settings.epochs = 1;
     // A set of one batch: its size changes nothing that is shown.
     let [height, width, channels] = image;
-    let labels = (0..settings.batch).map(|i| (i / settings.pack % classes) as u32).collect();
+    let labels = (0..settings.batch).map(|i| (i / settings.pack % classes.max(1)) as u32).collect();
     let bytes = settings.batch.saturating_mul(height * width * channels);
     anyhow::ensure!(
-        (1..1 << 32).contains(&bytes) && classes <= crate::data::MAX_CLASSES && classes > 0,
+        (1..1 << 32).contains(&bytes) && classes <= MAX_CLASSES && classes > 0,
         "a batch of {} images of {height}x{width}x{channels} in {classes} classes cannot be planned",
         settings.batch
     );

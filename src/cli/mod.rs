@@ -143,18 +143,43 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            note(format_args!("error: {error:#}"));
+            note(format_args!("error: {}", told_once(&error)));
             ExitCode::FAILURE
         }
     }
 }
 
+/// An error and what caused it, one after the other; many tell their cause themselves.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
+}
+
 /// Prints a line to standard output, which is the last that a command does or close to it: a reader that has gone away
 /// ends the program quietly, as `head` expects, and a full disk with an error.
 pub(crate) fn say(text: impl std::fmt::Display) {
+    if !is_read(text) {
+        std::process::exit(0);
+    }
+}
+
+/// The same of a command whose work is files: it writes them whether or not anyone still reads what it says.
+pub(crate) fn say_and_go_on(text: impl std::fmt::Display) {
+    is_read(text);
+}
+
+/// Prints a line, and says whether anyone is there to read it.
+fn is_read(text: impl std::fmt::Display) -> bool {
     match print(text) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Ok(()) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => false,
         Err(error) => {
             note(format_args!("error: cannot write to standard output: {error}"));
             std::process::exit(1);
@@ -199,9 +224,21 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse::<u32>().map(|n| n as usize).map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
 }
 
+/// Parses a seed given on the command line.
+fn seed(text: &str) -> Result<u32, String> {
+    count(text).map(|seed| seed as u32)
+}
+
 /// A path that settings keep: a run may be resumed from elsewhere.
 fn absolute(path: &std::path::Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Refuses a picture's name that says something else: what stands there is likely another file, and would be replaced.
+fn ensure_png(flag: &str, path: &std::path::Path) -> anyhow::Result<()> {
+    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    anyhow::ensure!(is_png, "{flag} {}: expected a name that ends in .png", path.display());
+    Ok(())
 }
 
 /// The data set of `--data`, or the built-in MNIST.
@@ -214,14 +251,32 @@ pub(crate) fn data_read(
     path: Option<&std::path::Path>,
     reading: &crate::data::Reading,
 ) -> anyhow::Result<crate::data::DataSet> {
-    let set = match path {
+    let set = data_unremarked(path, reading)?;
+    remark_on(&set);
+    Ok(set)
+}
+
+/// The same without a word, where it is not yet known whether they are the ones to be used.
+fn data_unremarked(
+    path: Option<&std::path::Path>,
+    reading: &crate::data::Reading,
+) -> anyhow::Result<crate::data::DataSet> {
+    Ok(match path {
         Some(path) => crate::data::load(path, reading)?,
         None => crate::data::mnist::embedded()?,
-    };
+    })
+}
+
+/// Prints what a person should know of how data were read.
+fn remark_on(set: &crate::data::DataSet) {
     for remark in &set.remarks {
         note(format_args!("note: {remark}"));
     }
-    Ok(set)
+}
+
+/// `1 step`, `1,234 steps`.
+fn counted(n: u64, one: &str) -> String {
+    format!("{} {one}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
 /// `12345678` as `12,345,678`.

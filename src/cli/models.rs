@@ -4,16 +4,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::say;
-use crate::models::{BUILTIN_GANS, BUILTINS, ModelFile, SHIPPED, builtin, builtin_gan};
+use crate::models::{BUILTIN_GANS, BUILTINS, FRONT, ModelFile, SHIPPED, builtin, builtin_gan};
 
 pub fn run() -> anyhow::Result<ExitCode> {
     say("Networks, for `inkgrad train NAME`:\n");
-    for (name, _) in BUILTINS {
+    for (name, _) in BUILTINS.iter().filter(|(name, _)| *name != FRONT) {
         say(format_args!("  {name:12} {}", builtin(name)?.about));
     }
     for (name, _) in BUILTIN_GANS {
         say(format_args!("  {name:12} {}", builtin_gan(name)?.about));
     }
+    say("\nNo network by itself:\n");
+    say(format_args!("  {FRONT:12} {}", builtin(FRONT)?.about));
     say("\nTrained models, wherever a MODEL is asked for:\n");
     for (name, bytes) in SHIPPED {
         let (file, path) = (ModelFile::shipped(name)?, Path::new(name));

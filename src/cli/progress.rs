@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::note;
 use crate::pictures::visible_lines;
@@ -13,33 +13,46 @@ const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 pub struct Display {
     /// What a run counts: steps, rounds.
     unit: &'static str,
+    first: usize,
+    all: usize,
+    began: Instant,
     kind: Kind,
 }
 
 enum Kind {
     Bar(ProgressBar),
-    Lines { first: usize, all: usize, last: Instant, began: Instant },
+    /// With the time of the last one.
+    Lines(Instant),
     Quiet,
+}
+
+/// A terminal that can draw a bar: not one that calls itself dumb.
+pub fn terminal() -> Option<ProgressDrawTarget> {
+    Some(ProgressDrawTarget::stderr()).filter(|target| !target.is_hidden())
+}
+
+/// How long `remaining` of them take, where `done` have taken so long.
+pub fn left(took: Duration, done: u64, remaining: u64) -> Duration {
+    let seconds = took.as_secs_f64() / done.max(1) as f64 * remaining as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 impl Display {
     pub fn new(unit: &'static str, quiet: bool) -> Display {
-        use std::io::IsTerminal;
-        let kind = if quiet {
-            Kind::Quiet
-        } else if std::io::stderr().is_terminal() {
-            Kind::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
-        } else {
-            Kind::Lines { first: 0, all: 0, last: Instant::now(), began: Instant::now() }
+        let now = Instant::now();
+        let kind = match terminal() {
+            _ if quiet => Kind::Quiet,
+            Some(target) => Kind::Bar(ProgressBar::with_draw_target(None, target)),
+            None => Kind::Lines(now),
         };
-        Display { unit, kind }
+        Display { unit, first: 0, all: 0, began: now, kind }
     }
 
     /// A line that stays.
     pub fn line(&self, text: String) {
         match &self.kind {
             Kind::Bar(bar) => bar.println(visible_lines(&text)),
-            Kind::Lines { .. } => note(text),
+            Kind::Lines(_) => note(text),
             Kind::Quiet => {}
         }
     }
@@ -54,39 +67,43 @@ impl Display {
 
     /// A run of `all` begins, or goes on at `first`.
     pub fn begin(&mut self, first: usize, all: usize) {
-        match &mut self.kind {
-            Kind::Bar(bar) => {
-                bar.set_length(all as u64);
-                bar.reset_eta();
-                let template = format!("{{bar:30}} {{pos}}/{{len}} {}  {{msg}}  {{eta}} left", self.unit);
-                // The template is a constant that parses.
-                if let Ok(style) = ProgressStyle::with_template(&template) {
-                    bar.set_style(style);
-                }
-                bar.set_position(first as u64);
+        (self.first, self.all, self.began) = (first, all, Instant::now());
+        if let Kind::Bar(bar) = &self.kind {
+            bar.set_length(all as u64);
+            // The bar takes what room the rest leaves. The template is a constant that parses.
+            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}") {
+                bar.set_style(style);
             }
-            Kind::Lines { first: from, all: total, began, .. } => {
-                (*from, *total, *began) = (first, all, Instant::now())
-            }
-            Kind::Quiet => {}
+            bar.set_position(first as u64);
         }
     }
 
-    /// So many are done.
-    pub fn at(&mut self, done: usize, text: String) {
+    /// How long it took, and where it went on if it did not begin at its beginning: ` in 2.0 s since step 100`.
+    pub fn took(&self, seconds: f64) -> String {
+        let one = self.unit.trim_end_matches('s');
+        let since = if self.first > 0 { format!(" since {one} {}", self.first) } else { String::new() };
+        format!(" in {seconds:.1} s{since}")
+    }
+
+    /// Whether there was nothing left of it to do.
+    pub fn was_complete(&self) -> bool {
+        self.first > 0 && self.first >= self.all
+    }
+
+    /// So many are done; `short` is for a bar, beside which lines of 80 columns have room for little.
+    pub fn at(&mut self, done: usize, text: String, short: String) {
+        let (new, remaining) = (done.saturating_sub(self.first), self.all.saturating_sub(done));
+        let took = self.began.elapsed();
+        let left = left(took, new as u64, remaining as u64);
         match &mut self.kind {
             Kind::Bar(bar) => {
-                bar.set_message(text);
+                bar.set_message(format!("{short}  {:#} left", HumanDuration(left)));
                 bar.set_position(done as u64);
             }
-            Kind::Lines { first, all, last, began }
-                if last.elapsed() > (began.elapsed() / 20).clamp(EVERY.0, EVERY.1) || done == *all =>
-            {
+            Kind::Lines(last) if last.elapsed() > (took / 20).clamp(EVERY.0, EVERY.1) || done == self.all => {
                 *last = Instant::now();
-                let new = done.saturating_sub(*first).max(1);
-                let left = began.elapsed().as_secs_f64() / new as f64 * (*all - done) as f64;
                 let one = self.unit.trim_end_matches('s');
-                note(format_args!("{one} {done}/{all}  {text}  {left:.0} s left"));
+                note(format_args!("{one} {done}/{}  {text}  {:.0} s left", self.all, left.as_secs_f64()));
             }
             _ => {}
         }
@@ -99,7 +116,24 @@ impl Display {
     }
 }
 
-/// `, from step 100 on`, where a run does not begin at its beginning.
-pub fn from(first: usize, one: &str) -> String {
-    if first > 0 { format!(", from {one} {first} on") } else { String::new() }
+/// `, from step 100 on`, where a run of `all` does not begin at its beginning.
+pub fn from(first: usize, all: usize, one: &str) -> String {
+    match first {
+        0 => String::new(),
+        _ if first >= all => ", all of them done before".into(),
+        _ => format!(", from {one} {first} on"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_is_done_and_nothing_done_is_no_reason_to_panic() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(left(ten, 5, 15), Duration::from_secs(30));
+        assert_eq!(left(ten, 5, 0), Duration::ZERO);
+        assert_eq!(left(Duration::MAX, 0, u64::MAX), Duration::MAX);
+    }
 }

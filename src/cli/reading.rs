@@ -1,11 +1,18 @@
-//! Flags of how data are read, where they leave something open.
+//! Flags of how data are read, where they leave something open; and data for a model that has learned from some of
+//! them.
 
-use crate::data::{ImageSize, Reading};
+use std::path::Path;
+
+use super::{data_unremarked, note, remark_on};
+use crate::data::{DataSet, ImageSize, Reading, digest};
+use crate::models::ModelFile;
+use crate::train::folder::DATA_DIGEST;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of data")]
 pub struct ReadingFlags {
-    /// Images set aside to test with, where the data have no test set; 0 for none [default: a tenth]
+    /// Images set aside to test with, where the data have no test set; 0 for none [default: a tenth, or what a
+    /// model was given that has learned from the same images]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
     hold_out: Option<usize>,
     /// What pictures are brought to, and what a row of a table makes: height x width, or height x width x
@@ -26,5 +33,167 @@ impl ReadingFlags {
     /// Whether any was given.
     pub fn given(&self) -> bool {
         !self.reading().is_default()
+    }
+
+    /// Refuses them without data that they could be for.
+    pub fn check(&self, data: Option<&Path>) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.given() || data.is_some(), "--hold-out, --image-size and --prepare are for --data");
+        Ok(())
+    }
+}
+
+/// Data to test a model of the file at `model` with, and some of them to test with. Where nothing is said about the
+/// hold-out, none of these is one that the model has learned from; where it has learned from all, that is said.
+pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
+    let mut set = data_unremarked(data, reading)?;
+    let mut told = None;
+    match of_training(&set, data, reading, file, model) {
+        Some((0, _)) => {
+            told = Some(format!(
+                "warning: {} has learned from all of these images (--hold-out 0): what it makes of them is no test",
+                model.display()
+            ));
+        }
+        Some((hold_out, as_trained)) => {
+            set = as_trained;
+            told = Some(kept(hold_out, model));
+        }
+        None => {}
+    }
+    check_test(&set, reading)?;
+    remark_on(&set);
+    if let Some(told) = told {
+        note(told);
+    }
+    Ok(set)
+}
+
+/// Data to go on with from the model of a file: where nothing is said about the hold-out and these are the images that
+/// it has learned from, `reading` gets the hold-out of that training.
+pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
+    let set = data_unremarked(data, reading)?;
+    let Some((hold_out, set)) = of_training(&set, data, reading, file, model) else {
+        remark_on(&set);
+        return Ok(set);
+    };
+    reading.hold_out = Some(hold_out);
+    remark_on(&set);
+    note(kept(hold_out, model));
+    Ok(set)
+}
+
+/// Refuses data that have nothing to test with, and says what would give some.
+pub fn check_test(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
+    let (name, images) = (&set.name, set.train.len());
+    let why = match reading.hold_out {
+        None => format!("a tenth of its {images} is none: set some aside with --hold-out N"),
+        Some(_) => format!("--hold-out 0 sets none of its {images} aside: give a larger number"),
+    };
+    anyhow::ensure!(!set.test.is_empty(), "{name} has no test images, and {why}");
+    Ok(())
+}
+
+fn kept(hold_out: usize, model: &Path) -> String {
+    format!("note: {} has learned from these images with --hold-out {hold_out}, which is kept", model.display())
+}
+
+/// The hold-out that a model has learned from these images with, and the set that it makes of them, where `reading`
+/// says nothing about it and `set`, which was read so, has others to train with.
+fn of_training(
+    set: &DataSet,
+    data: Option<&Path>,
+    reading: &Reading,
+    file: &ModelFile,
+    model: &Path,
+) -> Option<(usize, DataSet)> {
+    let hold_out = file.hold_out().filter(|_| reading.hold_out.is_none())?;
+    if is_of_training(set, file, model) {
+        return None;
+    }
+    // What cannot be read so is something else.
+    let as_trained = Reading { hold_out: Some(hold_out), ..reading.clone() };
+    let set = data_unremarked(Some(data?), &as_trained).ok()?;
+    is_of_training(&set, file, model).then_some((hold_out, set))
+}
+
+/// Whether the images to train with are those that a model has learned from.
+fn is_of_training(set: &DataSet, file: &ModelFile, model: &Path) -> bool {
+    let named = file.class_names(model).ok().and_then(|names| set.clone().with_classes(names).ok());
+    named.is_some_and(|set| file.metadata.get(DATA_DIGEST) == Some(&digest(&set.train)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Forty images, each of its own grey.
+    fn table(folder: &Path) -> std::path::PathBuf {
+        let rows: String = (0..40).map(|i| format!("{},{i},0,255,9\n", i % 2)).collect();
+        let path = folder.join("a.csv");
+        std::fs::write(&path, format!("label,a,b,c,d\n{rows}")).unwrap();
+        path
+    }
+
+    fn read(path: &Path, hold_out: Option<usize>) -> DataSet {
+        data_unremarked(Some(path), &Reading { hold_out, ..Reading::default() }).unwrap()
+    }
+
+    /// The file of a model that has learned from what a hold-out leaves.
+    fn trained(path: &Path, hold_out: usize) -> ModelFile {
+        let mut file = ModelFile::default();
+        file.set("classes", 2);
+        file.set(DATA_DIGEST, digest(&read(path, Some(hold_out)).train));
+        file.set_hold_out(Some(hold_out));
+        file
+    }
+
+    #[test]
+    fn a_model_is_tested_on_what_was_set_aside_when_it_learned_and_goes_on_with_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, model) = (table(folder.path()), Path::new("model"));
+        let file = trained(&path, 10);
+        let mut reading = Reading::default();
+        let as_trained = read(&path, Some(10));
+        assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), as_trained);
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), as_trained);
+        assert_eq!(reading.hold_out, Some(10));
+        // What is said counts.
+        let mut other = Reading { hold_out: Some(6), ..Reading::default() };
+        assert_eq!(to_test(Some(&path), &other, &file, model).unwrap(), read(&path, Some(6)));
+        assert_eq!(to_go_on(Some(&path), &mut other, &file, model).unwrap(), read(&path, Some(6)));
+        assert_eq!(other.hold_out, Some(6));
+        // Other images have no part in it.
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "1,77,0,255,9\n").unwrap();
+        let mut reading = Reading::default();
+        assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, None));
+        assert_eq!(reading.hold_out, None);
+    }
+
+    #[test]
+    fn a_model_that_has_learned_from_all_images_is_tested_on_some_and_goes_on_with_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, model) = (table(folder.path()), Path::new("model"));
+        let file = trained(&path, 0);
+        let mut reading = Reading::default();
+        assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
+        assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, Some(0)));
+        assert_eq!(reading.hold_out, Some(0));
+    }
+
+    #[test]
+    fn data_with_nothing_to_test_with_are_refused_with_what_would_give_some() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("few.csv");
+        std::fs::write(&path, "label,a\n0,1\n1,2\n0,3\n1,4\n").unwrap();
+        let test = |hold_out| {
+            let reading = Reading { hold_out, ..Reading::default() };
+            to_test(Some(&path), &reading, &ModelFile::default(), Path::new("model"))
+        };
+        for (hold_out, words) in [(None, "set some aside with --hold-out N"), (Some(0), "give a larger number")] {
+            let refused = test(hold_out).unwrap_err().to_string();
+            assert!(refused.contains("few.csv has no test images") && refused.contains(words), "{refused}");
+        }
+        assert_eq!(test(Some(2)).unwrap().test.len(), 2);
     }
 }

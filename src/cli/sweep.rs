@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use super::{absolute, count, data, interrupt, note, open_device, say};
+use super::reading::{ReadingFlags, check_test};
+use super::{absolute, count, data_read, interrupt, note, open_device, say};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::files::write_whole;
@@ -45,11 +46,13 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// The same seed in every run
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = super::seed)]
     seed: u32,
     /// Where the runs' folders, sweep.csv and sweep.png go
     #[arg(long, value_name = "DIR", default_value = "sweep")]
     out: PathBuf,
+    #[command(flatten)]
+    reading: ReadingFlags,
 }
 
 fn ratio(text: &str) -> Result<(u32, u32), String> {
@@ -79,7 +82,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let width = args.width.unwrap_or(gan.noise_width + gan.label_width);
     anyhow::ensure!(width >= 2, "--width is {width}; the joint layer needs 2 or more to be divided");
-    let data = data(args.data.as_deref())?;
+    args.reading.check(args.data.as_deref())?;
+    let reading = args.reading.reading();
+    let data = data_read(args.data.as_deref(), &reading)?;
+    // Each run ends with a measurement against them.
+    check_test(&data, &reading)?;
     let mut device = open_device(&args.device)?;
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
@@ -137,6 +144,7 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     recipe.epochs = Some(args.epochs);
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
     settings.data = args.data.as_deref().map(absolute);
+    settings.reading = args.reading.reading();
     (settings.device, settings.seed) = (args.device.clone(), args.seed);
     let path = args.out.join(format!("{}-{}-{}", gan.name, ratio.0, ratio.1));
     if path.join("config.toml").exists() {

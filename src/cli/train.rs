@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
 use super::precision::{fit, fit_if_it_can};
-use super::reading::ReadingFlags;
+use super::reading::{ReadingFlags, to_go_on};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
@@ -91,7 +91,7 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     snapshots: Option<usize>,
     /// The same seed on the same device gives the same model, bit for bit [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     pub(super) seed: Option<u32>,
     /// Another architecture before this one, such as `pool` for images of 448x448
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
@@ -194,8 +194,27 @@ impl Args {
 
     /// Networks that join the one that is trained, each by its own recipe.
     fn others(&self) -> &'static [&'static str] {
-        let all = self.recipe == Some(Named::Ensemble) && self.members.is_none();
-        if all && self.model.is_none() && self.from.is_none() && self.front.is_none() { &OTHERS } else { &[] }
+        if self.recipe == Some(Named::Ensemble) && self.members.is_none() { &OTHERS } else { &[] }
+    }
+
+    /// The ensemble's recipe names its own networks: what else is named would be trained in place of them.
+    fn check_recipe(&self) -> anyhow::Result<()> {
+        let own = Named::Ensemble;
+        if self.recipe != Some(own) {
+            return Ok(());
+        }
+        let names = "--recipe ensemble names its own networks: best, avgpool and maxpool";
+        if let Some(other) = self.model.as_deref().filter(|model| *model != own.network()) {
+            let other = going_on::shell(other);
+            anyhow::bail!(
+                "{names}. `inkgrad train --recipe ensemble` trains them, `inkgrad train {other} --members N` several \
+                 of {other}"
+            );
+        }
+        for (flag, given) in [("--from", self.from.is_some()), ("--front", self.front.is_some())] {
+            anyhow::ensure!(!given, "{names}. Leave out {flag}, or take --members N instead of the recipe");
+        }
+        Ok(())
     }
 
     /// The members of a run of several; each network's have seeds from the first on. `settings` are checked, those of
@@ -267,7 +286,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         !given || args.resume.is_none(),
         "--hold-out, --image-size and --prepare stay what the run began with"
     );
-    anyhow::ensure!(!given || args.data.is_some(), "--hold-out, --image-size and --prepare are for --data");
+    args.reading.check(args.data.as_deref())?;
     if let Some(path) = &args.resume {
         let folder = Folder::open(path)?;
         let model = folder.load_model()?;
@@ -312,6 +331,10 @@ fn classifier(
     let (architecture, mut settings) = match &folder {
         Some(folder) => (architecture, folder.settings()?),
         None => {
+            args.check_recipe()?;
+            let is_front = args.model.as_deref() == Some(models::FRONT);
+            let remedy = "stands in front of another: `inkgrad train dense --front pool`";
+            anyhow::ensure!(!is_front, "{} is no network by itself; it {remedy}", models::FRONT);
             let mut architecture = architecture;
             if let Some(front) = &args.front {
                 architecture = architecture.with_front(&models::load(front)?)?;
@@ -327,7 +350,11 @@ fn classifier(
     if let Some(device) = &args.device {
         settings.device = device.clone();
     }
-    let mut data = data_read(args.data.as_deref().or(settings.data.as_deref()), &settings.reading)?;
+    let place = args.data.as_deref().or(settings.data.as_deref());
+    let mut data = match (&folder, &origin) {
+        (None, Some((file, path))) => to_go_on(place, &mut settings.reading, file, path)?,
+        _ => data_read(place, &settings.reading)?,
+    };
     if let Some((file, path)) = &origin {
         let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
         anyhow::ensure!(takes == has, "{} takes images of {takes}, those of {} are {has}", path.display(), data.name);

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use super::progress::{Display, from};
+use super::reading::check_test;
 use super::train::Args;
-use super::{absolute, count, data_read, going_on, interrupt, note, say, thousands};
+use super::{absolute, count, counted, data_read, going_on, interrupt, note, say, thousands};
 use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss};
@@ -125,10 +128,9 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         settings.device = device.clone();
     }
     let data = data_read(args.data.as_deref().or(settings.data.as_deref()), &settings.reading)?;
-    anyhow::ensure!(
-        settings.measure == 0 || !data.test.is_empty(),
-        "pictures are measured against test images, and there are none; leave out --hold-out, or give --measure 0"
-    );
+    if settings.measure > 0 {
+        check_test(&data, &settings.reading).context("--measure 0 does without test images")?;
+    }
     // Everything that can be refused is refused before anything is written.
     match &folder {
         Some(folder) => folder.check_data(&data.train)?,
@@ -176,7 +178,9 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
                 say(format_args!("epoch {best_epoch} of {epochs} is the best; against the test set:\n"));
                 say(test.fmt_table(&class_names));
             }
-            say(format_args!("{seconds:.1} s; generator: {}", path.join("best.safetensors").display()));
+            let took = if display.was_complete() { ", complete already".into() } else { display.took(seconds) };
+            let epochs = counted(epochs as u64, "epoch");
+            say(format_args!("{epochs}{took}; generator: {}", path.join("best.safetensors").display()));
             say(format_args!("draw with it: inkgrad generate --model {}", path.display()));
             Ok(ExitCode::SUCCESS)
         }
@@ -194,19 +198,20 @@ fn show(display: &mut Display, event: GanEvent) {
     match event {
         GanEvent::Started { rounds, first, images, generator, discriminator } => {
             display.line(format!(
-                "{} parameters in the generator, {} in the discriminator, {} images, {} rounds{}",
-                thousands(generator),
+                "{} in the generator, {} in the discriminator, {}, {}{}",
+                counted(generator, "parameter"),
                 thousands(discriminator),
-                thousands(images as u64),
-                thousands(rounds as u64),
-                from(first, "round")
+                counted(images as u64, "image"),
+                counted(rounds as u64, "round"),
+                from(first, rounds, "round")
             ));
             display.begin(first, rounds);
         }
         GanEvent::Trained { round, epoch, discriminator, generator, images_per_second } => {
             let speed = thousands(images_per_second as u64);
             let losses = format!("losses: discriminator {discriminator:.4}, generator {generator:.4}");
-            display.at(round, format!("epoch {epoch:.2}  {losses}  {speed} images/s"));
+            let short = format!("epoch {epoch:.2}  D {discriminator:.4}  G {generator:.4}  {speed}/s");
+            display.at(round, format!("epoch {epoch:.2}  {losses}  {speed} images/s"), short);
         }
         GanEvent::Measured { epoch, measures, best } => display.line(measured(epoch, measures, best)),
         GanEvent::Warning(text) => display.warning(&text),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::bail;
 
 use super::progress::{Display, from};
-use super::{going_on, mention, note, say, thousands};
+use super::{counted, going_on, mention, note, say, thousands};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::infer::evaluate::{Evaluation, Scores};
@@ -27,14 +27,14 @@ pub(super) struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains in `member`, a folder within `folder` or the same.
+    /// Trains in `member`, a folder within `folder` or the same; how it ended, and how far it was shown.
     fn run(
         &mut self,
         architecture: &Architecture,
         settings: &Settings,
         member: &Folder,
         folder: &Folder,
-    ) -> anyhow::Result<Outcome> {
+    ) -> anyhow::Result<(Outcome, Display)> {
         let mut display = Display::new("steps", self.quiet);
         let outcome = going_on::train(&mut self.device, self.fallback, member, |device| {
             let run = Run {
@@ -49,7 +49,8 @@ impl Training<'_> {
             run.train()
         });
         display.finish();
-        outcome.map_err(|error| going_on::ended(error, folder, member))
+        let outcome = outcome.map_err(|error| going_on::ended(error, folder, member))?;
+        Ok((outcome, display))
     }
 
     pub fn one(
@@ -59,15 +60,18 @@ impl Training<'_> {
         folder: &Folder,
     ) -> anyhow::Result<ExitCode> {
         let validated = settings.validation > 0;
-        match self.run(architecture, settings, folder, folder)? {
+        let complete = folder.is_finished();
+        let (outcome, display) = self.run(architecture, settings, folder, folder)?;
+        match outcome {
             Outcome::Finished { test, best_epoch, epochs, seconds } => {
                 if let Some(test) = test {
                     say(result("test", &test, &self.data));
                 }
-                let plural = if epochs == 1 { "" } else { "s" };
+                let epochs = counted(epochs as u64, "epoch");
                 let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
                 let model = folder.best();
-                say(format_args!("{epochs} epoch{plural} in {seconds:.1} s{best}; model: {}", model.display()));
+                let took = if complete { ", complete already".into() } else { display.took(seconds) };
+                say(format_args!("{epochs}{took}{best}; model: {}", model.display()));
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Stopped { step } => Ok(stopped(step, folder)),
@@ -77,14 +81,16 @@ impl Training<'_> {
     /// One run after another, each in a numbered folder within `folder` that has its settings, and at the end the model that joins them.
     pub fn ensemble(mut self, settings: &Settings, folder: &Folder) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
-        let mut members = Vec::new();
+        let (mut members, mut before) = (Vec::new(), 0);
         for i in 0..settings.members {
             let member = Folder::open(&folder.member(i))?;
-            if !member.is_finished() {
+            if member.is_finished() {
+                before += 1;
+            } else {
                 let Model::Classifier(architecture) = member.load_model()? else { bail!("a GAN is no member") };
                 // Devices change from run to run.
                 let own = Settings { device: settings.device.clone(), ..member.settings()? };
-                match self.run(&architecture, &own, &member, folder)? {
+                match self.run(&architecture, &own, &member, folder)?.0 {
                     Outcome::Finished { test: Some(test), .. } => {
                         mention(result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data));
                     }
@@ -109,7 +115,9 @@ impl Training<'_> {
             say(result("all together: test", &test, &self.data));
         }
         let seconds = began.elapsed().as_secs_f64();
-        say(format_args!("{} members in {seconds:.1} s; model: {}", members.len(), folder.best().display()));
+        let count = counted(members.len() as u64, "member");
+        let before = if before > 0 { format!(" without {before} that were there") } else { String::new() };
+        say(format_args!("{count} in {seconds:.1} s{before}; model: {}", folder.best().display()));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -130,18 +138,18 @@ fn show(display: &mut Display, event: Event) {
             let set_aside =
                 if validation > 0 { format!(", {} to validate", thousands(validation as u64)) } else { String::new() };
             display.line(format!(
-                "{} parameters, {} images{set_aside}, {} steps{}",
-                thousands(parameters),
-                thousands(images as u64),
-                thousands(steps as u64),
-                from(first, "step")
+                "{}, {}{set_aside}, {}{}",
+                counted(parameters, "parameter"),
+                counted(images as u64, "image"),
+                counted(steps as u64, "step"),
+                from(first, steps, "step")
             ));
             display.begin(first, steps);
         }
         Event::Trained { step, epoch, loss, accuracy, images_per_second } => {
             let (percent, speed) = (accuracy * 100.0, thousands(images_per_second as u64));
             let text = format!("epoch {epoch:.2}  loss {loss:.4}  accuracy {percent:.2} %  {speed} images/s");
-            display.at(step, text);
+            display.at(step, text, format!("epoch {epoch:.2}  loss {loss:.4}  {percent:.2} %  {speed}/s"));
         }
         Event::Validated { epoch, loss, accuracy, best } => {
             let mark = if best { "  (best so far)" } else { "" };

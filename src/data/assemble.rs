@@ -1,7 +1,7 @@
 //! Puts parsed files together into a data set, and checks that they belong together.
 
 use crate::data::idx::IdxImages;
-use crate::data::{DataError, DataSet, ImageSet, MAX_CLASSES};
+use crate::data::{DataError, DataSet, ImageSet, MAX_CLASSES, Pixels};
 use std::path::PathBuf;
 
 /// One image file and its label file, parsed but not yet compared.
@@ -10,6 +10,18 @@ pub struct Part {
     pub images: IdxImages,
     pub labels_path: PathBuf,
     pub labels: Vec<u32>,
+}
+
+impl Part {
+    /// No images of the same size: what is tested on where there is nothing to test on.
+    pub fn none(&self) -> Part {
+        Part {
+            images: IdxImages { count: 0, pixels: Pixels::default(), ..self.images },
+            labels: Vec::new(),
+            images_path: self.images_path.clone(),
+            labels_path: self.labels_path.clone(),
+        }
+    }
 }
 
 /// Makes a data set of two parts; class names are the numbers.

@@ -18,6 +18,9 @@ use super::source::Reading;
 use super::{DataSet, ImageSet};
 use crate::files::{cache_dir, write_whole};
 
+/// Raised where pictures are read otherwise than before: what was kept until then is decoded anew.
+const READ: u64 = 1;
+
 /// What is decoded in fewer seconds is not kept.
 pub(super) const WORTHWHILE: f64 = 1.0;
 
@@ -35,7 +38,7 @@ impl Entry {
 
     fn at(place: &Path, folder: &Path, reading: &Reading, parts: [&Listing; 2]) -> Option<Entry> {
         let folder = folder.canonicalize().ok()?;
-        let mut name = text(0, env!("CARGO_PKG_VERSION"));
+        let mut name = mix(text(0, env!("CARGO_PKG_VERSION")), READ);
         name = text(name, &folder.to_string_lossy());
         name = text(name, &format!("{:?} {}", reading.image_size, reading.prepare));
         let mut listed = 0;

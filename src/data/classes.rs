@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
@@ -18,6 +19,12 @@ const COMMON: usize = 28;
 const LARGEST: usize = 256;
 /// Pictures that are looked at for colour.
 const SAMPLED: usize = 200;
+/// What a folder to train with is called, in any letter case,
+const TRAIN: [&str; 2] = ["train", "training"];
+/// one to test with,
+const TEST: [&str; 2] = ["test", "testing"];
+/// and one that is tested with where there is none of those.
+const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// The pictures of one part, class by class, in the order of their names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,7 +33,10 @@ pub(super) struct Listing {
     pub labels: Vec<u32>,
 }
 
-/// Loads a folder with a folder of pictures for each class, or with two such, `train` and `test`.
+/// Loads a folder with a folder of pictures for each class, or with two such, one to train and one to test with.
+///
+/// The two are `train` or `training`, and `test` or `testing`, in any letter case. Where there is none of the latter,
+/// `val`, `valid` or `validation` is what is tested with. What lies beside the two takes no part, and a remark says so.
 ///
 /// Classes are the folders' names, in the order of their numbers where they are numbers. All pictures are brought to
 /// one size: their own where they share one, else 28x28, or what `reading` says; they are grey where none of those
@@ -35,12 +45,11 @@ pub(super) struct Listing {
 /// What was decoded is kept on disk, and taken from there as long as no file's name, length or time has changed.
 ///
 /// # Errors
-/// A folder without such folders, fewer than two classes, a class without pictures or without any to train with, and more
-/// unreadable pictures than readable ones.
+/// A folder without such folders, several that may be the same part, fewer than two classes, a class without readable
+/// pictures or without any to train with, and more unreadable pictures than readable ones.
 pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
-    let parts = ["train", "test"].map(|part| folder.join(part));
-    let divided = parts.iter().all(|part| part.is_dir());
-    let root = if divided { &parts[0] } else { folder };
+    let parts = Parts::of(folder)?;
+    let root = parts.as_ref().map_or(folder, |parts| parts.train.as_path());
     let classes = classes(root)?;
     if classes.len() < 2 || classes.len() > MAX_CLASSES {
         let found = match classes.len() {
@@ -48,22 +57,22 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
             1 => format!("pictures of one class only, {}", classes[0]),
             many => format!("{many} folders, where {MAX_CLASSES} classes are the most"),
         };
-        return Err(DataError::UnknownSource { path: folder.into(), found });
+        return Err(DataError::UnknownSource { path: root.into(), found });
     }
-    if divided {
+    if let Some(Parts { train, test, .. }) = &parts {
         let known: HashSet<&String> = classes.iter().collect();
-        if let Some(other) = self::classes(&parts[1])?.iter().find(|name| !known.contains(name)) {
-            return Err(DataError::NotTrained { folder: parts[1].join(other) });
+        if let Some(other) = self::classes(test)?.iter().find(|name| !known.contains(name)) {
+            return Err(DataError::NotTrained { folder: test.join(other), train: train.clone() });
         }
     }
     let train = list(root, &classes)?;
-    let test = if divided { list(&parts[1], &classes)? } else { Listing::default() };
-    if let Some(empty) = (0..classes.len()).find(|class| !train.labels.contains(&(*class as u32))) {
-        return Err(DataError::EmptyClass { folder: root.join(&classes[empty]) });
-    }
+    let test = parts.as_ref().map(|parts| list(&parts.test, &classes)).transpose()?.unwrap_or_default();
+    let left_out = parts.as_ref().and_then(Parts::left_out);
     let kept = cache::Entry::of(folder, reading, [&train, &test]);
     if let Some(mut set) = kept.as_ref().and_then(cache::Entry::load) {
         set.class_names = classes;
+        set.remarks.extend(left_out);
+        refuse_empty(root, &set)?;
         return Ok(set);
     }
 
@@ -82,6 +91,7 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
         set.remarks.extend(remark);
         *if into == 0 { &mut set.train } else { &mut set.test } = images;
     }
+    refuse_empty(root, &set)?;
     if let Some(entry) = kept.filter(|_| began.elapsed().as_secs_f64() > cache::WORTHWHILE) {
         match entry.save(&set) {
             Ok(()) => {
@@ -92,23 +102,100 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
             Err(error) => log::warn!("{}: decoded pictures are not kept: {error}", entry.path().display()),
         }
     }
+    // Not kept: what lies beside the two parts may change while their pictures stay.
+    set.remarks.extend(left_out);
     Ok(set)
+}
+
+/// The two parts of a folder that is divided into them.
+struct Parts {
+    train: PathBuf,
+    test: PathBuf,
+    /// Folders with pictures that are neither.
+    others: Vec<String>,
+}
+
+impl Parts {
+    /// `None` for a folder that is not divided.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, and several that may be the same part.
+    fn of(folder: &Path) -> Result<Option<Parts>, DataError> {
+        let below = folders(folder)?;
+        let (train, mut test) = (named(&below, &TRAIN), named(&below, &TEST));
+        if test.is_empty() {
+            test = named(&below, &VALIDATION);
+        }
+        if train.is_empty() || test.is_empty() {
+            return Ok(None);
+        }
+        let train = only(folder, "folder to train with", &train)?;
+        let test = only(folder, "folder to test with", &test)?;
+        let others = below.iter().filter(|(_, path)| path != train && path != test && has_pictures(path));
+        let others = others.map(|(name, _)| name.clone()).collect();
+        Ok(Some(Parts { train: train.clone(), test: test.clone(), others }))
+    }
+
+    /// A word on the folders that take no part.
+    fn left_out(&self) -> Option<String> {
+        let [train, test] = [&self.train, &self.test].map(|path| super::folder::display_name(path));
+        let others = self.others.join(", ");
+        (!self.others.is_empty())
+            .then(|| format!("pictures in {others} take no part: {train} is trained with, and {test} is tested with"))
+    }
+}
+
+/// Those of the folders, by name and path, that have one of the names in any letter case.
+fn named<'a>(folders: &'a [(String, PathBuf)], names: &[&str]) -> Vec<&'a (String, PathBuf)> {
+    let is_named = |own: &str| names.iter().any(|name| own.eq_ignore_ascii_case(name));
+    folders.iter().filter(|(own, _)| is_named(own)).collect()
+}
+
+/// The path of the only one of the folders.
+fn only<'a>(folder: &Path, what: &'static str, found: &[&'a (String, PathBuf)]) -> Result<&'a PathBuf, DataError> {
+    match found {
+        [(_, path)] => Ok(path),
+        _ => {
+            let found: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+            Err(DataError::Ambiguous { folder: folder.into(), what, found: found.join(", ") })
+        }
+    }
+}
+
+/// The folders right below one, by name and path, in the order of their names; hidden ones are passed over.
+fn folders(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
+    let cannot_read = |reason| DataError::CannotRead { path: root.into(), reason };
+    let mut folders = Vec::new();
+    for entry in root.read_dir().map_err(cannot_read)? {
+        let entry = entry.map_err(cannot_read)?;
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        if !name.starts_with('.') && path.is_dir() {
+            folders.push((name, path));
+        }
+    }
+    folders.sort();
+    Ok(folders)
 }
 
 /// The names of the folders that can be classes, in the order of their labels.
 fn classes(root: &Path) -> Result<Vec<String>, DataError> {
-    let cannot_read = |reason| DataError::CannotRead { path: root.into(), reason };
-    let mut names = Vec::new();
-    for entry in root.read_dir().map_err(cannot_read)? {
-        let entry = entry.map_err(cannot_read)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && entry.path().is_dir() && pictures_below(&entry.path()).next().is_some() {
-            names.push(name);
-        }
-    }
+    let with_pictures = folders(root)?.into_iter().filter(|(_, path)| has_pictures(path));
+    let mut names: Vec<String> = with_pictures.map(|(name, _)| name).collect();
     // 10 comes after 9.
     names.sort_by_key(|name| (name.parse::<u64>().map_or(u64::MAX, |number| number), name.clone()));
     Ok(names)
+}
+
+/// Refuses a class that there is nothing to learn of: none of its pictures can be read.
+fn refuse_empty(root: &Path, set: &DataSet) -> Result<(), DataError> {
+    match set.train.counts().iter().position(|count| *count == 0) {
+        Some(empty) => Err(DataError::EmptyClass { folder: root.join(&set.class_names[empty]) }),
+        None => Ok(()),
+    }
+}
+
+fn has_pictures(folder: &Path) -> bool {
+    pictures_below(folder).next().is_some()
 }
 
 fn pictures_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
@@ -158,10 +245,20 @@ fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>
     ([COMMON, COMMON, channels()], Some(remark))
 }
 
-/// Height, width and whether there may be colours, without decoding.
+/// Height and width of the picture upright, and whether there may be colours, without decoding.
 fn head(path: &Path) -> Option<(usize, usize, bool)> {
-    let decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
+    // Opening a pipe would wait for its writer.
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
     let (width, height) = decoder.dimensions();
+    let (height, width) = match decoder.orientation().ok()? {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            (width, height)
+        }
+        _ => (height, width),
+    };
     Some((height as usize, width as usize, decoder.color_type().has_color()))
 }
 
@@ -223,7 +320,8 @@ fn decode(
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayImage, Luma, Rgb, RgbImage};
+    use image::codecs::png::PngEncoder;
+    use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbImage};
 
     use super::*;
     use crate::data::load;
@@ -310,6 +408,96 @@ mod tests {
         place.gray("test/z/1.png", [2, 2], 5);
         let refused = place.load(Reading::default()).unwrap_err().to_string();
         assert!(refused.contains("z: there are no pictures of this class to train with"), "{refused}");
+    }
+
+    #[test]
+    fn the_two_parts_are_known_by_their_other_names_and_in_any_letter_case() {
+        for [train, test] in [["training", "testing"], ["Train", "Test"], ["train", "val"], ["TRAINING", "Valid"]] {
+            let place = Place::new();
+            for name in ["x/1.png", "x/2.png", "y/1.png"] {
+                place.gray(&format!("{train}/{name}"), [2, 2], 5);
+            }
+            place.gray(&format!("{test}/y/1.png"), [2, 2], 5);
+            let set = place.load(Reading::default()).unwrap();
+            assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 3, 1), "{train}");
+            assert!(set.remarks.is_empty(), "{train}: {:?}", set.remarks);
+            place.gray(&format!("{test}/z/1.png"), [2, 2], 5);
+            let refused = place.load(Reading::default()).unwrap_err().to_string();
+            let expected = place.0.path().join(train).display().to_string();
+            assert!(refused.contains(&format!("Add some under {expected}, or")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn pictures_beside_the_two_parts_are_said_to_take_no_part() {
+        let place = Place::new();
+        for name in ["train/x/1.png", "train/y/1.png", "test/x/1.png", "val/x/1.png", "more/1.png"] {
+            place.gray(name, [2, 2], 5);
+        }
+        std::fs::create_dir(place.path("notes")).unwrap();
+        let set = place.load(Reading::default()).unwrap();
+        assert_eq!((set.train.len(), set.test.len()), (2, 1));
+        assert_eq!(set.remarks, ["pictures in more, val take no part: train is trained with, and test is tested with"]);
+        place.gray("training/x/1.png", [2, 2], 5);
+        let refused = place.load(Reading::default()).unwrap_err().to_string();
+        assert!(refused.contains("the folder to train with") && refused.contains("train, training"), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_that_is_called_train_may_be_a_class_beside_others() {
+        let place = Place::new();
+        for name in ["train/1.png", "bus/1.png", "plane/1.png"] {
+            place.gray(name, [2, 2], 5);
+        }
+        assert_eq!(place.load(all()).unwrap().class_names, ["bus", "plane", "train"]);
+    }
+
+    #[test]
+    fn a_class_of_unreadable_pictures_is_refused_by_its_folder() {
+        let place = Place::new();
+        for i in 0..5 {
+            place.gray(&format!("a/{i}.png"), [2, 2], 5);
+        }
+        std::fs::write(place.path("b/broken.png"), "no picture").unwrap();
+        let refused = place.load(all()).unwrap_err().to_string();
+        let folder = place.0.path().join("b").display().to_string();
+        assert!(refused.starts_with(&folder) && refused.contains("none that can be read"), "{refused}");
+    }
+
+    #[test]
+    fn pictures_that_are_stored_on_their_side_count_as_they_stand() {
+        let place = Place::new();
+        // Little-endian, and one entry: the orientation is 6, a quarter turn.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        for class in ["a", "b"] {
+            place.gray(&format!("{class}/1.png"), [20, 40], 7);
+            let file = std::fs::File::create(place.path(&format!("{class}/2.png"))).unwrap();
+            let mut encoder = PngEncoder::new(file);
+            encoder.set_exif_metadata(exif.to_vec()).unwrap();
+            encoder.write_image(&[9; 40 * 20], 40, 20, ExtendedColorType::L8).unwrap();
+        }
+        let set = place.load(all()).unwrap();
+        assert_eq!((set.train.height, set.train.width), (40, 20));
+        assert!(!set.remarks.iter().any(|remark| remark.contains("brought to")), "{:?}", set.remarks);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_with_a_pictures_name_is_left_out_and_not_waited_for() {
+        let place = Place::new();
+        for i in 0..3 {
+            place.gray(&format!("a/{i}.png"), [2, 2], 5);
+            place.gray(&format!("b/{i}.png"), [2, 2], 5);
+        }
+        let made = std::process::Command::new("mkfifo").arg(place.path("a/pipe.png")).status().unwrap();
+        assert!(made.success());
+        let (folder, (said, heard)) = (place.0.path().to_owned(), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            let _ = said.send(load(&folder, &all()).unwrap());
+        });
+        let set = heard.recv_timeout(std::time::Duration::from_secs(60)).expect("the answer, without waiting");
+        assert_eq!(set.train.len(), 6);
+        assert!(set.remarks.iter().any(|remark| remark.contains("pipe.png is no file")), "{:?}", set.remarks);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! A row is read when it is asked for, so that a file of any length takes the memory of one row.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ReaderBuilder};
+use flate2::read::MultiGzDecoder;
 
 use crate::data::{DataError, MAX_CLASSES};
 
@@ -27,10 +28,11 @@ pub struct PixelRow {
 /// The images of a CSV file, one after another.
 ///
 /// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels in their order.
-/// Without one, the first column holds labels where the rest of them, and not all, make a square image. Values are whole
-/// numbers from 0 to 255, labels whole numbers. A row that is wrong is an error, after which the next row can be read; the
-/// file itself failing ends the rows.
-pub struct PixelRows<R = File> {
+/// Without one, the first column holds labels where the rest of them, and not all, make a square image; so it does
+/// below a header that only numbers its columns, two or more from 0 or 1 on, which is what pandas writes over columns
+/// without names. Values are whole numbers from 0 to 255, labels whole numbers. A row that is wrong is an error, after
+/// which the next row can be read; the file itself failing ends the rows.
+pub struct PixelRows<R = Box<dyn Read + Send>> {
     path: PathBuf,
     reader: csv::Reader<R>,
     record: ByteRecord,
@@ -38,16 +40,30 @@ pub struct PixelRows<R = File> {
     first: bool,
     line: u64,
     columns: usize,
-    label: Option<usize>,
+    label: Option<Labels>,
     ended: bool,
 }
 
-impl PixelRows<File> {
+/// Where the labels of a CSV file stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Labels {
+    /// Counted from 0.
+    pub column: usize,
+    /// Whether a header says so; otherwise it was guessed.
+    pub named: bool,
+}
+
+impl PixelRows {
+    /// Those of a file, which is unpacked where its name ends in `.gz`.
+    ///
     /// # Errors
     /// [`DataError::CannotRead`] and all of [`PixelRows::new`].
-    pub fn open(path: &Path) -> Result<PixelRows<File>, DataError> {
+    pub fn open(path: &Path) -> Result<PixelRows, DataError> {
         let file = File::open(path).map_err(|reason| DataError::CannotRead { path: path.into(), reason })?;
-        PixelRows::new(file, path)
+        let packed = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+        let text: Box<dyn Read + Send> =
+            if packed { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) };
+        PixelRows::new(text, path)
     }
 }
 
@@ -82,13 +98,15 @@ impl<R: Read> PixelRows<R> {
             let problem = format!("expected at most {MAX_COLUMNS} columns, found {}", rows.columns);
             return Err(rows.wrong(1, problem));
         }
-        let is_header = rows.record.iter().any(|cell| number(cell).is_none());
-        rows.label = if is_header {
-            rows.first = false;
-            rows.record.iter().position(|name| name.trim_ascii().eq_ignore_ascii_case(b"label"))
+        let numbers: Option<Vec<u32>> = rows.record.iter().map(number).collect();
+        rows.label = if numbers.is_none() {
+            let column = rows.record.iter().position(|name| name.trim_ascii().eq_ignore_ascii_case(b"label"));
+            column.map(|column| Labels { column, named: true })
         } else {
-            (is_square(rows.columns - 1) && !is_square(rows.columns)).then_some(0)
+            let is_first = is_square(rows.columns - 1) && !is_square(rows.columns);
+            is_first.then_some(Labels { column: 0, named: false })
         };
+        rows.first = numbers.is_some_and(|cells| !number_columns(&cells));
         if rows.pixels() == 0 {
             return Err(rows.wrong(1, "expected columns of pixels, found only labels".into()));
         }
@@ -100,8 +118,9 @@ impl<R: Read> PixelRows<R> {
         self.columns - usize::from(self.label.is_some())
     }
 
-    pub fn has_labels(&self) -> bool {
-        self.label.is_some()
+    /// Where the labels stand, if the file has any.
+    pub fn labels(&self) -> Option<Labels> {
+        self.label
     }
 
     fn advance(&mut self) -> Result<bool, DataError> {
@@ -125,7 +144,7 @@ impl<R: Read> PixelRows<R> {
         }
         let mut row = PixelRow { line, label: None, pixels: Vec::with_capacity(self.pixels()) };
         for (column, cell) in self.record.iter().enumerate() {
-            let is_label = self.label == Some(column);
+            let is_label = self.label.is_some_and(|label| label.column == column);
             let (what, least_wrong) = if is_label { ("a label", MAX_CLASSES) } else { ("a pixel", 256) };
             let value = number(cell).filter(|value| (*value as usize) < least_wrong).ok_or_else(|| {
                 let found = String::from_utf8_lossy(cell).chars().take(40).collect::<String>();
@@ -172,6 +191,13 @@ fn number(cell: &[u8]) -> Option<u32> {
     if whole.starts_with('+') { None } else { whole.parse().ok() }
 }
 
+/// Whether the cells of a first row only number their columns: an image that does so, from its first pixel to its last,
+/// is far less likely.
+fn number_columns(cells: &[u32]) -> bool {
+    let from = cells.first().filter(|first| **first <= 1 && cells.len() > 1);
+    from.is_some_and(|from| cells.iter().copied().eq((*from..).take(cells.len())))
+}
+
 fn is_square(count: usize) -> bool {
     count > 0 && count.isqrt().pow(2) == count
 }
@@ -202,7 +228,23 @@ mod tests {
     #[test]
     fn without_a_header_the_first_column_is_a_label_where_the_rest_is_a_square() {
         assert_eq!(rows("7,1,2,3,4\n").unwrap(), [row(1, Some(7), &[1, 2, 3, 4])]);
-        assert_eq!(rows("1,2,3,4\n5,6,7,8").unwrap(), [row(1, None, &[1, 2, 3, 4]), row(2, None, &[5, 6, 7, 8])]);
+        assert_eq!(rows("9,2,3,4\n5,6,7,8").unwrap(), [row(1, None, &[9, 2, 3, 4]), row(2, None, &[5, 6, 7, 8])]);
+    }
+
+    #[test]
+    fn a_first_row_that_numbers_the_columns_is_a_header() {
+        for header in ["0,1,2,3,4", "1,2,3,4,5", "\"0\",\"1\",\"2\",\"3\",\"4\""] {
+            let found = rows(&format!("{header}\n7,1,2,3,9\n")).unwrap();
+            assert_eq!(found, [row(2, Some(7), &[1, 2, 3, 9])], "{header}");
+        }
+        assert_eq!(rows("0,1,2,3\n4,5,6,7\n").unwrap(), [row(2, None, &[4, 5, 6, 7])]);
+        // More columns than a pixel has values, which were said to be none.
+        let header = (0..785).map(|column| column.to_string()).collect::<Vec<_>>().join(",");
+        let found = rows(&format!("{header}\n7{}\n", ",5".repeat(784))).unwrap();
+        assert_eq!(found, [row(2, Some(7), &[5; 784])]);
+        for image in ["0\n", "0,1,2,4\n", "2,3,4,5\n"] {
+            assert_eq!(rows(image).unwrap()[0].as_ref().unwrap().line, 1, "{image}");
+        }
     }
 
     #[test]

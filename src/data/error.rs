@@ -25,16 +25,29 @@ pub enum DataError {
     UnknownSource { path: PathBuf, found: String },
 
     /// A class with nothing in it to learn from.
-    #[error("{}: expected pictures of this class, found none. Add some, or remove the folder", folder.display())]
+    #[error(
+        "{}: expected pictures of this class, found none that can be read. Add some, or remove the folder",
+        folder.display()
+    )]
     EmptyClass { folder: PathBuf },
 
     /// A class to be tested that nothing was learned of.
-    #[error("{}: there are no pictures of this class to train with. Add some under train, or remove the folder", folder.display())]
-    NotTrained { folder: PathBuf },
+    #[error(
+        "{}: there are no pictures of this class to train with. Add some under {}, or remove the folder",
+        folder.display(), train.display()
+    )]
+    NotTrained { folder: PathBuf, train: PathBuf },
 
     /// Everything would be set aside.
     #[error("--hold-out is {wanted}; it must be below {len}, the number of images")]
     HoldOut { wanted: usize, len: usize },
+
+    /// Nothing would be left to learn a class from.
+    #[error(
+        "the class {class} has no image left to train with where {wanted} of all are set aside to test with. Add \
+         pictures of it, or set fewer aside: --hold-out 0 sets none"
+    )]
+    ClassHeldOut { class: String, wanted: usize },
 
     /// A model was trained on other classes.
     #[error(

@@ -1,4 +1,4 @@
-//! Loads any folder of four IDX files: training and test images, each with labels.
+//! Loads any folder of IDX files: training images and, where there are any, test images, each with labels.
 //!
 //! The names are those that MNIST and its successors come under; see [`load_folder`].
 
@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 const LISTED: usize = 20;
+/// What the names of test files begin with.
+const TEST: [&str; 2] = ["t10k", "test"];
 
 /// Loads the data set in the folder at `path`.
 ///
-/// Four files are needed, named `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
+/// Files are named `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
 /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`; the test files may begin with `test`
 /// instead of `t10k`, the `idx` may follow a dot instead of a hyphen, image files may say `idx4`,
 /// and each file may be gzipped with `.gz` after its name. Where a file is there both raw and
-/// gzipped, the raw one is read.
+/// gzipped, the raw one is read. Without any of the test files the test set is empty.
 ///
 /// Images are `(n, height, width)` or `(n, height, width, channels)` with 1 to 4 channels. The
 /// number of classes is the largest training label plus one, and at least 2; class names are the numbers.
@@ -30,15 +32,24 @@ pub fn load_folder(path: impl AsRef<Path>) -> Result<DataSet, DataError> {
     let find = |what, names: Vec<String>| find(folder, &files, what, &names);
     let train_images = find("training images", image_names(&["train"]))?;
     let train_labels = find("training labels", label_names(&["train"]))?;
-    let test_images = find("test images", image_names(&["t10k", "test"]))?;
-    let test_labels = find("test labels", label_names(&["t10k", "test"]))?;
+    let names = [image_names(&TEST), label_names(&TEST)];
+    // One file without the other is a mistake, which `find` names.
+    let test_files = match any_of(&files, &names.concat()) {
+        true => {
+            let [images, labels] = names;
+            Some((find("test images", images)?, find("test labels", labels)?))
+        }
+        false => None,
+    };
 
     let (train, test) = thread::scope(|scope| {
-        let test = scope.spawn(|| read_part(test_images, test_labels));
+        let test = test_files.map(|(images, labels)| scope.spawn(move || read_part(images, labels)));
         let train = read_part(train_images, train_labels);
-        (train, test.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        (train, test.map(|test| test.join().unwrap_or_else(|panic| resume_unwind(panic))))
     });
-    assemble(display_name(folder), train?, test?, None)
+    let train = train?;
+    let test = test.transpose()?.unwrap_or_else(|| train.none());
+    assemble(display_name(folder), train, test, None)
 }
 
 fn read_part(images_path: PathBuf, labels_path: PathBuf) -> Result<Part, DataError> {
@@ -54,10 +65,14 @@ fn read_part(images_path: PathBuf, labels_path: PathBuf) -> Result<Part, DataErr
 /// Whether a folder has any of the files that [`load_folder`] asks for: what it lacks is then an error.
 pub(super) fn is_idx_folder(folder: &Path) -> Result<bool, DataError> {
     let known = [image_names(&["train", "t10k", "test"]), label_names(&["train", "t10k", "test"])].concat();
-    let files = list(folder)?;
-    Ok(files
+    Ok(any_of(&list(folder)?, &known))
+}
+
+/// Whether any of the files has one of the names, gzipped or not.
+fn any_of(files: &[String], names: &[String]) -> bool {
+    files
         .iter()
-        .any(|file| known.iter().any(|name| file.strip_prefix(name).is_some_and(|end| ["", ".gz"].contains(&end)))))
+        .any(|file| names.iter().any(|name| file.strip_prefix(name).is_some_and(|end| ["", ".gz"].contains(&end))))
 }
 
 /// The names of all files in the folder, sorted; names that are not Unicode cannot be ours.
@@ -218,6 +233,15 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_without_test_files_is_loaded_with_an_empty_test_set() {
+        let folder = folder(CANONICAL);
+        CANONICAL[2..].iter().for_each(|name| fs::remove_file(folder.path().join(name)).unwrap());
+        let set = load_folder(folder.path()).unwrap();
+        assert_eq!((set.train.len(), set.test.len()), (2, 0));
+        assert_eq!((set.test.height, set.test.width, set.test.channels), (1, 3, 1));
     }
 
     #[test]

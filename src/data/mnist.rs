@@ -9,6 +9,8 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
 
+/// What the set is called.
+pub const NAME: &str = "MNIST";
 const CLASSES: usize = 10;
 
 macro_rules! file {
@@ -41,7 +43,7 @@ pub fn embedded() -> Result<DataSet, DataError> {
         let train = part(&TRAIN_IMAGES, &TRAIN_LABELS);
         (train, test.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
-    assemble("MNIST".into(), train?, test?, Some(CLASSES))
+    assemble(NAME.into(), train?, test?, Some(CLASSES))
 }
 
 fn part(images: &File, labels: &File) -> Result<Part, DataError> {

@@ -47,8 +47,9 @@ pub struct DataSet {
     pub class_names: Vec<String>,
     /// What a person should know of how the set was read.
     pub remarks: Vec<String>,
-    /// How its pictures became images, where it was made of pictures: `fitted` to their size, or `prepared`. A model
-    /// remembers it, so that what it is asked later is treated the same.
+    /// How its pictures became images, where it was made of pictures: `fitted` to their size, or `prepared`; and `raw`
+    /// where it was made of images that do not look as prepared ones do. A model remembers it, so that what it is asked
+    /// later is treated the same.
     pub pictures: Option<String>,
 }
 
@@ -62,10 +63,13 @@ impl DataSet {
     /// same name. They stay where either side only numbers its classes and has no name of the other's.
     ///
     /// # Errors
-    /// [`DataError::OtherClasses`] where it has a class that the model lacks.
+    /// [`DataError::OtherClasses`] where it has images of a class that the model lacks.
     pub fn with_classes(mut self, names: Vec<String>) -> Result<DataSet, DataError> {
+        let shown = self.shown_classes();
         let same = |own: &String| names.iter().position(|name| name == own).map(|label| label as u32);
-        let by_name: Option<Vec<u32>> = self.class_names.iter().map(same).collect();
+        // Numbers begin with 0 whether or not there is a 0, and what no image shows needs no label.
+        let label = |(own, shown): (&String, &bool)| same(own).or((!*shown).then_some(0));
+        let by_name: Option<Vec<u32>> = self.class_names.iter().zip(&shown).map(label).collect();
         let numbers = |names: &[String]| names.iter().enumerate().all(|(label, name)| *name == label.to_string());
         let numbered = || {
             let (own, len) = (&self.class_names, names.len());
@@ -77,15 +81,27 @@ impl DataSet {
             let all = self.train.labels.iter_mut().chain(&mut self.test.labels);
             all.for_each(|label| *label = labels[*label as usize]);
         } else if !numbered() {
-            let list = |names: &[String]| {
+            let list = |names: &[&str]| {
                 let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
-                format!("{}{more}", names.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", "))
+                format!("{}{more}", names[..names.len().min(12)].join(", "))
             };
-            return Err(DataError::OtherClasses { data: list(&self.class_names), model: list(&names) });
+            let own = self.class_names.iter().zip(&shown).filter(|(_, shown)| **shown);
+            let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
+            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+            return Err(DataError::OtherClasses { data: list(&own), model: list(&known) });
         }
         (self.train.classes, self.test.classes) = (names.len(), names.len());
         self.class_names = names;
         Ok(self)
+    }
+
+    /// For each class, whether any image of either part is of it.
+    fn shown_classes(&self) -> Vec<bool> {
+        let mut shown = vec![false; self.class_names.len()];
+        for label in self.train.labels.iter().chain(&self.test.labels) {
+            shown[*label as usize] = true;
+        }
+        shown
     }
 }
 
@@ -115,6 +131,13 @@ impl ImageSet {
     /// Whether there are no images at all.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// How many images there are of each class.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes];
+        self.labels.iter().for_each(|label| counts[*label as usize] += 1);
+        counts
     }
 
     /// Bytes in one image: `height * width * channels`.
@@ -262,6 +285,21 @@ mod tests {
             let refused = set(&data).with_classes(names(&model)).err().unwrap().to_string();
             assert!(refused.contains(&format!("{}, {}; the model knows", data[0], data[1])), "{refused}");
         }
+    }
+
+    #[test]
+    fn classes_that_no_image_shows_need_no_class_of_the_model() {
+        let numbers = |range: std::ops::Range<u32>| range.map(|n| n.to_string()).collect::<Vec<_>>();
+        let set = |train: &[u32], test: &[u32]| {
+            DataSet::new("set", image_set(1, 1, 1, train), image_set(1, 1, 1, test), numbers(0..4))
+        };
+        // Labels from 1 on in a table make a class 0 that is none.
+        let known = set(&[1, 2, 3], &[3, 1]).with_classes(numbers(1..4)).unwrap();
+        assert_eq!((known.train.labels, known.test.labels), (vec![0, 1, 2], vec![2, 0]));
+        assert_eq!((known.train.classes, known.class_names), (3, numbers(1..4)));
+        let refused = set(&[1, 3], &[2]).with_classes(numbers(2..5)).unwrap_err().to_string();
+        assert!(refused.contains("the data has the classes 1, 2, 3; the model knows 2, 3, 4"), "{refused}");
+        assert!(set(&[1, 2, 3], &[0]).with_classes(numbers(1..4)).is_err(), "one that only a test image shows");
     }
 
     #[test]

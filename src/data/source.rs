@@ -7,10 +7,15 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::folder::{is_idx_folder, load_folder};
-use super::{DataError, DataSet, classes, table};
+use super::{DataError, DataSet, ImageSet, classes, table};
+use crate::pictures::is_prepared;
 
 /// The longest side of an image.
 const LARGEST: usize = 4096;
+/// Training images that are looked at to tell whether they look as MNIST's do,
+const LOOKED_AT: usize = 1000;
+/// and how many of a hundred may look otherwise.
+const OTHERS: usize = 2;
 
 /// How data are read that leave something open.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -87,13 +92,14 @@ impl Reading {
 /// - A folder of IDX files: see [`load_folder`].
 /// - A `.csv` or `.csv.gz` table of pixels with labels, as Kaggle hands out MNIST, or a folder with a `train.csv`. A
 ///   `test.csv` beside it is the test set, if it has labels.
-/// - A folder with a folder of pictures for each class, or with two such folders, `train` and `test`.
+/// - A folder with a folder of pictures for each class, or with two such folders, for training and for testing.
 ///
 /// Data without a test set give a tenth of each class to be one ([`Reading::hold_out`]). What a person should know of
 /// how they were read is in [`DataSet::remarks`].
 ///
 /// # Errors
-/// Data that are none of these, and what each kind has against its own.
+/// Data that are none of these, and what each kind has against its own; a class of which nothing would be left to train
+/// with.
 pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     if !path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -101,20 +107,17 @@ pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
         if path.exists() && !is_table {
             return Err(DataError::UnknownSource { path: path.into(), found: "a file of another kind".into() });
         }
-        return hold_out(table::load(path, None, reading)?, reading);
+        return hold_out(table::load(path, None, reading)?, reading).map(marked);
     }
     if is_idx_folder(path)? {
-        let mut set = load_folder(path)?;
-        if reading.hold_out.is_some() {
-            set.remarks.push(format!("{} has test images: --hold-out changes nothing", set.name));
-        }
-        return Ok(set);
+        return hold_out(load_folder(path)?, reading).map(marked);
     }
     let tables = ["train.csv", "train.csv.gz"].map(|name| path.join(name));
     if let Some(train) = tables.iter().find(|table| table.is_file()) {
         let tests = ["test.csv", "test.csv.gz"].map(|name| path.join(name));
         let test = tests.iter().find(|table| table.is_file());
-        return hold_out(table::load(train, test.map(|test| test.as_path()), reading)?, reading);
+        let set = table::load(train, test.map(|test| test.as_path()), reading)?;
+        return hold_out(set, reading).map(marked);
     }
     hold_out(classes::load(path, reading)?, reading)
 }
@@ -134,10 +137,104 @@ fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
         return Err(DataError::HoldOut { wanted, len: all });
     }
     if wanted > 0 {
+        let before = set.train.counts();
         (set.train, set.test) = set.train.split(wanted, HOLD_OUT_SEED)?;
-        set.remarks.push(format!("{} has no test images; {wanted} of its {all} are set aside as such", set.name));
+        let left = set.train.counts();
+        if let Some(gone) = before.iter().zip(&left).position(|(before, left)| *before > 0 && *left == 0) {
+            return Err(DataError::ClassHeldOut { class: set.class_names[gone].clone(), wanted });
+        }
+        let are = if wanted == 1 { "is" } else { "are" };
+        set.remarks.push(format!("{} has no test images; {wanted} of its {all} {are} set aside as such", set.name));
     } else {
         set.remarks.push(format!("{} has no test images, and none are set aside: nothing will be tested", set.name));
     }
     Ok(set)
+}
+
+/// The set, and that it is `raw` where its images do not look as prepared pictures do.
+fn marked(mut set: DataSet) -> DataSet {
+    if !looks_prepared(&set.train) {
+        set.pictures = Some("raw".into());
+    }
+    set
+}
+
+/// Whether nearly all of a sample, spread over all, would be left as they are by who prepares pictures.
+fn looks_prepared(set: &ImageSet) -> bool {
+    // Those of several channels are never prepared.
+    if set.channels != 1 {
+        return true;
+    }
+    let (count, size) = (set.len().min(LOOKED_AT), [set.height, set.width]);
+    let others = (0..count).filter(|i| !is_prepared(set.image(i * set.len() / count), size)).count();
+    others * 100 <= count * OTHERS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::{idx, image_set};
+
+    /// A folder of IDX files to train with, and none to test with.
+    fn place(images: &[u8], labels: &[u8], [height, width]: [u32; 2]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: Vec<u8>| std::fs::write(folder.path().join(name), bytes).unwrap();
+        write("train-images-idx3-ubyte", idx(&[labels.len() as u32, height, width], images));
+        write("train-labels-idx1-ubyte", idx(&[labels.len() as u32], labels));
+        folder
+    }
+
+    #[test]
+    fn idx_files_without_test_files_give_a_tenth_to_test_with() {
+        let labels: Vec<u8> = (0..40).map(|i| i % 2).collect();
+        let folder = place(&[0; 40 * 4], &labels, [2, 2]);
+        let set = load(folder.path(), &Reading::default()).unwrap();
+        assert_eq!((set.train.len(), set.test.len()), (36, 4));
+        assert!(set.remarks[0].contains("no test images; 4 of its 40 are set aside"), "{:?}", set.remarks);
+        let few = place(&[0; 14 * 4], &labels[..14], [2, 2]);
+        let set = load(few.path(), &Reading::default()).unwrap();
+        assert!(set.remarks[0].contains("1 of its 14 is set aside"), "{:?}", set.remarks);
+        let all = Reading { hold_out: Some(0), ..Reading::default() };
+        assert_eq!(load(folder.path(), &all).unwrap().train.len(), 40);
+    }
+
+    #[test]
+    fn a_class_is_never_set_aside_as_a_whole() {
+        let labels = [vec![0u8], vec![1; 9]].concat();
+        let folder = place(&[0; 10 * 4], &labels, [2, 2]);
+        let load = |hold_out| load(folder.path(), &Reading { hold_out: Some(hold_out), ..Reading::default() });
+        assert_eq!(load(6).unwrap().train.counts(), [1, 3]);
+        let refused = load(9).unwrap_err().to_string();
+        assert!(refused.contains("the class 0 has no image left to train with"), "{refused}");
+        assert!(refused.contains("--hold-out 0"), "{refused}");
+    }
+
+    #[test]
+    fn images_that_do_not_look_as_mnists_do_are_raw() {
+        let pictures = |images: &[u8]| {
+            let labels: Vec<u8> = (0..40).map(|i| i % 2).collect();
+            load(place(images, &labels, [3, 3]).path(), &Reading::default()).unwrap().pictures
+        };
+        let dark = [[0u8, 0, 0, 0, 255, 0, 0, 0, 0]; 40].concat();
+        let light = [[255u8, 255, 255, 255, 0, 255, 255, 255, 255]; 40].concat();
+        assert_eq!(pictures(&dark), None);
+        assert_eq!(pictures(&light).as_deref(), Some("raw"));
+        assert_eq!(pictures(&[&dark[..30 * 9], &light[30 * 9..]].concat()).as_deref(), Some("raw"));
+    }
+
+    #[test]
+    fn a_few_that_look_otherwise_and_colours_change_nothing() {
+        // Every fiftieth of 3,000 is light, of which every third is looked at.
+        let mut set = image_set(1, 1, 1, &[0; 3000]);
+        for (i, pixel) in set.images.iter_mut().enumerate() {
+            *pixel = if i % 50 == 0 { 255 } else { 0 };
+        }
+        assert!(looks_prepared(&set));
+        set.images.iter_mut().step_by(30).for_each(|pixel| *pixel = 255);
+        assert!(!looks_prepared(&set));
+        let mut coloured = image_set(2, 2, 3, &[0, 1]);
+        coloured.images.fill(255);
+        assert!(looks_prepared(&coloured));
+        assert!(looks_prepared(&crate::data::mnist::embedded().unwrap().train), "MNIST itself");
+    }
 }

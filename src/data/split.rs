@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 impl ImageSet {
     /// Splits into `(train, validation)`, with `validation` images in the second.
     ///
-    /// Each class gives its proportional number of images, rounded by largest remainder (so at
-    /// most one off the exact share). Both parts keep the order of the whole. The same set,
-    /// number and seed give the same split on every machine.
+    /// Each class gives its proportional number of images, rounded by largest remainder (so less
+    /// than one off the exact share); it gives its last one only where no other class has one to
+    /// give. Both parts keep the order of the whole. The same set, number and seed give the same
+    /// split on every machine.
     ///
     /// Errors when `validation >= len()`.
     pub fn split(&self, validation: usize, seed: u64) -> Result<(ImageSet, ImageSet), DataError> {
@@ -43,14 +44,18 @@ impl ImageSet {
 }
 
 /// Divides `wanted` among classes in proportion to `counts`, by largest remainder; of equal
-/// remainders the earlier class wins. No share exceeds its count as long as `wanted` does not
-/// exceed their sum.
+/// remainders the earlier class wins. Classes that keep one come before those that would not. No
+/// share exceeds its count as long as `wanted` does not exceed their sum.
 fn shares(counts: &[usize], wanted: usize) -> Vec<usize> {
     let total = counts.iter().sum::<usize>() as u128;
     let exact = |count: usize| wanted as u128 * count as u128;
     let mut shares: Vec<usize> = counts.iter().map(|&count| (exact(count) / total) as usize).collect();
     let mut by_remainder: Vec<usize> = (0..counts.len()).collect();
-    by_remainder.sort_by_key(|&class| Reverse(exact(counts[class]) % total));
+    by_remainder.sort_by_key(|&class| {
+        let remainder = exact(counts[class]) % total;
+        // Without a remainder a share is exact as it is, so that one more would be too many.
+        (remainder == 0, shares[class] + 1 >= counts[class], Reverse(remainder))
+    });
     let missing = wanted - shares.iter().sum::<usize>();
     for &class in by_remainder.iter().take(missing) {
         shares[class] += 1;
@@ -113,6 +118,15 @@ mod tests {
         assert_eq!(shares(&[5, 3, 2], 5), [3, 1, 1]);
         assert_eq!(shares(&[1, 1, 1], 2), [1, 1, 0]);
         assert_eq!(shares(&[99, 1], 10), [10, 0]);
+    }
+
+    #[test]
+    fn a_class_gives_its_last_image_only_where_no_other_has_one_to_give() {
+        assert_eq!(shares(&[1, 9], 6), [0, 6]);
+        assert_eq!(shares(&[1, 1, 1, 27], 21), [1, 1, 0, 19], "one of the last class is all that its share allows");
+        let labels = [vec![0u32], vec![1; 9]].concat();
+        let (train, validation) = image_set(1, 1, 1, &labels).split(6, 0).unwrap();
+        assert_eq!((train.labels[0], validation.labels), (0, vec![1; 6]));
     }
 
     #[test]

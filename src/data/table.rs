@@ -1,13 +1,9 @@
 //! Data sets from CSV tables: a row for each image, a column for its label and one for each pixel.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-
 use super::assemble::{Part, assemble};
-use super::csv::PixelRows;
+use super::csv::{Labels, PixelRows};
 use super::idx::{IdxImages, MAX_BYTES};
 use super::source::Reading;
 use super::{DataError, DataSet};
@@ -17,33 +13,47 @@ use super::{DataError, DataSet};
 /// Images are square where `reading` does not say otherwise.
 ///
 /// # Errors
-/// [`DataError::Csv`] with the line for whatever is no such table, and what [`assemble`] has against the two.
+/// [`DataError::Csv`] with the line for whatever is no such table, and for one to train with that shows a single class;
+/// and what [`assemble`] has against the two.
 pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<DataSet, DataError> {
     let name = train.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some(part) = labelled(train, reading)? else {
+    let Some((part, labels)) = labelled(train, reading)? else {
         let problem = "expected a column named `label` to learn from, like label,pixel0,pixel1; found none".into();
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     };
+    if let Some(problem) = one_class(&part.labels, labels) {
+        return Err(DataError::Csv { path: train.into(), line: 1, problem });
+    }
     let beside = test.map(|path| labelled(path, reading)).transpose()?.flatten();
     let unlabelled = test.filter(|_| beside.is_none());
-    let test = beside.unwrap_or_else(|| Part {
-        images: IdxImages { count: 0, pixels: Vec::new().into(), ..part.images },
-        labels: Vec::new(),
-        images_path: part.images_path.clone(),
-        labels_path: part.labels_path.clone(),
-    });
+    let test = beside.map_or_else(|| part.none(), |(test, _)| test);
     let mut set = assemble(name, part, test, None)?;
     set.remarks.extend(unlabelled.map(|path| format!("{} has no labels and takes no part", path.display())));
     Ok(set)
 }
 
-/// The images of a table, or `None` where it has no labels.
-fn labelled(path: &Path, reading: &Reading) -> Result<Option<Part>, DataError> {
+/// What is wrong with labels that are all the same, of which there is nothing to learn: where nobody said which column
+/// they are, it may be another one.
+fn one_class(labels: &[u32], Labels { column, named }: Labels) -> Option<String> {
+    let label = labels.first().filter(|first| labels.iter().all(|label| label == *first))?;
+    let column = column + 1;
+    Some(match named {
+        true => format!(
+            "the column `label`, column {column}, is {label} in every row: expected two classes at least. Add rows of \
+             other classes"
+        ),
+        false => format!(
+            "column {column} was taken as the label, and is {label} in every row: expected two classes at least. Where \
+             the label is another column, say so with a first line that names the columns, that one `label`"
+        ),
+    })
+}
+
+/// The images of a table and where their labels stand, or `None` where it has no labels.
+fn labelled(path: &Path, reading: &Reading) -> Result<Option<(Part, Labels)>, DataError> {
     let wrong = |line, problem| Err(DataError::Csv { path: path.into(), line, problem });
-    let rows = PixelRows::new(open(path)?, path)?;
-    if !rows.has_labels() {
-        return Ok(None);
-    }
+    let rows = PixelRows::open(path)?;
+    let Some(column) = rows.labels() else { return Ok(None) };
     let side = rows.pixels().isqrt();
     let (height, width, channels) = match reading.image_size {
         Some(size) => (size.height, size.width, size.channels.unwrap_or(1)),
@@ -76,14 +86,7 @@ fn labelled(path: &Path, reading: &Reading) -> Result<Option<Part>, DataError> {
         return wrong(2, "expected rows of images, found none".into());
     }
     let images = IdxImages { count: labels.len(), height, width, channels, pixels: pixels.into() };
-    Ok(Some(Part { images_path: path.into(), images, labels_path: path.into(), labels }))
-}
-
-/// The table's text, unpacked where its name says that it is packed.
-fn open(path: &Path) -> Result<Box<dyn Read>, DataError> {
-    let file = File::open(path).map_err(|reason| DataError::CannotRead { path: path.into(), reason })?;
-    let zipped = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
-    Ok(if zipped { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) })
+    Ok(Some((Part { images_path: path.into(), images, labels_path: path.into(), labels }, column)))
 }
 
 #[cfg(test)]
@@ -138,6 +141,30 @@ mod tests {
         assert!(set.remarks[0].contains("nothing will be tested"));
         assert_eq!(load(7).unwrap().test.len(), 7);
         assert!(load(20).unwrap_err().to_string().contains("--hold-out"));
+    }
+
+    #[test]
+    fn a_table_to_train_with_that_shows_one_class_is_refused_with_the_column_of_its_labels() {
+        let refused = |text: &str, words: &[&str]| {
+            let folder = place(&[("a.csv", text.as_bytes())]);
+            let message = load(&folder.path().join("a.csv"), &Reading::default()).unwrap_err().to_string();
+            words.iter().for_each(|word| assert!(message.contains(word), "{word:?} is not in {message}"));
+        };
+        // The label stands last, and the first pixel is black in all of them.
+        let rows = (0..20).map(|i| format!("0,255,{i},9,{}\n", i % 2)).collect::<String>();
+        refused(&rows, &["column 1 was taken as the label, and is 0 in every row", "that one `label`"]);
+        refused("a,label\n1,7\n3,7\n", &["the column `label`, column 2, is 7 in every row", "two classes"]);
+        // Settled by a header.
+        let folder = place(&[("a.csv", format!("a,b,c,d,label\n{rows}").as_bytes())]);
+        let set = load(&folder.path().join("a.csv"), &Reading::default()).unwrap();
+        assert_eq!((set.class_names.len(), set.train.len() + set.test.len()), (2, 20));
+    }
+
+    #[test]
+    fn a_table_to_test_with_may_show_one_class() {
+        let one = "label,pixel0,pixel1,pixel2,pixel3\n1,1,2,3,4\n1,5,6,7,8\n";
+        let folder = place(&[("train.csv", rows(40).as_bytes()), ("test.csv", one.as_bytes())]);
+        assert_eq!(load(folder.path(), &Reading::default()).unwrap().test.labels, [1, 1]);
     }
 
     #[test]

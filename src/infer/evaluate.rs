@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::data::ImageSet;
+use crate::data::{ImageSet, Pixels};
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::infer::measures::MeasureError;
@@ -77,16 +77,23 @@ const STREAM: u32 = 0x5649_4557;
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
 pub const BATCH: usize = 256;
 
+/// Bytes of images, and of their logits, that lie on a device at once. A larger set goes through in pieces: it need not
+/// fit a buffer.
+const PIECE: usize = 64 << 20;
+
 /// The stored buffers and the plan that classify image sets, resident on the device.
 pub struct Evaluation {
     images: BufferId,
     clock: BufferId,
     logits: Rows,
     features: Option<Rows>,
+    /// Images that there is room for.
     count: usize,
     batch: usize,
     plan: Plan,
     ready: Option<PlanId>,
+    /// The images of a set that is larger than that, and the bytes in one.
+    pieces: Option<(Pixels, usize)>,
     /// The pass over images that were changed a little; ready once it was asked for.
     views: Option<(Plan, Option<PlanId>)>,
 }
@@ -177,7 +184,8 @@ impl Evaluation {
         set: &ImageSet,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
-        let room = Room { count: set.len(), image: [set.height, set.width, set.channels], batch };
+        let image = [set.height, set.width, set.channels];
+        let room = Room { count: at_once(set, batch, PIECE), image, batch };
         Evaluation::write_down(store, network, parameters, weights, room, normalization, Besides::Nothing)
     }
 
@@ -248,6 +256,7 @@ impl Evaluation {
             batch,
             plan: Plan::new(&graph),
             ready: None,
+            pieces: None,
             views,
         })
     }
@@ -264,8 +273,8 @@ impl Evaluation {
         device: &mut dyn Device,
     ) -> Result<Evaluation, InferError> {
         let image = [set.height, set.width, set.channels];
-        let evaluation = Evaluation::open_for(file, path, (set.len(), image), device)?;
-        evaluation.send(device, &set.images)?;
+        let mut evaluation = Evaluation::open_for(file, path, (at_once(set, BATCH, PIECE), image), device)?;
+        evaluation.hold(device, set)?;
         Ok(evaluation)
     }
 
@@ -302,6 +311,15 @@ impl Evaluation {
     /// Sends the images to the device and makes the plan ready; once, after the store was allocated.
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
         self.prepare(device)?;
+        self.hold(device, set)
+    }
+
+    /// Takes a set to be the one that is asked about.
+    fn hold(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+        if set.len() > self.count {
+            self.pieces = Some((set.images.clone(), set.image_len()));
+            return Ok(());
+        }
         self.send(device, &set.images)
     }
 
@@ -318,7 +336,8 @@ impl Evaluation {
 
     /// The logits of all images, `[count, classes]`, with the weights as they are now.
     pub fn logits(&mut self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
-        self.first_logits(device, self.count)
+        let count = self.pieces.as_ref().map_or(self.count, |(images, size)| images.len() / size);
+        self.mean_logits(device, count, 1)
     }
 
     /// The same of the first `count` images only, without work for the others.
@@ -343,6 +362,19 @@ impl Evaluation {
         count: usize,
         views: usize,
     ) -> Result<Vec<f32>, DeviceError> {
+        let Some((images, size)) = self.pieces.clone() else { return self.mean_of_first(device, count, views) };
+        let mut logits = Vec::new();
+        for first in (0..count).step_by(self.count) {
+            let piece = first..count.min(first + self.count);
+            let bytes: Vec<u8> = piece.clone().flat_map(|i| images.image(i, size)).copied().collect();
+            self.send(device, &bytes)?;
+            logits.extend(self.mean_of_first(device, piece.len(), views)?);
+        }
+        Ok(logits)
+    }
+
+    /// The same where all of them are on the device.
+    fn mean_of_first(&mut self, device: &mut dyn Device, count: usize, views: usize) -> Result<Vec<f32>, DeviceError> {
         let mut sum = self.first_logits(device, count)?;
         let Some((plan, ready)) = self.views.as_mut().filter(|_| views > 1) else { return Ok(sum) };
         let plan = match ready {
@@ -372,6 +404,12 @@ impl Evaluation {
     pub fn feature_width(&self) -> usize {
         self.features.map_or(0, |rows| rows.width)
     }
+}
+
+/// Images of a set that go to a device at once, where as many bytes may.
+fn at_once(set: &ImageSet, batch: usize, bytes: usize) -> usize {
+    let most = bytes / set.image_len().max(4 * set.classes).max(1);
+    set.len().min(most.max(batch))
 }
 
 /// Bytes four to a word, little-endian, as the gathering kernels expect them.
@@ -463,6 +501,24 @@ mod tests {
         let scores = Scores::new(&[f32::NAN, 1.0], &[1]);
         assert_eq!(scores.correct, 0);
         assert!(scores.loss.is_nan());
+    }
+
+    #[test]
+    fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_answers_in_pieces() {
+        let set = crate::data::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist")), &Default::default());
+        let set = set.unwrap().test.sample(1_000, 0);
+        let mut device = crate::device::cpu::Cpu::new();
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
+        let file = ModelFile::load(path).unwrap();
+        let mut whole = Evaluation::open(&file, path, &set, &mut device).unwrap();
+        let wanted = whole.logits(&mut device).unwrap();
+        assert_eq!(at_once(&set, BATCH, PIECE), 1_000);
+        let (room, image) = (at_once(&set, BATCH, 300 * 784), [28, 28, 1]);
+        assert_eq!(room, 300);
+        let mut pieces = Evaluation::open_for(&file, path, (room, image), &mut device).unwrap();
+        pieces.hold(&mut device, &set).unwrap();
+        assert_eq!(pieces.logits(&mut device).unwrap(), wanted);
+        assert_eq!(pieces.mean_logits(&mut device, 700, 2).unwrap().len(), 7_000);
     }
 
     #[test]

@@ -9,10 +9,12 @@ use std::thread;
 /// Calls `take` with what the workers make of `items`, in the order of the items, until it breaks off. Each worker has
 /// a thread of its own and a second piece waiting, so that it works on while answers are taken.
 ///
+/// An item that is long in coming keeps the answers before it waiting, unless there is a `None` now and then.
+///
 /// # Errors
 /// The first of `take`.
 pub fn in_order<T: Send, R: Send, E>(
-    items: impl IntoIterator<Item = T>,
+    items: impl IntoIterator<Item = Option<T>>,
     workers: Vec<impl FnMut(T) -> R + Send>,
     mut take: impl FnMut(R) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
@@ -35,21 +37,28 @@ pub fn in_order<T: Send, R: Send, E>(
         // Each side ends with the other: the workers when this is dropped, and this when the last of them has gone.
         let jobs = jobs;
         drop(answers);
-        let (mut items, mut early) = (items.into_iter().enumerate().fuse(), BTreeMap::new());
-        let (mut sent, mut taken) = (0, 0);
+        let (mut items, mut early) = (items.into_iter(), BTreeMap::new());
+        let (mut sent, mut taken, mut more) = (0, 0, true);
         loop {
-            while sent - taken < most
-                && let Some(item) = items.next()
-            {
-                if jobs.send(item).is_err() {
-                    break;
-                }
-                sent += 1;
-            }
-            if sent == taken {
+            let ready = if more && sent - taken < most {
+                answered.try_recv().ok()
+            } else if sent > taken {
+                let Ok(ready) = answered.recv() else { return Ok(()) };
+                Some(ready)
+            } else {
                 return Ok(());
-            }
-            let Ok((place, answer)) = answered.recv() else { return Ok(()) };
+            };
+            let Some((place, answer)) = ready else {
+                match items.next() {
+                    Some(Some(item)) => match jobs.send((sent, item)) {
+                        Ok(()) => sent += 1,
+                        Err(_) => more = false,
+                    },
+                    Some(None) => {}
+                    None => more = false,
+                }
+                continue;
+            };
             early.insert(place, answer);
             while let Some(answer) = early.remove(&taken) {
                 taken += 1;
@@ -79,7 +88,7 @@ mod tests {
                 i * i
             };
             let mut taken = Vec::new();
-            let ended: Result<(), ()> = in_order(0..40, vec![slow_now_and_then; workers], |answer| {
+            let ended: Result<(), ()> = in_order((0..40).map(Some), vec![slow_now_and_then; workers], |answer| {
                 taken.push(answer);
                 Ok(ControlFlow::Continue(()))
             });
@@ -92,7 +101,7 @@ mod tests {
     fn nothing_more_is_worked_on_than_is_taken_soon() {
         let mut begun = 0;
         let mut taken = 0;
-        let items = (0..1000).inspect(|_| begun += 1);
+        let items = (0..1000).inspect(|_| begun += 1).map(Some);
         let ended = in_order(items, vec![|i| i, |i| i], |_| {
             taken += 1;
             match taken {
@@ -102,9 +111,35 @@ mod tests {
         });
         assert_eq!(ended, Ok::<(), ()>(()));
         assert!(taken == 7 && begun <= 11, "{begun} begun");
+        let items = (0..9).map(Some);
         assert_eq!(
-            in_order(0..9, vec![|i| i], |i| if i == 3 { Err(i) } else { Ok(ControlFlow::Continue(())) }),
+            in_order(items, vec![|i| i], |i| if i == 3 { Err(i) } else { Ok(ControlFlow::Continue(())) }),
             Err(3)
         );
+    }
+
+    #[test]
+    fn an_answer_does_not_wait_for_an_item_that_is_long_in_coming() {
+        let taken = std::cell::Cell::new(0);
+        let mut waits = 0;
+        let items = std::iter::from_fn(|| match taken.get() {
+            0 if waits == 0 => {
+                waits += 1;
+                Some(Some(7))
+            }
+            // Nothing else comes before the answer to the first is taken.
+            0 => {
+                waits += 1;
+                assert!(waits < 60_000, "no answer was taken");
+                thread::sleep(Duration::from_millis(1));
+                Some(None)
+            }
+            _ => None,
+        });
+        let ended = in_order(items, vec![|i| i], |answer| {
+            taken.set(answer);
+            Ok::<_, ()>(ControlFlow::Continue(()))
+        });
+        assert_eq!((ended, taken.get()), (Ok(()), 7));
     }
 }

@@ -16,7 +16,7 @@ use crate::graph::Store;
 /// Metadata that members must have in common, since the ensemble has each but once.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training, which are kept where all members agree on them.
-const AGREED: &[&str] = &["data", "data_digest", "device", "driver", "precision"];
+const AGREED: &[&str] = &["data", "data_digest", "hold_out", "pictures", "device", "driver", "precision"];
 
 impl ModelFile {
     /// Joins trained classifiers; paths are what errors call them.
@@ -158,6 +158,26 @@ mod tests {
         file.set("mean", 0.13);
         file.set("std", 0.31);
         (format!("{name}-{seed}").into(), file)
+    }
+
+    #[test]
+    fn an_ensemble_takes_pictures_as_its_members_do() {
+        let [mut first, mut second] = [member("dense", 1), member("dense", 2)];
+        assert!(!ModelFile::ensemble(&[first.clone(), second.clone()]).unwrap().takes_pictures_as_they_are());
+        first.1.set("pictures", "raw");
+        second.1.set("pictures", "raw");
+        assert!(ModelFile::ensemble(&[first, second]).unwrap().takes_pictures_as_they_are());
+    }
+
+    #[test]
+    fn an_ensemble_knows_the_hold_out_that_all_its_members_have() {
+        let [mut first, mut second] = [member("dense", 1), member("dense", 2)];
+        first.1.set_hold_out(Some(10));
+        second.1.set_hold_out(Some(10));
+        let hold_out = |members: &[(PathBuf, ModelFile)]| ModelFile::ensemble(members).unwrap().hold_out();
+        assert_eq!(hold_out(&[first.clone(), second.clone()]), Some(10));
+        second.1.set_hold_out(Some(20));
+        assert_eq!(hold_out(&[first, second]), None);
     }
 
     #[test]

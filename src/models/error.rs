@@ -37,8 +37,10 @@ pub enum ModelError {
     Architecture { at: At, problem: String },
 
     /// Neither a built-in name nor a file.
-    #[error("no model {name:?}: built in are {builtins}; a model of your own is given as the path of its .toml file")]
-    Unknown { name: String, builtins: String },
+    #[error(
+        "no model {name:?}: built in are {builtins}; a model of your own is given as the path of its .toml file{hint}"
+    )]
+    Unknown { name: String, builtins: String, hint: String },
 
     /// The operating system would not give us the file.
     #[error("cannot read {}: {reason}. Check that the path exists and that you may read it", path.display())]

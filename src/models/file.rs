@@ -33,6 +33,8 @@ const IMAGE: &str = "image";
 const CLASSES: &str = "classes";
 const CLASS_NAMES: &str = "class_names";
 const VERSION: &str = "version";
+const PICTURES: &str = "pictures";
+const HOLD_OUT: &str = "hold_out";
 
 impl ModelFile {
     /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers.
@@ -89,6 +91,19 @@ impl ModelFile {
         self.set(CLASS_NAMES, serde_json::Value::from(names));
     }
 
+    /// Stores how many images of its data were set aside to test with, where that was asked for: another number sets
+    /// others aside, of which it knows some.
+    pub fn set_hold_out(&mut self, hold_out: Option<usize>) {
+        if let Some(hold_out) = hold_out {
+            self.set(HOLD_OUT, hold_out);
+        }
+    }
+
+    /// What [`ModelFile::set_hold_out`] has stored.
+    pub fn hold_out(&self) -> Option<usize> {
+        self.metadata.get(HOLD_OUT)?.parse().ok()
+    }
+
     /// The file's bytes.
     ///
     /// # Errors
@@ -135,6 +150,10 @@ impl ModelFile {
     /// [`ModelFile::load`] of bytes in memory; `path` is what errors call them.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<ModelFile, ModelError> {
         let (metadata, tensors) = container::decode(bytes).map_err(|problem| {
+            if is_foreign(bytes, path) {
+                let remedy = "use `inkgrad import` first, and then the file that it writes";
+                return refuse(path, format!("looks like a model of ONNX or Keras; {remedy}"));
+            }
             refuse(
                 path,
                 format!("{problem}. Expected a model.safetensors that `train` has written; train or copy it again"),
@@ -223,6 +242,12 @@ impl ModelFile {
         self.metadata.get(ARCHITECTURE).is_some_and(|text| Gan::is_meant(text))
     }
 
+    /// Whether it was trained on images that nobody prepared: pictures merely brought to their size, or images that do
+    /// not look as prepared pictures do. What it is asked is then not prepared either.
+    pub fn takes_pictures_as_they_are(&self) -> bool {
+        self.metadata.get(PICTURES).is_some_and(|how| ["fitted", "raw"].contains(&how.as_str()))
+    }
+
     fn sizes(&self, key: &str, path: &Path) -> Result<[usize; 3], ModelError> {
         let text = self.get(key, path)?;
         let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
@@ -283,6 +308,20 @@ impl ModelFile {
             None => Err(refuse(path, format!("tensor {name:?} is missing"))),
         }
     }
+}
+
+/// Endings of models of other programs, which `inkgrad import` takes over.
+const FOREIGN: [&str; 4] = ["onnx", "h5", "hdf5", "keras"];
+
+/// Whether a file has the name of another program's model.
+pub fn is_foreign_name(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| FOREIGN.iter().any(|foreign| ending.eq_ignore_ascii_case(foreign)))
+}
+
+/// The same, or its first bytes: those of HDF5, a zip archive, or ONNX's version and the name of what wrote it.
+fn is_foreign(bytes: &[u8], path: &Path) -> bool {
+    let is_onnx = matches!(bytes, [0x08, 1..=0x7f, 0x12, 1..=0x7f, ..]);
+    is_onnx || bytes.starts_with(b"\x89HDF\r\n\x1a\n") || bytes.starts_with(b"PK\x03\x04") || is_foreign_name(path)
 }
 
 pub(super) fn refuse(path: &Path, problem: impl Into<String>) -> ModelError {

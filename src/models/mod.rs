@@ -44,7 +44,7 @@ pub(crate) use build::{Built, Source};
 pub use build::{LayerInfo, Network};
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};
-pub use file::ModelFile;
+pub use file::{ModelFile, is_foreign_name};
 pub use filters::Filters;
 pub use forward::{Forward, Inputs, Mode, RunningUpdate};
 pub use gan::{Gan, GanRecipe};
@@ -67,6 +67,9 @@ pub const BUILTINS: &[(&str, &str)] = &[
     ("maxpool", include_str!("../../models/maxpool.toml")),
     ("pool", include_str!("../../models/pool.toml")),
 ];
+
+/// The one of them that is no network by itself: it stands in front of another.
+pub const FRONT: &str = "pool";
 
 /// The GANs that are part of the program: name and text.
 pub const BUILTIN_GANS: &[(&str, &str)] =
@@ -123,8 +126,15 @@ pub fn builtin_gan(name: &str) -> Result<Gan, ModelError> {
 }
 
 fn unknown(name: &str) -> ModelError {
-    let builtins = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    ModelError::Unknown { name: name.into(), builtins }
+    let names: Vec<&str> = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| *name).collect();
+    let told = |name: &&str| if *name == FRONT { format!("{name} (for --front)") } else { name.to_string() };
+    let builtins = names.iter().map(told).collect::<Vec<_>>().join(", ");
+    ModelError::Unknown { name: name.into(), builtins, hint: hint(name, &names) }
+}
+
+/// The end of a message about a name that none of `names` is: which of them it is like.
+fn hint(name: &str, names: &[&str]) -> String {
+    reader::nearest(name, names).map_or(String::new(), |near| format!("; did you mean {near:?}?"))
 }
 
 /// A built-in classifier by name, or one from a TOML file by its path.

@@ -28,7 +28,7 @@ impl ModelFile {
     pub fn shipped(name: &str) -> Result<ModelFile, ModelError> {
         match SHIPPED.iter().find(|(known, _)| *known == name) {
             Some((_, bytes)) => ModelFile::from_bytes(bytes, Path::new(name)),
-            None => Err(ModelError::Unknown { name: name.into(), builtins: names() }),
+            None => Err(ModelError::Unknown { name: name.into(), builtins: names(), hint: hint(name) }),
         }
     }
 
@@ -49,13 +49,19 @@ impl ModelFile {
                     && wanted.components().count() == 1
                     && wanted.extension().is_none() =>
             {
+                let hint = hint(&wanted.to_string_lossy());
                 let problem =
-                    format!("there is no such file, and no trained model of that name (there are {})", names());
+                    format!("there is no such file, and no trained model of that name (there are {}){hint}", names());
                 Err(ModelError::File { path, problem })
             }
             loaded => Ok((loaded?, path)),
         }
     }
+}
+
+/// Which of the names a word is like.
+fn hint(name: &str) -> String {
+    super::hint(name, &SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>())
 }
 
 fn names() -> String {
@@ -122,5 +128,8 @@ mod tests {
     fn a_word_that_is_no_model_is_answered_with_the_names_there_are() {
         let message = ModelFile::open(Path::new("fsat")).unwrap_err().to_string();
         assert!(message.contains("judge") && message.contains("no such file"), "{message}");
+        assert!(message.ends_with("; did you mean \"fast\"?"), "{message}");
+        let message = super::super::load_any("denze").unwrap_err().to_string();
+        assert!(message.ends_with("; did you mean \"dense\"?"), "{message}");
     }
 }

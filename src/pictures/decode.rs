@@ -104,11 +104,45 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     Ok(Picture { image, format })
 }
 
-/// A JPEG ends with the marker FF D9, and no scan, FF DA, begins after it. Neither stands in a scan's own data; a
-/// thumbnail, which has both, comes before.
+/// Whether a JPEG has no end, which is the marker FF D9.
+///
+/// It is looked for marker by marker from the start on: a segment says its length, so that the thumbnail in one is
+/// passed over. What stands behind the end, like the video of a phone's moving picture, is not looked at.
 fn jpeg_is_cut_off(bytes: &[u8]) -> bool {
-    let end = bytes.windows(2).rposition(|pair| pair == [0xff, 0xd9]);
-    end.is_none_or(|end| bytes[end..].windows(2).any(|pair| pair == [0xff, 0xda]))
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let Some((marker, after)) = next_marker(rest) {
+        rest = match marker {
+            0xd9 => return false,
+            // Restarts of a scan, and what has no meaning: bytes that were damaged may look like it.
+            0x01..=0xbf | 0xd0..=0xd8 => after,
+            _ => match segment_end(after) {
+                Some(behind) => behind,
+                None => return true,
+            },
+        };
+    }
+    true
+}
+
+/// The next marker and what stands behind it. A scan's own data are passed over: in them a zero follows each FF.
+fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let mut rest = bytes;
+    loop {
+        let start = rest.iter().position(|byte| *byte == 0xff)?;
+        rest = &rest[start + 1..];
+        match rest {
+            [] => return None,
+            // Any number of FF may stand in front of a marker.
+            [0x00 | 0xff, ..] => {}
+            [marker, after @ ..] => return Some((*marker, after)),
+        }
+    }
+}
+
+/// What stands behind a segment, whose first two bytes are its length with them.
+fn segment_end(segment: &[u8]) -> Option<&[u8]> {
+    let [high, low, ..] = segment else { return None };
+    segment.get(usize::from(u16::from_be_bytes([*high, *low])).max(2)..)
 }
 
 #[cfg(test)]

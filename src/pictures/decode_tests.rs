@@ -64,6 +64,35 @@ fn a_thumbnail_inside_does_not_hide_that_a_jpeg_is_cut_off() {
 }
 
 #[test]
+fn a_jpeg_is_cut_off_at_each_byte_before_its_end_and_nowhere_behind_it() {
+    let whole = encoded(stripes(), ImageFormat::Jpeg);
+    for length in 0..whole.len() {
+        assert!(jpeg_is_cut_off(&whole[..length]), "{length} of {} bytes", whole.len());
+    }
+    assert!(!jpeg_is_cut_off(&whole));
+    // A phone's moving picture has a video behind it, with any bytes in it: an end, and then a scan without one.
+    let mut moving = whole.clone();
+    moving.extend([0xff_u8, 0xd9, 0xff, 0xda, 0x00, 0x17].repeat(250_000));
+    assert!(!jpeg_is_cut_off(&moving));
+    assert_eq!(gray(&decode(&moving).unwrap().image), gray(&decode(&whole).unwrap().image));
+}
+
+#[test]
+fn fill_bytes_and_restarts_belong_to_a_jpeg_and_lengths_lead_nowhere() {
+    let start = [0xff_u8, 0xd8, 0xff, 0xda, 0x00, 0x02];
+    let after = |scan: &[u8]| jpeg_is_cut_off(&[&start[..], scan].concat());
+    assert!(!after(&[7, 0xff, 0x00, 0xff, 0xd3, 9, 0xff, 0xff, 0xff, 0xd9]));
+    // A comment between two scans has what looks like an end.
+    assert!(after(&[7, 0xff, 0xfe, 0x00, 0x04, 0xff, 0xd9, 5]));
+    assert!(!after(&[7, 0xff, 0xfe, 0x00, 0x04, 0xff, 0xd9, 5, 0xff, 0xd9]));
+    // Lengths that are none, and such as lead beyond the end.
+    assert!(!after(&[0xff, 0xfe, 0x00, 0x00, 0xff, 0xd9]));
+    for scan in [&[0xff_u8, 0xfe, 0xff, 0xff, 0xff, 0xd9][..], &[0xff, 0xfe, 0x00], &[0xff, 0x00], &[0xff]] {
+        assert!(after(scan), "{scan:?}");
+    }
+}
+
+#[test]
 fn what_is_no_picture_is_told_from_what_is_a_damaged_one() {
     assert_eq!(reason(b""), "is empty: 0 bytes");
     assert!(reason(b"name,label\n").contains("is no picture"));
@@ -102,6 +131,14 @@ fn folders_missing_files_and_files_beyond_the_limit_are_refused() {
 }
 
 proptest! {
+    #[test]
+    fn the_end_of_a_jpeg_is_looked_for_in_bytes_of_any_kind(
+        bytes in prop::collection::vec(prop_oneof![Just(0xff_u8), Just(0x00), Just(0xda), any::<u8>()], 0..200),
+    ) {
+        let cut_off = jpeg_is_cut_off(&bytes);
+        prop_assert!(cut_off || bytes.windows(2).any(|pair| pair == [0xff, 0xd9]));
+    }
+
     #[test]
     fn bytes_of_any_kind_are_decoded_or_refused(
         format in prop::sample::select(vec![

@@ -67,6 +67,13 @@ pub struct Prepared {
     pub blank: bool,
 }
 
+/// Whether [`Mode::Auto`] takes a grey picture of the network's own size as prepared: bytes of `[height, width]`, whose
+/// border is dark.
+pub fn is_prepared(pixels: &[u8], [height, width]: [usize; 2]) -> bool {
+    let values = pixels.iter().map(|value| f32::from(*value)).collect();
+    Map::from_raw(width as u32, height as u32, values).is_some_and(|gray| ink::border_is_dark(&gray))
+}
+
 /// Makes of a picture what a network with inputs of `[height, width, channels]` is to see. Networks of several
 /// channels get it at their size and otherwise as it is: colour has no ink and no paper.
 pub fn prepare(image: &DynamicImage, input: [usize; 3], how: &Preparation) -> Prepared {

@@ -50,6 +50,21 @@ fn a_digit_as_mnist_has_it_is_left_untouched() {
 }
 
 #[test]
+fn bytes_are_prepared_where_a_picture_of_them_is_taken_as_it_is() {
+    for digit in digits(20) {
+        let mut inverted = digit.clone();
+        imageops::invert(&mut inverted);
+        for picture in [digit, inverted] {
+            let taken = all(picture.clone()).as_is;
+            assert_eq!(is_prepared(picture.as_raw(), [28, 28]), taken);
+        }
+    }
+    // Ink that reaches the border all round.
+    assert!(!is_prepared(&[255, 255, 255, 255, 0, 255, 255, 255, 255], [3, 3]));
+    assert!(is_prepared(&[0, 255, 0, 0], [1, 4]));
+}
+
+#[test]
 fn a_digit_prepared_a_second_time_stays_nearly_what_it_was() {
     for (i, digit) in digits(100).into_iter().enumerate() {
         let mut inverted = digit.clone();

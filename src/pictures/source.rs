@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::paths::of_bytes;
+use super::pattern::Pattern;
 use super::walk::{Found, Place, walk};
-use super::{numbered, path_text, visible};
+use super::{numbered, path_text, text_path};
 use crate::data::csv::PixelRows;
 
 /// One thing that a source has come upon.
@@ -90,6 +91,7 @@ impl Source {
     /// All of it, one after another.
     pub fn tasks(self) -> impl Iterator<Item = Task> + Send {
         let Source { given, null_data, shard, mut done, class_names } = self;
+        let labels = LabelledClasses::of(&class_names);
         let mut folders = ClassFolders { class_names, of: None };
         let mut inputs = Inputs::of(&given);
         let paths = given.into_iter().flat_map(move |path| match path.as_os_str() == "-" {
@@ -99,14 +101,14 @@ impl Source {
         let found = paths.flat_map(move |path| {
             let input = path.as_ref().ok().and_then(|path| inputs.name(path));
             let found: Items<Found> = match path {
-                Err(reason) => one(Found::Failed(PathBuf::from("-"), reason)),
+                Err(found) => one(found),
                 Ok(path) if is_csv(&path) => one(Found::File(Place { path, root: None })),
                 Ok(path) => Box::new(walk(&path)),
             };
             found.map(move |found| (found, input.clone()))
         });
         let tasks = found.flat_map(move |(found, input)| match found {
-            Found::File(place) if is_csv(&place.path) => rows(&place.path, input),
+            Found::File(place) if is_csv(&place.path) => rows(&place.path, input, &labels),
             Found::File(place) => {
                 let (within, name) = (path_text(place.within()), path_text(&place.path));
                 let truth = folders.truth(&place);
@@ -142,36 +144,42 @@ fn one(found: Found) -> Items<Found> {
     Box::new(std::iter::once(found))
 }
 
-/// Whether a path is to be read as rows of pixels.
+/// Whether a path is to be read as rows of pixels: a CSV file, packed or not.
 pub fn is_csv(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
+    has_ending(unpacked(path), "csv")
 }
 
-/// A path that is there stands for itself, another one may be a pattern: `*`, `?`, `[a-z]`, and `**` for any folders.
-/// Folders that a pattern matches are walked, unless it says itself how deep they go.
-fn expanded(path: PathBuf) -> Items<Result<PathBuf, String>> {
-    let pattern = path.to_str().filter(|text| text.contains(['*', '?', '[']) && path.symlink_metadata().is_err());
-    let Some(pattern) = pattern else { return Box::new(std::iter::once(Ok(path))) };
-    let deep = pattern.contains("**");
-    match glob::glob(pattern) {
-        Err(error) => Box::new(std::iter::once(Err(format!("{:?} is no pattern: {error}", visible(pattern))))),
-        Ok(matches) => Box::new(matches.filter_map(move |path| match path {
-            Ok(path) if deep && path.is_dir() => None,
-            Ok(path) => Some(Ok(path)),
-            Err(error) => Some(Err(error.to_string())),
-        })),
+/// The name without the ending that says that it is packed.
+fn unpacked(path: &Path) -> &Path {
+    path.file_stem().filter(|_| has_ending(path, "gz")).map_or(path, Path::new)
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending))
+}
+
+/// A path that is there stands for itself, another one may be a pattern. Folders that a pattern matches are walked,
+/// unless it says itself how deep they go.
+fn expanded(path: PathBuf) -> Items<Result<PathBuf, Found>> {
+    match Pattern::of(&path) {
+        None => Box::new(std::iter::once(Ok(path))),
+        Some(Err(wrong)) => Box::new(std::iter::once(Err(wrong))),
+        Some(Ok(pattern)) => pattern.matches(),
     }
 }
 
 /// The paths on standard input, as they come.
-fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, String>> + Send {
+fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Send {
     let end = if null_data { 0 } else { b'\n' };
     let mut input = io::BufReader::new(io::stdin());
     std::iter::from_fn(move || {
         loop {
             let mut line = Vec::new();
             match input.read_until(end, &mut line) {
-                Err(error) => return Some(Err(format!("standard input cannot be read: {error}"))),
+                Err(error) => {
+                    let reason = format!("standard input cannot be read: {error}");
+                    return Some(Err(Found::Failed(PathBuf::from("-"), reason)));
+                }
                 Ok(0) => return None,
                 Ok(_) => {}
             }
@@ -187,21 +195,64 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, String>> + Se
 }
 
 /// The rows of a CSV file, each named like `test.csv#1`.
-fn rows(path: &Path, input: Option<Arc<Path>>) -> Items<(String, Task)> {
+fn rows(path: &Path, input: Option<Arc<Path>>, labels: &LabelledClasses) -> Items<(String, Task)> {
     let name = path_text(path);
     let failed = |name: String, reason: String| (name.clone(), Task::Failed { name, reason });
-    match PixelRows::open(path) {
-        Err(error) => Box::new(std::iter::once(failed(name, error.to_string()))),
-        Ok(rows) => Box::new(rows.enumerate().map(move |(i, row)| {
-            let (row_name, number) = (format!("{name}#{}", i + 1), i as u64 + 1);
-            match row {
-                Err(error) => failed(row_name, error.to_string()),
-                Ok(row) => {
-                    let (truth, input) = (row.label.map(|label| label as usize), input.clone());
-                    (row_name.clone(), Task::Row { name: row_name, row: number, pixels: row.pixels, truth, input })
-                }
+    let mut rows = match PixelRows::open(path) {
+        Err(error) => return Box::new(std::iter::once(failed(name, error.to_string()))),
+        Ok(rows) => rows.zip(1u64..).peekable(),
+    };
+    if rows.peek().is_none() {
+        let reason = "is a table without rows: a header, and nothing below it. Write it again with its images";
+        return Box::new(std::iter::once(failed(name, reason.into())));
+    }
+    let labels = labels.clone();
+    Box::new(rows.map(move |(row, number)| {
+        let row_name = format!("{name}#{number}");
+        match row {
+            Err(error) => failed(row_name, error.to_string()),
+            Ok(row) => {
+                let (truth, input) = (row.label.map(|label| labels.class(label)), input.clone());
+                (row_name.clone(), Task::Row { name: row_name, row: number, pixels: row.pixels, truth, input })
             }
-        })),
+        }
+    }))
+}
+
+/// The CSV file that has a row of this name and number.
+pub fn table_of(name: &str, row: u64) -> Option<PathBuf> {
+    name.strip_suffix(format!("#{row}").as_str()).map(text_path)
+}
+
+/// The pixels of all rows of a CSV file that can be read, with their numbers; none where it is no longer there.
+pub fn numbered_pixels(table: &Path) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    // Opening a pipe would wait for its writer.
+    let rows = table.is_file().then(|| PixelRows::open(table).ok()).flatten();
+    rows.into_iter().flatten().zip(1..).filter_map(|(row, number)| Some((number, row.ok()?.pixels)))
+}
+
+/// Which class the label of a row is.
+#[derive(Clone)]
+struct LabelledClasses {
+    /// By the names of those whose names are numbers. Where none is, a label is the place of its class.
+    by_name: Option<Arc<HashMap<u32, usize>>>,
+    classes: usize,
+}
+
+impl LabelledClasses {
+    fn of(class_names: &[String]) -> LabelledClasses {
+        let numbers = class_names.iter().any(|name| name.parse::<i64>().is_ok());
+        let named = class_names.iter().enumerate().filter_map(|(class, name)| Some((name.parse::<u32>().ok()?, class)));
+        let by_name: HashMap<u32, usize> = named.collect();
+        LabelledClasses { by_name: numbers.then(|| Arc::new(by_name)), classes: class_names.len() }
+    }
+
+    /// Beyond all classes for a label that is none of them.
+    fn class(&self, label: u32) -> usize {
+        match &self.by_name {
+            Some(by_name) => by_name.get(&label).copied().unwrap_or(self.classes),
+            None => label as usize,
+        }
     }
 }
 
@@ -227,7 +278,7 @@ impl Inputs {
         if !self.several || !(csv || path.is_dir()) {
             return None;
         }
-        let own = if csv { path.file_stem() } else { path.file_name() };
+        let own = if csv { unpacked(path).file_stem() } else { path.file_name() };
         // `.` names no folder, nor does what stands before the ending of `...csv`.
         let own = own.filter(|own| Path::new(own).file_name().is_some()).map(OsStr::to_owned);
         let own = own.or_else(|| Some(path.canonicalize().ok()?.file_name()?.to_owned()));

@@ -7,7 +7,7 @@ fn tree(names: &[&str]) -> tempfile::TempDir {
     for name in names {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "0,1,2,3\n").unwrap();
+        fs::write(path, "9,1,2,3\n").unwrap();
     }
     folder
 }
@@ -54,6 +54,58 @@ fn patterns_match_files_and_walk_folders_unless_they_go_deep_themselves() {
 }
 
 #[test]
+fn hidden_names_match_only_where_a_pattern_has_their_dot() {
+    let folder = tree(&["hg/gray.png", "hg/._gray.png", "hg/.x/b.png", ".x/a.png", "x/.c.png"]);
+    let at = |pattern: &str| names(source(&[folder.path().join(pattern)]), &folder);
+    assert_eq!(at("hg/*.png"), ["hg/gray.png"]);
+    assert_eq!(at("hg/?_*.png"), [""; 0]);
+    assert_eq!(at("hg/.*.png"), ["hg/._gray.png"]);
+    assert_eq!(at("**/*.png"), ["hg/gray.png"]);
+    assert_eq!(at("*/*/*.png"), [""; 0]);
+    assert_eq!(at("*/.x/*.png"), ["hg/.x/b.png"]);
+    assert_eq!(at("**/.x/*.png"), [".x/a.png", "hg/.x/b.png"]);
+    assert_eq!(at("h*"), ["hg/gray.png"]);
+}
+
+#[test]
+fn a_pattern_looks_only_into_folders_that_may_lead_to_a_match() {
+    let folder = tree(&["a1/x/1.png", "a2/2.png", "b/3.png", "a3.png"]);
+    let at = |pattern: &str| names(source(&[folder.path().join(pattern)]), &folder);
+    assert_eq!(at("a?/**/*.png"), ["a1/x/1.png", "a2/2.png"]);
+    assert_eq!(at("**/x/**/**/*.png"), ["a1/x/1.png"]);
+    assert_eq!(at("nowhere/**/*.png"), [""; 0]);
+    let mut wrong = source(&[folder.path().join("a**/1.png")]).tasks();
+    assert!(matches!(wrong.next(), Some(Task::Failed { reason, .. }) if reason.contains("is no pattern")));
+}
+
+#[cfg(unix)]
+#[test]
+fn any_folders_of_a_pattern_are_no_links_to_folders() {
+    use std::os::unix::fs::symlink;
+    let folder = tree(&["sl/0/a.png", "sl/1/b.png"]);
+    let at = |name: &str| folder.path().join(name);
+    symlink("..", at("sl/0/up")).unwrap();
+    symlink(at("sl/1"), at("sl/0/other")).unwrap();
+    symlink("a.png", at("sl/0/link.png")).unwrap();
+    let given = [at("sl/**/*.png")];
+    assert_eq!(names(source(&given), &folder), ["sl/0/a.png", "sl/0/link.png", "sl/1/b.png"]);
+    assert_eq!(source(&given).tasks().filter(|task| *task == Task::FolderLink).count(), 2);
+    // A link that is named itself is the folder that it leads to.
+    assert_eq!(names(source(&[at("sl/0/other/**/*.png")]), &folder), ["sl/0/other/b.png"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_unicode_stop_no_pattern() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tree(&["a/1.png"]);
+    fs::write(folder.path().join("a").join(OsStr::from_bytes(b"\xff.png")), "").unwrap();
+    let at = |pattern: &str| names(source(&[folder.path().join(pattern)]), &folder);
+    assert_eq!(at("a/*.png"), ["a/1.png"]);
+    assert_eq!(at("**/*.png"), ["a/1.png", "a/\\xff.png"]);
+}
+
+#[test]
 fn a_file_with_a_pattern_in_its_name_is_that_file() {
     let folder = tree(&["[1].png", "1.png"]);
     assert_eq!(names(source(&[folder.path().join("[1].png")]), &folder), ["[1].png"]);
@@ -66,11 +118,60 @@ fn a_csv_file_is_its_rows() {
     match tasks.next() {
         Some(Task::Row { name, row: 1, pixels, truth: None, input: None }) => {
             assert!(name.ends_with("/a.csv#1"));
-            assert_eq!(pixels, [0, 1, 2, 3]);
+            assert_eq!(pixels, [9, 1, 2, 3]);
         }
         other => panic!("{other:?}"),
     }
     assert_eq!(tasks.next(), None);
+}
+
+#[test]
+fn a_label_is_the_class_of_that_name_and_a_place_only_where_no_name_is_a_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    fs::write(&path, "label,a,b\n1,0,0\n9,0,0\n0,0,0\n").unwrap();
+    let truths = |class_names: &[&str]| -> Vec<Option<usize>> {
+        let class_names = class_names.iter().map(|name| name.to_string()).collect();
+        let source = Source { given: vec![path.clone()], class_names, ..Source::default() };
+        found(source, &folder).into_iter().map(|(_, truth)| truth).collect()
+    };
+    // What is no class is a number that no class has.
+    assert_eq!(truths(&["1", "2", "9"]), [Some(0), Some(2), Some(3)]);
+    assert_eq!(truths(&["cat", "0"]), [Some(2), Some(2), Some(1)]);
+    assert_eq!(truths(&["cat", "dog"]), [Some(1), Some(9), Some(0)]);
+}
+
+#[test]
+fn a_packed_csv_file_is_its_rows_too() {
+    use std::io::Write;
+    let folder = tree(&["b.csv"]);
+    let path = folder.path().join("a.CSV.gz");
+    let mut packed = flate2::write::GzEncoder::new(fs::File::create(&path).unwrap(), flate2::Compression::fast());
+    packed.write_all(b"9,1,2,3\n8,1,2,3\n").unwrap();
+    packed.finish().unwrap();
+    assert!(is_csv(&path) && !is_csv(Path::new("a.gz")) && !is_csv(Path::new("csv.gz")) && !is_csv(Path::new(".csv")));
+    let given = [path.clone(), folder.path().join("b.csv")];
+    assert_eq!(names(source(&given), &folder), ["a.CSV.gz#1", "a.CSV.gz#2", "b.csv#1"]);
+    match source(&given).tasks().next() {
+        Some(Task::Row { input, .. }) => assert_eq!(input.as_deref(), Some(Path::new("a"))),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(numbered_pixels(&path).last(), Some((2, vec![8, 1, 2, 3])));
+    assert_eq!(table_of(&format!("{}#2", path_text(&path)), 2), Some(path));
+}
+
+#[test]
+fn a_csv_file_without_rows_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.csv");
+    fs::write(&path, "label,a,b\n").unwrap();
+    let tasks: Vec<Task> = source(&[path]).tasks().collect();
+    match &tasks[..] {
+        [Task::Failed { name, reason }] => {
+            assert!(name.ends_with("/e.csv") && reason.contains("table without rows"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

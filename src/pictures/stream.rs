@@ -1,22 +1,30 @@
-//! Tasks to batches of prepared pictures, ahead of whoever takes them: one thread finds files, all cores decode a batch
-//! while the batch before is worked on, and there are never more than a few batches in memory.
+//! Tasks to batches of prepared pictures, ahead of whoever takes them: one thread finds files, one gathers them, all
+//! cores decode a batch while the batch before is worked on, and there are never more than a few batches in memory.
 
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
-use image::{DynamicImage, ExtendedColorType, GrayImage};
+use image::codecs::png::PngEncoder;
+use image::{DynamicImage, ExtendedColorType, GrayImage, ImageEncoder};
 use rayon::prelude::*;
 
 use super::decode::read;
 use super::prepare::{Preparation, Prepared, prepare};
 use super::source::{Source, Task};
 use super::walk::{ENDINGS, Place};
+use crate::files::{Existing, Unfinished};
 
 /// Pictures in a batch: enough to keep all cores and a device busy, few enough that a stop is not waited for.
 pub const BATCH: usize = 256;
+/// Tasks that are found before they are gathered.
+const AHEAD: usize = 32;
+/// How long a batch that is not full waits for the next task, and a stop to be seen.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What became of a task.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +47,13 @@ pub struct Batch {
     pub items: Vec<Item>,
     pub other_files: u64,
     pub folder_links: u64,
+}
+
+impl Batch {
+    /// Whether it only says that nothing has come for a while.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.other_files == 0 && self.folder_links == 0
+    }
 }
 
 /// How pictures become what a network sees.
@@ -65,7 +80,10 @@ impl Work {
     }
 
     /// The same of a row of pixels: the network's own number of them, or a grey square.
-    fn row(&self, pixels: Vec<u8>) -> Result<Prepared, String> {
+    ///
+    /// # Errors
+    /// In words: of which number they are.
+    pub fn row(&self, pixels: Vec<u8>) -> Result<Prepared, String> {
         let ([height, width, channels], found) = (self.input, pixels.len());
         let own = found == height * width * channels;
         if own && channels != 1 {
@@ -127,22 +145,35 @@ fn show(path: &Path, prepared: &Prepared, [height, width, channels]: [usize; 3])
         3 => ExtendedColorType::Rgb8,
         _ => ExtendedColorType::Rgba8,
     };
+    let cannot = |error: String| format!("--show-input: cannot write {}: {error}", path.display());
+    let mut bytes = Vec::new();
+    let encoded = PngEncoder::new(&mut bytes).write_image(&prepared.pixels, width as u32, height as u32, colour);
+    encoded.map_err(|error| cannot(error.to_string()))?;
     let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    let written = folder.map_err(|error| error.to_string()).and_then(|()| {
-        image::save_buffer(&path, &prepared.pixels, width as u32, height as u32, colour)
-            .map_err(|error| error.to_string())
-    });
-    written.map_err(|error| format!("--show-input: cannot write {}: {error}", path.display()))
+    folder.and_then(|()| put(&path, &bytes)).map_err(|error| cannot(error.to_string()))
+}
+
+/// A picture is there whole or not at all: of a full disk nobody would be told who leaves the last bytes to be written
+/// when a file is closed.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = Unfinished::create(path)?;
+    file.write_all(bytes)?;
+    file.finish_soon(Existing::Replace)
 }
 
 /// Starts the threads, which end when the stream is dropped, or soon after `stop` is set.
 ///
-/// Each item is a batch; an error is the end of all. After `stop` a batch may have fewer items than it began with, all
-/// of them those that come first.
+/// Each item is a batch; an error is the end of all. Where a source takes its time, as a list does that somebody is
+/// still writing, what has come is a batch that is not full, and then there is an empty one now and then, so that
+/// whoever takes them can look to what is done. After `stop` a batch may have fewer items than it began with, all of
+/// them those that come first.
 pub fn stream(source: Source, work: Work, stop: Arc<AtomicBool>) -> Receiver<Result<Batch, String>> {
+    let (found_out, found) = sync_channel(AHEAD);
     let (tasks_out, tasks_in) = sync_channel::<(Vec<Task>, Batch)>(1);
     let (out, batches) = sync_channel(1);
-    thread::spawn(move || find(source, &tasks_out));
+    thread::spawn(move || find(source, &found_out));
+    let stops = Arc::clone(&stop);
+    thread::spawn(move || gather(&found, &tasks_out, &stops));
     thread::spawn(move || {
         for (tasks, batch) in tasks_in {
             let decoded = decode(tasks, batch, &work, &stop);
@@ -155,19 +186,41 @@ pub fn stream(source: Source, work: Work, stop: Arc<AtomicBool>) -> Receiver<Res
     batches
 }
 
-fn find(source: Source, out: &SyncSender<(Vec<Task>, Batch)>) {
-    let (mut tasks, mut batch) = (Vec::new(), Batch::default());
+/// Finds tasks until nobody wants more. It may wait for a list without end, so nobody waits for it.
+fn find(source: Source, out: &SyncSender<Task>) {
     for task in source.tasks() {
-        match task {
-            Task::OtherFile => batch.other_files += 1,
-            Task::FolderLink => batch.folder_links += 1,
-            task => tasks.push(task),
-        }
-        if tasks.len() == BATCH && out.send((std::mem::take(&mut tasks), std::mem::take(&mut batch))).is_err() {
+        if out.send(task).is_err() {
             return;
         }
     }
-    let _ = out.send((tasks, batch));
+}
+
+/// Makes batches of tasks as they come, until there are no more or `stop` is set.
+fn gather(found: &Receiver<Task>, out: &SyncSender<(Vec<Task>, Batch)>, stop: &AtomicBool) {
+    let (mut tasks, mut batch, mut begun) = (Vec::new(), Batch::default(), false);
+    loop {
+        let next = found.recv_timeout(PATIENCE);
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let nothing_came = next == Err(RecvTimeoutError::Timeout);
+        match next {
+            Ok(Task::OtherFile) => batch.other_files += 1,
+            Ok(Task::FolderLink) => batch.folder_links += 1,
+            Ok(task) => tasks.push(task),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = out.send((tasks, batch));
+                return;
+            }
+        }
+        if tasks.len() == BATCH || nothing_came && (begun || !tasks.is_empty()) {
+            begun = true;
+            if out.send((std::mem::take(&mut tasks), std::mem::take(&mut batch))).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 fn decode(tasks: Vec<Task>, batch: Batch, work: &Work, stop: &AtomicBool) -> Result<Batch, String> {
@@ -206,6 +259,29 @@ mod tests {
             assert!(item.name.ends_with(&format!("/{i:04}.png")), "{}", item.name);
             assert_eq!(item.prepared.is_err(), i == 100);
         }
+    }
+
+    #[test]
+    fn a_batch_does_not_wait_until_it_is_full_and_a_stop_does_not_wait_for_the_source() {
+        let (found_out, found) = sync_channel(8);
+        let (out, batches) = sync_channel(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = |name: &str| Task::Failed { name: name.into(), reason: String::new() };
+        for found in [task("a"), Task::OtherFile, task("b")] {
+            found_out.send(found).unwrap();
+        }
+        let stops = Arc::clone(&stop);
+        let gathers = thread::spawn(move || gather(&found, &out, &stops));
+        let long = Duration::from_secs(60);
+        let (tasks, batch) = batches.recv_timeout(long).unwrap();
+        assert_eq!((tasks, batch.other_files), (vec![task("a"), task("b")], 1));
+        let (tasks, batch) = batches.recv_timeout(long).unwrap();
+        assert!(tasks.is_empty() && batch.is_empty());
+        // The source is still there.
+        stop.store(true, Ordering::Relaxed);
+        while batches.recv_timeout(long).is_ok() {}
+        gathers.join().unwrap();
+        assert!(found_out.send(task("c")).is_err());
     }
 
     #[test]

@@ -38,37 +38,51 @@ impl Place {
 }
 
 /// What there is at a path: the file itself, or all pictures below a folder, however deep, in the order of their
-/// names. Memory is that of one path of folders, with all names in them.
+/// names. Hidden folders are passed over. Memory is that of one path of folders, with all names in them.
 pub fn walk(input: &Path) -> impl Iterator<Item = Found> + Send + use<> {
     let root: Option<Arc<Path>> = input.is_dir().then(|| input.into());
     let named = root.is_none().then(|| Found::File(Place { path: input.to_owned(), root: None }));
     let below = root.into_iter().flat_map(|root| {
-        let entries = WalkDir::new(&root).sort_by_file_name();
-        entries.into_iter().filter_map(move |entry| found(entry, &root))
+        let entries = WalkDir::new(&root).sort_by_file_name().into_iter();
+        entries.filter_entry(is_looked_at).filter_map(move |entry| found(entry, &root))
     });
     named.into_iter().chain(below)
+}
+
+/// Everything but hidden folders, where programs keep copies of their own; the folder that was given may be one.
+fn is_looked_at(entry: &DirEntry) -> bool {
+    let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+    entry.depth() == 0 || !hidden || !entry.file_type().is_dir()
 }
 
 fn found(entry: walkdir::Result<DirEntry>, root: &Arc<Path>) -> Option<Found> {
     let entry = match entry {
         Ok(entry) => entry,
-        Err(error) => {
-            let path = error.path().unwrap_or(root).to_owned();
-            let reason = error.io_error().map_or_else(|| error.to_string(), |reason| reason.to_string());
-            return Some(Found::Failed(path, format!("cannot be read: {reason}")));
-        }
+        Err(error) => return Some(unreadable(&error, root)),
     };
-    let kind = entry.file_type();
-    if kind.is_dir() {
+    // The folder that was given may be a link, and is followed.
+    if entry.depth() == 0 || entry.file_type().is_dir() {
         return None;
     }
-    if kind.is_symlink() && entry.path().is_dir() {
+    if leads_to_a_folder(&entry) {
         return Some(Found::FolderLink);
     }
     if !is_named_like_a_picture(entry.path()) {
         return Some(Found::OtherFile);
     }
     Some(Found::File(Place { path: entry.into_path(), root: Some(Arc::clone(root)) }))
+}
+
+/// What a walk below `root` could not read.
+pub(super) fn unreadable(error: &walkdir::Error, root: &Path) -> Found {
+    let path = error.path().unwrap_or(root).to_owned();
+    let reason = error.io_error().map_or_else(|| error.to_string(), |reason| reason.to_string());
+    Found::Failed(path, format!("cannot be read: {reason}"))
+}
+
+/// Whether it is a link to a folder.
+pub(super) fn leads_to_a_folder(entry: &DirEntry) -> bool {
+    entry.file_type().is_symlink() && entry.path().is_dir()
 }
 
 fn is_named_like_a_picture(path: &Path) -> bool {
@@ -108,6 +122,13 @@ mod tests {
     }
 
     #[test]
+    fn hidden_folders_are_passed_over_unless_they_are_given() {
+        let folder = tree(&["a/1.png", ".ipynb_checkpoints/1.png", "a/.x/y/2.png"]);
+        assert_eq!(names(folder.path()), ["a/1.png"]);
+        assert_eq!(names(&folder.path().join("a/.x")), ["y/2.png"]);
+    }
+
+    #[test]
     fn a_file_that_is_named_is_taken_whatever_its_name() {
         let folder = tree(&["scan"]);
         let path = folder.path().join("scan");
@@ -126,6 +147,9 @@ mod tests {
         symlink(at("self.png"), at("self.png")).unwrap();
         assert_eq!(names(folder.path()), ["a/1.png", "link.png", "self.png"]);
         assert!(walk(folder.path()).any(|found| found == Found::FolderLink));
+        symlink(at("a"), at("given")).unwrap();
+        assert_eq!(names(&at("given")), ["1.png"]);
+        assert_eq!(walk(&at("given")).filter(|found| *found == Found::FolderLink).count(), 1);
         assert!(crate::pictures::read(&at("self.png")).is_err());
     }
 }

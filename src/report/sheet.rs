@@ -64,14 +64,7 @@ pub fn titled_sheet(
     let (image_w, image_h) = (scaled(w, scale), scaled(h, scale));
     let columns = columns.clamp(1, items.len().max(1)) as u64;
     let rows = (items.len() as u64).div_ceil(columns);
-
-    let rooms = items.iter().map(|item| needed(&item.caption, image_w));
-    let cell_w = image_w.max(rooms.max().unwrap_or(0).min(WIDEST_CAPTION));
-    let room = cell_w as f32;
-    let captions = items.iter().map(|item| caption_lines(&item.caption, room));
-    let captions: Vec<Vec<String>> = captions.collect();
-    let lines = captions.iter().map(Vec::len).max().unwrap_or(0) as u64;
-    let cell_h = image_h + lines * CAPTION_ROW + if lines > 0 { 6 } else { 0 };
+    let ((cell_w, cell_h), captions) = cell(items.iter().map(|item| item.caption.as_str()), (image_w, image_h));
 
     let top = MARGIN + if title.trim().is_empty() { 0 } else { TITLE_ROW };
     let across = (columns * (cell_w + GAP)).saturating_sub(GAP);
@@ -103,6 +96,33 @@ pub fn titled_sheet(
         }
     }
     Ok(canvas.into_image())
+}
+
+/// Rows and columns that a titled sheet has room for, of images of `(height, width)`, enlarged, with such captions. One
+/// of each at least: what is too large by itself is for [`titled_sheet`] to refuse.
+pub fn sheet_room<'a>(
+    captions: impl Iterator<Item = &'a str> + Clone,
+    (h, w): (usize, usize),
+    scale: usize,
+) -> (usize, usize) {
+    let scale = scale.max(1) as u64;
+    let ((cell_w, cell_h), _) = cell(captions, (scaled(w, scale), scaled(h, scale)));
+    let fit = |side: u64, cell: u64| ((side + GAP) / (cell + GAP)).max(1) as usize;
+    let side = MAX_SIDE - 2 * MARGIN;
+    (fit(side - TITLE_ROW, cell_h), fit(side, cell_w))
+}
+
+/// Width and height of a cell with an image of such a width and height, and the lines of each caption below it.
+fn cell<'a>(
+    captions: impl Iterator<Item = &'a str> + Clone,
+    (image_w, image_h): (u64, u64),
+) -> ((u64, u64), Vec<Vec<String>>) {
+    let widest = captions.clone().map(|caption| needed(caption, image_w)).max().unwrap_or(0);
+    let width = image_w.max(widest.min(WIDEST_CAPTION));
+    let captions: Vec<Vec<String>> = captions.map(|caption| caption_lines(caption, width as f32)).collect();
+    let lines = captions.iter().map(Vec::len).max().unwrap_or(0) as u64;
+    let height = image_h + lines * CAPTION_ROW + if lines > 0 { 6 } else { 0 };
+    ((width, height), captions)
 }
 
 /// A side after enlarging, held where later sums cannot overflow; far beyond the limit.

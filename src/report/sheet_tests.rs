@@ -75,6 +75,22 @@ fn enormous_sheets_are_refused_and_empty_ones_drawn() {
     assert!(sheet(&[item(&[], "x")], 5, 0, 3, 2, 2).is_ok());
 }
 
+#[test]
+fn a_sheet_has_room_for_so_many_rows_and_columns_and_for_no_more() {
+    for (side, scale, caption) in [(28, 20, ""), (400, 1, "a caption of more words than a line has room for")] {
+        let pixels = vec![0; side * side];
+        let (rows, columns) = sheet_room([caption].into_iter(), (side, side), scale);
+        let drawn = |rows: usize, columns: usize| {
+            titled_sheet("title", &vec![item(&pixels, caption); rows * columns], (side, side, 1), columns, scale)
+        };
+        assert!(rows > 1 && columns > 1, "{rows} x {columns}");
+        assert!(drawn(rows, 1).is_ok() && drawn(1, columns).is_ok(), "{rows} x {columns}");
+        assert!(matches!(drawn(rows + 1, 1), Err(ReportError::TooLarge { .. })), "{rows} x {columns}");
+        assert!(matches!(drawn(1, columns + 1), Err(ReportError::TooLarge { .. })), "{rows} x {columns}");
+    }
+    assert_eq!(sheet_room(std::iter::empty(), (20_000, 20_000), 1), (1, 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

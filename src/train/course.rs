@@ -183,6 +183,7 @@ impl Course {
         if let Some(pictures) = &self.described.pictures {
             file.set("pictures", pictures);
         }
+        file.set_hold_out(self.settings.reading.hold_out);
         file.set("trained", self.settings.text());
         self.provenance.describe(&mut file, self.settings.seed, self.settings.precision);
         file.set("epoch", self.epochs_done());

@@ -319,7 +319,7 @@ pub struct Checkpoint {
 const CONFIG: &str = "config.toml";
 const ARCHITECTURE: &str = "architecture.toml";
 /// Key of a model file's metadata.
-pub(super) const DATA_DIGEST: &str = "data_digest";
+pub(crate) const DATA_DIGEST: &str = "data_digest";
 /// An empty file, of which a process has the lock while it trains.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.csv";

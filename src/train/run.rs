@@ -251,7 +251,8 @@ impl Loop<'_> {
         let images = (steps * self.run.settings.batch) as f64;
         (self.run.report)(Event::Trained {
             step: last.step,
-            epoch: last.epoch,
+            // The last batch straddles the end where it does not divide the images.
+            epoch: last.epoch.min(self.run.settings.epochs as f64),
             loss: last.loss,
             accuracy: last.accuracy,
             images_per_second: images / began.elapsed().as_secs_f64().max(1e-9),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pictures::Preparation;
+use crate::pictures::pattern::Pattern;
 use crate::pictures::prepare::{Invert, Mode};
 
 const EXAMPLES: &str = r##"Examples:
@@ -9,19 +10,22 @@ const EXAMPLES: &str = r##"Examples:
   inkgrad classify scans --out scans.csv            the same in a file, which --resume goes on with
   inkgrad classify 'scans/**/*_digit.png' a.jpg     patterns and single files
   find . -name '*.png' -print0 | inkgrad classify -0 -
-  inkgrad classify scans --threshold 0.9 --sort-into sorted --sheet sheet.png
+  inkgrad classify scans --threshold 0.7 --sort-into sorted --sheet sheet.png
   inkgrad classify scans --model runs/0001-fast --top 3 --out scans.parquet
   inkgrad classify scans --show-input seen          what the network saw, as pictures
   inkgrad classify test.csv --format kaggle --out submission.csv
   inkgrad classify scans --shard $SLURM_ARRAY_TASK_ID/100 --out part$SLURM_ARRAY_TASK_ID.csv --resume
 
 Pictures: PNG, JPEG, BMP, TIFF, WebP, GIF (first frame), PGM and its kin, known by their bytes; rows
-of a CSV file of pixels. Below a folder files are taken by their ending and hidden ones are passed
-over; links to files are followed, links to folders are not.
+of a CSV file of pixels (.csv, or packed as .csv.gz). Below a folder files are taken by their
+ending, and hidden files and folders are passed over, as they are by patterns; links to files are
+followed, links to folders are not.
 
 Preparation is what MNIST's makers did: ink becomes light on black, is cropped, scaled into 20x20
 with its aspect kept, and centred in 28x28 by its centre of mass (other networks in proportion). A
-picture of exactly the network's size with a dark border is taken as prepared already.
+picture of exactly the network's size with a dark border is taken as prepared already. A model that
+was trained on other pictures as they are, or on IDX files or tables of images whose border is light
+in more than 2 of 100, gets pictures as they are, brought to its size: --prepare says otherwise.
 
 Where at least two folders right below the one given are named after classes, they say what is
 right, and accuracy and confusion are told as well.
@@ -46,7 +50,8 @@ pub struct Args {
     pub shard: Option<Shard>,
 
     /// Whether pictures are prepared: auto leaves those of the network's size with a dark border as they are
-    /// [default: auto; never for a model that was trained on pictures that were not]
+    /// [default: auto; never for a model that was trained on pictures that were not, or on images with a light
+    /// border]
     #[arg(long, value_enum, value_name = "WHEN", help_heading = HOW)]
     pub prepare: Option<When>,
     /// Look at each picture so many times, turned and moved a little, and answer with the mean
@@ -86,7 +91,8 @@ pub struct Args {
     /// The probability of every class in the table
     #[arg(long, help_heading = PLACE)]
     pub probabilities: bool,
-    /// Label pictures "unsure" whose answer is less probable than this, from 0 to 1
+    /// Label pictures "unsure" whose answer is less probable than this, from 0 to 1. The default model judge is less
+    /// sure than it could be: 0.7 suits it, and leaves 2 of 100 digits unsure, where 0.9 leaves 15; best takes 0.9
     #[arg(long, value_name = "P", help_heading = PLACE, value_parser = probability, allow_negative_numbers = true)]
     pub threshold: Option<f64>,
     /// Put each file into a folder of its class below this one, never over another file
@@ -141,12 +147,16 @@ fn probability(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
+    /// Whether files come of it besides the table.
+    pub fn makes_files(&self) -> bool {
+        [&self.sort_into, &self.sheet, &self.errors, &self.show_input].into_iter().any(Option::is_some)
+    }
+
     /// For a model's file.
     pub fn preparation(&self, file: &ModelFile) -> Preparation {
-        let fitted = file.metadata.get("pictures").is_some_and(|how| how == "fitted");
         Preparation {
             mode: match self.prepare {
-                None if fitted => Mode::Never,
+                None if file.takes_pictures_as_they_are() => Mode::Never,
                 None | Some(When::Auto) => Mode::Auto,
                 Some(When::Always) => Mode::Always,
                 Some(When::Never) => Mode::Never,
@@ -192,10 +202,9 @@ impl Args {
         }
         for (flag, folder) in [("--sort-into", &self.sort_into), ("--show-input", &self.show_input)] {
             let Some(folder) = folder else { continue };
-            for given in self.pictures.iter().filter(|given| given.is_dir()) {
-                let (inner, outer) = (resolved(folder), resolved(given));
+            for given in &self.pictures {
                 ensure!(
-                    !inner.starts_with(&outer) && !outer.starts_with(&inner),
+                    !would_find(given, folder),
                     "{flag} {}: pictures put there would be found in {} as well; name a folder beside it",
                     folder.display(),
                     given.display()
@@ -244,6 +253,16 @@ impl Args {
         ];
         Ok(settings.map(|(key, value)| (key.to_owned(), value)).into())
     }
+}
+
+/// Whether pictures that are put into a folder would be found in what is given.
+fn would_find(given: &Path, folder: &Path) -> bool {
+    if given.is_dir() {
+        let (inner, outer) = (resolved(folder), resolved(given));
+        return inner.starts_with(&outer) || outer.starts_with(&inner);
+    }
+    let Some(Ok(pattern)) = Pattern::of(given) else { return false };
+    resolved(folder).strip_prefix(resolved(pattern.root())).is_ok_and(|below| pattern.finds_below(below))
 }
 
 /// A path without links, as far as it is there.

@@ -44,6 +44,9 @@ const SOME_FAILED: u8 = 3;
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let format = args.check()?;
+    if let Some(path) = &args.sheet {
+        sheet::can_be_written(path)?;
+    }
     let (file, name) = match &args.model {
         Some(wanted) => ModelFile::open(wanted)?,
         None => default_model()?,
@@ -77,7 +80,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut source = Source { given, null_data, shard, done: HashMap::new(), class_names: results.class_names.clone() };
     let settings = args.settings(&file, &name)?;
     let (mut sink, existing) = match &args.out {
-        None => (Sink::Standard { format, columns: columns.clone(), table: None }, Existing::Keep),
+        None => {
+            let alone = !args.makes_files();
+            (Sink::Standard { format, columns: columns.clone(), table: None, alone }, Existing::Keep)
+        }
         Some(out) => match opened(out, &args, &settings, &mut source.done, &mut results)? {
             Some((journal, existing)) => (Sink::Journal(journal), existing),
             None => {
@@ -116,9 +122,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!(nothing_in(&args.pictures, others));
     }
     summary.finish_errors()?;
-    if let (Some(mut journal), Some(out)) = (sink.end()?, &args.out) {
-        write_table(&mut journal, out, format, columns, existing)?;
-        journal.remove()?;
+    let mut journal = sink.end()?;
+    if let (Some(journal), Some(out)) = (&mut journal, &args.out) {
+        write_table(journal, out, format, columns, existing)?;
     }
     if let (Some(least), Some(path)) = (results.least, &args.sheet) {
         let (sheet, missing) = least.draw(&work)?;
@@ -131,6 +137,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             ));
         }
     }
+    // As long as the journal is there, --resume can make up for a sheet that found no room.
+    journal.map_or(Ok(()), Journal::remove)?;
     tell(&args, &results.summary, before, took, &device);
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
 }
@@ -186,23 +194,39 @@ enum Sink {
         format: Format,
         columns: Columns,
         table: Option<Standard>,
+        /// Whether there are no files to be written besides it.
+        alone: bool,
     },
+    /// A table that nobody reads any more; the files are written all the same.
+    Nobody,
     Journal(Journal),
 }
 
 impl Sink {
     fn push(&mut self, record: &Record) -> anyhow::Result<()> {
         match self {
-            Sink::Standard { format, columns, table } => {
-                gone(begun(*format, columns, table).and_then(|table| table.push(record)))
+            Sink::Standard { format, columns, table, alone } => {
+                let pushed = begun(*format, columns, table).and_then(|table| table.push(record));
+                if gone(pushed, *alone)? {
+                    *self = Sink::Nobody;
+                }
+                Ok(())
             }
+            Sink::Nobody => Ok(()),
             Sink::Journal(journal) => journal.push(record),
         }
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
         match self {
-            Sink::Standard { table, .. } => gone(table.as_mut().map_or(Ok(()), Table::flush)),
+            Sink::Standard { table, alone, .. } => {
+                let flushed = table.as_mut().map_or(Ok(()), Table::flush);
+                if gone(flushed, *alone)? {
+                    *self = Sink::Nobody;
+                }
+                Ok(())
+            }
+            Sink::Nobody => Ok(()),
             Sink::Journal(journal) => journal.flush(),
         }
     }
@@ -210,11 +234,12 @@ impl Sink {
     /// Ends a table on standard output; a journal is still to become one.
     fn end(self) -> anyhow::Result<Option<Journal>> {
         match self {
-            Sink::Standard { format, columns, mut table } => {
-                gone(begun(format, &columns, &mut table).map(drop))?;
-                let ended = table.map_or(Ok(()), |table| table.finish().and_then(|mut out| out.flush()));
-                gone(ended).map(|()| None)
+            Sink::Standard { format, columns, mut table, alone } => {
+                let started = begun(format, &columns, &mut table).map(drop);
+                let end = |table: Standard| table.finish().and_then(|mut out| out.flush());
+                gone(started.and_then(|()| table.map_or(Ok(()), end)), alone).map(|_| None)
             }
+            Sink::Nobody => Ok(None),
             Sink::Journal(mut journal) => journal.flush().map(|()| Some(journal)),
         }
     }
@@ -229,12 +254,24 @@ fn begun<'a>(format: Format, columns: &Columns, table: &'a mut Option<Standard>)
     }
 }
 
-/// A reader that has gone away ends the program quietly, as `head` expects.
-fn gone(written: io::Result<()>) -> anyhow::Result<()> {
+/// Whether the reader has gone away. Where the table is all that is made, that ends the program quietly, as `head`
+/// expects.
+fn gone(written: io::Result<()>, alone: bool) -> anyhow::Result<bool> {
     match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        written => written.context("cannot write to standard output"),
+        Err(error) if is_broken_pipe(&error) && alone => std::process::exit(0),
+        Err(error) if is_broken_pipe(&error) => Ok(true),
+        written => written.map(|()| false).context("cannot write to standard output"),
     }
+}
+
+/// A CSV writer tells it as an error within its own.
+fn is_broken_pipe(error: &io::Error) -> bool {
+    let within = error.get_ref().and_then(|inner| inner.downcast_ref::<csv::Error>());
+    let kind = match within.map(csv::Error::kind) {
+        Some(csv::ErrorKind::Io(inner)) => inner.kind(),
+        _ => error.kind(),
+    };
+    kind == io::ErrorKind::BrokenPipe
 }
 
 /// The journal of a table: a new one, or the one of a run that was stopped, whose records are told to the results; and
@@ -310,7 +347,9 @@ fn classify(
             anyhow::Ok((batch, logits))
         }
     });
-    in_order(stream(source, work.clone(), Arc::clone(stop)), workers.collect(), |answer| {
+    let batches = stream(source, work.clone(), Arc::clone(stop)).into_iter();
+    let batches = batches.map(|batch| if batch.as_ref().is_ok_and(Batch::is_empty) { None } else { Some(batch) });
+    in_order(batches, workers.collect(), |answer| {
         let (Batch { items, other_files, folder_links }, logits) = answer?;
         results.summary.other_files += other_files;
         results.summary.folder_links += folder_links;

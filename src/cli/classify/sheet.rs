@@ -1,10 +1,17 @@
 //! A contact sheet by class, the least certain pictures of each class first.
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, ensure};
 use image::RgbImage;
 use image::imageops;
 
 use super::record::Record;
 use super::table::Columns;
+use crate::cli::ensure_png;
+use crate::files::Unfinished;
+use crate::pictures::source::{numbered_pixels, table_of};
 use crate::pictures::stream::Work;
 use crate::pictures::{text_path, visible};
 use crate::report::{MAX_SIDE, ReportError, SheetItem, titled_sheet};
@@ -16,6 +23,15 @@ const COLUMNS: usize = 20;
 const SHOWN_AT: usize = 56;
 /// The gap between two classes, in pixels.
 const GAP: u32 = 8;
+
+/// # Errors
+/// Where a sheet could not be written: better told before all pictures are looked at than after.
+pub fn can_be_written(path: &Path) -> anyhow::Result<()> {
+    ensure!(!path.is_dir(), "--sheet {}: is a folder; name a file, like sheet.png", path.display());
+    ensure_png("--sheet", path)?;
+    let tried = Unfinished::create(path).map(drop);
+    tried.map_err(|error| anyhow!("--sheet {}: {error}; name a place that can be written", path.display()))
+}
 
 /// The least certain pictures of each class that were met so far.
 pub struct Least {
@@ -61,6 +77,7 @@ impl Least {
     /// Draws the sheet, and says how many pictures are missing from it because they are no longer where they were, or
     /// because their class found no room.
     pub fn draw(mut self, work: &Work) -> Result<(RgbImage, u64), ReportError> {
+        self.read_rows(work);
         let mut missing = 0;
         for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
             if picture.pixels.is_none() && picture.record.row.is_none() {
@@ -92,6 +109,29 @@ impl Least {
             top += i64::from(strip.height() + GAP);
         }
         Ok((sheet, missing))
+    }
+
+    /// Reads the rows of CSV files again that an earlier run has looked at, those of each file in one go.
+    fn read_rows(&mut self, work: &Work) {
+        let mut tables: HashMap<PathBuf, HashMap<u64, Vec<&mut Picture>>> = HashMap::new();
+        for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
+            let row = picture.record.row.filter(|_| picture.pixels.is_none());
+            let place = row.and_then(|row| Some((table_of(&picture.record.path, row)?, row)));
+            if let Some((table, row)) = place {
+                tables.entry(table).or_default().entry(row).or_default().push(picture);
+            }
+        }
+        for (table, mut wanted) in tables {
+            for (row, pixels) in numbered_pixels(&table) {
+                let Some(pictures) = wanted.remove(&row) else { continue };
+                if let Ok(prepared) = work.row(pixels) {
+                    pictures.into_iter().for_each(|picture| picture.pixels = Some(prepared.pixels.clone()));
+                }
+                if wanted.is_empty() {
+                    break;
+                }
+            }
+        }
     }
 
     fn strip(&self, class: usize, Class { met, pictures }: &Class, most: usize) -> Result<RgbImage, ReportError> {

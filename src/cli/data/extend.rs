@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::counting::Counting;
-use crate::cli::{count, data, interrupt, note, say, thousands};
+use crate::cli::reading::ReadingFlags;
+use crate::cli::{count, data_read, interrupt, note, say, thousands};
 use crate::data::ImageSet;
 use crate::data::write::{IdxWriter, Part, idx_names};
 use crate::files::Existing;
@@ -32,16 +33,29 @@ pub struct Args {
     /// Extend the test images too, instead of copying them
     #[arg(long)]
     test: bool,
+    #[command(flatten)]
+    reading: ReadingFlags,
 }
 
+/// The most classes that IDX files can tell apart: a label is a byte.
+const MOST_CLASSES: usize = 256;
+
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let set = data(args.data.as_deref())?;
+    args.reading.check(args.data.as_deref())?;
+    let set = data_read(args.data.as_deref(), &args.reading.reading())?;
     let (train, test) = (&set.train, &set.test);
     let extended = Augmentation { extend: true, ..Augmentation::default() };
     if let Some((setting, value, wanted)) = extended.problem(Some([train.height, train.width])) {
         return Err(TrainError::Setting { setting: setting.into(), value, wanted }.into());
     }
     anyhow::ensure!(args.limit != Some(0), "--limit is 0; it must be a number from 1 on");
+    anyhow::ensure!(
+        train.classes <= MOST_CLASSES,
+        "{} has {} classes, and {MOST_CLASSES} are the most that IDX files can tell apart. `inkgrad train --extend` \
+         trains on the same images without any file",
+        set.name,
+        train.classes
+    );
     let channels = train.channels;
     let names = [Part::Train, Part::Test].into_iter().flat_map(|part| idx_names(part, channels));
     if let Some(path) = names.map(|name| args.out.join(name)).find(|path| path.exists()) {
@@ -58,16 +72,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
 
     let stop = interrupt::listen()?;
-    let halves = [
-        Half { part: Part::Train, set: train, images, window: Some(Window::DIGIT), count: all },
-        Half {
-            part: Part::Test,
-            set: test,
-            images: test.len(),
-            window: args.test.then_some(Window::DIGIT),
-            count: all_tests,
-        },
-    ];
+    let mut halves = vec![Half { part: Part::Train, set: train, images, window: Some(Window::DIGIT), count: all }];
+    // Files of no images would be read as damaged ones.
+    if all_tests > 0 {
+        let window = args.test.then_some(Window::DIGIT);
+        halves.push(Half { part: Part::Test, set: test, images: test.len(), window, count: all_tests });
+    }
     let written = write(&args.out, &halves, &stop);
     if !matches!(written, Ok(true)) {
         // Nothing has its name, so a folder that was made for it is empty.

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::augment_flags::{self, AugmentFlags};
-use crate::cli::{data, note, open_device, say};
+use crate::cli::reading::ReadingFlags;
+use crate::cli::{data_read, ensure_png, note, open_device, say};
 use crate::data::ImageSet;
 use crate::graph::Store;
 use crate::infer::evaluate::Normalization;
 use crate::models;
 use crate::ops::random;
-use crate::report::{self, SheetItem};
+use crate::report::{self, MAX_SIDE, SheetItem};
 use crate::train::{Preview, TrainError};
 
 #[derive(clap::Args)]
@@ -28,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=200))]
     columns: u16,
     /// Other images and other draws
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = crate::cli::seed)]
     seed: u32,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -37,13 +38,17 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE", default_value = "preview.png")]
     out: PathBuf,
     #[command(flatten)]
+    reading: ReadingFlags,
+    #[command(flatten)]
     augment: AugmentFlags,
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    ensure_png("--out", &args.out)?;
+    args.reading.check(args.data.as_deref())?;
     let recipe = models::load(&args.model)?.recipe;
     let augment = args.augment.over(recipe.augment.unwrap_or_default());
-    let set = data(args.data.as_deref())?;
+    let set = data_read(args.data.as_deref(), &args.reading.reading())?;
     let (train, class_names) = (&set.train, &set.class_names);
     let image = [train.height, train.width, train.channels];
     if let Some((setting, value, wanted)) = augment.problem(Some([train.height, train.width])) {
@@ -54,31 +59,49 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         note(format_args!("{} trains on images as they are; flags like --rotate 10 change that", args.model));
     }
 
+    let mut originals = of_each_class(train, usize::from(args.rows), args.seed);
+    let caption = |original: &usize| {
+        let label = train.labels[*original] as usize;
+        class_names.get(label).cloned().unwrap_or_else(|| label.to_string())
+    };
+    let mut captions: Vec<String> = originals.iter().map(caption).collect();
+    let scale = (56 / train.height.max(train.width)).max(1);
+    let room = report::sheet_room(captions.iter().map(String::as_str), (train.height, train.width), scale);
+    // The originals are a column of their own.
+    let columns = fitting("columns", args.columns.into(), (room.1 - 1).max(1));
+    let rows = fitting("rows", originals.len(), room.0);
+    originals.truncate(rows);
+    captions.truncate(rows);
+
     let mut device = open_device(&args.device)?;
     let normalization = Normalization::of_extended(train, augment.window());
-    let (columns, mut store) = (usize::from(args.columns), Store::default());
+    let mut store = Store::default();
     let mut preview = Preview::declare(&mut store, image, columns, normalization, augment)?;
     device.allocate(&store)?;
-    let originals = of_each_class(train, usize::from(args.rows), args.seed);
     let mut drawn = Vec::with_capacity(originals.len());
     for (step, original) in originals.iter().enumerate() {
         drawn.push(preview.draw(device.as_mut(), train.image(*original), [step as u32, args.seed])?);
     }
 
     let mut items = Vec::new();
-    for (original, drawn) in originals.iter().zip(&drawn) {
-        let label = train.labels[*original] as usize;
-        let caption = class_names.get(label).cloned().unwrap_or_else(|| label.to_string());
+    for ((original, caption), drawn) in originals.iter().zip(captions).zip(&drawn) {
         items.push(SheetItem { pixels: train.image(*original), caption });
         let variations = drawn.chunks_exact(train.image_len());
         items.extend(variations.map(|pixels| SheetItem { pixels, caption: String::new() }));
     }
     let title = format!("{}: an image, and beside it what training sees of it", set.name);
-    let scale = (56 / train.height.max(train.width)).max(1);
     let sheet = report::titled_sheet(&title, &items, (image[0], image[1], image[2]), columns + 1, scale)?;
     report::save_png(&sheet, &args.out)?;
     say(format_args!("{augment}\n{}", args.out.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// As many as there is room for; where that is fewer than were asked for, it is said.
+fn fitting(what: &str, wanted: usize, room: usize) -> usize {
+    if wanted > room {
+        note(format_args!("note: {room} of {wanted} {what} find room: a picture has at most {MAX_SIDE} pixels a side"));
+    }
+    wanted.min(room)
 }
 
 /// Images from a shuffle, of each class that there is in turn.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::{data, say, thousands};
+use crate::cli::reading::ReadingFlags;
+use crate::cli::{data_read, ensure_png, say, thousands};
 use crate::data::statistics::Statistics;
 use crate::data::{DataSet, ImageSet};
 use crate::ops::Window;
@@ -17,13 +18,18 @@ pub struct Args {
     /// The picture's file: the mean of each class's training images, and of all
     #[arg(long, short, value_name = "FILE", default_value = "stats.png")]
     out: PathBuf,
+    #[command(flatten)]
+    reading: ReadingFlags,
 }
 
 /// Classes that get a line and a picture.
 const MOST_CLASSES: usize = 100;
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let DataSet { name, train, test, class_names, .. } = data(args.data.as_deref())?;
+    ensure_png("--out", &args.out)?;
+    args.reading.check(args.data.as_deref())?;
+    let reading = args.reading.reading();
+    let DataSet { name, train, test, class_names, .. } = data_read(args.data.as_deref(), &reading)?;
     let [of_train, of_test] = [&train, &test].map(Statistics::of);
     let plural = if train.channels == 1 { "" } else { "s" };
     say(format_args!(

@@ -64,7 +64,7 @@ pub struct Args {
         conflicts_with = "between_digits")]
     digits: Option<List>,
     /// Another seed draws other pictures [default: 0]
-    #[arg(long, value_name = "N", help_heading = WHAT, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", help_heading = WHAT, allow_negative_numbers = true, value_parser = super::seed)]
     seed: Option<u32>,
     /// A row for each of these seeds, all of it in the hand that is the seed's first latent: 5 or 0-31
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
@@ -103,7 +103,8 @@ pub struct Args {
     /// Ink and paper change places
     #[arg(long, help_heading = LOOK)]
     invert: bool,
-    /// Frames of a GIF in a second [default: 12]
+    /// Frames of a GIF in a second; each is shown for whole hundredths of a second, the nearest number of
+    /// them and two at least [default: 12]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
         value_parser = clap::value_parser!(u16).range(1..=50))]
     fps: Option<u16>,
@@ -138,6 +139,12 @@ pub struct Args {
 pub(super) fn factor(text: &str) -> Result<f32, String> {
     let factor = text.parse::<f32>().ok().filter(|factor| factor.is_finite() && *factor >= 0.0);
     factor.ok_or_else(|| "expected a number from 0 on, like 0.7".into())
+}
+
+/// The hundredths of a second, in which a GIF counts, that come nearest to so many frames in a second. Viewers take
+/// less than two for a mistake, and show such frames slowly.
+fn delay(fps: u16) -> u16 {
+    ((100 + fps / 2) / fps.max(1)).max(2)
 }
 
 impl Args {
@@ -198,7 +205,7 @@ impl Args {
         if self.invert {
             std::mem::swap(&mut colours.ink, &mut colours.paper);
         }
-        let delay = 100 / self.fps.unwrap_or(12);
+        let delay = delay(self.fps.unwrap_or(12));
         Ok(Look { colours, scale: self.scale.unwrap_or(1), gap: self.gap.unwrap_or(0), delay })
     }
 
@@ -345,6 +352,18 @@ impl Drawing<'_> {
             if finished.send(drawn.map(|pixels| Drawn { cells: batch, pixels })).is_err() || failed {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_shown_for_the_nearest_hundredths_of_a_second_and_for_two_at_least() {
+        for (fps, hundredths) in [(1, 100), (12, 8), (16, 6), (30, 3), (35, 3), (36, 3), (45, 2), (50, 2), (80, 2)] {
+            assert_eq!(delay(fps), hundredths, "{fps} frames in a second");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The files that take the pictures one by one as they are drawn.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::target::{Names, Target};
-use crate::data::write::{IdxWriter, Part, SafetensorsWriter};
+use crate::data::write::{IdxWriter, Part, SafetensorsWriter, idx_names};
 use crate::files::Existing;
 use crate::infer::scene::{Cell, Scene};
 use crate::report::Colours;
@@ -48,7 +49,7 @@ pub enum Output<'a> {
     Png(PngGrid),
     Gif { gif: GifWriter, grid: Grid, frame: Cells<Vec<u8>>, left: u64 },
     Files { folder: PathBuf, names: Names<'a>, grid: Grid, look: Look, existing: Existing },
-    Idx { train: Option<IdxWriter>, test: Option<IdxWriter>, left: u64 },
+    Idx { folder: PathBuf, channels: usize, train: Option<IdxWriter>, test: Option<IdxWriter>, left: u64 },
     Safetensors(SafetensorsWriter),
 }
 
@@ -83,7 +84,8 @@ impl<'a> Output<'a> {
                     Ok(count) => Ok(Some(IdxWriter::create(folder, part, count, image.map(|n| n as u32))?)),
                     Err(_) => anyhow::bail!("an IDX file holds at most {} images, not {count}", u32::MAX),
                 };
-                Output::Idx { train: part(Part::Train, left)?, test: part(Part::Test, job.test)?, left }
+                let (train, test) = (part(Part::Train, left)?, part(Part::Test, job.test)?);
+                Output::Idx { folder: folder.clone(), channels: image[2], train, test, left }
             }
             Target::Safetensors(path) => {
                 let labels = scene.all().filter_map(|(_, cell)| Some(cell?.label.from));
@@ -118,7 +120,7 @@ impl<'a> Output<'a> {
                     None => Ok(()),
                 })?;
             }
-            Output::Idx { train, test, left } => {
+            Output::Idx { train, test, left, .. } => {
                 for (cell, bytes) in batch.iter().filter_map(|shown| shown.picture) {
                     let part = if *left > 0 { &mut *train } else { &mut *test };
                     *left = left.saturating_sub(1);
@@ -139,7 +141,13 @@ impl<'a> Output<'a> {
             Output::Png(png) => png.finish(existing)?,
             Output::Gif { gif, .. } => gif.finish(existing)?,
             Output::Files { .. } => {}
-            Output::Idx { train, test, .. } => {
+            Output::Idx { folder, channels, train, test, .. } => {
+                if existing == Existing::Replace {
+                    let parts = [(Part::Train, train.is_some()), (Part::Test, test.is_some())];
+                    let written = parts.into_iter().filter(|(_, written)| *written);
+                    let written: Vec<String> = written.flat_map(|(part, _)| idx_names(part, channels)).collect();
+                    remove_others(&folder, &written)?;
+                }
                 [train, test].into_iter().flatten().try_for_each(|part| part.finish(existing))?
             }
             Output::Safetensors(file) => file.finish(existing)?,
@@ -148,7 +156,24 @@ impl<'a> Output<'a> {
     }
 }
 
-fn create_folder(folder: &std::path::Path) -> anyhow::Result<()> {
+/// Removes what an older set has left under names that the new one has no files for: it would be read as a part of it.
+fn remove_others(folder: &Path, written: &[String]) -> anyhow::Result<()> {
+    // Grey images and coloured ones have other names.
+    let parts = [(Part::Train, 1), (Part::Train, 3), (Part::Test, 1), (Part::Test, 3)];
+    let names = parts.into_iter().flat_map(|(part, channels)| idx_names(part, channels));
+    for path in names.filter(|name| !written.contains(name)).map(|name| folder.join(name)) {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => anyhow::bail!(
+                "cannot remove {}, which is of an older set: {error}; remove it, or name another folder",
+                path.display()
+            ),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn create_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| {
         anyhow::anyhow!("--out-dir {}: {error}. Expected a folder, or a name for a new one", folder.display())
     })

@@ -171,7 +171,10 @@ fn allocate(words: usize, what: &str) -> Result<Lines, DeviceError> {
 
 impl Device for Cpu {
     fn name(&self) -> String {
-        format!("CPU ({} threads)", threads())
+        match threads() {
+            1 => "CPU (1 thread)".into(),
+            threads => format!("CPU ({threads} threads)"),
+        }
     }
 
     fn origin(&self) -> Origin {

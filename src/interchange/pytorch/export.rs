@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, TensorView};
-
-use super::{channels_in, order_of, orders_of};
+use super::{MEAN, STD, channels_in, order_of, orders_of};
 use crate::graph::Store;
 use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
 use crate::interchange::order::{rows_to_theirs, to_theirs};
-use crate::models::{Kind, ModelError, ModelFile, Parameters};
+use crate::models::{Kind, ModelError, ModelFile, Parameters, SavedTensor, Words};
+use crate::tensor::Shape;
 
 /// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
 /// `running_mean` and `running_var`, each under its layer's name. A flattened image has its channels first, so that a
-/// module with the same layers gives the same answers. `path` is what errors call the model.
+/// module with the same layers gives the same answers. The metadata's `mean` and `std` say what pixels of 0 to 1 are
+/// normalized by, which no tensor does. `path` is what errors call the model.
 ///
 /// # Errors
 /// Those of reading the model, one for a generator, and one for layers whose order of numbers PyTorch cannot have.
@@ -27,14 +27,20 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let (weights, state) = model.values(&parameters, path)?;
     let orders = orders_of(&network).map_err(refuse)?;
 
-    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    let mut file = ModelFile::default();
+    for key in [MEAN, STD] {
+        if let Some(value) = model.metadata.get(key) {
+            file.set(key, value);
+        }
+    }
     for (at, layer) in network.layers.iter().enumerate() {
         let given = order_of(layer.inputs.first(), &orders);
         let weight = layer.weight.map(|index| &parameters.trainable()[index]);
         let Some(weight) = weight.map(|p| &weights[p.offset..][..p.shape.len()]) else { continue };
         let (c, k) = (channels_in(&network, layer), layer.output.last().copied().unwrap_or(1));
         let mut add = |suffix: &str, dims: &[usize], data: Vec<f32>| {
-            tensors.push((format!("{}.{suffix}", layer.name), dims.to_vec(), data));
+            let (name, shape) = (format!("{}.{suffix}", layer.name), Shape::new(dims));
+            file.tensors.push(SavedTensor { name, shape, words: Words::F32(data) });
         };
         match &layer.spec.kind {
             Kind::Conv(conv) => {
@@ -67,13 +73,5 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
             add("bias", &[k], to_theirs(&orders[at], &weights[p.offset..][..p.shape.len()]));
         }
     }
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, _, data)| data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
-    let mut views = Vec::new();
-    for ((name, dims, _), bytes) in tensors.iter().zip(&bytes) {
-        let view = TensorView::new(Dtype::F32, dims.clone(), bytes);
-        views.push((name.clone(), view.map_err(|error| refuse(format!("tensor {name}: {error}")))?));
-    }
-    // Without metadata, whose order would change from run to run: equal models give equal bytes.
-    safetensors::serialize(views, None).map_err(|error| refuse(error.to_string()))
+    file.to_bytes(path)
 }

@@ -20,6 +20,10 @@ use crate::graph::Store;
 use crate::models::{Architecture, Built, Kind, ModelFile, Network, Parameters, Source, by};
 use pairing::{Group, pair};
 
+/// What pixels of 0 to 1 are normalized by, in the metadata of files that this program writes.
+const MEAN: &str = "mean";
+const STD: &str = "std";
+
 /// Whether bytes begin like a safetensors file: a length, and JSON.
 pub fn is_meant(bytes: &[u8]) -> bool {
     bytes.first_chunk::<8>().is_some_and(|length| u64::from_le_bytes(*length) <= 100_000_000)
@@ -86,7 +90,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         notes.push(format!("batch norm has an epsilon of {of}, as the architecture says; PyTorch's own is 0.00001"));
     }
     let class_names = class_names(wishes.class_names.clone(), classes)?;
-    let scale = wishes.scale.unwrap_or_else(|| {
+    let scale = wishes.scale.or_else(|| told_scale(bytes, &mut notes)).unwrap_or_else(|| {
         notes.push(format!(
             "assumed that the network takes pixels from {}; where it was trained on something else, say --scale or \
              --mean and --std",
@@ -101,6 +105,19 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     file.set("std", normalization.std);
     file.set("imported", "tensors of PyTorch");
     Ok(Imported { file, notes })
+}
+
+/// What the metadata say of the pixels that the network takes.
+fn told_scale(bytes: &[u8], notes: &mut Vec<String>) -> Option<Scale> {
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    let metadata = header.metadata().as_ref()?;
+    let number = |key: &str| metadata.get(key)?.parse::<f32>().ok();
+    let (mean, std) = (number(MEAN)?, number(STD)?);
+    notes.push(format!(
+        "takes pixels as (byte / 255 - {mean}) / {std}, as the file's metadata say; --scale, or --mean and --std, say \
+         otherwise"
+    ));
+    Some(Scale { mean: mean.into(), std: std.into() })
 }
 
 /// The file's tensors, by what their names have before the last dot.

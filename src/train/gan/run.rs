@@ -387,7 +387,8 @@ impl Loop<'_> {
         let images = (rounds * self.run.settings.batch * self.run.settings.discriminator_steps) as f64;
         (self.run.report)(GanEvent::Trained {
             round: last.round,
-            epoch: last.epoch,
+            // The last round straddles the end where it does not divide the images.
+            epoch: last.epoch.min(self.run.settings.epochs as f64),
             discriminator: (last.real + last.fake) / 2.0,
             generator: last.generator,
             images_per_second: images / began.elapsed().as_secs_f64().max(1e-9),
@@ -480,6 +481,7 @@ impl Loop<'_> {
         if let Some(pictures) = &run.data.pictures {
             file.set("pictures", pictures);
         }
+        file.set_hold_out(run.settings.reading.hold_out);
         file.set("trained", run.folder.settings_text(&run.settings));
         self.provenance.describe(&mut file, run.settings.seed, Precision::F32);
         file.set("epoch", self.epochs_done());
