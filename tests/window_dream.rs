@@ -82,10 +82,25 @@ fn a_picture_of_the_grid_becomes_the_current_one_and_goes_to_the_field() {
     until(&mut harness, "a way", |harness| count(harness, "Picture ") == 16);
     press(&mut harness, "Around it");
     until(&mut harness, "small changes", |harness| count(harness, "Picture ") == 25);
-    harness.query_all_by_label_contains("Picture 9:").next().unwrap().click();
+    let ninth = harness.query_all_by_label_contains("Picture 9:").next().unwrap();
+    let said = ninth.accesskit_node().label().unwrap();
+    ninth.click();
     until(&mut harness, "it was chosen", |harness| harness.query_by_label("Back to the seed").is_some());
+    // The judge says the same of it, to the tenth of a percent.
+    let reading = said.strip_prefix("Picture 9: ").unwrap().to_owned();
+    press(&mut harness, "One");
+    let alone = format!("The picture: {reading}");
+    until(&mut harness, "it is shown alone", |harness| harness.query_by_label(&alone).is_some());
     press(&mut harness, "To the field");
     until(&mut harness, "the field", |harness| harness.query_by_label("Field to draw on").is_some());
+    let class = reading.strip_prefix("Read as ").and_then(|rest| rest.split(',').next()).unwrap().to_owned();
+    until(&mut harness, "the picture is read", |harness| {
+        let winners: Vec<String> = harness
+            .query_all_by_label_contains(", the winner")
+            .filter_map(|node| node.accesskit_node().label())
+            .collect();
+        winners.iter().any(|winner| winner.starts_with(&format!("class {class}: ")))
+    });
 }
 
 #[test]
@@ -106,6 +121,10 @@ fn both_themes_are_drawn_at_small_and_large_sizes() {
             harness.step();
             let picture = harness.render().unwrap();
             assert_eq!(picture.dimensions(), (size[0] as u32, size[1] as u32));
+            // Beside the buttons there is nothing but the theme's own colour.
+            let [shade, ..] = picture.get_pixel(12, 20).0;
+            let fits = if theme == Theme::Dark { shade < 80 } else { shade > 180 };
+            assert!(fits, "{theme:?}: {shade}");
             // For a look at it.
             let name = format!("dream-{theme:?}-{}.png", view.replace(' ', "-"));
             picture.save(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)).unwrap();

@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use common::window::{THREE, Window};
-use eframe::egui::{Key, vec2};
+use eframe::egui::{Key, pos2, vec2};
 use egui_kittest::kittest::Queryable;
 use inkgrad::app::{Memory, Options};
 use inkgrad::device::Choice;
@@ -35,16 +35,36 @@ fn a_click_into_a_layer_shows_kernel_and_arithmetic() {
     assert!(!window.has("How it came about"));
 }
 
+/// Pixels of what the network sees that are coloured; nothing where no adapter paints.
+fn coloured(window: &mut Window) -> Option<usize> {
+    let rect = window.harness.get_by_label_contains("what the network sees").rect();
+    let image = window.harness.render().ok()?;
+    let within = |x: u32, y: u32| rect.contains(pos2(x as f32, y as f32));
+    let pixels = image.enumerate_pixels().filter(|(x, y, _)| within(*x, *y));
+    Some(pixels.filter(|(_, _, pixel)| pixel.0[0].abs_diff(pixel.0[2]) > 40).count())
+}
+
 #[test]
 fn saliency_and_occlusion_are_asked_of_a_class() {
     let mut window = inside("cnn", "conv1 unit 3");
-    for over in ["Saliency", "Occlusion"] {
+    let plain = coloured(&mut window);
+    for (over, class) in [("Saliency", "5"), ("Occlusion", "3")] {
         window.harness.get_by_label(over).click();
-        window.until("it is laid over the picture", |window| window.has("is asked about"));
-        for _ in 0..20 {
-            window.harness.step();
+        window.harness.step();
+        window.until("it can be asked", |window| window.has("is asked about"));
+        window.harness.get_by_label("is asked about").click();
+        window.harness.run_steps(3);
+        window.harness.get_by_label(class).click();
+        window.harness.run_steps(3);
+        let name = format!("what the network sees, {} of {class}", over.to_lowercase());
+        window.until("it is laid over the picture", |window| window.has(&name));
+        window.harness.step();
+        if let (Some(plain), Some(coloured)) = (plain, coloured(&mut window)) {
+            assert!(plain == 0 && coloured > 50, "{over}: {plain}, {coloured}");
         }
     }
+    window.harness.get_by_label("Nothing").click();
+    window.until("it is gone", |window| !window.has("what the network sees,"));
     assert!(window.app().shared().messages().is_empty());
 }
 
@@ -74,8 +94,18 @@ fn a_slider_goes_through_the_snapshots_of_a_run() {
     window.key(Key::F2);
     window.until("the slider is there", |window| window.has("Watch it learn"));
     window.until_reading(run.to_str().unwrap());
-    window.app().shared().open(&run.join("snapshots/000000.safetensors"));
-    window.until("the first step reads", |window| window.has("after 0 steps"));
-    let about = window.app().shared().reader.about().unwrap().path.clone();
-    assert!(about.starts_with(&run) && about != Path::new(&run));
+    let read = std::fs::read_dir(run.join("snapshots")).unwrap();
+    let mut snapshots: Vec<PathBuf> = read.map(|entry| entry.unwrap().path()).collect();
+    snapshots.sort();
+    assert!(snapshots.len() > 2, "{snapshots:?}");
+    // The slider stands at the last one, and goes back step by step.
+    window.harness.get_by_label("Watch it learn").focus();
+    window.harness.run_steps(3);
+    for snapshot in snapshots.iter().rev().skip(1) {
+        window.key(Key::ArrowLeft);
+        window.until_reading(snapshot.to_str().unwrap());
+        let step: usize = snapshot.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        window.until("the step is said", |window| window.has(&format!("after {step} steps")));
+    }
+    assert_eq!(snapshots[0].file_name().unwrap(), "000000.safetensors");
 }

@@ -101,6 +101,35 @@ fn a_small_run_learns_pauses_steps_and_is_kept() {
 }
 
 #[test]
+fn what_is_kept_and_what_was_learned_outlast_the_run() {
+    let mut window = open();
+    set(&mut window, "Epochs", "1000");
+    let models = window.folder.path().join("models");
+    let [kept, saved] = ["0001", "latest"].map(|name| models.join(format!("live-fast-{name}.safetensors")));
+    click(&mut window, "Start");
+    window.until("it learns", |window| step(window) > 3);
+    click(&mut window, "Stop");
+    window.until("it is saved", |window| window.has("Saved as "));
+    ModelFile::load(&saved).unwrap();
+    assert!(window.app().shared().menu.found.iter().any(|entry| entry.path == saved));
+    // Stopped before it is kept, it is kept all the same.
+    click(&mut window, "Start");
+    window.until("it learns", |window| step(window) > 3);
+    window.harness.get_by_label("Keep").click();
+    window.harness.step();
+    window.harness.get_by_label("Stop").click();
+    window.until("it is kept", |window| window.has("Kept as "));
+    ModelFile::load(&kept).unwrap();
+    // A window that closes waits for what it has learned to be written.
+    window.app().finish();
+    std::fs::remove_file(&saved).unwrap();
+    click(&mut window, "Start");
+    window.until("it learns", |window| step(window) > 3);
+    window.app().finish();
+    ModelFile::load(&saved).unwrap();
+}
+
+#[test]
 fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
     let mut window = open();
     for (name, value, problem) in [

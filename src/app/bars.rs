@@ -14,16 +14,23 @@ pub fn ranked(probabilities: &[f32]) -> Vec<usize> {
 
 /// `3, 98.2 %; then 8, 1.1 %`
 pub fn sentence(probabilities: &[f32], names: &[String]) -> String {
-    let order = ranked(probabilities);
-    let said = |class: usize| {
-        let name = names.get(class).cloned().unwrap_or_else(|| class.to_string());
-        format!("{name}, {}", percent(probabilities[class]))
-    };
-    match order[..] {
+    match ranked(probabilities)[..] {
         [] => String::new(),
-        [only] => said(only),
-        [first, second, ..] => format!("{}; then {}", said(first), said(second)),
+        [only] => said(probabilities, names, only),
+        [first, second, ..] => {
+            format!("{}; then {}", said(probabilities, names, first), said(probabilities, names, second))
+        }
     }
+}
+
+/// `3, 98.2 %`
+pub fn winner(probabilities: &[f32], names: &[String]) -> String {
+    ranked(probabilities).first().map_or_else(String::new, |first| said(probabilities, names, *first))
+}
+
+fn said(probabilities: &[f32], names: &[String], class: usize) -> String {
+    let name = names.get(class).cloned().unwrap_or_else(|| class.to_string());
+    format!("{name}, {}", percent(probabilities[class]))
 }
 
 /// `98.2 %`; never 100 % for what is not certain, nor 0 % for what is possible.
@@ -92,5 +99,8 @@ mod tests {
         assert_eq!((percent(0.0), percent(0.0004)), ("0.0 %".into(), "<0.1 %".into()));
         assert_eq!(ranked(&[0.5, 0.5]), [0, 1]);
         assert_eq!(sentence(&[], &[]), "");
+        let names = ["cat; tame", "dog"].map(String::from);
+        assert_eq!(winner(&[0.75, 0.25], &names), "cat; tame, 75.0 %");
+        assert_eq!(winner(&[], &[]), "");
     }
 }

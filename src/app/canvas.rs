@@ -77,7 +77,10 @@ impl Canvas {
                 Event::PointerButton { pos, button, pressed: true, .. }
                     if rect.contains(pos) && (response.is_pointer_button_down_on() || response.hovered()) =>
                 {
-                    self.keyboard = None;
+                    if self.keyboard.take().is_some_and(|(_, down)| down) {
+                        // The keys' stroke ends where it is: no line leads from there to the pointer.
+                        field.lift();
+                    }
                     down = true;
                     self.stroke = if button == PointerButton::Secondary { Tool::Eraser } else { self.tool };
                     field.draw(place(pos), self.radius, self.stroke);
@@ -102,7 +105,10 @@ impl Canvas {
         let pressed = |key| ui.input_mut(|input| input.count_and_consume_key(Modifiers::NONE, key)) as f32;
         let right = pressed(Key::ArrowRight) - pressed(Key::ArrowLeft);
         let below = pressed(Key::ArrowDown) - pressed(Key::ArrowUp);
-        let toggles = pressed(Key::Space) as usize % 2 == 1;
+        // Held down, a key is pressed again and again.
+        let anew = |event: &&Event| matches!(event, Event::Key { key: Key::Space, pressed: true, repeat: false, .. });
+        let presses = ui.input(|input| input.events.iter().filter(anew).count());
+        let toggles = pressed(Key::Space) > 0.0 && presses % 2 == 1;
         if right == 0.0 && below == 0.0 && !toggles {
             return;
         }

@@ -108,9 +108,7 @@ impl Draw {
         }
         let names = shared.reader.about().map(|about| about.class_names.clone()).unwrap_or_default();
         let said = |pass: Option<&Pass>| match pass {
-            Some(pass) if !blank => {
-                bars::sentence(&pass.probabilities, &names).split(';').next().unwrap_or("").to_owned()
-            }
+            Some(pass) if !blank => bars::winner(&pass.probabilities, &names),
             _ => "-".into(),
         };
         let [drawn, prepared] =
@@ -185,6 +183,9 @@ pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, wid
                 if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
                     chosen = Some(entry.path.clone());
                 }
+            }
+            if shared.menu.more > 0 {
+                ui.weak(format!("and {} more, whose names come before these", shared.menu.more));
             }
             if let Some(problem) = &shared.menu.problem {
                 ui.label(problem);

@@ -1,5 +1,7 @@
 //! The guide, `docs/guide`, as pages for the browser: they travel with the program.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
@@ -7,7 +9,7 @@ use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 use pulldown_latex::{RenderConfig, Storage, config::DisplayMode, mathml::push_mathml};
 
 use super::Panel;
-use crate::files::write_whole;
+use crate::files::{Existing, Unfinished};
 
 /// With what its pages link to.
 static DOCS: Dir = include_dir!("$CARGO_MANIFEST_DIR/docs");
@@ -22,13 +24,55 @@ pub fn page(panel: Panel) -> &'static str {
     }
 }
 
-/// Writes the guide into a folder as HTML, and says where the page is.
+/// The file that says which guide a folder holds, whole.
+const STAMP: &str = "guide.stamp";
+
+/// Writes the guide into a folder as HTML, unless it is there already, and says where the page is.
 ///
 /// # Errors
 /// What the system says, with the path.
 pub fn write(folder: &Path, page: &str) -> Result<PathBuf, String> {
-    write_dir(&DOCS, folder)?;
-    Ok(folder.join("guide").join(page).with_extension("html"))
+    let page = folder.join("guide").join(page).with_extension("html");
+    let (stamp, of_folder) = (stamp(), folder.join(STAMP));
+    let is_there = std::fs::read_to_string(&of_folder).is_ok_and(|found| found == stamp);
+    if !is_there || !page.is_file() {
+        write_dir(&DOCS, folder)?;
+        write_soon(&of_folder, stamp.as_bytes()).map_err(|error| format!("{}: {error}", of_folder.display()))?;
+    }
+    Ok(page)
+}
+
+/// The program's version, and a number that is another for another guide.
+fn stamp() -> String {
+    fn hash(dir: &Dir, hasher: &mut DefaultHasher) {
+        for file in dir.files() {
+            (file.path(), file.contents()).hash(hasher);
+        }
+        dir.dirs().for_each(|dir| hash(dir, hasher));
+    }
+    let mut hasher = DefaultHasher::new();
+    hash(&DOCS, &mut hasher);
+    format!("{} {:016x}", env!("CARGO_PKG_VERSION"), hasher.finish())
+}
+
+/// Without a wait for the disk: what is lost with the machine is written again.
+fn write_soon(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = Unfinished::create(path)?;
+    file.write_all(bytes)?;
+    file.finish_soon(Existing::Replace)
+}
+
+/// A file as browsers are told of it.
+pub fn url(page: &Path) -> String {
+    let mut url = String::from(if cfg!(windows) { "file:///" } else { "file://" });
+    for byte in page.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'\\' if cfg!(windows) => url.push('/'),
+            plain if plain.is_ascii_alphanumeric() || b"-._~/:".contains(plain) => url.push(char::from(*plain)),
+            other => url.push_str(&format!("%{other:02X}")),
+        }
+    }
+    url
 }
 
 fn write_dir(dir: &Dir, folder: &Path) -> Result<(), String> {
@@ -39,9 +83,9 @@ fn write_dir(dir: &Dir, folder: &Path) -> Result<(), String> {
         match (file.path().extension().and_then(|ending| ending.to_str()), file.contents_utf8()) {
             (Some("md"), Some(text)) => {
                 let html = page_of(text);
-                write_whole(&path.with_extension("html"), html.as_bytes()).map_err(failed)?;
+                write_soon(&path.with_extension("html"), html.as_bytes()).map_err(failed)?;
             }
-            _ => write_whole(&path, file.contents()).map_err(failed)?,
+            _ => write_soon(&path, file.contents()).map_err(failed)?,
         }
     }
     dir.dirs().try_for_each(|dir| write_dir(dir, folder))
@@ -108,6 +152,29 @@ mod tests {
             }
         }
         assert!(formulas > 10, "{formulas}");
+    }
+
+    #[test]
+    fn the_guide_is_written_once_and_again_where_another_one_or_a_part_of_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = write(folder.path(), "README").unwrap();
+        let whole = std::fs::read(&index).unwrap();
+        std::fs::write(&index, "mine").unwrap();
+        write(folder.path(), "README").unwrap();
+        assert_eq!(std::fs::read(&index).unwrap(), b"mine", "it is there already");
+        std::fs::write(folder.path().join(STAMP), "0.0.0").unwrap();
+        write(folder.path(), "README").unwrap();
+        assert_eq!(std::fs::read(&index).unwrap(), whole);
+        std::fs::remove_file(&index).unwrap();
+        write(folder.path(), "README").unwrap();
+        assert_eq!(std::fs::read(&index).unwrap(), whole);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn whatever_a_folder_is_called_the_browser_finds_it() {
+        let page = Path::new("/home/me & you/50%/#1/\u{e4}?.html");
+        assert_eq!(url(page), "file:///home/me%20%26%20you/50%25/%231/%C3%A4%3F.html");
     }
 
     #[test]

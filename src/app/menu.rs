@@ -24,6 +24,8 @@ pub struct Menu {
     pub found: Vec<Entry>,
     /// Those that draw instead: of this program, and of `found`. Filled by [`Menu::look_for_generators`].
     pub generators: [Vec<Entry>; 2],
+    /// How many older ones there are than those of `found`.
+    pub more: usize,
     /// Why the folder shows nothing.
     pub problem: Option<String>,
 }
@@ -35,8 +37,8 @@ impl Menu {
         let is_classifier = |name: &str| ModelFile::shipped(name).is_ok_and(|file| !file.is_gan());
         let entry = |name: &str| Entry { name: name.into(), path: name.into() };
         let shipped = SHIPPED.iter().filter(|(name, _)| is_classifier(name)).map(|(name, _)| entry(name)).collect();
-        let mut menu =
-            Menu { folder: folder.to_owned(), shipped, found: Vec::new(), generators: <_>::default(), problem: None };
+        let (folder, generators) = (folder.to_owned(), <_>::default());
+        let mut menu = Menu { folder, shipped, found: Vec::new(), generators, more: 0, problem: None };
         menu.refresh();
         menu
     }
@@ -48,7 +50,7 @@ impl Menu {
     /// Looks again what is in the folder.
     pub fn refresh(&mut self) {
         self.found.clear();
-        self.problem = None;
+        (self.more, self.problem) = (0, None);
         let listed = match std::fs::read_dir(&self.folder) {
             Ok(listed) => listed,
             Err(error) => {
@@ -57,19 +59,23 @@ impl Menu {
                 return;
             }
         };
-        for entry in listed.flatten().take(10 * MOST) {
-            let path = entry.path();
+        // Runs are numbered, so that the newest have the last names; a huge folder is not looked through to its end.
+        let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths.into_iter().rev().take(10 * MOST) {
             let best = path.join("best.safetensors");
             let is_model = match path.is_dir() {
                 true => best.is_file(),
                 false => ending(&path) == "safetensors" || is_foreign(&path),
             };
-            if is_model {
-                self.found.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), path });
+            if is_model && self.found.len() < MOST {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.found.push(Entry { name, path });
+            } else if is_model {
+                self.more += 1;
             }
         }
-        self.found.sort_by(|a, b| a.name.cmp(&b.name));
-        self.found.truncate(MOST);
+        self.found.reverse();
     }
 
     /// Looks again which generators there are; into every file, so that it is done only where they are listed.
@@ -100,6 +106,12 @@ fn ending(path: &Path) -> String {
 /// Whether it is a file of another program, by its name.
 fn is_foreign(path: &Path) -> bool {
     ["keras", "h5", "hdf5", "onnx"].contains(&ending(path).as_str())
+}
+
+/// What opens the same model from any folder: a shipped one's name, a file's or a run's whole path.
+pub fn lasting(path: &Path) -> PathBuf {
+    let is_shipped = SHIPPED.iter().any(|(name, _)| Path::new(name) == path);
+    if is_shipped { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) }
 }
 
 /// A model of any file that the menu lists, those of other programs taken over.
@@ -137,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn of_many_models_the_last_are_listed_and_the_others_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        for i in 0..MOST + 7 {
+            std::fs::write(folder.path().join(format!("{i:04}.onnx")), b"").unwrap();
+        }
+        let menu = Menu::of(folder.path());
+        assert_eq!((menu.found.len(), menu.more), (MOST, 7));
+        assert_eq!((menu.found[0].name.as_str(), menu.found[MOST - 1].name.as_str()), ("0007.onnx", "0506.onnx"));
+    }
+
+    #[test]
     fn generators_are_told_from_classifiers_by_what_their_files_say_of_themselves() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -161,6 +184,15 @@ mod tests {
         assert!(menu.problem.as_ref().unwrap().contains("no/such/folder"));
         menu.refresh();
         assert!(menu.found.is_empty() && !menu.shipped.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_model_opens_it_from_any_folder() {
+        assert_eq!(lasting(Path::new("best")), Path::new("best"));
+        let here = std::env::current_dir().unwrap();
+        for path in ["runs/0001-fast", "mine.safetensors"] {
+            assert_eq!(lasting(Path::new(path)), here.join(path));
+        }
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub mod bars;
 pub mod canvas;
 mod draw;
 mod dream;
+mod dropped;
+#[cfg(test)]
+mod failing;
 pub mod field;
 mod guide;
 mod inside;
@@ -19,8 +22,10 @@ mod shared;
 mod train;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use eframe::egui::{self, Event, Key, Modifiers, RichText, Ui};
+use image::DynamicImage;
 
 pub use remember::{Memory, Panel, Remembered, Theme};
 pub use shared::Shared;
@@ -29,6 +34,9 @@ use crate::device::Choice;
 
 /// The model that reads at first.
 pub const MODEL: &str = "best";
+
+/// How long a window that closes waits for a file that is being written.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// What the window is opened with.
 pub struct Options {
@@ -44,6 +52,7 @@ pub struct Options {
 pub struct App {
     shared: Shared,
     title: String,
+    dropped: dropped::Dropped,
     draw: draw::Draw,
     inside: inside::Inside,
     dream: dream::Dream,
@@ -54,14 +63,15 @@ pub struct App {
 impl App {
     pub fn new(ctx: &egui::Context, options: Options) -> App {
         let mut remembered = options.memory.load();
-        if options.model.is_some() {
-            remembered.model = options.model;
+        if let Some(model) = &options.model {
+            remembered.model = Some(menu::lasting(model));
         }
         apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
         App {
             shared,
             title: String::new(),
+            dropped: dropped::Dropped::default(),
             draw: draw::Draw::default(),
             inside: inside::Inside::default(),
             dream: dream::Dream::default(),
@@ -198,22 +208,40 @@ impl App {
         if let Some(image) = pasted {
             let [width, height] = image.size;
             let bytes = image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
-            match image::RgbaImage::from_raw(width as u32, height as u32, bytes) {
-                Some(picture) => self.shared.field.show(&picture.into()),
-                None => self.shared.say("the picture on the clipboard is damaged"),
-            }
+            let picture = image::RgbaImage::from_raw(width as u32, height as u32, bytes).map(DynamicImage::from);
+            self.take_picture(picture.ok_or_else(|| "the picture on the clipboard is damaged".into()));
         }
-        if let Some(file) = dropped.first() {
-            let path = file.path().to_owned();
-            let read =
-                file.bytes().and_then(|bytes| crate::pictures::decode(&bytes).map_err(|error| error.to_string()));
-            match read {
-                Ok(picture) => self.shared.field.show(&picture.image),
-                Err(problem) => {
-                    self.shared.say(format!("{}: {problem}", crate::pictures::visible(&path.to_string_lossy())))
+        let files: Vec<PathBuf> = dropped.iter().map(|file| file.path().to_owned()).collect();
+        if !files.is_empty()
+            && let Err(problem) = self.dropped.read(files, ui.ctx().clone())
+        {
+            self.shared.say(problem);
+        }
+        if let Some(read) = self.dropped.take() {
+            self.take_picture(read);
+        }
+    }
+
+    /// A picture goes into the field, and the field is shown.
+    fn take_picture(&mut self, read: Result<DynamicImage, String>) {
+        match read {
+            Ok(picture) => {
+                self.shared.field.show(&picture);
+                // Inside shows the field too.
+                if self.shared.remembered.panel != Panel::Inside {
+                    self.shared.remembered.panel = Panel::Draw;
                 }
             }
+            Err(problem) => self.shared.say(problem),
         }
+    }
+
+    /// Lets the threads write what they were asked to; at the end, and for tests.
+    pub fn finish(&mut self) {
+        if let Some(train) = &mut self.train {
+            train.finish(LAST_WORDS);
+        }
+        self.dream.finish(LAST_WORDS);
     }
 
     /// Writes down what is to be remembered; at the end, and for tests.
@@ -234,6 +262,7 @@ impl eframe::App for App {
 
     fn on_exit(&mut self) {
         self.remember();
+        self.finish();
     }
 }
 
@@ -241,10 +270,7 @@ impl eframe::App for App {
 fn open_guide(shared: &mut Shared) {
     let folder = crate::files::cache_dir().unwrap_or_else(std::env::temp_dir).join("docs");
     match guide::write(&folder, guide::page(shared.remembered.panel)) {
-        Ok(page) => {
-            let url = format!("file://{}{}", if cfg!(windows) { "/" } else { "" }, page.display());
-            shared.ctx.open_url(egui::OpenUrl::new_tab(url.replace('\\', "/").replace(' ', "%20")));
-        }
+        Ok(page) => shared.ctx.open_url(egui::OpenUrl::new_tab(guide::url(&page))),
         Err(problem) => shared.say(problem),
     }
 }

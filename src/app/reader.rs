@@ -78,11 +78,14 @@ type Opener = Box<dyn Fn() -> Result<Box<dyn Device>, DeviceError> + Send>;
 #[derive(Default)]
 struct Mail {
     open: Option<PathBuf>,
-    question: Option<Question>,
+    /// With the number of the model that it was asked of.
+    question: Option<(u64, Question)>,
     errands: VecDeque<Errand>,
     over: bool,
     // And back:
-    opened: Option<Result<About, String>>,
+    opened: Option<(u64, About)>,
+    /// Why the newest one did not open.
+    refused: Option<String>,
     answer: Option<Result<Answer, String>>,
     /// The same model goes on elsewhere, and why.
     moved: Option<(About, String)>,
@@ -118,13 +121,14 @@ impl Reader {
     }
 
     pub fn ask(&mut self, question: Question) {
-        self.post.send(|mail| mail.question = Some(question));
+        let of = self.opened;
+        self.post.send(|mail| mail.question = Some((of, question)));
     }
 
     /// Waits a little for the answer to what was just asked: most networks are so quick that the frame that took the
     /// pen's movement can show it.
     pub fn wait(&self, patience: Duration) {
-        self.post.wait_while(patience, |mail| mail.answer.is_none() && mail.opened.is_none());
+        self.post.wait_while(patience, |mail| mail.answer.is_none() && mail.opened.is_none() && mail.refused.is_none());
     }
 
     /// Something else to be done with the network, after what was asked before.
@@ -134,24 +138,21 @@ impl Reader {
 
     /// Takes in what has come; true where a model has come, which has not been asked anything yet.
     pub fn poll(&mut self) -> bool {
-        let (opened, answer, moved) = {
+        let (opened, refused, answer, moved) = {
             let mut mail = self.post.mail();
-            (mail.opened.take(), mail.answer.take(), mail.moved.take())
+            (mail.opened.take(), mail.refused.take(), mail.answer.take(), mail.moved.take())
         };
-        let is_new = opened.is_some();
-        match opened {
-            Some(Ok(about)) => {
-                self.about = Some(about);
-                self.opened += 1;
-                self.answer = None;
-                self.problem = None;
-                self.opening = false;
-            }
-            Some(Err(problem)) => {
-                self.problem = Some(problem);
-                self.opening = false;
-            }
-            None => {}
+        let is_new = opened.is_some() || refused.is_some();
+        if let Some((number, about)) = opened {
+            self.about = Some(about);
+            self.opened = number;
+            self.answer = None;
+            self.problem = None;
+            self.opening = false;
+        }
+        if let Some(problem) = refused {
+            self.problem = Some(problem);
+            self.opening = false;
         }
         if let Some((about, problem)) = moved {
             self.about = Some(about);
@@ -169,7 +170,7 @@ impl Reader {
     pub fn about(&self) -> Option<&About> {
         self.about.as_ref()
     }
-    /// How many models it has opened: tells results of one from those of another.
+    /// The number of the model that answers: tells results of one from those of another.
     pub fn opened(&self) -> u64 {
         self.opened
     }
@@ -194,6 +195,7 @@ impl Drop for Reader {
 /// The thread: models are opened first, then questions answered, then errands run.
 fn serve(post: &Post<Mail>, opener: &Opener, ctx: &egui::Context) {
     let mut open: Option<Open> = None;
+    let mut number = 0;
     loop {
         let mut mail = post.mail();
         while !mail.over && mail.open.is_none() && mail.question.is_none() && mail.errands.is_empty() {
@@ -205,22 +207,26 @@ fn serve(post: &Post<Mail>, opener: &Opener, ctx: &egui::Context) {
         if let Some(wanted) = mail.open.take() {
             drop(mail);
             let opened = Model::load(wanted).and_then(|model| model.on(opener()));
-            post.send(|mail| {
-                mail.opened = Some(opened.map(|(opened, about)| {
+            post.send(|mail| match opened {
+                Ok((opened, about)) => {
                     // What was asked of the model before is no answer of this one.
-                    mail.answer = None;
-                    mail.moved = None;
+                    (mail.question, mail.answer, mail.moved) = (None, None, None);
                     mail.errands.clear();
                     open = Some(opened);
-                    about
-                }))
+                    number += 1;
+                    mail.opened = Some((number, about));
+                }
+                Err(problem) => mail.refused = Some(problem),
             });
-        } else if let Some(question) = mail.question.take() {
+        } else if let Some((of, question)) = mail.question.take() {
             drop(mail);
-            if let Some(Open { look, .. }) = &mut open {
+            // One of the model before has perhaps other classes in mind; whoever asked it asks anew.
+            if let Some(Open { look, .. }) = open.as_mut().filter(|_| of == number) {
                 let answer = match read(look, question.clone()) {
                     Ok(answer) => Ok(answer),
-                    Err(error) => elsewhere(post, &mut open, opener, question, &error),
+                    // Only what the device has done is another elsewhere.
+                    Err(InferError::Device(error)) => elsewhere(post, &mut open, opener, question, &error),
+                    Err(error) => Err(error.to_string()),
                 };
                 post.send(|mail| mail.answer = Some(answer));
             }
@@ -275,7 +281,7 @@ fn elsewhere(
     open: &mut Option<Open>,
     opener: &Opener,
     question: Question,
-    error: &InferError,
+    error: &DeviceError,
 ) -> Result<Answer, String> {
     let failed = format!("the device failed ({error})");
     let Some(Open { model, .. }) = open.take() else { return Err(failed) };

@@ -1,63 +1,15 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::device::{Origin, PlanId};
-use crate::graph::{BufferId, Store};
-use crate::plan::Plan;
-
-/// A CPU that is lost after so many runs, for good.
-struct Failing {
-    cpu: Cpu,
-    left: Arc<AtomicUsize>,
-}
-
-impl Device for Failing {
-    fn name(&self) -> String {
-        "a GPU that fails".into()
-    }
-    fn origin(&self) -> Origin {
-        self.cpu.origin()
-    }
-    fn room(&self) -> u64 {
-        self.cpu.room()
-    }
-    fn parts(&mut self) -> Vec<&mut dyn Device> {
-        vec![self]
-    }
-    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
-        self.cpu.allocate(store)
-    }
-    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
-        self.cpu.write(buffer, offset, words)
-    }
-    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
-        self.cpu.read(buffer, offset, out)
-    }
-    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
-        self.cpu.prepare(plan)
-    }
-    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        match self.left.load(Ordering::SeqCst) {
-            0 => Err(DeviceError::Lost { device: self.name(), reason: "unplugged".into() }),
-            left => {
-                self.left.store(left - 1, Ordering::SeqCst);
-                self.cpu.run(plans, times)
-            }
-        }
-    }
-    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
-        self.cpu.profile(plan, times)
-    }
-    fn wait(&mut self) -> Result<(), DeviceError> {
-        self.cpu.wait()
-    }
-}
+use crate::app::failing::Failing;
+use crate::graph::Store;
+use crate::models::{Architecture, Parameters};
 
 /// A reader on such a device, with `fast` open.
 fn reader(runs: usize) -> Reader {
     let left = Arc::new(AtomicUsize::new(runs));
-    let opener: Opener = Box::new(move || Ok(Box::new(Failing { cpu: Cpu::new(), left: Arc::clone(&left) })));
+    let opener: Opener = Box::new(move || Failing::open(&left));
     let mut reader = Reader::start_on(opener, egui::Context::default());
     open(&mut reader, "fast");
     reader
@@ -128,6 +80,52 @@ fn an_answer_is_never_of_a_model_that_is_gone() {
     }
     assert!(reader.answer().is_none());
     assert_eq!(ask(&mut reader), 1);
+}
+
+#[test]
+fn a_question_that_cannot_be_answered_is_said_and_harms_no_model() {
+    let mut reader = reader(1000);
+    reader.ask(Question { wanted: Wanted { saliency: Some(99), ..Wanted::default() }, ..one() });
+    let said = loop {
+        reader.poll();
+        match reader.take_problem() {
+            Some(said) => break said,
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(said.contains("asked about class 99"), "{said}");
+    assert_eq!(reader.about().unwrap().device, "a GPU that fails");
+    assert_eq!(ask(&mut reader), 1);
+}
+
+/// A classifier of three classes in a file.
+fn of_three_classes(path: &Path) {
+    let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "three.toml").unwrap();
+    let mut store = Store::default();
+    let mut parameters = Parameters::new(&mut store, "classifier");
+    let network = architecture.declare([28, 28, 1], 3, &mut store, &mut parameters).unwrap();
+    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(0), &[]);
+    file.set("mean", 0.0);
+    file.set("std", 1.0);
+    file.save(path).unwrap();
+}
+
+#[test]
+fn what_the_model_before_was_asked_is_not_asked_of_one_with_fewer_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("three.safetensors");
+    of_three_classes(&path);
+    let mut reader = reader(1000);
+    // Both are there before the thread comes to either.
+    reader.send(Box::new(|_| std::thread::sleep(Duration::from_millis(200))));
+    reader.open(&path);
+    reader.ask(Question { wanted: Wanted { saliency: Some(7), ..Wanted::default() }, ..one() });
+    while !reader.poll() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ask(&mut reader);
+    assert_eq!(reader.answer().unwrap().pass().probabilities.len(), 3);
+    assert_eq!(reader.take_problem(), None);
 }
 
 #[test]

@@ -96,7 +96,14 @@ impl Memory {
     /// # Errors
     /// What the system says, with the path.
     pub fn save(&self, remembered: &Remembered) -> Result<(), String> {
-        let text = toml::to_string(remembered).map_err(|error| error.to_string())?;
+        let mut said = remembered.clone();
+        for path in [&mut said.model, &mut said.second, &mut said.generator] {
+            // Text cannot say it, and all else would be lost with it.
+            if path.as_ref().is_some_and(|path| path.to_str().is_none()) {
+                *path = None;
+            }
+        }
+        let text = toml::to_string(&said).map_err(|error| error.to_string())?;
         self.write("window.toml", text.as_bytes()).map(|_| ())
     }
 
@@ -150,6 +157,19 @@ mod tests {
             std::fs::write(memory.path("window.toml").unwrap(), text).unwrap();
             assert_eq!(memory.load(), Remembered::default(), "{text}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_is_left_out_and_all_else_is_kept() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory { folder: Some(folder.path().to_owned()) };
+        let odd = PathBuf::from(std::ffi::OsStr::from_bytes(b"/models/\xff.safetensors"));
+        let own = Remembered { theme: Theme::Dark, second: Some("dense".into()), ..Remembered::default() };
+        memory.save(&Remembered { model: Some(odd), ..own.clone() }).unwrap();
+        assert_eq!(memory.load(), own);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use eframe::egui;
 
 use super::canvas::{Ask, Canvas};
 use super::field::Field;
-use super::menu::Menu;
+use super::menu::{Menu, lasting};
 use super::reader::{Question, Reader};
 use super::remember::{Memory, Remembered};
 use crate::device::Choice;
@@ -36,6 +36,8 @@ pub struct Shared {
     /// The kept drawing.
     pub kept: Option<Vec<u8>>,
     messages: Vec<String>,
+    /// Whether the first model could not be opened, and the usual one was tried.
+    fell_back: bool,
     asked: Option<Question>,
     second_asked: Option<Question>,
     frame_began: Instant,
@@ -57,6 +59,7 @@ impl Shared {
             second: None,
             wanted: Wanted::default(),
             messages: Vec::new(),
+            fell_back: false,
             asked: None,
             second_asked: None,
             frame_began: Instant::now(),
@@ -122,7 +125,12 @@ impl Shared {
             self.asked = None;
             match self.reader.take_problem() {
                 Some(problem) => self.say(problem),
-                None => self.remembered.model = self.reader.about().map(|about| about.path.clone()),
+                None => self.remembered.model = self.reader.about().map(|about| lasting(&about.path)),
+            }
+            // The one that was remembered may be gone.
+            let is_none = self.reader.about().is_none() && !self.reader.is_opening();
+            if is_none && !std::mem::replace(&mut self.fell_back, true) {
+                self.reader.open(Path::new(super::MODEL));
             }
         } else if let Some(problem) = self.reader.take_problem() {
             self.say(problem);
@@ -137,7 +145,7 @@ impl Shared {
             if is_new {
                 self.second_asked = None;
                 if problem.is_none() {
-                    self.remembered.second = second.about().map(|about| about.path.clone());
+                    self.remembered.second = second.about().map(|about| lasting(&about.path));
                 }
             }
             if let Some(problem) = problem {

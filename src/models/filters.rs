@@ -58,15 +58,18 @@ impl Network {
                 return [rows, columns, channels];
             }
             match next {
-                // Numbers keep their order through these.
-                Some(next) if matches!(next.spec.kind, Kind::Flatten | Kind::Dropout { .. } | Kind::Reshape { .. }) => {
-                    layer = next;
-                }
+                Some(next) if keeps_order(&next.spec.kind) => layer = next,
                 _ => break,
             }
         }
         [1, inputs, 1]
     }
+}
+
+/// Whether as many numbers come out as go in, each in its place.
+fn keeps_order(kind: &Kind) -> bool {
+    let reshapes = matches!(kind, Kind::Flatten | Kind::Reshape { .. });
+    reshapes || matches!(kind, Kind::Dropout { .. } | Kind::BatchNorm { .. } | Kind::Activation)
 }
 
 #[cfg(test)]
@@ -104,6 +107,8 @@ mod tests {
         assert_eq!((size(&plain), plain.units.len(), plain.units[3][29]), ([5, 6, 1], 4, 119.0));
         let pooled = filters(r#"{ avg_pool = 2 }, "flatten", { dropout = 0.5 }, { dense = "classes" }"#, [6, 8, 3]);
         assert_eq!((size(&pooled), pooled.units.len()), ([3, 4, 3], 3));
+        let normalized = filters(r#""flatten", "batch_norm", "relu", { dense = "classes" }"#, [5, 6, 1]);
+        assert_eq!((size(&normalized), normalized.units.len()), ([5, 6, 1], 3));
     }
 
     #[test]

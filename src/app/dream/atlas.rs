@@ -1,21 +1,19 @@
 //! All pictures of an answer in one texture.
 
-use eframe::egui::{self, Color32, ColorImage, Rect, TextureHandle, pos2};
+use eframe::egui::{self, Color32, ColorImage, Rect, TextureHandle};
 
-use crate::app::paint::Picture;
+use crate::app::paint::{self, Picture, Tiles};
 
 #[derive(Default)]
 pub struct Atlas {
     picture: Picture,
-    count: usize,
-    columns: usize,
-    rows: usize,
+    tiles: Option<Tiles>,
 }
 
 impl Atlas {
     pub fn clear(&mut self) {
         self.picture.clear();
-        self.count = 0;
+        self.tiles = None;
     }
 
     /// Pictures of `[height, width, channels]`, one after another.
@@ -24,46 +22,30 @@ impl Atlas {
         if size == 0 || pictures.len() < size {
             return self.clear();
         }
-        self.count = pictures.len() / size;
-        self.columns = (self.count as f64).sqrt().ceil() as usize;
-        self.rows = self.count.div_ceil(self.columns);
-        let most = ctx.input(|input| input.max_texture_side).max(1);
-        let image = lay_out(pictures, image, [self.rows, self.columns], most);
-        self.picture.set(ctx, "dream", image);
+        let [height, width, _] = image;
+        let tiles = Tiles::new(pictures.len() / size, [height, width], paint::most(ctx));
+        self.picture.set(ctx, "dream", lay_out(pictures, image, &tiles));
+        self.tiles = Some(tiles);
     }
 
     /// The texture, and where in it a picture is.
     pub fn get(&self, index: usize) -> Option<(&TextureHandle, Rect)> {
-        let texture = self.picture.texture().filter(|_| index < self.count)?;
-        let at = |column: usize, row: usize| pos2(column as f32 / self.columns as f32, row as f32 / self.rows as f32);
-        let (column, row) = (index % self.columns, index / self.columns);
-        Some((texture, Rect::from_min_max(at(column, row), at(column + 1, row + 1))))
+        let tiles = self.tiles.filter(|tiles| index < tiles.count())?;
+        Some((self.picture.texture()?, tiles.part(index)))
     }
 }
 
-/// Side by side; where that is more than a texture may have a side, only every second pixel, or third.
-fn lay_out(
-    pictures: &[u8],
-    [height, width, channels]: [usize; 3],
-    [rows, columns]: [usize; 2],
-    most: usize,
-) -> ColorImage {
-    let skip = (rows * height).max(columns * width).div_ceil(most).max(1);
-    let (h, w) = (height.div_ceil(skip), width.div_ceil(skip));
-    let mut image = ColorImage::filled([columns * w, rows * h], Color32::BLACK);
-    for (i, picture) in pictures.chunks_exact(height * width * channels).enumerate() {
-        for (y, line) in picture.chunks_exact(width * channels).step_by(skip).enumerate() {
-            let place = (i / columns * h + y) * columns * w + i % columns * w;
-            for (x, pixel) in line.chunks_exact(channels).step_by(skip).enumerate() {
-                image.pixels[place + x] = match *pixel {
-                    [r, g, b] => Color32::from_rgb(r, g, b),
-                    [gray, ..] => Color32::from_gray(gray),
-                    [] => Color32::BLACK,
-                };
-            }
+fn lay_out(pictures: &[u8], [height, width, channels]: [usize; 3], tiles: &Tiles) -> ColorImage {
+    let pixel = |i: usize, [y, x]: [usize; 2]| {
+        let at = ((i * height + y) * width + x) * channels;
+        match pictures.get(at..at + channels) {
+            Some(&[r, g, b]) => Color32::from_rgb(r, g, b),
+            Some(&[gray, ..]) => Color32::from_gray(gray),
+            _ => Color32::BLACK,
         }
-    }
-    image
+    };
+    let [rows, columns] = tiles.size();
+    ColorImage::new([columns, rows], tiles.lay_out(Color32::BLACK, pixel))
 }
 
 #[cfg(test)]
@@ -72,12 +54,15 @@ mod tests {
 
     #[test]
     fn pictures_lie_side_by_side_grey_or_coloured_and_within_what_a_texture_may_have() {
-        let image = lay_out(&[1, 2, 3, 4, 5, 6], [1, 2, 1], [2, 2], 4096);
+        let of = |pictures: &[u8], image: [usize; 3], count, most| {
+            lay_out(pictures, image, &Tiles::new(count, [image[0], image[1]], most))
+        };
+        let image = of(&[1, 2, 3, 4, 5, 6], [2, 1, 1], 3, 4096);
         let grey: Vec<u8> = image.pixels.iter().map(|pixel| pixel.r()).collect();
-        assert_eq!((image.size, &grey[..]), ([4, 2], &[1, 2, 3, 4, 5, 6, 0, 0][..]));
-        let image = lay_out(&[1, 2, 3], [1, 1, 3], [1, 1], 4096);
+        assert_eq!((image.size, &grey[..]), ([3, 2], &[1, 3, 5, 2, 4, 6][..]));
+        let image = of(&[1, 2, 3], [1, 1, 3], 1, 4096);
         assert_eq!(image.pixels, [Color32::from_rgb(1, 2, 3)]);
-        let image = lay_out(&[7; 4 * 25], [5, 5, 1], [2, 2], 4);
+        let image = of(&[7; 4 * 25], [5, 5, 1], 4, 4);
         assert!(image.size == [4, 4] && image.pixels.iter().all(|pixel| pixel.r() == 7), "{:?}", image.size);
     }
 }

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::save::{self, Job};
 use super::wish::{Wish, dominant};
 use crate::app::post::Post;
-use crate::device::{Choice, Device};
+use crate::device::cpu::Cpu;
+use crate::device::{Choice, Device, DeviceError};
 use crate::infer::evaluate::softmax;
 use crate::infer::{Classifier, Generator, Sampler, classify};
 use crate::models::ModelFile;
@@ -60,6 +61,9 @@ pub struct Answer {
     pub seconds: f64,
 }
 
+/// Opens the device that was chosen.
+type Opener = Box<dyn Fn() -> Result<Box<dyn Device>, DeviceError> + Send>;
+
 #[derive(Default)]
 struct Mail {
     open: Option<PathBuf>,
@@ -70,6 +74,8 @@ struct Mail {
     opened: Option<Result<About, String>>,
     answer: Option<Result<Answer, String>>,
     saved: Option<Result<PathBuf, String>>,
+    /// The same generator goes on elsewhere, and why.
+    moved: Option<(About, String)>,
 }
 
 pub struct Engine {
@@ -93,9 +99,13 @@ pub struct News {
 impl Engine {
     /// Starts the thread; `wake` is called when it has done something.
     pub fn start(choice: Choice, wake: impl Fn() + Send + 'static) -> Engine {
+        Engine::start_on(Box::new(move || choice.open()), wake)
+    }
+
+    fn start_on(opener: Opener, wake: impl Fn() + Send + 'static) -> Engine {
         let post = Arc::new(Post::<Mail>::default());
         let theirs = Arc::clone(&post);
-        let started = std::thread::Builder::new().name("dream".into()).spawn(move || serve(&theirs, &choice, &wake));
+        let started = std::thread::Builder::new().name("dream".into()).spawn(move || serve(&theirs, &opener, &wake));
         let problems = started.err().map(|error| format!("no thread to draw with: {error}. Open the window again"));
         let problems = problems.into_iter().collect();
         Engine { post, about: None, answer: None, problems, saved: None, opening: false, saving: false }
@@ -116,11 +126,18 @@ impl Engine {
         self.post.send(|mail| mail.save = Some(job));
     }
 
+    /// Waits until what is being saved is saved, but no longer than that.
+    pub fn finish(&self, patience: Duration) {
+        if self.saving {
+            self.post.wait_while(patience, |mail| mail.saved.is_none());
+        }
+    }
+
     /// Takes in what has come.
     pub fn poll(&mut self) -> News {
-        let (opened, answer, saved) = {
+        let (opened, answer, saved, moved) = {
             let mut mail = self.post.mail();
-            (mail.opened.take(), mail.answer.take(), mail.saved.take())
+            (mail.opened.take(), mail.answer.take(), mail.saved.take(), mail.moved.take())
         };
         let mut news = News::default();
         match opened {
@@ -133,6 +150,10 @@ impl Engine {
                 self.problems.push(problem);
             }
             None => {}
+        }
+        if let Some((about, problem)) = moved {
+            self.about = Some(about);
+            self.problems.push(problem);
         }
         match answer {
             Some(Ok(answer)) => (self.answer, news.answer) = (Some(answer), true),
@@ -177,8 +198,9 @@ impl Drop for Engine {
     }
 }
 
-/// The thread: generators are opened first, then wishes fulfilled, then pictures saved.
-fn serve(post: &Post<Mail>, choice: &Choice, wake: &impl Fn()) {
+/// The thread: generators are opened first, then wishes fulfilled, then pictures saved. What was to be saved is saved
+/// though the window closes.
+fn serve(post: &Post<Mail>, opener: &Opener, wake: &impl Fn()) {
     let mut atelier: Option<Atelier> = None;
     loop {
         let mut mail = post.mail();
@@ -186,31 +208,66 @@ fn serve(post: &Post<Mail>, choice: &Choice, wake: &impl Fn()) {
             mail = post.wait(mail);
         }
         if mail.over {
+            let job = mail.save.take();
+            drop(mail);
+            if let Some(job) = job {
+                write(post, &job);
+            }
             return;
         }
         if let Some(path) = mail.open.take() {
             drop(mail);
-            let opened = Atelier::open(choice, &path);
+            let opened = Atelier::open(opener, &path);
             let mut mail = post.mail();
             mail.opened = Some(opened.map(|opened| {
                 // What the one before has drawn is of another size, perhaps, and no answer any more.
-                mail.answer = None;
+                (mail.answer, mail.moved) = (None, None);
                 atelier.insert(opened).about.clone()
             }));
         } else if let Some(wish) = mail.wish.take() {
             drop(mail);
-            let fits = |a: &&mut Atelier| wish.settings.fits(a.about.numbers, a.about.class_names.len());
-            if let Some(atelier) = atelier.as_mut().filter(fits) {
-                let answer = atelier.fulfil(wish);
+            if let Some(open) = atelier.as_mut().filter(|atelier| atelier.fits(&wish)) {
+                let answer = match open.fulfil(&wish) {
+                    Ok(answer) => Ok(answer),
+                    Err(error) => elsewhere(post, &mut atelier, opener, &wish, &error),
+                };
                 post.mail().answer = Some(answer);
             }
         } else if let Some(job) = mail.save.take() {
             drop(mail);
-            let saved = save::numbered(&job);
-            post.mail().saved = Some(saved);
+            write(post, &job);
         }
         wake();
     }
+}
+
+fn write(post: &Post<Mail>, job: &Job) {
+    let saved = save::numbered(job);
+    post.send(|mail| mail.saved = Some(saved));
+}
+
+/// The device has failed: the generator is opened on it anew, or else on the CPU, and draws from there.
+fn elsewhere(
+    post: &Post<Mail>,
+    atelier: &mut Option<Atelier>,
+    opener: &Opener,
+    wish: &Wish,
+    error: &DeviceError,
+) -> Result<Answer, String> {
+    let failed = format!("the device failed ({error})");
+    let Some(path) = atelier.take().map(|atelier| atelier.about.path) else { return Err(failed) };
+    let cpu: Opener = Box::new(|| Ok(Box::new(Cpu::new()) as Box<dyn Device>));
+    for opener in [opener, &cpu] {
+        // The file may be another by now.
+        let Some(mut opened) = Atelier::open(opener, &path).ok().filter(|opened| opened.fits(wish)) else { continue };
+        if let Ok(answer) = opened.fulfil(wish) {
+            let about = atelier.insert(opened).about.clone();
+            let problem = format!("{failed}; the generator goes on with {}", about.device);
+            post.mail().moved = Some((about, problem));
+            return Ok(answer);
+        }
+    }
+    Err(format!("{failed}, and the generator does not open anew; choose a generator to try again"))
 }
 
 /// A generator and the judge, each on a device of its own.
@@ -222,16 +279,16 @@ struct Atelier {
 }
 
 impl Atelier {
-    fn open(choice: &Choice, wanted: &Path) -> Result<Atelier, String> {
+    fn open(opener: &Opener, wanted: &Path) -> Result<Atelier, String> {
         let (file, path) = ModelFile::open(wanted).map_err(|error| error.to_string())?;
         if !file.is_gan() {
             let name = path.display();
             return Err(format!("{name} holds a classifier, which draws nothing; choose a generator, such as gan"));
         }
         let generator = Generator::new(file, &path).map_err(|error| error.to_string())?;
-        let mut device = choice.open().map_err(|error| error.to_string())?;
+        let mut device = opener().map_err(|error| error.to_string())?;
         let sampler = Sampler::open_for(BATCH, &generator, device.as_mut()).map_err(|error| error.to_string())?;
-        let judge = judge(choice, &generator);
+        let judge = judge(opener, &generator);
         let about = About {
             path: wanted.to_owned(),
             class_names: generator.class_names().to_vec(),
@@ -246,18 +303,22 @@ impl Atelier {
         Ok(Atelier { about, device, sampler, judge: judge.ok() })
     }
 
-    fn fulfil(&mut self, wish: Wish) -> Result<Answer, String> {
+    /// Whether the wish is one for this generator.
+    fn fits(&self, wish: &Wish) -> bool {
+        wish.settings.fits(self.about.numbers, self.about.class_names.len())
+    }
+
+    fn fulfil(&mut self, wish: &Wish) -> Result<Answer, DeviceError> {
         let begun = Instant::now();
-        let failed = |error| format!("the device failed: {error}. Choose a generator to try again");
         let digits = wish.digits();
         let (latents, labels) = wish.inputs(&digits);
-        let pictures = self.sampler.draw(self.device.as_mut(), &latents, &labels).map_err(failed)?;
+        let pictures = self.sampler.draw(self.device.as_mut(), &latents, &labels)?;
         let mut readings = Vec::with_capacity(digits.len());
         if let Some((judge, device)) = &mut self.judge {
             let size: usize = self.about.image.iter().product();
             let names = judge.class_names().to_vec();
             for (pictures, digits) in pictures.chunks(BATCH * size).zip(digits.chunks(BATCH)) {
-                let logits = judge.logits(device.as_mut(), pictures).map_err(failed)?;
+                let logits = judge.logits(device.as_mut(), pictures)?;
                 for (row, digit) in logits.chunks_exact(names.len()).zip(digits) {
                     let asked = dominant(&digit.label).and_then(|class| self.about.class_names.get(class));
                     let (class, share) = most_likely(row);
@@ -269,7 +330,7 @@ impl Atelier {
                 }
             }
         }
-        Ok(Answer { wish, pictures, readings, seconds: begun.elapsed().as_secs_f64() })
+        Ok(Answer { wish: wish.clone(), pictures, readings, seconds: begun.elapsed().as_secs_f64() })
     }
 }
 
@@ -280,7 +341,7 @@ fn most_likely(logits: &[f32]) -> (usize, f32) {
 }
 
 /// The judge that travels with the program, where it can read this generator's pictures at all; otherwise why not.
-fn judge(choice: &Choice, generator: &Generator) -> Result<(Classifier, Box<dyn Device>), String> {
+fn judge(opener: &Opener, generator: &Generator) -> Result<(Classifier, Box<dyn Device>), String> {
     let (file, path) = classify::default_model().map_err(|error| error.to_string())?;
     let names = file.class_names(&path).map_err(|error| error.to_string())?;
     let reads = file.input(&path).map_err(|error| error.to_string())?;
@@ -292,7 +353,7 @@ fn judge(choice: &Choice, generator: &Generator) -> Result<(Classifier, Box<dyn 
     if let Some(foreign) = generator.class_names().iter().find(|name| !names.contains(name)) {
         return Err(format!("the judge knows digits, and no class {foreign:?}"));
     }
-    let mut device = choice.open().map_err(|error| error.to_string())?;
+    let mut device = opener().map_err(|error| error.to_string())?;
     let judge = Classifier::open(device.as_mut(), &file, &path, BATCH, 1).map_err(|error| error.to_string())?;
     Ok((judge, device))
 }

@@ -1,7 +1,8 @@
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::app::dream::wish::View;
+use crate::app::failing::Failing;
 use crate::device::cpu::Cpu;
 use crate::infer::scene::{Labels, Scene, Seeds};
 
@@ -126,4 +127,35 @@ fn a_mixed_label_asks_for_no_class_and_a_saved_view_is_a_file() {
         until(&mut engine, |engine, _| (!engine.is_saving()).then_some(()));
         assert!(engine.saved().unwrap().ends_with(format!("dream-000{number}.png")));
     }
+}
+
+#[test]
+fn a_device_that_is_lost_is_said_and_the_generator_goes_on_with_the_cpu() {
+    let left = Arc::new(AtomicUsize::new(12));
+    let mut engine = Engine::start_on(Box::new(move || Failing::open(&left)), || {});
+    engine.open(Path::new("gan"));
+    until(&mut engine, |_, news| news.generator.then_some(()));
+    assert_eq!(engine.about().unwrap().device, "a GPU that fails");
+    let mut seed = 0;
+    while engine.about().unwrap().device == "a GPU that fails" {
+        let mut wish = Wish::new(64, 10);
+        wish.settings.reseed(seed);
+        assert_eq!(draw(&mut engine, wish).0.len(), 26 * 784);
+        seed += 1;
+    }
+    let said = engine.take_problems().join(" ");
+    assert!(said.contains("unplugged") && said.contains("goes on with CPU"), "{said}");
+}
+
+#[test]
+fn what_is_to_be_saved_is_saved_though_the_window_closes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = opened(Path::new("gan"));
+    let wish = Wish { view: View::One, ..Wish::new(64, 10) };
+    let (pictures, _) = draw(&mut engine, wish.clone());
+    let image = engine.about().unwrap().image;
+    engine.save(Job::of(&wish, &pictures, image, 3, folder.path()).unwrap());
+    engine.post.send(|mail| mail.over = true);
+    engine.finish(Duration::from_secs(60));
+    assert!(folder.path().join("dream-0001.png").is_file());
 }

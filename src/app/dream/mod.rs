@@ -13,9 +13,11 @@ mod way;
 mod wish;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use eframe::egui::{self, Ui};
 
+use super::menu::lasting;
 use super::shared::Shared;
 use atlas::Atlas;
 use engine::Engine;
@@ -99,7 +101,7 @@ impl Dream {
             self.wish.get_or_insert_with(|| Wish::new(about.numbers, classes)).fit(about.numbers, classes);
             (self.asked, self.page) = (None, 0);
             self.atlas.clear();
-            shared.remembered.generator = Some(about.path.clone());
+            shared.remembered.generator = Some(lasting(&about.path));
         }
         if let (Some(about), Some(answer)) = (engine.about(), engine.answer().filter(|_| news.answer)) {
             self.atlas.set(&shared.ctx, &answer.pictures, about.image);
@@ -112,6 +114,13 @@ impl Dream {
             problems.into_iter().for_each(|problem| shared.say(problem));
             // Messages stand in a part of the window that this frame has drawn already.
             shared.ctx.request_repaint();
+        }
+    }
+
+    /// Before the window closes: waits until a picture is saved, but no longer than that.
+    pub fn finish(&self, patience: Duration) {
+        if let Some(engine) = &self.engine {
+            engine.finish(patience);
         }
     }
 

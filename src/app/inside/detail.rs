@@ -4,7 +4,8 @@ use eframe::egui::{self, RichText, Sense, Ui, vec2};
 
 use super::layers::Unit;
 use crate::app::paint::{self, Picture};
-use crate::infer::look::{Anatomy, Arithmetic, How, Layer, Pass, Seen};
+use crate::infer::look::{Anatomy, Arithmetic, How, Pass, Seen};
+use crate::models::Kind;
 
 /// Products that are written out; the rest are summed up.
 const TERMS: usize = 10;
@@ -30,7 +31,7 @@ impl Detail {
         ui.label(place);
         self.kernel(ui, anatomy, opened, chosen);
         if let Some(sum) = anatomy.arithmetic(pass, chosen.layer, chosen.unit, chosen.at) {
-            arithmetic(ui, anatomy.layers(), &sum);
+            arithmetic(ui, anatomy, chosen.layer, &sum);
         }
     }
 
@@ -100,13 +101,13 @@ fn kernels([r, s, c]: [usize; 3], weights: &[f32]) -> (egui::ColorImage, f32) {
 }
 
 /// The arithmetic, line by line.
-fn arithmetic(ui: &mut Ui, layers: &[Layer], sum: &Arithmetic) {
+fn arithmetic(ui: &mut Ui, anatomy: &Anatomy, layer: usize, sum: &Arithmetic) {
     ui.add_space(4.0);
     ui.label(RichText::new("How it came about").strong());
     let line = |ui: &mut Ui, text: String| {
         ui.add(egui::Label::new(RichText::new(text).monospace().size(12.0)).truncate());
     };
-    let from = |seen: &Seen| source(layers, seen);
+    let from = |seen: &Seen| source(anatomy, layer, seen);
     match &sum.how {
         How::Weighted { terms, bias } => {
             line(ui, format!("{:>7} x {:>7} = {:>7}", "value", "weight", "product"));
@@ -148,19 +149,52 @@ fn window_lines(ui: &mut Ui, what: &str, window: &[Seen], line: &impl Fn(&mut Ui
     }
 }
 
-/// Where a value stands: `bn1 unit 3 (12, 5)`.
-fn source(layers: &[Layer], seen: &Seen) -> String {
+/// Where a value that a layer was given stands: `bn1 unit 3 (12, 5)`. A dense layer's in a flattened image stand where
+/// they did before it was flattened.
+fn source(anatomy: &Anatomy, layer: usize, seen: &Seen) -> String {
     let [y, x] = seen.at;
+    let layers = anatomy.layers();
+    let is_dense = layers.get(layer).is_some_and(|layer| matches!(layer.kind, Kind::Dense { .. }));
+    let was_image = is_dense && anatomy.flattened(layer).is_some();
     match seen.layer.and_then(|layer| layers.get(layer)) {
         None => format!("picture ({y}, {x})"),
-        Some(layer) if layer.shape.len() == 3 => format!("{} unit {} ({y}, {x})", layer.name, seen.channel),
+        Some(layer) if was_image || layer.shape.len() == 3 => {
+            format!("{} unit {} ({y}, {x})", layer.name, seen.channel)
+        }
         Some(layer) => format!("{} {}", layer.name, seen.channel),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::device::cpu::Cpu;
+    use crate::infer::look::{Look, Wanted};
+    use crate::models::ModelFile;
+
+    #[test]
+    fn what_a_dense_layer_is_given_is_called_by_its_place_in_the_image() {
+        let file = ModelFile::shipped("cnn").unwrap();
+        let mut look = Look::open(Box::new(Cpu::new()), &file, Path::new("cnn")).unwrap();
+        let picture: Vec<u8> = (0..28 * 28).map(|i| (i * 7 % 256) as u8).collect();
+        let pass = look.picture(&picture, Wanted { activations: true, saliency: None }).unwrap();
+        let anatomy = look.anatomy();
+        let hidden = anatomy.layers().len() - 2;
+        let sum = anatomy.arithmetic(&pass, hidden, 5, [0, 0]).unwrap();
+        let How::Weighted { terms, .. } = sum.how else { panic!("{:?}", sum.how) };
+        let said: std::collections::BTreeSet<String> =
+            terms.iter().map(|term| source(&anatomy, hidden, &term.seen)).collect();
+        assert_eq!(said.len(), 7 * 7 * 64, "no two are called the same");
+        let row = &anatomy.layers()[hidden - 1].name;
+        assert!(said.contains(&format!("{row} unit 63 (6, 5)")), "{:?}", said.first());
+        // In a row that was no image there are only numbers.
+        let last = anatomy.layers().len() - 1;
+        let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, last, 5, [0, 0]).unwrap().how else { panic!() };
+        let name = &anatomy.layers()[hidden].name;
+        assert_eq!(source(&anatomy, last, &terms[0].seen), format!("{name} {}", terms[0].seen.channel));
+    }
 
     #[test]
     fn every_weight_of_a_kernel_has_its_pixel() {

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use eframe::egui::{
-    self, Color32, ColorImage, Rect, Role, Sense, Stroke, TextureHandle, Ui, Vec2, WidgetInfo, pos2, vec2,
-};
+use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, Ui, Vec2, WidgetInfo, vec2};
 
-use crate::app::paint::{self, SHARP};
+use crate::app::paint::{self, Picture, Tiles};
 use crate::infer::look::{Layer, Pass};
 
 /// Side of a channel's picture, in points.
@@ -18,6 +16,8 @@ const CELL: f32 = 10.0;
 /// Channels and numbers beyond these are not drawn.
 const MOST_CHANNELS: usize = 256;
 const MOST_NUMBERS: usize = 2048;
+/// Sides of a layer's texture at most, in pixels: more would be memory for what a tile has no room to show.
+const SIDE: usize = 2048;
 
 /// A value that a person has clicked on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,10 +29,16 @@ pub struct Unit {
     pub at: [usize; 2],
 }
 
+/// A layer's texture, and how its channels lie in it.
+struct Drawn {
+    picture: Picture,
+    tiles: Tiles,
+}
+
 /// The textures of all layers, one each, made again where a pass is new.
 #[derive(Default)]
 pub struct Layers {
-    textures: Vec<Option<TextureHandle>>,
+    drawn: Vec<Drawn>,
     shown: Option<(u64, Instant)>,
 }
 
@@ -43,49 +49,62 @@ impl Layers {
             return;
         }
         self.shown = Some(key);
-        self.textures.resize_with(layers.len(), || None);
-        self.textures.truncate(layers.len());
-        for ((layer, values), texture) in layers.iter().zip(&pass.activations).zip(&mut self.textures) {
-            let image = picture(&layer.shape, values);
-            match texture {
-                Some(texture) => texture.set(image, SHARP),
-                None => *texture = Some(ctx.load_texture(&layer.name, image, SHARP)),
-            }
+        let most = paint::most(ctx).min(SIDE);
+        let mut before = std::mem::take(&mut self.drawn).into_iter().map(|drawn| drawn.picture);
+        for (layer, values) in layers.iter().zip(&pass.activations) {
+            let (image, tiles) = picture(&layer.shape, values, most);
+            // The texture of the pass before is written over.
+            let mut picture = before.next().unwrap_or_default();
+            picture.set(ctx, &layer.name, image);
+            self.drawn.push(Drawn { picture, tiles });
+        }
+    }
+
+    /// Forgets pictures of another model: its layers have other names.
+    pub fn keep_to(&mut self, opened: u64) {
+        if self.shown.is_some_and(|(of, _)| of != opened) {
+            *self = Layers::default();
         }
     }
 
     /// One layer's pictures, as many beside each other as fit; the value that was clicked.
     pub fn show(&self, ui: &mut Ui, layer: usize, about: &Layer, chosen: Option<Unit>) -> Option<Unit> {
-        let texture = self.textures.get(layer).and_then(Option::as_ref);
+        let drawn = self.drawn.get(layer);
         let chosen = chosen.filter(|chosen| chosen.layer == layer);
         match about.shape[..] {
-            [h, w, c] => channels(ui, texture, layer, about, [h, w, c], chosen),
-            _ => numbers(ui, texture, layer, about, chosen),
+            [h, w, c] => channels(ui, drawn, layer, about, [h, w, c], chosen),
+            _ => numbers(ui, drawn, layer, about, chosen),
         }
     }
 }
 
-/// Channels below each other in one picture; a row of numbers folded. Colours are scaled to the layer's largest value.
-fn picture(shape: &[usize], values: &[f32]) -> ColorImage {
-    let most = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    match *shape {
+/// All channels in one picture; a row of numbers folded. Colours are scaled to the layer's largest value. `most` is how
+/// long a side may be.
+fn picture(shape: &[usize], values: &[f32], most: usize) -> (ColorImage, Tiles) {
+    let value = |i: usize| values.get(i).copied().unwrap_or(0.0);
+    let largest = values.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let (tiles, pixels) = match *shape {
         [h, w, c] => {
-            let shown = c.min(MOST_CHANNELS);
-            let at = |i: usize| values[(i % (h * w)) * c + i / (h * w)];
-            paint::signed([h * shown, w], (0..h * w * shown).map(at), most)
+            let tiles = Tiles::new(c.min(MOST_CHANNELS), [h, w], most);
+            (tiles, tiles.lay_out(0.0, |channel, [y, x]| value((y * w + x) * c + channel)))
         }
         _ => {
             let shown = values.len().min(MOST_NUMBERS);
             let (rows, columns) = (shown.div_ceil(COLUMNS), COLUMNS.min(shown.max(1)));
-            let at = |i: usize| values[..shown].get(i).copied().unwrap_or(0.0);
-            paint::signed([rows, columns], (0..rows * columns).map(at), most)
+            let tiles = Tiles::new(1, [rows, columns], most);
+            let number = |_: usize, [y, x]: [usize; 2]| {
+                let at = y * columns + x;
+                if at < shown { value(at) } else { 0.0 }
+            };
+            (tiles, tiles.lay_out(0.0, number))
         }
-    }
+    };
+    (paint::signed(tiles.size(), pixels.into_iter(), largest), tiles)
 }
 
 fn channels(
     ui: &mut Ui,
-    texture: Option<&TextureHandle>,
+    drawn: Option<&Drawn>,
     layer: usize,
     about: &Layer,
     [h, w, c]: [usize; 3],
@@ -98,7 +117,7 @@ fn channels(
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(3.0, 3.0);
         for unit in 0..shown {
-            let response = tile_of(ui, texture, size, [unit as f32 / shown as f32, (unit + 1) as f32 / shown as f32]);
+            let response = tile_of(ui, drawn, size, unit);
             let name = format!("{} unit {unit}", about.name);
             response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
             let is_chosen = chosen.is_some_and(|chosen| chosen.unit == unit);
@@ -137,13 +156,12 @@ fn frame(ui: &Ui, rect: Rect, [h, w]: [usize; 2], chosen: Option<Unit>) {
     }
 }
 
-fn tile_of(ui: &mut Ui, texture: Option<&TextureHandle>, size: Vec2, [top, bottom]: [f32; 2]) -> egui::Response {
+fn tile_of(ui: &mut Ui, drawn: Option<&Drawn>, size: Vec2, unit: usize) -> egui::Response {
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
     if ui.is_rect_visible(rect) {
-        match texture {
-            Some(texture) => {
-                let uv = Rect::from_min_max(pos2(0.0, top), pos2(1.0, bottom));
-                ui.painter().image(texture.id(), rect, uv, Color32::WHITE);
+        match drawn.and_then(|drawn| Some((drawn.picture.texture()?, drawn.tiles.part(unit)))) {
+            Some((texture, part)) => {
+                ui.painter().image(texture.id(), rect, part, Color32::WHITE);
             }
             None => {
                 ui.painter().rect_filled(rect, 0.0, ui.visuals().extreme_bg_color);
@@ -158,19 +176,13 @@ fn tile_of(ui: &mut Ui, texture: Option<&TextureHandle>, size: Vec2, [top, botto
 }
 
 /// A row of numbers is one control: a click takes the cell below it.
-fn numbers(
-    ui: &mut Ui,
-    texture: Option<&TextureHandle>,
-    layer: usize,
-    about: &Layer,
-    chosen: Option<Unit>,
-) -> Option<Unit> {
+fn numbers(ui: &mut Ui, drawn: Option<&Drawn>, layer: usize, about: &Layer, chosen: Option<Unit>) -> Option<Unit> {
     let count = about.shape.iter().product::<usize>();
     let shown = count.min(MOST_NUMBERS);
     let (rows, columns) = (shown.div_ceil(COLUMNS), COLUMNS.min(shown.max(1)));
     let cell = (ui.available_width() / columns as f32).clamp(4.0, if shown <= 16 { 2.2 * CELL } else { CELL });
     let size = vec2(cell * columns as f32, cell * rows as f32);
-    let response = tile_of(ui, texture, size, [0.0, 1.0]);
+    let response = tile_of(ui, drawn, size, 0);
     let said = chosen.map_or("none chosen".into(), |chosen| format!("number {} chosen", chosen.unit));
     let name = format!("{} numbers, {said}", about.name);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
@@ -195,7 +207,10 @@ fn numbers(
 
 #[cfg(test)]
 mod tests {
+    use eframe::egui::pos2;
+
     use super::*;
+    use crate::models::Kind;
 
     #[test]
     fn the_place_under_the_pointer_is_inside_the_picture_whatever_the_pointer_does() {
@@ -206,12 +221,47 @@ mod tests {
     }
 
     #[test]
-    fn channels_stand_below_each_other_in_the_layers_picture() {
+    fn channels_stand_beside_and_below_each_other_in_the_layers_picture() {
         let values: Vec<f32> = (0..2 * 2 * 3).map(|i| if i % 3 == 1 { 1.0 } else { 0.0 }).collect();
-        let image = picture(&[2, 2, 3], &values);
-        assert_eq!(image.size, [2, 6]);
-        let lit: Vec<usize> = (0..12).filter(|i| image.pixels[*i] != Color32::BLACK).collect();
-        assert_eq!(lit, [4, 5, 6, 7], "the second channel");
-        assert_eq!(picture(&[130], &[0.5; 130]).size, [64, 3]);
+        let (image, _) = picture(&[2, 2, 3], &values, SIDE);
+        assert_eq!(image.size, [4, 4]);
+        let lit: Vec<usize> = (0..16).filter(|i| image.pixels[*i] != Color32::BLACK).collect();
+        assert_eq!(lit, [2, 3, 6, 7], "the second channel");
+        assert_eq!(picture(&[130], &[0.5; 130], SIDE).0.size, [64, 3]);
+    }
+
+    /// A layer of that shape, and a pass in which all of it is 1.
+    fn passed(shape: &[usize]) -> ([Layer; 1], Pass) {
+        let layer = Layer {
+            name: "conv1".into(),
+            describe: String::new(),
+            shape: shape.to_vec(),
+            inputs: vec![None],
+            kind: Kind::Activation,
+            activation: None,
+            parameters: 0,
+            flops: 0,
+        };
+        ([layer], Pass { activations: vec![vec![1.0; shape.iter().product()]], ..Pass::default() })
+    }
+
+    #[test]
+    fn many_large_channels_fit_into_a_texture() {
+        let (ctx, mut layers) = (egui::Context::default(), Layers::default());
+        let (about, pass) = passed(&[112, 112, 96]);
+        layers.set(&ctx, &about, &pass, (1, Instant::now()));
+        let size = layers.drawn[0].picture.texture().unwrap().size();
+        assert!(size.iter().all(|side| *side <= SIDE), "{size:?}");
+    }
+
+    #[test]
+    fn pictures_of_another_model_are_forgotten() {
+        let (ctx, mut layers) = (egui::Context::default(), Layers::default());
+        let (about, pass) = passed(&[2, 2, 1]);
+        layers.set(&ctx, &about, &pass, (1, Instant::now()));
+        layers.keep_to(1);
+        assert_eq!(layers.drawn.len(), 1);
+        layers.keep_to(2);
+        assert!(layers.drawn.is_empty());
     }
 }

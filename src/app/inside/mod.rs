@@ -132,16 +132,21 @@ impl Inside {
             self.seen.set(ui.ctx(), "seen", paint::gray([h, w], &answer.pass().picture));
             self.seen_of = asked;
         }
-        let response = self.seen.show(ui, vec2(side, side), "what the network sees", Sense::hover());
+        let mut name = String::from("what the network sees");
         if let Some(asked) = asked {
             let problem = self.overlay.update(ui.ctx(), &mut shared.reader, self.over, class, asked);
             if let Some(problem) = problem {
                 shared.say(problem);
                 self.over = Over::Nothing;
             }
-            if self.over != Over::Nothing {
-                self.overlay.picture.paint(ui.painter(), response.rect);
+            if self.over != Over::Nothing && self.overlay.picture.texture().is_some() {
+                let of = names.get(class).map_or_else(|| class.to_string(), Clone::clone);
+                name = format!("{name}, {} of {of}", self.over.name().to_lowercase());
             }
+        }
+        let response = self.seen.show(ui, vec2(side, side), &name, Sense::hover());
+        if asked.is_some() && self.over != Over::Nothing {
+            self.overlay.picture.paint(ui.painter(), response.rect);
         }
         if let (Some(chosen), Some(about)) = (self.chosen, shared.reader.about()) {
             overlay::receptive(ui, response.rect, &about.anatomy, chosen);
@@ -169,6 +174,7 @@ impl Inside {
         };
         let anatomy = about.anatomy.clone();
         let opened = shared.reader.opened();
+        self.layers.keep_to(opened);
         if let Some(answer) = shared.reader.answer() {
             self.layers.set(ui.ctx(), anatomy.layers(), answer.pass(), (opened, answer.question.asked));
         }

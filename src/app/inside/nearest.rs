@@ -49,25 +49,23 @@ pub struct Nearest {
 impl Nearest {
     pub fn ui(&mut self, ui: &mut Ui, reader: &mut Reader, blank: bool) {
         ui.strong("Nearest training digits");
-        if self.opened != Some(reader.opened()) {
+        if self.opened.is_some_and(|opened| opened != reader.opened()) {
+            self.forget();
+        }
+        let problem = lock(&self.known).problem.clone();
+        if let Some(problem) = &problem {
+            ui.label(problem);
+        }
+        if self.opened.is_none() || problem.is_some() {
             let help = "Looks at the 60,000 training digits of MNIST with this network, once";
             if ui.button("Find them").on_hover_text(help).clicked() {
-                let set = lock(&self.known).set.take();
-                self.known = Arc::new(Mutex::new(Known { set, ..Known::default() }));
-                self.index = Arc::default();
-                self.busy = Arc::default();
+                self.forget();
                 self.opened = Some(reader.opened());
-                self.asked = None;
-                self.shown = None;
             }
             return;
         }
         self.go_on(reader, blank);
         let known = lock(&self.known);
-        if let Some(problem) = &known.problem {
-            ui.label(problem);
-            return;
-        }
         let (done, total) = (known.done, known.total);
         if done < total || total == 0 {
             let share = done as f32 / total.max(1) as f32;
@@ -98,6 +96,12 @@ impl Nearest {
                 }
             });
         }
+    }
+
+    /// All but the digits themselves, which are the same for every network.
+    fn forget(&mut self) {
+        let set = lock(&self.known).set.take();
+        *self = Nearest { known: Arc::new(Mutex::new(Known { set, ..Known::default() })), ..Nearest::default() };
     }
 
     /// Sends the thread on: a turn of looking at training digits, and the nearest for a new pass.
@@ -151,4 +155,25 @@ fn advance(known: &Mutex<Known>, index: &mut Option<Neighbours>, look: &mut Look
     let mut known = lock(known);
     (known.done, known.total) = (index.done(), index.total());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_with_one_network_is_forgotten_and_the_digits_stay() {
+        let mut nearest = Nearest { opened: Some(1), ..Nearest::default() };
+        *lock(&nearest.known) = Known {
+            set: Some(Arc::new(ImageSet::default())),
+            done: 5,
+            problem: Some("the device failed".into()),
+            ..Known::default()
+        };
+        let index = Arc::downgrade(&nearest.index);
+        nearest.forget();
+        assert!(index.upgrade().is_none() && nearest.opened.is_none());
+        let known = lock(&nearest.known);
+        assert!(known.set.is_some() && known.problem.is_none() && known.done == 0);
+    }
 }

@@ -70,12 +70,13 @@ impl Overlay {
     ) -> Option<String> {
         let key = (reader.opened(), asked, class);
         let side = reader.about()?.input[0];
+        let asked_of = reader.answer()?.question.wanted.saliency;
         let pass = reader.answer()?.pass();
         match over {
             Over::Nothing => self.clear(),
             Over::Saliency => {
-                // It comes with the pass once it is asked for; until then the old one would mislead.
-                if pass.saliency.is_empty() {
+                // It comes with the pass once it is asked for; until then that of another class would mislead.
+                if pass.saliency.is_empty() || asked_of != Some(class) {
                     self.clear();
                 } else if self.shown != Some((over, key)) {
                     self.picture.set(ctx, "overlay", paint::overlay([side, side], &pass.saliency));

@@ -23,8 +23,9 @@ const MOST: usize = 100;
 
 pub struct Choices {
     built_in: Vec<String>,
-    /// Architectures of the folder.
+    /// Architectures of the folder, and how many more there are.
     files: Vec<PathBuf>,
+    more: usize,
     /// A built-in one's name, or a file.
     network: String,
     chosen: Result<Box<Architecture>, String>,
@@ -47,6 +48,7 @@ impl Default for Choices {
             network: String::new(),
             chosen: Err("Choose a network.".into()),
             files: Vec::new(),
+            more: 0,
             images: IMAGES[1],
             epochs: String::new(),
             batch: String::new(),
@@ -62,6 +64,11 @@ impl Default for Choices {
     }
 }
 
+/// A built-in network, or one of a file.
+fn load(network: &str) -> Result<Box<Architecture>, String> {
+    models::load(network).map(Box::new).map_err(|error| error.to_string())
+}
+
 /// Trainable numbers of a network that takes MNIST; none of one that does not.
 fn trainable(network: &Architecture) -> u64 {
     let mut store = Store::default();
@@ -74,7 +81,7 @@ impl Choices {
     /// Another network, with the settings of its recipe.
     fn choose(&mut self, network: &str) {
         self.network = network.into();
-        self.chosen = models::load(network).map(Box::new).map_err(|error| error.to_string());
+        self.chosen = load(network);
         if let Ok(architecture) = &self.chosen {
             let settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
             self.epochs = settings.epochs.to_string();
@@ -90,7 +97,9 @@ impl Choices {
     ///
     /// # Errors
     /// In words, where something is not even a number; whether the numbers will do, the run says itself.
-    pub fn plan(&self, device: String) -> Result<Plan, String> {
+    pub fn plan(&mut self, device: String) -> Result<Plan, String> {
+        // A file may have been edited since it was chosen; what was typed here stays.
+        self.chosen = load(&self.network);
         let architecture = self.chosen.clone()?;
         let recipe = Settings::from_recipe(&architecture.name, &architecture.recipe);
         let settings = Settings {
@@ -106,7 +115,7 @@ impl Choices {
             validation: 0,
             ..recipe
         };
-        Ok(Plan { architecture: *architecture, images: self.images, settings })
+        Ok(Plan { architecture: *architecture, images: self.images, settings, spare_in: None })
     }
 
     /// The form; while a run is on it shows what it was started with.
@@ -163,10 +172,13 @@ impl Choices {
                 if self.files.is_empty() {
                     ui.weak("none");
                 }
+                if self.more > 0 {
+                    ui.weak(format!("and {} more", self.more));
+                }
             });
         named(&opened.response, &label);
         if opened.response.clicked() {
-            self.files = architectures(folder);
+            (self.files, self.more) = architectures(folder);
         }
         ui.end_row();
         chosen
@@ -249,14 +261,15 @@ fn number<T: FromStr>(name: &str, text: &str, wanted: &str) -> Result<T, String>
     text.trim().parse().map_err(|_| format!("{name} is {:?}; it must be {wanted}.", text.trim()))
 }
 
-/// The architectures of a folder, if there is one.
-fn architectures(folder: &Path) -> Vec<PathBuf> {
-    let Ok(listed) = std::fs::read_dir(folder) else { return Vec::new() };
+/// The architectures of a folder, if there is one, and how many more there are.
+fn architectures(folder: &Path) -> (Vec<PathBuf>, usize) {
+    let Ok(listed) = std::fs::read_dir(folder) else { return (Vec::new(), 0) };
     let is_toml = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "toml") && path.is_file();
     let mut found: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).filter(is_toml).collect();
     found.sort();
+    let more = found.len().saturating_sub(MOST);
     found.truncate(MOST);
-    found
+    (found, more)
 }
 
 #[cfg(test)]
@@ -292,13 +305,19 @@ mod tests {
         std::fs::write(at("mine.toml"), "layers = [\"flatten\", { dense = \"classes\" }]").unwrap();
         std::fs::write(at("broken.toml"), "layers = 3").unwrap();
         std::fs::write(at("other.txt"), "").unwrap();
-        let files = architectures(folder.path());
-        assert_eq!(files, [at("broken.toml"), at("mine.toml")]);
+        let (files, more) = architectures(folder.path());
+        assert_eq!((&files[..], more), (&[at("broken.toml"), at("mine.toml")][..], 0));
         let mut choices = Choices::default();
         choices.choose(&files[0].to_string_lossy());
         assert!(choices.plan(String::new()).err().unwrap().contains("broken.toml"));
         choices.choose(&files[1].to_string_lossy());
         assert_eq!(choices.plan(String::new()).unwrap().architecture.name, "mine");
-        assert!(architectures(&at("nowhere")).is_empty());
+        // What is edited after it was chosen is trained as it is now, with what was typed.
+        choices.epochs = "7".into();
+        let text = "layers = [\"flatten\", { dense = 5 }, { dense = \"classes\" }]";
+        std::fs::write(at("mine.toml"), text).unwrap();
+        let plan = choices.plan(String::new()).unwrap();
+        assert_eq!((plan.architecture.layers.len(), plan.settings.epochs), (3, 7));
+        assert!(architectures(&at("nowhere")).0.is_empty());
     }
 }

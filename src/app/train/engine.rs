@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use eframe::egui;
 
-use super::keep::keep;
+use super::keep::{keep, spare};
 use super::news::{Began, News, Now, Phase, Watched};
 use crate::app::post::Post;
 use crate::data::{DataSet, ImageSet, mnist};
-use crate::device::Choice;
+use crate::device::{Choice, DeviceError};
 use crate::models::Architecture;
 use crate::train::{Live, Settings, TrainError};
 
@@ -27,6 +27,8 @@ const SHARE: f64 = 4.0;
 const LOOKS: usize = 20;
 /// Steps in a slice at most.
 const SLICE: f64 = 1000.0;
+/// How long a run goes on at least before what it has learned is written down again without being asked for.
+const SPARE: Duration = Duration::from_secs(180);
 
 /// What is to be trained.
 pub struct Plan {
@@ -34,6 +36,8 @@ pub struct Plan {
     /// Of the built-in MNIST, to train on; as many as there are where there are fewer.
     pub images: usize,
     pub settings: Settings,
+    /// The folder for what it has learned and nobody keeps; without one it is forgotten.
+    pub spare_in: Option<PathBuf>,
 }
 
 /// How much happens between two pictures.
@@ -52,6 +56,7 @@ struct Mail {
     keep: Option<PathBuf>,
     over: bool,
     // And back:
+    ended: bool,
     news: News,
     /// Whether the window has been woken for them.
     unread: bool,
@@ -73,6 +78,12 @@ impl Desk {
             self.ctx.request_repaint();
         }
     }
+
+    /// The thread's last word.
+    fn end(&self) {
+        self.post.send(|mail| mail.ended = true);
+        self.ctx.request_repaint();
+    }
 }
 
 /// The window's end of a run; dropped, it ends the run.
@@ -87,16 +98,18 @@ impl Trainer {
     /// In words, where the system has no thread left.
     pub fn start(choice: Choice, plan: Plan, pace: Pace, ctx: egui::Context) -> Result<Trainer, String> {
         let news = News::default();
-        let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, news, unread: false };
+        let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, ended: false, news, unread: false };
         let desk = Arc::new(Desk { post: Post::new(mail), ctx });
         let theirs = Arc::clone(&desk);
         let work = move || {
-            if let Err(problem) = work(&theirs, &choice, plan) {
+            if let Err(error) = work(&theirs, &choice, plan) {
                 theirs.tell(|news| {
                     news.phase = Phase::Failed;
-                    news.failed = Some(problem);
+                    news.lost = is_lost(&error) && choice.adapter().is_some();
+                    news.failed = Some(in_words(&error, news.lost));
                 });
             }
+            theirs.end();
         };
         let started = std::thread::Builder::new().name("trainer".into()).spawn(work);
         started.map_err(|error| format!("no thread to train in: {error}. Close other programs and start again"))?;
@@ -126,6 +139,18 @@ impl Trainer {
     pub fn keep(&self, folder: &Path) {
         self.wish(|mail| mail.keep = Some(folder.to_owned()));
     }
+    /// Ends the run, once it has written what it was asked to keep.
+    pub fn end(&self) {
+        self.wish(|mail| mail.over = true);
+    }
+    /// Whether it has ended: it says nothing more than its news hold now.
+    pub fn is_over(&self) -> bool {
+        self.desk.post.mail().ended
+    }
+    /// Waits for its end, but no longer than that.
+    pub fn wait(&self, patience: Duration) {
+        self.desk.post.wait_while(patience, |mail| !mail.ended);
+    }
     /// Whether it is to go on by itself.
     pub fn is_going(&self) -> bool {
         self.desk.post.mail().run
@@ -142,7 +167,7 @@ impl Trainer {
 
 impl Drop for Trainer {
     fn drop(&mut self) {
-        self.wish(|mail| mail.over = true);
+        self.end();
     }
 }
 
@@ -158,11 +183,12 @@ enum Order {
 fn next(desk: &Desk, is_done: bool, stale: bool) -> Order {
     let mut mail = desk.post.mail();
     loop {
-        if mail.over {
-            return Order::Over;
-        }
+        // First, since whoever ends a run wants what was to be kept of it all the same.
         if let Some(folder) = mail.keep.take() {
             return Order::Keep(folder);
+        }
+        if mail.over {
+            return Order::Over;
         }
         if is_done {
             (mail.run, mail.singles) = (false, 0);
@@ -192,24 +218,16 @@ fn next(desk: &Desk, is_done: bool, stale: bool) -> Order {
     }
 }
 
-fn work(desk: &Desk, choice: &Choice, plan: Plan) -> Result<(), String> {
-    let said = |error: TrainError| in_words(&error);
-    let mut run = begin(desk, choice, plan).map_err(said)?;
-    run.look().map_err(said)?;
-    loop {
-        let is_done = run.live.step() == run.live.total();
-        match next(desk, is_done, run.stale) {
-            Order::Over => return Ok(()),
-            Order::Keep(folder) => {
-                let model = run.live.model().map_err(said)?;
-                let kept = keep(&model, &folder, &run.network);
-                desk.tell(|news| news.kept = Some(kept));
-            }
-            Order::Single => run.steps(1).and_then(|()| run.look()).map_err(said)?,
-            Order::Look => run.look().map_err(said)?,
-            Order::Run(pace) => run.slice(pace).map_err(said)?,
-        }
+fn work(desk: &Desk, choice: &Choice, plan: Plan) -> Result<(), TrainError> {
+    let mut run = begin(desk, choice, plan)?;
+    let ended = run.go();
+    if let Err(error) = &ended
+        && error.device().is_some_and(|error| !matches!(error, DeviceError::Hung { .. }))
+    {
+        // A device may refuse a step and still have the weights; where it is gone, there is nothing to be had.
+        let _ = run.spare();
     }
+    ended
 }
 
 struct Running<'a> {
@@ -224,6 +242,12 @@ struct Running<'a> {
     pictured: Instant,
     looked: Instant,
     stale: bool,
+    spare_in: Option<PathBuf>,
+    /// The step whose model was written last, and when a spare one was.
+    written: usize,
+    spared: Instant,
+    /// The best accuracy on the watched images.
+    best: f64,
 }
 
 fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>, TrainError> {
@@ -256,10 +280,47 @@ fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>,
         pictured: now,
         looked: now,
         stale: true,
+        spare_in: plan.spare_in,
+        written: 0,
+        spared: now,
+        best: 0.0,
     })
 }
 
 impl Running<'_> {
+    /// Does what is wished for, until that is to end.
+    fn go(&mut self) -> Result<(), TrainError> {
+        self.look()?;
+        loop {
+            let is_done = self.live.step() == self.live.total();
+            if is_done {
+                self.spare()?;
+            }
+            match next(self.desk, is_done, self.stale) {
+                Order::Over => return self.spare(),
+                Order::Keep(folder) => {
+                    let model = self.live.model()?;
+                    let kept = keep(&model, &folder, &self.network);
+                    self.written = self.live.step();
+                    self.desk.tell(|news| news.kept = Some(kept));
+                }
+                Order::Single => self.steps(1).and_then(|()| self.look())?,
+                Order::Look => self.look()?,
+                Order::Run(pace) => self.slice(pace)?,
+            }
+        }
+    }
+
+    /// Writes what was learned since a model was written last.
+    fn spare(&mut self) -> Result<(), TrainError> {
+        let Some(folder) = self.spare_in.as_deref().filter(|_| self.written != self.live.step()) else { return Ok(()) };
+        let model = self.live.model()?;
+        let written = spare(&model, folder, &self.network);
+        (self.written, self.spared) = (self.live.step(), Instant::now());
+        self.desk.tell(|news| news.spare = Some(written));
+        Ok(())
+    }
+
     fn steps(&mut self, count: usize) -> Result<(), TrainError> {
         let began = Instant::now();
         let steps = self.live.steps(count)?;
@@ -323,18 +384,27 @@ impl Running<'_> {
         self.pace[1] = (self.looked - began).as_secs_f64();
         self.stale = false;
         let now = self.now();
+        let is_good = glance.accuracy >= self.best;
+        self.best = self.best.max(glance.accuracy);
         self.desk.tell(|news| {
             news.watched.push(Watched { step: glance.step, loss: glance.loss, accuracy: glance.accuracy });
             news.mistakes = Some(glance.mistakes);
             news.now = Some(now);
         });
-        Ok(())
+        if is_good && self.spared.elapsed() >= SPARE { self.spare() } else { Ok(()) }
     }
 }
 
-/// An error as the window says it, where there are no flags.
-fn in_words(error: &TrainError) -> String {
+/// Whether the device is of no more use, and not only what was asked of it too much.
+fn is_lost(error: &TrainError) -> bool {
+    use DeviceError::{Drifts, Failed, Hung, Lost};
+    matches!(error.device(), Some(Lost { .. } | Hung { .. } | Failed { .. } | Drifts { .. }))
+}
+
+/// An error as the window says it, where there are no flags; `lost` as in the news.
+fn in_words(error: &TrainError, lost: bool) -> String {
     match error {
+        error if lost => format!("{error}. Start trains anew, on the CPU."),
         TrainError::Setting { setting, value, wanted } => {
             // As the form calls it.
             let mut setting = setting.replace('-', " ");

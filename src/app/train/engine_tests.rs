@@ -1,5 +1,6 @@
 //! The training thread, without a window.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use eframe::egui;
@@ -18,10 +19,15 @@ struct Watch {
 
 impl Watch {
     fn start(images: usize, change: impl FnOnce(&mut Settings)) -> Watch {
+        Watch::start_in(images, None, change)
+    }
+
+    /// What nobody keeps goes into that folder.
+    fn start_in(images: usize, spare_in: Option<PathBuf>, change: impl FnOnce(&mut Settings)) -> Watch {
         let architecture = models::builtin("dense").unwrap();
         let mut settings = Settings { validation: 0, ..Settings::from_recipe("dense", &architecture.recipe) };
         change(&mut settings);
-        let plan = Plan { architecture, images, settings };
+        let plan = Plan { architecture, images, settings, spare_in };
         let run = Trainer::start(Choice::Cpu, plan, Pace::Full, egui::Context::default()).unwrap();
         Watch { run, all: News::default() }
     }
@@ -36,6 +42,7 @@ impl Watch {
         self.all.mistakes = news.mistakes.or(self.all.mistakes.take());
         self.all.filters = news.filters.or(self.all.filters.take());
         self.all.kept = news.kept.or(self.all.kept.take());
+        self.all.spare = news.spare.or(self.all.spare.take());
         self.all.failed = news.failed.or(self.all.failed.take());
     }
 
@@ -89,6 +96,44 @@ fn paused_it_stands_still_and_goes_single_steps() {
     watch.run.set_pace(Pace::Steps(3));
     watch.run.go_on();
     watch.until(|all| all.steps.len() > steps + 12 && all.phase == Phase::Running);
+}
+
+#[test]
+fn what_is_kept_is_written_though_the_run_is_ended_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut watch = Watch::start(20_000, |settings| settings.epochs = 1000);
+    watch.until(|all| all.steps.len() > 3);
+    watch.run.keep(folder.path());
+    watch.run.end();
+    watch.run.wait(Duration::from_secs(60));
+    assert!(watch.run.is_over());
+    watch.poll();
+    assert!(ModelFile::load(watch.all.kept.take().unwrap().unwrap()).is_ok());
+    assert!(watch.all.failed.is_none());
+}
+
+#[test]
+fn what_was_learned_outlasts_the_run_without_being_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let spare = folder.path().join("models/live-dense-latest.safetensors");
+    let spare_in = || spare.parent().map(PathBuf::from);
+    // A run that is ended, and one that comes to its end.
+    let mut watch = Watch::start_in(20_000, spare_in(), |settings| settings.epochs = 1000);
+    watch.until(|all| all.steps.len() > 3);
+    watch.run.end();
+    watch.until(|all| all.spare.is_some());
+    assert_eq!(watch.all.spare.take().unwrap().unwrap(), spare);
+    let first = std::fs::read(&spare).unwrap();
+    let mut watch = Watch::start_in(1000, spare_in(), |settings| settings.epochs = 1);
+    watch.until(|all| all.phase == Phase::Done);
+    watch.until(|all| all.spare.is_some());
+    assert!(ModelFile::load(&spare).is_ok());
+    assert!(std::fs::read(&spare).unwrap() != first);
+    // What is kept needs no second file.
+    std::fs::remove_file(&spare).unwrap();
+    watch.run.end();
+    watch.run.wait(Duration::from_secs(60));
+    assert!(!spare.exists());
 }
 
 #[test]

@@ -12,10 +12,7 @@ use crate::models::ModelFile;
 /// # Errors
 /// What the system says, in words.
 pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, String> {
-    let failed = |error: io::Error| {
-        let folder = folder.display();
-        format!("the model is not kept: {folder}: {error}. Another folder: inkgrad app --models DIR")
-    };
+    let failed = |error: io::Error| not_kept(folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut number = next(folder, network).map_err(failed)?;
     loop {
@@ -28,6 +25,25 @@ pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, S
             Err(error) => return Err(failed(error)),
         }
     }
+}
+
+/// Writes `live-NETWORK-latest.safetensors` into a folder, which is made where there is none, over the one before: what
+/// nobody asked to keep, and may be missed.
+///
+/// # Errors
+/// As [`keep`].
+pub fn spare(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, String> {
+    let failed = |error: io::Error| not_kept(folder, &error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let path = folder.join(format!("live-{network}-latest.safetensors"));
+    let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
+    files::write_whole(&path, &bytes).map_err(failed)?;
+    Ok(path)
+}
+
+fn not_kept(folder: &Path, error: &io::Error) -> String {
+    let folder = folder.display();
+    format!("the model is not kept: {folder}: {error}. Another folder: inkgrad app --models DIR")
 }
 
 /// One more than the highest number there is.
@@ -62,6 +78,12 @@ mod tests {
         let path = keep(&file, &folder, "fast").unwrap();
         assert!(ModelFile::load(&path).is_ok());
         assert_eq!(name(path), "live-fast-0042.safetensors");
+        for _ in 0..2 {
+            let path = spare(&file, &folder, "fast").unwrap();
+            assert!(ModelFile::load(&path).is_ok());
+            assert_eq!(name(path), "live-fast-latest.safetensors", "it alone is written over");
+        }
+        assert_eq!(name(keep(&file, &folder, "fast").unwrap()), "live-fast-0043.safetensors");
         assert_eq!(std::fs::read(folder.join("live-fast-0041.safetensors")).unwrap(), b"mine");
     }
 
@@ -70,7 +92,9 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("file");
         std::fs::write(&folder, b"").unwrap();
-        let problem = keep(&ModelFile::shipped("fast").unwrap(), &folder, "fast").unwrap_err();
-        assert!(problem.contains("--models DIR") && problem.contains("file"), "{problem}");
+        let model = ModelFile::shipped("fast").unwrap();
+        for problem in [keep(&model, &folder, "fast").unwrap_err(), spare(&model, &folder, "fast").unwrap_err()] {
+            assert!(problem.contains("--models DIR") && problem.contains("file"), "{problem}");
+        }
     }
 }

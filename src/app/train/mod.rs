@@ -12,14 +12,16 @@ mod sheet;
 mod sights;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use eframe::egui::{self, Key, Modifiers, RichText, ScrollArea, Ui, vec2};
 
 use super::remember::Panel;
 use super::shared::Shared;
+use crate::device::Choice;
 use choices::Choices;
-use engine::{Pace, Trainer};
-use news::Phase;
+use engine::{Pace, Plan, Trainer};
+use news::{News, Phase};
 use sheet::Sheet;
 
 /// Width of the form.
@@ -29,16 +31,33 @@ pub struct Train {
     choices: Choices,
     sheet: Sheet,
     run: Option<Trainer>,
+    /// Runs that were ended, until what they have to write is written.
+    leaving: Vec<Trainer>,
+    /// Instead of the device that was chosen, once that is lost.
+    instead: Option<Choice>,
     steps: usize,
     full: bool,
     problem: Option<String>,
     kept: Option<PathBuf>,
+    /// What was written without being asked for.
+    spare: Option<PathBuf>,
 }
 
 impl Default for Train {
     fn default() -> Train {
         let (choices, sheet) = (Choices::default(), Sheet::default());
-        Train { choices, sheet, run: None, steps: 5, full: true, problem: None, kept: None }
+        Train {
+            choices,
+            sheet,
+            run: None,
+            leaving: Vec::new(),
+            instead: None,
+            steps: 5,
+            full: true,
+            problem: None,
+            kept: None,
+            spare: None,
+        }
     }
 }
 
@@ -71,20 +90,62 @@ impl Train {
 
     /// What the run has found since the last frame.
     fn take(&mut self, shared: &mut Shared) {
+        for run in std::mem::take(&mut self.leaving) {
+            // Asked first: after its end there is no more news than there is now.
+            let is_over = run.is_over();
+            self.take_words(run.news(), shared);
+            if !is_over {
+                self.leaving.push(run);
+            }
+        }
         let Some(run) = &self.run else { return };
         let mut news = run.news();
         self.sheet.take(&mut news);
-        match news.kept {
-            Some(Ok(path)) => {
-                self.kept = Some(path);
-                shared.menu.refresh();
+        if news.failed.is_some() {
+            self.run = None;
+        }
+        self.take_words(news, shared);
+    }
+
+    /// What a run has written, and what went wrong.
+    fn take_words(&mut self, news: News, shared: &mut Shared) {
+        let wrote = [(news.kept, false), (news.spare, true)];
+        for (written, is_spare) in wrote {
+            match written {
+                Some(Ok(path)) => {
+                    if is_spare {
+                        self.spare = Some(path);
+                    } else {
+                        self.kept = Some(path);
+                    }
+                    shared.menu.refresh();
+                }
+                Some(Err(problem)) => self.problem = Some(problem),
+                None => {}
             }
-            Some(Err(problem)) => self.problem = Some(problem),
-            None => {}
+        }
+        if news.lost {
+            self.instead = Some(Choice::Cpu);
         }
         if let Some(problem) = news.failed {
             self.problem = Some(problem);
-            self.run = None;
+        }
+    }
+
+    /// Ends the run, which writes what it still has to by itself.
+    fn end(&mut self) {
+        if let Some(run) = self.run.take() {
+            run.end();
+            self.leaving.push(run);
+        }
+    }
+
+    /// Before the window closes: waits until what is learned is written, but no longer than that.
+    pub fn finish(&mut self, patience: Duration) {
+        self.end();
+        let until = Instant::now() + patience;
+        for run in &self.leaving {
+            run.wait(until.saturating_duration_since(Instant::now()));
         }
     }
 
@@ -131,11 +192,14 @@ impl Train {
     }
 
     fn start(&mut self, shared: &Shared) {
-        (self.problem, self.kept) = (None, None);
-        let plan = self.choices.plan(shared.choice.name());
-        let run = plan.and_then(|plan| Trainer::start(shared.choice.clone(), plan, self.pace(), shared.ctx.clone()));
+        (self.problem, self.kept, self.spare) = (None, None, None);
+        let choice = self.instead.as_ref().unwrap_or(&shared.choice).clone();
+        let spare_in = Some(shared.menu.folder().to_owned());
+        let plan = self.choices.plan(choice.name()).map(|plan| Plan { spare_in, ..plan });
+        let run = plan.and_then(|plan| Trainer::start(choice, plan, self.pace(), shared.ctx.clone()));
         match run {
             Ok(run) => {
+                self.end();
                 self.run = Some(run);
                 self.sheet = Sheet::opening();
             }
@@ -164,7 +228,7 @@ impl Train {
                 self.step();
             }
             if button(ui, self.run.is_some(), "Stop", "Ends the run and frees its device; what was seen stays") {
-                self.run = None;
+                self.end();
                 self.sheet.phase = None;
             }
             if button(ui, is_open, "Keep", "Writes the model as it is now into the models' folder")
@@ -190,6 +254,10 @@ impl Train {
         }
         if let Some(warning) = self.sheet.warning() {
             ui.add(egui::Label::new(RichText::new(warning).color(ui.visuals().warn_fg_color)).wrap());
+        }
+        if let Some(spare) = &self.spare {
+            let text = format!("Saved as {}, until a run of this network is saved there again", spare.display());
+            ui.add(egui::Label::new(RichText::new(text).weak()).wrap());
         }
         let Some(kept) = self.kept.clone() else { return };
         ui.horizontal_wrapped(|ui| {

@@ -60,6 +60,10 @@ pub struct News {
     pub mistakes: Option<Vec<Mistake>>,
     pub filters: Option<Filters>,
     pub kept: Option<Result<PathBuf, String>>,
-    /// Why it ended.
+    /// What was written without being asked for.
+    pub spare: Option<Result<PathBuf, String>>,
+    /// Why it ended,
     pub failed: Option<String>,
+    /// and whether that was because of the device, which will hardly do better the next time.
+    pub lost: bool,
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use eframe::egui::{
-    Align2, Color32, FontId, Key, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
-    pos2, vec2,
+    Align2, Color32, FontId, Key, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextureId, Ui, Vec2,
+    WidgetInfo, pos2, vec2,
 };
 
 use crate::app::bars::percent;
-use crate::app::paint::{self, Picture};
+use crate::app::paint::{self, Picture, Tiles};
 use crate::data::ImageSet;
 use crate::models::Filters;
 use crate::train::Mistake;
@@ -16,8 +16,6 @@ use crate::train::Mistake;
 /// Filters and mistakes that are shown at most: what more there is, is counted.
 const FILTERS: usize = 256;
 const MISTAKES: usize = 60;
-/// Pictures in a row of a texture that holds many.
-const ROW: usize = 16;
 /// Sides of a mistake: its picture, and the lines below it.
 const DIGIT: f32 = 56.0;
 const CAPTION: f32 = 30.0;
@@ -25,34 +23,35 @@ const CAPTION: f32 = 30.0;
 #[derive(Default)]
 pub struct Sights {
     filters: Filters,
-    filters_picture: Picture,
+    filters_picture: Pictures,
     filters_stale: bool,
     watched: Arc<ImageSet>,
     class_names: Vec<String>,
     mistakes: Option<Vec<Mistake>>,
-    mistakes_picture: Picture,
+    mistakes_picture: Pictures,
     mistakes_stale: bool,
 }
 
-/// Many small pictures of one size in one: from each one's pixels.
-fn joined<T: Copy + Default>(size: [usize; 2], pictures: &[Vec<T>]) -> ([usize; 2], Vec<T>) {
-    let [rows, columns] = size;
-    let (across, down) = (ROW.min(pictures.len()).max(1), pictures.len().div_ceil(ROW).max(1));
-    let whole = [down * rows, across * columns];
-    let mut pixels = vec![T::default(); whole[0] * whole[1]];
-    for (i, picture) in pictures.iter().enumerate() {
-        for (row, line) in picture.chunks_exact(columns.max(1)).take(rows).enumerate() {
-            let at = (i / ROW * rows + row) * whole[1] + i % ROW * columns;
-            pixels[at..][..columns].copy_from_slice(line);
-        }
-    }
-    (whole, pixels)
+/// Many small pictures of one size in one, from each one's pixels; `most` is how long a side of it may be.
+fn joined(size: [usize; 2], pictures: &[Vec<f32>], most: usize) -> (Tiles, Vec<f32>) {
+    let tiles = Tiles::new(pictures.len(), size, most);
+    let pixel = |i: usize, [y, x]: [usize; 2]| {
+        pictures.get(i).and_then(|picture| picture.get(y * size[1] + x)).copied().unwrap_or(0.0)
+    };
+    (tiles, tiles.lay_out(0.0, pixel))
 }
 
-/// Where the i-th of `count` pictures is in the joined one.
-fn part(i: usize, count: usize) -> Rect {
-    let size = vec2(1.0 / ROW.min(count).max(1) as f32, 1.0 / count.div_ceil(ROW).max(1) as f32);
-    Rect::from_min_size(pos2((i % ROW) as f32 * size.x, (i / ROW) as f32 * size.y), size)
+/// Small pictures in one texture, and where each of them is.
+#[derive(Default)]
+struct Pictures {
+    picture: Picture,
+    tiles: Option<Tiles>,
+}
+
+impl Pictures {
+    fn texture(&self) -> Option<(TextureId, Tiles)> {
+        Some((self.picture.texture()?.id(), self.tiles?))
+    }
 }
 
 impl Sights {
@@ -89,11 +88,12 @@ impl Sights {
             };
             let pictures: Vec<Vec<f32>> = units[..shown].iter().map(mean).collect();
             let most = pictures.iter().flatten().fold(0.0f32, |most, weight| most.max(weight.abs()));
-            let (whole, pixels) = joined([rows, columns], &pictures);
-            let image = paint::signed(whole, pixels.into_iter(), most);
-            self.filters_picture.set(ui.ctx(), "filters", image);
+            let (tiles, pixels) = joined([rows, columns], &pictures, paint::most(ui.ctx()));
+            let image = paint::signed(tiles.size(), pixels.into_iter(), most);
+            self.filters_picture.picture.set(ui.ctx(), "filters", image);
+            self.filters_picture.tiles = Some(tiles);
         }
-        let Some(texture) = self.filters_picture.texture().map(|texture| texture.id()) else { return };
+        let Some((texture, tiles)) = self.filters_picture.texture() else { return };
         let room = vec2(size.x - 14.0, size.y - 46.0);
         let edge = Stroke::new(1.0, ui.visuals().weak_text_color());
         let tile = tile(room, shown, rows as f32 / columns.max(1) as f32);
@@ -107,7 +107,7 @@ impl Sights {
                 let at = vec2((i % across) as f32 * (tile.x + 3.0), (i / across) as f32 * (tile.y + 3.0));
                 let tile = Rect::from_min_size(rect.min + at, tile);
                 if ui.is_rect_visible(tile) {
-                    ui.painter().image(texture, tile, part(i, shown), Color32::WHITE);
+                    ui.painter().image(texture, tile, tiles.part(i), Color32::WHITE);
                     ui.painter().rect_stroke(tile, 0.0, edge, StrokeKind::Outside);
                 }
             }
@@ -148,23 +148,24 @@ impl Sights {
                 image.chunks_exact(channels.max(1)).map(|pixel| f32::from(pixel[0]) / 255.0).collect()
             };
             let pictures: Vec<Vec<f32>> = shown.iter().map(gray).collect();
-            let (whole, pixels) = joined([height, width], &pictures);
-            self.mistakes_picture.set(ui.ctx(), "mistakes", paint::gray(whole, &pixels));
+            let (tiles, pixels) = joined([height, width], &pictures, paint::most(ui.ctx()));
+            self.mistakes_picture.picture.set(ui.ctx(), "mistakes", paint::gray(tiles.size(), &pixels));
+            self.mistakes_picture.tiles = Some(tiles);
         }
-        let Some(texture) = self.mistakes_picture.texture().map(|texture| texture.id()) else { return };
+        let Some((texture, tiles)) = self.mistakes_picture.texture() else { return };
         let room = size.y - 24.0;
         ScrollArea::vertical().id_salt("mistakes").max_height(room).auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal_wrapped(|ui| {
                 ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
                 for (i, mistake) in shown.iter().enumerate() {
-                    self.mistake(ui, mistake, texture, part(i, shown.len()));
+                    self.mistake(ui, mistake, texture, tiles.part(i));
                 }
             });
             page(ui, room);
         });
     }
 
-    fn mistake(&self, ui: &mut Ui, mistake: &Mistake, texture: eframe::egui::TextureId, part: Rect) {
+    fn mistake(&self, ui: &mut Ui, mistake: &Mistake, texture: TextureId, part: Rect) {
         let name = |class: usize| self.class_names.get(class).cloned().unwrap_or_else(|| class.to_string());
         let (label, reading) = (name(mistake.label), name(mistake.predicted));
         let sure = percent(mistake.probability as f32);
@@ -212,16 +213,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_joined_row_by_row_and_found_again() {
-        let pictures: Vec<Vec<u8>> = (0..18).map(|i| vec![i; 6]).collect();
-        let (whole, pixels) = joined([2, 3], &pictures);
-        assert_eq!(whole, [4, 48]);
+    fn pictures_are_joined_whole_and_a_long_row_fits_into_a_texture() {
+        let pictures: Vec<Vec<f32>> = (0..18).map(|i| vec![i as f32; 6]).collect();
+        let (tiles, pixels) = joined([2, 3], &pictures, 4096);
+        let [height, width] = tiles.size();
         for i in 0..18 {
-            let at = part(i, 18).center();
-            let (x, y) = ((at.x * 48.0) as usize, (at.y * 4.0) as usize);
-            assert_eq!(usize::from(pixels[y * 48 + x]), i);
+            let at = tiles.part(i).center();
+            let (x, y) = ((at.x * width as f32) as usize, (at.y * height as f32) as usize);
+            assert_eq!(pixels[y * width + x], i as f32);
         }
-        assert_eq!(joined::<u8>([2, 3], &[]).0, [2, 3]);
+        // What a dense layer sees of a row of numbers.
+        let (tiles, _) = joined([1, 784], &vec![vec![0.5; 784]; 16], 8192);
+        assert_eq!(tiles.size(), [16, 784]);
+        assert_eq!(joined([2, 3], &[], 8192).0.size(), [2, 3]);
     }
 
     #[test]

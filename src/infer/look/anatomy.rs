@@ -161,7 +161,7 @@ impl Anatomy {
     }
 
     /// The sizes `[h, w, c]` of the image whose pixels a layer is given in a row.
-    pub(super) fn flattened(&self, layer: usize) -> Option<Vec<usize>> {
+    pub fn flattened(&self, layer: usize) -> Option<Vec<usize>> {
         let mut at = above(*self.network.layers.get(layer)?.inputs.first()?)?;
         loop {
             let built = &self.network.layers[at];

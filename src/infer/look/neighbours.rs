@@ -7,6 +7,9 @@ use crate::data::ImageSet;
 use crate::models::by;
 use crate::parallel::parallel_rows;
 
+/// Bytes of features at most: more would be a good part of a computer's memory for a few pictures on a screen.
+const MOST: usize = 512 << 20;
+
 /// Features of a set's images, which a [`Look`] fills in little by little.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
@@ -23,7 +26,8 @@ impl Neighbours {
     /// are enlarged.
     ///
     /// # Errors
-    /// Images of other sizes, with the sizes that would do.
+    /// Images of other sizes, with the sizes that would do; so many images, of so many features, that these would take
+    /// more than 512 MB.
     pub fn begin(look: &Look, set: Arc<ImageSet>) -> Result<Neighbours, InferError> {
         let ([h, ..], sizes) = (look.input(), [set.height, set.width, set.channels]);
         if set.height != set.width || set.channels != 1 || set.height == 0 || !h.is_multiple_of(set.height) {
@@ -33,7 +37,15 @@ impl Neighbours {
             return Err(look.refuse(format!("{problem}; {remedy}")));
         }
         let factor = h / set.height;
-        Ok(Neighbours { factor, width: look.plans.places.features.tensor.len(), features: Vec::new(), set })
+        let width = look.plans.places.features.tensor.len();
+        let bytes = width.saturating_mul(set.len()).saturating_mul(size_of::<f32>());
+        if bytes > MOST {
+            let (megabytes, count) = (bytes >> 20, set.len());
+            let problem = format!("has {width} features of an image, of {count} images {megabytes} MB");
+            let remedy = format!("{} MB at most are kept; choose a network whose last layer takes fewer", MOST >> 20);
+            return Err(look.refuse(format!("{problem}; {remedy}")));
+        }
+        Ok(Neighbours { factor, width, features: Vec::new(), set })
     }
 
     /// Images whose features are known.

@@ -281,6 +281,14 @@ fn a_set_of_smaller_images_is_enlarged_for_a_network_that_takes_large_ones() {
 }
 
 #[test]
+fn features_that_would_fill_the_memory_are_refused() {
+    let look = look(&untrained("{ upsample = 4 }, \"flatten\", { dense = \"classes\" }", 28, 5));
+    let set = Arc::new(crate::data::mnist::embedded().unwrap().train);
+    refused(Neighbours::begin(&look, set), "512 MB at most");
+    assert!(Neighbours::begin(&look, Arc::new(digits(100))).is_ok());
+}
+
+#[test]
 fn a_softmax_at_the_end_is_taken_off_and_shown_as_probabilities() {
     let plain = "\"flatten\", { dense = 8, activation = \"relu\" }, { dense = \"classes\" }";
     let file = untrained(plain, 28, 9);
