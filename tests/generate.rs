@@ -140,6 +140,17 @@ fn truncation_to_nothing_draws_one_picture_of_each_digit() {
 }
 
 #[test]
+fn a_text_is_written_plainly_unless_another_truncation_is_asked_for() {
+    let place = Place::new();
+    generate(&place, "--text 52 --out text.png");
+    generate(&place, "--text 52 --truncation 0.5 --out half.png");
+    generate(&place, "--text 52 --truncation 1 --out whole.png");
+    let [text, half, whole] = ["text.png", "half.png", "whole.png"].map(|name| grey(&place, name));
+    assert_eq!(text, half);
+    assert_ne!(text, whole);
+}
+
+#[test]
 fn ink_and_paper_colour_every_pixel_and_change_places_when_asked() {
     let place = Place::new();
     generate(&place, "--grid 1x2 --gap 3 --out plain.png");

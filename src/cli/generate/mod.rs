@@ -56,7 +56,8 @@ pub struct Args {
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT,
         conflicts_with_all = ["text", "between_digits"], value_parser = clap::value_parser!(u32).range(1..))]
     each_class: Option<u32>,
-    /// A text, such as a phone number; spaces and punctuation become empty cells
+    /// A text, such as a phone number, each digit in a hand of its own (--seeds has one for all); spaces and punctuation
+    /// become empty cells
     #[arg(long, help_heading = WHAT, allow_hyphen_values = true, conflicts_with_all = ["digits", "between_digits"])]
     text: Option<String>,
     /// Which digits, in turn: 3 or 1,4,7 or 0-4 [default: all]
@@ -81,10 +82,9 @@ pub struct Args {
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT, requires = "way",
         value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     frames: Option<u32>,
-    /// Scales latents: below 1 digits are plainer and more alike, above 1 bolder
-    #[arg(long, value_name = "FACTOR", help_heading = WHAT, default_value = "1", allow_negative_numbers = true,
-        value_parser = factor)]
-    truncation: f32,
+    /// Scales latents: below 1 digits are plainer and more alike, above 1 bolder [default: 1, of --text 0.5]
+    #[arg(long, value_name = "FACTOR", help_heading = WHAT, allow_negative_numbers = true, value_parser = factor)]
+    truncation: Option<f32>,
 
     /// Pixels along a digit's pixel [default: 1]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
@@ -209,13 +209,18 @@ impl Args {
         Ok(Look { colours, scale: self.scale.unwrap_or(1), gap: self.gap.unwrap_or(0), delay })
     }
 
+    /// What is written is there to be read.
+    fn truncation(&self) -> f32 {
+        self.truncation.unwrap_or(if self.text.is_some() { 0.5 } else { 1.0 })
+    }
+
     /// What a data set should know about itself.
     fn about(&self, generator: &Generator) -> BTreeMap<String, String> {
         let model = self.model.as_ref().map_or("built-in".into(), |model| model.display().to_string());
         let mut about = BTreeMap::from([
             ("made_by".to_string(), format!("inkgrad {}", env!("CARGO_PKG_VERSION"))),
             ("model".to_string(), model),
-            ("truncation".to_string(), self.truncation.to_string()),
+            ("truncation".to_string(), self.truncation().to_string()),
         ]);
         if let Ok(names) = serde_json::to_string(generator.class_names()) {
             about.insert("class_names".to_string(), names);
@@ -260,7 +265,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut counting = Counting::new("digits", pictures, args.quiet);
     let mut output = Output::create(&target, &job)?;
     let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
-    let drawn = drawing.draw(&scene, args.truncation, &mut output, &mut counting, &stop)?;
+    let drawn = drawing.draw(&scene, args.truncation(), &mut output, &mut counting, &stop)?;
     if drawn < pictures {
         counting.finish();
         let kept = match &target {
