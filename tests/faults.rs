@@ -358,6 +358,16 @@ fn of_a_damaged_checkpoint_the_one_before_is_used_and_it_is_said() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_read_is_not_taken_for_damaged() {
+    let place = halted();
+    let last = place.path(RUN).join("last.safetensors");
+    std::fs::rename(&last, place.path("aside")).unwrap();
+    std::fs::create_dir(&last).unwrap();
+    place.refused(&format!("train --resume {RUN}"), &["cannot read", "last.safetensors"]);
+    assert!(place.path(RUN).join("previous.safetensors").exists(), "{:?}", place.names(RUN));
+}
+
+#[test]
 fn where_no_checkpoint_is_whole_the_run_says_so_and_touches_nothing() {
     let place = halted();
     for name in ["last.safetensors", "previous.safetensors"] {

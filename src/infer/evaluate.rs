@@ -37,7 +37,15 @@ impl Normalization {
 impl Normalization {
     /// What a model was trained with; `path` is for the error.
     pub fn read(file: &ModelFile, path: &Path) -> Result<Normalization, ModelError> {
-        Ok(Normalization { mean: file.number("mean", path)?, std: file.number("std", path)? })
+        let (mean, std): (f32, f32) = (file.number("mean", path)?, file.number("std", path)?);
+        if !(mean.is_finite() && std.is_finite() && std > 0.0) {
+            let problem = format!(
+                "pixels are normalised by a mean of {mean} and a deviation of {std}; a number and one above 0 can be. \
+                 Train or copy it again"
+            );
+            return Err(ModelError::File { path: path.into(), problem });
+        }
+        Ok(Normalization { mean, std })
     }
 }
 
@@ -501,6 +509,18 @@ mod tests {
         let scores = Scores::new(&[f32::NAN, 1.0], &[1]);
         assert_eq!(scores.correct, 0);
         assert!(scores.loss.is_nan());
+    }
+
+    #[test]
+    fn a_model_whose_pixels_cannot_be_normalised_is_refused() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
+        let mut file = ModelFile::load(path).unwrap();
+        assert!(Normalization::read(&file, path).is_ok());
+        for (key, value) in [("std", "0"), ("std", "-1"), ("std", "inf"), ("mean", "NaN")] {
+            let before = file.metadata.insert(key.into(), value.into()).unwrap();
+            assert!(Normalization::read(&file, path).is_err(), "{key} {value}");
+            file.metadata.insert(key.into(), before);
+        }
     }
 
     #[test]

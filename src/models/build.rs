@@ -171,8 +171,16 @@ impl Architecture {
             let problem = format!("gives [n, {}] but the data has {classes} classes; {remedy}", shape.join(", "));
             return Err(last.spec.error(problem));
         }
-        if last.spec.activation == Some(Nonlinearity::Softmax) {
-            return Err(last.spec.error("the loss applies softmax itself; remove this one"));
+        // Behind it may stand what leaves numbers as they are.
+        let mut at = last;
+        while at.spec.activation.is_none()
+            && matches!(at.spec.kind, Kind::Flatten | Kind::Reshape { .. } | Kind::Dropout { .. } | Kind::Activation)
+            && let [Source::Layer(before)] = at.inputs[..]
+        {
+            at = &layers[before];
+        }
+        if at.spec.activation == Some(Nonlinearity::Softmax) {
+            return Err(at.spec.error("the loss applies softmax itself; remove this one"));
         }
         Ok(())
     }

@@ -208,6 +208,11 @@ fn what_does_not_fit_the_image_is_answered_with_the_shapes() {
         ("\"flatten\", { dense = 12 }", "gives [n, 12] but the data has 10 classes"),
         ("{ conv = 10, kernel = 28 }", "gives [n, 1, 1, 10] but the data has 10 classes"),
         ("\"flatten\", { dense = \"classes\", activation = \"softmax\" }", "the loss applies softmax itself"),
+        (
+            "\"flatten\", { dense = \"classes\", activation = \"softmax\" }, \"flatten\"",
+            "the loss applies softmax itself",
+        ),
+        ("\"flatten\", { dense = \"classes\" }, \"softmax\", { dropout = 0.5 }", "the loss applies softmax itself"),
         ("{ upsample = 100000 }", "numbers for one image"),
         ("\"flatten\", { dense = 1000000 }", "its weight 784x1000000 has 784000000 numbers"),
         ("{ conv = 4, kernel = 3, padding = 3 }", "pads by 3"),

@@ -158,12 +158,13 @@ impl Folder {
     }
 
     /// The checkpoint to go on from, if there is one: the last that was written, or the one before it where that is
-    /// damaged.
+    /// damaged. One that the system does not let us read may be whole: it is an error, and stays.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
         let mut damaged = None;
         for path in [self.last(), self.previous()].into_iter().filter(|path| path.exists()) {
             match ModelFile::load(&path) {
                 Ok(file) => return Ok(Some(Checkpoint { file, path, damaged })),
+                Err(error @ ModelError::Read { .. }) => return Err(error.into()),
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }
