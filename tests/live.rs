@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::infer::evaluate::{Evaluation, Scores};
-use inkgrad::models::{ModelFile, builtin};
+use inkgrad::models::{Architecture, ModelFile, Words, builtin};
 use inkgrad::train::{Folder, Live, Outcome, Run, Settings, TrainError};
 
 /// The first images of MNIST.
@@ -135,8 +135,50 @@ fn it_knows_digits_it_was_never_shown_after_two_hundred_steps_and_says_which_it_
     let filters = live.filters().unwrap();
     assert_eq!((filters.rows, filters.columns, filters.channels, filters.units.len()), (5, 5, 1, 32));
     let flat = file.tensors.iter().find(|tensor| tensor.name == format!("{}.weight", filters.layer)).unwrap();
-    let inkgrad::models::Words::F32(words) = &flat.words else { panic!("whole numbers") };
+    let Words::F32(words) = &flat.words else { panic!("whole numbers") };
     assert_eq!(filters.units[7][9], words[9 * 32 + 7]);
+}
+
+#[test]
+fn averaged_weights_come_with_the_statistics_of_their_own_passes() {
+    const NORMALISED: &str = r#"
+        layers = ["flatten", { dense = 8 }, { batch_norm = true, activation = "relu" }, { dense = "classes" }]
+    "#;
+    let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
+    for (_, open) in golden::devices("averaged_weights_come_with_the_statistics_of_their_own_passes") {
+        // So short a run that the statistics of training have hardly left their start, and so fast that weights move.
+        let settings = Settings { learning_rate: 0.05, epochs: 3, ..settings("dense") };
+        let mut live = Live::start(open(), &architecture, &data(640), settings, 0).unwrap();
+        live.steps(30).unwrap();
+        let file = kept(&mut live);
+        let tensor = |name: &str| {
+            let tensor = file.tensors.iter().find(|tensor| tensor.name == name).unwrap_or_else(|| panic!("no {name}"));
+            let Words::F32(words) = &tensor.words else { panic!("whole numbers") };
+            words
+        };
+        let number = |key: &str| file.metadata[key].parse::<f32>().unwrap();
+        let (weights, bias, running) = (tensor("dense1.weight"), tensor("dense1.bias"), tensor("bn1.running"));
+
+        // What the dense layer of the file makes of the images that were trained on.
+        let images = data(640).train.images;
+        let outputs: Vec<Vec<f32>> = (0..640)
+            .map(|i| {
+                let pixels =
+                    images.image(i, 784).iter().map(|x| (f32::from(*x) / 255.0 - number("mean")) / number("std"));
+                let pixels: Vec<f32> = pixels.collect();
+                let unit = |j: usize| pixels.iter().enumerate().map(|(k, x)| x * weights[k * 8 + j]).sum::<f32>();
+                (0..8).map(|j| unit(j) + bias[j]).collect()
+            })
+            .collect();
+        for j in 0..8 {
+            let mean = outputs.iter().map(|row| row[j]).sum::<f32>() / 640.0;
+            let variance = outputs.iter().map(|row| (row[j] - mean).powi(2)).sum::<f32>() / 640.0;
+            let (found, spread) = ([running[j], running[8 + j]], variance.sqrt());
+            assert!(spread > 1.5, "{spread}: no other than at the start");
+            assert!((found[0] - mean).abs() < 0.1 * spread, "unit {j}: mean {} for {mean}, {spread}", found[0]);
+            assert!((found[1] / variance - 1.0).abs() < 0.2, "unit {j}: variance {} for {variance}", found[1]);
+        }
+    }
 }
 
 #[test]

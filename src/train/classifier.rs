@@ -8,6 +8,7 @@
 //! then have the mean, and the second is the update by it, the same on each.
 
 use super::augmented::Seen;
+use super::calibration::Calibration;
 use super::learner::{Learned, Learner};
 use super::supply::{Share, Supply};
 use super::{Settings, TrainError};
@@ -32,6 +33,8 @@ pub struct Classifier {
     pub plan: Plan,
     /// What follows when they have met.
     update: Option<Plan>,
+    /// For averaged weights with running statistics.
+    calibration: Option<Calibration>,
     clock: BufferId,
     /// By which several devices find their images and draw: the one numbered `i` of `n` is at `step * n + i`.
     own_clock: Option<BufferId>,
@@ -95,6 +98,14 @@ impl Classifier {
         forward.update_running(&mut graph);
         learner.collect(&mut graph, loss, &forward.weights)?;
 
+        let calibration =
+            Calibration::declare(store, &learner, [settings.epoch(count), batch], parts, |graph, now| {
+                let bytes = graph.read(&supply.place());
+                let x = seen.images(graph, bytes, now)?;
+                let mode = Mode::Train { clock: now, pass: 0, passes: 1 };
+                Ok(network.forward(graph, &learner.inference_parameters(), x, mode)?)
+            })?;
+
         let (mut shared, mut update) = (Vec::new(), None);
         if parts == 1 {
             learner.update(&mut graph, now);
@@ -123,7 +134,20 @@ impl Classifier {
             plan.halve(batch);
         }
         let ready = Vec::new();
-        Ok(Classifier { learner, plan, update, clock, own_clock, supply, labels, ring, batch, parts, ready })
+        Ok(Classifier {
+            learner,
+            plan,
+            update,
+            calibration,
+            clock,
+            own_clock,
+            supply,
+            labels,
+            ring,
+            batch,
+            parts,
+            ready,
+        })
     }
 
     /// A run's beginning.
@@ -139,6 +163,9 @@ impl Classifier {
         self.ready = vec![device.prepare(&self.plan)?];
         if let Some(update) = &self.update {
             self.ready.push(device.prepare(update)?);
+        }
+        if let Some(calibration) = &mut self.calibration {
+            calibration.prepare(device)?;
         }
         Ok(())
     }
@@ -163,14 +190,28 @@ impl Classifier {
     /// Runs `count` steps, at most [`RING`], from step `first` on, and returns each one's loss and accuracy.
     pub fn run(&mut self, device: &mut dyn Device, first: usize, count: usize) -> Result<Vec<[f32; 2]>, DeviceError> {
         let count = count.min(RING);
-        let mut done = 0;
-        while done < count {
-            let steps = self.supply.provide(device, first + done)?.min(count - done);
-            device.run(&self.ready, steps)?;
-            done += steps;
-        }
+        self.supply.run(device, &self.ready, first, count)?;
         let ring = device.read_f32(self.ring, 0, RING * 2)?;
         let slot = |step: usize| [ring[step % RING * 2], ring[step % RING * 2 + 1] / self.batch as f32];
         Ok((first..first + count).map(slot).collect())
+    }
+
+    /// Makes the statistics that [`Learner::inference_parameters`] names agree with the weights of now: on the images of
+    /// the newest steps, or the first ones of all. They follow from the state alone, and change nothing in it.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn calibrate(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
+        let Some(calibration) = &self.calibration else { return Ok(()) };
+        let mut clock = [0; 2];
+        device.read(self.clock, 0, &mut clock)?;
+        let [step, seed] = clock;
+        if step == 0 {
+            return Ok(());
+        }
+        let first = step.saturating_sub(calibration.passes() as u32);
+        let clock = [first.wrapping_mul(self.parts as u32), seed];
+        let supply = &mut self.supply;
+        calibration.take(device, clock, |device, pass, times| supply.run(device, &[pass], first as usize, times))
     }
 }

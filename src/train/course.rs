@@ -71,11 +71,10 @@ impl Course {
         })
     }
 
-    /// How well the weights that inference would use do on a set.
+    /// How well the weights that inference would use do on a set, after [`Course::calibrate`].
     pub fn evaluation(&self, store: &mut Store, set: &ImageSet) -> Result<Evaluation, InferError> {
-        let learner = &self.classifier.learner;
-        let weights = learner.inference_weights();
-        Evaluation::declare(store, &self.network, &learner.parameters, weights, set, self.normalization)
+        let parameters = self.classifier.learner.inference_parameters();
+        Evaluation::declare(store, &self.network, &parameters, parameters.weights, set, self.normalization)
     }
 
     /// Sends everything to the device, to go on from `state`, which is that of `checkpoint` where there is one; once,
@@ -165,7 +164,15 @@ impl Course {
         if state.learned.is_finite() { Ok(state) } else { Err(self.not_finite(self.step)) }
     }
 
-    /// The weights that inference uses and their running statistics, likewise.
+    /// Sees to it that averaged weights have the statistics that are theirs, before these are looked at.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn calibrate(&mut self, device: &mut dyn Device) -> Result<(), TrainError> {
+        Ok(self.classifier.calibrate(device)?)
+    }
+
+    /// The weights that inference uses and their running statistics, likewise; after [`Course::calibrate`].
     pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
         let (weights, running) = self.classifier.learner.inference(device)?;
         let finite = weights.iter().chain(&running).all(|x| x.is_finite());
@@ -191,7 +198,8 @@ impl Course {
     }
 
     /// The model as it is now, wherever in an epoch that is.
-    pub fn model_now(&self, device: &mut dyn Device) -> Result<ModelFile, TrainError> {
+    pub fn model_now(&mut self, device: &mut dyn Device) -> Result<ModelFile, TrainError> {
+        self.calibrate(device)?;
         let (weights, running) = self.inference(device)?;
         let mut file = self.model_file(&weights, &running);
         file.set("step", self.step);

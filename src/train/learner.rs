@@ -30,6 +30,9 @@ pub struct Learner {
     decay: Option<BufferId>,
     moments: Vec<BufferId>,
     averaged: Option<BufferId>,
+    /// Running statistics that go with the averaged weights, where there are both; what takes them is
+    /// [`Calibration`](super::calibration::Calibration).
+    calibrated: Option<BufferId>,
     rows: Vec<[f32; 4]>,
 }
 
@@ -54,9 +57,11 @@ impl Learner {
         let moments = 0..method.optimizer.moments();
         let moments = moments.map(|i| store.add(format!("{name}.moment{i}"), words)).collect();
         let averaged = (method.average > 0.0).then(|| store.add(format!("{name}.averaged"), words));
+        let calibrated = averaged.filter(|_| parameters.total_state() > 0);
+        let calibrated = calibrated.map(|_| store.add(format!("{name}.calibrated"), parameters.total_state()));
         let decay = (method.weight_decay > 0.0).then(|| store.add(format!("{name}.decay"), words / ALIGNMENT));
         let rows = method.optimizer.table(&method.schedule.rates());
-        Learner { parameters, method, table, decay, moments, averaged, rows }
+        Learner { parameters, method, table, decay, moments, averaged, calibrated, rows }
     }
 
     /// Where the derivatives by all weights are left for the update.
@@ -90,9 +95,15 @@ impl Learner {
         graph.update(Update { optimizer, decay, factor: 1.0 / loss_scale, average }, &inputs, targets);
     }
 
-    /// The buffer that inference should read: the averaged weights where they are kept.
-    pub fn inference_weights(&self) -> BufferId {
-        self.averaged.unwrap_or(self.parameters.weights)
+    /// The parameters as inference should read them: where they are kept, averaged weights and the statistics of these.
+    pub fn inference_parameters(&self) -> Parameters {
+        let Parameters { weights, state, .. } = self.parameters;
+        self.parameters.reading(self.averaged.unwrap_or(weights), self.calibrated.unwrap_or(state))
+    }
+
+    /// Where the statistics of averaged weights are left, if there are any.
+    pub fn calibrated(&self) -> Option<BufferId> {
+        self.calibrated
     }
 
     /// Steps of the whole run.
@@ -133,6 +144,10 @@ impl Learner {
         if let Some((buffer, averaged)) = self.averaged.zip(learned.averaged.as_ref()) {
             device.write_f32(buffer, 0, averaged)?;
         }
+        if let Some(buffer) = self.calibrated {
+            // Until they are taken; the averages begin as what these are of.
+            device.write_f32(buffer, 0, &learned.running)?;
+        }
         Ok(())
     }
 
@@ -149,10 +164,10 @@ impl Learner {
         })
     }
 
-    /// The weights that inference uses, and their running statistics.
+    /// The weights that inference uses, and their running statistics; of averaged weights as they were last taken.
     pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), DeviceError> {
-        let p = &self.parameters;
-        let weights = device.read_f32(self.inference_weights(), 0, p.total())?;
+        let p = self.inference_parameters();
+        let weights = device.read_f32(p.weights, 0, p.total())?;
         let running = device.read_f32(p.state, 0, p.total_state())?;
         Ok((without_padding(weights, p.trainable()), without_padding(running, p.running())))
     }
@@ -198,11 +213,6 @@ impl Learned {
     pub fn is_finite(&self) -> bool {
         let all = [&self.weights, &self.running].into_iter().chain(&self.moments).chain(&self.averaged);
         all.flatten().all(|x| x.is_finite())
-    }
-
-    /// The weights that inference uses.
-    pub fn inference_weights(&self) -> &[f32] {
-        self.averaged.as_ref().unwrap_or(&self.weights)
     }
 }
 

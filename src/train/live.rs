@@ -170,6 +170,7 @@ impl Live {
         let Some(evaluation) = &mut self.evaluation else {
             return Ok(Glance { step, loss: f64::NAN, accuracy: f64::NAN, mistakes: Vec::new() });
         };
+        self.course.calibrate(self.device.as_mut())?;
         let scores = Scores::new(&evaluation.logits(self.device.as_mut())?, &self.watched.labels);
         if !scores.loss.is_finite() {
             return Err(self.course.not_finite(step));

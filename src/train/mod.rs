@@ -2,6 +2,7 @@
 //! without a folder, under a person's hand.
 
 pub mod augmented;
+pub mod calibration;
 pub mod classifier;
 mod course;
 pub mod folder;

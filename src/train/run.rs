@@ -150,10 +150,10 @@ impl Run<'_> {
 
         // The test set is touched here, once, with the weights that validation chose.
         let Loop { run, course, best, .. } = this;
-        let learner = &course.classifier.learner;
-        let (weights, running) = run.folder.load_best()?.values(&learner.parameters, &run.folder.best())?;
-        run.device.write_f32(learner.inference_weights(), 0, &weights)?;
-        run.device.write_f32(learner.parameters.state, 0, &running)?;
+        let parameters = course.classifier.learner.inference_parameters();
+        let (weights, running) = run.folder.load_best()?.values(&parameters, &run.folder.best())?;
+        run.device.write_f32(parameters.weights, 0, &weights)?;
+        run.device.write_f32(parameters.state, 0, &running)?;
         let set = &run.data.test;
         let test = match &mut test {
             Some(test) => {
@@ -263,11 +263,13 @@ impl Loop<'_> {
     fn end_of_epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
         let Some((evaluation, set)) = &mut self.validation else {
             if self.course.step == self.course.total() {
+                self.course.calibrate(self.run.device)?;
                 self.best = Best { epoch, accuracy: f64::NAN };
                 self.save_best()?;
             }
             return Ok(());
         };
+        self.course.calibrate(self.run.device)?;
         let scores = Scores::new(&evaluation.logits(self.run.device)?, &set.labels);
         if !scores.loss.is_finite() {
             return Err(self.course.not_finite(self.course.step));
@@ -299,8 +301,8 @@ impl Loop<'_> {
     }
 
     fn save_best(&mut self) -> Result<(), TrainError> {
-        let learned = self.course.state(self.run.device)?.learned;
-        let file = self.model_file(learned.inference_weights(), &learned.running);
+        let (weights, running) = self.course.inference(self.run.device)?;
+        let file = self.model_file(&weights, &running);
         Ok(file.save(self.run.folder.best())?)
     }
 

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use crate::data::{ImageSet, Pixels};
-use crate::device::{Device, DeviceError};
+use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Place, Store};
 use crate::infer::evaluate::send_packed;
 use crate::ops::sample::{Order, Staged};
@@ -101,8 +101,25 @@ impl Supply {
         }
     }
 
+    /// Replays a step's plans `count` times, with the images of step `first` and of those after it.
+    pub fn run(
+        &mut self,
+        device: &mut dyn Device,
+        plans: &[PlanId],
+        first: usize,
+        count: usize,
+    ) -> Result<(), DeviceError> {
+        let mut done = 0;
+        while done < count {
+            let steps = self.provide(device, first + done)?.min(count - done);
+            device.run(plans, steps)?;
+            done += steps;
+        }
+        Ok(())
+    }
+
     /// Sees to it that the images of `step` are there, and says for how many steps those that are there last.
-    pub fn provide(&mut self, device: &mut dyn Device, step: usize) -> Result<usize, DeviceError> {
+    fn provide(&mut self, device: &mut dyn Device, step: usize) -> Result<usize, DeviceError> {
         let Some(stage) = &mut self.stage else { return Ok(usize::MAX) };
         let there = step / stage.steps;
         let first = there * stage.steps;

@@ -14,7 +14,7 @@
 //! against the pictures goes no further than those. Everything is resident, as in the classifier's step.
 
 use super::settings::GanSettings;
-use super::steps::{CALIBRATION, Calibration, RING};
+use super::steps::RING;
 use crate::graph::{Graph, GraphError, Place, Store, Value};
 use crate::models::{Forward, Gan, GanLoss, Init, Inputs, Mode, Network, Parameters};
 use crate::ops::concat::Concat;
@@ -29,8 +29,9 @@ use crate::ops::sample::{GatherImages, GatherLabels, Order, Record, Tick};
 use crate::ops::spectral::{PowerIteration, spectral_norm};
 use crate::ops::transpose::Transpose;
 use crate::plan::Plan;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Shape;
 use crate::train::TrainError;
+use crate::train::calibration::Calibration;
 use crate::train::learner::{Learner, learn};
 
 /// Streams of random numbers, beside those of the layers.
@@ -293,22 +294,15 @@ impl Build<'_> {
         Ok(())
     }
 
-    pub(super) fn calibration(&self, store: &mut Store, learner: &Learner) -> Result<Calibration, TrainError> {
-        let state = store.add("generator.calibrated", learner.parameters.total_state());
-        let clock = store.add("generator.calibration", 2);
-        let place = Place { buffer: clock, offset: 0, tensor: Tensor::u32([2]) };
-        let mut graph = Graph::new();
-        let now = graph.read(&place);
-        let labels = self.labels(&mut graph, now)?;
-        let (network, _) = self.generator;
-        let weights = network.read_weights(&mut graph, &learner.parameters, learner.inference_weights());
-        let mut forward = self.fake(&mut graph, weights, labels, now, 1)?;
-        for update in &mut forward.running {
-            (update.place.buffer, update.momentum) = (state, 1.0 - CALIBRATION.1);
-        }
-        forward.update_running(&mut graph);
-        graph.update(Tick(1), &[], vec![place]);
-        Ok(Calibration { plan: Plan::new(&graph), clock, state, ready: None })
+    /// Statistics of the averaged generator, whose pictures have no end, on labels as the set has them.
+    pub(super) fn calibration(&self, store: &mut Store, learner: &Learner) -> Result<Option<Calibration>, TrainError> {
+        Calibration::declare(store, learner, [usize::MAX, self.settings.batch], 1, |graph, now| {
+            let labels = self.labels(graph, now)?;
+            let (network, _) = self.generator;
+            let parameters = learner.inference_parameters();
+            let weights = network.read_weights(graph, &parameters, parameters.weights);
+            self.fake(graph, weights, labels, now, 1)
+        })
     }
 }
 

@@ -150,7 +150,7 @@ impl GanRun<'_> {
 
         let mut store = Store::default();
         let mut steps = GanSteps::declare(&mut store, &self.gan, &self.settings, &set)?;
-        let parameters = steps.drawing_parameters();
+        let parameters = steps.generator.inference_parameters();
         let drawing = Drawing::declare(&mut store, &steps.generator_network, &parameters, self.gan.range()?)?;
         let judge = match self.settings.measure {
             0 => None,
@@ -447,7 +447,7 @@ impl Loop<'_> {
         let Some(quality) = self.quality.take() else { return Ok(None) };
         let path = self.run.folder.best();
         let best = self.run.folder.load_best()?;
-        let parameters = self.steps.drawing_parameters();
+        let parameters = self.steps.generator.inference_parameters();
         let weights = best.flat(PREFIX, parameters.trainable(), parameters.total(), &path)?;
         let running = best.flat(PREFIX, parameters.running(), parameters.total_state(), &path)?;
         self.run.device.write_f32(parameters.weights, 0, &weights)?;
@@ -501,11 +501,11 @@ impl Loop<'_> {
 
     /// The generator alone, as it draws: averaged weights and their statistics.
     fn save_best(&mut self) -> Result<(), TrainError> {
-        let state = self.state()?;
-        let running = self.steps.drawing_state(self.run.device)?;
+        self.state()?;
+        let (weights, running) = self.steps.generator.inference(self.run.device)?;
         let parameters = &self.steps.generator.parameters;
         let mut file = self.file();
-        file.add_flat(PREFIX, parameters.trainable(), state.generator.inference_weights());
+        file.add_flat(PREFIX, parameters.trainable(), &weights);
         file.add_flat(PREFIX, parameters.running(), &running);
         Ok(file.save(self.run.folder.best())?)
     }

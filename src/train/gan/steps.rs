@@ -10,6 +10,7 @@ use crate::models::{Gan, Network, Parameters};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 use crate::train::TrainError;
+use crate::train::calibration::Calibration;
 use crate::train::learner::{Learned, Learner};
 
 /// Steps of the discriminator that the ring of losses holds: the most that may run before the host looks.
@@ -39,17 +40,6 @@ pub struct GanSteps {
     ratio: usize,
     ready: Vec<PlanId>,
 }
-
-/// The plan that takes statistics of the averaged generator, and where it leaves them.
-pub(super) struct Calibration {
-    pub plan: Plan,
-    pub clock: BufferId,
-    pub state: BufferId,
-    pub ready: Option<PlanId>,
-}
-
-/// Batches that statistics are taken of, and the share that the newest has in them.
-pub(super) const CALIBRATION: (usize, f32) = (100, 0.04);
 
 /// All that decides how a run goes on.
 #[derive(Clone, PartialEq, Debug)]
@@ -127,10 +117,7 @@ impl GanSteps {
             _ => Some(build.discriminator_step(critic)?),
         };
         let round_plan = build.round(critic, own)?;
-        let calibration = match generator.parameters.total_state() > 0 && settings.average > 0.0 {
-            true => Some(build.calibration(store, &generator)?),
-            false => None,
-        };
+        let calibration = build.calibration(store, &generator)?;
         Ok(GanSteps {
             generator_network: network,
             discriminator_network: critic_network,
@@ -148,13 +135,6 @@ impl GanSteps {
             generator,
             discriminator,
         })
-    }
-
-    /// The generator's parameters as inference reads them: averaged weights, and the statistics that go with them.
-    pub fn drawing_parameters(&self) -> Parameters {
-        let own = &self.generator.parameters;
-        let state = self.calibration.as_ref().map_or(own.state, |calibration| calibration.state);
-        own.reading(self.generator.inference_weights(), state)
     }
 
     /// Rounds that may run before the host looks.
@@ -205,7 +185,7 @@ impl GanSteps {
         }
         self.ready = ready;
         if let Some(calibration) = &mut self.calibration {
-            calibration.ready = Some(device.prepare(&calibration.plan)?);
+            calibration.prepare(device)?;
         }
         Ok(())
     }
@@ -259,27 +239,14 @@ impl GanSteps {
         Ok((first..first + count).map(round).collect())
     }
 
-    /// Makes what [`GanSteps::drawing_parameters`] names agree with the weights of now. The same weights and seed
-    /// give the same statistics.
+    /// Makes the statistics that the generator's [`Learner::inference_parameters`] name agree with the weights of now.
+    /// The same weights and seed give the same statistics.
     ///
     /// # Errors
     /// Those of the device.
     pub fn calibrate(&self, device: &mut dyn Device, seed: u32) -> Result<(), DeviceError> {
-        let Some((calibration, plan)) = self.calibration.as_ref().and_then(|c| Some((c, c.ready?))) else {
-            return Ok(());
-        };
-        device.write(calibration.clock, 0, &[0, seed])?;
-        device.write_f32(calibration.state, 0, &self.generator.parameters.initial_state())?;
-        device.run(&[plan], CALIBRATION.0)
-    }
-
-    /// The statistics that go with the generator's weights of inference, as [`GanSteps::calibrate`] left them.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn drawing_state(&self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
-        let words = self.generator.parameters.total_state();
-        device.read_f32(self.drawing_parameters().state, 0, words)
+        let Some(calibration) = &self.calibration else { return Ok(()) };
+        calibration.take(device, [0, seed], |device, pass, times| device.run(&[pass], times))
     }
 }
 

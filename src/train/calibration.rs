@@ -1,0 +1,96 @@
+//! The running statistics that go with averaged weights. Those that training keeps are of the weights as they are at each
+//! step; a network whose weights are averaged normalises by others, which are taken of its own passes over some batches.
+
+use super::TrainError;
+use super::learner::Learner;
+use crate::device::{Device, DeviceError, PlanId};
+use crate::graph::{BufferId, Graph, Place, Store, Value};
+use crate::models::Forward;
+use crate::ops::sample::Tick;
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+/// Images that statistics are taken of, or all of a smaller set: to see them takes as long as to train on a third as many.
+const IMAGES: usize = 4096;
+
+/// The plan of such a pass.
+pub struct Calibration {
+    plan: Plan,
+    clock: BufferId,
+    state: BufferId,
+    words: usize,
+    passes: usize,
+    ready: Option<PlanId>,
+}
+
+impl Calibration {
+    /// `pass` adds the pass in training, by the weights of [`Learner::inference_parameters`], on the batch that the clock
+    /// tells, of a set of so many images; the clock goes on by `ticks` from one to the next. None where there are no
+    /// averaged weights, or no statistics.
+    ///
+    /// # Errors
+    /// Those of `pass`.
+    pub fn declare(
+        store: &mut Store,
+        learner: &Learner,
+        [images, batch]: [usize; 2],
+        ticks: usize,
+        pass: impl FnOnce(&mut Graph, Value) -> Result<Forward, TrainError>,
+    ) -> Result<Option<Calibration>, TrainError> {
+        let Some(state) = learner.calibrated() else { return Ok(None) };
+        let passes = images.min(IMAGES).div_ceil(batch);
+        let clock = store.add(format!("{}.calibration", learner.parameters.name), 2);
+        let place = Place { buffer: clock, offset: 0, tensor: Tensor::u32([2]) };
+        let mut graph = Graph::new();
+        let now = graph.read(&place);
+        let mut forward = pass(&mut graph, now)?;
+        for update in &mut forward.running {
+            (update.place.buffer, update.momentum) = (state, 1.0 - share(passes));
+        }
+        forward.update_running(&mut graph);
+        graph.update(Tick(ticks as u32), &[], vec![place]);
+        let words = learner.parameters.total_state();
+        Ok(Some(Calibration { plan: Plan::new(&graph), clock, state, words, passes, ready: None }))
+    }
+
+    /// Makes the pass ready; once, after the store was allocated.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn prepare(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
+        self.ready = Some(device.prepare(&self.plan)?);
+        Ok(())
+    }
+
+    /// How many passes statistics are taken of.
+    pub fn passes(&self) -> usize {
+        self.passes
+    }
+
+    /// Takes the statistics anew, from `clock`, a tick and a seed, on. The same weights and clock give the same ones.
+    /// `run` runs the pass as often as it is told.
+    ///
+    /// # Errors
+    /// Those of the device, and of `run`.
+    pub fn take(
+        &self,
+        device: &mut dyn Device,
+        clock: [u32; 2],
+        run: impl FnOnce(&mut dyn Device, PlanId, usize) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let Some(ready) = self.ready else { return Ok(()) };
+        device.write(self.clock, 0, &clock)?;
+        device.write_f32(self.state, 0, &vec![0.0; self.words])?;
+        run(device, ready, self.passes)?;
+        // They began at nought, which has kept its share.
+        let taken = 1.0 - f64::from(1.0 - share(self.passes)).powi(self.passes as i32);
+        let mut state = device.read_f32(self.state, 0, self.words)?;
+        state.iter_mut().for_each(|x| *x = (f64::from(*x) / taken) as f32);
+        device.write_f32(self.state, 0, &state)
+    }
+}
+
+/// What the newest of so many passes has in the statistics; the first has a third of that.
+fn share(passes: usize) -> f32 {
+    1.0 / passes as f32
+}
