@@ -296,6 +296,8 @@ fn a_setting_that_cannot_be_trained_with_is_named_with_what_would_do() {
         ("--epochs 0", ["--epochs", "0", "from 1"]),
         ("--epochs -3", ["--epochs", "-3", "whole number"]),
         ("--epochs 4000000000", ["--epochs", "at most", "270 images"]),
+        ("--epochs 1000000 --batch 1", ["--epochs is 1000000", "at most 31068", "--batch larger"]),
+        ("--optimizer rmsprop --momentum 0.5", ["--momentum says nothing", "rmsprop", "sgd"]),
         ("--batch 0", ["--batch is 0", "from 1 to 270", "images"]),
         ("--batch 271", ["--batch is 271", "from 1 to 270", "images"]),
         ("--batch 301 --validation 0", ["--batch is 301", "from 1 to 300", "images"]),

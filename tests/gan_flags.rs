@@ -19,6 +19,16 @@ fn place() -> Place {
 
 const TINY: &str = "train tiny.toml --data data --device cpu --batch 16 --pack 2 --average 0.9 --seed 3";
 
+#[test]
+fn what_would_fail_after_training_is_refused_before_it() {
+    let place = Place::with_digits(40, 3);
+    place.write("tiny.toml", TINY_GAN);
+    place.refused(&format!("{TINY} --epochs 1"), &["3 test images", "takes 4", "--measure 0"]);
+    place.works(&format!("{TINY} --epochs 1 --measure 0"));
+    let words = ["--epochs is 10000000", "at most", "8388608 steps", "--batch"];
+    place.refused(&format!("{TINY} --epochs 10000000 --measure 0"), &words);
+}
+
 /// Every file of one run is in the other, with the same bytes.
 fn assert_same_run(place: &Place, run: &str, reference: &str) {
     for folder in ["", "/snapshots"] {

@@ -99,6 +99,10 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     let evaluated = place.works(&format!("evaluate {run} --data data --device cpu"));
     assert_eq!(right(&evaluated.out), right(together));
 
+    // Members that are finished are not joined with others of other images.
+    place.digits("more", 2100, 500);
+    place.refused(&format!("train --resume {run} --data more"), &["others than those it began with"]);
+
     // The command for models that are there already makes the same of them.
     place.works(&format!("ensemble {run}/1 {run}/2 {run}/3 -o joined.safetensors"));
     let load = |name: &str| ModelFile::load(place.path(name)).unwrap().tensors;

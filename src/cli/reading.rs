@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use super::{data_unremarked, note, remark_on};
+use super::{counted, data_unremarked, note, remark_on};
 use crate::data::{DataSet, ImageSize, Reading, digest};
+use crate::infer::measures::NEIGHBOUR;
 use crate::models::ModelFile;
 use crate::train::folder::DATA_DIGEST;
 
@@ -90,6 +91,19 @@ pub fn check_test(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
         Some(_) => format!("--hold-out 0 sets none of its {images} aside: give a larger number"),
     };
     anyhow::ensure!(!set.test.is_empty(), "{name} has no test images, and {why}");
+    Ok(())
+}
+
+/// Refuses data whose test images are none, or too few to measure generated pictures by, which is done last.
+pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
+    check_test(set, reading)?;
+    let (found, wanted) = (set.test.len(), NEIGHBOUR + 1);
+    anyhow::ensure!(
+        found >= wanted,
+        "{} has {}, and it takes {wanted} to measure by",
+        set.name,
+        counted(found as u64, "test image")
+    );
     Ok(())
 }
 

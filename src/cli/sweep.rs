@@ -1,11 +1,12 @@
 //! `inkgrad sweep`: one GAN after another, alike but for how much of the first joint layer comes from noise and how much
 //! from the label; answered with a table, and a picture of the same latents and labels under each.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use super::reading::{ReadingFlags, check_test};
+use super::reading::{ReadingFlags, check_measured};
 use super::{absolute, count, data_read, interrupt, note, open_device, say};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
@@ -86,10 +87,18 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let reading = args.reading.reading();
     let data = data_read(args.data.as_deref(), &reading)?;
     // Each run ends with a measurement against them.
-    check_test(&data, &reading)?;
+    check_measured(&data, &reading)?;
     let mut device = open_device(&args.device)?;
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
+    // What is to be said of the judge or the data is the same of each run.
+    let mut warned = HashSet::new();
+    let mut report = |event: GanEvent| {
+        let again = matches!(&event, GanEvent::Warning(text) if !warned.insert(text.clone()));
+        if !again {
+            show(event);
+        }
+    };
     for (i, ratio) in args.ratios.iter().enumerate() {
         let widths = widths(*ratio, width);
         let named = gan.with_widths(widths.0, widths.1)?;
@@ -111,7 +120,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             folder,
             device: device.as_mut(),
             stop: &stop,
-            report: &mut show,
+            report: &mut report,
         };
         match run.train()? {
             GanOutcome::Finished { test: Some(measures), .. } => {

@@ -344,6 +344,11 @@ fn classifier(
                 settings.schedule != ScheduleName::OneCycle || args.warmup.is_none_or(|epochs| epochs == 0.0),
                 "--warmup says nothing to the one-cycle schedule, which rises by itself; constant, cosine and step take it"
             );
+            let optimizer = settings.optimizer;
+            anyhow::ensure!(
+                args.momentum.is_none() || optimizer.has_momentum(),
+                "--momentum says nothing to {optimizer}, which has none; sgd and adam's kin take it"
+            );
             (architecture, settings)
         }
     };
@@ -361,7 +366,12 @@ fn classifier(
         data = data.with_classes(file.class_names(path)?).with_context(|| path.display().to_string())?;
     }
     match &folder {
-        Some(folder) => folder.check_data(&data.train)?,
+        Some(folder) => {
+            folder.check_data(&data.train)?;
+            // An ensemble's checkpoints are those of its members, finished ones too.
+            let members = (0..settings.members).filter(|_| settings.members > 1);
+            members.map(|i| Folder::open(&folder.member(i))?.check_data(&data.train)).collect::<Result<(), _>>()?;
+        }
         None => args.fit(&mut settings, data.train.len()),
     }
     // Everything that can be refused is refused before anything is written.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::progress::{Display, from};
-use super::reading::check_test;
+use super::reading::check_measured;
 use super::train::Args;
 use super::{absolute, count, counted, data_read, going_on, interrupt, note, say, thousands};
 use crate::device;
@@ -129,7 +129,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     }
     let data = data_read(args.data.as_deref().or(settings.data.as_deref()), &settings.reading)?;
     if settings.measure > 0 {
-        check_test(&data, &settings.reading).context("--measure 0 does without test images")?;
+        check_measured(&data, &settings.reading).context("--measure 0 does without test images")?;
     }
     // Everything that can be refused is refused before anything is written.
     match &folder {

@@ -266,7 +266,7 @@ impl Architecture {
 }
 
 const BIAS: &str = "bias";
-const RUNNING: &str = "running";
+pub(super) const RUNNING: &str = "running";
 
 impl Network {
     /// Height, width and channels of the images it takes.

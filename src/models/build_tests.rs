@@ -290,6 +290,21 @@ fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_variance_below_nought_is_refused_and_a_mean_is_not() {
+    let path = Path::new("m.safetensors");
+    let (_, parameters, network) = of_builtin("standard");
+    let values = |at: fn(usize) -> usize| {
+        let mut state = parameters.initial_state();
+        let norm = &parameters.running()[0];
+        state[norm.offset + at(norm.shape.len())] = -0.5;
+        ModelFile::new(&network, &parameters, &parameters.initial(1), &state).values(&parameters, path)
+    };
+    assert!(values(|_| 0).is_ok());
+    let message = values(|words| words / 2).unwrap_err().to_string();
+    assert!(message.contains("\"bn1.running\" has a negative variance"), "{message}");
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_named_and_nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("nowhere").join("m.safetensors");

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::build::Network;
+use super::build::{Network, RUNNING};
 use super::container::{self, Metadata, SavedTensor, Words};
 use super::error::ModelError;
 use super::gan::Gan;
@@ -294,6 +294,10 @@ impl ModelFile {
                 let remedy =
                     "The run that wrote it went wrong; take an earlier checkpoint, or train with a lower learning rate";
                 return Err(refuse(path, format!("{problem}. {remedy}")));
+            }
+            // Mean and variance of batch normalisation, a row each.
+            if p.name.ends_with(RUNNING) && data[data.len() / 2..].iter().any(|x| *x < 0.0) {
+                return Err(refuse(path, format!("tensor {name:?} has a negative variance")));
             }
             flat[p.offset..][..data.len()].copy_from_slice(data);
         }

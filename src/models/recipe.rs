@@ -52,6 +52,13 @@ words!(
     }
 );
 
+impl OptimizerName {
+    /// Whether a momentum says something to it.
+    pub fn has_momentum(self) -> bool {
+        !matches!(self, OptimizerName::RmsProp | OptimizerName::AdaGrad | OptimizerName::AdaDelta)
+    }
+}
+
 words!(
     /// What a discriminator's answers are measured by.
     GanLoss {

@@ -14,6 +14,10 @@ pub struct Schedule {
     pub warmup: usize,
 }
 
+/// The most steps of a run: their rates, four numbers each, are then no larger than what WebGPU promises of a buffer,
+/// 128 MiB.
+pub const MOST_STEPS: usize = 1 << 23;
+
 /// One-cycle after Smith and Topin (2017, arXiv 1708.07120), in the form of PyTorch's `OneCycleLR`: a cosine rise
 /// from peak / 25 over the first 30 % of the steps, a cosine fall to peak / 250,000 over the rest.
 const RISE: f64 = 0.3;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::TrainError;
 use super::learner::Method;
-use super::schedule::Schedule;
+use super::schedule::{MOST_STEPS, Schedule};
 use crate::data::Reading;
 use crate::models::{Augmentation, OptimizerName, Recipe, ScheduleName};
 use crate::ops::Window;
@@ -208,6 +208,12 @@ impl Settings {
         if positions >= u64::from(u32::MAX) {
             let most = u64::from(u32::MAX) / images as u64 - 1;
             return wrong("epochs", self.epochs.to_string(), &format!("at most {most} for {images} images"));
+        }
+        if self.steps(self.epochs, images) > MOST_STEPS {
+            let most = MOST_STEPS * self.batch / images;
+            let wanted =
+                format!("at most {most}, which are {MOST_STEPS} steps of {} images; or --batch larger", self.batch);
+            return wrong("epochs", self.epochs.to_string(), &wanted);
         }
         Ok(())
     }

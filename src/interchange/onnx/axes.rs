@@ -174,7 +174,7 @@ impl Reader<'_> {
         let rank = self.draft.shape(*first).len() as i64;
         let channels = if rank == 3 && axes[0] == Axes::ChannelsFirst { 1 } else { rank };
         let axis = node.int("axis").unwrap_or(1);
-        if axis != channels && axis + rank + 1 != channels {
+        if axis != channels && axis != channels - rank - 1 {
             return Err(format!("joins along axis {axis}; expected the channels', {channels}"));
         }
         if inputs.len() == 1 {

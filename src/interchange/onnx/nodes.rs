@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         let rank = self.draft.shape(from).len() as i64;
         let channels = if rank == 3 && axes == Axes::ChannelsFirst { 1 } else { rank };
         let axis = node.int("axis").unwrap_or(if rank == 1 { 1 } else { -1 });
-        if axis != channels && axis + rank + 1 != channels {
+        if axis != channels && axis != channels - rank - 1 {
             return Err(format!("is over axis {axis}; expected the channels', {channels}"));
         }
         // At the end, the softmax of a logarithm of a softmax is that softmax again.

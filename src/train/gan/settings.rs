@@ -9,7 +9,7 @@ use crate::models::{GanLoss, GanRecipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 use crate::train::TrainError;
 use crate::train::learner::Method;
-use crate::train::schedule::Schedule;
+use crate::train::schedule::{MOST_STEPS, Schedule};
 use crate::train::settings::{parse, word};
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -128,6 +128,13 @@ impl GanSettings {
         if positions >= u64::from(u32::MAX) {
             let most = u64::from(u32::MAX) / images as u64 - 1;
             return wrong("epochs", self.epochs.to_string(), &format!("at most {most} for {images} images"));
+        }
+        // The discriminator's are the most.
+        if (self.epochs * images).div_ceil(self.batch) > MOST_STEPS {
+            let most = MOST_STEPS * self.batch / images;
+            let wanted =
+                format!("at most {most}, which are {MOST_STEPS} steps of {} images; or --batch larger", self.batch);
+            return wrong("epochs", self.epochs.to_string(), &wanted);
         }
         Ok(())
     }
