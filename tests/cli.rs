@@ -82,6 +82,22 @@ fn a_run_leaves_its_folder_and_evaluate_finds_the_accuracy_that_train_found() {
 }
 
 #[test]
+fn of_a_model_in_no_run_folder_evaluate_leaves_pictures_only_where_it_is_told() {
+    let place = Place::with_digits(300, 50);
+    place.works(&format!("{DENSE} --epochs 1"));
+    place.write("mine.safetensors", place.read("runs/0001-dense/best.safetensors"));
+    for model in ["mine.safetensors", "judge"] {
+        let (line, before) = (format!("evaluate {model} --data data --device cpu"), place.contents());
+        let said = place.works(&line);
+        assert!(said.err.contains("--out DIR draws confusion.png"), "{said:#?}");
+        assert_eq!(place.contents(), before);
+        place.refused(&format!("{line} --mistakes 3"), &["--mistakes", "no run's folder", "--out DIR"]);
+    }
+    place.works("evaluate mine.safetensors --data data --device cpu --mistakes 3 --out here");
+    assert_eq!(place.names("here"), ["confusion.png", "mistakes.png"]);
+}
+
+#[test]
 fn more_mistakes_than_a_picture_has_room_for_are_cut_to_those_that_fit_and_it_is_said() {
     let place = Place::with_digits(60, 1300);
     // At a rate of next to nothing it knows nothing.

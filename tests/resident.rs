@@ -13,7 +13,7 @@ use inkgrad::device::several::Several;
 use inkgrad::device::{Device, DeviceError, Origin, PlanId, cpu::Cpu};
 use inkgrad::graph::{BufferId, Store};
 use inkgrad::infer::evaluate::Normalization;
-use inkgrad::models::{Augmentation, Parameters, builtin};
+use inkgrad::models::{Architecture, Augmentation, Parameters, builtin};
 use inkgrad::plan::Plan;
 use inkgrad::train::{Classifier, Settings, Share};
 
@@ -27,16 +27,26 @@ fn dense(device: &mut dyn Device) -> Classifier {
 
 /// `dense` on so many digits.
 fn begun(device: &mut dyn Device, digits: usize, augment: Augmentation, batch: usize, share: Share) -> Classifier {
-    let set: ImageSet = mnist::embedded().unwrap().train.select(&(0..digits).collect::<Vec<_>>());
     let architecture = builtin("dense").unwrap();
     let recipe = Settings::from_recipe("dense", &architecture.recipe);
     let settings = Settings { epochs: 50, batch, augment, ..recipe };
+    set_up(device, &architecture, &settings, digits, share)
+}
+
+fn set_up(
+    device: &mut dyn Device,
+    architecture: &Architecture,
+    settings: &Settings,
+    digits: usize,
+    share: Share,
+) -> Classifier {
+    let set: ImageSet = mnist::embedded().unwrap().train.select(&(0..digits).collect::<Vec<_>>());
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let network = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
     let normalization = Normalization::of(&set);
     let mut classifier =
-        Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, share).unwrap();
+        Classifier::declare(&mut store, &network, parameters, settings, &set, normalization, share).unwrap();
     device.allocate(&store).unwrap();
     classifier.upload(device, &set).unwrap();
     let first = classifier.initial(3);
@@ -186,6 +196,41 @@ fn devices_that_share_a_batch_learn_what_one_learns_from_all_of_it() {
             // One more time: the same bits, however the threads came to meet.
             assert!(learned(device.as_mut(), share) == (losses, after), "{}", device.name());
         }
+    }
+}
+
+#[test]
+fn statistics_of_averaged_weights_are_the_same_however_the_images_come_and_leave_training_as_it_is() {
+    const NORMALISED: &str = r#"
+        layers = ["flatten", { dense = 8 }, { batch_norm = true, activation = "relu" }, { dense = "classes" }]
+    "#;
+    let _alone = ALONE.lock();
+    let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
+    let recipe = Settings::from_recipe("normalised", &architecture.recipe);
+    let settings = Settings { epochs: 9, batch: 16, average: 0.9, ..recipe };
+    let mut devices = vec![Box::new(Cpu::new()) as Box<dyn Device>];
+    devices.push(joined(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]));
+    if let Some(gpu) = gpu("statistics_of_averaged_weights_are_the_same_however_the_images_come") {
+        devices.push(Box::new(gpu));
+    }
+    for mut device in devices {
+        let share = Share::of(device.as_ref());
+        let mut learned = |room: u64, calibrated: &[usize]| {
+            let mut classifier = set_up(device.as_mut(), &architecture, &settings, 101, Share { room, ..share });
+            for step in 0..20 {
+                classifier.run(device.as_mut(), step, 1).unwrap();
+                if calibrated.contains(&step) {
+                    classifier.calibrate(device.as_mut()).unwrap();
+                }
+            }
+            (classifier.learner.inference(device.as_mut()).unwrap(), classifier.save(device.as_mut()).unwrap())
+        };
+        let whole = learned(u64::MAX, &[19]);
+        let [(weights, statistics), raw] =
+            [&whole.0, &(whole.1.learned.weights.clone(), whole.1.learned.running.clone())];
+        assert!(*weights != raw.0 && *statistics != raw.1, "of the weights as they train");
+        // Room for three steps, and looked at more often, in the middle of three.
+        assert!(learned(3 * 16 * 784, &[3, 4, 11, 19]) == whole, "by and by");
     }
 }
 

@@ -29,7 +29,8 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Where confusion.png and mistakes.png go [default: beside the model]
+    /// Where confusion.png and mistakes.png go [default: the run's folder; of a model that is in none they are
+    /// not drawn]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Mistakes on the sheet [default: 40]
@@ -65,6 +66,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), reading, &args.generator);
     }
     args.generator.refuse(&path)?;
+    let folder = args.out.or_else(|| of_run(&path));
+    anyhow::ensure!(
+        folder.is_some() || args.mistakes.is_none(),
+        "--mistakes: {} is in no run's folder; say with --out DIR where the sheet goes",
+        path.display()
+    );
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let network = file.network(&path, &mut store, &mut parameters)?;
@@ -117,7 +124,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         say(evaluate_shifts::table(&mut evaluation, device.as_mut(), &test, most, args.views.into())?);
     }
 
-    let folder = args.out.unwrap_or_else(|| path.parent().unwrap_or(Path::new("")).to_owned());
+    let Some(folder) = folder else {
+        note("note: --out DIR draws confusion.png and mistakes.png, for which there is no run's folder");
+        return Ok(ExitCode::SUCCESS);
+    };
     if !folder.as_os_str().is_empty() {
         std::fs::create_dir_all(&folder).map_err(|e| {
             anyhow::anyhow!("--out {}: {e}. Expected a folder, or a name for a new one", folder.display())
@@ -132,6 +142,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     report::save_png(&mistakes(&scores, &test, &class_names, args.mistakes.unwrap_or(40))?, &sheet)?;
     say(format_args!("{}", sheet.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of the run whose best model a file is. Pictures belong there; unasked nothing is left anywhere else.
+fn of_run(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|_| path.ends_with("best.safetensors"))?;
+    folder.join("config.toml").is_file().then(|| folder.to_owned())
 }
 
 /// What to do where no data were given, which means MNIST, and the model was trained on others.
