@@ -9,7 +9,7 @@ use inkgrad::graph::Store;
 use inkgrad::interchange::{Wishes, keras, onnx, pytorch};
 use inkgrad::models::{Model, ModelFile, Parameters, builtin};
 use inkgrad::pictures::{Preparation, decode, fit, prepare};
-use inkgrad::train::metrics::Metrics;
+use inkgrad::train::metrics::{Curves, Metrics};
 
 /// A target's name, which is that of its folder of seeds, and its function.
 pub type Entry = (&'static str, fn(&[u8]));
@@ -123,6 +123,6 @@ pub fn metrics(bytes: &[u8]) {
         && let Ok(metrics) = Metrics::parse(text)
         && metrics.rows.len() < 1000
     {
-        let _ = Metrics::picture("file", &[("file".into(), &metrics)]);
+        let _ = Metrics::picture("file", &[Curves { name: "file", metrics: &metrics, label_smoothing: 0.1 }]);
     }
 }

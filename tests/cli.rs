@@ -342,6 +342,23 @@ fn a_setting_that_cannot_be_trained_with_is_named_with_what_would_do() {
 }
 
 #[test]
+fn what_a_recipe_says_in_vain_is_refused_unless_something_else_is_asked_for() {
+    let place = Place::with_digits(300, 50);
+    let train = "train net.toml --data data --device cpu --dry-run";
+    for (recipe, words, instead) in [
+        ("optimizer = \"rmsprop\"\nmomentum = 0.8", ["momentum in the recipe of net", "rmsprop"], "--optimizer adam"),
+        ("schedule = \"one-cycle\"\nwarmup = 1", ["warmup in the recipe of net", "one-cycle"], "--schedule cosine"),
+    ] {
+        place.write("net.toml", format!("layers = [\"flatten\", {{ dense = \"classes\" }}]\n[recipe]\n{recipe}\n"));
+        place.refused(train, &words);
+        place.works(&format!("{train} {instead}"));
+    }
+    // A recipe's momentum is meant for its own optimizer.
+    place.write("net.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\nmomentum = 0.8\n");
+    place.works(&format!("{train} --optimizer rmsprop"));
+}
+
+#[test]
 fn a_loss_that_explodes_ends_the_run_with_the_rate_that_did_it() {
     let place = Place::with_digits(300, 50);
     let said = place.run("train dense --data data --device cpu --learning-rate 1e30");

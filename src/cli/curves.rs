@@ -8,7 +8,8 @@ use anyhow::Context;
 use super::going_on::shell;
 use super::{ensure_png, say};
 use crate::report;
-use crate::train::metrics::Metrics;
+use crate::train::metrics::{Curves, Metrics};
+use crate::train::{Folder, Settings};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -54,10 +55,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 file.display()
             )
         })?;
-        runs.push((name, Metrics::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?));
+        let metrics = Metrics::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+        // Metrics are drawn without settings too.
+        let settings = Folder::open(&path).and_then(|folder| folder.settings::<Settings>());
+        runs.push((name, metrics, settings.map_or(0.0, |settings| settings.label_smoothing)));
     }
-    let runs: Vec<(String, &Metrics)> = runs.iter().map(|(name, metrics)| (name.clone(), metrics)).collect();
-    report::save_png(&Metrics::picture(&args.title, &runs)?, &args.out)?;
+    let curves = runs.iter().map(|(name, metrics, smoothing)| Curves { name, metrics, label_smoothing: *smoothing });
+    report::save_png(&Metrics::picture(&args.title, &curves.collect::<Vec<_>>())?, &args.out)?;
     say(args.out.display());
     Ok(ExitCode::SUCCESS)
 }

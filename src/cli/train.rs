@@ -70,7 +70,8 @@ pub struct Args {
     /// Decoupled weight decay, of weight matrices and kernels
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     weight_decay: Option<f32>,
-    /// Share of the probability that the truth gives to the other classes
+    /// Share of the probability that the truth gives to the other classes; the training loss has it, that of
+    /// validation and tests has not
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     label_smoothing: Option<f32>,
     /// Decay of averaged weights, which are then the result, like 0.999
@@ -186,10 +187,34 @@ impl Args {
             Some(named) => models::builtin(named.network())?.recipe,
             None => architecture.recipe.clone(),
         };
-        let mut settings = self.over(recipe, &architecture.name);
+        let mut settings = self.over(recipe.clone(), &architecture.name);
+        self.check_heeded(&recipe, &settings)?;
         let of_best = if self.recipe == Some(Named::Ensemble) { OF_BEST } else { 1 };
         settings.members = self.members.unwrap_or(of_best) + self.others().len();
         Ok(settings)
+    }
+
+    /// Refuses a warm-up and a momentum that nothing would come of. A recipe's are meant for its own schedule and
+    /// optimizer, and a trained model's recipe can no longer be mended.
+    fn check_heeded(&self, recipe: &Recipe, settings: &Settings) -> anyhow::Result<()> {
+        let (mendable, optimizer) = (self.from.is_none(), settings.optimizer);
+        let warmup = self.warmup.or(recipe.warmup.filter(|_| mendable && self.schedule.is_none()));
+        let momentum = self.momentum.or(recipe.momentum.filter(|_| mendable && self.optimizer.is_none()));
+        let of = |key: &str, is_flag: bool| match is_flag {
+            true => format!("--{key}"),
+            false => format!("{key} in the recipe of {}", settings.model),
+        };
+        anyhow::ensure!(
+            settings.schedule != ScheduleName::OneCycle || warmup.is_none_or(|epochs| epochs == 0.0),
+            "{} says nothing to the one-cycle schedule, which rises by itself; constant, cosine and step take it",
+            of("warmup", self.warmup.is_some())
+        );
+        anyhow::ensure!(
+            momentum.is_none() || optimizer.has_momentum(),
+            "{} says nothing to {optimizer}, which has none; sgd and adam's kin take it",
+            of("momentum", self.momentum.is_some())
+        );
+        Ok(())
     }
 
     /// Networks that join the one that is trained, each by its own recipe.
@@ -340,15 +365,6 @@ fn classifier(
                 architecture = architecture.with_front(&models::load(front)?)?;
             }
             let settings = args.settings(&architecture)?;
-            anyhow::ensure!(
-                settings.schedule != ScheduleName::OneCycle || args.warmup.is_none_or(|epochs| epochs == 0.0),
-                "--warmup says nothing to the one-cycle schedule, which rises by itself; constant, cosine and step take it"
-            );
-            let optimizer = settings.optimizer;
-            anyhow::ensure!(
-                args.momentum.is_none() || optimizer.has_momentum(),
-                "--momentum says nothing to {optimizer}, which has none; sgd and adam's kin take it"
-            );
             (architecture, settings)
         }
     };

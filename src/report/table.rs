@@ -42,16 +42,16 @@ impl Confusion {
     }
 
     /// One line such as "accuracy 98.51 % ± 0.12 (95 % interval 98.25 to 98.73 %), 9851 of
-    /// 10000 right"; the ± is one standard error.
+    /// 10000 right"; the ± is one standard error, left out where all are right, or none, and it says nothing.
     pub fn fmt_accuracy(&self) -> String {
         let (accuracy, error) = (self.accuracy(), self.standard_error());
         let (Some(accuracy), Some(error), Some((low, high))) = (accuracy, error, self.accuracy_interval()) else {
             return "accuracy -, no examples".to_owned();
         };
+        let error = if error > 0.0 { format!(" ± {:.2}", 100.0 * error) } else { String::new() };
         format!(
-            "accuracy {:.2} % ± {:.2} (95 % interval {:.2} to {:.2} %), {} of {} right",
+            "accuracy {:.2} %{error} (95 % interval {:.2} to {:.2} %), {} of {} right",
             100.0 * accuracy,
-            100.0 * error,
             100.0 * low,
             100.0 * high,
             self.correct(),
@@ -177,6 +177,12 @@ mean      47.22%   55.56%  50.79%      7
 accuracy 71.43 % ± 17.07 (95 % interval 35.89 to 91.78 %), 5 of 7 right
 ";
         assert_eq!(small().fmt_table(&["cat", "dog"]), expected);
+    }
+
+    #[test]
+    fn all_right_is_not_said_to_be_certain() {
+        let text = Confusion::from_pairs(2, [(1, 1); 200]).unwrap().fmt_accuracy();
+        assert_eq!(text, "accuracy 100.00 % (95 % interval 98.12 to 100.00 %), 200 of 200 right");
     }
 
     #[test]

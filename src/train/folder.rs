@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::classifier::State;
-use super::metrics::{Metrics, Set};
+use super::metrics::{Curves, Metrics, Set};
 use super::run::Best;
 use super::{Classifier, Settings, TrainError};
 use crate::data::ImageSet;
@@ -269,7 +269,8 @@ impl Folder {
     /// Metrics and curves first, the checkpoint last: what it holds is never ahead of them.
     pub fn save(&self, checkpoint: &ModelFile, metrics: &Metrics, settings: &Settings) -> Result<(), TrainError> {
         self.write(METRICS, metrics.csv().as_bytes())?;
-        let picture = Metrics::picture(&settings.model, &[(settings.model.clone(), metrics)])?;
+        let curves = Curves { name: &settings.model, metrics, label_smoothing: settings.label_smoothing };
+        let picture = Metrics::picture(&settings.model, &[curves])?;
         report::save_png(&picture, self.path.join("curves.png"))?;
         self.save_checkpoint(checkpoint)
     }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::report::{Panel, ReportError, Series, Style, curves_picture, smooth};
 
-/// One row. Training rows are means over the steps since the row before.
+/// One row. Training rows are means over the steps since the row before; where labels are smoothed, so are those of
+/// their loss, while a validation's never are.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Row {
     /// Steps done.
@@ -25,6 +26,14 @@ pub enum Set {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Metrics {
     pub rows: Vec<Row>,
+}
+
+/// A run as a picture of curves has it.
+pub struct Curves<'a> {
+    pub name: &'a str,
+    pub metrics: &'a Metrics,
+    /// Of the labels that it was trained on.
+    pub label_smoothing: f32,
 }
 
 const HEADER: &str = "step,epoch,set,loss,accuracy\n";
@@ -76,28 +85,34 @@ impl Metrics {
     }
 
     /// Loss and accuracy over epochs, of one run or several.
-    pub fn picture(title: &str, runs: &[(String, &Metrics)]) -> Result<image::RgbImage, ReportError> {
-        let panel = |name: &str, log_y: bool, value: fn(&Row) -> f64| {
-            let mut series = Vec::new();
-            for (run, metrics) in runs {
-                let points = |set: Set| -> Vec<(f64, f64)> {
-                    metrics.rows.iter().filter(|r| r.set == set).map(|r| (r.epoch, value(r))).collect()
-                };
-                let label = |set: &str| if runs.len() > 1 { format!("{run}, {set}") } else { set.to_string() };
-                let training = points(Set::Training);
-                let window = (training.len() / 40).max(1);
-                series.push(Series::new(label("training"), Style::Thin, training.clone()));
-                series.push(Series::new(label("training"), Style::Strong, smooth(&training, window)));
-                let validation = points(Set::Validation);
-                if !validation.is_empty() {
-                    series.push(Series::new(label("validation"), Style::Strong, validation.clone()));
-                    series.push(Series::new(label("validation"), Style::Dots, validation));
-                }
-            }
-            Panel { title: name.into(), x_label: "epoch".into(), y_label: name.to_lowercase(), log_y, series }
-        };
-        curves_picture(title, &[panel("Loss", true, |r| r.loss), panel("Accuracy", false, |r| r.accuracy)])
+    pub fn picture(title: &str, runs: &[Curves]) -> Result<image::RgbImage, ReportError> {
+        curves_picture(title, &[panel(runs, "Loss", true, |r| r.loss), panel(runs, "Accuracy", false, |r| r.accuracy)])
     }
+}
+
+/// One value of all runs. A series has the same name in every panel, and so the same colour.
+fn panel(runs: &[Curves], name: &str, log_y: bool, value: fn(&Row) -> f64) -> Panel {
+    let mut series = Vec::new();
+    for run in runs {
+        let points = |set: Set| -> Vec<(f64, f64)> {
+            run.metrics.rows.iter().filter(|r| r.set == set).map(|r| (r.epoch, value(r))).collect()
+        };
+        let label = |set: &str| if runs.len() > 1 { format!("{}, {set}", run.name) } else { set.to_string() };
+        let training = points(Set::Training);
+        let window = (training.len() / 40).max(1);
+        let trained = match run.label_smoothing {
+            0.0 => label("training"),
+            smoothing => label(&format!("training (label smoothing {smoothing})")),
+        };
+        series.push(Series::new(trained.clone(), Style::Thin, training.clone()));
+        series.push(Series::new(trained, Style::Strong, smooth(&training, window)));
+        let validation = points(Set::Validation);
+        if !validation.is_empty() {
+            series.push(Series::new(label("validation"), Style::Strong, validation.clone()));
+            series.push(Series::new(label("validation"), Style::Dots, validation));
+        }
+    }
+    Panel { title: name.into(), x_label: "epoch".into(), y_label: name.to_lowercase(), log_y, series }
 }
 
 #[cfg(test)]
@@ -109,6 +124,21 @@ mod tests {
         let row = |step, set| Row { step, epoch: step as f64 / 4.0, set, loss: 0.5, accuracy: 0.75 };
         let metrics = Metrics { rows: vec![row(1, Set::Training), row(2, Set::Validation)] };
         assert_eq!(Metrics::parse(&metrics.csv()), Ok(metrics));
+    }
+
+    #[test]
+    fn a_training_loss_of_smoothed_labels_is_called_so_beside_one_that_is_not() {
+        let row = |set| Row { step: 1, epoch: 1.0, set, loss: 0.5, accuracy: 0.75 };
+        let metrics = Metrics { rows: vec![row(Set::Training), row(Set::Validation)] };
+        let names = |label_smoothing| {
+            let runs = [Curves { name: "net", metrics: &metrics, label_smoothing }];
+            let mut names: Vec<String> =
+                panel(&runs, "Loss", true, |r| r.loss).series.into_iter().map(|s| s.name).collect();
+            names.dedup();
+            names
+        };
+        assert_eq!(names(0.0), ["training", "validation"]);
+        assert_eq!(names(0.05), ["training (label smoothing 0.05)", "validation"]);
     }
 
     #[test]
