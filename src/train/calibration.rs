@@ -94,3 +94,68 @@ impl Calibration {
 fn share(passes: usize) -> f32 {
     1.0 / passes as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::Cpu;
+    use crate::models::{Architecture, Mode, Parameters, ScheduleName};
+    use crate::ops::optimizer::Optimizer;
+    use crate::train::learner::Method;
+    use crate::train::schedule::Schedule;
+
+    const BATCH: usize = 64;
+
+    /// A learner of two pixels, and the statistics that are taken where every batch is those same 64 images.
+    fn taken(average: f32) -> Option<Vec<f32>> {
+        const NORMALISED: &str = r#"layers = ["flatten", { batch_norm = true }, { dense = "classes" }]"#;
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
+        let network = architecture.declare([1, 1, 2], 2, &mut store, &mut parameters).unwrap();
+        let schedule = Schedule { name: ScheduleName::Constant, peak: 0.1, steps: 1, warmup: 0 };
+        let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
+        let method = Method { optimizer, schedule, weight_decay: 0.0, average, loss_scale: 1.0 };
+        let learner = Learner::declare(&mut store, parameters, method);
+        let images = store.add("images", BATCH * 2);
+        let place = Place { buffer: images, offset: 0, tensor: Tensor::f32([BATCH, 1, 1, 2]) };
+        let calibration = Calibration::declare(&mut store, &learner, [usize::MAX, BATCH], 1, |graph, now| {
+            let x = graph.read(&place);
+            let mode = Mode::Train { clock: now, pass: 0, passes: 1 };
+            Ok(network.forward(graph, &learner.inference_parameters(), x, mode)?)
+        });
+        let mut calibration = calibration.unwrap()?;
+        assert_eq!(calibration.passes(), IMAGES / BATCH);
+
+        let device: &mut dyn Device = &mut Cpu::new();
+        device.allocate(&store).unwrap();
+        learner.load(device, &learner.initial(1)).unwrap();
+        let pixels: Vec<f32> = (0..BATCH).map(|i| i as f32).flat_map(|i| [i, 5.0 - 2.0 * i]).collect();
+        device.write_f32(images, 0, &pixels).unwrap();
+        calibration.prepare(device).unwrap();
+        let mut take = || {
+            calibration.take(device, [0, 1], |device, pass, times| device.run(&[pass], times)).unwrap();
+            learner.inference(device).unwrap().1
+        };
+        let first = take();
+        assert_eq!(first, take(), "what was there before has no say");
+        // Those of training are left alone.
+        assert_eq!(learner.save(device).unwrap().running, learner.parameters.initial_state());
+        Some(first)
+    }
+
+    #[test]
+    fn statistics_that_all_batches_agree_on_are_found_without_a_trace_of_the_start() {
+        let found = taken(0.9).unwrap();
+        // Means, and variances: (64^2 - 1) / 12 of the numbers 0 to 63.
+        let wanted = [31.5, -58.0, 341.25, 1365.0];
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!((found / wanted - 1.0).abs() < 1e-5, "{found} instead of {wanted}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_where_weights_are_not_averaged() {
+        assert!(taken(0.0).is_none());
+    }
+}
