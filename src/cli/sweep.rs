@@ -91,14 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut device = open_device(&args.device)?;
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
-    // What is to be said of the judge or the data is the same of each run.
     let mut warned = HashSet::new();
-    let mut report = |event: GanEvent| {
-        let again = matches!(&event, GanEvent::Warning(text) if !warned.insert(text.clone()));
-        if !again {
-            show(event);
-        }
-    };
     for (i, ratio) in args.ratios.iter().enumerate() {
         let widths = widths(*ratio, width);
         let named = gan.with_widths(widths.0, widths.1)?;
@@ -113,6 +106,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ));
         let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
         let path = folder.path().to_owned();
+        let mut started = false;
+        let mut report = |event: GanEvent| {
+            started |= matches!(event, GanEvent::Started { .. });
+            // What is to be said of the judge, before a run starts, is the same of each.
+            let again = matches!(&event, GanEvent::Warning(text) if !started && !warned.insert(text.clone()));
+            if !again {
+                show(event);
+            }
+        };
         let run = GanRun {
             settings,
             gan: named,
