@@ -385,8 +385,8 @@ fn classifier(
         Some(folder) => {
             folder.check_data(&data.train)?;
             // An ensemble's checkpoints are those of its members, finished ones too.
-            let members = (0..settings.members).filter(|_| settings.members > 1);
-            members.map(|i| Folder::open(&folder.member(i))?.check_data(&data.train)).collect::<Result<(), _>>()?;
+            let mut members = (0..settings.members).filter(|_| settings.members > 1);
+            members.try_for_each(|i| Folder::open(&folder.member(i))?.check_data(&data.train))?;
         }
         None => args.fit(&mut settings, data.train.len()),
     }
