@@ -1,5 +1,6 @@
 //! Learning rates over a run, worked out before it starts: a table with a row a step, resident on the device.
 
+use super::TrainError;
 use crate::models::ScheduleName;
 
 /// What a schedule is asked for.
@@ -16,7 +17,7 @@ pub struct Schedule {
 
 /// The most steps of a run: their rates, four numbers each, are then no larger than what WebGPU promises of a buffer,
 /// 128 MiB.
-pub const MOST_STEPS: usize = 1 << 23;
+const MOST_STEPS: usize = 1 << 23;
 
 /// One-cycle after Smith and Topin (2017, arXiv 1708.07120), in the form of PyTorch's `OneCycleLR`: a cosine rise
 /// from peak / 25 over the first 30 % of the steps, a cosine fall to peak / 250,000 over the rest.
@@ -25,6 +26,25 @@ const FIRST: f64 = 25.0;
 const LAST: f64 = 250_000.0;
 /// A step schedule divides the rate by ten after each third of the run.
 const DROP: f64 = 0.1;
+
+/// Refuses a run of so many epochs, of `images` in batches, that is longer than a device can count or has rates for.
+///
+/// # Errors
+/// [`TrainError::Setting`], with the most epochs that would do.
+pub fn check_length(epochs: usize, images: usize, batch: usize) -> Result<(), TrainError> {
+    let wrong =
+        |wanted: String| Err(TrainError::Setting { setting: "epochs".into(), value: epochs.to_string(), wanted });
+    // Positions in the shuffled stream of all epochs are 32-bit on the device.
+    let positions = (epochs as u64 + 1).saturating_mul(images as u64);
+    if positions >= u64::from(u32::MAX) {
+        return wrong(format!("at most {} for {images} images", u64::from(u32::MAX) / images as u64 - 1));
+    }
+    if (epochs * images).div_ceil(batch) > MOST_STEPS {
+        let most = MOST_STEPS * batch / images;
+        return wrong(format!("at most {most}, which are {MOST_STEPS} steps of {batch} images; or --batch larger"));
+    }
+    Ok(())
+}
 
 impl Schedule {
     /// The rate of every step, in order.

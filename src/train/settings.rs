@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::TrainError;
 use super::learner::Method;
-use super::schedule::{MOST_STEPS, Schedule};
+use super::schedule::{Schedule, check_length};
 use crate::data::Reading;
 use crate::models::{Augmentation, OptimizerName, Recipe, ScheduleName};
 use crate::ops::Window;
@@ -203,19 +203,7 @@ impl Settings {
             let wanted = "0 where --validation is 0, since nothing then tells a better epoch; set some images aside";
             return wrong("patience", self.patience.to_string(), wanted);
         }
-        // Positions in the shuffled stream of all epochs are 32-bit on the device.
-        let positions = (self.epochs as u64 + 1).saturating_mul(images as u64);
-        if positions >= u64::from(u32::MAX) {
-            let most = u64::from(u32::MAX) / images as u64 - 1;
-            return wrong("epochs", self.epochs.to_string(), &format!("at most {most} for {images} images"));
-        }
-        if self.steps(self.epochs, images) > MOST_STEPS {
-            let most = MOST_STEPS * self.batch / images;
-            let wanted =
-                format!("at most {most}, which are {MOST_STEPS} steps of {} images; or --batch larger", self.batch);
-            return wrong("epochs", self.epochs.to_string(), &wanted);
-        }
-        Ok(())
+        check_length(self.epochs, images, self.batch)
     }
 
     /// Whether so many devices can share a batch.

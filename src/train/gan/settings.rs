@@ -9,7 +9,7 @@ use crate::models::{GanLoss, GanRecipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 use crate::train::TrainError;
 use crate::train::learner::Method;
-use crate::train::schedule::{MOST_STEPS, Schedule};
+use crate::train::schedule::{Schedule, check_length};
 use crate::train::settings::{parse, word};
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -123,20 +123,8 @@ impl GanSettings {
             let wanted = format!("a number from 1 to {images}, the images to train on{multiple}");
             return wrong("batch", self.batch.to_string(), &wanted);
         }
-        // Positions in the shuffled stream of all epochs are 32-bit on the device.
-        let positions = (self.epochs as u64 + 1).saturating_mul(images as u64);
-        if positions >= u64::from(u32::MAX) {
-            let most = u64::from(u32::MAX) / images as u64 - 1;
-            return wrong("epochs", self.epochs.to_string(), &format!("at most {most} for {images} images"));
-        }
-        // The discriminator's are the most.
-        if (self.epochs * images).div_ceil(self.batch) > MOST_STEPS {
-            let most = MOST_STEPS * self.batch / images;
-            let wanted =
-                format!("at most {most}, which are {MOST_STEPS} steps of {} images; or --batch larger", self.batch);
-            return wrong("epochs", self.epochs.to_string(), &wanted);
-        }
-        Ok(())
+        // The discriminator's steps are the most.
+        check_length(self.epochs, images, self.batch)
     }
 
     /// Rounds, of the discriminator's steps and one of the generator's, until `epoch` epochs of `images` real pictures
