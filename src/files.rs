@@ -15,7 +15,7 @@ const BUFFER: usize = 1 << 16;
 const MOST_LINKS: usize = 40;
 
 /// The name that stands for standard output.
-const STDOUT: &str = "/dev/stdout";
+pub const STDOUT: &str = "/dev/stdout";
 
 /// Where things may be kept that can be made again: the folder that `INKGRAD_CACHE` names, or the user's cache folder.
 /// `None` where there is neither.
@@ -53,7 +53,7 @@ impl Goal {
     fn of(path: &Path) -> io::Result<Goal> {
         let mut at = path.to_owned();
         for _ in 0..MOST_LINKS {
-            if is_stream(&at) {
+            if takes_bytes(&at) {
                 return Ok(Goal::Stream(at));
             }
             match std::fs::read_link(&at) {
@@ -67,9 +67,35 @@ impl Goal {
 }
 
 /// Whether something is there that takes bytes as they come: a pipe, a device, and whatever a process has open already.
-fn is_stream(path: &Path) -> bool {
+fn takes_bytes(path: &Path) -> bool {
     let open = ["/proc", "/dev/fd", STDOUT].iter().any(|place| path.starts_with(place));
     std::fs::metadata(path).is_ok_and(|there| !there.is_dir() && (open || !there.is_file()))
+}
+
+/// What takes the bytes of `path` as they come, where links lead to such a thing: a pipe, a device, standard output.
+/// `None` where it is a file, or will be one.
+pub fn stream(path: &Path) -> Option<PathBuf> {
+    match Goal::of(path) {
+        Ok(Goal::Stream(stream)) => Some(stream),
+        _ => None,
+    }
+}
+
+/// Opens what [`stream`] has found.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn open_stream(stream: &Path) -> io::Result<Box<dyn Write + Send>> {
+    if stream == Path::new(STDOUT) {
+        // Opened anew, it would begin at the start of a file that it is redirected to.
+        return Ok(Box::new(io::stdout()));
+    }
+    Ok(Box::new(std::fs::File::options().append(true).open(stream)?))
+}
+
+/// Whether something is there that would be lost. What takes bytes as they come loses nothing.
+pub fn in_the_way(path: &Path) -> bool {
+    path.exists() && stream(path).is_none()
 }
 
 impl Unfinished {
@@ -184,14 +210,9 @@ fn plain(error: io::Error) -> io::Error {
 fn pour(file: &NamedTempFile, stream: &Path) -> io::Result<()> {
     let mut written = file.as_file();
     written.rewind()?;
-    if stream == Path::new(STDOUT) {
-        // Opened anew, it would begin at the start of a file that it is redirected to.
-        let mut out = io::stdout().lock();
-        io::copy(&mut written, &mut out)?;
-        return out.flush();
-    }
-    let mut stream = std::fs::File::options().append(true).open(stream)?;
-    io::copy(&mut written, &mut stream).map(drop)
+    let mut stream = open_stream(stream)?;
+    io::copy(&mut written, &mut stream)?;
+    stream.flush()
 }
 
 /// Writes `bytes` to `path`, replacing a file already there, as [`Unfinished::finish`] does.
@@ -318,6 +339,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let file = folder.path().join("file");
+        assert!(stream(&pipe).is_some() && !in_the_way(&pipe));
+        assert!(stream(&file).is_none() && !in_the_way(&file), "nothing is there");
         let reader = std::thread::spawn({
             let pipe = pipe.clone();
             move || std::fs::read(pipe).unwrap()
@@ -326,6 +350,8 @@ mod tests {
         assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
         assert_eq!(reader.join().unwrap(), b"whole");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::fs::write(&file, "mine").unwrap();
+        assert!(stream(&file).is_none() && in_the_way(&file));
     }
 
     #[test]

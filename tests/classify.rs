@@ -320,8 +320,10 @@ fn what_would_be_put_where_a_pattern_finds_it_is_refused() {
     digits(&place, "gs", 2);
     let refused =
         [("gs/**/*.png", "gs/z-sorted"), ("**/*.png", "sorted"), ("gs/*", "gs/z-sorted"), ("g?", "gs/z/sorted")];
+    // Into the very folders that are read.
+    let refused = refused.into_iter().chain([("gs/*/*.png", "gs"), ("gs/7/*.png", "gs"), ("*/*/*", "gs")]);
     for flag in ["--sort-into", "--show-input"] {
-        for (pattern, folder) in refused {
+        for (pattern, folder) in refused.clone() {
             let found = format!("would be found in {pattern} as well");
             place.refused(&format!("{CLASSIFY} {pattern} {flag} {folder}"), &[flag, found.as_str()]);
         }
@@ -332,10 +334,41 @@ fn what_would_be_put_where_a_pattern_finds_it_is_refused() {
         "gs/**/*.png --sort-into sorted",
         "gs/[0-9]/**/*.png --sort-into gs/sorted",
         "gs/*/*.png --sort-into gs/sorted",
+        "gs/*/*.png --show-input gs/seen",
     ] {
         let [first, second] = [(), ()].map(|()| place.works(&format!("{CLASSIFY} --quiet {line}")).out);
         assert_eq!(rows(&first).len(), 1 + 2, "{line}");
         assert_eq!(first, second, "{line}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_and_standard_output_by_its_name_get_the_table_as_it_comes() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    digits(&place, "in", 3);
+    let table = place.works(&format!("{CLASSIFY} in")).out;
+    assert_eq!(rows(&table).len(), 4);
+    symlink("/dev/stdout", place.path("out.csv")).unwrap();
+    for out in ["/dev/stdout", "out.csv"] {
+        let said = place.works(&format!("{CLASSIFY} in --out {out}"));
+        assert!(said.out == table && said.err.contains("3 pictures"), "{out}: {said:#?}");
+    }
+    let pipe = place.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    place.works(&format!("{CLASSIFY} in --out pipe"));
+    assert_eq!(reader.join().unwrap(), table);
+    assert_eq!(place.names("."), ["in", "out.csv", "pipe"]);
+    let resumed = place.run(&format!("{CLASSIFY} in --out out.csv --resume"));
+    ends_with(&resumed, 1);
+    assert!(resumed.err.contains("--resume: out.csv is no file") && resumed.out.is_empty(), "{resumed:#?}");
+    #[cfg(target_os = "linux")]
+    {
+        let full = place.run(&format!("{CLASSIFY} in --out /dev/full"));
+        ends_with(&full, 1);
+        assert!(full.err.contains("cannot write to /dev/full"), "{full:#?}");
     }
 }
 

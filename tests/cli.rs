@@ -91,7 +91,7 @@ fn of_a_model_in_no_run_folder_evaluate_leaves_pictures_only_where_it_is_told() 
         let said = place.works(&line);
         assert!(said.err.contains("--out DIR draws confusion.png"), "{said:#?}");
         assert_eq!(place.contents(), before);
-        place.refused(&format!("{line} --mistakes 3"), &["--mistakes", "no run's folder", "--out DIR"]);
+        place.refused(&format!("{line} --mistakes 3"), &["--mistakes", "no run's best model", "--out DIR"]);
     }
     place.works("evaluate mine.safetensors --data data --device cpu --mistakes 3 --out here");
     assert_eq!(place.names("here"), ["confusion.png", "mistakes.png"]);

@@ -112,6 +112,7 @@ fn a_judge_that_does_not_know_the_real_pictures_is_doubted_once_with_a_remedy() 
     let doubts = |line: &str| place.works(line).err.matches("warning: the built-in judge knows only").count();
     assert_eq!(doubts("train tiny.toml --data bars --device cpu --quiet"), 1);
     assert_eq!(doubts("train tiny.toml --data data --device cpu --quiet"), 0);
+    assert_eq!(doubts("sweep tiny.toml --ratios 1:3,3:1 --epochs 1 --data bars --device cpu"), 1, "of both runs");
     let evaluate = "evaluate runs/0001-tiny --data bars --device cpu";
     assert_eq!(doubts(evaluate), 1);
     assert!(place.works(evaluate).err.contains("--judge FILE"));

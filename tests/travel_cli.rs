@@ -104,7 +104,8 @@ fn a_model_of_another_program_is_answered_with_the_command_that_takes_it_over() 
         place.refused(&format!("evaluate {model} --data data --device cpu"), &["use `inkgrad import` first"]);
         place.refused(&format!("classify data --model {model}"), &["use `inkgrad import` first"]);
     }
-    for model in [onnx, keras, zip] {
+    std::fs::copy(&keras, place.path("no-ending")).unwrap();
+    for model in [onnx.as_str(), "renamed", "no-ending", &keras, &zip] {
         place.refused(&format!("inspect {model}"), &["use `inkgrad import` first"]);
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{say, thousands};
+use crate::files;
 use crate::models::ModelFile;
 
 #[derive(clap::Args)]
@@ -22,7 +23,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let out = &args.out;
     anyhow::ensure!(
-        args.force || !out.exists(),
+        args.force || !files::in_the_way(out),
         "{} is already there; name another place with --out, or overwrite it with --force",
         out.display()
     );

@@ -29,7 +29,7 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Where confusion.png and mistakes.png go [default: the run's folder; of a model that is in none they are
+    /// Where confusion.png and mistakes.png go [default: the run's folder, of its best model; of others they are
     /// not drawn]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -69,7 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = args.out.or_else(|| of_run(&path));
     anyhow::ensure!(
         folder.is_some() || args.mistakes.is_none(),
-        "--mistakes: {} is in no run's folder; say with --out DIR where the sheet goes",
+        "--mistakes: {} is no run's best model, in whose folder the sheet would go; name a place with --out DIR",
         path.display()
     );
     let mut store = Store::default();
@@ -125,7 +125,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 
     let Some(folder) = folder else {
-        note("note: --out DIR draws confusion.png and mistakes.png, for which there is no run's folder");
+        note("note: --out DIR draws confusion.png and mistakes.png; only those of a run's best model have a place");
         return Ok(ExitCode::SUCCESS);
     };
     if !folder.as_os_str().is_empty() {

@@ -52,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "{out}: a model file of this program ends in .safetensors"
     );
     let taken = format!("{out} is there already; choose another name, or replace it with --force");
-    anyhow::ensure!(args.force || !args.out.exists(), taken.clone());
+    anyhow::ensure!(args.force || !files::in_the_way(&args.out), taken.clone());
     let architecture = args.architecture.as_deref().map(models::load).transpose()?;
     let given = args.mean.zip(args.std).map(|(mean, std)| Scale { mean: mean.into(), std: std.into() });
     let wishes = Wishes { class_names: args.class_names, scale: args.scale.or(given), input: args.input };

@@ -1,5 +1,6 @@
 //! `inkgrad inspect`: a model's layers, and with `--plan` what a training step is on the device.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,9 +50,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let named = |list: &[&str]| list.contains(&args.model.as_str());
     let is_architecture =
         named(&models::BUILTINS.iter().chain(models::BUILTIN_GANS).map(|(name, _)| *name).collect::<Vec<_>>());
-    let is_shipped = !is_architecture && models::SHIPPED.iter().any(|(name, _)| *name == args.model);
+    let is_shipped = models::SHIPPED.iter().any(|(name, _)| *name == args.model);
     let is_model = path.extension().is_some_and(|e| e == "safetensors") || models::is_foreign_name(path);
-    let is_file = is_shipped || path.is_dir() || is_model;
+    let is_file = !is_architecture && (is_shipped || path.is_dir() || is_model || is_no_text(path));
     let network = if is_file {
         let (file, path) = ModelFile::open(path)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
@@ -83,6 +84,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         plan(&network.architecture, network.image()?, network.output()[0], args.batch)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a file is a model whatever its name: it begins with bytes that no text has, as those of all programs do.
+fn is_no_text(path: &Path) -> bool {
+    // Of a pipe they could not be read again, and what is called an architecture is answered as one.
+    if !path.is_file() || path.extension().is_some_and(|ending| ending == "toml") {
+        return false;
+    }
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(8).read_to_end(&mut head));
+    read.is_ok() && head.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
 }
 
 /// Both networks, and with `--plan` both steps.

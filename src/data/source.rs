@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::folder::{is_idx_folder, load_folder};
 use super::{DataError, DataSet, ImageSet, classes, table};
 use crate::pictures::is_prepared;
+use crate::pictures::source::is_csv;
 
 /// The longest side of an image.
 const LARGEST: usize = 4096;
@@ -102,9 +103,7 @@ impl Reading {
 /// with.
 pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     if !path.is_dir() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let is_table = name.ends_with(".csv") || name.ends_with(".csv.gz");
-        if path.exists() && !is_table {
+        if path.exists() && !is_csv(path) {
             return Err(DataError::UnknownSource { path: path.into(), found: "a file of another kind".into() });
         }
         return hold_out(table::load(path, None, reading)?, reading).map(marked);
@@ -207,6 +206,20 @@ mod tests {
         let refused = load(9).unwrap_err().to_string();
         assert!(refused.contains("the class 0 has no image left to train with"), "{refused}");
         assert!(refused.contains("--hold-out 0"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_is_a_table_by_the_ending_that_classify_knows_it_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "label,a\n0,1\n1,2\n").unwrap();
+            load(&path, &Reading { hold_out: Some(0), ..Reading::default() })
+        };
+        assert_eq!(load("A.CSV").unwrap().train.len(), 2);
+        for name in [".csv", "csv", "a.txt"] {
+            assert!(load(name).unwrap_err().to_string().contains("a file of another kind"), "{name}");
+        }
     }
 
     #[test]

@@ -492,57 +492,5 @@ pub fn softmax(row: &[f32]) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loss_and_accuracy_agree_with_a_sum_by_hand() {
-        let scores = Scores::new(&[0.0, 0.0, 2.0, 0.0], &[1, 0]);
-        let wanted = (2.0f64.ln() - (2.0f64.exp() / (2.0f64.exp() + 1.0)).ln()) / 2.0;
-        assert!((scores.loss - wanted).abs() < 1e-12, "{} against {wanted}", scores.loss);
-        assert_eq!(scores.correct, 1, "a tie goes to the first class");
-        assert_eq!(scores.predicted[1].0, 0);
-    }
-
-    #[test]
-    fn a_row_that_is_not_a_number_is_counted_wrong_and_seen_in_the_loss() {
-        let scores = Scores::new(&[f32::NAN, 1.0], &[1]);
-        assert_eq!(scores.correct, 0);
-        assert!(scores.loss.is_nan());
-    }
-
-    #[test]
-    fn a_model_whose_pixels_cannot_be_normalised_is_refused() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
-        let mut file = ModelFile::load(path).unwrap();
-        assert!(Normalization::read(&file, path).is_ok());
-        for (key, value) in [("std", "0"), ("std", "-1"), ("std", "inf"), ("mean", "NaN")] {
-            let before = file.metadata.insert(key.into(), value.into()).unwrap();
-            assert!(Normalization::read(&file, path).is_err(), "{key} {value}");
-            file.metadata.insert(key.into(), before);
-        }
-    }
-
-    #[test]
-    fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_answers_in_pieces() {
-        let set = crate::data::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist")), &Default::default());
-        let set = set.unwrap().test.sample(1_000, 0);
-        let mut device = crate::device::cpu::Cpu::new();
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
-        let file = ModelFile::load(path).unwrap();
-        let mut whole = Evaluation::open(&file, path, &set, &mut device).unwrap();
-        let wanted = whole.logits(&mut device).unwrap();
-        assert_eq!(at_once(&set, BATCH, PIECE), 1_000);
-        let (room, image) = (at_once(&set, BATCH, 300 * 784), [28, 28, 1]);
-        assert_eq!(room, 300);
-        let mut pieces = Evaluation::open_for(&file, path, (room, image), &mut device).unwrap();
-        pieces.hold(&mut device, &set).unwrap();
-        assert_eq!(pieces.logits(&mut device).unwrap(), wanted);
-        assert_eq!(pieces.mean_logits(&mut device, 700, 2).unwrap().len(), 7_000);
-    }
-
-    #[test]
-    fn bytes_are_packed_little_end_first_and_the_last_word_is_filled_with_zeros() {
-        assert_eq!(pack(&[1, 2, 3, 4, 5]), [0x0403_0201, 5]);
-    }
-}
+#[path = "evaluate_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! A foreign network in this program's terms, as it is read.
 
 use super::scale::Scale;
-use crate::models::{Conv, Kind, Layer, MAX_LAYERS, MAX_SIZE, Nonlinearity};
+use crate::models::{Conv, Kind, Layer, MAX_LAYERS, MAX_SIZE, Nonlinearity, by};
 
 /// What a layer takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,6 +146,9 @@ impl Draft {
         }
         let shapes: Vec<&[usize]> = inputs.iter().map(|from| self.shape(*from)).collect();
         let shape = Layer::new(kind.clone()).output(&shapes, None)?;
+        if shape.contains(&0) {
+            return Err(format!("gives {}, which is nothing", by(&shape)));
+        }
         let channels = |shape: &[usize]| shape.last().copied().unwrap_or(1);
         let (c, k) = (channels(shapes[0]), channels(&shape));
         for (suffix, data) in &tensors {

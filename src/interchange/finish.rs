@@ -9,7 +9,7 @@ use crate::data::MAX_CLASSES;
 use crate::graph::Store;
 use crate::infer::evaluate::Normalization;
 use crate::models::{
-    Architecture, INPUT, Kind, LABEL, Layer, ModelFile, Nonlinearity, Parameter, Parameters, Units, by,
+    Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Parameter, Parameters, Units, by,
 };
 
 /// What whoever imports a model says about it.
@@ -401,6 +401,10 @@ pub(super) fn image(input: &[Option<usize>], wish: Option<[usize; 3]>) -> Result
     };
     if !agrees {
         return Err(format!("takes {}, which no image of {} is", spelled(input), by(&image)));
+    }
+    let numbers = image.iter().try_fold(1usize, |all, n| all.checked_mul(*n));
+    if numbers.is_none_or(|numbers| !(1..=MAX_SIZE).contains(&numbers)) {
+        return Err(format!("takes images of {}; expected 1 to {MAX_SIZE} numbers", by(&image)));
     }
     Ok(image)
 }

@@ -62,10 +62,18 @@ impl Pattern {
         if self.root.as_os_str().is_empty() { Path::new(".") } else { &self.root }
     }
 
-    /// Whether pictures are found that lie below a folder, given as a path below the root: because of `**`, or because
-    /// the folder or one above it is matched, and so is walked.
+    /// Whether pictures are found that lie right in a folder, given as a path below the root: by their own names, which
+    /// are taken to match, because of `**`, or because the folder or one above it is matched, and so is walked.
+    pub fn finds_in(&self, folder: &Path) -> bool {
+        let is_reached = self.deep.is_some() || folder.components().count() + 1 >= self.levels.len();
+        is_reached && self.passes_all(folder.components())
+    }
+
+    /// Whether pictures are found that lie deeper below it, in folders of any name.
     pub fn finds_below(&self, folder: &Path) -> bool {
-        let is_reached = self.deep.is_some() || folder.components().count() >= self.levels.len();
+        // Where it asks for an ending, it means no folders.
+        let matches_folders = self.levels.last().is_some_and(|last| Path::new(last.as_str()).extension().is_none());
+        let is_reached = self.deep.is_some() || matches_folders || folder.components().count() >= self.levels.len();
         is_reached && self.passes_all(folder.components())
     }
 
@@ -161,7 +169,16 @@ mod tests {
         assert!(finds("in/[a-z]*/**/*.png", "sorted") && !finds("in/[0-9]/**/*.png", "sorted"));
         assert!(finds("in/*", "sorted") && finds("in/*", "sorted/seen") && !finds("in/*", "sorted/.seen"));
         assert!(!finds("in/*", ".sorted") && finds("in/.*", ".sorted"));
-        assert!(!finds("in/*.png", "sorted") && !finds("in/*/*", "sorted") && !finds("in/*", ""));
+        assert!(!finds("in/*.png", "sorted") && !finds("in/*/*.png", "sorted") && !finds("in/*.png", ""));
+        // In `sorted` there may be a folder that is matched.
+        assert!(finds("in/*/*", "sorted") && finds("in/*", ""));
+    }
+
+    #[test]
+    fn what_lies_in_a_folder_is_found_where_the_pattern_goes_as_deep() {
+        let finds = |pattern: &str, folder: &str| Pattern::parse(pattern).unwrap().finds_in(Path::new(folder));
+        assert!(finds("in/*/*.png", "7") && finds("in/*/*", "7") && finds("in/*", "7") && finds("in/**/*.png", "7"));
+        assert!(!finds("in/*/*.png", "sorted/7") && !finds("in/*/*/*.png", "7") && !finds("in/[a-z]/*.png", "7"));
     }
 
     #[test]

@@ -31,12 +31,23 @@ pub enum ReportError {
         /// The longest side.
         limit: u64,
         /// What to do.
-        remedy: &'static str,
+        remedy: String,
+    },
+    /// A frame of an animation is held in memory until it is written.
+    #[error(
+        "a frame takes {bytes} bytes of memory; at most {limit} are used: \
+         take fewer pictures in a frame, or a smaller scale"
+    )]
+    FrameTooLarge {
+        /// Bytes it needs.
+        bytes: u64,
+        /// Bytes it may need.
+        limit: u64,
     },
     /// A row of a grid is held in memory while it is drawn.
     #[error(
         "a row of {columns} pictures takes {bytes} bytes of memory; at most {limit} are used: \
-         take fewer columns and more rows"
+         take fewer columns, at most {most}, and more rows"
     )]
     RowTooLong {
         /// Pictures in the row.
@@ -45,6 +56,8 @@ pub enum ReportError {
         bytes: u64,
         /// Bytes they may need.
         limit: u64,
+        /// Pictures that need no more.
+        most: u64,
     },
     /// A confusion matrix of this many classes would not fit in memory comfortably.
     #[error("{classes} classes are too many for a confusion matrix (at most {limit})")]

@@ -10,6 +10,9 @@ use crate::report::{Colours, ReportError};
 /// The longest side that the format can say.
 pub const MAX_SIDE: u32 = u16::MAX as u32;
 
+/// Bytes that a frame may take.
+const MAX_FRAME: u64 = 1 << 30;
+
 /// An animation without an end that has its name once it is whole.
 pub struct GifWriter {
     encoder: Encoder<Unfinished>,
@@ -24,7 +27,8 @@ impl GifWriter {
     /// the two colours, exactly; those of 3 channels in the 256 colours that suit a frame best.
     ///
     /// # Errors
-    /// For other channels, for frames without pixels or beyond [`MAX_SIDE`], and what the system says about the file.
+    /// For other channels, for frames without pixels, beyond [`MAX_SIDE`] or too large for memory, and what the system
+    /// says about the file.
     pub fn create(
         path: &Path,
         [width, height]: [u32; 2],
@@ -39,9 +43,13 @@ impl GifWriter {
                 width: width.into(),
                 height: height.into(),
                 limit: MAX_SIDE.into(),
-                remedy: "take fewer pictures in a frame, or a smaller scale",
+                remedy: "take fewer pictures in a frame, or a smaller scale".into(),
             });
         };
+        let bytes = u64::from(width) * u64::from(height) * channels as u64;
+        if bytes > MAX_FRAME {
+            return Err(ReportError::FrameTooLarge { bytes, limit: MAX_FRAME });
+        }
         let palette = match channels {
             1 => colours.palette(),
             3 => Vec::new(),
@@ -149,6 +157,8 @@ mod tests {
         let create = |size, channels| GifWriter::create(&path, size, channels, Colours::default(), 8);
         let message = create([70_000, 1], 1).err().unwrap().to_string();
         assert!(message.contains("a GIF has at most 65535 a side"), "{message}");
+        let message = create([40_000, 40_000], 1).err().unwrap().to_string();
+        assert!(message.contains("a frame takes 1600000000 bytes"), "{message}");
         assert!(create([0, 1], 1).is_err());
         assert!(create([1, 1], 4).is_err());
         let mut gif = create([2, 2], 1).unwrap();

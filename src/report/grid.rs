@@ -32,6 +32,16 @@ impl Grid {
         [side(self.columns, width), side(self.rows, height)]
     }
 
+    /// Rows and columns of such pictures that fit so many pixels a side.
+    fn most(&self, limit: u64) -> [u64; 2] {
+        let [height, width, _] = self.picture.map(|n| n as u64);
+        let gap = u64::from(self.gap);
+        [height, width].map(|pixels| {
+            let cell = pixels.saturating_mul(self.scale.into()).saturating_add(gap);
+            limit.saturating_add(gap) / cell.max(1)
+        })
+    }
+
     /// The same, where both are from 1 to `limit`.
     ///
     /// # Errors
@@ -41,13 +51,11 @@ impl Grid {
         let fits = |side: u64| u32::try_from(side).ok().filter(|side| (1..=limit).contains(side));
         match (fits(width), fits(height)) {
             (Some(width), Some(height)) => Ok([width, height]),
-            _ => Err(ReportError::BeyondFormat {
-                format,
-                width,
-                height,
-                limit: limit.into(),
-                remedy: "take fewer pictures, or a smaller scale or gap",
-            }),
+            _ => {
+                let [rows, columns] = self.most(limit.into());
+                let remedy = format!("take fewer pictures, at most {rows} x {columns}, or a smaller scale or gap");
+                Err(ReportError::BeyondFormat { format, width, height, limit: limit.into(), remedy })
+            }
         }
     }
 }
@@ -70,11 +78,12 @@ impl<W: Write> Cells<W> {
     /// [`ReportError::RowTooLong`] where a row of pictures takes more memory than a grid may.
     pub fn new(grid: Grid, out: W) -> Result<Cells<W>, ReportError> {
         let channels = grid.picture[2] as u64;
-        let bytes = grid.picture.iter().fold(grid.columns, |product, n| product.saturating_mul(*n as u64));
-        let line = grid.size()[0].saturating_mul(channels);
-        let most = bytes.max(line);
-        if most > MAX_ROW {
-            return Err(ReportError::RowTooLong { columns: grid.columns, bytes: most, limit: MAX_ROW });
+        let picture = grid.picture.iter().fold(1u64, |product, n| product.saturating_mul(*n as u64));
+        let (bytes, line) = (grid.columns.saturating_mul(picture), grid.size()[0].saturating_mul(channels));
+        if bytes.max(line) > MAX_ROW {
+            let [_, lines] = grid.most(MAX_ROW / channels.max(1));
+            let (columns, bytes, most) = (grid.columns, bytes.max(line), lines.min(MAX_ROW / picture.max(1)));
+            return Err(ReportError::RowTooLong { columns, bytes, limit: MAX_ROW, most });
         }
         let (row, line) = (vec![0; bytes as usize], vec![0; line as usize]);
         Ok(Cells { grid, out, row, line, rows: 0, column: 0 })
@@ -185,7 +194,22 @@ mod tests {
         let message = grid.size_within("PNG", 1000).unwrap_err().to_string();
         assert!(message.contains("at most 1000 a side"), "{message}");
         let message = Cells::new(grid, Vec::new()).err().unwrap().to_string();
-        assert!(message.contains("fewer columns and more rows"), "{message}");
+        assert!(message.contains("take fewer columns"), "{message}");
+    }
+
+    #[test]
+    fn what_is_too_large_is_answered_with_the_largest_that_would_do() {
+        // Of 20 by 40 pixels, with gaps of 5.
+        let grid = Grid { rows: 50, columns: 50, picture: [10, 20, 1], scale: 2, gap: 5 };
+        let message = grid.size_within("PNG", 1000).unwrap_err().to_string();
+        assert!(message.contains("at most 40 x 22,"), "{message}");
+        assert!(Grid { rows: 40, columns: 22, ..grid }.size_within("PNG", 1000).is_ok());
+        // A row of pictures takes 200 bytes for each, where they are not enlarged more than a line of them.
+        for (scale, most) in [(1, MAX_ROW / 200), (20, (MAX_ROW + 5) / 405)] {
+            let fits = |columns| Cells::new(Grid { columns, scale, ..grid }, Vec::new()).err();
+            let message = fits(most + 1).unwrap().to_string();
+            assert!(message.contains(&format!("at most {most}, and more rows")), "{message}");
+        }
     }
 
     proptest! {

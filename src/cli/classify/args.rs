@@ -200,18 +200,35 @@ impl Args {
         {
             path.metadata().with_context(|| format!("cannot read {}", visible(&path.to_string_lossy())))?;
         }
-        for (flag, folder) in [("--sort-into", &self.sort_into), ("--show-input", &self.show_input)] {
-            let Some(folder) = folder else { continue };
-            for given in &self.pictures {
-                ensure!(
-                    !would_find(given, folder),
-                    "{flag} {}: pictures put there would be found in {} as well; name a folder beside it",
-                    folder.display(),
-                    given.display()
-                );
-            }
+        if let Some(folder) = &self.show_input {
+            self.ensure_apart("--show-input", folder, std::slice::from_ref(folder), Pattern::finds_below)?;
         }
         Ok(format)
+    }
+
+    /// The same of where files are sorted into, which the model's classes decide.
+    pub fn check_sorting(&self, sorting: &Sorting, class_names: &[String]) -> anyhow::Result<()> {
+        self.ensure_apart("--sort-into", &sorting.folder, &sorting.folders(class_names), Pattern::finds_in)
+    }
+
+    /// Refuses what a flag names where pictures that are put into `folders` would be found in what is given.
+    fn ensure_apart(
+        &self,
+        flag: &str,
+        named: &Path,
+        folders: &[PathBuf],
+        finds: fn(&Pattern, &Path) -> bool,
+    ) -> anyhow::Result<()> {
+        let folders: Vec<PathBuf> = folders.iter().map(|folder| resolved(folder)).collect();
+        for given in &self.pictures {
+            ensure!(
+                !would_find(given, &folders, finds),
+                "{flag} {}: pictures put there would be found in {} as well; name a folder beside it",
+                named.display(),
+                given.display()
+            );
+        }
+        Ok(())
     }
 
     fn format_of(&self) -> anyhow::Result<Format> {
@@ -229,6 +246,7 @@ impl Args {
                 bail!("--out {} says another format than --format; leave one of them out", out.display())
             }
             (Some(format), _) | (None, Some(format)) => Ok(format),
+            (None, None) if files::stream(out).is_some() => Ok(Format::Csv),
             (None, None) => {
                 bail!("--out {}: expected a name that ends in .csv, .jsonl or .parquet, or a --format", out.display())
             }
@@ -255,14 +273,15 @@ impl Args {
     }
 }
 
-/// Whether pictures that are put into a folder would be found in what is given.
-fn would_find(given: &Path, folder: &Path) -> bool {
-    if given.is_dir() {
-        let (inner, outer) = (resolved(folder), resolved(given));
-        return inner.starts_with(&outer) || outer.starts_with(&inner);
-    }
-    let Some(Ok(pattern)) = Pattern::of(given) else { return false };
-    resolved(folder).strip_prefix(resolved(pattern.root())).is_ok_and(|below| pattern.finds_below(below))
+/// Whether pictures that are put into one of the folders would be found in what is given, or stand around it.
+fn would_find(given: &Path, folders: &[PathBuf], finds: fn(&Pattern, &Path) -> bool) -> bool {
+    let (root, pattern) = match Pattern::of(given) {
+        _ if given.is_dir() => (resolved(given), None),
+        Some(Ok(pattern)) => (resolved(pattern.root()), Some(pattern)),
+        _ => return false,
+    };
+    let is_found = |below: &Path| pattern.as_ref().is_none_or(|pattern| finds(pattern, below));
+    folders.iter().any(|folder| root.starts_with(folder) || folder.strip_prefix(&root).is_ok_and(is_found))
 }
 
 /// A path without links, as far as it is there.

@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use super::counting::Counting;
 use super::{interrupt, note, open_devices, say, thousands};
 use crate::device::Device;
-use crate::files::{Existing, Unfinished};
+use crate::files::{self, Existing, STDOUT, Unfinished};
 use crate::infer::Classifier;
 use crate::infer::classify::default_model;
 use crate::infer::evaluate::InferError;
@@ -42,8 +42,14 @@ mod table;
 /// Some files could not be read; all others were classified.
 const SOME_FAILED: u8 = 3;
 
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let format = args.check()?;
+    // What takes bytes as they come gets the table as standard output does.
+    let to = args.out.as_deref().and_then(files::stream);
+    if let Some(to) = &to {
+        ensure!(!args.resume, "--resume: {} is no file, and nothing is kept to go on with", to.display());
+        args.out = None;
+    }
     if let Some(path) = &args.sheet {
         sheet::can_be_written(path)?;
     }
@@ -67,11 +73,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         threshold: args.threshold,
         kept: Kept { top, all: args.probabilities },
     };
+    let sorting = args.sort_into.clone().map(|folder| Sorting { folder, how: args.sort.unwrap_or(How::Copy) });
+    if let Some(sorting) = &sorting {
+        args.check_sorting(sorting, &class_names)?;
+    }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
     let mut results = Results {
         summary: Summary::new(columns.clone(), args.errors.as_deref())?,
         least: args.sheet.as_ref().map(|_| Least::new(work.input, columns.clone())),
-        sorting: args.sort_into.clone().map(|folder| Sorting { folder, how: args.sort.unwrap_or(How::Copy) }),
+        sorting,
         kept: columns.kept,
         threshold: args.threshold.unwrap_or(0.0),
         class_names,
@@ -81,8 +91,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = args.settings(&file, &name)?;
     let (mut sink, existing) = match &args.out {
         None => {
-            let alone = !args.makes_files();
-            (Sink::Standard { format, columns: columns.clone(), table: None, alone }, Existing::Keep)
+            let (to, alone) = (to.unwrap_or_else(|| STDOUT.into()), !args.makes_files());
+            (Sink::Stream { format, columns: columns.clone(), to, table: None, alone }, Existing::Keep)
         }
         Some(out) => match opened(out, &args, &settings, &mut source.done, &mut results)? {
             Some((journal, existing)) => (Sink::Journal(journal), existing),
@@ -190,10 +200,12 @@ impl Results {
 /// Where records go as they come.
 enum Sink {
     /// A table that begins with its first row, so that nothing is said where there is nothing.
-    Standard {
+    Stream {
         format: Format,
         columns: Columns,
-        table: Option<Standard>,
+        /// Standard output, or what --out leads to.
+        to: PathBuf,
+        table: Option<Streamed>,
         /// Whether there are no files to be written besides it.
         alone: bool,
     },
@@ -205,9 +217,9 @@ enum Sink {
 impl Sink {
     fn push(&mut self, record: &Record) -> anyhow::Result<()> {
         match self {
-            Sink::Standard { format, columns, table, alone } => {
-                let pushed = begun(*format, columns, table).and_then(|table| table.push(record));
-                if gone(pushed, *alone)? {
+            Sink::Stream { format, columns, to, table, alone } => {
+                let pushed = begun(*format, columns, to, table).and_then(|table| table.push(record));
+                if gone(pushed, to, *alone)? {
                     *self = Sink::Nobody;
                 }
                 Ok(())
@@ -219,9 +231,9 @@ impl Sink {
 
     fn flush(&mut self) -> anyhow::Result<()> {
         match self {
-            Sink::Standard { table, alone, .. } => {
+            Sink::Stream { to, table, alone, .. } => {
                 let flushed = table.as_mut().map_or(Ok(()), Table::flush);
-                if gone(flushed, *alone)? {
+                if gone(flushed, to, *alone)? {
                     *self = Sink::Nobody;
                 }
                 Ok(())
@@ -231,13 +243,13 @@ impl Sink {
         }
     }
 
-    /// Ends a table on standard output; a journal is still to become one.
+    /// Ends a table; a journal is still to become one.
     fn end(self) -> anyhow::Result<Option<Journal>> {
         match self {
-            Sink::Standard { format, columns, mut table, alone } => {
-                let started = begun(format, &columns, &mut table).map(drop);
-                let end = |table: Standard| table.finish().and_then(|mut out| out.flush());
-                gone(started.and_then(|()| table.map_or(Ok(()), end)), alone).map(|_| None)
+            Sink::Stream { format, columns, to, mut table, alone } => {
+                let started = begun(format, &columns, &to, &mut table).map(drop);
+                let end = |table: Streamed| table.finish().and_then(|mut out| out.flush());
+                gone(started.and_then(|()| table.map_or(Ok(()), end)), &to, alone).map(|_| None)
             }
             Sink::Nobody => Ok(None),
             Sink::Journal(mut journal) => journal.flush().map(|()| Some(journal)),
@@ -245,22 +257,28 @@ impl Sink {
     }
 }
 
-type Standard = Table<BufWriter<io::Stdout>>;
+type Streamed = Table<BufWriter<Box<dyn Write + Send>>>;
 
-fn begun<'a>(format: Format, columns: &Columns, table: &'a mut Option<Standard>) -> io::Result<&'a mut Standard> {
+fn begun<'a>(
+    format: Format,
+    columns: &Columns,
+    to: &Path,
+    table: &'a mut Option<Streamed>,
+) -> io::Result<&'a mut Streamed> {
     match table {
         Some(table) => Ok(table),
-        None => Ok(table.insert(Table::start(format, columns.clone(), BufWriter::new(io::stdout()))?)),
+        None => Ok(table.insert(Table::start(format, columns.clone(), BufWriter::new(files::open_stream(to)?))?)),
     }
 }
 
 /// Whether the reader has gone away. Where the table is all that is made, that ends the program quietly, as `head`
 /// expects.
-fn gone(written: io::Result<()>, alone: bool) -> anyhow::Result<bool> {
+fn gone(written: io::Result<()>, to: &Path, alone: bool) -> anyhow::Result<bool> {
     match written {
         Err(error) if is_broken_pipe(&error) && alone => std::process::exit(0),
         Err(error) if is_broken_pipe(&error) => Ok(true),
-        written => written.map(|()| false).context("cannot write to standard output"),
+        written if to == Path::new(STDOUT) => written.map(|()| false).context("cannot write to standard output"),
+        written => written.map(|()| false).with_context(|| format!("cannot write to {}", to.display())),
     }
 }
 

@@ -24,13 +24,24 @@ pub struct Sorting {
 }
 
 impl Sorting {
-    /// Puts a file into the folder of a class, or that of the unsure ones.
-    pub fn put(&self, file: &Path, class: Option<(usize, &str)>) -> anyhow::Result<()> {
-        let folder = match class {
+    /// All folders that it may put a file into.
+    pub fn folders(&self, class_names: &[String]) -> Vec<PathBuf> {
+        let classes = class_names.iter().enumerate().map(|(class, name)| Some((class, name.as_str())));
+        classes.chain([None]).map(|class| self.folder_of(class)).collect()
+    }
+
+    /// The folder of a class, or that of the unsure ones.
+    fn folder_of(&self, class: Option<(usize, &str)>) -> PathBuf {
+        match class {
             None => self.folder.join(UNSURE),
             Some((_, name)) if is_name(name) => self.folder.join(name),
             Some((class, _)) => self.folder.join(class.to_string()),
-        };
+        }
+    }
+
+    /// Puts a file into such a folder.
+    pub fn put(&self, file: &Path, class: Option<(usize, &str)>) -> anyhow::Result<()> {
+        let folder = self.folder_of(class);
         let put = std::fs::create_dir_all(&folder).and_then(|()| self.put_into(file, &folder));
         put.with_context(|| format!("--sort-into: cannot put {} into {}", file.display(), folder.display()))
     }
@@ -120,5 +131,7 @@ mod tests {
         sorting.put(&at("a.png"), Some((7, "../.."))).unwrap();
         sorting.put(&at("a.png"), None).unwrap();
         assert_eq!(names(&at("sorted")), ["7", "unsure"]);
+        let wanted = ["sorted/3", "sorted/1", "sorted/unsure"].map(at);
+        assert_eq!(sorting.folders(&["3", "../.."].map(String::from)), wanted);
     }
 }

@@ -40,6 +40,9 @@ const EXAMPLES: &str = r##"Examples:
 Cell i, counted from 0 along the rows, has latent i of --seed and digit i of --digits, which
 start over at their end. The same seed draws the same pictures in every format."##;
 
+/// Cells are counted in 32 bits, as each has a latent of its own.
+const MOST_PICTURES: u64 = u32::MAX as u64;
+
 const WHAT: &str = "What is drawn";
 const LOOK: &str = "How it looks";
 const PLACE: &str = "Where it goes";
@@ -109,7 +112,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..=50))]
     fps: Option<u16>,
 
-    /// A .png, a .gif or a .safetensors data set; pictures are replaced [default: digits.png]
+    /// A .png, a .gif, or a .safetensors data set for other programs (for `train --data` write --format idx);
+    /// pictures are replaced [default: digits.png]
     #[arg(long, short, value_name = "FILE", help_heading = PLACE, conflicts_with = "out_dir")]
     out: Option<PathBuf>,
     /// A folder for single files, cell and digit in their names, or for the files of --format idx
@@ -186,11 +190,6 @@ impl Args {
             (None, None) if one_row => Size { rows: 1, columns: count },
             (None, None) => Size { rows: 10, columns: 10 },
         };
-        anyhow::ensure!(
-            u64::from(rows) * u64::from(columns) <= u64::from(u32::MAX),
-            "--each-class {rows}: {count} digits times so many are more than {} cells",
-            u32::MAX
-        );
         Ok(Scene { rows, columns, labels, seeds, one_hand })
     }
 
@@ -241,6 +240,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (class_names, image) = (generator.class_names(), generator.image());
     let scene = args.scene(class_names)?;
     let pictures = scene.pictures();
+    anyhow::ensure!(
+        pictures <= MOST_PICTURES,
+        "{} digits are asked for, and {} are the most: take fewer rows and columns, seeds or --frames",
+        thousands(pictures),
+        thousands(MOST_PICTURES)
+    );
     let test = args.test.unwrap_or(pictures.div_ceil(10).min(pictures / 2));
     anyhow::ensure!(test <= pictures, "--test {test}: only {pictures} digits are drawn");
     let existing = if args.force || !target.keeps() { Existing::Replace } else { Existing::Keep };

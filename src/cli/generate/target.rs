@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Args;
 use crate::data::write::{Part, idx_names};
+use crate::files;
 use crate::infer::scene::{Cell, Scene};
 
 /// What can be written.
@@ -114,7 +115,7 @@ impl Target {
     pub fn in_the_way(&self, scene: &Scene, class_names: &[String], channels: usize) -> Option<PathBuf> {
         match self {
             Target::Png(_) | Target::Gif(_) => None,
-            Target::Safetensors(path) => path.exists().then(|| path.clone()),
+            Target::Safetensors(path) => files::in_the_way(path).then(|| path.clone()),
             Target::Idx(folder) => [Part::Train, Part::Test]
                 .into_iter()
                 .flat_map(|part| idx_names(part, channels))

@@ -7,6 +7,9 @@ use crate::interchange::draft::{From, Step};
 use crate::interchange::scale::Scale;
 use crate::models::{Conv, Kind};
 
+/// Sizes that one value may be: few nodes could join them to any number.
+const MOST_SIZES: usize = 64;
+
 impl Reader<'_> {
     pub(super) fn is_sizes(&self, node: &NodeProto) -> bool {
         let sizes = |name: &String| matches!(self.values.get(name.as_str()), Some(Value::Sizes(_)));
@@ -19,7 +22,7 @@ impl Reader<'_> {
             Value::Constant(Constant { data: Data::Ints(ints), .. }) => Ok(ints.iter().map(|n| Some(*n)).collect()),
             _ => Err(format!("takes something else than sizes for its input {at}")),
         };
-        Ok(Value::Sizes(match node.op_type.as_str() {
+        let sizes: Vec<Option<i64>> = match node.op_type.as_str() {
             "Shape" => {
                 let (flow, axes) = self.flow_of(node, 0)?;
                 let sizes = foreign(self.draft.shape(flow.from), axes).into_iter().map(|n| Some(n as i64));
@@ -35,13 +38,20 @@ impl Reader<'_> {
             }
             "Concat" => {
                 let mut all = Vec::new();
-                for at in 0..node.input.len().min(64) {
+                for at in 0..node.input.len() {
                     all.extend(of(at)?);
+                    if all.len() > MOST_SIZES {
+                        break;
+                    }
                 }
                 all
             }
             _ => of(0)?,
-        }))
+        };
+        if sizes.len() > MOST_SIZES {
+            return Err(format!("gives more than {MOST_SIZES} sizes, which no image has"));
+        }
+        Ok(Value::Sizes(sizes))
     }
 
     pub(super) fn arithmetic(&mut self, node: &NodeProto) -> Result<Value, String> {

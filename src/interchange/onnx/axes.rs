@@ -129,6 +129,11 @@ impl Reader<'_> {
         };
         // From image to image nothing can be moved: at both ends the numbers have to stand as they stand here.
         if shape.len() == 3 && own.len() == 3 && !(stands_alike(&shape, axes) && stands_alike(&own, to)) {
+            // With one channel, the same image with its channels at the other end.
+            let other = axes.other();
+            if foreign(&shape, other) == sizes && stands_alike(&shape, Axes::ChannelsFirst) {
+                return Ok(self.flow(from, other));
+            }
             return Err(format!(
                 "makes {} of {}; expected a row of numbers between",
                 by(&sizes),

@@ -32,6 +32,15 @@ pub enum Axes {
     ChannelsLast,
 }
 
+impl Axes {
+    pub fn other(self) -> Axes {
+        match self {
+            Axes::ChannelsFirst => Axes::ChannelsLast,
+            Axes::ChannelsLast => Axes::ChannelsFirst,
+        }
+    }
+}
+
 /// The graph while it is read.
 pub struct Reader<'a> {
     pub draft: Draft,

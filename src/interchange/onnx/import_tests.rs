@@ -7,7 +7,7 @@ use super::proto::{
     AttributeProto, Dimension, DimensionProto, FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use super::writer::{float, ints, text};
+use super::writer::{float, int, ints, text};
 use crate::interchange::finish::{Imported, Wishes};
 use crate::interchange::finish_tests::tensor;
 
@@ -77,9 +77,14 @@ fn an_image_becomes_another_only_where_its_numbers_keep_their_order() {
     let reshape = |from: &str, to: &str| node("Reshape", &[from, "sizes"], to, vec![]);
     let to = |sizes: &[i64]| vec![TensorProto::ints("sizes", sizes)];
 
-    // 1x2x3 as 2x3x1 would be 2 channels of 3x1.
-    let wrong = flattened(&[1, 2, 3], vec![reshape("x", "out")], to(&[-1, 2, 3, 1]), 6);
-    assert!(wrong.unwrap_err().contains("makes 2x3x1 of 1x2x3; expected a row of numbers between"));
+    // 1x2x3 as 3x2x1 would be 3 channels of 2x1.
+    let wrong = flattened(&[1, 2, 3], vec![reshape("x", "out")], to(&[-1, 3, 2, 1]), 6);
+    assert!(wrong.unwrap_err().contains("makes 3x2x1 of 1x2x3; expected a row of numbers between"));
+    // With its channel last, and not as 2 channels of 3x1.
+    let nodes = vec![reshape("x", "last"), node("Conv", &["last", "c.weight"], "out", vec![])];
+    let constants = [to(&[-1, 2, 3, 1]), vec![numbers("c.weight", &[1, 2, 1, 1])]].concat();
+    let wrong = flattened(&[1, 2, 3], nodes, constants, 3);
+    assert!(wrong.unwrap_err().contains("takes an image whose channels come last"));
 
     let nodes = vec![turned(&[0, 2, 3, 1], "x", "last"), reshape("last", "out")];
     let right = flattened(&[1, 2, 3], nodes, to(&[-1, 1, 2, 3]), 6).unwrap();
@@ -202,4 +207,41 @@ fn an_input_that_is_not_there_is_said_to_be_missing() {
         let error = flattened(&[1, 2, 2], nodes, vec![numbers("b", &[])], 4).unwrap_err();
         assert!(error.ends_with(&format!("lacks its input {missing}")), "{error}");
     }
+}
+
+#[test]
+fn an_image_of_one_channel_may_be_said_to_have_it_last() {
+    let reshaped = |channels: usize, sizes: &[usize]| {
+        let to = node("Constant", &[], "to", vec![ints("value_ints", sizes)]);
+        let nodes = vec![to, node("Reshape", &["x", "to"], "out", vec![])];
+        flattened(&[channels, 3, 2], nodes, vec![], channels * 6)
+    };
+    let turned = node("Transpose", &["x"], "out", vec![ints("perm", &[0, 2, 3, 1])]);
+    let turned = flattened(&[1, 3, 2], vec![turned], vec![], 6).unwrap().file;
+    let plain = flattened(&[1, 3, 2], vec![node("Identity", &["x"], "out", vec![])], vec![], 6).unwrap().file;
+    for last in [turned, reshaped(1, &[0, 3, 2, 1]).unwrap().file] {
+        assert_eq!(last.metadata["architecture"], plain.metadata["architecture"]);
+        assert_eq!(last.tensors, plain.tensors);
+    }
+    // Of two the numbers would have to move.
+    let error = reshaped(2, &[0, 3, 2, 2]).unwrap_err();
+    assert!(error.contains("expected a row of numbers between"), "{error}");
+}
+
+#[test]
+fn numbers_beyond_all_bounds_are_refused() {
+    let refused = |sizes: &[usize], nodes: Vec<NodeProto>, words: &str| {
+        let constants = vec![numbers("nothing", &[4, 0])];
+        let error = imported(sizes, nodes, constants, &Wishes::default()).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    };
+    for axis in [i64::MIN, i64::MAX] {
+        for op in ["Softmax", "Concat", "Flatten"] {
+            refused(&[4], vec![node(op, &["x"], "y", vec![int("axis", axis)])], "axis");
+        }
+    }
+    refused(&[1 << 28; 3], vec![node("Flatten", &["x"], "y", vec![])], "expected 1 to 268435456 numbers");
+    refused(&[4], vec![node("MatMul", &["x", "nothing"], "y", vec![])], "which is nothing");
+    let many = vec![node("Shape", &["x"], "sizes", vec![]), node("Concat", &["sizes"; 33], "y", vec![])];
+    refused(&[4], many, "more than 64 sizes");
 }

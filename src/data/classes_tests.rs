@@ -1,0 +1,228 @@
+//! Data sets from folders of pictures: which folders are classes, what size pictures get, and what is refused.
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbImage};
+
+use super::*;
+use crate::data::load;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    fn gray(&self, name: &str, [width, height]: [u32; 2], value: u8) {
+        GrayImage::from_pixel(width, height, Luma([value])).save(self.path(name)).unwrap();
+    }
+
+    fn load(&self, reading: Reading) -> Result<DataSet, DataError> {
+        load(self.0.path(), &reading)
+    }
+}
+
+/// Everything to learn from.
+fn all() -> Reading {
+    Reading { hold_out: Some(0), ..Reading::default() }
+}
+
+#[test]
+fn each_folder_is_a_class_in_the_order_of_their_numbers() {
+    let place = Place::new();
+    for class in ["10", "9", "2"] {
+        place.gray(&format!("{class}/deep/a.png"), [4, 3], class.parse().unwrap());
+        place.gray(&format!("{class}/b.bmp"), [4, 3], class.parse().unwrap());
+    }
+    std::fs::create_dir(place.path("nothing in it")).unwrap();
+    std::fs::write(place.path("notes.txt"), "no class").unwrap();
+    let set = place.load(all()).unwrap();
+    assert_eq!(set.class_names, ["2", "9", "10"]);
+    assert_eq!((set.train.height, set.train.width, set.train.channels), (3, 4, 1), "their own size");
+    assert_eq!(set.train.labels, [0, 0, 1, 1, 2, 2]);
+    assert_eq!(set.train.image(4), [10; 12]);
+    assert_eq!(set.pictures.as_deref(), Some("fitted"));
+}
+
+#[test]
+fn pictures_of_several_sizes_are_brought_to_one_and_it_is_said() {
+    let place = Place::new();
+    place.gray("a/1.png", [40, 30], 7);
+    place.gray("b/1.png", [64, 64], 9);
+    let set = place.load(all()).unwrap();
+    assert_eq!((set.train.height, set.train.width), (28, 28));
+    assert!(set.remarks[0].contains("30 to 64 pixels high and 40 to 64 wide are brought to 28x28"));
+    let set = place.load(Reading { image_size: Some([5, 6, 3].into()), ..all() }).unwrap();
+    assert_eq!((set.train.height, set.train.width, set.train.channels), (5, 6, 3));
+    assert!(set.train.image(0).iter().all(|value| *value == 7));
+}
+
+#[test]
+fn colours_are_kept_where_there_are_any_and_greys_stored_as_colours_are_grey() {
+    let place = Place::new();
+    for (name, colour) in [("a/1.png", [9, 9, 9]), ("b/1.png", [80, 80, 80])] {
+        RgbImage::from_pixel(2, 2, Rgb(colour)).save(place.path(name)).unwrap();
+    }
+    assert_eq!(place.load(all()).unwrap().train.channels, 1);
+    RgbImage::from_pixel(2, 2, Rgb([200, 9, 9])).save(place.path("b/2.png")).unwrap();
+    let set = place.load(all()).unwrap();
+    assert_eq!(set.train.channels, 3);
+    assert_eq!(set.train.image(2)[..3], [200, 9, 9]);
+}
+
+#[test]
+fn folders_named_train_and_test_are_the_two_parts() {
+    let place = Place::new();
+    for name in ["train/x/1.png", "train/x/2.png", "train/y/1.png", "test/y/1.png", "test/x/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    let set = place.load(Reading::default()).unwrap();
+    assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 3, 2));
+    assert_eq!((set.test.labels.as_slice(), set.remarks.len()), (&[0, 1][..], 0));
+    place.gray("test/z/1.png", [2, 2], 5);
+    let refused = place.load(Reading::default()).unwrap_err().to_string();
+    assert!(refused.contains("z: there are no pictures of this class to train with"), "{refused}");
+}
+
+#[test]
+fn the_two_parts_are_known_by_their_other_names_and_in_any_letter_case() {
+    for [train, test] in [["training", "testing"], ["Train", "Test"], ["train", "val"], ["TRAINING", "Valid"]] {
+        let place = Place::new();
+        for name in ["x/1.png", "x/2.png", "y/1.png"] {
+            place.gray(&format!("{train}/{name}"), [2, 2], 5);
+        }
+        place.gray(&format!("{test}/y/1.png"), [2, 2], 5);
+        let set = place.load(Reading::default()).unwrap();
+        assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 3, 1), "{train}");
+        assert!(set.remarks.is_empty(), "{train}: {:?}", set.remarks);
+        place.gray(&format!("{test}/z/1.png"), [2, 2], 5);
+        let refused = place.load(Reading::default()).unwrap_err().to_string();
+        let expected = place.0.path().join(train).display().to_string();
+        assert!(refused.contains(&format!("Add some under {expected}, or")), "{refused}");
+    }
+}
+
+#[test]
+fn pictures_beside_the_two_parts_are_said_to_take_no_part() {
+    let place = Place::new();
+    for name in ["train/x/1.png", "train/y/1.png", "test/x/1.png", "val/x/1.png", "more/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    std::fs::create_dir(place.path("notes")).unwrap();
+    let set = place.load(Reading::default()).unwrap();
+    assert_eq!((set.train.len(), set.test.len()), (2, 1));
+    assert_eq!(set.remarks, ["pictures in more, val take no part: train is trained with, and test is tested with"]);
+    place.gray("training/x/1.png", [2, 2], 5);
+    let refused = place.load(Reading::default()).unwrap_err().to_string();
+    assert!(refused.contains("the folder to train with") && refused.contains("train, training"), "{refused}");
+}
+
+#[test]
+fn a_folder_that_is_called_train_may_be_a_class_beside_others() {
+    let place = Place::new();
+    for name in ["train/1.png", "bus/1.png", "plane/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    assert_eq!(place.load(all()).unwrap().class_names, ["bus", "plane", "train"]);
+}
+
+#[test]
+fn a_class_of_unreadable_pictures_is_refused_by_its_folder() {
+    let place = Place::new();
+    for i in 0..5 {
+        place.gray(&format!("a/{i}.png"), [2, 2], 5);
+    }
+    std::fs::write(place.path("b/broken.png"), "no picture").unwrap();
+    let refused = place.load(all()).unwrap_err().to_string();
+    let folder = place.0.path().join("b").display().to_string();
+    assert!(refused.starts_with(&folder) && refused.contains("none that can be read"), "{refused}");
+}
+
+#[test]
+fn pictures_that_are_stored_on_their_side_count_as_they_stand() {
+    let place = Place::new();
+    // Little-endian, and one entry: the orientation is 6, a quarter turn.
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    for class in ["a", "b"] {
+        place.gray(&format!("{class}/1.png"), [20, 40], 7);
+        let file = std::fs::File::create(place.path(&format!("{class}/2.png"))).unwrap();
+        let mut encoder = PngEncoder::new(file);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&[9; 40 * 20], 40, 20, ExtendedColorType::L8).unwrap();
+    }
+    let set = place.load(all()).unwrap();
+    assert_eq!((set.train.height, set.train.width), (40, 20));
+    assert!(!set.remarks.iter().any(|remark| remark.contains("brought to")), "{:?}", set.remarks);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_with_a_pictures_name_is_left_out_and_not_waited_for() {
+    let place = Place::new();
+    for i in 0..3 {
+        place.gray(&format!("a/{i}.png"), [2, 2], 5);
+        place.gray(&format!("b/{i}.png"), [2, 2], 5);
+    }
+    let made = std::process::Command::new("mkfifo").arg(place.path("a/pipe.png")).status().unwrap();
+    assert!(made.success());
+    let (folder, (said, heard)) = (place.0.path().to_owned(), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let _ = said.send(load(&folder, &all()).unwrap());
+    });
+    let set = heard.recv_timeout(std::time::Duration::from_secs(60)).expect("the answer, without waiting");
+    assert_eq!(set.train.len(), 6);
+    assert!(set.remarks.iter().any(|remark| remark.contains("pipe.png is no file")), "{:?}", set.remarks);
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_is_left_out_and_named() {
+    let place = Place::new();
+    for i in 0..5 {
+        place.gray(&format!("a/{i}.png"), [2, 2], 5);
+        place.gray(&format!("b/{i}.png"), [2, 2], 5);
+    }
+    std::fs::write(place.path("a/broken.png"), "no picture").unwrap();
+    std::fs::write(place.path("a/empty.jpg"), "").unwrap();
+    let set = place.load(all()).unwrap();
+    assert_eq!(set.train.len(), 10);
+    let remark = set.remarks.iter().find(|remark| remark.contains("left out")).unwrap();
+    assert!(remark.contains("2 of 12") && remark.contains("broken.png is no picture"), "{remark}");
+    for i in 0..12 {
+        std::fs::write(place.path(&format!("b/bad{i}.png")), "no picture").unwrap();
+    }
+    assert!(place.load(all()).unwrap_err().to_string().contains("14 of 24 pictures are left out"));
+}
+
+#[test]
+fn what_holds_no_classes_is_refused_with_what_there_is() {
+    let place = Place::new();
+    let refused = |words: &str| {
+        let message = place.load(all()).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    };
+    refused("no folders with pictures");
+    place.gray("only/1.png", [2, 2], 5);
+    refused("pictures of one class only, only");
+}
+
+#[test]
+fn prepared_pictures_are_as_mnist_would_have_made_them() {
+    let place = Place::new();
+    for class in ["a", "b"] {
+        // A dark bar, off the middle of light paper.
+        let picture = GrayImage::from_fn(90, 120, |x, y| {
+            Luma([if (20..30).contains(&x) && (10..60).contains(&y) { 20 } else { 235 }])
+        });
+        picture.save(place.path(&format!("{class}/1.png"))).unwrap();
+    }
+    let set = place.load(Reading { prepare: true, ..all() }).unwrap();
+    assert_eq!((set.train.height, set.train.channels, set.pictures.as_deref()), (28, 1, Some("prepared")));
+    let at = |y: usize, x: usize| set.train.image(0)[y * 28 + x];
+    assert!(at(14, 14) > 200 && at(14, 2) == 0 && at(1, 14) == 0, "light ink in the middle of dark paper");
+}
