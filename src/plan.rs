@@ -9,8 +9,9 @@ use rewrite::{rewritten, uses};
 use crate::graph::{BufferId, Effect, Graph, Origin, Place, Value};
 use crate::ops::Op;
 use crate::ops::elementwise::Copy;
-use crate::tensor::{Kind, Tensor};
+use crate::tensor::Tensor;
 
+mod halve;
 mod rewrite;
 
 /// Where a dispatch finds or leaves a tensor.
@@ -52,9 +53,6 @@ pub fn tensors(views: &[View]) -> Vec<Tensor> {
     views.iter().map(|view| view.tensor.clone()).collect()
 }
 
-/// Numbers of one image that are worth halving. Below are the last layers, whose numbers decide.
-const WORTH_HALVING: usize = 256;
-
 /// A step, ready to be replayed.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -74,28 +72,6 @@ impl Plan {
     }
     pub fn bytes(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::bytes).sum()
-    }
-    /// Keeps what the step makes of each image of a batch in 16-bit floats, wherever that is many numbers: what limits a
-    /// GPU there is its memory. Weights, sums over the batch and all arithmetic stay in 32 bits.
-    pub fn halve(&mut self, batch: usize) {
-        let mut halved = vec![false; self.scratch.len()];
-        let halve = |view: &mut View, halved: &[bool]| {
-            if matches!(view.buffer, Buffer::Scratch(i) if halved[i]) {
-                view.tensor.kind = Kind::F16;
-            }
-        };
-        for dispatch in &mut self.dispatches {
-            dispatch.inputs.iter_mut().for_each(|view| halve(view, &halved));
-            for view in &mut dispatch.outputs {
-                // A buffer holds one result after another, and each is written before it is read.
-                if let Buffer::Scratch(i) = view.buffer {
-                    let Tensor { shape, kind } = &view.tensor;
-                    let of_images = matches!(shape.rank(), 2 | 4) && shape.dims()[0] == batch;
-                    halved[i] = *kind == Kind::F32 && of_images && shape.len() >= batch * WORTH_HALVING;
-                }
-                halve(view, &halved);
-            }
-        }
     }
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch.iter().map(|words| *words as u64 * 4).sum()
@@ -136,8 +112,52 @@ pub fn placed(results: &[Lifetime]) -> (Vec<usize>, Vec<usize>) {
     (place, buffers.iter().map(size).collect())
 }
 
+/// The places that an effect changes.
+fn changed(effect: &Effect) -> &[Place] {
+    match effect {
+        Effect::Assign { place, .. } => std::slice::from_ref(place),
+        Effect::Update { targets, .. } => targets,
+    }
+}
+
+/// Whether two places have words in common.
+fn meet(a: &Place, b: &Place) -> bool {
+    let end = |place: &Place| place.offset + place.tensor.len();
+    a.buffer == b.buffer && a.offset < end(b) && b.offset < end(a)
+}
+
+/// What happens at a time: a node, or an effect.
+struct Moment<'a> {
+    reads: &'a [Value],
+    changes: &'a [Place],
+}
+
+/// All that happens in a graph, in its order: an effect stands behind those before it and the nodes that it happens after.
+fn moments<'a>(graph: &'a Graph, uses: &[usize]) -> Vec<Moment<'a>> {
+    let of_node = |i: usize| match &graph.nodes[i].origin {
+        Origin::Op { inputs, .. } if uses[i] > 0 => Moment { reads: inputs, changes: &[] },
+        _ => Moment { reads: &[], changes: &[] },
+    };
+    let of_effect = |effect: &'a Effect| match effect {
+        Effect::Assign { value, .. } => Moment { reads: std::slice::from_ref(value), changes: changed(effect) },
+        Effect::Update { inputs, .. } => Moment { reads: inputs, changes: changed(effect) },
+    };
+    let mut moments = Vec::with_capacity(graph.nodes.len() + graph.effects.len());
+    let mut effects = graph.effects.iter().peekable();
+    for i in 0..graph.nodes.len() {
+        while let Some((_, effect)) = effects.next_if(|(at, _)| *at <= i) {
+            moments.push(of_effect(effect));
+        }
+        moments.push(of_node(i));
+    }
+    moments.extend(effects.map(|(_, effect)| of_effect(effect)));
+    moments
+}
+
 struct Planner<'a> {
     graph: &'a Graph,
+    /// How often each node is used.
+    uses: Vec<usize>,
     /// For each live node, the node that owns its elements (itself, or what it reshapes).
     owner: Vec<usize>,
     /// At which of the owner's elements its own begin.
@@ -162,27 +182,51 @@ impl<'a> Planner<'a> {
             };
             (owner[i], start[i]) = (owner[inner.0], start[inner.0] + offset);
         }
-        let (destination, place) = (HashMap::new(), vec![None; n]);
+        let (uses, destination, place) = (uses(graph), HashMap::new(), vec![None; n]);
+        let moments = moments(graph, &uses);
         let mut planner =
-            Planner { graph, owner, start, destination, place, results: Vec::new(), dispatches: Vec::new() };
-        for (_, effect) in &graph.effects {
+            Planner { graph, uses, owner, start, destination, place, results: Vec::new(), dispatches: Vec::new() };
+        for (i, (at, effect)) in graph.effects.iter().enumerate() {
             let Effect::Assign { value, place } = effect else { continue };
             let owner = planner.owner[value.0];
             let is_op = matches!(graph.nodes[owner].origin, Origin::Op { .. });
-            if is_op && !planner.destination.contains_key(&owner) && !planner.meets(owner, place.buffer) {
+            if !is_op || planner.destination.contains_key(&owner) || planner.meets(owner, place.buffer) {
+                continue;
+            }
+            let made = owner + graph.effects.partition_point(|(at, _)| *at <= owner);
+            if planner.is_free(place, owner, &moments[made + 1..at + i], &moments[at + i + 1..]) {
                 planner.destination.insert(owner, place.clone());
             }
         }
         planner
     }
 
+    /// The place of a node's elements, if that is in a stored buffer.
+    fn stored(&self, owner: usize) -> Option<Place> {
+        let node = &self.graph.nodes[owner];
+        match node.origin {
+            Origin::Stored { buffer, offset } => Some(Place { buffer, offset, tensor: node.tensor.clone() }),
+            _ => self.destination.get(&owner).cloned(),
+        }
+    }
+
+    /// Whether an op's output may be in the place from when it is made on, and not only when it is assigned: nothing
+    /// `between` reads what was there or changes it, and nothing `after` reads the output when the place has another.
+    fn is_free(&self, place: &Place, owner: usize, between: &[Moment], after: &[Moment]) -> bool {
+        let changes = |moment: &Moment| moment.changes.iter().any(|other| meet(other, place));
+        let reads = |moment: &Moment| moment.reads.iter().any(|value| self.owner[value.0] == owner);
+        let reads_before = |moment: &Moment| {
+            let others = moment.reads.iter().map(|value| self.owner[value.0]).filter(|other| *other != owner);
+            others.filter_map(|other| self.stored(other)).any(|other| meet(&other, place))
+        };
+        let is_read_late = after.iter().skip_while(|moment| !changes(moment)).any(reads);
+        !is_read_late && !between.iter().any(|moment| changes(moment) || reads_before(moment))
+    }
+
     /// Whether one dispatch would both read and write the buffer if the op's output were there: this one, or one that
     /// takes its output. No device can do that.
     fn meets(&self, node: usize, buffer: BufferId) -> bool {
-        let written = |owner: usize| match &self.graph.nodes[owner].origin {
-            Origin::Stored { buffer: stored, .. } => *stored == buffer,
-            _ => self.destination.get(&owner).is_some_and(|place| place.buffer == buffer),
-        };
+        let written = |owner: usize| self.stored(owner).is_some_and(|place| place.buffer == buffer);
         let takes = |inputs: &[Value]| inputs.iter().any(|value| self.owner[value.0] == node);
         let inputs_of = |node: usize| match &self.graph.nodes[node].origin {
             Origin::Op { inputs, .. } => &inputs[..],
@@ -194,19 +238,24 @@ impl<'a> Planner<'a> {
             }
             Effect::Assign { .. } => false,
         });
+        // Assigned to another place there as well, it would be copied from the one to the other.
+        let assigned = self.graph.effects.iter().filter(|(_, effect)| match effect {
+            Effect::Assign { value, place } => self.owner[value.0] == node && place.buffer == buffer,
+            Effect::Update { .. } => false,
+        });
         updates
+            || assigned.count() > 1
             || inputs_of(node).iter().any(|value| written(self.owner[value.0]))
             || self.destination.iter().any(|(user, place)| place.buffer == buffer && takes(inputs_of(*user)))
     }
 
     fn run(mut self) -> Plan {
-        let uses = uses(self.graph);
         let mut effects = self.graph.effects.iter().peekable();
-        for (i, uses) in uses.iter().enumerate() {
+        for i in 0..self.graph.nodes.len() {
             while let Some((_, effect)) = effects.next_if(|(at, _)| *at <= i) {
                 self.effect(effect);
             }
-            if *uses > 0 {
+            if self.uses[i] > 0 {
                 self.node(i);
             }
         }
@@ -279,6 +328,79 @@ impl<'a> Planner<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
+    use crate::device::cpu::Cpu;
+    use crate::graph::{ALIGNMENT, Store};
+    use crate::ops::elementwise::Scale;
+
+    const NUMBERS: [f32; 4] = [1.0, 2.0, 3.0, 4.0];
+
+    /// What a graph leaves in places of four numbers, of which the first has [`NUMBERS`] before and the second their
+    /// tenfold.
+    fn left(write: fn(&mut Graph, &[Place; 4])) -> [Vec<f32>; 4] {
+        let mut store = Store::default();
+        let [x, there] = ["x", "there"].map(|name| store.add(name, 4));
+        let both = store.add("both", 2 * ALIGNMENT);
+        let place = |(buffer, offset)| Place { buffer, offset, tensor: Tensor::f32([4]) };
+        let places = [(x, 0), (there, 0), (both, 0), (both, ALIGNMENT)].map(place);
+        let mut graph = Graph::new();
+        write(&mut graph, &places);
+        let device: &mut dyn Device = &mut Cpu::new();
+        device.allocate(&store).unwrap();
+        device.write_f32(x, 0, &NUMBERS).unwrap();
+        device.write_f32(there, 0, &NUMBERS.map(|x| 10.0 * x)).unwrap();
+        let plan = device.prepare(&Plan::new(&graph)).unwrap();
+        device.run(&[plan], 1).unwrap();
+        places.map(|place| device.read_f32(place.buffer, place.offset, 4).unwrap())
+    }
+
+    fn times(graph: &mut Graph, factor: f32, value: Value) -> Value {
+        graph.apply(Scale { factor, offset: 0.0 }, &[value]).unwrap()
+    }
+
+    fn numbers(factor: f32) -> Vec<f32> {
+        NUMBERS.map(|x| factor * x).to_vec()
+    }
+
+    #[test]
+    fn what_is_assigned_is_in_its_place_from_then_on_and_not_before() {
+        let read_before = left(|graph, [x, there, out, _]| {
+            let [of_x, was] = [graph.read(x), graph.read(there)];
+            let new = times(graph, 2.0, of_x);
+            let seen = times(graph, 3.0, was);
+            graph.assign(new, there.clone());
+            graph.assign(seen, out.clone());
+        });
+        assert_eq!(read_before[1..3], [numbers(2.0), numbers(30.0)]);
+        let changed_before = left(|graph, [x, there, out, _]| {
+            let [of_x, was] = [graph.read(x), graph.read(there)];
+            let new = times(graph, 2.0, of_x);
+            graph.assign(was, out.clone());
+            graph.assign(new, out.clone());
+        });
+        assert_eq!(changed_before[2], numbers(2.0));
+    }
+
+    #[test]
+    fn a_value_outlives_the_place_that_it_was_assigned_to() {
+        let read_after = left(|graph, [x, there, out, _]| {
+            let of_x = graph.read(x);
+            let first = times(graph, 2.0, of_x);
+            graph.assign(first, there.clone());
+            let second = times(graph, 3.0, of_x);
+            graph.assign(second, there.clone());
+            let seen = times(graph, 5.0, first);
+            graph.assign(seen, out.clone());
+        });
+        assert_eq!(read_after[1..3], [numbers(3.0), numbers(10.0)]);
+        let twice = left(|graph, [x, _, out, other]| {
+            let of_x = graph.read(x);
+            let new = times(graph, 2.0, of_x);
+            graph.assign(new, out.clone());
+            graph.assign(new, other.clone());
+        });
+        assert_eq!(twice[2..], [numbers(2.0), numbers(2.0)]);
+    }
 
     #[test]
     fn results_share_a_buffer_where_they_are_needed_at_different_times_and_only_there() {

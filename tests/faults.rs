@@ -120,6 +120,24 @@ fn memory_that_runs_out_at_the_first_buffer_or_later_is_an_error_that_names_it()
 }
 
 #[test]
+fn images_that_a_device_has_no_memory_for_are_sent_as_steps_need_them_and_make_the_same_model() {
+    // More than comes by and by at once.
+    let place = Place::with_digits(22_000, 200);
+    if !place.has_software_gpu() {
+        return;
+    }
+    let line = |out: &str| format!("{} --out {out}", GPU.replace("--epochs 16", "--epochs 1"));
+    let plain = said(place.command(&line("plain")).output().unwrap());
+    let sent = faulty(&place, &line("sent"), "out-of-memory@1");
+    assert!(plain.code == Some(0) && sent.code == Some(0), "{plain:#?} {sent:#?}");
+    for words in ["out of memory for", "sent as steps need them"] {
+        assert!(sent.err.contains(words) && !plain.err.contains(words), "{plain:#?} {sent:#?}");
+    }
+    let model = |out: &str| std::fs::read(place.path(&format!("{out}/0001-dense/best.safetensors"))).unwrap();
+    assert!(model("plain") == model("sent"));
+}
+
+#[test]
 fn a_pipeline_that_does_not_compile_is_an_error_that_names_the_op() {
     let Some(place) = with_gpu() else { return };
     let said = faulty(&place, GPU, "no-pipeline@2");

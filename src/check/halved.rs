@@ -85,7 +85,7 @@ impl Convolution {
             graph.assign(copy, place.clone());
         }
         let mut plan = Plan::new(&graph);
-        plan.halve(n);
+        plan.halve(n, &[inputs[0].buffer]);
         Ok(Program { store, plan, inputs, outputs })
     }
 

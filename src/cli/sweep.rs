@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use super::reading::{ReadingFlags, check_measured};
-use super::{absolute, count, data_read, interrupt, note, open_device, say};
+use super::{absolute, count, data_read, interrupt, note, say, trusted};
 use crate::data::{DataSet, ImageSet};
-use crate::device::Device;
+use crate::device::{Device, find};
 use crate::files::write_whole;
 use crate::infer::Measures;
 use crate::infer::sample::{Generator, Sampler, rows_by_class};
 use crate::models::{self, Gan, Model};
 use crate::report::{self, SheetItem};
+use crate::train::gan::check_room;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 
 const EXAMPLES: &str = "Examples:
@@ -88,7 +89,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = data_read(args.data.as_deref(), &reading)?;
     // Each run ends with a measurement against them.
     check_measured(&data, &reading)?;
-    let mut device = open_device(&args.device)?;
+    let choice = find(&args.device)?;
+    check_room(&data.train, &choice.name(), choice.largest_tensor())?;
+    let (_, mut device) = trusted(choice, &args.device)?;
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
     let mut warned = HashSet::new();

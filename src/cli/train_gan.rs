@@ -12,6 +12,7 @@ use super::{absolute, count, counted, data_read, going_on, interrupt, note, say,
 use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss};
+use crate::train::gan::check_room;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 
 /// What only a GAN has.
@@ -137,6 +138,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         None => GanRun::check(&gan, &settings, &data.train)?,
     }
     let choice = device::find(&settings.device)?;
+    check_room(&data.train, &choice.name(), choice.largest_tensor())?;
     if args.dry_run {
         say(format_args!("would train {} on {} with {}:\n", settings.model, data.name, choice.name()));
         say(toml::to_string(&settings)?.trim_end());

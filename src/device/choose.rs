@@ -24,6 +24,10 @@ impl Choice {
             Choice::Gpu(adapter) => Some(&adapter.info),
         }
     }
+    /// The most bytes that it takes as one tensor.
+    pub fn largest_tensor(&self) -> u64 {
+        self.adapter().map_or(u64::MAX, |info| info.limits.tensor())
+    }
     /// The same device with units that multiply matrices in use, where it has them.
     pub fn with_matrix_units(mut self) -> Choice {
         if let Choice::Gpu(adapter) = &mut self {

@@ -3,6 +3,9 @@
 //!
 //! The mean goes through the host: adapters know nothing of each other. So a step costs a read and a write of the
 //! gradients besides, and is worth it where it computes for longer than these take.
+//!
+//! Devices that round in the same way stay the same by themselves. Those that do not have the first's weights after
+//! every step, so that what they come to does not depend on how many steps they are asked for at a time.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +18,35 @@ use crate::graph::{BufferId, Place, Store};
 use crate::plan::{Buffer, Plan};
 use crate::tensor::Kind;
 
+#[cfg(test)]
+mod tests;
+
 pub struct Several {
     /// Two at least.
     devices: Vec<Box<dyn Device>>,
     plans: Vec<Prepared>,
+    /// Whether all come to the same bits from the same numbers.
+    alike: bool,
 }
 
 struct Prepared {
     /// The plan on each device.
     own: Vec<PlanId>,
     shared: Vec<Place>,
-    /// Numbers that it leaves behind in other stored buffers.
+    /// Stored buffers that it reads.
+    read: Vec<BufferId>,
+    /// Numbers that it leaves behind in other stored buffers than those that are shared.
     left: Vec<Place>,
+}
+
+/// What the devices do until they meet.
+struct Leg<'a> {
+    /// The plan that each runs, if there is one.
+    own: &'a [PlanId],
+    /// What they then have the mean of; where there is none they go on without having met.
+    places: &'a [Place],
+    /// How many of them it is the mean of, from the first on.
+    of: usize,
 }
 
 impl Several {
@@ -34,7 +54,10 @@ impl Several {
     pub fn join(mut devices: Vec<Box<dyn Device>>) -> Option<Box<dyn Device>> {
         match devices.len() {
             0 | 1 => devices.pop(),
-            _ => Some(Box::new(Several { devices, plans: Vec::new() })),
+            _ => {
+                let alike = devices.windows(2).all(|two| two[0].origin() == two[1].origin());
+                Some(Box::new(Several { devices, plans: Vec::new(), alike }))
+            }
         }
     }
 
@@ -81,6 +104,11 @@ impl Device for Several {
 
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
         let own = self.devices.iter_mut().map(|device| device.prepare(plan)).collect::<Result<_, _>>()?;
+        let inputs = plan.dispatches.iter().flat_map(|dispatch| &dispatch.inputs);
+        let read = inputs.filter_map(|view| match view.buffer {
+            Buffer::Stored(buffer) => Some(buffer),
+            Buffer::Scratch(_) => None,
+        });
         let outputs = plan.dispatches.iter().flat_map(|dispatch| &dispatch.outputs);
         let is_shared = |buffer| plan.shared.iter().any(|place| place.buffer == buffer);
         let left = outputs.filter_map(|view| match view.buffer {
@@ -89,21 +117,29 @@ impl Device for Several {
             }
             _ => None,
         });
-        self.plans.push(Prepared { own, shared: plan.shared.clone(), left: left.collect() });
+        let (read, left) = (read.collect(), left.collect());
+        self.plans.push(Prepared { own, shared: plan.shared.clone(), read, left });
         Ok(PlanId(self.plans.len() - 1))
     }
 
     /// Plans of which none shares anything run on the first device alone.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        let Several { devices, plans: prepared } = self;
+        let Several { devices, plans: prepared, alike } = self;
         let plans: Vec<&Prepared> = plans.iter().map(|plan| &prepared[plan.0]).collect();
         if plans.iter().all(|plan| plan.shared.is_empty()) {
             let own: Vec<PlanId> = plans.iter().map(|plan| plan.own[0]).collect();
             return devices[0].run(&own, times);
         }
-        let exchange = Exchange::between(devices.len());
+        let of = devices.len();
+        let mut legs: Vec<Leg> = plans.iter().map(|plan| Leg { own: &plan.own, places: &plan.shared, of }).collect();
+        // Where devices differ, all have the first's of what was left to be read: the weights.
+        let left = plans.iter().flat_map(|plan| &plan.left).filter(|_| !*alike);
+        let read = |place: &&Place| plans.iter().any(|plan| plan.read.contains(&place.buffer));
+        let followed: Vec<Place> = left.filter(read).cloned().collect();
+        legs.push(Leg { own: &[], places: &followed, of: 1 });
+        let exchange = Exchange::between(of);
         std::thread::scope(|scope| {
-            let (exchange, plans) = (&exchange, &plans);
+            let (exchange, legs) = (&exchange, &legs[..]);
             let (mut started, mut gates) = (Vec::new(), Vec::new());
             for (i, device) in devices.iter_mut().enumerate() {
                 let name = device.name();
@@ -112,7 +148,7 @@ impl Device for Several {
                 let (gate, opened) = channel();
                 gates.push(gate);
                 let thread = thread.spawn_scoped(scope, move || match opened.recv() {
-                    Ok(()) => exchange.take_part(i, device.as_mut(), plans, times),
+                    Ok(()) => exchange.take_part(i, device.as_mut(), legs, times),
                     Err(_) => Ok(()),
                 });
                 started.push(thread.map_err(|error| DeviceError::Failed { device: name, reason: error.to_string() }));
@@ -124,16 +160,8 @@ impl Device for Several {
             drop(gates);
             let ended = started.into_iter().map(|thread| thread?.join().unwrap_or_else(|panic| resume_unwind(panic)));
             // All of them end before the first error is told.
-            ended.collect::<Vec<_>>().into_iter().collect::<Result<(), DeviceError>>()
-        })?;
-        // Where devices round differently, they have drifted apart by a little.
-        let mut words = Vec::new();
-        for place in plans.iter().flat_map(|plan| &plan.left) {
-            words.resize(place.tensor.len(), 0);
-            devices[0].read(place.buffer, place.offset, &mut words)?;
-            devices[1..].iter_mut().try_for_each(|device| device.write(place.buffer, place.offset, &words))?;
-        }
-        Ok(())
+            ended.collect::<Vec<_>>().into_iter().collect()
+        })
     }
 
     fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
@@ -163,25 +191,21 @@ impl Exchange {
     }
 
     /// Replays the plans on device `i`. Where any device fails, all end at the next meeting.
-    fn take_part(
-        &self,
-        i: usize,
-        device: &mut dyn Device,
-        plans: &[&Prepared],
-        times: usize,
-    ) -> Result<(), DeviceError> {
+    fn take_part(&self, i: usize, device: &mut dyn Device, legs: &[Leg], times: usize) -> Result<(), DeviceError> {
         let mut waiting: Vec<PlanId> = Vec::new();
         let mut mean = Vec::new();
         let mut result = Ok(());
-        for plan in (0..times).flat_map(|_| plans) {
+        for leg in (0..times).flat_map(|_| legs) {
             // What has nothing to wait for goes to the device with what comes after it.
-            waiting.push(plan.own[i]);
-            if plan.shared.is_empty() {
+            waiting.extend(leg.own.get(i));
+            if leg.places.is_empty() {
                 continue;
             }
             let mut found = self.found[i].write().unwrap_or_else(PoisonError::into_inner);
-            result =
-                result.and_then(|()| device.run(&waiting, 1)).and_then(|()| read(device, &plan.shared, &mut found));
+            result = result.and_then(|()| device.run(&waiting, 1));
+            if i < leg.of {
+                result = result.and_then(|()| read(device, leg.places, &mut found));
+            }
             drop(found);
             waiting.clear();
             if result.is_err() {
@@ -191,25 +215,31 @@ impl Exchange {
             if self.failed.load(Ordering::SeqCst) {
                 return result;
             }
-            self.mean(&mut mean);
+            // What is the first's alone it has already.
+            let takes = leg.of > 1 || i > 0;
+            if takes {
+                self.mean(leg.of, &mut mean);
+            }
             // Nobody reads on until everybody has the mean.
             self.meeting.wait();
-            result = write(device, &plan.shared, &mean);
+            if takes {
+                result = write(device, leg.places, &mean);
+            }
         }
         result.and_then(|()| if waiting.is_empty() { Ok(()) } else { device.run(&waiting, 1) })
     }
 
-    /// Added up in the order of the devices, so that each comes to the same bits.
-    fn mean(&self, mean: &mut Vec<f32>) {
+    /// The mean of so many, added up in the order of the devices, so that each comes to the same bits.
+    fn mean(&self, of: usize, mean: &mut Vec<f32>) {
         mean.clear();
-        for found in &self.found {
+        for found in &self.found[..of] {
             let found = found.read().unwrap_or_else(PoisonError::into_inner);
             match mean.is_empty() {
                 true => mean.extend_from_slice(&found),
                 false => mean.iter_mut().zip(found.iter()).for_each(|(sum, x)| *sum += x),
             }
         }
-        let share = 1.0 / self.found.len() as f32;
+        let share = 1.0 / of as f32;
         mean.iter_mut().for_each(|x| *x *= share);
     }
 }

@@ -131,7 +131,7 @@ impl Classifier {
         }
         let mut plan = Plan { shared, ..Plan::new(&graph) };
         if settings.precision.is_halved() {
-            plan.halve(batch);
+            plan.halve(batch, &[supply.place().buffer, labels]);
         }
         let ready = Vec::new();
         Ok(Classifier {

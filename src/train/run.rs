@@ -96,6 +96,12 @@ struct Loop<'a> {
 impl Run<'_> {
     /// Trains, from the folder's checkpoint if it has one, and tests at the end.
     pub fn train(self) -> Result<Outcome, TrainError> {
+        self.train_within(u64::MAX)
+    }
+
+    /// [`Run::train`] with no more than `room` bytes of the training images on a device at a time. The weights are the
+    /// same, to the bit.
+    pub fn train_within(self, room: u64) -> Result<Outcome, TrainError> {
         let started = Instant::now();
         let _lock = self.folder.lock()?;
         self.folder.clean();
@@ -104,7 +110,7 @@ impl Run<'_> {
         let origin = self.folder.origin()?;
         let normalization = origin.as_ref().map(|(file, path)| Normalization::read(file, path)).transpose()?;
         let mut store = Store::default();
-        let (architecture, data, share) = (&self.architecture, &self.data, Share::of(self.device));
+        let (architecture, data, share) = (&self.architecture, &self.data, Share::of(self.device).within(room));
         let mut course = Course::declare(&mut store, architecture, data, &train, settings, normalization, share)?;
         let mut evaluation = |set: &ImageSet| match set.is_empty() {
             true => Ok(None),

@@ -27,8 +27,16 @@ pub struct Share {
 impl Share {
     pub const WHOLE: Share = Share { room: u64::MAX, parts: 1 };
 
+    /// The least room: images that come by and by take no more, unless one batch does.
+    pub const LEAST: u64 = STAGE as u64;
+
     pub fn of(device: &dyn Device) -> Share {
         Share { room: device.room(), parts: device.count() }
+    }
+
+    /// With no more than so much room.
+    pub fn within(self, room: u64) -> Share {
+        Share { room: self.room.min(room), ..self }
     }
 }
 

@@ -57,6 +57,12 @@ impl Limits {
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
         }
     }
+
+    /// Bytes in one tensor. Metal is told a buffer's length in 32 bits of bytes, and clamps what lies behind to its end
+    /// without a word.
+    pub fn tensor(&self) -> u64 {
+        self.buffer.min(self.binding).min(u64::from(u32::MAX) - 15)
+    }
 }
 
 /// An adapter as `inkgrad devices` shows it. One GPU may be there several times, once for each backend.

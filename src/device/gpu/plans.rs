@@ -99,8 +99,7 @@ impl Gpu {
         if count > limits.bindings as usize {
             return Err(self.limit(name, format!("{count} storage buffers"), limits.bindings));
         }
-        // Metal is told a buffer's length in 32 bits of bytes, and clamps what lies behind to its end without a word.
-        let allowed = limits.binding.min(u64::from(u32::MAX) - 15);
+        let allowed = limits.tensor();
         match inputs.iter().chain(outputs).map(binding_bytes).find(|bytes| *bytes > allowed) {
             Some(bytes) => Err(self.limit(name, format!("{bytes} bytes in one tensor"), allowed)),
             None => Ok(()),

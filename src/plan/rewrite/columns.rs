@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{through_reshapes, uses};
+use super::{changes_between, through_reshapes, uses};
 use crate::graph::{Graph, Node, Origin};
 use crate::ops::Op;
 
@@ -17,12 +17,11 @@ pub(super) fn make_only_those(graph: &mut Graph) {
         if uses[i] == 0 || through_reshapes(graph, &uses, whole) != Some(whole) {
             continue;
         }
-        // What the maker reads may have changed since.
-        if graph.effects.iter().any(|(at, _)| (whole.0 + 1..=i).contains(at)) {
-            continue;
-        }
         let Origin::Op { op: maker, inputs } = graph.nodes[whole.0].origin.clone() else { continue };
         let Some(at) = maker.columns_of() else { continue };
+        if changes_between(graph, [whole.0, i], &inputs) {
+            continue;
+        }
         let taken = Arc::new(slice);
         let Ok(tensor) = taken.shape(&[graph.tensor(inputs[at]).clone()]) else { continue };
         let mut made_of = inputs.clone();

@@ -1,6 +1,6 @@
 //! What an op can do for the one before it, folded into that.
 
-use super::{through_reshapes, uses};
+use super::{changes_between, through_reshapes, uses};
 use crate::graph::{Graph, Node, Origin, Value};
 
 /// Folds biases, activations, activation derivatives and dropout into the ops that make their input, where nobody else
@@ -31,12 +31,15 @@ pub(super) fn fuse(graph: &mut Graph) {
         let fused = epilogue.and_then(|epilogue| maker_op.with_epilogue(epilogue));
         let Some(fused) = fused.or_else(|| maker_op.with_dropout(dropout?)) else { continue };
         let inputs: Vec<Value> = maker_inputs.iter().chain(&inputs[1..]).copied().collect();
+        if changes_between(graph, [maker.0, i], &inputs) {
+            continue;
+        }
         // The node keeps its own shape only if the maker's is the same; else the maker moves here under a reshape.
         let made = graph.nodes[maker.0].tensor.clone();
         if made.shape == graph.nodes[i].tensor.shape {
             graph.nodes[i].origin = Origin::Op { op: fused, inputs };
             uses[maker.0] = 0;
-        } else if source == maker || last_input_before(&inputs, source) {
+        } else if last_input_before(&inputs, source) {
             // Between maker and node there is a reshape node, which can hold the fused op if its inputs stand before it.
             let holder = source;
             graph.nodes[holder.0] = Node { origin: Origin::Op { op: fused, inputs }, tensor: made };
@@ -55,7 +58,8 @@ fn add_in_maker(graph: &mut Graph, uses: &mut [usize], i: usize) {
         let Some(maker) = through_reshapes(graph, uses, made) else { continue };
         let Origin::Op { op, inputs } = &graph.nodes[maker.0].origin else { continue };
         let Some(op) = op.with_addend() else { continue };
-        if graph.nodes[maker.0].tensor.shape != graph.nodes[i].tensor.shape {
+        let is_reshaped = graph.nodes[maker.0].tensor.shape != graph.nodes[i].tensor.shape;
+        if is_reshaped || changes_between(graph, [maker.0, i], inputs) {
             continue;
         }
         let inputs = inputs.iter().copied().chain([other]).collect();

@@ -6,6 +6,7 @@ use super::{assigned, behind_reshapes, through_reshapes, uses};
 use crate::graph::{Effect, Graph, Origin, Place, Value};
 use crate::ops::Sum;
 use crate::ops::sums::{Summed, Sums};
+use crate::plan::meet;
 use crate::tensor::Tensor;
 
 /// A sum over all rows that nobody wants but a place.
@@ -29,13 +30,22 @@ pub(super) fn sum_into_places(graph: &mut Graph) {
             Some(sum) if !assigned[behind_reshapes(graph, sum.of).0] => sums.push(sum),
             _ => graph.effects.push((*at, effect.clone())),
         }
-        // What follows may read what is assigned here, unless it only assigns too.
-        let goes_on =
-            all.get(i + 1).is_some_and(|(next, effect)| next == at && matches!(effect, Effect::Assign { .. }));
+        let goes_on = all.get(i + 1).is_some_and(|(next, effect)| next == at && is_apart(graph, &sums, effect));
         if !goes_on {
             graph.effects.extend(updates(std::mem::take(&mut sums)).into_iter().map(|update| (*at, update)));
         }
     }
+}
+
+/// Whether the sums may be assigned after what is next: that reads none of their places, and assigns to none of them.
+fn is_apart(graph: &Graph, sums: &[PlacedSum], next: &Effect) -> bool {
+    let Effect::Assign { value, place } = next else { return false };
+    is_made(graph, *value) && !sums.iter().any(|sum| meet(&sum.place, place))
+}
+
+/// Whether an op has made a value, in whatever shape.
+fn is_made(graph: &Graph, value: Value) -> bool {
+    matches!(graph.nodes[behind_reshapes(graph, value).0].origin, Origin::Op { .. })
 }
 
 fn placed_sum(graph: &Graph, uses: &[usize], effect: &Effect) -> Option<PlacedSum> {
@@ -43,10 +53,9 @@ fn placed_sum(graph: &Graph, uses: &[usize], effect: &Effect) -> Option<PlacedSu
     let node = &graph.nodes[through_reshapes(graph, uses, *value)?.0];
     let Origin::Op { op, inputs } = &node.origin else { return None };
     let (&Sum { width, factor, .. }, of) = (op.as_sum()?, inputs[0]);
-    let is_made_here = matches!(graph.nodes[behind_reshapes(graph, of).0].origin, Origin::Op { .. });
     let part = Summed { offset: place.offset, width, factor };
     let is_one_row = node.tensor.len() == width;
-    (is_one_row && is_made_here).then(|| PlacedSum { sum: *value, of, part, place: place.clone() })
+    (is_one_row && is_made(graph, of)).then(|| PlacedSum { sum: *value, of, part, place: place.clone() })
 }
 
 fn updates(mut sums: Vec<PlacedSum>) -> Vec<Effect> {
@@ -105,5 +114,35 @@ mod tests {
         assert_eq!(device.read_f32(grads, 0, 4).unwrap(), [12.0, 15.0, 18.0, 21.0]);
         assert_eq!(device.read_f32(grads, 64, 6).unwrap(), [12.0, 16.0, 20.0, 24.0, 28.0, 32.0]);
         assert_eq!(device.read_f32(grads, 128, 2).unwrap(), [15.0, 18.0]);
+    }
+
+    #[test]
+    fn sums_do_not_wait_for_what_reads_them_or_takes_their_place() {
+        let mut store = Store::default();
+        let x = place(&mut store, "x", Tensor::f32([2, 3]));
+        let copied = place(&mut store, "copied", Tensor::f32([1, 3]));
+        let buffer = store.add("sums", 192);
+        let [first, second, third] = [0, 64, 128].map(|offset| Place { buffer, offset, tensor: Tensor::f32([1, 3]) });
+        let mut graph = Graph::new();
+        let [rows, there] = [graph.read(&x), graph.read(&third)];
+        let rows = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[rows]).unwrap();
+        let mut sum = |factor| graph.apply(Sum { width: 3, rows: Sum::ALL, factor }, &[rows]).unwrap();
+        let [one, two, three, four] = [sum(1.0), sum(2.0), sum(3.0), sum(4.0)];
+        let ten = graph.apply(Scale { factor: 10.0, offset: 0.0 }, &[one]).unwrap();
+        graph.assign(two, second.clone());
+        graph.assign(three, third.clone());
+        graph.assign(four, first.clone());
+        graph.assign(there, copied.clone());
+        graph.assign(ten, second.clone());
+
+        let device: &mut dyn Device = &mut Cpu::new();
+        device.allocate(&store).unwrap();
+        device.write_f32(x.buffer, 0, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let plan = device.prepare(&Plan::new(&graph)).unwrap();
+        device.run(&[plan], 1).unwrap();
+        let wanted = [24.0, 40.0, 56.0, 60.0, 100.0, 140.0, 18.0, 30.0, 42.0, 18.0, 30.0, 42.0];
+        for (place, wanted) in [first, second, third, copied].iter().zip(wanted.chunks(3)) {
+            assert_eq!(device.read_f32(place.buffer, place.offset, 3).unwrap(), wanted);
+        }
     }
 }

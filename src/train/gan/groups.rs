@@ -38,3 +38,39 @@ pub fn grouped(set: &ImageSet, pack: usize, seed: u32, epoch: usize) -> Result<I
     let images = set.select(&groups.concat()).images;
     Ok(ImageSet { height: set.height * pack, width: set.width, images, labels, ..*set })
 }
+
+/// Refuses a set that cannot lie on a device as a whole, as that of a GAN has to; `most` are the bytes that it takes as one
+/// tensor.
+///
+/// # Errors
+/// [`TrainError::Setting`], with what would do.
+pub fn check_room(set: &ImageSet, device: &str, most: u64) -> Result<(), TrainError> {
+    let bytes = set.images.len() as u64;
+    if bytes <= most {
+        return Ok(());
+    }
+    let wanted = format!(
+        "one that holds all {} MB of the training images at once, of which this one holds {} MB; `--device cpu` does. Or \
+         train on fewer images (--hold-out N sets N aside where the data have no test images) or on smaller ones \
+         (--image-size, of files of pictures)",
+        bytes.div_ceil(1_000_000),
+        most / 1_000_000
+    );
+    Err(TrainError::Setting { setting: "device".into(), value: device.into(), wanted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_a_device_does_not_take_at_once_is_refused_with_what_would_do() {
+        let images = vec![0; 3_000_000].into();
+        let set = ImageSet { height: 1000, width: 1000, channels: 1, classes: 1, images, labels: vec![0; 3] };
+        assert!(check_room(&set, "a card", 3_000_000).is_ok());
+        let refused = check_room(&set, "a card", 2_999_999).unwrap_err().to_string();
+        for words in ["--device is a card", "all 3 MB", "holds 2 MB", "cpu", "--hold-out", "--image-size"] {
+            assert!(refused.contains(words), "no {words:?} in {refused}");
+        }
+    }
+}

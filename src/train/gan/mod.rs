@@ -7,7 +7,7 @@ pub mod run;
 pub mod settings;
 mod steps;
 
-pub use groups::grouped;
+pub use groups::{check_room, grouped};
 pub use run::{GanEvent, GanOutcome, GanRun};
 pub use settings::GanSettings;
 pub use steps::{GanState, GanSteps, RING, RoundLoss};

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::device::cpu::Cpu;
+use crate::graph::Graph;
+use crate::ops::elementwise::{Add, Scale};
+use crate::tensor::Tensor;
+
+const NUMBERS: usize = 64;
+
+/// The CPU as a card of one kind or another: an odd one's weights are off by their last bit after every run.
+struct Card {
+    cpu: Cpu,
+    is_odd: bool,
+    weights: BufferId,
+    /// Words that went to it and came from it.
+    moved: Arc<AtomicUsize>,
+}
+
+impl Device for Card {
+    fn name(&self) -> String {
+        self.origin().device
+    }
+    fn origin(&self) -> Origin {
+        let device = if self.is_odd { "an odd card" } else { "a card" };
+        Origin { device: device.into(), driver: String::new() }
+    }
+    fn room(&self) -> u64 {
+        self.cpu.room()
+    }
+    fn parts(&mut self) -> Vec<&mut dyn Device> {
+        vec![self]
+    }
+    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
+        self.cpu.allocate(store)
+    }
+    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        self.moved.fetch_add(words.len(), Ordering::SeqCst);
+        self.cpu.write(buffer, offset, words)
+    }
+    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
+        self.moved.fetch_add(out.len(), Ordering::SeqCst);
+        self.cpu.read(buffer, offset, out)
+    }
+    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
+        self.cpu.prepare(plan)
+    }
+    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+        self.cpu.run(plans, times)?;
+        if self.is_odd {
+            let mut words = [0; NUMBERS];
+            self.cpu.read(self.weights, 0, &mut words)?;
+            self.cpu.write(self.weights, 0, &words.map(|word| word ^ 1))?;
+        }
+        Ok(())
+    }
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.cpu.profile(plan, times)
+    }
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        self.cpu.wait()
+    }
+}
+
+/// Two cards whose weights shrink by a tenth in a step: one plan says by how much, which they share, another does it.
+struct Team {
+    device: Box<dyn Device>,
+    weights: BufferId,
+    step: [PlanId; 2],
+    moved: Arc<AtomicUsize>,
+}
+
+impl Team {
+    fn of(odd: [bool; 2], weights: &[f32]) -> Team {
+        let mut store = Store::default();
+        let [kept, shared] = ["weights", "gradients"].map(|name| Place {
+            buffer: store.add(name, NUMBERS),
+            offset: 0,
+            tensor: Tensor::f32([NUMBERS]),
+        });
+        let moved = Arc::<AtomicUsize>::default();
+        let card = |is_odd| Card { cpu: Cpu::new(), is_odd, weights: kept.buffer, moved: moved.clone() };
+        let cards = odd.map(|is_odd| Box::new(card(is_odd)) as Box<dyn Device>);
+        let mut device = Several::join(cards.into()).unwrap();
+        device.allocate(&store).unwrap();
+
+        let (mut before, mut after) = (Graph::new(), Graph::new());
+        let read = before.read(&kept);
+        let tenth = before.apply(Scale { factor: -0.1, offset: 0.0 }, &[read]).unwrap();
+        before.assign(tenth, shared.clone());
+        let both = [after.read(&kept), after.read(&shared)];
+        let shrunk = after.apply(Add, &both).unwrap();
+        after.assign(shrunk, kept.clone());
+        let plans = [Plan { shared: vec![shared], ..Plan::new(&before) }, Plan::new(&after)];
+        let step = plans.map(|plan| device.prepare(&plan).unwrap());
+        device.write_f32(kept.buffer, 0, weights).unwrap();
+        Team { device, weights: kept.buffer, step, moved }
+    }
+
+    fn run(&mut self, times: usize) -> Vec<f32> {
+        self.device.run(&self.step, times).unwrap();
+        self.device.read_f32(self.weights, 0, NUMBERS).unwrap()
+    }
+}
+
+fn weights() -> Vec<f32> {
+    (0..NUMBERS).map(|i| (1.7 * i as f32).sin()).collect()
+}
+
+#[test]
+fn what_unlike_devices_come_to_does_not_depend_on_how_many_steps_they_are_asked_for_at_a_time() {
+    for odd in [[false, true], [true, false]] {
+        let mut whole = Team::of(odd, &weights());
+        let wanted = whole.run(12);
+        for part in whole.device.parts() {
+            assert!(part.read_f32(whole.weights, 0, NUMBERS).unwrap() == wanted, "each has the first's");
+        }
+        let mut by_parts = Team::of(odd, &weights());
+        for times in [1, 2, 5] {
+            by_parts.run(times);
+        }
+        assert!(by_parts.run(4) == wanted, "in parts");
+        let saved = Team::of(odd, &weights()).run(7);
+        assert!(Team::of(odd, &saved).run(5) == wanted, "stopped and resumed");
+    }
+}
+
+#[test]
+fn only_unlike_devices_tell_each_other_their_weights() {
+    let moved = |odd: [bool; 2]| {
+        let mut team = Team::of(odd, &weights());
+        let before = team.moved.load(Ordering::SeqCst);
+        team.device.run(&team.step, 10).unwrap();
+        (team.moved.load(Ordering::SeqCst) - before) / NUMBERS / 10
+    };
+    // Each reads what it shares and is written the mean.
+    assert_eq!(moved([false, false]), 4);
+    // The weights besides, from the first to the second.
+    assert_eq!(moved([false, true]), 6);
+}
