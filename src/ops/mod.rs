@@ -35,6 +35,9 @@ pub mod reduce;
 pub mod sample;
 pub mod softmax;
 pub mod spectral;
+// To look at the last of many vectors instead of at each.
+#[allow(unsafe_code)]
+mod strided;
 mod subgroup;
 pub mod sums;
 mod tile;

@@ -1,5 +1,7 @@
 //! An image with room around it.
 
+use crate::ops::tile::lanes;
+
 /// Words behind an image's copy, so that a tile may read past its end.
 pub const SLACK: usize = 64;
 
@@ -52,5 +54,10 @@ impl Frame {
             out.copy_from_slice(frame.get(from..from + out.len()).unwrap_or(&[]));
             dropped.fill(0.0);
         }
+    }
+
+    /// Whether an image, whose pixels are whole vectors, is all of this and can be read as it lies.
+    pub fn is_image(&self, [h, w, c]: [usize; 3]) -> bool {
+        [self.height, self.width, self.top, self.left] == [h, w, 0, 0] && c.is_multiple_of(lanes())
     }
 }

@@ -2,11 +2,12 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::transform::{self, MOST_TAPS, PLANES, SIDE};
+use super::transform::{self, Half, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, Lattice, SLACK, Tiling, padded, split};
 use crate::lines::Lines;
 use crate::ops::epilogue::Finish;
-use crate::ops::tile::{MOST_PIXELS, load, store, vectors, width, with_tile};
+use crate::ops::strided::{Strided, StridedMut};
+use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, each, parallel_chunks, scratch, vectorized};
 
@@ -60,27 +61,33 @@ fn images_of_a_thread(
     let total = images * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
     let slots = t.images_at_once(group);
-    let frame = t.frame.len(t.source[2]);
+    // An image without borders that is whole tiles lies there already.
+    let is_framed = !t.frame.is_image(t.source);
+    let frame = if is_framed { t.frame.len(t.source[2]) } else { image_in };
     // A tile of registers may read and write rows behind the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
-    scratch(slots * frame + PLANES * (plane_in + plane_out) + SLACK, |memory| {
-        let [frames, factors, products] = split(memory, [slots * frame, PLANES * plane_in, PLANES * plane_out + SLACK]);
+    let frames = if is_framed { slots * frame } else { 0 };
+    let lengths = [frames, PLANES * plane_in, PLANES * plane_out + SLACK];
+    scratch(lengths.iter().sum(), |memory| {
+        let [frames, factors, products] = split(memory, lengths);
         frames.chunks_exact_mut(frame).for_each(|frame| t.frame.clear(t.source, frame));
         let (mut framed, mut finished) = (0, 0);
         for first in (0..total).step_by(group) {
             let tiles = group.min(total - first);
             while framed * of_image < first + tiles {
-                let frame = &mut frames[framed % slots * frame..][..frame];
-                t.frame.fill(&source[framed * image_in..][..image_in], t.source, frame);
+                if is_framed {
+                    let frame = &mut frames[framed % slots * frame..][..frame];
+                    t.frame.fill(&source[framed * image_in..][..image_in], t.source, frame);
+                }
                 framed += 1;
             }
             pulp::Arch::new().dispatch(Read {
                 lattice: &t.inner,
-                side: SIDE - t.taps + 1,
+                side: t.results(),
                 grid: [t.rows, t.columns],
                 channels: t.source[2],
-                frames,
+                frames: if is_framed { frames } else { source },
                 frame,
                 tiles: first..first + tiles,
                 row: channels,
@@ -191,23 +198,26 @@ impl WithSimd for Read<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let slots = self.frames.len() / self.frame;
-        let [row, column] = [self.lattice.row, self.lattice.column];
+        let steps = [self.lattice.row, self.lattice.column];
+        let mut half = Half::new(simd);
         for (i, index) in self.tiles.enumerate() {
             let (image, y, x) = place(index, self.grid, self.side);
             let frame = &self.frames[image % slots * self.frame..][..self.frame];
             for (p, phase) in self.lattice.phases.iter().enumerate() {
-                let from = &frame[phase.first + y * row + x * column..];
+                let from = &frame[phase.first + y * steps[0] + x * steps[1]..];
                 let to = &mut self.out[i * self.row + p * self.channels..];
                 for channel in (0..self.channels).step_by(S::F32_LANES) {
+                    let from = Strided::<S, SIDE, SIDE>::new(&from[channel..], steps);
                     // A last vector that holds more than the channels left writes over what follows, which is written later.
-                    transform::square::<S, SIDE, SIDE>(
-                        simd,
+                    let mut to = StridedMut::<S, SIDE, SIDE>::new(&mut to[channel..], [SIDE * self.plane, self.plane]);
+                    transform::square(
+                        &mut half,
                         #[inline(always)]
-                        |i, j| load::<S>(&from[i * row + j * column + channel..]),
+                        |i, j| from.load(i, j),
                         #[inline(always)]
                         |x| transform::image_side(simd, x),
                         #[inline(always)]
-                        |i, j, y| store(simd, &mut to[(i * SIDE + j) * self.plane + channel..][..S::F32_LANES], y),
+                        |i, j, y| *to.at(i, j) = y,
                     );
                 }
             }
@@ -298,6 +308,8 @@ impl WithSimd for Write<'_> {
 fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write) {
     let t = task.t;
     let (channels, image_out) = (t.result[2], t.result.iter().product::<usize>());
+    let steps = [t.outer.row, t.outer.column];
+    let mut half = Half::new(simd);
     for (i, index) in task.tiles.enumerate() {
         let (image, y, x) = place(index, [t.rows, t.columns], RESULTS);
         let out = &mut task.out[image * image_out..][..image_out];
@@ -309,23 +321,34 @@ fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write)
                 continue;
             }
             let from = &task.products[i * task.row + p * channels..];
-            let first = phase.first + y * t.outer.row + x * t.outer.column;
+            let out = &mut out[phase.first + y * steps[0] + x * steps[1]..];
             for channel in (0..channels).step_by(S::F32_LANES) {
+                let from = Strided::<S, SIDE, SIDE>::new(&from[channel..], [SIDE * task.plane, task.plane]);
+                let is_whole = rows == RESULTS && columns == RESULTS && channel + S::F32_LANES <= channels;
                 let bias = if PLAIN { simd.splat_f32s(0.0) } else { task.end.begin::<S>(simd, channel) };
-                transform::square::<S, SIDE, RESULTS>(
-                    simd,
+                let out = &mut out[channel..];
+                let mut to = match is_whole {
+                    true => Ok(StridedMut::<S, RESULTS, RESULTS>::new(out, steps)),
+                    false => Err(out),
+                };
+                transform::square(
+                    &mut half,
                     #[inline(always)]
-                    |i, j| load::<S>(&from[(i * SIDE + j) * task.plane + channel..]),
+                    |i, j| from.load(i, j),
                     #[inline(always)]
-                    |m| transform::result_side(simd, m),
+                    |m| transform::result_side::<S, RESULTS>(simd, m),
                     #[inline(always)]
                     |i, j, mut result| {
-                        if i < rows && j < columns {
-                            if !PLAIN {
-                                result = task.end.end::<S>(simd, simd.add_f32s(result, bias));
+                        if !PLAIN {
+                            result = task.end.end::<S>(simd, simd.add_f32s(result, bias));
+                        }
+                        match &mut to {
+                            Ok(to) => *to.at(i, j) = result,
+                            Err(out) if i < rows && j < columns => {
+                                let out = &mut out[i * steps[0] + j * steps[1]..];
+                                store(simd, &mut out[..(channels - channel).min(S::F32_LANES)], result);
                             }
-                            let at = first + i * t.outer.row + j * t.outer.column;
-                            store(simd, &mut out[at..][channel..channels], result);
+                            Err(_) => {}
                         }
                     },
                 );

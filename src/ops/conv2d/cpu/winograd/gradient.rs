@@ -3,9 +3,10 @@
 use pulp::{Simd, WithSimd};
 
 use super::correlate::{Read, place};
-use super::transform::{self, MOST_TAPS, PLANES, SIDE};
+use super::transform::{self, Half, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, SLACK, Tiling, split};
-use crate::ops::tile::{MOST_PIXELS, load, store, vectors, with_tile};
+use crate::ops::strided::{Strided, StridedMut};
+use crate::ops::tile::{MOST_PIXELS, vectors, with_tile};
 use crate::parallel::{parallel_chunks, scratch, vectorized};
 
 /// `input [n, h, w, c]` and `d_out [n, p, q, k]` to partial sums `[parts, r, s, c, k]`.
@@ -34,14 +35,17 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
     let total = input.len() / image_in * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
     let slots = t.images_at_once(group);
-    let side = t.results();
     let frame_out = t.whole_tiles();
-    let (frame, framed_out) = (t.frame.len(t.source[2]), frame_out.len(t.result[2]));
+    // Images without borders that are whole tiles lie there already.
+    let (is_framed, is_framed_out) = (!t.frame.is_image(t.source), !frame_out.is_image(t.result));
+    let frame = if is_framed { t.frame.len(t.source[2]) } else { image_in };
+    let framed_out = if is_framed_out { frame_out.len(t.result[2]) } else { image_out };
     let (plane_in, plane_out) = (group * channels + GAP, group * row_out + GAP);
     // A tile of registers may go past the last channel.
     let plane = (channels + MOST_PIXELS) * row_out + GAP;
-    let lengths =
-        [slots * frame, slots * framed_out, PLANES * plane_in + SLACK, PLANES * plane_out + SLACK, PLANES * plane];
+    let room = [(is_framed, slots * frame), (is_framed_out, slots * framed_out)];
+    let [frames, frames_out] = room.map(|(is_framed, words)| if is_framed { words } else { 0 });
+    let lengths = [frames, frames_out, PLANES * plane_in + SLACK, PLANES * plane_out + SLACK, PLANES * plane];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, frames_out, factors, owed, sums] = split(memory, lengths);
         frames.chunks_exact_mut(frame).for_each(|frame| t.frame.clear(t.source, frame));
@@ -52,17 +56,22 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
             let tiles = first..(first + group).min(total);
             while framed * of_image < tiles.end {
                 let slot = framed % slots;
-                t.frame.fill(&input[framed * image_in..][..image_in], t.source, &mut frames[slot * frame..][..frame]);
-                let to = &mut frames_out[slot * framed_out..][..framed_out];
-                frame_out.fill(&d_out[framed * image_out..][..image_out], t.result, to);
+                if is_framed {
+                    let to = &mut frames[slot * frame..][..frame];
+                    t.frame.fill(&input[framed * image_in..][..image_in], t.source, to);
+                }
+                if is_framed_out {
+                    let to = &mut frames_out[slot * framed_out..][..framed_out];
+                    frame_out.fill(&d_out[framed * image_out..][..image_out], t.result, to);
+                }
                 framed += 1;
             }
             pulp::Arch::new().dispatch(Read {
                 lattice: &t.inner,
-                side,
+                side: t.results(),
                 grid: [t.rows, t.columns],
                 channels: t.source[2],
-                frames,
+                frames: if is_framed { frames } else { input },
                 frame,
                 tiles: tiles.clone(),
                 row: channels,
@@ -72,20 +81,19 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
             pulp::Arch::new().dispatch(ReadBack {
                 t,
                 width: frame_out.width,
-                frames: frames_out,
+                frames: if is_framed_out { frames_out } else { d_out },
                 frame: framed_out,
                 tiles: tiles.clone(),
                 row: row_out,
                 plane: plane_out,
                 out: owed,
             });
-            let planes = [plane_in, plane_out, plane];
             let outputs = t.channels_out();
             pulp::Arch::new().dispatch(Multiply {
                 factors,
                 owed,
                 sums,
-                planes,
+                planes: [plane_in, plane_out, plane],
                 tiles: tiles.len(),
                 channels,
                 row_out,
@@ -160,20 +168,23 @@ impl WithSimd for ReadBack<'_> {
 fn read_back<S: Simd, const RESULTS: usize>(simd: S, task: ReadBack) {
     let slots = task.frames.len() / task.frame;
     let channels = task.t.result[2];
-    let row = task.width * channels;
+    let steps = [task.width * channels, channels];
+    let mut half = Half::new(simd);
     for (i, index) in task.tiles.enumerate() {
         let (image, y, x) = place(index, [task.t.rows, task.t.columns], RESULTS);
-        let from = &task.frames[image % slots * task.frame..][..task.frame][y * row + x * channels..];
+        let from = &task.frames[image % slots * task.frame..][..task.frame][y * steps[0] + x * steps[1]..];
         let to = &mut task.out[i * task.row..];
         for channel in (0..channels).step_by(S::F32_LANES) {
-            transform::square::<S, RESULTS, SIDE>(
-                simd,
+            let from = Strided::<S, RESULTS, RESULTS>::new(&from[channel..], steps);
+            let mut to = StridedMut::<S, SIDE, SIDE>::new(&mut to[channel..], [SIDE * task.plane, task.plane]);
+            transform::square(
+                &mut half,
                 #[inline(always)]
-                |i, j| load::<S>(&from[i * row + j * channels + channel..]),
+                |i, j| from.load(i, j),
                 #[inline(always)]
-                |y| transform::result_side_back(simd, y),
+                |y| transform::result_side_back::<S, RESULTS>(simd, y),
                 #[inline(always)]
-                |i, j, owed| store(simd, &mut to[(i * SIDE + j) * task.plane + channel..][..S::F32_LANES], owed),
+                |i, j, owed| *to.at(i, j) = owed,
             );
         }
     }

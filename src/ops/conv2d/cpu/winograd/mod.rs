@@ -144,7 +144,7 @@ impl Axis {
 impl Tiling {
     /// For a convolution, if it is faster so.
     pub fn forward(g: &Geometry) -> Option<Tiling> {
-        Tiling::of_forward(g).filter(|tiling| tiling.pays(tiling.cost(), plain(g)))
+        cheapest(Tiling::of_forward(g), Tiling::cost, plain(g)).map(|(_, tiling)| tiling)
     }
 
     /// For its derivative by the input, which is the transposed convolution.
@@ -154,10 +154,8 @@ impl Tiling {
             direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
         };
         let plain = sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k;
-        let (made, read) = (Tiling::of_transposed(g), Tiling::of_forward(g));
-        let made = made.map(|tiling| (tiling.cost(), tiling)).filter(|(cost, tiling)| tiling.pays(*cost, plain));
-        let read =
-            read.map(|tiling| (tiling.cost_scattered(), tiling)).filter(|(cost, tiling)| tiling.pays(*cost, plain));
+        let made = cheapest(Tiling::of_transposed(g), Tiling::cost, plain);
+        let read = cheapest(Tiling::of_forward(g), Tiling::cost_scattered, plain);
         match (made, read) {
             (Some((cost, made)), Some((other, _))) if cost <= other => Some(Transposed::OfResult(made)),
             (_, Some((_, read))) => Some(Transposed::OfSource(read)),
@@ -169,25 +167,27 @@ impl Tiling {
     pub fn gradient(g: &Geometry, images_per_part: usize) -> Option<Tiling> {
         // The sums of a part are transformed once.
         let once = |tiling: &Tiling| PLANES * tiling.channels_in() * tiling.channels_out() * 8 / images_per_part.max(1);
-        Tiling::of_forward(g).filter(|tiling| tiling.pays(tiling.cost() + once(tiling), plain(g)))
+        cheapest(Tiling::of_forward(g), |tiling| tiling.cost() + once(tiling), plain(g)).map(|(_, tiling)| tiling)
     }
 
-    pub(super) fn of_transposed(g: &Geometry) -> Option<Tiling> {
+    /// All that there are for a transposed convolution.
+    pub(super) fn of_transposed(g: &Geometry) -> impl Iterator<Item = Tiling> {
         let tiling = |taps| {
             let rows = Axis::transposed(g.r, g.stride, g.pad_top, g.h, taps)?;
             let columns = Axis::transposed(g.s, g.stride, g.pad_left, g.w, taps)?;
             Tiling::new([rows, columns], 1, g.s, [g.p, g.q, g.k], [g.h, g.w, g.c])
         };
-        (2..=MOST_TAPS).filter_map(tiling).min_by_key(Tiling::cost)
+        (2..=MOST_TAPS).filter_map(tiling)
     }
 
-    pub(super) fn of_forward(g: &Geometry) -> Option<Tiling> {
+    /// All that there are for a convolution.
+    pub(super) fn of_forward(g: &Geometry) -> impl Iterator<Item = Tiling> {
         let tiling = |taps| {
             let rows = Axis::forward(g.r, g.stride, g.pad_top, g.p, taps);
             let columns = Axis::forward(g.s, g.stride, g.pad_left, g.q, taps);
             Tiling::new([rows, columns], g.stride, g.s, [g.h, g.w, g.c], [g.p, g.q, g.k])
         };
-        (2..=MOST_TAPS).filter_map(tiling).min_by_key(Tiling::cost)
+        (2..=MOST_TAPS).filter_map(tiling)
     }
 
     fn new(
@@ -284,6 +284,16 @@ impl Tiling {
     fn images_at_once(&self, group: usize) -> usize {
         group.div_ceil(self.rows * self.columns) + 1
     }
+}
+
+/// The tiling that costs least, and what, if that is less than plain sums take.
+fn cheapest(
+    tilings: impl Iterator<Item = Tiling>,
+    cost: impl Fn(&Tiling) -> usize,
+    plain: usize,
+) -> Option<(usize, Tiling)> {
+    let tilings = tilings.map(|tiling| (cost(&tiling), tiling)).filter(|(cost, tiling)| tiling.pays(*cost, plain));
+    tilings.min_by_key(|(cost, _)| *cost)
 }
 
 /// Multiply-adds of one image.

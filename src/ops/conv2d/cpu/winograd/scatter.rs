@@ -8,9 +8,10 @@ use pulp::{Simd, WithSimd};
 
 use super::correlate::{Multiply, panels, place};
 use super::gradient::ReadBack;
-use super::transform::{self, PLANES, SIDE};
+use super::transform::{self, Half, PLANES, SIDE};
 use super::{GAP, SLACK, Tiling, padded, split};
 use crate::lines::Lines;
+use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, load, store};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
@@ -58,29 +59,33 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32]
     let group = total.div_ceil(total.div_ceil(t.group()));
     let slots = t.images_at_once(group);
     let around = t.whole_tiles();
-    let (frame_in, frame_out) = (around.len(channels), t.frame.len(t.source[2]));
+    // An image that is whole tiles lies there already.
+    let is_framed = !around.is_image(t.result);
+    let frame = if is_framed { around.len(channels) } else { image_in };
     // A tile of registers may read and write rows behind the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
-    let lengths = [slots * frame_in, slots * frame_out, PLANES * plane_in, PLANES * plane_out + SLACK];
+    let frames = if is_framed { slots * frame } else { 0 };
+    let lengths = [frames, PLANES * plane_in, PLANES * plane_out + SLACK];
     scratch(lengths.iter().sum(), |memory| {
-        let [frames, sums, factors, products] = split(memory, lengths);
-        frames.chunks_exact_mut(frame_in).for_each(|frame| around.clear(t.result, frame));
+        let [frames, factors, products] = split(memory, lengths);
+        frames.chunks_exact_mut(frame).for_each(|frame| around.clear(t.result, frame));
         let (mut framed, mut finished) = (0, 0);
         for first in (0..total).step_by(group) {
             let tiles = first..(first + group).min(total);
             while framed * of_image < tiles.end {
-                let slot = framed % slots;
-                let image = &d_out[framed * image_in..][..image_in];
-                around.fill(image, t.result, &mut frames[slot * frame_in..][..frame_in]);
-                sums[slot * frame_out..][..frame_out].fill(0.0);
+                if is_framed {
+                    let image = &d_out[framed * image_in..][..image_in];
+                    around.fill(image, t.result, &mut frames[framed % slots * frame..][..frame]);
+                }
+                out[framed * image_out..][..image_out].fill(0.0);
                 framed += 1;
             }
             pulp::Arch::new().dispatch(ReadBack {
                 t,
                 width: around.width,
-                frames,
-                frame: frame_in,
+                frames: if is_framed { frames } else { d_out },
+                frame,
                 tiles: tiles.clone(),
                 row: channels,
                 plane: plane_in,
@@ -97,27 +102,24 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32]
                 row_out,
                 outputs: t.channels_in(),
             });
-            let task = Add { t, products, plane: plane_out, row: row_out, tiles: tiles.clone(), frames: sums };
+            let task = Add { t, products, plane: plane_out, row: row_out, tiles: tiles.clone(), out };
             pulp::Arch::new().dispatch(task);
             while (finished + 1) * of_image <= tiles.end {
-                let out = &mut out[finished * image_out..][..image_out];
-                t.frame.take(&sums[finished % slots * frame_out..][..frame_out], t.source, out);
-                finish(finished, out);
+                finish(finished, &mut out[finished * image_out..][..image_out]);
                 finished += 1;
             }
         }
     });
 }
 
-/// The 36 products of each tile to what they owe to its 6 x 6 pixels, `[plane][tile][phase][channel]` to framed images,
-/// taken by turns.
+/// The 36 products of each tile to what they owe to its 6 x 6 pixels, `[plane][tile][phase][channel]` to images.
 struct Add<'a> {
     t: &'a Tiling,
     products: &'a [f32],
     plane: usize,
     row: usize,
     tiles: std::ops::Range<usize>,
-    frames: &'a mut [f32],
+    out: &'a mut [f32],
 }
 
 impl WithSimd for Add<'_> {
@@ -125,34 +127,60 @@ impl WithSimd for Add<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let t = self.t;
-        let (channels, frame) = (t.source[2], t.frame.len(t.source[2]));
-        let slots = self.frames.len() / frame;
-        let [row, column] = [t.inner.row, t.inner.column];
+        let ([height, width, channels], stride) = (t.source, t.inner.column / t.source[2]);
+        let steps = [stride * width * channels, stride * channels];
+        let mut half = Half::new(simd);
         for (i, index) in self.tiles.enumerate() {
             let (image, y, x) = place(index, [t.rows, t.columns], t.results());
-            let frame = &mut self.frames[image % slots * frame..][..frame];
+            let out = &mut self.out[image * height * width * channels..][..height * width * channels];
             for (p, phase) in t.inner.phases.iter().enumerate() {
                 let from = &self.products[i * self.row + p * channels..];
-                let to = &mut frame[phase.first + y * row + x * column..];
+                let pixel = phase.first / channels;
+                let (row, column) = (pixel / t.frame.width + y * stride, pixel % t.frame.width + x * stride);
+                // What is owed to the borders is dropped.
+                let (top, left) = (t.frame.top, t.frame.left);
+                let rows = inside(top, height, row, stride);
+                let columns = inside(left, width, column, stride);
+                let is_inside = [&rows, &columns].iter().all(|lies| lies.start == 0 && lies.end >= SIDE);
                 for channel in (0..channels).step_by(S::F32_LANES) {
-                    transform::square::<S, SIDE, SIDE>(
-                        simd,
+                    let from = Strided::<S, SIDE, SIDE>::new(&from[channel..], [SIDE * self.plane, self.plane]);
+                    let mut to = match is_inside && channel + S::F32_LANES <= channels {
+                        true => {
+                            let first = ((row - top) * width + column - left) * channels + channel;
+                            Ok(StridedMut::<S, SIDE, SIDE>::new(&mut out[first..], steps))
+                        }
+                        false => Err(&mut *out),
+                    };
+                    transform::square(
+                        &mut half,
                         #[inline(always)]
-                        |i, j| load::<S>(&from[(i * SIDE + j) * self.plane + channel..]),
+                        |i, j| from.load(i, j),
                         #[inline(always)]
                         |m| transform::image_side_back(simd, m),
                         #[inline(always)]
-                        |i, j, owed| {
-                            let to = &mut to[i * row + j * column..][channel..channels];
-                            let before = match to.len() >= S::F32_LANES {
-                                true => load::<S>(to),
-                                false => simd.partial_load_f32s(to),
-                            };
-                            store(simd, to, simd.add_f32s(before, owed));
+                        |i, j, owed| match &mut to {
+                            Ok(to) => *to.at(i, j) = simd.add_f32s(*to.at(i, j), owed),
+                            Err(out) if rows.contains(&i) && columns.contains(&j) => {
+                                let (row, column) = (row + i * stride - top, column + j * stride - left);
+                                let to = &mut out[(row * width + column) * channels..][channel..channels];
+                                let before = match to.len() >= S::F32_LANES {
+                                    true => load::<S>(to),
+                                    false => simd.partial_load_f32s(to),
+                                };
+                                store(simd, to, simd.add_f32s(before, owed));
+                            }
+                            Err(_) => {}
                         },
                     );
                 }
             }
         }
     }
+}
+
+/// Which values of a tile's side lie on an image of `size` behind a border, where the first is at `first` of both and they are
+/// `stride` apart.
+fn inside(border: usize, size: usize, first: usize, stride: usize) -> std::ops::Range<usize> {
+    let before = |end: usize| end.saturating_sub(first).div_ceil(stride);
+    before(border)..before(border + size)
 }

@@ -22,52 +22,43 @@ const FAR: f32 = 1.5;
 const NEAR_2: f32 = NEAR * NEAR;
 const FAR_2: f32 = FAR * FAR;
 
+/// A square of which one side is done: more vectors than there are registers, in whole cache lines. Made once for many
+/// squares, as they would be cleared for each.
+#[repr(align(64))]
+pub struct Half<S: Simd>([[S::f32s; SIDE]; SIDE]);
+
+impl<S: Simd> Half<S> {
+    #[inline(always)]
+    pub fn new(simd: S) -> Half<S> {
+        Half([[simd.splat_f32s(0.0); SIDE]; SIDE])
+    }
+}
+
 /// Both sides of a square: `side` down each of its columns, and then across each row of what that makes. `load` and
 /// `store` take a row and a column.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "a row takes a value of every column")]
 pub fn square<S: Simd, const FROM: usize, const TO: usize>(
-    simd: S,
+    half: &mut Half<S>,
     load: impl Fn(usize, usize) -> S::f32s,
     side: impl Fn([S::f32s; FROM]) -> [S::f32s; TO],
     mut store: impl FnMut(usize, usize, S::f32s),
 ) {
-    // Written out, as zeros that a loop then writes over would be cleared for every square, by a call.
-    let half: [[S::f32s; TO]; SIDE] = [
-        column(simd, &load, &side, 0),
-        column(simd, &load, &side, 1),
-        column(simd, &load, &side, 2),
-        column(simd, &load, &side, 3),
-        column(simd, &load, &side, 4),
-        column(simd, &load, &side, 5),
-    ];
+    for (j, half) in half.0[..FROM].iter_mut().enumerate() {
+        let mut x = [load(0, j); FROM];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = load(i, j);
+        }
+        half[..TO].copy_from_slice(&side(x));
+    }
     for i in 0..TO {
-        let mut x = [simd.splat_f32s(0.0); FROM];
-        for j in 0..FROM {
-            x[j] = half[j][i];
+        let mut x = [half.0[0][i]; FROM];
+        for (x, half) in x.iter_mut().zip(&half.0) {
+            *x = half[i];
         }
         for (j, value) in side(x).into_iter().enumerate() {
             store(i, j, value);
         }
     }
-}
-
-/// Column `j` of a square, if it has so many.
-#[inline(always)]
-fn column<S: Simd, const FROM: usize, const TO: usize>(
-    simd: S,
-    load: &impl Fn(usize, usize) -> S::f32s,
-    side: &impl Fn([S::f32s; FROM]) -> [S::f32s; TO],
-    j: usize,
-) -> [S::f32s; TO] {
-    if j >= FROM {
-        return [simd.splat_f32s(0.0); TO];
-    }
-    let mut x = [simd.splat_f32s(0.0); FROM];
-    for (i, x) in x.iter_mut().enumerate() {
-        *x = load(i, j);
-    }
-    side(x)
 }
 
 /// Powers of a point.
