@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 /// What the names of unfinished files begin with, in the folder of the file they will become.
 pub const UNFINISHED: &str = ".inkgrad-";
@@ -35,7 +35,8 @@ pub enum Existing {
 /// name when it is finished; dropped before, it leaves nothing. Where a link has that name, what it leads to is
 /// written, and a pipe or a device is handed the whole at the end.
 pub struct Unfinished {
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<std::fs::File>,
+    temporary: TempPath,
     path: PathBuf,
     goal: Goal,
 }
@@ -103,18 +104,24 @@ impl Unfinished {
     /// Whatever the system says: the folder is missing or read-only.
     pub fn create(path: &Path) -> io::Result<Unfinished> {
         let goal = Goal::of(path)?;
+        let mut options = std::fs::File::options();
+        options.read(true).write(true).create_new(true);
+        let place = match &goal {
+            // For everyone the umask lets in.
+            Goal::Name(name) => folder(name).to_owned(),
+            Goal::Stream(_) => {
+                // Others are in that folder too.
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                std::env::temp_dir()
+            }
+        };
         let mut builder = tempfile::Builder::new();
         builder.prefix(UNFINISHED).suffix(".tmp");
-        let file = match &goal {
-            Goal::Name(name) => {
-                // Temporary files are private by default; these are for everyone the umask lets in.
-                #[cfg(unix)]
-                builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-                builder.tempfile_in(folder(name)).map_err(plain)?
-            }
-            Goal::Stream(_) => builder.tempfile_in(std::env::temp_dir()).map_err(plain)?,
-        };
-        Ok(Unfinished { file: BufWriter::with_capacity(BUFFER, file), path: path.to_owned(), goal })
+        // The system's own file, whose errors do not have the temporary name in them: it means nothing to whoever asked
+        // for a file of another.
+        let (file, temporary) = builder.make_in(place, |path| options.open(path))?.into_parts();
+        Ok(Unfinished { file: BufWriter::with_capacity(BUFFER, file), temporary, path: path.to_owned(), goal })
     }
 
     /// The name it will have.
@@ -134,7 +141,7 @@ impl Unfinished {
             Goal::Name(name) => folder(name).to_owned(),
             Goal::Stream(_) => return self.name(existing),
         };
-        self.file.get_ref().as_file().sync_all()?;
+        self.file.get_ref().sync_all()?;
         self.name(existing)?;
         // The new name itself is on disk only when its folder is.
         #[cfg(unix)]
@@ -160,7 +167,7 @@ impl Unfinished {
     fn finish_keeping(mut self, before: &Path) -> io::Result<()> {
         // All that can fail for want of room fails here, while nothing has changed.
         self.flush()?;
-        self.file.get_ref().as_file().sync_all()?;
+        self.file.get_ref().sync_all()?;
         if let Goal::Name(name) = &self.goal
             && name.exists()
         {
@@ -176,39 +183,28 @@ impl Unfinished {
     }
 
     fn name(self, existing: Existing) -> io::Result<()> {
-        let (file, _) = self.file.into_parts();
         let named = match (self.goal, existing) {
             // Nothing that was there is lost by it.
-            (Goal::Stream(stream), _) => return pour(&file, &stream),
-            (Goal::Name(name), Existing::Replace) => file.persist(name),
-            (Goal::Name(name), Existing::Keep) => file.persist_noclobber(name),
+            (Goal::Stream(stream), _) => return pour(self.file.get_ref(), &stream),
+            (Goal::Name(name), Existing::Replace) => self.temporary.persist(name),
+            (Goal::Name(name), Existing::Keep) => self.temporary.persist_noclobber(name),
         };
-        named.map(drop).map_err(|failed| failed.error)
+        named.map_err(|failed| failed.error)
     }
 }
 
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         crate::faults::disk_takes(&self.path)?;
-        self.file.write(bytes).map_err(plain)
+        self.file.write(bytes)
     }
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush().map_err(plain)
-    }
-}
-
-/// An error without the temporary name in it, which means nothing to whoever asked for a file of another.
-fn plain(error: io::Error) -> io::Error {
-    let text = error.to_string();
-    match text.split_once(" at path \"") {
-        Some((reason, place)) if place.contains(UNFINISHED) => io::Error::new(error.kind(), reason),
-        _ => error,
+        self.file.flush()
     }
 }
 
 /// Copies what was written into what is there.
-fn pour(file: &NamedTempFile, stream: &Path) -> io::Result<()> {
-    let mut written = file.as_file();
+fn pour(mut written: &std::fs::File, stream: &Path) -> io::Result<()> {
     written.rewind()?;
     let mut stream = open_stream(stream)?;
     io::copy(&mut written, &mut stream)?;
@@ -276,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let refused = Unfinished::create(&folder.path().join("nowhere").join("a")).err().unwrap();
         assert_eq!(refused.kind(), io::ErrorKind::NotFound);
-        assert!(!refused.to_string().contains("path"), "{refused}");
+        assert!(refused.raw_os_error().is_some() && !refused.to_string().contains("path"), "{refused}");
     }
 
     #[test]

@@ -356,6 +356,17 @@ fn what_a_recipe_says_in_vain_is_refused_unless_something_else_is_asked_for() {
     // A recipe's momentum is meant for its own optimizer.
     place.write("net.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\nmomentum = 0.8\n");
     place.works(&format!("{train} --optimizer rmsprop"));
+    let recipe = "optimizer = \"sgd\"\nmomentum = 0.0";
+    place.write("net.toml", format!("layers = [\"flatten\", {{ dense = \"classes\" }}]\n[recipe]\n{recipe}\n"));
+    for (flags, momentum) in [
+        ("", "0.0"),
+        ("--optimizer sgd", "0.0"),
+        ("--optimizer adam", "0.9"),
+        ("--optimizer adam --momentum 0.3", "0.3"),
+    ] {
+        let said = place.works(&format!("{train} {flags}"));
+        assert!(said.out.contains(&format!("\nmomentum = {momentum}\n")), "{flags}: {said:#?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, said};
 
 /// Learns in a second, and draws blurs.
 const TINY: &str = r#"
@@ -149,4 +149,23 @@ fn a_sweep_answers_with_a_table_and_a_picture_and_goes_on_where_it_was() {
     place.refused(&format!("{line} --seed 1"), &["was begun with other settings", "--out"]);
     place.refused("sweep tiny.toml --ratios 1:0 --data data --device cpu", &["1:3"]);
     place.refused("sweep tiny.toml --width 1 --data data --device cpu", &["2 or more"]);
+}
+
+#[test]
+fn a_sweep_whose_gpu_is_lost_goes_on_with_the_cpu_at_once_or_in_the_next() {
+    let place = place();
+    if !place.has_software_gpu() {
+        return;
+    }
+    let line = "sweep tiny.toml --ratios 1:3,3:1 --epochs 1 --data data";
+    let lost = |flags: &str| {
+        let mut sweep = place.command(&format!("{line} --device llvmpipe {flags}"));
+        said(sweep.env("INKGRAD_FAULT", "lose-device@3").output().unwrap())
+    };
+    let gone_on = lost("--fallback");
+    assert_eq!(gone_on.code, Some(0), "{gone_on:#?}");
+    assert!(gone_on.err.contains("Goes on with the CPU, from ") && gone_on.out.contains("| 3:1 |"), "{gone_on:#?}");
+    let ended = lost("--out other");
+    assert!(ended.code == Some(1) && ended.err.contains("lost"), "{ended:#?}");
+    place.works(&format!("{line} --device cpu --out other"));
 }

@@ -102,6 +102,11 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     // Members that are finished are not joined with others of other images.
     place.digits("more", 2100, 500);
     place.refused(&format!("train --resume {run} --data more"), &["others than those it began with"]);
+    for member in 1..=3 {
+        std::fs::remove_file(place.path(&format!("{run}/{member}/last.safetensors"))).unwrap();
+    }
+    let words = ["1/best.safetensors", "others than those it began with"];
+    place.refused(&format!("train --resume {run} --data more"), &words);
 
     // The command for models that are there already makes the same of them.
     place.works(&format!("ensemble {run}/1 {run}/2 {run}/3 -o joined.safetensors"));

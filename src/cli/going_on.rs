@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::{note, trusted};
 use crate::device::several::Several;
 use crate::device::{Choice, Device, DeviceError};
-use crate::models::Model;
+use crate::models::{Model, Recipe};
 use crate::train::{Folder, Settings, TrainError};
 
 /// Opens the device of `--device wanted`, or with `fallback` the CPU's where it cannot be opened or is wrong.
@@ -86,7 +86,7 @@ fn flags(folder: &Folder, member: &Folder) -> String {
     else {
         return flags;
     };
-    let recipe = Settings::from_recipe(&settings.model, &architecture.recipe);
+    let recipe = usual(&settings, &architecture.recipe);
     let [own, usual] = [&settings, &recipe].map(|settings| settings.text().parse::<Table>().unwrap_or_default());
     add_flags(&own, &usual, &mut flags);
     if settings.augment.is_none() && !recipe.augment.is_none() {
@@ -96,6 +96,17 @@ fn flags(folder: &Folder, member: &Folder) -> String {
         Some(runs) if runs != Path::new("runs") => flags + " --out " + &shell(&runs.to_string_lossy()),
         _ => flags,
     }
+}
+
+/// The settings of a recipe, but for what a run's optimizer brings along by itself.
+fn usual(settings: &Settings, recipe: &Recipe) -> Settings {
+    let mut usual = Settings::from_recipe(&settings.model, &recipe.clone().with_optimizer(settings.optimizer));
+    usual.optimizer = recipe.optimizer.unwrap_or_default();
+    if !settings.optimizer.has_momentum() {
+        // Its flag would be refused.
+        usual.momentum = settings.momentum;
+    }
+    usual
 }
 
 /// Settings that no flag asks for, or that are given anyhow.
@@ -125,11 +136,29 @@ pub fn shell(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::OptimizerName;
 
     #[test]
     fn a_path_can_be_pasted_into_a_shell() {
         assert_eq!(shell("runs/0001-fast"), "runs/0001-fast");
         assert_eq!(shell("my runs/it's"), r"'my runs/it'\''s'");
         assert_eq!(shell("a;b"), "'a;b'");
+    }
+
+    #[test]
+    fn an_optimizer_is_asked_for_without_what_it_brings_along() {
+        let sgd = Recipe { optimizer: Some(OptimizerName::Sgd), momentum: Some(0.5), ..Recipe::default() };
+        let flags = |own: &Settings| {
+            let [own, usual] = [own, &usual(own, &sgd)].map(|settings| settings.text().parse::<Table>().unwrap());
+            let mut flags = String::new();
+            add_flags(&own, &usual, &mut flags);
+            flags
+        };
+        let by = |optimizer| Settings::from_recipe("net", &sgd.clone().with_optimizer(optimizer));
+        assert_eq!(flags(&by(OptimizerName::Sgd)), "");
+        assert_eq!(flags(&by(OptimizerName::AdamW)), " --optimizer adamw");
+        assert_eq!(flags(&Settings { momentum: 0.5, ..by(OptimizerName::Adam) }), " --momentum 0.5 --optimizer adam");
+        // As runs of older versions have it, which took the recipe's.
+        assert_eq!(flags(&Settings { momentum: 0.5, ..by(OptimizerName::RmsProp) }), " --optimizer rmsprop");
     }
 }

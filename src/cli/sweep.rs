@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use super::reading::{ReadingFlags, check_measured};
-use super::{absolute, count, data_read, interrupt, note, say, trusted};
+use super::{absolute, count, data_read, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, find};
 use crate::files::write_whole;
@@ -47,6 +47,9 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
+    /// Go on with the CPU where a GPU fails: lost, out of memory, stuck
+    #[arg(long)]
+    fallback: bool,
     /// The same seed in every run
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = super::seed)]
     seed: u32,
@@ -91,7 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     check_measured(&data, &reading)?;
     let choice = find(&args.device)?;
     check_room(&data.train, &choice.name(), choice.largest_tensor())?;
-    let (_, mut device) = trusted(choice, &args.device)?;
+    let mut device = going_on::open(choice, &args.device, args.fallback)?;
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
     let mut warned = HashSet::new();
@@ -109,25 +112,28 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ));
         let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
         let path = folder.path().to_owned();
-        let mut started = false;
-        let mut report = |event: GanEvent| {
-            started |= matches!(event, GanEvent::Started { .. });
-            // What is to be said of the judge, before a run starts, is the same of each.
-            let again = matches!(&event, GanEvent::Warning(text) if !started && !warned.insert(text.clone()));
-            if !again {
-                show(event);
-            }
-        };
-        let run = GanRun {
-            settings,
-            gan: named,
-            data: data.clone(),
-            folder,
-            device: device.as_mut(),
-            stop: &stop,
-            report: &mut report,
-        };
-        match run.train()? {
+        let trained = going_on::train(&mut device, args.fallback, &folder, |device| {
+            let mut started = false;
+            let mut report = |event: GanEvent| {
+                started |= matches!(event, GanEvent::Started { .. });
+                // What is to be said of the judge, before a run starts, is the same of each.
+                let again = matches!(&event, GanEvent::Warning(text) if !started && !warned.insert(text.clone()));
+                if !again {
+                    show(event);
+                }
+            };
+            let run = GanRun {
+                settings: settings.clone(),
+                gan: named.clone(),
+                data: data.clone(),
+                folder: folder.clone(),
+                device,
+                stop: &stop,
+                report: &mut report,
+            };
+            run.train()
+        });
+        match trained? {
             GanOutcome::Finished { test: Some(measures), .. } => {
                 done.push(Done { ratio: *ratio, widths, measures, folder: path });
             }
@@ -163,7 +169,8 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     let path = args.out.join(format!("{}-{}-{}", gan.name, ratio.0, ratio.1));
     if path.join("config.toml").exists() {
         let folder = Folder::open(&path)?;
-        let was: GanSettings = folder.settings()?;
+        // Devices change from run to run.
+        let was = GanSettings { device: settings.device.clone(), ..folder.settings()? };
         let same = was == settings && matches!(folder.load_model()?, Model::Gan(was) if was.text() == gan.text());
         anyhow::ensure!(same, "{}: was begun with other settings; give another --out", path.display());
         return Ok((folder, settings));

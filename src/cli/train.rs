@@ -11,11 +11,15 @@ use super::reading::{ReadingFlags, to_go_on};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
-use crate::data::{DataSet, ImageSet};
+use crate::data::ImageSet;
 use crate::device::{self, Choice};
 use crate::graph::Store;
-use crate::models::{self, Architecture, Model, ModelError, ModelFile, OptimizerName, Recipe, ScheduleName, by};
+use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by};
 use crate::train::{Folder, Precision, Settings};
+
+mod members;
+
+use members::{OF_BEST, check_joined, times};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -139,17 +143,6 @@ impl Named {
     }
 }
 
-/// How many of `best` are in the ensemble.
-const OF_BEST: usize = 2;
-/// What joins them: networks of another kind err on other digits, more so than those of another seed.
-const OTHERS: [&str; 5] = ["avgpool", "avgpool", "maxpool", "maxpool", "maxpool"];
-
-/// One of several that are trained one after another.
-struct Member {
-    architecture: Architecture,
-    settings: Settings,
-}
-
 impl Args {
     /// Flags that only classifiers have and that were given.
     fn of_classifiers(&self) -> Vec<&'static str> {
@@ -217,66 +210,16 @@ impl Args {
         Ok(())
     }
 
-    /// Networks that join the one that is trained, each by its own recipe.
-    fn others(&self) -> &'static [&'static str] {
-        if self.recipe == Some(Named::Ensemble) && self.members.is_none() { &OTHERS } else { &[] }
-    }
-
-    /// The ensemble's recipe names its own networks: what else is named would be trained in place of them.
-    fn check_recipe(&self) -> anyhow::Result<()> {
-        let own = Named::Ensemble;
-        if self.recipe != Some(own) {
-            return Ok(());
-        }
-        let names = "--recipe ensemble names its own networks: best, avgpool and maxpool";
-        if let Some(other) = self.model.as_deref().filter(|model| *model != own.network()) {
-            let other = going_on::shell(other);
-            anyhow::bail!(
-                "{names}. `inkgrad train --recipe ensemble` trains them, `inkgrad train {other} --members N` several \
-                 of {other}"
-            );
-        }
-        for (flag, given) in [("--from", self.from.is_some()), ("--front", self.front.is_some())] {
-            anyhow::ensure!(!given, "{names}. Leave out {flag}, or take --members N instead of the recipe");
-        }
-        Ok(())
-    }
-
-    /// The members of a run of several; each network's have seeds from the first on. `settings` are checked, those of
-    /// other networks are checked here.
-    fn members(&self, architecture: &Architecture, settings: &Settings, set: &ImageSet) -> anyhow::Result<Vec<Member>> {
-        let own = settings.members - self.others().len();
-        let mut members: Vec<Member> = (0..own)
-            .map(|_| Member {
-                architecture: architecture.clone(),
-                settings: Settings { members: 1, ..settings.clone() },
-            })
-            .collect();
-        for name in self.others() {
-            let architecture = models::builtin(name)?;
-            let mut settings = self.over(architecture.recipe.clone(), name);
-            self.fit(&mut settings, set.len());
-            check(&architecture, &settings, set)?;
-            members.push(Member { architecture, settings });
-        }
-        for i in 0..members.len() {
-            let before = members[..i].iter().filter(|other| other.settings.model == members[i].settings.model).count();
-            members[i].settings.seed = settings.seed.wrapping_add(before as u32);
-        }
-        Ok(members)
-    }
-
     /// A recipe's settings, and what flags say over it.
     fn over(&self, mut recipe: Recipe, model: &str) -> Settings {
-        // A change of optimizer asks for that optimizer's own learning rate.
-        if self.optimizer.is_some_and(|wanted| recipe.optimizer.is_some_and(|own| own != wanted)) {
-            recipe.learning_rate = None;
+        if let Some(optimizer) = self.optimizer {
+            recipe = recipe.with_optimizer(optimizer);
         }
         macro_rules! take {
             ($($flag:ident),*) => { $(recipe.$flag = self.$flag.or(recipe.$flag);)* };
         }
-        take!(epochs, batch, learning_rate, optimizer, schedule, warmup, momentum, weight_decay, label_smoothing);
-        take!(average, validation, patience);
+        take!(epochs, batch, learning_rate, schedule, warmup, momentum, weight_decay, label_smoothing, average);
+        take!(validation, patience);
         recipe.augment = Some(self.augment.over(recipe.augment.unwrap_or_default()));
         let mut settings = Settings::from_recipe(model, &recipe);
         if let Some(from) = &self.from {
@@ -382,12 +325,11 @@ fn classifier(
         data = data.with_classes(file.class_names(path)?).with_context(|| path.display().to_string())?;
     }
     match &folder {
-        Some(folder) => {
-            folder.check_data(&data.train)?;
-            // An ensemble's checkpoints are those of its members, finished ones too.
-            let mut members = (0..settings.members).filter(|_| settings.members > 1);
-            members.try_for_each(|i| Folder::open(&folder.member(i))?.check_data(&data.train))?;
+        // What an ensemble has learned is in the folders of its members, finished ones too.
+        Some(folder) if settings.members > 1 => {
+            (0..settings.members).try_for_each(|i| Folder::open(&folder.member(i))?.check_data(&data.train))?
         }
+        Some(folder) => folder.check_data(&data.train)?,
         None => args.fit(&mut settings, data.train.len()),
     }
     // Everything that can be refused is refused before anything is written.
@@ -462,41 +404,6 @@ fn classifier(
     } else {
         training.one(&architecture, &settings, &folder)
     }
-}
-
-/// How often an ensemble's network is in it, and which others are, as their folders say.
-fn times(settings: &Settings, folder: &Folder) -> anyhow::Result<String> {
-    if settings.members == 1 {
-        return Ok(String::new());
-    }
-    let (mut own, mut others) = (0, String::new());
-    for i in 0..settings.members {
-        match Folder::open(&folder.member(i))?.settings::<Settings>()?.model {
-            model if model == settings.model => own += 1,
-            other => others += &format!(" and {other}"),
-        }
-    }
-    Ok(format!(" {own} times{others}"))
-}
-
-/// Refuses members that cannot be joined, which is better known before they are trained.
-fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result<()> {
-    let set = &data.train;
-    let untrained = members.iter().map(|Member { architecture, settings }| {
-        let (mut store, path) = (Store::default(), PathBuf::from(&settings.model));
-        let mut parameters = models::Parameters::new(&mut store, "classifier");
-        let image = [set.height, set.width, set.channels];
-        let network = architecture.declare(image, set.classes, &mut store, &mut parameters)?;
-        let (weights, state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
-        let mut file = ModelFile::new(&network, &parameters, &weights, &state);
-        file.set_class_names(&data.class_names);
-        // What all members have of the same training images.
-        file.set("mean", 0.0);
-        file.set("std", 1.0);
-        Ok((path, file))
-    });
-    ModelFile::ensemble(&untrained.collect::<Result<Vec<_>, ModelError>>()?)?;
-    Ok(())
 }
 
 /// Refuses what cannot be trained on such images; what there is to train otherwise.

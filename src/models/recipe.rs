@@ -41,11 +41,13 @@ macro_rules! words {
 
 words!(
     /// What turns gradients into steps.
+    #[derive(Default)]
     OptimizerName {
         Sgd = "sgd",
         RmsProp = "rmsprop",
         AdaGrad = "adagrad",
         AdaDelta = "adadelta",
+        #[default]
         Adam = "adam",
         Nadam = "nadam",
         AdamW = "adamw",
@@ -121,6 +123,15 @@ impl Recipe {
         };
         fields.finish()?;
         Ok(recipe)
+    }
+
+    /// The same by this optimizer: another than the recipe's own has a learning rate and a momentum of its own.
+    pub fn with_optimizer(self, optimizer: OptimizerName) -> Recipe {
+        let recipe = match self.optimizer.unwrap_or_default() == optimizer {
+            true => self,
+            false => Recipe { learning_rate: None, momentum: None, ..self },
+        };
+        Recipe { optimizer: Some(optimizer), ..recipe }
     }
 }
 

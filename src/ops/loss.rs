@@ -461,49 +461,5 @@ pub fn cases() -> Vec<Case> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tensor::Shape;
-
-    fn derivatives(op: impl Op, prediction: &[f32], truth: &[f32], rows: usize) -> Vec<f32> {
-        let mut out = vec![f32::NAN; prediction.len()];
-        let [shape, of_truth, one] =
-            [Shape::new([rows, prediction.len() / rows]), Shape::new([truth.len()]), Shape::new([1])];
-        let inputs = [
-            In { data: prediction, shape: &shape },
-            In { data: truth, shape: &of_truth },
-            In { data: &[1.0], shape: &one },
-        ];
-        op.cpu(&inputs, &mut [Out { data: &mut out, shape: &shape }]);
-        out
-    }
-
-    #[test]
-    fn of_equal_largest_the_first_counts_and_what_is_no_number_never_does() {
-        let nan = f32::NAN;
-        let rows = [[1.0, 2.0, 2.0], [1.0, 2.0, 2.0], [nan, 0.0, -1.0], [nan, 0.0, -1.0], [nan; 3]];
-        let labels: [u32; 5] = [1, 2, 1, 0, 0];
-        let labels: Vec<f32> = labels.into_iter().map(f32::from_bits).collect();
-        let (of_rows, of_labels, one) = (Shape::new([5, 3]), Shape::new([5]), Shape::new([1]));
-        let inputs = [In { data: rows.as_flattened(), shape: &of_rows }, In { data: &labels, shape: &of_labels }];
-        let mut count = [nan];
-        Correct.cpu(&inputs, &mut [Out { data: &mut count, shape: &one }]);
-        assert_eq!(count, [2.0]);
-    }
-
-    #[test]
-    fn a_network_that_is_sure_passes_on_no_number_that_slows_processors_down() {
-        let labels = [f32::from_bits(0), f32::from_bits(1)];
-        let sure = [100.0, 10.0, 5.0, -300.0, -215.0, -250.0];
-        let grad = CrossEntropyGrad { smoothing: 0.0, d_out: None };
-        let found = derivatives(grad, &sure, &labels, 2);
-        assert_eq!(found[..3], [0.0; 3]);
-        assert!(found.iter().all(|x| *x == 0.0 || x.abs() >= LEAST), "{found:?}");
-        let found = derivatives(BinaryCrossEntropyGrad::default(), &[95.0, -95.0, 0.0], &[1.0, 0.0, 1.0], 1);
-        assert_eq!(found[..2], [0.0; 2]);
-        assert!((found[2] + 0.5 / 3.0).abs() < 1e-6, "{found:?}");
-        // What is no number is not hidden.
-        let found = derivatives(grad, &[f32::NAN, 0.0, 1.0], &labels[..1], 1);
-        assert!(found.iter().all(|x| x.is_nan()), "{found:?}");
-    }
-}
+#[path = "loss_tests.rs"]
+mod tests;

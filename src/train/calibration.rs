@@ -140,7 +140,9 @@ mod tests {
         let first = take();
         assert_eq!(first, take(), "what was there before has no say");
         // Those of training are left alone.
-        assert_eq!(learner.save(device).unwrap().running, learner.parameters.initial_state());
+        let saved = learner.save(device).unwrap();
+        assert_eq!(saved.running, learner.parameters.initial_state());
+        assert_eq!(learner.inference_of(device, saved).unwrap(), learner.inference(device).unwrap());
         Some(first)
     }
 

@@ -174,7 +174,15 @@ impl Course {
 
     /// The weights that inference uses and their running statistics, likewise; after [`Course::calibrate`].
     pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
-        let (weights, running) = self.classifier.learner.inference(device)?;
+        self.finite(self.classifier.learner.inference(device)?)
+    }
+
+    /// The same, where everything else was read just now.
+    pub fn inference_of(&self, device: &mut dyn Device, state: State) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+        self.finite(self.classifier.learner.inference_of(device, state.learned)?)
+    }
+
+    fn finite(&self, (weights, running): (Vec<f32>, Vec<f32>)) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
         let finite = weights.iter().chain(&running).all(|x| x.is_finite());
         if finite { Ok((weights, running)) } else { Err(self.not_finite(self.step)) }
     }

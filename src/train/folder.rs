@@ -199,12 +199,16 @@ impl Folder {
         if files::lock(&file) { Ok(file) } else { Err(TrainError::InUse { path: self.path.clone() }) }
     }
 
-    /// Refuses to go on with other training data than the checkpoint was trained on.
+    /// Refuses to go on with other training data than the checkpoint was trained on, or a finished run's model where
+    /// its checkpoint was removed.
     pub fn check_data(&self, train: &ImageSet) -> Result<(), TrainError> {
-        match self.checkpoint()? {
-            Some(checkpoint) => self.same_data(&checkpoint, &digest(train)),
-            None => Ok(()),
-        }
+        let kept = match self.checkpoint()? {
+            None if self.is_finished() => {
+                Some(Checkpoint { file: self.load_best()?, path: self.best(), damaged: None })
+            }
+            kept => kept,
+        };
+        kept.map_or(Ok(()), |kept| self.same_data(&kept, &digest(train)))
     }
 
     pub(super) fn same_data(&self, checkpoint: &Checkpoint, now: &str) -> Result<(), TrainError> {

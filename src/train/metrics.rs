@@ -90,6 +90,14 @@ impl Metrics {
     }
 }
 
+/// How a legend calls a value of training: with the smoothing of its labels, as those of validation have none.
+pub fn of_training(name: &str, label_smoothing: f32) -> String {
+    match label_smoothing {
+        0.0 => name.into(),
+        smoothing => format!("{name} (label smoothing {smoothing})"),
+    }
+}
+
 /// One value of all runs. A series has the same name in every panel, and so the same colour.
 fn panel(runs: &[Curves], name: &str, log_y: bool, value: fn(&Row) -> f64) -> Panel {
     let mut series = Vec::new();
@@ -100,10 +108,7 @@ fn panel(runs: &[Curves], name: &str, log_y: bool, value: fn(&Row) -> f64) -> Pa
         let label = |set: &str| if runs.len() > 1 { format!("{}, {set}", run.name) } else { set.to_string() };
         let training = points(Set::Training);
         let window = (training.len() / 40).max(1);
-        let trained = match run.label_smoothing {
-            0.0 => label("training"),
-            smoothing => label(&format!("training (label smoothing {smoothing})")),
-        };
+        let trained = label(&of_training("training", run.label_smoothing));
         series.push(Series::new(trained.clone(), Style::Thin, training.clone()));
         series.push(Series::new(trained, Style::Strong, smooth(&training, window)));
         let validation = points(Set::Validation);

@@ -308,8 +308,8 @@ impl Loop<'_> {
 
     fn save_best(&mut self) -> Result<(), TrainError> {
         // Of what cannot be gone on from nothing is kept: the best stays that of the last checkpoint.
-        self.course.state(self.run.device)?;
-        let (weights, running) = self.course.inference(self.run.device)?;
+        let state = self.course.state(self.run.device)?;
+        let (weights, running) = self.course.inference_of(self.run.device, state)?;
         let file = self.model_file(&weights, &running);
         Ok(file.save(self.run.folder.best())?)
     }

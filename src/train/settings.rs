@@ -125,7 +125,7 @@ pub(super) fn parse<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deseria
 impl Settings {
     /// The recipe's settings, and a plain choice for whatever it leaves open.
     pub fn from_recipe(model: &str, recipe: &Recipe) -> Settings {
-        let optimizer = recipe.optimizer.unwrap_or(OptimizerName::Adam);
+        let optimizer = recipe.optimizer.unwrap_or_default();
         let learning_rate = match optimizer {
             OptimizerName::Sgd => 0.05,
             OptimizerName::AdaGrad => 0.01,

@@ -101,19 +101,18 @@ impl Choices {
         // A file may have been edited since it was chosen; what was typed here stays.
         self.chosen = load(&self.network);
         let architecture = self.chosen.clone()?;
-        let recipe = Settings::from_recipe(&architecture.name, &architecture.recipe);
+        let recipe = architecture.recipe.clone().with_optimizer(self.optimizer);
         let settings = Settings {
             device,
             epochs: number("Epochs", &self.epochs, "a whole number from 1 on, like 5")?,
             batch: number("Batch", &self.batch, "a whole number from 1 on, like 64")?,
             learning_rate: number("Learning rate", &self.rate, "a number above 0, like 0.001 or 1e-3")?,
-            optimizer: self.optimizer,
             schedule: self.schedule,
             label_smoothing: number("Label smoothing", &self.smoothing, "a number from 0 to below 1, like 0.05")?,
             seed: number("Seed", &self.seed, "a whole number from 0 to 4294967295")?,
             // The watched ones are set aside besides.
             validation: 0,
-            ..recipe
+            ..Settings::from_recipe(&architecture.name, &recipe)
         };
         Ok(Plan { architecture: *architecture, images: self.images, settings, spare_in: None })
     }
@@ -319,5 +318,19 @@ mod tests {
         let plan = choices.plan(String::new()).unwrap();
         assert_eq!((plan.architecture.layers.len(), plan.settings.epochs), (3, 7));
         assert!(architectures(&at("nowhere")).0.is_empty());
+    }
+
+    #[test]
+    fn another_optimizer_than_the_recipes_has_its_own_momentum() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.toml");
+        let text = "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\noptimizer = \"sgd\"\nmomentum = 0.0\n";
+        std::fs::write(&file, text).unwrap();
+        let mut choices = Choices::default();
+        choices.choose(&file.to_string_lossy());
+        assert_eq!(choices.plan(String::new()).unwrap().settings.momentum, 0.0);
+        choices.optimizer = OptimizerName::Adam;
+        let settings = choices.plan(String::new()).unwrap().settings;
+        assert_eq!((settings.optimizer, settings.momentum), (OptimizerName::Adam, 0.9));
     }
 }

@@ -265,6 +265,7 @@ fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>,
         total: live.total(),
         epochs: live.settings().epochs,
         rate: live.settings().learning_rate,
+        label_smoothing: live.settings().label_smoothing,
         watched: Arc::new(live.watched().clone()),
         class_names,
     };

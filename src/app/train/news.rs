@@ -28,6 +28,8 @@ pub struct Began {
     pub total: usize,
     pub epochs: usize,
     pub rate: f32,
+    /// Of the labels that it learns from.
+    pub label_smoothing: f32,
     pub watched: Arc<ImageSet>,
     pub class_names: Vec<String>,
 }

@@ -14,7 +14,7 @@ pub enum Marks {
 
 pub struct Series {
     /// As the legend says it.
-    pub name: &'static str,
+    pub name: String,
     pub colour: Color32,
     pub marks: Marks,
     /// Shown in the legend.
@@ -30,7 +30,11 @@ pub struct Plot<'a> {
     pub series: &'a [Series],
 }
 
+/// Height of each of the rows of title and legend.
 const HEADER: f32 = 22.0;
+/// From the middle of a legend's mark to its words, and to the words before it.
+const MARK: f32 = 12.0;
+const GAP: f32 = 18.0;
 const LEFT: f32 = 46.0;
 const BELOW: f32 = 20.0;
 
@@ -42,13 +46,12 @@ pub fn show(ui: &mut Ui, size: Vec2, plot: &Plot<'_>) -> Response {
         return response;
     }
     let mut inner = rect;
-    inner.min += vec2(LEFT, HEADER);
+    inner.min += vec2(LEFT, header(ui, rect, plot));
     inner.max -= vec2(10.0, BELOW);
     if !inner.is_positive() {
         return response;
     }
     let frame = Frame { inner, most: plot.most.map(|most| if most > 0.0 && most.is_finite() { most } else { 1.0 }) };
-    header(ui, rect, plot);
     axes(ui, &frame, plot);
     let painter = ui.painter().with_clip_rect(inner.expand(1.0));
     for series in plot.series {
@@ -107,21 +110,29 @@ impl Frame {
     }
 }
 
-/// The title, and to the right what the colours mean.
-fn header(ui: &Ui, rect: Rect, plot: &Plot<'_>) {
+/// The title, and what the colours mean: to its right, and below it where there is no more room. The height of both.
+fn header(ui: &Ui, rect: Rect, plot: &Plot<'_>) -> f32 {
     let (painter, visuals) = (ui.painter().with_clip_rect(rect), ui.visuals());
-    let middle = rect.top() + HEADER / 2.0 - 2.0;
-    let title = (pos2(rect.left() + 2.0, middle), Align2::LEFT_CENTER, FontId::proportional(14.0));
-    painter.text(title.0, title.1, plot.title, title.2, visuals.strong_text_color());
-    let mut right = rect.right() - 10.0;
-    for series in plot.series.iter().rev() {
-        let text = match series.newest {
-            Some(newest) => format!("{} {}", series.name, plot.value(newest)),
-            None => series.name.to_owned(),
-        };
-        let font = FontId::proportional(12.0);
-        let text = painter.text(pos2(right, middle), Align2::RIGHT_CENTER, text, font, visuals.text_color());
-        let mark = pos2(text.left() - 12.0, middle);
+    let middle = |row: usize| rect.top() + (row as f32 + 0.5) * HEADER - 2.0;
+    let title = (pos2(rect.left() + 2.0, middle(0)), Align2::LEFT_CENTER, FontId::proportional(14.0));
+    let title = painter.text(title.0, title.1, plot.title, title.2, visuals.strong_text_color());
+    let said = |series: &Series| match series.newest {
+        Some(newest) => format!("{} {}", series.name, plot.value(newest)),
+        None => series.name.clone(),
+    };
+    let lay_out = |text| painter.layout_no_wrap(text, FontId::proportional(12.0), visuals.text_color());
+    let texts: Vec<_> = plot.series.iter().map(|series| lay_out(said(series))).collect();
+    let widths: Vec<f32> = texts.iter().map(|text| text.size().x + MARK + GAP).collect();
+    let end = rect.right() - 10.0;
+    let rows = rows(&widths, [end - title.right(), end - rect.left()]);
+    let (mut in_row, mut right) = (0, end);
+    for ((series, text), row) in plot.series.iter().zip(texts).zip(&rows).rev() {
+        if *row != in_row {
+            (in_row, right) = (*row, end);
+        }
+        let place = Align2::RIGHT_CENTER.anchor_size(pos2(right, middle(*row)), text.size());
+        painter.galley(place.min, text, visuals.text_color());
+        let mark = pos2(place.left() - MARK, middle(*row));
         match series.marks {
             Marks::Dots(_) => {
                 painter.circle_filled(mark, 3.5, series.colour);
@@ -131,8 +142,22 @@ fn header(ui: &Ui, rect: Rect, plot: &Plot<'_>) {
                 painter.line_segment([mark - vec2(7.0, 0.0), mark + vec2(7.0, 0.0)], stroke);
             }
         }
-        right = mark.x - 18.0;
+        right = mark.x - GAP;
     }
+    rows.last().map_or(1, |last| last + 1) as f32 * HEADER
+}
+
+/// The row of each of a legend's entries; the first row has another room than those below.
+fn rows(widths: &[f32], [first, below]: [f32; 2]) -> Vec<usize> {
+    let (mut row, mut left) = (0, first);
+    let place = |width: &f32| {
+        if *width > left {
+            (row, left) = (row + 1, below);
+        }
+        left -= width;
+        row
+    };
+    widths.iter().map(place).collect()
 }
 
 /// The field, lines across it, and the numbers beside them.
@@ -201,6 +226,14 @@ mod tests {
         assert_eq!(said(395.0, 4), ["0", "100", "200", "300"]);
         assert_eq!(said(5.0, 1), ["0", "5"]);
         assert_eq!(said(2e20, 2), ["0", "1e20", "2e20"]);
+    }
+
+    #[test]
+    fn a_legend_that_is_wider_than_its_row_goes_on_in_the_next() {
+        assert_eq!(rows(&[80.0, 90.0, 110.0], [300.0, 350.0]), [0, 0, 0]);
+        assert_eq!(rows(&[80.0, 215.0, 110.0], [300.0, 350.0]), [0, 0, 1]);
+        assert_eq!(rows(&[80.0, 215.0, 110.0], [70.0, 200.0]), [1, 2, 3]);
+        assert!(rows(&[], [0.0; 2]).is_empty());
     }
 
     #[test]

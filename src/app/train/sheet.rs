@@ -8,6 +8,7 @@ use super::plot::{self, Marks, Plot, Series};
 use super::sights::Sights;
 use crate::app::paint::{ABOVE, BELOW};
 use crate::cli::thousands;
+use crate::train::metrics::of_training;
 
 /// Looks that are remembered: beyond twice as many every other one is forgotten.
 const LOOKS: usize = 1024;
@@ -141,17 +142,19 @@ impl Sheet {
         let later = self.watched.iter().filter(|w| w.step > 0).map(|w| w.loss);
         let highest = later.fold(self.loss.highest_mean(), f64::max);
         let most = if highest > 0.0 { highest * 1.1 } else { 2.5 };
-        let loss = series(&self.loss, seen(|w| w.loss), newest.map(|w| w.loss), faint);
+        // The watched images' labels are never smoothed.
+        let mean = of_training("mean", self.began.as_ref().map_or(0.0, |began| began.label_smoothing));
+        let loss = series(&mean, &self.loss, seen(|w| w.loss), newest.map(|w| w.loss), faint);
         plot::show(ui, size, &Plot { title: "Loss", most: [total, most], percent: false, series: &loss });
-        let accuracy = series(&self.accuracy, seen(|w| w.accuracy), newest.map(|w| w.accuracy), faint);
+        let accuracy = series(&mean, &self.accuracy, seen(|w| w.accuracy), newest.map(|w| w.accuracy), faint);
         plot::show(ui, size, &Plot { title: "Accuracy", most: [total, 1.0], percent: true, series: &accuracy });
     }
 }
 
-fn series(curve: &Curve, watched: Vec<[f64; 2]>, newest: Option<f64>, faint: Color32) -> [Series; 3] {
+fn series(mean: &str, curve: &Curve, watched: Vec<[f64; 2]>, newest: Option<f64>, faint: Color32) -> [Series; 3] {
     [
-        Series { name: "each step", colour: faint, marks: Marks::Faint(curve.every()), newest: None },
-        Series { name: "mean", colour: BELOW, marks: Marks::Line(curve.means()), newest: curve.mean() },
-        Series { name: "watched", colour: ABOVE, marks: Marks::Dots(watched), newest },
+        Series { name: "each step".into(), colour: faint, marks: Marks::Faint(curve.every()), newest: None },
+        Series { name: mean.into(), colour: BELOW, marks: Marks::Line(curve.means()), newest: curve.mean() },
+        Series { name: "watched".into(), colour: ABOVE, marks: Marks::Dots(watched), newest },
     ]
 }

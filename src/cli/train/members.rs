@@ -1,0 +1,112 @@
+//! What `inkgrad train` trains one after another for an ensemble, and whether it can be joined.
+
+use std::path::PathBuf;
+
+use super::{Args, Named, check};
+use crate::cli::going_on;
+use crate::data::{DataSet, ImageSet};
+use crate::graph::Store;
+use crate::models::{self, Architecture, ModelError, ModelFile};
+use crate::train::{Folder, Settings};
+
+/// How many of `best` are in the ensemble.
+pub(super) const OF_BEST: usize = 2;
+/// What joins them: networks of another kind err on other digits, more so than those of another seed.
+const OTHERS: [&str; 5] = ["avgpool", "avgpool", "maxpool", "maxpool", "maxpool"];
+
+/// One of several that are trained one after another.
+pub(super) struct Member {
+    pub architecture: Architecture,
+    pub settings: Settings,
+}
+
+impl Args {
+    /// Networks that join the one that is trained, each by its own recipe.
+    pub(super) fn others(&self) -> &'static [&'static str] {
+        if self.recipe == Some(Named::Ensemble) && self.members.is_none() { &OTHERS } else { &[] }
+    }
+
+    /// The ensemble's recipe names its own networks: what else is named would be trained in place of them.
+    pub(super) fn check_recipe(&self) -> anyhow::Result<()> {
+        let own = Named::Ensemble;
+        if self.recipe != Some(own) {
+            return Ok(());
+        }
+        let names = "--recipe ensemble names its own networks: best, avgpool and maxpool";
+        if let Some(other) = self.model.as_deref().filter(|model| *model != own.network()) {
+            let other = going_on::shell(other);
+            anyhow::bail!(
+                "{names}. `inkgrad train --recipe ensemble` trains them, `inkgrad train {other} --members N` several \
+                 of {other}"
+            );
+        }
+        for (flag, given) in [("--from", self.from.is_some()), ("--front", self.front.is_some())] {
+            anyhow::ensure!(!given, "{names}. Leave out {flag}, or take --members N instead of the recipe");
+        }
+        Ok(())
+    }
+
+    /// The members of a run of several; each network's have seeds from the first on. `settings` are checked, those of
+    /// other networks are checked here.
+    pub(super) fn members(
+        &self,
+        architecture: &Architecture,
+        settings: &Settings,
+        set: &ImageSet,
+    ) -> anyhow::Result<Vec<Member>> {
+        let own = settings.members - self.others().len();
+        let mut members: Vec<Member> = (0..own)
+            .map(|_| Member {
+                architecture: architecture.clone(),
+                settings: Settings { members: 1, ..settings.clone() },
+            })
+            .collect();
+        for name in self.others() {
+            let architecture = models::builtin(name)?;
+            let mut settings = self.over(architecture.recipe.clone(), name);
+            self.fit(&mut settings, set.len());
+            check(&architecture, &settings, set)?;
+            members.push(Member { architecture, settings });
+        }
+        for i in 0..members.len() {
+            let before = members[..i].iter().filter(|other| other.settings.model == members[i].settings.model).count();
+            members[i].settings.seed = settings.seed.wrapping_add(before as u32);
+        }
+        Ok(members)
+    }
+}
+
+/// How often an ensemble's network is in it, and which others are, as their folders say.
+pub(super) fn times(settings: &Settings, folder: &Folder) -> anyhow::Result<String> {
+    if settings.members == 1 {
+        return Ok(String::new());
+    }
+    let (mut own, mut others) = (0, String::new());
+    for i in 0..settings.members {
+        match Folder::open(&folder.member(i))?.settings::<Settings>()?.model {
+            model if model == settings.model => own += 1,
+            other => others += &format!(" and {other}"),
+        }
+    }
+    Ok(format!(" {own} times{others}"))
+}
+
+/// Refuses members that cannot be joined, which is better known before they are trained.
+pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result<()> {
+    let set = &data.train;
+    let untrained = members.iter().map(|Member { architecture, settings }| {
+        let (mut store, path) = (Store::default(), PathBuf::from(&settings.model));
+        let mut parameters = models::Parameters::new(&mut store, "classifier");
+        let image = [set.height, set.width, set.channels];
+        let network = architecture.declare(image, set.classes, &mut store, &mut parameters)?;
+        let (weights, state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
+        let mut file = ModelFile::new(&network, &parameters, &weights, &state);
+        file.set_class_names(&data.class_names);
+        // What all members have of the same training images.
+        file.set("mean", 0.0);
+        file.set("std", 1.0);
+        Ok((path, file))
+    });
+    ModelFile::ensemble(&untrained.collect::<Result<Vec<_>, ModelError>>()?)?;
+    Ok(())
+}

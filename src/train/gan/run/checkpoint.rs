@@ -1,0 +1,133 @@
+//! What a GAN's run saves to go on from, and how that is read back; and the generator that it keeps.
+
+use super::{Best, GanRun, Loop};
+use crate::infer::judge::Judge;
+use crate::infer::sample::PREFIX;
+use crate::models::ModelFile;
+use crate::report;
+use crate::train::folder::{Checkpoint, DATA_DIGEST};
+use crate::train::gan::metrics::{GanMetrics, LOSSES, MEASURES};
+use crate::train::gan::steps::{GanState, GanSteps};
+use crate::train::{Precision, TrainError};
+
+/// Where the discriminator's tensors stand in a checkpoint.
+const CRITIC: &str = "discriminator/";
+/// Key of a checkpoint's metadata.
+const JUDGE_DIGEST: &str = "judge_digest";
+
+/// Refuses to go on with another judge than the best so far was chosen by. Checkpoints of older versions do not tell.
+pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Judge) -> Result<(), TrainError> {
+    match file.metadata.get(JUDGE_DIGEST) {
+        Some(was) if *was != judge.digest => {
+            let reason = format!(
+                "its judge, {}, is another than it began with (digest {was}, now {}), and measures by two judges \
+                 cannot be compared. Put the old one in its place, or start a new run",
+                judge.name, judge.digest
+            );
+            Err(TrainError::Resume { path: path.clone(), reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl GanRun<'_> {
+    /// What a checkpoint holds, fitted to the steps.
+    pub(super) fn state(
+        &self,
+        Checkpoint { file, path, .. }: &Checkpoint,
+        steps: &GanSteps,
+    ) -> Result<GanState, TrainError> {
+        let path = path.clone();
+        let [round, seed] = *file.u32s("clock", &path)? else {
+            return Err(TrainError::Resume { path, reason: "its clock is not [round, seed]".into() });
+        };
+        if round as usize > steps.generator.steps() {
+            let reason = format!("it is at round {round}, its settings end at round {}", steps.generator.steps());
+            return Err(TrainError::Resume { path, reason });
+        }
+        let generator = steps.generator.learned(file, PREFIX, &path)?;
+        Ok(GanState { round, seed, generator, discriminator: steps.discriminator.learned(file, CRITIC, &path)? })
+    }
+
+    /// The metrics up to a round, and the best epoch in them. Rows after the checkpoint are of rounds that are done
+    /// again.
+    pub(super) fn history(&self, round: usize) -> Result<(GanMetrics, Best), TrainError> {
+        let mut metrics = GanMetrics::default();
+        if round > 0 {
+            let read = |name| Ok::<_, TrainError>(self.folder.read(name)?.unwrap_or_default());
+            let parsed = GanMetrics::parse(&read(LOSSES)?, &read(MEASURES)?);
+            metrics = parsed.map_err(|reason| TrainError::Resume { path: self.folder.path().into(), reason })?;
+            metrics.losses.retain(|row| row.round <= round);
+            metrics.measures.retain(|row| row.round <= round);
+        }
+        let mut best = Best::default();
+        for row in &metrics.measures {
+            best.take(row.epoch, row.frechet);
+        }
+        Ok((metrics, best))
+    }
+}
+
+impl Loop<'_> {
+    /// A file with all that a reader of the generator wants to know, without tensors yet.
+    fn file(&self) -> ModelFile {
+        let run = &self.run;
+        let mut file = ModelFile::of_gan(&run.gan, self.image, &run.data.class_names);
+        file.set("data", &run.data.name);
+        file.set(DATA_DIGEST, &self.digest);
+        if let Some(pictures) = &run.data.pictures {
+            file.set("pictures", pictures);
+        }
+        file.set_hold_out(run.settings.reading.hold_out);
+        file.set("trained", run.folder.settings_text(&run.settings));
+        self.provenance.describe(&mut file, run.settings.seed, Precision::F32);
+        file.set("epoch", self.epochs_done());
+        file
+    }
+
+    /// What is on the device, if it is worth keeping.
+    fn state(&mut self) -> Result<GanState, TrainError> {
+        let state = self.steps.save(self.run.device)?;
+        for (name, learned) in [("discriminator", &state.discriminator), ("generator", &state.generator)] {
+            if !learned.is_finite() {
+                return Err(self.not_finite(name, self.round));
+            }
+        }
+        Ok(state)
+    }
+
+    /// The generator alone, as it draws: averaged weights and their statistics.
+    pub(super) fn save_best(&mut self) -> Result<(), TrainError> {
+        let state = self.state()?;
+        let (weights, running) = self.steps.generator.inference_of(self.run.device, state.generator)?;
+        let parameters = &self.steps.generator.parameters;
+        let mut file = self.file();
+        file.add_flat(PREFIX, parameters.trainable(), &weights);
+        file.add_flat(PREFIX, parameters.running(), &running);
+        Ok(file.save(self.run.folder.best())?)
+    }
+
+    /// Metrics and curves first, the checkpoint last: what it holds is never ahead of them.
+    pub(super) fn save(&mut self) -> Result<(), TrainError> {
+        let state = self.state()?;
+        let folder = &self.run.folder;
+        folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
+        folder.write(MEASURES, self.metrics.measures_csv(self.classes).as_bytes())?;
+        let picture = self.metrics.picture(&self.run.settings.model)?;
+        report::save_png(&picture, folder.path().join("curves.png"))?;
+        let mut file = self.file();
+        if let Some(quality) = &self.quality {
+            file.set(JUDGE_DIGEST, &quality.judge.digest);
+        }
+        file.add_u32("clock", &[state.round, state.seed]);
+        for (learner, prefix, learned) in [
+            (&self.steps.generator, PREFIX, &state.generator),
+            (&self.steps.discriminator, CRITIC, &state.discriminator),
+        ] {
+            file.add_flat(prefix, learner.parameters.trainable(), &learned.weights);
+            file.add_flat(prefix, learner.parameters.running(), &learned.running);
+            learner.add_to(&mut file, prefix, learned);
+        }
+        folder.save_checkpoint(&file)
+    }
+}
