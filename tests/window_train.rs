@@ -79,6 +79,7 @@ fn a_small_run_learns_pauses_steps_and_is_kept() {
     window.key(Key::Space);
     window.until("it is paused", |window| window.harness.query_by_label("Paused").is_some());
     assert!(said(&window, "Loss: ").is_some_and(|loss| loss.contains("mean (label smoothing 0.05) ")));
+    assert!(said(&window, "Accuracy: ").is_some_and(|accuracy| accuracy.contains("mean ")));
     assert!(window.has("filters of conv1: 32 pictures of 5 by 5"));
     assert!(window.harness.query_all_by_label_contains("mistake: a ").next().is_some());
 

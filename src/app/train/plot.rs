@@ -1,7 +1,10 @@
 //! Curves over the steps of a run, painted by hand: axes with numbers, a legend with the newest values.
 
+use std::sync::Arc;
+
 use eframe::egui::{
-    self, Align2, Color32, FontId, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
+    self, Align2, Color32, FontId, Galley, Pos2, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo,
+    pos2, vec2,
 };
 
 pub enum Marks {
@@ -35,19 +38,32 @@ const HEADER: f32 = 22.0;
 /// From the middle of a legend's mark to its words, and to the words before it.
 const MARK: f32 = 12.0;
 const GAP: f32 = 18.0;
+/// Points of the title, and left of it.
+const TITLE: f32 = 14.0;
+const MARGIN: f32 = 2.0;
 const LEFT: f32 = 46.0;
+const RIGHT: f32 = 10.0;
 const BELOW: f32 = 20.0;
 
-/// Shows it under an accessible name that says the newest values.
-pub fn show(ui: &mut Ui, size: Vec2, plot: &Plot<'_>) -> Response {
+/// Shows them one after another, all with as much room for titles and legends as the one that needs most.
+pub fn show<const N: usize>(ui: &mut Ui, size: Vec2, plots: [&Plot<'_>; N]) -> [Response; N] {
+    let legends = plots.map(|plot| Legend::of(ui, size.x, plot));
+    let rows = legends.iter().map(Legend::height).max().unwrap_or(0);
+    let mut legends = legends.into_iter();
+    plots.map(|plot| show_one(ui, size, plot, legends.next().unwrap_or_default(), rows as f32 * HEADER))
+}
+
+/// Under an accessible name that says the newest values.
+fn show_one(ui: &mut Ui, size: Vec2, plot: &Plot<'_>, legend: Legend, header: f32) -> Response {
     let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, plot.sentence()));
     if !ui.is_rect_visible(rect) {
         return response;
     }
     let mut inner = rect;
-    inner.min += vec2(LEFT, header(ui, rect, plot));
-    inner.max -= vec2(10.0, BELOW);
+    legend.paint(ui, rect, plot);
+    inner.min += vec2(LEFT, header);
+    inner.max -= vec2(RIGHT, BELOW);
     if !inner.is_positive() {
         return response;
     }
@@ -110,41 +126,61 @@ impl Frame {
     }
 }
 
-/// The title, and what the colours mean: to its right, and below it where there is no more room. The height of both.
-fn header(ui: &Ui, rect: Rect, plot: &Plot<'_>) -> f32 {
-    let (painter, visuals) = (ui.painter().with_clip_rect(rect), ui.visuals());
-    let middle = |row: usize| rect.top() + (row as f32 + 0.5) * HEADER - 2.0;
-    let title = (pos2(rect.left() + 2.0, middle(0)), Align2::LEFT_CENTER, FontId::proportional(14.0));
-    let title = painter.text(title.0, title.1, plot.title, title.2, visuals.strong_text_color());
-    let said = |series: &Series| match series.newest {
-        Some(newest) => format!("{} {}", series.name, plot.value(newest)),
-        None => series.name.clone(),
-    };
-    let lay_out = |text| painter.layout_no_wrap(text, FontId::proportional(12.0), visuals.text_color());
-    let texts: Vec<_> = plot.series.iter().map(|series| lay_out(said(series))).collect();
-    let widths: Vec<f32> = texts.iter().map(|text| text.size().x + MARK + GAP).collect();
-    let end = rect.right() - 10.0;
-    let rows = rows(&widths, [end - title.right(), end - rect.left()]);
-    let (mut in_row, mut right) = (0, end);
-    for ((series, text), row) in plot.series.iter().zip(texts).zip(&rows).rev() {
-        if *row != in_row {
-            (in_row, right) = (*row, end);
-        }
-        let place = Align2::RIGHT_CENTER.anchor_size(pos2(right, middle(*row)), text.size());
-        painter.galley(place.min, text, visuals.text_color());
-        let mark = pos2(place.left() - MARK, middle(*row));
-        match series.marks {
-            Marks::Dots(_) => {
-                painter.circle_filled(mark, 3.5, series.colour);
-            }
-            Marks::Line(_) | Marks::Faint(_) => {
-                let stroke = Stroke::new(if matches!(series.marks, Marks::Line(_)) { 2.5 } else { 1.0 }, series.colour);
-                painter.line_segment([mark - vec2(7.0, 0.0), mark + vec2(7.0, 0.0)], stroke);
-            }
-        }
-        right = mark.x - GAP;
+/// The title, and what the colours mean: to its right, and below it where there is no more room.
+#[derive(Default)]
+struct Legend {
+    texts: Vec<Arc<Galley>>,
+    /// The row of each.
+    rows: Vec<usize>,
+}
+
+impl Legend {
+    fn of(ui: &Ui, width: f32, plot: &Plot<'_>) -> Legend {
+        let colour = ui.visuals().text_color();
+        let lay_out = |text: String, size| ui.painter().layout_no_wrap(text, FontId::proportional(size), colour);
+        let said = |series: &Series| match series.newest {
+            Some(newest) => format!("{} {}", series.name, plot.value(newest)),
+            None => series.name.clone(),
+        };
+        let texts: Vec<_> = plot.series.iter().map(|series| lay_out(said(series), 12.0)).collect();
+        let widths: Vec<f32> = texts.iter().map(|text| text.size().x + MARK + GAP).collect();
+        let end = width - RIGHT;
+        let title = MARGIN + lay_out(plot.title.into(), TITLE).size().x;
+        Legend { texts, rows: rows(&widths, [end - title, end]) }
     }
-    rows.last().map_or(1, |last| last + 1) as f32 * HEADER
+
+    /// In rows.
+    fn height(&self) -> usize {
+        self.rows.last().map_or(1, |last| last + 1)
+    }
+
+    fn paint(self, ui: &Ui, rect: Rect, plot: &Plot<'_>) {
+        let (painter, visuals) = (ui.painter().with_clip_rect(rect), ui.visuals());
+        let middle = |row: usize| rect.top() + (row as f32 + 0.5) * HEADER - 2.0;
+        let title = (pos2(rect.left() + MARGIN, middle(0)), Align2::LEFT_CENTER, FontId::proportional(TITLE));
+        painter.text(title.0, title.1, plot.title, title.2, visuals.strong_text_color());
+        let end = rect.right() - RIGHT;
+        let (mut in_row, mut right) = (0, end);
+        for ((series, text), row) in plot.series.iter().zip(self.texts).zip(self.rows).rev() {
+            if row != in_row {
+                (in_row, right) = (row, end);
+            }
+            let place = Align2::RIGHT_CENTER.anchor_size(pos2(right, middle(row)), text.size());
+            painter.galley(place.min, text, visuals.text_color());
+            let mark = pos2(place.left() - MARK, middle(row));
+            match series.marks {
+                Marks::Dots(_) => {
+                    painter.circle_filled(mark, 3.5, series.colour);
+                }
+                Marks::Line(_) | Marks::Faint(_) => {
+                    let width = if matches!(series.marks, Marks::Line(_)) { 2.5 } else { 1.0 };
+                    let stroke = Stroke::new(width, series.colour);
+                    painter.line_segment([mark - vec2(7.0, 0.0), mark + vec2(7.0, 0.0)], stroke);
+                }
+            }
+            right = mark.x - GAP;
+        }
+    }
 }
 
 /// The row of each of a legend's entries; the first row has another room than those below.

@@ -142,12 +142,13 @@ impl Sheet {
         let later = self.watched.iter().filter(|w| w.step > 0).map(|w| w.loss);
         let highest = later.fold(self.loss.highest_mean(), f64::max);
         let most = if highest > 0.0 { highest * 1.1 } else { 2.5 };
-        // The watched images' labels are never smoothed.
+        // The watched images' labels are never smoothed, and right is right of either.
         let mean = of_training("mean", self.began.as_ref().map_or(0.0, |began| began.label_smoothing));
         let loss = series(&mean, &self.loss, seen(|w| w.loss), newest.map(|w| w.loss), faint);
-        plot::show(ui, size, &Plot { title: "Loss", most: [total, most], percent: false, series: &loss });
-        let accuracy = series(&mean, &self.accuracy, seen(|w| w.accuracy), newest.map(|w| w.accuracy), faint);
-        plot::show(ui, size, &Plot { title: "Accuracy", most: [total, 1.0], percent: true, series: &accuracy });
+        let accuracy = series("mean", &self.accuracy, seen(|w| w.accuracy), newest.map(|w| w.accuracy), faint);
+        let loss = Plot { title: "Loss", most: [total, most], percent: false, series: &loss };
+        let accuracy = Plot { title: "Accuracy", most: [total, 1.0], percent: true, series: &accuracy };
+        plot::show(ui, size, [&loss, &accuracy]);
     }
 }
 

@@ -10,11 +10,11 @@ use std::thread;
 use rayon::prelude::*;
 
 use super::counting::Counting;
-use super::{interrupt, note, open_device, say, thousands};
-use crate::device::{Device, DeviceError};
+use super::{interrupt, note, say, thousands, trusted};
+use crate::device::{Choice, Device, DeviceError, find};
 use crate::files::Existing;
 use crate::infer::lettering::lettering;
-use crate::infer::sample::{Generator, Sampler};
+use crate::infer::sample::{BATCH, Generator, Sampler};
 use crate::infer::scene::{Cell, Labels, Path, Scene, Seeds};
 use crate::report::{Colour, Colours};
 use list::{List, Size};
@@ -264,8 +264,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         existing,
     };
 
-    let mut device = open_device(&args.device)?;
-    let mut sampler = Sampler::open_for(generator.batch(pictures)?, &generator, device.as_mut())?;
+    let (choice, mut device) = trusted(find(&args.device)?, &args.device)?;
+    let batch = match choice {
+        // Its cores are busy with few, which their caches hold.
+        Choice::Cpu => BATCH,
+        Choice::Gpu(_) => generator.batch(pictures)?,
+    };
+    let mut sampler = Sampler::open_for(batch, &generator, device.as_mut())?;
     let stop = interrupt::listen()?;
     let mut counting = Counting::new("digits", pictures, args.quiet);
     let mut output = Output::create(&target, &job)?;
