@@ -155,6 +155,12 @@ impl Graph {
         self.effects.push((self.nodes.len(), effect));
     }
 
+    /// Where a value is read from, if it is what a stored buffer holds.
+    pub(crate) fn stored(&self, value: Value) -> Option<Place> {
+        let Node { origin, tensor } = &self.nodes[value.0];
+        let Origin::Stored { buffer, offset } = *origin else { return None };
+        Some(Place { buffer, offset, tensor: tensor.clone() })
+    }
     pub fn tensor(&self, value: Value) -> &Tensor {
         &self.nodes[value.0].tensor
     }

@@ -203,11 +203,7 @@ impl<'a> Planner<'a> {
 
     /// The place of a node's elements, if that is in a stored buffer.
     fn stored(&self, owner: usize) -> Option<Place> {
-        let node = &self.graph.nodes[owner];
-        match node.origin {
-            Origin::Stored { buffer, offset } => Some(Place { buffer, offset, tensor: node.tensor.clone() }),
-            _ => self.destination.get(&owner).cloned(),
-        }
+        self.graph.stored(Value(owner)).or_else(|| self.destination.get(&owner).cloned())
     }
 
     /// Whether an op's output may be in the place from when it is made on, and not only when it is assigned: nothing

@@ -59,12 +59,7 @@ fn behind_reshapes(graph: &Graph, mut value: Value) -> Value {
 /// Whether an effect between two nodes changes what an op with these inputs reads from stored buffers: then it reads
 /// something else at the one than at the other, and cannot move.
 fn changes_between(graph: &Graph, [first, last]: [usize; 2], inputs: &[Value]) -> bool {
-    let stored = |value: &Value| {
-        let node = &graph.nodes[behind_reshapes(graph, *value).0];
-        let Origin::Stored { buffer, offset } = node.origin else { return None };
-        Some(Place { buffer, offset, tensor: node.tensor.clone() })
-    };
-    let read: Vec<Place> = inputs.iter().filter_map(stored).collect();
+    let read: Vec<Place> = inputs.iter().filter_map(|value| graph.stored(behind_reshapes(graph, *value))).collect();
     let between = graph.effects.iter().filter(|(at, _)| (first + 1..=last).contains(at));
     between.flat_map(|(_, effect)| changed(effect)).any(|place| read.iter().any(|read| meet(read, place)))
 }

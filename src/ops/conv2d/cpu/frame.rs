@@ -55,9 +55,51 @@ impl Frame {
             dropped.fill(0.0);
         }
     }
+}
 
-    /// Whether an image, whose pixels are whole vectors, is all of this and can be read as it lies.
-    pub fn is_image(&self, [h, w, c]: [usize; 3]) -> bool {
-        [self.height, self.width, self.top, self.left] == [h, w, 0, 0] && c.is_multiple_of(lanes())
+/// Images in frames that are taken by turns. Where an image, whose pixels are whole vectors, is all of its frame, they are
+/// read as they lie.
+pub struct Frames {
+    frame: Frame,
+    image: [usize; 3],
+    slots: usize,
+    is_copied: bool,
+}
+
+impl Frames {
+    /// For images `[h, w, c]`, so many at once.
+    pub fn new(frame: Frame, image: [usize; 3], slots: usize) -> Frames {
+        let [h, w, c] = image;
+        let lie = [frame.height, frame.width, frame.top, frame.left] == [h, w, 0, 0] && c.is_multiple_of(lanes());
+        Frames { frame, image, slots, is_copied: !lie }
+    }
+
+    /// Words from one image to the next.
+    pub fn step(&self) -> usize {
+        if self.is_copied { self.frame.len(self.image[2]) } else { self.image.iter().product() }
+    }
+
+    /// Words that the frames take.
+    pub fn len(&self) -> usize {
+        if self.is_copied { self.slots * self.step() } else { 0 }
+    }
+
+    /// Zeroes what lies around the images.
+    pub fn clear(&self, frames: &mut [f32]) {
+        frames.chunks_exact_mut(self.step()).for_each(|frame| self.frame.clear(self.image, frame));
+    }
+
+    /// Takes image `i` of `images` into its frame, which is clear.
+    pub fn fill(&self, i: usize, images: &[f32], frames: &mut [f32]) {
+        if self.is_copied {
+            let image = self.image.iter().product::<usize>();
+            let frame = &mut frames[i % self.slots * self.step()..][..self.step()];
+            self.frame.fill(&images[i * image..][..image], self.image, frame);
+        }
+    }
+
+    /// Where the images are to be read, `step` words apart.
+    pub fn of<'a>(&self, images: &'a [f32], frames: &'a [f32]) -> &'a [f32] {
+        if self.is_copied { frames } else { images }
     }
 }

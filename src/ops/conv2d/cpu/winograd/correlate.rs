@@ -5,6 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::transform::{self, Half, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, Lattice, SLACK, Tiling, padded, split};
 use crate::lines::Lines;
+use crate::ops::conv2d::cpu::frame::Frames;
 use crate::ops::epilogue::Finish;
 use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
@@ -55,31 +56,24 @@ fn images_of_a_thread(
     end: Finish,
     finish: impl Fn(usize, &mut [f32]),
 ) {
-    let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+    let image_out = t.result.iter().product::<usize>();
     let (channels, row_out) = (t.channels_in(), t.row_out());
     let (of_image, images) = (t.rows * t.columns, out.len() / image_out);
     let total = images * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
-    let slots = t.images_at_once(group);
-    // An image without borders that is whole tiles lies there already.
-    let is_framed = !t.frame.is_image(t.source);
-    let frame = if is_framed { t.frame.len(t.source[2]) } else { image_in };
+    let sources = Frames::new(t.frame, t.source, t.images_at_once(group));
     // A tile of registers may read and write rows behind the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
-    let frames = if is_framed { slots * frame } else { 0 };
-    let lengths = [frames, PLANES * plane_in, PLANES * plane_out + SLACK];
+    let lengths = [sources.len(), PLANES * plane_in, PLANES * plane_out + SLACK];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, factors, products] = split(memory, lengths);
-        frames.chunks_exact_mut(frame).for_each(|frame| t.frame.clear(t.source, frame));
+        sources.clear(frames);
         let (mut framed, mut finished) = (0, 0);
         for first in (0..total).step_by(group) {
             let tiles = group.min(total - first);
             while framed * of_image < first + tiles {
-                if is_framed {
-                    let frame = &mut frames[framed % slots * frame..][..frame];
-                    t.frame.fill(&source[framed * image_in..][..image_in], t.source, frame);
-                }
+                sources.fill(framed, source, frames);
                 framed += 1;
             }
             pulp::Arch::new().dispatch(Read {
@@ -87,8 +81,8 @@ fn images_of_a_thread(
                 side: t.results(),
                 grid: [t.rows, t.columns],
                 channels: t.source[2],
-                frames: if is_framed { frames } else { source },
-                frame,
+                frames: sources.of(source, frames),
+                frame: sources.step(),
                 tiles: first..first + tiles,
                 row: channels,
                 plane: plane_in,

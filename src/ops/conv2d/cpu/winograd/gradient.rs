@@ -5,6 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::correlate::{Read, place};
 use super::transform::{self, Half, MOST_TAPS, PLANES, SIDE};
 use super::{GAP, SLACK, Tiling, split};
+use crate::ops::conv2d::cpu::frame::Frames;
 use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, vectors, with_tile};
 use crate::parallel::{parallel_chunks, scratch, vectorized};
@@ -30,40 +31,27 @@ pub fn gradient(t: &Tiling, images_per_part: usize, input: &[f32], d_out: &[f32]
 }
 
 fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(&[f32], usize, usize)) {
-    let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+    let images = input.len() / t.source.iter().product::<usize>();
     let (channels, row_out, of_image) = (t.channels_in(), t.row_out(), t.rows * t.columns);
-    let total = input.len() / image_in * of_image;
+    let total = images * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
-    let slots = t.images_at_once(group);
-    let frame_out = t.whole_tiles();
-    // Images without borders that are whole tiles lie there already.
-    let (is_framed, is_framed_out) = (!t.frame.is_image(t.source), !frame_out.is_image(t.result));
-    let frame = if is_framed { t.frame.len(t.source[2]) } else { image_in };
-    let framed_out = if is_framed_out { frame_out.len(t.result[2]) } else { image_out };
+    let (slots, frame_out) = (t.images_at_once(group), t.whole_tiles());
+    let [inputs, results] = [(t.frame, t.source), (frame_out, t.result)].map(|(f, image)| Frames::new(f, image, slots));
     let (plane_in, plane_out) = (group * channels + GAP, group * row_out + GAP);
     // A tile of registers may go past the last channel.
     let plane = (channels + MOST_PIXELS) * row_out + GAP;
-    let room = [(is_framed, slots * frame), (is_framed_out, slots * framed_out)];
-    let [frames, frames_out] = room.map(|(is_framed, words)| if is_framed { words } else { 0 });
-    let lengths = [frames, frames_out, PLANES * plane_in + SLACK, PLANES * plane_out + SLACK, PLANES * plane];
+    let lengths = [inputs.len(), results.len(), PLANES * plane_in + SLACK, PLANES * plane_out + SLACK, PLANES * plane];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, frames_out, factors, owed, sums] = split(memory, lengths);
-        frames.chunks_exact_mut(frame).for_each(|frame| t.frame.clear(t.source, frame));
-        frames_out.chunks_exact_mut(framed_out).for_each(|frame| frame_out.clear(t.result, frame));
+        inputs.clear(frames);
+        results.clear(frames_out);
         sums.fill(0.0);
         let mut framed = 0;
         for first in (0..total).step_by(group) {
             let tiles = first..(first + group).min(total);
             while framed * of_image < tiles.end {
-                let slot = framed % slots;
-                if is_framed {
-                    let to = &mut frames[slot * frame..][..frame];
-                    t.frame.fill(&input[framed * image_in..][..image_in], t.source, to);
-                }
-                if is_framed_out {
-                    let to = &mut frames_out[slot * framed_out..][..framed_out];
-                    frame_out.fill(&d_out[framed * image_out..][..image_out], t.result, to);
-                }
+                inputs.fill(framed, input, frames);
+                results.fill(framed, d_out, frames_out);
                 framed += 1;
             }
             pulp::Arch::new().dispatch(Read {
@@ -71,8 +59,8 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
                 side: t.results(),
                 grid: [t.rows, t.columns],
                 channels: t.source[2],
-                frames: if is_framed { frames } else { input },
-                frame,
+                frames: inputs.of(input, frames),
+                frame: inputs.step(),
                 tiles: tiles.clone(),
                 row: channels,
                 plane: plane_in,
@@ -81,8 +69,8 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
             pulp::Arch::new().dispatch(ReadBack {
                 t,
                 width: frame_out.width,
-                frames: if is_framed_out { frames_out } else { d_out },
-                frame: framed_out,
+                frames: results.of(d_out, frames_out),
+                frame: results.step(),
                 tiles: tiles.clone(),
                 row: row_out,
                 plane: plane_out,

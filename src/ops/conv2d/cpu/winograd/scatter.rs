@@ -11,6 +11,7 @@ use super::gradient::ReadBack;
 use super::transform::{self, Half, PLANES, SIDE};
 use super::{GAP, SLACK, Tiling, padded, split};
 use crate::lines::Lines;
+use crate::ops::conv2d::cpu::frame::Frames;
 use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, load, store};
 use crate::ops::{Epilogue, In};
@@ -52,40 +53,33 @@ impl Scatter {
 
 /// `finish` is done to each image when all of it is there.
 fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
-    let (image_in, image_out) = (t.result.iter().product::<usize>(), t.source.iter().product::<usize>());
+    let image_out = t.source.iter().product::<usize>();
     let (channels, row_out) = (t.result[2], padded(t.channels_in()));
     let (of_image, images) = (t.rows * t.columns, out.len() / image_out);
     let total = images * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
-    let slots = t.images_at_once(group);
     let around = t.whole_tiles();
-    // An image that is whole tiles lies there already.
-    let is_framed = !around.is_image(t.result);
-    let frame = if is_framed { around.len(channels) } else { image_in };
+    let results = Frames::new(around, t.result, t.images_at_once(group));
     // A tile of registers may read and write rows behind the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
-    let frames = if is_framed { slots * frame } else { 0 };
-    let lengths = [frames, PLANES * plane_in, PLANES * plane_out + SLACK];
+    let lengths = [results.len(), PLANES * plane_in, PLANES * plane_out + SLACK];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, factors, products] = split(memory, lengths);
-        frames.chunks_exact_mut(frame).for_each(|frame| around.clear(t.result, frame));
+        results.clear(frames);
         let (mut framed, mut finished) = (0, 0);
         for first in (0..total).step_by(group) {
             let tiles = first..(first + group).min(total);
             while framed * of_image < tiles.end {
-                if is_framed {
-                    let image = &d_out[framed * image_in..][..image_in];
-                    around.fill(image, t.result, &mut frames[framed % slots * frame..][..frame]);
-                }
+                results.fill(framed, d_out, frames);
                 out[framed * image_out..][..image_out].fill(0.0);
                 framed += 1;
             }
             pulp::Arch::new().dispatch(ReadBack {
                 t,
                 width: around.width,
-                frames: if is_framed { frames } else { d_out },
-                frame,
+                frames: results.of(d_out, frames),
+                frame: results.step(),
                 tiles: tiles.clone(),
                 row: channels,
                 plane: plane_in,
