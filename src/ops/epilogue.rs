@@ -149,12 +149,84 @@ impl Finish<'_> {
     /// What becomes of sums.
     #[inline(always)]
     pub fn end<S: Simd>(&self, simd: S, v: S::f32s) -> S::f32s {
-        let zero = simd.splat_f32s(0.0);
-        let below = match self.act {
-            Some(Act::Relu) => zero,
-            Some(Act::Leaky(slope)) => simd.mul_f32s(simd.splat_f32s(slope), v),
-            _ => return v,
-        };
-        simd.select_f32s(simd.less_than_f32s(v, zero), below, v)
+        match self.act {
+            Some(Act::Relu) => relu(simd, v),
+            Some(Act::Leaky(slope)) => leaky(simd, simd.splat_f32s(slope), v),
+            _ => v,
+        }
+    }
+
+    /// What becomes of the sums of a tile. Which it is, is asked before them, so that they stay in registers.
+    #[inline(always)]
+    pub fn end_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        mut sums: [[S::f32s; VECTORS]; ROWS],
+    ) -> [[S::f32s; VECTORS]; ROWS] {
+        match self.act {
+            Some(Act::Relu) => {
+                for i in 0..ROWS * VECTORS {
+                    sums[i / VECTORS][i % VECTORS] = relu(simd, sums[i / VECTORS][i % VECTORS]);
+                }
+            }
+            Some(Act::Leaky(slope)) => {
+                let slope = simd.splat_f32s(slope);
+                for i in 0..ROWS * VECTORS {
+                    sums[i / VECTORS][i % VECTORS] = leaky(simd, slope, sums[i / VECTORS][i % VECTORS]);
+                }
+            }
+            _ => {}
+        }
+        sums
+    }
+}
+
+#[inline(always)]
+fn leaky<S: Simd>(simd: S, slope: S::f32s, v: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.less_than_f32s(v, simd.splat_f32s(0.0)), simd.mul_f32s(slope, v), v)
+}
+
+/// NaN stays NaN: where one of two is that, x86 takes the second for the larger and NEON that one, but without vectors
+/// it would be the other.
+#[inline(always)]
+fn relu<S: Simd>(simd: S, v: S::f32s) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    if S::IS_SCALAR { simd.select_f32s(simd.less_than_f32s(v, zero), zero, v) } else { simd.max_f32s(zero, v) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::{Scalar, WithSimd};
+
+    /// A tile of one vector, finished.
+    struct Finished<'a>(&'a [f32], Finish<'a>);
+
+    impl WithSimd for Finished<'_> {
+        type Output = Vec<f32>;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+            let Finished(numbers, finish) = self;
+            let vector = simd.partial_load_f32s(&numbers[..S::F32_LANES.min(numbers.len())]);
+            let [[vector]] = finish.end_tile::<S, 1, 1>(simd, [[vector]]);
+            bytemuck::cast_slice(&[vector]).to_vec()
+        }
+    }
+
+    #[test]
+    fn nan_stays_nan_through_an_activation_with_vectors_and_without() {
+        for act in [None, Some(Act::Relu), Some(Act::Leaky(0.2))] {
+            let finish = Finish { bias: None, act };
+            for number in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.5, 0.0, 2.0] {
+                let wanted = act.map_or(number, |act| act.apply(number));
+                let is_wanted = |found: f32| found == wanted || found.is_nan() && wanted.is_nan();
+                let with = pulp::Arch::new().dispatch(Finished(&[number; 16], finish));
+                let without = Finished(&[number], finish).with_simd(Scalar);
+                assert!(
+                    with.iter().chain(&without).all(|found| is_wanted(*found)),
+                    "{act:?} {number}: {with:?} {without:?}"
+                );
+            }
+        }
     }
 }

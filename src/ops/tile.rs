@@ -67,3 +67,31 @@ pub fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s) {
         simd.partial_store_f32s(to, value);
     }
 }
+
+/// Writes of a tile the first `rows`, of each `channels` numbers, to their places, which lie one behind another.
+#[inline(always)]
+pub fn store_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    out: &mut [f32],
+    place: impl Fn(usize) -> usize,
+    [rows, channels]: [usize; 2],
+    tile: [[S::f32s; VECTORS]; ROWS],
+) {
+    let width = VECTORS * S::F32_LANES;
+    let first = place(0);
+    // No vector is looked for by a number that is not known beforehand: all would have to be in memory for that.
+    if rows == ROWS && channels == width && place(ROWS - 1) == first + (ROWS - 1) * width {
+        let out = S::as_mut_simd_f32s(&mut out[first..][..ROWS * width]).0;
+        for i in 0..ROWS * VECTORS {
+            out[i] = tile[i / VECTORS][i % VECTORS];
+        }
+        return;
+    }
+    for at in 0..ROWS * VECTORS {
+        let (i, v) = (at / VECTORS, at % VECTORS);
+        let (begin, end) = (v * S::F32_LANES, channels.min((v + 1) * S::F32_LANES));
+        if i < rows && begin < end {
+            store::<S>(simd, &mut out[place(i)..][begin..end], tile[i][v]);
+        }
+    }
+}

@@ -19,7 +19,7 @@ pub use spread::Spread;
 use super::frame::Frame;
 use crate::ops::conv2d::Geometry;
 use crate::ops::epilogue::Finish;
-use crate::ops::tile::{lanes, store, vectors, width, with_tile};
+use crate::ops::tile::{lanes, store_tile, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
 
@@ -179,12 +179,14 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         }
     }
     let channels = (walk.channels - block * width).min(width);
-    for i in 0..pixels {
-        let out = &mut out[to[i]..][..channels];
-        for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums[i]) {
-            store::<S>(simd, out, finish.end::<S>(simd, sum));
-        }
-    }
+    store_tile::<S, PIXELS, VECTORS>(
+        simd,
+        out,
+        #[inline(always)]
+        |i| to[i],
+        [pixels, channels],
+        finish.end_tile::<S, PIXELS, VECTORS>(simd, sums),
+    );
     PIXELS
 }
 

@@ -4,18 +4,20 @@
 use pulp::Simd;
 
 use super::{Correlate, begin};
-use crate::ops::tile::{store, vectors};
+use crate::ops::tile::{store_tile, vectors};
 
-/// Goes through the walk, if it is one of these. Tiles are as large as registers hold; 24 pixels are two of 12.
+/// Goes through the walk, if it is one of these. Of two sizes of tiles it takes the one that covers fewer pixels twice.
+/// Larger ones of two vectors, whose sums alone would fit registers, do not as soon as what is around them is counted in.
 #[inline(always)]
 pub(super) fn by_rows<S: Simd>(simd: S, task: &mut Correlate, panels: &[f32]) -> bool {
-    let columns = task.walk.columns;
+    let covered = |pixels: usize| task.walk.columns.next_multiple_of(pixels);
     match (S::F32_LANES == 8, vectors(task.walk.channels, S::F32_LANES)) {
         (true, 1) => with_run::<S, 10, 1>(simd, task, panels),
         (true, _) => with_run::<S, 6, 2>(simd, task, panels),
+        (false, 1) if covered(12) < covered(14) => with_run::<S, 12, 1>(simd, task, panels),
         (false, 1) => with_run::<S, 14, 1>(simd, task, panels),
-        (false, 2) if columns.is_multiple_of(12) => with_run::<S, 12, 2>(simd, task, panels),
-        (false, 2) => with_run::<S, 14, 2>(simd, task, panels),
+        (false, 2) if covered(8) < covered(7) => with_run::<S, 8, 2>(simd, task, panels),
+        (false, 2) => with_run::<S, 7, 2>(simd, task, panels),
         _ => false,
     }
 }
@@ -53,9 +55,11 @@ fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
                 let from = &frame[walk.first + row * walk.step_row + first..];
                 let mut sums = [begin; PIXELS];
                 for (tap, weights) in panel.iter().enumerate() {
-                    let x = &from[tap * walk.frame_row..][..PIXELS + RUN - 1];
-                    for i in 0..PIXELS {
-                        for j in 0..RUN {
+                    let x = from.get(tap * walk.frame_row..).and_then(|x| x.get(..PIXELS + RUN - 1));
+                    let Some(x) = x else { break };
+                    // Pixels innermost: the other way round more of them are wanted at once than registers hold.
+                    for j in 0..RUN {
+                        for i in 0..PIXELS {
                             let x = simd.splat_f32s(x[i + j]);
                             for v in 0..VECTORS {
                                 sums[i][v] = simd.mul_add_e_f32s(x, weights[j][v], sums[i][v]);
@@ -64,11 +68,14 @@ fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
                     }
                 }
                 let to = walk.out_first + row * walk.out_row + first * walk.out_column + block * width;
-                for (out, sums) in out[to..].chunks_mut(walk.out_column).zip(sums) {
-                    for (out, sum) in out[..channels].chunks_mut(S::F32_LANES).zip(sums) {
-                        store::<S>(simd, out, finish.end::<S>(simd, sum));
-                    }
-                }
+                store_tile::<S, PIXELS, VECTORS>(
+                    simd,
+                    out,
+                    #[inline(always)]
+                    |i| to + i * walk.out_column,
+                    [PIXELS, channels],
+                    finish.end_tile::<S, PIXELS, VECTORS>(simd, sums),
+                );
             }
         }
     }
