@@ -141,6 +141,7 @@ impl Finish<'_> {
     }
 
     /// What becomes of a sum that began with 0.
+    #[inline(always)]
     pub fn one(&self, sum: f32, channel: usize) -> f32 {
         let v = sum + self.bias.and_then(|bias| bias.get(channel)).unwrap_or(&0.0);
         self.act.map_or(v, |act| act.apply(v))

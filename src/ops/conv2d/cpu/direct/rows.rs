@@ -7,17 +7,18 @@ use super::{Correlate, begin};
 use crate::ops::tile::{store_tile, vectors};
 
 /// Goes through the walk, if it is one of these. Of two sizes of tiles it takes the one that covers fewer pixels twice.
-/// Larger ones of two vectors, whose sums alone would fit registers, do not as soon as what is around them is counted in.
+/// Larger ones, whose sums alone would fit registers, do not as soon as what is around them is counted in.
 #[inline(always)]
 pub(super) fn by_rows<S: Simd>(simd: S, task: &mut Correlate, panels: &[f32]) -> bool {
     let covered = |pixels: usize| task.walk.columns.next_multiple_of(pixels);
     match (S::F32_LANES == 8, vectors(task.walk.channels, S::F32_LANES)) {
-        (true, 1) => with_run::<S, 10, 1>(simd, task, panels),
-        (true, _) => with_run::<S, 6, 2>(simd, task, panels),
+        (true, 1) if covered(7) < covered(8) => with_run::<S, 7, 1>(simd, task, panels),
+        (true, 1) => with_run::<S, 8, 1>(simd, task, panels),
+        (true, _) => with_run::<S, 4, 2>(simd, task, panels),
         (false, 1) if covered(12) < covered(14) => with_run::<S, 12, 1>(simd, task, panels),
         (false, 1) => with_run::<S, 14, 1>(simd, task, panels),
-        (false, 2) if covered(8) < covered(7) => with_run::<S, 8, 2>(simd, task, panels),
-        (false, 2) => with_run::<S, 7, 2>(simd, task, panels),
+        (false, 2) if covered(7) < covered(8) => with_run::<S, 7, 2>(simd, task, panels),
+        (false, 2) => with_run::<S, 8, 2>(simd, task, panels),
         _ => false,
     }
 }
