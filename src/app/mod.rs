@@ -8,8 +8,6 @@ pub mod canvas;
 mod draw;
 mod dream;
 mod dropped;
-#[cfg(test)]
-mod failing;
 pub mod field;
 mod guide;
 mod inside;

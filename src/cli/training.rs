@@ -10,11 +10,11 @@ use anyhow::bail;
 use super::progress::{Display, from};
 use super::{counted, going_on, mention, note, say, thousands};
 use crate::data::DataSet;
-use crate::device::{Device, DeviceError};
+use crate::device::Device;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{Architecture, Model, ModelFile};
 use crate::report::Confusion;
-use crate::train::{Event, Folder, Outcome, Run, Settings, Share};
+use crate::train::{Event, Folder, Outcome, Run, Settings};
 
 /// What one run and several in a row have in common.
 pub(super) struct Training<'a> {
@@ -36,29 +36,17 @@ impl Training<'_> {
         folder: &Folder,
     ) -> anyhow::Result<(Outcome, Display)> {
         let mut display = Display::new("steps", self.quiet);
-        let images = self.data.train.images.len() as u64;
         let outcome = going_on::train(&mut self.device, self.fallback, member, |device| {
-            // What is free of a device's memory nobody says before it is asked for.
-            let mut room = device.room();
-            loop {
-                let run = Run {
-                    settings: settings.clone(),
-                    architecture: architecture.clone(),
-                    data: self.data.clone(),
-                    folder: member.clone(),
-                    device: &mut *device,
-                    stop: self.stop,
-                    report: &mut |event| show(&mut display, event),
-                };
-                let takes_less = images > Share::LEAST && images <= room;
-                match run.train_within(room) {
-                    Err(error) if takes_less && matches!(error.device(), Some(DeviceError::OutOfMemory { .. })) => {
-                        display.warning(&format!("{error}. Goes on with images that are sent as steps need them"));
-                        room = Share::LEAST;
-                    }
-                    ended => return ended,
-                }
-            }
+            let run = Run {
+                settings: settings.clone(),
+                architecture: architecture.clone(),
+                data: self.data.clone(),
+                folder: member.clone(),
+                device,
+                stop: self.stop,
+                report: &mut |event| show(&mut display, event),
+            };
+            run.train()
         });
         display.finish();
         let outcome = outcome.map_err(|error| going_on::ended(error, folder, member))?;

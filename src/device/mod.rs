@@ -8,6 +8,8 @@ use crate::plan::Plan;
 pub mod choose;
 pub mod cpu;
 pub mod gpu;
+#[cfg(test)]
+pub mod rigged;
 pub mod several;
 pub mod stuck;
 

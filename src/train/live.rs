@@ -53,7 +53,8 @@ impl Live {
     ///
     /// As many images as the settings set aside to validate by are kept from training, and `watch` at least; `watch` of
     /// them are the watched ones. So it learns what a [`Run`](super::Run) learns that sets as many aside. How long is
-    /// for a person to say: patience and snapshots are left out.
+    /// for a person to say: patience and snapshots are left out. Images that the device turns out to have no memory for
+    /// are sent as steps need them.
     ///
     /// # Errors
     /// Settings that cannot be trained with, more images set aside than there are, a network that does not fit the
@@ -83,19 +84,27 @@ impl Live {
         let (train, aside) = data.train.split(aside, seed)?;
         let watched = aside.sample(watch, seed);
 
-        let mut store = Store::default();
-        let mut course =
-            Course::declare(&mut store, architecture, data, &train, settings, None, Share::of(device.as_ref()))?;
-        let mut evaluation = match watched.is_empty() {
-            true => None,
-            false => Some(course.evaluation(&mut store, &watched)?),
+        let share = Share::of(device.as_ref());
+        let mut begin = |share: Share| {
+            let mut store = Store::default();
+            let mut course = Course::declare(&mut store, architecture, data, &train, settings.clone(), None, share)?;
+            let mut evaluation = match watched.is_empty() {
+                true => None,
+                false => Some(course.evaluation(&mut store, &watched)?),
+            };
+            device.allocate(&store)?;
+            let state = course.classifier.initial(course.settings.seed);
+            course.begin(device.as_mut(), &train, &state, None)?;
+            if let Some(evaluation) = &mut evaluation {
+                evaluation.upload(device.as_mut(), &watched)?;
+            }
+            Ok::<_, TrainError>((course, evaluation))
         };
-        device.allocate(&store)?;
-        let state = course.classifier.initial(course.settings.seed);
-        course.begin(device.as_mut(), &train, &state, None)?;
-        if let Some(evaluation) = &mut evaluation {
-            evaluation.upload(device.as_mut(), &watched)?;
-        }
+        let begun = begin(share).or_else(|error| match share.after(&error, train.images.len() as u64) {
+            Some(share) => begin(share),
+            None => Err(error),
+        });
+        let (course, evaluation) = begun?;
         Ok(Live { device, course, watched, evaluation, speed: [0.0; 2] })
     }
 
@@ -205,5 +214,39 @@ impl Live {
     /// As [`Live::look`].
     pub fn model(&mut self) -> Result<ModelFile, TrainError> {
         self.course.model_now(self.device.as_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::mnist;
+    use crate::device::DeviceError;
+    use crate::device::cpu::Cpu;
+    use crate::device::rigged::{Moment, Rigged};
+    use crate::models::builtin;
+
+    #[test]
+    fn images_that_a_device_has_no_memory_for_are_sent_as_steps_need_them_and_teach_the_same() {
+        // More than comes by and by at once.
+        let all = mnist::embedded().unwrap();
+        let train = all.train.select(&(0..22_000).collect::<Vec<_>>());
+        let data = DataSet::new(all.name, train, ImageSet::default(), all.class_names);
+        let architecture = builtin("dense").unwrap();
+        let settings = Settings { validation: 0, ..Settings::from_recipe("dense", &architecture.recipe) };
+        let full = |what: &str, bytes: u64| {
+            let (device, what) = ("a small GPU".into(), what.into());
+            Err(DeviceError::OutOfMemory { device, what, bytes })
+        };
+        let small = Rigged::open("a small GPU", move |_, moment| {
+            let Moment::Allocates(store) = moment else { return Ok(()) };
+            let sizes = store.buffers().map(|(_, name, words)| (name, 4 * words as u64));
+            sizes.filter(|(_, bytes)| *bytes > Share::LEAST).try_for_each(|(name, bytes)| full(name, bytes))
+        });
+        let [plain, sent] = [Box::new(Cpu::new()) as Box<dyn Device>, small].map(|device| {
+            let mut live = Live::start(device, &architecture, &data, settings.clone(), 100).unwrap();
+            (live.steps(10).unwrap(), live.model().unwrap().tensors)
+        });
+        assert!(plain == sent);
     }
 }

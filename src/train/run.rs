@@ -85,8 +85,8 @@ pub(super) struct Best {
     pub accuracy: f64,
 }
 
-struct Loop<'a> {
-    run: Run<'a>,
+struct Loop<'a, 'b> {
+    run: &'a mut Run<'b>,
     course: Course,
     validation: Option<(Evaluation, ImageSet)>,
     metrics: Metrics,
@@ -94,14 +94,20 @@ struct Loop<'a> {
 }
 
 impl Run<'_> {
-    /// Trains, from the folder's checkpoint if it has one, and tests at the end.
-    pub fn train(self) -> Result<Outcome, TrainError> {
-        self.train_within(u64::MAX)
+    /// Trains, from the folder's checkpoint if it has one, and tests at the end. Images that the device turns out to have
+    /// no memory for are sent as steps need them; the weights are the same, to the bit.
+    pub fn train(mut self) -> Result<Outcome, TrainError> {
+        let share = Share::of(self.device);
+        let error = match self.train_with(share) {
+            Err(error) => error,
+            ended => return ended,
+        };
+        let Some(share) = share.after(&error, self.data.train.images.len() as u64) else { return Err(error) };
+        (self.report)(Event::Warning(format!("{error}. Goes on with images that are sent as steps need them")));
+        self.train_with(share)
     }
 
-    /// [`Run::train`] with no more than `room` bytes of the training images on a device at a time. The weights are the
-    /// same, to the bit.
-    pub fn train_within(self, room: u64) -> Result<Outcome, TrainError> {
+    fn train_with(&mut self, share: Share) -> Result<Outcome, TrainError> {
         let started = Instant::now();
         let _lock = self.folder.lock()?;
         self.folder.clean();
@@ -110,7 +116,7 @@ impl Run<'_> {
         let origin = self.folder.origin()?;
         let normalization = origin.as_ref().map(|(file, path)| Normalization::read(file, path)).transpose()?;
         let mut store = Store::default();
-        let (architecture, data, share) = (&self.architecture, &self.data, Share::of(self.device).within(room));
+        let (architecture, data) = (&self.architecture, &self.data);
         let mut course = Course::declare(&mut store, architecture, data, &train, settings, normalization, share)?;
         let mut evaluation = |set: &ImageSet| match set.is_empty() {
             true => Ok(None),
@@ -174,7 +180,7 @@ impl Run<'_> {
     }
 }
 
-impl Loop<'_> {
+impl Loop<'_, '_> {
     /// All remaining steps; `Some` with the step where it was asked to stop.
     fn steps(&mut self) -> Result<Option<usize>, TrainError> {
         let total = self.course.total();
@@ -192,7 +198,7 @@ impl Loop<'_> {
         let (mut chunk, mut saved) = (1, Instant::now());
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
-                self.save()?;
+                self.save(false)?;
                 return Ok(Some(self.course.step));
             }
             let began = Instant::now();
@@ -207,11 +213,10 @@ impl Loop<'_> {
             let aim = CHUNK.as_secs_f64() / began.elapsed().as_secs_f64().max(1e-6);
             chunk = ((chunk as f64 * aim.clamp(0.5, 2.0)) as usize).clamp(1, RING / window);
 
-            if self.course.step == to {
-                self.end_of_epoch(epoch + 1)?;
-            }
-            if self.course.step == to || saved.elapsed() > CHECKPOINT {
-                self.save()?;
+            let ends = self.course.step == to;
+            let is_best = ends && self.end_of_epoch(epoch + 1)?;
+            if ends || saved.elapsed() > CHECKPOINT {
+                self.save(is_best)?;
                 saved = Instant::now();
             }
         }
@@ -265,15 +270,15 @@ impl Loop<'_> {
         });
     }
 
-    /// Validates and keeps the best; without a validation set the newest is the best.
-    fn end_of_epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
+    /// Validates, and says whether this is the best; without a validation set the newest is the best.
+    fn end_of_epoch(&mut self, epoch: usize) -> Result<bool, TrainError> {
         let Some((evaluation, set)) = &mut self.validation else {
-            if self.course.step == self.course.total() {
+            let is_last = self.course.step == self.course.total();
+            if is_last {
                 self.course.calibrate(self.run.device)?;
                 self.best = Best { epoch, accuracy: f64::NAN };
-                self.save_best()?;
             }
-            return Ok(());
+            return Ok(is_last);
         };
         self.course.calibrate(self.run.device)?;
         let scores = Scores::new(&evaluation.logits(self.run.device)?, &set.labels);
@@ -292,9 +297,8 @@ impl Loop<'_> {
         self.metrics.rows.push(row);
         if better {
             self.best = Best { epoch, accuracy: scores.accuracy() };
-            self.save_best()?;
         }
-        Ok(())
+        Ok(better)
     }
 
     /// A model file of given weights, with what validation says of the best.
@@ -306,24 +310,22 @@ impl Loop<'_> {
         file
     }
 
-    fn save_best(&mut self) -> Result<(), TrainError> {
-        // Of what cannot be gone on from nothing is kept: the best stays that of the last checkpoint.
-        let state = self.course.state(self.run.device)?;
-        let (weights, running) = self.course.inference_of(self.run.device, state)?;
-        let file = self.model_file(&weights, &running);
-        Ok(file.save(self.run.folder.best())?)
-    }
-
     fn save_snapshot(&mut self) -> Result<(), TrainError> {
         let file = self.course.model_now(self.run.device)?;
         self.run.folder.save_snapshot(self.course.step, &file)
     }
 
-    fn save(&mut self) -> Result<(), TrainError> {
+    /// Writes a checkpoint, and before it the model, where this is the best.
+    fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
+        // Of what cannot be gone on from nothing is kept: the best stays that of the last checkpoint.
         let state = self.course.state(self.run.device)?;
         let mut file = self.model_file(&state.learned.weights, &state.learned.running);
         file.add_u32("clock", &[state.step, state.seed]);
         self.course.classifier.learner.add_to(&mut file, "", &state.learned);
+        if is_best {
+            let (weights, running) = self.course.inference_of(self.run.device, state)?;
+            self.model_file(&weights, &running).save(self.run.folder.best())?;
+        }
         self.run.folder.save(&file, &self.metrics, &self.run.settings)?;
         (self.run.report)(Event::Saved { step: self.course.step, path: self.run.folder.path() });
         Ok(())

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::TrainError;
 use crate::data::{ImageSet, Pixels};
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Place, Store};
@@ -34,9 +35,12 @@ impl Share {
         Share { room: device.room(), parts: device.count() }
     }
 
-    /// With no more than so much room.
-    pub fn within(self, room: u64) -> Share {
-        Share { room: self.room.min(room), ..self }
+    /// What is to be tried after an error, where a set of so many bytes lay on the device as a whole and its memory was
+    /// not enough: what is free of that nobody says before it is asked for.
+    pub fn after(self, error: &TrainError, bytes: u64) -> Option<Share> {
+        let takes_less = bytes > Share::LEAST && bytes <= self.room;
+        let is_full = matches!(error.device(), Some(DeviceError::OutOfMemory { .. }));
+        (takes_less && is_full).then_some(Share { room: Share::LEAST, ..self })
     }
 }
 

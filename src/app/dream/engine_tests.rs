@@ -2,8 +2,8 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::app::dream::wish::View;
-use crate::app::failing::Failing;
 use crate::device::cpu::Cpu;
+use crate::device::rigged::Rigged;
 use crate::infer::scene::{Labels, Scene, Seeds};
 
 /// Waits for the thread, some time.
@@ -132,7 +132,7 @@ fn a_mixed_label_asks_for_no_class_and_a_saved_view_is_a_file() {
 #[test]
 fn a_device_that_is_lost_is_said_and_the_generator_goes_on_with_the_cpu() {
     let left = Arc::new(AtomicUsize::new(12));
-    let mut engine = Engine::start_on(Box::new(move || Failing::open(&left)), || {});
+    let mut engine = Engine::start_on(Box::new(move || Ok(Rigged::failing(&left))), || {});
     engine.open(Path::new("gan"));
     until(&mut engine, |_, news| news.generator.then_some(()));
     assert_eq!(engine.about().unwrap().device, "a GPU that fails");

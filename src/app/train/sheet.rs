@@ -5,7 +5,7 @@ use eframe::egui::{Color32, RichText, Ui, Vec2, vec2};
 use super::curve::Curve;
 use super::news::{Began, News, Now, Phase, Watched};
 use super::plot::{self, Marks, Plot, Series};
-use super::sights::Sights;
+use super::sights::{self, Sights};
 use crate::app::paint::{ABOVE, BELOW};
 use crate::cli::thousands;
 use crate::train::metrics::of_training;
@@ -111,8 +111,9 @@ impl Sheet {
     pub fn ui(&mut self, ui: &mut Ui, room: Vec2) {
         let gap = ui.spacing().item_spacing;
         let half = ((room.x - gap.x) / 2.0).floor();
-        let above = (room.y * 0.5).clamp(150.0, 460.0).floor();
-        let below = (room.y - above - gap.y - 4.0).max(150.0);
+        let between = gap.y + 4.0;
+        let below = sights::whole_rows(room.y - between - (room.y * 0.5).clamp(150.0, 460.0));
+        let above = (room.y - between - below).max(150.0).floor();
         ui.horizontal_top(|ui| self.curves(ui, vec2(half, above)));
         ui.add_space(4.0);
         ui.horizontal_top(|ui| {

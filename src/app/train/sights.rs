@@ -19,6 +19,16 @@ const MISTAKES: usize = 60;
 /// Sides of a mistake: its picture, and the lines below it.
 const DIGIT: f32 = 56.0;
 const CAPTION: f32 = 30.0;
+/// Between two rows of mistakes, and above the first.
+const GAP: f32 = 4.0;
+const HEADER: f32 = 24.0;
+
+/// The height of a field nearest to this one in which rows of mistakes are whole: one cut off has no captions.
+pub fn whole_rows(height: f32) -> f32 {
+    let row = DIGIT + CAPTION + GAP;
+    let rows = ((height - HEADER + GAP) / row).round().max(1.0);
+    HEADER + rows * row - GAP
+}
 
 #[derive(Default)]
 pub struct Sights {
@@ -153,10 +163,10 @@ impl Sights {
             self.mistakes_picture.tiles = Some(tiles);
         }
         let Some((texture, tiles)) = self.mistakes_picture.texture() else { return };
-        let room = size.y - 24.0;
+        let room = size.y - HEADER;
         ScrollArea::vertical().id_salt("mistakes").max_height(room).auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal_wrapped(|ui| {
-                ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
+                ui.spacing_mut().item_spacing = vec2(6.0, GAP);
                 for (i, mistake) in shown.iter().enumerate() {
                     self.mistake(ui, mistake, texture, tiles.part(i));
                 }
@@ -226,6 +236,14 @@ mod tests {
         let (tiles, _) = joined([1, 784], &vec![vec![0.5; 784]; 16], 8192);
         assert_eq!(tiles.size(), [16, 784]);
         assert_eq!(joined([2, 3], &[], 8192).0.size(), [2, 3]);
+    }
+
+    #[test]
+    fn a_field_has_room_for_whole_rows_of_mistakes_captions_included() {
+        for (height, rows) in [(-50.0, 1.0), (150.0, 1.0), (268.0, 3.0), (463.0, 5.0)] {
+            let room = whole_rows(height) - HEADER;
+            assert_eq!(room, rows * (DIGIT + CAPTION) + (rows - 1.0) * GAP, "{height}");
+        }
     }
 
     #[test]

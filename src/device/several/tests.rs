@@ -2,76 +2,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::device::cpu::Cpu;
+use crate::device::rigged::{Moment, Rigged};
 use crate::graph::Graph;
 use crate::ops::elementwise::{Add, Scale};
 use crate::tensor::Tensor;
 
 const NUMBERS: usize = 64;
 
-/// The CPU as a card of one kind or another: an odd one's weights are off by their last bit after every run.
-struct Card {
-    cpu: Cpu,
-    is_odd: bool,
-    weights: BufferId,
-    /// Words that went to it and came from it.
-    moved: Arc<AtomicUsize>,
-}
-
-impl Device for Card {
-    fn name(&self) -> String {
-        self.origin().device
-    }
-    fn origin(&self) -> Origin {
-        let device = if self.is_odd { "an odd card" } else { "a card" };
-        Origin { device: device.into(), driver: String::new() }
-    }
-    fn room(&self) -> u64 {
-        self.cpu.room()
-    }
-    fn parts(&mut self) -> Vec<&mut dyn Device> {
-        vec![self]
-    }
-    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
-        self.cpu.allocate(store)
-    }
-    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
-        self.moved.fetch_add(words.len(), Ordering::SeqCst);
-        self.cpu.write(buffer, offset, words)
-    }
-    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
-        self.moved.fetch_add(out.len(), Ordering::SeqCst);
-        self.cpu.read(buffer, offset, out)
-    }
-    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
-        self.cpu.prepare(plan)
-    }
-    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        self.cpu.run(plans, times)?;
-        if self.is_odd {
-            let mut words = [0; NUMBERS];
-            self.cpu.read(self.weights, 0, &mut words)?;
-            self.cpu.write(self.weights, 0, &words.map(|word| word ^ 1))?;
-        }
-        Ok(())
-    }
-    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
-        self.cpu.profile(plan, times)
-    }
-    fn wait(&mut self) -> Result<(), DeviceError> {
-        self.cpu.wait()
-    }
-}
-
 /// Two cards whose weights shrink by a tenth in a step: one plan says by how much, which they share, another does it.
 struct Team {
     device: Box<dyn Device>,
     weights: BufferId,
     step: [PlanId; 2],
+    /// Words that went to them and came from them.
     moved: Arc<AtomicUsize>,
 }
 
 impl Team {
+    /// An odd card's weights are off by their last bit after every run.
     fn of(odd: [bool; 2], weights: &[f32]) -> Team {
         let mut store = Store::default();
         let [kept, shared] = ["weights", "gradients"].map(|name| Place {
@@ -80,8 +28,24 @@ impl Team {
             tensor: Tensor::f32([NUMBERS]),
         });
         let moved = Arc::<AtomicUsize>::default();
-        let card = |is_odd| Card { cpu: Cpu::new(), is_odd, weights: kept.buffer, moved: moved.clone() };
-        let cards = odd.map(|is_odd| Box::new(card(is_odd)) as Box<dyn Device>);
+        let cards = odd.map(|is_odd| {
+            let (moved, weights) = (Arc::clone(&moved), kept.buffer);
+            let name = if is_odd { "an odd card" } else { "a card" };
+            Rigged::open(name, move |cpu, moment| {
+                match moment {
+                    Moment::Moves(words) => {
+                        moved.fetch_add(words, Ordering::SeqCst);
+                    }
+                    Moment::HasRun if is_odd => {
+                        let mut words = [0; NUMBERS];
+                        cpu.read(weights, 0, &mut words)?;
+                        cpu.write(weights, 0, &words.map(|word| word ^ 1))?;
+                    }
+                    _ => {}
+                }
+                Ok(())
+            })
+        });
         let mut device = Several::join(cards.into()).unwrap();
         device.allocate(&store).unwrap();
 

@@ -85,7 +85,8 @@ pub fn read(entries: &[Value], input: &[usize], words: &Table) -> anyhow::Result
             *output.last_mut().context("a size")? = channels;
             (Kind::Concat, output)
         } else {
-            bail!("{entry}: this layer has no peer yet; add it to benches/peers");
+            let words: Vec<&str> = table.keys().map(String::as_str).collect();
+            crate::cannot(&format!("a layer of {} has no peer yet; add it to benches/peers/burn", words.join(", ")));
         };
         sizes.push(output.clone());
         if let Some(name) = word("name") {

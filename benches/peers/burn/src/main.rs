@@ -64,6 +64,12 @@ struct Args {
     inkgrad: Option<PathBuf>,
 }
 
+/// Ends where there is nothing to measure, with the status by which compare.py knows it.
+fn cannot(why: &str) -> ! {
+    eprintln!("{why}");
+    std::process::exit(77);
+}
+
 /// Steps, seconds and the last loss of about `seconds` of work, as `inkgrad bench` measures.
 fn measure(work: &mut dyn Work, seconds: f64) -> (usize, f64, f32) {
     let (mut steps, mut chunk, mut loss, began) = (0, 1, f32::NAN, Instant::now());
@@ -87,10 +93,7 @@ fn main() -> anyhow::Result<()> {
         #[cfg(feature = "wgpu")]
         (Variant::Wgpu, On::Gpu) => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
         #[cfg(not(feature = "wgpu"))]
-        (Variant::Wgpu, _) => {
-            eprintln!("peer-burn was built without its wgpu backend");
-            std::process::exit(77);
-        }
+        (Variant::Wgpu, _) => cannot("peer-burn was built without its wgpu backend"),
     };
     device.seed(1);
     let text: toml::Table = std::fs::read_to_string(args.models.join(format!("{}.toml", args.network)))?.parse()?;

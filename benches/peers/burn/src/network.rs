@@ -121,10 +121,7 @@ impl Network {
                     let slope = layer.slope;
                     each(out, |x| activation::leaky_relu(x, slope), |x| activation::leaky_relu(x, slope))
                 }
-                Some(other) => {
-                    eprintln!("the activation {other} has no peer yet");
-                    std::process::exit(77);
-                }
+                Some(other) => crate::cannot(&format!("the activation {other} has no peer yet")),
             });
         }
         values.pop().expect("the input at least")

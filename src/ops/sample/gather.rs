@@ -1,17 +1,12 @@
-//! What stays on the device between steps: the data set, from which each step gathers its batch, the clock, the
-//! ring of recent losses, and results of a whole pass.
-//!
-//! Position `step * batch + i` counts through all epochs one after another, so batches may straddle two epochs
-//! and every image comes exactly once in each. With a [`Window`] a set counts as many times as large: row
-//! `v` of it is image `v / places` with the window at place `v % places`.
+//! What a step takes of the data set: its batch of images, and their labels.
 
 use std::sync::Arc;
 
-use super::case::{Case, Fill};
-use super::dropout::{clock, is_clock};
-use super::kernel::WORKGROUP;
-use super::{Exact, In, Kernel, Op, Out, Target, Window, expect, random};
+use super::{Order, exact_clock};
 use crate::lines::ask_for;
+use crate::ops::dropout::{clock, is_clock};
+use crate::ops::kernel::WORKGROUP;
+use crate::ops::{Exact, In, Kernel, Op, Out, Target, Window, expect, random};
 use crate::parallel::{each, parallel_rows, rows_at_a_time, shares_of_parts, threads, vectorized};
 use crate::tensor::{Kind, Shape, Tensor};
 
@@ -20,71 +15,6 @@ const _: () = assert!(cfg!(target_endian = "little"), "bytes are packed into wor
 
 /// Images of a data set that the processor is asked for before the one at hand is done: they lie anywhere in memory.
 const AHEAD: usize = 4;
-
-/// In which order a data set is gone through.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
-    /// Each epoch in another shuffle, named by the seed. Positions must stay below 2^32.
-    Shuffled,
-    /// First to last, once; past the end there are images of zeros with labels that are no class.
-    InTurn,
-}
-
-impl Order {
-    /// The row at place `i` of the batch, if the data set has one there.
-    #[inline(always)]
-    pub fn row(self, [step, seed]: random::Clock, batch: usize, i: usize, count: usize) -> Option<usize> {
-        match self {
-            Order::Shuffled => {
-                let (position, count) = (step.wrapping_mul(batch as u32).wrapping_add(i as u32), count as u32);
-                Some(random::Shuffle::new(count, seed, position / count).at(position % count) as usize)
-            }
-            Order::InTurn => Some(step as usize * batch + i).filter(|row| *row < count),
-        }
-    }
-
-    /// The rows at place `first` of the batch and those after it: what [`Order::row`] says, many side by side.
-    #[inline(always)]
-    fn rows(self, [step, seed]: random::Clock, batch: usize, first: usize, count: usize, out: &mut [Option<usize>]) {
-        if self == Order::InTurn {
-            return out.iter_mut().zip(first..).for_each(|(out, i)| *out = self.row([step, seed], batch, i, count));
-        }
-        let count = count as u32;
-        let mut position = step.wrapping_mul(batch as u32).wrapping_add(first as u32);
-        let mut found = [0; 64];
-        let mut rest = out;
-        while !rest.is_empty() {
-            // Another epoch has another shuffle.
-            let left = (count - position % count) as usize;
-            let (out, after) = rest.split_at_mut(rest.len().min(left).min(found.len()));
-            let found = &mut found[..out.len()];
-            random::Shuffle::new(count, seed, position / count).from(position % count, found);
-            out.iter_mut().zip(&*found).for_each(|(out, row)| *out = Some(*row as usize));
-            position = position.wrapping_add(out.len() as u32);
-            rest = after;
-        }
-    }
-
-    fn constants(self, kernel: Kernel, count: usize, batch: usize) -> Kernel {
-        kernel
-            .with("FINDS_ROWS", true)
-            .with("SHUFFLED", self == Order::Shuffled)
-            .with("ROWS", count)
-            .with("BATCH", batch)
-            .with("HALF_BITS", random::half_bits(count.max(2) as u32))
-            .with("WORKGROUP", WORKGROUP)
-    }
-}
-
-/// A kernel that looks for no rows of the data set.
-fn plain(entry: &'static str, count: usize) -> Kernel {
-    let kernel = Kernel::flat("sample", entry, count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
-    kernel.with("FINDS_ROWS", false).with("SHUFFLED", false).with("BY_FOUR", false)
-}
-
-fn exact_clock(input: &Exact) -> random::Clock {
-    [input.data[0] as u32, input.data[1] as u32]
-}
 
 /// A batch of images, `f32 [batch, h, w, c]`, each `(byte / 255 - mean) / std`. Inputs: all images as bytes packed
 /// four to a word, lowest first, and the clock `u32 [step, seed]`.
@@ -136,7 +66,7 @@ impl GatherImages {
     }
 
     /// How often each image comes, every time at another place.
-    fn copies(&self) -> usize {
+    pub(super) fn copies(&self) -> usize {
         match (self.window, self.image.dims()) {
             (Some(window), [h, w, ..]) => window.places([*h, *w]),
             _ => 1,
@@ -348,173 +278,4 @@ impl Op for GatherLabels {
             .with("COUNT", self.batch)
             .with("COPIES", self.copies)
     }
-}
-
-/// An update: the clock `u32 [step, seed]` goes so many steps on.
-#[derive(Clone, Copy, Debug)]
-pub struct Tick(pub u32);
-
-impl Op for Tick {
-    fn name(&self) -> &'static str {
-        "tick"
-    }
-    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        expect::<0>(inputs).map(|_| Tensor::u32([2]))
-    }
-    fn reference(&self, _: &[Exact], out: &mut Exact) -> bool {
-        out.data[0] += f64::from(self.0);
-        true
-    }
-    fn cpu(&self, _: &[In], outputs: &mut [Out]) {
-        let step = &mut outputs[0].u32s()[0];
-        *step = step.wrapping_add(self.0);
-    }
-    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        plain("tick", 1).with("BY", self.0 as usize)
-    }
-}
-
-/// An update: `ring [slots, 2]` gets the loss and the correct answers of this step in the slot `step % slots`.
-/// Inputs: the clock, the loss `[1]` and the count `[1]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Record {
-    pub slots: usize,
-}
-
-impl Op for Record {
-    fn name(&self) -> &'static str {
-        "record"
-    }
-    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [clock, loss, correct] = expect::<3>(inputs)?;
-        is_clock(clock)?;
-        if loss.len() != 1 || correct.len() != 1 || self.slots == 0 {
-            return Err("takes a loss and a count of one element each, and at least one slot".into());
-        }
-        Ok(Tensor::f32([self.slots, 2]))
-    }
-    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let slot = inputs[0].data[0] as usize % self.slots;
-        out.data[2 * slot] = inputs[1].data[0];
-        out.data[2 * slot + 1] = inputs[2].data[0];
-        true
-    }
-    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let slot = clock(&inputs[0])[0] as usize % self.slots;
-        outputs[0].data[2 * slot] = inputs[1].data[0];
-        outputs[0].data[2 * slot + 1] = inputs[2].data[0];
-    }
-    fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        plain("record", 1).with("SLOTS", self.slots)
-    }
-}
-
-/// An update: rows of a batch go to their places among all, row `step * batch + i` of `[count, width]`; those past
-/// the end are dropped. Inputs: the clock and `x [batch, ..]`.
-#[derive(Clone, Copy, Debug)]
-pub struct StoreRows {
-    pub count: usize,
-}
-
-/// Batch and width of a tensor whose outermost size is the batch.
-fn batch_and_width(dims: &[usize]) -> (usize, usize) {
-    dims.split_first().map_or((1, 1), |(batch, rest)| (*batch, rest.iter().product()))
-}
-
-impl Op for StoreRows {
-    fn name(&self) -> &'static str {
-        "store_rows"
-    }
-    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [clock, x] = expect::<2>(inputs)?;
-        is_clock(clock)?;
-        if x.is_empty() || x.kind != Kind::F32 {
-            return Err("takes rows of f32".into());
-        }
-        Ok(Tensor::f32([self.count, batch_and_width(x.dims()).1]))
-    }
-    fn bytes(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
-        inputs[1].len() as u64 * 8
-    }
-    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let (batch, width) = batch_and_width(inputs[1].dims());
-        for (i, row) in inputs[1].data.chunks(width).enumerate() {
-            let at = inputs[0].data[0] as usize * batch + i;
-            if at < self.count {
-                out.data[at * width..][..width].copy_from_slice(row);
-            }
-        }
-        true
-    }
-    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let (batch, width) = batch_and_width(inputs[1].dims());
-        let first = clock(&inputs[0])[0] as usize * batch;
-        let rows = batch.min(self.count.saturating_sub(first));
-        if rows > 0 {
-            outputs[0].data[first * width..][..rows * width].copy_from_slice(&inputs[1].data[..rows * width]);
-        }
-    }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        let (batch, width) = batch_and_width(inputs[1].dims());
-        plain("store_rows", batch * width).with("BATCH", batch).with("WIDTH", width).with("ROWS", self.count)
-    }
-}
-
-pub fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    // Steps in the first epoch, across two, and past the end.
-    for (count, batch, image, step) in [
-        (1, 1, [1, 1, 1], &[0, 1]),
-        (10, 4, [3, 3, 1], &[2, 5]),
-        (37, 16, [4, 4, 1], &[2, 6]),
-        (7, 3, [36, 37, 3], &[9, 7]),
-    ] {
-        for order in [Order::Shuffled, Order::InTurn] {
-            let name = format!("{batch} of {count} {image:?} {order:?}");
-            let clock = |case: Case| case.input(Tensor::u32([2]), Fill::Words(step)).no_derivative();
-            let image = Shape::from(image);
-            let words = Tensor::u32([(count * image.len()).div_ceil(4)]);
-            // The whole image: one place. Nothing else fits the smallest.
-            let window = Window { top: 0, left: 0, height: image.dims()[0], width: image.dims()[1] };
-            let inner = Window { top: 1, height: window.height / 2, width: window.width / 2, ..window };
-            let fits = inner.is_within([window.height, window.width]);
-            for window in [None, Some(if fits { inner } else { window })] {
-                let staged = None;
-                let op = GatherImages {
-                    count,
-                    batch,
-                    image: image.clone(),
-                    mean: 0.13,
-                    std: 0.31,
-                    window,
-                    order,
-                    staged,
-                    parts: 1,
-                };
-                let (copies, name) = (op.copies(), format!("{name}{}", if window.is_some() { " windows" } else { "" }));
-                let case = Case::new(name.clone(), Arc::new(op.clone()));
-                cases.push(clock(case.input(words.clone(), Fill::Below(u32::MAX))));
-                let words = Tensor::u32([(2 * batch * image.len()).div_ceil(4)]);
-                let case = Case::new(
-                    format!("{name} staged"),
-                    Arc::new(GatherImages { staged: Some(Staged { steps: 2, ticks: 3 }), ..op }),
-                );
-                cases.push(clock(case.input(words, Fill::Below(u32::MAX))));
-                let op = GatherLabels { count, copies, batch, order };
-                cases.push(clock(Case::new(name, Arc::new(op)).input(Tensor::u32([count]), Fill::Below(10))));
-            }
-        }
-    }
-    // An update's case starts from a target of zeros.
-    cases.extend([1, 3].map(|by| Case::new(format!("by {by}"), Arc::new(Tick(by))).no_derivative()));
-    for (slots, step) in [(1, &[9, 0]), (7, &[9, 0])] {
-        let case = Case::new(format!("{slots} slots"), Arc::new(Record { slots })).no_derivative();
-        let case = case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([1]), Fill::Positive);
-        cases.push(case.input(Tensor::f32([1]), Fill::Uniform));
-    }
-    for (count, step) in [(37, &[1, 0]), (18, &[1, 0]), (5, &[1, 0])] {
-        let case = Case::new(format!("13 of {count}"), Arc::new(StoreRows { count })).no_derivative();
-        cases.push(case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([13, 7]), Fill::Uniform));
-    }
-    cases
 }

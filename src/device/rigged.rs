@@ -1,0 +1,94 @@
+//! A device for tests: the CPU, and whatever else is to happen when it is asked for something.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::cpu::Cpu;
+use super::{Device, DeviceError, Origin, PlanId};
+use crate::graph::{BufferId, Store};
+use crate::plan::Plan;
+
+/// When something else may happen.
+pub enum Moment<'a> {
+    /// Before it makes the buffers of a store.
+    Allocates(&'a Store),
+    /// Before so many words go to it or come from it.
+    Moves(usize),
+    /// Before it runs plans, and after.
+    Runs,
+    HasRun,
+}
+
+type Rig = Box<dyn FnMut(&mut Cpu, Moment<'_>) -> Result<(), DeviceError> + Send>;
+
+pub struct Rigged {
+    name: String,
+    cpu: Cpu,
+    rig: Rig,
+}
+
+impl Rigged {
+    /// An error of `rig` is the device's.
+    pub fn open(
+        name: &str,
+        rig: impl FnMut(&mut Cpu, Moment<'_>) -> Result<(), DeviceError> + Send + 'static,
+    ) -> Box<dyn Device> {
+        Box::new(Rigged { name: name.into(), cpu: Cpu::new(), rig: Box::new(rig) })
+    }
+
+    /// A GPU that is lost after so many runs, for good. What is left of them is shared by all that are opened.
+    pub fn failing(left: &Arc<AtomicUsize>) -> Box<dyn Device> {
+        const NAME: &str = "a GPU that fails";
+        let left = Arc::clone(left);
+        Rigged::open(NAME, move |_, moment| match (moment, left.load(Ordering::SeqCst)) {
+            (Moment::Runs, 0) => Err(DeviceError::Lost { device: NAME.into(), reason: "unplugged".into() }),
+            (Moment::Runs, runs) => {
+                left.store(runs - 1, Ordering::SeqCst);
+                Ok(())
+            }
+            _ => Ok(()),
+        })
+    }
+}
+
+impl Device for Rigged {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+    fn origin(&self) -> Origin {
+        Origin { device: self.name(), ..self.cpu.origin() }
+    }
+    fn room(&self) -> u64 {
+        self.cpu.room()
+    }
+    fn parts(&mut self) -> Vec<&mut dyn Device> {
+        vec![self]
+    }
+    fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
+        (self.rig)(&mut self.cpu, Moment::Allocates(store))?;
+        self.cpu.allocate(store)
+    }
+    fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        (self.rig)(&mut self.cpu, Moment::Moves(words.len()))?;
+        self.cpu.write(buffer, offset, words)
+    }
+    fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
+        (self.rig)(&mut self.cpu, Moment::Moves(out.len()))?;
+        self.cpu.read(buffer, offset, out)
+    }
+    fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
+        self.cpu.prepare(plan)
+    }
+    fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+        (self.rig)(&mut self.cpu, Moment::Runs)?;
+        self.cpu.run(plans, times)?;
+        (self.rig)(&mut self.cpu, Moment::HasRun)
+    }
+    fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+        self.cpu.profile(plan, times)
+    }
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        self.cpu.wait()
+    }
+}
