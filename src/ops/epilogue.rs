@@ -81,15 +81,17 @@ impl Epilogue {
         }
     }
 
+    /// Whether it is all done where a kernel has a vector of its result in registers.
+    pub fn is_for_registers(self) -> bool {
+        self.act_grad.is_none() && !self.act.is_some_and(is_long)
+    }
+
     /// Itself for a kernel that has a vector of its result in registers, and what is left to [`Epilogue::apply`] then, with
     /// its inputs: activations that are functions of a library, and derivatives, whose second operand is better read in a
     /// row.
     pub fn in_registers<'a>(self, extra: &'a [In<'a>]) -> (Finish<'a>, Epilogue, &'a [In<'a>]) {
         let (bias, extra) = if self.bias { (extra.first().map(|bias| bias.data), &extra[1..]) } else { (None, extra) };
-        let (now, later) = match self.act {
-            Some(Act::Sigmoid | Act::Tanh | Act::ScaledRelu(_)) => (None, self.act),
-            act => (act, None),
-        };
+        let (now, later) = if self.act.is_some_and(is_long) { (None, self.act) } else { (self.act, None) };
         (Finish { bias, act: now }, Epilogue { bias: false, act: later, ..self }, extra)
     }
 
@@ -119,6 +121,11 @@ impl Epilogue {
             .with("ACT_GRAD", code(self.act_grad))
             .with("SLOPE", slope)
     }
+}
+
+/// Functions of a library, or several steps: too long for between two instructions of a kernel.
+fn is_long(act: Act) -> bool {
+    matches!(act, Act::Sigmoid | Act::Tanh | Act::ScaledRelu(_))
 }
 
 /// What an epilogue does to vectors of a result.

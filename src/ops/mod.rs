@@ -217,6 +217,16 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
+    /// The max pooling that it is, if it is one.
+    fn as_max_pool(&self) -> Option<pool::MaxPool> {
+        None
+    }
+
+    /// The op for the CPU that makes maxima of its result instead, if it can do so on the way.
+    fn with_max_pool(&self, _inputs: &[Tensor], _pool: pool::MaxPool) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// What this op would be as the epilogue of the op that makes its first input.
     fn as_epilogue(&self) -> Option<Epilogue> {
         None

@@ -127,10 +127,9 @@ impl Operand {
     }
 }
 
-struct Node<'a> {
-    dispatch: &'a Dispatch,
-    /// The dispatch's, or what is better for the CPU here.
-    op: Arc<dyn Op>,
+struct Node {
+    /// The plan's, or what is better for the CPU here.
+    dispatch: Dispatch,
     by_image: Option<ByImage>,
     reads: Vec<Operand>,
     writes: Vec<Operand>,
@@ -141,7 +140,7 @@ fn meet(these: &[Operand], those: &[Operand]) -> bool {
     these.iter().any(|a| those.iter().any(|b| a.meets(b)))
 }
 
-impl Node<'_> {
+impl Node {
     /// Whether it must stay behind one that came before it.
     fn needs(&self, earlier: &Node) -> bool {
         meet(&self.reads, &earlier.writes) || meet(&self.writes, &earlier.reads) || meet(&self.writes, &earlier.writes)
@@ -182,7 +181,7 @@ fn by_image(dispatch: &Dispatch) -> Option<ByImage> {
 }
 
 /// A plan's dispatches with the results that they read and write; a buffer holds one after another.
-fn nodes(plan: &Plan) -> (Vec<Node<'_>>, Vec<usize>) {
+fn nodes(plan: &Plan) -> (Vec<Node>, Vec<usize>) {
     let mut held: Vec<Option<usize>> = vec![None; plan.scratch.len()];
     let mut words = Vec::new();
     let stored = |view: &View, id| Operand::Stored(id, view.offset, view.offset + view.tensor.len());
@@ -202,9 +201,28 @@ fn nodes(plan: &Plan) -> (Vec<Node<'_>>, Vec<usize>) {
             }
         });
         let writes = writes.collect();
-        nodes.push(Node { dispatch, op: dispatch.op.clone(), by_image: by_image(dispatch), reads, writes });
+        nodes.push(Node { dispatch: dispatch.clone(), by_image: by_image(dispatch), reads, writes });
     }
     (nodes, words)
+}
+
+/// Makes one of two ops where the second pools what the first makes and nobody else wants to know: the result goes from
+/// rows that are still in the first-level cache into the maxima.
+fn pool_on_the_way(nodes: &mut Vec<Node>) {
+    for maker in 0..nodes.len() {
+        let Some(&[ref made @ Operand::Result(_)]) = nodes.get(maker).map(|node| &node.writes[..]) else { continue };
+        let readers = (maker + 1..nodes.len()).filter(|i| nodes[*i].reads.contains(made));
+        let [reader] = readers.collect::<Vec<_>>()[..] else { continue };
+        let (first, second) = (&nodes[maker].dispatch, &nodes[reader].dispatch);
+        let is_whole = second.inputs[0].offset == 0 && second.inputs[0].tensor == first.outputs[0].tensor;
+        let pool = second.op.as_max_pool().filter(|_| is_whole);
+        let op = pool.and_then(|pool| first.op.with_max_pool(&crate::plan::tensors(&first.inputs), pool));
+        let Some(op) = op else { continue };
+        let pool = nodes.remove(reader);
+        let node = &mut nodes[maker];
+        (node.dispatch.op, node.dispatch.outputs, node.writes) = (op, pool.dispatch.outputs, pool.writes);
+        node.by_image = by_image(&node.dispatch);
+    }
 }
 
 /// Tells ops what becomes of their inputs and results, for them to share their work accordingly.
@@ -213,14 +231,14 @@ fn adapt(nodes: &mut [Node]) {
     for node in &mut *nodes {
         for (i, read) in node.reads.iter().enumerate() {
             let is_changing = matches!(read, Operand::Stored(..)) && changes.iter().any(|change| change.meets(read));
-            if let Some(op) = is_changing.then(|| node.op.with_changing(i)).flatten() {
-                node.op = op;
+            if let Some(op) = is_changing.then(|| node.dispatch.op.with_changing(i)).flatten() {
+                node.dispatch.op = op;
             }
         }
     }
     for maker in 0..nodes.len() {
         if let Some(ops) = in_parts(nodes, maker) {
-            ops.into_iter().for_each(|(node, op)| nodes[node].op = op);
+            ops.into_iter().for_each(|(node, op)| nodes[node].dispatch.op = op);
         }
     }
 }
@@ -231,7 +249,7 @@ fn in_parts(nodes: &[Node], maker: usize) -> Option<Vec<(usize, Arc<dyn Op>)>> {
     let columns = view.tensor.len().checked_div(*view.tensor.dims().first()?)?;
     let parts = parts_of(columns);
     made.result().filter(|_| parts > 1)?;
-    let mut ops = vec![(maker, nodes[maker].op.giving_parts(parts)?)];
+    let mut ops = vec![(maker, nodes[maker].dispatch.op.giving_parts(parts)?)];
     for (i, node) in nodes.iter().enumerate().filter(|(_, node)| node.reads.contains(made)) {
         let [first, others @ ..] = &node.reads[..] else { return None };
         let read = &node.dispatch.inputs[0];
@@ -239,7 +257,7 @@ fn in_parts(nodes: &[Node], maker: usize) -> Option<Vec<(usize, Arc<dyn Op>)>> {
         if first != made || others.contains(made) || !is_whole {
             return None;
         }
-        ops.push((i, node.op.taking_parts(&crate::plan::tensors(&node.dispatch.inputs), parts)?));
+        ops.push((i, node.dispatch.op.taking_parts(&crate::plan::tensors(&node.dispatch.inputs), parts)?));
     }
     Some(ops)
 }
@@ -292,6 +310,7 @@ fn block(links: &[&Node], images: usize) -> usize {
 impl Schedule {
     pub fn new(plan: &Plan) -> Schedule {
         let (mut nodes, words) = nodes(plan);
+        pool_on_the_way(&mut nodes);
         adapt(&mut nodes);
         let groups = order(&nodes);
         // From the group that makes each result to the last one that reads it.
@@ -303,10 +322,11 @@ impl Schedule {
             let made = group.iter().flat_map(|i| nodes[*i].writes.iter().filter_map(Operand::result));
             made.for_each(|result| lifetimes[result].first = at);
         }
-        // What a chain makes for itself alone is nowhere.
+        // What a chain makes for itself alone is nowhere, nor is what no op makes any more.
+        let made: Vec<usize> = nodes.iter().flat_map(|node| node.writes.iter().filter_map(Operand::result)).collect();
         let is_kept = |result: &usize| {
             let Lifetime { first, last, .. } = lifetimes[*result];
-            groups[first].len() == 1 || last > first
+            (groups[first].len() == 1 || last > first) && made.contains(result)
         };
         let kept: Vec<usize> = (0..words.len()).filter(is_kept).collect();
         let (places, scratch) = placed(&kept.iter().map(|result| lifetimes[*result]).collect::<Vec<_>>());
@@ -339,7 +359,7 @@ fn replaced(node: &Node, place: &[usize]) -> Dispatch {
         views.iter().zip(operands).map(|(view, operand)| moved(view, operand, place)).collect()
     };
     Dispatch {
-        op: node.op.clone(),
+        op: node.dispatch.op.clone(),
         inputs: all(&node.dispatch.inputs, &node.reads),
         outputs: all(&node.dispatch.outputs, &node.writes),
     }
@@ -362,7 +382,7 @@ fn chain(nodes: Vec<&Node>, place: &[usize]) -> Chain {
         let tensor = node.dispatch.outputs[0].tensor.clone();
         let kept = node.writes[0].result().map(|result| place[result]).filter(|place| *place != usize::MAX);
         let by_image = node.by_image.clone().expect("links work by image");
-        let mut link = Link { op: node.op.clone(), by_image, inputs, out: Sink::Own, tensor };
+        let mut link = Link { op: node.dispatch.op.clone(), by_image, inputs, out: Sink::Own, tensor };
         match kept {
             Some(buffer) => link.out = Sink::Memory(buffer),
             None => own += link.own_words(block),

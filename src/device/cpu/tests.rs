@@ -45,6 +45,10 @@ fn bits(device: &Cpu) -> Vec<Vec<u32>> {
     device.stored.iter().map(|lines| bytemuck::cast_slice(lines.f32s()).to_vec()).collect()
 }
 
+fn names(links: &[Link]) -> Vec<&'static str> {
+    links.iter().map(|link| link.op.name()).collect()
+}
+
 /// The plan that makes logits, and what the last layer is given, of a batch of pictures, on a device that is ready for it.
 fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
     let (file, path) = (ModelFile::shipped(network).unwrap(), Path::new(network));
@@ -85,7 +89,20 @@ fn images_that_are_classified_several_ops_at_once_leave_the_same_bits_as_op_by_o
         begin_reading(network, batch, &mut by_op);
         let id = by_image.prepare(&plan).unwrap();
         by_image.run(&[id], 1).unwrap();
-        assert!(by_image.plans[id.0].1.stages.iter().any(|stage| matches!(stage, Stage::Chain(_))), "{network}");
+        let links = |stage: &Stage| if let Stage::Chain(Chain { links, .. }) = stage { names(links) } else { vec![] };
+        let links: Vec<&str> = by_image.plans[id.0].1.stages.iter().flat_map(links).collect();
+        assert!(!links.is_empty(), "{network}");
+        // Tiles of `cnn`'s second convolution are five by five.
+        let pooled = links.iter().filter(|name| **name == "conv2d.max_pool").count();
+        assert_eq!(
+            pooled,
+            match network {
+                "fast" => 2,
+                "cnn" => 1,
+                _ => 0,
+            },
+            "{network}: {links:?}"
+        );
         let id = by_op.prepare(&plan).unwrap();
         by_op.profile(id, 1).unwrap();
         assert!(bits(&by_image) == bits(&by_op), "{network} in batches of {batch}");

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
+use super::pool::MaxPool;
 use super::reduce::Sum;
 use super::transpose::Transpose;
 use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin};
@@ -18,6 +19,7 @@ mod cpu;
 mod geometry;
 mod gpu;
 mod matrix;
+mod pooled;
 mod subgroup;
 
 pub use geometry::{Geometry, Padding};
@@ -156,6 +158,11 @@ impl Op for Conv2d {
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
         Some(Arc::new(Conv2d { epilogue: self.epilogue.then(epilogue)?, ..*self }))
+    }
+    fn with_max_pool(&self, inputs: &[Tensor], pool: MaxPool) -> Option<Arc<dyn Op>> {
+        let of_four = pool.is_of_four(&self.shape(inputs).ok()?);
+        let pooled = of_four.then(|| pooled::Pooled::new(*self, inputs)).flatten()?;
+        Some(Arc::new(pooled))
     }
     fn columns_of(&self) -> Option<usize> {
         (self.epilogue == Epilogue::NONE).then_some(1)

@@ -19,6 +19,13 @@ pub struct MaxPool {
     pub stride: usize,
 }
 
+impl MaxPool {
+    /// Whether its windows on `x` are two by two, side by side, with whole vectors of channels: [`largest_of_four`].
+    pub fn is_of_four(&self, x: &Tensor) -> bool {
+        Windows::on(self.window, self.stride, x).is_ok_and(|(_, windows)| windows.are_four())
+    }
+}
+
 impl Op for MaxPool {
     fn name(&self) -> &'static str {
         "max_pool"
@@ -60,7 +67,7 @@ impl Op for MaxPool {
                 for (p, out) in out.chunks_exact_mut(g.q * g.c).enumerate() {
                     let x = &x[p * g.stride * row..];
                     if g.are_four() {
-                        pulp::Arch::new().dispatch(LargestOfFour { x: &x[..2 * row], c: g.c, out });
+                        largest_of_four(&x[..2 * row], g.c, out);
                     } else {
                         pulp::Arch::new().dispatch(Largest { cells: &cells, step: g.stride * g.c, x, c: g.c, out });
                     }
@@ -70,6 +77,9 @@ impl Op for MaxPool {
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
         ByImage::all(inputs)
+    }
+    fn as_max_pool(&self) -> Option<MaxPool> {
+        Some(*self)
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, Epilogue::NONE)
@@ -111,7 +121,12 @@ impl WithSimd for Largest<'_> {
     }
 }
 
-/// The same where windows are two by two.
+/// Of two rows of pixels `x [2, w, c]`, whole vectors of channels, the maxima of the windows of two by two.
+pub fn largest_of_four(x: &[f32], c: usize, out: &mut [f32]) {
+    pulp::Arch::new().dispatch(LargestOfFour { x, c, out });
+}
+
+/// [`Largest`] where windows are two by two.
 struct LargestOfFour<'a> {
     x: &'a [f32],
     c: usize,
@@ -122,24 +137,55 @@ impl WithSimd for LargestOfFour<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let LargestOfFour { x, c, out } = self;
-        let n = c / S::F32_LANES;
-        for (x, out) in fours::<S>(x, c).zip(out.chunks_exact_mut(c)) {
-            let [x0, x1, x2, x3] = x;
-            let (x0, x1, x2, x3) = (&x0[..n], &x1[..n], &x2[..n], &x3[..n]);
-            for (v, out) in S::as_mut_simd_f32s(out).0[..n].iter_mut().enumerate() {
-                let (first, second) = (larger(simd, x0[v], x1[v]), larger(simd, x2[v], x3[v]));
-                *out = larger(simd, first, second);
+        // Pixels of so few vectors as are known beforehand: counting them would take longer than their maxima.
+        match self.c / S::F32_LANES {
+            1 => largest_of_known::<S, 1>(simd, self),
+            2 => largest_of_known::<S, 2>(simd, self),
+            4 => largest_of_known::<S, 4>(simd, self),
+            n => {
+                for (x, out) in fours::<S>(self.x, self.c).zip(S::as_mut_simd_f32s(self.out).0.chunks_exact_mut(n)) {
+                    let [x0, x1, x2, x3] = x;
+                    let (x0, x1, x2, x3) = (&x0[..n], &x1[..n], &x2[..n], &x3[..n]);
+                    for (v, out) in out.iter_mut().enumerate() {
+                        *out = largest(simd, [x0[v], x1[v], x2[v], x3[v]]);
+                    }
+                }
             }
         }
     }
 }
 
+#[inline(always)]
+fn largest_of_known<S: Simd, const VECTORS: usize>(simd: S, task: LargestOfFour) {
+    let (top, bottom) = task.x.split_at(task.x.len() / 2);
+    let out = S::as_mut_simd_f32s(task.out).0.as_chunks_mut::<VECTORS>().0;
+    for (([x0, x1], [x2, x3]), out) in pairs::<S, VECTORS>(top).iter().zip(pairs::<S, VECTORS>(bottom)).zip(out) {
+        for v in 0..VECTORS {
+            out[v] = largest(simd, [x0[v], x1[v], x2[v], x3[v]]);
+        }
+    }
+}
+
+/// A row of pixels of whole vectors, two by two.
+#[inline(always)]
+fn pairs<S: Simd, const VECTORS: usize>(row: &[f32]) -> &[[[S::f32s; VECTORS]; 2]] {
+    S::as_simd_f32s(row).0.as_chunks::<VECTORS>().0.as_chunks::<2>().0
+}
+
+/// The largest of four, or NaN if one of them is.
+#[inline(always)]
+pub fn largest<S: Simd>(simd: S, [x0, x1, x2, x3]: [S::f32s; 4]) -> S::f32s {
+    larger(simd, larger(simd, x0, x1), larger(simd, x2, x3))
+}
+
 /// The larger of two, or the second if it is NaN, or the first if that is.
 #[inline(always)]
 fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
-    // Of two of which one is NaN some processors take the one, some the other.
-    let larger = simd.select_f32s(simd.less_than_or_equal_f32s(b, a), a, b);
+    // Of two of which the second is NaN x86 and NEON take that one; without vectors it would be the other.
+    let larger = match S::IS_SCALAR {
+        true => simd.select_f32s(simd.less_than_or_equal_f32s(b, a), a, b),
+        false => simd.max_f32s(a, b),
+    };
     simd.select_f32s(simd.equal_f32s(a, a), larger, a)
 }
 

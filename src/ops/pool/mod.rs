@@ -18,7 +18,7 @@ mod average;
 mod max;
 
 pub use average::{AvgPool, AvgPoolGrad};
-pub use max::{MaxPool, MaxPoolGrad};
+pub use max::{MaxPool, MaxPoolGrad, largest, largest_of_four};
 
 /// How windows lie on an image `[h, w, c]`: `p` down and `q` along.
 #[derive(Clone, Copy, Debug)]

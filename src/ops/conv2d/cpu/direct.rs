@@ -17,11 +17,16 @@ pub use gradient::grad_w;
 pub use spread::Spread;
 
 use super::frame::Frame;
+use crate::lines::LINE;
 use crate::ops::conv2d::Geometry;
 use crate::ops::epilogue::Finish;
+use crate::ops::pool::largest_of_four;
 use crate::ops::tile::{lanes, store_tile, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
 use crate::parallel::{block, parallel_chunks, scratch, vectorized};
+
+/// Words of a result that are pooled at once: a third of a first-level cache, whose rest holds images and weights.
+const BAND: usize = 1 << 12;
 
 /// Where a walk goes: pixel `(i, j)` of `rows x columns` reads taps from `(i * stride, j * stride)` of the frame
 /// on and writes to pixel `(i * spread, j * spread)` of the result.
@@ -89,6 +94,8 @@ fn pack<'a>(taps: usize, run: usize, channels: usize, row: impl Fn(usize, usize)
 
 struct Correlate<'a> {
     walk: &'a Walk,
+    /// All of the walk's, or the first of them.
+    rows: usize,
     frame: &'a [f32],
     out: &'a mut [f32],
     finish: Finish<'a>,
@@ -114,7 +121,7 @@ impl WithSimd for Correlate<'_> {
 #[inline(always)]
 fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, mut task: Correlate, panels: &[f32]) {
     let walk = task.walk;
-    let (width, count) = (VECTORS * S::F32_LANES, walk.rows * walk.columns);
+    let (width, count) = (VECTORS * S::F32_LANES, task.rows * walk.columns);
     for (block, panel) in panels.chunks_exact((walk.taps * walk.run * width).max(1)).enumerate() {
         let panel = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>().0;
         let mut first = 0;
@@ -149,9 +156,9 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     block: usize,
     first: usize,
 ) -> usize {
-    let Correlate { walk, frame, out, finish } = task;
+    let Correlate { walk, rows, frame, out, finish } = task;
     let (taps, run, width) = (walk.taps, walk.run, VECTORS * S::F32_LANES);
-    let pixels = PIXELS.min(walk.rows * walk.columns - first);
+    let pixels = PIXELS.min(*rows * walk.columns - first);
     // Where each pixel of the tile reads and writes; a short tile repeats its last one.
     let (mut from, mut to) = ([0usize; PIXELS], [0usize; PIXELS]);
     let (mut row, mut column) = (first / walk.columns, first % walk.columns);
@@ -267,40 +274,81 @@ impl Correlation {
     }
 
     pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
-        let Correlation { walks, frame, image, image_out, channels } = self;
-        let image_len = image.iter().product::<usize>();
+        let Correlation { walks, image_out, channels, .. } = self;
         // A walk that covers no pixel of some residue leaves zeros.
         let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
         let (finish, epilogue, extra) = match covered < *image_out {
             true => (Finish::default(), epilogue, extra),
             false => epilogue.in_registers(extra),
         };
+        self.each_image(source, out, *image_out, 0, |n, frame, out, _| {
+            if covered < *image_out {
+                out.fill(0.0);
+            }
+            for walk in walks {
+                pulp::Arch::new().dispatch(Correlate { walk, rows: walk.rows, frame, out: &mut *out, finish });
+            }
+            if epilogue != Epilogue::NONE {
+                vectorized(
+                    #[inline(always)]
+                    || epilogue.apply(out, n * image_out, *channels, extra),
+                );
+            }
+        });
+    }
+
+    /// The maxima of the result's windows of two by two, `out [n, p / 2, q / 2, k]`, of a convolution with whole vectors of
+    /// channels, under an epilogue for registers. A band of rows is pooled while it is in the first-level cache.
+    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+        let Correlation { walks, channels, .. } = self;
+        let walk = &walks[0];
+        let finish = epilogue.in_registers(extra).0;
+        // Pairs of rows in a band, and words of the result that a pair makes.
+        let pairs = (BAND / (2 * walk.out_row)).clamp(1, (walk.rows / 2).max(1));
+        let pooled_row = walk.columns / 2 * channels;
+        let band = pairs * 2 * walk.out_row;
+        self.each_image(source, out, walk.rows / 2 * pooled_row, band, |_, frame, out, band| {
+            for (i, out) in out.chunks_mut(pairs * pooled_row).enumerate() {
+                let frame = &frame[i * pairs * 2 * walk.step_row..];
+                let rows = out.len() / pooled_row * 2;
+                let band = &mut band[..rows * walk.out_row];
+                pulp::Arch::new().dispatch(Correlate { walk, rows, frame, out: &mut *band, finish });
+                for (pair, out) in band.chunks_exact(2 * walk.out_row).zip(out.chunks_exact_mut(pooled_row)) {
+                    largest_of_four(pair, *channels, out);
+                }
+            }
+        });
+    }
+
+    /// Calls `f` with each image's number, its frame or itself, its part of the result, of so many words, and so much memory
+    /// to use, which holds anything.
+    fn each_image(
+        &self,
+        source: &[f32],
+        out: &mut [f32],
+        image_out: usize,
+        memory: usize,
+        f: impl Fn(usize, &[f32], &mut [f32], &mut [f32]) + Sync + Send,
+    ) {
+        let Correlation { frame, image, .. } = self;
+        let image_len = image.iter().product::<usize>();
         let block = block(out.len() / image_out);
-        let framed = frame.map_or(0, |frame| frame.len(image[2]));
+        // Whole lines: a vector across two is read twice.
+        let framed = frame.map_or(0, |frame| frame.len(image[2]).next_multiple_of(LINE));
         parallel_chunks(out, block * image_out, |b, out| {
-            scratch(framed, |scratch| {
+            scratch(framed + memory, |scratch| {
+                let (scratch, memory) = scratch.split_at_mut(framed);
                 if let Some(frame) = frame {
                     frame.clear(*image, scratch);
                 }
-                for (i, out) in out.chunks_mut(*image_out).enumerate() {
+                for (i, out) in out.chunks_mut(image_out).enumerate() {
                     let n = b * block + i;
                     let mut from = &source[n * image_len..][..image_len];
                     if let Some(frame) = frame {
                         frame.fill(from, *image, scratch);
                         from = scratch;
                     }
-                    if covered < *image_out {
-                        out.fill(0.0);
-                    }
-                    for walk in walks {
-                        pulp::Arch::new().dispatch(Correlate { walk, frame: from, out, finish });
-                    }
-                    if epilogue != Epilogue::NONE {
-                        vectorized(
-                            #[inline(always)]
-                            || epilogue.apply(out, n * image_out, *channels, extra),
-                        );
-                    }
+                    f(n, from, out, memory);
                 }
             });
         });

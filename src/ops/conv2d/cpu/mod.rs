@@ -47,6 +47,21 @@ impl Correlation {
             Correlation::Sums(sums) => sums.run(source, out, epilogue, extra),
         }
     }
+
+    /// Whether a convolution can pool its result on the way.
+    pub fn can_pool(g: &Geometry) -> bool {
+        winograd::Tiling::forward(g).is_none_or(|tiling| winograd::Correlation::can_pool(&tiling))
+    }
+
+    /// The maxima of windows of two by two, `out [n, p / 2, q / 2, k]`, of a convolution that can, under an epilogue for
+    /// registers. Channels are whole vectors.
+    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+        match self {
+            Correlation::Tiles(tiles) => tiles.run_pooled(source, out, epilogue, extra),
+            Correlation::Sums(sums) => sums.run_pooled(source, out, epilogue, extra),
+            _ => unreachable!("not without `can_pool`"),
+        }
+    }
 }
 
 pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32], out: &mut [f32]) {

@@ -17,7 +17,7 @@ pub(super) fn along<S: Simd>(simd: S, mut task: Correlate, weights: &[f32]) {
     let padded = walk.run.next_multiple_of(S::F32_LANES);
     let vectors = walk.step_column == S::F32_LANES && walk.run == padded;
     for (channel, weights) in weights.chunks_exact(walk.taps * padded).enumerate() {
-        for row in 0..walk.rows {
+        for row in 0..task.rows {
             if vectors && walk.columns >= STRETCH {
                 // The last stretch lies over the one before it where they do not come out even.
                 for first in (0..walk.columns).step_by(STRETCH) {
@@ -54,7 +54,7 @@ fn stretch<S: Simd>(simd: S, task: &mut Correlate, weights: &[f32], channel: usi
 
 #[inline(always)]
 fn side_by_side<S: Simd>(simd: S, task: &mut Correlate, weights: &[f32], channel: usize, row: usize, first: usize) {
-    let Correlate { walk, frame, out, finish } = task;
+    let Correlate { walk, frame, out, finish, .. } = task;
     let (run, padded) = (walk.run, walk.run.next_multiple_of(S::F32_LANES));
     let columns = SIDE_BY_SIDE.min(walk.columns - first);
     let mut from = [0usize; SIDE_BY_SIDE];

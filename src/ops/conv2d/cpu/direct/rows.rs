@@ -43,17 +43,19 @@ fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
     task: &mut Correlate,
     panels: &[f32],
 ) {
-    let Correlate { walk, frame, out, finish } = task;
+    let Correlate { walk, rows, frame, out, finish } = task;
     let width = VECTORS * S::F32_LANES;
     for (block, panel) in panels.chunks_exact((walk.taps * RUN * width).max(1)).enumerate() {
         let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<VECTORS>();
         let (panel, _) = panel.as_chunks::<RUN>();
         let channels = (walk.channels - block * width).min(width);
         let begin = begin::<S, VECTORS>(simd, finish, block);
-        for row in 0..walk.rows {
+        for row in 0..*rows {
             for first in (0..walk.columns).step_by(PIXELS) {
                 let first = first.min(walk.columns - PIXELS);
                 let from = &frame[walk.first + row * walk.step_row + first..];
+                // All that the tile reads, once: in the loop there is no place for a check that fails.
+                let from = &from[..(walk.taps - 1) * walk.frame_row + PIXELS + RUN - 1];
                 let mut sums = [begin; PIXELS];
                 for (tap, weights) in panel.iter().enumerate() {
                     let x = from.get(tap * walk.frame_row..).and_then(|x| x.get(..PIXELS + RUN - 1));

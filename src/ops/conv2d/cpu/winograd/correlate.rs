@@ -7,6 +7,7 @@ use super::{GAP, Lattice, SLACK, Tiling, padded, split};
 use crate::lines::Lines;
 use crate::ops::conv2d::cpu::frame::Frames;
 use crate::ops::epilogue::Finish;
+use crate::ops::pool::largest;
 use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
 use crate::ops::{Epilogue, In};
@@ -27,38 +28,66 @@ impl Correlation {
 
     /// `source [n, h, w, c]` to `out [n, p, q, k]`.
     pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+        let image_out = self.tiling.result.iter().product::<usize>();
+        let (end, epilogue, extra) = epilogue.in_registers(extra);
+        let write = |task: Write| pulp::Arch::new().dispatch(task);
+        self.each_block(source, out, image_out, end, write, |image, out| {
+            if epilogue != Epilogue::NONE {
+                vectorized(
+                    #[inline(always)]
+                    || epilogue.apply(out, image * image_out, self.tiling.result[2], extra),
+                );
+            }
+        });
+    }
+
+    /// Whether a tile's results are whole windows of two by two.
+    pub fn can_pool(tiling: &Tiling) -> bool {
+        tiling.results() == POOLED
+    }
+
+    /// The maxima of the result's windows of two by two, `out [n, p / 2, q / 2, k]`, under an epilogue for registers.
+    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+        let [p, q, k] = self.tiling.result;
+        let write = |task: Write| pulp::Arch::new().dispatch(Pool(task));
+        self.each_block(source, out, (p / 2) * (q / 2) * k, epilogue.in_registers(extra).0, write, |_, _| {});
+    }
+
+    /// `end` is done to each vector of results, which `write` takes to their places, and `finish` to each image, by its
+    /// number, when all of it is there.
+    fn each_block(
+        &self,
+        source: &[f32],
+        out: &mut [f32],
+        image_out: usize,
+        end: Finish,
+        write: impl Fn(Write) + Sync,
+        finish: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         let t = &self.tiling;
         let panels = &self.panels.f32s()[..PLANES * t.channels_in() * t.row_out()];
-        let (image_in, image_out) = (t.source.iter().product::<usize>(), t.result.iter().product::<usize>());
+        let image_in = t.source.iter().product::<usize>();
         let block = block(out.len() / image_out);
-        let (finish, epilogue, extra) = epilogue.in_registers(extra);
         parallel_chunks(out, block * image_out, |b, out| {
             let source = &source[b * block * image_in..][..out.len() / image_out * image_in];
-            images_of_a_thread(t, panels, source, out, finish, |image, out| {
-                if epilogue != Epilogue::NONE {
-                    let first = (b * block + image) * image_out;
-                    vectorized(
-                        #[inline(always)]
-                        || epilogue.apply(out, first, t.result[2], extra),
-                    );
-                }
-            });
+            images_of_a_thread(t, panels, source, out, end, &write, |image, out| finish(b * block + image, out));
         });
     }
 }
 
-/// `end` is done to each vector of results, and `finish` to each image when all of it is there.
 fn images_of_a_thread(
     t: &Tiling,
     panels: &[f32],
     source: &[f32],
     out: &mut [f32],
     end: Finish,
+    write: impl Fn(Write),
     finish: impl Fn(usize, &mut [f32]),
 ) {
-    let image_out = t.result.iter().product::<usize>();
+    let images = source.len() / t.source.iter().product::<usize>();
+    let image_out = out.len() / images;
     let (channels, row_out) = (t.channels_in(), t.row_out());
-    let (of_image, images) = (t.rows * t.columns, out.len() / image_out);
+    let of_image = t.rows * t.columns;
     let total = images * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
     let sources = Frames::new(t.frame, t.source, t.images_at_once(group));
@@ -100,8 +129,7 @@ fn images_of_a_thread(
                 outputs: t.channels_out(),
             });
             let tiles_now = first..first + tiles;
-            let task = Write { t, products, plane: plane_out, row: row_out, tiles: tiles_now, out, end };
-            pulp::Arch::new().dispatch(task);
+            write(Write { t, products, plane: plane_out, row: row_out, tiles: tiles_now, out, image_out, end });
             while (finished + 1) * of_image <= first + tiles {
                 finish(finished, &mut out[finished * image_out..][..image_out]);
                 finished += 1;
@@ -278,6 +306,8 @@ struct Write<'a> {
     row: usize,
     tiles: std::ops::Range<usize>,
     out: &'a mut [f32],
+    /// Words from image to image of `out`.
+    image_out: usize,
     end: Finish<'a>,
 }
 
@@ -301,12 +331,12 @@ impl WithSimd for Write<'_> {
 #[inline(always)]
 fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write) {
     let t = task.t;
-    let (channels, image_out) = (t.result[2], t.result.iter().product::<usize>());
+    let channels = t.result[2];
     let steps = [t.outer.row, t.outer.column];
     let mut half = Half::new(simd);
     for (i, index) in task.tiles.enumerate() {
         let (image, y, x) = place(index, [t.rows, t.columns], RESULTS);
-        let out = &mut task.out[image * image_out..][..image_out];
+        let out = &mut task.out[image * task.image_out..][..task.image_out];
         for (p, phase) in t.outer.phases.iter().enumerate() {
             // A tile at the edge makes fewer results, and one of another phase's tiles may make none.
             let rows = phase.rows.saturating_sub(y).min(RESULTS);
@@ -347,6 +377,66 @@ fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write)
                     },
                 );
             }
+        }
+    }
+}
+
+/// Results along one side of a tile that is pooled: windows of two by two lie in one tile each.
+const POOLED: usize = 4;
+
+/// As [`Write`], of a convolution, but the maxima of windows of two by two.
+struct Pool<'a>(Write<'a>);
+
+impl WithSimd for Pool<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.0.end.is_nothing() {
+            true => pool::<S, true>(simd, self.0),
+            false => pool::<S, false>(simd, self.0),
+        }
+    }
+}
+
+#[inline(always)]
+fn pool<S: Simd, const PLAIN: bool>(simd: S, task: Write) {
+    let t = task.t;
+    let [p, q, channels] = t.result;
+    let mut half = Half::new(simd);
+    for (i, index) in task.tiles.enumerate() {
+        let (image, y, x) = place(index, [t.rows, t.columns], POOLED);
+        // Windows of the tile: at the edge there are fewer, or none.
+        let (rows, columns) =
+            ((p / 2).saturating_sub(y / 2).min(POOLED / 2), (q / 2).saturating_sub(x / 2).min(POOLED / 2));
+        let at = image * task.image_out + ((y / 2) * (q / 2) + x / 2) * channels;
+        for channel in (0..channels).step_by(S::F32_LANES) {
+            let from = &task.products[i * task.row + channel..];
+            let from = Strided::<S, SIDE, SIDE>::new(from, [SIDE * task.plane, task.plane]);
+            let bias = if PLAIN { simd.splat_f32s(0.0) } else { task.end.begin::<S>(simd, channel) };
+            // The row above, and what is to the left.
+            let (mut above, mut left) = ([simd.splat_f32s(0.0); POOLED], simd.splat_f32s(0.0));
+            transform::square(
+                &mut half,
+                #[inline(always)]
+                |i, j| from.load(i, j),
+                #[inline(always)]
+                |m| transform::result_side::<S, POOLED>(simd, m),
+                #[inline(always)]
+                |i, j, mut result| {
+                    if !PLAIN {
+                        result = task.end.end::<S>(simd, simd.add_f32s(result, bias));
+                    }
+                    if i % 2 == 0 {
+                        above[j] = result;
+                    } else if j % 2 == 0 {
+                        left = result;
+                    } else if i / 2 < rows && j / 2 < columns {
+                        let to = at + (i / 2 * (q / 2) + j / 2) * channels + channel;
+                        let largest = largest(simd, [above[j - 1], above[j], left, result]);
+                        store(simd, &mut task.out[to..][..S::F32_LANES.min(channels - channel)], largest);
+                    }
+                },
+            );
         }
     }
 }
