@@ -151,6 +151,42 @@ pub fn scratch<R>(words: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
 }
 
 /// Whether so many elements should be split among threads.
+/// Memory like that of [`scratch`], for as long as one wants it.
+pub struct Lent(Lines);
+
+thread_local! {
+    static RETURNED: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Lent {
+    /// At least so many words, which hold anything.
+    pub fn new(words: usize) -> Lent {
+        let returned = RETURNED.with_borrow_mut(|returned| {
+            // The smallest that is large enough, or else the largest, to grow.
+            let wanted = |lines: &Lines| (lines.f32s().len() < words, lines.f32s().len().abs_diff(words));
+            let best = (0..returned.len()).min_by_key(|i| wanted(&returned[*i]));
+            best.map(|best| returned.swap_remove(best))
+        });
+        Lent(returned.filter(|lines| lines.f32s().len() >= words).unwrap_or_else(|| Lines::new(words)))
+    }
+
+    pub fn f32s(&self) -> &[f32] {
+        self.0.f32s()
+    }
+
+    pub fn f32s_mut(&mut self) -> &mut [f32] {
+        self.0.f32s_mut()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.0);
+        // A thread that ends keeps nothing.
+        let _ = RETURNED.try_with(|returned| returned.borrow_mut().push(lines));
+    }
+}
+
 fn is_worth_splitting(elements: usize) -> bool {
     let is_awake = || TEAM.with_borrow(|team| team.as_ref().is_some_and(|team| team.is_whole()));
     threads() > 1 && (elements >= WORTH_WAKING || elements >= WORTH_SHARING && is_awake())
@@ -245,5 +281,22 @@ mod tests {
         for _ in 0..2 {
             both.recv_timeout(Duration::from_secs(60)).expect("one waits for the other for ever");
         }
+    }
+
+    #[test]
+    fn memory_that_was_given_back_is_lent_again_and_no_more_is_kept_than_was_held_at_once() {
+        let place = |lent: &Lent| lent.f32s().as_ptr();
+        let kept =
+            || RETURNED.with_borrow(|returned| returned.iter().map(|lines| lines.f32s().len()).collect::<Vec<_>>());
+        let (large, small) = (Lent::new(1600), Lent::new(160));
+        let places = [place(&large), place(&small)];
+        drop((large, small));
+        let (small, large) = (Lent::new(100), Lent::new(1000));
+        assert_eq!([place(&large), place(&small)], places);
+        drop((large, small));
+        let larger = Lent::new(3200);
+        drop(larger);
+        assert_eq!(kept().len(), 2, "{:?}", kept());
+        assert!(kept().contains(&3200));
     }
 }

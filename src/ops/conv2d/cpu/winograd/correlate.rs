@@ -2,21 +2,21 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::transform::{self, Half, MOST_TAPS, PLANES, SIDE};
-use super::{GAP, Lattice, SLACK, Tiling, padded, split};
-use crate::lines::Lines;
+use super::panels::panels;
+use super::transform::{self, Half, Tile};
+use super::{GAP, Lattice, SLACK, Tiling, split};
 use crate::ops::conv2d::cpu::frame::Frames;
 use crate::ops::epilogue::Finish;
 use crate::ops::pool::largest;
 use crate::ops::strided::{Strided, StridedMut};
-use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
+use crate::ops::tile::{MOST_PIXELS, store, vectors, with_tile};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{block, each, parallel_chunks, scratch, vectorized};
+use crate::parallel::{Lent, block, parallel_chunks, scratch, vectorized};
 
 /// A convolution by tiles, its weights transformed.
 pub struct Correlation {
     tiling: Tiling,
-    panels: Lines,
+    panels: Lent,
 }
 
 impl Correlation {
@@ -65,7 +65,7 @@ impl Correlation {
         finish: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         let t = &self.tiling;
-        let panels = &self.panels.f32s()[..PLANES * t.channels_in() * t.row_out()];
+        let panels = &self.panels.f32s()[..t.tile.planes() * t.channels_in() * t.row_out()];
         let image_in = t.source.iter().product::<usize>();
         let block = block(out.len() / image_out);
         parallel_chunks(out, block * image_out, |b, out| {
@@ -94,7 +94,8 @@ fn images_of_a_thread(
     // A tile of registers may read and write rows behind the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
-    let lengths = [sources.len(), PLANES * plane_in, PLANES * plane_out + SLACK];
+    let planes = t.tile.planes();
+    let lengths = [sources.len(), planes * plane_in, planes * plane_out + SLACK];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, factors, products] = split(memory, lengths);
         sources.clear(frames);
@@ -107,7 +108,7 @@ fn images_of_a_thread(
             }
             pulp::Arch::new().dispatch(Read {
                 lattice: &t.inner,
-                side: t.results(),
+                tile: t.tile,
                 grid: [t.rows, t.columns],
                 channels: t.source[2],
                 frames: sources.of(source, frames),
@@ -138,64 +139,11 @@ fn images_of_a_thread(
     });
 }
 
-/// The kernel's 36 matrices, `[plane][block of results][channel][width]`, of `weight [r, s, c, k]`. Its phases are more
-/// results, or else more channels.
-pub(super) fn panels(t: &Tiling, weight: &[f32], [c, k]: [usize; 2], phases_of_result: bool) -> Lines {
-    let phases = t.kernel[0].len() * t.kernel[1].len();
-    let (channels, results) = if phases_of_result { (c, phases * k) } else { (phases * c, k) };
-    let width = width(results);
-    let plane = channels * padded(results);
-    let side = transform::kernel_side(t.taps);
-    let mut lines = Lines::new(PLANES * plane);
-    let [rows, columns] = &t.kernel;
-    each(lines.f32s_mut()[..PLANES * plane].chunks_mut(SIDE * plane).zip(side), |(panels, row)| {
-        vectorized(
-            #[inline(always)]
-            || {
-                let mut half = vec![0.0; t.taps * k];
-                let mut whole = vec![0.0; k];
-                for (phase, (taps, across)) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))).enumerate()
-                {
-                    for channel in 0..c {
-                        // Down the kernel first.
-                        half.fill(0.0);
-                        for (half, column) in half.chunks_exact_mut(k).zip(across) {
-                            for (factor, tap) in row.iter().zip(taps) {
-                                let (Some(tap), Some(column)) = (tap, column) else { continue };
-                                let from = &weight[((tap * t.kernel_columns + column) * c + channel) * k..][..k];
-                                half.iter_mut().zip(from).for_each(|(half, w)| *half += factor * w);
-                            }
-                        }
-                        let (line, result) = match phases_of_result {
-                            true => (channel, phase * k),
-                            false => (phase * c + channel, 0),
-                        };
-                        for (panels, across) in panels.chunks_exact_mut(plane).zip(side) {
-                            whole.fill(0.0);
-                            for (half, factor) in half.chunks_exact(k).zip(across) {
-                                whole.iter_mut().zip(half).for_each(|(whole, half)| *whole += factor * half);
-                            }
-                            let (mut from, mut result) = (&whole[..], result);
-                            while !from.is_empty() {
-                                let (block, place) = (result / width, result % width);
-                                let (now, later) = from.split_at(from.len().min(width - place));
-                                panels[(block * channels + line) * width + place..][..now.len()].copy_from_slice(now);
-                                (from, result) = (later, result + now.len());
-                            }
-                        }
-                    }
-                }
-            },
-        );
-    });
-    lines
-}
-
-/// Tiles of framed images to the 36 factors of each, `[plane][tile][phase][channel]`.
+/// Tiles of framed images to the factors of each, `[plane][tile][phase][channel]`.
 pub(super) struct Read<'a> {
     pub lattice: &'a Lattice,
-    /// Pixels from tile to tile, and tiles down and across an image.
-    pub side: usize,
+    pub tile: Tile,
+    /// Tiles down and across an image.
     pub grid: [usize; 2],
     pub channels: usize,
     /// Framed images, taken by turns.
@@ -219,11 +167,21 @@ impl WithSimd for Read<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match self.tile.side {
+            5 => self.read::<S, 5>(simd),
+            _ => self.read::<S, 6>(simd),
+        }
+    }
+}
+
+impl Read<'_> {
+    #[inline(always)]
+    fn read<S: Simd, const SIDE: usize>(self, simd: S) {
         let slots = self.frames.len() / self.frame;
         let steps = [self.lattice.row, self.lattice.column];
         let mut half = Half::new(simd);
         for (i, index) in self.tiles.enumerate() {
-            let (image, y, x) = place(index, self.grid, self.side);
+            let (image, y, x) = place(index, self.grid, self.tile.results());
             let frame = &self.frames[image % slots * self.frame..][..self.frame];
             for (p, phase) in self.lattice.phases.iter().enumerate() {
                 let from = &frame[phase.first + y * steps[0] + x * steps[1]..];
@@ -237,7 +195,7 @@ impl WithSimd for Read<'_> {
                         #[inline(always)]
                         |i, j| from.load(i, j),
                         #[inline(always)]
-                        |x| transform::image_side(simd, x),
+                        |x| transform::image_side::<S, SIDE>(simd, x),
                         #[inline(always)]
                         |i, j, y| *to.at(i, j) = y,
                     );
@@ -247,7 +205,7 @@ impl WithSimd for Read<'_> {
     }
 }
 
-/// 36 products of matrices: tiles by channels, channels by results.
+/// Products of matrices, one for each plane: tiles by channels, channels by results.
 pub(super) struct Multiply<'a> {
     pub factors: &'a [f32],
     pub plane_in: usize,
@@ -298,7 +256,7 @@ fn multiply<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: M
     }
 }
 
-/// The 36 sums of each tile to its results, `[plane][tile][phase][channel]` to images.
+/// The sums of each tile to its results, `[plane][tile][phase][channel]` to images.
 struct Write<'a> {
     t: &'a Tiling,
     products: &'a [f32],
@@ -315,21 +273,28 @@ impl WithSimd for Write<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match (self.t.results(), self.end.is_nothing()) {
-            (2, true) => write::<S, 2, true>(simd, self),
-            (3, true) => write::<S, 3, true>(simd, self),
-            (4, true) => write::<S, 4, true>(simd, self),
-            (_, true) => write::<S, MOST_TAPS, true>(simd, self),
-            (2, false) => write::<S, 2, false>(simd, self),
-            (3, false) => write::<S, 3, false>(simd, self),
-            (4, false) => write::<S, 4, false>(simd, self),
-            (_, false) => write::<S, MOST_TAPS, false>(simd, self),
+        match self.end.is_nothing() {
+            true => self.with::<S, true>(simd),
+            false => self.with::<S, false>(simd),
+        }
+    }
+}
+
+impl Write<'_> {
+    #[inline(always)]
+    fn with<S: Simd, const PLAIN: bool>(self, simd: S) {
+        match (self.t.tile.side, self.t.results()) {
+            (5, _) => write::<S, 5, 4, PLAIN>(simd, self),
+            (_, 2) => write::<S, 6, 2, PLAIN>(simd, self),
+            (_, 3) => write::<S, 6, 3, PLAIN>(simd, self),
+            (_, 4) => write::<S, 6, 4, PLAIN>(simd, self),
+            (_, _) => write::<S, 6, 5, PLAIN>(simd, self),
         }
     }
 }
 
 #[inline(always)]
-fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write) {
+fn write<S: Simd, const SIDE: usize, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write) {
     let t = task.t;
     let channels = t.result[2];
     let steps = [t.outer.row, t.outer.column];
@@ -360,7 +325,7 @@ fn write<S: Simd, const RESULTS: usize, const PLAIN: bool>(simd: S, task: Write)
                     #[inline(always)]
                     |i, j| from.load(i, j),
                     #[inline(always)]
-                    |m| transform::result_side::<S, RESULTS>(simd, m),
+                    |m| transform::result_side::<S, SIDE, RESULTS>(simd, m),
                     #[inline(always)]
                     |i, j, mut result| {
                         if !PLAIN {
@@ -391,15 +356,17 @@ impl WithSimd for Pool<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.0.end.is_nothing() {
-            true => pool::<S, true>(simd, self.0),
-            false => pool::<S, false>(simd, self.0),
+        match (self.0.t.tile.side, self.0.end.is_nothing()) {
+            (5, true) => pool::<S, 5, true>(simd, self.0),
+            (5, false) => pool::<S, 5, false>(simd, self.0),
+            (_, true) => pool::<S, 6, true>(simd, self.0),
+            (_, false) => pool::<S, 6, false>(simd, self.0),
         }
     }
 }
 
 #[inline(always)]
-fn pool<S: Simd, const PLAIN: bool>(simd: S, task: Write) {
+fn pool<S: Simd, const SIDE: usize, const PLAIN: bool>(simd: S, task: Write) {
     let t = task.t;
     let [p, q, channels] = t.result;
     let mut half = Half::new(simd);
@@ -420,7 +387,7 @@ fn pool<S: Simd, const PLAIN: bool>(simd: S, task: Write) {
                 #[inline(always)]
                 |i, j| from.load(i, j),
                 #[inline(always)]
-                |m| transform::result_side::<S, POOLED>(simd, m),
+                |m| transform::result_side::<S, SIDE, POOLED>(simd, m),
                 #[inline(always)]
                 |i, j, mut result| {
                     if !PLAIN {

@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::correlate::{Read, place};
-use super::transform::{self, Half, MOST_TAPS, PLANES, SIDE};
+use super::transform::{self, Half};
 use super::{GAP, SLACK, Tiling, split};
 use crate::ops::conv2d::cpu::frame::Frames;
 use crate::ops::strided::{Strided, StridedMut};
@@ -40,7 +40,8 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
     let (plane_in, plane_out) = (group * channels + GAP, group * row_out + GAP);
     // A tile of registers may go past the last channel.
     let plane = (channels + MOST_PIXELS) * row_out + GAP;
-    let lengths = [inputs.len(), results.len(), PLANES * plane_in + SLACK, PLANES * plane_out + SLACK, PLANES * plane];
+    let planes = t.tile.planes();
+    let lengths = [inputs.len(), results.len(), planes * plane_in + SLACK, planes * plane_out + SLACK, planes * plane];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, frames_out, factors, owed, sums] = split(memory, lengths);
         inputs.clear(frames);
@@ -56,7 +57,7 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
             }
             pulp::Arch::new().dispatch(Read {
                 lattice: &t.inner,
-                side: t.results(),
+                tile: t.tile,
                 grid: [t.rows, t.columns],
                 channels: t.source[2],
                 frames: inputs.of(input, frames),
@@ -81,6 +82,7 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
                 factors,
                 owed,
                 sums,
+                count: planes,
                 planes: [plane_in, plane_out, plane],
                 tiles: tiles.len(),
                 channels,
@@ -92,13 +94,13 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
     });
 }
 
-/// The 36 sums of each weight's tile to the weights themselves.
+/// The sums of each weight's tile to the weights themselves.
 #[inline(always)]
 fn finish(t: &Tiling, sums: &[f32], plane: usize, row: usize, out: &mut [f32]) {
     let (c, k) = (t.source[2], t.result[2]);
-    let side = transform::kernel_side(t.taps);
+    let side = transform::kernel_side(t.tile);
     let [rows, columns] = &t.kernel;
-    let mut half = vec![0.0; SIDE * k];
+    let mut half = vec![0.0; t.tile.side * k];
     for (phase, (down, across)) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))).enumerate() {
         for channel in 0..c {
             let line = (phase * c + channel) * row;
@@ -107,7 +109,7 @@ fn finish(t: &Tiling, sums: &[f32], plane: usize, row: usize, out: &mut [f32]) {
                 half.fill(0.0);
                 for (j, half) in half.chunks_exact_mut(k).enumerate() {
                     for (i, factor) in side.iter().enumerate() {
-                        let from = &sums[(i * SIDE + j) * plane + line..][..k];
+                        let from = &sums[(i * t.tile.side + j) * plane + line..][..k];
                         half.iter_mut().zip(from).for_each(|(half, sum)| *half += factor[u] * sum);
                     }
                 }
@@ -124,7 +126,7 @@ fn finish(t: &Tiling, sums: &[f32], plane: usize, row: usize, out: &mut [f32]) {
     }
 }
 
-/// Framed derivatives to what they owe to each of a tile's 36 sums, `[plane][tile][channel]`.
+/// Framed derivatives to what they owe to each of a tile's sums, `[plane][tile][channel]`.
 pub(super) struct ReadBack<'a> {
     pub t: &'a Tiling,
     /// Pixels of a frame's row.
@@ -143,17 +145,18 @@ impl WithSimd for ReadBack<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.t.results() {
-            2 => read_back::<S, 2>(simd, self),
-            3 => read_back::<S, 3>(simd, self),
-            4 => read_back::<S, 4>(simd, self),
-            _ => read_back::<S, MOST_TAPS>(simd, self),
+        match (self.t.tile.side, self.t.results()) {
+            (5, _) => read_back::<S, 5, 4>(simd, self),
+            (_, 2) => read_back::<S, 6, 2>(simd, self),
+            (_, 3) => read_back::<S, 6, 3>(simd, self),
+            (_, 4) => read_back::<S, 6, 4>(simd, self),
+            (_, _) => read_back::<S, 6, 5>(simd, self),
         }
     }
 }
 
 #[inline(always)]
-fn read_back<S: Simd, const RESULTS: usize>(simd: S, task: ReadBack) {
+fn read_back<S: Simd, const SIDE: usize, const RESULTS: usize>(simd: S, task: ReadBack) {
     let slots = task.frames.len() / task.frame;
     let channels = task.t.result[2];
     let steps = [task.width * channels, channels];
@@ -170,7 +173,7 @@ fn read_back<S: Simd, const RESULTS: usize>(simd: S, task: ReadBack) {
                 #[inline(always)]
                 |i, j| from.load(i, j),
                 #[inline(always)]
-                |y| transform::result_side_back::<S, RESULTS>(simd, y),
+                |y| transform::result_side_back::<S, SIDE, RESULTS>(simd, y),
                 #[inline(always)]
                 |i, j, owed| *to.at(i, j) = owed,
             );
@@ -178,11 +181,12 @@ fn read_back<S: Simd, const RESULTS: usize>(simd: S, task: ReadBack) {
     }
 }
 
-/// Adds 36 products of matrices: channels by tiles, tiles by results.
+/// Adds products of matrices, one for each plane: channels by tiles, tiles by results.
 struct Multiply<'a> {
     factors: &'a [f32],
     owed: &'a [f32],
     sums: &'a mut [f32],
+    count: usize,
     /// Words from plane to plane of the three.
     planes: [usize; 3],
     tiles: usize,
@@ -203,7 +207,7 @@ impl WithSimd for Multiply<'_> {
 #[inline(always)]
 fn multiply<S: Simd, const CHANNELS: usize, const VECTORS: usize>(simd: S, task: Multiply) {
     let width = VECTORS * S::F32_LANES;
-    for plane in 0..PLANES {
+    for plane in 0..task.count {
         let factors = &task.factors[plane * task.planes[0]..][..task.planes[0] + SLACK];
         let owed = &task.owed[plane * task.planes[1]..][..task.planes[1]];
         let sums = &mut task.sums[plane * task.planes[2]..][..task.planes[2]];

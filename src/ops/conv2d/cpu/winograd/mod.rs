@@ -1,10 +1,11 @@
 //! Winograd's convolution: fewer multiplications for sums along both sides of an image.
 //!
-//! A tile of 6 x 6 image values and a kernel of `taps x taps` make `(7 - taps)^2` results by 36 products for each
-//! pair of channels, where the plain sum takes `taps^2` for each result: a fourth for 3x3 kernels. The 36 products
-//! of many tiles are 36 matrix products over the channels. A stride, or a transposed convolution with one, is the
-//! same with phases: an image of every second row and column is a channel of its own. So is a kernel too long for a
-//! tile, which is cut into several: each part sees the image moved on by those before it.
+//! A tile of `side x side` image values and a kernel of `taps x taps` make `(side + 1 - taps)^2` results by `side^2` products
+//! for each pair of channels, where the plain sum takes `taps^2` for each result: with six values a fourth for 3x3 kernels,
+//! with five, which cover an image of 7 x 7 by less, half for 2x2. The products of many tiles are `side^2` matrix products over
+//! the channels: planes. A stride, or a transposed convolution with one, is the same with phases: an image of every second row
+//! and column is a channel of its own. So is a kernel too long for a tile, which is cut into several: each part sees the image
+//! moved on by those before it.
 
 use super::direct;
 use super::frame::{Frame, SLACK};
@@ -13,29 +14,32 @@ use crate::ops::tile::width;
 
 mod correlate;
 mod gradient;
+mod panels;
 mod scatter;
 mod transform;
 
 pub use correlate::Correlation;
 pub use gradient::gradient;
 pub use scatter::Scatter;
-use transform::{MOST_TAPS, PLANES, SIDE};
+use transform::Tile;
 
-/// Words between the 36 planes of a buffer, so that they do not all begin at the same place of the cache.
+/// Words between the planes of a buffer, so that they do not all begin at the same place of the cache.
 const GAP: usize = 32;
 
-/// What the products take, and what the transforms take for each tile and channel, in vectors' multiply-adds (two
-/// a cycle). Measured, not counted: the transforms wait for memory.
+/// What the transforms take for each tile of six by six and each channel, in vectors' multiply-adds (two a cycle). Measured,
+/// not counted: they wait for memory.
 const READ: usize = 420;
 const WRITE: usize = 320;
-/// As `READ`, where 36 values are added to pixels.
+/// As `READ`, where values are added to pixels.
 const ADD: usize = 520;
+/// What the kernel's matrices take, which are made once for a batch and are more than caches hold, in quarters of a tile's
+/// products: for about a hundred images.
+const MATRICES: usize = 3;
 
 /// How an image is cut into tiles.
 #[derive(Clone, Debug)]
 pub struct Tiling {
-    /// Length of the tiles' kernel, the same along both sides.
-    taps: usize,
+    tile: Tile,
     /// Tiles of one image.
     rows: usize,
     columns: usize,
@@ -76,6 +80,7 @@ struct Phase {
 
 /// One side of an image under a kernel.
 struct Axis {
+    tile: Tile,
     /// For each phase the kernel's tap at each of the tile kernel's places.
     phases: Vec<Vec<Option<usize>>>,
     /// Rows of the frame before the first of each phase of the source.
@@ -87,8 +92,8 @@ struct Axis {
 }
 
 impl Axis {
-    /// With tiles of `taps`.
-    fn forward(kernel: usize, stride: usize, pad: usize, results: usize, taps: usize) -> Axis {
+    fn forward(kernel: usize, stride: usize, pad: usize, results: usize, tile: Tile) -> Axis {
+        let taps = tile.taps;
         let parts = kernel.div_ceil(stride).div_ceil(taps);
         let (mut phases, mut starts) = (Vec::new(), Vec::new());
         for (part, phase) in (0..parts).flat_map(|part| (0..stride.min(kernel)).map(move |phase| (part, phase))) {
@@ -96,11 +101,12 @@ impl Axis {
             phases.push((0..taps).map(|place| Some(start + place * stride).filter(|tap| *tap < kernel)).collect());
             starts.push(start);
         }
-        Axis { phases, starts, before: pad, makes: vec![(0, results)] }
+        Axis { tile, phases, starts, before: pad, makes: vec![(0, results)] }
     }
 
     /// None where the kernel begins inside of the source, or is too long and has a stride too.
-    fn transposed(kernel: usize, stride: usize, pad: usize, results: usize, taps: usize) -> Option<Axis> {
+    fn transposed(kernel: usize, stride: usize, pad: usize, results: usize, tile: Tile) -> Option<Axis> {
+        let taps = tile.taps;
         let residues = direct::Axis::all(results, kernel, stride, pad);
         let reached = || residues.iter().filter(|axis| !axis.taps.is_empty());
         let start = reached().map(|axis| axis.start).min()?;
@@ -117,6 +123,7 @@ impl Axis {
         };
         let phases: Vec<_> = residues.iter().map(phase).collect();
         Some(Axis {
+            tile,
             // Phases of the result, or parts of the only one.
             phases: phases.iter().flat_map(|places| places.chunks(taps)).map(<[_]>::to_vec).collect(),
             starts: (0..long).step_by(taps).collect(),
@@ -125,26 +132,20 @@ impl Axis {
         })
     }
 
-    fn taps(&self) -> usize {
-        self.phases[0].len()
-    }
-    /// Results along one side of a tile.
-    fn results(&self) -> usize {
-        SIDE + 1 - self.taps()
-    }
     fn tiles(&self) -> usize {
-        self.makes.iter().map(|(_, count)| count.div_ceil(self.results())).max().unwrap_or(0)
+        self.makes.iter().map(|(_, count)| count.div_ceil(self.tile.results())).max().unwrap_or(0)
     }
     /// Rows that the tiles of one phase read.
     fn reads(&self) -> usize {
-        self.tiles() * self.results() + self.taps() - 1
+        self.tiles() * self.tile.results() + self.tile.taps - 1
     }
 }
 
 impl Tiling {
     /// For a convolution, if it is faster so.
     pub fn forward(g: &Geometry) -> Option<Tiling> {
-        cheapest(Tiling::of_forward(g), Tiling::cost, plain(g)).map(|(_, tiling)| tiling)
+        cheapest(Tiling::of_forward(g), |tiling| tiling.cost() + tiling.cost_of_matrices(), plain(g))
+            .map(|(_, tiling)| tiling)
     }
 
     /// For its derivative by the input, which is the transposed convolution.
@@ -154,8 +155,9 @@ impl Tiling {
             direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
         };
         let plain = sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k;
-        let made = cheapest(Tiling::of_transposed(g), Tiling::cost, plain);
-        let read = cheapest(Tiling::of_forward(g), Tiling::cost_scattered, plain);
+        let made = cheapest(Tiling::of_transposed(g), |tiling| tiling.cost() + tiling.cost_of_matrices(), plain);
+        let scattered = |tiling: &Tiling| tiling.cost_scattered() + tiling.cost_of_matrices();
+        let read = cheapest(Tiling::of_forward(g), scattered, plain);
         match (made, read) {
             (Some((cost, made)), Some((other, _))) if cost <= other => Some(Transposed::OfResult(made)),
             (_, Some((_, read))) => Some(Transposed::OfSource(read)),
@@ -166,28 +168,28 @@ impl Tiling {
     /// For its derivative by the weights.
     pub fn gradient(g: &Geometry, images_per_part: usize) -> Option<Tiling> {
         // The sums of a part are transformed once.
-        let once = |tiling: &Tiling| PLANES * tiling.channels_in() * tiling.channels_out() * 8 / images_per_part.max(1);
+        let once = |t: &Tiling| t.tile.planes() * t.channels_in() * t.channels_out() * 8 / images_per_part.max(1);
         cheapest(Tiling::of_forward(g), |tiling| tiling.cost() + once(tiling), plain(g)).map(|(_, tiling)| tiling)
     }
 
     /// All that there are for a transposed convolution.
     pub(super) fn of_transposed(g: &Geometry) -> impl Iterator<Item = Tiling> {
-        let tiling = |taps| {
-            let rows = Axis::transposed(g.r, g.stride, g.pad_top, g.h, taps)?;
-            let columns = Axis::transposed(g.s, g.stride, g.pad_left, g.w, taps)?;
-            Tiling::new([rows, columns], 1, g.s, [g.p, g.q, g.k], [g.h, g.w, g.c])
+        let tiling = |tile| {
+            let rows = Axis::transposed(g.r, g.stride, g.pad_top, g.h, tile)?;
+            let columns = Axis::transposed(g.s, g.stride, g.pad_left, g.w, tile)?;
+            Some(Tiling::new([rows, columns], 1, g.s, [g.p, g.q, g.k], [g.h, g.w, g.c]))
         };
-        (2..=MOST_TAPS).filter_map(tiling)
+        Tile::ALL.into_iter().filter_map(tiling)
     }
 
     /// All that there are for a convolution.
     pub(super) fn of_forward(g: &Geometry) -> impl Iterator<Item = Tiling> {
-        let tiling = |taps| {
-            let rows = Axis::forward(g.r, g.stride, g.pad_top, g.p, taps);
-            let columns = Axis::forward(g.s, g.stride, g.pad_left, g.q, taps);
+        let tiling = |tile| {
+            let rows = Axis::forward(g.r, g.stride, g.pad_top, g.p, tile);
+            let columns = Axis::forward(g.s, g.stride, g.pad_left, g.q, tile);
             Tiling::new([rows, columns], g.stride, g.s, [g.h, g.w, g.c], [g.p, g.q, g.k])
         };
-        (2..=MOST_TAPS).filter_map(tiling)
+        Tile::ALL.into_iter().map(tiling)
     }
 
     fn new(
@@ -196,11 +198,7 @@ impl Tiling {
         kernel_columns: usize,
         source: [usize; 3],
         result: [usize; 3],
-    ) -> Option<Tiling> {
-        let taps = rows.taps();
-        if taps != columns.taps() {
-            return None;
-        }
+    ) -> Tiling {
         let [last_row, last_column] = [&rows, &columns].map(|axis| axis.starts.last().copied().unwrap_or(0));
         let frame = Frame {
             height: stride * rows.reads() + last_row,
@@ -219,8 +217,8 @@ impl Tiling {
             outer.push(Phase { first: (row.0 * w + column.0) * k, rows: row.1, columns: column.1 });
         }
         let step = [rows.makes.len(), columns.makes.len()];
-        Some(Tiling {
-            taps,
+        Tiling {
+            tile: rows.tile,
             rows: rows.tiles(),
             columns: columns.tiles(),
             frame,
@@ -231,7 +229,7 @@ impl Tiling {
             kernel: [rows.phases, columns.phases],
             kernel_columns,
             phases_of_result,
-        })
+        }
     }
 
     fn channels_in(&self) -> usize {
@@ -242,7 +240,7 @@ impl Tiling {
     }
     /// Results along one side of a tile.
     fn results(&self) -> usize {
-        SIDE + 1 - self.taps
+        self.tile.results()
     }
     /// The result with room for whole tiles of it.
     fn whole_tiles(&self) -> Frame {
@@ -252,21 +250,28 @@ impl Tiling {
 
     /// In vectors' multiply-adds of one image.
     fn cost(&self) -> usize {
-        let (c, k) = (self.channels_in(), self.channels_out());
-        self.rows * self.columns * (PLANES * c * k + READ * c + WRITE * k)
+        self.cost_with([READ, WRITE])
     }
 
     /// The same where the tiles are used the other way round: the transforms change places.
     fn cost_scattered(&self) -> usize {
-        let (c, k) = (self.channels_in(), self.channels_out());
-        self.rows * self.columns * (PLANES * c * k + ADD * c + WRITE * k)
+        self.cost_with([ADD, WRITE])
+    }
+
+    fn cost_of_matrices(&self) -> usize {
+        self.tile.planes() * self.channels_in() * self.channels_out() * MATRICES / 4
+    }
+
+    fn cost_with(&self, [of_source, of_result]: [usize; 2]) -> usize {
+        let (c, k, planes) = (self.channels_in(), self.channels_out(), self.tile.planes());
+        self.rows * self.columns * (planes * c * k + (of_source * c + of_result * k) * planes / 36)
     }
 
     /// Whether that is less than plain sums take. Only sizes decide, and not the batch, so that an image has the same
     /// answer alone as among others.
     fn pays(&self, cost: usize, plain: usize) -> bool {
         // Few channels leave vectors empty.
-        self.channels_in() >= 8 && self.channels_out() >= 8 && cost < plain * 4 / 5
+        self.channels_in() >= 8 && self.channels_out() >= 8 && cost < plain * 5 / 6
     }
 
     /// Words of a tile's row of results, padded to whole register tiles.
@@ -278,7 +283,7 @@ impl Tiling {
     /// few that what lies between the transforms stays in the second-level cache.
     fn group(&self) -> usize {
         const CACHE: usize = 1 << 18;
-        (CACHE / (PLANES * (self.channels_in() + self.row_out()))).clamp(24, 48)
+        (CACHE / (self.tile.planes() * (self.channels_in() + self.row_out()))).clamp(24, 48)
     }
 
     fn images_at_once(&self, group: usize) -> usize {
@@ -313,4 +318,28 @@ fn split<const N: usize>(mut memory: &mut [f32], lengths: [usize; N]) -> [&mut [
         memory = rest;
         part
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_seven_pixels_leave_of_larger_tiles_is_not_summed() {
+        // `gan`'s first and second transposed convolutions, and the second of its discriminator.
+        let side = |image, kernel: [usize; 2], result, reach| {
+            let g = Geometry::new(image, kernel, result, reach);
+            match Tiling::transposed(&g) {
+                Some(Transposed::OfResult(tiling) | Transposed::OfSource(tiling)) => Some(tiling.tile.side),
+                None => None,
+            }
+        };
+        assert_eq!(side([1, 14, 14, 32], [4, 4], [7, 7, 64], [2, 1, 1]), Some(5));
+        assert_eq!(side([1, 28, 28, 16], [4, 4], [14, 14, 32], [2, 1, 1]), Some(6));
+        let g = Geometry::new([1, 14, 14, 32], [4, 4], [7, 7, 64], [2, 1, 1]);
+        assert_eq!(Tiling::forward(&g).map(|tiling| tiling.tile.side), Some(5));
+        // Too few pixels for that many weights, each of which is in a tile's matrices nearly twice.
+        let g = Geometry::new([1, 7, 7, 64], [3, 3], [4, 4, 128], [2, 1, 1]);
+        assert!(Tiling::forward(&g).is_none());
+    }
 }

@@ -1,26 +1,26 @@
-//! The transposed convolution as the convolution's own tiles the other way round: each tile of `(7 - taps)^2` derivatives
-//! by results gives 6 x 6 derivatives by the image, and where tiles overlap those are added.
+//! The transposed convolution as the convolution's own tiles the other way round: each tile of derivatives by results gives
+//! `side x side` derivatives by the image, and where tiles overlap those are added.
 //!
 //! [`Correlation`](super::Correlation) makes the larger image of the two by tiles of results. These are tiles of the smaller
 //! one, of which there are fewer: 4 instead of 9 from 8 x 8 to 10 x 10 pixels with a 3x3 kernel.
 
 use pulp::{Simd, WithSimd};
 
-use super::correlate::{Multiply, panels, place};
+use super::correlate::{Multiply, place};
 use super::gradient::ReadBack;
-use super::transform::{self, Half, PLANES, SIDE};
+use super::panels::panels;
+use super::transform::{self, Half};
 use super::{GAP, SLACK, Tiling, padded, split};
-use crate::lines::Lines;
 use crate::ops::conv2d::cpu::frame::Frames;
 use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, load, store};
 use crate::ops::{Epilogue, In};
-use crate::parallel::{block, parallel_chunks, scratch, vectorized};
+use crate::parallel::{Lent, block, parallel_chunks, scratch, vectorized};
 
 /// A convolution's transpose by the convolution's tiles, its weights transformed.
 pub struct Scatter {
     tiling: Tiling,
-    panels: Lines,
+    panels: Lent,
 }
 
 impl Scatter {
@@ -34,7 +34,7 @@ impl Scatter {
     pub fn run(&self, d_out: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
         let t = &self.tiling;
         let (image_in, image_out) = (t.result.iter().product::<usize>(), t.source.iter().product::<usize>());
-        let panels = &self.panels.f32s()[..PLANES * t.result[2] * padded(t.channels_in())];
+        let panels = &self.panels.f32s()[..t.tile.planes() * t.result[2] * padded(t.channels_in())];
         let block = block(out.len() / image_out);
         parallel_chunks(out, block * image_out, |b, out| {
             let d_out = &d_out[b * block * image_in..][..out.len() / image_out * image_in];
@@ -63,7 +63,8 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32]
     // A tile of registers may read and write rows behind the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
-    let lengths = [results.len(), PLANES * plane_in, PLANES * plane_out + SLACK];
+    let planes = t.tile.planes();
+    let lengths = [results.len(), planes * plane_in, planes * plane_out + SLACK];
     scratch(lengths.iter().sum(), |memory| {
         let [frames, factors, products] = split(memory, lengths);
         results.clear(frames);
@@ -106,7 +107,7 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32]
     });
 }
 
-/// The 36 products of each tile to what they owe to its 6 x 6 pixels, `[plane][tile][phase][channel]` to images.
+/// The products of each tile to what they owe to its pixels, `[plane][tile][phase][channel]` to images.
 struct Add<'a> {
     t: &'a Tiling,
     products: &'a [f32],
@@ -120,6 +121,16 @@ impl WithSimd for Add<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match self.t.tile.side {
+            5 => self.add::<S, 5>(simd),
+            _ => self.add::<S, 6>(simd),
+        }
+    }
+}
+
+impl Add<'_> {
+    #[inline(always)]
+    fn add<S: Simd, const SIDE: usize>(self, simd: S) {
         let t = self.t;
         let ([height, width, channels], stride) = (t.source, t.inner.column / t.source[2]);
         let steps = [stride * width * channels, stride * channels];
@@ -150,7 +161,7 @@ impl WithSimd for Add<'_> {
                         #[inline(always)]
                         |i, j| from.load(i, j),
                         #[inline(always)]
-                        |m| transform::image_side_back(simd, m),
+                        |m| transform::image_side_back::<S, SIDE>(simd, m),
                         #[inline(always)]
                         |i, j, owed| match &mut to {
                             Ok(to) => *to.at(i, j) = simd.add_f32s(*to.at(i, j), owed),
