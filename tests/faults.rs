@@ -31,10 +31,12 @@ fn row(number: u32, fault: &str, cause: &str, saw: &Said, lost: &str) {
 
 /// A line without the folder that the test works in.
 fn without_place(line: &str) -> String {
-    match (line.find("/tmp"), line.find("/runs/")) {
-        (Some(from), Some(to)) if from < to => format!("{}{}", &line[..from], &line[to + 1..]),
-        _ => line.to_owned(),
-    }
+    let word = |word: &str| match (word.find("/tmp"), word.find("/runs/")) {
+        (Some(from), Some(to)) if from < to => format!("{}{}", &word[..from], &word[to + 1..]),
+        (Some(from), _) => format!("{}{}", &word[..from], word.rsplit('/').next().unwrap_or_default()),
+        _ => word.to_owned(),
+    };
+    line.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn place() -> Place {
