@@ -137,29 +137,21 @@ pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 /// Lends `f` so many words of memory that the thread keeps for such use; they hold anything. Memory that is asked for
 /// anew in every op is handed back to the system and its pages zeroed again.
 pub fn scratch<R>(words: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! {
-        // One for each use within another.
-        static MEMORY: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
-    }
-    let mut memory = MEMORY.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if memory.f32s().len() < words {
-        memory = Lines::new(words);
-    }
-    let result = f(&mut memory.f32s_mut()[..words]);
-    MEMORY.with_borrow_mut(|kept| kept.push(memory));
-    result
+    f(Lent::new(words).f32s_mut())
 }
 
-/// Whether so many elements should be split among threads.
 /// Memory like that of [`scratch`], for as long as one wants it.
-pub struct Lent(Lines);
+pub struct Lent {
+    lines: Lines,
+    words: usize,
+}
 
 thread_local! {
     static RETURNED: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Lent {
-    /// At least so many words, which hold anything.
+    /// So many words, which hold anything.
     pub fn new(words: usize) -> Lent {
         let returned = RETURNED.with_borrow_mut(|returned| {
             // The smallest that is large enough, or else the largest, to grow.
@@ -167,21 +159,22 @@ impl Lent {
             let best = (0..returned.len()).min_by_key(|i| wanted(&returned[*i]));
             best.map(|best| returned.swap_remove(best))
         });
-        Lent(returned.filter(|lines| lines.f32s().len() >= words).unwrap_or_else(|| Lines::new(words)))
+        let lines = returned.filter(|lines| lines.f32s().len() >= words).unwrap_or_else(|| Lines::new(words));
+        Lent { lines, words }
     }
 
     pub fn f32s(&self) -> &[f32] {
-        self.0.f32s()
+        &self.lines.f32s()[..self.words]
     }
 
     pub fn f32s_mut(&mut self) -> &mut [f32] {
-        self.0.f32s_mut()
+        &mut self.lines.f32s_mut()[..self.words]
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let lines = std::mem::take(&mut self.0);
+        let lines = std::mem::take(&mut self.lines);
         // A thread that ends keeps nothing.
         let _ = RETURNED.try_with(|returned| returned.borrow_mut().push(lines));
     }

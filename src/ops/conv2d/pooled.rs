@@ -53,17 +53,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::ops::Epilogue;
     use crate::ops::activation::Act;
     use crate::ops::conv2d::Padding;
+    use crate::ops::conv2d::cpu::tests::numbers;
     use crate::ops::pool::MaxPool;
-    use crate::ops::{Epilogue, random};
 
     const POOL: MaxPool = MaxPool { window: 2, stride: 2 };
-
-    /// Numbers from -1 to 1, the same every time.
-    fn numbers(count: usize, seed: u32) -> Vec<f32> {
-        (0..count as u32).map(|i| 2.0 * random::unit(random::draw(seed, i)) - 1.0).collect()
-    }
 
     /// A convolution's inputs: images, weights and, if there is one, a bias.
     fn inputs([n, h, w, c]: [usize; 4], [r, k]: [usize; 2], epilogue: Epilogue) -> Vec<Tensor> {

@@ -72,13 +72,13 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::ops::conv2d::Padding;
     use crate::ops::random;
 
     /// Numbers from -1 to 1, the same every time.
-    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    pub fn numbers(count: usize, seed: u32) -> Vec<f32> {
         (0..count as u32).map(|i| 2.0 * random::unit(random::draw(seed, i)) - 1.0).collect()
     }
 

@@ -65,7 +65,7 @@ impl Correlation {
         finish: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         let t = &self.tiling;
-        let panels = &self.panels.f32s()[..t.tile.planes() * t.channels_in() * t.row_out()];
+        let panels = self.panels.f32s();
         let image_in = t.source.iter().product::<usize>();
         let block = block(out.len() / image_out);
         parallel_chunks(out, block * image_out, |b, out| {

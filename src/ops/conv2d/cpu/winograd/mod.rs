@@ -144,8 +144,7 @@ impl Axis {
 impl Tiling {
     /// For a convolution, if it is faster so.
     pub fn forward(g: &Geometry) -> Option<Tiling> {
-        cheapest(Tiling::of_forward(g), |tiling| tiling.cost() + tiling.cost_of_matrices(), plain(g))
-            .map(|(_, tiling)| tiling)
+        cheapest(Tiling::of_forward(g), Tiling::cost, plain(g)).map(|(_, tiling)| tiling)
     }
 
     /// For its derivative by the input, which is the transposed convolution.
@@ -155,9 +154,8 @@ impl Tiling {
             direct::Axis::all(size, kernel, g.stride, pad).iter().map(|axis| axis.count * axis.taps.len()).sum()
         };
         let plain = sums(g.h, g.r, g.pad_top) * sums(g.w, g.s, g.pad_left) * g.c * g.k;
-        let made = cheapest(Tiling::of_transposed(g), |tiling| tiling.cost() + tiling.cost_of_matrices(), plain);
-        let scattered = |tiling: &Tiling| tiling.cost_scattered() + tiling.cost_of_matrices();
-        let read = cheapest(Tiling::of_forward(g), scattered, plain);
+        let made = cheapest(Tiling::of_transposed(g), Tiling::cost, plain);
+        let read = cheapest(Tiling::of_forward(g), Tiling::cost_scattered, plain);
         match (made, read) {
             (Some((cost, made)), Some((other, _))) if cost <= other => Some(Transposed::OfResult(made)),
             (_, Some((_, read))) => Some(Transposed::OfSource(read)),
@@ -169,7 +167,8 @@ impl Tiling {
     pub fn gradient(g: &Geometry, images_per_part: usize) -> Option<Tiling> {
         // The sums of a part are transformed once.
         let once = |t: &Tiling| t.tile.planes() * t.channels_in() * t.channels_out() * 8 / images_per_part.max(1);
-        cheapest(Tiling::of_forward(g), |tiling| tiling.cost() + once(tiling), plain(g)).map(|(_, tiling)| tiling)
+        cheapest(Tiling::of_forward(g), |tiling| tiling.cost_of_images([READ, WRITE]) + once(tiling), plain(g))
+            .map(|(_, tiling)| tiling)
     }
 
     /// All that there are for a transposed convolution.
@@ -250,19 +249,19 @@ impl Tiling {
 
     /// In vectors' multiply-adds of one image.
     fn cost(&self) -> usize {
-        self.cost_with([READ, WRITE])
+        self.cost_of_images([READ, WRITE]) + self.cost_of_matrices()
     }
 
     /// The same where the tiles are used the other way round: the transforms change places.
     fn cost_scattered(&self) -> usize {
-        self.cost_with([ADD, WRITE])
+        self.cost_of_images([ADD, WRITE]) + self.cost_of_matrices()
     }
 
     fn cost_of_matrices(&self) -> usize {
         self.tile.planes() * self.channels_in() * self.channels_out() * MATRICES / 4
     }
 
-    fn cost_with(&self, [of_source, of_result]: [usize; 2]) -> usize {
+    fn cost_of_images(&self, [of_source, of_result]: [usize; 2]) -> usize {
         let (c, k, planes) = (self.channels_in(), self.channels_out(), self.tile.planes());
         self.rows * self.columns * (planes * c * k + (of_source * c + of_result * k) * planes / 36)
     }

@@ -15,7 +15,7 @@ pub fn panels(t: &Tiling, weight: &[f32], [c, k]: [usize; 2], phases_of_result: 
     let plane = channels * padded(results);
     let side = transform::kernel_side(t.tile);
     let mut lines = Lent::new(t.tile.planes() * plane);
-    let planes = lines.f32s_mut()[..t.tile.planes() * plane].chunks_exact_mut(plane).enumerate();
+    let planes = lines.f32s_mut().chunks_exact_mut(plane).enumerate();
     each(planes, |(number, panels)| {
         // Behind the last result of a block there may be none.
         if results < padded(results) {

@@ -34,7 +34,7 @@ impl Scatter {
     pub fn run(&self, d_out: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
         let t = &self.tiling;
         let (image_in, image_out) = (t.result.iter().product::<usize>(), t.source.iter().product::<usize>());
-        let panels = &self.panels.f32s()[..t.tile.planes() * t.result[2] * padded(t.channels_in())];
+        let panels = self.panels.f32s();
         let block = block(out.len() / image_out);
         parallel_chunks(out, block * image_out, |b, out| {
             let d_out = &d_out[b * block * image_in..][..out.len() / image_out * image_in];

@@ -99,6 +99,7 @@ const fn powers(point: f32) -> [f32; MOST_TAPS] {
     }
     powers
 }
+
 /// What a kernel is multiplied by: row `i` evaluates it at point `i`, with the interpolation's denominator divided out.
 pub fn kernel_side(tile: Tile) -> Vec<[f32; MOST_TAPS]> {
     let [near, far] = points(tile.side);
