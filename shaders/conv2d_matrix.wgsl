@@ -133,10 +133,15 @@ fn main(
 #if HAS_BIAS
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 #endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> activated: array<f32>;
+#if HAS_NORM
+@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> stats: array<f32>;
+@group(0) @binding(3 + u32(HAS_BIAS)) var<storage, read> affine: array<f32>;
+const OUT_CHANNELS = OUTER;
 #endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
+#if HAS_ACT_GRAD
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM)) var<storage, read> activated: array<f32>;
+#endif
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
 
 // The positions that the taps of BLOCK positions meet.
 var<workgroup> window: array<vec4<f16>, WINDOW * PITCH>;

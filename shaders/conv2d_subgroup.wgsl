@@ -8,6 +8,9 @@
 // a pair for each lane to load, times the S taps of the row; it walks over the result PIXELS at a time.
 
 #include wide
+#if HAS_NORM
+const OUT_CHANNELS = OUTER / WIDE;
+#endif
 
 #if ENTRY_grad_w
 
@@ -188,6 +191,9 @@ fn main(
         }
     }
 
+#unroll k CHANNELS
+    let norm$k = norm_of(column$k);
+#endunroll
 #unroll y ROWS
 #unroll i PIXELS
     {
@@ -197,7 +203,7 @@ fn main(
             let e = ((n * OUT_H + out_y) * OUT_W + out_x) * (OUTER / WIDE);
 #unroll k CHANNELS
             if channel$k < OUTER / WIDE {
-                out[e + channel$k] = finish(acc$y_$i_$k, e + channel$k);
+                out[e + channel$k] = finish(acc$y_$i_$k, e + channel$k, norm$k);
             }
 #endunroll
         }

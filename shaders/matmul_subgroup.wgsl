@@ -4,6 +4,9 @@
 // the sums at once. Of a, each lane loads one row's, and all are told; of b, its own columns'.
 
 #include wide
+#if HAS_NORM
+const OUT_CHANNELS = N / WIDE;
+#endif
 
 #if TERMS == 4
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
@@ -83,12 +86,15 @@ fn main(
 #endunroll
     }
 
+#unroll k CHANNELS
+    let norm$k = norm_of(column$k);
+#endunroll
 #unroll i ROWS
     if first_row + $iu < M {
         let e$i = (first_row + $iu) * (N / WIDE);
 #unroll k CHANNELS
         if channel$k < N / WIDE {
-            out[e$i + channel$k] = finish(acc$i_$k, e$i + channel$k);
+            out[e$i + channel$k] = finish(acc$i_$k, e$i + channel$k, norm$k);
         }
 #endunroll
     }

@@ -1,5 +1,6 @@
 // average:  out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
 // maximum:  out[n, p, q, c] = the largest x in the window; NaN if one is there
+//           NORMALIZES: (that - mean) / sqrt(var + EPS) * gamma + beta, stats and affine being [2, C]
 // grad_avg: out[n, y, x, c] = SCALE * sum of d_out over the windows that hold (y, x)
 // grad_max: out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
 //
@@ -19,6 +20,10 @@
 #elif HAS_ACT_GRAD
 @group(0) @binding(1) var<storage, read> activated: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<Lanes>;
+#elif NORMALIZES
+@group(0) @binding(1) var<storage, read> stats: array<Lanes>;
+@group(0) @binding(2) var<storage, read> affine: array<Lanes>;
+@group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
 #else
 @group(0) @binding(1) var<storage, read_write> out: array<Lanes>;
 #endif
@@ -92,6 +97,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 #endif
         }
     }
+#if NORMALIZES
+    v = (v - stats[c]) * (affine[c] * inverseSqrt(stats[C + c] + EPS)) + affine[C + c];
+#endif
     out[i] = finish_lanes(SCALE * v, i, c);
 #endif
 }

@@ -1,5 +1,6 @@
 // Channels side by side in a vector, WIDE of them: what a sum of them begins with, and what an op does to it before it
-// writes it. That is epilogue.wgsl in vectors, its bindings included, which follow an op's two inputs.
+// writes it. That is epilogue.wgsl in vectors, its bindings included, which follow an op's two inputs. OUT_CHANNELS counts
+// vectors.
 
 #include act
 
@@ -14,13 +15,17 @@ alias Wide = f32;
 #if HAS_BIAS
 @group(0) @binding(2) var<storage, read> bias: array<Wide>;
 #endif
+#if HAS_NORM
+@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> stats: array<Wide>;
+@group(0) @binding(3 + u32(HAS_BIAS)) var<storage, read> affine: array<Wide>;
+#endif
 #if HAS_ADDEND
 @group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> addend: array<Wide>;
 #endif
 #if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ADDEND)) var<storage, read> activated: array<Wide>;
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ADDEND)) var<storage, read> activated: array<Wide>;
 #endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
+@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
 
 fn begin(column: u32) -> Wide {
 #if HAS_BIAS
@@ -30,10 +35,27 @@ fn begin(column: u32) -> Wide {
 #endif
 }
 
+// What a column's sums are multiplied by, and what is added then: for all rows at once.
+struct Norm {
+    scale: Wide,
+    shift: Wide,
+}
+
+fn norm_of(column: u32) -> Norm {
+#if HAS_NORM
+    let scale = affine[column] * inverseSqrt(stats[OUT_CHANNELS + column] + Wide(NORM_EPS));
+    return Norm(scale, affine[OUT_CHANNELS + column] - stats[column] * scale);
+#else
+    return Norm(Wide(1.0), Wide(0.0));
+#endif
+}
+
 // For the vector at index i.
-fn finish(sum: Wide, i: u32) -> Wide {
+fn finish(sum: Wide, i: u32, norm: Norm) -> Wide {
 #if HAS_ADDEND
     let v = sum + addend[i];
+#elif HAS_NORM
+    let v = sum * norm.scale + norm.shift;
 #else
     let v = sum;
 #endif

@@ -201,7 +201,7 @@ fn operation(case: &str, graph: &mut Graph, inputs: &[Value]) -> Result<Value, G
         }
         ["conv", pad, _, rest @ ..] => conv2d(graph, x, inputs[1], stride(rest), padding(pad)),
         ["average", "pool", window, s] => graph.apply(AvgPool { window: number(window), stride: number(s) }, &[x]),
-        ["max", "pool", window, s] => graph.apply(MaxPool { window: number(window), stride: number(s) }, &[x]),
+        ["max", "pool", window, s] => graph.apply(MaxPool::new(number(window), number(s)), &[x]),
         ["batch", "norm"] => Ok(batch_norm(graph, x, inputs[1], 1e-3)?.0),
         ["leaky", "relu"] => graph.apply(Activation(Act::Leaky(0.2)), &[x]),
         ["softmax", ..] => graph.apply(CrossEntropy { smoothing: 0.1 }, inputs),

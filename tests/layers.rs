@@ -89,7 +89,7 @@ fn pools_and_batch_norm_are_those_of_pytorch() {
             let inputs = vec![tensor(&format!("{case}.in")), tensor(&format!("{case}.d_out"))];
             let got = run(device.as_mut(), &inputs, |graph, v| {
                 let out = match case.starts_with("max") {
-                    true => graph.apply(MaxPool { window, stride }, &v[..1])?,
+                    true => graph.apply(MaxPool::new(window, stride), &v[..1])?,
                     false => graph.apply(AvgPool { window, stride }, &v[..1])?,
                 };
                 Ok([vec![out], weighted(graph, out, v[1], &v[..1])?].concat())
@@ -275,7 +275,7 @@ fn activations_fold_into_the_ops_before_them() {
     let y = graph.apply(Activation(Act::Relu), &[y]).unwrap();
     let average = graph.apply(AvgPool { window: 2, stride: 2 }, &[y]).unwrap();
     let z = graph.apply(Activation(Act::Relu), &[average]).unwrap();
-    let z = graph.apply(MaxPool { window: 2, stride: 1 }, &[z]).unwrap();
+    let z = graph.apply(MaxPool::new(2, 1), &[z]).unwrap();
     let loss = Sum::mean(&mut graph, z).unwrap();
     let d_affine = grad(&mut graph, loss, &[affine]).unwrap()[0];
     graph.assign(d_affine, affine_place);
@@ -286,7 +286,7 @@ fn activations_fold_into_the_ops_before_them() {
         "{:?}",
         AvgPoolGrad { pool: AvgPool { window: 2, stride: 2 }, image: [6, 6], epilogue: relu(true) }
     )));
-    assert!(has(&format!("{:?}", MaxPoolGrad { pool: MaxPool { window: 2, stride: 1 }, epilogue: relu(true) })));
+    assert!(has(&format!("{:?}", MaxPoolGrad { pool: MaxPool::new(2, 1), epilogue: relu(true) })));
     let left = plan.dispatches.iter().filter(|d| d.op.name().starts_with("activation")).count();
     assert_eq!(left, 1, "of four only the relu after the average pool stands alone");
 }
@@ -305,6 +305,6 @@ fn a_window_that_does_not_fit_is_named() {
     let mut store = Store::default();
     let tensor = Tensor { shape: [1, 3, 3, 2].into(), kind: Kind::F32 };
     let x = graph.read(&Place { buffer: store.add("", 18), offset: 0, tensor });
-    let error = graph.apply(MaxPool { window: 5, stride: 5 }, &[x]).unwrap_err();
+    let error = graph.apply(MaxPool::new(5, 5), &[x]).unwrap_err();
     assert_eq!(error.problem, "a window of 5 does not fit an image of 3x3");
 }

@@ -35,7 +35,7 @@ pub fn cases() -> Vec<Case> {
         f32s(f32s(case("61x29x27x33 by 3x3x65", Arc::new(conv)), &[61, 29, 27, 33]), &[3, 3, 33, 65]),
         f32s(f32s(case("61x29x27x33 by 3x3x65", Arc::new(grad_w)), &[61, 29, 27, 33]), &[61, 29, 27, 65]),
         f32s(case("100,003x33", Arc::new(batch_norm::Sums { rows_per_part })), &[rows, 33]),
-        f32s(case("61x57x55x33", Arc::new(MaxPool { window: 2, stride: 2 })), &[61, 57, 55, 33]),
+        f32s(case("61x57x55x33", Arc::new(MaxPool::new(2, 2))), &[61, 57, 55, 33]),
         f32s(case("4099x1001", Arc::new(Softmax)), &[4099, 1001]),
         f32s(case("2,097,169 in 257", Arc::new(Sum { width: 1, rows: 8161, factor: 1.0 })), &[2_097_169]),
         f32s(case("65,539x257", Arc::new(Scale { factor: -2.5, offset: 0.25 })), &many),

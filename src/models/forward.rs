@@ -6,7 +6,7 @@ use super::layer::{Kind, Nonlinearity, by};
 use super::parameters::Parameters;
 use crate::graph::{BufferId, Graph, GraphError, Place, Value};
 use crate::ops::activation::{Act, Activation};
-use crate::ops::batch_norm::{Running, RunningPart, batch_norm_factor, batch_norm_fixed, batch_norm_of_groups};
+use crate::ops::batch_norm::{Running, RunningPart, batch_norm_fixed, batch_norm_of_groups};
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{conv2d, conv2d_transposed};
 use crate::ops::dot::RowDot;
@@ -142,17 +142,13 @@ impl Network {
                 of.inputs.iter().map(value).collect()
             };
             let inputs = values(layer)?;
-            let before = self.before(layer, mode).map(|maker| Ok((maker, values(maker)?))).transpose()?;
             if matches!(layer.spec.kind, Kind::Dense { .. }) {
                 penultimate = inputs[0];
             }
             let mut wanted = vec![n];
             wanted.extend(&layer.output);
-            let value = match before {
-                Some((maker, inputs)) => build.joined(maker, layer, inputs[0]),
-                None => build.layer(layer, &inputs, &wanted),
-            };
-            let value = value.map_err(|problem| fault(layer.spec.at.clone(), problem))?;
+            let value =
+                build.layer(layer, &inputs, &wanted).map_err(|problem| fault(layer.spec.at.clone(), problem))?;
             if build.graph.dims(value) != wanted {
                 let found = by(build.graph.dims(value));
                 return Err(layer
@@ -164,17 +160,6 @@ impl Network {
         let running = build.running;
         let out = outputs.last().copied().unwrap_or(input);
         Ok(Forward { out, weights, penultimate, outputs, running })
-    }
-
-    /// The layer whose weights take in `layer`, where that is a batch normalisation in inference.
-    fn before(&self, layer: &Built, mode: Mode) -> Option<&Built> {
-        let [Source::Layer(at)] = layer.inputs[..] else { return None };
-        let maker = &self.layers[at];
-        let joins = mode == Mode::Infer
-            && matches!(layer.spec.kind, Kind::BatchNorm { .. })
-            && matches!(maker.spec.kind, Kind::Conv(_) | Kind::ConvTransposed(_) | Kind::Dense { .. })
-            && maker.spec.activation.is_none();
-        joins.then_some(maker)
     }
 
     fn enter(&self, graph: &mut Graph, x: Value) -> Result<Value, ModelError> {
@@ -214,7 +199,7 @@ impl Build<'_> {
         let out = match &layer.spec.kind {
             Kind::Conv(_) | Kind::ConvTransposed(_) | Kind::Dense { .. } => self.product(layer, x, weight(self))?,
             Kind::AvgPool { window, stride } => self.graph.apply(AvgPool { window: *window, stride: *stride }, &[x])?,
-            Kind::MaxPool { window, stride } => self.graph.apply(MaxPool { window: *window, stride: *stride }, &[x])?,
+            Kind::MaxPool { window, stride } => self.graph.apply(MaxPool::new(*window, *stride), &[x])?,
             Kind::Upsample { factor } => self.graph.apply(Upsample { factor: *factor }, &[x])?,
             Kind::BatchNorm { epsilon, momentum, scale } => {
                 let affine = self.affine(layer, *scale)?;
@@ -254,25 +239,6 @@ impl Build<'_> {
             Kind::ConvTransposed(c) => conv2d_transposed(self.graph, x, weight, c.stride, c.padding),
             _ => self.graph.apply(MatMul::new(Layout::NN), &[x, weight]),
         }
-    }
-
-    /// A convolution or dense layer with the batch normalisation behind it, in inference: given statistics make that
-    /// a factor and a term for each channel, so weights and bias take it in, which saves a pass over the result.
-    fn joined(&mut self, maker: &Built, norm: &Built, x: Value) -> Result<Value, GraphError> {
-        let Kind::BatchNorm { epsilon, scale, .. } = norm.spec.kind else { unreachable!("only these are joined") };
-        let affine = self.affine(norm, scale)?;
-        let running = self.graph.read(&self.parameters.state_place(norm.running.unwrap_or_default()));
-        let c = self.graph.shape(affine).len() / 2;
-        let bias = match maker.bias {
-            Some(bias) => self.weights[bias],
-            None => self.graph.apply(Fill { shape: [c].into(), value: 0.0 }, &[])?,
-        };
-        let weight =
-            batch_norm_factor(self.graph, self.weights[maker.weight.unwrap_or_default()], running, affine, epsilon)?;
-        let bias = batch_norm_fixed(self.graph, bias, running, affine, epsilon)?;
-        let out = self.product(maker, x, weight)?;
-        let out = self.graph.apply(AddBias, &[out, bias])?;
-        self.activated(norm, out)
     }
 
     fn activated(&mut self, layer: &Built, out: Value) -> Result<Value, GraphError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Op, random};
+use super::{Epilogue, Op, random};
 use crate::tensor::{Kind, Tensor};
 
 /// What an input holds.
@@ -42,6 +42,20 @@ impl Case {
     pub fn input(mut self, tensor: Tensor, fill: Fill) -> Case {
         self.inputs.push((tensor, fill));
         self
+    }
+    /// The inputs of an epilogue of such a result, which leaves the derivative check out.
+    pub fn of_epilogue(mut self, epilogue: Epilogue, out: &Tensor) -> Case {
+        let c = out.shape.last();
+        if epilogue.bias {
+            self = self.input(Tensor::f32([c]), Fill::Uniform);
+        }
+        if epilogue.norm.is_some() {
+            self = self.input(Tensor::f32([2, c]), Fill::Positive).input(Tensor::f32([2, c]), Fill::Uniform);
+        }
+        if epilogue.act_grad.is_some() {
+            self = self.input(out.clone(), Fill::AwayFromZero);
+        }
+        self.no_derivative()
     }
     /// Leaves the derivative check out: the op has none, or is itself a derivative of another case's op.
     pub fn no_derivative(mut self) -> Case {

@@ -129,17 +129,17 @@ impl Op for Slice {
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        let (x, width) = (inputs[0].data, inputs[0].shape.last());
+        let (x, width, end) = (inputs[0].data, inputs[0].shape.last(), self.epilogue.with(&inputs[1..]));
         parallel_rows(outputs[0].data, self.len, self.len, |row, out| {
             out.copy_from_slice(&x[row * width + self.start..][..out.len()]);
-            self.epilogue.apply(out, row * self.len, self.len, &inputs[1..]);
+            end.apply(out, row * self.len, self.len);
         });
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         self.epilogue.constants(kernel("slice", &[inputs[0].shape.last()], self.start, &outputs[0]))
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = self.epilogue.then(epilogue).filter(|epilogue| !epilogue.bias)?;
+        let epilogue = self.epilogue.then(epilogue).filter(|epilogue| !epilogue.bias && epilogue.norm.is_none())?;
         Some(Arc::new(Slice { epilogue, ..*self }))
     }
     fn as_slice(&self) -> Option<&Slice> {

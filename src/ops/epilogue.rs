@@ -1,17 +1,23 @@
-//! What an op can do to its result before it is written: add a bias, apply an activation, or multiply by an
+//! What an op can do to its result before it is written: add a bias, normalise, apply an activation, or multiply by an
 //! activation's derivative. It saves a pass over memory for each.
+
+use std::borrow::Cow;
 
 use pulp::Simd;
 
 use super::In;
 use super::activation::Act;
 use super::kernel::Kernel;
+use crate::parallel::vectorized;
 
-/// Applied in this order. The extra inputs follow the op's own: `[bias]`, then `[activated]`.
+/// Applied in this order. The extra inputs follow the op's own: `[bias]`, then `[stats, affine]`, then `[activated]`.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Epilogue {
     /// Adds an extra input of one value per channel (the innermost size).
     pub bias: bool,
+    /// Batch normalisation by given statistics, with this epsilon: extra inputs `[2, C]` of each channel's mean and
+    /// variance, and of gamma and beta.
+    pub norm: Option<f32>,
     pub act: Option<Act>,
     /// Multiplies by the derivative of an activation, taken from the activation's own result: an extra input
     /// of the output's shape.
@@ -19,39 +25,45 @@ pub struct Epilogue {
 }
 
 impl Epilogue {
-    pub const NONE: Epilogue = Epilogue { bias: false, act: None, act_grad: None };
+    pub const NONE: Epilogue = Epilogue { bias: false, norm: None, act: None, act_grad: None };
 
-    /// How many inputs it adds.
-    pub fn inputs(self) -> usize {
-        usize::from(self.bias) + usize::from(self.act_grad.is_some())
+    /// Which of its steps there are, in their order.
+    fn steps(self) -> [bool; 4] {
+        [self.bias, self.norm.is_some(), self.act.is_some(), self.act_grad.is_some()]
     }
 
-    /// Whether each of its inputs is cut as the output is, where that is cut to some images.
+    /// Of each of its inputs, whether it is cut as the output is, where that is cut to some images.
     pub fn cut(self) -> impl Iterator<Item = bool> {
-        self.bias.then_some(false).into_iter().chain(self.act_grad.map(|_| true))
+        let [bias, norm, _, act_grad] = self.steps();
+        [(bias, false), (norm, false), (norm, false), (act_grad, true)]
+            .into_iter()
+            .filter_map(|(is_there, is_cut)| is_there.then_some(is_cut))
     }
 
     /// This and then `next`, if that is one epilogue.
     pub fn then(self, next: Epilogue) -> Option<Epilogue> {
-        let free = |taken: bool, wanted: bool| !(taken && wanted);
-        let order_holds = (!next.bias || self.act.is_none()) && (next.act.is_none() || self.act_grad.is_none());
-        let fits =
-            free(self.bias, next.bias) && free(self.act.is_some(), next.act.is_some()) && self.act_grad.is_none();
+        let last = self.steps().iter().rposition(|is_there| *is_there);
+        let first = next.steps().iter().position(|is_there| *is_there);
+        let order_holds = last.zip(first).is_none_or(|(last, first)| last < first);
         // Kernels know one slope.
         let slopes = [self.act, next.act, next.act_grad].map(|act| act.and_then(Act::slope));
         let mut slopes = slopes.into_iter().flatten();
         let one_slope = slopes.next().is_none_or(|first| slopes.all(|slope| slope == first));
-        (order_holds && fits && one_slope).then(|| Epilogue {
+        (order_holds && one_slope).then(|| Epilogue {
             bias: self.bias || next.bias,
+            norm: self.norm.or(next.norm),
             act: self.act.or(next.act),
-            act_grad: next.act_grad,
+            act_grad: self.act_grad.or(next.act_grad),
         })
     }
 
     /// Checks the extra inputs' sizes against the output, for shape rules.
     pub fn check(self, extra: &[crate::tensor::Tensor], out: &crate::tensor::Shape) -> Result<(), String> {
-        let wanted = [self.bias.then_some(out.last()), self.act_grad.map(|_| out.len())];
-        let wanted: Vec<usize> = wanted.into_iter().flatten().collect();
+        let [bias, norm, _, act_grad] = self.steps();
+        let channels = out.last();
+        let wanted = [(bias, channels), (norm, 2 * channels), (norm, 2 * channels), (act_grad, out.len())];
+        let wanted: Vec<usize> =
+            wanted.into_iter().filter_map(|(is_there, elements)| is_there.then_some(elements)).collect();
         if extra.len() != wanted.len() {
             return Err(format!("epilogue takes {} inputs, was given {}", wanted.len(), extra.len()));
         }
@@ -61,48 +73,45 @@ impl Epilogue {
         }
     }
 
-    /// Applies itself to whole rows of a result; `first` is the index of `values[0]` in the output.
-    /// `extra` are its inputs; `values` starts at a channel boundary.
-    #[inline(always)]
-    pub fn apply(self, values: &mut [f32], first: usize, channels: usize, extra: &[In]) {
-        let mut extra = extra.iter();
-        if self.bias
-            && let Some(bias) = extra.next()
-        {
-            for row in values.chunks_mut(channels) {
-                row.iter_mut().zip(bias.data).for_each(|(v, b)| *v += b);
-            }
-        }
-        if let Some(act) = self.act {
-            act.apply_slice(values);
-        }
-        if let (Some(act), Some(activated)) = (self.act_grad, extra.next()) {
-            act.grad_slice(values, &activated.data[first..first + values.len()]);
-        }
-    }
-
     /// Whether it is all done where a kernel has a vector of its result in registers.
     pub fn is_for_registers(self) -> bool {
         self.act_grad.is_none() && !self.act.is_some_and(is_long)
     }
 
-    /// Itself for a kernel that has a vector of its result in registers, and what is left to [`Epilogue::apply`] then, with
-    /// its inputs: activations that are functions of a library, and derivatives, whose second operand is better read in a
-    /// row.
-    pub fn in_registers<'a>(self, extra: &'a [In<'a>]) -> (Finish<'a>, Epilogue, &'a [In<'a>]) {
-        let (bias, extra) = if self.bias { (extra.first().map(|bias| bias.data), &extra[1..]) } else { (None, extra) };
-        let (now, later) = if self.act.is_some_and(is_long) { (None, self.act) } else { (self.act, None) };
-        (Finish { bias, act: now }, Epilogue { bias: false, act: later, ..self }, extra)
+    /// Itself with its inputs, for the CPU.
+    pub fn with<'a>(self, extra: &[In<'a>]) -> Ready<'a> {
+        let mut extra = extra.iter().map(|input| input.data);
+        let mut next = || extra.next().expect("the shape rule has seen the epilogue's inputs");
+        let bias = self.bias.then(&mut next);
+        let (mut scale, mut shift) = (None, None);
+        if let Some(eps) = self.norm {
+            let (stats, affine) = (next(), next());
+            let c = affine.len() / 2;
+            let factor = |k: usize| affine[k] / (stats[c + k] + eps).sqrt();
+            let term = |k: usize| (bias.map_or(0.0, |bias| bias[k]) - stats[k]) * factor(k) + affine[c + k];
+            scale = Some(Cow::Owned(tiled(c, factor)));
+            shift = Some(Cow::Owned(tiled(c, term)));
+        } else if let Some(bias) = bias {
+            let is_long = bias.len() >= LONG;
+            shift = Some(if is_long { bias.into() } else { tiled(bias.len(), |k| bias[k]).into() });
+        }
+        Ready { scale, shift, act: self.act, act_grad: self.act_grad.map(|act| (act, next())) }
     }
 
     /// The definition, in f64, for references: applied to a whole output.
     pub fn exact(self, out: &mut super::Exact, extra: &[super::Exact]) {
         let mut extra = extra.iter();
         let bias = if self.bias { extra.next() } else { None };
+        let norm = self.norm.and_then(|eps| Some((f64::from(eps), extra.next()?, extra.next()?)));
         let activated = if self.act_grad.is_some() { extra.next() } else { None };
         let channels = out.shape.last();
         for (i, v) in out.data.iter_mut().enumerate() {
-            *v += bias.map_or(0.0, |bias| bias.data[i % channels]);
+            let k = i % channels;
+            *v += bias.map_or(0.0, |bias| bias.data[k]);
+            if let Some((eps, stats, affine)) = norm {
+                let deviation = (stats.data[channels + k] + eps).sqrt();
+                *v = (*v - stats.data[k]) / deviation * affine.data[k] + affine.data[channels + k];
+            }
             *v = self.act.map_or(*v, |act| act.exact(*v));
             if let (Some(act), Some(activated)) = (self.act_grad, activated) {
                 *v *= act.exact_derivative(activated.data[i]);
@@ -116,6 +125,8 @@ impl Epilogue {
         let slope = [self.act, self.act_grad].into_iter().flatten().find_map(Act::slope).unwrap_or(0.0);
         kernel
             .with("HAS_BIAS", self.bias)
+            .with("HAS_NORM", self.norm.is_some())
+            .with("NORM_EPS", self.norm.unwrap_or(1.0))
             .with("HAS_ACT_GRAD", self.act_grad.is_some())
             .with("ACT", code(self.act))
             .with("ACT_GRAD", code(self.act_grad))
@@ -128,35 +139,121 @@ fn is_long(act: Act) -> bool {
     matches!(act, Act::Sigmoid | Act::Tanh | Act::ScaledRelu(_))
 }
 
+/// Elements that make a loop long enough for vectors.
+const LONG: usize = 128;
+
+/// A value for each of so many channels, one behind the other and again from the first until there are enough for a loop.
+pub(super) fn tiled(channels: usize, value: impl Fn(usize) -> f32) -> Vec<f32> {
+    let times = LONG.div_ceil(channels);
+    (0..times * channels).map(|i| value(i % channels)).collect()
+}
+
+/// An epilogue with its inputs, as the CPU takes it: bias and normalisation are one factor and one term for each channel.
+#[derive(Default)]
+pub struct Ready<'a> {
+    /// Of all channels, perhaps several times. Only where there is a `shift`.
+    scale: Option<Cow<'a, [f32]>>,
+    shift: Option<Cow<'a, [f32]>>,
+    act: Option<Act>,
+    act_grad: Option<(Act, &'a [f32])>,
+}
+
+impl Ready<'_> {
+    /// Applies itself to whole rows of a result; `first` is the index of `values[0]` in the output. `values` starts at a
+    /// channel boundary.
+    #[inline(always)]
+    pub fn apply(&self, values: &mut [f32], first: usize, channels: usize) {
+        if let Some(shift) = &self.shift {
+            let rows = if shift.len().is_multiple_of(channels) { shift.len() } else { channels };
+            for row in values.chunks_mut(rows) {
+                match &self.scale {
+                    Some(scale) => {
+                        let each = row.iter_mut().zip(&scale[..]).zip(&shift[..]);
+                        each.for_each(|((v, scale), shift)| *v = *v * scale + shift);
+                    }
+                    None => row.iter_mut().zip(&shift[..]).for_each(|(v, shift)| *v += shift),
+                }
+            }
+        }
+        if let Some(act) = self.act {
+            act.apply_slice(values);
+        }
+        if let Some((act, activated)) = self.act_grad {
+            act.grad_slice(values, &activated[first..first + values.len()]);
+        }
+    }
+
+    /// [`Ready::apply`] by the processor's vectors, for those who are not in such code already.
+    pub fn run(&self, values: &mut [f32], first: usize, channels: usize) {
+        if self.shift.is_some() || self.act.is_some() || self.act_grad.is_some() {
+            vectorized(
+                #[inline(always)]
+                || self.apply(values, first, channels),
+            );
+        }
+    }
+
+    /// Itself for the columns from `first` on.
+    pub fn of_columns(&self, first: usize) -> Ready<'_> {
+        let [scale, shift] =
+            [&self.scale, &self.shift].map(|values| values.as_deref().map(|values| Cow::Borrowed(&values[first..])));
+        Ready { scale, shift, act: self.act, act_grad: self.act_grad }
+    }
+
+    /// Itself for a kernel that has a vector of its result in registers, and what is left to do then: activations that are
+    /// functions of a library, and derivatives, whose second operand is better read in a row.
+    pub fn in_registers(&self) -> (Finish<'_>, Ready<'_>) {
+        let (now, later) = if self.act.is_some_and(is_long) { (None, self.act) } else { (self.act, None) };
+        let finish = Finish { scale: self.scale.as_deref(), shift: self.shift.as_deref(), act: now };
+        (finish, Ready { act: later, act_grad: self.act_grad, ..Ready::default() })
+    }
+}
+
 /// What an epilogue does to vectors of a result.
 #[derive(Clone, Copy, Default)]
 pub struct Finish<'a> {
-    bias: Option<&'a [f32]>,
+    /// Only where there is a `shift`.
+    scale: Option<&'a [f32]>,
+    shift: Option<&'a [f32]>,
     act: Option<Act>,
 }
 
 impl Finish<'_> {
     pub fn is_nothing(&self) -> bool {
-        self.bias.is_none() && self.act.is_none()
+        self.shift.is_none() && self.act.is_none()
     }
 
-    /// The bias of a vector of channels, where a sum begins.
+    /// Where the sum of a vector of channels begins, if it is ended by [`Finish::end_tile`].
     #[inline(always)]
     pub fn begin<S: Simd>(&self, simd: S, channel: usize) -> S::f32s {
-        let bias = self.bias.and_then(|bias| bias.get(channel..)).unwrap_or(&[]);
-        simd.partial_load_f32s(&bias[..bias.len().min(S::F32_LANES)])
+        match self.scale {
+            Some(_) => simd.splat_f32s(0.0),
+            None => of_channels(simd, self.shift, channel),
+        }
     }
 
     /// What becomes of a sum that began with 0.
     #[inline(always)]
     pub fn one(&self, sum: f32, channel: usize) -> f32 {
-        let v = sum + self.bias.and_then(|bias| bias.get(channel)).unwrap_or(&0.0);
+        let of = |values: Option<&[f32]>| values.and_then(|values| values.get(channel)).copied();
+        let v = of(self.scale).map_or(sum, |scale| sum * scale) + of(self.shift).unwrap_or(0.0);
         self.act.map_or(v, |act| act.apply(v))
     }
 
-    /// What becomes of sums.
+    /// What a vector of channels is multiplied by, and what is added to it then, by [`Finish::end`].
     #[inline(always)]
-    pub fn end<S: Simd>(&self, simd: S, v: S::f32s) -> S::f32s {
+    pub fn affine<S: Simd>(&self, simd: S, channel: usize) -> [S::f32s; 2] {
+        let scale = match self.scale {
+            Some(_) => of_channels(simd, self.scale, channel),
+            None => simd.splat_f32s(1.0),
+        };
+        [scale, of_channels(simd, self.shift, channel)]
+    }
+
+    /// What becomes of sums that began with 0.
+    #[inline(always)]
+    pub fn end<S: Simd>(&self, simd: S, sums: S::f32s, [scale, shift]: [S::f32s; 2]) -> S::f32s {
+        let v = simd.mul_add_e_f32s(sums, scale, shift);
         match self.act {
             Some(Act::Relu) => relu(simd, v),
             Some(Act::Leaky(slope)) => leaky(simd, simd.splat_f32s(slope), v),
@@ -164,13 +261,25 @@ impl Finish<'_> {
         }
     }
 
-    /// What becomes of the sums of a tile. Which it is, is asked before them, so that they stay in registers.
+    /// What becomes of the sums of a tile, whose first channel this is. Which it is, is asked before them, so that they stay
+    /// in registers.
     #[inline(always)]
     pub fn end_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
         simd: S,
+        channel: usize,
         mut sums: [[S::f32s; VECTORS]; ROWS],
     ) -> [[S::f32s; VECTORS]; ROWS] {
+        if self.scale.is_some() {
+            let mut affine = [[simd.splat_f32s(0.0); 2]; VECTORS];
+            for (v, affine) in affine.iter_mut().enumerate() {
+                *affine = self.affine(simd, channel + v * S::F32_LANES);
+            }
+            for i in 0..ROWS * VECTORS {
+                let [scale, shift] = affine[i % VECTORS];
+                sums[i / VECTORS][i % VECTORS] = simd.mul_add_e_f32s(sums[i / VECTORS][i % VECTORS], scale, shift);
+            }
+        }
         match self.act {
             Some(Act::Relu) => {
                 for i in 0..ROWS * VECTORS {
@@ -187,6 +296,13 @@ impl Finish<'_> {
         }
         sums
     }
+}
+
+/// The values of a vector of channels from this one on, 0 where there are none.
+#[inline(always)]
+fn of_channels<S: Simd>(simd: S, values: Option<&[f32]>, channel: usize) -> S::f32s {
+    let values = values.and_then(|values| values.get(channel..)).unwrap_or(&[]);
+    simd.partial_load_f32s(&values[..values.len().min(S::F32_LANES)])
 }
 
 #[inline(always)]
@@ -216,7 +332,7 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
             let Finished(numbers, finish) = self;
             let vector = simd.partial_load_f32s(&numbers[..S::F32_LANES.min(numbers.len())]);
-            let [[vector]] = finish.end_tile::<S, 1, 1>(simd, [[vector]]);
+            let [[vector]] = finish.end_tile::<S, 1, 1>(simd, 0, [[vector]]);
             bytemuck::cast_slice(&[vector]).to_vec()
         }
     }
@@ -224,7 +340,7 @@ mod tests {
     #[test]
     fn nan_stays_nan_through_an_activation_with_vectors_and_without() {
         for act in [None, Some(Act::Relu), Some(Act::Leaky(0.2))] {
-            let finish = Finish { bias: None, act };
+            let finish = Finish { act, ..Finish::default() };
             for number in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.5, 0.0, 2.0] {
                 let wanted = act.map_or(number, |act| act.apply(number));
                 let is_wanted = |found: f32| found == wanted || found.is_nan() && wanted.is_nan();

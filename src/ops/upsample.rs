@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
+use super::epilogue::Ready;
 use super::pool::{Windows, act_grad_only, exact_act_grad};
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
@@ -54,7 +55,7 @@ impl Op for Upsample {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.factor, inputs[0].dims());
-        g.spread(inputs[0].data, outputs[0].data, 1.0, Epilogue::NONE, &[]);
+        g.spread(inputs[0].data, outputs[0].data, 1.0, &Ready::default());
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.factor, inputs[0].dims()).kernel("grad_avg", &outputs[0], 1.0, Epilogue::NONE)
@@ -98,8 +99,7 @@ impl Op for UpsampleGrad {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.factor, outputs[0].dims());
-        let epilogue = (self.epilogue, &inputs[1..]);
-        g.fold(inputs[0].data, outputs[0].data, 1.0, epilogue, |a, b| a + b);
+        g.fold(inputs[0].data, outputs[0].data, 1.0, &self.epilogue.with(&inputs[1..]), |a, b| a + b);
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.factor, outputs[0].dims()).kernel("average", &outputs[0], 1.0, self.epilogue)

@@ -218,8 +218,14 @@ fn pool_on_the_way(nodes: &mut Vec<Node>) {
         let pool = second.op.as_max_pool().filter(|_| is_whole);
         let op = pool.and_then(|pool| first.op.with_max_pool(&crate::plan::tensors(&first.inputs), pool));
         let Some(op) = op else { continue };
+        // What the maxima's epilogue reads has to be there already.
+        if nodes[maker..reader].iter().any(|earlier| meet(&nodes[reader].reads[1..], &earlier.writes)) {
+            continue;
+        }
         let pool = nodes.remove(reader);
         let node = &mut nodes[maker];
+        node.dispatch.inputs.extend_from_slice(&pool.dispatch.inputs[1..]);
+        node.reads.extend_from_slice(&pool.reads[1..]);
         (node.dispatch.op, node.dispatch.outputs, node.writes) = (op, pool.dispatch.outputs, pool.writes);
         node.by_image = by_image(&node.dispatch);
     }

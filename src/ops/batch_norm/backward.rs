@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, grouped, groups, groups_of, inverse, kernel, lanes, partial_kernel, tiled, two_per_channel};
+use super::{BLOCK, grouped, groups, groups_of, inverse, kernel, lanes, partial_kernel, two_per_channel};
 use crate::ops::by_image::pieces;
+use crate::ops::epilogue::tiled;
 use crate::ops::{ByImage, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::{
     BLOCK, GradSums, GradX, grouped, groups, groups_of, inverse, kernel, lanes, of_groups, partial_kernel, parts,
-    tiled, two_per_channel,
+    two_per_channel,
 };
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::by_image::pieces;
 use crate::ops::dropout::{clock, is_clock};
+use crate::ops::epilogue::tiled;
 use crate::ops::reduce::{Sum, Team};
 use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
 use crate::parallel::parallel_rows;
@@ -234,7 +235,9 @@ impl Op for Apply {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x, stats, affine, clock @ ..] = inputs else { return Err("takes 3 inputs or more".into()) };
-        groups("the statistics", stats, x)?;
+        if groups("the statistics", stats, x)? > 1 && !self.training {
+            return Err("given statistics are for all rows".into());
+        }
         two_per_channel("gamma and beta", affine, x)?;
         match (self.dropout, clock) {
             (None, []) => {}
@@ -309,8 +312,12 @@ impl Op for Apply {
         3 * inputs[0].len() as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.act_grad.is_none())?;
+        let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.norm.is_none() && e.act_grad.is_none())?;
         self.dropout.is_none().then(|| Arc::new(Apply { epilogue, ..*self }) as Arc<dyn Op>)
+    }
+    fn as_epilogue(&self) -> Option<Epilogue> {
+        let is_fixed = !self.training && self.dropout.is_none();
+        is_fixed.then_some(Epilogue { norm: Some(self.eps), ..self.epilogue })
     }
     fn with_dropout(&self, dropout: Dropout) -> Option<Arc<dyn Op>> {
         self.dropout.is_none().then(|| Arc::new(Apply { dropout: Some(dropout), ..*self }) as Arc<dyn Op>)
@@ -326,7 +333,7 @@ impl Apply {
     fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
         let (affine, c) = (inputs[2].data, inputs[0].shape.last());
         let dropout = self.dropout.map(|dropout| (dropout, clock(&inputs[3])));
-        let beta = tiled(c, |k| affine[c + k]);
+        let (beta, end) = (tiled(c, |k| affine[c + k]), self.epilogue.with(&[]));
         let block = BLOCK * c;
         for (group, piece) in pieces(first, inputs[0].data.len(), all / groups_of(inputs[1].shape)) {
             let stats = &inputs[1].data[2 * c * group..][..2 * c];
@@ -344,7 +351,7 @@ impl Apply {
                         let each = out.iter_mut().zip(x).zip(mean.iter().zip(&scale).zip(&beta));
                         each.for_each(|((out, x), ((mean, scale), beta))| *out = (x - mean) * scale + beta);
                     }
-                    self.epilogue.apply(out, i * block, c, &[]);
+                    end.apply(out, i * block, c);
                     if let Some((dropout, clock)) = dropout {
                         dropout.drop(clock, first + i * block, all, out);
                     }

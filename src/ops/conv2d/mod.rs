@@ -135,7 +135,8 @@ impl Op for Conv2d {
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let g = self.geometry(inputs[0].dims(), inputs[1].dims());
         each_product(&g, |input, weight, output| out.data[output] += inputs[0].data[input] * inputs[1].data[weight]);
-        inputs.len() == 2
+        self.epilogue.exact(out, &inputs[2..]);
+        true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         self.twin(inputs)(0, inputs, outputs);
@@ -146,7 +147,7 @@ impl Op for Conv2d {
     fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
         let correlation = cpu::Correlation::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), inputs[1].data);
         Box::new(move |_, inputs, outputs| {
-            correlation.run(inputs[0].data, outputs[0].data, self.epilogue, &inputs[2..]);
+            correlation.run(inputs[0].data, outputs[0].data, &self.epilogue.with(&inputs[2..]));
         })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
@@ -161,7 +162,7 @@ impl Op for Conv2d {
     }
     fn with_max_pool(&self, inputs: &[Tensor], pool: MaxPool) -> Option<Arc<dyn Op>> {
         let of_four = pool.is_of_four(&self.shape(inputs).ok()?);
-        let pooled = of_four.then(|| pooled::Pooled::new(*self, inputs)).flatten()?;
+        let pooled = of_four.then(|| pooled::Pooled::new(*self, inputs, pool)).flatten()?;
         Some(Arc::new(pooled))
     }
     fn columns_of(&self) -> Option<usize> {
@@ -231,7 +232,8 @@ impl Op for Conv2dGradX {
             let (tap, c, k) = (weight / (g.c * g.k), weight / g.k % g.c, weight % g.k);
             out.data[input] += inputs[0].data[output] * inputs[1].data[(tap * g.k + k) * g.c + c];
         });
-        inputs.len() == 2
+        self.epilogue.exact(out, &inputs[2..]);
+        true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         self.twin(inputs)(0, inputs, outputs);
@@ -243,7 +245,7 @@ impl Op for Conv2dGradX {
         let correlation =
             cpu::Correlation::transposed(&self.geometry(inputs[0].dims(), inputs[1].dims()), inputs[1].data);
         Box::new(move |_, inputs, outputs| {
-            correlation.run(inputs[0].data, outputs[0].data, self.epilogue, &inputs[2..]);
+            correlation.run(inputs[0].data, outputs[0].data, &self.epilogue.with(&inputs[2..]));
         })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
@@ -411,26 +413,24 @@ pub fn cases() -> Vec<Case> {
         let weight = Tensor::f32([r, s, c, k]);
         let case = Case::new(name.clone(), Arc::new(forward));
         cases.push(case.input(image(), Fill::Uniform).input(weight.clone(), Fill::Uniform));
-        let op = Conv2d { epilogue: Epilogue { bias: true, act: Some(Act::Leaky(0.1)), act_grad: None }, ..forward };
-        cases.push(
-            Case::new(format!("{name} + bias, leaky"), Arc::new(op))
-                .no_derivative()
-                .input(image(), Fill::Uniform)
-                .input(weight, Fill::Uniform)
-                .input(Tensor::f32([k]), Fill::Uniform),
-        );
+        let leaky = Some(Act::Leaky(0.1));
+        for (what, norm) in [("bias, leaky", None), ("bias, norm, leaky", Some(1e-3))] {
+            let epilogue = Epilogue { bias: true, norm, act: leaky, act_grad: None };
+            let case = Case::new(format!("{name} + {what}"), Arc::new(Conv2d { epilogue, ..forward }));
+            let case = case.input(image(), Fill::Uniform).input(weight.clone(), Fill::Uniform);
+            cases.push(case.of_epilogue(epilogue, &result()));
+        }
         let backward = Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue };
         let swapped = Tensor::f32([r, s, k, c]);
         let case = Case::new(name.clone(), Arc::new(backward));
         cases.push(case.input(result(), Fill::Uniform).input(swapped.clone(), Fill::Uniform));
-        let op = Conv2dGradX { epilogue: Epilogue { act_grad: Some(Act::Relu), ..epilogue }, ..backward };
-        cases.push(
-            Case::new(format!("{name} * relu'"), Arc::new(op))
-                .no_derivative()
-                .input(result(), Fill::Uniform)
-                .input(swapped, Fill::Uniform)
-                .input(image(), Fill::AwayFromZero),
-        );
+        let act_grad = Epilogue { act_grad: Some(Act::Relu), ..epilogue };
+        let norm = Epilogue { norm: Some(1e-3), act: Some(Act::Relu), ..epilogue };
+        for (what, epilogue) in [("* relu'", act_grad), ("+ norm, relu", norm)] {
+            let case = Case::new(format!("{name} {what}"), Arc::new(Conv2dGradX { epilogue, ..backward }));
+            let case = case.input(result(), Fill::Uniform).input(swapped.clone(), Fill::Uniform);
+            cases.push(case.of_epilogue(epilogue, &image()));
+        }
         for images_per_part in [1, 2] {
             let op = Conv2dGradW { stride, pad_top, pad_left, r, s, images_per_part };
             let case = Case::new(format!("{name} by {images_per_part}"), Arc::new(op)).no_derivative();

@@ -2,19 +2,30 @@
 //! makes, never leaves the first-level cache.
 
 use super::{Conv2d, cpu, sizes};
+use crate::ops::pool::MaxPool;
 use crate::ops::{ByImage, In, Kernel, Op, Out, Target, Twin};
 use crate::tensor::Tensor;
 
-/// [`Conv2d`] and then [`MaxPool`](crate::ops::pool::MaxPool) over windows of two by two, side by side.
+/// [`Conv2d`] and then [`MaxPool`] over windows of two by two, side by side. Inputs are the convolution's, and behind them
+/// those of the maxima's epilogue.
 #[derive(Debug)]
-pub(super) struct Pooled(Conv2d);
+pub(super) struct Pooled {
+    conv: Conv2d,
+    pool: MaxPool,
+}
 
 impl Pooled {
-    /// Of these inputs, if there is a way.
-    pub fn new(conv: Conv2d, inputs: &[Tensor]) -> Option<Pooled> {
+    /// Of such inputs of the convolution, if there is a way.
+    pub fn new(conv: Conv2d, inputs: &[Tensor], pool: MaxPool) -> Option<Pooled> {
         let g = conv.geometry(inputs[0].dims(), inputs[1].dims());
-        let fits = conv.epilogue.is_for_registers() && cpu::Correlation::can_pool(&g);
-        fits.then_some(Pooled(conv))
+        let in_registers = conv.epilogue.is_for_registers() && pool.epilogue.is_for_registers();
+        let fits = in_registers && cpu::Correlation::can_pool(&g);
+        fits.then_some(Pooled { conv, pool })
+    }
+
+    /// How many inputs are the convolution's.
+    fn of_conv(&self) -> usize {
+        2 + self.conv.epilogue.cut().count()
     }
 }
 
@@ -24,27 +35,31 @@ impl Op for Pooled {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let ([n, ..], [.., k]) = sizes(inputs)?;
-        self.0.shape(inputs)?;
-        Ok(Tensor::f32([n, self.0.p / 2, self.0.q / 2, k]))
+        let (of_conv, of_pool) = inputs.split_at(self.of_conv().min(inputs.len()));
+        self.conv.shape(of_conv)?;
+        let out = Tensor::f32([n, self.conv.p / 2, self.conv.q / 2, k]);
+        self.pool.epilogue.check(of_pool, &out.shape).map(|()| out)
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         self.twin(inputs)(0, inputs, outputs);
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
-        self.0.by_image(inputs)
+        self.conv.by_image(inputs).map(|by_image| by_image.with(self.pool.epilogue))
     }
     fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
-        let g = self.0.geometry(inputs[0].dims(), inputs[1].dims());
+        let g = self.conv.geometry(inputs[0].dims(), inputs[1].dims());
         let correlation = cpu::Correlation::forward(&g, inputs[1].data);
         Box::new(move |_, inputs, outputs| {
-            correlation.run_pooled(inputs[0].data, outputs[0].data, self.0.epilogue, &inputs[2..]);
+            let (of_conv, of_pool) = inputs.split_at(self.of_conv());
+            let (end, then) = (self.conv.epilogue.with(&of_conv[2..]), self.pool.epilogue.with(of_pool));
+            correlation.run_pooled(inputs[0].data, outputs[0].data, end.in_registers().0, then.in_registers().0);
         })
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         unreachable!("the CPU's schedule makes it, for itself")
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
-        self.0.geometry(inputs[0].dims(), inputs[1].dims()).flops()
+        self.conv.geometry(inputs[0].dims(), inputs[1].dims()).flops()
     }
 }
 
@@ -57,14 +72,19 @@ mod tests {
     use crate::ops::activation::Act;
     use crate::ops::conv2d::Padding;
     use crate::ops::conv2d::cpu::tests::numbers;
-    use crate::ops::pool::MaxPool;
 
-    const POOL: MaxPool = MaxPool { window: 2, stride: 2 };
+    const POOL: MaxPool = MaxPool::new(2, 2);
 
-    /// A convolution's inputs: images, weights and, if there is one, a bias.
+    /// A convolution's inputs: images, weights and what its epilogue takes.
     fn inputs([n, h, w, c]: [usize; 4], [r, k]: [usize; 2], epilogue: Epilogue) -> Vec<Tensor> {
-        let bias = epilogue.bias.then(|| Tensor::f32([k]));
-        [Tensor::f32([n, h, w, c]), Tensor::f32([r, r, c, k])].into_iter().chain(bias).collect()
+        [Tensor::f32([n, h, w, c]), Tensor::f32([r, r, c, k])].into_iter().chain(extra(epilogue, k)).collect()
+    }
+
+    /// Inputs of an epilogue for so many channels.
+    fn extra(epilogue: Epilogue, channels: usize) -> impl Iterator<Item = Tensor> {
+        let bias = epilogue.bias.then(|| Tensor::f32([channels]));
+        let norm = epilogue.norm.map(|_| [(); 2].map(|()| Tensor::f32([2, channels])));
+        bias.into_iter().chain(norm.into_iter().flatten())
     }
 
     fn conv(inputs: &[Tensor], padding: Padding, epilogue: Epilogue) -> Conv2d {
@@ -85,7 +105,9 @@ mod tests {
 
     #[test]
     fn a_convolution_that_pools_on_the_way_leaves_the_same_bits_as_two_ops() {
-        let relu = Epilogue { bias: true, act: Some(Act::Relu), act_grad: None };
+        let relu = Epilogue { bias: true, act: Some(Act::Relu), ..Epilogue::NONE };
+        // Variances are from -1 to 1 here.
+        let norm = Epilogue { norm: Some(2.0), act: Some(Act::Leaky(0.2)), ..Epilogue::NONE };
         let mut ways = std::collections::BTreeSet::new();
         // By rows, by pixels from anywhere, by tiles of four by four; sizes odd and even, one band and several.
         for (image, kernel) in [
@@ -98,16 +120,25 @@ mod tests {
             ([2, 15, 17, 40], [3, 48]),
             ([3, 3, 2, 5], [1, 16]),
         ] {
-            for (padding, epilogue) in [(Padding::Valid, Epilogue::NONE), (Padding::Same, relu)] {
-                let inputs = inputs(image, kernel, epilogue);
-                let conv = conv(&inputs, padding, epilogue);
+            for (padding, epilogue, of_pool) in [
+                (Padding::Valid, Epilogue::NONE, Epilogue::NONE),
+                (Padding::Same, relu, Epilogue::NONE),
+                (Padding::Valid, Epilogue::NONE, norm),
+                (Padding::Same, Epilogue { bias: true, ..norm }, norm),
+            ] {
+                let pool = MaxPool { epilogue: of_pool, ..POOL };
+                let of_conv = inputs(image, kernel, epilogue);
+                let conv = conv(&of_conv, padding, epilogue);
+                let inputs: Vec<Tensor> = of_conv.iter().cloned().chain(extra(of_pool, kernel[1])).collect();
+                let (of_pool, of_conv) = (of_conv.len().., &of_conv[..]);
                 let mut words: Vec<Vec<f32>> =
                     inputs.iter().enumerate().map(|(i, t)| numbers(t.len(), i as u32)).collect();
                 // The last pixel of the first image is not a number.
                 words[0][image[1] * image[2] * image[3] - 1] = f32::NAN;
-                let Some(pooled) = conv.with_max_pool(&inputs, POOL) else { panic!("{conv:?} {inputs:?}") };
-                let (whole, of_conv) = result(&conv, &inputs, &words);
-                let (_, two) = result(&POOL, &[whole], &[of_conv]);
+                let Some(pooled) = conv.with_max_pool(of_conv, pool) else { panic!("{conv:?} {inputs:?}") };
+                let (whole, made) = result(&conv, of_conv, &words);
+                let behind = |whole: Tensor| [&[whole], &inputs[of_pool.clone()]].concat();
+                let (_, two) = result(&pool, &behind(whole), &[&[made], &words[of_pool.clone()]].concat());
                 let (_, one) = result(pooled.as_ref(), &inputs, &words);
                 let bits = |of: &[f32]| of.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 assert!(bits(&one) == bits(&two), "{conv:?} of {inputs:?}");
@@ -129,9 +160,11 @@ mod tests {
         };
         assert_eq!(pooled([3, 16], Epilogue::NONE, POOL), Some("conv2d.max_pool"));
         // Windows of three, windows that overlap, channels that are no whole vectors, a function of a library.
-        assert_eq!(pooled([3, 16], Epilogue::NONE, MaxPool { window: 3, stride: 3 }), None);
-        assert_eq!(pooled([3, 16], Epilogue::NONE, MaxPool { window: 2, stride: 1 }), None);
+        assert_eq!(pooled([3, 16], Epilogue::NONE, MaxPool::new(3, 3)), None);
+        assert_eq!(pooled([3, 16], Epilogue::NONE, MaxPool::new(2, 1)), None);
         assert_eq!(pooled([3, 20], Epilogue::NONE, POOL), None);
-        assert_eq!(pooled([3, 16], Epilogue { act: Some(Act::Tanh), ..Epilogue::NONE }, POOL), None);
+        let tanh = Epilogue { act: Some(Act::Tanh), ..Epilogue::NONE };
+        assert_eq!(pooled([3, 16], tanh, POOL), None);
+        assert_eq!(pooled([3, 16], Epilogue::NONE, MaxPool { epilogue: tanh, ..POOL }), None);
     }
 }

@@ -15,8 +15,8 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::{Layout, MatMul, Sizes};
+use crate::ops::epilogue::Ready;
 use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
-use crate::ops::{Epilogue, In};
 use crate::parallel::{each, scratch, shares_of_parts, threads, vectorized};
 
 /// Multiply-adds from which a second thread is worth its start.
@@ -45,14 +45,13 @@ struct Task<'a> {
     /// Side by side, as [`MatMul::parts`] has it.
     parts: usize,
     b: &'a [f32],
-    epilogue: Epilogue,
-    extra: &'a [In<'a>],
+    end: &'a Ready<'a>,
 }
 
-/// `out = epilogue(a * b)`
-pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+/// `out = end(a * b)`
+pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], end: &Ready) {
     let Sizes { m, n, k } = sizes;
-    let task = Task { layout: op.layout, sizes, a, parts: op.parts, b, epilogue, extra };
+    let task = Task { layout: op.layout, sizes, a, parts: op.parts, b, end };
     // A tile down needs as many rows.
     if op.layout == Layout::TN && m / op.parts < MOST_PIXELS {
         return scratch(m * k, |turned| {
@@ -105,7 +104,7 @@ impl Task<'_> {
                 let first = part * of_part + begin / n;
                 let mut rows: Vec<&mut [f32]> = out.chunks_mut(n).collect();
                 pulp::Arch::new().dispatch(Share { task: self, b, first, terms: 0..k, out: &mut rows });
-                self.finish(first * n, n, out, self.extra);
+                self.end.run(out, first * n, n);
             });
         });
     }
@@ -137,12 +136,9 @@ impl Task<'_> {
                     pulp::Arch::new().dispatch(Share { task: self, b, first: 0, terms: 0..k, out: &mut rows });
                 }
             });
-            let mut extra = self.extra.to_vec();
-            if self.epilogue.bias {
-                extra[0].data = &extra[0].data[first..];
-            }
+            let end = self.end.of_columns(first);
             for (row, columns) in share.into_iter().enumerate() {
-                self.finish(row * n + first, columns.len(), columns, &extra);
+                end.run(columns, row * n + first, columns.len());
             }
         });
     }
@@ -176,19 +172,9 @@ impl Task<'_> {
                         }
                     },
                 );
-                self.finish(first, n, out, self.extra);
+                self.end.run(out, first, n);
             });
         });
-    }
-
-    /// Applies the epilogue to rows of so many columns, from number `first` of the result on.
-    fn finish(&self, first: usize, columns: usize, out: &mut [f32], extra: &[In]) {
-        if self.epilogue != Epilogue::NONE {
-            vectorized(
-                #[inline(always)]
-                || self.epilogue.apply(out, first, columns, extra),
-            );
-        }
     }
 
     /// Whether `b` can be read as it lies.
@@ -348,6 +334,7 @@ fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(sim
 mod tests {
     use super::*;
     use crate::ops::activation::Act;
+    use crate::ops::{Epilogue, In};
     use crate::tensor::Shape;
 
     fn numbers(count: usize, stream: u32) -> Vec<f32> {
@@ -371,17 +358,18 @@ mod tests {
         for ([m, n, k], layout) in sizes.into_iter().flat_map(|s| [Layout::NN, Layout::NT, Layout::TN].map(|l| (s, l)))
         {
             let (a, b) = (numbers(m * k, 0), numbers(k * n, 1));
-            let (bias, activated) = (numbers(n, 2), numbers(m * n, 3));
             let shape = Shape::new([m, n]);
-            let extra = [In { data: &bias, shape: &shape }, In { data: &activated, shape: &shape }];
-            let epilogue = Epilogue { bias: true, act: Some(Act::Relu), act_grad: Some(Act::Relu) };
+            let extra = [numbers(n, 2), numbers(2 * n, 4), numbers(2 * n, 5), numbers(m * n, 3)];
+            let extra = extra.each_ref().map(|data| In { data, shape: &shape });
+            let act = Some(Act::Relu);
+            let end = Epilogue { bias: true, norm: Some(1.0), act, act_grad: act }.with(&extra);
             let run = |threads: usize, changing: bool, parts: usize| {
                 let columns = if layout == Layout::TN { m } else { k };
                 let a = if parts > 1 { in_parts(&a, columns, parts) } else { a.clone() };
                 let op = MatMul { changing, parts, ..MatMul::new(layout) };
                 let mut out = vec![f32::NAN; m * n];
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| product(&op, Sizes { m, n, k }, [&a, &b], &mut out, epilogue, &extra));
+                pool.install(|| product(&op, Sizes { m, n, k }, [&a, &b], &mut out, &end));
                 out.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
             };
             let alone = run(1, false, 1);

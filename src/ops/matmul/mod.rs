@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::activation::Act;
 use super::case::{Case, Fill};
+use super::epilogue::Ready;
 use super::kernel::MOST_INVOCATIONS;
 use super::tile::MOST_PIXELS;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
@@ -136,19 +137,17 @@ impl Op for MatMul {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (a, b) = (&inputs[0], &inputs[1]);
         let sizes = self.sizes(a.dims(), b.dims()).expect("the shape rule has accepted these");
-        let mut product = |epilogue, extra: &[In]| {
-            cpu::product(self, sizes, [a.data, b.data], outputs[0].data, epilogue, extra);
-        };
+        let mut product = |end: &Ready| cpu::product(self, sizes, [a.data, b.data], outputs[0].data, end);
         if !self.addend {
-            return product(self.epilogue, &inputs[2..]);
+            return product(&self.epilogue.with(&inputs[2..]));
         }
         let (first, rest) = inputs[2..].split_at(usize::from(self.epilogue.bias));
-        product(Epilogue { bias: self.epilogue.bias, ..Epilogue::NONE }, first);
+        product(&Epilogue { bias: self.epilogue.bias, ..Epilogue::NONE }.with(first));
         let (addend, extra) = (rest[0].data, &rest[1..]);
-        let then = Epilogue { bias: false, ..self.epilogue };
+        let then = Epilogue { bias: false, ..self.epilogue }.with(extra);
         parallel_rows(outputs[0].data, sizes.n, sizes.n, |row, out| {
             out.iter_mut().zip(&addend[row * sizes.n..]).for_each(|(out, addend)| *out += addend);
-            then.apply(out, row * sizes.n, sizes.n, extra);
+            then.apply(out, row * sizes.n, sizes.n);
         });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
@@ -160,7 +159,9 @@ impl Op for MatMul {
         2 * outputs[0].len() as u64 * k as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = self.epilogue.then(epilogue).filter(|_| !(self.addend && epilogue.bias))?;
+        // Behind the addend, as what it adds stands behind the bias among the inputs.
+        let per_channel = epilogue.bias || epilogue.norm.is_some();
+        let epilogue = self.epilogue.then(epilogue).filter(|_| !(self.addend && per_channel))?;
         Some(Arc::new(MatMul { epilogue, ..*self }))
     }
     fn with_changing(&self, input: usize) -> Option<Arc<dyn Op>> {
@@ -177,7 +178,8 @@ impl Op for MatMul {
         fits.then(|| Arc::new(MatMul { parts, ..*self }) as Arc<dyn Op>)
     }
     fn with_addend(&self) -> Option<Arc<dyn Op>> {
-        let free = !self.addend && self.epilogue.act.is_none() && self.epilogue.act_grad.is_none();
+        let Epilogue { norm, act, act_grad, .. } = self.epilogue;
+        let free = !self.addend && norm.is_none() && act.is_none() && act_grad.is_none();
         free.then(|| Arc::new(MatMul { addend: true, ..*self }) as Arc<dyn Op>)
     }
 }
@@ -253,6 +255,7 @@ pub fn cases() -> Vec<Case> {
         Epilogue { act_grad: Some(Act::Leaky(0.2)), ..Epilogue::NONE },
         Epilogue { act_grad: Some(Act::Tanh), ..bias },
     ];
+    let norm = Epilogue { norm: Some(1e-3), act: Some(Act::Relu), ..Epilogue::NONE };
     let shapes = [
         (1, 1, 1),
         (3, 5, 7),
@@ -273,18 +276,13 @@ pub fn cases() -> Vec<Case> {
                 Layout::TN => ([k, m], [k, n]),
             };
             // Each shape plain, and with one of the epilogues.
-            for epilogue in [Epilogue::NONE, epilogues[1 + i % 3]] {
+            for epilogue in [Epilogue::NONE, epilogues[1 + i % 3], [norm, Epilogue { bias: true, ..norm }][i % 2]] {
                 let op = Arc::new(MatMul { epilogue, ..MatMul::new(layout) });
                 let name = format!("{m}x{n}x{k} {}", describe(epilogue));
-                let mut case =
+                let case =
                     Case::new(name, op).input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform);
-                if epilogue.bias {
-                    case = case.input(Tensor::f32([n]), Fill::Uniform);
-                }
-                if epilogue.act_grad.is_some() {
-                    case = case.input(Tensor::f32([m, n]), Fill::AwayFromZero);
-                }
-                cases.push(if epilogue == Epilogue::NONE { case } else { case.no_derivative() });
+                let is_plain = epilogue == Epilogue::NONE;
+                cases.push(if is_plain { case } else { case.of_epilogue(epilogue, &Tensor::f32([m, n])) });
             }
             let epilogue = [Epilogue::NONE, bias, epilogues[2], epilogues[3]][i % 4];
             let op = Arc::new(MatMul { epilogue, addend: true, ..MatMul::new(layout) });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Windows, act_grad_only, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
+use crate::ops::epilogue::Ready;
 use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::tensor::Tensor;
 
@@ -47,7 +48,7 @@ impl Op for AvgPool {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        g.fold(inputs[0].data, outputs[0].data, self.scale(), (Epilogue::NONE, &[]), |a, b| a + b);
+        g.fold(inputs[0].data, outputs[0].data, self.scale(), &Ready::default(), |a, b| a + b);
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
         ByImage::all(inputs)
@@ -107,7 +108,7 @@ impl Op for AvgPoolGrad {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.pool.window, self.pool.stride, outputs[0].dims());
-        g.spread(inputs[0].data, outputs[0].data, self.pool.scale(), self.epilogue, &inputs[1..]);
+        g.spread(inputs[0].data, outputs[0].data, self.pool.scale(), &self.epilogue.with(&inputs[1..]));
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
         ByImage::all(inputs)

@@ -7,8 +7,9 @@ use pulp::{Simd, WithSimd};
 use super::{Windows, act_grad_only, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
+use crate::ops::epilogue::{Finish, Ready};
 use crate::ops::tile::{load, store};
-use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -17,9 +18,15 @@ use crate::tensor::Tensor;
 pub struct MaxPool {
     pub window: usize,
     pub stride: usize,
+    /// Neither a bias nor an activation's derivative.
+    pub epilogue: Epilogue,
 }
 
 impl MaxPool {
+    pub const fn new(window: usize, stride: usize) -> MaxPool {
+        MaxPool { window, stride, epilogue: Epilogue::NONE }
+    }
+
     /// Whether its windows on `x` are two by two, side by side, with whole vectors of channels: [`largest_of_four`].
     pub fn is_of_four(&self, x: &Tensor) -> bool {
         Windows::on(self.window, self.stride, x).is_ok_and(|(_, windows)| windows.are_four())
@@ -31,10 +38,15 @@ impl Op for MaxPool {
         "max_pool"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let (n, g) = Windows::on(self.window, self.stride, &expect::<1>(inputs)?[0])?;
-        Ok(Tensor::f32([n, g.p, g.q, g.c]))
+        let [x, extra @ ..] = inputs else { return Err("takes images".into()) };
+        let (n, g) = Windows::on(self.window, self.stride, x)?;
+        let out = Tensor::f32([n, g.p, g.q, g.c]);
+        self.epilogue.check(extra, &out.shape).map(|()| out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        if self.epilogue != Epilogue::NONE {
+            return Ok(vec![None; node.inputs.len()]);
+        }
         let grad = MaxPoolGrad { pool: *self, epilogue: Epilogue::NONE };
         Ok(vec![Some(graph.apply(grad, &[node.d_out, node.inputs[0]])?)])
     }
@@ -47,16 +59,18 @@ impl Op for MaxPool {
                 out.data[to + c] = values.fold(f64::NEG_INFINITY, f64::max);
             }
         }
+        self.epilogue.exact(out, &inputs[1..]);
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.window, self.stride, inputs[0].dims());
-        let (x, row) = (inputs[0].data, g.w * g.c);
+        let (x, row, end) = (inputs[0].data, g.w * g.c, self.epilogue.with(&inputs[1..]));
         if g.c < FEW {
             let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
-            return g.fold(x, outputs[0].data, 1.0, (Epilogue::NONE, &[]), larger);
+            return g.fold(x, outputs[0].data, 1.0, &end, larger);
         }
         let cells = g.cells();
+        let (now, later) = if g.are_four() { end.in_registers() } else { (Finish::default(), end) };
         parallel_rows(
             outputs[0].data,
             g.pooled(),
@@ -67,22 +81,27 @@ impl Op for MaxPool {
                 for (p, out) in out.chunks_exact_mut(g.q * g.c).enumerate() {
                     let x = &x[p * g.stride * row..];
                     if g.are_four() {
-                        largest_of_four(&x[..2 * row], g.c, out);
+                        largest_of_four(&x[..2 * row], g.c, now, out);
                     } else {
                         pulp::Arch::new().dispatch(Largest { cells: &cells, step: g.stride * g.c, x, c: g.c, out });
                     }
                 }
+                later.apply(out, 0, g.c);
             },
         );
     }
     fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
-        ByImage::all(inputs)
+        ByImage::of(&inputs[0], 1).map(|by_image| by_image.with(self.epilogue))
+    }
+    fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
+        let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.act_grad.is_none())?;
+        Some(Arc::new(MaxPool { epilogue, ..*self }))
     }
     fn as_max_pool(&self) -> Option<MaxPool> {
         Some(*self)
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
-        windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, Epilogue::NONE)
+        windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, self.epilogue)
     }
     fn flops(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
         (outputs[0].len() * self.window * self.window) as u64
@@ -121,15 +140,17 @@ impl WithSimd for Largest<'_> {
     }
 }
 
-/// Of two rows of pixels `x [2, w, c]`, whole vectors of channels, the maxima of the windows of two by two.
-pub fn largest_of_four(x: &[f32], c: usize, out: &mut [f32]) {
-    pulp::Arch::new().dispatch(LargestOfFour { x, c, out });
+/// Of two rows of pixels `x [2, w, c]`, whole vectors of channels, what `end` makes of the maxima of the windows of two by
+/// two.
+pub fn largest_of_four(x: &[f32], c: usize, end: Finish, out: &mut [f32]) {
+    pulp::Arch::new().dispatch(LargestOfFour { x, c, end, out });
 }
 
 /// [`Largest`] where windows are two by two.
 struct LargestOfFour<'a> {
     x: &'a [f32],
     c: usize,
+    end: Finish<'a>,
     out: &'a mut [f32],
 }
 
@@ -143,11 +164,15 @@ impl WithSimd for LargestOfFour<'_> {
             2 => largest_of_known::<S, 2>(simd, self),
             4 => largest_of_known::<S, 4>(simd, self),
             n => {
+                let end = (!self.end.is_nothing()).then_some(self.end);
                 for (x, out) in fours::<S>(self.x, self.c).zip(S::as_mut_simd_f32s(self.out).0.chunks_exact_mut(n)) {
                     let [x0, x1, x2, x3] = x;
                     let (x0, x1, x2, x3) = (&x0[..n], &x1[..n], &x2[..n], &x3[..n]);
                     for (v, out) in out.iter_mut().enumerate() {
                         *out = largest(simd, [x0[v], x1[v], x2[v], x3[v]]);
+                        if let Some(end) = end {
+                            *out = end.end::<S>(simd, *out, end.affine::<S>(simd, v * S::F32_LANES));
+                        }
                     }
                 }
             }
@@ -157,11 +182,25 @@ impl WithSimd for LargestOfFour<'_> {
 
 #[inline(always)]
 fn largest_of_known<S: Simd, const VECTORS: usize>(simd: S, task: LargestOfFour) {
+    match task.end.is_nothing() {
+        true => largest_then::<S, VECTORS, true>(simd, task),
+        false => largest_then::<S, VECTORS, false>(simd, task),
+    }
+}
+
+#[inline(always)]
+fn largest_then<S: Simd, const VECTORS: usize, const PLAIN: bool>(simd: S, task: LargestOfFour) {
+    let end = task.end;
+    let mut affine = [[simd.splat_f32s(0.0); 2]; VECTORS];
+    for (v, affine) in affine.iter_mut().enumerate() {
+        *affine = end.affine::<S>(simd, v * S::F32_LANES);
+    }
     let (top, bottom) = task.x.split_at(task.x.len() / 2);
     let out = S::as_mut_simd_f32s(task.out).0.as_chunks_mut::<VECTORS>().0;
     for (([x0, x1], [x2, x3]), out) in pairs::<S, VECTORS>(top).iter().zip(pairs::<S, VECTORS>(bottom)).zip(out) {
         for v in 0..VECTORS {
-            out[v] = largest(simd, [x0[v], x1[v], x2[v], x3[v]]);
+            let largest = largest(simd, [x0[v], x1[v], x2[v], x3[v]]);
+            out[v] = if PLAIN { largest } else { end.end::<S>(simd, largest, affine[v]) };
         }
     }
 }
@@ -201,7 +240,7 @@ pub struct MaxPoolGrad {
 impl MaxPoolGrad {
     /// One image. What no window holds gets zero.
     #[inline(always)]
-    fn image(&self, g: Windows, d_out: &[f32], x: &[f32], out: &mut [f32], first: usize, extra: &[In]) {
+    fn image(g: Windows, d_out: &[f32], x: &[f32], out: &mut [f32], first: usize, end: &Ready) {
         let (row, c, window) = (g.w * g.c, g.c, g.window);
         // Where windows tile the image each pixel is written once, and rows are finished while they are in cache.
         let (tiles, cells) = (g.window == g.stride, g.cells());
@@ -231,13 +270,13 @@ impl MaxPoolGrad {
                 if g.q * window < g.w {
                     band.chunks_exact_mut(row).for_each(|row| row[g.q * window * c..].fill(0.0));
                 }
-                self.epilogue.apply(band, first + p * window * row, c, extra);
+                end.apply(band, first + p * window * row, c);
             }
         }
         if tiles {
             out[g.p * window * row..].fill(0.0);
         } else {
-            self.epilogue.apply(out, first, c, extra);
+            end.apply(out, first, c);
         }
     }
 }
@@ -387,6 +426,7 @@ impl Op for MaxPoolGrad {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let g = windows(self.pool.window, self.pool.stride, inputs[1].dims());
         let (d_out, x) = (inputs[0].data, inputs[1].data);
+        let end = self.epilogue.with(&inputs[2..]);
         parallel_rows(
             outputs[0].data,
             g.image(),
@@ -395,7 +435,7 @@ impl Op for MaxPoolGrad {
             |i, out| {
                 let d_out = &d_out[i * g.pooled()..][..g.pooled()];
                 let x = &x[i * g.image()..][..g.image()];
-                self.image(g, d_out, x, out, i * g.image(), &inputs[2..]);
+                MaxPoolGrad::image(g, d_out, x, out, i * g.image(), &end);
             },
         );
     }
@@ -429,7 +469,7 @@ mod tests {
                 let mut out = vec![0.0; c];
                 let (shape, pooled) = (Shape::new([1, window, window, c]), Shape::new([1, 1, 1, c]));
                 let input = In { data: &x, shape: &shape };
-                MaxPool { window, stride: window }.cpu(&[input], &mut [Out { data: &mut out, shape: &pooled }]);
+                MaxPool::new(window, window).cpu(&[input], &mut [Out { data: &mut out, shape: &pooled }]);
                 let (last, others) = out.split_last().unwrap();
                 assert!(last.is_nan() && others.iter().all(|v| *v == 1.0), "{c} channels, pixel {place}: {out:?}");
             }

@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
+use super::epilogue::Ready;
 use super::kernel::WORKGROUP;
 use super::tile::MOST_LANES;
-use super::{Epilogue, Exact, In, Kernel};
+use super::{Epilogue, Exact, Kernel};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -81,8 +82,11 @@ impl Windows {
         let by_four = self.c.is_multiple_of(4);
         let lanes = if by_four { 4 } else { 1 };
         let kernel = Kernel::flat("pool", entry, out.len() / lanes);
-        epilogue
+        // In vectors, and not number by number.
+        Epilogue { norm: None, ..epilogue }
             .constants(kernel)
+            .with("NORMALIZES", epilogue.norm.is_some())
+            .with("EPS", epilogue.norm.unwrap_or(1.0))
             .with("BY_FOUR", by_four)
             .with("IS_GRAD", entry.starts_with("grad"))
             .with("COUNT", out.len() / lanes)
@@ -99,14 +103,7 @@ impl Windows {
 
     /// `out = scale * fold of each window`. First the window's rows are folded, which is long and contiguous
     /// whatever the number of channels, then its columns.
-    pub fn fold(
-        self,
-        x: &[f32],
-        out: &mut [f32],
-        scale: f32,
-        (epilogue, extra): (Epilogue, &[In]),
-        fold: impl Fn(f32, f32) -> f32 + Sync,
-    ) {
+    pub fn fold(self, x: &[f32], out: &mut [f32], scale: f32, end: &Ready, fold: impl Fn(f32, f32) -> f32 + Sync) {
         let Windows { window, stride, w, c, .. } = self;
         let row = w * c;
         parallel_rows(
@@ -140,14 +137,14 @@ impl Windows {
                     if scale != 1.0 {
                         out.iter_mut().for_each(|out| *out *= scale);
                     }
-                    epilogue.apply(out, i * self.pooled() + p * self.q * c, c, extra);
+                    end.apply(out, i * self.pooled() + p * self.q * c, c);
                 }
             },
         );
     }
 
     /// `out = scale * sum of d_out over the windows that hold a pixel`, and the epilogue row by row.
-    pub fn spread(self, d_out: &[f32], out: &mut [f32], scale: f32, epilogue: Epilogue, extra: &[In]) {
+    pub fn spread(self, d_out: &[f32], out: &mut [f32], scale: f32, end: &Ready) {
         let Windows { window, stride, w, c, .. } = self;
         let row = w * c;
         parallel_rows(
@@ -180,7 +177,7 @@ impl Windows {
                         done = Some(holding);
                     }
                     out.copy_from_slice(&spread);
-                    epilogue.apply(out, i * self.image() + y * row, c, extra);
+                    end.apply(out, i * self.image() + y * row, c);
                 }
             },
         );
@@ -200,7 +197,7 @@ fn zip_lanes(out: &mut [f32], x: &[f32], f: &impl Fn(f32, f32) -> f32) {
 
 /// An epilogue that an image's derivative can end on, after one it has.
 pub(super) fn act_grad_only(before: Epilogue, next: Epilogue) -> Option<Epilogue> {
-    before.then(next).filter(|both| !both.bias && both.act.is_none())
+    before.then(next).filter(|both| !both.bias && both.norm.is_none() && both.act.is_none())
 }
 
 /// Multiplies a reference by the activation's derivative, where the epilogue asks for it.
@@ -238,9 +235,13 @@ pub fn cases() -> Vec<Case> {
         let image = Tensor::f32(shape);
         let [n, h, w, c] = shape;
         let pooled = Tensor::f32([n, (h - window) / stride + 1, (w - window) / stride + 1, c]);
-        let (avg, max) = (AvgPool { window, stride }, MaxPool { window, stride });
+        let (avg, max) = (AvgPool { window, stride }, MaxPool::new(window, stride));
         cases.push(Case::new(name.clone(), Arc::new(avg)).input(image.clone(), Fill::Uniform));
         cases.push(Case::new(name.clone(), Arc::new(max)).input(image.clone(), Fill::Distinct));
+        let epilogue = Epilogue { norm: Some(1e-3), act: Some(Act::Leaky(0.2)), ..Epilogue::NONE };
+        // What is left of one number alone may be the difference of two that are nearly equal.
+        let case = Case::new(format!("{name} {epilogue:?}"), Arc::new(MaxPool { epilogue, ..max }));
+        cases.push(case.tolerance(1e-4).input(image.clone(), Fill::Distinct).of_epilogue(epilogue, &pooled));
         let none = Epilogue::NONE;
         let act_grad = Epilogue { act_grad: Some(Act::Leaky(0.2)), ..none };
         let avg_grad = AvgPoolGrad { pool: avg, image: [h, w], epilogue: none };

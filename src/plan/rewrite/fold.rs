@@ -3,7 +3,7 @@
 use super::{changes_between, through_reshapes, uses};
 use crate::graph::{Graph, Node, Origin, Value};
 
-/// Folds biases, activations, activation derivatives and dropout into the ops that make their input, where nobody else
+/// Folds biases, normalisation by given statistics, activations, activation derivatives and dropout into the ops that make their input, where nobody else
 /// wants that input.
 pub(super) fn fuse(graph: &mut Graph) {
     let mut uses = uses(graph);
@@ -22,8 +22,8 @@ pub(super) fn fuse(graph: &mut Graph) {
         };
         let Some(maker) = through_reshapes(graph, &uses, source) else { continue };
         let Origin::Op { op: maker_op, inputs: maker_inputs } = &graph.nodes[maker.0].origin else { continue };
-        // A bias per channel fits only where the innermost size is that of the maker's own result.
-        if epilogue.is_some_and(|epilogue| epilogue.bias)
+        // What differs from channel to channel fits only where the innermost size is that of the maker's own result.
+        if epilogue.is_some_and(|epilogue| epilogue.bias || epilogue.norm.is_some())
             && graph.nodes[maker.0].tensor.shape.last() != graph.nodes[i].tensor.shape.last()
         {
             continue;
@@ -76,10 +76,13 @@ fn last_input_before(inputs: &[Value], node: Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{ops, place};
-    use crate::graph::{Graph, Store};
+    use crate::graph::{Graph, GraphError, Store, Value};
     use crate::ops::activation::{Act, Activation};
-    use crate::ops::elementwise::{Add, AddBias};
+    use crate::ops::batch_norm::Apply;
+    use crate::ops::conv2d::{Padding, conv2d};
+    use crate::ops::elementwise::{Add, AddBias, Fill};
     use crate::ops::matmul::{Layout, MatMul};
+    use crate::ops::pool::MaxPool;
     use crate::tensor::Tensor;
 
     #[test]
@@ -96,5 +99,35 @@ mod tests {
         let sum = graph.apply(Activation(Act::Tanh), &[sum]).unwrap();
         graph.assign(sum, out);
         assert_eq!(ops(&graph), ["matmul.nn", "matmul.nt"]);
+    }
+
+    #[test]
+    fn batch_normalisation_by_given_statistics_is_done_by_what_makes_its_input() {
+        let folded = |made: fn(&mut Graph, Value) -> Result<Value, GraphError>, training: bool| {
+            let mut store = Store::default();
+            let [image, out] = [[2, 8, 8, 4], [2, 4, 4, 4]].map(|dims| place(&mut store, "image", Tensor::f32(dims)));
+            let [stats, affine] = ["stats", "affine"].map(|name| place(&mut store, name, Tensor::f32([2, 4])));
+            let mut graph = Graph::new();
+            let [x, stats, affine] = [&image, &stats, &affine].map(|place| graph.read(place));
+            let x = made(&mut graph, x).unwrap();
+            let x = graph.apply(Apply::new(1e-3, training), &[x, stats, affine]).unwrap();
+            let x = graph.apply(Activation(Act::Relu), &[x]).unwrap();
+            graph.assign(x, out);
+            ops(&graph)
+        };
+        let pooled = |graph: &mut Graph, x| graph.apply(MaxPool::new(2, 2), &[x]);
+        assert_eq!(folded(pooled, false), ["max_pool"]);
+        // Statistics of the batch itself are known when all of it is there.
+        assert_eq!(folded(pooled, true), ["max_pool", "batch_norm.apply"]);
+        let convolved = |graph: &mut Graph, x| {
+            let weight = graph.apply(Fill { shape: [2, 2, 4, 4].into(), value: 0.5 }, &[])?;
+            conv2d(graph, x, weight, 2, Padding::Valid)
+        };
+        assert_eq!(folded(convolved, false), ["fill", "conv2d"]);
+        let activated = |graph: &mut Graph, x| {
+            let x = graph.apply(MaxPool::new(2, 2), &[x])?;
+            graph.apply(Activation(Act::Tanh), &[x])
+        };
+        assert_eq!(folded(activated, false), ["max_pool", "batch_norm.apply"]);
     }
 }

@@ -19,11 +19,10 @@ pub use spread::Spread;
 use super::frame::Frame;
 use crate::lines::LINE;
 use crate::ops::conv2d::Geometry;
-use crate::ops::epilogue::Finish;
+use crate::ops::epilogue::{Finish, Ready};
 use crate::ops::pool::largest_of_four;
 use crate::ops::tile::{lanes, store_tile, vectors, width, with_tile};
-use crate::ops::{Epilogue, In};
-use crate::parallel::{block, parallel_chunks, scratch, vectorized};
+use crate::parallel::{block, parallel_chunks, scratch};
 
 /// Words of a result that are pooled at once: a third of a first-level cache, whose rest holds images and weights.
 const BAND: usize = 1 << 12;
@@ -192,7 +191,7 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         #[inline(always)]
         |i| to[i],
         [pixels, channels],
-        finish.end_tile::<S, PIXELS, VECTORS>(simd, sums),
+        finish.end_tile::<S, PIXELS, VECTORS>(simd, block * width, sums),
     );
     PIXELS
 }
@@ -273,13 +272,13 @@ impl Correlation {
         }
     }
 
-    pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    pub fn run(&self, source: &[f32], out: &mut [f32], end: &Ready) {
         let Correlation { walks, image_out, channels, .. } = self;
         // A walk that covers no pixel of some residue leaves zeros.
         let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
-        let (finish, epilogue, extra) = match covered < *image_out {
-            true => (Finish::default(), epilogue, extra),
-            false => epilogue.in_registers(extra),
+        let (finish, later) = match covered < *image_out {
+            true => (Finish::default(), end.of_columns(0)),
+            false => end.in_registers(),
         };
         self.each_image(source, out, *image_out, 0, |n, frame, out, _| {
             if covered < *image_out {
@@ -288,21 +287,16 @@ impl Correlation {
             for walk in walks {
                 pulp::Arch::new().dispatch(Correlate { walk, rows: walk.rows, frame, out: &mut *out, finish });
             }
-            if epilogue != Epilogue::NONE {
-                vectorized(
-                    #[inline(always)]
-                    || epilogue.apply(out, n * image_out, *channels, extra),
-                );
-            }
+            later.run(out, n * image_out, *channels);
         });
     }
 
     /// The maxima of the result's windows of two by two, `out [n, p / 2, q / 2, k]`, of a convolution with whole vectors of
-    /// channels, under an epilogue for registers. A band of rows is pooled while it is in the first-level cache.
-    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    /// channels, whose epilogue is for registers; `then` is done to the maxima. A band of rows is pooled while it is in the
+    /// first-level cache.
+    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
         let Correlation { walks, channels, .. } = self;
         let walk = &walks[0];
-        let finish = epilogue.in_registers(extra).0;
         // Pairs of rows in a band, and words of the result that a pair makes.
         let pairs = (BAND / (2 * walk.out_row)).clamp(1, (walk.rows / 2).max(1));
         let pooled_row = walk.columns / 2 * channels;
@@ -312,9 +306,9 @@ impl Correlation {
                 let frame = &frame[i * pairs * 2 * walk.step_row..];
                 let rows = out.len() / pooled_row * 2;
                 let band = &mut band[..rows * walk.out_row];
-                pulp::Arch::new().dispatch(Correlate { walk, rows, frame, out: &mut *band, finish });
+                pulp::Arch::new().dispatch(Correlate { walk, rows, frame, out: &mut *band, finish: end });
                 for (pair, out) in band.chunks_exact(2 * walk.out_row).zip(out.chunks_exact_mut(pooled_row)) {
-                    largest_of_four(pair, *channels, out);
+                    largest_of_four(pair, *channels, then, out);
                 }
             }
         });

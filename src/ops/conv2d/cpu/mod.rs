@@ -1,7 +1,7 @@
 //! The twins on the CPU: each shape is convolved by the method that takes the fewest cycles for it.
 
 use crate::ops::conv2d::Geometry;
-use crate::ops::{Epilogue, In};
+use crate::ops::epilogue::{Finish, Ready};
 
 mod direct;
 mod frame;
@@ -39,12 +39,12 @@ impl Correlation {
     }
 
     /// As many images as `out` has room for.
-    pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    pub fn run(&self, source: &[f32], out: &mut [f32], end: &Ready) {
         match self {
-            Correlation::Tiles(tiles) => tiles.run(source, out, epilogue, extra),
-            Correlation::Scatter(tiles) => tiles.run(source, out, epilogue, extra),
-            Correlation::Spread(spread) => spread.run(source, out, epilogue, extra),
-            Correlation::Sums(sums) => sums.run(source, out, epilogue, extra),
+            Correlation::Tiles(tiles) => tiles.run(source, out, end),
+            Correlation::Scatter(tiles) => tiles.run(source, out, end),
+            Correlation::Spread(spread) => spread.run(source, out, end),
+            Correlation::Sums(sums) => sums.run(source, out, end),
         }
     }
 
@@ -53,12 +53,12 @@ impl Correlation {
         winograd::Tiling::forward(g).is_none_or(|tiling| winograd::Correlation::can_pool(&tiling))
     }
 
-    /// The maxima of windows of two by two, `out [n, p / 2, q / 2, k]`, of a convolution that can, under an epilogue for
-    /// registers. Channels are whole vectors.
-    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    /// The maxima of windows of two by two, `out [n, p / 2, q / 2, k]`, of what `end` makes of a convolution that can; `then`
+    /// is done to the maxima. Channels are whole vectors.
+    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
         match self {
-            Correlation::Tiles(tiles) => tiles.run_pooled(source, out, epilogue, extra),
-            Correlation::Sums(sums) => sums.run_pooled(source, out, epilogue, extra),
+            Correlation::Tiles(tiles) => tiles.run_pooled(source, out, end, then),
+            Correlation::Sums(sums) => sums.run_pooled(source, out, end, then),
             _ => unreachable!("not without `can_pool`"),
         }
     }
@@ -130,11 +130,10 @@ pub mod tests {
             };
             for t in winograd::Tiling::of_forward(&g) {
                 let tiles = run(d_out.len(), &|out| {
-                    winograd::Correlation::new(t.clone(), &weight).run(&x, out, Epilogue::NONE, &[])
+                    winograd::Correlation::new(t.clone(), &weight).run(&x, out, &Ready::default())
                 });
-                let plain = run(d_out.len(), &|out| {
-                    direct::Correlation::forward(&g, &weight).run(&x, out, Epilogue::NONE, &[])
-                });
+                let plain =
+                    run(d_out.len(), &|out| direct::Correlation::forward(&g, &weight).run(&x, out, &Ready::default()));
                 agree("the convolution", &g, &tiles, &plain, g.r * g.s * g.c);
                 for images in [1, 2, 5] {
                     let len = weight.len() * g.n.div_ceil(images);
@@ -142,28 +141,27 @@ pub mod tests {
                     let plain = run(len, &|out| direct::grad_w(&g, images, &x, &d_out, out));
                     agree("the derivative by the weights", &g, &tiles, &plain, 5 * g.p * g.q);
                 }
-                let tiles = run(x.len(), &|out| {
-                    winograd::Scatter::new(t.clone(), &weight).run(&d_out, out, Epilogue::NONE, &[])
-                });
+                let tiles =
+                    run(x.len(), &|out| winograd::Scatter::new(t.clone(), &weight).run(&d_out, out, &Ready::default()));
                 let plain = run(x.len(), &|out| {
-                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, Epilogue::NONE, &[])
+                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, &Ready::default())
                 });
                 agree("the derivative by the image, scattered", &g, &tiles, &plain, g.r * g.s * g.k);
                 seen[0] += 1;
             }
             for t in winograd::Tiling::of_transposed(&g) {
                 let tiles = run(x.len(), &|out| {
-                    winograd::Correlation::new(t.clone(), &weight).run(&d_out, out, Epilogue::NONE, &[])
+                    winograd::Correlation::new(t.clone(), &weight).run(&d_out, out, &Ready::default())
                 });
                 let plain = run(x.len(), &|out| {
-                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, Epilogue::NONE, &[])
+                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, &Ready::default())
                 });
                 agree("the derivative by the image", &g, &tiles, &plain, g.r * g.s * g.k);
                 seen[1] += 1;
             }
             let run = |of: &dyn Fn(&mut [f32])| run(x.len(), of);
-            let spread = run(&|out| direct::Spread::of(&g, &weight).run(&d_out, out, Epilogue::NONE, &[]));
-            let plain = run(&|out| direct::Correlation::transposed(&g, &weight).run(&d_out, out, Epilogue::NONE, &[]));
+            let spread = run(&|out| direct::Spread::of(&g, &weight).run(&d_out, out, &Ready::default()));
+            let plain = run(&|out| direct::Correlation::transposed(&g, &weight).run(&d_out, out, &Ready::default()));
             agree("the derivative by the image, spread", &g, &spread, &plain, g.r * g.s * g.k);
             seen[2] += 1;
         }
@@ -186,9 +184,9 @@ pub mod tests {
             let weight = numbers(9 * g.c * g.k, 2);
             let alike = |all: Correlation, alone: Correlation, from: &[f32], into: usize| {
                 let mut among = vec![0.0; g.n * into];
-                all.run(from, &mut among, Epilogue::NONE, &[]);
+                all.run(from, &mut among, &Ready::default());
                 let mut by_itself = vec![0.0; into];
-                alone.run(&from[4 * from.len() / g.n..][..from.len() / g.n], &mut by_itself, Epilogue::NONE, &[]);
+                alone.run(&from[4 * from.len() / g.n..][..from.len() / g.n], &mut by_itself, &Ready::default());
                 assert_eq!(by_itself, among[4 * into..][..into]);
             };
             let forward = |g| Correlation::forward(g, &weight);

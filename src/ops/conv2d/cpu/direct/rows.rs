@@ -77,7 +77,7 @@ fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
                     #[inline(always)]
                     |i| to + i * walk.out_column,
                     [PIXELS, channels],
-                    finish.end_tile::<S, PIXELS, VECTORS>(simd, sums),
+                    finish.end_tile::<S, PIXELS, VECTORS>(simd, block * width, sums),
                 );
             }
         }

@@ -9,9 +9,9 @@ use pulp::{Simd, WithSimd};
 use super::{Correlation, few};
 use crate::ops::conv2d::Geometry;
 use crate::ops::conv2d::cpu::frame::Frame;
+use crate::ops::epilogue::Ready;
 use crate::ops::tile::{lanes, load, store};
-use crate::ops::{Epilogue, In};
-use crate::parallel::{block, parallel_chunks, scratch, vectorized};
+use crate::parallel::{block, parallel_chunks, scratch};
 
 pub struct Spread {
     g: Geometry,
@@ -48,7 +48,7 @@ impl Spread {
     }
 
     /// `d_out [n, p, q, k]` to `out [n, h, w, c]`.
-    pub fn run(&self, d_out: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    pub fn run(&self, d_out: &[f32], out: &mut [f32], end: &Ready) {
         let Spread { g, products, frame } = self;
         let (image_in, image_out, pixels) = (g.p * g.q * g.k, g.h * g.w * g.c, g.p * g.q);
         let (framed, made) = (frame.len(g.c), pixels * g.r * g.s * g.c);
@@ -58,16 +58,11 @@ impl Spread {
                 let (sums, made) = memory.split_at_mut(framed);
                 for (i, out) in out.chunks_mut(image_out).enumerate() {
                     let n = b * block + i;
-                    products.run(&d_out[n * image_in..][..image_in], made, Epilogue::NONE, &[]);
+                    products.run(&d_out[n * image_in..][..image_in], made, &Ready::default());
                     sums.fill(0.0);
                     pulp::Arch::new().dispatch(Add { g, width: frame.width, products: made, sums });
                     frame.take(sums, [g.h, g.w, g.c], out);
-                    if epilogue != Epilogue::NONE {
-                        vectorized(
-                            #[inline(always)]
-                            || epilogue.apply(out, n * image_out, g.c, extra),
-                        );
-                    }
+                    end.run(out, n * image_out, g.c);
                 }
             });
         });

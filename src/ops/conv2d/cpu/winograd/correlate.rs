@@ -6,12 +6,11 @@ use super::panels::panels;
 use super::transform::{self, Half, Tile};
 use super::{GAP, Lattice, SLACK, Tiling, split};
 use crate::ops::conv2d::cpu::frame::Frames;
-use crate::ops::epilogue::Finish;
+use crate::ops::epilogue::{Finish, Ready};
 use crate::ops::pool::largest;
 use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, store, vectors, with_tile};
-use crate::ops::{Epilogue, In};
-use crate::parallel::{Lent, block, parallel_chunks, scratch, vectorized};
+use crate::parallel::{Lent, block, parallel_chunks, scratch};
 
 /// A convolution by tiles, its weights transformed.
 pub struct Correlation {
@@ -27,18 +26,12 @@ impl Correlation {
     }
 
     /// `source [n, h, w, c]` to `out [n, p, q, k]`.
-    pub fn run(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
-        let image_out = self.tiling.result.iter().product::<usize>();
-        let (end, epilogue, extra) = epilogue.in_registers(extra);
+    pub fn run(&self, source: &[f32], out: &mut [f32], end: &Ready) {
+        let [p, q, k] = self.tiling.result;
+        let image_out = p * q * k;
+        let (end, later) = end.in_registers();
         let write = |task: Write| pulp::Arch::new().dispatch(task);
-        self.each_block(source, out, image_out, end, write, |image, out| {
-            if epilogue != Epilogue::NONE {
-                vectorized(
-                    #[inline(always)]
-                    || epilogue.apply(out, image * image_out, self.tiling.result[2], extra),
-                );
-            }
-        });
+        self.each_block(source, out, image_out, end, write, |image, out| later.run(out, image * image_out, k));
     }
 
     /// Whether a tile's results are whole windows of two by two.
@@ -46,11 +39,13 @@ impl Correlation {
         tiling.results() == POOLED
     }
 
-    /// The maxima of the result's windows of two by two, `out [n, p / 2, q / 2, k]`, under an epilogue for registers.
-    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    /// The maxima of the result's windows of two by two, `out [n, p / 2, q / 2, k]`, under an epilogue for registers; `then`
+    /// is done to the maxima.
+    pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
         let [p, q, k] = self.tiling.result;
-        let write = |task: Write| pulp::Arch::new().dispatch(Pool(task));
-        self.each_block(source, out, (p / 2) * (q / 2) * k, epilogue.in_registers(extra).0, write, |_, _| {});
+        let image_out = (p / 2) * (q / 2) * k;
+        let write = |task: Write| pulp::Arch::new().dispatch(Pool { task, then });
+        self.each_block(source, out, image_out, end, write, |_, _| {});
     }
 
     /// `end` is done to each vector of results, which `write` takes to their places, and `finish` to each image, by its
@@ -314,7 +309,7 @@ fn write<S: Simd, const SIDE: usize, const RESULTS: usize, const PLAIN: bool>(si
             for channel in (0..channels).step_by(S::F32_LANES) {
                 let from = Strided::<S, SIDE, SIDE>::new(&from[channel..], [SIDE * task.plane, task.plane]);
                 let is_whole = rows == RESULTS && columns == RESULTS && channel + S::F32_LANES <= channels;
-                let bias = if PLAIN { simd.splat_f32s(0.0) } else { task.end.begin::<S>(simd, channel) };
+                let affine = if PLAIN { [simd.splat_f32s(0.0); 2] } else { task.end.affine::<S>(simd, channel) };
                 let out = &mut out[channel..];
                 let mut to = match is_whole {
                     true => Ok(StridedMut::<S, RESULTS, RESULTS>::new(out, steps)),
@@ -329,7 +324,7 @@ fn write<S: Simd, const SIDE: usize, const RESULTS: usize, const PLAIN: bool>(si
                     #[inline(always)]
                     |i, j, mut result| {
                         if !PLAIN {
-                            result = task.end.end::<S>(simd, simd.add_f32s(result, bias));
+                            result = task.end.end::<S>(simd, result, affine);
                         }
                         match &mut to {
                             Ok(to) => *to.at(i, j) = result,
@@ -349,25 +344,29 @@ fn write<S: Simd, const SIDE: usize, const RESULTS: usize, const PLAIN: bool>(si
 /// Results along one side of a tile that is pooled: windows of two by two lie in one tile each.
 const POOLED: usize = 4;
 
-/// As [`Write`], of a convolution, but the maxima of windows of two by two.
-struct Pool<'a>(Write<'a>);
+/// As [`Write`], of a convolution, but what `then` makes of the maxima of windows of two by two.
+struct Pool<'a> {
+    task: Write<'a>,
+    then: Finish<'a>,
+}
 
 impl WithSimd for Pool<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match (self.0.t.tile.side, self.0.end.is_nothing()) {
-            (5, true) => pool::<S, 5, true>(simd, self.0),
-            (5, false) => pool::<S, 5, false>(simd, self.0),
-            (_, true) => pool::<S, 6, true>(simd, self.0),
-            (_, false) => pool::<S, 6, false>(simd, self.0),
+        match (self.task.t.tile.side, self.task.end.is_nothing()) {
+            (5, true) => pool::<S, 5, true>(simd, self),
+            (5, false) => pool::<S, 5, false>(simd, self),
+            (_, true) => pool::<S, 6, true>(simd, self),
+            (_, false) => pool::<S, 6, false>(simd, self),
         }
     }
 }
 
 #[inline(always)]
-fn pool<S: Simd, const SIDE: usize, const PLAIN: bool>(simd: S, task: Write) {
+fn pool<S: Simd, const SIDE: usize, const PLAIN: bool>(simd: S, Pool { task, then }: Pool) {
     let t = task.t;
+    let then = (!then.is_nothing()).then_some(then);
     let [p, q, channels] = t.result;
     let mut half = Half::new(simd);
     for (i, index) in task.tiles.enumerate() {
@@ -379,7 +378,8 @@ fn pool<S: Simd, const SIDE: usize, const PLAIN: bool>(simd: S, task: Write) {
         for channel in (0..channels).step_by(S::F32_LANES) {
             let from = &task.products[i * task.row + channel..];
             let from = Strided::<S, SIDE, SIDE>::new(from, [SIDE * task.plane, task.plane]);
-            let bias = if PLAIN { simd.splat_f32s(0.0) } else { task.end.begin::<S>(simd, channel) };
+            let affine = if PLAIN { [simd.splat_f32s(0.0); 2] } else { task.end.affine::<S>(simd, channel) };
+            let affine_then = then.map(|then| then.affine::<S>(simd, channel));
             // The row above, and what is to the left.
             let (mut above, mut left) = ([simd.splat_f32s(0.0); POOLED], simd.splat_f32s(0.0));
             transform::square(
@@ -391,7 +391,7 @@ fn pool<S: Simd, const SIDE: usize, const PLAIN: bool>(simd: S, task: Write) {
                 #[inline(always)]
                 |i, j, mut result| {
                     if !PLAIN {
-                        result = task.end.end::<S>(simd, simd.add_f32s(result, bias));
+                        result = task.end.end::<S>(simd, result, affine);
                     }
                     if i % 2 == 0 {
                         above[j] = result;
@@ -399,7 +399,10 @@ fn pool<S: Simd, const SIDE: usize, const PLAIN: bool>(simd: S, task: Write) {
                         left = result;
                     } else if i / 2 < rows && j / 2 < columns {
                         let to = at + (i / 2 * (q / 2) + j / 2) * channels + channel;
-                        let largest = largest(simd, [above[j - 1], above[j], left, result]);
+                        let mut largest = largest(simd, [above[j - 1], above[j], left, result]);
+                        if let (Some(then), Some(affine)) = (then, affine_then) {
+                            largest = then.end::<S>(simd, largest, affine);
+                        }
                         store(simd, &mut task.out[to..][..S::F32_LANES.min(channels - channel)], largest);
                     }
                 },

@@ -12,10 +12,10 @@ use super::panels::panels;
 use super::transform::{self, Half};
 use super::{GAP, SLACK, Tiling, padded, split};
 use crate::ops::conv2d::cpu::frame::Frames;
+use crate::ops::epilogue::Ready;
 use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, load, store};
-use crate::ops::{Epilogue, In};
-use crate::parallel::{Lent, block, parallel_chunks, scratch, vectorized};
+use crate::parallel::{Lent, block, parallel_chunks, scratch};
 
 /// A convolution's transpose by the convolution's tiles, its weights transformed.
 pub struct Scatter {
@@ -31,7 +31,7 @@ impl Scatter {
     }
 
     /// `d_out [n, p, q, k]` to `out [n, h, w, c]`.
-    pub fn run(&self, d_out: &[f32], out: &mut [f32], epilogue: Epilogue, extra: &[In]) {
+    pub fn run(&self, d_out: &[f32], out: &mut [f32], end: &Ready) {
         let t = &self.tiling;
         let (image_in, image_out) = (t.result.iter().product::<usize>(), t.source.iter().product::<usize>());
         let panels = self.panels.f32s();
@@ -39,13 +39,7 @@ impl Scatter {
         parallel_chunks(out, block * image_out, |b, out| {
             let d_out = &d_out[b * block * image_in..][..out.len() / image_out * image_in];
             images_of_a_thread(t, panels, d_out, out, |image, out| {
-                if epilogue != Epilogue::NONE {
-                    let first = (b * block + image) * image_out;
-                    vectorized(
-                        #[inline(always)]
-                        || epilogue.apply(out, first, t.source[2], extra),
-                    );
-                }
+                end.run(out, (b * block + image) * image_out, t.source[2]);
             });
         });
     }
