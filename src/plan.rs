@@ -73,6 +73,17 @@ impl Plan {
     pub fn bytes(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::bytes).sum()
     }
+    /// Words of each scratch buffer that its tensors need: fewer than there are where some are in 16 bits.
+    pub fn scratch_needed(&self) -> Vec<usize> {
+        let mut needed = vec![0; self.scratch.len()];
+        for view in self.dispatches.iter().flat_map(|dispatch| dispatch.inputs.iter().chain(&dispatch.outputs)) {
+            if let Buffer::Scratch(i) = view.buffer {
+                let words = view.offset + (view.tensor.bytes() as usize).div_ceil(4);
+                needed[i] = words.next_multiple_of(crate::graph::ALIGNMENT).max(needed[i]);
+            }
+        }
+        needed
+    }
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch.iter().map(|words| *words as u64 * 4).sum()
     }

@@ -1,5 +1,5 @@
 //! Every shader, as every case of the op table and its derivatives ask for it, is valid WGSL and can be
-//! translated for Vulkan. Needs no adapter.
+//! translated for Vulkan, DirectX 12, Metal and OpenGL. Needs no adapter.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use inkgrad::ops::{Case, MatrixUnits, Target, cases};
 use inkgrad::plan::{Dispatch, Plan, View, tensors};
 use inkgrad::shaders;
 use inkgrad::tensor::{Kind, Tensor};
-use naga::back::spv;
+use naga::back::{glsl, hlsl, msl, spv};
 use naga::front::wgsl;
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
@@ -54,6 +54,31 @@ fn valid(what: &str, text: &str, capabilities: Capabilities) -> (naga::Module, n
     (module, info)
 }
 
+/// Translates a module for every kind of driver, with `halves` for those that have 16-bit floats.
+fn translate(what: &str, module: &naga::Module, info: &naga::valid::ModuleInfo, halves: bool) {
+    spv::write_vec(module, info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
+    // These print nothing that a compiler of theirs has seen; but what they have no words for they refuse.
+    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
+    let (mut text, pipeline) = (String::new(), hlsl::PipelineOptions::default());
+    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+    writer.write(module, info, None).unwrap_or_else(|e| panic!("{what}, for DirectX 12: {e}"));
+    let options = msl::Options { lang_version: (2, 4), ..Default::default() };
+    msl::write_string(module, info, &options, &Default::default()).unwrap_or_else(|e| panic!("{what}, for Metal: {e}"));
+    if !halves {
+        let version = glsl::Version::Embedded { version: 310, is_webgl: false };
+        let options = glsl::Options { version, ..Default::default() };
+        let entry = glsl::PipelineOptions {
+            shader_stage: naga::ShaderStage::Compute,
+            entry_point: "main".into(),
+            multiview: None,
+        };
+        let mut text = String::new();
+        glsl::Writer::new(&mut text, module, info, &options, &entry, Default::default())
+            .and_then(|mut writer| writer.write())
+            .unwrap_or_else(|e| panic!("{what}, for OpenGL: {e}"));
+    }
+}
+
 fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
     let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs), target);
     let text = shaders::text(&kernel).unwrap_or_else(|e| panic!("{}: {e}", case.name));
@@ -91,7 +116,13 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
     let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
     let shared: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
     assert!(shared <= 16_384, "{what}: {shared} bytes shared by a workgroup");
-    spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let translate = |what: &str, module: &_, info: &_, halves| match subgroups {
+        true => {
+            drop(spv::write_vec(module, info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}")))
+        }
+        false => translate(what, module, info, halves),
+    };
+    translate(&what, &module, &info, false);
 
     // The same with each of its buffers of floats in 16 bits, and with all of them.
     let views = dispatch.inputs.iter().chain(&dispatch.outputs).enumerate();
@@ -100,7 +131,7 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
         let what = format!("{what}, {halved:?} in 16 bits");
         let text = shaders::halved(&kernel, &text, halved).unwrap_or_else(|e| panic!("{what}: {e}"));
         let (module, info) = valid(&what, &text, capabilities | Capabilities::SHADER_FLOAT16);
-        spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
+        translate(&what, &module, &info, true);
     }
 }
 

@@ -71,6 +71,8 @@ fn arrange(adapters: Vec<Adapter>) -> Vec<Listed> {
     let (index, why) = first(Class::Discrete)
         .map(|i| (i, "the first discrete GPU"))
         .or_else(|| first(Class::Integrated).map(|i| (i, "an integrated GPU, and there is no discrete one")))
+        // Virtual ones, and cards that are reached by GL alone.
+        .or_else(|| first(Class::Other).map(|i| (i, "a GPU whose driver does not say what kind it is")))
         .unwrap_or((cpu, "there is no GPU, and the CPU device is faster than a software adapter"));
     list[index].auto = Some(why);
     list

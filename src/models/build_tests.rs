@@ -185,6 +185,33 @@ fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
 }
 
 #[test]
+fn as_many_layers_stand_side_by_side_as_a_network_wants() {
+    let text = r#"layers = [
+      { conv = 1, kernel = 1, bias = false, name = "a" },
+      { concat = ["input", "a", "input", "input", "input", "input", "a", "input", "input", "input", "input", "a", "a"] },
+    ]"#;
+    let (mut store, parameters, network) = declare(&Architecture::parse(text, "wide.toml").unwrap(), [1, 2, 1], None);
+    let mut place = |name: &str, dims: [usize; 4]| {
+        let tensor = Tensor::f32(dims);
+        crate::graph::Place { buffer: store.add(name, tensor.len()), offset: 0, tensor }
+    };
+    let (image, out) = (place("image", [1, 1, 2, 1]), place("out", [1, 1, 2, 13]));
+    let mut graph = Graph::new();
+    let x = graph.read(&image);
+    let forward = network.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
+    graph.assign(forward.out, out.clone());
+    let device: &mut dyn Device = &mut Cpu::new();
+    device.allocate(&store).unwrap();
+    device.write_f32(parameters.weights, 0, &[10.0]).unwrap();
+    device.write_f32(image.buffer, 0, &[1.0, 2.0]).unwrap();
+    let plan = device.prepare(&Plan::new(&graph)).unwrap();
+    device.run(&[plan], 1).unwrap();
+    let pixel = [1.0, 10.0, 1.0, 1.0, 1.0, 1.0, 10.0, 1.0, 1.0, 1.0, 1.0, 10.0, 10.0];
+    let wanted: Vec<f32> = pixel.into_iter().chain(pixel.map(|x| 2.0 * x)).collect();
+    assert_eq!(device.read_f32(out.buffer, 0, 26).unwrap(), wanted);
+}
+
+#[test]
 fn dense_gives_what_its_formula_says() {
     let (mut store, parameters, network) = declare(&builtin("dense").unwrap(), [2, 2, 1], Some(3));
     let images = store.add("images", 4);

@@ -214,7 +214,14 @@ impl Build<'_> {
                 _ => x,
             },
             Kind::Flatten | Kind::Reshape { .. } => self.graph.reshape(x, Shape::new(shape))?,
-            Kind::Concat { .. } => self.graph.apply(Concat, inputs)?,
+            Kind::Concat { .. } => {
+                let mut parts = inputs.to_vec();
+                while parts.len() > Concat::MOST {
+                    let first = self.graph.apply(Concat, &parts[..Concat::MOST])?;
+                    parts.splice(..Concat::MOST, [first]);
+                }
+                self.graph.apply(Concat, &parts)?
+            }
             Kind::Dot { .. } => self.graph.apply(RowDot, inputs)?,
             Kind::Add { .. } => {
                 let mut sum = x;

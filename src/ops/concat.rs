@@ -39,13 +39,19 @@ fn kernel(entry: &'static str, widths: &[usize], start: usize, out: &Tensor) -> 
 #[derive(Clone, Copy, Debug)]
 pub struct Concat;
 
+impl Concat {
+    /// Tensors that it takes at most: storage buffers that every adapter allows, less that of the result and an
+    /// epilogue's.
+    pub const MOST: usize = 6;
+}
+
 impl Op for Concat {
     fn name(&self) -> &'static str {
         "concat"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        if !(2..=6).contains(&inputs.len()) {
-            return Err(format!("takes 2 to 6 inputs, was given {}", inputs.len()));
+        if !(2..=Concat::MOST).contains(&inputs.len()) {
+            return Err(format!("takes 2 to {} inputs, was given {}", Concat::MOST, inputs.len()));
         }
         let outer = |tensor: &Tensor| tensor.dims().split_last().map(|(_, rest)| rest.to_vec());
         if inputs.iter().any(|x| outer(x).is_none() || outer(x) != outer(&inputs[0]) || x.kind != Kind::F32) {

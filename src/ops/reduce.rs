@@ -14,7 +14,7 @@ use super::tile::{load, store};
 use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
-use crate::parallel::parallel_rows;
+use crate::parallel::{each, is_worth_splitting, parallel_rows, shares_of_parts, vectorized};
 use crate::tensor::{Shape, Tensor};
 
 /// `out[part, c] = factor * sum of x[row, c]` over the rows of each part; `x` is seen as `[rows, width]`.
@@ -145,6 +145,24 @@ impl Op for Sum {
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let (x, width) = (inputs[0].data, self.width);
         let per_part = self.rows_per_part(x.len()) * width;
+        if width > NARROW {
+            // Rows are added as they lie, one to the next, so many columns at a time that their sums stay in the
+            // first-level cache.
+            let columns = if is_worth_splitting(x.len()) { COLUMNS } else { width };
+            return each(shares_of_parts(outputs[0].data, width, columns).into_iter(), |(part, first, out)| {
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let end = ((part + 1) * per_part).min(x.len());
+                        out.fill(0.0);
+                        for row in x[(part * per_part).min(end)..end].chunks_exact(width) {
+                            out.iter_mut().zip(&row[first..]).for_each(|(out, x)| *out += x);
+                        }
+                        out.iter_mut().for_each(|out| *out *= self.factor);
+                    },
+                );
+            });
+        }
         parallel_rows(
             outputs[0].data,
             width,
@@ -160,12 +178,8 @@ impl Op for Sum {
                     let (whole, rest) = x.as_chunks::<8>();
                     whole.iter().for_each(|x| (0..8).for_each(|i| lanes[i] += x[i]));
                     out[0] = lanes.iter().chain(rest).sum();
-                } else if width <= NARROW {
-                    pulp::Arch::new().dispatch(Rows { x, out });
                 } else {
-                    for row in x.chunks_exact(width) {
-                        out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
-                    }
+                    pulp::Arch::new().dispatch(Rows { x, out });
                 }
                 out.iter_mut().for_each(|out| *out *= self.factor);
             },
@@ -196,6 +210,8 @@ impl Op for Sum {
 
 /// Columns of rows that are summed a few columns at a time; longer rows are added as they lie, one to the next.
 const NARROW: usize = 512;
+/// Of these, columns that a thread takes at a time.
+const COLUMNS: usize = 2048;
 
 /// Adds rows as long as `out` to it, a vector of columns at a time, whose sums stay in registers: four of each, so that
 /// additions need not wait for each other.

@@ -55,10 +55,15 @@ pub fn threads() -> usize {
 
 /// Runs `f`, in which this thread shares its work with no other.
 pub fn alone<R>(f: impl FnOnce() -> R) -> R {
-    let before = ALONE.replace(true);
-    let result = f();
-    ALONE.set(before);
-    result
+    /// Ends it, whether `f` came to its end or not.
+    struct Alone(bool);
+    impl Drop for Alone {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _until_the_end = Alone(ALONE.replace(true));
+    f()
 }
 
 /// Of `n` things that are shared, how many a thread should take at a time: a few blocks each, so that a slower core
@@ -180,7 +185,8 @@ impl Drop for Lent {
     }
 }
 
-fn is_worth_splitting(elements: usize) -> bool {
+/// Whether threads should share what touches so many elements.
+pub fn is_worth_splitting(elements: usize) -> bool {
     let is_awake = || TEAM.with_borrow(|team| team.as_ref().is_some_and(|team| team.is_whole()));
     threads() > 1 && (elements >= WORTH_WAKING || elements >= WORTH_SHARING && is_awake())
 }

@@ -158,6 +158,11 @@ mod tests {
                 }
             }
             assert!(halved > 0, "{network}");
+            // And so there is less memory to ask for.
+            let (whole, needed) = (&classifier.plan.scratch, classifier.plan.scratch_needed());
+            assert!(whole.iter().zip(&needed).all(|(whole, needed)| needed <= whole), "{whole:?} {needed:?}");
+            let (whole, needed) = (whole.iter().sum::<usize>(), needed.iter().sum::<usize>());
+            assert!(4 * needed < 3 * whole, "{network}: {needed} of {whole} words");
         }
     }
 }

@@ -151,10 +151,11 @@ impl Course {
         }
     }
 
-    pub fn not_finite(&self, step: usize) -> TrainError {
+    /// What is wrong after so many good steps.
+    pub fn not_finite(&self, good: usize) -> TrainError {
         // After the last step there is no further epoch.
-        let epoch = (step * self.settings.batch / self.images + 1).min(self.settings.epochs);
-        TrainError::NotFinite { step, epoch, rate: self.settings.learning_rate }
+        let epoch = (good * self.settings.batch / self.images + 1).min(self.settings.epochs);
+        TrainError::NotFinite { step: good + 1, epoch, rate: self.settings.learning_rate }
     }
 
     /// What is on the device, if it is worth keeping: the newest update may have gone wrong, and the loss that

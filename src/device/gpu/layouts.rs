@@ -66,13 +66,16 @@ impl Layouts {
     }
 
     fn at(cache: Option<&Path>, info: &AdapterInfo) -> Layouts {
-        let about = info.identity();
+        // Matrix units have kernels of their own, which have one layout; all others are as without them.
+        let about = AdapterInfo { uses_matrix_units: false, ..info.clone() }.identity();
+        let matrices = info.target().matrices;
         let path = cache.map(|cache| cache.join("layouts").join(format!("{:016x}.json", hash(&about))));
         let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
         let kept =
             kept.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok()).filter(|file| file.about == about);
         let known = candidates(info.target());
         let mut chosen = kept.map(|file| file.layouts).unwrap_or_default();
+        chosen.values_mut().for_each(|choice| choice.matrices = matrices);
         chosen.retain(|_, choice| known.contains(choice));
         Layouts { path, about, chosen }
     }
@@ -268,6 +271,7 @@ fn agree(wanted: &[f32], got: &[f32]) -> bool {
 mod tests {
     use super::*;
     use crate::device::gpu::{Class, Limits};
+    use crate::ops::MatrixUnits;
 
     fn card() -> AdapterInfo {
         let limits =
@@ -306,6 +310,11 @@ mod tests {
         assert_eq!(again.instead_of(&some_kernel().with("SPLIT", 8usize)), None);
         assert_eq!(open(&AdapterInfo { driver: "581".into(), ..card() }).len(), 0);
         assert_eq!(open(&AdapterInfo { name: "Radeon".into(), ..card() }).len(), 0);
+        // With matrix units, which only some kernels use, what was found without them holds for the others.
+        let units = Some(MatrixUnits { edge: 16, subgroup: 32, memory: 32 << 10 });
+        let with_units = AdapterInfo { matrix_units: units, uses_matrix_units: true, ..card() };
+        let wanted = Target { matrices: units, ..Target::INTEGRATED };
+        assert_eq!(open(&with_units).instead_of(&some_kernel()), Some(wanted));
         layouts.choose(&some_kernel(), None);
         layouts.keep().unwrap();
         assert_eq!(open(&card()).len(), 0);

@@ -76,7 +76,7 @@ impl Gpu {
             sources.push(source.map_err(|e| self.health.failed(format!("{name}: {e}")))?);
         }
         let pipelines = self.pipelines.prepare(&self.device, &self.health, sources, self.info.backend != "GL")?;
-        self.grow_scratch(&plan.scratch)?;
+        self.grow_scratch(&plan.scratch_needed())?;
         let mut prepared = Prepared {
             plan: plan.clone(),
             pipelines,

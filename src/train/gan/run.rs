@@ -413,12 +413,13 @@ impl Loop<'_> {
         Ok(Some(measures))
     }
 
-    fn not_finite(&self, network: &'static str, round: usize) -> TrainError {
+    /// What is wrong after so many good rounds.
+    fn not_finite(&self, network: &'static str, good: usize) -> TrainError {
         let settings = &self.run.settings;
         // What the last round spoils is found when there is no next one.
-        let epoch = round * settings.batch * settings.discriminator_steps / self.steps.images + 1;
+        let epoch = good * settings.batch * settings.discriminator_steps / self.steps.images + 1;
         let epoch = epoch.min(settings.epochs);
         let (generator_rate, discriminator_rate) = (settings.generator_rate, settings.discriminator_rate);
-        TrainError::GanNotFinite { network, round, epoch, generator_rate, discriminator_rate }
+        TrainError::GanNotFinite { network, round: good + 1, epoch, generator_rate, discriminator_rate }
     }
 }
