@@ -2,7 +2,7 @@
 """Trains the classifiers that travel with the program and writes their cards.
 
     cargo build --release
-    python models/make.py fast dense cnn avgcnn
+    python models/make.py fast standard dense cnn avgcnn
 
 Each is trained by its own recipe, seed 0, on the CPU device; as many training images are set aside to choose the epoch by
 as the recipe says, which may be none. The card's figures are read from the run's files. Another processor rounds

@@ -1,4 +1,4 @@
-//! The ops: one file each, and the one trait they share.
+//! The ops: a file or a folder each, and the one trait they share.
 //!
 //! An op is a small value that knows its shape rule, its derivative, its definition in f64, its twin for
 //! the CPU and its shader. A device never knows which op it runs. To add one: a file here, a shader of the

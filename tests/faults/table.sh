@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The table of docs/faults.md: causes every fault on real processes and writes down what each saw.
-#     tests/faults/table.sh > docs/faults-table.md
+#     tests/faults/table.sh > TABLE      to be put into docs/faults.md
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rows=$(mktemp -d)

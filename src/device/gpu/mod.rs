@@ -1,4 +1,5 @@
-//! The GPU device: each dispatch is one WGSL dispatch. The only code that names wgpu.
+//! The GPU device: each dispatch is one WGSL dispatch. The only code that names wgpu, but for the window,
+//! which is drawn by the adapter that computes.
 //!
 //! Pipelines and bind groups are made once, when a plan is prepared; a step only records them, again and again,
 //! into submissions bounded in time. Nothing is read back unless asked for.

@@ -1,4 +1,4 @@
-//! What an op can do for the one before it, folded into that.
+//! What is small (a bias, an activation, dropout), folded into the op that makes its input.
 
 use super::{changes_between, through_reshapes, uses};
 use crate::graph::{Graph, Node, Origin, Value};

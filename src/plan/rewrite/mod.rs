@@ -1,4 +1,4 @@
-//! A graph as it is dispatched: what an op can do for the next one folded in, and what is the same computed once.
+//! A graph as it is dispatched: ops folded into those that make their input, and what is the same computed once.
 
 use super::{changed, meet};
 use crate::graph::{Effect, Graph, Origin, Place, Value};
