@@ -1,10 +1,23 @@
 //! The command line: parses, runs one command, prints its error and ends with its code.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    quiet_device_selection();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
     inkgrad::device::stuck::leave(inkgrad::cli::main())
+}
+
+/// Where there is no session of a desktop, as in containers, Mesa's layer that puts the desktop's GPU first says so as
+/// an error, each time that GPUs are looked for. It is left out there, unless a person chooses a GPU by it.
+#[allow(unsafe_code)]
+fn quiet_device_selection() {
+    let unset = |name: &str| std::env::var_os(name).is_none();
+    let choices = ["NODEVICE_SELECT", "MESA_VK_DEVICE_SELECT", "DRI_PRIME"];
+    if cfg!(target_os = "linux") && unset("XDG_RUNTIME_DIR") && choices.into_iter().all(unset) {
+        // SAFETY: `main` calls it first, when there is no other thread that could read the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
 }

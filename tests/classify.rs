@@ -217,6 +217,15 @@ fn what_cannot_be_read_is_listed_with_its_reason_and_all_else_is_classified() {
 }
 
 #[test]
+fn pictures_of_which_none_could_be_read_have_no_rate() {
+    let place = Place::new();
+    place.write("in/a.png", "no picture");
+    let said = place.run(&format!("{CLASSIFY} in"));
+    assert!(said.code != Some(0) && said.err.contains("\n0 pictures in "), "{said:#?}");
+    assert!(!said.err.contains(" a second"), "{said:#?}");
+}
+
+#[test]
 fn lists_and_patterns_are_read_as_folders_are() {
     let place = Place::new();
     digits(&place, "png", 20);
@@ -234,6 +243,17 @@ fn lists_and_patterns_are_read_as_folders_are() {
             listed.iter().map(|row| &row[..5]).collect::<Vec<_>>(),
             whole.iter().map(|row| &row[..5]).collect::<Vec<_>>()
         );
+    }
+    // What is no list of names, or one of another kind, is answered in a line that can be read.
+    place.write("rows", format!("label{}\n", ",pixel".repeat(400)));
+    place.write("zeros", "a.png\0b.png\0");
+    for (list, words) in [("rows", "label,pixel,"), ("zeros", "take --null-data (-0)")] {
+        let mut child = place.command(&format!("{CLASSIFY} --quiet -"));
+        child.stdin(std::fs::File::open(place.path(list)).unwrap());
+        let said = said(child.output().unwrap());
+        ends_with(&said, 3);
+        let line = said.err.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{said:#?}"));
+        assert!(line.chars().count() < 200, "{said:#?}");
     }
     let matched = place.works(&format!("{CLASSIFY} --quiet png/**/*[02468].png"));
     assert_eq!(rows(&matched.out).len(), 1 + 10);

@@ -452,6 +452,8 @@ fn a_file_that_is_no_model_or_fits_no_data_is_refused() {
     std::fs::remove_file(place.path(&format!("{run}/best.safetensors"))).unwrap();
     place.refused(&format!("evaluate {run} --device cpu"), &["no best model yet", "--resume"]);
     place.refused("curves data", &["data/metrics.csv", "runs/0001-fast"]);
+    place.write("garbage/metrics.csv", b"\xff\xfe no metrics");
+    place.refused("curves garbage", &["garbage/metrics.csv: line 1", "step,epoch,set,loss,accuracy"]);
     place.refused("inspect data", &["data", "no run's folder"]);
     place.refused("inspect cnn --classes 0", &["--classes", "from 1 to 65536"]);
     place.refused("bench --seconds -1", &["--seconds is -1", "from 0 to 3600"]);
@@ -591,6 +593,10 @@ fn inspect_shows_the_layers_and_the_step_of_every_built_in_network_in_straight_c
         }
     }
     place.refused("inspect dense --input 28by28", &["--input", "28by28", "28x28x1"]);
+    place.refused("inspect dense -b 5", &["--plan"]);
+    place.refused("inspect judge --input 32x32x3", &["--input is for what a model leaves open", "judge does not"]);
+    place.refused("inspect judge --classes 5", &["--classes is for what a model leaves open"]);
+    place.refused("inspect pool --classes 5", &["--classes is for what a model leaves open"]);
     let said = place.run("inspect pool --plan --input 448x448x1");
     assert!(said.code == Some(1) && !said.err.contains("panicked"), "{said:#?}");
 }
@@ -600,6 +606,23 @@ fn devices_lists_the_cpu_and_says_which_one_is_taken() {
     let said = Place::new().works("devices");
     assert!(said.out.contains("CPU (") && said.out.contains("`--device auto` takes"), "{said:#?}");
     assert_eq!(said.out.lines().filter(|line| line.starts_with("* ") && !line.contains("auto")).count(), 1);
+}
+
+#[test]
+fn where_there_is_no_desktop_drivers_do_not_complain_of_it() {
+    let place = Place::new();
+    let mut devices = place.command("devices");
+    devices.env_remove("XDG_RUNTIME_DIR").env_remove("NODEVICE_SELECT");
+    let said = said(devices.output().unwrap());
+    assert!(said.code == Some(0) && !said.err.contains("XDG_RUNTIME_DIR"), "{said:#?}");
+}
+
+#[test]
+fn more_threads_than_the_cores_can_use_are_not_started() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let said = Place::new().works("models --threads 1024");
+    assert_eq!(said.err.contains("note: --threads 1024 is more than "), cores < 256, "{said:#?}");
+    assert_eq!(Place::new().works("models --threads 8").err, "");
 }
 
 #[test]

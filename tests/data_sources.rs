@@ -212,6 +212,30 @@ fn a_run_on_pictures_goes_on_with_the_pictures_it_began_with() {
 }
 
 #[test]
+fn a_model_goes_on_with_pictures_as_it_is_tested_on_them() {
+    let place = Place::new();
+    let digits = mnist::embedded().unwrap().test.select(&(0..300).collect::<Vec<_>>());
+    // Dark ink on larger sheets of light paper.
+    let (height, width) = (60, 50);
+    let mut images = vec![240u8; 300 * height * width];
+    for (i, sheet) in images.chunks_mut(height * width).enumerate() {
+        for (y, row) in digits.image(i).chunks(28).enumerate() {
+            sheet[(y + 12) * width + 8..][..28].iter_mut().zip(row).for_each(|(paper, ink)| *paper -= ink / 16 * 15);
+        }
+    }
+    let scans = ImageSet { height, width, images: images.into(), ..digits };
+    pictures(&place, "scans", &scans, 300);
+    let known = right(&place.works("evaluate dense --data scans --device cpu").out);
+    assert!(known >= 25, "{known} of 30");
+    let said = place.works("train --from dense --data scans --epochs 1 --batch 32 --device cpu -q");
+    assert!(right(&said.out) >= 25, "{said:#?}");
+    assert!(said.err.contains("brought to 28x28x1, prepared as MNIST was, for dense"), "{said:#?}");
+    let config = place.text("runs/0001-dense/config.toml");
+    assert!(config.contains("image_size = \"28x28x1\"") && config.contains("prepare = true"), "{config}");
+    place.works("train --resume runs/0001-dense -q");
+}
+
+#[test]
 fn what_no_data_are_read_from_is_refused_with_what_would_do() {
     let place = Place::new();
     place.write("empty/notes.txt", "nothing");

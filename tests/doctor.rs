@@ -18,7 +18,7 @@ fn gpu(test: &str) -> Option<String> {
 #[test]
 fn doctor_holds_the_cpu_against_the_definitions_where_there_is_no_gpu() {
     let place = Place::new();
-    let said = place.works("doctor --quick --device cpu --output report.md");
+    let said = place.works("doctor --quick --device cpu --out report.md");
     for word in ["## Devices", "## Ops on CPU", "its definition in f64", "## Speed", "GFLOP/s", "GB/s", "Verdict: CPU"]
     {
         assert!(said.out.contains(word), "no {word:?} in {said:#?}");

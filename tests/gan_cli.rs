@@ -119,6 +119,9 @@ fn a_judge_that_does_not_know_the_real_pictures_is_doubted_once_with_a_remedy() 
     place.works("train dense --data bars --device cpu --epochs 3 --quiet");
     let said = place.works(&format!("{evaluate} --judge runs/0003-dense"));
     assert!(!said.err.contains("knows only"), "{said:#?}");
+    let sweep = "sweep tiny.toml --ratios 1:3 --epochs 1 --data bars --device cpu --out judged";
+    assert_eq!(doubts(&format!("{sweep} --judge runs/0003-dense")), 0);
+    place.refused(sweep, &["was begun with other settings"]);
 }
 
 #[test]

@@ -29,6 +29,19 @@ fn what_would_fail_after_training_is_refused_before_it() {
     place.refused(&format!("{TINY} --epochs 10000000 --measure 0"), &words);
 }
 
+#[test]
+fn the_batch_that_nobody_asked_for_gives_way_to_few_images_and_to_groups() {
+    let place = Place::with_digits(40, 3);
+    place.write("tiny.toml", TINY_GAN);
+    let line = "train tiny.toml --data data --device cpu --measure 0 --epochs 1";
+    for (flags, batch) in [("", "batch = 40"), ("--pack 3", "batch = 30"), ("--pack 3 --batch 12", "batch = 12")] {
+        let said = place.works(&format!("{line} {flags} --dry-run"));
+        assert!(said.out.lines().any(|line| line == batch), "{flags}: {said:#?}");
+    }
+    place.refused(&format!("{line} --batch 64"), &["--batch is 64", "from 1 to 40"]);
+    place.works(&format!("{line} --pack 3"));
+}
+
 /// Every file of one run is in the other, with the same bytes.
 fn assert_same_run(place: &Place, run: &str, reference: &str) {
     for folder in ["", "/snapshots"] {
@@ -130,6 +143,12 @@ fn a_run_is_not_resumed_with_another_judge_in_the_place_of_its_own() {
     place.works("train --resume runs/0003-tiny");
     place.write("judge.safetensors", other);
     place.refused("train --resume runs/0003-tiny", &["judge.safetensors", "another than it began with", "new run"]);
+}
+
+#[test]
+fn a_judge_that_travels_with_the_program_goes_by_its_name() {
+    let said = place().works(&format!("{TINY} --epochs 1 --judge best --dry-run"));
+    assert!(said.out.contains("judge = \"best\""), "{said:#?}");
 }
 
 #[test]

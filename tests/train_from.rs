@@ -84,6 +84,9 @@ fn a_shipped_model_goes_by_its_name_wherever_a_model_is_asked_for() {
     assert!(place.works("models").out.contains("judge        classifies 0 1 2 3 4 5 6 7 8 9"));
     place.works("train --from judge --data data --epochs 1 --device cpu -q");
     assert!(place.path("runs/0001-fast/best.safetensors").exists());
+    let config = place.text("runs/0001-fast/config.toml");
+    assert!(config.contains("from = \"judge\""), "{config}");
+    place.works("train --resume runs/0001-fast -q");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod travel;
 use std::io::{Cursor, Read, Write};
 
 use common::Place;
+use inkgrad::models::ModelFile;
 use travel::file;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -66,6 +67,43 @@ fn classes_keep_their_names() {
     assert!(place.works("inspect n.safetensors").out.contains("\"seven\""));
 }
 
+/// A model goes out as ONNX and as plain tensors of `dense`, and comes back.
+const JOURNEYS: [(&str, &str); 2] = [("m.onnx", ""), ("plain.safetensors", "--architecture dense")];
+
+#[test]
+fn class_names_and_how_pictures_became_images_travel_with_a_model() {
+    let place = Place::new();
+    let mut model = ModelFile::shipped("dense").unwrap();
+    model.set_class_names(&('a'..='j').map(String::from).collect::<Vec<_>>());
+    // Words that no data have say nothing.
+    for (pictures, kept) in [("raw", true), ("fitted", true), ("prepared", true), ("painted", false)] {
+        model.set("pictures", pictures);
+        model.save(place.path("m.safetensors")).unwrap();
+        for (there, flags) in JOURNEYS {
+            place.works(&format!("export m.safetensors {there} --force"));
+            place.works(&format!("import {there} back.safetensors --force {flags}"));
+            let back = ModelFile::load(place.path("back.safetensors")).unwrap();
+            let found = back.metadata.get("pictures").map(String::as_str);
+            assert_eq!(found, kept.then_some(pictures), "{there}");
+            assert_eq!(back.metadata["class_names"], model.metadata["class_names"], "{there}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_calls_two_classes_the_same_is_imported_with_other_names() {
+    let place = Place::new();
+    let mut model = ModelFile::shipped("dense").unwrap();
+    model.set_class_names(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "0"].map(String::from));
+    model.save(place.path("m.safetensors")).unwrap();
+    for (there, flags) in JOURNEYS {
+        place.works(&format!("export m.safetensors {there}"));
+        let line = format!("import {there} back-{there}.safetensors {flags}");
+        place.refused(&line, &[there, "\"0\" is given as the name of two classes", "--class-names"]);
+        place.works(&format!("{line} --class-names a,b,c,d,e,f,g,h,i,j"));
+    }
+}
+
 #[test]
 fn what_cannot_be_imported_is_refused_with_the_remedy() {
     let place = Place::new();
@@ -80,6 +118,7 @@ fn what_cannot_be_imported_is_refused_with_the_remedy() {
         (format!("import {dense} there.safetensors"), vec!["there.safetensors", "--force"]),
         (format!("import {dense} m.safetensors --architecture dense"), vec!["--architecture is for safetensors"]),
         (format!("import {dense} m.safetensors --class-names a,b"), vec!["2 names", "10 classes"]),
+        (format!("import {dense} m.safetensors --class-names a,b,c,d,e,f,g,h,i,a"), vec!["\"a\"", "two classes"]),
         (format!("import {dense} m.safetensors --scale 0..7"), vec!["0..255"]),
         (format!("import {dense} m.safetensors --mean 0.5"), vec!["--std"]),
         (format!("import {dense} m.safetensors --mean 0.5 --std 0"), vec!["standard deviation 0"]),
@@ -118,13 +157,26 @@ fn what_cannot_be_exported_is_refused_with_the_remedy() {
     for (line, words) in [
         ("export none.safetensors m.onnx".into(), vec!["none.safetensors"]),
         ("export m.safetensors m.tflite".into(), vec!["m.tflite", ".onnx"]),
-        ("export m.safetensors m.safetensors".into(), vec!["is the model itself"]),
+        ("export m.safetensors m.onnx --format safetensors".into(), vec!["m.onnx", "another format than --format"]),
+        ("export m.safetensors it.SAFETENSORS --format onnx".into(), vec!["it.SAFETENSORS", "another format"]),
+        ("export m.safetensors m.safetensors --force".into(), vec!["is the model itself"]),
         ("export m.safetensors none/m.onnx".into(), vec!["none/m.onnx", "folder exists"]),
         (format!("export {gan} gan.safetensors"), vec!["is a generator", ".onnx"]),
     ] {
         place.refused(&line, &words);
     }
     place.works(&format!("export {gan} gan.onnx"));
+}
+
+#[test]
+fn an_export_replaces_a_file_only_where_it_is_told_to() {
+    let place = Place::new();
+    place.write("run/best.safetensors", "mine");
+    let line = "export dense run/best.safetensors";
+    place.refused(line, &["run/best.safetensors is there already", "--force"]);
+    assert_eq!(place.read("run/best.safetensors"), b"mine");
+    place.works(&format!("{line} --force"));
+    assert_ne!(place.read("run/best.safetensors"), b"mine");
 }
 
 /// A `.keras` file whose configuration has `from` in the place of `to`, or which lacks a member.

@@ -108,12 +108,6 @@ fn is_foreign(path: &Path) -> bool {
     ["keras", "h5", "hdf5", "onnx"].contains(&ending(path).as_str())
 }
 
-/// What opens the same model from any folder: a shipped one's name, a file's or a run's whole path.
-pub fn lasting(path: &Path) -> PathBuf {
-    let is_shipped = SHIPPED.iter().any(|(name, _)| Path::new(name) == path);
-    if is_shipped { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) }
-}
-
 /// A model of any file that the menu lists, those of other programs taken over.
 ///
 /// # Errors
@@ -184,15 +178,6 @@ mod tests {
         assert!(menu.problem.as_ref().unwrap().contains("no/such/folder"));
         menu.refresh();
         assert!(menu.found.is_empty() && !menu.shipped.is_empty());
-    }
-
-    #[test]
-    fn what_is_remembered_of_a_model_opens_it_from_any_folder() {
-        assert_eq!(lasting(Path::new("best")), Path::new("best"));
-        let here = std::env::current_dir().unwrap();
-        for path in ["runs/0001-fast", "mine.safetensors"] {
-            assert_eq!(lasting(Path::new(path)), here.join(path));
-        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl App {
     pub fn new(ctx: &egui::Context, options: Options) -> App {
         let mut remembered = options.memory.load();
         if let Some(model) = &options.model {
-            remembered.model = Some(menu::lasting(model));
+            remembered.model = Some(crate::models::lasting(model));
         }
         apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);

@@ -8,11 +8,12 @@ use eframe::egui;
 
 use super::canvas::{Ask, Canvas};
 use super::field::Field;
-use super::menu::{Menu, lasting};
+use super::menu::Menu;
 use super::reader::{Question, Reader};
 use super::remember::{Memory, Remembered};
 use crate::device::Choice;
 use crate::infer::look::Wanted;
+use crate::models::lasting;
 
 /// How long a frame may wait for an answer: a part of what a display of 60 Hz leaves.
 const PATIENCE: Duration = Duration::from_millis(6);

@@ -49,12 +49,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             path.display(),
             members.join(" ")
         );
-        let text = std::fs::read_to_string(&file).with_context(|| {
+        let bytes = std::fs::read(&file).with_context(|| {
             format!(
                 "{}: no run's metrics; expected a folder that `inkgrad train` made, like runs/0001-fast",
                 file.display()
             )
         })?;
+        // Bytes that are no text are part of a line that is named.
+        let text = String::from_utf8_lossy(&bytes);
         let metrics = Metrics::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
         // Metrics are drawn without settings too.
         let settings = Folder::open(&path).and_then(|folder| folder.settings::<Settings>());

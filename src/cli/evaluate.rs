@@ -50,8 +50,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
-    // Pictures become what the model was trained on.
-    let mut reading = args.reading.reading();
+    let reading = args.reading.reading();
     if file.is_gan() {
         let given = [
             ("--shifts", args.shifts.is_some()),
@@ -62,7 +61,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             anyhow::bail!("{flag} is for classifiers, and {} is a generator", path.display());
         }
-        reading.prepare |= file.metadata.get("pictures").is_some_and(|how| how == "prepared");
         return evaluate_gan::run(file, &path, &args.device, args.data.as_deref(), reading, &args.generator);
     }
     args.generator.refuse(&path)?;
@@ -77,8 +75,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let network = file.network(&path, &mut store, &mut parameters)?;
     let class_names = file.class_names(&path)?;
 
-    reading.prepare |= !file.takes_pictures_as_they_are();
-    reading.image_size = reading.image_size.or(Some(network.image()?.into()));
     let elsewhere = trained_elsewhere(&file, args.data.as_deref());
     let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
     let DataSet { name, test, .. } = to_test(args.data.as_deref(), &reading, &file, &path)?

@@ -52,12 +52,11 @@ pub fn run(
     path: &Path,
     device: &str,
     folder: Option<&Path>,
-    mut reading: Reading,
+    reading: Reading,
     flags: &Flags,
 ) -> anyhow::Result<ExitCode> {
     let about = ModelFile { metadata: file.metadata.clone(), ..ModelFile::default() };
     let generator = Generator::new(file, path)?;
-    reading.image_size = reading.image_size.or(Some(generator.image().into()));
     let DataSet { name, train, test, class_names, .. } = to_test(folder, &reading, &about, path)?;
     let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
     anyhow::ensure!(

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{say, thousands};
-use crate::files::write_whole;
+use super::{ensure_free, say, thousands, write_out};
 use crate::interchange::{onnx, pytorch};
 use crate::models::ModelFile;
 
@@ -14,11 +13,14 @@ pub struct Args {
     /// A shipped model's name, a model file, or a run's folder, whose best model is taken: a classifier or
     /// a generator
     model: PathBuf,
-    /// The file to write: .onnx, or .safetensors for plain tensors; one that is there is replaced
+    /// The file to write: .onnx, or .safetensors for plain tensors
     out: PathBuf,
     /// What to write, where the file's ending does not say
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Replace OUT where it is there already
+    #[arg(long)]
+    force: bool,
 }
 
 const ABOUT: &str = "\
@@ -28,7 +30,8 @@ ONNX: a classifier takes `image` [N, channels, height, width], float32 pixels fr
 
 Plain safetensors: tensors as a PyTorch module of the same layers has them, kernels [out, in, height, width], dense \
 weights [out, in]. No tensor normalizes pixels: give the module (x - mean) / std, where x is pixel / 255. Both numbers \
-are printed, and stand in the file's metadata as `mean` and `std`, where `inkgrad import` finds them.";
+are printed, and stand in the file's metadata as `mean` and `std`, beside the `class_names`; `inkgrad import` finds \
+them there.";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -39,11 +42,18 @@ enum Format {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (model, path) = ModelFile::open(&args.model)?;
     let ending = args.out.extension().map(|ending| ending.to_ascii_lowercase());
-    let format = match (args.format, ending.as_deref().and_then(|ending| ending.to_str())) {
-        (Some(format), _) => format,
-        (None, Some("onnx")) => Format::Onnx,
-        (None, Some("safetensors")) => Format::Safetensors,
-        _ => anyhow::bail!(
+    let by_ending = match ending.as_deref().and_then(|ending| ending.to_str()) {
+        Some("onnx") => Some(Format::Onnx),
+        Some("safetensors") => Some(Format::Safetensors),
+        _ => None,
+    };
+    let format = match (args.format, by_ending) {
+        (Some(format), Some(other)) if format != other => anyhow::bail!(
+            "{}: its ending says another format than --format; leave --format out, or choose another name",
+            args.out.display()
+        ),
+        (Some(format), _) | (None, Some(format)) => format,
+        (None, None) => anyhow::bail!(
             "{}: its ending does not say what to write; expected .onnx or .safetensors, or --format",
             args.out.display()
         ),
@@ -51,14 +61,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_same =
         std::fs::canonicalize(&args.out).is_ok_and(|out| std::fs::canonicalize(&path).is_ok_and(|p| p == out));
     anyhow::ensure!(!is_same, "{}: is the model itself; export to another file", args.out.display());
+    ensure_free(&args.out, args.force)?;
     let bytes = match format {
         Format::Onnx => onnx::export(&model, &path)?,
         Format::Safetensors => pytorch::export(&model, &path)?,
     };
     let (out, size) = (args.out.display(), thousands(bytes.len() as u64));
-    write_whole(&args.out, &bytes).map_err(|error| {
-        anyhow::anyhow!("cannot write {out}: {error}. Check that the folder exists and that you may write there")
-    })?;
+    write_out(&args.out, &bytes, args.force)?;
     say(format_args!("{out}: {size} bytes"));
     if let (Format::Safetensors, Some(mean), Some(std)) =
         (format, model.metadata.get("mean"), model.metadata.get("std"))

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{note, say, thousands};
-use crate::files::{self, Existing};
+use super::{ensure_free, note, say, thousands, write_out};
 use crate::interchange::{self, Scale, Wishes};
 use crate::models;
 
@@ -17,7 +16,8 @@ pub struct Args {
     /// The layers that a file of mere tensors belongs to: a built-in network, or an architecture in TOML
     #[arg(long, value_name = "MODEL")]
     architecture: Option<String>,
-    /// The classes' names in the order of the outputs, separated by commas [default: 0, 1, 2, ...]
+    /// The classes' names in the order of the outputs, separated by commas [default: what the file's metadata say,
+    /// else 0, 1, 2, ...]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     class_names: Option<Vec<String>>,
     /// What the network takes for a pixel [default: 0..255 where it divides by itself, else 0..1]
@@ -51,19 +51,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         args.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")),
         "{out}: a model file of this program ends in .safetensors"
     );
-    let taken = format!("{out} is there already; choose another name, or replace it with --force");
-    anyhow::ensure!(args.force || !files::in_the_way(&args.out), taken.clone());
+    ensure_free(&args.out, args.force)?;
     let architecture = args.architecture.as_deref().map(models::load).transpose()?;
     let given = args.mean.zip(args.std).map(|(mean, std)| Scale { mean: mean.into(), std: std.into() });
     let wishes = Wishes { class_names: args.class_names, scale: args.scale.or(given), input: args.input };
     let imported = interchange::import(&args.file, architecture.as_ref(), &wishes)?;
 
     let bytes = imported.file.to_bytes(&args.out)?;
-    let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    files::write(&args.out, &bytes, existing).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => anyhow::anyhow!(taken),
-        _ => anyhow::anyhow!("cannot write {out}: {error}. Check that the folder exists and that you may write there"),
-    })?;
+    write_out(&args.out, &bytes, args.force)?;
     imported.notes.iter().for_each(note);
     let count = imported.file.tensors.iter().map(|tensor| tensor.words.len() as u64).sum();
     say(format_args!("{out}: {} numbers; `inkgrad inspect {out}` shows its layers", thousands(count)));

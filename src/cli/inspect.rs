@@ -17,18 +17,30 @@ use crate::train::{Classifier, GanSettings, Settings, Share};
 pub struct Args {
     /// A built-in network or GAN, an architecture in TOML, a model file or a run's folder
     model: String,
-    /// Size of an image, where the model leaves it open: height x width x channels
-    #[arg(long, value_name = "HxWxC", default_value = "28x28x1", value_parser = size)]
-    input: [usize; 3],
-    /// Classes, where the model leaves them open
-    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = classes)]
-    classes: usize,
+    /// Size of an image, where the model leaves it open: height x width x channels [default: 28x28x1]
+    #[arg(long, value_name = "HxWxC", value_parser = size)]
+    input: Option<[usize; 3]>,
+    /// Classes, where the model leaves them open [default: 10]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = classes)]
+    classes: Option<usize>,
     /// Show every dispatch of a training step
     #[arg(long)]
     plan: bool,
     /// Images in the step
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = super::count, requires = "plan")]
     batch: Option<usize>,
+}
+
+impl Args {
+    /// Refuses flags for what the model does not leave open.
+    fn check_open(&self, input: bool, classes: bool) -> anyhow::Result<()> {
+        for (flag, given, open) in
+            [("--input", self.input.is_some(), input), ("--classes", self.classes.is_some(), classes)]
+        {
+            anyhow::ensure!(open || !given, "{flag} is for what a model leaves open, which {} does not", self.model);
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn size(text: &str) -> Result<[usize; 3], String> {
@@ -55,6 +67,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_file = !is_architecture && (is_shipped || path.is_dir() || is_model || is_no_text(path));
     let network = if is_file {
         let (file, path) = ModelFile::open(path)?;
+        args.check_open(false, false)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
             say(format_args!("{key:20} {value}"));
         }
@@ -65,13 +78,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         file.network(&path, &mut store, &mut parameters)?
     } else {
+        let (input, classes) = (args.input.unwrap_or([28, 28, 1]), args.classes.unwrap_or(10));
         let architecture = match models::load_any(&args.model)? {
             Model::Classifier(architecture) => *architecture,
-            Model::Gan(wanted) => return gan(&wanted, args.input, args.classes, &args),
+            Model::Gan(wanted) => return gan(&wanted, input, classes, &args),
         };
-        let input = architecture.input.unwrap_or(args.input);
+        args.check_open(architecture.input.is_none(), architecture.is_classifier())?;
+        let input = architecture.input.unwrap_or(input);
         // A part that ends in an image, such as `pool`, has no classes.
-        let classes = architecture.is_classifier().then_some(args.classes);
+        let classes = architecture.is_classifier().then_some(classes);
         architecture.declare(input, classes, &mut store, &mut parameters)?
     };
     layers(&network, &parameters);

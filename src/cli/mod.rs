@@ -8,6 +8,7 @@ use crate::pictures::visible_lines;
 
 use crate::check;
 use crate::device::{self, Choice, Device, DeviceError};
+use crate::files::{self, Existing};
 
 #[cfg(feature = "app")]
 mod app;
@@ -111,8 +112,15 @@ const EXAMPLES: &str = r#"Examples:
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(threads) = cli.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+    if let Some(wanted) = cli.threads.map(usize::from) {
+        // Those that share a core wait for each other: hundreds of them for minutes.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = wanted.min((4 * cores).max(8));
+        if threads < wanted {
+            let cores = counted(cores as u64, "core");
+            note(format_args!("note: --threads {wanted} is more than {cores} can use; {threads} are started"));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         if let Err(error) = pool {
             note(format_args!("error: --threads {threads}: {error}"));
             return ExitCode::from(2);
@@ -239,6 +247,27 @@ fn ensure_png(flag: &str, path: &std::path::Path) -> anyhow::Result<()> {
     let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
     anyhow::ensure!(is_png, "{flag} {}: expected a name that ends in .png", path.display());
     Ok(())
+}
+
+/// Refuses a name under which something is that would be lost, unless `force` says so.
+fn ensure_free(out: &std::path::Path, force: bool) -> anyhow::Result<()> {
+    if force || !files::in_the_way(out) { Ok(()) } else { Err(is_there(out)) }
+}
+
+fn is_there(out: &std::path::Path) -> anyhow::Error {
+    anyhow::anyhow!("{} is there already; choose another name, or replace it with --force", out.display())
+}
+
+/// Writes a whole file under a name that [`ensure_free`] has let pass.
+fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
+    let existing = if force { Existing::Replace } else { Existing::Keep };
+    files::write(out, bytes, existing).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => is_there(out),
+        _ => anyhow::anyhow!(
+            "cannot write {}: {error}. Check that the folder exists and that you may write there",
+            out.display()
+        ),
+    })
 }
 
 /// The data set of `--data`, or the built-in MNIST.

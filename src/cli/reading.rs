@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use super::{counted, data_unremarked, note, remark_on};
-use crate::data::{DataSet, ImageSize, Reading, digest};
+use crate::data::{DataSet, ImageSize, Kind, Reading, digest};
 use crate::infer::measures::NEIGHBOUR;
-use crate::models::ModelFile;
+use crate::models::{ModelFile, by};
 use crate::train::folder::DATA_DIGEST;
 
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub struct ReadingFlags {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
     hold_out: Option<usize>,
     /// What pictures are brought to, and what a row of a table makes: height x width, or height x width x
-    /// channels [default: their own size where they share one, else 28x28]
+    /// channels [default: what a trained model takes; without one their own size where they share one, else 28x28]
     #[arg(long, value_name = "HxW[xC]")]
     image_size: Option<ImageSize>,
     /// Prepare pictures of digits as MNIST was made, as `classify` does: dark ink on light paper turned
@@ -43,12 +43,18 @@ impl ReadingFlags {
     }
 }
 
-/// Data to test a model of the file at `model` with, and some of them to test with. Where nothing is said about the
-/// hold-out, none of these is one that the model has learned from; where it has learned from all, that is said.
+/// Data to test a model of the file at `model` with, and some of them to test with. Pictures, and rows of a table, make
+/// what it takes. Where nothing is said about the hold-out, none of these is one that the model has learned from; where
+/// it has learned from all, that is said.
 pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
-    let mut set = data_unremarked(data, reading)?;
+    let kind = data.map(Kind::of).transpose()?;
+    let mut reading = for_model(reading, kind.as_ref(), file, model);
+    if matches!(kind, Some(Kind::Table(_))) {
+        reading.image_size = reading.image_size.or(taken(file, model));
+    }
+    let mut set = data_unremarked(data, &reading)?;
     let mut told = None;
-    match of_training(&set, data, reading, file, model) {
+    match of_training(&set, data, &reading, file, model) {
         Some((0, _)) => {
             told = Some(format!(
                 "warning: {} has learned from all of these images (--hold-out 0): what it makes of them is no test",
@@ -61,7 +67,7 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
         }
         None => {}
     }
-    check_test(&set, reading)?;
+    check_test(&set, &reading)?;
     remark_on(&set);
     if let Some(told) = told {
         note(told);
@@ -69,9 +75,15 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
     Ok(set)
 }
 
-/// Data to go on with from the model of a file: where nothing is said about the hold-out and these are the images that
-/// it has learned from, `reading` gets the hold-out of that training.
+/// Data to go on with from the model of a file. `reading` gets how pictures become what the model takes; and, where
+/// nothing is said about the hold-out and these are the images that it has learned from, the hold-out of that training.
 pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
+    let asked = reading.clone();
+    *reading = for_model(&asked, data.map(Kind::of).transpose()?.as_ref(), file, model);
+    if let Some(size) = reading.image_size.filter(|_| *reading != asked) {
+        let prepared = if reading.prepare { ", prepared as MNIST was" } else { "" };
+        note(format_args!("note: pictures are brought to {size}{prepared}, for {}", model.display()));
+    }
     let set = data_unremarked(data, reading)?;
     let Some((hold_out, set)) = of_training(&set, data, reading, file, model) else {
         remark_on(&set);
@@ -81,6 +93,25 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
     remark_on(&set);
     note(kept(hold_out, model));
     Ok(set)
+}
+
+/// How data are read for the model of a file: pictures become what it takes, where nothing else is said.
+fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &Path) -> Reading {
+    let mut reading = reading.clone();
+    if kind == Some(&Kind::Pictures) {
+        reading.prepare |= match file.is_gan() {
+            true => file.metadata.get("pictures").is_some_and(|how| how == "prepared"),
+            false => !file.takes_pictures_as_they_are(),
+        };
+        reading.image_size = reading.image_size.or(taken(file, model));
+    }
+    reading
+}
+
+/// The size of the images that the model of a file takes, or draws, if it is one that images may have.
+fn taken(file: &ModelFile, model: &Path) -> Option<ImageSize> {
+    let image = if file.is_gan() { file.image(model) } else { file.input(model) };
+    by(&image.ok()?).parse().ok()
 }
 
 /// Refuses data that have nothing to test with, and says what would give some.
@@ -193,6 +224,27 @@ mod tests {
         assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
         assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, Some(0)));
         assert_eq!(reading.hold_out, Some(0));
+    }
+
+    #[test]
+    fn only_pictures_become_what_a_model_takes_and_only_where_nothing_else_is_said() {
+        let mut file = ModelFile::default();
+        file.set("input", "32x32x3");
+        let read =
+            |file: &ModelFile, kind: &Kind, asked: &Reading| for_model(asked, Some(kind), file, Path::new("model"));
+        let asked = Reading::default();
+        let read_so = Reading { image_size: Some([32, 32, 3].into()), prepare: true, hold_out: None };
+        assert_eq!(read(&file, &Kind::Pictures, &asked), read_so);
+        for kind in [Kind::Idx, Kind::Table("a.csv".into())] {
+            assert_eq!(read(&file, &kind, &asked), asked);
+        }
+        let size = Reading { image_size: Some([9, 9, 1].into()), ..read_so };
+        assert_eq!(read(&file, &Kind::Pictures, &size), size);
+        file.set("pictures", "fitted");
+        assert_eq!(read(&file, &Kind::Pictures, &asked), Reading { prepare: false, ..read_so });
+        // Nothing is made of a size that no image has.
+        file.set("input", "99999999999x99999999999x1");
+        assert_eq!(read(&file, &Kind::Pictures, &asked), asked);
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub struct Args {
     /// The same seed in every run
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = super::seed)]
     seed: u32,
+    /// A classifier to measure by, as `train` makes one [default: the built-in one]
+    #[arg(long, value_name = "FILE")]
+    judge: Option<PathBuf>,
     /// Where the runs' folders, sweep.csv and sweep.png go
     #[arg(long, value_name = "DIR", default_value = "sweep")]
     out: PathBuf,
@@ -163,9 +166,11 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     let mut recipe = gan.recipe.clone();
     recipe.epochs = Some(args.epochs);
     let mut settings = GanSettings::from_recipe(&gan.name, &recipe);
+    settings.fit_batch(train);
     settings.data = args.data.as_deref().map(absolute);
     settings.reading = args.reading.reading();
     (settings.device, settings.seed) = (args.device.clone(), args.seed);
+    settings.judge = args.judge.as_deref().map(models::lasting);
     let path = args.out.join(format!("{}-{}-{}", gan.name, ratio.0, ratio.1));
     if path.join("config.toml").exists() {
         let folder = Folder::open(&path)?;

@@ -14,7 +14,7 @@ use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note
 use crate::data::ImageSet;
 use crate::device::{self, Choice};
 use crate::graph::Store;
-use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by};
+use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by, lasting};
 use crate::train::{Folder, Precision, Settings};
 
 mod members;
@@ -223,7 +223,7 @@ impl Args {
         recipe.augment = Some(self.augment.over(recipe.augment.unwrap_or_default()));
         let mut settings = Settings::from_recipe(model, &recipe);
         if let Some(from) = &self.from {
-            settings.from = Some(absolute(from));
+            settings.from = Some(lasting(from));
             // At its full rate a recipe would first undo what was learned.
             settings.learning_rate *= if self.learning_rate.is_some() { 1.0 } else { 0.1 };
         }

@@ -11,7 +11,7 @@ use super::train::Args;
 use super::{absolute, count, counted, data_read, going_on, interrupt, note, say, thousands};
 use crate::device;
 use crate::infer::Measures;
-use crate::models::{Gan, GanLoss};
+use crate::models::{Gan, GanLoss, lasting};
 use crate::train::gan::check_room;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 
@@ -112,7 +112,7 @@ fn settings(args: &Args, gan: &Gan) -> GanSettings {
     settings.device = args.device.clone().unwrap_or_else(|| "auto".into());
     settings.seed = args.seed.unwrap_or(0);
     settings.measure = flags.measure.unwrap_or(settings.measure);
-    settings.judge = flags.judge.as_deref().map(absolute);
+    settings.judge = flags.judge.as_deref().map(lasting);
     settings
 }
 
@@ -131,6 +131,9 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     let data = data_read(args.data.as_deref().or(settings.data.as_deref()), &settings.reading)?;
     if settings.measure > 0 {
         check_measured(&data, &settings.reading).context("--measure 0 does without test images")?;
+    }
+    if folder.is_none() && args.batch.is_none() {
+        settings.fit_batch(&data.train);
     }
     // Everything that can be refused is refused before anything is written.
     match &folder {

@@ -71,7 +71,8 @@ impl<R: Read> PixelRows<R> {
     /// Reads the header, or the first row; `path` is for errors.
     ///
     /// # Errors
-    /// [`DataError::Csv`] where there is no row at all, or a row that can be none of pixels.
+    /// [`DataError::Csv`] where there is no row at all, a row that can be none of pixels, or one whose columns are not
+    /// separated by commas.
     pub fn new(reader: R, path: &Path) -> Result<PixelRows<R>, DataError> {
         // Rows of another length are told apart here, with better words.
         let reader = ReaderBuilder::new()
@@ -98,6 +99,12 @@ impl<R: Read> PixelRows<R> {
             let problem = format!("expected at most {MAX_COLUMNS} columns, found {}", rows.columns);
             return Err(rows.wrong(1, problem));
         }
+        let others = [(b';', "semicolons"), (b'\t', "tabs")];
+        let other = others.iter().find(|(other, _)| rows.columns == 1 && rows.record[0].trim_ascii().contains(other));
+        if let Some((_, found)) = other {
+            let problem = format!("expected columns separated by commas, found {found}. Write the file with commas");
+            return Err(rows.wrong(1, problem));
+        }
         let numbers: Option<Vec<u32>> = rows.record.iter().map(number).collect();
         rows.label = if numbers.is_none() {
             let column = rows.record.iter().position(|name| name.trim_ascii().eq_ignore_ascii_case(b"label"));
@@ -121,6 +128,20 @@ impl<R: Read> PixelRows<R> {
     /// Where the labels stand, if the file has any.
     pub fn labels(&self) -> Option<Labels> {
         self.label
+    }
+
+    /// The first column that is no label and that a header names otherwise than it names the pixels: `id`, where others
+    /// are `pixel0`, `pixel1` and so on. To be asked before the first row is.
+    pub(super) fn misfit(&self) -> Option<String> {
+        let word = |name: &[u8]| name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
+        // Whatever else there is, there are more pixels.
+        let pixel = word(self.record.get(self.columns / 2)?);
+        let is_label = |column: usize| self.label.is_some_and(|label| label.column == column);
+        let misfits = self.record.iter().enumerate().filter(|(column, name)| !is_label(*column) && word(name) != pixel);
+        let (first, count) = misfits.fold((None, 0), |(first, count), (_, name)| (first.or(Some(name)), count + 1));
+        // Where many do, names tell nothing.
+        let told = first.filter(|_| !self.first && count * 4 < self.columns)?;
+        Some(String::from_utf8_lossy(told).chars().take(40).collect())
     }
 
     fn advance(&mut self) -> Result<bool, DataError> {
@@ -255,6 +276,15 @@ mod tests {
         assert!(errors[1].contains("line 3: column 3: expected a pixel, a whole number from 0 to 255, found \"256\""));
         assert!(errors[2].contains("line 4: column 2") && errors[3].contains("line 6: column 1: expected a label"));
         assert_eq!(found[4], row(7, Some(9), &[1, 2]));
+    }
+
+    #[test]
+    fn other_separators_are_named() {
+        for (text, found) in [("label;a\n1;2\n", "semicolons"), ("7;0\n", "semicolons"), ("a\tb\n1\t2\n", "tabs")] {
+            let refused = rows(text).unwrap_err();
+            let wanted = format!("line 1: expected columns separated by commas, found {found}");
+            assert!(refused.contains(&wanted), "{refused}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) use digest::{digest, mix};
 pub use error::DataError;
 pub use folder::load_folder;
 pub use pixels::Pixels;
-pub use source::{ImageSize, Reading, load};
+pub use source::{ImageSize, Kind, Reading, load};
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Finds out what kind of data lies at a path, and loads it: IDX files, CSV tables, or pictures in folders.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -88,6 +88,37 @@ impl Reading {
     }
 }
 
+/// What data are, by what lies at their path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A folder of IDX files.
+    Idx,
+    /// Rows of pixels: the table to train with.
+    Table(PathBuf),
+    /// Pictures in folders.
+    Pictures,
+}
+
+impl Kind {
+    /// By names alone; whether the data are any good is for [`load`] to say.
+    ///
+    /// # Errors
+    /// A file that is no table, and a folder that cannot be read.
+    pub fn of(path: &Path) -> Result<Kind, DataError> {
+        if !path.is_dir() {
+            if path.exists() && !is_csv(path) {
+                return Err(DataError::UnknownSource { path: path.into(), found: "a file of another kind".into() });
+            }
+            return Ok(Kind::Table(path.into()));
+        }
+        if is_idx_folder(path)? {
+            return Ok(Kind::Idx);
+        }
+        let table = ["train.csv", "train.csv.gz"].map(|name| path.join(name)).into_iter().find(|table| table.is_file());
+        Ok(table.map_or(Kind::Pictures, Kind::Table))
+    }
+}
+
 /// Loads what lies at `path`.
 ///
 /// - A folder of IDX files: see [`load_folder`].
@@ -102,23 +133,23 @@ impl Reading {
 /// Data that are none of these, and what each kind has against its own; a class of which nothing would be left to train
 /// with.
 pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
-    if !path.is_dir() {
-        if path.exists() && !is_csv(path) {
-            return Err(DataError::UnknownSource { path: path.into(), found: "a file of another kind".into() });
+    let kind = Kind::of(path)?;
+    let mut set = match &kind {
+        Kind::Idx => load_folder(path)?,
+        Kind::Table(train) => {
+            let tests = ["test.csv", "test.csv.gz"].map(|name| path.join(name));
+            let test = tests.iter().find(|table| table.is_file());
+            table::load(train, test.map(PathBuf::as_path), reading)?
         }
-        return hold_out(table::load(path, None, reading)?, reading).map(marked);
+        Kind::Pictures => return hold_out(classes::load(path, reading)?, reading),
+    };
+    let sized = kind == Kind::Idx && reading.image_size.is_some();
+    for (flag, unheeded) in [("--image-size", sized), ("--prepare", reading.prepare)] {
+        if unheeded {
+            set.remarks.push(format!("{} has no files of pictures: {flag} changes nothing", set.name));
+        }
     }
-    if is_idx_folder(path)? {
-        return hold_out(load_folder(path)?, reading).map(marked);
-    }
-    let tables = ["train.csv", "train.csv.gz"].map(|name| path.join(name));
-    if let Some(train) = tables.iter().find(|table| table.is_file()) {
-        let tests = ["test.csv", "test.csv.gz"].map(|name| path.join(name));
-        let test = tests.iter().find(|table| table.is_file());
-        let set = table::load(train, test.map(|test| test.as_path()), reading)?;
-        return hold_out(set, reading).map(marked);
-    }
-    hold_out(classes::load(path, reading)?, reading)
+    hold_out(set, reading).map(marked)
 }
 
 /// Sets the test images aside, always the same ones.
@@ -206,6 +237,23 @@ mod tests {
         let refused = load(9).unwrap_err().to_string();
         assert!(refused.contains("the class 0 has no image left to train with"), "{refused}");
         assert!(refused.contains("--hold-out 0"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_asked_of_pictures_and_changes_nothing_is_said() {
+        let folder = place(&[0; 40 * 4], &[[0u8, 1]; 20].concat(), [2, 2]);
+        let asked = Reading { image_size: Some([4, 1, 1].into()), prepare: true, ..Reading::default() };
+        let set = load(folder.path(), &asked).unwrap();
+        assert_eq!((set.train.height, set.train.width), (2, 2));
+        for (remark, flag) in set.remarks.iter().zip(["--image-size", "--prepare"]) {
+            assert!(remark.contains(&format!("no files of pictures: {flag} changes nothing")), "{remark}");
+        }
+        // The rows of a table make images of any size.
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, format!("label,a,b,c,d\n{}", "0,1,2,3,4\n1,5,6,7,8\n".repeat(20))).unwrap();
+        let set = load(&path, &asked).unwrap();
+        assert_eq!((set.train.height, set.train.width, set.remarks.len()), (4, 1, 2));
+        assert!(set.remarks[0].contains("--prepare changes nothing"), "{:?}", set.remarks);
     }
 
     #[test]

@@ -61,17 +61,14 @@ fn labelled(path: &Path, reading: &Reading) -> Result<Option<(Part, Labels)>, Da
     };
     if height.saturating_mul(width).saturating_mul(channels) != rows.pixels() {
         let found = rows.pixels();
-        return wrong(
-            1,
-            match reading.image_size {
-                Some(_) => {
-                    format!("{found} pixels make no image of {height}x{width}x{channels}; give another --image-size")
-                }
-                None => {
-                    format!("{found} pixels make no square image; say what they make with --image-size, like 20x30")
-                }
-            },
-        );
+        let (what, remedy) = match reading.image_size {
+            Some(_) => (format!("image of {height}x{width}x{channels}"), "give another --image-size"),
+            None => ("square image".into(), "say what they make with --image-size, like 20x30"),
+        };
+        let remedy = rows.misfit().map_or(remedy.into(), |name| {
+            format!("the column {name:?} is counted as one. Leave out what is neither `label` nor a pixel")
+        });
+        return wrong(1, format!("{found} pixels make no {what}; {remedy}"));
     }
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for row in rows {
@@ -172,6 +169,9 @@ mod tests {
         for (text, words) in [
             ("pixel0,pixel1\n1,2\n", "line 1: expected a column named `label`"),
             ("label,a,b,c\n1,2,3,4\n", "3 pixels make no square image; say what they make with --image-size"),
+            ("id,label,p0,p1,p2,p3\n1,1,2,3,4,5\n", "5 pixels make no square image; the column \"id\" is counted"),
+            ("label,0,1,2,3,file\n1,2,3,4,5,a\n", "the column \"file\" is counted as one"),
+            ("label;a;b\n1;2;3\n", "line 1: expected columns separated by commas, found semicolons"),
             ("label,a\n", "line 2: expected rows"),
             ("label,a\n1,2\n1,x\n", "line 3: column 2"),
             ("label,a\n1,2\n1\n", "line 3: expected 2 columns"),

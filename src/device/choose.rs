@@ -163,8 +163,18 @@ fn pick(wanted: &str, names: &[(String, bool)]) -> Option<usize> {
     {
         return Some(number);
     }
+    if wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+        return names.iter().position(|(name, _)| !wanted.is_empty() && has_number(name, wanted));
+    }
     let wanted = wanted.to_lowercase();
-    names.iter().position(|(name, _)| !wanted.is_empty() && name.to_lowercase().contains(&wanted))
+    names.iter().position(|(name, _)| name.to_lowercase().contains(&wanted))
+}
+
+/// Whether a whole number is part of what a device is called. What stands in brackets behind it is not, such as threads
+/// and versions: the number of a device that is not there would find them.
+fn has_number(name: &str, number: &str) -> bool {
+    let called = name.split(" (").next().unwrap_or_default();
+    called.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number)
 }
 
 /// Opens the device that [`find`] finds.
@@ -181,7 +191,7 @@ mod tests {
             "NVIDIA GeForce RTX 4090 (Vulkan)",
             "NVIDIA GeForce RTX 4090 (GL)",
             "CPU (2 threads)",
-            "llvmpipe (Vulkan)",
+            "llvmpipe (LLVM 15.0.6, 256 bits) (Vulkan)",
         ];
         names.iter().enumerate().map(|(i, name)| (name.to_string(), i == 0)).collect()
     }
@@ -198,6 +208,16 @@ mod tests {
         assert_eq!(pick("4090", &names), Some(0));
         assert_eq!(pick("17", &names), None);
         assert_eq!(pick("", &names), None);
+    }
+
+    #[test]
+    fn the_number_of_a_device_that_is_not_there_is_none_that_a_name_has_by_chance() {
+        for number in ["5", "9", "15", "90", "256"] {
+            assert_eq!(pick(number, &names()), None, "{number}");
+        }
+        // The CPU has two threads.
+        assert_eq!(pick("2", &names()[2..]), None);
+        assert_eq!(pick("LLVM 15", &names()), Some(3));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::models::{
 /// What whoever imports a model says about it.
 #[derive(Clone, Default, Debug)]
 pub struct Wishes {
-    /// The names of the classes; their numbers else.
+    /// The names of the classes; what the file calls them else, or their numbers.
     pub class_names: Option<Vec<String>>,
     /// What numbers the network expects for bytes; what its first layer hints at else.
     pub scale: Option<Scale>,
@@ -362,13 +362,27 @@ fn takes_activation(kind: &Kind) -> bool {
     )
 }
 
+/// The names that a person or the file gives the classes; their numbers where there are none.
 pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<Vec<String>, Problem> {
-    match given {
-        Some(names) if names.len() != classes => {
-            Err(format!("--class-names gives {} names, the network tells {classes} classes", names.len()))
-        }
-        Some(names) => Ok(names),
-        None => Ok((0..classes).map(|i| i.to_string()).collect()),
+    let Some(names) = given else { return Ok((0..classes).map(|i| i.to_string()).collect()) };
+    let remedy = "give each a name of its own with --class-names";
+    if names.len() != classes {
+        return Err(format!("{} names are given for its {classes} classes; {remedy}", names.len()));
+    }
+    // What is sorted or counted by name would take two for one.
+    let mut seen = HashSet::new();
+    let twice = names.iter().find(move |name| !seen.insert(*name));
+    match twice {
+        Some(twice) => Err(format!("{twice:?} is given as the name of two classes; {remedy}")),
+        None => Ok(names),
+    }
+}
+
+/// Keeps what a file says of how pictures became the images that its model has learned from: one of the words that
+/// [`crate::data::DataSet::pictures`] has. Any other is not of this program.
+pub(super) fn keep_pictures(file: &mut ModelFile, told: Option<&str>) {
+    if let Some(how) = told.filter(|how| ["fitted", "prepared", "raw"].contains(how)) {
+        file.set("pictures", how);
     }
 }
 

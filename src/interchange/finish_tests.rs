@@ -132,6 +132,25 @@ fn layers_that_the_output_does_not_need_are_left_out() {
 }
 
 #[test]
+fn each_class_has_a_name_of_its_own() {
+    let named = |names: &[&str]| {
+        let mut d = draft(false);
+        let from = flat(&mut d);
+        let out = dense(&mut d, from, 3, None);
+        let class_names = Some(names.iter().map(|name| name.to_string()).collect());
+        d.finish(out, "test", "a test", &Wishes { class_names, ..Wishes::default() })
+    };
+    assert_eq!(named(&["a", "b", "c"]).unwrap().file.metadata["class_names"], r#"["a","b","c"]"#);
+    for (names, problem) in [
+        (&["a", "b", "a"][..], "\"a\" is given as the name of two classes"),
+        (&["a", "b"][..], "2 names are given for its 3 classes"),
+    ] {
+        let error = named(names).unwrap_err();
+        assert!(error.starts_with(problem) && error.ends_with("--class-names"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_classifier_is_refused() {
     let d = draft(false);
     assert!(finish(d, From::Input).unwrap_err().contains("no layer"));

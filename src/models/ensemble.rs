@@ -13,6 +13,8 @@ use super::parameters::Parameters;
 use super::spec::{Architecture, INPUT, MAX_LAYERS};
 use crate::graph::Store;
 
+/// Metadata that only an ensemble has: what its members were called.
+const MEMBERS: &str = "members";
 /// Metadata that members must have in common, since the ensemble has each but once.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training, which are kept where all members agree on them.
@@ -22,13 +24,20 @@ impl ModelFile {
     /// Joins trained classifiers; paths are what errors call them.
     ///
     /// # Errors
-    /// Fewer than two members, generators, networks that do not end in a dense layer, and members that differ in
-    /// image size, classes or normalization.
+    /// Fewer than two members, generators, ensembles, networks that do not end in a dense layer, and members that
+    /// differ in image size, classes or normalization.
     pub fn ensemble(members: &[(PathBuf, ModelFile)]) -> Result<ModelFile, ModelError> {
         let [(first_path, first), _, ..] = members else {
             let path = members.first().map_or_else(|| "an ensemble".into(), |(path, _)| path.clone());
             return Err(refuse(&path, "an ensemble has two members or more"));
         };
+        for (path, member) in members {
+            // What is no classifier has not the metadata that are compared below.
+            member.architecture(path)?;
+            if let Some(own) = member.metadata.get(MEMBERS) {
+                return Err(refuse(path, format!("is an ensemble already; name its members in its place: {own}")));
+            }
+        }
         let mut file = ModelFile::default();
         file.set("version", env!("CARGO_PKG_VERSION"));
         for key in SHARED {
@@ -42,7 +51,7 @@ impl ModelFile {
             }
         }
         let names: Vec<String> = members.iter().map(|(path, _)| path.display().to_string()).collect();
-        file.set("members", serde_json::Value::from(names));
+        file.set(MEMBERS, serde_json::Value::from(names));
 
         let mut layers = Vec::new();
         let mut ends = Vec::new();
@@ -189,8 +198,11 @@ mod tests {
         assert!(found.starts_with("dense-2: its mean is 0.5, that of dense-1 is 0.13"), "{found}");
         assert!(message(&[member("dense", 1)]).contains("two members or more"));
         let joined = ("joined".into(), ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap());
-        assert!(message(&[joined, member("dense", 1)]).contains("ends in `add"), "an ensemble of ensembles");
+        let found = message(&[member("dense", 3), joined]);
+        assert!(found.starts_with("joined: is an ensemble already"), "{found}");
+        assert!(found.ends_with(r#"["dense-1","dense-2"]"#), "{found}");
         let gan = ("gan".into(), ModelFile::shipped("gan").unwrap());
-        assert!(message(&[gan, member("dense", 1)]).contains("gan"));
+        let found = message(&[member("dense", 1), gan]);
+        assert!(found.starts_with("gan: holds a generator and no classifier"), "{found}");
     }
 }

@@ -170,7 +170,10 @@ const UNITS: &[(&str, Units)] = &[
 const BATCH_NORM: Kind = Kind::BatchNorm { epsilon: 1e-3, momentum: 0.99, scale: true };
 
 fn read_kind(fields: &mut Fields, word: &str) -> Result<Kind, ModelError> {
-    let missing = |fields: &Fields, what: &str| fields.error(format!("`{what}` is missing"));
+    let missing = |fields: &Fields, what: &str| {
+        let hint = nearest(what, &fields.keys()).map_or(String::new(), |key| format!("; did you mean it by `{key}`?"));
+        fields.error(format!("`{what}` is missing{hint}"))
+    };
     // A layer whose key only says what it is: `flatten = true`.
     let only_true = |fields: &mut Fields, key: &'static str| match fields.flag(key)? {
         Some(true) => Ok(()),

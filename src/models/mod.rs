@@ -52,7 +52,7 @@ pub use layer::{Conv, Kind, Layer, Nonlinearity, Units, Width, by};
 pub use parameters::{Init, Parameter, Parameters};
 pub use reader::MAX_SIZE;
 pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
-pub use shipped::SHIPPED;
+pub use shipped::{SHIPPED, lasting};
 pub use spec::{Architecture, INPUT, LABEL, MAX_LAYERS, MAX_TEXT};
 
 /// The architectures that are part of the program: name and text.

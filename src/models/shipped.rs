@@ -59,6 +59,12 @@ impl ModelFile {
     }
 }
 
+/// What opens the same model from any folder: a shipped one's name, a file's or a run's whole path.
+pub fn lasting(path: &Path) -> PathBuf {
+    let is_shipped = SHIPPED.iter().any(|(name, _)| Path::new(name) == path);
+    if is_shipped { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) }
+}
+
 /// Which of the names a word is like.
 fn hint(name: &str) -> String {
     super::hint(name, &SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>())
@@ -108,6 +114,15 @@ mod tests {
             let card = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{name}.md"));
             let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(std::fs::read_to_string(card).unwrap().contains(&hash), "{name}: {hash}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_model_opens_it_from_any_folder() {
+        assert_eq!(lasting(Path::new("best")), Path::new("best"));
+        let here = std::env::current_dir().unwrap();
+        for path in ["./best", "runs/0001-fast", "mine.safetensors"] {
+            assert_eq!(lasting(Path::new(path)), here.join(path));
         }
     }
 

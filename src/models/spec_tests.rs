@@ -96,6 +96,7 @@ fn a_misspelt_word_is_answered_with_the_nearest_one() {
         ),
         ("{ dense = 4, zzz = 1 }", "there are `activation`, `bias`, `dense`, `from`, `name`"),
         ("{ dens = 4 }", "did you mean `dense`?"),
+        ("{ conv = 3, kernal = 5 }", "`kernel` is missing; did you mean it by `kernal`?"),
         ("{ dense = 4, activation = \"rleu\" }", "not \"rleu\"; did you mean \"relu\"?"),
         ("\"flaten\"", "did you mean \"flatten\"?"),
         ("\"conv\"", "{ conv = ... }"),

@@ -186,6 +186,10 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
             line.pop_if(|last| *last == end);
             if !null_data {
                 line.pop_if(|last| *last == b'\r');
+                if line.contains(&0) {
+                    let reason = "names that end with zero bytes, as find -print0 writes them, take --null-data (-0)";
+                    return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));
+                }
             }
             if !line.is_empty() {
                 return Some(Ok(of_bytes(line)));

@@ -19,6 +19,8 @@ pub enum Style {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
+    /// Behind the name in the legend of this panel.
+    pub remark: String,
     /// (x, y) in any order; drawn in order of x. Points that are not finite interrupt a line.
     pub points: Vec<(f64, f64)>,
     /// How to draw them.
@@ -28,7 +30,12 @@ pub struct Series {
 impl Series {
     /// A series of `points` drawn as `style`.
     pub fn new(name: impl Into<String>, style: Style, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), points, style }
+        Self { name: name.into(), remark: String::new(), points, style }
+    }
+
+    /// The same with something to be said of it in this panel alone.
+    pub fn remarked(self, remark: impl Into<String>) -> Self {
+        Self { remark: remark.into(), ..self }
     }
 }
 

@@ -24,7 +24,7 @@ const LONGEST_CAPTION: usize = 200;
 pub struct SheetItem<'a> {
     /// Height x width x channels bytes, row by row, channels last.
     pub pixels: &'a [u8],
-    /// Up to two lines; one long line is broken in two, and what is left over is cut.
+    /// Up to two lines; one long line is broken in two at a space that may be broken at, and what is left over is cut.
     pub caption: String,
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 
 use crate::report::canvas::{Canvas, Mask};
 use crate::report::palette::Rgb;
@@ -16,6 +16,8 @@ static FONT: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| {
 
 /// Height of a digit as a share of the em, in this font.
 const DIGIT: f32 = 0.729;
+/// Stands for characters that the font does not have.
+const UNKNOWN: char = '\u{25a1}';
 /// Room left and right of the text in its mask, for strokes that reach past their advance.
 const SIDE: usize = 2;
 
@@ -44,9 +46,16 @@ fn scaled(size: f32) -> Option<impl ScaleFont<&'static FontRef<'static>>> {
     Some(font.as_scaled(PxScale::from(size * font.height_unscaled() / em)))
 }
 
+fn glyph_id(font: &impl ScaleFont<&'static FontRef<'static>>, c: char) -> GlyphId {
+    match font.glyph_id(c) {
+        GlyphId(0) => font.glyph_id(UNKNOWN),
+        id => id,
+    }
+}
+
 /// Width of one line of text in pixels.
 pub(crate) fn width(text: &str, size: f32) -> f32 {
-    scaled(size).map_or(0.0, |font| text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum())
+    scaled(size).map_or(0.0, |font| text.chars().map(|c| font.h_advance(glyph_id(&font, c))).sum())
 }
 
 /// `text` on one line: control characters become spaces, and what does not fit into
@@ -55,7 +64,7 @@ pub(crate) fn fit(text: &str, size: f32, room: f32) -> String {
     let Some(font) = scaled(size) else {
         return String::new();
     };
-    let advance = |c| font.h_advance(font.glyph_id(c));
+    let advance = |c| font.h_advance(glyph_id(&font, c));
     let ellipsis = advance('…');
     let (mut kept, mut used, mut cut) = (String::new(), 0.0, 0);
     for c in text.trim().chars() {
@@ -82,7 +91,7 @@ fn mask(text: &str, size: f32) -> Option<(Mask, i64)> {
     let mut mask = Mask::new(width(text, size).ceil() as usize + 2 * SIDE, height);
     let mut x = SIDE as f32;
     for c in text.chars() {
-        let id = font.glyph_id(c);
+        let id = glyph_id(&font, c);
         let glyph = id.with_scale_and_position(font.scale(), point(x, ascent));
         x += font.h_advance(id);
         if let Some(outline) = font.outline_glyph(glyph) {
@@ -177,6 +186,17 @@ mod tests {
         assert_eq!(fit("a\tb", 16.0, 100.0), "a b");
         let cut = fit("a very long class name", 16.0, 100.0);
         assert!(cut.starts_with("a very") && cut.ends_with('…'), "{cut}");
+    }
+
+    #[test]
+    fn characters_that_the_font_does_not_have_are_seen_and_take_their_room() {
+        let unknown = UNKNOWN.to_string();
+        for text in ["数", "🐈"] {
+            assert_eq!(inked(text, Align::Middle, false), inked(&unknown, Align::Middle, false), "{text}");
+            assert_eq!(width(text, 16.0), width(&unknown, 16.0), "{text}");
+        }
+        assert!(inked(&unknown, Align::Middle, false).0 < 100, "there is something to see");
+        assert!(fit("数字数字数字数字", 16.0, 60.0).ends_with('…'));
     }
 
     proptest! {

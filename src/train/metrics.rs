@@ -58,6 +58,15 @@ impl Metrics {
 
     /// Reads `metrics.csv` back; the line that cannot be read is the error.
     pub fn parse(text: &str) -> Result<Metrics, String> {
+        let problem = |n: usize, line: &str| {
+            // What is no file of metrics may have lines of any length.
+            let start: String = line.chars().take(80).collect();
+            format!("line {n}: {start:?} is not {}", HEADER.trim_end())
+        };
+        let header = text.lines().next().unwrap_or_default();
+        if header != HEADER.trim_end() {
+            return Err(problem(1, header));
+        }
         let mut rows = Vec::new();
         for (n, line) in text.lines().enumerate().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
@@ -79,27 +88,32 @@ impl Metrics {
                 })(),
                 _ => None,
             };
-            rows.push(row.ok_or_else(|| format!("line {}: {line:?} is not step,epoch,set,loss,accuracy", n + 1))?);
+            rows.push(row.ok_or_else(|| problem(n + 1, line))?);
         }
         Ok(Metrics { rows })
     }
 
     /// Loss and accuracy over epochs, of one run or several.
     pub fn picture(title: &str, runs: &[Curves]) -> Result<image::RgbImage, ReportError> {
-        curves_picture(title, &[panel(runs, "Loss", true, |r| r.loss), panel(runs, "Accuracy", false, |r| r.accuracy)])
+        curves_picture(title, &panels(runs))
     }
 }
 
-/// How a legend calls a value of training: with the smoothing of its labels, as those of validation have none.
-pub fn of_training(name: &str, label_smoothing: f32) -> String {
-    match label_smoothing {
-        0.0 => name.into(),
-        smoothing => format!("{name} (label smoothing {smoothing})"),
+/// What a legend says behind the loss of training: the smoothing of its labels, as those of validation have none.
+pub fn smoothing(of_labels: f32) -> String {
+    match of_labels {
+        0.0 => String::new(),
+        smoothing => format!(" (label smoothing {smoothing})"),
     }
 }
 
-/// One value of all runs. A series has the same name in every panel, and so the same colour.
-fn panel(runs: &[Curves], name: &str, log_y: bool, value: fn(&Row) -> f64) -> Panel {
+fn panels(runs: &[Curves]) -> [Panel; 2] {
+    [panel(runs, "Loss", true, |r| r.loss), panel(runs, "Accuracy", false, |r| r.accuracy)]
+}
+
+/// One value of all runs. A series has the same name in every panel, and so the same colour. A loss has a logarithmic
+/// axis, and smoothed labels are part of it.
+fn panel(runs: &[Curves], name: &str, is_loss: bool, value: fn(&Row) -> f64) -> Panel {
     let mut series = Vec::new();
     for run in runs {
         let points = |set: Set| -> Vec<(f64, f64)> {
@@ -108,16 +122,17 @@ fn panel(runs: &[Curves], name: &str, log_y: bool, value: fn(&Row) -> f64) -> Pa
         let label = |set: &str| if runs.len() > 1 { format!("{}, {set}", run.name) } else { set.to_string() };
         let training = points(Set::Training);
         let window = (training.len() / 40).max(1);
-        let trained = label(&of_training("training", run.label_smoothing));
-        series.push(Series::new(trained.clone(), Style::Thin, training.clone()));
-        series.push(Series::new(trained, Style::Strong, smooth(&training, window)));
+        let remark = if is_loss { smoothing(run.label_smoothing) } else { String::new() };
+        let trained = |style, points| Series::new(label("training"), style, points).remarked(remark.as_str());
+        series.push(trained(Style::Thin, training.clone()));
+        series.push(trained(Style::Strong, smooth(&training, window)));
         let validation = points(Set::Validation);
         if !validation.is_empty() {
             series.push(Series::new(label("validation"), Style::Strong, validation.clone()));
             series.push(Series::new(label("validation"), Style::Dots, validation));
         }
     }
-    Panel { title: name.into(), x_label: "epoch".into(), y_label: name.to_lowercase(), log_y, series }
+    Panel { title: name.into(), x_label: "epoch".into(), y_label: name.to_lowercase(), log_y: is_loss, series }
 }
 
 #[cfg(test)]
@@ -132,23 +147,28 @@ mod tests {
     }
 
     #[test]
-    fn a_training_loss_of_smoothed_labels_is_called_so_beside_one_that_is_not() {
+    fn a_training_loss_of_smoothed_labels_is_called_so_and_nothing_else_is() {
         let row = |set| Row { step: 1, epoch: 1.0, set, loss: 0.5, accuracy: 0.75 };
         let metrics = Metrics { rows: vec![row(Set::Training), row(Set::Validation)] };
         let names = |label_smoothing| {
             let runs = [Curves { name: "net", metrics: &metrics, label_smoothing }];
-            let mut names: Vec<String> =
-                panel(&runs, "Loss", true, |r| r.loss).series.into_iter().map(|s| s.name).collect();
-            names.dedup();
-            names
+            panels(&runs).map(|panel| {
+                let mut names: Vec<String> = panel.series.into_iter().map(|s| s.name + &s.remark).collect();
+                names.dedup();
+                names
+            })
         };
-        assert_eq!(names(0.0), ["training", "validation"]);
-        assert_eq!(names(0.05), ["training (label smoothing 0.05)", "validation"]);
+        let plain = ["training", "validation"];
+        assert_eq!(names(0.0), [plain, plain]);
+        assert_eq!(names(0.05), [["training (label smoothing 0.05)", "validation"], plain]);
     }
 
     #[test]
     fn a_line_that_is_not_a_row_is_named() {
         let error = Metrics::parse(&format!("{HEADER}1,2,training,x,1\n"));
         assert!(error.is_err_and(|e| e.starts_with("line 2")));
+        for text in ["", "precious", "1,2,training,0.5,1\n"] {
+            assert!(Metrics::parse(text).is_err_and(|e| e.starts_with("line 1: ")), "{text}");
+        }
     }
 }

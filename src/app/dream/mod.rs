@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use eframe::egui::{self, Ui};
 
-use super::menu::lasting;
 use super::shared::Shared;
+use crate::models::lasting;
 use atlas::Atlas;
 use engine::Engine;
 use way::Way;

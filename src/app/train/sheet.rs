@@ -8,7 +8,7 @@ use super::plot::{self, Marks, Plot, Series};
 use super::sights::{self, Sights};
 use crate::app::paint::{ABOVE, BELOW};
 use crate::cli::thousands;
-use crate::train::metrics::of_training;
+use crate::train::metrics::smoothing;
 
 /// Looks that are remembered: beyond twice as many every other one is forgotten.
 const LOOKS: usize = 1024;
@@ -144,7 +144,7 @@ impl Sheet {
         let highest = later.fold(self.loss.highest_mean(), f64::max);
         let most = if highest > 0.0 { highest * 1.1 } else { 2.5 };
         // The watched images' labels are never smoothed, and right is right of either.
-        let mean = of_training("mean", self.began.as_ref().map_or(0.0, |began| began.label_smoothing));
+        let mean = format!("mean{}", smoothing(self.began.as_ref().map_or(0.0, |began| began.label_smoothing)));
         let loss = series(&mean, &self.loss, seen(|w| w.loss), newest.map(|w| w.loss), faint);
         let accuracy = series("mean", &self.accuracy, seen(|w| w.accuracy), newest.map(|w| w.accuracy), faint);
         let loss = Plot { title: "Loss", most: [total, most], percent: false, series: &loss };

@@ -141,7 +141,8 @@ impl Least {
             .take(most)
             .filter_map(|picture| {
                 let (best, confidence) = picture.record.best()?;
-                let mut caption = format!("{:.1} %", confidence * 100.0);
+                // One line, whatever the picture's width.
+                let mut caption = format!("{:.1}\u{a0}%", confidence * 100.0);
                 if let Some(truth) = picture.record.truth.filter(|truth| *truth != class) {
                     caption += &format!("\nis {}", visible(name(truth)));
                 } else if class >= self.columns.class_names.len() {

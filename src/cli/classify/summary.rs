@@ -14,6 +14,8 @@ use crate::report::{Confusion, MAX_CLASSES, aligned, class_name};
 
 /// Failures that are told one by one; a file takes all of them.
 const TOLD: usize = 20;
+/// Characters of a name that is told whole.
+const LONGEST_NAME: usize = 160;
 /// Classes with a line of their own.
 const LINES: usize = 30;
 
@@ -73,7 +75,7 @@ impl Summary {
         if let Some(reason) = &record.failed {
             self.failed += 1;
             if self.told.len() < TOLD {
-                self.told.push(format!("{}: {}", visible(&record.path), visible(reason)));
+                self.told.push(format!("{}: {}", visible(&shortened(&record.path)), visible(reason)));
             }
             if let Some(errors) = &mut self.errors {
                 errors.write_record([harmless(&record.path), harmless(reason)].map(Cow::into_owned))?;
@@ -182,10 +184,13 @@ impl Summary {
         let seconds = took.as_secs_f64();
         // A rate is of what this run has done, or it would be too good.
         let now = (self.pictures + self.failed).saturating_sub(earlier);
-        let rate = thousands((now as f64 / seconds.max(1e-9)) as u64);
+        let rate = match self.pictures.min(now) {
+            0 => String::new(),
+            _ => format!(", {} a second", thousands((now as f64 / seconds.max(1e-9)) as u64)),
+        };
         let all = count(self.pictures, "picture", "pictures");
         let here = if earlier > 0 { format!(", {} of them now", thousands(now)) } else { String::new() };
-        let _ = write!(text, "{all}{here} in {seconds:.1} s, {rate} a second, with {device}");
+        let _ = write!(text, "{all}{here} in {seconds:.1} s{rate}, with {device}");
         text
     }
 
@@ -209,6 +214,17 @@ impl Summary {
         }
         text
     }
+}
+
+/// A name without its middle, where it is longer than names are: what a list has by mistake, like the rows of a table.
+fn shortened(name: &str) -> Cow<'_, str> {
+    let length = name.chars().count();
+    if length <= LONGEST_NAME {
+        return name.into();
+    }
+    let kept = LONGEST_NAME / 4;
+    let (start, end) = (name.chars().take(kept), name.chars().skip(length - kept));
+    start.chain(['\u{2026}']).chain(end).collect::<String>().into()
 }
 
 /// `1 file`, `1,234 files`.

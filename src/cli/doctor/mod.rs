@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// Write the report to a file as well, in Markdown: what to attach to an issue
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(long, short, alias = "output", value_name = "FILE")]
+    out: Option<PathBuf>,
     /// One case of each op, no large ones, no trial of the memory
     #[arg(long)]
     quick: bool,
@@ -63,8 +63,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Err(error) = &result {
         report.line(format_args!("\n**Verdict: {error:#}**"));
     }
-    if let Some(path) = &args.output {
-        files::write_whole(path, report.text.as_bytes()).with_context(|| format!("--output {}", path.display()))?;
+    if let Some(path) = &args.out {
+        files::write_whole(path, report.text.as_bytes()).with_context(|| format!("--out {}", path.display()))?;
     }
     result
 }
@@ -128,7 +128,7 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
         Choice::Cpu => "This is a fault of inkgrad or of the processor: please report it, with this report",
         Choice::Gpu(_) => {
             "Do not use it: `--device cpu` computes without it. Update its driver and look again; if that does not \
-             help, please report it, with this report (--output FILE)"
+             help, please report it, with this report (--out FILE)"
         }
     };
     report.line(format_args!("\n**Verdict: {name} computes wrongly: {}. {remedy}.**", ops.failing().join(", ")));

@@ -204,6 +204,11 @@ impl Args {
         if self.invert {
             std::mem::swap(&mut colours.ink, &mut colours.paper);
         }
+        anyhow::ensure!(
+            colours.ink != colours.paper,
+            "ink and paper are of one colour, in which no digit can be seen; give another --ink or --paper, or for \
+             black digits on white --invert alone"
+        );
         let delay = delay(self.fps.unwrap_or(12));
         Ok(Look { colours, scale: self.scale.unwrap_or(1), gap: self.gap.unwrap_or(0), delay })
     }

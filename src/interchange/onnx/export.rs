@@ -28,7 +28,7 @@ const BATCH: &str = "N";
 pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let graph = if model.is_gan() { generator(model, path)? } else { classifier(model, path)? };
     let mut metadata_props = vec![entry("class_names", &serde_json::Value::from(model.class_names(path)?).to_string())];
-    for key in ["architecture", "mean", "std", "data", "test_accuracy"] {
+    for key in ["architecture", "mean", "std", "data", "test_accuracy", "pictures"] {
         if let Some(value) = model.metadata.get(key) {
             metadata_props.push(entry(key, value));
         }

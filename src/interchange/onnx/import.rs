@@ -7,7 +7,7 @@ use prost::Message;
 use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto, attribute};
 use super::tensor::{Constant, Data};
 use crate::interchange::draft::{Draft, Flow, From};
-use crate::interchange::finish::{Imported, Wishes, image};
+use crate::interchange::finish::{Imported, Wishes, image, keep_pictures};
 use crate::models::{Kind, MAX_SIZE, by};
 
 /// More nodes are not read.
@@ -121,13 +121,18 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
     let output = reader.draft.settle(flow)?;
     let producer =
         if model.producer_name.is_empty() { "ONNX".into() } else { format!("ONNX, {}", model.producer_name) };
+    let stored = |key: &str| {
+        let entry = model.metadata_props.iter().find(|entry| entry.key == key);
+        entry.map(|entry| entry.value.as_str())
+    };
     let mut wishes = wishes.clone();
     if wishes.class_names.is_none() {
-        let stored = model.metadata_props.iter().find(|entry| entry.key == "class_names");
-        wishes.class_names = stored.and_then(|entry| serde_json::from_str(&entry.value).ok());
+        wishes.class_names = stored("class_names").and_then(|names| serde_json::from_str(names).ok());
     }
     let name = if graph.name.is_empty() { "onnx" } else { &graph.name };
-    reader.draft.finish(output, name, &format!("a model in {producer}"), &wishes)
+    let mut imported = reader.draft.finish(output, name, &format!("a model in {producer}"), &wishes)?;
+    keep_pictures(&mut imported.file, stored("pictures"));
+    Ok(imported)
 }
 
 /// How often each value is taken, by nodes and as an output.

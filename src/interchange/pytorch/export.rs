@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{MEAN, STD, channels_in, order_of, orders_of};
+use super::{CLASS_NAMES, MEAN, PICTURES, STD, channels_in, order_of, orders_of};
 use crate::graph::Store;
 use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
 use crate::interchange::order::{rows_to_theirs, to_theirs};
@@ -11,8 +11,9 @@ use crate::tensor::Shape;
 
 /// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
 /// `running_mean` and `running_var`, each under its layer's name. A flattened image has its channels first, so that a
-/// module with the same layers gives the same answers. The metadata's `mean` and `std` say what pixels of 0 to 1 are
-/// normalized by, which no tensor does. `path` is what errors call the model.
+/// module with the same layers gives the same answers. The metadata say what no tensor does: `mean` and `std`, by which
+/// pixels of 0 to 1 are normalized, the `class_names`, and how `pictures` became images. `path` is what errors call the
+/// model.
 ///
 /// # Errors
 /// Those of reading the model, one for a generator, and one for layers whose order of numbers PyTorch cannot have.
@@ -28,7 +29,7 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let orders = orders_of(&network).map_err(refuse)?;
 
     let mut file = ModelFile::default();
-    for key in [MEAN, STD] {
+    for key in [MEAN, STD, CLASS_NAMES, PICTURES] {
         if let Some(value) = model.metadata.get(key) {
             file.set(key, value);
         }

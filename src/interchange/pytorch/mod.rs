@@ -6,12 +6,14 @@
 mod export;
 mod pairing;
 
+use std::collections::HashMap;
+
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
 pub use export::export;
 
-use super::finish::{Imported, Wishes, class_names};
+use super::finish::{Imported, Wishes, class_names, keep_pictures};
 use super::layout::{kernel_from_torch, permute, transposed_from_torch};
 use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
@@ -23,6 +25,9 @@ use pairing::{Group, pair};
 /// What pixels of 0 to 1 are normalized by, in the metadata of files that this program writes.
 const MEAN: &str = "mean";
 const STD: &str = "std";
+/// What a model file has under the same keys.
+const CLASS_NAMES: &str = "class_names";
+const PICTURES: &str = "pictures";
 
 /// Whether bytes begin like a safetensors file: a length, and JSON.
 pub fn is_meant(bytes: &[u8]) -> bool {
@@ -47,8 +52,10 @@ pub struct Theirs {
 pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Result<Imported, String> {
     let groups = read(bytes)?;
     let image = wishes.input.or(architecture.input_size()).unwrap_or([28, 28, 1]);
-    // How many classes there are, the last tensors say.
-    let classes = match &wishes.class_names {
+    let metadata = metadata(bytes);
+    let names = wishes.class_names.clone().or_else(|| serde_json::from_str(metadata.get(CLASS_NAMES)?).ok());
+    // How many classes there are, the last tensors say where they have no names.
+    let classes = match &names {
         Some(names) => names.len(),
         None => last_width(&groups).ok_or("holds no tensors of a layer with weights")?,
     };
@@ -89,8 +96,8 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         let of = epsilons.iter().map(f32::to_string).collect::<Vec<_>>().join(" and ");
         notes.push(format!("batch norm has an epsilon of {of}, as the architecture says; PyTorch's own is 0.00001"));
     }
-    let class_names = class_names(wishes.class_names.clone(), classes)?;
-    let scale = wishes.scale.or_else(|| told_scale(bytes, &mut notes)).unwrap_or_else(|| {
+    let class_names = class_names(names, classes)?;
+    let scale = wishes.scale.or_else(|| told_scale(&metadata, &mut notes)).unwrap_or_else(|| {
         notes.push(format!(
             "assumed that the network takes pixels from {}; where it was trained on something else, say --scale or \
              --mean and --std",
@@ -104,13 +111,18 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     file.set("mean", normalization.mean);
     file.set("std", normalization.std);
     file.set("imported", "tensors of PyTorch");
+    keep_pictures(&mut file, metadata.get(PICTURES).map(String::as_str));
     Ok(Imported { file, notes })
 }
 
+/// The file's metadata; none where it has none.
+fn metadata(bytes: &[u8]) -> HashMap<String, String> {
+    let header = SafeTensors::read_metadata(bytes).ok();
+    header.and_then(|(_, header)| header.metadata().clone()).unwrap_or_default()
+}
+
 /// What the metadata say of the pixels that the network takes.
-fn told_scale(bytes: &[u8], notes: &mut Vec<String>) -> Option<Scale> {
-    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-    let metadata = header.metadata().as_ref()?;
+fn told_scale(metadata: &HashMap<String, String>, notes: &mut Vec<String>) -> Option<Scale> {
     let number = |key: &str| metadata.get(key)?.parse::<f32>().ok();
     let (mean, std) = (number(MEAN)?, number(STD)?);
     notes.push(format!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Reading;
+use crate::data::{ImageSet, Reading};
 use crate::models::{GanLoss, GanRecipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 use crate::train::TrainError;
@@ -80,6 +80,14 @@ impl GanSettings {
             judge: None,
             reading: Reading::default(),
         }
+    }
+
+    /// A recipe was written with MNIST in mind: the batch that it proposes, and nobody asked for, gives way to smaller
+    /// sets, and to groups that it is no multiple of.
+    pub fn fit_batch(&mut self, train: &ImageSet) {
+        let pack = self.pack.max(1);
+        let groups: usize = train.counts().iter().map(|pictures| pictures / pack).sum();
+        self.batch = (self.batch / pack).min(groups).max(1) * pack;
     }
 
     /// Refuses what cannot be trained with, naming the setting, its value and what would do.
