@@ -87,10 +87,10 @@ impl Epilogue {
         if let Some(eps) = self.norm {
             let (stats, affine) = (next(), next());
             let c = affine.len() / 2;
-            let factor = |k: usize| affine[k] / (stats[c + k] + eps).sqrt();
-            let term = |k: usize| (bias.map_or(0.0, |bias| bias[k]) - stats[k]) * factor(k) + affine[c + k];
-            scale = Some(Cow::Owned(tiled(c, factor)));
+            let factor = tiled(c, |k| affine[k] / (stats[c + k] + eps).sqrt());
+            let term = |k: usize| (bias.map_or(0.0, |bias| bias[k]) - stats[k]) * factor[k] + affine[c + k];
             shift = Some(Cow::Owned(tiled(c, term)));
+            scale = Some(Cow::Owned(factor));
         } else if let Some(bias) = bias {
             let is_long = bias.len() >= LONG;
             shift = Some(if is_long { bias.into() } else { tiled(bias.len(), |k| bias[k]).into() });
@@ -144,8 +144,7 @@ const LONG: usize = 128;
 
 /// A value for each of so many channels, one behind the other and again from the first until there are enough for a loop.
 pub(super) fn tiled(channels: usize, value: impl Fn(usize) -> f32) -> Vec<f32> {
-    let times = LONG.div_ceil(channels);
-    (0..times * channels).map(|i| value(i % channels)).collect()
+    (0..channels).map(value).collect::<Vec<f32>>().repeat(LONG.div_ceil(channels))
 }
 
 /// An epilogue with its inputs, as the CPU takes it: bias and normalisation are one factor and one term for each channel.
