@@ -152,7 +152,9 @@ fn main(
 #if ENTRY_sums
     let mean = sum.x / f32(last - first);
     out[2u * part * C + c] = base + mean;
-    out[(2u * part + 1u) * C + c] = max(sum.y - sum.x * mean, 0.0);
+    // Not `max`, which would turn NaN into 0.
+    let left = sum.y - sum.x * mean;
+    out[(2u * part + 1u) * C + c] = select(left, 0.0, left < 0.0);
 #else
     out[2u * part * C + c] = sum.x * inverseSqrt(stats[C + s] + EPS);
     out[(2u * part + 1u) * C + c] = sum.y;

@@ -45,7 +45,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         out[i] = sum;
         squares += sum * sum;
     }
-    let v_norm = max(sqrt(total(local, squares)), 1e-12);
+    let v_norm = max(sqrt(total(local, squares)), TINY);
     for (var i = local; i < M; i += WORKGROUP) {
         out[i] = out[i] / v_norm;
     }
@@ -59,7 +59,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         out[M + j] = sum;
         squares += sum * sum;
     }
-    let u_norm = max(sqrt(total(local, squares)), 1e-12);
+    let u_norm = max(sqrt(total(local, squares)), TINY);
     for (var j = local; j < K; j += WORKGROUP) {
         out[M + j] = out[M + j] / u_norm;
     }
@@ -95,7 +95,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 #if ENTRY_outer
     out[i] = w[0] * b[i / K] * b[M + i % K];
 #else
-    out[i] = w[i] / select(b[0], 1e-12, b[0] == 0.0);
+    out[i] = w[i] / select(b[0], TINY, b[0] == 0.0);
 #endif
 }
 #endif

@@ -16,7 +16,7 @@
 //! | `wrong-shader@op:this=>that` | pipeline of the op, every time: this is that in its text, as if a driver miscompiled it |
 //! | `hardware@all` | look at an adapter, every time: one in software claims to be none, so that `auto` takes it |
 //!
-//! Several stand in one variable with a `;` between them.
+//! Several stand in one variable with a `;` between them; each counts for itself.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -47,34 +47,49 @@ const WORDS: [(&str, Fault); 8] = [
 ];
 
 /// A fault and where it happens.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 struct Wanted {
     fault: Fault,
     place: String,
+    /// How often it was asked whether it happens.
+    calls: AtomicU64,
 }
 
 impl Wanted {
     fn parse(text: &str) -> Option<Wanted> {
         let (word, place) = text.split_once('@')?;
         let (_, fault) = WORDS.iter().find(|(known, _)| *known == word)?;
-        Some(Wanted { fault: *fault, place: place.to_owned() })
+        Some(Wanted { fault: *fault, place: place.to_owned(), calls: AtomicU64::new(0) })
+    }
+
+    fn all(text: &str) -> Vec<Wanted> {
+        text.split(';').filter_map(Wanted::parse).collect()
+    }
+
+    /// Whether this call is the one whose number it names.
+    fn happens(&self) -> bool {
+        self.place.parse() == Ok(self.calls.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
 fn all_wanted() -> &'static [Wanted] {
     static WANTED: OnceLock<Vec<Wanted>> = OnceLock::new();
-    let read = || std::env::var("INKGRAD_FAULT").unwrap_or_default();
-    WANTED.get_or_init(|| read().split(';').filter_map(Wanted::parse).collect())
+    WANTED.get_or_init(|| Wanted::all(&std::env::var("INKGRAD_FAULT").unwrap_or_default()))
 }
 
-/// Where a fault is to happen, if it is.
+/// A fault, if it is to happen.
+fn wanted(fault: Fault) -> Option<&'static Wanted> {
+    all_wanted().iter().find(|wanted| wanted.fault == fault)
+}
+
+/// Where that is.
 fn place(fault: Fault) -> Option<&'static str> {
-    all_wanted().iter().find(|wanted| wanted.fault == fault).map(|wanted| wanted.place.as_str())
+    wanted(fault).map(|wanted| wanted.place.as_str())
 }
 
 /// Whether a fault is to happen in this run at all.
 pub fn is_wanted(fault: Fault) -> bool {
-    place(fault).is_some()
+    wanted(fault).is_some()
 }
 
 /// Whether a fault waits for its moment, which a look at the device before its work would use up.
@@ -84,8 +99,7 @@ pub fn waits() -> bool {
 
 /// Whether the fault happens now: once, at the call whose number it names.
 pub fn happens(fault: Fault) -> bool {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    place(fault).is_some_and(|place| place.parse() == Ok(CALLS.fetch_add(1, Ordering::Relaxed) + 1))
+    wanted(fault).is_some_and(Wanted::happens)
 }
 
 /// What a full disk answers to a write of this file, where it is to be full.
@@ -112,13 +126,20 @@ mod tests {
 
     #[test]
     fn a_fault_is_a_word_and_a_place() {
-        let lost = Wanted { fault: Fault::LoseDevice, place: "40".into() };
-        assert_eq!(Wanted::parse("lose-device@40"), Some(lost));
-        let swapped = Wanted { fault: Fault::WrongShader, place: "mul:a * b=>a + b".into() };
-        assert_eq!(Wanted::parse("wrong-shader@mul:a * b=>a + b"), Some(swapped));
+        let parsed = |text| Wanted::parse(text).map(|wanted| (wanted.fault, wanted.place));
+        assert_eq!(parsed("lose-device@40"), Some((Fault::LoseDevice, "40".into())));
+        let swapped = (Fault::WrongShader, "mul:a * b=>a + b".into());
+        assert_eq!(parsed("wrong-shader@mul:a * b=>a + b"), Some(swapped));
         for text in ["", "lose-device", "lose@40"] {
-            assert_eq!(Wanted::parse(text), None, "{text:?}");
+            assert_eq!(parsed(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn of_faults_that_stand_together_each_counts_its_own_calls() {
+        let wanted = Wanted::all("lose-device@3;hang@2");
+        let now: Vec<[bool; 2]> = (0..4).map(|_| [wanted[0].happens(), wanted[1].happens()]).collect();
+        assert_eq!(now, [[false, false], [false, true], [true, false], [false, false]]);
     }
 
     #[test]

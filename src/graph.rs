@@ -109,8 +109,13 @@ impl Graph {
         Graph::default()
     }
 
-    /// Reads a place of a stored buffer.
+    /// Reads a place of a stored buffer. Nothing is copied: what uses the value, an op or [`Graph::assign`], finds what
+    /// is in the place by then. A [`Copy`](crate::ops::elementwise::Copy) keeps what is there now.
+    ///
+    /// # Panics
+    /// Where it does not begin at a multiple of [`ALIGNMENT`]: no GPU could bind it.
     pub fn read(&mut self, place: &Place) -> Value {
+        assert!(place.offset.is_multiple_of(ALIGNMENT), "a place begins at a multiple of {ALIGNMENT} words");
         let origin = Origin::Stored { buffer: place.buffer, offset: place.offset };
         self.push(Node { origin, tensor: place.tensor.clone() })
     }
@@ -122,11 +127,8 @@ impl Graph {
 
     /// [`Graph::apply`] for an op that is shared already.
     pub fn apply_arc(&mut self, op: Arc<dyn Op>, inputs: &[Value]) -> Result<Value, GraphError> {
-        let tensors: Vec<Tensor> = inputs.iter().map(|v| self.tensor(*v).clone()).collect();
-        match op.shape(&tensors) {
-            Ok(tensor) => Ok(self.push(Node { origin: Origin::Op { op, inputs: inputs.to_vec() }, tensor })),
-            Err(problem) => Err(GraphError { op: op.name().into(), inputs: tensors, problem }),
-        }
+        let tensor = op.shape(&self.tensors(inputs)).map_err(|problem| self.error(op.name(), inputs, problem))?;
+        Ok(self.push(Node { origin: Origin::Op { op, inputs: inputs.to_vec() }, tensor }))
     }
 
     /// The same elements in another shape.
@@ -134,7 +136,7 @@ impl Graph {
         let (shape, tensor) = (shape.into(), self.tensor(value).clone());
         if shape.len() != tensor.len() {
             let problem = format!("cannot become {shape}: {} elements against {}", tensor.len(), shape.len());
-            return Err(GraphError { op: "reshape".into(), inputs: vec![tensor], problem });
+            return Err(self.error("reshape", &[value], problem));
         }
         if shape == tensor.shape {
             return Ok(value);
@@ -143,16 +145,71 @@ impl Graph {
         Ok(self.push(Node { origin: Origin::Reshape(value), tensor }))
     }
 
-    /// Writes a value to a place of a stored buffer.
-    pub fn assign(&mut self, value: Value, place: Place) {
-        assert_eq!(self.tensor(value).len(), place.tensor.len(), "a value is assigned to a place of its size");
+    /// Writes a value to a place of a stored buffer. Shapes may differ.
+    ///
+    /// # Errors
+    /// A place of another size or kind, one that does not begin at a multiple of [`ALIGNMENT`], and one in the buffer
+    /// that the value is read from.
+    pub fn assign(&mut self, value: Value, place: Place) -> Result<(), GraphError> {
+        let (tensor, wanted) = (self.tensor(value), &place.tensor);
+        let fits = (tensor.len(), tensor.kind) == (wanted.len(), wanted.kind);
+        let problem = (!fits).then(|| format!("needs a place of its size and kind, not {wanted:?}"));
+        if let Some(problem) = problem.or_else(|| self.wrong_with(&[value], std::slice::from_ref(&place))) {
+            return Err(self.error("assign", &[value], problem));
+        }
         self.effects.push((self.nodes.len(), Effect::Assign { value, place }));
+        Ok(())
     }
 
     /// Changes stored buffers where they are: an optimizer's step, the clock's tick.
-    pub fn update<O: Op>(&mut self, op: O, inputs: &[Value], targets: Vec<Place>) {
+    ///
+    /// # Errors
+    /// Where the op's shape rule says so, where the targets are not what it writes to, where one does not begin at a
+    /// multiple of [`ALIGNMENT`], and where two of them, or one and an input, are in one buffer.
+    pub fn update<O: Op>(&mut self, op: O, inputs: &[Value], targets: Vec<Place>) -> Result<(), GraphError> {
+        let wanted = op.targets(&self.tensors(inputs)).map_err(|problem| self.error(op.name(), inputs, problem))?;
+        let given: Vec<&Tensor> = targets.iter().map(|target| &target.tensor).collect();
+        let differs = given.iter().copied().ne(&wanted);
+        let problem = differs.then(|| format!("writes to {wanted:?}, was given {given:?}"));
+        if let Some(problem) = problem.or_else(|| self.wrong_with(inputs, &targets)) {
+            return Err(self.error(op.name(), inputs, problem));
+        }
         let effect = Effect::Update { op: Arc::new(op), inputs: inputs.to_vec(), targets };
         self.effects.push((self.nodes.len(), effect));
+        Ok(())
+    }
+
+    /// Why one dispatch cannot read these values and write to these places, if it cannot.
+    fn wrong_with(&self, inputs: &[Value], places: &[Place]) -> Option<String> {
+        let read: Vec<BufferId> = inputs.iter().filter_map(|value| self.buffer_of(*value)).collect();
+        places.iter().enumerate().find_map(|(i, Place { buffer, offset, .. })| {
+            if !offset.is_multiple_of(ALIGNMENT) {
+                Some(format!("a place begins at a multiple of {ALIGNMENT} words, not at {offset}"))
+            } else if read.contains(buffer) {
+                Some("cannot read the buffer that it writes to; copy first".into())
+            } else if places[..i].iter().any(|other| other.buffer == *buffer) {
+                Some("cannot write to one buffer as two targets".into())
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The stored buffer that a value's elements are read from, whatever shape they have here.
+    fn buffer_of(&self, value: Value) -> Option<BufferId> {
+        match self.nodes[value.0].origin {
+            Origin::Stored { buffer, .. } => Some(buffer),
+            Origin::Reshape(of) | Origin::Part { of, .. } => self.buffer_of(of),
+            Origin::Op { .. } => None,
+        }
+    }
+
+    fn tensors(&self, values: &[Value]) -> Vec<Tensor> {
+        values.iter().map(|value| self.tensor(*value).clone()).collect()
+    }
+
+    fn error(&self, op: &str, inputs: &[Value], problem: String) -> GraphError {
+        GraphError { op: op.into(), inputs: self.tensors(inputs), problem }
     }
 
     /// Where a value is read from, if it is what a stored buffer holds.
@@ -180,5 +237,96 @@ impl Graph {
     pub(crate) fn push(&mut self, node: Node) -> Value {
         self.nodes.push(node);
         Value(self.nodes.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::elementwise::Copy;
+    use crate::ops::loss::Pairwise;
+    use crate::ops::optimizer::{Optimizer, Update};
+    use crate::ops::record::{RecordLoss, Told};
+    use crate::ops::sample::StoreRows;
+
+    fn place(store: &mut Store, tensor: Tensor) -> Place {
+        Place { buffer: store.add("", tensor.len()), offset: 0, tensor }
+    }
+
+    fn problem(result: Result<(), GraphError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_update_of_what_it_does_not_write_to_names_the_op_and_both_shapes() {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let mut stored = |tensor: Tensor| place(&mut store, tensor);
+        let (clock, x) = (stored(Tensor::u32([2])), stored(Tensor::f32([3, 7])));
+        let (ring, other_clock) = (stored(Tensor::f32([4, 2])), stored(Tensor::u32([2])));
+        let (narrow, rows) = (stored(Tensor::f32([10, 5])), stored(Tensor::f32([10, 7])));
+        let [now, values] = [graph.read(&clock), graph.read(&x)];
+
+        let told = problem(graph.update(StoreRows { count: 10 }, &[now, values], vec![narrow]));
+        assert!(["store_rows", "[3, 7]", "[10, 7]", "[10, 5]"].iter().all(|part| told.contains(part)), "{told}");
+        graph.update(StoreRows { count: 10 }, &[now, values], vec![rows.clone()]).unwrap();
+        // Its inputs are looked at as those of other ops are.
+        let told = problem(graph.update(StoreRows { count: 10 }, &[values, values], vec![rows]));
+        assert!(told.contains("clock"), "{told}");
+
+        let record = RecordLoss { slots: 4, told: Told::Whole(Pairwise::Mse), ticks: true };
+        assert!(graph.update(record, &[values, values], vec![ring.clone()]).is_err());
+        graph.update(record, &[values, values], vec![ring, other_clock]).unwrap();
+    }
+
+    #[test]
+    fn an_optimizer_is_given_as_many_targets_as_it_keeps_numbers_of_a_weight() {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let mut stored = |tensor: Tensor| place(&mut store, tensor);
+        let inputs = [Tensor::f32([9]), Tensor::f32([1, 4]), Tensor::u32([2])].map(&mut stored);
+        let inputs = inputs.map(|place| graph.read(&place));
+        let targets: Vec<Place> = (0..4).map(|_| stored(Tensor::f32([9]))).collect();
+        let (adam, plain) =
+            (Optimizer::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-7 }, Optimizer::Sgd { momentum: 0.0, nesterov: false });
+        for (optimizer, average, wanted) in [(plain, 0.0, 1), (plain, 0.9, 2), (adam, 0.0, 3), (adam, 0.9, 4)] {
+            let update = Update { optimizer, decay: 0.0, factor: 1.0, average };
+            for given in 1..=4 {
+                let result = graph.update(update, &inputs, targets[..given].to_vec());
+                assert_eq!(result.is_ok(), given == wanted, "{update:?} of {given}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_not_read_and_written_by_one_dispatch_nor_written_twice() {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let buffer = store.add("both", 2 * ALIGNMENT);
+        let part = |offset, tensor| Place { buffer, offset, tensor };
+        let [first, second] = [0, ALIGNMENT].map(|offset| part(offset, Tensor::f32([4, 1])));
+        let x = graph.read(&first);
+        let seen = graph.reshape(x, [2, 2]).unwrap();
+        let told = problem(graph.assign(seen, second.clone()));
+        assert!(told.contains("assign") && told.contains("copy"), "{told}");
+        let copied = graph.apply(Copy, &[seen]).unwrap();
+        graph.assign(copied, second).unwrap();
+
+        let clock = part(ALIGNMENT, Tensor::u32([2]));
+        let record = RecordLoss { slots: 2, told: Told::Whole(Pairwise::Mse), ticks: true };
+        let told = problem(graph.update(record, &[copied, copied], vec![part(0, Tensor::f32([2, 2])), clock]));
+        assert!(told.contains("two targets"), "{told}");
+    }
+
+    #[test]
+    fn a_value_is_assigned_to_a_place_of_its_size_and_kind_that_a_gpu_can_bind() {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let x = graph.read(&place(&mut store, Tensor::f32([2, 3])));
+        let buffer = store.add("out", 2 * ALIGNMENT);
+        let to = |offset, tensor| Place { buffer, offset, tensor };
+        for wrong in [Tensor::f32([5]), Tensor::u32([2, 3])] {
+            let told = problem(graph.assign(x, to(0, wrong.clone())));
+            assert!(told.contains("[2, 3]") && told.contains(&format!("{wrong:?}")), "{told}");
+        }
+        let told = problem(graph.assign(x, to(6, Tensor::f32([6]))));
+        assert!(told.contains("multiple of 64"), "{told}");
+        graph.assign(x, to(ALIGNMENT, Tensor::f32([6]))).unwrap();
     }
 }

@@ -1,7 +1,48 @@
 //! Small image networks, trained and run on any GPU.
 //!
-//! A training step is written down once as a [`graph::Graph`], extended by its derivatives ([`grad`]), turned
-//! into a [`plan::Plan`] and replayed on a [`device`], step after step. ARCHITECTURE.md tells the whole story.
+//! # From images to answers
+//!
+//! [`data`] has the images, [`models`] a network with the recipe that it is trained by, and [`check::open`] a device. A
+//! [`train::Run`] makes a model file of them, and an [`infer::Classifier`] answers by it. All of this is
+//! `examples/train_and_classify.rs`:
+//!
+//! ```ignore
+#![doc = include_str!("../examples/train_and_classify.rs")]
+//! ```
+//!
+//! [`train::Live`] trains under a person's hand, a few steps at a time and without a folder. [`train::GanRun`] trains a
+//! conditional GAN, and an [`infer::Sampler`] draws with it.
+//!
+//! # A step of one's own
+//!
+//! Below, a step is a fixed piece of work, which is written down once and replayed:
+//!
+//! 1. A [`graph::Store`] names the buffers that outlive a step: weights, images, results.
+//! 2. A [`graph::Graph`] reads them and applies [`ops`], or a whole [`models::Network`]; [`grad::grad`] adds derivatives.
+//!    What a step leaves behind is assigned to the buffers, or an op updates them where they are.
+//! 3. [`plan::Plan::new`] turns the graph into dispatches.
+//! 4. A [`device::Device`] allocates the store, is given what is to be in its buffers by `write`, and makes plans ready
+//!    by `prepare`.
+//! 5. `run` replays them as often as it is told, and `read` waits for what came of it.
+//!
+//! `tests/optimizers.rs` goes that way with a single op, and [`train::Classifier`] with a network.
+//!
+//! # Rooms
+//!
+//! Each uses those below it. ARCHITECTURE.md tells the whole story.
+//!
+//! | | |
+//! |---|---|
+//! | [`cli`], `app` | the program: its commands, and its window (feature `app`) |
+//! | [`interchange`] | models from Keras, ONNX and PyTorch, and out to the latter two |
+//! | [`train`], [`infer`] | runs and their steps; networks at work, and what generated pictures are worth |
+//! | [`models`] | architectures from TOML, their parameters, model files |
+//! | [`data`], [`pictures`], [`report`] | sets of images; pictures found, decoded, prepared; tables and pictures of results |
+//! | [`check`] | whether a device is right, and how fast it is |
+//! | [`device`] | what replays plans: a GPU, the CPU, several as one |
+//! | [`plan`] | from a graph to dispatches |
+//! | [`graph`], [`grad`], [`ops`], [`tensor`], [`shaders`] | what a step is written in |
+//! | [`parallel`], [`files`], [`faults`] | threads, files that are whole or not there, faults on purpose |
 
 #![deny(unsafe_code)]
 

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     quiet_device_selection();
+    #[cfg(unix)]
+    outlive_file_limits();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
     inkgrad::device::stuck::leave(inkgrad::cli::main())
 }
@@ -20,4 +22,13 @@ fn quiet_device_selection() {
         // SAFETY: `main` calls it first, when there is no other thread that could read the environment.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
+}
+
+/// A file that outgrows a limit, as batch systems set them, is an error of its writing, as a full disk is, and not the
+/// program's sudden end.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn outlive_file_limits() {
+    // SAFETY: no handler is installed that could be run at the wrong time, and `main` starts no thread before.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

@@ -375,15 +375,15 @@ mod tests {
             let [of_x, was] = [graph.read(x), graph.read(there)];
             let new = times(graph, 2.0, of_x);
             let seen = times(graph, 3.0, was);
-            graph.assign(new, there.clone());
-            graph.assign(seen, out.clone());
+            graph.assign(new, there.clone()).unwrap();
+            graph.assign(seen, out.clone()).unwrap();
         });
         assert_eq!(read_before[1..3], [numbers(2.0), numbers(30.0)]);
         let changed_before = left(|graph, [x, there, out, _]| {
             let [of_x, was] = [graph.read(x), graph.read(there)];
             let new = times(graph, 2.0, of_x);
-            graph.assign(was, out.clone());
-            graph.assign(new, out.clone());
+            graph.assign(was, out.clone()).unwrap();
+            graph.assign(new, out.clone()).unwrap();
         });
         assert_eq!(changed_before[2], numbers(2.0));
     }
@@ -393,18 +393,18 @@ mod tests {
         let read_after = left(|graph, [x, there, out, _]| {
             let of_x = graph.read(x);
             let first = times(graph, 2.0, of_x);
-            graph.assign(first, there.clone());
+            graph.assign(first, there.clone()).unwrap();
             let second = times(graph, 3.0, of_x);
-            graph.assign(second, there.clone());
+            graph.assign(second, there.clone()).unwrap();
             let seen = times(graph, 5.0, first);
-            graph.assign(seen, out.clone());
+            graph.assign(seen, out.clone()).unwrap();
         });
         assert_eq!(read_after[1..3], [numbers(3.0), numbers(10.0)]);
         let twice = left(|graph, [x, _, out, other]| {
             let of_x = graph.read(x);
             let new = times(graph, 2.0, of_x);
-            graph.assign(new, out.clone());
-            graph.assign(new, other.clone());
+            graph.assign(new, out.clone()).unwrap();
+            graph.assign(new, other.clone()).unwrap();
         });
         assert_eq!(twice[2..], [numbers(2.0), numbers(2.0)]);
     }

@@ -78,7 +78,7 @@ pub fn text(kernel: &Kernel) -> Result<String, ShaderError> {
     for (name, value) in &kernel.constants {
         out += &match value {
             Constant::U32(n) => format!("const {name}: u32 = {n}u;\n"),
-            // The bits, so that no digit is lost; WGSL has no NaN or infinity literals, and no op asks for one.
+            // The shortest digits that are read as this number again; WGSL has no NaN or infinity literals, and no op asks for one.
             Constant::F32(x) => format!("const {name}: f32 = {x:?}f;\n"),
             Constant::Flag(b) => format!("const {name}: bool = {b};\n"),
         };

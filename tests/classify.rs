@@ -469,6 +469,11 @@ fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
     let said = place.run(&format!("{CLASSIFY} bad.csv"));
     ends_with(&said, 3);
     assert!(said.err.contains("bad.csv, line 3: expected 784 columns"), "{said:#?}");
+    let said = place.run(&format!("{CLASSIFY} bad.csv --format kaggle --out short.csv"));
+    ends_with(&said, 3);
+    for words in ["\n1 row could not be read", "short.csv lacks 1 of 3 rows; Kaggle refuses it"] {
+        assert!(said.err.contains(words), "{said:#?}");
+    }
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(&place.read("test.csv")).unwrap();
     place.write("test.csv.gz", packed.finish().unwrap());
@@ -510,6 +515,31 @@ fn kaggle_gets_the_names_of_classes_that_are_numbers() {
     for (row, i) in table[1..].iter().zip(&known) {
         assert_eq!(row[5], digit(*i).1.to_string());
     }
+}
+
+#[test]
+fn kaggle_gets_numbers_for_classes_with_names_and_the_person_is_told_which() {
+    let place = Place::new();
+    let mut model =
+        inkgrad::models::ModelFile::load(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors")).unwrap();
+    model.set_class_names(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(String::from));
+    model.save(place.path("named.safetensors")).unwrap();
+    place.write("test.csv", pixels(0) + "\n");
+    let line = format!("{CLASSIFY} test.csv --model named.safetensors");
+    let said = place.works(&format!("{line} --format kaggle"));
+    assert!(said.err.contains("0 is a, 1 is b, 2 is c"), "{said:#?}");
+    assert_eq!(said.out, "ImageId,Label\n1,7\n");
+    assert!(!place.works(&line).err.contains("Kaggle"));
+}
+
+#[test]
+fn pictures_that_are_only_brought_to_the_networks_size_are_not_called_prepared() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    save(&place, "in/drawing.png", drawing(0));
+    let said = place.works(&format!("{CLASSIFY} in --prepare never"));
+    assert!(said.err.contains("taken as they are 3, brought to the network's size 1"), "{said:#?}");
+    assert!(!said.err.contains("prepared"), "{said:#?}");
 }
 
 #[test]

@@ -378,6 +378,15 @@ fn a_loss_that_explodes_ends_the_run_with_the_rate_that_did_it() {
 }
 
 #[test]
+fn a_run_that_patience_has_ended_says_so() {
+    let place = Place::with_digits(300, 50);
+    let said = place.works(&format!("{DENSE} --epochs 50 --patience 2 --learning-rate 1e-12"));
+    assert!(said.out.contains("3 of 50 epochs in ") && said.out.contains(", ended by --patience 2, "), "{said:#?}");
+    let said = place.works(&format!("{DENSE} --epochs 2"));
+    assert!(said.out.contains("\n2 epochs in ") && !said.out.contains("patience"), "{said:#?}");
+}
+
+#[test]
 fn a_mistake_in_an_architecture_is_answered_with_its_line_and_the_shapes() {
     let place = Place::with_digits(300, 50);
     let refused = |layers: &str, words: &[&str]| {
@@ -418,6 +427,45 @@ fn a_place_that_cannot_be_written_to_is_refused() {
     assert!(said.code == Some(1) && said.err.contains("file/curves.png"), "{said:#?}");
     // The reason once, and nothing of a temporary file's name.
     assert!(said.err.matches("Not a directory").count() <= 1 && !said.err.contains(".tmp"), "{said:#?}");
+}
+
+/// The program with a limit on how large a file may become, in blocks of 512 bytes.
+#[cfg(unix)]
+fn limited(place: &Place, blocks: usize, line: &str) -> common::Said {
+    let program = place.command(line);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
+    command.arg(program.get_program()).args(program.get_args()).current_dir(program.get_current_dir().unwrap());
+    command.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    said(command.output().unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_beyond_a_limit_is_an_error_like_a_full_disk_and_what_is_kept_goes_on() {
+    let place = Place::with_digits(400, 100);
+    let says = |said: &common::Said, words: &[&str]| {
+        assert_eq!(said.code, Some(1), "{said:#?}");
+        words.iter().for_each(|word| assert!(said.err.contains(word), "no {word:?} in {said:#?}"));
+        let left = place.contents().into_keys().filter(|path| path.to_string_lossy().ends_with(".tmp"));
+        assert_eq!(left.count(), 0, "{:?}", place.contents());
+    };
+    let export = limited(&place, 100, "export dense m.onnx");
+    says(&export, &["cannot write m.onnx: ", "that there is room"]);
+
+    // There is room for the model, and none for the optimizer's two moments beside it.
+    let train = limited(&place, 500, &format!("{DENSE} --epochs 1"));
+    says(&train, &["nothing is saved yet but the best model so far, runs/0001-dense/best.safet", "--resume runs/0001"]);
+    place.works("train --resume runs/0001-dense");
+
+    let digits = inkgrad::data::mnist::embedded().unwrap().test;
+    let row = |i| digits.image(i).iter().map(u8::to_string).collect::<Vec<_>>().join(",") + "\n";
+    place.write("test.csv", (0..200).map(row).collect::<String>());
+    let line = "classify test.csv --model dense --device cpu --out table.csv";
+    let classify = limited(&place, 8, line);
+    says(&classify, &["What is done is kept in table.csv.partial; the same command with --resume goes on"]);
+    place.works(&format!("{line} --resume"));
+    assert_eq!(place.text("table.csv").lines().count(), 201);
 }
 
 #[test]
@@ -500,7 +548,8 @@ fn without_a_terminal_progress_is_plain_lines_on_standard_error() {
     let place = Place::with_digits(1000, 50);
     let said = place.works(&format!("{DENSE} --epochs 2"));
     assert!(said.err.chars().chain(said.out.chars()).all(|c| c == '\n' || !c.is_control()), "{said:#?}");
-    for words in ["in runs/0001-dense", "900 images, 100 to validate", "epoch 2: validation loss", "images/s", "left"] {
+    let started = "parameters, 10 classes, 900 images, 100 to validate";
+    for words in ["in runs/0001-dense", started, "epoch 2: validation loss", "images/s", "left"] {
         assert!(said.err.contains(words), "no {words:?} in {said:#?}");
     }
     // The second batch straddles the end of the only epoch.

@@ -63,6 +63,12 @@ fn a_model_is_tested_on_what_its_own_training_set_aside_and_goes_on_with_the_res
     assert!(said.out.contains(" of 10 right") && said.err.contains("--hold-out 10, which is kept"), "{said:#?}");
     let said = place.works(&format!("{evaluate} --hold-out 60"));
     assert!(said.out.contains(" of 60 right") && !said.err.contains("is kept"), "{said:#?}");
+    let learned = "has learned from 50 of these 60 test images (--hold-out 10)";
+    assert!(said.err.contains(learned), "{said:#?}");
+    let said = place.works(&format!("train --from runs/0001-dense {flags} --hold-out 60 --dry-run"));
+    assert!(said.err.contains(learned), "{said:#?}");
+    let said = place.works(&format!("{evaluate} --hold-out 10"));
+    assert!(!said.err.contains("has learned from"), "{said:#?}");
     let said = place.works(&format!("train --from runs/0001-dense {flags}"));
     assert!(said.out.contains(" of 10 right") && said.err.contains("--hold-out 10, which is kept"), "{said:#?}");
     assert!(place.text("runs/0002-dense/config.toml").contains("hold_out = 10"));
@@ -166,8 +172,15 @@ fn a_model_of_images_with_light_borders_gets_what_it_is_asked_as_it_is() {
     place.works("train dense --data light --epochs 4 --device cpu -q");
     let model = ModelFile::load(place.path("runs/0001-dense/best.safetensors")).unwrap();
     assert_eq!(model.metadata["pictures"], "raw");
-    let known = right(&place.works("evaluate runs/0001-dense --data light --device cpu").out);
-    assert!(known > 200, "{known}");
+    let said = place.works("evaluate runs/0001-dense --data light --device cpu");
+    let (known, turned) = (right(&said.out), "`classify` turns them round");
+    assert!(known > 200 && !said.err.contains(turned), "{said:#?}");
+    // One that knows dark borders is not given them, and that is said.
+    for line in ["evaluate judge", "train --from dense --dry-run"] {
+        let said = place.works(&format!("{line} --data light --device cpu"));
+        assert!(said.err.contains("images of train.csv are light all round"), "{said:#?}");
+        assert!(said.err.contains(turned), "{said:#?}");
+    }
 
     let said = place.works("classify light/test.csv --model runs/0001-dense --device cpu --out answers.csv");
     assert_eq!(right(&said.out), known, "{said:#?}");
@@ -233,6 +246,42 @@ fn a_model_goes_on_with_pictures_as_it_is_tested_on_them() {
     let config = place.text("runs/0001-dense/config.toml");
     assert!(config.contains("image_size = \"28x28x1\"") && config.contains("prepare = true"), "{config}");
     place.works("train --resume runs/0001-dense -q");
+}
+
+#[test]
+fn tables_of_another_kind_are_told_what_to_do_about_them_once() {
+    let place = Place::new();
+    let digits = table(&mnist::embedded().unwrap().test, 100);
+    let numbered = |(i, line): (usize, &str)| if i == 0 { format!("id,{line}\n") } else { format!("{i},{line}\n") };
+    place.write("id.csv", digits.lines().enumerate().map(numbered).collect::<String>());
+    place.write("wide.csv", digits.chars().flat_map(|c| [c, '\0']).collect::<String>());
+    place.write("mac.csv", digits.replace('\n', "\r"));
+    place.write("zipped.csv", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
+    place.write("train.csv.zip", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
+    for (data, words) in [
+        ("id.csv", "the column \"id\" is counted as one. Leave out"),
+        ("wide.csv", "as UTF-16 has them. Save it as UTF-8"),
+        ("mac.csv", "carriage returns alone"),
+        ("zipped.csv", "a zip archive. Unpack it first"),
+        ("train.csv.zip", "a zip archive. Unpack it first"),
+    ] {
+        place.refused(&format!("train dense --data {data} --device cpu"), &[words]);
+        let said = place.run(&format!("classify {data} --device cpu"));
+        assert!(said.code == Some(3) && said.err.matches(words).count() == 1, "{said:#?}");
+        assert!(said.err.contains("\n1 file could not be read"), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_table_of_black_and_white_as_0_and_1_is_told_what_white_is() {
+    let place = Place::new();
+    let mut set = mnist::embedded().unwrap().test.select(&(0..100).collect::<Vec<_>>());
+    set.images.iter_mut().for_each(|pixel| *pixel /= 128);
+    place.write("bits.csv", table(&set, 100));
+    let said = place.works("evaluate judge --data bits.csv --device cpu");
+    assert!(said.err.contains("no pixel of bits.csv is above 1, and 255 is white"), "{said:#?}");
+    let said = place.works("classify bits.csv --device cpu");
+    assert!(said.err.contains("so unsure\nall of them are: pixels from 0 to 1"), "{said:#?}");
 }
 
 #[test]

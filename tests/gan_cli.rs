@@ -69,6 +69,17 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
     let snapshot = image::open(place.path(&format!("{run}/snapshots/0002.png"))).unwrap();
     assert_eq!((snapshot.width(), snapshot.height()), (10 * 56 + 9 * 2, 10 * 56 + 9 * 2));
 
+    // What it found, `evaluate` finds by the seed that is told.
+    let measures = |out: &str| -> Vec<String> {
+        let of = ["Fréchet distance ", "labels recovered ", "precision ", "recall "];
+        let lines = out.lines().filter(|line| of.iter().any(|of| line.starts_with(*of)) && !line.contains('/'));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let (_, seed) = said.out.split_once("`evaluate --seed ").unwrap();
+    let seed = seed.split('`').next().unwrap();
+    let again = place.works(&format!("evaluate runs/0001-tiny --data data --device cpu --seed {seed}"));
+    assert_eq!((measures(&again.out), measures(&said.out).len()), (measures(&said.out), 4));
+
     // The run's folder names its generator, to all that ask for one.
     let said = place.works("evaluate runs/0001-tiny --data data --device cpu --teach");
     for word in ["200 generated pictures", "of real pictures", "Fréchet distance / floor", "of the real test images"] {

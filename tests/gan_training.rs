@@ -38,8 +38,7 @@ fn train(
 ) -> (Result<GanOutcome, TrainError>, Vec<String>) {
     let (stop, mut warnings) = (AtomicBool::new(false), Vec::new());
     let gan = Gan::parse(TINY_GAN, "tiny.toml").unwrap();
-    folder.save_architecture(gan.text()).unwrap();
-    folder.save_settings(settings).unwrap();
+    folder.begin(gan.text(), None, settings).unwrap();
     let mut report = |event: GanEvent| match event {
         GanEvent::Trained { round, .. } => stop.store(until.is_some_and(|until| round >= until), Ordering::Relaxed),
         GanEvent::Warning(text) => warnings.push(text),

@@ -92,15 +92,16 @@ impl Training {
             network.forward(&mut graph, &parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 }).unwrap();
         let loss = graph.apply(CrossEntropy { smoothing: 0.0 }, &[forward.out, truth]).unwrap();
         let correct = graph.apply(Correct, &[forward.out, truth]).unwrap();
-        graph.assign(forward.out, logits.clone());
-        graph.update(Record { slots: STEPS }, &[now, loss, correct], vec![ring.clone()]);
-        forward.update_running(&mut graph);
+        graph.assign(forward.out, logits.clone()).unwrap();
+        graph.update(Record { slots: STEPS }, &[now, loss, correct], vec![ring.clone()]).unwrap();
+        forward.update_running(&mut graph).unwrap();
         for (i, gradient) in grad(&mut graph, loss, &forward.weights).unwrap().into_iter().enumerate() {
-            graph.assign(gradient, parameters.grad_place(i));
+            graph.assign(gradient, parameters.grad_place(i)).unwrap();
         }
         let inputs = [&whole(parameters.grads), &table, &clock].map(|place| graph.read(place));
-        optimize(&mut graph, Update { optimizer, decay: 0.0, factor: 1.0, average: 0.0 }, inputs, None, targets);
-        graph.update(Tick(1), &[], vec![clock]);
+        let update = Update { optimizer, decay: 0.0, factor: 1.0, average: 0.0 };
+        optimize(&mut graph, update, inputs, None, targets).unwrap();
+        graph.update(Tick(1), &[], vec![clock]).unwrap();
 
         device.allocate(&store).unwrap();
         let (pixels, digits) = batch();
@@ -245,7 +246,7 @@ fn run_case(case: &str, golden: &Golden, device: &mut dyn Device) -> Vec<(String
         .map(|(part, value)| {
             let (name, place) = (format!("{case}.{part}"), stored(graph.tensor(value).clone()));
             assert_eq!(golden.shape(&name), place.tensor.dims(), "{name}");
-            graph.assign(value, place.clone());
+            graph.assign(value, place.clone()).unwrap();
             (name, place)
         })
         .collect();

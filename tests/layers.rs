@@ -42,7 +42,7 @@ fn run(
         .into_iter()
         .map(|value| {
             let place = stored(graph.tensor(value));
-            graph.assign(value, place.clone());
+            graph.assign(value, place.clone()).unwrap();
             place
         })
         .collect();
@@ -278,7 +278,7 @@ fn activations_fold_into_the_ops_before_them() {
     let z = graph.apply(MaxPool::new(2, 1), &[z]).unwrap();
     let loss = Sum::mean(&mut graph, z).unwrap();
     let d_affine = grad(&mut graph, loss, &[affine]).unwrap()[0];
-    graph.assign(d_affine, affine_place);
+    graph.assign(d_affine, affine_place).unwrap();
     let plan = Plan::new(&graph);
     let has = |text: &str| plan.dispatches.iter().any(|d| format!("{:?}", d.op).contains(text));
     assert!(has(&format!("{:?}", Apply { epilogue: relu(false), ..Apply::new(1e-3, true) })), "relu after batch norm");

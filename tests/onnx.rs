@@ -12,6 +12,7 @@ use inkgrad::device::cpu::Cpu;
 use inkgrad::infer::sample::{self, Generator, Sampler};
 use inkgrad::interchange::{self, Imported, Wishes, onnx, pytorch};
 use inkgrad::models::{Architecture, ModelFile};
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use tempfile::TempDir;
 use travel::{answers, apart, digits, file, imported, probabilities, python, read, script, untrained};
@@ -137,6 +138,10 @@ fn plain_tensors_come_back_with_the_same_bytes() {
         let architecture = inkgrad::models::builtin(name).unwrap();
         let back = from_bytes(&folder, "there.safetensors", &bytes, Some(&architecture)).file;
         assert_eq!(file.tensors, back.tensors, "{name}");
+        // What no tensor says, and PyTorch's own layer has otherwise.
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let epsilon = header.metadata().as_ref().and_then(|metadata| metadata.get("bn1.eps").cloned());
+        assert_eq!(epsilon.as_deref(), ["avgcnn", "fast"].contains(&name).then_some("0.001"), "{name}");
     }
 }
 
@@ -198,5 +203,8 @@ fn a_state_dict_has_the_same_probabilities_here_by_name_and_by_order() {
         check(if named { "by name" } else { "by order" }, apart(&got, &wanted), TOLERANCE);
         let name = if named { "fc1" } else { "dense1" };
         assert!(model.notes.contains(&format!("{name} takes fc1")), "{:?}", model.notes);
+        let two = Wishes { class_names: Some(vec!["a".into(), "b".into()]), ..Wishes::default() };
+        let error = interchange::import(&file("torch.safetensors"), Some(&plain(named)), &two).unwrap_err().to_string();
+        assert!(error.contains("2 names are given, and its last layer gives 10 numbers: "), "{error}");
     }
 }

@@ -41,8 +41,8 @@ impl Program {
         }
         let inputs = [&gradients, &table, &clock].map(|place| graph.read(place));
         let mask_value = graph.read(&decays);
-        optimize(&mut graph, update, inputs, Some(mask_value), targets);
-        graph.update(Tick(1), &[], vec![clock]);
+        optimize(&mut graph, update, inputs, Some(mask_value), targets).unwrap();
+        graph.update(Tick(1), &[], vec![clock]).unwrap();
 
         device.allocate(&store).unwrap();
         device.write(weights.buffer, 0, bytemuck::cast_slice(start)).unwrap();

@@ -15,8 +15,7 @@ use golden::gpu;
 use inkgrad::data::mnist;
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
-use inkgrad::infer::evaluate::Normalization;
-use inkgrad::models::{self, Augmentation, Model, Parameters};
+use inkgrad::models::{self, Augmentation, Model, Normalization, Parameters};
 use inkgrad::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
 
 /// The networks that travel with the program, the quick ones first.

@@ -5,6 +5,7 @@
 mod golden;
 
 use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use golden::gpu;
@@ -12,8 +13,7 @@ use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::several::Several;
 use inkgrad::device::{Device, DeviceError, Origin, PlanId, cpu::Cpu};
 use inkgrad::graph::{BufferId, Store};
-use inkgrad::infer::evaluate::Normalization;
-use inkgrad::models::{Architecture, Augmentation, Parameters, builtin};
+use inkgrad::models::{Architecture, Augmentation, Normalization, Parameters, builtin};
 use inkgrad::plan::Plan;
 use inkgrad::train::{Classifier, Settings, Share};
 
@@ -90,6 +90,25 @@ fn memory_stays_as_it_is_over_two_thousand_steps() {
     }
 }
 
+#[test]
+fn a_step_of_buffers_that_another_run_has_replaced_is_refused_and_leaves_the_other_as_it_is() {
+    let _alone = ALONE.lock();
+    let mut devices = vec![Box::new(Cpu::new()) as Box<dyn Device>];
+    devices.push(joined(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]));
+    if let Some(gpu) = gpu("a_step_of_buffers_that_another_run_has_replaced_is_refused") {
+        devices.push(Box::new(gpu));
+    }
+    for mut device in devices {
+        let share = Share::of(device.as_ref());
+        let mut begin = || begun(device.as_mut(), 640, Augmentation::default(), 16, share);
+        let (mut old, new) = (begin(), begin());
+        let before = new.save(device.as_mut()).unwrap();
+        let error = old.run(device.as_mut(), 0, 5).unwrap_err();
+        assert!(matches!(error, DeviceError::Stale { .. }), "{error}");
+        assert!(new.save(device.as_mut()).unwrap() == before, "{}", device.name());
+    }
+}
+
 fn by_and_by(what: &str, device: &mut dyn Device) {
     let extended = Augmentation { extend: true, ..Augmentation::default() };
     for (batch, augment) in [(16, Augmentation::default()), (15, extended)] {
@@ -117,8 +136,8 @@ fn a_set_whose_images_come_by_and_by_trains_as_one_that_lies_on_the_device() {
     }
 }
 
-/// A device that fails at a run of its own.
-struct Failing(Cpu, usize);
+/// A device that fails after so many runs, in a way of its own.
+struct Failing(Cpu, usize, fn() -> DeviceError);
 
 impl Device for Failing {
     fn name(&self) -> String {
@@ -146,7 +165,7 @@ impl Device for Failing {
         self.0.prepare(plan)
     }
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        self.1 = self.1.checked_sub(1).ok_or(DeviceError::Lost { device: self.name(), reason: "unplugged".into() })?;
+        self.1 = self.1.checked_sub(1).ok_or_else(self.2)?;
         self.0.run(plans, times)
     }
     fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
@@ -239,12 +258,34 @@ fn where_one_of_several_devices_fails_all_end_with_its_error() {
     let _alone = ALONE.lock();
     for failing in [0, 1] {
         let mut team: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new()), Box::new(Cpu::new())];
-        team[failing] = Box::new(Failing(Cpu::new(), 7));
+        let lost = || DeviceError::Lost { device: "a card that fails".into(), reason: "unplugged".into() };
+        team[failing] = Box::new(Failing(Cpu::new(), 7, lost));
         let mut device = joined(team);
         let share = Share::of(device.as_ref());
         let mut classifier = begun(device.as_mut(), 64, Augmentation::default(), 16, share);
         let error = classifier.run(device.as_mut(), 0, 20).unwrap_err();
         assert!(matches!(error, DeviceError::Lost { .. }), "{error}");
+    }
+}
+
+#[test]
+fn where_one_of_several_devices_panics_all_end_and_the_panic_goes_on() {
+    let _alone = ALONE.lock();
+    for failing in [0, 1] {
+        let (works, ended) = channel::<()>();
+        let run = std::thread::spawn(move || {
+            // Gone when this ends, however that is.
+            let _works = works;
+            let mut team: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new()), Box::new(Cpu::new())];
+            team[failing] = Box::new(Failing(Cpu::new(), 7, || panic!("unplugged")));
+            let mut device = joined(team);
+            let share = Share::of(device.as_ref());
+            let mut classifier = begun(device.as_mut(), 64, Augmentation::default(), 16, share);
+            classifier.run(device.as_mut(), 0, 20)
+        });
+        let patience = Duration::from_secs(60);
+        assert_eq!(ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected), "one waits for the other");
+        assert_eq!(run.join().unwrap_err().downcast_ref(), Some(&"unplugged"));
     }
 }
 

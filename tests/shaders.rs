@@ -7,6 +7,7 @@ use inkgrad::check::large_cases;
 use inkgrad::grad::grad;
 use inkgrad::graph::{Graph, Place, Store, Value};
 use inkgrad::ops::elementwise::Mul;
+use inkgrad::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS};
 use inkgrad::ops::reduce::Sum;
 use inkgrad::ops::{Case, MatrixUnits, Target, cases};
 use inkgrad::plan::{Dispatch, Plan, View, tensors};
@@ -31,7 +32,7 @@ fn plan(case: &Case) -> Plan {
     }
     for value in outputs {
         let place = stored(graph.tensor(value).clone());
-        graph.assign(value, place);
+        graph.assign(value, place).unwrap();
     }
     Plan::new(&graph)
 }
@@ -111,8 +112,8 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
 
     // What every adapter allows.
     let size: u32 = module.entry_points[0].workgroup_size.iter().product();
-    assert!(size <= 256, "{what}: {size} invocations in a workgroup");
-    assert!(bindings <= 8, "{what}: {bindings} storage buffers");
+    assert!(size as usize <= MOST_INVOCATIONS, "{what}: {size} invocations in a workgroup");
+    assert!(bindings <= MOST_BINDINGS, "{what}: {bindings} storage buffers");
     let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
     let shared: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
     assert!(shared <= 16_384, "{what}: {shared} bytes shared by a workgroup");
@@ -172,7 +173,7 @@ fn every_convolution_on_matrix_units_is_valid_and_keeps_within_a_workgroups_memo
                     let shared: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
                     assert!(shared as usize <= memory, "{what}: {shared} bytes shared by a workgroup");
                     let size: u32 = module.entry_points[0].workgroup_size.iter().product();
-                    assert!(size <= 256, "{what}: {size} invocations in a workgroup");
+                    assert!(size as usize <= MOST_INVOCATIONS, "{what}: {size} invocations in a workgroup");
                     let version = spv::Options { lang_version: (1, 4), ..Default::default() };
                     spv::write_vec(&module, &info, &version, None).unwrap_or_else(|e| panic!("{what}: {e}"));
                 }

@@ -63,8 +63,7 @@ fn train(
 ) -> Result<Outcome, TrainError> {
     let stop = AtomicBool::new(false);
     let architecture = architecture(&settings.model);
-    folder.save_settings(settings)?;
-    folder.save_architecture(architecture.text())?;
+    folder.begin(architecture.text(), None, settings)?;
     let mut report = |event: Event| {
         if let (Event::Trained { step, .. }, Some(until)) = (event, until) {
             stop.store(step >= until, Ordering::Relaxed);

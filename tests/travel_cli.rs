@@ -49,6 +49,7 @@ fn a_trained_run_goes_out_and_comes_back_with_the_same_answers() {
     // Plain tensors do not normalize pixels themselves: it is said, and kept beside them.
     let said = place.works("export runs/0001-fast plain.safetensors");
     assert!(said.out.contains("pixel / 255 is normalized by (x - mean) / std"), "{}", said.out);
+    assert!(said.out.contains("nn.BatchNorm2d(..., eps=0.001)"), "{}", said.out);
     let said = place.works("import plain.safetensors told.safetensors --architecture fast");
     assert!(said.err.contains("as the file's metadata say") && !said.err.contains("assumed"), "{}", said.err);
     let told = place.works("evaluate told.safetensors --data data --device cpu --out report").out;
@@ -110,6 +111,11 @@ fn what_cannot_be_imported_is_refused_with_the_remedy() {
     place.write("there.safetensors", "mine");
     place.write("page.h5", "<!DOCTYPE html>");
     place.write("dense.toml", "layers = [\"flatten\", { dense = 10 }, { dense = \"classes\" }]");
+    let mut saved = ZipWriter::new(Cursor::new(Vec::new()));
+    saved.start_file("saved/data.pkl", SimpleFileOptions::default()).unwrap();
+    place.write("saved.pt", saved.finish().unwrap().into_inner());
+    place.write("old.pt", b"\x80\x02\x8a\nl\xfc");
+    place.works("export dense plain.safetensors");
     let (dense, torch, onnx) = (path("dense-keras2.h5"), path("torch.safetensors"), path("torch.onnx"));
     for (line, words) in [
         ("import none.h5 m.safetensors".into(), vec!["none.h5", "Check that the path exists"]),
@@ -127,6 +133,12 @@ fn what_cannot_be_imported_is_refused_with_the_remedy() {
         (format!("import {torch} m.safetensors --architecture dense.toml"), vec!["dense1", "[10, 784]", "conv2"]),
         (format!("import {onnx} m.safetensors --architecture dense.toml"), vec!["--architecture is for safetensors"]),
         (format!("import {onnx} m.safetensors --architecture none"), vec!["no model \"none\""]),
+        ("import saved.pt m.safetensors".into(), vec!["saved.pt", "torch.save", "save_file", "--architecture"]),
+        ("import old.pt m.safetensors --architecture dense".into(), vec!["torch.save", "save_file"]),
+        (
+            "import plain.safetensors m.safetensors --architecture dense --class-names a,b".into(),
+            vec!["2 names", "10 classes"],
+        ),
     ] {
         place.refused(&line, &words);
     }
@@ -146,6 +158,20 @@ fn a_model_of_another_program_is_answered_with_the_command_that_takes_it_over() 
     std::fs::copy(&keras, place.path("no-ending")).unwrap();
     for model in [onnx.as_str(), "renamed", "no-ending", &keras, &zip] {
         place.refused(&format!("inspect {model}"), &["use `inkgrad import` first"]);
+    }
+}
+
+#[test]
+fn layers_that_change_images_only_while_a_network_is_trained_are_left_out() {
+    let place = Place::new();
+    for class in
+        ["RandomRotation", "RandomFlip", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness"]
+    {
+        let to = format!("\"class_name\": \"{class}\"");
+        place.write("changed.keras", changed("\"class_name\": \"Dropout\"", &to, ""));
+        let said = place.works("import changed.keras m.safetensors --force");
+        let words = format!("dropout_2: left out; a {class} does nothing once training is over");
+        assert!(said.err.contains(&words), "{}", said.err);
     }
 }
 
@@ -213,6 +239,8 @@ fn a_layer_that_is_not_had_here_is_named() {
         ("\"dilation_rate\": [1, 1]", "\"dilation_rate\": [2, 2]", vec!["Conv2D", "dilation_rate [2,2]"]),
         ("\"data_format\": \"channels_last\"", "\"data_format\": \"channels_first\"", vec!["channels first"]),
         ("\"axes\": 1", "\"axes\": 2", vec!["\"dot", "axes 2"]),
+        ("\"class_name\": \"Add\"", "\"class_name\": \"Average\"", vec!["Average", "no such layer"]),
+        ("\"class_name\": \"Add\"", "\"class_name\": \"Dense\"", vec!["Dense", "takes 2 inputs; expected one"]),
         ("\"activation\": \"tanh\"", "\"activation\": \"gelu\"", vec!["Dense", "gelu", "leaky_relu"]),
         ("\"activation\": \"softmax\"", "\"activation\": \"sigmoid\"", vec!["ends in sigmoid"]),
         ("\"units\": 10", "\"units\": 11", vec!["its kernel is [13, 10]", "[13, 11]"]),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::window::{FOUR, SEVEN, THREE, Window};
 use eframe::egui::{self, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
-use inkgrad::app::{Memory, Options, Remembered};
+use inkgrad::app::{Memory, Options, Remembered, Theme};
 use inkgrad::device::Choice;
 use inkgrad::graph::Store;
 use inkgrad::models::{Architecture, ModelFile, Parameters};
@@ -28,11 +28,14 @@ fn drawn_digits_are_read_right_with_over_ninety_percent() {
 #[test]
 fn the_keys_of_the_original_work() {
     let mut window = Window::open("fast");
+    window.key(Key::Num1);
+    assert!(window.has("no drawing is kept yet"));
     window.draw(SEVEN);
     let seven = window.ink();
     assert!(seven > 5_000);
     // Tab keeps the drawing, Caps Lock clears the field, 1 recalls it.
     window.key(Key::Tab);
+    assert!(!window.has("no drawing is kept yet"));
     window.key(Key::CapsLock);
     assert_eq!(window.ink(), 0);
     window.key(Key::Num1);
@@ -165,6 +168,8 @@ fn two_models_read_the_same_drawing() {
     });
     let second = window.app().shared().second.as_ref().and_then(|second| second.about());
     assert_eq!(second.map(|about| about.path.as_path()), Some(Path::new("dense")));
+    let menus = window.harness.query_all_by_role(egui::Role::ComboBox);
+    assert!(menus.filter_map(|menu| menu.accesskit_node().value()).any(|chosen| chosen == "dense"));
     // What is drawn next is read by both, too.
     window.key(Key::Delete);
     window.until("both have seen it go", |window| !window.has(", the winner"));
@@ -174,6 +179,40 @@ fn two_models_read_the_same_drawing() {
     window.harness.step();
     window.harness.step();
     assert_eq!(window.harness.query_all_by_label_contains(", the winner").count(), 1);
+}
+
+#[test]
+fn a_long_name_of_a_model_takes_one_row() {
+    let mut window = Window::sized("fast", vec2(720.0, 480.0));
+    let field = window.field();
+    let long = window.folder.path().join(format!("models/{}.safetensors", "long-".repeat(30)));
+    ModelFile::shipped("fast").unwrap().save(&long).unwrap();
+    window.app().shared().open(&long);
+    window.until_reading(long.to_str().unwrap());
+    window.app().shared().open_second(Some(Path::new("dense")));
+    let bars = |window: &Window| -> Vec<f32> {
+        window.harness.query_all_by_label_contains("class 0: ").map(|bar| bar.rect().top()).collect()
+    };
+    window.until("the second model is there", |window| bars(window).len() == 2);
+    let tops = bars(&window);
+    assert_eq!((window.field(), tops[0]), (field, tops[1]));
+}
+
+#[test]
+fn the_time_from_pen_to_bars_is_that_of_the_pen_alone() {
+    let mut window = Window::open("fast");
+    let timed = |window: &Window| window.has("from pen to bars");
+    assert!(!timed(&window), "nothing is drawn yet");
+    let image = egui::ColorImage::from_gray([2, 2], &[0, 255, 255, 0]);
+    window.harness.event(egui::Event::PasteImage(Arc::new(image)));
+    window.reads_at_all();
+    window.harness.get_by_label("As drawn").click();
+    window.harness.run_steps(3);
+    assert!(!timed(&window), "a picture came from elsewhere, and is looked at otherwise");
+    window.draw(SEVEN);
+    window.until("a stroke is timed", timed);
+    window.key(Key::F3);
+    assert!(!timed(&window), "there is no pen");
 }
 
 #[test]
@@ -249,6 +288,35 @@ fn a_remembered_model_that_is_gone_is_said_and_the_usual_one_reads() {
     assert!(window.has("gone.safetensors"));
     window.until_reading("best");
     assert_eq!(window.app().shared().remembered.model.as_deref(), Some(Path::new("best")));
+}
+
+#[test]
+fn what_a_network_sees_of_an_empty_field_is_black_in_the_light_theme_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory { folder: Some(folder.path().join("settings")) };
+    memory.save(&Remembered { theme: Theme::Light, ..Remembered::default() }).unwrap();
+    let options = Options { choice: Choice::Cpu, model: None, models: folder.path().join("models"), memory };
+    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    let at = window.harness.get_by_label_contains("As MNIST: ").rect().center();
+    match window.harness.render() {
+        Ok(image) => assert_eq!(image.get_pixel(at.x as u32, at.y as u32).0[..3], [0, 0, 0]),
+        Err(problem) => eprintln!("skipped: nothing paints here: {problem}"),
+    }
+}
+
+#[test]
+fn a_remembered_second_model_that_is_gone_is_said_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory { folder: Some(folder.path().join("settings")) };
+    let gone = Some(folder.path().join("gone.safetensors"));
+    memory.save(&Remembered { second: gone, ..Remembered::default() }).unwrap();
+    let options = Options { choice: Choice::Cpu, model: None, models: folder.path().join("models"), memory };
+    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    window.until("it is said", |window| window.has("gone.safetensors"));
+    let shared = window.app().shared();
+    assert!(shared.second.is_none() && shared.remembered.second.is_none());
+    window.draw(SEVEN);
+    window.reads("7");
 }
 
 #[test]

@@ -35,6 +35,19 @@ fn a_click_into_a_layer_shows_kernel_and_arithmetic() {
     assert!(!window.has("How it came about"));
 }
 
+#[test]
+fn a_small_window_has_room_for_the_layers_until_a_value_is_chosen() {
+    let mut window = Window::sized("cnn", vec2(720.0, 480.0));
+    window.draw(THREE);
+    window.reads("3");
+    window.key(Key::F2);
+    window.until("the layers are there", |window| window.has("conv1 unit 3"));
+    let tops = [0, 3].map(|unit| window.harness.get_by_label(&format!("conv1 unit {unit}")).rect().top());
+    assert_eq!(tops[0], tops[1], "they stand beside each other");
+    window.harness.get_by_label("conv1 unit 3").click();
+    window.until("it is taken apart", |window| window.has("How it came about"));
+}
+
 /// Pixels of what the network sees that are coloured; nothing where no adapter paints.
 fn coloured(window: &mut Window) -> Option<usize> {
     let rect = window.harness.get_by_label_contains("what the network sees").rect();
@@ -107,5 +120,7 @@ fn a_slider_goes_through_the_snapshots_of_a_run() {
         let step: usize = snapshot.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         window.until("the step is said", |window| window.has(&format!("after {step} steps")));
     }
+    // It is the run that is opened the next time.
+    assert_eq!(window.app().shared().remembered.model, Some(run));
     assert_eq!(snapshots[0].file_name().unwrap(), "000000.safetensors");
 }

@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::window::Window;
-use eframe::egui::Key;
+use eframe::egui::{Key, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use inkgrad::models::ModelFile;
 
@@ -114,6 +114,9 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
     window.until("it is saved", |window| window.has("Saved as "));
     ModelFile::load(&saved).unwrap();
     assert!(window.app().shared().menu.found.iter().any(|entry| entry.path == saved));
+    click(&mut window, "Read with it");
+    window.until_reading(saved.to_str().unwrap());
+    window.key(Key::F4);
     // Stopped before it is kept, it is kept all the same.
     click(&mut window, "Start");
     window.until("it learns", |window| step(window) > 3);
@@ -129,6 +132,36 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
     window.until("it learns", |window| step(window) > 3);
     window.app().finish();
     ModelFile::load(&saved).unwrap();
+}
+
+#[test]
+fn what_could_not_be_kept_is_said_until_it_is() {
+    let mut window = open();
+    set(&mut window, "Epochs", "1000");
+    click(&mut window, "Start");
+    window.until("it learns", |window| step(window) > 3);
+    let models = window.folder.path().join("models");
+    std::fs::remove_dir_all(&models).unwrap();
+    std::fs::write(&models, "a file in the way").unwrap();
+    click(&mut window, "Keep");
+    window.until("it is said", |window| window.has("the model is not kept"));
+    std::fs::remove_file(&models).unwrap();
+    click(&mut window, "Keep");
+    window.until("it is kept", |window| window.has("Kept as "));
+    assert!(!window.has("the model is not kept"));
+}
+
+#[test]
+fn all_that_is_seen_of_a_run_fits_into_the_smallest_window() {
+    let mut window = Window::sized("fast", vec2(720.0, 480.0));
+    window.key(Key::F4);
+    click(&mut window, "Start");
+    window.until("there are mistakes", |window| window.has("mistake: a "));
+    for part in ["Accuracy: ", "mistake: a "] {
+        for node in window.harness.query_all_by_label_contains(part) {
+            assert!(node.rect().right() <= 720.0, "{part}{:?}", node.rect());
+        }
+    }
 }
 
 #[test]
@@ -157,6 +190,13 @@ fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
     });
     assert_eq!(step(&window), 16);
     assert!(!window.has("it must be"));
+    // What was learned outlasts a mistake in the next one's settings.
+    set(&mut window, "Batch", "0");
+    click(&mut window, "Start");
+    window.until("it is said", |window| window.has("Batch is 0"));
+    assert!(window.harness.query_by_label("Done").is_some() && step(&window) == 16);
+    click(&mut window, "Keep");
+    window.until("it is kept", |window| window.has("Kept as "));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eframe::egui::{self, RichText, Sense, Ui, vec2};
+use eframe::egui::{self, AtomExt, RichText, Sense, Ui, vec2};
 
 use super::bars;
 use super::canvas::RADII;
@@ -17,6 +17,9 @@ const SEEN: f32 = 112.0;
 
 /// Width of the tools in one row, in points.
 const TOOLS: f32 = 550.0;
+
+/// What a menu of models has beside the name: its arrow and margins.
+pub const ARROW: f32 = 40.0;
 
 #[derive(Default)]
 pub struct Draw {
@@ -66,22 +69,25 @@ impl Draw {
                 ui.horizontal_top(|ui| {
                     ui.vertical(|ui| {
                         ui.set_width(half);
-                        ui.strong(name_of(shared, &shared.reader));
+                        heading(ui, name_of(shared, &shared.reader));
                         reading(ui, half, &shared.reader, blank);
                     });
                     ui.add_space(12.0);
                     ui.vertical(|ui| {
                         ui.set_width(half);
-                        ui.strong(name_of(shared, second));
+                        heading(ui, name_of(shared, second));
                         reading(ui, half, second, blank);
                     });
                 });
             }
         }
         ui.add_space(6.0);
-        let label = if shared.second.is_some() { "Beside it" } else { "Compare with" };
+        let (label, selected) = match &shared.second {
+            Some(second) => ("Beside it", name_of(shared, second)),
+            None => ("Compare with", "a second model".into()),
+        };
         ui.horizontal_wrapped(|ui| {
-            if let Some(path) = models(ui, shared, label, "a second model", 170.0) {
+            if let Some(path) = models(ui, shared, label, &selected, 170.0) {
                 shared.open_second(Some(&path));
             }
             if shared.second.is_some() && ui.button("Close").on_hover_text("Only one model").clicked() {
@@ -152,6 +158,11 @@ fn name_of(shared: &Shared, reader: &Reader) -> String {
     reader.about().map_or("...".into(), |about| shared.menu.name(&about.path))
 }
 
+/// In one row, however long the name, so that bars stand beside bars.
+fn heading(ui: &mut Ui, name: String) {
+    ui.add(egui::Label::new(RichText::new(name).strong()).truncate());
+}
+
 /// The bars of a reader, and its answer as a sentence.
 fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
     let Some(about) = reader.about() else {
@@ -169,31 +180,33 @@ fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
 pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, width: f32) -> Option<PathBuf> {
     let mut chosen = None;
     let mut refresh = false;
-    let response =
-        egui::ComboBox::from_label(label).selected_text(selected).width(width).height(420.0).show_ui(ui, |ui| {
-            ui.weak("Of this program");
-            for entry in &shared.menu.shipped {
-                if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
-                    chosen = Some(entry.path.clone());
-                }
+    // A long name leaves room for the arrow.
+    let shown = selected.atom_max_width(width - ARROW);
+    let combo = egui::ComboBox::from_label(label).selected_text(shown).width(width).height(420.0);
+    let response = combo.show_ui(ui, |ui| {
+        ui.weak("Of this program");
+        for entry in &shared.menu.shipped {
+            if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
+                chosen = Some(entry.path.clone());
             }
-            ui.separator();
-            ui.weak(shared.menu.folder().display().to_string());
-            for entry in &shared.menu.found {
-                if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
-                    chosen = Some(entry.path.clone());
-                }
+        }
+        ui.separator();
+        ui.weak(shared.menu.folder().display().to_string());
+        for entry in &shared.menu.found {
+            if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
+                chosen = Some(entry.path.clone());
             }
-            if shared.menu.more > 0 {
-                ui.weak(format!("and {} more, whose names come before these", shared.menu.more));
-            }
-            if let Some(problem) = &shared.menu.problem {
-                ui.label(problem);
-            } else if shared.menu.found.is_empty() {
-                ui.weak("no models there");
-            }
-            refresh = ui.button("Look again").clicked();
-        });
+        }
+        if shared.menu.more > 0 {
+            ui.weak(format!("and {} more, whose names come before these", shared.menu.more));
+        }
+        if let Some(problem) = &shared.menu.problem {
+            ui.label(problem);
+        } else if shared.menu.found.is_empty() {
+            ui.weak("no models yet: Train makes some, and Keep puts them here");
+        }
+        refresh = ui.button("Look again").clicked();
+    });
     if refresh || response.response.clicked() {
         shared.menu.refresh();
     }
@@ -239,5 +252,5 @@ fn hint(ui: &mut Ui, is_focused: bool) {
         true => "Tab keeps the drawing, 1 recalls it, 2 erases, Delete clears. Esc, then Tab: other controls.",
         false => "Draw here, drop or paste a picture. With the keys: arrows move the pen, Space puts it down.",
     };
-    ui.add(egui::Label::new(RichText::new(text).weak().small()).truncate());
+    ui.add(egui::Label::new(RichText::new(text).weak()).wrap());
 }

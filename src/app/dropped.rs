@@ -1,50 +1,78 @@
-//! Pictures that are dropped on the window, read in a thread of their own: a large scan takes a while, and a disk on
-//! the network may take longer.
+//! Pictures that are dropped on the window or pasted, made a drawing in a thread of their own: a large scan takes a
+//! while, and a disk on the network may take longer.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
-use eframe::egui;
-use image::DynamicImage;
+use eframe::egui::{self, ColorImage};
+use image::{DynamicImage, RgbaImage};
 
-use crate::pictures;
+use super::field::Field;
+use crate::pictures::decode::{MAX_PIXELS, MAX_SIDE};
+use crate::pictures::{self, PictureError};
 
 type Read = Result<DynamicImage, String>;
 
-/// What was dropped last, until it is there.
+/// Where a picture comes from.
+pub enum Source {
+    /// The first of these that is a picture.
+    Files(Vec<PathBuf>),
+    Clipboard(Arc<ColorImage>),
+}
+
+/// What was dropped or pasted last, until it is there.
 #[derive(Default)]
 pub struct Dropped {
-    coming: Option<Receiver<Read>>,
+    coming: Option<Receiver<Result<Vec<u8>, String>>>,
 }
 
 impl Dropped {
-    /// Begins to read the first of these files that is a picture; `ctx` is woken when it is there. What was dropped
-    /// before and is not there yet is forgotten.
+    /// Begins to read a picture; `ctx` is woken when it is there. What came before and is not there yet is forgotten.
     ///
     /// # Errors
     /// In words, where the system has no thread left.
-    pub fn read(&mut self, files: Vec<PathBuf>, ctx: egui::Context) -> Result<(), String> {
+    pub fn read(&mut self, source: Source, ctx: egui::Context) -> Result<(), String> {
         let (send, coming) = mpsc::channel();
         let work = move || {
-            // Nobody listens where others were dropped since.
-            let _ = send.send(first(&files));
+            let read = match source {
+                Source::Files(files) => first(&files),
+                Source::Clipboard(image) => pasted(&image),
+            };
+            // Nobody listens where others came since.
+            let _ = send.send(read.map(|picture| Field::of(&picture)));
             ctx.request_repaint();
         };
         let started = std::thread::Builder::new().name("dropped".into()).spawn(work);
-        started.map_err(|error| format!("no thread to read with: {error}. Close other programs and drop it again"))?;
+        started.map_err(|error| format!("no thread to read with: {error}. Close other programs and try again"))?;
         self.coming = Some(coming);
         Ok(())
     }
 
-    /// The picture, or why there is none; once.
-    pub fn take(&mut self) -> Option<Read> {
+    /// The picture as a field's pixels, or why there is none; once.
+    pub fn take(&mut self) -> Option<Result<Vec<u8>, String>> {
         let read = match self.coming.as_ref()?.try_recv() {
             Ok(read) => read,
             Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Err("what was dropped could not be read".into()),
+            Err(TryRecvError::Disconnected) => Err("the picture could not be read".into()),
         };
         self.coming = None;
         Some(read)
+    }
+}
+
+/// Within the limits of a file.
+fn pasted(image: &ColorImage) -> Read {
+    let [width, height] = image.size.map(|side| side as u32);
+    if image.pixels.len() as u64 > MAX_PIXELS {
+        let error = PictureError::TooManyPixels { width, height, limit: MAX_PIXELS };
+        return Err(format!("the picture on the clipboard {error}"));
+    }
+    let bytes = image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
+    match RgbaImage::from_raw(width, height, bytes).map(DynamicImage::from) {
+        Some(large) if width.max(height) > MAX_SIDE => Ok(large.thumbnail(MAX_SIDE, MAX_SIDE)),
+        Some(picture) => Ok(picture),
+        None => Err("the picture on the clipboard is damaged".into()),
     }
 }
 
@@ -77,5 +105,14 @@ mod tests {
         let problem = first(&[notes, gone]).unwrap_err();
         assert!(problem.contains("notes.txt") && problem.contains("none of the 2 files"), "{problem}");
         assert!(first(&[folder.path().to_owned()]).unwrap_err().contains("folder"));
+    }
+
+    #[test]
+    fn a_picture_of_the_clipboard_is_made_smaller_where_it_is_huge_and_refused_where_it_is_not_whole() {
+        let whole = ColorImage::from_gray([3, 2], &[0, 50, 100, 150, 200, 250]);
+        assert_eq!(pasted(&whole).unwrap().to_luma8().into_raw(), [0, 50, 100, 150, 200, 250]);
+        assert!(pasted(&ColorImage { size: [3, 4], ..whole }).unwrap_err().contains("damaged"));
+        let huge = ColorImage::from_gray([5000, 2], &[200; 10_000]);
+        assert_eq!(pasted(&huge).unwrap().width(), MAX_SIDE);
     }
 }

@@ -26,11 +26,13 @@ pub struct Field {
     undone: Vec<Arc<Vec<u8>>>,
     /// Where the pen is while it is down.
     pen: Option<[f32; 2]>,
+    by_pen: bool,
 }
 
 impl Default for Field {
     fn default() -> Field {
-        Field { pixels: Arc::new(vec![0; FIELD * FIELD]), before: Vec::new(), undone: Vec::new(), pen: None }
+        let pixels = Arc::new(vec![0; FIELD * FIELD]);
+        Field { pixels, before: Vec::new(), undone: Vec::new(), pen: None, by_pen: false }
     }
 }
 
@@ -48,6 +50,11 @@ impl Field {
         self.pen.is_some()
     }
 
+    /// Whether it is the pen that changed it last.
+    pub fn is_by_pen(&self) -> bool {
+        self.by_pen
+    }
+
     /// The pen at a place, down: the first call begins a stroke, others go on with it. `radius` in pixels.
     pub fn draw(&mut self, to: [f32; 2], radius: f32, tool: Tool) {
         let from = match self.pen {
@@ -57,7 +64,7 @@ impl Field {
                 to
             }
         };
-        self.pen = Some(to);
+        (self.pen, self.by_pen) = (Some(to), true);
         self.segment(from, to, radius, tool);
     }
 
@@ -105,13 +112,19 @@ impl Field {
     pub fn replace(&mut self, pixels: Vec<u8>) {
         if pixels.len() == FIELD * FIELD {
             self.lift();
+            self.by_pen = false;
             self.remember();
             self.pixels = Arc::new(pixels);
         }
     }
 
-    /// A picture in the field, as large as it fits, its aspect kept; dark ink on light paper is turned round.
+    /// A picture in the field, as [`Field::of`] has it.
     pub fn show(&mut self, picture: &DynamicImage) {
+        self.replace(Field::of(picture));
+    }
+
+    /// A picture as a field's pixels, as large as it fits, its aspect kept; dark ink on light paper is turned round.
+    pub fn of(picture: &DynamicImage) -> Vec<u8> {
         // What the network is to see of it is decided later, as it is of a drawing.
         let whole = Preparation {
             mode: Mode::Always,
@@ -121,7 +134,7 @@ impl Field {
             center: false,
             ..Preparation::default()
         };
-        self.replace(prepare(picture, [FIELD, FIELD, 1], &whole).pixels);
+        prepare(picture, [FIELD, FIELD, 1], &whole).pixels
     }
 
     fn remember(&mut self) {
@@ -141,6 +154,7 @@ impl Field {
 
     pub fn undo(&mut self) {
         self.lift();
+        self.by_pen = false;
         if let Some(before) = self.before.pop() {
             self.undone.push(std::mem::replace(&mut self.pixels, before));
         }
@@ -148,6 +162,7 @@ impl Field {
 
     pub fn redo(&mut self) {
         self.lift();
+        self.by_pen = false;
         if let Some(undone) = self.undone.pop() {
             self.before.push(std::mem::replace(&mut self.pixels, undone));
         }

@@ -53,6 +53,8 @@ impl Menu {
         (self.more, self.problem) = (0, None);
         let listed = match std::fs::read_dir(&self.folder) {
             Ok(listed) => listed,
+            // Before the first run there is none.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => {
                 let folder = self.folder.display();
                 self.problem = Some(format!("{folder}: {error}. Models of a folder: inkgrad app --models DIR"));
@@ -93,10 +95,19 @@ impl Menu {
 
     /// What the menu calls a path.
     pub fn name(&self, path: &Path) -> String {
+        let last = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        if let Some((run, step)) = snapshot(path) {
+            return format!("{}, step {step}", last(run));
+        }
         let entry = self.shipped.iter().chain(&self.found).find(|entry| entry.path == path);
-        let last = || path.file_name().map_or(path.to_string_lossy(), |name| name.to_string_lossy()).into_owned();
-        entry.map_or_else(last, |entry| entry.name.clone())
+        entry.map_or_else(|| last(path), |entry| entry.name.clone())
     }
+}
+
+/// The run whose snapshot a path is, and the step.
+pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
+    let folder = path.parent().filter(|folder| folder.ends_with("snapshots"))?;
+    Some((folder.parent()?, path.file_stem()?.to_str()?.parse().ok()?))
 }
 
 fn ending(path: &Path) -> String {
@@ -140,6 +151,8 @@ mod tests {
         assert!(menu.shipped.iter().any(|entry| entry.name == "best"));
         assert!(!menu.shipped.iter().any(|entry| entry.name == "gan"), "it classifies nothing");
         assert_eq!(menu.name(&at("mine.safetensors")), "mine.safetensors");
+        assert_eq!(menu.name(&at("0001-fast/snapshots/000187.safetensors")), "0001-fast, step 187");
+        assert_eq!(menu.name(&at("snapshots/mine.safetensors")), "mine.safetensors");
     }
 
     #[test]
@@ -173,11 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_gone_is_a_message_and_the_shipped_models_remain() {
+    fn a_folder_that_is_not_there_yet_has_no_models_and_one_that_cannot_be_read_is_a_message() {
         let mut menu = Menu::of(Path::new("no/such/folder"));
-        assert!(menu.problem.as_ref().unwrap().contains("no/such/folder"));
         menu.refresh();
-        assert!(menu.found.is_empty() && !menu.shipped.is_empty());
+        assert!(menu.found.is_empty() && !menu.shipped.is_empty() && menu.problem.is_none());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let problem = Menu::of(file.path()).problem.unwrap();
+        assert!(problem.contains(&*file.path().to_string_lossy()) && problem.contains("--models DIR"), "{problem}");
     }
 
     #[test]

@@ -17,18 +17,22 @@ mod post;
 pub mod reader;
 pub mod remember;
 mod shared;
+mod stop;
+mod theme;
 mod train;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use eframe::egui::{self, Event, Key, Modifiers, RichText, Ui};
-use image::DynamicImage;
 
 pub use remember::{Memory, Panel, Remembered, Theme};
 pub use shared::Shared;
 
 use crate::device::Choice;
+use dropped::Source;
 
 /// The model that reads at first.
 pub const MODEL: &str = "best";
@@ -64,7 +68,7 @@ impl App {
         if let Some(model) = &options.model {
             remembered.model = Some(crate::models::lasting(model));
         }
-        apply(ctx, remembered.theme);
+        theme::apply(ctx, remembered.theme);
         let shared = Shared::new(ctx.clone(), options.choice, &options.models, options.memory, remembered);
         App {
             shared,
@@ -152,14 +156,14 @@ impl App {
                     open_guide(shared);
                 }
                 let mut theme = shared.remembered.theme;
-                egui::ComboBox::from_label("Theme").selected_text(theme_name(theme)).width(80.0).show_ui(ui, |ui| {
+                egui::ComboBox::from_label("Theme").selected_text(theme::name(theme)).width(80.0).show_ui(ui, |ui| {
                     for one in [Theme::System, Theme::Light, Theme::Dark] {
-                        ui.selectable_value(&mut theme, one, theme_name(one));
+                        ui.selectable_value(&mut theme, one, theme::name(one));
                     }
                 });
                 if theme != shared.remembered.theme {
                     shared.remembered.theme = theme;
-                    apply(ui.ctx(), theme);
+                    theme::apply(ui.ctx(), theme);
                 }
             });
         });
@@ -187,50 +191,40 @@ impl App {
                 ui.separator();
                 ui.label(format!("a pass takes {:.1} ms", answer.pass().seconds * 1e3));
             }
-            if let Some(latency) = shared.latency {
+            // Where there is a pen.
+            let is_drawn = matches!(shared.remembered.panel, Panel::Draw | Panel::Inside);
+            if let Some(latency) = shared.latency.filter(|_| is_drawn) {
                 ui.separator();
                 ui.label(format!("from pen to bars {:.1} ms", latency.as_secs_f64() * 1e3));
             }
         });
     }
 
-    /// Pictures that were dropped or pasted come into the field.
+    /// Pictures that were dropped or pasted come into the field, and the field is shown.
     fn take_pictures(&mut self, ui: &Ui) {
         let (dropped, pasted) = ui.input(|input| {
             let pasted = input.events.iter().find_map(|event| match event {
-                Event::PasteImage(image) => Some(image.clone()),
+                Event::PasteImage(image) => Some(Source::Clipboard(image.clone())),
                 _ => None,
             });
-            (input.raw.dropped_files.clone(), pasted)
+            let files: Vec<PathBuf> = input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect();
+            ((!files.is_empty()).then_some(Source::Files(files)), pasted)
         });
-        if let Some(image) = pasted {
-            let [width, height] = image.size;
-            let bytes = image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
-            let picture = image::RgbaImage::from_raw(width as u32, height as u32, bytes).map(DynamicImage::from);
-            self.take_picture(picture.ok_or_else(|| "the picture on the clipboard is damaged".into()));
-        }
-        let files: Vec<PathBuf> = dropped.iter().map(|file| file.path().to_owned()).collect();
-        if !files.is_empty()
-            && let Err(problem) = self.dropped.read(files, ui.ctx().clone())
+        if let Some(source) = dropped.or(pasted)
+            && let Err(problem) = self.dropped.read(source, ui.ctx().clone())
         {
             self.shared.say(problem);
         }
-        if let Some(read) = self.dropped.take() {
-            self.take_picture(read);
-        }
-    }
-
-    /// A picture goes into the field, and the field is shown.
-    fn take_picture(&mut self, read: Result<DynamicImage, String>) {
-        match read {
-            Ok(picture) => {
-                self.shared.field.show(&picture);
+        match self.dropped.take() {
+            Some(Ok(pixels)) => {
+                self.shared.field.replace(pixels);
                 // Inside shows the field too.
                 if self.shared.remembered.panel != Panel::Inside {
                     self.shared.remembered.panel = Panel::Draw;
                 }
             }
-            Err(problem) => self.shared.say(problem),
+            Some(Err(problem)) => self.shared.say(problem),
+            None => {}
         }
     }
 
@@ -268,39 +262,27 @@ impl eframe::App for App {
 fn open_guide(shared: &mut Shared) {
     let folder = crate::files::cache_dir().unwrap_or_else(std::env::temp_dir).join("docs");
     match guide::write(&folder, guide::page(shared.remembered.panel)) {
-        Ok(page) => shared.ctx.open_url(egui::OpenUrl::new_tab(guide::url(&page))),
+        Ok(page) => {
+            shared.ctx.open_url(egui::OpenUrl::new_tab(guide::url(&page)));
+            // Whether there is a browser nobody tells.
+            shared.say(format!("The guide is in {}, should no browser show it.", folder.join("guide").display()));
+        }
         Err(problem) => shared.say(problem),
     }
 }
 
-fn theme_name(theme: Theme) -> &'static str {
-    match theme {
-        Theme::System => "System",
-        Theme::Light => "Light",
-        Theme::Dark => "Dark",
-    }
-}
-
-fn apply(ctx: &egui::Context, theme: Theme) {
-    ctx.set_theme(match theme {
-        Theme::System => egui::ThemePreference::System,
-        Theme::Light => egui::ThemePreference::Light,
-        Theme::Dark => egui::ThemePreference::Dark,
-    });
-}
-
-/// Opens the window and stays until it is closed.
+/// Opens the window and stays until it is closed, by a person or once `stop` is set.
 ///
 /// # Errors
 /// In words, where there is no display, or nothing that can draw on it.
-pub fn run(options: Options) -> Result<(), String> {
+pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<(), String> {
     use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 
     let remembered = options.memory.load();
     let mut setup = WgpuSetupCreateNew::without_display_handle();
     // Drawn by the GPU that computes, where one does.
     if let Some(info) = options.choice.adapter().cloned() {
-        setup.native_adapter_selector = Some(std::sync::Arc::new(move |adapters, surface| {
+        setup.native_adapter_selector = Some(Arc::new(move |adapters, surface| {
             let fits =
                 |adapter: &&eframe::wgpu::Adapter| surface.is_none_or(|surface| adapter.is_surface_supported(surface));
             let same = |adapter: &&eframe::wgpu::Adapter| adapter.get_info().name == info.name;
@@ -320,6 +302,9 @@ pub fn run(options: Options) -> Result<(), String> {
         wgpu_options: WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..Default::default() },
         ..Default::default()
     };
-    eframe::run_native("inkgrad", native, Box::new(|cc| Ok(Box::new(App::new(&cc.egui_ctx, options)))))
-        .map_err(|error| error.to_string())
+    let start: eframe::AppCreator<'_> = Box::new(|cc| {
+        stop::close_once_set(stop, cc.egui_ctx.clone())?;
+        Ok(Box::new(App::new(&cc.egui_ctx, options)))
+    });
+    eframe::run_native("inkgrad", native, start).map_err(|error| error.to_string())
 }

@@ -154,11 +154,11 @@ impl Picture {
         }
     }
 
-    /// Shows it, or an empty frame of that size, under an accessible name.
+    /// Shows it, or as much of black, under an accessible name.
     pub fn show(&self, ui: &mut egui::Ui, size: egui::Vec2, name: &str, sense: egui::Sense) -> egui::Response {
         let (rect, response) = ui.allocate_exact_size(size, sense);
         if self.texture.is_none() {
-            ui.painter().rect_filled(rect, 2.0, ui.visuals().extreme_bg_color);
+            ui.painter().rect_filled(rect, 0.0, Color32::BLACK);
         }
         self.paint(ui.painter(), rect);
         let role = if sense.senses_click() { egui::Role::Button } else { egui::Role::Image };

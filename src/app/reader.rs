@@ -28,6 +28,8 @@ pub struct Question {
     pub wanted: Wanted,
     /// When the drawing changed.
     pub asked: Instant,
+    /// Whether it was the pen that changed it: how long its answer takes is measured.
+    pub by_pen: bool,
 }
 
 impl Question {

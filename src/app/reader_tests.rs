@@ -29,7 +29,7 @@ fn one() -> Question {
         if (210..240).contains(&x) && (80..370).contains(&y) { 255 } else { 0 }
     });
     let field = Arc::new(pixels.collect());
-    Question { field, prepared: true, wanted: Wanted::default(), asked: Instant::now() }
+    Question { field, prepared: true, wanted: Wanted::default(), asked: Instant::now(), by_pen: true }
 }
 
 fn ask(reader: &mut Reader) -> usize {

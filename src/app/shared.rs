@@ -1,6 +1,6 @@
 //! What all panels have in common: the drawing, the networks that read it, the menu of models, messages.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use eframe::egui;
 
 use super::canvas::{Ask, Canvas};
 use super::field::Field;
-use super::menu::Menu;
+use super::menu::{Menu, snapshot};
 use super::reader::{Question, Reader};
 use super::remember::{Memory, Remembered};
 use crate::device::Choice;
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(6);
 
 /// Messages that are shown at once; older ones make room.
 const MESSAGES: usize = 3;
+
+const NONE_KEPT: &str = "no drawing is kept yet; Tab keeps the one in the field";
 
 pub struct Shared {
     pub ctx: egui::Context,
@@ -121,12 +123,19 @@ impl Shared {
     }
 
     fn take_in(&mut self) {
-        let before = self.reader.answer().map(|answer| answer.question.asked);
+        let asked = |reader: &Reader| reader.answer().map(|answer| answer.question.asked);
+        let before = asked(&self.reader);
         if self.reader.poll() {
             self.asked = None;
             match self.reader.take_problem() {
                 Some(problem) => self.say(problem),
-                None => self.remembered.model = self.reader.about().map(|about| lasting(&about.path)),
+                None => {
+                    // A snapshot is looked at, and its run is what lasts.
+                    let path = self.reader.about().map(|about| lasting(&about.path));
+                    let run = |path: PathBuf| snapshot(&path).map(|(run, _)| run.to_owned()).unwrap_or(path);
+                    self.remembered.model = path.map(run);
+                    self.latency = None;
+                }
             }
             // The one that was remembered may be gone.
             let is_none = self.reader.about().is_none() && !self.reader.is_opening();
@@ -136,9 +145,11 @@ impl Shared {
         } else if let Some(problem) = self.reader.take_problem() {
             self.say(problem);
         }
-        let now = self.reader.answer().map(|answer| answer.question.asked);
-        if now != before {
-            self.answered = now;
+        if let Some(answer) = self.reader.answer()
+            && answer.question.by_pen
+            && asked(&self.reader) != before
+        {
+            self.answered = Some(answer.question.asked);
         }
         if let Some(second) = &mut self.second {
             let is_new = second.poll();
@@ -148,6 +159,10 @@ impl Shared {
                 if problem.is_none() {
                     self.remembered.second = second.about().map(|about| lasting(&about.path));
                 }
+            }
+            // None was open before it, so that there is nothing to show.
+            if is_new && second.about().is_none() && !second.is_opening() {
+                self.open_second(None);
             }
             if let Some(problem) = problem {
                 self.say(problem);
@@ -159,8 +174,9 @@ impl Shared {
     /// are shown. An answer that comes within a few milliseconds is shown in the same frame.
     pub fn ask(&mut self) {
         let asked = self.frame_began;
-        let (prepared, wanted) = (self.remembered.prepared, self.wanted);
-        let question = Question { field: Arc::clone(self.field.pixels()), prepared, wanted, asked };
+        let (prepared, wanted, field) = (self.remembered.prepared, self.wanted, Arc::clone(self.field.pixels()));
+        let is_other = self.asked.as_ref().is_some_and(|old| !Arc::ptr_eq(&old.field, &field));
+        let question = Question { field, prepared, wanted, asked, by_pen: is_other && self.field.is_by_pen() };
         let is_old = |old: &Option<Question>, new: &Question| old.as_ref().is_some_and(|old| old.is_like(new));
         let plain = Question { wanted: Wanted::default(), ..question.clone() };
         if let Some(second) = self.second.as_mut().filter(|second| second.about().is_some())
@@ -187,7 +203,7 @@ impl Shared {
             && self.second.as_ref().is_none_or(|second| answers(second, &self.second_asked))
     }
 
-    /// At the end of a frame: how long the newest answer took to be shown.
+    /// At the end of a frame: how long the answer to the pen's newest movement took to be shown.
     pub fn settle(&mut self) {
         if let Some(answered) = self.answered.take() {
             let latency = answered.elapsed();
@@ -201,13 +217,14 @@ impl Shared {
         match ask {
             Some(Ask::Save) => {
                 self.kept = Some(self.field.pixels().to_vec());
+                self.messages.retain(|message| message != NONE_KEPT);
                 if let Err(problem) = self.memory.save_field(&self.field.image()) {
                     self.say(format!("the drawing is kept until the window closes, but not on disk: {problem}"));
                 }
             }
             Some(Ask::Recall) => match self.kept.clone() {
                 Some(kept) => self.field.replace(kept),
-                None => self.say("no drawing is kept yet; Tab keeps the one in the field"),
+                None => self.say(NONE_KEPT),
             },
             None => {}
         }

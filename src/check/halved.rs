@@ -82,7 +82,7 @@ impl Convolution {
         let outputs = results.map(|value| stored(graph.tensor(value).clone()));
         for (value, place) in results.into_iter().zip(&outputs) {
             let copy = graph.apply(Copy, &[value])?;
-            graph.assign(copy, place.clone());
+            graph.assign(copy, place.clone())?;
         }
         let mut plan = Plan::new(&graph);
         plan.halve(n, &[inputs[0].buffer]);

@@ -17,7 +17,7 @@ use program::Program;
 
 use std::collections::BTreeMap;
 
-use crate::device::{Device, DeviceError, cpu::Cpu};
+use crate::device::{self, Device, DeviceError, cpu::Cpu};
 use crate::graph::GraphError;
 use crate::ops::{Case, Exact};
 
@@ -66,6 +66,16 @@ impl Reading {
             }
         }
     }
+}
+
+/// Opens the device that [`device::find`] finds, as every command does: a GPU's results are looked at first, by
+/// [`start::open`]. Where `auto` has taken one that cannot be used, the CPU takes its place, and a warning is logged.
+///
+/// # Errors
+/// [`DeviceError::Unknown`] where there is none, and those of [`start::open`].
+pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
+    let (_, device) = start::open(device::find(wanted)?, wanted, &mut |problem| log::warn!("{problem}"))?;
+    Ok(device)
 }
 
 /// Holds what a device makes of a case, and of its derivatives where the case is for them, against the CPU device.

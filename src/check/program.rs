@@ -38,8 +38,7 @@ impl Program {
     pub fn forward(&mut self, case: &Case) -> Result<(), Fault> {
         let inputs = self.inputs(case);
         let out = self.graph.apply_arc(case.op.clone(), &inputs)?;
-        self.output(case.name.clone(), out, case.tolerance);
-        Ok(())
+        self.output(case.name.clone(), out, case.tolerance)
     }
 
     /// Adds a case's derivatives by all inputs of floats, of loss = sum of out * weight; the weights, which differ from
@@ -61,7 +60,7 @@ impl Program {
         let derivatives = grad(&mut self.graph, loss, &values)?;
         for (i, derivative) in by.into_iter().zip(derivatives) {
             // A derivative is itself a sum, mostly a longer one.
-            self.output(format!("{}, derivative by input {i}", case.name), derivative, case.tolerance.max(2e-5));
+            self.output(format!("{}, derivative by input {i}", case.name), derivative, case.tolerance.max(2e-5))?;
         }
         Ok(words)
     }
@@ -91,10 +90,11 @@ impl Program {
         value
     }
 
-    fn output(&mut self, what: String, value: Value, tolerance: f64) {
+    fn output(&mut self, what: String, value: Value, tolerance: f64) -> Result<(), Fault> {
         let place = self.stored("output", self.graph.tensor(value).clone());
-        self.graph.assign(value, place.clone());
+        self.graph.assign(value, place.clone())?;
         self.outputs.push(Output { what, place, tolerance });
+        Ok(())
     }
 
     fn stored(&mut self, name: &str, tensor: Tensor) -> Place {

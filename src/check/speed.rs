@@ -79,7 +79,7 @@ impl Work {
         let values: Vec<_> = inputs.iter().map(|tensor| graph.read(&stored(tensor.clone()))).collect();
         let out = graph.apply_arc(op, &values)?;
         let place = stored(graph.tensor(out).clone());
-        graph.assign(out, place);
+        graph.assign(out, place)?;
         device.allocate(&store)?;
         let plan = Plan::new(&graph);
         let ready = device.prepare(&plan)?;

@@ -27,7 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // The window opens it again, in a thread for each network that reads.
     let (choice, _) = super::trusted(device::find(&args.device)?, &args.device)?;
     let options = Options { choice, model: args.model, models: args.models, memory: Memory::of_user() };
-    app::run(options).map_err(|problem| {
+    app::run(options, super::interrupt::listen()?).map_err(|problem| {
         log::info!("no window: {problem}");
         let problem = match has_display() {
             false => "there is no display, as neither DISPLAY nor WAYLAND_DISPLAY is set",

@@ -31,7 +31,7 @@ ONNX: a classifier takes `image` [N, channels, height, width], float32 pixels fr
 Plain safetensors: tensors as a PyTorch module of the same layers has them, kernels [out, in, height, width], dense \
 weights [out, in]. No tensor normalizes pixels: give the module (x - mean) / std, where x is pixel / 255. Both numbers \
 are printed, and stand in the file's metadata as `mean` and `std`, beside the `class_names`; `inkgrad import` finds \
-them there.";
+them there. Each batch norm's epsilon is printed and stands there too, as `bn1.eps`: PyTorch's own is another.";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -75,6 +75,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         say(format_args!(
             "the network takes what it was trained on: pixel / 255 is normalized by (x - mean) / std, with mean {mean} \
              and std {std}"
+        ));
+    }
+    if format == Format::Safetensors
+        && let Some(epsilon) = pytorch::epsilons(model.architecture(&path)?.layers.iter().map(|layer| &layer.kind))
+    {
+        say(format_args!(
+            "batch norm has an epsilon of {epsilon}: nn.BatchNorm2d(..., eps={epsilon}); PyTorch's own is 0.00001"
         ));
     }
     Ok(ExitCode::SUCCESS)

@@ -57,7 +57,13 @@ pub fn train<T>(
 pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Error {
     let run = shell(&folder.path().to_string_lossy());
     let saved = member.saved_step();
-    let kept = saved.map_or("nothing is saved yet".into(), |step| format!("saved up to step {step}"));
+    let kept = match saved {
+        Some(step) => format!("saved up to step {step}"),
+        None if member.best().exists() => {
+            format!("nothing is saved yet but the best model so far, {}", member.best().display())
+        }
+        None => "nothing is saved yet".into(),
+    };
     let advice = match &error {
         TrainError::NotFinite { rate, .. } if saved.is_some() => {
             let last = shell(&member.last().to_string_lossy());

@@ -264,7 +264,7 @@ fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result
     files::write(out, bytes, existing).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => is_there(out),
         _ => anyhow::anyhow!(
-            "cannot write {}: {error}. Check that the folder exists and that you may write there",
+            "cannot write {}: {error}. Check that the folder exists, that you may write there, and that there is room",
             out.display()
         ),
     })

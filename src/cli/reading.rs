@@ -1,6 +1,7 @@
 //! Flags of how data are read, where they leave something open; and data for a model that has learned from some of
 //! them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::{counted, data_unremarked, note, remark_on};
@@ -45,7 +46,7 @@ impl ReadingFlags {
 
 /// Data to test a model of the file at `model` with, and some of them to test with. Pictures, and rows of a table, make
 /// what it takes. Where nothing is said about the hold-out, none of these is one that the model has learned from; where
-/// it has learned from all, that is said.
+/// it has learned from some all the same, that is said.
 pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
     let kind = data.map(Kind::of).transpose()?;
     let mut reading = for_model(reading, kind.as_ref(), file, model);
@@ -54,29 +55,24 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
     }
     let mut set = data_unremarked(data, &reading)?;
     let mut told = None;
-    match of_training(&set, data, &reading, file, model) {
-        Some((0, _)) => {
-            told = Some(format!(
-                "warning: {} has learned from all of these images (--hold-out 0): what it makes of them is no test",
-                model.display()
-            ));
-        }
-        Some((hold_out, as_trained)) => {
-            set = as_trained;
-            told = Some(kept(hold_out, model));
-        }
-        None => {}
+    if let Some(as_trained) = as_trained(&set, data, &reading, file, model) {
+        told = match (reading.hold_out, file.hold_out()) {
+            (None, Some(hold_out)) if hold_out > 0 => {
+                set = as_trained;
+                Some(kept(hold_out, model))
+            }
+            _ => learned(&set, &as_trained, file, model),
+        };
     }
     check_test(&set, &reading)?;
     remark_on(&set);
-    if let Some(told) = told {
-        note(told);
-    }
+    told.into_iter().chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
 }
 
 /// Data to go on with from the model of a file. `reading` gets how pictures become what the model takes; and, where
 /// nothing is said about the hold-out and these are the images that it has learned from, the hold-out of that training.
+/// Where another one is asked for, it is said how many of the test images it has learned from.
 pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
     let asked = reading.clone();
     *reading = for_model(&asked, data.map(Kind::of).transpose()?.as_ref(), file, model);
@@ -84,14 +80,20 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
         let prepared = if reading.prepare { ", prepared as MNIST was" } else { "" };
         note(format_args!("note: pictures are brought to {size}{prepared}, for {}", model.display()));
     }
-    let set = data_unremarked(data, reading)?;
-    let Some((hold_out, set)) = of_training(&set, data, reading, file, model) else {
-        remark_on(&set);
-        return Ok(set);
-    };
-    reading.hold_out = Some(hold_out);
+    let mut set = data_unremarked(data, reading)?;
+    let mut told = None;
+    if let Some(as_trained) = as_trained(&set, data, reading, file, model) {
+        told = match (reading.hold_out, file.hold_out()) {
+            (None, Some(hold_out)) => {
+                set = as_trained;
+                reading.hold_out = Some(hold_out);
+                Some(kept(hold_out, model))
+            }
+            _ => learned(&set, &as_trained, file, model),
+        };
+    }
     remark_on(&set);
-    note(kept(hold_out, model));
+    told.into_iter().chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
 }
 
@@ -142,23 +144,53 @@ fn kept(hold_out: usize, model: &Path) -> String {
     format!("note: {} has learned from these images with --hold-out {hold_out}, which is kept", model.display())
 }
 
-/// The hold-out that a model has learned from these images with, and the set that it makes of them, where `reading`
-/// says nothing about it and `set`, which was read so, has others to train with.
-fn of_training(
+/// The same data as a model has learned from them, by its own hold-out, where `set`, which was read as `reading` says,
+/// has others to train with.
+fn as_trained(
     set: &DataSet,
     data: Option<&Path>,
     reading: &Reading,
     file: &ModelFile,
     model: &Path,
-) -> Option<(usize, DataSet)> {
-    let hold_out = file.hold_out().filter(|_| reading.hold_out.is_none())?;
-    if is_of_training(set, file, model) {
+) -> Option<DataSet> {
+    let hold_out = file.hold_out();
+    if hold_out == reading.hold_out || is_of_training(set, file, model) {
         return None;
     }
     // What cannot be read so is something else.
-    let as_trained = Reading { hold_out: Some(hold_out), ..reading.clone() };
-    let set = data_unremarked(Some(data?), &as_trained).ok()?;
-    is_of_training(&set, file, model).then_some((hold_out, set))
+    let set = data_unremarked(Some(data?), &Reading { hold_out, ..reading.clone() }).ok()?;
+    is_of_training(&set, file, model).then_some(set)
+}
+
+/// A warning where some of the images to test with are among those that a model has learned from.
+fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
+    let (test, train) = (&set.test, &as_trained.train);
+    let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
+    let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
+    let by = match file.hold_out() {
+        Some(hold_out) => format!("--hold-out {hold_out}"),
+        None => "a tenth was set aside".into(),
+    };
+    (count > 0).then(|| {
+        let (model, len) = (model.display(), test.len());
+        format!(
+            "warning: {model} has learned from {count} of these {len} test images ({by}): what it makes of these is no \
+             test"
+        )
+    })
+}
+
+/// A word on images that `classify` would prepare for a model, and that it gets as they are in a data set.
+fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
+    let is_raw = set.pictures.as_deref() == Some("raw") && !file.is_gan() && !file.takes_pictures_as_they_are();
+    is_raw.then(|| {
+        format!(
+            "note: images of {} are light all round, and dark is what {} expects: it gets them as they are here, while \
+             `classify` turns them round",
+            set.name,
+            model.display()
+        )
+    })
 }
 
 /// Whether the images to train with are those that a model has learned from.
@@ -224,6 +256,30 @@ mod tests {
         assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
         assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, Some(0)));
         assert_eq!(reading.hold_out, Some(0));
+    }
+
+    #[test]
+    fn test_images_that_a_model_has_learned_from_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, model) = (table(folder.path()), Path::new("model"));
+        let told = |file: &ModelFile, hold_out: Option<usize>| {
+            let (set, reading) = (read(&path, hold_out), Reading { hold_out, ..Reading::default() });
+            let as_trained = as_trained(&set, Some(&path), &reading, file, model)?;
+            learned(&set, &as_trained, file, model)
+        };
+        let says = |file: &ModelFile, hold_out: Option<usize>, words: &str| {
+            let warning = told(file, hold_out).unwrap();
+            assert!(warning.contains(words), "{warning}");
+        };
+        says(&trained(&path, 10), Some(30), "from 20 of these 30 test images (--hold-out 10)");
+        says(&trained(&path, 0), Some(6), "from 6 of these 6 test images (--hold-out 0)");
+        // A tenth, which no file tells.
+        let mut file = trained(&path, 4);
+        file.metadata.remove("hold_out");
+        says(&file, Some(20), "from 16 of these 20 test images (a tenth");
+        for (file, hold_out) in [(&file, Some(4)), (&file, None), (&trained(&path, 10), Some(2))] {
+            assert_eq!(told(file, hold_out), None);
+        }
     }
 
     #[test]

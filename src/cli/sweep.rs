@@ -182,8 +182,7 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     }
     GanRun::check(gan, &settings, train)?;
     let folder = Folder::create_at(&path)?;
-    folder.save_architecture(gan.text())?;
-    folder.save_settings(&settings)?;
+    folder.begin(gan.text(), None, &settings)?;
     Ok((folder, settings))
 }
 

@@ -365,13 +365,7 @@ fn classifier(
         return Ok(ExitCode::SUCCESS);
     }
     let device = going_on::open_all(choices, &settings.device, args.fallback)?;
-    let begin = |folder: &Folder, architecture: &Architecture, settings: &Settings| -> anyhow::Result<()> {
-        folder.save_architecture(architecture.text())?;
-        if let Some((file, _)) = &origin {
-            folder.save_origin(file)?;
-        }
-        Ok(folder.save_settings(settings)?)
-    };
+    let origin = origin.as_ref().map(|(file, _)| file);
     let folder = match folder {
         Some(folder) => folder,
         None => {
@@ -379,10 +373,10 @@ fn classifier(
             let folder = Folder::create(&args.out, &format!("{}{several}", settings.model))?;
             for (i, member) in members.iter().enumerate() {
                 let own = Folder::create_at(&folder.member(i))?;
-                begin(&own, &member.architecture, &member.settings)?;
+                own.begin(member.architecture.text(), origin, &member.settings)?;
             }
             // The last to be written: without it there is nothing to go on with.
-            begin(&folder, &architecture, &settings)?;
+            folder.begin(architecture.text(), origin, &settings)?;
             folder
         }
     };

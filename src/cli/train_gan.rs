@@ -13,6 +13,7 @@ use crate::device;
 use crate::infer::Measures;
 use crate::models::{Gan, GanLoss, lasting};
 use crate::train::gan::check_room;
+use crate::train::gan::run::MEASURE_SEED;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 
 /// What only a GAN has.
@@ -152,8 +153,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         Some(folder) => folder,
         None => {
             let folder = Folder::create(&args.out, &settings.model)?;
-            folder.save_architecture(gan.text())?;
-            folder.save_settings(&settings)?;
+            folder.begin(gan.text(), None, &settings)?;
             folder
         }
     };
@@ -180,7 +180,9 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     match outcome.map_err(|error| going_on::ended(error, &folder, &folder))? {
         GanOutcome::Finished { test, best_epoch, epochs, seconds } => {
             if let Some(test) = test {
-                say(format_args!("epoch {best_epoch} of {epochs} is the best; against the test set:\n"));
+                // By the latents that have chosen the epoch, and `evaluate` has others where no seed is given.
+                let by = format!("what `evaluate --seed {MEASURE_SEED}` finds against the test set");
+                say(format_args!("epoch {best_epoch} of {epochs} is the best; {by}:\n"));
                 say(test.fmt_table(&class_names));
             }
             let took = if display.was_complete() { ", complete already".into() } else { display.took(seconds) };

@@ -36,6 +36,7 @@ impl Training<'_> {
         folder: &Folder,
     ) -> anyhow::Result<(Outcome, Display)> {
         let mut display = Display::new("steps", self.quiet);
+        let classes = self.data.class_names.len() as u64;
         let outcome = going_on::train(&mut self.device, self.fallback, member, |device| {
             let run = Run {
                 settings: settings.clone(),
@@ -44,7 +45,7 @@ impl Training<'_> {
                 folder: member.clone(),
                 device,
                 stop: self.stop,
-                report: &mut |event| show(&mut display, event),
+                report: &mut |event| show(&mut display, classes, event),
             };
             run.train()
         });
@@ -67,11 +68,17 @@ impl Training<'_> {
                 if let Some(test) = test {
                     say(result("test", &test, &self.data));
                 }
-                let epochs = counted(epochs as u64, "epoch");
+                let (epochs, early) = match epochs < settings.epochs {
+                    true => (
+                        format!("{epochs} of {}", counted(settings.epochs as u64, "epoch")),
+                        format!(", ended by --patience {}", settings.patience),
+                    ),
+                    false => (counted(epochs as u64, "epoch"), String::new()),
+                };
                 let best = if validated { format!(", the best was epoch {best_epoch}") } else { String::new() };
                 let model = folder.best();
                 let took = if complete { ", complete already".into() } else { display.took(seconds) };
-                say(format_args!("{epochs}{took}{best}; model: {}", model.display()));
+                say(format_args!("{epochs}{took}{early}{best}; model: {}", model.display()));
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Stopped { step } => Ok(stopped(step, folder)),
@@ -132,14 +139,15 @@ fn result(of: &str, test: &Scores, data: &DataSet) -> String {
     format!("{of} {}", Confusion::right_or_wrong(test.answers(&data.test.labels)).fmt_accuracy())
 }
 
-fn show(display: &mut Display, event: Event) {
+fn show(display: &mut Display, classes: u64, event: Event) {
     match event {
         Event::Started { steps, first, images, validation, parameters } => {
             let set_aside =
                 if validation > 0 { format!(", {} to validate", thousands(validation as u64)) } else { String::new() };
             display.line(format!(
-                "{}, {}{set_aside}, {}{}",
+                "{}, {} classes, {}{set_aside}, {}{}",
                 counted(parameters, "parameter"),
+                thousands(classes),
                 counted(images as u64, "image"),
                 counted(steps as u64, "step"),
                 from(first, steps, "step")

@@ -24,7 +24,11 @@ impl Part {
     }
 }
 
-/// Makes a data set of two parts; class names are the numbers.
+/// Empty classes that are named one by one.
+const NAMED: usize = 10;
+
+/// Makes a data set of two parts; class names are the numbers. Classes below the largest label that no training image
+/// is of stay, and a remark says so.
 ///
 /// `classes`, where given, is the number of classes; otherwise it is the largest training label plus
 /// one, and at least 2. Errors when images and labels differ in number, when the two parts have images
@@ -50,7 +54,26 @@ pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -
     // Nothing can learn a class that no training image shows: such a label is a mistake.
     largest_label(&test, classes)?;
     let class_names = (0..classes).map(|class| class.to_string()).collect();
-    Ok(DataSet::new(name, image_set(train, classes), image_set(test, classes), class_names))
+    let mut set = DataSet::new(name, image_set(train, classes), image_set(test, classes), class_names);
+    set.remarks.extend(empty_classes(&set.train));
+    Ok(set)
+}
+
+/// A word on classes without an image to learn from, which one wrong label makes many of, or labels from 1 on.
+fn empty_classes(set: &ImageSet) -> Option<String> {
+    let counts = set.counts();
+    let empty: Vec<String> =
+        (0..set.classes).filter(|class| counts[*class] == 0).map(|class| class.to_string()).collect();
+    let last = set.classes - 1;
+    let named = match empty.len() {
+        0 => return None,
+        1..=NAMED => format!(": {}", empty.join(", ")),
+        _ => String::new(),
+    };
+    let alone = set.labels.iter().position(|label| *label as usize == last).filter(|_| counts[last] == 1);
+    let alone = alone.map_or(String::new(), |i| format!("; only image {} has the label {last}", i + 1));
+    let (count, have) = (empty.len(), if empty.len() == 1 { "has" } else { "have" });
+    Some(format!("{count} of the {} classes, 0 to {last}, {have} no image to train with{named}{alone}", set.classes))
 }
 
 fn size(part: &Part) -> (usize, usize, usize) {
@@ -133,6 +156,16 @@ mod tests {
             message.starts_with("test-labels: label out of range at index 1: expected a label below 3, found 200"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn classes_that_no_training_image_is_of_are_told() {
+        let remarks = |train: &[u32]| with_labels(train, &[1], None).unwrap().remarks;
+        assert!(remarks(&[0, 1, 2]).is_empty());
+        assert_eq!(remarks(&[1, 2, 2]), ["1 of the 3 classes, 0 to 2, has no image to train with: 0"]);
+        let mistyped = "298 of the 301 classes, 0 to 300, have no image to train with; only image 3 has the label 300";
+        assert_eq!(remarks(&[0, 1, 300, 1]), [mistyped]);
+        assert_eq!(remarks(&[0, 3, 3]), ["2 of the 4 classes, 0 to 3, have no image to train with: 1, 2"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{DataSet, ImageSet};
 use crate::files::{cache_dir, write_whole};
 
 /// Raised where pictures are read otherwise than before: what was kept until then is decoded anew.
-const READ: u64 = 1;
+const READ: u64 = 2;
 
 /// What is decoded in fewer seconds is not kept.
 pub(super) const WORTHWHILE: f64 = 1.0;

@@ -36,7 +36,8 @@ pub(super) struct Listing {
 /// Loads a folder with a folder of pictures for each class, or with two such, one to train and one to test with.
 ///
 /// The two are `train` or `training`, and `test` or `testing`, in any letter case. Where there is none of the latter,
-/// `val`, `valid` or `validation` is what is tested with. What lies beside the two takes no part, and a remark says so.
+/// `val`, `valid` or `validation` is what is tested with. What lies beside the two takes no part, and a remark says so,
+/// as it does of folders in which there are no pictures.
 ///
 /// Classes are the folders' names, in the order of their numbers where they are numbers. All pictures are brought to
 /// one size: their own where they share one, else 28x28, or what `reading` says; they are grey where none of those
@@ -50,7 +51,7 @@ pub(super) struct Listing {
 pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let parts = Parts::of(folder)?;
     let root = parts.as_ref().map_or(folder, |parts| parts.train.as_path());
-    let classes = classes(root)?;
+    let (classes, without) = classes(root)?;
     if classes.len() < 2 || classes.len() > MAX_CLASSES {
         let found = match classes.len() {
             0 => "no folders with pictures, no IDX files and no train.csv".to_owned(),
@@ -59,15 +60,18 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
         };
         return Err(DataError::UnknownSource { path: root.into(), found });
     }
+    let mut left_out: Vec<String> = parts.iter().filter_map(Parts::left_out).collect();
+    left_out.extend(no_pictures(root, &without));
     if let Some(Parts { train, test, .. }) = &parts {
         let known: HashSet<&String> = classes.iter().collect();
-        if let Some(other) = self::classes(test)?.iter().find(|name| !known.contains(name)) {
+        let (tested, without) = self::classes(test)?;
+        if let Some(other) = tested.iter().find(|name| !known.contains(name)) {
             return Err(DataError::NotTrained { folder: test.join(other), train: train.clone() });
         }
+        left_out.extend(no_pictures(test, &without));
     }
     let train = list(root, &classes)?;
     let test = parts.as_ref().map(|parts| list(&parts.test, &classes)).transpose()?.unwrap_or_default();
-    let left_out = parts.as_ref().and_then(Parts::left_out);
     let kept = cache::Entry::of(folder, reading, [&train, &test]);
     if let Some(mut set) = kept.as_ref().and_then(cache::Entry::load) {
         set.class_names = classes;
@@ -177,13 +181,23 @@ fn folders(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     Ok(folders)
 }
 
-/// The names of the folders that can be classes, in the order of their labels.
-fn classes(root: &Path) -> Result<Vec<String>, DataError> {
-    let with_pictures = folders(root)?.into_iter().filter(|(_, path)| has_pictures(path));
-    let mut names: Vec<String> = with_pictures.map(|(name, _)| name).collect();
+/// The names of the folders that can be classes, in the order of their labels, and of those without pictures.
+fn classes(root: &Path) -> Result<(Vec<String>, Vec<String>), DataError> {
+    let (mut names, mut without) = (Vec::new(), Vec::new());
+    for (name, path) in folders(root)? {
+        if has_pictures(&path) { names.push(name) } else { without.push(name) }
+    }
     // 10 comes after 9.
     names.sort_by_key(|name| (name.parse::<u64>().map_or(u64::MAX, |number| number), name.clone()));
-    Ok(names)
+    Ok((names, without))
+}
+
+/// A word on folders without pictures, which are no classes: somebody may have meant them to be.
+fn no_pictures(root: &Path, without: &[String]) -> Option<String> {
+    (!without.is_empty()).then(|| {
+        let (root, names) = (super::folder::display_name(root), super::folder::summary(without));
+        format!("folders of {root} with no file that ends in .png, .jpg, .gif or the like take no part: {names}")
+    })
 }
 
 /// Refuses a class that there is nothing to learn of: none of its pictures can be read.

@@ -40,7 +40,6 @@ fn each_folder_is_a_class_in_the_order_of_their_numbers() {
         place.gray(&format!("{class}/deep/a.png"), [4, 3], class.parse().unwrap());
         place.gray(&format!("{class}/b.bmp"), [4, 3], class.parse().unwrap());
     }
-    std::fs::create_dir(place.path("nothing in it")).unwrap();
     std::fs::write(place.path("notes.txt"), "no class").unwrap();
     let set = place.load(all()).unwrap();
     assert_eq!(set.class_names, ["2", "9", "10"]);
@@ -48,6 +47,25 @@ fn each_folder_is_a_class_in_the_order_of_their_numbers() {
     assert_eq!(set.train.labels, [0, 0, 1, 1, 2, 2]);
     assert_eq!(set.train.image(4), [10; 12]);
     assert_eq!(set.pictures.as_deref(), Some("fitted"));
+}
+
+#[test]
+fn a_folder_without_pictures_is_no_class_and_that_is_said() {
+    let place = Place::new();
+    for name in ["train/x/1.png", "train/y/1.png", "test/x/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    std::fs::write(place.path("train/thirteen/1.heic"), "of a kind that is not read").unwrap();
+    std::fs::write(place.path("train/.hidden/1.heic"), "").unwrap();
+    for empty in ["train/三", "test/y"] {
+        std::fs::create_dir(place.path(empty)).unwrap();
+    }
+    let set = place.load(Reading::default()).unwrap();
+    assert_eq!(set.class_names, ["x", "y"]);
+    let remark = |part: &str, names: &str| {
+        format!("folders of {part} with no file that ends in .png, .jpg, .gif or the like take no part: {names}")
+    };
+    assert_eq!(set.remarks, [remark("train", "thirteen, 三"), remark("test", "y")]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A row is read when it is asked for, so that a file of any length takes the memory of one row.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ReaderBuilder};
@@ -13,6 +13,8 @@ use crate::data::{DataError, MAX_CLASSES};
 
 /// The most columns that a row may have: an image of 4096 x 4096 bytes.
 const MAX_COLUMNS: usize = 1 << 24;
+/// What to do with pixels from 0 to 1.
+pub(super) const WHITE_IS_255: &str = "255 is white: where 1 is meant to be, multiply all pixels by 255";
 
 /// One image of a CSV file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,15 +56,15 @@ pub struct Labels {
 }
 
 impl PixelRows {
-    /// Those of a file, which is unpacked where its name ends in `.gz`.
+    /// Those of a file, which is unpacked where it begins as gzip does, whatever its name.
     ///
     /// # Errors
     /// [`DataError::CannotRead`] and all of [`PixelRows::new`].
     pub fn open(path: &Path) -> Result<PixelRows, DataError> {
-        let file = File::open(path).map_err(|reason| DataError::CannotRead { path: path.into(), reason })?;
-        let packed = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
-        let text: Box<dyn Read + Send> =
-            if packed { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) };
+        let cannot_read = |reason| DataError::CannotRead { path: path.into(), reason };
+        let mut file = BufReader::new(File::open(path).map_err(cannot_read)?);
+        let packed = file.fill_buf().map_err(cannot_read)?.starts_with(&[0x1f, 0x8b]);
+        let text: Box<dyn Read + Send> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
         PixelRows::new(text, path)
     }
 }
@@ -71,8 +73,8 @@ impl<R: Read> PixelRows<R> {
     /// Reads the header, or the first row; `path` is for errors.
     ///
     /// # Errors
-    /// [`DataError::Csv`] where there is no row at all, a row that can be none of pixels, or one whose columns are not
-    /// separated by commas.
+    /// [`DataError::Csv`] where there is no row at all, a row that can be none of pixels, one whose columns are not
+    /// separated by commas, and for what is no such text: a zip archive, UTF-16, lines that end in carriage returns.
     pub fn new(reader: R, path: &Path) -> Result<PixelRows<R>, DataError> {
         // Rows of another length are told apart here, with better words.
         let reader = ReaderBuilder::new()
@@ -95,6 +97,9 @@ impl<R: Read> PixelRows<R> {
             return Err(rows.wrong(1, "expected rows of pixels, found nothing. Write the file again".into()));
         }
         rows.columns = rows.record.len();
+        if let Some(problem) = other_text(&rows.record) {
+            return Err(rows.wrong(1, problem.into()));
+        }
         if rows.columns > MAX_COLUMNS {
             let problem = format!("expected at most {MAX_COLUMNS} columns, found {}", rows.columns);
             return Err(rows.wrong(1, problem));
@@ -130,9 +135,9 @@ impl<R: Read> PixelRows<R> {
         self.label
     }
 
-    /// The first column that is no label and that a header names otherwise than it names the pixels: `id`, where others
-    /// are `pixel0`, `pixel1` and so on. To be asked before the first row is.
-    pub(super) fn misfit(&self) -> Option<String> {
+    /// What to do about the first column that is no label and that a header names otherwise than it names the pixels:
+    /// `id`, where others are `pixel0`, `pixel1` and so on. To be asked before the first row is.
+    pub fn misfit(&self) -> Option<String> {
         let word = |name: &[u8]| name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
         // Whatever else there is, there are more pixels.
         let pixel = word(self.record.get(self.columns / 2)?);
@@ -141,7 +146,8 @@ impl<R: Read> PixelRows<R> {
         let (first, count) = misfits.fold((None, 0), |(first, count), (_, name)| (first.or(Some(name)), count + 1));
         // Where many do, names tell nothing.
         let told = first.filter(|_| !self.first && count * 4 < self.columns)?;
-        Some(String::from_utf8_lossy(told).chars().take(40).collect())
+        let name: String = String::from_utf8_lossy(told).chars().take(40).collect();
+        Some(format!("the column {name:?} is counted as one. Leave out what is neither `label` nor a pixel"))
     }
 
     fn advance(&mut self) -> Result<bool, DataError> {
@@ -170,7 +176,9 @@ impl<R: Read> PixelRows<R> {
             let value = number(cell).filter(|value| (*value as usize) < least_wrong).ok_or_else(|| {
                 let found = String::from_utf8_lossy(cell).chars().take(40).collect::<String>();
                 let expected = format!("{what}, a whole number from 0 to {}", least_wrong - 1);
-                self.wrong(line, format!("column {}: expected {expected}, found {found:?}", column + 1))
+                let is_share = !is_label && found.trim().parse::<f64>().is_ok_and(|value| 0.0 < value && value < 1.0);
+                let advice = if is_share { format!(". {WHITE_IS_255}") } else { String::new() };
+                self.wrong(line, format!("column {}: expected {expected}, found {found:?}{advice}", column + 1))
             })?;
             if is_label {
                 row.label = Some(value);
@@ -212,6 +220,21 @@ fn number(cell: &[u8]) -> Option<u32> {
     if whole.starts_with('+') { None } else { whole.parse().ok() }
 }
 
+/// What a file is that is no text of lines with commas, by its first row, and what to do about it.
+fn other_text(first: &ByteRecord) -> Option<&'static str> {
+    let start = first.get(0)?;
+    if start.starts_with(b"PK\x03\x04") {
+        return Some("expected text, found a zip archive. Unpack it first");
+    }
+    if start.contains(&0) {
+        return Some("expected text, found zero bytes, as UTF-16 has them. Save it as UTF-8");
+    }
+    let is_one_line = first.iter().any(|cell| cell.trim_ascii().contains(&b'\r'));
+    is_one_line.then_some(
+        "expected lines that end in a line feed, found carriage returns alone. Save it with line ends of Unix or Windows",
+    )
+}
+
 /// Whether the cells of a first row only number their columns: an image that does so, from its first pixel to its last,
 /// is far less likely.
 fn number_columns(cells: &[u32]) -> bool {
@@ -228,6 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::data::testing::gzip;
 
     fn rows(text: &str) -> Result<Vec<Result<PixelRow, String>>, String> {
         let rows = PixelRows::new(text.as_bytes(), Path::new("a.csv")).map_err(|error| error.to_string())?;
@@ -284,6 +308,38 @@ mod tests {
             let refused = rows(text).unwrap_err();
             let wanted = format!("line 1: expected columns separated by commas, found {found}");
             assert!(refused.contains(&wanted), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_of_lines_is_named_with_what_to_do() {
+        let utf16: String = "label,a\r\n3,1\r\n".chars().flat_map(|c| [c, '\0']).collect();
+        for (text, words) in [
+            ("PK\x03\x04\x14\0\0\0,\n,", "a zip archive. Unpack it first"),
+            (utf16.as_str(), "UTF-16 has them. Save it as UTF-8"),
+            ("label,a\r3,1\r4,2\r", "carriage returns alone"),
+        ] {
+            let refused = rows(text).unwrap_err();
+            assert!(refused.contains("a.csv, line 1: expected") && refused.contains(words), "{refused}");
+        }
+        assert_eq!(rows("label,a\r\n3,1\r\n").unwrap(), [row(2, Some(3), &[1])]);
+    }
+
+    #[test]
+    fn a_pixel_from_0_to_1_is_refused_with_what_white_is() {
+        let found = rows("label,a\n1,0.3373\n0.5,1\n1,1.5\n").unwrap();
+        let says = found.iter().map(|row| row.as_ref().unwrap_err().contains("255 is white: where 1 is meant to be"));
+        assert_eq!(says.collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[test]
+    fn a_file_is_unpacked_where_it_is_packed_whatever_its_name() {
+        let (folder, text) = (tempfile::tempdir().unwrap(), b"label,a\n3,1\n");
+        for (name, bytes) in [("a.csv", gzip(text)), ("b.csv.gz", gzip(text)), ("c.csv.gz", text.to_vec())] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let found: Vec<PixelRow> = PixelRows::open(&path).unwrap().map(Result::unwrap).collect();
+            assert_eq!(found, [row(2, Some(3), &[1]).unwrap()], "{name}");
         }
     }
 

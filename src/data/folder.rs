@@ -127,7 +127,8 @@ fn find(folder: &Path, files: &[String], what: &'static str, names: &[String]) -
     }
 }
 
-fn summary(files: &[String]) -> String {
+/// Names one after another, of many the first.
+pub(super) fn summary(files: &[String]) -> String {
     match files.get(LISTED..) {
         _ if files.is_empty() => "no files".into(),
         None | Some([]) => files.join(", "),

@@ -12,6 +12,7 @@ mod error;
 mod folder;
 pub mod idx;
 pub mod mnist;
+mod packed;
 mod pixels;
 mod source;
 mod split;
@@ -24,6 +25,7 @@ pub mod write;
 pub(crate) use digest::{digest, mix};
 pub use error::DataError;
 pub use folder::load_folder;
+pub use packed::{pack, send_packed};
 pub use pixels::Pixels;
 pub use source::{ImageSize, Kind, Reading, load};
 

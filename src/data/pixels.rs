@@ -55,13 +55,13 @@ impl Pixels {
         self.len() == 0
     }
 
-    /// The `i`-th image of `size` bytes.
+    /// The `i`-th image of `size` bytes. Where they were picked in another size, all of them are put together first.
     ///
     /// # Panics
     /// Where there is none, like indexing a slice.
     pub fn image(&self, i: usize, size: usize) -> &[u8] {
         match &*self.0 {
-            Held::Picked { from, size, rows, .. } => from.image(rows[i] as usize, *size),
+            Held::Picked { from, size: own, rows, .. } if *own == size => from.image(rows[i] as usize, size),
             _ => &self[i * size..][..size],
         }
     }
@@ -175,6 +175,15 @@ mod tests {
             assert!(copied == shared);
         }
         assert!(Pixels::map(&tempfile::tempfile().unwrap(), 1).is_err());
+    }
+
+    #[test]
+    fn picked_images_can_be_looked_at_in_another_size() {
+        let shared = mapped(&(0..12).collect::<Vec<u8>>(), 0).pick(&[3, 0, 5, 5], 2);
+        assert_eq!(shared.image(1, 2), [0, 1]);
+        assert_eq!(shared.image(0, 4), [6, 7, 0, 1]);
+        assert_eq!(shared.image(1, 4), [10, 11, 10, 11]);
+        assert_eq!(*shared.pick(&[1], 4), [10, 11, 10, 11]);
     }
 
     #[test]

@@ -107,7 +107,9 @@ impl Kind {
     pub fn of(path: &Path) -> Result<Kind, DataError> {
         if !path.is_dir() {
             if path.exists() && !is_csv(path) {
-                return Err(DataError::UnknownSource { path: path.into(), found: "a file of another kind".into() });
+                let is_zip = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
+                let found = if is_zip { "a zip archive. Unpack it first" } else { "a file of another kind" };
+                return Err(DataError::UnknownSource { path: path.into(), found: found.into() });
             }
             return Ok(Kind::Table(path.into()));
         }
@@ -268,6 +270,7 @@ mod tests {
         for name in [".csv", "csv", "a.txt"] {
             assert!(load(name).unwrap_err().to_string().contains("a file of another kind"), "{name}");
         }
+        assert!(load("a.csv.zip").unwrap_err().to_string().contains("found a zip archive. Unpack it first"));
     }
 
     #[test]

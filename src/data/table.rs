@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::assemble::{Part, assemble};
-use super::csv::{Labels, PixelRows};
+use super::csv::{Labels, PixelRows, WHITE_IS_255};
 use super::idx::{IdxImages, MAX_BYTES};
 use super::source::Reading;
 use super::{DataError, DataSet};
 
 /// Loads a table with labels, and another as its test set where that has labels too.
 ///
-/// Images are square where `reading` does not say otherwise.
+/// Images are square where `reading` does not say otherwise. Where no pixel is above 1, a remark says so.
 ///
 /// # Errors
 /// [`DataError::Csv`] with the line for whatever is no such table, and for one to train with that shows a single class;
@@ -28,6 +28,9 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
     let unlabelled = test.filter(|_| beside.is_none());
     let test = beside.map_or_else(|| part.none(), |(test, _)| test);
     let mut set = assemble(name, part, test, None)?;
+    if set.train.images.iter().all(|pixel| *pixel <= 1) {
+        set.remarks.push(format!("no pixel of {} is above 1, and {WHITE_IS_255}", set.name));
+    }
     set.remarks.extend(unlabelled.map(|path| format!("{} has no labels and takes no part", path.display())));
     Ok(set)
 }
@@ -65,9 +68,7 @@ fn labelled(path: &Path, reading: &Reading) -> Result<Option<(Part, Labels)>, Da
             Some(_) => (format!("image of {height}x{width}x{channels}"), "give another --image-size"),
             None => ("square image".into(), "say what they make with --image-size, like 20x30"),
         };
-        let remedy = rows.misfit().map_or(remedy.into(), |name| {
-            format!("the column {name:?} is counted as one. Leave out what is neither `label` nor a pixel")
-        });
+        let remedy = rows.misfit().unwrap_or_else(|| remedy.into());
         return wrong(1, format!("{found} pixels make no {what}; {remedy}"));
     }
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
@@ -162,6 +163,18 @@ mod tests {
         let one = "label,pixel0,pixel1,pixel2,pixel3\n1,1,2,3,4\n1,5,6,7,8\n";
         let folder = place(&[("train.csv", rows(40).as_bytes()), ("test.csv", one.as_bytes())]);
         assert_eq!(load(folder.path(), &Reading::default()).unwrap().test.labels, [1, 1]);
+    }
+
+    #[test]
+    fn a_table_of_pixels_from_0_to_1_is_read_and_said_to_be_all_but_black() {
+        let remarks = |white: usize| {
+            let row = |i: usize| format!("{},0,{white},0,{}\n", i % 2, white * (i / 2 % 2));
+            let text = format!("label,a,b,c,d\n{}", (0..40).map(row).collect::<String>());
+            let folder = place(&[("a.csv", text.as_bytes())]);
+            load(&folder.path().join("a.csv"), &Reading::default()).unwrap().remarks
+        };
+        assert!(remarks(1)[0].starts_with("no pixel of a.csv is above 1, and 255 is white"), "{:?}", remarks(1));
+        assert!(!remarks(255)[0].contains("no pixel"), "{:?}", remarks(255));
     }
 
     #[test]

@@ -177,7 +177,8 @@ fn has_number(name: &str, number: &str) -> bool {
     called.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number)
 }
 
-/// Opens the device that [`find`] finds.
+/// Opens the device that [`find`] finds, whatever it computes. [`crate::check::open`] looks at a GPU's results first, and
+/// has the CPU in place of one that `auto` has taken and that is not to be trusted.
 pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
     find(wanted)?.open()
 }

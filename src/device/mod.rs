@@ -1,5 +1,6 @@
 //! What replays plans: a GPU through WGSL, or the CPU through each op's twin. Nothing above knows which.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::graph::{BufferId, Store};
@@ -37,6 +38,8 @@ pub enum DeviceError {
         "{device}: gave no answer for {seconds} seconds; its driver or the device is stuck. `--device cpu` does without it"
     )]
     Hung { device: String, seconds: u64 },
+    #[error("{device}: holds other buffers by now than those that this was made ready for; open it anew")]
+    Stale { device: String },
     #[error("{device}: {reason}")]
     Failed { device: String, reason: String },
 }
@@ -46,9 +49,38 @@ fn sized(bytes: u64) -> String {
     if bytes > 0 { format!(" ({bytes} bytes)") } else { String::new() }
 }
 
-/// A plan that a device has made ready.
+/// A plan that a device has made ready, for the buffers that it held then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PlanId(pub(crate) usize);
+pub struct PlanId {
+    index: usize,
+    generation: Generation,
+}
+
+/// Which buffers these are: another number whenever a device makes its own anew, and no two devices have the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Generation(u64);
+
+impl Default for Generation {
+    fn default() -> Generation {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Generation(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Generation {
+    fn plan(self, index: usize) -> PlanId {
+        PlanId { index, generation: self }
+    }
+
+    /// A plan's number on the device, if it is not of other buffers.
+    fn index(self, plan: PlanId, device: impl FnOnce() -> String) -> Result<usize, DeviceError> {
+        if plan.generation == self { Ok(plan.index) } else { Err(DeviceError::Stale { device: device() }) }
+    }
+
+    fn indices(self, plans: &[PlanId], device: impl Fn() -> String) -> Result<Vec<usize>, DeviceError> {
+        plans.iter().map(|plan| self.index(*plan, &device)).collect()
+    }
+}
 
 /// What decides a device's results to the last bit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,13 +109,15 @@ pub trait Device: Send {
         1
     }
 
-    /// Makes every buffer of the store, zeroed; any made before are dropped, and their plans with them.
+    /// Makes every buffer of the store, zeroed; any made before are dropped, and their plans with them. These are refused
+    /// from then on, [`DeviceError::Stale`].
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError>;
 
-    /// Overwrites words of a buffer from `offset` on. Happens before plans that are run later.
+    /// Overwrites words of a buffer from `offset` on. Happens before plans that are run later. Which store a buffer is
+    /// of is not looked at, only whether there are such words; else it is [`DeviceError::Stale`].
     fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError>;
 
-    /// Waits for what was started and reads `out.len()` words from `offset` on.
+    /// Waits for what was started and reads `out.len()` words from `offset` on; refuses what [`Device::write`] does.
     fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError>;
 
     /// Makes a plan ready: pipelines, bind groups, scratch buffers. Scratch is shared between plans.

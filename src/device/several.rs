@@ -7,13 +7,14 @@
 //! Devices that round in the same way stay the same by themselves. Those that do not have the first's weights after
 //! every step, so that what they come to does not depend on how many steps they are asked for at a time.
 
-use std::panic::resume_unwind;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Barrier, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::{Device, DeviceError, Origin, PlanId};
+use super::{Device, DeviceError, Generation, Origin, PlanId};
 use crate::graph::{BufferId, Place, Store};
 use crate::plan::{Buffer, Plan};
 use crate::tensor::Kind;
@@ -25,6 +26,7 @@ pub struct Several {
     /// Two at least.
     devices: Vec<Box<dyn Device>>,
     plans: Vec<Prepared>,
+    generation: Generation,
     /// Whether all come to the same bits from the same numbers.
     alike: bool,
 }
@@ -56,7 +58,7 @@ impl Several {
             0 | 1 => devices.pop(),
             _ => {
                 let alike = devices.windows(2).all(|two| two[0].origin() == two[1].origin());
-                Some(Box::new(Several { devices, plans: Vec::new(), alike }))
+                Some(Box::new(Several { devices, plans: Vec::new(), generation: Generation::default(), alike }))
             }
         }
     }
@@ -91,6 +93,7 @@ impl Device for Several {
 
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
         self.plans.clear();
+        self.generation = Generation::default();
         self.on_each(|device| device.allocate(store))
     }
 
@@ -119,13 +122,14 @@ impl Device for Several {
         });
         let (read, left) = (read.collect(), left.collect());
         self.plans.push(Prepared { own, shared: plan.shared.clone(), read, left });
-        Ok(PlanId(self.plans.len() - 1))
+        Ok(self.generation.plan(self.plans.len() - 1))
     }
 
     /// Plans of which none shares anything run on the first device alone.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        let Several { devices, plans: prepared, alike } = self;
-        let plans: Vec<&Prepared> = plans.iter().map(|plan| &prepared[plan.0]).collect();
+        let plans = self.generation.indices(plans, || self.name())?;
+        let Several { devices, plans: prepared, alike, .. } = self;
+        let plans: Vec<&Prepared> = plans.into_iter().map(|plan| &prepared[plan]).collect();
         if plans.iter().all(|plan| plan.shared.is_empty()) {
             let own: Vec<PlanId> = plans.iter().map(|plan| plan.own[0]).collect();
             return devices[0].run(&own, times);
@@ -148,7 +152,10 @@ impl Device for Several {
                 let (gate, opened) = channel();
                 gates.push(gate);
                 let thread = thread.spawn_scoped(scope, move || match opened.recv() {
-                    Ok(()) => exchange.take_part(i, device.as_mut(), legs, times),
+                    Ok(()) => exchange.take_part(i, device.as_mut(), legs, times).map_err(|stop| match stop {
+                        Stop::Error(error) => error,
+                        Stop::Panic(panic) => resume_unwind(panic),
+                    }),
                     Err(_) => Ok(()),
                 });
                 started.push(thread.map_err(|error| DeviceError::Failed { device: name, reason: error.to_string() }));
@@ -165,12 +172,24 @@ impl Device for Several {
     }
 
     fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
-        self.devices[0].profile(self.plans[plan.0].own[0], times)
+        let plan = self.generation.index(plan, || self.name())?;
+        self.devices[0].profile(self.plans[plan].own[0], times)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {
         self.on_each(|device| device.wait())
     }
+}
+
+/// What ends a device's part before its time.
+enum Stop {
+    Error(DeviceError),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// A panic comes back and goes on later: the others would wait for ever for whoever it took from the next meeting.
+fn caught(f: impl FnOnce() -> Result<(), DeviceError>) -> Result<(), Stop> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(Stop::Panic)?.map_err(Stop::Error)
 }
 
 /// Where the threads of the devices meet.
@@ -191,7 +210,7 @@ impl Exchange {
     }
 
     /// Replays the plans on device `i`. Where any device fails, all end at the next meeting.
-    fn take_part(&self, i: usize, device: &mut dyn Device, legs: &[Leg], times: usize) -> Result<(), DeviceError> {
+    fn take_part(&self, i: usize, device: &mut dyn Device, legs: &[Leg], times: usize) -> Result<(), Stop> {
         let mut waiting: Vec<PlanId> = Vec::new();
         let mut mean = Vec::new();
         let mut result = Ok(());
@@ -202,9 +221,9 @@ impl Exchange {
                 continue;
             }
             let mut found = self.found[i].write().unwrap_or_else(PoisonError::into_inner);
-            result = result.and_then(|()| device.run(&waiting, 1));
+            result = result.and_then(|()| caught(|| device.run(&waiting, 1)));
             if i < leg.of {
-                result = result.and_then(|()| read(device, leg.places, &mut found));
+                result = result.and_then(|()| caught(|| read(device, leg.places, &mut found)));
             }
             drop(found);
             waiting.clear();
@@ -223,10 +242,10 @@ impl Exchange {
             // Nobody reads on until everybody has the mean.
             self.meeting.wait();
             if takes {
-                result = write(device, leg.places, &mean);
+                result = caught(|| write(device, leg.places, &mean));
             }
         }
-        result.and_then(|()| if waiting.is_empty() { Ok(()) } else { device.run(&waiting, 1) })
+        result.and_then(|()| if waiting.is_empty() { Ok(()) } else { caught(|| device.run(&waiting, 1)) })
     }
 
     /// The mean of so many, added up in the order of the devices, so that each comes to the same bits.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::evaluate::{Evaluation, InferError};
-use crate::device::{Device, DeviceError};
+use crate::device::Device;
 use crate::graph::Store;
 use crate::models::{ModelError, ModelFile, Parameters};
 
@@ -62,13 +62,16 @@ impl Classifier {
 
     /// Logits `[n, classes]` of `n` images, as bytes one after another, at most as many as there is room for.
     ///
-    /// # Panics
-    /// For more images than the capacity, like indexing a slice.
-    pub fn logits(&mut self, device: &mut dyn Device, images: &[u8]) -> Result<Vec<f32>, DeviceError> {
-        let count = images.len() / self.input.iter().product::<usize>().max(1);
-        assert!(count <= self.capacity, "{count} images, room for {}", self.capacity);
+    /// # Errors
+    /// [`InferError::Images`] for more images than that and for a part of one, and those of the device.
+    pub fn logits(&mut self, device: &mut dyn Device, images: &[u8]) -> Result<Vec<f32>, InferError> {
+        let (given, capacity) = (images.len(), self.capacity);
+        let size = self.input.iter().product::<usize>().max(1);
+        if !given.is_multiple_of(size) || given / size > capacity {
+            return Err(InferError::Images { given, size, capacity });
+        }
         self.evaluation.send(device, images)?;
-        self.evaluation.mean_logits(device, count, self.views)
+        Ok(self.evaluation.mean_logits(device, given / size, self.views)?)
     }
 }
 
@@ -94,5 +97,16 @@ mod tests {
         assert!(Scores::new(&five, &set.labels).accuracy() > 0.98);
         let apart = one.iter().zip(&five).map(|(a, b)| (a - b).abs()).sum::<f32>() / one.len() as f32;
         assert!((0.01..2.0).contains(&apart), "views of an image are much alike: {apart}");
+    }
+
+    #[test]
+    fn a_part_of_an_image_and_more_images_than_there_is_room_for_are_refused() {
+        let ((file, path), mut device) = (default_model().unwrap(), Cpu::new());
+        let mut classifier = Classifier::open(&mut device, &file, &path, 2, 1).unwrap();
+        assert_eq!(classifier.logits(&mut device, &[0; 2 * 784]).unwrap().len(), 20);
+        for bytes in [1, 785, 3 * 784] {
+            let refused = classifier.logits(&mut device, &vec![0; bytes]).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("{bytes} bytes")) && refused.contains("784"), "{refused}");
+        }
     }
 }

@@ -2,52 +2,15 @@
 
 use std::path::Path;
 
-use crate::data::{ImageSet, Pixels};
+use crate::data::{ImageSet, Pixels, pack};
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::infer::measures::MeasureError;
-use crate::models::{Augmentation, Forward, Mode, ModelError, ModelFile, Network, Parameters};
-use crate::ops::Window;
+use crate::models::{Augmentation, Forward, Mode, ModelError, ModelFile, Network, Normalization, Parameters};
 use crate::ops::augment::Augment;
 use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
-
-/// How bytes become the numbers a network sees: `(byte / 255 - mean) / std`.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Normalization {
-    pub mean: f32,
-    pub std: f32,
-}
-
-impl Normalization {
-    /// Of a training set; images of one colour are only shifted.
-    pub fn of(set: &ImageSet) -> Normalization {
-        Normalization::of_extended(set, None)
-    }
-
-    /// Of a training set whose images are seen through a window, at each of its places: the same to the bit as of a
-    /// set that holds them all.
-    pub fn of_extended(set: &ImageSet, window: Option<Window>) -> Normalization {
-        let (mean, std) = window.map_or_else(|| set.mean_std(), |window| set.mean_std_extended(window));
-        Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
-    }
-}
-
-impl Normalization {
-    /// What a model was trained with; `path` is for the error.
-    pub fn read(file: &ModelFile, path: &Path) -> Result<Normalization, ModelError> {
-        let (mean, std): (f32, f32) = (file.number("mean", path)?, file.number("std", path)?);
-        if !(mean.is_finite() && std.is_finite() && std > 0.0) {
-            let problem = format!(
-                "pixels are normalised by a mean of {mean} and a deviation of {std}; a number and one above 0 can be. \
-                 Train or copy it again"
-            );
-            return Err(ModelError::File { path: path.into(), problem });
-        }
-        Ok(Normalization { mean, std })
-    }
-}
 
 /// Why nothing comes of a network's work.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +27,11 @@ pub enum InferError {
     Judge { judge: String, problem: String },
     #[error("{model}: {problem}")]
     Look { model: String, problem: String },
+    #[error(
+        "{given} bytes were given to a classifier that takes up to {capacity} images at once, whole ones of {size} \
+         bytes each"
+    )]
+    Images { given: usize, size: usize, capacity: usize },
 }
 
 /// How an image's other views differ from it.
@@ -234,22 +202,23 @@ impl Evaluation {
             image,
         };
         let (mut graph, now, forward) = asked.forward(None)?;
-        let mut keep = |name: &str, value| {
+        let mut keep = |name: &str, value| -> Result<Rows, GraphError> {
             let width = graph.shape(value).len() / asked.batch;
             let rows = Rows { buffer: store.add(name, count * width), width };
-            graph.update(StoreRows { count }, &[now, value], vec![rows.place(count)]);
-            rows
+            graph.update(StoreRows { count }, &[now, value], vec![rows.place(count)])?;
+            Ok(rows)
         };
-        let logits = keep("evaluation.logits", forward.out);
+        let logits = keep("evaluation.logits", forward.out)?;
         let features = (besides == Besides::Features).then(|| keep("evaluation.features", forward.penultimate));
-        graph.update(Tick(1), &[], vec![asked.clock.clone()]);
+        let features = features.transpose()?;
+        graph.update(Tick(1), &[], vec![asked.clock.clone()])?;
 
         let Normalization { mean, std } = normalization;
         let views = match VIEWS.op(mean, std, STREAM) {
             Some(augment) if besides == Besides::Views => {
                 let (mut graph, now, forward) = asked.forward(Some(augment))?;
-                graph.update(StoreRows { count }, &[now, forward.out], vec![logits.place(count)]);
-                graph.update(Tick(1), &[], vec![asked.clock.clone()]);
+                graph.update(StoreRows { count }, &[now, forward.out], vec![logits.place(count)])?;
+                graph.update(Tick(1), &[], vec![asked.clock.clone()])?;
                 Some((Plan::new(&graph), None))
             }
             _ => None,
@@ -418,29 +387,6 @@ impl Evaluation {
 fn at_once(set: &ImageSet, batch: usize, bytes: usize) -> usize {
     let most = bytes / set.image_len().max(4 * set.classes).max(1);
     set.len().min(most.max(batch))
-}
-
-/// Bytes four to a word, little-endian, as the gathering kernels expect them.
-pub fn pack(bytes: &[u8]) -> Vec<u32> {
-    let (whole, rest) = bytes.as_chunks::<4>();
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = whole.iter().map(|word| u32::from_le_bytes(*word));
-    words.chain((!rest.is_empty()).then(|| u32::from_le_bytes(last))).collect()
-}
-
-/// Bytes that are packed at a time: of a whole set there should be no further copy.
-const SENT_AT_ONCE: usize = 4 << 20;
-
-/// Sends bytes to a buffer, four to a word.
-///
-/// # Errors
-/// Those of the device.
-pub fn send_packed(device: &mut dyn Device, buffer: BufferId, bytes: &[u8]) -> Result<(), DeviceError> {
-    for (i, bytes) in bytes.chunks(SENT_AT_ONCE).enumerate() {
-        device.write(buffer, i * SENT_AT_ONCE / 4, &pack(bytes))?;
-    }
-    Ok(())
 }
 
 /// Logits against labels, worked out in f64 on the host.

@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::evaluate::{Evaluation, InferError, Normalization};
+use super::evaluate::{Evaluation, InferError};
 use crate::data::{ImageSet, mix};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
-use crate::models::{ModelFile, Parameters};
+use crate::models::{ModelFile, Normalization, Parameters};
 
 /// SHA-256 of the built-in judge's file, by which published measures say whose they are.
 pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";

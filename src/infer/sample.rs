@@ -79,7 +79,7 @@ impl Drawing {
         let (x, label) = (graph.read(&latents), graph.read(&labels));
         let inputs = Inputs { x, label: Some(label) };
         let forward = network.forward(&mut graph, parameters, inputs, Mode::Infer)?;
-        graph.assign(forward.out, pictures.clone());
+        graph.assign(forward.out, pictures.clone())?;
         Ok(Drawing {
             latents: latents.buffer,
             labels: labels.buffer,

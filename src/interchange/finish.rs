@@ -7,9 +7,9 @@ use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
 use crate::data::MAX_CLASSES;
 use crate::graph::Store;
-use crate::infer::evaluate::Normalization;
 use crate::models::{
-    Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Parameter, Parameters, Units, by,
+    Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Normalization, Parameter, Parameters,
+    Units, by,
 };
 
 /// What whoever imports a model says about it.

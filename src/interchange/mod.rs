@@ -42,6 +42,10 @@ pub fn import(path: &Path, architecture: Option<&Architecture>, wishes: &Wishes)
     let bytes = error::read(path)?;
     let is_pytorch = pytorch::is_meant(&bytes);
     let imported = match architecture {
+        _ if pytorch::is_pickled(&bytes) => Err("is a file of torch.save, which only Python reads; write \
+             `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`, and import that with \
+             --architecture"
+            .into()),
         Some(_) if !is_pytorch => {
             Err("--architecture is for safetensors; this file says itself what its layers are".into())
         }

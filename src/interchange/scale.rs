@@ -1,6 +1,6 @@
 //! What numbers a network is given for an image's bytes.
 
-use crate::infer::evaluate::Normalization;
+use crate::models::Normalization;
 
 /// `x = (byte / 255 - mean) / std`: what a foreign network takes for a byte.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -57,6 +57,12 @@ impl Augmentation {
         self.extend.then_some(Window::DIGIT)
     }
 
+    /// How often each image comes in an epoch: once at each place of that window, which no images have but those of
+    /// [`Window::DIGIT_IMAGE`].
+    pub fn copies(&self) -> usize {
+        self.window().map_or(1, |window| window.places(Window::DIGIT_IMAGE))
+    }
+
     /// The op for images normalised by `mean` and `std`, if there is anything for it to do; `stream` keeps its draws apart
     /// from others'.
     pub fn op(&self, mean: f32, std: f32, stream: u32) -> Option<Augment> {

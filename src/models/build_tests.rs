@@ -169,9 +169,9 @@ fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
         let grads = grad(&mut graph, loss, &forward.weights).unwrap();
         for (i, (grad, p)) in grads.iter().zip(parameters.trainable()).enumerate() {
             assert_eq!(graph.shape(*grad).len(), p.shape.len(), "{}", p.name);
-            graph.assign(*grad, parameters.grad_place(i));
+            graph.assign(*grad, parameters.grad_place(i)).unwrap();
         }
-        forward.update_running(&mut graph);
+        forward.update_running(&mut graph).unwrap();
         assert!(!Plan::new(&graph).dispatches.is_empty());
 
         let mut infer = Graph::new();
@@ -199,7 +199,7 @@ fn as_many_layers_stand_side_by_side_as_a_network_wants() {
     let mut graph = Graph::new();
     let x = graph.read(&image);
     let forward = network.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
-    graph.assign(forward.out, out.clone());
+    graph.assign(forward.out, out.clone()).unwrap();
     let device: &mut dyn Device = &mut Cpu::new();
     device.allocate(&store).unwrap();
     device.write_f32(parameters.weights, 0, &[10.0]).unwrap();
@@ -220,7 +220,7 @@ fn dense_gives_what_its_formula_says() {
     let place = |buffer, tensor| crate::graph::Place { buffer, offset: 0, tensor };
     let x = graph.read(&place(images, Tensor::f32([1, 4])));
     let forward = network.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
-    graph.assign(forward.out, place(out, Tensor::f32([1, 3])));
+    graph.assign(forward.out, place(out, Tensor::f32([1, 3]))).unwrap();
     let mut device: Box<dyn Device> = Box::new(Cpu::new());
     device.allocate(&store).unwrap();
     let weights = parameters.initial(1);

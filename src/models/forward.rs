@@ -68,7 +68,10 @@ pub struct RunningUpdate {
 
 impl Forward {
     /// Adds the updates of the running statistics to the step.
-    pub fn update_running(&self, graph: &mut Graph) {
+    ///
+    /// # Errors
+    /// Those of [`Graph::update`].
+    pub fn update_running(&self, graph: &mut Graph) -> Result<(), GraphError> {
         for some in self.running.chunks(Running::MOST) {
             // The layers' places lie one behind the other in one buffer, and are one place here.
             let start = some.iter().map(|update| update.place.offset).min().unwrap_or(0);
@@ -81,8 +84,9 @@ impl Forward {
             let words = parts.iter().map(|part| part.offset + part.len).max().unwrap_or(0);
             let place = Place { offset: start, tensor: Tensor::f32([words]), ..some[0].place.clone() };
             let stats: Vec<Value> = some.iter().map(|update| update.stats).collect();
-            graph.update(Running { parts }, &stats, vec![place]);
+            graph.update(Running { parts }, &stats, vec![place])?;
         }
+        Ok(())
     }
 }
 

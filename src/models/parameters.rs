@@ -152,7 +152,7 @@ impl Parameters {
         mask
     }
 
-    /// A number for the random draws of one layer, far from the small ones that others choose.
+    /// A number for the random draws of one layer. Its highest bit is set, which none has that others choose.
     pub fn stream(&self, layer: &str) -> u32 {
         hash(&format!("{}/{layer}", self.name)) | 0x8000_0000
     }

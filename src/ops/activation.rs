@@ -170,7 +170,7 @@ impl Act {
         }
     }
 
-    /// Its number in `epilogue.wgsl`; 0 is none.
+    /// Its number in `act.wgsl`; 0 is none.
     pub fn code(self) -> u32 {
         match self {
             Act::Relu => 1,

@@ -27,7 +27,7 @@ pub struct Case {
     pub name: String,
     pub op: Arc<dyn Op>,
     pub inputs: Vec<(Tensor, Fill)>,
-    /// Which inputs the derivative is checked by; those of whole numbers never are.
+    /// Whether its derivative is checked, by each input of floats.
     pub derivative: bool,
     /// How far a device may be from the f64 reference, relative to the largest value in the output. f32
     /// keeps 24 bits (6e-8); sums of a few hundred products in any order stay within 1e-5.

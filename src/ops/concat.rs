@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::activation::Act;
 use super::case::{Case, Fill};
+use super::epilogue::Step;
 use super::kernel::WORKGROUP;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
@@ -21,15 +22,15 @@ fn with_last(shape: &Shape, last: usize) -> Tensor {
 }
 
 fn kernel(entry: &'static str, widths: &[usize], start: usize, out: &Tensor) -> Kernel {
-    const WIDTHS: [&str; 6] = ["WIDTH_0", "WIDTH_1", "WIDTH_2", "WIDTH_3", "WIDTH_4", "WIDTH_5"];
-    const HAS: [&str; 6] = ["HAS_1", "HAS_2", "HAS_3", "HAS_4", "HAS_5", "HAS_6"];
+    const WIDTHS: [&str; Concat::MOST] = ["WIDTH_0", "WIDTH_1", "WIDTH_2", "WIDTH_3", "WIDTH_4", "WIDTH_5"];
+    const HAS: [&str; Concat::MOST] = ["HAS_1", "HAS_2", "HAS_3", "HAS_4", "HAS_5", "HAS_6"];
     let mut kernel = Kernel::flat("concat", entry, out.len())
         .with("INPUTS", widths.len())
         .with("COUNT", out.len())
         .with("WIDTH", out.shape.last())
         .with("START", start)
         .with("WORKGROUP", WORKGROUP);
-    for i in 0..6 {
+    for i in 0..Concat::MOST {
         kernel = kernel.with(WIDTHS[i], widths.get(i).copied().unwrap_or(0)).with(HAS[i], i < widths.len());
     }
     kernel
@@ -40,8 +41,7 @@ fn kernel(entry: &'static str, widths: &[usize], start: usize, out: &Tensor) -> 
 pub struct Concat;
 
 impl Concat {
-    /// Tensors that it takes at most: storage buffers that every adapter allows, less that of the result and an
-    /// epilogue's.
+    /// Tensors that it takes at most: as many as its shader asks for by name.
     pub const MOST: usize = 6;
 }
 
@@ -98,11 +98,13 @@ impl Op for Concat {
 pub struct Slice {
     pub start: usize,
     pub len: usize,
-    /// Without a bias.
+    /// Of [`Slice::STEPS`].
     pub epilogue: Epilogue,
 }
 
 impl Slice {
+    pub const STEPS: [Step; 2] = [Step::Act, Step::ActGrad];
+
     pub const fn new(start: usize, len: usize) -> Slice {
         Slice { start, len, epilogue: Epilogue::NONE }
     }
@@ -119,7 +121,7 @@ impl Op for Slice {
             return Err(format!("has no columns {}..{end}", self.start));
         }
         let out = with_last(&x.shape, self.len);
-        self.epilogue.check(extra, &out.shape).map(|()| out)
+        self.epilogue.check_of(&Slice::STEPS, extra, &out.shape).map(|()| out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         if self.epilogue != Epilogue::NONE {
@@ -145,7 +147,7 @@ impl Op for Slice {
         self.epilogue.constants(kernel("slice", &[inputs[0].shape.last()], self.start, &outputs[0]))
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = self.epilogue.then(epilogue).filter(|epilogue| !epilogue.bias && epilogue.norm.is_none())?;
+        let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&Slice::STEPS))?;
         Some(Arc::new(Slice { epilogue, ..*self }))
     }
     fn as_slice(&self) -> Option<&Slice> {

@@ -9,6 +9,7 @@ use super::In;
 use super::activation::Act;
 use super::kernel::Kernel;
 use crate::parallel::vectorized;
+use crate::tensor::{Shape, Tensor};
 
 /// Applied in this order. The extra inputs follow the op's own: `[bias]`, then `[stats, affine]`, then `[activated]`.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -24,12 +25,27 @@ pub struct Epilogue {
     pub act_grad: Option<Act>,
 }
 
+/// A step of an [`Epilogue`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Step {
+    Bias,
+    Norm,
+    Act,
+    ActGrad,
+}
+
 impl Epilogue {
     pub const NONE: Epilogue = Epilogue { bias: false, norm: None, act: None, act_grad: None };
 
     /// Which of its steps there are, in their order.
     fn steps(self) -> [bool; 4] {
         [self.bias, self.norm.is_some(), self.act.is_some(), self.act_grad.is_some()]
+    }
+
+    /// Whether it has no steps but these.
+    pub fn is_of(self, steps: &[Step]) -> bool {
+        let all = [Step::Bias, Step::Norm, Step::Act, Step::ActGrad].iter().zip(self.steps());
+        all.filter(|(_, is_there)| *is_there).all(|(step, _)| steps.contains(step))
     }
 
     /// Of each of its inputs, whether it is cut as the output is, where that is cut to some images.
@@ -45,11 +61,7 @@ impl Epilogue {
         let last = self.steps().iter().rposition(|is_there| *is_there);
         let first = next.steps().iter().position(|is_there| *is_there);
         let order_holds = last.zip(first).is_none_or(|(last, first)| last < first);
-        // Kernels know one slope.
-        let slopes = [self.act, next.act, next.act_grad].map(|act| act.and_then(Act::slope));
-        let mut slopes = slopes.into_iter().flatten();
-        let one_slope = slopes.next().is_none_or(|first| slopes.all(|slope| slope == first));
-        (order_holds && one_slope).then(|| Epilogue {
+        (order_holds && one_slope(&[self.act, next.act, next.act_grad])).then(|| Epilogue {
             bias: self.bias || next.bias,
             norm: self.norm.or(next.norm),
             act: self.act.or(next.act),
@@ -57,8 +69,19 @@ impl Epilogue {
         })
     }
 
+    /// [`Epilogue::check`], for ops whose kernels know only these steps.
+    pub fn check_of(self, steps: &[Step], extra: &[Tensor], out: &Shape) -> Result<(), String> {
+        if !self.is_of(steps) {
+            return Err(format!("its epilogue may have {steps:?}, not {self:?}"));
+        }
+        self.check(extra, out)
+    }
+
     /// Checks the extra inputs' sizes against the output, for shape rules.
-    pub fn check(self, extra: &[crate::tensor::Tensor], out: &crate::tensor::Shape) -> Result<(), String> {
+    pub fn check(self, extra: &[Tensor], out: &Shape) -> Result<(), String> {
+        if !one_slope(&[self.act, self.act_grad]) {
+            return Err("the activations of an epilogue have one slope".into());
+        }
         let [bias, norm, _, act_grad] = self.steps();
         let channels = out.last();
         let wanted = [(bias, channels), (norm, 2 * channels), (norm, 2 * channels), (act_grad, out.len())];
@@ -132,6 +155,12 @@ impl Epilogue {
             .with("ACT_GRAD", code(self.act_grad))
             .with("SLOPE", slope)
     }
+}
+
+/// Whether there is one slope at most: kernels know no more.
+fn one_slope(acts: &[Option<Act>]) -> bool {
+    let mut slopes = acts.iter().flatten().filter_map(|act| act.slope());
+    slopes.next().is_none_or(|first| slopes.all(|slope| slope == first))
 }
 
 /// Functions of a library, or several steps: too long for between two instructions of a kernel.
@@ -319,8 +348,71 @@ fn relu<S: Simd>(simd: S, v: S::f32s) -> S::f32s {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::ops::Op;
+    use crate::ops::batch_norm::Apply;
+    use crate::ops::case::{Case, Fill};
+    use crate::ops::concat::Slice;
+    use crate::ops::matmul::{Layout, MatMul};
+    use crate::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
+    use crate::ops::upsample::UpsampleGrad;
     use pulp::{Scalar, WithSimd};
+
+    /// Holds an op that takes `inputs` to letting those epilogues through that are of these steps, and no others.
+    fn knows(steps: &[Step], inputs: &[&Tensor], out: &Tensor, op: impl Fn(Epilogue) -> Arc<dyn Op>) {
+        for bits in 0..16 {
+            let has = |bit: i32| (bits >> bit) & 1 == 1;
+            let epilogue = Epilogue {
+                bias: has(0),
+                norm: has(1).then_some(1e-3),
+                act: has(2).then_some(Act::Relu),
+                act_grad: has(3).then_some(Act::Relu),
+            };
+            let own = |case: Case, x: &&Tensor| case.input((*x).clone(), Fill::Uniform);
+            let case = inputs.iter().fold(Case::new("", op(epilogue)), own).of_epilogue(epilogue, out);
+            assert_eq!(case.op.shape(&case.tensors()).is_ok(), epilogue.is_of(steps), "{:?}", case.op);
+        }
+    }
+
+    #[test]
+    fn an_op_takes_no_epilogue_that_its_shader_does_not_know() {
+        let (image, pooled) = (Tensor::f32([2, 4, 4, 8]), Tensor::f32([2, 2, 2, 8]));
+        let [rows, part] = [Tensor::f32([4, 8]), Tensor::f32([4, 3])];
+        knows(&[Step::Act, Step::ActGrad], &[&rows], &part, |epilogue| {
+            Arc::new(Slice { epilogue, ..Slice::new(1, 3) })
+        });
+        knows(&[Step::Norm, Step::Act], &[&image], &pooled, |epilogue| {
+            Arc::new(MaxPool { epilogue, ..MaxPool::new(2, 2) })
+        });
+        knows(&[Step::ActGrad], &[&pooled, &image], &image, |epilogue| {
+            Arc::new(MaxPoolGrad { pool: MaxPool::new(2, 2), epilogue })
+        });
+        knows(&[Step::ActGrad], &[&pooled], &image, |epilogue| {
+            Arc::new(AvgPoolGrad { pool: AvgPool { window: 2, stride: 2 }, image: [4, 4], epilogue })
+        });
+        knows(&[Step::ActGrad], &[&image], &pooled, |epilogue| Arc::new(UpsampleGrad { factor: 2, epilogue }));
+
+        let per_channel = Tensor::f32([2, 8]);
+        let norm = Epilogue { norm: Some(1e-3), ..Epilogue::NONE };
+        let apply = Apply { epilogue: norm, ..Apply::new(1e-3, false) };
+        assert!(apply.shape(&[rows.clone(), per_channel.clone(), per_channel.clone()]).is_err());
+        // Where an addend is bound, so would statistics be.
+        let product = MatMul { epilogue: norm, addend: true, ..MatMul::new(Layout::NN) };
+        let square = Tensor::f32([8, 8]);
+        assert!(product.shape(&[rows.clone(), square, rows, per_channel.clone(), per_channel]).is_err());
+    }
+
+    #[test]
+    fn two_slopes_in_one_epilogue_are_refused() {
+        let epilogue = |act_grad| Epilogue { act: Some(Act::Leaky(0.1)), act_grad: Some(act_grad), ..Epilogue::NONE };
+        let out = Tensor::f32([2, 3]);
+        for (act_grad, fits) in [(Act::Leaky(0.1), true), (Act::Relu, true), (Act::Leaky(0.2), false)] {
+            let checked = epilogue(act_grad).check(std::slice::from_ref(&out), &out.shape);
+            assert_eq!(checked.is_ok(), fits, "{act_grad:?}");
+        }
+    }
 
     /// A tile of one vector, finished.
     struct Finished<'a>(&'a [f32], Finish<'a>);

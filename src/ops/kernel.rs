@@ -46,6 +46,8 @@ pub struct Kernel {
 pub const WORKGROUP: usize = 64;
 /// Invocations in a workgroup that every adapter allows.
 pub const MOST_INVOCATIONS: usize = 256;
+/// Storage buffers bound at once that every adapter allows.
+pub const MOST_BINDINGS: usize = 8;
 /// Workgroups in one dimension that every adapter allows.
 pub const MAX_GROUPS: usize = 65_535;
 

@@ -7,16 +7,13 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
+use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
 use super::softmax::{exponentials, largest};
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{each, parallel_zip2, rows_at_a_time, scratch, vectorized};
 use crate::tensor::{Kind, Tensor};
-
-/// Invocations of the one workgroup of a loss: as many as every adapter allows.
-const WIDE: usize = 256;
 
 /// The number by which the shader knows the count of rows that are right; losses have theirs too.
 const CORRECT: u32 = 1;
@@ -33,7 +30,7 @@ pub(super) fn kernel(entry: &'static str, loss: u32, x: &Tensor) -> Kernel {
         .with("IS_GRAD", is_grad)
         .with("ROWS", rows)
         .with("WIDTH", width)
-        .with("WORKGROUP", if is_grad { WORKGROUP } else { WIDE })
+        .with("WORKGROUP", if is_grad { WORKGROUP } else { MOST_INVOCATIONS })
 }
 
 /// The derivative's kernel with what comes to it: an input of one number, or a number that is known.

@@ -95,8 +95,13 @@ pub trait Op: Debug + Send + Sync + 'static {
     /// The one word for the op, its shader's label and its tests: `conv2d.grad_w`.
     fn name(&self) -> &'static str;
 
-    /// The output for these inputs, or what is wrong with them. Ops that only update return what they read.
+    /// The output for these inputs, or what is wrong with them. Of an op that only updates, the first of its targets.
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String>;
+
+    /// What an update of these inputs writes to, or what is wrong with them.
+    fn targets(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+        self.shape(inputs).map(|target| vec![target])
+    }
 
     /// Emits the derivative by each input. An op that has none keeps this default.
     fn grad(&self, _graph: &mut Graph, node: &Backward) -> Derivatives {

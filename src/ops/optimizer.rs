@@ -9,7 +9,7 @@ use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
 use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target};
-use crate::graph::{ALIGNMENT, Graph, Place, Value};
+use crate::graph::{ALIGNMENT, Graph, GraphError, Place, Value};
 use crate::parallel::{each, part, vectorized};
 use crate::tensor::Tensor;
 
@@ -163,20 +163,19 @@ pub struct Update {
 }
 
 /// Adds the update to a graph; `mask` is asked for where there is decay, and dropped where there is none.
+///
+/// # Errors
+/// Those of [`Graph::update`].
 pub fn optimize(
     graph: &mut Graph,
     update: Update,
     [gradients, table, clock]: [Value; 3],
     mask: Option<Value>,
     targets: Vec<Place>,
-) {
+) -> Result<(), GraphError> {
     let mut inputs = vec![gradients, table, clock];
-    if update.decay > 0.0 {
-        inputs.push(mask.expect("weight decay needs a mask"));
-    }
-    let wanted = 1 + update.optimizer.moments() + usize::from(update.average > 0.0);
-    assert_eq!(targets.len(), wanted, "the optimizer updates weights, its moments and averages");
-    graph.update(update, &inputs, targets);
+    inputs.extend(mask.filter(|_| update.decay > 0.0));
+    graph.update(update, &inputs, targets)
 }
 
 /// Weights that go through decay and step while they are in the fastest cache; whole blocks of the mask.
@@ -236,6 +235,10 @@ impl Op for Update {
             return Err(format!("should have masks of {wanted:?} blocks"));
         }
         Ok(gradients.clone())
+    }
+    fn targets(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+        let count = 1 + self.optimizer.moments() + usize::from(self.average > 0.0);
+        self.shape(inputs).map(|weights| vec![weights; count])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         // Of plain gradient descent only; tests/optimizers.rs holds the rest against PyTorch.

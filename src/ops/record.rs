@@ -47,6 +47,10 @@ impl Op for RecordLoss {
         }
         if self.slots == 0 { Err("takes at least one slot".into()) } else { Ok(Tensor::f32([self.slots, 2])) }
     }
+    fn targets(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+        let clock = self.ticks.then(|| Tensor::u32([2]));
+        self.shape(inputs).map(|ring| std::iter::once(ring).chain(clock).collect())
+    }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         // Of what it does to two targets there is no definition; tests/ops.rs has it.
         if self.ticks {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
+use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
@@ -17,8 +17,6 @@ use crate::tensor::{Shape, Tensor};
 
 /// Keeps a matrix of zeros from becoming NaN.
 const TINY: f32 = 1e-12;
-/// Invocations of the one workgroup that reduces a matrix: as many as every adapter allows.
-const WIDE: usize = 256;
 
 /// `w [m, k]` over its largest singular value, as `vectors [m + k]` have it.
 pub fn spectral_norm(graph: &mut Graph, w: Value, vectors: Value) -> Result<Value, GraphError> {
@@ -36,8 +34,12 @@ fn matrix_and_vectors(w: &Tensor, vectors: &Tensor) -> Result<[usize; 2], String
     if vectors.len() != m + k { Err(format!("takes vectors of {m} + {k} numbers")) } else { Ok([m, k]) }
 }
 
-fn one_group(entry: &'static str, [m, k]: [usize; 2]) -> Kernel {
-    Kernel::groups("spectral", entry, 1).with("M", m).with("K", k).with("WORKGROUP", WIDE)
+fn sized(kernel: Kernel, [m, k]: [usize; 2], workgroup: usize) -> Kernel {
+    kernel.with("M", m).with("K", k).with("TINY", TINY).with("WORKGROUP", workgroup)
+}
+
+fn one_group(entry: &'static str, dims: [usize; 2]) -> Kernel {
+    sized(Kernel::groups("spectral", entry, 1), dims, MOST_INVOCATIONS)
 }
 
 /// One step: `v = w u / |w u|`, `u = w^T v / |w^T v|`, of `w [m, k]` and the vectors so far `[m + k]`.
@@ -168,7 +170,7 @@ impl Op for Outer {
 }
 
 fn elements(entry: &'static str, [m, k]: [usize; 2]) -> Kernel {
-    Kernel::flat("spectral", entry, m * k).with("M", m).with("K", k).with("WORKGROUP", WORKGROUP)
+    sized(Kernel::flat("spectral", entry, m * k), [m, k], WORKGROUP)
 }
 
 /// `out = x / divisor[0]`

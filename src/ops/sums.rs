@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
+use super::kernel::MOST_BINDINGS;
 use super::reduce::{Sum, Team};
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::tensor::Tensor;
@@ -27,8 +28,8 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Storage buffers that every adapter allows, less the one for the result.
-    pub const MOST: usize = 7;
+    /// All but the result's.
+    pub const MOST: usize = MOST_BINDINGS - 1;
 
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
         self.parts.iter().map(|part| part.offset..part.offset + part.width)

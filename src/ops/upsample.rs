@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::epilogue::Ready;
-use super::pool::{Windows, act_grad_only, exact_act_grad};
+use super::pool::{OF_DERIVATIVES, Windows, exact_act_grad};
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
@@ -81,7 +81,7 @@ impl Op for UpsampleGrad {
             return Err(format!("an image of {h}x{w} is not one upsampled by {}", self.factor));
         }
         let image = Tensor::f32([n, h / self.factor, w / self.factor, c]);
-        self.epilogue.check(extra, &image.shape)?;
+        self.epilogue.check_of(&OF_DERIVATIVES, extra, &image.shape)?;
         Ok(image)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -108,7 +108,7 @@ impl Op for UpsampleGrad {
         inputs[0].len() as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = act_grad_only(self.epilogue, epilogue)?;
+        let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&OF_DERIVATIVES))?;
         Some(Arc::new(UpsampleGrad { epilogue, ..*self }))
     }
 }

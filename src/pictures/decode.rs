@@ -54,7 +54,7 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
     // What is no picture is not read to its end.
     file.by_ref().take(HEAD).read_to_end(&mut bytes)?;
     if !bytes.is_empty() && image::guess_format(&bytes).is_err() {
-        return Err(PictureError::Unknown);
+        return Err(if bytes.starts_with(b"PK\x03\x04") { PictureError::Zip } else { PictureError::Unknown });
     }
     bytes.reserve_exact(length.saturating_sub(HEAD) as usize);
     file.read_to_end(&mut bytes)?;

@@ -18,6 +18,8 @@ pub enum PictureError {
     FileTooLarge { bytes: u64, limit: u64 },
     #[error("is no picture: its first bytes are those of no format known here (PNG, JPEG, BMP, TIFF, WebP, GIF, PNM)")]
     Unknown,
+    #[error("is no picture but a zip archive. Unpack it first")]
+    Zip,
     #[error("is too large: {width} x {height} pixels, at most {limit} are decoded")]
     TooManyPixels { width: u32, height: u32, limit: u64 },
     #[error("is cut off: a JPEG without its end")]

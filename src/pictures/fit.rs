@@ -7,8 +7,10 @@ use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba};
 const SEEN: f32 = 0.1;
 /// What has no luminance below this is light all over.
 const LIGHT: f32 = 0.7;
+/// What is so much darker where it ends than within has been mixed with dark paper there.
+const FRINGE: f64 = 0.1;
 
-/// Luminance (Rec. 709) of every pixel. What is transparent is paper: white, or black below what is light all over.
+/// Luminance (Rec. 709) of every pixel. What is transparent is paper: white, or black below light ink.
 pub fn gray(image: &DynamicImage) -> GrayImage {
     flattened(image).map_or_else(|| image.to_luma8(), |flat| DynamicImage::from(flat).to_luma8())
 }
@@ -57,16 +59,11 @@ fn flattened(image: &DynamicImage) -> Option<ImageBuffer<Rgba<u16>, Vec<u16>>> {
         return None;
     }
     let mut image = image.to_rgba16();
-    let full = |value: u16| f32::from(value) / 65535.0;
     if image.pixels().all(|pixel| pixel.0[3] == u16::MAX) {
         return None;
     }
-    let light = |pixel: &Rgba<u16>| {
-        let [r, g, b, alpha] = pixel.0.map(full);
-        alpha < SEEN || 0.2126 * r + 0.7152 * g + 0.0722 * b > LIGHT
-    };
     // White ink on nothing would be lost on white.
-    let paper = if image.pixels().all(light) { 0.0 } else { 1.0 };
+    let paper = if is_light(&image) { 0.0 } else { 1.0 };
     for pixel in image.pixels_mut() {
         let alpha = full(pixel.0[3]);
         for value in &mut pixel.0[..3] {
@@ -75,6 +72,34 @@ fn flattened(image: &DynamicImage) -> Option<ImageBuffer<Rgba<u16>, Vec<u16>>> {
         pixel.0[3] = u16::MAX;
     }
     Some(image)
+}
+
+/// Whether what is seen is light ink: light all over, or but for a dark fringe, which is left where one colour, black
+/// paper's, was made transparent. A light card with dark ink ends in light.
+fn is_light(image: &ImageBuffer<Rgba<u16>, Vec<u16>>) -> bool {
+    let (width, height) = image.dimensions();
+    let ends_at = |(x, y): (u32, u32)| x < width && y < height && full(image.get_pixel(x, y).0[3]) < SEEN;
+    let mut is_light_all_over = true;
+    // Alpha and luminance times alpha, of what is beside nothing and of all else.
+    let mut sums = [[0.0f64; 2]; 2];
+    for (x, y, pixel) in image.enumerate_pixels() {
+        let [r, g, b, alpha] = pixel.0.map(full);
+        if alpha < SEEN {
+            continue;
+        }
+        let luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        is_light_all_over &= luminance > LIGHT;
+        let beside = [(x + 1, y), (x, y + 1), (x.wrapping_sub(1), y), (x, y.wrapping_sub(1))];
+        let [alphas, luminances] = &mut sums[usize::from(!beside.into_iter().any(ends_at))];
+        *alphas += f64::from(alpha);
+        *luminances += f64::from(luminance * alpha);
+    }
+    let [fringe, within] = sums.map(|[alphas, luminances]| luminances / alphas);
+    is_light_all_over || (within > 0.5 && fringe < within - FRINGE)
+}
+
+fn full(value: u16) -> f32 {
+    f32::from(value) / 65535.0
 }
 
 /// A map of numbers at another size, each the mean of exactly what it covers: filters that look farther blur strokes
@@ -145,6 +170,33 @@ mod tests {
             _ => Rgba([255, 255, 255, 255]),
         });
         assert_eq!(gray(&card.into()).get_pixel(0, 0).0, [255]);
+    }
+
+    /// How much of a pixel of 21x21 a disc with a soft edge covers.
+    fn disc(x: u32, y: u32) -> f64 {
+        (8.0 - (f64::from(x) - 10.0).hypot(f64::from(y) - 10.0)).clamp(0.0, 2.0) / 2.0
+    }
+
+    #[test]
+    fn ink_whose_paper_was_made_transparent_gets_that_paper_again() {
+        for (ink, paper) in [(255u8, 0u8), (0, 255)] {
+            let keyed = image::RgbaImage::from_fn(21, 21, |x, y| {
+                let value = f64::from(paper) + (f64::from(ink) - f64::from(paper)) * disc(x, y);
+                let value = value.round() as u8;
+                Rgba([value, value, value, if value == paper { 0 } else { 255 }])
+            });
+            let gray = gray(&keyed.into());
+            assert_eq!((gray.get_pixel(0, 0).0, gray.get_pixel(10, 10).0), ([paper], [ink]));
+        }
+    }
+
+    #[test]
+    fn white_ink_that_keeps_some_of_the_dark_around_it_is_on_black() {
+        let cut = image::RgbaImage::from_fn(21, 21, |x, y| {
+            let value = if disc(x, y) < 0.9 { 120 } else { 255 };
+            Rgba([value, value, value, (disc(x, y) * 255.0) as u8])
+        });
+        assert_eq!(gray(&cut.into()).get_pixel(0, 0).0, [0]);
     }
 
     #[test]

@@ -54,6 +54,13 @@ impl Default for Preparation {
     }
 }
 
+impl Preparation {
+    /// Whether pictures are only brought to the size of inputs of so many channels: colour has no ink and no paper.
+    pub fn only_fits(&self, channels: usize) -> bool {
+        channels != 1 || self.mode == Mode::Never
+    }
+}
+
 /// What a network is to see of a picture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Prepared {
@@ -75,11 +82,11 @@ pub fn is_prepared(pixels: &[u8], [height, width]: [usize; 2]) -> bool {
 }
 
 /// Makes of a picture what a network with inputs of `[height, width, channels]` is to see. Networks of several
-/// channels get it at their size and otherwise as it is: colour has no ink and no paper.
+/// channels get it at their size and otherwise as it is.
 pub fn prepare(image: &DynamicImage, input: [usize; 3], how: &Preparation) -> Prepared {
     let [height, width, channels] = input;
     let own_size = (image.width() as usize, image.height() as usize) == (width, height);
-    if channels != 1 || how.mode == Mode::Never {
+    if how.only_fits(channels) {
         let pixels = fit(image, input);
         return Prepared { pixels, as_is: own_size, inverted: false, cropped: false, blank: false };
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::paths::of_bytes;
 use super::pattern::Pattern;
+use super::stream::sides;
 use super::walk::{Found, Place, walk};
 use super::{numbered, path_text, text_path};
 use crate::data::csv::PixelRows;
@@ -37,6 +38,8 @@ pub enum Task {
     /// What cannot be read, and why.
     Failed {
         name: String,
+        /// Of a row of a CSV file, counted from 1.
+        row: Option<u64>,
         reason: String,
     },
     OtherFile,
@@ -88,8 +91,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// All of it, one after another.
-    pub fn tasks(self) -> impl Iterator<Item = Task> + Send {
+    /// All of it, one after another. A CSV file whose rows make no image for a network, which takes those of `image`
+    /// (height, width and channels), is one thing that cannot be read.
+    pub fn tasks(self, image: Option<[usize; 3]>) -> impl Iterator<Item = Task> + Send {
         let Source { given, null_data, shard, mut done, class_names } = self;
         let labels = LabelledClasses::of(&class_names);
         let mut folders = ClassFolders { class_names, of: None };
@@ -108,7 +112,7 @@ impl Source {
             found.map(move |found| (found, input.clone()))
         });
         let tasks = found.flat_map(move |(found, input)| match found {
-            Found::File(place) if is_csv(&place.path) => rows(&place.path, input, &labels),
+            Found::File(place) if is_csv(&place.path) => rows(&place.path, image, input, &labels),
             Found::File(place) => {
                 let (within, name) = (path_text(place.within()), path_text(&place.path));
                 let truth = folders.truth(&place);
@@ -116,7 +120,7 @@ impl Source {
             }
             Found::Failed(path, reason) => {
                 let name = path_text(&path);
-                Box::new(std::iter::once((name.clone(), Task::Failed { name, reason })))
+                Box::new(std::iter::once((name.clone(), Task::Failed { name, row: None, reason })))
             }
             // Whose they are does not matter: each shard counts what it has come by.
             Found::OtherFile => Box::new(std::iter::once((String::new(), Task::OtherFile))),
@@ -199,22 +203,32 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
 }
 
 /// The rows of a CSV file, each named like `test.csv#1`.
-fn rows(path: &Path, input: Option<Arc<Path>>, labels: &LabelledClasses) -> Items<(String, Task)> {
+fn rows(
+    path: &Path,
+    image: Option<[usize; 3]>,
+    input: Option<Arc<Path>>,
+    labels: &LabelledClasses,
+) -> Items<(String, Task)> {
     let name = path_text(path);
-    let failed = |name: String, reason: String| (name.clone(), Task::Failed { name, reason });
-    let mut rows = match PixelRows::open(path) {
-        Err(error) => return Box::new(std::iter::once(failed(name, error.to_string()))),
-        Ok(rows) => rows.zip(1u64..).peekable(),
+    let failed = |name: String, row, reason| (name.clone(), Task::Failed { name, row, reason });
+    let rows = match PixelRows::open(path) {
+        Err(error) => return Box::new(std::iter::once(failed(name, None, error.to_string()))),
+        Ok(rows) => rows,
     };
+    if let Some(Err(reason)) = image.map(|image| sides(rows.pixels(), image)) {
+        let advice = rows.misfit().map_or(String::new(), |advice| format!("; {advice}"));
+        return Box::new(std::iter::once(failed(name, None, reason + &advice)));
+    }
+    let mut rows = rows.zip(1u64..).peekable();
     if rows.peek().is_none() {
         let reason = "is a table without rows: a header, and nothing below it. Write it again with its images";
-        return Box::new(std::iter::once(failed(name, reason.into())));
+        return Box::new(std::iter::once(failed(name, None, reason.into())));
     }
     let labels = labels.clone();
     Box::new(rows.map(move |(row, number)| {
         let row_name = format!("{name}#{number}");
         match row {
-            Err(error) => failed(row_name, error.to_string()),
+            Err(error) => failed(row_name, Some(number), error.to_string()),
             Ok(row) => {
                 let (truth, input) = (row.label.map(|label| labels.class(label)), input.clone());
                 (row_name.clone(), Task::Row { name: row_name, row: number, pixels: row.pixels, truth, input })

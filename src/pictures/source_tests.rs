@@ -20,7 +20,7 @@ fn source(given: &[PathBuf]) -> Source {
 /// Names without the folder, and the truth.
 fn found(source: Source, folder: &tempfile::TempDir) -> Vec<(String, Option<usize>)> {
     let root = format!("{}/", path_text(folder.path()));
-    let files = source.tasks().filter_map(|task| match task {
+    let files = source.tasks(None).filter_map(|task| match task {
         Task::File { name, truth, .. } | Task::Row { name, truth, .. } => Some((name.replace(&root, ""), truth)),
         _ => None,
     });
@@ -74,7 +74,7 @@ fn a_pattern_looks_only_into_folders_that_may_lead_to_a_match() {
     assert_eq!(at("a?/**/*.png"), ["a1/x/1.png", "a2/2.png"]);
     assert_eq!(at("**/x/**/**/*.png"), ["a1/x/1.png"]);
     assert_eq!(at("nowhere/**/*.png"), [""; 0]);
-    let mut wrong = source(&[folder.path().join("a**/1.png")]).tasks();
+    let mut wrong = source(&[folder.path().join("a**/1.png")]).tasks(None);
     assert!(matches!(wrong.next(), Some(Task::Failed { reason, .. }) if reason.contains("is no pattern")));
 }
 
@@ -89,7 +89,7 @@ fn any_folders_of_a_pattern_are_no_links_to_folders() {
     symlink("a.png", at("sl/0/link.png")).unwrap();
     let given = [at("sl/**/*.png")];
     assert_eq!(names(source(&given), &folder), ["sl/0/a.png", "sl/0/link.png", "sl/1/b.png"]);
-    assert_eq!(source(&given).tasks().filter(|task| *task == Task::FolderLink).count(), 2);
+    assert_eq!(source(&given).tasks(None).filter(|task| *task == Task::FolderLink).count(), 2);
     // A link that is named itself is the folder that it leads to.
     assert_eq!(names(source(&[at("sl/0/other/**/*.png")]), &folder), ["sl/0/other/b.png"]);
 }
@@ -114,7 +114,7 @@ fn a_file_with_a_pattern_in_its_name_is_that_file() {
 #[test]
 fn a_csv_file_is_its_rows() {
     let folder = tree(&["a.csv"]);
-    let mut tasks = source(&[folder.path().join("a.csv")]).tasks();
+    let mut tasks = source(&[folder.path().join("a.csv")]).tasks(None);
     match tasks.next() {
         Some(Task::Row { name, row: 1, pixels, truth: None, input: None }) => {
             assert!(name.ends_with("/a.csv#1"));
@@ -152,7 +152,7 @@ fn a_packed_csv_file_is_its_rows_too() {
     assert!(is_csv(&path) && !is_csv(Path::new("a.gz")) && !is_csv(Path::new("csv.gz")) && !is_csv(Path::new(".csv")));
     let given = [path.clone(), folder.path().join("b.csv")];
     assert_eq!(names(source(&given), &folder), ["a.CSV.gz#1", "a.CSV.gz#2", "b.csv#1"]);
-    match source(&given).tasks().next() {
+    match source(&given).tasks(None).next() {
         Some(Task::Row { input, .. }) => assert_eq!(input.as_deref(), Some(Path::new("a"))),
         other => panic!("{other:?}"),
     }
@@ -165,9 +165,9 @@ fn a_csv_file_without_rows_is_told_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("e.csv");
     fs::write(&path, "label,a,b\n").unwrap();
-    let tasks: Vec<Task> = source(&[path]).tasks().collect();
+    let tasks: Vec<Task> = source(&[path]).tasks(None).collect();
     match &tasks[..] {
-        [Task::Failed { name, reason }] => {
+        [Task::Failed { name, row: None, reason }] => {
             assert!(name.ends_with("/e.csv") && reason.contains("table without rows"), "{reason}");
         }
         other => panic!("{other:?}"),
@@ -175,11 +175,27 @@ fn a_csv_file_without_rows_is_told_as_such() {
 }
 
 #[test]
+fn a_csv_file_of_rows_that_make_no_image_is_refused_once_with_the_column_that_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    fs::write(&path, "id,p0,p1,p2,p3\n1,5,6,7,8\n2,5,6,7,8\n").unwrap();
+    let tasks: Vec<Task> = source(std::slice::from_ref(&path)).tasks(Some([2, 2, 1])).collect();
+    match &tasks[..] {
+        [Task::Failed { row: None, reason, .. }] => {
+            assert!(reason.contains("5 pixels, which are neither a square nor the network's 2x2x1"), "{reason}");
+            assert!(reason.contains("the column \"id\" is counted as one"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(source(&[path]).tasks(Some([5, 1, 1])).count(), 2);
+}
+
+#[test]
 fn folders_and_csv_files_have_names_of_their_own_where_there_are_several() {
     let folder = tree(&["a/1.png", "x/a/1.png", "a-2/1.png", "A.csv", "1.png"]);
     let inputs = |given: &[&str]| -> Vec<Option<String>> {
         let given: Vec<PathBuf> = given.iter().map(|name| folder.path().join(name)).collect();
-        let tasks = source(&given).tasks().filter_map(|task| match task {
+        let tasks = source(&given).tasks(None).filter_map(|task| match task {
             Task::File { input, .. } | Task::Row { input, .. } => Some(input),
             _ => None,
         });

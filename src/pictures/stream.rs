@@ -85,16 +85,11 @@ impl Work {
     /// In words: of which number they are.
     pub fn row(&self, pixels: Vec<u8>) -> Result<Prepared, String> {
         let ([height, width, channels], found) = (self.input, pixels.len());
-        let own = found == height * width * channels;
-        if own && channels != 1 {
+        if channels != 1 && found == height * width * channels {
             return Ok(Prepared { pixels, as_is: true, inverted: false, cropped: false, blank: false });
         }
-        let side = found.isqrt();
-        let [h, w] = if own { [height, width] } else { [side, side] };
-        let image = GrayImage::from_raw(w as u32, h as u32, pixels).filter(|_| h * w == found);
-        let image = image.ok_or_else(|| {
-            format!("has {found} pixels, which are neither a square nor the network's {height}x{width}x{channels}")
-        })?;
+        let [height, width] = sides(found, self.input)?;
+        let image = GrayImage::from_raw(width as u32, height as u32, pixels).ok_or("is no image")?;
         Ok(prepare(&DynamicImage::from(image), self.input, &self.preparation))
     }
 
@@ -112,7 +107,7 @@ impl Work {
                 let shown = below(input.as_deref()).join(format!("{row:06}"));
                 (name, None, Some(row), truth, (self.row(pixels), false), shown)
             }
-            Task::Failed { name, reason } => (name, None, None, None, (Err(reason), false), PathBuf::new()),
+            Task::Failed { name, row, reason } => (name, None, row, None, (Err(reason), false), PathBuf::new()),
             Task::OtherFile | Task::FolderLink => {
                 (String::new(), None, None, None, (Err(String::new()), false), PathBuf::new())
             }
@@ -121,6 +116,21 @@ impl Work {
             show(&folder.join(shown), prepared, self.input)?;
         }
         Ok(Item { name, path, row, truth, misnamed, prepared })
+    }
+}
+
+/// Height and width of the image that a row of so many pixels makes: the network's, or a square's.
+///
+/// # Errors
+/// In words: of which number they are.
+pub(super) fn sides(pixels: usize, [height, width, channels]: [usize; 3]) -> Result<[usize; 2], String> {
+    let side = pixels.isqrt();
+    if pixels == height * width * channels {
+        Ok([height, width])
+    } else if pixels == side * side {
+        Ok([side, side])
+    } else {
+        Err(format!("has {pixels} pixels, which are neither a square nor the network's {height}x{width}x{channels}"))
     }
 }
 
@@ -171,7 +181,8 @@ pub fn stream(source: Source, work: Work, stop: Arc<AtomicBool>) -> Receiver<Res
     let (found_out, found) = sync_channel(AHEAD);
     let (tasks_out, tasks_in) = sync_channel::<(Vec<Task>, Batch)>(1);
     let (out, batches) = sync_channel(1);
-    thread::spawn(move || find(source, &found_out));
+    let input = work.input;
+    thread::spawn(move || find(source, input, &found_out));
     let stops = Arc::clone(&stop);
     thread::spawn(move || gather(&found, &tasks_out, &stops));
     thread::spawn(move || {
@@ -187,8 +198,8 @@ pub fn stream(source: Source, work: Work, stop: Arc<AtomicBool>) -> Receiver<Res
 }
 
 /// Finds tasks until nobody wants more. It may wait for a list without end, so nobody waits for it.
-fn find(source: Source, out: &SyncSender<Task>) {
-    for task in source.tasks() {
+fn find(source: Source, input: [usize; 3], out: &SyncSender<Task>) {
+    for task in source.tasks(Some(input)) {
         if out.send(task).is_err() {
             return;
         }
@@ -266,7 +277,7 @@ mod tests {
         let (found_out, found) = sync_channel(8);
         let (out, batches) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let task = |name: &str| Task::Failed { name: name.into(), reason: String::new() };
+        let task = |name: &str| Task::Failed { name: name.into(), row: None, reason: String::new() };
         for found in [task("a"), Task::OtherFile, task("b")] {
             found_out.send(found).unwrap();
         }

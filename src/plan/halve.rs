@@ -76,8 +76,7 @@ mod tests {
     use super::*;
     use crate::data::mnist;
     use crate::graph::{Graph, Place, Store, Value};
-    use crate::infer::evaluate::Normalization;
-    use crate::models::{Parameters, builtin};
+    use crate::models::{Normalization, Parameters, builtin};
     use crate::ops::concat::Slice;
     use crate::ops::elementwise::{Copy, Scale};
     use crate::ops::matmul::{Layout, MatMul};
@@ -103,7 +102,7 @@ mod tests {
         for value in [product, made] {
             let twice = apply(&mut graph, Scale { factor: 2.0, offset: 0.0 }, &[value]);
             let place = stored(graph.tensor(twice).clone());
-            graph.assign(twice, place);
+            graph.assign(twice, place).unwrap();
         }
         let mut plan = Plan::new(&graph);
         plan.halve(BATCH, &[places[0].buffer]);

@@ -12,6 +12,8 @@ const MARGIN: u64 = 24;
 const GAP: u64 = 16;
 const TITLE_ROW: u64 = 46;
 const TITLE: f32 = 22.0;
+/// A title has so much room, however narrow its sheet would be.
+const TITLE_ROOM: f32 = 900.0;
 const CAPTION: f32 = 15.0;
 const CAPTION_ROW: u64 = 20;
 /// Cells grow to hold their captions, but not beyond this or the image itself.
@@ -69,7 +71,7 @@ pub fn titled_sheet(
     let top = MARGIN + if title.trim().is_empty() { 0 } else { TITLE_ROW };
     let across = (columns * (cell_w + GAP)).saturating_sub(GAP);
     let title_room = (MAX_SIDE - 2 * MARGIN) as f32;
-    let title = text::fit(title, TITLE, (across as f32).max(600.0).min(title_room));
+    let title = text::fit(title, TITLE, (across as f32).max(TITLE_ROOM).min(title_room));
     let title_w = text::width(&title, TITLE).ceil() as u64;
     let width = across.max(title_w).max(160) + 2 * MARGIN;
     let down = (rows.saturating_mul(cell_h + GAP)).saturating_sub(GAP);

@@ -47,6 +47,13 @@ fn the_sheet_grows_by_rows_and_columns() {
 }
 
 #[test]
+fn a_narrow_sheet_is_as_wide_as_the_sentence_above_it() {
+    let title = "MNIST: an image, and beside it what training sees of it";
+    let image = titled_sheet(title, &[item(&[0; 4], "")], (2, 2, 1), 1, 1).unwrap();
+    assert_eq!(u64::from(image.width()), text::width(title, TITLE).ceil() as u64 + 2 * MARGIN);
+}
+
+#[test]
 fn a_long_caption_is_broken_at_a_space_and_then_cut() {
     let room = 84.0;
     assert_eq!(caption_lines("4 -> 9", room), ["4 -> 9"]);

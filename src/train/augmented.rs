@@ -1,14 +1,14 @@
 //! Images as training sees them: gathered in a shuffle, extended and augmented; and the same pictures for the eye.
 
+use crate::data::pack;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
-use crate::infer::evaluate::{Normalization, pack};
-use crate::models::Augmentation;
+use crate::models::{Augmentation, Normalization};
 use crate::ops::sample::{GatherImages, GatherLabels, Order, Staged};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// Keeps the draws apart from those of layers, which count from 0.
+/// Keeps the draws apart from those of layers, whose streams have the highest bit set.
 const STREAM: u32 = 0x4155_474d;
 
 /// A batch of a training set.
@@ -26,13 +26,6 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// How often each image comes in an epoch.
-    pub fn copies(&self) -> usize {
-        let [h, w, _] = self.image;
-        let window = self.augment.window().filter(|window| window.is_within([h, w]));
-        window.map_or(1, |window| window.places([h, w]))
-    }
-
     /// `f32 [batch, h, w, c]`, normalised, of all images as packed bytes and the clock.
     ///
     /// # Errors
@@ -62,8 +55,8 @@ impl Seen {
     /// # Errors
     /// Where the op refuses.
     pub fn labels(&self, graph: &mut Graph, labels: Value, clock: Value) -> Result<Value, GraphError> {
-        let gather =
-            GatherLabels { count: self.count, copies: self.copies(), batch: self.batch, order: Order::Shuffled };
+        let (count, copies, batch) = (self.count, self.augment.copies(), self.batch);
+        let gather = GatherLabels { count, copies, batch, order: Order::Shuffled };
         graph.apply(gather, &[labels, clock])
     }
 }
@@ -105,7 +98,7 @@ impl Preview {
         // A set of one image, gone through again and again.
         let seen =
             Seen { count: 1, batch, image, normalization, augment, staged: None }.images(&mut graph, all, now)?;
-        graph.assign(seen, pictures.clone());
+        graph.assign(seen, pictures.clone())?;
         let (image, clock, seen) = (bytes.buffer, clock.buffer, pictures.buffer);
         Ok(Preview { image, clock, seen, batch, size, normalization, plan: Plan::new(&graph), ready: None })
     }
@@ -163,9 +156,9 @@ mod tests {
         let truth = stored("truth", Tensor::u32([seen.batch]));
         let [all, now, given] = [&bytes, &clock, &labels].map(|place| graph.read(place));
         let images = seen.images(&mut graph, all, now).unwrap();
-        graph.assign(images, out.clone());
+        graph.assign(images, out.clone()).unwrap();
         let gathered = seen.labels(&mut graph, given, now).unwrap();
-        graph.assign(gathered, truth.clone());
+        graph.assign(gathered, truth.clone()).unwrap();
         let device: &mut dyn Device = &mut Cpu::new();
         device.allocate(&store).unwrap();
         device.write(bytes.buffer, 0, &words).unwrap();

@@ -47,8 +47,8 @@ impl Calibration {
         for update in &mut forward.running {
             (update.place.buffer, update.momentum) = (state, 1.0 - share(passes));
         }
-        forward.update_running(&mut graph);
-        graph.update(Tick(ticks as u32), &[], vec![place]);
+        forward.update_running(&mut graph)?;
+        graph.update(Tick(ticks as u32), &[], vec![place])?;
         let words = learner.parameters.total_state();
         Ok(Some(Calibration { plan: Plan::new(&graph), clock, state, words, passes, ready: None }))
     }

@@ -15,8 +15,7 @@ use super::{Settings, TrainError};
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{ALIGNMENT, BufferId, Graph, Place, Store};
-use crate::infer::evaluate::Normalization;
-use crate::models::{Mode, Network, Parameters};
+use crate::models::{Mode, Network, Normalization, Parameters};
 use crate::ops::loss::{Correct, CrossEntropy};
 use crate::ops::record::{RecordLoss, Told};
 use crate::ops::sample::{Record, Tick};
@@ -59,7 +58,7 @@ impl Classifier {
     /// declared in `store`.
     ///
     /// # Errors
-    /// A network that does not fit the images, and a batch that the devices cannot share.
+    /// A network or an augmentation that does not fit the images, and a batch that the devices cannot share.
     pub fn declare(
         store: &mut Store,
         network: &Network,
@@ -70,13 +69,14 @@ impl Classifier {
         share: Share,
     ) -> Result<Classifier, TrainError> {
         settings.check_parts(share.parts)?;
+        settings.check_image([set.height, set.width])?;
         let parts = share.parts;
         let (count, batch) = (set.len(), settings.batch / parts);
         let clock = store.add("clock", 2);
         let own_clock = (parts > 1).then(|| store.add("own clock", 2));
         let image = [set.height, set.width, set.channels];
         let mut seen = Seen { count, batch, image, normalization, augment: settings.augment, staged: None };
-        let supply = Supply::declare(store, set, batch, seen.copies(), share);
+        let supply = Supply::declare(store, set, batch, settings.augment.copies(), share);
         seen.staged = supply.staged();
         let labels = store.add("labels", count);
         let ring = store.add("ring", RING * 2);
@@ -95,7 +95,7 @@ impl Classifier {
             network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 })?;
         let loss = graph.apply(CrossEntropy { smoothing: settings.label_smoothing }, &[forward.out, truth])?;
         let ring_place = place(ring, Tensor::f32([RING, 2]));
-        forward.update_running(&mut graph);
+        forward.update_running(&mut graph)?;
         learner.collect(&mut graph, loss, &forward.weights)?;
 
         let calibration =
@@ -108,24 +108,24 @@ impl Classifier {
 
         let (mut shared, mut update) = (Vec::new(), None);
         if parts == 1 {
-            learner.update(&mut graph, now);
+            learner.update(&mut graph, now)?;
             let told = Told::Classes { smoothing: settings.label_smoothing };
             let record = RecordLoss { slots: RING, told, ticks: true };
-            graph.update(record, &[forward.out, truth], vec![ring_place, clock_place]);
+            graph.update(record, &[forward.out, truth], vec![ring_place, clock_place])?;
         } else {
             let both = store.add("loss and correct", 2 * ALIGNMENT);
             let [of_loss, of_correct] =
                 [0, ALIGNMENT].map(|offset| Place { buffer: both, offset, tensor: Tensor::f32([1]) });
-            graph.assign(loss, of_loss.clone());
+            graph.assign(loss, of_loss.clone())?;
             let correct = graph.apply(Correct, &[forward.out, truth])?;
-            graph.assign(correct, of_correct.clone());
-            graph.update(Tick(parts as u32), &[], vec![own_place]);
+            graph.assign(correct, of_correct.clone())?;
+            graph.update(Tick(parts as u32), &[], vec![own_place])?;
             let mut after = Graph::new();
             let now = after.read(&clock_place);
             let [loss, correct] = [&of_loss, &of_correct].map(|place| after.read(place));
-            after.update(Record { slots: RING }, &[now, loss, correct], vec![ring_place]);
-            learner.update(&mut after, now);
-            after.update(Tick(1), &[], vec![clock_place]);
+            after.update(Record { slots: RING }, &[now, loss, correct], vec![ring_place])?;
+            learner.update(&mut after, now)?;
+            after.update(Tick(1), &[], vec![clock_place])?;
             update = Some(Plan::new(&after));
             shared = vec![learner.gradients(), place(both, Tensor::f32([2 * ALIGNMENT]))];
         }
@@ -213,5 +213,27 @@ impl Classifier {
         let clock = [first.wrapping_mul(self.parts as u32), seed];
         let supply = &mut self.supply;
         calibration.take(device, clock, |device, pass, times| supply.run(device, &[pass], first as usize, times))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{Augmentation, builtin};
+
+    #[test]
+    fn a_set_whose_images_have_no_window_is_not_extended() {
+        let architecture = builtin("dense").unwrap();
+        let augment = Augmentation { extend: true, ..Augmentation::default() };
+        let settings = Settings { batch: 2, augment, ..Settings::from_recipe("dense", &architecture.recipe) };
+        let images = vec![0; 4 * 32 * 32].into();
+        let set = ImageSet { height: 32, width: 32, channels: 1, classes: 2, images, labels: vec![0, 1, 0, 1] };
+        let mut store = Store::default();
+        let mut parameters = Parameters::new(&mut store, "classifier");
+        let network = architecture.declare([32, 32, 1], 2, &mut store, &mut parameters).unwrap();
+        let (normalization, share) = (Normalization::of(&set), Share::WHOLE);
+        let declared = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, share);
+        let refused = declared.err().unwrap();
+        assert!(matches!(&refused, TrainError::Setting { setting, .. } if setting == "extend"), "{refused}");
     }
 }

@@ -9,8 +9,8 @@ use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, InferError, Normalization};
-use crate::models::{Architecture, ModelFile, Network, Parameters};
+use crate::infer::evaluate::{Evaluation, InferError};
+use crate::models::{Architecture, ModelFile, Network, Normalization, Parameters};
 
 pub(super) struct Course {
     pub settings: Settings,

@@ -116,9 +116,27 @@ impl Folder {
         Ok(file.save(folder.join(snapshot_name(step)))?)
     }
 
-    /// Keeps the model that a run goes on from, so that it can be resumed wherever that one has gone.
-    pub fn save_origin(&self, file: &ModelFile) -> Result<(), TrainError> {
-        Ok(file.save(self.path.join(ORIGIN))?)
+    /// Writes what a run begins with, all that `--resume` asks for: its architecture's text, so that it can go on after
+    /// that file was changed or removed; the model that it goes on from, where it does, for the same reason; and its
+    /// settings, a classifier's or a GAN's. They are last: a folder that has settings can be resumed.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn begin(
+        &self,
+        architecture: &str,
+        origin: Option<&ModelFile>,
+        settings: &impl serde::Serialize,
+    ) -> Result<(), TrainError> {
+        self.write(ARCHITECTURE, architecture.as_bytes())?;
+        if let Some(file) = origin {
+            file.save(self.path.join(ORIGIN))?;
+        }
+        let text = toml::to_string(settings).map_err(|e| {
+            let reason = format!("the settings cannot be written: {e}");
+            TrainError::Folder { path: self.path.join(CONFIG), reason }
+        })?;
+        self.write(CONFIG, text.as_bytes())
     }
 
     /// The model that the run went on from, if it did, and where its copy lies.
@@ -135,20 +153,6 @@ impl Folder {
     pub fn settings_text(&self, settings: &impl serde::Serialize) -> String {
         // Settings are plain words and numbers, which TOML always has a form for.
         toml::to_string(settings).unwrap_or_default()
-    }
-
-    /// The last thing that is written before a run begins: a folder that has settings can be resumed.
-    pub fn save_settings(&self, settings: &impl serde::Serialize) -> Result<(), TrainError> {
-        let text = toml::to_string(settings).map_err(|e| {
-            let reason = format!("the settings cannot be written: {e}");
-            TrainError::Folder { path: self.path.join(CONFIG), reason }
-        })?;
-        self.write(CONFIG, text.as_bytes())
-    }
-
-    /// The architecture's text, so that a run can go on after its file was changed or removed.
-    pub fn save_architecture(&self, text: &str) -> Result<(), TrainError> {
-        self.write(ARCHITECTURE, text.as_bytes())
     }
 
     pub fn load_model(&self) -> Result<Model, TrainError> {

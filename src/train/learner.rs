@@ -7,7 +7,7 @@ use crate::device::{Device, DeviceError};
 use crate::grad::grad_times;
 use crate::graph::{ALIGNMENT, BufferId, Graph, GraphError, Place, Store, Value};
 use crate::models::{ModelFile, Parameter, Parameters};
-use crate::ops::optimizer::{Optimizer, Update};
+use crate::ops::optimizer::{Optimizer, Update, optimize};
 use crate::tensor::Tensor;
 
 /// How a network learns.
@@ -75,24 +75,25 @@ impl Learner {
     /// Where the loss has no derivative by a weight.
     pub fn collect(&self, graph: &mut Graph, loss: Value, weights: &[Value]) -> Result<(), GraphError> {
         for (i, gradient) in grad_times(graph, loss, self.method.loss_scale, weights)?.into_iter().enumerate() {
-            graph.assign(gradient, self.parameters.grad_place(i));
+            graph.assign(gradient, self.parameters.grad_place(i))?;
         }
         Ok(())
     }
 
     /// Adds the update by what was collected; `clock` is the step's.
-    pub fn update(&self, graph: &mut Graph, clock: Value) {
+    ///
+    /// # Errors
+    /// Those of [`Graph::update`].
+    pub fn update(&self, graph: &mut Graph, clock: Value) -> Result<(), GraphError> {
         let words = self.parameters.total();
         let gradients = graph.read(&self.gradients());
         let rates = graph.read(&Place { buffer: self.table, offset: 0, tensor: Tensor::f32([self.rows.len(), 4]) });
-        let mut inputs = vec![gradients, rates, clock];
-        if let Some(decay) = self.decay {
-            inputs.push(graph.read(&whole(decay, words / ALIGNMENT)));
-        }
+        let mask = self.decay.map(|decay| graph.read(&whole(decay, words / ALIGNMENT)));
         let targets = std::iter::once(self.parameters.weights).chain(self.moments.iter().copied()).chain(self.averaged);
         let targets = targets.map(|buffer| whole(buffer, words)).collect();
         let Method { optimizer, weight_decay: decay, loss_scale, average, .. } = self.method;
-        graph.update(Update { optimizer, decay, factor: 1.0 / loss_scale, average }, &inputs, targets);
+        let update = Update { optimizer, decay, factor: 1.0 / loss_scale, average };
+        optimize(graph, update, [gradients, rates, clock], mask, targets)
     }
 
     /// The parameters as inference should read them: where they are kept, averaged weights and the statistics of these.
@@ -238,6 +239,5 @@ pub fn learn(
     clock: Value,
 ) -> Result<(), GraphError> {
     learner.collect(graph, loss, weights)?;
-    learner.update(graph, clock);
-    Ok(())
+    learner.update(graph, clock)
 }

@@ -14,37 +14,56 @@ use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, Normalization, Scores};
-use crate::models::{Architecture, ModelFile};
+use crate::infer::evaluate::{Evaluation, Scores};
+use crate::models::{Architecture, ModelFile, Normalization};
 
 /// What a run tells while it goes.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
+    /// Before the first step.
     Started {
+        /// Of the whole run.
         steps: usize,
+        /// Those of them that were done before; above 0 where the run goes on from a checkpoint.
         first: usize,
+        /// In an epoch, each as often as it comes.
         images: usize,
+        /// Images set aside to validate by.
         validation: usize,
+        /// Trainable numbers.
         parameters: u64,
     },
-    /// After every chunk of steps.
+    /// After every chunk of steps, what the newest row of the metrics says.
     Trained {
+        /// Steps that are behind.
         step: usize,
+        /// Epochs that are behind, the fraction included.
         epoch: f64,
+        /// Mean over some batches, of smoothed labels where the settings smooth them.
         loss: f64,
+        /// From 0 to 1, over the same batches.
         accuracy: f64,
+        /// In this chunk.
         images_per_second: f64,
     },
+    /// At the end of every epoch, where images are set aside for it.
     Validated {
+        /// Epochs that are behind.
         epoch: usize,
+        /// Mean cross-entropy, of labels as they are.
         loss: f64,
+        /// From 0 to 1.
         accuracy: f64,
+        /// Whether it is higher than after every epoch before.
         best: bool,
     },
     /// Something that a person should know of, and that does not end the run.
     Warning(String),
+    /// A checkpoint was written.
     Saved {
+        /// Steps that are behind.
         step: usize,
+        /// The run's folder.
         path: &'a std::path::Path,
     },
 }
@@ -71,6 +90,7 @@ pub struct Run<'a> {
     pub settings: Settings,
     pub architecture: Architecture,
     pub data: DataSet,
+    /// What it is resumed from; by the program too, where [`Folder::begin`] has written what that asks for.
     pub folder: Folder,
     pub device: &'a mut dyn Device,
     /// Set from outside (Ctrl-C): the run saves and ends.
@@ -102,7 +122,10 @@ impl Run<'_> {
             Err(error) => error,
             ended => return ended,
         };
-        let Some(share) = share.after(&error, self.data.train.images.len() as u64) else { return Err(error) };
+        // Those that are set aside to validate by do not lie with the others.
+        let images = self.data.train.len().saturating_sub(self.settings.validation);
+        let bytes = (images * self.data.train.image_len()) as u64;
+        let Some(share) = share.after(&error, bytes) else { return Err(error) };
         (self.report)(Event::Warning(format!("{error}. Goes on with images that are sent as steps need them")));
         self.train_with(share)
     }
@@ -329,5 +352,47 @@ impl Loop<'_, '_> {
         self.run.folder.save(&file, &self.metrics, &self.run.settings)?;
         (self.run.report)(Event::Saved { step: self.course.step, path: self.run.folder.path() });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::data::mnist;
+    use crate::device::DeviceError;
+    use crate::device::rigged::{Moment, Rigged};
+    use crate::models::builtin;
+
+    /// How often a run asks for memory of a device that has none.
+    fn tries(images: usize, validation: usize) -> usize {
+        let all = mnist::embedded().unwrap();
+        let train = all.train.select(&(0..images).collect::<Vec<_>>());
+        let data = DataSet::new(all.name, train, ImageSet::default(), all.class_names);
+        let architecture = builtin("dense").unwrap();
+        let settings = Settings { validation, ..Settings::from_recipe("dense", &architecture.recipe) };
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let mut full = Rigged::open("a full GPU", move |_, moment| {
+            let Moment::Allocates(_) = moment else { return Ok(()) };
+            counted.fetch_add(1, Ordering::Relaxed);
+            Err(DeviceError::OutOfMemory { device: "a full GPU".into(), what: "images".into(), bytes: 0 })
+        });
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        let (device, stop, report) = (full.as_mut(), &AtomicBool::new(false), &mut |_: Event| {});
+        let error = Run { settings, architecture, data, folder, device, stop, report }.train().unwrap_err();
+        assert!(matches!(error.device(), Some(DeviceError::OutOfMemory { .. })), "{error}");
+        tries.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_run_is_tried_anew_where_the_images_that_it_trains_on_would_take_less_room_by_and_by() {
+        // 17.2 MB, more than comes by and by at once.
+        assert_eq!(tries(22_000, 0), 2);
+        // The same set, of which 16.5 MB are trained on: they would take as much again.
+        assert_eq!(tries(22_000, 1_000), 1);
     }
 }

@@ -35,13 +35,13 @@ pub fn check_length(epochs: usize, images: usize, batch: usize) -> Result<(), Tr
     let wrong =
         |wanted: String| Err(TrainError::Setting { setting: "epochs".into(), value: epochs.to_string(), wanted });
     // Positions in the shuffled stream of all epochs are 32-bit on the device.
-    let positions = (epochs as u64 + 1).saturating_mul(images as u64);
+    let positions = (epochs as u64).saturating_add(1).saturating_mul(images as u64);
     if positions >= u64::from(u32::MAX) {
         return wrong(format!("at most {} for {images} images", u64::from(u32::MAX) / images as u64 - 1));
     }
     if (epochs * images).div_ceil(batch) > MOST_STEPS {
         let most = MOST_STEPS * batch / images;
-        return wrong(format!("at most {most}, which are {MOST_STEPS} steps of {batch} images; or --batch larger"));
+        return wrong(format!("at most {most}, which are {MOST_STEPS} steps of {batch} images, or --batch larger"));
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ use super::learner::Method;
 use super::schedule::{Schedule, check_length};
 use crate::data::Reading;
 use crate::models::{Augmentation, OptimizerName, Recipe, ScheduleName};
-use crate::ops::Window;
 use crate::ops::optimizer::Optimizer;
 
 /// The most classifiers in an ensemble.
@@ -58,7 +57,7 @@ impl Display for Precision {
 pub struct Settings {
     /// The architecture's name; its text is in the model file.
     pub model: String,
-    /// A folder of IDX files; the built-in MNIST where absent.
+    /// Where its images lie, IDX files, a table or pictures; the built-in MNIST where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// The trained model that it goes on from, where it does; its copy is in the run's folder.
@@ -79,6 +78,8 @@ pub struct Settings {
     pub schedule: ScheduleName,
     /// Epochs over which the learning rate rises from 0.
     pub warmup: f32,
+    /// Of `sgd`, where 0 is plain descent; of `adam` and its kin the decay of the first moment, beta1; the others have
+    /// none. From 0 to below 1.
     pub momentum: f32,
     pub weight_decay: f32,
     pub label_smoothing: f32,
@@ -231,7 +232,7 @@ impl Settings {
 
     /// Images in an epoch, of a set of so many: all of them, at each of the places where an extended set has them.
     pub fn epoch(&self, set: usize) -> usize {
-        set * self.augment.window().map_or(1, |window| window.places(Window::DIGIT_IMAGE))
+        set * self.augment.copies()
     }
 
     /// Steps until `epoch` epochs of `images` are behind.

@@ -6,10 +6,9 @@
 use rayon::prelude::*;
 
 use super::TrainError;
-use crate::data::{ImageSet, Pixels};
+use crate::data::{ImageSet, Pixels, send_packed};
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Place, Store};
-use crate::infer::evaluate::send_packed;
 use crate::ops::sample::{Order, Staged};
 use crate::tensor::Tensor;
 

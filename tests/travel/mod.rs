@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
-use inkgrad::infer::evaluate::{Evaluation, Normalization, softmax};
+use inkgrad::infer::evaluate::{Evaluation, softmax};
 use inkgrad::interchange::{self, Imported, Wishes};
-use inkgrad::models::{ModelFile, Parameters};
+use inkgrad::models::{ModelFile, Normalization, Parameters};
 use safetensors::SafeTensors;
 
 pub fn file(name: &str) -> PathBuf {

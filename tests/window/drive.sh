@@ -53,7 +53,8 @@ open() {
     xdotool windowfocus "$window" 2>/dev/null || true
     sleep 2
 }
-close() { xdotool windowclose "$window" 2>/dev/null || true; kill "$app" 2>/dev/null || true; wait "$app" 2>/dev/null || true; app=; }
+# By a signal, on which it writes what it is to remember.
+close() { kill "$app" 2>/dev/null || true; wait "$app" 2>/dev/null || true; app=; }
 
 title() { xdotool getwindowname "$window"; }
 # Takes a picture: the panels as the README has them are kept apart from others.
@@ -127,6 +128,12 @@ seven; reads 7; key ctrl+z; blank; echo "Ctrl+Z takes a stroke back"
 key ctrl+y; reads 7; echo "Ctrl+Y brings it again"
 
 close
+
+echo "== a signal closes it as its button does"
+open draw light 1024 700 1
+key F4
+close
+grep -q 'panel = "train"' "$XDG_CONFIG_HOME/inkgrad/window.toml" || fail "the open panel should have been remembered"
 
 echo "== from pen to bars, avgcnn on the CPU device"
 model=avgcnn log=inkgrad=debug open draw light 1024 700 1

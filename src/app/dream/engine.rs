@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::save::{self, Job};
-use super::wish::{Wish, dominant};
+use super::wish::Wish;
 use crate::app::post::Post;
 use crate::device::cpu::Cpu;
 use crate::device::{Choice, Device, DeviceError};
 use crate::infer::evaluate::softmax;
-use crate::infer::{Classifier, Generator, Sampler, classify};
+use crate::infer::{Classifier, Generator, InferError, Sampler, classify};
 use crate::models::ModelFile;
 
 /// Pictures that are drawn, and read, in one go: few, so that a single one comes quickly.
@@ -252,7 +252,7 @@ fn elsewhere(
     atelier: &mut Option<Atelier>,
     opener: &Opener,
     wish: &Wish,
-    error: &DeviceError,
+    error: &InferError,
 ) -> Result<Answer, String> {
     let failed = format!("the device failed ({error})");
     let Some(path) = atelier.take().map(|atelier| atelier.about.path) else { return Err(failed) };
@@ -308,7 +308,7 @@ impl Atelier {
         wish.settings.fits(self.about.numbers, self.about.class_names.len())
     }
 
-    fn fulfil(&mut self, wish: &Wish) -> Result<Answer, DeviceError> {
+    fn fulfil(&mut self, wish: &Wish) -> Result<Answer, InferError> {
         let begun = Instant::now();
         let digits = wish.digits();
         let (latents, labels) = wish.inputs(&digits);
@@ -320,7 +320,8 @@ impl Atelier {
             for (pictures, digits) in pictures.chunks(BATCH * size).zip(digits.chunks(BATCH)) {
                 let logits = judge.logits(device.as_mut(), pictures)?;
                 for (row, digit) in logits.chunks_exact(names.len()).zip(digits) {
-                    let asked = dominant(&digit.label).and_then(|class| self.about.class_names.get(class));
+                    let asked = wish.asked(readings.len(), digit);
+                    let asked = asked.and_then(|class| self.about.class_names.get(class));
                     let (class, share) = most_likely(row);
                     readings.push(Reading {
                         class,

@@ -72,6 +72,8 @@ fn the_way_from_a_to_b_ends_at_the_pictures_of_both() {
     let (pictures, readings) = draw(&mut engine, between);
     assert_eq!((pictures.len(), readings.len()), (41 * 784, 41));
     assert_eq!((&pictures[784..2 * 784], &pictures[40 * 784..]), (&picture_of_a[..], &picture_of_b[..]));
+    let asked: Vec<usize> = (0..41).filter(|i| readings[*i].as_asked.is_some()).collect();
+    assert_eq!(asked, [1, 40], "what lies between two digits is neither");
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl Settings {
 }
 
 /// The class that makes up more than half of a label.
-pub fn dominant(label: &[f32]) -> Option<usize> {
+fn dominant(label: &[f32]) -> Option<usize> {
     let sum: f32 = label.iter().sum();
     label.iter().position(|weight| *weight > sum / 2.0)
 }
@@ -272,6 +272,13 @@ impl Wish {
     pub fn digits(&self) -> Vec<Digit> {
         let view = (0..self.count()).map(|i| self.pick(i).digit());
         std::iter::once(self.settings.digit()).chain(view).collect()
+    }
+
+    /// The class that picture `index` of [`Wish::digits`] is to be read as. On the way from A to B only the two ends
+    /// are asked for: half a class and half of another is neither.
+    pub fn asked(&self, index: usize, digit: &Digit) -> Option<usize> {
+        let is_asked = self.view != View::Between || index == 1 || index == self.steps;
+        dominant(&digit.label).filter(|_| is_asked)
     }
 
     /// What the network is given for [`Wish::digits`]: latents by truncation and the noise's factor, labels by theirs.

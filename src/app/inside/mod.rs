@@ -14,6 +14,7 @@ use self::layers::{Layers, Unit};
 use self::nearest::Nearest;
 use self::overlay::{Over, Overlay};
 use super::bars;
+use super::menu::snapshot;
 use super::paint::{self, Picture};
 use super::shared::Shared;
 use crate::train::Folder;
@@ -22,6 +23,8 @@ use crate::train::Folder;
 const LEFT: f32 = 252.0;
 /// Width of the column that takes a value apart.
 const RIGHT: f32 = 344.0;
+/// The layers have as much between the two at least while no value is chosen.
+const MIDDLE: f32 = 280.0;
 
 #[derive(Default)]
 pub struct Inside {
@@ -63,14 +66,23 @@ impl Inside {
             }
             self.snapshots.follow(run, shared.reader.about().map(|about| about.path.clone()));
         }
+        let has_right = self.chosen.is_some() || ui.available_width() >= LEFT + MIDDLE + RIGHT;
         egui::Panel::left("drawing").exact_size(LEFT).resizable(false).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.left(ui, shared));
         });
-        egui::Panel::right("detail").exact_size(RIGHT).resizable(false).show(ui, |ui| {
-            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.right(ui, shared));
-        });
+        if has_right {
+            egui::Panel::right("detail").exact_size(RIGHT).resizable(false).show(ui, |ui| {
+                egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.right(ui, shared));
+            });
+        }
         egui::CentralPanel::default_margins().show(ui, |ui| {
-            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.middle(ui, shared));
+            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                if !has_right {
+                    invite(ui);
+                    ui.separator();
+                }
+                self.middle(ui, shared);
+            });
         });
     }
 
@@ -206,18 +218,24 @@ impl Inside {
                     self.chosen = None;
                 }
             }
-            _ => {
-                ui.strong("One value");
-                ui.label("Click into a layer's picture: its kernel, the part of the drawing it depends on (green), and the arithmetic that gave the value are shown here.");
-                ui.add_space(6.0);
-                ui.label(RichText::new("Colours are scaled to each layer's largest value:").weak());
-                ui.horizontal(|ui| {
-                    ui.colored_label(paint::ABOVE, "above nought");
-                    ui.colored_label(paint::BELOW, "below");
-                });
-            }
+            _ => invite(ui),
         }
     }
+}
+
+/// What can be done where no value is chosen.
+fn invite(ui: &mut Ui) {
+    ui.strong("One value");
+    ui.label(
+        "Click into a layer's picture: its kernel, the part of the drawing it depends on (green), and the arithmetic \
+         that gave the value are shown here.",
+    );
+    ui.add_space(6.0);
+    ui.label(RichText::new("Colours are scaled to each layer's largest value:").weak());
+    ui.horizontal(|ui| {
+        ui.colored_label(paint::ABOVE, "above nought");
+        ui.colored_label(paint::BELOW, "below");
+    });
 }
 
 /// The run that a model belongs to: its folder, or that of the snapshots.
@@ -225,10 +243,10 @@ fn run_of(model: &Path) -> Option<PathBuf> {
     if model.is_dir() {
         return Some(model.to_owned());
     }
-    let folder = model.parent()?;
-    if folder.file_name()? == "snapshots" {
-        return folder.parent().map(Path::to_owned);
+    if let Some((run, _)) = snapshot(model) {
+        return Some(run.to_owned());
     }
+    let folder = model.parent().filter(|folder| folder.file_name().is_some())?;
     (folder.join("config.toml").is_file()).then(|| folder.to_owned())
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use eframe::egui::{self, ComboBox, Grid, Response, RichText, TextEdit, Ui};
 
-use super::engine::{Plan, WATCHED};
+use super::engine::{Plan, WATCHED, in_words};
 use crate::cli::thousands;
 use crate::graph::Store;
 use crate::models::{self, Architecture, BUILTINS, OptimizerName, Parameters, ScheduleName};
@@ -96,7 +96,7 @@ impl Choices {
     /// What is to be trained.
     ///
     /// # Errors
-    /// In words, where something is not even a number; whether the numbers will do, the run says itself.
+    /// In words, where something is no number or will not do: before a run that was there gives way to this one.
     pub fn plan(&mut self, device: String) -> Result<Plan, String> {
         // A file may have been edited since it was chosen; what was typed here stays.
         self.chosen = load(&self.network);
@@ -110,10 +110,13 @@ impl Choices {
             schedule: self.schedule,
             label_smoothing: number("Label smoothing", &self.smoothing, "a number from 0 to below 1, like 0.05")?,
             seed: number("Seed", &self.seed, "a whole number from 0 to 4294967295")?,
-            // The watched ones are set aside besides.
+            // The watched ones are set aside besides, and a person says when it is enough.
             validation: 0,
+            patience: 0,
             ..Settings::from_recipe(&architecture.name, &recipe)
         };
+        let checked = settings.check(self.images).and_then(|()| settings.check_image([INPUT[0], INPUT[1]]));
+        checked.map_err(|error| in_words(&error, false))?;
         Ok(Plan { architecture: *architecture, images: self.images, settings, spare_in: None })
     }
 
@@ -295,6 +298,13 @@ mod tests {
         assert_eq!(problem, "Epochs is \"many\"; it must be a whole number from 1 on, like 5.");
         (choices.epochs, choices.seed) = (" 3 ".into(), "-1".into());
         assert!(choices.plan(String::new()).err().unwrap().contains("Seed is \"-1\""));
+        (choices.seed, choices.batch) = ("0".into(), "0".into());
+        let problem = choices.plan(String::new()).err().unwrap();
+        assert_eq!(problem, "Batch is 0; it must be a number from 1 to 5000, the images to train on.");
+        (choices.epochs, choices.batch) = ("200000".into(), "64".into());
+        let problem = choices.plan(String::new()).err().unwrap();
+        let wanted = "at most 107374, which are 8388608 steps of 64 images, or the batch larger";
+        assert_eq!(problem, format!("Epochs is 200000; it must be {wanted}."));
     }
 
     #[test]

@@ -243,9 +243,10 @@ struct Running<'a> {
     looked: Instant,
     stale: bool,
     spare_in: Option<PathBuf>,
-    /// The step whose model was written last, and when a spare one was.
+    /// The step whose model was written last, when a spare one was tried, and whether the spare file is this run's.
     written: usize,
     spared: Instant,
+    has_spare: bool,
     /// The best accuracy on the watched images.
     best: f64,
 }
@@ -284,6 +285,7 @@ fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>,
         spare_in: plan.spare_in,
         written: 0,
         spared: now,
+        has_spare: false,
         best: 0.0,
     })
 }
@@ -302,7 +304,9 @@ impl Running<'_> {
                 Order::Keep(folder) => {
                     let model = self.live.model()?;
                     let kept = keep(&model, &folder, &self.network);
-                    self.written = self.live.step();
+                    if kept.is_ok() {
+                        self.written = self.live.step();
+                    }
                     self.desk.tell(|news| news.kept = Some(kept));
                 }
                 Order::Single => self.steps(1).and_then(|()| self.look())?,
@@ -316,8 +320,12 @@ impl Running<'_> {
     fn spare(&mut self) -> Result<(), TrainError> {
         let Some(folder) = self.spare_in.as_deref().filter(|_| self.written != self.live.step()) else { return Ok(()) };
         let model = self.live.model()?;
-        let written = spare(&model, folder, &self.network);
-        (self.written, self.spared) = (self.live.step(), Instant::now());
+        let written = spare(&model, folder, &self.network, self.has_spare);
+        if written.is_ok() {
+            (self.written, self.has_spare) = (self.live.step(), true);
+        }
+        // A full disk is not tried at every look.
+        self.spared = Instant::now();
         self.desk.tell(|news| news.spare = Some(written));
         Ok(())
     }
@@ -403,7 +411,7 @@ fn is_lost(error: &TrainError) -> bool {
 }
 
 /// An error as the window says it, where there are no flags; `lost` as in the news.
-fn in_words(error: &TrainError, lost: bool) -> String {
+pub fn in_words(error: &TrainError, lost: bool) -> String {
     match error {
         error if lost => format!("{error}. Start trains anew, on the CPU."),
         TrainError::Setting { setting, value, wanted } => {
@@ -412,7 +420,8 @@ fn in_words(error: &TrainError, lost: bool) -> String {
             if let Some(first) = setting.get_mut(..1) {
                 first.make_ascii_uppercase();
             }
-            format!("{setting} is {value}; it must be {wanted}.")
+            // The one flag that is named where the form's settings will not do.
+            format!("{setting} is {value}; it must be {}.", wanted.replace("--batch", "the batch"))
         }
         TrainError::NotFinite { step, epoch, rate } => format!(
             "The loss is not a number from step {step} on (epoch {epoch}). Choose a smaller learning rate than {rate}, and \

@@ -115,7 +115,8 @@ fn what_is_kept_is_written_though_the_run_is_ended_at_once() {
 #[test]
 fn what_was_learned_outlasts_the_run_without_being_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let spare = folder.path().join("models/live-dense-latest.safetensors");
+    let [spare, before] =
+        ["latest", "before"].map(|name| folder.path().join(format!("models/live-dense-{name}.safetensors")));
     let spare_in = || spare.parent().map(PathBuf::from);
     // A run that is ended, and one that comes to its end.
     let mut watch = Watch::start_in(20_000, spare_in(), |settings| settings.epochs = 1000);
@@ -129,11 +130,31 @@ fn what_was_learned_outlasts_the_run_without_being_asked_for() {
     watch.until(|all| all.spare.is_some());
     assert!(ModelFile::load(&spare).is_ok());
     assert!(std::fs::read(&spare).unwrap() != first);
+    // Another run is not always a better one.
+    assert!(std::fs::read(before).unwrap() == first);
     // What is kept needs no second file.
     std::fs::remove_file(&spare).unwrap();
     watch.run.end();
     watch.run.wait(Duration::from_secs(60));
     assert!(!spare.exists());
+}
+
+#[test]
+fn what_could_not_be_kept_is_still_written_when_the_run_ends() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("models");
+    std::fs::write(&folder, "a file in the way").unwrap();
+    let mut watch = Watch::start_in(20_000, Some(folder.clone()), |settings| settings.epochs = 1000);
+    watch.until(|all| all.steps.len() > 3);
+    watch.run.pause();
+    watch.until(|all| all.phase == Phase::Paused);
+    watch.run.keep(&folder);
+    watch.until(|all| all.kept.is_some());
+    assert!(watch.all.kept.take().unwrap().is_err());
+    std::fs::remove_file(&folder).unwrap();
+    watch.run.end();
+    watch.until(|all| all.spare.is_some());
+    assert!(ModelFile::load(watch.all.spare.take().unwrap().unwrap()).is_ok());
 }
 
 #[test]

@@ -27,16 +27,21 @@ pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, S
     }
 }
 
-/// Writes `live-NETWORK-latest.safetensors` into a folder, which is made where there is none, over the one before: what
-/// nobody asked to keep, and may be missed.
+/// Writes `live-NETWORK-latest.safetensors` into a folder, which is made where there is none: what nobody asked to
+/// keep, and may be missed. One that `is_own`, of the same run, is written over; that of a run before becomes
+/// `live-NETWORK-before.safetensors`, since this run may be the worse one.
 ///
 /// # Errors
 /// As [`keep`].
-pub fn spare(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, String> {
+pub fn spare(file: &ModelFile, folder: &Path, network: &str, is_own: bool) -> Result<PathBuf, String> {
     let failed = |error: io::Error| not_kept(folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let path = folder.join(format!("live-{network}-latest.safetensors"));
+    let named = |name: &str| folder.join(format!("live-{network}-{name}.safetensors"));
+    let path = named("latest");
     let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
+    if !is_own && path.exists() {
+        std::fs::rename(&path, named("before")).map_err(failed)?;
+    }
     files::write_whole(&path, &bytes).map_err(failed)?;
     Ok(path)
 }
@@ -78,8 +83,8 @@ mod tests {
         let path = keep(&file, &folder, "fast").unwrap();
         assert!(ModelFile::load(&path).is_ok());
         assert_eq!(name(path), "live-fast-0042.safetensors");
-        for _ in 0..2 {
-            let path = spare(&file, &folder, "fast").unwrap();
+        for is_own in [false, true] {
+            let path = spare(&file, &folder, "fast", is_own).unwrap();
             assert!(ModelFile::load(&path).is_ok());
             assert_eq!(name(path), "live-fast-latest.safetensors", "it alone is written over");
         }
@@ -88,12 +93,28 @@ mod tests {
     }
 
     #[test]
+    fn another_run_leaves_what_the_one_before_has_learned_and_writes_over_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (good, bad) = (ModelFile::shipped("fast").unwrap(), ModelFile::shipped("dense").unwrap());
+        let bytes = |name: &str| std::fs::read(folder.path().join(name)).ok();
+        spare(&good, folder.path(), "fast", false).unwrap();
+        let of_good = bytes("live-fast-latest.safetensors");
+        assert!(of_good.is_some() && bytes("live-fast-before.safetensors").is_none());
+        for is_own in [false, true] {
+            spare(&bad, folder.path(), "fast", is_own).unwrap();
+            assert!(bytes("live-fast-before.safetensors") == of_good);
+            assert!(bytes("live-fast-latest.safetensors") != of_good);
+        }
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_is_said_with_a_remedy() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("file");
         std::fs::write(&folder, b"").unwrap();
         let model = ModelFile::shipped("fast").unwrap();
-        for problem in [keep(&model, &folder, "fast").unwrap_err(), spare(&model, &folder, "fast").unwrap_err()] {
+        let problems = [keep(&model, &folder, "fast"), spare(&model, &folder, "fast", false)];
+        for problem in problems.map(Result::unwrap_err) {
             assert!(problem.contains("--models DIR") && problem.contains("file"), "{problem}");
         }
     }

@@ -11,7 +11,7 @@ mod plot;
 mod sheet;
 mod sights;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use eframe::egui::{self, Key, Modifiers, RichText, ScrollArea, Ui, vec2};
@@ -26,6 +26,9 @@ use sheet::Sheet;
 
 /// Width of the form.
 const FORM: f32 = 236.0;
+
+/// Width of the slider of the pace with its words, which stay together.
+const PACE: f32 = 300.0;
 
 pub struct Train {
     choices: Choices,
@@ -63,23 +66,26 @@ impl Default for Train {
 
 impl Train {
     pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
+        // Before anything above has made it wider than the window.
+        let right = ui.max_rect().right();
         self.take(shared);
         self.keys(ui);
         self.buttons(ui, shared);
         self.sheet.numbers(ui);
         self.messages(ui, shared);
         ui.add_space(2.0);
-        let (room, can_start) = (ui.available_size(), self.can_start());
+        let (height, can_start) = (ui.available_height(), self.can_start());
         ui.horizontal_top(|ui| {
             ui.vertical(|ui| {
                 ui.set_width(FORM);
-                ScrollArea::vertical().id_salt("form").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
+                ScrollArea::vertical().id_salt("form").max_height(height).auto_shrink([false, true]).show(ui, |ui| {
                     self.choices.ui(ui, shared.menu.folder(), can_start);
                 });
             });
             ui.separator();
-            let room = vec2(ui.available_width(), room.y - 2.0);
+            let room = vec2((right - ui.cursor().left()).max(FORM), height - 2.0);
             ui.vertical(|ui| {
+                ui.set_max_width(room.x);
                 // Of a very small window there is more to see by scrolling.
                 ScrollArea::vertical().id_salt("sheet").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
                     self.sheet.ui(ui, vec2(ui.available_width(), room.y));
@@ -118,6 +124,8 @@ impl Train {
                     } else {
                         self.kept = Some(path);
                     }
+                    // What could not be written before is now.
+                    self.problem = None;
                     shared.menu.refresh();
                 }
                 Some(Err(problem)) => self.problem = Some(problem),
@@ -192,7 +200,6 @@ impl Train {
     }
 
     fn start(&mut self, shared: &Shared) {
-        (self.problem, self.kept, self.spare) = (None, None, None);
         let choice = self.instead.as_ref().unwrap_or(&shared.choice).clone();
         let spare_in = Some(shared.menu.folder().to_owned());
         let plan = self.choices.plan(choice.name()).map(|plan| Plan { spare_in, ..plan });
@@ -202,6 +209,7 @@ impl Train {
                 self.end();
                 self.run = Some(run);
                 self.sheet = Sheet::opening();
+                (self.problem, self.kept, self.spare) = (None, None, None);
             }
             Err(problem) => self.problem = Some(problem),
         }
@@ -240,8 +248,13 @@ impl Train {
             let before = self.pace();
             ui.checkbox(&mut self.full, "Full speed")
                 .on_hover_text("As many steps between pictures as there is time for");
-            let slider = egui::Slider::new(&mut self.steps, 1..=200).logarithmic(true).text("steps between pictures");
-            ui.add_enabled(!self.full, slider).on_hover_text("Fewer are slower to watch");
+            // Wrapped as a whole: a slider by itself does not care where the row ends.
+            let row = egui::Layout::left_to_right(egui::Align::Center);
+            ui.allocate_ui_with_layout(vec2(PACE, ui.spacing().interact_size.y), row, |ui| {
+                let slider = egui::Slider::new(&mut self.steps, 1..=200).logarithmic(true);
+                ui.add_enabled(!self.full, slider.text("steps between pictures"))
+                    .on_hover_text("Fewer are slower to watch");
+            });
             if let Some(run) = self.run.as_ref().filter(|_| before != self.pace()) {
                 run.set_pace(self.pace());
             }
@@ -256,16 +269,23 @@ impl Train {
             ui.add(egui::Label::new(RichText::new(warning).color(ui.visuals().warn_fg_color)).wrap());
         }
         if let Some(spare) = &self.spare {
-            let text = format!("Saved as {}, until a run of this network is saved there again", spare.display());
-            ui.add(egui::Label::new(RichText::new(text).weak()).wrap());
+            let path = spare.display();
+            let text = format!("Saved as {path}; the next run of this network renames it, latest to before");
+            written(ui, shared, spare, RichText::new(text).weak());
         }
-        let Some(kept) = self.kept.clone() else { return };
-        ui.horizontal_wrapped(|ui| {
-            ui.label(format!("Kept as {}", kept.display()));
-            if ui.button("Read with it").on_hover_text("Opens it in the Draw panel").clicked() {
-                shared.open(&kept);
-                shared.remembered.panel = Panel::Draw;
-            }
-        });
+        if let Some(kept) = &self.kept {
+            written(ui, shared, kept, RichText::new(format!("Kept as {}", kept.display())));
+        }
     }
+}
+
+/// A model that a run has written.
+fn written(ui: &mut Ui, shared: &mut Shared, path: &Path, text: RichText) {
+    ui.horizontal_wrapped(|ui| {
+        ui.label(text);
+        if ui.button("Read with it").on_hover_text("Opens it in the Draw panel").clicked() {
+            shared.open(path);
+            shared.remembered.panel = Panel::Draw;
+        }
+    });
 }

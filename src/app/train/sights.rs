@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eframe::egui::{
-    Align2, Color32, FontId, Key, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextureId, Ui, Vec2,
-    WidgetInfo, pos2, vec2,
+    Align2, Color32, FontId, Key, Label, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextureId, Ui,
+    Vec2, WidgetInfo, pos2, vec2,
 };
 
 use crate::app::bars::percent;
@@ -79,14 +79,12 @@ impl Sights {
     pub fn filters(&mut self, ui: &mut Ui, size: Vec2) {
         let Filters { layer, rows, columns, channels, units } = &self.filters;
         let (rows, columns, channels, shown) = (*rows, *columns, *channels, units.len().min(FILTERS));
-        ui.horizontal(|ui| {
-            ui.label(RichText::new("Filters").strong());
-            ui.weak(match units.len() {
-                0 => String::new(),
-                all if all > shown => format!("of {layer}: {shown} of {all}, {rows} x {columns}"),
-                all => format!("of {layer}: {all}, {rows} x {columns}"),
-            });
-        });
+        let said = match units.len() {
+            0 => String::new(),
+            all if all > shown => format!("of {layer}: {shown} of {all}, {rows} x {columns}"),
+            all => format!("of {layer}: {all}, {rows} x {columns}"),
+        };
+        heading(ui, "Filters", said);
         if shown == 0 {
             ui.weak("What the first layer looks for, once a network learns.");
             return;
@@ -135,18 +133,15 @@ impl Sights {
     /// Watched digits that are read wrong, in a field of that size.
     pub fn mistakes(&mut self, ui: &mut Ui, size: Vec2) {
         let shown: Vec<Mistake> = self.mistakes.iter().flatten().take(MISTAKES).copied().collect();
-        ui.horizontal(|ui| {
-            ui.label(RichText::new("Mistakes").strong());
-            let count = self.mistakes.as_ref().map(Vec::len);
-            ui.weak(match count {
-                None => String::new(),
-                Some(count) if count > shown.len() => {
-                    format!("{count} of {} watched; the {} most confident", self.watched.len(), shown.len())
-                }
-                Some(0) => format!("0 of {} watched", self.watched.len()),
-                Some(count) => format!("{count} of {} watched, the most confident first", self.watched.len()),
-            });
-        });
+        let said = match self.mistakes.as_ref().map(Vec::len) {
+            None => String::new(),
+            Some(count) if count > shown.len() => {
+                format!("{count} of {} watched; the {} most confident", self.watched.len(), shown.len())
+            }
+            Some(0) => format!("0 of {} watched", self.watched.len()),
+            Some(count) => format!("{count} of {} watched, the most confident first", self.watched.len()),
+        };
+        heading(ui, "Mistakes", said);
         if self.mistakes.is_none() {
             ui.weak("Watched digits that it reads wrong, once a network learns.");
             return;
@@ -196,6 +191,14 @@ impl Sights {
         line(14.0, sure, visuals.text_color());
         response.on_hover_text(said);
     }
+}
+
+/// A field's title, and what is to be said of it where there is room.
+fn heading(ui: &mut Ui, title: &str, said: String) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(title).strong());
+        ui.add(Label::new(RichText::new(said).weak()).truncate());
+    });
 }
 
 /// Without a mouse wheel the page keys move what is too long.

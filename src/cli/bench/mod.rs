@@ -38,7 +38,8 @@ pub struct Args {
     /// One line of JSON
     #[arg(long)]
     json: bool,
-    /// Time every dispatch of a step alone, and compare it with the most that the device does
+    /// Time every dispatch of a step alone, and compare it with the most sums that the device does, and with a copy
+    /// that no cache holds
     #[arg(long)]
     ops: bool,
 }
@@ -142,7 +143,8 @@ fn ops(args: &Args, choice: Choice, subject: &mut Subject) -> anyhow::Result<Exi
         let (flops, bytes) = (peak.flops / 1e9, peak.bytes / 1e9);
         say(format_args!("{}: {what} {flops:.0} GFLOP/s, a copy {bytes:.1} GB/s", device.name()));
         say(
-            "share: of that, by sums or by memory, whichever is more; tiles make some convolutions do with fewer sums\n",
+            "share: of that, by sums or by memory, whichever is more. It may be above 100 %: an op's numbers may lie\n\
+             in a cache, which the copy is too large for, and tiles make some convolutions do with fewer sums\n",
         );
     }
     subject.start(device.as_mut())?;

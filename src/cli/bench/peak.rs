@@ -68,7 +68,7 @@ fn seconds(
     let (mut graph, mut store) = (Graph::new(), Store::default());
     let (value, tensor) = build(&mut graph, &mut store)?;
     let out = stored(&mut store, tensor);
-    graph.assign(value, out);
+    graph.assign(value, out)?;
     device.allocate(&store)?;
     let plan = device.prepare(&Plan::new(&graph))?;
     let mut shortest = f64::MAX;

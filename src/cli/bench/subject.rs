@@ -3,9 +3,9 @@
 use crate::data::ImageSet;
 use crate::device::Device;
 use crate::graph::Store;
-use crate::infer::evaluate::{self, Evaluation, Normalization};
+use crate::infer::evaluate::{self, Evaluation};
 use crate::infer::sample::{self, Drawing, latent, one_hot};
-use crate::models::{Architecture, Gan, Model, Parameters, ScheduleName};
+use crate::models::{Architecture, Gan, Model, Normalization, Parameters, ScheduleName};
 use crate::plan::Plan;
 use crate::train::{Classifier, GanSettings, GanSteps, Precision, Settings, Share, gan};
 

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use super::counting::Counting;
-use super::{interrupt, note, open_devices, say, thousands};
+use super::{interrupt, note, open_devices, say, thousands, told_once};
 use crate::device::Device;
 use crate::files::{self, Existing, STDOUT, Unfinished};
 use crate::infer::Classifier;
@@ -73,13 +73,16 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         threshold: args.threshold,
         kept: Kept { top, all: args.probabilities },
     };
+    if let Some(numbering) = columns.numbering().filter(|_| format == Format::Kaggle) {
+        note(format_args!("note: Kaggle takes numbers, and these classes have names: {numbering}"));
+    }
     let sorting = args.sort_into.clone().map(|folder| Sorting { folder, how: args.sort.unwrap_or(How::Copy) });
     if let Some(sorting) = &sorting {
         args.check_sorting(sorting, &class_names)?;
     }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
     let mut results = Results {
-        summary: Summary::new(columns.clone(), args.errors.as_deref())?,
+        summary: Summary::new(columns.clone(), work.preparation.only_fits(work.input[2]), args.errors.as_deref())?,
         least: args.sheet.as_ref().map(|_| Least::new(work.input, columns.clone())),
         sorting,
         kept: columns.kept,
@@ -108,19 +111,13 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let before = results.summary.pictures + results.summary.failed;
     let ended = classify(source, &work, &mut team, &mut results, &mut sink, &mut counting, &stop);
     let took = counting.finish();
-    ended?;
+    ended.map_err(|error| with_kept(error, &args))?;
     let summary = &mut results.summary;
     let done = summary.pictures + summary.failed;
     if stop.load(Ordering::Relaxed) {
         summary.finish_errors()?;
-        let kept = match (sink.end()?, &args.out) {
-            (Some(_), Some(out)) => {
-                let journal = journal::path_of(out);
-                let flag = if args.force { "--resume instead of --force" } else { "--resume" };
-                format!(", kept in {}; the same command with {flag} goes on", journal.display())
-            }
-            _ => String::new(),
-        };
+        sink.end().map_err(|error| with_kept(error, &args))?;
+        let kept = kept(&args).map(|kept| format!(", {kept}")).unwrap_or_default();
         note(format_args!("stopped after {} pictures{kept}", thousands(done)));
         return Ok(ExitCode::from(130));
     }
@@ -132,9 +129,9 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         bail!(nothing_in(&args.pictures, others));
     }
     summary.finish_errors()?;
-    let mut journal = sink.end()?;
+    let mut journal = sink.end().map_err(|error| with_kept(error, &args))?;
     if let (Some(journal), Some(out)) = (&mut journal, &args.out) {
-        write_table(journal, out, format, columns, existing)?;
+        write_table(journal, out, format, columns, existing).map_err(|error| with_kept(error, &args))?;
     }
     if let (Some(least), Some(path)) = (results.least, &args.sheet) {
         let (sheet, missing) = least.draw(&work)?;
@@ -149,7 +146,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     // As long as the journal is there, --resume can make up for a sheet that found no room.
     journal.map_or(Ok(()), Journal::remove)?;
-    tell(&args, &results.summary, before, took, &device);
+    tell(&args, format, &results.summary, before, took, &device);
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -160,10 +157,30 @@ fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
     format!("no pictures in {}; {endings}{others}", pictures.join(", "))
 }
 
+/// What becomes of a table that is not whole yet; `None` of one that goes out as it comes.
+fn kept(args: &Args) -> Option<String> {
+    let journal = journal::path_of(args.out.as_deref()?);
+    let flag = if args.force { "--resume instead of --force" } else { "--resume" };
+    Some(format!("kept in {}; the same command with {flag} goes on", journal.display()))
+}
+
+/// An error that ends a run, with what is kept of it.
+fn with_kept(error: anyhow::Error, args: &Args) -> anyhow::Error {
+    match kept(args) {
+        Some(kept) => anyhow!("{}. What is done is {kept}", told_once(&error)),
+        None => error,
+    }
+}
+
 /// The summary: on standard output, unless the table is there.
-fn tell(args: &Args, summary: &Summary, before: u64, took: std::time::Duration, device: &str) {
+fn tell(args: &Args, format: Format, summary: &Summary, before: u64, took: std::time::Duration, device: &str) {
     if summary.failed > 0 {
         note(summary.failures());
+    }
+    if format == Format::Kaggle && summary.failed_rows > 0 {
+        let table = args.out.as_ref().map_or("the table".into(), |out| out.display().to_string());
+        let (missing, all) = (thousands(summary.failed_rows), thousands(summary.pictures + summary.failed_rows));
+        note(format_args!("warning: {table} lacks {missing} of {all} rows; Kaggle refuses it"));
     }
     if args.quiet {
         return;

@@ -21,6 +21,8 @@ const LINES: usize = 30;
 
 pub struct Summary {
     columns: Columns,
+    /// Whether pictures are only brought to the network's size.
+    only_fitted: bool,
     /// Pictures and the sum of their confidences, for each class and then the unsure ones.
     classes: Vec<(u64, f64)>,
     confusion: Option<Confusion>,
@@ -29,6 +31,8 @@ pub struct Summary {
     unknown_truth: u64,
     pub pictures: u64,
     pub failed: u64,
+    /// Of those: rows of CSV files.
+    pub failed_rows: u64,
     told: Vec<String>,
     errors: Option<csv::Writer<Unfinished>>,
     blank: u64,
@@ -42,7 +46,7 @@ pub struct Summary {
 
 impl Summary {
     /// With all failures in a CSV file of paths and reasons, where one is named.
-    pub fn new(columns: Columns, errors: Option<&Path>) -> anyhow::Result<Summary> {
+    pub fn new(columns: Columns, only_fitted: bool, errors: Option<&Path>) -> anyhow::Result<Summary> {
         let classes = columns.class_names.len();
         let errors = errors.map(|path| {
             let file =
@@ -53,12 +57,14 @@ impl Summary {
         });
         Ok(Summary {
             columns,
+            only_fitted,
             classes: vec![(0, 0.0); classes + 1],
             confusion: (classes <= MAX_CLASSES).then(|| Confusion::new(classes)).transpose()?,
             answered: (0, 0),
             unknown_truth: 0,
             pictures: 0,
             failed: 0,
+            failed_rows: 0,
             told: Vec::new(),
             errors: errors.transpose()?,
             blank: 0,
@@ -74,6 +80,7 @@ impl Summary {
     pub fn add(&mut self, record: &Record) -> anyhow::Result<()> {
         if let Some(reason) = &record.failed {
             self.failed += 1;
+            self.failed_rows += u64::from(record.row.is_some());
             if self.told.len() < TOLD {
                 self.told.push(format!("{}: {}", visible(&shortened(&record.path)), visible(reason)));
             }
@@ -126,7 +133,10 @@ impl Summary {
             let more = thousands(self.failed - self.told.len() as u64);
             let _ = writeln!(text, "... and {more} more; --errors FILE takes all of them");
         }
-        let _ = write!(text, "{} could not be read", count(self.failed, "file", "files"));
+        let kinds = [(self.failed - self.failed_rows, "file", "files"), (self.failed_rows, "row", "rows")];
+        let met = kinds.into_iter().filter(|(number, ..)| *number > 0);
+        let met: Vec<String> = met.map(|(number, one, many)| count(number, one, many)).collect();
+        let _ = write!(text, "{} could not be read", met.join(" and "));
         text
     }
 
@@ -153,15 +163,16 @@ impl Summary {
             }
             let _ = write!(text, "\n{}", confusion.fmt_matrix(&self.columns.class_names));
         }
-        let prepared = self.pictures - self.as_is;
-        let _ = writeln!(
-            text,
-            "\ntaken as they are {}, prepared {} (inverted {}, cropped {})",
-            thousands(self.as_is),
-            thousands(prepared),
-            thousands(self.inverted),
-            thousands(self.cropped)
-        );
+        let (as_is, changed) = (thousands(self.as_is), thousands(self.pictures - self.as_is));
+        let _ = match self.only_fitted {
+            true => writeln!(text, "\ntaken as they are {as_is}, brought to the network's size {changed}"),
+            false => writeln!(
+                text,
+                "\ntaken as they are {as_is}, prepared {changed} (inverted {}, cropped {})",
+                thousands(self.inverted),
+                thousands(self.cropped)
+            ),
+        };
         for (number, one, many) in [
             (
                 self.unknown_truth,
@@ -180,6 +191,9 @@ impl Summary {
             if number > 0 {
                 let _ = writeln!(text, "{}", count(number, one, many));
             }
+        }
+        if self.pictures > 1 && self.blank == self.pictures {
+            let _ = writeln!(text, "all of them are: pixels from 0 to 1 are to be multiplied by 255, which is white");
         }
         let seconds = took.as_secs_f64();
         // A rate is of what this run has done, or it would be too good.

@@ -11,6 +11,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
 use super::record::{Kept, Record, UNSURE};
+use crate::pictures::visible;
 
 /// What a table is written as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -68,6 +69,14 @@ impl Columns {
             true => self.class_names.clone(),
             false => (0..self.class_names.len()).map(|class| class.to_string()).collect(),
         }
+    }
+
+    /// Which number stands for which class in what Kaggle gets, where that is not the class's name.
+    pub fn numbering(&self) -> Option<String> {
+        let numbers = self.numbers();
+        let named =
+            numbers.iter().zip(&self.class_names).map(|(number, name)| format!("{number} is {}", visible(name)));
+        (numbers != self.class_names).then(|| named.collect::<Vec<_>>().join(", "))
     }
 
     /// The label that a record is given.

@@ -67,6 +67,8 @@ fn parquet_reads_back_as_it_was_written() {
 fn kaggle_gets_its_two_columns_with_the_classes_numbers() {
     let submitted = |columns| text(Format::Kaggle, columns, &[record("t.csv#1", 0.9)]);
     assert_eq!(submitted(columns(None, 1, false)), "ImageId,Label\n1,1\n");
+    assert_eq!(columns(None, 1, false).numbering().as_deref(), Some("0 is 3, 1 is =8"));
     let digits = Columns { class_names: ["3", "8"].map(String::from).into(), ..columns(None, 1, false) };
+    assert_eq!(digits.numbering(), None);
     assert_eq!(submitted(digits), "ImageId,Label\n1,8\n");
 }

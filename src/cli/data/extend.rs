@@ -61,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = names.map(|name| args.out.join(name)).find(|path| path.exists()) {
         anyhow::bail!("{} is there already; name another folder with --out, or move it away", path.display());
     }
-    let places = Window::DIGIT.places(Window::DIGIT_IMAGE);
+    let places = extended.copies();
     let images = args.limit.unwrap_or(train.len()).min(train.len());
     let tests = test.len() * if args.test { places } else { 1 };
     // The header of an IDX file counts in 32 bits.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Device, DeviceError, Origin, PlanId};
+use super::{Device, DeviceError, Generation, Origin, PlanId};
 use crate::graph::{BufferId, Store};
 use crate::lines::Lines;
 use crate::ops::{In, Out};
@@ -24,11 +24,18 @@ pub struct Cpu {
     stored: Vec<Lines>,
     scratch: Vec<Lines>,
     plans: Vec<Arc<(Plan, Schedule)>>,
+    generation: Generation,
 }
 
 impl Cpu {
     pub fn new() -> Cpu {
         Cpu::default()
+    }
+
+    /// Words of a stored buffer, if it has them.
+    fn words(&mut self, buffer: BufferId, offset: usize, count: usize) -> Result<&mut [f32], DeviceError> {
+        let words = self.stored.get_mut(buffer.0).and_then(|lines| lines.f32s_mut().get_mut(offset..offset + count));
+        words.ok_or_else(|| DeviceError::Stale { device: "CPU".into() })
     }
 
     fn buffer(&mut self, buffer: Buffer) -> &mut Lines {
@@ -199,14 +206,12 @@ impl Device for Cpu {
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
-        let target = &mut self.stored[buffer.0].f32s_mut()[offset..offset + words.len()];
-        target.copy_from_slice(bytemuck::cast_slice(words));
+        self.words(buffer, offset, words.len())?.copy_from_slice(bytemuck::cast_slice(words));
         Ok(())
     }
 
     fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
-        let source = &self.stored[buffer.0].f32s()[offset..offset + out.len()];
-        out.copy_from_slice(bytemuck::cast_slice(source));
+        out.copy_from_slice(bytemuck::cast_slice(self.words(buffer, offset, out.len())?));
         Ok(())
     }
 
@@ -214,11 +219,12 @@ impl Device for Cpu {
         let schedule = Schedule::new(plan);
         self.grow(&schedule.scratch)?;
         self.plans.push(Arc::new((plan.clone(), schedule)));
-        Ok(PlanId(self.plans.len() - 1))
+        Ok(self.generation.plan(self.plans.len() - 1))
     }
 
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
-        let plans: Vec<_> = plans.iter().map(|plan| Arc::clone(&self.plans[plan.0])).collect();
+        let plans = self.generation.indices(plans, || self.name())?;
+        let plans: Vec<_> = plans.into_iter().map(|plan| Arc::clone(&self.plans[plan])).collect();
         awake(|| {
             for _ in 0..times {
                 for stage in plans.iter().flat_map(|plan| &plan.1.stages) {
@@ -234,7 +240,7 @@ impl Device for Cpu {
 
     fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
         // Dispatch by dispatch, as the plan has them.
-        let plan = Arc::clone(&self.plans[plan.0]);
+        let plan = Arc::clone(&self.plans[self.generation.index(plan, || self.name())?]);
         let plan = &plan.0;
         self.grow(&plan.scratch)?;
         let mut shortest = vec![Duration::MAX; plan.dispatches.len()];

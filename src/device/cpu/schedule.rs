@@ -125,6 +125,11 @@ impl Operand {
             _ => false,
         }
     }
+
+    /// Whether both are in one stored buffer, which no dispatch may read and write.
+    fn shares_buffer(&self, other: &Operand) -> bool {
+        matches!((self, other), (Operand::Stored(a, ..), Operand::Stored(b, ..)) if a == b)
+    }
 }
 
 struct Node {
@@ -218,8 +223,11 @@ fn pool_on_the_way(nodes: &mut Vec<Node>) {
         let pool = second.op.as_max_pool().filter(|_| is_whole);
         let op = pool.and_then(|pool| first.op.with_max_pool(&crate::plan::tensors(&first.inputs), pool));
         let Some(op) = op else { continue };
-        // What the maxima's epilogue reads has to be there already.
-        if nodes[maker..reader].iter().any(|earlier| meet(&nodes[reader].reads[1..], &earlier.writes)) {
+        // What the maxima's epilogue reads has to be there already, and where they go nobody may look in between.
+        let is_held = nodes[maker + 1..reader].iter().any(|earlier| nodes[reader].needs(earlier));
+        let reads_own = nodes[reader].reads[1..].contains(made)
+            || nodes[maker].reads.iter().any(|read| nodes[reader].writes.iter().any(|to| to.shares_buffer(read)));
+        if is_held || reads_own {
             continue;
         }
         let pool = nodes.remove(reader);

@@ -3,9 +3,14 @@ use std::path::Path;
 use super::schedule::{Chain, Stage};
 use super::*;
 use crate::data::mnist;
-use crate::graph::{Graph, Place};
-use crate::infer::evaluate::Normalization;
-use crate::models::{self, Mode, Model, ModelFile, Parameters};
+use crate::device::several::Several;
+use crate::graph::{ALIGNMENT, Graph, Place};
+use crate::infer::{self, InferError};
+use crate::models::{self, Mode, Model, ModelFile, Normalization, Parameters};
+use crate::ops::Epilogue;
+use crate::ops::conv2d::Conv2d;
+use crate::ops::elementwise::Scale;
+use crate::ops::pool::MaxPool;
 use crate::tensor::Tensor;
 use crate::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
 
@@ -66,7 +71,7 @@ fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
     let pass = declared.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
     for (name, value) in [("features", pass.penultimate), ("logits", pass.out)] {
         let place = stored(name, graph.tensor(value).clone());
-        graph.assign(value, place);
+        graph.assign(value, place).unwrap();
     }
     device.allocate(&store).unwrap();
     let (weights, state) = file.values(&parameters, path).unwrap();
@@ -90,7 +95,7 @@ fn images_that_are_classified_several_ops_at_once_leave_the_same_bits_as_op_by_o
         let id = by_image.prepare(&plan).unwrap();
         by_image.run(&[id], 1).unwrap();
         let links = |stage: &Stage| if let Stage::Chain(Chain { links, .. }) = stage { names(links) } else { vec![] };
-        let links: Vec<&str> = by_image.plans[id.0].1.stages.iter().flat_map(links).collect();
+        let links: Vec<&str> = by_image.plans[id.index].1.stages.iter().flat_map(links).collect();
         assert!(!links.is_empty(), "{network}");
         // Tiles of `cnn`'s second convolution are five by five.
         let pooled = links.iter().filter(|name| **name == "conv2d.max_pool").count();
@@ -133,7 +138,7 @@ fn weights_that_stay_with_a_thread_and_pictures_in_parts_leave_the_same_bits_as_
                 let id = device.prepare(&plan).unwrap();
                 device.run(&[id], 1).unwrap();
                 let op = |stage: &Stage| if let Stage::One(one) = stage { format!("{:?}", one.op) } else { "".into() };
-                (bits(&device), device.plans[id.0].1.stages.iter().map(op).collect::<String>())
+                (bits(&device), device.plans[id.index].1.stages.iter().map(op).collect::<String>())
             });
             assert!(ops.contains("changing: true") && (network != "dense" || ops.contains("parts: 2")), "{ops}");
             assert!(found == expected, "{network} in batches of {batch} by {threads} threads");
@@ -151,7 +156,7 @@ fn images_that_go_through_several_ops_at_once_leave_the_same_bits_as_op_by_op() 
             let id = by_image.prepare(plan).unwrap();
             by_image.run(&[id], 1).unwrap();
             let chained = |stage: &Stage| if let Stage::Chain(Chain { links, .. }) = stage { links.len() } else { 0 };
-            links += by_image.plans[id.0].1.stages.iter().map(chained).sum::<usize>();
+            links += by_image.plans[id.index].1.stages.iter().map(chained).sum::<usize>();
         }
         assert!(links >= 5, "{network}: {links} dispatches are in chains");
         assert!(bits(&by_image) == bits_op_by_op(network, batch), "{network} in batches of {batch}");
@@ -173,4 +178,97 @@ fn no_dispatch_reads_what_it_writes_where_a_batch_is_one_picture() {
         }
         assert!(bits(&device) == bits_op_by_op(network, batch), "{network} in batches of {batch}");
     }
+}
+
+/// What a convolution whose result is pooled into a stored place leaves, op by op and as the schedule has it. The place
+/// is in a buffer of its own, and what was there is read between the two; or it is beside the pictures.
+fn pooled_into_a_place(beside_pictures: bool) -> [Vec<Vec<u32>>; 2] {
+    let mut store = Store::default();
+    let buffers = ["pictures", "kernel", "maxima", "before"].map(|name| store.add(name, ALIGNMENT));
+    let mut stored = |buffer: usize, tensor: Tensor| {
+        let buffer = buffers[buffer];
+        Place { buffer, offset: store.extend(buffer, tensor.len()), tensor }
+    };
+    let pictures = stored(0, Tensor::f32([2, 28, 28, 1]));
+    let kernel = stored(1, Tensor::f32([3, 3, 1, 16]));
+    let maxima = stored(if beside_pictures { 0 } else { 2 }, Tensor::f32([2, 14, 14, 16]));
+    let before = stored(3, maxima.tensor.clone());
+
+    let mut graph = Graph::new();
+    let [x, weight, old] = [&pictures, &kernel, &maxima].map(|place| graph.read(place));
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE };
+    let whole = graph.apply(conv, &[x, weight]).unwrap();
+    let twice = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[old]).unwrap();
+    let pooled = graph.apply(MaxPool::new(2, 2), &[whole]).unwrap();
+    let to = maxima.buffer;
+    graph.assign(pooled, maxima).unwrap();
+    if !beside_pictures {
+        graph.assign(twice, before).unwrap();
+    }
+    let plan = Plan::new(&graph);
+    let pools_there =
+        |dispatch: &Dispatch| dispatch.op.as_max_pool().is_some() && dispatch.outputs[0].buffer == Buffer::Stored(to);
+    assert!(plan.dispatches.iter().any(pools_there), "{plan:?}");
+
+    [true, false].map(|by_op| {
+        let mut device = Cpu::new();
+        device.allocate(&store).unwrap();
+        for words in &mut device.stored {
+            words.f32s_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (1.7 * i as f32).sin());
+        }
+        let id = device.prepare(&plan).unwrap();
+        let done = if by_op { device.profile(id, 1).map(drop) } else { device.run(&[id], 1) };
+        done.unwrap();
+        bits(&device)
+    })
+}
+
+#[test]
+fn maxima_that_are_made_on_the_way_go_to_no_place_before_others_have_read_what_was_there() {
+    let [by_op, scheduled] = pooled_into_a_place(false);
+    assert!(by_op == scheduled);
+}
+
+#[test]
+fn maxima_are_not_made_on_the_way_into_the_buffer_that_the_convolution_reads() {
+    let [by_op, scheduled] = pooled_into_a_place(true);
+    assert!(by_op == scheduled);
+}
+
+#[test]
+fn a_plan_of_buffers_that_were_made_anew_since_or_of_another_device_is_refused() {
+    let refused = |result: Result<(), DeviceError>| assert!(matches!(result, Err(DeviceError::Stale { .. })));
+    let several = Several::join(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]).unwrap();
+    for mut device in [Box::new(Cpu::new()) as Box<dyn Device>, several] {
+        let device = device.as_mut();
+        let plan = begin_reading("dense", 2, device);
+        let old = device.prepare(&plan).unwrap();
+        device.run(&[old], 1).unwrap();
+        begin_reading("dense", 2, device);
+        let new = device.prepare(&plan).unwrap();
+        refused(device.run(&[new, old], 1));
+        refused(device.profile(old, 1).map(drop));
+        device.run(&[new], 1).unwrap();
+        device.profile(new, 1).unwrap();
+    }
+    let (mut one, mut other) = (Cpu::new(), Cpu::new());
+    let plan = begin_reading("dense", 2, &mut one);
+    begin_reading("dense", 2, &mut other);
+    let of_one = one.prepare(&plan).unwrap();
+    other.prepare(&plan).unwrap();
+    refused(other.run(&[of_one], 1));
+}
+
+#[test]
+fn a_classifier_whose_device_another_has_taken_is_refused_and_has_not_the_others_answers() {
+    let (file, path) = infer::classify::default_model().unwrap();
+    let mut device = Cpu::new();
+    let mut open = |capacity| infer::Classifier::open(&mut device, &file, &path, capacity, 1).unwrap();
+    let (mut first, mut second) = (open(4), open(2));
+    // Four images are more than the buffers of the second have room for.
+    for images in [1, 4] {
+        let error = first.logits(&mut device, &vec![0; images * 28 * 28]).unwrap_err();
+        assert!(matches!(error, InferError::Device(DeviceError::Stale { .. })), "{error}");
+    }
+    assert_eq!(second.logits(&mut device, &[0; 28 * 28]).unwrap().len(), 10);
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use wgpu::{Backend, CooperativeScalarType, DeviceType, DownlevelFlags, Features};
 
 use crate::faults::{self, Fault};
+use crate::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS};
 use crate::ops::{MatrixUnits, Target};
 
 /// What kind of hardware an adapter is. The order is that of preference.
@@ -56,6 +57,17 @@ impl Limits {
             invocations: limits.max_compute_invocations_per_workgroup,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
         }
+    }
+
+    /// What kernels need and is not there, if there is something.
+    fn problem(&self) -> Option<String> {
+        let [invocations, bindings] = [self.invocations, self.bindings].map(|limit| limit as usize);
+        (invocations < MOST_INVOCATIONS || bindings < MOST_BINDINGS).then(|| {
+            format!(
+                "allows {invocations} invocations in a workgroup and {bindings} storage buffers, of which kernels need \
+                 {MOST_INVOCATIONS} and {MOST_BINDINGS}"
+            )
+        })
     }
 
     /// Bytes in one tensor. Metal is told a buffer's length in 32 bits of bytes, and clamps what lies behind to its end
@@ -183,12 +195,10 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     let computes = adapter.get_downlevel_capabilities().flags.contains(DownlevelFlags::COMPUTE_SHADERS);
     let problem = if !computes || limits.invocations == 0 {
         Some("has no compute shaders".to_string())
-    } else if limits.invocations < 256 || limits.bindings < 4 {
-        Some(format!("allows {} invocations and {} storage buffers only", limits.invocations, limits.bindings))
     } else if info.backend == Backend::Noop {
         Some("does nothing".to_string())
     } else {
-        None
+        limits.problem()
     };
     AdapterInfo {
         class: class(&info),
@@ -239,7 +249,24 @@ fn class(info: &wgpu::AdapterInfo) -> Class {
 
 #[cfg(test)]
 mod tests {
-    use super::build_of;
+    use super::{Limits, build_of};
+
+    #[test]
+    fn an_adapter_that_allows_less_than_kernels_need_has_a_problem() {
+        let limits = |invocations, bindings| Limits {
+            buffer: 1 << 30,
+            binding: 1 << 27,
+            bindings,
+            groups: 65_535,
+            invocations,
+            workgroup_bytes: 16_384,
+        };
+        assert_eq!(limits(256, 8).problem(), None);
+        for [invocations, bindings] in [[256, 7], [128, 8], [256, 4]] {
+            let problem = limits(invocations, bindings).problem().unwrap();
+            assert!(problem.contains(&invocations.to_string()) && problem.contains(&bindings.to_string()), "{problem}");
+        }
+    }
 
     #[test]
     fn the_build_of_a_system_stands_in_its_list_of_properties() {

@@ -186,10 +186,7 @@ impl Gpu {
                 continue;
             }
             match self.prepare_kernels(plan, &of_target) {
-                Ok(prepared) => {
-                    self.plans.push(prepared);
-                    ways.push((target, PlanId(self.plans.len() - 1), of_target));
-                }
+                Ok(prepared) => ways.push((target, self.add(prepared), of_target)),
                 Err(error) if target == own => return Err(error),
                 // Such as one that asks for more memory than workgroups have here.
                 Err(error) => log::info!("{target:?}: {error}"),
@@ -242,11 +239,11 @@ impl Gpu {
 
     /// What one dispatch of a plan makes of whatever its inputs hold.
     fn results(&mut self, plan: PlanId, dispatch: usize, outputs: &[View]) -> Result<Vec<f32>, DeviceError> {
-        self.bind_again(plan.0)?;
+        self.bind_again(plan.index)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.plans[plan.0].record(&self.pipelines, dispatch, &mut pass);
+            self.plans[plan.index].record(&self.pipelines, dispatch, &mut pass);
         }
         self.submit(encoder.finish())?;
         let mut all = Vec::new();

@@ -27,9 +27,9 @@ pub use layouts::Tuned;
 use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
-use submit::Submitter;
+use submit::{Refusal, Submitter};
 
-use super::{Device, DeviceError, Origin, PlanId, stuck};
+use super::{Device, DeviceError, Generation, Origin, PlanId, stuck};
 use crate::faults::{self, Fault};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
@@ -55,13 +55,14 @@ pub struct Gpu {
     info: AdapterInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    submitter: Submitter,
+    submitter: Submitter<wgpu::CommandBuffer, wgpu::SubmissionIndex>,
     health: Health,
     pipelines: Pipelines,
     layouts: Layouts,
     stored: Vec<Buffer>,
     scratch: Vec<Buffer>,
     plans: Vec<Prepared>,
+    generation: Generation,
     flights: Flights,
     staging: Option<Buffer>,
     counters: Counters,
@@ -92,7 +93,8 @@ impl Gpu {
         };
         let (device, queue) =
             pollster::block_on(adapter.inner.request_device(&descriptor)).map_err(|e| failed(e.to_string()))?;
-        let submitter = Submitter::start(queue.clone()).map_err(|e| failed(e.to_string()))?;
+        let to = queue.clone();
+        let submitter = Submitter::start(move |commands| to.submit([commands])).map_err(|e| failed(e.to_string()))?;
         let health = Health::watch(&device, name);
         Ok(Gpu {
             info: adapter.info.clone(),
@@ -105,6 +107,7 @@ impl Gpu {
             stored: Vec::new(),
             scratch: Vec::new(),
             plans: Vec::new(),
+            generation: Generation::default(),
             flights: Flights::default(),
             staging: None,
             counters: Counters::default(),
@@ -120,6 +123,19 @@ impl Gpu {
     /// Distinct kernels compiled so far.
     pub fn pipelines(&self) -> usize {
         self.pipelines.len()
+    }
+
+    /// A stored buffer, if it has so many words from `offset` on.
+    fn holds(&self, buffer: BufferId, offset: usize, words: usize) -> Result<Buffer, DeviceError> {
+        let end = (offset as u64 + words as u64) * 4;
+        let buffer = self.stored.get(buffer.0).filter(|buffer| end <= buffer.size());
+        buffer.cloned().ok_or_else(|| DeviceError::Stale { device: self.name() })
+    }
+
+    /// Takes a plan in.
+    fn add(&mut self, prepared: Prepared) -> PlanId {
+        self.plans.push(prepared);
+        self.generation.plan(self.plans.len() - 1)
     }
 
     /// A zeroed buffer of at least `words`.
@@ -149,10 +165,10 @@ impl Gpu {
 
     fn submit(&mut self, commands: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex, DeviceError> {
         let patience = self.patience();
-        match self.submitter.submit(commands, patience) {
-            Some(index) => Ok(index),
-            None => Err(self.give_up(patience)),
-        }
+        self.submitter.submit(commands, patience).map_err(|refusal| match refusal {
+            Refusal::Stuck => self.give_up(patience),
+            Refusal::Panicked(problem) => self.health.failed(format!("a submission: {problem}")),
+        })
     }
 
     /// Notes that the device does not answer any more.
@@ -227,6 +243,7 @@ impl Device for Gpu {
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError> {
         self.wait()?;
         self.plans.clear();
+        self.generation = Generation::default();
         self.scratch.clear();
         self.stored.clear();
         // What was dropped is only given back when the device is polled.
@@ -238,12 +255,12 @@ impl Device for Gpu {
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
-        let buffer = self.stored[buffer.0].clone();
+        let buffer = self.holds(buffer, offset, words.len())?;
         self.upload(&buffer, offset, words)
     }
 
     fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError> {
-        let buffer = self.stored[buffer.0].clone();
+        let buffer = self.holds(buffer, offset, out.len())?;
         self.counters.reads += 1;
         self.download(&buffer, offset, out)
     }
@@ -251,17 +268,18 @@ impl Device for Gpu {
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
         self.health.check()?;
         let prepared = self.prepare_plan(plan)?;
-        self.plans.push(prepared);
-        Ok(PlanId(self.plans.len() - 1))
+        Ok(self.add(prepared))
     }
 
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
         self.health.check()?;
-        self.replay(plans, times)
+        let plans = self.generation.indices(plans, || self.name())?;
+        self.replay(&plans, times)
     }
 
     fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
         self.health.check()?;
+        let plan = self.generation.index(plan, || self.name())?;
         self.time_dispatches(plan, times)
     }
 

@@ -5,7 +5,7 @@ use wgpu::BindGroup;
 use super::pace::{Pace, cost};
 use super::pipelines::{Key, Pipeline, Pipelines, Source};
 use super::{Gpu, ROUND, layouts};
-use crate::device::{DeviceError, PlanId};
+use crate::device::DeviceError;
 use crate::faults::{self, Fault};
 use crate::ops::Kernel;
 use crate::plan::{Buffer, Dispatch, Plan, View};
@@ -165,14 +165,14 @@ impl Gpu {
 
     /// Records plans in turn, `times` times, in submissions that fit the pace of the first. A submission may begin and
     /// end within a step: the buffers keep what they hold.
-    pub(super) fn replay(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+    pub(super) fn replay(&mut self, plans: &[usize], times: usize) -> Result<(), DeviceError> {
         for plan in plans {
-            self.bind_again(plan.0)?;
+            self.bind_again(*plan)?;
         }
-        let Some(PlanId(index)) = plans.first().copied() else { return Ok(()) };
+        let Some(&index) = plans.first() else { return Ok(()) };
         // Every dispatch of one round: which plan's, and its number there.
         let each = |plan: usize| (0..self.plans[plan].bind_groups.len()).map(move |i| (plan, i));
-        let round: Vec<(usize, usize)> = plans.iter().flat_map(|plan| each(plan.0)).collect();
+        let round: Vec<(usize, usize)> = plans.iter().flat_map(|plan| each(*plan)).collect();
         let count = round.len();
         let total = count * times;
         let mut next = 0;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wgpu::{BufferUsages, ComputePassTimestampWrites, QueryType};
 
 use super::Gpu;
-use crate::device::{DeviceError, PlanId};
+use crate::device::DeviceError;
 
 /// Dispatches timed in one submission: two queries each, and WebGPU allows 4,096 in a set.
 const TIMED: usize = 512;
@@ -13,11 +13,11 @@ const TIMED: usize = 512;
 impl Gpu {
     /// Each dispatch stands in a pass of its own, between two timestamps, so that none overlaps with the next. Submissions
     /// are as short as a plan's that nothing is known of yet: what is timed may be far slower than what was run.
-    pub(super) fn time_dispatches(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
+    pub(super) fn time_dispatches(&mut self, plan: usize, times: usize) -> Result<Vec<Duration>, DeviceError> {
         if !self.info.timestamps {
             return Err(self.health.failed("has no clock that shaders' times can be read from"));
         }
-        self.bind_again(plan.0)?;
+        self.bind_again(plan)?;
         let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("dispatches"),
             ty: QueryType::Timestamp,
@@ -33,11 +33,11 @@ impl Gpu {
             })
         })?;
         let nanoseconds = f64::from(self.queue.get_timestamp_period());
-        let mut shortest = vec![Duration::MAX; self.plans[plan.0].dispatches()];
+        let mut shortest = vec![Duration::MAX; self.plans[plan].dispatches()];
         for _ in 0..times {
             let mut first = 0;
             while first < shortest.len() {
-                let many = self.plans[plan.0].fitting(first).min(TIMED);
+                let many = self.plans[plan].fitting(first).min(TIMED);
                 let shortest = &mut shortest[first..first + many];
                 let mut encoder = self.device.create_command_encoder(&Default::default());
                 for i in 0..shortest.len() {
@@ -48,7 +48,7 @@ impl Gpu {
                     };
                     let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) };
                     let mut pass = encoder.begin_compute_pass(&descriptor);
-                    self.plans[plan.0].record(&self.pipelines, first + i, &mut pass);
+                    self.plans[plan].record(&self.pipelines, first + i, &mut pass);
                 }
                 encoder.resolve_query_set(&queries, 0..2 * shortest.len() as u32, &resolved, 0);
                 self.submit(encoder.finish())?;

@@ -1,52 +1,94 @@
 //! Submissions, from a thread of their own: a driver whose queue is stuck may hold whoever brings it more (lavapipe does),
 //! and whoever is held can give nothing up.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wgpu::{CommandBuffer, Queue, SubmissionIndex};
+use super::caught::caught;
 
-pub struct Submitter {
+/// Takes commands `C` to where they get an index `I`.
+pub struct Submitter<C, I> {
     /// None once it is to end.
-    work: Option<Sender<CommandBuffer>>,
-    done: Receiver<SubmissionIndex>,
+    work: Option<Sender<C>>,
+    done: Receiver<Result<I, String>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Submitter {
-    pub fn start(queue: Queue) -> std::io::Result<Submitter> {
+/// Why something was not submitted.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The driver has not taken it in time, or what came before it; nothing more may be submitted.
+    Stuck,
+    /// What it panicked with.
+    Panicked(String),
+}
+
+impl<C: Send + 'static, I: Send + 'static> Submitter<C, I> {
+    pub fn start(mut submit: impl FnMut(C) -> I + Send + 'static) -> std::io::Result<Submitter<C, I>> {
         let (work, commands) = channel();
         let (submitted, done) = channel();
-        let submit = move || {
+        let submit_each = move || {
             for commands in commands {
-                if submitted.send(queue.submit([commands])).is_err() {
+                if submitted.send(caught(|| submit(commands))).is_err() {
                     return;
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("submissions".into()).spawn(submit)?;
+        let thread = std::thread::Builder::new().name("submissions".into()).spawn(submit_each)?;
         Ok(Submitter { work: Some(work), done, thread: Some(thread) })
     }
 
-    /// None where the driver has not taken it within `patience`; then nothing more may be submitted.
-    pub fn submit(&mut self, commands: CommandBuffer, patience: Duration) -> Option<SubmissionIndex> {
-        self.work.as_ref()?.send(commands).ok()?;
-        let index = self.done.recv_timeout(patience).ok();
-        if index.is_none() {
-            // It is stuck inside of the driver: nobody waits for it again.
-            self.thread = None;
-            self.work = None;
+    /// Waits until the driver has taken it, for as long as `patience`.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn submit(&mut self, commands: C, patience: Duration) -> Result<I, Refusal> {
+        // A thread that is no more is found out by the answer that does not come.
+        let _ = self.work.as_ref().ok_or(Refusal::Stuck)?.send(commands);
+        match self.done.recv_timeout(patience) {
+            Ok(answer) => answer.map_err(Refusal::Panicked),
+            Err(RecvTimeoutError::Disconnected) => Err(Refusal::Panicked("its thread has ended".into())),
+            Err(RecvTimeoutError::Timeout) => {
+                // It is stuck inside of the driver: nobody waits for it again.
+                self.thread = None;
+                self.work = None;
+                Err(Refusal::Stuck)
+            }
         }
-        index
     }
 }
 
-impl Drop for Submitter {
+impl<C, I> Drop for Submitter<C, I> {
     fn drop(&mut self) {
         self.work = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submission_that_panics_is_told_with_its_words_and_is_not_taken_for_one_that_is_stuck() {
+        let (_never, held) = channel::<()>();
+        let mut submitter = Submitter::start(move |number: u32| match number {
+            0 => panic!("the device is gone"),
+            1 => {
+                let _ = held.recv();
+                1
+            }
+            number => number,
+        })
+        .unwrap();
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(60));
+        assert_eq!(submitter.submit(7, long), Ok(7));
+        assert_eq!(submitter.submit(0, long), Err(Refusal::Panicked("the device is gone".into())));
+        assert_eq!(submitter.submit(8, long), Ok(8));
+        assert_eq!(submitter.submit(1, short), Err(Refusal::Stuck));
+        assert_eq!(submitter.submit(9, long), Err(Refusal::Stuck));
     }
 }

@@ -52,10 +52,10 @@ impl Team {
         let (mut before, mut after) = (Graph::new(), Graph::new());
         let read = before.read(&kept);
         let tenth = before.apply(Scale { factor: -0.1, offset: 0.0 }, &[read]).unwrap();
-        before.assign(tenth, shared.clone());
+        before.assign(tenth, shared.clone()).unwrap();
         let both = [after.read(&kept), after.read(&shared)];
         let shrunk = after.apply(Add, &both).unwrap();
-        after.assign(shrunk, kept.clone());
+        after.assign(shrunk, kept.clone()).unwrap();
         let plans = [Plan { shared: vec![shared], ..Plan::new(&before) }, Plan::new(&after)];
         let step = plans.map(|plan| device.prepare(&plan).unwrap());
         device.write_f32(kept.buffer, 0, weights).unwrap();

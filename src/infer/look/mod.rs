@@ -25,10 +25,11 @@ pub use anatomy::{Anatomy, Kernel, Layer};
 pub use arithmetic::{Arithmetic, How, Seen, Term};
 pub use neighbours::Neighbours;
 
-use super::evaluate::{InferError, Normalization, pack, softmax};
+use super::evaluate::{InferError, softmax};
+use crate::data::pack;
 use crate::device::Device;
 use crate::graph::{Place, Store};
-use crate::models::{ModelFile, Parameters};
+use crate::models::{ModelFile, Normalization, Parameters};
 use plans::Plans;
 
 /// Side of the field that a person draws on, in pixels.

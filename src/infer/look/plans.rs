@@ -4,9 +4,9 @@
 use crate::device::{Device, DeviceError, PlanId};
 use crate::grad::grad;
 use crate::graph::{Graph, Place, Store, Value};
-use crate::infer::evaluate::{InferError, Normalization};
+use crate::infer::evaluate::InferError;
 use crate::infer::look::{FIELD, anatomy};
-use crate::models::{Forward, Mode, Network, Parameters, Source};
+use crate::models::{Forward, Mode, Network, Normalization, Parameters, Source};
 use crate::ops::dot::RowDot;
 use crate::ops::pool::AvgPool;
 use crate::ops::sample::{GatherImages, Order};
@@ -127,12 +127,12 @@ impl Plans {
             // The mean of normalized values is the mean, normalized.
             drawn = graph.apply(AvgPool { window: FIELD / h, stride: FIELD / h }, &[drawn])?;
         }
-        graph.assign(drawn, x.clone());
+        graph.assign(drawn, x.clone())?;
         let enter_field = Lazy::new(&graph);
 
         let mut graph = Graph::new();
         let shown = gather(&mut graph, &picture, 1, [h, w, c])?;
-        graph.assign(shown, x.clone());
+        graph.assign(shown, x.clone())?;
         let enter_picture = Lazy::new(&graph);
 
         let mut graph = Graph::new();
@@ -140,8 +140,8 @@ impl Plans {
         let pass = forward(&mut graph, given)?;
         let logits = stored("logits", graph.tensor(pass.out).clone());
         let features = stored("features", graph.tensor(pass.penultimate).clone());
-        graph.assign(pass.out, logits.clone());
-        graph.assign(pass.penultimate, features.clone());
+        graph.assign(pass.out, logits.clone())?;
+        graph.assign(pass.penultimate, features.clone())?;
         let reading = Lazy::new(&graph);
 
         let mut graph = Graph::new();
@@ -157,19 +157,19 @@ impl Plans {
                 source.clone()
             } else {
                 let place = stored(&format!("layer.{}", layer.name), graph.tensor(*value).clone());
-                graph.assign(*value, place.clone());
+                graph.assign(*value, place.clone())?;
                 place
             };
             layers.push(place);
         }
-        graph.assign(pass.out, logits.clone());
-        graph.assign(pass.penultimate, features.clone());
+        graph.assign(pass.out, logits.clone())?;
+        graph.assign(pass.penultimate, features.clone())?;
         let class = stored("class", logits.tensor.clone());
         let saliency = stored("saliency", x.tensor.clone());
         let row = graph.read(&class);
         let logit = graph.apply(RowDot, &[pass.out, row])?;
         let derivative = grad(&mut graph, logit, &[given])?[0];
-        graph.assign(derivative, saliency.clone());
+        graph.assign(derivative, saliency.clone())?;
         let deep = Lazy::new(&graph);
 
         let mut graph = Graph::new();
@@ -177,8 +177,8 @@ impl Plans {
         let pass = forward(&mut graph, shown)?;
         let many_logits = stored("many_logits", graph.tensor(pass.out).clone());
         let many_features = stored("many_features", graph.tensor(pass.penultimate).clone());
-        graph.assign(pass.out, many_logits.clone());
-        graph.assign(pass.penultimate, many_features.clone());
+        graph.assign(pass.out, many_logits.clone())?;
+        graph.assign(pass.penultimate, many_features.clone())?;
         let many = Lazy::new(&graph);
 
         let places = Places {

@@ -16,8 +16,19 @@ const KNOWN: &str = "InputLayer, Conv2D, Conv2DTranspose, Dense, AveragePooling2
     LeakyReLU, Softmax, Flatten, Reshape, Concatenate, Add, Dot, Dropout, Rescaling";
 
 /// Layers that do nothing once training is over, and that this program has not.
-const IDLE: &[&str] =
-    &["SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"];
+const IDLE: &[&str] = &[
+    "SpatialDropout2D",
+    "GaussianNoise",
+    "GaussianDropout",
+    "AlphaDropout",
+    "ActivityRegularization",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+];
 
 /// Reads layers with their tensors.
 pub struct Reader<'a> {
@@ -43,7 +54,8 @@ impl<'a> Reader<'a> {
         let settings = layer.settings;
         let [flow, ..] = given else { return Err("takes nothing".into()) };
         let joins = matches!(layer.class, "Concatenate" | "Add" | "Dot");
-        if given.len() > 1 && !joins {
+        let is_read = IDLE.contains(&layer.class) || KNOWN.split(", ").any(|known| known == layer.class);
+        if given.len() > 1 && is_read && !joins {
             return Err(format!("takes {} inputs; expected one", given.len()));
         }
         if settings.text("data_format") == Some("channels_first") {

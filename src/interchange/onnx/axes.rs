@@ -31,12 +31,11 @@ impl Reader<'_> {
             return Err(format!("scales by {scales:?}; expected one whole factor for rows and columns"));
         }
         // With a whole factor these agree on which pixel is nearest.
-        let (by, rounding) = (node.text("coordinate_transformation_mode"), node.text("nearest_mode"));
+        let by = node.text("coordinate_transformation_mode").unwrap_or("half_pixel");
+        let rounding = node.text("nearest_mode").unwrap_or("round_prefer_floor");
         let same = match by {
-            Some("asymmetric") => matches!(rounding, Some("floor")),
-            None | Some("half_pixel" | "pytorch_half_pixel") => {
-                matches!(rounding, None | Some("round_prefer_floor" | "round_prefer_ceil"))
-            }
+            "asymmetric" => rounding == "floor",
+            "half_pixel" | "pytorch_half_pixel" => matches!(rounding, "round_prefer_floor" | "round_prefer_ceil"),
             _ => false,
         };
         if !same && node.op_type == "Resize" {
@@ -90,14 +89,15 @@ impl Reader<'_> {
         let is_batch = batch.is_none_or(|n| n == -1 || n == 0 || Some(n) == self.batch);
         let sizes: Option<Vec<i64>> = sizes.iter().copied().collect();
         let sizes = sizes.filter(|sizes| is_batch && (1..=4).contains(&sizes.len()));
-        let sizes = sizes.ok_or_else(|| format!("is to {target:?}; expected the images first, each for itself"))?;
+        let wanted = || target.iter().map(|n| n.map_or("?".into(), |n| n.to_string())).collect::<Vec<_>>().join("x");
+        let sizes = sizes.ok_or_else(|| format!("is to {}; expected the images first, each for itself", wanted()))?;
         let size = |i: usize, n: i64| match n {
             0 => given.get(i).copied(),
             -1 => Some(0),
             n => usize::try_from(n).ok().filter(|n| *n <= MAX_SIZE),
         };
         let sizes: Option<Vec<usize>> = sizes.iter().enumerate().map(|(i, n)| size(i, *n)).collect();
-        let mut sizes = sizes.ok_or_else(|| format!("is to {target:?}"))?;
+        let mut sizes = sizes.ok_or_else(|| format!("is to {}", wanted()))?;
         let known = sizes.iter().filter(|n| **n > 0).try_fold(1usize, |all, n| all.checked_mul(*n)).unwrap_or(0);
         if let Some(open) = sizes.iter_mut().find(|n| **n == 0)
             && known > 0
@@ -166,7 +166,11 @@ impl Reader<'_> {
         match (node.ints("perm"), axes) {
             (Some([0, 2, 3, 1]), Axes::ChannelsFirst) => Ok(Value::Flow(flow, Axes::ChannelsLast)),
             (Some([0, 3, 1, 2]), Axes::ChannelsLast) => Ok(Value::Flow(flow, Axes::ChannelsFirst)),
-            (perm, _) => Err(format!("turns axes around by {perm:?}; expected channels from first to last or back")),
+            (perm, _) => {
+                // Without a word it turns all of them.
+                let perm = perm.unwrap_or(&[3, 2, 1, 0]);
+                Err(format!("turns axes around by {perm:?}; expected channels from first to last or back"))
+            }
         }
     }
 

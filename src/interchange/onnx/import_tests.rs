@@ -97,6 +97,29 @@ fn an_image_becomes_another_only_where_its_numbers_keep_their_order() {
 }
 
 #[test]
+fn what_is_refused_is_told_in_the_files_own_words() {
+    let refused = |node: NodeProto, constants: Vec<TensorProto>, words: &str| {
+        let problem = flattened(&[1, 2, 2], vec![node], constants, 16).unwrap_err();
+        assert!(problem.contains(words), "{problem}");
+    };
+    for (perm, words) in [(vec![ints("perm", &[0, 1, 3, 2])], "by [0, 1, 3, 2];"), (vec![], "by [3, 2, 1, 0];")] {
+        refused(node("Transpose", &["x"], "out", perm), vec![], words);
+    }
+    let (corners, ceil) = (text("coordinate_transformation_mode", "align_corners"), text("nearest_mode", "ceil"));
+    let scales = || vec![TensorProto::floats("scales", &[4], &[1.0, 1.0, 2.0, 2.0])];
+    for (modes, words) in [
+        (vec![corners.clone(), ceil], r#"by "align_corners" and "ceil";"#),
+        (vec![corners], r#"by "align_corners" and "round_prefer_floor";"#),
+    ] {
+        refused(node("Resize", &["x", "", "scales"], "out", modes), scales(), words);
+    }
+    let sizes = vec![TensorProto::ints("sizes", &[2, 2])];
+    refused(node("Reshape", &["x", "sizes"], "out", vec![]), sizes, "is to 2x2;");
+    let windows = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2])];
+    refused(node("MaxPool", &["x"], "out", windows), vec![], "has strides [2];");
+}
+
+#[test]
 fn padding_with_anything_but_zeros_is_refused() {
     let padded = |value: f32| {
         let attributes = vec![ints("pads", &[0, 0, 1, 1, 0, 0, 1, 1]), float("value", value)];

@@ -17,11 +17,11 @@ impl Reader<'_> {
     ) -> Result<(usize, [[usize; 2]; 2]), String> {
         let sizes = |name: &str, count: usize, default: i64| -> Result<Vec<usize>, String> {
             let default = vec![default; count];
-            let list = node.ints(name).filter(|list| !list.is_empty()).unwrap_or(&default);
+            let given = node.ints(name).filter(|list| !list.is_empty()).unwrap_or(&default);
             let list: Option<Vec<usize>> =
-                list.iter().map(|n| usize::try_from(*n).ok().filter(|n| *n <= MAX_SIZE)).collect();
+                given.iter().map(|n| usize::try_from(*n).ok().filter(|n| *n <= MAX_SIZE)).collect();
             let list = list.filter(|list| list.len() == count);
-            list.ok_or_else(|| format!("has {name} {:?}; expected {count} whole numbers", node.ints(name)))
+            list.ok_or_else(|| format!("has {name} {given:?}; expected {count} whole numbers"))
         };
         if sizes("dilations", 2, 1)? != [1, 1] {
             return Err("has dilations; expected none".into());

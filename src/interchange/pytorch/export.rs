@@ -12,8 +12,8 @@ use crate::tensor::Shape;
 /// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
 /// `running_mean` and `running_var`, each under its layer's name. A flattened image has its channels first, so that a
 /// module with the same layers gives the same answers. The metadata say what no tensor does: `mean` and `std`, by which
-/// pixels of 0 to 1 are normalized, the `class_names`, and how `pictures` became images. `path` is what errors call the
-/// model.
+/// pixels of 0 to 1 are normalized, the `class_names`, how `pictures` became images, and each batch norm's epsilon, as
+/// `bn1.eps`. `path` is what errors call the model.
 ///
 /// # Errors
 /// Those of reading the model, one for a generator, and one for layers whose order of numbers PyTorch cannot have.
@@ -56,7 +56,7 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
                 let theirs = rows_to_theirs(given, &to_theirs(&orders[at], weight), k);
                 add("weight", &[k, c], permute(&theirs, [c, k], [1, 0]));
             }
-            Kind::BatchNorm { scale, .. } => {
+            Kind::BatchNorm { scale, epsilon, .. } => {
                 let (gamma, beta) = if *scale { weight.split_at(c) } else { (&[][..], weight) };
                 let gamma = if *scale { to_theirs(given, gamma) } else { vec![1.0; c] };
                 add("weight", &[c], gamma);
@@ -67,6 +67,7 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
                     add("running_mean", &[c], to_theirs(given, mean));
                     add("running_var", &[c], to_theirs(given, variance));
                 }
+                file.metadata.insert(format!("{}.eps", layer.name), epsilon.to_string());
             }
             _ => {}
         }

@@ -7,9 +7,11 @@ mod export;
 mod pairing;
 
 use std::collections::HashMap;
+use std::io::Cursor;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
+use zip::ZipArchive;
 
 pub use export::export;
 
@@ -35,6 +37,28 @@ pub fn is_meant(bytes: &[u8]) -> bool {
         && bytes.get(8) == Some(&b'{')
 }
 
+/// Whether bytes are what `torch.save` writes: a pickle, or a zip archive with one in it.
+pub fn is_pickled(bytes: &[u8]) -> bool {
+    let has_pickle = |bytes: &[u8]| {
+        let zip = ZipArchive::new(Cursor::new(bytes));
+        zip.is_ok_and(|zip| zip.file_names().flatten().any(|name| name.ends_with("data.pkl")))
+    };
+    bytes.starts_with(b"\x80\x02") || (bytes.starts_with(b"PK") && has_pickle(bytes))
+}
+
+/// The epsilons of batch norm among layers, each once, in words; `None` where there is none.
+pub fn epsilons<'a>(layers: impl Iterator<Item = &'a Kind>) -> Option<String> {
+    let mut epsilons = Vec::new();
+    for kind in layers {
+        if let Kind::BatchNorm { epsilon, .. } = kind
+            && !epsilons.contains(epsilon)
+        {
+            epsilons.push(*epsilon);
+        }
+    }
+    (!epsilons.is_empty()).then(|| epsilons.iter().map(f32::to_string).collect::<Vec<_>>().join(" and "))
+}
+
 /// A tensor as PyTorch has it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Theirs {
@@ -53,30 +77,31 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     let groups = read(bytes)?;
     let image = wishes.input.or(architecture.input_size()).unwrap_or([28, 28, 1]);
     let metadata = metadata(bytes);
-    let names = wishes.class_names.clone().or_else(|| serde_json::from_str(metadata.get(CLASS_NAMES)?).ok());
-    // How many classes there are, the last tensors say where they have no names.
-    let classes = match &names {
-        Some(names) => names.len(),
-        None => last_width(&groups).ok_or("holds no tensors of a layer with weights")?,
+    let told: Option<Vec<String>> = metadata.get(CLASS_NAMES).and_then(|names| serde_json::from_str(names).ok());
+    // How many classes there are, the file's names say, else those that are given, else the last tensors.
+    let (named, width) = (told.as_ref().or(wishes.class_names.as_ref()), last_width(&groups));
+    let classes = named.map(Vec::len).or(width).ok_or("holds no tensors of a layer with weights")?;
+    let misnamed = |problem: String| match width.filter(|width| told.is_none() && *width != classes) {
+        Some(width) => format!("{classes} names are given, and its last layer gives {width} numbers: {problem}"),
+        None => problem,
     };
     if !(2..=MAX_CLASSES).contains(&classes) {
         return Err(format!("its last layer gives {classes} numbers; expected 2 to {MAX_CLASSES} classes"));
     }
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
-    let told = |error: crate::models::ModelError| error.to_string();
-    let network = architecture.declare(image, classes, &mut store, &mut parameters).map_err(told)?;
+    let network = architecture.declare(image, classes, &mut store, &mut parameters).map_err(|e| e.to_string())?;
     let orders = orders_of(&network)?;
 
-    let pairs = pair(&network, groups)?;
+    let pairs = pair(&network, groups).map_err(misnamed)?;
     let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
-    let (mut notes, mut epsilons) = (Vec::new(), Vec::new());
+    let mut notes = Vec::new();
     for (at, group) in pairs {
         let layer = &network.layers[at];
         let given = order_of(layer.inputs.first(), &orders);
         let c = channels_in(&network, layer);
         let tensors = convert(layer, c, &group, given, &orders[at])
-            .map_err(|problem| format!("layer {:?}: {problem}", layer.name))?;
+            .map_err(|problem| misnamed(format!("layer {:?}: {problem}", layer.name)))?;
         for (index, is_weight, data) in tensors {
             let p = if is_weight { &parameters.trainable()[index] } else { &parameters.running()[index] };
             let flat = if is_weight { &mut weights } else { &mut state };
@@ -86,17 +111,11 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
             flat[p.offset..][..data.len()].copy_from_slice(&data);
         }
         notes.push(format!("{} takes {}", layer.name, group.name));
-        if let Kind::BatchNorm { epsilon, .. } = layer.spec.kind
-            && !epsilons.contains(&epsilon)
-        {
-            epsilons.push(epsilon);
-        }
     }
-    if !epsilons.is_empty() {
-        let of = epsilons.iter().map(f32::to_string).collect::<Vec<_>>().join(" and ");
+    if let Some(of) = epsilons(network.layers.iter().map(|layer| &layer.spec.kind)) {
         notes.push(format!("batch norm has an epsilon of {of}, as the architecture says; PyTorch's own is 0.00001"));
     }
-    let class_names = class_names(names, classes)?;
+    let class_names = class_names(wishes.class_names.clone().or(told), classes)?;
     let scale = wishes.scale.or_else(|| told_scale(&metadata, &mut notes)).unwrap_or_else(|| {
         notes.push(format!(
             "assumed that the network takes pixels from {}; where it was trained on something else, say --scale or \

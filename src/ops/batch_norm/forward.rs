@@ -10,7 +10,8 @@ use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::by_image::pieces;
 use crate::ops::dropout::{clock, is_clock};
-use crate::ops::epilogue::tiled;
+use crate::ops::epilogue::{Step, tiled};
+use crate::ops::kernel::MOST_BINDINGS;
 use crate::ops::reduce::{Sum, Team};
 use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
 use crate::parallel::parallel_rows;
@@ -223,7 +224,7 @@ pub struct Apply {
     /// Whether `stats` are those of `x` itself, so that the derivative by `x` goes through them; else they are
     /// constants.
     pub training: bool,
-    /// Only an activation.
+    /// Of [`Apply::STEPS`].
     pub epilogue: Epilogue,
     /// Behind the activation; the clock is then a fourth input.
     pub dropout: Option<Dropout>,
@@ -239,6 +240,7 @@ impl Op for Apply {
             return Err("given statistics are for all rows".into());
         }
         two_per_channel("gamma and beta", affine, x)?;
+        self.epilogue.check_of(&Apply::STEPS, &[], &x.shape)?;
         match (self.dropout, clock) {
             (None, []) => {}
             (Some(_), [clock]) => is_clock(clock)?,
@@ -312,7 +314,7 @@ impl Op for Apply {
         3 * inputs[0].len() as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.norm.is_none() && e.act_grad.is_none())?;
+        let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&Apply::STEPS))?;
         self.dropout.is_none().then(|| Arc::new(Apply { epilogue, ..*self }) as Arc<dyn Op>)
     }
     fn as_epilogue(&self) -> Option<Epilogue> {
@@ -325,6 +327,8 @@ impl Op for Apply {
 }
 
 impl Apply {
+    pub const STEPS: [Step; 1] = [Step::Act];
+
     pub const fn new(eps: f32, training: bool) -> Apply {
         Apply { eps, training, epilogue: Epilogue::NONE, dropout: None }
     }
@@ -379,8 +383,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Storage buffers that every adapter allows, less the one for the result.
-    pub const MOST: usize = 7;
+    /// All but the result's.
+    pub const MOST: usize = MOST_BINDINGS - 1;
 
     fn mixed(&self) -> impl Iterator<Item = (std::ops::Range<usize>, f32)> {
         self.parts.iter().map(|part| (part.offset..part.offset + part.len, part.momentum))

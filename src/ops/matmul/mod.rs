@@ -34,7 +34,7 @@ pub enum Layout {
 pub struct MatMul {
     pub layout: Layout,
     pub epilogue: Epilogue,
-    /// Whether a tensor of the output's shape, the input behind the bias, is added after that.
+    /// Whether a tensor of the output's shape, the input behind the bias, is added after that; not where it normalises.
     pub addend: bool,
     /// Whether every step changes `b`, as far as the CPU need know.
     pub changing: bool,
@@ -88,6 +88,9 @@ impl Op for MatMul {
         let out = Tensor::f32([m, n]);
         let mut extra = extra.to_vec();
         if self.addend {
+            if self.epilogue.norm.is_some() {
+                return Err("adds a tensor or normalises, not both".into());
+            }
             let at = usize::from(self.epilogue.bias);
             if extra.get(at).is_none_or(|addend| addend.len() != out.len()) {
                 return Err(format!("what is added should have {} elements", out.len()));
@@ -151,6 +154,7 @@ impl Op for MatMul {
         });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        assert_eq!(self.parts, 1, "only the CPU takes a matrix in parts");
         let sizes = self.sizes(inputs[0].dims(), inputs[1].dims()).expect("the shape rule has accepted these");
         kernel(self, sizes, target)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Windows, act_grad_only, exact_act_grad, windows};
+use super::{OF_DERIVATIVES, Windows, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::epilogue::Ready;
@@ -84,7 +84,7 @@ impl Op for AvgPoolGrad {
         if [g.p, g.q] != [p, q] {
             return Err(format!("should have {}x{} windows", g.p, g.q));
         }
-        self.epilogue.check(extra, &image.shape)?;
+        self.epilogue.check_of(&OF_DERIVATIVES, extra, &image.shape)?;
         Ok(image)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -121,7 +121,7 @@ impl Op for AvgPoolGrad {
         outputs[0].len() as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = act_grad_only(self.epilogue, epilogue)?;
+        let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&OF_DERIVATIVES))?;
         Some(Arc::new(AvgPoolGrad { epilogue, ..*self }))
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use pulp::{Simd, WithSimd};
 
-use super::{Windows, act_grad_only, exact_act_grad, windows};
+use super::{OF_DERIVATIVES, Windows, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
-use crate::ops::epilogue::{Finish, Ready};
+use crate::ops::epilogue::{Finish, Ready, Step};
 use crate::ops::tile::{load, store};
 use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target};
 use crate::parallel::parallel_rows;
@@ -18,11 +18,13 @@ use crate::tensor::Tensor;
 pub struct MaxPool {
     pub window: usize,
     pub stride: usize,
-    /// Neither a bias nor an activation's derivative.
+    /// Of [`MaxPool::STEPS`].
     pub epilogue: Epilogue,
 }
 
 impl MaxPool {
+    pub const STEPS: [Step; 2] = [Step::Norm, Step::Act];
+
     pub const fn new(window: usize, stride: usize) -> MaxPool {
         MaxPool { window, stride, epilogue: Epilogue::NONE }
     }
@@ -41,7 +43,7 @@ impl Op for MaxPool {
         let [x, extra @ ..] = inputs else { return Err("takes images".into()) };
         let (n, g) = Windows::on(self.window, self.stride, x)?;
         let out = Tensor::f32([n, g.p, g.q, g.c]);
-        self.epilogue.check(extra, &out.shape).map(|()| out)
+        self.epilogue.check_of(&MaxPool::STEPS, extra, &out.shape).map(|()| out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         if self.epilogue != Epilogue::NONE {
@@ -94,7 +96,7 @@ impl Op for MaxPool {
         ByImage::of(&inputs[0], 1).map(|by_image| by_image.with(self.epilogue))
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = self.epilogue.then(epilogue).filter(|e| !e.bias && e.act_grad.is_none())?;
+        let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&MaxPool::STEPS))?;
         Some(Arc::new(MaxPool { epilogue, ..*self }))
     }
     fn as_max_pool(&self) -> Option<MaxPool> {
@@ -403,7 +405,7 @@ impl Op for MaxPoolGrad {
         if d_out.dims() != [n, g.p, g.q, g.c] {
             return Err(format!("d_out should be [{n}, {}, {}, {}]", g.p, g.q, g.c));
         }
-        self.epilogue.check(extra, &x.shape)?;
+        self.epilogue.check_of(&OF_DERIVATIVES, extra, &x.shape)?;
         Ok(x.clone())
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
@@ -450,7 +452,7 @@ impl Op for MaxPoolGrad {
         (inputs[0].len() * self.pool.window * self.pool.window) as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        let epilogue = act_grad_only(self.epilogue, epilogue)?;
+        let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&OF_DERIVATIVES))?;
         Some(Arc::new(MaxPoolGrad { epilogue, ..*self }))
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::epilogue::Ready;
+use super::epilogue::{Ready, Step};
 use super::kernel::WORKGROUP;
 use super::tile::MOST_LANES;
 use super::{Epilogue, Exact, Kernel};
@@ -195,10 +195,8 @@ fn zip_lanes(out: &mut [f32], x: &[f32], f: &impl Fn(f32, f32) -> f32) {
     out_rest.iter_mut().zip(x_rest).for_each(|(out, x)| *out = f(*out, *x));
 }
 
-/// An epilogue that an image's derivative can end on, after one it has.
-pub(super) fn act_grad_only(before: Epilogue, next: Epilogue) -> Option<Epilogue> {
-    before.then(next).filter(|both| !both.bias && both.norm.is_none() && both.act.is_none())
-}
+/// What the epilogue of an image's derivative may be of.
+pub(super) const OF_DERIVATIVES: [Step; 1] = [Step::ActGrad];
 
 /// Multiplies a reference by the activation's derivative, where the epilogue asks for it.
 pub(super) fn exact_act_grad(epilogue: Epilogue, extra: &[Exact], out: &mut Exact) {

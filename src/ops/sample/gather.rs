@@ -185,6 +185,7 @@ impl Op for GatherImages {
         fits.then(|| Arc::new(GatherImages { parts, ..self.clone() }) as Arc<dyn Op>)
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        assert_eq!(self.parts, 1, "only the CPU gives images in parts");
         // A window's rows may begin within a word.
         let by_four = self.window.is_none() && self.image.len().is_multiple_of(4);
         let size = self.image.len() / if by_four { 4 } else { 1 };

@@ -54,10 +54,10 @@ mod tests {
             let values = [graph.read(&x), graph.read(&weight)];
             let made = conv2d_transposed(graph, values[0], values[1], 2, Padding::Same).unwrap();
             match all {
-                true => graph.assign(made, whole.clone()),
+                true => graph.assign(made, whole.clone()).unwrap(),
                 false => {
                     let two = graph.apply(Slice::new(1, 2), &[made]).unwrap();
-                    graph.assign(two, part.clone());
+                    graph.assign(two, part.clone()).unwrap();
                 }
             }
         }
@@ -90,7 +90,7 @@ mod tests {
         let made = conv2d(&mut graph, values[0], values[1], 1, Padding::Same).unwrap();
         let first = graph.apply(Slice::new(0, 1), &[made]).unwrap();
         let both = graph.apply(Concat, &[made, first]).unwrap();
-        graph.assign(both, out);
+        graph.assign(both, out).unwrap();
         assert_eq!(ops(&graph), ["conv2d", "slice", "concat"]);
     }
 }

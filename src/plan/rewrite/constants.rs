@@ -46,7 +46,7 @@ mod tests {
         let loss = graph.apply(Scale { factor: 0.5, offset: 1.0 }, &[loss]).unwrap();
         let loss = Sum::mean(&mut graph, loss).unwrap();
         let d_x = grad(&mut graph, loss, &values[..1]).unwrap()[0];
-        graph.assign(d_x, out);
+        graph.assign(d_x, out).unwrap();
         assert_eq!(ops(&graph), ["mse.grad"]);
         let op = &Plan::new(&graph).dispatches[0].op;
         assert_eq!(format!("{op:?}"), format!("{:?}", MseGrad { d_out: Some(0.5) }));

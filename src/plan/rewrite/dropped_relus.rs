@@ -74,11 +74,11 @@ mod tests {
         let flat = graph.reshape(relu, [16, 2, 2]).unwrap();
         let dropped = graph.apply(dropout, &[flat, of_clock]).unwrap();
         let rows = graph.reshape(dropped, [16, 4]).unwrap();
-        graph.assign(rows, y.clone());
+        graph.assign(rows, y.clone()).unwrap();
         let product = graph.apply(Mul, &[rows, of_w]).unwrap();
         let loss = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[product]).unwrap();
         let d_x = grad(&mut graph, loss, &[of_x]).unwrap()[0];
-        graph.assign(d_x, d.clone());
+        graph.assign(d_x, d.clone()).unwrap();
         let names = ops(&graph);
         for name in ["dropout", "activation"] {
             assert!(!names.contains(&name), "{names:?}");

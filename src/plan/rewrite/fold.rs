@@ -97,7 +97,7 @@ mod tests {
         let second = graph.apply(AddBias, &[second, bias]).unwrap();
         let sum = graph.apply(Add, &[first, second]).unwrap();
         let sum = graph.apply(Activation(Act::Tanh), &[sum]).unwrap();
-        graph.assign(sum, out);
+        graph.assign(sum, out).unwrap();
         assert_eq!(ops(&graph), ["matmul.nn", "matmul.nt"]);
     }
 
@@ -112,7 +112,7 @@ mod tests {
             let x = made(&mut graph, x).unwrap();
             let x = graph.apply(Apply::new(1e-3, training), &[x, stats, affine]).unwrap();
             let x = graph.apply(Activation(Act::Relu), &[x]).unwrap();
-            graph.assign(x, out);
+            graph.assign(x, out).unwrap();
             ops(&graph)
         };
         let pooled = |graph: &mut Graph, x| graph.apply(MaxPool::new(2, 2), &[x]);

@@ -133,7 +133,7 @@ mod tests {
             } else {
                 graph.apply(MatMul::new(Layout::NN), &[of_a, of_b]).unwrap()
             };
-            graph.assign(of_next, b.clone());
+            graph.assign(of_next, b.clone()).unwrap();
             let made = match names[2] {
                 "add_bias" => {
                     let bias = graph.read(&Place { tensor: Tensor::f32([4]), ..c.clone() });
@@ -142,10 +142,10 @@ mod tests {
                 "add" => graph.apply(Add, &[of_c, made]),
                 _ => graph.apply(Slice::new(1, 2), &[made]),
             };
-            graph.assign(made.unwrap(), out.clone());
+            graph.assign(made.unwrap(), out.clone()).unwrap();
             let changed = graph.read(b);
             let product = graph.apply(MatMul::new(Layout::NN), &[of_a, changed]).unwrap();
-            graph.assign(product, again.clone());
+            graph.assign(product, again.clone()).unwrap();
             assert_eq!(ops(&graph), names);
 
             let device: &mut dyn Device = &mut Cpu::new();

@@ -84,7 +84,7 @@ mod tests {
         let (a, b, other) = (drawn(1), drawn(1), drawn(2));
         let product = graph.apply(Mul, &[a, b]).unwrap();
         let sum = graph.apply(Add, &[product, other]).unwrap();
-        graph.assign(sum, out);
+        graph.assign(sum, out).unwrap();
         assert_eq!(ops(&graph), ["transpose", "dropout", "dropout", "mul", "add"]);
     }
 
@@ -97,7 +97,7 @@ mod tests {
             let x = graph.read(&x);
             let double = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[x]).unwrap();
             let more = graph.apply(Mul, &[double, double]).unwrap();
-            graph.assign(more, into.clone());
+            graph.assign(more, into.clone()).unwrap();
         };
         twice(&mut graph, &a);
         twice(&mut graph, &x);

@@ -100,9 +100,9 @@ mod tests {
         };
         let (of_columns, of_pairs, both) = (sum(4, 1.0), sum(2, 0.5), sum(6, 1.0));
         let twice = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[both]).unwrap();
-        graph.assign(of_pairs, to(2, Tensor::f32([2])));
-        graph.assign(twice, to(1, Tensor::f32([6])));
-        graph.assign(of_columns, to(0, Tensor::f32([4])));
+        graph.assign(of_pairs, to(2, Tensor::f32([2]))).unwrap();
+        graph.assign(twice, to(1, Tensor::f32([6]))).unwrap();
+        graph.assign(of_columns, to(0, Tensor::f32([4]))).unwrap();
         assert_eq!(ops(&graph), ["scale", "sum", "scale", "sums"]);
 
         let device: &mut dyn Device = &mut Cpu::new();
@@ -129,11 +129,11 @@ mod tests {
         let mut sum = |factor| graph.apply(Sum { width: 3, rows: Sum::ALL, factor }, &[rows]).unwrap();
         let [one, two, three, four] = [sum(1.0), sum(2.0), sum(3.0), sum(4.0)];
         let ten = graph.apply(Scale { factor: 10.0, offset: 0.0 }, &[one]).unwrap();
-        graph.assign(two, second.clone());
-        graph.assign(three, third.clone());
-        graph.assign(four, first.clone());
-        graph.assign(there, copied.clone());
-        graph.assign(ten, second.clone());
+        graph.assign(two, second.clone()).unwrap();
+        graph.assign(three, third.clone()).unwrap();
+        graph.assign(four, first.clone()).unwrap();
+        graph.assign(there, copied.clone()).unwrap();
+        graph.assign(ten, second.clone()).unwrap();
 
         let device: &mut dyn Device = &mut Cpu::new();
         device.allocate(&store).unwrap();

@@ -140,12 +140,12 @@ mod tests {
         });
         for (turned, out) in turned.into_iter().zip(&outs) {
             let twice = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[turned]).unwrap();
-            graph.assign(twice, out.clone());
+            graph.assign(twice, out.clone()).unwrap();
         }
         let again = graph.read(&a);
         let again = graph.apply(Transpose, &[again]).unwrap();
         let again = graph.apply(Scale { factor: 3.0, offset: 0.0 }, &[again]).unwrap();
-        graph.assign(again, place(&mut store, "again", Tensor::f32([3, 2])));
+        graph.assign(again, place(&mut store, "again", Tensor::f32([3, 2]))).unwrap();
         assert_eq!(ops(&graph), ["transposes", "scale", "scale", "scale", "transpose", "scale"]);
 
         let device: &mut dyn Device = &mut Cpu::new();

@@ -156,7 +156,7 @@ impl Build<'_> {
             let mut vectors = graph.read(&place);
             if iterate {
                 vectors = graph.apply(PowerIteration, &[matrix, vectors])?;
-                graph.assign(vectors, place);
+                graph.assign(vectors, place)?;
             }
             let normalized = spectral_norm(graph, matrix, vectors)?;
             weights.push(graph.reshape(normalized, shape)?);
@@ -229,7 +229,7 @@ impl Build<'_> {
         let clock = graph.read(side.clock);
         let drawn = self.drawn(&mut graph, clock)?;
         let said = self.teach_discriminator(&mut graph, side, &drawn)?;
-        self.record(&mut graph, side, Told::Halves(self.pairwise()), said);
+        self.record(&mut graph, side, Told::Halves(self.pairwise()), said)?;
         Ok(Plan::new(&graph))
     }
 
@@ -241,14 +241,14 @@ impl Build<'_> {
         let said = self.teach_discriminator(&mut graph, discriminator, &drawn)?;
         self.teach_generator(&mut graph, generator, drawn)?;
         // Not before: by its clock the generator's derivatives know what its dropout dropped.
-        self.record(&mut graph, discriminator, Told::Halves(self.pairwise()), said);
+        self.record(&mut graph, discriminator, Told::Halves(self.pairwise()), said)?;
         Ok(Plan::new(&graph))
     }
 
     /// Writes a loss of `[answers, targets]` into the ring, and the clock goes on.
-    fn record(&self, graph: &mut Graph, side: Side, told: Told, said: [Value; 2]) {
+    fn record(&self, graph: &mut Graph, side: Side, told: Told, said: [Value; 2]) -> Result<(), GraphError> {
         let record = RecordLoss { slots: RING, told, ticks: true };
-        graph.update(record, &said, vec![side.ring.clone(), side.clock.clone()]);
+        graph.update(record, &said, vec![side.ring.clone(), side.clock.clone()])
     }
 
     /// What it answered, and what it should have.
@@ -264,7 +264,7 @@ impl Build<'_> {
         let targets = self.targets(graph, now)?;
         let loss = self.loss(graph, forward.out, targets)?;
 
-        forward.update_running(graph);
+        forward.update_running(graph)?;
         learn(graph, side.learner, loss, &raw, now)?;
         Ok([forward.out, targets])
     }
@@ -277,19 +277,19 @@ impl Build<'_> {
         let critic = self.critic_weights(graph, &critic, false)?;
         let seen = (drawn.pictures, drawn.labels);
         let answers = self.answers(graph, &critic, seen, Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
-        drawn.forward.update_running(graph);
+        drawn.forward.update_running(graph)?;
         if self.settings.loss == GanLoss::Hinge {
             let mean = Sum::mean(graph, answers)?;
             let loss = graph.apply(Scale { factor: -1.0, offset: 0.0 }, &[mean])?;
-            graph.update(Record { slots: RING }, &[now, loss, mean], vec![side.ring.clone()]);
+            graph.update(Record { slots: RING }, &[now, loss, mean], vec![side.ring.clone()])?;
             learn(graph, side.learner, loss, &drawn.weights, now)?;
-            graph.update(Tick(1), &[], vec![side.clock.clone()]);
+            graph.update(Tick(1), &[], vec![side.clock.clone()])?;
         } else {
             let tensor = graph.tensor(answers).clone();
             let ones = graph.read(&Place { tensor, ..self.targets.clone() });
             let loss = self.loss(graph, answers, ones)?;
             learn(graph, side.learner, loss, &drawn.weights, now)?;
-            self.record(graph, side, Told::Whole(self.pairwise()), [answers, ones]);
+            self.record(graph, side, Told::Whole(self.pairwise()), [answers, ones])?;
         }
         Ok(())
     }

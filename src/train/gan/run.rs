@@ -28,28 +28,41 @@ mod checkpoint;
 mod pictures;
 
 use checkpoint::same_judge;
+pub use pictures::MEASURE_SEED;
 
 /// What a run tells while it goes.
 #[derive(Clone, Debug)]
 pub enum GanEvent<'a> {
+    /// Before the first round.
     Started {
+        /// Of the whole run.
         rounds: usize,
+        /// Those of them that were done before; above 0 where the run goes on from a checkpoint.
         first: usize,
+        /// Real pictures in an epoch.
         images: usize,
+        /// Trainable numbers of each network.
         generator: u64,
         discriminator: u64,
     },
-    /// After every chunk of rounds.
+    /// After every chunk of rounds, what the newest row of the metrics says.
     Trained {
+        /// Rounds that are behind.
         round: usize,
+        /// Epochs that are behind, the fraction included.
         epoch: f64,
+        /// Each network's loss, the mean over some rounds; the discriminator's of real and generated pictures.
         discriminator: f64,
         generator: f64,
+        /// Real ones, in this chunk.
         images_per_second: f64,
     },
+    /// At the end of an epoch, where it is time to measure.
     Measured {
+        /// Epochs that are behind.
         epoch: usize,
         measures: &'a Measures,
+        /// Whether its Fréchet distance is less than at every measurement before.
         best: bool,
     },
     /// Something that a person should know of, and that does not end the run.
@@ -66,15 +79,18 @@ pub enum GanOutcome {
     Stopped { round: usize },
 }
 
-/// As for a classifier.
+/// How long a chunk of rounds should take.
 const CHUNK: Duration = Duration::from_millis(500);
+/// The longest time between checkpoints, besides those at the end of every epoch.
 const CHECKPOINT: Duration = Duration::from_secs(60);
+/// Rows of `losses.csv` per epoch.
 const ROWS_PER_EPOCH: usize = 50;
 /// A row takes no longer than about two seconds of a slow processor, since a run stops between two.
 const WINDOW_FLOPS: u64 = 200_000_000_000;
 
 /// Pictures that a measurement looks at, generated and real.
 pub const MEASURED: usize = 10_000;
+
 /// What a run is made of.
 pub struct GanRun<'a> {
     pub settings: GanSettings,

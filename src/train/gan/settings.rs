@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{ImageSet, Reading};
 use crate::models::{GanLoss, GanRecipe, ScheduleName};
+use crate::ops::concat::Concat;
 use crate::ops::optimizer::Optimizer;
 use crate::train::TrainError;
 use crate::train::learner::Method;
@@ -17,7 +18,7 @@ use crate::train::settings::{parse, word};
 pub struct GanSettings {
     /// The architecture's name; its text is in the model file.
     pub model: String,
-    /// A folder of IDX files; the built-in MNIST where absent.
+    /// Where its images lie, IDX files, a table or pictures; the built-in MNIST where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     pub device: String,
@@ -120,8 +121,8 @@ impl GanSettings {
             return wrong("epochs", "0".into(), "a number from 1 on");
         }
         // A group's labels stand side by side, and so many are joined at once.
-        if !(1..=6).contains(&self.pack) {
-            return wrong("pack", self.pack.to_string(), "a number from 1 to 6");
+        if !(1..=Concat::MOST).contains(&self.pack) {
+            return wrong("pack", self.pack.to_string(), &format!("a number from 1 to {}", Concat::MOST));
         }
         if !(1..=64).contains(&self.discriminator_steps) {
             return wrong("discriminator-steps", self.discriminator_steps.to_string(), "a number from 1 to 64");

@@ -2,10 +2,9 @@
 
 use super::graphs::{Build, Side, spectral_vectors};
 use super::settings::GanSettings;
-use crate::data::ImageSet;
+use crate::data::{ImageSet, send_packed};
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Place, Store};
-use crate::infer::evaluate::send_packed;
 use crate::models::{Gan, Network, Parameters};
 use crate::plan::Plan;
 use crate::tensor::Tensor;

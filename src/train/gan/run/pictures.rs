@@ -12,9 +12,10 @@ use crate::train::folder::SNAPSHOTS;
 
 /// The snapshot: a row for each of so many latents, a column for each class, 10 of them at most.
 const SNAPSHOT: usize = 10;
-/// The seeds of the latents of snapshots and measurements: the same in every run, so that runs can be compared.
+/// The seed of the latents of snapshots: the same in every run, so that runs can be compared.
 const SNAPSHOT_SEED: u32 = 1;
-const MEASURE_SEED: u32 = 0x4D45_4153;
+/// That of measurements, for the same reason.
+pub const MEASURE_SEED: u32 = 0x4D45_4153;
 
 impl Loop<'_> {
     /// Pictures to measure, of the classes that real ones are of.

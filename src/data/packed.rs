@@ -1,0 +1,37 @@
+//! The bytes of images as a device has them: four to a word.
+
+use crate::device::{Device, DeviceError};
+use crate::graph::BufferId;
+
+/// Bytes that are packed at a time: of a whole set there should be no further copy.
+const SENT_AT_ONCE: usize = 4 << 20;
+
+/// Bytes four to a word, little-endian, as the gathering kernels expect them.
+pub fn pack(bytes: &[u8]) -> Vec<u32> {
+    let (whole, rest) = bytes.as_chunks::<4>();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = whole.iter().map(|word| u32::from_le_bytes(*word));
+    words.chain((!rest.is_empty()).then(|| u32::from_le_bytes(last))).collect()
+}
+
+/// Sends bytes to a buffer, four to a word.
+///
+/// # Errors
+/// Those of the device.
+pub fn send_packed(device: &mut dyn Device, buffer: BufferId, bytes: &[u8]) -> Result<(), DeviceError> {
+    for (i, bytes) in bytes.chunks(SENT_AT_ONCE).enumerate() {
+        device.write(buffer, i * SENT_AT_ONCE / 4, &pack(bytes))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_packed_little_end_first_and_the_last_word_is_filled_with_zeros() {
+        assert_eq!(pack(&[1, 2, 3, 4, 5]), [0x0403_0201, 5]);
+    }
+}
