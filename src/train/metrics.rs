@@ -111,22 +111,44 @@ fn panels(runs: &[Curves]) -> [Panel; 2] {
     [panel(runs, "Loss", true, |r| r.loss), panel(runs, "Accuracy", false, |r| r.accuracy)]
 }
 
+/// The rows of training. One of less than half as many steps as the one before, at an epoch's end, is taken together with it:
+/// the mean of a few steps would be drawn as a leap.
+fn trained(rows: &[Row]) -> Vec<Row> {
+    let mut all: Vec<Row> = Vec::new();
+    // Steps of the last of these.
+    let mut last = 0;
+    for row in rows.iter().filter(|row| row.set == Set::Training) {
+        let steps = row.step.saturating_sub(all.last().map_or(0, |before| before.step));
+        match all.last_mut() {
+            Some(before) if 2 * steps < last => {
+                let mean = |a: f64, b: f64| (a * last as f64 + b * steps as f64) / (last + steps) as f64;
+                let (loss, accuracy) = (mean(before.loss, row.loss), mean(before.accuracy, row.accuracy));
+                *before = Row { loss, accuracy, ..row.clone() };
+                last += steps;
+            }
+            _ => {
+                all.push(row.clone());
+                last = steps;
+            }
+        }
+    }
+    all
+}
+
 /// One value of all runs. A series has the same name in every panel, and so the same colour. A loss has a logarithmic
 /// axis, and smoothed labels are part of it.
 fn panel(runs: &[Curves], name: &str, is_loss: bool, value: fn(&Row) -> f64) -> Panel {
     let mut series = Vec::new();
     for run in runs {
-        let points = |set: Set| -> Vec<(f64, f64)> {
-            run.metrics.rows.iter().filter(|r| r.set == set).map(|r| (r.epoch, value(r))).collect()
-        };
+        let validation = run.metrics.rows.iter().filter(|r| r.set == Set::Validation);
+        let validation: Vec<(f64, f64)> = validation.map(|r| (r.epoch, value(r))).collect();
         let label = |set: &str| if runs.len() > 1 { format!("{}, {set}", run.name) } else { set.to_string() };
-        let training = points(Set::Training);
+        let training: Vec<(f64, f64)> = trained(&run.metrics.rows).iter().map(|r| (r.epoch, value(r))).collect();
         let window = (training.len() / 40).max(1);
         let remark = if is_loss { smoothing(run.label_smoothing) } else { String::new() };
-        let trained = |style, points| Series::new(label("training"), style, points).remarked(remark.as_str());
-        series.push(trained(Style::Thin, training.clone()));
-        series.push(trained(Style::Strong, smooth(&training, window)));
-        let validation = points(Set::Validation);
+        let series_of = |style, points| Series::new(label("training"), style, points).remarked(remark.as_str());
+        series.push(series_of(Style::Thin, training.clone()));
+        series.push(series_of(Style::Strong, smooth(&training, window)));
         if !validation.is_empty() {
             series.push(Series::new(label("validation"), Style::Strong, validation.clone()));
             series.push(Series::new(label("validation"), Style::Dots, validation));
@@ -161,6 +183,14 @@ mod tests {
         let plain = ["training", "validation"];
         assert_eq!(names(0.0), [plain, plain]);
         assert_eq!(names(0.05), [["training (label smoothing 0.05)", "validation"], plain]);
+    }
+
+    #[test]
+    fn a_few_last_steps_are_drawn_with_those_before_them() {
+        let row = |step, loss| Row { step, epoch: step as f64, set: Set::Training, loss, accuracy: 1.0 - loss };
+        let rows = [row(18, 0.9), row(36, 0.5), row(38, 0.1), row(56, 0.2)];
+        let drawn: Vec<(usize, f64)> = trained(&rows).iter().map(|row| (row.step, row.loss)).collect();
+        assert_eq!(drawn, [(18, 0.9), (38, (0.5 * 18.0 + 0.1 * 2.0) / 20.0), (56, 0.2)]);
     }
 
     #[test]
