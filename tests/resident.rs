@@ -93,12 +93,7 @@ fn memory_stays_as_it_is_over_two_thousand_steps() {
 #[test]
 fn a_step_of_buffers_that_another_run_has_replaced_is_refused_and_leaves_the_other_as_it_is() {
     let _alone = ALONE.lock();
-    let mut devices = vec![Box::new(Cpu::new()) as Box<dyn Device>];
-    devices.push(joined(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]));
-    if let Some(gpu) = gpu("a_step_of_buffers_that_another_run_has_replaced_is_refused") {
-        devices.push(Box::new(gpu));
-    }
-    for mut device in devices {
+    for mut device in one_of_each("a_step_of_buffers_that_another_run_has_replaced_is_refused") {
         let share = Share::of(device.as_ref());
         let mut begin = || begun(device.as_mut(), 640, Augmentation::default(), 16, share);
         let (mut old, new) = (begin(), begin());
@@ -176,6 +171,14 @@ impl Device for Failing {
     }
 }
 
+/// The CPU, two of it as one device, and a GPU where there is one; `test` is who says so where there is none.
+fn one_of_each(test: &str) -> Vec<Box<dyn Device>> {
+    let mut devices = vec![Box::new(Cpu::new()) as Box<dyn Device>];
+    devices.push(joined(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]));
+    devices.extend(gpu(test).map(|gpu| Box::new(gpu) as Box<dyn Device>));
+    devices
+}
+
 fn joined(devices: Vec<Box<dyn Device>>) -> Box<dyn Device> {
     Several::join(devices).unwrap()
 }
@@ -227,12 +230,7 @@ fn statistics_of_averaged_weights_are_the_same_however_the_images_come_and_leave
     let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
     let recipe = Settings::from_recipe("normalised", &architecture.recipe);
     let settings = Settings { epochs: 9, batch: 16, average: 0.9, ..recipe };
-    let mut devices = vec![Box::new(Cpu::new()) as Box<dyn Device>];
-    devices.push(joined(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]));
-    if let Some(gpu) = gpu("statistics_of_averaged_weights_are_the_same_however_the_images_come") {
-        devices.push(Box::new(gpu));
-    }
-    for mut device in devices {
+    for mut device in one_of_each("statistics_of_averaged_weights_are_the_same_however_the_images_come") {
         let share = Share::of(device.as_ref());
         let mut learned = |room: u64, calibrated: &[usize]| {
             let mut classifier = set_up(device.as_mut(), &architecture, &settings, 101, Share { room, ..share });

@@ -6,11 +6,10 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::window::{FOUR, SEVEN, THREE, Window};
+use common::window::{FOUR, SEVEN, SIZE, THREE, Window};
 use eframe::egui::{self, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
-use inkgrad::app::{Memory, Options, Remembered, Theme};
-use inkgrad::device::Choice;
+use inkgrad::app::{Remembered, Theme};
 use inkgrad::graph::Store;
 use inkgrad::models::{Architecture, ModelFile, Parameters};
 
@@ -268,9 +267,7 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
     window.app().remember();
     let Window { harness, folder } = window;
     drop(harness);
-    let memory = Memory { folder: Some(folder.path().join("settings")) };
-    let options = Options { choice: Choice::Cpu, model: None, models: folder.path().join("models"), memory };
-    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    let mut window = Window::within(folder, None, SIZE);
     window.until_reading("dense");
     window.key(Key::Num1);
     assert_eq!(window.ink(), ink);
@@ -279,12 +276,8 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
 
 #[test]
 fn a_remembered_model_that_is_gone_is_said_and_the_usual_one_reads() {
-    let folder = tempfile::tempdir().unwrap();
-    let memory = Memory { folder: Some(folder.path().join("settings")) };
-    let gone = Some(folder.path().join("gone.safetensors"));
-    memory.save(&Remembered { model: gone, ..Remembered::default() }).unwrap();
-    let options = Options { choice: Choice::Cpu, model: None, models: folder.path().join("models"), memory };
-    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    let gone = |folder: &Path| Some(folder.join("gone.safetensors"));
+    let mut window = Window::remembering(|folder| Remembered { model: gone(folder), ..Remembered::default() });
     assert!(window.has("gone.safetensors"));
     window.until_reading("best");
     assert_eq!(window.app().shared().remembered.model.as_deref(), Some(Path::new("best")));
@@ -292,11 +285,7 @@ fn a_remembered_model_that_is_gone_is_said_and_the_usual_one_reads() {
 
 #[test]
 fn what_a_network_sees_of_an_empty_field_is_black_in_the_light_theme_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let memory = Memory { folder: Some(folder.path().join("settings")) };
-    memory.save(&Remembered { theme: Theme::Light, ..Remembered::default() }).unwrap();
-    let options = Options { choice: Choice::Cpu, model: None, models: folder.path().join("models"), memory };
-    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    let mut window = Window::remembering(|_| Remembered { theme: Theme::Light, ..Remembered::default() });
     let at = window.harness.get_by_label_contains("As MNIST: ").rect().center();
     match window.harness.render() {
         Ok(image) => assert_eq!(image.get_pixel(at.x as u32, at.y as u32).0[..3], [0, 0, 0]),
@@ -306,12 +295,8 @@ fn what_a_network_sees_of_an_empty_field_is_black_in_the_light_theme_too() {
 
 #[test]
 fn a_remembered_second_model_that_is_gone_is_said_and_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
-    let memory = Memory { folder: Some(folder.path().join("settings")) };
-    let gone = Some(folder.path().join("gone.safetensors"));
-    memory.save(&Remembered { second: gone, ..Remembered::default() }).unwrap();
-    let options = Options { choice: Choice::Cpu, model: None, models: folder.path().join("models"), memory };
-    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    let gone = |folder: &Path| Some(folder.join("gone.safetensors"));
+    let mut window = Window::remembering(|folder| Remembered { second: gone(folder), ..Remembered::default() });
     window.until("it is said", |window| window.has("gone.safetensors"));
     let shared = window.app().shared();
     assert!(shared.second.is_none() && shared.remembered.second.is_none());

@@ -6,11 +6,9 @@ mod common;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::window::{THREE, Window};
+use common::window::{SIZE, THREE, Window};
 use eframe::egui::{Key, pos2, vec2};
 use egui_kittest::kittest::Queryable;
-use inkgrad::app::{Memory, Options};
-use inkgrad::device::Choice;
 
 fn inside(model: &str, shown: &str) -> Window {
     let mut window = Window::open(model);
@@ -100,10 +98,7 @@ fn a_slider_goes_through_the_snapshots_of_a_run() {
         .unwrap();
     assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
     let run = folder.path().join("models/0001-dense");
-    let memory = Memory { folder: Some(folder.path().join("settings")) };
-    let models = folder.path().join("models");
-    let options = Options { choice: Choice::Cpu, model: Some(run.clone()), models, memory };
-    let mut window = Window::with(options, vec2(1024.0, 700.0), folder);
+    let mut window = Window::within(folder, Some(run.clone()), SIZE);
     window.key(Key::F2);
     window.until("the slider is there", |window| window.has("Watch it learn"));
     window.until_reading(run.to_str().unwrap());

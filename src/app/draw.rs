@@ -19,7 +19,7 @@ const SEEN: f32 = 112.0;
 const TOOLS: f32 = 550.0;
 
 /// What a menu of models has beside the name: its arrow and margins.
-pub const ARROW: f32 = 40.0;
+const ARROW: f32 = 40.0;
 
 #[derive(Default)]
 pub struct Draw {
@@ -176,14 +176,17 @@ fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
     bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]));
 }
 
+/// A menu of models, to be filled. A long name leaves room for the arrow.
+pub fn menu<'a>(label: &'a str, selected: &'a str, width: f32) -> egui::ComboBox<'a> {
+    let shown = selected.atom_max_width(width - ARROW);
+    egui::ComboBox::from_label(label).selected_text(shown).width(width).height(420.0)
+}
+
 /// A menu of models; what was chosen.
 pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, width: f32) -> Option<PathBuf> {
     let mut chosen = None;
     let mut refresh = false;
-    // A long name leaves room for the arrow.
-    let shown = selected.atom_max_width(width - ARROW);
-    let combo = egui::ComboBox::from_label(label).selected_text(shown).width(width).height(420.0);
-    let response = combo.show_ui(ui, |ui| {
+    let response = menu(label, selected, width).show_ui(ui, |ui| {
         ui.weak("Of this program");
         for entry in &shared.menu.shipped {
             if ui.selectable_label(entry.name == selected, &entry.name).clicked() {

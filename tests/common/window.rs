@@ -1,12 +1,12 @@
 //! The window without a screen, driven as a person would: pointer, keys, accessible names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, Rect, pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
-use inkgrad::app::{App, Memory, Options};
+use inkgrad::app::{App, Memory, Options, Remembered};
 use inkgrad::device::Choice;
 
 /// Strokes as points of a unit square.
@@ -36,6 +36,13 @@ pub struct Window {
     pub folder: tempfile::TempDir,
 }
 
+/// A window's size where none is asked for, in points.
+pub const SIZE: egui::Vec2 = vec2(1024.0, 700.0);
+
+fn memory(folder: &tempfile::TempDir) -> Memory {
+    Memory { folder: Some(folder.path().join("settings")) }
+}
+
 /// The app, made in the first frame.
 pub struct Held {
     app: Option<App>,
@@ -44,18 +51,26 @@ pub struct Held {
 
 impl Window {
     pub fn open(model: &str) -> Window {
-        Window::sized(model, vec2(1024.0, 700.0))
+        Window::sized(model, SIZE)
     }
 
     pub fn sized(model: &str, size: egui::Vec2) -> Window {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory { folder: Some(folder.path().join("settings")) };
-        let models = folder.path().join("models");
-        std::fs::create_dir(&models).unwrap();
-        Window::with(Options { choice: Choice::Cpu, model: Some(model.into()), models, memory }, size, folder)
+        std::fs::create_dir(folder.path().join("models")).unwrap();
+        Window::within(folder, Some(model.into()), size)
     }
 
-    pub fn with(options: Options, size: egui::Vec2, folder: tempfile::TempDir) -> Window {
+    /// One that has been open before, and remembers what `remembered` makes of its folder.
+    pub fn remembering(remembered: impl FnOnce(&Path) -> Remembered) -> Window {
+        let folder = tempfile::tempdir().unwrap();
+        memory(&folder).save(&remembered(folder.path())).unwrap();
+        Window::within(folder, None, SIZE)
+    }
+
+    /// In a folder that may have `models` and `settings` already.
+    pub fn within(folder: tempfile::TempDir, model: Option<PathBuf>, size: egui::Vec2) -> Window {
+        let models = folder.path().join("models");
+        let options = Options { choice: Choice::Cpu, model, models, memory: memory(&folder) };
         let held = Held { app: None, options: Some(options) };
         let show = |ui: &mut egui::Ui, held: &mut Held| {
             if let Some(options) = held.options.take() {

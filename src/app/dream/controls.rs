@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use eframe::egui::{self, AtomExt, Button, DragValue, RichText, Slider, SliderClamping, Ui};
+use eframe::egui::{self, Button, DragValue, RichText, Slider, SliderClamping, Ui};
 
 use super::Dream;
 use super::wish::{NUMBERS, Settings, TRUNCATION};
-use crate::app::draw::ARROW;
+use crate::app::draw::menu;
 use crate::app::shared::Shared;
 
 /// Numbers of a latent that are shown at a time.
@@ -40,9 +40,7 @@ fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBu
     let mut chosen = None;
     let mut refresh = false;
     let width = (ui.available_width() - 90.0).max(100.0);
-    let shown = selected.atom_max_width(width - ARROW);
-    let combo = egui::ComboBox::from_label("Generator").selected_text(shown).width(width).height(420.0);
-    let response = combo.show_ui(ui, |ui| {
+    let response = menu("Generator", selected, width).show_ui(ui, |ui| {
         let [shipped, found] = &shared.menu.generators;
         let folder = shared.menu.folder().display().to_string();
         for (title, entries) in [("Of this program", shipped), (folder.as_str(), found)] {

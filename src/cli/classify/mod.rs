@@ -109,14 +109,19 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let stop = interrupt::listen()?;
     let mut counting = Counting::without_end("pictures", args.quiet);
     let before = results.summary.pictures + results.summary.failed;
+    // An error that ends a run says what is kept of it.
+    let with_kept = |error: anyhow::Error| match kept(&args) {
+        Some(kept) => anyhow!("{}. What is done is {kept}", told_once(&error)),
+        None => error,
+    };
     let ended = classify(source, &work, &mut team, &mut results, &mut sink, &mut counting, &stop);
     let took = counting.finish();
-    ended.map_err(|error| with_kept(error, &args))?;
+    ended.map_err(with_kept)?;
     let summary = &mut results.summary;
     let done = summary.pictures + summary.failed;
     if stop.load(Ordering::Relaxed) {
         summary.finish_errors()?;
-        sink.end().map_err(|error| with_kept(error, &args))?;
+        sink.end().map_err(with_kept)?;
         let kept = kept(&args).map(|kept| format!(", {kept}")).unwrap_or_default();
         note(format_args!("stopped after {} pictures{kept}", thousands(done)));
         return Ok(ExitCode::from(130));
@@ -129,9 +134,9 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         bail!(nothing_in(&args.pictures, others));
     }
     summary.finish_errors()?;
-    let mut journal = sink.end().map_err(|error| with_kept(error, &args))?;
+    let mut journal = sink.end().map_err(with_kept)?;
     if let (Some(journal), Some(out)) = (&mut journal, &args.out) {
-        write_table(journal, out, format, columns, existing).map_err(|error| with_kept(error, &args))?;
+        write_table(journal, out, format, columns, existing).map_err(with_kept)?;
     }
     if let (Some(least), Some(path)) = (results.least, &args.sheet) {
         let (sheet, missing) = least.draw(&work)?;
@@ -162,14 +167,6 @@ fn kept(args: &Args) -> Option<String> {
     let journal = journal::path_of(args.out.as_deref()?);
     let flag = if args.force { "--resume instead of --force" } else { "--resume" };
     Some(format!("kept in {}; the same command with {flag} goes on", journal.display()))
-}
-
-/// An error that ends a run, with what is kept of it.
-fn with_kept(error: anyhow::Error, args: &Args) -> anyhow::Error {
-    match kept(args) {
-        Some(kept) => anyhow!("{}. What is done is {kept}", told_once(&error)),
-        None => error,
-    }
 }
 
 /// The summary: on standard output, unless the table is there.
