@@ -52,6 +52,24 @@ macro_rules! with_tile {
 }
 pub(crate) use with_tile;
 
+struct Tile(usize);
+impl WithSimd for Tile {
+    type Output = usize;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        with_tile!(S, vectors(self.0, S::F32_LANES), pixels,)
+    }
+}
+
+fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>() -> usize {
+    PIXELS
+}
+
+/// Pixels, or rows, that [`with_tile`] takes at once for so many channels.
+pub fn tile(channels: usize) -> usize {
+    pulp::Arch::new().dispatch(Tile(channels))
+}
+
 /// The first vector of `from`.
 #[inline(always)]
 pub fn load<S: Simd>(from: &[f32]) -> S::f32s {
@@ -84,6 +102,15 @@ pub fn store_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let out = S::as_mut_simd_f32s(&mut out[first..][..ROWS * width]).0;
         for i in 0..ROWS * VECTORS {
             out[i] = tile[i / VECTORS][i % VECTORS];
+        }
+        return;
+    }
+    if channels == width {
+        for at in 0..ROWS * VECTORS {
+            let (i, v) = (at / VECTORS, at % VECTORS);
+            if i < rows {
+                store::<S>(simd, &mut out[place(i) + v * S::F32_LANES..][..S::F32_LANES], tile[i][v]);
+            }
         }
         return;
     }

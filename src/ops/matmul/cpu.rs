@@ -1,8 +1,9 @@
 //! The product on the CPU: tiles of the result stay in registers while their sums run.
 //!
 //! One broadcast of a number of `a` serves all vectors of a tile, one load of `b` serves all its rows. `b` is read as
-//! it lies where its rows are whole tiles wide, and is packed into panels of that width otherwise; `a` is read as it
-//! lies in either layout.
+//! it lies where its rows are one tile wide, and is packed into panels of that width otherwise; `a` is read as it
+//! lies in either layout. Where a row of `b` is several tiles wide, what one of them reads lies so far apart that it shares
+//! few sets of the first-level cache, and is gone before the next tile down reads it again.
 //!
 //! How threads share a product depends on what each of them has in its own cache. Reading what another core has
 //! written is cheap, for caches fetch ahead, but to write what another core has read means to wait for it line by line.
@@ -16,8 +17,8 @@ use pulp::{Simd, WithSimd};
 
 use super::{Layout, MatMul, Sizes};
 use crate::ops::epilogue::Ready;
-use crate::ops::tile::{MOST_PIXELS, store, vectors, width, with_tile};
-use crate::parallel::{each, scratch, shares_of_parts, threads, vectorized};
+use crate::ops::tile::{MOST_PIXELS, store, tile, vectors, width, with_tile};
+use crate::parallel::{Lent, each, scratch, shares_of_parts, threads, vectorized};
 
 /// Multiply-adds from which a second thread is worth its start.
 const PARALLEL: usize = 1 << 18;
@@ -29,6 +30,8 @@ const TERMS: usize = 512;
 
 /// Terms that are packed at a time.
 const BAND: usize = 64;
+/// Rows of a result from which packing a matrix that could be read as it lies takes less than it saves.
+const PACKED: usize = 64;
 
 /// Parts of a sum of `k` terms. The order of additions depends on `k` alone, so that a row has the same result alone as
 /// among others, and by any number of threads.
@@ -72,6 +75,14 @@ pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], 
     }
 }
 
+/// Rows of each of so many shares, or of half or a quarter as many: the last tile of each may sum rows that nobody wants.
+fn rows_of_a_share(rows: usize, shares: usize, tile: usize) -> usize {
+    let sizes = [1, 2, 4].map(|of| rows.div_ceil((shares / of).max(1)));
+    let summed = |size: usize| rows / size * size.next_multiple_of(tile) + (rows % size).next_multiple_of(tile);
+    let least = sizes.map(summed).into_iter().min().unwrap_or(0);
+    sizes.into_iter().find(|size| summed(*size) <= least + least / 20).unwrap_or(rows)
+}
+
 impl Task<'_> {
     /// Shares to cut the product into: a few for each thread, so that a slower core does not hold up the rest; of a short
     /// product one.
@@ -87,25 +98,17 @@ impl Task<'_> {
     /// Each share some rows of the result, all of `b`.
     fn by_rows(&self, out: &mut [f32]) {
         let Sizes { m, n, k } = self.sizes;
-        let (width, shares) = (width(n), self.shares());
-        let packed = if self.lies_well() { 0 } else { n.next_multiple_of(width) * k };
-        scratch(packed, |panels| {
-            let pack = |(block, panel)| self.pack(block, panel);
-            if shares > 1 {
-                each(panels.chunks_mut(width * k).enumerate(), pack);
-            } else {
-                panels.chunks_mut(width * k).enumerate().for_each(pack);
-            }
-            let b = self.panels(panels);
-            // A share has rows of one part of `a` alone, where its columns are the rows of the result.
-            let of_part = if self.layout == Layout::TN { m / self.parts } else { m };
-            let at_a_time = of_part.div_ceil(shares.div_ceil(m / of_part));
-            each(shares_of_parts(out, of_part * n, at_a_time * n).into_iter(), |(part, begin, out)| {
-                let first = part * of_part + begin / n;
-                let mut rows: Vec<&mut [f32]> = out.chunks_mut(n).collect();
-                pulp::Arch::new().dispatch(Share { task: self, b, first, terms: 0..k, out: &mut rows });
-                self.end.run(out, first * n, n);
-            });
+        let shares = self.shares();
+        let mut panels = Lent::new(self.packed());
+        let b = self.panels(panels.f32s_mut(), shares > 1);
+        // A share has rows of one part of `a` alone, where its columns are the rows of the result.
+        let of_part = if self.layout == Layout::TN { m / self.parts } else { m };
+        let at_a_time = rows_of_a_share(of_part, shares.div_ceil(m / of_part), tile(n));
+        each(shares_of_parts(out, of_part * n, at_a_time * n).into_iter(), |(part, begin, out)| {
+            let first = part * of_part + begin / n;
+            let mut rows: Vec<&mut [f32]> = out.chunks_mut(n).collect();
+            pulp::Arch::new().dispatch(Share { task: self, b, first, terms: 0..k, out: &mut rows });
+            self.end.run(out, first * n, n);
         });
     }
 
@@ -123,7 +126,7 @@ impl Task<'_> {
             let first = i * at_a_time;
             scratch(width * k, |panel| {
                 for start in (first..n.min(first + at_a_time)).step_by(width) {
-                    self.pack(start / width, panel);
+                    self.pack(start / width, 0, panel);
                     let from = start - first;
                     let mut rows: Vec<&mut [f32]> = share
                         .iter_mut()
@@ -132,7 +135,7 @@ impl Task<'_> {
                             &mut columns[from..end]
                         })
                         .collect();
-                    let b = Panels { words: panel, block: width * k, row: width };
+                    let b = Panels { words: panel, row: width, apart: false };
                     pulp::Arch::new().dispatch(Share { task: self, b, first: 0, terms: 0..k, out: &mut rows });
                 }
             });
@@ -146,13 +149,11 @@ impl Task<'_> {
     /// Each share some terms of all sums, and so some rows of `b`; sums of these are made then.
     fn by_terms(&self, out: &mut [f32]) {
         let Sizes { m, n, k } = self.sizes;
-        let (parts, width) = (parts_of(k), width(n));
-        let packed = if self.lies_well() { 0 } else { n.next_multiple_of(width) * k };
+        let parts = parts_of(k);
         let at_a_time = m.div_ceil(self.shares().div_ceil(parts));
-        scratch(packed + parts * m * n, |memory| {
-            let (panels, sums) = memory.split_at_mut(packed);
-            each(panels.chunks_mut(width * k).enumerate(), |(block, panel)| self.pack(block, panel));
-            let b = self.panels(panels);
+        let mut panels = Lent::new(self.packed());
+        let b = self.panels(panels.f32s_mut(), true);
+        scratch(parts * m * n, |sums| {
             each(shares_of_parts(sums, m * n, at_a_time * n).into_iter(), |(part, begin, sums)| {
                 let first = begin / n;
                 let of_part = k.div_ceil(parts);
@@ -177,23 +178,43 @@ impl Task<'_> {
         });
     }
 
-    /// Whether `b` can be read as it lies.
-    fn lies_well(&self) -> bool {
-        self.layout != Layout::NT && self.sizes.n.is_multiple_of(width(self.sizes.n))
+    /// Words that `b` is packed into, or 0 if it is read as it lies.
+    fn packed(&self) -> usize {
+        let Sizes { m, n, k } = self.sizes;
+        let width = width(n);
+        let lies_well = match self.layout {
+            Layout::NN => n == width || n.is_multiple_of(width) && m < PACKED,
+            Layout::TN => n == width,
+            Layout::NT => false,
+        };
+        if lies_well { 0 } else { n.next_multiple_of(width) * k }
     }
 
-    /// All of `b`, which is packed in `panels` where it has to be.
-    fn panels<'b>(&'b self, panels: &'b [f32]) -> Panels<'b> {
+    /// All of `b`, packed if there are [`Task::packed`] words of memory.
+    fn panels<'b>(&'b self, memory: &'b mut [f32], parallel: bool) -> Panels<'b> {
         let Sizes { n, k, .. } = self.sizes;
-        if self.lies_well() {
-            Panels { words: self.b, block: width(n), row: n }
-        } else {
-            Panels { words: panels, block: width(n) * k, row: width(n) }
+        let width = width(n);
+        if memory.is_empty() {
+            return Panels { words: self.b, row: n, apart: n > width };
         }
+        let (row, of_part) = (n.next_multiple_of(width), k.div_ceil(parts_of(k)));
+        // Terms of a part by the thread that sums them, where threads share a product so.
+        let parts = memory.chunks_mut(of_part * row).enumerate();
+        let pieces = parts.flat_map(|(part, panels)| {
+            let terms = panels.len() / row;
+            panels.chunks_mut(terms * width).enumerate().map(move |(block, panel)| (block, part * of_part, panel))
+        });
+        let pack = |(block, term, panel)| self.pack(block, term, panel);
+        if parallel {
+            each(pieces.collect::<Vec<_>>().into_iter(), pack);
+        } else {
+            pieces.for_each(pack);
+        }
+        Panels { words: memory, row, apart: false }
     }
 
-    /// The columns of a block of `b`, `[k][width]`, filled up with zeros.
-    fn pack(&self, block: usize, panel: &mut [f32]) {
+    /// The columns of a block of `b` from a term on, `[terms][width]`, filled up with zeros.
+    fn pack(&self, block: usize, term: usize, panel: &mut [f32]) {
         let Sizes { n, k, .. } = self.sizes;
         let (layout, b, width) = (self.layout, self.b, width(n));
         let first = block * width;
@@ -202,7 +223,7 @@ impl Task<'_> {
             // So many terms at a time that what they are written to stays in the first-level cache.
             for (terms, panel) in panel.chunks_mut(BAND * width).enumerate() {
                 for (i, row) in b[first * k..].chunks_exact(k).take(columns).enumerate() {
-                    let row = &row[terms * BAND..][..panel.len() / width];
+                    let row = &row[term + terms * BAND..][..panel.len() / width];
                     row.iter().zip(panel[i..].iter_mut().step_by(width)).for_each(|(from, to)| *to = *from);
                 }
                 if columns < width {
@@ -212,19 +233,21 @@ impl Task<'_> {
         } else {
             for (j, to) in panel.chunks_exact_mut(width).enumerate() {
                 let (to, rest) = to.split_at_mut(columns);
-                to.copy_from_slice(&b[j * n + first..][..columns]);
+                to.copy_from_slice(&b[(term + j) * n + first..][..columns]);
                 rest.fill(0.0);
             }
         }
     }
 }
 
-/// `b` as columns of tiles: words from one to the next, and from term to term of a sum.
+/// `b` as columns of tiles, of which each part of a sum has its own, `[part][block][term][width]`.
 #[derive(Clone, Copy)]
 struct Panels<'a> {
     words: &'a [f32],
-    block: usize,
+    /// Words that all blocks have of a term.
     row: usize,
+    /// Or as it lies, in rows that are several blocks wide.
+    apart: bool,
 }
 
 /// Some rows of the result, from row `first` on, and of these the columns that `b` has, summed over some of the terms.
@@ -241,36 +264,40 @@ impl WithSimd for Share<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let vectors = vectors(self.task.sizes.n, S::F32_LANES);
-        // Two loops that share their sums would keep them in memory.
-        if self.task.layout == Layout::TN {
-            with_tile!(S, vectors, down, simd, self);
-        } else {
-            with_tile!(S, vectors, across, simd, self);
+        // Loops that share their sums would keep them in memory.
+        match (self.task.layout, self.b.apart) {
+            (Layout::TN, _) => with_tile!(S, vectors, down, simd, self),
+            (_, false) => with_tile!(S, vectors, across, simd, self),
+            (_, true) => with_tile!(S, vectors, across_apart, simd, self),
         }
     }
 }
 
 #[inline(always)]
 fn down<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, share: Share) {
-    tiles::<S, TILE, VECTORS, true>(simd, share);
+    tiles::<S, TILE, VECTORS, true, false>(simd, share);
 }
 
 #[inline(always)]
 fn across<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, share: Share) {
-    tiles::<S, TILE, VECTORS, false>(simd, share);
+    tiles::<S, TILE, VECTORS, false, false>(simd, share);
 }
 
-/// `DOWN`: the terms of a sum lie below each other in `a`, not side by side.
+#[inline(always)]
+fn across_apart<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, share: Share) {
+    tiles::<S, TILE, VECTORS, false, true>(simd, share);
+}
+
+/// `DOWN`: the terms of a sum lie below each other in `a`, not side by side. `APART`: as [`Panels::apart`].
 ///
 /// No way out of the innermost loop may be a panic, and the sums are touched by it alone, or they would be written to
 /// memory with every term.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "a term is a place in several rows")]
-fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(simd: S, share: Share) {
+fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool, const APART: bool>(simd: S, share: Share) {
     let Share { task, b: panels, terms, out, .. } = share;
     let Sizes { m, k, .. } = task.sizes;
     let width = VECTORS * S::F32_LANES;
-    let step = panels.row / S::F32_LANES;
     let (count, columns) = (out.len(), out.first().map_or(0, |row| row.len()));
     let of_part = k.div_ceil(parts_of(k));
     // From row to row of `a`, and where the part begins that this share's rows are in, or its first terms.
@@ -279,10 +306,15 @@ fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(sim
         (false, 1) => (k, 0),
         (false, _) => (of_part, 0),
     };
+    // From term to term of `b`.
+    let step = if APART { panels.row / width } else { 1 };
     for term in terms.clone().step_by(of_part) {
         let count_of_terms = (terms.end - term).min(of_part);
         for block in 0..columns.div_ceil(width) {
-            let b = S::as_simd_f32s(&panels.words[block * panels.block + term * panels.row..]).0;
+            let from = term * panels.row + block * width * if APART { 1 } else { count_of_terms };
+            let b = S::as_simd_f32s(&panels.words[from..]).0.as_chunks::<VECTORS>().0;
+            // So that the compiler knows that the loop goes through all of it.
+            let b = if APART { b } else { &b[..count_of_terms] };
             for start in (0..count).step_by(TILE) {
                 let rows = (count - start).min(TILE);
                 let first = share.first + start;
@@ -295,7 +327,7 @@ fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool>(sim
                 });
                 let mut sums = [[simd.splat_f32s(0.0); VECTORS]; TILE];
                 'terms: for j in 0..count_of_terms {
-                    let Some(b) = b.get(j * step..).and_then(|b| b.first_chunk::<VECTORS>()) else { break };
+                    let Some(b) = b.get(j * step) else { break };
                     if DOWN {
                         let Some(a) = below.get(j * row..).and_then(|a| a.first_chunk::<TILE>()) else { break };
                         for i in 0..TILE {

@@ -160,14 +160,18 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     let pixels = PIXELS.min(*rows * walk.columns - first);
     // Where each pixel of the tile reads and writes; a short tile repeats its last one.
     let (mut from, mut to) = ([0usize; PIXELS], [0usize; PIXELS]);
-    let (mut row, mut column) = (first / walk.columns, first % walk.columns);
+    let (row, mut column) = (first / walk.columns, first % walk.columns);
+    let mut row = [walk.first + row * walk.step_row, walk.out_first + row * walk.out_row + block * width];
+    let mut at = [row[0] + column * walk.step_column, row[1] + column * walk.out_column];
     for i in 0..PIXELS {
-        from[i] = walk.first + row * walk.step_row + column * walk.step_column;
-        to[i] = walk.out_first + row * walk.out_row + column * walk.out_column + block * width;
+        [from[i], to[i]] = at;
         if i + 1 < pixels {
             column += 1;
+            at = [at[0] + walk.step_column, at[1] + walk.out_column];
             if column == walk.columns {
-                (row, column) = (row + 1, 0);
+                column = 0;
+                row = [row[0] + walk.step_row, row[1] + walk.out_row];
+                at = row;
             }
         }
     }
