@@ -10,6 +10,7 @@
 //! | `lose-device@n` | submission: the device is destroyed |
 //! | `out-of-memory@n` | thing that a GPU is asked to make: buffers, pipelines, bind groups, uploads, reads |
 //! | `no-pipeline@n` | pipeline: its text is no WGSL |
+//! | `drop-work@n` | submission: the device leaves it out and says that it is done |
 //! | `hang@n` | submission: it takes for ever, and patience with it is two seconds |
 //! | `not-finite@n` | chunk of training steps: the first loss in it is NaN |
 //! | `full-disk@name` | write to a file whose name ends so, every time |
@@ -28,6 +29,7 @@ pub enum Fault {
     LoseDevice,
     OutOfMemory,
     NoPipeline,
+    DropWork,
     Hang,
     NotFinite,
     FullDisk,
@@ -35,10 +37,11 @@ pub enum Fault {
     Hardware,
 }
 
-const WORDS: [(&str, Fault); 8] = [
+const WORDS: [(&str, Fault); 9] = [
     ("lose-device", Fault::LoseDevice),
     ("out-of-memory", Fault::OutOfMemory),
     ("no-pipeline", Fault::NoPipeline),
+    ("drop-work", Fault::DropWork),
     ("hang", Fault::Hang),
     ("not-finite", Fault::NotFinite),
     ("full-disk", Fault::FullDisk),

@@ -43,9 +43,6 @@ impl Store {
     pub fn words(&self, buffer: BufferId) -> usize {
         self.buffers[buffer.0].1
     }
-    pub fn name(&self, buffer: BufferId) -> &str {
-        &self.buffers[buffer.0].0
-    }
     pub fn buffers(&self) -> impl Iterator<Item = (BufferId, &str, usize)> {
         self.buffers.iter().enumerate().map(|(i, (name, words))| (BufferId(i), name.as_str(), *words))
     }
@@ -229,9 +226,6 @@ impl Graph {
     }
     pub fn kind(&self, value: Value) -> Kind {
         self.nodes[value.0].tensor.kind
-    }
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
     }
 
     pub(crate) fn push(&mut self, node: Node) -> Value {

@@ -157,6 +157,23 @@ fn a_dispatch_that_never_ends_is_given_up_after_a_while() {
     row(6, "a hung dispatch", cause, &said, &lost(&said));
 }
 
+#[test]
+fn work_that_a_device_has_left_out_and_says_is_done_ends_the_run_before_anything_is_made_of_it() {
+    let Some(place) = with_gpu() else { return };
+    let said = faulty(&place, GPU, "drop-work@3");
+    let command = ended(&said, &["left out work", "smaller batch", "--device cpu"]);
+    place.works(&command);
+    row(
+        19,
+        "work left out",
+        "`drop-work@3`: the device leaves out its 3rd submission and says that it is done",
+        &said,
+        &lost(&said),
+    );
+    let said = faulty(&place, "evaluate dense --data data --device llvmpipe", "drop-work@1");
+    assert!(said.code == Some(1) && said.err.contains("left out work"), "{said:#?}");
+}
+
 // Disks.
 
 /// A file system of its own, where root may make one.

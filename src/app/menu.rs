@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::interchange::{self, Wishes};
-use crate::models::{ModelFile, SHIPPED};
+use crate::models::{ModelFile, SHIPPED, is_foreign_name};
 
 /// Files and runs of a folder that are listed at most.
 const MOST: usize = 500;
@@ -66,9 +66,10 @@ impl Menu {
         paths.sort();
         for path in paths.into_iter().rev().take(10 * MOST) {
             let best = path.join("best.safetensors");
+            let is_own = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
             let is_model = match path.is_dir() {
                 true => best.is_file(),
-                false => ending(&path) == "safetensors" || is_foreign(&path),
+                false => is_own || is_foreign_name(&path),
             };
             if is_model && self.found.len() < MOST {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -110,21 +111,12 @@ pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
     Some((folder.parent()?, path.file_stem()?.to_str()?.parse().ok()?))
 }
 
-fn ending(path: &Path) -> String {
-    path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase()
-}
-
-/// Whether it is a file of another program, by its name.
-fn is_foreign(path: &Path) -> bool {
-    ["keras", "h5", "hdf5", "onnx"].contains(&ending(path).as_str())
-}
-
 /// A model of any file that the menu lists, those of other programs taken over.
 ///
 /// # Errors
 /// What is wrong with the file, in words.
 pub fn load(path: &Path) -> Result<(ModelFile, PathBuf), String> {
-    if is_foreign(path) {
+    if is_foreign_name(path) {
         let imported = interchange::import(path, None, &Wishes::default()).map_err(|error| error.to_string())?;
         return Ok((imported.file, path.to_owned()));
     }

@@ -19,8 +19,8 @@ pub fn check(most: usize, set: &ImageSet) -> anyhow::Result<()> {
 }
 
 /// Accuracy at every shift of up to `most` pixels, and by how far it is: a table of rows (down) and columns (right),
-/// and one line for each distance, each image looked at `views` times. `evaluation` is of this set, and keeps the last
-/// shift's images.
+/// and one line for each distance, each image looked at `views` times. `evaluation` is for images of this size, and
+/// holds those of the last shift afterwards.
 pub fn table(
     evaluation: &mut Evaluation,
     device: &mut dyn Device,
@@ -29,6 +29,7 @@ pub fn table(
     views: usize,
 ) -> Result<String, DeviceError> {
     let most = most as isize;
+    let mut moved = set.clone();
     let mut rows =
         vec![std::iter::once("down \\ right".to_string()).chain((-most..=most).map(signed)).collect::<Vec<_>>()];
     // Sum and number of the accuracies at each distance.
@@ -36,7 +37,8 @@ pub fn table(
     for down in -most..=most {
         let mut row = vec![signed(down)];
         for right in -most..=most {
-            evaluation.send(device, &shifted(set, down, right))?;
+            moved.images = shifted(set, down, right).into();
+            evaluation.hold(device, &moved)?;
             let accuracy = Scores::new(&evaluation.mean_logits(device, set.len(), views)?, &set.labels).accuracy();
             let (sum, count) = &mut by_distance[down.abs().max(right.abs()) as usize];
             (*sum, *count) = (*sum + accuracy, *count + 1);
@@ -77,7 +79,12 @@ fn shifted(set: &ImageSet, down: isize, right: isize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::data::mnist;
+    use crate::device::cpu::Cpu;
+    use crate::models::ModelFile;
 
     #[test]
     fn images_move_down_and_right_and_what_comes_in_is_black() {
@@ -89,6 +96,20 @@ mod tests {
         assert_eq!(shifted(&set, 0, -1), [2, 0, 4, 0, 6, 0, 12, 0, 14, 0, 16, 0]);
         let wide = ImageSet { height: 1, width: 3, channels: 2, ..set };
         assert_eq!(shifted(&wide, 0, 1), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_table_in_pieces() {
+        let set = mnist::embedded().unwrap().test.select(&(0..400).collect::<Vec<_>>());
+        let (file, mut device) = (ModelFile::shipped("dense").unwrap(), Cpu::new());
+        let [whole, pieces] = [400, 300].map(|room| {
+            let images = (room, [28, 28, 1]);
+            let mut evaluation = Evaluation::open_for(&file, Path::new("dense"), images, &mut device).unwrap();
+            // As where the set was tested before it was moved.
+            evaluation.hold(&mut device, &set).unwrap();
+            table(&mut evaluation, &mut device, &set, 1, 1).unwrap()
+        });
+        assert_eq!(pieces, whole);
     }
 
     #[test]

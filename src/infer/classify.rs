@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::evaluate::{Evaluation, InferError};
 use crate::device::Device;
-use crate::graph::Store;
-use crate::models::{ModelError, ModelFile, Parameters};
+use crate::models::{ModelError, ModelFile};
 
 /// A classifier alone on a device, whose buffers are made anew.
 pub struct Classifier {
@@ -38,15 +37,9 @@ impl Classifier {
         capacity: usize,
         views: usize,
     ) -> Result<Classifier, InferError> {
-        let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
-        let network = file.network(path, &mut store, &mut parameters)?;
-        let class_names = file.class_names(path)?;
-        if network.output() != [class_names.len()] {
-            let problem = format!("gives {:?} numbers for an image, and not one for each class", network.output());
-            return Err(ModelError::File { path: path.to_owned(), problem }.into());
-        }
-        let input = network.image()?;
+        // A generator is told that it is one, before it is asked for the size of images that it takes none of.
+        file.architecture(path)?;
+        let (class_names, input) = (file.class_names(path)?, file.input(path)?);
         let evaluation = Evaluation::open_for(file, path, (capacity, input), device)?;
         Ok(Classifier { class_names, input, capacity, views, evaluation })
     }
@@ -97,6 +90,13 @@ mod tests {
         assert!(Scores::new(&five, &set.labels).accuracy() > 0.98);
         let apart = one.iter().zip(&five).map(|(a, b)| (a - b).abs()).sum::<f32>() / one.len() as f32;
         assert!((0.01..2.0).contains(&apart), "views of an image are much alike: {apart}");
+    }
+
+    #[test]
+    fn a_generator_is_refused_as_what_it_is() {
+        let (file, mut device) = (ModelFile::shipped("gan").unwrap(), Cpu::new());
+        let refused = Classifier::open(&mut device, &file, Path::new("gan"), 1, 1).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("holds a generator and no classifier"), "{refused}");
     }
 
     #[test]

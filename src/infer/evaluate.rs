@@ -48,7 +48,7 @@ pub const VIEWS: Augmentation = Augmentation {
 };
 
 /// Keeps the draws of views apart from all others.
-const STREAM: u32 = 0x5649_4557;
+const STREAM: u32 = crate::ops::random::streams::VIEWS;
 
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
 pub const BATCH: usize = 256;
@@ -65,6 +65,8 @@ pub struct Evaluation {
     features: Option<Rows>,
     /// Images that there is room for.
     count: usize,
+    /// Images of the set that is asked about.
+    held: usize,
     batch: usize,
     plan: Plan,
     ready: Option<PlanId>,
@@ -230,6 +232,7 @@ impl Evaluation {
             logits,
             features,
             count,
+            held: count,
             batch,
             plan: Plan::new(&graph),
             ready: None,
@@ -291,13 +294,16 @@ impl Evaluation {
         self.hold(device, set)
     }
 
-    /// Takes a set to be the one that is asked about.
-    fn hold(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
-        if set.len() > self.count {
-            self.pieces = Some((set.images.clone(), set.image_len()));
-            return Ok(());
-        }
-        self.send(device, &set.images)
+    /// Takes a set of images of the same size to be the one that is asked about from now on, of however many images:
+    /// where there is no room for all of them, they go through in pieces.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn hold(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+        self.held = set.len();
+        let fits = set.len() <= self.count;
+        self.pieces = (!fits).then(|| (set.images.clone(), set.image_len()));
+        if fits { self.send(device, &set.images) } else { Ok(()) }
     }
 
     /// Makes the plan ready, for images that come later; once, after the store was allocated.
@@ -306,15 +312,15 @@ impl Evaluation {
         Ok(())
     }
 
-    /// Images in the place of the first ones; fewer than there is room for leave the rest as they were.
+    /// Images in the place of the first ones, no more than there is room for; fewer leave the rest as they were. Of a
+    /// set that goes through in pieces nothing is replaced so: [`Evaluation::hold`] another.
     pub fn send(&self, device: &mut dyn Device, images: &[u8]) -> Result<(), DeviceError> {
         device.write(self.images, 0, &pack(images))
     }
 
     /// The logits of all images, `[count, classes]`, with the weights as they are now.
     pub fn logits(&mut self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
-        let count = self.pieces.as_ref().map_or(self.count, |(images, size)| images.len() / size);
-        self.mean_logits(device, count, 1)
+        self.mean_logits(device, self.held, 1)
     }
 
     /// The same of the first `count` images only, without work for the others.

@@ -18,13 +18,16 @@ fn a_row_that_is_not_a_number_is_counted_wrong_and_seen_in_the_loss() {
     assert!(scores.loss.is_nan());
 }
 
+/// Test digits, and the file of a classifier of such.
+fn digits(count: usize) -> (ImageSet, ModelFile, &'static Path) {
+    let set = crate::data::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist")), &Default::default());
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
+    (set.unwrap().test.sample(count, 0), ModelFile::load(path).unwrap(), path)
+}
+
 #[test]
 fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_answers_in_pieces() {
-    let set = crate::data::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist")), &Default::default());
-    let set = set.unwrap().test.sample(1_000, 0);
-    let mut device = crate::device::cpu::Cpu::new();
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
-    let file = ModelFile::load(path).unwrap();
+    let ((set, file, path), mut device) = (digits(1_000), crate::device::cpu::Cpu::new());
     let mut whole = Evaluation::open(&file, path, &set, &mut device).unwrap();
     let wanted = whole.logits(&mut device).unwrap();
     assert_eq!(at_once(&set, BATCH, PIECE), 1_000);
@@ -34,4 +37,19 @@ fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_answers_in_pieces() {
     pieces.hold(&mut device, &set).unwrap();
     assert_eq!(pieces.logits(&mut device).unwrap(), wanted);
     assert_eq!(pieces.mean_logits(&mut device, 700, 2).unwrap().len(), 7_000);
+}
+
+#[test]
+fn the_set_that_was_held_last_is_answered_for_whether_it_goes_through_in_pieces_or_not() {
+    let ((set, file, path), mut device) = (digits(500), crate::device::cpu::Cpu::new());
+    let wanted = Evaluation::open(&file, path, &set, &mut device).unwrap().logits(&mut device).unwrap();
+    let mut evaluation = Evaluation::open_for(&file, path, (300, [28, 28, 1]), &mut device).unwrap();
+    let (few, all): (Vec<usize>, Vec<usize>) = ((200..350).collect(), (0..500).collect());
+    let others: Vec<usize> = (0..450).rev().collect();
+    for rows in [&others, &few, &all, &others, &few] {
+        evaluation.hold(&mut device, &set.select(rows)).unwrap();
+        let wanted: Vec<f32> = rows.iter().flat_map(|row| &wanted[row * 10..][..10]).copied().collect();
+        assert!(evaluation.logits(&mut device).unwrap() == wanted, "{} images", rows.len());
+        assert_eq!(evaluation.mean_logits(&mut device, rows.len(), 1).unwrap(), wanted);
+    }
 }

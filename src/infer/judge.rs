@@ -53,10 +53,6 @@ impl Judge {
         let class_names = file.class_names(&path)?;
         let mut parameters = Parameters::new(store, "judge");
         let network = file.network(&path, store, &mut parameters)?;
-        if network.output() != [class_names.len()] {
-            let problem = "is no judge: expected a classifier that `inkgrad train` has written".into();
-            return Err(InferError::Judge { judge: name, problem });
-        }
         let (weights, running) = file.values(&parameters, &path)?;
         let normalization = Normalization::read(&file, &path)?;
         let numbers = [normalization.mean, normalization.std];

@@ -326,7 +326,7 @@ pub fn labelled<E>(
 }
 
 /// The stream of draws that latents come from.
-const LATENT: u32 = 0x1A7E_4700;
+const LATENT: u32 = random::streams::LATENTS;
 
 /// Rows of `classes` numbers, 1 at the label's.
 pub fn one_hot(labels: &[u32], classes: usize) -> Vec<f32> {

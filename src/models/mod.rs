@@ -96,13 +96,6 @@ impl Model {
             Architecture::parse(text, file).map(|network| Model::Classifier(Box::new(network)))
         }
     }
-
-    pub fn name(&self) -> &str {
-        match self {
-            Model::Classifier(architecture) => &architecture.name,
-            Model::Gan(gan) => &gan.name,
-        }
-    }
 }
 
 /// A built-in classifier's architecture.

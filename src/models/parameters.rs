@@ -152,9 +152,9 @@ impl Parameters {
         mask
     }
 
-    /// A number for the random draws of one layer. Its highest bit is set, which none has that others choose.
+    /// A number for the random draws of one layer. Its highest bit is set, which none of [`random::streams`] has.
     pub fn stream(&self, layer: &str) -> u32 {
-        hash(&format!("{}/{layer}", self.name)) | 0x8000_0000
+        random::streams::of_layer(hash(&format!("{}/{layer}", self.name)))
     }
 }
 

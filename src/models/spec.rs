@@ -121,11 +121,6 @@ impl Architecture {
         &self.text
     }
 
-    /// Height, width and channels of the images it is for, where it says so.
-    pub fn input_size(&self) -> Option<[usize; 3]> {
-        self.input
-    }
-
     /// Whether a layer asks for as many units as there are classes, so that it cannot be declared without.
     pub fn is_classifier(&self) -> bool {
         self.layers.iter().any(|layer| matches!(layer.kind, Kind::Dense { units: Units::Classes, .. }))

@@ -150,9 +150,6 @@ impl Op for Slice {
         let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&Slice::STEPS))?;
         Some(Arc::new(Slice { epilogue, ..*self }))
     }
-    fn as_slice(&self) -> Option<&Slice> {
-        (self.epilogue == Epilogue::NONE).then_some(self)
-    }
 }
 
 /// The derivative of [`Slice`]: its `d_out` in a row of `width`, zeros around it.

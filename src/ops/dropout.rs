@@ -89,9 +89,6 @@ impl Op for Dropout {
         let kernel = Kernel::flat("dropout", "forward", count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
         self.constants(kernel, outputs[0].len())
     }
-    fn as_dropout(&self) -> Option<Dropout> {
-        Some(*self)
-    }
 }
 
 impl Dropout {

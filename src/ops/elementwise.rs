@@ -51,9 +51,6 @@ impl Op for Add {
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("add", &outputs[0])
     }
-    fn is_add(&self) -> bool {
-        true
-    }
 }
 
 /// `out = a * b`
@@ -194,9 +191,6 @@ impl Op for Fill {
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         by_four("fill", &outputs[0]).with("FACTOR", self.value)
-    }
-    fn filled(&self) -> Option<f32> {
-        Some(self.value)
     }
 }
 

@@ -4,6 +4,7 @@
 //! the CPU and its shader. A device never knows which op it runs. To add one: a file here, a shader of the
 //! same name in `shaders/`, and a line in [`cases`].
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ pub type Derivatives = Result<Vec<Option<Value>>, GraphError>;
 /// The CPU's twin for some of a batch's images: the number of the first, and inputs and output cut to them.
 pub type Twin<'a> = Box<dyn Fn(usize, &[In], &mut [Out]) + Send + Sync + 'a>;
 
-pub trait Op: Debug + Send + Sync + 'static {
+pub trait Op: Any + Debug + Send + Sync {
     /// The one word for the op, its shader's label and its tests: `conv2d.grad_w`.
     fn name(&self) -> &'static str;
 
@@ -170,18 +171,8 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
-    /// The dropout that it is, if it is one.
-    fn as_dropout(&self) -> Option<Dropout> {
-        None
-    }
-
     /// The op with dropout of its result, of which the clock is one more input, the last.
     fn with_dropout(&self, _dropout: Dropout) -> Option<Arc<dyn Op>> {
-        None
-    }
-
-    /// The sum that it is, if it is one.
-    fn as_sum(&self) -> Option<&Sum> {
         None
     }
 
@@ -191,18 +182,8 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Whether it adds two tensors.
-    fn is_add(&self) -> bool {
-        false
-    }
-
     /// The op with a tensor of its result's shape, one more input, the last, added to what it makes.
     fn with_addend(&self) -> Option<Arc<dyn Op>> {
-        None
-    }
-
-    /// The columns that it takes of a tensor, if that is all it does.
-    fn as_slice(&self) -> Option<&concat::Slice> {
         None
     }
 
@@ -212,18 +193,8 @@ pub trait Op: Debug + Send + Sync + 'static {
         None
     }
 
-    /// The one value of all elements, if that is what the op makes.
-    fn filled(&self) -> Option<f32> {
-        None
-    }
-
     /// The op without one of its inputs, all elements of which are `value`, if it can do without; it makes `out`.
     fn with_constant(&self, _input: usize, _value: f32, _out: &Tensor) -> Option<Arc<dyn Op>> {
-        None
-    }
-
-    /// The max pooling that it is, if it is one.
-    fn as_max_pool(&self) -> Option<pool::MaxPool> {
         None
     }
 
@@ -235,6 +206,13 @@ pub trait Op: Debug + Send + Sync + 'static {
     /// What this op would be as the epilogue of the op that makes its first input.
     fn as_epilogue(&self) -> Option<Epilogue> {
         None
+    }
+}
+
+impl dyn Op {
+    /// The op as what it is, if it is a `T`: for rewrites that know one kind of op.
+    pub fn downcast<T: Op>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
     }
 }
 

@@ -3,6 +3,8 @@
 //! `shaders/random.wgsl` is the twin. A resumed run draws what the first would have drawn, and no order of
 //! threads matters.
 
+pub mod streams;
+
 /// The seed and the step that a draw belongs to: the words of the clock buffer are `[step, seed]`.
 pub type Clock = [u32; 2];
 
@@ -53,7 +55,7 @@ pub struct Shuffle {
 impl Shuffle {
     #[inline(always)]
     pub fn new(count: u32, seed: u32, round: u32) -> Shuffle {
-        Shuffle { count, half: half_bits(count.max(2)), key: key([round, seed], 0x5EED) }
+        Shuffle { count, half: half_bits(count.max(2)), key: key([round, seed], streams::SHUFFLE) }
     }
 
     /// Where `index` goes.

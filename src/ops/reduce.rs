@@ -203,9 +203,6 @@ impl Op for Sum {
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         inputs[0].len() as u64
     }
-    fn as_sum(&self) -> Option<&Sum> {
-        Some(self)
-    }
 }
 
 /// Columns of rows that are summed a few columns at a time; longer rows are added as they lie, one to the next.

@@ -56,12 +56,12 @@ struct Tile(usize);
 impl WithSimd for Tile {
     type Output = usize;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        with_tile!(S, vectors(self.0, S::F32_LANES), pixels,)
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        with_tile!(S, vectors(self.0, S::F32_LANES), pixels, simd)
     }
 }
 
-fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>() -> usize {
+fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(_: S) -> usize {
     PIXELS
 }
 

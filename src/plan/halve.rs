@@ -2,6 +2,8 @@
 
 use super::{Buffer, Dispatch, Plan, View};
 use crate::graph::BufferId;
+use crate::ops::Sum;
+use crate::ops::elementwise::Fill;
 use crate::tensor::{Kind, Shape, Tensor};
 
 /// Numbers of one image that are worth halving. Below are the last layers, whose numbers decide.
@@ -44,11 +46,11 @@ impl Dispatch {
     fn is_by_image(&self, batch: usize, images: &[BufferId], by_image: &[bool]) -> bool {
         let [View { tensor: made, .. }] = &self.outputs[..] else { return false };
         // Sums over rows grow too, by more parts.
-        if !is_cut(made, batch) || self.op.as_sum().is_some() {
+        if !is_cut(made, batch) || self.op.as_ref().downcast::<Sum>().is_some() {
             return false;
         }
         let is_picked = |view: &View| matches!(view.buffer, Buffer::Stored(id) if images.contains(&id));
-        if self.op.filled().is_some() || self.inputs.iter().any(is_picked) {
+        if self.op.as_ref().downcast::<Fill>().is_some() || self.inputs.iter().any(is_picked) {
             return true;
         }
         let grown = |View { buffer, tensor, .. }: &View| match buffer {
@@ -77,11 +79,11 @@ mod tests {
     use crate::data::mnist;
     use crate::graph::{Graph, Place, Store, Value};
     use crate::models::{Normalization, Parameters, builtin};
+    use crate::ops::Op;
     use crate::ops::concat::Slice;
     use crate::ops::elementwise::{Copy, Scale};
     use crate::ops::matmul::{Layout, MatMul};
     use crate::ops::transpose::Transpose;
-    use crate::ops::{Op, Sum};
     use crate::train::{Classifier, Precision, Settings, Share};
 
     const BATCH: usize = 4;
@@ -150,7 +152,7 @@ mod tests {
             for Dispatch { op, outputs, .. } in &classifier.plan.dispatches {
                 for View { tensor, .. } in outputs.iter().filter(|view| matches!(view.buffer, Buffer::Scratch(_))) {
                     let is_large = tensor.dims().first() == Some(&IMAGES) && tensor.len() >= IMAGES * WORTH_HALVING;
-                    let is_sum = op.as_sum().is_some() || !matches!(tensor.shape.rank(), 2 | 4);
+                    let is_sum = op.as_ref().downcast::<Sum>().is_some() || !matches!(tensor.shape.rank(), 2 | 4);
                     let wanted = is_large && !is_sum && tensor.kind != Kind::U32;
                     assert_eq!(tensor.kind == Kind::F16, wanted, "{network}: {op:?} makes {tensor:?}");
                     halved += usize::from(wanted);

@@ -4,12 +4,10 @@ use crate::data::pack;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::models::{Augmentation, Normalization};
+use crate::ops::random::streams;
 use crate::ops::sample::{GatherImages, GatherLabels, Order, Staged};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
-
-/// Keeps the draws apart from those of layers, whose streams have the highest bit set.
-const STREAM: u32 = 0x4155_474d;
 
 /// A batch of a training set.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +42,7 @@ impl Seen {
             parts: 1,
         };
         let images = graph.apply(gather, &[bytes, clock])?;
-        match self.augment.op(mean, std, STREAM) {
+        match self.augment.op(mean, std, streams::AUGMENT) {
             Some(augment) => graph.apply(augment, &[images, clock]),
             None => Ok(images),
         }

@@ -45,6 +45,7 @@ impl Course {
         share: Share,
     ) -> Result<Course, TrainError> {
         settings.check(train.len())?;
+        // Here already, before pixels are looked at through a window that they might not have.
         settings.check_image([train.height, train.width])?;
         let normalization =
             normalization.unwrap_or_else(|| Normalization::of_extended(&data.train, settings.augment.window()));
@@ -123,15 +124,7 @@ impl Course {
 
     /// Whole epochs behind the current step.
     pub fn epochs_done(&self) -> usize {
-        let mut epoch = self.step * self.settings.batch / self.images;
-        // A batch may straddle epochs: the division can be one off either way.
-        while self.epoch_start(epoch) > self.step {
-            epoch -= 1;
-        }
-        while self.epoch_start(epoch + 1) <= self.step {
-            epoch += 1;
-        }
-        epoch
+        self.step * self.settings.batch / self.images
     }
 
     /// Epochs behind `step`, the fraction included.
@@ -175,15 +168,7 @@ impl Course {
 
     /// The weights that inference uses and their running statistics, likewise; after [`Course::calibrate`].
     pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
-        self.finite(self.classifier.learner.inference(device)?)
-    }
-
-    /// The same, where everything else was read just now.
-    pub fn inference_of(&self, device: &mut dyn Device, state: State) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
-        self.finite(self.classifier.learner.inference_of(device, state.learned)?)
-    }
-
-    fn finite(&self, (weights, running): (Vec<f32>, Vec<f32>)) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+        let (weights, running) = self.classifier.learner.inference(device)?;
         let finite = weights.iter().chain(&running).all(|x| x.is_finite());
         if finite { Ok((weights, running)) } else { Err(self.not_finite(self.step)) }
     }

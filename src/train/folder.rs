@@ -150,11 +150,6 @@ impl Folder {
         self.path.join(RESULT).exists() && self.best().exists()
     }
 
-    pub fn settings_text(&self, settings: &impl serde::Serialize) -> String {
-        // Settings are plain words and numbers, which TOML always has a form for.
-        toml::to_string(settings).unwrap_or_default()
-    }
-
     pub fn load_model(&self) -> Result<Model, TrainError> {
         let path = self.path.join(ARCHITECTURE);
         let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
@@ -239,23 +234,6 @@ impl Folder {
         }
     }
 
-    /// The state that a checkpoint holds, fitted to a classifier.
-    pub fn state(
-        &self,
-        Checkpoint { file, path, .. }: &Checkpoint,
-        classifier: &Classifier,
-    ) -> Result<State, TrainError> {
-        let path = path.clone();
-        let [step, seed] = *file.u32s("clock", &path)? else {
-            return Err(TrainError::Resume { path, reason: "its clock is not [step, seed]".into() });
-        };
-        if step as usize > classifier.learner.steps() {
-            let reason = format!("it is at step {step}, its settings end at step {}", classifier.learner.steps());
-            return Err(TrainError::Resume { path, reason });
-        }
-        Ok(State { step, seed, learned: classifier.learner.learned(file, "", &path)? })
-    }
-
     /// The metrics up to a step, and the best epoch in them. Rows after the checkpoint are of steps that are done again.
     pub(super) fn history(&self, step: usize) -> Result<(Metrics, Best), TrainError> {
         let path = self.path.join(METRICS);
@@ -324,6 +302,27 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What is wrong with a newer one.
     damaged: Option<ModelError>,
+}
+
+impl Checkpoint {
+    /// The state that it holds, fitted to a classifier.
+    pub(super) fn state(&self, classifier: &Classifier) -> Result<State, TrainError> {
+        let learner = &classifier.learner;
+        let [step, seed] = self.clock("step", learner.steps())?;
+        Ok(State { step, seed, learned: learner.learned(&self.file, "", &self.path)? })
+    }
+
+    /// Its step or round, as `unit` calls them, of `most` that the settings have; and its seed.
+    pub(super) fn clock(&self, unit: &str, most: usize) -> Result<[u32; 2], TrainError> {
+        let refuse = |reason: String| TrainError::Resume { path: self.path.clone(), reason };
+        let [at, seed] = *self.file.u32s("clock", &self.path)? else {
+            return Err(refuse(format!("its clock is not [{unit}, seed]")));
+        };
+        if at as usize > most {
+            return Err(refuse(format!("it is at {unit} {at}, its settings end at {unit} {most}")));
+        }
+        Ok([at, seed])
+    }
 }
 
 const CONFIG: &str = "config.toml";

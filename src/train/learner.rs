@@ -173,16 +173,6 @@ impl Learner {
         Ok((without_padding(weights, p.trainable()), without_padding(running, p.running())))
     }
 
-    /// The same, where [`Learner::save`] has just read everything else: only statistics of averaged weights are missing.
-    pub fn inference_of(&self, device: &mut dyn Device, learned: Learned) -> Result<(Vec<f32>, Vec<f32>), DeviceError> {
-        let p = &self.parameters;
-        let running = match self.calibrated {
-            Some(buffer) => without_padding(device.read_f32(buffer, 0, p.total_state())?, p.running()),
-            None => learned.running,
-        };
-        Ok((learned.averaged.unwrap_or(learned.weights), running))
-    }
-
     /// Adds to a checkpoint what its weights and running statistics do not say; names begin with `prefix`.
     pub fn add_to(&self, file: &mut ModelFile, prefix: &str, learned: &Learned) {
         let trainable = self.parameters.trainable();

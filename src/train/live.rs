@@ -66,17 +66,14 @@ impl Live {
         settings: Settings,
         watch: usize,
     ) -> Result<Live, TrainError> {
-        let wrong = |setting: &str, value: String, wanted: &str| {
-            Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
-        };
         if settings.members != 1 {
             let wanted = "1 where training is watched; train an ensemble with `inkgrad train`";
-            return wrong("members", settings.members.to_string(), wanted);
+            return Err(TrainError::setting("members", settings.members, wanted));
         }
         if let Some(from) = &settings.from {
             let wanted =
                 "left out where training is watched, which begins anew; go on from a model with `inkgrad train`";
-            return wrong("from", from.display().to_string(), wanted);
+            return Err(TrainError::setting("from", from.display(), wanted));
         }
         let aside = settings.validation.max(watch);
         let settings = Settings { validation: aside, patience: 0, snapshots: 0, ..settings };

@@ -11,6 +11,7 @@ pub mod gan;
 pub mod learner;
 pub mod live;
 pub mod metrics;
+mod pacing;
 mod provenance;
 pub mod run;
 pub mod schedule;
@@ -27,6 +28,7 @@ pub use run::{Event, Outcome, Run};
 pub use settings::{Precision, Settings};
 pub use supply::Share;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use crate::data::DataError;
@@ -70,6 +72,11 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// A setting's value that will not do, and what would.
+    fn setting(setting: impl Into<String>, value: impl Display, wanted: impl Into<String>) -> TrainError {
+        TrainError::Setting { setting: setting.into(), value: value.to_string(), wanted: wanted.into() }
+    }
+
     /// What the device has against it, if it is the device.
     pub fn device(&self) -> Option<&DeviceError> {
         match self {

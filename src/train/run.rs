@@ -10,6 +10,7 @@ use super::classifier::RING;
 use super::course::Course;
 use super::folder::Folder;
 use super::metrics::{Metrics, Row, Set, as_written};
+use super::pacing::Pacing;
 use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
@@ -156,7 +157,7 @@ impl Run<'_> {
                 if let Some(warning) = self.folder.mend(checkpoint)? {
                     (self.report)(Event::Warning(warning));
                 }
-                self.folder.state(checkpoint, &course.classifier)?
+                checkpoint.state(&course.classifier)?
             }
             None => {
                 let mut first = course.classifier.initial(self.settings.seed);
@@ -214,11 +215,10 @@ impl Loop<'_, '_> {
             validation: self.validation.as_ref().map_or(0, |(_, set)| set.len()),
             parameters: self.course.classifier.learner.parameters.count_trainable(),
         });
-        let window = (self.course.epoch_start(1) / ROWS_PER_EPOCH).clamp(1, RING);
         if self.course.step == 0 && self.run.settings.snapshots > 0 {
             self.save_snapshot()?;
         }
-        let (mut chunk, mut saved) = (1, Instant::now());
+        let mut pacing = Pacing::new(self.course.epoch_start(1) / ROWS_PER_EPOCH, RING, CHUNK, CHECKPOINT);
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
                 self.save(false)?;
@@ -227,20 +227,16 @@ impl Loop<'_, '_> {
             let began = Instant::now();
             let epoch = self.course.epochs_done();
             let (from, to) = (self.course.epoch_start(epoch), self.course.epoch_start(epoch + 1).min(total));
-            // A chunk is whole windows, so that no row of the metrics depends on where a run was stopped.
-            let windows_done = (self.course.step - from) / window;
-            let end = (from + (windows_done + chunk) * window).min(to);
-            let count = end - self.course.step;
-            self.run_steps(count, window, from)?;
+            let count = pacing.until(self.course.step, from, to) - self.course.step;
+            self.run_steps(count, pacing.window, from)?;
             self.tell(count, began);
-            let aim = CHUNK.as_secs_f64() / began.elapsed().as_secs_f64().max(1e-6);
-            chunk = ((chunk as f64 * aim.clamp(0.5, 2.0)) as usize).clamp(1, RING / window);
+            pacing.took(began.elapsed());
 
             let ends = self.course.step == to;
             let is_best = ends && self.end_of_epoch(epoch + 1)?;
-            if ends || saved.elapsed() > CHECKPOINT {
+            if pacing.is_due(ends) {
                 self.save(is_best)?;
-                saved = Instant::now();
+                pacing.saved();
             }
         }
         Ok(None)
@@ -346,7 +342,7 @@ impl Loop<'_, '_> {
         file.add_u32("clock", &[state.step, state.seed]);
         self.course.classifier.learner.add_to(&mut file, "", &state.learned);
         if is_best {
-            let (weights, running) = self.course.inference_of(self.run.device, state)?;
+            let (weights, running) = self.course.inference(self.run.device)?;
             self.model_file(&weights, &running).save(self.run.folder.best())?;
         }
         self.run.folder.save(&file, &self.metrics, &self.run.settings)?;

@@ -32,8 +32,7 @@ const DROP: f64 = 0.1;
 /// # Errors
 /// [`TrainError::Setting`], with the most epochs that would do.
 pub fn check_length(epochs: usize, images: usize, batch: usize) -> Result<(), TrainError> {
-    let wrong =
-        |wanted: String| Err(TrainError::Setting { setting: "epochs".into(), value: epochs.to_string(), wanted });
+    let wrong = |wanted: String| Err(TrainError::setting("epochs", epochs, wanted));
     // Positions in the shuffled stream of all epochs are 32-bit on the device.
     let positions = (epochs as u64).saturating_add(1).saturating_mul(images as u64);
     if positions >= u64::from(u32::MAX) {

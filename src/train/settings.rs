@@ -123,6 +123,12 @@ pub(super) fn parse<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deseria
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
+/// A classifier's settings or a GAN's, as `config.toml` has them.
+pub(super) fn text_of(settings: &impl Serialize) -> String {
+    // Settings are plain words and numbers, which TOML always has a form for.
+    toml::to_string(settings).unwrap_or_default()
+}
+
 impl Settings {
     /// The recipe's settings, and a plain choice for whatever it leaves open.
     pub fn from_recipe(model: &str, recipe: &Recipe) -> Settings {
@@ -161,48 +167,48 @@ impl Settings {
 
     /// As `config.toml` has them.
     pub fn text(&self) -> String {
-        // Settings are plain words and numbers, which TOML always has a form for.
-        toml::to_string(self).unwrap_or_default()
+        text_of(self)
     }
 
     /// Refuses what cannot be trained with on so many training images, naming the setting, its value and what would
     /// do.
     pub fn check(&self, images: usize) -> Result<(), TrainError> {
-        let wrong = |setting: &str, value: String, wanted: &str| {
-            Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
-        };
         let share = "a number from 0 to below 1";
         let in_share = |x: f32| (0.0..1.0).contains(&x);
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return wrong("learning-rate", self.learning_rate.to_string(), "a finite number above 0, like 0.001");
+            return Err(TrainError::setting(
+                "learning-rate",
+                self.learning_rate,
+                "a finite number above 0, like 0.001",
+            ));
         }
         for (name, value) in [("warmup", self.warmup), ("weight-decay", self.weight_decay)] {
             if !(value >= 0.0 && value.is_finite()) {
-                return wrong(name, value.to_string(), "a finite number from 0 on");
+                return Err(TrainError::setting(name, value, "a finite number from 0 on"));
             }
         }
         let shares =
             [("momentum", self.momentum), ("label-smoothing", self.label_smoothing), ("average", self.average)];
         if let Some((name, value)) = shares.into_iter().find(|(_, x)| !in_share(*x)) {
-            return wrong(name, value.to_string(), share);
+            return Err(TrainError::setting(name, value, share));
         }
         if !(1..=MAX_MEMBERS).contains(&self.members) {
-            return wrong("members", self.members.to_string(), &format!("a number from 1 to {MAX_MEMBERS}"));
+            return Err(TrainError::setting("members", self.members, format!("a number from 1 to {MAX_MEMBERS}")));
         }
         if let Some((setting, value, wanted)) = self.augment.problem(None) {
-            return wrong(setting, value, &wanted);
+            return Err(TrainError::setting(setting, value, wanted));
         }
         let images = self.epoch(images);
         if self.epochs == 0 {
-            return wrong("epochs", "0".into(), "a number from 1 on");
+            return Err(TrainError::setting("epochs", self.epochs, "a number from 1 on"));
         }
         if self.batch == 0 || self.batch > images {
             let wanted = format!("a number from 1 to {images}, the images to train on");
-            return wrong("batch", self.batch.to_string(), &wanted);
+            return Err(TrainError::setting("batch", self.batch, wanted));
         }
         if self.patience > 0 && self.validation == 0 {
             let wanted = "0 where --validation is 0, since nothing then tells a better epoch; set some images aside";
-            return wrong("patience", self.patience.to_string(), wanted);
+            return Err(TrainError::setting("patience", self.patience, wanted));
         }
         check_length(self.epochs, images, self.batch)
     }
@@ -214,18 +220,17 @@ impl Settings {
     pub fn check_parts(&self, parts: usize) -> Result<(), TrainError> {
         match self.batch.is_multiple_of(parts) {
             true => Ok(()),
-            false => Err(TrainError::Setting {
-                setting: "batch".into(),
-                value: self.batch.to_string(),
-                wanted: format!("a multiple of {parts}, the devices that share it"),
-            }),
+            false => {
+                let wanted = format!("a multiple of {parts}, the devices that share it");
+                Err(TrainError::setting("batch", self.batch, wanted))
+            }
         }
     }
 
     /// Refuses an augmentation that images of `[height, width]` cannot have.
     pub fn check_image(&self, image: [usize; 2]) -> Result<(), TrainError> {
         match self.augment.problem(Some(image)) {
-            Some((setting, value, wanted)) => Err(TrainError::Setting { setting: setting.into(), value, wanted }),
+            Some((setting, value, wanted)) => Err(TrainError::setting(setting, value, wanted)),
             None => Ok(()),
         }
     }

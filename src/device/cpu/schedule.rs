@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::graph::BufferId;
 use crate::lines::LINE;
 use crate::ops::matmul::parts_of;
+use crate::ops::pool::MaxPool;
 use crate::ops::{ByImage, Op};
 use crate::parallel::threads;
 use crate::plan::{Buffer, Dispatch, Lifetime, Plan, View, placed};
@@ -220,7 +221,7 @@ fn pool_on_the_way(nodes: &mut Vec<Node>) {
         let [reader] = readers.collect::<Vec<_>>()[..] else { continue };
         let (first, second) = (&nodes[maker].dispatch, &nodes[reader].dispatch);
         let is_whole = second.inputs[0].offset == 0 && second.inputs[0].tensor == first.outputs[0].tensor;
-        let pool = second.op.as_max_pool().filter(|_| is_whole);
+        let pool = second.op.as_ref().downcast::<MaxPool>().copied().filter(|_| is_whole);
         let op = pool.and_then(|pool| first.op.with_max_pool(&crate::plan::tensors(&first.inputs), pool));
         let Some(op) = op else { continue };
         // What the maxima's epilogue reads has to be there already, and where they go nobody may look in between.

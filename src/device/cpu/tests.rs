@@ -206,8 +206,9 @@ fn pooled_into_a_place(beside_pictures: bool) -> [Vec<Vec<u32>>; 2] {
         graph.assign(twice, before).unwrap();
     }
     let plan = Plan::new(&graph);
-    let pools_there =
-        |dispatch: &Dispatch| dispatch.op.as_max_pool().is_some() && dispatch.outputs[0].buffer == Buffer::Stored(to);
+    let pools_there = |dispatch: &Dispatch| {
+        dispatch.op.as_ref().downcast::<MaxPool>().is_some() && dispatch.outputs[0].buffer == Buffer::Stored(to)
+    };
     assert!(plan.dispatches.iter().any(pools_there), "{plan:?}");
 
     [true, false].map(|by_op| {

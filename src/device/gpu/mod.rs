@@ -12,6 +12,7 @@ mod pace;
 mod pipelines;
 mod plans;
 mod profile;
+mod relay;
 mod submit;
 mod transfer;
 
@@ -27,6 +28,7 @@ pub use layouts::Tuned;
 use pace::Flights;
 use pipelines::Pipelines;
 use plans::Prepared;
+use relay::Relay;
 use submit::{Refusal, Submitter};
 
 use super::{Device, DeviceError, Generation, Origin, PlanId, stuck};
@@ -65,6 +67,7 @@ pub struct Gpu {
     generation: Generation,
     flights: Flights,
     staging: Option<Buffer>,
+    relay: Option<Relay>,
     counters: Counters,
 }
 
@@ -110,6 +113,7 @@ impl Gpu {
             generation: Generation::default(),
             flights: Flights::default(),
             staging: None,
+            relay: None,
             counters: Counters::default(),
         })
     }

@@ -127,7 +127,8 @@ fn compile(device: &Device, source: &Source, layout: &BindGroupLayout) -> Comput
     // Out-of-bounds accesses stay checked. Loops are not made to count their turns: that costs time in the inner
     // ones and keeps compilers from unrolling them.
     let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-    // SAFETY: every loop in `shaders/` ends: its bounds are constants of the kernel.
+    // SAFETY: every loop in `shaders/` ends: its bounds are constants of the kernel, or it follows a permutation from a number
+    // in range (`random_permute`), which comes back to one.
     let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label,

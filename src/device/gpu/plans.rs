@@ -180,6 +180,10 @@ impl Gpu {
             if self.flights.is_full() {
                 self.land_oldest()?;
             }
+            if self.relay()?.is_over() {
+                let (end, at) = self.relay()?.end();
+                self.download(&end, (at / 4) as usize, &mut [0])?;
+            }
             let budget = self.plans[index].pace.budget();
             let mut encoder = self.device.create_command_encoder(&Default::default());
             let (first, mut cost) = (next, 0.0);
@@ -202,6 +206,11 @@ impl Gpu {
                     cost += prepared.costs[i];
                     next += 1;
                 }
+            }
+            if faults::happens(Fault::DropWork) {
+                encoder = self.device.create_command_encoder(&Default::default());
+            } else {
+                self.relay()?.hand_on(&mut encoder);
             }
             if faults::happens(Fault::LoseDevice) {
                 self.device.destroy();

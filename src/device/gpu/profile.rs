@@ -56,14 +56,36 @@ impl Gpu {
                 self.download(&resolved, 0, &mut words)?;
                 let stamps = words.chunks_exact(4).map(|w| {
                     let stamp = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-                    stamp(w[2], w[3]).saturating_sub(stamp(w[0], w[1]))
+                    ticks(stamp(w[0], w[1]), stamp(w[2], w[3]))
                 });
                 for (shortest, ticks) in shortest.iter_mut().zip(stamps) {
+                    let Some(ticks) = ticks else { continue };
                     *shortest = Duration::from_nanos((ticks as f64 * nanoseconds) as u64).min(*shortest);
                 }
                 first += many;
             }
         }
+        if shortest.contains(&Duration::MAX) {
+            return Err(self.health.failed("its clock has not gone on while shaders ran"));
+        }
         Ok(shortest)
+    }
+}
+
+/// From one time to another, if they are times: clocks of few bits begin again, and what no clock has written is 0 or, of
+/// Metal, all ones. At least one: a dispatch that took no time would be faster than whatever is tried beside it.
+fn ticks(begin: u64, end: u64) -> Option<u64> {
+    (0 < begin && begin <= end && end < u64::MAX).then(|| (end - begin).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_has_begun_again_or_was_not_written_tells_no_time() {
+        let found =
+            [(5, 9), (5, 5), (9, 5), (0, 0), (u64::MAX, 7), (7, u64::MAX)].map(|(begin, end)| ticks(begin, end));
+        assert_eq!(found, [Some(4), Some(1), None, None, None, None]);
     }
 }

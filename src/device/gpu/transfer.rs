@@ -5,10 +5,11 @@ use std::sync::mpsc;
 use wgpu::{Buffer, BufferUsages, MapMode};
 
 use super::Gpu;
+use super::relay::{Relay, WORDS};
 use crate::device::DeviceError;
 
-/// Bytes moved at once.
-const PIECE: usize = 32 << 20;
+/// Bytes moved at once: with the word of the relay that comes with them, 32 MiB.
+const PIECE: usize = (32 << 20) - 4;
 
 impl Gpu {
     pub(super) fn upload(&mut self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
@@ -37,7 +38,7 @@ impl Gpu {
             self.land_oldest()?;
         }
         let largest = (out.len() * 4).min(PIECE);
-        let staging = self.staging(largest as u64)?;
+        let staging = self.staging(largest as u64 + 4)?;
         for (i, piece) in out.chunks_mut(PIECE / 4).enumerate() {
             let at = (offset * 4 + i * PIECE) as u64;
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(piece);
@@ -54,14 +55,16 @@ impl Gpu {
         out: &mut [u8],
     ) -> Result<(), DeviceError> {
         let size = out.len() as u64;
+        let (relay, end) = self.relay()?.end();
         let (sender, receiver) = mpsc::channel();
         let commands = self.health.scoped(&self.device, "a read", size, || {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(buffer, at, staging, 0, size);
+            encoder.copy_buffer_to_buffer(&relay, end, staging, size, 4);
             encoder.finish()
         })?;
         let submission = self.submit(commands)?;
-        staging.map_async(MapMode::Read, 0..size, move |result| {
+        staging.map_async(MapMode::Read, 0..size + 4, move |result| {
             let _ = sender.send(result);
         });
         self.wait_for(Some(submission))?;
@@ -70,12 +73,43 @@ impl Gpu {
             Ok(Err(error)) => return Err(self.health.failed(format!("a read: {error}"))),
             Err(_) => return Err(self.health.failed("a read was not answered")),
         }
-        {
-            let view = staging.get_mapped_range(0..size).map_err(|e| self.health.failed(format!("a read: {e}")))?;
-            out.copy_from_slice(&view);
-        }
+        let number = {
+            let view = staging.get_mapped_range(0..size + 4).map_err(|e| self.health.failed(format!("a read: {e}")))?;
+            let (words, number) = view.split_at(size as usize);
+            out.copy_from_slice(words);
+            bytemuck::pod_read_unaligned::<u32>(number)
+        };
         staging.unmap();
-        Ok(())
+        self.look_at(number)
+    }
+
+    /// The relay, begun where there is none.
+    pub(super) fn relay(&mut self) -> Result<&mut Relay, DeviceError> {
+        if self.relay.is_none() {
+            let buffers = [self.buffer("relay", WORDS)?, self.buffer("relay", WORDS)?];
+            self.begin(Relay::new(buffers))?;
+        }
+        self.relay.as_mut().ok_or_else(|| self.health.failed("has no relay"))
+    }
+
+    fn begin(&mut self, mut relay: Relay) -> Result<(), DeviceError> {
+        let (buffer, number) = relay.start();
+        self.relay = Some(relay);
+        self.upload(&buffer, 0, &[number])
+    }
+
+    /// Holds the number at the relay's end against that of its beginning.
+    fn look_at(&mut self, number: u32) -> Result<(), DeviceError> {
+        let Some(relay) = self.relay.take() else { return Ok(()) };
+        let is_whole = relay.is_whole(number);
+        if is_whole && !relay.has_begun() {
+            self.relay = Some(relay);
+            return Ok(());
+        }
+        self.begin(relay)?;
+        let left_out = "has left out work that it was sent, which took too long or too much memory, and did not say so; \
+                        try a smaller batch or `--device cpu`";
+        if is_whole { Ok(()) } else { Err(self.health.failed(left_out)) }
     }
 
     /// The buffer that reads go through, kept from one to the next.

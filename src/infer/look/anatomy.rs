@@ -61,10 +61,6 @@ pub(super) fn network(
         last.activation = None;
     }
     let network = architecture.declare(input, classes, store, parameters)?;
-    if network.output() != [classes] {
-        let problem = format!("gives {:?} numbers for an image, and not one for each class", network.output());
-        return Err(ModelError::File { path: path.to_owned(), problem }.into());
-    }
     let [h, w, c] = input;
     if h != w || c != 1 || h == 0 || !FIELD.is_multiple_of(h) {
         let problem = format!("takes images of {}, and a drawing is {FIELD}x{FIELD}x1", by(&input));

@@ -2,20 +2,20 @@ use std::path::Path;
 
 use super::anatomy::image;
 use super::testing::{AVERAGES, EVERYTHING, digits, look, shipped, untrained};
-use super::{How, Look, Pass, Wanted};
+use super::{Anatomy, How, Look, Pass, Wanted};
 use crate::models::{ModelFile, builtin};
 
 const ACTIVATIONS: Wanted = Wanted { activations: true, saliency: None };
 
 /// A few places of every layer, each worked out anew and held against what the device found.
 fn agrees(mut look: Look) {
-    let pass = look.picture(&digits(1).images, ACTIVATIONS).unwrap();
-    for (i, layer) in look.layers().iter().enumerate() {
+    let (pass, anatomy) = (look.picture(&digits(1).images, ACTIVATIONS).unwrap(), look.anatomy());
+    for (i, layer) in anatomy.layers().iter().enumerate() {
         let ([h, w, c], values) = (image(&layer.shape), &pass.activations[i]);
         let scale = values.iter().fold(0.0f32, |a, b| a.max(b.abs()));
         for [y, x] in [[0, 0], [h - 1, w - 1], [h / 2, w / 3], [h / 3, w / 2], [h / 2, w - 1]] {
             for unit in [0, c / 2, c - 1] {
-                let found = look.arithmetic(&pass, i, unit, [y, x]).unwrap();
+                let found = anatomy.arithmetic(&pass, i, unit, [y, x]).unwrap();
                 let value = values[(y * w + x) * c + unit];
                 let apart = (found.result - value).abs();
                 let name = &layer.name;
@@ -54,8 +54,9 @@ fn an_ensemble_is_taken_apart_like_any_network() {
     let digit = digits(1).images;
     let pass = ensemble.picture(&digit, ACTIVATIONS).unwrap();
     let alone: Vec<Pass> = members.iter().map(|(_, file)| look(file).picture(&digit, ACTIVATIONS).unwrap()).collect();
-    let last = ensemble.layers().len() - 1;
-    let found = ensemble.arithmetic(&pass, last, 4, [0, 0]).unwrap();
+    let anatomy = ensemble.anatomy();
+    let last = anatomy.layers().len() - 1;
+    let found = anatomy.arithmetic(&pass, last, 4, [0, 0]).unwrap();
     let How::Added(seen) = found.how else { panic!("{found:?}") };
     for (seen, alone) in seen.iter().zip(&alone) {
         assert!((seen.value * 3.0 - alone.logits[4]).abs() < 1e-4);
@@ -67,31 +68,31 @@ fn an_ensemble_is_taken_apart_like_any_network() {
 #[test]
 fn terms_say_where_in_the_picture_their_values_stand() {
     let mut look = shipped("cnn");
-    let pass = look.picture(&digits(1).images, ACTIVATIONS).unwrap();
+    let (pass, anatomy) = (look.picture(&digits(1).images, ACTIVATIONS).unwrap(), look.anatomy());
     // The first convolution, whose kernel of 2 has its padding after.
-    let How::Weighted { terms, .. } = look.arithmetic(&pass, 0, 3, [10, 27]).unwrap().how else { panic!() };
+    let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, 0, 3, [10, 27]).unwrap().how else { panic!() };
     assert_eq!(terms.len(), 2, "the kernel's right half lies beyond the edge");
-    let kernel = look.kernel(0, 3).unwrap();
+    let kernel = anatomy.kernel(0, 3).unwrap();
     for term in &terms {
         let ([y, x], [t, s]) = (term.seen.at, term.tap);
         assert_eq!(([y, x], term.seen.layer), ([10 + t, 27 + s], None));
         assert_eq!((term.seen.value, term.weight), (pass.input[y * 28 + x], kernel.weights[t * 2 + s]));
     }
     // A dense layer behind a flattened image knows each value's row, column and channel there.
-    let hidden = look.layers().len() - 2;
-    let How::Weighted { terms, .. } = look.arithmetic(&pass, hidden, 5, [0, 0]).unwrap().how else { panic!() };
-    let kernel = look.kernel(hidden, 5).unwrap();
+    let hidden = anatomy.layers().len() - 2;
+    let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, hidden, 5, [0, 0]).unwrap().how else { panic!() };
+    let kernel = anatomy.kernel(hidden, 5).unwrap();
     assert_eq!(terms.len(), 7 * 7 * 64);
     for term in terms.iter().take(50) {
         let flat = (term.seen.at[0] * 7 + term.seen.at[1]) * 64 + term.seen.channel;
-        assert_eq!((term.weight, term.seen.value), (kernel.weights[flat], pass.features_of(hidden, &look)[flat]));
+        assert_eq!((term.weight, term.seen.value), (kernel.weights[flat], pass.features_of(hidden, &anatomy)[flat]));
     }
 }
 
 impl Pass {
     /// What a layer was given.
-    fn features_of(&self, layer: usize, look: &Look) -> &[f32] {
-        look.layers()[layer].inputs[0].map_or(&self.input[..], |at| &self.activations[at])
+    fn features_of(&self, layer: usize, anatomy: &Anatomy) -> &[f32] {
+        anatomy.layers()[layer].inputs[0].map_or(&self.input[..], |at| &self.activations[at])
     }
 }
 
@@ -99,13 +100,13 @@ impl Pass {
 fn where_there_is_no_value_there_is_no_arithmetic() {
     let mut look = shipped("fast");
     let digit = digits(1).images;
-    let pass = look.picture(&digit, ACTIVATIONS).unwrap();
-    assert!(look.arithmetic(&pass, 0, 0, [23, 23]).is_some());
-    assert!(look.arithmetic(&pass, 0, 0, [24, 0]).is_none());
-    assert!(look.arithmetic(&pass, 0, 32, [0, 0]).is_none());
-    assert!(look.arithmetic(&pass, 99, 0, [0, 0]).is_none());
+    let (pass, anatomy) = (look.picture(&digit, ACTIVATIONS).unwrap(), look.anatomy());
+    assert!(anatomy.arithmetic(&pass, 0, 0, [23, 23]).is_some());
+    assert!(anatomy.arithmetic(&pass, 0, 0, [24, 0]).is_none());
+    assert!(anatomy.arithmetic(&pass, 0, 32, [0, 0]).is_none());
+    assert!(anatomy.arithmetic(&pass, 99, 0, [0, 0]).is_none());
     let without = look.picture(&digit, Wanted::default()).unwrap();
-    assert!(look.arithmetic(&without, 0, 0, [0, 0]).is_none());
+    assert!(anatomy.arithmetic(&without, 0, 0, [0, 0]).is_none());
     let other = shipped("cnn").picture(&digit, ACTIVATIONS).unwrap();
-    assert!(look.arithmetic(&other, 0, 0, [0, 0]).is_none());
+    assert!(anatomy.arithmetic(&other, 0, 0, [0, 0]).is_none());
 }

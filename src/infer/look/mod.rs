@@ -98,21 +98,12 @@ impl Look {
         let network = anatomy::network(file, path, class_names.len(), &mut store, &mut parameters)?;
         let values = file.values(&parameters, path)?;
         let normalization = Normalization::read(file, path)?;
-        let model = path.display().to_string();
-        let Normalization { mean, std } = normalization;
-        if !mean.is_finite() || !std.is_finite() || std <= 0.0 {
-            let problem =
-                format!("its metadata ask for a mean of {mean} and a deviation of {std}, which no images have");
-            return Err(InferError::Look {
-                model,
-                problem: format!("{problem}. Train the model or copy the file again"),
-            });
-        }
         let plans = Plans::declare(&mut store, &network, &parameters, normalization)?;
         device.allocate(&store)?;
         device.write_f32(parameters.weights, 0, &values.0)?;
         device.write_f32(parameters.state, 0, &values.1)?;
         let anatomy = Arc::new(Anatomy::new(network, parameters, values)?);
+        let model = path.display().to_string();
         Ok(Look { device, model, class_names, normalization, anatomy, plans })
     }
 
@@ -130,12 +121,8 @@ impl Look {
         &self.class_names
     }
 
-    /// The network without its softmax, in order: what it gives is the logits.
-    pub fn layers(&self) -> &[Layer] {
-        self.anatomy.layers()
-    }
-
-    /// All that can be said of the network without the device, to be shared with another thread.
+    /// All that can be said of the network without the device, to be shared with another thread. A softmax at its end
+    /// is taken off: what the last layer gives is the logits.
     pub fn anatomy(&self) -> Arc<Anatomy> {
         Arc::clone(&self.anatomy)
     }
@@ -155,21 +142,6 @@ impl Look {
     /// As [`Look::field`].
     pub fn picture(&mut self, picture: &[u8], wanted: Wanted) -> Result<Pass, InferError> {
         self.pass(Given::Picture, picture, wanted)
-    }
-
-    /// [`Anatomy::kernel`].
-    pub fn kernel(&self, layer: usize, unit: usize) -> Option<Kernel> {
-        self.anatomy.kernel(layer, unit)
-    }
-
-    /// [`Anatomy::receptive_field`].
-    pub fn receptive_field(&self, layer: usize, at: [usize; 2]) -> [usize; 4] {
-        self.anatomy.receptive_field(layer, at)
-    }
-
-    /// [`Anatomy::arithmetic`].
-    pub fn arithmetic(&self, pass: &Pass, layer: usize, unit: usize, at: [usize; 2]) -> Option<Arithmetic> {
-        self.anatomy.arithmetic(pass, layer, unit, at)
     }
 
     fn pass(&mut self, given: Given, bytes: &[u8], wanted: Wanted) -> Result<Pass, InferError> {

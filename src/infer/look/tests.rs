@@ -49,11 +49,12 @@ fn every_layer_is_shown_and_the_last_one_gives_the_logits() {
         close(&quick.logits, &deep.logits, 1e-5);
         close(&quick.features, &deep.features, 1e-5);
         assert_eq!(deep.activations.last(), Some(&deep.logits));
-        for (layer, values) in look.layers().iter().zip(&deep.activations) {
+        let anatomy = look.anatomy();
+        for (layer, values) in anatomy.layers().iter().zip(&deep.activations) {
             assert_eq!(values.len(), layer.shape.iter().product::<usize>(), "{}", layer.name);
             assert!(values.iter().all(|x| x.is_finite()), "{}", layer.name);
         }
-        assert_eq!(look.layers().len(), deep.activations.len());
+        assert_eq!(anatomy.layers().len(), deep.activations.len());
         assert_eq!(deep.saliency.len(), 784);
         let sum: f32 = deep.probabilities.iter().sum();
         assert!((sum - 1.0).abs() < 1e-5);
@@ -124,24 +125,24 @@ fn saliency_is_the_slope_of_the_logit_by_a_pixels_brightness() {
 #[test]
 fn a_kernel_is_the_units_own_column_of_the_weights() {
     let file = ModelFile::shipped("cnn").unwrap();
-    let look = shipped("cnn");
+    let anatomy = shipped("cnn").anatomy();
     let tensor = |name: &str| {
         let tensor = file.tensors.iter().find(|tensor| tensor.name == name).unwrap();
         let crate::models::Words::F32(words) = &tensor.words else { panic!("{name}") };
         words.clone()
     };
     let (conv, bias) = (tensor("conv2.weight"), tensor("conv2.bias"));
-    let kernel = look.kernel(2, 9).unwrap();
+    let kernel = anatomy.kernel(2, 9).unwrap();
     assert_eq!((kernel.shape, kernel.bias), (vec![2, 2, 16], Some(bias[9])));
     assert!(kernel.weights.iter().enumerate().all(|(i, weight)| *weight == conv[i * 32 + 9]));
-    let [_, _, _, .., last] = look.layers() else { panic!() };
+    let [_, _, _, .., last] = anatomy.layers() else { panic!() };
     assert_eq!(last.shape, [10]);
     // The hidden layer stands behind a flattened image and dropout, the last one behind a row of numbers.
-    let hidden = look.kernel(look.layers().len() - 2, 0).unwrap();
+    let hidden = anatomy.kernel(anatomy.layers().len() - 2, 0).unwrap();
     assert_eq!(hidden.shape, [7, 7, 64]);
-    assert_eq!(look.kernel(look.layers().len() - 1, 0).unwrap().shape, [64]);
-    assert_eq!(look.kernel(1, 0), None, "pooling has no weights");
-    assert_eq!((look.kernel(2, 32), look.kernel(99, 0)), (None, None));
+    assert_eq!(anatomy.kernel(anatomy.layers().len() - 1, 0).unwrap().shape, [64]);
+    assert_eq!(anatomy.kernel(1, 0), None, "pooling has no weights");
+    assert_eq!((anatomy.kernel(2, 32), anatomy.kernel(99, 0)), (None, None));
 }
 
 /// Changes every pixel in turn, and holds what changed against what was said.
@@ -150,7 +151,8 @@ fn by_brute_force(mut look: Look, tight: bool) {
     let picture = noise(4, side * side);
     let wanted = Wanted { activations: true, saliency: None };
     let before = look.picture(&picture, wanted).unwrap();
-    let layers = look.layers().to_vec();
+    let anatomy = look.anatomy();
+    let layers = anatomy.layers();
     let images: Vec<[usize; 3]> = layers.iter().map(|layer| anatomy::image(&layer.shape)).collect();
     // For each place of each layer, the rectangle around all pixels that changed it.
     let none = [usize::MAX, usize::MAX, 0, 0];
@@ -176,7 +178,7 @@ fn by_brute_force(mut look: Look, tight: bool) {
         let (w, name) = (images[layer][1], &layers[layer].name);
         let mut changed = 0;
         for (i, area) in found.iter().enumerate() {
-            let said = look.receptive_field(layer, [i / w, i % w]);
+            let said = anatomy.receptive_field(layer, [i / w, i % w]);
             if *area == none {
                 assert!(!tight || said == [0; 4], "{name} {i}: nothing changes it, but {said:?} should");
                 continue;
@@ -211,11 +213,11 @@ fn a_receptive_field_is_no_larger_than_it_must_be() {
 
 #[test]
 fn places_that_there_are_not_depend_on_nothing() {
-    let look = shipped("fast");
-    assert_eq!(look.receptive_field(0, [24, 0]), [0; 4]);
-    assert_eq!(look.receptive_field(99, [0, 0]), [0; 4]);
-    assert_eq!(look.receptive_field(0, [0, 3]), [0, 3, 5, 8]);
-    assert_eq!(look.receptive_field(look.layers().len() - 1, [5, 5]), [0, 0, 28, 28]);
+    let anatomy = shipped("fast").anatomy();
+    assert_eq!(anatomy.receptive_field(0, [24, 0]), [0; 4]);
+    assert_eq!(anatomy.receptive_field(99, [0, 0]), [0; 4]);
+    assert_eq!(anatomy.receptive_field(0, [0, 3]), [0, 3, 5, 8]);
+    assert_eq!(anatomy.receptive_field(anatomy.layers().len() - 1, [5, 5]), [0, 0, 28, 28]);
 }
 
 #[test]
@@ -305,7 +307,7 @@ fn a_softmax_at_the_end_is_taken_off_and_shown_as_probabilities() {
         let found = look.picture(&digit, ALL).unwrap();
         assert_eq!((&found.logits, &found.saliency), (&wanted.logits, &wanted.saliency));
         assert_eq!(found.activations.last(), Some(&found.logits));
-        assert!(look.layers().iter().all(|layer| !layer.describe.is_empty()));
+        assert!(look.anatomy().layers().iter().all(|layer| !layer.describe.is_empty()));
     }
 }
 

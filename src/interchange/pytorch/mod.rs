@@ -75,7 +75,7 @@ pub struct Theirs {
 /// What is wrong with the file, or does not fit the architecture, in words.
 pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Result<Imported, String> {
     let groups = read(bytes)?;
-    let image = wishes.input.or(architecture.input_size()).unwrap_or([28, 28, 1]);
+    let image = wishes.input.or(architecture.input).unwrap_or([28, 28, 1]);
     let metadata = metadata(bytes);
     let told: Option<Vec<String>> = metadata.get(CLASS_NAMES).and_then(|names| serde_json::from_str(names).ok());
     // How many classes there are, the file's names say, else those that are given, else the last tensors.

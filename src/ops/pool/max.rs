@@ -99,9 +99,6 @@ impl Op for MaxPool {
         let epilogue = self.epilogue.then(epilogue).filter(|both| both.is_of(&MaxPool::STEPS))?;
         Some(Arc::new(MaxPool { epilogue, ..*self }))
     }
-    fn as_max_pool(&self) -> Option<MaxPool> {
-        Some(*self)
-    }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         windows(self.window, self.stride, inputs[0].dims()).kernel("maximum", &outputs[0], 1.0, self.epilogue)
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{changes_between, through_reshapes, uses};
 use crate::graph::{Graph, Node, Origin};
-use crate::ops::Op;
+use crate::ops::concat::Slice;
+use crate::ops::{Epilogue, Op};
 
 /// Takes columns out of what makes a result, instead of out of the result that nobody wants but for them: a convolution's
 /// derivative by the pictures needs not make those by the labels beside them.
@@ -12,7 +13,8 @@ pub(super) fn make_only_those(graph: &mut Graph) {
     let uses = uses(graph);
     for i in 0..graph.nodes.len() {
         let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
-        let (Some(slice), Some(&whole)) = (op.as_slice().copied(), inputs.first()) else { continue };
+        let slice = op.as_ref().downcast::<Slice>().copied().filter(|slice| slice.epilogue == Epilogue::NONE);
+        let (Some(slice), Some(&whole)) = (slice, inputs.first()) else { continue };
         // Reshapes may have moved the columns.
         if uses[i] == 0 || through_reshapes(graph, &uses, whole) != Some(whole) {
             continue;

@@ -2,6 +2,7 @@
 
 use super::behind_reshapes;
 use crate::graph::{Graph, Node, Origin};
+use crate::ops::elementwise::Fill;
 
 /// Takes inputs that are one value throughout into the ops that can do without them as tensors: the derivative of a loss
 /// by itself, and what is made of it.
@@ -17,7 +18,8 @@ fn without_constant(graph: &Graph, node: &Node) -> Option<Origin> {
     let Origin::Op { op, inputs } = &node.origin else { return None };
     let taken = inputs.iter().enumerate().find_map(|(at, value)| {
         let Origin::Op { op: maker, .. } = &graph.nodes[behind_reshapes(graph, *value).0].origin else { return None };
-        op.with_constant(at, maker.filled()?, &node.tensor).map(|op| (at, op))
+        let filled = maker.as_ref().downcast::<Fill>()?;
+        op.with_constant(at, filled.value, &node.tensor).map(|op| (at, op))
     });
     let (at, op) = taken?;
     let mut inputs = inputs.clone();

@@ -18,8 +18,8 @@ pub(super) fn join_dropped_relus(graph: &mut Graph) {
         if uses[i] == 0 {
             continue;
         }
-        if let Some(dropout) = op.as_dropout() {
-            dropped.push((behind_reshapes(graph, inputs[0]), dropout, inputs[1], Value(i)));
+        if let Some(dropout) = op.as_ref().downcast::<Dropout>() {
+            dropped.push((behind_reshapes(graph, inputs[0]), *dropout, inputs[1], Value(i)));
         }
         let (of_relu, inputs) = (Epilogue { act_grad: Some(Act::Relu), ..Epilogue::NONE }, inputs.clone());
         if op.as_epilogue() != Some(of_relu) {
@@ -30,7 +30,7 @@ pub(super) fn join_dropped_relus(graph: &mut Graph) {
         let &[d_out, clock] = of.as_slice() else { continue };
         let relu = behind_reshapes(graph, inputs[1]);
         let same = |(of, dropout, at, _): &&(Value, Dropout, Value, Value)| {
-            *of == relu && *at == clock && op.as_dropout() == Some(*dropout)
+            *of == relu && *at == clock && op.as_ref().downcast::<Dropout>() == Some(dropout)
         };
         let Some((_, dropout, _, result)) = dropped.iter().find(same).copied() else { continue };
         // Both are cut into images alike.

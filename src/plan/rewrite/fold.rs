@@ -2,6 +2,8 @@
 
 use super::{changes_between, through_reshapes, uses};
 use crate::graph::{Graph, Node, Origin, Value};
+use crate::ops::Dropout;
+use crate::ops::elementwise::Add;
 
 /// Folds biases, normalisation by given statistics, activations, activation derivatives and dropout into the ops that make their input, where nobody else
 /// wants that input.
@@ -12,11 +14,11 @@ pub(super) fn fuse(graph: &mut Graph) {
             continue;
         }
         let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
-        if op.is_add() {
+        if op.as_ref().downcast::<Add>().is_some() {
             add_in_maker(graph, &mut uses, i);
             continue;
         }
-        let (epilogue, dropout) = (op.as_epilogue(), op.as_dropout());
+        let (epilogue, dropout) = (op.as_epilogue(), op.as_ref().downcast::<Dropout>().copied());
         let Some(source) = inputs.first().copied().filter(|_| epilogue.is_some() || dropout.is_some()) else {
             continue;
         };

@@ -52,7 +52,7 @@ fn placed_sum(graph: &Graph, uses: &[usize], effect: &Effect) -> Option<PlacedSu
     let Effect::Assign { value, place } = effect else { return None };
     let node = &graph.nodes[through_reshapes(graph, uses, *value)?.0];
     let Origin::Op { op, inputs } = &node.origin else { return None };
-    let (&Sum { width, factor, .. }, of) = (op.as_sum()?, inputs[0]);
+    let (&Sum { width, factor, .. }, of) = (op.as_ref().downcast::<Sum>()?, inputs[0]);
     let part = Summed { offset: place.offset, width, factor };
     let is_one_row = node.tensor.len() == width;
     (is_one_row && is_made(graph, of)).then(|| PlacedSum { sum: *value, of, part, place: place.clone() })

@@ -23,6 +23,7 @@ use crate::ops::elementwise::{Fill, Scale};
 use crate::ops::loss::{BinaryCrossEntropy, Hinge, Mse, Pairwise};
 use crate::ops::noise::Normal;
 use crate::ops::one_hot::OneHot;
+use crate::ops::random::streams;
 use crate::ops::record::{RecordLoss, Told};
 use crate::ops::reduce::Sum;
 use crate::ops::sample::{GatherImages, GatherLabels, Order, Record, Tick};
@@ -33,10 +34,6 @@ use crate::tensor::Shape;
 use crate::train::TrainError;
 use crate::train::calibration::Calibration;
 use crate::train::learner::{Learner, learn};
-
-/// Streams of random numbers, beside those of the layers.
-const NOISE: u32 = 0x6A41_0000;
-const FLIP: u32 = 0x6A42_0000;
 
 /// What both steps are built from.
 pub(super) struct Build<'a> {
@@ -115,7 +112,7 @@ impl Build<'_> {
     ) -> Result<Forward, TrainError> {
         let (network, parameters) = self.generator;
         let (batch, p) = (self.settings.batch, self.settings.pack);
-        let noise = Normal { shape: [batch, self.gan.noise].into(), stream: NOISE + use_ };
+        let noise = Normal { shape: [batch, self.gan.noise].into(), stream: streams::NOISE + use_ };
         let x = graph.apply(noise, &[clock])?;
         let label = match p {
             1 => labels,
@@ -187,7 +184,7 @@ impl Build<'_> {
         let shape = Shape::new([self.targets.tensor.len() / 2, 1]);
         let mut half = |real: bool| {
             let ones = graph.apply(Fill { shape: shape.clone(), value: 1.0 }, &[])?;
-            let stream = FLIP + u32::from(real);
+            let stream = streams::FLIP + u32::from(real);
             let kept = graph.apply(Dropout { rate: noise, stream, groups: 1 }, &[ones, clock])?;
             let side = if real { 1.0 } else { -1.0 };
             let offset = if real { 0.0 } else { 1.0 };

@@ -1,11 +1,8 @@
 //! Pictures of one class in groups, as a discriminator that sees several at a time takes them.
 
 use crate::data::ImageSet;
-use crate::ops::random;
+use crate::ops::random::{self, streams};
 use crate::train::TrainError;
-
-/// Rounds of the shuffle that makes groups, beside those of the batches.
-const GROUPS: u32 = 0x6A43_0000;
 
 /// The set in groups of `pack` pictures of one class, each as one picture `pack` times as high; up to `pack - 1` of
 /// a class are left out. Which pictures share a group is decided by `seed` and `epoch`; how many groups there are of
@@ -23,16 +20,12 @@ pub fn grouped(set: &ImageSet, pack: usize, seed: u32, epoch: usize) -> Result<I
     }
     for rows in &mut rows {
         let count = rows.len() as u32;
-        let shuffle = random::Shuffle::new(count, seed, GROUPS ^ epoch as u32);
+        let shuffle = random::Shuffle::new(count, seed, streams::GROUPS ^ epoch as u32);
         *rows = (0..count).map(|i| rows[shuffle.at(i) as usize]).collect();
     }
     let groups: Vec<&[usize]> = rows.iter().flat_map(|rows| rows.chunks_exact(pack)).collect();
     if groups.is_empty() {
-        return Err(TrainError::Setting {
-            setting: "pack".into(),
-            value: pack.to_string(),
-            wanted: "at most the pictures of a class".into(),
-        });
+        return Err(TrainError::setting("pack", pack, "at most the pictures of a class"));
     }
     let labels = groups.iter().map(|group| set.labels[group[0]]).collect();
     let images = set.select(&groups.concat()).images;
@@ -56,7 +49,7 @@ pub fn check_room(set: &ImageSet, device: &str, most: u64) -> Result<(), TrainEr
         bytes.div_ceil(1_000_000),
         most / 1_000_000
     );
-    Err(TrainError::Setting { setting: "device".into(), value: device.into(), wanted })
+    Err(TrainError::setting("device", device, wanted))
 }
 
 #[cfg(test)]

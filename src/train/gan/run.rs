@@ -22,12 +22,13 @@ use crate::models::{At, Gan, ModelError};
 use crate::train::TrainError;
 use crate::train::folder::Folder;
 use crate::train::metrics::as_written;
+use crate::train::pacing::Pacing;
 use crate::train::provenance::Provenance;
 
 mod checkpoint;
 mod pictures;
 
-use checkpoint::same_judge;
+use checkpoint::{same_judge, state_of};
 pub use pictures::MEASURE_SEED;
 
 /// What a run tells while it goes.
@@ -184,7 +185,7 @@ impl GanRun<'_> {
                 if let Some(warning) = self.folder.mend(checkpoint)? {
                     (self.report)(GanEvent::Warning(warning));
                 }
-                self.state(checkpoint, &steps)?
+                state_of(checkpoint, &steps)?
             }
             None => steps.initial(self.settings.seed),
         };
@@ -261,8 +262,7 @@ impl Loop<'_> {
         let most = self.steps.most_rounds();
         let flops = self.steps.flops().max(1);
         let quick = usize::try_from(WINDOW_FLOPS / flops).unwrap_or(most);
-        let window = (self.epoch_start(1) / ROWS_PER_EPOCH).min(quick).clamp(1, most);
-        let (mut chunk, mut saved) = (1, Instant::now());
+        let mut pacing = Pacing::new((self.epoch_start(1) / ROWS_PER_EPOCH).min(quick), most, CHUNK, CHECKPOINT);
         if self.round == 0 {
             self.snapshot(0)?;
         }
@@ -275,20 +275,18 @@ impl Loop<'_> {
             let epoch = self.epochs_done();
             self.regroup(epoch)?;
             let (from, to) = (self.epoch_start(epoch), self.epoch_start(epoch + 1).min(total));
-            // A chunk is whole windows, so that no row of the metrics depends on where a run was stopped.
-            let end = (from + ((self.round - from) / window + chunk) * window).min(to);
-            let count = end - self.round;
-            self.run_rounds(count, window)?;
+            let count = pacing.until(self.round, from, to) - self.round;
+            self.run_rounds(count, pacing.window)?;
             self.tell(count, began);
-            let aim = CHUNK.as_secs_f64() / began.elapsed().as_secs_f64().max(1e-6);
-            chunk = ((chunk as f64 * aim.clamp(0.5, 2.0)) as usize).clamp(1, most / window);
+            pacing.took(began.elapsed());
 
-            if self.round == to {
+            let ends = self.round == to;
+            if ends {
                 self.end_of_epoch(epoch)?;
             }
-            if self.round == to || saved.elapsed() > CHECKPOINT {
+            if pacing.is_due(ends) {
                 self.save()?;
-                saved = Instant::now();
+                pacing.saved();
             }
         }
         Ok(None)
@@ -311,7 +309,9 @@ impl Loop<'_> {
 
     /// Whole epochs behind the current round.
     fn epochs_done(&self) -> usize {
-        (0..=self.run.settings.epochs).rev().find(|epoch| self.epoch_start(*epoch) <= self.round).unwrap_or(0)
+        let settings = &self.run.settings;
+        // The last round may go on into an epoch that there is not.
+        (self.round * settings.batch * settings.discriminator_steps / self.steps.images).min(settings.epochs)
     }
 
     /// Runs rounds and records a row for each window in them; windows are counted from the epoch's first round.

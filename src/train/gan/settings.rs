@@ -96,12 +96,9 @@ impl GanSettings {
     /// # Errors
     /// [`TrainError::Setting`].
     pub fn check(&self, images: usize) -> Result<(), TrainError> {
-        let wrong = |setting: &str, value: String, wanted: &str| {
-            Err(TrainError::Setting { setting: setting.into(), value, wanted: wanted.into() })
-        };
         for (name, rate) in [("generator-rate", self.generator_rate), ("discriminator-rate", self.discriminator_rate)] {
             if !(rate > 0.0 && rate.is_finite()) {
-                return wrong(name, rate.to_string(), "a finite number above 0, like 0.0002");
+                return Err(TrainError::setting(name, rate, "a finite number above 0, like 0.0002"));
             }
         }
         let shares = [
@@ -111,26 +108,26 @@ impl GanSettings {
             ("label-noise", self.label_noise),
         ];
         if let Some((name, value)) = shares.into_iter().find(|(_, x)| !(0.0..1.0).contains(x)) {
-            return wrong(name, value.to_string(), "a number from 0 to below 1");
+            return Err(TrainError::setting(name, value, "a number from 0 to below 1"));
         }
         if self.label_noise >= 0.5 {
             let wanted = "below 0.5, from where on targets would say nothing or the opposite";
-            return wrong("label-noise", self.label_noise.to_string(), wanted);
+            return Err(TrainError::setting("label-noise", self.label_noise, wanted));
         }
         if self.epochs == 0 {
-            return wrong("epochs", "0".into(), "a number from 1 on");
+            return Err(TrainError::setting("epochs", self.epochs, "a number from 1 on"));
         }
         // A group's labels stand side by side, and so many are joined at once.
         if !(1..=Concat::MOST).contains(&self.pack) {
-            return wrong("pack", self.pack.to_string(), &format!("a number from 1 to {}", Concat::MOST));
+            return Err(TrainError::setting("pack", self.pack, format!("a number from 1 to {}", Concat::MOST)));
         }
         if !(1..=64).contains(&self.discriminator_steps) {
-            return wrong("discriminator-steps", self.discriminator_steps.to_string(), "a number from 1 to 64");
+            return Err(TrainError::setting("discriminator-steps", self.discriminator_steps, "a number from 1 to 64"));
         }
         if self.batch == 0 || self.batch > images || !self.batch.is_multiple_of(self.pack) {
             let multiple = if self.pack > 1 { format!(", a multiple of --pack {}", self.pack) } else { String::new() };
             let wanted = format!("a number from 1 to {images}, the images to train on{multiple}");
-            return wrong("batch", self.batch.to_string(), &wanted);
+            return Err(TrainError::setting("batch", self.batch, wanted));
         }
         // The discriminator's steps are the most.
         check_length(self.epochs, images, self.batch)

@@ -152,11 +152,6 @@ impl GanSteps {
         self.plans().into_iter().map(|(_, plan, times)| plan.flops() * times as u64).sum()
     }
 
-    /// Dispatches of a round.
-    pub fn dispatches(&self) -> usize {
-        self.plans().into_iter().map(|(_, plan, times)| plan.dispatches.len() * times).sum()
-    }
-
     pub fn initial(&self, seed: u32) -> GanState {
         // Layers of one name in both networks would begin alike.
         let other = seed ^ 0x5EED_0D15;
@@ -252,6 +247,7 @@ impl GanSteps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::Dropout;
     use crate::plan::{Buffer, View};
 
     const DROPS: &str = r#"
@@ -281,7 +277,8 @@ mod tests {
         for ((what, plan, _), drops) in steps.plans().into_iter().zip([1, 2]) {
             let ticks = plan.dispatches.iter().position(|dispatch| has(&dispatch.outputs)).unwrap();
             let (before, after) = plan.dispatches.split_at(ticks);
-            let dropouts = before.iter().filter(|dispatch| dispatch.op.as_dropout().is_some() && has(&dispatch.inputs));
+            let dropouts = before.iter().filter(|dispatch| dispatch.op.as_ref().downcast::<Dropout>().is_some());
+            let dropouts = dropouts.filter(|dispatch| has(&dispatch.inputs));
             // Forward, and where the generator learns backward too.
             assert_eq!(dropouts.count(), drops, "{what}");
             assert!(!after[1..].iter().any(|dispatch| has(&dispatch.inputs)), "{what}");

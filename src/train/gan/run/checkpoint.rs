@@ -8,6 +8,7 @@ use crate::report;
 use crate::train::folder::{Checkpoint, DATA_DIGEST};
 use crate::train::gan::metrics::{GanMetrics, LOSSES, MEASURES};
 use crate::train::gan::steps::{GanState, GanSteps};
+use crate::train::settings::text_of;
 use crate::train::{Precision, TrainError};
 
 /// Where the discriminator's tensors stand in a checkpoint.
@@ -30,25 +31,15 @@ pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Jud
     }
 }
 
-impl GanRun<'_> {
-    /// What a checkpoint holds, fitted to the steps.
-    pub(super) fn state(
-        &self,
-        Checkpoint { file, path, .. }: &Checkpoint,
-        steps: &GanSteps,
-    ) -> Result<GanState, TrainError> {
-        let path = path.clone();
-        let [round, seed] = *file.u32s("clock", &path)? else {
-            return Err(TrainError::Resume { path, reason: "its clock is not [round, seed]".into() });
-        };
-        if round as usize > steps.generator.steps() {
-            let reason = format!("it is at round {round}, its settings end at round {}", steps.generator.steps());
-            return Err(TrainError::Resume { path, reason });
-        }
-        let generator = steps.generator.learned(file, PREFIX, &path)?;
-        Ok(GanState { round, seed, generator, discriminator: steps.discriminator.learned(file, CRITIC, &path)? })
-    }
+/// What a checkpoint holds, fitted to the steps.
+pub(super) fn state_of(checkpoint: &Checkpoint, steps: &GanSteps) -> Result<GanState, TrainError> {
+    let [round, seed] = checkpoint.clock("round", steps.generator.steps())?;
+    let Checkpoint { file, path, .. } = checkpoint;
+    let generator = steps.generator.learned(file, PREFIX, path)?;
+    Ok(GanState { round, seed, generator, discriminator: steps.discriminator.learned(file, CRITIC, path)? })
+}
 
+impl GanRun<'_> {
     /// The metrics up to a round, and the best epoch in them. Rows after the checkpoint are of rounds that are done
     /// again.
     pub(super) fn history(&self, round: usize) -> Result<(GanMetrics, Best), TrainError> {
@@ -79,7 +70,7 @@ impl Loop<'_> {
             file.set("pictures", pictures);
         }
         file.set_hold_out(run.settings.reading.hold_out);
-        file.set("trained", run.folder.settings_text(&run.settings));
+        file.set("trained", text_of(&run.settings));
         self.provenance.describe(&mut file, run.settings.seed, Precision::F32);
         file.set("epoch", self.epochs_done());
         file
@@ -98,8 +89,9 @@ impl Loop<'_> {
 
     /// The generator alone, as it draws: averaged weights and their statistics.
     pub(super) fn save_best(&mut self) -> Result<(), TrainError> {
-        let state = self.state()?;
-        let (weights, running) = self.steps.generator.inference_of(self.run.device, state.generator)?;
+        // Of what cannot be gone on from nothing is kept.
+        self.state()?;
+        let (weights, running) = self.steps.generator.inference(self.run.device)?;
         let parameters = &self.steps.generator.parameters;
         let mut file = self.file();
         file.add_flat(PREFIX, parameters.trainable(), &weights);
