@@ -207,10 +207,9 @@ impl Gpu {
                     next += 1;
                 }
             }
+            self.relay()?.hand_on(&mut encoder);
             if faults::happens(Fault::DropWork) {
                 encoder = self.device.create_command_encoder(&Default::default());
-            } else {
-                self.relay()?.hand_on(&mut encoder);
             }
             if faults::happens(Fault::LoseDevice) {
                 self.device.destroy();
