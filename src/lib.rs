@@ -25,7 +25,7 @@
 //!    by `prepare`.
 //! 5. `run` replays them as often as it is told, and `read` waits for what came of it.
 //!
-//! `tests/optimizers.rs` goes that way with a single op, and [`train::Classifier`] with a network.
+//! `tests/optimizers.rs` goes that way with a single op, and [`train::ClassifierSteps`] with a network.
 //!
 //! # Rooms
 //!
@@ -74,3 +74,4 @@ pub mod report;
 pub mod shaders;
 pub mod tensor;
 pub mod train;
+mod words;

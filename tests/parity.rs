@@ -16,7 +16,7 @@ use inkgrad::data::mnist;
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
 use inkgrad::models::{self, Augmentation, Model, Normalization, Parameters};
-use inkgrad::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
+use inkgrad::train::{ClassifierSteps, GanSettings, GanSteps, Settings, Share, gan};
 
 /// The networks that travel with the program, the quick ones first.
 const NETWORKS: [&str; 8] = ["dense", "fast", "standard", "cnn", "gan", "best", "avgcnn", "gan-classic"];
@@ -53,7 +53,7 @@ impl Allowed {
 }
 
 enum Training {
-    Classifier(Box<Classifier>),
+    Classifier(Box<ClassifierSteps>),
     Gan(Box<GanSteps>),
 }
 
@@ -94,7 +94,7 @@ impl<'a> Course<'a> {
                 let mut parameters = Parameters::new(&mut store, "classifier");
                 let declared = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
                 let normalization = Normalization::of(&set);
-                let mut classifier = Classifier::declare(
+                let mut classifier = ClassifierSteps::declare(
                     &mut store,
                     &declared,
                     parameters,

@@ -15,18 +15,18 @@ use inkgrad::device::{Device, DeviceError, Origin, PlanId, cpu::Cpu};
 use inkgrad::graph::{BufferId, Store};
 use inkgrad::models::{Architecture, Augmentation, Normalization, Parameters, builtin};
 use inkgrad::plan::Plan;
-use inkgrad::train::{Classifier, Settings, Share};
+use inkgrad::train::{ClassifierSteps, Settings, Share};
 
 /// One test at a time: they measure the process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// `dense` in batches of 16, ready to run.
-fn dense(device: &mut dyn Device) -> Classifier {
+fn dense(device: &mut dyn Device) -> ClassifierSteps {
     begun(device, 640, Augmentation::default(), 16, Share::WHOLE)
 }
 
 /// `dense` on so many digits.
-fn begun(device: &mut dyn Device, digits: usize, augment: Augmentation, batch: usize, share: Share) -> Classifier {
+fn begun(device: &mut dyn Device, digits: usize, augment: Augmentation, batch: usize, share: Share) -> ClassifierSteps {
     let architecture = builtin("dense").unwrap();
     let recipe = Settings::from_recipe("dense", &architecture.recipe);
     let settings = Settings { epochs: 50, batch, augment, ..recipe };
@@ -39,14 +39,14 @@ fn set_up(
     settings: &Settings,
     digits: usize,
     share: Share,
-) -> Classifier {
+) -> ClassifierSteps {
     let set: ImageSet = mnist::embedded().unwrap().train.select(&(0..digits).collect::<Vec<_>>());
     let mut store = Store::default();
     let mut parameters = Parameters::new(&mut store, "classifier");
     let network = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
     let normalization = Normalization::of(&set);
     let mut classifier =
-        Classifier::declare(&mut store, &network, parameters, settings, &set, normalization, share).unwrap();
+        ClassifierSteps::declare(&mut store, &network, parameters, settings, &set, normalization, share).unwrap();
     device.allocate(&store).unwrap();
     classifier.upload(device, &set).unwrap();
     let first = classifier.initial(3);

@@ -1,7 +1,7 @@
 //! The CPU twins against the ops' definitions in f64: what needs no GPU.
 
 use super::program::{Program, exact};
-use super::{Fault, Reading};
+use super::{Finding, Reading};
 use crate::device::cpu::Cpu;
 use crate::ops::{Case, Exact};
 use crate::tensor::{Kind, Tensor};
@@ -14,8 +14,8 @@ const STEP: f64 = 1e-6;
 /// Holds the CPU's result against the definition. Random ops and updates have none, and pass.
 ///
 /// # Errors
-/// [`Fault::Wrong`], and a case that does not fit its op.
-pub fn against_definition(case: &Case) -> Result<(), Fault> {
+/// [`Finding::Wrong`], and a case that does not fit its op.
+pub fn against_definition(case: &Case) -> Result<(), Finding> {
     let mut program = Program::default();
     program.forward(case)?;
     for reading in program.run(&mut Cpu::new())? {
@@ -30,8 +30,8 @@ pub fn against_definition(case: &Case) -> Result<(), Fault> {
 /// that is not for derivatives passes.
 ///
 /// # Errors
-/// As [`against_definition`]; and [`Fault::Undefined`].
-pub fn against_differences(case: &Case) -> Result<(), Fault> {
+/// As [`against_definition`]; and [`Finding::Undefined`].
+pub fn against_differences(case: &Case) -> Result<(), Finding> {
     if !case.derivative {
         return Ok(());
     }
@@ -42,8 +42,8 @@ pub fn against_differences(case: &Case) -> Result<(), Fault> {
     let weight = program.derivatives(case)?;
     let weight = exact(&weight, &Tensor { shape: out.values.shape.clone(), kind: Kind::F32 });
     let at = inputs(case);
-    let loss = |inputs: &[Exact]| -> Result<f64, Fault> {
-        let out = definition(case, inputs, out).ok_or_else(|| Fault::Undefined { what: case.name.clone() })?;
+    let loss = |inputs: &[Exact]| -> Result<f64, Finding> {
+        let out = definition(case, inputs, out).ok_or_else(|| Finding::Undefined { what: case.name.clone() })?;
         Ok(out.data.iter().zip(&weight.data).map(|(x, w)| x * w).sum())
     };
     let floats = (0..at.len()).filter(|i| case.inputs[*i].0.kind == Kind::F32);
@@ -57,7 +57,7 @@ pub fn against_differences(case: &Case) -> Result<(), Fault> {
             };
             Ok((shifted(STEP)? - shifted(-STEP)?) / (2.0 * STEP))
         };
-        let differences: Vec<f64> = probes.iter().map(difference).collect::<Result<_, Fault>>()?;
+        let differences: Vec<f64> = probes.iter().map(difference).collect::<Result<_, Finding>>()?;
         let data = probes.iter().map(|i| reading.values.data[*i]).collect();
         let values = Exact { data, shape: [probes.len()].into() };
         Reading { values, ..reading }.hold_against(&differences)?;

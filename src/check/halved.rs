@@ -1,7 +1,7 @@
 //! Convolutions of images in 16 bits, forward and both derivatives, held against the CPU's: what units that multiply
 //! matrices do, where a GPU has some and they are in use.
 
-use super::{Fault, Reading};
+use super::{Finding, Reading};
 use crate::device::{Device, cpu::Cpu};
 use crate::grad::grad;
 use crate::graph::{Graph, Place, Store};
@@ -47,7 +47,7 @@ pub fn convolutions() -> Vec<Convolution> {
     forward.into_iter().zip(transposed).flat_map(|(a, b)| [a, b]).collect()
 }
 
-struct Program {
+struct HalvedProgram {
     store: Store,
     plan: Plan,
     inputs: [Place; 2],
@@ -60,11 +60,11 @@ impl Convolution {
     ///
     /// # Errors
     /// A convolution that there is not.
-    pub fn plan(&self) -> Result<Plan, Fault> {
+    pub fn plan(&self) -> Result<Plan, Finding> {
         self.program().map(|program| program.plan)
     }
 
-    fn program(&self) -> Result<Program, Fault> {
+    fn program(&self) -> Result<HalvedProgram, Finding> {
         let ([n, h, w, c], [r, s, k]) = (self.image, self.kernel);
         let (mut store, mut graph) = (Store::default(), Graph::new());
         let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
@@ -86,19 +86,19 @@ impl Convolution {
         }
         let mut plan = Plan::new(&graph);
         plan.halve(n, &[inputs[0].buffer]);
-        Ok(Program { store, plan, inputs, outputs })
+        Ok(HalvedProgram { store, plan, inputs, outputs })
     }
 
     /// # Errors
     /// The first result that is off, and those of the device.
-    pub fn check(&self, device: &mut dyn Device) -> Result<(), Fault> {
+    pub fn check(&self, device: &mut dyn Device) -> Result<(), Finding> {
         let program = self.program()?;
         let wanted = self.run(&program, &mut Cpu::new())?;
         let got = self.run(&program, device)?;
         got.iter().zip(&wanted).try_for_each(|(got, wanted)| got.hold_against(&wanted.values.data))
     }
 
-    fn run(&self, program: &Program, device: &mut dyn Device) -> Result<Vec<Reading>, Fault> {
+    fn run(&self, program: &HalvedProgram, device: &mut dyn Device) -> Result<Vec<Reading>, Finding> {
         device.allocate(&program.store)?;
         for (seed, place) in program.inputs.iter().enumerate() {
             device.write(place.buffer, place.offset, &words(seed as u32 + 1, place.tensor.len()))?;

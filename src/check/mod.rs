@@ -23,7 +23,7 @@ use crate::ops::{Case, Exact};
 
 /// What is wrong with a device, or with an op.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum Finding {
     #[error(
         "{what}: {wrong} of {of} elements are wrong; element {index} is {got}, should be {wanted}, and may be off by \
          {allowed:.1e}"
@@ -49,7 +49,7 @@ pub struct Reading {
 
 impl Reading {
     /// Each element within the tolerance of the wanted one, in parts of the largest; what is no number never is.
-    fn hold_against(&self, wanted: &[f64]) -> Result<(), Fault> {
+    fn hold_against(&self, wanted: &[f64]) -> Result<(), Finding> {
         let got = &self.values.data;
         let scale = wanted.iter().fold(0.0f64, |most, x| most.max(x.abs())).max(1e-3);
         let allowed = self.tolerance * scale;
@@ -62,7 +62,7 @@ impl Reading {
                 let index = found.unwrap_or(of);
                 let at = |values: &[f64]| values.get(index).copied().unwrap_or(f64::NAN);
                 let (got, wanted) = (at(got), at(wanted));
-                Err(Fault::Wrong { what: self.what.clone(), wrong, of, index, got, wanted, allowed })
+                Err(Finding::Wrong { what: self.what.clone(), wrong, of, index, got, wanted, allowed })
             }
         }
     }
@@ -82,7 +82,7 @@ pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
 ///
 /// # Errors
 /// The first output that is off, or that wrote where it must not; and those of the device.
-pub fn against_twin(case: &Case, device: &mut dyn Device) -> Result<(), Fault> {
+pub fn against_twin(case: &Case, device: &mut dyn Device) -> Result<(), Finding> {
     let mut forward = Program::default();
     forward.forward(case)?;
     compare(&forward, device)?;
@@ -98,7 +98,7 @@ pub fn against_twin(case: &Case, device: &mut dyn Device) -> Result<(), Fault> {
 ///
 /// # Errors
 /// The first that is off.
-pub fn against_definitions(case: &Case) -> Result<(), Fault> {
+pub fn against_definitions(case: &Case) -> Result<(), Finding> {
     against_definition(case)?;
     against_differences(case)
 }
@@ -117,7 +117,7 @@ pub fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
     largest.into_values().collect()
 }
 
-fn compare(program: &Program, device: &mut dyn Device) -> Result<(), Fault> {
+fn compare(program: &Program, device: &mut dyn Device) -> Result<(), Finding> {
     let wanted = program.run(&mut Cpu::new())?;
     let got = program.run(device)?;
     got.iter().zip(&wanted).try_for_each(|(got, wanted)| got.hold_against(&wanted.values.data))
@@ -144,7 +144,7 @@ mod tests {
             (vec![1.0, 2.0, 100.0, 0.0], 3),
         ] {
             let found = reading(&got).hold_against(&wanted);
-            assert!(matches!(found, Err(Fault::Wrong { index, .. }) if index == at), "{got:?}: {found:?}");
+            assert!(matches!(found, Err(Finding::Wrong { index, .. }) if index == at), "{got:?}: {found:?}");
         }
         // Where the twin itself gives no number, nothing is close to it.
         assert!(reading(&[f64::NAN]).hold_against(&[f64::NAN]).is_err());

@@ -1,6 +1,6 @@
 //! Cases of ops as a graph that any device can run.
 
-use super::{Fault, Reading};
+use super::{Finding, Reading};
 use crate::device::Device;
 use crate::grad::grad;
 use crate::graph::{ALIGNMENT, Graph, Place, Store, Value};
@@ -35,7 +35,7 @@ impl Program {
     ///
     /// # Errors
     /// A case that does not fit its op.
-    pub fn forward(&mut self, case: &Case) -> Result<(), Fault> {
+    pub fn forward(&mut self, case: &Case) -> Result<(), Finding> {
         let inputs = self.inputs(case);
         let out = self.graph.apply_arc(case.op.clone(), &inputs)?;
         self.output(case.name.clone(), out, case.tolerance)
@@ -46,7 +46,7 @@ impl Program {
     ///
     /// # Errors
     /// A case that does not fit its op, and one that has no derivative.
-    pub fn derivatives(&mut self, case: &Case) -> Result<Vec<u32>, Fault> {
+    pub fn derivatives(&mut self, case: &Case) -> Result<Vec<u32>, Finding> {
         let inputs = self.inputs(case);
         let out = self.graph.apply_arc(case.op.clone(), &inputs)?;
         let weight = self.graph.tensor(out).clone();
@@ -68,8 +68,8 @@ impl Program {
     /// Runs everything once.
     ///
     /// # Errors
-    /// Those of the device, and [`Fault::Outside`] where a kernel wrote next to its output.
-    pub fn run(&self, device: &mut dyn Device) -> Result<Vec<Reading>, Fault> {
+    /// Those of the device, and [`Finding::Outside`] where a kernel wrote next to its output.
+    pub fn run(&self, device: &mut dyn Device) -> Result<Vec<Reading>, Finding> {
         device.allocate(&self.store)?;
         for (place, words) in &self.inputs {
             device.write(place.buffer, place.offset, words)?;
@@ -90,7 +90,7 @@ impl Program {
         value
     }
 
-    fn output(&mut self, what: String, value: Value, tolerance: f64) -> Result<(), Fault> {
+    fn output(&mut self, what: String, value: Value, tolerance: f64) -> Result<(), Finding> {
         let place = self.stored("output", self.graph.tensor(value).clone());
         self.graph.assign(value, place.clone())?;
         self.outputs.push(Output { what, place, tolerance });
@@ -103,7 +103,7 @@ impl Program {
     }
 }
 
-fn read(device: &mut dyn Device, output: &Output) -> Result<Reading, Fault> {
+fn read(device: &mut dyn Device, output: &Output) -> Result<Reading, Finding> {
     let Output { what, place, tolerance } = output;
     let len = place.tensor.len();
     let mut words = vec![0; GUARD + len.next_multiple_of(4) + GUARD];
@@ -112,7 +112,7 @@ fn read(device: &mut dyn Device, output: &Output) -> Result<Reading, Fault> {
     // Whole vectors of four may be written.
     let (inside, after) = rest.split_at(len.next_multiple_of(4));
     if before.iter().chain(after).any(|word| *word != 0) {
-        return Err(Fault::Outside { what: what.clone() });
+        return Err(Finding::Outside { what: what.clone() });
     }
     Ok(Reading { what: what.clone(), values: exact(&inside[..len], &place.tensor), tolerance: *tolerance })
 }

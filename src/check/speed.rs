@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Fault;
+use super::Finding;
 use crate::device::{Device, DeviceError};
 use crate::graph::{Graph, Place, Store};
 use crate::ops::conv2d::Conv2d;
@@ -32,7 +32,7 @@ pub struct Speed {
 ///
 /// # Errors
 /// Those of the device.
-pub fn measure(device: &mut dyn Device, seconds: f64) -> Result<Speed, Fault> {
+pub fn measure(device: &mut dyn Device, seconds: f64) -> Result<Speed, Finding> {
     let epilogue = Epilogue::NONE;
     let square = Tensor::f32([1024, 1024]);
     let product = Arc::new(MatMul { epilogue, ..MatMul::new(Layout::NN) });
@@ -57,7 +57,12 @@ struct Throughput {
     bytes: f64,
 }
 
-fn throughput(device: &mut dyn Device, op: Arc<dyn Op>, inputs: &[Tensor], seconds: f64) -> Result<Throughput, Fault> {
+fn throughput(
+    device: &mut dyn Device,
+    op: Arc<dyn Op>,
+    inputs: &[Tensor],
+    seconds: f64,
+) -> Result<Throughput, Finding> {
     let work = Work::prepare(device, op, inputs)?;
     // As often as fills a tenth of the time: the wait at the end is then no part of it worth the name.
     let once = work.best(device, 1, 0.0)?;
@@ -73,7 +78,7 @@ struct Work {
 }
 
 impl Work {
-    fn prepare(device: &mut dyn Device, op: Arc<dyn Op>, inputs: &[Tensor]) -> Result<Work, Fault> {
+    fn prepare(device: &mut dyn Device, op: Arc<dyn Op>, inputs: &[Tensor]) -> Result<Work, Finding> {
         let (mut store, mut graph) = (Store::default(), Graph::new());
         let mut stored = |tensor: Tensor| Place { buffer: store.add("measured", tensor.len()), offset: 0, tensor };
         let values: Vec<_> = inputs.iter().map(|tensor| graph.read(&stored(tensor.clone()))).collect();
@@ -90,7 +95,7 @@ impl Work {
     }
 
     /// The shortest time that running it `times` times took, in tries for `seconds`.
-    fn best(&self, device: &mut dyn Device, times: usize, seconds: f64) -> Result<f64, Fault> {
+    fn best(&self, device: &mut dyn Device, times: usize, seconds: f64) -> Result<f64, Finding> {
         let (began, mut best) = (Instant::now(), Duration::MAX);
         while best == Duration::MAX || began.elapsed().as_secs_f64() < seconds {
             let start = Instant::now();

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::program::Program;
-use super::{Fault, convolutions, one_of_each};
+use super::{Finding, convolutions, one_of_each};
 use crate::device::{Choice, Device, DeviceError, choose, cpu::Cpu, gpu::AdapterInfo};
 use crate::faults;
 use crate::files;
@@ -58,9 +58,9 @@ fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
     let record = files::cache_dir().map(|folder| Record::of(&folder, info));
     if !faults::waits() && !record.as_ref().is_some_and(Record::is_kept) {
         let units = info.target().matrices.is_some();
-        look_at(device.as_mut(), units).map_err(|fault| match fault {
-            Fault::Device(error) => error,
-            fault => DeviceError::Drifts { device: info.to_string(), fault: fault.to_string() },
+        look_at(device.as_mut(), units).map_err(|finding| match finding {
+            Finding::Device(error) => error,
+            finding => DeviceError::Drifts { device: info.to_string(), fault: finding.to_string() },
         })?;
         if let Some(record) = record {
             record.keep();
@@ -73,7 +73,7 @@ fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
 ///
 /// # Errors
 /// The first that is wrong.
-fn look_at(device: &mut dyn Device, matrix_units: bool) -> Result<(), Fault> {
+fn look_at(device: &mut dyn Device, matrix_units: bool) -> Result<(), Finding> {
     let mut program = Program::default();
     for case in &representatives() {
         program.forward(case)?;

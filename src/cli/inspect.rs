@@ -10,7 +10,7 @@ use crate::graph::Store;
 use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Normalization, Parameters};
 use crate::plan::Plan;
 use crate::train::gan::{GanSteps, grouped};
-use crate::train::{Classifier, GanSettings, Settings, Share};
+use crate::train::{ClassifierSteps, GanSettings, Settings, Share};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -190,7 +190,7 @@ fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: O
     let set = ImageSet { height, width, channels, classes, images, labels };
     let normalization = Normalization { mean: 0.0, std: 1.0 };
     let classifier =
-        Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
+        ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
     dispatches(&classifier.plan, settings.batch);
     let stored: u64 = store
         .buffers()

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::{counted, data_unremarked, note, remark_on};
-use crate::data::{DataSet, ImageSize, Kind, Reading, digest};
+use crate::data::{DataSet, ImageSize, Kind, Pictures, Reading, digest};
 use crate::infer::measures::NEIGHBOUR;
 use crate::models::{ModelFile, by};
 use crate::train::folder::DATA_DIGEST;
@@ -102,7 +102,7 @@ fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &P
     let mut reading = reading.clone();
     if kind == Some(&Kind::Pictures) {
         reading.prepare |= match file.is_gan() {
-            true => file.metadata.get("pictures").is_some_and(|how| how == "prepared"),
+            true => file.pictures() == Some(Pictures::Prepared),
             false => !file.takes_pictures_as_they_are(),
         };
         reading.image_size = reading.image_size.or(taken(file, model));
@@ -182,7 +182,7 @@ fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) 
 
 /// A word on images that `classify` would prepare for a model, and that it gets as they are in a data set.
 fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
-    let is_raw = set.pictures.as_deref() == Some("raw") && !file.is_gan() && !file.takes_pictures_as_they_are();
+    let is_raw = set.pictures == Some(Pictures::Raw) && !file.is_gan() && !file.takes_pictures_as_they_are();
     is_raw.then(|| {
         format!(
             "note: images of {} are light all round, and dark is what {} expects: it gets them as they are here, while \
@@ -296,8 +296,12 @@ mod tests {
         }
         let size = Reading { image_size: Some([9, 9, 1].into()), ..read_so };
         assert_eq!(read(&file, &Kind::Pictures, &size), size);
-        file.set("pictures", "fitted");
+        file.set_pictures(Some(Pictures::Fitted));
         assert_eq!(read(&file, &Kind::Pictures, &asked), Reading { prepare: false, ..read_so });
+        // A word that no data have says nothing.
+        file.set(Pictures::KEY, "painted");
+        assert_eq!(read(&file, &Kind::Pictures, &asked), read_so);
+        file.set_pictures(Some(Pictures::Fitted));
         // Nothing is made of a size that no image has.
         file.set("input", "99999999999x99999999999x1");
         assert_eq!(read(&file, &Kind::Pictures, &asked), asked);

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::classes::Listing;
 use super::digest::{digest, mix};
 use super::idx::MAX_BYTES;
-use super::source::Reading;
+use super::source::{Pictures, Reading};
 use super::{DataSet, ImageSet};
 use crate::files::{cache_dir, write_whole};
 
@@ -79,7 +79,7 @@ impl Entry {
             ("train_digest".to_owned(), digest(&set.train)),
             ("test_digest".to_owned(), digest(&set.test)),
         ]);
-        about.extend(set.pictures.clone().map(|how| ("pictures".to_owned(), how)));
+        about.extend(set.pictures.map(|how| (Pictures::KEY.to_owned(), how.to_string())));
         let mut tensors = Vec::new();
         for (part, set) in [("train", &set.train), ("test", &set.test)] {
             let shape = vec![set.len(), set.height, set.width, set.channels];
@@ -116,7 +116,7 @@ pub fn decode(bytes: &[u8], listed: &str) -> Option<DataSet> {
         test: test?,
         class_names: Vec::new(),
         remarks: serde_json::from_str(about.get("remarks")?).ok()?,
-        pictures: about.get("pictures").cloned(),
+        pictures: about.get(Pictures::KEY).map(|how| how.parse::<Pictures>()).transpose().ok()?,
     })
 }
 
@@ -155,7 +155,7 @@ mod tests {
             paths.iter().for_each(|path| fs::write(path, "picture").unwrap());
             let mut set = DataSet::new("x", image_set(2, 3, 1, &[0, 1]), image_set(2, 3, 1, &[1]), Vec::new());
             set.remarks.push("a remark".into());
-            set.pictures = Some("fitted".into());
+            set.pictures = Some(Pictures::Fitted);
             Kept { folder, listing: Listing { paths, labels: vec![0, 1] }, set }
         }
 

@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
 use super::idx::MAX_BYTES;
-use super::source::Reading;
+use super::source::{Pictures, Reading};
 use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
 use crate::pictures::{self, Found, Preparation, fit, walk};
 
@@ -88,7 +88,7 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
         test: ImageSet::default(),
         class_names: classes,
         remarks: chosen.into_iter().collect(),
-        pictures: Some(if reading.prepare { "prepared" } else { "fitted" }.into()),
+        pictures: Some(if reading.prepare { Pictures::Prepared } else { Pictures::Fitted }),
     };
     for (listing, into) in [(&train, 0), (&test, 1)] {
         let (images, remark) = decode(folder, listing, image, set.class_names.len(), reading.prepare)?;

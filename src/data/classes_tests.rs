@@ -46,7 +46,7 @@ fn each_folder_is_a_class_in_the_order_of_their_numbers() {
     assert_eq!((set.train.height, set.train.width, set.train.channels), (3, 4, 1), "their own size");
     assert_eq!(set.train.labels, [0, 0, 1, 1, 2, 2]);
     assert_eq!(set.train.image(4), [10; 12]);
-    assert_eq!(set.pictures.as_deref(), Some("fitted"));
+    assert_eq!(set.pictures, Some(Pictures::Fitted));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn prepared_pictures_are_as_mnist_would_have_made_them() {
         picture.save(place.path(&format!("{class}/1.png"))).unwrap();
     }
     let set = place.load(Reading { prepare: true, ..all() }).unwrap();
-    assert_eq!((set.train.height, set.train.channels, set.pictures.as_deref()), (28, 1, Some("prepared")));
+    assert_eq!((set.train.height, set.train.channels, set.pictures), (28, 1, Some(Pictures::Prepared)));
     let at = |y: usize, x: usize| set.train.image(0)[y * 28 + x];
     assert!(at(14, 14) > 200 && at(14, 2) == 0 && at(1, 14) == 0, "light ink in the middle of dark paper");
 }

@@ -27,7 +27,7 @@ pub use error::DataError;
 pub use folder::load_folder;
 pub use packed::{pack, send_packed};
 pub use pixels::Pixels;
-pub use source::{ImageSize, Kind, Reading, load};
+pub use source::{ImageSize, Kind, Pictures, Reading, load};
 
 use std::fmt;
 
@@ -49,10 +49,9 @@ pub struct DataSet {
     pub class_names: Vec<String>,
     /// What a person should know of how the set was read.
     pub remarks: Vec<String>,
-    /// How its pictures became images, where it was made of pictures: `fitted` to their size, or `prepared`; and `raw`
-    /// where it was made of images that do not look as prepared ones do. A model remembers it, so that what it is asked
-    /// later is treated the same.
-    pub pictures: Option<String>,
+    /// How its pictures became images, where it was made of pictures; and [`Pictures::Raw`] where it was made of images
+    /// that do not look as prepared ones do. A model remembers it, so that what it is asked later is treated the same.
+    pub pictures: Option<Pictures>,
 }
 
 impl DataSet {

@@ -10,6 +10,7 @@ use super::folder::{is_idx_folder, load_folder};
 use super::{DataError, DataSet, ImageSet, classes, table};
 use crate::pictures::is_prepared;
 use crate::pictures::source::is_csv;
+use crate::words::words;
 
 /// The longest side of an image.
 const LARGEST: usize = 4096;
@@ -32,6 +33,23 @@ pub struct Reading {
     /// Pictures are prepared as MNIST was (see [`crate::pictures::prepare()`]) and not merely brought to their size.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prepare: bool,
+}
+
+words!(
+    /// How the images of a set came about.
+    Pictures {
+        /// Pictures were brought to their size.
+        Fitted = "fitted",
+        /// Pictures were prepared as MNIST was.
+        Prepared = "prepared",
+        /// They are not made of pictures here, and do not look as prepared ones do.
+        Raw = "raw",
+    }
+);
+
+impl Pictures {
+    /// What it is called in the metadata of files.
+    pub(crate) const KEY: &str = "pictures";
 }
 
 /// Height and width of an image, and its channels where they are known: `28x28`, `32x32x3`.
@@ -183,10 +201,10 @@ fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
     Ok(set)
 }
 
-/// The set, and that it is `raw` where its images do not look as prepared pictures do.
+/// The set, and that it is [`Pictures::Raw`] where its images do not look as prepared pictures do.
 fn marked(mut set: DataSet) -> DataSet {
     if !looks_prepared(&set.train) {
-        set.pictures = Some("raw".into());
+        set.pictures = Some(Pictures::Raw);
     }
     set
 }
@@ -282,8 +300,8 @@ mod tests {
         let dark = [[0u8, 0, 0, 0, 255, 0, 0, 0, 0]; 40].concat();
         let light = [[255u8, 255, 255, 255, 0, 255, 255, 255, 255]; 40].concat();
         assert_eq!(pictures(&dark), None);
-        assert_eq!(pictures(&light).as_deref(), Some("raw"));
-        assert_eq!(pictures(&[&dark[..30 * 9], &light[30 * 9..]].concat()).as_deref(), Some("raw"));
+        assert_eq!(pictures(&light), Some(Pictures::Raw));
+        assert_eq!(pictures(&[&dark[..30 * 9], &light[30 * 9..]].concat()), Some(Pictures::Raw));
     }
 
     #[test]

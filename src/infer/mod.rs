@@ -3,6 +3,7 @@
 
 pub mod classify;
 pub mod evaluate;
+pub mod in_order;
 pub mod judge;
 pub mod lettering;
 pub mod look;
@@ -10,7 +11,6 @@ pub mod measures;
 pub mod quality;
 pub mod sample;
 pub mod scene;
-pub mod team;
 pub use classify::Classifier;
 pub use evaluate::{Evaluation, InferError, Scores};
 pub use judge::{Judge, Looked};

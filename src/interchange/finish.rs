@@ -378,12 +378,10 @@ pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<
     }
 }
 
-/// Keeps what a file says of how pictures became the images that its model has learned from: one of the words that
-/// [`crate::data::DataSet::pictures`] has. Any other is not of this program.
+/// Keeps what a file says of how pictures became the images that its model has learned from: one of the words of
+/// [`crate::data::Pictures`]. Any other is not of this program.
 pub(super) fn keep_pictures(file: &mut ModelFile, told: Option<&str>) {
-    if let Some(how) = told.filter(|how| ["fitted", "prepared", "raw"].contains(how)) {
-        file.set("pictures", how);
-    }
+    file.set_pictures(told.and_then(|how| how.parse().ok()));
 }
 
 /// A name as architectures have them: letters, digits, `_` and `-`.

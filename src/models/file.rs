@@ -11,6 +11,7 @@ use super::gan::Gan;
 use super::layer::by;
 use super::parameters::{Parameter, Parameters};
 use super::spec::Architecture;
+use crate::data::Pictures;
 use crate::files::write_whole;
 use crate::graph::Store;
 use crate::tensor::Shape;
@@ -33,7 +34,6 @@ const IMAGE: &str = "image";
 const CLASSES: &str = "classes";
 const CLASS_NAMES: &str = "class_names";
 const VERSION: &str = "version";
-const PICTURES: &str = "pictures";
 const HOLD_OUT: &str = "hold_out";
 
 impl ModelFile {
@@ -102,6 +102,18 @@ impl ModelFile {
     /// What [`ModelFile::set_hold_out`] has stored.
     pub fn hold_out(&self) -> Option<usize> {
         self.metadata.get(HOLD_OUT)?.parse().ok()
+    }
+
+    /// Stores how its data's images came about, where these say so.
+    pub fn set_pictures(&mut self, pictures: Option<Pictures>) {
+        if let Some(pictures) = pictures {
+            self.set(Pictures::KEY, pictures);
+        }
+    }
+
+    /// What [`ModelFile::set_pictures`] has stored. Words that no data have say nothing.
+    pub fn pictures(&self) -> Option<Pictures> {
+        self.metadata.get(Pictures::KEY)?.parse().ok()
     }
 
     /// The file's bytes.
@@ -245,7 +257,7 @@ impl ModelFile {
     /// Whether it was trained on images that nobody prepared: pictures merely brought to their size, or images that do
     /// not look as prepared pictures do. What it is asked is then not prepared either.
     pub fn takes_pictures_as_they_are(&self) -> bool {
-        self.metadata.get(PICTURES).is_some_and(|how| ["fitted", "raw"].contains(&how.as_str()))
+        matches!(self.pictures(), Some(Pictures::Fitted | Pictures::Raw))
     }
 
     fn sizes(&self, key: &str, path: &Path) -> Result<[usize; 3], ModelError> {

@@ -7,9 +7,10 @@ use toml::de::DeValue;
 
 use super::error::{At, ModelError};
 use super::layer::{ACTIVATIONS, Conv, Kind, Layer, Nonlinearity, Units, Width};
-use super::reader::{Fields, Source, nearest, quoted};
+use super::reader::{Fields, Source};
 use super::recipe::{SHARE, is_share};
 use crate::ops::conv2d::Padding;
+use crate::words::{nearest, quoted};
 
 /// The words that say what a layer is.
 const KINDS: &[&str] = &[

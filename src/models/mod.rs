@@ -57,6 +57,8 @@ pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
 pub use shipped::{SHIPPED, lasting};
 pub use spec::{Architecture, INPUT, LABEL, MAX_LAYERS, MAX_TEXT};
 
+use crate::words::nearest;
+
 /// The architectures that are part of the program: name and text.
 pub const BUILTINS: &[(&str, &str)] = &[
     ("fast", include_str!("../../models/fast.toml")),
@@ -129,7 +131,7 @@ fn unknown(name: &str) -> ModelError {
 
 /// The end of a message about a name that none of `names` is: which of them it is like.
 fn hint(name: &str, names: &[&str]) -> String {
-    reader::nearest(name, names).map_or(String::new(), |near| format!("; did you mean {near:?}?"))
+    nearest(name, names).map_or(String::new(), |near| format!("; did you mean {near:?}?"))
 }
 
 /// A built-in classifier by name, or one from a TOML file by its path.

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{At, ModelError};
 use super::layer::Units;
 use crate::ops::conv2d::Padding;
+use crate::words::{nearest, quoted};
 
 /// The largest size anything may have: elements of a tensor, units of a layer.
 pub const MAX_SIZE: usize = 1 << 28;
@@ -248,28 +249,4 @@ fn whole(value: &DeValue, least: usize) -> Option<usize> {
 
 fn size(value: &DeValue) -> Option<usize> {
     whole(value, 1)
-}
-
-pub fn quoted<S: AsRef<str>>(words: &[S]) -> String {
-    words.iter().map(|word| format!("\"{}\"", word.as_ref())).collect::<Vec<_>>().join(", ")
-}
-
-/// The word that is at most a third of its letters away.
-pub fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
-    let word: Vec<char> = word.chars().take(64).collect();
-    let near = |other: &&&str| distance(&word, other) <= word.len().max(other.len()).div_ceil(3);
-    words.iter().filter(near).min_by_key(|other| distance(&word, other)).copied()
-}
-
-/// How many letters have to be added, dropped or changed (Levenshtein).
-fn distance(a: &[char], b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=a.len()).collect();
-    for (i, b) in b.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, a) in a.iter().enumerate() {
-            let best = (row[j] + 1).min(row[j + 1] + 1).min(diagonal + usize::from(*a != b));
-            diagonal = std::mem::replace(&mut row[j + 1], best);
-        }
-    }
-    row[a.len()]
 }

@@ -1,43 +1,11 @@
 //! How a model is trained unless told otherwise: the `[recipe]` table of an architecture.
 
 use std::fmt;
-use std::str::FromStr;
 
 use super::augmentation::Augmentation;
 use super::error::ModelError;
-use super::reader::{Fields, nearest, quoted};
-
-/// Words that stand for the variants of an enum, in TOML and on the command line alike.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum $name { $($(#[$about])* $variant),+ }
-
-        impl $name {
-            pub const ALL: &'static [(&'static str, $name)] = &[$(($word, $name::$variant)),+];
-            pub fn word(self) -> &'static str {
-                match self { $($name::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-            fn from_str(word: &str) -> Result<$name, String> {
-                let words: Vec<&str> = $name::ALL.iter().map(|(word, _)| *word).collect();
-                let hint = nearest(word, &words).map_or(String::new(), |w| format!("; did you mean \"{w}\"?"));
-                let found = $name::ALL.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-                found.ok_or_else(|| format!("expected one of {}, not {word:?}{hint}", quoted(&words)))
-            }
-        }
-    };
-}
+use super::reader::Fields;
+use crate::words::words;
 
 words!(
     /// What turns gradients into steps.

@@ -10,8 +10,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{At, ModelError};
 use super::layer::{Kind, Layer, Units};
-use super::reader::{Fields, Source, quoted};
+use super::reader::{Fields, Source};
 use super::recipe::Recipe;
+use crate::words::quoted;
 
 pub const MAX_LAYERS: usize = 1_000;
 /// A longer text is not read.

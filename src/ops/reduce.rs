@@ -28,7 +28,7 @@ pub struct Sum {
 }
 
 /// How a workgroup shares a sum over rows: `lanes` columns side by side, `slices` invocations for each.
-pub(super) struct Team {
+pub(super) struct Slices {
     lanes: usize,
     slices: usize,
 }
@@ -36,21 +36,21 @@ pub(super) struct Team {
 /// Rows that are worth an invocation of their own.
 const ROWS: usize = 8;
 
-impl Team {
-    pub(super) fn new(columns: usize, rows: usize, target: Target) -> Team {
+impl Slices {
+    pub(super) fn new(columns: usize, rows: usize, target: Target) -> Slices {
         let columns = columns.next_power_of_two();
         // Eight numbers side by side are the least that memory hands out.
         let slices = (rows / ROWS).next_power_of_two().min(MOST_INVOCATIONS / columns.min(8)).min(target.busy);
-        Team::of(columns, slices)
+        Slices::of(columns, slices)
     }
 
     /// As many invocations for each column as there are rows, where columns alone would not keep a device busy.
-    pub(super) fn tall(columns: usize, rows: usize, target: Target) -> Team {
-        Team::of(columns, rows.next_power_of_two().min(MOST_INVOCATIONS).min(target.busy))
+    pub(super) fn tall(columns: usize, rows: usize, target: Target) -> Slices {
+        Slices::of(columns, rows.next_power_of_two().min(MOST_INVOCATIONS).min(target.busy))
     }
 
-    fn of(columns: usize, slices: usize) -> Team {
-        Team { lanes: columns.next_power_of_two().min(MOST_INVOCATIONS / slices).min(64), slices }
+    fn of(columns: usize, slices: usize) -> Slices {
+        Slices { lanes: columns.next_power_of_two().min(MOST_INVOCATIONS / slices).min(64), slices }
     }
 
     /// A kernel whose workgroups each take `lanes` columns of one of `parts`.
@@ -192,7 +192,7 @@ impl Op for Sum {
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], target: Target) -> Kernel {
         let (rows_per_part, parts) = (self.rows_per_part(inputs[0].len()), outputs[0].dims()[0]);
-        Team::new(self.width, rows_per_part, target)
+        Slices::new(self.width, rows_per_part, target)
             .kernel("reduce", "sum", parts, self.width)
             .with("WIDTH", self.width)
             .with("ROWS", inputs[0].len() / self.width)

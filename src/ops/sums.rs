@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::MOST_BINDINGS;
-use super::reduce::{Sum, Team};
+use super::reduce::{Slices, Sum};
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::tensor::Tensor;
 
@@ -79,10 +79,10 @@ impl Op for Sums {
         let rows: Vec<usize> = self.parts.iter().zip(inputs).map(|(part, x)| x.len() / part.width).collect();
         let widest = self.parts.iter().map(|part| part.width).max().unwrap_or(1);
         // Most columns are those of a few partial results; more invocations for each would have nothing to add.
-        let team = Team::new(widest, rows.iter().copied().max().unwrap_or(1).min(MOST_ROWS), target);
-        let groups: Vec<usize> = self.parts.iter().map(|part| team.groups(part.width)).collect();
+        let slices = Slices::new(widest, rows.iter().copied().max().unwrap_or(1).min(MOST_ROWS), target);
+        let groups: Vec<usize> = self.parts.iter().map(|part| slices.groups(part.width)).collect();
         let mut first = 0;
-        let mut kernel = team.constants(Kernel::groups("reduce", "sums", groups.iter().sum()));
+        let mut kernel = slices.constants(Kernel::groups("reduce", "sums", groups.iter().sum()));
         for (i, [has, of_first, of_groups, width, of_rows, offset, factor]) in NAMES.into_iter().enumerate() {
             kernel = kernel.with(has, i < self.parts.len());
             if let Some(part) = self.parts.get(i) {
@@ -101,7 +101,7 @@ impl Op for Sums {
     }
 }
 
-/// Rows that a team is made for.
+/// Rows that slices are made for, at most.
 const MOST_ROWS: usize = 128;
 
 pub fn cases() -> Vec<Case> {

@@ -84,7 +84,7 @@ mod tests {
     use crate::ops::elementwise::{Copy, Scale};
     use crate::ops::matmul::{Layout, MatMul};
     use crate::ops::transpose::Transpose;
-    use crate::train::{Classifier, Precision, Settings, Share};
+    use crate::train::{ClassifierSteps, Precision, Settings, Share};
 
     const BATCH: usize = 4;
 
@@ -147,7 +147,8 @@ mod tests {
             let declared = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
             let (normalization, share) = (Normalization::of(&set), Share::WHOLE);
             let classifier =
-                Classifier::declare(&mut store, &declared, parameters, &settings, &set, normalization, share).unwrap();
+                ClassifierSteps::declare(&mut store, &declared, parameters, &settings, &set, normalization, share)
+                    .unwrap();
             let mut halved = 0;
             for Dispatch { op, outputs, .. } in &classifier.plan.dispatches {
                 for View { tensor, .. } in outputs.iter().filter(|view| matches!(view.buffer, Buffer::Scratch(_))) {

@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 
 /// A batch of a training set.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct Batch {
     /// Images in the set, as they are stored.
     pub count: usize,
     pub batch: usize,
@@ -23,7 +23,7 @@ pub struct Seen {
     pub staged: Option<Staged>,
 }
 
-impl Seen {
+impl Batch {
     /// `f32 [batch, h, w, c]`, normalised, of all images as packed bytes and the clock.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Preview {
     /// For images `[h, w, c]`, `batch` variations at a time.
     ///
     /// # Errors
-    /// As [`Seen::images`].
+    /// As [`Batch::images`].
     pub fn declare(
         store: &mut Store,
         image: [usize; 3],
@@ -95,7 +95,7 @@ impl Preview {
         let (all, now) = (graph.read(&bytes), graph.read(&clock));
         // A set of one image, gone through again and again.
         let seen =
-            Seen { count: 1, batch, image, normalization, augment, staged: None }.images(&mut graph, all, now)?;
+            Batch { count: 1, batch, image, normalization, augment, staged: None }.images(&mut graph, all, now)?;
         graph.assign(seen, pictures.clone())?;
         let (image, clock, seen) = (bytes.buffer, clock.buffer, pictures.buffer);
         Ok(Preview { image, clock, seen, batch, size, normalization, plan: Plan::new(&graph), ready: None })
@@ -143,7 +143,7 @@ mod tests {
     }
 
     /// The first batch of a set, as floats and labels.
-    fn first(set: &ImageSet, seen: Seen) -> (Vec<f32>, Vec<u32>) {
+    fn first(set: &ImageSet, seen: Batch) -> (Vec<f32>, Vec<u32>) {
         let (mut store, mut graph) = (Store::default(), Graph::new());
         let words = pack(&set.images);
         let mut stored =
@@ -183,8 +183,8 @@ mod tests {
         // Many more than there are, so that every one comes, in one epoch and the next.
         let batch = 1000;
         let sampled =
-            Seen { count: set.len(), batch, image: [28, 28, 1], normalization, augment: extended, staged: None };
-        let plain = Seen { count: all.len(), augment: Augmentation::default(), ..sampled };
+            Batch { count: set.len(), batch, image: [28, 28, 1], normalization, augment: extended, staged: None };
+        let plain = Batch { count: all.len(), augment: Augmentation::default(), ..sampled };
         assert!(first(&set, sampled) == first(&all, plain));
     }
 
@@ -194,9 +194,9 @@ mod tests {
         let normalization = Normalization::of(&set);
         let augment = Augmentation { rotate: 20.0, shift: 0.3, erase: 0.3, ..Augmentation::default() };
         let plain = Augmentation::default();
-        let seen = Seen { count: set.len(), batch: 20, image: [28, 28, 1], normalization, augment, staged: None };
+        let seen = Batch { count: set.len(), batch: 20, image: [28, 28, 1], normalization, augment, staged: None };
         let (images, labels) = first(&set, seen);
-        let (originals, same) = first(&set, Seen { augment: plain, ..seen });
+        let (originals, same) = first(&set, Batch { augment: plain, ..seen });
         assert_eq!(labels, same);
         let black = originals.iter().copied().fold(f32::INFINITY, f32::min);
         for image in images.chunks(784) {

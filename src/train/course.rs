@@ -1,10 +1,10 @@
 //! A classifier on its way through training: where it stands, its next steps, and the model files that it becomes.
 //! A run that is left alone and one under a person's hand have this in common.
 
-use super::classifier::{RING, State};
 use super::folder::DATA_DIGEST;
 use super::provenance::Provenance;
-use super::{Classifier, Settings, Share, TrainError};
+use super::steps::{RING, State};
+use super::{ClassifierSteps, Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
@@ -14,7 +14,7 @@ use crate::models::{Architecture, ModelFile, Network, Normalization, Parameters}
 
 pub(super) struct Course {
     pub settings: Settings,
-    pub classifier: Classifier,
+    pub classifier: ClassifierSteps,
     pub network: Network,
     /// In an epoch.
     pub images: usize,
@@ -52,9 +52,9 @@ impl Course {
         let mut parameters = Parameters::new(store, "classifier");
         let input = [train.height, train.width, train.channels];
         let network = architecture.declare(input, train.classes, store, &mut parameters)?;
-        let classifier = Classifier::declare(store, &network, parameters, &settings, train, normalization, share)?;
+        let classifier = ClassifierSteps::declare(store, &network, parameters, &settings, train, normalization, share)?;
         let described = DataSet {
-            pictures: data.pictures.clone(),
+            pictures: data.pictures,
             ..DataSet::new(&data.name, ImageSet::default(), ImageSet::default(), data.class_names.clone())
         };
         let images = settings.epoch(train.len());
@@ -181,9 +181,7 @@ impl Course {
         file.set("std", self.normalization.std);
         file.set("data", &self.described.name);
         file.set(DATA_DIGEST, &self.digest);
-        if let Some(pictures) = &self.described.pictures {
-            file.set("pictures", pictures);
-        }
+        file.set_pictures(self.described.pictures);
         file.set_hold_out(self.settings.reading.hold_out);
         file.set("trained", self.settings.text());
         self.provenance.describe(&mut file, self.settings.seed, self.settings.precision);

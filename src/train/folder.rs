@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::classifier::State;
 use super::metrics::{Curves, Metrics, Set};
 use super::run::Best;
-use super::{Classifier, Settings, TrainError};
+use super::steps::State;
+use super::{ClassifierSteps, Settings, TrainError};
 use crate::data::ImageSet;
 use crate::data::digest;
 use crate::files::{self, UNFINISHED, write_keeping, write_whole};
@@ -306,7 +306,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// The state that it holds, fitted to a classifier.
-    pub(super) fn state(&self, classifier: &Classifier) -> Result<State, TrainError> {
+    pub(super) fn state(&self, classifier: &ClassifierSteps) -> Result<State, TrainError> {
         let learner = &classifier.learner;
         let [step, seed] = self.clock("step", learner.steps())?;
         Ok(State { step, seed, learned: learner.learned(&self.file, "", &self.path)? })

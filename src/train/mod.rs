@@ -3,7 +3,6 @@
 
 pub mod augmented;
 pub mod calibration;
-pub mod classifier;
 mod course;
 pub mod folder;
 mod from_generated;
@@ -16,16 +15,17 @@ mod provenance;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod steps;
 mod supply;
 
 pub use augmented::Preview;
-pub use classifier::Classifier;
 pub use folder::Folder;
 pub use from_generated::classifier_from_generated;
 pub use gan::{GanEvent, GanOutcome, GanRun, GanSettings, GanSteps};
 pub use live::{Glance, Live, Mistake};
 pub use run::{Event, Outcome, Run};
 pub use settings::{Precision, Settings};
+pub use steps::ClassifierSteps;
 pub use supply::Share;
 
 use std::fmt::Display;
@@ -73,7 +73,7 @@ pub enum TrainError {
 
 impl TrainError {
     /// A setting's value that will not do, and what would.
-    fn setting(setting: impl Into<String>, value: impl Display, wanted: impl Into<String>) -> TrainError {
+    pub(crate) fn setting(setting: impl Into<String>, value: impl Display, wanted: impl Into<String>) -> TrainError {
         TrainError::Setting { setting: setting.into(), value: value.to_string(), wanted: wanted.into() }
     }
 

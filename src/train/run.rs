@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::classifier::RING;
 use super::course::Course;
 use super::folder::Folder;
 use super::metrics::{Metrics, Row, Set, as_written};
 use super::pacing::Pacing;
+use super::steps::RING;
 use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;

@@ -78,7 +78,7 @@ impl Supply {
         let mut bytes = all;
         if all as u64 > room {
             let one = (batch * size).max(1);
-            let steps = (STAGE.min(room as usize) / one).clamp(1, super::classifier::RING);
+            let steps = (STAGE.min(room as usize) / one).clamp(1, super::steps::RING);
             bytes = steps * one;
             stage = Some(Stage { steps, set: Pixels::default(), seed: 0, there: None, words: Vec::new() });
         }

@@ -7,7 +7,7 @@ use crate::infer::evaluate::{self, Evaluation};
 use crate::infer::sample::{self, Drawing, latent, one_hot};
 use crate::models::{Architecture, Gan, Model, Normalization, Parameters, ScheduleName};
 use crate::plan::Plan;
-use crate::train::{Classifier, GanSettings, GanSteps, Precision, Settings, Share, gan};
+use crate::train::{ClassifierSteps, GanSettings, GanSteps, Precision, Settings, Share, gan};
 
 /// Steps that run without a look at them, at most.
 const CHUNK: usize = 64;
@@ -28,7 +28,7 @@ pub struct Subject {
 }
 
 enum Work {
-    Classifier(Box<Classifier>),
+    Classifier(Box<ClassifierSteps>),
     Gan(Box<GanSteps>),
     Evaluation(Box<Evaluation>, Parameters),
     Drawing(Box<Drawing>, Parameters, Box<Gan>),
@@ -131,7 +131,7 @@ fn classifier(
     let network = architecture.declare(input, set.classes, &mut store, &mut parameters)?;
     let normalization = Normalization::of(&set);
     let classifier =
-        Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
+        ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
     Ok(Subject {
         images: batch,
         parameters: classifier.learner.parameters.count_trainable(),

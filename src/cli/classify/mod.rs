@@ -17,7 +17,7 @@ use crate::files::{self, Existing, STDOUT, Unfinished};
 use crate::infer::Classifier;
 use crate::infer::classify::default_model;
 use crate::infer::evaluate::InferError;
-use crate::infer::team::in_order;
+use crate::infer::in_order::in_order;
 use crate::models::ModelFile;
 use crate::pictures::source::{Shard, Source, hash, is_csv};
 use crate::pictures::stream::{BATCH, Batch, Work, stream};

@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (train, test) = (&set.train, &set.test);
     let extended = Augmentation { extend: true, ..Augmentation::default() };
     if let Some((setting, value, wanted)) = extended.problem(Some([train.height, train.width])) {
-        return Err(TrainError::Setting { setting: setting.into(), value, wanted }.into());
+        return Err(TrainError::setting(setting, value, wanted).into());
     }
     anyhow::ensure!(args.limit != Some(0), "--limit is 0; it must be a number from 1 on");
     anyhow::ensure!(

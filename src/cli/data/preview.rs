@@ -51,7 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (train, class_names) = (&set.train, &set.class_names);
     let image = [train.height, train.width, train.channels];
     if let Some((setting, value, wanted)) = augment.problem(Some([train.height, train.width])) {
-        return Err(TrainError::Setting { setting: setting.into(), value, wanted }.into());
+        return Err(TrainError::setting(setting, value, wanted).into());
     }
     augment_flags::warn(&augment, class_names);
     if augment.is_none() {

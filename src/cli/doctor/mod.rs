@@ -164,7 +164,7 @@ fn about(info: &AdapterInfo) -> [String; 3] {
     ]
 }
 
-fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate::check::Fault> {
+fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate::check::Finding> {
     let speed = speed::measure(device, seconds)?;
     Ok(vec![
         format!("matrix product, 1024 x 1024 x 1024: {:.1} GFLOP/s", speed.matmul),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::{self, Fault};
+use crate::check::{self, Finding};
 use crate::cli::counting::Counting;
 use crate::device::{Choice, Device, DeviceError};
 use crate::ops::{self, Case};
@@ -46,12 +46,12 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
         row.cases += 1;
         match result {
             Ok(()) => {}
-            Err(Fault::Device(DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })) => row.skipped += 1,
-            Err(fault) => {
+            Err(Finding::Device(DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })) => row.skipped += 1,
+            Err(finding) => {
                 row.failed += 1;
-                row.first.get_or_insert_with(|| explain(case, &fault, gpu));
+                row.first.get_or_insert_with(|| explain(case, &finding, gpu));
                 // A device that was lost takes the cases after it along, unless it is opened anew.
-                if let Fault::Device(_) = fault {
+                if let Finding::Device(_) = finding {
                     match choice.open() {
                         Ok(again) => *device = again,
                         Err(_) => {
@@ -67,13 +67,13 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
     found
 }
 
-/// The fault, and whose it is.
-fn explain(case: &Case, fault: &Fault, gpu: bool) -> String {
+/// The finding, and whose fault it is.
+fn explain(case: &Case, finding: &Finding, gpu: bool) -> String {
     match check::against_definitions(case) {
-        Err(own) if gpu && !matches!(fault, Fault::Device(_)) => {
-            format!("{fault} (the CPU itself is off its definition: {own})")
+        Err(own) if gpu && !matches!(finding, Finding::Device(_)) => {
+            format!("{finding} (the CPU itself is off its definition: {own})")
         }
-        _ => fault.to_string(),
+        _ => finding.to_string(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ops::conv2d::Conv2d;
 use crate::ops::elementwise::Scale;
 use crate::ops::pool::MaxPool;
 use crate::tensor::Tensor;
-use crate::train::{Classifier, GanSettings, GanSteps, Settings, Share, gan};
+use crate::train::{ClassifierSteps, GanSettings, GanSteps, Settings, Share, gan};
 
 /// The plans of a step of a shipped network, on a device that is ready for its first.
 fn begin(network: &str, batch: usize, device: &mut Cpu) -> Vec<Plan> {
@@ -26,7 +26,8 @@ fn begin(network: &str, batch: usize, device: &mut Cpu) -> Vec<Plan> {
             let normalization = Normalization::of(&set);
             let share = Share::WHOLE;
             let mut classifier =
-                Classifier::declare(&mut store, &declared, parameters, &settings, &set, normalization, share).unwrap();
+                ClassifierSteps::declare(&mut store, &declared, parameters, &settings, &set, normalization, share)
+                    .unwrap();
             device.allocate(&store).unwrap();
             classifier.upload(device, &set).unwrap();
             let first = classifier.initial(5);

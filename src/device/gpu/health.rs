@@ -6,35 +6,35 @@ use crate::device::DeviceError;
 use crate::faults;
 
 #[derive(Clone, Debug)]
-enum Fault {
+enum Trouble {
     Lost(String),
     OutOfMemory,
     Failed(String),
 }
 
-/// Shared with the device's callbacks. The first fault stays: what follows is its consequence.
+/// Shared with the device's callbacks. The first trouble stays: what follows is its consequence.
 #[derive(Clone, Debug)]
 pub struct Health {
     device: String,
-    fault: Arc<Mutex<Option<Fault>>>,
+    trouble: Arc<Mutex<Option<Trouble>>>,
 }
 
 impl Health {
     /// Listens to a device's errors from now on.
     pub fn watch(device: &wgpu::Device, name: String) -> Health {
-        let health = Health { device: name, fault: Arc::default() };
+        let health = Health { device: name, trouble: Arc::default() };
         let (lost, uncaptured) = (health.clone(), health.clone());
         device.set_device_lost_callback(move |reason, message| {
-            lost.note(Fault::Lost(if message.is_empty() { format!("{reason:?}") } else { message }));
+            lost.note(Trouble::Lost(if message.is_empty() { format!("{reason:?}") } else { message }));
         });
-        device.on_uncaptured_error(Arc::new(move |error| uncaptured.note(Fault::from(error))));
+        device.on_uncaptured_error(Arc::new(move |error| uncaptured.note(Trouble::from(error))));
         health
     }
 
     /// The error, if there was one at any time.
     pub fn check(&self) -> Result<(), DeviceError> {
-        let fault = self.fault.lock().unwrap_or_else(|e| e.into_inner()).clone();
-        fault.map_or(Ok(()), |fault| Err(self.error(fault, "what was running", 0)))
+        let trouble = self.trouble.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        trouble.map_or(Ok(()), |trouble| Err(self.error(trouble, "what was running", 0)))
     }
 
     /// The error of something that just failed: a lost device explains it better than its own message.
@@ -62,36 +62,36 @@ impl Health {
         }
         self.check()?;
         if faults::happens(faults::Fault::OutOfMemory) {
-            return Err(self.error(Fault::OutOfMemory, what, bytes));
+            return Err(self.error(Trouble::OutOfMemory, what, bytes));
         }
         match error {
             None => Ok(result),
-            Some(error) => Err(self.error(Fault::from(error), what, bytes)),
+            Some(error) => Err(self.error(Trouble::from(error), what, bytes)),
         }
     }
 
-    fn note(&self, fault: Fault) {
-        log::error!("{}: {fault:?}", self.device);
-        self.fault.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(fault);
+    fn note(&self, trouble: Trouble) {
+        log::error!("{}: {trouble:?}", self.device);
+        self.trouble.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(trouble);
     }
 
-    fn error(&self, fault: Fault, what: &str, bytes: u64) -> DeviceError {
+    fn error(&self, trouble: Trouble, what: &str, bytes: u64) -> DeviceError {
         let device = self.device.clone();
-        match fault {
-            Fault::Lost(reason) => DeviceError::Lost { device, reason },
-            Fault::OutOfMemory => DeviceError::OutOfMemory { device, what: what.into(), bytes },
-            Fault::Failed(reason) => DeviceError::Failed { device, reason: format!("{what}: {reason}") },
+        match trouble {
+            Trouble::Lost(reason) => DeviceError::Lost { device, reason },
+            Trouble::OutOfMemory => DeviceError::OutOfMemory { device, what: what.into(), bytes },
+            Trouble::Failed(reason) => DeviceError::Failed { device, reason: format!("{what}: {reason}") },
         }
     }
 }
 
-impl From<wgpu::Error> for Fault {
-    fn from(error: wgpu::Error) -> Fault {
+impl From<wgpu::Error> for Trouble {
+    fn from(error: wgpu::Error) -> Trouble {
         match error {
-            wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory,
+            wgpu::Error::OutOfMemory { .. } => Trouble::OutOfMemory,
             // Which shader and where stands in the description alone.
             wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
-                Fault::Failed(description.split_whitespace().collect::<Vec<_>>().join(" "))
+                Trouble::Failed(description.split_whitespace().collect::<Vec<_>>().join(" "))
             }
         }
     }

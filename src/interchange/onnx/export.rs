@@ -9,6 +9,7 @@ use super::proto::{
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use super::writer::{Writer, int};
+use crate::data::Pictures;
 use crate::graph::Store;
 use crate::infer::sample::PREFIX;
 use crate::models::{ModelError, ModelFile, Parameters};
@@ -28,7 +29,7 @@ const BATCH: &str = "N";
 pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let graph = if model.is_gan() { generator(model, path)? } else { classifier(model, path)? };
     let mut metadata_props = vec![entry("class_names", &serde_json::Value::from(model.class_names(path)?).to_string())];
-    for key in ["architecture", "mean", "std", "data", "test_accuracy", "pictures"] {
+    for key in ["architecture", "mean", "std", "data", "test_accuracy", Pictures::KEY] {
         if let Some(value) = model.metadata.get(key) {
             metadata_props.push(entry(key, value));
         }

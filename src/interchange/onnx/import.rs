@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto, attribute};
 use super::tensor::{Constant, Data};
+use crate::data::Pictures;
 use crate::interchange::draft::{Draft, Flow, From};
 use crate::interchange::finish::{Imported, Wishes, image, keep_pictures};
 use crate::models::{Kind, MAX_SIZE, by};
@@ -131,7 +132,7 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
     }
     let name = if graph.name.is_empty() { "onnx" } else { &graph.name };
     let mut imported = reader.draft.finish(output, name, &format!("a model in {producer}"), &wishes)?;
-    keep_pictures(&mut imported.file, stored("pictures"));
+    keep_pictures(&mut imported.file, stored(Pictures::KEY));
     Ok(imported)
 }
 

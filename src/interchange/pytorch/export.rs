@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{CLASS_NAMES, MEAN, PICTURES, STD, channels_in, order_of, orders_of};
+use super::{CLASS_NAMES, MEAN, STD, channels_in, order_of, orders_of};
+use crate::data::Pictures;
 use crate::graph::Store;
 use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
 use crate::interchange::order::{rows_to_theirs, to_theirs};
@@ -29,7 +30,7 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let orders = orders_of(&network).map_err(refuse)?;
 
     let mut file = ModelFile::default();
-    for key in [MEAN, STD, CLASS_NAMES, PICTURES] {
+    for key in [MEAN, STD, CLASS_NAMES, Pictures::KEY] {
         if let Some(value) = model.metadata.get(key) {
             file.set(key, value);
         }

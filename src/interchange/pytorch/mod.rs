@@ -19,7 +19,7 @@ use super::finish::{Imported, Wishes, class_names, keep_pictures};
 use super::layout::{kernel_from_torch, permute, transposed_from_torch};
 use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
-use crate::data::MAX_CLASSES;
+use crate::data::{MAX_CLASSES, Pictures};
 use crate::graph::Store;
 use crate::models::{Architecture, Built, Kind, ModelFile, Network, Parameters, Source, by};
 use pairing::{Group, pair};
@@ -27,9 +27,8 @@ use pairing::{Group, pair};
 /// What pixels of 0 to 1 are normalized by, in the metadata of files that this program writes.
 const MEAN: &str = "mean";
 const STD: &str = "std";
-/// What a model file has under the same keys.
+/// What a model file has under the same key.
 const CLASS_NAMES: &str = "class_names";
-const PICTURES: &str = "pictures";
 
 /// Whether bytes begin like a safetensors file: a length, and JSON.
 pub fn is_meant(bytes: &[u8]) -> bool {
@@ -130,7 +129,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     file.set("mean", normalization.mean);
     file.set("std", normalization.std);
     file.set("imported", "tensors of PyTorch");
-    keep_pictures(&mut file, metadata.get(PICTURES).map(String::as_str));
+    keep_pictures(&mut file, metadata.get(Pictures::KEY).map(String::as_str));
     Ok(Imported { file, notes })
 }
 

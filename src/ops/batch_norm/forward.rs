@@ -12,7 +12,7 @@ use crate::ops::by_image::pieces;
 use crate::ops::dropout::{clock, is_clock};
 use crate::ops::epilogue::{Step, tiled};
 use crate::ops::kernel::MOST_BINDINGS;
-use crate::ops::reduce::{Sum, Team};
+use crate::ops::reduce::{Slices, Sum};
 use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
@@ -175,7 +175,7 @@ impl Op for Stats {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let (c, parts) = (inputs[0].shape.last(), inputs[0].dims()[0] / self.groups);
-        let kernel = Team::tall(c, parts, target).kernel("batch_norm", "stats", self.groups, c).with("C", c);
+        let kernel = Slices::tall(c, parts, target).kernel("batch_norm", "stats", self.groups, c).with("C", c);
         Epilogue::NONE
             .constants(kernel)
             .with("BY_FOUR", false)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
 use super::kernel::WORKGROUP;
-use super::reduce::Team;
+use super::reduce::Slices;
 use super::{Dropout, Epilogue, Kernel, Op, Target};
 use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::{Shape, Tensor};
@@ -120,7 +120,7 @@ fn kernel(entry: &'static str, count: usize, c: usize, lanes: usize) -> Kernel {
 /// A kernel that sums over the rows of each part.
 fn partial_kernel(entry: &'static str, rows: usize, rows_per_part: usize, c: usize, target: Target) -> Kernel {
     let parts = rows.div_ceil(rows_per_part);
-    let kernel = Team::new(c, rows_per_part, target).kernel("batch_norm", entry, parts, c);
+    let kernel = Slices::new(c, rows_per_part, target).kernel("batch_norm", entry, parts, c);
     let kernel = kernel.with("PARTIAL", true).with("BY_FOUR", false).with("C", c).with("PARTS", parts);
     Epilogue::NONE.constants(kernel).with("ROWS", rows).with("ROWS_PER_PART", rows_per_part)
 }

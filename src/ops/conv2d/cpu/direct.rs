@@ -201,7 +201,7 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
 }
 
 /// A convolution, or the transpose of one, as walks over each image.
-pub struct Correlation {
+pub struct Walks {
     walks: Vec<Walk>,
     frame: Option<Frame>,
     /// The source's size, the words of a result, and its channels.
@@ -210,9 +210,9 @@ pub struct Correlation {
     channels: usize,
 }
 
-impl Correlation {
+impl Walks {
     /// `weight` is `[r, s, c, k]`.
-    pub fn forward(g: &Geometry, weight: &[f32]) -> Correlation {
+    pub fn forward(g: &Geometry, weight: &[f32]) -> Walks {
         let frame = g.padded().then(|| frame(g));
         let width = frame.map_or(g.w, |f| f.width);
         let run = g.s * g.c;
@@ -231,11 +231,11 @@ impl Correlation {
             channels: g.k,
             weights: weights(g.r, run, g.k, |r, j| &weight[(r * run + j) * g.k..]),
         };
-        Correlation { walks: vec![walk], frame, image: [g.h, g.w, g.c], image_out: g.p * g.q * g.k, channels: g.k }
+        Walks { walks: vec![walk], frame, image: [g.h, g.w, g.c], image_out: g.p * g.q * g.k, channels: g.k }
     }
 
     /// `weight` is `[r, s, k, c]`.
-    pub fn transposed(g: &Geometry, weight: &[f32]) -> Correlation {
+    pub fn transposed(g: &Geometry, weight: &[f32]) -> Walks {
         let rows = Axis::all(g.h, g.r, g.stride, g.pad_top);
         let columns = Axis::all(g.w, g.s, g.stride, g.pad_left);
         let ((top, bottom), (left, right)) = (Axis::room(&rows, g.p), Axis::room(&columns, g.q));
@@ -267,7 +267,7 @@ impl Correlation {
             });
         }
         let needs_frame = top + bottom + left + right > 0;
-        Correlation {
+        Walks {
             walks,
             frame: needs_frame.then_some(frame),
             image: [g.p, g.q, g.k],
@@ -277,7 +277,7 @@ impl Correlation {
     }
 
     pub fn run(&self, source: &[f32], out: &mut [f32], end: &Ready) {
-        let Correlation { walks, image_out, channels, .. } = self;
+        let Walks { walks, image_out, channels, .. } = self;
         // A walk that covers no pixel of some residue leaves zeros.
         let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
         let (finish, later) = match covered < *image_out {
@@ -299,7 +299,7 @@ impl Correlation {
     /// channels, whose epilogue is for registers; `then` is done to the maxima. A band of rows is pooled while it is in the
     /// first-level cache.
     pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
-        let Correlation { walks, channels, .. } = self;
+        let Walks { walks, channels, .. } = self;
         let walk = &walks[0];
         // Pairs of rows in a band, and words of the result that a pair makes.
         let pairs = (BAND / (2 * walk.out_row)).clamp(1, (walk.rows / 2).max(1));
@@ -328,7 +328,7 @@ impl Correlation {
         memory: usize,
         f: impl Fn(usize, &[f32], &mut [f32], &mut [f32]) + Sync + Send,
     ) {
-        let Correlation { frame, image, .. } = self;
+        let Walks { frame, image, .. } = self;
         let image_len = image.iter().product::<usize>();
         let block = block(out.len() / image_out);
         // Whole lines: a vector across two is read twice.

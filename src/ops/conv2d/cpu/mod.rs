@@ -11,29 +11,29 @@ use winograd::Transposed;
 
 /// A convolution, or the transpose of one, with its weights as the method wants them.
 pub enum Correlation {
-    Tiles(winograd::Correlation),
+    Tiles(winograd::Tiles),
     Scatter(winograd::Scatter),
     Spread(direct::Spread),
-    Sums(direct::Correlation),
+    Walks(direct::Walks),
 }
 
 impl Correlation {
     /// `weight` is `[r, s, c, k]`.
     pub fn forward(g: &Geometry, weight: &[f32]) -> Correlation {
         match winograd::Tiling::forward(g) {
-            Some(tiling) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
-            None => Correlation::Sums(direct::Correlation::forward(g, weight)),
+            Some(tiling) => Correlation::Tiles(winograd::Tiles::new(tiling, weight)),
+            None => Correlation::Walks(direct::Walks::forward(g, weight)),
         }
     }
 
     /// From derivatives by the result to those by the image; `weight` is `[r, s, k, c]`.
     pub fn transposed(g: &Geometry, weight: &[f32]) -> Correlation {
         match winograd::Tiling::transposed(g) {
-            Some(Transposed::OfResult(tiling)) => Correlation::Tiles(winograd::Correlation::new(tiling, weight)),
+            Some(Transposed::OfResult(tiling)) => Correlation::Tiles(winograd::Tiles::new(tiling, weight)),
             Some(Transposed::OfSource(tiling)) => Correlation::Scatter(winograd::Scatter::new(tiling, weight)),
             None => match direct::Spread::new(g, weight) {
                 Some(spread) => Correlation::Spread(spread),
-                None => Correlation::Sums(direct::Correlation::transposed(g, weight)),
+                None => Correlation::Walks(direct::Walks::transposed(g, weight)),
             },
         }
     }
@@ -44,13 +44,13 @@ impl Correlation {
             Correlation::Tiles(tiles) => tiles.run(source, out, end),
             Correlation::Scatter(tiles) => tiles.run(source, out, end),
             Correlation::Spread(spread) => spread.run(source, out, end),
-            Correlation::Sums(sums) => sums.run(source, out, end),
+            Correlation::Walks(walks) => walks.run(source, out, end),
         }
     }
 
     /// Whether a convolution can pool its result on the way.
     pub fn can_pool(g: &Geometry) -> bool {
-        winograd::Tiling::forward(g).is_none_or(|tiling| winograd::Correlation::can_pool(&tiling))
+        winograd::Tiling::forward(g).is_none_or(|tiling| winograd::Tiles::can_pool(&tiling))
     }
 
     /// The maxima of windows of two by two, `out [n, p / 2, q / 2, k]`, of what `end` makes of a convolution that can; `then`
@@ -58,7 +58,7 @@ impl Correlation {
     pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
         match self {
             Correlation::Tiles(tiles) => tiles.run_pooled(source, out, end, then),
-            Correlation::Sums(sums) => sums.run_pooled(source, out, end, then),
+            Correlation::Walks(walks) => walks.run_pooled(source, out, end, then),
             _ => unreachable!("not without `can_pool`"),
         }
     }
@@ -129,11 +129,10 @@ pub mod tests {
                 out
             };
             for t in winograd::Tiling::of_forward(&g) {
-                let tiles = run(d_out.len(), &|out| {
-                    winograd::Correlation::new(t.clone(), &weight).run(&x, out, &Ready::default())
-                });
+                let tiles =
+                    run(d_out.len(), &|out| winograd::Tiles::new(t.clone(), &weight).run(&x, out, &Ready::default()));
                 let plain =
-                    run(d_out.len(), &|out| direct::Correlation::forward(&g, &weight).run(&x, out, &Ready::default()));
+                    run(d_out.len(), &|out| direct::Walks::forward(&g, &weight).run(&x, out, &Ready::default()));
                 agree("the convolution", &g, &tiles, &plain, g.r * g.s * g.c);
                 for images in [1, 2, 5] {
                     let len = weight.len() * g.n.div_ceil(images);
@@ -143,25 +142,22 @@ pub mod tests {
                 }
                 let tiles =
                     run(x.len(), &|out| winograd::Scatter::new(t.clone(), &weight).run(&d_out, out, &Ready::default()));
-                let plain = run(x.len(), &|out| {
-                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, &Ready::default())
-                });
+                let plain =
+                    run(x.len(), &|out| direct::Walks::transposed(&g, &weight).run(&d_out, out, &Ready::default()));
                 agree("the derivative by the image, scattered", &g, &tiles, &plain, g.r * g.s * g.k);
                 seen[0] += 1;
             }
             for t in winograd::Tiling::of_transposed(&g) {
-                let tiles = run(x.len(), &|out| {
-                    winograd::Correlation::new(t.clone(), &weight).run(&d_out, out, &Ready::default())
-                });
-                let plain = run(x.len(), &|out| {
-                    direct::Correlation::transposed(&g, &weight).run(&d_out, out, &Ready::default())
-                });
+                let tiles =
+                    run(x.len(), &|out| winograd::Tiles::new(t.clone(), &weight).run(&d_out, out, &Ready::default()));
+                let plain =
+                    run(x.len(), &|out| direct::Walks::transposed(&g, &weight).run(&d_out, out, &Ready::default()));
                 agree("the derivative by the image", &g, &tiles, &plain, g.r * g.s * g.k);
                 seen[1] += 1;
             }
             let run = |of: &dyn Fn(&mut [f32])| run(x.len(), of);
             let spread = run(&|out| direct::Spread::of(&g, &weight).run(&d_out, out, &Ready::default()));
-            let plain = run(&|out| direct::Correlation::transposed(&g, &weight).run(&d_out, out, &Ready::default()));
+            let plain = run(&|out| direct::Walks::transposed(&g, &weight).run(&d_out, out, &Ready::default()));
             agree("the derivative by the image, spread", &g, &spread, &plain, g.r * g.s * g.k);
             seen[2] += 1;
         }

@@ -66,9 +66,7 @@ impl Loop<'_> {
         let mut file = ModelFile::of_gan(&run.gan, self.image, &run.data.class_names);
         file.set("data", &run.data.name);
         file.set(DATA_DIGEST, &self.digest);
-        if let Some(pictures) = &run.data.pictures {
-            file.set("pictures", pictures);
-        }
+        file.set_pictures(run.data.pictures);
         file.set_hold_out(run.settings.reading.hold_out);
         file.set("trained", text_of(&run.settings));
         self.provenance.describe(&mut file, run.settings.seed, Precision::F32);

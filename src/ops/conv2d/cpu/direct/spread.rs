@@ -6,7 +6,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{Correlation, few};
+use super::{Walks, few};
 use crate::ops::conv2d::Geometry;
 use crate::ops::conv2d::cpu::frame::Frame;
 use crate::ops::epilogue::Ready;
@@ -16,7 +16,7 @@ use crate::parallel::{block, parallel_chunks, scratch};
 pub struct Spread {
     g: Geometry,
     /// From each pixel of the source to its products with the kernel, `[r, s, c]`.
-    products: Correlation,
+    products: Walks,
     frame: Frame,
 }
 
@@ -37,7 +37,7 @@ impl Spread {
         let reach = |pixels: usize, kernel: usize| (pixels - 1) * g.stride + kernel;
         Spread {
             g: *g,
-            products: Correlation::forward(&alone, &kernel),
+            products: Walks::forward(&alone, &kernel),
             frame: Frame {
                 height: reach(g.p, g.r).max(g.pad_top + g.h),
                 width: reach(g.q, g.s).max(g.pad_left + g.w),

@@ -13,16 +13,16 @@ use crate::ops::tile::{MOST_PIXELS, store, vectors, with_tile};
 use crate::parallel::{Lent, block, parallel_chunks, scratch};
 
 /// A convolution by tiles, its weights transformed.
-pub struct Correlation {
+pub struct Tiles {
     tiling: Tiling,
     panels: Lent,
 }
 
-impl Correlation {
+impl Tiles {
     /// `weight` is `[r, s, c, k]`, its last axis the result's channels.
-    pub fn new(tiling: Tiling, weight: &[f32]) -> Correlation {
+    pub fn new(tiling: Tiling, weight: &[f32]) -> Tiles {
         let panels = panels(&tiling, weight, [tiling.source[2], tiling.result[2]], tiling.phases_of_result);
-        Correlation { tiling, panels }
+        Tiles { tiling, panels }
     }
 
     /// `source [n, h, w, c]` to `out [n, p, q, k]`.

@@ -18,7 +18,7 @@ mod panels;
 mod scatter;
 mod transform;
 
-pub use correlate::Correlation;
+pub use correlate::Tiles;
 pub use gradient::gradient;
 pub use scatter::Scatter;
 use transform::Tile;
@@ -56,7 +56,7 @@ pub struct Tiling {
     phases_of_result: bool,
 }
 
-/// Tiles of a transposed convolution: of what it makes, for [`Correlation`], or of what it reads, for [`Scatter`].
+/// Tiles of a transposed convolution: of what it makes, for [`Tiles`], or of what it reads, for [`Scatter`].
 pub enum Transposed {
     OfResult(Tiling),
     OfSource(Tiling),

@@ -1,7 +1,7 @@
 //! The transposed convolution as the convolution's own tiles the other way round: each tile of derivatives by results gives
 //! `side x side` derivatives by the image, and where tiles overlap those are added.
 //!
-//! [`Correlation`](super::Correlation) makes the larger image of the two by tiles of results. These are tiles of the smaller
+//! [`Tiles`](super::Tiles) makes the larger image of the two by tiles of results. These are tiles of the smaller
 //! one, of which there are fewer: 4 instead of 9 from 8 x 8 to 10 x 10 pixels with a 3x3 kernel.
 
 use pulp::{Simd, WithSimd};

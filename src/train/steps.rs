@@ -7,7 +7,7 @@
 //! Where several devices share a batch, a step is two plans: the first ends with the derivatives, of which the devices
 //! then have the mean, and the second is the update by it, the same on each.
 
-use super::augmented::Seen;
+use super::augmented::Batch;
 use super::calibration::Calibration;
 use super::learner::{Learned, Learner};
 use super::supply::{Share, Supply};
@@ -26,7 +26,7 @@ use crate::tensor::Tensor;
 pub const RING: usize = 1024;
 
 /// A network with all that its training keeps on a device.
-pub struct Classifier {
+pub struct ClassifierSteps {
     pub learner: Learner,
     /// The step, or all of it that each of several devices does on its part of the batch.
     pub plan: Plan,
@@ -53,7 +53,7 @@ pub struct State {
     pub learned: Learned,
 }
 
-impl Classifier {
+impl ClassifierSteps {
     /// Writes the step down for a set of this size, and for the devices that share it. `parameters` are the network's,
     /// declared in `store`.
     ///
@@ -67,7 +67,7 @@ impl Classifier {
         set: &ImageSet,
         normalization: Normalization,
         share: Share,
-    ) -> Result<Classifier, TrainError> {
+    ) -> Result<ClassifierSteps, TrainError> {
         settings.check_parts(share.parts)?;
         settings.check_image([set.height, set.width])?;
         let parts = share.parts;
@@ -75,7 +75,7 @@ impl Classifier {
         let clock = store.add("clock", 2);
         let own_clock = (parts > 1).then(|| store.add("own clock", 2));
         let image = [set.height, set.width, set.channels];
-        let mut seen = Seen { count, batch, image, normalization, augment: settings.augment, staged: None };
+        let mut seen = Batch { count, batch, image, normalization, augment: settings.augment, staged: None };
         let supply = Supply::declare(store, set, batch, settings.augment.copies(), share);
         seen.staged = supply.staged();
         let labels = store.add("labels", count);
@@ -134,7 +134,7 @@ impl Classifier {
             plan.halve(batch, &[supply.place().buffer, labels]);
         }
         let ready = Vec::new();
-        Ok(Classifier {
+        Ok(ClassifierSteps {
             learner,
             plan,
             update,
@@ -232,7 +232,8 @@ mod tests {
         let mut parameters = Parameters::new(&mut store, "classifier");
         let network = architecture.declare([32, 32, 1], 2, &mut store, &mut parameters).unwrap();
         let (normalization, share) = (Normalization::of(&set), Share::WHOLE);
-        let declared = Classifier::declare(&mut store, &network, parameters, &settings, &set, normalization, share);
+        let declared =
+            ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, share);
         let refused = declared.err().unwrap();
         assert!(matches!(&refused, TrainError::Setting { setting, .. } if setting == "extend"), "{refused}");
     }

@@ -1,0 +1,60 @@
+//! Words from a fixed list: enums that have one for each variant, and the one that was meant where it is misspelled.
+
+/// Words that stand for the variants of an enum, in TOML, on the command line and in files alike.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name { $($(#[$about])* $variant),+ }
+
+        impl $name {
+            pub const ALL: &'static [(&'static str, $name)] = &[$(($word, $name::$variant)),+];
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(word: &str) -> Result<$name, String> {
+                let words: Vec<&str> = $name::ALL.iter().map(|(word, _)| *word).collect();
+                let near = $crate::words::nearest(word, &words);
+                let hint = near.map_or(String::new(), |w| format!("; did you mean \"{w}\"?"));
+                let found = $name::ALL.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+                let expected = $crate::words::quoted(&words);
+                found.ok_or_else(|| format!("expected one of {expected}, not {word:?}{hint}"))
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+pub fn quoted<S: AsRef<str>>(words: &[S]) -> String {
+    words.iter().map(|word| format!("\"{}\"", word.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// The word that is at most a third of its letters away.
+pub fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
+    let word: Vec<char> = word.chars().take(64).collect();
+    let near = |other: &&&str| distance(&word, other) <= word.len().max(other.len()).div_ceil(3);
+    words.iter().filter(near).min_by_key(|other| distance(&word, other)).copied()
+}
+
+/// How many letters have to be added, dropped or changed (Levenshtein).
+fn distance(a: &[char], b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=a.len()).collect();
+    for (i, b) in b.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, a) in a.iter().enumerate() {
+            let best = (row[j] + 1).min(row[j + 1] + 1).min(diagonal + usize::from(*a != b));
+            diagonal = std::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[a.len()]
+}
