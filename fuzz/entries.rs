@@ -7,7 +7,7 @@ use std::path::Path;
 use inkgrad::data::{cache, csv::PixelRows, idx};
 use inkgrad::graph::Store;
 use inkgrad::interchange::{Wishes, keras, onnx, pytorch};
-use inkgrad::models::{Model, ModelFile, Parameters, builtin};
+use inkgrad::models::{Model, ModelFile, builtin};
 use inkgrad::pictures::{Preparation, decode, fit, prepare};
 use inkgrad::train::metrics::{Curves, Metrics};
 
@@ -49,14 +49,11 @@ pub fn architecture(bytes: &[u8]) {
     let mut store = Store::default();
     match Model::parse(text, "file") {
         Ok(Model::Classifier(architecture)) => {
-            let mut parameters = Parameters::new(&mut store, "classifier");
-            let _ = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters);
+            let _ = architecture.declare([28, 28, 1], 10, &mut store, "classifier");
         }
         Ok(Model::Gan(gan)) => {
-            let mut parameters = Parameters::new(&mut store, "generator");
-            let _ = gan.declare_generator([28, 28, 1], 10, &mut store, &mut parameters);
-            let mut parameters = Parameters::new(&mut store, "discriminator");
-            let _ = gan.declare_discriminator([28, 28, 1], 10, &mut store, &mut parameters);
+            let _ = gan.declare_generator([28, 28, 1], 10, &mut store);
+            let _ = gan.declare_discriminator([28, 28, 1], 10, &mut store);
             let _ = gan.range();
         }
         Err(_) => {}
@@ -67,8 +64,7 @@ pub fn model(bytes: &[u8]) {
     let Ok(file) = ModelFile::from_bytes(bytes, here()) else { return };
     let _ = (file.class_names(here()), file.image(here()), file.gan(here()), file.u32s("clock", here()));
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    if file.network(here(), &mut store, &mut parameters).is_ok() {
+    if let Ok((_, parameters)) = file.network(here(), &mut store, "classifier") {
         let _ = file.values(&parameters, here());
     }
 }

@@ -5,7 +5,7 @@
 // grad_sums: out[part] = sum of d_out * xhat and sum of d_out over the part's rows, xhat = (x - mean) / sqrt(var + EPS)
 // grad_x:    out = gamma / sqrt(var + EPS) * (d_out - (sum of d_out + xhat * sum of d_out * xhat) / ROWS)
 // grad_x_fixed: out = gamma / sqrt(var + EPS) * d_out
-// running:   out[OFFSET + i] = MOMENTUM * out[OFFSET + i] + (1 - MOMENTUM) * stats[i], in each of up to seven parts
+// running:   out[OFFSET + i] = MOMENTUM * out[OFFSET + i] + (1 - MOMENTUM) * stats[i], in each of PARTS parts
 //
 // x is [ROWS, C]; sums, stats and affine are [.., 2, C]. GROUPED: each OF_GROUP of x (of its rows in grad_sums, of its
 // vectors elsewhere) have statistics and sums of their own; in stats there are GROUPS, and ROWS and PARTS are those of one.
@@ -50,12 +50,10 @@
 @group(0) @binding(2) var<storage, read> affine: array<Lanes>;
 @group(0) @binding(3) var<storage, read_write> out: array<Lanes>;
 #else
-#unroll k 7
-#if HAS_$k
+#unroll k PARTS
 @group(0) @binding($k) var<storage, read> stats_$k: array<f32>;
-#endif
 #endunroll
-@group(0) @binding(1 + u32(HAS_1) + u32(HAS_2) + u32(HAS_3) + u32(HAS_4) + u32(HAS_5) + u32(HAS_6)) var<storage, read_write> out: array<f32>;
+@group(0) @binding($(PARTS)) var<storage, read_write> out: array<f32>;
 #endif
 
 #if ENTRY_stats
@@ -165,15 +163,13 @@ fn main(
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     var i = id.x + id.y * groups.x * WORKGROUP;
-#unroll k 7
-#if HAS_$k
+#unroll k PARTS
     if i < LEN_$k {
         let at = OFFSET_$k + i;
         out[at] = MOMENTUM_$k * out[at] + (1.0 - MOMENTUM_$k) * stats_$k[i];
         return;
     }
     i -= LEN_$k;
-#endif
 #endunroll
 }
 #else

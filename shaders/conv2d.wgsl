@@ -166,18 +166,10 @@ alias Value = f32;
 const WIDE = 1u;
 #endif
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
-#if HAS_BIAS
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-#endif
-#if HAS_NORM
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> stats: array<f32>;
-@group(0) @binding(3 + u32(HAS_BIAS)) var<storage, read> affine: array<f32>;
+alias Wide = f32;
+alias Result = f32;
+#include bound
 const OUT_CHANNELS = OUTER;
-#endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM)) var<storage, read> activated: array<f32>;
-#endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
 
 fn load(line: u32, x: u32, channel: u32) -> Value {
 #if PADDED

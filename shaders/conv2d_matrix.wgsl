@@ -130,18 +130,10 @@ fn main(
 // A workgroup takes BLOCK positions, each team ROW_TILES * EDGE of them.
 @group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
-#if HAS_BIAS
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-#endif
-#if HAS_NORM
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> stats: array<f32>;
-@group(0) @binding(3 + u32(HAS_BIAS)) var<storage, read> affine: array<f32>;
+alias Wide = f32;
+alias Result = f32;
+#include bound
 const OUT_CHANNELS = OUTER;
-#endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM)) var<storage, read> activated: array<f32>;
-#endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
 
 // The positions that the taps of BLOCK positions meet.
 var<workgroup> window: array<vec4<f16>, WINDOW * PITCH>;

@@ -1,6 +1,6 @@
 // What an op does to a result before it writes it; see src/ops/epilogue.rs. The op declares `bias`, `stats` and `affine`,
-// and `activated` where HAS_BIAS, HAS_NORM and HAS_ACT_GRAD ask for them, as the bindings that follow its own inputs, and
-// OUT_CHANNELS for HAS_NORM.
+// and `activated` where HAS_BIAS, HAS_NORM and HAS_ACT_GRAD ask for them, as the bindings that follow its own inputs (where
+// these are two, by bound.wgsl), and OUT_CHANNELS for HAS_NORM.
 
 #include act
 

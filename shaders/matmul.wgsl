@@ -21,25 +21,14 @@
 #else
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 #endif
-#if HAS_BIAS
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-#endif
-#if HAS_NORM
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> stats: array<f32>;
-@group(0) @binding(3 + u32(HAS_BIAS)) var<storage, read> affine: array<f32>;
-const OUT_CHANNELS = N;
-#endif
-#if HAS_ADDEND
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> addend: array<f32>;
-#endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ADDEND)) var<storage, read> activated: array<f32>;
-#endif
+alias Wide = f32;
 #if VECTOR_OUT
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<vec4<f32>>;
+alias Result = vec4<f32>;
 #else
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<f32>;
+alias Result = f32;
 #endif
+#include bound
+const OUT_CHANNELS = N;
 
 #if DIVIDED
 var<workgroup> partial: array<vec4<f32>, SPLIT / 2u * 4u * ROW_GROUPS * WIDTH>;

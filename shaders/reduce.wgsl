@@ -1,5 +1,5 @@
 // sum:    out[part, c] = FACTOR * sum of x[row, c] over the ROWS_PER_PART rows of the part
-// sums:   out[OFFSET + c] = FACTOR * sum of x[row, c] over all rows, of up to seven x; each has GROUPS workgroups from FIRST on
+// sums:   out[OFFSET + c] = FACTOR * sum of x[row, c] over all rows, of PARTS x; each has GROUPS workgroups from FIRST on
 // spread: out[row, c]  = FACTOR * x[row / ROWS_PER_PART, c]
 //
 // x is [ROWS, WIDTH]. Of a sum SLICES invocations take every SLICES-th row of a part, each for one of LANES columns
@@ -7,12 +7,10 @@
 // Of a spread an invocation computes one of COUNT elements.
 
 #if ENTRY_sums
-#unroll k 7
-#if HAS_$k
+#unroll k PARTS
 @group(0) @binding($k) var<storage, read> x_$k: array<f32>;
-#endif
 #endunroll
-@group(0) @binding(1 + u32(HAS_1) + u32(HAS_2) + u32(HAS_3) + u32(HAS_4) + u32(HAS_5) + u32(HAS_6)) var<storage, read_write> out: array<f32>;
+@group(0) @binding($(PARTS)) var<storage, read_write> out: array<f32>;
 alias Sum = f32;
 #include slices
 
@@ -25,8 +23,7 @@ fn main(
     let flat = group.x + group.y * groups.x;
     var sum = 0.0;
     var at = 0xffffffffu;
-#unroll k 7
-#if HAS_$k
+#unroll k PARTS
     // Below FIRST the difference wraps round to a large number.
     let g$k = flat - FIRST_$k;
     if g$k < GROUPS_$k {
@@ -48,7 +45,6 @@ fn main(
             at = OFFSET_$k + column;
         }
     }
-#endif
 #endunroll
     let all = of_all_slices(id, sum);
     if id.y == 0u && at != 0xffffffffu {

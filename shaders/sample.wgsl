@@ -1,8 +1,5 @@
 // gather_images: out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD, as bytes * SCALE + SHIFT
 // gather_labels: out[i] = the label at i's row
-// tick:          clock[0] += BY
-// record:        out[step % SLOTS] = (loss, correct)
-// store_rows:    out[step * BATCH + i] = x[i], where that row is below ROWS
 //
 // Position P = step * BATCH + i counts through all epochs. SHUFFLED: its row is that of P % ROWS in the shuffle
 // of epoch P / ROWS. Else its row is P; past the last one images are zero and labels 0xffffffff.
@@ -24,24 +21,12 @@
 #else
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 #endif
-#elif ENTRY_gather_labels
+#else
 @group(0) @binding(0) var<storage, read> labels: array<u32>;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
-#elif ENTRY_tick
-@group(0) @binding(0) var<storage, read_write> clock: array<u32>;
-#elif ENTRY_record
-@group(0) @binding(0) var<storage, read> clock: array<u32>;
-@group(0) @binding(1) var<storage, read> loss: array<f32>;
-@group(0) @binding(2) var<storage, read> correct: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
-#else
-@group(0) @binding(0) var<storage, read> clock: array<u32>;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
 #endif
 
-#if FINDS_ROWS
 // The row of the data set for place i of the batch; ROWS or more is none.
 fn row_of(i: u32) -> u32 {
     let position = clock[0] * BATCH + i;
@@ -51,7 +36,6 @@ fn row_of(i: u32) -> u32 {
     return position;
 #endif
 }
-#endif
 
 #if ENTRY_gather_images
 @compute @workgroup_size(WORKGROUP)
@@ -116,23 +100,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if i >= COUNT {
         return;
     }
-#if ENTRY_gather_labels
     let row = row_of(i);
     out[i] = 0xffffffffu;
     if row < ROWS {
         out[i] = labels[row / COPIES];
     }
-#elif ENTRY_tick
-    clock[0] += BY;
-#elif ENTRY_record
-    let slot = clock[0] % SLOTS;
-    out[2u * slot] = loss[0];
-    out[2u * slot + 1u] = correct[0];
-#else
-    let row = clock[0] * BATCH + i / WIDTH;
-    if row < ROWS {
-        out[row * WIDTH + i % WIDTH] = x[i];
-    }
-#endif
 }
 #endif

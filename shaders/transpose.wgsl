@@ -1,5 +1,5 @@
 // forward: out[b, j, i] = x[b, i, j]; x is [.., M, N]
-// several: that of up to eight parts of x, LEN elements that begin at FROM and whose results begin at TO; zeros between them
+// several: that of PARTS parts of x, LEN elements that begin at FROM and whose results begin at TO; zeros between them
 //
 // COUNT: elements of `out`, one an invocation.
 
@@ -18,8 +18,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let b = e / (M * N);
     out[e] = x[(b * M + i) * N + j];
 #else
-#unroll k 8
-#if HAS_$k
+#unroll k PARTS
     // Below TO the difference wraps round to a large number.
     let e$k = e - TO_$k;
     if e$k < LEN_$k {
@@ -29,7 +28,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         out[e] = x[FROM_$k + (b * M_$k + i) * N_$k + j];
         return;
     }
-#endif
 #endunroll
     out[e] = 0.0;
 #endif

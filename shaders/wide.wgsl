@@ -1,31 +1,20 @@
 // Channels side by side in a vector, WIDE of them: what a sum of them begins with, and what an op does to it before it
-// writes it. That is epilogue.wgsl in vectors, its bindings included, which follow an op's two inputs. OUT_CHANNELS counts
-// vectors.
+// writes it. That is epilogue.wgsl in vectors, with the bindings. OUT_CHANNELS counts vectors.
 
 #include act
 
 #if WIDE == 4
 alias Wide = vec4<f32>;
+alias Result = vec4<f32>;
 #elif WIDE == 2
 alias Wide = vec2<f32>;
+alias Result = vec2<f32>;
 #else
 alias Wide = f32;
+alias Result = f32;
 #endif
 
-#if HAS_BIAS
-@group(0) @binding(2) var<storage, read> bias: array<Wide>;
-#endif
-#if HAS_NORM
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> stats: array<Wide>;
-@group(0) @binding(3 + u32(HAS_BIAS)) var<storage, read> affine: array<Wide>;
-#endif
-#if HAS_ADDEND
-@group(0) @binding(2 + u32(HAS_BIAS)) var<storage, read> addend: array<Wide>;
-#endif
-#if HAS_ACT_GRAD
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ADDEND)) var<storage, read> activated: array<Wide>;
-#endif
-@group(0) @binding(2 + u32(HAS_BIAS) + u32(HAS_NORM) + u32(HAS_NORM) + u32(HAS_ADDEND) + u32(HAS_ACT_GRAD)) var<storage, read_write> out: array<Wide>;
+#include bound
 
 fn begin(column: u32) -> Wide {
 #if HAS_BIAS

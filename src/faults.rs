@@ -14,6 +14,7 @@
 //! | `hang@n` | submission: it takes for ever, and patience with it is two seconds |
 //! | `not-finite@n` | chunk of training steps: the first loss in it is NaN |
 //! | `full-disk@name` | write to a file whose name ends so, every time |
+//! | `hold-file@name` | file that is to have a name that ends so, once: another program has that one open |
 //! | `wrong-shader@op:this=>that` | pipeline of the op, every time: this is that in its text, as if a driver miscompiled it |
 //! | `hardware@all` | look at an adapter, every time: one in software claims to be none, so that `auto` takes it |
 //!
@@ -33,11 +34,12 @@ pub enum Fault {
     Hang,
     NotFinite,
     FullDisk,
+    HoldFile,
     WrongShader,
     Hardware,
 }
 
-const WORDS: [(&str, Fault); 9] = [
+const WORDS: [(&str, Fault); 10] = [
     ("lose-device", Fault::LoseDevice),
     ("out-of-memory", Fault::OutOfMemory),
     ("no-pipeline", Fault::NoPipeline),
@@ -45,6 +47,7 @@ const WORDS: [(&str, Fault); 9] = [
     ("hang", Fault::Hang),
     ("not-finite", Fault::NotFinite),
     ("full-disk", Fault::FullDisk),
+    ("hold-file", Fault::HoldFile),
     ("wrong-shader", Fault::WrongShader),
     ("hardware", Fault::Hardware),
 ];
@@ -67,6 +70,11 @@ impl Wanted {
 
     fn all(text: &str) -> Vec<Wanted> {
         text.split(';').filter_map(Wanted::parse).collect()
+    }
+
+    /// Whether it is this file that it names.
+    fn means(&self, path: &Path) -> bool {
+        path.as_os_str().to_string_lossy().ends_with(&self.place)
     }
 
     /// Whether this call is the one whose number it names.
@@ -97,7 +105,8 @@ pub fn is_wanted(fault: Fault) -> bool {
 
 /// Whether a fault waits for its moment, which a look at the device before its work would use up.
 pub fn waits() -> bool {
-    all_wanted().iter().any(|wanted| !matches!(wanted.fault, Fault::FullDisk | Fault::WrongShader | Fault::Hardware))
+    let other = [Fault::FullDisk, Fault::HoldFile, Fault::WrongShader, Fault::Hardware];
+    all_wanted().iter().any(|wanted| !other.contains(&wanted.fault))
 }
 
 /// Whether the fault happens now: once, at the call whose number it names.
@@ -110,8 +119,18 @@ pub fn happens(fault: Fault) -> bool {
 /// # Errors
 /// [`std::io::ErrorKind::StorageFull`].
 pub fn disk_takes(path: &Path) -> std::io::Result<()> {
-    let full = place(Fault::FullDisk).is_some_and(|place| path.as_os_str().to_string_lossy().ends_with(place));
+    let full = wanted(Fault::FullDisk).is_some_and(|wanted| wanted.means(path));
     if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+/// What Windows answers where another program has the file open whose name this is, if one is to.
+///
+/// # Errors
+/// [`std::io::ErrorKind::ResourceBusy`].
+pub fn hold(path: &Path) -> std::io::Result<()> {
+    let held = wanted(Fault::HoldFile)
+        .is_some_and(|wanted| wanted.means(path) && wanted.calls.fetch_add(1, Ordering::Relaxed) == 0);
+    if held { Err(crate::files::held()) } else { Ok(()) }
 }
 
 /// The text of an op's shader, wrong where it is to be.

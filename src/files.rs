@@ -2,8 +2,11 @@
 
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tempfile::TempPath;
+
+use crate::{faults, system};
 
 /// What the names of unfinished files begin with, in the folder of the file they will become.
 pub const UNFINISHED: &str = ".inkgrad-";
@@ -13,6 +16,9 @@ const BUFFER: usize = 1 << 16;
 
 /// Links that may lead from one to the next, as many as systems follow.
 const MOST_LINKS: usize = 40;
+
+/// How long a file is waited for that another program has open.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The name that stands for standard output.
 pub const STDOUT: &str = "/dev/stdout";
@@ -133,19 +139,21 @@ impl Unfinished {
     /// program or the machine stops.
     ///
     /// # Errors
-    /// Whatever the system says: the disk is full, the path is a folder, or a file is there and is to be kept
-    /// ([`io::ErrorKind::AlreadyExists`]).
+    /// Whatever the system says: the disk is full, the path is a folder, a file is there and is to be kept
+    /// ([`io::ErrorKind::AlreadyExists`]), or on Windows another program has that file open
+    /// ([`io::ErrorKind::ResourceBusy`]).
     pub fn finish(mut self, existing: Existing) -> io::Result<()> {
         self.flush()?;
         let folder = match &self.goal {
             Goal::Name(name) => folder(name).to_owned(),
             Goal::Stream(_) => return self.name(existing),
         };
-        self.file.get_ref().sync_all()?;
+        system::sync(self.file.get_ref())?;
         self.name(existing)?;
-        // The new name itself is on disk only when its folder is.
-        #[cfg(unix)]
-        std::fs::File::open(folder)?.sync_all()?;
+        // The new name itself is on disk only when its folder is. Windows opens no folder as a file.
+        if cfg!(unix) {
+            system::sync(&std::fs::File::open(folder)?)?;
+        }
         Ok(())
     }
 
@@ -167,7 +175,7 @@ impl Unfinished {
     fn finish_keeping(mut self, before: &Path) -> io::Result<()> {
         // All that can fail for want of room fails here, while nothing has changed.
         self.flush()?;
-        self.file.get_ref().sync_all()?;
+        system::sync(self.file.get_ref())?;
         if let Goal::Name(name) = &self.goal
             && name.exists()
         {
@@ -183,24 +191,60 @@ impl Unfinished {
     }
 
     fn name(self, existing: Existing) -> io::Result<()> {
-        let named = match (self.goal, existing) {
+        match self.goal {
             // Nothing that was there is lost by it.
-            (Goal::Stream(stream), _) => return pour(self.file.get_ref(), &stream),
-            (Goal::Name(name), Existing::Replace) => self.temporary.persist(name),
-            (Goal::Name(name), Existing::Keep) => self.temporary.persist_noclobber(name),
-        };
-        named.map_err(|failed| failed.error)
+            Goal::Stream(stream) => pour(self.file.get_ref(), &stream),
+            Goal::Name(name) => take_name(self.temporary, &name, existing),
+        }
     }
 }
 
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        crate::faults::disk_takes(&self.path)?;
+        faults::disk_takes(&self.path)?;
         self.file.write(bytes)
     }
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Gives a finished file its name, for which it waits a while where another program has one of that name open.
+fn take_name(mut temporary: TempPath, name: &Path, existing: Existing) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        let failed = match (faults::hold(name), existing) {
+            (Err(held), _) => return Err(held),
+            // Not that of `tempfile`, which on Windows replaces no file that somebody reads.
+            (Ok(()), Existing::Replace) => match std::fs::rename(&temporary, name) {
+                Ok(()) => {
+                    // There is nothing left to remove.
+                    let _ = temporary.keep();
+                    return Ok(());
+                }
+                Err(error) => error,
+            },
+            (Ok(()), Existing::Keep) => match temporary.persist_noclobber(name) {
+                Ok(()) => return Ok(()),
+                Err(failed) => {
+                    temporary = failed.path;
+                    failed.error
+                }
+            },
+        };
+        if !system::is_held(&failed) {
+            return Err(failed);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(held());
+        }
+        std::thread::sleep(PATIENCE / 100);
+    }
+}
+
+/// What is said of a file that another program has open.
+pub fn held() -> io::Error {
+    io::Error::new(io::ErrorKind::ResourceBusy, "another program has it open; close it there")
 }
 
 /// Copies what was written into what is there.
@@ -357,6 +401,30 @@ mod tests {
         assert!(lock(&one) && !lock(&two));
         drop(one);
         assert!(lock(&two));
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_file_that_is_read_is_replaced_and_one_that_is_kept_open_for_oneself_waited_for() {
+        use std::os::windows::fs::OpenOptionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_whole(&path, b"1").unwrap();
+        let reader = std::fs::File::open(&path).unwrap();
+        write_whole(&path, b"2").unwrap();
+        assert_eq!(std::io::read_to_string(&reader).unwrap(), "1");
+        drop(reader);
+        let selfish = || std::fs::File::options().read(true).share_mode(0).open(&path).unwrap();
+        let owner = selfish();
+        let refused = write_whole(&path, b"3").unwrap_err();
+        assert!(refused.kind() == io::ErrorKind::ResourceBusy && refused.to_string().contains("close it"), "{refused}");
+        let waits = std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE / 4);
+            drop(owner);
+        });
+        write_whole(&path, b"4").unwrap();
+        waits.join().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"4");
     }
 
     #[test]

@@ -241,7 +241,7 @@ mod tests {
     use crate::ops::loss::Pairwise;
     use crate::ops::optimizer::{Optimizer, Update};
     use crate::ops::record::{RecordLoss, Told};
-    use crate::ops::sample::StoreRows;
+    use crate::ops::updates::StoreRows;
 
     fn place(store: &mut Store, tensor: Tensor) -> Place {
         Place { buffer: store.add("", tensor.len()), offset: 0, tensor }

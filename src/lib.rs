@@ -53,7 +53,7 @@ pub mod cli;
 // To map files of images that are too large to be read.
 #[allow(unsafe_code)]
 pub mod data;
-// To hand wgpu shaders whose loops it need not watch, and to leave a device that hangs.
+// To hand wgpu shaders whose loops it need not watch.
 #[allow(unsafe_code)]
 pub mod device;
 pub mod faults;
@@ -72,6 +72,9 @@ pub mod pictures;
 pub mod plan;
 pub mod report;
 pub mod shaders;
+// To ask operating systems for what the standard library does not.
+#[allow(unsafe_code)]
+mod system;
 pub mod tensor;
 pub mod train;
 mod words;

@@ -28,6 +28,7 @@ const FILES: &[(&str, &str)] = files![
     "activation",
     "augment",
     "batch_norm",
+    "bound",
     "concat",
     "conv2d",
     "conv2d_matrix",
@@ -53,6 +54,7 @@ const FILES: &[(&str, &str)] = files![
     "softmax",
     "spectral",
     "transpose",
+    "updates",
     "wide",
 ];
 

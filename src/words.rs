@@ -1,4 +1,5 @@
-//! Words from a fixed list: enums that have one for each variant, and the one that was meant where it is misspelled.
+//! Words from a fixed list: enums that have one for each variant, and the one that was meant where it is misspelled; and
+//! words as a shell takes them.
 
 /// Words that stand for the variants of an enum, in TOML, on the command line and in files alike.
 macro_rules! words {
@@ -57,4 +58,31 @@ fn distance(a: &[char], b: &str) -> usize {
         }
     }
     row[a.len()]
+}
+
+/// A word for a shell, in quotes where it needs them.
+pub(crate) fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@\\".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        // Both of Windows' shells take these, and no name has one in it.
+        false if cfg!(windows) => format!("\"{word}\""),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        assert_eq!(shell("runs/0001-fast"), "runs/0001-fast");
+        if cfg!(windows) {
+            assert_eq!(shell(r"my runs\it's"), r#""my runs\it's""#);
+        } else {
+            assert_eq!(shell("my runs/it's"), r"'my runs/it'\''s'");
+            assert_eq!(shell("a;b"), "'a;b'");
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use common::{NAMES, Place, accuracy, idx, said};
 use inkgrad::models::ModelFile;
@@ -163,6 +163,7 @@ fn assert_same_run(place: &Place, run: &str, reference: &str) {
     assert_eq!(place.names(run), FILES, "something is missing or was left behind");
 }
 
+#[cfg(unix)]
 fn step(place: &Place, run: &str) -> u32 {
     let path = place.path(&format!("{run}/last.safetensors"));
     ModelFile::load(&path).unwrap().u32s("clock", &path).unwrap()[0]
@@ -178,12 +179,12 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_with_the_bytes_of_one_never_sto
     for attempt in 1.. {
         let run = format!("runs/{attempt:04}-cnn");
         let child = place.start(line);
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         while !place.path(&run).join("config.toml").exists() && began.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(100 + 50 * attempt));
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        common::interrupt(&child);
         let stopped = said(child.wait_with_output().unwrap());
         assert_eq!(stopped.code, Some(130), "{stopped:#?}");
         assert!(stopped.err.contains(&format!("inkgrad train --resume {run}")), "{stopped:#?}");
@@ -202,7 +203,6 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_with_the_bytes_of_one_never_sto
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_run_killed_again_and_again_ends_with_the_bytes_of_one_never_stopped() {
     let place = Place::with_digits(1000, 200);
@@ -433,7 +433,7 @@ fn a_place_that_cannot_be_written_to_is_refused() {
 #[cfg(unix)]
 fn limited(place: &Place, blocks: usize, line: &str) -> common::Said {
     let program = place.command(line);
-    let mut command = Command::new("sh");
+    let mut command = std::process::Command::new("sh");
     command.args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
     command.arg(program.get_program()).args(program.get_args()).current_dir(program.get_current_dir().unwrap());
     command.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));

@@ -225,6 +225,21 @@ fn a_full_disk_ends_the_run_with_what_was_saved_before_and_the_run_goes_on_when_
 }
 
 #[test]
+fn a_file_that_another_program_has_open_is_written_the_next_time_and_the_run_goes_on() {
+    // In the middle of a run, and at its end.
+    for line in [CPU, &CPU.replace("--epochs 40", "--epochs 1")] {
+        let place = place();
+        let said = faulty(&place, line, "hold-file@metrics.csv");
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        let told =
+            "metrics.csv: another program has it open; close it there. Training goes on, and saves the next time";
+        assert!(said.err.contains(told), "{said:#?}");
+        same_as_never_stopped(&place, line);
+        row(19, "a file open elsewhere", "`hold-file@metrics.csv`: as Windows refuses to replace it", &said, "nothing");
+    }
+}
+
+#[test]
 fn a_folder_that_may_not_be_written_is_named_before_anything_is_trained() {
     use std::os::unix::fs::PermissionsExt;
     let place = place();

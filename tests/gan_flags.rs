@@ -3,7 +3,6 @@
 mod common;
 mod golden;
 
-use std::process::Command;
 use std::time::Duration;
 
 use common::{NAMES, Place, idx, said};
@@ -54,7 +53,6 @@ fn assert_same_run(place: &Place, run: &str, reference: &str) {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_run_killed_again_and_again_ends_with_the_bytes_of_one_never_stopped() {
     let place = place();
@@ -84,6 +82,17 @@ fn a_run_killed_again_and_again_ends_with_the_bytes_of_one_never_stopped() {
     assert_same_run(&place, run, "whole/0001-tiny");
 }
 
+#[test]
+fn a_file_that_another_program_has_open_is_written_the_next_time() {
+    let place = place();
+    let line = format!("{TINY} --epochs 2");
+    place.works(&format!("{line} --out whole"));
+    let said = said(place.command(&line).env("INKGRAD_FAULT", "hold-file@losses.csv").output().unwrap());
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert!(said.err.contains("losses.csv: another program has it open; close it there"), "{said:#?}");
+    assert_same_run(&place, "runs/0001-tiny", "whole/0001-tiny");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_says_how_to_go_on() {
@@ -92,7 +101,7 @@ fn an_interrupted_run_says_how_to_go_on() {
     while !place.path("runs/0001-tiny/last.safetensors").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    common::interrupt(&child);
     let stopped = said(child.wait_with_output().unwrap());
     assert_eq!(stopped.code, Some(130), "{stopped:#?}");
     assert!(stopped.err.contains("saved. Go on with: inkgrad train --resume runs/0001-tiny"), "{stopped:#?}");

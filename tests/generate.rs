@@ -3,8 +3,7 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
+#[cfg(unix)]
 use std::time::Duration;
 
 use common::{Place, Said, said};
@@ -361,7 +360,7 @@ fn an_interrupted_sheet_leaves_nothing_and_says_so() {
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_millis(100));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    common::interrupt(&child);
     let stopped = said(child.wait_with_output().unwrap());
     assert_eq!(stopped.code, Some(130), "{stopped:#?}");
     assert!(stopped.err.contains("of 100,000,000 digits; nothing was written"), "{stopped:#?}");
@@ -375,7 +374,7 @@ fn an_interrupted_sheet_leaves_nothing_and_says_so() {
 fn peak(child: &mut std::process::Child) -> u64 {
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
-        let status = std::fs::read_to_string(Path::new("/proc").join(child.id().to_string()).join("status"));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
         let line = status.unwrap_or_default().lines().find(|line| line.starts_with("VmHWM:")).map(str::to_owned);
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
         peak = peak.max(kib.unwrap_or(0) / 1024);

@@ -21,8 +21,8 @@ use inkgrad::ops::loss::{BinaryCrossEntropy, Correct, CrossEntropy};
 use inkgrad::ops::optimizer::{Optimizer, Update, optimize};
 use inkgrad::ops::pool::{AvgPool, MaxPool};
 use inkgrad::ops::reduce::Sum;
-use inkgrad::ops::sample::{Record, Tick};
 use inkgrad::ops::transpose::Transpose;
+use inkgrad::ops::updates::{Record, Tick};
 use inkgrad::plan::Plan;
 use inkgrad::tensor::{Shape, Tensor};
 
@@ -68,8 +68,7 @@ impl Training {
         let architecture = Architecture::parse(&without_dropout, model).unwrap();
 
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, model);
-        let network = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+        let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, model).unwrap();
         let words = parameters.total();
         let mut stored = |name: &str, tensor: Tensor| Place {
             buffer: store.add(name, tensor.len().next_multiple_of(64)),

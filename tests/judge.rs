@@ -7,13 +7,12 @@ use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
 use inkgrad::infer::{Judge, Looked};
-use inkgrad::models::{Parameters, builtin};
+use inkgrad::models::builtin;
 
 /// What the judge sees in a store that it shares, after another set that was longer.
 fn look(device: &mut dyn Device, digits: &ImageSet) -> Looked {
     let mut store = Store::default();
-    let mut other = Parameters::new(&mut store, "other");
-    builtin("dense").unwrap().declare([28, 28, 1], 10, &mut store, &mut other).unwrap();
+    let (_, other) = builtin("dense").unwrap().declare([28, 28, 1], 10, &mut store, "other").unwrap();
     let mut judge = Judge::declare(&mut store, None).unwrap();
     device.allocate(&store).unwrap();
     device.write_f32(other.weights, 0, &other.initial(0)).unwrap();

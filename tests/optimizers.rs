@@ -6,7 +6,7 @@ use golden::{Golden, assert_near, gpu};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::{Graph, Place, Store};
 use inkgrad::ops::optimizer::{Optimizer, Update, optimize};
-use inkgrad::ops::sample::Tick;
+use inkgrad::ops::updates::Tick;
 use inkgrad::plan::Plan;
 use inkgrad::tensor::Tensor;
 

@@ -15,7 +15,7 @@ use golden::gpu;
 use inkgrad::data::mnist;
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
-use inkgrad::models::{self, Augmentation, Model, Normalization, Parameters};
+use inkgrad::models::{self, Augmentation, Model, Normalization};
 use inkgrad::train::{ClassifierSteps, GanSettings, GanSteps, Settings, Share, gan};
 
 /// The networks that travel with the program, the quick ones first.
@@ -91,8 +91,7 @@ impl<'a> Course<'a> {
                     [rotate, shift, zoom, elastic].into_iter().for_each(|amount| *amount *= more);
                 }
                 let (set, _) = set.split(settings.validation, 0).unwrap();
-                let mut parameters = Parameters::new(&mut store, "classifier");
-                let declared = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+                let (declared, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
                 let normalization = Normalization::of(&set);
                 let mut classifier = ClassifierSteps::declare(
                     &mut store,

@@ -8,7 +8,7 @@ use golden::devices;
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Evaluation;
-use inkgrad::models::{Architecture, ModelFile, Parameters};
+use inkgrad::models::{Architecture, ModelFile};
 
 /// A bit of everything that a classifier is made of.
 const NETWORK: &str = r#"
@@ -39,8 +39,7 @@ fn images(count: usize) -> Vec<u8> {
 fn model() -> ModelFile {
     let architecture = Architecture::parse(NETWORK, "net.toml").unwrap();
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = architecture.declare([SIDE, SIDE, 1], CLASSES, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = architecture.declare([SIDE, SIDE, 1], CLASSES, &mut store, "classifier").unwrap();
     let (weights, state) = (parameters.initial(3), parameters.initial_state());
     let mut file = ModelFile::new(&network, &parameters, &weights, &state);
     file.set("mean", 0.5);

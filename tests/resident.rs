@@ -13,7 +13,7 @@ use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::several::Several;
 use inkgrad::device::{Device, DeviceError, Origin, PlanId, cpu::Cpu};
 use inkgrad::graph::{BufferId, Store};
-use inkgrad::models::{Architecture, Augmentation, Normalization, Parameters, builtin};
+use inkgrad::models::{Architecture, Augmentation, Normalization, builtin};
 use inkgrad::plan::Plan;
 use inkgrad::train::{ClassifierSteps, Settings, Share};
 
@@ -42,8 +42,7 @@ fn set_up(
 ) -> ClassifierSteps {
     let set: ImageSet = mnist::embedded().unwrap().train.select(&(0..digits).collect::<Vec<_>>());
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
     let normalization = Normalization::of(&set);
     let mut classifier =
         ClassifierSteps::declare(&mut store, &network, parameters, settings, &set, normalization, share).unwrap();

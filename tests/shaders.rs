@@ -59,10 +59,14 @@ fn valid(what: &str, text: &str, capabilities: Capabilities) -> (naga::Module, n
 fn translate(what: &str, module: &naga::Module, info: &naga::valid::ModuleInfo, halves: bool) {
     spv::write_vec(module, info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
     // These print nothing that a compiler of theirs has seen; but what they have no words for they refuse.
-    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
-    let (mut text, pipeline) = (String::new(), hlsl::PipelineOptions::default());
-    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
-    writer.write(module, info, None).unwrap_or_else(|e| panic!("{what}, for DirectX 12: {e}"));
+    // The old compiler, which is taken where there is no newer one, knows no halves.
+    let models = [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_2];
+    for shader_model in models.into_iter().skip(usize::from(halves)) {
+        let options = hlsl::Options { shader_model, ..Default::default() };
+        let (mut text, pipeline) = (String::new(), hlsl::PipelineOptions::default());
+        let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+        writer.write(module, info, None).unwrap_or_else(|e| panic!("{what}, for DirectX 12, {shader_model:?}: {e}"));
+    }
     let options = msl::Options { lang_version: (2, 4), ..Default::default() };
     msl::write_string(module, info, &options, &Default::default()).unwrap_or_else(|e| panic!("{what}, for Metal: {e}"));
     if !halves {

@@ -8,7 +8,7 @@ use inkgrad::data::mnist;
 use inkgrad::device::cpu::Cpu;
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Evaluation;
-use inkgrad::models::{ModelFile, Parameters, builtin};
+use inkgrad::models::{ModelFile, builtin};
 
 mod common;
 
@@ -131,8 +131,7 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
 fn an_ensembles_logits_are_the_mean_of_its_members_whatever_their_networks() {
     let member = |name: &str, seed| {
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
-        let network = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+        let (network, parameters) = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
         let mut file = ModelFile::new(&network, &parameters, &parameters.initial(seed), &parameters.initial_state());
         file.set("mean", 0.13);
         file.set("std", 0.31);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use golden::gpu;
+use golden::devices;
 use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::models::{Architecture, Augmentation, BUILTINS, OptimizerName};
@@ -73,17 +73,6 @@ fn train(
     Run { settings, architecture, data, folder, device, stop: &stop, report: &mut report }.train()
 }
 
-type Open = fn() -> Box<dyn Device>;
-
-/// The CPU, and the adapter that is there.
-fn devices(test: &str) -> Vec<Open> {
-    let mut devices: Vec<Open> = vec![|| Box::new(Cpu::new())];
-    if gpu(test).is_some() {
-        devices.push(|| Box::new(gpu("").unwrap()));
-    }
-    devices
-}
-
 fn bytes(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
@@ -99,7 +88,7 @@ fn assert_same(what: &str, a: &Folder, b: &Folder) {
 #[test]
 fn the_same_seed_on_the_same_device_gives_the_same_bytes() {
     let parent = tempfile::tempdir().unwrap();
-    for open in devices("the_same_seed_on_the_same_device_gives_the_same_bytes") {
+    for (_, open) in devices("the_same_seed_on_the_same_device_gives_the_same_bytes") {
         for (model, images, epochs) in [("dense", 2000, 2), ("avgcnn", 500, 1)] {
             let run = |seed| {
                 let mut device = open();
@@ -124,7 +113,7 @@ fn the_same_seed_on_the_same_device_gives_the_same_bytes() {
 #[test]
 fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
     let parent = tempfile::tempdir().unwrap();
-    for open in devices("a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes") {
+    for (_, open) in devices("a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes") {
         // 580 images in batches of 32: 18.125 steps an epoch, so that batches straddle epochs. Dropout, batch norm.
         let (settings, images) = (settings("avgcnn"), 640);
         let [whole, stopped] = [(), ()].map(|()| Folder::create(parent.path(), "avgcnn").unwrap());
@@ -167,7 +156,7 @@ fn augmented() -> Augmentation {
 #[test]
 fn an_augmented_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
     let parent = tempfile::tempdir().unwrap();
-    for open in devices("an_augmented_run_that_was_stopped_and_resumed_ends_with_the_same_bytes") {
+    for (_, open) in devices("an_augmented_run_that_was_stopped_and_resumed_ends_with_the_same_bytes") {
         // 40 images at 77 places, in batches of 32: 96.25 steps an epoch.
         let settings = Settings { augment: augmented(), epochs: 2, ..settings("dense") };
         let [whole, stopped] = [(), ()].map(|()| Folder::create(parent.path(), "dense").unwrap());
@@ -190,7 +179,7 @@ fn both_devices_draw_the_same_augmentations_and_have_the_same_losses() {
     let settings = Settings { augment: augmented(), epochs: 1, validation: 0, ..settings("dense") };
     let losses: Vec<Vec<f64>> = devices
         .iter()
-        .map(|open| {
+        .map(|(_, open)| {
             let folder = Folder::create(parent.path(), "dense").unwrap();
             train(open().as_mut(), &folder, &settings, 40, None).unwrap();
             let text = fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
@@ -215,7 +204,7 @@ fn both_devices_have_the_same_losses_over_the_first_steps() {
     for (model, distance) in [("dense", 1e-5), ("avgcnn", 1e-4)] {
         let losses: Vec<Vec<f64>> = devices
             .iter()
-            .map(|open| {
+            .map(|(_, open)| {
                 let folder = Folder::create(parent.path(), model).unwrap();
                 let settings = Settings { epochs: 1, validation: 0, ..settings(model) };
                 train(open().as_mut(), &folder, &settings, 640, None).unwrap();
@@ -237,7 +226,7 @@ fn both_devices_have_the_same_losses_over_the_first_steps() {
 #[test]
 fn a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint() {
     let parent = tempfile::tempdir().unwrap();
-    for open in devices("a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint") {
+    for (_, open) in devices("a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint") {
         let folder = Folder::create(parent.path(), "dense").unwrap();
         let good = settings("dense");
         let stopped = train(open().as_mut(), &folder, &good, 640, Some(25));

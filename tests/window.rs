@@ -11,7 +11,7 @@ use eframe::egui::{self, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use inkgrad::app::{Remembered, Theme};
 use inkgrad::graph::Store;
-use inkgrad::models::{Architecture, ModelFile, Parameters};
+use inkgrad::models::{Architecture, ModelFile};
 
 #[test]
 fn drawn_digits_are_read_right_with_over_ninety_percent() {
@@ -343,9 +343,8 @@ fn a_model_for_images_of_another_size_is_refused_in_the_window_and_the_one_befor
     let mut window = Window::open("fast");
     let path = window.folder.path().join("models/thirty.safetensors");
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
     let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "thirty.toml").unwrap();
-    let network = architecture.declare([30, 30, 1], 10, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = architecture.declare([30, 30, 1], 10, &mut store, "classifier").unwrap();
     let (weights, running) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
     let mut file = ModelFile::new(&network, &parameters, &weights, &running);
     file.set("mean", 0.0);

@@ -37,6 +37,16 @@ fn click(window: &mut Window, name: &str) {
     window.harness.run_steps(2);
 }
 
+/// Starts a run, and waits for its first steps.
+fn start(window: &mut Window) {
+    click(window, "Start");
+    window.until("it learns", |window| step(window) > 3);
+}
+
+fn until_shown(window: &mut Window, name: &str) {
+    window.until(name, |window| window.harness.query_by_label(name).is_some());
+}
+
 fn said(window: &Window, part: &str) -> Option<String> {
     let node = window.harness.query_by_label_contains(part)?;
     // Plain text is a value and no label.
@@ -61,7 +71,7 @@ fn a_small_run_learns_pauses_steps_and_is_kept() {
     click(&mut window, "Start");
     window.until("it reads four of five", |window| watched(window) > 80.0);
     click(&mut window, "Pause");
-    window.until("it is paused", |window| window.harness.query_by_label("Paused").is_some());
+    until_shown(&mut window, "Paused");
     let before = step(&window);
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(300) {
@@ -77,7 +87,7 @@ fn a_small_run_learns_pauses_steps_and_is_kept() {
     window.key(Key::Space);
     window.until("it goes on", |window| step(window) > before + 2);
     window.key(Key::Space);
-    window.until("it is paused", |window| window.harness.query_by_label("Paused").is_some());
+    until_shown(&mut window, "Paused");
     assert!(said(&window, "Loss: ").is_some_and(|loss| loss.contains("mean (label smoothing 0.05) ")));
     assert!(said(&window, "Accuracy: ").is_some_and(|accuracy| accuracy.contains("mean ")));
     assert!(window.has("filters of conv1: 32 pictures of 5 by 5"));
@@ -89,17 +99,11 @@ fn a_small_run_learns_pauses_steps_and_is_kept() {
     ModelFile::load(&path).unwrap();
     assert!(window.app().shared().menu.found.iter().any(|entry| entry.path == path));
     click(&mut window, "Read with it");
-    window.until("the field is shown", |window| window.harness.query_by_label("Field to draw on").is_some());
-    let began = Instant::now();
-    while window.app().shared().reader.about().is_none_or(|about| about.path != path) {
-        let messages = window.app().shared().messages().clone();
-        assert!(messages.is_empty() && began.elapsed() < Duration::from_secs(60), "it is not opened: {messages:?}");
-        window.harness.step();
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_shown(&mut window, "Field to draw on");
+    window.until_reading(path.to_str().unwrap());
     window.key(Key::F4);
     click(&mut window, "Stop");
-    window.until("it is stopped", |window| window.harness.query_by_label("Stopped").is_some());
+    until_shown(&mut window, "Stopped");
 }
 
 #[test]
@@ -108,8 +112,7 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
     set(&mut window, "Epochs", "1000");
     let models = window.folder.path().join("models");
     let [kept, saved] = ["0001", "latest"].map(|name| models.join(format!("live-fast-{name}.safetensors")));
-    click(&mut window, "Start");
-    window.until("it learns", |window| step(window) > 3);
+    start(&mut window);
     click(&mut window, "Stop");
     window.until("it is saved", |window| window.has("Saved as "));
     ModelFile::load(&saved).unwrap();
@@ -118,8 +121,7 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
     window.until_reading(saved.to_str().unwrap());
     window.key(Key::F4);
     // Stopped before it is kept, it is kept all the same.
-    click(&mut window, "Start");
-    window.until("it learns", |window| step(window) > 3);
+    start(&mut window);
     window.harness.get_by_label("Keep").click();
     window.harness.step();
     window.harness.get_by_label("Stop").click();
@@ -128,8 +130,7 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
     // A window that closes waits for what it has learned to be written.
     window.app().finish();
     std::fs::remove_file(&saved).unwrap();
-    click(&mut window, "Start");
-    window.until("it learns", |window| step(window) > 3);
+    start(&mut window);
     window.app().finish();
     ModelFile::load(&saved).unwrap();
 }
@@ -138,8 +139,7 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
 fn what_could_not_be_kept_is_said_until_it_is() {
     let mut window = open();
     set(&mut window, "Epochs", "1000");
-    click(&mut window, "Start");
-    window.until("it learns", |window| step(window) > 3);
+    start(&mut window);
     let models = window.folder.path().join("models");
     std::fs::remove_dir_all(&models).unwrap();
     std::fs::write(&models, "a file in the way").unwrap();
@@ -182,7 +182,7 @@ fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
     set(&mut window, "Learning rate", "10");
     click(&mut window, "Start");
     window.until("it is warned of", |window| window.has("smaller learning rate than 10, and start again"));
-    window.until("it is done", |window| window.harness.query_by_label("Done").is_some());
+    until_shown(&mut window, "Done");
     set(&mut window, "Learning rate", "0.01");
     click(&mut window, "Start");
     window.until("it is done", |window| {
@@ -203,7 +203,7 @@ fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
 fn nothing_is_repainted_while_nothing_happens() {
     let mut window = open();
     click(&mut window, "Start");
-    window.until("it is done", |window| window.harness.query_by_label("Done").is_some());
+    until_shown(&mut window, "Done");
     // The harness gives up on what still asks for a frame after fifty of them.
     assert!(window.harness.try_run().is_ok());
 }

@@ -1,13 +1,17 @@
 //! The field on the screen: pen strokes by mouse, finger, stylus or keys.
 
 use eframe::egui::{
-    self, ColorImage, Event, EventFilter, Id, Key, Modifiers, PointerButton, Pos2, Rect, Role, Sense, Stroke,
-    WidgetInfo, vec2,
+    self, ColorImage, Event, EventFilter, Id, Key, KeyboardShortcut, Modifiers, PointerButton, Pos2, Rect, Role, Sense,
+    Stroke, WidgetInfo, vec2,
 };
 
 use super::field::{Field, Tool};
 use super::paint::Picture;
 use crate::infer::look::FIELD;
+
+pub const UNDO: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Z);
+/// Besides the key to undo with Shift.
+pub const REDO: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Y);
 
 /// Radii of the brush, in pixels of the field.
 pub const RADII: std::ops::RangeInclusive<f32> = 4.0..=40.0;
@@ -138,10 +142,10 @@ impl Canvas {
                 field.clear();
             }
         }
-        if consume(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z) || consume(Modifiers::COMMAND, Key::Y) {
+        if consume(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z) || consume(REDO.modifiers, REDO.logical_key) {
             field.redo();
         }
-        if consume(Modifiers::COMMAND, Key::Z) {
+        if consume(UNDO.modifiers, UNDO.logical_key) {
             field.undo();
         }
         let wider =

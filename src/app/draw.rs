@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use eframe::egui::{self, AtomExt, RichText, Sense, Ui, vec2};
 
 use super::bars;
-use super::canvas::RADII;
+use super::canvas::{RADII, REDO, UNDO};
 use super::field::Tool;
 use super::paint::{self, Picture};
 use super::reader::{Answer, Reader};
@@ -232,10 +232,11 @@ fn tools(ui: &mut Ui, shared: &mut Shared) {
         let button = |ui: &mut Ui, enabled, name: &str, help: &str| {
             ui.add_enabled(enabled, egui::Button::new(name)).on_hover_text(help).clicked()
         };
-        if button(ui, shared.field.can_undo(), "Undo", "Ctrl+Z") {
+        let [undo, redo] = [UNDO, REDO].map(|keys| ui.ctx().format_shortcut(&keys));
+        if button(ui, shared.field.can_undo(), "Undo", &undo) {
             shared.field.undo();
         }
-        if button(ui, shared.field.can_redo(), "Redo", "Ctrl+Y") {
+        if button(ui, shared.field.can_redo(), "Redo", &redo) {
             shared.field.redo();
         }
         if button(ui, !shared.field.is_blank(), "Clear", "Caps Lock or Delete") {

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 use crate::device::rigged::Rigged;
 use crate::graph::Store;
-use crate::models::{Architecture, Parameters};
+use crate::models::Architecture;
 
 /// A reader on such a device, with `fast` open.
 fn reader(runs: usize) -> Reader {
@@ -102,8 +102,7 @@ fn a_question_that_cannot_be_answered_is_said_and_harms_no_model() {
 fn of_three_classes(path: &Path) {
     let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "three.toml").unwrap();
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = architecture.declare([28, 28, 1], 3, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = architecture.declare([28, 28, 1], 3, &mut store, "classifier").unwrap();
     let mut file = ModelFile::new(&network, &parameters, &parameters.initial(0), &[]);
     file.set("mean", 0.0);
     file.set("std", 1.0);

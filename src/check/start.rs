@@ -7,8 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::program::Program;
-use super::{Finding, convolutions, one_of_each};
-use crate::device::{Choice, Device, DeviceError, choose, cpu::Cpu, gpu::AdapterInfo};
+use super::{Finding, compare, convolutions, one_of_each};
+use crate::device::{Choice, Device, DeviceError, choose, gpu::AdapterInfo};
 use crate::faults;
 use crate::files;
 use crate::ops::{Case, cases};
@@ -33,7 +33,8 @@ const OPS: [&str; 12] = [
 const QUICK: usize = 4;
 
 /// Opens a device that [`choose::find`] has found for `wanted`; a GPU's results are looked at first. Where `auto` has
-/// taken a GPU that cannot be used, `say` is told why, and the CPU takes its place. Returns what it came to.
+/// taken a GPU that cannot be used, `say` is told why, and the next one takes its place, which may be the same card by
+/// another driver; at last the CPU. Returns what it came to.
 ///
 /// # Errors
 /// [`DeviceError::Drifts`] for a GPU whose results are wrong, and those of opening it.
@@ -42,14 +43,22 @@ pub fn open(
     wanted: &str,
     say: &mut dyn FnMut(String),
 ) -> Result<(Choice, Box<dyn Device>), DeviceError> {
-    match trusted(&choice) {
-        Ok(device) => Ok((choice, device)),
-        Err(error) if choose::is_auto(wanted) && choice.adapter().is_some() => {
-            say(format!("{error}. The CPU computes instead"));
-            Ok((Choice::Cpu, Choice::Cpu.open()?))
-        }
-        Err(error) => Err(error),
+    let mut error = match trusted(&choice) {
+        Ok(device) => return Ok((choice, device)),
+        Err(error) => error,
+    };
+    if !choose::is_auto(wanted) || choice.adapter().is_none() {
+        return Err(error);
     }
+    for other in choose::others(&choice) {
+        say(format!("{error}. {} is tried instead", other.name()));
+        match trusted(&other) {
+            Ok(device) => return Ok((other, device)),
+            Err(next) => error = next,
+        }
+    }
+    say(format!("{error}. The CPU computes instead"));
+    Ok((Choice::Cpu, Choice::Cpu.open()?))
 }
 
 fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
@@ -78,9 +87,7 @@ fn look_at(device: &mut dyn Device, matrix_units: bool) -> Result<(), Finding> {
     for case in &representatives() {
         program.forward(case)?;
     }
-    let wanted = program.run(&mut Cpu::new())?;
-    let got = program.run(device)?;
-    got.iter().zip(&wanted).try_for_each(|(got, wanted)| got.hold_against(&wanted.values.data))?;
+    compare(&program, device)?;
     let convolutions = if matrix_units { convolutions() } else { Vec::new() };
     convolutions.iter().take(QUICK).try_for_each(|convolution| convolution.check(device))
 }
@@ -125,6 +132,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::Cpu;
     use crate::device::gpu::{Class, Limits};
 
     #[test]

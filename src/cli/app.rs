@@ -29,25 +29,28 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = Options { choice, model: args.model, models: args.models, memory: Memory::of_user() };
     app::run(options, super::interrupt::listen()?).map_err(|problem| {
         log::info!("no window: {problem}");
-        let problem = match has_display() {
-            false => "there is no display, as neither DISPLAY nor WAYLAND_DISPLAY is set",
+        let problem = match (SCREEN_IS_NAMED, has_display()) {
+            (true, false) => "there is no display, as neither DISPLAY nor WAYLAND_DISPLAY is set",
             // What the window's libraries say then names files of the machine that they were built on.
-            true if problem.contains(".rs:") => {
+            (true, true) if problem.contains(".rs:") => {
                 "the display that DISPLAY or WAYLAND_DISPLAY names does not open; RUST_LOG=info tells more"
             }
-            true => problem.trim_end_matches('.'),
+            _ => problem.trim_end_matches('.'),
         };
+        let remote = if SCREEN_IS_NAMED { "; over ssh, `ssh -X` brings the window to you" } else { "" };
         anyhow::anyhow!(
             "no window can be opened: {problem}. Without one there are `inkgrad classify FILES`, `inkgrad inspect MODEL` \
-             and `inkgrad generate`; over ssh, `ssh -X` brings the window to you"
+             and `inkgrad generate`{remote}"
         )
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether there may be a screen to open a window on; on other systems than those of X11 and Wayland there always is.
+/// Whether a variable says which screen a window opens on, as X11's and Wayland's do. Elsewhere there is the one.
+const SCREEN_IS_NAMED: bool = !cfg!(any(windows, target_os = "macos"));
+
+/// Whether such a variable is set.
 fn has_display() -> bool {
     let given = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let named = ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"].into_iter().any(given);
-    named || cfg!(any(windows, target_os = "macos"))
+    ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"].into_iter().any(given)
 }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::going_on::shell;
 use super::{ensure_png, say};
 use crate::report;
 use crate::train::metrics::{Curves, Metrics};
 use crate::train::{Folder, Settings};
+use crate::words::shell;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -10,7 +10,7 @@ use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
 use crate::data::{DataSet, ImageSet, mnist};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
-use crate::models::{ModelFile, Parameters};
+use crate::models::ModelFile;
 use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem};
 
 /// Mistakes in a row of their sheet.
@@ -71,8 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         path.display()
     );
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = file.network(&path, &mut store, &mut parameters)?;
+    let (network, _) = file.network(&path, &mut store, "classifier")?;
     let class_names = file.class_names(&path)?;
 
     let elsewhere = trained_elsewhere(&file, args.data.as_deref());

@@ -10,6 +10,7 @@ use crate::device::several::Several;
 use crate::device::{Choice, Device, DeviceError};
 use crate::models::{Model, Recipe};
 use crate::train::{Folder, Settings, TrainError};
+use crate::words::shell;
 
 /// Opens the device of `--device wanted`, or with `fallback` the CPU's where it cannot be opened or is wrong.
 pub fn open(choice: Choice, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
@@ -76,6 +77,7 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
             format!("go on with: inkgrad train --resume {run} --device cpu")
         }
         TrainError::Folder { .. }
+        | TrainError::Held { .. }
         | TrainError::Report(_)
         | TrainError::Model(crate::models::ModelError::Write { .. }) => {
             format!("when it can be written again, go on with: inkgrad train --resume {run}")
@@ -133,23 +135,10 @@ fn add_flags(own: &Table, usual: &Table, flags: &mut String) {
     }
 }
 
-/// A word for a shell, in quotes where it needs them.
-pub fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@\\".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::models::OptimizerName;
-
-    #[test]
-    fn a_path_can_be_pasted_into_a_shell() {
-        assert_eq!(shell("runs/0001-fast"), "runs/0001-fast");
-        assert_eq!(shell("my runs/it's"), r"'my runs/it'\''s'");
-        assert_eq!(shell("a;b"), "'a;b'");
-    }
 
     #[test]
     fn an_optimizer_is_asked_for_without_what_it_brings_along() {

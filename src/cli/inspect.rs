@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::{say, thousands};
 use crate::data::{ImageSet, MAX_CLASSES};
 use crate::graph::Store;
-use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Normalization, Parameters};
+use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Normalization, Parameters, by};
 use crate::plan::Plan;
 use crate::train::gan::{GanSteps, grouped};
 use crate::train::{ClassifierSteps, GanSettings, Settings, Share};
@@ -55,7 +55,6 @@ fn classes(text: &str) -> Result<usize, String> {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
     let path = Path::new(&args.model);
     // A name that is both means the architecture: its trained weights are not looked at here.
     let named = |list: &[&str]| list.contains(&args.model.as_str());
@@ -64,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_shipped = models::SHIPPED.iter().any(|(name, _)| *name == args.model);
     let is_model = path.extension().is_some_and(|e| e == "safetensors") || models::is_foreign_name(path);
     let is_file = !is_architecture && (is_shipped || path.is_dir() || is_model || is_no_text(path));
-    let network = if is_file {
+    let (network, parameters) = if is_file {
         let (file, path) = ModelFile::open(path)?;
         args.check_open(false, false)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
@@ -75,7 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             let (image, classes) = (file.image(&path)?, file.class_names(&path)?.len());
             return gan(&file.gan(&path)?, image, classes, &args);
         }
-        file.network(&path, &mut store, &mut parameters)?
+        file.network(&path, &mut store, "classifier")?
     } else {
         let (input, classes) = (args.input.unwrap_or([28, 28, 1]), args.classes.unwrap_or(10));
         let architecture = match models::load_any(&args.model)? {
@@ -86,7 +85,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let input = architecture.input.unwrap_or(input);
         // A part that ends in an image, such as `pool`, has no classes.
         let classes = architecture.is_classifier().then_some(classes);
-        architecture.declare(input, classes, &mut store, &mut parameters)?
+        architecture.declare(input, classes, &mut store, "classifier")?
     };
     layers(&network, &parameters);
     if args.plan {
@@ -147,15 +146,14 @@ fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Res
 }
 
 fn layers(network: &Network, parameters: &Parameters) {
-    let shape = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
     say(format_args!("{:<18} {:<38} {:>12} {:>12} {:>14}", "layer", "", "output", "parameters", "FLOPs/image"));
-    say(format_args!("{:<18} {:<38} {:>12}", "input", "", shape(&network.input)));
+    say(format_args!("{:<18} {:<38} {:>12}", "input", "", by(&network.input)));
     for layer in network.layers() {
         say(format_args!(
             "{:<18} {:<38} {:>12} {:>12} {:>14}",
             layer.name,
             layer.describe,
-            shape(&layer.shape),
+            by(&layer.shape),
             thousands(layer.parameters),
             thousands(layer.flops)
         ));
@@ -182,8 +180,7 @@ fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: O
         settings.batch
     );
     let (mut store, [height, width, channels]) = (Store::default(), input);
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = architecture.declare(input, classes, &mut store, &mut parameters)?;
+    let (network, parameters) = architecture.declare(input, classes, &mut store, "classifier")?;
     let bytes = settings.batch.saturating_mul(height * width * channels);
     anyhow::ensure!(bytes < 1 << 32, "a batch of {} such images is too large to plan", settings.batch);
     let (images, labels) = (vec![0; bytes].into(), vec![0; settings.batch]);

@@ -1,4 +1,4 @@
-//! Ctrl-C, which asks a long command to stop where it can.
+//! Ctrl-C, and the end of the console, which ask a long command to stop where it can.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use crate::system;
+
 /// What comes sooner after the first signal is the same wish: `timeout` and job schedulers signal a process and then
 /// its group.
 const ONE_WISH: Duration = Duration::from_secs(1);
 
-/// The flag that the first signal sets; one that comes a second or more after it ends the program at once.
+/// The flag that the first signal sets, and the closing of a console on Windows; one that comes a second or more after it ends the program at once.
 pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -22,6 +24,7 @@ pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
         }
     })
     .context("cannot listen for Ctrl-C")?;
+    system::on_close(&stop);
     Ok(stop)
 }
 

@@ -9,6 +9,7 @@ use crate::pictures::visible_lines;
 use crate::check;
 use crate::device::{self, Choice, Device, DeviceError};
 use crate::files::{self, Existing};
+use crate::system;
 
 #[cfg(feature = "app")]
 mod app;
@@ -111,7 +112,9 @@ const EXAMPLES: &str = r#"Examples:
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let is_clicked = cfg!(feature = "app") && std::env::args_os().len() == 1 && system::has_own_console();
+    // A double click, which has no words to say what it is for.
+    let cli = if is_clicked { Cli::parse_from(["inkgrad", "app"]) } else { Cli::parse() };
     if let Some(wanted) = cli.threads.map(usize::from) {
         // Those that share a core wait for each other: hundreds of them for minutes.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -152,6 +155,10 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             note(format_args!("error: {}", told_once(&error)));
+            if is_clicked {
+                note("press Enter to close");
+                let _ = std::io::stdin().read_line(&mut String::new());
+            }
             ExitCode::FAILURE
         }
     }

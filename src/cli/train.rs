@@ -408,8 +408,7 @@ fn check(architecture: &Architecture, settings: &Settings, set: &ImageSet) -> an
     }
     settings.check(training)?;
     settings.check_image([set.height, set.width])?;
-    let mut store = Store::default();
-    let mut parameters = models::Parameters::new(&mut store, "classifier");
-    architecture.declare([set.height, set.width, set.channels], set.classes, &mut store, &mut parameters)?;
+    let (mut store, image) = (Store::default(), [set.height, set.width, set.channels]);
+    let (_, parameters) = architecture.declare(image, set.classes, &mut store, "classifier")?;
     Ok(parameters)
 }

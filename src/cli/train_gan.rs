@@ -15,6 +15,7 @@ use crate::models::{Gan, GanLoss, lasting};
 use crate::train::gan::check_room;
 use crate::train::gan::run::MEASURE_SEED;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
+use crate::words::shell;
 
 /// What only a GAN has.
 #[derive(clap::Args)]
@@ -188,13 +189,13 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
             let took = if display.was_complete() { ", complete already".into() } else { display.took(seconds) };
             let epochs = counted(epochs as u64, "epoch");
             say(format_args!("{epochs}{took}; generator: {}", path.join("best.safetensors").display()));
-            say(format_args!("draw with it: inkgrad generate --model {}", path.display()));
+            say(format_args!("draw with it: inkgrad generate --model {}", shell(&path.to_string_lossy())));
             Ok(ExitCode::SUCCESS)
         }
         GanOutcome::Stopped { round } => {
             note(format_args!(
                 "stopped at round {round}; saved. Go on with: inkgrad train --resume {}",
-                going_on::shell(&path.to_string_lossy())
+                shell(&path.to_string_lossy())
             ));
             Ok(ExitCode::from(130))
         }

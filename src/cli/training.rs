@@ -15,6 +15,7 @@ use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{Architecture, Model, ModelFile};
 use crate::report::Confusion;
 use crate::train::{Event, Folder, Outcome, Run, Settings};
+use crate::words::shell;
 
 /// What one run and several in a row have in common.
 pub(super) struct Training<'a> {
@@ -130,7 +131,7 @@ impl Training<'_> {
 }
 
 fn stopped(step: usize, folder: &Folder) -> ExitCode {
-    let path = going_on::shell(&folder.path().to_string_lossy());
+    let path = shell(&folder.path().to_string_lossy());
     note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {path}"));
     ExitCode::from(130)
 }

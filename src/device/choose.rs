@@ -42,6 +42,11 @@ impl Choice {
         })
     }
 
+    /// Whether it is a GPU that can be used, and no software that acts as one.
+    fn is_hardware(&self) -> bool {
+        self.adapter().is_some_and(|info| info.class != Class::Software && info.problem.is_none())
+    }
+
     fn is_gpu_of(&self, class: Class) -> bool {
         self.adapter().is_some_and(|info| info.class == class && info.problem.is_none())
     }
@@ -115,11 +120,16 @@ pub fn find_all(wanted: &str) -> Result<Vec<Choice>, DeviceError> {
     }
 }
 
+/// The GPUs that are left for `auto` where `choice` cannot be used, in order of preference: others, and the same one by
+/// another driver.
+pub fn others(choice: &Choice) -> Vec<Choice> {
+    let gpus = list().into_iter().map(|listed| listed.choice);
+    gpus.filter(|other| other.is_hardware() && other.name() != choice.name()).collect()
+}
+
 /// GPUs that are hardware, by the way that the preferred one is reached: another way would show the same ones again.
 fn every_gpu(list: &[Listed]) -> Vec<Choice> {
-    let hardware =
-        |choice: &Choice| choice.adapter().is_some_and(|info| info.class != Class::Software && info.problem.is_none());
-    let gpus: Vec<&Choice> = list.iter().map(|listed| &listed.choice).filter(|choice| hardware(choice)).collect();
+    let gpus: Vec<&Choice> = list.iter().map(|listed| &listed.choice).filter(|choice| choice.is_hardware()).collect();
     let way = |choice: &Choice| choice.adapter().map(|info| info.backend);
     let first = gpus.first().copied().and_then(way);
     gpus.into_iter().filter(|choice| way(choice) == first).cloned().collect()

@@ -9,12 +9,14 @@ use crate::plan::Plan;
 pub mod choose;
 pub mod cpu;
 pub mod gpu;
+mod lazy;
 #[cfg(test)]
 pub mod rigged;
 pub mod several;
 pub mod stuck;
 
 pub use choose::{Choice, Listed, find, find_all, list, open};
+pub(crate) use lazy::Lazy;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::system;
+
 static STUCK: AtomicBool = AtomicBool::new(false);
 
 /// Notes that a device was given up.
@@ -19,11 +21,5 @@ pub fn leave(code: ExitCode) -> ExitCode {
     }
     let _ = std::io::stdout().flush();
     let number = [0, 2, 3, 130].into_iter().find(|number| ExitCode::from(*number) == code).unwrap_or(1);
-    #[cfg(unix)]
-    // SAFETY: it takes a number and does not return; what is written was flushed.
-    unsafe {
-        libc::_exit(number.into())
-    }
-    #[cfg(not(unix))]
-    std::process::exit(number.into())
+    system::end(number)
 }

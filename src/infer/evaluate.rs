@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use crate::data::{ImageSet, Pixels, pack};
-use crate::device::{Device, DeviceError, PlanId};
+use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::infer::measures::MeasureError;
 use crate::models::{Augmentation, Forward, Mode, ModelError, ModelFile, Network, Normalization, Parameters};
 use crate::ops::augment::Augment;
-use crate::ops::sample::{GatherImages, Order, StoreRows, Tick};
+use crate::ops::random::streams;
+use crate::ops::sample::{GatherImages, Order};
+use crate::ops::updates::{StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -47,9 +49,6 @@ pub const VIEWS: Augmentation = Augmentation {
     extend: false,
 };
 
-/// Keeps the draws of views apart from all others.
-const STREAM: u32 = crate::ops::random::streams::VIEWS;
-
 /// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
 pub const BATCH: usize = 256;
 
@@ -68,12 +67,11 @@ pub struct Evaluation {
     /// Images of the set that is asked about.
     held: usize,
     batch: usize,
-    plan: Plan,
-    ready: Option<PlanId>,
+    plan: Lazy,
     /// The images of a set that is larger than that, and the bytes in one.
     pieces: Option<(Pixels, usize)>,
-    /// The pass over images that were changed a little; ready once it was asked for.
-    views: Option<(Plan, Option<PlanId>)>,
+    /// The pass over images that were changed a little.
+    views: Option<Lazy>,
 }
 
 /// A row of numbers for each image.
@@ -109,7 +107,6 @@ impl Rows {
 struct Asked<'a> {
     network: &'a Network,
     parameters: &'a Parameters,
-    weights: BufferId,
     normalization: Normalization,
     images: Place,
     clock: Place,
@@ -130,41 +127,28 @@ impl Asked<'_> {
         if let Some(augment) = augment {
             x = graph.apply(augment, &[x, now])?;
         }
-        let weights = self.network.read_weights(&mut graph, self.parameters, self.weights);
-        let forward = self.network.forward_with(&mut graph, self.parameters, weights, x, Mode::Infer)?;
+        let forward = self.network.forward(&mut graph, self.parameters, x, Mode::Infer)?;
         Ok((graph, now, forward))
     }
 }
 
 impl Evaluation {
-    /// Adds its buffers to the store; `weights` is the buffer to read weights from, of the parameters' layout.
-    pub fn declare(
-        store: &mut Store,
-        network: &Network,
-        parameters: &Parameters,
-        weights: BufferId,
-        set: &ImageSet,
-        normalization: Normalization,
-    ) -> Result<Evaluation, InferError> {
-        Evaluation::declare_in_batches(BATCH, store, network, parameters, weights, set, normalization)
-    }
-
-    /// As [`Evaluation::declare`], for `batch` images a dispatch.
+    /// Adds its buffers to the store, for `batch` images of the set a dispatch. Weights and running statistics are
+    /// read from the buffers that `parameters` names.
     ///
     /// # Errors
     /// Where the network does not fit the images.
-    pub fn declare_in_batches(
+    pub fn declare(
         batch: usize,
         store: &mut Store,
         network: &Network,
         parameters: &Parameters,
-        weights: BufferId,
         set: &ImageSet,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
         let image = [set.height, set.width, set.channels];
         let room = Room { count: at_once(set, batch, PIECE), image, batch };
-        Evaluation::write_down(store, network, parameters, weights, room, normalization, Besides::Nothing)
+        Evaluation::write_down(store, network, parameters, room, normalization, Besides::Nothing)
     }
 
     /// For at most `count` images of the network's own size at once, one set after another; keeps what stands before the
@@ -173,19 +157,17 @@ impl Evaluation {
         store: &mut Store,
         network: &Network,
         parameters: &Parameters,
-        weights: BufferId,
         count: usize,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
         let room = Room { count, image: network.image()?, batch: BATCH };
-        Evaluation::write_down(store, network, parameters, weights, room, normalization, Besides::Features)
+        Evaluation::write_down(store, network, parameters, room, normalization, Besides::Features)
     }
 
     fn write_down(
         store: &mut Store,
         network: &Network,
         parameters: &Parameters,
-        weights: BufferId,
         Room { count, image, batch }: Room,
         normalization: Normalization,
         besides: Besides,
@@ -195,7 +177,6 @@ impl Evaluation {
         let asked = Asked {
             network,
             parameters,
-            weights,
             normalization,
             images: place(store.add("evaluation.images", words), Tensor::u32([words])),
             clock: place(store.add("evaluation.clock", 2), Tensor::u32([2])),
@@ -216,12 +197,12 @@ impl Evaluation {
         graph.update(Tick(1), &[], vec![asked.clock.clone()])?;
 
         let Normalization { mean, std } = normalization;
-        let views = match VIEWS.op(mean, std, STREAM) {
+        let views = match VIEWS.op(mean, std, streams::VIEWS) {
             Some(augment) if besides == Besides::Views => {
                 let (mut graph, now, forward) = asked.forward(Some(augment))?;
                 graph.update(StoreRows { count }, &[now, forward.out], vec![logits.place(count)])?;
                 graph.update(Tick(1), &[], vec![asked.clock.clone()])?;
-                Some((Plan::new(&graph), None))
+                Some(Lazy::new(&graph))
             }
             _ => None,
         };
@@ -234,8 +215,7 @@ impl Evaluation {
             count,
             held: count,
             batch,
-            plan: Plan::new(&graph),
-            ready: None,
+            plan: Lazy::new(&graph),
             pieces: None,
             views,
         })
@@ -269,23 +249,20 @@ impl Evaluation {
         device: &mut dyn Device,
     ) -> Result<Evaluation, InferError> {
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
-        let network = file.network(path, &mut store, &mut parameters)?;
+        let (network, parameters) = file.network(path, &mut store, "classifier")?;
         let (weights, running) = file.values(&parameters, path)?;
-        let (source, normalization) = (parameters.weights, Normalization::read(file, path)?);
+        let normalization = Normalization::read(file, path)?;
         let room = Room { count: images.0, image: images.1, batch: BATCH };
         let views = Besides::Views;
-        let mut evaluation =
-            Evaluation::write_down(&mut store, &network, &parameters, source, room, normalization, views)?;
+        let mut evaluation = Evaluation::write_down(&mut store, &network, &parameters, room, normalization, views)?;
         device.allocate(&store)?;
-        device.write_f32(parameters.weights, 0, &weights)?;
-        device.write_f32(parameters.state, 0, &running)?;
+        parameters.send(device, &weights, &running)?;
         evaluation.prepare(device)?;
         Ok(evaluation)
     }
 
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        self.plan.plan()
     }
 
     /// Sends the images to the device and makes the plan ready; once, after the store was allocated.
@@ -308,8 +285,7 @@ impl Evaluation {
 
     /// Makes the plan ready, for images that come later; once, after the store was allocated.
     pub fn prepare(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
-        self.ready = Some(device.prepare(&self.plan)?);
-        Ok(())
+        self.plan.prepare(device).map(|_| ())
     }
 
     /// Images in the place of the first ones, no more than there is room for; fewer leave the rest as they were. Of a
@@ -325,10 +301,7 @@ impl Evaluation {
 
     /// The same of the first `count` images only, without work for the others.
     pub fn first_logits(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<f32>, DeviceError> {
-        let plan = match self.ready {
-            Some(plan) => plan,
-            None => *self.ready.insert(device.prepare(&self.plan)?),
-        };
+        let plan = self.plan.ready(device)?;
         device.write(self.clock, 0, &[0, 0])?;
         device.run(&[plan], count.div_ceil(self.batch))?;
         device.read_f32(self.logits.buffer, 0, count * self.logits.width)
@@ -359,11 +332,8 @@ impl Evaluation {
     /// The same where all of them are on the device.
     fn mean_of_first(&mut self, device: &mut dyn Device, count: usize, views: usize) -> Result<Vec<f32>, DeviceError> {
         let mut sum = self.first_logits(device, count)?;
-        let Some((plan, ready)) = self.views.as_mut().filter(|_| views > 1) else { return Ok(sum) };
-        let plan = match ready {
-            Some(plan) => *plan,
-            None => *ready.insert(device.prepare(plan)?),
-        };
+        let Some(plan) = self.views.as_mut().filter(|_| views > 1) else { return Ok(sum) };
+        let plan = plan.ready(device)?;
         for view in 1..views {
             device.write(self.clock, 0, &[0, view as u32])?;
             device.run(&[plan], count.div_ceil(self.batch))?;

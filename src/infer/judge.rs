@@ -8,7 +8,7 @@ use super::evaluate::{Evaluation, InferError};
 use crate::data::{ImageSet, mix};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
-use crate::models::{ModelFile, Normalization, Parameters};
+use crate::models::{ModelFile, Normalization, Parameters, by};
 
 /// SHA-256 of the built-in judge's file, by which published measures say whose they are.
 pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";
@@ -51,16 +51,13 @@ impl Judge {
             None => ModelFile::shipped("judge")?,
         };
         let class_names = file.class_names(&path)?;
-        let mut parameters = Parameters::new(store, "judge");
-        let network = file.network(&path, store, &mut parameters)?;
+        let (network, parameters) = file.network(&path, store, "judge")?;
         let (weights, running) = file.values(&parameters, &path)?;
         let normalization = Normalization::read(&file, &path)?;
         let numbers = [normalization.mean, normalization.std];
         let numbers = numbers.iter().chain(&weights).chain(&running);
         let digest = numbers.fold(0, |hash, number| mix(hash, u64::from(number.to_bits())));
-        let source = parameters.weights;
-        let evaluation =
-            Evaluation::declare_with_features(store, &network, &parameters, source, CAPACITY, normalization)?;
+        let evaluation = Evaluation::declare_with_features(store, &network, &parameters, CAPACITY, normalization)?;
         let input = network.image()?;
         let digest = format!("{digest:016x}");
         Ok(Judge { name, class_names, digest, input, parameters, weights, running, evaluation })
@@ -77,8 +74,7 @@ impl Judge {
 
     /// Sends the weights to the device; once, after the store was allocated.
     pub fn upload(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
-        device.write_f32(self.parameters.weights, 0, &self.weights)?;
-        device.write_f32(self.parameters.state, 0, &self.running)?;
+        self.parameters.send(device, &self.weights, &self.running)?;
         self.evaluation.prepare(device)
     }
 
@@ -87,10 +83,9 @@ impl Judge {
         let refuse = |problem| Err(InferError::Judge { judge: self.name.clone(), problem });
         let remedy =
             "Train a judge on such images, `inkgrad train --data DIR`, and give its best.safetensors with --judge";
-        let (found, [h, w, c]) = ([set.height, set.width, set.channels], self.input);
+        let found = [set.height, set.width, set.channels];
         if found != self.input {
-            let [height, width, channels] = found;
-            let sizes = format!("looks at images of {h}x{w}x{c}, not of {height}x{width}x{channels}");
+            let sizes = format!("looks at images of {}, not of {}", by(&self.input), by(&found));
             return refuse(format!("{sizes}. {remedy}"));
         }
         if set.classes != self.class_names.len() {

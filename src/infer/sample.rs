@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::InferError;
 use crate::data::ImageSet;
-use crate::device::{Device, DeviceError, PlanId};
+use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, Place, Store};
 use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters};
-use crate::ops::random;
+use crate::ops::random::{self, streams};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -23,8 +23,8 @@ const LIGHT: u64 = 20_000_000_000;
 /// Where a generator's tensors stand in a model file, before their names.
 pub const PREFIX: &str = "generator/";
 
-/// The plan that draws, and the stored buffers between it and the host.
-pub struct Drawing {
+/// A generator on a device: the plan that draws, and the stored buffers between it and the host.
+pub struct Sampler {
     latents: BufferId,
     labels: BufferId,
     pictures: BufferId,
@@ -34,37 +34,23 @@ pub struct Drawing {
     batch: usize,
     /// `byte / 255 = number * scale + mean`
     range: (f32, f32),
-    plan: Plan,
-    ready: Option<PlanId>,
+    plan: Lazy,
 }
 
-impl Drawing {
-    /// Adds its buffers to the store. Weights and running statistics are read from the buffers that `parameters`
-    /// names; `range` is [`Gan::range`].
+impl Sampler {
+    /// Adds its buffers to the store, for `batch` pictures a dispatch: where only a few are drawn at a time, a small
+    /// one wastes less. Weights and running statistics are read from the buffers that `parameters` names; `range` is
+    /// [`Gan::range`].
     ///
     /// # Errors
     /// Where the network is no generator of these sizes.
     pub fn declare(
-        store: &mut Store,
-        network: &Network,
-        parameters: &Parameters,
-        range: (f32, f32),
-    ) -> Result<Drawing, InferError> {
-        Drawing::declare_for(BATCH, store, network, parameters, range)
-    }
-
-    /// As [`Drawing::declare`], for `batch` pictures a dispatch: where only a few are drawn at a time, a small one
-    /// wastes less.
-    ///
-    /// # Errors
-    /// Those of [`Drawing::declare`].
-    pub fn declare_for(
         batch: usize,
         store: &mut Store,
         network: &Network,
         parameters: &Parameters,
         range: (f32, f32),
-    ) -> Result<Drawing, InferError> {
+    ) -> Result<Sampler, InferError> {
         let batch = batch.max(1);
         let (latent, classes) = (network.input.iter().product(), network.classes.unwrap_or(0));
         let image: usize = network.output().iter().product();
@@ -80,7 +66,7 @@ impl Drawing {
         let inputs = Inputs { x, label: Some(label) };
         let forward = network.forward(&mut graph, parameters, inputs, Mode::Infer)?;
         graph.assign(forward.out, pictures.clone())?;
-        Ok(Drawing {
+        Ok(Sampler {
             latents: latents.buffer,
             labels: labels.buffer,
             pictures: pictures.buffer,
@@ -89,13 +75,50 @@ impl Drawing {
             image,
             batch,
             range,
-            plan: Plan::new(&graph),
-            ready: None,
+            plan: Lazy::new(&graph),
         })
     }
 
+    /// Allocates the device's store for this generator alone.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn open(generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
+        Sampler::open_for(BATCH, generator, device)
+    }
+
+    /// As [`Sampler::open`], with [`Sampler::declare`]'s `batch`, or as much of it as the device has room for.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn open_for(mut batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
+        loop {
+            match Sampler::open_at(batch, generator, device) {
+                Err(InferError::Device(DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })) if batch > 1 => {
+                    batch /= 2;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_at(batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
+        let (mut store, network, parameters) = generator.declare()?;
+        let (weights, running) = generator.values(&parameters)?;
+        let mut sampler = Sampler::declare(batch, &mut store, &network, &parameters, generator.gan.range()?)?;
+        device.allocate(&store)?;
+        parameters.send(device, &weights, &running)?;
+        sampler.plan.prepare(device)?;
+        Ok(sampler)
+    }
+
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        self.plan.plan()
+    }
+
+    /// Pictures that are drawn at once.
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Pictures as bytes, `[n, h, w, c]`, of `latents [n, latent]` and `labels [n, classes]`, rows of how much of each
@@ -104,10 +127,7 @@ impl Drawing {
     /// # Errors
     /// Those of the device.
     pub fn draw(&mut self, device: &mut dyn Device, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, DeviceError> {
-        let plan = match self.ready {
-            Some(plan) => plan,
-            None => *self.ready.insert(device.prepare(&self.plan)?),
-        };
+        let plan = self.plan.ready(device)?;
         let mut bytes = Vec::with_capacity(latents.len() / self.latent * self.image);
         let (mean, scale) = self.range;
         for (latents, labels) in latents.chunks(self.batch * self.latent).zip(labels.chunks(self.batch * self.classes))
@@ -199,15 +219,14 @@ impl Generator {
             return Ok(BATCH);
         }
         let (mut store, network, parameters) = self.declare()?;
-        let few = Drawing::declare(&mut store, &network, &parameters, self.gan.range()?)?;
-        let is_light = few.plan.flops() * (batch / BATCH) as u64 <= LIGHT;
+        let few = Sampler::declare(BATCH, &mut store, &network, &parameters, self.gan.range()?)?;
+        let is_light = few.plan().flops() * (batch / BATCH) as u64 <= LIGHT;
         Ok(if is_light { batch } else { BATCH })
     }
 
     fn declare(&self) -> Result<(Store, Network, Parameters), ModelError> {
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "generator");
-        let network = self.gan.declare_generator(self.image, self.classes(), &mut store, &mut parameters)?;
+        let (network, parameters) = self.gan.declare_generator(self.image, self.classes(), &mut store)?;
         Ok((store, network, parameters))
     }
 
@@ -217,64 +236,9 @@ impl Generator {
     }
 }
 
-/// A generator on a device.
-pub struct Sampler {
-    drawing: Drawing,
-}
-
-impl Sampler {
-    /// Allocates the device's store for this generator alone.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn open(generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
-        Sampler::open_for(BATCH, generator, device)
-    }
-
-    /// As [`Sampler::open`], with [`Drawing::declare_for`]'s `batch`, or as much of it as the device has room for.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn open_for(mut batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
-        loop {
-            match Sampler::open_at(batch, generator, device) {
-                Err(InferError::Device(DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })) if batch > 1 => {
-                    batch /= 2;
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    fn open_at(batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
-        let (mut store, network, parameters) = generator.declare()?;
-        let (weights, running) = generator.values(&parameters)?;
-        let range = generator.gan.range()?;
-        let mut drawing = Drawing::declare_for(batch, &mut store, &network, &parameters, range)?;
-        device.allocate(&store)?;
-        device.write_f32(parameters.weights, 0, &weights)?;
-        device.write_f32(parameters.state, 0, &running)?;
-        drawing.ready = Some(device.prepare(&drawing.plan)?);
-        Ok(Sampler { drawing })
-    }
-
-    /// Pictures that are drawn at once.
-    pub fn batch(&self) -> usize {
-        self.drawing.batch
-    }
-
-    /// As [`Drawing::draw`]; any number of pictures.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn draw(&mut self, device: &mut dyn Device, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, DeviceError> {
-        self.drawing.draw(device, latents, labels)
-    }
-}
-
 /// Standard normal numbers, by Box and Muller in f64: the same on every machine. Those of picture `index` under `seed`.
 pub fn latent(seed: u32, index: u32, len: usize) -> Vec<f32> {
-    let key = random::key([index, seed], LATENT);
+    let key = random::key([index, seed], streams::LATENTS);
     let draw = |i: usize| f64::from(random::unit(random::draw(key, i as u32)));
     let pair = |i: usize| {
         let radius = (-2.0 * (1.0 - draw(2 * i)).ln()).sqrt();
@@ -324,9 +288,6 @@ pub fn labelled<E>(
     let [height, width, channels] = image;
     Ok(ImageSet { height, width, channels, classes, images: images.into(), labels: labels.to_vec() })
 }
-
-/// The stream of draws that latents come from.
-const LATENT: u32 = random::streams::LATENTS;
 
 /// Rows of `classes` numbers, 1 at the label's.
 pub fn one_hot(labels: &[u32], classes: usize) -> Vec<f32> {

@@ -8,8 +8,7 @@ use super::scale::Scale;
 use crate::data::MAX_CLASSES;
 use crate::graph::Store;
 use crate::models::{
-    Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Normalization, Parameter, Parameters,
-    Units, by,
+    Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Normalization, Parameter, Units, by,
 };
 
 /// What whoever imports a model says about it.
@@ -54,10 +53,8 @@ impl Draft {
         let layers: Vec<Layer> = (0..=last).map(|i| self.layer(i, &names)).collect();
         let architecture = Architecture::from_layers(name, origin, layers).map_err(|error| error.to_string())?;
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
-        let network = architecture
-            .declare(self.input, classes, &mut store, &mut parameters)
-            .map_err(|error| error.to_string())?;
+        let (network, parameters) =
+            architecture.declare(self.input, classes, &mut store, "classifier").map_err(|error| error.to_string())?;
         let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
         for (step, name) in self.steps.iter().zip(&names) {
             for (suffix, data) in &step.tensors {

@@ -71,7 +71,7 @@ struct Need {
 
 impl Architecture {
     /// Infers all shapes for inputs of the sizes `input` (height, width and channels of an image) and declares the
-    /// parameters. Nothing is declared where it fails.
+    /// parameters, under `name`. Nothing is declared where it fails.
     ///
     /// With `classes` the output of a classifier must be one number for each class; `None` (of a part) takes any.
     /// A GAN's networks end in whatever they like, and `classes` is the length of their label.
@@ -83,8 +83,8 @@ impl Architecture {
         input: impl AsRef<[usize]>,
         classes: impl Into<Option<usize>>,
         store: &mut Store,
-        parameters: &mut Parameters,
-    ) -> Result<Network, ModelError> {
+        name: &str,
+    ) -> Result<(Network, Parameters), ModelError> {
         let (input, classes) = (input.as_ref(), classes.into());
         self.check_input(input)?;
         let label = [classes.unwrap_or(0)];
@@ -134,6 +134,7 @@ impl Architecture {
             self.check_output(&layers, classes)?;
         }
 
+        let mut parameters = Parameters::new(store, name);
         for (layer, needs) in layers.iter_mut().zip(needs) {
             for need in needs {
                 let name = format!("{}.{}", layer.name, need.suffix);
@@ -145,7 +146,7 @@ impl Architecture {
                 }
             }
         }
-        Ok(Network { architecture: self.clone(), input: input.to_vec(), classes, layers })
+        Ok((Network { architecture: self.clone(), input: input.to_vec(), classes, layers }, parameters))
     }
 
     fn check_input(&self, input: &[usize]) -> Result<(), ModelError> {

@@ -13,8 +13,7 @@ use crate::tensor::Tensor;
 
 fn declare(architecture: &Architecture, input: [usize; 3], classes: Option<usize>) -> (Store, Parameters, Network) {
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "net");
-    let network = architecture.declare(input, classes, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = architecture.declare(input, classes, &mut store, "net").unwrap();
     (store, parameters, network)
 }
 
@@ -256,8 +255,7 @@ fn a_model_file_comes_back_as_the_same_network_with_the_same_bytes() {
     let loaded = ModelFile::load(&path).unwrap();
     assert_eq!(loaded.to_bytes(&path).unwrap(), std::fs::read(&path).unwrap());
     let mut store = Store::default();
-    let mut again = Parameters::new(&mut store, "net");
-    let network = loaded.network(&path, &mut store, &mut again).unwrap();
+    let (network, again) = loaded.network(&path, &mut store, "net").unwrap();
     assert_eq!((network.input, network.classes), (vec![28, 28, 1], Some(10)));
     assert_eq!(again.trainable(), parameters.trainable());
     assert_eq!(loaded.values(&again, &path).unwrap(), (weights, state));
@@ -279,8 +277,7 @@ fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
         let file = ModelFile::from_bytes(&bytes, path)?;
         file.class_names(path)?;
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "net");
-        file.network(path, &mut store, &mut parameters)?;
+        let (_, parameters) = file.network(path, &mut store, "net")?;
         file.values(&parameters, path)
     };
     assert!(values(&|_| {}).is_ok());

@@ -9,8 +9,8 @@ use super::container::Words;
 use super::error::{At, ModelError};
 use super::file::{ModelFile, refuse};
 use super::layer::{Kind, Layer};
-use super::parameters::Parameters;
 use super::spec::{Architecture, INPUT, MAX_LAYERS};
+use crate::data::Pictures;
 use crate::graph::Store;
 
 /// Metadata that only an ensemble has: what its members were called.
@@ -18,7 +18,7 @@ const MEMBERS: &str = "members";
 /// Metadata that members must have in common, since the ensemble has each but once.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training, which are kept where all members agree on them.
-const AGREED: &[&str] = &["data", "data_digest", "hold_out", "pictures", "device", "driver", "precision"];
+const AGREED: &[&str] = &["data", "data_digest", "hold_out", Pictures::KEY, "device", "driver", "precision"];
 
 impl ModelFile {
     /// Joins trained classifiers; paths are what errors call them.
@@ -77,8 +77,7 @@ impl ModelFile {
         // What a reader would refuse is refused by the writer.
         let path = Path::new("the ensemble");
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "ensemble");
-        file.network(path, &mut store, &mut parameters)?;
+        let (_, parameters) = file.network(path, &mut store, "ensemble")?;
         file.values(&parameters, path)?;
         Ok(file)
     }
@@ -95,8 +94,7 @@ struct Branch {
 impl Branch {
     fn new(path: &Path, member: &ModelFile, number: usize, of: usize) -> Result<Branch, ModelError> {
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "member");
-        let network = member.network(path, &mut store, &mut parameters)?;
+        let (network, parameters) = member.network(path, &mut store, "member")?;
         let (weights, running) = member.values(&parameters, path)?;
         let prefix = |name: &str| format!("m{number}-{name}");
 
@@ -160,8 +158,8 @@ mod tests {
     /// An untrained classifier of digits.
     fn member(name: &str, seed: u32) -> (PathBuf, ModelFile) {
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
-        let network = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+        let declared = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, "classifier");
+        let (network, parameters) = declared.unwrap();
         let (weights, running) = (parameters.initial(seed), parameters.initial_state());
         let mut file = ModelFile::new(&network, &parameters, &weights, &running);
         file.set("mean", 0.13);

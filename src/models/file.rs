@@ -221,12 +221,12 @@ impl ModelFile {
         Architecture::parse(text, &format!("{} (its architecture)", path.display()))
     }
 
-    /// The network that the file describes, declared in `store`.
-    pub fn network(&self, path: &Path, store: &mut Store, parameters: &mut Parameters) -> Result<Network, ModelError> {
+    /// The network that the file describes, declared in `store` under `name`.
+    pub fn network(&self, path: &Path, store: &mut Store, name: &str) -> Result<(Network, Parameters), ModelError> {
         let architecture = self.architecture(path)?;
         let input = self.sizes(INPUT, path)?;
         let classes = if self.metadata.contains_key(CLASSES) { Some(self.number(CLASSES, path)?) } else { None };
-        architecture.declare(input, classes, store, parameters)
+        architecture.declare(input, classes, store, name)
     }
 
     /// The GAN whose generator the file holds.

@@ -81,9 +81,8 @@ mod tests {
     /// The filters of a network whose weights are 0, 1, 2 and on.
     fn filters(layers: &str, image: [usize; 3]) -> Filters {
         let (mut store, text) = (Store::default(), format!("layers = [{layers}]"));
-        let mut parameters = Parameters::new(&mut store, "test");
         let architecture = Architecture::parse(&text, "test").unwrap();
-        let network = architecture.declare(image, 3, &mut store, &mut parameters).unwrap();
+        let (network, parameters) = architecture.declare(image, 3, &mut store, "test").unwrap();
         let weights: Vec<f32> = (0..parameters.total()).map(|i| i as f32).collect();
         network.filters(&parameters, &weights)
     }

@@ -4,7 +4,7 @@ use super::build::{Built, Network, Source};
 use super::error::{At, ModelError};
 use super::layer::{Kind, Nonlinearity, by};
 use super::parameters::Parameters;
-use crate::graph::{BufferId, Graph, GraphError, Place, Value};
+use crate::graph::{Graph, GraphError, Place, Value};
 use crate::ops::activation::{Act, Activation};
 use crate::ops::batch_norm::{Running, RunningPart, batch_norm_fixed, batch_norm_of_groups};
 use crate::ops::concat::Concat;
@@ -91,10 +91,9 @@ impl Forward {
 }
 
 impl Network {
-    /// Reads every trainable tensor once, from `parameters.weights` or another buffer of the same layout
-    /// (averaged weights).
-    pub fn read_weights(&self, graph: &mut Graph, parameters: &Parameters, from: BufferId) -> Vec<Value> {
-        (0..parameters.trainable().len()).map(|i| graph.read(&parameters.place_in(i, from))).collect()
+    /// Reads every trainable tensor once.
+    pub fn read_weights(&self, graph: &mut Graph, parameters: &Parameters) -> Vec<Value> {
+        (0..parameters.trainable().len()).map(|i| graph.read(&parameters.place(i))).collect()
     }
 
     /// The network on images `x`, `[n, h, w, c]` or anything with as many elements and `n` first; with their labels
@@ -109,11 +108,11 @@ impl Network {
         inputs: impl Into<Inputs>,
         mode: Mode,
     ) -> Result<Forward, ModelError> {
-        let weights = self.read_weights(graph, parameters, parameters.weights);
+        let weights = self.read_weights(graph, parameters);
         self.forward_with(graph, parameters, weights, inputs, mode)
     }
 
-    /// [`Network::forward`] with weights that are read already: for averaged ones, and for a network that
+    /// [`Network::forward`] with weights that are read already: for ones that were changed since, and for a network that
     /// stands in a step twice.
     pub fn forward_with(
         &self,

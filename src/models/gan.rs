@@ -224,8 +224,7 @@ impl Gan {
         image: [usize; 3],
         classes: usize,
         store: &mut Store,
-        parameters: &mut Parameters,
-    ) -> Result<Network, ModelError> {
+    ) -> Result<(Network, Parameters), ModelError> {
         let mut resolved = self.generator.clone();
         for layer in &mut resolved.layers {
             if let Kind::Dense { units, .. } = &mut layer.kind {
@@ -236,14 +235,14 @@ impl Gan {
                 }
             }
         }
-        let network = resolved.declare([self.noise], classes, store, parameters)?;
+        let (network, parameters) = resolved.declare([self.noise], classes, store, GENERATOR)?;
         let last = &self.generator.layers[self.generator.layers.len() - 1];
         if network.output() != image {
             let problem = format!("the generator gives {} but the images are {}", by(network.output()), by(&image));
             return Err(last.error(problem));
         }
         self.range()?;
-        Ok(network)
+        Ok((network, parameters))
     }
 
     /// The discriminator, from an image and its label to one number.
@@ -255,9 +254,8 @@ impl Gan {
         image: [usize; 3],
         classes: usize,
         store: &mut Store,
-        parameters: &mut Parameters,
-    ) -> Result<Network, ModelError> {
-        let network = self.discriminator.declare(image, classes, store, parameters)?;
+    ) -> Result<(Network, Parameters), ModelError> {
+        let (network, parameters) = self.discriminator.declare(image, classes, store, DISCRIMINATOR)?;
         let last = &self.discriminator.layers[self.discriminator.layers.len() - 1];
         if network.output() != [1] {
             let problem = format!("the discriminator gives {}; it must end in one number", by(network.output()));
@@ -266,7 +264,7 @@ impl Gan {
         if last.activation.is_some() {
             return Err(last.error("the loss is of the bare number; remove the discriminator's last activation"));
         }
-        Ok(network)
+        Ok((network, parameters))
     }
 
     /// The mean and scale by which real images, from 0 to 1, come to the generator's range: `(x - mean) / scale`.

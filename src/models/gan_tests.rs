@@ -28,9 +28,8 @@ layers = [
 fn whole(text: &str) -> Result<Gan, ModelError> {
     let gan = Gan::parse(text, "my.toml")?;
     let mut store = Store::default();
-    let [mut generator, mut discriminator] = ["g", "d"].map(|name| Parameters::new(&mut store, name));
-    gan.declare_generator([28, 28, 1], 10, &mut store, &mut generator)?;
-    gan.declare_discriminator([28, 28, 1], 10, &mut store, &mut discriminator)?;
+    gan.declare_generator([28, 28, 1], 10, &mut store)?;
+    gan.declare_discriminator([28, 28, 1], 10, &mut store)?;
     Ok(gan)
 }
 

@@ -3,6 +3,7 @@
 //! `weights` and `grads` have the same layout, and so has every buffer that an optimizer makes beside them
 //! (moments, averages), so that one dispatch changes all. `state` holds what is learned without gradients.
 
+use crate::device::{Device, DeviceError};
 use crate::graph::{ALIGNMENT, BufferId, Place, Store};
 use crate::ops::random;
 use crate::tensor::{Shape, Tensor};
@@ -61,7 +62,7 @@ pub struct Parameters {
 
 impl Parameters {
     /// Adds the empty buffers `name.weights`, `name.grads` and `name.state` to the store.
-    pub fn new(store: &mut Store, name: &str) -> Parameters {
+    pub(super) fn new(store: &mut Store, name: &str) -> Parameters {
         Parameters {
             name: name.into(),
             weights: store.add(format!("{name}.weights"), 0),
@@ -105,15 +106,11 @@ impl Parameters {
 
     /// Where trainable tensor `index` stands in `weights`.
     pub fn place(&self, index: usize) -> Place {
-        self.place_in(index, self.weights)
+        place(&self.trainable[index], self.weights)
     }
     /// Where its gradient stands.
     pub fn grad_place(&self, index: usize) -> Place {
-        self.place_in(index, self.grads)
-    }
-    /// Where it stands in another buffer of the same layout.
-    pub fn place_in(&self, index: usize, buffer: BufferId) -> Place {
-        place(&self.trainable[index], buffer)
+        place(&self.trainable[index], self.grads)
     }
     /// Where running statistic `index` stands in `state`.
     pub fn state_place(&self, index: usize) -> Place {
@@ -141,6 +138,15 @@ impl Parameters {
     /// Running statistics before training: mean 0, variance 1.
     pub fn initial_state(&self) -> Vec<f32> {
         fill(&self.running, self.total_state, 0)
+    }
+
+    /// Writes weights and running statistics to the device.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn send(&self, device: &mut dyn Device, weights: &[f32], running: &[f32]) -> Result<(), DeviceError> {
+        device.write_f32(self.weights, 0, weights)?;
+        device.write_f32(self.state, 0, running)
     }
 
     /// For each block of [`ALIGNMENT`] words of `weights`, 1 where weight decay applies, else 0.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ModelError;
 use super::file::ModelFile;
+use crate::words::shell;
 
 /// Trained models by name; `models/NAME.md` tells how each was made and what it is worth.
 pub static SHIPPED: &[(&str, &[u8])] = &[
@@ -79,7 +80,7 @@ fn model_path(path: &Path) -> Result<PathBuf, ModelError> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let (best, run) = (path.join(BEST), path.display());
+    let (best, run) = (path.join(BEST), shell(&path.to_string_lossy()));
     let refuse = |path: &Path, problem: String| Err(ModelError::File { path: path.to_owned(), problem });
     if best.exists() {
         Ok(best)

@@ -14,8 +14,7 @@ fn parse(text: &str) -> Result<Architecture, ModelError> {
 /// The message with which a text is refused, when read or when declared for 28x28x1 images of 10 classes.
 fn refusal(text: &str) -> String {
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "net");
-    let declared = parse(text).and_then(|a| a.declare([28, 28, 1], 10, &mut store, &mut parameters));
+    let declared = parse(text).and_then(|a| a.declare([28, 28, 1], 10, &mut store, "net"));
     declared.expect_err(text).to_string()
 }
 
@@ -270,10 +269,8 @@ fn behind_a_front_the_layers_follow_and_the_text_says_the_same() {
     assert_eq!((said(&again), &again.recipe, &again.name), (said(&pooled), &pooled.recipe, &pooled.name));
 
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "net");
-    pooled.declare([448, 448, 1], 10, &mut store, &mut parameters).unwrap();
-    let mut plain = Parameters::new(&mut store, "plain");
-    builtin("cnn").unwrap().declare([28, 28, 1], 10, &mut store, &mut plain).unwrap();
+    let (_, parameters) = pooled.declare([448, 448, 1], 10, &mut store, "net").unwrap();
+    let (_, plain) = builtin("cnn").unwrap().declare([28, 28, 1], 10, &mut store, "plain").unwrap();
     assert_eq!(parameters.trainable(), plain.trainable());
 }
 
@@ -285,8 +282,7 @@ fn behind_a_front_the_input_is_what_the_front_gives() {
     let again = parse(both.text()).unwrap();
     assert_eq!(again.layers[2].sources(), ["a", "front0"]);
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "net");
-    let network = again.declare([32, 32, 1], None, &mut store, &mut parameters).unwrap();
+    let (network, _) = again.declare([32, 32, 1], None, &mut store, "net").unwrap();
     assert_eq!(network.output(), [2, 2, 1]);
 }
 
@@ -305,9 +301,8 @@ proptest! {
         ]), 0..60),
     ) {
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "net");
         if let Ok(a) = parse(&words.join(" ")) {
-            let _ = a.declare([28, 28, 1], 10, &mut store, &mut parameters);
+            let _ = a.declare([28, 28, 1], 10, &mut store, "net");
         }
     }
 
@@ -323,12 +318,11 @@ proptest! {
             text[at] = byte;
         }
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "net");
         if let Ok(a) = parse(&String::from_utf8_lossy(&text)) {
             if let Ok(b) = a.with_front(&a) {
                 parse(b.text()).expect("what we write, we read");
             }
-            let _ = a.declare(input, 10, &mut store, &mut parameters);
+            let _ = a.declare(input, 10, &mut store, "net");
         }
     }
 }

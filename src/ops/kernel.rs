@@ -1,5 +1,7 @@
 //! A shader with everything that is needed to dispatch it: plain data, made by an op, executed by the GPU device.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// A constant that is written into the shader's text as `const NAME: TYPE = VALUE;`.
@@ -38,7 +40,7 @@ pub struct Kernel {
     /// The file in `shaders/`, without its ending.
     pub file: &'static str,
     pub entry: &'static str,
-    pub constants: Vec<(&'static str, Constant)>,
+    pub constants: Vec<(Cow<'static, str>, Constant)>,
     pub workgroups: [u32; 3],
 }
 
@@ -101,8 +103,8 @@ impl Kernel {
         Kernel { file, entry, constants: Vec::new(), workgroups: [size(columns), size(rows), 1] }
     }
 
-    pub fn with(mut self, name: &'static str, value: impl Into<Constant>) -> Kernel {
-        self.constants.push((name, value.into()));
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Constant>) -> Kernel {
+        self.constants.push((name.into(), value.into()));
         self
     }
 }

@@ -43,6 +43,7 @@ mod subgroup;
 pub mod sums;
 mod tile;
 pub mod transpose;
+pub mod updates;
 pub mod upsample;
 pub mod window;
 
@@ -255,6 +256,7 @@ pub fn cases() -> Vec<Case> {
         record::cases(),
         reduce::cases(),
         sample::cases(),
+        updates::cases(),
         softmax::cases(),
         spectral::cases(),
         sums::cases(),

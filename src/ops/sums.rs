@@ -67,31 +67,22 @@ impl Op for Sums {
         }
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        const NAMES: [[&str; 7]; Sums::MOST] = [
-            ["HAS_0", "FIRST_0", "GROUPS_0", "WIDTH_0", "ROWS_0", "OFFSET_0", "FACTOR_0"],
-            ["HAS_1", "FIRST_1", "GROUPS_1", "WIDTH_1", "ROWS_1", "OFFSET_1", "FACTOR_1"],
-            ["HAS_2", "FIRST_2", "GROUPS_2", "WIDTH_2", "ROWS_2", "OFFSET_2", "FACTOR_2"],
-            ["HAS_3", "FIRST_3", "GROUPS_3", "WIDTH_3", "ROWS_3", "OFFSET_3", "FACTOR_3"],
-            ["HAS_4", "FIRST_4", "GROUPS_4", "WIDTH_4", "ROWS_4", "OFFSET_4", "FACTOR_4"],
-            ["HAS_5", "FIRST_5", "GROUPS_5", "WIDTH_5", "ROWS_5", "OFFSET_5", "FACTOR_5"],
-            ["HAS_6", "FIRST_6", "GROUPS_6", "WIDTH_6", "ROWS_6", "OFFSET_6", "FACTOR_6"],
-        ];
         let rows: Vec<usize> = self.parts.iter().zip(inputs).map(|(part, x)| x.len() / part.width).collect();
         let widest = self.parts.iter().map(|part| part.width).max().unwrap_or(1);
         // Most columns are those of a few partial results; more invocations for each would have nothing to add.
         let slices = Slices::new(widest, rows.iter().copied().max().unwrap_or(1).min(MOST_ROWS), target);
         let groups: Vec<usize> = self.parts.iter().map(|part| slices.groups(part.width)).collect();
-        let mut first = 0;
-        let mut kernel = slices.constants(Kernel::groups("reduce", "sums", groups.iter().sum()));
-        for (i, [has, of_first, of_groups, width, of_rows, offset, factor]) in NAMES.into_iter().enumerate() {
-            kernel = kernel.with(has, i < self.parts.len());
-            if let Some(part) = self.parts.get(i) {
-                kernel = kernel.with(of_first, first).with(of_groups, groups[i]).with(of_rows, rows[i]);
-                kernel = kernel.with(width, part.width).with(offset, part.offset).with(factor, part.factor);
-                first += groups[i];
-            }
-        }
-        kernel
+        let kernel = slices.constants(Kernel::groups("reduce", "sums", groups.iter().sum()));
+        let kernel = kernel.with("PARTS", self.parts.len());
+        self.parts.iter().enumerate().fold(kernel, |kernel, (k, part)| {
+            kernel
+                .with(format!("FIRST_{k}"), groups[..k].iter().sum::<usize>())
+                .with(format!("GROUPS_{k}"), groups[k])
+                .with(format!("ROWS_{k}"), rows[k])
+                .with(format!("WIDTH_{k}"), part.width)
+                .with(format!("OFFSET_{k}"), part.offset)
+                .with(format!("FACTOR_{k}"), part.factor)
+        })
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         inputs.iter().map(|x| x.len() as u64).sum()

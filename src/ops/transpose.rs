@@ -147,22 +147,16 @@ impl Op for Transposes {
         }
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
-        const NAMES: [[&str; 6]; Transposes::MOST] = [
-            ["HAS_0", "FROM_0", "TO_0", "LEN_0", "M_0", "N_0"],
-            ["HAS_1", "FROM_1", "TO_1", "LEN_1", "M_1", "N_1"],
-            ["HAS_2", "FROM_2", "TO_2", "LEN_2", "M_2", "N_2"],
-            ["HAS_3", "FROM_3", "TO_3", "LEN_3", "M_3", "N_3"],
-            ["HAS_4", "FROM_4", "TO_4", "LEN_4", "M_4", "N_4"],
-            ["HAS_5", "FROM_5", "TO_5", "LEN_5", "M_5", "N_5"],
-            ["HAS_6", "FROM_6", "TO_6", "LEN_6", "M_6", "N_6"],
-            ["HAS_7", "FROM_7", "TO_7", "LEN_7", "M_7", "N_7"],
-        ];
         let count = outputs[0].len();
         let kernel = Kernel::flat("transpose", "several", count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
-        NAMES.into_iter().enumerate().fold(kernel, |kernel, (i, [has, from, to, len, m, n])| {
-            let kernel = kernel.with(has, i < self.parts.len());
-            let Some(part) = self.parts.get(i) else { return kernel };
-            kernel.with(from, part.from).with(to, part.to).with(len, part.len).with(m, part.m).with(n, part.n)
+        let kernel = kernel.with("PARTS", self.parts.len());
+        self.parts.iter().enumerate().fold(kernel, |kernel, (k, part)| {
+            kernel
+                .with(format!("FROM_{k}"), part.from)
+                .with(format!("TO_{k}"), part.to)
+                .with(format!("LEN_{k}"), part.len)
+                .with(format!("M_{k}"), part.m)
+                .with(format!("N_{k}"), part.n)
         })
     }
     fn bytes(&self, _: &[Tensor], _: &[Tensor]) -> u64 {

@@ -16,7 +16,13 @@ pub type Matches = Box<dyn Iterator<Item = Result<PathBuf, Found>> + Send>;
 
 const SPECIAL: [char; 3] = ['*', '?', '['];
 const OPTIONS: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..NAMES };
+/// As names are compared: on Windows `*.jpg` is `IMG_0001.JPG` too.
+const NAMES: MatchOptions = MatchOptions {
+    case_sensitive: !cfg!(windows),
+    require_literal_separator: false,
+    require_literal_leading_dot: false,
+};
 
 pub struct Pattern {
     /// As it was given.
@@ -102,7 +108,7 @@ impl Pattern {
 
     /// The crate's own way to pass over hidden names panics at names that are not Unicode, so they are left out here.
     fn listed(self) -> Matches {
-        match glob::glob(&self.text) {
+        match glob::glob_with(&self.text, NAMES) {
             Err(error) => Box::new(std::iter::once(Err(wrong(&self.text, &error)))),
             Ok(found) => Box::new(found.filter_map(move |found| match found {
                 Ok(path) => self.asks_for(&path).then_some(Ok(path)),

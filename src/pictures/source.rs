@@ -176,6 +176,8 @@ fn expanded(path: PathBuf) -> Items<Result<PathBuf, Found>> {
 fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Send {
     let end = if null_data { 0 } else { b'\n' };
     let mut input = io::BufReader::new(io::stdin());
+    // Where Windows' editors put three bytes that say that a file is UTF-8.
+    let mut is_first = true;
     std::iter::from_fn(move || {
         loop {
             let mut line = Vec::new();
@@ -190,6 +192,18 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
             line.pop_if(|last| *last == end);
             if !null_data {
                 line.pop_if(|last| *last == b'\r');
+                if std::mem::take(&mut is_first) {
+                    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
+                        // The rest of it is one, too.
+                        let _ = io::copy(&mut input, &mut io::sink());
+                        let reason = "is UTF-16, as PowerShell writes lists; names are taken in UTF-8: \
+                                      `dir -Name | Out-File -Encoding utf8 list.txt`";
+                        return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));
+                    }
+                    if line.starts_with(b"\xef\xbb\xbf") {
+                        line.drain(..3);
+                    }
+                }
                 if line.contains(&0) {
                     let reason = "names that end with zero bytes, as find -print0 writes them, take --null-data (-0)";
                     return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));

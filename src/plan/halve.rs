@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::data::mnist;
     use crate::graph::{Graph, Place, Store, Value};
-    use crate::models::{Normalization, Parameters, builtin};
+    use crate::models::{Normalization, builtin};
     use crate::ops::Op;
     use crate::ops::concat::Slice;
     use crate::ops::elementwise::{Copy, Scale};
@@ -143,8 +143,7 @@ mod tests {
             let recipe = Settings::from_recipe(network, &architecture.recipe);
             let settings = Settings { batch: IMAGES, precision: Precision::F16, ..recipe };
             let mut store = Store::default();
-            let mut parameters = Parameters::new(&mut store, "classifier");
-            let declared = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+            let (declared, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
             let (normalization, share) = (Normalization::of(&set), Share::WHOLE);
             let classifier =
                 ClassifierSteps::declare(&mut store, &declared, parameters, &settings, &set, normalization, share)

@@ -1,12 +1,11 @@
 //! Images as training sees them: gathered in a shuffle, extended and augmented; and the same pictures for the eye.
 
 use crate::data::pack;
-use crate::device::{Device, DeviceError, PlanId};
+use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::models::{Augmentation, Normalization};
 use crate::ops::random::streams;
 use crate::ops::sample::{GatherImages, GatherLabels, Order, Staged};
-use crate::plan::Plan;
 use crate::tensor::Tensor;
 
 /// A batch of a training set.
@@ -67,8 +66,7 @@ pub struct Preview {
     batch: usize,
     size: usize,
     normalization: Normalization,
-    plan: Plan,
-    ready: Option<PlanId>,
+    plan: Lazy,
 }
 
 impl Preview {
@@ -98,7 +96,7 @@ impl Preview {
             Batch { count: 1, batch, image, normalization, augment, staged: None }.images(&mut graph, all, now)?;
         graph.assign(seen, pictures.clone())?;
         let (image, clock, seen) = (bytes.buffer, clock.buffer, pictures.buffer);
-        Ok(Preview { image, clock, seen, batch, size, normalization, plan: Plan::new(&graph), ready: None })
+        Ok(Preview { image, clock, seen, batch, size, normalization, plan: Lazy::new(&graph) })
     }
 
     /// Variations of an image's bytes, `[batch, h, w, c]`, as bytes again; other steps and seeds draw others.
@@ -111,10 +109,7 @@ impl Preview {
         image: &[u8],
         [step, seed]: [u32; 2],
     ) -> Result<Vec<u8>, DeviceError> {
-        let plan = match self.ready {
-            Some(plan) => plan,
-            None => *self.ready.insert(device.prepare(&self.plan)?),
-        };
+        let plan = self.plan.ready(device)?;
         device.write(self.image, 0, &pack(image))?;
         device.write(self.clock, 0, &[step, seed])?;
         device.run(&[plan], 1)?;
@@ -131,6 +126,7 @@ mod tests {
     use crate::data::{ImageSet, mnist};
     use crate::device::cpu::Cpu;
     use crate::ops::Window;
+    use crate::plan::Plan;
 
     /// The set with every image at all its places, one after another.
     fn written_out(set: &ImageSet) -> ImageSet {

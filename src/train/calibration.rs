@@ -6,7 +6,7 @@ use super::learner::Learner;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Graph, Place, Store, Value};
 use crate::models::Forward;
-use crate::ops::sample::Tick;
+use crate::ops::updates::Tick;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -99,7 +99,7 @@ fn share(passes: usize) -> f32 {
 mod tests {
     use super::*;
     use crate::device::cpu::Cpu;
-    use crate::models::{Architecture, Mode, Parameters, ScheduleName};
+    use crate::models::{Architecture, Mode, ScheduleName};
     use crate::ops::optimizer::Optimizer;
     use crate::train::learner::Method;
     use crate::train::schedule::Schedule;
@@ -110,9 +110,8 @@ mod tests {
     fn taken(average: f32) -> Option<Vec<f32>> {
         const NORMALISED: &str = r#"layers = ["flatten", { batch_norm = true }, { dense = "classes" }]"#;
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
         let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
-        let network = architecture.declare([1, 1, 2], 2, &mut store, &mut parameters).unwrap();
+        let (network, parameters) = architecture.declare([1, 1, 2], 2, &mut store, "classifier").unwrap();
         let schedule = Schedule { name: ScheduleName::Constant, peak: 0.1, steps: 1, warmup: 0 };
         let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
         let method = Method { optimizer, schedule, weight_decay: 0.0, average, loss_scale: 1.0 };

@@ -9,8 +9,8 @@ use crate::data::{DataSet, ImageSet, digest};
 use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
-use crate::infer::evaluate::{Evaluation, InferError};
-use crate::models::{Architecture, ModelFile, Network, Normalization, Parameters};
+use crate::infer::evaluate::{BATCH, Evaluation, InferError};
+use crate::models::{Architecture, ModelFile, Network, Normalization};
 
 pub(super) struct Course {
     pub settings: Settings,
@@ -49,9 +49,8 @@ impl Course {
         settings.check_image([train.height, train.width])?;
         let normalization =
             normalization.unwrap_or_else(|| Normalization::of_extended(&data.train, settings.augment.window()));
-        let mut parameters = Parameters::new(store, "classifier");
         let input = [train.height, train.width, train.channels];
-        let network = architecture.declare(input, train.classes, store, &mut parameters)?;
+        let (network, parameters) = architecture.declare(input, train.classes, store, "classifier")?;
         let classifier = ClassifierSteps::declare(store, &network, parameters, &settings, train, normalization, share)?;
         let described = DataSet {
             pictures: data.pictures,
@@ -75,7 +74,7 @@ impl Course {
     /// How well the weights that inference would use do on a set, after [`Course::calibrate`].
     pub fn evaluation(&self, store: &mut Store, set: &ImageSet) -> Result<Evaluation, InferError> {
         let parameters = self.classifier.learner.inference_parameters();
-        Evaluation::declare(store, &self.network, &parameters, parameters.weights, set, self.normalization)
+        Evaluation::declare(BATCH, store, &self.network, &parameters, set, self.normalization)
     }
 
     /// Sends everything to the device, to go on from `state`, which is that of `checkpoint` where there is one; once,

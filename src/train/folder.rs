@@ -207,20 +207,7 @@ impl Folder {
             }
             kept => kept,
         };
-        kept.map_or(Ok(()), |kept| self.same_data(&kept, &digest(train)))
-    }
-
-    pub(super) fn same_data(&self, checkpoint: &Checkpoint, now: &str) -> Result<(), TrainError> {
-        let path = checkpoint.path.clone();
-        let was = checkpoint.file.get(DATA_DIGEST, &path)?;
-        if was == now {
-            return Ok(());
-        }
-        let reason = format!(
-            "the training images or labels are others than those it began with (digest {was}, now {now}). Give the \
-             folder of the old ones with --data, or start a new run"
-        );
-        Err(TrainError::Resume { path, reason })
+        kept.map_or(Ok(()), |kept| kept.same_data(&digest(train)))
     }
 
     /// Removes what a killed process left half written, none of which has a name that is ever read.
@@ -305,6 +292,19 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Refuses training data of another digest than those that it was trained on.
+    pub(super) fn same_data(&self, now: &str) -> Result<(), TrainError> {
+        let was = self.file.get(DATA_DIGEST, &self.path)?;
+        if was == now {
+            return Ok(());
+        }
+        let reason = format!(
+            "the training images or labels are others than those it began with (digest {was}, now {now}). Give the \
+             folder of the old ones with --data, or start a new run"
+        );
+        Err(TrainError::Resume { path: self.path.clone(), reason })
+    }
+
     /// The state that it holds, fitted to a classifier.
     pub(super) fn state(&self, classifier: &ClassifierSteps) -> Result<State, TrainError> {
         let learner = &classifier.learner;
@@ -342,5 +342,8 @@ fn snapshot_name(step: usize) -> String {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> TrainError {
+    if error.kind() == std::io::ErrorKind::ResourceBusy {
+        return TrainError::Held { path: path.into() };
+    }
     TrainError::Folder { path: path.into(), reason: error.to_string() }
 }

@@ -137,8 +137,7 @@ impl Learner {
     }
 
     pub fn load(&self, device: &mut dyn Device, learned: &Learned) -> Result<(), DeviceError> {
-        device.write_f32(self.parameters.weights, 0, &learned.weights)?;
-        device.write_f32(self.parameters.state, 0, &learned.running)?;
+        self.parameters.send(device, &learned.weights, &learned.running)?;
         for (buffer, moment) in self.moments.iter().zip(&learned.moments) {
             device.write_f32(*buffer, 0, moment)?;
         }

@@ -29,6 +29,7 @@ pub use steps::ClassifierSteps;
 pub use supply::Share;
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::data::DataError;
@@ -53,6 +54,8 @@ pub enum TrainError {
     GanNotFinite { network: &'static str, round: usize, epoch: usize, generator_rate: f32, discriminator_rate: f32 },
     #[error("{path}: {reason}")]
     Folder { path: PathBuf, reason: String },
+    #[error("{path}: another program has it open; close it there")]
+    Held { path: PathBuf },
     #[error("{path}: another process is training in it; wait for its end, or stop it")]
     InUse { path: PathBuf },
     #[error("{path}: cannot be resumed: {reason}")]
@@ -75,6 +78,15 @@ impl TrainError {
     /// A setting's value that will not do, and what would.
     pub(crate) fn setting(setting: impl Into<String>, value: impl Display, wanted: impl Into<String>) -> TrainError {
         TrainError::Setting { setting: setting.into(), value: value.to_string(), wanted: wanted.into() }
+    }
+
+    /// Whether a file could not be written because another program has it open, which may let go of it.
+    fn is_held(&self) -> bool {
+        match self {
+            TrainError::Held { .. } => true,
+            TrainError::Report(ReportError::Write { source, .. }) => source.kind() == ErrorKind::ResourceBusy,
+            _ => false,
+        }
     }
 
     /// What the device has against it, if it is the device.

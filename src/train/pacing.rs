@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::TrainError;
+
 pub(super) struct Pacing {
     /// Steps that a row of the metrics is the mean of.
     pub window: usize,
@@ -41,9 +43,17 @@ impl Pacing {
         ends || self.saved.elapsed() > self.between
     }
 
-    /// A checkpoint was written.
-    pub fn saved(&mut self) {
+    /// A checkpoint was written, or will be the next time: where another program has a file of it open, as a spreadsheet
+    /// does on Windows, a run goes on and `say` is told. Returns whether it was written.
+    pub fn saved(&mut self, saving: Result<(), TrainError>, say: impl FnOnce(String)) -> Result<bool, TrainError> {
         self.saved = Instant::now();
+        match saving {
+            Err(error) if error.is_held() => {
+                say(format!("{error}. Training goes on, and saves the next time"));
+                Ok(false)
+            }
+            saving => saving.map(|()| true),
+        }
     }
 }
 
@@ -92,7 +102,18 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2));
         assert!(hasty.is_due(false));
         hasty.between = HOUR;
-        hasty.saved();
+        assert!(hasty.saved(Ok(()), |_| panic!("nobody held it")).unwrap());
         assert!(!hasty.is_due(false));
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_open_is_told_of_and_any_other_error_ends_the_run() {
+        let mut pacing = Pacing::new(1, 1, AIM, HOUR);
+        let mut said = String::new();
+        let held = TrainError::Held { path: "metrics.csv".into() };
+        assert!(!pacing.saved(Err(held), |text| said = text).unwrap());
+        assert!(said.contains("metrics.csv: another program has it open") && said.contains("goes on"), "{said}");
+        let full = TrainError::Folder { path: "runs".into(), reason: "no room".into() };
+        assert!(pacing.saved(Err(full), |_| panic!("nobody held it")).is_err());
     }
 }

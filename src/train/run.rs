@@ -153,7 +153,7 @@ impl Run<'_> {
         let checkpoint = self.folder.checkpoint()?;
         let state = match &checkpoint {
             Some(checkpoint) => {
-                self.folder.same_data(checkpoint, &course.digest)?;
+                checkpoint.same_data(&course.digest)?;
                 if let Some(warning) = self.folder.mend(checkpoint)? {
                     (self.report)(Event::Warning(warning));
                 }
@@ -188,8 +188,7 @@ impl Run<'_> {
         let Loop { run, course, best, .. } = this;
         let parameters = course.classifier.learner.inference_parameters();
         let (weights, running) = run.folder.load_best()?.values(&parameters, &run.folder.best())?;
-        run.device.write_f32(parameters.weights, 0, &weights)?;
-        run.device.write_f32(parameters.state, 0, &running)?;
+        parameters.send(run.device, &weights, &running)?;
         let set = &run.data.test;
         let test = match &mut test {
             Some(test) => {
@@ -219,6 +218,7 @@ impl Loop<'_, '_> {
             self.save_snapshot()?;
         }
         let mut pacing = Pacing::new(self.course.epoch_start(1) / ROWS_PER_EPOCH, RING, CHUNK, CHECKPOINT);
+        let mut is_saved = true;
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
                 self.save(false)?;
@@ -235,9 +235,12 @@ impl Loop<'_, '_> {
             let ends = self.course.step == to;
             let is_best = ends && self.end_of_epoch(epoch + 1)?;
             if pacing.is_due(ends) {
-                self.save(is_best)?;
-                pacing.saved();
+                let saving = self.save(is_best);
+                is_saved = pacing.saved(saving, |held| (self.run.report)(Event::Warning(held)))?;
             }
+        }
+        if !is_saved {
+            self.save(false)?;
         }
         Ok(None)
     }

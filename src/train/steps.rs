@@ -18,7 +18,7 @@ use crate::graph::{ALIGNMENT, BufferId, Graph, Place, Store};
 use crate::models::{Mode, Network, Normalization, Parameters};
 use crate::ops::loss::{Correct, CrossEntropy};
 use crate::ops::record::{RecordLoss, Told};
-use crate::ops::sample::{Record, Tick};
+use crate::ops::updates::{Record, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
@@ -229,8 +229,7 @@ mod tests {
         let images = vec![0; 4 * 32 * 32].into();
         let set = ImageSet { height: 32, width: 32, channels: 1, classes: 2, images, labels: vec![0, 1, 0, 1] };
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
-        let network = architecture.declare([32, 32, 1], 2, &mut store, &mut parameters).unwrap();
+        let (network, parameters) = architecture.declare([32, 32, 1], 2, &mut store, "classifier").unwrap();
         let (normalization, share) = (Normalization::of(&set), Share::WHOLE);
         let declared =
             ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, share);

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
-use inkgrad::infer::evaluate::{Evaluation, softmax};
+use inkgrad::infer::evaluate::{BATCH, Evaluation, softmax};
 use inkgrad::interchange::{self, Imported, Wishes};
-use inkgrad::models::{ModelFile, Normalization, Parameters};
+use inkgrad::models::{ModelFile, Normalization};
 use safetensors::SafeTensors;
 
 pub fn file(name: &str) -> PathBuf {
@@ -47,16 +47,13 @@ pub fn digits(count: usize, times: usize) -> ImageSet {
 pub fn probabilities(device: &mut dyn Device, model: &ModelFile, set: &ImageSet) -> Vec<f32> {
     let path = PathBuf::from("imported");
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = model.network(&path, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = model.network(&path, &mut store, "classifier").unwrap();
     let (weights, state) = model.values(&parameters, &path).unwrap();
     let [mean, std] = ["mean", "std"].map(|key| model.number(key, &path).unwrap());
-    let source = parameters.weights;
     let normalization = Normalization { mean, std };
-    let mut evaluation = Evaluation::declare(&mut store, &network, &parameters, source, set, normalization).unwrap();
+    let mut evaluation = Evaluation::declare(BATCH, &mut store, &network, &parameters, set, normalization).unwrap();
     device.allocate(&store).unwrap();
-    device.write_f32(parameters.weights, 0, &weights).unwrap();
-    device.write_f32(parameters.state, 0, &state).unwrap();
+    parameters.send(device, &weights, &state).unwrap();
     evaluation.upload(device, set).unwrap();
     let classes = network.output()[0];
     let logits = evaluation.logits(device).unwrap();
@@ -96,9 +93,8 @@ pub fn script(python: &str, name: &str, args: &[&std::path::Path]) -> String {
 /// A built-in network with weights as before training and running statistics that are not those of before training.
 pub fn untrained(name: &str) -> ModelFile {
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
     let architecture = inkgrad::models::builtin(name).unwrap();
-    let network = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
     let mut state = parameters.initial_state();
     for p in parameters.running() {
         let rows = &mut state[p.offset..][..p.shape.len()];

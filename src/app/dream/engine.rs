@@ -12,7 +12,7 @@ use crate::device::cpu::Cpu;
 use crate::device::{Choice, Device, DeviceError};
 use crate::infer::evaluate::softmax;
 use crate::infer::{Classifier, Generator, InferError, Sampler, classify};
-use crate::models::ModelFile;
+use crate::models::{ModelFile, by};
 
 /// Pictures that are drawn, and read, in one go: few, so that a single one comes quickly.
 const BATCH: usize = 32;
@@ -346,9 +346,8 @@ fn judge(opener: &Opener, generator: &Generator) -> Result<(Classifier, Box<dyn 
     let (file, path) = classify::default_model().map_err(|error| error.to_string())?;
     let names = file.class_names(&path).map_err(|error| error.to_string())?;
     let reads = file.input(&path).map_err(|error| error.to_string())?;
-    let by = |[height, width, channels]: [usize; 3]| format!("{height}x{width}x{channels}");
     if reads != generator.image() {
-        let (reads, drawn) = (by(reads), by(generator.image()));
+        let (reads, drawn) = (by(&reads), by(&generator.image()));
         return Err(format!("the judge reads pictures of {reads}, and these are of {drawn}"));
     }
     if let Some(foreign) = generator.class_names().iter().find(|name| !names.contains(name)) {

@@ -9,7 +9,7 @@ use eframe::egui::{self, ComboBox, Grid, Response, RichText, TextEdit, Ui};
 use super::engine::{Plan, WATCHED, in_words};
 use crate::cli::thousands;
 use crate::graph::Store;
-use crate::models::{self, Architecture, BUILTINS, OptimizerName, Parameters, ScheduleName};
+use crate::models::{self, Architecture, BUILTINS, OptimizerName, ScheduleName};
 use crate::train::Settings;
 
 /// What MNIST's images are.
@@ -72,9 +72,8 @@ fn load(network: &str) -> Result<Box<Architecture>, String> {
 /// Trainable numbers of a network that takes MNIST; none of one that does not.
 fn trainable(network: &Architecture) -> u64 {
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "count");
-    let declared = network.declare(INPUT, CLASSES, &mut store, &mut parameters);
-    declared.map_or(0, |_| parameters.count_trainable())
+    let declared = network.declare(INPUT, CLASSES, &mut store, "count");
+    declared.map_or(0, |(_, parameters)| parameters.count_trainable())
 }
 
 impl Choices {

@@ -4,7 +4,7 @@ use crate::data::ImageSet;
 use crate::device::Device;
 use crate::graph::Store;
 use crate::infer::evaluate::{self, Evaluation};
-use crate::infer::sample::{self, Drawing, latent, one_hot};
+use crate::infer::sample::{self, Sampler, latent, one_hot};
 use crate::models::{Architecture, Gan, Model, Normalization, Parameters, ScheduleName};
 use crate::plan::Plan;
 use crate::train::{ClassifierSteps, GanSettings, GanSteps, Precision, Settings, Share, gan};
@@ -31,7 +31,7 @@ enum Work {
     Classifier(Box<ClassifierSteps>),
     Gan(Box<GanSteps>),
     Evaluation(Box<Evaluation>, Parameters),
-    Drawing(Box<Drawing>, Parameters, Box<Gan>),
+    Drawing(Box<Sampler>, Parameters, Box<Gan>),
 }
 
 impl Subject {
@@ -69,8 +69,7 @@ impl Subject {
     pub fn start(&mut self, device: &mut dyn Device) -> anyhow::Result<()> {
         device.allocate(&self.store)?;
         let weights = |device: &mut dyn Device, parameters: &Parameters| {
-            device.write_f32(parameters.weights, 0, &parameters.initial(0))?;
-            device.write_f32(parameters.state, 0, &parameters.initial_state())
+            parameters.send(device, &parameters.initial(0), &parameters.initial_state())
         };
         match &mut self.work {
             Work::Classifier(classifier) => {
@@ -105,11 +104,11 @@ impl Subject {
                 evaluation.first_logits(device, count * self.images)?;
                 Vec::new()
             }
-            Work::Drawing(drawing, _, gan) => {
+            Work::Drawing(sampler, _, gan) => {
                 let numbers = first * self.images..self.done * self.images;
                 let latents: Vec<f32> = numbers.clone().flat_map(|i| latent(0, i as u32, gan.noise)).collect();
                 let labels: Vec<u32> = numbers.map(|i| (i % self.set.classes) as u32).collect();
-                drawing.draw(device, &latents, &one_hot(&labels, self.set.classes))?;
+                sampler.draw(device, &latents, &one_hot(&labels, self.set.classes))?;
                 Vec::new()
             }
         })
@@ -126,9 +125,8 @@ fn classifier(
     (settings.batch, settings.epochs, settings.schedule) = (batch, 1, ScheduleName::Constant);
     settings.check(set.len())?;
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
     let input = [set.height, set.width, set.channels];
-    let network = architecture.declare(input, set.classes, &mut store, &mut parameters)?;
+    let (network, parameters) = architecture.declare(input, set.classes, &mut store, "classifier")?;
     let normalization = Normalization::of(&set);
     let classifier =
         ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
@@ -168,12 +166,10 @@ fn gan_steps(gan: &Gan, train: &ImageSet, batch: Option<usize>) -> anyhow::Resul
 fn evaluation(architecture: &Architecture, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
     anyhow::ensure!(batch <= set.len(), "--batch {batch} is more than the {} images there are", set.len());
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
     let input = [set.height, set.width, set.channels];
-    let network = architecture.declare(input, set.classes, &mut store, &mut parameters)?;
-    let (weights, normalization) = (parameters.weights, Normalization::of(&set));
-    let evaluation =
-        Evaluation::declare_in_batches(batch, &mut store, &network, &parameters, weights, &set, normalization)?;
+    let (network, parameters) = architecture.declare(input, set.classes, &mut store, "classifier")?;
+    let normalization = Normalization::of(&set);
+    let evaluation = Evaluation::declare(batch, &mut store, &network, &parameters, &set, normalization)?;
     Ok(Subject {
         images: batch,
         parameters: parameters.count_trainable(),
@@ -189,16 +185,15 @@ fn evaluation(architecture: &Architecture, set: ImageSet, batch: usize) -> anyho
 fn drawing(gan: &Gan, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
     anyhow::ensure!(batch <= 1 << 20, "--batch {batch} is more than 1,048,576");
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "generator");
     let image = [set.height, set.width, set.channels];
-    let network = gan.declare_generator(image, set.classes, &mut store, &mut parameters)?;
-    let drawing = Drawing::declare_for(batch, &mut store, &network, &parameters, gan.range()?)?;
+    let (network, parameters) = gan.declare_generator(image, set.classes, &mut store)?;
+    let sampler = Sampler::declare(batch, &mut store, &network, &parameters, gan.range()?)?;
     Ok(Subject {
         images: batch,
         parameters: parameters.count_trainable(),
         most_steps: CHUNK,
-        plans: vec![("", drawing.plan().clone(), 1)],
-        work: Work::Drawing(Box::new(drawing), parameters, Box::new(gan.clone())),
+        plans: vec![("", sampler.plan().clone(), 1)],
+        work: Work::Drawing(Box::new(sampler), parameters, Box::new(gan.clone())),
         done: 0,
         store,
         set,

@@ -207,8 +207,8 @@ impl Args {
     }
 
     /// The same of where files are sorted into, which the model's classes decide.
-    pub fn check_sorting(&self, sorting: &Sorting, class_names: &[String]) -> anyhow::Result<()> {
-        self.ensure_apart("--sort-into", &sorting.folder, &sorting.folders(class_names), Pattern::finds_in)
+    pub fn check_sorting(&self, sorting: &Sorting) -> anyhow::Result<()> {
+        self.ensure_apart("--sort-into", &sorting.folder, &sorting.folders, Pattern::finds_in)
     }
 
     /// Refuses what a flag names where pictures that are put into `folders` would be found in what is given.

@@ -100,12 +100,16 @@ impl Journal {
     /// Tells every record from the first on.
     pub fn read(&mut self, mut tell: impl FnMut(Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
         self.flush()?;
-        let file = File::open(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
-        let mut lines = Lines::<Settings>::new(&file, &self.path);
+        // The file that is locked: on Windows a lock keeps out whoever else opens it, this program too.
+        let mut file = self.out.get_ref();
+        let cannot = || format!("cannot read {}", self.path.display());
+        file.seek(SeekFrom::Start(0)).with_context(cannot)?;
+        let mut lines = Lines::<Settings>::new(file, &self.path);
         lines.next().transpose()?;
         for record in lines.retyped::<Record>() {
             tell(record?)?;
         }
+        file.seek(SeekFrom::End(0)).with_context(cannot)?;
         Ok(())
     }
 

@@ -76,9 +76,10 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(numbering) = columns.numbering().filter(|_| format == Format::Kaggle) {
         note(format_args!("note: Kaggle takes numbers, and these classes have names: {numbering}"));
     }
-    let sorting = args.sort_into.clone().map(|folder| Sorting { folder, how: args.sort.unwrap_or(How::Copy) });
+    let how = args.sort.unwrap_or(How::Copy);
+    let sorting = args.sort_into.clone().map(|folder| Sorting::new(folder, how, &class_names));
     if let Some(sorting) = &sorting {
-        args.check_sorting(sorting, &class_names)?;
+        args.check_sorting(sorting)?;
     }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
     let mut results = Results {
@@ -206,8 +207,7 @@ struct Results {
 impl Results {
     fn sort(&self, record: &Record, file: &Path) -> anyhow::Result<()> {
         let (Some(sorting), Some(_)) = (&self.sorting, record.best()) else { return Ok(()) };
-        let class = record.answer(self.threshold);
-        sorting.put(file, class.map(|class| (class, self.class_names.get(class).map_or("", String::as_str))))
+        sorting.put(file, record.answer(self.threshold))
     }
 }
 

@@ -21,28 +21,27 @@ pub enum How {
 pub struct Sorting {
     pub folder: PathBuf,
     pub how: How,
+    /// A folder for each class, and that of the unsure ones.
+    pub folders: Vec<PathBuf>,
 }
 
 impl Sorting {
-    /// All folders that it may put a file into.
-    pub fn folders(&self, class_names: &[String]) -> Vec<PathBuf> {
-        let classes = class_names.iter().enumerate().map(|(class, name)| Some((class, name.as_str())));
-        classes.chain([None]).map(|class| self.folder_of(class)).collect()
+    pub fn new(folder: PathBuf, how: How, class_names: &[String]) -> Sorting {
+        // Many file systems take `a` and `A` for one.
+        let lower: Vec<String> = class_names.iter().map(|name| name.to_lowercase()).collect();
+        let is_own = |class: usize| lower.iter().filter(|name| **name == lower[class]).count() == 1;
+        let name = |(class, name): (usize, &String)| match is_name(name) && is_own(class) {
+            true => folder.join(name),
+            false => folder.join(class.to_string()),
+        };
+        let folders = class_names.iter().enumerate().map(name).chain([folder.join(UNSURE)]).collect();
+        Sorting { folder, how, folders }
     }
 
-    /// The folder of a class, or that of the unsure ones.
-    fn folder_of(&self, class: Option<(usize, &str)>) -> PathBuf {
-        match class {
-            None => self.folder.join(UNSURE),
-            Some((_, name)) if is_name(name) => self.folder.join(name),
-            Some((class, _)) => self.folder.join(class.to_string()),
-        }
-    }
-
-    /// Puts a file into such a folder.
-    pub fn put(&self, file: &Path, class: Option<(usize, &str)>) -> anyhow::Result<()> {
-        let folder = self.folder_of(class);
-        let put = std::fs::create_dir_all(&folder).and_then(|()| self.put_into(file, &folder));
+    /// Puts a file into the folder of a class, or that of the unsure ones.
+    pub fn put(&self, file: &Path, class: Option<usize>) -> anyhow::Result<()> {
+        let folder = &self.folders[class.unwrap_or(self.folders.len() - 1)];
+        let put = std::fs::create_dir_all(folder).and_then(|()| self.put_into(file, folder));
         put.with_context(|| format!("--sort-into: cannot put {} into {}", file.display(), folder.display()))
     }
 
@@ -110,11 +109,11 @@ mod tests {
         for how in [How::Copy, How::Link, How::Move] {
             let folder = tempfile::tempdir().unwrap();
             let at = |name: &str| folder.path().join(name);
-            let sorting = Sorting { folder: at("sorted"), how };
+            let sorting = Sorting::new(at("sorted"), how, &["3".into()]);
             for from in ["x", "y", "z"] {
                 std::fs::create_dir(at(from)).unwrap();
                 std::fs::write(at(from).join("a.png"), from).unwrap();
-                sorting.put(&at(from).join("a.png"), Some((3, "3"))).unwrap();
+                sorting.put(&at(from).join("a.png"), Some(0)).unwrap();
             }
             assert_eq!(names(&at("sorted/3")), ["a-2.png", "a-3.png", "a.png"], "{how:?}");
             assert_eq!(std::fs::read_to_string(at("sorted/3/a-2.png")).unwrap(), "y");
@@ -127,11 +126,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.png"), "").unwrap();
-        let sorting = Sorting { folder: at("sorted"), how: How::Copy };
-        sorting.put(&at("a.png"), Some((7, "../.."))).unwrap();
+        let sorting = Sorting::new(at("sorted"), How::Copy, &["3", "../.."].map(String::from));
+        sorting.put(&at("a.png"), Some(1)).unwrap();
         sorting.put(&at("a.png"), None).unwrap();
-        assert_eq!(names(&at("sorted")), ["7", "unsure"]);
-        let wanted = ["sorted/3", "sorted/1", "sorted/unsure"].map(at);
-        assert_eq!(sorting.folders(&["3", "../.."].map(String::from)), wanted);
+        assert_eq!(names(&at("sorted")), ["1", "unsure"]);
+        assert_eq!(sorting.folders, ["sorted/3", "sorted/1", "sorted/unsure"].map(at));
+    }
+
+    #[test]
+    fn classes_that_differ_in_case_alone_have_their_numbers_for_folders() {
+        let sorting = Sorting::new("sorted".into(), How::Copy, &["a", "b", "A"].map(String::from));
+        let wanted = ["sorted/0", "sorted/b", "sorted/2", "sorted/unsure"].map(PathBuf::from);
+        assert_eq!(sorting.folders, wanted);
     }
 }

@@ -33,6 +33,13 @@ const KNOWN: &[Known] = &[
         fits: |info| info.backend == "GL",
         what: "GL is the last resort: no 16-bit floats, no subgroups, slow to compile; a Vulkan driver is faster",
     },
+    // wgpu takes Microsoft's old compiler, which knows neither, where it finds no newer one: `wgpu::Dx12Compiler::Auto`.
+    Known {
+        fits: |info| info.backend == "DX12" && !info.f16 && info.subgroups.is_none(),
+        what: "there is no dxcompiler.dll, so that shaders have no 16-bit floats and no subgroups, and take long to \
+               compile: put one (1.8.2502 or later, of microsoft/DirectXShaderCompiler) beside inkgrad.exe, or use the \
+               card's Vulkan driver",
+    },
 ];
 
 /// One line for each thing that a person should know or do, the most important first. `chosen` is the adapter that is to
@@ -90,6 +97,10 @@ fn unseen(around: &Surroundings, adapters: &[AdapterInfo]) -> Vec<String> {
 /// Why a system shows no GPU at all.
 fn missing(around: &Surroundings) -> Vec<String> {
     let mut lines = Vec::new();
+    if cfg!(target_os = "macos") {
+        lines.push("no GPU was found, and Metal is a part of macOS: virtual machines often have none".into());
+        return lines;
+    }
     if !around.linux {
         lines.push("no GPU was found: install its maker's driver".into());
         return lines;

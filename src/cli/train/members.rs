@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::{Args, Named, check};
-use crate::cli::going_on;
 use crate::data::{DataSet, ImageSet};
 use crate::graph::Store;
 use crate::models::{self, Architecture, ModelError, ModelFile};
 use crate::train::{Folder, Settings};
+use crate::words::shell;
 
 /// How many of `best` are in the ensemble.
 pub(super) const OF_BEST: usize = 2;
@@ -34,7 +34,7 @@ impl Args {
         }
         let names = "--recipe ensemble names its own networks: best, avgpool and maxpool";
         if let Some(other) = self.model.as_deref().filter(|model| *model != own.network()) {
-            let other = going_on::shell(other);
+            let other = shell(other);
             anyhow::bail!(
                 "{names}. `inkgrad train --recipe ensemble` trains them, `inkgrad train {other} --members N` several \
                  of {other}"
@@ -96,9 +96,8 @@ pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result
     let set = &data.train;
     let untrained = members.iter().map(|Member { architecture, settings }| {
         let (mut store, path) = (Store::default(), PathBuf::from(&settings.model));
-        let mut parameters = models::Parameters::new(&mut store, "classifier");
         let image = [set.height, set.width, set.channels];
-        let network = architecture.declare(image, set.classes, &mut store, &mut parameters)?;
+        let (network, parameters) = architecture.declare(image, set.classes, &mut store, "classifier")?;
         let (weights, state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
         let mut file = ModelFile::new(&network, &parameters, &weights, &state);
         file.set_class_names(&data.class_names);

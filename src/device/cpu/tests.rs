@@ -6,7 +6,7 @@ use crate::data::mnist;
 use crate::device::several::Several;
 use crate::graph::{ALIGNMENT, Graph, Place};
 use crate::infer::{self, InferError};
-use crate::models::{self, Mode, Model, ModelFile, Normalization, Parameters};
+use crate::models::{self, Mode, Model, ModelFile, Normalization};
 use crate::ops::Epilogue;
 use crate::ops::conv2d::Conv2d;
 use crate::ops::elementwise::Scale;
@@ -21,8 +21,7 @@ fn begin(network: &str, batch: usize, device: &mut Cpu) -> Vec<Plan> {
     match models::load_any(network).unwrap() {
         Model::Classifier(architecture) => {
             let settings = Settings { batch, ..Settings::from_recipe(network, &architecture.recipe) };
-            let mut parameters = Parameters::new(&mut store, "classifier");
-            let declared = architecture.declare([28, 28, 1], 10, &mut store, &mut parameters).unwrap();
+            let (declared, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
             let normalization = Normalization::of(&set);
             let share = Share::WHOLE;
             let mut classifier =
@@ -59,8 +58,7 @@ fn names(links: &[Link]) -> Vec<&'static str> {
 fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
     let (file, path) = (ModelFile::shipped(network).unwrap(), Path::new(network));
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let declared = file.network(path, &mut store, &mut parameters).unwrap();
+    let (declared, parameters) = file.network(path, &mut store, "classifier").unwrap();
     let [h, w, c] = declared.image().unwrap();
     let mut stored = |name: &str, tensor: Tensor| {
         let buffer = store.add(name, tensor.len());
@@ -76,8 +74,7 @@ fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
     }
     device.allocate(&store).unwrap();
     let (weights, state) = file.values(&parameters, path).unwrap();
-    device.write_f32(parameters.weights, 0, &weights).unwrap();
-    device.write_f32(parameters.state, 0, &state).unwrap();
+    parameters.send(device, &weights, &state).unwrap();
     let set = mnist::embedded().unwrap().test;
     let picture = |i: usize| (0..h * w).map(move |at| (i, at / w * set.height / h, at % w * set.width / w));
     let shown = (0..batch).flat_map(picture);

@@ -26,7 +26,7 @@ impl Relay {
 
     /// A buffer, and where in it in bytes the number stands once everything is done.
     pub fn end(&self) -> (Buffer, u64) {
-        place(&self.buffers, self.handed)
+        (self.buffers[self.handed % 2].clone(), (self.handed / 2 * 4) as u64)
     }
 
     pub fn hand_on(&mut self, encoder: &mut CommandEncoder) {
@@ -57,8 +57,4 @@ impl Relay {
     pub fn has_begun(&self) -> bool {
         self.handed > 0
     }
-}
-
-fn place(buffers: &[Buffer; 2], handed: usize) -> (Buffer, u64) {
-    (buffers[handed % 2].clone(), (handed / 2 * 4) as u64)
 }

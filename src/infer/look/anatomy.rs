@@ -53,14 +53,13 @@ pub(super) fn network(
     path: &Path,
     classes: usize,
     store: &mut Store,
-    parameters: &mut Parameters,
-) -> Result<Network, InferError> {
+) -> Result<(Network, Parameters), InferError> {
     let mut architecture = file.architecture(path)?;
     let input = file.input(path)?;
     if let Some(last) = architecture.layers.last_mut().filter(|l| l.activation == Some(Nonlinearity::Softmax)) {
         last.activation = None;
     }
-    let network = architecture.declare(input, classes, store, parameters)?;
+    let (network, parameters) = architecture.declare(input, classes, store, "classifier")?;
     let [h, w, c] = input;
     if h != w || c != 1 || h == 0 || !FIELD.is_multiple_of(h) {
         let problem = format!("takes images of {}, and a drawing is {FIELD}x{FIELD}x1", by(&input));
@@ -69,7 +68,7 @@ pub(super) fn network(
         let remedy = "`inkgrad classify` looks at pictures in files with this one";
         return Err(ModelError::File { path: path.to_owned(), problem: format!("{problem}; {takes}. {remedy}") }.into());
     }
-    Ok(network)
+    Ok((network, parameters))
 }
 
 /// Whether a layer gives what it is given, perhaps in another shape.

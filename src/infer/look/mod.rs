@@ -29,7 +29,7 @@ use super::evaluate::{InferError, softmax};
 use crate::data::pack;
 use crate::device::Device;
 use crate::graph::{Place, Store};
-use crate::models::{ModelFile, Normalization, Parameters};
+use crate::models::{ModelFile, Normalization};
 use plans::Plans;
 
 /// Side of the field that a person draws on, in pixels.
@@ -93,15 +93,13 @@ impl Look {
     /// divides [`FIELD`], or the device refuses.
     pub fn open(mut device: Box<dyn Device>, file: &ModelFile, path: &Path) -> Result<Look, InferError> {
         let mut store = Store::default();
-        let mut parameters = Parameters::new(&mut store, "classifier");
         let class_names = file.class_names(path)?;
-        let network = anatomy::network(file, path, class_names.len(), &mut store, &mut parameters)?;
+        let (network, parameters) = anatomy::network(file, path, class_names.len(), &mut store)?;
         let values = file.values(&parameters, path)?;
         let normalization = Normalization::read(file, path)?;
         let plans = Plans::declare(&mut store, &network, &parameters, normalization)?;
         device.allocate(&store)?;
-        device.write_f32(parameters.weights, 0, &values.0)?;
-        device.write_f32(parameters.state, 0, &values.1)?;
+        parameters.send(device.as_mut(), &values.0, &values.1)?;
         let anatomy = Arc::new(Anatomy::new(network, parameters, values)?);
         let model = path.display().to_string();
         Ok(Look { device, model, class_names, normalization, anatomy, plans })

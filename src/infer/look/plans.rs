@@ -1,7 +1,7 @@
 //! What a look replays. A drawing or a picture becomes the network's input in a plan of its own, so that two ways in and
 //! two ways on make four small plans, and derivatives end at a stored input.
 
-use crate::device::{Device, DeviceError, PlanId};
+use crate::device::Lazy;
 use crate::grad::grad;
 use crate::graph::{Graph, Place, Store, Value};
 use crate::infer::evaluate::InferError;
@@ -10,37 +10,12 @@ use crate::models::{Forward, Mode, Network, Normalization, Parameters, Source};
 use crate::ops::dot::RowDot;
 use crate::ops::pool::AvgPool;
 use crate::ops::sample::{GatherImages, Order};
-use crate::plan::Plan;
 use crate::tensor::Tensor;
 
 /// The most pictures that go through the network at once.
 const BATCH: usize = 64;
 /// The most numbers that a layer may give for all pictures of a batch, so that no binding becomes too large.
 const LAYER: usize = 1 << 23;
-
-/// A plan that is made ready when it is first asked for: compiling shaders takes a while, and many are never needed.
-pub struct Lazy {
-    plan: Plan,
-    ready: Option<PlanId>,
-}
-
-impl Lazy {
-    fn new(graph: &Graph) -> Lazy {
-        Lazy { plan: Plan::new(graph), ready: None }
-    }
-
-    pub fn ready(&mut self, device: &mut dyn Device) -> Result<PlanId, DeviceError> {
-        match self.ready {
-            Some(plan) => Ok(plan),
-            None => Ok(*self.ready.insert(device.prepare(&self.plan)?)),
-        }
-    }
-
-    #[cfg(test)]
-    pub fn dispatches(&self) -> usize {
-        self.plan.dispatches.len()
-    }
-}
 
 /// Where what comes and goes lies on the device. Each has a buffer of its own, since no dispatch may read and write one.
 pub struct Places {

@@ -6,7 +6,7 @@ use super::Look;
 use crate::data::{ImageSet, mnist};
 use crate::device::cpu::Cpu;
 use crate::graph::Store;
-use crate::models::{Architecture, ModelFile, Parameters};
+use crate::models::{Architecture, ModelFile};
 use crate::ops::random;
 
 /// The first images of the test set.
@@ -38,8 +38,7 @@ pub fn look(file: &ModelFile) -> Look {
 pub fn untrained(layers: &str, side: usize, seed: u32) -> ModelFile {
     let architecture = Architecture::parse(&format!("layers = [{layers}]"), "test.toml").unwrap();
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = architecture.declare([side, side, 1], 10, &mut store, &mut parameters).unwrap();
+    let (network, parameters) = architecture.declare([side, side, 1], 10, &mut store, "classifier").unwrap();
     let key = random::key([1, seed], 8);
     let unit = |i: usize| random::unit(random::draw(key, i as u32));
     let mut weights = parameters.initial(seed);

@@ -12,7 +12,7 @@ use super::writer::{Writer, int};
 use crate::data::Pictures;
 use crate::graph::Store;
 use crate::infer::sample::PREFIX;
-use crate::models::{ModelError, ModelFile, Parameters};
+use crate::models::{ModelError, ModelFile};
 
 /// Version 17 of the operators (2022), which every runtime of the last years knows.
 const OPSET: i64 = 17;
@@ -53,8 +53,7 @@ fn entry(key: &str, value: &str) -> StringStringEntryProto {
 
 fn classifier(model: &ModelFile, path: &Path) -> Result<GraphProto, ModelError> {
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = model.network(path, &mut store, &mut parameters)?;
+    let (network, parameters) = model.network(path, &mut store, "classifier")?;
     let (weights, state) = model.values(&parameters, path)?;
     let [mean, std] = [model.number::<f32>("mean", path)?, model.number::<f32>("std", path)?];
     let image = network.image()?;
@@ -90,8 +89,7 @@ fn generator(model: &ModelFile, path: &Path) -> Result<GraphProto, ModelError> {
     let (gan, image) = (model.gan(path)?, model.image(path)?);
     let classes = model.class_names(path)?.len();
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "generator");
-    let network = gan.declare_generator(image, classes, &mut store, &mut parameters)?;
+    let (network, parameters) = gan.declare_generator(image, classes, &mut store)?;
     let weights = model.flat(PREFIX, parameters.trainable(), parameters.total(), path)?;
     let state = model.flat(PREFIX, parameters.running(), parameters.total_state(), path)?;
     let (mean, std) = gan.range()?;

@@ -7,7 +7,7 @@ use crate::data::Pictures;
 use crate::graph::Store;
 use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
 use crate::interchange::order::{rows_to_theirs, to_theirs};
-use crate::models::{Kind, ModelError, ModelFile, Parameters, SavedTensor, Words};
+use crate::models::{Kind, ModelError, ModelFile, SavedTensor, Words};
 use crate::tensor::Shape;
 
 /// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
@@ -24,8 +24,7 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
         return Err(refuse("is a generator, which plain safetensors are not written of; export it as .onnx".into()));
     }
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = model.network(path, &mut store, &mut parameters)?;
+    let (network, parameters) = model.network(path, &mut store, "classifier")?;
     let (weights, state) = model.values(&parameters, path)?;
     let orders = orders_of(&network).map_err(refuse)?;
 

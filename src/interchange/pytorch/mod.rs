@@ -21,7 +21,7 @@ use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
 use crate::data::{MAX_CLASSES, Pictures};
 use crate::graph::Store;
-use crate::models::{Architecture, Built, Kind, ModelFile, Network, Parameters, Source, by};
+use crate::models::{Architecture, Built, Kind, ModelFile, Network, Source, by};
 use pairing::{Group, pair};
 
 /// What pixels of 0 to 1 are normalized by, in the metadata of files that this program writes.
@@ -88,8 +88,8 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         return Err(format!("its last layer gives {classes} numbers; expected 2 to {MAX_CLASSES} classes"));
     }
     let mut store = Store::default();
-    let mut parameters = Parameters::new(&mut store, "classifier");
-    let network = architecture.declare(image, classes, &mut store, &mut parameters).map_err(|e| e.to_string())?;
+    let (network, parameters) =
+        architecture.declare(image, classes, &mut store, "classifier").map_err(|e| e.to_string())?;
     let orders = orders_of(&network)?;
 
     let pairs = pair(&network, groups).map_err(misnamed)?;

@@ -419,23 +419,13 @@ impl Op for Running {
         }
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        const NAMES: [[&str; 4]; Running::MOST] = [
-            ["HAS_0", "OFFSET_0", "LEN_0", "MOMENTUM_0"],
-            ["HAS_1", "OFFSET_1", "LEN_1", "MOMENTUM_1"],
-            ["HAS_2", "OFFSET_2", "LEN_2", "MOMENTUM_2"],
-            ["HAS_3", "OFFSET_3", "LEN_3", "MOMENTUM_3"],
-            ["HAS_4", "OFFSET_4", "LEN_4", "MOMENTUM_4"],
-            ["HAS_5", "OFFSET_5", "LEN_5", "MOMENTUM_5"],
-            ["HAS_6", "OFFSET_6", "LEN_6", "MOMENTUM_6"],
-        ];
         let n = self.parts.iter().map(|part| part.len).sum();
-        let mut kernel = Epilogue::NONE.constants(kernel("running", n, n, 1));
-        for (i, [has, offset, len, momentum]) in NAMES.into_iter().enumerate() {
-            kernel = kernel.with(has, i < self.parts.len());
-            if let Some(part) = self.parts.get(i) {
-                kernel = kernel.with(offset, part.offset).with(len, part.len).with(momentum, part.momentum);
-            }
-        }
-        kernel
+        let kernel = Epilogue::NONE.constants(kernel("running", n, n, 1)).with("PARTS", self.parts.len());
+        self.parts.iter().enumerate().fold(kernel, |kernel, (k, part)| {
+            kernel
+                .with(format!("OFFSET_{k}"), part.offset)
+                .with(format!("LEN_{k}"), part.len)
+                .with(format!("MOMENTUM_{k}"), part.momentum)
+        })
     }
 }

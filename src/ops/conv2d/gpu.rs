@@ -95,7 +95,7 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         .with("RAGGED", false)
         .with("PADDED", g.padded());
     let kernel = images(window(kernel, g.s, g.stride), g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
-    epilogue.constants(kernel)
+    epilogue.constants(kernel).with("HAS_ADDEND", false)
 }
 
 /// `d_out [n, p, q, k]`, weight `[r, s, k, c]`, then the epilogue's inputs; out `[n, h, w, c]`. Also the transposed
@@ -125,7 +125,7 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         .with("RAGGED", !g.s.is_multiple_of(g.stride))
         .with("PADDED", padded);
     let kernel = images(window(kernel, taps, 1), g, [g.p, g.q, g.k], [g.h, g.w, g.c]);
-    epilogue.constants(kernel)
+    epilogue.constants(kernel).with("HAS_ADDEND", false)
 }
 
 /// Input `[n, h, w, c]`, `d_out [n, p, q, k]`; out `[parts, r, s, c, k]`, where `parts` is `n / images_per_part`,

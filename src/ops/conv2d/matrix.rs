@@ -69,7 +69,7 @@ impl Layout {
 pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Option<Kernel> {
     let layout = Layout::new(g, target, g.c, g.k, HELD)?;
     let kernel = over_positions(g, layout, "forward", target, 1)?;
-    Some(epilogue.constants(sizes(kernel, g, [g.h, g.w, g.c], [g.p, g.q, g.k])))
+    Some(epilogue.constants(sizes(kernel, g, [g.h, g.w, g.c], [g.p, g.q, g.k])).with("HAS_ADDEND", false))
 }
 
 /// As `super::gpu::grad_x`, of 16-bit `d_out`.
@@ -79,7 +79,7 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Option<Kernel
     let reach = [(g.h - 1 + g.pad_top) / g.stride + 1, (g.w - 1 + g.pad_left) / g.stride + 1];
     layout.grid = [layout.grid[0].max(reach[0]), layout.grid[1].max(reach[1])];
     let kernel = over_positions(g, layout, "grad_x", target, g.stride * g.stride)?;
-    Some(epilogue.constants(sizes(kernel, g, [g.p, g.q, g.k], [g.h, g.w, g.c])))
+    Some(epilogue.constants(sizes(kernel, g, [g.p, g.q, g.k], [g.h, g.w, g.c])).with("HAS_ADDEND", false))
 }
 
 /// `grids`: of the result.

@@ -273,7 +273,7 @@ impl Op for GatherLabels {
         });
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        let kernel = Kernel::flat("sample", "gather_labels", self.batch).with("BY_FOUR", false);
+        let kernel = Kernel::flat("sample", "gather_labels", self.batch);
         self.order
             .constants(kernel, self.count * self.copies, self.batch)
             .with("COUNT", self.batch)

@@ -1,5 +1,4 @@
-//! What stays on the device between steps: the data set, from which each step gathers its batch, the clock, the
-//! ring of recent losses, and results of a whole pass.
+//! The data set stays on the device between steps; each step gathers its batch from it.
 //!
 //! Position `step * batch + i` counts through all epochs one after another, so batches may straddle two epochs
 //! and every image comes exactly once in each. With a [`Window`] a set counts as many times as large: row
@@ -13,10 +12,8 @@ use super::{Exact, Kernel, Window, random};
 use crate::tensor::{Shape, Tensor};
 
 mod gather;
-mod updates;
 
 pub use gather::{GatherImages, GatherLabels, Staged};
-pub use updates::{Record, StoreRows, Tick};
 
 /// In which order a data set is gone through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,19 +61,12 @@ impl Order {
 
     fn constants(self, kernel: Kernel, count: usize, batch: usize) -> Kernel {
         kernel
-            .with("FINDS_ROWS", true)
             .with("SHUFFLED", self == Order::Shuffled)
             .with("ROWS", count)
             .with("BATCH", batch)
             .with("HALF_BITS", random::half_bits(count.max(2) as u32))
             .with("WORKGROUP", WORKGROUP)
     }
-}
-
-/// A kernel that looks for no rows of the data set.
-fn plain(entry: &'static str, count: usize) -> Kernel {
-    let kernel = Kernel::flat("sample", entry, count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
-    kernel.with("FINDS_ROWS", false).with("SHUFFLED", false).with("BY_FOUR", false)
 }
 
 fn exact_clock(input: &Exact) -> random::Clock {
@@ -127,17 +117,6 @@ pub fn cases() -> Vec<Case> {
                 cases.push(clock(Case::new(name, Arc::new(op)).input(Tensor::u32([count]), Fill::Below(10))));
             }
         }
-    }
-    // An update's case starts from a target of zeros.
-    cases.extend([1, 3].map(|by| Case::new(format!("by {by}"), Arc::new(Tick(by))).no_derivative()));
-    for (slots, step) in [(1, &[9, 0]), (7, &[9, 0])] {
-        let case = Case::new(format!("{slots} slots"), Arc::new(Record { slots })).no_derivative();
-        let case = case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([1]), Fill::Positive);
-        cases.push(case.input(Tensor::f32([1]), Fill::Uniform));
-    }
-    for (count, step) in [(37, &[1, 0]), (18, &[1, 0]), (5, &[1, 0])] {
-        let case = Case::new(format!("13 of {count}"), Arc::new(StoreRows { count })).no_derivative();
-        cases.push(case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([13, 7]), Fill::Uniform));
     }
     cases
 }

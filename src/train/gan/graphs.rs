@@ -26,9 +26,10 @@ use crate::ops::one_hot::OneHot;
 use crate::ops::random::streams;
 use crate::ops::record::{RecordLoss, Told};
 use crate::ops::reduce::Sum;
-use crate::ops::sample::{GatherImages, GatherLabels, Order, Record, Tick};
+use crate::ops::sample::{GatherImages, GatherLabels, Order};
 use crate::ops::spectral::{PowerIteration, spectral_norm};
 use crate::ops::transpose::Transpose;
+use crate::ops::updates::{Record, Tick};
 use crate::plan::Plan;
 use crate::tensor::Shape;
 use crate::train::TrainError;
@@ -214,7 +215,7 @@ impl Build<'_> {
     fn drawn(&self, graph: &mut Graph, clock: Value) -> Result<Drawn, TrainError> {
         let labels = self.labels(graph, clock)?;
         let (network, parameters) = self.generator;
-        let weights = network.read_weights(graph, parameters, parameters.weights);
+        let weights = network.read_weights(graph, parameters);
         let forward = self.fake(graph, weights.clone(), labels, clock, 0)?;
         let pictures = self.packed(graph, forward.out)?;
         Ok(Drawn { labels, weights, forward, pictures })
@@ -253,7 +254,7 @@ impl Build<'_> {
         let now = graph.read(side.clock);
         let real = self.real(graph, now)?;
         let (network, parameters) = self.discriminator;
-        let raw = network.read_weights(graph, parameters, parameters.weights);
+        let raw = network.read_weights(graph, parameters);
         let weights = self.critic_weights(graph, &raw, true)?;
         let both = (behind(graph, real, drawn.pictures)?, behind(graph, drawn.labels, drawn.labels)?);
         let mode = Mode::Train { clock: now, pass: 0, passes: 2 };
@@ -270,7 +271,7 @@ impl Build<'_> {
     fn teach_generator(&self, graph: &mut Graph, side: Side, drawn: Drawn) -> Result<(), TrainError> {
         let now = graph.read(side.clock);
         let (network, parameters) = self.discriminator;
-        let critic = network.read_weights(graph, parameters, parameters.weights);
+        let critic = network.read_weights(graph, parameters);
         let critic = self.critic_weights(graph, &critic, false)?;
         let seen = (drawn.pictures, drawn.labels);
         let answers = self.answers(graph, &critic, seen, Mode::Train { clock: now, pass: 2, passes: 1 })?.out;
@@ -297,7 +298,7 @@ impl Build<'_> {
             let labels = self.labels(graph, now)?;
             let (network, _) = self.generator;
             let parameters = learner.inference_parameters();
-            let weights = network.read_weights(graph, &parameters, parameters.weights);
+            let weights = network.read_weights(graph, &parameters);
             self.fake(graph, weights, labels, now, 1)
         })
     }

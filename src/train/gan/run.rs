@@ -16,8 +16,8 @@ use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
 use crate::infer::judge::Judge;
-use crate::infer::sample::{Drawing, PREFIX};
-use crate::infer::{Measures, Quality};
+use crate::infer::sample::{BATCH, PREFIX};
+use crate::infer::{Measures, Quality, Sampler};
 use crate::models::{At, Gan, ModelError};
 use crate::train::TrainError;
 use crate::train::folder::Folder;
@@ -115,7 +115,7 @@ struct Loop<'a> {
     run: GanRun<'a>,
     provenance: Provenance,
     steps: GanSteps,
-    drawing: Drawing,
+    sampler: Sampler,
     quality: Option<Quality>,
     /// The labels of the real pictures that measurements are against.
     reference: Vec<u32>,
@@ -170,7 +170,8 @@ impl GanRun<'_> {
         let mut store = Store::default();
         let mut steps = GanSteps::declare(&mut store, &self.gan, &self.settings, &set)?;
         let parameters = steps.generator.inference_parameters();
-        let drawing = Drawing::declare(&mut store, &steps.generator_network, &parameters, self.gan.range()?)?;
+        let range = self.gan.range()?;
+        let sampler = Sampler::declare(BATCH, &mut store, &steps.generator_network, &parameters, range)?;
         let judge = match self.settings.measure {
             0 => None,
             _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
@@ -178,7 +179,7 @@ impl GanRun<'_> {
         let checkpoint = self.folder.checkpoint()?;
         let state = match &checkpoint {
             Some(checkpoint) => {
-                self.folder.same_data(checkpoint, &digest)?;
+                checkpoint.same_data(&digest)?;
                 if let Some(judge) = &judge {
                     same_judge(checkpoint, judge)?;
                 }
@@ -214,7 +215,7 @@ impl GanRun<'_> {
             provenance: Provenance::new(self.device, checkpoint.as_ref().map(|checkpoint| &checkpoint.file)),
             run: self,
             steps,
-            drawing,
+            sampler,
             quality,
             reference: reference.labels,
             digest,
@@ -266,9 +267,10 @@ impl Loop<'_> {
         if self.round == 0 {
             self.snapshot(0)?;
         }
+        let mut is_saved = true;
         while self.round < total {
             if self.run.stop.load(Ordering::Relaxed) {
-                self.save()?;
+                self.save(false)?;
                 return Ok(Some(self.round));
             }
             let began = Instant::now();
@@ -281,13 +283,14 @@ impl Loop<'_> {
             pacing.took(began.elapsed());
 
             let ends = self.round == to;
-            if ends {
-                self.end_of_epoch(epoch)?;
-            }
+            let is_best = ends && self.end_of_epoch(epoch)?;
             if pacing.is_due(ends) {
-                self.save()?;
-                pacing.saved();
+                let saving = self.save(is_best);
+                is_saved = pacing.saved(saving, |held| (self.run.report)(GanEvent::Warning(held)))?;
             }
+        }
+        if !is_saved {
+            self.save(false)?;
         }
         Ok(None)
     }
@@ -361,30 +364,27 @@ impl Loop<'_> {
         });
     }
 
-    /// A snapshot; where it is time, a measurement; and the best is kept. `before` is how many epochs were done at the
-    /// last end: a round that takes more pictures than an epoch has can end several at once.
-    fn end_of_epoch(&mut self, before: usize) -> Result<(), TrainError> {
+    /// A snapshot, and where it is time, a measurement. Says whether this is the best; without a judge the last is.
+    /// `before` is how many epochs were done at the last end: a round that takes more pictures than an epoch has can end
+    /// several at once.
+    fn end_of_epoch(&mut self, before: usize) -> Result<bool, TrainError> {
         let epoch = self.epochs_done();
         self.snapshot(epoch)?;
         let last = epoch == self.run.settings.epochs;
         let measure = self.run.settings.measure;
         let due = measure > 0 && (epoch / measure > before / measure || last);
-        if due && self.quality.is_some() {
-            let generated = self.generated(&self.reference.clone())?;
-            let Some(quality) = &mut self.quality else { return Ok(()) };
-            let measures = quality.measure(self.run.device, &generated)?;
-            let row = MeasureRow::new(self.round, epoch, &measures);
-            let best = self.best.take(epoch, row.frechet);
-            self.metrics.measures.push(row);
-            (self.run.report)(GanEvent::Measured { epoch, measures: &measures, best });
-            self.warn(epoch, &measures);
-            if best {
-                self.save_best()?;
-            }
-        } else if self.quality.is_none() && last {
-            self.save_best()?;
+        if !due || self.quality.is_none() {
+            return Ok(self.quality.is_none() && last);
         }
-        Ok(())
+        let generated = self.generated(&self.reference.clone())?;
+        let Some(quality) = &mut self.quality else { return Ok(last) };
+        let measures = quality.measure(self.run.device, &generated)?;
+        let row = MeasureRow::new(self.round, epoch, &measures);
+        let best = self.best.take(epoch, row.frechet);
+        self.metrics.measures.push(row);
+        (self.run.report)(GanEvent::Measured { epoch, measures: &measures, best });
+        self.warn(epoch, &measures);
+        Ok(best)
     }
 
     /// Says what looks like a GAN gone wrong.
@@ -416,8 +416,7 @@ impl Loop<'_> {
         let parameters = self.steps.generator.inference_parameters();
         let weights = best.flat(PREFIX, parameters.trainable(), parameters.total(), &path)?;
         let running = best.flat(PREFIX, parameters.running(), parameters.total_state(), &path)?;
-        self.run.device.write_f32(parameters.weights, 0, &weights)?;
-        self.run.device.write_f32(parameters.state, 0, &running)?;
+        parameters.send(self.run.device, &weights, &running)?;
         let labels = self.run.data.test.labels.clone();
         let generated = self.generated(&labels)?;
         let data = &self.run.data;

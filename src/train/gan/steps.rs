@@ -5,7 +5,7 @@ use super::settings::GanSettings;
 use crate::data::{ImageSet, send_packed};
 use crate::device::{Device, DeviceError, PlanId};
 use crate::graph::{BufferId, Place, Store};
-use crate::models::{Gan, Network, Parameters};
+use crate::models::{Gan, Network};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 use crate::train::TrainError;
@@ -74,11 +74,9 @@ impl GanSteps {
         let (classes, groups) = (set.classes, set.len());
         let images = groups * settings.pack;
         let image = [set.height / settings.pack, set.width, set.channels];
-        let mut parameters = Parameters::new(store, "generator");
-        let network = gan.declare_generator(image, classes, store, &mut parameters)?;
-        let mut critic = Parameters::new(store, "discriminator");
+        let (network, parameters) = gan.declare_generator(image, classes, store)?;
         let seen = [image[0], image[1], image[2] * settings.pack];
-        let critic_network = gan.declare_discriminator(seen, classes, store, &mut critic)?;
+        let (critic_network, mut critic) = gan.declare_discriminator(seen, classes, store)?;
         let vectors = spectral_vectors(store, &mut critic, settings.spectral_norm);
 
         let stored = |store: &mut Store, name: &str, tensor: Tensor| {

@@ -86,9 +86,7 @@ impl Loop<'_> {
     }
 
     /// The generator alone, as it draws: averaged weights and their statistics.
-    pub(super) fn save_best(&mut self) -> Result<(), TrainError> {
-        // Of what cannot be gone on from nothing is kept.
-        self.state()?;
+    fn save_best(&mut self) -> Result<(), TrainError> {
         let (weights, running) = self.steps.generator.inference(self.run.device)?;
         let parameters = &self.steps.generator.parameters;
         let mut file = self.file();
@@ -97,9 +95,14 @@ impl Loop<'_> {
         Ok(file.save(self.run.folder.best())?)
     }
 
-    /// Metrics and curves first, the checkpoint last: what it holds is never ahead of them.
-    pub(super) fn save(&mut self) -> Result<(), TrainError> {
+    /// Writes a checkpoint, and before it the generator, where this is the best. Metrics and curves first, the
+    /// checkpoint last: what it holds is never ahead of them.
+    pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
+        // Of what cannot be gone on from nothing is kept.
         let state = self.state()?;
+        if is_best {
+            self.save_best()?;
+        }
         let folder = &self.run.folder;
         folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
         folder.write(MEASURES, self.metrics.measures_csv(self.classes).as_bytes())?;

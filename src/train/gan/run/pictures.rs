@@ -20,9 +20,9 @@ pub const MEASURE_SEED: u32 = 0x4D45_4153;
 impl Loop<'_> {
     /// Pictures to measure, of the classes that real ones are of.
     pub(super) fn generated(&mut self, labels: &[u32]) -> Result<ImageSet, TrainError> {
-        let (device, drawing) = (&mut *self.run.device, &mut self.drawing);
+        let (device, sampler) = (&mut *self.run.device, &mut self.sampler);
         let source = Source { seed: MEASURE_SEED, len: self.run.gan.noise, truncation: 1.0 };
-        Ok(labelled(labels, self.classes, self.image, source, |x, y| drawing.draw(device, x, y))?)
+        Ok(labelled(labels, self.classes, self.image, source, |x, y| sampler.draw(device, x, y))?)
     }
 
     /// `snapshots/0003.png`: the same latents (rows) and classes (columns) in every epoch.
@@ -31,7 +31,7 @@ impl Loop<'_> {
         self.steps.calibrate(self.run.device, self.run.settings.seed)?;
         let columns = self.classes.min(SNAPSHOT);
         let (latents, labels) = rows_by_class(SNAPSHOT_SEED, [SNAPSHOT, columns], self.run.gan.noise, self.classes);
-        let pictures = self.drawing.draw(self.run.device, &latents, &labels)?;
+        let pictures = self.sampler.draw(self.run.device, &latents, &labels)?;
         let folder = self.run.folder.path().join(SNAPSHOTS);
         std::fs::create_dir_all(&folder)
             .map_err(|e| TrainError::Folder { path: folder.clone(), reason: e.to_string() })?;

@@ -1,9 +1,16 @@
 //! What a step leaves behind on the device: the clock, its loss, and rows of its results.
 
-use super::plain;
-use crate::ops::dropout::{clock, is_clock};
-use crate::ops::{Exact, In, Kernel, Op, Out, Target, expect};
+use std::sync::Arc;
+
+use super::case::{Case, Fill};
+use super::dropout::{clock, is_clock};
+use super::kernel::WORKGROUP;
+use super::{Exact, In, Kernel, Op, Out, Target, expect};
 use crate::tensor::{Kind, Tensor};
+
+fn kernel(entry: &'static str, count: usize) -> Kernel {
+    Kernel::flat("updates", entry, count).with("COUNT", count).with("WORKGROUP", WORKGROUP)
+}
 
 /// An update: the clock `u32 [step, seed]` goes so many steps on.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +32,7 @@ impl Op for Tick {
         *step = step.wrapping_add(self.0);
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        plain("tick", 1).with("BY", self.0 as usize)
+        kernel("tick", 1).with("BY", self.0 as usize)
     }
 }
 
@@ -60,7 +67,7 @@ impl Op for Record {
         outputs[0].data[2 * slot + 1] = inputs[2].data[0];
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        plain("record", 1).with("SLOTS", self.slots)
+        kernel("record", 1).with("SLOTS", self.slots)
     }
 }
 
@@ -111,6 +118,21 @@ impl Op for StoreRows {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let (batch, width) = batch_and_width(inputs[1].dims());
-        plain("store_rows", batch * width).with("BATCH", batch).with("WIDTH", width).with("ROWS", self.count)
+        kernel("store_rows", batch * width).with("BATCH", batch).with("WIDTH", width).with("ROWS", self.count)
     }
+}
+
+pub fn cases() -> Vec<Case> {
+    // An update's case starts from a target of zeros.
+    let mut cases = Vec::from([1, 3].map(|by| Case::new(format!("by {by}"), Arc::new(Tick(by))).no_derivative()));
+    for (slots, step) in [(1, &[9, 0]), (7, &[9, 0])] {
+        let case = Case::new(format!("{slots} slots"), Arc::new(Record { slots })).no_derivative();
+        let case = case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([1]), Fill::Positive);
+        cases.push(case.input(Tensor::f32([1]), Fill::Uniform));
+    }
+    for (count, step) in [(37, &[1, 0]), (18, &[1, 0]), (5, &[1, 0])] {
+        let case = Case::new(format!("13 of {count}"), Arc::new(StoreRows { count })).no_derivative();
+        cases.push(case.input(Tensor::u32([2]), Fill::Words(step)).input(Tensor::f32([13, 7]), Fill::Uniform));
+    }
+    cases
 }

@@ -1,0 +1,121 @@
+//! What operating systems do each in their own way, where the standard library leaves it to us.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Has the system write a file to its disk. Disks in a network may know no such wish, or only a weaker one: macOS has two,
+/// and such disks refuse the stronger.
+///
+/// # Errors
+/// Whatever the system says of a disk that could have done it.
+pub fn sync(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsRawFd;
+        let unknown = |error: &io::Error| matches!(error.raw_os_error(), Some(code) if [libc::ENOTSUP, libc::EINVAL, libc::ENOTTY].contains(&code));
+        match file.sync_all() {
+            Err(error) if unknown(&error) => {}
+            done => return done,
+        }
+        // SAFETY: the file is open for as long as it is borrowed.
+        match unsafe { libc::fsync(file.as_raw_fd()) } {
+            0 => Ok(()),
+            _ => Some(io::Error::last_os_error()).filter(|error| !unknown(error)).map_or(Ok(()), Err),
+        }
+    }
+    #[cfg(not(unix))]
+    file.sync_all()
+}
+
+/// Whether a file cannot be replaced, or be given its name, because another program has it open. Only Windows knows this:
+/// scanners for viruses and indexers let go within a moment, a spreadsheet when it is closed.
+pub fn is_held(error: &io::Error) -> bool {
+    // ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_USER_MAPPED_FILE
+    cfg!(windows) && matches!(error.raw_os_error(), Some(32 | 33 | 1224))
+}
+
+/// Ends the process at once: nobody's clean-up is run, neither the standard library's nor that of drivers.
+pub fn end(code: u8) -> ! {
+    #[cfg(unix)]
+    // SAFETY: it takes a number and does not return.
+    unsafe {
+        libc::_exit(code.into())
+    }
+    #[cfg(windows)]
+    // SAFETY: it takes this process and a number; if it returned, the line below would end the process.
+    unsafe {
+        use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+        TerminateProcess(GetCurrentProcess(), code.into());
+    }
+    #[cfg(not(unix))]
+    std::process::exit(code.into())
+}
+
+/// Sets the flag when the console is closed or the user logs off, and keeps the process for what Windows then grants it,
+/// about five seconds. Elsewhere that is a signal as others are.
+pub fn on_close(flag: &Arc<AtomicBool>) {
+    #[cfg(windows)]
+    {
+        use std::sync::OnceLock;
+        use std::sync::atomic::Ordering;
+        use std::time::Duration;
+
+        use windows_sys::Win32::System::Console::{
+            CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, SetConsoleCtrlHandler,
+        };
+        use windows_sys::core::BOOL;
+
+        static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+        /// Longer than the system waits.
+        const WAIT: Duration = Duration::from_secs(60);
+
+        unsafe extern "system" fn closing(event: u32) -> BOOL {
+            if let (CTRL_CLOSE_EVENT | CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT, Some(flag)) = (event, FLAG.get()) {
+                flag.store(true, Ordering::Relaxed);
+                // The process ends when this returns.
+                std::thread::sleep(WAIT);
+            }
+            // Ctrl-C is for whoever listens to it.
+            0
+        }
+        if FLAG.set(Arc::clone(flag)).is_ok() {
+            // SAFETY: the function is there as long as the program is, and what it touches may be touched by any thread.
+            unsafe { SetConsoleCtrlHandler(Some(closing), 1) };
+        }
+    }
+    #[cfg(not(windows))]
+    let _ = flag;
+}
+
+/// Whether the console was opened for this program alone, as by a double click on it: it closes when the program ends.
+pub fn has_own_console() -> bool {
+    #[cfg(windows)]
+    {
+        use windows_sys::Win32::System::Console::GetConsoleProcessList;
+        let mut ids = [0; 2];
+        // SAFETY: it writes as many numbers as there is room for.
+        unsafe { GetConsoleProcessList(ids.as_mut_ptr(), 2) == 1 }
+    }
+    #[cfg(not(windows))]
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_synced_and_a_thing_that_cannot_be_is_no_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        sync(file.as_file()).unwrap();
+        #[cfg(unix)]
+        {
+            sync(&File::open(std::env::temp_dir()).unwrap()).unwrap();
+            // A pipe knows no such wish.
+            let (reader, _writer) = io::pipe().unwrap();
+            sync(&File::from(std::os::fd::OwnedFd::from(reader))).unwrap();
+        }
+    }
+}
