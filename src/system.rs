@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -29,11 +30,18 @@ pub fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Whether a file cannot be replaced, or be given its name, because another program has it open. Only Windows knows this:
-/// scanners for viruses and indexers let go within a moment, a spreadsheet when it is closed.
-pub fn is_held(error: &io::Error) -> bool {
-    // ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_USER_MAPPED_FILE
-    cfg!(windows) && matches!(error.raw_os_error(), Some(32 | 33 | 1224))
+/// Whether a file could not be given this name because another program has the one open that has it, or the new one. Only
+/// Windows knows this: scanners for viruses and indexers let go within a moment, a spreadsheet when it is closed.
+pub fn is_held(error: &io::Error, name: &Path) -> bool {
+    let is_file = || name.metadata().is_ok_and(|there| there.is_file() && !there.permissions().readonly());
+    match error.raw_os_error() {
+        _ if !cfg!(windows) => false,
+        // ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_USER_MAPPED_FILE
+        Some(32 | 33 | 1224) => true,
+        // ERROR_ACCESS_DENIED, as older systems and disks of other makers say it, and of folders.
+        Some(5) => is_file(),
+        _ => false,
+    }
 }
 
 /// Ends the process at once: nobody's clean-up is run, neither the standard library's nor that of drivers.

@@ -61,12 +61,12 @@ fn ends_with(said: &Said, code: i32) {
     assert!(!said.err.contains("panicked"), "{said:#?}");
 }
 
-/// A run that looks at everything and then ends before its table is written: a folder is where its errors should go.
+/// A run that looks at everything and then ends before its table is written: its errors find no room.
 fn ends_before_its_table(place: &Place, line: &str) {
-    std::fs::create_dir_all(place.path("errors")).unwrap();
-    let said = place.run(&format!("{line} --errors errors"));
+    let mut command = place.command(&format!("{line} --errors errors.csv"));
+    let said = said(command.env("INKGRAD_FAULT", "full-disk@errors.csv").output().unwrap());
     ends_with(&said, 1);
-    assert!(said.err.contains("--errors errors"), "{said:#?}");
+    assert!(said.err.contains("--errors errors.csv"), "{said:#?}");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn pictures_of_which_none_could_be_read_have_no_rate() {
     place.write("in/a.png", "no picture");
     let said = place.run(&format!("{CLASSIFY} in"));
     assert!(said.code != Some(0) && said.err.contains("\n0 pictures in "), "{said:#?}");
-    assert!(!said.err.contains(" a second"), "{said:#?}");
+    assert!(!said.err.contains(" a second") && !said.err.contains("mean confidence"), "{said:#?}");
 }
 
 #[test]
@@ -251,7 +251,13 @@ fn lists_and_patterns_are_read_as_folders_are() {
     place.write("rows", format!("label{}\n", ",pixel".repeat(400)));
     place.write("zeros", "a.png\0b.png\0");
     place.write("utf16", "\u{feff}a.png\r\nb.png\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
-    for (list, words) in [("rows", "label,pixel,"), ("zeros", "take --null-data (-0)"), ("utf16", "is UTF-16")] {
+    place.write("picture", place.read("png/7/00000.png"));
+    for (list, words) in [
+        ("rows", "label,pixel,"),
+        ("zeros", "take --null-data (-0)"),
+        ("utf16", "is UTF-16"),
+        ("picture", "what comes on standard input is a picture"),
+    ] {
         let mut child = place.command(&format!("{CLASSIFY} --quiet -"));
         child.stdin(std::fs::File::open(place.path(list)).unwrap());
         let said = said(child.output().unwrap());
@@ -259,6 +265,11 @@ fn lists_and_patterns_are_read_as_folders_are() {
         let line = said.err.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{said:#?}"));
         assert!(line.chars().count() < 200, "{said:#?}");
     }
+    place.write("empty", "");
+    let mut child = place.command(&format!("{CLASSIFY} --quiet -"));
+    let nothing = said(child.stdin(std::fs::File::open(place.path("empty")).unwrap()).output().unwrap());
+    ends_with(&nothing, 1);
+    assert!(nothing.err.contains("the list on standard input is empty"), "{nothing:#?}");
     let matched = place.works(&format!("{CLASSIFY} --quiet png/**/*[02468].png"));
     assert_eq!(rows(&matched.out).len(), 1 + 10);
     let all = rows(&place.works(&format!("{CLASSIFY} --quiet **/*.png")).out);
@@ -328,8 +339,13 @@ fn pictures_are_sorted_by_class_and_nothing_is_overwritten() {
         }
         assert!(place.path(&format!("{how}/unsure/blank.png")).exists());
     }
-    place.works(&format!("{CLASSIFY} copy --sort-into move --quiet"));
-    assert!(place.names("move/unsure").contains(&"blank-2.png".to_string()));
+    save(&place, "copy/unsure/blank.png", GrayImage::new(20, 20));
+    for _ in 0..2 {
+        place.works(&format!("{CLASSIFY} copy --sort-into move --quiet"));
+        // What is there already is not put there again.
+        let blank = place.names("move/unsure").into_iter().filter(|name| name.starts_with("blank"));
+        assert_eq!(blank.collect::<Vec<_>>(), ["blank-2.png", "blank.png"]);
+    }
     // Below a folder that is looked through, what was sorted would be found again.
     let place = Place::new();
     digits(&place, "in", 1);
@@ -401,7 +417,8 @@ fn a_sheet_that_cannot_be_written_is_told_at_the_start_and_one_without_room_can_
     let place = Place::new();
     digits(&place, "in", 5);
     let line = format!("{CLASSIFY} in --out table.csv");
-    place.refused(&format!("{line} --sheet nowhere/sheet.png"), &["--sheet nowhere/sheet.png"]);
+    place.write("file", "no folder");
+    place.refused(&format!("{line} --sheet file/sheet.png"), &["--sheet file/sheet.png: cannot make its folder"]);
     place.refused(&format!("{line} --sheet in"), &["--sheet in: is a folder"]);
     let line = format!("{line} --sheet sheet.png");
     let full = said(place.command(&line).env("INKGRAD_FAULT", "full-disk@sheet.png").output().unwrap());
@@ -472,7 +489,7 @@ fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
     place.write("bad.csv", format!("{header}\n{}1,2,3\n{}", pixels(0) + "\n", pixels(1)));
     let said = place.run(&format!("{CLASSIFY} bad.csv"));
     ends_with(&said, 3);
-    assert!(said.err.contains("bad.csv, line 3: expected 784 columns"), "{said:#?}");
+    assert!(said.err.contains("bad.csv#2: line 3: expected 784 columns"), "{said:#?}");
     let said = place.run(&format!("{CLASSIFY} bad.csv --format kaggle --out short.csv"));
     ends_with(&said, 3);
     for words in ["\n1 row could not be read", "short.csv lacks 1 of 3 rows; Kaggle refuses it"] {
@@ -567,9 +584,93 @@ fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
     assert!(!place.path("table.csv.partial").exists());
     // Nothing was stopped that was to replace this one.
     place.write("table.csv", "mine");
-    let kept = place.works(&format!("{line} --resume"));
-    assert!(kept.err.contains("is whole already"), "{kept:#?}");
+    place.refused(&format!("{line} --resume"), &["table.csv is there, and is another table", "--force"]);
     assert_eq!(place.text("table.csv"), "mine");
+}
+
+#[test]
+fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told() {
+    let place = Place::new();
+    digits(&place, "in", 30);
+    digits(&place, "other", 3);
+    place.write("in/3/empty.png", "");
+    for out in ["table.csv", "table.jsonl"] {
+        let line = format!("--out {out} --errors {out}.errors");
+        ends_with(&place.run(&format!("{CLASSIFY} in {line}")), 3);
+        let again = place.works(&format!("{CLASSIFY} in {line} --resume"));
+        assert!(again.err.contains("is whole already: it has these pictures"), "{again:#?}");
+        for (given, words) in [
+            ("other", "would be"),
+            ("in other", "it lacks other/"),
+            ("in --shard 1/3", "it has in/"),
+            ("in/3/empty.png", "which would not be in it"),
+            ("in --top 3", "its columns are not those of this command"),
+            ("in --model dense", "its answer for in/"),
+        ] {
+            let refused = format!("{CLASSIFY} {given} {line} --resume");
+            let another = format!("{out} is there, and is another table");
+            place.refused(&refused, &[another.as_str(), words, "--force"]);
+        }
+    }
+    save(&place, "in/9/new.png", digit(40).0);
+    place.refused(&format!("{CLASSIFY} in --out table.csv --resume"), &["in/9/new.png"]);
+    place.works(&format!("{CLASSIFY} other --out table.parquet"));
+    let again = place.works(&format!("{CLASSIFY} other --out table.parquet --resume"));
+    assert!(again.err.contains("is whole already: with which pictures"), "{again:#?}");
+    place.write("test.csv", (0..30).map(|i| pixels(i) + "\n").collect::<String>());
+    let line = format!("{CLASSIFY} test.csv --format kaggle --out kaggle.csv");
+    place.works(&line);
+    place.works(&format!("{line} --resume"));
+    place.write("test.csv", (0..31).map(|i| pixels(i) + "\n").collect::<String>());
+    place.refused(&format!("{line} --resume"), &["it lacks 31"]);
+}
+
+#[test]
+fn no_file_is_written_over_what_is_there_or_looked_at_and_no_two_into_one() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    place.write("mine.csv", "mine");
+    save(&place, "mine.png", GrayImage::new(3, 3));
+    for (flags, words) in [
+        ("in --errors mine.csv", "--errors mine.csv: is already there"),
+        ("in --sheet mine.png", "--sheet mine.png: is already there"),
+        ("in --errors in/7/00000.png --force", "--errors in/7/00000.png: lies among what is looked at, in"),
+        ("in/7/00000.png --errors in/7/00000.png --force", "lies among what is looked at, in/7/00000.png"),
+        ("in/*/*.png --errors in/7/00000.png --force", "lies among what is looked at, in/*/*.png"),
+        ("in --sheet in/sheet.png", "--sheet in/sheet.png: lies among what is looked at"),
+        ("mine.csv --out mine.csv --force", "--out mine.csv: lies among what is looked at"),
+        ("in --out a.csv --errors ./a.csv", "--out and --errors name one file"),
+        ("in --sheet a.png --errors in/../a.png", "--sheet and --errors name one file"),
+        ("in --errors in", "--errors in: is a folder"),
+    ] {
+        place.refused(&format!("{CLASSIFY} {flags}"), &[words, "name"]);
+    }
+    place.works(&format!("{CLASSIFY} in --errors mine.csv --sheet mine.png --force"));
+    assert_eq!(place.text("mine.csv"), "path,reason\n");
+    // Folders that are not there yet are made.
+    place.works(&format!("{CLASSIFY} in --out new/below/table.csv --errors new/errors.csv"));
+    assert_eq!(rows(&place.text("new/below/table.csv")).len(), 4);
+}
+
+#[test]
+fn a_file_of_several_pages_is_its_first_one_and_says_so() {
+    let place = Place::new();
+    save(&place, "in/a.tif", digit(0).0);
+    let mut bytes = place.read("in/a.tif");
+    assert!(bytes.starts_with(b"II"), "pages are linked in the order of bytes of most machines");
+    // A second page with the pixels of the first.
+    let number = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let page = number(&bytes, 4);
+    let entries = usize::from(u16::from_le_bytes([bytes[page], bytes[page + 1]]));
+    let next = page + 2 + 12 * entries;
+    let second = bytes[page..next + 4].to_vec();
+    let end = bytes.len() as u32;
+    bytes[next..next + 4].copy_from_slice(&end.to_le_bytes());
+    bytes.extend(second);
+    place.write("in/a.tif", bytes);
+    let said = place.works(&format!("{CLASSIFY} in"));
+    assert_eq!(rows(&said.out)[1][6], "first of 2 pages");
+    assert!(said.err.contains("1 picture is the first page of several"), "{said:#?}");
 }
 
 #[test]

@@ -102,6 +102,74 @@ fn fewer_than_ten_images_are_tested_on_where_it_is_said_how_many() {
 }
 
 #[test]
+fn a_model_that_is_there_is_tested_on_all_images_where_that_is_asked_for() {
+    let place = Place::new();
+    let mnist = mnist::embedded().unwrap();
+    pictures(&place, "digits", &mnist.test, 100);
+    let said = place.works("evaluate judge --data digits --hold-out all --device cpu --out here");
+    assert!(said.out.contains(" of 100 right") && said.err.contains("all of its 100 are taken as such"), "{said:#?}");
+    for line in ["evaluate judge --data digits --hold-out 0", "evaluate judge --data digits --hold-out 100"] {
+        place.refused(&format!("{line} --device cpu"), &["--hold-out all tests on every one of them"]);
+    }
+    place.refused("evaluate judge --hold-out all --device cpu", &["--hold-out all is for --data"]);
+    place.refused("evaluate gan --data digits --hold-out all --device cpu", &["--hold-out all is for classifiers"]);
+    for line in ["train dense", "train gan", "data stats"] {
+        place.refused(&format!("{line} --data digits --hold-out all"), &["--hold-out all is for `evaluate`"]);
+    }
+    // What it has learned from is no test.
+    place.works("train dense --data digits --hold-out 10 --epochs 1 --batch 10 --device cpu -q");
+    let evaluate = "evaluate runs/0001-dense --data digits --device cpu";
+    let said = place.works(&format!("{evaluate} --hold-out all"));
+    assert!(said.err.contains("has learned from 90 of these 100 test images (--hold-out 10)"), "{said:#?}");
+    // Nor is what it may know, since the others changed places.
+    pictures(&place, "digits", &mnist.test, 120);
+    for line in [evaluate, "train --from runs/0001-dense --data digits --epochs 1 --batch 10 --device cpu -q"] {
+        let said = place.works(line);
+        assert!(said.err.contains("as it was before images came or went"), "{said:#?}");
+    }
+}
+
+#[test]
+fn the_runs_that_train_leaves_among_the_classes_are_none_of_them() {
+    let place = Place::new();
+    pictures(&place, ".", &mnist::embedded().unwrap().train, 200);
+    for _ in 0..2 {
+        place.works("train dense --data . --epochs 1 --batch 20 --device cpu -q");
+    }
+    let digests: Vec<String> = ["0001", "0002"]
+        .map(|run| {
+            let file = ModelFile::load(place.path(&format!("runs/{run}-dense/best.safetensors"))).unwrap();
+            file.metadata["data_digest"].clone()
+        })
+        .into();
+    assert_eq!(digests[0], digests[1]);
+    let said = place.works("evaluate runs/0001-dense --data . --device cpu");
+    assert!(said.out.contains(" of 20 right"), "{said:#?}");
+    assert!(said.err.contains("whose pictures are those of runs take no part: runs"), "{said:#?}");
+}
+
+#[test]
+fn a_class_that_would_be_validated_as_a_whole_is_refused_and_a_recipe_leaves_it_alone() {
+    let place = Place::new();
+    place.bars("two", [28, 28], 10, [20, 10]);
+    place.bars("one", [28, 28], 10, [10, 10]);
+    let words = ["has no image left to train with where --validation sets 11 aside", "--validation 0 sets none"];
+    place.refused("train dense --data two --validation 11 --device cpu", &words);
+    place.works("train dense --data two --validation 10 --epochs 1 --device cpu --dry-run");
+    let said = place.works("train dense --data one --epochs 1 --device cpu --dry-run");
+    assert!(said.out.contains("validation = 0"), "{said:#?}");
+}
+
+#[test]
+fn pooling_by_16_says_what_it_makes_of_other_images_than_it_is_for() {
+    let place = Place::new();
+    place.bars("small", [28, 28], 2, [40, 10]);
+    let said = place.works("train dense --front pool --data small --epochs 1 --device cpu --dry-run");
+    let words = "is for images of 448x448: it makes 1x1 of images of 28x28, without 12 of their rows and 12 of their";
+    assert!(said.err.contains(words), "{said:#?}");
+}
+
+#[test]
 fn every_command_that_reads_data_has_the_flags_that_its_errors_name() {
     let place = Place::new();
     place.write("train.csv", table(&mnist::embedded().unwrap().train, 40));
@@ -290,9 +358,14 @@ fn what_no_data_are_read_from_is_refused_with_what_would_do() {
     place.write("empty/notes.txt", "nothing");
     place.write("text.txt", "nothing");
     place.write("broken.csv", "label,pixel0\n1,300\n");
+    place.write("digits.tar.gz", "packed");
+    place.digits("idx", 20, 20);
+    let one = format!("idx/{}", common::NAMES[0]);
     for (data, words) in [
         ("empty", "no folders with pictures"),
         ("text.txt", "a file of another kind"),
+        ("digits.tar.gz", "an archive. Unpack it first"),
+        (one.as_str(), "a single IDX file. Give the folder"),
         ("broken.csv", "line 2: column 2: expected a pixel"),
         ("nowhere", "nowhere"),
     ] {

@@ -176,7 +176,7 @@ fn a_flag_that_cannot_be_followed_is_named_with_what_would_do() {
         ("--generator-rate 0", ["--generator-rate is 0", "above 0", "0.0002"]),
         ("--discriminator-rate nan", ["--discriminator-rate is NaN", "finite", ""]),
         ("--discriminator-steps 0", ["--discriminator-steps is 0", "1 to 64", ""]),
-        ("--epochs 0", ["--epochs is 0", "from 1", ""]),
+        ("--epochs 0", ["--epochs", "from 1", ""]),
         ("--batch 400", ["--batch is 400", "330", "multiple"]),
         ("--loss magic", ["--loss", "magic", "hinge"]),
         ("--noise-width 0", ["--noise-width is 0", "from 1", ""]),

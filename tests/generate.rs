@@ -53,6 +53,8 @@ fn without_a_flag_a_hundred_digits_are_drawn_and_the_file_is_named() {
     assert!(cells.len() > 90, "only {} different pictures", cells.len());
     assert!(cells.iter().all(|cell| cell.iter().any(|value| *value > 100)), "a cell without ink");
     assert_eq!(generate(&place, "--quiet --out b.png").out, "b.png\n");
+    let said = generate(&place, "--grid 1x1 --out c.png");
+    assert!(said.out.starts_with("c.png: 1 digit in "), "{said:#?}");
 }
 
 #[test]
@@ -342,7 +344,9 @@ fn what_cannot_be_drawn_is_answered_with_what_can() {
         ("--test 5", &["--test", "IDX"]),
         ("--format idx --out-dir a --test 101", &["--test 101", "100 digits"]),
         ("--grid 1x3000 --out a.gif", &["GIF", "at most 65535 a side"]),
-        ("--out nowhere/a.png", &["nowhere/a.png"]),
+        ("--out nowhere/a.png", &["cannot write nowhere/a.png", "folder exists"]),
+        ("--out nowhere/a.gif", &["cannot write nowhere/a.gif", "folder exists"]),
+        ("--fps abc --out a.gif", &["--fps", "abc", "from 1 to 50"]),
         ("--model nowhere.safetensors", &["nowhere.safetensors"]),
         ("--model .", &["no run's folder"]),
         ("--device abacus", &["no device \"abacus\"", "inkgrad devices"]),
@@ -353,18 +357,34 @@ fn what_cannot_be_drawn_is_answered_with_what_can() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_sheet_leaves_nothing_and_says_so() {
+fn an_interrupted_sheet_or_data_set_leaves_nothing_and_says_so() {
+    for flags in ["", "--format idx --out-dir made"] {
+        let place = Place::new();
+        let child = place.start(&format!("generate {CPU} --grid 100000x1000 {flags}"));
+        while place.names(".").is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        common::interrupt(&child);
+        let stopped = said(child.wait_with_output().unwrap());
+        assert_eq!(stopped.code, Some(130), "{stopped:#?}");
+        assert!(stopped.err.contains("of 100,000,000 digits; nothing was written"), "{stopped:#?}");
+        assert_eq!(place.names("."), [""; 0], "{flags}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_data_set_leaves_a_folder_that_was_there() {
     let place = Place::new();
-    let child = place.start(&format!("generate {CPU} --grid 100000x1000"));
-    while place.names(".").is_empty() {
+    std::fs::create_dir(place.path("mine")).unwrap();
+    let child = place.start(&format!("generate {CPU} --grid 100000x1000 --format idx --out-dir mine"));
+    while place.names("mine").is_empty() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::thread::sleep(Duration::from_millis(100));
     common::interrupt(&child);
-    let stopped = said(child.wait_with_output().unwrap());
-    assert_eq!(stopped.code, Some(130), "{stopped:#?}");
-    assert!(stopped.err.contains("of 100,000,000 digits; nothing was written"), "{stopped:#?}");
-    assert_eq!(place.names("."), [""; 0]);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    assert!(place.names(".") == ["mine"] && place.names("mine").is_empty());
 }
 
 // Size and speed.

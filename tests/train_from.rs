@@ -53,7 +53,8 @@ fn what_cannot_be_gone_on_from_is_refused_with_the_reason() {
     place.bars("bars", [28, 28], 12, [240, 24]);
     place.bars("small", [9, 9], 10, [200, 20]);
     place.works(FAST);
-    place.refused("train --from runs/0001-dense --data bars --device cpu", &["the model knows 0, 1", "10, 11"]);
+    let words = ["the model knows 0, 1", "10, 11", "--from keeps a model's classes"];
+    place.refused("train --from runs/0001-dense --data bars --device cpu", &words);
     place.refused("train --from runs/0001-dense --data small --device cpu", &["28x28x1", "9x9x1"]);
     place.refused("train cnn --from runs/0001-dense --data data", &["--from"]);
     place.refused("train --from gan --data data", &["generator"]);
@@ -124,6 +125,10 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     place.refused(&format!("ensemble {run}/1 {run}/2 -o joined.safetensors"), &["already there", "--force"]);
     place.refused(&format!("ensemble {run}/1 {run}/2 {run}/1 -o again.safetensors"), &["is the same model as"]);
     place.refused("ensemble best best -o again.safetensors", &["best is the same model as best"]);
+    place.write("test.csv", "precious");
+    for name in ["all.onnx", "test.csv --force"] {
+        place.refused(&format!("ensemble best dense -o {name}"), &["model file of this program ends in .safetensors"]);
+    }
     place.refused(&format!("curves {run}"), &["an ensemble's run", "inkgrad curves", "dense-ensemble/1", "ensemble/3"]);
 }
 

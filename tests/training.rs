@@ -236,7 +236,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint() {
         let absurd = Settings { learning_rate: 1e30, ..good };
         let error = train(open().as_mut(), &folder, &absurd, 640, None).unwrap_err();
         match &error {
-            TrainError::NotFinite { step, epoch, rate } => {
+            TrainError::NotFinite { step, epoch, rate, .. } => {
                 assert!((25..57).contains(step) && [2, 3].contains(epoch) && *rate == 1e30, "{error}");
             }
             _ => panic!("{error}"),
@@ -247,6 +247,16 @@ fn a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_good_checkpoint() {
         let resumed = train(open().as_mut(), &folder, &settings("dense"), 640, None);
         assert!(matches!(resumed, Ok(Outcome::Finished { .. })), "{resumed:?}");
     }
+}
+
+#[test]
+fn a_weight_decay_that_no_weight_outlives_is_named_where_the_loss_is_no_number() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "dense").unwrap();
+    let absurd = Settings { weight_decay: 1e30, ..settings("dense") };
+    let error = train(&mut Cpu::new(), &folder, &absurd, 640, None).unwrap_err().to_string();
+    let words = "try a smaller --weight-decay than 1e30, or a smaller --learning-rate than 0.002";
+    assert!(error.contains(words), "{error}");
 }
 
 #[test]

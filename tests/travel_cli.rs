@@ -41,7 +41,8 @@ fn a_trained_run_goes_out_and_comes_back_with_the_same_answers() {
     let place = Place::with_digits(600, 200);
     place.works("train fast --data data --device cpu --epochs 1 --quiet");
     place.works("export runs/0001-fast out.onnx");
-    place.works("import out.onnx back.safetensors");
+    let said = place.works("import out.onnx back.safetensors");
+    assert!(!said.err.contains("assumed"), "it says itself what it takes: {said:#?}");
     let [before, after] = ["runs/0001-fast", "back.safetensors"]
         .map(|model| place.works(&format!("evaluate {model} --data data --device cpu --out report")).out);
     let table = |text: &str| text.lines().skip(1).take_while(|line| !line.contains("png")).collect::<String>();

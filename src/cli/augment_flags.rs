@@ -1,31 +1,32 @@
 //! What is done to training images, as flags: each changes one entry of the recipe's `augment` table.
 
 use super::note;
+use super::numbers::number;
 use crate::models::Augmentation;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Augmentation (of training images only; labels are kept)")]
 pub struct AugmentFlags {
     /// Turn by up to so many degrees either way
-    #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DEG", allow_negative_numbers = true, value_parser = number)]
     rotate: Option<f32>,
     /// Move by up to so large a share of the side, in each direction
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     shift: Option<f32>,
     /// Make larger or smaller by up to so large a share
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     zoom: Option<f32>,
     /// Lean by up to so many degrees either way
-    #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DEG", allow_negative_numbers = true, value_parser = number)]
     shear: Option<f32>,
     /// Bend: pixels are displaced by so many, root mean square
-    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = number)]
     elastic: Option<f32>,
     /// Make a rectangle black, of up to so large a share of each side
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     erase: Option<f32>,
     /// Add normal noise of this standard deviation, in grey levels of 0 to 1
-    #[arg(long, value_name = "STD", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STD", allow_negative_numbers = true, value_parser = number)]
     noise: Option<f32>,
     /// Turn by 0, 90, 180 or 270 degrees
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

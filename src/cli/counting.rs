@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::progress::{left, terminal};
-use super::{note, thousands};
+use super::{counted, note, thousands};
 
 /// What takes less than this is not worth a word.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -15,6 +15,8 @@ pub struct Counting {
     what: &'static str,
     /// Where it is known.
     all: Option<u64>,
+    /// What was done before it began.
+    before: u64,
     began: Instant,
     line: Instant,
     quiet: bool,
@@ -23,12 +25,12 @@ pub struct Counting {
 
 impl Counting {
     pub fn new(what: &'static str, all: u64, quiet: bool) -> Counting {
-        Counting { all: Some(all), ..Counting::without_end(what, quiet) }
+        Counting { all: Some(all), ..Counting::without_end(what, 0, quiet) }
     }
 
-    /// Of so many as there may be.
-    pub fn without_end(what: &'static str, quiet: bool) -> Counting {
-        Counting { what, all: None, began: Instant::now(), line: Instant::now(), quiet, bar: None }
+    /// Of so many as there may be, where an earlier run has done some.
+    pub fn without_end(what: &'static str, before: u64, quiet: bool) -> Counting {
+        Counting { what, all: None, before, began: Instant::now(), line: Instant::now(), quiet, bar: None }
     }
 
     pub fn at(&mut self, done: u64) {
@@ -36,14 +38,16 @@ impl Counting {
         if self.quiet || took < PATIENCE {
             return;
         }
-        let (what, all) = (self.what, self.all);
+        let (what, all, before) = (self.what, self.all, self.before);
         let left = all.map(|all| left(took, done, all.saturating_sub(done)));
+        let so_far = || so_far(what, done, before, took);
         if self.bar.is_none()
             && let Some(target) = terminal()
         {
             let template = match all {
                 Some(_) => format!("{{bar:30}} {{human_pos}}/{{human_len}} {what}  {{msg}} left"),
-                None => format!("{{spinner}} {{human_pos}} {what}  {{per_sec:.0}}  {{elapsed}}"),
+                // Not the bar's own rate and time, which begin with the bar.
+                None => "{spinner} {msg}".to_owned(),
             };
             let bar = ProgressBar::with_draw_target(all, target);
             // The template is a constant that parses.
@@ -51,9 +55,10 @@ impl Counting {
             self.bar = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
         }
         if let Some(bar) = &self.bar {
-            if let Some(left) = left {
-                bar.set_message(format!("{:#}", HumanDuration(left)));
-            }
+            bar.set_message(match left {
+                Some(left) => format!("{:#}", HumanDuration(left)),
+                None => format!("{}  {:#}", so_far(), HumanDuration(took)),
+            });
             bar.set_position(done);
         } else if self.line.elapsed() > BETWEEN_LINES {
             self.line = Instant::now();
@@ -62,10 +67,7 @@ impl Counting {
                     let left = left.as_secs_f64();
                     note(format_args!("{} of {} {what}  {left:.0} s left", thousands(done), thousands(all)));
                 }
-                None => {
-                    let rate = thousands((done as f64 / took.as_secs_f64()) as u64);
-                    note(format_args!("{} {what}  {rate} a second", thousands(done)));
-                }
+                None => note(so_far()),
             }
         }
     }
@@ -76,5 +78,24 @@ impl Counting {
             bar.finish_and_clear();
         }
         self.began.elapsed()
+    }
+}
+
+/// How many are done, and how many of them a second were since it began.
+fn so_far(what: &str, done: u64, before: u64, took: Duration) -> String {
+    let rate = done.saturating_sub(before) as f64 / took.as_secs_f64().max(1e-9);
+    format!("{}  {} a second", counted(done, what.trim_end_matches('s')), thousands(rate as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_of_what_was_done_since_the_beginning() {
+        let two = Duration::from_secs(2);
+        assert_eq!(so_far("pictures", 2816, 0, two), "2,816 pictures  1,408 a second");
+        assert_eq!(so_far("pictures", 5001, 5000, two), "5,001 pictures  0 a second");
+        assert_eq!(so_far("pictures", 1, 0, Duration::from_secs(1)), "1 picture  1 a second");
     }
 }

@@ -16,7 +16,7 @@ pub struct Args {
     /// Folders of runs, each optionally with a name for the legend: `CPU=runs/0001-fast`
     #[arg(required = true, value_name = "[NAME=]RUN")]
     runs: Vec<String>,
-    /// The picture to write
+    /// The picture to write; one that is there is replaced
     #[arg(long, short, value_name = "FILE", default_value = "curves.png")]
     out: PathBuf,
     /// Heading of the picture
@@ -30,7 +30,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for run in &args.runs {
         // A path may have a `=` in it; then it exists as it is.
         let (name, path) = match run.split_once('=') {
-            Some((name, path)) if !PathBuf::from(run).exists() => (name.to_string(), PathBuf::from(path)),
+            Some((name, path)) if !PathBuf::from(run).exists() => {
+                anyhow::ensure!(!name.trim().is_empty(), "{run}: expected a name before the =, or the folder alone");
+                (name.to_string(), PathBuf::from(path))
+            }
             _ => {
                 let path = PathBuf::from(run);
                 (path.file_name().map_or(run.clone(), |name| name.to_string_lossy().into_owned()), path)

@@ -2,22 +2,57 @@
 
 use std::process::ExitCode;
 
-use super::say;
-use crate::device::{self, gpu::AdapterInfo};
+use serde_json::{Value, json};
 
-pub fn run() -> anyhow::Result<ExitCode> {
+use super::say;
+use super::terminal::wrapped;
+use crate::device::{self, Listed, gpu::AdapterInfo};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// One line of JSON: a list of objects with number, name, kind (cpu, discrete, integrated, other, software) and
+    /// auto, whether that takes it; of a GPU also backend, driver, f16, subgroups, matrix_units, timestamps,
+    /// binding_bytes and problem
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let list = device::list();
+    if args.json {
+        say(Value::from_iter(list.iter().enumerate().map(|(i, listed)| as_json(i, listed))));
+        return Ok(ExitCode::SUCCESS);
+    }
     for (i, listed) in list.iter().enumerate() {
         let mark = if listed.auto.is_some() { "*" } else { " " };
-        say(format_args!("{mark} {i}  {}", listed.choice.name()));
+        say(wrapped(&format!("{mark} {i}  {}", listed.choice.name()), 5));
         if let Some(info) = listed.choice.adapter() {
-            say(format_args!("       {}", details(info)));
+            say(wrapped(&format!("       {}", details(info)), 7));
         }
     }
     if let Some((i, why)) = list.iter().enumerate().find_map(|(i, listed)| Some((i, listed.auto?))) {
-        say(format_args!("\n* `--device auto` takes {i}: {why}.\nName another by number or by part of its name."));
+        say(format_args!("\n{}", wrapped(&format!("* `--device auto` takes {i}: {why}."), 2)));
+        say("Name another by number or by part of its name.");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(number: usize, listed: &Listed) -> Value {
+    let adapter = listed.choice.adapter();
+    let kind = adapter.map_or("cpu".into(), |info| info.class.to_string());
+    let mut device =
+        json!({ "number": number, "name": listed.choice.name(), "kind": kind, "auto": listed.auto.is_some() });
+    if let Some(info) = adapter {
+        device["backend"] = json!(info.backend);
+        device["driver"] = json!(info.driver);
+        device["f16"] = json!(info.f16);
+        device["subgroups"] = json!(info.subgroups.is_some());
+        device["matrix_units"] = json!(info.matrix_units.is_some());
+        device["timestamps"] = json!(info.timestamps);
+        device["binding_bytes"] = json!(info.limits.binding);
+        device["problem"] = json!(info.problem);
+    }
+    device
 }
 
 fn details(info: &AdapterInfo) -> String {

@@ -12,7 +12,7 @@ pub struct Args {
     /// Two classifiers or more: shipped ones by name, model files, or runs' folders
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
     models: Vec<PathBuf>,
-    /// The model file to write
+    /// The model file to write: .safetensors
     #[arg(long, short, value_name = "FILE", default_value = "ensemble.safetensors")]
     out: PathBuf,
     /// Overwrite a file that is already there
@@ -22,6 +22,11 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let out = &args.out;
+    anyhow::ensure!(
+        out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")),
+        "{}: a model file of this program ends in .safetensors; `inkgrad export` makes ONNX of it",
+        out.display()
+    );
     anyhow::ensure!(
         args.force || !files::in_the_way(out),
         "{} is already there; name another place with --out, or overwrite it with --force",

@@ -31,13 +31,14 @@ pub struct Args {
     device: String,
     /// Where confusion.png and mistakes.png go [default: the run's folder, of its best model; of others they are
     /// not drawn]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Mistakes on the sheet [default: 40]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
     mistakes: Option<usize>,
     /// Look at each image so many times, turned and moved a little, and answer with the mean
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+        value_parser = super::numbers::whole::<u8>(1..=255))]
     views: u8,
     /// Also test with all images moved by up to so many pixels in each direction
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = super::count)]
@@ -51,8 +52,10 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
     let reading = args.reading.reading();
+    anyhow::ensure!(!reading.test_on_all || args.data.is_some(), "--hold-out all is for --data");
     if file.is_gan() {
         let given = [
+            ("--hold-out all", reading.test_on_all),
             ("--shifts", args.shifts.is_some()),
             ("--views", args.views > 1),
             ("--out", args.out.is_some()),

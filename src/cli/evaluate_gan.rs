@@ -27,7 +27,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     seed: Option<u32>,
     /// Scales latents, as `generate` does [default: 1]
-    #[arg(long, value_name = "FACTOR", value_parser = super::generate::factor)]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = super::generate::factor)]
     truncation: Option<f32>,
 }
 

@@ -66,7 +66,7 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
         None => "nothing is saved yet".into(),
     };
     let advice = match &error {
-        TrainError::NotFinite { rate, .. } if saved.is_some() => {
+        TrainError::NotFinite { rate, weight_decay: None, .. } if saved.is_some() => {
             let last = shell(&member.last().to_string_lossy());
             // Of the digits that were given, so that a tenth of 0.004 is 0.0004.
             let tenth = rate.to_string().parse::<f64>().unwrap_or_default() / 10.0;

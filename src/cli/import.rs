@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::numbers::{input_size, number};
 use super::{ensure_free, note, say, thousands, write_out};
 use crate::interchange::{self, Scale, Wishes};
 use crate::models;
@@ -24,13 +25,13 @@ pub struct Args {
     #[arg(long, value_name = "RANGE", value_parser = range, conflicts_with_all = ["mean", "std"])]
     scale: Option<Scale>,
     /// Subtracted from pixels of 0..1 before the network saw them [default: what the metadata of safetensors say]
-    #[arg(long, value_name = "X", requires = "std", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", requires = "std", allow_negative_numbers = true, value_parser = number)]
     mean: Option<f32>,
     /// What they were divided by then
-    #[arg(long, value_name = "X", requires = "mean", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", requires = "mean", allow_negative_numbers = true, value_parser = number)]
     std: Option<f32>,
-    /// Size of an image, where the file does not say: height x width x channels
-    #[arg(long, value_name = "HxWxC", value_parser = super::inspect::size)]
+    /// Size of an image, where the file does not say: height x width, or height x width x channels
+    #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = input_size)]
     input: Option<[usize; 3]>,
     /// Replace OUT where it is there already
     #[arg(long)]

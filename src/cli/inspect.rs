@@ -4,7 +4,9 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{say, thousands};
+use super::numbers::{input_size, whole};
+use super::terminal::{table, wrapped};
+use super::{counted, say, thousands};
 use crate::data::{ImageSet, MAX_CLASSES};
 use crate::graph::Store;
 use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Normalization, Parameters, by};
@@ -16,17 +18,19 @@ use crate::train::{ClassifierSteps, GanSettings, Settings, Share};
 pub struct Args {
     /// A built-in network or GAN, an architecture in TOML, a model file or a run's folder
     model: String,
-    /// Size of an image, where the model leaves it open: height x width x channels [default: 28x28x1]
-    #[arg(long, value_name = "HxWxC", value_parser = size)]
+    /// Size of an image, where the model leaves it open: height x width, or height x width x channels
+    /// [default: 28x28x1]
+    #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = input_size)]
     input: Option<[usize; 3]>,
     /// Classes, where the model leaves them open [default: 10]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = classes)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_CLASSES as u32))]
     classes: Option<usize>,
     /// Show every dispatch of a training step
     #[arg(long)]
     plan: bool,
     /// Images in the step
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = super::count, requires = "plan")]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1 << 20),
+        requires = "plan")]
     batch: Option<usize>,
 }
 
@@ -40,17 +44,6 @@ impl Args {
         }
         Ok(())
     }
-}
-
-pub(super) fn size(text: &str) -> Result<[usize; 3], String> {
-    let sizes: Option<Vec<usize>> =
-        text.split('x').map(|n| n.parse().ok().filter(|n| (1..=1 << 16).contains(n))).collect();
-    sizes.and_then(|sizes| sizes.try_into().ok()).ok_or_else(|| "expected a size like 28x28x1".into())
-}
-
-fn classes(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=MAX_CLASSES).contains(number));
-    number.ok_or_else(|| format!("expected a whole number from 1 to {MAX_CLASSES}"))
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -67,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let (file, path) = ModelFile::open(path)?;
         args.check_open(false, false)?;
         for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
-            say(format_args!("{key:20} {value}"));
+            say(wrapped(&format!("{key:20} {value}"), 21));
         }
         say("");
         if file.is_gan() {
@@ -87,14 +80,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let classes = architecture.is_classifier().then_some(classes);
         architecture.declare(input, classes, &mut store, "classifier")?
     };
+    anyhow::ensure!(
+        !args.plan || network.output().len() == 1,
+        "{} is no classifier: it has no training step of its own",
+        args.model
+    );
+    // What cannot be planned is refused before anything is shown.
+    let step = match args.plan {
+        true => Some(Step::plan(&network.architecture, network.image()?, network.output()[0], args.batch)?),
+        false => None,
+    };
     layers(&network, &parameters);
-    if args.plan {
-        anyhow::ensure!(
-            network.output().len() == 1,
-            "{} is no classifier: it has no training step of its own",
-            args.model
-        );
-        plan(&network.architecture, network.image()?, network.output()[0], args.batch)?;
+    if let Some(step) = step {
+        step.show();
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -146,78 +144,79 @@ fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Res
 }
 
 fn layers(network: &Network, parameters: &Parameters) {
-    say(format_args!("{:<18} {:<38} {:>12} {:>12} {:>14}", "layer", "", "output", "parameters", "FLOPs/image"));
-    say(format_args!("{:<18} {:<38} {:>12}", "input", "", by(&network.input)));
-    for layer in network.layers() {
-        say(format_args!(
-            "{:<18} {:<38} {:>12} {:>12} {:>14}",
-            layer.name,
-            layer.describe,
-            by(&layer.shape),
-            thousands(layer.parameters),
-            thousands(layer.flops)
-        ));
-    }
-    let total = parameters.count_trainable();
-    say(format_args!(
-        "{:<18} {:<38} {:>12} {:>12} {:>14}",
-        "total",
-        "",
-        "",
-        thousands(total),
-        thousands(network.flops())
-    ));
+    let mut rows = vec![
+        ["layer", "", "output", "parameters", "FLOPs/image"].map(String::from),
+        ["input".into(), String::new(), by(&network.input), String::new(), String::new()],
+    ];
+    rows.extend(network.layers().into_iter().map(|layer| {
+        let [parameters, flops] = [layer.parameters, layer.flops].map(thousands);
+        [layer.name, layer.describe, by(&layer.shape), parameters, flops]
+    }));
+    let [total, flops] = [parameters.count_trainable(), network.flops()].map(thousands);
+    rows.push(["total".into(), String::new(), String::new(), total, flops]);
+    say(table(&rows, [18, 38, 12, 12, 14]));
 }
 
 /// The step that `train` replays, for a set of one batch: its size does not change the step.
-fn plan(architecture: &Architecture, input: [usize; 3], classes: usize, batch: Option<usize>) -> anyhow::Result<()> {
-    let mut settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
-    settings.batch = batch.unwrap_or(settings.batch);
-    settings.epochs = 1;
-    anyhow::ensure!(
-        (1..=1 << 20).contains(&settings.batch),
-        "--batch {} is not a number from 1 to 1,048,576",
-        settings.batch
-    );
-    let (mut store, [height, width, channels]) = (Store::default(), input);
-    let (network, parameters) = architecture.declare(input, classes, &mut store, "classifier")?;
-    let bytes = settings.batch.saturating_mul(height * width * channels);
-    anyhow::ensure!(bytes < 1 << 32, "a batch of {} such images is too large to plan", settings.batch);
-    let (images, labels) = (vec![0; bytes].into(), vec![0; settings.batch]);
-    let set = ImageSet { height, width, channels, classes, images, labels };
-    let normalization = Normalization { mean: 0.0, std: 1.0 };
-    let classifier =
-        ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
-    dispatches(&classifier.plan, settings.batch);
-    let stored: u64 = store
-        .buffers()
-        .filter(|(_, name, _)| !["images", "labels", "classifier.table"].contains(name))
-        .map(|(_, _, words)| words as u64 * 4)
-        .sum();
-    say(format_args!("stored on the device besides the data set: {}", size_text(stored)));
-    say(
-        "a step reads nothing from the host and returns nothing to it; up to 1,024 steps run between two looks at the loss,\nand go to a GPU in submissions of about 100 ms",
-    );
-    Ok(())
+struct Step {
+    plan: Plan,
+    images: usize,
+    /// Bytes on the device besides the data set.
+    stored: u64,
+}
+
+impl Step {
+    fn plan(
+        architecture: &Architecture,
+        input: [usize; 3],
+        classes: usize,
+        batch: Option<usize>,
+    ) -> anyhow::Result<Step> {
+        let mut settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
+        settings.batch = batch.unwrap_or(settings.batch);
+        settings.epochs = 1;
+        let (mut store, [height, width, channels]) = (Store::default(), input);
+        let (network, parameters) = architecture.declare(input, classes, &mut store, "classifier")?;
+        let bytes = settings.batch.saturating_mul(height * width * channels);
+        anyhow::ensure!(bytes < 1 << 32, "a batch of {} such images is too large to plan", settings.batch);
+        let (images, labels) = (vec![0; bytes].into(), vec![0; settings.batch]);
+        let set = ImageSet { height, width, channels, classes, images, labels };
+        let normalization = Normalization { mean: 0.0, std: 1.0 };
+        let classifier =
+            ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
+        let stored: u64 = store
+            .buffers()
+            .filter(|(_, name, _)| !["images", "labels", "classifier.table"].contains(name))
+            .map(|(_, _, words)| words as u64 * 4)
+            .sum();
+        Ok(Step { plan: classifier.plan, images: settings.batch, stored })
+    }
+
+    fn show(&self) {
+        dispatches(&self.plan, self.images);
+        say(format_args!("stored on the device besides the data set: {}", size_text(self.stored)));
+        say(wrapped(
+            "a step reads nothing from the host and returns nothing to it; up to 1,024 steps run between two looks at \
+             the loss,",
+            0,
+        ));
+        say("and go to a GPU in submissions of about 100 ms");
+    }
 }
 
 fn dispatches(plan: &Plan, batch: usize) {
-    say(format_args!(
-        "\na training step of {batch} images:\n{:>4}  {:<22} {:<28} {:>10} {:>10}",
-        "", "op", "output", "MFLOP", "KiB"
-    ));
-    for (i, dispatch) in plan.dispatches.iter().enumerate() {
+    say(format_args!("\na training step of {}:", counted(batch as u64, "image")));
+    let mut rows = vec![["      op", "output", "MFLOP", "KiB"].map(String::from)];
+    rows.extend(plan.dispatches.iter().enumerate().map(|(i, dispatch)| {
         let output = dispatch.outputs.first().map(|view| view.tensor.shape.to_string()).unwrap_or_default();
         let (flops, bytes) = (dispatch.flops() as f64 / 1e6, dispatch.bytes() as f64 / 1024.0);
-        say(format_args!("{i:>4}  {:<22} {output:<28} {flops:>10.2} {bytes:>10.1}", dispatch.op.name()));
-    }
+        [format!("{i:>4}  {}", dispatch.op.name()), output, format!("{flops:.2}"), format!("{bytes:.1}")]
+    }));
+    say(table(&rows, [28, 28, 10, 10]));
     let flops = plan.flops() as f64 / 1e6;
     say(format_args!("\n{} dispatches, {flops:.1} MFLOP, {} touched", plan.dispatches.len(), size_text(plan.bytes())));
-    say(format_args!(
-        "intermediate results: {} in {} buffers, shared by lifetime",
-        size_text(plan.scratch_bytes()),
-        plan.scratch.len()
-    ));
+    let (bytes, buffers) = (size_text(plan.scratch_bytes()), plan.scratch.len());
+    say(wrapped(&format!("intermediate results: {bytes} in {buffers} buffers, shared by lifetime"), 0));
 }
 
 fn size_text(bytes: u64) -> String {

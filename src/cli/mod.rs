@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::pictures::visible_lines;
 
@@ -10,6 +10,7 @@ use crate::check;
 use crate::device::{self, Choice, Device, DeviceError};
 use crate::files::{self, Existing};
 use crate::system;
+use numbers::{count, seed};
 
 #[cfg(feature = "app")]
 mod app;
@@ -33,10 +34,12 @@ mod import;
 mod inspect;
 mod interrupt;
 mod models;
+mod numbers;
 mod precision;
 mod progress;
 mod reading;
 mod sweep;
+mod terminal;
 mod train;
 mod train_gan;
 mod training;
@@ -44,12 +47,13 @@ mod tune;
 
 /// Small image networks, trained and run on any GPU.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, after_help = EXAMPLES, args_override_self = true)]
+#[command(version, about, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Threads of the CPU device [default: all cores]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true,
+        value_parser = numbers::whole::<u16>(1..=1024))]
     threads: Option<u16>,
 }
 
@@ -77,12 +81,12 @@ enum Command {
     /// Show a model layer by layer, and what a training step does on the device
     Inspect(inspect::Args),
     /// List the networks that can be trained, and the trained models that travel with the program
-    Models,
+    Models(models::Args),
     /// Look at a data set: what training sees of it, what is in it; or write it out 77-fold
     #[command(subcommand)]
     Data(Box<data::Command>),
     /// List the devices that can compute, and which one is taken
-    Devices,
+    Devices(devices::Args),
     /// Find out whether a device computes what it should, how fast it is, and what to do if not
     Doctor(doctor::Args),
     /// Draw the curves of one run, or of several in one picture
@@ -110,11 +114,27 @@ const EXAMPLES: &str = r#"Examples:
   inkgrad import keras.h5 it.safetensors a model of Keras, ONNX or PyTorch
   inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
 
+/// Flags that name what is read. Of two such, one would be left out without a word.
+const INPUTS: [&str; 7] = ["data", "from", "resume", "front", "judge", "model", "architecture"];
+
+/// Lets a setting be given again, so that a script may add to a line that it was given: the last one counts.
+fn lenient(command: clap::Command) -> clap::Command {
+    let again = |arg: Arg| {
+        let is_input = arg.get_action().takes_values() && INPUTS.contains(&arg.get_id().as_str());
+        let is_list = arg.is_positional() || matches!(arg.get_action(), ArgAction::Append);
+        let id = arg.get_id().clone();
+        if is_input || is_list { arg } else { arg.overrides_with(id) }
+    };
+    command.mut_args(again).mut_subcommands(lenient)
+}
+
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let is_clicked = cfg!(feature = "app") && std::env::args_os().len() == 1 && system::has_own_console();
+    let command = lenient(Cli::command());
     // A double click, which has no words to say what it is for.
-    let cli = if is_clicked { Cli::parse_from(["inkgrad", "app"]) } else { Cli::parse() };
+    let matches = if is_clicked { command.get_matches_from(["inkgrad", "app"]) } else { command.get_matches() };
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(wanted) = cli.threads.map(usize::from) {
         // Those that share a core wait for each other: hundreds of them for minutes.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -141,9 +161,9 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(*args),
         Command::Inspect(args) => inspect::run(args),
-        Command::Models => models::run(),
+        Command::Models(args) => models::run(args),
         Command::Data(command) => data::run(*command),
-        Command::Devices => devices::run(),
+        Command::Devices(args) => devices::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Curves(args) => curves::run(args),
         Command::Bench(args) => bench::run(args),
@@ -233,17 +253,6 @@ fn trusted(choice: Choice, wanted: &str) -> Result<(Choice, Box<dyn Device>), De
     check::start::open(choice, wanted, &mut |text| note(format_args!("warning: {text}")))
 }
 
-/// Parses a count given on the command line.
-fn count(text: &str) -> Result<usize, String> {
-    // Counts end up in 32 bits on the device.
-    text.parse::<u32>().map(|n| n as usize).map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
-}
-
-/// Parses a seed given on the command line.
-fn seed(text: &str) -> Result<u32, String> {
-    count(text).map(|seed| seed as u32)
-}
-
 /// A path that settings keep: a run may be resumed from elsewhere.
 fn absolute(path: &std::path::Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
@@ -270,11 +279,16 @@ fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result
     let existing = if force { Existing::Replace } else { Existing::Keep };
     files::write(out, bytes, existing).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => is_there(out),
-        _ => anyhow::anyhow!(
-            "cannot write {}: {error}. Check that the folder exists, that you may write there, and that there is room",
-            out.display()
-        ),
+        _ => cannot_write(out, &error),
     })
+}
+
+/// What is said where the system does not take a file.
+fn cannot_write(out: &std::path::Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!(
+        "cannot write {}: {error}. Check that the folder exists, that you may write there, and that there is room",
+        out.display()
+    )
 }
 
 /// The data set of `--data`, or the built-in MNIST.

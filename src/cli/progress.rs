@@ -51,8 +51,8 @@ impl Display {
     /// A line that stays.
     pub fn line(&self, text: String) {
         match &self.kind {
-            Kind::Bar(bar) => bar.println(visible_lines(&text)),
-            Kind::Lines(_) => note(text),
+            Kind::Bar(bar) if self.has_begun() => bar.println(visible_lines(&text)),
+            Kind::Bar(_) | Kind::Lines(_) => note(text),
             Kind::Quiet => {}
         }
     }
@@ -60,20 +60,25 @@ impl Display {
     /// A line that `--quiet` does not keep back.
     pub fn warning(&self, text: &str) {
         match &self.kind {
-            Kind::Bar(bar) => bar.println(visible_lines(&format!("warning: {text}"))),
+            Kind::Bar(bar) if self.has_begun() => bar.println(visible_lines(&format!("warning: {text}"))),
             _ => note(format_args!("warning: {text}")),
         }
+    }
+
+    /// Whether a bar has a length: before, it would be drawn as one of nothing.
+    fn has_begun(&self) -> bool {
+        self.all > 0
     }
 
     /// A run of `all` begins, or goes on at `first`.
     pub fn begin(&mut self, first: usize, all: usize) {
         (self.first, self.all, self.began) = (first, all, Instant::now());
         if let Kind::Bar(bar) = &self.kind {
-            bar.set_length(all as u64);
             // The bar takes what room the rest leaves. The template is a constant that parses.
             if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}") {
                 bar.set_style(style);
             }
+            bar.set_length(all as u64);
             bar.set_position(first as u64);
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{counted, data_unremarked, note, remark_on};
-use crate::data::{DataSet, ImageSize, Kind, Pictures, Reading, digest};
+use super::{absolute, counted, data_unremarked, note, remark_on};
+use crate::data::{DataError, DataSet, ImageSize, Kind, Pictures, Reading, digest};
 use crate::infer::measures::NEIGHBOUR;
 use crate::models::{ModelFile, by};
 use crate::train::folder::DATA_DIGEST;
@@ -13,13 +13,13 @@ use crate::train::folder::DATA_DIGEST;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of data")]
 pub struct ReadingFlags {
-    /// Images set aside to test with, where the data have no test set; 0 for none [default: a tenth, or what a
-    /// model was given that has learned from the same images]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
-    hold_out: Option<usize>,
+    /// Images set aside to test with, where the data have no test set; 0 for none, with `evaluate` all for every
+    /// one [default: a tenth, or what a model was given that has learned from the same images]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = hold_out)]
+    hold_out: Option<HoldOut>,
     /// What pictures are brought to, and what a row of a table makes: height x width, or height x width x
     /// channels [default: what a trained model takes; without one their own size where they share one, else 28x28]
-    #[arg(long, value_name = "HxW[xC]")]
+    #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = super::numbers::picture_size)]
     image_size: Option<ImageSize>,
     /// Prepare pictures of digits as MNIST was made, as `classify` does: dark ink on light paper turned
     /// round, cropped, centred
@@ -27,9 +27,25 @@ pub struct ReadingFlags {
     prepare: bool,
 }
 
+/// What is to be tested with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HoldOut {
+    Count(usize),
+    All,
+}
+
+fn hold_out(text: &str) -> Result<HoldOut, String> {
+    if text == "all" { Ok(HoldOut::All) } else { super::count(text).map(HoldOut::Count) }
+}
+
 impl ReadingFlags {
     pub fn reading(&self) -> Reading {
-        Reading { hold_out: self.hold_out, image_size: self.image_size, prepare: self.prepare }
+        let hold_out = match self.hold_out {
+            Some(HoldOut::Count(count)) => Some(count),
+            Some(HoldOut::All) | None => None,
+        };
+        let test_on_all = self.hold_out == Some(HoldOut::All);
+        Reading { hold_out, test_on_all, image_size: self.image_size, prepare: self.prepare }
     }
 
     /// Whether any was given.
@@ -37,8 +53,10 @@ impl ReadingFlags {
         !self.reading().is_default()
     }
 
-    /// Refuses them without data that they could be for.
+    /// Refuses them without data that they could be for, and to test on all images, where some are needed for more.
     pub fn check(&self, data: Option<&Path>) -> anyhow::Result<()> {
+        let leaves_some = self.hold_out != Some(HoldOut::All);
+        anyhow::ensure!(leaves_some, "--hold-out all is for `evaluate` of a classifier: it leaves none to train with");
         anyhow::ensure!(!self.given() || data.is_some(), "--hold-out, --image-size and --prepare are for --data");
         Ok(())
     }
@@ -46,25 +64,33 @@ impl ReadingFlags {
 
 /// Data to test a model of the file at `model` with, and some of them to test with. Pictures, and rows of a table, make
 /// what it takes. Where nothing is said about the hold-out, none of these is one that the model has learned from; where
-/// it has learned from some all the same, that is said.
+/// it has learned from some all the same, or may have, that is said.
 pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
     let kind = data.map(Kind::of).transpose()?;
     let mut reading = for_model(reading, kind.as_ref(), file, model);
     if matches!(kind, Some(Kind::Table(_))) {
         reading.image_size = reading.image_size.or(taken(file, model));
     }
-    let mut set = data_unremarked(data, &reading)?;
-    let mut told = None;
-    if let Some(as_trained) = as_trained(&set, data, &reading, file, model) {
-        told = match (reading.hold_out, file.hold_out()) {
-            (None, Some(hold_out)) if hold_out > 0 => {
+    let all = |error: anyhow::Error| match file.is_gan() {
+        true => error,
+        false => anyhow::anyhow!("{error}; --hold-out all tests on every one of them"),
+    };
+    let mut set = data_unremarked(data, &reading).map_err(|error| {
+        let refused = error.downcast_ref::<DataError>();
+        let is_hold_out = matches!(refused, Some(DataError::HoldOut { .. } | DataError::ClassSetAside { .. }));
+        if is_hold_out { all(error) } else { error }
+    })?;
+    let told = match as_trained(&set, data, &reading, file, model) {
+        Some(as_trained) => match (reading.hold_out, file.hold_out()) {
+            (None, Some(hold_out)) if hold_out > 0 && !reading.test_on_all => {
                 set = as_trained;
                 Some(kept(hold_out, model))
             }
             _ => learned(&set, &as_trained, file, model),
-        };
-    }
-    check_test(&set, &reading)?;
+        },
+        None => changed(&set, data, file, model),
+    };
+    check_test(&set, &reading).map_err(all)?;
     remark_on(&set);
     told.into_iter().chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
@@ -81,17 +107,17 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
         note(format_args!("note: pictures are brought to {size}{prepared}, for {}", model.display()));
     }
     let mut set = data_unremarked(data, reading)?;
-    let mut told = None;
-    if let Some(as_trained) = as_trained(&set, data, reading, file, model) {
-        told = match (reading.hold_out, file.hold_out()) {
+    let told = match as_trained(&set, data, reading, file, model) {
+        Some(as_trained) => match (reading.hold_out, file.hold_out()) {
             (None, Some(hold_out)) => {
                 set = as_trained;
                 reading.hold_out = Some(hold_out);
                 Some(kept(hold_out, model))
             }
             _ => learned(&set, &as_trained, file, model),
-        };
-    }
+        },
+        None => changed(&set, data, file, model),
+    };
     remark_on(&set);
     told.into_iter().chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
@@ -120,7 +146,8 @@ fn taken(file: &ModelFile, model: &Path) -> Option<ImageSize> {
 pub fn check_test(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     let (name, images) = (&set.name, set.train.len());
     let why = match reading.hold_out {
-        None => format!("a tenth of its {images} is none: set some aside with --hold-out N"),
+        None if images < 10 => format!("a tenth of its {images} is none: set some aside with --hold-out N"),
+        None => format!("none of its {images} can be set aside, as each class keeps one: add some"),
         Some(_) => format!("--hold-out 0 sets none of its {images} aside: give a larger number"),
     };
     anyhow::ensure!(!set.test.is_empty(), "{name} has no test images, and {why}");
@@ -154,11 +181,12 @@ fn as_trained(
     model: &Path,
 ) -> Option<DataSet> {
     let hold_out = file.hold_out();
-    if hold_out == reading.hold_out || is_of_training(set, file, model) {
+    if !reading.test_on_all && hold_out == reading.hold_out || is_of_training(set, file, model) {
         return None;
     }
     // What cannot be read so is something else.
-    let set = data_unremarked(Some(data?), &Reading { hold_out, ..reading.clone() }).ok()?;
+    let reading = Reading { hold_out, test_on_all: false, ..reading.clone() };
+    let set = data_unremarked(Some(data?), &reading).ok()?;
     is_of_training(&set, file, model).then_some(set)
 }
 
@@ -176,6 +204,24 @@ fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) 
         format!(
             "warning: {model} has learned from {count} of these {len} test images ({by}): what it makes of these is no \
              test"
+        )
+    })
+}
+
+/// A warning where a model has learned from what was at the same place before images came or went: which of those that
+/// are tested with it knows cannot be told. Those that have a test set of their own keep it apart.
+fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -> Option<String> {
+    let settings: toml::Table = file.metadata.get("trained")?.parse().ok()?;
+    let place = Path::new(settings.get("data")?.as_str()?);
+    let is_same = place == absolute(data?);
+    let is_of_all = set.held_out || set.train.is_empty();
+    (is_same && is_of_all && !is_of_training(set, file, model)).then(|| {
+        format!(
+            "warning: {} has learned from {} as it was before images came or went, and may know some of these {} test \
+             images: what it makes of these is no test",
+            model.display(),
+            set.name,
+            set.test.len()
         )
     })
 }
@@ -283,13 +329,49 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_is_tested_on_all_images_is_said_to_know_those_that_it_has_learned_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, model) = (table(folder.path()), Path::new("model"));
+        let reading = Reading { test_on_all: true, ..Reading::default() };
+        let set = data_unremarked(Some(&path), &reading).unwrap();
+        assert_eq!((set.train.len(), set.test.len()), (0, 40));
+        let mut a_tenth = trained(&path, 4);
+        a_tenth.metadata.remove("hold_out");
+        for (file, known) in [(trained(&path, 10), 30), (trained(&path, 0), 40), (a_tenth, 36)] {
+            let as_trained = as_trained(&set, Some(&path), &reading, &file, model).unwrap();
+            let warning = learned(&set, &as_trained, &file, model).unwrap();
+            assert!(warning.contains(&format!("from {known} of these 40 test images")), "{warning}");
+            assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), set);
+        }
+        assert!(as_trained(&set, Some(&path), &reading, &ModelFile::default(), model).is_none());
+    }
+
+    #[test]
+    fn a_model_may_know_test_images_of_a_place_that_has_changed_since_it_learned() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, model) = (table(folder.path()), Path::new("model"));
+        let mut file = trained(&path, 10);
+        file.set("trained", format!("data = {}", toml::Value::from(path.display().to_string())));
+        let told = |path: &Path, hold_out: usize| changed(&read(path, Some(hold_out)), Some(path), &file, model);
+        assert_eq!(told(&path, 10), None, "nothing has changed");
+        let rows = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{rows}1,77,0,255,9\n")).unwrap();
+        let warning = told(&path, 10).unwrap();
+        assert!(warning.contains("before images came or went") && warning.contains("10 test images"), "{warning}");
+        assert_eq!(told(&path, 0), None, "nothing is tested");
+        let elsewhere = folder.path().join("b.csv");
+        std::fs::copy(&path, &elsewhere).unwrap();
+        assert_eq!(told(&elsewhere, 10), None, "other images");
+    }
+
+    #[test]
     fn only_pictures_become_what_a_model_takes_and_only_where_nothing_else_is_said() {
         let mut file = ModelFile::default();
         file.set("input", "32x32x3");
         let read =
             |file: &ModelFile, kind: &Kind, asked: &Reading| for_model(asked, Some(kind), file, Path::new("model"));
         let asked = Reading::default();
-        let read_so = Reading { image_size: Some([32, 32, 3].into()), prepare: true, hold_out: None };
+        let read_so = Reading { image_size: Some([32, 32, 3].into()), prepare: true, ..Reading::default() };
         assert_eq!(read(&file, &Kind::Pictures, &asked), read_so);
         for kind in [Kind::Idx, Kind::Table("a.csv".into())] {
             assert_eq!(read(&file, &kind, &asked), asked);
@@ -316,9 +398,14 @@ mod tests {
             let reading = Reading { hold_out, ..Reading::default() };
             to_test(Some(&path), &reading, &ModelFile::default(), Path::new("model"))
         };
-        for (hold_out, words) in [(None, "set some aside with --hold-out N"), (Some(0), "give a larger number")] {
+        for (hold_out, words) in [
+            (None, "few.csv has no test images, and a tenth of its 4 is none: set some aside with --hold-out N"),
+            (Some(0), "few.csv has no test images, and --hold-out 0 sets none of its 4 aside: give a larger number"),
+            (Some(3), "has no image left to train with where --hold-out sets 3 aside"),
+            (Some(4), "--hold-out is 4; it must be below 4"),
+        ] {
             let refused = test(hold_out).unwrap_err().to_string();
-            assert!(refused.contains("few.csv has no test images") && refused.contains(words), "{refused}");
+            assert!(refused.contains(words) && refused.ends_with("all tests on every one of them"), "{refused}");
         }
         assert_eq!(test(Some(2)).unwrap().test.len(), 2);
     }

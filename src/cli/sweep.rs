@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
+use super::numbers::whole;
 use super::reading::{ReadingFlags, check_measured};
-use super::{absolute, count, data_read, going_on, interrupt, note, say};
+use super::{absolute, cannot_write, count, data_read, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, find};
 use crate::files::write_whole;
@@ -32,14 +33,15 @@ pub struct Args {
     #[arg(default_value = "gan")]
     model: String,
     /// Parts of noise to parts of label, each a run
-    #[arg(long, value_name = "N:L,..", value_delimiter = ',', default_values = ["1:127", "1:15", "1:1", "15:1", "127:1"],
-        value_parser = ratio)]
+    #[arg(long, value_name = "N:L,..", value_delimiter = ',', allow_hyphen_values = true, value_parser = ratio,
+        default_values = ["1:127", "1:15", "1:1", "15:1", "127:1"])]
     ratios: Vec<(u32, u32)>,
     /// Width of the joint layer, which the ratios divide [default: what the GAN has]
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     width: Option<usize>,
     /// Passes over the training images, of each run
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = count)]
+    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true,
+        value_parser = whole::<usize>(1..=u32::MAX))]
     epochs: usize,
     /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
@@ -57,8 +59,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     judge: Option<PathBuf>,
     /// Where the runs' folders, sweep.csv and sweep.png go
-    #[arg(long, value_name = "DIR", default_value = "sweep")]
+    #[arg(long, short, value_name = "DIR", default_value = "sweep")]
     out: PathBuf,
+    /// Print the result only
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten)]
     reading: ReadingFlags,
 }
@@ -104,15 +109,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for (i, ratio) in args.ratios.iter().enumerate() {
         let widths = widths(*ratio, width);
         let named = gan.with_widths(widths.0, widths.1)?;
-        note(format_args!(
-            "{} of {}: noise {} : label {} (ratio {}:{})",
-            i + 1,
-            args.ratios.len(),
-            widths.0,
-            widths.1,
-            ratio.0,
-            ratio.1
-        ));
+        if !args.quiet {
+            note(format_args!(
+                "{} of {}: noise {} : label {} (ratio {}:{})",
+                i + 1,
+                args.ratios.len(),
+                widths.0,
+                widths.1,
+                ratio.0,
+                ratio.1
+            ));
+        }
         let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
         let path = folder.path().to_owned();
         let trained = going_on::train(&mut device, args.fallback, &folder, |device| {
@@ -122,7 +129,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 // What is to be said of the judge, before a run starts, is the same of each.
                 let again = matches!(&event, GanEvent::Warning(text) if !started && !warned.insert(text.clone()));
                 if !again {
-                    show(event);
+                    show(event, args.quiet);
                 }
             };
             let run = GanRun {
@@ -152,8 +159,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let table = table(&done);
-    write_whole(&args.out.join("sweep.md"), table.as_bytes())?;
-    write_whole(&args.out.join("sweep.csv"), csv(&done, data.train.classes).as_bytes())?;
+    for (name, text) in [("sweep.md", &table), ("sweep.csv", &csv(&done, data.train.classes))] {
+        let path = args.out.join(name);
+        write_whole(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
+    }
     let picture = args.out.join("sweep.png");
     report::save_png(&sheet(&args, &done, &data, device.as_mut())?, &picture)?;
     say(&table);
@@ -186,9 +195,9 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     Ok((folder, settings))
 }
 
-fn show(event: GanEvent) {
+fn show(event: GanEvent, quiet: bool) {
     match event {
-        GanEvent::Measured { epoch, measures, .. } => note(format_args!(
+        GanEvent::Measured { epoch, measures, .. } if !quiet => note(format_args!(
             "  epoch {epoch}: Fréchet distance {:.2}, label recovered {:.2} %",
             measures.frechet,
             measures.recovered * 100.0

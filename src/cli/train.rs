@@ -3,18 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-
 use super::augment_flags::AugmentFlags;
+use super::numbers::{number, whole};
 use super::precision::{fit, fit_if_it_can};
 use super::reading::{ReadingFlags, to_go_on};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
-use crate::data::ImageSet;
+use crate::data::{DataError, DataSet, ImageSet};
 use crate::device::{self, Choice};
 use crate::graph::Store;
-use crate::models::{self, Architecture, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by, lasting};
+use crate::models::{self, Architecture, Kind, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by, lasting};
 use crate::train::{Folder, Precision, Settings};
 
 mod members;
@@ -51,13 +50,13 @@ pub struct Args {
     #[arg(long)]
     pub(super) fallback: bool,
     /// Passes over the training images [default, here and below: what the network's recipe says]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
     pub(super) epochs: Option<usize>,
     /// Images in a step
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
     pub(super) batch: Option<usize>,
     /// Highest learning rate that the schedule reaches
-    #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f32>,
     /// sgd, rmsprop, adagrad, adadelta, adam, nadam, adamw
     #[arg(long, value_name = "NAME")]
@@ -66,20 +65,20 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub(super) schedule: Option<ScheduleName>,
     /// Epochs over which the learning rate rises from 0
-    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = number)]
     warmup: Option<f32>,
     /// Of sgd (0 for plain descent), and the first moment's decay of adam and its kin [default: 0.9]
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     pub(super) momentum: Option<f32>,
     /// Decoupled weight decay, of weight matrices and kernels
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
     weight_decay: Option<f32>,
     /// Share of the probability that the truth gives to the other classes; the training loss has it, that of
     /// validation and tests has not
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     label_smoothing: Option<f32>,
     /// Decay of averaged weights, which are then the result, like 0.999
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number)]
     pub(super) average: Option<f32>,
     /// How many bits a GPU keeps of what it makes of each image in a step: f16 is half the memory traffic, mixed
     /// also has its units for 16-bit matrices do convolutions; weights and sums have 32 all the same [default: f32]
@@ -102,9 +101,10 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     front: Option<String>,
     /// Where runs' numbered folders are made
-    #[arg(long, value_name = "DIR", default_value = "runs")]
+    #[arg(long, short, value_name = "DIR", default_value = "runs")]
     pub(super) out: PathBuf,
-    /// Go on with the run in this folder, with its settings
+    /// Go on with the run in this folder, with its settings, to its end; a classifier is trained for longer
+    /// with --from RUN
     #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
         "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "precision", "validation",
         "patience", "snapshots", "seed", "out", "AugmentFlags"])]
@@ -237,9 +237,13 @@ impl Args {
     }
 
     /// A recipe was written with MNIST in mind: what it proposes, and nobody asked for, gives way to smaller sets.
-    fn fit(&self, settings: &mut Settings, images: usize) {
-        if self.validation.is_none() && settings.validation > images / 5 {
-            settings.validation = images / 10;
+    fn fit(&self, settings: &mut Settings, set: &ImageSet) {
+        let images = set.len();
+        if self.validation.is_none() {
+            if settings.validation > images / 5 {
+                settings.validation = images / 10;
+            }
+            settings.validation = settings.validation.min(set.spare());
         }
         let training = settings.epoch(images.saturating_sub(settings.validation));
         if self.batch.is_none() && settings.batch > training {
@@ -322,7 +326,11 @@ fn classifier(
     if let Some((file, path)) = &origin {
         let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
         anyhow::ensure!(takes == has, "{} takes images of {takes}, those of {} are {has}", path.display(), data.name);
-        data = data.with_classes(file.class_names(path)?).with_context(|| path.display().to_string())?;
+        data = data.with_classes(file.class_names(path)?).map_err(|error| {
+            let remedy = "--from keeps a model's classes: call these as it does, or train on them from the start, \
+                          without --from";
+            anyhow::anyhow!("{}: {error}. {remedy}", path.display())
+        })?;
     }
     match &folder {
         // What an ensemble has learned is in the folders of its members, finished ones too.
@@ -330,16 +338,19 @@ fn classifier(
             (0..settings.members).try_for_each(|i| Folder::open(&folder.member(i))?.check_data(&data.train))?
         }
         Some(folder) => folder.check_data(&data.train)?,
-        None => args.fit(&mut settings, data.train.len()),
+        None => args.fit(&mut settings, &data.train),
     }
     // Everything that can be refused is refused before anything is written.
-    let parameters = check(&architecture, &settings, &data.train)?;
+    let parameters = check(&architecture, &settings, &data)?;
+    if args.front.as_deref() == Some(models::FRONT) {
+        warn_of_pool(&architecture, &data.train);
+    }
     augment_flags::warn(&settings.augment, &data.class_names);
     if let Some((file, path)) = &origin {
         file.values(&parameters, path)?;
     }
     let members = match &folder {
-        None if settings.members > 1 => args.members(&architecture, &settings, &data.train)?,
+        None if settings.members > 1 => args.members(&architecture, &settings, &data)?,
         _ => Vec::new(),
     };
     if !members.is_empty() {
@@ -355,6 +366,10 @@ fn classifier(
         })
         .collect::<anyhow::Result<Vec<Choice>>>()?;
     members.iter().try_for_each(|member| member.settings.check_parts(choices.len()))?;
+    let cpus = choices.iter().filter(|choice| matches!(choice, Choice::Cpu)).count();
+    if cpus > 1 {
+        note(format_args!("note: --device names the CPU {cpus} times: its parts of a batch follow each other"));
+    }
     if args.dry_run {
         let names = choices.iter().map(Choice::name).collect::<Vec<_>>().join(" and ");
         say(format_args!("would train {} on {} with {names}:\n", settings.model, data.name));
@@ -401,10 +416,15 @@ fn classifier(
 }
 
 /// Refuses what cannot be trained on such images; what there is to train otherwise.
-fn check(architecture: &Architecture, settings: &Settings, set: &ImageSet) -> anyhow::Result<models::Parameters> {
+fn check(architecture: &Architecture, settings: &Settings, data: &DataSet) -> anyhow::Result<models::Parameters> {
+    let set = &data.train;
     let training = set.len().saturating_sub(settings.validation);
     if settings.validation > 0 {
-        set.split(settings.validation, u64::from(settings.seed))?;
+        let (left, _) = set.split(settings.validation, u64::from(settings.seed))?;
+        if let Some(gone) = set.emptied(&left) {
+            let class = data.class_names[gone].clone();
+            return Err(DataError::ClassSetAside { class, flag: "validation", wanted: settings.validation }.into());
+        }
     }
     settings.check(training)?;
     settings.check_image([set.height, set.width])?;
@@ -412,3 +432,27 @@ fn check(architecture: &Architecture, settings: &Settings, set: &ImageSet) -> an
     let (_, parameters) = architecture.declare(image, set.classes, &mut store, "classifier")?;
     Ok(parameters)
 }
+
+/// Says what the front `pool` leaves of images of another size than it is for.
+fn warn_of_pool(architecture: &Architecture, set: &ImageSet) {
+    let image = [set.height, set.width];
+    let Some(Kind::AvgPool { window, .. }) = architecture.layers.first().map(|layer| &layer.kind) else { return };
+    if image == POOLED {
+        return;
+    }
+    let (left, lost) = (image.map(|side| side / window), image.map(|side| side % window));
+    let lost = match lost {
+        [0, 0] => String::new(),
+        [rows, columns] => format!(", without {rows} of their rows and {columns} of their columns"),
+    };
+    let front = models::FRONT;
+    note(format_args!(
+        "note: --front {front} is for images of {}: it makes {} of images of {}{lost}",
+        by(&POOLED),
+        by(&left),
+        by(&image)
+    ));
+}
+
+/// Height and width of the images that the front `pool` is for.
+const POOLED: [usize; 2] = [448, 448];

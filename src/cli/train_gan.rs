@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::numbers::number;
 use super::progress::{Display, from};
 use super::reading::check_measured;
 use super::train::Args;
@@ -25,13 +26,13 @@ pub struct GanFlags {
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     loss: Option<GanLoss>,
     /// Highest learning rate of the generator
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     generator_rate: Option<f32>,
     /// Highest learning rate of the discriminator
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     discriminator_rate: Option<f32>,
     /// Decay of Adam's second moment
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     beta2: Option<f32>,
     /// Steps of the discriminator for each one of the generator
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
@@ -40,7 +41,7 @@ pub struct GanFlags {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     pack: Option<usize>,
     /// Share of the discriminator's targets that are turned round at random
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, conflicts_with = "resume")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     label_noise: Option<f32>,
     /// Whether the discriminator's weights are divided by their largest singular value
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", conflicts_with = "resume")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::bench::Subject;
+use super::numbers::whole;
 use super::{data, say};
 use crate::check;
 use crate::device::gpu::{Gpu, Tuned};
@@ -24,8 +25,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// Images in a training step [default: what each network's recipe says]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    batch: Option<u32>,
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
+    batch: Option<usize>,
     /// Forget what was found on this device, and measure nothing
     #[arg(long, conflicts_with_all = ["networks", "batch"])]
     forget: bool,
@@ -48,7 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     say(format_args!("{name}, driver {}", gpu.info().driver));
     for (network, model) in networks.iter().zip(&models) {
         for infer in [false, true] {
-            let batch = if infer { None } else { args.batch.map(|batch| batch as usize).or(recipe_batch(model)) };
+            let batch = if infer { None } else { args.batch.or(recipe_batch(model)) };
             let mut subject = Subject::new(model, set.clone(), batch, infer, Precision::F32)?;
             subject.start(&mut gpu)?;
             let mut found = Vec::new();

@@ -117,6 +117,7 @@ pub fn decode(bytes: &[u8], listed: &str) -> Option<DataSet> {
         class_names: Vec::new(),
         remarks: serde_json::from_str(about.get("remarks")?).ok()?,
         pictures: about.get(Pictures::KEY).map(|how| how.parse::<Pictures>()).transpose().ok()?,
+        held_out: false,
     })
 }
 

@@ -1,16 +1,19 @@
 //! Data sets from pictures in folders, one folder for each class.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
+use walkdir::{DirEntry, WalkDir};
 
+use super::folder::{display_name, summary};
 use super::idx::MAX_BYTES;
 use super::source::{Pictures, Reading};
 use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
+use crate::pictures::walk::ENDINGS;
 use crate::pictures::{self, Found, Preparation, fit, walk};
 
 /// What pictures are brought to where they differ in size and nobody says to what.
@@ -25,6 +28,13 @@ const TRAIN: [&str; 2] = ["train", "training"];
 const TEST: [&str; 2] = ["test", "testing"];
 /// and one that is tested with where there is none of those.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+/// Endings of pictures that are not read, as telephones, cameras and drawing programs write them.
+const NOT_READ: [&str; 15] =
+    ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "cr2", "cr3", "nef", "arw", "svg", "psd", "tga", "pdf"];
+/// What Windows leaves in folders of pictures.
+const OF_WINDOWS: [&str; 2] = ["Thumbs.db", "desktop.ini"];
+/// Sides whose proportions differ by less than one of so many are of one shape.
+const SHAPES: usize = 50;
 
 /// The pictures of one part, class by class, in the order of their names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -37,65 +47,62 @@ pub(super) struct Listing {
 ///
 /// The two are `train` or `training`, and `test` or `testing`, in any letter case. Where there is none of the latter,
 /// `val`, `valid` or `validation` is what is tested with. What lies beside the two takes no part, and a remark says so,
-/// as it does of folders in which there are no pictures.
+/// as it does of folders in which there are no pictures but those of runs, and of files of kinds that are not read.
 ///
 /// Classes are the folders' names, in the order of their numbers where they are numbers. All pictures are brought to
-/// one size: their own where they share one, else 28x28, or what `reading` says; they are grey where none of those
-/// looked at has colours. A picture that cannot be read is left out and said so.
+/// one size: their own where they share one, else 28x28, or what `reading` says; those of another shape are stretched.
+/// They are grey where none of those looked at has colours. A picture that cannot be read is left out and said so.
 ///
 /// What was decoded is kept on disk, and taken from there as long as no file's name, length or time has changed.
 ///
 /// # Errors
-/// A folder without such folders, several that may be the same part, fewer than two classes, a class without readable
-/// pictures or without any to train with, and more unreadable pictures than readable ones.
+/// A folder without such folders, several that may be the same part, fewer than two classes, two of one name, a class
+/// without readable pictures or without any to train with, and more unreadable pictures than readable ones.
 pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let parts = Parts::of(folder)?;
     let root = parts.as_ref().map_or(folder, |parts| parts.train.as_path());
-    let (classes, without) = classes(root)?;
-    if classes.len() < 2 || classes.len() > MAX_CLASSES {
-        let found = match classes.len() {
-            0 => "no folders with pictures, no IDX files and no train.csv".to_owned(),
-            1 => format!("pictures of one class only, {}", classes[0]),
-            many => format!("{many} folders, where {MAX_CLASSES} classes are the most"),
-        };
-        return Err(DataError::UnknownSource { path: root.into(), found });
+    let classes = Classes::of(root)?;
+    if classes.folders.len() < 2 || classes.folders.len() > MAX_CLASSES {
+        return Err(DataError::UnknownSource { path: root.into(), found: classes.misfit() });
     }
     let mut left_out: Vec<String> = parts.iter().filter_map(Parts::left_out).collect();
-    left_out.extend(no_pictures(root, &without));
-    if let Some(Parts { train, test, .. }) = &parts {
-        let known: HashSet<&String> = classes.iter().collect();
-        let (tested, without) = self::classes(test)?;
-        if let Some(other) = tested.iter().find(|name| !known.contains(name)) {
-            return Err(DataError::NotTrained { folder: test.join(other), train: train.clone() });
+    left_out.extend(classes.left_out(root));
+    let labels: HashMap<&str, u32> = classes.folders.iter().map(|(name, _)| name.as_str()).zip(0..).collect();
+    let mut test = Listing::default();
+    if let Some(Parts { train, test: folder, .. }) = &parts {
+        let tested = Classes::of(folder)?;
+        if let Some((_, other)) = tested.folders.iter().find(|(name, _)| !labels.contains_key(name.as_str())) {
+            return Err(DataError::NotTrained { folder: other.clone(), train: train.clone() });
         }
-        left_out.extend(no_pictures(test, &without));
+        left_out.extend(tested.left_out(folder));
+        test = list(&tested.folders, &labels);
     }
-    let train = list(root, &classes)?;
-    let test = parts.as_ref().map(|parts| list(&parts.test, &classes)).transpose()?.unwrap_or_default();
+    let train = list(&classes.folders, &labels);
     let kept = cache::Entry::of(folder, reading, [&train, &test]);
     if let Some(mut set) = kept.as_ref().and_then(cache::Entry::load) {
-        set.class_names = classes;
+        set.class_names = classes.names();
         set.remarks.extend(left_out);
-        refuse_empty(root, &set)?;
+        classes.refuse_empty(&set)?;
         return Ok(set);
     }
 
     let began = Instant::now();
     let (image, chosen) = image_of(&train, reading);
     let mut set = DataSet {
-        name: super::folder::display_name(folder),
+        name: display_name(folder),
         train: ImageSet::default(),
         test: ImageSet::default(),
-        class_names: classes,
+        class_names: classes.names(),
         remarks: chosen.into_iter().collect(),
         pictures: Some(if reading.prepare { Pictures::Prepared } else { Pictures::Fitted }),
+        held_out: false,
     };
     for (listing, into) in [(&train, 0), (&test, 1)] {
         let (images, remark) = decode(folder, listing, image, set.class_names.len(), reading.prepare)?;
         set.remarks.extend(remark);
         *if into == 0 { &mut set.train } else { &mut set.test } = images;
     }
-    refuse_empty(root, &set)?;
+    classes.refuse_empty(&set)?;
     if let Some(entry) = kept.filter(|_| began.elapsed().as_secs_f64() > cache::WORTHWHILE) {
         match entry.save(&set) {
             Ok(()) => {
@@ -142,7 +149,7 @@ impl Parts {
 
     /// A word on the folders that take no part.
     fn left_out(&self) -> Option<String> {
-        let [train, test] = [&self.train, &self.test].map(|path| super::folder::display_name(path));
+        let [train, test] = [&self.train, &self.test].map(|path| display_name(path));
         let others = self.others.join(", ");
         (!self.others.is_empty())
             .then(|| format!("pictures in {others} take no part: {train} is trained with, and {test} is tested with"))
@@ -181,54 +188,178 @@ fn folders(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     Ok(folders)
 }
 
-/// The names of the folders that can be classes, in the order of their labels, and of those without pictures.
-fn classes(root: &Path) -> Result<(Vec<String>, Vec<String>), DataError> {
-    let (mut names, mut without) = (Vec::new(), Vec::new());
-    for (name, path) in folders(root)? {
-        if has_pictures(&path) { names.push(name) } else { without.push(name) }
-    }
-    // 10 comes after 9.
-    names.sort_by_key(|name| (name.parse::<u64>().map_or(u64::MAX, |number| number), name.clone()));
-    Ok((names, without))
+/// The folders of a folder, by what their pictures make of them.
+#[derive(Default)]
+struct Classes {
+    /// The classes, by name and path, in the order of their labels.
+    folders: Vec<(String, PathBuf)>,
+    /// Those without pictures.
+    without: Vec<(String, PathBuf)>,
+    /// Those whose pictures are all of runs.
+    runs: Vec<String>,
 }
 
-/// A word on folders without pictures, which are no classes: somebody may have meant them to be.
-fn no_pictures(root: &Path, without: &[String]) -> Option<String> {
-    (!without.is_empty()).then(|| {
-        let (root, names) = (super::folder::display_name(root), super::folder::summary(without));
-        format!("folders of {root} with no file that ends in .png, .jpg, .gif or the like take no part: {names}")
-    })
+impl Classes {
+    /// # Errors
+    /// A folder that cannot be read, and two classes that cannot be told apart.
+    fn of(root: &Path) -> Result<Classes, DataError> {
+        let mut classes = Classes::default();
+        for (name, path) in folders(root)? {
+            if has_pictures(&path) {
+                classes.folders.push((name, path));
+            } else if walk(&path).any(|found| matches!(found, Found::File(_))) {
+                classes.runs.push(name);
+            } else {
+                classes.without.push((name, path));
+            }
+        }
+        // 10 comes after 9.
+        let number = |name: &str| name.parse::<u64>().map_or(u64::MAX, |number| number);
+        classes.folders.sort_by_cached_key(|(name, _)| (number(name), name.clone()));
+        if let Some([(name, _), _]) = classes.folders.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let found = format!("two folders that are both {name}, as their names are not UTF-8");
+            return Err(DataError::UnknownSource { path: root.into(), found });
+        }
+        Ok(classes)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.folders.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Why folders that are too few or too many are no classes, and what may have been meant.
+    fn misfit(&self) -> String {
+        let (found, only) = match &self.folders[..] {
+            [] => ("no folders with pictures, no IDX files and no train.csv".to_owned(), None),
+            [(name, path)] => (format!("pictures of one class only, {name}"), Some(path)),
+            many => return format!("{} folders, where {MAX_CLASSES} classes are the most", many.len()),
+        };
+        if let Some(inside) = only.and_then(|path| holding_classes(path)) {
+            return format!("{found}; did you mean {}?", inside.display());
+        }
+        let kinds = other_kinds(self.without.iter().map(|(_, path)| path.as_path()));
+        match kinds.keys().any(|kind| is_not_read(kind)) {
+            true => format!("{found}, but files of kinds that are not read: {}. {CONVERT}", listed(&kinds)),
+            false => found,
+        }
+    }
+
+    /// A word on folders without pictures, which are no classes: somebody may have meant them to be; on those of runs;
+    /// and on files of the classes that are not read.
+    fn left_out(&self, root: &Path) -> Vec<String> {
+        let root = display_name(root);
+        let mut remarks = Vec::new();
+        if !self.without.is_empty() {
+            let names = summary(&self.without.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+            remarks.push(format!(
+                "folders of {root} with no file that ends in .png, .jpg, .gif or the like take no part: {names}"
+            ));
+        }
+        if !self.runs.is_empty() {
+            let names = summary(&self.runs);
+            remarks.push(format!("folders of {root} whose pictures are those of runs take no part: {names}"));
+        }
+        let kinds = other_kinds(self.folders.iter().map(|(_, path)| path.as_path()));
+        if !kinds.is_empty() {
+            let convert = kinds.keys().any(|kind| is_not_read(kind));
+            let advice = if convert { format!(". {CONVERT}") } else { String::new() };
+            remarks.push(format!("files of other kinds in {root} are left out: {}{advice}", listed(&kinds)));
+        }
+        remarks
+    }
+
+    /// Refuses a class that there is nothing to learn of: none of its pictures can be read.
+    fn refuse_empty(&self, set: &DataSet) -> Result<(), DataError> {
+        match set.train.counts().iter().position(|count| *count == 0) {
+            Some(empty) => Err(DataError::EmptyClass { folder: self.folders[empty].1.clone() }),
+            None => Ok(()),
+        }
+    }
 }
 
-/// Refuses a class that there is nothing to learn of: none of its pictures can be read.
-fn refuse_empty(root: &Path, set: &DataSet) -> Result<(), DataError> {
-    match set.train.counts().iter().position(|count| *count == 0) {
-        Some(empty) => Err(DataError::EmptyClass { folder: root.join(&set.class_names[empty]) }),
-        None => Ok(()),
+/// What to do about pictures of other kinds.
+const CONVERT: &str = "Convert pictures to JPEG or PNG";
+
+/// A folder that holds several with pictures, or the only one in it that does: what is unpacked often lies in a folder
+/// of its own.
+fn holding_classes(folder: &Path) -> Option<PathBuf> {
+    match &Classes::of(folder).ok()?.folders[..] {
+        [] => None,
+        [(_, only)] => holding_classes(only),
+        _ => Some(folder.into()),
     }
+}
+
+/// How many files there are below folders that have no picture's name, by their endings; without those that are hidden,
+/// that Windows leaves there, or that are a run's.
+fn other_kinds<'a>(folders: impl Iterator<Item = &'a Path>) -> BTreeMap<String, usize> {
+    let is_looked_at = |entry: &DirEntry| {
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        entry.depth() == 0 || !(is_hidden || entry.file_type().is_dir() && is_run(entry.path()))
+    };
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in folders.flat_map(|folder| WalkDir::new(folder).into_iter().filter_entry(is_looked_at)).flatten() {
+        let is_link = entry.file_type().is_symlink();
+        if entry.file_type().is_dir() || is_link && entry.path().is_dir() {
+            continue;
+        }
+        let ending = entry.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let is_of_windows = OF_WINDOWS.iter().any(|name| entry.file_name().eq_ignore_ascii_case(name));
+        if !is_of_windows && !ENDINGS.contains(&ending.as_str()) {
+            *kinds.entry(ending).or_default() += 1;
+        }
+    }
+    kinds
+}
+
+fn is_not_read(kind: &str) -> bool {
+    NOT_READ.contains(&kind)
+}
+
+/// `12 .heic, 1 .txt`.
+fn listed(kinds: &BTreeMap<String, usize>) -> String {
+    let kind = |(ending, count): (&String, &usize)| match ending.as_str() {
+        "" => format!("{count} without an ending"),
+        ending => format!("{count} .{ending}"),
+    };
+    summary(&kinds.iter().map(kind).collect::<Vec<_>>())
+}
+
+/// Whether a folder is a run's: its curves and snapshots are no pictures to learn from.
+fn is_run(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).is_file();
+    has("config.toml") && ["architecture.toml", "last.safetensors", "best.safetensors"].into_iter().any(has)
 }
 
 fn has_pictures(folder: &Path) -> bool {
     pictures_below(folder).next().is_some()
 }
 
+/// All pictures below a folder but those of runs, as `train` makes them wherever it is started.
 fn pictures_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    walk(folder).filter_map(|found| match found {
-        Found::File(place) => Some(place.path),
-        _ => None,
+    // Pictures of one folder come one after another.
+    let mut newest: Option<(PathBuf, bool)> = None;
+    walk(folder).filter_map(move |found| {
+        let Found::File(place) = found else { return None };
+        let parent = place.path.parent()?;
+        let known = newest.as_ref().filter(|(path, _)| path == parent).map(|(_, in_run)| *in_run);
+        let in_run = known.unwrap_or_else(|| {
+            let in_run = parent.ancestors().take_while(|above| above.starts_with(folder)).any(is_run);
+            newest = Some((parent.into(), in_run));
+            in_run
+        });
+        (!in_run).then_some(place.path)
     })
 }
 
-fn list(root: &Path, classes: &[String]) -> Result<Listing, DataError> {
+/// The pictures of folders, each of the label of its name.
+fn list(folders: &[(String, PathBuf)], labels: &HashMap<&str, u32>) -> Listing {
     let mut listing = Listing::default();
-    for (label, class) in classes.iter().enumerate() {
-        let folder = root.join(class);
-        if folder.is_dir() {
-            listing.paths.extend(pictures_below(&folder));
-            listing.labels.resize(listing.paths.len(), label as u32);
-        }
+    for (name, folder) in folders {
+        listing.paths.extend(pictures_below(folder));
+        listing.labels.resize(listing.paths.len(), labels[name.as_str()]);
     }
-    Ok(listing)
+    listing
 }
 
 /// The size that pictures are brought to, and a word on it where nobody asked for it.
@@ -239,7 +370,14 @@ fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>
         if coloured && is_coloured(&listing.paths) { 3 } else { 1 }
     };
     if let Some(size) = reading.image_size {
-        return ([size.height, size.width, size.channels.unwrap_or_else(channels)], None);
+        let remark = match stretched(&heads, [size.height, size.width]) {
+            count if count > 0 && !reading.prepare => {
+                let (shape, all) = (format!("{}x{}", size.height, size.width), heads.len());
+                Some(format!("pictures of another shape than {shape} are stretched to it: {count} of {all}"))
+            }
+            _ => None,
+        };
+        return ([size.height, size.width, size.channels.unwrap_or_else(channels)], remark);
     }
     let all = |pick: fn(&(usize, usize, bool)) -> usize| {
         let least = heads.iter().map(pick).min().unwrap_or(COMMON);
@@ -251,12 +389,24 @@ fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>
         return ([heights.0, widths.0, channels()], None);
     }
     let text = |(least, most)| if least == most { format!("{least}") } else { format!("{least} to {most}") };
+    let is_stretched = stretched(&heads, [COMMON, COMMON]) > 0 && !reading.prepare;
+    let stretched = if is_stretched { ", stretched where they are not square" } else { "" };
     let remark = format!(
-        "pictures {} pixels high and {} wide are brought to {COMMON}x{COMMON}; --image-size says to what else",
+        "pictures {} pixels high and {} wide are brought to {COMMON}x{COMMON}{stretched}; --image-size says to what \
+         else",
         text(heights),
         text(widths)
     );
     ([COMMON, COMMON, channels()], Some(remark))
+}
+
+/// How many pictures are of another shape than `[height, width]`, to which they are brought all the same.
+fn stretched(heads: &[(usize, usize, bool)], [height, width]: [usize; 2]) -> usize {
+    let is_other = |(high, wide, _): &&(usize, usize, bool)| {
+        let (own, wanted) = (high.saturating_mul(width), wide.saturating_mul(height));
+        own.abs_diff(wanted) > own.max(wanted) / SHAPES
+    };
+    heads.iter().filter(is_other).count()
 }
 
 /// Height and width of the picture upright, and whether there may be colours, without decoding.
@@ -324,7 +474,8 @@ fn decode(
     }
     set.images = images.into();
     let Some(first) = failed.first() else { return Ok((set, None)) };
-    let remark = format!("{} of {} pictures are left out: {first}", failed.len(), listing.paths.len());
+    let are = if failed.len() == 1 { "is" } else { "are" };
+    let remark = format!("{} of {} pictures {are} left out: {first}", failed.len(), listing.paths.len());
     if failed.len() > set.len() {
         return Err(DataError::UnknownSource { path: folder.into(), found: remark });
     }

@@ -69,6 +69,106 @@ fn a_folder_without_pictures_is_no_class_and_that_is_said() {
 }
 
 #[test]
+fn the_pictures_of_runs_are_no_class_and_that_is_said() {
+    let place = Place::new();
+    let of_runs = ["runs/0001-dense/curves.png", "runs/0002-gan/snapshots/7.png", "0003/curves.png"];
+    for name in [&["1/a.png", "2/a.png"][..], &of_runs].concat() {
+        place.gray(name, [2, 2], 5);
+    }
+    for run in ["runs/0001-dense", "runs/0002-gan", "0003"] {
+        std::fs::write(place.path(&format!("{run}/config.toml")), "").unwrap();
+        std::fs::write(place.path(&format!("{run}/last.safetensors")), "").unwrap();
+    }
+    let set = place.load(all()).unwrap();
+    assert_eq!((set.class_names.join(" ").as_str(), set.train.len()), ("1 2", 2));
+    let name = place.0.path().file_name().unwrap().to_str().unwrap();
+    let remark = format!("folders of {name} whose pictures are those of runs take no part: 0003, runs");
+    assert!(set.remarks.contains(&remark), "{:?}", set.remarks);
+    // Pictures beside a run are pictures all the same.
+    place.gray("runs/b.png", [2, 2], 5);
+    let set = place.load(all()).unwrap();
+    assert_eq!((set.class_names.join(" ").as_str(), set.train.len()), ("1 2 runs", 3));
+}
+
+#[test]
+fn files_of_kinds_that_are_not_read_are_counted() {
+    let place = Place::new();
+    for name in ["a/1.png", "b/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    let counted = ["a/2.HEIC", "a/deep/3.heic", "b/2.heic", "b/notes.txt"];
+    for name in [&counted[..], &["b/.hidden.heic", "b/Thumbs.db", "beside.heic"]].concat() {
+        std::fs::write(place.path(name), "of a kind that is not read").unwrap();
+    }
+    let set = place.load(all()).unwrap();
+    let told = "are left out: 3 .heic, 1 .txt. Convert pictures to JPEG or PNG";
+    assert!(set.remarks.iter().any(|remark| remark.ends_with(told)), "{:?}", set.remarks);
+    std::fs::remove_file(place.path("b/1.png")).unwrap();
+    let refused = place.load(all()).unwrap_err().to_string();
+    assert!(refused.contains("one class only, a, but files of kinds that are not read: 1 .heic, 1 .txt"), "{refused}");
+    std::fs::remove_file(place.path("a/1.png")).unwrap();
+    let refused = place.load(all()).unwrap_err().to_string();
+    let words = "no train.csv, but files of kinds that are not read: 3 .heic, 1 .txt. Convert pictures to JPEG or PNG";
+    assert!(refused.contains("no folders with pictures") && refused.contains(words), "{refused}");
+}
+
+#[test]
+fn classes_that_lie_in_a_folder_of_their_own_are_pointed_to() {
+    let place = Place::new();
+    std::fs::write(place.path("__MACOSX/mydata/0/._1.png"), "what macOS adds to its archives").unwrap();
+    for name in ["wrap/mydata/0/1.png", "wrap/mydata/1/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    let meant = place.0.path().join("wrap").join("mydata");
+    for folder in [place.0.path().to_owned(), place.0.path().join("wrap")] {
+        let refused = load(&folder, &all()).unwrap_err().to_string();
+        assert!(refused.contains("one class only, ") && refused.contains(&meant.display().to_string()), "{refused}");
+        assert!(refused.ends_with('?'), "{refused}");
+    }
+    assert_eq!(load(&meant, &all()).unwrap().train.len(), 2);
+}
+
+// Apple's file systems take no such names.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_class_whose_name_is_not_utf_8_has_its_pictures() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    place.gray("a/1.png", [2, 2], 5);
+    let odd = |name: &[u8]| {
+        let folder = place.0.path().join(OsStr::from_bytes(name));
+        std::fs::create_dir(&folder).unwrap();
+        GrayImage::from_pixel(2, 2, Luma([9])).save(folder.join("1.png")).unwrap();
+    };
+    odd(b"caf\xe9");
+    let set = place.load(all()).unwrap();
+    assert_eq!((set.class_names[1].as_str(), set.train.len(), set.train.image(1)), ("caf\u{fffd}", 2, &[9; 4][..]));
+    odd(b"caf\xe8");
+    let refused = place.load(all()).unwrap_err().to_string();
+    assert!(refused.contains("two folders that are both caf\u{fffd}"), "{refused}");
+}
+
+#[test]
+fn pictures_that_are_stretched_are_said_to_be() {
+    let place = Place::new();
+    for (name, size) in [("a/1.png", [40, 40]), ("a/2.png", [100, 99]), ("b/1.png", [32, 32])] {
+        place.gray(name, size, 7);
+    }
+    let remarks = |size: Option<[usize; 3]>, prepare: bool| {
+        let image_size = size.map(Into::into);
+        place.load(Reading { image_size, prepare, ..all() }).unwrap().remarks
+    };
+    let says = |remarks: &[String]| remarks.iter().any(|remark| remark.contains("stretched"));
+    assert!(!says(&remarks(None, false)) && !says(&remarks(Some([9, 9, 1]), false)), "all are square, or nearly so");
+    assert!(remarks(Some([9, 18, 1]), false)[0].contains("than 9x18 are stretched to it: 3 of 3"));
+    place.gray("b/2.png", [60, 30], 7);
+    assert!(remarks(None, false)[0].contains("are brought to 28x28, stretched where they are not square"));
+    assert!(remarks(Some([9, 9, 1]), false)[0].contains("than 9x9 are stretched to it: 1 of 4"));
+    assert!(!says(&remarks(None, true)), "prepared ones keep their shape");
+}
+
+#[test]
 fn pictures_of_several_sizes_are_brought_to_one_and_it_is_said() {
     let place = Place::new();
     place.gray("a/1.png", [40, 30], 7);

@@ -31,6 +31,13 @@ pub enum DataError {
     )]
     EmptyClass { folder: PathBuf },
 
+    /// Labels that are all the same.
+    #[error(
+        "{}: every image to train with has the label {label}: expected two classes at least. Add images of others",
+        path.display()
+    )]
+    OneClass { path: PathBuf, label: u32 },
+
     /// A class to be tested that nothing was learned of.
     #[error(
         "{}: there are no pictures of this class to train with. Add some under {}, or remove the folder",
@@ -44,10 +51,10 @@ pub enum DataError {
 
     /// Nothing would be left to learn a class from.
     #[error(
-        "the class {class} has no image left to train with where {wanted} of all are set aside to test with. Add \
-         pictures of it, or set fewer aside: --hold-out 0 sets none"
+        "the class {class:?} has no image left to train with where --{flag} sets {wanted} aside. Add images of it, or \
+         set fewer aside: --{flag} 0 sets none"
     )]
-    ClassHeldOut { class: String, wanted: usize },
+    ClassSetAside { class: String, flag: &'static str, wanted: usize },
 
     /// A model was trained on other classes.
     #[error(

@@ -52,12 +52,15 @@ pub struct DataSet {
     /// How its pictures became images, where it was made of pictures; and [`Pictures::Raw`] where it was made of images
     /// that do not look as prepared ones do. A model remembers it, so that what it is asked later is treated the same.
     pub pictures: Option<Pictures>,
+    /// Whether the images to be measured on were set aside of those to learn from, and have no place of their own.
+    pub held_out: bool,
 }
 
 impl DataSet {
     /// A set that was made and not read.
     pub fn new(name: impl Into<String>, train: ImageSet, test: ImageSet, class_names: Vec<String>) -> DataSet {
-        DataSet { name: name.into(), train, test, class_names, remarks: Vec::new(), pictures: None }
+        let (name, remarks) = (name.into(), Vec::new());
+        DataSet { name, train, test, class_names, remarks, pictures: None, held_out: false }
     }
 
     /// The same images under a model's classes, of which the set may lack some: labels become those of the classes of the

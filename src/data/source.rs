@@ -27,6 +27,9 @@ pub struct Reading {
     /// time, whatever a run's seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_out: Option<usize>,
+    /// Where the data have no test set, all of them are one, and there is nothing to train with: no run's setting.
+    #[serde(skip)]
+    pub test_on_all: bool,
     /// Height and width of the images, and their channels: of pictures, which are brought to it, and of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<ImageSize>,
@@ -125,9 +128,7 @@ impl Kind {
     pub fn of(path: &Path) -> Result<Kind, DataError> {
         if !path.is_dir() {
             if path.exists() && !is_csv(path) {
-                let is_zip = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
-                let found = if is_zip { "a zip archive. Unpack it first" } else { "a file of another kind" };
-                return Err(DataError::UnknownSource { path: path.into(), found: found.into() });
+                return Err(DataError::UnknownSource { path: path.into(), found: other_file(path).into() });
             }
             return Ok(Kind::Table(path.into()));
         }
@@ -139,6 +140,21 @@ impl Kind {
     }
 }
 
+/// What a file is that data are not read from, by its name, and what to do about it.
+fn other_file(path: &Path) -> &'static str {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if ends(&[".zip"]) {
+        "a zip archive. Unpack it first"
+    } else if ends(&["-ubyte", "-ubyte.gz"]) {
+        "a single IDX file. Give the folder that it lies in"
+    } else if ends(&[".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"]) {
+        "an archive. Unpack it first"
+    } else {
+        "a file of another kind"
+    }
+}
+
 /// Loads what lies at `path`.
 ///
 /// - A folder of IDX files: see [`load_folder`].
@@ -146,16 +162,24 @@ impl Kind {
 ///   `test.csv` beside it is the test set, if it has labels.
 /// - A folder with a folder of pictures for each class, or with two such folders, for training and for testing.
 ///
-/// Data without a test set give a tenth of each class to be one ([`Reading::hold_out`]). What a person should know of
-/// how they were read is in [`DataSet::remarks`].
+/// Data without a test set give a tenth of each class to be one ([`Reading::hold_out`]), or less where a class would be
+/// left without an image. What a person should know of how they were read is in [`DataSet::remarks`].
 ///
 /// # Errors
-/// Data that are none of these, and what each kind has against its own; a class of which nothing would be left to train
-/// with.
+/// Data that are none of these, and what each kind has against its own; images to train with that are all of one class;
+/// a hold-out that leaves nothing of a class to train with.
 pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let kind = Kind::of(path)?;
     let mut set = match &kind {
-        Kind::Idx => load_folder(path)?,
+        Kind::Idx => {
+            let set = load_folder(path)?;
+            if let [label, rest @ ..] = &set.train.labels[..]
+                && rest.iter().all(|other| other == label)
+            {
+                return Err(DataError::OneClass { path: path.into(), label: *label });
+            }
+            set
+        }
         Kind::Table(train) => {
             let tests = ["test.csv", "test.csv.gz"].map(|name| path.join(name));
             let test = tests.iter().find(|table| table.is_file());
@@ -177,24 +201,33 @@ const HOLD_OUT_SEED: u64 = 0;
 
 fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
     if !set.test.is_empty() {
-        if reading.hold_out.is_some() {
+        if reading.hold_out.is_some() || reading.test_on_all {
             set.remarks.push(format!("{} has test images: --hold-out changes nothing", set.name));
         }
         return Ok(set);
     }
-    let (all, wanted) = (set.train.len(), reading.hold_out.unwrap_or(set.train.len() / 10));
+    let all = set.train.len();
+    if reading.test_on_all {
+        std::mem::swap(&mut set.train, &mut set.test);
+        set.remarks.push(format!("{} has no test images of its own: all of its {all} are taken as such", set.name));
+        return Ok(set);
+    }
+    let wanted = reading.hold_out.unwrap_or_else(|| set.train.spare().min(all / 10));
     if wanted >= all {
         return Err(DataError::HoldOut { wanted, len: all });
     }
     if wanted > 0 {
-        let before = set.train.counts();
-        (set.train, set.test) = set.train.split(wanted, HOLD_OUT_SEED)?;
-        let left = set.train.counts();
-        if let Some(gone) = before.iter().zip(&left).position(|(before, left)| *before > 0 && *left == 0) {
-            return Err(DataError::ClassHeldOut { class: set.class_names[gone].clone(), wanted });
+        let (left, set_aside) = set.train.split(wanted, HOLD_OUT_SEED)?;
+        if let Some(gone) = set.train.emptied(&left) {
+            let class = set.class_names[gone].clone();
+            return Err(DataError::ClassSetAside { class, flag: "hold-out", wanted });
         }
+        (set.train, set.test, set.held_out) = (left, set_aside, true);
         let are = if wanted == 1 { "is" } else { "are" };
-        set.remarks.push(format!("{} has no test images; {wanted} of its {all} {are} set aside as such", set.name));
+        let is_less = reading.hold_out.is_none() && wanted < all / 10;
+        let why = if is_less { ", no more, as each class keeps one" } else { "" };
+        set.remarks
+            .push(format!("{} has no test images; {wanted} of its {all} {are} set aside as such{why}", set.name));
     } else {
         set.remarks.push(format!("{} has no test images, and none are set aside: nothing will be tested", set.name));
     }
@@ -203,7 +236,8 @@ fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
 
 /// The set, and that it is [`Pictures::Raw`] where its images do not look as prepared pictures do.
 fn marked(mut set: DataSet) -> DataSet {
-    if !looks_prepared(&set.train) {
+    let images = if set.train.is_empty() { &set.test } else { &set.train };
+    if !looks_prepared(images) {
         set.pictures = Some(Pictures::Raw);
     }
     set
@@ -255,8 +289,52 @@ mod tests {
         let load = |hold_out| load(folder.path(), &Reading { hold_out: Some(hold_out), ..Reading::default() });
         assert_eq!(load(6).unwrap().train.counts(), [1, 3]);
         let refused = load(9).unwrap_err().to_string();
-        assert!(refused.contains("the class 0 has no image left to train with"), "{refused}");
-        assert!(refused.contains("--hold-out 0"), "{refused}");
+        let words = "the class \"0\" has no image left to train with where --hold-out sets 9 aside";
+        assert!(refused.contains(words) && refused.contains("--hold-out 0"), "{refused}");
+    }
+
+    #[test]
+    fn fewer_than_a_tenth_are_set_aside_where_each_class_has_but_one() {
+        let remarks = |labels: &[u8], test: usize| {
+            let folder = place(&vec![0; labels.len() * 4], labels, [2, 2]);
+            let set = load(folder.path(), &Reading::default()).unwrap();
+            assert_eq!((set.test.len(), set.held_out), (test, test > 0));
+            assert!(set.train.counts().iter().all(|count| *count > 0));
+            set.remarks.join("; ")
+        };
+        let alone: Vec<u8> = (0..38).collect();
+        assert!(remarks(&alone, 0).contains("none are set aside"));
+        // A tenth is four, and there are two to spare.
+        let two = remarks(&[&alone[..], &[0, 1]].concat(), 2);
+        assert!(two.contains("2 of its 40 are set aside as such, no more, as each class keeps one"), "{two}");
+        // Shares that are exact give before the only image of a class.
+        let many = [[0u8; 40], [1; 40]].concat();
+        assert!(!remarks(&[&many[..], &alone[2..12]].concat(), 9).contains("no more"));
+    }
+
+    #[test]
+    fn all_images_are_tested_on_where_that_is_asked_for() {
+        let labels: Vec<u8> = (0..40).map(|i| i % 2).collect();
+        let folder = place(&[255; 40 * 4], &labels, [2, 2]);
+        let all = Reading { test_on_all: true, ..Reading::default() };
+        let set = load(folder.path(), &all).unwrap();
+        assert_eq!((set.train.len(), set.test.len(), set.held_out), (0, 40, false));
+        assert_eq!((set.train.height, set.train.classes, set.pictures), (2, 2, Some(Pictures::Raw)));
+        assert!(set.remarks[0].contains("all of its 40 are taken as such"), "{:?}", set.remarks);
+        // Test images of their own are what is tested on.
+        let path = folder.path();
+        std::fs::copy(path.join("train-images-idx3-ubyte"), path.join("t10k-images-idx3-ubyte")).unwrap();
+        std::fs::copy(path.join("train-labels-idx1-ubyte"), path.join("t10k-labels-idx1-ubyte")).unwrap();
+        let set = load(path, &all).unwrap();
+        assert_eq!((set.train.len(), set.test.len()), (40, 40));
+        assert!(set.remarks[0].contains("has test images: --hold-out changes nothing"), "{:?}", set.remarks);
+    }
+
+    #[test]
+    fn idx_files_of_one_class_are_refused_as_tables_and_folders_are() {
+        let folder = place(&[0; 20 * 4], &[3; 20], [2, 2]);
+        let refused = load(folder.path(), &Reading::default()).unwrap_err().to_string();
+        assert!(refused.contains("has the label 3: expected two classes at least"), "{refused}");
     }
 
     #[test]
@@ -288,7 +366,16 @@ mod tests {
         for name in [".csv", "csv", "a.txt"] {
             assert!(load(name).unwrap_err().to_string().contains("a file of another kind"), "{name}");
         }
-        assert!(load("a.csv.zip").unwrap_err().to_string().contains("found a zip archive. Unpack it first"));
+        for (name, words) in [
+            ("a.csv.zip", "found a zip archive. Unpack it first"),
+            ("a.tar.gz", "found an archive. Unpack it first"),
+            ("a.TGZ", "found an archive. Unpack it first"),
+            ("train-images-idx3-ubyte.gz", "found a single IDX file. Give the folder"),
+            ("train-labels.idx1-ubyte", "found a single IDX file. Give the folder"),
+        ] {
+            let refused = load(name).unwrap_err().to_string();
+            assert!(refused.contains(words), "{name}: {refused}");
+        }
     }
 
     #[test]

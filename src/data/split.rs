@@ -10,8 +10,8 @@ impl ImageSet {
     ///
     /// Each class gives its proportional number of images, rounded by largest remainder (so less
     /// than one off the exact share); it gives its last one only where no other class has one to
-    /// give. Both parts keep the order of the whole. The same set, number and seed give the same
-    /// split on every machine.
+    /// give, and others give more than their share before that. Both parts keep the order of the
+    /// whole. The same set, number and seed give the same split on every machine.
     ///
     /// Errors when `validation >= len()`.
     pub fn split(&self, validation: usize, seed: u64) -> Result<(ImageSet, ImageSet), DataError> {
@@ -37,6 +37,16 @@ impl ImageSet {
         Ok((self.select(&first), self.select(&second)))
     }
 
+    /// The most images that [`ImageSet::split`] can set aside so that each class keeps one.
+    pub(crate) fn spare(&self) -> usize {
+        self.counts().into_iter().map(|count| count.saturating_sub(1)).sum()
+    }
+
+    /// The first class that has images here and none in `left`, which is what a split has left of them.
+    pub(crate) fn emptied(&self, left: &ImageSet) -> Option<usize> {
+        self.counts().into_iter().zip(left.counts()).position(|(before, left)| before > 0 && left == 0)
+    }
+
     /// `count` images, those that [`ImageSet::split`] sets aside; all where there are no more.
     pub fn sample(&self, count: usize, seed: u64) -> ImageSet {
         self.split(count, seed).map_or_else(|_| self.clone(), |(_, drawn)| drawn)
@@ -44,20 +54,29 @@ impl ImageSet {
 }
 
 /// Divides `wanted` among classes in proportion to `counts`, by largest remainder; of equal
-/// remainders the earlier class wins. Classes that keep one come before those that would not. No
-/// share exceeds its count as long as `wanted` does not exceed their sum.
+/// remainders the earlier class wins. What would be the last of a class is asked of others first,
+/// round after round, as long as one has two. No share exceeds its count as long as `wanted` does
+/// not exceed their sum.
 fn shares(counts: &[usize], wanted: usize) -> Vec<usize> {
     let total = counts.iter().sum::<usize>() as u128;
     let exact = |count: usize| wanted as u128 * count as u128;
     let mut shares: Vec<usize> = counts.iter().map(|&count| (exact(count) / total) as usize).collect();
     let mut by_remainder: Vec<usize> = (0..counts.len()).collect();
-    by_remainder.sort_by_key(|&class| {
-        let remainder = exact(counts[class]) % total;
-        // Without a remainder a share is exact as it is, so that one more would be too many.
-        (remainder == 0, shares[class] + 1 >= counts[class], Reverse(remainder))
-    });
-    let missing = wanted - shares.iter().sum::<usize>();
-    for &class in by_remainder.iter().take(missing) {
+    by_remainder.sort_by_key(|&class| Reverse(exact(counts[class]) % total));
+    let mut missing = wanted - shares.iter().sum::<usize>();
+    let mut rich = by_remainder.clone();
+    while missing > 0 {
+        rich.retain(|&class| shares[class] + 1 < counts[class]);
+        if rich.is_empty() {
+            break;
+        }
+        for &class in rich.iter().take(missing) {
+            shares[class] += 1;
+        }
+        missing -= missing.min(rich.len());
+    }
+    let last = by_remainder.into_iter().filter(|&class| shares[class] < counts[class]).take(missing);
+    for class in last.collect::<Vec<_>>() {
         shares[class] += 1;
     }
     shares
@@ -123,10 +142,21 @@ mod tests {
     #[test]
     fn a_class_gives_its_last_image_only_where_no_other_has_one_to_give() {
         assert_eq!(shares(&[1, 9], 6), [0, 6]);
-        assert_eq!(shares(&[1, 1, 1, 27], 21), [1, 1, 0, 19], "one of the last class is all that its share allows");
+        assert_eq!(shares(&[1, 1, 1, 27], 21), [0, 0, 0, 21], "the last class gives more than its share");
+        // A share without a remainder is exact, and yet gives before the only one of a class.
+        assert_eq!(shares(&[[40; 2].as_slice(), &[1; 10]].concat(), 9), [[5, 4].as_slice(), &[0; 10]].concat());
+        assert_eq!(shares(&[1, 1, 4], 4), [1, 0, 3], "none has two any more");
         let labels = [vec![0u32], vec![1; 9]].concat();
         let (train, validation) = image_set(1, 1, 1, &labels).split(6, 0).unwrap();
         assert_eq!((train.labels[0], validation.labels), (0, vec![1; 6]));
+    }
+
+    #[test]
+    fn so_many_can_be_spared_and_one_more_empties_a_class() {
+        let set = image_set(1, 1, 1, &[0, 0, 0, 1, 2, 2, 4]);
+        assert_eq!(set.spare(), 3);
+        let emptied = |count| set.emptied(&set.split(count, 5).unwrap().0);
+        assert_eq!((emptied(3), emptied(4).is_some()), (None, true), "there was nothing of class 3 before");
     }
 
     #[test]
@@ -150,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_split_is_a_partition_with_every_class_within_one_of_its_share(
+        fn a_split_is_a_partition_with_every_class_within_one_of_its_share_as_long_as_all_keep_one(
             labels in prop::collection::vec(0u32..6, 1..200),
             fraction in 0.0..1.0f64,
             seed in any::<u64>(),
@@ -169,10 +199,15 @@ mod tests {
                     prop_assert_eq!(labels[usize::from(pixel)], label);
                 }
             }
-            for class in 0..6 {
-                let count = |labels: &[u32]| labels.iter().filter(|&&l| l == class).count() as f64;
-                let share = count(&labels) * wanted as f64 / labels.len() as f64;
-                prop_assert!((count(&validation.labels) - share).abs() < 1.0);
+            let emptied = set.emptied(&train);
+            prop_assert_eq!(emptied.is_some(), wanted > set.spare());
+            let count = |labels: &[u32], class: usize| labels.iter().filter(|&&l| l as usize == class).count();
+            let all = [0, 1, 2, 3, 4, 5].map(|class| count(&labels, class));
+            let share = |class: usize| all[class] as f64 * wanted as f64 / labels.len() as f64;
+            // Where a class would give its last one, others give more than their share.
+            let is_plain = (0..6).all(|class| all[class] == 0 || share(class).ceil() < all[class] as f64);
+            for class in (0..6).filter(|_| is_plain) {
+                prop_assert!((count(&validation.labels, class) as f64 - share(class)).abs() < 1.0);
             }
         }
     }

@@ -314,6 +314,38 @@ fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_model_or_an_architecture_is_told_apart_with_what_takes_it() {
+    let read = |bytes: &[u8], path: &str| ModelFile::from_bytes(bytes, Path::new(path)).unwrap_err().to_string();
+    let text = "layers = [\"flatten\", { dense = \"classes\" }]";
+    for (text, path) in [(text, "net.toml"), (text, "net"), ("layers = [7]", "net.toml")] {
+        let refused = read(text.as_bytes(), path);
+        let remedy = format!("which has no weights yet; `inkgrad train {path}` makes a model of it");
+        assert!(refused.contains("is an architecture, ") && refused.ends_with(&remedy), "{refused}");
+    }
+    assert!(read(b"layers of text", "notes.txt").contains("not a safetensors file"));
+    let tensors = ModelFile::default().to_bytes(Path::new("t.safetensors")).unwrap();
+    let refused = read(&tensors, "t.safetensors");
+    assert!(refused.contains("(they have: none)") && refused.contains("`inkgrad import t.safetensors "), "{refused}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str| {
+        let path = folder.path().join(name).display().to_string();
+        super::load_any(&path).unwrap_err().to_string()
+    };
+    assert!(refused("").contains("is a folder, where an architecture is expected"));
+    std::fs::write(folder.path().join("config.toml"), "").unwrap();
+    let found = refused("");
+    assert!(found.contains("inkgrad train --resume ") && found.contains("inkgrad train --from "), "{found}");
+    let (_, parameters, network) = of_builtin("dense");
+    let model = ModelFile::new(&network, &parameters, &parameters.initial(1), &[]);
+    for name in ["digits.safetensors", "digits"] {
+        model.save(folder.path().join(name)).unwrap();
+        let found = refused(name);
+        assert!(found.contains("is a trained model and no architecture; `inkgrad train --from "), "{found}");
+    }
+}
+
+#[test]
 fn a_variance_below_nought_is_refused_and_a_mean_is_not() {
     let path = Path::new("m.safetensors");
     let (_, parameters, network) = of_builtin("standard");

@@ -4,17 +4,19 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
+use super::Model;
 use super::build::{Network, RUNNING};
 use super::container::{self, Metadata, SavedTensor, Words};
 use super::error::ModelError;
 use super::gan::Gan;
 use super::layer::by;
 use super::parameters::{Parameter, Parameters};
-use super::spec::Architecture;
+use super::spec::{Architecture, MAX_TEXT};
 use crate::data::Pictures;
 use crate::files::write_whole;
 use crate::graph::Store;
 use crate::tensor::Shape;
+use crate::words::shell;
 
 /// A larger file is not read: four tensors a parameter at the most parameters there may be, and some.
 const MAX_FILE: u64 = 5 << 30;
@@ -166,25 +168,34 @@ impl ModelFile {
                 let remedy = "use `inkgrad import` first, and then the file that it writes";
                 return refuse(path, format!("looks like a model of ONNX or Keras; {remedy}"));
             }
+            if is_architecture(bytes, path) {
+                let remedy = format!("`inkgrad train {}` makes a model of it", shell(&path.to_string_lossy()));
+                return refuse(path, format!("is an architecture, which has no weights yet; {remedy}"));
+            }
             refuse(
                 path,
                 format!("{problem}. Expected a model.safetensors that `train` has written; train or copy it again"),
             )
         })?;
         let file = ModelFile { metadata, tensors };
-        file.get(ARCHITECTURE, path)?;
+        if !file.metadata.contains_key(ARCHITECTURE) {
+            let own = shell(&path.to_string_lossy());
+            let remedy = format!("`inkgrad import {own} NEW.safetensors --architecture NET.toml`");
+            return Err(refuse(path, format!("{}; tensors alone become one by {remedy}", file.lacks(ARCHITECTURE))));
+        }
         Ok(file)
     }
 
     /// A text of the metadata; `path` is for the error.
     pub fn get(&self, key: &str, path: &Path) -> Result<&str, ModelError> {
-        let missing = || {
-            let found: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
-            let found = if found.is_empty() { "none".into() } else { found.join(", ") };
-            let remedy = "A file of this program's `train` has it";
-            refuse(path, format!("its metadata say nothing of {key:?} (they have: {found}). {remedy}"))
-        };
-        self.metadata.get(key).map(String::as_str).ok_or_else(missing)
+        self.metadata.get(key).map(String::as_str).ok_or_else(|| refuse(path, self.lacks(key)))
+    }
+
+    /// That the metadata have no such text.
+    fn lacks(&self, key: &str) -> String {
+        let found: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
+        let found = if found.is_empty() { "none".into() } else { found.join(", ") };
+        format!("its metadata say nothing of {key:?} (they have: {found}). A model that `train` has made says it")
     }
 
     /// A number of the metadata.
@@ -324,6 +335,13 @@ impl ModelFile {
             None => Err(refuse(path, format!("tensor {name:?} is missing"))),
         }
     }
+}
+
+/// Whether bytes that are no model are the text of an architecture, or are called one.
+fn is_architecture(bytes: &[u8], path: &Path) -> bool {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_TEXT && text.contains("layers"));
+    let is_called = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
+    text.is_some_and(|text| is_called || Model::parse(text, "").is_ok())
 }
 
 /// Endings of models of other programs, which `inkgrad import` takes over.

@@ -57,7 +57,7 @@ pub use recipe::{GanLoss, OptimizerName, Recipe, ScheduleName};
 pub use shipped::{SHIPPED, lasting};
 pub use spec::{Architecture, INPUT, LABEL, MAX_LAYERS, MAX_TEXT};
 
-use crate::words::nearest;
+use crate::words::{nearest, shell};
 
 /// The architectures that are part of the program: name and text.
 pub const BUILTINS: &[(&str, &str)] = &[
@@ -151,25 +151,40 @@ pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
 /// A built-in model by name, or one from a TOML file by its path.
 ///
 /// # Errors
-/// [`ModelError::Unknown`] for what is neither, [`ModelError::Read`] for a file that cannot be read, and all that
-/// [`Model::parse`] has against its text.
+/// [`ModelError::Unknown`] for what is neither, [`ModelError::File`] for a run's folder and a trained model, with what
+/// takes them, [`ModelError::Read`] for a file that cannot be read, and all that [`Model::parse`] has against its text.
 pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let path = Path::new(name_or_path);
     let known = BUILTINS.iter().chain(BUILTIN_GANS).find(|(name, _)| *name == name_or_path);
     if let Some((name, text)) = known {
         return Model::parse(text, &format!("models/{name}.toml"));
     }
-    let is_path = path.extension().is_some_and(|e| e == "toml") || path.components().count() > 1 || path.is_file();
+    let is_path = path.extension().is_some_and(|e| e == "toml") || path.components().count() > 1 || path.exists();
     if !is_path {
         return Err(unknown(name_or_path));
     }
     let failed = |reason| ModelError::Read { path: path.to_owned(), reason };
+    let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
+    let quoted = shell(name_or_path);
+    if path.is_dir() {
+        return Err(refuse(match path.join("config.toml").is_file() {
+            true => format!(
+                "is a run's folder and no architecture: `inkgrad train --resume {quoted}` goes on with the run, `inkgrad \
+                 train --from {quoted}` trains its model on"
+            ),
+            false => "is a folder, where an architecture is expected: a built-in name or a .toml file".into(),
+        }));
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let is_called = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    if is_called || container::peek(&bytes[..]).is_some() {
+        let remedy = format!("`inkgrad train --from {quoted}` trains it on");
+        return Err(refuse(format!("is a trained model and no architecture; {remedy}")));
+    }
     let text = String::from_utf8(bytes).map_err(|_| {
-        let problem = "not an architecture: expected a TOML text in UTF-8; `layers = [ ... ]` is its heart".into();
-        ModelError::File { path: path.to_owned(), problem }
+        refuse("not an architecture: expected a TOML text in UTF-8; `layers = [ ... ]` is its heart".into())
     })?;
     Model::parse(&text, name_or_path)
 }

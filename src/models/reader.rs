@@ -67,14 +67,15 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue>, expected: &str) -> ModelError {
+        let text = self.source.text.get(value.span());
         let found = match value.get_ref() {
-            DeValue::Array(_) => "a list".to_string(),
+            // It may stand on several lines.
+            DeValue::Array(list) => match text.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")) {
+                Some(text) if text.starts_with('[') && text.chars().count() <= 40 => text,
+                _ => format!("a list of {}", list.len()),
+            },
             DeValue::Table(_) => "a table".to_string(),
-            _ => {
-                let text: String =
-                    self.source.text.get(value.span()).unwrap_or("something else").chars().take(40).collect();
-                text.lines().next().unwrap_or_default().to_string()
-            }
+            _ => text.and_then(|text| text.lines().next()).unwrap_or("something else").chars().take(40).collect(),
         };
         let line = self.source.line(value.span());
         self.source.error(Some(line), self.part.clone(), format!("`{key}` must be {expected}, not {found}"))

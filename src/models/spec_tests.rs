@@ -139,6 +139,15 @@ fn values_out_of_range_and_of_the_wrong_type_are_refused() {
         let found = refusal(&with_layer(line));
         assert!(found.starts_with("my.toml:3: layer 2"), "{line}: {found}");
     }
+    for (line, found) in [
+        ("{ concat = [\"a\"] }", "[\"a\", \"b\"], not [\"a\"]"),
+        ("{ reshape = [0, 7, 16] }", "[7, 7, 16], not [0, 7, 16]"),
+        ("{ reshape = [\n0,\n7] }", ", not [ 0, 7]"),
+        ("{ conv = 4, kernel = [11111111111, 22222222222, 33333333333, 44444444444] }", ", not a list of 4"),
+    ] {
+        let refused = refusal(&with_layer(line));
+        assert!(refused.ends_with(found), "{refused}");
+    }
     for recipe in [
         "epochs = 0",
         "learning_rate = nan",

@@ -5,9 +5,11 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::PictureError;
+use super::pages::pages;
+use super::reduce::reduced;
 
 /// The most bytes a file may have.
 pub const MAX_FILE: u64 = 512 << 20;
@@ -31,6 +33,8 @@ pub struct Picture {
     pub image: DynamicImage,
     /// What the file holds, whatever its name says.
     pub format: ImageFormat,
+    /// Pages of a TIFF file behind this one, which is its first.
+    pub further_pages: u32,
 }
 
 /// Reads and decodes a file.
@@ -53,20 +57,41 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
     let mut bytes = Vec::new();
     // What is no picture is not read to its end.
     file.by_ref().take(HEAD).read_to_end(&mut bytes)?;
+    if let Some(other) = other(&bytes) {
+        return Err(other);
+    }
     if !bytes.is_empty() && image::guess_format(&bytes).is_err() {
-        return Err(if bytes.starts_with(b"PK\x03\x04") { PictureError::Zip } else { PictureError::Unknown });
+        return Err(PictureError::Unknown);
     }
     bytes.reserve_exact(length.saturating_sub(HEAD) as usize);
     file.read_to_end(&mut bytes)?;
     decode_in_turn(&bytes, length > LARGE)
 }
 
-/// Decodes the bytes of a file; the first frame of an animation.
+/// Decodes the bytes of a file; the first frame of an animation, the first page of a TIFF file.
 ///
 /// # Errors
 /// [`PictureError`]: nothing in it, no known format, more than [`MAX_PIXELS`], cut off, damaged.
 pub fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     decode_in_turn(bytes, false)
+}
+
+/// What a file is that is known not to be read, by its first bytes.
+fn other(head: &[u8]) -> Option<PictureError> {
+    if head.starts_with(b"PK\x03\x04") {
+        return Some(PictureError::Zip);
+    }
+    if head.starts_with(b"%PDF-") {
+        return Some(PictureError::OtherFormat("a PDF document"));
+    }
+    // All of one container, which says what is in it.
+    let brand: &[u8] = head.get(4..12)?.strip_prefix(b"ftyp")?;
+    match brand {
+        b"avif" | b"avis" => Some(PictureError::OtherFormat("an AVIF picture")),
+        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" => Some(PictureError::OtherFormat("a HEIC picture")),
+        b"mif1" | b"msf1" => Some(PictureError::OtherFormat("a HEIF picture")),
+        _ => None,
+    }
 }
 
 /// Waits until no other large thing is decoded, where this is one.
@@ -78,9 +103,15 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     if bytes.is_empty() {
         return Err(PictureError::Empty);
     }
+    if let Some(other) = other(bytes) {
+        return Err(other);
+    }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let format = reader.format().ok_or(PictureError::Unknown)?;
-    let damaged = |error: image::ImageError| PictureError::Damaged { format, reason: error.to_string() };
+    let damaged = |error: ImageError| match error {
+        ImageError::Unsupported(_) => PictureError::OtherKind { format, reason: error.to_string() },
+        _ => PictureError::Damaged { format, reason: error.to_string() },
+    };
     // The decoder fills what is missing with grey, and says nothing.
     if format == ImageFormat::Jpeg && jpeg_is_cut_off(bytes) {
         return Err(PictureError::CutOff);
@@ -98,10 +129,11 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     if width.max(height) > MAX_SIDE {
-        image = image.thumbnail(MAX_SIDE, MAX_SIDE);
+        image = reduced(&image, MAX_SIDE);
     }
     image.apply_orientation(orientation);
-    Ok(Picture { image, format })
+    let further_pages = if format == ImageFormat::Tiff { pages(bytes).saturating_sub(1) } else { 0 };
+    Ok(Picture { image, format, further_pages })
 }
 
 /// Whether a JPEG has no end, which is the marker FF D9.

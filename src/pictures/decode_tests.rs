@@ -96,6 +96,15 @@ fn fill_bytes_and_restarts_belong_to_a_jpeg_and_lengths_lead_nowhere() {
 fn what_is_no_picture_is_told_from_what_is_a_damaged_one() {
     assert_eq!(reason(b""), "is empty: 0 bytes");
     assert!(reason(b"name,label\n").contains("is no picture"));
+    for (bytes, words) in [
+        (b"\0\0\0\x24ftypheic\0\0\0\0mif1".as_slice(), "is a HEIC picture, which is not read. Convert it to JPEG"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0".as_slice(), "is an AVIF picture"),
+        (b"%PDF-1.7\n".as_slice(), "is a PDF document"),
+        (b"PK\x03\x04".as_slice(), "Unpack it first"),
+        (b"qoif\0\0\0\x01".as_slice(), "Convert it to an 8-bit PNG"),
+    ] {
+        assert!(reason(bytes).contains(words), "{}", reason(bytes));
+    }
     let mut png = encoded(stripes(), ImageFormat::Png);
     let middle = png.len() / 2;
     png[middle] ^= 0x55;

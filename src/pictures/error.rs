@@ -14,16 +14,21 @@ pub enum PictureError {
     NotAFile(&'static str),
     #[error("is empty: 0 bytes")]
     Empty,
-    #[error("is too large: {bytes} bytes, at most {limit} are read")]
+    #[error("is too large: {bytes} bytes, at most {limit} are read. Save it smaller")]
     FileTooLarge { bytes: u64, limit: u64 },
     #[error("is no picture: its first bytes are those of no format known here (PNG, JPEG, BMP, TIFF, WebP, GIF, PNM)")]
     Unknown,
     #[error("is no picture but a zip archive. Unpack it first")]
     Zip,
-    #[error("is too large: {width} x {height} pixels, at most {limit} are decoded")]
+    /// With its article.
+    #[error("is {0}, which is not read. Convert it to JPEG or PNG")]
+    OtherFormat(&'static str),
+    #[error("is too large: {width} x {height} pixels, at most {limit} are decoded. Save it smaller")]
     TooManyPixels { width: u32, height: u32, limit: u64 },
     #[error("is cut off: a JPEG without its end")]
     CutOff,
+    #[error("is a {} of a kind that is not read: {reason}. Convert it to an 8-bit PNG", name(*.format))]
+    OtherKind { format: ImageFormat, reason: String },
     #[error("is damaged, or of a kind that is not read: {} decoding: {reason}", name(*.format))]
     Damaged { format: ImageFormat, reason: String },
 }

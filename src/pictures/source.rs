@@ -12,6 +12,7 @@ use super::pattern::Pattern;
 use super::stream::sides;
 use super::walk::{Found, Place, walk};
 use super::{numbered, path_text, text_path};
+use crate::data::DataError;
 use crate::data::csv::PixelRows;
 
 /// One thing that a source has come upon.
@@ -176,10 +177,16 @@ fn expanded(path: PathBuf) -> Items<Result<PathBuf, Found>> {
 fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Send {
     let end = if null_data { 0 } else { b'\n' };
     let mut input = io::BufReader::new(io::stdin());
+    let mut picture = input.fill_buf().is_ok_and(begins_a_picture);
     // Where Windows' editors put three bytes that say that a file is UTF-8.
     let mut is_first = true;
     std::iter::from_fn(move || {
         loop {
+            if std::mem::take(&mut picture) {
+                let _ = io::copy(&mut input, &mut io::sink());
+                let reason = "is a list of names, and what comes on standard input is a picture. Give its name instead";
+                return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));
+            }
             let mut line = Vec::new();
             match input.read_until(end, &mut line) {
                 Err(error) => {
@@ -216,6 +223,21 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
     })
 }
 
+/// Whether bytes are those of a picture. Of formats that begin as a name may, like `BM` or `P5`, none is looked for.
+fn begins_a_picture(bytes: &[u8]) -> bool {
+    use image::ImageFormat::{Gif, Jpeg, Png, Tiff, WebP};
+    image::guess_format(bytes).is_ok_and(|format| matches!(format, Gif | Jpeg | Png | Tiff | WebP))
+}
+
+/// What is wrong with a CSV file or a row of it, without the file's name, which stands in front anyhow.
+fn told(error: DataError) -> String {
+    match error {
+        DataError::CannotRead { reason, .. } => format!("cannot be read: {reason}"),
+        DataError::Csv { line, problem, .. } => format!("line {line}: {problem}"),
+        error => error.to_string(),
+    }
+}
+
 /// The rows of a CSV file, each named like `test.csv#1`.
 fn rows(
     path: &Path,
@@ -225,13 +247,17 @@ fn rows(
 ) -> Items<(String, Task)> {
     let name = path_text(path);
     let failed = |name: String, row, reason| (name.clone(), Task::Failed { name, row, reason });
-    let rows = match PixelRows::open(path) {
-        Err(error) => return Box::new(std::iter::once(failed(name, None, error.to_string()))),
+    let mut rows = match PixelRows::open(path) {
+        Err(error) => return Box::new(std::iter::once(failed(name, None, told(error)))),
         Ok(rows) => rows,
     };
     if let Some(Err(reason)) = image.map(|image| sides(rows.pixels(), image)) {
-        let advice = rows.misfit().map_or(String::new(), |advice| format!("; {advice}"));
-        return Box::new(std::iter::once(failed(name, None, reason + &advice)));
+        let reason = match (rows.misfit(), rows.next()) {
+            (Some(advice), _) => format!("{reason}; {advice}"),
+            (None, Some(Err(error))) => format!("is no table of pixels: {}", told(error)),
+            (None, _) => reason,
+        };
+        return Box::new(std::iter::once(failed(name, None, reason)));
     }
     let mut rows = rows.zip(1u64..).peekable();
     if rows.peek().is_none() {
@@ -242,7 +268,7 @@ fn rows(
     Box::new(rows.map(move |(row, number)| {
         let row_name = format!("{name}#{number}");
         match row {
-            Err(error) => failed(row_name, Some(number), error.to_string()),
+            Err(error) => failed(row_name, Some(number), told(error)),
             Ok(row) => {
                 let (truth, input) = (row.label.map(|label| labels.class(label)), input.clone());
                 (row_name.clone(), Task::Row { name: row_name, row: number, pixels: row.pixels, truth, input })

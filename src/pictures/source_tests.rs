@@ -191,6 +191,36 @@ fn a_csv_file_of_rows_that_make_no_image_is_refused_once_with_the_column_that_is
 }
 
 #[test]
+fn a_csv_file_of_anything_but_pixels_is_told_as_such_and_named_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let reasons = |text: &str| -> Vec<String> {
+        fs::write(&path, text).unwrap();
+        let tasks = source(std::slice::from_ref(&path)).tasks(Some([2, 2, 1]));
+        let reasons = tasks.filter_map(|task| match task {
+            Task::Failed { reason, .. } => Some(reason),
+            _ => None,
+        });
+        reasons.collect()
+    };
+    let answers = reasons("path,label,confidence,truth\nin/1.png,1,0.99,\nin/2.png,2,0.98,\n");
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(answers[0].starts_with("is no table of pixels: line 2: column 1: expected a pixel"), "{answers:?}");
+    let rows = reasons("5,6,7,8\n1,2\n5,6,7,8\n");
+    assert_eq!(rows, ["line 2: expected 4 columns as in the first line, found 2"]);
+    assert_eq!(reasons("").len(), 1);
+}
+
+#[test]
+fn a_picture_in_place_of_a_list_is_known_and_no_name_is_taken_for_one() {
+    assert!(begins_a_picture(b"\x89PNG\r\n\x1a\n\0") && begins_a_picture(b"\xff\xd8\xff\xe0"));
+    assert!(begins_a_picture(b"RIFF\x24\0\0\0WEBPVP8 ") && begins_a_picture(b"II*\0\x08\0\0\0"));
+    for names in ["", "P5\nP6\n", "BM1.png\n", "P1.png\0b.png\0", "qoif\n", "RIFF/1.webp\n"] {
+        assert!(!begins_a_picture(names.as_bytes()), "{names}");
+    }
+}
+
+#[test]
 fn folders_and_csv_files_have_names_of_their_own_where_there_are_several() {
     let folder = tree(&["a/1.png", "x/a/1.png", "a-2/1.png", "A.csv", "1.png"]);
     let inputs = |given: &[&str]| -> Vec<Option<String>> {

@@ -37,6 +37,8 @@ pub struct Item {
     pub truth: Option<usize>,
     /// A picture under another format's name.
     pub misnamed: bool,
+    /// Pages of a TIFF file that are not looked at.
+    pub further_pages: u32,
     /// What the network is to see, or why there is nothing to see.
     pub prepared: Result<Prepared, String>,
 }
@@ -56,6 +58,17 @@ impl Batch {
     }
 }
 
+/// A file's picture.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// What the network is to see.
+    pub prepared: Prepared,
+    /// Whether its name is another format's.
+    pub misnamed: bool,
+    /// Pages of a TIFF file behind it.
+    pub further_pages: u32,
+}
+
 /// How pictures become what a network sees.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -71,12 +84,13 @@ impl Work {
     ///
     /// # Errors
     /// In words: why it cannot be read.
-    pub fn file(&self, path: &Path) -> Result<(Prepared, bool), String> {
+    pub fn file(&self, path: &Path) -> Result<Seen, String> {
         let picture = read(path).map_err(|error| error.to_string())?;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
         let said = image::ImageFormat::from_extension(&ending);
         let misnamed = ENDINGS.contains(&ending.as_str()) && said.is_some_and(|said| said != picture.format);
-        Ok((prepare(&picture.image, self.input, &self.preparation), misnamed))
+        let prepared = prepare(&picture.image, self.input, &self.preparation);
+        Ok(Seen { prepared, misnamed, further_pages: picture.further_pages })
     }
 
     /// The same of a row of pixels: the network's own number of them, or a grey square.
@@ -94,28 +108,24 @@ impl Work {
     }
 
     fn item(&self, task: Task) -> Result<Item, String> {
-        let (name, path, row, truth, (prepared, misnamed), shown) = match task {
+        let of_row = |prepared| Seen { prepared, misnamed: false, further_pages: 0 };
+        let (name, path, row, truth, seen, shown) = match task {
             Task::File { name, place, truth, input } => {
-                let found = match self.file(&place.path) {
-                    Ok((prepared, misnamed)) => (Ok(prepared), misnamed),
-                    Err(reason) => (Err(reason), false),
-                };
-                let shown = below(input.as_deref()).join(shown_as(&place));
-                (name, Some(place.path), None, truth, found, shown)
+                let (seen, shown) = (self.file(&place.path), below(input.as_deref()).join(shown_as(&place)));
+                (name, Some(place.path), None, truth, seen, shown)
             }
             Task::Row { name, row, pixels, truth, input } => {
                 let shown = below(input.as_deref()).join(format!("{row:06}"));
-                (name, None, Some(row), truth, (self.row(pixels), false), shown)
+                (name, None, Some(row), truth, self.row(pixels).map(of_row), shown)
             }
-            Task::Failed { name, row, reason } => (name, None, row, None, (Err(reason), false), PathBuf::new()),
-            Task::OtherFile | Task::FolderLink => {
-                (String::new(), None, None, None, (Err(String::new()), false), PathBuf::new())
-            }
+            Task::Failed { name, row, reason } => (name, None, row, None, Err(reason), PathBuf::new()),
+            Task::OtherFile | Task::FolderLink => (String::new(), None, None, None, Err(String::new()), PathBuf::new()),
         };
-        if let (Some(folder), Ok(prepared)) = (&self.show, &prepared) {
-            show(&folder.join(shown), prepared, self.input)?;
+        if let (Some(folder), Ok(seen)) = (&self.show, &seen) {
+            show(&folder.join(shown), &seen.prepared, self.input)?;
         }
-        Ok(Item { name, path, row, truth, misnamed, prepared })
+        let (misnamed, further_pages) = seen.as_ref().map_or((false, 0), |seen| (seen.misnamed, seen.further_pages));
+        Ok(Item { name, path, row, truth, misnamed, further_pages, prepared: seen.map(|seen| seen.prepared) })
     }
 }
 

@@ -85,7 +85,8 @@ pub(super) fn leads_to_a_folder(entry: &DirEntry) -> bool {
     entry.file_type().is_symlink() && entry.path().is_dir()
 }
 
-fn is_named_like_a_picture(path: &Path) -> bool {
+/// Whether a file below a folder is taken for a picture.
+pub(crate) fn is_named_like_a_picture(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let ending = path.extension().and_then(|ending| ending.to_str());
     !hidden && ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))

@@ -99,7 +99,10 @@ pub enum ReportError {
     #[error("images of {0} channels cannot be shown (1, 2, 3 or 4 can)")]
     WrongChannels(usize),
     /// The file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error(
+        "cannot write {}: {source}. Check that the folder exists, that you may write there, and that there is room",
+        path.display()
+    )]
     Write {
         /// The file that was asked for.
         path: PathBuf,

@@ -104,10 +104,11 @@ impl Confusion {
     }
 }
 
-/// Name of a class, or its number where it has none.
+/// Name of a class on one line, or its number where it has none. A line or a tab in it is shown as `\n` or `\t`.
 pub(crate) fn class_name<N: AsRef<str>>(names: &[N], class: usize) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     match names.get(class).map(|name| name.as_ref().trim()) {
-        Some(name) if !name.is_empty() => name.to_owned(),
+        Some(name) if !name.is_empty() => name.chars().map(shown).collect(),
         _ => class.to_string(),
     }
 }
@@ -121,9 +122,9 @@ fn length(text: &str) -> usize {
     text.chars().count()
 }
 
-/// One line of at most `most` characters.
+/// At most `most` characters of a line.
 fn clipped(text: &str, most: usize) -> String {
-    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut chars = text.chars();
     let mut kept: String = chars.by_ref().take(most).collect();
     if chars.next().is_some() {
         kept.pop();
@@ -211,6 +212,14 @@ dog      .    3  .
         assert!(empty.fmt_table(&NONE).ends_with("accuracy -, no examples\n"));
         assert_eq!(empty.fmt_matrix(&NONE), "       predicted\ntruth\n");
         assert!(!Confusion::new(4).unwrap().fmt_table(&NONE).contains("NaN"));
+    }
+
+    #[test]
+    fn names_with_lines_and_tabs_are_told_from_others() {
+        let text = small().fmt_table(&["a\nb", "a b", "a\tb"]);
+        for name in ["a\\nb", "a b", "a\\tb"] {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {text}");
+        }
     }
 
     proptest! {

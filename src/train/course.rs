@@ -147,7 +147,10 @@ impl Course {
     pub fn not_finite(&self, good: usize) -> TrainError {
         // After the last step there is no further epoch.
         let epoch = (good * self.settings.batch / self.images + 1).min(self.settings.epochs);
-        TrainError::NotFinite { step: good + 1, epoch, rate: self.settings.learning_rate }
+        let Settings { learning_rate: rate, weight_decay: decay, .. } = self.settings;
+        // A step takes the product of each weight away: beyond 1 its sign turns round, beyond 2 it grows.
+        let weight_decay = (decay > 1.0 && rate * decay > 1.0).then_some(decay);
+        TrainError::NotFinite { step: good + 1, epoch, rate, weight_decay }
     }
 
     /// What is on the device, if it is worth keeping: the newest update may have gone wrong, and the loss that

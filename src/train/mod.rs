@@ -43,10 +43,12 @@ use crate::report::ReportError;
 pub enum TrainError {
     #[error("--{setting} is {value}; it must be {wanted}")]
     Setting { setting: String, value: String, wanted: String },
+    /// `weight_decay` where it is so large that it alone makes weights grow.
     #[error(
-        "the loss is not a number from step {step} on (epoch {epoch}); try a smaller --learning-rate than {rate:?}"
+        "the loss is not a number from step {step} on (epoch {epoch}); try a smaller {}--learning-rate than {rate:?}",
+        weight_decay.map_or(String::new(), |decay| format!("--weight-decay than {decay:?}, or a smaller "))
     )]
-    NotFinite { step: usize, epoch: usize, rate: f32 },
+    NotFinite { step: usize, epoch: usize, rate: f32, weight_decay: Option<f32> },
     #[error(
         "the {network}'s loss is not a number from round {round} on (epoch {epoch}); try smaller rates than \
          --generator-rate {generator_rate:?} and --discriminator-rate {discriminator_rate:?}"

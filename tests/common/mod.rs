@@ -170,7 +170,11 @@ impl Place {
 }
 
 pub fn said(output: Output) -> Said {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let text = |bytes| {
+        let text = String::from_utf8(bytes).unwrap();
+        // Paths as tests have them.
+        if cfg!(windows) { text.replace('\\', "/") } else { text }
+    };
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 

@@ -423,7 +423,7 @@ pub fn in_words(error: &TrainError, lost: bool) -> String {
             // The one flag that is named where the form's settings will not do.
             format!("{setting} is {value}; it must be {}.", wanted.replace("--batch", "the batch"))
         }
-        TrainError::NotFinite { step, epoch, rate } => format!(
+        TrainError::NotFinite { step, epoch, rate, .. } => format!(
             "The loss is not a number from step {step} on (epoch {epoch}). Choose a smaller learning rate than {rate}, and \
              start again."
         ),

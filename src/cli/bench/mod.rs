@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::numbers::whole;
 use super::precision::fit;
-use super::{count, data, say, trusted};
+use super::{data, say, trusted};
 use crate::device::{self, Choice, Device};
 use crate::models::{self, Model};
 use crate::train::Precision;
@@ -24,10 +25,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// Images in a step [default: 128, of a GAN what its recipe says; with --infer 256, of a GAN 250]
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
     batch: Option<usize>,
     /// How long to measure, after a second to warm up; 0 is the first step alone, as it comes
-    #[arg(long, value_name = "S", default_value_t = 5.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", default_value_t = 5.0, allow_negative_numbers = true, value_parser = seconds)]
     seconds: f64,
     /// Classify images that are on the device already, or draw them with a GAN, instead of training
     #[arg(long)]
@@ -44,13 +45,12 @@ pub struct Args {
     ops: bool,
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
+    seconds.ok_or_else(|| "expected a number from 0 to 3600".into())
+}
+
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        (0.0..=3600.0).contains(&args.seconds),
-        "--seconds is {}; it must be a number from 0 to 3600",
-        args.seconds
-    );
-    anyhow::ensure!(args.batch != Some(0), "--batch 0 is no step; 1 is the smallest");
     let model = models::load_any(&args.model)?;
     let precision = args.precision;
     if precision.is_halved() {

@@ -1,9 +1,11 @@
 //! The flags of `inkgrad classify`, and what of them goes together.
 
 use super::*;
+use crate::cli::ensure_png;
 use crate::pictures::Preparation;
 use crate::pictures::pattern::Pattern;
 use crate::pictures::prepare::{Invert, Mode};
+use crate::pictures::walk::is_named_like_a_picture;
 
 const EXAMPLES: &str = r##"Examples:
   inkgrad classify scans                            every picture below a folder; a table on standard output
@@ -16,10 +18,10 @@ const EXAMPLES: &str = r##"Examples:
   inkgrad classify test.csv --format kaggle --out submission.csv
   inkgrad classify scans --shard $SLURM_ARRAY_TASK_ID/100 --out part$SLURM_ARRAY_TASK_ID.csv --resume
 
-Pictures: PNG, JPEG, BMP, TIFF, WebP, GIF (first frame), PGM and its kin, known by their bytes; rows
-of a CSV file of pixels (.csv, or packed as .csv.gz). Below a folder files are taken by their
-ending, and hidden files and folders are passed over, as they are by patterns; links to files are
-followed, links to folders are not.
+Pictures: PNG, JPEG, BMP, TIFF (first page; the note says of how many), WebP, GIF (first frame),
+PGM and its kin, known by their bytes; rows of a CSV file of pixels (.csv, or packed as .csv.gz).
+Below a folder files are taken by their ending, and hidden files and folders are passed over, as
+they are by patterns; links to files are followed, links to folders are not.
 
 Preparation is what MNIST's makers did: ink becomes light on black, is cropped, scaled into 20x20
 with its aspect kept, and centred in 28x28 by its centre of mass (other networks in proportion). A
@@ -29,6 +31,9 @@ in more than 2 of 100, gets pictures as they are, brought to its size: --prepare
 
 Where at least two folders right below the one given are named after classes, they say what is
 right, and accuracy and confusion are told as well.
+
+In CSV, text that a spreadsheet would run as a formula, like a class named -dash or =1, has a quote
+in front: '-dash. JSON lines and Parquet have it as it is.
 
 Ends with 0 when all is well, 3 when some files could not be read, 130 when it was stopped."##;
 
@@ -46,7 +51,7 @@ pub struct Args {
     #[arg(long, short = '0', help_heading = WHAT)]
     pub null_data: bool,
     /// Only part I of N, counted from 1, by a hash of each path below its folder; all parts together are everything
-    #[arg(long, value_name = "I/N", help_heading = WHAT, value_parser = shard)]
+    #[arg(long, value_name = "I/N", help_heading = WHAT, allow_hyphen_values = true, value_parser = shard)]
     pub shard: Option<Shard>,
 
     /// Whether pictures are prepared: auto leaves those of the network's size with a dark border as they are
@@ -55,7 +60,8 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "WHEN", help_heading = HOW)]
     pub prepare: Option<When>,
     /// Look at each picture so many times, turned and moved a little, and answer with the mean
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = HOW, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = HOW, allow_negative_numbers = true,
+        value_parser = crate::cli::numbers::whole::<u8>(1..=255))]
     pub views: u8,
     /// Whether ink is darker than paper: auto compares with the border
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", help_heading = HOW)]
@@ -86,7 +92,8 @@ pub struct Args {
     #[arg(long, help_heading = PLACE)]
     pub format: Option<Format>,
     /// Likeliest classes in the table [default: 2, the answer and the runner-up]
-    #[arg(long, value_name = "N", help_heading = PLACE, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", help_heading = PLACE, allow_negative_numbers = true,
+        value_parser = crate::cli::numbers::whole::<u16>(1..=1000))]
     pub top: Option<u16>,
     /// The probability of every class in the table
     #[arg(long, help_heading = PLACE)]
@@ -95,7 +102,8 @@ pub struct Args {
     /// sure than it could be: 0.7 suits it, and leaves 2 of 100 digits unsure, where 0.9 leaves 15; best takes 0.9
     #[arg(long, value_name = "P", help_heading = PLACE, value_parser = probability, allow_negative_numbers = true)]
     pub threshold: Option<f64>,
-    /// Put each file into a folder of its class below this one, never over another file
+    /// Put each file into a folder of its class below this one, never over another file, and no second time where an
+    /// earlier run has put the same
     #[arg(long, value_name = "DIR", help_heading = PLACE)]
     pub sort_into: Option<PathBuf>,
     /// What --sort-into does with a file [default: copy]
@@ -107,10 +115,11 @@ pub struct Args {
     /// A CSV of all files that could not be read, and why
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub errors: Option<PathBuf>,
-    /// Go on with --out where a run was stopped or killed; begin where there is nothing to go on with
+    /// Go on with --out where a run was stopped or killed; begin where there is nothing to go on with, and do nothing
+    /// where the table is whole. One that has other pictures or answers than it would get is an error
     #[arg(long, help_heading = PLACE, requires = "out", conflicts_with = "force")]
     pub resume: bool,
-    /// Overwrite --out, and what a stopped run has left of it
+    /// Overwrite --out, what a stopped run has left of it, --sheet and --errors
     #[arg(long, help_heading = PLACE)]
     pub force: bool,
 
@@ -203,7 +212,67 @@ impl Args {
         if let Some(folder) = &self.show_input {
             self.ensure_apart("--show-input", folder, std::slice::from_ref(folder), Pattern::finds_below)?;
         }
+        self.check_written()?;
         Ok(format)
+    }
+
+    /// The files that are written once, with their flags. What takes bytes as they come is none of them: it loses
+    /// nothing, and may be named twice.
+    fn written(&self) -> Vec<(&'static str, &Path)> {
+        let all = [("--out", &self.out), ("--sheet", &self.sheet), ("--errors", &self.errors)];
+        let named = all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
+        named.filter(|(_, path)| files::stream(path).is_none()).collect()
+    }
+
+    /// Refuses to write two things into one file, over what is looked at, and over what is there.
+    fn check_written(&self) -> anyhow::Result<()> {
+        let written = self.written();
+        for (flag, path) in &written {
+            ensure!(!path.is_dir(), "{flag} {}: is a folder; name a file", path.display());
+        }
+        if let Some(path) = &self.sheet {
+            ensure_png("--sheet", path)?;
+        }
+        // A stopped run may have left some of them.
+        let goes_on = |out: &PathBuf| self.resume && (out.exists() || journal::path_of(out).exists());
+        let replaces = self.force || self.out.as_ref().is_some_and(goes_on);
+        for (i, (flag, path)) in written.iter().enumerate() {
+            if let Some((other, _)) = written[..i].iter().find(|(_, other)| resolved(other) == resolved(path)) {
+                bail!("{other} and {flag} name one file, {}; name two", path.display());
+            }
+            if let Some(given) = self.that_holds(path) {
+                let given = visible(&given.to_string_lossy());
+                bail!("{flag} {}: lies among what is looked at, {given}; name another place", path.display());
+            }
+            // Of the table more is to be told, where a run was stopped.
+            ensure!(
+                *flag == "--out" || replaces || !path.exists(),
+                "{flag} {}: is already there; name another place, or overwrite it with --force",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Which of the pictures, folders and patterns given a file is or would be found in.
+    fn that_holds(&self, path: &Path) -> Option<&PathBuf> {
+        let path = resolved(path);
+        self.pictures.iter().find(|given| match Pattern::of(given) {
+            Some(Ok(pattern)) => {
+                path.exists() && pattern.matches().filter_map(Result::ok).any(|found| holds(&found, &path))
+            }
+            _ => holds(given, &path),
+        })
+    }
+
+    /// Makes the folders of the files that are written.
+    pub fn make_folders(&self) -> anyhow::Result<()> {
+        for (flag, path) in self.written() {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let made = folder.map_or(Ok(()), std::fs::create_dir_all);
+            made.with_context(|| format!("{flag} {}: cannot make its folder", path.display()))?;
+        }
+        Ok(())
     }
 
     /// The same of where files are sorted into, which the model's classes decide.
@@ -270,6 +339,14 @@ impl Args {
             ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
         ];
         Ok(settings.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+}
+
+/// Whether a file is the one given, or a picture below a folder given.
+fn holds(given: &Path, path: &Path) -> bool {
+    match given.is_dir() {
+        true => is_named_like_a_picture(path) && path.starts_with(resolved(given)),
+        false => given.file_name() == path.file_name() && resolved(given) == path,
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, anyhow, bail, ensure};
 
 use super::counting::Counting;
-use super::{interrupt, note, open_devices, say, thousands, told_once};
+use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
 use crate::device::Device;
 use crate::files::{self, Existing, STDOUT, Unfinished};
 use crate::infer::Classifier;
@@ -38,6 +38,7 @@ mod sheet;
 mod sorting;
 mod summary;
 mod table;
+mod whole;
 
 /// Some files could not be read; all others were classified.
 const SOME_FAILED: u8 = 3;
@@ -49,9 +50,6 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(to) = &to {
         ensure!(!args.resume, "--resume: {} is no file, and nothing is kept to go on with", to.display());
         args.out = None;
-    }
-    if let Some(path) = &args.sheet {
-        sheet::can_be_written(path)?;
     }
     let (file, name) = match &args.model {
         Some(wanted) => ModelFile::open(wanted)?,
@@ -81,6 +79,10 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(sorting) = &sorting {
         args.check_sorting(sorting)?;
     }
+    args.make_folders()?;
+    if let Some(path) = &args.sheet {
+        sheet::can_be_written(path)?;
+    }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
     let mut results = Results {
         summary: Summary::new(columns.clone(), work.preparation.only_fits(work.input[2]), args.errors.as_deref())?,
@@ -101,15 +103,20 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         Some(out) => match opened(out, &args, &settings, &mut source.done, &mut results)? {
             Some((journal, existing)) => (Sink::Journal(journal), existing),
             None => {
-                note(format_args!("{} is whole already; --force makes it anew", out.display()));
+                let found = match how {
+                    // The pictures are elsewhere.
+                    How::Move => whole::NOT_COMPARED,
+                    How::Copy | How::Link => whole::compare(out, format, &columns, source, &work, &mut team)?,
+                };
+                note(format_args!("{} is whole already: {found}; --force makes it anew", out.display()));
                 return Ok(ExitCode::SUCCESS);
             }
         },
     };
 
     let stop = interrupt::listen()?;
-    let mut counting = Counting::without_end("pictures", args.quiet);
     let before = results.summary.pictures + results.summary.failed;
+    let mut counting = Counting::without_end("pictures", before, args.quiet);
     // An error that ends a run says what is kept of it.
     let with_kept = |error: anyhow::Error| match kept(&args) {
         Some(kept) => anyhow!("{}. What is done is {kept}", told_once(&error)),
@@ -124,7 +131,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         summary.finish_errors()?;
         sink.end().map_err(with_kept)?;
         let kept = kept(&args).map(|kept| format!(", {kept}")).unwrap_or_default();
-        note(format_args!("stopped after {} pictures{kept}", thousands(done)));
+        note(format_args!("stopped after {}{kept}", counted(done, "picture")));
         return Ok(ExitCode::from(130));
     }
     if done == 0 && args.shard.is_none() {
@@ -143,11 +150,8 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         let (sheet, missing) = least.draw(&work)?;
         report::save_png(&sheet, path)?;
         if missing > 0 {
-            note(format_args!(
-                "{}: without {} pictures that are no longer there, or have no room",
-                path.display(),
-                thousands(missing)
-            ));
+            let (path, missing) = (path.display(), counted(missing, "picture"));
+            note(format_args!("{path}: lacks {missing}, no longer there or without room"));
         }
     }
     // As long as the journal is there, --resume can make up for a sheet that found no room.
@@ -158,8 +162,15 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 
 fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
     let pictures: Vec<String> = pictures.iter().map(|path| visible(&path.to_string_lossy())).collect();
+    if pictures == ["-"] && others == 0 {
+        return "no pictures in -: the list on standard input is empty, or the folders that it names are".into();
+    }
     let endings = "names below a folder should end in .png, .jpg, .bmp, .tif, .webp, .gif, .pgm or the like";
-    let others = if others > 0 { format!(", and {} do not", thousands(others)) } else { String::new() };
+    let others = match others {
+        0 => String::new(),
+        1 => ", and 1 does not".into(),
+        others => format!(", and {} do not", thousands(others)),
+    };
     format!("no pictures in {}; {endings}{others}", pictures.join(", "))
 }
 
@@ -391,7 +402,7 @@ fn classify(
             let row = item.prepared.is_ok().then(|| rows.next()).flatten();
             records.push(Record::new(item, row, results.kept));
         }
-        // What is moved is known to the journal before it is gone; what is copied may as well be copied twice.
+        // What is moved is known to the journal before it is gone; what was copied is not copied again.
         let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
         if moves {
             records.iter().try_for_each(|record| sink.push(record))?;

@@ -38,10 +38,17 @@ pub struct Record {
     pub cropped: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub misnamed: bool,
+    /// Pages of a TIFF file that were not looked at.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub further_pages: u32,
 }
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// How much of an answer is kept.
@@ -73,7 +80,8 @@ impl Record {
         record.all = if kept.all { probabilities } else { Vec::new() };
         (record.blank, record.as_is) = (prepared.blank, prepared.as_is);
         (record.inverted, record.cropped) = (prepared.inverted, prepared.cropped);
-        Record { truth: item.truth, misnamed: item.misnamed, ..record }.without_unknown_truth(logits.len())
+        let (misnamed, further_pages) = (item.misnamed, item.further_pages);
+        Record { truth: item.truth, misnamed, further_pages, ..record }.without_unknown_truth(logits.len())
     }
 
     /// What is no class of the network is no truth for it. Journals may have such, from before this was so.
@@ -97,6 +105,15 @@ impl Record {
         Ok(())
     }
 
+    /// What a table says of the picture besides its answer.
+    pub fn note(&self) -> Option<String> {
+        let blank = self.blank.then(|| "blank".to_owned());
+        let pages =
+            (self.further_pages > 0).then(|| format!("first of {} pages", self.further_pages.saturating_add(1)));
+        let notes: Vec<String> = blank.into_iter().chain(pages).collect();
+        (!notes.is_empty()).then(|| notes.join(", "))
+    }
+
     /// The likeliest class and its probability; `None` of a picture that could not be read.
     pub fn best(&self) -> Option<(usize, f64)> {
         self.top.first().copied()
@@ -114,7 +131,8 @@ mod tests {
     use crate::pictures::Prepared;
 
     fn item(prepared: Result<Prepared, String>) -> Item {
-        Item { name: "a.png".into(), path: None, row: None, truth: Some(1), misnamed: false, prepared }
+        let (name, misnamed, further_pages) = ("a.png".into(), false, 0);
+        Item { name, path: None, row: None, truth: Some(1), misnamed, further_pages, prepared }
     }
 
     fn prepared(blank: bool) -> Prepared {
@@ -138,6 +156,14 @@ mod tests {
         assert_eq!((record.answer(0.8), record.answer(0.9)), (Some(1), None));
         let blank = Record::new(&item(Ok(prepared(true))), Some(&[0.0, 30.0, 1.0]), KEPT);
         assert_eq!(blank.answer(0.0), None);
+    }
+
+    #[test]
+    fn a_note_says_what_is_blank_and_which_pages_were_not_looked_at() {
+        let note = |blank, further_pages| Record { blank, further_pages, ..Record::default() }.note();
+        assert_eq!((note(false, 0), note(true, 0)), (None, Some("blank".into())));
+        assert_eq!(note(false, 2).as_deref(), Some("first of 3 pages"));
+        assert_eq!(note(true, 1).as_deref(), Some("blank, first of 2 pages"));
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, ensure};
+use anyhow::anyhow;
 use image::RgbImage;
 use image::imageops;
 
 use super::record::Record;
 use super::table::Columns;
-use crate::cli::ensure_png;
 use crate::files::Unfinished;
 use crate::pictures::source::{numbered_pixels, table_of};
 use crate::pictures::stream::Work;
@@ -27,8 +26,6 @@ const GAP: u32 = 8;
 /// # Errors
 /// Where a sheet could not be written: better told before all pictures are looked at than after.
 pub fn can_be_written(path: &Path) -> anyhow::Result<()> {
-    ensure!(!path.is_dir(), "--sheet {}: is a folder; name a file, like sheet.png", path.display());
-    ensure_png("--sheet", path)?;
     let tried = Unfinished::create(path).map(drop);
     tried.map_err(|error| anyhow!("--sheet {}: {error}; name a place that can be written", path.display()))
 }
@@ -81,7 +78,7 @@ impl Least {
         let mut missing = 0;
         for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
             if picture.pixels.is_none() && picture.record.row.is_none() {
-                picture.pixels = work.file(&text_path(&picture.record.path)).ok().map(|(prepared, _)| prepared.pixels);
+                picture.pixels = work.file(&text_path(&picture.record.path)).ok().map(|seen| seen.prepared.pixels);
             }
             missing += u64::from(picture.pixels.is_none());
         }

@@ -1,6 +1,7 @@
 //! Puts files into a folder for each class, and never over another file.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -38,7 +39,7 @@ impl Sorting {
         Sorting { folder, how, folders }
     }
 
-    /// Puts a file into the folder of a class, or that of the unsure ones.
+    /// Puts a file into the folder of a class, or that of the unsure ones, unless an earlier run has put it there.
     pub fn put(&self, file: &Path, class: Option<usize>) -> anyhow::Result<()> {
         let folder = &self.folders[class.unwrap_or(self.folders.len() - 1)];
         let put = std::fs::create_dir_all(folder).and_then(|()| self.put_into(file, folder));
@@ -54,11 +55,46 @@ impl Sorting {
                 How::Move => move_to(file, &target),
             };
             match done {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if self.is_put(file, &target)? {
+                        return Ok(());
+                    }
+                }
                 done => return done,
             }
         }
         Ok(())
+    }
+
+    /// Whether what is there is what would be put there.
+    fn is_put(&self, file: &Path, target: &Path) -> io::Result<bool> {
+        match self.how {
+            How::Copy => is_same(file, target),
+            How::Link => is_linked(file, target),
+            // The file would be gone, and nobody knows which of two it was.
+            How::Move => Ok(false),
+        }
+    }
+}
+
+/// Whether a file, and no link to one, has the bytes of another.
+fn is_same(file: &Path, target: &Path) -> io::Result<bool> {
+    let there = target.symlink_metadata()?;
+    if !there.is_file() || there.len() != file.metadata()?.len() {
+        return Ok(false);
+    }
+    let [mut one, mut other] = [BufReader::new(File::open(file)?), BufReader::new(File::open(target)?)];
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let both = left.len().min(right.len());
+        if left[..both] != right[..both] {
+            return Ok(false);
+        }
+        if both == 0 {
+            return Ok(left.len() == right.len());
+        }
+        one.consume(both);
+        other.consume(both);
     }
 }
 
@@ -68,13 +104,25 @@ fn copy(file: &Path, target: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let mut copy = Unfinished::create(target)?;
-    io::copy(&mut std::fs::File::open(file)?, &mut copy)?;
+    io::copy(&mut File::open(file)?, &mut copy)?;
     copy.finish_soon(Existing::Keep)
 }
 
 #[cfg(unix)]
 fn link(file: &Path, target: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(std::path::absolute(file)?, target)
+}
+
+#[cfg(unix)]
+fn is_linked(file: &Path, target: &Path) -> io::Result<bool> {
+    let file = std::path::absolute(file)?;
+    Ok(std::fs::read_link(target).is_ok_and(|leads_to| leads_to == file))
+}
+
+/// A hard link to a file has its bytes.
+#[cfg(not(unix))]
+fn is_linked(file: &Path, target: &Path) -> io::Result<bool> {
+    is_same(file, target)
 }
 
 #[cfg(not(unix))]
@@ -118,6 +166,22 @@ mod tests {
             assert_eq!(names(&at("sorted/3")), ["a-2.png", "a-3.png", "a.png"], "{how:?}");
             assert_eq!(std::fs::read_to_string(at("sorted/3/a-2.png")).unwrap(), "y");
             assert_eq!(at("x/a.png").exists(), how != How::Move);
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_put_there_is_not_put_there_again() {
+        for (how, times) in [(How::Copy, 1), (How::Link, 1), (How::Move, 2)] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            let sorting = Sorting::new(at("sorted"), how, &["3".into()]);
+            for text in ["same", "same", "some"] {
+                std::fs::write(at("a.png"), text).unwrap();
+                sorting.put(&at("a.png"), Some(0)).unwrap();
+            }
+            // A file of another content is another one; a link leads to it all the same.
+            let others = usize::from(how != How::Link);
+            assert_eq!(names(&at("sorted/3")).len(), times + others, "{how:?}");
         }
     }
 

@@ -40,6 +40,7 @@ pub struct Summary {
     inverted: u64,
     cropped: u64,
     misnamed: u64,
+    with_further_pages: u64,
     pub other_files: u64,
     pub folder_links: u64,
 }
@@ -72,6 +73,7 @@ impl Summary {
             inverted: 0,
             cropped: 0,
             misnamed: 0,
+            with_further_pages: 0,
             other_files: 0,
             folder_links: 0,
         })
@@ -107,6 +109,7 @@ impl Summary {
             (record.inverted, &mut self.inverted),
             (record.cropped, &mut self.cropped),
             (record.misnamed, &mut self.misnamed),
+            (record.further_pages > 0, &mut self.with_further_pages),
         ] {
             *count += u64::from(is);
         }
@@ -116,9 +119,10 @@ impl Summary {
     /// Gives the file of failures its name.
     pub fn finish_errors(&mut self) -> anyhow::Result<()> {
         if let Some(errors) = self.errors.take() {
-            let file = errors.into_inner().map_err(|error| error.into_error())?;
-            let path = file.path().to_owned();
-            file.finish(Existing::Replace).map_err(|error| anyhow::anyhow!("--errors {}: {error}", path.display()))?;
+            let path = errors.get_ref().path().to_owned();
+            let cannot = |error: std::io::Error| anyhow::anyhow!("--errors {}: {error}", path.display());
+            let file = errors.into_inner().map_err(|error| cannot(error.into_error()))?;
+            file.finish(Existing::Replace).map_err(cannot)?;
         }
         Ok(())
     }
@@ -140,8 +144,52 @@ impl Summary {
         text
     }
 
-    /// With so many files that an earlier run had done: the table of classes, accuracy where classes are known, and what was done to the pictures.
+    /// With so many files that an earlier run had done: the table of classes, accuracy where classes are known, what was
+    /// done to the pictures, and how long it took.
     pub fn text(&self, earlier: u64, took: Duration, device: &str) -> String {
+        let mut text = if self.pictures > 0 { self.of_pictures() } else { String::new() };
+        for (number, one, many) in [
+            (
+                self.unknown_truth,
+                "row has a label that is no class of the network",
+                "rows have labels that are no classes of the network",
+            ),
+            (self.blank, "picture is blank, and so unsure", "pictures are blank, and so unsure"),
+            (self.misnamed, "picture has the ending of another format", "pictures have the ending of another format"),
+            (
+                self.with_further_pages,
+                "picture is the first page of several, and the others were not looked at",
+                "pictures are the first page of several, and the others were not looked at",
+            ),
+            (
+                self.other_files,
+                "file without the name of a picture was passed over",
+                "files without the name of a picture were passed over",
+            ),
+            (self.folder_links, "link to a folder was not followed", "links to folders were not followed"),
+        ] {
+            if number > 0 {
+                let _ = writeln!(text, "{}", count(number, one, many));
+            }
+        }
+        if self.pictures > 1 && self.blank == self.pictures {
+            let _ = writeln!(text, "all of them are: pixels from 0 to 1 are to be multiplied by 255, which is white");
+        }
+        let seconds = took.as_secs_f64();
+        // A rate is of what this run has done, or it would be too good.
+        let now = (self.pictures + self.failed).saturating_sub(earlier);
+        let rate = match self.pictures.min(now) {
+            0 => String::new(),
+            _ => format!(", {} a second", thousands((now as f64 / seconds.max(1e-9)) as u64)),
+        };
+        let all = count(self.pictures, "picture", "pictures");
+        let here = if earlier > 0 { format!(", {} of them now", thousands(now)) } else { String::new() };
+        let _ = write!(text, "{all}{here} in {seconds:.1} s{rate}, with {device}");
+        text
+    }
+
+    /// The table of classes, how many answers are right, and how pictures were brought to the network's size.
+    fn of_pictures(&self) -> String {
         let mut text = self.table();
         if let Some(confusion) = self.confusion.as_ref().filter(|confusion| confusion.total() > 0) {
             let _ = writeln!(text, "\n{}", confusion.fmt_accuracy());
@@ -173,38 +221,6 @@ impl Summary {
                 thousands(self.cropped)
             ),
         };
-        for (number, one, many) in [
-            (
-                self.unknown_truth,
-                "row has a label that is no class of the network",
-                "rows have labels that are no classes of the network",
-            ),
-            (self.blank, "picture is blank, and so unsure", "pictures are blank, and so unsure"),
-            (self.misnamed, "picture has the ending of another format", "pictures have the ending of another format"),
-            (
-                self.other_files,
-                "file without the name of a picture was passed over",
-                "files without the name of a picture were passed over",
-            ),
-            (self.folder_links, "link to a folder was not followed", "links to folders were not followed"),
-        ] {
-            if number > 0 {
-                let _ = writeln!(text, "{}", count(number, one, many));
-            }
-        }
-        if self.pictures > 1 && self.blank == self.pictures {
-            let _ = writeln!(text, "all of them are: pixels from 0 to 1 are to be multiplied by 255, which is white");
-        }
-        let seconds = took.as_secs_f64();
-        // A rate is of what this run has done, or it would be too good.
-        let now = (self.pictures + self.failed).saturating_sub(earlier);
-        let rate = match self.pictures.min(now) {
-            0 => String::new(),
-            _ => format!(", {} a second", thousands((now as f64 / seconds.max(1e-9)) as u64)),
-        };
-        let all = count(self.pictures, "picture", "pictures");
-        let here = if earlier > 0 { format!(", {} of them now", thousands(now)) } else { String::new() };
-        let _ = write!(text, "{all}{here} in {seconds:.1} s{rate}, with {device}");
         text
     }
 
@@ -224,7 +240,8 @@ impl Summary {
         }
         let mut text = aligned(&rows);
         if met.len() > LINES {
-            let _ = writeln!(text, "... and {} more classes", met.len() - LINES);
+            let more = count((met.len() - LINES) as u64, "more class", "more classes");
+            let _ = writeln!(text, "... and {more}");
         }
         text
     }

@@ -1,5 +1,6 @@
 //! Answers as CSV, JSON lines, Parquet, or what Kaggle takes: the same columns in each of the first three.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ pub enum Format {
     Kaggle,
 }
 
+/// The columns of what Kaggle takes.
+pub const KAGGLE: [&str; 2] = ["ImageId", "Label"];
+
 /// The columns, and how a record fills them.
 #[derive(Clone, Debug)]
 pub struct Columns {
@@ -31,15 +35,21 @@ pub struct Columns {
     pub kept: Kept,
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 enum Cell<'a> {
-    Text(Option<&'a str>),
+    Text(Option<Cow<'a, str>>),
     Number(f64),
+}
+
+impl<'a> Cell<'a> {
+    fn text(text: Option<&'a str>) -> Cell<'a> {
+        Cell::Text(text.map(Cow::Borrowed))
+    }
 }
 
 impl Columns {
     /// The names of the columns, and whether each holds text.
-    fn names(&self) -> Vec<(String, bool)> {
+    pub fn names(&self) -> Vec<(String, bool)> {
         let mut names = vec![("path".to_owned(), true), ("label".to_owned(), true)];
         if self.threshold.is_some() {
             names.push(("best".into(), true));
@@ -64,7 +74,7 @@ impl Columns {
     }
 
     /// What Kaggle is told of each class, which wants numbers: the names where they are such, else their places.
-    fn numbers(&self) -> Vec<String> {
+    pub fn numbers(&self) -> Vec<String> {
         match self.class_names.iter().all(|name| name.parse::<i64>().is_ok()) {
             true => self.class_names.clone(),
             false => (0..self.class_names.len()).map(|class| class.to_string()).collect(),
@@ -85,15 +95,15 @@ impl Columns {
     }
 
     fn cells<'a>(&'a self, record: &'a Record) -> Vec<Cell<'a>> {
-        let mut cells = vec![Cell::Text(Some(&record.path)), Cell::Text(Some(self.label(record)))];
+        let mut cells = vec![Cell::text(Some(&record.path)), Cell::text(Some(self.label(record)))];
         for (place, (class, confidence)) in record.top.iter().enumerate() {
             if place > 0 || self.threshold.is_some() {
-                cells.push(Cell::Text(self.name(*class)));
+                cells.push(Cell::text(self.name(*class)));
             }
             cells.push(Cell::Number(*confidence));
         }
         let truth = record.truth.and_then(|class| self.name(class));
-        cells.extend([Cell::Text(truth), Cell::Text(record.blank.then_some("blank"))]);
+        cells.extend([Cell::text(truth), Cell::Text(record.note().map(Cow::Owned))]);
         cells.extend(record.all.iter().map(|p| Cell::Number(*p)));
         cells
     }
@@ -119,7 +129,7 @@ impl<W: Write + Send> Table<W> {
             }
             Format::Kaggle => {
                 let mut csv = csv::Writer::from_writer(out);
-                csv.write_record(["ImageId", "Label"])?;
+                csv.write_record(KAGGLE)?;
                 Table::Kaggle(columns.numbers(), Box::new(csv))
             }
             Format::Jsonl => Table::Lines(columns, out),
@@ -137,7 +147,7 @@ impl<W: Write + Send> Table<W> {
             Table::Csv(columns, csv) => {
                 for cell in columns.cells(record) {
                     match cell {
-                        Cell::Text(text) => csv.write_field(harmless(text.unwrap_or_default()).as_ref())?,
+                        Cell::Text(text) => csv.write_field(harmless(&text.unwrap_or_default()).as_ref())?,
                         Cell::Number(number) => csv.write_field(format!("{number:.6}"))?,
                     }
                 }
@@ -185,7 +195,7 @@ impl<W: Write + Send> Table<W> {
 
 /// A spreadsheet runs what begins like a formula; a quote in front makes it text. Paths never begin so, and numbers are
 /// no formulas.
-pub fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
+pub fn harmless(text: &str) -> Cow<'_, str> {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
         true => format!("'{text}").into(),
         false => text.into(),
@@ -232,7 +242,7 @@ impl<W: Write + Send> Parquet<W> {
         for (column, cell) in self.columns.iter_mut().zip(cells) {
             match (column, cell) {
                 (Column::Text { values, present }, Cell::Text(text)) => {
-                    values.extend(text.map(ByteArray::from));
+                    values.extend(text.as_deref().map(ByteArray::from));
                     present.push(i16::from(text.is_some()));
                 }
                 (Column::Numbers(values), Cell::Number(number)) => values.push(*number),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::augment_flags::{self, AugmentFlags};
+use crate::cli::numbers::whole;
 use crate::cli::reading::ReadingFlags;
 use crate::cli::{data_read, ensure_png, note, open_device, say};
 use crate::data::ImageSet;
@@ -22,10 +23,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Originals, of each class in turn
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=200))]
+    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true,
+        value_parser = whole::<u16>(1..=200))]
     rows: u16,
     /// What is made of each
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=200))]
+    #[arg(long, value_name = "N", default_value_t = 12, allow_negative_numbers = true,
+        value_parser = whole::<u16>(1..=200))]
     columns: u16,
     /// Other images and other draws
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = crate::cli::seed)]
@@ -33,7 +36,7 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// The picture's file
+    /// The picture's file; one that is there is replaced
     #[arg(long, short, value_name = "FILE", default_value = "preview.png")]
     out: PathBuf,
     #[command(flatten)]

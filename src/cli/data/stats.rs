@@ -15,7 +15,7 @@ pub struct Args {
     /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The picture's file: the mean of each class's training images, and of all
+    /// The picture's file: the mean of each class's training images, and of all; one that is there is replaced
     #[arg(long, short, value_name = "FILE", default_value = "stats.png")]
     out: PathBuf,
     #[command(flatten)]

@@ -7,9 +7,7 @@ mod surroundings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-
-use super::say;
+use super::{cannot_write, say};
 use crate::check::speed;
 use crate::device::gpu::{AdapterInfo, Class};
 use crate::device::{self, Choice, Device};
@@ -64,7 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         report.line(format_args!("\n**Verdict: {error:#}**"));
     }
     if let Some(path) = &args.out {
-        files::write_whole(path, report.text.as_bytes()).with_context(|| format!("--out {}", path.display()))?;
+        files::write_whole(path, report.text.as_bytes()).map_err(|error| cannot_write(path, &error))?;
     }
     result
 }

@@ -10,7 +10,8 @@ use std::thread;
 use rayon::prelude::*;
 
 use super::counting::Counting;
-use super::{interrupt, note, say, thousands, trusted};
+use super::numbers::whole;
+use super::{counted, interrupt, note, say, thousands, trusted};
 use crate::device::{Choice, Device, DeviceError, find};
 use crate::files::Existing;
 use crate::infer::lettering::lettering;
@@ -57,7 +58,7 @@ pub struct Args {
     grid: Option<Size>,
     /// N rows with one of each of --digits: the same as --grid Nx10 for ten digits
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT,
-        conflicts_with_all = ["text", "between_digits"], value_parser = clap::value_parser!(u32).range(1..))]
+        conflicts_with_all = ["text", "between_digits"], value_parser = whole::<u32>(1..=u32::MAX))]
     each_class: Option<u32>,
     /// A text, such as a phone number, each digit in a hand of its own (--seeds has one for all); spaces and punctuation
     /// become empty cells
@@ -83,7 +84,7 @@ pub struct Args {
     between_digits: Option<List>,
     /// Pictures from one to the next, both included [default: 16]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT, requires = "way",
-        value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+        value_parser = whole::<u32>(2..=1_000_000))]
     frames: Option<u32>,
     /// Scales latents: below 1 digits are plainer and more alike, above 1 bolder [default: 1, of --text 0.5]
     #[arg(long, value_name = "FACTOR", help_heading = WHAT, allow_negative_numbers = true, value_parser = factor)]
@@ -91,11 +92,11 @@ pub struct Args {
 
     /// Pixels along a digit's pixel [default: 1]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
-        value_parser = clap::value_parser!(u32).range(1..=1000))]
+        value_parser = whole::<u32>(1..=1000))]
     scale: Option<u32>,
     /// Pixels between neighbours [default: 0]
     #[arg(long, allow_negative_numbers = true, value_name = "PIXELS", help_heading = LOOK,
-        value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        value_parser = whole::<u32>(0..=10_000))]
     gap: Option<u32>,
     /// Colour of the digits: #rrggbb or a name [default: white]
     #[arg(long, value_name = "COLOUR", help_heading = LOOK)]
@@ -109,7 +110,7 @@ pub struct Args {
     /// Frames of a GIF in a second; each is shown for whole hundredths of a second, the nearest number of
     /// them and two at least [default: 12]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
-        value_parser = clap::value_parser!(u16).range(1..=50))]
+        value_parser = whole::<u16>(1..=50))]
     fps: Option<u16>,
 
     /// A .png, a .gif, or a .safetensors data set for other programs (for `train --data` write --format idx);
@@ -123,7 +124,8 @@ pub struct Args {
     #[arg(long, help_heading = PLACE)]
     format: Option<Format>,
     /// Of IDX files: how many, the last ones, are the test set [default: a tenth]
-    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = PLACE)]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = PLACE,
+        value_parser = whole::<u64>(0..=u32::MAX))]
     test: Option<u64>,
     /// Overwrite single files and data sets that are already there
     #[arg(long, help_heading = PLACE)]
@@ -252,7 +254,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         thousands(MOST_PICTURES)
     );
     let test = args.test.unwrap_or(pictures.div_ceil(10).min(pictures / 2));
-    anyhow::ensure!(test <= pictures, "--test {test}: only {pictures} digits are drawn");
+    anyhow::ensure!(test <= pictures, "--test {test} is more than {}", counted(pictures, "digit"));
     let existing = if args.force || !target.keeps() { Existing::Replace } else { Existing::Keep };
     if existing == Existing::Keep
         && let Some(path) = target.in_the_way(&scene, class_names, image[2])
@@ -278,19 +280,23 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut sampler = Sampler::open_for(batch, &generator, device.as_mut())?;
     let stop = interrupt::listen()?;
     let mut counting = Counting::new("digits", pictures, args.quiet);
-    let mut output = Output::create(&target, &job)?;
+    let is_new = !target.path().exists();
     let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
-    let drawn = drawing.draw(&scene, args.truncation(), &mut output, &mut counting, &stop)?;
+    let written = drawing.write(&target, &job, args.truncation(), &mut counting, &stop);
+    if is_new && !matches!(written, Ok(drawn) if drawn == pictures) {
+        // A folder that was made for files of which none has its name is empty.
+        let _ = std::fs::remove_dir(target.path());
+    }
+    let drawn = written?;
     if drawn < pictures {
         counting.finish();
         let kept = match &target {
-            Target::Files(_) => format!("the {} files written so far are whole", thousands(drawn)),
-            _ => "nothing was written".into(),
+            Target::Files(_) if drawn > 0 => "the files written so far are whole",
+            _ => "nothing was written",
         };
         note(format_args!("stopped after {} of {} digits; {kept}", thousands(drawn), thousands(pictures)));
         return Ok(ExitCode::from(130));
     }
-    output.finish(existing)?;
     let seconds = counting.finish().as_secs_f64();
     let path = target.path().display();
     if args.quiet {
@@ -300,8 +306,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             Target::Idx(_) => format!(" ({} to train, {} to test)", thousands(pictures - test), thousands(test)),
             _ => String::new(),
         };
-        let what = if matches!(target, Target::Files(_)) { "digits, a file each" } else { "digits" };
-        say(format_args!("{path}: {} {what}{split} in {seconds:.1} s with {}", thousands(pictures), device.name()));
+        let each = if matches!(target, Target::Files(_)) { ", a file each" } else { "" };
+        let digits = counted(pictures, "digit");
+        say(format_args!("{path}: {digits}{each}{split} in {seconds:.1} s with {}", device.name()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -319,6 +326,24 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
+    /// Draws every picture of a job into the files of a target, which have their names once that is done, and gives
+    /// back how many were drawn.
+    fn write(
+        self,
+        target: &Target,
+        job: &Job,
+        truncation: f32,
+        counting: &mut Counting,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<u64> {
+        let mut output = Output::create(target, job)?;
+        let drawn = self.draw(job.scene, truncation, &mut output, counting, stop)?;
+        if drawn == job.scene.pictures() {
+            output.finish(job.existing)?;
+        }
+        Ok(drawn)
+    }
+
     /// Draws every picture of a scene, batch by batch, and gives back how many were put out. The device draws a batch
     /// while the one before is written.
     fn draw(

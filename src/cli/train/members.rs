@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Args, Named, check};
-use crate::data::{DataSet, ImageSet};
+use crate::data::DataSet;
 use crate::graph::Store;
 use crate::models::{self, Architecture, ModelError, ModelFile};
 use crate::train::{Folder, Settings};
@@ -52,7 +52,7 @@ impl Args {
         &self,
         architecture: &Architecture,
         settings: &Settings,
-        set: &ImageSet,
+        data: &DataSet,
     ) -> anyhow::Result<Vec<Member>> {
         let own = settings.members - self.others().len();
         let mut members: Vec<Member> = (0..own)
@@ -64,8 +64,8 @@ impl Args {
         for name in self.others() {
             let architecture = models::builtin(name)?;
             let mut settings = self.over(architecture.recipe.clone(), name);
-            self.fit(&mut settings, set.len());
-            check(&architecture, &settings, set)?;
+            self.fit(&mut settings, &data.train);
+            check(&architecture, &settings, data)?;
             members.push(Member { architecture, settings });
         }
         for i in 0..members.len() {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use prost::Message;
 
+use super::PRODUCER;
 use super::proto::{
     Dimension, DimensionProto, FLOAT, GraphProto, INT64, ModelProto, OperatorSetIdProto, StringStringEntryProto,
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
@@ -37,7 +38,7 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let doc_string = graph.doc_string.clone();
     let file = ModelProto {
         ir_version: IR_VERSION,
-        producer_name: "inkgrad".into(),
+        producer_name: PRODUCER.into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         doc_string,
         graph: Some(graph),

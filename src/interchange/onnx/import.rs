@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use prost::Message;
 
+use super::PRODUCER;
 use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto, attribute};
 use super::tensor::{Constant, Data};
 use crate::data::Pictures;
 use crate::interchange::draft::{Draft, Flow, From};
 use crate::interchange::finish::{Imported, Wishes, image, keep_pictures};
+use crate::interchange::scale::Scale;
 use crate::models::{Kind, MAX_SIZE, by};
 
 /// More nodes are not read.
@@ -127,6 +129,10 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
         entry.map(|entry| entry.value.as_str())
     };
     let mut wishes = wishes.clone();
+    if model.producer_name == PRODUCER {
+        // The graph normalizes them itself.
+        wishes.scale = wishes.scale.or(Some(Scale::UNIT));
+    }
     if wishes.class_names.is_none() {
         wishes.class_names = stored("class_names").and_then(|names| serde_json::from_str(names).ok());
     }

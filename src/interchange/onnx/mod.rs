@@ -14,3 +14,6 @@ mod writer;
 
 pub use export::export;
 pub use import::import;
+
+/// What files of this program call the program that made them.
+const PRODUCER: &str = "inkgrad";

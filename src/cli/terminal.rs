@@ -1,0 +1,101 @@
+//! Lines and tables for standard output, which fit it where it is a terminal.
+
+use terminal_size::{Width, terminal_size_of};
+
+/// Characters that a text or a column keeps, however narrow the terminal is.
+const LEAST: usize = 8;
+
+/// Columns of the terminal; nothing of a file or a pipe, where lines are as long as they are.
+fn width() -> Option<usize> {
+    terminal_size_of(std::io::stdout()).map(|(Width(width), _)| width.into())
+}
+
+/// A line, broken between words where it is too long; what follows is indented.
+pub fn wrapped(line: &str, indent: usize) -> String {
+    broken(line, indent, width())
+}
+
+fn broken(line: &str, indent: usize, width: Option<usize>) -> String {
+    let Some(width) = width.filter(|width| *width >= indent + LEAST) else { return line.into() };
+    let (mut text, mut used, mut words) = (String::new(), 0, false);
+    for word in line.split_inclusive(' ') {
+        let length = word.chars().count();
+        // The space behind a word may be beyond the edge.
+        if words && used + word.trim_end().chars().count() > width {
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+            text.push_str(&" ".repeat(indent));
+            used = indent;
+        }
+        text.push_str(word);
+        used += length;
+        // A line is not broken before its first word.
+        words |= word != " ";
+    }
+    text
+}
+
+/// Rows in columns, the first two to the left and the others to the right, at least as wide as `widths` say where there
+/// is room for that. Where there is none at all, the second column is cut.
+pub fn table<const N: usize>(rows: &[[String; N]], widths: [usize; N]) -> String {
+    laid_out(rows, widths, width())
+}
+
+fn laid_out<const N: usize>(rows: &[[String; N]], widths: [usize; N], width: Option<usize>) -> String {
+    let needed: [usize; N] = std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
+    let wished: [usize; N] = std::array::from_fn(|i| needed[i].max(widths[i]));
+    let length = |widths: &[usize; N]| widths.iter().sum::<usize>() + N.saturating_sub(1);
+    let width = width.unwrap_or(usize::MAX);
+    let mut widths = if length(&wished) > width { needed } else { wished };
+    let over = length(&widths).saturating_sub(width);
+    if let Some(second) = widths.get_mut(1) {
+        *second = second.saturating_sub(over).max((*second).min(LEAST));
+    }
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(widths).enumerate().map(|(i, (cell, width))| match i {
+            0 | 1 => format!("{:<width$}", cut(cell, width)),
+            _ => format!("{cell:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A text of so many characters at most.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.into();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "  pool  averages large images down";
+
+    #[test]
+    fn a_line_is_broken_between_words_and_goes_on_where_its_text_began() {
+        assert_eq!(broken(LINE, 8, None), LINE);
+        assert_eq!(broken(LINE, 8, Some(34)), LINE);
+        assert_eq!(broken(LINE, 8, Some(33)), "  pool  averages large images\n        down");
+        assert_eq!(broken(LINE, 8, Some(20)), "  pool  averages\n        large images\n        down");
+        // A word that has no room at all has a line of its own, and is not broken.
+        assert_eq!(broken("  a_word_without_end on", 2, Some(10)), "  a_word_without_end\n  on");
+        // Narrower than that, nothing would be gained.
+        assert_eq!(broken(LINE, 8, Some(15)), LINE);
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_is_wished_as_it_needs_or_as_there_is_room() {
+        let rows = [["a", "convolution 3x3", "1"], ["total", "", "1,234"]].map(|row| row.map(String::from));
+        let lines = |width| laid_out(&rows, [8, 20, 7], width);
+        let wished = "a        convolution 3x3            1\ntotal                           1,234";
+        assert_eq!(lines(None), wished);
+        assert_eq!(lines(Some(37)), wished);
+        assert_eq!(lines(Some(36)), "a     convolution 3x3     1\ntotal                 1,234");
+        assert_eq!(lines(Some(22)), "a     convoluti…     1\ntotal            1,234");
+        assert_eq!(lines(Some(5)), "a     convolu…     1\ntotal          1,234");
+    }
+}
