@@ -365,5 +365,10 @@ fn would_find(given: &Path, folders: &[PathBuf], finds: fn(&Pattern, &Path) -> b
 fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
-    there.map_or(path.clone(), |(there, real)| path.strip_prefix(there).map_or(real.clone(), |rest| real.join(rest)))
+    let Some((there, real)) = there else { return path };
+    match path.strip_prefix(there) {
+        // Joined to nothing, the name of a file would end like a folder's.
+        Ok(rest) if rest != Path::new("") => real.join(rest),
+        _ => real,
+    }
 }

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds the program for Windows on Linux, and runs its tests under Wine: what it does with files, paths and consoles there,
+# the window, and the shaders on lavapipe by Wine's Vulkan.
+#     tests/windows/wine.sh                       all of them
+#     tests/windows/wine.sh --test classify       as cargo test takes it
+#
+# Debian: apt install gcc-mingw-w64-x86-64 wine wine64 xvfb xauth mesa-vulkan-drivers, and rustup target add
+# x86_64-pc-windows-gnu. What Wine cannot show: Direct3D 12, for which it has no compiler of shaders; a file that is
+# replaced while somebody reads it; the time that Windows grants a console's programs to end.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export WINEPREFIX="${WINEPREFIX:-$PWD/target/wine}" WINEDEBUG=-all
+mkdir -p "$WINEPREFIX"
+xvfb-run -a wineboot --init >/dev/null 2>&1
+prng="$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll"
+[ -e "$prng" ] || x86_64-w64-mingw32-gcc -shared -o "$prng" tests/windows/prng.c -ladvapi32
+
+export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine WGPU_BACKEND=vulkan INKGRAD_REQUIRE_GPU=1
+xvfb-run -a cargo test --release --no-fail-fast --target x86_64-pc-windows-gnu "$@"
