@@ -14,7 +14,7 @@
 //! | `hang@n` | submission: it takes for ever, and patience with it is two seconds |
 //! | `not-finite@n` | chunk of training steps: the first loss in it is NaN |
 //! | `full-disk@name` | write to a file whose name ends so, every time |
-//! | `hold-file@name` | file that is to have a name that ends so, once: another program has that one open |
+//! | `hold-file@n:name` | file that is to have a name that ends so, up to the n-th: another program has that one open |
 //! | `wrong-shader@op:this=>that` | pipeline of the op, every time: this is that in its text, as if a driver miscompiled it |
 //! | `hardware@all` | look at an adapter, every time: one in software claims to be none, so that `auto` takes it |
 //!
@@ -72,11 +72,6 @@ impl Wanted {
         text.split(';').filter_map(Wanted::parse).collect()
     }
 
-    /// Whether it is this file that it names.
-    fn means(&self, path: &Path) -> bool {
-        path.as_os_str().to_string_lossy().ends_with(&self.place)
-    }
-
     /// Whether this call is the one whose number it names.
     fn happens(&self) -> bool {
         self.place.parse() == Ok(self.calls.fetch_add(1, Ordering::Relaxed) + 1)
@@ -119,7 +114,7 @@ pub fn happens(fault: Fault) -> bool {
 /// # Errors
 /// [`std::io::ErrorKind::StorageFull`].
 pub fn disk_takes(path: &Path) -> std::io::Result<()> {
-    let full = wanted(Fault::FullDisk).is_some_and(|wanted| wanted.means(path));
+    let full = place(Fault::FullDisk).is_some_and(|place| path.as_os_str().to_string_lossy().ends_with(place));
     if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
 }
 
@@ -128,8 +123,11 @@ pub fn disk_takes(path: &Path) -> std::io::Result<()> {
 /// # Errors
 /// [`std::io::ErrorKind::ResourceBusy`].
 pub fn hold(path: &Path) -> std::io::Result<()> {
-    let held = wanted(Fault::HoldFile)
-        .is_some_and(|wanted| wanted.means(path) && wanted.calls.fetch_add(1, Ordering::Relaxed) == 0);
+    let held = wanted(Fault::HoldFile).is_some_and(|wanted| {
+        let Some((times, name)) = wanted.place.split_once(':') else { return false };
+        let is_it = path.as_os_str().to_string_lossy().ends_with(name);
+        is_it && times.parse().is_ok_and(|times: u64| wanted.calls.fetch_add(1, Ordering::Relaxed) < times)
+    });
     if held { Err(crate::files::held()) } else { Ok(()) }
 }
 

@@ -180,7 +180,7 @@ impl Unfinished {
             && name.exists()
         {
             if before.exists() {
-                std::fs::remove_file(before)?;
+                patiently(before, || std::fs::remove_file(before))?;
             }
             // Where a file system has no second names, there is a moment without the file.
             let named = std::fs::hard_link(name, before).or_else(|_| std::fs::rename(name, before));
@@ -210,30 +210,38 @@ impl Write for Unfinished {
 }
 
 /// Gives a finished file its name, for which it waits a while where another program has one of that name open.
-fn take_name(mut temporary: TempPath, name: &Path, existing: Existing) -> io::Result<()> {
-    let began = Instant::now();
-    loop {
-        let failed = match (faults::hold(name), existing) {
-            (Err(held), _) => return Err(held),
+fn take_name(temporary: TempPath, name: &Path, existing: Existing) -> io::Result<()> {
+    let mut temporary = Some(temporary);
+    patiently(name, || {
+        faults::hold(name)?;
+        let Some(unnamed) = temporary.take() else { return Ok(()) };
+        let failed = match existing {
             // Not that of `tempfile`, which on Windows replaces no file that somebody reads.
-            (Ok(()), Existing::Replace) => match std::fs::rename(&temporary, name) {
+            Existing::Replace => match std::fs::rename(&unnamed, name) {
                 Ok(()) => {
                     // There is nothing left to remove.
-                    let _ = temporary.keep();
+                    let _ = unnamed.keep();
                     return Ok(());
                 }
-                Err(error) => error,
+                Err(error) => tempfile::PathPersistError { error, path: unnamed },
             },
-            (Ok(()), Existing::Keep) => match temporary.persist_noclobber(name) {
+            Existing::Keep => match unnamed.persist_noclobber(name) {
                 Ok(()) => return Ok(()),
-                Err(failed) => {
-                    temporary = failed.path;
-                    failed.error
-                }
+                Err(failed) => failed,
             },
         };
-        if !system::is_held(&failed, name) {
-            return Err(failed);
+        temporary = Some(failed.path);
+        Err(failed.error)
+    })
+}
+
+/// Does what another program stands in the way of that has the file of this name open, again and again for a while.
+fn patiently(name: &Path, mut act: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match act() {
+            Err(error) if system::is_held(&error, name) => {}
+            done => return done,
         }
         if began.elapsed() > PATIENCE {
             return Err(held());
@@ -245,6 +253,14 @@ fn take_name(mut temporary: TempPath, name: &Path, existing: Existing) -> io::Re
 /// What is said of a file that another program has open.
 pub fn held() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, "another program has it open; close it there")
+}
+
+/// What a person can do, to be said behind what the system says of a file that cannot be written.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => "",
+        _ => ". Check that the folder exists, that you may write there, and that there is room",
+    }
 }
 
 /// Copies what was written into what is there.

@@ -65,8 +65,8 @@ pub(crate) fn shell(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@\\".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),
-        // Both of Windows' shells take these, and no name has one in it.
-        false if cfg!(windows) => format!("\"{word}\""),
+        // Windows' own shell and PowerShell both take these, and no name has one in it; behind a backslash it is no end.
+        false if cfg!(windows) => format!("\"{}\"", word.trim_end_matches('\\')),
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
@@ -79,7 +79,7 @@ mod tests {
     fn a_path_can_be_pasted_into_a_shell() {
         assert_eq!(shell("runs/0001-fast"), "runs/0001-fast");
         if cfg!(windows) {
-            assert_eq!(shell(r"my runs\it's"), r#""my runs\it's""#);
+            assert_eq!(shell(r"my runs\it's\"), r#""my runs\it's""#);
         } else {
             assert_eq!(shell("my runs/it's"), r"'my runs/it'\''s'");
             assert_eq!(shell("a;b"), "'a;b'");

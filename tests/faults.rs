@@ -226,16 +226,30 @@ fn a_full_disk_ends_the_run_with_what_was_saved_before_and_the_run_goes_on_when_
 
 #[test]
 fn a_file_that_another_program_has_open_is_written_the_next_time_and_the_run_goes_on() {
-    // In the middle of a run, and at its end.
-    for line in [CPU, &CPU.replace("--epochs 40", "--epochs 1")] {
+    // In the middle of a run and beyond its end, the metrics or what is written before them.
+    for (file, line) in [
+        ("2:metrics.csv", CPU),
+        ("3:best.safetensors", CPU),
+        ("1:curves.png", CPU),
+        ("3:last.safetensors", &CPU.replace("--epochs 40", "--epochs 1")),
+    ] {
         let place = place();
-        let said = faulty(&place, line, "hold-file@metrics.csv");
-        assert_eq!(said.code, Some(0), "{said:#?}");
+        let said = faulty(&place, line, &format!("hold-file@{file}"));
+        assert_eq!(said.code, Some(0), "{file}: {said:#?}");
+        let name = file.split(':').next_back().unwrap();
         let told =
-            "metrics.csv: another program has it open; close it there. Training goes on, and saves the next time";
-        assert!(said.err.contains(told), "{said:#?}");
+            format!("{name}: another program has it open; close it there. Until then nothing more of the run is");
+        assert_eq!(said.err.matches(&told).count(), 1, "{file}: {said:#?}");
         same_as_never_stopped(&place, line);
-        row(19, "a file open elsewhere", "`hold-file@metrics.csv`: as Windows refuses to replace it", &said, "nothing");
+        if name == "metrics.csv" {
+            row(
+                20,
+                "a file open elsewhere",
+                "`hold-file@2:metrics.csv`: as Windows refuses to replace it",
+                &said,
+                "nothing",
+            );
+        }
     }
 }
 

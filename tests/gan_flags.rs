@@ -87,7 +87,7 @@ fn a_file_that_another_program_has_open_is_written_the_next_time() {
     let place = place();
     let line = format!("{TINY} --epochs 2");
     place.works(&format!("{line} --out whole"));
-    let said = said(place.command(&line).env("INKGRAD_FAULT", "hold-file@losses.csv").output().unwrap());
+    let said = said(place.command(&line).env("INKGRAD_FAULT", "hold-file@3:losses.csv").output().unwrap());
     assert_eq!(said.code, Some(0), "{said:#?}");
     assert!(said.err.contains("losses.csv: another program has it open; close it there"), "{said:#?}");
     assert_same_run(&place, "runs/0001-tiny", "whole/0001-tiny");

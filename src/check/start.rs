@@ -50,15 +50,17 @@ pub fn open(
     if !choose::is_auto(wanted) || choice.adapter().is_none() {
         return Err(error);
     }
-    for other in choose::others(&choice) {
-        say(format!("{error}. {} is tried instead", other.name()));
+    for other in choose::others(&choice).into_iter().chain([Choice::Cpu]) {
+        say(match other.adapter() {
+            Some(info) => format!("{error}. {info} is tried instead"),
+            None => format!("{error}. The CPU computes instead"),
+        });
         match trusted(&other) {
             Ok(device) => return Ok((other, device)),
             Err(next) => error = next,
         }
     }
-    say(format!("{error}. The CPU computes instead"));
-    Ok((Choice::Cpu, Choice::Cpu.open()?))
+    Err(error)
 }
 
 fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {

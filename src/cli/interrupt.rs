@@ -12,7 +12,8 @@ use crate::system;
 /// its group.
 const ONE_WISH: Duration = Duration::from_secs(1);
 
-/// The flag that the first signal sets, and the closing of a console on Windows; one that comes a second or more after it ends the program at once.
+/// The flag that the first signal sets, and the closing of a console on Windows; one that comes a second or more after
+/// it ends the program at once.
 pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);

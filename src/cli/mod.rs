@@ -248,7 +248,7 @@ fn open_devices(wanted: &str) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     device::find_all(wanted)?.into_iter().map(|choice| trusted(choice, wanted).map(|(_, device)| device)).collect()
 }
 
-/// The same of a device that was found, with what it came to: the CPU, where `auto` has met a wrong GPU.
+/// The same of a device that was found, with what it came to: another, where `auto` has met a wrong GPU.
 fn trusted(choice: Choice, wanted: &str) -> Result<(Choice, Box<dyn Device>), DeviceError> {
     check::start::open(choice, wanted, &mut |text| note(format_args!("warning: {text}")))
 }
@@ -285,10 +285,7 @@ fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result
 
 /// What is said where the system does not take a file.
 fn cannot_write(out: &std::path::Path, error: &std::io::Error) -> anyhow::Error {
-    anyhow::anyhow!(
-        "cannot write {}: {error}. Check that the folder exists, that you may write there, and that there is room",
-        out.display()
-    )
+    anyhow::anyhow!("cannot write {}: {error}{}", out.display(), files::advice(error))
 }
 
 /// The data set of `--data`, or the built-in MNIST.

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::files::advice;
+
 /// Why a data set could not be loaded or split.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -63,10 +65,7 @@ pub enum DataError {
     OtherClasses { data: String, model: String },
 
     /// The operating system would not take the file.
-    #[error(
-        "cannot write {}: {reason}. Check that the folder exists, that you may write there, and that the disk has room",
-        path.display()
-    )]
+    #[error("cannot write {}: {reason}{}", path.display(), advice(reason))]
     CannotWrite { path: PathBuf, reason: io::Error },
 
     /// A folder has no file of a kind that we need.

@@ -123,8 +123,12 @@ pub fn find_all(wanted: &str) -> Result<Vec<Choice>, DeviceError> {
 /// The GPUs that are left for `auto` where `choice` cannot be used, in order of preference: others, and the same one by
 /// another driver.
 pub fn others(choice: &Choice) -> Vec<Choice> {
-    let gpus = list().into_iter().map(|listed| listed.choice);
-    gpus.filter(|other| other.is_hardware() && other.name() != choice.name()).collect()
+    let mut gpus: Vec<Choice> = list().into_iter().map(|listed| listed.choice).filter(Choice::is_hardware).collect();
+    // Of several that are called the same the first was taken.
+    if let Some(taken) = gpus.iter().position(|gpu| gpu.name() == choice.name()) {
+        gpus.remove(taken);
+    }
+    gpus
 }
 
 /// GPUs that are hardware, by the way that the preferred one is reached: another way would show the same ones again.
@@ -188,7 +192,7 @@ fn has_number(name: &str, number: &str) -> bool {
 }
 
 /// Opens the device that [`find`] finds, whatever it computes. [`crate::check::open`] looks at a GPU's results first, and
-/// has the CPU in place of one that `auto` has taken and that is not to be trusted.
+/// has another, at last the CPU, in place of one that `auto` has taken and that is not to be trusted.
 pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
     find(wanted)?.open()
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::files::advice;
 use crate::graph::GraphError;
 
 /// A place in an architecture: `my.toml:12: layer 3 (conv)`.
@@ -47,7 +48,7 @@ pub enum ModelError {
     Read { path: PathBuf, reason: io::Error },
 
     /// The operating system would not take the file.
-    #[error("cannot write {}: {reason}. Check that the folder exists, that you may write there, and that there is room", path.display())]
+    #[error("cannot write {}: {reason}{}", path.display(), advice(reason))]
     Write { path: PathBuf, reason: io::Error },
 
     /// A file that is not what its place asks for.

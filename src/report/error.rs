@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::files::advice;
+
 /// Longest picture side in pixels; larger pictures are refused rather than attempted.
 pub const MAX_SIDE: u64 = 16_384;
 
@@ -99,10 +101,7 @@ pub enum ReportError {
     #[error("images of {0} channels cannot be shown (1, 2, 3 or 4 can)")]
     WrongChannels(usize),
     /// The file could not be written.
-    #[error(
-        "cannot write {}: {source}. Check that the folder exists, that you may write there, and that there is room",
-        path.display()
-    )]
+    #[error("cannot write {}: {source}{}", path.display(), advice(source))]
     Write {
         /// The file that was asked for.
         path: PathBuf,

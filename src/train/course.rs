@@ -148,8 +148,8 @@ impl Course {
         // After the last step there is no further epoch.
         let epoch = (good * self.settings.batch / self.images + 1).min(self.settings.epochs);
         let Settings { learning_rate: rate, weight_decay: decay, .. } = self.settings;
-        // A step takes the product of each weight away: beyond 1 its sign turns round, beyond 2 it grows.
-        let weight_decay = (decay > 1.0 && rate * decay > 1.0).then_some(decay);
+        // A step takes the product of each weight away: beyond 1 its sign turns round.
+        let weight_decay = (rate * decay > 1.0).then_some(decay);
         TrainError::NotFinite { step: good + 1, epoch, rate, weight_decay }
     }
 

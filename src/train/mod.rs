@@ -43,7 +43,7 @@ use crate::report::ReportError;
 pub enum TrainError {
     #[error("--{setting} is {value}; it must be {wanted}")]
     Setting { setting: String, value: String, wanted: String },
-    /// `weight_decay` where it is so large that it alone makes weights grow.
+    /// `weight_decay` where it alone turns the signs of weights round with every step.
     #[error(
         "the loss is not a number from step {step} on (epoch {epoch}); try a smaller {}--learning-rate than {rate:?}",
         weight_decay.map_or(String::new(), |decay| format!("--weight-decay than {decay:?}, or a smaller "))
@@ -67,13 +67,13 @@ pub enum TrainError {
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(ModelError),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]
-    Report(#[from] ReportError),
+    Report(ReportError),
 }
 
 impl TrainError {
@@ -82,20 +82,31 @@ impl TrainError {
         TrainError::Setting { setting: setting.into(), value: value.to_string(), wanted: wanted.into() }
     }
 
-    /// Whether a file could not be written because another program has it open, which may let go of it.
-    fn is_held(&self) -> bool {
-        match self {
-            TrainError::Held { .. } => true,
-            TrainError::Report(ReportError::Write { source, .. }) => source.kind() == ErrorKind::ResourceBusy,
-            _ => false,
-        }
-    }
-
     /// What the device has against it, if it is the device.
     pub fn device(&self) -> Option<&DeviceError> {
         match self {
             TrainError::Device(error) | TrainError::Infer(InferError::Device(error)) => Some(error),
             _ => None,
+        }
+    }
+}
+
+impl From<ModelError> for TrainError {
+    fn from(error: ModelError) -> TrainError {
+        match error {
+            ModelError::Write { path, reason } if reason.kind() == ErrorKind::ResourceBusy => TrainError::Held { path },
+            error => TrainError::Model(error),
+        }
+    }
+}
+
+impl From<ReportError> for TrainError {
+    fn from(error: ReportError) -> TrainError {
+        match error {
+            ReportError::Write { path, source } if source.kind() == ErrorKind::ResourceBusy => {
+                TrainError::Held { path }
+            }
+            error => TrainError::Report(error),
         }
     }
 }

@@ -17,12 +17,14 @@ pub(super) struct Pacing {
     /// In windows.
     chunk: usize,
     saved: Instant,
+    /// Whether the last checkpoint is still to be written.
+    is_held: bool,
 }
 
 impl Pacing {
     /// Begins with a single window, of 1 to `most` steps, and as if just saved.
     pub fn new(window: usize, most: usize, aim: Duration, between: Duration) -> Pacing {
-        Pacing { window: window.clamp(1, most), most, aim, between, chunk: 1, saved: Instant::now() }
+        Pacing { window: window.clamp(1, most), most, aim, between, chunk: 1, saved: Instant::now(), is_held: false }
     }
 
     /// Where the next chunk from step `at` on ends, in an epoch of steps `from..to`. It is whole windows, so that no
@@ -44,15 +46,20 @@ impl Pacing {
     }
 
     /// A checkpoint was written, or will be the next time: where another program has a file of it open, as a spreadsheet
-    /// does on Windows, a run goes on and `say` is told. Returns whether it was written.
+    /// does on Windows, a run goes on, and `say` is told once until it is closed. Returns whether it was written.
     pub fn saved(&mut self, saving: Result<(), TrainError>, say: impl FnOnce(String)) -> Result<bool, TrainError> {
         self.saved = Instant::now();
         match saving {
-            Err(error) if error.is_held() => {
-                say(format!("{error}. Training goes on, and saves the next time"));
+            Err(error @ TrainError::Held { .. }) => {
+                if !std::mem::replace(&mut self.is_held, true) {
+                    say(format!("{error}. Until then nothing more of the run is saved"));
+                }
                 Ok(false)
             }
-            saving => saving.map(|()| true),
+            saving => {
+                self.is_held = false;
+                saving.map(|()| true)
+            }
         }
     }
 }
@@ -112,7 +119,9 @@ mod tests {
         let mut said = String::new();
         let held = TrainError::Held { path: "metrics.csv".into() };
         assert!(!pacing.saved(Err(held), |text| said = text).unwrap());
-        assert!(said.contains("metrics.csv: another program has it open") && said.contains("goes on"), "{said}");
+        assert!(said.contains("metrics.csv: another program has it open") && said.contains("Until then"), "{said}");
+        let held = TrainError::Held { path: "metrics.csv".into() };
+        assert!(!pacing.saved(Err(held), |_| panic!("it was told already")).unwrap());
         let full = TrainError::Folder { path: "runs".into(), reason: "no room".into() };
         assert!(pacing.saved(Err(full), |_| panic!("nobody held it")).is_err());
     }

@@ -112,6 +112,8 @@ struct Loop<'a, 'b> {
     validation: Option<(Evaluation, ImageSet)>,
     metrics: Metrics,
     best: Best,
+    /// The best model, until it is written.
+    unsaved: Option<ModelFile>,
 }
 
 impl Run<'_> {
@@ -175,7 +177,7 @@ impl Run<'_> {
             evaluation.upload(self.device, set)?;
         }
         drop((train, checkpoint));
-        let mut this = Loop { run: self, course, validation, metrics, best };
+        let mut this = Loop { run: self, course, validation, metrics, best, unsaved: None };
         if let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
         }
@@ -221,7 +223,8 @@ impl Loop<'_, '_> {
         let mut is_saved = true;
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
-                self.save(false)?;
+                // A second Ctrl-C ends the program, and with it the wait for what another has open.
+                while !self.is_saved(&mut pacing, false)? {}
                 return Ok(Some(self.course.step));
             }
             let began = Instant::now();
@@ -235,12 +238,11 @@ impl Loop<'_, '_> {
             let ends = self.course.step == to;
             let is_best = ends && self.end_of_epoch(epoch + 1)?;
             if pacing.is_due(ends) {
-                let saving = self.save(is_best);
-                is_saved = pacing.saved(saving, |held| (self.run.report)(Event::Warning(held)))?;
+                is_saved = self.is_saved(&mut pacing, is_best)?;
             }
         }
-        if !is_saved {
-            self.save(false)?;
+        while !is_saved {
+            is_saved = self.is_saved(&mut pacing, false)?;
         }
         Ok(None)
     }
@@ -337,6 +339,12 @@ impl Loop<'_, '_> {
         self.run.folder.save_snapshot(self.course.step, &file)
     }
 
+    /// Saves, and says whether that was possible.
+    fn is_saved(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<bool, TrainError> {
+        let saving = self.save(is_best);
+        pacing.saved(saving, |held| (self.run.report)(Event::Warning(held)))
+    }
+
     /// Writes a checkpoint, and before it the model, where this is the best.
     fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Of what cannot be gone on from nothing is kept: the best stays that of the last checkpoint.
@@ -346,7 +354,11 @@ impl Loop<'_, '_> {
         self.course.classifier.learner.add_to(&mut file, "", &state.learned);
         if is_best {
             let (weights, running) = self.course.inference(self.run.device)?;
-            self.model_file(&weights, &running).save(self.run.folder.best())?;
+            self.unsaved = Some(self.model_file(&weights, &running));
+        }
+        if let Some(best) = &self.unsaved {
+            best.save(self.run.folder.best())?;
+            self.unsaved = None;
         }
         self.run.folder.save(&file, &self.metrics, &self.run.settings)?;
         (self.run.report)(Event::Saved { step: self.course.step, path: self.run.folder.path() });

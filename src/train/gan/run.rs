@@ -18,7 +18,7 @@ use crate::graph::Store;
 use crate::infer::judge::Judge;
 use crate::infer::sample::{BATCH, PREFIX};
 use crate::infer::{Measures, Quality, Sampler};
-use crate::models::{At, Gan, ModelError};
+use crate::models::{At, Gan, ModelError, ModelFile};
 use crate::train::TrainError;
 use crate::train::folder::Folder;
 use crate::train::metrics::as_written;
@@ -124,6 +124,8 @@ struct Loop<'a> {
     classes: usize,
     metrics: GanMetrics,
     best: Best,
+    /// The best generator, until it is written.
+    unsaved: Option<ModelFile>,
     round: usize,
     /// The epoch whose groups are on the device.
     grouped: usize,
@@ -223,6 +225,7 @@ impl GanRun<'_> {
             classes,
             metrics,
             best,
+            unsaved: None,
             round,
             grouped: 0,
         };
@@ -270,7 +273,8 @@ impl Loop<'_> {
         let mut is_saved = true;
         while self.round < total {
             if self.run.stop.load(Ordering::Relaxed) {
-                self.save(false)?;
+                // A second Ctrl-C ends the program, and with it the wait for what another has open.
+                while !self.is_saved(&mut pacing, false)? {}
                 return Ok(Some(self.round));
             }
             let began = Instant::now();
@@ -285,14 +289,19 @@ impl Loop<'_> {
             let ends = self.round == to;
             let is_best = ends && self.end_of_epoch(epoch)?;
             if pacing.is_due(ends) {
-                let saving = self.save(is_best);
-                is_saved = pacing.saved(saving, |held| (self.run.report)(GanEvent::Warning(held)))?;
+                is_saved = self.is_saved(&mut pacing, is_best)?;
             }
         }
-        if !is_saved {
-            self.save(false)?;
+        while !is_saved {
+            is_saved = self.is_saved(&mut pacing, false)?;
         }
         Ok(None)
+    }
+
+    /// Saves, and says whether that was possible.
+    fn is_saved(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<bool, TrainError> {
+        let saving = self.save(is_best);
+        pacing.saved(saving, |held| (self.run.report)(GanEvent::Warning(held)))
     }
 
     /// In every epoch other pictures share a group, so that the discriminator cannot learn them by heart.

@@ -86,13 +86,13 @@ impl Loop<'_> {
     }
 
     /// The generator alone, as it draws: averaged weights and their statistics.
-    fn save_best(&mut self) -> Result<(), TrainError> {
+    fn best_file(&mut self) -> Result<ModelFile, TrainError> {
         let (weights, running) = self.steps.generator.inference(self.run.device)?;
         let parameters = &self.steps.generator.parameters;
         let mut file = self.file();
         file.add_flat(PREFIX, parameters.trainable(), &weights);
         file.add_flat(PREFIX, parameters.running(), &running);
-        Ok(file.save(self.run.folder.best())?)
+        Ok(file)
     }
 
     /// Writes a checkpoint, and before it the generator, where this is the best. Metrics and curves first, the
@@ -101,7 +101,11 @@ impl Loop<'_> {
         // Of what cannot be gone on from nothing is kept.
         let state = self.state()?;
         if is_best {
-            self.save_best()?;
+            self.unsaved = Some(self.best_file()?);
+        }
+        if let Some(best) = &self.unsaved {
+            best.save(self.run.folder.best())?;
+            self.unsaved = None;
         }
         let folder = &self.run.folder;
         folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
