@@ -594,7 +594,8 @@ fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told(
     digits(&place, "in", 30);
     digits(&place, "other", 3);
     place.write("in/3/empty.png", "");
-    for out in ["table.csv", "table.jsonl"] {
+    save(&place, "in/blank.png", GrayImage::new(28, 28));
+    for (out, label, altered) in [("table.csv", ",0,", ",1,"), ("table.jsonl", r#""label":"0""#, r#""label":"1""#)] {
         let line = format!("--out {out} --errors {out}.errors");
         ends_with(&place.run(&format!("{CLASSIFY} in {line}")), 3);
         let again = place.works(&format!("{CLASSIFY} in {line} --resume"));
@@ -611,7 +612,17 @@ fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told(
             let another = format!("{out} is there, and is another table");
             place.refused(&refused, &[another.as_str(), words, "--force"]);
         }
+        let whole = place.text(out);
+        let wrong = whole.replacen(label, altered, 1);
+        assert_ne!(whole, wrong);
+        place.write(out, wrong);
+        place.refused(&format!("{CLASSIFY} in {line} --resume"), &["its answer for in/0/"]);
+        place.write(out, whole);
     }
+    let line = format!("{CLASSIFY} in --out sure.csv --resume");
+    ends_with(&place.run(&format!("{line} --threshold 0.5")), 3);
+    place.works(&format!("{line} --threshold 0.5"));
+    place.refused(&format!("{line} --threshold 1"), &["its answer for in/"]);
     save(&place, "in/9/new.png", digit(40).0);
     place.refused(&format!("{CLASSIFY} in --out table.csv --resume"), &["in/9/new.png"]);
     place.works(&format!("{CLASSIFY} other --out table.parquet"));
@@ -650,6 +661,14 @@ fn no_file_is_written_over_what_is_there_or_looked_at_and_no_two_into_one() {
     // Folders that are not there yet are made.
     place.works(&format!("{CLASSIFY} in --out new/below/table.csv --errors new/errors.csv"));
     assert_eq!(rows(&place.text("new/below/table.csv")).len(), 4);
+    // And none stays where nothing came of it.
+    std::fs::create_dir(place.path("empty")).unwrap();
+    for (flags, words) in [
+        ("empty --out z/below/table.csv --sheet z/sheet.png --errors z/errors.csv", "no pictures in empty"),
+        ("in --out z/table.csv --errors mine.csv/errors.csv", "cannot make its folder"),
+    ] {
+        place.refused(&format!("{CLASSIFY} {flags}"), &[words]);
+    }
 }
 
 #[test]

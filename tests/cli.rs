@@ -648,6 +648,8 @@ fn average_pooling_brings_448_down_to_28_in_front_of_any_network() {
     let run = &place.names("runs")[0];
     let inspected = place.works(&format!("inspect runs/{run}"));
     assert!(inspected.out.contains("28x28x1"), "{}", inspected.out);
+    // Before a word of what the file says.
+    place.refused(&format!("inspect runs/{run} --plan -b 1048576"), &["too large to plan"]);
     place.works(&format!("evaluate runs/{run} --data large --device cpu"));
 }
 

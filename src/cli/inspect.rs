@@ -56,23 +56,24 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_shipped = models::SHIPPED.iter().any(|(name, _)| *name == args.model);
     let is_model = path.extension().is_some_and(|e| e == "safetensors") || models::is_foreign_name(path);
     let is_file = !is_architecture && (is_shipped || path.is_dir() || is_model || is_no_text(path));
+    // What a file says of itself; shown once nothing can be refused any more.
+    let mut about: Vec<String> = Vec::new();
     let (network, parameters) = if is_file {
         let (file, path) = ModelFile::open(path)?;
         args.check_open(false, false)?;
-        for (key, value) in file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained") {
-            say(wrapped(&format!("{key:20} {value}"), 21));
-        }
-        say("");
+        let shown = file.metadata.iter().filter(|(key, _)| *key != "architecture" && *key != "trained");
+        about.extend(shown.map(|(key, value)| wrapped(&format!("{key:20} {value}"), 21)));
+        about.push(String::new());
         if file.is_gan() {
             let (image, classes) = (file.image(&path)?, file.class_names(&path)?.len());
-            return gan(&file.gan(&path)?, image, classes, &args);
+            return gan(&file.gan(&path)?, image, classes, about, &args);
         }
         file.network(&path, &mut store, "classifier")?
     } else {
         let (input, classes) = (args.input.unwrap_or([28, 28, 1]), args.classes.unwrap_or(10));
         let architecture = match models::load_any(&args.model)? {
             Model::Classifier(architecture) => *architecture,
-            Model::Gan(wanted) => return gan(&wanted, input, classes, &args),
+            Model::Gan(wanted) => return gan(&wanted, input, classes, about, &args),
         };
         args.check_open(architecture.input.is_none(), architecture.is_classifier())?;
         let input = architecture.input.unwrap_or(input);
@@ -85,11 +86,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "{} is no classifier: it has no training step of its own",
         args.model
     );
-    // What cannot be planned is refused before anything is shown.
     let step = match args.plan {
         true => Some(Step::plan(&network.architecture, network.image()?, network.output()[0], args.batch)?),
         false => None,
     };
+    about.into_iter().for_each(say);
     layers(&network, &parameters);
     if let Some(step) = step {
         step.show();
@@ -108,8 +109,8 @@ fn is_no_text(path: &Path) -> bool {
     read.is_ok() && head.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
 }
 
-/// Both networks, and with `--plan` both steps.
-fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Result<ExitCode> {
+/// Both networks, below what the file says, and with `--plan` both steps.
+fn gan(gan: &Gan, image: [usize; 3], classes: usize, about: Vec<String>, args: &Args) -> anyhow::Result<ExitCode> {
     let mut settings = GanSettings::from_recipe(&gan.name, &gan.recipe);
     settings.batch = args.batch.unwrap_or(settings.batch);
     settings.epochs = 1;
@@ -126,6 +127,7 @@ fn gan(gan: &Gan, image: [usize; 3], classes: usize, args: &Args) -> anyhow::Res
     settings.check(set.len())?;
     let mut store = Store::default();
     let steps = GanSteps::declare(&mut store, gan, &settings, &grouped(&set, settings.pack, 0, 0)?)?;
+    about.into_iter().for_each(say);
     for (what, network, learner) in [
         ("generator", &steps.generator_network, &steps.generator),
         ("discriminator", &steps.discriminator_network, &steps.discriminator),

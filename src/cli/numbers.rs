@@ -22,6 +22,11 @@ pub fn count(text: &str) -> Result<usize, String> {
     whole::<usize>(0..=u32::MAX)(text)
 }
 
+/// Parses a count of at least one.
+pub fn positive(text: &str) -> Result<usize, String> {
+    whole::<usize>(1..=u32::MAX)(text)
+}
+
 /// Parses a seed.
 pub fn seed(text: &str) -> Result<u32, String> {
     whole::<u32>(0..=u32::MAX)(text)
@@ -34,30 +39,8 @@ pub fn number(text: &str) -> Result<f32, String> {
 
 /// Parses the size of a network's input, which has one channel where no number of them is said.
 pub fn input_size(text: &str) -> Result<[usize; 3], String> {
-    let ImageSize { height, width, channels } = size(text, 1 << 16, 1 << 16)?;
+    let ImageSize { height, width, channels } = ImageSize::parse(text, 1 << 16, 1 << 16)?;
     Ok([height, width, channels.unwrap_or(1)])
-}
-
-/// Parses the size that pictures are brought to.
-pub fn picture_size(text: &str) -> Result<ImageSize, String> {
-    size(text, 4096, 4)
-}
-
-fn size(text: &str, most: usize, most_channels: usize) -> Result<ImageSize, String> {
-    let numbers: Option<Vec<usize>> = text.split(['x', 'X']).map(|n| n.parse::<usize>().ok()).collect();
-    let is_side = |n: usize| (1..=most).contains(&n);
-    match numbers.as_deref() {
-        Some(&[height, width]) if is_side(height) && is_side(width) => Ok(ImageSize { height, width, channels: None }),
-        Some(&[height, width, channels])
-            if is_side(height) && is_side(width) && (1..=most_channels).contains(&channels) =>
-        {
-            Ok([height, width, channels].into())
-        }
-        _ => Err(format!(
-            "expected height x width, each from 1 to {most}, like 28x28, or with 1 to {most_channels} channels, like \
-             28x28x1"
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -84,29 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn a_size_has_two_numbers_or_three_with_either_x_between_them() {
-        for text in ["28x20", "28X20"] {
-            assert_eq!(input_size(text), Ok([28, 20, 1]));
-            assert_eq!(picture_size(text), Ok(ImageSize { height: 28, width: 20, channels: None }));
+    fn an_input_has_one_channel_where_none_is_said_and_sides_up_to_a_limit() {
+        for (text, size) in [("28x20", [28, 20, 1]), ("28X20", [28, 20, 1]), ("448x448X3", [448, 448, 3])] {
+            assert_eq!(input_size(text), Ok(size));
         }
-        assert_eq!(input_size("448x448X3"), Ok([448, 448, 3]));
-        assert_eq!(picture_size("448X448x3"), Ok([448, 448, 3].into()));
-    }
-
-    #[test]
-    fn a_size_that_will_not_do_is_answered_with_the_limits() {
-        for text in ["100000x28", "28x0", "-1x3", "28", "28x28x1x1", "28by28", "x", ""] {
+        assert_eq!(input_size("65536x1x5"), Ok([65_536, 1, 5]));
+        for text in ["65537x28", "28x0", "-1x3", "28", "28x28x1x1", "28by28", "x", ""] {
             assert!(input_size(text).unwrap_err().contains("each from 1 to 65536"), "{text:?}");
-            assert!(picture_size(text).unwrap_err().contains("each from 1 to 4096"), "{text:?}");
-        }
-        assert!(picture_size("28x28x5").unwrap_err().contains("1 to 4 channels"));
-        assert_eq!(input_size("28x28x5"), Ok([28, 28, 5]));
-    }
-
-    #[test]
-    fn pictures_are_brought_to_any_size_that_a_run_can_write_down_and_to_no_other() {
-        for text in ["4096x4096", "4097x1", "1x4097", "28x28x4", "28x28x5", "0x3"] {
-            assert_eq!(picture_size(text).ok(), text.parse::<ImageSize>().ok(), "{text}");
         }
     }
 }

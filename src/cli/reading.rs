@@ -19,7 +19,7 @@ pub struct ReadingFlags {
     hold_out: Option<HoldOut>,
     /// What pictures are brought to, and what a row of a table makes: height x width, or height x width x
     /// channels [default: what a trained model takes; without one their own size where they share one, else 28x28]
-    #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = super::numbers::picture_size)]
+    #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true)]
     image_size: Option<ImageSize>,
     /// Prepare pictures of digits as MNIST was made, as `classify` does: dark ink on light paper turned
     /// round, cropped, centred
@@ -208,8 +208,9 @@ fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) 
     })
 }
 
-/// A warning where a model has learned from what was at the same place before images came or went: which of those that
-/// are tested with it knows cannot be told. Those that have a test set of their own keep it apart.
+/// A warning where a model has learned from what was read at the same place, and that is another thing now, as images
+/// came or went or are read otherwise: which of those that are tested with it knows cannot be told. Those that have a
+/// test set of their own keep it apart.
 fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -> Option<String> {
     let settings: toml::Table = file.metadata.get("trained")?.parse().ok()?;
     let place = Path::new(settings.get("data")?.as_str()?);
@@ -217,8 +218,8 @@ fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -
     let is_of_all = set.held_out || set.train.is_empty();
     (is_same && is_of_all && !is_of_training(set, file, model)).then(|| {
         format!(
-            "warning: {} has learned from {} as it was before images came or went, and may know some of these {} test \
-             images: what it makes of these is no test",
+            "warning: {} has learned from {} as it was read then, and may know some of these {} test images: what it \
+             makes of these is no test",
             model.display(),
             set.name,
             set.test.len()
@@ -347,17 +348,20 @@ mod tests {
     }
 
     #[test]
-    fn a_model_may_know_test_images_of_a_place_that_has_changed_since_it_learned() {
+    fn a_model_may_know_test_images_of_a_place_that_has_changed_since_it_learned_or_is_read_otherwise() {
         let folder = tempfile::tempdir().unwrap();
         let (path, model) = (table(folder.path()), Path::new("model"));
         let mut file = trained(&path, 10);
         file.set("trained", format!("data = {}", toml::Value::from(path.display().to_string())));
         let told = |path: &Path, hold_out: usize| changed(&read(path, Some(hold_out)), Some(path), &file, model);
         assert_eq!(told(&path, 10), None, "nothing has changed");
+        let otherwise = Reading { hold_out: Some(10), image_size: Some([4, 1, 1].into()), ..Reading::default() };
+        let set = data_unremarked(Some(&path), &otherwise).unwrap();
+        assert!(changed(&set, Some(&path), &file, model).is_some());
         let rows = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{rows}1,77,0,255,9\n")).unwrap();
         let warning = told(&path, 10).unwrap();
-        assert!(warning.contains("before images came or went") && warning.contains("10 test images"), "{warning}");
+        assert!(warning.contains("as it was read then") && warning.contains("10 test images"), "{warning}");
         assert_eq!(told(&path, 0), None, "nothing is tested");
         let elsewhere = folder.path().join("b.csv");
         std::fs::copy(&path, &elsewhere).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use super::numbers::whole;
+use super::numbers::positive;
 use super::reading::{ReadingFlags, check_measured};
 use super::{absolute, cannot_write, count, data_read, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet};
@@ -40,8 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     width: Option<usize>,
     /// Passes over the training images, of each run
-    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true,
-        value_parser = whole::<usize>(1..=u32::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = positive)]
     epochs: usize,
     /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]

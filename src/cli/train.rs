@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::augment_flags::AugmentFlags;
-use super::numbers::{number, whole};
+use super::numbers::{number, positive};
 use super::precision::{fit, fit_if_it_can};
 use super::reading::{ReadingFlags, to_go_on};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
-use super::{absolute, augment_flags, count, data_read, going_on, interrupt, note, say};
+use super::{absolute, augment_flags, count, counted, data_read, going_on, interrupt, note, say};
 use crate::data::{DataError, DataSet, ImageSet};
 use crate::device::{self, Choice};
 use crate::graph::Store;
@@ -50,10 +50,10 @@ pub struct Args {
     #[arg(long)]
     pub(super) fallback: bool,
     /// Passes over the training images [default, here and below: what the network's recipe says]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     pub(super) epochs: Option<usize>,
     /// Images in a step
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     pub(super) batch: Option<usize>,
     /// Highest learning rate that the schedule reaches
     #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
@@ -341,7 +341,7 @@ fn classifier(
         None => args.fit(&mut settings, &data.train),
     }
     // Everything that can be refused is refused before anything is written.
-    let parameters = check(&architecture, &settings, &data)?;
+    let parameters = check(&architecture, &settings, &data, folder.as_ref())?;
     if args.front.as_deref() == Some(models::FRONT) {
         warn_of_pool(&architecture, &data.train);
     }
@@ -415,15 +415,29 @@ fn classifier(
     }
 }
 
-/// Refuses what cannot be trained on such images; what there is to train otherwise.
-fn check(architecture: &Architecture, settings: &Settings, data: &DataSet) -> anyhow::Result<models::Parameters> {
+/// Refuses what cannot be trained on such images; what there is to train otherwise. `begun` is the run that goes on.
+fn check(
+    architecture: &Architecture,
+    settings: &Settings,
+    data: &DataSet,
+    begun: Option<&Folder>,
+) -> anyhow::Result<models::Parameters> {
     let set = &data.train;
     let training = set.len().saturating_sub(settings.validation);
     if settings.validation > 0 {
         let (left, _) = set.split(settings.validation, u64::from(settings.seed))?;
         if let Some(gone) = set.emptied(&left) {
-            let class = data.class_names[gone].clone();
-            return Err(DataError::ClassSetAside { class, flag: "validation", wanted: settings.validation }.into());
+            let (class, wanted) = (data.class_names[gone].clone(), settings.validation);
+            if let Some(folder) = begun {
+                // It keeps its settings and its images.
+                anyhow::bail!(
+                    "{}: this run sets {} aside to validate, which leaves none of the class {class:?} to train with. \
+                     Start a new one with fewer: --validation 0 sets none aside",
+                    folder.path().display(),
+                    counted(wanted as u64, "image")
+                );
+            }
+            return Err(DataError::ClassSetAside { class, flag: "validation", wanted }.into());
         }
     }
     settings.check(training)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::bench::Subject;
-use super::numbers::whole;
+use super::numbers::positive;
 use super::{data, say};
 use crate::check;
 use crate::device::gpu::{Gpu, Tuned};
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// Images in a training step [default: what each network's recipe says]
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch: Option<usize>,
     /// Forget what was found on this device, and measure nothing
     #[arg(long, conflicts_with_all = ["networks", "batch"])]

@@ -157,7 +157,7 @@ mod tests {
             let mut set = DataSet::new("x", image_set(2, 3, 1, &[0, 1]), image_set(2, 3, 1, &[1]), Vec::new());
             set.remarks.push("a remark".into());
             set.pictures = Some(Pictures::Fitted);
-            Kept { folder, listing: Listing { paths, labels: vec![0, 1] }, set }
+            Kept { folder, listing: Listing { paths, labels: vec![0, 1], ..Listing::default() }, set }
         }
 
         fn entry(&self, reading: &Reading) -> Entry {

@@ -7,13 +7,12 @@ use std::time::Instant;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
-use walkdir::{DirEntry, WalkDir};
 
 use super::folder::{display_name, summary};
 use super::idx::MAX_BYTES;
 use super::source::{Pictures, Reading};
 use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
-use crate::pictures::walk::ENDINGS;
+use crate::pictures::walk::Place;
 use crate::pictures::{self, Found, Preparation, fit, walk};
 
 /// What pictures are brought to where they differ in size and nobody says to what.
@@ -41,6 +40,8 @@ const SHAPES: usize = 50;
 pub(super) struct Listing {
     pub paths: Vec<PathBuf>,
     pub labels: Vec<u32>,
+    /// How many files there are that have no picture's name, by their endings.
+    pub kinds: BTreeMap<String, usize>,
 }
 
 /// Loads a folder with a folder of pictures for each class, or with two such, one to train and one to test with.
@@ -65,19 +66,19 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     if classes.folders.len() < 2 || classes.folders.len() > MAX_CLASSES {
         return Err(DataError::UnknownSource { path: root.into(), found: classes.misfit() });
     }
+    let train = list(classes.folders.iter().map(|(_, path)| path.as_path()).zip(0..));
     let mut left_out: Vec<String> = parts.iter().filter_map(Parts::left_out).collect();
-    left_out.extend(classes.left_out(root));
-    let labels: HashMap<&str, u32> = classes.folders.iter().map(|(name, _)| name.as_str()).zip(0..).collect();
+    left_out.extend(classes.left_out(root, &train.kinds));
     let mut test = Listing::default();
-    if let Some(Parts { train, test: folder, .. }) = &parts {
+    if let Some(Parts { test: folder, .. }) = &parts {
+        let labels: HashMap<&str, u32> = classes.folders.iter().map(|(name, _)| name.as_str()).zip(0..).collect();
         let tested = Classes::of(folder)?;
         if let Some((_, other)) = tested.folders.iter().find(|(name, _)| !labels.contains_key(name.as_str())) {
-            return Err(DataError::NotTrained { folder: other.clone(), train: train.clone() });
+            return Err(DataError::NotTrained { folder: other.clone(), train: root.into() });
         }
-        left_out.extend(tested.left_out(folder));
-        test = list(&tested.folders, &labels);
+        test = list(tested.folders.iter().map(|(name, path)| (path.as_path(), labels[name.as_str()])));
+        left_out.extend(tested.left_out(folder, &test.kinds));
     }
-    let train = list(&classes.folders, &labels);
     let kept = cache::Entry::of(folder, reading, [&train, &test]);
     if let Some(mut set) = kept.as_ref().and_then(cache::Entry::load) {
         set.class_names = classes.names();
@@ -237,7 +238,7 @@ impl Classes {
         if let Some(inside) = only.and_then(|path| holding_classes(path)) {
             return format!("{found}; did you mean {}?", inside.display());
         }
-        let kinds = other_kinds(self.without.iter().map(|(_, path)| path.as_path()));
+        let kinds = list(self.without.iter().map(|(_, path)| (path.as_path(), 0))).kinds;
         match kinds.keys().any(|kind| is_not_read(kind)) {
             true => format!("{found}, but files of kinds that are not read: {}. {CONVERT}", listed(&kinds)),
             false => found,
@@ -245,8 +246,8 @@ impl Classes {
     }
 
     /// A word on folders without pictures, which are no classes: somebody may have meant them to be; on those of runs;
-    /// and on files of the classes that are not read.
-    fn left_out(&self, root: &Path) -> Vec<String> {
+    /// and on files of the classes that are not read, of these `kinds`.
+    fn left_out(&self, root: &Path, kinds: &BTreeMap<String, usize>) -> Vec<String> {
         let root = display_name(root);
         let mut remarks = Vec::new();
         if !self.without.is_empty() {
@@ -259,11 +260,10 @@ impl Classes {
             let names = summary(&self.runs);
             remarks.push(format!("folders of {root} whose pictures are those of runs take no part: {names}"));
         }
-        let kinds = other_kinds(self.folders.iter().map(|(_, path)| path.as_path()));
         if !kinds.is_empty() {
             let convert = kinds.keys().any(|kind| is_not_read(kind));
             let advice = if convert { format!(". {CONVERT}") } else { String::new() };
-            remarks.push(format!("files of other kinds in {root} are left out: {}{advice}", listed(&kinds)));
+            remarks.push(format!("files of other kinds in {root} are left out: {}{advice}", listed(kinds)));
         }
         remarks
     }
@@ -290,26 +290,13 @@ fn holding_classes(folder: &Path) -> Option<PathBuf> {
     }
 }
 
-/// How many files there are below folders that have no picture's name, by their endings; without those that are hidden,
-/// that Windows leaves there, or that are a run's.
-fn other_kinds<'a>(folders: impl Iterator<Item = &'a Path>) -> BTreeMap<String, usize> {
-    let is_looked_at = |entry: &DirEntry| {
-        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        entry.depth() == 0 || !(is_hidden || entry.file_type().is_dir() && is_run(entry.path()))
-    };
-    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for entry in folders.flat_map(|folder| WalkDir::new(folder).into_iter().filter_entry(is_looked_at)).flatten() {
-        let is_link = entry.file_type().is_symlink();
-        if entry.file_type().is_dir() || is_link && entry.path().is_dir() {
-            continue;
-        }
-        let ending = entry.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        let is_of_windows = OF_WINDOWS.iter().any(|name| entry.file_name().eq_ignore_ascii_case(name));
-        if !is_of_windows && !ENDINGS.contains(&ending.as_str()) {
-            *kinds.entry(ending).or_default() += 1;
-        }
-    }
-    kinds
+/// The ending of a file that has no picture's name; `None` of one that is hidden, or that Windows leaves there.
+fn kind(path: &Path) -> Option<String> {
+    let name = path.file_name()?;
+    let is_hidden = name.as_encoded_bytes().starts_with(b".");
+    let is_of_windows = OF_WINDOWS.iter().any(|own| name.eq_ignore_ascii_case(own));
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    (!is_hidden && !is_of_windows).then_some(ending)
 }
 
 fn is_not_read(kind: &str) -> bool {
@@ -325,39 +312,51 @@ fn listed(kinds: &BTreeMap<String, usize>) -> String {
     summary(&kinds.iter().map(kind).collect::<Vec<_>>())
 }
 
-/// Whether a folder is a run's: its curves and snapshots are no pictures to learn from.
+/// Whether a folder is that of a run or of a sweep, whose curves, snapshots and sheets are no pictures to learn from.
 fn is_run(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
-    has("config.toml") && ["architecture.toml", "last.safetensors", "best.safetensors"].into_iter().any(has)
+    let is_sweep = has("sweep.csv") && has("sweep.md");
+    let kept = ["architecture.toml", "last.safetensors", "best.safetensors"];
+    is_sweep || has("config.toml") && kept.into_iter().any(has)
 }
 
 fn has_pictures(folder: &Path) -> bool {
-    pictures_below(folder).next().is_some()
+    below(folder).any(|found| matches!(found, Found::File(_)))
 }
 
-/// All pictures below a folder but those of runs, as `train` makes them wherever it is started.
-fn pictures_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    // Pictures of one folder come one after another.
+/// All files below a folder but those of runs, as `train` and `sweep` make them wherever they are started.
+fn below(folder: &Path) -> impl Iterator<Item = Found> {
+    // Files of one folder come one after another.
     let mut newest: Option<(PathBuf, bool)> = None;
-    walk(folder).filter_map(move |found| {
-        let Found::File(place) = found else { return None };
-        let parent = place.path.parent()?;
+    walk(folder).filter(move |found| {
+        let (Found::File(Place { path, .. }) | Found::OtherFile(path)) = found else { return false };
+        let Some(parent) = path.parent() else { return false };
         let known = newest.as_ref().filter(|(path, _)| path == parent).map(|(_, in_run)| *in_run);
         let in_run = known.unwrap_or_else(|| {
             let in_run = parent.ancestors().take_while(|above| above.starts_with(folder)).any(is_run);
             newest = Some((parent.into(), in_run));
             in_run
         });
-        (!in_run).then_some(place.path)
+        !in_run
     })
 }
 
-/// The pictures of folders, each of the label of its name.
-fn list(folders: &[(String, PathBuf)], labels: &HashMap<&str, u32>) -> Listing {
+/// What lies below folders, each given with the label of its pictures.
+fn list<'a>(folders: impl Iterator<Item = (&'a Path, u32)>) -> Listing {
     let mut listing = Listing::default();
-    for (name, folder) in folders {
-        listing.paths.extend(pictures_below(folder));
-        listing.labels.resize(listing.paths.len(), labels[name.as_str()]);
+    for (folder, label) in folders {
+        for found in below(folder) {
+            match found {
+                Found::File(place) => listing.paths.push(place.path),
+                Found::OtherFile(path) => {
+                    if let Some(kind) = kind(&path) {
+                        *listing.kinds.entry(kind).or_default() += 1;
+                    }
+                }
+                Found::Failed(..) | Found::FolderLink => {}
+            }
+        }
+        listing.labels.resize(listing.paths.len(), label);
     }
     listing
 }

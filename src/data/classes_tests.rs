@@ -71,7 +71,7 @@ fn a_folder_without_pictures_is_no_class_and_that_is_said() {
 #[test]
 fn the_pictures_of_runs_are_no_class_and_that_is_said() {
     let place = Place::new();
-    let of_runs = ["runs/0001-dense/curves.png", "runs/0002-gan/snapshots/7.png", "0003/curves.png"];
+    let of_runs = ["runs/0001-dense/curves.png", "runs/0002-gan/snapshots/7.png", "0003/curves.png", "sweep/sweep.png"];
     for name in [&["1/a.png", "2/a.png"][..], &of_runs].concat() {
         place.gray(name, [2, 2], 5);
     }
@@ -79,15 +79,19 @@ fn the_pictures_of_runs_are_no_class_and_that_is_said() {
         std::fs::write(place.path(&format!("{run}/config.toml")), "").unwrap();
         std::fs::write(place.path(&format!("{run}/last.safetensors")), "").unwrap();
     }
+    for table in ["sweep/sweep.csv", "sweep/sweep.md"] {
+        std::fs::write(place.path(table), "").unwrap();
+    }
     let set = place.load(all()).unwrap();
     assert_eq!((set.class_names.join(" ").as_str(), set.train.len()), ("1 2", 2));
     let name = place.0.path().file_name().unwrap().to_str().unwrap();
-    let remark = format!("folders of {name} whose pictures are those of runs take no part: 0003, runs");
+    let remark = format!("folders of {name} whose pictures are those of runs take no part: 0003, runs, sweep");
     assert!(set.remarks.contains(&remark), "{:?}", set.remarks);
     // Pictures beside a run are pictures all the same.
     place.gray("runs/b.png", [2, 2], 5);
     let set = place.load(all()).unwrap();
     assert_eq!((set.class_names.join(" ").as_str(), set.train.len()), ("1 2 runs", 3));
+    assert!(!set.remarks.iter().any(|remark| remark.contains("of other kinds")), "{:?}", set.remarks);
 }
 
 #[test]

@@ -63,6 +63,25 @@ pub struct ImageSize {
     pub channels: Option<usize>,
 }
 
+impl ImageSize {
+    /// Parses one whose sides are at most `most`.
+    pub(crate) fn parse(text: &str, most: usize, most_channels: usize) -> Result<ImageSize, String> {
+        let sizes: Option<Vec<usize>> =
+            text.split(['x', 'X']).map(|n| n.parse().ok().filter(|n: &usize| *n > 0)).collect();
+        let fits = |height: usize, width: usize| height.max(width) <= most;
+        match sizes.as_deref() {
+            Some(&[height, width]) if fits(height, width) => Ok(ImageSize { height, width, channels: None }),
+            Some(&[height, width, channels]) if fits(height, width) && channels <= most_channels => {
+                Ok([height, width, channels].into())
+            }
+            _ => Err(format!(
+                "expected height x width, each from 1 to {most}, like 28x28, or with 1 to {most_channels} channels, \
+                 like 28x28x1"
+            )),
+        }
+    }
+}
+
 impl From<[usize; 3]> for ImageSize {
     fn from([height, width, channels]: [usize; 3]) -> ImageSize {
         ImageSize { height, width, channels: Some(channels) }
@@ -92,13 +111,7 @@ impl FromStr for ImageSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ImageSize, String> {
-        let sizes: Option<Vec<usize>> =
-            text.split('x').map(|n| n.parse().ok().filter(|n| (1..=LARGEST).contains(n))).collect();
-        match sizes.as_deref() {
-            Some(&[height, width]) => Ok(ImageSize { height, width, channels: None }),
-            Some(&[height, width, channels]) if channels <= 4 => Ok([height, width, channels].into()),
-            _ => Err("expected height x width, like 28x28, or with 1 to 4 channels, like 32x32x3".into()),
-        }
+        ImageSize::parse(text, LARGEST, 4)
     }
 }
 
@@ -266,6 +279,20 @@ mod tests {
         write("train-images-idx3-ubyte", idx(&[labels.len() as u32, height, width], images));
         write("train-labels-idx1-ubyte", idx(&[labels.len() as u32], labels));
         folder
+    }
+
+    #[test]
+    fn a_size_has_two_numbers_or_three_with_either_x_between_them() {
+        for text in ["28x20", "28X20"] {
+            assert_eq!(text.parse::<ImageSize>(), Ok(ImageSize { height: 28, width: 20, channels: None }));
+        }
+        for (text, size) in [("448X448x3", [448, 448, 3]), ("1x4096x4", [1, 4096, 4])] {
+            assert_eq!(text.parse::<ImageSize>(), Ok(size.into()));
+        }
+        for text in ["4097x28", "1x4097", "28x0", "28x28x0", "28x28x5", "-1x3", "28", "28x28x1x1", "28by28", "x", ""] {
+            let refused = text.parse::<ImageSize>().unwrap_err();
+            assert!(refused.contains("each from 1 to 4096") && refused.contains("1 to 4 channels"), "{text:?}");
+        }
     }
 
     #[test]

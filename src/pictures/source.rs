@@ -124,7 +124,7 @@ impl Source {
                 Box::new(std::iter::once((name.clone(), Task::Failed { name, row: None, reason })))
             }
             // Whose they are does not matter: each shard counts what it has come by.
-            Found::OtherFile => Box::new(std::iter::once((String::new(), Task::OtherFile))),
+            Found::OtherFile(_) => Box::new(std::iter::once((String::new(), Task::OtherFile))),
             Found::FolderLink => Box::new(std::iter::once((String::new(), Task::FolderLink))),
         });
         tasks.filter_map(move |(within, task)| {

@@ -17,7 +17,7 @@ pub enum Found {
     /// A folder or a link that cannot be read, and why.
     Failed(PathBuf, String),
     /// A file below a folder that has no picture's name, or that is hidden.
-    OtherFile,
+    OtherFile(PathBuf),
     /// A link below a folder to another folder: it may lead back, and is not followed.
     FolderLink,
 }
@@ -68,7 +68,7 @@ fn found(entry: walkdir::Result<DirEntry>, root: &Arc<Path>) -> Option<Found> {
         return Some(Found::FolderLink);
     }
     if !is_named_like_a_picture(entry.path()) {
-        return Some(Found::OtherFile);
+        return Some(Found::OtherFile(entry.into_path()));
     }
     Some(Found::File(Place { path: entry.into_path(), root: Some(Arc::clone(root)) }))
 }
@@ -118,7 +118,7 @@ mod tests {
     fn pictures_are_found_however_deep_in_the_order_of_their_names() {
         let folder = tree(&["b/2.png", "b/10.PNG", "a/x/y.jpeg", "c.tif", "notes.txt", ".hidden.png", "b/none"]);
         assert_eq!(names(folder.path()), ["a/x/y.jpeg", "b/10.PNG", "b/2.png", "c.tif"]);
-        let others = walk(folder.path()).filter(|found| *found == Found::OtherFile).count();
+        let others = walk(folder.path()).filter(|found| matches!(found, Found::OtherFile(_))).count();
         assert_eq!(others, 3);
     }
 

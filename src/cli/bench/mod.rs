@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::numbers::whole;
+use super::numbers::positive;
 use super::precision::fit;
 use super::{data, say, trusted};
 use crate::device::{self, Choice, Device};
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// Images in a step [default: 128, of a GAN what its recipe says; with --infer 256, of a GAN 250]
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=u32::MAX))]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch: Option<usize>,
     /// How long to measure, after a second to warm up; 0 is the first step alone, as it comes
     #[arg(long, value_name = "S", default_value_t = 5.0, allow_negative_numbers = true, value_parser = seconds)]

@@ -266,13 +266,17 @@ impl Args {
     }
 
     /// Makes the folders of the files that are written.
-    pub fn make_folders(&self) -> anyhow::Result<()> {
+    pub fn make_folders(&self) -> anyhow::Result<NewFolders> {
+        let mut new = NewFolders(Vec::new());
         for (flag, path) in self.written() {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let made = folder.map_or(Ok(()), std::fs::create_dir_all);
+            let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { continue };
+            let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+            let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
+            new.0.extend(missing.into_iter().rev());
+            let made = std::fs::create_dir_all(folder);
             made.with_context(|| format!("{flag} {}: cannot make its folder", path.display()))?;
         }
-        Ok(())
+        Ok(new)
     }
 
     /// The same of where files are sorted into, which the model's classes decide.
@@ -339,6 +343,19 @@ impl Args {
             ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
         ];
         Ok(settings.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+}
+
+/// Folders that were made for files, each after the one around it. When this is dropped, those go that nothing came
+/// into.
+pub struct NewFolders(Vec<PathBuf>);
+
+impl Drop for NewFolders {
+    fn drop(&mut self) {
+        for folder in self.0.iter().rev() {
+            // One that has something in it cannot be removed so.
+            let _ = std::fs::remove_dir(folder);
+        }
     }
 }
 

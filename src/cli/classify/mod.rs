@@ -79,7 +79,8 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(sorting) = &sorting {
         args.check_sorting(sorting)?;
     }
-    args.make_folders()?;
+    // Dropped after all that is being written in them.
+    let _made = args.make_folders()?;
     if let Some(path) = &args.sheet {
         sheet::can_be_written(path)?;
     }
@@ -216,8 +217,8 @@ struct Results {
 }
 
 impl Results {
-    fn sort(&self, record: &Record, file: &Path) -> anyhow::Result<()> {
-        let (Some(sorting), Some(_)) = (&self.sorting, record.best()) else { return Ok(()) };
+    fn sort(&mut self, record: &Record, file: &Path) -> anyhow::Result<()> {
+        let (Some(sorting), Some(_)) = (&mut self.sorting, record.best()) else { return Ok(()) };
         sorting.put(file, record.answer(self.threshold))
     }
 }

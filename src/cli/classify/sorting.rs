@@ -1,5 +1,6 @@
 //! Puts files into a folder for each class, and never over another file.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use anyhow::Context;
 use super::record::UNSURE;
 use crate::files::{Existing, Unfinished};
 use crate::pictures::numbered;
-use crate::pictures::source::is_name;
+use crate::pictures::source::{hash, is_name};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum How {
@@ -24,57 +25,110 @@ pub struct Sorting {
     pub how: How,
     /// A folder for each class, and that of the unsure ones.
     pub folders: Vec<PathBuf>,
+    /// Hashes of the paths under which files of this run are, and there may be millions: another file of the run is
+    /// another one, whatever its bytes.
+    taken: HashSet<u64>,
+    /// By the hash of the path that a file would have under its own name, where more than that one was looked at.
+    met: HashMap<u64, Met>,
+}
+
+/// What is known of the numbers behind a name in a folder, so that none is looked at again for each file of that name.
+struct Met {
+    /// Those of files that an earlier run may have put there, and this one not yet.
+    others: Vec<u64>,
+    /// The first that was not looked at.
+    next: u64,
 }
 
 impl Sorting {
     pub fn new(folder: PathBuf, how: How, class_names: &[String]) -> Sorting {
-        // Many file systems take `a` and `A` for one.
-        let lower: Vec<String> = class_names.iter().map(|name| name.to_lowercase()).collect();
-        let is_own = |class: usize| lower.iter().filter(|name| **name == lower[class]).count() == 1;
-        let name = |(class, name): (usize, &String)| match is_name(name) && is_own(class) {
-            true => folder.join(name),
-            false => folder.join(class.to_string()),
-        };
-        let folders = class_names.iter().enumerate().map(name).chain([folder.join(UNSURE)]).collect();
-        Sorting { folder, how, folders }
+        let names = folder_names(class_names);
+        let folders = names.iter().map(String::as_str).chain([UNSURE]).map(|name| folder.join(name)).collect();
+        Sorting { folder, how, folders, taken: HashSet::new(), met: HashMap::new() }
     }
 
     /// Puts a file into the folder of a class, or that of the unsure ones, unless an earlier run has put it there.
-    pub fn put(&self, file: &Path, class: Option<usize>) -> anyhow::Result<()> {
-        let folder = &self.folders[class.unwrap_or(self.folders.len() - 1)];
-        let put = std::fs::create_dir_all(folder).and_then(|()| self.put_into(file, folder));
+    pub fn put(&mut self, file: &Path, class: Option<usize>) -> anyhow::Result<()> {
+        let folder = self.folders[class.unwrap_or(self.folders.len() - 1)].clone();
+        let put = std::fs::create_dir_all(&folder).and_then(|()| self.put_into(file, &folder));
         put.with_context(|| format!("--sort-into: cannot put {} into {}", file.display(), folder.display()))
     }
 
-    fn put_into(&self, file: &Path, folder: &Path) -> io::Result<()> {
-        for number in 1u64.. {
-            let target = folder.join(numbered(file, number));
-            let done = match self.how {
-                How::Copy => copy(file, &target),
-                How::Link => link(file, &target),
-                How::Move => move_to(file, &target),
-            };
-            match done {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if self.is_put(file, &target)? {
-                        return Ok(());
-                    }
+    fn put_into(&mut self, file: &Path, folder: &Path) -> io::Result<()> {
+        let at = |number: u64| folder.join(numbered(file, number));
+        let name = key(&at(1));
+        let Met { mut others, mut next } = self.met.remove(&name).unwrap_or(Met { others: Vec::new(), next: 1 });
+        let known = others.iter().position(|number| self.is_put(file, &at(*number)));
+        let target = match known {
+            Some(place) => at(others.remove(place)),
+            None => loop {
+                let (number, target) = (next, at(next));
+                next += 1;
+                if self.taken.contains(&key(&target)) {
+                    continue;
                 }
-                done => return done,
-            }
+                let put = match self.how {
+                    How::Copy => copy(file, &target),
+                    How::Link => link(file, &target),
+                    How::Move => move_to(file, &target),
+                };
+                match put {
+                    Ok(()) => break target,
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    Err(_) if self.is_put(file, &target) => break target,
+                    Err(_) if self.how == How::Move => {}
+                    Err(_) => others.push(number),
+                }
+            },
+        };
+        self.taken.insert(key(&target));
+        if next > 2 {
+            self.met.insert(name, Met { others, next });
         }
         Ok(())
     }
 
-    /// Whether what is there is what would be put there.
-    fn is_put(&self, file: &Path, target: &Path) -> io::Result<bool> {
-        match self.how {
+    /// Whether what is there is what would be put there, and no other file of this run. What cannot be compared is
+    /// another file.
+    fn is_put(&self, file: &Path, target: &Path) -> bool {
+        if self.taken.contains(&key(target)) {
+            return false;
+        }
+        let is_put = match self.how {
             How::Copy => is_same(file, target),
             How::Link => is_linked(file, target),
             // The file would be gone, and nobody knows which of two it was.
             How::Move => Ok(false),
-        }
+        };
+        is_put.unwrap_or(false)
     }
+}
+
+/// In place of the path.
+fn key(path: &Path) -> u64 {
+    hash(path.as_os_str().as_encoded_bytes())
+}
+
+/// What each class's folder is called: its name, where it can be that of a folder and is no other's. Many file systems
+/// take `a` and `A` for one.
+fn folder_names(class_names: &[String]) -> Vec<String> {
+    let mut taken: HashMap<String, u32> = HashMap::new();
+    for name in class_names.iter().map(String::as_str).chain([UNSURE]) {
+        *taken.entry(name.to_lowercase()).or_default() += 1;
+    }
+    let folder_name = |(class, name): (usize, &String)| {
+        let is_name = is_name(name);
+        if is_name && taken.get(&name.to_lowercase()) == Some(&1) {
+            return name.clone();
+        }
+        let mut other = if is_name { format!("{name}-{class}") } else { class.to_string() };
+        while taken.contains_key(&other.to_lowercase()) {
+            other += &format!("-{class}");
+        }
+        taken.insert(other.to_lowercase(), 1);
+        other
+    };
+    class_names.iter().enumerate().map(folder_name).collect()
 }
 
 /// Whether a file, and no link to one, has the bytes of another.
@@ -157,7 +211,7 @@ mod tests {
         for how in [How::Copy, How::Link, How::Move] {
             let folder = tempfile::tempdir().unwrap();
             let at = |name: &str| folder.path().join(name);
-            let sorting = Sorting::new(at("sorted"), how, &["3".into()]);
+            let mut sorting = Sorting::new(at("sorted"), how, &["3".into()]);
             for from in ["x", "y", "z"] {
                 std::fs::create_dir(at(from)).unwrap();
                 std::fs::write(at(from).join("a.png"), from).unwrap();
@@ -174,9 +228,9 @@ mod tests {
         for (how, times) in [(How::Copy, 1), (How::Link, 1), (How::Move, 2)] {
             let folder = tempfile::tempdir().unwrap();
             let at = |name: &str| folder.path().join(name);
-            let sorting = Sorting::new(at("sorted"), how, &["3".into()]);
             for text in ["same", "same", "some"] {
                 std::fs::write(at("a.png"), text).unwrap();
+                let mut sorting = Sorting::new(at("sorted"), how, &["3".into()]);
                 sorting.put(&at("a.png"), Some(0)).unwrap();
             }
             // A file of another content is another one; a link leads to it all the same.
@@ -186,11 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn files_of_one_run_are_all_there_whatever_their_bytes_and_another_run_finds_each_in_any_order() {
+        for how in [How::Copy, How::Link] {
+            let mut files = [("x/a.png", "same"), ("y/a-2.png", "same"), ("z/a.png", "same"), ("w/a.png", "some")];
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            for (file, text) in files {
+                std::fs::create_dir_all(at(file).parent().unwrap()).unwrap();
+                std::fs::write(at(file), text).unwrap();
+            }
+            for _ in 0..3 {
+                let mut sorting = Sorting::new(at("sorted"), how, &["3".into()]);
+                for (file, _) in files {
+                    sorting.put(&at(file), Some(0)).unwrap();
+                }
+                assert_eq!(names(&at("sorted/3")), ["a-2.png", "a-3.png", "a-4.png", "a.png"], "{how:?}");
+                files.reverse();
+            }
+        }
+    }
+
+    #[test]
     fn a_class_whose_name_leads_elsewhere_has_its_number_for_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.png"), "").unwrap();
-        let sorting = Sorting::new(at("sorted"), How::Copy, &["3", "../.."].map(String::from));
+        let mut sorting = Sorting::new(at("sorted"), How::Copy, &["3", "../.."].map(String::from));
         sorting.put(&at("a.png"), Some(1)).unwrap();
         sorting.put(&at("a.png"), None).unwrap();
         assert_eq!(names(&at("sorted")), ["1", "unsure"]);
@@ -198,9 +273,19 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_differ_in_case_alone_have_their_numbers_for_folders() {
-        let sorting = Sorting::new("sorted".into(), How::Copy, &["a", "b", "A"].map(String::from));
-        let wanted = ["sorted/0", "sorted/b", "sorted/2", "sorted/unsure"].map(PathBuf::from);
-        assert_eq!(sorting.folders, wanted);
+    fn no_two_classes_have_one_folder_where_case_does_not_count() {
+        for (classes, wanted) in [
+            ("a b A", "a-0 b A-2 unsure"),
+            ("1 2 3 4 5 6 7 8 9 A a", "1 2 3 4 5 6 7 8 9 A-9 a-10 unsure"),
+            ("Unsure x", "Unsure-0 x unsure"),
+            // What they would be called is another's name.
+            ("a A a-0 1-1 ..", "a-0-0 A-1 a-0 1-1 4 unsure"),
+            ("1 ..", "1 1-1 unsure"),
+        ] {
+            let classes: Vec<String> = classes.split(' ').map(String::from).collect();
+            let sorting = Sorting::new("sorted".into(), How::Copy, &classes);
+            let wanted: Vec<PathBuf> = wanted.split(' ').map(|name| Path::new("sorted").join(name)).collect();
+            assert_eq!(sorting.folders, wanted);
+        }
     }
 }

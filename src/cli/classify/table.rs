@@ -74,7 +74,7 @@ impl Columns {
     }
 
     /// What Kaggle is told of each class, which wants numbers: the names where they are such, else their places.
-    pub fn numbers(&self) -> Vec<String> {
+    fn numbers(&self) -> Vec<String> {
         match self.class_names.iter().all(|name| name.parse::<i64>().is_ok()) {
             true => self.class_names.clone(),
             false => (0..self.class_names.len()).map(|class| class.to_string()).collect(),

@@ -2,21 +2,21 @@
 //! another model's answers, and says itself neither what it was made of nor by what.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use super::Member;
-use super::table::{Columns, Format, KAGGLE, harmless};
-use crate::infer::evaluate::softmax;
+use super::record::{Kept, Record};
+use super::table::{Columns, Format, KAGGLE, Table, harmless};
 use crate::pictures::source::{Source, Task};
-use crate::pictures::stream::{BATCH, Work};
+use crate::pictures::stream::{BATCH, Item, Seen, Work};
 use crate::pictures::visible;
 
 /// What is said where it cannot be known.
 pub const NOT_COMPARED: &str = "with which pictures and by which model was not looked at";
-const COMPARED: &str = "it has these pictures, and the first answers are this model's";
+const COMPARED: &str = "it has these pictures, and the first answers are as this model gives them";
 
 /// A probability may be so much another on another device.
 const NEAR: f64 = 0.01;
@@ -38,7 +38,8 @@ pub fn compare(
         let out = out.display();
         anyhow!("{out} is there, and is another table: {how}. Name another place, or make it anew with --force")
     };
-    let Some(mut rows) = rows(out, format, columns)? else { return Ok(NOT_COMPARED) };
+    let table = File::open(out).with_context(|| format!("cannot read {}", out.display()))?;
+    let Some(mut rows) = rows(table, format, columns) else { return Ok(NOT_COMPARED) };
     let mut next_row = || rows.next().transpose().map_err(|error| other(format!("{error:#}")));
     let mut row = next_row()?;
     let (mut first, mut images) = (Vec::new(), Vec::new());
@@ -47,14 +48,15 @@ pub fn compare(
         match row.take_if(|row| row.name == name) {
             Some(found) => {
                 row = next_row()?;
-                let pixels = if first.len() < BATCH { seen(&task, work) } else { None };
-                if let Some(pixels) = pixels {
-                    first.push(found);
+                if first.len() < BATCH
+                    && let Some((item, pixels)) = item(&task, work)
+                {
+                    first.push((found, item));
                     images.extend(pixels);
                 }
             }
             // What cannot be read is not in the table.
-            None if seen(&task, work).is_none() => {}
+            None if item(&task, work).is_none() => {}
             None => {
                 let name = visible(&name);
                 return Err(other(match &row {
@@ -69,17 +71,8 @@ pub fn compare(
     }
     let Some((classifier, device)) = team.first_mut() else { bail!("no device") };
     let logits = if images.is_empty() { Vec::new() } else { classifier.logits(device.as_mut(), &images)? };
-    let names = if format == Format::Kaggle { columns.numbers() } else { columns.class_names.clone() };
-    for (row, logits) in first.iter().zip(logits.chunks_exact(names.len().max(1))) {
-        let probabilities = softmax(logits);
-        let all = names.iter().zip(&probabilities);
-        let Some((best, p)) = all.max_by(|(_, p), (_, q)| p.total_cmp(q)) else { continue };
-        let is_same = match row.confidence {
-            Some(confidence) => (confidence - p).abs() < NEAR,
-            // Of two that are as likely, another device may name the other.
-            None => row.label == *best || *p < 0.5 + NEAR,
-        };
-        if !is_same {
+    for ((row, item), logits) in first.iter().zip(logits.chunks_exact(columns.class_names.len().max(1))) {
+        if !is_same(row, item, logits, format, columns)? {
             let name = visible(&row.name);
             let how = format!("its answer for {name} is not this model's, or was made with other flags");
             return Err(other(how));
@@ -97,54 +90,98 @@ fn name(task: &Task, format: Format) -> Option<String> {
     }
 }
 
-/// What the network sees of it, where it can be read.
-fn seen(task: &Task, work: &Work) -> Option<Vec<u8>> {
-    match task {
-        Task::File { place, .. } => Some(work.file(&place.path).ok()?.prepared.pixels),
-        Task::Row { pixels, .. } => Some(work.row(pixels.clone()).ok()?.pixels),
-        Task::Failed { .. } | Task::OtherFile | Task::FolderLink => None,
-    }
+/// The picture of a task and what the network sees of it, where it can be read.
+fn item(task: &Task, work: &Work) -> Option<(Item, Vec<u8>)> {
+    let (name, row, truth, seen) = match task {
+        Task::File { name, place, truth, .. } => (name, None, truth, work.file(&place.path).ok()?),
+        Task::Row { name, row, pixels, truth, .. } => {
+            let prepared = work.row(pixels.clone()).ok()?;
+            (name, Some(*row), truth, Seen { prepared, misnamed: false, further_pages: 0 })
+        }
+        Task::Failed { .. } | Task::OtherFile | Task::FolderLink => return None,
+    };
+    let Seen { mut prepared, misnamed, further_pages } = seen;
+    let pixels = std::mem::take(&mut prepared.pixels);
+    let (name, truth, prepared) = (name.clone(), *truth, Ok(prepared));
+    Some((Item { name, path: None, row, truth, misnamed, further_pages, prepared }, pixels))
 }
 
-/// What is compared of a table's row.
+/// Whether a row is the one that a run would write of a picture, as far as devices agree.
+fn is_same(row: &Row, item: &Item, logits: &[f32], format: Format, columns: &Columns) -> anyhow::Result<bool> {
+    let mut record = Record::new(item, Some(logits), Kept { top: usize::MAX, ..columns.kept });
+    let ranked: Vec<f64> = record.top.iter().map(|(_, p)| *p).collect();
+    record.top.truncate(columns.kept.top);
+    let Some(wanted) = written(&record, format, columns)? else { return Ok(false) };
+    let is_near = |p: f64, q: f64| (p - q).abs() < NEAR;
+    // Of two that are as likely, another device may name the other.
+    let in_doubt = |place: usize| {
+        let others = ranked.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, q)| *q);
+        let mut others = others.chain(columns.threshold);
+        place < columns.kept.top && ranked.get(place).is_some_and(|p| others.any(|q| is_near(*p, q)))
+    };
+    let number = |cell: &String| cell.parse().unwrap_or(f64::NAN);
+    // Each of the likeliest classes stands before its probability.
+    let mut place = 0;
+    let cells = row.cells.iter().zip(&wanted.cells);
+    for ((_, is_text), (cell, expected)) in columns.names().iter().skip(1).zip(cells) {
+        let agrees = match is_text {
+            true => cell == expected || in_doubt(place),
+            false => is_near(number(cell), number(expected)),
+        };
+        if !agrees {
+            return Ok(false);
+        }
+        place += usize::from(!is_text);
+    }
+    Ok(row.cells.len() == wanted.cells.len())
+}
+
+/// The row that a run would write of a record; `None` of one without an answer.
+fn written(record: &Record, format: Format, columns: &Columns) -> anyhow::Result<Option<Row>> {
+    let mut table = Table::start(format, columns.clone(), Vec::<u8>::new())?;
+    table.push(record)?;
+    let table = Cursor::new(table.finish()?);
+    rows(table, format, columns).and_then(|mut rows| rows.next()).transpose()
+}
+
+/// A table's row.
 struct Row {
     name: String,
-    label: String,
-    /// Kaggle gets none.
-    confidence: Option<f64>,
+    /// What comes after it, in the order of the columns.
+    cells: Vec<String>,
+}
+
+impl Row {
+    fn of(mut cells: impl Iterator<Item = String>) -> Row {
+        Row { name: cells.next().unwrap_or_default(), cells: cells.collect() }
+    }
 }
 
 type Rows = Box<dyn Iterator<Item = anyhow::Result<Row>>>;
 
 /// The rows of a table; `None` of a format that is not read here.
-fn rows(path: &Path, format: Format, columns: &Columns) -> anyhow::Result<Option<Rows>> {
+fn rows(table: impl Read + 'static, format: Format, columns: &Columns) -> Option<Rows> {
     let names: Vec<String> = match format {
-        Format::Parquet => return Ok(None),
+        Format::Parquet => return None,
         Format::Kaggle => KAGGLE.map(String::from).into(),
         Format::Csv => columns.names().iter().map(|(name, _)| harmless(name).into_owned()).collect(),
         Format::Jsonl => columns.names().into_iter().map(|(name, _)| name).collect(),
     };
-    let file = BufReader::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?);
+    let table = BufReader::new(table);
     let rows: Rows = match format {
-        Format::Jsonl => Box::new(file.lines().map(move |line| object(&line?, &names))),
-        _ => Box::new(records(file, &names)),
+        Format::Jsonl => Box::new(table.lines().map(move |line| object(&line?, &names))),
+        _ => Box::new(records(table, &names)),
     };
-    Ok(Some(rows))
+    Some(rows)
 }
 
 /// The rows of a CSV file, or that its columns are others.
-fn records(file: BufReader<File>, names: &[String]) -> impl Iterator<Item = anyhow::Result<Row>> + use<> {
-    let confidence = names.iter().position(|name| name == "confidence");
-    let mut records = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(file).into_records();
+fn records<R: Read>(table: R, names: &[String]) -> impl Iterator<Item = anyhow::Result<Row>> + use<R> {
+    let mut records = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(table).into_records();
     let is_header = |record: csv::StringRecord| record.iter().eq(names.iter().map(String::as_str));
     let has_header = records.next().and_then(Result::ok).is_some_and(is_header);
     let wrong = (!has_header).then(|| Err(anyhow!(OTHER_COLUMNS)));
-    let rows = records.map(move |record| {
-        let record = record?;
-        let cell = |i: usize| record.get(i).unwrap_or_default().to_owned();
-        let confidence = confidence.map(|i| cell(i).parse().unwrap_or(f64::NAN));
-        anyhow::Ok(Row { name: cell(0), label: cell(1), confidence })
-    });
+    let rows = records.map(|record| anyhow::Ok(Row::of(record?.iter().map(String::from))));
     wrong.into_iter().chain(rows)
 }
 
@@ -154,10 +191,55 @@ const OTHER_COLUMNS: &str = "its columns are not those of this command";
 fn object(line: &str, names: &[String]) -> anyhow::Result<Row> {
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(line).map_err(|_| anyhow!(OTHER_COLUMNS))?;
-    let has_all = object.len() == names.len() && names.iter().all(|name| object.contains_key(name));
-    let text = |name: &str| object.get(name)?.as_str().map(String::from);
-    match (has_all, text("path"), text("label"), object.get("confidence").and_then(|p| p.as_f64())) {
-        (true, Some(name), Some(label), confidence @ Some(_)) => Ok(Row { name, label, confidence }),
-        _ => Err(anyhow!(OTHER_COLUMNS)),
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        number => number.to_string(),
+    };
+    let cells: Option<Vec<String>> = names.iter().map(|name| object.get(name).map(text)).collect();
+    ensure!(object.len() == names.len(), OTHER_COLUMNS);
+    Ok(Row::of(cells.context(OTHER_COLUMNS)?.into_iter()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pictures::Prepared;
+
+    /// Whether a row that was written of an answer is that of another one, each with its threshold.
+    fn agree(format: Format, was: ([f32; 2], f64), is: ([f32; 2], f64), blank: bool) -> bool {
+        let prepared = Ok(Prepared { pixels: Vec::new(), as_is: true, inverted: false, cropped: false, blank });
+        let (name, misnamed, further_pages) = ("a.csv#1".into(), false, 0);
+        let item = Item { name, path: None, row: Some(1), truth: None, misnamed, further_pages, prepared };
+        let columns = |threshold| Columns {
+            class_names: ["=3", "8"].map(String::from).into(),
+            threshold: (format != Format::Kaggle).then_some(threshold),
+            kept: Kept { top: 1, all: false },
+        };
+        let before = columns(was.1);
+        let row = written(&Record::new(&item, Some(&was.0), before.kept), format, &before).unwrap().unwrap();
+        is_same(&row, &item, &is.0, format, &columns(is.1)).unwrap()
+    }
+
+    #[test]
+    fn another_label_is_another_answer_unless_devices_may_differ_about_it() {
+        for format in [Format::Csv, Format::Jsonl, Format::Kaggle] {
+            let agree = |was, is| agree(format, (was, 0.0), (is, 0.0), false);
+            assert!(agree([30.0, 0.0], [30.0, 0.0]), "{format:?}");
+            assert!(agree([0.01, 0.0], [0.0, 0.01]), "{format:?}");
+            // As sure of another class.
+            assert!(!agree([30.0, 0.0], [0.0, 30.0]), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn the_threshold_decides_labels_and_blank_pictures_are_unsure_whatever_it_is() {
+        for format in [Format::Csv, Format::Jsonl] {
+            // 0.88.
+            assert!(!agree(format, ([2.0, 0.0], 0.5), ([2.0, 0.0], 0.95), false), "{format:?}");
+            assert!(agree(format, ([2.0, 0.0], 0.5), ([2.0, 0.0], 0.95), true), "{format:?}");
+            // 0.8993 and 0.9002.
+            assert!(agree(format, ([2.19, 0.0], 0.9), ([2.2, 0.0], 0.9), false), "{format:?}");
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Args {
             let architecture = models::builtin(name)?;
             let mut settings = self.over(architecture.recipe.clone(), name);
             self.fit(&mut settings, &data.train);
-            check(&architecture, &settings, data)?;
+            check(&architecture, &settings, data, None)?;
             members.push(Member { architecture, settings });
         }
         for i in 0..members.len() {
