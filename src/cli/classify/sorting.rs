@@ -1,6 +1,6 @@
 //! Puts files into a folder for each class, and never over another file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -25,26 +25,16 @@ pub struct Sorting {
     pub how: How,
     /// A folder for each class, and that of the unsure ones.
     pub folders: Vec<PathBuf>,
-    /// Hashes of the paths under which files of this run are, and there may be millions: another file of the run is
-    /// another one, whatever its bytes.
-    taken: HashSet<u64>,
-    /// By the hash of the path that a file would have under its own name, where more than that one was looked at.
-    met: HashMap<u64, Met>,
-}
-
-/// What is known of the numbers behind a name in a folder, so that none is looked at again for each file of that name.
-struct Met {
-    /// Those of files that an earlier run may have put there, and this one not yet.
-    others: Vec<u64>,
-    /// The first that was not looked at.
-    next: u64,
+    /// The next number behind a name in a folder, by the hash of the path without one: there may be millions. This run has
+    /// put files under those before, or found other ones.
+    next: HashMap<u64, u64>,
 }
 
 impl Sorting {
     pub fn new(folder: PathBuf, how: How, class_names: &[String]) -> Sorting {
         let names = folder_names(class_names);
         let folders = names.iter().map(String::as_str).chain([UNSURE]).map(|name| folder.join(name)).collect();
-        Sorting { folder, how, folders, taken: HashSet::new(), met: HashMap::new() }
+        Sorting { folder, how, folders, next: HashMap::new() }
     }
 
     /// Puts a file into the folder of a class, or that of the unsure ones, unless an earlier run has put it there.
@@ -55,58 +45,32 @@ impl Sorting {
     }
 
     fn put_into(&mut self, file: &Path, folder: &Path) -> io::Result<()> {
-        let at = |number: u64| folder.join(numbered(file, number));
-        let name = key(&at(1));
-        let Met { mut others, mut next } = self.met.remove(&name).unwrap_or(Met { others: Vec::new(), next: 1 });
-        let known = others.iter().position(|number| self.is_put(file, &at(*number)));
-        let target = match known {
-            Some(place) => at(others.remove(place)),
-            None => loop {
-                let (number, target) = (next, at(next));
-                next += 1;
-                if self.taken.contains(&key(&target)) {
-                    continue;
-                }
-                let put = match self.how {
-                    How::Copy => copy(file, &target),
-                    How::Link => link(file, &target),
-                    How::Move => move_to(file, &target),
-                };
-                match put {
-                    Ok(()) => break target,
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                    Err(_) if self.is_put(file, &target) => break target,
-                    Err(_) if self.how == How::Move => {}
-                    Err(_) => others.push(number),
-                }
-            },
-        };
-        self.taken.insert(key(&target));
-        if next > 2 {
-            self.met.insert(name, Met { others, next });
+        let named = |number: u64| folder.join(numbered(file, number));
+        let next = self.next.entry(hash(named(1).as_os_str().as_encoded_bytes())).or_insert(1);
+        loop {
+            let target = named(*next);
+            *next += 1;
+            let put = match self.how {
+                How::Copy => copy(file, &target),
+                How::Link => link(file, &target),
+                How::Move => move_to(file, &target),
+            };
+            match put {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                put => return put,
+            }
+            let is_put = match self.how {
+                How::Copy => is_same(file, &target),
+                How::Link => is_linked(file, &target),
+                // The file would be gone, and nobody knows which of two it was.
+                How::Move => Ok(false),
+            };
+            // What cannot be compared is another file.
+            if is_put.unwrap_or(false) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
-
-    /// Whether what is there is what would be put there, and no other file of this run. What cannot be compared is
-    /// another file.
-    fn is_put(&self, file: &Path, target: &Path) -> bool {
-        if self.taken.contains(&key(target)) {
-            return false;
-        }
-        let is_put = match self.how {
-            How::Copy => is_same(file, target),
-            How::Link => is_linked(file, target),
-            // The file would be gone, and nobody knows which of two it was.
-            How::Move => Ok(false),
-        };
-        is_put.unwrap_or(false)
-    }
-}
-
-/// In place of the path.
-fn key(path: &Path) -> u64 {
-    hash(path.as_os_str().as_encoded_bytes())
 }
 
 /// What each class's folder is called: its name, where it can be that of a folder and is no other's. Many file systems
@@ -240,22 +204,18 @@ mod tests {
     }
 
     #[test]
-    fn files_of_one_run_are_all_there_whatever_their_bytes_and_another_run_finds_each_in_any_order() {
+    fn files_of_one_run_are_all_there_whatever_their_bytes_and_the_same_run_again_adds_none() {
         for how in [How::Copy, How::Link] {
-            let mut files = [("x/a.png", "same"), ("y/a-2.png", "same"), ("z/a.png", "same"), ("w/a.png", "some")];
             let folder = tempfile::tempdir().unwrap();
             let at = |name: &str| folder.path().join(name);
-            for (file, text) in files {
-                std::fs::create_dir_all(at(file).parent().unwrap()).unwrap();
-                std::fs::write(at(file), text).unwrap();
-            }
-            for _ in 0..3 {
+            for _ in 0..2 {
                 let mut sorting = Sorting::new(at("sorted"), how, &["3".into()]);
-                for (file, _) in files {
-                    sorting.put(&at(file), Some(0)).unwrap();
+                for (from, text) in [("x", "same"), ("y", "same"), ("z", "some")] {
+                    std::fs::create_dir_all(at(from)).unwrap();
+                    std::fs::write(at(from).join("a.png"), text).unwrap();
+                    sorting.put(&at(from).join("a.png"), Some(0)).unwrap();
                 }
-                assert_eq!(names(&at("sorted/3")), ["a-2.png", "a-3.png", "a-4.png", "a.png"], "{how:?}");
-                files.reverse();
+                assert_eq!(names(&at("sorted/3")), ["a-2.png", "a-3.png", "a.png"], "{how:?}");
             }
         }
     }
