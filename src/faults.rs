@@ -114,8 +114,13 @@ pub fn happens(fault: Fault) -> bool {
 /// # Errors
 /// [`std::io::ErrorKind::StorageFull`].
 pub fn disk_takes(path: &Path) -> std::io::Result<()> {
-    let full = place(Fault::FullDisk).is_some_and(|place| path.as_os_str().to_string_lossy().ends_with(place));
+    let full = place(Fault::FullDisk).is_some_and(|place| is_named(path, place));
     if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+/// Whether a file's name ends so.
+fn is_named(path: &Path, end: &str) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(end)
 }
 
 /// What Windows answers where another program has the file open whose name this is, if one is to.
@@ -125,8 +130,8 @@ pub fn disk_takes(path: &Path) -> std::io::Result<()> {
 pub fn hold(path: &Path) -> std::io::Result<()> {
     let held = wanted(Fault::HoldFile).is_some_and(|wanted| {
         let Some((times, name)) = wanted.place.split_once(':') else { return false };
-        let is_it = path.as_os_str().to_string_lossy().ends_with(name);
-        is_it && times.parse().is_ok_and(|times: u64| wanted.calls.fetch_add(1, Ordering::Relaxed) < times)
+        is_named(path, name)
+            && times.parse().is_ok_and(|times: u64| wanted.calls.fetch_add(1, Ordering::Relaxed) < times)
     });
     if held { Err(crate::files::held()) } else { Ok(()) }
 }

@@ -675,6 +675,8 @@ fn inspect_shows_the_layers_and_the_step_of_every_built_in_network_in_straight_c
     place.refused("inspect pool --input 100000x448", &["--input", "from 1 to 65536"]);
     place.refused("inspect dense -b 5", &["--plan"]);
     place.refused("inspect dense --plan -b 0", &["--batch", "from 1 to 1048576"]);
+    place.write("huge.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\nbatch = 2000000\n");
+    place.refused("inspect huge.toml --plan --input 2x2", &["--batch 2000000", "from 1 to 1,048,576"]);
     place.refused("inspect pool --plan --input 448x448x1", &["pool is no classifier"]);
     place.refused("inspect judge --input 32x32x3", &["--input is for what a model leaves open", "judge does not"]);
     place.refused("inspect judge --classes 5", &["--classes is for what a model leaves open"]);

@@ -69,7 +69,8 @@ impl Reading {
 }
 
 /// Opens the device that [`device::find`] finds, as every command does: a GPU's results are looked at first, by
-/// [`start::open`]. Where `auto` has taken one that cannot be used, another takes its place, at last the CPU, and a warning is logged.
+/// [`start::open`]. Where `auto` has taken one that cannot be used, another takes its place, at last the CPU, and a
+/// warning is logged.
 ///
 /// # Errors
 /// [`DeviceError::Unknown`] where there is none, and those of [`start::open`].

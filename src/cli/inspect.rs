@@ -14,6 +14,9 @@ use crate::plan::Plan;
 use crate::train::gan::{GanSteps, grouped};
 use crate::train::{ClassifierSteps, GanSettings, Settings, Share};
 
+/// The largest batch whose step is planned.
+const MOST_BATCH: u32 = 1 << 20;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// A built-in network or GAN, an architecture in TOML, a model file or a run's folder
@@ -29,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     plan: bool,
     /// Images in the step
-    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1 << 20),
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MOST_BATCH),
         requires = "plan")]
     batch: Option<usize>,
 }
@@ -177,6 +180,13 @@ impl Step {
         let mut settings = Settings::from_recipe(&architecture.name, &architecture.recipe);
         settings.batch = batch.unwrap_or(settings.batch);
         settings.epochs = 1;
+        // A recipe's own may be larger.
+        anyhow::ensure!(
+            (1..=MOST_BATCH as usize).contains(&settings.batch),
+            "--batch {} is not a number from 1 to {}",
+            settings.batch,
+            thousands(MOST_BATCH.into())
+        );
         let (mut store, [height, width, channels]) = (Store::default(), input);
         let (network, parameters) = architecture.declare(input, classes, &mut store, "classifier")?;
         let bytes = settings.batch.saturating_mul(height * width * channels);

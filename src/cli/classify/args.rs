@@ -279,7 +279,7 @@ impl Args {
         Ok(new)
     }
 
-    /// The same of where files are sorted into, which the model's classes decide.
+    /// [`Args::check`] of where files are sorted into, which the model's classes decide.
     pub fn check_sorting(&self, sorting: &Sorting) -> anyhow::Result<()> {
         self.ensure_apart("--sort-into", &sorting.folder, &sorting.folders, Pattern::finds_in)
     }
