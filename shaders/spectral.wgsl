@@ -27,9 +27,7 @@ fn total(local: u32, mine: f32) -> f32 {
         }
         workgroupBarrier();
     }
-    let sum = partial[0];
-    workgroupBarrier();
-    return sum;
+    return partial[0];
 }
 #endif
 
@@ -50,6 +48,8 @@ fn main(@builtin(local_invocation_index) local: u32) {
         out[i] = out[i] / v_norm;
     }
     storageBarrier();
+    // `partial` has been read.
+    workgroupBarrier();
     squares = 0.0;
     for (var j = local; j < K; j += WORKGROUP) {
         var sum = 0.0;
