@@ -2,6 +2,7 @@
 //
 // COUNT: vectors of four in `out`. An invocation computes one vector.
 #include epilogue
+#include flat
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 #if ENTRY_forward
@@ -12,8 +13,8 @@
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

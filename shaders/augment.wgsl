@@ -7,6 +7,7 @@
 // A workgroup takes CHUNK elements of one image: its invocations draw the control points together, and then each
 // computes pairs of neighbouring elements, since noise comes in pairs. What is left out is not compiled.
 #include random
+#include flat
 
 @group(0) @binding(0) var<storage, read> images: array<f32>;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
@@ -120,12 +121,8 @@ fn displacement(y: u32, x: u32) -> vec2<f32> {
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let g = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let g = flat_index(group);
     let image = g / CHUNKS;
     if image >= BATCH {
         return;

@@ -14,6 +14,7 @@
 // one takes each SLICES-th row; in stats LANES channels, and every SLICES-th part; elsewhere an invocation computes one
 // vector of `out`. COUNT: invocations.
 #include lanes
+#include flat
 
 #if ENTRY_sums
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -77,12 +78,8 @@ fn rows_of(part: u32) -> f32 {
 }
 
 @compute @workgroup_size(LANES, SLICES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) id: vec3<u32>,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
+    let flat = flat_index(group);
     let own = flat / COLUMN_GROUPS;
     let channel = (flat % COLUMN_GROUPS) * LANES + id.x;
     // Those beyond the last channel or group do it once more, so that barriers stay uniform.
@@ -111,12 +108,8 @@ alias Sum = vec2<f32>;
 #include slices
 
 @compute @workgroup_size(LANES, SLICES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) id: vec3<u32>,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
+    let flat = flat_index(group);
     let part = flat / COLUMN_GROUPS;
     let channel = (flat % COLUMN_GROUPS) * LANES + id.x;
     let c = min(channel, C - 1u);
@@ -161,8 +154,8 @@ fn main(
 #elif ENTRY_running
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    var i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    var i = flat_index(id);
 #unroll k PARTS
     if i < LEN_$k {
         let at = OFFSET_$k + i;
@@ -175,8 +168,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 #else
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

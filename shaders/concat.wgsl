@@ -3,6 +3,7 @@
 // pad:     out[row, c] = x0[row, c - START] where there is such an element, else 0
 //
 // Rows of `out` are WIDTH wide; WIDTH_k those of input k, of INPUTS. COUNT: elements of `out`, one an invocation.
+#include flat
 
 #unroll k INPUTS
 @group(0) @binding($k) var<storage, read> x$k: array<f32>;
@@ -31,8 +32,8 @@ fn element(row: u32, column: u32) -> f32 {
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

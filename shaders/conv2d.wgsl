@@ -12,6 +12,7 @@
 // where channels are few. Where that leaves a device idle, SPLIT invocations share a tile (DIVIDED): each takes every
 // SPLIT-th inner channel (grad_w: row), and workgroup memory brings the sums together, always in the same order.
 // An invocation takes CHANNELS channels, LANES apart. PADDED: some tap may fall outside.
+#include flat
 
 #if ENTRY_grad_w
 
@@ -57,12 +58,8 @@ var<workgroup> partial: array<Value, SPLIT / 2u * CHANNELS * HELD * HEIGHT * LAN
 // TILES are R rows of taps for INNER_GROUPS groups of WIDE channels. LOOSE: C is no multiple of four, and groups of
 // four are read one by one.
 @compute @workgroup_size(LANES, HEIGHT, SPLIT)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) id: vec3<u32>,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
+    let flat = flat_index(group);
     let channel = (flat % CHANNEL_GROUPS) * LANES * CHANNELS + id.x;
 #if HEIGHT == 1
     let unit = flat / CHANNEL_GROUPS;
@@ -185,12 +182,8 @@ var<workgroup> partial: array<f32, SPLIT / 2u * CHANNELS * HELD * HEIGHT * LANES
 #endif
 
 @compute @workgroup_size(LANES, HEIGHT, SPLIT)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) id: vec3<u32>,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
+    let flat = flat_index(group);
     let channel = (flat % CHANNEL_GROUPS) * LANES * CHANNELS + id.x;
 #if HEIGHT == 1
     let unit = flat / CHANNEL_GROUPS;

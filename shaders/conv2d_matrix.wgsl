@@ -13,6 +13,8 @@
 enable f16;
 enable wgpu_cooperative_matrix;
 
+#include flat
+
 #if EDGE == 16
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
@@ -55,11 +57,10 @@ var<workgroup> results: array<vec4<f16>, BLOCK * COLUMN_PITCH>;
 @compute @workgroup_size(LANES, TEAMS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
     @builtin(local_invocation_id) id: vec3<u32>,
 ) {
-    let flat = group.x + group.y * groups.x;
+    let flat = flat_index(group);
     let column = flat % COLUMN_GROUPS * COLUMNS;
     let c = flat / COLUMN_GROUPS % (INNER / EDGE) * EDGE;
     let r = flat / (COLUMN_GROUPS * (INNER / EDGE)) % R;
@@ -168,11 +169,10 @@ fn write(v: f32, g: u32, phase: vec2<u32>, k: u32) {
 @compute @workgroup_size(LANES, TEAMS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
     @builtin(local_invocation_id) id: vec3<u32>,
 ) {
-    let flat = group.x + group.y * groups.x;
+    let flat = flat_index(group);
     let column = flat % COLUMN_GROUPS * COLUMNS;
     let unit = flat / COLUMN_GROUPS;
 #if ENTRY_forward

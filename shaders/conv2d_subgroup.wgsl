@@ -8,6 +8,7 @@
 // a pair for each lane to load, times the S taps of the row; it walks over the result PIXELS at a time.
 
 #include wide
+#include flat
 #if HAS_NORM
 const OUT_CHANNELS = OUTER / WIDE;
 #endif
@@ -18,12 +19,8 @@ const OUT_CHANNELS = OUTER / WIDE;
 @group(0) @binding(1) var<storage, read> d_out: array<Wide>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(subgroup_invocation_id) lane: u32,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let flat = flat_index(group);
     let part = flat / (CHANNEL_GROUPS * PAIR_GROUPS);
     if part >= PARTS {
         return;
@@ -98,12 +95,8 @@ fn main(
 @group(0) @binding(1) var<storage, read> weight: array<Wide>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(subgroup_invocation_id) lane: u32,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let flat = flat_index(group);
     let unit = flat / CHANNEL_GROUPS;
     // The pixels of a tile are APART from each other, so that all meet the same taps; of grad_x every STRIDE-th, from
     // the phase on.

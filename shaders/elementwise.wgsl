@@ -2,6 +2,7 @@
 //
 // COUNT: vectors of four in `out`. Buffers end on whole cache lines, so the last vector may reach past the
 // tensor, never past the buffer. An invocation computes one vector.
+#include flat
 
 #if ENTRY_fill
 @group(0) @binding(0) var<storage, read_write> out: array<vec4<f32>>;
@@ -22,8 +23,8 @@
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

@@ -14,6 +14,7 @@
 // x is [ROWS, WIDTH] (WIDTH is 1 for those without labels). A label that is no class adds nothing to the loss or the
 // count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and their sums are added as a tree, always in
 // the same order. Derivatives: an invocation computes one row.
+#include flat
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 #if OF_LABELS
@@ -44,8 +45,8 @@ fn log_sum_exp(first: u32) -> vec2<f32> {
 @group(0) @binding(2 + u32(HAS_D_OUT)) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let row = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let row = flat_index(id);
     if row >= ROWS {
         return;
     }

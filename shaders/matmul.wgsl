@@ -10,6 +10,7 @@
 // innermost size of that matrix is a multiple of four. Past the edge, tiles read the last row or column again and
 // write nothing.
 #include epilogue
+#include flat
 
 #if VECTOR_A
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
@@ -43,12 +44,8 @@ fn added(x: f32, e: u32) -> f32 {
 }
 
 @compute @workgroup_size(WIDTH, HEIGHT * SPLIT)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) id: vec3<u32>,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
+    let flat = flat_index(group);
     let column_of_tile = 4u * ((flat / ROW_TILES) * WIDTH + id.x);
 #if HEIGHT == 1
     let row = 4u * ROW_GROUPS * (flat % ROW_TILES);

@@ -4,6 +4,7 @@
 // the sums at once. Of a, each lane loads one row's, and all are told; of b, its own columns'.
 
 #include wide
+#include flat
 #if HAS_NORM
 const OUT_CHANNELS = N / WIDE;
 #endif
@@ -24,12 +25,8 @@ const OUT_CHANNELS = N / WIDE;
 #endif
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(subgroup_invocation_id) lane: u32,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let flat = flat_index(group);
     // Workgroups that follow each other find what they read of b in the cache.
     let first_row = flat % ROW_TILES * ROWS;
     let first_channel = flat / ROW_TILES * CHANNELS * LANES + lane;

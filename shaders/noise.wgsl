@@ -1,16 +1,17 @@
 // Standard normal numbers by Box and Muller: from two draws u and v of the pair,
 // out[2 i] = sqrt(-2 log(1 - u)) * cos(2 pi (v - 1/2)) and out[2 i + 1] the same with sin.
 //
-// COUNT: elements of `out`. An invocation computes one pair.
+// LEN: elements of `out`. An invocation computes one pair.
 #include random
+#include flat
 
 @group(0) @binding(0) var<storage, read> clock: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = 2u * (id.x + id.y * groups.x * WORKGROUP);
-    if i >= COUNT {
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = 2u * flat_index(id);
+    if i >= LEN {
         return;
     }
     let key = random_key(clock[0], clock[1], STREAM);
@@ -19,7 +20,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let radius = sqrt(max(0.0, -2.0 * log(1.0 - random_unit(random_draw(key, i)))));
     let angle = 6.2831855 * (random_unit(random_draw(key, i + 1u)) - 0.5);
     out[i] = radius * cos(angle);
-    if i + 1u < COUNT {
+    if i + 1u < LEN {
         out[i + 1u] = radius * sin(angle);
     }
 }

@@ -3,6 +3,7 @@
 // row: this step's learning rate and three corrections, from the host's table. COUNT: vectors of four weights;
 // an invocation updates one, and where AVERAGES its average. FACTOR undoes the scale of the loss. `mask` has 1 for each block
 // of 64 weights that decays.
+#include flat
 
 @group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> table: array<vec4<f32>>;
@@ -22,8 +23,8 @@
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

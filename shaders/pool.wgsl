@@ -7,6 +7,7 @@
 // Images are [n, H, W, C], pooled ones [n, P, Q, C]; C counts vectors where BY_FOUR. COUNT: vectors in `out`;
 // an invocation computes one.
 #include lanes
+#include flat
 
 @group(0) @binding(0) var<storage, read> x: array<Lanes>;
 #if ENTRY_grad_max
@@ -53,8 +54,8 @@ fn share(n: u32, y: u32, x: u32, top: u32, left: u32, c: u32, v: Lanes, d: Lanes
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

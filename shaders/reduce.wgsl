@@ -5,6 +5,7 @@
 // x is [ROWS, WIDTH]. Of a sum SLICES invocations take every SLICES-th row of a part, each for one of LANES columns
 // side by side, COLUMN_GROUPS workgroups all columns; workgroup memory brings them together, always in the same order.
 // Of a spread an invocation computes one of COUNT elements.
+#include flat
 
 #if ENTRY_sums
 #unroll k PARTS
@@ -15,12 +16,8 @@ alias Sum = f32;
 #include slices
 
 @compute @workgroup_size(LANES, SLICES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) id: vec3<u32>,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
+    let flat = flat_index(group);
     var sum = 0.0;
     var at = 0xffffffffu;
 #unroll k PARTS
@@ -61,12 +58,8 @@ alias Sum = f32;
 #include slices
 
 @compute @workgroup_size(LANES, SLICES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) id: vec3<u32>,
-) {
-    let flat = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
+    let flat = flat_index(group);
     let part = flat / COLUMN_GROUPS;
     let column = (flat % COLUMN_GROUPS) * LANES + id.x;
     let c = min(column, WIDTH - 1u);
@@ -90,8 +83,8 @@ fn main(
 #elif ENTRY_spread
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i < COUNT {
         out[i] = FACTOR * x[(i / WIDTH) / ROWS_PER_PART * WIDTH + i % WIDTH];
     }

@@ -12,6 +12,7 @@
 // (vectors of four, a word of bytes, where BY_FOUR); SIZE elements make an image. Elsewhere an invocation takes
 // one element of `out`. COUNT: invocations.
 #include random
+#include flat
 
 #if ENTRY_gather_images
 @group(0) @binding(0) var<storage, read> images: array<u32>;
@@ -39,12 +40,8 @@ fn row_of(i: u32) -> u32 {
 
 #if ENTRY_gather_images
 @compute @workgroup_size(WORKGROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let g = group.x + group.y * groups.x;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let g = flat_index(group);
     let i = g / CHUNKS;
     if i >= BATCH {
         return;
@@ -95,8 +92,8 @@ fn main(
 }
 #else
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

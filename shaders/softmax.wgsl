@@ -1,7 +1,8 @@
 // forward: out[row, c] = exp(x[row, c]) / sum of exp(x[row, ..])
 // grad_x:  out[row, c] = y[row, c] * (d_out[row, c] - sum of y * d_out over the row), y the softmax
 //
-// Rows of WIDTH, ROWS of them. An invocation computes one row.
+// Rows of WIDTH, COUNT of them. An invocation computes one row.
+#include flat
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 #if ENTRY_forward
@@ -12,9 +13,9 @@
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let row = id.x + id.y * groups.x * WORKGROUP;
-    if row >= ROWS {
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let row = flat_index(id);
+    if row >= COUNT {
         return;
     }
     let first = row * WIDTH;

@@ -7,6 +7,7 @@
 // w is [M, K], b the vectors v and u side by side where there are any. The first three are one workgroup, whose
 // invocations take rows, columns or elements by turns; sums are added as a tree, always in the same order. The others
 // compute an element an invocation.
+#include flat
 
 @group(0) @binding(0) var<storage, read> w: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
@@ -87,9 +88,9 @@ fn main(@builtin(local_invocation_index) local: u32) {
     }
 }
 #else
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
-    if i >= M * K {
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
+    if i >= COUNT {
         return;
     }
 #if ENTRY_outer

@@ -2,13 +2,14 @@
 // several: that of PARTS parts of x, LEN elements that begin at FROM and whose results begin at TO; zeros between them
 //
 // COUNT: elements of `out`, one an invocation.
+#include flat
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let e = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let e = flat_index(id);
     if e >= COUNT {
         return;
     }

@@ -3,6 +3,7 @@
 // store_rows: out[step * BATCH + i] = x[i], where that row is below ROWS; rows are WIDTH wide
 //
 // An invocation computes one element of `out`, or all that there is to do. COUNT: invocations.
+#include flat
 
 #if ENTRY_tick
 @group(0) @binding(0) var<storage, read_write> clock: array<u32>;
@@ -18,8 +19,8 @@
 #endif
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.x + id.y * groups.x * WORKGROUP;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = flat_index(id);
     if i >= COUNT {
         return;
     }

@@ -38,6 +38,7 @@ const FILES: &[(&str, &str)] = files![
     "dropout",
     "elementwise",
     "epilogue",
+    "flat",
     "kept",
     "lanes",
     "loss",

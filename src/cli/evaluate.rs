@@ -7,7 +7,7 @@ use super::reading::{ReadingFlags, to_test};
 // The pictures are written whether or not anyone still reads the tables.
 use super::say_and_go_on as say;
 use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
-use crate::data::{DataSet, ImageSet, mnist};
+use crate::data::{DataSet, HoldOut, ImageSet, mnist};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::ModelFile;
@@ -52,10 +52,11 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
     let reading = args.reading.reading();
-    anyhow::ensure!(!reading.test_on_all || args.data.is_some(), "--hold-out all is for --data");
+    let tests_on_all = reading.hold_out == Some(HoldOut::All);
+    anyhow::ensure!(!tests_on_all || args.data.is_some(), "--hold-out all is for --data");
     if file.is_gan() {
         let given = [
-            ("--hold-out all", reading.test_on_all),
+            ("--hold-out all", tests_on_all),
             ("--shifts", args.shifts.is_some()),
             ("--views", args.views > 1),
             ("--out", args.out.is_some()),

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::say;
 use super::terminal::wrapped;
@@ -18,6 +19,7 @@ pub struct Args {
 }
 
 /// A network that can be trained, or stands in front of one.
+#[derive(Serialize)]
 struct Trainable {
     name: &'static str,
     kind: &'static str,
@@ -25,19 +27,20 @@ struct Trainable {
 }
 
 /// A trained model.
+#[derive(Serialize)]
 struct Shipped {
     name: &'static str,
-    is_gan: bool,
+    kind: &'static str,
     class_names: Vec<String>,
     /// Where it is known.
-    validated: Option<f64>,
+    validation_accuracy: Option<f64>,
     bytes: usize,
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (networks, models) = (networks()?, models()?);
     if args.json {
-        say(as_json(&networks, &models));
+        say(json!({ "networks": networks, "models": models }));
         return Ok(ExitCode::SUCCESS);
     }
     let entry = |name: &str, about: &str| say(wrapped(&format!("  {name:12} {about}"), 15));
@@ -50,9 +53,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         entry(network.name, &network.about);
     }
     say("\nTrained models, wherever a MODEL is asked for:\n");
-    for Shipped { name, is_gan, class_names, validated, bytes } in &models {
-        let what = if *is_gan { "draws" } else { "classifies" };
-        let validated = validated.map_or(String::new(), |share| format!(", {:.2} % on validation", share * 100.0));
+    for Shipped { name, kind, class_names, validation_accuracy, bytes } in &models {
+        let what = if *kind == "generator" { "draws" } else { "classifies" };
+        let validated =
+            validation_accuracy.map_or(String::new(), |share| format!(", {:.2} % on validation", share * 100.0));
         entry(name, &format!("{what} {}{validated}, {} KiB", class_names.join(" "), bytes / 1024));
     }
     Ok(ExitCode::SUCCESS)
@@ -76,23 +80,11 @@ fn models() -> anyhow::Result<Vec<Shipped>> {
         let file = ModelFile::shipped(name)?;
         models.push(Shipped {
             name,
-            is_gan: file.is_gan(),
+            kind: if file.is_gan() { "generator" } else { "classifier" },
             class_names: file.class_names(Path::new(name))?,
-            validated: file.metadata.get("validation_accuracy").and_then(|text| text.parse().ok()),
+            validation_accuracy: file.metadata.get("validation_accuracy").and_then(|text| text.parse().ok()),
             bytes: bytes.len(),
         });
     }
     Ok(models)
-}
-
-fn as_json(networks: &[Trainable], models: &[Shipped]) -> Value {
-    let networks =
-        networks.iter().map(|Trainable { name, kind, about }| json!({ "name": name, "kind": kind, "about": about }));
-    let models = models.iter().map(|Shipped { name, is_gan, class_names, validated, bytes }| {
-        let kind = if *is_gan { "generator" } else { "classifier" };
-        json!({
-            "name": name, "kind": kind, "class_names": class_names, "validation_accuracy": validated, "bytes": bytes,
-        })
-    });
-    json!({ "networks": Value::from_iter(networks), "models": Value::from_iter(models) })
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::{absolute, counted, data_unremarked, note, remark_on};
-use crate::data::{DataError, DataSet, ImageSize, Kind, Pictures, Reading, digest};
+use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, digest};
 use crate::infer::measures::NEIGHBOUR;
 use crate::models::{ModelFile, by};
 use crate::train::folder::DATA_DIGEST;
@@ -27,25 +27,13 @@ pub struct ReadingFlags {
     prepare: bool,
 }
 
-/// What is to be tested with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum HoldOut {
-    Count(usize),
-    All,
-}
-
 fn hold_out(text: &str) -> Result<HoldOut, String> {
     if text == "all" { Ok(HoldOut::All) } else { super::count(text).map(HoldOut::Count) }
 }
 
 impl ReadingFlags {
     pub fn reading(&self) -> Reading {
-        let hold_out = match self.hold_out {
-            Some(HoldOut::Count(count)) => Some(count),
-            Some(HoldOut::All) | None => None,
-        };
-        let test_on_all = self.hold_out == Some(HoldOut::All);
-        Reading { hold_out, test_on_all, image_size: self.image_size, prepare: self.prepare }
+        Reading { hold_out: self.hold_out, image_size: self.image_size, prepare: self.prepare }
     }
 
     /// Whether any was given.
@@ -82,9 +70,9 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
     })?;
     let told = match as_trained(&set, data, &reading, file, model) {
         Some(as_trained) => match (reading.hold_out, file.hold_out()) {
-            (None, Some(hold_out)) if hold_out > 0 && !reading.test_on_all => {
+            (None, Some(HoldOut::Count(count))) if count > 0 => {
                 set = as_trained;
-                Some(kept(hold_out, model))
+                Some(kept(count, model))
             }
             _ => learned(&set, &as_trained, file, model),
         },
@@ -109,10 +97,10 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
     let mut set = data_unremarked(data, reading)?;
     let told = match as_trained(&set, data, reading, file, model) {
         Some(as_trained) => match (reading.hold_out, file.hold_out()) {
-            (None, Some(hold_out)) => {
+            (None, Some(HoldOut::Count(count))) => {
                 set = as_trained;
-                reading.hold_out = Some(hold_out);
-                Some(kept(hold_out, model))
+                reading.hold_out = file.hold_out();
+                Some(kept(count, model))
             }
             _ => learned(&set, &as_trained, file, model),
         },
@@ -167,8 +155,8 @@ pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn kept(hold_out: usize, model: &Path) -> String {
-    format!("note: {} has learned from these images with --hold-out {hold_out}, which is kept", model.display())
+fn kept(count: usize, model: &Path) -> String {
+    format!("note: {} has learned from these images with --hold-out {count}, which is kept", model.display())
 }
 
 /// The same data as a model has learned from them, by its own hold-out, where `set`, which was read as `reading` says,
@@ -181,11 +169,11 @@ fn as_trained(
     model: &Path,
 ) -> Option<DataSet> {
     let hold_out = file.hold_out();
-    if !reading.test_on_all && hold_out == reading.hold_out || is_of_training(set, file, model) {
+    if hold_out == reading.hold_out || is_of_training(set, file, model) {
         return None;
     }
     // What cannot be read so is something else.
-    let reading = Reading { hold_out, test_on_all: false, ..reading.clone() };
+    let reading = Reading { hold_out, ..reading.clone() };
     let set = data_unremarked(Some(data?), &reading).ok()?;
     is_of_training(&set, file, model).then_some(set)
 }
@@ -196,8 +184,8 @@ fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) 
     let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
     let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
     let by = match file.hold_out() {
-        Some(hold_out) => format!("--hold-out {hold_out}"),
-        None => "a tenth was set aside".into(),
+        Some(HoldOut::Count(count)) => format!("--hold-out {count}"),
+        _ => "a tenth was set aside".into(),
     };
     (count > 0).then(|| {
         let (model, len) = (model.display(), test.len());
@@ -258,8 +246,12 @@ mod tests {
         path
     }
 
+    fn asked(hold_out: Option<usize>) -> Reading {
+        Reading { hold_out: hold_out.map(HoldOut::Count), ..Reading::default() }
+    }
+
     fn read(path: &Path, hold_out: Option<usize>) -> DataSet {
-        data_unremarked(Some(path), &Reading { hold_out, ..Reading::default() }).unwrap()
+        data_unremarked(Some(path), &asked(hold_out)).unwrap()
     }
 
     /// The file of a model that has learned from what a hold-out leaves.
@@ -267,7 +259,7 @@ mod tests {
         let mut file = ModelFile::default();
         file.set("classes", 2);
         file.set(DATA_DIGEST, digest(&read(path, Some(hold_out)).train));
-        file.set_hold_out(Some(hold_out));
+        file.set_hold_out(Some(HoldOut::Count(hold_out)));
         file
     }
 
@@ -280,18 +272,18 @@ mod tests {
         let as_trained = read(&path, Some(10));
         assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), as_trained);
         assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), as_trained);
-        assert_eq!(reading.hold_out, Some(10));
+        assert_eq!(reading, asked(Some(10)));
         // What is said counts.
-        let mut other = Reading { hold_out: Some(6), ..Reading::default() };
+        let mut other = asked(Some(6));
         assert_eq!(to_test(Some(&path), &other, &file, model).unwrap(), read(&path, Some(6)));
         assert_eq!(to_go_on(Some(&path), &mut other, &file, model).unwrap(), read(&path, Some(6)));
-        assert_eq!(other.hold_out, Some(6));
+        assert_eq!(other, asked(Some(6)));
         // Other images have no part in it.
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "1,77,0,255,9\n").unwrap();
         let mut reading = Reading::default();
         assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
         assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, None));
-        assert_eq!(reading.hold_out, None);
+        assert_eq!(reading, asked(None));
     }
 
     #[test]
@@ -302,7 +294,7 @@ mod tests {
         let mut reading = Reading::default();
         assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
         assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), read(&path, Some(0)));
-        assert_eq!(reading.hold_out, Some(0));
+        assert_eq!(reading, asked(Some(0)));
     }
 
     #[test]
@@ -310,7 +302,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, model) = (table(folder.path()), Path::new("model"));
         let told = |file: &ModelFile, hold_out: Option<usize>| {
-            let (set, reading) = (read(&path, hold_out), Reading { hold_out, ..Reading::default() });
+            let (set, reading) = (read(&path, hold_out), asked(hold_out));
             let as_trained = as_trained(&set, Some(&path), &reading, file, model)?;
             learned(&set, &as_trained, file, model)
         };
@@ -333,7 +325,7 @@ mod tests {
     fn a_model_that_is_tested_on_all_images_is_said_to_know_those_that_it_has_learned_from() {
         let folder = tempfile::tempdir().unwrap();
         let (path, model) = (table(folder.path()), Path::new("model"));
-        let reading = Reading { test_on_all: true, ..Reading::default() };
+        let reading = Reading { hold_out: Some(HoldOut::All), ..Reading::default() };
         let set = data_unremarked(Some(&path), &reading).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (0, 40));
         let mut a_tenth = trained(&path, 4);
@@ -355,7 +347,7 @@ mod tests {
         file.set("trained", format!("data = {}", toml::Value::from(path.display().to_string())));
         let told = |path: &Path, hold_out: usize| changed(&read(path, Some(hold_out)), Some(path), &file, model);
         assert_eq!(told(&path, 10), None, "nothing has changed");
-        let otherwise = Reading { hold_out: Some(10), image_size: Some([4, 1, 1].into()), ..Reading::default() };
+        let otherwise = Reading { image_size: Some([4, 1, 1].into()), ..asked(Some(10)) };
         let set = data_unremarked(Some(&path), &otherwise).unwrap();
         assert!(changed(&set, Some(&path), &file, model).is_some());
         let rows = std::fs::read_to_string(&path).unwrap();
@@ -398,10 +390,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("few.csv");
         std::fs::write(&path, "label,a\n0,1\n1,2\n0,3\n1,4\n").unwrap();
-        let test = |hold_out| {
-            let reading = Reading { hold_out, ..Reading::default() };
-            to_test(Some(&path), &reading, &ModelFile::default(), Path::new("model"))
-        };
+        let test = |hold_out| to_test(Some(&path), &asked(hold_out), &ModelFile::default(), Path::new("model"));
         for (hold_out, words) in [
             (None, "few.csv has no test images, and a tenth of its 4 is none: set some aside with --hold-out N"),
             (Some(0), "few.csv has no test images, and --hold-out 0 sets none of its 4 aside: give a larger number"),

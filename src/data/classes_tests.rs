@@ -4,7 +4,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbImage};
 
 use super::*;
-use crate::data::load;
+use crate::data::{HoldOut, load};
 
 struct Place(tempfile::TempDir);
 
@@ -30,7 +30,7 @@ impl Place {
 
 /// Everything to learn from.
 fn all() -> Reading {
-    Reading { hold_out: Some(0), ..Reading::default() }
+    Reading { hold_out: Some(HoldOut::Count(0)), ..Reading::default() }
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub use error::DataError;
 pub use folder::load_folder;
 pub use packed::{pack, send_packed};
 pub use pixels::Pixels;
-pub use source::{ImageSize, Kind, Pictures, Reading, load};
+pub use source::{HoldOut, ImageSize, Kind, Pictures, Reading, load};
 
 use std::fmt;
 

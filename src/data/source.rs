@@ -26,16 +26,29 @@ pub struct Reading {
     /// Images that are set aside as a test set, where the data have none: a tenth where absent. The same ones every
     /// time, whatever a run's seed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hold_out: Option<usize>,
-    /// Where the data have no test set, all of them are one, and there is nothing to train with: no run's setting.
-    #[serde(skip)]
-    pub test_on_all: bool,
+    pub hold_out: Option<HoldOut>,
     /// Height and width of the images, and their channels: of pictures, which are brought to it, and of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<ImageSize>,
     /// Pictures are prepared as MNIST was (see [`crate::pictures::prepare()`]) and not merely brought to their size.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prepare: bool,
+}
+
+/// Images to test with of data that have no test set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "usize", untagged)]
+pub enum HoldOut {
+    Count(usize),
+    /// Every one, and there is nothing to train with: no run's setting.
+    #[serde(skip)]
+    All,
+}
+
+impl From<usize> for HoldOut {
+    fn from(count: usize) -> HoldOut {
+        HoldOut::Count(count)
+    }
 }
 
 words!(
@@ -214,18 +227,21 @@ const HOLD_OUT_SEED: u64 = 0;
 
 fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
     if !set.test.is_empty() {
-        if reading.hold_out.is_some() || reading.test_on_all {
+        if reading.hold_out.is_some() {
             set.remarks.push(format!("{} has test images: --hold-out changes nothing", set.name));
         }
         return Ok(set);
     }
     let all = set.train.len();
-    if reading.test_on_all {
-        std::mem::swap(&mut set.train, &mut set.test);
-        set.remarks.push(format!("{} has no test images of its own: all of its {all} are taken as such", set.name));
-        return Ok(set);
-    }
-    let wanted = reading.hold_out.unwrap_or_else(|| set.train.spare().min(all / 10));
+    let wanted = match reading.hold_out {
+        None => set.train.spare().min(all / 10),
+        Some(HoldOut::Count(count)) => count,
+        Some(HoldOut::All) => {
+            std::mem::swap(&mut set.train, &mut set.test);
+            set.remarks.push(format!("{} has no test images of its own: all of its {all} are taken as such", set.name));
+            return Ok(set);
+        }
+    };
     if wanted >= all {
         return Err(DataError::HoldOut { wanted, len: all });
     }
@@ -305,7 +321,7 @@ mod tests {
         let few = place(&[0; 14 * 4], &labels[..14], [2, 2]);
         let set = load(few.path(), &Reading::default()).unwrap();
         assert!(set.remarks[0].contains("1 of its 14 is set aside"), "{:?}", set.remarks);
-        let all = Reading { hold_out: Some(0), ..Reading::default() };
+        let all = Reading { hold_out: Some(HoldOut::Count(0)), ..Reading::default() };
         assert_eq!(load(folder.path(), &all).unwrap().train.len(), 40);
     }
 
@@ -313,7 +329,8 @@ mod tests {
     fn a_class_is_never_set_aside_as_a_whole() {
         let labels = [vec![0u8], vec![1; 9]].concat();
         let folder = place(&[0; 10 * 4], &labels, [2, 2]);
-        let load = |hold_out| load(folder.path(), &Reading { hold_out: Some(hold_out), ..Reading::default() });
+        let asked = |count| Reading { hold_out: Some(HoldOut::Count(count)), ..Reading::default() };
+        let load = |count| load(folder.path(), &asked(count));
         assert_eq!(load(6).unwrap().train.counts(), [1, 3]);
         let refused = load(9).unwrap_err().to_string();
         let words = "the class \"0\" has no image left to train with where --hold-out sets 9 aside";
@@ -343,7 +360,7 @@ mod tests {
     fn all_images_are_tested_on_where_that_is_asked_for() {
         let labels: Vec<u8> = (0..40).map(|i| i % 2).collect();
         let folder = place(&[255; 40 * 4], &labels, [2, 2]);
-        let all = Reading { test_on_all: true, ..Reading::default() };
+        let all = Reading { hold_out: Some(HoldOut::All), ..Reading::default() };
         let set = load(folder.path(), &all).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.held_out), (0, 40, false));
         assert_eq!((set.train.height, set.train.classes, set.pictures), (2, 2, Some(Pictures::Raw)));
@@ -387,7 +404,7 @@ mod tests {
         let load = |name: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, "label,a\n0,1\n1,2\n").unwrap();
-            load(&path, &Reading { hold_out: Some(0), ..Reading::default() })
+            load(&path, &Reading { hold_out: Some(HoldOut::Count(0)), ..Reading::default() })
         };
         assert_eq!(load("A.CSV").unwrap().train.len(), 2);
         for name in [".csv", "csv", "a.txt"] {

@@ -90,8 +90,8 @@ fn labelled(path: &Path, reading: &Reading) -> Result<Option<(Part, Labels)>, Da
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::load;
     use crate::data::testing::gzip;
+    use crate::data::{HoldOut, load};
 
     fn place(files: &[(&str, &[u8])]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn nothing_is_held_out_on_request_and_never_everything() {
         let folder = place(&[("a.csv", rows(20).as_bytes())]);
-        let load =
-            |hold_out| load(&folder.path().join("a.csv"), &Reading { hold_out: Some(hold_out), ..Reading::default() });
+        let asked = |count| Reading { hold_out: Some(HoldOut::Count(count)), ..Reading::default() };
+        let load = |count| load(&folder.path().join("a.csv"), &asked(count));
         let set = load(0).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (20, 0));
         assert!(set.remarks[0].contains("nothing will be tested"));

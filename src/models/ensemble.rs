@@ -153,6 +153,7 @@ fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::HoldOut;
     use crate::models::builtin;
 
     /// An untrained classifier of digits.
@@ -179,11 +180,11 @@ mod tests {
     #[test]
     fn an_ensemble_knows_the_hold_out_that_all_its_members_have() {
         let [mut first, mut second] = [member("dense", 1), member("dense", 2)];
-        first.1.set_hold_out(Some(10));
-        second.1.set_hold_out(Some(10));
+        first.1.set_hold_out(Some(HoldOut::Count(10)));
+        second.1.set_hold_out(Some(HoldOut::Count(10)));
         let hold_out = |members: &[(PathBuf, ModelFile)]| ModelFile::ensemble(members).unwrap().hold_out();
-        assert_eq!(hold_out(&[first.clone(), second.clone()]), Some(10));
-        second.1.set_hold_out(Some(20));
+        assert_eq!(hold_out(&[first.clone(), second.clone()]), Some(HoldOut::Count(10)));
+        second.1.set_hold_out(Some(HoldOut::Count(20)));
         assert_eq!(hold_out(&[first, second]), None);
     }
 

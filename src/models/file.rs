@@ -12,7 +12,7 @@ use super::gan::Gan;
 use super::layer::by;
 use super::parameters::{Parameter, Parameters};
 use super::spec::{Architecture, MAX_TEXT};
-use crate::data::Pictures;
+use crate::data::{HoldOut, Pictures};
 use crate::files::write_whole;
 use crate::graph::Store;
 use crate::tensor::Shape;
@@ -95,15 +95,15 @@ impl ModelFile {
 
     /// Stores how many images of its data were set aside to test with, where that was asked for: another number sets
     /// others aside, of which it knows some.
-    pub fn set_hold_out(&mut self, hold_out: Option<usize>) {
-        if let Some(hold_out) = hold_out {
-            self.set(HOLD_OUT, hold_out);
+    pub fn set_hold_out(&mut self, hold_out: Option<HoldOut>) {
+        if let Some(HoldOut::Count(count)) = hold_out {
+            self.set(HOLD_OUT, count);
         }
     }
 
     /// What [`ModelFile::set_hold_out`] has stored.
-    pub fn hold_out(&self) -> Option<usize> {
-        self.metadata.get(HOLD_OUT)?.parse().ok()
+    pub fn hold_out(&self) -> Option<HoldOut> {
+        self.metadata.get(HOLD_OUT)?.parse().ok().map(HoldOut::Count)
     }
 
     /// Stores how its data's images came about, where these say so.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect, kernel::WORKGROUP};
+use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_zip, parallel_zip2};
@@ -216,10 +216,7 @@ impl Op for Activation {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("activation", "forward", inputs[0].len().div_ceil(4));
-        Epilogue { act: Some(self.0), ..Epilogue::NONE }
-            .constants(kernel)
-            .with("COUNT", inputs[0].len().div_ceil(4))
-            .with("WORKGROUP", WORKGROUP)
+        Epilogue { act: Some(self.0), ..Epilogue::NONE }.constants(kernel)
     }
     fn as_epilogue(&self) -> Option<Epilogue> {
         Some(Epilogue { act: Some(self.0), ..Epilogue::NONE })
@@ -252,10 +249,7 @@ impl Op for ActivationGrad {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let kernel = Kernel::flat("activation", "grad_x", inputs[0].len().div_ceil(4));
-        Epilogue { act_grad: Some(self.0), ..Epilogue::NONE }
-            .constants(kernel)
-            .with("COUNT", inputs[0].len().div_ceil(4))
-            .with("WORKGROUP", WORKGROUP)
+        Epilogue { act_grad: Some(self.0), ..Epilogue::NONE }.constants(kernel)
     }
     fn as_epilogue(&self) -> Option<Epilogue> {
         Some(Epilogue { act_grad: Some(self.0), ..Epilogue::NONE })

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::activation::Act;
 use super::case::{Case, Fill};
 use super::epilogue::Step;
-use super::kernel::WORKGROUP;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
@@ -24,10 +23,8 @@ fn with_last(shape: &Shape, last: usize) -> Tensor {
 fn kernel(entry: &'static str, widths: &[usize], start: usize, out: &Tensor) -> Kernel {
     let kernel = Kernel::flat("concat", entry, out.len())
         .with("INPUTS", widths.len())
-        .with("COUNT", out.len())
         .with("WIDTH", out.shape.last())
-        .with("START", start)
-        .with("WORKGROUP", WORKGROUP);
+        .with("START", start);
     widths.iter().enumerate().fold(kernel, |kernel, (k, width)| kernel.with(format!("WIDTH_{k}"), *width))
 }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
@@ -99,7 +98,7 @@ impl Op for RowScale {
 }
 
 fn kernel(entry: &'static str, count: usize, width: usize) -> Kernel {
-    Kernel::flat("dot", entry, count).with("COUNT", count).with("WIDTH", width).with("WORKGROUP", WORKGROUP)
+    Kernel::flat("dot", entry, count).with("WIDTH", width)
 }
 
 pub fn cases() -> Vec<Case> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::by_image::pieces;
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
 use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, Twin, expect, random};
 use crate::grad::Backward;
 use crate::graph::Graph;
@@ -86,8 +85,7 @@ impl Op for Dropout {
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let count = outputs[0].len().div_ceil(4);
-        let kernel = Kernel::flat("dropout", "forward", count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
-        self.constants(kernel, outputs[0].len())
+        self.constants(Kernel::flat("dropout", "forward", count), outputs[0].len())
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill as Words};
-use super::kernel::WORKGROUP;
 use super::reduce::Sum;
 use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
@@ -18,8 +17,7 @@ fn same_size(inputs: &[Tensor]) -> Result<Tensor, String> {
 
 /// Kernels that handle four elements an invocation; buffers are padded to whole cache lines.
 fn by_four(entry: &'static str, out: &Tensor) -> Kernel {
-    let count = out.len().div_ceil(4);
-    Kernel::flat("elementwise", entry, count).with("COUNT", count).with("WORKGROUP", WORKGROUP)
+    Kernel::flat("elementwise", entry, out.len().div_ceil(4))
 }
 
 /// `out = a + b`

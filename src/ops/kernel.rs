@@ -88,19 +88,25 @@ impl Target {
 }
 
 impl Kernel {
-    /// A kernel over `count` invocations in a flat range, in groups of [`WORKGROUP`]; the shader finds its
-    /// index with `flat_index` and must check it against its own count.
+    /// A kernel over `count` invocations in a flat range, in groups of [`WORKGROUP`]: `COUNT` and `WORKGROUP` in the
+    /// shader, which finds an invocation's index as `flat_index` of its `global_invocation_id` and must check it.
     pub fn flat(file: &'static str, entry: &'static str, count: usize) -> Kernel {
-        Kernel::groups(file, entry, count.div_ceil(WORKGROUP))
+        let kernel = Kernel::laid_out(file, entry, count.div_ceil(WORKGROUP), WORKGROUP);
+        kernel.with("COUNT", count).with("WORKGROUP", WORKGROUP)
     }
 
-    /// A kernel over `count` workgroups in a flat range (`flat_group` in the shader, which checks it), laid
-    /// out in two dimensions where one is too short.
+    /// A kernel over `count` workgroups in a flat range; the shader finds a workgroup's index as `flat_index` of its
+    /// `workgroup_id` and must check it.
     pub fn groups(file: &'static str, entry: &'static str, count: usize) -> Kernel {
-        let rows = count.div_ceil(MAX_GROUPS).max(1);
-        let columns = count.div_ceil(rows).max(1);
-        let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Kernel { file, entry, constants: Vec::new(), workgroups: [size(columns), size(rows), 1] }
+        Kernel::laid_out(file, entry, count, 1)
+    }
+
+    /// In two dimensions where one is too short. `flat_index` counts `size` in a workgroup, `IN_A_ROW` in a row.
+    fn laid_out(file: &'static str, entry: &'static str, groups: usize, size: usize) -> Kernel {
+        let rows = groups.div_ceil(MAX_GROUPS).max(1);
+        let columns = groups.div_ceil(rows).max(1);
+        let workgroups = [columns, rows, 1].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        Kernel { file, entry, constants: Vec::new(), workgroups }.with("IN_A_ROW", columns * size)
     }
 
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Constant>) -> Kernel {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
+use super::kernel::MOST_INVOCATIONS;
 use super::softmax::{exponentials, largest};
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
@@ -23,14 +23,16 @@ pub(super) fn kernel(entry: &'static str, loss: u32, x: &Tensor) -> Kernel {
     let is_grad = entry == "grad";
     let of_labels = matches!(loss, CrossEntropy::CODE | CORRECT);
     let (rows, width) = if of_labels { (x.shape.rows(), x.shape.last()) } else { (x.len(), 1) };
-    let kernel = if is_grad { Kernel::flat("loss", entry, rows) } else { Kernel::groups("loss", entry, 1) };
+    let kernel = match is_grad {
+        true => Kernel::flat("loss", entry, rows),
+        false => Kernel::groups("loss", entry, 1).with("WORKGROUP", MOST_INVOCATIONS),
+    };
     kernel
         .with("LOSS", loss)
         .with("OF_LABELS", of_labels)
         .with("IS_GRAD", is_grad)
         .with("ROWS", rows)
         .with("WIDTH", width)
-        .with("WORKGROUP", if is_grad { WORKGROUP } else { MOST_INVOCATIONS })
 }
 
 /// The derivative's kernel with what comes to it: an input of one number, or a number that is known.

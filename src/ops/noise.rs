@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
-use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::parallel::parallel_rows;
 use crate::tensor::{Shape, Tensor};
@@ -53,10 +52,8 @@ impl Op for Normal {
         });
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
-        Kernel::flat("noise", "normal", outputs[0].len().div_ceil(2))
-            .with("COUNT", outputs[0].len())
-            .with("STREAM", self.stream)
-            .with("WORKGROUP", WORKGROUP)
+        let len = outputs[0].len();
+        Kernel::flat("noise", "normal", len.div_ceil(2)).with("LEN", len).with("STREAM", self.stream)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target, expect};
 use crate::tensor::{Kind, Tensor};
 
@@ -42,11 +41,7 @@ impl Op for OneHot {
         }
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
-        let count = outputs[0].len();
-        Kernel::flat("one_hot", "forward", count)
-            .with("COUNT", count)
-            .with("CLASSES", self.classes)
-            .with("WORKGROUP", WORKGROUP)
+        Kernel::flat("one_hot", "forward", outputs[0].len()).with("CLASSES", self.classes)
     }
 }
 

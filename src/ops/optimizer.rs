@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
-use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::graph::{ALIGNMENT, Graph, GraphError, Place, Value};
 use crate::parallel::{each, part, vectorized};
@@ -271,7 +270,6 @@ impl Op for Update {
         let count = inputs[0].len().div_ceil(4);
         let (a, b, eps) = self.optimizer.factors();
         Kernel::flat("optimizer", self.optimizer.entry(), count)
-            .with("COUNT", count)
             .with("STEPS", inputs[1].len() / 4)
             .with("MOMENTS", self.optimizer.moments())
             .with("HAS_M", self.optimizer.moments() > 0)
@@ -285,7 +283,6 @@ impl Op for Update {
             .with("A", a)
             .with("B", b)
             .with("EPS", eps)
-            .with("WORKGROUP", WORKGROUP)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         // Between 2 and about 15 a weight.

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 
 use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
-use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
+use super::kernel::MOST_INVOCATIONS;
 use super::tile::{load, store};
 use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
@@ -291,11 +291,8 @@ impl Op for Spread {
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         Kernel::flat("reduce", "spread", outputs[0].len())
             .with("WIDTH", self.width)
-            .with("ROWS", 1usize)
             .with("ROWS_PER_PART", self.rows)
-            .with("COUNT", outputs[0].len())
             .with("FACTOR", self.factor)
-            .with("WORKGROUP", WORKGROUP)
     }
     fn with_constant(&self, _: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
         Some(Arc::new(super::elementwise::Fill { shape: self.shape.clone(), value: self.factor * value }))

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::activation::exp;
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::Graph;
@@ -35,7 +34,7 @@ pub struct Softmax;
 
 fn kernel(entry: &'static str, x: &Tensor) -> Kernel {
     let rows = x.shape.rows();
-    Kernel::flat("softmax", entry, rows).with("ROWS", rows).with("WIDTH", x.shape.last()).with("WORKGROUP", WORKGROUP)
+    Kernel::flat("softmax", entry, rows).with("WIDTH", x.shape.last())
 }
 
 impl Op for Softmax {

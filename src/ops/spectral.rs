@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::{MOST_INVOCATIONS, WORKGROUP};
+use super::kernel::MOST_INVOCATIONS;
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
@@ -34,12 +34,12 @@ fn matrix_and_vectors(w: &Tensor, vectors: &Tensor) -> Result<[usize; 2], String
     if vectors.len() != m + k { Err(format!("takes vectors of {m} + {k} numbers")) } else { Ok([m, k]) }
 }
 
-fn sized(kernel: Kernel, [m, k]: [usize; 2], workgroup: usize) -> Kernel {
-    kernel.with("M", m).with("K", k).with("TINY", TINY).with("WORKGROUP", workgroup)
+fn sized(kernel: Kernel, [m, k]: [usize; 2]) -> Kernel {
+    kernel.with("M", m).with("K", k).with("TINY", TINY)
 }
 
 fn one_group(entry: &'static str, dims: [usize; 2]) -> Kernel {
-    sized(Kernel::groups("spectral", entry, 1), dims, MOST_INVOCATIONS)
+    sized(Kernel::groups("spectral", entry, 1), dims).with("WORKGROUP", MOST_INVOCATIONS)
 }
 
 /// One step: `v = w u / |w u|`, `u = w^T v / |w^T v|`, of `w [m, k]` and the vectors so far `[m + k]`.
@@ -170,7 +170,7 @@ impl Op for Outer {
 }
 
 fn elements(entry: &'static str, [m, k]: [usize; 2]) -> Kernel {
-    sized(Kernel::flat("spectral", entry, m * k), [m, k], WORKGROUP)
+    sized(Kernel::flat("spectral", entry, m * k), [m, k])
 }
 
 /// `out = x / divisor[0]`

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
 use crate::graph::{ALIGNMENT, Graph};
@@ -65,11 +64,7 @@ impl Op for Transpose {
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let (m, n) = sizes(inputs[0].dims());
-        Kernel::flat("transpose", "forward", outputs[0].len())
-            .with("COUNT", outputs[0].len())
-            .with("M", m)
-            .with("N", n)
-            .with("WORKGROUP", WORKGROUP)
+        Kernel::flat("transpose", "forward", outputs[0].len()).with("M", m).with("N", n)
     }
 }
 
@@ -147,9 +142,7 @@ impl Op for Transposes {
         }
     }
     fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
-        let count = outputs[0].len();
-        let kernel = Kernel::flat("transpose", "several", count).with("COUNT", count).with("WORKGROUP", WORKGROUP);
-        let kernel = kernel.with("PARTS", self.parts.len());
+        let kernel = Kernel::flat("transpose", "several", outputs[0].len()).with("PARTS", self.parts.len());
         self.parts.iter().enumerate().fold(kernel, |kernel, (k, part)| {
             kernel
                 .with(format!("FROM_{k}"), part.from)

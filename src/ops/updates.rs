@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
-use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target, expect};
 use crate::tensor::{Kind, Tensor};
 
 fn kernel(entry: &'static str, count: usize) -> Kernel {
-    Kernel::flat("updates", entry, count).with("COUNT", count).with("WORKGROUP", WORKGROUP)
+    Kernel::flat("updates", entry, count)
 }
 
 /// An update: the clock `u32 [step, seed]` goes so many steps on.

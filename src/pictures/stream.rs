@@ -107,7 +107,11 @@ impl Work {
         Ok(prepare(&DynamicImage::from(image), self.input, &self.preparation))
     }
 
-    fn item(&self, task: Task) -> Result<Item, String> {
+    /// Decodes and prepares what a task is.
+    ///
+    /// # Errors
+    /// In words: what is to be shown cannot be written.
+    pub fn item(&self, task: Task) -> Result<Item, String> {
         let of_row = |prepared| Seen { prepared, misnamed: false, further_pages: 0 };
         let (name, path, row, truth, seen, shown) = match task {
             Task::File { name, place, truth, input } => {

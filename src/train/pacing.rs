@@ -18,7 +18,7 @@ pub(super) struct Pacing {
     chunk: usize,
     saved: Instant,
     /// Whether the last checkpoint is still to be written.
-    is_held: bool,
+    pub is_held: bool,
 }
 
 impl Pacing {

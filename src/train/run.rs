@@ -220,7 +220,6 @@ impl Loop<'_, '_> {
             self.save_snapshot()?;
         }
         let mut pacing = Pacing::new(self.course.epoch_start(1) / ROWS_PER_EPOCH, RING, CHUNK, CHECKPOINT);
-        let mut is_saved = true;
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
                 // A second Ctrl-C ends the program, and with it the wait for what another has open.
@@ -238,12 +237,10 @@ impl Loop<'_, '_> {
             let ends = self.course.step == to;
             let is_best = ends && self.end_of_epoch(epoch + 1)?;
             if pacing.is_due(ends) {
-                is_saved = self.is_saved(&mut pacing, is_best)?;
+                self.is_saved(&mut pacing, is_best)?;
             }
         }
-        while !is_saved {
-            is_saved = self.is_saved(&mut pacing, false)?;
-        }
+        while pacing.is_held && !self.is_saved(&mut pacing, false)? {}
         Ok(None)
     }
 

@@ -52,7 +52,7 @@ fn is_zero(value: &u32) -> bool {
 }
 
 /// How much of an answer is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Kept {
     /// Likeliest classes, at least 1.
     pub top: usize,

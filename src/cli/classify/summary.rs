@@ -19,6 +19,7 @@ const LONGEST_NAME: usize = 160;
 /// Classes with a line of their own.
 const LINES: usize = 30;
 
+#[derive(Default)]
 pub struct Summary {
     columns: Columns,
     /// Whether pictures are only brought to the network's size.
@@ -61,21 +62,8 @@ impl Summary {
             only_fitted,
             classes: vec![(0, 0.0); classes + 1],
             confusion: (classes <= MAX_CLASSES).then(|| Confusion::new(classes)).transpose()?,
-            answered: (0, 0),
-            unknown_truth: 0,
-            pictures: 0,
-            failed: 0,
-            failed_rows: 0,
-            told: Vec::new(),
             errors: errors.transpose()?,
-            blank: 0,
-            as_is: 0,
-            inverted: 0,
-            cropped: 0,
-            misnamed: 0,
-            with_further_pages: 0,
-            other_files: 0,
-            folder_links: 0,
+            ..Summary::default()
         })
     }
 

@@ -27,7 +27,7 @@ pub enum Format {
 pub const KAGGLE: [&str; 2] = ["ImageId", "Label"];
 
 /// The columns, and how a record fills them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Columns {
     pub class_names: Vec<String>,
     /// Below it a picture has no answer.

@@ -11,7 +11,7 @@ use super::Member;
 use super::record::{Kept, Record};
 use super::table::{Columns, Format, KAGGLE, Table, harmless};
 use crate::pictures::source::{Source, Task};
-use crate::pictures::stream::{BATCH, Item, Seen, Work};
+use crate::pictures::stream::{BATCH, Item, Work};
 use crate::pictures::visible;
 
 /// What is said where it cannot be known.
@@ -42,22 +42,28 @@ pub fn compare(
     let Some(mut rows) = rows(table, format, columns) else { return Ok(NOT_COMPARED) };
     let mut next_row = || rows.next().transpose().map_err(|error| other(format!("{error:#}")));
     let mut row = next_row()?;
+    // What the network sees was shown by the run that made the table.
+    let work = Work { show: None, ..work.clone() };
+    let item = |task| work.item(task).map_err(anyhow::Error::msg);
     let (mut first, mut images) = (Vec::new(), Vec::new());
     for task in source.tasks(Some(work.input)) {
         let Some(name) = name(&task, format) else { continue };
         match row.take_if(|row| row.name == name) {
             Some(found) => {
                 row = next_row()?;
-                if first.len() < BATCH
-                    && let Some((item, pixels)) = item(&task, work)
-                {
-                    first.push((found, item));
-                    images.extend(pixels);
+                if first.len() < BATCH {
+                    let item = item(task)?;
+                    if let Ok(prepared) = &item.prepared {
+                        images.extend_from_slice(&prepared.pixels);
+                        first.push((found, item));
+                    }
                 }
             }
-            // What cannot be read is not in the table.
-            None if item(&task, work).is_none() => {}
             None => {
+                // What cannot be read is not in the table.
+                if item(task)?.prepared.is_err() {
+                    continue;
+                }
                 let name = visible(&name);
                 return Err(other(match &row {
                     Some(row) => format!("it has {} where {name} would be", visible(&row.name)),
@@ -88,22 +94,6 @@ fn name(task: &Task, format: Format) -> Option<String> {
         Task::File { name, .. } | Task::Row { name, .. } => Some(name.clone()),
         Task::Failed { .. } | Task::OtherFile | Task::FolderLink => None,
     }
-}
-
-/// The picture of a task and what the network sees of it, where it can be read.
-fn item(task: &Task, work: &Work) -> Option<(Item, Vec<u8>)> {
-    let (name, row, truth, seen) = match task {
-        Task::File { name, place, truth, .. } => (name, None, truth, work.file(&place.path).ok()?),
-        Task::Row { name, row, pixels, truth, .. } => {
-            let prepared = work.row(pixels.clone()).ok()?;
-            (name, Some(*row), truth, Seen { prepared, misnamed: false, further_pages: 0 })
-        }
-        Task::Failed { .. } | Task::OtherFile | Task::FolderLink => return None,
-    };
-    let Seen { mut prepared, misnamed, further_pages } = seen;
-    let pixels = std::mem::take(&mut prepared.pixels);
-    let (name, truth, prepared) = (name.clone(), *truth, Ok(prepared));
-    Some((Item { name, path: None, row, truth, misnamed, further_pages, prepared }, pixels))
 }
 
 /// Whether a row is the one that a run would write of a picture, as far as devices agree.

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
 use super::reduce::Slices;
 use super::{Dropout, Epilogue, Kernel, Op, Target};
 use crate::graph::{Graph, GraphError, Value};
@@ -108,13 +107,7 @@ fn grouped(kernel: Kernel, stats: &Tensor, count: usize) -> Kernel {
 
 /// A kernel whose invocations each take `lanes` channels.
 fn kernel(entry: &'static str, count: usize, c: usize, lanes: usize) -> Kernel {
-    let kernel = Kernel::flat("batch_norm", entry, count);
-    kernel
-        .with("PARTIAL", false)
-        .with("BY_FOUR", lanes == 4)
-        .with("COUNT", count)
-        .with("C", c / lanes)
-        .with("WORKGROUP", WORKGROUP)
+    Kernel::flat("batch_norm", entry, count).with("PARTIAL", false).with("BY_FOUR", lanes == 4).with("C", c / lanes)
 }
 
 /// A kernel that sums over the rows of each part.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::epilogue::{Ready, Step};
-use super::kernel::WORKGROUP;
 use super::tile::MOST_LANES;
 use super::{Epilogue, Exact, Kernel};
 use crate::parallel::parallel_rows;
@@ -89,7 +88,6 @@ impl Windows {
             .with("EPS", epilogue.norm.unwrap_or(1.0))
             .with("BY_FOUR", by_four)
             .with("IS_GRAD", entry.starts_with("grad"))
-            .with("COUNT", out.len() / lanes)
             .with("WINDOW", self.window)
             .with("STRIDE", self.stride)
             .with("H", self.h)
@@ -98,7 +96,6 @@ impl Windows {
             .with("Q", self.q)
             .with("C", self.c / lanes)
             .with("SCALE", scale)
-            .with("WORKGROUP", WORKGROUP)
     }
 
     /// `out = scale * fold of each window`. First the window's rows are folded, which is long and contiguous

@@ -204,6 +204,7 @@ impl Op for GatherImages {
             .with("SIZE", size)
             .with("CHUNK", chunk)
             .with("CHUNKS", chunks)
+            .with("WORKGROUP", WORKGROUP)
             .with("SCALE", scale)
             .with("SHIFT", shift)
             .with("WINDOWED", self.window.is_some());
@@ -273,10 +274,7 @@ impl Op for GatherLabels {
         });
     }
     fn gpu(&self, _: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        let kernel = Kernel::flat("sample", "gather_labels", self.batch);
-        self.order
-            .constants(kernel, self.count * self.copies, self.batch)
-            .with("COUNT", self.batch)
-            .with("COPIES", self.copies)
+        let kernel = Kernel::flat("sample", "gather_labels", self.batch).with("COPIES", self.copies);
+        self.order.constants(kernel, self.count * self.copies, self.batch)
     }
 }

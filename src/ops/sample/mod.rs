@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::kernel::WORKGROUP;
 use super::{Exact, Kernel, Window, random};
 use crate::tensor::{Shape, Tensor};
 
@@ -65,7 +64,6 @@ impl Order {
             .with("ROWS", count)
             .with("BATCH", batch)
             .with("HALF_BITS", random::half_bits(count.max(2) as u32))
-            .with("WORKGROUP", WORKGROUP)
     }
 }
 

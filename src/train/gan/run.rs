@@ -270,7 +270,6 @@ impl Loop<'_> {
         if self.round == 0 {
             self.snapshot(0)?;
         }
-        let mut is_saved = true;
         while self.round < total {
             if self.run.stop.load(Ordering::Relaxed) {
                 // A second Ctrl-C ends the program, and with it the wait for what another has open.
@@ -289,12 +288,10 @@ impl Loop<'_> {
             let ends = self.round == to;
             let is_best = ends && self.end_of_epoch(epoch)?;
             if pacing.is_due(ends) {
-                is_saved = self.is_saved(&mut pacing, is_best)?;
+                self.is_saved(&mut pacing, is_best)?;
             }
         }
-        while !is_saved {
-            is_saved = self.is_saved(&mut pacing, false)?;
-        }
+        while pacing.is_held && !self.is_saved(&mut pacing, false)? {}
         Ok(None)
     }
 
