@@ -19,9 +19,9 @@ NETWORKS = ["dense", "cnn", "avgcnn", "fast", "standard", "best", "gan", "gan-cl
 
 # What kernels reach of the peaks, in the careful estimate: float32 without matrix units.
 COMPUTE_SHARE, MEMORY_SHARE = 0.4, 0.7
-# Microseconds that a dispatch takes at least, where the next one waits for it: what is assumed of
-# one pass with everything prepared.
-LAUNCH = 5.0
+# Microseconds that a dispatch takes at least, where the next one waits for it, in one pass with everything prepared: what two
+# cards of one kind took (PERFORMANCE.md).
+LAUNCH, LAUNCH_ON = 3.5, "NVIDIA H200 (3.0 to 3.5)"
 
 
 @dataclass
@@ -105,7 +105,7 @@ def page(steps):
         "Dispatches run one after another. Each takes the longest of three times: its operations at the GPU's rate, its",
         "bytes at the memory's rate, and a launch. Two estimates:",
         "",
-        f"- **floor**: both rates at their peak, {LAUNCH:g} us a launch (assumed: one compute pass, all prepared beforehand).",
+        f"- **floor**: both rates at their peak, {LAUNCH:g} us a launch, as on an {LAUNCH_ON}.",
         f"- **careful**: {COMPUTE_SHARE:.0%} of the arithmetic peak and {MEMORY_SHARE:.0%} of the memory's (assumed: float32 without",
         "  matrix units), and the highest cost of a dispatch that was measured for WebGPU implementations, 36 us on Vulkan and",
         "  71 us on Metal (J. Maczan, *Characterizing WebGPU Dispatch Overhead*, arXiv 2604.02344: 24 to 36 and 32 to 71).",
