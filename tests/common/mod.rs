@@ -1,9 +1,6 @@
 //! What whole-program tests share: small data sets on disk, and the program's run with all that it said.
 #![allow(dead_code)]
 
-#[cfg(feature = "app")]
-pub mod window;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,10 +1,8 @@
 //! What the window looks like, against pictures of it: a change that nobody meant is seen.
-#![cfg(feature = "app")]
 
-mod common;
-
-use common::window::{SEVEN, Window};
 use eframe::egui::{Key, vec2};
+
+use super::harness::{SEVEN, Window};
 
 /// Fonts and edges are painted a little differently by every driver: the pictures are lavapipe's.
 fn is_lavapipe() -> bool {

@@ -1,14 +1,12 @@
 //! The panel that looks inside, driven by its accessible names.
-#![cfg(feature = "app")]
-
-mod common;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::window::{SIZE, THREE, Window};
 use eframe::egui::{Key, pos2, vec2};
 use egui_kittest::kittest::Queryable;
+
+use super::harness::{SIZE, THREE, Window};
 
 fn inside(model: &str, shown: &str) -> Window {
     let mut window = Window::open(model);

@@ -1,17 +1,15 @@
 //! The window, driven by its accessible names: strokes go in, bars come out.
-#![cfg(feature = "app")]
-
-mod common;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::window::{FOUR, SEVEN, SIZE, THREE, Window};
 use eframe::egui::{self, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use inkgrad::app::{Remembered, Theme};
 use inkgrad::graph::Store;
 use inkgrad::models::{Architecture, ModelFile};
+
+use super::harness::{FOUR, SEVEN, SIZE, THREE, Window};
 
 #[test]
 fn drawn_digits_are_read_right_with_over_ninety_percent() {

@@ -1,14 +1,12 @@
 //! The panel to train in, driven by its accessible names.
-#![cfg(feature = "app")]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::window::Window;
 use eframe::egui::{Key, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use inkgrad::models::ModelFile;
+
+use super::harness::Window;
 
 /// The window with the panel open, and settings that are soon through.
 fn open() -> Window {

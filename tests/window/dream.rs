@@ -1,5 +1,4 @@
 //! The panel where a generator draws, used as a person would: by what its controls are called.
-#![cfg(feature = "app")]
 
 use std::path::Path;
 use std::time::Duration;
