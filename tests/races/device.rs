@@ -13,7 +13,7 @@ use inkgrad::plan::{Buffer, Dispatch, Plan, View, tensors};
 use inkgrad::shaders;
 use inkgrad::tensor::Kind;
 
-use super::workgroup::Shader;
+use super::shader::Shader;
 
 /// What a scratch buffer holds before a kernel writes to it: a NaN.
 const BEFORE: u32 = 0x7fc0_beef;

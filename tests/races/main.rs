@@ -2,13 +2,13 @@
 //! with the subgroups they have, on matrix units too, and with no GPU. Results agree with the CPU's, and nothing is left to
 //! the order in which a driver happens to run things.
 
-#[path = "races/device.rs"]
+mod accesses;
 mod device;
-#[path = "races/memory.rs"]
+mod expressions;
 mod memory;
-#[path = "races/values.rs"]
+mod shader;
+mod statements;
 mod values;
-#[path = "races/workgroup.rs"]
 mod workgroup;
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use device::InStep;
 use inkgrad::check::{self, Convolution, Finding};
 use inkgrad::ops::{Kernel, MatrixUnits, Target, cases};
 use inkgrad::tensor::Tensor;
-use workgroup::Shader;
+use shader::Shader;
 
 /// Cards, processors' own GPUs, and drivers on the CPU without and with subgroups that they make use of.
 fn targets() -> Vec<Target> {
