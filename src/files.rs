@@ -1,7 +1,9 @@
 //! Files that are there whole or not at all.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempPath;
@@ -37,12 +39,48 @@ pub enum Existing {
     Keep,
 }
 
+/// The temporary names of all files that are being written: an end of the process drops nothing.
+static BEGUN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn begun() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes every file that is being written, for an end of the process that does not wait for them. Who begins another
+/// waits for as long as what this gives back is held.
+#[must_use]
+pub(crate) fn remove_unfinished() -> impl Sized {
+    let names = begun();
+    for name in &*names {
+        // One that has got its own name is not there under this one.
+        let _ = std::fs::remove_file(name);
+    }
+    names
+}
+
+/// A name of [`BEGUN`], for as long as a file has it.
+struct Listed(PathBuf);
+
+impl Listed {
+    fn new(name: &Path) -> Listed {
+        begun().insert(name.to_owned());
+        Listed(name.to_owned())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        begun().remove(&self.0);
+    }
+}
+
 /// A file that is being written. It stands under a temporary name in the folder it is meant for, and takes its own
 /// name when it is finished; dropped before, it leaves nothing. Where a link has that name, what it leads to is
 /// written, and a pipe or a device is handed the whole at the end.
 pub struct Unfinished {
     file: BufWriter<std::fs::File>,
     temporary: TempPath,
+    _listed: Listed,
     path: PathBuf,
     goal: Goal,
 }
@@ -127,7 +165,8 @@ impl Unfinished {
         // The system's own file, whose errors do not have the temporary name in them: it means nothing to whoever asked
         // for a file of another.
         let (file, temporary) = builder.make_in(place, |path| options.open(path))?.into_parts();
-        Ok(Unfinished { file: BufWriter::with_capacity(BUFFER, file), temporary, path: path.to_owned(), goal })
+        let (file, listed) = (BufWriter::with_capacity(BUFFER, file), Listed::new(&temporary));
+        Ok(Unfinished { file, temporary, _listed: listed, path: path.to_owned(), goal })
     }
 
     /// The name it will have.

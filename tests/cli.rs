@@ -89,7 +89,8 @@ fn of_a_model_in_no_run_folder_evaluate_leaves_pictures_only_where_it_is_told() 
     for model in ["mine.safetensors", "judge"] {
         let (line, before) = (format!("evaluate {model} --data data --device cpu"), place.contents());
         let said = place.works(&line);
-        assert!(said.err.contains("--out DIR draws confusion.png"), "{said:#?}");
+        let words = "note: confusion.png and mistakes.png are not drawn, as ";
+        assert!(said.err.contains(words) && said.err.contains("name a place with --out DIR"), "{said:#?}");
         assert_eq!(place.contents(), before);
         place.refused(&format!("{line} --mistakes 3"), &["--mistakes", "no run's best model", "--out DIR"]);
     }
@@ -639,9 +640,12 @@ fn an_architecture_of_ones_own_trains_on_images_of_any_size_and_number_of_classe
 #[test]
 fn average_pooling_brings_448_down_to_28_in_front_of_any_network() {
     let place = Place::new();
-    place.refused("train pool --device cpu", &["pool is no network by itself", "train dense --front pool"]);
-    let said = place.works("inspect pool --input 448x448x1");
+    for line in ["train pool --device cpu", "bench pool --device cpu", "tune pool"] {
+        place.refused(line, &["pool is no network by itself", "train dense --front pool"]);
+    }
+    let said = place.works("inspect pool");
     assert!(said.out.contains("448x448x1") && said.out.contains("28x28x1"), "{}", said.out);
+    assert_eq!(said.out, place.works("inspect pool --input 448x448x1").out);
     place.bars("large", [448, 448], 2, [40, 10]);
     let said = place.works("train dense --front pool --data large --device cpu --epochs 1");
     assert!(said.out.contains("of 10 right"), "{said:#?}");
@@ -786,6 +790,7 @@ fn bench_says_what_a_step_costs_and_that_it_learns() {
     assert!(step["bytes_per_step"].as_u64().unwrap() < 60_000 * 784 / 4, "{step}");
 
     let ops = benched(&place, "dense --ops");
+    assert_eq!(ops["device"], step["device"]);
     let sum = |key: &str| ops["ops"].as_array().unwrap().iter().map(|op| op[key].as_u64().unwrap()).sum::<u64>();
     assert_eq!(step["dispatches_per_step"], ops["ops"].as_array().unwrap().len());
     assert_eq!((&step["flops_per_step"], &step["bytes_per_step"]), (&sum("flops").into(), &sum("bytes").into()));

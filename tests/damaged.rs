@@ -68,6 +68,20 @@ fn a_damaged_file_never_panics_and_never_asks_for_much_memory() {
 }
 
 #[test]
+fn a_keras_file_that_is_cut_short_is_said_to_be() {
+    let folder = TempDir::new().unwrap();
+    for name in ["dense-keras2.h5", "conv-keras3.h5", "conv-keras3.keras"] {
+        let whole = std::fs::read(file(name)).unwrap();
+        let path = folder.path().join(name);
+        for length in [12, 50, 100, 2_000, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = interchange::import(&path, None, &Wishes::default()).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("is cut short"), "{length} bytes: {error}");
+        }
+    }
+}
+
+#[test]
 fn bytes_that_are_nothing_are_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("nothing");

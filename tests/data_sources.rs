@@ -329,10 +329,14 @@ fn tables_of_another_kind_are_told_what_to_do_about_them_once() {
     place.write("id.csv", digits.lines().enumerate().map(numbered).collect::<String>());
     place.write("wide.csv", digits.chars().flat_map(|c| [c, '\0']).collect::<String>());
     place.write("mac.csv", digits.replace('\n', "\r"));
+    place.write("named.csv", digits.replacen("label", "digit", 1));
+    place.write("sample_submission.csv", "ImageId,Label\n1,0\n2,0\n");
     place.write("zipped.csv", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
     place.write("train.csv.zip", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
     for (data, words) in [
         ("id.csv", "the column \"id\" is counted as one. Leave out"),
+        ("named.csv", "the first column is named \"digit\": if it holds the labels, name it `label`"),
+        ("sample_submission.csv", "looks like a submission"),
         ("wide.csv", "as UTF-16 has them. Save it as UTF-8"),
         ("mac.csv", "carriage returns alone"),
         ("zipped.csv", "a zip archive. Unpack it first"),

@@ -82,7 +82,8 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
 
     // The run's folder names its generator, to all that ask for one.
     let said = place.works("evaluate runs/0001-tiny --data data --device cpu --teach");
-    for word in ["200 generated pictures", "of real pictures", "Fréchet distance / floor", "of the real test images"] {
+    let ratio = "Fréchet distance / that of real pictures: ";
+    for word in ["200 generated pictures", "  of real pictures", ratio, "of the real test images"] {
         assert!(said.out.contains(word), "no {word:?} in {said:#?}");
     }
     place.works("generate --model runs/0001-tiny --device cpu --grid 2x3 --out six.png");
@@ -163,6 +164,31 @@ fn a_sweep_answers_with_a_table_and_a_picture_and_goes_on_where_it_was() {
     place.refused(&format!("{line} --seed 1"), &["was begun with other settings", "--out"]);
     place.refused("sweep tiny.toml --ratios 1:0 --data data --device cpu", &["1:3"]);
     place.refused("sweep tiny.toml --width 1 --data data --device cpu", &["2 or more"]);
+    place.refused("sweep tiny.toml --ratios 1:1,3:1,2:2 --data data --device cpu", &["1:1 and 2:2 are the same ratio"]);
+    let fixed = TINY.replace("\"noise_width\"", "8").replace("noise_width = 8\n", "");
+    place.write("fixed.toml", fixed);
+    for flags in ["", "--width 16"] {
+        let words = ["[generator]", "no layer has `dense = \"noise_width\"`"];
+        place.refused(&format!("sweep fixed.toml {flags} --data data --device cpu"), &words);
+    }
+}
+
+#[test]
+fn a_gan_of_which_a_network_takes_no_label_is_refused_with_what_to_write() {
+    let place = place();
+    let unasked = TINY.replace("from = \"label\", ", "");
+    place.write("unasked.toml", &unasked);
+    let unheeded = TINY.replace("  { concat = [\"pixels\", \"label\"] },\n", "");
+    place.write("unheeded.toml", &unheeded);
+    place.write("half.toml", &TINY[TINY.find("[discriminator]").unwrap()..]);
+    assert!(unasked != TINY && unheeded != TINY);
+    for command in ["train", "sweep --ratios 1:1"] {
+        let line = |file: &str| format!("{command} {file} --data data --device cpu");
+        for (file, part) in [("unasked.toml", "[generator]"), ("unheeded.toml", "[discriminator]")] {
+            place.refused(&line(file), &[file, part, "no layer takes the label", "from = \"label\""]);
+        }
+        place.refused(&line("half.toml"), &["half.toml", "there is no [generator]"]);
+    }
 }
 
 #[test]

@@ -375,6 +375,47 @@ fn an_interrupted_sheet_or_data_set_leaves_nothing_and_says_so() {
 
 #[cfg(unix)]
 #[test]
+fn a_sheet_of_billions_of_pixels_is_said_to_be_one_and_left_off_in_the_middle_of_a_row_of_digits() {
+    let place = Place::new();
+    let child = place.start(&format!("generate {CPU} --grid 30x30 --scale 1000 --out vast.png"));
+    while place.names(".").is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let asked = std::time::Instant::now();
+    common::interrupt(&child);
+    let stopped = said(child.wait_with_output().unwrap());
+    // A row of digits is 23 gigabytes.
+    assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
+    assert_eq!(stopped.code, Some(130), "{stopped:#?}");
+    assert!(stopped.err.contains("note: the sheet has 840,000 x 840,000 pixels, 705,600 million"), "{stopped:#?}");
+    assert!(stopped.err.contains("of 900 digits; nothing was written"), "{stopped:#?}");
+    assert_eq!(place.names("."), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_ends_the_program_at_once_and_leaves_no_half_of_a_file() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("temporary")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    // Nobody reads the pipe, so that what is to come out of it waits.
+    let mut command = place.command(&format!("generate {CPU} --grid 1x1 --format png --out pipe"));
+    command.env("TMPDIR", place.path("temporary"));
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while place.names("temporary").is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    common::interrupt(&child);
+    std::thread::sleep(Duration::from_millis(1200));
+    common::interrupt(&child);
+    assert_eq!(said(child.wait_with_output().unwrap()).code, Some(130));
+    assert_eq!(place.names("temporary"), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
 fn an_interrupted_data_set_leaves_a_folder_that_was_there() {
     let place = Place::new();
     std::fs::create_dir(place.path("mine")).unwrap();

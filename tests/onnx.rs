@@ -205,6 +205,6 @@ fn a_state_dict_has_the_same_probabilities_here_by_name_and_by_order() {
         assert!(model.notes.contains(&format!("{name} takes fc1")), "{:?}", model.notes);
         let two = Wishes { class_names: Some(vec!["a".into(), "b".into()]), ..Wishes::default() };
         let error = interchange::import(&file("torch.safetensors"), Some(&plain(named)), &two).unwrap_err().to_string();
-        assert!(error.contains("2 names are given, and its last layer gives 10 numbers: "), "{error}");
+        assert!(error.contains("2 names are given for its 10 classes"), "{error}");
     }
 }

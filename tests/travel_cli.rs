@@ -7,6 +7,8 @@ use std::io::{Cursor, Read, Write};
 
 use common::Place;
 use inkgrad::models::ModelFile;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use travel::file;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -106,6 +108,122 @@ fn a_file_that_calls_two_classes_the_same_is_imported_with_other_names() {
     }
 }
 
+/// The bytes of a safetensors file with a weight of so many outputs and inputs and a bias for each name.
+fn dense_layers(layers: &[(&str, [usize; 2])]) -> Vec<u8> {
+    fn view(dims: Vec<usize>, data: &[u8]) -> TensorView<'_> {
+        TensorView::new(Dtype::F32, dims, data).unwrap()
+    }
+    let numbers = |i: usize, count: usize| (0.001_f32 * (i + 1) as f32).to_le_bytes().repeat(count);
+    let data: Vec<[Vec<u8>; 2]> =
+        layers.iter().enumerate().map(|(i, (_, [k, c]))| [numbers(i, k * c), numbers(i, *k)]).collect();
+    let views = layers.iter().zip(&data).flat_map(|((name, [k, c]), [weight, bias])| {
+        [(format!("{name}.weight"), view(vec![*k, *c], weight)), (format!("{name}.bias"), view(vec![*k], bias))]
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+#[test]
+fn layers_of_the_same_sizes_are_told_apart_by_their_names_and_not_by_the_alphabet() {
+    let place = Place::new();
+    let layers = |up, mix| dense_layers(&[("embed", [64, 784]), (up, [64, 64]), (mix, [64, 64]), ("vote", [10, 64])]);
+    place.write("state.safetensors", layers("up", "mix"));
+    place.write("counted.safetensors", layers("body.2", "body.10"));
+    let network = |second: &str, third: &str| {
+        let names = format!("{{ dense = 64{second} }}, {{ dense = 64{third} }}");
+        format!("layers = [\"flatten\", {{ dense = 64 }}, {names}, {{ dense = \"classes\" }}]")
+    };
+    place.write("net.toml", network("", ""));
+    place.write("named.toml", network(", name = \"up\"", ", name = \"mix\""));
+    let words = [
+        "state.safetensors: does not say which of its tensors of the same sizes come first",
+        "mix and up (weight [64, 64], bias [64]) fit the layers dense2 and dense3",
+        "name = \"mix\"",
+    ];
+    place.refused("import state.safetensors m.safetensors --architecture net.toml", &words);
+
+    let said = place.works("import state.safetensors named.safetensors --architecture named.toml");
+    for line in ["dense1 takes embed", "up takes up", "mix takes mix", "dense2 takes vote"] {
+        assert!(said.err.contains(line), "{line}: {}", said.err);
+    }
+    place.works("import counted.safetensors numbered.safetensors --architecture net.toml");
+    let weight = |file: &str, name: &str| {
+        let tensors = ModelFile::load(place.path(file)).unwrap().tensors;
+        tensors.into_iter().find(|tensor| tensor.name == name).unwrap().words
+    };
+    for (named, numbered) in [("up.weight", "dense2.weight"), ("mix.weight", "dense3.weight")] {
+        assert_eq!(weight("named.safetensors", named), weight("numbered.safetensors", numbered), "{named}");
+    }
+    assert_ne!(weight("named.safetensors", "up.weight"), weight("named.safetensors", "mix.weight"));
+}
+
+#[test]
+fn the_number_of_classes_is_that_of_the_last_layer_whatever_it_is_called() {
+    let place = Place::new();
+    place.works("export fast plain.safetensors");
+    let bytes = place.read("plain.safetensors");
+    let names = [("bn1", "norm1"), ("bn2", "norm2"), ("dense1", "hidden"), ("dense2", "head")];
+    let renamed = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().map(|(full, view)| {
+        let (layer, suffix) = full.rsplit_once('.').unwrap();
+        let new = names.iter().find(|(old, _)| *old == layer).map_or(layer, |(_, new)| *new);
+        (format!("{new}.{suffix}"), view)
+    });
+    place.write("named.safetensors", safetensors::serialize(renamed, None).unwrap());
+    place.works("import plain.safetensors a.safetensors --architecture fast");
+    let said = place.works("import named.safetensors b.safetensors --architecture fast");
+    assert!(said.err.contains("dense1 takes hidden") && said.err.contains("dense2 takes head"), "{}", said.err);
+    let [a, b] = ["a.safetensors", "b.safetensors"].map(|name| ModelFile::load(place.path(name)).unwrap());
+    assert_eq!(a.tensors, b.tensors);
+    assert_eq!(b.metadata["classes"], "10");
+}
+
+#[test]
+fn an_ensemble_comes_back_from_plain_tensors_by_its_own_architecture() {
+    let place = Place::new();
+    place.works("ensemble dense cnn -o joined.safetensors");
+    place.works("export joined.safetensors plain.safetensors");
+    let joined = ModelFile::load(place.path("joined.safetensors")).unwrap();
+    place.write("runs/0001-ensemble/best.safetensors", place.read("joined.safetensors"));
+    std::fs::copy(place.path("joined.safetensors"), place.path("no-ending")).unwrap();
+    for model in ["joined.safetensors", "runs/0001-ensemble", "no-ending"] {
+        place.works(&format!("import plain.safetensors back.safetensors --force --architecture {model}"));
+        let back = ModelFile::load(place.path("back.safetensors")).unwrap();
+        assert_eq!(back.tensors, joined.tensors, "{model}");
+        for key in ["architecture", "input", "classes", "class_names", "mean", "std"] {
+            assert_eq!(back.metadata[key], joined.metadata[key], "{model}: {key}");
+        }
+    }
+    let line = "import plain.safetensors m.safetensors --architecture";
+    place.refused(&format!("{line} plain.safetensors"), &["plain.safetensors", "say nothing of \"architecture\""]);
+    place.refused(&format!("{line} runs"), &["no run's folder", "did you mean runs/0001-ensemble?"]);
+    place.refused(&format!("{line} gan"), &["is a GAN, where a classifier is expected"]);
+}
+
+#[test]
+fn a_model_of_this_program_is_said_to_need_no_import() {
+    let place = Place::new();
+    let mut model = ModelFile::shipped("dense").unwrap();
+    model.save(place.path("own.safetensors")).unwrap();
+    model.add_u32("clock", &[7, 0]);
+    model.save(place.path("last.safetensors")).unwrap();
+    place.write("runs/0001-dense/last.safetensors", place.read("last.safetensors"));
+    place.write("runs/0001-dense/config.toml", "");
+    for (line, words) in [
+        ("own.safetensors m.safetensors", ["is a model of this program already", "`inkgrad inspect own.safetensors`"]),
+        ("own.safetensors m.safetensors --architecture dense", ["is a model of this program", "used as it is"]),
+        ("last.safetensors m.safetensors", ["is a checkpoint of this program", "`inkgrad inspect last.safetensors`"]),
+        (
+            "runs/0001-dense/last.safetensors m.safetensors --architecture dense",
+            ["is a checkpoint of this program already", "`inkgrad train --resume runs/0001-dense` goes on"],
+        ),
+    ] {
+        place.refused(&format!("import {line}"), &words);
+    }
+    place.works("inspect last.safetensors");
+    place.write("runs/0001-dense/architecture.toml", "");
+    let words = ["a run's folder", "its own is runs/0001-dense/architecture.toml", "`inkgrad train --from "];
+    place.refused("bench runs/0001-dense", &words);
+}
+
 #[test]
 fn what_cannot_be_imported_is_refused_with_the_remedy() {
     let place = Place::new();
@@ -117,10 +235,32 @@ fn what_cannot_be_imported_is_refused_with_the_remedy() {
     place.write("saved.pt", saved.finish().unwrap().into_inner());
     place.write("old.pt", b"\x80\x02\x8a\nl\xfc");
     place.works("export dense plain.safetensors");
+    let submission = "ImageId,Label\n1,3\n2,1\n";
+    for ending in ["h5", "keras", "onnx", "safetensors"] {
+        place.write(&format!("answers.{ending}"), submission);
+    }
+    place.write("none.onnx", "");
+    let two = dense_layers(&[("in", [64, 784]), ("out", [10, 64])]);
+    place.write("cut.safetensors", &two[..1_000]);
+    place.write("narrow.toml", "layers = [\"flatten\", { dense = 64, bias = false }, { dense = \"classes\" }]");
+    place.write("two.safetensors", two);
     let (dense, torch, onnx) = (path("dense-keras2.h5"), path("torch.safetensors"), path("torch.onnx"));
     for (line, words) in [
         ("import none.h5 m.safetensors".into(), vec!["none.h5", "Check that the path exists"]),
         ("import page.h5 m.safetensors".into(), vec!["page.h5", "expected a model of Keras"]),
+        ("import answers.h5 m.safetensors".into(), vec!["is no HDF5 file though its name says so", "\"ImageId,Label"]),
+        ("import answers.keras m.safetensors".into(), vec!["is no .keras file", "\"ImageId,Label"]),
+        ("import answers.onnx m.safetensors".into(), vec!["is no ONNX model", "\"ImageId,Label"]),
+        (
+            "import answers.safetensors m.safetensors --architecture dense".into(),
+            vec!["is no safetensors file", "\"ImageId,Label"],
+        ),
+        ("import none.onnx m.safetensors".into(), vec!["none.onnx: is empty"]),
+        ("import cut.safetensors m.safetensors --architecture dense".into(), vec!["is cut short or damaged"]),
+        (
+            "import two.safetensors m.safetensors --architecture narrow.toml".into(),
+            vec!["a weight of [64, 784] and no bias, which in has"],
+        ),
         (format!("import {dense} m.h5"), vec!["m.h5", ".safetensors"]),
         (format!("import {dense} there.safetensors"), vec!["there.safetensors", "--force"]),
         (format!("import {dense} m.safetensors --architecture dense"), vec!["--architecture is for safetensors"]),

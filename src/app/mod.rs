@@ -54,6 +54,8 @@ pub struct Options {
 pub struct App {
     shared: Shared,
     title: String,
+    /// Width of what stands at the top right, as it was in the last frame; 0 before the first.
+    aside_width: f32,
     dropped: dropped::Dropped,
     draw: draw::Draw,
     inside: inside::Inside,
@@ -73,6 +75,7 @@ impl App {
         App {
             shared,
             title: String::new(),
+            aside_width: 0.0,
             dropped: dropped::Dropped::default(),
             draw: draw::Draw::default(),
             inside: inside::Inside::default(),
@@ -127,8 +130,8 @@ impl App {
     }
 
     fn top(&mut self, ui: &mut Ui) {
-        let shared = &mut self.shared;
-        ui.horizontal_wrapped(|ui| {
+        let is_beside = ui.horizontal_wrapped(|ui| {
+            let shared = &mut self.shared;
             ui.add_space(2.0);
             for (panel, name, help) in [
                 (Panel::Draw, "Draw", "F1: draw a digit, see it read"),
@@ -150,23 +153,41 @@ impl App {
             if let Some(path) = draw::models(ui, shared, "Model", &selected, 150.0) {
                 shared.open(&path);
             }
-            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                let help = "The page of the guide about what is shown here, in the browser";
-                if ui.button("Guide").on_hover_text(help).clicked() {
-                    open_guide(shared);
-                }
-                let mut theme = shared.remembered.theme;
-                egui::ComboBox::from_label("Theme").selected_text(theme::name(theme)).width(80.0).show_ui(ui, |ui| {
-                    for one in [Theme::System, Theme::Light, Theme::Dark] {
-                        ui.selectable_value(&mut theme, one, theme::name(one));
-                    }
-                });
-                if theme != shared.remembered.theme {
-                    shared.remembered.theme = theme;
-                    theme::apply(ui.ctx(), theme);
+            let is_beside = ui.available_size_before_wrap().x >= self.aside_width;
+            if is_beside {
+                self.aside(ui);
+            }
+            is_beside
+        });
+        if !is_beside.inner {
+            ui.horizontal(|ui| self.aside(ui));
+        }
+    }
+
+    /// What stands at the top right, in a row of its own where there is no room beside the rest.
+    fn aside(&mut self, ui: &mut Ui) {
+        let shared = &mut self.shared;
+        let width = ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let help = "The page of the guide about what is shown here, in the browser";
+            if ui.button("Guide").on_hover_text(help).clicked() {
+                open_guide(shared);
+            }
+            let mut theme = shared.remembered.theme;
+            egui::ComboBox::from_label("Theme").selected_text(theme::name(theme)).width(80.0).show_ui(ui, |ui| {
+                for one in [Theme::System, Theme::Light, Theme::Dark] {
+                    ui.selectable_value(&mut theme, one, theme::name(one));
                 }
             });
+            if theme != shared.remembered.theme {
+                shared.remembered.theme = theme;
+                theme::apply(ui.ctx(), theme);
+            }
+            ui.min_rect().width()
         });
+        if (width.inner - self.aside_width).abs() > 0.5 {
+            self.aside_width = width.inner;
+            ui.ctx().request_repaint();
+        }
     }
 
     /// The corner that says what computes and how fast; and messages.
@@ -294,7 +315,7 @@ pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<(), String> {
         .with_title("inkgrad")
         .with_app_id("inkgrad")
         .with_inner_size(remembered.size)
-        .with_min_inner_size([720.0, 480.0])
+        .with_min_inner_size(remember::SMALLEST)
         .with_drag_and_drop(true);
     let native = eframe::NativeOptions {
         viewport,

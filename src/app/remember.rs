@@ -11,6 +11,9 @@ use crate::infer::look::FIELD;
 /// A larger file is none of ours.
 const MOST: u64 = 64 * 1024;
 
+/// Width and height of the smallest window in which everything has room, in points.
+pub(super) const SMALLEST: [f32; 2] = [720.0, 480.0];
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Panel {
@@ -90,6 +93,8 @@ impl Memory {
         if !remembered.size.iter().all(|size| sane(*size)) {
             remembered.size = Remembered::default().size;
         }
+        // Some screens make windows smaller than they ask for.
+        remembered.size = [0, 1].map(|side| remembered.size[side].max(SMALLEST[side]));
         remembered
     }
 
@@ -156,6 +161,16 @@ mod tests {
         for text in ["panel = 7", "radius = nan\nsize = [0.0, -3.0]", "\u{0}", "panel = \"attic\""] {
             std::fs::write(memory.path("window.toml").unwrap(), text).unwrap();
             assert_eq!(memory.load(), Remembered::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_was_smaller_than_it_should_be_opens_in_the_smallest_size_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory { folder: Some(folder.path().to_owned()) };
+        for (size, opened) in [([500.0, 400.0], SMALLEST), ([900.0, 400.0], [900.0, SMALLEST[1]])] {
+            memory.save(&Remembered { size, ..Remembered::default() }).unwrap();
+            assert_eq!(memory.load().size, opened);
         }
     }
 

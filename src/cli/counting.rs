@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use super::progress::{left, terminal};
+use super::progress::{left, span, terminal};
 use super::{counted, note, thousands};
 
 /// What takes less than this is not worth a word.
@@ -33,6 +33,13 @@ impl Counting {
         Counting { what, all: None, before, began: Instant::now(), line: Instant::now(), quiet, bar: None }
     }
 
+    /// A line before it begins.
+    pub fn line(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            note(text);
+        }
+    }
+
     pub fn at(&mut self, done: u64) {
         let took = self.began.elapsed();
         if self.quiet || took < PATIENCE {
@@ -56,16 +63,15 @@ impl Counting {
         }
         if let Some(bar) = &self.bar {
             bar.set_message(match left {
-                Some(left) => format!("{:#}", HumanDuration(left)),
-                None => format!("{}  {:#}", so_far(), HumanDuration(took)),
+                Some(left) => span(left),
+                None => format!("{}  {}", so_far(), span(took)),
             });
             bar.set_position(done);
         } else if self.line.elapsed() > BETWEEN_LINES {
             self.line = Instant::now();
             match all.zip(left) {
                 Some((all, left)) => {
-                    let left = left.as_secs_f64();
-                    note(format_args!("{} of {} {what}  {left:.0} s left", thousands(done), thousands(all)));
+                    note(format_args!("{} of {} {what}  {} left", thousands(done), thousands(all), span(left)));
                 }
                 None => note(so_far()),
             }

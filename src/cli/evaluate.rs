@@ -124,7 +124,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 
     let Some(folder) = folder else {
-        note("note: --out DIR draws confusion.png and mistakes.png; only those of a run's best model have a place");
+        note(format_args!(
+            "note: confusion.png and mistakes.png are not drawn, as {} is no run's best model, in whose folder they \
+             would go; name a place with --out DIR",
+            path.display()
+        ));
         return Ok(ExitCode::SUCCESS);
     };
     if !folder.as_os_str().is_empty() {

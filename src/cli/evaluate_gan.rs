@@ -102,7 +102,7 @@ pub fn run(
     let floor = quality.find_floor(device, &train)?;
     let measures = quality.measure(device, &generated)?;
     say(measures.fmt_table(&class_names));
-    say(format_args!("Fréchet distance / floor: {:.2}", measures.frechet / floor));
+    say(format_args!("Fréchet distance / that of real pictures: {:.2}", measures.frechet / floor));
 
     if let Some(lessons) = lessons {
         note(format_args!("training a classifier on {} generated pictures", thousands(lessons.len() as u64)));

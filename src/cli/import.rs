@@ -14,7 +14,9 @@ pub struct Args {
     file: PathBuf,
     /// The model file to write, which every other command takes: .safetensors
     out: PathBuf,
-    /// The layers that a file of mere tensors belongs to: a built-in network, or an architecture in TOML
+    /// The layers that a file of mere tensors belongs to: a built-in network, an architecture in TOML, or those of a
+    /// model file or a run's folder. A layer with a name (`name = "up"`) takes the tensors of that name, the others
+    /// take theirs by sizes and by the numbers in names
     #[arg(long, value_name = "MODEL")]
     architecture: Option<String>,
     /// The classes' names in the order of the outputs, separated by commas [default: what the file's metadata say,
@@ -53,7 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "{out}: a model file of this program ends in .safetensors"
     );
     ensure_free(&args.out, args.force)?;
-    let architecture = args.architecture.as_deref().map(models::load).transpose()?;
+    let architecture = args.architecture.as_deref().map(models::load_with_models).transpose()?;
     let given = args.mean.zip(args.std).map(|(mean, std)| Scale { mean: mean.into(), std: std.into() });
     let wishes = Wishes { class_names: args.class_names, scale: args.scale.or(given), input: args.input };
     let imported = interchange::import(&args.file, architecture.as_ref(), &wishes)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::numbers::{input_size, whole};
 use super::terminal::{table, wrapped};
-use super::{counted, say, thousands};
+use super::{POOLED, counted, say, thousands};
 use crate::data::{ImageSet, MAX_CLASSES};
 use crate::graph::Store;
 use crate::models::{self, Architecture, Gan, Model, ModelFile, Network, Normalization, Parameters, by};
@@ -22,7 +22,7 @@ pub struct Args {
     /// A built-in network or GAN, an architecture in TOML, a model file or a run's folder
     model: String,
     /// Size of an image, where the model leaves it open: height x width, or height x width x channels
-    /// [default: 28x28x1]
+    /// [default: 28x28x1, of the front pool 448x448x1]
     #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = input_size)]
     input: Option<[usize; 3]>,
     /// Classes, where the model leaves them open [default: 10]
@@ -73,7 +73,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         file.network(&path, &mut store, "classifier")?
     } else {
-        let (input, classes) = (args.input.unwrap_or([28, 28, 1]), args.classes.unwrap_or(10));
+        let [height, width] = if args.model == models::FRONT { POOLED } else { [28, 28] };
+        let (input, classes) = (args.input.unwrap_or([height, width, 1]), args.classes.unwrap_or(10));
         let architecture = match models::load_any(&args.model)? {
             Model::Classifier(architecture) => *architecture,
             Model::Gan(wanted) => return gan(&wanted, input, classes, about, &args),

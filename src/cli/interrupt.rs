@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::system;
+use crate::{files, system};
 
 /// What comes sooner after the first signal is the same wish: `timeout` and job schedulers signal a process and then
 /// its group.
@@ -21,6 +21,8 @@ pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     ctrlc::set_handler(move || {
         flag.store(true, Ordering::Relaxed);
         if is_impatient(&mut first, Instant::now()) {
+            // It is no signal's handler that runs here, but a thread that was woken by one.
+            let _held = files::remove_unfinished();
             std::process::exit(130);
         }
     })

@@ -258,6 +258,17 @@ fn absolute(path: &std::path::Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Height and width of the images that the front `pool` is for.
+const POOLED: [usize; 2] = [448, 448];
+
+/// Refuses the front where a network of its own is wanted.
+fn ensure_network(model: &str) -> anyhow::Result<()> {
+    let front = crate::models::FRONT;
+    let remedy = format!("stands in front of another: `inkgrad train dense --front {front}`");
+    anyhow::ensure!(model != front, "{front} is no network by itself; it {remedy}");
+    Ok(())
+}
+
 /// Refuses a picture's name that says something else: what stands there is likely another file, and would be replaced.
 fn ensure_png(flag: &str, path: &std::path::Path) -> anyhow::Result<()> {
     let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));

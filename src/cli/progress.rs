@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::note;
+use super::{note, thousands};
 use crate::pictures::visible_lines;
 
 /// Plain lines come at most this often, and less often the longer a run has gone on.
@@ -35,6 +35,17 @@ pub fn terminal() -> Option<ProgressDrawTarget> {
 pub fn left(took: Duration, done: u64, remaining: u64) -> Duration {
     let seconds = took.as_secs_f64() / done.max(1) as f64 * remaining as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// `90 s`, `12 min`, `29 h 40 min`.
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    let minutes = (time.as_secs_f64() / 60.0).round() as u64;
+    match (seconds, minutes) {
+        (..120, _) => format!("{seconds} s"),
+        (_, ..120) => format!("{minutes} min"),
+        _ => format!("{} h {} min", thousands(minutes / 60), minutes % 60),
+    }
 }
 
 impl Display {
@@ -102,13 +113,13 @@ impl Display {
         let left = left(took, new as u64, remaining as u64);
         match &mut self.kind {
             Kind::Bar(bar) => {
-                bar.set_message(format!("{short}  {:#} left", HumanDuration(left)));
+                bar.set_message(format!("{short}  {} left", span(left)));
                 bar.set_position(done as u64);
             }
             Kind::Lines(last) if last.elapsed() > (took / 20).clamp(EVERY.0, EVERY.1) || done == self.all => {
                 *last = Instant::now();
                 let one = self.unit.trim_end_matches('s');
-                note(format_args!("{one} {done}/{}  {text}  {:.0} s left", self.all, left.as_secs_f64()));
+                note(format_args!("{one} {done}/{}  {text}  {} left", self.all, span(left)));
             }
             _ => {}
         }
@@ -140,5 +151,21 @@ mod tests {
         assert_eq!(left(ten, 5, 15), Duration::from_secs(30));
         assert_eq!(left(ten, 5, 0), Duration::ZERO);
         assert_eq!(left(Duration::MAX, 0, u64::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn a_span_of_time_is_in_seconds_minutes_or_hours_as_it_is_long() {
+        for (seconds, text) in [
+            (0.4, "0 s"),
+            (119.4, "119 s"),
+            (119.6, "2 min"),
+            (754.0, "13 min"),
+            (7169.0, "119 min"),
+            (7199.0, "2 h 0 min"),
+            (106_773.0, "29 h 40 min"),
+            (3_600_000.0, "1,000 h 0 min"),
+        ] {
+            assert_eq!(span(Duration::from_secs_f64(seconds)), text, "{seconds} s");
+        }
     }
 }

@@ -57,7 +57,7 @@ pub struct Args {
     /// A classifier to measure by, as `train` makes one [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     judge: Option<PathBuf>,
-    /// Where the runs' folders, sweep.csv and sweep.png go
+    /// Where the runs' folders, sweep.md, sweep.csv and sweep.png go
     #[arg(long, short, value_name = "DIR", default_value = "sweep")]
     out: PathBuf,
     /// Print the result only
@@ -71,6 +71,15 @@ fn ratio(text: &str) -> Result<(u32, u32), String> {
     let part = |text: &str| text.trim().parse::<u32>().ok().filter(|part| (1..=10_000).contains(part));
     let both = text.split_once(':').and_then(|(noise, label)| Some((part(noise)?, part(label)?)));
     both.ok_or_else(|| "expected a ratio of whole numbers like 1:3".into())
+}
+
+/// The first two ratios that are the same.
+fn repeated(ratios: &[(u32, u32)]) -> Option<((u32, u32), (u32, u32))> {
+    let same = |a: (u32, u32), b: (u32, u32)| u64::from(a.0) * u64::from(b.1) == u64::from(b.0) * u64::from(a.1);
+    ratios.iter().enumerate().find_map(|(i, ratio)| {
+        let earlier = ratios[..i].iter().find(|earlier| same(**earlier, *ratio))?;
+        Some((*earlier, *ratio))
+    })
 }
 
 /// The widths of a ratio: whole, at least 1 each, `width` together.
@@ -92,6 +101,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Model::Gan(gan) = models::load_any(&args.model)? else {
         anyhow::bail!("{} is a classifier; a sweep trains GANs, like gan or gan-classic", args.model);
     };
+    // Where its layers ask for no widths there is nothing to divide, whatever --width says.
+    gan.with_widths(1, 1)?;
+    if let Some((one, same)) = repeated(&args.ratios) {
+        anyhow::bail!(
+            "--ratios: {}:{} and {}:{} are the same ratio, and would be the same run; leave one out",
+            one.0,
+            one.1,
+            same.0,
+            same.1
+        );
+    }
     let width = args.width.unwrap_or(gan.noise_width + gan.label_width);
     anyhow::ensure!(width >= 2, "--width is {width}; the joint layer needs 2 or more to be divided");
     args.reading.check(args.data.as_deref())?;
@@ -287,6 +307,13 @@ mod tests {
         assert_eq!(widths((1, 1), 5), (3, 2));
         assert_eq!(widths((1, 10_000), 128), (1, 127));
         assert_eq!(widths((10_000, 1), 2), (1, 1));
+    }
+
+    #[test]
+    fn ratios_that_are_the_same_are_found_however_they_are_written() {
+        assert_eq!(repeated(&[(1, 3), (3, 1), (2, 6), (3, 1)]), Some(((1, 3), (2, 6))));
+        assert_eq!(repeated(&[(1, 1), (1, 1)]), Some(((1, 1), (1, 1))));
+        assert_eq!(repeated(&[(1, 127), (1, 15), (1, 1), (15, 1), (127, 1)]), None);
     }
 
     #[test]

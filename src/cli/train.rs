@@ -9,7 +9,9 @@ use super::precision::{fit, fit_if_it_can};
 use super::reading::{ReadingFlags, to_go_on};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
-use super::{absolute, augment_flags, count, counted, data_read, going_on, interrupt, note, say};
+use super::{
+    POOLED, absolute, augment_flags, count, counted, data_read, ensure_network, going_on, interrupt, note, say,
+};
 use crate::data::{DataError, DataSet, ImageSet};
 use crate::device::{self, Choice};
 use crate::graph::Store;
@@ -304,9 +306,7 @@ fn classifier(
         Some(folder) => (architecture, folder.settings()?),
         None => {
             args.check_recipe()?;
-            let is_front = args.model.as_deref() == Some(models::FRONT);
-            let remedy = "stands in front of another: `inkgrad train dense --front pool`";
-            anyhow::ensure!(!is_front, "{} is no network by itself; it {remedy}", models::FRONT);
+            args.model.as_deref().map_or(Ok(()), ensure_network)?;
             let mut architecture = architecture;
             if let Some(front) = &args.front {
                 architecture = architecture.with_front(&models::load(front)?)?;
@@ -467,6 +467,3 @@ fn warn_of_pool(architecture: &Architecture, set: &ImageSet) {
         by(&image)
     ));
 }
-
-/// Height and width of the images that the front `pool` is for.
-const POOLED: [usize; 2] = [448, 448];

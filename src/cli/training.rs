@@ -124,7 +124,11 @@ impl Training<'_> {
         }
         let seconds = began.elapsed().as_secs_f64();
         let count = counted(members.len() as u64, "member");
-        let before = if before > 0 { format!(" without {before} that were there") } else { String::new() };
+        let before = match before {
+            0 => String::new(),
+            1 => " without 1 that was there".into(),
+            _ => format!(" without {before} that were there"),
+        };
         say(format_args!("{count} in {seconds:.1} s{before}; model: {}", folder.best().display()));
         Ok(ExitCode::SUCCESS)
     }

@@ -8,11 +8,11 @@ use anyhow::Context;
 
 use super::bench::Subject;
 use super::numbers::positive;
-use super::{data, say};
+use super::{data, ensure_network, say};
 use crate::check;
 use crate::device::gpu::{Gpu, Tuned};
 use crate::device::{self, Choice};
-use crate::models::{self, BUILTIN_GANS, BUILTINS, Model};
+use crate::models::{self, BUILTIN_GANS, BUILTINS, FRONT, Model};
 use crate::plan::Plan;
 use crate::train::{Precision, Settings};
 
@@ -33,6 +33,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    args.networks.iter().try_for_each(|network| ensure_network(network))?;
     let mut gpu = open(&args.device)?;
     let name = gpu.info().to_string();
     if args.forget {
@@ -42,8 +43,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     anyhow::ensure!(gpu.info().timestamps, "{name} has no clock that shaders' times can be read from");
-    let builtin = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| (*name).to_owned());
-    let networks = if args.networks.is_empty() { builtin.collect() } else { args.networks };
+    let builtin = BUILTINS.iter().chain(BUILTIN_GANS).map(|(name, _)| *name).filter(|name| *name != FRONT);
+    let networks = if args.networks.is_empty() { builtin.map(str::to_owned).collect() } else { args.networks };
     let models = networks.iter().map(|name| models::load_any(name)).collect::<Result<Vec<_>, _>>()?;
     let set = data(None)?.train;
     say(format_args!("{name}, driver {}", gpu.info().driver));

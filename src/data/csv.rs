@@ -74,7 +74,8 @@ impl<R: Read> PixelRows<R> {
     ///
     /// # Errors
     /// [`DataError::Csv`] where there is no row at all, a row that can be none of pixels, one whose columns are not
-    /// separated by commas, and for what is no such text: a zip archive, UTF-16, lines that end in carriage returns.
+    /// separated by commas, for answers to be handed in, and for what is no such text: a zip archive, UTF-16, lines
+    /// that end in carriage returns.
     pub fn new(reader: R, path: &Path) -> Result<PixelRows<R>, DataError> {
         // Rows of another length are told apart here, with better words.
         let reader = ReaderBuilder::new()
@@ -119,6 +120,11 @@ impl<R: Read> PixelRows<R> {
             is_first.then_some(Labels { column: 0, named: false })
         };
         rows.first = numbers.is_some_and(|cells| !number_columns(&cells));
+        if is_submission(&rows.record) {
+            let problem = "looks like a submission: answers by their numbers, and no pixels. Kaggle's pictures are in \
+                           train.csv and test.csv";
+            return Err(rows.wrong(1, problem.into()));
+        }
         if rows.pixels() == 0 {
             return Err(rows.wrong(1, "expected columns of pixels, found only labels".into()));
         }
@@ -136,18 +142,24 @@ impl<R: Read> PixelRows<R> {
     }
 
     /// What to do about the first column that is no label and that a header names otherwise than it names the pixels:
-    /// `id`, where others are `pixel0`, `pixel1` and so on. To be asked before the first row is.
+    /// `id`, where others are `pixel0`, `pixel1` and so on. Where no column is called `label`, it may be that. To be
+    /// asked before the first row is.
     pub fn misfit(&self) -> Option<String> {
         let word = |name: &[u8]| name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
         // Whatever else there is, there are more pixels.
         let pixel = word(self.record.get(self.columns / 2)?);
         let is_label = |column: usize| self.label.is_some_and(|label| label.column == column);
         let misfits = self.record.iter().enumerate().filter(|(column, name)| !is_label(*column) && word(name) != pixel);
-        let (first, count) = misfits.fold((None, 0), |(first, count), (_, name)| (first.or(Some(name)), count + 1));
+        let (first, count) = misfits.fold((None, 0), |(first, count), misfit| (first.or(Some(misfit)), count + 1));
         // Where many do, names tell nothing.
-        let told = first.filter(|_| !self.first && count * 4 < self.columns)?;
+        let (column, told) = first.filter(|_| !self.first && count * 4 < self.columns)?;
         let name: String = String::from_utf8_lossy(told).chars().take(40).collect();
-        Some(format!("the column {name:?} is counted as one. Leave out what is neither `label` nor a pixel"))
+        Some(match self.label {
+            None if column == 0 => format!(
+                "the first column is named {name:?}: if it holds the labels, name it `label`; if not, leave it out"
+            ),
+            _ => format!("the column {name:?} is counted as one. Leave out what is neither `label` nor a pixel"),
+        })
     }
 
     fn advance(&mut self) -> Result<bool, DataError> {
@@ -233,6 +245,16 @@ fn other_text(first: &ByteRecord) -> Option<&'static str> {
     is_one_line.then_some(
         "expected lines that end in a line feed, found carriage returns alone. Save it with line ends of Unix or Windows",
     )
+}
+
+/// Whether a first row is that of a submission to Kaggle, `ImageId,Label`, which beside its labels has one column that
+/// would be taken for pictures of one pixel.
+fn is_submission(first: &ByteRecord) -> bool {
+    let is = |column: usize, names: &[&str]| {
+        let name = first.get(column).map(|cell| cell.trim_ascii().to_ascii_lowercase());
+        name.is_some_and(|name| names.iter().any(|known| known.as_bytes() == name))
+    };
+    first.len() == 2 && is(0, &["imageid", "id"]) && is(1, &["label"])
 }
 
 /// Whether the cells of a first row only number their columns: an image that does so, from its first pixel to its last,
@@ -330,6 +352,28 @@ mod tests {
         let found = rows("label,a\n1,0.3373\n0.5,1\n1,1.5\n").unwrap();
         let says = found.iter().map(|row| row.as_ref().unwrap_err().contains("255 is white: where 1 is meant to be"));
         assert_eq!(says.collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[test]
+    fn a_first_column_with_a_name_of_its_own_may_be_the_label_where_no_other_is() {
+        let advice = |text: &str| PixelRows::new(text.as_bytes(), Path::new("a.csv")).unwrap().misfit();
+        let named = "the first column is named \"digit\": if it holds the labels, name it `label`";
+        assert!(advice("digit,p0,p1,p2,p3\n7,1,2,3,4\n").unwrap().starts_with(named));
+        let counted = "is counted as one. Leave out what is neither `label` nor a pixel";
+        for text in ["digit,label,p0,p1,p2,p3\n", "p0,p1,p2,p3,digit\n"] {
+            assert_eq!(advice(text).unwrap(), format!("the column \"digit\" {counted}"), "{text}");
+        }
+        assert_eq!(advice("p0,p1,p2,p3\n"), None);
+    }
+
+    #[test]
+    fn a_submission_is_told_where_its_pictures_are() {
+        for text in ["ImageId,Label\n1,7\n2,3\n", "id, label\r\n1,7\r\n"] {
+            let refused = rows(text).unwrap_err();
+            assert!(refused.contains("a.csv, line 1: looks like a submission"), "{refused}");
+            assert!(refused.ends_with("are in train.csv and test.csv"), "{refused}");
+        }
+        assert_eq!(rows("pixel,label\n1,7\n").unwrap(), [row(2, Some(7), &[1])]);
     }
 
     #[test]

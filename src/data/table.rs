@@ -17,14 +17,17 @@ use super::{DataError, DataSet};
 /// and what [`assemble`] has against the two.
 pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<DataSet, DataError> {
     let name = train.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some((part, labels)) = labelled(train, reading)? else {
-        let problem = "expected a column named `label` to learn from, like label,pixel0,pixel1; found none".into();
+    let rows = PixelRows::open(train)?;
+    let advice = rows.misfit();
+    let Some((part, labels)) = labelled(rows, train, reading)? else {
+        let expected = "expected a column named `label` to learn from, like label,pixel0,pixel1; found none";
+        let problem = advice.map_or_else(|| expected.into(), |advice| format!("{expected}; {advice}"));
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     };
     if let Some(problem) = one_class(&part.labels, labels) {
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     }
-    let beside = test.map(|path| labelled(path, reading)).transpose()?.flatten();
+    let beside = test.map(|path| labelled(PixelRows::open(path)?, path, reading)).transpose()?.flatten();
     let unlabelled = test.filter(|_| beside.is_none());
     let test = beside.map_or_else(|| part.none(), |(test, _)| test);
     let mut set = assemble(name, part, test, None)?;
@@ -53,9 +56,8 @@ fn one_class(labels: &[u32], Labels { column, named }: Labels) -> Option<String>
 }
 
 /// The images of a table and where their labels stand, or `None` where it has no labels.
-fn labelled(path: &Path, reading: &Reading) -> Result<Option<(Part, Labels)>, DataError> {
+fn labelled(rows: PixelRows, path: &Path, reading: &Reading) -> Result<Option<(Part, Labels)>, DataError> {
     let wrong = |line, problem| Err(DataError::Csv { path: path.into(), line, problem });
-    let rows = PixelRows::open(path)?;
     let Some(column) = rows.labels() else { return Ok(None) };
     let side = rows.pixels().isqrt();
     let (height, width, channels) = match reading.image_size {
@@ -181,6 +183,8 @@ mod tests {
     fn what_is_no_table_of_images_is_refused_with_its_line() {
         for (text, words) in [
             ("pixel0,pixel1\n1,2\n", "line 1: expected a column named `label`"),
+            ("digit,p0,p1,p2,p3\n1,2,3,4,5\n", "found none; the first column is named \"digit\": if it holds"),
+            ("ImageId,Label\n1,2\n", "line 1: looks like a submission"),
             ("label,a,b,c\n1,2,3,4\n", "3 pixels make no square image; say what they make with --image-size"),
             ("id,label,p0,p1,p2,p3\n1,1,2,3,4,5\n", "5 pixels make no square image; the column \"id\" is counted"),
             ("label,0,1,2,3,file\n1,2,3,4,5,a\n", "the column \"file\" is counted as one"),

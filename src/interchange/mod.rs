@@ -27,28 +27,38 @@ mod scale;
 
 use std::path::Path;
 
+use safetensors::SafeTensors;
+
 pub use error::InterchangeError;
 pub use finish::{Imported, Wishes};
 pub use scale::Scale;
 
-use crate::models::Architecture;
+use crate::models::{self, Architecture, Model};
+use crate::words::shell;
+
+/// What can be imported, for errors.
+const EXPECTED: &str = "expected a model of Keras (.h5, .keras), ONNX, or safetensors with --architecture";
 
 /// The model in a file of another program: Keras's `.h5` and `.keras`, ONNX, or safetensors with PyTorch's names, for
 /// which `architecture` says what the tensors belong to. What a file is, its first bytes tell.
 ///
 /// # Errors
-/// [`InterchangeError`], which names the file, and the layer that cannot be said in this program's terms.
+/// [`InterchangeError`], which names the file, and the layer that cannot be said in this program's terms. A model of
+/// this program is one too, as there is nothing to import.
 pub fn import(path: &Path, architecture: Option<&Architecture>, wishes: &Wishes) -> Result<Imported, InterchangeError> {
     let bytes = error::read(path)?;
+    if let Some(problem) = own(path, &bytes) {
+        return Err(InterchangeError::file(path, problem));
+    }
     let is_pytorch = pytorch::is_meant(&bytes);
     let imported = match architecture {
         _ if pytorch::is_pickled(&bytes) => Err("is a file of torch.save, which only Python reads; write \
              `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`, and import that with \
              --architecture"
             .into()),
-        Some(_) if !is_pytorch => {
-            Err("--architecture is for safetensors; this file says itself what its layers are".into())
-        }
+        Some(_) if !is_pytorch => Err(misnamed(path, &bytes).unwrap_or_else(|| {
+            "--architecture is for safetensors; this file says itself what its layers are".to_string()
+        })),
         Some(architecture) => pytorch::import(&bytes, architecture, wishes),
         None if is_pytorch => {
             Err("holds tensors and no layers; say what they belong to with --architecture FILE.toml, \
@@ -56,7 +66,43 @@ pub fn import(path: &Path, architecture: Option<&Architecture>, wishes: &Wishes)
                 .into())
         }
         None if keras::is_meant(&bytes) => keras::import(bytes, wishes),
-        None => onnx::import(&bytes, wishes),
+        None => onnx::import(&bytes, wishes).map_err(|problem| misnamed(path, &bytes).unwrap_or(problem)),
     };
     imported.map_err(|problem| InterchangeError::file(path, problem))
+}
+
+/// What is said of a model of this program.
+fn own(path: &Path, bytes: &[u8]) -> Option<String> {
+    // Other programs may have a word of theirs under this key.
+    Model::parse(models::peek(bytes)?.get("architecture")?, "").ok()?;
+    let is_checkpoint = SafeTensors::read_metadata(bytes).is_ok_and(|(_, header)| header.info("clock").is_some());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let what = if is_checkpoint { "checkpoint" } else { "model" };
+    let remedy = if is_checkpoint && folder.join("config.toml").is_file() {
+        format!("`inkgrad train --resume {}` goes on with its run", shell(&folder.to_string_lossy()))
+    } else {
+        format!("`inkgrad inspect {}` shows its layers", shell(&path.to_string_lossy()))
+    };
+    Some(format!("is a {what} of this program already, and used as it is: {remedy}"))
+}
+
+/// What is said of a file that nothing could be made of, where it is empty, or its first bytes are not those of what
+/// its name says it is.
+fn misnamed(path: &Path, bytes: &[u8]) -> Option<String> {
+    if bytes.is_empty() {
+        return Some(format!("is empty; {EXPECTED}"));
+    }
+    let format = match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "h5" | "hdf5" => "HDF5 file",
+        "keras" => ".keras file",
+        "onnx" => "ONNX model",
+        "safetensors" => "safetensors file",
+        _ => return None,
+    };
+    // ONNX begins with its version.
+    if keras::is_meant(bytes) || bytes[0] == 0x08 {
+        return None;
+    }
+    let begins = String::from_utf8_lossy(&bytes[..bytes.len().min(16)]);
+    Some(format!("is no {format} though its name says so: it begins with {begins:?}; {EXPECTED}"))
 }

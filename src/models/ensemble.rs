@@ -140,8 +140,11 @@ fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelEr
         match &value {
             None => value = Some((path, own)),
             Some((first, common)) if *common != own => {
-                let problem =
-                    format!("its {key} is {own}, that of {} is {common}; members must agree", first.display());
+                let problem = format!(
+                    "its {key} is {own}, that of {} is {common}; members must agree. Train them on the same images, \
+                     with the same --data, --hold-out and --extend, or all at once: `inkgrad train --members N`",
+                    first.display()
+                );
                 return Err(refuse(path, problem));
             }
             Some(_) => {}
@@ -195,6 +198,7 @@ mod tests {
         other.1.set("mean", 0.5);
         let found = message(&[member("dense", 1), other]);
         assert!(found.starts_with("dense-2: its mean is 0.5, that of dense-1 is 0.13"), "{found}");
+        assert!(found.contains("the same --data, --hold-out") && found.ends_with("--members N`"), "{found}");
         assert!(message(&[member("dense", 1)]).contains("two members or more"));
         let joined = ("joined".into(), ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap());
         let found = message(&[member("dense", 3), joined]);

@@ -14,7 +14,12 @@
 //! ]
 //!
 //! [discriminator]
-//! layers = ["flatten", { dense = 64, activation = "relu" }, { dense = 1 }]
+//! layers = [
+//!   { flatten = true, name = "pixels" },
+//!   { concat = ["pixels", "label"] },
+//!   { dense = 64, activation = "relu" },
+//!   { dense = 1 },
+//! ]
 //! ```
 
 use std::fmt;
@@ -25,10 +30,8 @@ use super::layer::{Kind, Nonlinearity, Units, Width, by};
 use super::parameters::Parameters;
 use super::reader::{Fields, Source};
 use super::recipe::{GanLoss, SHARE, ScheduleName, is_share};
-use super::spec::{Architecture, GENERATOR, MAX_TEXT, find, name_of, sub_table};
+use super::spec::{Architecture, DISCRIMINATOR, GENERATOR, LABEL, MAX_TEXT, find_gan, name_of, sub_table};
 use crate::graph::Store;
-
-const DISCRIMINATOR: &str = "discriminator";
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Gan {
@@ -126,7 +129,7 @@ impl Gan {
     /// Whether a text is a GAN's and not a classifier's.
     pub fn is_meant(text: &str) -> bool {
         let source = Source { file: "", text };
-        text.len() <= MAX_TEXT && source.parse().is_ok_and(|table| find(&table, GENERATOR).is_some())
+        text.len() <= MAX_TEXT && source.parse().is_ok_and(|table| find_gan(&table).is_some())
     }
 
     /// Reads a GAN; `file` is what errors call it.
@@ -176,6 +179,28 @@ impl Gan {
         Ok(Gan { name, about, noise, noise_width, label_width, recipe, generator, discriminator, text })
     }
 
+    /// Whether both networks take the label, without which a conditional GAN learns nothing of it: such a generator has
+    /// nothing to go by, and behind such a discriminator it has no reason to. Only training needs to know.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] for the network that takes none, with what to write.
+    pub(crate) fn check_labels(&self) -> Result<(), ModelError> {
+        for (network, part, what) in [
+            (&self.generator, GENERATOR, "it would draw one class like another"),
+            (&self.discriminator, DISCRIMINATOR, "the generator would not learn to draw what it is asked for"),
+        ] {
+            if !network.layers.iter().any(|layer| layer.sources().contains(&LABEL)) {
+                let at = At { file: network.file.clone(), line: None, part: Some(format!("[{part}]")) };
+                let problem = format!(
+                    "no layer takes the label, so that {what}. Let one take it, like `{{ dense = 64, from = \"label\", \
+                     name = \"class\" }}`, and another join it to what is there: `{{ concat = [\"class\", ...] }}`"
+                );
+                return Err(ModelError::Architecture { at, problem });
+            }
+        }
+        Ok(())
+    }
+
     /// The text it was read from, or an equivalent one; what model files store.
     pub fn text(&self) -> &str {
         &self.text
@@ -189,7 +214,8 @@ impl Gan {
         for (own, width) in [(self.noise_width, Width::Noise), (self.label_width, Width::Label)] {
             if own == 0 {
                 let at = At { file: self.name.clone(), line: None, part: Some(format!("[{GENERATOR}]")) };
-                let problem = format!("no layer has `dense = \"{}\"`, so that it cannot be changed", width.word());
+                let word = width.word();
+                let problem = format!("no layer has `dense = \"{word}\"`, so that `{word}` cannot be changed");
                 return Err(ModelError::Architecture { at, problem });
             }
         }

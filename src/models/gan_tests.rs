@@ -80,6 +80,35 @@ fn every_mistake_is_answered_with_its_place_and_what_would_do() {
 }
 
 #[test]
+fn a_network_that_takes_no_label_is_no_conditional_gans_and_is_told_how_to_take_it() {
+    let refused = |text: &str| Gan::parse(text, "my.toml").unwrap().check_labels().unwrap_err().to_string();
+    let flat = "layers = [\n  \"flatten\",\n";
+    let labelled = TEXT.replacen(flat, "layers = [\n  { concat = [\"input\", \"label\"] },\n", 1);
+    assert_ne!(labelled, TEXT);
+    Gan::parse(&labelled, "my.toml").unwrap().check_labels().unwrap();
+    let unasked = labelled.replacen("from = \"label\", ", "", 1);
+    for (text, part) in [(TEXT, "[discriminator]"), (unasked.as_str(), "[generator]")] {
+        let error = refused(text);
+        assert!(error.starts_with(&format!("my.toml: {part}: no layer takes the label")), "{error}");
+        assert!(error.contains("from = \"label\""), "{error}");
+    }
+    for (name, text) in BUILTIN_GANS {
+        Gan::parse(text, name).unwrap().check_labels().unwrap();
+    }
+}
+
+#[test]
+fn either_network_makes_a_text_a_gans_and_the_other_is_asked_for() {
+    let (generator, discriminator) = TEXT.split_at(TEXT.find("[discriminator]").unwrap());
+    for (text, missing) in [(generator, "there is no [discriminator]"), (discriminator, "there is no [generator]")] {
+        let error = Model::parse(text, "my.toml").unwrap_err().to_string();
+        assert!(error.contains(missing), "{error}");
+        let error = Architecture::parse(text, "my.toml").unwrap_err().to_string();
+        assert!(error.contains("is a GAN"), "{error}");
+    }
+}
+
+#[test]
 fn a_classifier_has_no_label_to_take() {
     let text = "layers = [\n  \"flatten\",\n  { dense = \"classes\", from = \"label\" },\n]\n";
     let error = Architecture::parse(text, "my.toml").unwrap_err().to_string();

@@ -43,6 +43,7 @@ use std::path::Path;
 pub use augmentation::Augmentation;
 pub(crate) use build::{Built, Source};
 pub use build::{LayerInfo, Network};
+pub(crate) use container::peek;
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};
 pub use file::{ModelFile, is_foreign_name};
@@ -87,7 +88,7 @@ pub enum Model {
 }
 
 impl Model {
-    /// Reads a text of either kind: one with `[generator]` is a GAN's.
+    /// Reads a text of either kind: one with `[generator]` or `[discriminator]` is a GAN's.
     ///
     /// # Errors
     /// Those of [`Architecture::parse`] and [`Gan::parse`].
@@ -148,6 +149,28 @@ pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
     }
 }
 
+/// A classifier's architecture by whatever has one: what [`load`] takes, or a trained model: a shipped one's name, a
+/// file, or a run's folder. That of a model is for images of the size that the model takes.
+///
+/// # Errors
+/// Those of [`load`], and for a model those of [`ModelFile::open`] and [`ModelFile::architecture`].
+pub fn load_with_models(wanted: &str) -> Result<Architecture, ModelError> {
+    let path = Path::new(wanted);
+    let is_builtin = BUILTINS.iter().chain(BUILTIN_GANS).any(|(name, _)| *name == wanted);
+    let is_shipped = SHIPPED.iter().any(|(name, _)| *name == wanted);
+    // What is no file, as a pipe, can be read but once.
+    let begins_so = || path.is_file() && std::fs::File::open(path).ok().and_then(peek).is_some();
+    if is_builtin || !(is_shipped || path.is_dir() || is_called_model(path) || begins_so()) {
+        return load(wanted);
+    }
+    let (file, path) = ModelFile::open(path)?;
+    Ok(Architecture { input: Some(file.input(&path)?), ..file.architecture(&path)? })
+}
+
+fn is_called_model(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"))
+}
+
 /// A built-in model by name, or one from a TOML file by its path.
 ///
 /// # Errors
@@ -167,10 +190,12 @@ pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
     let quoted = shell(name_or_path);
     if path.is_dir() {
+        let own = path.join("architecture.toml");
+        let own = if own.is_file() { format!("; its own is {}", own.display()) } else { String::new() };
         return Err(refuse(match path.join("config.toml").is_file() {
             true => format!(
-                "is a run's folder and no architecture: `inkgrad train --resume {quoted}` goes on with the run, `inkgrad \
-                 train --from {quoted}` trains its model on"
+                "is a run's folder, where an architecture is expected{own}. `inkgrad train --resume {quoted}` goes on \
+                 with the run, `inkgrad train --from {quoted}` trains its model on"
             ),
             false => "is a folder, where an architecture is expected: a built-in name or a .toml file".into(),
         }));
@@ -178,10 +203,11 @@ pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let is_called = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
-    if is_called || container::peek(&bytes[..]).is_some() {
-        let remedy = format!("`inkgrad train --from {quoted}` trains it on");
-        return Err(refuse(format!("is a trained model and no architecture; {remedy}")));
+    if is_called_model(path) || peek(&bytes[..]).is_some() {
+        let remedy = "elsewhere a built-in name or a .toml file is expected";
+        return Err(refuse(format!(
+            "is a trained model and no architecture; `inkgrad train --from {quoted}` trains it on, {remedy}"
+        )));
     }
     let text = String::from_utf8(bytes).map_err(|_| {
         refuse("not an architecture: expected a TOML text in UTF-8; `layers = [ ... ]` is its heart".into())

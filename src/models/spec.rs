@@ -47,10 +47,10 @@ impl Architecture {
             return Err(source.error(None, None, problem));
         }
         let table = source.parse()?;
-        if let Some(value) = find(&table, GENERATOR) {
+        if let Some((part, value)) = find_gan(&table) {
             let line = Some(source.line(value.span()));
             let problem = "is a GAN, where a network with `layers` of its own is expected";
-            return Err(source.error(line, Some(format!("[{GENERATOR}]")), problem));
+            return Err(source.error(line, Some(format!("[{part}]")), problem));
         }
         let sub_table = |key: &'static str| sub_table(source, &table, key);
 
@@ -202,11 +202,17 @@ pub(super) fn name_of(file: &str) -> String {
 pub const INPUT: &str = "input";
 /// The name by which a GAN's layers take the label: one number for each class, 1 for its own and else 0.
 pub const LABEL: &str = "label";
-/// The table that makes a text a GAN's.
+/// The tables of which one makes a text a GAN's.
 pub(super) const GENERATOR: &str = "generator";
+pub(super) const DISCRIMINATOR: &str = "discriminator";
 
-pub(super) fn find<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+fn find<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
     table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+}
+
+/// What makes a text a GAN's, and its name.
+pub(super) fn find_gan<'a>(table: &'a DeTable<'a>) -> Option<(&'static str, &'a Spanned<DeValue<'a>>)> {
+    [GENERATOR, DISCRIMINATOR].into_iter().find_map(|part| Some((part, find(table, part)?)))
 }
 
 pub(super) fn sub_table<'a>(

@@ -183,7 +183,7 @@ fn a_csv_file_of_rows_that_make_no_image_is_refused_once_with_the_column_that_is
     match &tasks[..] {
         [Task::Failed { row: None, reason, .. }] => {
             assert!(reason.contains("5 pixels, which are neither a square nor the network's 2x2x1"), "{reason}");
-            assert!(reason.contains("the column \"id\" is counted as one"), "{reason}");
+            assert!(reason.contains("the first column is named \"id\": if it holds the labels"), "{reason}");
         }
         other => panic!("{other:?}"),
     }

@@ -2,11 +2,15 @@
 //! no more than one row of pictures in memory.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::report::ReportError;
 
 /// Bytes that a row of pictures may take while it is drawn.
 const MAX_ROW: u64 = 1 << 30;
+
+/// For a grid that is written to its end.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// How pictures are laid out. A byte of 0 is paper: gaps and cells without a picture are made of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +98,15 @@ impl<W: Write> Cells<W> {
     /// # Errors
     /// Those of the writer; [`io::ErrorKind::InvalidInput`] for a picture of another size, or one too many.
     pub fn push(&mut self, picture: Option<&[u8]>) -> io::Result<()> {
+        self.push_until(picture, &NEVER).map(drop)
+    }
+
+    /// The same until `stop` is set, which is looked at before every line of the result: a row of pictures may be many
+    /// gigabytes. `false` where it was set, after which nothing more can come.
+    ///
+    /// # Errors
+    /// As [`Cells::push`].
+    pub fn push_until(&mut self, picture: Option<&[u8]>, stop: &AtomicBool) -> io::Result<bool> {
         if self.rows == self.grid.rows {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the grid is full"));
         }
@@ -109,17 +122,25 @@ impl<W: Write> Cells<W> {
             }
         }
         self.column += 1;
-        if self.column == columns { self.write_row() } else { Ok(()) }
+        if self.column != columns {
+            return Ok(true);
+        }
+        let written = self.write_row(stop)?;
+        if !written {
+            self.rows = self.grid.rows;
+        }
+        Ok(written)
     }
 
-    fn write_row(&mut self) -> io::Result<()> {
+    /// Whether it was written to its end.
+    fn write_row(&mut self, stop: &AtomicBool) -> io::Result<bool> {
         let [_, width, channels] = self.grid.picture;
         let (scale, run) = (self.grid.scale as usize, width * channels);
         let step = run * scale + self.grid.gap as usize * channels;
         if self.rows > 0 {
             self.line.fill(0);
-            for _ in 0..self.grid.gap {
-                self.out.write_all(&self.line)?;
+            if !repeat(&mut self.out, &self.line, self.grid.gap, stop)? {
+                return Ok(false);
             }
         }
         for pixels in self.row.chunks_exact(self.grid.columns as usize * run) {
@@ -129,13 +150,13 @@ impl<W: Write> Cells<W> {
                     square.chunks_exact_mut(channels).for_each(|place| place.copy_from_slice(pixel));
                 }
             }
-            for _ in 0..scale {
-                self.out.write_all(&self.line)?;
+            if !repeat(&mut self.out, &self.line, self.grid.scale, stop)? {
+                return Ok(false);
             }
         }
         self.row.fill(0);
         (self.rows, self.column) = (self.rows + 1, 0);
-        Ok(())
+        Ok(true)
     }
 
     /// Fills what is left with paper, and gives the writer back.
@@ -144,10 +165,21 @@ impl<W: Write> Cells<W> {
     /// Those of the writer.
     pub fn finish(mut self) -> io::Result<W> {
         while self.rows < self.grid.rows {
-            self.write_row()?;
+            self.write_row(&NEVER)?;
         }
         Ok(self.out)
     }
+}
+
+/// Writes a line so many times, or until `stop` is set: whether it was written as often.
+fn repeat(out: &mut impl Write, line: &[u8], times: u32, stop: &AtomicBool) -> io::Result<bool> {
+    for _ in 0..times {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        out.write_all(line)?;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -185,6 +217,31 @@ mod tests {
         cells.push(Some(&[1])).unwrap();
         cells.push(None).unwrap();
         assert!(cells.push(None).is_err(), "one too many");
+    }
+
+    #[test]
+    fn a_grid_that_is_told_to_stop_leaves_off_after_the_line_it_is_at_and_takes_no_more() {
+        /// Says so after its third line.
+        struct Third<'a> {
+            lines: usize,
+            stop: &'a AtomicBool,
+        }
+        impl Write for Third<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.lines += 1;
+                self.stop.store(self.lines == 3, Ordering::Relaxed);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let stop = AtomicBool::new(false);
+        let grid = Grid { rows: 2, columns: 1, picture: [1, 1, 1], scale: 100, gap: 0 };
+        let mut cells = Cells::new(grid, Third { lines: 0, stop: &stop }).unwrap();
+        assert!(!cells.push_until(Some(&[7]), &stop).unwrap());
+        assert_eq!(cells.out.lines, 3);
+        assert!(cells.push(Some(&[7])).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 
 use crate::files::{Existing, Unfinished};
 use crate::report::grid::{Cells, Grid};
@@ -39,6 +40,14 @@ impl PngGrid {
         self.cells.push(picture).map_err(|source| self.file.failed(source))
     }
 
+    /// The same until `stop` is set, as [`Cells::push_until`]. What is not whole then can only be dropped.
+    ///
+    /// # Errors
+    /// What the system says about the file.
+    pub fn push_until(&mut self, picture: Option<&[u8]>, stop: &AtomicBool) -> Result<bool, ReportError> {
+        self.cells.push_until(picture, stop).map_err(|source| self.file.failed(source))
+    }
+
     /// Ends the picture and gives it its name.
     ///
     /// # Errors
@@ -54,7 +63,8 @@ impl PngGrid {
     }
 }
 
-/// One picture as a PNG of its own, of many: see [`Unfinished::finish_soon`].
+/// One picture as a PNG of its own, of many: see [`Unfinished::finish_soon`]. `false` where `stop` was set before it
+/// was whole, and nothing is there.
 ///
 /// # Errors
 /// As [`PngGrid::create`].
@@ -64,10 +74,14 @@ pub fn write_picture(
     grid: Grid,
     colours: Colours,
     existing: Existing,
-) -> Result<(), ReportError> {
+    stop: &AtomicBool,
+) -> Result<bool, ReportError> {
     let mut png = PngGrid::create(path, grid, colours)?;
-    png.push(Some(picture))?;
-    png.end(|file| file.finish_soon(existing))
+    if !png.push_until(Some(picture), stop)? {
+        return Ok(false);
+    }
+    png.end(|file| file.finish_soon(existing))?;
+    Ok(true)
 }
 
 fn start(
@@ -196,11 +210,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         let grid = Grid { rows: 1, columns: 1, picture: [1, 2, 3], scale: 1, gap: 0 };
-        let save = |existing| write_picture(&[1, 2, 3, 4, 5, 6], &path, grid, Colours::default(), existing);
-        save(Existing::Keep).unwrap();
+        let stop = AtomicBool::new(false);
+        let save = |existing| write_picture(&[1, 2, 3, 4, 5, 6], &path, grid, Colours::default(), existing, &stop);
+        assert!(save(Existing::Keep).unwrap());
         assert_eq!(image::open(&path).unwrap().to_rgb8().into_raw(), [1, 2, 3, 4, 5, 6]);
         assert!(save(Existing::Keep).unwrap_err().to_string().contains("a.png"));
-        save(Existing::Replace).unwrap();
+        assert!(save(Existing::Replace).unwrap());
+    }
+
+    #[test]
+    fn a_picture_that_is_told_to_stop_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let (grid, stop) = (Grid { rows: 1, columns: 1, ..GRID }, AtomicBool::new(true));
+        assert!(!write_picture(&[1, 2, 3, 4], &path, grid, Colours::default(), Existing::Keep, &stop).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -196,6 +196,20 @@ fn a_long_name_of_a_model_takes_one_row() {
 }
 
 #[test]
+fn nothing_at_the_top_lies_over_another_where_the_window_is_smaller_than_it_asks_for() {
+    let mut window = Window::sized("fast", vec2(500.0, 480.0));
+    window.harness.run_steps(3);
+    let guide = window.harness.get_by_label("Guide").rect();
+    let menus = window.harness.query_all_by_role(egui::Role::ComboBox).map(|menu| menu.rect());
+    let mut shown: Vec<egui::Rect> = menus.filter(|menu| menu.top() < guide.bottom()).collect();
+    assert_eq!(shown.len(), 2, "the model and the theme: {shown:?}");
+    shown.push(guide);
+    for (i, one) in shown.iter().enumerate() {
+        assert!(shown[..i].iter().all(|other| !one.intersects(*other)), "{shown:?}");
+    }
+}
+
+#[test]
 fn the_time_from_pen_to_bars_is_that_of_the_pen_alone() {
     let mut window = Window::open("fast");
     let timed = |window: &Window| window.has("from pen to bars");

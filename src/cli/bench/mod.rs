@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::numbers::positive;
 use super::precision::fit;
-use super::{data, say, trusted};
+use super::{data, ensure_network, say, trusted};
 use crate::device::{self, Choice, Device};
 use crate::models::{self, Model};
 use crate::train::Precision;
@@ -51,6 +51,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    ensure_network(&args.model)?;
     let model = models::load_any(&args.model)?;
     let precision = args.precision;
     if precision.is_halved() {

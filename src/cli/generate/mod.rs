@@ -19,7 +19,7 @@ use crate::infer::sample::{BATCH, Generator, Sampler};
 use crate::infer::scene::{Cell, Labels, Path, Scene, Seeds};
 use crate::report::{Colour, Colours};
 use list::{List, Size};
-use output::{Job, Look, Output, Shown};
+use output::{Job, Look, Output, Shown, Taken};
 use target::{Format, Target};
 
 mod list;
@@ -283,12 +283,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_new = !target.path().exists();
     let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
     let written = drawing.write(&target, &job, args.truncation(), &mut counting, &stop);
-    if is_new && !matches!(written, Ok(drawn) if drawn == pictures) {
+    if is_new && !matches!(written, Ok(Taken { whole: true, .. })) {
         // A folder that was made for files of which none has its name is empty.
         let _ = std::fs::remove_dir(target.path());
     }
-    let drawn = written?;
-    if drawn < pictures {
+    let Taken { pictures: drawn, whole } = written?;
+    if !whole {
         counting.finish();
         let kept = match &target {
             Target::Files(_) if drawn > 0 => "the files written so far are whole",
@@ -326,8 +326,7 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// Draws every picture of a job into the files of a target, which have their names once that is done, and gives
-    /// back how many were drawn.
+    /// Draws every picture of a job into the files of a target, which have their names once that is done.
     fn write(
         self,
         target: &Target,
@@ -335,17 +334,20 @@ impl Drawing<'_> {
         truncation: f32,
         counting: &mut Counting,
         stop: &AtomicBool,
-    ) -> anyhow::Result<u64> {
+    ) -> anyhow::Result<Taken> {
         let mut output = Output::create(target, job)?;
+        if let Some(doubt) = job.doubt(target) {
+            counting.line(doubt);
+        }
         let drawn = self.draw(job.scene, truncation, &mut output, counting, stop)?;
-        if drawn == job.scene.pictures() {
+        if drawn.whole {
             output.finish(job.existing)?;
         }
         Ok(drawn)
     }
 
-    /// Draws every picture of a scene, batch by batch, and gives back how many were put out. The device draws a batch
-    /// while the one before is written.
+    /// Draws every picture of a scene, batch by batch, until `stop` is set. The device draws a batch while the one
+    /// before is written.
     fn draw(
         self,
         scene: &Scene,
@@ -353,12 +355,12 @@ impl Drawing<'_> {
         output: &mut Output,
         counting: &mut Counting,
         stop: &AtomicBool,
-    ) -> anyhow::Result<u64> {
+    ) -> anyhow::Result<Taken> {
         let bytes: usize = self.generator.image().iter().product();
         let (finished, batches) = sync_channel(1);
         thread::scope(|scope| {
             scope.spawn(move || self.batches(scene, truncation, &finished));
-            let mut drawn = 0;
+            let mut drawn = Taken { pictures: 0, whole: true };
             for batch in batches {
                 let Drawn { cells, pixels } = batch?;
                 let mut pictures = pixels.chunks_exact(bytes);
@@ -368,11 +370,15 @@ impl Drawing<'_> {
                     batch.push(Shown { number: *number, picture });
                 }
                 if stop.load(Ordering::Relaxed) {
+                    drawn.whole = false;
                     break;
                 }
-                output.push(&batch)?;
-                drawn += batch.iter().filter(|shown| shown.picture.is_some()).count() as u64;
-                counting.at(drawn);
+                let taken = output.push(&batch, stop)?;
+                drawn = Taken { pictures: drawn.pictures + taken.pictures, whole: taken.whole };
+                if !drawn.whole {
+                    break;
+                }
+                counting.at(drawn.pictures);
             }
             Ok(drawn)
         })

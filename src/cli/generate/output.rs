@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use super::target::{Names, Target};
+use crate::cli::thousands;
 use crate::data::write::{IdxWriter, Part, SafetensorsWriter, idx_names};
 use crate::files::Existing;
 use crate::infer::scene::{Cell, Scene};
@@ -14,6 +16,9 @@ use crate::report::Colours;
 use crate::report::gif::GifWriter;
 use crate::report::grid::{Cells, Grid};
 use crate::report::png::{PngGrid, write_picture};
+
+/// Pixels of a sheet that are likely more than is meant: it takes hours, and hardly a program shows it.
+const VAST: u64 = 4_000_000_000;
 
 /// How pictures are shown.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +44,41 @@ pub struct Job<'a> {
     pub existing: Existing,
 }
 
+impl Job<'_> {
+    fn grid(&self, [rows, columns]: [u64; 2]) -> Grid {
+        Grid { rows, columns, picture: self.image, scale: self.look.scale, gap: self.look.gap }
+    }
+
+    /// How large a sheet becomes, where it is worth a thought before it is drawn.
+    pub fn doubt(&self, target: &Target) -> Option<String> {
+        let [width, height] = match target {
+            Target::Png(_) => self.grid(self.scene.sheet()).size(),
+            _ => return None,
+        };
+        let pixels = width.saturating_mul(height);
+        (pixels >= VAST).then(|| {
+            format!(
+                "note: the sheet has {} x {} pixels, {} million in all: that takes long, and few programs show such a \
+                 picture. A smaller --scale or fewer digits make a smaller one",
+                thousands(width),
+                thousands(height),
+                thousands(pixels / 1_000_000)
+            )
+        })
+    }
+}
+
 /// A cell, by its number, and what was drawn for it; an empty one has nothing.
 pub struct Shown<'a> {
     pub number: u64,
     pub picture: Option<(&'a Cell, &'a [u8])>,
+}
+
+/// What became of some cells.
+pub struct Taken {
+    pub pictures: u64,
+    /// Whether it was all of them: not where it was asked to stop.
+    pub whole: bool,
 }
 
 pub enum Output<'a> {
@@ -56,12 +92,10 @@ pub enum Output<'a> {
 impl<'a> Output<'a> {
     pub fn create(target: &Target, job: &Job<'a>) -> anyhow::Result<Output<'a>> {
         let Job { scene, image, look, .. } = job;
-        let grid =
-            |[rows, columns]: [u64; 2]| Grid { rows, columns, picture: *image, scale: look.scale, gap: look.gap };
         Ok(match target {
-            Target::Png(path) => Output::Png(PngGrid::create(path, grid(scene.sheet()), look.colours)?),
+            Target::Png(path) => Output::Png(PngGrid::create(path, job.grid(scene.sheet()), look.colours)?),
             Target::Gif(path) => {
-                let grid = grid([scene.rows.into(), scene.columns.into()]);
+                let grid = job.grid([scene.rows.into(), scene.columns.into()]);
                 let gif = GifWriter::create(
                     path,
                     grid.size_within("GIF", crate::report::gif::MAX_SIDE)?,
@@ -74,7 +108,8 @@ impl<'a> Output<'a> {
             Target::Files(folder) => {
                 create_folder(folder)?;
                 let names = Names::new(scene, job.class_names);
-                Output::Files { folder: folder.clone(), names, grid: grid([1, 1]), look: *look, existing: job.existing }
+                let (folder, grid) = (folder.clone(), job.grid([1, 1]));
+                Output::Files { folder, names, grid, look: *look, existing: job.existing }
             }
             Target::Idx(folder) => {
                 create_folder(folder)?;
@@ -95,12 +130,23 @@ impl<'a> Output<'a> {
         })
     }
 
-    /// The next cells with their pictures, some of them empty. They come in the order of [`Scene::all`].
-    pub fn push(&mut self, batch: &[Shown]) -> anyhow::Result<()> {
+    /// The next cells with their pictures, some of them empty. They come in the order of [`Scene::all`]. Where pictures
+    /// may be large, it leaves off within the batch once `stop` is set.
+    pub fn push(&mut self, batch: &[Shown], stop: &AtomicBool) -> anyhow::Result<Taken> {
+        let count = |cells: &[Shown]| cells.iter().filter(|shown| shown.picture.is_some()).count() as u64;
         match self {
-            Output::Png(png) => batch.iter().try_for_each(|shown| png.push(shown.picture.map(|(_, bytes)| bytes)))?,
+            Output::Png(png) => {
+                for (i, shown) in batch.iter().enumerate() {
+                    if !png.push_until(shown.picture.map(|(_, bytes)| bytes), stop)? {
+                        return Ok(Taken { pictures: count(&batch[..i]), whole: false });
+                    }
+                }
+            }
             Output::Gif { gif, grid, frame, left } => {
-                for shown in batch {
+                for (i, shown) in batch.iter().enumerate() {
+                    if stop.load(Ordering::Relaxed) {
+                        return Ok(Taken { pictures: count(&batch[..i]), whole: false });
+                    }
                     frame.push(shown.picture.map(|(_, bytes)| bytes))?;
                     *left -= 1;
                     if *left == 0 {
@@ -112,13 +158,15 @@ impl<'a> Output<'a> {
             }
             // Each a file of its own: on all cores.
             Output::Files { folder, names, grid, look, existing } => {
-                batch.par_iter().try_for_each(|shown| match shown.picture {
+                let written = batch.par_iter().map(|shown| match shown.picture {
                     Some((cell, bytes)) => {
                         let path = folder.join(names.name(shown.number, cell));
-                        write_picture(bytes, &path, *grid, look.colours, *existing)
+                        write_picture(bytes, &path, *grid, look.colours, *existing, stop).map(u64::from)
                     }
-                    None => Ok(()),
-                })?;
+                    None => Ok(0),
+                });
+                let pictures = written.try_reduce(|| 0, |some, more| Ok(some + more))?;
+                return Ok(Taken { pictures, whole: pictures == count(batch) });
             }
             Output::Idx { train, test, left, .. } => {
                 for (cell, bytes) in batch.iter().filter_map(|shown| shown.picture) {
@@ -133,7 +181,7 @@ impl<'a> Output<'a> {
                 batch.iter().filter_map(|shown| shown.picture).try_for_each(|(_, bytes)| file.push(bytes))?;
             }
         }
-        Ok(())
+        Ok(Taken { pictures: count(batch), whole: true })
     }
 
     pub fn finish(self, existing: Existing) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use std::io::{Cursor, Read};
 
 use serde_json::Value;
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 use super::hdf5::{Hdf5, Stored};
 use crate::models::MAX_SIZE;
@@ -49,8 +50,13 @@ impl Archive {
     }
 
     fn from_zip(bytes: Vec<u8>) -> Result<Archive, String> {
-        let mut zip = ZipArchive::new(Cursor::new(bytes))
-            .map_err(|error| format!("cannot be read as a zip archive: {error}. Copy or save it again"))?;
+        let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| match error {
+            // Which files are in it stands at its end.
+            ZipError::InvalidArchive(_) => {
+                "is cut short, or no .keras file: it lacks the end of a zip archive. Copy or save it again".to_string()
+            }
+            error => format!("cannot be read as a zip archive: {error}. Copy or save it again"),
+        })?;
         let config = member(&mut zip, "config.json", MAX_CONFIG)?;
         let config = String::from_utf8(config).map_err(|_| "config.json is no text in UTF-8".to_string())?;
         let weights = Hdf5::open(member(&mut zip, "model.weights.h5", MAX_WEIGHTS)?)
@@ -79,6 +85,12 @@ impl Archive {
     fn by_name(&self, layer: &str, names: &[&str]) -> Result<Vec<Stored>, String> {
         let folder = format!("model_weights/{layer}");
         let stored = self.weights.texts(&folder, "weight_names").unwrap_or_default();
+        if stored.is_empty() {
+            return Err(format!(
+                "has no weights in the file: {folder} names none. The file is damaged, or was not saved whole; copy or \
+                 save it again"
+            ));
+        }
         // `conv2d/kernel:0` of Keras 2, `model/conv2d/kernel` of Keras 3.
         let last = |path: &str| path.rsplit('/').next().and_then(|name| name.split(':').next()).map(str::to_owned);
         let path = |name: &str| {

@@ -26,8 +26,18 @@ impl Hdf5 {
     pub fn open(bytes: Vec<u8>) -> Result<Hdf5, String> {
         // What one read may allocate is bounded, whatever the file's headers say.
         let options = OpenOptions { max_read_bytes: MAX_SIZE * 4, ..OpenOptions::default() };
-        let file = Hdf5File::from_vec_with_options(bytes, options)
-            .map_err(|error| format!("cannot be read as HDF5: {error}. Copy or save it again"))?;
+        let found = bytes.len() as u64;
+        let file = Hdf5File::from_vec_with_options(bytes, options).map_err(|problem| match problem {
+            error::Error::UnexpectedEof { .. } => {
+                format!("is cut short: it ends after {found} bytes, in the middle of its head. Copy or save it again")
+            }
+            problem => format!("cannot be read as HDF5: {problem}. Copy or save it again"),
+        })?;
+        // What is missing would else look as if it had never been there.
+        let whole = file.superblock().eof_address;
+        if whole > found {
+            return Err(format!("is cut short: of its {whole} bytes {found} are there. Copy or save it again"));
+        }
         Ok(Hdf5 { file })
     }
 

@@ -8,6 +8,7 @@ use super::PRODUCER;
 use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto, attribute};
 use super::tensor::{Constant, Data};
 use crate::data::Pictures;
+use crate::interchange::EXPECTED;
 use crate::interchange::draft::{Draft, Flow, From};
 use crate::interchange::finish::{Imported, Wishes, image, keep_pictures};
 use crate::interchange::scale::Scale;
@@ -60,9 +61,8 @@ pub struct Reader<'a> {
 /// # Errors
 /// What is wrong with the file, or which node this program cannot say, in words.
 pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
-    let foreign = "expected a model of Keras (.h5, .keras), ONNX, or safetensors with --architecture";
-    let model = ModelProto::decode(bytes).map_err(|error| format!("cannot be read as ONNX: {error}; {foreign}"))?;
-    let Some(graph) = &model.graph else { return Err(format!("holds no graph; {foreign}")) };
+    let model = ModelProto::decode(bytes).map_err(|error| format!("cannot be read as ONNX: {error}; {EXPECTED}"))?;
+    let Some(graph) = &model.graph else { return Err(format!("holds no graph; {EXPECTED}")) };
     if graph.node.len() > MAX_NODES {
         return Err(format!("has {} nodes; {MAX_NODES} are the most", graph.node.len()));
     }

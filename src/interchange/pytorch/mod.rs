@@ -9,8 +9,8 @@ mod pairing;
 use std::collections::HashMap;
 use std::io::Cursor;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
+use safetensors::{SafeTensorError, SafeTensors};
 use zip::ZipArchive;
 
 pub use export::export;
@@ -67,23 +67,22 @@ pub struct Theirs {
 
 /// The tensors of a safetensors file as the weights of `architecture`.
 ///
-/// Whatever stands before a tensor's last dot names its layer. A layer takes the tensors that have its own name; the
-/// other layers take what is left, by kind and sizes, in the order of the names (`conv2` before `conv10`).
+/// Whatever stands before a tensor's last dot names its layer. A layer takes the tensors that have the name which the
+/// architecture gives it; the other layers take what is left, by kind and sizes. Where several have the same sizes, the
+/// numbers in their names say which comes first (`conv2` before `conv10`).
 ///
 /// # Errors
-/// What is wrong with the file, or does not fit the architecture, in words.
+/// What is wrong with the file, or does not fit the architecture, in words; names that do not say which of several
+/// layers of the same sizes comes first.
 pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Result<Imported, String> {
     let groups = read(bytes)?;
+    if groups.is_empty() {
+        return Err("holds no tensors of a layer".into());
+    }
     let image = wishes.input.or(architecture.input).unwrap_or([28, 28, 1]);
     let metadata = metadata(bytes);
     let told: Option<Vec<String>> = metadata.get(CLASS_NAMES).and_then(|names| serde_json::from_str(names).ok());
-    // How many classes there are, the file's names say, else those that are given, else the last tensors.
-    let (named, width) = (told.as_ref().or(wishes.class_names.as_ref()), last_width(&groups));
-    let classes = named.map(Vec::len).or(width).ok_or("holds no tensors of a layer with weights")?;
-    let misnamed = |problem: String| match width.filter(|width| told.is_none() && *width != classes) {
-        Some(width) => format!("{classes} names are given, and its last layer gives {width} numbers: {problem}"),
-        None => problem,
-    };
+    let classes = classes(architecture, image, &groups)?;
     if !(2..=MAX_CLASSES).contains(&classes) {
         return Err(format!("its last layer gives {classes} numbers; expected 2 to {MAX_CLASSES} classes"));
     }
@@ -92,7 +91,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         architecture.declare(image, classes, &mut store, "classifier").map_err(|e| e.to_string())?;
     let orders = orders_of(&network)?;
 
-    let pairs = pair(&network, groups).map_err(misnamed)?;
+    let pairs = pair(&network, groups)?;
     let (mut weights, mut state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
     let mut notes = Vec::new();
     for (at, group) in pairs {
@@ -100,7 +99,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         let given = order_of(layer.inputs.first(), &orders);
         let c = channels_in(&network, layer);
         let tensors = convert(layer, c, &group, given, &orders[at])
-            .map_err(|problem| misnamed(format!("layer {:?}: {problem}", layer.name)))?;
+            .map_err(|problem| format!("layer {:?}: {problem}", layer.name))?;
         for (index, is_weight, data) in tensors {
             let p = if is_weight { &parameters.trainable()[index] } else { &parameters.running()[index] };
             let flat = if is_weight { &mut weights } else { &mut state };
@@ -152,7 +151,12 @@ fn told_scale(metadata: &HashMap<String, String>, notes: &mut Vec<String>) -> Op
 
 /// The file's tensors, by what their names have before the last dot.
 fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| format!("cannot be read as safetensors: {error}"))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| match error {
+        SafeTensorError::MetadataIncompleteBuffer | SafeTensorError::InvalidHeaderLength => {
+            "is cut short or damaged: it has not as many bytes as its beginning says. Copy or save it again".to_string()
+        }
+        error => format!("cannot be read as safetensors: {error}"),
+    })?;
     let mut groups: Vec<Group> = Vec::new();
     for (full, view) in file.tensors() {
         let (name, suffix) = full.rsplit_once('.').unwrap_or(("", &full));
@@ -176,17 +180,33 @@ fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
             None => groups.push(Group { name: name.into(), tensors: vec![tensor] }),
         }
     }
-    groups.sort_by_key(|group| pairing::natural(&group.name));
+    // The library's order is another one each time.
+    for group in &mut groups {
+        group.tensors.sort_by(|(a, _), (b, _)| (a != "weight", a).cmp(&(b != "weight", b)));
+    }
+    groups.sort_by_key(|group| (pairing::natural(&group.name), group.name.clone()));
     Ok(groups)
 }
 
-/// The outputs of the last dense layer by name, or else of the last kernel.
-fn last_width(groups: &[Group]) -> Option<usize> {
-    let width = |rank: usize| {
-        let of_rank = |group: &&Group| group.get("weight").is_some_and(|tensor| tensor.dims.len() == rank);
-        groups.iter().rev().find(of_rank)?.get("weight")?.dims.first().copied()
+/// How many classes the tensors are for.
+fn classes(architecture: &Architecture, image: [usize; 3], groups: &[Group]) -> Result<usize, String> {
+    let network = |classes: Option<usize>| {
+        let declared = architecture.declare(image, classes, &mut Store::default(), "classifier");
+        declared.map(|(network, _)| network).map_err(|error| error.to_string())
     };
-    width(2).or_else(|| width(4))
+    if !architecture.is_classifier() {
+        return match network(None)?.output() {
+            [classes] => Ok(*classes),
+            shape => {
+                let remedy = "end it with { dense = \"classes\" }";
+                Err(format!("the architecture gives {} and not a number for each class; {remedy}", by(shape)))
+            }
+        };
+    }
+    // With any number the sizes that do not depend on it are the same; one of the tensors' may fit those that do.
+    let last = groups.iter().rev().find_map(Group::dense).map(|[k, _]| k);
+    let guess = last.filter(|k| (2..=MAX_CLASSES).contains(k)).unwrap_or(2);
+    Ok(pairing::classes(&network(Some(guess))?, groups).unwrap_or(guess))
 }
 
 /// The order of each layer's numbers, as they are with channels first.

@@ -138,6 +138,7 @@ impl GanRun<'_> {
     /// As [`GanRun::train`].
     pub fn check(gan: &Gan, settings: &GanSettings, train: &ImageSet) -> Result<(), TrainError> {
         settings.check(train.len())?;
+        gan.check_labels()?;
         // Snapshots could not be written.
         if !matches!(train.channels, 1 | 3) {
             let &ImageSet { height, width, channels, .. } = train;
