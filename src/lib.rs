@@ -25,7 +25,7 @@
 //!    by `prepare`.
 //! 5. `run` replays them as often as it is told, and `read` waits for what came of it.
 //!
-//! `tests/optimizers.rs` goes that way with a single op, and [`train::ClassifierSteps`] with a network.
+//! `tests/networks/optimizers.rs` goes that way with a single op, and [`train::ClassifierSteps`] with a network.
 //!
 //! # Rooms
 //!

@@ -38,7 +38,7 @@ fn every_derivative_agrees_with_central_differences() {
 #[test]
 fn every_shader_agrees_with_its_twin() {
     let Some(mut adapter) = golden::adapter("every_shader_agrees_with_its_twin") else { return };
-    // As the adapter has them, and as a card does. Those of all other hardware are run by `races.rs`.
+    // As the adapter has them, and as a card does. Those of all other hardware are run by `tests/races`.
     let own = (adapter.info.class, adapter.info.subgroups);
     for (class, subgroups) in [own, (Class::Discrete, None)] {
         (adapter.info.class, adapter.info.subgroups) = (class, subgroups);

@@ -449,7 +449,7 @@ pub fn cases() -> Vec<Case> {
                 let pair = |op: &Arc<dyn Op>| {
                     Case::new(name.clone(), op.clone()).input(x.clone(), fill).input(x.clone(), Fill::Positive)
                 };
-                // The target has no derivative, so tests/layers.rs checks the first input's.
+                // The target has no derivative, so tests/networks/layers.rs checks the first input's.
                 cases.push(pair(&loss).no_derivative());
                 cases.push(pair(&grad).input(one(), Fill::Positive).no_derivative());
                 cases.push(pair(&known).no_derivative());

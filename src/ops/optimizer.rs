@@ -240,7 +240,7 @@ impl Op for Update {
         self.shape(inputs).map(|weights| vec![weights; count])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        // Of plain gradient descent only; tests/optimizers.rs holds the rest against PyTorch.
+        // Of plain gradient descent only; tests/networks/optimizers.rs holds the rest against PyTorch.
         if self.optimizer.moments() > 0 || self.average > 0.0 {
             return false;
         }

@@ -248,7 +248,7 @@ pub fn cases() -> Vec<Case> {
         let case = |op: Arc<dyn Op>| Case::new(name.clone(), op);
         let iterate = case(Arc::new(PowerIteration)).input(w.clone(), Fill::Uniform);
         cases.push(iterate.input(vectors.clone(), Fill::Positive).no_derivative());
-        // Its vectors count as constants; tests/layers.rs checks the derivative of the whole.
+        // Its vectors count as constants; tests/networks/layers.rs checks the derivative of the whole.
         let sigma = case(Arc::new(Sigma)).input(w.clone(), Fill::Uniform);
         cases.push(sigma.input(vectors.clone(), Fill::Positive).no_derivative());
         let outer = case(Arc::new(Outer { shape: [m, k].into() })).input(one.clone(), Fill::Uniform);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the names and sizes of a safetensors file, as its own library reads them: asked by tests/onnx.rs."""
+"""Prints the names and sizes of a safetensors file, as its own library reads them: asked by tests/networks/onnx.rs."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What onnxruntime makes of an exported model: asked by tests/onnx.rs.
+"""What onnxruntime makes of an exported model: asked by tests/networks/onnx.rs.
 
     python run_onnx.py MODEL.onnx INPUTS.safetensors OUTPUTS.safetensors
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the program for Windows on Linux, and runs its tests under Wine: what it does with files, paths and consoles there,
 # the window, and the shaders on lavapipe by Wine's Vulkan.
-#     tests/windows/wine.sh                       all of them
-#     tests/windows/wine.sh --test classify       as cargo test takes it
+#     tests/windows/wine.sh                            all of them
+#     tests/windows/wine.sh --test commands classify   as cargo test takes it
 #
 # Debian: apt install gcc-mingw-w64-x86-64 wine wine64 xvfb xauth mesa-vulkan-drivers, and rustup target add
 # x86_64-pc-windows-gnu. What Wine cannot show: Direct3D 12, for which it has no compiler of shaders; a file that is

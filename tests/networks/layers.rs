@@ -1,9 +1,6 @@
 //! Pools, batch norm and losses against PyTorch, and derivatives that single ops cannot show: through a batch's
 //! statistics, and by one of two inputs.
 
-mod golden;
-
-use golden::{Golden, assert_near, gpu, stream};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::grad::grad;
 use inkgrad::graph::{Graph, GraphError, Place, Store, Value};
@@ -16,6 +13,8 @@ use inkgrad::ops::reduce::Sum;
 use inkgrad::ops::spectral::{PowerIteration, spectral_norm};
 use inkgrad::plan::Plan;
 use inkgrad::tensor::{Kind, Tensor};
+
+use crate::golden::{Golden, assert_near, gpu, stream};
 
 /// Inputs with their words.
 type Inputs = Vec<(Tensor, Vec<u32>)>;

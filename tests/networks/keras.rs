@@ -1,12 +1,9 @@
 //! Files that Keras wrote (tests/travel/README.md), and whether a model of theirs answers here what it answered there.
 //!
-//! `INKGRAD_MARGINS=1 cargo test --test keras -- --nocapture` prints how far each is off.
+//! `INKGRAD_MARGINS=1 cargo test --test networks keras -- --nocapture` prints how far each is off.
 
-mod golden;
-mod travel;
-
-use golden::{check, devices};
-use travel::{answers, apart, digits, imported, probabilities};
+use crate::golden::{check, devices};
+use crate::travel::{answers, apart, digits, imported, probabilities};
 
 /// Sums in another order; f32 has 6e-8 of a probability of 1.
 const TOLERANCE: f64 = 1e-5;

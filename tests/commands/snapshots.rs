@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use common::{Place, right};
 use inkgrad::models::ModelFile;
 use inkgrad::train::Folder;
 
-mod common;
+use crate::common::{Place, right};
 
 /// 20 steps an epoch.
 const DENSE: &str = "train dense --data data --device cpu --validation 0 --batch 32 --average 0.9 -q";

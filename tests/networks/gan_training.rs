@@ -1,18 +1,17 @@
 //! A GAN's whole runs: what they leave behind, how they go on after a stop, how they end, and what they warn of.
 
-mod golden;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use golden::{TINY_GAN, devices};
 use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::models::{Gan, ModelFile};
 use inkgrad::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, TrainError};
+
+use crate::golden::{TINY_GAN, devices};
 
 /// The first images of MNIST.
 fn data() -> DataSet {

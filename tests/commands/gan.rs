@@ -1,8 +1,6 @@
 //! A GAN from the command line: trained, measured, compared and looked into.
 
-mod common;
-
-use common::{Place, said};
+use crate::common::{Place, said};
 
 /// Learns in a second, and draws blurs.
 const TINY: &str = r#"

@@ -1,13 +1,12 @@
 //! `inkgrad generate` as its users meet it, with the generator that ships with the program.
 
-mod common;
-
 use std::collections::BTreeSet;
 #[cfg(unix)]
 use std::time::Duration;
 
-use common::{Place, Said, said};
 use image::GrayImage;
+
+use crate::common::{Place, Said, said};
 
 /// On the CPU device no driver is asked, so nothing but the program writes to standard error.
 const CPU: &str = "--device cpu";
@@ -238,7 +237,7 @@ fn idx_files_are_a_data_set_to_train_with() {
 fn a_set_that_replaces_another_leaves_none_of_its_files() {
     let place = Place::new();
     let made = "--each-class 2 --out-dir made --format idx";
-    let mut names = common::NAMES;
+    let mut names = crate::common::NAMES;
     names.sort();
     generate(&place, made);
     assert_eq!(place.names("made"), names);
@@ -365,7 +364,7 @@ fn an_interrupted_sheet_or_data_set_leaves_nothing_and_says_so() {
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(100));
-        common::interrupt(&child);
+        crate::common::interrupt(&child);
         let stopped = said(child.wait_with_output().unwrap());
         assert_eq!(stopped.code, Some(130), "{stopped:#?}");
         assert!(stopped.err.contains("of 100,000,000 digits; nothing was written"), "{stopped:#?}");
@@ -383,7 +382,7 @@ fn a_sheet_of_billions_of_pixels_is_said_to_be_one_and_left_off_in_the_middle_of
     }
     std::thread::sleep(Duration::from_millis(500));
     let asked = std::time::Instant::now();
-    common::interrupt(&child);
+    crate::common::interrupt(&child);
     let stopped = said(child.wait_with_output().unwrap());
     // A row of digits is 23 gigabytes.
     assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
@@ -407,9 +406,9 @@ fn a_second_interrupt_ends_the_program_at_once_and_leaves_no_half_of_a_file() {
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_secs(1));
-    common::interrupt(&child);
+    crate::common::interrupt(&child);
     std::thread::sleep(Duration::from_millis(1200));
-    common::interrupt(&child);
+    crate::common::interrupt(&child);
     assert_eq!(said(child.wait_with_output().unwrap()).code, Some(130));
     assert_eq!(place.names("temporary"), [""; 0]);
 }
@@ -423,7 +422,7 @@ fn an_interrupted_data_set_leaves_a_folder_that_was_there() {
     while place.names("mine").is_empty() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    common::interrupt(&child);
+    crate::common::interrupt(&child);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
     assert!(place.names(".") == ["mine"] && place.names("mine").is_empty());
 }

@@ -1,14 +1,13 @@
 //! The optimizers against PyTorch's, on each device, and weight decay's mask.
 
-mod golden;
-
-use golden::{Golden, assert_near, gpu};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::{Graph, Place, Store};
 use inkgrad::ops::optimizer::{Optimizer, Update, optimize};
 use inkgrad::ops::updates::Tick;
 use inkgrad::plan::Plan;
 use inkgrad::tensor::Tensor;
+
+use crate::golden::{Golden, assert_near, gpu};
 
 /// An optimizer as a program: its weights, its gradients and how to take a step.
 struct Program {
@@ -65,7 +64,7 @@ impl Program {
 
 /// The first weights of tests/goldens/README.md: 37 elements of stream 99.
 fn start() -> Vec<f32> {
-    (0..37u32).map(|i| golden::stream(i, 99) as f32).collect()
+    (0..37u32).map(|i| crate::golden::stream(i, 99) as f32).collect()
 }
 
 fn agrees_with_pytorch(device: impl Fn() -> Box<dyn Device>) {
@@ -113,7 +112,7 @@ fn every_optimizer_takes_the_steps_of_pytorch_on_the_gpu() {
 /// than the table has rows: against the formulas in f64.
 fn holds_on_many_weights(device: Box<dyn Device>) {
     let n = 100_003;
-    let start: Vec<f32> = (0..n).map(|i| golden::stream(i, 1) as f32).collect();
+    let start: Vec<f32> = (0..n).map(|i| crate::golden::stream(i, 1) as f32).collect();
     let mask: Vec<f32> = (0..n.div_ceil(64)).map(|block| f32::from(block % 3 == 0)).collect();
     let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true };
     let update = Update { optimizer, decay: 0.1, factor: 1.0, average: 0.0 };
@@ -121,7 +120,7 @@ fn holds_on_many_weights(device: Box<dyn Device>) {
     let mut wanted: Vec<f64> = start.iter().map(|w| f64::from(*w)).collect();
     let mut moments = vec![0.0; wanted.len()];
     for step in 0..3 {
-        let gradients: Vec<f32> = (0..n).map(|i| golden::stream(i, 2 + step) as f32).collect();
+        let gradients: Vec<f32> = (0..n).map(|i| crate::golden::stream(i, 2 + step) as f32).collect();
         program.step(&gradients);
         let rate = [0.1, 0.05, 0.05][step as usize];
         for (i, g) in gradients.iter().map(|g| f64::from(*g)).enumerate() {
@@ -145,7 +144,7 @@ fn decay_and_momentum_hold_on_many_weights() {
 /// With every number of moments, with decay and without: the average follows the weights, and they do not mind.
 fn averages_follow_the_weights(device: impl Fn() -> Box<dyn Device>) {
     let n = 100_003;
-    let start: Vec<f32> = (0..n).map(|i| golden::stream(i, 1) as f32).collect();
+    let start: Vec<f32> = (0..n).map(|i| crate::golden::stream(i, 1) as f32).collect();
     let mask = vec![1.0; (n as usize).div_ceil(64)];
     let optimizers = [
         Optimizer::Sgd { momentum: 0.0, nesterov: false },
@@ -160,7 +159,7 @@ fn averages_follow_the_weights(device: impl Fn() -> Box<dyn Device>) {
         let (mut alone, mut averaging) = (program(0.0), program(0.15));
         let mut wanted = vec![0.0; start.len()];
         for step in 0..3u32 {
-            let gradients: Vec<f32> = (0..n).map(|i| golden::stream(i, 2 + step) as f32).collect();
+            let gradients: Vec<f32> = (0..n).map(|i| crate::golden::stream(i, 2 + step) as f32).collect();
             alone.step(&gradients);
             averaging.step(&gradients);
             let d = 0.15f64.min(f64::from(1 + step) / f64::from(10 + step));

@@ -1,8 +1,6 @@
 //! Convolutions on units that multiply matrices, on a real adapter that has them: forward and both derivatives, held against
 //! the CPU's.
 
-mod golden;
-
 use inkgrad::check::convolutions;
 use inkgrad::device::Choice;
 use inkgrad::plan::tensors;
@@ -10,7 +8,7 @@ use inkgrad::plan::tensors;
 #[test]
 fn convolutions_on_matrix_units_compute_what_the_cpu_does() {
     let name = "convolutions_on_matrix_units_compute_what_the_cpu_does";
-    let Some(adapter) = golden::adapter(name) else { return };
+    let Some(adapter) = crate::golden::adapter(name) else { return };
     if adapter.info.matrix_units.is_none() {
         eprintln!("{name}: SKIPPED, {} has no units that multiply matrices, or does not offer them", adapter.info);
         return;

@@ -1,16 +1,15 @@
 //! Looking inside a classifier on the GPU shows what it shows on the CPU.
 
-mod golden;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use golden::gpu;
 use inkgrad::data::mnist;
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::infer::Look;
 use inkgrad::infer::look::{FIELD, Neighbours, Pass, Wanted};
 use inkgrad::models::ModelFile;
+
+use crate::golden::gpu;
 
 fn apart(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());

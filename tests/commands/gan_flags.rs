@@ -1,13 +1,11 @@
 //! `inkgrad train` of a GAN as a process of its own: stopped, killed and resumed, and asked for what cannot be.
 
-mod common;
-mod golden;
-
 use std::time::Duration;
 
-use common::{NAMES, Place, idx, said};
-use golden::TINY_GAN;
 use inkgrad::models::ModelFile;
+
+use crate::common::{NAMES, Place, idx, said};
+use crate::golden::TINY_GAN;
 
 /// Some digits and a small GAN.
 fn place() -> Place {
@@ -101,7 +99,7 @@ fn an_interrupted_run_says_how_to_go_on() {
     while !place.path("runs/0001-tiny/last.safetensors").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    common::interrupt(&child);
+    crate::common::interrupt(&child);
     let stopped = said(child.wait_with_output().unwrap());
     assert_eq!(stopped.code, Some(130), "{stopped:#?}");
     assert!(stopped.err.contains("saved. Go on with: inkgrad train --resume runs/0001-tiny"), "{stopped:#?}");

@@ -1,14 +1,13 @@
 //! `inkgrad classify` as its users meet it, on the built-in digits written as pictures.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-use common::{Place, Said, accuracy, said};
 use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, imageops};
 use inkgrad::data::mnist;
+
+use crate::common::{Place, Said, accuracy, said};
 
 const CLASSIFY: &str = "classify --device cpu";
 
@@ -295,7 +294,7 @@ fn names_on_a_pipe_that_stays_open_are_answered_and_one_interrupt_ends_the_wait_
     names.write_all(b"in/7/00000.png\nin/2/00001.png\n").unwrap();
     names.flush().unwrap();
     let answers: Vec<String> = (0..3).map_while(|_| lines.recv_timeout(Duration::from_secs(60)).ok()).collect();
-    common::interrupt(&child);
+    crate::common::interrupt(&child);
     let ended = (0..600).find_map(|_| {
         std::thread::sleep(Duration::from_millis(100));
         child.try_wait().unwrap()
@@ -737,7 +736,7 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         std::thread::sleep(std::time::Duration::from_millis(3 * attempt));
-        common::interrupt(&child);
+        crate::common::interrupt(&child);
         let stopped = said(child.wait_with_output().unwrap());
         if stopped.code == Some(130) {
             let goes_on = stopped.err.contains("the same command with --resume instead of --force goes on");

@@ -1,18 +1,17 @@
 //! Whole runs: what they leave behind, how they go on after a stop, and how they end.
 
-mod golden;
-
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use golden::devices;
 use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::models::{Architecture, Augmentation, BUILTINS, OptimizerName};
 use inkgrad::train::metrics::Metrics;
 use inkgrad::train::{Event, Folder, Outcome, Run, Settings, TrainError};
+
+use crate::golden::devices;
 
 /// The first images of MNIST.
 fn data(images: usize) -> DataSet {

@@ -1,14 +1,13 @@
 //! What a picture is taken for does not depend on how many others are classified with it.
 
-mod golden;
-
 use std::path::Path;
 
-use golden::devices;
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Evaluation;
 use inkgrad::models::{Architecture, ModelFile};
+
+use crate::golden::devices;
 
 /// A bit of everything that a classifier is made of.
 const NETWORK: &str = r#"
@@ -31,7 +30,7 @@ const SIDE: usize = 12;
 const CLASSES: usize = 7;
 
 fn images(count: usize) -> Vec<u8> {
-    let pixel = |i: usize| (golden::stream(i as u32, 1) * 127.0 + 128.0) as u8;
+    let pixel = |i: usize| (crate::golden::stream(i as u32, 1) * 127.0 + 128.0) as u8;
     (0..count * SIDE * SIDE).map(pixel).collect()
 }
 
@@ -101,7 +100,7 @@ fn a_set_of_any_size_is_classified_as_its_images_are_one_by_one() {
         let sizes = (1..=BATCH).filter(|n| name == "CPU" || *n <= 9 || n.is_power_of_two() || *n % 41 == 0);
         for count in sizes {
             let got = logits(device, count, count);
-            golden::assert_near(&format!("{count} on the {name}"), &got, &wanted[..count * CLASSES], 1e-5);
+            crate::golden::assert_near(&format!("{count} on the {name}"), &got, &wanted[..count * CLASSES], 1e-5);
             assert_eq!(classes(&got), taken_for[..count], "{count} on the {name}");
         }
     }

@@ -1,13 +1,12 @@
 //! The judge beside another network in one store, on both devices.
 
-mod golden;
-
-use golden::{assert_near, gpu};
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
 use inkgrad::infer::{Judge, Looked};
 use inkgrad::models::builtin;
+
+use crate::golden::{assert_near, gpu};
 
 /// What the judge sees in a store that it shares, after another set that was longer.
 fn look(device: &mut dyn Device, digits: &ImageSet) -> Looked {

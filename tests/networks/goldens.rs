@@ -1,13 +1,10 @@
 //! Whole networks and single operations against PyTorch in float64 (tests/goldens/README.md), on every device.
 //!
-//! `INKGRAD_MARGINS=1 cargo test --test goldens -- --nocapture` prints how far each value is off.
-
-mod golden;
+//! `INKGRAD_MARGINS=1 cargo test --test networks goldens -- --nocapture` prints how far each value is off.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use golden::{Golden, check, check_gradient, check_near, devices, initial};
 use inkgrad::data::mnist;
 use inkgrad::device::{Device, PlanId};
 use inkgrad::grad::grad;
@@ -25,6 +22,8 @@ use inkgrad::ops::transpose::Transpose;
 use inkgrad::ops::updates::{Record, Tick};
 use inkgrad::plan::Plan;
 use inkgrad::tensor::{Shape, Tensor};
+
+use crate::golden::{Golden, check, check_gradient, check_near, devices, initial};
 
 const BATCH: usize = 16;
 const STEPS: usize = 10;

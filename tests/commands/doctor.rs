@@ -1,18 +1,16 @@
 //! `inkgrad doctor`, and the look that every command takes at a GPU before it uses it, on the real program: with a device
 //! that is right, and with one whose shader is wrong.
 
-mod common;
-mod golden;
-
-use common::Place;
 use inkgrad::device::Device;
+
+use crate::common::Place;
 
 /// The largest of a window becomes the smallest.
 const WRONG_POOL: &str = "wrong-shader@max_pool:(other > v)=>(other < v)";
 
 /// The name of the GPU that tests run on, be it software.
 fn gpu(test: &str) -> Option<String> {
-    golden::gpu(test).map(|gpu| gpu.name())
+    crate::golden::gpu(test).map(|gpu| gpu.name())
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! `inkgrad tune` on the real program: the layout of each op that is the fastest on a device, remembered.
 
-mod common;
-mod golden;
-
-use common::Place;
 use inkgrad::device::Device;
+
+use crate::common::Place;
 
 /// A driver in software claims to be a card, whose layouts do not suit it: there is something to find.
 const CARD: &str = "hardware@all";
@@ -20,7 +18,7 @@ fn first_loss(place: &Place, device: &str) -> f64 {
 
 #[test]
 fn faster_layouts_are_found_remembered_and_forgotten_and_change_a_loss_by_its_rounding_alone() {
-    let Some(gpu) = golden::gpu("faster_layouts_are_found") else { return };
+    let Some(gpu) = crate::golden::gpu("faster_layouts_are_found") else { return };
     let (gpu, place) = (gpu.name(), Place::new());
     let before = first_loss(&place, &gpu);
     let tuned = place.run_on(&format!("tune {NETWORK}"), &gpu, CARD);
@@ -39,7 +37,7 @@ fn faster_layouts_are_found_remembered_and_forgotten_and_change_a_loss_by_its_ro
 
 #[test]
 fn a_faster_layout_whose_results_are_wrong_is_named_and_not_taken() {
-    let Some(gpu) = golden::gpu("a_faster_layout_whose_results_are_wrong") else { return };
+    let Some(gpu) = crate::golden::gpu("a_faster_layout_whose_results_are_wrong") else { return };
     let (gpu, place) = (gpu.name(), Place::new());
     let before = first_loss(&place, &gpu);
     // Sums that are not divided, as a card's own layouts of these products are, begin at a later term.

@@ -1,7 +1,5 @@
 //! A run under a person's hand: the same as one that is left alone, and what it shows on the way.
 
-mod golden;
-
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
@@ -66,7 +64,7 @@ fn run(model: &str, images: usize, settings: Settings) -> ModelFile {
 
 #[test]
 fn any_division_into_calls_comes_to_the_same_bits() {
-    for (_, open) in golden::devices("any_division_into_calls_comes_to_the_same_bits") {
+    for (_, open) in crate::golden::devices("any_division_into_calls_comes_to_the_same_bits") {
         let mut runs = [(), ()].map(|()| start(open(), "dense", 640, settings("dense"), 40).unwrap());
         let whole = runs[0].steps(10).unwrap();
         let mut parts = runs[1].steps(1).unwrap();
@@ -145,7 +143,7 @@ fn averaged_weights_come_with_the_statistics_of_their_own_passes() {
         layers = ["flatten", { dense = 8 }, { batch_norm = true, activation = "relu" }, { dense = "classes" }]
     "#;
     let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
-    for (_, open) in golden::devices("averaged_weights_come_with_the_statistics_of_their_own_passes") {
+    for (_, open) in crate::golden::devices("averaged_weights_come_with_the_statistics_of_their_own_passes") {
         // So short a run that the statistics of training have hardly left their start, and so fast that weights move.
         let settings = Settings { learning_rate: 0.05, epochs: 3, ..settings("dense") };
         let mut live = Live::start(open(), &architecture, &data(640), settings, 0).unwrap();

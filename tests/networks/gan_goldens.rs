@@ -1,10 +1,7 @@
 //! A GAN's training against PyTorch in float64 (tests/goldens/README.md), on every device.
 //!
-//! `INKGRAD_MARGINS=1 cargo test --test gan_goldens -- --nocapture` prints how far each value is off.
+//! `INKGRAD_MARGINS=1 cargo test --test networks gan_goldens -- --nocapture` prints how far each value is off.
 
-mod golden;
-
-use golden::{Golden, Open, TINY_GAN, check, check_gradient, check_near, devices, initial};
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::device::Device;
 use inkgrad::graph::Store;
@@ -12,11 +9,13 @@ use inkgrad::models::{Gan, GanLoss, Parameters, builtin_gan};
 use inkgrad::train::gan::{GanSteps, RoundLoss, grouped};
 use inkgrad::train::{GanSettings, learner::Learner};
 
+use crate::golden::{Golden, Open, TINY_GAN, check, check_gradient, check_near, devices, initial};
+
 const ROUNDS: usize = 10;
 const SEED: u32 = 5;
 const RATE: f32 = 1e-5;
 
-/// What f32 may be off by, of a tensor's largest element, as in tests/goldens.rs; twice that, for the discriminator is
+/// What f32 may be off by, of a tensor's largest element, as in tests/networks/goldens.rs; twice that, for the discriminator is
 /// deeper.
 const OF_THE_LARGEST: f64 = 2e-5;
 /// The generator has two million rectifiers, a few of which stand so close to zero that f32 has them on the other side.

@@ -1,12 +1,11 @@
 //! The program as its users meet it: every command run as a process of its own, on small data sets.
 
-mod common;
-
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{NAMES, Place, accuracy, idx, said};
 use inkgrad::models::ModelFile;
+
+use crate::common::{NAMES, Place, accuracy, idx, said};
 
 /// On the CPU device no driver is asked, so nothing but the program writes to standard error.
 const DENSE: &str = "train dense --data data --device cpu --validation 100";
@@ -185,7 +184,7 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_with_the_bytes_of_one_never_sto
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(100 + 50 * attempt));
-        common::interrupt(&child);
+        crate::common::interrupt(&child);
         let stopped = said(child.wait_with_output().unwrap());
         assert_eq!(stopped.code, Some(130), "{stopped:#?}");
         assert!(stopped.err.contains(&format!("inkgrad train --resume {run}")), "{stopped:#?}");
@@ -436,7 +435,7 @@ fn a_place_that_cannot_be_written_to_is_refused() {
 
 /// The program with a limit on how large a file may become, in blocks of 512 bytes.
 #[cfg(unix)]
-fn limited(place: &Place, blocks: usize, line: &str) -> common::Said {
+fn limited(place: &Place, blocks: usize, line: &str) -> crate::common::Said {
     let program = place.command(line);
     let mut command = std::process::Command::new("sh");
     command.args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
@@ -449,7 +448,7 @@ fn limited(place: &Place, blocks: usize, line: &str) -> common::Said {
 #[test]
 fn a_file_beyond_a_limit_is_an_error_like_a_full_disk_and_what_is_kept_goes_on() {
     let place = Place::with_digits(400, 100);
-    let says = |said: &common::Said, words: &[&str]| {
+    let says = |said: &crate::common::Said, words: &[&str]| {
         assert_eq!(said.code, Some(1), "{said:#?}");
         words.iter().for_each(|word| assert!(said.err.contains(word), "no {word:?} in {said:#?}"));
         let left = place.contents().into_keys().filter(|path| path.to_string_lossy().ends_with(".tmp"));

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{Place, right};
 use inkgrad::data::mnist;
 use inkgrad::device::cpu::Cpu;
 use inkgrad::graph::Store;
 use inkgrad::infer::evaluate::Evaluation;
 use inkgrad::models::{ModelFile, builtin};
 
-mod common;
+use crate::common::{Place, right};
 
 const FAST: &str = "train dense --data data --epochs 2 --device cpu --quiet";
 

@@ -1,10 +1,9 @@
 //! Training and testing on data of one's own: tables as Kaggle has them, and pictures in folders.
 
-use common::{Place, right};
 use inkgrad::data::{ImageSet, mnist};
 use inkgrad::models::ModelFile;
 
-mod common;
+use crate::common::{Place, right};
 
 /// The first images of a set as rows of `label,pixel0,..`.
 fn table(set: &ImageSet, count: usize) -> String {
@@ -369,7 +368,7 @@ fn what_no_data_are_read_from_is_refused_with_what_would_do() {
     place.write("broken.csv", "label,pixel0\n1,300\n");
     place.write("digits.tar.gz", "packed");
     place.digits("idx", 20, 20);
-    let one = format!("idx/{}", common::NAMES[0]);
+    let one = format!("idx/{}", crate::common::NAMES[0]);
     for (data, words) in [
         ("empty", "no folders with pictures"),
         ("text.txt", "a file of another kind"),

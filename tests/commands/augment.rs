@@ -1,9 +1,8 @@
 //! Augmentation as users meet it: training's flags, the 77-fold set, and the commands that look at data.
 
-mod common;
-
-use common::{NAMES, Place, accuracy};
 use inkgrad::data::load_folder;
+
+use crate::common::{NAMES, Place, accuracy};
 
 const DENSE: &str = "train dense --data data --device cpu --epochs 1 --validation 0";
 

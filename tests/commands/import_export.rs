@@ -1,17 +1,15 @@
 //! `import` and `export` as commands: what they write, what they say, and what they refuse.
 
-mod common;
-mod travel;
-
 use std::io::{Cursor, Read, Write};
 
-use common::Place;
 use inkgrad::models::ModelFile;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use travel::file;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::common::Place;
+use crate::travel::file;
 
 fn path(name: &str) -> String {
     file(name).display().to_string()
@@ -26,13 +24,13 @@ fn an_imported_model_is_one_that_every_command_takes() {
     let said = place.works("inspect keras.safetensors");
     assert!(said.out.contains("conv 4x4x6 same relu") && said.out.contains("a Keras model"), "{}", said.out);
     let said = place.works("evaluate keras.safetensors --data data --device cpu --out report");
-    let accuracy: f64 = common::accuracy(&said.out).split(' ').next().unwrap().parse().unwrap();
+    let accuracy: f64 = crate::common::accuracy(&said.out).split(' ').next().unwrap().parse().unwrap();
     assert!(accuracy > 70.0, "{}", said.out);
 
     place.works("export keras.safetensors there.onnx");
     place.works("import there.onnx back.safetensors --scale 0..1");
     let again = place.works("evaluate back.safetensors --data data --device cpu --out again");
-    assert_eq!(common::accuracy(&said.out), common::accuracy(&again.out));
+    assert_eq!(crate::common::accuracy(&said.out), crate::common::accuracy(&again.out));
     place.works("export keras.safetensors plain.safetensors");
     place.works("export keras.safetensors it.bin --format onnx");
     assert_eq!(place.read("it.bin"), place.read("there.onnx"));

@@ -1,11 +1,9 @@
 //! `--precision f16`: half the memory for what a step makes of its images, on the real program.
 
-mod common;
-mod golden;
-
-use common::{Place, said};
 use inkgrad::models::ModelFile;
 use inkgrad::train::metrics::Metrics;
+
+use crate::common::{Place, said};
 
 /// A layer of every kind that is halved.
 const NETWORK: &str = r#"layers = [
@@ -29,7 +27,7 @@ augment = { rotate = 10, shift = 0.1, elastic = 1.0, erase = 0.2, noise = 0.02 }
 
 #[test]
 fn sixteen_bits_train_to_nearly_the_same_losses_as_thirty_two() {
-    let Some(adapter) = golden::adapter("sixteen_bits_train_to_nearly_the_same_losses") else { return };
+    let Some(adapter) = crate::golden::adapter("sixteen_bits_train_to_nearly_the_same_losses") else { return };
     if !adapter.info.f16 {
         eprintln!("sixteen_bits_train_to_nearly_the_same_losses: SKIPPED, {} has no 16-bit floats", adapter.info);
         return;

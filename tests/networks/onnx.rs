@@ -1,13 +1,9 @@
 //! Exported models in the real onnxruntime, and files that PyTorch wrote (tests/travel/README.md).
 //!
-//! `INKGRAD_MARGINS=1 cargo test --test onnx -- --nocapture` prints how far each is off.
-
-mod golden;
-mod travel;
+//! `INKGRAD_MARGINS=1 cargo test --test networks onnx -- --nocapture` prints how far each is off.
 
 use std::path::Path;
 
-use golden::{check, devices};
 use inkgrad::device::cpu::Cpu;
 use inkgrad::infer::sample::{self, Generator, Sampler};
 use inkgrad::interchange::{self, Imported, Wishes, onnx, pytorch};
@@ -15,7 +11,9 @@ use inkgrad::models::{Architecture, ModelFile};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use tempfile::TempDir;
-use travel::{answers, apart, digits, file, imported, probabilities, python, read, script, untrained};
+
+use crate::golden::{check, devices};
+use crate::travel::{answers, apart, digits, file, imported, probabilities, python, read, script, untrained};
 
 /// Sums in another order; f32 has 6e-8 of a probability of 1.
 const TOLERANCE: f64 = 1e-5;
