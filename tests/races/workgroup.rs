@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use naga::valid::FunctionInfo;
-use naga::{Binding, BuiltIn, Expression, Function, Handle, TypeInner};
+use naga::{Binding, BuiltIn, Function, TypeInner};
 
 use super::memory::{Actor, Memory, Space};
 use super::shader::Shader;
