@@ -158,11 +158,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 
 #if DIVIDED
     for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
-        let at = (slice % half * WIDTH + id.x) * 4u * ROW_GROUPS;
+        // Row by row of the tiles: invocations side by side write side by side, each to other banks of the memory.
+        let at = slice % half * WIDTH + id.x;
         if slice >= half && slice < 2u * half {
 #unroll g ROW_GROUPS
 #unroll i 4
-            partial[at + 4u * $gu + $iu] = acc$g_$i;
+            partial[(4u * $gu + $iu) * half * WIDTH + at] = acc$g_$i;
 #endunroll
 #endunroll
         }
@@ -170,7 +171,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         if slice < half {
 #unroll g ROW_GROUPS
 #unroll i 4
-            acc$g_$i += partial[at + 4u * $gu + $iu];
+            acc$g_$i += partial[(4u * $gu + $iu) * half * WIDTH + at];
 #endunroll
 #endunroll
         }

@@ -1,4 +1,4 @@
-//! Whole networks on every device: against PyTorch, Keras and onnxruntime, against themselves, and against damaged files.
+//! Whole networks on every device: against PyTorch, Keras and onnxruntime, and against themselves.
 
 #[path = "../golden/mod.rs"]
 mod golden;
@@ -6,7 +6,6 @@ mod golden;
 #[path = "../travel/mod.rs"]
 mod travel;
 
-mod damaged;
 mod gan_goldens;
 mod gan_training;
 mod goldens;

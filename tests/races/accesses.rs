@@ -32,6 +32,7 @@ impl<'a> Run<'a> {
             }
             return Ok(words);
         }
+        self.count(pointer.memory, &pointer.at, cells, mask);
         for i in (0..self.width).filter(|i| mask[*i]) {
             let by = self.actor(i as u32);
             for c in 0..cells {
@@ -57,6 +58,9 @@ impl<'a> Run<'a> {
         let private = self.memories[pointer.memory].space == Space::Private;
         if holders < self.width {
             self.together(mask, "a store of a matrix")?;
+        }
+        if !private {
+            self.count(pointer.memory, &pointer.at, words.len() / holders, mask);
         }
         for i in (0..holders).filter(|i| mask[i * self.width / holders]) {
             let by = self.actor(i as u32);

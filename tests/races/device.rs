@@ -14,6 +14,7 @@ use inkgrad::shaders;
 use inkgrad::tensor::Kind;
 
 use super::shader::Shader;
+use super::traffic::Traffic;
 
 /// What a scratch buffer holds before a kernel writes to it: a NaN.
 const BEFORE: u32 = 0x7fc0_beef;
@@ -26,6 +27,8 @@ pub struct InStep {
     /// Whether all that lives within a step is in 16 bits.
     pub halves: bool,
     edit: Option<Edit>,
+    /// Where traffic is counted, that of each dispatch: op, result, workgroups. Nothing has a result then.
+    pub traffic: Option<Vec<(String, u32, Traffic)>>,
     stored: Vec<Vec<u32>>,
     scratch: Vec<Vec<u32>>,
     shaders: HashMap<String, Arc<Shader>>,
@@ -43,6 +46,7 @@ impl InStep {
             target,
             halves: false,
             edit: None,
+            traffic: None,
             stored: Vec::new(),
             scratch: Vec::new(),
             shaders: HashMap::new(),
@@ -103,6 +107,13 @@ impl InStep {
         let held: Vec<Vec<u32>> = views.iter().map(|view| self.buffer(view).to_vec()).collect();
         // Most kernels know of none.
         let subgroup = if text.contains("subgroup") || text.contains("coop") { self.subgroup() } else { 32 };
+        if self.traffic.is_some() {
+            let bound = views.iter().zip(&held).map(|(view, words)| cells(words, view.tensor.kind)).collect();
+            let traffic = self.shader(text)?.traffic(bound, kernel.workgroups, subgroup)?;
+            let name = format!("{} {:?}", dispatch.op.name(), dispatch.outputs[0].tensor.shape);
+            self.traffic.get_or_insert_default().push((name, kernel.workgroups.iter().product(), traffic));
+            return Ok(());
+        }
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((&text, kernel.workgroups, subgroup, &held));
         let made = match self.made.get(&hash) {
             Some(made) => made.clone(),

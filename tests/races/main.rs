@@ -8,6 +8,7 @@ mod expressions;
 mod memory;
 mod shader;
 mod statements;
+mod traffic;
 mod values;
 mod workgroup;
 
@@ -18,8 +19,13 @@ use std::thread;
 
 use device::InStep;
 use inkgrad::check::{self, Convolution, Finding};
+use inkgrad::data::mnist;
+use inkgrad::device::Device;
+use inkgrad::graph::Store;
+use inkgrad::models::{Normalization, builtin};
 use inkgrad::ops::{Kernel, MatrixUnits, Target, cases};
 use inkgrad::tensor::Tensor;
+use inkgrad::train::{ClassifierSteps, Settings, Share};
 use shader::Shader;
 
 /// Cards, processors' own GPUs, and drivers on the CPU without and with subgroups that they make use of.
@@ -210,4 +216,37 @@ fn loops_switches_and_returns_go_each_invocations_own_way() {
         |i: u32| (0..10.min(i + 4)).filter(|j| *j != i).map(|j| if j == 1 || j == 2 { 100 } else { j }).sum::<u32>();
     let wanted: Vec<u32> = (0..8).map(|i| if i == 5 { 0 } else { of(i) }).collect();
     assert_eq!(run(body, 1).unwrap()[..8], wanted);
+}
+
+#[test]
+#[ignore = "prints what a training step asks of a card's caches, and checks nothing"]
+fn traffic_of_a_training_step() {
+    let network = std::env::var("TRAFFIC").unwrap_or_else(|_| "cnn".into());
+    let architecture = builtin(&network).unwrap();
+    let settings = Settings::from_recipe(&network, &architecture.recipe);
+    let set = mnist::embedded().unwrap().train.select(&(0..640).collect::<Vec<_>>());
+    let mut store = Store::default();
+    let (built, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
+    let normalization = Normalization::of(&set);
+    let steps = ClassifierSteps::declare(&mut store, &built, parameters, &settings, &set, normalization, Share::WHOLE);
+    let mut steps = steps.unwrap();
+    let mut device = InStep::new(Target::DISCRETE);
+    device.traffic = Some(Vec::new());
+    device.allocate(&store).unwrap();
+    steps.upload(&mut device, &set).unwrap();
+    let first = steps.initial(3);
+    steps.load(&mut device, &first).unwrap();
+    steps.run(&mut device, 0, 1).unwrap();
+    println!(
+        "{:40} {:>10} {:>24} {:>24}",
+        "op, result", "workgroups", "lines of each, of least", "turns of each, of least"
+    );
+    for (name, workgroups, traffic) in device.traffic.unwrap() {
+        let each = |count: usize, least: usize| {
+            let of_least = if least > 0 { format!("{:.2}", count as f64 / least as f64) } else { "-".into() };
+            format!("{:.0}, {of_least}", count as f64 / f64::from(traffic.workgroups.max(1)))
+        };
+        let lines = each(traffic.lines, traffic.least_lines);
+        println!("{name:40} {workgroups:>10} {lines:>24} {:>24}", each(traffic.turns, traffic.least_turns));
+    }
 }

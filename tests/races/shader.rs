@@ -4,6 +4,7 @@ use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, 
 use naga::{AddressSpace, ArraySize, Handle, Module, StorageAccess, TypeInner};
 
 use super::memory::Memory;
+use super::traffic::Traffic;
 use super::workgroup::Run;
 
 pub struct Shader {
@@ -21,7 +22,24 @@ impl Shader {
     }
 
     /// Runs it on what is bound, scalar by scalar, and returns that. `subgroup`: invocations in one.
-    pub fn run(&self, mut bound: Vec<Vec<u32>>, workgroups: [u32; 3], subgroup: usize) -> Result<Vec<Memory>, String> {
+    pub fn run(&self, bound: Vec<Vec<u32>>, workgroups: [u32; 3], subgroup: usize) -> Result<Vec<Memory>, String> {
+        let mut run = self.on(bound, workgroups, subgroup)?;
+        run.all()?;
+        let variables = self.module.global_variables.iter().zip(run.memories);
+        let mut buffers: Vec<_> =
+            variables.filter_map(|((_, variable), memory)| Some((variable.binding?.binding, memory))).collect();
+        buffers.sort_by_key(|(binding, _)| *binding);
+        Ok(buffers.into_iter().map(|(_, memory)| memory).collect())
+    }
+
+    /// What some of its workgroups ask of caches and shared memory.
+    pub fn traffic(&self, bound: Vec<Vec<u32>>, workgroups: [u32; 3], subgroup: usize) -> Result<Traffic, String> {
+        let mut run = Run { traffic: Some(Traffic::default()), ..self.on(bound, workgroups, subgroup)? };
+        run.all()?;
+        Ok(run.traffic.unwrap_or_default())
+    }
+
+    fn on(&self, mut bound: Vec<Vec<u32>>, workgroups: [u32; 3], subgroup: usize) -> Result<Run<'_>, String> {
         let size = self.module.entry_points[0].workgroup_size;
         let width = size.iter().product::<u32>() as usize;
         let mut memories = Vec::new();
@@ -39,13 +57,8 @@ impl Shader {
             });
         }
         let subgroup = subgroup.min(width);
-        let mut run = Run { shader: self, memories, size, workgroups, subgroup, width, at: [0; 3], barriers: [0; 2] };
-        run.all()?;
-        let variables = self.module.global_variables.iter().zip(run.memories);
-        let mut buffers: Vec<_> =
-            variables.filter_map(|((_, variable), memory)| Some((variable.binding?.binding, memory))).collect();
-        buffers.sort_by_key(|(binding, _)| *binding);
-        Ok(buffers.into_iter().map(|(_, memory)| memory).collect())
+        let (at, barriers, traffic) = ([0; 3], [0; 2], None);
+        Ok(Run { shader: self, memories, size, workgroups, subgroup, width, at, barriers, traffic })
     }
 
     /// Scalars in a value of a type; of an array as long as its buffer, in an element.

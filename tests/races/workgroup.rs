@@ -11,6 +11,7 @@ use naga::{Binding, BuiltIn, Function, TypeInner};
 
 use super::memory::{Actor, Memory, Space};
 use super::shader::Shader;
+use super::traffic::Traffic;
 
 /// Where a pointer points to that was made with too large an index.
 pub const OUTSIDE: u32 = u32::MAX;
@@ -71,6 +72,8 @@ pub struct Run<'a> {
     pub at: [u32; 3],
     /// Passed by the workgroup: for what it shares, and for buffers.
     pub barriers: [u32; 2],
+    /// Where it is counted.
+    pub traffic: Option<Traffic>,
 }
 
 pub fn both(a: &[bool], b: &[bool]) -> Mask {
@@ -93,6 +96,12 @@ impl<'a> Run<'a> {
             for y in 0..rows {
                 for x in 0..columns {
                     self.at = [x, y, z];
+                    if self.is_passed_over() {
+                        continue;
+                    }
+                    if let Some(traffic) = &mut self.traffic {
+                        traffic.workgroups += 1;
+                    }
                     self.barriers = [0; 2];
                     self.memories.iter_mut().filter(|memory| memory.space == Space::Workgroup).for_each(Memory::forget);
                     let builtins = entry.function.arguments.iter().map(|argument| match argument.binding {

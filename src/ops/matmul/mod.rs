@@ -193,10 +193,16 @@ const FEW: usize = 1 << 13;
 /// Terms of a sum that are worth an invocation of their own.
 const TERMS: usize = 16;
 
-/// How many invocations, a power of two, share the sums of each tile. What a tile holds counts for four.
-fn split(tiles: usize, k: usize, target: Target) -> usize {
+/// Tiles that a workgroup has side by side at least, whatever their sums are shared by: what invocations side by side load
+/// of b then lies side by side, 64 bytes of a row. One tile's columns alone would be as many lines of the cache as there are
+/// invocations, each for 16 bytes.
+const SIDE_BY_SIDE: usize = 4;
+
+/// How many invocations, a power of two, share the sums of each tile, of which a workgroup has some side by side. What a
+/// tile holds counts for four.
+fn split(tiles: usize, side_by_side: usize, k: usize, target: Target) -> usize {
     let wanted = target.busy / 4 / tiles.max(1);
-    wanted.min(k / TERMS).clamp(1, MOST_INVOCATIONS).next_power_of_two()
+    wanted.min(k / TERMS).clamp(1, MOST_INVOCATIONS / side_by_side).next_power_of_two()
 }
 
 fn kernel(op: &MatMul, Sizes { m, n, k }: Sizes, target: Target) -> Kernel {
@@ -214,9 +220,8 @@ fn kernel(op: &MatMul, Sizes { m, n, k }: Sizes, target: Target) -> Kernel {
     // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a
     // from the same address, which every kind of device is quick at.
     let tiles = m.div_ceil(4 * row_groups) * columns;
-    let split = split(tiles, k, target);
+    let split = split(tiles, columns.next_power_of_two().min(SIDE_BY_SIDE), k, target);
     let (width, height) = if split > 1 {
-        // Tiles side by side read b side by side; so do invocations that share a tile.
         let width = columns.next_power_of_two().min(MOST_INVOCATIONS / split).min(8);
         (width, 1)
     } else {

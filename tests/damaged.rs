@@ -1,10 +1,12 @@
 //! Foreign files that are cut off or have changed bytes: whatever they hold, they are answered.
 
+mod travel;
+
 use inkgrad::interchange::{self, Wishes};
 use inkgrad::models::builtin;
 use tempfile::TempDir;
 
-use crate::travel::file;
+use travel::file;
 
 const FILES: [&str; 6] = [
     "vector-keras2.h5",
