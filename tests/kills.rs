@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use common::Place;
+use common::{Place, TINY_GAN};
 use inkgrad::models::ModelFile;
 
 /// Numbers that look random, the same for one seed.
@@ -75,35 +75,9 @@ fn works() -> [Work; 4] {
     ]
 }
 
-const TINY: &str = r#"
-name = "tiny"
-
-[generator]
-noise = 8
-noise_width = 8
-label_width = 8
-layers = [
-  { dense = "noise_width", activation = "relu", name = "noise" },
-  { dense = "label_width", activation = "relu", from = "label", name = "class" },
-  { concat = ["class", "noise"] },
-  { dense = 64 },
-  { batch_norm = true, activation = "relu", momentum = 0.9 },
-  { dense = 784, activation = "sigmoid" },
-  { reshape = [28, 28, 1] },
-]
-
-[discriminator]
-layers = [
-  { flatten = true, name = "pixels" },
-  { concat = ["pixels", "label"] },
-  { dense = 32, activation = "leaky_relu" },
-  { dense = 1 },
-]
-"#;
-
 fn place() -> Place {
     let place = Place::with_digits(1000, 200);
-    place.write("tiny.toml", TINY);
+    place.write("tiny.toml", TINY_GAN);
     let digits = inkgrad::data::mnist::embedded().unwrap().test;
     for i in 0..600 {
         let pixels = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();

@@ -1,8 +1,10 @@
 //! The program as its users meet it: every command run as a process of its own, on small data sets.
 
 use std::process::Stdio;
+#[cfg(unix)]
 use std::time::Duration;
 
+#[cfg(unix)]
 use inkgrad::models::ModelFile;
 
 use crate::common::{NAMES, Place, accuracy, idx, said};
@@ -209,27 +211,7 @@ fn a_run_killed_again_and_again_ends_with_the_bytes_of_one_never_stopped() {
     let line = format!("{DENSE} --epochs 60 --average 0.9");
     place.works(&format!("{line} --out whole"));
     let run = "runs/0001-dense";
-    let (mut kills, mut random) = (0, 12345u32);
-    let mut next = line;
-    while kills < 10 {
-        let mut child = place.start(&next);
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        std::thread::sleep(Duration::from_millis(40 + u64::from(random >> 16) % 160));
-        // Started alone, a run can be killed before its folder can be resumed; then it is begun again.
-        let can_resume = place.path(run).join("config.toml").exists();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if !can_resume && !place.path(run).join("config.toml").exists() {
-            let _ = std::fs::remove_dir_all(place.path(run));
-            continue;
-        }
-        kills += 1;
-        for name in place.names(run).iter().filter(|name| name.ends_with(".safetensors")) {
-            ModelFile::load(place.path(run).join(name)).unwrap();
-        }
-        next = format!("train --resume {run}");
-    }
-    place.works(&next);
+    place.ends_after_kills(&line, run, 40..200);
     assert_same_run(&place, run, "whole/0001-dense");
 }
 

@@ -1,42 +1,16 @@
 //! A GAN from the command line: trained, measured, compared and looked into.
 
-use crate::common::{Place, said};
+use std::sync::LazyLock;
 
-/// Learns in a second, and draws blurs.
-const TINY: &str = r#"
-name = "tiny"
+use crate::common::{Place, TINY_GAN, said};
 
-[generator]
-noise = 8
-noise_width = 8
-label_width = 8
-layers = [
-  { dense = "noise_width", activation = "relu", name = "noise" },
-  { dense = "label_width", activation = "relu", from = "label", name = "class" },
-  { concat = ["class", "noise"] },
-  { dense = 64 },
-  { batch_norm = true, activation = "relu", momentum = 0.9 },
-  { dense = 784, activation = "sigmoid" },
-  { reshape = [28, 28, 1] },
-]
-
-[discriminator]
-layers = [
-  { flatten = true, name = "pixels" },
-  { concat = ["pixels", "label"] },
-  { dense = 32, activation = "leaky_relu" },
-  { dense = 1 },
-]
-
-[recipe]
-epochs = 2
-batch = 16
-average = 0.9
-"#;
+/// [`TINY_GAN`] in a second.
+static TINY: LazyLock<String> =
+    LazyLock::new(|| format!("{TINY_GAN}\n[recipe]\nepochs = 2\nbatch = 16\naverage = 0.9\n"));
 
 fn place() -> Place {
     let place = Place::with_digits(400, 200);
-    place.write("tiny.toml", TINY);
+    place.write("tiny.toml", TINY.as_str());
     place
 }
 
@@ -94,7 +68,7 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
 #[test]
 fn a_round_of_more_pictures_than_an_epoch_has_ends_several_and_the_last_one_is_kept() {
     let place = Place::with_digits(90, 40);
-    place.write("tiny.toml", TINY);
+    place.write("tiny.toml", TINY.as_str());
     // Rounds of 128 and of 192 pictures.
     for (steps, epochs, measure, ends, measured) in [
         (2, 4, 0, "0000.png 0001.png 0002.png 0004.png", ""),
@@ -179,7 +153,7 @@ fn a_gan_of_which_a_network_takes_no_label_is_refused_with_what_to_write() {
     let unheeded = TINY.replace("  { concat = [\"pixels\", \"label\"] },\n", "");
     place.write("unheeded.toml", &unheeded);
     place.write("half.toml", &TINY[TINY.find("[discriminator]").unwrap()..]);
-    assert!(unasked != TINY && unheeded != TINY);
+    assert!(unasked != *TINY && unheeded != *TINY);
     for command in ["train", "sweep --ratios 1:1"] {
         let line = |file: &str| format!("{command} {file} --data data --device cpu");
         for (file, part) in [("unasked.toml", "[generator]"), ("unheeded.toml", "[discriminator]")] {

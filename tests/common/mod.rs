@@ -2,14 +2,44 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use inkgrad::data::ImageSet;
+use inkgrad::models::ModelFile;
 use tempfile::TempDir;
 
 pub const NAMES: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+
+/// A GAN of dense layers: learns in a second, and draws blurs.
+pub const TINY_GAN: &str = r#"
+name = "tiny"
+
+[generator]
+noise = 8
+noise_width = 8
+label_width = 8
+layers = [
+  { dense = "noise_width", activation = "relu", name = "noise" },
+  { dense = "label_width", activation = "relu", from = "label", name = "class" },
+  { concat = ["class", "noise"] },
+  { dense = 64 },
+  { batch_norm = true, activation = "relu", momentum = 0.9 },
+  { dense = 784, activation = "sigmoid" },
+  { reshape = [28, 28, 1] },
+]
+
+[discriminator]
+layers = [
+  { flatten = true, name = "pixels" },
+  { concat = ["pixels", "label"] },
+  { dense = 32, activation = "leaky_relu" },
+  { dense = 1 },
+]
+"#;
 
 /// A folder that tests work in, with small data sets and runs below it.
 pub struct Place {
@@ -163,6 +193,31 @@ impl Place {
 
     pub fn start(&self, line: &str) -> Child {
         self.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Starts a run and kills it ten times, each so many milliseconds after it has begun or gone on; then it ends.
+    pub fn ends_after_kills(&self, line: &str, run: &str, after: Range<u64>) {
+        let (mut kills, mut random) = (0, 12345u32);
+        let mut next = line.to_string();
+        while kills < 10 {
+            let mut child = self.start(&next);
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let wait = after.start + u64::from(random >> 16) % (after.end - after.start);
+            std::thread::sleep(Duration::from_millis(wait));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            // Started alone, a run can be killed before its folder can be resumed; then it is begun again.
+            if !self.path(run).join("config.toml").exists() {
+                let _ = std::fs::remove_dir_all(self.path(run));
+                continue;
+            }
+            kills += 1;
+            for name in self.names(run).iter().filter(|name| name.ends_with(".safetensors")) {
+                ModelFile::load(self.path(run).join(name)).unwrap();
+            }
+            next = format!("train --resume {run}");
+        }
+        self.works(&next);
     }
 }
 

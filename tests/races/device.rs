@@ -107,9 +107,9 @@ impl InStep {
         let held: Vec<Vec<u32>> = views.iter().map(|view| self.buffer(view).to_vec()).collect();
         // Most kernels know of none.
         let subgroup = if text.contains("subgroup") || text.contains("coop") { self.subgroup() } else { 32 };
+        let bound = || views.iter().zip(&held).map(|(view, words)| cells(words, view.tensor.kind)).collect();
         if self.traffic.is_some() {
-            let bound = views.iter().zip(&held).map(|(view, words)| cells(words, view.tensor.kind)).collect();
-            let traffic = self.shader(text)?.traffic(bound, kernel.workgroups, subgroup)?;
+            let traffic = self.shader(text)?.traffic(bound(), kernel.workgroups, subgroup)?;
             let name = format!("{} {:?}", dispatch.op.name(), dispatch.outputs[0].tensor.shape);
             self.traffic.get_or_insert_default().push((name, kernel.workgroups.iter().product(), traffic));
             return Ok(());
@@ -118,8 +118,7 @@ impl InStep {
         let made = match self.made.get(&hash) {
             Some(made) => made.clone(),
             None => {
-                let bound = views.iter().zip(&held).map(|(view, words)| cells(words, view.tensor.kind)).collect();
-                let memories = self.shader(text)?.run(bound, kernel.workgroups, subgroup)?;
+                let memories = self.shader(text)?.run(bound(), kernel.workgroups, subgroup)?;
                 let mut made = Vec::new();
                 for (view, memory) in dispatch.outputs.iter().zip(&memories[dispatch.inputs.len()..]) {
                     if let Some(cell) = memory.unwritten(view.tensor.len()).filter(|_| fresh(view)) {
