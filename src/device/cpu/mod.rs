@@ -77,13 +77,16 @@ impl Cpu {
     fn chain(&mut self, chain: &Chain) {
         let take = |link: &Link| match link.out {
             Sink::Memory(i) => std::mem::take(&mut self.scratch[i]),
+            Sink::Stored(id, _) => std::mem::take(&mut self.stored[id.0]),
             Sink::Own => Lines::default(),
         };
         let mut taken: Vec<Lines> = chain.links.iter().map(take).collect();
         self.links(chain, &mut taken);
         for (lines, link) in taken.into_iter().zip(&chain.links) {
-            if let Sink::Memory(i) = link.out {
-                self.scratch[i] = lines;
+            match link.out {
+                Sink::Memory(i) => self.scratch[i] = lines,
+                Sink::Stored(id, _) => self.stored[id.0] = lines,
+                Sink::Own => {}
             }
         }
     }
@@ -101,12 +104,14 @@ impl Cpu {
         let all: Vec<Vec<In>> = links.iter().map(whole).collect();
         let twins: Vec<_> = links.iter().zip(&all).map(|(link, inputs)| link.op.twin(inputs)).collect();
         // Each block's part of what is kept.
-        let mut rest: Vec<&mut [f32]> = kept.iter_mut().map(Lines::f32s_mut).collect();
+        let first_word = |link: &Link| if let Sink::Stored(_, first) = link.out { first } else { 0 };
+        let kept = kept.iter_mut().zip(links);
+        let mut rest: Vec<&mut [f32]> = kept.map(|(kept, link)| &mut kept.f32s_mut()[first_word(link)..]).collect();
         let mut blocks = Vec::new();
         for first in (0..*images).step_by(*block) {
             let count = (*images - first).min(*block);
             let parts = rest.iter_mut().zip(links).map(|(rest, link)| match link.out {
-                Sink::Memory(_) => {
+                Sink::Memory(_) | Sink::Stored(..) => {
                     let (part, after) = std::mem::take(rest).split_at_mut(link.words(count));
                     *rest = after;
                     part
@@ -123,7 +128,7 @@ impl Cpu {
                 let mut results: Vec<&mut [f32]> = Vec::with_capacity(links.len());
                 for (kept, link) in kept.iter_mut().zip(links) {
                     results.push(match link.out {
-                        Sink::Memory(_) => kept,
+                        Sink::Memory(_) | Sink::Stored(..) => kept,
                         Sink::Own => {
                             let (own, after) = memory.split_at_mut(link.own_words(*block));
                             memory = after;

@@ -69,6 +69,8 @@ pub enum Source {
 pub enum Sink {
     /// In one of [`Schedule::scratch`].
     Memory(usize),
+    /// In a stored buffer, from this word on.
+    Stored(BufferId, usize),
     /// In the thread's own memory, behind that of earlier links.
     Own,
 }
@@ -155,7 +157,17 @@ impl Node {
     /// Whether it can take images from an earlier link of a chain as they come, or needs nothing of it.
     fn follows(&self, earlier: &Node) -> bool {
         let (Some(own), Some(before)) = (&self.by_image, &earlier.by_image) else { return false };
-        if own.images != before.images || meet(&self.writes, &earlier.reads) || meet(&self.writes, &earlier.writes) {
+        // A stored buffer is taken out of its place while one of a chain writes to it.
+        let is_taken = |these: &Node, those: &Node| {
+            let of_those = || those.reads.iter().chain(&those.writes);
+            these.writes.iter().any(|written| of_those().any(|other| written.shares_buffer(other)))
+        };
+        if own.images != before.images
+            || meet(&self.writes, &earlier.reads)
+            || meet(&self.writes, &earlier.writes)
+            || is_taken(self, earlier)
+            || is_taken(earlier, self)
+        {
             return false;
         }
         let made = &earlier.dispatch.outputs[0].tensor;
@@ -174,10 +186,10 @@ impl Node {
     }
 }
 
-/// How a dispatch can be a link: if it makes one result of this step, from inputs that are cut by their outermost size.
+/// How a dispatch can be a link: if it makes one result, from inputs that are cut by their outermost size.
 fn by_image(dispatch: &Dispatch) -> Option<ByImage> {
     let tensors = crate::plan::tensors(&dispatch.inputs);
-    let [View { buffer: Buffer::Scratch(_), .. }] = dispatch.outputs[..] else { return None };
+    let [_] = dispatch.outputs[..] else { return None };
     let by_image = dispatch.op.by_image(&tensors)?;
     // Of a sum over most of the batch a thread would have all.
     let shared = by_image.images >= 4 && by_image.together * 4 <= by_image.images;
@@ -395,12 +407,15 @@ fn chain(nodes: Vec<&Node>, place: &[usize]) -> Chain {
         });
         let inputs = inputs.collect();
         let tensor = node.dispatch.outputs[0].tensor.clone();
-        let kept = node.writes[0].result().map(|result| place[result]).filter(|place| *place != usize::MAX);
+        let out = match &node.writes[0] {
+            Operand::Stored(buffer, first, _) => Sink::Stored(*buffer, *first),
+            Operand::Result(result) if place[*result] == usize::MAX => Sink::Own,
+            Operand::Result(result) => Sink::Memory(place[*result]),
+        };
         let by_image = node.by_image.clone().expect("links work by image");
-        let mut link = Link { op: node.dispatch.op.clone(), by_image, inputs, out: Sink::Own, tensor };
-        match kept {
-            Some(buffer) => link.out = Sink::Memory(buffer),
-            None => own += link.own_words(block),
+        let link = Link { op: node.dispatch.op.clone(), by_image, inputs, out, tensor };
+        if matches!(out, Sink::Own) {
+            own += link.own_words(block);
         }
         links.push(link);
     }

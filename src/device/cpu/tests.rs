@@ -234,6 +234,59 @@ fn maxima_are_not_made_on_the_way_into_the_buffer_that_the_convolution_reads() {
     assert!(by_op == scheduled);
 }
 
+/// What two convolutions leave in a stored place, op by op and as the schedule has them, and whether the second one is a link
+/// of a chain. The place is in a buffer of its own, or beside the pictures; words before and behind it are another's.
+fn drawn_into_a_place(beside_pictures: bool) -> ([Vec<Vec<u32>>; 2], bool) {
+    let mut store = Store::default();
+    let buffers = ["pictures", "kernels", "drawn"].map(|name| store.add(name, ALIGNMENT));
+    let mut stored = |buffer: usize, tensor: Tensor| {
+        let buffer = buffers[buffer];
+        Place { buffer, offset: store.extend(buffer, tensor.len()), tensor }
+    };
+    let pictures = stored(0, Tensor::f32([37, 28, 28, 1]));
+    let [to_many, to_one] = [[3, 3, 1, 16], [3, 3, 16, 1]].map(|dims| stored(1, Tensor::f32(dims)));
+    let drawn = stored(if beside_pictures { 0 } else { 2 }, pictures.tensor.clone());
+    stored(if beside_pictures { 0 } else { 2 }, Tensor::f32([5]));
+
+    let mut graph = Graph::new();
+    let [x, to_many, to_one] = [&pictures, &to_many, &to_one].map(|place| graph.read(place));
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE };
+    let many = graph.apply(conv, &[x, to_many]).unwrap();
+    let one = graph.apply(conv, &[many, to_one]).unwrap();
+    let to = (drawn.buffer, drawn.offset);
+    graph.assign(one, drawn).unwrap();
+    let plan = Plan::new(&graph);
+
+    let mut is_link = false;
+    let left = [true, false].map(|by_op| {
+        let mut device = Cpu::new();
+        device.allocate(&store).unwrap();
+        for words in &mut device.stored {
+            words.f32s_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (1.7 * i as f32).sin());
+        }
+        let id = device.prepare(&plan).unwrap();
+        let is_drawn = |link: &Link| matches!(link.out, Sink::Stored(id, first) if (id, first) == to);
+        let draws = |stage: &Stage| matches!(stage, Stage::Chain(Chain { links, .. }) if links.iter().any(is_drawn));
+        is_link = device.plans[id.index].1.stages.iter().any(draws);
+        let done = if by_op { device.profile(id, 1).map(drop) } else { device.run(&[id], 1) };
+        done.unwrap();
+        bits(&device)
+    });
+    (left, is_link)
+}
+
+#[test]
+fn a_result_that_is_stored_ends_a_chain_and_goes_where_it_belongs() {
+    let ([by_op, scheduled], is_link) = drawn_into_a_place(false);
+    assert!(is_link && by_op == scheduled);
+}
+
+#[test]
+fn a_result_that_is_stored_beside_what_a_chain_reads_is_none_of_its_links() {
+    let ([by_op, scheduled], is_link) = drawn_into_a_place(true);
+    assert!(!is_link && by_op == scheduled);
+}
+
 #[test]
 fn a_plan_of_buffers_that_were_made_anew_since_or_of_another_device_is_refused() {
     let refused = |result: Result<(), DeviceError>| assert!(matches!(result, Err(DeviceError::Stale { .. })));
