@@ -19,6 +19,8 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 pub const MAX_SIDE: u32 = 2048;
 /// Bytes by which a format is known.
 const HEAD: u64 = 64;
+/// Bytes of a file that there is room for before anything is known of it.
+const SMALL: u64 = 1 << 14;
 /// What a decoder may take for itself and its pixels.
 const MAX_MEMORY: u64 = 1 << 30;
 /// Pictures of more pixels, and files of more bytes, are decoded one at a time on all threads together.
@@ -54,7 +56,8 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
     let _turn = turn(length);
     // The file may grow while it is read.
     let mut file = File::open(path)?.take(MAX_FILE);
-    let mut bytes = Vec::new();
+    // Room for all of a small one, and to see that it ends.
+    let mut bytes = Vec::with_capacity((length.min(SMALL) + HEAD) as usize);
     // What is no picture is not read to its end.
     file.by_ref().take(HEAD).read_to_end(&mut bytes)?;
     if let Some(other) = other(&bytes) {
@@ -63,7 +66,9 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
     if !bytes.is_empty() && image::guess_format(&bytes).is_err() {
         return Err(PictureError::Unknown);
     }
-    bytes.reserve_exact(length.saturating_sub(HEAD) as usize);
+    if length > SMALL {
+        bytes.reserve_exact(length.saturating_sub(HEAD) as usize);
+    }
     file.read_to_end(&mut bytes)?;
     decode_in_turn(&bytes, length > LARGE)
 }

@@ -18,6 +18,8 @@ const NOISE: f32 = 5.0;
 const EDGE: f32 = 0.2;
 /// Pieces with less than this share of the ink are dust.
 const DUST: f32 = 0.02;
+/// Pieces, and pixels of one that wait, for which there is room from the first.
+const FEW: usize = 128;
 /// Strokes are not to be thinner at the network's size; those of MNIST are about 2.5 pixels wide.
 const THIN: f64 = 0.8;
 const THICK_ENOUGH: f64 = 1.8;
@@ -47,7 +49,7 @@ impl Ink {
 
 /// Whether most of the outermost pixels are darker than middle grey.
 pub(super) fn border_is_dark(gray: &Map) -> bool {
-    median(&mut border(gray).map(|(_, _, value)| value).collect::<Vec<_>>()) < 128.0
+    median(&mut border(gray).iter().map(|(_, _, value)| *value).collect::<Vec<_>>()) < 128.0
 }
 
 /// The ink on a picture of 0 to 255; `None` where there is nothing but paper.
@@ -79,7 +81,8 @@ pub(super) fn find(gray: &Map, invert: Invert) -> Option<Ink> {
 
 /// The contrast of full ink: half of the clearly inked pixels pass it, as in MNIST, whose strokes are white inside.
 fn contrast(map: &Map, floor: f32) -> Option<f32> {
-    let mut inked: Vec<f32> = map.pixels().map(|pixel| pixel.0[0]).filter(|value| *value > floor).collect();
+    let mut inked = Vec::with_capacity(map.len());
+    inked.extend(map.pixels().map(|pixel| pixel.0[0]).filter(|value| *value > floor));
     // Beside a stroke there may be more of its blur than of itself.
     let half = quantile(&mut inked, 0.95)? / 2.0;
     inked.retain(|value| *value > half);
@@ -110,7 +113,7 @@ fn pieces(map: &Map, edge: f32) -> Vec<Piece> {
     let (width, height) = map.dimensions();
     let mut open: Vec<bool> = map.pixels().map(|pixel| pixel.0[0] >= edge).collect();
     let index = |x: u32, y: u32| y as usize * width as usize + x as usize;
-    let (mut pieces, mut stack) = (Vec::new(), Vec::new());
+    let (mut pieces, mut stack) = (Vec::with_capacity(FEW), Vec::with_capacity(FEW));
     for y in 0..height {
         for x in 0..width {
             if !open[index(x, y)] {
@@ -199,7 +202,7 @@ impl Plane {
     /// The plane that fits the border, and the standard deviation of the border around it. Ink that touches the border
     /// is left out.
     fn of_border(gray: &Map) -> (Plane, f32) {
-        let points: Vec<(u32, u32, f32)> = border(gray).collect();
+        let points = border(gray);
         let mut plane = Plane { a: 0.0, b: 0.0, c: median(&mut points.iter().map(|p| p.2).collect::<Vec<_>>()) };
         let spread = |plane: &Plane| {
             let mut beside: Vec<f32> = points.iter().map(|(x, y, value)| (value - plane.at(*x, *y)).abs()).collect();
@@ -227,14 +230,17 @@ impl Plane {
     }
 }
 
-/// The outermost pixels and their places.
-fn border(gray: &Map) -> impl Iterator<Item = (u32, u32, f32)> + '_ {
+/// The outermost pixels and their places. Nothing here grows by and by: threads that did so to memory that another has had
+/// would wait for each other at every step.
+fn border(gray: &Map) -> Vec<(u32, u32, f32)> {
     let (width, height) = gray.dimensions();
-    (0..height).flat_map(move |y| {
+    let mut border = Vec::with_capacity(2 * (width as usize + height as usize));
+    for y in 0..height {
         let whole = y == 0 || y + 1 == height;
         let step = if whole { 1 } else { (width - 1).max(1) };
-        (0..width).step_by(step as usize).map(move |x| (x, y, gray.get_pixel(x, y).0[0]))
-    })
+        border.extend((0..width).step_by(step as usize).map(|x| (x, y, gray.get_pixel(x, y).0[0])));
+    }
+    border
 }
 
 fn median(values: &mut [f32]) -> f32 {
