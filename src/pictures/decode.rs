@@ -66,9 +66,7 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
     if !bytes.is_empty() && image::guess_format(&bytes).is_err() {
         return Err(PictureError::Unknown);
     }
-    if length > SMALL {
-        bytes.reserve_exact(length.saturating_sub(HEAD) as usize);
-    }
+    bytes.reserve_exact(length.saturating_sub(HEAD) as usize);
     file.read_to_end(&mut bytes)?;
     decode_in_turn(&bytes, length > LARGE)
 }

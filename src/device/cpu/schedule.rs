@@ -148,6 +148,11 @@ fn meet(these: &[Operand], those: &[Operand]) -> bool {
     these.iter().any(|a| those.iter().any(|b| a.meets(b)))
 }
 
+/// Whether any of these is in one stored buffer with any of those.
+fn share_buffer(these: &[Operand], those: &[Operand]) -> bool {
+    these.iter().any(|a| those.iter().any(|b| a.shares_buffer(b)))
+}
+
 impl Node {
     /// Whether it must stay behind one that came before it.
     fn needs(&self, earlier: &Node) -> bool {
@@ -158,16 +163,11 @@ impl Node {
     fn follows(&self, earlier: &Node) -> bool {
         let (Some(own), Some(before)) = (&self.by_image, &earlier.by_image) else { return false };
         // A stored buffer is taken out of its place while one of a chain writes to it.
-        let is_taken = |these: &Node, those: &Node| {
-            let of_those = || those.reads.iter().chain(&those.writes);
-            these.writes.iter().any(|written| of_those().any(|other| written.shares_buffer(other)))
-        };
-        if own.images != before.images
-            || meet(&self.writes, &earlier.reads)
-            || meet(&self.writes, &earlier.writes)
-            || is_taken(self, earlier)
-            || is_taken(earlier, self)
-        {
+        let is_taken = share_buffer(&self.writes, &earlier.reads)
+            || share_buffer(&self.writes, &earlier.writes)
+            || share_buffer(&self.reads, &earlier.writes);
+        let is_touched = meet(&self.writes, &earlier.reads) || meet(&self.writes, &earlier.writes);
+        if own.images != before.images || is_touched || is_taken {
             return false;
         }
         let made = &earlier.dispatch.outputs[0].tensor;
@@ -238,8 +238,8 @@ fn pool_on_the_way(nodes: &mut Vec<Node>) {
         let Some(op) = op else { continue };
         // What the maxima's epilogue reads has to be there already, and where they go nobody may look in between.
         let is_held = nodes[maker + 1..reader].iter().any(|earlier| nodes[reader].needs(earlier));
-        let reads_own = nodes[reader].reads[1..].contains(made)
-            || nodes[maker].reads.iter().any(|read| nodes[reader].writes.iter().any(|to| to.shares_buffer(read)));
+        let reads_own =
+            nodes[reader].reads[1..].contains(made) || share_buffer(&nodes[maker].reads, &nodes[reader].writes);
         if is_held || reads_own {
             continue;
         }

@@ -178,6 +178,21 @@ fn no_dispatch_reads_what_it_writes_where_a_batch_is_one_picture() {
     }
 }
 
+/// What a plan leaves in stored buffers that are full of numbers, op by op and as the schedule has it.
+fn by_op_and_scheduled(store: &Store, plan: &Plan) -> [Vec<Vec<u32>>; 2] {
+    [true, false].map(|by_op| {
+        let mut device = Cpu::new();
+        device.allocate(store).unwrap();
+        for words in &mut device.stored {
+            words.f32s_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (1.7 * i as f32).sin());
+        }
+        let id = device.prepare(plan).unwrap();
+        let done = if by_op { device.profile(id, 1).map(drop) } else { device.run(&[id], 1) };
+        done.unwrap();
+        bits(&device)
+    })
+}
+
 /// What a convolution whose result is pooled into a stored place leaves, op by op and as the schedule has it. The place
 /// is in a buffer of its own, and what was there is read between the two; or it is beside the pictures.
 fn pooled_into_a_place(beside_pictures: bool) -> [Vec<Vec<u32>>; 2] {
@@ -209,17 +224,7 @@ fn pooled_into_a_place(beside_pictures: bool) -> [Vec<Vec<u32>>; 2] {
     };
     assert!(plan.dispatches.iter().any(pools_there), "{plan:?}");
 
-    [true, false].map(|by_op| {
-        let mut device = Cpu::new();
-        device.allocate(&store).unwrap();
-        for words in &mut device.stored {
-            words.f32s_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (1.7 * i as f32).sin());
-        }
-        let id = device.prepare(&plan).unwrap();
-        let done = if by_op { device.profile(id, 1).map(drop) } else { device.run(&[id], 1) };
-        done.unwrap();
-        bits(&device)
-    })
+    by_op_and_scheduled(&store, &plan)
 }
 
 #[test]
@@ -257,22 +262,9 @@ fn drawn_into_a_place(beside_pictures: bool) -> ([Vec<Vec<u32>>; 2], bool) {
     graph.assign(one, drawn).unwrap();
     let plan = Plan::new(&graph);
 
-    let mut is_link = false;
-    let left = [true, false].map(|by_op| {
-        let mut device = Cpu::new();
-        device.allocate(&store).unwrap();
-        for words in &mut device.stored {
-            words.f32s_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (1.7 * i as f32).sin());
-        }
-        let id = device.prepare(&plan).unwrap();
-        let is_drawn = |link: &Link| matches!(link.out, Sink::Stored(id, first) if (id, first) == to);
-        let draws = |stage: &Stage| matches!(stage, Stage::Chain(Chain { links, .. }) if links.iter().any(is_drawn));
-        is_link = device.plans[id.index].1.stages.iter().any(draws);
-        let done = if by_op { device.profile(id, 1).map(drop) } else { device.run(&[id], 1) };
-        done.unwrap();
-        bits(&device)
-    });
-    (left, is_link)
+    let is_drawn = |link: &Link| matches!(link.out, Sink::Stored(id, first) if (id, first) == to);
+    let draws = |stage: &Stage| matches!(stage, Stage::Chain(Chain { links, .. }) if links.iter().any(is_drawn));
+    (by_op_and_scheduled(&store, &plan), Schedule::new(&plan).stages.iter().any(draws))
 }
 
 #[test]
