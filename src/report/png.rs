@@ -28,7 +28,7 @@ impl PngGrid {
         let size = grid.size_within("PNG", MAX_SIDE)?;
         let refused = |source| ReportError::Write { path: path.to_owned(), source };
         let file = Shared::new(Unfinished::create(path).map_err(refused)?);
-        let stream = start(file.clone(), size, grid.picture[2], colours)?;
+        let stream = start(file.clone(), size, &grid, colours)?;
         Ok(PngGrid { cells: Cells::new(grid, stream)?, file })
     }
 
@@ -87,12 +87,13 @@ pub fn write_picture(
 fn start(
     out: Shared,
     [width, height]: [u32; 2],
-    channels: usize,
+    grid: &Grid,
     colours: Colours,
 ) -> Result<png::StreamWriter<'static, Shared>, ReportError> {
     let path = out.path();
     let mut encoder = png::Encoder::new(out, width, height);
     encoder.set_depth(png::BitDepth::Eight);
+    let channels = grid.picture[2];
     match channels {
         1 if colours == Colours::default() => encoder.set_color(png::ColorType::Grayscale),
         1 => {
@@ -102,8 +103,11 @@ fn start(
         3 => encoder.set_color(png::ColorType::Rgb),
         other => return Err(ReportError::WrongChannels(other)),
     }
-    encoder.set_compression(png::Compression::Balanced);
-    encoder.set_filter(if channels == 1 { png::Filter::NoFilter } else { png::Filter::Up });
+    // A fifth of the time of `Balanced`, so that one core keeps up with a GPU that draws. It packs zeros and single bytes
+    // well: grey digits as they are, and what repeats its neighbours as differences from them.
+    encoder.set_compression(png::Compression::Fast);
+    let is_plain = channels == 1 && grid.scale == 1;
+    encoder.set_filter(if is_plain { png::Filter::NoFilter } else { png::Filter::Adaptive });
     encoder.write_header().and_then(|writer| writer.into_stream_writer()).map_err(|error| match error {
         png::EncodingError::IoError(source) => ReportError::Write { path, source },
         other => ReportError::Encoder { path, reason: other.to_string() },
