@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempPath;
 
+use crate::data::digest_of;
 use crate::{faults, system};
 
 /// What the names of unfinished files begin with, in the folder of the file they will become.
@@ -30,6 +31,20 @@ pub const STDOUT: &str = "/dev/stdout";
 pub fn cache_dir() -> Option<std::path::PathBuf> {
     let wanted = std::env::var_os("INKGRAD_CACHE").filter(|wanted| !wanted.is_empty()).map(Into::into);
     wanted.or_else(|| Some(dirs::cache_dir()?.join("inkgrad")))
+}
+
+/// The cache's file of what is remembered about something, such as an adapter, that a text tells apart from all others.
+pub fn remembered(cache: &Path, folder: &str, about: &str, ending: &str) -> PathBuf {
+    cache.join(folder).join(format!("{:016x}.{ending}", digest_of(about)))
+}
+
+/// Writes such a file, and makes its folder.
+///
+/// # Errors
+/// What the system says.
+pub fn remember(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    write_whole(path, bytes)
 }
 
 /// Whether a file that is already there gives way.

@@ -73,6 +73,14 @@ impl Plan {
     pub fn bytes(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::bytes).sum()
     }
+    /// Every part of a stored buffer that it reads or writes: buffer, first word, and words.
+    pub fn stored(&self) -> impl Iterator<Item = (BufferId, usize, usize)> {
+        let views = self.dispatches.iter().flat_map(|dispatch| dispatch.inputs.iter().chain(&dispatch.outputs));
+        views.filter_map(|view| match view.buffer {
+            Buffer::Stored(id) => Some((id, view.offset, view.tensor.bytes().div_ceil(4) as usize)),
+            Buffer::Scratch(_) => None,
+        })
+    }
     /// Words of each scratch buffer that its tensors need: fewer than there are where some are in 16 bits.
     pub fn scratch_needed(&self) -> Vec<usize> {
         let mut needed = vec![0; self.scratch.len()];

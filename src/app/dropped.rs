@@ -10,6 +10,7 @@ use image::{DynamicImage, RgbaImage};
 
 use super::field::Field;
 use crate::pictures::decode::{MAX_PIXELS, MAX_SIDE};
+use crate::pictures::reduce::reduced;
 use crate::pictures::{self, PictureError};
 
 type Read = Result<DynamicImage, String>;
@@ -70,7 +71,7 @@ fn pasted(image: &ColorImage) -> Read {
     }
     let bytes = image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
     match RgbaImage::from_raw(width, height, bytes).map(DynamicImage::from) {
-        Some(large) if width.max(height) > MAX_SIDE => Ok(large.thumbnail(MAX_SIDE, MAX_SIDE)),
+        Some(large) if width.max(height) > MAX_SIDE => Ok(reduced(&large, MAX_SIDE)),
         Some(picture) => Ok(picture),
         None => Err("the picture on the clipboard is damaged".into()),
     }

@@ -12,6 +12,11 @@ pub fn digest(set: &ImageSet) -> String {
     format!("{hash:016x}")
 }
 
+/// The same for equal texts, on every machine and of every program.
+pub(crate) fn digest_of(text: &str) -> u64 {
+    text.bytes().fold(text.len() as u64, |hash, byte| mix(hash, byte.into()))
+}
+
 /// One to one in each argument, so that no single change goes unseen.
 pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -22,7 +22,7 @@ mod table;
 mod testing;
 pub mod write;
 
-pub(crate) use digest::{digest, mix};
+pub(crate) use digest::{digest, digest_of, mix};
 pub use error::DataError;
 pub use folder::load_folder;
 pub use packed::{pack, send_packed};

@@ -30,7 +30,9 @@ pub enum DeviceError {
     Limit { device: String, op: String, needed: String, allowed: String },
     #[error("{device}: out of memory for {what}{}; try a smaller batch or `--device cpu`", sized(*bytes))]
     OutOfMemory { device: String, what: String, bytes: u64 },
-    #[error("{device}: lost ({reason}); `--device cpu` does without it")]
+    #[error(
+        "{device}: lost ({reason}); try a smaller batch, which takes less time and memory at once, or `--device cpu`"
+    )]
     Lost { device: String, reason: String },
     #[error(
         "{device}: its results are wrong ({fault}). `inkgrad doctor` tells more of it, `--device cpu` does without it"

@@ -49,7 +49,8 @@ pub const VIEWS: Augmentation = Augmentation {
     extend: false,
 };
 
-/// Images that one dispatch of the evaluation handles; accuracy does not depend on it.
+/// Images that one dispatch of the evaluation handles, fewer where they are large ([`Network::images_at_once`]); accuracy
+/// does not depend on it.
 pub const BATCH: usize = 256;
 
 /// Bytes of images, and of their logits, that lie on a device at once. A larger set goes through in pieces: it need not
@@ -120,9 +121,8 @@ impl Asked<'_> {
     fn forward(&self, augment: Option<Augment>) -> Result<(Graph, Value, Forward), InferError> {
         let mut graph = Graph::new();
         let (now, bytes) = (graph.read(&self.clock), graph.read(&self.images));
-        let (Normalization { mean, std }, order) = (self.normalization, Order::InTurn);
-        let (count, batch, image) = (self.count, self.batch, self.image.into());
-        let gather = GatherImages { count, batch, image, mean, std, window: None, order, staged: None, parts: 1 };
+        let Normalization { mean, std } = self.normalization;
+        let gather = GatherImages::new(self.count, self.batch, self.image, [mean, std], Order::InTurn);
         let mut x = graph.apply(gather, &[bytes, now])?;
         if let Some(augment) = augment {
             x = graph.apply(augment, &[x, now])?;
@@ -151,8 +151,9 @@ impl Evaluation {
         Evaluation::write_down(store, network, parameters, room, normalization, Besides::Nothing)
     }
 
-    /// For at most `count` images of the network's own size at once, one set after another; keeps what stands before the
-    /// last dense layer as well, [`Evaluation::features`].
+    /// For at most `count` images of the network's own size at once, one set after another, and for fewer where they or
+    /// what is kept of them would be large ([`Evaluation::room`]); keeps what stands before the last dense layer as well,
+    /// [`Evaluation::features`].
     pub fn declare_with_features(
         store: &mut Store,
         network: &Network,
@@ -160,7 +161,10 @@ impl Evaluation {
         count: usize,
         normalization: Normalization,
     ) -> Result<Evaluation, InferError> {
-        let room = Room { count, image: network.image()?, batch: BATCH };
+        let image = network.image()?;
+        let widest = [network.output().iter().product(), network.features()].into_iter().fold(0, usize::max);
+        let count = count.min(PIECE / image.iter().product::<usize>().max(4 * widest).max(1)).max(1);
+        let room = Room { count, image, batch: network.images_at_once(BATCH) };
         Evaluation::write_down(store, network, parameters, room, normalization, Besides::Features)
     }
 
@@ -252,7 +256,7 @@ impl Evaluation {
         let (network, parameters) = file.network(path, &mut store, "classifier")?;
         let (weights, running) = file.values(&parameters, path)?;
         let normalization = Normalization::read(file, path)?;
-        let room = Room { count: images.0, image: images.1, batch: BATCH };
+        let room = Room { count: images.0, image: images.1, batch: network.images_at_once(BATCH) };
         let views = Besides::Views;
         let mut evaluation = Evaluation::write_down(&mut store, &network, &parameters, room, normalization, views)?;
         device.allocate(&store)?;
@@ -263,6 +267,11 @@ impl Evaluation {
 
     pub fn plan(&self) -> &Plan {
         self.plan.plan()
+    }
+
+    /// Images that there is room for at once.
+    pub fn room(&self) -> usize {
+        self.count
     }
 
     /// Sends the images to the device and makes the plan ready; once, after the store was allocated.
@@ -384,7 +393,7 @@ impl Scores {
         for (row, label) in logits.chunks_exact(classes).zip(labels) {
             let probabilities = softmax(row);
             // A row with NaN predicts nothing: its first class with probability NaN, counted wrong.
-            let best = (0..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+            let best = most_likely(row);
             let truth = probabilities.get(*label as usize).copied().unwrap_or(f64::NAN);
             scores.loss -= truth.max(f64::MIN_POSITIVE).ln() + if truth.is_nan() { f64::NAN } else { 0.0 };
             scores.correct += usize::from(best == *label as usize && !truth.is_nan());
@@ -403,6 +412,11 @@ impl Scores {
     pub fn answers(&self, labels: &[u32]) -> impl Iterator<Item = (usize, usize)> {
         labels.iter().zip(&self.predicted).map(|(label, (predicted, _))| (*label as usize, *predicted))
     }
+}
+
+/// The class with the largest of a row of logits, the first of equal ones.
+pub fn most_likely(row: &[f32]) -> usize {
+    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
 /// Probabilities of a row of logits.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -13,6 +14,9 @@ use std::thread;
 ///
 /// # Errors
 /// The first of `take`.
+///
+/// # Panics
+/// Where a worker does.
 pub fn in_order<T: Send, R: Send, E>(
     items: impl IntoIterator<Item = Option<T>>,
     workers: Vec<impl FnMut(T) -> R + Send>,
@@ -28,7 +32,9 @@ pub fn in_order<T: Send, R: Send, E>(
             let (queue, answers) = (&queue, answers.clone());
             scope.spawn(move || {
                 while let Some((place, item)) = next(queue) {
-                    if answers.send((place, worker(item))).is_err() {
+                    // Whoever takes the answers waits for this one: with other workers there the channel stays open.
+                    let answer = catch_unwind(AssertUnwindSafe(|| worker(item)));
+                    if answers.send((place, answer)).is_err() {
                         break;
                     }
                 }
@@ -59,7 +65,7 @@ pub fn in_order<T: Send, R: Send, E>(
                 }
                 continue;
             };
-            early.insert(place, answer);
+            early.insert(place, answer.unwrap_or_else(|panic| resume_unwind(panic)));
             while let Some(answer) = early.remove(&taken) {
                 taken += 1;
                 if take(answer)?.is_break() {
@@ -94,6 +100,17 @@ mod tests {
             });
             assert_eq!(ended, Ok(()));
             assert_eq!(taken, (0..40).map(|i| i * i).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_worker_that_panics_ends_it_and_no_other_waits_for_it() {
+        let breaks_at = |wrong: u64| move |i: u64| if i == wrong { panic!("{i}") } else { i };
+        for wrong in [0, 7, 19] {
+            let run =
+                || in_order((0..20).map(Some), vec![breaks_at(wrong); 2], |_| Ok::<_, ()>(ControlFlow::Continue(())));
+            let panic = catch_unwind(run).expect_err("an answer was missing");
+            assert_eq!(panic.downcast_ref::<String>(), Some(&wrong.to_string()));
         }
     }
 

@@ -99,7 +99,7 @@ impl Judge {
     pub fn look(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<Looked, InferError> {
         self.check(set)?;
         let mut looked = Looked { logits: Vec::new(), features: Vec::new(), width: self.evaluation.feature_width() };
-        for images in set.images.chunks(CAPACITY * set.image_len()) {
+        for images in set.images.chunks(self.evaluation.room() * set.image_len()) {
             let count = images.len() / set.image_len();
             self.evaluation.send(device, images)?;
             looked.logits.extend(self.evaluation.first_logits(device, count)?);

@@ -266,6 +266,9 @@ impl Architecture {
     }
 }
 
+/// Numbers of a layer's output for a batch, at most: 64 MiB of float32, half of what WebGPU lets every adapter bind.
+const LAYER: usize = 1 << 24;
+
 const BIAS: &str = "bias";
 pub(super) const RUNNING: &str = "running";
 
@@ -300,6 +303,23 @@ impl Network {
     /// What the network gives for one image: `[classes]`, or an image's `[h, w, c]`.
     pub fn output(&self) -> &[usize] {
         self.layers.last().map_or(&self.input[..], |layer| &layer.output)
+    }
+
+    /// Images, `most` at most, that go through it at once without any layer's output being larger than a tensor that
+    /// every adapter binds.
+    pub fn images_at_once(&self, most: usize) -> usize {
+        let sizes = self.layers.iter().map(|layer| layer.output.iter().product());
+        let largest = sizes.fold(self.input.iter().product(), usize::max);
+        (LAYER / largest.max(1)).clamp(1, most.max(1))
+    }
+
+    /// Numbers that the last dense layer is given for an image: its features.
+    pub(crate) fn features(&self) -> usize {
+        let last = self.layers.iter().rfind(|layer| matches!(layer.spec.kind, Kind::Dense { .. }));
+        match last.and_then(|layer| layer.inputs.first()) {
+            Some(Source::Layer(at)) => self.layers[*at].output.iter().product(),
+            _ => self.input.iter().product(),
+        }
     }
 
     /// Floating-point operations of the forward pass of one image.

@@ -108,7 +108,7 @@ impl Op for Slice {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x, extra @ ..] = inputs else { return Err("takes a tensor".into()) };
-        let end = self.start + self.len;
+        let end = self.start.saturating_add(self.len);
         if self.len == 0 || x.shape.rank() == 0 || end > x.shape.last() {
             return Err(format!("has no columns {}..{end}", self.start));
         }

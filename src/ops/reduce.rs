@@ -263,8 +263,8 @@ impl Op for Spread {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x] = expect::<1>(inputs)?;
-        let parts = (self.shape.len() / self.width.max(1)).div_ceil(self.rows.max(1));
-        if x.len() < parts * self.width {
+        let is_whole = self.width > 0 && self.rows > 0 && self.shape.len().is_multiple_of(self.width);
+        if !is_whole || x.len() < (self.shape.len() / self.width).div_ceil(self.rows) * self.width {
             return Err(format!("cannot be spread to {} over {} rows each", self.shape, self.rows));
         }
         Ok(Tensor::f32(self.shape.clone()))

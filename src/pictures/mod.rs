@@ -12,7 +12,7 @@ mod pages;
 mod paths;
 pub mod pattern;
 pub mod prepare;
-mod reduce;
+pub(crate) mod reduce;
 pub mod source;
 pub mod stream;
 pub mod walk;

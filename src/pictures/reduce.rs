@@ -6,7 +6,7 @@ use std::ops::Range;
 use image::{DynamicImage, GenericImageView, ImageBuffer, Pixel};
 
 /// The picture with its aspect, its longer side as long as `side`, which is less than it was.
-pub(super) fn reduced(image: &DynamicImage, side: u32) -> DynamicImage {
+pub(crate) fn reduced(image: &DynamicImage, side: u32) -> DynamicImage {
     let scale = f64::from(side) / f64::from(image.width().max(image.height()));
     let [width, height] =
         [image.width(), image.height()].map(|length| ((f64::from(length) * scale).round() as u32).max(1));

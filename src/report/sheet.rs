@@ -30,21 +30,6 @@ pub struct SheetItem<'a> {
     pub caption: String,
 }
 
-/// Contact sheet without a title; see [`titled_sheet`].
-///
-/// # Errors
-/// As [`titled_sheet`].
-pub fn sheet(
-    items: &[SheetItem<'_>],
-    h: usize,
-    w: usize,
-    c: usize,
-    columns: usize,
-    scale: usize,
-) -> Result<RgbImage, ReportError> {
-    titled_sheet("", items, (h, w, c), columns, scale)
-}
-
 /// Contact sheet of images of one `(height, width, channels)`, `columns` in a row.
 ///
 /// Each pixel becomes a square of `scale` x `scale` pixels. 1 channel is grey, 2 grey with

@@ -10,7 +10,7 @@ fn item<'a>(pixels: &'a [u8], caption: &str) -> SheetItem<'a> {
 #[test]
 fn each_pixel_becomes_a_square_of_its_colour() {
     let pixels: Vec<u8> = (0..50 * 2).map(|i| i * 2).collect();
-    let image = sheet(&[item(&pixels, "")], 2, 50, 1, 1, 4).unwrap();
+    let image = titled_sheet("", &[item(&pixels, "")], (2, 50, 1), 1, 4).unwrap();
     assert_eq!(image.dimensions(), (200 + 48, 40 + 48));
     for (x, y) in [(0, 0), (49, 0), (0, 1), (31, 1)] {
         for corner in [0, 3] {
@@ -68,21 +68,21 @@ fn a_long_caption_is_broken_at_a_space_and_then_cut() {
 
 #[test]
 fn images_that_do_not_match_their_shape_are_refused() {
-    let short = sheet(&[item(&[0; 4], ""), item(&[0; 3], "")], 2, 2, 1, 1, 1);
+    let short = titled_sheet("", &[item(&[0; 4], ""), item(&[0; 3], "")], (2, 2, 1), 1, 1);
     assert_eq!(short.unwrap_err().to_string(), "image 1 has 3 bytes where height x width x channels asks for 4");
-    let channels = sheet(&[], 2, 2, 5, 1, 1).unwrap_err();
+    let channels = titled_sheet("", &[], (2, 2, 5), 1, 1).unwrap_err();
     assert!(matches!(channels, ReportError::WrongChannels(5)));
 }
 
 #[test]
 fn enormous_sheets_are_refused_and_empty_ones_drawn() {
-    let huge = sheet(&[item(&[0; 4], "")], 2, 2, 1, 1, usize::MAX);
+    let huge = titled_sheet("", &[item(&[0; 4], "")], (2, 2, 1), 1, usize::MAX);
     assert!(matches!(huge, Err(ReportError::TooLarge { .. })));
     let empty = titled_sheet("No mistakes", &[], (28, 28, 1), 0, 0).unwrap();
     assert!(empty.pixels().any(|pixel| pixel.0 == QUIET));
-    let flat = sheet(&[item(&[], "x")], 0, usize::MAX, 1, usize::MAX, 2);
+    let flat = titled_sheet("", &[item(&[], "x")], (0, usize::MAX, 1), usize::MAX, 2);
     assert!(matches!(flat, Err(ReportError::TooLarge { .. })));
-    assert!(sheet(&[item(&[], "x")], 5, 0, 3, 2, 2).is_ok());
+    assert!(titled_sheet("", &[item(&[], "x")], (5, 0, 3), 2, 2).is_ok());
 }
 
 #[test]

@@ -29,17 +29,9 @@ impl Batch {
     /// Where the ops refuse: the augmentation is out of bounds or not for images of this size.
     pub fn images(&self, graph: &mut Graph, bytes: Value, clock: Value) -> Result<Value, GraphError> {
         let Normalization { mean, std } = self.normalization;
-        let gather = GatherImages {
-            count: self.count,
-            batch: self.batch,
-            image: self.image.into(),
-            mean,
-            std,
-            window: self.augment.window(),
-            order: Order::Shuffled,
-            staged: self.staged,
-            parts: 1,
-        };
+        let (window, staged) = (self.augment.window(), self.staged);
+        let whole = GatherImages::new(self.count, self.batch, self.image, [mean, std], Order::Shuffled);
+        let gather = GatherImages { window, staged, ..whole };
         let images = graph.apply(gather, &[bytes, clock])?;
         match self.augment.op(mean, std, streams::AUGMENT) {
             Some(augment) => graph.apply(augment, &[images, clock]),

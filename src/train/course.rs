@@ -74,7 +74,8 @@ impl Course {
     /// How well the weights that inference would use do on a set, after [`Course::calibrate`].
     pub fn evaluation(&self, store: &mut Store, set: &ImageSet) -> Result<Evaluation, InferError> {
         let parameters = self.classifier.learner.inference_parameters();
-        Evaluation::declare(BATCH, store, &self.network, &parameters, set, self.normalization)
+        let batch = self.network.images_at_once(BATCH);
+        Evaluation::declare(batch, store, &self.network, &parameters, set, self.normalization)
     }
 
     /// Sends everything to the device, to go on from `state`, which is that of `checkpoint` where there is one; once,

@@ -10,7 +10,7 @@ use super::wish::Wish;
 use crate::app::post::Post;
 use crate::device::cpu::Cpu;
 use crate::device::{Choice, Device, DeviceError};
-use crate::infer::evaluate::softmax;
+use crate::infer::evaluate::{most_likely, softmax};
 use crate::infer::{Classifier, Generator, InferError, Sampler, classify};
 use crate::models::{ModelFile, by};
 
@@ -229,7 +229,9 @@ fn serve(post: &Post<Mail>, opener: &Opener, wake: &impl Fn()) {
             if let Some(open) = atelier.as_mut().filter(|atelier| atelier.fits(&wish)) {
                 let answer = match open.fulfil(&wish) {
                     Ok(answer) => Ok(answer),
-                    Err(error) => elsewhere(post, &mut atelier, opener, &wish, &error),
+                    // Only what the device has done is another elsewhere.
+                    Err(InferError::Device(error)) => elsewhere(post, &mut atelier, opener, &wish, &error),
+                    Err(error) => Err(error.to_string()),
                 };
                 post.mail().answer = Some(answer);
             }
@@ -252,7 +254,7 @@ fn elsewhere(
     atelier: &mut Option<Atelier>,
     opener: &Opener,
     wish: &Wish,
-    error: &InferError,
+    error: &DeviceError,
 ) -> Result<Answer, String> {
     let failed = format!("the device failed ({error})");
     let Some(path) = atelier.take().map(|atelier| atelier.about.path) else { return Err(failed) };
@@ -322,7 +324,7 @@ impl Atelier {
                 for (row, digit) in logits.chunks_exact(names.len()).zip(digits) {
                     let asked = wish.asked(readings.len(), digit);
                     let asked = asked.and_then(|class| self.about.class_names.get(class));
-                    let (class, share) = most_likely(row);
+                    let (class, share) = answer(row);
                     readings.push(Reading {
                         class,
                         share,
@@ -335,10 +337,9 @@ impl Atelier {
     }
 }
 
-fn most_likely(logits: &[f32]) -> (usize, f32) {
-    let shares = softmax(logits);
-    let best = (0..shares.len()).max_by(|a, b| shares[*a].total_cmp(&shares[*b])).unwrap_or(0);
-    (best, shares.get(best).copied().unwrap_or(0.0) as f32)
+fn answer(logits: &[f32]) -> (usize, f32) {
+    let best = most_likely(logits);
+    (best, softmax(logits).get(best).copied().unwrap_or(0.0) as f32)
 }
 
 /// The judge that travels with the program, where it can read this generator's pictures at all; otherwise why not.

@@ -1,5 +1,7 @@
 //! What is known of one picture: the line of the journal from which every table is made.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::infer::evaluate::softmax;
@@ -75,7 +77,7 @@ impl Record {
         }
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         // By logits, which tell classes apart whose probabilities are equal; of equal ones the first wins.
-        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+        order.sort_by(|a, b| logits[*b].partial_cmp(&logits[*a]).unwrap_or(Ordering::Equal));
         record.top = order.iter().take(kept.top).map(|class| (*class, probabilities[*class])).collect();
         record.all = if kept.all { probabilities } else { Vec::new() };
         (record.blank, record.as_is) = (prepared.blank, prepared.as_is);

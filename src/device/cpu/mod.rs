@@ -34,7 +34,8 @@ impl Cpu {
 
     /// Words of a stored buffer, if it has them.
     fn words(&mut self, buffer: BufferId, offset: usize, count: usize) -> Result<&mut [f32], DeviceError> {
-        let words = self.stored.get_mut(buffer.0).and_then(|lines| lines.f32s_mut().get_mut(offset..offset + count));
+        let words =
+            self.stored.get_mut(buffer.0).and_then(|lines| lines.f32s_mut().get_mut(offset..)?.get_mut(..count));
         words.ok_or_else(|| DeviceError::Stale { device: "CPU".into() })
     }
 
@@ -221,6 +222,9 @@ impl Device for Cpu {
     }
 
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError> {
+        for (id, offset, words) in plan.stored() {
+            self.words(id, offset, words)?;
+        }
         let schedule = Schedule::new(plan);
         self.grow(&schedule.scratch)?;
         self.plans.push(Arc::new((plan.clone(), schedule)));

@@ -4,17 +4,18 @@
 //! another may like another better, op by op. What was measured holds for that adapter, its driver and these shaders.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{AdapterInfo, Gpu};
+use crate::data::digest_of;
 use crate::device::{Device, DeviceError, PlanId};
 use crate::files;
 use crate::ops::{Kernel, Target};
 use crate::plan::{self, Dispatch, Plan, View};
+use crate::tensor::Kind;
 
 /// How much faster another layout must be: less is noise, and would change a result's last bits for nothing.
 const WORTHWHILE: f64 = 1.05;
@@ -53,12 +54,6 @@ struct File {
     layouts: BTreeMap<String, Target>,
 }
 
-fn hash(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
-}
-
 impl Layouts {
     /// What is remembered of an adapter.
     pub fn of(info: &AdapterInfo) -> Layouts {
@@ -69,7 +64,7 @@ impl Layouts {
         // Matrix units have kernels of their own, which have one layout; all others are as without them.
         let about = AdapterInfo { uses_matrix_units: false, ..info.clone() }.identity();
         let matrices = info.target().matrices;
-        let path = cache.map(|cache| cache.join("layouts").join(format!("{:016x}.json", hash(&about))));
+        let path = cache.map(|cache| files::remembered(cache, "layouts", &about, "json"));
         let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
         let kept =
             kept.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok()).filter(|file| file.about == about);
@@ -86,7 +81,7 @@ impl Layouts {
 
     /// Equal where results are, to the last bit. `None` where every op has the adapter's own layout.
     pub fn digest(&self) -> Option<u64> {
-        (!self.chosen.is_empty()).then(|| hash(&self.chosen))
+        (!self.chosen.is_empty()).then(|| digest_of(&format!("{:?}", self.chosen)))
     }
 
     /// The target that a kernel of the adapter's own layout should rather be laid out for.
@@ -108,15 +103,14 @@ impl Layouts {
     fn keep(&self) -> std::io::Result<Option<&Path>> {
         let Some(path) = &self.path else { return Ok(None) };
         let file = File { about: self.about.clone(), layouts: self.chosen.clone() };
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        files::write_whole(path, &serde_json::to_vec_pretty(&file)?)?;
+        files::remember(path, &serde_json::to_vec_pretty(&file)?)?;
         Ok(Some(path))
     }
 }
 
 /// A kernel is plain data, and so is its name: file, entry, constants and workgroups.
 fn key(kernel: &Kernel) -> String {
-    format!("{} {:016x}", kernel.file, hash(format!("{kernel:?}")))
+    format!("{} {:016x}", kernel.file, digest_of(&format!("{kernel:?}")))
 }
 
 /// What [`Gpu::tune`] found out about one kernel of a plan.
@@ -158,8 +152,12 @@ impl Gpu {
     /// where its results are what the adapter's own has. What stored buffers hold is spoiled.
     ///
     /// # Errors
-    /// As [`Device::prepare`] and [`Device::profile`].
+    /// As [`Device::prepare`] and [`Device::profile`], and for results in 16 bits: layouts are chosen for float32.
     pub fn tune(&mut self, plan: &Plan) -> Result<Vec<Tuned>, DeviceError> {
+        let mut outputs = plan.dispatches.iter().flat_map(|dispatch| &dispatch.outputs);
+        if outputs.any(|view| view.tensor.kind == Kind::F16) {
+            return Err(self.health.failed("layouts are chosen for results in 32 bits; these are in 16"));
+        }
         let before = self.plans.len();
         let tuned = self.compare_layouts(plan);
         self.plans.truncate(before);

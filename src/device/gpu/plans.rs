@@ -62,6 +62,9 @@ impl Gpu {
 
     /// A plan with a kernel for each of its dispatches.
     pub(super) fn prepare_kernels(&mut self, plan: &Plan, kernels: &[Kernel]) -> Result<Prepared, DeviceError> {
+        for (id, offset, words) in plan.stored() {
+            self.holds(id, offset, words)?;
+        }
         let mut sources = Vec::with_capacity(kernels.len());
         for (dispatch, kernel) in plan.dispatches.iter().zip(kernels) {
             let name = dispatch.op.name();

@@ -14,8 +14,6 @@ use crate::tensor::Tensor;
 
 /// The most pictures that go through the network at once.
 const BATCH: usize = 64;
-/// The most numbers that a layer may give for all pictures of a batch, so that no binding becomes too large.
-const LAYER: usize = 1 << 23;
 
 /// Where what comes and goes lies on the device. Each has a buffer of its own, since no dispatch may read and write one.
 pub struct Places {
@@ -60,8 +58,7 @@ impl Plans {
         normalization: Normalization,
     ) -> Result<Plans, InferError> {
         let [h, w, c] = network.image()?;
-        let largest = network.layers.iter().map(|layer| layer.output.iter().product()).fold(h * w * c, usize::max);
-        let batch = (LAYER / largest.max(1)).clamp(1, BATCH);
+        let batch = network.images_at_once(BATCH);
         let mut stored = |name: &str, tensor: Tensor| {
             let buffer = store.add(format!("look.{name}"), tensor.len());
             Place { buffer, offset: 0, tensor }
@@ -77,20 +74,9 @@ impl Plans {
         let x = stored("input", Tensor::f32([1, h, w, c]));
 
         let gather = |graph: &mut Graph, from: &Place, batch: usize, image: [usize; 3]| {
-            let (Normalization { mean, std }, order) = (normalization, Order::InTurn);
-            let op = GatherImages {
-                count: batch,
-                batch,
-                image: image.into(),
-                mean,
-                std,
-                window: None,
-                order,
-                staged: None,
-                parts: 1,
-            };
+            let Normalization { mean, std } = normalization;
             let inputs = [graph.read(from), graph.read(&clock)];
-            graph.apply(op, &inputs)
+            graph.apply(GatherImages::new(batch, batch, image, [mean, std], Order::InTurn), &inputs)
         };
         let forward = |graph: &mut Graph, x: Value| -> Result<Forward, InferError> {
             Ok(network.forward(graph, parameters, x, Mode::Infer)?)

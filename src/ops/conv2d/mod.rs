@@ -111,6 +111,9 @@ impl Op for Conv2d {
         if c != weight_c {
             return Err(format!("the image has {c} channels, the weights are for {weight_c}"));
         }
+        if self.p == 0 || self.q == 0 || self.stride == 0 {
+            return Err("sizes and stride must be positive".into());
+        }
         let out = Tensor::f32([n, self.p, self.q, k]);
         self.epilogue.check(&inputs[2..], &out.shape).map(|()| out)
     }
@@ -399,6 +402,9 @@ pub fn cases() -> Vec<Case> {
         // Large enough for tiles on the CPU.
         (2, 13, 12, 40, 48, 3, 3, 1, Padding::Same),
         (1, 24, 24, 16, 16, 5, 5, 2, Padding::Same),
+        // So many channels that a GPU's invocation takes four: of the result, and of the image.
+        (1, 3, 17, 6, 130, 3, 3, 1, Padding::Same),
+        (1, 3, 18, 130, 5, 3, 3, 1, Padding::Same),
     ];
     let mut cases = Vec::new();
     for (n, h, w, c, k, r, s, stride, padding) in shapes {
@@ -437,5 +443,30 @@ pub fn cases() -> Vec<Case> {
             cases.push(case.input(image(), Fill::Uniform).input(result(), Fill::Uniform));
         }
     }
+    // So many tiles that an invocation takes four channels of 32 as well.
+    let many = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 24, q: 3, epilogue: Epilogue::NONE };
+    let case = Case::new("64x24x3x1 by 3x3x32", Arc::new(many)).no_derivative();
+    cases.push(case.input(Tensor::f32([64, 24, 3, 1]), Fill::Uniform).input(Tensor::f32([3, 3, 1, 32]), Fill::Uniform));
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What most time is spent in on a card: no network that a test trains is as wide, or as large.
+    #[test]
+    fn the_cases_hold_each_number_of_channels_that_an_invocation_takes_on_a_card() {
+        for op in ["conv2d", "conv2d.grad_x"] {
+            let mut found = std::collections::BTreeSet::new();
+            for case in cases().into_iter().filter(|case| case.op.name() == op) {
+                let inputs: Vec<Tensor> = case.inputs.iter().map(|(tensor, _)| tensor.clone()).collect();
+                let out = case.op.shape(&inputs).unwrap();
+                let kernel = case.op.gpu(&inputs, &[out], Target::DISCRETE);
+                let channels = kernel.constants.into_iter().filter(|(name, _)| name == "CHANNELS");
+                found.extend(channels.map(|(_, constant)| format!("{constant:?}")));
+            }
+            assert_eq!(Vec::from_iter(found), ["U32(1)", "U32(2)", "U32(4)"], "{op}");
+        }
+    }
 }

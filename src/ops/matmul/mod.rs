@@ -278,12 +278,13 @@ pub fn cases() -> Vec<Case> {
         (31, 33, 640),
     ];
     for layout in [Layout::NN, Layout::NT, Layout::TN] {
+        let operands = |m, n, k| match layout {
+            Layout::NN => ([m, k], [k, n]),
+            Layout::NT => ([m, k], [n, k]),
+            Layout::TN => ([k, m], [k, n]),
+        };
         for (i, (m, n, k)) in shapes.into_iter().enumerate() {
-            let (a, b) = match layout {
-                Layout::NN => ([m, k], [k, n]),
-                Layout::NT => ([m, k], [n, k]),
-                Layout::TN => ([k, m], [k, n]),
-            };
+            let (a, b) = operands(m, n, k);
             // Each shape plain, and with one of the epilogues.
             for epilogue in [Epilogue::NONE, epilogues[1 + i % 3], [norm, Epilogue { bias: true, ..norm }][i % 2]] {
                 let op = Arc::new(MatMul { epilogue, ..MatMul::new(layout) });
@@ -306,6 +307,10 @@ pub fn cases() -> Vec<Case> {
             }
             cases.push(case);
         }
+        // So large that a GPU's invocation takes eight rows.
+        let (a, b) = operands(729, 361, 5);
+        let case = Case::new("729x361x5 plain", Arc::new(MatMul::new(layout))).no_derivative();
+        cases.push(case.input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform));
     }
     cases
 }

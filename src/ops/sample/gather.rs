@@ -45,6 +45,11 @@ pub struct Staged {
 }
 
 impl GatherImages {
+    /// `batch` images at a time of a data set of `count`, each whole and of `[h, w, c]`.
+    pub fn new(count: usize, batch: usize, image: [usize; 3], [mean, std]: [f32; 2], order: Order) -> GatherImages {
+        GatherImages { count, batch, image: image.into(), mean, std, window: None, order, staged: None, parts: 1 }
+    }
+
     fn dims(&self) -> Result<[usize; 3], String> {
         let dims = self.image.dims();
         dims.try_into().map_err(|_| format!("images are [h, w, c], not {}", self.image))

@@ -74,34 +74,23 @@ fn exact_clock(input: &Exact) -> random::Clock {
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     // Steps in the first epoch, across two, and past the end.
-    for (count, batch, image, step) in [
+    for (count, batch, sizes, step) in [
         (1, 1, [1, 1, 1], &[0, 1]),
         (10, 4, [3, 3, 1], &[2, 5]),
         (37, 16, [4, 4, 1], &[2, 6]),
         (7, 3, [36, 37, 3], &[9, 7]),
     ] {
         for order in [Order::Shuffled, Order::InTurn] {
-            let name = format!("{batch} of {count} {image:?} {order:?}");
+            let name = format!("{batch} of {count} {sizes:?} {order:?}");
             let clock = |case: Case| case.input(Tensor::u32([2]), Fill::Words(step)).no_derivative();
-            let image = Shape::from(image);
+            let image = Shape::from(sizes);
             let words = Tensor::u32([(count * image.len()).div_ceil(4)]);
             // The whole image: one place. Nothing else fits the smallest.
             let window = Window { top: 0, left: 0, height: image.dims()[0], width: image.dims()[1] };
             let inner = Window { top: 1, height: window.height / 2, width: window.width / 2, ..window };
             let fits = inner.is_within([window.height, window.width]);
             for window in [None, Some(if fits { inner } else { window })] {
-                let staged = None;
-                let op = GatherImages {
-                    count,
-                    batch,
-                    image: image.clone(),
-                    mean: 0.13,
-                    std: 0.31,
-                    window,
-                    order,
-                    staged,
-                    parts: 1,
-                };
+                let op = GatherImages { window, ..GatherImages::new(count, batch, sizes, [0.13, 0.31], order) };
                 let (copies, name) = (op.copies(), format!("{name}{}", if window.is_some() { " windows" } else { "" }));
                 let case = Case::new(name.clone(), Arc::new(op.clone()));
                 cases.push(clock(case.input(words.clone(), Fill::Below(u32::MAX))));

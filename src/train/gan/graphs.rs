@@ -86,17 +86,8 @@ impl Build<'_> {
         let [h, w, c] = self.image;
         let p = self.settings.pack;
         let (mean, std) = self.gan.range()?;
-        let gather = GatherImages {
-            count: self.groups,
-            batch: self.settings.batch / p,
-            image: [h * p, w, c].into(),
-            mean,
-            std,
-            window: None,
-            order: Order::Shuffled,
-            staged: None,
-            parts: 1,
-        };
+        let batch = self.settings.batch / p;
+        let gather = GatherImages::new(self.groups, batch, [h * p, w, c], [mean, std], Order::Shuffled);
         let bytes = graph.read(&self.bytes);
         let images = graph.apply(gather, &[bytes, clock])?;
         Ok(self.packed(graph, images)?)

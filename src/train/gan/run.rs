@@ -174,7 +174,8 @@ impl GanRun<'_> {
         let mut steps = GanSteps::declare(&mut store, &self.gan, &self.settings, &set)?;
         let parameters = steps.generator.inference_parameters();
         let range = self.gan.range()?;
-        let sampler = Sampler::declare(BATCH, &mut store, &steps.generator_network, &parameters, range)?;
+        let batch = steps.generator_network.images_at_once(BATCH);
+        let sampler = Sampler::declare(batch, &mut store, &steps.generator_network, &parameters, range)?;
         let judge = match self.settings.measure {
             0 => None,
             _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
