@@ -82,12 +82,12 @@ def page(steps):
         "# A model of the step on a GPU",
         "",
         "No figure on this page was measured on a GPU. It is a model: what a training step asks for, counted by",
-        "`inkgrad bench NETWORK --ops --json`, divided by what three GPUs are said to be able to do.",
-        "`python benches/gpu_model.py` wrote it; `benches/gpu.sh` measures where there is a GPU.",
+        "`inkgrad bench NETWORK --ops --json`, divided by the rates that the makers of three GPUs state.",
+        "`python benches/gpu_model.py` wrote it; `benches/gpu.sh` measures on a machine with a GPU.",
         "",
         "## What a step asks for",
         "",
-        "| network | images | parameters | dispatches | GFLOP | MB touched | FLOP for each byte |",
+        "| network | images | parameters | dispatches | GFLOP | MB touched | FLOP per byte |",
         "|---|---|---|---|---|---|---|",
     ]
     for step in steps:
@@ -97,17 +97,17 @@ def page(steps):
         lines.append("| " + " | ".join(f"`{cell}`" if i == 0 else str(cell) for i, cell in enumerate(cells)) + " |")
     lines += [
         "",
-        "Forward, backward and the optimizer; a GAN's step is one of its discriminator and one of its generator. Bytes",
-        "are those of every dispatch's tensors, each touched once, as if no cache kept anything between dispatches.",
+        "A step is forward, backward and the optimizer; a GAN's step is one of its discriminator and one of its generator.",
+        "Bytes count every dispatch's tensors, each touched once, as if no cache kept anything between dispatches.",
         "",
         "## The model",
         "",
         "Dispatches run one after another. Each takes the longest of three times: its operations at the GPU's rate, its",
-        "bytes at the memory's rate, and a launch. Two estimates:",
+        "bytes at the memory's rate, and one launch. There are two estimates:",
         "",
         f"- **floor**: both rates at their peak, {LAUNCH:g} us a launch, as on an {LAUNCH_ON}.",
         f"- **careful**: {COMPUTE_SHARE:.0%} of the arithmetic peak and {MEMORY_SHARE:.0%} of the memory's (assumed: float32 without",
-        "  matrix units), and the highest cost of a dispatch that was measured for WebGPU implementations, 36 us on Vulkan and",
+        "  matrix units), and the highest dispatch cost that was measured for WebGPU implementations, 36 us on Vulkan and",
         "  71 us on Metal (J. Maczan, *Characterizing WebGPU Dispatch Overhead*, arXiv 2604.02344: 24 to 36 and 32 to 71).",
         "",
         "| GPU | TFLOP/s, float32 | GB/s | source |",
@@ -116,7 +116,7 @@ def page(steps):
         "",
         "## What follows",
         "",
-        "Milliseconds of a step, images per second, and the limit that sets most of the time:",
+        "Milliseconds per step, images per second, and the limit that sets most of the time:",
         "",
         "| network | GPU | floor, ms | images/s | set by | careful, ms | images/s | set by |",
         "|---|---|---|---|---|---|---|---|",
@@ -132,8 +132,8 @@ def page(steps):
             lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Where launches set the time, fewer dispatches or larger batches help and faster kernels do not; where memory does,",
-        "fusing what reads the same tensor. A large cache makes the memory's share smaller than it is here.",
+        "Where launches set the time, fewer dispatches or larger batches help, and faster kernels do not. Where memory does,",
+        "fusing ops that read the same tensor helps. A large cache makes the memory's share smaller than it is here.",
         "",
     ]
     return "\n".join(lines)

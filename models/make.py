@@ -79,7 +79,7 @@ def keep(name, run, command, seconds, device=None):
         ("recipe", recipe),
         ("data", f"MNIST, {60_000 - set_aside:,} training images, digest {told['data_digest']}"),
         ("chosen", chosen),
-        ("test accuracy", f"{percent(result['test_accuracy'])} of the 10,000 test images, looked at once"),
+        ("test accuracy", f"{percent(result['test_accuracy'])} of the 10,000 test images, used once"),
         ("time", f"{seconds:.0f} s, {device or f'CPU device, {processor()}'}"),
     ]
     lines = [f"# {name}", "", "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows), ""]
