@@ -1,5 +1,5 @@
 //! How much longer `classify` and `generate` take than the part that no device can do for them: decoding and preparing
-//! pictures, and encoding them. By turns, in this process and in the program's, on all cores.
+//! pictures, and encoding them. Measured alternately, in this process and in the program's, on all cores.
 //!
 //!     cargo bench --bench pictures -- FOLDER [DEVICE [MODEL [ROUNDS]]]
 
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The medians of both, by turns, and of their ratios.
+/// Measures both alternately; prints the medians of both and of their ratio.
 fn compare(what: &str, pictures: f64, rounds: usize, alone: impl Fn() -> f64, whole: impl Fn() -> f64) {
     let seconds: Vec<[f64; 2]> = (0..rounds).map(|_| [alone(), whole()]).collect();
     let median = |of: fn(&[f64; 2]) -> f64| {
@@ -77,7 +77,7 @@ fn compare(what: &str, pictures: f64, rounds: usize, alone: impl Fn() -> f64, wh
     );
 }
 
-/// Pictures in a folder, and the seconds that it takes to find, decode and prepare them.
+/// The number of pictures in a folder, and the seconds that it takes to find, decode and prepare them.
 fn decoded(folder: &Path) -> (usize, f64) {
     let began = Instant::now();
     let source = Source { given: vec![PathBuf::from(folder)], ..Source::default() };
@@ -87,7 +87,7 @@ fn decoded(folder: &Path) -> (usize, f64) {
     (count, began.elapsed().as_secs_f64())
 }
 
-/// Seconds that it takes to write a sheet of digits that are there.
+/// Seconds that it takes to write a sheet of digits that need not be generated.
 fn encoded(path: &Path) -> f64 {
     let set = mnist::embedded().expect("the built-in digits").test;
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! From images to a model in a file, and from there to answers: trains `fast` for an epoch on the digits of MNIST, and
+//! From images to a model file, and from there to answers: trains `fast` for an epoch on the digits of MNIST, and
 //! reads some that it has not seen.
 
 use std::error::Error;
@@ -14,11 +14,11 @@ use inkgrad::train::{Event, Folder, Run, Settings};
 fn main() -> Result<(), Box<dyn Error>> {
     let data = mnist::embedded()?;
     let unseen = data.test.select(&(0..1000).collect::<Vec<_>>());
-    // As the program chooses it: a GPU that computes what it should, or else the CPU.
+    // Chosen as the program does: a GPU that computes correctly, or else the CPU.
     let mut device = check::open("auto")?;
     println!("trains on {}", device.name());
 
-    // The folder is the run's from its beginning, so that `inkgrad train --resume` can go on with it.
+    // The folder belongs to the run from its beginning, so that `inkgrad train --resume` can continue it.
     let architecture = builtin("fast")?;
     let settings = Settings { epochs: 1, ..Settings::from_recipe("fast", &architecture.recipe) };
     let folder = Folder::create(Path::new("runs"), "fast")?;
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let best = folder.best();
     Run { settings, architecture, data, folder, device: device.as_mut(), stop: &stop, report }.train()?;
 
-    // A classifier takes as many images at once as it was opened for, and this one looks at each as it is.
+    // A classifier takes at most as many images at once as it was opened for; this one looks at each unchanged.
     let mut classifier = Classifier::open(device.as_mut(), &ModelFile::load(&best)?, &best, 100, 1)?;
     let mut logits = Vec::new();
     for images in unseen.images.chunks(100 * unseen.image_len()) {

@@ -1,6 +1,6 @@
 // Activations and their derivatives; see src/ops/activation.rs.
 
-// `x < 0` and not `max`, which would turn NaN into 0.
+// `x < 0` rather than `max`, which would turn NaN into 0.
 fn act(x: f32) -> f32 {
 #if ACT == 1
     return select(x, 0.0, x < 0.0);
@@ -18,7 +18,7 @@ fn act(x: f32) -> f32 {
 #endif
 }
 
-// The derivative of the activation where its result is y.
+// The activation's derivative, from the activation's result y.
 fn act_grad(y: f32) -> f32 {
 #if ACT_GRAD == 1
     return select(0.0, 1.0, y > 0.0);

@@ -1,11 +1,11 @@
 // out = x, f32 [BATCH, HEIGHT, WIDTH, CHANNELS], turned, moved, zoomed, sheared, bent, with a part erased and noise
-// added, each image by draws of its own; src/ops/augment tells the formulas. A place in the new picture is taken,
-// linearly between its four neighbours, from
+// added, each image by its own draws; src/ops/augment has the formulas. A place in the new picture is interpolated
+// bilinearly, between its four neighbours, from
 //   (x, y) = middle + MAP ((x', y') - middle - shift) + displacement(x', y')
-// where a displacement is a cubic B-spline of random control points, POINTS x POINTS, one for every CELL pixels.
+// where displacement is a cubic B-spline over POINTS x POINTS random control points, one every CELL pixels.
 //
 // A workgroup takes CHUNK elements of one image: its invocations draw the control points together, and then each
-// computes pairs of neighbouring elements, since noise comes in pairs. What is left out is not compiled.
+// computes pairs of neighbouring elements, since noise comes in pairs. Unused transformations are not compiled.
 #include random
 #include flat
 
@@ -14,7 +14,7 @@
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const SIZE: u32 = HEIGHT * WIDTH * CHANNELS;
-// The first draws of the hole, the control points and the noise.
+// The indices of the first draws for the hole, the control points and the noise.
 const FIRST_HOLE: u32 = 8u;
 const FIRST_CONTROL: u32 = 16u;
 const FIRST_NOISE: u32 = 128u;
@@ -96,7 +96,7 @@ fn pixel(image: u32, y: i32, x: i32, channel: u32) -> f32 {
 }
 
 #if ELASTIC
-// The weights of the four control points from the cell on that a place lies in; t: how far it is into the cell.
+// The weights of the four control points that begin at a place's cell; t: how far the place is into the cell.
 fn spline(t: f32) -> vec4<f32> {
     let q = t * t;
     let c = q * t;
@@ -167,7 +167,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #if ELASTIC
             at += displacement(y, x);
 #endif
-            // Beyond its border of black an image goes on black.
+            // Everything beyond an image's black border is black too.
             at = clamp(at, vec2(-1.0), vec2(f32(WIDTH), f32(HEIGHT)));
             let corner = floor(at);
             let share = at - corner;

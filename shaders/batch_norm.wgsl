@@ -1,18 +1,18 @@
 // sums:      out[part] = mean of x over the part's rows, and the sum of squared distances from that mean
 // stats:     out = mean and biased variance over all rows, from the parts
 // apply:     out = (x - mean) / sqrt(var + EPS) * gamma + beta
-//            DROPS: with dropout of that, as in dropout.wgsl
+//            DROPS: with dropout applied to that, as in dropout.wgsl
 // grad_sums: out[part] = sum of d_out * xhat and sum of d_out over the part's rows, xhat = (x - mean) / sqrt(var + EPS)
 // grad_x:    out = gamma / sqrt(var + EPS) * (d_out - (sum of d_out + xhat * sum of d_out * xhat) / ROWS)
 // grad_x_fixed: out = gamma / sqrt(var + EPS) * d_out
 // running:   out[OFFSET + i] = MOMENTUM * out[OFFSET + i] + (1 - MOMENTUM) * stats[i], in each of PARTS parts
 //
-// x is [ROWS, C]; sums, stats and affine are [.., 2, C]. GROUPED: each OF_GROUP of x (of its rows in grad_sums, of its
-// vectors elsewhere) have statistics and sums of their own; in stats there are GROUPS, and ROWS and PARTS are those of one.
-// C counts vectors of four in kernels over x where
-// BY_FOUR. In sums and grad_sums a workgroup takes LANES channels of one part, SLICES invocations each, of which every
-// one takes each SLICES-th row; in stats LANES channels, and every SLICES-th part; elsewhere an invocation computes one
-// vector of `out`. COUNT: invocations.
+// x is [ROWS, C]; sums, stats and affine are [.., 2, C]. GROUPED: every OF_GROUP elements of x (rows in grad_sums,
+// vectors elsewhere) have their own statistics and sums; stats computes GROUPS groups, and ROWS and PARTS are those of
+// one group. C counts vectors of four in kernels over x where BY_FOUR. In sums and grad_sums a workgroup takes LANES
+// channels of one part, with SLICES invocations per channel, each taking every SLICES-th row; in stats it takes LANES
+// channels, and each invocation takes every SLICES-th part; elsewhere an invocation computes one vector of `out`.
+// COUNT: invocations.
 #include lanes
 #include flat
 
@@ -61,7 +61,7 @@
 alias Sum = f32;
 #include slices
 
-// The sum over all slices of the column, in each of them.
+// The sum over all slices of the column, returned in every slice.
 fn total(id: vec3<u32>, v: f32) -> f32 {
     let of_first = of_all_slices(id, v);
 #if SLICED
@@ -82,10 +82,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let flat = flat_index(group);
     let own = flat / COLUMN_GROUPS;
     let channel = (flat % COLUMN_GROUPS) * LANES + id.x;
-    // Those beyond the last channel or group do it once more, so that barriers stay uniform.
+    // Invocations beyond the last channel or group repeat its work, so that barriers stay uniform.
     let c = min(channel, C - 1u);
     let first = min(own, GROUPS - 1u) * PARTS * 2u * C + c;
-    // Means are taken from the first one: nothing is lost where they are large and close together.
+    // Means are added up relative to the first: no precision is lost where they are large and close together.
     let base = sums[first];
     var v = 0.0;
     for (var part = id.y; part < PARTS; part += SLICES) {
@@ -116,7 +116,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let first = min(part * ROWS_PER_PART, ROWS - 1u);
     let last = min(first + ROWS_PER_PART, ROWS);
 #if ENTRY_sums
-    // Distances from the part's first row are small even where the mean is far from zero.
+    // Differences from the part's first row are small even where the mean is far from zero.
     let base = x[first * C + c];
 #else
 #if GROUPED
@@ -183,7 +183,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let scale = affine[c] * inverseSqrt(stats[C + s] + EPS);
     let y = finish_lanes((x[i] - stats[s]) * scale + affine[C + c], i, c);
 #if DROPS
-    // Selected and not multiplied by 0: infinity times 0 is NaN.
+    // Selected, not multiplied by 0: infinity times 0 is NaN.
 #if BY_FOUR
     let e = 4u * i;
     out[i] = select(vec4(0.0), FACTOR * y, vec4(kept(e), kept(e + 1u), kept(e + 2u), kept(e + 3u)));

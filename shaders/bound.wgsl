@@ -1,5 +1,5 @@
-// What an epilogue reads and where its op's result goes, as the bindings that follow an op's two inputs. The op names the
-// types of their elements, Wide and Result.
+// The bindings that follow an op's two inputs: what the epilogue reads, and where the op's result goes. The op defines
+// their element types, Wide and Result.
 #if HAS_BIAS
 @group(0) @binding(2) var<storage, read> bias: array<Wide>;
 #endif

@@ -1,8 +1,8 @@
-// forward: out[row, ..] = x0[row, ..] then x1[row, ..] and so on
+// forward: out[row, ..] = x0[row, ..], then x1[row, ..] and so on
 // slice:   out[row, c] = finish(x0[row, START + c])
 // pad:     out[row, c] = x0[row, c - START] where there is such an element, else 0
 //
-// Rows of `out` are WIDTH wide; WIDTH_k those of input k, of INPUTS. COUNT: elements of `out`, one an invocation.
+// Rows of `out` are WIDTH wide, those of input k (of INPUTS) WIDTH_k. COUNT: elements of `out`, one per invocation.
 #include flat
 
 #unroll k INPUTS

@@ -4,14 +4,15 @@
 // grad_w:  out[j,r,s,c,k] = sum over the images n of part j and over p,q of
 //          input[n, p*STRIDE+r-PAD_TOP, q*STRIDE+s-PAD_LEFT, c] * d_out[n,p,q,k]
 //
-// input [N,H,W,C], d_out [N,P,Q,K]; what is outside of them is zero. An invocation computes one channel of `out`:
-// forward and grad_x PIXELS of it along a row, grad_w the taps of a row, for one c or, where C allows (VECTOR), four.
-// It slides a window of TAPS inputs along the row, STEP at a time, so each is read once for all taps. Invocations side
-// by side take channels side by side: they read weights (grad_w: d_out) side by side, and the input from one address,
-// which all share. A workgroup is LANES channels wide, CHANNEL_GROUPS of them hold all; HEIGHT tiles share a workgroup
-// where channels are few. Where that leaves a device idle, SPLIT invocations share a tile (DIVIDED): each takes every
-// SPLIT-th inner channel (grad_w: row), and workgroup memory brings the sums together, always in the same order.
-// An invocation takes CHANNELS channels, LANES apart. PADDED: some tap may fall outside.
+// input [N,H,W,C], d_out [N,P,Q,K]; everything outside them is zero. For one channel of `out` an invocation computes
+// PIXELS pixels along a row (forward and grad_x), or the taps of a row for one c or, where C allows (VECTOR), four
+// (grad_w). It slides a window of TAPS inputs along the row, STEP at a time, so each input is read once for all taps.
+// Neighbouring invocations take neighbouring channels: they read adjacent weights (grad_w: d_out), and the input from
+// one address, which all share. A workgroup is LANES channels wide, and CHANNEL_GROUPS workgroups cover all channels;
+// HEIGHT tiles share a workgroup where channels are few. Where that leaves a device idle, SPLIT invocations share a
+// tile (DIVIDED): each takes every SPLIT-th inner channel (grad_w: row), and their sums are added up through workgroup
+// memory, always in the same order. An invocation takes CHANNELS channels, LANES apart. PADDED: some tap may fall
+// outside.
 #include flat
 
 #if ENTRY_grad_w
@@ -32,10 +33,10 @@ const WIDE = 1u;
 @group(0) @binding(1) var<storage, read> d_out: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// WIDE channels from c on of pixel w in the row whose first pixel is number `line`.
+// WIDE channels, from c on, of pixel w in the row whose first pixel has index `line`.
 fn load(line: u32, w: u32, c: u32) -> Value {
 #if LOOSE
-    // A last group reaches into the next pixel; what comes of that is not written.
+    // The last group reaches into the next pixel; what comes of that is not written.
     let at = (line + min(w, W - 1u)) * C + c;
     let v = vec4(input[at], input[at + 1u], input[at + 2u], input[at + 3u]);
 #if PADDED
@@ -55,8 +56,8 @@ fn load(line: u32, w: u32, c: u32) -> Value {
 var<workgroup> partial: array<Value, SPLIT / 2u * CHANNELS * HELD * HEIGHT * LANES>;
 #endif
 
-// TILES are R rows of taps for INNER_GROUPS groups of WIDE channels. LOOSE: C is no multiple of four, and groups of
-// four are read one by one.
+// The TILES tiles are R rows of taps for each of INNER_GROUPS groups of WIDE channels. LOOSE: C is not a multiple of
+// four, and groups of four are read element by element.
 @compute @workgroup_size(LANES, HEIGHT, SPLIT)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
     let flat = flat_index(group);
@@ -79,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let r = tile / INNER_GROUPS;
     let first_image = min(part * IMAGES_PER_PART, N);
     let end_image = min(first_image + IMAGES_PER_PART, N);
-    // The rows whose input is inside of the image.
+    // The rows whose input is inside the image.
     let first_p = (max(PAD_TOP, r) - r + STRIDE - 1u) / STRIDE;
     let end_p = min(P, (max(H + PAD_TOP, r) - r + STRIDE - 1u) / STRIDE);
 #unroll k CHANNELS
@@ -97,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         let line = (n * H + (p * STRIDE + r) - PAD_TOP) * W;
         for (var q = 0u; q < Q; q += PIXELS) {
             let at = ((n * P + p) * Q + q) * K;
-            // Left of the image w wraps, and is past the end as well.
+            // Left of the image w wraps round, so it is past the end too.
             let w = q * STRIDE - PAD_LEFT;
 #unroll j KEPT
             let x$j = load(line, w + $ju, c);
@@ -190,8 +191,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #else
     let unit = (flat / CHANNEL_GROUPS) * HEIGHT + id.y;
 #endif
-    // TILES of PIXELS make up a row, or, of grad_x, the pixels of a row whose w leaves the same rest (the phase) by
-    // STRIDE: they meet the same taps.
+    // TILES tiles of PIXELS make up a row or, in grad_x, the pixels of a row whose w has the same remainder modulo
+    // STRIDE (the phase): they meet the same taps.
     let tile = unit % TILES;
     let phase = (unit / TILES) % PHASES;
     let y = (unit / (TILES * PHASES)) % OUT_H;
@@ -212,7 +213,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #endunroll
 
     for (var r = 0u; r < R; r++) {
-        // Rows and columns below zero wrap, and are past the end as well.
+        // Rows and columns below zero wrap round, so they are past the end too.
 #if ENTRY_forward
         let from_y = (y * STRIDE + r) - PAD_TOP;
 #if PADDED
@@ -227,7 +228,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         }
 #endif
         let line = (n * SOURCE_H + from_y) * SOURCE_W;
-        // Tap m of the window, which starts at x, has the weights of s = s_m.
+        // Tap m of the window, which starts at x, uses the weights of s = s_m.
 #if ENTRY_forward
         let x = tile * PIXELS * STRIDE - PAD_LEFT;
 #unroll m TAPS

@@ -1,13 +1,14 @@
-// What conv2d.wgsl computes, by units that multiply EDGE x EDGE matrices of 16-bit numbers and add up in 32 bits: LANES
-// invocations, a subgroup, do it together. TEAMS of them share a workgroup and what it keeps of its operands.
+// What conv2d.wgsl computes, on units that multiply EDGE x EDGE matrices of 16-bit numbers and add up in 32 bits: the
+// LANES invocations of a subgroup do it together. TEAMS subgroups share a workgroup and the operands that it keeps.
 //
-// Images are laid on a grid of GRID_H x GRID_W positions, all in one row. It is so much larger than what is on it, and
-// zero there, that tap (i, j) of position g is at g + i * GRID_W + j, whatever the line: EDGE positions side by side are
-// the rows of a matrix for every tap alike. With STRIDE above 1 there are as many grids each way, the phases: phase (a, b)
-// has pixels (y * STRIDE + a, x * STRIDE + b), and the taps (a + i * STRIDE, b + j * STRIDE), TAPS of a row at most.
+// Each image is laid on a grid of GRID_H x GRID_W positions, all numbered in one row. The grid is larger than the image
+// on it, with zeros around it, by so much that tap (i, j) of position g is at g + i * GRID_W + j, whatever the line:
+// EDGE adjacent positions are the rows of a matrix for every tap alike. With STRIDE above 1 there are STRIDE grids in
+// each direction, the phases: phase (a, b) has the pixels (y * STRIDE + a, x * STRIDE + b) and the taps
+// (a + i * STRIDE, b + j * STRIDE), at most TAPS in a row.
 //
-// A row of what is kept is PITCH vectors of four long, a little longer than what is in it, so that rows begin in
-// different banks of the memory. QUADS: EDGE / 4. INNER channels are added up over, OUTER are in the result, of which a
+// A row of the kept operands is PITCH vectors of four long, a little longer than its contents, so that rows begin in
+// different memory banks. QUADS: EDGE / 4. The sums run over INNER channels; the result has OUTER channels, of which a
 // workgroup takes COLUMN_TILES * EDGE.
 
 enable f16;
@@ -29,12 +30,13 @@ const GRID = GRID_H * GRID_W;
 const INVOCATIONS = TEAMS * LANES;
 const COLUMNS = COLUMN_TILES * EDGE;
 
-// The row and column of its grid that position g is in.
+// The row and column of position g in its grid.
 fn on_grid(g: u32) -> vec2<u32> {
     return vec2(g / GRID_W % GRID_H, g % GRID_W);
 }
 
-// The row and column of the image that this is, of a phase. Above and left of the image numbers wrap, and are past the end as well.
+// The row and column in the image of a grid position of a phase. Above and left of the image they wrap round, so they
+// are past the end too.
 fn in_image(at: vec2<u32>, phase: vec2<u32>) -> vec2<u32> {
     return at * STRIDE + phase - vec2(PAD_TOP, PAD_LEFT);
 }
@@ -44,13 +46,13 @@ var<workgroup> finished: array<f32, TEAMS * EDGE * EDGE>;
 
 #if ENTRY_grad_w
 
-// A workgroup adds up over the images of one part, for EDGE channels of the input and the taps of one row of the kernel.
-// Each team takes EDGE positions of BLOCK at a time.
+// A workgroup sums over the images of one part, for EDGE channels of the input and the taps of one row of the kernel.
+// Each team takes EDGE of BLOCK positions at a time.
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> d_out: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// Of each column of phases.
+// One window for each column of phases.
 var<workgroup> window: array<vec4<f16>, PHASES * WINDOW * PITCH>;
 var<workgroup> results: array<vec4<f16>, BLOCK * COLUMN_PITCH>;
 
@@ -100,7 +102,7 @@ fn main(
         let right$n = coopLoadT<Right>(&results[at * COLUMN_PITCH + $nu * QUADS], COLUMN_PITCH);
 #endunroll
 #unroll s S
-        // Channels are its rows.
+        // Its rows are channels.
         let left$s = coopLoad<Left>(&window[($($s%STRIDE)u * WINDOW + at + $($s/STRIDE)u) * PITCH], PITCH);
 #unroll n COLUMN_TILES
         acc$s_$n = coopMultiplyAdd(left$s, right$n, acc$s_$n);
@@ -153,7 +155,7 @@ fn load(g: u32, phase: vec2<u32>, quad: u32) -> vec4<f32> {
     return select(vec4(0.0), source[select(0u, at, inside)], inside);
 }
 
-// What a team's tile of `finished` has for position g, and for channel k.
+// Writes v, a team's value in `finished` for position g and channel k.
 fn write(v: f32, g: u32, phase: vec2<u32>, k: u32) {
 #if ENTRY_forward
     let pixel = on_grid(g);
@@ -176,7 +178,7 @@ fn main(
     let column = flat % COLUMN_GROUPS * COLUMNS;
     let unit = flat / COLUMN_GROUPS;
 #if ENTRY_forward
-    // The result is on one grid, and adds up over all phases of the source.
+    // The result is on one grid, and sums over all phases of the source.
     let first = unit * BLOCK;
     const first_phase = 0u;
     const phases = PHASES * PHASES;
@@ -202,7 +204,7 @@ fn main(
 #if ENTRY_forward
                 let g = first + row;
 #else
-                // Before the first position numbers wrap, and are past the end as well.
+                // Before the first position g wraps round, so it is past the end too.
                 let g = first + row - HALO;
 #endif
                 window[row * PITCH + quad] = vec4<f16>(load(g, phase, i / 4u + quad));

@@ -1,11 +1,12 @@
-// What conv2d.wgsl computes, for drivers that run on the CPU, where an invocation is a lane of a vector register and a
-// load takes as long as dozens of sums, since it asks lane by lane. So no lane loads what another one does: those of a
-// subgroup, which is the workgroup, load side by side and hand each other what they have.
+// What conv2d.wgsl computes, for drivers that run on the CPU. There an invocation is a lane of a vector register, and a
+// load takes as long as dozens of sums, since it goes lane by lane. So no lane loads what another one does: the lanes
+// of a subgroup, which is the whole workgroup, load adjacent elements and broadcast them to each other.
 //
-// A lane holds CHANNELS times WIDE channels of the result, LANES * WIDE apart, as vectors. forward and grad_x: of ROWS x
-// PIXELS pixels. For one row of taps and one channel, the pixels of the source that they meet, ROWS lines of LINE, are
-// loaded LANES at a time, once for all of its TAPS. grad_w: of HELD pairs of a row of taps and a channel of the input,
-// a pair for each lane to load, times the S taps of the row; it walks over the result PIXELS at a time.
+// A lane holds CHANNELS vectors of WIDE channels of the result, LANES * WIDE channels apart. In forward and grad_x it
+// holds them for ROWS x PIXELS pixels: for one row of taps and one channel, the source pixels that they meet, ROWS
+// lines of LINE, are loaded LANES at a time, once for all TAPS of the row. In grad_w it holds them for HELD pairs of a
+// row of taps and an input channel, times the S taps of the row: each lane loads for one pair. The kernel walks over
+// d_out PIXELS at a time.
 
 #include wide
 #include flat
@@ -43,7 +44,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     let end_image = min((part + 1u) * IMAGES_PER_PART, N);
     for (var n = part * IMAGES_PER_PART; n < end_image; n++) {
         for (var p = 0u; p < P; p++) {
-            // Above and left of the image numbers wrap, and are past the end as well.
+            // Above and left of the image y and w wrap round, so they are past the end too.
             let y = p * STRIDE + r - PAD_TOP;
             let line = (n * H + y) * W;
             for (var q = 0u; q < Q; q += PIXELS) {
@@ -98,8 +99,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let flat = flat_index(group);
     let unit = flat / CHANNEL_GROUPS;
-    // The pixels of a tile are APART from each other, so that all meet the same taps; of grad_x every STRIDE-th, from
-    // the phase on.
+    // The pixels of a tile are APART from each other, so that all meet the same taps: in grad_x they are every
+    // STRIDE-th, starting at the phase.
     let tile_x = unit % TILES_X;
     let phase_x = unit / TILES_X % PHASES_X;
     let tile_y = unit / (TILES_X * PHASES_X) % TILES_Y;
@@ -119,7 +120,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
 #endunroll
 #endunroll
 
-    // Tap m of a line, which starts at `from_x`, has the weights of s = s_m.
+    // Tap m of a line, which starts at `from_x`, uses the weights of s = s_m.
 #if ENTRY_forward
     let from_x = tile_x * PIXELS * STRIDE - PAD_LEFT;
 #unroll m TAPS
@@ -131,7 +132,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     let s_$m = (phase_x + PAD_LEFT) % STRIDE + (TAPS - 1u - $mu) * STRIDE;
 #endunroll
 #endif
-    // Which pixels this lane loads. Above and left of the source numbers wrap, and are past the end as well.
+    // Which pixels this lane loads. Above and left of the source they wrap round, so they are past the end too.
 #unroll j LOADS
     let row$j = tile_y * ROWS + ($ju * LANES + lane) / LINE;
     let x$j = from_x + ($ju * LANES + lane) % LINE;

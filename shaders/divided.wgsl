@@ -1,5 +1,6 @@
-// Within `main` of a DIVIDED kernel: adds up what its SPLIT invocations hold, acc{h}_{k} for HELD h and CHANNELS k, in the
-// one whose `id.z` is 0, always in the same order. `lane` is the invocation's place among the HEIGHT * LANES beside it.
+// Part of `main` in a DIVIDED kernel: adds up what its SPLIT invocations hold, acc{h}_{k} for HELD h and CHANNELS k,
+// into the one whose `id.z` is 0, always in the same order. `lane` is the invocation's index among the HEIGHT * LANES
+// beside it.
     for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
         let at = id.z % half * (CHANNELS * HELD * HEIGHT * LANES) + lane;
         if id.z >= half && id.z < 2u * half {

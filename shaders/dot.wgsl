@@ -1,7 +1,7 @@
 // row_dot:   out[n] = sum over k of a[n, k] * b[n, k]
 // row_scale: out[n, k] = a[n] * b[n, k]
 //
-// Rows of WIDTH; COUNT: elements of `out`. An invocation computes one element.
+// Rows are WIDTH long. COUNT: elements of `out`. An invocation computes one element.
 #include flat
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;

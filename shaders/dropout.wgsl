@@ -1,4 +1,4 @@
-// out[i] = x[i] * FACTOR where i is kept, else 0. The derivative is the same of d_out.
+// out[i] = x[i] * FACTOR where i is kept, else 0. The derivative applies the same to d_out.
 //
 // COUNT: vectors of four in `out`. An invocation computes one vector.
 #include kept
@@ -16,6 +16,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let e = 4u * i;
     let keeps = vec4(kept(e), kept(e + 1u), kept(e + 2u), kept(e + 3u));
-    // Selected and not multiplied by 0: infinity times 0 is NaN.
+    // Selected, not multiplied by 0: infinity times 0 is NaN.
     out[i] = select(vec4(0.0), FACTOR * x[i], keeps);
 }

@@ -1,7 +1,7 @@
-// out[i] = f(a[i], b[i]), four elements an invocation.
+// out[i] = f(a[i], b[i]), four elements per invocation.
 //
 // COUNT: vectors of four in `out`. Buffers end on whole cache lines, so the last vector may reach past the
-// tensor, never past the buffer. An invocation computes one vector.
+// tensor but never past the buffer. An invocation computes one vector.
 #include flat
 
 #if ENTRY_fill

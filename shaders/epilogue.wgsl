@@ -1,6 +1,6 @@
-// What an op does to a result before it writes it; see src/ops/epilogue.rs. The op declares `bias`, `stats` and `affine`,
-// and `activated` where HAS_BIAS, HAS_NORM and HAS_ACT_GRAD ask for them, as the bindings that follow its own inputs (where
-// these are two, by bound.wgsl), and OUT_CHANNELS for HAS_NORM.
+// What an op does to a result before writing it; see src/ops/epilogue.rs. Where HAS_BIAS, HAS_NORM and HAS_ACT_GRAD ask
+// for them, the op declares `bias`, `stats` and `affine`, and `activated` as the bindings that follow its own inputs
+// (if it has two, by including bound.wgsl); for HAS_NORM it also defines OUT_CHANNELS.
 
 #include act
 

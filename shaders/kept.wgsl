@@ -1,6 +1,6 @@
-// Whether dropout keeps an element, for kernels with the bindings' `clock`: where its draw is at least RATE.
+// Whether dropout keeps an element: if its draw is at least RATE. For kernels with a binding `clock`.
 //
-// SEVERAL_STREAMS: each OF_STREAM elements are counted from 0 and draw from a stream of their own, from STREAM on.
+// SEVERAL_STREAMS: every OF_STREAM elements are counted from 0 and draw from their own stream, the first from STREAM.
 #include random
 
 fn kept(e: u32) -> bool {

@@ -1,4 +1,4 @@
-// Four channels at a time where their number allows (BY_FOUR), else one: kernels over images are written once.
+// Four channels at a time where their number allows (BY_FOUR), else one, so that kernels over images are written once.
 #include epilogue
 
 #if BY_FOUR
@@ -9,7 +9,7 @@ alias Lanes = f32;
 alias Choice = bool;
 #endif
 
-// By the bits: compilers that take floats for numbers (Metal's do) know that nothing differs from itself.
+// Looks at the bits: compilers that assume there are no NaNs (Metal's do) take it that `x != x` never holds.
 fn is_nan(x: Lanes) -> Choice {
 #if BY_FOUR
     return (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u);

@@ -1,4 +1,4 @@
-// Losses and a count over rows, each one number from one workgroup, and the losses' derivatives. LOSS:
+// Losses and a count over rows, each a single number from one workgroup, and the losses' derivatives. LOSS:
 //
 // 0: mean over rows of log(sum of exp(x)) - (1 - SMOOTHING) * x[label] - SMOOTHING * mean of x
 // 1: the number of rows whose first largest element is at their label
@@ -7,13 +7,13 @@
 // 4: mean of max(x, 0) - x * target + log(1 + exp(-|x|)), x being logits
 //
 // forward: out[0] = that
-// grad:    out = d_out times its derivative by x; D_OUT where that is known
-// record:  out[step % SLOTS] = two of them: 0 and 1, where rows have labels; else HALVES: that of either half of the
-//          rows, or that of all and the mean of x. TICKS: then the clock goes a step on
+// grad:    out = d_out times its derivative with respect to x; D_OUT instead where d_out is known
+// record:  out[step % SLOTS] = two numbers: 0 and 1 where rows have labels; else, where HALVES, the loss of each half
+//          of the rows, or else the loss of all rows and the mean of x. TICKS: then the clock advances one step
 //
-// x is [ROWS, WIDTH] (WIDTH is 1 for those without labels). A label that is no class adds nothing to the loss or the
-// count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and their sums are added as a tree, always in
-// the same order. Derivatives: an invocation computes one row.
+// x is [ROWS, WIDTH] (WIDTH is 1 for losses without labels). A label that is no class adds nothing to the loss or the
+// count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and the invocations' sums are added as a tree,
+// always in the same order. Derivatives: an invocation computes one row.
 #include flat
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -24,7 +24,7 @@
 #endif
 
 #if OF_LABELS
-// The largest of a row, and the logarithm of its exponentials' sum less that.
+// The largest element of a row, and the logarithm of the sum of exp(element - largest).
 fn log_sum_exp(first: u32) -> vec2<f32> {
     var largest = x[first];
     for (var c = 1u; c < WIDTH; c++) {
@@ -70,7 +70,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let side = 2.0 * targets[row] - 1.0;
     out[row] = select(0.0, -side * d, side * x[row] < 1.0);
 #else
-    // Of two forms the one whose exponential cannot overflow.
+    // Of the two forms of the sigmoid, the one whose exponential cannot overflow.
     let e = exp(-abs(x[row]));
     out[row] = d * (select(1.0, e, x[row] < 0.0) / (1.0 + e) - targets[row]);
 #endif
@@ -97,7 +97,7 @@ fn cross_entropy(row: u32) -> f32 {
     let first = row * WIDTH;
     let label = labels[row];
     let norm = log_sum_exp(first);
-    // Less the largest throughout, so that nothing is lost where logits are large.
+    // The largest is subtracted throughout, so that no precision is lost where logits are large.
     var sum = 0.0;
     for (var c = 0u; c < WIDTH; c++) {
         sum += x[first + c] - norm.x;

@@ -1,14 +1,14 @@
-// out[m, n] = finish(sum over k of a * b), or of that and of an addend
+// out[m, n] = finish(sum over k of a * b), or finish(that + addend[m, n])
 //
 // nn: a [M, K], b [K, N]   nt: a [M, K], b [N, K]   tn: a [K, M], b [K, N]
 //
 // An invocation computes 4 * ROW_GROUPS rows of four columns, in registers; row 4g + i is acc{g}_{i}. A workgroup
-// is WIDTH such tiles wide and HEIGHT high; ROW_TILES workgroups make the height of `out`, and come first, so that
-// they find what they read of b in the cache. What a row of invocations shares, the cache holds. A small result of
-// long sums has too few tiles to keep a device busy: SPLIT invocations then share one (DIVIDED), each takes every
-// SPLIT-th piece of the sum, and workgroup memory brings them together, always in the same order. VECTOR_*: the
-// innermost size of that matrix is a multiple of four. Past the edge, tiles read the last row or column again and
-// write nothing.
+// is WIDTH such tiles wide and HEIGHT high; ROW_TILES workgroups make up the height of `out`, and are numbered first,
+// so that they find what they read of b in the cache. The cache also holds what a row of invocations shares. A small
+// result of long sums has too few tiles to keep a device busy: SPLIT invocations then share a tile (DIVIDED), each
+// takes every SPLIT-th piece of the sum, and the pieces are added up through workgroup memory, always in the same
+// order. VECTOR_*: the innermost size of that matrix is a multiple of four. Past the edge, tiles read the last row or
+// column again and write nothing.
 #include epilogue
 #include flat
 
@@ -158,7 +158,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 
 #if DIVIDED
     for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
-        // Row by row of the tiles: invocations side by side write side by side, each to other banks of the memory.
+        // Row by row of the tiles: neighbouring invocations write side by side, each to different memory banks.
         let at = slice % half * WIDTH + id.x;
         if slice >= half && slice < 2u * half {
 #unroll g ROW_GROUPS

@@ -1,7 +1,8 @@
 // What matmul.wgsl computes, for drivers that run on the CPU; see conv2d_subgroup.wgsl.
 //
-// A lane holds ROWS rows of CHANNELS times WIDE columns of the result, LANES * WIDE apart, as vectors. It takes TERMS of
-// the sums at once. Of a, each lane loads one row's, and all are told; of b, its own columns'.
+// A lane holds ROWS rows of CHANNELS vectors of WIDE columns of the result, LANES * WIDE columns apart. It takes TERMS
+// terms of the sums at once. From a, each lane loads those of one row and broadcasts them; from b, those of its own
+// columns.
 
 #include wide
 #include flat
@@ -27,7 +28,7 @@ const OUT_CHANNELS = N / WIDE;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let flat = flat_index(group);
-    // Workgroups that follow each other find what they read of b in the cache.
+    // Consecutive workgroups find what they read of b in the cache.
     let first_row = flat % ROW_TILES * ROWS;
     let first_channel = flat / ROW_TILES * CHANNELS * LANES + lane;
     if flat >= ROW_TILES * CHANNEL_GROUPS {

@@ -1,4 +1,4 @@
-// Standard normal numbers by Box and Muller: from two draws u and v of the pair,
+// Standard normal numbers by the Box-Muller method: from a pair's two draws u and v,
 // out[2 i] = sqrt(-2 log(1 - u)) * cos(2 pi (v - 1/2)) and out[2 i + 1] the same with sin.
 //
 // LEN: elements of `out`. An invocation computes one pair.
@@ -15,8 +15,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let key = random_key(clock[0], clock[1], STREAM);
-    // 1 - u is in (0, 1], so the logarithm is finite, but may be a little above 0 near 1; the angle is within the range where
-    // cos is accurate.
+    // 1 - u is in (0, 1], so its logarithm is finite, but near 1 it may come out a little above 0; the angle is within
+    // the range where cos is accurate.
     let radius = sqrt(max(0.0, -2.0 * log(1.0 - random_unit(random_draw(key, i)))));
     let angle = 6.2831855 * (random_unit(random_draw(key, i + 1u)) - 0.5);
     out[i] = radius * cos(angle);

@@ -1,8 +1,8 @@
 // One step of an optimizer; src/ops/optimizer.rs has the formulas.
 //
-// row: this step's learning rate and three corrections, from the host's table. COUNT: vectors of four weights;
-// an invocation updates one, and where AVERAGES its average. FACTOR undoes the scale of the loss. `mask` has 1 for each block
-// of 64 weights that decays.
+// row: this step's learning rate and three corrections, from the host's table. COUNT: vectors of four weights; an
+// invocation updates one and, where AVERAGES, its average. FACTOR undoes the scaling of the loss. `mask` has 1 for each
+// block of 64 weights that decays.
 #include flat
 
 @group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;

@@ -1,7 +1,7 @@
 // average:  out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
 // maximum:  out[n, p, q, c] = the largest x in the window; NaN if one is there
-//           NORMALIZES: (that - mean) / sqrt(var + EPS) * gamma + beta, stats and affine being [2, C]
-// grad_avg: out[n, y, x, c] = SCALE * sum of d_out over the windows that hold (y, x)
+//           NORMALIZES: (that - mean) / sqrt(var + EPS) * gamma + beta, where stats and affine are [2, C]
+// grad_avg: out[n, y, x, c] = SCALE * sum of d_out over the windows that contain (y, x)
 // grad_max: out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
 //
 // Images are [n, H, W, C], pooled ones [n, P, Q, C]; C counts vectors where BY_FOUR. COUNT: vectors in `out`;
@@ -29,13 +29,13 @@
 @group(0) @binding(1) var<storage, read_write> out: array<Lanes>;
 #endif
 
-// The windows that hold a pixel at this place of an axis: first and one past the last.
+// The windows that contain a pixel at this place along an axis: the first, and one past the last.
 fn windows_at(place: u32, count: u32) -> vec2<u32> {
     return vec2((max(place + 1u, WINDOW) - WINDOW + STRIDE - 1u) / STRIDE, min(place / STRIDE + 1u, count));
 }
 
 #if ENTRY_grad_max
-// Where the pixel (y, x) is the first largest element of the window whose corner is (top, left): d, else 0.
+// d where the pixel (y, x) is the first largest element of the window whose corner is (top, left), else 0.
 fn share(n: u32, y: u32, x: u32, top: u32, left: u32, c: u32, v: Lanes, d: Lanes) -> Lanes {
     var kept = d;
     for (var r = top; r < top + WINDOW; r++) {

@@ -1,4 +1,4 @@
-// Random numbers without a state; the twin of src/ops/random.rs, which explains them. Bit for bit the same.
+// Random numbers without state: the twin of src/ops/random.rs, which explains them. Both agree bit for bit.
 
 fn mix_bits(value: u32) -> u32 {
     var x = value;
@@ -20,12 +20,12 @@ fn random_unit(bits: u32) -> f32 {
     return f32(bits >> 8u) * (1.0 / 16777216.0);
 }
 
-// That of element `index` where each `of_stream` elements are counted from 0 and have a stream of their own.
+// The `random_unit` of element `index`, where every `of_stream` elements are counted from 0 and have their own stream.
 fn random_of_streams(step: u32, seed: u32, stream: u32, of_stream: u32, index: u32) -> f32 {
     return random_unit(random_draw(random_key(step, seed, stream + index / of_stream), index % of_stream));
 }
 
-// Where `index` of 0..count goes in the shuffle of this seed and round; half: half the bits of the range.
+// Where `index` of 0..count goes in the shuffle of this seed and round; half: half the number of bits of the range.
 fn random_permute(index: u32, count: u32, half: u32, seed: u32, round: u32) -> u32 {
     if count <= 1u {
         return 0u;

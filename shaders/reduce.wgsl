@@ -1,10 +1,10 @@
 // sum:    out[part, c] = FACTOR * sum of x[row, c] over the ROWS_PER_PART rows of the part
-// sums:   out[OFFSET + c] = FACTOR * sum of x[row, c] over all rows, of PARTS x; each has GROUPS workgroups from FIRST on
+// sums:   out[OFFSET + c] = FACTOR * sum of x[row, c] over all rows, for PARTS x; each has GROUPS workgroups from FIRST
 // spread: out[row, c]  = FACTOR * x[row / ROWS_PER_PART, c]
 //
-// x is [ROWS, WIDTH]. Of a sum SLICES invocations take every SLICES-th row of a part, each for one of LANES columns
-// side by side, COLUMN_GROUPS workgroups all columns; workgroup memory brings them together, always in the same order.
-// Of a spread an invocation computes one of COUNT elements.
+// x is [ROWS, WIDTH]. In a sum, each of SLICES invocations takes every SLICES-th row of a part, for one of LANES
+// adjacent columns, and COLUMN_GROUPS workgroups cover all columns; the slices are added up through workgroup memory,
+// always in the same order. In a spread, an invocation computes one of COUNT elements.
 #include flat
 
 #if ENTRY_sums
@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     if g$k < GROUPS_$k {
         let column = g$k * LANES + id.x;
         let c = min(column, WIDTH_$k - 1u);
-        // Four running sums: shorter chains of additions, and less rounding.
+        // Four running sums: shorter chains of additions, and less rounding error.
         var four = vec4(0.0);
         var row = id.y;
         for (; row + 3u * SLICES < ROWS_$k; row += 4u * SLICES) {
@@ -65,7 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let c = min(column, WIDTH - 1u);
     let first = min(part * ROWS_PER_PART, ROWS);
     let last = min(first + ROWS_PER_PART, ROWS);
-    // Four running sums: shorter chains of additions, and less rounding.
+    // Four running sums: shorter chains of additions, and less rounding error.
     var four = vec4(0.0);
     var row = first + id.y;
     for (; row + 3u * SLICES < last; row += 4u * SLICES) {

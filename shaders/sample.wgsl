@@ -1,16 +1,16 @@
-// gather_images: out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD, as bytes * SCALE + SHIFT
+// gather_images: out[i, ..] = (bytes of the image at i's row / 255 - MEAN) / STD, computed as bytes * SCALE + SHIFT
 // gather_labels: out[i] = the label at i's row
 //
 // Position P = step * BATCH + i counts through all epochs. SHUFFLED: its row is that of P % ROWS in the shuffle
-// of epoch P / ROWS. Else its row is P; past the last one images are zero and labels 0xffffffff.
-// Each image comes COPIES times: row v is image v / COPIES. WINDOWED: of it is seen the window of WINDOW_HEIGHT x
-// WINDOW_WIDTH pixels at (TOP, LEFT), put at place v % COPIES of those where it fits, ACROSS in a row; else COPIES is 1.
+// of epoch P / ROWS. Otherwise its row is P; past the last row images are zero and labels 0xffffffff.
+// Each image comes COPIES times: row v is image v / COPIES. WINDOWED: only its window of WINDOW_HEIGHT x WINDOW_WIDTH
+// pixels at (TOP, LEFT) is seen, moved to place v % COPIES of those where it fits, ACROSS in a row; else COPIES is 1.
 //
-// STAGED: of the images there are only the batches of STEPS steps, as they come, of TICKS ticks of the clock each.
+// STAGED: of the images there are only the batches of STEPS steps, in order, where a step is TICKS ticks of the clock.
 //
 // In gather_images a workgroup takes CHUNK elements of one image, so that an invocation finds its row once for many
-// (vectors of four, a word of bytes, where BY_FOUR); SIZE elements make an image. Elsewhere an invocation takes
-// one element of `out`. COUNT: invocations.
+// elements (where BY_FOUR, these are vectors of four, a word of bytes each); an image has SIZE elements. Elsewhere an
+// invocation takes one element of `out`. COUNT: invocations.
 #include random
 #include flat
 
@@ -28,7 +28,7 @@
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
 #endif
 
-// The row of the data set for place i of the batch; ROWS or more is none.
+// The row of the data set for place i of the batch; ROWS or more means none.
 fn row_of(i: u32) -> u32 {
     let position = clock[0] * BATCH + i;
 #if SHUFFLED
@@ -69,7 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if row < ROWS {
             let place = row % COPIES;
             let pixel = e / CHANNELS;
-            // Where in the window; above or left of it the difference wraps round to a large number.
+            // The position in the window; above or left of it the difference wraps round to a large number.
             let y = pixel / WIDTH - place / ACROSS;
             let x = pixel % WIDTH - place % ACROSS;
             var byte = 0u;

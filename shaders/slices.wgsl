@@ -1,10 +1,10 @@
-// A sum that SLICES invocations of a workgroup share, for LANES columns side by side: `id.y` is the slice. The including
-// shader says what a `Sum` is.
+// A sum shared by SLICES invocations of a workgroup, for each of LANES adjacent columns: `id.y` is the slice. The
+// including shader defines `Sum`.
 #if SLICED
 var<workgroup> partial: array<Sum, LANES * SLICES>;
 #endif
 
-// In slice 0 the sum over all slices of the column, always added in the same order.
+// In slice 0, returns the sum over all slices of the column, always added in the same order.
 fn of_all_slices(id: vec3<u32>, sum: Sum) -> Sum {
 #if SLICED
     let at = id.y * LANES + id.x;

@@ -1,7 +1,7 @@
 // forward: out[row, c] = exp(x[row, c]) / sum of exp(x[row, ..])
 // grad_x:  out[row, c] = y[row, c] * (d_out[row, c] - sum of y * d_out over the row), y the softmax
 //
-// Rows of WIDTH, COUNT of them. An invocation computes one row.
+// COUNT rows of WIDTH. An invocation computes one row.
 #include flat
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -21,7 +21,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let first = row * WIDTH;
     let last = first + WIDTH;
 #if ENTRY_forward
-    // Less the largest, so that no exponential overflows.
+    // The largest is subtracted, so that no exponential overflows.
     var largest = x[first];
     for (var i = first; i < last; i++) {
         largest = max(largest, x[i]);

@@ -4,9 +4,9 @@
 // outer:       out[i, j] = w[0] * v[i] * u[j]
 // divide:      out[i] = w[i] / b[0]
 //
-// w is [M, K], b the vectors v and u side by side where there are any. The first three are one workgroup, whose
-// invocations take rows, columns or elements by turns; sums are added as a tree, always in the same order. The others
-// compute an element an invocation.
+// w is [M, K]; b is the vectors v and then u in the kernels that use them. The first three run as one workgroup, whose
+// invocations take rows, columns or elements in turn; sums are added as a tree, always in the same order. In the others
+// an invocation computes one element.
 #include flat
 
 @group(0) @binding(0) var<storage, read> w: array<f32>;
@@ -18,7 +18,7 @@
 #else
 var<workgroup> partial: array<f32, WORKGROUP>;
 
-// The sum of one number of each invocation, in all of them.
+// The sum of one number from each invocation, returned to all of them.
 fn total(local: u32, mine: f32) -> f32 {
     partial[local] = mine;
     workgroupBarrier();
@@ -49,7 +49,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         out[i] = out[i] / v_norm;
     }
     storageBarrier();
-    // `partial` has been read.
+    // Past this, `partial` has been read.
     workgroupBarrier();
     squares = 0.0;
     for (var j = local; j < K; j += WORKGROUP) {

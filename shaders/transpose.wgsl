@@ -1,7 +1,7 @@
 // forward: out[b, j, i] = x[b, i, j]; x is [.., M, N]
-// several: that of PARTS parts of x, LEN elements that begin at FROM and whose results begin at TO; zeros between them
+// several: the same for PARTS parts of x: LEN elements that begin at FROM, with results that begin at TO; zeros between
 //
-// COUNT: elements of `out`, one an invocation.
+// COUNT: elements of `out`, one per invocation.
 #include flat
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;

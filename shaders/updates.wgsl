@@ -2,7 +2,7 @@
 // record:     out[step % SLOTS] = (loss, correct)
 // store_rows: out[step * BATCH + i] = x[i], where that row is below ROWS; rows are WIDTH wide
 //
-// An invocation computes one element of `out`, or all that there is to do. COUNT: invocations.
+// An invocation computes one element of `out`, or does everything where there is only one. COUNT: invocations.
 #include flat
 
 #if ENTRY_tick

@@ -1,5 +1,5 @@
-// Channels side by side in a vector, WIDE of them: what a sum of them begins with, and what an op does to it before it
-// writes it. That is epilogue.wgsl in vectors, with the bindings. OUT_CHANNELS counts vectors.
+// WIDE adjacent channels in a vector: what a sum of them begins with, and what an op does to it before writing it. This
+// is epilogue.wgsl in vectors, including the bindings. OUT_CHANNELS counts vectors.
 
 #include act
 
@@ -24,7 +24,7 @@ fn begin(column: u32) -> Wide {
 #endif
 }
 
-// What a column's sums are multiplied by, and what is added then: for all rows at once.
+// What a column's sums are multiplied by, and what is then added: the same for all rows.
 struct Norm {
     scale: Wide,
     shift: Wide,
@@ -39,7 +39,7 @@ fn norm_of(column: u32) -> Norm {
 #endif
 }
 
-// For the vector at index i.
+// The epilogue for the vector at index i.
 fn finish(sum: Wide, i: u32, norm: Norm) -> Wide {
 #if HAS_ADDEND
     let v = sum + addend[i];

@@ -1,30 +1,31 @@
 //! Faults on purpose: the one place where a test makes a device, a disk or a number fail in the program as it is
 //! shipped.
 //!
-//! `INKGRAD_FAULT=lose-device@40` loses the device at its 40th submission. It is always compiled in, as the tests are of
-//! the same binary that people install (`cargo test --release`); where the variable is not set it costs a load and a
-//! comparison, and whoever can set it could as well kill the program.
+//! `INKGRAD_FAULT=lose-device@40` loses the device at its 40th submission. This is always compiled in, since the tests
+//! run the same binary that people install (`cargo test --release`). Where the variable is not set it costs a load and
+//! a comparison, and whoever can set it could just as well kill the program.
 //!
 //! | fault | happens at the n-th |
 //! |---|---|
 //! | `lose-device@n` | submission: the device is destroyed |
 //! | `out-of-memory@n` | thing that a GPU is asked to make: buffers, pipelines, bind groups, uploads, reads |
-//! | `no-pipeline@n` | pipeline: its text is no WGSL |
-//! | `drop-work@n` | submission: the device leaves it out and says that it is done |
-//! | `hang@n` | submission: it takes for ever, and patience with it is two seconds |
+//! | `no-pipeline@n` | pipeline: its text is not valid WGSL |
+//! | `drop-work@n` | submission: the device skips it and reports that it is done |
+//! | `hang@n` | submission: it takes for ever, and is waited for two seconds |
 //! | `not-finite@n` | chunk of training steps: the first loss in it is NaN |
-//! | `full-disk@name` | write to a file whose name ends so, every time |
-//! | `hold-file@n:name` | file that is to have a name that ends so, up to the n-th: another program has that one open |
-//! | `wrong-shader@op:this=>that` | pipeline of the op, every time: this is that in its text, as if a driver miscompiled it |
-//! | `hardware@all` | look at an adapter, every time: one in software claims to be none, so that `auto` takes it |
+//! | `full-disk@name` | write to a file whose name ends in `name`, every time |
+//! | `hold-file@n:name` | naming of a file to end in `name`, up to the n-th: another program has that file open |
+//! | `wrong-shader@op:this=>that` | pipeline of the op, every time: `that` replaces `this`, as if miscompiled |
+//! | `hardware@all` | look at an adapter, every time: a software adapter claims to be a card, so that `auto` takes it |
+//! | `hardware@integrated` | the same, as an integrated GPU |
 //!
-//! Several stand in one variable with a `;` between them; each counts for itself.
+//! One variable may hold several faults, separated by `;`; each counts its own calls.
 
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What can be made to fail, by the word for it.
+/// What can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     LoseDevice,
@@ -57,7 +58,7 @@ const WORDS: [(&str, Fault); 10] = [
 struct Wanted {
     fault: Fault,
     place: String,
-    /// How often it was asked whether it happens.
+    /// How often the program has asked whether it happens.
     calls: AtomicU64,
 }
 
@@ -72,7 +73,7 @@ impl Wanted {
         text.split(';').filter_map(Wanted::parse).collect()
     }
 
-    /// Whether this call is the one whose number it names.
+    /// Whether this call is the one whose number the fault names.
     fn happens(&self) -> bool {
         self.place.parse() == Ok(self.calls.fetch_add(1, Ordering::Relaxed) + 1)
     }
@@ -83,12 +84,12 @@ fn all_wanted() -> &'static [Wanted] {
     WANTED.get_or_init(|| Wanted::all(&std::env::var("INKGRAD_FAULT").unwrap_or_default()))
 }
 
-/// A fault, if it is to happen.
+/// The fault's entry, if it is to happen.
 fn wanted(fault: Fault) -> Option<&'static Wanted> {
     all_wanted().iter().find(|wanted| wanted.fault == fault)
 }
 
-/// Where that is.
+/// Where the fault is to happen, if it is to.
 fn place(fault: Fault) -> Option<&'static str> {
     wanted(fault).map(|wanted| wanted.place.as_str())
 }
@@ -98,18 +99,23 @@ pub fn is_wanted(fault: Fault) -> bool {
     wanted(fault).is_some()
 }
 
-/// Whether a fault waits for its moment, which a look at the device before its work would use up.
+/// Whether a fault is to happen at this place.
+pub fn is_at(fault: Fault, at: &str) -> bool {
+    place(fault) == Some(at)
+}
+
+/// Whether any fault counts calls to its moment; a check of the device before its work would use that moment up.
 pub fn waits() -> bool {
     let other = [Fault::FullDisk, Fault::HoldFile, Fault::WrongShader, Fault::Hardware];
     all_wanted().iter().any(|wanted| !other.contains(&wanted.fault))
 }
 
-/// Whether the fault happens now: once, at the call whose number it names.
+/// Whether the fault happens now: once, at the call whose number the fault names.
 pub fn happens(fault: Fault) -> bool {
     wanted(fault).is_some_and(Wanted::happens)
 }
 
-/// What a full disk answers to a write of this file, where it is to be full.
+/// What a full disk answers to a write to this file, if the disk is to be full.
 ///
 /// # Errors
 /// [`std::io::ErrorKind::StorageFull`].
@@ -118,12 +124,12 @@ pub fn disk_takes(path: &Path) -> std::io::Result<()> {
     if full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
 }
 
-/// Whether a file's name ends so.
+/// Whether a file's name ends in `end`.
 fn is_named(path: &Path, end: &str) -> bool {
     path.as_os_str().to_string_lossy().ends_with(end)
 }
 
-/// What Windows answers where another program has the file open whose name this is, if one is to.
+/// What Windows answers where another program has the file of this name open, if one is to.
 ///
 /// # Errors
 /// [`std::io::ErrorKind::ResourceBusy`].
@@ -136,7 +142,7 @@ pub fn hold(path: &Path) -> std::io::Result<()> {
     if held { Err(crate::files::held()) } else { Ok(()) }
 }
 
-/// The text of an op's shader, wrong where it is to be.
+/// The text of an op's shader, made wrong if it is to be.
 pub fn shader(op: &str, text: String) -> String {
     let swap = place(Fault::WrongShader).and_then(|place| place.split_once(':'));
     match swap.filter(|(wanted, _)| *wanted == op).and_then(|(_, swap)| swap.split_once("=>")) {

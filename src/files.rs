@@ -11,34 +11,34 @@ use tempfile::TempPath;
 use crate::data::digest_of;
 use crate::{faults, system};
 
-/// What the names of unfinished files begin with, in the folder of the file they will become.
+/// What the names of unfinished files begin with, in the folder of the file that they will become.
 pub const UNFINISHED: &str = ".inkgrad-";
 
-/// Bytes that are gathered before the system is asked to write them.
+/// Bytes that are buffered before the system is asked to write them.
 const BUFFER: usize = 1 << 16;
 
-/// Links that may lead from one to the next, as many as systems follow.
+/// How long a chain of links may be: as many as systems follow.
 const MOST_LINKS: usize = 40;
 
-/// How long a file is waited for that another program has open.
+/// How long to wait for a file that another program has open.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The name that stands for standard output.
 pub const STDOUT: &str = "/dev/stdout";
 
-/// Where things may be kept that can be made again: the folder that `INKGRAD_CACHE` names, or the user's cache folder.
-/// `None` where there is neither.
+/// Where things that can be made again may be kept: the folder that `INKGRAD_CACHE` names, or `inkgrad` in the user's
+/// cache folder. `None` where there is neither.
 pub fn cache_dir() -> Option<std::path::PathBuf> {
     let wanted = std::env::var_os("INKGRAD_CACHE").filter(|wanted| !wanted.is_empty()).map(Into::into);
     wanted.or_else(|| Some(dirs::cache_dir()?.join("inkgrad")))
 }
 
-/// The cache's file of what is remembered about something, such as an adapter, that a text tells apart from all others.
+/// The cache's file for what is remembered about something, such as an adapter, that the text `about` identifies.
 pub fn remembered(cache: &Path, folder: &str, about: &str, ending: &str) -> PathBuf {
     cache.join(folder).join(format!("{:016x}.{ending}", digest_of(about)))
 }
 
-/// Writes such a file, and makes its folder.
+/// Writes a file that [`remembered`] names, and makes its folder.
 ///
 /// # Errors
 /// What the system says.
@@ -47,33 +47,33 @@ pub fn remember(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole(path, bytes)
 }
 
-/// Whether a file that is already there gives way.
+/// Whether a file that is already there is replaced or kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Existing {
     Replace,
     Keep,
 }
 
-/// The temporary names of all files that are being written: an end of the process drops nothing.
+/// The temporary names of all files that are being written, since nothing is dropped when the process ends.
 static BEGUN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 fn begun() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every file that is being written, for an end of the process that does not wait for them. Who begins another
-/// waits for as long as what this gives back is held.
+/// Removes every file that is being written, for a process that ends without waiting for them. Whoever begins another
+/// file waits for as long as the returned value is held.
 #[must_use]
 pub(crate) fn remove_unfinished() -> impl Sized {
     let names = begun();
     for name in &*names {
-        // One that has got its own name is not there under this one.
+        // A file that already has its own name is not found under this one.
         let _ = std::fs::remove_file(name);
     }
     names
 }
 
-/// A name of [`BEGUN`], for as long as a file has it.
+/// A name in [`BEGUN`], for as long as a file has it.
 struct Listed(PathBuf);
 
 impl Listed {
@@ -89,9 +89,9 @@ impl Drop for Listed {
     }
 }
 
-/// A file that is being written. It stands under a temporary name in the folder it is meant for, and takes its own
-/// name when it is finished; dropped before, it leaves nothing. Where a link has that name, what it leads to is
-/// written, and a pipe or a device is handed the whole at the end.
+/// A file that is being written. It has a temporary name in the folder it is meant for, and takes its own name when it
+/// is finished; if dropped before, it leaves nothing. If its own name is a link, the link's target is written; a pipe
+/// or a device is handed everything at the end.
 pub struct Unfinished {
     file: BufWriter<std::fs::File>,
     temporary: TempPath,
@@ -102,14 +102,14 @@ pub struct Unfinished {
 
 /// Where a file's bytes go in the end.
 enum Goal {
-    /// They become the file of this name, and are written beside it.
+    /// They become the file of this name, and are first written beside it.
     Name(PathBuf),
-    /// What is there is no file that another could take the place of: the bytes are copied into it.
+    /// What is there is not a file that another could replace: the bytes are copied into it.
     Stream(PathBuf),
 }
 
 impl Goal {
-    /// What `path` stands for: links are followed, so that they stay what they are, and lead to what was written.
+    /// What `path` stands for: links are followed, so that they stay links and lead to what was written.
     fn of(path: &Path) -> io::Result<Goal> {
         let mut at = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -117,7 +117,7 @@ impl Goal {
                 return Ok(Goal::Stream(at));
             }
             match std::fs::read_link(&at) {
-                // From where the link is.
+                // Relative to the folder of the link.
                 Ok(target) => at = folder(&at).join(target),
                 Err(_) => return Ok(Goal::Name(at)),
             }
@@ -126,13 +126,13 @@ impl Goal {
     }
 }
 
-/// Whether something is there that takes bytes as they come: a pipe, a device, and whatever a process has open already.
+/// Whether something is there that takes bytes as they come: a pipe, a device, or whatever a process already has open.
 fn takes_bytes(path: &Path) -> bool {
     let open = ["/proc", "/dev/fd", STDOUT].iter().any(|place| path.starts_with(place));
     std::fs::metadata(path).is_ok_and(|there| !there.is_dir() && (open || !there.is_file()))
 }
 
-/// What takes the bytes of `path` as they come, where links lead to such a thing: a pipe, a device, standard output.
+/// What `path`, perhaps through links, leads to, if that takes bytes as they come: a pipe, a device, standard output.
 /// `None` where it is a file, or will be one.
 pub fn stream(path: &Path) -> Option<PathBuf> {
     match Goal::of(path) {
@@ -147,13 +147,13 @@ pub fn stream(path: &Path) -> Option<PathBuf> {
 /// Whatever the system says.
 pub fn open_stream(stream: &Path) -> io::Result<Box<dyn Write + Send>> {
     if stream == Path::new(STDOUT) {
-        // Opened anew, it would begin at the start of a file that it is redirected to.
+        // If opened anew, it would begin at the start of a file that it is redirected to.
         return Ok(Box::new(io::stdout()));
     }
     Ok(Box::new(std::fs::File::options().append(true).open(stream)?))
 }
 
-/// Whether something is there that would be lost. What takes bytes as they come loses nothing.
+/// Whether something is there that would be lost. Nothing is lost where bytes are taken as they come.
 pub fn in_the_way(path: &Path) -> bool {
     path.exists() && stream(path).is_none()
 }
@@ -177,8 +177,8 @@ impl Unfinished {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(UNFINISHED).suffix(".tmp");
-        // The system's own file, whose errors do not have the temporary name in them: it means nothing to whoever asked
-        // for a file of another.
+        // The system's own file, whose errors do not contain the temporary name: it means nothing to whoever asked for
+        // a file of another name.
         let (file, temporary) = builder.make_in(place, |path| options.open(path))?.into_parts();
         let (file, listed) = (BufWriter::with_capacity(BUFFER, file), Listed::new(&temporary));
         Ok(Unfinished { file, temporary, _listed: listed, path: path.to_owned(), goal })
@@ -189,8 +189,8 @@ impl Unfinished {
         &self.path
     }
 
-    /// Syncs the file and gives it its name. Whoever reads sees the old file or the whole new one, whenever the
-    /// program or the machine stops.
+    /// Syncs the file and gives it its name. Readers see the old file or the whole new one, whenever the program or the
+    /// machine stops.
     ///
     /// # Errors
     /// Whatever the system says: the disk is full, the path is a folder, a file is there and is to be kept
@@ -204,15 +204,15 @@ impl Unfinished {
         };
         system::sync(self.file.get_ref())?;
         self.name(existing)?;
-        // The new name itself is on disk only when its folder is. Windows opens no folder as a file.
+        // The new name itself is on disk only when its folder is. Windows does not open folders as files.
         if cfg!(unix) {
             system::sync(&std::fs::File::open(folder)?)?;
         }
         Ok(())
     }
 
-    /// Gives the file its name without waiting for the disk: whole whenever the program stops, though not if the
-    /// machine does. For many small files, where a wait for each would take minutes.
+    /// Gives the file its name without waiting for the disk: it is whole whenever the program stops, though not if the
+    /// machine does. For many small files, where waiting for each would take minutes.
     ///
     /// # Errors
     /// As [`Unfinished::finish`].
@@ -221,13 +221,13 @@ impl Unfinished {
         self.name(existing)
     }
 
-    /// [`Unfinished::finish`], after which the file that was there stands at `before`. At every moment there is a whole
-    /// one under its own name.
+    /// [`Unfinished::finish`], after which the file that was there is at `before`. At every moment there is a whole
+    /// file under its own name.
     ///
     /// # Errors
     /// As [`Unfinished::finish`].
     fn finish_keeping(mut self, before: &Path) -> io::Result<()> {
-        // All that can fail for want of room fails here, while nothing has changed.
+        // Everything that can fail for lack of room fails here, before anything has changed.
         self.flush()?;
         system::sync(self.file.get_ref())?;
         if let Goal::Name(name) = &self.goal
@@ -236,7 +236,7 @@ impl Unfinished {
             if before.exists() {
                 patiently(before, || std::fs::remove_file(before))?;
             }
-            // Where a file system has no second names, there is a moment without the file.
+            // Where a file system has no hard links, there is a moment without the file.
             let named = std::fs::hard_link(name, before).or_else(|_| std::fs::rename(name, before));
             // A link may have led to another file system.
             named.or_else(|_| std::fs::copy(name, before).map(drop))?;
@@ -246,7 +246,7 @@ impl Unfinished {
 
     fn name(self, existing: Existing) -> io::Result<()> {
         match self.goal {
-            // Nothing that was there is lost by it.
+            // This loses nothing that was there.
             Goal::Stream(stream) => pour(self.file.get_ref(), &stream),
             Goal::Name(name) => take_name(self.temporary, &name, existing),
         }
@@ -263,14 +263,14 @@ impl Write for Unfinished {
     }
 }
 
-/// Gives a finished file its name, for which it waits a while where another program has one of that name open.
+/// Gives a finished file its name; waits a while for that if another program has a file of that name open.
 fn take_name(temporary: TempPath, name: &Path, existing: Existing) -> io::Result<()> {
     let mut temporary = Some(temporary);
     patiently(name, || {
         faults::hold(name)?;
         let Some(unnamed) = temporary.take() else { return Ok(()) };
         let failed = match existing {
-            // Not that of `tempfile`, which on Windows replaces no file that somebody reads.
+            // Not `tempfile`'s own way, which on Windows does not replace a file that is being read.
             Existing::Replace => match std::fs::rename(&unnamed, name) {
                 Ok(()) => {
                     // There is nothing left to remove.
@@ -289,7 +289,7 @@ fn take_name(temporary: TempPath, name: &Path, existing: Existing) -> io::Result
     })
 }
 
-/// Does what another program stands in the way of that has the file of this name open, again and again for a while.
+/// Repeats an action for a while, as long as another program that has the file of this name open is in the way.
 fn patiently(name: &Path, mut act: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     let began = Instant::now();
     loop {
@@ -304,12 +304,12 @@ fn patiently(name: &Path, mut act: impl FnMut() -> io::Result<()>) -> io::Result
     }
 }
 
-/// What is said of a file that another program has open.
+/// The error for a file that another program has open.
 pub fn held() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, "another program has it open; close it there")
 }
 
-/// What a person can do, to be said behind what the system says of a file that cannot be written.
+/// What a person can do, to be appended to what the system says about a file that cannot be written.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ResourceBusy => "",
@@ -317,7 +317,7 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Copies what was written into what is there.
+/// Copies what was written into the stream that is there.
 fn pour(mut written: &std::fs::File, stream: &Path) -> io::Result<()> {
     written.rewind()?;
     let mut stream = open_stream(stream)?;
@@ -333,7 +333,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, bytes, Existing::Replace)
 }
 
-/// [`write_whole`], where a file already there may be one to keep: that is [`io::ErrorKind::AlreadyExists`] then.
+/// [`write_whole`], where a file already there may be one to keep: the error is then [`io::ErrorKind::AlreadyExists`].
 ///
 /// # Errors
 /// As [`write_whole`].
@@ -343,7 +343,7 @@ pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
     file.finish(existing)
 }
 
-/// [`write_whole`], after which the file that was there stands at `before`.
+/// [`write_whole`], after which the file that was there is at `before`.
 ///
 /// # Errors
 /// As [`write_whole`].
@@ -353,8 +353,8 @@ pub fn write_keeping(path: &Path, before: &Path, bytes: &[u8]) -> io::Result<()>
     file.finish_keeping(before)
 }
 
-/// Keeps a file for this process until it is closed or the process ends, however it ends; `false` where another process
-/// has it. Where a file system knows no locks, nobody is kept out.
+/// Locks a file for this process until it is closed or the process ends, however it ends; `false` where another process
+/// holds it. Where a file system has no locks, nobody is kept out.
 pub fn lock(file: &std::fs::File) -> bool {
     !matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
 }
@@ -419,7 +419,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("below")).unwrap();
         symlink("below/far", &near).unwrap();
         symlink(&near, &nearer).unwrap();
-        // What it leads to is first not there yet, and then is.
+        // The target is first not there yet, and then is.
         for text in ["1", "2"] {
             write_whole(&nearer, text.as_bytes()).unwrap();
             assert!(near.is_symlink() && nearer.is_symlink() && !far.is_symlink());

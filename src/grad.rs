@@ -1,4 +1,4 @@
-//! Derivatives as a rewrite: from a graph with a loss to the same graph with the loss's gradients.
+//! Derivatives as a rewrite: from a graph with a loss to the same graph extended by the loss's gradients.
 //!
 //! Each op's rule emits ordinary nodes, so a gradient is planned, fused and run like anything else, and
 //! there is no tape. Only paths from the wanted values to the loss are walked.
@@ -6,7 +6,8 @@
 use crate::graph::{Graph, GraphError, Origin, Value};
 use crate::ops::elementwise::{Add, Fill};
 
-/// What a gradient rule is given: the node's inputs and output, and the derivative of the loss by that output.
+/// What a gradient rule is given: the node's inputs and output, and the derivative of the loss with respect to that
+/// output.
 pub struct Backward<'a> {
     pub inputs: &'a [Value],
     /// For each input, whether its derivative is wanted: a rule may skip the others.
@@ -15,14 +16,14 @@ pub struct Backward<'a> {
     pub d_out: Value,
 }
 
-/// Adds the derivatives of `loss` (one element) by each of `by` and returns them, in order.
+/// Adds the derivatives of `loss` (one element) with respect to each of `by` and returns them, in order.
 ///
 /// Fails where an op on the way has no derivative, or `loss` does not depend on one of `by`.
 pub fn grad(graph: &mut Graph, loss: Value, by: &[Value]) -> Result<Vec<Value>, GraphError> {
     grad_times(graph, loss, 1.0, by)
 }
 
-/// The same of `factor * loss`, which is never computed.
+/// Like [`grad`], for `factor * loss`, which is never computed.
 pub fn grad_times(graph: &mut Graph, loss: Value, factor: f32, by: &[Value]) -> Result<Vec<Value>, GraphError> {
     let failed = |graph: &Graph, op: &str, problem: String, value: Value| GraphError {
         op: op.into(),
@@ -33,7 +34,7 @@ pub fn grad_times(graph: &mut Graph, loss: Value, factor: f32, by: &[Value]) -> 
         return Err(failed(graph, "grad", "a loss has one element".into(), loss));
     }
 
-    // A node matters if a wanted value reaches it; inputs stand before their users.
+    // A node matters if it depends on a wanted value; inputs come before their users.
     let mut matters = vec![false; loss.0 + 1];
     for value in by {
         if value.0 < matters.len() {

@@ -1,7 +1,7 @@
-//! A step of work written down: nodes in the order they run, every shape known when they are added.
+//! A step of work written down: nodes in the order they run, with every shape known when a node is added.
 //!
 //! A [`Graph`] computes nothing. Ops add [`Value`]s to it, [`Graph::assign`] and [`Graph::update`] name
-//! the places in stored buffers that the step changes, [`crate::grad`] extends it by derivatives, and
+//! the places in stored buffers that the step changes, [`crate::grad`] adds derivatives to it, and
 //! [`crate::plan`] turns it into dispatches for a device.
 
 use std::sync::Arc;
@@ -17,8 +17,8 @@ pub struct Value(pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct BufferId(pub usize);
 
-/// Parts of a stored buffer start at multiples of this many words: the 256 bytes that WebGPU asks of a
-/// storage binding's offset.
+/// Parts of a stored buffer start at multiples of this many words: the 256 bytes to which WebGPU aligns the
+/// offset of a storage binding.
 pub const ALIGNMENT: usize = 64;
 
 /// The names and sizes of all stored buffers of a program. Several graphs may share one store.
@@ -33,7 +33,7 @@ impl Store {
         self.buffers.push((name.into(), words));
         BufferId(self.buffers.len() - 1)
     }
-    /// Makes room for `words` more at the end of a buffer; returns where they start, aligned.
+    /// Makes room for `words` more words at the end of a buffer; returns the aligned offset where they start.
     pub fn extend(&mut self, buffer: BufferId, words: usize) -> usize {
         let size = &mut self.buffers[buffer.0].1;
         let offset = *size;
@@ -66,7 +66,7 @@ pub enum Origin {
     Op { op: Arc<dyn Op>, inputs: Vec<Value> },
     /// The same elements as another value, in another shape. Costs nothing.
     Reshape(Value),
-    /// The elements of another value from this one on, a multiple of [`ALIGNMENT`]. Only a plan makes them.
+    /// The elements of another value from `offset` on, a multiple of [`ALIGNMENT`]. Only a plan makes these.
     Part { of: Value, offset: usize },
 }
 
@@ -81,11 +81,11 @@ pub struct Node {
 pub enum Effect {
     /// The value is written to the place.
     Assign { value: Value, place: Place },
-    /// The op reads its inputs and changes its targets where they are.
+    /// The op reads its inputs and changes its targets in place.
     Update { op: Arc<dyn Op>, inputs: Vec<Value>, targets: Vec<Place> },
 }
 
-/// A mistake in building a graph: names the op, the shapes it was given and what it asked for.
+/// A mistake in building a graph: names the op, the shapes it was given and what it required.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("{op}: {problem} (inputs: {})", .inputs.iter().map(|t| t.shape.to_string()).collect::<Vec<_>>().join(", "))]
 pub struct GraphError {
@@ -97,7 +97,7 @@ pub struct GraphError {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
-    /// Each effect happens after all nodes that were added before it: `(number of nodes then, effect)`.
+    /// Each effect happens after all nodes that were added before it: `(number of nodes at that time, effect)`.
     pub(crate) effects: Vec<(usize, Effect)>,
 }
 
@@ -106,23 +106,23 @@ impl Graph {
         Graph::default()
     }
 
-    /// Reads a place of a stored buffer. Nothing is copied: what uses the value, an op or [`Graph::assign`], finds what
-    /// is in the place by then. A [`Copy`](crate::ops::elementwise::Copy) keeps what is there now.
+    /// Reads a place of a stored buffer. Nothing is copied: an op or [`Graph::assign`] that uses the value reads what
+    /// is in the place at that time. A [`Copy`](crate::ops::elementwise::Copy) keeps what is there now.
     ///
     /// # Panics
-    /// Where it does not begin at a multiple of [`ALIGNMENT`]: no GPU could bind it.
+    /// If the place does not begin at a multiple of [`ALIGNMENT`]: no GPU could bind it.
     pub fn read(&mut self, place: &Place) -> Value {
         assert!(place.offset.is_multiple_of(ALIGNMENT), "a place begins at a multiple of {ALIGNMENT} words");
         let origin = Origin::Stored { buffer: place.buffer, offset: place.offset };
         self.push(Node { origin, tensor: place.tensor.clone() })
     }
 
-    /// Adds an op. Fails, naming the op and the shapes, where its shape rule says so.
+    /// Adds an op. Fails, naming the op and the shapes, where its shape rule refuses them.
     pub fn apply<O: Op>(&mut self, op: O, inputs: &[Value]) -> Result<Value, GraphError> {
         self.apply_arc(Arc::new(op), inputs)
     }
 
-    /// [`Graph::apply`] for an op that is shared already.
+    /// [`Graph::apply`] for an op that is already shared.
     pub fn apply_arc(&mut self, op: Arc<dyn Op>, inputs: &[Value]) -> Result<Value, GraphError> {
         let tensor = op.shape(&self.tensors(inputs)).map_err(|problem| self.error(op.name(), inputs, problem))?;
         Ok(self.push(Node { origin: Origin::Op { op, inputs: inputs.to_vec() }, tensor }))
@@ -145,8 +145,8 @@ impl Graph {
     /// Writes a value to a place of a stored buffer. Shapes may differ.
     ///
     /// # Errors
-    /// A place of another size or kind, one that does not begin at a multiple of [`ALIGNMENT`], and one in the buffer
-    /// that the value is read from.
+    /// A place of another size or kind, a place that does not begin at a multiple of [`ALIGNMENT`], and a place in the
+    /// buffer that the value is read from.
     pub fn assign(&mut self, value: Value, place: Place) -> Result<(), GraphError> {
         let (tensor, wanted) = (self.tensor(value), &place.tensor);
         let fits = (tensor.len(), tensor.kind) == (wanted.len(), wanted.kind);
@@ -158,11 +158,11 @@ impl Graph {
         Ok(())
     }
 
-    /// Changes stored buffers where they are: an optimizer's step, the clock's tick.
+    /// Changes stored buffers in place: an optimizer's step, the clock's tick.
     ///
     /// # Errors
-    /// Where the op's shape rule says so, where the targets are not what it writes to, where one does not begin at a
-    /// multiple of [`ALIGNMENT`], and where two of them, or one and an input, are in one buffer.
+    /// Where the op's shape rule refuses the inputs, where the targets are not what it writes to, where a target does
+    /// not begin at a multiple of [`ALIGNMENT`], and where two targets, or a target and an input, are in one buffer.
     pub fn update<O: Op>(&mut self, op: O, inputs: &[Value], targets: Vec<Place>) -> Result<(), GraphError> {
         let wanted = op.targets(&self.tensors(inputs)).map_err(|problem| self.error(op.name(), inputs, problem))?;
         let given: Vec<&Tensor> = targets.iter().map(|target| &target.tensor).collect();
@@ -209,7 +209,7 @@ impl Graph {
         GraphError { op: op.into(), inputs: self.tensors(inputs), problem }
     }
 
-    /// Where a value is read from, if it is what a stored buffer holds.
+    /// The place that a value is read from, if it is read from a stored buffer.
     pub(crate) fn stored(&self, value: Value) -> Option<Place> {
         let Node { origin, tensor } = &self.nodes[value.0];
         let Origin::Stored { buffer, offset } = *origin else { return None };
@@ -237,10 +237,14 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::Epilogue;
+    use crate::ops::concat::Slice;
+    use crate::ops::conv2d::Conv2d;
     use crate::ops::elementwise::Copy;
     use crate::ops::loss::Pairwise;
     use crate::ops::optimizer::{Optimizer, Update};
     use crate::ops::record::{RecordLoss, Told};
+    use crate::ops::reduce::Spread;
     use crate::ops::updates::StoreRows;
 
     fn place(store: &mut Store, tensor: Tensor) -> Place {
@@ -263,13 +267,31 @@ mod tests {
         let told = problem(graph.update(StoreRows { count: 10 }, &[now, values], vec![narrow]));
         assert!(["store_rows", "[3, 7]", "[10, 7]", "[10, 5]"].iter().all(|part| told.contains(part)), "{told}");
         graph.update(StoreRows { count: 10 }, &[now, values], vec![rows.clone()]).unwrap();
-        // Its inputs are looked at as those of other ops are.
+        // Its inputs are checked like those of other ops.
         let told = problem(graph.update(StoreRows { count: 10 }, &[values, values], vec![rows]));
         assert!(told.contains("clock"), "{told}");
 
         let record = RecordLoss { slots: 4, told: Told::Whole(Pairwise::Mse), ticks: true };
         assert!(graph.update(record, &[values, values], vec![ring.clone()]).is_err());
         graph.update(record, &[values, values], vec![ring, other_clock]).unwrap();
+    }
+
+    #[test]
+    fn ops_that_would_divide_by_nothing_or_read_past_an_end_are_refused_with_what_they_were_given() {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let [x, image, weight] = [vec![4, 2], vec![1, 4, 4, 1], vec![3, 3, 1, 2]]
+            .map(|dims| graph.read(&place(&mut store, Tensor::f32(Shape::new(dims)))));
+        for (width, rows) in [(0, 1), (2, 0), (3, 1)] {
+            let told = problem(graph.apply(Spread { shape: [4, 2].into(), width, rows, factor: 1.0 }, &[x]).map(drop));
+            assert!(told.contains("spread") && told.contains("[4, 2]"), "{told}");
+        }
+        for [stride, p, q] in [[0, 2, 2], [1, 0, 2], [1, 2, 0]] {
+            let op = Conv2d { stride, pad_top: 0, pad_left: 0, p, q, epilogue: Epilogue::NONE };
+            let told = problem(graph.apply(op, &[image, weight]).map(drop));
+            assert!(told.contains("conv2d") && told.contains("[1, 4, 4, 1]"), "{told}");
+        }
+        let told = problem(graph.apply(Slice::new(1, usize::MAX), &[x]).map(drop));
+        assert!(told.contains("slice") && told.contains("[4, 2]"), "{told}");
     }
 
     #[test]

@@ -2,47 +2,46 @@
 //!
 //! # From images to answers
 //!
-//! [`data`] has the images, [`models`] a network with the recipe that it is trained by, and [`check::open`] a device. A
-//! [`train::Run`] makes a model file of them, and an [`infer::Classifier`] answers by it. All of this is
+//! [`data`] provides the images, [`models`] a network with the recipe for its training, and [`check::open`] a device. A
+//! [`train::Run`] turns them into a model file, and an [`infer::Classifier`] answers with it. All of this is in
 //! `examples/train_and_classify.rs`:
 //!
 //! ```ignore
 #![doc = include_str!("../examples/train_and_classify.rs")]
 //! ```
 //!
-//! [`train::Live`] trains under a person's hand, a few steps at a time and without a folder. [`train::GanRun`] trains a
+//! [`train::Live`] trains interactively, a few steps at a time and without a folder. [`train::GanRun`] trains a
 //! conditional GAN, and an [`infer::Sampler`] draws with it.
 //!
 //! # A step of one's own
 //!
-//! Below, a step is a fixed piece of work, which is written down once and replayed:
+//! On the lower level a step is a fixed piece of work, which is written down once and replayed:
 //!
 //! 1. A [`graph::Store`] names the buffers that outlive a step: weights, images, results.
 //! 2. A [`graph::Graph`] reads them and applies [`ops`], or a whole [`models::Network`]; [`grad::grad`] adds derivatives.
-//!    What a step leaves behind is assigned to the buffers, or an op updates them where they are.
+//!    What a step leaves behind is assigned to the buffers, or an op updates them in place.
 //! 3. [`plan::Plan::new`] turns the graph into dispatches.
-//! 4. A [`device::Device`] allocates the store, is given what is to be in its buffers by `write`, and makes plans ready
-//!    by `prepare`.
-//! 5. `run` replays them as often as it is told, and `read` waits for what came of it.
+//! 4. A [`device::Device`] allocates the store; `write` fills its buffers, and `prepare` makes plans ready.
+//! 5. `run` replays the plans as often as it is told, and `read` waits for the results.
 //!
-//! `tests/networks/optimizers.rs` goes that way with a single op, and [`train::ClassifierSteps`] with a network.
+//! `tests/networks/optimizers.rs` does this with a single op, and [`train::ClassifierSteps`] with a network.
 //!
 //! # Rooms
 //!
-//! Each uses those below it. ARCHITECTURE.md tells the whole story.
+//! Each uses those below it. ARCHITECTURE.md describes them in full.
 //!
 //! | | |
 //! |---|---|
 //! | [`cli`], `app` | the program: its commands, and its window (feature `app`) |
 //! | [`interchange`] | models from Keras, ONNX and PyTorch, and out to the latter two |
-//! | [`train`], [`infer`] | runs and their steps; networks at work, and what generated pictures are worth |
+//! | [`train`], [`infer`] | runs and their steps; networks at work, and the quality of generated pictures |
 //! | [`models`] | architectures from TOML, their parameters, model files |
 //! | [`data`], [`pictures`], [`report`] | sets of images; pictures found, decoded, prepared; tables and pictures of results |
 //! | [`check`] | whether a device is right, and how fast it is |
 //! | [`device`] | what replays plans: a GPU, the CPU, several as one |
 //! | [`plan`] | from a graph to dispatches |
 //! | [`graph`], [`grad`], [`ops`], [`tensor`], [`shaders`] | what a step is written in |
-//! | [`parallel`], [`files`], [`faults`] | threads, files that are whole or not there, faults on purpose |
+//! | [`parallel`], [`files`], [`faults`] | threads, files that are there whole or not at all, faults on purpose |
 
 #![deny(unsafe_code)]
 
@@ -53,7 +52,7 @@ pub mod cli;
 // To map files of images that are too large to be read.
 #[allow(unsafe_code)]
 pub mod data;
-// To hand wgpu shaders whose loops it need not watch.
+// To hand wgpu shaders whose loops it need not bound.
 #[allow(unsafe_code)]
 pub mod device;
 pub mod faults;
@@ -62,7 +61,7 @@ pub mod grad;
 pub mod graph;
 pub mod infer;
 pub mod interchange;
-// To ask for memory before it is wanted.
+// To prefetch memory before it is needed.
 #[allow(unsafe_code)]
 mod lines;
 pub mod models;
@@ -72,7 +71,7 @@ pub mod pictures;
 pub mod plan;
 pub mod report;
 pub mod shaders;
-// To ask operating systems for what the standard library does not.
+// To ask operating systems for what the standard library does not offer.
 #[allow(unsafe_code)]
 mod system;
 pub mod tensor;

@@ -1,4 +1,4 @@
-//! Memory for numbers in whole cache lines: no vector, were it as long as a line, straddles two of them.
+//! Memory for numbers in whole cache lines: no vector, even one as long as a line, straddles two of them.
 
 /// A cache line.
 #[repr(C, align(64))]
@@ -12,7 +12,7 @@ pub const LINE: usize = 16;
 pub struct Lines(Vec<Line>);
 
 impl Lines {
-    /// So many zeros, and as many more as fill the last line; `None` where the system has no such memory.
+    /// This many zeros, plus enough to fill the last line; `None` where the system does not have the memory.
     pub fn try_new(words: usize) -> Option<Lines> {
         let mut lines = Vec::new();
         lines.try_reserve_exact(words.div_ceil(LINE)).ok()?;
@@ -33,13 +33,13 @@ impl Lines {
     }
 }
 
-/// Asks the processor for what will be read soon, and does not wait for it.
+/// Asks the processor to prefetch what will be read soon, without waiting for it.
 #[inline(always)]
 pub fn ask_for(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     for line in bytes.chunks(4 * LINE) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing; every processor of this kind has it.
+        // SAFETY: this is a hint and reads nothing; every x86-64 processor has it.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -12,8 +12,8 @@ fn main() -> ExitCode {
     inkgrad::device::stuck::leave(inkgrad::cli::main())
 }
 
-/// Where there is no session of a desktop, as in containers, Mesa's layer that puts the desktop's GPU first says so as
-/// an error, each time that GPUs are looked for. It is left out there, unless a person chooses a GPU by it.
+/// Where there is no desktop session, as in containers, Mesa's layer that puts the desktop's GPU first reports that as
+/// an error each time that GPUs are enumerated. It is disabled there, unless a person uses it to choose a GPU.
 #[allow(unsafe_code)]
 fn quiet_device_selection() {
     let unset = |name: &str| std::env::var_os(name).is_none();
@@ -24,11 +24,11 @@ fn quiet_device_selection() {
     }
 }
 
-/// A file that outgrows a limit, as batch systems set them, is an error of its writing, as a full disk is, and not the
+/// A file that outgrows a limit, as batch systems set them, becomes a write error, like a full disk, rather than the
 /// program's sudden end.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn outlive_file_limits() {
-    // SAFETY: no handler is installed that could be run at the wrong time, and `main` starts no thread before.
+    // SAFETY: no handler is installed that could run at the wrong time, and `main` has started no thread yet.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

@@ -1,5 +1,5 @@
-//! From a graph to what a device replays: dead nodes dropped, epilogues folded in, what is computed twice computed once,
-//! buffers shared by lifetime.
+//! From a graph to what a device replays: dead nodes are dropped, epilogues folded in, repeated computations done once,
+//! and buffers shared by lifetime.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ mod rewrite;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Buffer {
     Stored(BufferId),
-    /// One of [`Plan::scratch`]: holds nothing from one step to the next.
+    /// One of [`Plan::scratch`]: keeps nothing from one step to the next.
     Scratch(usize),
 }
 
@@ -30,12 +30,12 @@ pub struct View {
     pub tensor: Tensor,
 }
 
-/// One op on given buffers: one shader dispatch, or one call of its twin.
+/// One op on given buffers: one shader dispatch, or one call of its CPU twin.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub op: Arc<dyn Op>,
     pub inputs: Vec<View>,
-    /// No buffer is both an input and an output of a dispatch: WebGPU forbids it, and the CPU device borrows by it.
+    /// No buffer is both an input and an output of a dispatch: WebGPU forbids it, and the CPU device's borrows need it.
     pub outputs: Vec<View>,
 }
 
@@ -57,9 +57,9 @@ pub fn tensors(views: &[View]) -> Vec<Tensor> {
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub dispatches: Vec<Dispatch>,
-    /// Sizes in words of the buffers that live within a step only.
+    /// Sizes in words of the buffers that live only within a step.
     pub scratch: Vec<usize>,
-    /// Places of floats that several devices, each at its part of a batch, have the mean of when the plan has run.
+    /// Places of floats that hold the mean over all devices when the plan has run, if several share a batch.
     pub shared: Vec<Place>,
 }
 
@@ -73,7 +73,7 @@ impl Plan {
     pub fn bytes(&self) -> u64 {
         self.dispatches.iter().map(Dispatch::bytes).sum()
     }
-    /// Every part of a stored buffer that it reads or writes: buffer, first word, and words.
+    /// Every part of a stored buffer that it reads or writes: buffer, first word, and number of words.
     pub fn stored(&self) -> impl Iterator<Item = (BufferId, usize, usize)> {
         let views = self.dispatches.iter().flat_map(|dispatch| dispatch.inputs.iter().chain(&dispatch.outputs));
         views.filter_map(|view| match view.buffer {
@@ -81,7 +81,7 @@ impl Plan {
             Buffer::Scratch(_) => None,
         })
     }
-    /// Words of each scratch buffer that its tensors need: fewer than there are where some are in 16 bits.
+    /// The words of each scratch buffer that its tensors need: fewer than its size where some are in 16 bits.
     pub fn scratch_needed(&self) -> Vec<usize> {
         let mut needed = vec![0; self.scratch.len()];
         for view in self.dispatches.iter().flat_map(|dispatch| dispatch.inputs.iter().chain(&dispatch.outputs)) {
@@ -97,7 +97,7 @@ impl Plan {
     }
 }
 
-/// How long a result is needed: from one place in the order of things to another, both included.
+/// How long a result is needed: from one position in the order of the work to another, both included.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetime {
     pub words: usize,
@@ -111,13 +111,13 @@ impl Lifetime {
     }
 }
 
-/// Buffers that results share which are needed at different times: the largest result first, each in the smallest buffer
-/// that is free for as long. Returns each one's buffer, and the buffers' sizes in words.
+/// Assigns results to buffers, shared by results that are needed at different times: the largest result first, each in
+/// the smallest buffer that is free for its lifetime. Returns each result's buffer, and the buffers' sizes in words.
 pub fn placed(results: &[Lifetime]) -> (Vec<usize>, Vec<usize>) {
     let mut largest_first: Vec<usize> = (0..results.len()).collect();
     largest_first.sort_by_key(|i| std::cmp::Reverse(results[*i].words));
     let mut place = vec![0; results.len()];
-    // Of each buffer, what is in it. Later ones are smaller.
+    // The results in each buffer. Later buffers are smaller.
     let mut buffers: Vec<Vec<Lifetime>> = Vec::new();
     for i in largest_first {
         let free = |buffer: &Vec<Lifetime>| !buffer.iter().any(|other| other.meets(&results[i]));
@@ -145,13 +145,13 @@ fn meet(a: &Place, b: &Place) -> bool {
     a.buffer == b.buffer && a.offset < end(b) && b.offset < end(a)
 }
 
-/// What happens at a time: a node, or an effect.
+/// What happens at one time: a node, or an effect.
 struct Moment<'a> {
     reads: &'a [Value],
     changes: &'a [Place],
 }
 
-/// All that happens in a graph, in its order: an effect stands behind those before it and the nodes that it happens after.
+/// All that happens in a graph, in order: an effect comes after earlier effects and after the nodes added before it.
 fn moments<'a>(graph: &'a Graph, uses: &[usize]) -> Vec<Moment<'a>> {
     let of_node = |i: usize| match &graph.nodes[i].origin {
         Origin::Op { inputs, .. } if uses[i] > 0 => Moment { reads: inputs, changes: &[] },
@@ -179,12 +179,12 @@ struct Planner<'a> {
     uses: Vec<usize>,
     /// For each live node, the node that owns its elements (itself, or what it reshapes).
     owner: Vec<usize>,
-    /// At which of the owner's elements its own begin.
+    /// For each node, the owner's element at which its own elements begin.
     start: Vec<usize>,
     /// Owners whose output goes straight to a stored buffer.
     destination: HashMap<usize, Place>,
     place: Vec<Option<(Buffer, usize)>>,
-    /// What dispatches leave for others; until all are known each is in a scratch buffer of its own.
+    /// What dispatches leave for others; until all are known, each is in its own scratch buffer.
     results: Vec<Lifetime>,
     dispatches: Vec<Dispatch>,
 }
@@ -225,8 +225,8 @@ impl<'a> Planner<'a> {
         self.graph.stored(Value(owner)).or_else(|| self.destination.get(&owner).cloned())
     }
 
-    /// Whether an op's output may be in the place from when it is made on, and not only when it is assigned: nothing
-    /// `between` reads what was there or changes it, and nothing `after` reads the output when the place has another.
+    /// Whether an op's output may be in the place from the moment it is made, and not only once it is assigned: nothing
+    /// `between` reads or changes what was there, and nothing `after` reads the output once the place has changed.
     fn is_free(&self, place: &Place, owner: usize, between: &[Moment], after: &[Moment]) -> bool {
         let changes = |moment: &Moment| moment.changes.iter().any(|other| meet(other, place));
         let reads = |moment: &Moment| moment.reads.iter().any(|value| self.owner[value.0] == owner);
@@ -238,7 +238,7 @@ impl<'a> Planner<'a> {
         !is_read_late && !between.iter().any(|moment| changes(moment) || reads_before(moment))
     }
 
-    /// Whether one dispatch would both read and write the buffer if the op's output were there: this one, or one that
+    /// Whether a dispatch would both read and write the buffer if the op's output were there: the op's own, or one that
     /// takes its output. No device can do that.
     fn meets(&self, node: usize, buffer: BufferId) -> bool {
         let written = |owner: usize| self.stored(owner).is_some_and(|place| place.buffer == buffer);
@@ -253,7 +253,7 @@ impl<'a> Planner<'a> {
             }
             Effect::Assign { .. } => false,
         });
-        // Assigned to another place there as well, it would be copied from the one to the other.
+        // If it is assigned to another place in the buffer as well, it would be copied from one to the other.
         let assigned = self.graph.effects.iter().filter(|(_, effect)| match effect {
             Effect::Assign { value, place } => self.owner[value.0] == node && place.buffer == buffer,
             Effect::Update { .. } => false,
@@ -350,8 +350,8 @@ mod tests {
 
     const NUMBERS: [f32; 4] = [1.0, 2.0, 3.0, 4.0];
 
-    /// What a graph leaves in places of four numbers, of which the first has [`NUMBERS`] before and the second their
-    /// tenfold.
+    /// What a graph leaves in places of four numbers. Before it runs, the first holds [`NUMBERS`] and the second ten
+    /// times them.
     fn left(write: fn(&mut Graph, &[Place; 4])) -> [Vec<f32>; 4] {
         let mut store = Store::default();
         let [x, there] = ["x", "there"].map(|name| store.add(name, 4));

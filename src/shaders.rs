@@ -1,13 +1,13 @@
 //! From a file in `shaders/` to the WGSL text of one kernel: constants in front, lines chosen by them.
 //!
-//! The directives are few: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`, `#endif`, and
-//! `#unroll i N` to `#endunroll`, which repeats lines with `$i` replaced by 0 to N - 1 (N: a constant or a
-//! number): on lines of their own. `$(A*B+C)` is a whole number worked out from constants and numbers, `$(A*B+C / D)`
-//! the quotient of the whole sum by D, and `$(A*B+C % D)` its rest.
+//! The few directives stand on lines of their own: `#include NAME`, `#if NAME`, `#if NAME == N`, `#elif`, `#else`,
+//! `#endif`, and `#unroll i N` to `#endunroll`, which repeats lines with `$i` replaced by 0 to N - 1 (N: a constant or
+//! a number). `$(A*B+C)` is an integer computed from constants and numbers, `$(A*B+C / D)` the quotient of the whole
+//! sum divided by D, and `$(A*B+C % D)` the remainder.
 //!
-//! Constants become `const` declarations and not `override`s, since only those may size an array in a function,
-//! and every pipeline is compiled for its shapes anyway. The entry point is always called `main`; which of a
-//! file's kernels it is, `#if ENTRY_name` asks.
+//! Constants become `const` declarations rather than `override`s, since only the former may size an array in a
+//! function, and every pipeline is compiled for its shapes anyway. The entry point is always called `main`;
+//! `#if ENTRY_name` tests which of a file's kernels it is.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -59,7 +59,7 @@ const FILES: &[(&str, &str)] = files![
     "wide",
 ];
 
-/// A mistake in a shader or in the op that asks for it; users never see one, `tests/` meets them all.
+/// A mistake in a shader or in the op that asks for it. Users never see one: `tests/` would meet it first.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("shader {file}, line {line}: {problem}")]
 pub struct ShaderError {
@@ -81,7 +81,8 @@ pub fn text(kernel: &Kernel) -> Result<String, ShaderError> {
     for (name, value) in &kernel.constants {
         out += &match value {
             Constant::U32(n) => format!("const {name}: u32 = {n}u;\n"),
-            // The shortest digits that are read as this number again; WGSL has no NaN or infinity literals, and no op asks for one.
+            // The shortest digits that parse to the same number; WGSL has no NaN or infinity literals, and no op asks
+            // for one.
             Constant::F32(x) => format!("const {name}: f32 = {x:?}f;\n"),
             Constant::Flag(b) => format!("const {name}: bool = {b};\n"),
         };
@@ -90,7 +91,7 @@ pub fn text(kernel: &Kernel) -> Result<String, ShaderError> {
     Ok(enables_first(out))
 }
 
-/// WGSL wants what a text enables before anything else.
+/// WGSL requires `enable` directives to come before anything else.
 fn enables_first(text: String) -> String {
     if !text.contains("\nenable ") {
         return text;
@@ -109,7 +110,7 @@ fn include(kernel: &Kernel, file: &str, out: &mut String) -> Result<(), ShaderEr
 
 fn expand(kernel: &Kernel, file: &str, lines: &[(usize, String)], out: &mut String) -> Result<(), ShaderError> {
     let error = |line: usize, problem: String| ShaderError { file: file.into(), line: line + 1, problem };
-    // One entry per open #if: is this branch taken, and was one of its branches taken before.
+    // One entry per open #if: is this branch taken, and has any of its branches been taken so far.
     let mut open: Vec<(bool, bool)> = Vec::new();
     let mut at = 0;
     while let Some((n, line)) = lines.get(at) {
@@ -118,7 +119,7 @@ fn expand(kernel: &Kernel, file: &str, lines: &[(usize, String)], out: &mut Stri
         let mut words = line.trim_start().splitn(2, ' ');
         let (directive, rest) = (words.next().unwrap_or(""), words.next().unwrap_or("").trim());
         match directive {
-            // Conditions are only looked at where they matter: an op gives the constants of its own entry.
+            // Conditions are evaluated only where they matter: an op gives only the constants of its own entry.
             "#if" => {
                 let reached = open.iter().all(|(taken, _)| *taken);
                 let holds = reached && holds(kernel, rest).map_err(|p| error(n, p))?;
@@ -205,7 +206,7 @@ fn sum(kernel: &Kernel, text: &str) -> Result<u32, String> {
     Ok(total)
 }
 
-/// Where the `#endunroll` is that belongs to an `#unroll` just before these lines.
+/// The position of the `#endunroll` that closes an `#unroll` just before these lines.
 fn end_of_unroll(lines: &[(usize, String)]) -> Option<usize> {
     let mut depth = 0;
     lines.iter().position(|(_, line)| match line.trim_start().split(' ').next() {

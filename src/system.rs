@@ -1,4 +1,4 @@
-//! What operating systems do each in their own way, where the standard library leaves it to us.
+//! What each operating system does in its own way, where the standard library leaves it to us.
 
 use std::fs::File;
 use std::io;
@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Has the system write a file to its disk. Disks in a network may know no such wish, or only a weaker one: macOS has two,
-/// and such disks refuse the stronger.
+/// Has the system write a file to its disk. Network disks may not support this, or only a weaker form: macOS has two
+/// such calls, and these disks refuse the stronger.
 ///
 /// # Errors
-/// Whatever the system says of a disk that could have done it.
+/// Whatever the system reports for a disk that supports it.
 pub fn sync(file: &File) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -30,21 +30,21 @@ pub fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Whether a file could not be given this name because another program has the one open that has it, or the new one. Only
-/// Windows knows this: scanners for viruses and indexers let go within a moment, a spreadsheet when it is closed.
+/// Whether a file could not be given this name because another program has the file of that name, or the new one, open.
+/// This happens only on Windows: virus scanners and indexers let go within a moment, a spreadsheet when it is closed.
 pub fn is_held(error: &io::Error, name: &Path) -> bool {
     let is_file = || name.metadata().is_ok_and(|there| there.is_file() && !there.permissions().readonly());
     match error.raw_os_error() {
         _ if !cfg!(windows) => false,
         // ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_USER_MAPPED_FILE
         Some(32 | 33 | 1224) => true,
-        // ERROR_ACCESS_DENIED, as older systems and disks of other makers say it, and of folders.
+        // ERROR_ACCESS_DENIED: older systems and other makers' disks report this instead, but folders give it too.
         Some(5) => is_file(),
         _ => false,
     }
 }
 
-/// Ends the process at once: nobody's clean-up is run, neither the standard library's nor that of drivers.
+/// Ends the process at once, without any clean-up: neither the standard library's nor the drivers'.
 pub fn end(code: u8) -> ! {
     #[cfg(unix)]
     // SAFETY: it takes a number and does not return.
@@ -52,7 +52,7 @@ pub fn end(code: u8) -> ! {
         libc::_exit(code.into())
     }
     #[cfg(windows)]
-    // SAFETY: it takes this process and a number; if it returned, the line below would end the process.
+    // SAFETY: it takes this process and a number; should it return, the line below ends the process.
     unsafe {
         use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
         TerminateProcess(GetCurrentProcess(), code.into());
@@ -61,8 +61,8 @@ pub fn end(code: u8) -> ! {
     std::process::exit(code.into())
 }
 
-/// Sets the flag when the console is closed or the user logs off, and keeps the process for what Windows then grants it,
-/// about five seconds. Elsewhere that is a signal as others are.
+/// Sets the flag when the console is closed or the user logs off, and keeps the process alive for as long as Windows
+/// then grants it, about five seconds. Elsewhere these events are signals like others.
 pub fn on_close(flag: &Arc<AtomicBool>) {
     #[cfg(windows)]
     {
@@ -85,11 +85,11 @@ pub fn on_close(flag: &Arc<AtomicBool>) {
                 // The process ends when this returns.
                 std::thread::sleep(WAIT);
             }
-            // Ctrl-C is for whoever listens to it.
+            // Ctrl-C is left to whoever listens for it.
             0
         }
         if FLAG.set(Arc::clone(flag)).is_ok() {
-            // SAFETY: the function is there as long as the program is, and what it touches may be touched by any thread.
+            // SAFETY: the function lives as long as the program, and any thread may touch what it touches.
             unsafe { SetConsoleCtrlHandler(Some(closing), 1) };
         }
     }
@@ -97,7 +97,7 @@ pub fn on_close(flag: &Arc<AtomicBool>) {
     let _ = flag;
 }
 
-/// Whether the console was opened for this program alone, as by a double click on it: it closes when the program ends.
+/// Whether the console was opened for this program alone, as by a double click: it then closes when the program ends.
 pub fn has_own_console() -> bool {
     #[cfg(windows)]
     {
@@ -121,7 +121,7 @@ mod tests {
         #[cfg(unix)]
         {
             sync(&File::open(std::env::temp_dir()).unwrap()).unwrap();
-            // A pipe knows no such wish.
+            // A pipe cannot be synced.
             let (reader, _writer) = io::pipe().unwrap();
             sync(&File::from(std::os::fd::OwnedFd::from(reader))).unwrap();
         }

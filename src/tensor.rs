@@ -1,4 +1,4 @@
-//! What is known of a tensor before anything runs: its shape and the kind of its elements.
+//! What is known about a tensor before anything runs: its shape and the kind of its elements.
 
 use std::fmt;
 
@@ -51,13 +51,13 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// Every element is one 32-bit word, but for [`Kind::F16`]; images travel as bytes packed four to a word.
+/// Every element is one 32-bit word, except [`Kind::F16`]; images travel as bytes packed four to a word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     F32,
     U32,
-    /// Half a word in a GPU's memory. In graphs there is none: [`crate::plan::Plan::halve`] says which results become so.
-    /// The CPU device takes it as [`Kind::F32`].
+    /// Half a word in a GPU's memory. Graphs never have it: [`crate::plan::Plan::halve`] decides which results get it.
+    /// The CPU device treats it as [`Kind::F32`].
     F16,
 }
 
@@ -81,7 +81,7 @@ impl Tensor {
     pub fn is_empty(&self) -> bool {
         self.shape.is_empty()
     }
-    /// In a GPU's memory.
+    /// Size in a GPU's memory.
     pub fn bytes(&self) -> u64 {
         (self.len() as u64).saturating_mul(if self.kind == Kind::F16 { 2 } else { 4 })
     }

@@ -1,7 +1,7 @@
-//! Words from a fixed list: enums that have one for each variant, and the one that was meant where it is misspelled; and
-//! words as a shell takes them.
+//! Words from a fixed list: enums with a word for each variant, and the word that was meant by a misspelled one; also
+//! words quoted for a shell.
 
-/// Words that stand for the variants of an enum, in TOML, on the command line and in files alike.
+/// Words that stand for the variants of an enum, the same in TOML, on the command line and in files.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -40,14 +40,14 @@ pub fn quoted<S: AsRef<str>>(words: &[S]) -> String {
     words.iter().map(|word| format!("\"{}\"", word.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
-/// The word that is at most a third of its letters away.
+/// The nearest of the words that differ from `word` in at most a third of the letters.
 pub fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
     let word: Vec<char> = word.chars().take(64).collect();
     let near = |other: &&&str| distance(&word, other) <= word.len().max(other.len()).div_ceil(3);
     words.iter().filter(near).min_by_key(|other| distance(&word, other)).copied()
 }
 
-/// How many letters have to be added, dropped or changed (Levenshtein).
+/// How many letters must be added, dropped or changed (Levenshtein distance).
 fn distance(a: &[char], b: &str) -> usize {
     let mut row: Vec<usize> = (0..=a.len()).collect();
     for (i, b) in b.chars().enumerate() {
@@ -65,7 +65,8 @@ pub(crate) fn shell(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@\\".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),
-        // Windows' own shell and PowerShell both take these, and no name has one in it; behind a backslash it is no end.
+        // Windows' own shell and PowerShell both take these quotes, and no name contains one; after a backslash a quote
+        // would not end the word.
         false if cfg!(windows) => format!("\"{}\"", word.trim_end_matches('\\')),
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }

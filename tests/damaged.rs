@@ -1,4 +1,4 @@
-//! Foreign files that are cut off or have changed bytes: whatever they hold, they are answered.
+//! Foreign files that are cut off or have changed bytes: whatever they hold, they are imported or refused.
 
 mod travel;
 
@@ -17,7 +17,7 @@ const FILES: [&str; 6] = [
     "torch.safetensors",
 ];
 
-/// What the process has asked the system for at the most, in bytes.
+/// The most memory that the process has asked the system for, in bytes.
 fn asked_for() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap_or("0 kB");
@@ -49,7 +49,7 @@ fn a_damaged_file_never_panics_and_never_asks_for_much_memory() {
         for at in (0..64).chain(numbers().take(60).map(|i| i % whole.len())) {
             import(&whole[..at.min(whole.len())]);
         }
-        // Headers stand at the beginning; the rest is met by chance.
+        // Headers are at the beginning; the rest is hit by chance.
         for at in (0..400).chain(numbers().take(400).map(|i| i % whole.len())) {
             for bits in [0xff, 1 << (at % 8)] {
                 let mut bytes = whole.clone();
@@ -57,7 +57,7 @@ fn a_damaged_file_never_panics_and_never_asks_for_much_memory() {
                 import(&bytes);
             }
         }
-        // Sizes of all ones, which would be a lot of memory.
+        // Huge sizes, which would need a lot of memory.
         for at in numbers().take(200).map(|i| i % (whole.len() - 8)) {
             let mut bytes = whole.clone();
             bytes[at..at + 8].fill(0x7f);

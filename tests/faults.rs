@@ -1,6 +1,6 @@
-//! Faults that real processes meet: each is caused, and the run goes on or ends with the command that goes on.
+//! Faults that real processes meet: each is caused, and the run goes on or ends with the command that resumes it.
 //!
-//! `tests/faults/table.sh` makes the table in docs/faults.md of what these tests see.
+//! `tests/faults/table.sh` makes the table in docs/faults.md from what these tests see.
 #![cfg(unix)]
 
 mod common;
@@ -16,7 +16,7 @@ const CPU: &str = "train dense --data data --validation 100 --epochs 40 --device
 const GPU: &str = "train dense --data data --validation 100 --epochs 16 --device llvmpipe";
 const RUN: &str = "runs/0001-dense";
 
-/// A row of the table, where one is asked for: the fault, how it was caused, what was seen, what was lost.
+/// Writes a row of the table, if one is asked for: the fault, how it was caused, what was seen, what was lost.
 fn row(number: u32, fault: &str, cause: &str, saw: &Said, lost: &str) {
     let Some(folder) = std::env::var_os("INKGRAD_FAULT_TABLE") else { return };
     let seen = saw.err.lines().chain(saw.out.lines()).filter(|line| {
@@ -41,7 +41,7 @@ fn place() -> Place {
     Place::with_digits(1000, 200)
 }
 
-/// A place with the software GPU, or nothing where there is none and none is required.
+/// A place with the software GPU, or `None` if there is none and none is required.
 fn with_gpu() -> Option<Place> {
     let place = place();
     place.has_software_gpu().then_some(place)
@@ -121,7 +121,7 @@ fn memory_that_runs_out_at_the_first_buffer_or_later_is_an_error_that_names_it()
 
 #[test]
 fn images_that_a_device_has_no_memory_for_are_sent_as_steps_need_them_and_make_the_same_model() {
-    // More than comes by and by at once.
+    // More images than are sent at once.
     let place = Place::with_digits(22_000, 200);
     if !place.has_software_gpu() {
         return;
@@ -176,7 +176,7 @@ fn work_that_a_device_has_left_out_and_says_is_done_ends_the_run_before_anything
 
 // Disks.
 
-/// A file system of its own, where root may make one.
+/// A file system of its own, if the test may mount one as root.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -226,7 +226,7 @@ fn a_full_disk_ends_the_run_with_what_was_saved_before_and_the_run_goes_on_when_
 
 #[test]
 fn a_file_that_another_program_has_open_is_written_the_next_time_and_the_run_goes_on() {
-    // In the middle of a run and beyond its end, the metrics or what is written before them.
+    // In the middle of a run and after its end: the metrics, or a file that is written before them.
     for (file, line) in [
         ("2:metrics.csv", CPU),
         ("3:best.safetensors", CPU),
@@ -294,7 +294,7 @@ fn a_run_that_another_process_trains_is_left_alone() {
 
 // Signals.
 
-/// Starts a run, and sends it a signal in its middle.
+/// Starts a run, and sends it a signal in the middle.
 fn signalled(place: &Place, signal: &str) -> Said {
     let child = place.start(CPU);
     let began = Instant::now();
@@ -332,7 +332,7 @@ fn signals_that_come_together_stop_and_save_as_one_does() {
     while !place.path(RUN).join("last.safetensors").exists() && began.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    // `timeout` sends one to the child and one to its group. Of two that are alike the system may make one.
+    // `timeout` sends one signal to the child and one to its group. The system may merge two that are alike.
     let id = child.id();
     let both = format!("kill -INT {id}; kill -TERM {id}");
     assert!(Command::new("sh").args(["-c", &both]).status().unwrap().success());
@@ -384,7 +384,7 @@ fn a_loss_that_is_no_number_ends_the_run_with_a_command_that_goes_on_from_before
 
 // Checkpoints.
 
-/// A run that ended in its middle, with two checkpoints.
+/// A run that ended in the middle, with two checkpoints.
 fn halted() -> Place {
     let place = place();
     let said = faulty(&place, CPU, "not-finite@30");

@@ -1,5 +1,5 @@
-//! Everything that parses, given the seeds of the fuzz targets and thousands of mutations of each: nothing panics, and
-//! nothing asks for much memory. The same functions are fuzzed for longer, and led by what they reach, by `fuzz/run.sh`.
+//! Every parser, given the seeds of the fuzz targets and thousands of mutations of each: nothing panics, and nothing
+//! asks for much memory. `fuzz/run.sh` fuzzes the same functions for longer, guided by the code that inputs reach.
 //!
 //! `HOSTILE_SECONDS=60 cargo test --release --test hostile -- --nocapture` takes so long for each, and prints a table.
 
@@ -9,7 +9,7 @@ mod entries;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// For each kind of file.
+/// The time for each kind of file.
 fn time() -> Duration {
     let wanted = std::env::var("HOSTILE_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(wanted.unwrap_or(1))
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// Numbers that formats are wrong about.
+/// Numbers that parsers tend to get wrong.
 const EXTREMES: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, u64::MAX];
 
 fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
@@ -36,7 +36,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
             1 => bytes.insert(at.min(bytes.len()), random.below(256) as u8),
             2 => drop(bytes.drain(at..(at + random.below(16)).min(bytes.len()))),
             3 => {
-                // A piece of another one.
+                // A piece of another seed.
                 let from = random.below(other.len());
                 let piece = &other[from..(from + random.below(64)).min(other.len())];
                 bytes.splice(at..at, piece.iter().copied());
@@ -58,7 +58,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     }
 }
 
-/// What the process has asked the system for at the most, in bytes.
+/// The most memory that the process has asked the system for, in bytes.
 fn asked_for() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap_or("0 kB");

@@ -1,8 +1,8 @@
-//! Processes killed at random moments, again and again: whatever they did, it goes on and ends as if nothing had been,
+//! Processes killed at random moments, again and again: whatever they did goes on and ends as if nothing had happened,
 //! and no file is ever half written.
 //!
-//! `KILLS=200 cargo test --release --test kills -- --nocapture` kills that often (8 times without), and prints what
-//! docs/faults.md has of it; `SEED` gives other moments.
+//! `KILLS=200 cargo test --release --test kills -- --nocapture` kills that often (8 times by default), and prints what
+//! docs/faults.md says about it; another `SEED` gives other moments.
 
 mod common;
 
@@ -28,12 +28,12 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A command that is killed, how it is taken up again, and the files that must come of it.
+/// A command that is killed, how it is resumed, and the files that must result.
 struct Work {
     name: &'static str,
     first: String,
     again: String,
-    /// What is there from the moment on that `again` can be given.
+    /// The file that exists as soon as `again` can be given.
     begun: &'static str,
     results: &'static [&'static str],
 }
@@ -103,7 +103,7 @@ fn results(place: &Place, work: &Work) -> BTreeMap<&'static str, Vec<u8>> {
     work.results.iter().map(|name| (*name, place.read(&format!("{}/{name}", folder(work))))).collect()
 }
 
-/// Every file that has its name is whole, whatever the moment.
+/// Checks that every file that has its final name is whole, whatever the moment.
 fn check_whole(place: &Place) {
     let pictures = place.path("pictures");
     for path in place.contents().into_keys().filter(|path| !path.starts_with(&pictures)) {
@@ -118,7 +118,7 @@ fn check_whole(place: &Place) {
     }
 }
 
-/// The child's end, within `after`; killed where it takes longer.
+/// Waits for the child, and kills it if it takes longer than `after`; returns whether it was killed.
 fn killed(mut child: Child, after: Duration) -> bool {
     let began = Instant::now();
     while began.elapsed() < after {
@@ -128,7 +128,7 @@ fn killed(mut child: Child, after: Duration) -> bool {
         std::thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
-    // Where it has ended by itself in between, it was not killed.
+    // If it has ended by itself in the meantime, it was not killed.
     !child.wait().unwrap().success()
 }
 
@@ -145,12 +145,12 @@ fn whatever_is_killed_goes_on_and_no_file_is_half_written() {
         while done < kills / 4 {
             let begun = work_place.path(work.begun).exists();
             let child = work_place.start(if begun { &work.again } else { &work.first });
-            // Some are killed at their start, some in the middle, and what has little left to do may end first.
+            // Some are killed at their start, some in the middle, and one with little left to do may end first.
             let after = Duration::from_micros(random.below((took.as_micros() as u64).max(1)));
             let was_killed = killed(child, after);
             check_whole(&work_place);
             if !begun && !work_place.path(work.begun).exists() {
-                // Killed before there was anything to go on with: a run's folder may be there, and nothing in it.
+                // Killed before there was anything to resume: a run's folder may be there, with nothing in it.
                 let _ = std::fs::remove_dir_all(work_place.path("runs"));
             }
             if was_killed {
@@ -165,7 +165,7 @@ fn whatever_is_killed_goes_on_and_no_file_is_half_written() {
         match (work_place.path(work.begun).exists(), work.results.iter().all(there)) {
             (true, _) => drop(work_place.works(&work.again)),
             (false, false) => drop(work_place.works(&work.first)),
-            // The last was killed when all was done but to end.
+            // The last one was killed when all was done but for its exit.
             (false, true) => {}
         }
         assert!(results(&work_place, &work) == expected, "{}: other bytes than when never killed", work.name);

@@ -38,7 +38,7 @@ fn every_derivative_agrees_with_central_differences() {
 #[test]
 fn every_shader_agrees_with_its_twin() {
     let Some(mut adapter) = golden::adapter("every_shader_agrees_with_its_twin") else { return };
-    // As the adapter has them, and as a card does. Those of all other hardware are run by `tests/races`.
+    // As the adapter has them, and as a discrete card does. `tests/races` runs those of all other hardware.
     let own = (adapter.info.class, adapter.info.subgroups);
     for (class, subgroups) in [own, (Class::Discrete, None)] {
         (adapter.info.class, adapter.info.subgroups) = (class, subgroups);
@@ -129,7 +129,7 @@ fn what_does_not_fit_a_device_is_an_error_that_names_the_op_or_the_buffer() {
     store.add("moments", usize::MAX / 8);
     let error = gpu.allocate(&store).unwrap_err().to_string();
     assert!(error.contains("moments"), "{error}");
-    // The device goes on.
+    // The device still works.
     let mut graph = Graph::new();
     let mut store = Store::default();
     let n = (gpu.info().limits.binding / 4) as usize + 64;

@@ -1,10 +1,10 @@
 //! Training on both devices, step by step: how far apart their losses are.
 //!
-//! Two devices add in another order, so that their losses differ in the last bits from the first step on, and training
-//! makes small differences larger: a ReLU falls to the other side, Adam divides by a small moment. So weights part, as
-//! those of two runs on one device do whose first weights differ in their last bit; a third run, with weights so
-//! nudged, shows how much of the distance that is. What must hold: at the beginning the losses are the same but for
-//! rounding, and over the whole epoch they go the same way.
+//! Two devices add in different orders, so their losses differ in the last bits from the first step on, and training
+//! makes small differences larger: a ReLU falls to the other side, Adam divides by a small moment. So the weights
+//! drift apart, as do those of two runs on one device whose first weights differ in their last bit. A third run, with
+//! weights nudged in this way, shows how much of the distance that is. What must hold: at the beginning the losses are
+//! the same but for rounding, and over the whole epoch they follow the same course.
 
 mod golden;
 
@@ -18,19 +18,19 @@ use inkgrad::graph::Store;
 use inkgrad::models::{self, Augmentation, Model, Normalization};
 use inkgrad::train::{ClassifierSteps, GanSettings, GanSteps, Settings, Share, gan};
 
-/// The networks that travel with the program, the quick ones first.
+/// The networks that come with the program, the quick ones first.
 const NETWORKS: [&str; 8] = ["dense", "fast", "standard", "cnn", "gan", "best", "avgcnn", "gan-classic"];
 /// Steps at the beginning, where rounding has not grown yet.
 const FIRST: usize = 5;
-/// How much further apart two devices may be in these, where a whole epoch is compared, than one device from itself with
-/// nudged first weights, where that is more than what is allowed.
+/// Where a whole epoch is compared, two devices may be this many times as far apart in these steps as one device is
+/// from itself with nudged first weights, if that is more than what is allowed.
 const CHANCES: f64 = 2.0;
-/// Ways to nudge them, of which the furthest counts in the first steps.
+/// Number of ways to nudge them, of which the one that leads furthest counts in the first steps.
 const NUDGES: usize = 8;
-/// How many last bits of what a recipe turns, moves and zooms pictures by each of them adds: all together move no pixel by
-/// more than a ten-thousandth of its size.
+/// How many last bits each nudge adds to the amounts by which a recipe turns, moves and zooms pictures: all together
+/// move no pixel by more than a ten-thousandth of its size.
 const BITS: usize = 32;
-/// Steps that a smoothed loss is the mean of.
+/// Number of steps that a smoothed loss is the mean of.
 const SMOOTH: usize = 20;
 
 /// How far apart losses may be. A loss is a mean over a batch, in nats; it begins at about 2.3 in a classifier.
@@ -44,8 +44,8 @@ struct Allowed {
 impl Allowed {
     fn of(network: &str) -> Allowed {
         match network {
-            // Two networks against each other: whoever is ahead stays ahead for a while. And Adam's first steps are the
-            // sign of a gradient, which is rounding where a batch norm takes the mean away.
+            // Two networks play against each other: whichever is ahead stays ahead for a while. And Adam's first steps
+            // are the sign of a gradient, which is mere rounding where a batch norm takes the mean away.
             "gan" | "gan-classic" => Allowed { first: 1e-2, smoothed: 0.5 },
             _ => Allowed { first: 1e-5, smoothed: 0.05 },
         }
@@ -61,19 +61,19 @@ enum Training {
 struct Course<'a> {
     training: Training,
     device: &'a mut dyn Device,
-    /// In an epoch; of a GAN rounds.
+    /// Steps in an epoch; of a GAN, rounds.
     steps: usize,
     done: usize,
 }
 
-/// A float with its last bit turned.
+/// A float with its last bit flipped.
 fn nudged(x: f32) -> f32 {
     f32::from_bits(x.to_bits() ^ 1)
 }
 
 impl<'a> Course<'a> {
-    /// With a nudge the last bit of every weight is turned (1), of every second one (2), and so on, and pictures are turned
-    /// and moved by so many times [`BITS`] more.
+    /// A nudge flips the last bit of every weight (1), of every second one (2), and so on, and turns and moves pictures
+    /// by that many times [`BITS`] more.
     fn begin(network: &str, device: &'a mut dyn Device, nudge: Option<usize>) -> Course<'a> {
         let set = mnist::embedded().unwrap().train;
         let turn = |weights: &mut Vec<f32>| {
@@ -127,7 +127,7 @@ impl<'a> Course<'a> {
         Course { training, device, steps, done: 0 }
     }
 
-    /// The losses of the next steps: one of a classifier, three of a GAN.
+    /// The losses of the next steps: one a step for a classifier, three for a GAN.
     fn run(&mut self, count: usize) -> Vec<Vec<f64>> {
         let first = self.done;
         self.done += count;
@@ -150,7 +150,7 @@ struct Curves {
     cpu: Vec<Vec<f64>>,
     gpu: Vec<Vec<f64>>,
     nudged: Vec<Vec<f64>>,
-    /// How far the CPU is from itself in the first steps, at most, with first weights nudged in several ways.
+    /// The largest distance of the CPU from itself in the first steps, with first weights nudged in several ways.
     chance: f64,
 }
 
@@ -177,7 +177,7 @@ impl Curves {
         curves
     }
 
-    /// Each step and its losses on the three.
+    /// Each step and its losses in the three runs.
     fn csv(&self) -> String {
         let mut text = "step,cpu,gpu,nudged\n".to_string();
         let words = |losses: &[f64]| losses.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
@@ -188,7 +188,7 @@ impl Curves {
     }
 }
 
-/// The largest distance at any step; what is no number is infinitely far.
+/// The largest distance at any step; NaN counts as infinitely far.
 fn apart(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
     let pairs = a.iter().flatten().zip(b.iter().flatten());
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |most, x| if x.is_nan() { f64::INFINITY } else { most.max(x) })
@@ -208,8 +208,8 @@ fn beginning(losses: &[Vec<f64>]) -> &[Vec<f64>] {
     &losses[..FIRST.min(losses.len())]
 }
 
-/// A row of the table, and what is wrong if anything is; in the first steps so many times the chance may be more than is
-/// allowed.
+/// A row of the table, and what is wrong if anything is. In the first steps, `chances` times the chance may exceed what
+/// is allowed.
 fn row(network: &str, curves: &Curves, chances: f64) -> (String, Option<String>) {
     let Curves { of_epoch, cpu, gpu, nudged, chance: chance_first } = curves;
     let allowed = Allowed::of(network);
@@ -221,7 +221,7 @@ fn row(network: &str, curves: &Curves, chances: f64) -> (String, Option<String>)
         cpu.len(),
         allowed.smoothed
     );
-    // Where turned bits alone lead further, no device can be asked for less.
+    // Where flipped bits alone lead further, no device can be expected to stay closer.
     let most = allowed.first.max(chances * chance_first);
     let held = first <= most && smoothed <= allowed.smoothed;
     let wrong = format!(

@@ -1,6 +1,6 @@
 //! A step needs nothing from the host: memory stays as it is, and steps go to a device in a few submissions. Only the
-//! images of a set that is too large come from there, and make no difference. Nor does it make one how many devices share
-//! a batch.
+//! images of a set that is too large come from the host, which makes no difference. Nor does the number of devices that
+//! share a batch.
 
 mod golden;
 
@@ -25,7 +25,7 @@ fn dense(device: &mut dyn Device) -> ClassifierSteps {
     begun(device, 640, Augmentation::default(), 16, Share::WHOLE)
 }
 
-/// `dense` on so many digits.
+/// `dense` on this many digits.
 fn begun(device: &mut dyn Device, digits: usize, augment: Augmentation, batch: usize, share: Share) -> ClassifierSteps {
     let architecture = builtin("dense").unwrap();
     let recipe = Settings::from_recipe("dense", &architecture.recipe);
@@ -53,7 +53,7 @@ fn set_up(
     classifier
 }
 
-/// Bytes of memory that the process holds, where the system tells.
+/// Bytes of memory that the process holds, if the system tells.
 fn resident() -> Option<usize> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     // Pages are of 4 KiB or more.
@@ -115,7 +115,7 @@ fn by_and_by(what: &str, device: &mut dyn Device) {
             (losses, classifier.save(device).unwrap())
         };
         let whole = trained(u64::MAX, &[40]);
-        // Room for three steps, and for less than one, in pieces that end where no such three do.
+        // Room for three steps, and for less than one, in pieces whose ends are not those of such threes.
         assert!(trained(3 * 16 * 784, &[1, 4, 20, 15]) == whole, "{what}");
         assert!(trained(1, &[40]) == whole, "{what}");
     }
@@ -130,7 +130,7 @@ fn a_set_whose_images_come_by_and_by_trains_as_one_that_lies_on_the_device() {
     }
 }
 
-/// A device that fails after so many runs, in a way of its own.
+/// A device that fails after so many runs, in a given way.
 struct Failing(Cpu, usize, fn() -> DeviceError);
 
 impl Device for Failing {
@@ -170,7 +170,7 @@ impl Device for Failing {
     }
 }
 
-/// The CPU, two of it as one device, and a GPU where there is one; `test` is who says so where there is none.
+/// The CPU, two CPUs as one device, and a GPU if there is one; if there is none, that is said in the name of `test`.
 fn one_of_each(test: &str) -> Vec<Box<dyn Device>> {
     let mut devices = vec![Box::new(Cpu::new()) as Box<dyn Device>];
     devices.push(joined(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]));
@@ -199,7 +199,7 @@ fn devices_that_share_a_batch_learn_what_one_learns_from_all_of_it() {
     for team in teams {
         let mut device = joined(team);
         let share = Share::of(device.as_ref());
-        // Whether its images lie on the devices or come by and by.
+        // With the images resident on the devices, and sent as steps need them.
         for share in [share, Share { room: 20_000, ..share }] {
             let (losses, after) = learned(device.as_mut(), share);
             assert_eq!(after.step, state.step);
@@ -214,7 +214,7 @@ fn devices_that_share_a_batch_learn_what_one_learns_from_all_of_it() {
             let weights = state.learned.weights.iter().zip(&after.learned.weights);
             let apart = weights.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(apart < 2e-3, "{}: {apart}", device.name());
-            // One more time: the same bits, however the threads came to meet.
+            // Once more: the same bits, in whatever order the threads met.
             assert!(learned(device.as_mut(), share) == (losses, after), "{}", device.name());
         }
     }
@@ -245,7 +245,7 @@ fn statistics_of_averaged_weights_are_the_same_however_the_images_come_and_leave
         let [(weights, statistics), raw] =
             [&whole.0, &(whole.1.learned.weights.clone(), whole.1.learned.running.clone())];
         assert!(*weights != raw.0 && *statistics != raw.1, "of the weights as they train");
-        // Room for three steps, and looked at more often, in the middle of three.
+        // Room for three steps, and calibrated more often, in the middle of three.
         assert!(learned(3 * 16 * 784, &[3, 4, 11, 19]) == whole, "by and by");
     }
 }
@@ -271,7 +271,7 @@ fn where_one_of_several_devices_panics_all_end_and_the_panic_goes_on() {
     for failing in [0, 1] {
         let (works, ended) = channel::<()>();
         let run = std::thread::spawn(move || {
-            // Gone when this ends, however that is.
+            // Dropped when this thread ends, in whatever way.
             let _works = works;
             let mut team: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new()), Box::new(Cpu::new())];
             team[failing] = Box::new(Failing(Cpu::new(), 7, || panic!("unplugged")));
@@ -300,7 +300,7 @@ fn many_training_steps_are_few_submissions_and_one_read() {
     let submissions = after.submissions - before.submissions;
     eprintln!("200 steps: {submissions} submissions in {:?}", began.elapsed());
     assert_eq!(after.dispatches - before.dispatches, 200 * classifier.plan.dispatches.len() as u64);
-    // The read of the ring, after all of them.
+    // The one read of the ring, after all steps.
     assert_eq!(after.reads - before.reads, 1);
     // A submission is aimed at a tenth of a second; a slow adapter needs some.
     assert!(submissions <= 20, "200 steps took {submissions} submissions");

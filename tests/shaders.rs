@@ -44,7 +44,7 @@ fn check(case: &Case, dispatch: &Dispatch, seen: &mut HashSet<String>) {
     }
 }
 
-/// The module of a text that may use so much.
+/// The module of a text that may use these capabilities.
 fn valid(what: &str, text: &str, capabilities: Capabilities) -> (naga::Module, naga::valid::ModuleInfo) {
     let module = wgsl::parse_str(text).unwrap_or_else(|e| panic!("{what}: {}", e.emit_to_string(text)));
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
@@ -58,8 +58,8 @@ fn valid(what: &str, text: &str, capabilities: Capabilities) -> (naga::Module, n
 /// Translates a module for every kind of driver, with `halves` for those that have 16-bit floats.
 fn translate(what: &str, module: &naga::Module, info: &naga::valid::ModuleInfo, halves: bool) {
     spv::write_vec(module, info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{what}: {e}"));
-    // These print nothing that a compiler of theirs has seen; but what they have no words for they refuse.
-    // The old compiler, which is taken where there is no newer one, knows no halves.
+    // No driver's compiler has seen what these writers print; but they refuse what they cannot express.
+    // The old compiler, which is used where there is no newer one, does not know halves.
     let models = [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_2];
     for shader_model in models.into_iter().skip(usize::from(halves)) {
         let options = hlsl::Options { shader_model, ..Default::default() };
@@ -99,7 +99,7 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
     assert_eq!(module.entry_points.len(), 1, "{what}");
     assert_eq!(module.entry_points[0].name, "main", "{what}");
 
-    // What is declared is what the device binds: inputs read only and in order, then outputs.
+    // What is declared is what the device binds: inputs, read-only and in order, then outputs.
     let mut declared: Vec<(u32, bool)> = module
         .global_variables
         .iter()
@@ -129,7 +129,7 @@ fn check_for(target: Target, case: &Case, dispatch: &Dispatch, seen: &mut HashSe
     };
     translate(&what, &module, &info, false);
 
-    // The same with each of its buffers of floats in 16 bits, and with all of them.
+    // The same with each of its float buffers in 16 bits, and with all of them.
     let views = dispatch.inputs.iter().chain(&dispatch.outputs).enumerate();
     let floats: Vec<usize> = views.filter(|(_, view)| view.tensor.kind == Kind::F32).map(|(i, _)| i).collect();
     for halved in floats.chunks(1).chain([&floats[..]]).filter(|halved| !halved.is_empty()) {

@@ -1,11 +1,11 @@
-//! What a network answers: a bar for each class, the winner marked, the runner-up named.
+//! A network's answer: a bar for each class, with the winner marked and the runner-up named.
 
 use eframe::egui::{self, Align2, FontId, Role, Sense, WidgetInfo, vec2};
 
-/// More classes than this are shown by the most likely ones.
+/// Of more classes than this only the most likely are shown.
 const MOST: usize = 12;
 
-/// Classes by their probability, the most likely first; of equal ones the lower number.
+/// Classes by their probability, the most likely first; among equals the lower number comes first.
 pub fn ranked(probabilities: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..probabilities.len()).collect();
     order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
@@ -33,7 +33,7 @@ fn said(probabilities: &[f32], names: &[String], class: usize) -> String {
     format!("{name}, {}", percent(probabilities[class]))
 }
 
-/// `98.2 %`; never 100 % for what is not certain, nor 0 % for what is possible.
+/// `98.2 %`; never 100 % for a share below 1, nor 0 % for one above 0.
 pub fn percent(share: f32) -> String {
     if share > 0.0 && share < 0.0005 {
         return "<0.1 %".into();
@@ -43,7 +43,7 @@ pub fn percent(share: f32) -> String {
     format!("{tenths:.1} %")
 }
 
-/// The bars, as wide as `width`; of a blank field all are empty.
+/// Shows the bars, as wide as `width`; for a blank field all are empty.
 pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Option<&[f32]>) {
     let order = probabilities.map(ranked).unwrap_or_default();
     let shown: Vec<usize> = match names.len() {
@@ -51,7 +51,7 @@ pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Opti
         _ if order.is_empty() => (0..MOST).collect(),
         _ => order[..MOST].to_vec(),
     };
-    // A name takes what it needs, up to half.
+    // Names take the width they need, up to half.
     let font = FontId::proportional(15.0);
     let name_width = |name: &String| {
         ui.fonts_mut(|fonts| fonts.layout_no_wrap(name.clone(), font.clone(), egui::Color32::WHITE).size().x)

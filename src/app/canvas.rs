@@ -10,21 +10,21 @@ use super::paint::Picture;
 use crate::infer::look::FIELD;
 
 pub const UNDO: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Z);
-/// Besides the key to undo with Shift.
+/// Redoes, as does the undo key with Shift.
 pub const REDO: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Y);
 
 /// Radii of the brush, in pixels of the field.
 pub const RADII: std::ops::RangeInclusive<f32> = 4.0..=40.0;
 /// A stroke of MNIST's digits is about 2.5 of 28 pixels wide.
 pub const RADIUS: f32 = 18.0;
-/// Pixels that an arrow key moves the pen by.
+/// Pixels by which an arrow key moves the pen.
 const STEP: f32 = 8.0;
 
 /// The pen, and the field's texture.
 pub struct Canvas {
     pub tool: Tool,
     pub radius: f32,
-    /// What the stroke does that is being drawn.
+    /// What the stroke being drawn does.
     stroke: Tool,
     /// Where the arrow keys have moved the pen, and whether it is down.
     keyboard: Option<([f32; 2], bool)>,
@@ -33,7 +33,7 @@ pub struct Canvas {
     focus_wanted: bool,
 }
 
-/// What a key asks for that is not the canvas's own business.
+/// What a key asks for that the canvas does not do itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ask {
     Save,
@@ -46,7 +46,7 @@ impl Canvas {
         Canvas { tool, radius, stroke: tool, keyboard: None, shown: None, picture, focus_wanted: true }
     }
 
-    /// The field, `side` points wide and high.
+    /// Shows the field, `side` points wide and high.
     pub fn show(&mut self, ui: &mut egui::Ui, field: &mut Field, side: f32) -> egui::Response {
         let (rect, _) = ui.allocate_exact_size(vec2(side, side), Sense::hover());
         let id = Id::unique("the field");
@@ -55,7 +55,7 @@ impl Canvas {
         if std::mem::take(&mut self.focus_wanted) || response.is_pointer_button_down_on() {
             response.request_focus();
         }
-        // While one draws, the Tab key keeps the drawing; Escape gives it back to moving between controls.
+        // With the focus on the field, Tab keeps the drawing; after Escape it moves between controls again.
         let filter = EventFilter { tab: true, horizontal_arrows: true, vertical_arrows: true, escape: false };
         ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
 
@@ -69,7 +69,7 @@ impl Canvas {
         response
     }
 
-    /// Every movement since the last frame, not only the newest: quick strokes stay round.
+    /// Follows every movement since the last frame, not only the newest, so that quick strokes stay round.
     fn pointer(&mut self, ui: &egui::Ui, field: &mut Field, rect: Rect, response: &egui::Response) {
         let scale = FIELD as f32 / rect.width();
         let place = |at: Pos2| [(at.x - rect.min.x) * scale, (at.y - rect.min.y) * scale];
@@ -82,7 +82,7 @@ impl Canvas {
                     if rect.contains(pos) && (response.is_pointer_button_down_on() || response.hovered()) =>
                 {
                     if self.keyboard.take().is_some_and(|(_, down)| down) {
-                        // The keys' stroke ends where it is: no line leads from there to the pointer.
+                        // The stroke drawn with the keys ends here, so that no line leads from it to the pointer.
                         field.lift();
                     }
                     down = true;
@@ -104,12 +104,12 @@ impl Canvas {
         }
     }
 
-    /// Arrows move the pen, Space puts it down and takes it up.
+    /// Arrow keys move the pen, Space puts it down and lifts it.
     fn arrows(&mut self, ui: &egui::Ui, field: &mut Field) {
         let pressed = |key| ui.input_mut(|input| input.count_and_consume_key(Modifiers::NONE, key)) as f32;
         let right = pressed(Key::ArrowRight) - pressed(Key::ArrowLeft);
         let below = pressed(Key::ArrowDown) - pressed(Key::ArrowUp);
-        // Held down, a key is pressed again and again.
+        // A key that is held down repeats its press.
         let anew = |event: &&Event| matches!(event, Event::Key { key: Key::Space, pressed: true, repeat: false, .. });
         let presses = ui.input(|input| input.events.iter().filter(anew).count());
         let toggles = pressed(Key::Space) > 0.0 && presses % 2 == 1;
@@ -128,7 +128,7 @@ impl Canvas {
         self.keyboard = Some((at, now_down));
     }
 
-    /// The keys of the original, and those that drawing programs share. `None` of them counts while text is typed.
+    /// The keys of the original, and those common to drawing programs. None of them counts while text is typed.
     pub fn keys(&mut self, ui: &egui::Ui, field: &mut Field, is_focused: bool) -> Option<Ask> {
         if !is_focused && ui.ctx().egui_wants_keyboard_input() {
             return None;

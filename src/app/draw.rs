@@ -18,7 +18,7 @@ const SEEN: f32 = 112.0;
 /// Width of the tools in one row, in points.
 const TOOLS: f32 = 550.0;
 
-/// What a menu of models has beside the name: its arrow and margins.
+/// Width that a menu of models needs beside the name, for its arrow and margins.
 const ARROW: f32 = 40.0;
 
 #[derive(Default)]
@@ -32,9 +32,9 @@ pub struct Draw {
 impl Draw {
     pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
         let (width, height) = (ui.available_width(), ui.available_height());
-        // Below and beside the field there is room for its tools and for the answers.
+        // Leaves room for the field's tools and, beside it, for the answers.
         let side = (height - 74.0).min(width * 0.6);
-        // Where the tools take two rows.
+        // A little more where the tools take two rows.
         let side = if side < TOOLS { side.min(height - 100.0) } else { side }.clamp(160.0, 1600.0).floor();
         ui.horizontal_top(|ui| {
             ui.vertical(|ui| {
@@ -96,7 +96,7 @@ impl Draw {
         });
     }
 
-    /// What the network would see of the drawing as it is, and prepared; the one that counts is chosen here.
+    /// What the network sees of the drawing as it is and as prepared; the user chooses here which one counts.
     fn pictures(&mut self, ui: &mut Ui, shared: &mut Shared) {
         let blank = shared.field.is_blank();
         let answer = shared.reader.answer();
@@ -158,12 +158,12 @@ fn name_of(shared: &Shared, reader: &Reader) -> String {
     reader.about().map_or("...".into(), |about| shared.menu.name(&about.path))
 }
 
-/// In one row, however long the name, so that bars stand beside bars.
+/// A heading in one row, however long the name, so that the bars of both readers line up.
 fn heading(ui: &mut Ui, name: String) {
     ui.add(egui::Label::new(RichText::new(name).strong()).truncate());
 }
 
-/// The bars of a reader, and its answer as a sentence.
+/// A reader's bars, and its answer as a sentence.
 fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
     let Some(about) = reader.about() else {
         ui.label(if reader.is_opening() { "Opening the model ..." } else { "No model is open; choose one above." });
@@ -176,13 +176,13 @@ fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
     bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]));
 }
 
-/// A menu of models, to be filled. A long name leaves room for the arrow.
+/// A menu of models, to be filled by the caller. A long name leaves room for the arrow.
 pub fn menu<'a>(label: &'a str, selected: &'a str, width: f32) -> egui::ComboBox<'a> {
     let shown = selected.atom_max_width(width - ARROW);
     egui::ComboBox::from_label(label).selected_text(shown).width(width).height(420.0)
 }
 
-/// A menu of models; what was chosen.
+/// A menu of models; returns the one that was chosen.
 pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, width: f32) -> Option<PathBuf> {
     let mut chosen = None;
     let mut refresh = false;

@@ -1,5 +1,5 @@
-//! Pictures that are dropped on the window or pasted, made a drawing in a thread of their own: a large scan takes a
-//! while, and a disk on the network may take longer.
+//! Turns pictures that are dropped on the window or pasted into drawings, in a thread of its own: a large scan takes a
+//! while, and a network disk may take longer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ pub struct Dropped {
 }
 
 impl Dropped {
-    /// Begins to read a picture; `ctx` is woken when it is there. What came before and is not there yet is forgotten.
+    /// Begins to read a picture, and wakes `ctx` when it is there. An earlier one that is not there yet is dropped.
     ///
     /// # Errors
-    /// In words, where the system has no thread left.
+    /// A message, if the system has no thread left.
     pub fn read(&mut self, source: Source, ctx: egui::Context) -> Result<(), String> {
         let (send, coming) = mpsc::channel();
         let work = move || {
@@ -40,7 +40,7 @@ impl Dropped {
                 Source::Files(files) => first(&files),
                 Source::Clipboard(image) => pasted(&image),
             };
-            // Nobody listens where others came since.
+            // Nobody listens if another picture has come since.
             let _ = send.send(read.map(|picture| Field::of(&picture)));
             ctx.request_repaint();
         };
@@ -62,7 +62,7 @@ impl Dropped {
     }
 }
 
-/// Within the limits of a file.
+/// A pasted picture, within the same limits as one from a file.
 fn pasted(image: &ColorImage) -> Read {
     let [width, height] = image.size.map(|side| side as u32);
     if image.pixels.len() as u64 > MAX_PIXELS {

@@ -1,4 +1,4 @@
-//! The field that a person draws on: light ink on black, a brush, an eraser, and what was there before.
+//! The field that the user draws on: light ink on black, a brush, an eraser, and an undo history.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use image::{DynamicImage, GrayImage};
 use crate::infer::look::FIELD;
 use crate::pictures::prepare::{Mode, Preparation, prepare};
 
-/// Strokes that can be undone.
+/// How many strokes can be undone.
 const HISTORY: usize = 100;
 
 /// What a stroke does.
@@ -50,12 +50,12 @@ impl Field {
         self.pen.is_some()
     }
 
-    /// Whether it is the pen that changed it last.
+    /// Whether the pen made the last change.
     pub fn is_by_pen(&self) -> bool {
         self.by_pen
     }
 
-    /// The pen at a place, down: the first call begins a stroke, others go on with it. `radius` in pixels.
+    /// Puts the pen down at `to`: the first call begins a stroke, later ones continue it. `radius` is in pixels.
     pub fn draw(&mut self, to: [f32; 2], radius: f32, tool: Tool) {
         let from = match self.pen {
             Some(from) => from,
@@ -68,7 +68,7 @@ impl Field {
         self.segment(from, to, radius, tool);
     }
 
-    /// The pen is up.
+    /// Lifts the pen.
     pub fn lift(&mut self) {
         self.pen = None;
     }
@@ -76,12 +76,12 @@ impl Field {
     /// Covers all pixels within `radius` of the segment; the edge is one pixel wide, so that it is smooth.
     fn segment(&mut self, from: [f32; 2], to: [f32; 2], radius: f32, tool: Tool) {
         let pixels = Arc::make_mut(&mut self.pixels);
-        // The brush leaves a faint edge a pixel wide, which the same stroke of the eraser is to take along.
+        // The brush leaves a faint edge one pixel wide, which the same stroke of the eraser should remove too.
         let radius = if tool == Tool::Eraser { radius + 1.5 } else { radius };
         let reach = radius + 1.0;
         let range = |axis: usize| {
             let (low, high) = (from[axis].min(to[axis]) - reach, from[axis].max(to[axis]) + reach);
-            // `as` clamps what lies outside.
+            // `as` clamps values outside its range.
             (low.floor() as usize).min(FIELD)..(high.ceil().max(0.0) as usize).min(FIELD)
         };
         let along = [to[0] - from[0], to[1] - from[1]];
@@ -108,7 +108,7 @@ impl Field {
         }
     }
 
-    /// Another drawing in its place, which can be undone; one of another size is left alone.
+    /// Replaces the drawing, which can be undone; does nothing if `pixels` has another size.
     pub fn replace(&mut self, pixels: Vec<u8>) {
         if pixels.len() == FIELD * FIELD {
             self.lift();
@@ -118,14 +118,14 @@ impl Field {
         }
     }
 
-    /// A picture in the field, as [`Field::of`] has it.
+    /// Replaces the drawing with a picture, converted by [`Field::of`].
     pub fn show(&mut self, picture: &DynamicImage) {
         self.replace(Field::of(picture));
     }
 
-    /// A picture as a field's pixels, as large as it fits, its aspect kept; dark ink on light paper is turned round.
+    /// A picture as a field's pixels, as large as fits, keeping its aspect ratio; dark ink on light paper is inverted.
     pub fn of(picture: &DynamicImage) -> Vec<u8> {
-        // What the network is to see of it is decided later, as it is of a drawing.
+        // What the network will see of it is decided later, as for a drawing.
         let whole = Preparation {
             mode: Mode::Always,
             thicken: false,

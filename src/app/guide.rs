@@ -1,4 +1,4 @@
-//! The guide, `docs/guide`, as pages for the browser: they travel with the program.
+//! The guide, `docs/guide`, as pages for the browser; it is embedded in the program.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -11,10 +11,10 @@ use pulldown_latex::{RenderConfig, Storage, config::DisplayMode, mathml::push_ma
 use super::Panel;
 use crate::files::{Existing, Unfinished};
 
-/// With what its pages link to.
+/// The guide, and what its pages link to.
 static DOCS: Dir = include_dir!("$CARGO_MANIFEST_DIR/docs");
 
-/// The page for what a panel shows.
+/// The page about what a panel shows.
 pub fn page(panel: Panel) -> &'static str {
     match panel {
         Panel::Draw => "07-convolution",
@@ -24,13 +24,13 @@ pub fn page(panel: Panel) -> &'static str {
     }
 }
 
-/// The file that says which guide a folder holds, whole.
+/// The file that says which guide a folder holds; it is written once that is complete.
 const STAMP: &str = "guide.stamp";
 
 /// Writes the guide into a folder as HTML, unless it is there already, and says where the page is.
 ///
 /// # Errors
-/// What the system says, with the path.
+/// The system's error, with the path.
 pub fn write(folder: &Path, page: &str) -> Result<PathBuf, String> {
     let page = folder.join("guide").join(page).with_extension("html");
     let (stamp, of_folder) = (stamp(), folder.join(STAMP));
@@ -42,7 +42,7 @@ pub fn write(folder: &Path, page: &str) -> Result<PathBuf, String> {
     Ok(page)
 }
 
-/// The program's version, and a number that is another for another guide.
+/// The program's version, and a hash of the guide.
 fn stamp() -> String {
     fn hash(dir: &Dir, hasher: &mut DefaultHasher) {
         for file in dir.files() {
@@ -55,14 +55,14 @@ fn stamp() -> String {
     format!("{} {:016x}", env!("CARGO_PKG_VERSION"), hasher.finish())
 }
 
-/// Without a wait for the disk: what is lost with the machine is written again.
+/// Does not wait for the disk: what is lost when the machine fails is written again.
 fn write_soon(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = Unfinished::create(path)?;
     file.write_all(bytes)?;
     file.finish_soon(Existing::Replace)
 }
 
-/// A file as browsers are told of it.
+/// A file's URL for a browser.
 pub fn url(page: &Path) -> String {
     let mut url = String::from(if cfg!(windows) { "file:///" } else { "file://" });
     for byte in page.as_os_str().as_encoded_bytes() {
@@ -97,7 +97,7 @@ const STYLE: &str = "body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:1
     math[display=block]{margin:1rem 0;font-size:1.1em}\
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}a{color:#8bf}}";
 
-/// A page of Markdown with formulas as HTML with MathML.
+/// Converts a page of Markdown with formulas to HTML with MathML.
 fn page_of(markdown: &str) -> String {
     let title = markdown.lines().next().unwrap_or("").trim_start_matches(['#', ' ']);
     let options = Options::ENABLE_TABLES | Options::ENABLE_MATH;
@@ -145,7 +145,7 @@ mod tests {
             formulas += html.matches("<math").count();
             let name = file.display();
             assert!(!html.contains("$$"), "{name}");
-            // What the formulas' parser does not know it says in the page.
+            // The formula parser reports in the page what it does not know.
             assert!(!html.contains("merror"), "{name}");
             for picture in html.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 assert!(guide.join(picture).is_file(), "{name}: {picture}");

@@ -1,11 +1,11 @@
-//! The models that can be chosen: those that travel with the program, and those of a folder.
+//! The models that can be chosen: those shipped with the program, and those in a folder.
 
 use std::path::{Path, PathBuf};
 
 use crate::interchange::{self, Wishes};
 use crate::models::{ModelFile, SHIPPED, is_foreign_name};
 
-/// Files and runs of a folder that are listed at most.
+/// How many files and runs of a folder are listed at most.
 const MOST: usize = 500;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,22 +18,22 @@ pub struct Entry {
 
 pub struct Menu {
     folder: PathBuf,
-    /// Of this program.
+    /// Those shipped with the program.
     pub shipped: Vec<Entry>,
-    /// Of the folder: model files, runs, and files of Keras and ONNX.
+    /// Those in the folder: model files, runs, and files of Keras and ONNX.
     pub found: Vec<Entry>,
-    /// Those that draw instead: of this program, and of `found`. Filled by [`Menu::look_for_generators`].
+    /// Those that draw instead: the shipped ones, and those of `found`. Filled by [`Menu::look_for_generators`].
     pub generators: [Vec<Entry>; 2],
-    /// How many older ones there are than those of `found`.
+    /// How many models there are that are older than those of `found`.
     pub more: usize,
     /// Why the folder shows nothing.
     pub problem: Option<String>,
 }
 
 impl Menu {
-    /// Of a folder, which need not be there.
+    /// The menu of a folder, which need not exist.
     pub fn of(folder: &Path) -> Menu {
-        // Generators are no classifiers; a shipped file that cannot be read is a fault that a test finds.
+        // Generators are not classifiers; a shipped file that cannot be read is a fault that a test finds.
         let is_classifier = |name: &str| ModelFile::shipped(name).is_ok_and(|file| !file.is_gan());
         let entry = |name: &str| Entry { name: name.into(), path: name.into() };
         let shipped = SHIPPED.iter().filter(|(name, _)| is_classifier(name)).map(|(name, _)| entry(name)).collect();
@@ -47,13 +47,13 @@ impl Menu {
         &self.folder
     }
 
-    /// Looks again what is in the folder.
+    /// Looks again at what is in the folder.
     pub fn refresh(&mut self) {
         self.found.clear();
         (self.more, self.problem) = (0, None);
         let listed = match std::fs::read_dir(&self.folder) {
             Ok(listed) => listed,
-            // Before the first run there is none.
+            // Before the first run there is no folder.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => {
                 let folder = self.folder.display();
@@ -61,7 +61,7 @@ impl Menu {
                 return;
             }
         };
-        // Runs are numbered, so that the newest have the last names; a huge folder is not looked through to its end.
+        // Runs are numbered, so the newest come last by name; a huge folder is not searched to its end.
         let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths.into_iter().rev().take(10 * MOST) {
@@ -81,7 +81,7 @@ impl Menu {
         self.found.reverse();
     }
 
-    /// Looks again which generators there are; into every file, so that it is done only where they are listed.
+    /// Looks again for generators. It looks into every file, so it is called only where generators are listed.
     pub fn look_for_generators(&mut self) {
         self.refresh();
         let draws = |name: &&(&str, &[u8])| ModelFile::shipped(name.0).is_ok_and(|file| file.is_gan());
@@ -94,7 +94,7 @@ impl Menu {
         self.generators = [shipped, self.found.iter().filter(promises).cloned().collect()];
     }
 
-    /// What the menu calls a path.
+    /// The name that the menu gives a path.
     pub fn name(&self, path: &Path) -> String {
         let last = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         if let Some((run, step)) = snapshot(path) {
@@ -105,13 +105,13 @@ impl Menu {
     }
 }
 
-/// The run whose snapshot a path is, and the step.
+/// The run that a snapshot's path belongs to, and the step.
 pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
     let folder = path.parent().filter(|folder| folder.ends_with("snapshots"))?;
     Some((folder.parent()?, path.file_stem()?.to_str()?.parse().ok()?))
 }
 
-/// A model of any file that the menu lists, those of other programs taken over.
+/// Loads a model from any file that the menu lists; files of other programs are imported.
 ///
 /// # Errors
 /// What is wrong with the file, in words.

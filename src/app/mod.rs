@@ -1,7 +1,7 @@
 //! The window: draw a digit, and look inside the networks that read it.
 //!
-//! Each network works in a thread of its own on a device of its own ([`reader`]); a frame shows what has come and asks
-//! what is new, and between two changes nothing runs at all.
+//! Each network runs in a thread of its own on a device of its own ([`reader`]). A frame shows the results that have
+//! come and asks about what is new; between two changes nothing runs at all.
 
 pub mod bars;
 pub mod canvas;
@@ -34,16 +34,16 @@ pub use shared::Shared;
 use crate::device::Choice;
 use dropped::Source;
 
-/// The model that reads at first.
+/// The classifier that is opened by default.
 pub const MODEL: &str = "best";
 
-/// How long a window that closes waits for a file that is being written.
+/// How long a closing window waits for a file that is being written.
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// What the window is opened with.
 pub struct Options {
     pub choice: Choice,
-    /// Instead of the one that read last.
+    /// Used instead of the model that was open last time.
     pub model: Option<PathBuf>,
     /// The folder whose models are listed.
     pub models: PathBuf,
@@ -54,13 +54,13 @@ pub struct Options {
 pub struct App {
     shared: Shared,
     title: String,
-    /// Width of what stands at the top right, as it was in the last frame; 0 before the first.
+    /// Width of the controls at the top right in the last frame; 0 before the first.
     aside_width: f32,
     dropped: dropped::Dropped,
     draw: draw::Draw,
     inside: inside::Inside,
     dream: dream::Dream,
-    /// Made when it is first looked at.
+    /// Created when the panel is first shown.
     train: Option<train::Train>,
 }
 
@@ -84,7 +84,7 @@ impl App {
         }
     }
 
-    /// What the window knows; for tests.
+    /// The state that the panels share; for tests.
     pub fn shared(&mut self) -> &mut Shared {
         &mut self.shared
     }
@@ -113,7 +113,7 @@ impl App {
         self.entitle(ui.ctx());
     }
 
-    /// The window's title says what is read: for whoever cannot see the bars, or has other windows before them.
+    /// Puts the answer into the window's title, for whoever cannot see the bars or has other windows in front.
     fn entitle(&mut self, ctx: &egui::Context) {
         let shared = &self.shared;
         let answer = shared.reader.answer().filter(|_| !shared.field.is_blank()).zip(shared.reader.about());
@@ -164,7 +164,7 @@ impl App {
         }
     }
 
-    /// What stands at the top right, in a row of its own where there is no room beside the rest.
+    /// The controls at the top right, in a row of their own where there is no room beside the rest.
     fn aside(&mut self, ui: &mut Ui) {
         let shared = &mut self.shared;
         let width = ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -190,7 +190,7 @@ impl App {
         }
     }
 
-    /// The corner that says what computes and how fast; and messages.
+    /// Messages, and the line that says what computes and how fast.
     fn bottom(&mut self, ui: &mut Ui) {
         let mut gone = None;
         for (i, message) in self.shared.messages().iter().enumerate() {
@@ -212,7 +212,7 @@ impl App {
                 ui.separator();
                 ui.label(format!("a pass takes {:.1} ms", answer.pass().seconds * 1e3));
             }
-            // Where there is a pen.
+            // Only these panels have a pen.
             let is_drawn = matches!(shared.remembered.panel, Panel::Draw | Panel::Inside);
             if let Some(latency) = shared.latency.filter(|_| is_drawn) {
                 ui.separator();
@@ -221,7 +221,7 @@ impl App {
         });
     }
 
-    /// Pictures that were dropped or pasted come into the field, and the field is shown.
+    /// Puts dropped or pasted pictures into the field, and shows the field.
     fn take_pictures(&mut self, ui: &Ui) {
         let (dropped, pasted) = ui.input(|input| {
             let pasted = input.events.iter().find_map(|event| match event {
@@ -249,7 +249,7 @@ impl App {
         }
     }
 
-    /// Lets the threads write what they were asked to; at the end, and for tests.
+    /// Lets the threads finish writing what they were asked to; called at the end, and by tests.
     pub fn finish(&mut self) {
         if let Some(train) = &mut self.train {
             train.finish(LAST_WORDS);
@@ -257,7 +257,7 @@ impl App {
         self.dream.finish(LAST_WORDS);
     }
 
-    /// Writes down what is to be remembered; at the end, and for tests.
+    /// Saves what is to be remembered; called at the end, and by tests.
     pub fn remember(&mut self) {
         if let Err(problem) = self.shared.memory.save(&self.shared.remembered) {
             log::warn!("the window's settings were not kept: {problem}");
@@ -285,23 +285,23 @@ fn open_guide(shared: &mut Shared) {
     match guide::write(&folder, guide::page(shared.remembered.panel)) {
         Ok(page) => {
             shared.ctx.open_url(egui::OpenUrl::new_tab(guide::url(&page)));
-            // Whether there is a browser nobody tells.
+            // Nothing tells whether there is a browser.
             shared.say(format!("The guide is in {}, should no browser show it.", folder.join("guide").display()));
         }
         Err(problem) => shared.say(problem),
     }
 }
 
-/// Opens the window and stays until it is closed, by a person or once `stop` is set.
+/// Opens the window and returns when it is closed, by the user or because `stop` is set.
 ///
 /// # Errors
-/// In words, where there is no display, or nothing that can draw on it.
+/// A message, if there is no display, or nothing that can draw on it.
 pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<(), String> {
     use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 
     let remembered = options.memory.load();
     let mut setup = WgpuSetupCreateNew::without_display_handle();
-    // Drawn by the GPU that computes, where one does.
+    // If a GPU computes, it draws the window too.
     if let Some(info) = options.choice.adapter().cloned() {
         setup.native_adapter_selector = Some(Arc::new(move |adapters, surface| {
             let fits =

@@ -1,20 +1,20 @@
-//! Numbers as pictures for the window: grey for brightness, two colours for what is above and below nought.
+//! Numbers as pictures for the window: grey for brightness, two colours for values above and below zero.
 
 use eframe::egui::{self, Color32, ColorImage, TextureHandle, TextureOptions};
 
-/// Pixels that stay pixels when they are enlarged.
+/// Keeps pixels sharp when they are enlarged.
 pub const SHARP: TextureOptions = TextureOptions::NEAREST;
 
-/// Colours of numbers above and below nought: told apart by most who do not see red and green as different.
+/// Colours of numbers above and below zero: most people who cannot tell red from green can tell these apart.
 pub const ABOVE: Color32 = Color32::from_rgb(0xe6, 0x7e, 0x22);
 pub const BELOW: Color32 = Color32::from_rgb(0x2e, 0x86, 0xde);
 
-/// Brightness from 0 to 1.
+/// A grey picture from brightness values between 0 and 1.
 pub fn gray(size: [usize; 2], values: &[f32]) -> ColorImage {
     ColorImage::from_gray_iter([size[1], size[0]], values.iter().map(|x| (x * 255.0 + 0.5) as u8))
 }
 
-/// Numbers by their size against `most`: black for nought, orange above, blue below.
+/// A picture of numbers relative to `most`: black for zero, orange above, blue below.
 pub fn signed(size: [usize; 2], values: impl Iterator<Item = f32>, most: f32) -> ColorImage {
     let most = if most > 0.0 { most } else { 1.0 };
     let pixels = values.map(|x| {
@@ -24,14 +24,14 @@ pub fn signed(size: [usize; 2], values: impl Iterator<Item = f32>, most: f32) ->
     ColorImage::new([size[1], size[0]], pixels.collect())
 }
 
-/// The same to be laid over a picture: what is nought lets it through.
+/// The same, to be laid over a picture: zero is transparent.
 pub fn overlay(size: [usize; 2], values: &[f32]) -> ColorImage {
     let most = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
     let most = if most > 0.0 { most } else { 1.0 };
     let pixels = values.iter().map(|x| {
         let share = (x / most).clamp(-1.0, 1.0);
         let colour = if share < 0.0 { BELOW } else { ABOVE };
-        // What is faint would only grey the picture.
+        // Faint values would only grey the picture.
         let alpha = ((share.abs() - 0.05).max(0.0) * 230.0) as u8;
         Color32::from_rgba_unmultiplied(colour.r(), colour.g(), colour.b(), alpha)
     });
@@ -43,7 +43,7 @@ fn scaled(colour: Color32, share: f32) -> Color32 {
     Color32::from_rgb(scale(colour.r()), scale(colour.g()), scale(colour.b()))
 }
 
-/// How small pictures of one size lie in one texture: row by row, the whole about as wide as high.
+/// How small pictures of one size are laid out in one texture: row by row, the whole about as wide as high.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tiles {
     count: usize,
@@ -51,12 +51,12 @@ pub struct Tiles {
     rows: usize,
     /// Height and width of each.
     picture: [usize; 2],
-    /// Where all would be more than a texture may have a side, only every second pixel is there, or third.
+    /// If the whole would exceed the largest side of a texture, only every second pixel is kept, or every third.
     skip: usize,
 }
 
 impl Tiles {
-    /// For `count` pictures of `[height, width]` in a texture whose sides are `most` pixels at most.
+    /// Lays out `count` pictures of `[height, width]` in a texture whose sides are `most` pixels at most.
     pub fn new(count: usize, picture: [usize; 2], most: usize) -> Tiles {
         let ([height, width], some) = (picture.map(|side| side.max(1)), count.max(1));
         let is_wide = |columns: &usize| columns * width >= some.div_ceil(*columns) * height;
@@ -70,7 +70,7 @@ impl Tiles {
         self.count
     }
 
-    /// Height and width of a picture as it is there.
+    /// Height and width of a picture in the texture.
     fn tile(&self) -> [usize; 2] {
         self.picture.map(|side| side.div_ceil(self.skip))
     }
@@ -81,7 +81,7 @@ impl Tiles {
         [self.rows * height, self.columns * width]
     }
 
-    /// The whole's pixels, from each picture's by its number, row and column; `nothing` where there is no picture.
+    /// The pixels of the whole: `value` gives them by picture, row and column; `nothing` fills what has no picture.
     pub fn lay_out<T: Copy>(&self, nothing: T, value: impl Fn(usize, [usize; 2]) -> T) -> Vec<T> {
         let ([height, width], [rows, columns]) = (self.tile(), self.size());
         let pixel = |at: usize| {
@@ -100,7 +100,7 @@ impl Tiles {
     }
 }
 
-/// A picture that no texture could hold, by every second pixel, or third.
+/// Thins out a picture that is too large for a texture to every second pixel, or every third.
 fn within(image: ColorImage, most: usize) -> ColorImage {
     let [width, height] = image.size;
     let skip = width.max(height).div_ceil(most.max(1)).max(1);
@@ -125,14 +125,14 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// One whose pixels are too small to be seen singly.
+    /// For a picture whose pixels are too small to be seen singly.
     pub fn smooth() -> Picture {
         Picture { is_smooth: true, ..Picture::default() }
     }
 
     pub fn set(&mut self, ctx: &egui::Context, name: &str, image: ColorImage) {
         let options = if self.is_smooth { TextureOptions::LINEAR } else { SHARP };
-        // One that is too large would end the program.
+        // A picture that is too large would end the program.
         let image = within(image, most(ctx));
         match &mut self.texture {
             Some(texture) => texture.set(image, options),
@@ -146,7 +146,7 @@ impl Picture {
         self.texture.as_ref()
     }
 
-    /// Paints it into a rectangle; nothing where there is none.
+    /// Paints the picture into a rectangle; nothing if there is none.
     pub fn paint(&self, painter: &egui::Painter, rect: egui::Rect) {
         let uv = egui::Rect::from_min_max(egui::pos2(0.0, 0.0), egui::pos2(1.0, 1.0));
         if let Some(texture) = &self.texture {
@@ -154,7 +154,7 @@ impl Picture {
         }
     }
 
-    /// Shows it, or as much of black, under an accessible name.
+    /// Shows the picture, or a black one of the same size, under an accessible name.
     pub fn show(&self, ui: &mut egui::Ui, size: egui::Vec2, name: &str, sense: egui::Sense) -> egui::Response {
         let (rect, response) = ui.allocate_exact_size(size, sense);
         if self.texture.is_none() {

@@ -1,5 +1,5 @@
-//! A classifier that reads in a thread of its own, so that the window never waits for it: the newest question counts,
-//! older ones that were not begun are forgotten.
+//! A classifier that reads in a thread of its own, so that the window never waits for it. Only the newest question
+//! counts: older ones that were not begun are dropped.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,11 @@ pub struct Question {
     pub field: Arc<Vec<u8>>,
     /// Which of the two passes is looked into: the drawing as MNIST's makers would have prepared it, or as it is.
     pub prepared: bool,
-    /// What besides the probabilities is wanted of that pass.
+    /// What is wanted of that pass besides the probabilities.
     pub wanted: Wanted,
     /// When the drawing changed.
     pub asked: Instant,
-    /// Whether it was the pen that changed it: how long its answer takes is measured.
+    /// Whether the pen changed it: then the time until the answer is measured.
     pub by_pen: bool,
 }
 
@@ -58,7 +58,7 @@ impl Answer {
     }
 }
 
-/// A classifier, as it is once it is open.
+/// What is known of a classifier once it is open.
 #[derive(Clone)]
 pub struct About {
     pub path: PathBuf,
@@ -70,8 +70,8 @@ pub struct About {
     pub device: String,
 }
 
-/// What a person asks for that takes longer than a pass: done one after another, between two questions. Those for a
-/// model that has gone are forgotten.
+/// Something the user asks for that takes longer than a pass. Errands are run one after another, between two
+/// questions; those for a model that is gone are dropped.
 pub type Errand = Box<dyn FnOnce(&mut Look) + Send>;
 
 /// Opens the device that was chosen.
@@ -80,16 +80,16 @@ type Opener = Box<dyn Fn() -> Result<Box<dyn Device>, DeviceError> + Send>;
 #[derive(Default)]
 struct Mail {
     open: Option<PathBuf>,
-    /// With the number of the model that it was asked of.
+    /// With the number of the model that it is for.
     question: Option<(u64, Question)>,
     errands: VecDeque<Errand>,
     over: bool,
     // And back:
     opened: Option<(u64, About)>,
-    /// Why the newest one did not open.
+    /// Why the newest model did not open.
     refused: Option<String>,
     answer: Option<Result<Answer, String>>,
-    /// The same model goes on elsewhere, and why.
+    /// The same model, opened anew after its device failed, and the message about it.
     moved: Option<(About, String)>,
 }
 
@@ -103,7 +103,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread; `ctx` is woken when an answer is there.
+    /// Starts the thread, which wakes `ctx` when an answer is there.
     pub fn start(choice: Choice, ctx: egui::Context) -> Reader {
         Reader::start_on(Box::new(move || choice.open()), ctx)
     }
@@ -116,7 +116,7 @@ impl Reader {
         Reader { post, about: None, answer: None, problem, opening: false, opened: 0 }
     }
 
-    /// Another model: a shipped one's name, a file or a run's folder.
+    /// Opens another model: the name of a shipped one, a file or a run's folder.
     pub fn open(&mut self, path: &Path) {
         self.opening = true;
         self.post.send(|mail| mail.open = Some(path.to_owned()));
@@ -127,18 +127,18 @@ impl Reader {
         self.post.send(|mail| mail.question = Some((of, question)));
     }
 
-    /// Waits a little for the answer to what was just asked: most networks are so quick that the frame that took the
+    /// Waits briefly for the answer to the newest question: most networks are so fast that the frame that took the
     /// pen's movement can show it.
     pub fn wait(&self, patience: Duration) {
         self.post.wait_while(patience, |mail| mail.answer.is_none() && mail.opened.is_none() && mail.refused.is_none());
     }
 
-    /// Something else to be done with the network, after what was asked before.
+    /// Gives the thread something else to do with the network, after what was asked before.
     pub fn send(&mut self, errand: Errand) {
         self.post.send(|mail| mail.errands.push_back(errand));
     }
 
-    /// Takes in what has come; true where a model has come, which has not been asked anything yet.
+    /// Takes in what has come; true if a model has come, which has not been asked anything yet.
     pub fn poll(&mut self) -> bool {
         let (opened, refused, answer, moved) = {
             let mut mail = self.post.mail();
@@ -168,18 +168,18 @@ impl Reader {
         is_new
     }
 
-    /// The model that answers; the one before while another is being opened or could not be.
+    /// The model that answers: still the previous one while another is being opened, or if it could not be.
     pub fn about(&self) -> Option<&About> {
         self.about.as_ref()
     }
-    /// The number of the model that answers: tells results of one from those of another.
+    /// The number of the model that answers; it tells the results of different models apart.
     pub fn opened(&self) -> u64 {
         self.opened
     }
     pub fn answer(&self) -> Option<&Answer> {
         self.answer.as_ref()
     }
-    /// What went wrong since it was last asked.
+    /// What went wrong since the last call.
     pub fn take_problem(&mut self) -> Option<String> {
         self.problem.take()
     }
@@ -194,7 +194,7 @@ impl Drop for Reader {
     }
 }
 
-/// The thread: models are opened first, then questions answered, then errands run.
+/// The thread's loop: it opens models first, then answers questions, then runs errands.
 fn serve(post: &Post<Mail>, opener: &Opener, ctx: &egui::Context) {
     let mut open: Option<Open> = None;
     let mut number = 0;
@@ -211,7 +211,7 @@ fn serve(post: &Post<Mail>, opener: &Opener, ctx: &egui::Context) {
             let opened = Model::load(wanted).and_then(|model| model.on(opener()));
             post.send(|mail| match opened {
                 Ok((opened, about)) => {
-                    // What was asked of the model before is no answer of this one.
+                    // What was asked of the previous model, and its answer, do not apply to this one.
                     (mail.question, mail.answer, mail.moved) = (None, None, None);
                     mail.errands.clear();
                     open = Some(opened);
@@ -222,11 +222,11 @@ fn serve(post: &Post<Mail>, opener: &Opener, ctx: &egui::Context) {
             });
         } else if let Some((of, question)) = mail.question.take() {
             drop(mail);
-            // One of the model before has perhaps other classes in mind; whoever asked it asks anew.
+            // A question for the previous model may refer to other classes; whoever asked it asks again.
             if let Some(Open { look, .. }) = open.as_mut().filter(|_| of == number) {
                 let answer = match read(look, question.clone()) {
                     Ok(answer) => Ok(answer),
-                    // Only what the device has done is another elsewhere.
+                    // Only an error of the device is worth a try elsewhere.
                     Err(InferError::Device(error)) => elsewhere(post, &mut open, opener, question, &error),
                     Err(error) => Err(error.to_string()),
                 };
@@ -242,7 +242,7 @@ fn serve(post: &Post<Mail>, opener: &Opener, ctx: &egui::Context) {
     }
 }
 
-/// A model and the network that was made of it.
+/// A model, and the network made from it.
 struct Open {
     model: Model,
     look: Look,
@@ -251,9 +251,9 @@ struct Open {
 #[derive(Clone)]
 struct Model {
     file: ModelFile,
-    /// What errors call it,
+    /// The path that error messages name,
     path: PathBuf,
-    /// and what the person chose.
+    /// and the one that the user chose.
     wanted: PathBuf,
 }
 
@@ -277,7 +277,7 @@ impl Model {
     }
 }
 
-/// The device has failed: the model is opened on it anew, or else on the CPU, and answers from there.
+/// After a failure of the device: opens the model on it anew, or else on the CPU, and answers from there.
 fn elsewhere(
     post: &Post<Mail>,
     open: &mut Option<Open>,
@@ -309,7 +309,7 @@ fn read(look: &mut Look, question: Question) -> Result<Answer, InferError> {
     Ok(Answer { drawn, prepared, question })
 }
 
-/// A drawing as MNIST's makers would have prepared it, as bytes of the network's size; nothing of a blank one.
+/// A drawing as MNIST's makers would have prepared it, as bytes of the network's size; `None` for a blank one.
 fn prepared(field: &[u8], input: [usize; 3]) -> Option<Vec<u8>> {
     let side = FIELD as u32;
     let field = DynamicImage::ImageLuma8(GrayImage::from_raw(side, side, field.to_vec())?);

@@ -6,7 +6,7 @@ use crate::device::rigged::Rigged;
 use crate::graph::Store;
 use crate::models::Architecture;
 
-/// A reader on such a device, with `fast` open.
+/// A reader on a device that is lost after so many runs, with `fast` open.
 fn reader(runs: usize) -> Reader {
     let left = Arc::new(AtomicUsize::new(runs));
     let opener: Opener = Box::new(move || Ok(Rigged::failing(&left)));
@@ -73,7 +73,7 @@ fn an_answer_is_never_of_a_model_that_is_gone() {
     let mut reader = reader(1000);
     reader.ask(one());
     std::thread::sleep(Duration::from_millis(200));
-    // It is there, and was not taken in.
+    // The answer is there, but has not been taken in.
     reader.open(Path::new("dense"));
     while !reader.poll() {
         std::thread::sleep(Duration::from_millis(1));
@@ -115,7 +115,7 @@ fn what_the_model_before_was_asked_is_not_asked_of_one_with_fewer_classes() {
     let path = folder.path().join("three.safetensors");
     of_three_classes(&path);
     let mut reader = reader(1000);
-    // Both are there before the thread comes to either.
+    // Both requests are there before the thread gets to either.
     reader.send(Box::new(|_| std::thread::sleep(Duration::from_millis(200))));
     reader.open(&path);
     reader.ask(Question { wanted: Wanted { saliency: Some(7), ..Wanted::default() }, ..one() });

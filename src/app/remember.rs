@@ -8,7 +8,7 @@ use super::canvas::{RADII, RADIUS};
 use crate::files::write_whole;
 use crate::infer::look::FIELD;
 
-/// A larger file is none of ours.
+/// A larger file is not one of ours.
 const MOST: u64 = 64 * 1024;
 
 /// Width and height of the smallest window in which everything has room, in points.
@@ -40,7 +40,7 @@ pub struct Remembered {
     pub theme: Theme,
     /// The model that reads, by name or path.
     pub model: Option<PathBuf>,
-    /// The one beside it.
+    /// The second model, which reads beside it.
     pub second: Option<PathBuf>,
     /// The generator that draws.
     pub generator: Option<PathBuf>,
@@ -65,7 +65,7 @@ impl Default for Remembered {
     }
 }
 
-/// Where it is kept; nowhere on systems without such a folder.
+/// Where the settings are kept; nowhere on systems without a folder for them.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub folder: Option<PathBuf>,
@@ -81,7 +81,7 @@ impl Memory {
         self.folder.as_ref().map(|folder| folder.join(name))
     }
 
-    /// What was remembered; what is not there or not readable is as at first.
+    /// What was remembered, with defaults for what is missing or cannot be read.
     pub fn load(&self) -> Remembered {
         let text = self.path("window.toml").and_then(|path| read(&path));
         let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
@@ -93,7 +93,7 @@ impl Memory {
         if !remembered.size.iter().all(|size| sane(*size)) {
             remembered.size = Remembered::default().size;
         }
-        // Some screens make windows smaller than they ask for.
+        // Some screens make a window smaller than it asks for.
         remembered.size = [0, 1].map(|side| remembered.size[side].max(SMALLEST[side]));
         remembered
     }
@@ -103,7 +103,7 @@ impl Memory {
     pub fn save(&self, remembered: &Remembered) -> Result<(), String> {
         let mut said = remembered.clone();
         for path in [&mut said.model, &mut said.second, &mut said.generator] {
-            // Text cannot say it, and all else would be lost with it.
+            // Such a path cannot be written as text, and everything else would be lost with it.
             if path.as_ref().is_some_and(|path| path.to_str().is_none()) {
                 *path = None;
             }
@@ -112,7 +112,7 @@ impl Memory {
         self.write("window.toml", text.as_bytes()).map(|_| ())
     }
 
-    /// Keeps the drawing, as a PNG that any program opens; says where.
+    /// Saves the drawing as a PNG that any program can open; returns where.
     ///
     /// # Errors
     /// What the system says, with the path.

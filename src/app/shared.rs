@@ -15,10 +15,10 @@ use crate::device::Choice;
 use crate::infer::look::Wanted;
 use crate::models::lasting;
 
-/// How long a frame may wait for an answer: a part of what a display of 60 Hz leaves.
+/// How long a frame may wait for an answer: a part of the time that a 60 Hz display leaves.
 const PATIENCE: Duration = Duration::from_millis(6);
 
-/// Messages that are shown at once; older ones make room.
+/// How many messages are shown at once; older ones make room.
 const MESSAGES: usize = 3;
 
 const NONE_KEPT: &str = "no drawing is kept yet; Tab keeps the one in the field";
@@ -32,21 +32,21 @@ pub struct Shared {
     pub field: Field,
     pub canvas: Canvas,
     pub reader: Reader,
-    /// The one beside it, on the same drawing.
+    /// The reader beside it, on the same drawing.
     pub second: Option<Reader>,
-    /// What the open panel wants to know of the drawing besides the probabilities; set anew in every frame.
+    /// What the open panel wants to know about the drawing besides the probabilities; set anew in every frame.
     pub wanted: Wanted,
     /// The kept drawing.
     pub kept: Option<Vec<u8>>,
     messages: Vec<String>,
-    /// Whether the first model could not be opened, and the usual one was tried.
+    /// Whether the first model could not be opened and the default was tried.
     fell_back: bool,
     asked: Option<Question>,
     second_asked: Option<Question>,
     frame_began: Instant,
-    /// When the drawing changed whose answer this frame shows first.
+    /// When the drawing changed whose answer this frame is the first to show.
     answered: Option<Instant>,
-    /// From the frame that took the pen's last movement to the end of the one that showed its answer.
+    /// Time from the frame that took the pen's last movement to the end of the one that showed its answer.
     pub latency: Option<Duration>,
 }
 
@@ -80,7 +80,7 @@ impl Shared {
         shared
     }
 
-    /// Says something in the window until it is dismissed; what is said already is not said twice.
+    /// Shows a message in the window until it is dismissed; one that is already shown is not repeated.
     pub fn say(&mut self, message: impl Into<String>) {
         let message = message.into();
         if !self.messages.contains(&message) {
@@ -95,12 +95,12 @@ impl Shared {
         &mut self.messages
     }
 
-    /// Another model for the first reader; it is remembered once it has opened.
+    /// Opens another model in the first reader; it is remembered once it is open.
     pub fn open(&mut self, path: &Path) {
         self.reader.open(path);
     }
 
-    /// Another model for the second reader, or none.
+    /// Opens another model in the second reader, or closes that reader.
     pub fn open_second(&mut self, path: Option<&Path>) {
         self.second_asked = None;
         match path {
@@ -115,7 +115,7 @@ impl Shared {
         }
     }
 
-    /// At the beginning of a frame: what the readers have found since the last one.
+    /// Called at the beginning of a frame: takes in what the readers have found since the last one.
     pub fn poll(&mut self) {
         self.frame_began = Instant::now();
         self.wanted = Wanted::default();
@@ -130,14 +130,14 @@ impl Shared {
             match self.reader.take_problem() {
                 Some(problem) => self.say(problem),
                 None => {
-                    // A snapshot is looked at, and its run is what lasts.
+                    // A snapshot is only for looking at; its run is what is remembered.
                     let path = self.reader.about().map(|about| lasting(&about.path));
                     let run = |path: PathBuf| snapshot(&path).map(|(run, _)| run.to_owned()).unwrap_or(path);
                     self.remembered.model = path.map(run);
                     self.latency = None;
                 }
             }
-            // The one that was remembered may be gone.
+            // The remembered model may be gone.
             let is_none = self.reader.about().is_none() && !self.reader.is_opening();
             if is_none && !std::mem::replace(&mut self.fell_back, true) {
                 self.reader.open(Path::new(super::MODEL));
@@ -160,7 +160,7 @@ impl Shared {
                     self.remembered.second = second.about().map(|about| lasting(&about.path));
                 }
             }
-            // None was open before it, so that there is nothing to show.
+            // No model was open before it, so there is nothing to show.
             if is_new && second.about().is_none() && !second.is_opening() {
                 self.open_second(None);
             }
@@ -170,8 +170,8 @@ impl Shared {
         }
     }
 
-    /// Asks, if there is anything new to ask: once the drawing has taken the pen's movements, and before the answers
-    /// are shown. An answer that comes within a few milliseconds is shown in the same frame.
+    /// Asks, if there is anything new to ask; called once the drawing has taken the pen's movements, and before the
+    /// answers are shown. An answer that comes within a few milliseconds is shown in the same frame.
     pub fn ask(&mut self) {
         let asked = self.frame_began;
         let (prepared, wanted, field) = (self.remembered.prepared, self.wanted, Arc::clone(self.field.pixels()));
@@ -203,7 +203,7 @@ impl Shared {
             && self.second.as_ref().is_none_or(|second| answers(second, &self.second_asked))
     }
 
-    /// At the end of a frame: how long the answer to the pen's newest movement took to be shown.
+    /// Called at the end of a frame: measures how long the answer to the pen's newest movement took to be shown.
     pub fn settle(&mut self) {
         if let Some(answered) = self.answered.take() {
             let latency = answered.elapsed();
@@ -212,7 +212,7 @@ impl Shared {
         }
     }
 
-    /// Keeps the drawing or takes it up again.
+    /// Keeps the drawing, or brings the kept one back.
     pub fn fulfil(&mut self, ask: Option<Ask>) {
         match ask {
             Some(Ask::Save) => {

@@ -1,4 +1,4 @@
-//! A signal that asks the program to end closes the window, as its button does: so all is written that is to be.
+//! Closes the window on a signal that asks the program to end, as its button does, so that all that is due is written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use eframe::egui::{Context, ViewportCommand, ViewportId};
 
-/// Between two looks at the flag: a window that is idle is not woken for them.
+/// Time between two looks at the flag, which do not wake an idle window.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Looks at the flag in a thread of its own and closes the window once it is set.
 ///
 /// # Errors
-/// What the system says, where it has no thread left.
+/// The system's error, if it has no thread left.
 pub fn close_once_set(stop: Arc<AtomicBool>, ctx: Context) -> std::io::Result<()> {
     let work = move || {
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK);
         }
         ctx.send_viewport_cmd_to(ViewportId::ROOT, ViewportCommand::Close);
-        // The frame that the command itself asks for may have begun before it was there.
+        // The frame that the command itself asks for may have begun before the command was there.
         ctx.request_repaint_of(ViewportId::ROOT);
     };
     std::thread::Builder::new().name("stop".into()).spawn(work).map(|_| ())

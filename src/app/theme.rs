@@ -4,7 +4,7 @@ use eframe::egui::{Color32, Context, Theme as Shade, ThemePreference};
 
 use super::Theme;
 
-/// Grey that is legible on each theme's ground, and weaker than its text: the toolkit's own has a contrast below 3.
+/// A grey that is legible on each theme's background and weaker than its text: the toolkit's has a contrast below 3.
 const WEAK: [(Shade, u8); 2] = [(Shade::Dark, 132), (Shade::Light, 110)];
 
 pub fn name(theme: Theme) -> &'static str {
@@ -39,7 +39,7 @@ mod tests {
         for (shade, _) in WEAK {
             let style = ctx.style_of(shade);
             let visuals = &style.visuals;
-            // Of greys the luminance is that of any channel.
+            // The luminance of a grey is that of any channel.
             let luminance = |colour: Color32| Rgba::from(colour).g() + 0.05;
             let of = [visuals.weak_text_color(), visuals.panel_fill].map(luminance);
             let contrast = of[0].max(of[1]) / of[0].min(of[1]);

@@ -1,4 +1,4 @@
-//! The CPU twins against the ops' definitions in f64: what needs no GPU.
+//! The CPU twins checked against the ops' definitions in f64: this needs no GPU.
 
 use super::program::{Program, exact};
 use super::{Finding, Reading};
@@ -6,12 +6,12 @@ use crate::device::cpu::Cpu;
 use crate::ops::{Case, Exact};
 use crate::tensor::{Kind, Tensor};
 
-/// Elements of an input that the derivative is checked at; all of a small one.
+/// How many elements of an input the derivative is checked at; all of a small one.
 const PROBES: usize = 40;
-/// Far above what f64 rounds away, far below what curves.
+/// Far above the rounding of f64, far below where curvature matters.
 const STEP: f64 = 1e-6;
 
-/// Holds the CPU's result against the definition. Random ops and updates have none, and pass.
+/// Compares the CPU's result with the definition. Random ops and updates have none, and pass.
 ///
 /// # Errors
 /// [`Finding::Wrong`], and a case that does not fit its op.
@@ -26,7 +26,7 @@ pub fn against_definition(case: &Case) -> Result<(), Finding> {
     Ok(())
 }
 
-/// Holds the CPU's derivatives against central differences of the definition, at some elements of each input. A case
+/// Compares the CPU's derivatives with central differences of the definition, at some elements of each input. A case
 /// that is not for derivatives passes.
 ///
 /// # Errors
@@ -73,7 +73,7 @@ fn inputs(case: &Case) -> Vec<Exact> {
     case.words().iter().zip(case.tensors()).map(|(words, tensor)| exact(words, &tensor)).collect()
 }
 
-/// The definition's result, which has the shape of the CPU's.
+/// The definition's result, in the shape of the CPU's.
 fn definition(case: &Case, inputs: &[Exact], like: &Reading) -> Option<Exact> {
     let shape = like.values.shape.clone();
     let mut out = Exact { data: vec![0.0; shape.len()], shape };

@@ -1,5 +1,5 @@
-//! Convolutions of images in 16 bits, forward and both derivatives, held against the CPU's: what units that multiply
-//! matrices do, where a GPU has some and they are in use.
+//! Convolutions of images in 16 bits, forward and both derivatives, compared with the CPU's: the work of
+//! matrix-multiply units, where a GPU has them and they are in use.
 
 use super::{Finding, Reading};
 use crate::device::{Device, cpu::Cpu};
@@ -12,7 +12,7 @@ use crate::ops::reduce::Sum;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// In parts of the largest: results are rounded to 11 bits, and so is what they are made of.
+/// As a fraction of the largest: results are rounded to 11 bits, and so are their inputs.
 const TOLERANCE: f64 = 2e-3;
 
 /// A convolution of images `[n, h, w, c]` with a kernel `[r, s]` to `k` channels, or a transposed one.
@@ -25,7 +25,7 @@ pub struct Convolution {
     transposed: bool,
 }
 
-/// Every kind of them, the quick ones first.
+/// Convolutions of every kind, the quick ones first.
 pub fn convolutions() -> Vec<Convolution> {
     let shapes = [
         ([2, 12, 12, 32], [3, 3, 32], 1, Padding::Valid),
@@ -37,7 +37,7 @@ pub fn convolutions() -> Vec<Convolution> {
         ([2, 9, 9, 16], [2, 3, 16], 3, Padding::Valid),
         ([2, 7, 7, 64], [1, 1, 128], 1, Padding::Valid),
         ([2, 8, 8, 32], [1, 1, 16], 2, Padding::Valid),
-        // More positions than one workgroup takes, and more parts than one.
+        // More positions than one workgroup takes, and more than one part.
         ([130, 12, 12, 32], [3, 3, 64], 1, Padding::Valid),
     ];
     let of = |transposed| {
@@ -51,15 +51,15 @@ struct HalvedProgram {
     store: Store,
     plan: Plan,
     inputs: [Place; 2],
-    /// The result, the derivative by the images, the derivative by the weights.
+    /// The result, and its derivatives with respect to the images and the weights.
     outputs: [Place; 3],
 }
 
 impl Convolution {
-    /// What a device is asked to do: the result, and the derivatives of half its square.
+    /// What a device is asked to compute: the result, and the derivatives of half the sum of its squares.
     ///
     /// # Errors
-    /// A convolution that there is not.
+    /// A convolution that is not possible.
     pub fn plan(&self) -> Result<Plan, Finding> {
         self.program().map(|program| program.plan)
     }
@@ -70,7 +70,7 @@ impl Convolution {
         let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
         let inputs = [Tensor::f32([n, h, w, c]), Tensor::f32([r, s, c, k])].map(&mut stored);
         let [image, weight] = [graph.read(&inputs[0]), graph.read(&inputs[1])];
-        // What is stored is 32-bit; a copy within the step can be halved.
+        // Stored values are 32-bit; a copy within the step can be halved.
         let x = graph.apply(Copy, &[image])?;
         let convolve = if self.transposed { conv2d_transposed } else { conv2d };
         let made = convolve(&mut graph, x, weight, self.stride, self.padding)?;
@@ -90,7 +90,7 @@ impl Convolution {
     }
 
     /// # Errors
-    /// The first result that is off, and those of the device.
+    /// The first result that is off, and the device's own errors.
     pub fn check(&self, device: &mut dyn Device) -> Result<(), Finding> {
         let program = self.program()?;
         let wanted = self.run(&program, &mut Cpu::new())?;
@@ -117,7 +117,7 @@ impl Convolution {
     }
 }
 
-/// Numbers from -1 to 1 that 16 bits hold exactly.
+/// Numbers from -1 to 1 that 16-bit floats hold exactly.
 fn words(seed: u32, count: usize) -> Vec<u32> {
     let mut state = seed;
     let next = |_| {

@@ -1,5 +1,5 @@
-//! Cases at sizes of real work, and none of them even: many workgroups in two dimensions, long sums, large offsets.
-//! Drivers that pass small cases fail at these. They have no definition worth the time; the twin is enough.
+//! Cases at sizes of real work, none of them even: many workgroups in two dimensions, long sums, large offsets.
+//! Drivers that pass small cases fail at these. The definition would not be worth the time here; the twin is enough.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub fn cases() -> Vec<Case> {
     let grad_w = Conv2dGradW { stride: 1, pad_top: 1, pad_left: 1, r: 3, s: 3, images_per_part };
     let rows = 100_003;
     let rows_per_part = 509;
-    // More invocations than there may be workgroups in one dimension.
+    // More invocations than workgroups are allowed in one dimension.
     let many = [65_539, 257];
     let mut cases = vec![
         f32s(f32s(case("1031x517x259", matmul(Layout::NN)), &[1031, 259]), &[259, 517]),
@@ -45,7 +45,7 @@ pub fn cases() -> Vec<Case> {
             .input(Tensor::u32([65_539]), Fill::Below(10)),
     ];
     for case in &mut cases {
-        // Sums of up to 50,000 products, each rounded to 6e-8 of what is summed so far.
+        // Sums of up to 50,000 products, each rounded to 6e-8 of the sum so far.
         case.tolerance = 1e-4;
     }
     cases

@@ -1,7 +1,7 @@
-//! Does a device compute what it should? Cases of the op table, run and held against the ops' CPU twins; the twins
-//! against the ops' definitions.
+//! Does a device compute what it should? Cases of the op table are run and compared with the ops' CPU twins, and the
+//! twins with the ops' definitions.
 //!
-//! The tests, `inkgrad doctor` and the look at a GPU before it is used ([`start`]) have this in common.
+//! The tests, `inkgrad doctor` and the check of a GPU before it is used ([`start`]) all use this.
 
 mod definition;
 mod halved;
@@ -48,7 +48,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Each element within the tolerance of the wanted one, in parts of the largest; what is no number never is.
+    /// Each element must be within the tolerance of the wanted one, as a fraction of the largest; NaN never is.
     fn hold_against(&self, wanted: &[f64]) -> Result<(), Finding> {
         let got = &self.values.data;
         let scale = wanted.iter().fold(0.0f64, |most, x| most.max(x.abs())).max(1e-3);
@@ -68,21 +68,21 @@ impl Reading {
     }
 }
 
-/// Opens the device that [`device::find`] finds, as every command does: a GPU's results are looked at first, by
-/// [`start::open`]. Where `auto` has taken one that cannot be used, another takes its place, at last the CPU, and a
+/// Opens the device that [`device::find`] finds, as every command does: a GPU's results are checked first, by
+/// [`start::open`]. If `auto` has taken one that cannot be used, another takes its place, in the end the CPU, and a
 /// warning is logged.
 ///
 /// # Errors
-/// [`DeviceError::Unknown`] where there is none, and those of [`start::open`].
+/// [`DeviceError::Unknown`] where there is no such device, and those of [`start::open`].
 pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
     let (_, device) = start::open(device::find(wanted)?, wanted, &mut |problem| log::warn!("{problem}"))?;
     Ok(device)
 }
 
-/// Holds what a device makes of a case, and of its derivatives where the case is for them, against the CPU device.
+/// Compares a device's result of a case, and its derivatives where the case is for them, with the CPU device's.
 ///
 /// # Errors
-/// The first output that is off, or that wrote where it must not; and those of the device.
+/// The first output that is off, or whose kernel wrote where it must not; and the device's own errors.
 pub fn against_twin(case: &Case, device: &mut dyn Device) -> Result<(), Finding> {
     let mut forward = Program::default();
     forward.forward(case)?;
@@ -95,7 +95,7 @@ pub fn against_twin(case: &Case, device: &mut dyn Device) -> Result<(), Finding>
     Ok(())
 }
 
-/// Holds the CPU's result of a case and its derivatives against the op's definition.
+/// Compares the CPU's result of a case and its derivatives with the op's definition.
 ///
 /// # Errors
 /// The first that is off.
@@ -104,7 +104,7 @@ pub fn against_definitions(case: &Case) -> Result<(), Finding> {
     against_differences(case)
 }
 
-/// Of each op the largest case that is still quick: its inputs are of a few thousand elements at most.
+/// The largest case of each op that is still quick: its inputs have a few thousand elements at most.
 pub fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
     const MOST: usize = 8000;
     let size = |case: &Case| case.inputs.iter().map(|(tensor, _)| tensor.len()).max().unwrap_or(0);
@@ -147,7 +147,7 @@ mod tests {
             let found = reading(&got).hold_against(&wanted);
             assert!(matches!(found, Err(Finding::Wrong { index, .. }) if index == at), "{got:?}: {found:?}");
         }
-        // Where the twin itself gives no number, nothing is close to it.
+        // Where the twin itself gives NaN, nothing is close to it.
         assert!(reading(&[f64::NAN]).hold_against(&[f64::NAN]).is_err());
     }
 }

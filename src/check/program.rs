@@ -12,10 +12,10 @@ use crate::plan::Plan;
 use crate::tensor::{Kind, Tensor};
 
 /// Words on either side of every tensor that no kernel may touch. So no tensor begins where its buffer does, and
-/// bindings have offsets, as those of weights have.
+/// bindings have offsets, like those of weights.
 const GUARD: usize = ALIGNMENT;
 
-/// A graph whose inputs and outputs are stored buffers of their own.
+/// A graph whose inputs and outputs each have their own stored buffer.
 #[derive(Default)]
 pub struct Program {
     store: Store,
@@ -41,8 +41,8 @@ impl Program {
         self.output(case.name.clone(), out, case.tolerance)
     }
 
-    /// Adds a case's derivatives by all inputs of floats, of loss = sum of out * weight; the weights, which differ from
-    /// element to element, are one more input, whose words are returned.
+    /// Adds the derivatives of loss = sum of out * weight with respect to all float inputs of a case; the weights,
+    /// which differ from element to element, are one more input, whose words are returned.
     ///
     /// # Errors
     /// A case that does not fit its op, and one that has no derivative.
@@ -50,7 +50,7 @@ impl Program {
         let inputs = self.inputs(case);
         let out = self.graph.apply_arc(case.op.clone(), &inputs)?;
         let weight = self.graph.tensor(out).clone();
-        // As one input more, it has words of its own.
+        // As one more input, it has its own words.
         let words = case.clone().input(weight.clone(), Fill::Uniform).words().pop().unwrap_or_default();
         let weight = self.input(weight, words.clone());
         let product = self.graph.apply(Mul, &[out, weight])?;
@@ -59,7 +59,7 @@ impl Program {
         let values: Vec<Value> = by.iter().map(|i| inputs[*i]).collect();
         let derivatives = grad(&mut self.graph, loss, &values)?;
         for (i, derivative) in by.into_iter().zip(derivatives) {
-            // A derivative is itself a sum, mostly a longer one.
+            // A derivative is itself a sum, usually a longer one.
             self.output(format!("{}, derivative by input {i}", case.name), derivative, case.tolerance.max(2e-5))?;
         }
         Ok(words)
@@ -68,7 +68,7 @@ impl Program {
     /// Runs everything once.
     ///
     /// # Errors
-    /// Those of the device, and [`Finding::Outside`] where a kernel wrote next to its output.
+    /// The device's own, and [`Finding::Outside`] where a kernel wrote next to its output.
     pub fn run(&self, device: &mut dyn Device) -> Result<Vec<Reading>, Finding> {
         device.allocate(&self.store)?;
         for (place, words) in &self.inputs {
@@ -117,7 +117,7 @@ fn read(device: &mut dyn Device, output: &Output) -> Result<Reading, Finding> {
     Ok(Reading { what: what.clone(), values: exact(&inside[..len], &place.tensor), tolerance: *tolerance })
 }
 
-/// Words as the numbers that they stand for.
+/// Words as the numbers that they represent.
 pub(super) fn exact(words: &[u32], tensor: &Tensor) -> Exact {
     let value = |word: &u32| match tensor.kind {
         Kind::F32 | Kind::F16 => f64::from(f32::from_bits(*word)),

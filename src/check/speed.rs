@@ -1,4 +1,4 @@
-//! How fast a device is at what training asks of it, and how much it holds. Takes a second or two.
+//! How fast a device is at what training needs, and how much it holds. Takes a second or two.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use crate::ops::{Epilogue, Op};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// What was measured; each the best of the time that was given for it.
+/// What was measured; each value is the best within the time given for it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Speed {
-    /// Of a matrix product of 1024 x 1024 x 1024, in 1e9 operations a second, a multiply-add counted as two.
+    /// A matrix product of 1024 x 1024 x 1024, in 1e9 operations a second, a multiply-add counted as two.
     pub matmul: f64,
-    /// Of a convolution, 3 x 3 over 32 channels to 64, of 64 images of 28 x 28; likewise.
+    /// A 3 x 3 convolution from 32 channels to 64, of 64 images of 28 x 28; in the same unit.
     pub conv2d: f64,
-    /// Of a pass over 64 MiB, read and written, in 1e9 bytes a second.
+    /// A pass over 64 MiB, read and written, in 1e9 bytes a second.
     pub memory: f64,
-    /// Seconds from handing over one small dispatch to knowing that it is done.
+    /// Seconds from submitting one small dispatch to knowing that it is done.
     pub submission: f64,
     /// Seconds that each of a thousand small dispatches takes.
     pub dispatch: f64,
 }
 
-/// Measures with about `seconds` for each of the five.
+/// Measures for about `seconds` for each of the five.
 ///
 /// # Errors
 /// Those of the device.
@@ -37,8 +37,7 @@ pub fn measure(device: &mut dyn Device, seconds: f64) -> Result<Speed, Finding> 
     let square = Tensor::f32([1024, 1024]);
     let product = Arc::new(MatMul { epilogue, ..MatMul::new(Layout::NN) });
     let matmul = throughput(device, product, &[square.clone(), square], seconds)?;
-    let conv = Arc::new(Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue });
-    let conv2d = throughput(device, conv, &[Tensor::f32([64, 28, 28, 32]), Tensor::f32([3, 3, 32, 64])], seconds)?;
+    let conv2d = convolution(device, seconds)?;
     let pass = |len: usize| -> (Arc<dyn Op>, [Tensor; 1]) {
         (Arc::new(Scale { factor: 0.5, offset: 1.0 }), [Tensor::f32([len])])
     };
@@ -48,10 +47,20 @@ pub fn measure(device: &mut dyn Device, seconds: f64) -> Result<Speed, Finding> 
     let small = Work::prepare(device, op, &inputs)?;
     let submission = small.best(device, 1, seconds)?;
     let dispatch = small.best(device, 1000, seconds)? / 1000.0;
-    Ok(Speed { matmul: matmul.flops, conv2d: conv2d.flops, memory: memory.bytes, submission, dispatch })
+    Ok(Speed { matmul: matmul.flops, conv2d, memory: memory.bytes, submission, dispatch })
 }
 
-/// 1e9 a second.
+/// [`Speed::conv2d`] alone. What the device held is lost.
+///
+/// # Errors
+/// Those of the device.
+pub fn convolution(device: &mut dyn Device, seconds: f64) -> Result<f64, Finding> {
+    let conv = Arc::new(Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE });
+    let inputs = [Tensor::f32([64, 28, 28, 32]), Tensor::f32([3, 3, 32, 64])];
+    Ok(throughput(device, conv, &inputs, seconds)?.flops)
+}
+
+/// In 1e9 a second.
 struct Throughput {
     flops: f64,
     bytes: f64,
@@ -64,7 +73,7 @@ fn throughput(
     seconds: f64,
 ) -> Result<Throughput, Finding> {
     let work = Work::prepare(device, op, inputs)?;
-    // As often as fills a tenth of the time: the wait at the end is then no part of it worth the name.
+    // As often as fills a tenth of the time: the wait at the end is then a negligible part of it.
     let once = work.best(device, 1, 0.0)?;
     let times = ((seconds / 10.0 / once) as usize).clamp(1, 10_000);
     let each = work.best(device, times, seconds)? / times as f64;
@@ -88,13 +97,13 @@ impl Work {
         device.allocate(&store)?;
         let plan = Plan::new(&graph);
         let ready = device.prepare(&plan)?;
-        // What a driver does at first use is no part of the speed.
+        // What a driver does at first use does not count.
         device.run(&[ready], 1)?;
         device.wait()?;
         Ok(Work { plan, ready })
     }
 
-    /// The shortest time that running it `times` times took, in tries for `seconds`.
+    /// The shortest time that running it `times` times took, of tries over `seconds`.
     fn best(&self, device: &mut dyn Device, times: usize, seconds: f64) -> Result<f64, Finding> {
         let (began, mut best) = (Instant::now(), Duration::MAX);
         while best == Duration::MAX || began.elapsed().as_secs_f64() < seconds {
@@ -107,11 +116,11 @@ impl Work {
     }
 }
 
-/// Bytes of a piece of [`capacity`].
+/// Bytes in a piece of [`capacity`].
 const PIECE: u64 = 256 << 20;
 
-/// How many bytes a device gives at once, in buffers of 256 MiB that are written to and read, of `most`; and what it
-/// said to the first that it refused.
+/// How many bytes of at most `most` a device gives at once, in buffers of 256 MiB that are written to and read; and its
+/// error for the first amount that it refused.
 pub fn capacity(device: &mut dyn Device, most: u64) -> (u64, Option<DeviceError>) {
     let (mut given, mut pieces) = (0, 1);
     while pieces * PIECE <= most {

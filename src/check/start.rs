@@ -1,4 +1,4 @@
-//! A short look at a GPU before it is used: a few cases of what training is made of, held against their CPU twins.
+//! A short check of a GPU before it is used: a few cases of what training consists of, compared with their CPU twins.
 //!
 //! What passed is remembered in the cache folder, by adapter, driver and shaders, so that it costs nothing until one of
 //! them changes.
@@ -6,13 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use super::program::Program;
-use super::{Finding, compare, convolutions, one_of_each};
+use super::{Finding, compare, convolutions, one_of_each, speed};
+use crate::device::compared::Compared;
+use crate::device::cpu::Cpu;
 use crate::device::{Choice, Device, DeviceError, choose, gpu::AdapterInfo};
 use crate::faults;
 use crate::files;
 use crate::ops::{Case, cases};
 
-/// The ops that are looked at: what a classifier's and a GAN's steps spend their time in, and the random bits.
+/// The ops that are checked: those that a classifier's and a GAN's steps spend their time in, and the random bits.
 const OPS: [&str; 12] = [
     "matmul.nn",
     "matmul.nt",
@@ -28,12 +30,12 @@ const OPS: [&str; 12] = [
     "dropout",
 ];
 
-/// Convolutions that are quick to look at: a common one and one with a stride, and the same transposed.
+/// How many convolutions are quick to check: a common one and one with a stride, and the same transposed.
 const QUICK: usize = 4;
 
-/// Opens a device that [`choose::find`] has found for `wanted`; a GPU's results are looked at first. Where `auto` has
-/// taken a GPU that cannot be used, `say` is told why, and the next one takes its place, which may be the same card by
-/// another driver; at last the CPU. Returns what it came to.
+/// Opens a device that [`choose::find`] has found for `wanted`; a GPU's results are checked first. If `auto` has taken
+/// a GPU that cannot be used, `say` is told why, and the next one takes its place, which may be the same card through
+/// another driver; in the end the CPU. Returns the device that was opened.
 ///
 /// # Errors
 /// [`DeviceError::Drifts`] for a GPU whose results are wrong, and those of opening it.
@@ -43,6 +45,7 @@ pub fn open(
     say: &mut dyn FnMut(String),
 ) -> Result<(Choice, Box<dyn Device>), DeviceError> {
     let mut error = match trusted(&choice) {
+        Ok(device) if choose::is_auto(wanted) => return Ok(faster(choice, device, say)),
         Ok(device) => return Ok((choice, device)),
         Err(error) => error,
     };
@@ -62,6 +65,37 @@ pub fn open(
     Err(error)
 }
 
+/// The device, or the CPU instead of a GPU that was never compared with it and turns out to be slower.
+fn faster(choice: Choice, mut device: Box<dyn Device>, say: &mut dyn FnMut(String)) -> (Choice, Box<dyn Device>) {
+    /// Seconds for each of the two.
+    const MEASURED: f64 = 0.2;
+    let Some(info) = choice.adapter().filter(|info| Compared::is_open(info) && !faults::waits()) else {
+        return (choice, device);
+    };
+    // Without a place to remember the result, it would be measured at every start.
+    let Some(cache) = files::cache_dir() else { return (choice, device) };
+    let mut cpu: Box<dyn Device> = Box::new(Cpu::new());
+    if Compared::read(&cache, info, &cpu.name()).is_some() {
+        // It is known not to be slower: otherwise `auto` would have taken the CPU.
+        return (choice, device);
+    }
+    let speed = |device: &mut dyn Device| speed::convolution(device, MEASURED).ok();
+    let Some(speeds) = speed(device.as_mut()).zip(speed(cpu.as_mut())) else { return (choice, device) };
+    let compared = Compared::new(info, &cpu.name(), speeds.into());
+    if let Err(error) = compared.keep(&cache) {
+        log::warn!("{}: {error}", cache.display());
+    }
+    if !compared.prefers_cpu() {
+        return (choice, device);
+    }
+    let Compared { gpu, cpu: faster, .. } = compared;
+    say(format!(
+        "{info} computes convolutions at {gpu:.0} GFLOP/s and the CPU at {faster:.0}, so `auto` takes the CPU from now on; \
+         name the GPU with --device to use it"
+    ));
+    (Choice::Cpu, cpu)
+}
+
 fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
     let mut device = choice.open()?;
     let Some(info) = choice.adapter() else { return Ok(device) };
@@ -79,7 +113,7 @@ fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
     Ok(device)
 }
 
-/// Runs the cases in one step, and convolutions on units that multiply matrices where these are in use.
+/// Runs the cases in one step, and convolutions on matrix-multiply units where these are in use.
 ///
 /// # Errors
 /// The first that is wrong.
@@ -100,7 +134,7 @@ fn representatives() -> Vec<Case> {
     cases
 }
 
-/// A file in the cache folder that says what was found to be right.
+/// A file in the cache folder that records what was found to be right.
 struct Record {
     path: PathBuf,
     text: String,
@@ -116,7 +150,7 @@ impl Record {
         std::fs::read(&self.path).is_ok_and(|bytes| bytes == self.text.as_bytes())
     }
 
-    /// What cannot be kept is looked at again the next time.
+    /// What cannot be kept is checked again the next time.
     fn keep(&self) {
         if let Err(error) = files::remember(&self.path, self.text.as_bytes()) {
             log::warn!("{}: {error}", self.path.display());
@@ -127,7 +161,6 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::cpu::Cpu;
     use crate::device::gpu::{Class, Limits};
     use crate::device::rigged::{Moment, Rigged};
 

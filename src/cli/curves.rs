@@ -5,15 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{ensure_png, say};
-use crate::report;
+use super::{ensure_png, say, write_picture};
 use crate::train::metrics::{Curves, Metrics};
 use crate::train::{Folder, Settings};
 use crate::words::shell;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folders of runs, each optionally with a name for the legend: `CPU=runs/0001-fast`
+    /// Folders of runs, each optionally with a name for the legend: `CPU=runs/0001-fast` [default: as much of its path
+    /// as tells it from the others]
     #[arg(required = true, value_name = "[NAME=]RUN")]
     runs: Vec<String>,
     /// The picture to write; one that is there is replaced
@@ -26,26 +26,16 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure_png("--out", &args.out)?;
+    let given = args.runs.iter().map(|run| given(run)).collect::<Result<Vec<_>, _>>()?;
     let mut runs = Vec::new();
-    for run in &args.runs {
-        // A path may have a `=` in it; then it exists as it is.
-        let (name, path) = match run.split_once('=') {
-            Some((name, path)) if !PathBuf::from(run).exists() => {
-                anyhow::ensure!(!name.trim().is_empty(), "{run}: expected a name before the =, or the folder alone");
-                (name.to_string(), PathBuf::from(path))
-            }
-            _ => {
-                let path = PathBuf::from(run);
-                (path.file_name().map_or(run.clone(), |name| name.to_string_lossy().into_owned()), path)
-            }
-        };
+    for (name, (_, path)) in names(&given).into_iter().zip(&given) {
         let file = path.join("metrics.csv");
         anyhow::ensure!(
             !path.join("losses.csv").exists(),
             "{0}: a GAN's run, whose curves are in {0}/curves.png",
             path.display()
         );
-        let members = members(&path);
+        let members = members(path);
         anyhow::ensure!(
             members.is_empty() || file.exists(),
             "{}: an ensemble's run, whose members have curves: inkgrad curves {}",
@@ -62,13 +52,47 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let text = String::from_utf8_lossy(&bytes);
         let metrics = Metrics::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
         // Metrics are drawn without settings too.
-        let settings = Folder::open(&path).and_then(|folder| folder.settings::<Settings>());
+        let settings = Folder::open(path).and_then(|folder| folder.settings::<Settings>());
         runs.push((name, metrics, settings.map_or(0.0, |settings| settings.label_smoothing)));
     }
     let curves = runs.iter().map(|(name, metrics, smoothing)| Curves { name, metrics, label_smoothing: *smoothing });
-    report::save_png(&Metrics::picture(&args.title, &curves.collect::<Vec<_>>())?, &args.out)?;
+    write_picture(&Metrics::picture(&args.title, &curves.collect::<Vec<_>>())?, &args.out)?;
     say(args.out.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run's name, where one was given, and its folder.
+fn given(run: &str) -> anyhow::Result<(Option<&str>, &Path)> {
+    match run.split_once('=') {
+        // A path may have a `=` in it; then it exists as it is.
+        Some((name, path)) if !Path::new(run).exists() => {
+            anyhow::ensure!(!name.trim().is_empty(), "{run}: expected a name before the =, or the folder alone");
+            Ok((Some(name), Path::new(path)))
+        }
+        _ => Ok((None, Path::new(run))),
+    }
+}
+
+/// The names in the legend: those given, and of other runs as much of the end of the path as tells it from all others.
+/// Lines of one name would be taken for those of one run.
+fn names(runs: &[(Option<&str>, &Path)]) -> Vec<String> {
+    let end = |(name, path): &(Option<&str>, &Path), parts: usize| match name {
+        Some(name) => name.to_string(),
+        None => end_of(path, parts),
+    };
+    let name = |run: &(Option<&str>, &Path)| {
+        let others = || runs.iter().filter(|(_, path)| *path != run.1);
+        let parts = run.1.components().count().max(1);
+        let distinct = (1..parts).find(|parts| others().all(|other| end(other, *parts) != end(run, *parts)));
+        end(run, distinct.unwrap_or(parts))
+    };
+    runs.iter().map(name).collect()
+}
+
+/// The last so many parts of a path.
+fn end_of(path: &Path, parts: usize) -> String {
+    let left_out = path.components().count().saturating_sub(parts);
+    path.components().skip(left_out).collect::<PathBuf>().display().to_string()
 }
 
 /// The folders of an ensemble's members that have curves, as a shell takes them.
@@ -76,4 +100,27 @@ fn members(run: &Path) -> Vec<String> {
     let members = (1..).map(|number| run.join(number.to_string())).take_while(|member| member.is_dir());
     let drawn = members.filter(|member| member.join("metrics.csv").exists());
     drawn.map(|member| shell(&member.to_string_lossy())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_the_same_folder_name_are_called_by_as_much_of_their_paths_as_tells_them_apart() {
+        for (runs, wanted) in [
+            (&["ri/0002-dense", "rho/0002-dense/"][..], &["ri/0002-dense", "rho/0002-dense"][..]),
+            (&["runs/0001-fast", "runs/0002-fast"], &["0001-fast", "0002-fast"]),
+            (&["a/b/1", "c/b/1", "c/d/1", "2"], &["a/b/1", "c/b/1", "d/1", "2"]),
+            (&["/a/1", "1"], &["a/1", "1"]),
+            (&["CPU=a/1", "GPU=b/1"], &["CPU", "GPU"]),
+            (&["1=a/2", "b/1", "a/2"], &["1", "b/1", "2"]),
+            (&["a/1", "a/1"], &["1", "1"]),
+            (&["."], &["."]),
+        ] {
+            let given: Vec<_> = runs.iter().map(|run| given(run).unwrap()).collect();
+            let names: Vec<String> = names(&given).iter().map(|name| name.replace('\\', "/")).collect();
+            assert_eq!(names, wanted, "{runs:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::reading::{ReadingFlags, to_test};
+use super::reading::{ReadingFlags, to_test, with_classes};
 // The pictures are written whether or not anyone still reads the tables.
 use super::say_and_go_on as say;
 use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
@@ -11,7 +11,7 @@ use crate::data::{DataSet, HoldOut, ImageSet, mnist};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::ModelFile;
-use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem};
+use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
 
 /// Mistakes in a row of their sheet.
 const COLUMNS: usize = 8;
@@ -80,8 +80,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let elsewhere = trained_elsewhere(&file, args.data.as_deref());
     let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
-    let DataSet { name, test, .. } = to_test(args.data.as_deref(), &reading, &file, &path)?
-        .with_classes(class_names.clone())
+    let set = to_test(args.data.as_deref(), &reading, &file, &path)?;
+    let DataSet { name, test, .. } = with_classes(set, class_names.clone())
         .map_err(|error| anyhow::anyhow!("{}: {error}{advice}", path.display()))?;
     let input = [test.height, test.width, test.channels];
     anyhow::ensure!(
@@ -169,14 +169,14 @@ fn mistakes(
 ) -> Result<image::RgbImage, report::ReportError> {
     let mut wrong: Vec<usize> = (0..set.len()).filter(|i| scores.predicted[*i].0 != set.labels[*i] as usize).collect();
     wrong.sort_by(|a, b| scores.truth[*a].total_cmp(&scores.truth[*b]));
-    let name = |class: usize| class_names.get(class).map_or("?", String::as_str);
+    let name = |class: usize| class_name(class_names, class);
     let mut items: Vec<SheetItem> = wrong
         .iter()
         .take(most)
         .map(|i| {
             let (predicted, probability) = scores.predicted[*i];
-            let caption =
-                format!("{} \u{2192} {}\n{:.1} %", name(set.labels[*i] as usize), name(predicted), probability * 100.0);
+            let mistake = report::mistake_caption(&name(set.labels[*i] as usize), &name(predicted));
+            let caption = format!("{mistake}\n{:.1} %", probability * 100.0);
             SheetItem { pixels: set.image(*i), caption }
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::reading::to_test;
+use super::reading::{to_test, warn_of_order};
 use super::{interrupt, note, open_device, say, thousands};
 use crate::data::{DataSet, Reading};
 use crate::infer::Quality;
@@ -57,7 +57,9 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     let about = ModelFile { metadata: file.metadata.clone(), ..ModelFile::default() };
     let generator = Generator::new(file, path)?;
-    let DataSet { name, train, test, class_names, .. } = to_test(folder, &reading, &about, path)?;
+    let set = to_test(folder, &reading, &about, path)?;
+    warn_of_order(&set, generator.class_names());
+    let DataSet { name, train, test, class_names, .. } = set.clone();
     let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
     anyhow::ensure!(
         image == found,
@@ -86,6 +88,9 @@ pub fn run(
 
     let judge = Judge::open(device, flags.judge.as_deref())?;
     judge.check(&test)?;
+    if let Some(order) = set.matched_in_order(&judge.class_names) {
+        note(format_args!("warning: {}: {order}", judge.name));
+    }
     let hash = if flags.judge.is_none() { format!(" ({})", &BUILT_IN_SHA256[..12]) } else { String::new() };
     say(format_args!(
         "{} generated pictures of {} against the {} test images of {name}, by {}{hash}, with {}\n",

@@ -73,6 +73,10 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
             let flags = flags(folder, member);
             format!("go on from there with: inkgrad train --from {last} --learning-rate {tenth}{flags}")
         }
+        // A run keeps its batch.
+        _ if saved.is_none() && error.device().is_some_and(DeviceError::is_full_cpu) => {
+            "--resume would take as much memory: start a new run, with a smaller --batch".into()
+        }
         TrainError::Device(_) | TrainError::Infer(_) if error.device().is_some() => {
             format!("go on with: inkgrad train --resume {run} --device cpu")
         }
@@ -139,6 +143,22 @@ fn add_flags(own: &Table, usual: &Table, flags: &mut String) {
 mod tests {
     use super::*;
     use crate::models::OptimizerName;
+
+    #[test]
+    fn a_run_that_the_cpu_has_no_memory_for_is_not_to_be_gone_on_with_on_the_cpu() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "net").unwrap();
+        let said = |device: &str| {
+            let (device, what) = (device.into(), "images".into());
+            let full = TrainError::Device(DeviceError::OutOfMemory { device, what, bytes: 1 << 40 });
+            ended(full, &folder, &folder).to_string()
+        };
+        let cpu = said("CPU");
+        assert!(cpu.contains("(1024.0 GiB); try a smaller batch\nnothing is saved yet; --resume would"), "{cpu}");
+        assert!(!cpu.contains("go on with"), "{cpu}");
+        let gpu = said("a GPU");
+        assert!(gpu.contains("nothing is saved yet; go on with: inkgrad train --resume "), "{gpu}");
+    }
 
     #[test]
     fn an_optimizer_is_asked_for_without_what_it_brings_along() {

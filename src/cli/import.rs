@@ -55,6 +55,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "{out}: a model file of this program ends in .safetensors"
     );
     ensure_free(&args.out, args.force)?;
+    if let Some(empty) =
+        args.class_names.as_ref().and_then(|names| names.iter().position(|name| name.trim().is_empty()))
+    {
+        anyhow::bail!("--class-names: name {} is empty; every class needs one", empty + 1);
+    }
     let architecture = args.architecture.as_deref().map(models::load_with_models).transpose()?;
     let given = args.mean.zip(args.std).map(|(mean, std)| Scale { mean: mean.into(), std: std.into() });
     let wishes = Wishes { class_names: args.class_names, scale: args.scale.or(given), input: args.input };

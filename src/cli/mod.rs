@@ -9,7 +9,9 @@ use crate::pictures::visible_lines;
 use crate::check;
 use crate::device::{self, Choice, Device, DeviceError};
 use crate::files::{self, Existing};
+use crate::report;
 use crate::system;
+use folders::NewFolders;
 use numbers::{count, seed};
 
 #[cfg(feature = "app")]
@@ -27,6 +29,7 @@ mod evaluate;
 mod evaluate_gan;
 mod evaluate_shifts;
 mod export;
+mod folders;
 mod generate;
 mod going_on;
 mod help;
@@ -285,13 +288,20 @@ fn is_there(out: &std::path::Path) -> anyhow::Error {
     anyhow::anyhow!("{} is there already; choose another name, or replace it with --force", out.display())
 }
 
-/// Writes a whole file under a name that [`ensure_free`] has let pass.
+/// Writes a whole file under a name that [`ensure_free`] has let pass, in a folder that is made where it is missing.
 fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
+    let _new = NewFolders::of(out)?;
     let existing = if force { Existing::Replace } else { Existing::Keep };
     files::write(out, bytes, existing).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => is_there(out),
         _ => cannot_write(out, &error),
     })
+}
+
+/// Writes a picture under a name that [`ensure_png`] has let pass, in a folder that is made where it is missing.
+fn write_picture(picture: &image::RgbImage, out: &std::path::Path) -> anyhow::Result<()> {
+    let _new = NewFolders::of(out)?;
+    Ok(report::save_png(picture, out)?)
 }
 
 /// What is said where the system does not take a file.

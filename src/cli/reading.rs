@@ -111,6 +111,19 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
     Ok(set)
 }
 
+/// The same data under the classes of a model, and a warning where these are matched with theirs by their order alone.
+pub fn with_classes(set: DataSet, names: Vec<String>) -> Result<DataSet, DataError> {
+    warn_of_order(&set, &names);
+    set.with_classes(names)
+}
+
+/// A warning where a model's classes are matched with those of data by their order alone.
+pub fn warn_of_order(set: &DataSet, names: &[String]) {
+    if let Some(matched) = set.matched_in_order(names) {
+        note(format_args!("warning: {matched}"));
+    }
+}
+
 /// How data are read for the model of a file: pictures become what it takes, where nothing else is said.
 fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &Path) -> Reading {
     let mut reading = reading.clone();

@@ -21,10 +21,10 @@ use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 
 const EXAMPLES: &str = "Examples:
   inkgrad sweep                                  five ratios of the built-in GAN, two epochs each
-  inkgrad sweep gan-classic --width 250 --ratios 1:24,1:4,1:1,4:1 --epochs 1
+  inkgrad sweep gan-classic --width 250 --ratios 1:24,1:4,1:1,4:1 --epochs 1 -o classic
 
 Each run is a folder of its own in --out, and a sweep that was stopped goes on where it was when it
-is started again with the same --out.";
+is started again with the same --out. With other --ratios it adds to the runs that are there.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -57,7 +57,7 @@ pub struct Args {
     /// A classifier to measure by, as `train` makes one [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     judge: Option<PathBuf>,
-    /// Where the runs' folders, sweep.md, sweep.csv and sweep.png go
+    /// Where the runs' folders, sweep.md, sweep.csv and sweep.png go; the finished runs that are there are in them too
     #[arg(long, short, value_name = "DIR", default_value = "sweep")]
     out: PathBuf,
     /// Print the result only
@@ -73,13 +73,65 @@ fn ratio(text: &str) -> Result<(u32, u32), String> {
     both.ok_or_else(|| "expected a ratio of whole numbers like 1:3".into())
 }
 
-/// The first two ratios that are the same.
-fn repeated(ratios: &[(u32, u32)]) -> Option<((u32, u32), (u32, u32))> {
-    let same = |a: (u32, u32), b: (u32, u32)| u64::from(a.0) * u64::from(b.1) == u64::from(b.0) * u64::from(a.1);
-    ratios.iter().enumerate().find_map(|(i, ratio)| {
-        let earlier = ratios[..i].iter().find(|earlier| same(**earlier, *ratio))?;
-        Some((*earlier, *ratio))
-    })
+/// Refuses ratios that divide the width alike.
+fn ensure_distinct(ratios: &[(u32, u32)], width: usize) -> anyhow::Result<()> {
+    for (i, ratio) in ratios.iter().enumerate() {
+        let (noise, label) = widths(*ratio, width);
+        if let Some(same) = ratios[..i].iter().find(|same| widths(**same, width) == (noise, label)) {
+            anyhow::bail!(
+                "--ratios: {}:{} and {}:{} come to the same widths, {noise} + {label}, and would be the same run; leave \
+                 one out",
+                same.0,
+                same.1,
+                ratio.0,
+                ratio.1
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The ratios of earlier sweeps' runs in the folder `out`, which the table is to keep, that with least noise first. A
+/// run that was not finished has nothing for a table.
+///
+/// # Errors
+/// Where they are another GAN's, or one of them is a run of `ratios` under another name.
+fn earlier(out: &Path, gan: &str, ratios: &[(u32, u32)], width: usize) -> anyhow::Result<Vec<(u32, u32)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(out).into_iter().flatten().flatten() {
+        let Some((of, kept)) = run_name(&entry.file_name().to_string_lossy()) else { continue };
+        let path = entry.path();
+        // It is tested when it is finished.
+        if of == gan && ratios.contains(&kept) || !path.join("test.csv").is_file() {
+            continue;
+        }
+        let run = path.display();
+        anyhow::ensure!(of == gan, "{run} is a run of {of}, and one table is of one GAN; give another --out");
+        let widths_kept = widths(kept, width);
+        if let Some((a, b)) = ratios.iter().find(|ratio| widths(**ratio, width) == widths_kept) {
+            let (noise, label) = widths_kept;
+            anyhow::bail!(
+                "--ratios: {a}:{b} comes to the widths {noise} + {label}, and that run is there already: {run}; leave \
+                 it out, or give another --out"
+            );
+        }
+        found.push(kept);
+    }
+    found.sort_by_key(|ratio| widths(*ratio, width));
+    Ok(found)
+}
+
+/// The folder of a ratio's run.
+fn folder_name(gan: &str, ratio: (u32, u32)) -> String {
+    format!("{gan}-{}-{}", ratio.0, ratio.1)
+}
+
+/// The GAN and the ratio that a folder is called by.
+fn run_name(name: &str) -> Option<(String, (u32, u32))> {
+    let (rest, label) = name.rsplit_once('-')?;
+    let (gan, noise) = rest.rsplit_once('-')?;
+    let ratio = ratio(&format!("{noise}:{label}")).ok()?;
+    (folder_name(gan, ratio) == name).then(|| (gan.to_string(), ratio))
 }
 
 /// The widths of a ratio: whole, at least 1 each, `width` together.
@@ -103,17 +155,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // Where its layers ask for no widths there is nothing to divide, whatever --width says.
     gan.with_widths(1, 1)?;
-    if let Some((one, same)) = repeated(&args.ratios) {
-        anyhow::bail!(
-            "--ratios: {}:{} and {}:{} are the same ratio, and would be the same run; leave one out",
-            one.0,
-            one.1,
-            same.0,
-            same.1
-        );
-    }
     let width = args.width.unwrap_or(gan.noise_width + gan.label_width);
     anyhow::ensure!(width >= 2, "--width is {width}; the joint layer needs 2 or more to be divided");
+    ensure_distinct(&args.ratios, width)?;
+    let kept = earlier(&args.out, &gan.name, &args.ratios, width)?;
     args.reading.check(args.data.as_deref())?;
     let reading = args.reading.reading();
     let data = data_read(args.data.as_deref(), &reading)?;
@@ -125,18 +170,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
     let mut warned = HashSet::new();
-    for (i, ratio) in args.ratios.iter().enumerate() {
+    // Those that are kept come first: where they are of other settings, that is said before anything is trained.
+    let ratios = [kept.as_slice(), &args.ratios].concat();
+    for (i, ratio) in ratios.iter().enumerate() {
         let widths = widths(*ratio, width);
         let named = gan.with_widths(widths.0, widths.1)?;
         if !args.quiet {
             note(format_args!(
-                "{} of {}: noise {} : label {} (ratio {}:{})",
+                "{} of {}: noise {} : label {} (ratio {}:{}){}",
                 i + 1,
-                args.ratios.len(),
+                ratios.len(),
                 widths.0,
                 widths.1,
                 ratio.0,
-                ratio.1
+                ratio.1,
+                if i < kept.len() { ", which is there already" } else { "" }
             ));
         }
         let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
@@ -177,6 +225,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(130));
         }
     }
+    done.rotate_left(kept.len());
     let table = table(&done);
     for (name, text) in [("sweep.md", &table), ("sweep.csv", &csv(&done, data.train.classes))] {
         let path = args.out.join(name);
@@ -199,7 +248,7 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
     settings.reading = args.reading.reading();
     (settings.device, settings.seed) = (args.device.clone(), args.seed);
     settings.judge = args.judge.as_deref().map(models::lasting);
-    let path = args.out.join(format!("{}-{}-{}", gan.name, ratio.0, ratio.1));
+    let path = args.out.join(folder_name(&gan.name, ratio));
     if path.join("config.toml").exists() {
         let folder = Folder::open(&path)?;
         // Devices change from run to run.
@@ -310,10 +359,26 @@ mod tests {
     }
 
     #[test]
-    fn ratios_that_are_the_same_are_found_however_they_are_written() {
-        assert_eq!(repeated(&[(1, 3), (3, 1), (2, 6), (3, 1)]), Some(((1, 3), (2, 6))));
-        assert_eq!(repeated(&[(1, 1), (1, 1)]), Some(((1, 1), (1, 1))));
-        assert_eq!(repeated(&[(1, 127), (1, 15), (1, 1), (15, 1), (127, 1)]), None);
+    fn ratios_that_come_to_the_same_widths_are_refused_however_they_are_written() {
+        for (ratios, width, words) in [
+            (&[(1, 3), (3, 1), (2, 6), (3, 1)][..], 128, "1:3 and 2:6 come to the same widths, 32 + 96"),
+            (&[(1, 1), (1, 1)], 16, "1:1 and 1:1 come to the same widths, 8 + 8"),
+            (&[(1, 127), (1, 15)], 3, "1:127 and 1:15 come to the same widths, 1 + 2"),
+        ] {
+            let refused = ensure_distinct(ratios, width).unwrap_err().to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
+        assert!(ensure_distinct(&[(1, 127), (1, 15), (1, 1), (15, 1), (127, 1)], 128).is_ok());
+    }
+
+    #[test]
+    fn a_folder_says_of_which_gan_and_ratio_its_run_is() {
+        for (gan, ratio) in [("gan", (1, 127)), ("gan-classic", (24, 1)), ("a-1-2", (3, 4))] {
+            assert_eq!(run_name(&folder_name(gan, ratio)), Some((gan.to_string(), ratio)));
+        }
+        for other in ["0001-fast", "gan-1", "sweep.csv", "gan-0-1", "gan-01-1", "gan-a-b"] {
+            assert_eq!(run_name(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::augment_flags::AugmentFlags;
 use super::numbers::{number, positive};
 use super::precision::{fit, fit_if_it_can};
-use super::reading::{ReadingFlags, to_go_on};
+use super::reading::{ReadingFlags, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{
@@ -177,6 +177,19 @@ impl Args {
         anyhow::bail!("{flag} says nothing to {what}{instead}. `inkgrad train --help` tells which flags are whose")
     }
 
+    /// Refuses paths that a run's settings cannot hold. A run that goes on keeps those that it began with.
+    fn check_remembered(&self) -> anyhow::Result<()> {
+        let data = self.data.as_deref().filter(|_| self.resume.is_none()).map(absolute);
+        let [from, judge] = [&self.from, &self.gan.judge].map(|model| model.as_deref().map(lasting));
+        for (flag, path) in [("--data", data), ("--from", from), ("--judge", judge)] {
+            if let Some(path) = path.filter(|path| path.to_str().is_none()) {
+                let path = path.display();
+                anyhow::bail!("{flag} {path}: a run remembers this path, as UTF-8 text, which it is not; rename it");
+            }
+        }
+        Ok(())
+    }
+
     fn settings(&self, architecture: &Architecture) -> anyhow::Result<Settings> {
         let recipe = match self.recipe {
             Some(named) => models::builtin(named.network())?.recipe,
@@ -261,6 +274,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "--hold-out, --image-size and --prepare stay what the run began with"
     );
     args.reading.check(args.data.as_deref())?;
+    args.check_remembered()?;
     if let Some(path) = &args.resume {
         let folder = Folder::open(path)?;
         let model = folder.load_model()?;
@@ -326,7 +340,7 @@ fn classifier(
     if let Some((file, path)) = &origin {
         let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
         anyhow::ensure!(takes == has, "{} takes images of {takes}, those of {} are {has}", path.display(), data.name);
-        data = data.with_classes(file.class_names(path)?).map_err(|error| {
+        data = with_classes(data, file.class_names(path)?).map_err(|error| {
             let remedy = "--from keeps a model's classes: call these as it does, or train on them from the start, \
                           without --from";
             anyhow::anyhow!("{}: {error}. {remedy}", path.display())

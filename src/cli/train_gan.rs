@@ -57,7 +57,7 @@ pub struct GanFlags {
     measure: Option<usize>,
     /// A classifier to measure by, as `train` makes one [default: the built-in one]
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
-    judge: Option<PathBuf>,
+    pub(super) judge: Option<PathBuf>,
 }
 
 impl GanFlags {

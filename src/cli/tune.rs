@@ -12,6 +12,7 @@ use super::{data, ensure_network, say};
 use crate::check;
 use crate::device::gpu::{Gpu, Tuned};
 use crate::device::{self, Choice};
+use crate::files;
 use crate::models::{self, BUILTIN_GANS, BUILTINS, FRONT, Model};
 use crate::plan::Plan;
 use crate::train::{Precision, Settings};
@@ -38,7 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let name = gpu.info().to_string();
     if args.forget {
         let count = gpu.layouts();
-        gpu.forget_layouts()?;
+        gpu.forget_layouts().with_context(|| format!("{name}: nothing can be forgotten in {}", place()))?;
         say(format_args!("{name}: {count} layouts forgotten"));
         return Ok(ExitCode::SUCCESS);
     }
@@ -47,6 +48,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let networks = if args.networks.is_empty() { builtin.map(str::to_owned).collect() } else { args.networks };
     let models = networks.iter().map(|name| models::load_any(name)).collect::<Result<Vec<_>, _>>()?;
     let set = data(None)?.train;
+    // Before it measures for minutes.
+    keep(&gpu)?;
     say(format_args!("{name}, driver {}", gpu.info().driver));
     for (network, model) in networks.iter().zip(&models) {
         for infer in [false, true] {
@@ -67,8 +70,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn keep(gpu: &Gpu) -> anyhow::Result<&Path> {
-    let kept = gpu.keep_layouts().context("what was found cannot be remembered")?;
-    kept.context("there is no cache folder to remember what was found in; name one with INKGRAD_CACHE")
+    let refused = || format!("what is found cannot be remembered in {} (INKGRAD_CACHE names another folder)", place());
+    let kept = gpu.keep_layouts().with_context(refused)?;
+    kept.context("there is no cache folder to remember what is found in; name one with INKGRAD_CACHE")
+}
+
+/// The folder of what is remembered.
+fn place() -> String {
+    files::cache_dir().map_or("no cache folder".into(), |cache| cache.display().to_string())
 }
 
 /// The GPU that is meant, once it was seen to compute what it should.

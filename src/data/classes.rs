@@ -8,6 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
+use super::beside::loose;
 use super::folder::{display_name, summary};
 use super::idx::MAX_BYTES;
 use super::source::{Pictures, Reading};
@@ -30,6 +31,8 @@ const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 /// Endings of pictures that are not read, as telephones, cameras and drawing programs write them.
 const NOT_READ: [&str; 15] =
     ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "cr2", "cr3", "nef", "arw", "svg", "psd", "tga", "pdf"];
+/// Where `classify --sort-into` puts what it is not sure of.
+const UNSURE: &str = "unsure";
 /// What Windows leaves in folders of pictures.
 const OF_WINDOWS: [&str; 2] = ["Thumbs.db", "desktop.ini"];
 /// Sides whose proportions differ by less than one of so many are of one shape.
@@ -47,8 +50,10 @@ pub(super) struct Listing {
 /// Loads a folder with a folder of pictures for each class, or with two such, one to train and one to test with.
 ///
 /// The two are `train` or `training`, and `test` or `testing`, in any letter case. Where there is none of the latter,
-/// `val`, `valid` or `validation` is what is tested with. What lies beside the two takes no part, and a remark says so,
-/// as it does of folders in which there are no pictures but those of runs, and of files of kinds that are not read.
+/// `val`, `valid` or `validation` is what is tested with; where there is neither, a folder to train with is one that
+/// folders of classes lie in. What lies beside the two takes no part, nor do pictures that lie in no class's
+/// folder, and remarks say so, as they do of folders in which there are no pictures but those of runs, and of files of
+/// kinds that are not read.
 ///
 /// Classes are the folders' names, in the order of their numbers where they are numbers. All pictures are brought to
 /// one size: their own where they share one, else 28x28, or what `reading` says; those of another shape are stretched.
@@ -68,9 +73,11 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     }
     let train = list(classes.folders.iter().map(|(_, path)| path.as_path()).zip(0..));
     let mut left_out: Vec<String> = parts.iter().filter_map(Parts::left_out).collect();
+    left_out.extend(parts.as_ref().and_then(|_| loose(folder)));
     left_out.extend(classes.left_out(root, &train.kinds));
+    left_out.extend(classes.unsure());
     let mut test = Listing::default();
-    if let Some(Parts { test: folder, .. }) = &parts {
+    if let Some(Parts { test: Some(folder), .. }) = &parts {
         let labels: HashMap<&str, u32> = classes.folders.iter().map(|(name, _)| name.as_str()).zip(0..).collect();
         let tested = Classes::of(folder)?;
         if let Some((_, other)) = tested.folders.iter().find(|(name, _)| !labels.contains_key(name.as_str())) {
@@ -122,7 +129,8 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
 /// The two parts of a folder that is divided into them.
 struct Parts {
     train: PathBuf,
-    test: PathBuf,
+    /// `None` where there is nothing to test with.
+    test: Option<PathBuf>,
     /// Folders with pictures that are neither.
     others: Vec<String>,
 }
@@ -134,26 +142,30 @@ impl Parts {
     /// A folder that cannot be read, and several that may be the same part.
     fn of(folder: &Path) -> Result<Option<Parts>, DataError> {
         let below = folders(folder)?;
-        let (train, mut test) = (named(&below, &TRAIN), named(&below, &TEST));
+        let (mut train, mut test) = (named(&below, &TRAIN), named(&below, &TEST));
         if test.is_empty() {
             test = named(&below, &VALIDATION);
         }
-        if train.is_empty() || test.is_empty() {
+        if test.is_empty() {
+            // Trains may be a class beside others.
+            train.retain(|(_, path)| is_of_classes(path));
+        }
+        if train.is_empty() {
             return Ok(None);
         }
         let train = only(folder, "folder to train with", &train)?;
-        let test = only(folder, "folder to test with", &test)?;
-        let others = below.iter().filter(|(_, path)| path != train && path != test && has_pictures(path));
+        let test = if test.is_empty() { None } else { Some(only(folder, "folder to test with", &test)?) };
+        let others = below.iter().filter(|(_, path)| path != train && Some(path) != test && has_pictures(path));
         let others = others.map(|(name, _)| name.clone()).collect();
-        Ok(Some(Parts { train: train.clone(), test: test.clone(), others }))
+        Ok(Some(Parts { train: train.clone(), test: test.cloned(), others }))
     }
 
     /// A word on the folders that take no part.
     fn left_out(&self) -> Option<String> {
-        let [train, test] = [&self.train, &self.test].map(|path| display_name(path));
-        let others = self.others.join(", ");
-        (!self.others.is_empty())
-            .then(|| format!("pictures in {others} take no part: {train} is trained with, and {test} is tested with"))
+        let (train, others) = (display_name(&self.train), self.others.join(", "));
+        let test = self.test.as_ref().map(|test| format!(", and {} is tested with", display_name(test)));
+        let test = test.unwrap_or_default();
+        (!self.others.is_empty()).then(|| format!("pictures in {others} take no part: {train} is trained with{test}"))
     }
 }
 
@@ -161,6 +173,11 @@ impl Parts {
 fn named<'a>(folders: &'a [(String, PathBuf)], names: &[&str]) -> Vec<&'a (String, PathBuf)> {
     let is_named = |own: &str| names.iter().any(|name| own.eq_ignore_ascii_case(name));
     folders.iter().filter(|(own, _)| is_named(own)).collect()
+}
+
+/// Whether folders of classes lie in a folder, as they do in one to train with.
+fn is_of_classes(folder: &Path) -> bool {
+    Classes::of(folder).is_ok_and(|classes| classes.folders.len() > 1)
 }
 
 /// The path of the only one of the folders.
@@ -175,7 +192,7 @@ fn only<'a>(folder: &Path, what: &'static str, found: &[&'a (String, PathBuf)]) 
 }
 
 /// The folders right below one, by name and path, in the order of their names; hidden ones are passed over.
-fn folders(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
+pub(super) fn folders(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let cannot_read = |reason| DataError::CannotRead { path: root.into(), reason };
     let mut folders = Vec::new();
     for entry in root.read_dir().map_err(cannot_read)? {
@@ -245,11 +262,11 @@ impl Classes {
         }
     }
 
-    /// A word on folders without pictures, which are no classes: somebody may have meant them to be; on those of runs;
-    /// and on files of the classes that are not read, of these `kinds`.
+    /// A word on pictures that lie in no class's folder; on folders without pictures, which are no classes: somebody may
+    /// have meant them to be; on those of runs; and on files of the classes that are not read, of these `kinds`.
     fn left_out(&self, root: &Path, kinds: &BTreeMap<String, usize>) -> Vec<String> {
+        let mut remarks: Vec<String> = loose(root).into_iter().collect();
         let root = display_name(root);
-        let mut remarks = Vec::new();
         if !self.without.is_empty() {
             let names = summary(&self.without.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
             remarks.push(format!(
@@ -266,6 +283,16 @@ impl Classes {
             remarks.push(format!("files of other kinds in {root} are left out: {}{advice}", listed(kinds)));
         }
         remarks
+    }
+
+    /// A word on a class that sorting by the answers of a model may have left there, and that is none.
+    fn unsure(&self) -> Option<String> {
+        self.folders.iter().any(|(name, _)| name == UNSURE).then(|| {
+            format!(
+                "the folder {UNSURE} is taken as a class; `classify --sort-into` puts there what it is not sure of: move \
+                 it away to leave it out"
+            )
+        })
     }
 
     /// Refuses a class that there is nothing to learn of: none of its pictures can be read.
@@ -325,7 +352,7 @@ fn has_pictures(folder: &Path) -> bool {
 }
 
 /// All files below a folder but those of runs, as `train` and `sweep` make them wherever they are started.
-fn below(folder: &Path) -> impl Iterator<Item = Found> {
+pub(super) fn below(folder: &Path) -> impl Iterator<Item = Found> {
     // Files of one folder come one after another.
     let mut newest: Option<(PathBuf, bool)> = None;
     walk(folder).filter(move |found| {

@@ -255,6 +255,57 @@ fn a_folder_that_is_called_train_may_be_a_class_beside_others() {
 }
 
 #[test]
+fn a_folder_of_classes_that_is_called_train_is_trained_with_where_none_is_called_test() {
+    for train in ["train", "Training"] {
+        let place = Place::new();
+        for name in ["x/1.png", "y/1.png"] {
+            place.gray(&format!("{train}/{name}"), [2, 2], 5);
+        }
+        let set = place.load(all()).unwrap();
+        assert_eq!((set.class_names.join(" ").as_str(), set.train.len()), ("x y", 2), "with nothing beside it");
+        place.gray("unlabelled/1.png", [2, 2], 5);
+        place.gray("more/deep/1.png", [2, 2], 5);
+        let set = place.load(all()).unwrap();
+        assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 2, 0));
+        let told = format!("pictures in more, unlabelled take no part: {train} is trained with");
+        assert!(set.remarks.contains(&told), "{:?}", set.remarks);
+    }
+}
+
+#[test]
+fn pictures_that_lie_in_no_folder_of_a_class_are_counted() {
+    let place = Place::new();
+    let loose = ["test/1.png", "test/2.png", "train/1.png", "1.png", "2.PNG", "3.jpg"];
+    for name in [&["train/x/1.png", "train/y/1.png"][..], &loose].concat() {
+        place.gray(name, [2, 2], 5);
+    }
+    std::fs::write(place.path("notes.txt"), "no picture").unwrap();
+    place.gray(".hidden.png", [2, 2], 5);
+    let told =
+        |folder: &str, count: usize| format!("pictures right in {folder}, in no class's folder, take no part: {count}");
+    let name = place.0.path().file_name().unwrap().to_str().unwrap();
+    let remarks = place.load(all()).unwrap().remarks;
+    assert_eq!(remarks[..3], [told(name, 3), told("train", 1), told("test", 2)]);
+    // And where the folder is not divided.
+    let remarks = load(&place.0.path().join("train"), &all()).unwrap().remarks;
+    assert_eq!(remarks[0], told("train", 1));
+}
+
+#[test]
+fn a_class_that_is_called_unsure_is_said_to_be_one() {
+    let place = Place::new();
+    for name in ["3/1.png", "8/1.png"] {
+        place.gray(name, [2, 2], 5);
+    }
+    let is_told = |set: &DataSet| set.remarks.iter().any(|remark| remark.contains("unsure is taken as a class"));
+    assert!(!is_told(&place.load(all()).unwrap()));
+    place.gray("unsure/1.png", [2, 2], 5);
+    let set = place.load(all()).unwrap();
+    assert!(is_told(&set), "{:?}", set.remarks);
+    assert_eq!(set.class_names, ["3", "8", "unsure"]);
+}
+
+#[test]
 fn a_class_of_unreadable_pictures_is_refused_by_its_folder() {
     let place = Place::new();
     for i in 0..5 {

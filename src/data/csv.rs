@@ -29,7 +29,8 @@ pub struct PixelRow {
 
 /// The images of a CSV file, one after another.
 ///
-/// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels in their order.
+/// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels: in the order of
+/// their numbers where names are one word with a number behind, `pixel0`, `pixel1`, `pixel10`, else as they stand.
 /// Without one, the first column holds labels where the rest of them, and not all, make a square image; so it does
 /// below a header that only numbers its columns, two or more from 0 or 1 on, which is what pandas writes over columns
 /// without names. Values are whole numbers from 0 to 255, labels whole numbers. A row that is wrong is an error, after
@@ -43,6 +44,8 @@ pub struct PixelRows<R = Box<dyn Read + Send>> {
     line: u64,
     columns: usize,
     label: Option<Labels>,
+    /// The pixels of a row, counted without the label, in the order of an image, where they stand in another one.
+    order: Option<Vec<usize>>,
     ended: bool,
 }
 
@@ -92,6 +95,7 @@ impl<R: Read> PixelRows<R> {
             line: 1,
             columns: 0,
             label: None,
+            order: None,
             ended: false,
         };
         if !rows.advance()? {
@@ -127,6 +131,9 @@ impl<R: Read> PixelRows<R> {
         }
         if rows.pixels() == 0 {
             return Err(rows.wrong(1, "expected columns of pixels, found only labels".into()));
+        }
+        if !rows.first {
+            rows.order = order(&rows.record, rows.label);
         }
         Ok(rows)
     }
@@ -198,6 +205,9 @@ impl<R: Read> PixelRows<R> {
                 row.pixels.push(value as u8);
             }
         }
+        if let Some(order) = &self.order {
+            row.pixels = order.iter().map(|pixel| row.pixels[*pixel]).collect();
+        }
         Ok(row)
     }
 
@@ -264,6 +274,31 @@ fn number_columns(cells: &[u32]) -> bool {
     from.is_some_and(|from| cells.iter().copied().eq((*from..).take(cells.len())))
 }
 
+/// In what order the pixels below a header make an image, where its names number them otherwise than they stand: who
+/// writes columns in the order of the alphabet puts `pixel10` before `pixel2`.
+fn order(header: &ByteRecord, label: Option<Labels>) -> Option<Vec<usize>> {
+    let is_pixel = |column: &usize| label.is_none_or(|label| label.column != *column);
+    let mut names = (0..header.len()).filter(is_pixel).map(|column| numbered(&header[column]));
+    let (word, first) = names.next()??;
+    let others = names.map(|name| name.filter(|(own, _)| *own == word).map(|(_, number)| number));
+    let numbers: Vec<u32> = std::iter::once(Some(first)).chain(others).collect::<Option<_>>()?;
+    if numbers.is_sorted() {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..numbers.len()).collect();
+    order.sort_by_key(|pixel| numbers[*pixel]);
+    // Of two of one number nobody knows which is meant.
+    order.windows(2).all(|pair| numbers[pair[0]] < numbers[pair[1]]).then_some(order)
+}
+
+/// A column's name as a word and the number behind it.
+fn numbered(name: &[u8]) -> Option<(&[u8], u32)> {
+    let name = name.trim_ascii();
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (word, number) = name.split_at(name.len() - digits);
+    Some((word, std::str::from_utf8(number).ok()?.parse().ok()?))
+}
+
 fn is_square(count: usize) -> bool {
     count > 0 && count.isqrt().pow(2) == count
 }
@@ -312,6 +347,22 @@ mod tests {
         for image in ["0\n", "0,1,2,4\n", "2,3,4,5\n"] {
             assert_eq!(rows(image).unwrap()[0].as_ref().unwrap().line, 1, "{image}");
         }
+    }
+
+    #[test]
+    fn pixels_are_put_into_the_order_of_the_numbers_in_their_names() {
+        let found = rows("pixel0,pixel1,pixel10,pixel2,label\n1,2,9,3,7\n4,x,5,6,7\n").unwrap();
+        assert_eq!(found[0], row(2, Some(7), &[1, 2, 3, 9]));
+        let refused = found[1].as_ref().unwrap_err();
+        assert!(refused.contains("line 3: column 2"), "columns are counted as they stand: {refused}");
+        assert_eq!(rows("p3,p2,label,p1,p0\n3,2,7,1,0\n").unwrap(), [row(2, Some(7), &[0, 1, 2, 3])]);
+        assert_eq!(rows("label,1,3,2\n7,1,3,2\n").unwrap(), [row(2, Some(7), &[1, 2, 3])]);
+        // Names that tell no order: of several words, of a number twice, of two numbers, and none.
+        for names in ["a0,b2,a1", "a2,a1,a1", "2x1,1x2,1x1", "c,b,a", "a2,a1,b"] {
+            assert_eq!(rows(&format!("{names}\n1,3,2\n")).unwrap(), [row(2, None, &[1, 3, 2])], "{names}");
+        }
+        // Below no header there are no names.
+        assert_eq!(rows("0,2,1,3\n4,5,6,7\n").unwrap()[1], row(2, None, &[4, 5, 6, 7]));
     }
 
     #[test]

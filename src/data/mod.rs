@@ -4,6 +4,7 @@
 //! pictures in folders. Both end in a [`DataSet`], which has passed every check by the time anyone sees it.
 
 mod assemble;
+mod beside;
 pub mod cache;
 mod classes;
 pub mod csv;
@@ -29,12 +30,15 @@ pub use packed::{pack, send_packed};
 pub use pixels::Pixels;
 pub use source::{HoldOut, ImageSize, Kind, Pictures, Reading, load};
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::ops::Window;
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;
+/// Classes that are listed in messages.
+const LISTED: usize = 12;
 
 /// A training set, its test set, and the names of their classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,39 +68,61 @@ impl DataSet {
     }
 
     /// The same images under a model's classes, of which the set may lack some: labels become those of the classes of the
-    /// same name. They stay where either side only numbers its classes and has no name of the other's.
+    /// same name. They stay where either side only numbers its classes and has no name of the other's, which
+    /// [`DataSet::matched_in_order`] tells.
     ///
     /// # Errors
     /// [`DataError::OtherClasses`] where it has images of a class that the model lacks.
     pub fn with_classes(mut self, names: Vec<String>) -> Result<DataSet, DataError> {
-        let shown = self.shown_classes();
-        let same = |own: &String| names.iter().position(|name| name == own).map(|label| label as u32);
-        // Numbers begin with 0 whether or not there is a 0, and what no image shows needs no label.
-        let label = |(own, shown): (&String, &bool)| same(own).or((!*shown).then_some(0));
-        let by_name: Option<Vec<u32>> = self.class_names.iter().zip(&shown).map(label).collect();
-        let numbers = |names: &[String]| names.iter().enumerate().all(|(label, name)| *name == label.to_string());
-        let numbered = || {
-            let (own, len) = (&self.class_names, names.len());
-            // A model that names none, as imported ones do, is of as many classes as its data had.
-            let fits = numbers(own) && own.len() <= len || numbers(&names) && own.len() == len;
-            fits && own.iter().all(|own| same(own).is_none())
-        };
-        if let Some(labels) = by_name {
+        if let Some(labels) = self.labels_by_name(&names) {
             let all = self.train.labels.iter_mut().chain(&mut self.test.labels);
             all.for_each(|label| *label = labels[*label as usize]);
-        } else if !numbered() {
-            let list = |names: &[&str]| {
-                let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
-                format!("{}{more}", names[..names.len().min(12)].join(", "))
-            };
+        } else if !self.is_numbered(&names) {
+            let shown = self.shown_classes();
             let own = self.class_names.iter().zip(&shown).filter(|(_, shown)| **shown);
-            let own: Vec<&str> = own.map(|(name, _)| name.as_str()).collect();
-            let known: Vec<&str> = names.iter().map(String::as_str).collect();
-            return Err(DataError::OtherClasses { data: list(&own), model: list(&known) });
+            let own: Vec<String> = own.map(|(name, _)| name.clone()).collect();
+            return Err(DataError::OtherClasses { data: listed(&own), model: listed(&names) });
         }
         (self.train.classes, self.test.classes) = (names.len(), names.len());
         self.class_names = names;
         Ok(self)
+    }
+
+    /// How [`DataSet::with_classes`] matches these classes with a model's where one side only numbers its own: by their
+    /// order, of which nobody but a person can tell whether it is the right one.
+    pub fn matched_in_order(&self, names: &[String]) -> Option<String> {
+        if self.labels_by_name(names).is_some() || !self.is_numbered(names) {
+            return None;
+        }
+        let (set, count) = (&self.name, self.class_names.len());
+        let (whose, words) = match numbers(names) {
+            true => (format!("the model's classes are numbers and those of {set} are names"), &self.class_names[..]),
+            false => (format!("the classes of {set} are numbers and the model's are names"), names),
+        };
+        let pair = |(label, name): (usize, &String)| format!("{label}={name}");
+        let pairs: Vec<String> = words.iter().take(count).enumerate().map(pair).collect();
+        let pairs = listed(&pairs);
+        Some(format!(
+            "{whose}: matched in order, {pairs}. If that is wrong, so is what follows: call the classes of both the same"
+        ))
+    }
+
+    /// For each class its label among a model's, by its name; `None` where one that images show is not among them.
+    fn labels_by_name(&self, names: &[String]) -> Option<Vec<u32>> {
+        // Of classes of one name the first one counts.
+        let classes = names.iter().enumerate().rev();
+        let labels: HashMap<&String, u32> = classes.map(|(label, name)| (name, label as u32)).collect();
+        // Numbers begin with 0 whether or not there is a 0, and what no image shows needs no label.
+        let label = |(own, shown): (&String, &bool)| labels.get(own).copied().or((!*shown).then_some(0));
+        self.class_names.iter().zip(&self.shown_classes()).map(label).collect()
+    }
+
+    /// Whether either side only numbers its classes, and no name is one of the other's.
+    fn is_numbered(&self, names: &[String]) -> bool {
+        let (own, len) = (&self.class_names, names.len());
+        // A model that names none, as imported ones do, is of as many classes as its data had.
+        let fits = numbers(own) && own.len() <= len || numbers(names) && own.len() == len;
+        fits && !own.iter().any(|own| names.contains(own))
     }
 
     /// For each class, whether any image of either part is of it.
@@ -107,6 +133,19 @@ impl DataSet {
         }
         shown
     }
+}
+
+/// Names one after another, of many the first.
+fn listed(names: &[String]) -> String {
+    match names.get(LISTED..) {
+        None | Some([]) => names.join(", "),
+        Some(rest) => format!("{} and {} more", names[..LISTED].join(", "), rest.len()),
+    }
+}
+
+/// Whether classes have no names but their numbers.
+fn numbers(names: &[String]) -> bool {
+    names.iter().enumerate().all(|(label, name)| *name == label.to_string())
 }
 
 /// Images of one size, each with a label.
@@ -288,6 +327,30 @@ mod tests {
         for (data, model) in [(["3", "9"], ["3", "8"]), (["0", "1"], ["1", "2"]), (["cat", "dog"], ["cat", "eel"])] {
             let refused = set(&data).with_classes(names(&model)).err().unwrap().to_string();
             assert!(refused.contains(&format!("{}, {}; the model knows", data[0], data[1])), "{refused}");
+        }
+    }
+
+    #[test]
+    fn classes_that_are_matched_in_their_order_are_told_one_by_one() {
+        let names = |names: &str| names.split(' ').map(String::from).collect::<Vec<_>>();
+        let told = |classes: &str, model: &str| {
+            let classes = names(classes);
+            let labels: Vec<u32> = (0..classes.len() as u32).collect();
+            DataSet::new("w", image_set(1, 1, 1, &labels), image_set(1, 1, 1, &[]), classes)
+                .matched_in_order(&names(model))
+        };
+        let by_words = told("eight five four", "0 1 2").unwrap();
+        assert!(by_words.starts_with("the model's classes are numbers and those of w are names"), "{by_words}");
+        assert!(by_words.contains("matched in order, 0=eight, 1=five, 2=four. If"), "{by_words}");
+        let by_numbers = told("0 1", "cat dog eel").unwrap();
+        assert!(by_numbers.starts_with("the classes of w are numbers and the model's are names"), "{by_numbers}");
+        assert!(by_numbers.contains("matched in order, 0=cat, 1=dog. If"), "{by_numbers}");
+        let many: Vec<String> = ('a'..='p').map(String::from).collect();
+        let numbers: Vec<String> = (0..16).map(|n| n.to_string()).collect();
+        assert!(told(&many.join(" "), &numbers.join(" ")).unwrap().contains("10=k, 11=l and 4 more. If"));
+        // By their names, or not at all.
+        for (data, model) in [("0 1", "0 1 2"), ("b a", "a b"), ("cat dog", "0 1 2"), ("cat dog", "eel fox")] {
+            assert_eq!(told(data, model), None, "{data}, {model}");
         }
     }
 

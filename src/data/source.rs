@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::beside::other_data;
 use super::folder::{is_idx_folder, load_folder};
 use super::{DataError, DataSet, ImageSet, classes, table};
 use crate::pictures::is_prepared;
@@ -18,6 +19,9 @@ const LARGEST: usize = 4096;
 const LOOKED_AT: usize = 1000;
 /// and how many of a hundred may look otherwise.
 const OTHERS: usize = 2;
+
+/// What a table to train with is called in a folder.
+const TABLES: [&str; 2] = ["train.csv", "train.csv.gz"];
 
 /// How data are read that leave something open.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -161,7 +165,7 @@ impl Kind {
         if is_idx_folder(path)? {
             return Ok(Kind::Idx);
         }
-        let table = ["train.csv", "train.csv.gz"].map(|name| path.join(name)).into_iter().find(|table| table.is_file());
+        let table = TABLES.map(|name| path.join(name)).into_iter().find(|table| table.is_file());
         Ok(table.map_or(Kind::Pictures, Kind::Table))
     }
 }
@@ -188,6 +192,8 @@ fn other_file(path: &Path) -> &'static str {
 ///   `test.csv` beside it is the test set, if it has labels.
 /// - A folder with a folder of pictures for each class, or with two such folders, for training and for testing.
 ///
+/// Of these the first that there is, is read, and a remark names the others.
+///
 /// Data without a test set give a tenth of each class to be one ([`Reading::hold_out`]), or less where a class would be
 /// left without an image. What a person should know of how they were read is in [`DataSet::remarks`].
 ///
@@ -198,18 +204,23 @@ pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let kind = Kind::of(path)?;
     let mut set = match &kind {
         Kind::Idx => {
-            let set = load_folder(path)?;
+            let mut set = load_folder(path)?;
             if let [label, rest @ ..] = &set.train.labels[..]
                 && rest.iter().all(|other| other == label)
             {
                 return Err(DataError::OneClass { path: path.into(), label: *label });
             }
+            set.remarks.extend(other_data(path, "IDX files", &TABLES)?);
             set
         }
         Kind::Table(train) => {
             let tests = ["test.csv", "test.csv.gz"].map(|name| path.join(name));
             let test = tests.iter().find(|table| table.is_file());
-            table::load(train, test.map(PathBuf::as_path), reading)?
+            let mut set = table::load(train, test.map(PathBuf::as_path), reading)?;
+            if path.is_dir() {
+                set.remarks.extend(other_data(path, "tables", &[])?);
+            }
+            set
         }
         Kind::Pictures => return hold_out(classes::load(path, reading)?, reading),
     };

@@ -1,7 +1,9 @@
 //! Which device: by name, by number, or the one that `auto` takes.
 
+use super::compared::Compared;
 use super::gpu::{self, Adapter, AdapterInfo, Class, Gpu};
 use super::{Device, DeviceError, cpu::Cpu};
+use crate::files;
 
 /// A device that can be chosen.
 #[derive(Clone, Debug)]
@@ -11,7 +13,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// As [`Device::name`] says it once the device is open.
+    /// The same as [`Device::name`] once the device is open.
     pub fn name(&self) -> String {
         match self {
             Choice::Cpu => Cpu::new().name(),
@@ -24,11 +26,11 @@ impl Choice {
             Choice::Gpu(adapter) => Some(&adapter.info),
         }
     }
-    /// The most bytes that it takes as one tensor.
+    /// The most bytes that it accepts as one tensor.
     pub fn largest_tensor(&self) -> u64 {
         self.adapter().map_or(u64::MAX, |info| info.limits.tensor())
     }
-    /// The same device with units that multiply matrices in use, where it has them.
+    /// The same device, using its matrix-multiply units where it has them.
     pub fn with_matrix_units(mut self) -> Choice {
         if let Choice::Gpu(adapter) = &mut self {
             adapter.info.uses_matrix_units = true;
@@ -42,9 +44,16 @@ impl Choice {
         })
     }
 
-    /// Whether it is a GPU that can be used, and no software that acts as one.
+    /// Whether it is a usable GPU, and not software that acts as one.
     fn is_hardware(&self) -> bool {
         self.adapter().is_some_and(|info| info.class != Class::Software && info.problem.is_none())
+    }
+
+    /// Whether it is a GPU beside which the CPU device was measured to be faster.
+    fn is_slow(&self) -> bool {
+        let Some(info) = self.adapter().filter(|info| Compared::is_open(info)) else { return false };
+        let compared = files::cache_dir().and_then(|cache| Compared::read(&cache, info, &Cpu::new().name()));
+        compared.is_some_and(|speeds| speeds.prefers_cpu())
     }
 
     fn is_gpu_of(&self, class: Class) -> bool {
@@ -52,11 +61,11 @@ impl Choice {
     }
 }
 
-/// A line of `inkgrad devices`; its place in the list is the number that names it.
+/// A line of `inkgrad devices`; its index in the list is the number that names it.
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub choice: Choice,
-    /// Set for the one that `auto` takes: why.
+    /// Why `auto` takes it; set only for the one that it takes.
     pub auto: Option<&'static str>,
 }
 
@@ -71,14 +80,18 @@ fn arrange(adapters: Vec<Adapter>) -> Vec<Listed> {
     let gpu = |adapter| Choice::Gpu(Box::new(adapter));
     let choices = hardware.into_iter().map(gpu).chain([Choice::Cpu]).chain(rest.into_iter().map(gpu));
     let mut list: Vec<Listed> = choices.map(|choice| Listed { choice, auto: None }).collect();
-    let first = |class| list.iter().position(|listed| listed.choice.is_gpu_of(class));
+    let first = |class| list.iter().position(|Listed { choice, .. }| choice.is_gpu_of(class) && !choice.is_slow());
+    let without = match list.iter().any(|listed| listed.choice.is_slow()) {
+        true => "it was measured to be faster than the GPU",
+        false => "there is no GPU, and the CPU device is faster than a software adapter",
+    };
     let cpu = list.iter().position(|listed| matches!(listed.choice, Choice::Cpu)).unwrap_or(0);
     let (index, why) = first(Class::Discrete)
         .map(|i| (i, "the first discrete GPU"))
         .or_else(|| first(Class::Integrated).map(|i| (i, "an integrated GPU, and there is no discrete one")))
-        // Virtual ones, and cards that are reached by GL alone.
+        // Virtual GPUs, and cards that are reached only through GL.
         .or_else(|| first(Class::Other).map(|i| (i, "a GPU whose driver does not say what kind it is")))
-        .unwrap_or((cpu, "there is no GPU, and the CPU device is faster than a software adapter"));
+        .unwrap_or((cpu, without));
     list[index].auto = Some(why);
     list
 }
@@ -86,7 +99,7 @@ fn arrange(adapters: Vec<Adapter>) -> Vec<Listed> {
 /// Finds a device: `auto`, `cpu`, a number in [`list`], or a part of a name in any case.
 pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
     let wanted = wanted.trim();
-    // No driver is asked where none is wanted.
+    // No driver is queried where none is wanted.
     if wanted.eq_ignore_ascii_case("cpu") {
         return Ok(Choice::Cpu);
     }
@@ -97,13 +110,13 @@ pub fn find(wanted: &str) -> Result<Choice, DeviceError> {
     })
 }
 
-/// The devices of a list of them, if it is one.
+/// The devices named by `wanted`, if it is a comma-separated list.
 fn several(list: &[Listed], wanted: &str) -> Option<Result<Vec<Choice>, DeviceError>> {
     wanted.contains(',').then(|| wanted.split(',').map(|one| find_in(list, one.trim())).collect())
 }
 
-/// Finds several: `all`, names or numbers with commas between them, or one as [`find`] does. `all` are the GPUs, each
-/// reached in one way; where there is none, what `auto` takes.
+/// Finds several: `all`, names or numbers separated by commas, or one as [`find`] does. `all` means every GPU, each
+/// through one backend only; where there is none, what `auto` takes.
 pub fn find_all(wanted: &str) -> Result<Vec<Choice>, DeviceError> {
     if wanted.trim().eq_ignore_ascii_case("cpu") {
         return Ok(vec![Choice::Cpu]);
@@ -113,25 +126,26 @@ pub fn find_all(wanted: &str) -> Result<Vec<Choice>, DeviceError> {
         let gpus = every_gpu(&list);
         return if gpus.is_empty() { Ok(vec![find_in(&list, "auto")?]) } else { Ok(gpus) };
     }
-    // A name may have a comma too.
+    // A name may contain a comma too.
     match find_in(&list, wanted) {
         Ok(found) => Ok(vec![found]),
         Err(error) => several(&list, wanted).unwrap_or(Err(error)),
     }
 }
 
-/// The GPUs that are left for `auto` where `choice` cannot be used, in order of preference: others, and the same one by
-/// another driver.
+/// The GPUs that are left for `auto` where `choice` cannot be used, in order of preference: others, and the same one
+/// through another driver.
 pub fn others(choice: &Choice) -> Vec<Choice> {
-    let mut gpus: Vec<Choice> = list().into_iter().map(|listed| listed.choice).filter(Choice::is_hardware).collect();
-    // Of several that are called the same the first was taken.
+    let choices = list().into_iter().map(|listed| listed.choice);
+    let mut gpus: Vec<Choice> = choices.filter(|choice| choice.is_hardware() && !choice.is_slow()).collect();
+    // Of several with the same name, the first was taken.
     if let Some(taken) = gpus.iter().position(|gpu| gpu.name() == choice.name()) {
         gpus.remove(taken);
     }
     gpus
 }
 
-/// GPUs that are hardware, by the way that the preferred one is reached: another way would show the same ones again.
+/// Hardware GPUs, through the backend of the preferred one: another backend would show the same ones again.
 fn every_gpu(list: &[Listed]) -> Vec<Choice> {
     let gpus: Vec<&Choice> = list.iter().map(|listed| &listed.choice).filter(|choice| choice.is_hardware()).collect();
     let way = |choice: &Choice| choice.adapter().map(|info| info.backend);
@@ -167,7 +181,7 @@ pub fn is_auto(wanted: &str) -> bool {
     wanted.trim().eq_ignore_ascii_case("auto")
 }
 
-/// The index of the device that is meant, of names and whether `auto` takes them.
+/// The index of the device that is meant, from names and whether `auto` takes them.
 fn pick(wanted: &str, names: &[(String, bool)]) -> Option<usize> {
     if is_auto(wanted) {
         return names.iter().position(|(_, auto)| *auto);
@@ -184,15 +198,15 @@ fn pick(wanted: &str, names: &[(String, bool)]) -> Option<usize> {
     names.iter().position(|(name, _)| name.to_lowercase().contains(&wanted))
 }
 
-/// Whether a whole number is part of what a device is called. What stands in brackets behind it is not, such as threads
-/// and versions: the number of a device that is not there would find them.
+/// Whether a whole number is part of a device's name. What follows in brackets, such as threads and versions, does not
+/// count: otherwise the number of a device that is not there would match it.
 fn has_number(name: &str, number: &str) -> bool {
     let called = name.split(" (").next().unwrap_or_default();
     called.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number)
 }
 
-/// Opens the device that [`find`] finds, whatever it computes. [`crate::check::open`] looks at a GPU's results first, and
-/// has another, at last the CPU, in place of one that `auto` has taken and that is not to be trusted.
+/// Opens the device that [`find`] finds, whatever it computes. [`crate::check::open`] checks a GPU's results first, and
+/// replaces one that `auto` took but that cannot be trusted by another, in the end the CPU.
 pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
     find(wanted)?.open()
 }
@@ -219,7 +233,7 @@ mod tests {
         assert_eq!(pick("geforce", &names), Some(0));
         assert_eq!(pick("(gl)", &names), Some(1));
         assert_eq!(pick("LLVMpipe", &names), Some(3));
-        // A number past the list may still be a part of a name.
+        // A number past the end of the list may still be part of a name.
         assert_eq!(pick("4090", &names), Some(0));
         assert_eq!(pick("17", &names), None);
         assert_eq!(pick("", &names), None);

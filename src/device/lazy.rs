@@ -1,4 +1,4 @@
-//! A plan that is made ready when it is first asked for: compiling shaders takes a while, and many are never needed.
+//! A plan that is made ready when it is first needed: compiling shaders takes a while, and many are never needed.
 
 use super::{Device, DeviceError, PlanId};
 use crate::graph::Graph;
@@ -23,7 +23,7 @@ impl Lazy {
         Ok(*self.ready.insert(device.prepare(&self.plan)?))
     }
 
-    /// Makes it ready, unless it is.
+    /// Makes it ready, unless it already is.
     pub fn ready(&mut self, device: &mut dyn Device) -> Result<PlanId, DeviceError> {
         match self.ready {
             Some(plan) => Ok(plan),

@@ -7,6 +7,7 @@ use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
 
 pub mod choose;
+pub mod compared;
 pub mod cpu;
 pub mod gpu;
 mod lazy;
@@ -26,9 +27,9 @@ pub enum DeviceError {
         "several devices work side by side in `classify`, and in `train` on a classifier; name one of `inkgrad devices`"
     )]
     OneOnly,
-    #[error("{device}: {op} needs {needed}, the device allows {allowed}; try a smaller batch or `--device cpu`")]
+    #[error("{device}: {op} needs {needed}, the device allows {allowed}; try {}", less(device))]
     Limit { device: String, op: String, needed: String, allowed: String },
-    #[error("{device}: out of memory for {what}{}; try a smaller batch or `--device cpu`", sized(*bytes))]
+    #[error("{device}: out of memory for {what}{}; try {}", sized(*bytes), less(device))]
     OutOfMemory { device: String, what: String, bytes: u64 },
     #[error(
         "{device}: lost ({reason}); try a smaller batch, which takes less time and memory at once, or `--device cpu`"
@@ -48,9 +49,30 @@ pub enum DeviceError {
     Failed { device: String, reason: String },
 }
 
+/// What the CPU is called in errors.
+const CPU: &str = "CPU";
+
 /// The driver does not say how large everything is that it has no room for.
 fn sized(bytes: u64) -> String {
-    if bytes > 0 { format!(" ({bytes} bytes)") } else { String::new() }
+    let of = |power| bytes as f64 / 1024f64.powi(power);
+    match bytes {
+        0 => String::new(),
+        1..0x10_0000 => format!(" ({bytes} bytes)"),
+        0x10_0000..0x4000_0000 => format!(" ({:.1} MiB)", of(2)),
+        _ => format!(" ({:.1} GiB)", of(3)),
+    }
+}
+
+/// What takes less of a device, or of another one.
+fn less(device: &str) -> &'static str {
+    if device == CPU { "a smaller batch" } else { "a smaller batch or `--device cpu`" }
+}
+
+impl DeviceError {
+    /// Whether it is the CPU that has not the memory for what it was asked for.
+    pub fn is_full_cpu(&self) -> bool {
+        matches!(self, DeviceError::OutOfMemory { device, .. } if device == CPU)
+    }
 }
 
 /// A plan that a device has made ready, for the buffers that it held then.
@@ -146,5 +168,24 @@ impl dyn Device + '_ {
         let mut out = vec![0.0f32; len];
         self.read(buffer, offset, bytemuck::cast_slice_mut(&mut out))?;
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_in_units_that_can_be_read_and_the_cpu_is_not_advised_to_itself() {
+        let said = |device: &str, bytes| {
+            let (device, what) = (device.into(), "images".into());
+            DeviceError::OutOfMemory { device, what, bytes }.to_string()
+        };
+        assert_eq!(said("CPU", 100_352_000_000), "CPU: out of memory for images (93.5 GiB); try a smaller batch");
+        let gpu = "a GPU: out of memory for images";
+        let advice = "try a smaller batch or `--device cpu`";
+        assert_eq!(said("a GPU", 203_776), format!("{gpu} (203776 bytes); {advice}"));
+        assert_eq!(said("a GPU", 17_200_000), format!("{gpu} (16.4 MiB); {advice}"));
+        assert_eq!(said("a GPU", 0), format!("{gpu}; {advice}"));
     }
 }

@@ -1,4 +1,4 @@
-//! A device for tests: the CPU, and whatever else is to happen when it is asked for something.
+//! A device for tests: the CPU, plus whatever else is to happen when it is asked for something.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ pub struct Rigged {
 }
 
 impl Rigged {
-    /// An error of `rig` is the device's.
+    /// An error of `rig` becomes the device's error.
     pub fn open(
         name: &str,
         rig: impl FnMut(&mut Cpu, Moment<'_>) -> Result<(), DeviceError> + Send + 'static,
@@ -37,7 +37,7 @@ impl Rigged {
         Box::new(Rigged { name: name.into(), cpu: Cpu::new(), rig: Box::new(rig) })
     }
 
-    /// A GPU that is lost after so many runs, for good. What is left of them is shared by all that are opened.
+    /// A GPU that is lost for good after so many runs. All that are opened with one `left` share the runs left.
     pub fn failing(left: &Arc<AtomicUsize>) -> Box<dyn Device> {
         const NAME: &str = "a GPU that fails";
         let left = Arc::clone(left);

@@ -1,11 +1,11 @@
-//! Several devices as one. Each holds all stored buffers; of a plan that shares places ([`Plan::shared`]) each runs a
-//! copy, on its part of the batch, and then all have the mean of what they found there.
+//! Several devices as one. Each holds all stored buffers. Each runs its own copy of a plan that shares places
+//! ([`Plan::shared`]), on its part of the batch; then all get the mean of what they have in those places.
 //!
-//! The mean goes through the host: adapters know nothing of each other. So a step costs a read and a write of the
-//! gradients besides, and is worth it where it computes for longer than these take.
+//! The mean goes through the host, since adapters know nothing of each other. So a step also costs a read and a write
+//! of the gradients, and sharing pays off only where it computes for longer than these take.
 //!
-//! Devices that round in the same way stay the same by themselves. Those that do not have the first's weights after
-//! every step, so that what they come to does not depend on how many steps they are asked for at a time.
+//! Devices that round in the same way stay the same by themselves. Others get the first one's weights after every step,
+//! so that their result does not depend on how many steps they are asked for at a time.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,11 +23,11 @@ use crate::tensor::Kind;
 mod tests;
 
 pub struct Several {
-    /// Two at least.
+    /// At least two.
     devices: Vec<Box<dyn Device>>,
     plans: Vec<Prepared>,
     generation: Generation,
-    /// Whether all come to the same bits from the same numbers.
+    /// Whether all compute the same bits from the same numbers.
     alike: bool,
 }
 
@@ -35,9 +35,9 @@ struct Prepared {
     /// The plan on each device.
     own: Vec<PlanId>,
     shared: Vec<Place>,
-    /// Stored buffers that it reads.
+    /// Stored buffers that the plan reads.
     read: Vec<BufferId>,
-    /// Numbers that it leaves behind in other stored buffers than those that are shared.
+    /// Floats that the plan leaves in stored buffers other than the shared ones.
     left: Vec<Place>,
 }
 
@@ -45,14 +45,14 @@ struct Prepared {
 struct Leg<'a> {
     /// The plan that each runs, if there is one.
     own: &'a [PlanId],
-    /// What they then have the mean of; where there is none they go on without having met.
+    /// The places that they then take the mean of; if there are none, they go on without meeting.
     places: &'a [Place],
-    /// How many of them it is the mean of, from the first on.
+    /// How many devices the mean is taken over, from the first on.
     of: usize,
 }
 
 impl Several {
-    /// Those devices as one; one alone stays as it is.
+    /// These devices as one; a single one stays as it is.
     pub fn join(mut devices: Vec<Box<dyn Device>>) -> Option<Box<dyn Device>> {
         match devices.len() {
             0 | 1 => devices.pop(),
@@ -125,7 +125,7 @@ impl Device for Several {
         Ok(self.generation.plan(self.plans.len() - 1))
     }
 
-    /// Plans of which none shares anything run on the first device alone.
+    /// If none of the plans shares anything, they run on the first device alone.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
         let plans = self.generation.indices(plans, || self.name())?;
         let Several { devices, plans: prepared, alike, .. } = self;
@@ -136,7 +136,7 @@ impl Device for Several {
         }
         let of = devices.len();
         let mut legs: Vec<Leg> = plans.iter().map(|plan| Leg { own: &plan.own, places: &plan.shared, of }).collect();
-        // Where devices differ, all have the first's of what was left to be read: the weights.
+        // Where devices differ, all get the first one's version of what was left and will be read: the weights.
         let left = plans.iter().flat_map(|plan| &plan.left).filter(|_| !*alike);
         let read = |place: &&Place| plans.iter().any(|plan| plan.read.contains(&place.buffer));
         let followed: Vec<Place> = left.filter(read).cloned().collect();
@@ -148,7 +148,7 @@ impl Device for Several {
             for (i, device) in devices.iter_mut().enumerate() {
                 let name = device.name();
                 let thread = std::thread::Builder::new().name(name.clone());
-                // They would wait for each other for ever if one could not be started.
+                // If one thread could not be started, the others would wait for it for ever.
                 let (gate, opened) = channel();
                 gates.push(gate);
                 let thread = thread.spawn_scoped(scope, move || match opened.recv() {
@@ -161,12 +161,12 @@ impl Device for Several {
                 started.push(thread.map_err(|error| DeviceError::Failed { device: name, reason: error.to_string() }));
             }
             if started.iter().all(Result::is_ok) {
-                // None has gone: each waits for this.
+                // None has gone yet: each waits for this.
                 gates.iter().for_each(|gate| gate.send(()).unwrap_or_default());
             }
             drop(gates);
             let ended = started.into_iter().map(|thread| thread?.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            // All of them end before the first error is told.
+            // All of them end before the first error is returned.
             ended.collect::<Vec<_>>().into_iter().collect()
         })
     }
@@ -181,20 +181,21 @@ impl Device for Several {
     }
 }
 
-/// What ends a device's part before its time.
+/// What ends a device's part early.
 enum Stop {
     Error(DeviceError),
     Panic(Box<dyn Any + Send>),
 }
 
-/// A panic comes back and goes on later: the others would wait for ever for whoever it took from the next meeting.
+/// A panic is returned, to be resumed later: otherwise the others would wait for ever for that thread at the next
+/// meeting.
 fn caught(f: impl FnOnce() -> Result<(), DeviceError>) -> Result<(), Stop> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Stop::Panic)?.map_err(Stop::Error)
 }
 
 /// Where the threads of the devices meet.
 struct Exchange {
-    /// What each device found in the places of one plan.
+    /// What each device read from the places of one plan.
     found: Vec<RwLock<Vec<f32>>>,
     meeting: Barrier,
     failed: AtomicBool,
@@ -209,13 +210,13 @@ impl Exchange {
         }
     }
 
-    /// Replays the plans on device `i`. Where any device fails, all end at the next meeting.
+    /// Replays the plans on device `i`. If any device fails, all end at the next meeting.
     fn take_part(&self, i: usize, device: &mut dyn Device, legs: &[Leg], times: usize) -> Result<(), Stop> {
         let mut waiting: Vec<PlanId> = Vec::new();
         let mut mean = Vec::new();
         let mut result = Ok(());
         for leg in (0..times).flat_map(|_| legs) {
-            // What has nothing to wait for goes to the device with what comes after it.
+            // A plan that need not be waited for is sent to the device together with what comes after it.
             waiting.extend(leg.own.get(i));
             if leg.places.is_empty() {
                 continue;
@@ -234,12 +235,12 @@ impl Exchange {
             if self.failed.load(Ordering::SeqCst) {
                 return result;
             }
-            // What is the first's alone it has already.
+            // The first device already has what comes from it alone.
             let takes = leg.of > 1 || i > 0;
             if takes {
                 self.mean(leg.of, &mut mean);
             }
-            // Nobody reads on until everybody has the mean.
+            // No device reads on until all have the mean.
             self.meeting.wait();
             if takes {
                 result = caught(|| write(device, leg.places, &mean));
@@ -248,7 +249,7 @@ impl Exchange {
         result.and_then(|()| if waiting.is_empty() { Ok(()) } else { caught(|| device.run(&waiting, 1)) })
     }
 
-    /// The mean of so many, added up in the order of the devices, so that each comes to the same bits.
+    /// The mean over the first `of` devices, summed in their order, so that each computes the same bits.
     fn mean(&self, of: usize, mean: &mut Vec<f32>) {
         mean.clear();
         for found in &self.found[..of] {

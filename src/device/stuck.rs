@@ -1,4 +1,4 @@
-//! The end of a process one of whose devices never answers. The driver's own clean-up at exit would meet threads that are
+//! The end of a process in which a device never answers. The driver's own clean-up at exit would meet threads that are
 //! still at work, and crash.
 
 use std::io::Write;
@@ -14,7 +14,7 @@ pub(super) fn give_up() {
     STUCK.store(true, Ordering::Relaxed);
 }
 
-/// The code to end with. Where a device was given up, the process ends here, and nobody's clean-up is run.
+/// The code to end with. If a device was given up, the process ends here, without any clean-up.
 pub fn leave(code: ExitCode) -> ExitCode {
     if !STUCK.load(Ordering::Relaxed) {
         return code;

@@ -1,4 +1,4 @@
-//! A trained classifier at work on images that come batch by batch, as many as there may be.
+//! A trained classifier applied to images that arrive batch by batch, in any number.
 
 use std::path::{Path, PathBuf};
 
@@ -6,30 +6,30 @@ use super::evaluate::{Evaluation, InferError};
 use crate::device::Device;
 use crate::models::{ModelError, ModelFile};
 
-/// A classifier alone on a device, whose buffers are made anew.
+/// A classifier that has a device to itself: opening it allocates the device's buffers afresh.
 pub struct Classifier {
     class_names: Vec<String>,
     input: [usize; 3],
     capacity: usize,
-    /// Views of each image, whose mean is the answer.
+    /// Views of each image; the answer is the mean of their logits.
     views: usize,
     evaluation: Evaluation,
 }
 
-/// The classifier that travels with the program, and what to call it.
+/// The classifier that ships with the program, and what to call it.
 ///
 /// # Errors
-/// None but those of a damaged program.
+/// Only if the program itself is damaged.
 pub fn default_model() -> Result<(ModelFile, PathBuf), ModelError> {
     Ok((ModelFile::shipped("judge")?, PathBuf::from("the built-in classifier")))
 }
 
 impl Classifier {
-    /// For batches of at most `capacity` images, each looked at in so many `views`, as [`Evaluation::mean_logits`]
-    /// does; `path` is what errors call the file.
+    /// For batches of at most `capacity` images. Each image is looked at in `views` views, as in
+    /// [`Evaluation::mean_logits`]; errors call the file `path`.
     ///
     /// # Errors
-    /// [`InferError`]: the file is no whole classifier, or the device refuses it.
+    /// [`InferError`] if the file does not hold a complete classifier, or the device refuses it.
     pub fn open(
         device: &mut dyn Device,
         file: &ModelFile,
@@ -37,7 +37,7 @@ impl Classifier {
         capacity: usize,
         views: usize,
     ) -> Result<Classifier, InferError> {
-        // A generator is told that it is one, before it is asked for the size of images that it takes none of.
+        // First, so that a generator is refused for what it is before its input size is read, which it does not have.
         file.architecture(path)?;
         let (class_names, input) = (file.class_names(path)?, file.input(path)?);
         let evaluation = Evaluation::open_for(file, path, (capacity, input), device)?;
@@ -53,10 +53,10 @@ impl Classifier {
         &self.class_names
     }
 
-    /// Logits `[n, classes]` of `n` images, as bytes one after another, at most as many as there is room for.
+    /// Logits `[n, classes]` of `n` images, given as bytes one after another; at most as many as there is room for.
     ///
     /// # Errors
-    /// [`InferError::Images`] for more images than that and for a part of one, and those of the device.
+    /// [`InferError::Images`] for more images than that or for a partial image, and device errors.
     pub fn logits(&mut self, device: &mut dyn Device, images: &[u8]) -> Result<Vec<f32>, InferError> {
         let (given, capacity) = (images.len(), self.capacity);
         let size = self.input.iter().product::<usize>().max(1);

@@ -1,4 +1,4 @@
-//! A network's logits for every image of a set, and what they are worth against its labels.
+//! A network's logits for every image of a set, and how well they match its labels.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::ops::updates::{StoreRows, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// Why nothing comes of a network's work.
+/// Why inference failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
     #[error(transparent)]
@@ -49,12 +49,12 @@ pub const VIEWS: Augmentation = Augmentation {
     extend: false,
 };
 
-/// Images that one dispatch of the evaluation handles, fewer where they are large ([`Network::images_at_once`]); accuracy
+/// Images that one dispatch of the evaluation handles, fewer if they are large ([`Network::images_at_once`]); accuracy
 /// does not depend on it.
 pub const BATCH: usize = 256;
 
-/// Bytes of images, and of their logits, that lie on a device at once. A larger set goes through in pieces: it need not
-/// fit a buffer.
+/// Bytes of images, and of their logits, that are on a device at once. A larger set is processed in pieces, so it need
+/// not fit into a buffer.
 const PIECE: usize = 64 << 20;
 
 /// The stored buffers and the plan that classify image sets, resident on the device.
@@ -63,15 +63,15 @@ pub struct Evaluation {
     clock: BufferId,
     logits: Rows,
     features: Option<Rows>,
-    /// Images that there is room for.
+    /// Images that the buffers have room for.
     count: usize,
-    /// Images of the set that is asked about.
+    /// Images in the current set.
     held: usize,
     batch: usize,
     plan: Lazy,
-    /// The images of a set that is larger than that, and the bytes in one.
+    /// The images of the current set if there are more than `count`, and the bytes per image.
     pieces: Option<(Pixels, usize)>,
-    /// The pass over images that were changed a little.
+    /// The pass over slightly altered images.
     views: Option<Lazy>,
 }
 
@@ -82,7 +82,7 @@ struct Rows {
     width: usize,
 }
 
-/// Room for images of one size, and how many are handled at once.
+/// Room for images of one size, and how many are processed at once.
 #[derive(Clone, Copy)]
 struct Room {
     count: usize,
@@ -90,7 +90,7 @@ struct Room {
     batch: usize,
 }
 
-/// What is asked for besides the logits of images as they are: nobody else pays for it.
+/// What is computed besides the logits of unaltered images: only those who ask for it pay for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Besides {
     Nothing,
@@ -104,7 +104,7 @@ impl Rows {
     }
 }
 
-/// What a plan is asked for.
+/// What a plan is built from.
 struct Asked<'a> {
     network: &'a Network,
     parameters: &'a Parameters,
@@ -117,7 +117,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// A graph of the network's pass over the next batch, as it is or changed; with the clock.
+    /// A graph of the network's pass over the next batch, augmented or not; also returns the clock's value.
     fn forward(&self, augment: Option<Augment>) -> Result<(Graph, Value, Forward), InferError> {
         let mut graph = Graph::new();
         let (now, bytes) = (graph.read(&self.clock), graph.read(&self.images));
@@ -133,11 +133,11 @@ impl Asked<'_> {
 }
 
 impl Evaluation {
-    /// Adds its buffers to the store, for `batch` images of the set a dispatch. Weights and running statistics are
+    /// Adds its buffers to the store, for `batch` images of the set per dispatch. Weights and running statistics are
     /// read from the buffers that `parameters` names.
     ///
     /// # Errors
-    /// Where the network does not fit the images.
+    /// If the network does not fit the images.
     pub fn declare(
         batch: usize,
         store: &mut Store,
@@ -151,8 +151,8 @@ impl Evaluation {
         Evaluation::write_down(store, network, parameters, room, normalization, Besides::Nothing)
     }
 
-    /// For at most `count` images of the network's own size at once, one set after another, and for fewer where they or
-    /// what is kept of them would be large ([`Evaluation::room`]); keeps what stands before the last dense layer as well,
+    /// For one set after another, of images of the network's own size: at most `count` at once, or fewer if the images
+    /// or what is kept of them would be large ([`Evaluation::room`]). Also keeps the input of the last dense layer,
     /// [`Evaluation::features`].
     pub fn declare_with_features(
         store: &mut Store,
@@ -225,11 +225,11 @@ impl Evaluation {
         })
     }
 
-    /// A classifier of a file alone on a device, whose buffers are made anew, with the images it is to classify;
-    /// `path` is for errors.
+    /// Opens a file's classifier on a device of its own, whose buffers are allocated afresh, with the images it is to
+    /// classify; `path` is for errors.
     ///
     /// # Errors
-    /// A file that holds no classifier, images of another size, and those of the device.
+    /// If the file holds no classifier or the images have another size; device errors.
     pub fn open(
         file: &ModelFile,
         path: &Path,
@@ -242,7 +242,7 @@ impl Evaluation {
         Ok(evaluation)
     }
 
-    /// The same for at most `count` images at once, which come later.
+    /// The same for images that are sent later: `images` is the most at once, and their size.
     ///
     /// # Errors
     /// As [`Evaluation::open`].
@@ -274,17 +274,17 @@ impl Evaluation {
         self.count
     }
 
-    /// Sends the images to the device and makes the plan ready; once, after the store was allocated.
+    /// Prepares the plan and sends the images to the device. Call it once, after the store is allocated.
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
         self.prepare(device)?;
         self.hold(device, set)
     }
 
-    /// Takes a set of images of the same size to be the one that is asked about from now on, of however many images:
-    /// where there is no room for all of them, they go through in pieces.
+    /// Makes a set of images of the same size the current one. It may have any number of images: if there is no room
+    /// for all of them, they are processed in pieces.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Device errors.
     pub fn hold(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
         self.held = set.len();
         let fits = set.len() <= self.count;
@@ -292,23 +292,23 @@ impl Evaluation {
         if fits { self.send(device, &set.images) } else { Ok(()) }
     }
 
-    /// Makes the plan ready, for images that come later; once, after the store was allocated.
+    /// Prepares the plan, for images that are sent later. Call it once, after the store is allocated.
     pub fn prepare(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
         self.plan.prepare(device).map(|_| ())
     }
 
-    /// Images in the place of the first ones, no more than there is room for; fewer leave the rest as they were. Of a
-    /// set that goes through in pieces nothing is replaced so: [`Evaluation::hold`] another.
+    /// Replaces the first images on the device with these, at most as many as there is room for; the rest stay as they
+    /// were. This does not replace anything in a set that is processed in pieces: [`Evaluation::hold`] another instead.
     pub fn send(&self, device: &mut dyn Device, images: &[u8]) -> Result<(), DeviceError> {
         device.write(self.images, 0, &pack(images))
     }
 
-    /// The logits of all images, `[count, classes]`, with the weights as they are now.
+    /// The logits of all images, `[count, classes]`, with the current weights.
     pub fn logits(&mut self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
         self.mean_logits(device, self.held, 1)
     }
 
-    /// The same of the first `count` images only, without work for the others.
+    /// The same for the first `count` images on the device only, without work for the others.
     pub fn first_logits(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<f32>, DeviceError> {
         let plan = self.plan.ready(device)?;
         device.write(self.clock, 0, &[0, 0])?;
@@ -317,10 +317,10 @@ impl Evaluation {
     }
 
     /// The mean logits of `views` views of each of the first `count` images: the image itself, and others that are
-    /// turned, moved and enlarged a little, each in its own way ([`VIEWS`]); always the same ones.
+    /// slightly rotated, shifted and zoomed, each in its own way ([`VIEWS`]), but always the same ones.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Device errors.
     pub fn mean_logits(
         &mut self,
         device: &mut dyn Device,
@@ -338,7 +338,7 @@ impl Evaluation {
         Ok(logits)
     }
 
-    /// The same where all of them are on the device.
+    /// The same if all of these images are on the device.
     fn mean_of_first(&mut self, device: &mut dyn Device, count: usize, views: usize) -> Result<Vec<f32>, DeviceError> {
         let mut sum = self.first_logits(device, count)?;
         let Some(plan) = self.views.as_mut().filter(|_| views > 1) else { return Ok(sum) };
@@ -353,8 +353,8 @@ impl Evaluation {
         Ok(sum)
     }
 
-    /// The features of the first `count` images, `[count, feature_width]`, as the newest logits were made of;
-    /// empty where none are kept.
+    /// The features of the first `count` images, `[count, feature_width]`, from which the latest logits were computed;
+    /// empty if none are kept.
     pub fn features(&self, device: &mut dyn Device, count: usize) -> Result<Vec<f32>, DeviceError> {
         match self.features {
             Some(Rows { buffer, width }) => device.read_f32(buffer, 0, count * width),
@@ -368,13 +368,13 @@ impl Evaluation {
     }
 }
 
-/// Images of a set that go to a device at once, where as many bytes may.
+/// How many images of a set go to a device at once, if `bytes` bytes may.
 fn at_once(set: &ImageSet, batch: usize, bytes: usize) -> usize {
     let most = bytes / set.image_len().max(4 * set.classes).max(1);
     set.len().min(most.max(batch))
 }
 
-/// Logits against labels, worked out in f64 on the host.
+/// Logits scored against labels, computed in f64 on the host.
 #[derive(Clone, Debug)]
 pub struct Scores {
     /// Mean cross-entropy, natural logarithm.
@@ -382,7 +382,7 @@ pub struct Scores {
     pub correct: usize,
     /// The most likely class of each image, and its probability.
     pub predicted: Vec<(usize, f64)>,
-    /// The probability that each image's label was given.
+    /// The probability assigned to each image's label.
     pub truth: Vec<f64>,
 }
 
@@ -392,7 +392,7 @@ impl Scores {
         let mut scores = Scores { loss: 0.0, correct: 0, predicted: Vec::new(), truth: Vec::new() };
         for (row, label) in logits.chunks_exact(classes).zip(labels) {
             let probabilities = softmax(row);
-            // A row with NaN predicts nothing: its first class with probability NaN, counted wrong.
+            // A row with NaN predicts nothing: its class has probability NaN and is counted wrong.
             let best = most_likely(row);
             let truth = probabilities.get(*label as usize).copied().unwrap_or(f64::NAN);
             scores.loss -= truth.max(f64::MIN_POSITIVE).ln() + if truth.is_nan() { f64::NAN } else { 0.0 };
@@ -408,13 +408,13 @@ impl Scores {
         self.correct as f64 / self.predicted.len().max(1) as f64
     }
 
-    /// Each image's label, and what it was taken for.
+    /// Each image's label, and its predicted class.
     pub fn answers(&self, labels: &[u32]) -> impl Iterator<Item = (usize, usize)> {
         labels.iter().zip(&self.predicted).map(|(label, (predicted, _))| (*label as usize, *predicted))
     }
 }
 
-/// The class with the largest of a row of logits, the first of equal ones.
+/// The class with the largest logit of a row, the first if several are equal.
 pub fn most_likely(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }

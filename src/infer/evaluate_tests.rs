@@ -1,4 +1,4 @@
-//! Losses and answers by hand, and sets that are evaluated in pieces.
+//! Losses and answers computed by hand, and sets that are evaluated in pieces.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn a_row_that_is_not_a_number_is_counted_wrong_and_seen_in_the_loss() {
     assert!(scores.loss.is_nan());
 }
 
-/// Test digits, and the file of a classifier of such.
+/// Test digits, and the file of a digit classifier.
 fn digits(count: usize) -> (ImageSet, ModelFile, &'static Path) {
     let set = crate::data::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist")), &Default::default());
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));

@@ -1,4 +1,4 @@
-//! Work that comes piece by piece, given to whichever of several workers is free, and taken back in order.
+//! Work that arrives piece by piece: each piece goes to whichever worker is free, and results are taken in order.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -7,22 +7,22 @@ use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Calls `take` with what the workers make of `items`, in the order of the items, until it breaks off. Each worker has
-/// a thread of its own and a second piece waiting, so that it works on while answers are taken.
+/// Calls `take` with the workers' results for `items`, in the order of the items, until `take` breaks off. Each worker
+/// has its own thread and a second item waiting, so that it keeps working while results are taken.
 ///
-/// An item that is long in coming keeps the answers before it waiting, unless there is a `None` now and then.
+/// While the next item is slow to arrive, the results before it wait, unless `items` yields a `None` now and then.
 ///
 /// # Errors
-/// The first of `take`.
+/// The first error of `take`.
 ///
 /// # Panics
-/// Where a worker does.
+/// If a worker does.
 pub fn in_order<T: Send, R: Send, E>(
     items: impl IntoIterator<Item = Option<T>>,
     workers: Vec<impl FnMut(T) -> R + Send>,
     mut take: impl FnMut(R) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
-    // At most twice as many pieces as workers are on their way, so that sending one never waits.
+    // At most twice as many items as workers are in flight, so that sending one never blocks.
     let most = 2 * workers.len();
     let (jobs, queue) = sync_channel(most);
     let (answers, answered) = channel();
@@ -32,7 +32,7 @@ pub fn in_order<T: Send, R: Send, E>(
             let (queue, answers) = (&queue, answers.clone());
             scope.spawn(move || {
                 while let Some((place, item)) = next(queue) {
-                    // Whoever takes the answers waits for this one: with other workers there the channel stays open.
+                    // A panic is sent on too: the taker waits for this result, and other workers keep the channel open.
                     let answer = catch_unwind(AssertUnwindSafe(|| worker(item)));
                     if answers.send((place, answer)).is_err() {
                         break;
@@ -40,7 +40,7 @@ pub fn in_order<T: Send, R: Send, E>(
                 }
             });
         }
-        // Each side ends with the other: the workers when this is dropped, and this when the last of them has gone.
+        // Each side ends with the other: the workers when `jobs` is dropped, this loop when the last worker is gone.
         let jobs = jobs;
         drop(answers);
         let (mut items, mut early) = (items.into_iter(), BTreeMap::new());
@@ -144,7 +144,7 @@ mod tests {
                 waits += 1;
                 Some(Some(7))
             }
-            // Nothing else comes before the answer to the first is taken.
+            // Nothing else comes before the result of the first item is taken.
             0 => {
                 waits += 1;
                 assert!(waits < 60_000, "no answer was taken");

@@ -1,6 +1,6 @@
-//! The judge: a frozen classifier that was trained on real pictures, by which generated ones are measured.
+//! The judge: a frozen classifier, trained on real pictures, by which generated ones are measured.
 //!
-//! Measures by two judges cannot be compared, so one travels with the program: `models/judge.md` tells what it is.
+//! Measures by different judges cannot be compared, so one ships with the program; `models/judge.md` describes it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,18 @@ use crate::device::{Device, DeviceError};
 use crate::graph::Store;
 use crate::models::{ModelFile, Normalization, Parameters, by};
 
-/// SHA-256 of the built-in judge's file, by which published measures say whose they are.
+/// SHA-256 of the built-in judge's file; published measures cite it to say which judge they are by.
 pub const BUILT_IN_SHA256: &str = "3e55881a469d3e0cdae7a2162c8982b17632cb2cca97d4f09dacaaa167482efd";
 
 /// Images that are looked at in one go; a larger set takes several.
 const CAPACITY: usize = 10_000;
 
-/// A classifier with its buffers declared in a store, which other networks may share.
+/// A classifier whose buffers are declared in a store that other networks may share.
 pub struct Judge {
     /// The file it came from, or `the built-in judge`.
     pub name: String,
     pub class_names: Vec<String>,
-    /// Of its weights, by which a resumed run knows that it is still measured by the same judge.
+    /// Digest of its weights, by which a resumed run knows that it is still measured by the same judge.
     pub digest: String,
     input: [usize; 3],
     parameters: Parameters,
@@ -35,14 +35,14 @@ pub struct Judge {
 pub struct Looked {
     /// `[images, classes]`
     pub logits: Vec<f32>,
-    /// `[images, width]`: what the last dense layer is given.
+    /// `[images, width]`: the input of the last dense layer.
     pub features: Vec<f32>,
     pub width: usize,
 }
 
 impl Judge {
-    /// Adds the built-in judge, or a classifier of the user's own, to a store. After that the store is allocated and
-    /// [`Judge::upload`] called, once each.
+    /// Adds the built-in judge, or a classifier of the user's own, to a store. The caller then allocates the store and
+    /// calls [`Judge::upload`], once each.
     pub fn declare(store: &mut Store, file: Option<&Path>) -> Result<Judge, InferError> {
         let path = file.map_or_else(|| PathBuf::from("the built-in judge"), Path::to_owned);
         let name = path.display().to_string();
@@ -63,7 +63,7 @@ impl Judge {
         Ok(Judge { name, class_names, digest, input, parameters, weights, running, evaluation })
     }
 
-    /// A judge alone on a device, whose buffers are made anew.
+    /// Opens a judge on a device of its own, whose buffers are allocated afresh.
     pub fn open(device: &mut dyn Device, file: Option<&Path>) -> Result<Judge, InferError> {
         let mut store = Store::default();
         let mut judge = Judge::declare(&mut store, file)?;
@@ -72,13 +72,13 @@ impl Judge {
         Ok(judge)
     }
 
-    /// Sends the weights to the device; once, after the store was allocated.
+    /// Sends the weights to the device. Call it once, after the store is allocated.
     pub fn upload(&mut self, device: &mut dyn Device) -> Result<(), DeviceError> {
         self.parameters.send(device, &self.weights, &self.running)?;
         self.evaluation.prepare(device)
     }
 
-    /// Refuses sets that it cannot judge, with what to do about it.
+    /// Refuses a set that it cannot judge; the error says what to do about it.
     pub fn check(&self, set: &ImageSet) -> Result<(), InferError> {
         let refuse = |problem| Err(InferError::Judge { judge: self.name.clone(), problem });
         let remedy =
@@ -147,7 +147,7 @@ mod tests {
     fn what_the_judge_sees_depends_on_no_other_set_before_or_beside_it() {
         let (mut device, all) = (Cpu::new(), mnist::embedded().unwrap().test);
         let mut judge = Judge::open(&mut device, None).unwrap();
-        // More than fit at once, then a few of them, which no batch is full of.
+        // More than fit at once, then a few of them, which do not fill whole batches.
         let many: Vec<usize> = (0..CAPACITY + 300).map(|i| i % 400).collect();
         let whole = judge.look(&mut device, &all.select(&many)).unwrap();
         let few = judge.look(&mut device, &first(&all, 299)).unwrap();

@@ -1,16 +1,16 @@
-//! A text as cells of a sheet: which class each of its characters is.
+//! Text as the cells of a sheet: the class of each of its characters.
 
 /// Rows, columns, and the class of every cell; cells of spaces and punctuation have none.
 pub type Lettering = (u32, u32, Vec<Option<u32>>);
 
-/// Beyond what anyone writes, and small enough to lay out at once.
+/// More than anyone writes, and few enough to lay out at once.
 const MAX_CELLS: u64 = 10_000_000;
 
-/// Lays a text out, a row a line. A character is the class of that name; classes that no character can name, and
-/// letters and digits that no class is named after, cannot be written.
+/// Lays out a text, one row per line. A character stands for the class with that name; classes without a one-character
+/// name, and letters and digits that no class is named after, cannot be written.
 ///
 /// # Errors
-/// In words: what cannot be written, and what can.
+/// A message that says what cannot be written, and what can.
 pub fn lettering(text: &str, class_names: &[String]) -> Result<Lettering, String> {
     let class = |c: char| {
         let name = c.to_string();

@@ -1,5 +1,5 @@
-//! Networks at work: the logits of a whole image set, batch by batch, on any device; and what generated pictures are
-//! worth to a judge, a network that was trained on real ones.
+//! Inference: the logits of a whole image set, batch by batch, on any device; and how good generated pictures are in
+//! the eyes of a judge, a network trained on real ones.
 
 pub mod classify;
 pub mod evaluate;

@@ -1,4 +1,4 @@
-//! Generated pictures against real ones: a judge looks at both, and the measures are what it saw.
+//! Generated pictures compared with real ones: a judge looks at both, and the measures come from what it saw.
 
 use super::evaluate::{InferError, Scores};
 use super::judge::{Judge, Looked};
@@ -9,17 +9,17 @@ use super::measures::{
 use crate::data::ImageSet;
 use crate::device::Device;
 
-/// A judge that knows fewer of the real pictures is doubted. One that was trained on pictures like these knows more.
+/// A judge that recognises fewer of the real pictures is doubted. One trained on such pictures recognises more.
 const KNOWN: f64 = 0.9;
 
-/// A judge, and what it makes of the real pictures that generated ones are held against.
+/// A judge, and its view of the real pictures that generated ones are compared with.
 pub struct Quality {
     pub judge: Judge,
-    /// The Fréchet distance that real pictures have from the reference, [`Quality::find_floor`]; goes into every measurement.
+    /// The Fréchet distance of real pictures from the reference ([`Quality::find_floor`]); part of every measurement.
     pub floor: Option<f64>,
-    /// Pictures of the reference.
+    /// Pictures in the reference.
     count: usize,
-    /// Share of them that the judge takes for what they are.
+    /// Share of them that the judge classifies correctly.
     known: f64,
     gaussian: Gaussian,
     balls: Balls,
@@ -27,8 +27,8 @@ pub struct Quality {
 }
 
 impl Quality {
-    /// The reference is looked at once, here. It should be as large as what is measured, 10,000 pictures by custom:
-    /// the Fréchet distance of fewer pictures is larger.
+    /// The judge looks at the reference once, here. It should be as large as the sets that are measured, 10,000
+    /// pictures by convention: fewer pictures have a larger Fréchet distance.
     pub fn new(mut judge: Judge, device: &mut dyn Device, reference: &ImageSet) -> Result<Quality, InferError> {
         let Looked { logits, features, width } = judge.look(device, reference)?;
         let features = Features::new(&features, width)?;
@@ -43,8 +43,8 @@ impl Quality {
         })
     }
 
-    /// What is to be said where the judge hardly knows the real pictures: size and number of classes may be those that
-    /// it was trained on, and the pictures quite others.
+    /// A warning if the judge hardly recognises the real pictures: their size and number of classes may be those it was
+    /// trained on, and yet the pictures quite different ones.
     pub fn doubt(&self) -> Option<String> {
         (self.known < KNOWN).then(|| {
             format!(
@@ -57,8 +57,8 @@ impl Quality {
         })
     }
 
-    /// Finds the Fréchet distance that as many training pictures have from the reference: what a perfect generator would
-    /// get. They are drawn with every class in its share, always the same ones.
+    /// Finds the Fréchet distance of equally many training pictures from the reference: what a perfect generator would
+    /// get. The pictures are drawn with every class in proportion, and are always the same ones.
     pub fn find_floor(&mut self, device: &mut dyn Device, train: &ImageSet) -> Result<f64, InferError> {
         let Looked { features, width, .. } = self.judge.look(device, &train.sample(self.count, 0))?;
         let floor = frechet(&Gaussian::of(Features::new(&features, width)?), &self.gaussian)?;
@@ -66,7 +66,7 @@ impl Quality {
         Ok(floor)
     }
 
-    /// Measures generated pictures, whose labels are those that were asked for.
+    /// Measures generated pictures, whose labels are the requested ones.
     pub fn measure(&mut self, device: &mut dyn Device, generated: &ImageSet) -> Result<Measures, InferError> {
         let Looked { logits, features, width } = self.judge.look(device, generated)?;
         let features = Features::new(&features, width)?;
@@ -103,26 +103,26 @@ mod tests {
         let mut measure = |set: &ImageSet| quality.measure(&mut device, set).unwrap();
 
         let good = measure(&real);
-        // The floor is of the same pictures, the other way round.
+        // The floor compares the same two sets, the other way round.
         assert!((good.frechet / floor - 1.0).abs() < 1e-6, "{} and a floor of {floor}", good.frechet);
         assert!(good.recovered > 0.99 && good.precision > 0.7 && good.recall > 0.7, "{good:?}");
         assert!(good.diversity_by_class.iter().all(|x| (0.7..1.4).contains(&x.unwrap())), "{good:?}");
         assert_eq!(good.collapsed(), [0usize; 0]);
 
-        // Each class one and the same digit.
+        // Every picture of a class is the same digit.
         let of_class = |label| real.labels.iter().position(|l| *l == label).unwrap();
         let picks: Vec<usize> = real.labels.iter().map(|label| of_class(*label)).collect();
         let collapsed = measure(&real.select(&picks));
         assert_eq!(collapsed.collapsed(), (0..10).collect::<Vec<_>>());
         assert!(collapsed.recall < 0.05 && collapsed.frechet > 5.0 * good.frechet, "{collapsed:?}");
 
-        // Good digits, but not those that were asked for.
+        // Good digits, but not the ones asked for.
         let labels = real.labels.iter().map(|label| (label + 1) % 10).collect();
         let mistaken = measure(&ImageSet { labels, ..real.clone() });
         assert!(mistaken.recovered < 0.01, "{mistaken:?}");
         assert_eq!(mistaken.frechet, good.frechet);
 
-        // Noise in the place of digits.
+        // Noise instead of digits.
         let noise = (0..real.images.len() as u32).map(|i| crate::ops::random::mix(i) as u8).collect();
         let noise = measure(&ImageSet { images: noise, ..real.clone() });
         assert!(noise.recovered < 0.2 && noise.frechet > 5.0 * good.frechet, "{noise:?}");
@@ -137,7 +137,7 @@ mod tests {
             Quality::new(judge, &mut device, reference).unwrap().doubt()
         };
         assert_eq!(doubt(&real), None);
-        // Digits under the next one's label.
+        // Each digit under the next digit's label.
         let labels = real.labels.iter().map(|label| (label + 1) % 10).collect();
         let text = doubt(&ImageSet { labels, ..real.clone() }).unwrap();
         assert!(text.starts_with("the built-in judge knows only 0.00 % of") && text.contains("--judge FILE"), "{text}");
@@ -149,7 +149,7 @@ mod tests {
         let judge = Judge::open(&mut device, None).unwrap();
         let mut quality = Quality::new(judge, &mut device, &data.test).unwrap();
         let floor = quality.find_floor(&mut device, &data.train).unwrap();
-        // Processors round differently; what is recorded has four digits.
+        // Processors round differently; the recorded value has four decimals.
         assert!((floor - 0.0883).abs() < 2e-4, "{floor}");
         assert!(include_str!("../../models/judge.md").contains("0.0883"));
     }

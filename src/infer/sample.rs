@@ -1,4 +1,4 @@
-//! A trained generator at work: pictures from latents and labels, batch by batch, on any device.
+//! A trained generator in use: pictures from latents and labels, batch by batch, on any device.
 
 use std::path::Path;
 
@@ -14,13 +14,13 @@ use crate::tensor::Tensor;
 /// Pictures that one dispatch draws; no picture depends on it.
 pub const BATCH: usize = 250;
 
-/// As many are drawn at once at most where there are many to draw: few enough to be forgotten.
+/// The most pictures drawn at once if there are many to draw: few enough to be negligible.
 const MOST: u64 = 1000;
-/// Operations that a batch of more than [`BATCH`] may take: drivers give up on a GPU that is busy for seconds, and a
-/// small one does a hundred times as many in that time.
+/// Operations that a batch of more than [`BATCH`] may take: drivers give up on a GPU that is busy for seconds, and in
+/// that time a small one does a hundred times as many.
 const LIGHT: u64 = 20_000_000_000;
 
-/// Where a generator's tensors stand in a model file, before their names.
+/// What precedes the names of a generator's tensors in a model file.
 pub const PREFIX: &str = "generator/";
 
 /// A generator on a device: the plan that draws, and the stored buffers between it and the host.
@@ -38,12 +38,12 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Adds its buffers to the store, for `batch` pictures a dispatch: where only a few are drawn at a time, a small
-    /// one wastes less. Weights and running statistics are read from the buffers that `parameters` names; `range` is
+    /// Adds its buffers to the store, for `batch` pictures per dispatch: if only a few are drawn at a time, a small
+    /// batch wastes less. Weights and running statistics are read from the buffers that `parameters` names; `range` is
     /// [`Gan::range`].
     ///
     /// # Errors
-    /// Where the network is no generator of these sizes.
+    /// If the network is not a generator of these sizes.
     pub fn declare(
         batch: usize,
         store: &mut Store,
@@ -82,7 +82,7 @@ impl Sampler {
     /// Allocates the device's store for this generator alone.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Device errors.
     pub fn open(generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
         Sampler::open_for(BATCH, generator, device)
     }
@@ -90,7 +90,7 @@ impl Sampler {
     /// As [`Sampler::open`], with [`Sampler::declare`]'s `batch`, or as much of it as the device has room for.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Device errors.
     pub fn open_for(mut batch: usize, generator: &Generator, device: &mut dyn Device) -> Result<Sampler, InferError> {
         loop {
             match Sampler::open_at(batch, generator, device) {
@@ -116,23 +116,23 @@ impl Sampler {
         self.plan.plan()
     }
 
-    /// Pictures that are drawn at once.
+    /// Pictures drawn at once.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Pictures as bytes, `[n, h, w, c]`, of `latents [n, latent]` and `labels [n, classes]`, rows of how much of each
-    /// class is wanted. With the weights as they are now.
+    /// Draws pictures, as bytes `[n, h, w, c]`, from `latents [n, latent]` and `labels [n, classes]`, whose rows say
+    /// how much of each class is wanted. Uses the current weights.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Device errors.
     pub fn draw(&mut self, device: &mut dyn Device, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, DeviceError> {
         let plan = self.plan.ready(device)?;
         let mut bytes = Vec::with_capacity(latents.len() / self.latent * self.image);
         let (mean, scale) = self.range;
         for (latents, labels) in latents.chunks(self.batch * self.latent).zip(labels.chunks(self.batch * self.classes))
         {
-            // The rest of the last batch is drawn from what was there before, and not looked at.
+            // The rest of the last batch is drawn from leftover inputs, and is not read.
             device.write_f32(self.latents, 0, latents)?;
             device.write_f32(self.labels, 0, labels)?;
             device.run(&[plan], 1)?;
@@ -155,24 +155,24 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Reads what training a GAN has written, as [`ModelFile::open`] finds it.
+    /// Reads a generator that GAN training wrote; [`ModelFile::open`] finds the file.
     ///
     /// # Errors
-    /// [`ModelError`] for what is no such file.
+    /// [`ModelError`] if it is not such a file.
     pub fn load(path: &Path) -> Result<Generator, ModelError> {
         let (file, path) = ModelFile::open(path)?;
         Generator::new(file, &path)
     }
 
-    /// The one that ships with the program: `models/gan.md` tells what it is.
+    /// The generator that ships with the program; `models/gan.md` describes it.
     ///
     /// # Errors
-    /// None but where the program was built with a file that is no generator.
+    /// Only if the program was built with a file that is not a generator.
     pub fn builtin() -> Result<Generator, ModelError> {
         Generator::new(ModelFile::shipped("gan")?, Path::new("the built-in generator"))
     }
 
-    /// A generator of a file in memory; `path` is what errors call it.
+    /// A generator from a file in memory; errors call it `path`.
     ///
     /// # Errors
     /// As [`Generator::load`].
@@ -181,7 +181,7 @@ impl Generator {
         let image = file.image(path)?;
         let class_names = file.class_names(path)?;
         let generator = Generator { gan, image, class_names, file, path: path.into() };
-        // What does not fit is said now, and not when it draws.
+        // A mismatch is reported now, not when it draws.
         let (_, network, parameters) = generator.declare()?;
         drop(network);
         generator.values(&parameters)?;
@@ -202,16 +202,16 @@ impl Generator {
     pub fn image(&self) -> [usize; 3] {
         self.image
     }
-    /// The file's texts: how it was trained, and on what.
+    /// The file's metadata: how it was trained, and on what.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         self.file.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// How many of so many pictures a [`Sampler`] should draw at once. A GPU is busier the more there are; any device
-    /// draws whole batches, so all should be about the same.
+    /// How many of `pictures` pictures a [`Sampler`] should draw at once. A GPU is busier the more there are; every
+    /// device draws whole batches, so all batches should be about equally full.
     ///
     /// # Errors
-    /// None but for a generator that could not be loaded either.
+    /// Only for a generator that could not be loaded either.
     pub fn batch(&self, pictures: u64) -> Result<usize, InferError> {
         let times = pictures.div_ceil(MOST).max(1);
         let batch = (pictures.div_ceil(times) as usize).next_multiple_of(BATCH);
@@ -236,7 +236,7 @@ impl Generator {
     }
 }
 
-/// Standard normal numbers, by Box and Muller in f64: the same on every machine. Those of picture `index` under `seed`.
+/// The latent of picture `index` under `seed`: standard normal, by Box-Muller in f64, the same on every machine.
 pub fn latent(seed: u32, index: u32, len: usize) -> Vec<f32> {
     let key = random::key([index, seed], streams::LATENTS);
     let draw = |i: usize| f64::from(random::unit(random::draw(key, i as u32)));
@@ -265,7 +265,7 @@ impl Source {
     }
 }
 
-/// Latents and labels of a sheet whose rows each have a latent of the seed and whose columns each have a class, for a
+/// Latents and labels of a sheet in which each row has one latent of the seed and each column one class, for a
 /// generator of `len` numbers and `classes` classes.
 pub fn rows_by_class(seed: u32, [rows, columns]: [usize; 2], len: usize, classes: usize) -> (Vec<f32>, Vec<f32>) {
     let latents = (0..rows * columns).flat_map(|i| latent(seed, (i / columns) as u32, len)).collect();
@@ -276,7 +276,7 @@ pub fn rows_by_class(seed: u32, [rows, columns]: [usize; 2], len: usize, classes
 /// A labelled set of pictures that `draw` makes, one for each of `labels`.
 ///
 /// # Errors
-/// Those of `draw`.
+/// Errors from `draw`.
 pub fn labelled<E>(
     labels: &[u32],
     classes: usize,
@@ -289,7 +289,7 @@ pub fn labelled<E>(
     Ok(ImageSet { height, width, channels, classes, images: images.into(), labels: labels.to_vec() })
 }
 
-/// Rows of `classes` numbers, 1 at the label's.
+/// Rows of `classes` numbers: 1 at the label, 0 elsewhere.
 pub fn one_hot(labels: &[u32], classes: usize) -> Vec<f32> {
     let mut rows = vec![0.0; labels.len() * classes];
     for (row, label) in rows.chunks_exact_mut(classes).zip(labels) {

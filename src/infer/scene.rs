@@ -1,12 +1,12 @@
 //! Which pictures are drawn: the latent and the label of every cell of a sheet, an animation or a data set.
 //!
-//! A scene is a sequence of stills of one layout. A plain grid is one still. Where several seeds are named, each has
-//! a still; where a picture turns into another, each step is one. A sheet shows the stills below each other, an
+//! A scene is a sequence of stills of one layout. A plain grid is one still. If several seeds are named, each has its
+//! own still; if a picture morphs into another, each step is a still. A sheet shows the stills one below another, an
 //! animation one after another.
 
 use super::sample::latent;
 
-/// Labels that a picture stands between: all of `from` at a share of 0, all of `to` at 1.
+/// Two values that a picture lies between: all of `from` at a share of 0, all of `to` at 1.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Between<T> {
     pub from: T,
@@ -23,7 +23,7 @@ impl<T> Between<T> {
     }
 }
 
-/// Values that turn into one another in turn, with `frames` pictures from each to the next, both included.
+/// Values that morph into one another in turn, with `frames` pictures from each to the next, both included.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Path {
     pub keys: Vec<u32>,
@@ -53,11 +53,11 @@ impl Path {
 /// The labels of a still's cells.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Labels {
-    /// Cell `i` has label `i` of these, which start over at their end.
+    /// Cell `i` has label `i` of these; the list repeats.
     InTurn(Vec<u32>),
-    /// Each cell its own, or none: it stays empty.
+    /// Each cell has its own label, or none and stays empty.
     Cells(Vec<Option<u32>>),
-    /// One for all cells, which turns into another from still to still.
+    /// One label for all cells, which morphs into another from still to still.
     Path(Path),
 }
 
@@ -67,7 +67,7 @@ pub enum Seeds {
     One(u32),
     /// A still for each.
     Each(Vec<u32>),
-    /// From still to still one turns into another.
+    /// One seed morphs into another from still to still.
     Path(Path),
 }
 
@@ -112,8 +112,8 @@ impl Scene {
         matches!(self.labels, Labels::Path(_)) || matches!(self.seeds, Seeds::Path(_))
     }
 
-    /// Rows and columns with all stills on one sheet: below each other, and side by side where the steps are those
-    /// of a single picture.
+    /// Rows and columns of one sheet with all stills: one below another, or side by side if they are the steps of a
+    /// single picture.
     pub fn sheet(&self) -> [u64; 2] {
         match self.stills() {
             stills if self.morphs() && self.cells() == 1 => [1, stills],
@@ -136,7 +136,7 @@ impl Scene {
         (0..self.stills().saturating_mul(cells)).map(move |i| (i, self.cell(i / cells, (i % cells) as u32)))
     }
 
-    /// Cell `index` of a still, or nothing where it is empty.
+    /// Cell `index` of a still; `None` if it is empty.
     pub fn cell(&self, still: u64, index: u32) -> Option<Cell> {
         let label = match &self.labels {
             Labels::InTurn(labels) => Between::at(*labels.get(index as usize % labels.len().max(1))?),
@@ -183,7 +183,7 @@ pub fn slerp(a: &[f32], b: &[f32], share: f64) -> Vec<f32> {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
     let angle = if lengths > 0.0 { (dot(a, b) / lengths).clamp(-1.0, 1.0).acos() } else { 0.0 };
-    // Of latents that point the same way, or exactly away from each other, the straight line is the way.
+    // Between latents that point in the same or in exactly opposite directions, the straight line is used.
     let [of_a, of_b] = if angle.sin() < 1e-6 {
         [1.0 - share, share]
     } else {

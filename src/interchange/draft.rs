@@ -1,24 +1,24 @@
-//! A foreign network in this program's terms, as it is read.
+//! A foreign network in this program's terms, while it is read.
 
 use super::scale::Scale;
 use crate::models::{Conv, Kind, Layer, MAX_LAYERS, MAX_SIZE, Nonlinearity, by};
 
-/// What a layer takes.
+/// Where a layer's input comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum From {
     /// The image.
     Input,
-    /// A layer above, by its number.
+    /// An earlier layer, by its index.
     Step(usize),
 }
 
-/// Something that flows between layers, with what is still to be done to it.
+/// A value that flows between layers, with what is still to be done to it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Flow {
     pub from: From,
-    /// Rows and columns of zeros around an image, `[[top, bottom], [left, right]]`, which the next convolution takes on.
+    /// Rows and columns of zeros around an image, `[[top, bottom], [left, right]]`, which the next convolution absorbs.
     pub pad: [[usize; 2]; 2],
-    /// What was done to the network's input and nothing else.
+    /// The scaling done to the network's input, and to nothing else.
     pub front: Scale,
 }
 
@@ -28,7 +28,7 @@ impl Flow {
     }
 }
 
-/// A layer with its tensors, axes as this program has them.
+/// A layer with its tensors, whose axes are in this program's order.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub kind: Kind,
@@ -38,7 +38,7 @@ pub struct Step {
     pub label: Option<String>,
     /// By the last part of their name: `weight`, `bias`, `affine` (gamma, then beta), `running` (mean, variance).
     pub tensors: Vec<(&'static str, Vec<f32>)>,
-    /// Its result for one image.
+    /// The shape of its result for one image.
     pub shape: Vec<usize>,
     /// Whether the other program has an image's channels first where this layer flattens or unflattens one.
     pub channels_first: bool,
@@ -50,21 +50,21 @@ impl Step {
     }
 }
 
-/// Layers in the order they run, each of which takes the image or layers above it.
+/// Layers in the order they run, each of which takes the image or earlier layers.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// Height, width and channels.
     pub input: [usize; 3],
     pub steps: Vec<Step>,
-    /// What stands for the image where it flows: the input itself, or the layer that gives it the file's shape.
+    /// What represents the image in a flow: the input itself, or the layer that gives it the file's shape.
     pub entry: From,
-    /// What the network itself does to its input before its first layer; `None` while there is none.
+    /// The scaling that the network itself does to its input before its first layer; `None` while there is none.
     pub front: Option<Scale>,
     /// Whether new layers have an image's channels first, which decides the order of flattened ones.
     pub channels_first: bool,
     /// What the person who imports it should know.
     pub notes: Vec<String>,
-    /// How many numbers all tensors have.
+    /// How many numbers all tensors have together.
     numbers: usize,
 }
 
@@ -88,19 +88,19 @@ impl Draft {
         }
     }
 
-    /// Height, width and channels of what a layer takes.
+    /// Height, width and channels of a layer's input.
     ///
     /// # Errors
-    /// Where that is no image.
+    /// If that is not an image.
     pub fn image(&self, from: From) -> Result<[usize; 3], String> {
         let shape = self.shape(from);
         shape.try_into().map_err(|_| format!("works on images, but is given {shape:?}"))
     }
 
-    /// What a layer takes that knows nothing of padding.
+    /// The input of a layer that does not handle padding.
     ///
     /// # Errors
-    /// Where there is padding around it, and where the image is used both scaled and not.
+    /// If there is padding around it, or the image is used both scaled and unscaled.
     pub fn settle(&mut self, flow: Flow) -> Result<From, String> {
         if flow.pad != [[0; 2]; 2] {
             return Err("is given an image with zeros around it, which only a convolution can take on here".into());
@@ -108,7 +108,7 @@ impl Draft {
         self.settle_padded(flow)
     }
 
-    /// The same for a convolution, which sees to the padding.
+    /// The same for a convolution, which handles the padding.
     pub fn settle_padded(&mut self, flow: Flow) -> Result<From, String> {
         if flow.from == self.entry {
             match self.front {
@@ -121,7 +121,7 @@ impl Draft {
         Ok(flow.from)
     }
 
-    /// The flow after `(x - mean) / std`, which can be said of the image only.
+    /// The flow after `(x - mean) / std`, which can be expressed for the image only.
     pub fn rescale(&self, flow: Flow, by: Scale) -> Result<Flow, String> {
         if flow.from != self.entry || flow.pad != [[0; 2]; 2] {
             return Err("scales what is not the network's input, which this program has no layer for".into());
@@ -172,7 +172,7 @@ impl Draft {
         Ok(From::Step(self.steps.len() - 1))
     }
 
-    /// Adds an activation after a layer, as part of it where nothing else takes its bare result.
+    /// Adds an activation after a layer; `finish` makes it part of the layer if nothing else takes the bare result.
     pub fn activate(&mut self, from: From, activation: Option<Nonlinearity>) -> Result<From, String> {
         let Some(activation) = activation else { return Ok(from) };
         let out = self.push(Kind::Activation, &[from], None, Vec::new())?;
@@ -182,7 +182,7 @@ impl Draft {
         Ok(out)
     }
 
-    /// Adds a convolution whose kernel `[r, s, c, k]` may have to grow by zeros to say its padding.
+    /// Adds a convolution whose kernel `[r, s, c, k]` may have to grow by zeros to express its padding.
     pub fn push_conv(
         &mut self,
         transposed: bool,
@@ -223,7 +223,7 @@ impl Draft {
         self.push(kind, &[from], label, tensors)
     }
 
-    /// Adds a pool over the whole of a square image; its result is a row of numbers unless `keep` says otherwise.
+    /// Adds pooling over the whole of a square image; its result is a row of numbers unless `keep` is set.
     pub fn push_global_pool(
         &mut self,
         average: bool,
@@ -241,7 +241,7 @@ impl Draft {
         if keep { Ok(pooled) } else { self.push(Kind::Flatten, &[pooled], None, Vec::new()) }
     }
 
-    /// Adds batch normalisation; what is `None` of gamma and beta is 1 and 0.
+    /// Adds batch normalisation; a missing gamma is 1, a missing beta 0.
     pub fn push_batch_norm(
         &mut self,
         epsilon: f32,
@@ -268,7 +268,7 @@ impl Draft {
             return Err("has no moving mean and variance".into());
         };
         let tensors = vec![("affine", rows(gamma, beta)?), ("running", rows(Some(mean), Some(variance))?)];
-        // What the other program calls momentum may be outside what is a share here; inference does not ask.
+        // The other program's momentum may lie outside the range of a share here; inference does not use it.
         let momentum = if (0.0..1.0).contains(&momentum) { momentum } else { 0.99 };
         self.push(Kind::BatchNorm { epsilon, momentum, scale: true }, &[from], label, tensors)
     }

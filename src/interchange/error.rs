@@ -1,4 +1,4 @@
-//! Why a model does not travel.
+//! Why a model cannot be imported.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ pub enum InterchangeError {
     #[error("cannot read {}: {reason}. Check that the path exists and that you may read it", path.display())]
     Read { path: PathBuf, reason: io::Error },
 
-    /// What the file holds is not what was expected, or cannot be said in this program's terms.
+    /// The file does not hold what was expected, or it cannot be expressed in this program's terms.
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
 
-    /// What came of it is no model of this program's.
+    /// The result is not a model of this program.
     #[error(transparent)]
     Model(#[from] ModelError),
 }
@@ -28,7 +28,7 @@ impl InterchangeError {
     }
 }
 
-/// A larger file is not read: four bytes for each parameter there may be, and as many for an optimizer's two moments.
+/// A larger file is not read: four bytes per possible parameter, and as many for each of an optimizer's two moments.
 const MAX_FILE: u64 = 4 << 30;
 
 /// The bytes of a file.

@@ -1,4 +1,4 @@
-//! From a draft to a model file: what ends it, what is joined, what it is called.
+//! From a draft to a model file: where it ends, what is merged, what it is called.
 
 use std::collections::HashSet;
 
@@ -11,12 +11,12 @@ use crate::models::{
     Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Normalization, Parameter, Units, by,
 };
 
-/// What whoever imports a model says about it.
+/// What the person who imports a model says about it.
 #[derive(Clone, Default, Debug)]
 pub struct Wishes {
-    /// The names of the classes; what the file calls them else, or their numbers.
+    /// The names of the classes; by default what the file calls them, or their numbers.
     pub class_names: Option<Vec<String>>,
-    /// What numbers the network expects for bytes; what its first layer hints at else.
+    /// What numbers the network expects for bytes; by default what its first layer hints at.
     pub scale: Option<Scale>,
     /// Height, width and channels of the images, where the file does not say.
     pub input: Option<[usize; 3]>,
@@ -30,14 +30,14 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
-/// A problem, and the layer that has it where it is one layer's.
+/// A problem, with the layer that has it if it concerns one layer.
 type Problem = String;
 
 impl Draft {
-    /// A model file of the layers that `output` depends on. `origin` is where they come from, for the file's `about`.
+    /// A model file of the layers that `output` depends on. `origin` says where they come from, for the file's `about`.
     ///
     /// # Errors
-    /// What cannot be a classifier of this program's, in words.
+    /// A message that says why they cannot be a classifier of this program.
     pub fn finish(mut self, output: From, name: &str, origin: &str, wishes: &Wishes) -> Result<Imported, Problem> {
         let last = self.logits(output)?;
         self.keep_only(last);
@@ -88,12 +88,12 @@ impl Draft {
         self.steps[at].label.clone().unwrap_or_else(|| Layer::new(self.steps[at].kind.clone()).prefix().into())
     }
 
-    /// What stands before the softmax at the end: a classifier here gives logits.
+    /// The layer before the final softmax: a classifier here gives logits.
     fn logits(&mut self, output: From) -> Result<usize, Problem> {
         let From::Step(mut last) = output else {
             return Err("its output is its input: there is no layer".into());
         };
-        // A softmax that is only reshaped afterwards is none that could be left out.
+        // A softmax that is only reshaped afterwards cannot be left out.
         let mut before = last;
         while matches!(self.steps[before].kind, Kind::Flatten | Kind::Reshape { .. } | Kind::Dropout { .. })
             && let Some(From::Step(from)) = self.steps[before].inputs.first().copied()
@@ -133,7 +133,7 @@ impl Draft {
         }
     }
 
-    /// One unit under a sigmoid is the softmax of 0 and that unit.
+    /// One unit under a sigmoid equals the softmax of 0 and that unit.
     fn two_classes(&mut self, last: usize) -> Result<usize, Problem> {
         let from = match (&self.steps[last].kind, self.steps[last].inputs.first()) {
             (Kind::Activation, Some(From::Step(before))) => *before,
@@ -163,7 +163,7 @@ impl Draft {
         Ok(from)
     }
 
-    /// A reshape of a reshape is the second of them, where channels come last.
+    /// A reshape of a reshape equals the second one alone, if channels come last.
     fn skip_reshapes(&mut self) {
         let shapes = |step: &Step| {
             step.activation.is_none()
@@ -287,7 +287,7 @@ impl Draft {
         Ok(())
     }
 
-    /// A name for each layer that needs one: for its tensors, or because others take it by name.
+    /// A name for each layer that needs one: for its tensors, or because other layers refer to it.
     fn names(&self) -> Vec<Option<String>> {
         let mut needed: Vec<bool> = self.steps.iter().map(|step| !step.tensors.is_empty()).collect();
         for (i, step) in self.steps.iter().enumerate() {
@@ -366,7 +366,7 @@ pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<
     if names.len() != classes {
         return Err(format!("{} names are given for its {classes} classes; {remedy}", names.len()));
     }
-    // What is sorted or counted by name would take two for one.
+    // Sorting or counting by name would take two classes for one.
     let mut seen = HashSet::new();
     let twice = names.iter().find(move |name| !seen.insert(*name));
     match twice {
@@ -375,13 +375,13 @@ pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<
     }
 }
 
-/// Keeps what a file says of how pictures became the images that its model has learned from: one of the words of
-/// [`crate::data::Pictures`]. Any other is not of this program.
+/// Keeps what a file says about how pictures became the images that its model learned from: one of the words of
+/// [`crate::data::Pictures`]. Any other word is not this program's.
 pub(super) fn keep_pictures(file: &mut ModelFile, told: Option<&str>) {
     file.set_pictures(told.and_then(|how| how.parse().ok()));
 }
 
-/// A name as architectures have them: letters, digits, `_` and `-`.
+/// A name as architectures allow it: letters, digits, `_` and `-`.
 fn plain(label: &str) -> String {
     let letter = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let name: String = label.chars().map(letter).take(56).collect();
@@ -401,7 +401,7 @@ pub(super) fn image(input: &[Option<usize>], wish: Option<[usize; 3]>) -> Result
     let image = wish.or(from_file).ok_or_else(|| {
         format!("its input of {} does not tell the size of an image; say --input HEIGHTxWIDTHxCHANNELS", spelled(input))
     })?;
-    // Where the file tells sizes, the wish has to be the same numbers in another form.
+    // If the file states sizes, the wish has to be the same numbers in another form.
     let agrees = match input {
         [h, w, c] => [h, w, c].iter().zip(image).all(|(told, n)| told.is_none_or(|told| told == n)),
         [h, w] => [h, w].iter().zip(image).all(|(told, n)| told.is_none_or(|told| told == n)) && image[2] == 1,

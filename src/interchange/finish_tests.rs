@@ -1,4 +1,4 @@
-//! Drafts as they are finished: ends, joints, names.
+//! Drafts as they are finished: ends, merged layers, names.
 
 use super::draft::{Draft, From};
 use super::finish::{Imported, Wishes};
@@ -103,7 +103,7 @@ fn dense_rows_follow_the_pixels_where_channels_came_first() {
         let from = flat(&mut d);
         let out = dense(&mut d, from, 2, Some("d"));
         let weight = tensor(&finish(d, out).unwrap(), "d.weight");
-        // There, row 4 is the second channel of the first pixel, which is row 1 here.
+        // In the other program, row 4 is the second channel of the first pixel; here that is row 1.
         assert_eq!(weight[2..4], if channels_first { [8.0, 9.0] } else { [2.0, 3.0] });
     }
 }

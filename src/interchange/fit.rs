@@ -1,34 +1,34 @@
-//! Padding of other programs, any number of rows on each side, in this program's words.
+//! Other programs' padding, any number of rows on each side, in this program's terms.
 //!
-//! Where no word fits, the kernel gets rows of zeros, which change nothing of what is computed: one at its beginning
-//! reads one more row of padding before the image, one at its end one more after it.
+//! Where no term fits, the kernel gets rows of zeros, which do not change the result: a row at its beginning reads one
+//! more row of padding before the image, a row at its end one more after it.
 
 use crate::ops::conv2d::Padding;
 
 /// One axis of a convolution or of a transposed one.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
-    /// Of the image that the layer is given.
+    /// The size of the image that the layer is given.
     pub size: usize,
     pub kernel: usize,
-    /// Rows of padding before the image; of a transposed convolution, rows of the result that are cut off.
+    /// Rows of padding before the image; for a transposed convolution, rows of the result that are cut off.
     pub before: usize,
-    /// Of the result.
+    /// The size of the result.
     pub out: usize,
 }
 
 /// A padding, and the rows of zeros that the kernel gets before and after, for each axis.
 pub type Fit = (Padding, [[usize; 2]; 2]);
 
-/// A kernel may grow by so much on each side.
+/// The most that a kernel may grow on each side.
 const MOST: usize = 8;
 
-/// How a convolution of these axes is said, with the smallest kernel that it can be said with.
+/// How to express a convolution with these axes, with the smallest possible kernel.
 pub fn conv(axes: [Axis; 2], stride: usize) -> Option<Fit> {
     fit(axes, |padding, axis, kernel| padding.resolve(axis.size, kernel, stride))
 }
 
-/// The same of a transposed convolution.
+/// The same for a transposed convolution.
 pub fn transposed(axes: [Axis; 2], stride: usize) -> Option<Fit> {
     fit(axes, |padding, axis, kernel| padding.resolve_transposed(axis.size, kernel, stride))
 }
@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn what_has_a_word_is_said_with_it() {
         assert_eq!(conv(square(28, 3, 0, 26), 1), Some((Padding::Valid, [[0, 0]; 2])));
-        // An even kernel whose odd row of padding comes after, as TensorFlow has it.
+        // An even kernel whose odd row of padding comes after, as in TensorFlow.
         assert_eq!(conv(square(28, 4, 1, 28), 1), Some((Padding::Same, [[0, 0]; 2])));
-        // A residual network's: none before, one after, stride 2.
+        // As in a residual network: none before, one after, stride 2.
         assert_eq!(conv(square(28, 3, 0, 14), 2), Some((Padding::Same, [[0, 0]; 2])));
         // PyTorch's padding of 1 with stride 2, which is not `same`.
         assert_eq!(conv(square(28, 3, 1, 14), 2), Some((Padding::Explicit(1), [[0, 0]; 2])));

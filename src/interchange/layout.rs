@@ -3,7 +3,7 @@
 /// The same numbers with axis `axes[i]` of the old tensor as axis `i` of the new one; `dims` are the old sizes.
 ///
 /// # Panics
-/// Where `data` does not have as many elements as `dims`, like indexing a slice.
+/// May panic if `data` does not have as many elements as `dims` say, as when indexing a slice.
 pub fn permute<const N: usize>(data: &[f32], dims: [usize; N], axes: [usize; N]) -> Vec<f32> {
     let mut strides = [1; N];
     for i in (1..N).rev() {
@@ -35,7 +35,7 @@ pub fn kernel_to_torch(data: &[f32], dims: [usize; 4]) -> Vec<f32> {
     permute(data, dims, [3, 2, 0, 1])
 }
 
-/// Kernels of their transposed convolution, `[c, k, r, s]`, as this program's `[r, s, c, k]`.
+/// Kernels of their transposed convolutions, `[c, k, r, s]`, as this program's `[r, s, c, k]`.
 pub fn transposed_from_torch(data: &[f32], dims: [usize; 4]) -> Vec<f32> {
     permute(data, dims, [2, 3, 0, 1])
 }
@@ -45,7 +45,7 @@ pub fn transposed_to_torch(data: &[f32], dims: [usize; 4]) -> Vec<f32> {
     permute(data, dims, [2, 3, 0, 1])
 }
 
-/// A kernel `[r, s, c, k]` with zeros around it, so many rows before and after and columns before and after.
+/// A kernel `[r, s, c, k]` with zeros around it: `rows` before and after, and `columns` before and after.
 pub fn grow_kernel(data: &[f32], [r, s, c, k]: [usize; 4], [rows, columns]: [[usize; 2]; 2]) -> Vec<f32> {
     let (wide, run) = (s + columns[0] + columns[1], c * k);
     let mut grown = vec![0.0; (r + rows[0] + rows[1]) * wide * run];

@@ -1,10 +1,10 @@
 //! Models that come from other programs, and models that go to them.
 //!
-//! Coming in, a file becomes a draft: layers in this program's terms, with their tensors, whatever the file's own
-//! order of axes, its padding and its way to spell things. When it is finished, a model file comes of it. What this
-//! program cannot say exactly is an error that names the layer; nothing is approximated.
+//! On import, a file becomes a draft: layers in this program's terms, with their tensors, whatever the file's own order
+//! of axes, padding and spelling. Finishing the draft makes a model file of it. What this program cannot express
+//! exactly is an error that names the layer; nothing is approximated.
 //!
-//! Going out, a network's layers are walked once and written down in the other program's terms.
+//! On export, a network's layers are visited once and written down in the other program's terms.
 //!
 //! | file | in | out |
 //! |---|---|---|
@@ -40,11 +40,11 @@ use crate::words::shell;
 const EXPECTED: &str = "expected a model of Keras (.h5, .keras), ONNX, or safetensors with --architecture";
 
 /// The model in a file of another program: Keras's `.h5` and `.keras`, ONNX, or safetensors with PyTorch's names, for
-/// which `architecture` says what the tensors belong to. What a file is, its first bytes tell.
+/// which `architecture` says what the tensors belong to. The first bytes tell what a file is.
 ///
 /// # Errors
-/// [`InterchangeError`], which names the file, and the layer that cannot be said in this program's terms. A model of
-/// this program is one too, as there is nothing to import.
+/// [`InterchangeError`], which names the file, and the layer that cannot be expressed in this program's terms. A model
+/// of this program is an error too, as there is nothing to import.
 pub fn import(path: &Path, architecture: Option<&Architecture>, wishes: &Wishes) -> Result<Imported, InterchangeError> {
     let bytes = error::read(path)?;
     if let Some(problem) = own(path, &bytes) {
@@ -71,9 +71,9 @@ pub fn import(path: &Path, architecture: Option<&Architecture>, wishes: &Wishes)
     imported.map_err(|problem| InterchangeError::file(path, problem))
 }
 
-/// What is said of a model of this program.
+/// The message for a model that is already this program's.
 fn own(path: &Path, bytes: &[u8]) -> Option<String> {
-    // Other programs may have a word of theirs under this key.
+    // Other programs may store something of their own under this key.
     Model::parse(models::peek(bytes)?.get("architecture")?, "").ok()?;
     let is_checkpoint = SafeTensors::read_metadata(bytes).is_ok_and(|(_, header)| header.info("clock").is_some());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -86,8 +86,8 @@ fn own(path: &Path, bytes: &[u8]) -> Option<String> {
     Some(format!("is a {what} of this program already, and used as it is: {remedy}"))
 }
 
-/// What is said of a file that nothing could be made of, where it is empty, or its first bytes are not those of what
-/// its name says it is.
+/// The message for a file that could not be read, if it is empty or its first bytes are not those of the format in its
+/// name.
 fn misnamed(path: &Path, bytes: &[u8]) -> Option<String> {
     if bytes.is_empty() {
         return Some(format!("is empty; {EXPECTED}"));
@@ -99,7 +99,7 @@ fn misnamed(path: &Path, bytes: &[u8]) -> Option<String> {
         "safetensors" => "safetensors file",
         _ => return None,
     };
-    // ONNX begins with its version.
+    // An ONNX file begins with its version.
     if keras::is_meant(bytes) || bytes[0] == 0x08 {
         return None;
     }

@@ -1,27 +1,27 @@
 //! The order of a flattened image's numbers, which depends on the order of its axes.
 //!
 //! Where channels come first, `flatten` puts all of the first channel before the second; here it puts all of the first
-//! pixel before the second. A dense layer behind it needs its rows in the other order, and so does whatever keeps the
-//! order on the way: batch norm's channels, the parts of a concatenation. A vector that becomes an image had to be made
-//! in the right order by the dense layer before it, whose columns are then the ones to move.
+//! pixel before the second. A dense layer after it needs its rows in the other order, and so does whatever keeps the
+//! order on the way: batch norm's channels, the parts of a concatenation. A vector that becomes an image has to come in
+//! the right order from the dense layer before it, whose columns are then the ones to move.
 
 use crate::models::Kind;
 
-/// `order[i]` is the place here of the number that stands at `i` there; `None` where all stand where they stood.
+/// `order[i]` is the place here of the number at place `i` in the other program; `None` if all keep their places.
 pub type Order = Option<Vec<usize>>;
 
 /// A layer, as far as orders go.
 pub struct Piece<'a> {
     pub kind: &'a Kind,
-    /// The layers that it takes, by number; `None` for the network's input.
+    /// The layers that are its inputs, by index; `None` for the network's input.
     pub inputs: Vec<Option<usize>>,
-    /// Its result for one image.
+    /// The shape of its result for one image.
     pub shape: &'a [usize],
     /// Whether the other program has an image's channels first where this layer flattens or unflattens one.
     pub channels_first: bool,
 }
 
-/// Of an image of `[h, w, c]` that is flattened with its channels first.
+/// The order of an image of `[h, w, c]` that is flattened with its channels first.
 fn of_image(shape: &[usize]) -> Order {
     let &[h, w, c] = shape else { return None };
     if c == 1 || h * w == 1 {
@@ -30,13 +30,13 @@ fn of_image(shape: &[usize]) -> Order {
     Some((0..h * w * c).map(|i| (i % (h * w)) * c + i / (h * w)).collect())
 }
 
-/// The order of each layer's result, or the layer that mixes two and why it cannot.
+/// The order of each layer's result.
 ///
 /// # Errors
-/// The number of the layer, and the reason.
+/// The index of a layer that has none, for example because it mixes two, and the reason.
 pub fn orders(input: &[usize], pieces: &[Piece]) -> Result<Vec<Order>, (usize, String)> {
     let shape_of = |source: Option<usize>| source.map_or(input, |i| pieces[i].shape);
-    // From the end to the beginning: which order does whoever takes it ask for?
+    // From the end to the beginning: which order do a layer's consumers ask for?
     let mut wanted: Vec<Order> = vec![None; pieces.len()];
     for (i, piece) in pieces.iter().enumerate().rev() {
         let ask = match piece.kind {
@@ -91,7 +91,7 @@ pub fn orders(input: &[usize], pieces: &[Piece]) -> Result<Vec<Order>, (usize, S
     Ok(found)
 }
 
-/// One order after the other.
+/// One order after another.
 fn joined<'a>(inputs: &[Option<usize>], given: &[Order], shape_of: impl Fn(Option<usize>) -> &'a [usize]) -> Order {
     if given.iter().all(Option::is_none) {
         return None;
@@ -107,7 +107,7 @@ fn joined<'a>(inputs: &[Option<usize>], given: &[Order], shape_of: impl Fn(Optio
     Some(all)
 }
 
-/// A row of numbers, or rows of them, from the other order to this program's.
+/// Brings a row of numbers, or rows of them, from the other order to this program's.
 pub fn to_own(order: &Order, data: &[f32]) -> Vec<f32> {
     let Some(order) = order else { return data.to_vec() };
     let mut own = vec![0.0; data.len()];
@@ -123,7 +123,7 @@ pub fn to_theirs(order: &Order, data: &[f32]) -> Vec<f32> {
     data.chunks_exact(order.len()).flat_map(|own| order.iter().map(|at| own[*at])).collect()
 }
 
-/// The rows of a matrix of `columns` columns from the other order to this program's.
+/// Brings the rows of a matrix of `columns` columns from the other order to this program's.
 pub fn rows_to_own(order: &Order, data: &[f32], columns: usize) -> Vec<f32> {
     let Some(order) = order else { return data.to_vec() };
     let mut own = vec![0.0; data.len()];
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_flattened_image_has_its_channels_one_after_the_other() {
         let found = orders(&[1, 2, 3], &[piece(&Kind::Flatten, &[None], &[6])]).unwrap();
-        // There: channel 0 of both pixels, channel 1 of both, ...
+        // In the other program: channel 0 of both pixels, channel 1 of both, ...
         assert_eq!(found[0], Some(vec![0, 3, 1, 4, 2, 5]));
         let there = [0.0, 10.0, 1.0, 11.0, 2.0, 12.0];
         assert_eq!(to_own(&found[0], &there), [0.0, 1.0, 2.0, 10.0, 11.0, 12.0]);

@@ -1,4 +1,4 @@
-//! What numbers a network is given for an image's bytes.
+//! What numbers a network receives for an image's bytes.
 
 use crate::models::Normalization;
 
@@ -10,17 +10,17 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Bytes divided by 255: most examples of Keras, and PyTorch's `ToTensor`.
+    /// Bytes divided by 255, as in most examples of Keras and in PyTorch's `ToTensor`.
     pub const UNIT: Scale = Scale { mean: 0.0, std: 1.0 };
     /// Bytes as they are.
     pub const BYTES: Scale = Scale { mean: 0.0, std: 1.0 / 255.0 };
 
-    /// This, and then the network's own `(x - mean) / std`.
+    /// This scaling, and then the network's own `(x - mean) / std`.
     pub fn then(self, own: Scale) -> Scale {
         Scale { mean: self.mean + self.std * own.mean, std: self.std * own.std }
     }
 
-    /// What a network expects that scales its input by `own` first: one that divides by much is given bytes.
+    /// What a network expects that first scales its input by `own`: one that divides by a large number is given bytes.
     pub fn expected_before(own: Scale) -> Scale {
         if own.std.abs() > 32.0 { Scale::BYTES } else { Scale::UNIT }
     }
@@ -35,7 +35,7 @@ impl Scale {
     }
 
     /// # Errors
-    /// What is wrong with it, where no number can come of it.
+    /// What is wrong with it, if no usable numbers can come of it.
     pub fn normalization(self) -> Result<Normalization, String> {
         let (mean, std) = (self.mean as f32, self.std as f32);
         if !mean.is_finite() || !std.is_finite() || std == 0.0 {

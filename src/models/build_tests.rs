@@ -370,3 +370,19 @@ fn a_folder_that_is_not_there_is_named_and_nothing_is_left_behind() {
     assert!(ModelFile::default().save(folder.path()).is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn fewer_images_go_through_a_network_at_once_where_its_layers_are_large() {
+    let of = |side: usize, channels: usize| {
+        let text = format!("layers = [{{ conv = {channels}, kernel = 1 }}, \"flatten\", {{ dense = \"classes\" }}]");
+        declare(&Architecture::parse(&text, "net.toml").unwrap(), [side, side, 1], Some(10)).2
+    };
+    for name in ["dense", "cnn", "avgcnn", "fast", "standard", "best"] {
+        assert_eq!(of_builtin(name).2.images_at_once(256), 256, "{name}");
+    }
+    let large = of(64, 64);
+    assert_eq!((large.images_at_once(256), large.images_at_once(3)), (64, 3));
+    assert_eq!(of(256, 64).images_at_once(256), 4);
+    // What the last dense layer is given, and with that what a judge keeps of an image.
+    assert_eq!((large.features(), of_builtin("dense").2.features()), (64 * 64 * 64, 64));
+}

@@ -10,15 +10,19 @@ use super::error::{At, ModelError};
 use super::file::{ModelFile, refuse};
 use super::layer::{Kind, Layer};
 use super::spec::{Architecture, INPUT, MAX_LAYERS};
-use crate::data::Pictures;
+use crate::data::{HoldOut, Pictures};
 use crate::graph::Store;
+use crate::words::shell;
 
 /// Metadata that only an ensemble has: what its members were called.
 const MEMBERS: &str = "members";
 /// Metadata that members must have in common, since the ensemble has each but once.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training, which are kept where all members agree on them.
-const AGREED: &[&str] = &["data", "data_digest", "hold_out", Pictures::KEY, "device", "driver", "precision"];
+const AGREED: &[&str] = &["data", Pictures::KEY, "device", "driver", "precision"];
+const DIGEST: &str = "data_digest";
+/// Metadata with a run's settings.
+const TRAINED: &str = "trained";
 
 impl ModelFile {
     /// Joins trained classifiers; paths are what errors call them.
@@ -35,7 +39,11 @@ impl ModelFile {
             // What is no classifier has not the metadata that are compared below.
             member.architecture(path)?;
             if let Some(own) = member.metadata.get(MEMBERS) {
-                return Err(refuse(path, format!("is an ensemble already; name its members in its place: {own}")));
+                // They stand in a command then.
+                let names: Vec<String> = serde_json::from_str(own).unwrap_or_default();
+                let names: Vec<String> = names.iter().map(|name| shell(name)).collect();
+                let problem = format!("is an ensemble already; name its members in its place: {}", names.join(" "));
+                return Err(refuse(path, problem));
             }
         }
         let mut file = ModelFile::default();
@@ -50,6 +58,7 @@ impl ModelFile {
                 file.set(key, value);
             }
         }
+        note_images(&mut file, members);
         let names: Vec<String> = members.iter().map(|(path, _)| path.display().to_string()).collect();
         file.set(MEMBERS, serde_json::Value::from(names));
 
@@ -129,6 +138,39 @@ impl Branch {
     }
 }
 
+/// Notes which images the members have learned from, by which `evaluate` tells whether they know what they are tested
+/// with. Where they differ it is those of the member with the fewest set aside: a larger number sets nearly the same
+/// images aside and some more. Where nobody can tell which member that is, there is only the place that all have learned
+/// from, and whatever comes of that is doubted.
+fn note_images(file: &mut ModelFile, members: &[(PathBuf, ModelFile)]) {
+    let learned = |member: &ModelFile| (member.metadata.get(DIGEST).cloned(), member.hold_out());
+    let set_aside = |member: &ModelFile| match member.hold_out() {
+        Some(HoldOut::Count(count)) => Some(count),
+        // A tenth, of nobody knows how many.
+        _ => None,
+    };
+    let files = || members.iter().map(|(_, member)| member);
+    let Some(most) = files().min_by_key(|member| set_aside(member).unwrap_or(usize::MAX)) else { return };
+    let is_known = files().all(|member| match (set_aside(member), set_aside(most)) {
+        (Some(count), Some(fewest)) => count > fewest || learned(member) == learned(most),
+        (None, Some(fewest)) => fewest == 0,
+        (_, None) => learned(member) == learned(most),
+    });
+    if let (true, (Some(digest), hold_out)) = (is_known, learned(most)) {
+        file.set(DIGEST, digest);
+        file.set_hold_out(hold_out);
+    }
+    let place = |member: &ModelFile| {
+        let settings: toml::Table = member.metadata.get(TRAINED)?.parse().ok()?;
+        Some(settings.get("data")?.as_str()?.to_owned())
+    };
+    if let Some(common) = place(most)
+        && files().all(|member| place(member).as_ref() == Some(&common))
+    {
+        file.set(TRAINED, format!("data = {}", toml::Value::from(common)));
+    }
+}
+
 /// The value that all members have.
 fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelError> {
     let mut value: Option<(&Path, String)> = None;
@@ -140,8 +182,9 @@ fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelEr
         match &value {
             None => value = Some((path, own)),
             Some((first, common)) if *common != own => {
+                let (what, own, common) = apart(key, &own, common);
                 let problem = format!(
-                    "its {key} is {own}, that of {} is {common}; members must agree. Train them on the same images, \
+                    "its {what} is {own}, that of {} is {common}; members must agree. Train them on the same images, \
                      with the same --data, --hold-out and --extend, or all at once: `inkgrad train --members N`",
                     first.display()
                 );
@@ -153,10 +196,22 @@ fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelEr
     Ok(value.map_or_else(String::new, |(_, value)| value))
 }
 
+/// What differs in two values of a key, and what it is in each: of the classes' names, of which there may be hundreds,
+/// the first that are not the same.
+fn apart(key: &str, own: &str, common: &str) -> (String, String, String) {
+    let names = |text: &str| serde_json::from_str::<Vec<String>>(text).ok().filter(|_| key == "class_names");
+    if let (Some(own), Some(common)) = (names(own), names(common))
+        && let Some(class) = own.iter().zip(&common).position(|(own, common)| own != common)
+    {
+        let quoted = |name: &String| format!("{name:?}");
+        return (format!("class {class}, counted from 0,"), quoted(&own[class]), quoted(&common[class]));
+    }
+    (key.into(), own.into(), common.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::HoldOut;
     use crate::models::builtin;
 
     /// An untrained classifier of digits.
@@ -181,14 +236,33 @@ mod tests {
     }
 
     #[test]
-    fn an_ensemble_knows_the_hold_out_that_all_its_members_have() {
-        let [mut first, mut second] = [member("dense", 1), member("dense", 2)];
-        first.1.set_hold_out(Some(HoldOut::Count(10)));
-        second.1.set_hold_out(Some(HoldOut::Count(10)));
-        let hold_out = |members: &[(PathBuf, ModelFile)]| ModelFile::ensemble(members).unwrap().hold_out();
-        assert_eq!(hold_out(&[first.clone(), second.clone()]), Some(HoldOut::Count(10)));
-        second.1.set_hold_out(Some(HoldOut::Count(20)));
-        assert_eq!(hold_out(&[first, second]), None);
+    fn an_ensemble_knows_what_the_member_knows_that_has_learned_from_the_most_images() {
+        let trained = |seed: u32, digest: &str, hold_out: Option<usize>| {
+            let mut member = member("dense", seed);
+            member.1.set(DIGEST, digest);
+            member.1.set_hold_out(hold_out.map(HoldOut::Count));
+            member.1.set(TRAINED, "epochs = 1\ndata = 'a \"b\".csv'");
+            member
+        };
+        let joined = |members: [(PathBuf, ModelFile); 2]| {
+            let file = ModelFile::ensemble(&members).unwrap();
+            assert_eq!(file.metadata[TRAINED].parse::<toml::Table>().unwrap()["data"].as_str(), Some("a \"b\".csv"));
+            Some((file.metadata.get(DIGEST)?.clone(), file.hold_out()))
+        };
+        let count = |count| Some(HoldOut::Count(count));
+        let known = |digest: &str, hold_out| Some((digest.to_owned(), hold_out));
+        assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "a", Some(10))]), known("a", count(10)));
+        assert_eq!(joined([trained(1, "a", None), trained(2, "a", None)]), known("a", None));
+        assert_eq!(joined([trained(1, "a", Some(20)), trained(2, "b", Some(10))]), known("b", count(10)));
+        assert_eq!(joined([trained(1, "a", Some(0)), trained(2, "b", None)]), known("a", count(0)));
+        // Which of them has learned from more nobody can tell.
+        assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "b", None)]), None);
+        assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "b", Some(10))]), None);
+        assert_eq!(joined([trained(1, "a", None), trained(2, "b", None)]), None);
+
+        let [one, mut elsewhere] = [trained(1, "a", Some(10)), trained(2, "b", Some(10))];
+        elsewhere.1.set(TRAINED, "data = 'b.csv'");
+        assert!(!ModelFile::ensemble(&[one, elsewhere]).unwrap().metadata.contains_key(TRAINED));
     }
 
     #[test]
@@ -203,7 +277,13 @@ mod tests {
         let joined = ("joined".into(), ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap());
         let found = message(&[member("dense", 3), joined]);
         assert!(found.starts_with("joined: is an ensemble already"), "{found}");
-        assert!(found.ends_with(r#"["dense-1","dense-2"]"#), "{found}");
+        assert!(found.ends_with(": dense-1 dense-2"), "{found}");
+        let [mut one, mut other] = [member("dense", 1), member("dense", 2)];
+        one.1.set_class_names(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|i| i.to_string()));
+        other.1.set_class_names(&["0", "1", "6 \"q\"", "3", "4", "5", "6", "7", "8", "9"].map(String::from));
+        let found = message(&[one, other]);
+        let words = r#"dense-2: its class 2, counted from 0, is "6 \"q\"", that of dense-1 is "2"; members"#;
+        assert!(found.starts_with(words), "{found}");
         let gan = ("gan".into(), ModelFile::shipped("gan").unwrap());
         let found = message(&[member("dense", 1), gan]);
         assert!(found.starts_with("gan: holds a generator and no classifier"), "{found}");

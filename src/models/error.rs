@@ -16,6 +16,14 @@ pub struct At {
     pub part: Option<String>,
 }
 
+impl At {
+    /// Whether it is a part of a text that is built in: where nobody has the file, a line leads nowhere, and there is
+    /// none.
+    pub(super) fn is_built_in(&self) -> bool {
+        self.part.is_some() && self.line.is_none()
+    }
+}
+
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;

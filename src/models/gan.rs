@@ -179,6 +179,12 @@ impl Gan {
         Ok(Gan { name, about, noise, noise_width, label_width, recipe, generator, discriminator, text })
     }
 
+    /// For one that is built in, and parsed under its name.
+    pub(super) fn without_lines(self) -> Gan {
+        let (generator, discriminator) = (self.generator.without_lines(), self.discriminator.without_lines());
+        Gan { generator, discriminator, ..self }
+    }
+
     /// Whether both networks take the label, without which a conditional GAN learns nothing of it: such a generator has
     /// nothing to go by, and behind such a discriminator it has no reason to. Only training needs to know.
     ///
@@ -264,8 +270,12 @@ impl Gan {
         let (network, parameters) = resolved.declare([self.noise], classes, store, GENERATOR)?;
         let last = &self.generator.layers[self.generator.layers.len() - 1];
         if network.output() != image {
-            let problem = format!("the generator gives {} but the images are {}", by(network.output()), by(&image));
-            return Err(last.error(problem));
+            let own = by(network.output());
+            let remedy = match last.at.is_built_in() {
+                true => format!("; --image-size {own} makes such of pictures"),
+                false => String::new(),
+            };
+            return Err(last.error(format!("the generator gives {own} but the images are {}{remedy}", by(&image))));
         }
         self.range()?;
         Ok((network, parameters))

@@ -107,7 +107,7 @@ impl Model {
 /// [`ModelError::Unknown`] for a name that is none of them.
 pub fn builtin(name: &str) -> Result<Architecture, ModelError> {
     match BUILTINS.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => Architecture::parse(text, &format!("models/{name}.toml")),
+        Some((name, text)) => Ok(Architecture::parse(text, name)?.without_lines()),
         None => Err(unknown(name)),
     }
 }
@@ -118,7 +118,7 @@ pub fn builtin(name: &str) -> Result<Architecture, ModelError> {
 /// [`ModelError::Unknown`] for a name that is none of them.
 pub fn builtin_gan(name: &str) -> Result<Gan, ModelError> {
     match BUILTIN_GANS.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => Gan::parse(text, &format!("models/{name}.toml")),
+        Some((name, text)) => Ok(Gan::parse(text, name)?.without_lines()),
         None => Err(unknown(name)),
     }
 }
@@ -178,9 +178,11 @@ fn is_called_model(path: &Path) -> bool {
 /// takes them, [`ModelError::Read`] for a file that cannot be read, and all that [`Model::parse`] has against its text.
 pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let path = Path::new(name_or_path);
-    let known = BUILTINS.iter().chain(BUILTIN_GANS).find(|(name, _)| *name == name_or_path);
-    if let Some((name, text)) = known {
-        return Model::parse(text, &format!("models/{name}.toml"));
+    if BUILTINS.iter().any(|(name, _)| *name == name_or_path) {
+        return builtin(name_or_path).map(|network| Model::Classifier(Box::new(network)));
+    }
+    if BUILTIN_GANS.iter().any(|(name, _)| *name == name_or_path) {
+        return builtin_gan(name_or_path).map(|gan| Model::Gan(Box::new(gan)));
     }
     let is_path = path.extension().is_some_and(|e| e == "toml") || path.components().count() > 1 || path.exists();
     if !is_path {

@@ -7,10 +7,11 @@ use crate::ops::conv2d::Padding;
 /// The layer's output for one image: `[h, w, c]` for an image, `[k]` for a row of numbers.
 pub fn output(layer: &Layer, inputs: &[&[usize]], classes: Option<usize>) -> Result<Vec<usize>, String> {
     let [first, ..] = inputs else { return Err("has no input".into()) };
+    let remedy = if layer.at.is_built_in() { OTHER } else { SMALLER };
     let shape = match &layer.kind {
         Kind::Conv(c) => {
             let [h, w, _] = image(first)?;
-            vec![conv(h, c.kernel[0], c)?, conv(w, c.kernel[1], c)?, c.channels]
+            vec![conv(h, c.kernel[0], c, remedy)?, conv(w, c.kernel[1], c, remedy)?, c.channels]
         }
         Kind::ConvTransposed(c) => {
             let [h, w, _] = image(first)?;
@@ -34,7 +35,7 @@ pub fn output(layer: &Layer, inputs: &[&[usize]], classes: Option<usize>) -> Res
         }
         Kind::AvgPool { window, stride } | Kind::MaxPool { window, stride } => {
             let [h, w, c] = image(first)?;
-            vec![slide(h, *window, *stride)?, slide(w, *window, *stride)?, c]
+            vec![slide(h, *window, *stride, remedy)?, slide(w, *window, *stride, remedy)?, c]
         }
         Kind::Upsample { factor } => {
             let [h, w, c] = image(first)?;
@@ -117,23 +118,26 @@ fn all(shapes: &[&[usize]]) -> String {
     shapes.iter().map(|shape| by(shape)).collect::<Vec<_>>().join(", ")
 }
 
-fn slide(size: usize, window: usize, stride: usize) -> Result<usize, String> {
+/// What to do where a window is larger than what it is to slide over, in a text of one's own and in one that is built in.
+const SMALLER: &str = "make it smaller, or pool less before";
+const OTHER: &str = "give larger images, as --image-size makes them of pictures, or take another network";
+
+fn slide(size: usize, window: usize, stride: usize, remedy: &str) -> Result<usize, String> {
     match size.checked_sub(window) {
         Some(room) => Ok(room / stride + 1),
-        None => {
-            Err(format!("its window of {window} does not fit the image's {size}; make it smaller, or pool less before"))
-        }
+        None => Err(format!("its window of {window} does not fit the image's {size}; {remedy}")),
     }
 }
 
-fn conv(size: usize, kernel: usize, c: &Conv) -> Result<usize, String> {
+fn conv(size: usize, kernel: usize, c: &Conv, remedy: &str) -> Result<usize, String> {
     match c.padding {
         Padding::Same => Ok(size.div_ceil(c.stride)),
-        Padding::Valid => {
-            slide(size, kernel, c.stride).map_err(|problem| format!("{problem}; or take padding = \"same\""))
+        Padding::Valid if remedy == SMALLER => {
+            slide(size, kernel, c.stride, remedy).map_err(|problem| format!("{problem}; or take padding = \"same\""))
         }
+        Padding::Valid => slide(size, kernel, c.stride, remedy),
         Padding::Explicit(n) if n >= kernel => Err(format!("pads by {n}, which a kernel of {kernel} never leaves")),
-        Padding::Explicit(n) => slide(size.saturating_add(2 * n), kernel, c.stride),
+        Padding::Explicit(n) => slide(size.saturating_add(2 * n), kernel, c.stride, remedy),
     }
 }
 

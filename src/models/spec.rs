@@ -79,6 +79,13 @@ impl Architecture {
         Ok(Architecture { name, about, input, layers, recipe, conditional: false, input_at, text, file })
     }
 
+    /// For one that is built in, and parsed under its name.
+    pub(super) fn without_lines(mut self) -> Architecture {
+        let places = self.layers.iter_mut().map(|layer| &mut layer.at);
+        places.chain([&mut self.input_at]).for_each(|at| at.line = None);
+        self
+    }
+
     /// An architecture of layers that come from elsewhere than a text, which is written for it. The text is read
     /// again, so that all that [`Architecture::parse`] checks holds of it too.
     ///
@@ -256,6 +263,10 @@ fn check_names(layers: &[Layer], inputs: &[&'static str]) -> Result<(), ModelErr
         let sources = layer.sources();
         for source in &sources {
             if !known.contains(source) {
+                if layer.name.as_deref() == Some(source) {
+                    let problem = "which is the layer itself; a layer takes what stands above it";
+                    return Err(layer.error(format!("takes \"{source}\", {problem}")));
+                }
                 let later = layers[i..].iter().any(|layer| layer.name.as_deref() == Some(source));
                 let remedy = if later { "it stands below; move it up" } else { "there are" };
                 let names = if later { String::new() } else { format!(" {}", quoted(&known)) };
@@ -281,7 +292,10 @@ fn check_names(layers: &[Layer], inputs: &[&'static str]) -> Result<(), ModelErr
         }
     }
     match layers.iter().zip(&used).take(layers.len().saturating_sub(1)).find(|(_, used)| !**used) {
-        Some((layer, _)) => Err(layer.error("nothing uses its output; name it and use it below, or remove it")),
+        Some((layer, _)) => {
+            let way = if layer.name.is_some() { "use" } else { "name it and use" };
+            Err(layer.error(format!("nothing uses its output; {way} it below, or remove it")))
+        }
         None => Ok(()),
     }
 }

@@ -195,9 +195,14 @@ fn names_must_be_known_free_and_used() {
     for (line, message) in [
         ("{ dense = 4, from = \"x\" }", "takes \"x\", but no layer above has that name; there are \"input\""),
         ("{ dense = 4, from = \"a\" }, { dense = 4, name = \"a\" }", "it stands below; move it up"),
+        ("{ dense = 4, name = \"a\", from = \"a\" }", "takes \"a\", which is the layer itself; a layer takes what"),
         ("{ dense = 4, name = \"a\" }, { dense = 4, name = \"a\" }", "is taken by my.toml:3: layer 2 (dense)"),
         ("{ dense = 4, name = \"input\" }", "choose another name"),
-        ("{ dense = 4 }, { flatten = true, from = \"input\" }", "nothing uses its output"),
+        ("{ dense = 4 }, { flatten = true, from = \"input\" }", "nothing uses its output; name it and use it below"),
+        (
+            "{ dense = 4, name = \"a\" }, { flatten = true, from = \"input\" }",
+            "nothing uses its output; use it below, or",
+        ),
     ] {
         let found = refusal(&with_layer(line));
         assert!(found.starts_with("my.toml:3: layer ") && found.contains(message), "{line}: {found}");
@@ -239,6 +244,22 @@ fn what_does_not_fit_the_image_is_answered_with_the_shapes() {
 fn many_layers_that_fit_one_by_one_may_not_be_too_many_parameters_together() {
     let found = refusal(&with_layer(&"{ dense = 16000 },".repeat(3)).replace("},,", "},"));
     assert!(found.contains("up to here there are"), "{found}");
+}
+
+#[test]
+fn a_built_in_network_that_does_not_fit_is_called_by_its_name_and_cannot_be_mended() {
+    let refusal = |name: &str| {
+        let declared = builtin(name).unwrap().declare([8, 8, 1], 10, &mut Store::default(), "net");
+        declared.unwrap_err().to_string()
+    };
+    for name in ["best", "maxpool"] {
+        let found = refusal(name);
+        let mends = [".toml", "make it smaller", "padding"].iter().any(|words| found.contains(words));
+        assert!(found.starts_with(&format!("{name}: layer ")) && found.contains("--image-size") && !mends, "{found}");
+    }
+    let gan = crate::models::builtin_gan("gan").unwrap();
+    let found = gan.declare_generator([8, 8, 1], 10, &mut Store::default()).unwrap_err().to_string();
+    assert!(found.starts_with("gan: layer ") && found.contains("--image-size 28x28x1"), "{found}");
 }
 
 #[test]

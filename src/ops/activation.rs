@@ -1,4 +1,4 @@
-//! relu, leaky relu, sigmoid and tanh, and their derivatives, which are taken from the result, not the input.
+//! relu, leaky relu, sigmoid and tanh, and their derivatives, which are computed from the result, not the input.
 
 use std::sync::Arc;
 
@@ -16,16 +16,16 @@ pub enum Act {
     Leaky(f32),
     Sigmoid,
     Tanh,
-    /// `factor * x` above zero, 0 below. Where a relu's result has gone through dropout, this one's derivative at what came
-    /// out is that of both: above zero is what was kept and positive.
+    /// `factor * x` above zero, 0 below. Where a relu's result has gone through dropout, the derivative of this
+    /// function at the outcome is that of both: what is above zero was kept and positive.
     ScaledRelu(f32),
 }
 
-/// The exponential without a branch or a call, so that loops of it become vectors; within 2 units of the last place, and
-/// that of 87 for all that is more. By S. Moshier's polynomial (Cephes, `expf`).
+/// The exponential without a branch or a call, so that loops over it vectorise; within 2 units in the last place, and
+/// exp(87) for anything above 87. By S. Moshier's polynomial (Cephes, `expf`).
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// Added to a number below 2^22 it leaves the nearest whole one in the lowest bits.
+    /// Added to a number below 2^22, it leaves the nearest integer in the lowest bits.
     const ROUNDS: f32 = 12_582_912.0;
     // Written so that NaN stays NaN.
     let x = if x > 87.0 { 87.0 } else { x };
@@ -181,7 +181,7 @@ impl Act {
         }
     }
 
-    /// The number that goes with it, `SLOPE` there.
+    /// The number that goes with it, `SLOPE` in `act.wgsl`.
     pub fn slope(self) -> Option<f32> {
         if let Act::Leaky(slope) | Act::ScaledRelu(slope) = self { Some(slope) } else { None }
     }

@@ -12,13 +12,13 @@ pub struct ByImage {
     pub images: usize,
     /// Images that make one row of the output: more than one in sums over parts of a batch.
     pub together: usize,
-    /// Of each input, whether it is cut as the output is; else every image needs all of it.
+    /// For each input, whether it is cut like the output; otherwise every image needs all of it.
     pub cut: Vec<bool>,
 }
 
 impl ByImage {
-    /// Each image of `x [n, .., c]` for itself; the other inputs are for all. What has but one size has no images: it is
-    /// one number for each channel.
+    /// Each image of `x [n, .., c]` by itself; the other inputs are for all images. A tensor of one axis has no images:
+    /// it is one number for each channel.
     pub fn of(x: &Tensor, inputs: usize) -> Option<ByImage> {
         let [images, .., _] = *x.dims() else { return None };
         let mut cut = vec![false; inputs];
@@ -32,13 +32,13 @@ impl ByImage {
         Some(ByImage { images, together: 1, cut: vec![true; inputs.len()] })
     }
 
-    /// With an epilogue's inputs behind the op's own.
+    /// With an epilogue's inputs after the op's own.
     pub fn with(mut self, epilogue: Epilogue) -> ByImage {
         self.cut.extend(epilogue.cut());
         self
     }
 
-    /// Sums over parts of so many of the rows of `x [n, h, w, c]`, if no part holds a piece of an image and more.
+    /// Sums over parts of this many rows of `x [n, h, w, c]`, if no part holds a piece of an image and more.
     pub fn parts(mut self, x: &Tensor, rows_per_part: usize) -> Option<ByImage> {
         let pixels = x.shape.rows() / self.images;
         if rows_per_part.is_multiple_of(pixels) {
@@ -50,8 +50,8 @@ impl ByImage {
     }
 }
 
-/// Cuts `len` elements, the first of which is number `first` of all, where one group of `of_group` elements ends and the
-/// next begins: each group's number, and where its piece lies among the `len`.
+/// Cuts `len` elements, the first of which is element `first` of all, where one group of `of_group` elements ends and
+/// the next begins. Gives each group's number, and where its piece lies among the `len`.
 pub fn pieces(first: usize, len: usize, of_group: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
     let of_group = of_group.max(1);
     let end = first + len;
@@ -61,11 +61,11 @@ pub fn pieces(first: usize, len: usize, of_group: usize) -> impl Iterator<Item =
     })
 }
 
-/// Images that one part of a sum holds at most, unless parts grow too many: fewer fit a cache.
+/// The most images that one part of a sum holds, unless that makes too many parts: fewer images fit a cache.
 const TOGETHER: usize = 4;
 
-/// Rows of `x [.., c]` that a part of a sum should take, about `about` in at most `most` parts. Of images a part takes
-/// several, or an even share of one.
+/// Rows of `x [.., c]` that a part of a sum should take, about `about` in at most `most` parts. With images, a part
+/// takes several of them, or an even share of one.
 pub fn rows_per_part(x: &Tensor, about: usize, most: usize) -> usize {
     let rows = x.shape.rows().max(1);
     let plain = rows.div_ceil(most).max(about).min(rows);

@@ -27,7 +27,7 @@ pub struct Case {
     pub name: String,
     pub op: Arc<dyn Op>,
     pub inputs: Vec<(Tensor, Fill)>,
-    /// Whether its derivative is checked, by each input of floats.
+    /// Whether the derivative with respect to each float input is checked.
     pub derivative: bool,
     /// How far a device may be from the f64 reference, relative to the largest value in the output. f32
     /// keeps 24 bits (6e-8); sums of a few hundred products in any order stay within 1e-5.
@@ -43,7 +43,7 @@ impl Case {
         self.inputs.push((tensor, fill));
         self
     }
-    /// The inputs of an epilogue of such a result, which leaves the derivative check out.
+    /// Adds the inputs of an epilogue for a result like `out`, and leaves the derivative check out.
     pub fn of_epilogue(mut self, epilogue: Epilogue, out: &Tensor) -> Case {
         let c = out.shape.last();
         if epilogue.bias {

@@ -33,7 +33,7 @@ fn kernel(entry: &'static str, widths: &[usize], start: usize, out: &Tensor) -> 
 pub struct Concat;
 
 impl Concat {
-    /// Tensors that it takes at most. With its result they are no more than any adapter binds.
+    /// The most tensors that it takes. With its result, they are no more than any adapter binds.
     pub const MOST: usize = 6;
 }
 
@@ -90,7 +90,7 @@ impl Op for Concat {
 pub struct Slice {
     pub start: usize,
     pub len: usize,
-    /// Of [`Slice::STEPS`].
+    /// Only steps of [`Slice::STEPS`].
     pub epilogue: Epilogue,
 }
 
@@ -208,7 +208,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(case.no_derivative());
         cases.push(Case::new(name, Arc::new(SliceGrad { start, width })).input(tensor(len), Fill::Uniform));
     }
-    // Numbers of inputs that are not among those.
+    // Numbers of inputs that are not among those above.
     for inputs in [4, 5] {
         let mut case = Case::new(format!("{inputs} of width 2"), Arc::new(Concat));
         for _ in 0..inputs {

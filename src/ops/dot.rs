@@ -1,4 +1,4 @@
-//! The inner product of each two rows, and its derivatives: a row scaled by one number. Each is the other's
+//! The inner product of each pair of rows, and its derivatives: a row scaled by one number. Each is the other's
 //! derivative, so that the two are closed under differentiation.
 
 use std::sync::Arc;

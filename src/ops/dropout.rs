@@ -1,4 +1,4 @@
-//! Dropout: zeros a random share of the elements and scales the rest up, so that the mean stays.
+//! Dropout: zeros a random share of the elements and scales the rest up, so that the mean stays the same.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ pub struct Dropout {
     pub rate: f32,
     /// Tells layers apart.
     pub stream: u32,
-    /// Equal parts of the elements, one behind the other, that each draw from a stream of their own, as so many ops of as
-    /// many streams from `stream` on would.
+    /// How many equal parts the elements have, one after another. Each part draws from a stream of its own, from
+    /// `stream` on, as that many separate ops would.
     pub groups: usize,
 }
 
@@ -90,7 +90,7 @@ impl Op for Dropout {
 }
 
 impl Dropout {
-    /// Elements from `start` on of `all` in the whole output.
+    /// The elements from `start` on, out of `all` in the whole output.
     fn from(&self, start: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
         let (clock, x) = (clock(&inputs[1]), inputs[0].data);
         // The hash costs as much as some eight additions.
@@ -118,13 +118,13 @@ impl Dropout {
             let first = (start + piece.start - group * of_group) as u32;
             for (i, v) in values[piece].iter_mut().enumerate() {
                 let kept = random::draw(key, first.wrapping_add(i as u32)) >> 8 >= threshold;
-                // A mask: no branch foresees a coin.
+                // A mask: no branch predictor foresees a coin toss.
                 *v = f32::from_bits((*v * factor).to_bits() & 0u32.wrapping_sub(u32::from(kept)));
             }
         }
     }
 
-    /// The constants that its draws ask for in a shader, of an output of `len` elements.
+    /// The constants that its draws need in a shader, for an output of `len` elements.
     pub(super) fn constants(&self, kernel: Kernel, len: usize) -> Kernel {
         kernel
             .with("RATE", self.rate)

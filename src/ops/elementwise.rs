@@ -15,7 +15,7 @@ fn same_size(inputs: &[Tensor]) -> Result<Tensor, String> {
     if a.shape != b.shape { Err("both inputs must have the same shape".into()) } else { Ok(a.clone()) }
 }
 
-/// Kernels that handle four elements an invocation; buffers are padded to whole cache lines.
+/// Kernels that handle four elements per invocation; buffers are padded to whole cache lines.
 fn by_four(entry: &'static str, out: &Tensor) -> Kernel {
     Kernel::flat("elementwise", entry, out.len().div_ceil(4))
 }

@@ -1,5 +1,5 @@
-//! What an op can do to its result before it is written: add a bias, normalise, apply an activation, or multiply by an
-//! activation's derivative. It saves a pass over memory for each.
+//! What an op can do to its result before writing it: add a bias, normalise, apply an activation, or multiply by an
+//! activation's derivative. Each saves a pass over memory.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,18 @@ use super::kernel::Kernel;
 use crate::parallel::vectorized;
 use crate::tensor::{Shape, Tensor};
 
-/// Applied in this order. The extra inputs follow the op's own: `[bias]`, then `[stats, affine]`, then `[activated]`.
+/// The steps are applied in this order. The extra inputs follow the op's own: `[bias]`, then `[stats, affine]`, then
+/// `[activated]`.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Epilogue {
     /// Adds an extra input of one value per channel (the innermost size).
     pub bias: bool,
-    /// Batch normalisation by given statistics, with this epsilon: extra inputs `[2, C]` of each channel's mean and
-    /// variance, and of gamma and beta.
+    /// Batch normalisation by given statistics, with this epsilon. Extra inputs `[2, C]`: each channel's mean and
+    /// variance, and its gamma and beta.
     pub norm: Option<f32>,
     pub act: Option<Act>,
-    /// Multiplies by the derivative of an activation, taken from the activation's own result: an extra input
-    /// of the output's shape.
+    /// Multiplies by the derivative of an activation, computed from the activation's own result, an extra input of the
+    /// output's shape.
     pub act_grad: Option<Act>,
 }
 
@@ -37,18 +38,18 @@ pub enum Step {
 impl Epilogue {
     pub const NONE: Epilogue = Epilogue { bias: false, norm: None, act: None, act_grad: None };
 
-    /// Which of its steps there are, in their order.
+    /// Which of the steps it has, in their order.
     fn steps(self) -> [bool; 4] {
         [self.bias, self.norm.is_some(), self.act.is_some(), self.act_grad.is_some()]
     }
 
-    /// Whether it has no steps but these.
+    /// Whether it has no steps other than these.
     pub fn is_of(self, steps: &[Step]) -> bool {
         let all = [Step::Bias, Step::Norm, Step::Act, Step::ActGrad].iter().zip(self.steps());
         all.filter(|(_, is_there)| *is_there).all(|(step, _)| steps.contains(step))
     }
 
-    /// Of each of its inputs, whether it is cut as the output is, where that is cut to some images.
+    /// For each of its inputs, whether it is cut like the output where that is cut to some images.
     pub fn cut(self) -> impl Iterator<Item = bool> {
         let [bias, norm, _, act_grad] = self.steps();
         [(bias, false), (norm, false), (norm, false), (act_grad, true)]
@@ -56,7 +57,7 @@ impl Epilogue {
             .filter_map(|(is_there, is_cut)| is_there.then_some(is_cut))
     }
 
-    /// This and then `next`, if that is one epilogue.
+    /// This epilogue followed by `next`, if one epilogue can do both.
     pub fn then(self, next: Epilogue) -> Option<Epilogue> {
         let last = self.steps().iter().rposition(|is_there| *is_there);
         let first = next.steps().iter().position(|is_there| *is_there);
@@ -96,12 +97,12 @@ impl Epilogue {
         }
     }
 
-    /// Whether it is all done where a kernel has a vector of its result in registers.
+    /// Whether all of it can be done while a kernel has a vector of its result in registers.
     pub fn is_for_registers(self) -> bool {
         self.act_grad.is_none() && !self.act.is_some_and(is_long)
     }
 
-    /// Itself with its inputs, for the CPU.
+    /// The epilogue with its inputs, for the CPU.
     pub fn with<'a>(self, extra: &[In<'a>]) -> Ready<'a> {
         let mut extra = extra.iter().map(|input| input.data);
         let mut next = || extra.next().expect("the shape rule has seen the epilogue's inputs");
@@ -121,7 +122,7 @@ impl Epilogue {
         Ready { scale, shift, act: self.act, act_grad: self.act_grad.map(|act| (act, next())) }
     }
 
-    /// The definition, in f64, for references: applied to a whole output.
+    /// The definition in f64, for references; applies to a whole output.
     pub fn exact(self, out: &mut super::Exact, extra: &[super::Exact]) {
         let mut extra = extra.iter();
         let bias = if self.bias { extra.next() } else { None };
@@ -142,7 +143,7 @@ impl Epilogue {
         }
     }
 
-    /// The constants that `epilogue.wgsl` asks for.
+    /// The constants that `epilogue.wgsl` needs.
     pub fn constants(self, kernel: Kernel) -> Kernel {
         let code = |act: Option<Act>| act.map_or(0, Act::code);
         let slope = [self.act, self.act_grad].into_iter().flatten().find_map(Act::slope).unwrap_or(0.0);
@@ -157,29 +158,29 @@ impl Epilogue {
     }
 }
 
-/// Whether there is one slope at most: kernels know no more.
+/// Whether the activations have at most one slope between them: kernels know only one.
 fn one_slope(acts: &[Option<Act>]) -> bool {
     let mut slopes = acts.iter().flatten().filter_map(|act| act.slope());
     slopes.next().is_none_or(|first| slopes.all(|slope| slope == first))
 }
 
-/// Functions of a library, or several steps: too long for between two instructions of a kernel.
+/// Whether it is a library function or takes several steps: too long to go between two instructions of a kernel.
 fn is_long(act: Act) -> bool {
     matches!(act, Act::Sigmoid | Act::Tanh | Act::ScaledRelu(_))
 }
 
-/// Elements that make a loop long enough for vectors.
+/// Elements that make a loop long enough for vector code.
 const LONG: usize = 128;
 
-/// A value for each of so many channels, one behind the other and again from the first until there are enough for a loop.
+/// A value for each of the channels in turn, repeated from the first until there are enough for a loop.
 pub(super) fn tiled(channels: usize, value: impl Fn(usize) -> f32) -> Vec<f32> {
     (0..channels).map(value).collect::<Vec<f32>>().repeat(LONG.div_ceil(channels))
 }
 
-/// An epilogue with its inputs, as the CPU takes it: bias and normalisation are one factor and one term for each channel.
+/// An epilogue with its inputs, prepared for the CPU: bias and normalisation are one factor and one term per channel.
 #[derive(Default)]
 pub struct Ready<'a> {
-    /// Of all channels, perhaps several times. Only where there is a `shift`.
+    /// For all channels, possibly repeated. Only where there is a `shift`.
     scale: Option<Cow<'a, [f32]>>,
     shift: Option<Cow<'a, [f32]>>,
     act: Option<Act>,
@@ -187,8 +188,8 @@ pub struct Ready<'a> {
 }
 
 impl Ready<'_> {
-    /// Applies itself to whole rows of a result; `first` is the index of `values[0]` in the output. `values` starts at a
-    /// channel boundary.
+    /// Applies the epilogue to whole rows of a result; `first` is the index of `values[0]` in the output. `values`
+    /// starts at a channel boundary.
     #[inline(always)]
     pub fn apply(&self, values: &mut [f32], first: usize, channels: usize) {
         if let Some(shift) = &self.shift {
@@ -211,7 +212,7 @@ impl Ready<'_> {
         }
     }
 
-    /// [`Ready::apply`] by the processor's vectors, for those who are not in such code already.
+    /// [`Ready::apply`] with the processor's vectors, for callers that are not in vector code already.
     pub fn run(&self, values: &mut [f32], first: usize, channels: usize) {
         if self.shift.is_some() || self.act.is_some() || self.act_grad.is_some() {
             vectorized(
@@ -221,15 +222,16 @@ impl Ready<'_> {
         }
     }
 
-    /// Itself for the columns from `first` on.
+    /// The epilogue for the columns from `first` on.
     pub fn of_columns(&self, first: usize) -> Ready<'_> {
         let [scale, shift] =
             [&self.scale, &self.shift].map(|values| values.as_deref().map(|values| Cow::Borrowed(&values[first..])));
         Ready { scale, shift, act: self.act, act_grad: self.act_grad }
     }
 
-    /// Itself for a kernel that has a vector of its result in registers, and what is left to do then: activations that are
-    /// functions of a library, and derivatives, whose second operand is better read in a row.
+    /// Splits the epilogue: what a kernel does while it has a vector of its result in registers, and what is left to do
+    /// afterwards, namely activations that are library functions, and derivatives, whose second operand is better read
+    /// sequentially.
     pub fn in_registers(&self) -> (Finish<'_>, Ready<'_>) {
         let (now, later) = if self.act.is_some_and(is_long) { (None, self.act) } else { (self.act, None) };
         let finish = Finish { scale: self.scale.as_deref(), shift: self.shift.as_deref(), act: now };
@@ -251,7 +253,7 @@ impl Finish<'_> {
         self.shift.is_none() && self.act.is_none()
     }
 
-    /// Where the sum of a vector of channels begins, if it is ended by [`Finish::end_tile`].
+    /// What the sum for a vector of channels starts from, if [`Finish::end_tile`] ends it.
     #[inline(always)]
     pub fn begin<S: Simd>(&self, simd: S, channel: usize) -> S::f32s {
         match self.scale {
@@ -260,7 +262,7 @@ impl Finish<'_> {
         }
     }
 
-    /// What becomes of a sum that began with 0.
+    /// The finished value of a sum that started from 0.
     #[inline(always)]
     pub fn one(&self, sum: f32, channel: usize) -> f32 {
         let of = |values: Option<&[f32]>| values.and_then(|values| values.get(channel)).copied();
@@ -268,7 +270,7 @@ impl Finish<'_> {
         self.act.map_or(v, |act| act.apply(v))
     }
 
-    /// What a vector of channels is multiplied by, and what is added to it then, by [`Finish::end`].
+    /// What [`Finish::end`] multiplies a vector of channels by, and what it then adds.
     #[inline(always)]
     pub fn affine<S: Simd>(&self, simd: S, channel: usize) -> [S::f32s; 2] {
         let scale = match self.scale {
@@ -278,7 +280,7 @@ impl Finish<'_> {
         [scale, of_channels(simd, self.shift, channel)]
     }
 
-    /// What becomes of sums that began with 0.
+    /// The finished values of sums that started from 0.
     #[inline(always)]
     pub fn end<S: Simd>(&self, simd: S, sums: S::f32s, [scale, shift]: [S::f32s; 2]) -> S::f32s {
         let v = simd.mul_add_e_f32s(sums, scale, shift);
@@ -289,8 +291,8 @@ impl Finish<'_> {
         }
     }
 
-    /// What becomes of the sums of a tile, whose first channel this is. Which it is, is asked before them, so that they stay
-    /// in registers.
+    /// Finishes the sums of a tile, whose first channel this is. The activation is matched outside the loops over the
+    /// sums, so that they stay in registers.
     #[inline(always)]
     pub fn end_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
@@ -326,7 +328,7 @@ impl Finish<'_> {
     }
 }
 
-/// The values of a vector of channels from this one on, 0 where there are none.
+/// The values for a vector of channels from this one on, 0 where there are none.
 #[inline(always)]
 fn of_channels<S: Simd>(simd: S, values: Option<&[f32]>, channel: usize) -> S::f32s {
     let values = values.and_then(|values| values.get(channel..)).unwrap_or(&[]);
@@ -338,8 +340,8 @@ fn leaky<S: Simd>(simd: S, slope: S::f32s, v: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(v, simd.splat_f32s(0.0)), simd.mul_f32s(slope, v), v)
 }
 
-/// NaN stays NaN: where one of two is that, x86 takes the second for the larger and NEON that one, but without vectors
-/// it would be the other.
+/// NaN stays NaN: if one of two operands is NaN, the maximum on x86 is the second operand and on NEON it is NaN, but
+/// without vectors it would be the other operand.
 #[inline(always)]
 fn relu<S: Simd>(simd: S, v: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
@@ -360,7 +362,7 @@ mod tests {
     use crate::ops::upsample::UpsampleGrad;
     use pulp::{Scalar, WithSimd};
 
-    /// Holds an op that takes `inputs` to letting those epilogues through that are of these steps, and no others.
+    /// Checks that an op on `inputs` accepts exactly the epilogues that have no steps other than these.
     fn knows(steps: &[Step], inputs: &[&Tensor], out: &Tensor, op: impl Fn(Epilogue) -> Arc<dyn Op>) {
         for bits in 0..16 {
             let has = |bit: i32| (bits >> bit) & 1 == 1;
@@ -398,7 +400,7 @@ mod tests {
         let norm = Epilogue { norm: Some(1e-3), ..Epilogue::NONE };
         let apply = Apply { epilogue: norm, ..Apply::new(1e-3, false) };
         assert!(apply.shape(&[rows.clone(), per_channel.clone(), per_channel.clone()]).is_err());
-        // Where an addend is bound, so would statistics be.
+        // Statistics would use the addend's binding.
         let product = MatMul { epilogue: norm, addend: true, ..MatMul::new(Layout::NN) };
         let square = Tensor::f32([8, 8]);
         assert!(product.shape(&[rows.clone(), square, rows, per_channel.clone(), per_channel]).is_err());

@@ -37,49 +37,49 @@ impl From<bool> for Constant {
 /// One dispatch of one entry point. Bindings are in group 0: inputs in order, then outputs.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Kernel {
-    /// The file in `shaders/`, without its ending.
+    /// The file in `shaders/`, without its extension.
     pub file: &'static str,
     pub entry: &'static str,
     pub constants: Vec<(Cow<'static, str>, Constant)>,
     pub workgroups: [u32; 3],
 }
 
-/// Invocations in a workgroup of the kernels that walk a flat range: `WORKGROUP` in their text.
+/// Invocations in a workgroup of the kernels that cover a flat range: `WORKGROUP` in their text.
 pub const WORKGROUP: usize = 64;
-/// Invocations in a workgroup that every adapter allows.
+/// The most invocations in a workgroup that every adapter allows.
 pub const MOST_INVOCATIONS: usize = 256;
-/// Storage buffers bound at once that every adapter allows.
+/// The most storage buffers bound at once that every adapter allows.
 pub const MOST_BINDINGS: usize = 8;
-/// Workgroups in one dimension that every adapter allows.
+/// The most workgroups in one dimension that every adapter allows.
 pub const MAX_GROUPS: usize = 65_535;
 
-/// Units of a GPU that multiply matrices of 16-bit floats and add up in 32 bits.
+/// GPU units that multiply matrices of 16-bit floats and accumulate in 32 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct MatrixUnits {
     /// Rows and columns of a matrix, 8 or 16.
     pub edge: usize,
-    /// Invocations that do it together.
+    /// Invocations that multiply together.
     pub subgroup: usize,
-    /// Bytes that a workgroup may share.
+    /// Bytes of shared memory that a workgroup may have.
     pub memory: usize,
 }
 
 /// What a kernel is laid out for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Target {
-    /// Invocations that keep it busy: where a result has fewer elements, several share one.
+    /// Invocations that keep the device busy: where a result has fewer elements, several share one.
     pub busy: usize,
-    /// Invocations in a subgroup, where that is a register of a CPU's and kernels may make use of it; else 0.
+    /// Invocations in a subgroup, where a subgroup is a CPU's vector register and kernels may use it; else 0.
     pub subgroup: usize,
-    /// For what is 16-bit already.
+    /// Matrix units, for data that is 16-bit already.
     pub matrices: Option<MatrixUnits>,
 }
 
 impl Target {
-    /// A card of its own. Chosen on an NVIDIA H200.
+    /// A discrete card. The number was chosen on an NVIDIA H200.
     pub const DISCRETE: Target = Target { busy: 1 << 19, subgroup: 0, matrices: None };
     pub const INTEGRATED: Target = Target { busy: 1 << 15, subgroup: 0, matrices: None };
-    /// A driver that runs on the CPU: any work keeps it busy, and what shares memory costs it switches.
+    /// A driver that runs on the CPU: any work keeps it busy, and invocations that share memory cost it switches.
     pub const SOFTWARE: Target = Target { busy: 1, subgroup: 0, matrices: None };
 
     pub fn is_software(self) -> bool {
@@ -89,19 +89,20 @@ impl Target {
 
 impl Kernel {
     /// A kernel over `count` invocations in a flat range, in groups of [`WORKGROUP`]: `COUNT` and `WORKGROUP` in the
-    /// shader, which finds an invocation's index as `flat_index` of its `global_invocation_id` and must check it.
+    /// shader. The shader gets an invocation's index as `flat_index` of its `global_invocation_id` and must check its
+    /// range.
     pub fn flat(file: &'static str, entry: &'static str, count: usize) -> Kernel {
         let kernel = Kernel::laid_out(file, entry, count.div_ceil(WORKGROUP), WORKGROUP);
         kernel.with("COUNT", count).with("WORKGROUP", WORKGROUP)
     }
 
-    /// A kernel over `count` workgroups in a flat range; the shader finds a workgroup's index as `flat_index` of its
-    /// `workgroup_id` and must check it.
+    /// A kernel over `count` workgroups in a flat range; the shader gets a workgroup's index as `flat_index` of its
+    /// `workgroup_id` and must check its range.
     pub fn groups(file: &'static str, entry: &'static str, count: usize) -> Kernel {
         Kernel::laid_out(file, entry, count, 1)
     }
 
-    /// In two dimensions where one is too short. `flat_index` counts `size` in a workgroup, `IN_A_ROW` in a row.
+    /// Uses two dimensions where one is too short. `flat_index` counts `size` per workgroup and `IN_A_ROW` per row.
     fn laid_out(file: &'static str, entry: &'static str, groups: usize, size: usize) -> Kernel {
         let rows = groups.div_ceil(MAX_GROUPS).max(1);
         let columns = groups.div_ceil(rows).max(1);

@@ -1,8 +1,8 @@
 //! Losses: cross entropy on logits, mean squared error, binary cross entropy on logits, hinge; and the count of rows
 //! classified correctly.
 //!
-//! Each forward is one number from one workgroup. A label that is no class (what the data set gives past its end)
-//! adds nothing to a loss, a derivative or a count; means still divide by all rows.
+//! Each forward pass gives one number from one workgroup. A label that is no class (what the data set gives past its
+//! end) adds nothing to a loss, a derivative or a count; means still divide by all rows.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::graph::Graph;
 use crate::parallel::{each, parallel_zip2, rows_at_a_time, scratch, vectorized};
 use crate::tensor::{Kind, Tensor};
 
-/// The number by which the shader knows the count of rows that are right; losses have theirs too.
+/// The shader's number for the count of rows that are right; each loss has its own too.
 const CORRECT: u32 = 1;
 
 /// A kernel over rows `[n, classes]` with labels, or over single elements with targets.
@@ -35,12 +35,13 @@ pub(super) fn kernel(entry: &'static str, loss: u32, x: &Tensor) -> Kernel {
         .with("WIDTH", width)
 }
 
-/// The derivative's kernel with what comes to it: an input of one number, or a number that is known.
+/// The derivative's kernel with the incoming derivative: an input of one number, or a number that is known.
 fn with_d_out(kernel: Kernel, d_out: Option<f32>) -> Kernel {
     kernel.with("HAS_D_OUT", d_out.is_none()).with("D_OUT", d_out.unwrap_or(0.0))
 }
 
-/// Checks the inputs of a derivative but for the two that the loss has: the derivative by the loss, unless it is known.
+/// Checks the number of a derivative's inputs: the two that the loss has, and the derivative with respect to the loss,
+/// unless it is known.
 fn expect_d_out(inputs: &[Tensor], d_out: Option<f32>) -> Result<(), String> {
     if d_out.is_some() { expect::<2>(inputs).map(drop) } else { expect::<3>(inputs).map(drop) }
 }
@@ -136,10 +137,10 @@ impl Op for CrossEntropy {
     }
 }
 
-/// The smallest derivative by a prediction that is passed on; what is below is 0. A network that is sure of its answers
-/// has some of 1e-38 and less, which f32 does not hold in full, and processors work on such numbers a hundred times more
-/// slowly: a dense network that had learned its images by heart took four times as long for a step. Products of weights
-/// and this one still are held in full.
+/// The smallest derivative with respect to a prediction that is passed on; smaller ones become 0. A network that is
+/// sure of its answers has some of 1e-38 and less, which are subnormal in f32, and processors work on such numbers a
+/// hundred times more slowly: a dense network that had memorised its images took four times as long for a step.
+/// Products of weights and this number are still normal numbers.
 const LEAST: f32 = 1e-30;
 
 #[inline(always)]
@@ -147,11 +148,11 @@ fn passed_on(derivative: f32) -> f32 {
     if derivative.abs() < LEAST { 0.0 } else { derivative }
 }
 
-/// The derivative of [`CrossEntropy`] by the logits, from `logits`, `labels` and `d_out [1]`.
+/// The derivative of [`CrossEntropy`] with respect to the logits, from `logits`, `labels` and `d_out [1]`.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropyGrad {
     pub smoothing: f32,
-    /// Stands for the third input where it is known beforehand.
+    /// Replaces the third input where it is known beforehand.
     pub d_out: Option<f32>,
 }
 
@@ -211,8 +212,8 @@ impl Op for CrossEntropyGrad {
     }
 }
 
-/// How many rows of `logits [n, classes]` are largest at their label, as one f32. Of equal largest the first
-/// counts; NaN is never the largest.
+/// How many rows of `logits [n, classes]` are largest at their label, as one f32. Of equal maxima the first counts; NaN
+/// is never the largest.
 #[derive(Clone, Copy, Debug)]
 pub struct Correct;
 
@@ -247,7 +248,7 @@ impl Op for Correct {
     }
 }
 
-/// The loss of two tensors of one size, element by element: which function, of prediction `x` and target `t`.
+/// A loss of two tensors of the same size, element by element: which function of prediction `x` and target `t` it is.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Pairwise {
     Mse,
@@ -351,10 +352,10 @@ macro_rules! pairwise {
             }
         }
 
-        /// The derivative by the first input, from both inputs and `d_out [1]`.
+        /// The derivative with respect to the first input, from both inputs and `d_out [1]`.
         #[derive(Clone, Copy, Default, Debug)]
         pub struct $grad {
-            /// Stands for the third input where it is known beforehand.
+            /// Replaces the third input where it is known beforehand.
             pub d_out: Option<f32>,
         }
 

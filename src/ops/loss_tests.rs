@@ -38,7 +38,7 @@ fn a_network_that_is_sure_passes_on_no_number_that_slows_processors_down() {
     let found = derivatives(BinaryCrossEntropyGrad::default(), &[95.0, -95.0, 0.0], &[1.0, 0.0, 1.0], 1);
     assert_eq!(found[..2], [0.0; 2]);
     assert!((found[2] + 0.5 / 3.0).abs() < 1e-6, "{found:?}");
-    // What is no number is not hidden.
+    // NaN is not hidden.
     let found = derivatives(grad, &[f32::NAN, 0.0, 1.0], &labels[..1], 1);
     assert!(found.iter().all(|x| x.is_nan()), "{found:?}");
 }

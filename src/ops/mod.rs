@@ -1,7 +1,7 @@
-//! The ops: a file or a folder each, and the one trait they share.
+//! The ops, each in its own file or folder, and the one trait that they share.
 //!
-//! An op is a small value that knows its shape rule, its derivative, its definition in f64, its twin for
-//! the CPU and its shader. A device never knows which op it runs. To add one: a file here, a shader of the
+//! An op is a small value that knows its shape rule, its derivative, its definition in f64, its CPU implementation (the
+//! shader's twin) and its shader. A device never knows which op it runs. To add an op, add a file here, a shader of the
 //! same name in `shaders/`, and a line in [`cases`].
 
 use std::any::Any;
@@ -36,7 +36,7 @@ pub mod reduce;
 pub mod sample;
 pub mod softmax;
 pub mod spectral;
-// To look at the last of many vectors instead of at each.
+// Unsafe code, so that one bounds check covers many vectors.
 #[allow(unsafe_code)]
 mod strided;
 mod subgroup;
@@ -72,7 +72,7 @@ impl<'a> In<'a> {
     }
 }
 
-/// An output, or a target that is changed where it is.
+/// An output, or a target that is updated in place.
 pub struct Out<'a> {
     pub data: &'a mut [f32],
     pub shape: &'a Shape,
@@ -90,14 +90,15 @@ impl Out<'_> {
 /// The derivatives a rule emits, one per input; `None` where there is none or it was not wanted.
 pub type Derivatives = Result<Vec<Option<Value>>, GraphError>;
 
-/// The CPU's twin for some of a batch's images: the number of the first, and inputs and output cut to them.
+/// The CPU implementation for some of a batch's images. Takes the index of the first image, and the inputs and outputs
+/// cut to those images.
 pub type Twin<'a> = Box<dyn Fn(usize, &[In], &mut [Out]) + Send + Sync + 'a>;
 
 pub trait Op: Any + Debug + Send + Sync {
-    /// The one word for the op, its shader's label and its tests: `conv2d.grad_w`.
+    /// The one name for the op, its shader's label and its tests, such as `conv2d.grad_w`.
     fn name(&self) -> &'static str;
 
-    /// The output for these inputs, or what is wrong with them. Of an op that only updates, the first of its targets.
+    /// The output for these inputs, or what is wrong with them. For an op that only updates, the first of its targets.
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String>;
 
     /// What an update of these inputs writes to, or what is wrong with them.
@@ -105,7 +106,7 @@ pub trait Op: Any + Debug + Send + Sync {
         self.shape(inputs).map(|target| vec![target])
     }
 
-    /// Emits the derivative by each input. An op that has none keeps this default.
+    /// Emits the derivative with respect to each input. An op without derivatives keeps this default.
     fn grad(&self, _graph: &mut Graph, node: &Backward) -> Derivatives {
         Ok(vec![None; node.inputs.len()])
     }
@@ -116,39 +117,39 @@ pub trait Op: Any + Debug + Send + Sync {
         false
     }
 
-    /// The definition, as plain loops in f64 with integers held exactly: what both devices are tested against.
-    /// Random ops and updates, which tests hold against other facts, may leave it out.
+    /// The definition, as plain loops in f64, which holds integers exactly. Both devices are tested against it. Random
+    /// ops and updates, which are tested in other ways, may leave it out.
     fn reference(&self, _inputs: &[Exact], _out: &mut Exact) -> bool {
         false
     }
 
-    /// The CPU's twin of the shader. Overwrites every element of its outputs; changes its targets.
+    /// The CPU implementation, the shader's twin. Overwrites every element of its outputs; updates its targets.
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]);
 
-    /// How the op works on one image of a batch after another, if it does. The CPU device then takes a few images
-    /// through several ops at once, while they are in its caches.
+    /// How the op works through a batch image by image, if it does. The CPU device then takes a few images through
+    /// several ops at once, while they are in its caches.
     fn by_image(&self, _inputs: &[Tensor]) -> Option<ByImage> {
         None
     }
 
-    /// The twin of some images of a batch, after all that is the same for each has been done. `inputs` are the whole
-    /// batch's, of which only those may be read that are not cut.
+    /// The CPU implementation for some images of a batch, after the work that is the same for all images has been done.
+    /// `inputs` are those of the whole batch; only the ones that are not cut may be read.
     fn twin<'a>(&'a self, _inputs: &[In<'a>]) -> Twin<'a> {
         Box::new(|_, inputs, outputs| self.cpu(inputs, outputs))
     }
 
-    /// The op for the CPU where every step changes that input, if it then shares its work in another way.
+    /// The op for the CPU where every step changes that input, if it then divides its work among threads differently.
     fn with_changing(&self, _input: usize) -> Option<Arc<dyn Op>> {
         None
     }
 
-    /// The op for the CPU that gives its result, seen as a matrix, in so many parts one after another: each is some
-    /// columns of all rows, so that the threads that take one write to no line of memory that others read.
+    /// The op for the CPU that stores its result, seen as a matrix, in this many parts one after another. Each part is
+    /// some columns of all rows, so that threads working on one part write to no cache line that others read.
     fn giving_parts(&self, _parts: usize) -> Option<Arc<dyn Op>> {
         None
     }
 
-    /// The op for the CPU that takes its first input in such parts.
+    /// The op for the CPU that reads its first input in such parts.
     fn taking_parts(&self, _inputs: &[Tensor], _parts: usize) -> Option<Arc<dyn Op>> {
         None
     }
@@ -156,7 +157,7 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The shader with its constants and the number of workgroups, laid out for `target`.
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], target: Target) -> Kernel;
 
-    /// Floating-point operations, a multiply-add counted as two. Zero for what only moves data.
+    /// Floating-point operations, a multiply-add counted as two. Zero for ops that only move data.
     fn flops(&self, _inputs: &[Tensor], _outputs: &[Tensor]) -> u64 {
         0
     }
@@ -172,46 +173,47 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
-    /// The op with dropout of its result, of which the clock is one more input, the last.
+    /// The op with dropout applied to its result. The clock becomes an additional, last input.
     fn with_dropout(&self, _dropout: Dropout) -> Option<Arc<dyn Op>> {
         None
     }
 
-    /// Several ops like this one as one, of parts of one tensor that begin at these offsets; and where the result of each
-    /// begins, a multiple of [`crate::graph::ALIGNMENT`].
+    /// One op that does the work of several like this one, for parts of one tensor that begin at these offsets; and
+    /// where the result of each begins, a multiple of [`crate::graph::ALIGNMENT`].
     fn together(&self, _parts: &[(usize, Tensor)]) -> Option<(Arc<dyn Op>, Vec<usize>)> {
         None
     }
 
-    /// The op with a tensor of its result's shape, one more input, the last, added to what it makes.
+    /// The op with a tensor of its result's shape added to its result. That tensor becomes an additional, last input.
     fn with_addend(&self) -> Option<Arc<dyn Op>> {
         None
     }
 
-    /// The input whose innermost axis is the result's: a column of the result is made of that column of it alone, and of
-    /// all of the others.
+    /// The input whose innermost axis is also the result's: each column of the result depends on that column of this
+    /// input alone, and on all of the other inputs.
     fn columns_of(&self) -> Option<usize> {
         None
     }
 
-    /// The op without one of its inputs, all elements of which are `value`, if it can do without; it makes `out`.
+    /// The op without one of its inputs, whose elements are all `value`, if it can do without that input; its result is
+    /// `out`.
     fn with_constant(&self, _input: usize, _value: f32, _out: &Tensor) -> Option<Arc<dyn Op>> {
         None
     }
 
-    /// The op for the CPU that makes maxima of its result instead, if it can do so on the way.
+    /// The op for the CPU that gives its result max-pooled instead, if it can pool on the way.
     fn with_max_pool(&self, _inputs: &[Tensor], _pool: pool::MaxPool) -> Option<Arc<dyn Op>> {
         None
     }
 
-    /// What this op would be as the epilogue of the op that makes its first input.
+    /// This op as an epilogue of the op that makes its first input, if it can be one.
     fn as_epilogue(&self) -> Option<Epilogue> {
         None
     }
 }
 
 impl dyn Op {
-    /// The op as what it is, if it is a `T`: for rewrites that know one kind of op.
+    /// The op as a `T`, if it is one: for rewrites that know one kind of op.
     pub fn downcast<T: Op>(&self) -> Option<&T> {
         (self as &dyn Any).downcast_ref()
     }
@@ -235,8 +237,7 @@ pub(crate) fn expect<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], 
     inputs.try_into().map_err(|_| format!("takes {N} inputs, was given {}", inputs.len()))
 }
 
-/// Every op on shapes that are odd on purpose: drives the tests of both devices, the derivative check and
-/// the benchmark.
+/// Every op on deliberately odd shapes: drives the tests of both devices, the derivative check and the benchmark.
 pub fn cases() -> Vec<Case> {
     let ops = [
         activation::cases(),

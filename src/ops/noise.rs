@@ -8,8 +8,8 @@ use super::{Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::parallel::parallel_rows;
 use crate::tensor::{Shape, Tensor};
 
-/// A tensor of standard normal numbers by Box and Muller, drawn anew each step; input the clock
-/// `u32 [step, seed]`. None is further from zero than 5.77, since draws have 24 bits.
+/// A tensor of standard normal numbers by the Box-Muller transform, drawn anew each step; the input is the clock
+/// `u32 [step, seed]`. No number is further from zero than 5.77, since draws have 24 bits.
 #[derive(Clone, Debug)]
 pub struct Normal {
     pub shape: Shape,
@@ -60,8 +60,8 @@ impl Op for Normal {
 pub fn cases() -> Vec<Case> {
     let case = |shape: [usize; 2]| {
         let op = Normal { shape: shape.into(), stream: 5 };
-        // WGSL asks of cos and sin an absolute error of 2^-11 only, and of log 2^-21, whose square root near
-        // zero is 1e-3: of results up to 3 or more.
+        // WGSL only asks for an absolute error of 2^-11 for cos and sin, and of 2^-21 for log, whose square root near
+        // zero is 1e-3: for results up to 3 or more.
         let case = Case::new(format!("{shape:?}"), Arc::new(op)).tolerance(1e-3);
         case.input(Tensor::u32([2]), Fill::Words(&[3, 8])).no_derivative()
     };

@@ -1,7 +1,8 @@
 //! The optimizers: one update over all weights at once.
 //!
-//! Formulas are PyTorch's. What depends on the step alone, learning rate and bias corrections, is computed on the
-//! host in f64 and lies in a table with a row for each step, so that nothing is sent to the device while it trains.
+//! Formulas are PyTorch's. What depends on the step alone, namely the learning rate and bias corrections, is computed
+//! on the host in f64 and stored in a table with a row for each step, so that nothing is sent to the device while it
+//! trains.
 
 use std::sync::Arc;
 
@@ -92,7 +93,7 @@ impl Optimizer {
         }
     }
 
-    /// Updates some weights and their moments; those it does not keep are empty.
+    /// Updates some weights and their moments; moments that it does not keep are empty.
     #[inline(always)]
     fn step(&self, row: &[f32], g: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
         let (rate, (a, b, eps)) = (row[0], self.factors());
@@ -138,30 +139,31 @@ impl Optimizer {
     }
 }
 
-/// A moment, or 0 where it has decayed below what f32 holds in full: processors add such numbers a hundred times more
-/// slowly, and a weight of a pixel that is seldom inked has one after some hundred steps. GPUs drop them by themselves.
+/// A moment, or 0 where it has decayed to a subnormal number: processors add such numbers a hundred times more slowly,
+/// and the weight of a pixel that is seldom inked has one after a few hundred steps. GPUs flush them to 0 by
+/// themselves.
 #[inline(always)]
 fn normal(moment: f32) -> f32 {
     if moment.abs() < f32::MIN_POSITIVE { 0.0 } else { moment }
 }
 
-/// An update: one step of an optimizer. Inputs: gradients `[n]`, the table `[steps, 4]` of [`Optimizer::table`],
-/// the clock `u32 [step, seed]`, and where `decay` is above 0 a mask `[ceil(n / 64)]` with 1 for each block of 64
-/// weights that decays. Targets: weights `[n]`, then as many moments `[n]` as the optimizer keeps, then where `average` is
-/// above 0 the weights' averages `[n]`. Steps beyond the table take its last row.
+/// An update: one step of an optimizer. Inputs: gradients `[n]`, the table `[steps, 4]` of [`Optimizer::table`], the
+/// clock `u32 [step, seed]`, and where `decay` is above 0 a mask `[ceil(n / 64)]` with 1 for each block of 64 weights
+/// that decays. Targets: weights `[n]`, then as many moments `[n]` as the optimizer keeps, then, where `average` is
+/// above 0, the weights' averages `[n]`. Steps beyond the table take its last row.
 #[derive(Clone, Copy, Debug)]
 pub struct Update {
     pub optimizer: Optimizer,
     /// Decoupled weight decay: `w *= 1 - rate * decay` before the step.
     pub decay: f32,
-    /// What gradients are multiplied by first: 1, or what undoes the scale of their loss.
+    /// What gradients are first multiplied by: 1, or what undoes the scaling of their loss.
     pub factor: f32,
     /// Decay of the averaged weights: `averaged = d * averaged + (1 - d) * w` with `d = min(average, (1 + step) / (10 +
     /// step))`, so that the first steps are soon forgotten; 0 for none.
     pub average: f32,
 }
 
-/// Adds the update to a graph; `mask` is asked for where there is decay, and dropped where there is none.
+/// Adds the update to a graph; `mask` is required where there is decay, and ignored where there is none.
 ///
 /// # Errors
 /// Those of [`Graph::update`].
@@ -181,7 +183,7 @@ pub fn optimize(
 const BLOCK: usize = 1024;
 
 impl Update {
-    /// A part of the weights and of the other targets, from weight `first` on.
+    /// Updates a part of the weights and of the other targets, from weight `first` on.
     #[inline(always)]
     fn run(&self, inputs: &[In], first: usize, mut targets: Vec<&mut [f32]>) {
         let (table, step) = (inputs[1].data, clock(&inputs[2])[0]);
@@ -240,7 +242,7 @@ impl Op for Update {
         self.shape(inputs).map(|weights| vec![weights; count])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        // Of plain gradient descent only; tests/networks/optimizers.rs holds the rest against PyTorch.
+        // For plain gradient descent only; tests/networks/optimizers.rs checks the rest against PyTorch.
         if self.optimizer.moments() > 0 || self.average > 0.0 {
             return false;
         }
@@ -292,7 +294,7 @@ impl Op for Update {
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    // An update's case starts from weights of zero; only those with one target fit the table of cases.
+    // An update's case starts from weights of zero; only updates with one target fit the table of cases.
     for (n, decay, factor) in [(1, 0.0, 1.0), (131, 0.1, 0.25), (40_007, 0.0, 1.0)] {
         let update =
             Update { optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false }, decay, factor, average: 0.0 };

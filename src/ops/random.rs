@@ -23,7 +23,7 @@ pub fn key([step, seed]: Clock, stream: u32) -> u32 {
     mix(mix(mix(seed ^ 0x9e37_79b9).wrapping_add(step)) ^ stream.wrapping_mul(0x85eb_ca6b))
 }
 
-/// 32 random bits for an index under a key. Twice mixed: once would make two keys' sequences permutations of
+/// 32 random bits for an index under a key. Mixed twice: mixing once would make two keys' sequences permutations of
 /// each other.
 #[inline(always)]
 pub fn draw(key: u32, index: u32) -> u32 {
@@ -41,7 +41,7 @@ pub fn unit(bits: u32) -> f32 {
     (bits >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// A shuffle of `0..count`, without a table: a bijection, named by `seed` and `round`.
+/// A shuffle of `0..count`, without a table: a bijection, determined by `seed` and `round`.
 ///
 /// Four Feistel rounds over the smallest even number of bits that holds `count`; results outside are sent
 /// round again (the cycle they are on re-enters the range, since the permutation is one of the larger range).
@@ -64,7 +64,7 @@ impl Shuffle {
         self.inside(self.once(index))
     }
 
-    /// Where those go that follow on `first`, many side by side.
+    /// Where `first` and the indices after it go, many at once.
     #[inline(always)]
     pub fn from(self, first: u32, out: &mut [u32]) {
         out.iter_mut().zip(first..).for_each(|(out, index)| *out = self.once(index));

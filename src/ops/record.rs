@@ -1,4 +1,4 @@
-//! What a step tells of itself, straight into the ring that the host reads now and then: its loss, and one number more.
+//! What a step reports, straight into the ring that the host reads now and then: its loss, and one more number.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use super::loss::{Correct, CrossEntropy, Pairwise, alike, kernel, labelled};
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::tensor::Tensor;
 
-/// Two numbers of `x` and what it should have been.
+/// Two numbers computed from `x` and what it should have been.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Told {
-    /// Of logits and labels: the [`CrossEntropy`], and how many rows are [`Correct`].
+    /// For logits and labels: the [`CrossEntropy`], and how many rows are [`Correct`].
     Classes { smoothing: f32 },
-    /// Of predictions and targets: the loss over the first half of them, and over the second.
+    /// For predictions and targets: the loss over the first half of them, and over the second.
     Halves(Pairwise),
     /// The loss over all, and the mean prediction.
     Whole(Pairwise),
 }
 
-/// An update: `ring [slots, 2]` gets what is told of `x` and its labels or targets, the first two inputs, in the slot
-/// `step % slots` of the clock `u32 [step, seed]`. That is the third input, or where the op is what ends a step, the second
-/// target, and then goes a step on.
+/// An update: `ring [slots, 2]` gets the two numbers for `x` and its labels or targets, the first two inputs, in the
+/// slot `step % slots` of the clock `u32 [step, seed]`. The clock is the third input, or, where the op ends a step, the
+/// second target, which it then advances by one step.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordLoss {
     pub slots: usize,
@@ -52,7 +52,7 @@ impl Op for RecordLoss {
         self.shape(inputs).map(|ring| std::iter::once(ring).chain(clock).collect())
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        // Of what it does to two targets there is no definition; tests/ops.rs has it.
+        // There is no definition for what it does to two targets; tests/ops.rs has it.
         if self.ticks {
             return false;
         }

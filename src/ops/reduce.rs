@@ -1,4 +1,4 @@
-//! Sums over an axis, and their derivative, the spreading of a tensor along one.
+//! Sums over an axis, and their derivative, which spreads a tensor along an axis.
 //!
 //! A tall sum (a bias's derivative: a hundred thousand rows of sixteen) is done in two nodes: partial sums over
 //! parts of the rows, then their sum. No atomics, so the order of additions never changes.
@@ -22,7 +22,7 @@ use crate::tensor::{Shape, Tensor};
 #[derive(Clone, Debug)]
 pub struct Sum {
     pub width: usize,
-    /// Of each part; the last may have fewer.
+    /// Rows of each part; the last may have fewer.
     pub rows: usize,
     pub factor: f32,
 }
@@ -39,7 +39,7 @@ const ROWS: usize = 8;
 impl Slices {
     pub(super) fn new(columns: usize, rows: usize, target: Target) -> Slices {
         let columns = columns.next_power_of_two();
-        // Eight numbers side by side are the least that memory hands out.
+        // Eight adjacent numbers are the least that memory delivers.
         let slices = (rows / ROWS).next_power_of_two().min(MOST_INVOCATIONS / columns.min(8)).min(target.busy);
         Slices::of(columns, slices)
     }
@@ -59,24 +59,24 @@ impl Slices {
         self.constants(Kernel::groups(file, entry, parts * groups)).with("COLUMN_GROUPS", groups)
     }
 
-    /// Workgroups for so many columns.
+    /// Workgroups for this many columns.
     pub(super) fn groups(&self, columns: usize) -> usize {
         columns.div_ceil(self.lanes)
     }
 
-    /// What `slices.wgsl` asks for.
+    /// What `slices.wgsl` needs.
     pub(super) fn constants(&self, kernel: Kernel) -> Kernel {
         kernel.with("LANES", self.lanes).with("SLICES", self.slices).with("SLICED", self.slices > 1)
     }
 }
 
-/// Rows that one part of a tall sum takes, about; there are at most [`MAX_PARTS`] parts, so that the second sum is
+/// About how many rows one part of a tall sum takes; there are at most [`MAX_PARTS`] parts, so that the second sum is
 /// short as well.
 const PART: usize = 1024;
 const MAX_PARTS: usize = 256;
 
 impl Sum {
-    /// Rows of the only part.
+    /// All rows in one part.
     pub const ALL: usize = usize::MAX;
 
     /// Sums a value over all rows, as a tensor of `shape`, whose size is that of a row.
@@ -146,8 +146,8 @@ impl Op for Sum {
         let (x, width) = (inputs[0].data, self.width);
         let per_part = self.rows_per_part(x.len()) * width;
         if width > NARROW {
-            // Rows are added as they lie, one to the next, so many columns at a time that their sums stay in the
-            // first-level cache.
+            // Rows are added one after another, few enough columns at a time that their sums stay in the first-level
+            // cache.
             let columns = if is_worth_splitting(x.len()) { COLUMNS } else { width };
             return each(shares_of_parts(outputs[0].data, width, columns).into_iter(), |(part, first, out)| {
                 vectorized(
@@ -205,13 +205,13 @@ impl Op for Sum {
     }
 }
 
-/// Columns of rows that are summed a few columns at a time; longer rows are added as they lie, one to the next.
+/// The most columns of rows that are summed a few columns at a time; longer rows are added one after another.
 const NARROW: usize = 512;
-/// Of these, columns that a thread takes at a time.
+/// Columns of longer rows that a thread takes at a time.
 const COLUMNS: usize = 2048;
 
-/// Adds rows as long as `out` to it, a vector of columns at a time, whose sums stay in registers: four of each, so that
-/// additions need not wait for each other.
+/// Adds rows as long as `out` to `out`, a vector of columns at a time. The sums stay in registers, four for each
+/// column, so that additions need not wait for each other.
 struct Rows<'a> {
     x: &'a [f32],
     out: &'a mut [f32],

@@ -1,4 +1,4 @@
-//! Softmax over the innermost axis, and its derivative, taken from the result.
+//! Softmax over the innermost axis, and its derivative, computed from the result.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ pub(super) fn largest(x: &[f32]) -> f32 {
     x.iter().fold(f32::NEG_INFINITY, |largest, x| if *x > largest { *x } else { largest })
 }
 
-/// Puts the exponential of what each number of a row has less than the largest into `out`, where f32 holds it in full: with
-/// the others processors are a hundred times more slowly. What is no number stays none.
+/// Puts `exp(x - largest)` for each number of a row into `out`, with `x - largest` at least -80, so that results are
+/// normal numbers: processors are a hundred times slower with subnormal ones. NaN stays NaN.
 #[inline(always)]
 pub(super) fn exponentials(x: &[f32], width: usize, out: &mut [f32]) {
     for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
         let largest = largest(x);
         out.iter_mut().zip(x).for_each(|(out, x)| *out = x - largest);
     }
-    // Of all rows at once: a row of ten is less than a vector.
+    // For all rows at once: a row of ten is less than a vector.
     out.iter_mut().for_each(|out| *out = exp(if *out < -80.0 { -80.0 } else { *out }));
 }
 

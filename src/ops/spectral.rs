@@ -1,9 +1,9 @@
-//! Spectral normalisation: a matrix divided by its largest singular value, which one step of power iteration a
-//! training step follows (Miyato et al. 2018, arXiv 1802.05957).
+//! Spectral normalisation: a matrix divided by its largest singular value, which is tracked by one step of power
+//! iteration per training step (Miyato et al. 2018, arXiv 1802.05957).
 //!
-//! `vectors` are the estimates of the two singular vectors side by side, `v [m]` and then `u [k]`; they count as
-//! constants, and the singular value is `v^T w u`. Matrices are `[m, k]`: a convolution's weights `[r, s, c, k]` are
-//! one as they lie.
+//! `vectors` are the estimates of the two singular vectors in one tensor, `v [m]` and then `u [k]`; they count as
+//! constants, and the singular value is `v^T w u`. Matrices are `[m, k]`: a convolution's weights `[r, s, c, k]`
+//! already lie in memory as one.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::tensor::{Shape, Tensor};
 /// Keeps a matrix of zeros from becoming NaN.
 const TINY: f32 = 1e-12;
 
-/// `w [m, k]` over its largest singular value, as `vectors [m + k]` have it.
+/// `w [m, k]` divided by its largest singular value, as estimated by `vectors [m + k]`.
 pub fn spectral_norm(graph: &mut Graph, w: Value, vectors: Value) -> Result<Value, GraphError> {
     let sigma = graph.apply(Sigma, &[w, vectors])?;
     graph.apply(Divide, &[w, sigma])
@@ -42,7 +42,7 @@ fn one_group(entry: &'static str, dims: [usize; 2]) -> Kernel {
     sized(Kernel::groups("spectral", entry, 1), dims).with("WORKGROUP", MOST_INVOCATIONS)
 }
 
-/// One step: `v = w u / |w u|`, `u = w^T v / |w^T v|`, of `w [m, k]` and the vectors so far `[m + k]`.
+/// One step: `v = w u / |w u|`, `u = w^T v / |w^T v|`, from `w [m, k]` and the vectors so far `[m + k]`.
 #[derive(Clone, Copy, Debug)]
 pub struct PowerIteration;
 
@@ -94,7 +94,7 @@ fn unit(x: &mut [f32]) {
     x.iter_mut().for_each(|x| *x /= norm);
 }
 
-/// `out[0] = v^T w u`, of `w [m, k]` and the vectors `[m + k]`.
+/// `out[0] = v^T w u`, from `w [m, k]` and the vectors `[m + k]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sigma;
 
@@ -130,7 +130,7 @@ impl Op for Sigma {
     }
 }
 
-/// `out[i, j] = d[0] * v[i] * u[j]`, of `d [1]` and the vectors `[m + k]`: the derivative of [`Sigma`].
+/// `out[i, j] = d[0] * v[i] * u[j]`, from `d [1]` and the vectors `[m + k]`: the derivative of [`Sigma`].
 #[derive(Clone, Debug)]
 pub struct Outer {
     /// `[m, k]`
@@ -211,7 +211,8 @@ impl Op for Divide {
     }
 }
 
-/// The derivative of [`Divide`] by its divisor, `[1]`: `-sum of d_x * out`, from its other derivative and its result.
+/// The derivative of [`Divide`] with respect to its divisor, `[1]`: `-sum of d_x * out`, from its other derivative and
+/// its result.
 #[derive(Clone, Copy, Debug)]
 pub struct DivideGrad;
 
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn power_iteration_finds_the_largest_singular_value() {
-        // diag(3, 1) turned on both sides: singular values 3 and 1.
+        // diag(3, 1) rotated on both sides: singular values 3 and 1.
         let (s, c) = (0.6f32, 0.8f32);
         let w = [3.0 * c * c + s * s, 3.0 * c * s - s * c, 3.0 * s * c - c * s, 3.0 * s * s + c * c];
         let shapes = [Shape::from([2, 2]), Shape::from([4]), Shape::from([1])];

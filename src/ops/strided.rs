@@ -1,5 +1,5 @@
-//! Rows and columns of vectors that lie at fixed distances in a slice. That all of them are inside is looked at once, and not
-//! vector by vector: that would take longer than to read them.
+//! Rows and columns of vectors at fixed distances in a slice. One check covers all of them: checking vector by vector
+//! would take longer than reading them.
 
 use std::marker::PhantomData;
 
@@ -22,7 +22,7 @@ pub struct StridedMut<'a, S, const ROWS: usize, const COLUMNS: usize> {
 
 impl<'a, S: Simd, const ROWS: usize, const COLUMNS: usize> Strided<'a, S, ROWS, COLUMNS> {
     /// # Panics
-    /// Where the last vector is not inside.
+    /// If the last vector is not inside.
     #[inline(always)]
     pub fn new(data: &'a [f32], steps: [usize; 2]) -> Self {
         assert!(reaches([ROWS, COLUMNS], steps, S::F32_LANES) <= data.len());
@@ -33,14 +33,14 @@ impl<'a, S: Simd, const ROWS: usize, const COLUMNS: usize> Strided<'a, S, ROWS, 
     pub fn load(&self, i: usize, j: usize) -> S::f32s {
         assert!(i < ROWS && j < COLUMNS);
         let at = i * self.steps[0] + j * self.steps[1];
-        // SAFETY: `new` has seen that the last vector of the last row is inside, and none ends behind it.
+        // SAFETY: `new` has checked that the last vector of the last row is inside, and none ends after it.
         S::as_simd_f32s(unsafe { self.data.get_unchecked(at..at + S::F32_LANES) }).0[0]
     }
 }
 
 impl<'a, S: Simd, const ROWS: usize, const COLUMNS: usize> StridedMut<'a, S, ROWS, COLUMNS> {
     /// # Panics
-    /// Where the last vector is not inside.
+    /// If the last vector is not inside.
     #[inline(always)]
     pub fn new(data: &'a mut [f32], steps: [usize; 2]) -> Self {
         assert!(reaches([ROWS, COLUMNS], steps, S::F32_LANES) <= data.len());

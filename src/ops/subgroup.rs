@@ -3,7 +3,7 @@
 
 use super::Kernel;
 
-// Both were chosen on lavapipe with registers of eight numbers, by the ops of `avgcnn`.
+// Both were chosen on lavapipe with registers of eight numbers, using the ops of `avgcnn`.
 
 /// Columns of a result that a lane holds.
 const COLUMNS: usize = 8;
@@ -12,7 +12,7 @@ pub const PRODUCTS: usize = 700;
 
 /// Which columns of a result, or channels of an image, the lanes hold.
 pub struct Channels {
-    /// Side by side in a vector.
+    /// How many are side by side in a vector.
     wide: usize,
     vectors: usize,
     /// Workgroups that hold all of them.
@@ -21,7 +21,7 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// `None` where they are too few for a subgroup of so many lanes, or there is no subgroup.
+    /// `None` where they are too few for a subgroup of this many lanes, or there is no subgroup.
     pub fn of(outer: usize, lanes: usize) -> Option<Channels> {
         if lanes == 0 || outer < lanes {
             return None;
@@ -30,13 +30,13 @@ impl Channels {
         let wide = [4, 2, 1].into_iter().find(|wide| outer.is_multiple_of(wide * lanes)).unwrap_or(1);
         Some(Channels::by(wide, outer, lanes))
     }
-    /// In vectors of so many.
+    /// In vectors of `wide`.
     pub fn by(wide: usize, outer: usize, lanes: usize) -> Channels {
         let all = outer.div_ceil(wide * lanes);
         let vectors = share(all, COLUMNS / wide);
         Channels { wide, vectors, groups: all.div_ceil(vectors), lanes }
     }
-    /// That a lane holds.
+    /// How many a lane holds.
     pub fn held(&self) -> usize {
         self.wide * self.vectors
     }
@@ -50,7 +50,8 @@ impl Channels {
     }
 }
 
-/// How many of `count` pieces of work one invocation takes, at most `most`: more share more, but few are left over.
+/// How many of `count` pieces of work one invocation takes, at most `most`: more of them share more, as long as few are
+/// left over.
 pub fn share(count: usize, most: usize) -> usize {
     (1..=most).rev().min_by_key(|share| count.div_ceil(*share) * (share + 2)).unwrap_or(1)
 }

@@ -1,5 +1,5 @@
-//! Sums over all rows of several tensors, each into its place in one buffer: what is left to do for the derivatives by many
-//! weights.
+//! Sums over all rows of several tensors, each into its place in one buffer: what is left to do for the derivatives
+//! with respect to many weights.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,25 +10,25 @@ use super::reduce::{Slices, Sum};
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::tensor::Tensor;
 
-/// One of [`Sums`].
+/// One part of [`Sums`].
 #[derive(Clone, Copy, Debug)]
 pub struct Summed {
-    /// Where it goes.
+    /// Where the sum goes.
     pub offset: usize,
     pub width: usize,
     pub factor: f32,
 }
 
-/// An update: `out[offset + c] = factor * sum of x[row, c]` over all rows of each input `x`, seen as `[rows, width]`; what
-/// lies between the places of `[n]` stays.
+/// An update: `out[offset + c] = factor * sum of x[row, c]` over all rows of each input `x`, seen as `[rows, width]`;
+/// what lies between these places in `[n]` stays as it is.
 #[derive(Clone, Debug)]
 pub struct Sums {
-    /// [`Sums::MOST`] at most.
+    /// At most [`Sums::MOST`].
     pub parts: Vec<Summed>,
 }
 
 impl Sums {
-    /// All but the result's.
+    /// All bindings but the result's.
     pub const MOST: usize = MOST_BINDINGS - 1;
 
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
@@ -92,11 +92,11 @@ impl Op for Sums {
     }
 }
 
-/// Rows that slices are made for, at most.
+/// The most rows that slices are made for.
 const MOST_ROWS: usize = 128;
 
 pub fn cases() -> Vec<Case> {
-    // An update's case starts from a target of zeros. Places need not follow one another.
+    // An update's case starts from a target of zeros. Places need not be in order.
     let case = |sizes: &[(usize, usize)]| {
         let mut end = 64 * sizes.len();
         let mut parts = Vec::new();

@@ -65,7 +65,7 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(_: S) -> usize {
     PIXELS
 }
 
-/// Pixels, or rows, that [`with_tile`] takes at once for so many channels.
+/// Pixels, or rows, that [`with_tile`] takes at once for this many channels.
 pub fn tile(channels: usize) -> usize {
     pulp::Arch::new().dispatch(Tile(channels))
 }
@@ -86,7 +86,7 @@ pub fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s) {
     }
 }
 
-/// Writes of a tile the first `rows`, of each `channels` numbers, to their places, which lie one behind another.
+/// Writes the first `rows` of a tile, `channels` numbers of each, to their places, which lie one after another.
 #[inline(always)]
 pub fn store_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -97,7 +97,8 @@ pub fn store_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let width = VECTORS * S::F32_LANES;
     let first = place(0);
-    // No vector is looked for by a number that is not known beforehand: all would have to be in memory for that.
+    // No vector is indexed by a number that is unknown at compile time: for that, all of them would have to be in
+    // memory.
     if rows == ROWS && channels == width && place(ROWS - 1) == first + (ROWS - 1) * width {
         let out = S::as_mut_simd_f32s(&mut out[first..][..ROWS * width]).0;
         for i in 0..ROWS * VECTORS {

@@ -1,4 +1,4 @@
-//! The last two axes swapped: `[.., m, n]` to `[.., n, m]`, of one tensor or of several that lie in one.
+//! The last two axes swapped: `[.., m, n]` to `[.., n, m]`, for one tensor or for several that are stored in one.
 
 use std::sync::Arc;
 
@@ -68,11 +68,11 @@ impl Op for Transpose {
     }
 }
 
-/// Matrices `[m, n]` of `x`, one behind the other, to `[n, m]`.
+/// Matrices `[m, n]` of `x`, one after another, to `[n, m]`.
 fn turn(x: &[f32], out: &mut [f32], m: usize, n: usize) {
     parallel_rows(out, m * n, m * n, |b, out| {
         let x = &x[b * m * n..][..m * n];
-        // Blocks of 16 columns: the cache lines that are written stay at hand until they are full.
+        // Blocks of 16 columns: the cache lines that are written stay in the cache until they are full.
         for first in (0..m).step_by(16) {
             let width = 16.min(m - first);
             for (j, out) in out.chunks_exact_mut(m).enumerate() {
@@ -95,16 +95,16 @@ pub struct Turned {
     pub n: usize,
 }
 
-/// [`Transpose`] of several parts of one tensor, in order of their results, and zeros between these: the plan makes one of
-/// those of all weights.
+/// [`Transpose`] of several parts of one tensor, in the order of their results, with zeros between the results: the
+/// plan combines the transposes of all weights into one.
 #[derive(Clone, Debug)]
 pub struct Transposes {
-    /// [`Transposes::MOST`] at most.
+    /// At most [`Transposes::MOST`].
     pub parts: Vec<Turned>,
 }
 
 impl Transposes {
-    /// As many as its shader asks for by name.
+    /// As many as its shader has named constants for.
     pub const MOST: usize = 8;
 }
 

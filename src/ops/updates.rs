@@ -11,7 +11,7 @@ fn kernel(entry: &'static str, count: usize) -> Kernel {
     Kernel::flat("updates", entry, count)
 }
 
-/// An update: the clock `u32 [step, seed]` goes so many steps on.
+/// An update: the clock `u32 [step, seed]` advances by this many steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Tick(pub u32);
 

@@ -1,6 +1,6 @@
-//! Nearest upsampling by a whole factor, and its derivative: the sum over each square that a pixel became.
+//! Nearest-neighbour upsampling by a whole factor, and its derivative: the sum over each square that a pixel became.
 //!
-//! Both are what `pool` does where windows tile the image, without the division, and share its kernels.
+//! Both do what `pool` does where windows tile the image, but without the division, and share its kernels.
 
 use std::sync::Arc;
 

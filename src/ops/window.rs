@@ -1,6 +1,6 @@
 //! A window of an image, put at every place where it fits: how a set of images becomes one many times as large.
 
-/// What is kept of an image, in pixels; all else becomes black. The window of a set has `places` offsets, and
+/// What is kept of an image, in pixels; everything else becomes black. The window of a set has `places` offsets, and
 /// "place" counts them from top to bottom and, within a row of places, from left to right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Window {
@@ -12,10 +12,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// That of the 77-fold MNIST: of 28 x 28 pixels, rows 4..=25 (22 of them) and columns 5..=22 (18). It fits at
+    /// The window of the 77-fold MNIST: of 28 x 28 pixels, rows 4..=25 (22 of them) and columns 5..=22 (18). It fits at
     /// 28 - 22 + 1 = 7 heights and 28 - 18 + 1 = 11 widths: 7 x 11 = 77 places.
     pub const DIGIT: Window = Window { top: 4, left: 5, height: 22, width: 18 };
-    /// Height and width of the images that [`Window::DIGIT`] is of.
+    /// Height and width of the images that [`Window::DIGIT`] is for.
     pub const DIGIT_IMAGE: [usize; 2] = [28, 28];
 
     /// Whether it lies within an image of these sizes and holds anything.
@@ -42,8 +42,8 @@ impl Window {
         [place / across, place % across]
     }
 
-    /// Writes an image `[height, width, channels]` with its window at `place`, each element by `value`, over `out`,
-    /// which is all background.
+    /// Writes the window of an image `[height, width, channels]` at `place` into `out`, which is all background;
+    /// `value` converts each element.
     #[inline(always)]
     pub fn put<T>(
         self,

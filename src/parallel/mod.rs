@@ -9,22 +9,22 @@ use rayon::prelude::*;
 use crate::lines::Lines;
 use team::Team;
 
-// To lend its threads what lives no longer than an op.
+// To lend its threads what lives only as long as an op.
 #[allow(unsafe_code)]
 mod team;
 
-/// Below this many elements a second thread costs more than it brings: waking one takes some 5 us.
+/// Below this many elements a second thread costs more than it gains: waking one takes some 5 us.
 const WORTH_WAKING: usize = 1 << 15;
-/// The same where it is awake.
+/// The same for a thread that is awake.
 const WORTH_SHARING: usize = 1 << 13;
 
-/// Runs `f` compiled for the processor at hand: loops inside it use AVX2, AVX-512 or NEON where there is one.
+/// Runs `f` compiled for the processor at hand: loops inside it use AVX2, AVX-512 or NEON where available.
 #[inline(always)]
 pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// The instructions that [`vectorized`] uses, which round in their own way.
+/// The instruction set that [`vectorized`] uses; each rounds in its own way.
 pub fn instructions() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
@@ -48,14 +48,14 @@ thread_local! {
     static TEAM: RefCell<Option<Arc<Team>>> = const { RefCell::new(None) };
 }
 
-/// Threads that what runs here is shared by.
+/// The number of threads that share what runs on this thread.
 pub fn threads() -> usize {
     if ALONE.get() { 1 } else { rayon::current_num_threads() }
 }
 
-/// Runs `f`, in which this thread shares its work with no other.
+/// Runs `f`, during which this thread shares its work with no other.
 pub fn alone<R>(f: impl FnOnce() -> R) -> R {
-    /// Ends it, whether `f` came to its end or not.
+    /// Restores what was set before, whether `f` finished or panicked.
     struct Alone(bool);
     impl Drop for Alone {
         fn drop(&mut self) {
@@ -66,19 +66,19 @@ pub fn alone<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Of `n` things that are shared, how many a thread should take at a time: a few blocks each, so that a slower core
-/// does not hold up the rest.
+/// How many of `n` shared items a thread should take at a time: a few blocks per thread, so that a slower core does not
+/// hold up the rest.
 pub fn block(n: usize) -> usize {
     let blocks = if threads() == 1 { 1 } else { threads() * 4 };
     n.div_ceil(blocks).max(1)
 }
 
-/// `f(index, chunk)` for each chunk of `size` elements, by all threads.
+/// `f(index, chunk)` for each chunk of `size` elements, on all threads.
 pub fn parallel_chunks(out: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     each(out.chunks_mut(size).enumerate(), |(i, out)| f(i, out));
 }
 
-/// The shares of each part of `out`: the number of the part, where in it the share begins, and the share.
+/// The shares of each part of `out`: the part's number, where in the part the share begins, and the share.
 pub fn shares_of_parts(out: &mut [f32], part: usize, share: usize) -> Vec<(usize, usize, &mut [f32])> {
     let parts = out.chunks_mut(part).enumerate();
     let shares = parts.flat_map(|(number, part)| {
@@ -88,14 +88,14 @@ pub fn shares_of_parts(out: &mut [f32], part: usize, share: usize) -> Vec<(usize
     shares.collect()
 }
 
-/// `f(item)` for each item, by all threads: neighbours by the same one, and the same one in every op of a run.
+/// `f(item)` for each item, on all threads: neighbours on the same thread, and the same thread in every op of a run.
 pub fn each<T: Send>(items: impl ExactSizeIterator<Item = T>, f: impl Fn(T) + Sync + Send) {
     if threads() == 1 || items.len() < 2 {
         return items.for_each(f);
     }
     let items: Vec<Mutex<Option<T>>> = items.map(|item| Mutex::new(Some(item))).collect();
     let work = |i: usize| {
-        // Each is taken once, so that none is ever locked by two.
+        // Each item is taken once, so no two threads ever lock the same one.
         let item = items[i].lock().unwrap_or_else(PoisonError::into_inner).take();
         item.into_iter().for_each(|item| alone(|| f(item)));
     };
@@ -109,10 +109,10 @@ pub fn each<T: Send>(items: impl ExactSizeIterator<Item = T>, f: impl Fn(T) + Sy
 }
 
 /// Runs `f`, whose calls of [`each`] are shared by threads that stay awake until its end: waking one takes longer than
-/// a small op. Where there is such a team already, for another call, it just runs.
+/// a small op. If there is such a team already, for another call, `f` just runs.
 pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     static AWAKE: AtomicBool = AtomicBool::new(false);
-    /// Ends the team, whether `f` came to its end or not.
+    /// Ends the team, whether `f` finished or panicked.
     struct End<'a>(&'a AtomicBool);
     impl Drop for End<'_> {
         fn drop(&mut self) {
@@ -129,7 +129,8 @@ pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         let _end = End(done);
         let (leader, team) = (rayon::current_thread_index(), Arc::new(Team::new(rayon::current_num_threads())));
         TEAM.with_borrow_mut(|own| *own = Some(Arc::clone(&team)));
-        // A broadcast lies with each thread of its own, so that the leader cannot meet it while it waits for others.
+        // A broadcast is queued with each thread separately, so that the leader cannot pick it up while it waits for
+        // others.
         scope.spawn_broadcast(move |_, thread| {
             if Some(thread.index()) != leader {
                 team.serve(thread.index(), done);
@@ -139,13 +140,13 @@ pub fn awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// Lends `f` so many words of memory that the thread keeps for such use; they hold anything. Memory that is asked for
-/// anew in every op is handed back to the system and its pages zeroed again.
+/// Lends `f` so many words of memory that the thread keeps for such use; their contents are arbitrary. Memory that is
+/// allocated anew in every op would go back to the system, and its pages would be zeroed again.
 pub fn scratch<R>(words: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     f(Lent::new(words).f32s_mut())
 }
 
-/// Memory like that of [`scratch`], for as long as one wants it.
+/// Memory like that of [`scratch`], for as long as it is wanted.
 pub struct Lent {
     lines: Lines,
     words: usize,
@@ -156,10 +157,10 @@ thread_local! {
 }
 
 impl Lent {
-    /// So many words, which hold anything.
+    /// So many words, with arbitrary contents.
     pub fn new(words: usize) -> Lent {
         let returned = RETURNED.with_borrow_mut(|returned| {
-            // The smallest that is large enough, or else the largest, to grow.
+            // The smallest that is large enough, or else the largest, which is then replaced by a larger one.
             let wanted = |lines: &Lines| (lines.f32s().len() < words, lines.f32s().len().abs_diff(words));
             let best = (0..returned.len()).min_by_key(|i| wanted(&returned[*i]));
             best.map(|best| returned.swap_remove(best))
@@ -185,18 +186,18 @@ impl Drop for Lent {
     }
 }
 
-/// Whether threads should share what touches so many elements.
+/// Whether threads should share work that touches so many elements.
 pub fn is_worth_splitting(elements: usize) -> bool {
     let is_awake = || TEAM.with_borrow(|team| team.as_ref().is_some_and(|team| team.is_whole()));
     threads() > 1 && (elements >= WORTH_WAKING || elements >= WORTH_SHARING && is_awake())
 }
 
-/// The size of the parts that `n` elements are split into: whole cache lines, about one part a thread.
+/// The size of the parts that `n` elements are split into: whole cache lines, about one part per thread.
 pub fn part(n: usize) -> usize {
     if is_worth_splitting(n) { n.div_ceil(threads()).next_multiple_of(16) } else { n.max(1) }
 }
 
-/// Of so many rows, each of which touches about `work` elements, how many a thread should take at a time.
+/// How many of so many rows, each of which touches about `work` elements, a thread should take at a time.
 pub fn rows_at_a_time(rows: usize, work: usize) -> usize {
     if rows > 1 && is_worth_splitting(rows.saturating_mul(work)) { block(rows) } else { rows.max(1) }
 }
@@ -225,7 +226,7 @@ pub fn parallel_zip2(out: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(&mut [f32
     each(out.chunks_mut(part).zip(a.chunks(part)).zip(b.chunks(part)), of_part);
 }
 
-/// `f(index, row)` for each row of `width` elements; rows are handed out in blocks, one or more a thread.
+/// `f(index, row)` for each row of `width` elements; rows are handed out in blocks, one or more per thread.
 /// `work` is about how many elements one row touches.
 pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     if out.is_empty() || width == 0 {
@@ -233,7 +234,7 @@ pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usiz
     }
     let rows = rows_at_a_time(out.len() / width, work.max(width));
     each(out.chunks_mut(rows * width).enumerate(), |(b, out)| {
-        // Not `&f`: a call through a reference is a function of its own, which is compiled for the oldest processor.
+        // Not `&f`: a call through a reference is a separate function, which is compiled for the oldest processor.
         rows_of(
             out,
             width,
@@ -244,8 +245,8 @@ pub fn parallel_rows(out: &mut [f32], width: usize, work: usize, f: impl Fn(usiz
     });
 }
 
-/// Rows one after another, from row `first` on. A plain loop: a closure in between would be compiled on its own,
-/// for the oldest processor.
+/// Rows one after another, from row `first` on. A plain loop: a closure in between would be compiled separately, for
+/// the oldest processor.
 #[inline(always)]
 fn rows_of(out: &mut [f32], width: usize, first: usize, f: impl Fn(usize, &mut [f32])) {
     vectorized(

@@ -1,23 +1,23 @@
 //! Threads that share one op after another, and stay awake in between.
 //!
-//! A step of a small network has dozens of ops that take a few microseconds each. A pool that steals work hands about
-//! ten cache lines from core to core to share one of them, 50 to 500 ns each; a team hands over three: which round it
-//! is, how many are inside, and how much of each share is taken. Every piece of work has a thread that it falls to, the
-//! same in each op: what a thread has made of its images is in its own cache when the next op wants it. Who is through
-//! with its share takes from those of others, so that a slower core does not hold up the rest.
+//! A step of a small network has dozens of ops that take a few microseconds each. To share one of them, a work-stealing
+//! pool passes about ten cache lines from core to core, 50 to 500 ns each; a team passes three: which round it is, how
+//! many are inside, and how much of each share is taken. Every piece of work is assigned to a thread, the same in each
+//! op: what a thread has computed for its images is in its own cache when the next op needs it. A thread that has
+//! finished its share takes from those of others, so that a slower core does not hold up the rest.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Looks for a round, some nanoseconds each, before a member offers its core to others at each further one.
+/// How often a member looks for a round, some nanoseconds each, before it yields its core at each further look.
 const PATIENCE: usize = 1 << 12;
-/// Looks for a round between two at what the pool has to do.
+/// How often a member looks for a round between two looks at what the pool has to do.
 const ELSEWHERE: usize = 64;
-/// Without work for so long a member goes back to the pool.
+/// A member without work for this long goes back to the pool.
 const LONG: Duration = Duration::from_millis(20);
 
-/// A number that has its cache lines to itself; processors fetch them in pairs.
+/// A number that has its cache lines to itself; processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Default)]
 struct Padded(AtomicUsize);
@@ -33,24 +33,24 @@ struct Job {
 pub struct Team {
     /// Odd while a round is open.
     round: Padded,
-    /// Members that look at the open round's job.
+    /// The number of members that look at the open round's job.
     inside: Padded,
-    /// Members that wait for rounds.
+    /// The number of members that wait for rounds.
     present: Padded,
-    /// Pieces taken of each thread's share.
+    /// The number of pieces taken of each thread's share.
     taken: Box<[Padded]>,
     job: UnsafeCell<Option<Job>>,
-    /// While a round is being led; two at once would be two leaders.
+    /// Set while a round is being led; two at once would mean two leaders.
     led: AtomicBool,
 }
 
-// SAFETY: `job` is all that is not `Sync`. The leader writes it while no round is open and nobody is inside; members
-// read it inside an open round alone, as `Team::join` and `Close` have it. The work that it points to is `Sync`.
+// SAFETY: only `job` is not `Sync`. The leader writes it while no round is open and nobody is inside; members read it
+// only inside an open round, as `Team::join` and `Close` ensure. The work that it points to is `Sync`.
 unsafe impl Sync for Team {}
-// SAFETY: as above; nothing in it belongs to a thread.
+// SAFETY: as above; nothing in it belongs to a particular thread.
 unsafe impl Send for Team {}
 
-/// Ends a round, after its work or a panic in it: closes it and waits for all who are inside.
+/// Ends a round, after its work or a panic in it: closes it and waits for all members that are inside.
 struct Close<'a>(&'a Team);
 
 impl Drop for Close<'_> {
@@ -83,7 +83,7 @@ impl Drop for Leave<'_> {
 }
 
 impl Team {
-    /// Of so many threads, the leader among them.
+    /// A team of so many threads, including the leader.
     pub fn new(threads: usize) -> Team {
         Team {
             round: Padded::default(),
@@ -100,16 +100,16 @@ impl Team {
         self.present.0.load(Ordering::Relaxed) + 1 == self.taken.len()
     }
 
-    /// Runs `work(piece)` once for each of so many pieces, by the leader, which is thread number `leader`, and by all
-    /// members that are there. Back when all are done; false, and nothing done, if the team is in a round already.
+    /// Runs `work(piece)` once for each of so many pieces, on the leader, which is thread number `leader`, and on all
+    /// members that are there. Returns when all are done; false, with nothing done, if the team is in a round already.
     pub fn lead(&self, leader: usize, pieces: usize, work: &Work) -> bool {
         if self.led.swap(true, Ordering::Acquire) {
             return false;
         }
         let work: *const Work = work;
-        // SAFETY: only its lifetime differs. Nobody uses it after `Close` has ended, which is before this returns.
+        // SAFETY: only its lifetime differs. Nobody uses it after `Close` has been dropped, before this returns.
         let work = unsafe { std::mem::transmute::<*const Work, *const Work<'static>>(work) };
-        // SAFETY: the round before was closed, and its `Close` saw that nobody is inside any more.
+        // SAFETY: the previous round was closed, and its `Close` saw that nobody was inside any more.
         unsafe { *self.job.get() = Some(Job { work, pieces }) };
         self.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
         self.round.0.fetch_add(1, Ordering::SeqCst);
@@ -120,18 +120,18 @@ impl Team {
 
     /// Takes pieces of the open round until all are taken, those of its own share first.
     ///
-    /// Called by the leader, or by a member that is inside a round which is open.
+    /// Called by the leader, or by a member that is inside an open round.
     fn work(&self, thread: usize) {
-        // SAFETY: the leader has written it before it opened the round, and writes again when nobody is inside.
+        // SAFETY: the leader wrote it before opening the round, and writes it again only when nobody is inside.
         let Some(Job { work, pieces }) = (unsafe { &*self.job.get() }) else { return };
-        // SAFETY: it lives until `lead` returns, which waits for all inside.
+        // SAFETY: it lives until `lead` returns, which waits for all that are inside.
         let work = unsafe { &**work };
         let threads = self.taken.len();
         for other in 0..threads {
             let share = (thread + other) % threads;
             let (first, end) = (share * pieces / threads, (share + 1) * pieces / threads);
             let Padded(taken) = &self.taken[share];
-            // Who only looks leaves the line with whom it belongs to.
+            // A thread that only loads does not take exclusive ownership of the cache line.
             while first + taken.load(Ordering::Relaxed) < end {
                 let piece = first + taken.fetch_add(1, Ordering::Relaxed);
                 if piece < end {
@@ -141,15 +141,15 @@ impl Team {
         }
     }
 
-    /// Shares in the open round, if there is one that the member has not seen to its end.
+    /// Takes part in the open round, if there is one that the member has not taken part in yet.
     fn join(&self, member: usize, seen: &mut usize) -> bool {
         let round = self.round.0.load(Ordering::Acquire);
         if round.is_multiple_of(2) || round == *seen {
             return false;
         }
         let _leave = Leave::enter(&self.inside.0);
-        // The leader closes a round before it looks who is inside, a member is inside before it looks again whether it
-        // is open: one of the two sees the other.
+        // The leader closes a round before it checks who is inside; a member is inside before it checks again whether
+        // the round is open: one of the two sees the other.
         if self.round.0.load(Ordering::SeqCst) != round {
             return false;
         }
@@ -158,7 +158,7 @@ impl Team {
         true
     }
 
-    /// What a member does until `done`: shares in rounds, and looks now and then whether the pool has other work.
+    /// What a member does until `done`: takes part in rounds, and checks now and then whether the pool has other work.
     pub fn serve(&self, member: usize, done: &AtomicBool) {
         let _leave = Leave::enter(&self.present.0);
         let (mut seen, mut idle, mut since) = (0, 0, None);
@@ -173,11 +173,11 @@ impl Team {
                 std::hint::spin_loop();
                 continue;
             }
-            // A thread may have come here in the middle of a piece of other work, where it waits for another piece.
+            // A thread may have come here in the middle of other work, where it waits for another piece of that.
             if since.get_or_insert_with(Instant::now).elapsed() > LONG {
                 break;
             }
-            // Whoever shares the core may have it.
+            // Another thread that shares the core may have it.
             std::thread::yield_now();
         }
     }

@@ -1,4 +1,4 @@
-//! A file or its bytes to pixels, whatever the format, and within limits: no file makes the program run out of memory.
+//! Turns a file or its bytes into pixels, in any format and within limits: no file makes the program run out of memory.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -13,36 +13,36 @@ use super::reduce::reduced;
 
 /// The most bytes a file may have.
 pub const MAX_FILE: u64 = 512 << 20;
-/// The most pixels a picture may have: a page of A3 at 600 dots an inch, and a third more.
+/// The most pixels a picture may have: an A3 page at 600 dots per inch, and a third more.
 pub const MAX_PIXELS: u64 = 100_000_000;
 /// The longest side of a decoded picture; larger ones are reduced to it.
 pub const MAX_SIDE: u32 = 2048;
-/// Bytes by which a format is known.
+/// Bytes by which a format is recognised.
 const HEAD: u64 = 64;
-/// Bytes of a file that there is room for before anything is known of it.
+/// Bytes of a file that room is made for before anything is known about it.
 const SMALL: u64 = 1 << 14;
-/// What a decoder may take for itself and its pixels.
+/// Bytes that a decoder may take for itself and its pixels.
 const MAX_MEMORY: u64 = 1 << 30;
-/// Pictures of more pixels, and files of more bytes, are decoded one at a time on all threads together.
+/// Pictures with more pixels, and files with more bytes, are decoded one at a time across all threads.
 const LARGE: u64 = 16 << 20;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A decoded picture.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// Upright, and at most [`MAX_SIDE`] pixels a side. The colours are those of the file: grey or RGB, with alpha or
-    /// without, of 8 or 16 bits.
+    /// Upright, and at most [`MAX_SIDE`] pixels per side. The colour type is the file's: grey or RGB, with or without
+    /// alpha, 8 or 16 bits.
     pub image: DynamicImage,
-    /// What the file holds, whatever its name says.
+    /// What the file really holds, whatever its name says.
     pub format: ImageFormat,
-    /// Pages of a TIFF file behind this one, which is its first.
+    /// Pages of a TIFF file after this one, which is its first.
     pub further_pages: u32,
 }
 
 /// Reads and decodes a file.
 ///
 /// # Errors
-/// [`PictureError`]: it cannot be read, is no file, is larger than [`MAX_FILE`], and all of [`decode`].
+/// [`PictureError`] if it cannot be read, is not a file or is larger than [`MAX_FILE`], and all errors of [`decode`].
 pub fn read(path: &Path) -> Result<Picture, PictureError> {
     // Opening a pipe would wait for its writer.
     let kind = path.metadata()?;
@@ -56,9 +56,9 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
     let _turn = turn(length);
     // The file may grow while it is read.
     let mut file = File::open(path)?.take(MAX_FILE);
-    // Room for all of a small one, and to see that it ends.
+    // Room for all of a small file, and to see that it ends.
     let mut bytes = Vec::with_capacity((length.min(SMALL) + HEAD) as usize);
-    // What is no picture is not read to its end.
+    // A file that is not a picture is not read to its end.
     file.by_ref().take(HEAD).read_to_end(&mut bytes)?;
     if let Some(other) = other(&bytes) {
         return Err(other);
@@ -74,12 +74,12 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
 /// Decodes the bytes of a file; the first frame of an animation, the first page of a TIFF file.
 ///
 /// # Errors
-/// [`PictureError`]: nothing in it, no known format, more than [`MAX_PIXELS`], cut off, damaged.
+/// [`PictureError`] if it is empty, of no known format, of more than [`MAX_PIXELS`], cut off or damaged.
 pub fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     decode_in_turn(bytes, false)
 }
 
-/// What a file is that is known not to be read, by its first bytes.
+/// What kind of file this is, by its first bytes, if it is of a known kind that is not read.
 fn other(head: &[u8]) -> Option<PictureError> {
     if head.starts_with(b"PK\x03\x04") {
         return Some(PictureError::Zip);
@@ -87,7 +87,7 @@ fn other(head: &[u8]) -> Option<PictureError> {
     if head.starts_with(b"%PDF-") {
         return Some(PictureError::OtherFormat("a PDF document"));
     }
-    // All of one container, which says what is in it.
+    // All of these share a container, whose brand says what is in it.
     let brand: &[u8] = head.get(4..12)?.strip_prefix(b"ftyp")?;
     match brand {
         b"avif" | b"avis" => Some(PictureError::OtherFormat("an AVIF picture")),
@@ -97,7 +97,7 @@ fn other(head: &[u8]) -> Option<PictureError> {
     }
 }
 
-/// Waits until no other large thing is decoded, where this is one.
+/// For a large size, waits until nothing else large is being decoded.
 fn turn(size: u64) -> Option<std::sync::MutexGuard<'static, ()>> {
     (size > LARGE).then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -115,7 +115,7 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
         ImageError::Unsupported(_) => PictureError::OtherKind { format, reason: error.to_string() },
         _ => PictureError::Damaged { format, reason: error.to_string() },
     };
-    // The decoder fills what is missing with grey, and says nothing.
+    // The decoder silently fills what is missing with grey.
     if format == ImageFormat::Jpeg && jpeg_is_cut_off(bytes) {
         return Err(PictureError::CutOff);
     }
@@ -139,16 +139,16 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     Ok(Picture { image, format, further_pages })
 }
 
-/// Whether a JPEG has no end, which is the marker FF D9.
+/// Whether a JPEG lacks its end, the marker FF D9.
 ///
-/// It is looked for marker by marker from the start on: a segment says its length, so that the thumbnail in one is
-/// passed over. What stands behind the end, like the video of a phone's moving picture, is not looked at.
+/// The search goes marker by marker from the start: a segment states its length, so a thumbnail inside one is skipped.
+/// What follows the end, like the video of a phone's moving picture, is not looked at.
 fn jpeg_is_cut_off(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(2..).unwrap_or_default();
     while let Some((marker, after)) = next_marker(rest) {
         rest = match marker {
             0xd9 => return false,
-            // Restarts of a scan, and what has no meaning: bytes that were damaged may look like it.
+            // Restarts of a scan, and codes without a meaning, which damaged bytes may look like.
             0x01..=0xbf | 0xd0..=0xd8 => after,
             _ => match segment_end(after) {
                 Some(behind) => behind,
@@ -159,7 +159,7 @@ fn jpeg_is_cut_off(bytes: &[u8]) -> bool {
     true
 }
 
-/// The next marker and what stands behind it. A scan's own data are passed over: in them a zero follows each FF.
+/// The next marker and what follows it. A scan's own data are skipped: in them a zero follows each FF.
 fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let mut rest = bytes;
     loop {
@@ -167,14 +167,14 @@ fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
         rest = &rest[start + 1..];
         match rest {
             [] => return None,
-            // Any number of FF may stand in front of a marker.
+            // Any number of FF may precede a marker.
             [0x00 | 0xff, ..] => {}
             [marker, after @ ..] => return Some((*marker, after)),
         }
     }
 }
 
-/// What stands behind a segment, whose first two bytes are its length with them.
+/// What follows a segment, whose first two bytes are its length, themselves included.
 fn segment_end(segment: &[u8]) -> Option<&[u8]> {
     let [high, low, ..] = segment else { return None };
     segment.get(usize::from(u16::from_be_bytes([*high, *low])).max(2)..)

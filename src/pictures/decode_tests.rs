@@ -70,7 +70,7 @@ fn a_jpeg_is_cut_off_at_each_byte_before_its_end_and_nowhere_behind_it() {
         assert!(jpeg_is_cut_off(&whole[..length]), "{length} of {} bytes", whole.len());
     }
     assert!(!jpeg_is_cut_off(&whole));
-    // A phone's moving picture has a video behind it, with any bytes in it: an end, and then a scan without one.
+    // A phone's moving picture is followed by a video of any bytes: here an end, and then a scan without one.
     let mut moving = whole.clone();
     moving.extend([0xff_u8, 0xd9, 0xff, 0xda, 0x00, 0x17].repeat(250_000));
     assert!(!jpeg_is_cut_off(&moving));
@@ -82,10 +82,10 @@ fn fill_bytes_and_restarts_belong_to_a_jpeg_and_lengths_lead_nowhere() {
     let start = [0xff_u8, 0xd8, 0xff, 0xda, 0x00, 0x02];
     let after = |scan: &[u8]| jpeg_is_cut_off(&[&start[..], scan].concat());
     assert!(!after(&[7, 0xff, 0x00, 0xff, 0xd3, 9, 0xff, 0xff, 0xff, 0xd9]));
-    // A comment between two scans has what looks like an end.
+    // A comment between two scans contains what looks like an end.
     assert!(after(&[7, 0xff, 0xfe, 0x00, 0x04, 0xff, 0xd9, 5]));
     assert!(!after(&[7, 0xff, 0xfe, 0x00, 0x04, 0xff, 0xd9, 5, 0xff, 0xd9]));
-    // Lengths that are none, and such as lead beyond the end.
+    // Lengths that are invalid, and lengths that lead beyond the end.
     assert!(!after(&[0xff, 0xfe, 0x00, 0x00, 0xff, 0xd9]));
     for scan in [&[0xff_u8, 0xfe, 0xff, 0xff, 0xff, 0xd9][..], &[0xff, 0xfe, 0x00], &[0xff, 0x00], &[0xff]] {
         assert!(after(scan), "{scan:?}");
@@ -133,7 +133,7 @@ fn folders_missing_files_and_files_beyond_the_limit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(read(folder.path()).unwrap_err().to_string().contains("folder"));
     assert!(read(&folder.path().join("none.png")).unwrap_err().to_string().contains("cannot be read"));
-    // Without its bytes: the file system keeps a hole.
+    // A sparse file: its bytes take no room on the disk.
     let path = folder.path().join("huge.png");
     File::create(&path).unwrap().set_len(MAX_FILE + 1).unwrap();
     assert!(read(&path).unwrap_err().to_string().contains("is too large"));

@@ -1,10 +1,10 @@
-//! Why a file is no picture that can be used, in a few words for the list of what went wrong.
+//! Why a file is not a usable picture, in a few words for the list of what went wrong.
 
 use std::io;
 
 use image::ImageFormat;
 
-/// Says nothing of the path, which whoever read it knows.
+/// Does not name the path, which the caller knows.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PictureError {
@@ -20,7 +20,7 @@ pub enum PictureError {
     Unknown,
     #[error("is no picture but a zip archive. Unpack it first")]
     Zip,
-    /// With its article.
+    /// Including its article.
     #[error("is {0}, which is not read. Convert it to JPEG or PNG")]
     OtherFormat(&'static str),
     #[error("is too large: {width} x {height} pixels, at most {limit} are decoded. Save it smaller")]

@@ -1,21 +1,21 @@
-//! Any picture to grey or to given channels and size, without looking at what it shows.
+//! Turns any picture grey, or into given channels and size, regardless of what it shows.
 
 use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba};
 
-/// A share of full alpha below which a pixel is not seen.
+/// The share of full alpha below which a pixel is not seen.
 const SEEN: f32 = 0.1;
-/// What has no luminance below this is light all over.
+/// A picture with no luminance below this is light all over.
 const LIGHT: f32 = 0.7;
-/// What is so much darker where it ends than within has been mixed with dark paper there.
+/// Ink that is this much darker at its edge than inside was blended with dark paper there.
 const FRINGE: f64 = 0.1;
 
-/// Luminance (Rec. 709) of every pixel. What is transparent is paper: white, or black below light ink.
+/// Luminance (Rec. 709) of every pixel. Transparent parts are paper: white, or black under light ink.
 pub fn gray(image: &DynamicImage) -> GrayImage {
     flattened(image).map_or_else(|| image.to_luma8(), |flat| DynamicImage::from(flat).to_luma8())
 }
 
-/// [`gray`] in the precision of 16 bits, from 0 to 255.
+/// [`gray`] with 16-bit precision, from 0 to 255.
 pub(super) fn luminance(image: &DynamicImage) -> ImageBuffer<Luma<f32>, Vec<f32>> {
     let gray = |image: &DynamicImage| match image {
         // Whole numbers of 8 bits stay whole.
@@ -33,16 +33,16 @@ where
 }
 
 /// The picture at `height` x `width`, as bytes of `channels`: grey, grey with alpha, RGB or RGBA. Each pixel is an
-/// average of what it covers; the aspect is not kept. A picture of this size keeps its pixels.
+/// average of what it covers; the aspect ratio is not kept. A picture that has this size keeps its pixels.
 ///
-/// Without a channel for alpha, what is transparent is paper as in [`gray`].
+/// Without an alpha channel, transparent parts become paper, as in [`gray`].
 pub fn fit(image: &DynamicImage, [height, width, channels]: [usize; 3]) -> Vec<u8> {
     let flat = if channels.is_multiple_of(2) { None } else { flattened(image).map(DynamicImage::from) };
     let image = flat.as_ref().unwrap_or(image);
     let (width, height) = (width as u32, height as u32);
     let resized = |image: &DynamicImage| match (image.width(), image.height()) == (width, height) {
         true => image.clone(),
-        // Of bright and dark neither rings, as sharper filters make it.
+        // Neither bright nor dark parts ring, as they do with sharper filters.
         false => image.resize_exact(width, height, FilterType::Triangle),
     };
     match channels {
@@ -53,7 +53,7 @@ pub fn fit(image: &DynamicImage, [height, width, channels]: [usize; 3]) -> Vec<u
     }
 }
 
-/// The picture on its paper; `None` where nothing is transparent.
+/// The picture on its paper; `None` if nothing is transparent.
 fn flattened(image: &DynamicImage) -> Option<ImageBuffer<Rgba<u16>, Vec<u16>>> {
     if !image.color().has_alpha() {
         return None;
@@ -62,7 +62,7 @@ fn flattened(image: &DynamicImage) -> Option<ImageBuffer<Rgba<u16>, Vec<u16>>> {
     if image.pixels().all(|pixel| pixel.0[3] == u16::MAX) {
         return None;
     }
-    // White ink on nothing would be lost on white.
+    // White ink on a transparent ground would be lost on white paper.
     let paper = if is_light(&image) { 0.0 } else { 1.0 };
     for pixel in image.pixels_mut() {
         let alpha = full(pixel.0[3]);
@@ -74,13 +74,13 @@ fn flattened(image: &DynamicImage) -> Option<ImageBuffer<Rgba<u16>, Vec<u16>>> {
     Some(image)
 }
 
-/// Whether what is seen is light ink: light all over, or but for a dark fringe, which is left where one colour, black
-/// paper's, was made transparent. A light card with dark ink ends in light.
+/// Whether the visible part is light ink: light all over, or light but for a dark fringe, which remains where the one
+/// colour of black paper was made transparent. A light card with dark ink has a light edge.
 fn is_light(image: &ImageBuffer<Rgba<u16>, Vec<u16>>) -> bool {
     let (width, height) = image.dimensions();
     let ends_at = |(x, y): (u32, u32)| x < width && y < height && full(image.get_pixel(x, y).0[3]) < SEEN;
     let mut is_light_all_over = true;
-    // Alpha and luminance times alpha, of what is beside nothing and of all else.
+    // Alpha and luminance times alpha, summed over pixels next to invisible ones and over all others.
     let mut sums = [[0.0f64; 2]; 2];
     for (x, y, pixel) in image.enumerate_pixels() {
         let [r, g, b, alpha] = pixel.0.map(full);
@@ -102,8 +102,8 @@ fn full(value: u16) -> f32 {
     f32::from(value) / 65535.0
 }
 
-/// A map of numbers at another size, each the mean of exactly what it covers: filters that look farther blur strokes
-/// that are a pixel or two wide, and the network has seen sharp ones.
+/// A map of numbers at another size, each the mean of exactly what it covers: filters that reach farther blur strokes a
+/// pixel or two wide, and the network was trained on sharp ones.
 pub(super) fn area(
     map: &ImageBuffer<Luma<f32>, Vec<f32>>,
     width: u32,
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(gray(&card.into()).get_pixel(0, 0).0, [255]);
     }
 
-    /// How much of a pixel of 21x21 a disc with a soft edge covers.
+    /// How much of a pixel of a 21x21 picture a disc with a soft edge covers.
     fn disc(x: u32, y: u32) -> f64 {
         (8.0 - (f64::from(x) - 10.0).hypot(f64::from(y) - 10.0)).clamp(0.0, 2.0) / 2.0
     }

@@ -1,29 +1,29 @@
-//! What on a picture is ink and what is paper.
+//! Tells ink from paper in a picture.
 //!
-//! Paper is what the border is made of, as a plane, so that it may be tinted and lit from one side. Ink is what differs
-//! from it by more than the border's own noise.
+//! Paper is a plane fitted to the border, so it may be tinted and lit from one side. Ink is what differs from it by
+//! more than the border's own noise.
 
 use image::{ImageBuffer, Luma};
 
 use super::prepare::Invert;
 
-/// Numbers for pixels.
+/// A number for each pixel.
 pub(super) type Map = ImageBuffer<Luma<f32>, Vec<f32>>;
 
-/// Differences below this, of 255, are no ink: a compressed white page has some.
+/// Differences below this, out of 255, are not ink: a compressed white page has some.
 const FAINT: f32 = 8.0;
-/// And below so many standard deviations of the border.
+/// Nor are differences below this many standard deviations of the border.
 const NOISE: f32 = 5.0;
-/// A share of the ink's contrast from which on a pixel belongs to its region.
+/// The share of the ink's contrast from which a pixel belongs to the inked region.
 const EDGE: f32 = 0.2;
 /// Pieces with less than this share of the ink are dust.
 const DUST: f32 = 0.02;
-/// Pieces, and pixels of one that wait, for which there is room from the first.
+/// Initial room for pieces, and for the pixels of a piece that wait to be visited.
 const FEW: usize = 128;
-/// Strokes are not to be thinner at the network's size; those of MNIST are about 2.5 pixels wide.
+/// Strokes thinner than `THIN` at the network's size are made `THICK_ENOUGH`; those of MNIST are about 2.5 pixels wide.
 const THIN: f64 = 0.8;
 const THICK_ENOUGH: f64 = 1.8;
-/// The side at which strokes are made thicker: enough to see them, and quick.
+/// The side at which strokes are thickened: large enough to show them, and quick.
 const WORKED_AT: u32 = 256;
 
 pub(super) struct Ink {
@@ -36,7 +36,7 @@ pub(super) struct Ink {
 }
 
 impl Ink {
-    /// The picture as it is, turned around where ink is dark.
+    /// The picture as it is, inverted if the ink is dark.
     pub fn without_contrast(self, gray: &Map) -> Ink {
         let mut map = gray.clone();
         for pixel in map.pixels_mut() {
@@ -52,7 +52,7 @@ pub(super) fn border_is_dark(gray: &Map) -> bool {
     median(&mut border(gray).iter().map(|(_, _, value)| *value).collect::<Vec<_>>()) < 128.0
 }
 
-/// The ink on a picture of 0 to 255; `None` where there is nothing but paper.
+/// The ink in a picture of 0 to 255; `None` if there is nothing but paper.
 pub(super) fn find(gray: &Map, invert: Invert) -> Option<Ink> {
     let (paper, noise) = Plane::of_border(gray);
     let floor = FAINT.max(NOISE * noise);
@@ -79,17 +79,17 @@ pub(super) fn find(gray: &Map, invert: Invert) -> Option<Ink> {
     Some(Ink { map, region, dark })
 }
 
-/// The contrast of full ink: half of the clearly inked pixels pass it, as in MNIST, whose strokes are white inside.
+/// The contrast of full ink: half of the clearly inked pixels exceed it, as in MNIST, whose strokes are white inside.
 fn contrast(map: &Map, floor: f32) -> Option<f32> {
     let mut inked = Vec::with_capacity(map.len());
     inked.extend(map.pixels().map(|pixel| pixel.0[0]).filter(|value| *value > floor));
-    // Beside a stroke there may be more of its blur than of itself.
+    // A stroke may have more blurred pixels beside it than pixels of its own.
     let half = quantile(&mut inked, 0.95)? / 2.0;
     inked.retain(|value| *value > half);
     quantile(&mut inked, 0.5)
 }
 
-/// The box around all pieces of ink that are no dust.
+/// The box around all pieces of ink that are not dust.
 fn region(map: &Map, edge: f32) -> Option<[u32; 4]> {
     let pieces = pieces(map, edge);
     let all: f32 = pieces.iter().map(|piece| piece.ink).sum();
@@ -102,10 +102,10 @@ fn region(map: &Map, edge: f32) -> Option<[u32; 4]> {
     (left <= right).then(|| [left, top, right - left + 1, bottom - top + 1])
 }
 
-/// Pixels that touch, also over corners.
+/// Pixels that touch, also diagonally.
 struct Piece {
     ink: f32,
-    /// Left, top, right and bottom, all of them inside.
+    /// Left, top, right and bottom, all inclusive.
     bounds: [u32; 4],
 }
 
@@ -140,13 +140,13 @@ fn pieces(map: &Map, edge: f32) -> Vec<Piece> {
     pieces
 }
 
-/// The map, with strokes made wider where they would be thinner than a pixel once it is scaled by `scale`. It may come
-/// back smaller.
+/// The map, with strokes widened where they would be thinner than `THIN` once scaled by `scale`. The result may be
+/// smaller than the map.
 pub(super) fn thickened(map: Map, scale: f64) -> Map {
     if stroke_width(&map) * scale >= THIN {
         return map;
     }
-    // The most of a block and not its average: a hair keeps its blackness.
+    // The maximum of a block, not its average: a hairline keeps its blackness.
     let block = map.width().max(map.height()).div_ceil(WORKED_AT);
     let (width, height) = (map.width().div_ceil(block), map.height().div_ceil(block));
     let most = |x: u32, y: u32, w: u32, h: u32, map: &Map| {
@@ -181,7 +181,7 @@ fn stroke_width(map: &Map) -> f64 {
             }
         }
     }
-    // Counted along the grid, an outline in all directions is longer than it is by 4 / pi.
+    // Counted along the grid, an outline that runs in all directions comes out longer by a factor of 4 / pi.
     let outline = outline as f64 * std::f64::consts::FRAC_PI_4;
     if outline > 0.0 { 2.0 * area as f64 / outline } else { f64::INFINITY }
 }
@@ -230,8 +230,8 @@ impl Plane {
     }
 }
 
-/// The outermost pixels and their places. Nothing here grows by and by: threads that did so to memory that another has had
-/// would wait for each other at every step.
+/// The outermost pixels and their places. The vector never has to grow: threads that grew into memory that another had
+/// used would wait for each other at every step.
 fn border(gray: &Map) -> Vec<(u32, u32, f32)> {
     let (width, height) = gray.dimensions();
     let mut border = Vec::with_capacity(2 * (width as usize + height as usize));

@@ -1,8 +1,8 @@
 //! Pictures as people have them: found in folders, decoded whatever their format, and prepared as networks know them.
 //!
-//! [`walk()`] finds picture files, [`decode()`] turns one into pixels within limits, [`prepare()`] makes of a scan or a
-//! drawing what MNIST's makers would have made of it, and [`fit`] brings any picture to a size without looking at
-//! what it shows.
+//! [`walk()`] finds picture files, [`decode()`] turns one into pixels within limits, [`prepare()`] turns a scan or a
+//! drawing into what MNIST's makers would have made of it, and [`fit`] brings any picture to a size regardless of what
+//! it shows.
 
 pub mod decode;
 mod error;

@@ -1,32 +1,32 @@
-//! How many pages a TIFF file has: scanners and faxes put several into one, of which the first is decoded.
+//! How many pages a TIFF file has: scanners and faxes put several into one file, of which only the first is decoded.
 
 use std::collections::HashSet;
 
 /// The most pages that are counted.
 const MOST: usize = 9_999;
-/// The tag that says what a page is, the least of all, and so the first of those that a page has.
+/// The tag that says what kind of page it is. It is the lowest tag, and so the first one of a page that has it.
 const KIND: u64 = 254;
-/// Its bits of a smaller version of another page, and of a mask for one.
+/// Its bits for a smaller version of another page, and for a mask of one.
 const NO_PAGE: u64 = 0b101;
 
-/// The pages of a TIFF file, as far as its bytes lead from one to the next; 0 where they are no such file.
+/// The number of pages in a TIFF file, as far as its bytes lead from one to the next; 0 if they are not such a file.
 pub(super) fn pages(bytes: &[u8]) -> u32 {
     let tiff = Tiff { bytes, is_little: bytes.starts_with(b"II") };
-    // How many bytes tell the number of entries, an entry, and where something stands; and where the first page does.
+    // The sizes in bytes of an entry count, an entry and an offset; and where the first page's offset is.
     let ([count, entry, offset], first) = match tiff.number(2, 2) {
         Some(42) => ([2, 12, 4], 4),
-        // Of files beyond 4 GiB, which others may be as well.
+        // BigTIFF, for files beyond 4 GiB, though smaller ones may use it too.
         Some(43) => ([8, 20, 8], 8),
         _ => return 0,
     };
     let (mut pages, mut met) = (0, HashSet::new());
     let mut next = tiff.number(first, offset);
-    // Pages that lead round in a circle are counted once.
+    // Pages that form a circle are counted once.
     while let Some(at) = next.filter(|at| *at != 0 && met.len() < MOST && met.insert(*at)) {
         let Some(entries) = tiff.number(at, count) else { break };
         let begin = at.saturating_add(count);
         let kind = match tiff.number(begin, 2) {
-            // A value stands at its entry's end.
+            // A value is at the end of its entry.
             Some(KIND) if entries > 0 => tiff.number(begin + entry - offset, 4).unwrap_or(0),
             _ => 0,
         };
@@ -42,7 +42,7 @@ struct Tiff<'a> {
 }
 
 impl Tiff<'_> {
-    /// The number of so many bytes; `None` beyond the end.
+    /// The number in the `size` bytes at `at`; `None` beyond the end.
     fn number(&self, at: u64, size: u64) -> Option<u64> {
         let bytes = self.bytes.get(usize::try_from(at).ok()?..usize::try_from(at.checked_add(size)?).ok()?)?;
         let with = |number: u64, byte: &u8| (number << 8) | u64::from(*byte);
@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// Pages of one entry each, of these kinds, one behind the other; the last leads to `last`.
+    /// Pages of one entry each, of these kinds, one after another; the last leads to `last`.
     fn file(kinds: &[u32], last: u32) -> Vec<u8> {
         let mut bytes = b"MM\0\x2a\0\0\0\x08".to_vec();
         for (i, kind) in kinds.iter().enumerate() {

@@ -1,12 +1,12 @@
-//! Paths as text: one for tables, from which the path can be had again, and one for terminals, which does nothing.
+//! Paths as text: one form for tables, from which the path can be recovered, and one that has no effect on a terminal.
 
 use std::path::{Path, PathBuf};
 
-/// A path for a table: slashes on every system, and as it is where it is Unicode.
+/// A path for a table: with slashes on every system, and unchanged if it is Unicode.
 ///
-/// Bytes that are not are written `\xff`; in a path with such bytes, or with a backslash before an x of its own, each
-/// backslash is doubled. So whatever holds `\x` is to be unescaped, and everything else is the path itself. What a
-/// spreadsheet would take for a formula gets `./` in front, which names the same file.
+/// Bytes that are not Unicode are written `\xff`; in a path with such bytes, or with an `\x` of its own, each backslash
+/// is doubled. So any text with `\x` in it has to be unescaped, and any other is the path itself. What a spreadsheet
+/// would take for a formula gets `./` in front, which names the same file.
 pub fn path_text(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     let plain = std::str::from_utf8(bytes).ok();
@@ -54,19 +54,19 @@ fn hex(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? * 16 + digit(low)?)
 }
 
-/// A path of the bytes that a system gives.
+/// A path from the bytes that the system gives.
 #[cfg(unix)]
 pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
 }
 
-/// A path of the bytes that a system gives, which are Unicode or none of its paths.
+/// A path from the bytes that the system gives, which are Unicode if they are one of its paths.
 #[cfg(not(unix))]
 pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The name of a file or folder with a number, for where others have it already: `a.png`, `a-2.png`, `a-3.png`.
+/// The name of a file or folder with a number, for when the name is already taken: `a.png`, `a-2.png`, `a-3.png`.
 pub fn numbered(path: &Path, number: u64) -> PathBuf {
     let name = path.file_name().unwrap_or(path.as_os_str());
     if number == 1 {
@@ -81,18 +81,18 @@ pub fn numbered(path: &Path, number: u64) -> PathBuf {
     numbered.into()
 }
 
-/// A text on one line of a terminal, where control characters (and what turns the direction of writing) do nothing.
+/// Text for one line of a terminal, with control characters (and those that change the writing direction) escaped.
 pub fn visible(text: &str) -> String {
     escape(text, acts)
 }
 
-/// The same of a text with lines and tabs of its own: what the program says passes through here, as names of files,
-/// classes and models may be part of it.
+/// The same for text with line breaks and tabs of its own: everything the program says passes through here, because
+/// names of files, classes and models may be part of it.
 pub fn visible_lines(text: &str) -> String {
     escape(text, |c| acts(c) && c != '\n' && c != '\t')
 }
 
-/// Whether a terminal does something about a character, rather than to show it.
+/// Whether a terminal acts on a character rather than showing it.
 fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,7 +1,7 @@
-//! Patterns of paths: `*`, `?`, `[a-z]`, and `**` for any folders.
+//! Path patterns: `*`, `?`, `[a-z]`, and `**` for any folders.
 //!
-//! Names that begin with a dot are passed over, as they are below a folder, unless the pattern begins so at that place.
-//! `**` follows no links to folders, which may lead back.
+//! Names that begin with a dot are skipped, as they are in a walk, unless the pattern begins with a dot at that place.
+//! `**` does not follow links to folders, which may lead back.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -11,13 +11,13 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::walk::{Found, leads_to_a_folder, unreadable};
 
-/// What a pattern matches, and what is not looked at on the way there.
+/// What a pattern matches, and what is left out along the way.
 pub type Matches = Box<dyn Iterator<Item = Result<PathBuf, Found>> + Send>;
 
 const SPECIAL: [char; 3] = ['*', '?', '['];
 const OPTIONS: MatchOptions =
     MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..NAMES };
-/// As names are compared: on Windows `*.jpg` is `IMG_0001.JPG` too.
+/// How names are compared: on Windows `*.jpg` also matches `IMG_0001.JPG`.
 const NAMES: MatchOptions = MatchOptions {
     case_sensitive: !cfg!(windows),
     require_literal_separator: false,
@@ -27,19 +27,19 @@ const NAMES: MatchOptions = MatchOptions {
 pub struct Pattern {
     /// As it was given.
     text: String,
-    /// The folder that all matches lie below; empty where that is the working one.
+    /// The folder that contains all matches; empty if it is the working folder.
     root: PathBuf,
     /// The names below it, level by level, up to `**`.
     levels: Vec<glob::Pattern>,
-    /// All of it, where it has `**`.
+    /// The whole pattern, if it has `**`.
     deep: Option<glob::Pattern>,
-    /// Whether a name behind `**` begins with a dot.
+    /// Whether a name after `**` begins with a dot.
     hidden: bool,
 }
 
 impl Pattern {
-    /// `None` for a path without a pattern's characters, and for one that is there, which stands for itself. The error
-    /// is what a source tells of a pattern that is wrong.
+    /// `None` for a path without pattern characters, and for one that exists, which stands for itself. The error is
+    /// what a source reports about an invalid pattern.
     pub fn of(path: &Path) -> Option<Result<Pattern, Found>> {
         let text = path.to_str().filter(|text| text.contains(SPECIAL) && path.symlink_metadata().is_err())?;
         Some(Pattern::parse(text).map_err(|error| wrong(text, &error)))
@@ -48,7 +48,7 @@ impl Pattern {
     fn parse(text: &str) -> Result<Pattern, PatternError> {
         let parts = Path::new(text).components().filter(|part| *part != Component::CurDir);
         let mut parts: Vec<&str> = parts.filter_map(|part| part.as_os_str().to_str()).collect();
-        // Any folders below any folders are any folders.
+        // Repeated `**` are the same as one.
         parts.dedup_by(|part, before| *part == "**" && *before == "**");
         let (root, rest) = parts.split_at(parts.iter().take_while(|part| !part.contains(SPECIAL)).count());
         let any_folders = rest.iter().position(|part| *part == "**");
@@ -63,28 +63,28 @@ impl Pattern {
         })
     }
 
-    /// The folder that all matches lie below.
+    /// The folder that contains all matches.
     pub fn root(&self) -> &Path {
         if self.root.as_os_str().is_empty() { Path::new(".") } else { &self.root }
     }
 
-    /// Whether pictures are found that lie right in a folder, given as a path below the root: by their own names, which
-    /// are taken to match, because of `**`, or because the folder or one above it is matched, and so is walked.
+    /// Whether pictures directly in `folder`, a path below the root, are found: by their own names, which are assumed
+    /// to match, through `**`, or because the folder or one above it is matched, and so is walked.
     pub fn finds_in(&self, folder: &Path) -> bool {
         let is_reached = self.deep.is_some() || folder.components().count() + 1 >= self.levels.len();
         is_reached && self.passes_all(folder.components())
     }
 
-    /// Whether pictures are found that lie deeper below it, in folders of any name.
+    /// Whether pictures deeper below `folder` are found, in folders of any name.
     pub fn finds_below(&self, folder: &Path) -> bool {
-        // Where it asks for an ending, it means no folders.
+        // A pattern that asks for an ending does not mean folders.
         let matches_folders = self.levels.last().is_some_and(|last| Path::new(last.as_str()).extension().is_none());
         let is_reached = self.deep.is_some() || matches_folders || folder.components().count() >= self.levels.len();
         is_reached && self.passes_all(folder.components())
     }
 
-    /// What it matches, in the order of names. Folders are among it, to be walked, unless it says itself how deep they
-    /// go, by `**`.
+    /// What it matches, in the order of names. This includes folders, to be walked, unless the pattern itself says how
+    /// deep to go, by `**`.
     pub fn matches(mut self) -> Matches {
         match self.deep.take() {
             Some(whole) => self.walked(whole),
@@ -94,7 +94,7 @@ impl Pattern {
 
     fn walked(self, whole: glob::Pattern) -> Matches {
         let root = self.root().to_owned();
-        // What is not there has no matches, as with every other pattern.
+        // A missing folder has no matches, as with every other pattern.
         if !root.is_dir() {
             return Box::new(std::iter::empty());
         }
@@ -106,7 +106,7 @@ impl Pattern {
         Box::new(entries.filter_map(move |entry| matched(entry, &whole, &root)))
     }
 
-    /// The crate's own way to pass over hidden names panics at names that are not Unicode, so they are left out here.
+    /// The crate's own option to skip hidden names panics at names that are not Unicode, so it is done here instead.
     fn listed(self) -> Matches {
         match glob::glob_with(&self.text, NAMES) {
             Err(error) => Box::new(std::iter::once(Err(wrong(&self.text, &error)))),
@@ -120,7 +120,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a path that was found has no hidden names but those that are asked for.
+    /// Whether a path that was found has no hidden names except those asked for.
     fn asks_for(&self, path: &Path) -> bool {
         let names = path.components().filter(|name| *name != Component::CurDir);
         self.passes_all(names.skip(self.root.components().count()))
@@ -130,7 +130,7 @@ impl Pattern {
         names.enumerate().all(|(level, name)| self.passes(level, name.as_os_str()))
     }
 
-    /// Whether a name so many levels below those in the root may be on the way to a match.
+    /// Whether a name at this level, 0 being directly in the root, may be on the way to a match.
     fn passes(&self, level: usize, name: &OsStr) -> bool {
         let name = name.to_string_lossy();
         match self.levels.get(level) {
@@ -144,7 +144,7 @@ fn wrong(text: &str, error: &PatternError) -> Found {
     Found::Failed(text.into(), format!("is no pattern: {error}"))
 }
 
-/// An entry of the walk below `root`, where it is a file that the whole pattern matches, or tells of what is left out.
+/// An entry of the walk below `root`, if it is a file that the whole pattern matches; or what is left out, as an error.
 fn matched(entry: walkdir::Result<DirEntry>, whole: &glob::Pattern, root: &Path) -> Option<Result<PathBuf, Found>> {
     let entry = match entry {
         Ok(entry) => entry,
@@ -156,7 +156,7 @@ fn matched(entry: walkdir::Result<DirEntry>, whole: &glob::Pattern, root: &Path)
     if leads_to_a_folder(&entry) {
         return Some(Err(Found::FolderLink));
     }
-    // `./` is in front where the walk begins in the working folder, and in no pattern.
+    // A walk that begins in the working folder puts `./` in front, which no pattern has.
     let path = entry.path().strip_prefix(".").unwrap_or(entry.path());
     whole.matches_with(&path.to_string_lossy(), OPTIONS).then(|| Ok(path.to_owned()))
 }
@@ -176,7 +176,7 @@ mod tests {
         assert!(finds("in/*", "sorted") && finds("in/*", "sorted/seen") && !finds("in/*", "sorted/.seen"));
         assert!(!finds("in/*", ".sorted") && finds("in/.*", ".sorted"));
         assert!(!finds("in/*.png", "sorted") && !finds("in/*/*.png", "sorted") && !finds("in/*.png", ""));
-        // In `sorted` there may be a folder that is matched.
+        // `sorted` may contain a folder that is matched.
         assert!(finds("in/*/*", "sorted") && finds("in/*", ""));
     }
 

@@ -1,5 +1,5 @@
-//! What MNIST's makers did to their scans, done to any picture: light ink on black, cropped, scaled into the middle
-//! 20 of 28 pixels with its aspect kept, and centred by its centre of mass.
+//! Does to any picture what MNIST's makers did to their scans: light ink on black, cropped, scaled into the middle 20
+//! of 28 pixels with its aspect ratio kept, and centred by its centre of mass.
 //!
 //! Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits": "size normalized to fit in a 20x20
 //! pixel box while preserving their aspect ratio [...] centered in a 28x28 image by computing the center of mass".
@@ -20,10 +20,10 @@ pub enum Mode {
     Never,
 }
 
-/// Whether ink is darker than paper, and so has to be turned around.
+/// Whether ink is darker than paper, and so has to be inverted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Invert {
-    /// Where most of what differs from the border is darker than it.
+    /// If most of what differs from the border is darker than it.
     #[default]
     Auto,
     Always,
@@ -39,11 +39,11 @@ pub struct Preparation {
     pub contrast: bool,
     /// Strokes too thin to be seen at the network's size are made thicker.
     pub thicken: bool,
-    /// To what is inked.
+    /// Crop to the inked region.
     pub crop: bool,
-    /// Into the middle 20 of 28 pixels; otherwise into all of them.
+    /// Scale into the middle 20 of 28 pixels; otherwise into all of them.
     pub margin: bool,
-    /// By the centre of mass; otherwise by the middle.
+    /// Centre by the centre of mass; otherwise by the middle.
     pub center: bool,
 }
 
@@ -55,7 +55,7 @@ impl Default for Preparation {
 }
 
 impl Preparation {
-    /// Whether pictures are only brought to the size of inputs of so many channels: colour has no ink and no paper.
+    /// Whether pictures are only brought to the size of inputs with this many channels: colour has no ink and no paper.
     pub fn only_fits(&self, channels: usize) -> bool {
         channels != 1 || self.mode == Mode::Never
     }
@@ -74,14 +74,14 @@ pub struct Prepared {
     pub blank: bool,
 }
 
-/// Whether [`Mode::Auto`] takes a grey picture of the network's own size as prepared: bytes of `[height, width]`, whose
-/// border is dark.
+/// Whether [`Mode::Auto`] takes a grey picture of the network's own size, bytes of `[height, width]`, as prepared:
+/// whether its border is dark.
 pub fn is_prepared(pixels: &[u8], [height, width]: [usize; 2]) -> bool {
     let values = pixels.iter().map(|value| f32::from(*value)).collect();
     Map::from_raw(width as u32, height as u32, values).is_some_and(|gray| ink::border_is_dark(&gray))
 }
 
-/// Makes of a picture what a network with inputs of `[height, width, channels]` is to see. Networks of several
+/// Turns a picture into what a network with inputs of `[height, width, channels]` is to see. Networks with several
 /// channels get it at their size and otherwise as it is.
 pub fn prepare(image: &DynamicImage, input: [usize; 3], how: &Preparation) -> Prepared {
     let [height, width, channels] = input;
@@ -96,7 +96,7 @@ pub fn prepare(image: &DynamicImage, input: [usize; 3], how: &Preparation) -> Pr
         return Prepared { pixels: fit(image, input), as_is: true, inverted: false, cropped: false, blank };
     }
     let Some(found) = ink::find(&gray, how.invert) else {
-        // What an even paper becomes.
+        // What blank paper becomes.
         let pixels = vec![0; height * width];
         return Prepared { pixels, as_is: false, inverted: false, cropped: false, blank: true };
     };
@@ -122,11 +122,11 @@ fn boxed(side: usize) -> u32 {
     ((side as f64 * 20.0 / 28.0).round() as u32).max(1)
 }
 
-/// The map on black, where its centre of mass (or its middle) is the middle, as far as all of it stays inside.
+/// The map on black, with its centre of mass (or its middle) in the middle, as far as all of it stays inside.
 fn placed(map: &Map, [height, width]: [usize; 2], how: &Preparation) -> Vec<u8> {
     let (w, h) = (map.width() as usize, map.height() as usize);
     let peak = map.pixels().fold(0.0f32, |peak, pixel| peak.max(pixel.0[0]));
-    // Reduced strokes have lost some of their height to the paper beside them.
+    // Scaling down has blended strokes with the paper beside them and lowered their peak.
     let gain = if how.contrast && peak > 0.0 { (1.0 / peak).clamp(1.0, 4.0) } else { 1.0 };
     let (mut mass, mut x_mass, mut y_mass) = (0.0, 0.0, 0.0);
     for (x, y, pixel) in map.enumerate_pixels() {
@@ -136,7 +136,7 @@ fn placed(map: &Map, [height, width]: [usize; 2], how: &Preparation) -> Vec<u8> 
         y_mass += ink * f64::from(y);
     }
     let offset = |side: usize, length: usize, moment: f64| {
-        // As MNIST has it: pixel 14 of 0 to 27 is the middle for a centre of mass.
+        // As in MNIST, pixel 14 of 0 to 27 is the middle for a centre of mass.
         let centre = if how.center && mass > 0.0 { moment / mass } else { length as f64 / 2.0 };
         (side as f64 / 2.0 - centre).round().clamp(0.0, (side - length) as f64) as usize
     };

@@ -15,7 +15,7 @@ fn all(image: impl Into<DynamicImage>) -> Prepared {
     prepare(&image.into(), INPUT, &Preparation::default())
 }
 
-/// The mean difference of two digits, in grey levels, at the best of the nine places that are at most a pixel apart.
+/// The mean difference between two digits, in grey levels, at the best of the nine shifts of at most a pixel.
 fn difference(a: &[u8], b: &[u8]) -> f64 {
     let at = |pixels: &[u8], x: i32, y: i32| {
         let inside = (0..28).contains(&x) && (0..28).contains(&y);
@@ -29,7 +29,7 @@ fn difference(a: &[u8], b: &[u8]) -> f64 {
     f64::from(sums.min().unwrap()) / 784.0
 }
 
-/// Ink of one colour on paper of another, as large as asked, with margins of its own on each side.
+/// Ink of one colour on paper of another, of the given size, with a margin of its own on each side.
 fn drawn(digit: &GrayImage, side: u32, [left, top]: [u32; 2], size: [u32; 2]) -> RgbImage {
     let large = imageops::resize(digit, side, side, imageops::FilterType::CatmullRom);
     let (paper, ink) = ([246.0, 238.0, 214.0], [40.0, 44.0, 110.0]);

@@ -1,11 +1,11 @@
-//! A picture at a smaller size, as `image`'s `thumbnail` has it: each pixel is the mean of a block of whole ones. Here
-//! rows are added to each other first, which vectors do, so that it takes a fraction of the time.
+//! Reduces a picture as `image`'s `thumbnail` does: each pixel is the mean of a block of whole ones. Here rows are
+//! added to each other first, with vector instructions, which takes a fraction of the time.
 
 use std::ops::Range;
 
 use image::{DynamicImage, GenericImageView, ImageBuffer, Pixel};
 
-/// The picture with its aspect, its longer side as long as `side`, which is less than it was.
+/// The picture with its aspect ratio kept and its longer side reduced to `side`, which is less than it was.
 pub(crate) fn reduced(image: &DynamicImage, side: u32) -> DynamicImage {
     let scale = f64::from(side) / f64::from(image.width().max(image.height()));
     let [width, height] =
@@ -23,7 +23,7 @@ fn means<P: Pixel<Subpixel = u8>>(image: &ImageBuffer<P, Vec<u8>>, width: u32, h
     let channels = usize::from(P::CHANNEL_COUNT);
     let stride = image.width() as usize * channels;
     let columns = blocks(image.width(), width);
-    // 32 bits are enough: where the longer side becomes 2048, a block is at most that share of 100 million pixels.
+    // 32 bits are enough: with the longer side reduced to 2048, a block is at most 1/2048 of 100 million pixels.
     let mut sums = vec![0u32; stride];
     let mut result = image.buffer_with_dimensions(width, height);
     let lines = result.chunks_exact_mut(width as usize * channels);
@@ -50,7 +50,7 @@ fn means<P: Pixel<Subpixel = u8>>(image: &ImageBuffer<P, Vec<u8>>, width: u32, h
     result
 }
 
-/// Which of `from` pixels each of `to` is made of, with the rounding of `thumbnail`.
+/// Which of the `from` pixels each of the `to` pixels is made of, with the rounding of `thumbnail`.
 fn blocks(from: u32, to: u32) -> Vec<Range<usize>> {
     let step = from as f32 / to as f32;
     let block = |i: u32| {

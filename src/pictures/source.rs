@@ -15,16 +15,16 @@ use super::{numbered, path_text, text_path};
 use crate::data::DataError;
 use crate::data::csv::PixelRows;
 
-/// One thing that a source has come upon.
+/// One item that a source has found.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Task {
     File {
         /// As tables write it.
         name: String,
         place: Place,
-        /// The class whose name the folder has.
+        /// The class that its folder is named after.
         truth: Option<usize>,
-        /// What the folder that was given is called among several inputs.
+        /// The name of the given folder among several inputs.
         input: Option<Arc<Path>>,
     },
     /// A row of a CSV file, counted from 1, with as many bytes as it has pixels.
@@ -33,13 +33,13 @@ pub enum Task {
         row: u64,
         pixels: Vec<u8>,
         truth: Option<usize>,
-        /// What the CSV file is called among several inputs.
+        /// The name of the CSV file among several inputs.
         input: Option<Arc<Path>>,
     },
     /// What cannot be read, and why.
     Failed {
         name: String,
-        /// Of a row of a CSV file, counted from 1.
+        /// The row of a CSV file, counted from 1.
         row: Option<u64>,
         reason: String,
     },
@@ -48,7 +48,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// The name of what will have a place in the result.
+    /// The name, if the task will have a place in the result.
     pub fn name(&self) -> Option<&str> {
         match self {
             Task::File { name, .. } | Task::Row { name, .. } | Task::Failed { name, .. } => Some(name),
@@ -57,10 +57,10 @@ impl Task {
     }
 }
 
-/// One of `of` parts, counted from 1, that together hold everything once.
+/// One of `of` parts, counted from 1, that together hold every item once.
 ///
-/// A thing's part is a hash of its path below the folder that was given (of the path itself where it was named), so
-/// that it is the same wherever the folder stands and whatever else is in it.
+/// An item's part is a hash of its path below the given folder (of the path itself if it was named directly), so it is
+/// the same wherever the folder is and whatever else is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shard {
     pub index: u64,
@@ -83,17 +83,17 @@ pub fn hash(bytes: &[u8]) -> u64 {
 pub struct Source {
     /// Files, folders, patterns, CSV files; `-` is a list of these on standard input.
     pub given: Vec<PathBuf>,
-    /// Names on standard input end with a zero byte and not with a line.
+    /// Names on standard input end with a zero byte instead of a line break.
     pub null_data: bool,
     pub shard: Option<Shard>,
-    /// How often each name's hash is done already.
+    /// How many items with each name's hash are done already.
     pub done: HashMap<u64, u32>,
     pub class_names: Vec<String>,
 }
 
 impl Source {
-    /// All of it, one after another. A CSV file whose rows make no image for a network, which takes those of `image`
-    /// (height, width and channels), is one thing that cannot be read.
+    /// All tasks, one after another. `image` is the height, width and channels of a network's images; a CSV file whose
+    /// rows do not make one is a single task that cannot be read.
     pub fn tasks(self, image: Option<[usize; 3]>) -> impl Iterator<Item = Task> + Send {
         let Source { given, null_data, shard, mut done, class_names } = self;
         let labels = LabelledClasses::of(&class_names);
@@ -123,7 +123,7 @@ impl Source {
                 let name = path_text(&path);
                 Box::new(std::iter::once((name.clone(), Task::Failed { name, row: None, reason })))
             }
-            // Whose they are does not matter: each shard counts what it has come by.
+            // These belong to no shard: each shard counts those it comes across.
             Found::OtherFile(_) => Box::new(std::iter::once((String::new(), Task::OtherFile))),
             Found::FolderLink => Box::new(std::iter::once((String::new(), Task::FolderLink))),
         });
@@ -149,12 +149,12 @@ fn one(found: Found) -> Items<Found> {
     Box::new(std::iter::once(found))
 }
 
-/// Whether a path is to be read as rows of pixels: a CSV file, packed or not.
+/// Whether a path is to be read as rows of pixels: a CSV file, compressed or not.
 pub fn is_csv(path: &Path) -> bool {
     has_ending(unpacked(path), "csv")
 }
 
-/// The name without the ending that says that it is packed.
+/// The name without the ending that marks it as compressed.
 fn unpacked(path: &Path) -> &Path {
     path.file_stem().filter(|_| has_ending(path, "gz")).map_or(path, Path::new)
 }
@@ -163,8 +163,8 @@ fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending))
 }
 
-/// A path that is there stands for itself, another one may be a pattern. Folders that a pattern matches are walked,
-/// unless it says itself how deep they go.
+/// A path that exists stands for itself, any other may be a pattern. Folders that a pattern matches are walked, unless
+/// the pattern itself says how deep to go.
 fn expanded(path: PathBuf) -> Items<Result<PathBuf, Found>> {
     match Pattern::of(&path) {
         None => Box::new(std::iter::once(Ok(path))),
@@ -173,12 +173,12 @@ fn expanded(path: PathBuf) -> Items<Result<PathBuf, Found>> {
     }
 }
 
-/// The paths on standard input, as they come.
+/// The paths on standard input, as they arrive.
 fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Send {
     let end = if null_data { 0 } else { b'\n' };
     let mut input = io::BufReader::new(io::stdin());
     let mut picture = input.fill_buf().is_ok_and(begins_a_picture);
-    // Where Windows' editors put three bytes that say that a file is UTF-8.
+    // On the first line, Windows editors put three bytes that say that a file is UTF-8.
     let mut is_first = true;
     std::iter::from_fn(move || {
         loop {
@@ -201,7 +201,7 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
                 line.pop_if(|last| *last == b'\r');
                 if std::mem::take(&mut is_first) {
                     if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
-                        // The rest of it is one, too.
+                        // The rest is UTF-16, too.
                         let _ = io::copy(&mut input, &mut io::sink());
                         let reason = "is UTF-16, as PowerShell writes lists; names are taken in UTF-8: \
                                       `dir -Name | Out-File -Encoding utf8 list.txt`";
@@ -223,13 +223,13 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
     })
 }
 
-/// Whether bytes are those of a picture. Of formats that begin as a name may, like `BM` or `P5`, none is looked for.
+/// Whether bytes begin a picture. Formats that begin as a name may, like `BM` or `P5`, are not looked for.
 fn begins_a_picture(bytes: &[u8]) -> bool {
     use image::ImageFormat::{Gif, Jpeg, Png, Tiff, WebP};
     image::guess_format(bytes).is_ok_and(|format| matches!(format, Gif | Jpeg | Png | Tiff | WebP))
 }
 
-/// What is wrong with a CSV file or a row of it, without the file's name, which stands in front anyhow.
+/// What is wrong with a CSV file or a row of it, without the file's name, which is put in front anyway.
 fn told(error: DataError) -> String {
     match error {
         DataError::CannotRead { reason, .. } => format!("cannot be read: {reason}"),
@@ -282,17 +282,17 @@ pub fn table_of(name: &str, row: u64) -> Option<PathBuf> {
     name.strip_suffix(format!("#{row}").as_str()).map(text_path)
 }
 
-/// The pixels of all rows of a CSV file that can be read, with their numbers; none where it is no longer there.
+/// The pixels of all readable rows of a CSV file, with the rows' numbers; none if the file no longer exists.
 pub fn numbered_pixels(table: &Path) -> impl Iterator<Item = (u64, Vec<u8>)> {
     // Opening a pipe would wait for its writer.
     let rows = table.is_file().then(|| PixelRows::open(table).ok()).flatten();
     rows.into_iter().flatten().zip(1..).filter_map(|(row, number)| Some((number, row.ok()?.pixels)))
 }
 
-/// Which class the label of a row is.
+/// Which class a row's label stands for.
 #[derive(Clone)]
 struct LabelledClasses {
-    /// By the names of those whose names are numbers. Where none is, a label is the place of its class.
+    /// Classes by name, for names that are numbers. If no name is one, a label is the index of its class.
     by_name: Option<Arc<HashMap<u32, usize>>>,
     classes: usize,
 }
@@ -305,7 +305,7 @@ impl LabelledClasses {
         LabelledClasses { by_name: numbers.then(|| Arc::new(by_name)), classes: class_names.len() }
     }
 
-    /// Beyond all classes for a label that is none of them.
+    /// An index beyond all classes for a label that is none of them.
     fn class(&self, label: u32) -> usize {
         match &self.by_name {
             Some(by_name) => by_name.get(&label).copied().unwrap_or(self.classes),
@@ -314,10 +314,10 @@ impl LabelledClasses {
     }
 }
 
-/// What folders and CSV files are called where there are several, so that what has one name in two of them is told
-/// apart. They go by the order of the inputs, whatever is in them, so that a shard or a resumed run has the same.
+/// Names of folders and CSV files where there are several, so that equal names in two of them can be told apart. They
+/// depend on the order of the inputs, not on their contents, so that a shard or a resumed run has the same ones.
 struct Inputs {
-    /// A list or a pattern may be any number of them.
+    /// A list or a pattern counts as several: it may be any number of inputs.
     several: bool,
     /// How often each name was asked for.
     asked: HashMap<String, u64>,
@@ -329,15 +329,15 @@ impl Inputs {
         Inputs { several, asked: HashMap::new() }
     }
 
-    /// Its own name, with a number where another one has it. A picture that is named itself has none, nor has what is
-    /// alone.
+    /// The input's own name, with a number if another one has it. `None` for a picture that is named directly, and for
+    /// a single input.
     fn name(&mut self, path: &Path) -> Option<Arc<Path>> {
         let csv = is_csv(path);
         if !self.several || !(csv || path.is_dir()) {
             return None;
         }
         let own = if csv { unpacked(path).file_stem() } else { path.file_name() };
-        // `.` names no folder, nor does what stands before the ending of `...csv`.
+        // `.` is not a folder's name, nor is what precedes the ending of `...csv`.
         let own = own.filter(|own| Path::new(own).file_name().is_some()).map(OsStr::to_owned);
         let own = own.or_else(|| Some(path.canonicalize().ok()?.file_name()?.to_owned()));
         let own = PathBuf::from(own.unwrap_or_else(|| "input".into()));
@@ -351,18 +351,18 @@ impl Inputs {
     }
 
     fn times(&mut self, name: &Path) -> u64 {
-        // Many file systems take `a` and `A` for one.
+        // Many file systems take `a` and `A` for the same name.
         let times = self.asked.entry(name.to_string_lossy().to_lowercase()).or_default();
         *times += 1;
         *times
     }
 }
 
-/// Which folders say of what class their pictures are: those right below a folder that was given, where at least two
-/// of them are named after classes.
+/// Which folders tell the class of their pictures: those directly below a given folder, if at least two of them are
+/// named after classes.
 struct ClassFolders {
     class_names: Vec<String>,
-    /// The newest root, and whether it is such a folder.
+    /// The most recent root, and whether it has such folders.
     of: Option<(Arc<Path>, bool)>,
 }
 
@@ -386,7 +386,7 @@ impl ClassFolders {
     }
 }
 
-/// Whether a class's name can be that of a folder, and nothing else.
+/// Whether a class's name can be the name of a folder, and nothing else.
 pub fn is_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(part)), None) if part == name)

@@ -90,7 +90,7 @@ fn any_folders_of_a_pattern_are_no_links_to_folders() {
     let given = [at("sl/**/*.png")];
     assert_eq!(names(source(&given), &folder), ["sl/0/a.png", "sl/0/link.png", "sl/1/b.png"]);
     assert_eq!(source(&given).tasks(None).filter(|task| *task == Task::FolderLink).count(), 2);
-    // A link that is named itself is the folder that it leads to.
+    // A link that is named directly stands for the folder that it leads to.
     assert_eq!(names(source(&[at("sl/0/other/**/*.png")]), &folder), ["sl/0/other/b.png"]);
 }
 
@@ -135,7 +135,7 @@ fn a_label_is_the_class_of_that_name_and_a_place_only_where_no_name_is_a_number(
         let source = Source { given: vec![path.clone()], class_names, ..Source::default() };
         found(source, &folder).into_iter().map(|(_, truth)| truth).collect()
     };
-    // What is no class is a number that no class has.
+    // A label that is no class becomes an index that no class has.
     assert_eq!(truths(&["1", "2", "9"]), [Some(0), Some(2), Some(3)]);
     assert_eq!(truths(&["cat", "0"]), [Some(2), Some(2), Some(1)]);
     assert_eq!(truths(&["cat", "dog"]), [Some(1), Some(9), Some(0)]);

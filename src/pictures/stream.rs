@@ -1,5 +1,5 @@
-//! Tasks to batches of prepared pictures, ahead of whoever takes them: one thread finds files, one gathers them, all
-//! cores decode a batch while the batch before is worked on, and there are never more than a few batches in memory.
+//! Turns tasks into batches of prepared pictures, ahead of the consumer: one thread finds files, one gathers them, all
+//! cores decode a batch while the previous one is worked on, and there are never more than a few batches in memory.
 
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -19,11 +19,11 @@ use super::source::{Source, Task};
 use super::walk::{ENDINGS, Place};
 use crate::files::{Existing, Unfinished};
 
-/// Pictures in a batch: enough to keep all cores and a device busy, few enough that a stop is not waited for.
+/// Pictures in a batch: enough to keep all cores and a device busy, few enough that nobody waits for a stop.
 pub const BATCH: usize = 256;
-/// Tasks that are found before they are gathered.
+/// Tasks that may be found before they are gathered.
 const AHEAD: usize = 32;
-/// How long a batch that is not full waits for the next task, and a stop to be seen.
+/// How long a batch that is not full waits for the next task, and how long until a stop is noticed.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What became of a task.
@@ -35,7 +35,7 @@ pub struct Item {
     /// A row of a CSV file, counted from 1.
     pub row: Option<u64>,
     pub truth: Option<usize>,
-    /// A picture under another format's name.
+    /// Whether the file has another format's name.
     pub misnamed: bool,
     /// Pages of a TIFF file that are not looked at.
     pub further_pages: u32,
@@ -52,7 +52,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether it only says that nothing has come for a while.
+    /// Whether it only signals that nothing has come for a while.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.other_files == 0 && self.folder_links == 0
     }
@@ -65,7 +65,7 @@ pub struct Seen {
     pub prepared: Prepared,
     /// Whether its name is another format's.
     pub misnamed: bool,
-    /// Pages of a TIFF file behind it.
+    /// Pages of a TIFF file after this one.
     pub further_pages: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Work {
     /// Height, width and channels.
     pub input: [usize; 3],
     pub preparation: Preparation,
-    /// A folder that is shown what the network sees.
+    /// A folder in which to show what the network sees.
     pub show: Option<PathBuf>,
 }
 
@@ -83,7 +83,7 @@ impl Work {
     /// Decodes and prepares one file, as a batch does.
     ///
     /// # Errors
-    /// In words: why it cannot be read.
+    /// A message that says why it cannot be read.
     pub fn file(&self, path: &Path) -> Result<Seen, String> {
         let picture = read(path).map_err(|error| error.to_string())?;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
@@ -93,10 +93,10 @@ impl Work {
         Ok(Seen { prepared, misnamed, further_pages: picture.further_pages })
     }
 
-    /// The same of a row of pixels: the network's own number of them, or a grey square.
+    /// The same for a row of pixels: as many as the network takes, or a grey square.
     ///
     /// # Errors
-    /// In words: of which number they are.
+    /// A message that says how many they are, if they are neither.
     pub fn row(&self, pixels: Vec<u8>) -> Result<Prepared, String> {
         let ([height, width, channels], found) = (self.input, pixels.len());
         if channels != 1 && found == height * width * channels {
@@ -107,10 +107,10 @@ impl Work {
         Ok(prepare(&DynamicImage::from(image), self.input, &self.preparation))
     }
 
-    /// Decodes and prepares what a task is.
+    /// Decodes and prepares the picture of a task.
     ///
     /// # Errors
-    /// In words: what is to be shown cannot be written.
+    /// A message, if what is to be shown cannot be written.
     pub fn item(&self, task: Task) -> Result<Item, String> {
         let of_row = |prepared| Seen { prepared, misnamed: false, further_pages: 0 };
         let (name, path, row, truth, seen, shown) = match task {
@@ -133,10 +133,10 @@ impl Work {
     }
 }
 
-/// Height and width of the image that a row of so many pixels makes: the network's, or a square's.
+/// Height and width of the image that a row of `pixels` pixels makes: the network's, or a square's.
 ///
 /// # Errors
-/// In words: of which number they are.
+/// A message that says how many they are, if they make neither.
 pub(super) fn sides(pixels: usize, [height, width, channels]: [usize; 3]) -> Result<[usize; 2], String> {
     let side = pixels.isqrt();
     if pixels == height * width * channels {
@@ -148,17 +148,17 @@ pub(super) fn sides(pixels: usize, [height, width, channels]: [usize; 3]) -> Res
     }
 }
 
-/// Where the pictures of an input are shown, which has a name where there are several.
+/// The folder in which an input's pictures are shown: its name, if there are several inputs.
 fn below(input: Option<&Path>) -> &Path {
     input.unwrap_or(Path::new(""))
 }
 
-/// The path below the folder that was given, without what would lead out of another one.
+/// The path below the given folder, without anything that would lead out of another one.
 fn shown_as(place: &Place) -> PathBuf {
     place.within().components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
-/// Writes what the network sees, with `.png` after the picture's own name.
+/// Writes what the network sees, with `.png` appended to the picture's own name.
 fn show(path: &Path, prepared: &Prepared, [height, width, channels]: [usize; 3]) -> Result<(), String> {
     let mut name = path.to_owned().into_os_string();
     name.push(".png");
@@ -177,8 +177,8 @@ fn show(path: &Path, prepared: &Prepared, [height, width, channels]: [usize; 3])
     folder.and_then(|()| put(&path, &bytes)).map_err(|error| cannot(error.to_string()))
 }
 
-/// A picture is there whole or not at all: of a full disk nobody would be told who leaves the last bytes to be written
-/// when a file is closed.
+/// Writes a picture whole or not at all: if closing the file were left to write the last bytes, nobody would be told of
+/// a full disk.
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = Unfinished::create(path)?;
     file.write_all(bytes)?;
@@ -187,10 +187,10 @@ fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Starts the threads, which end when the stream is dropped, or soon after `stop` is set.
 ///
-/// Each item is a batch; an error is the end of all. Where a source takes its time, as a list does that somebody is
-/// still writing, what has come is a batch that is not full, and then there is an empty one now and then, so that
-/// whoever takes them can look to what is done. After `stop` a batch may have fewer items than it began with, all of
-/// them those that come first.
+/// Each item is a batch; an error ends the stream. If a source takes its time, like a list that somebody is still
+/// writing, what has come forms a batch that is not full, and then there is an empty one now and then, so that the
+/// consumer can attend to what is done. After `stop` a batch may have fewer items than it began with, always the first
+/// ones.
 pub fn stream(source: Source, work: Work, stop: Arc<AtomicBool>) -> Receiver<Result<Batch, String>> {
     let (found_out, found) = sync_channel(AHEAD);
     let (tasks_out, tasks_in) = sync_channel::<(Vec<Task>, Batch)>(1);
@@ -211,7 +211,7 @@ pub fn stream(source: Source, work: Work, stop: Arc<AtomicBool>) -> Receiver<Res
     batches
 }
 
-/// Finds tasks until nobody wants more. It may wait for a list without end, so nobody waits for it.
+/// Finds tasks until nobody wants more. It may wait for a list without end, so nobody waits for this thread.
 fn find(source: Source, input: [usize; 3], out: &SyncSender<Task>) {
     for task in source.tasks(Some(input)) {
         if out.send(task).is_err() {
@@ -254,7 +254,7 @@ fn decode(tasks: Vec<Task>, batch: Batch, work: &Work, stop: &AtomicBool) -> Res
         false => Some(work.item(task)),
     });
     let decoded: Vec<Option<Result<Item, String>>> = decoded.collect();
-    // What comes after the first one that was left out is left for another time as well.
+    // What comes after the first task that was skipped is left for another time as well.
     let items = decoded.into_iter().map_while(|item| item).collect::<Result<_, _>>()?;
     Ok(Batch { items, ..batch })
 }

@@ -9,14 +9,14 @@ use walkdir::{DirEntry, WalkDir};
 pub const ENDINGS: [&str; 15] =
     ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp", "gif", "pgm", "pbm", "ppm", "pnm"];
 
-/// One thing that a walk has come upon.
+/// One thing that a walk has found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// A file that was named, or one below a folder with the name of a picture.
+    /// A file that was named directly, or a file below a folder, if it is named like a picture.
     File(Place),
     /// A folder or a link that cannot be read, and why.
     Failed(PathBuf, String),
-    /// A file below a folder that has no picture's name, or that is hidden.
+    /// Any other file below a folder: it is hidden, or not named like a picture.
     OtherFile(PathBuf),
     /// A link below a folder to another folder: it may lead back, and is not followed.
     FolderLink,
@@ -26,19 +26,19 @@ pub enum Found {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     pub path: PathBuf,
-    /// The folder it was found below; `None` where it was named itself.
+    /// The folder it was found below; `None` if it was named directly.
     pub root: Option<Arc<Path>>,
 }
 
 impl Place {
-    /// The path below the folder that was given; the whole path of a file that was named itself.
+    /// The path below the given folder; the whole path of a file that was named directly.
     pub fn within(&self) -> &Path {
         self.root.as_ref().and_then(|root| self.path.strip_prefix(root).ok()).unwrap_or(&self.path)
     }
 }
 
-/// What there is at a path: the file itself, or all pictures below a folder, however deep, in the order of their
-/// names. Hidden folders are passed over. Memory is that of one path of folders, with all names in them.
+/// What is at a path: the file itself, or all pictures below a folder, however deep, in the order of their names.
+/// Hidden folders are skipped. Memory holds one path of folders, with all names in them.
 pub fn walk(input: &Path) -> impl Iterator<Item = Found> + Send + use<> {
     let root: Option<Arc<Path>> = input.is_dir().then(|| input.into());
     let named = root.is_none().then(|| Found::File(Place { path: input.to_owned(), root: None }));
@@ -49,7 +49,7 @@ pub fn walk(input: &Path) -> impl Iterator<Item = Found> + Send + use<> {
     named.into_iter().chain(below)
 }
 
-/// Everything but hidden folders, where programs keep copies of their own; the folder that was given may be one.
+/// Everything but hidden folders, where programs keep copies of their own; the given folder may be hidden.
 fn is_looked_at(entry: &DirEntry) -> bool {
     let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
     entry.depth() == 0 || !hidden || !entry.file_type().is_dir()
@@ -60,7 +60,7 @@ fn found(entry: walkdir::Result<DirEntry>, root: &Arc<Path>) -> Option<Found> {
         Ok(entry) => entry,
         Err(error) => return Some(unreadable(&error, root)),
     };
-    // The folder that was given may be a link, and is followed.
+    // The given folder may be a link, which is followed.
     if entry.depth() == 0 || entry.file_type().is_dir() {
         return None;
     }

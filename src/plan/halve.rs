@@ -6,15 +6,15 @@ use crate::ops::Sum;
 use crate::ops::elementwise::Fill;
 use crate::tensor::{Kind, Shape, Tensor};
 
-/// Numbers of one image that are worth halving. Below are the last layers, whose numbers decide.
+/// How many numbers of one image are worth halving. The last layers, whose numbers decide, have fewer.
 const WORTH_HALVING: usize = 256;
 
 impl Plan {
-    /// Keeps what the step makes of each image of a batch in 16-bit floats, wherever that is many numbers: what limits a
-    /// GPU there is its memory. Weights, sums over the batch and all arithmetic stay in 32 bits. `images` are the stored
-    /// buffers that the images are picked from, and what belongs to each: its label.
+    /// Keeps what the step makes of each image of a batch in 16-bit floats, wherever that is many numbers: there a GPU
+    /// is limited by its memory. Weights, sums over the batch and all arithmetic stay in 32 bits. `images` are the
+    /// stored buffers from which the images, and what belongs to each (its label), are picked.
     pub fn halve(&mut self, batch: usize, images: &[BufferId]) {
-        // Of what is in each scratch buffer at the time.
+        // About what each scratch buffer holds at the time.
         let (mut by_image, mut halved) = (vec![false; self.scratch.len()], vec![false; self.scratch.len()]);
         let halve = |view: &mut View, halved: &[bool]| {
             if matches!(view.buffer, Buffer::Scratch(i) if halved[i]) {
@@ -28,7 +28,7 @@ impl Plan {
                 // A buffer holds one result after another, and each is written before it is read.
                 if let Buffer::Scratch(i) = view.buffer {
                     let Tensor { shape, kind } = &view.tensor;
-                    // Sums over parts of a batch, of which each may be one image, have other ranks.
+                    // Sums over parts of a batch, where each part may be one image, have other ranks.
                     let of_images = is_by_image && matches!(shape.rank(), 2 | 4) && shape.dims()[0] == batch;
                     by_image[i] = is_by_image;
                     halved[i] = of_images && *kind == Kind::F32 && shape.len() >= batch * WORTH_HALVING;
@@ -40,12 +40,12 @@ impl Plan {
 }
 
 impl Dispatch {
-    /// Whether the result has a part of each image, one after another. So has what is picked from `images`, what is filled
-    /// with one number, and what would be twice as long if all of its inputs were that are so: `by_image` has those in
-    /// scratch buffers.
+    /// Whether the result has a part for each image, one after another. So has what is picked from `images`, what is
+    /// filled with one number, and what would be twice as long if all its inputs that have such parts were: `by_image`
+    /// tells which scratch buffers hold such inputs.
     fn is_by_image(&self, batch: usize, images: &[BufferId], by_image: &[bool]) -> bool {
         let [View { tensor: made, .. }] = &self.outputs[..] else { return false };
-        // Sums over rows grow too, by more parts.
+        // Sums over rows grow too, but because they have more parts.
         if !is_cut(made, batch) || self.op.as_ref().downcast::<Sum>().is_some() {
             return false;
         }
@@ -62,7 +62,7 @@ impl Dispatch {
     }
 }
 
-/// Whether the outermost axis can be that of the images, or have rows of each.
+/// Whether the outermost axis can be the images, or rows of each image.
 fn is_cut(tensor: &Tensor, batch: usize) -> bool {
     tensor.dims().first().is_some_and(|rows| rows.is_multiple_of(batch))
 }
@@ -88,7 +88,7 @@ mod tests {
 
     const BATCH: usize = 4;
 
-    /// Whether what `make` makes of a batch of images, of their product with weights, or of other weights is halved.
+    /// Whether what `make` makes of a batch of images, their product with weights, or other weights is halved.
     fn is_halved(make: impl FnOnce(&mut Graph, [Value; 3]) -> Value) -> bool {
         let mut store = Store::default();
         let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
@@ -100,7 +100,7 @@ mod tests {
         let made = make(&mut graph, [images, product, others]);
         let shape = graph.shape(made).clone();
         assert!(shape.dims()[0] == BATCH && shape.len() >= BATCH * WORTH_HALVING, "{shape}");
-        // What is assigned lies in a stored buffer; what it is made of does not.
+        // What is assigned is in a stored buffer; what it is made of is not.
         for value in [product, made] {
             let twice = apply(&mut graph, Scale { factor: 2.0, offset: 0.0 }, &[value]);
             let place = stored(graph.tensor(twice).clone());
@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn what_only_has_the_size_of_a_batch_stays_in_32_bits() {
         assert!(is_halved(|graph, [_, product, _]| apply(graph, Slice::new(0, 400), &[product])));
-        // The derivative by the weights of a layer with as many inputs as there are images.
+        // The derivative with respect to the weights of a layer with as many inputs as there are images.
         assert!(!is_halved(|graph, [images, product, _]| {
             let inputs = apply(graph, Slice::new(0, BATCH), &[images]);
             apply(graph, MatMul::new(Layout::TN), &[inputs, product])
         }));
-        // The weights of one with as many outputs, turned.
+        // The transposed weights of a layer with as many outputs.
         assert!(!is_halved(|graph, [_, _, others]| apply(graph, Transpose, &[others])));
         // A sum in as many parts.
         assert!(!is_halved(|graph, [_, product, _]| {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn all_that_a_step_makes_of_each_image_is_halved() {
-        // No other size of these networks is this prime number.
+        // A prime number that no other size in these networks equals.
         const IMAGES: usize = 37;
         let set = mnist::embedded().unwrap().train.select(&(0..100).collect::<Vec<_>>());
         for network in ["fast", "standard", "best", "dense", "cnn", "avgcnn"] {
@@ -159,7 +159,7 @@ mod tests {
                 }
             }
             assert!(halved > 0, "{network}");
-            // And so there is less memory to ask for.
+            // So less memory has to be asked for.
             let (whole, needed) = (&classifier.plan.scratch, classifier.plan.scratch_needed());
             assert!(whole.iter().zip(&needed).all(|(whole, needed)| needed <= whole), "{whole:?} {needed:?}");
             let (whole, needed) = (whole.iter().sum::<usize>(), needed.iter().sum::<usize>());

@@ -131,7 +131,7 @@ fn left_room(panel: &Panel) -> i64 {
 fn legend(panel: &Panel, names: &[&str], room: i64) -> Legend {
     let mut entries: Vec<Entry> = Vec::new();
     for series in panel.series.iter().filter(|s| !s.name.trim().is_empty()) {
-        let name = text::fit(&format!("{}{}", series.name, series.remark), NORMAL, (room - SWATCH) as f32);
+        let name = text::fit_name(&format!("{}{}", series.name, series.remark), NORMAL, (room - SWATCH) as f32);
         let line = line_of(&series.name, names);
         match entries.iter_mut().find(|e| e.name == name && e.line == line) {
             Some(entry) => entry.styles.push(series.style),

@@ -65,7 +65,7 @@ impl<'a> Heat<'a> {
         let cell = (MATRIX / n.max(1)).clamp(SMALLEST_CELL, LARGEST_CELL);
         let name_size = if cell < 24 { 13.0 } else { NORMAL };
         for name in &mut names {
-            *name = text::fit(name, name_size, LONGEST_NAME);
+            *name = text::fit_name(name, name_size, LONGEST_NAME);
         }
         let widths = names.iter().map(|name| text::width(name, name_size));
         let longest = widths.fold(10.0, f32::max).ceil() as i64;

@@ -28,5 +28,6 @@ pub use error::{MAX_SIDE, ReportError};
 pub use heat::confusion_picture;
 pub use save::save_png;
 pub use series::{Panel, Series, Style, smooth};
+pub(crate) use sheet::mistake_caption;
 pub use sheet::{SheetItem, sheet_room, titled_sheet};
 pub(crate) use table::{aligned, class_name, percent};

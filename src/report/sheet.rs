@@ -99,6 +99,19 @@ pub fn sheet_room<'a>(
     (fit(side - TITLE_ROW, cell_h), fit(side, cell_w))
 }
 
+/// The caption of an image that was taken for another class than its own: `4 → 9`. Of names that do not fit the widest
+/// caption each keeps its start and its end.
+pub(crate) fn mistake_caption(truth: &str, answer: &str) -> String {
+    const ARROW: &str = " \u{2192} ";
+    let width = |text: &str| text::width(text, CAPTION);
+    let room = WIDEST_CAPTION as f32 - 1.0 - width(ARROW);
+    // What a short name leaves is the other one's.
+    let beside = |other: &str| (room - width(other)).max(room / 2.0);
+    let [truth, answer] =
+        [(truth, answer), (answer, truth)].map(|(name, other)| text::fit_name(name, CAPTION, beside(other)));
+    format!("{truth}{ARROW}{answer}")
+}
+
 /// Width and height of a cell with an image of such a width and height, and the lines of each caption below it.
 fn cell<'a>(
     captions: impl Iterator<Item = &'a str> + Clone,
@@ -154,7 +167,7 @@ fn needed(caption: &str, image_w: u64) -> u64 {
 /// At most two lines that fit `room` pixels.
 fn caption_lines(caption: &str, room: f32) -> Vec<String> {
     let caption = shortened(caption);
-    let whole = |line: &str| text::fit(line, CAPTION, room);
+    let whole = |line: &str| text::fit_name(line, CAPTION, room);
     let given: Vec<&str> = caption.lines().map(str::trim).collect();
     if let [only] = given[..]
         && text::width(only, CAPTION) > room

@@ -59,11 +59,24 @@ fn a_long_caption_is_broken_at_a_space_and_then_cut() {
     assert_eq!(caption_lines("4 -> 9", room), ["4 -> 9"]);
     assert_eq!(caption_lines("4 -> 9  98.2 %", room), ["4 -> 9", "98.2 %"]);
     assert_eq!(caption_lines("a\nb\nc", room), ["a", "b"]);
-    assert!(caption_lines("unbreakablylong", room)[0].ends_with('…'));
+    assert!(caption_lines("unbreakablylong", room)[0].contains('…'));
     // A cell grows to what is not to be broken.
     let whole = "100.0\u{a0}%";
     assert_eq!(caption_lines(whole, needed(whole, 20) as f32), [whole]);
     assert!(caption_lines("", room).is_empty());
+}
+
+#[test]
+fn a_mistake_between_long_names_shows_the_start_and_the_end_of_both() {
+    assert_eq!(mistake_caption("4", "9"), "4 → 9");
+    let [one, two] = [1, 2].map(|i| format!("a really rather long class {i}"));
+    let caption = mistake_caption(&one, &two);
+    let (truth, answer) = caption.split_once(" → ").unwrap();
+    assert!(truth.starts_with("a r") && truth.ends_with("s 1") && truth.contains('…'), "{caption}");
+    assert!(answer.starts_with("a r") && answer.ends_with("s 2"), "{caption}");
+    assert!(needed(&format!("{caption}\n9 %"), 20) <= WIDEST_CAPTION, "{caption}");
+    // Beside a short name there is more room.
+    assert!(mistake_caption("4", &two).len() > answer.len() + 5, "{caption}");
 }
 
 #[test]

@@ -122,15 +122,14 @@ fn length(text: &str) -> usize {
     text.chars().count()
 }
 
-/// At most `most` characters of a line.
-fn clipped(text: &str, most: usize) -> String {
-    let mut chars = text.chars();
-    let mut kept: String = chars.by_ref().take(most).collect();
-    if chars.next().is_some() {
-        kept.pop();
-        kept.push('…');
+/// At most `most` characters of a name, from its start and its end: names that begin alike often end differently.
+fn clipped(name: &str, most: usize) -> String {
+    let count = length(name);
+    if count <= most {
+        return name.to_owned();
     }
-    kept
+    let (start, end) = (most / 2, most.saturating_sub(1) / 2);
+    name.chars().take(start).chain(['…']).chain(name.chars().skip(count - end)).collect()
 }
 
 /// Columns two spaces apart: the first to the left, the others to the right.
@@ -219,6 +218,15 @@ dog      .    3  .
         let text = small().fmt_table(&["a\nb", "a b", "a\tb"]);
         for name in ["a\\nb", "a b", "a\\tb"] {
             assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn long_names_that_begin_alike_are_told_apart_by_their_ends() {
+        let names = [1, 2].map(|i| format!("a really rather long name of class {i}"));
+        let text = small().fmt_table(&names) + &small().fmt_matrix(&names);
+        for shown in ["a really rat… of class 1", "a really rat… of class 2", " a re…s 1", " a re…s 2"] {
+            assert!(text.contains(shown), "no {shown} in {text}");
         }
     }
 

@@ -58,6 +58,30 @@ pub(crate) fn width(text: &str, size: f32) -> f32 {
     scaled(size).map_or(0.0, |font| text.chars().map(|c| font.h_advance(glyph_id(&font, c))).sum())
 }
 
+/// A name on one line as [`fit`], but cut in the middle: names that begin alike often end differently.
+pub(crate) fn fit_name(name: &str, size: f32, room: f32) -> String {
+    let Some(font) = scaled(size) else {
+        return String::new();
+    };
+    let advance = |c| font.h_advance(glyph_id(&font, c));
+    let name: Vec<char> = name.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = |part: &[char]| part.iter().collect::<String>();
+    if name.iter().copied().map(advance).sum::<f32>() <= room {
+        return text(&name);
+    }
+    let (mut start, mut end, mut used) = (0, name.len(), advance('…'));
+    while start < end {
+        // From both ends in turn.
+        let at_start = start <= name.len() - end;
+        used += advance(name[if at_start { start } else { end - 1 }]);
+        if used > room {
+            break;
+        }
+        if at_start { start += 1 } else { end -= 1 }
+    }
+    format!("{}…{}", text(&name[..start]).trim_end(), text(&name[end..]).trim_start())
+}
+
 /// `text` on one line: control characters become spaces, and what does not fit into
 /// `room` pixels is cut and marked with an ellipsis.
 pub(crate) fn fit(text: &str, size: f32, room: f32) -> String {
@@ -189,6 +213,14 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_keeps_its_start_and_its_end() {
+        assert_eq!(fit_name("shirt\n", 16.0, 100.0), "shirt");
+        let cut = [1, 2].map(|i| fit_name(&format!("a really rather long class {i}"), 16.0, 150.0));
+        assert!(cut[0].starts_with("a really") && cut[0].ends_with("class 1") && cut[0].contains('…'), "{cut:?}");
+        assert!(cut[1].ends_with("class 2"), "{cut:?}");
+    }
+
+    #[test]
     fn characters_that_the_font_does_not_have_are_seen_and_take_their_room() {
         let unknown = UNKNOWN.to_string();
         for text in ["数", "🐈"] {
@@ -205,6 +237,7 @@ mod tests {
             let kept = fit(&text, 16.0, room);
             prop_assert!(width(&kept, 16.0) <= room + 0.01);
             prop_assert!(mask(&kept, 16.0).is_some());
+            prop_assert!(width(&fit_name(&text, 16.0, room), 16.0) <= room + 0.01);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A kernel's text with some of its buffers in 16-bit floats: what it loads from them becomes 32-bit at once, and what it
-//! stores 16-bit at last, so that every sum is as exact as before.
+//! A kernel's text with some of its buffers in 16-bit floats: what it loads from them becomes 32-bit at once, and what
+//! it stores becomes 16-bit only then, so that every sum is as exact as before.
 //!
-//! Only text is changed, by the names that bindings are declared with: `x[i]` becomes `f32(x[i])`, or a vector of them,
-//! and `out[i] = v;` becomes `out[i] = f16(v);`. Whatever this overlooks is an error of types, and no wrong result.
+//! Only text is changed, found by the names of declared bindings: `x[i]` becomes `f32(x[i])`, or a vector of `f32`, and
+//! `out[i] = v;` becomes `out[i] = f16(v);`. Anything this overlooks is a type error, not a wrong result.
 
 use super::{ShaderError, flag};
 use crate::ops::Kernel;
@@ -10,7 +10,7 @@ use crate::ops::Kernel;
 /// A binding whose elements are 16-bit.
 struct Halved {
     name: String,
-    /// Its elements' type in the text: `f32`, `vec4<f32>`, or another name for either.
+    /// Its elements' type in the text: `f32`, `vec4<f32>`, or an alias of either.
     element: String,
 }
 
@@ -25,10 +25,10 @@ impl Halved {
     }
 }
 
-/// `text` of `kernel`, in which the bindings of these numbers are 16-bit.
+/// The `text` of `kernel`, with the bindings of these numbers changed to 16-bit.
 ///
 /// # Errors
-/// A declaration, or a use of one, that is written otherwise than they all are.
+/// A binding whose declaration or use is not written in the usual form.
 pub fn halved(kernel: &Kernel, text: &str, bindings: &[usize]) -> Result<String, ShaderError> {
     let error = |line: usize, problem: String| ShaderError { file: kernel.file.into(), line: line + 1, problem };
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ pub fn halved(kernel: &Kernel, text: &str, bindings: &[usize]) -> Result<String,
             }
             None => {
                 declared += line;
-                // Another name for a type is followed by one for its half.
+                // An alias of a type is followed by one for its 16-bit type.
                 if let Some((name, of)) = line.strip_prefix("alias ").and_then(|rest| rest.split_once(" = ")) {
                     declared += &format!("\nalias Half{name} = {}", of.replace("f32", "f16"));
                 }
@@ -57,7 +57,7 @@ pub fn halved(kernel: &Kernel, text: &str, bindings: &[usize]) -> Result<String,
     uses(&declared, &found).map_err(|problem| error(0, problem))
 }
 
-/// The number and the type of the binding that a line declares, if it does.
+/// The number and the type of the binding that a line declares, if it declares one.
 fn binding(kernel: &Kernel, line: &str) -> Result<Option<(usize, Halved)>, String> {
     let Some(rest) = line.strip_prefix("@group(0) @binding(") else { return Ok(None) };
     let (number, rest) = rest.split_once(") var<").ok_or("a binding without a variable")?;
@@ -73,7 +73,7 @@ fn binding(kernel: &Kernel, line: &str) -> Result<Option<(usize, Halved)>, Strin
     Ok(Some((number, Halved { name: name.into(), element: element.into() })))
 }
 
-/// Loads and stores of halved bindings, converted.
+/// The text with loads and stores of halved bindings converted.
 fn uses(text: &str, halved: &[Halved]) -> Result<String, String> {
     let mut out = String::with_capacity(text.len() * 2);
     let mut rest = text;
@@ -81,7 +81,7 @@ fn uses(text: &str, halved: &[Halved]) -> Result<String, String> {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         if rest.starts_with('/') {
-            // A remark is left as it is.
+            // A comment is left as it is.
             let end = if rest.starts_with("//") { rest.find('\n').unwrap_or(rest.len()) } else { 1 };
             out.push_str(&rest[..end]);
             rest = &rest[end..];
@@ -89,7 +89,7 @@ fn uses(text: &str, halved: &[Halved]) -> Result<String, String> {
         }
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
-        // A part of a structure may have the name of a binding.
+        // A member of a structure may have the name of a binding.
         let binding = halved.iter().find(|halved| halved.name == word && !out.ends_with('.'));
         let Some(binding) = binding.filter(|_| after.starts_with('[')) else {
             out.push_str(word);
@@ -114,7 +114,7 @@ fn uses(text: &str, halved: &[Halved]) -> Result<String, String> {
     Ok(out)
 }
 
-/// Where the bracket that a text begins with is closed.
+/// The position where the bracket that the text begins with is closed.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0usize;
     for (i, c) in text.char_indices() {

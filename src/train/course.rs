@@ -3,6 +3,7 @@
 
 use super::folder::DATA_DIGEST;
 use super::provenance::Provenance;
+use super::schedule::epochs_behind;
 use super::steps::{RING, State};
 use super::{ClassifierSteps, Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet, digest};
@@ -127,9 +128,9 @@ impl Course {
         self.step * self.settings.batch / self.images
     }
 
-    /// Epochs behind `step`, the fraction included.
+    /// Epochs behind `step`, the fraction included, as [`epochs_behind`] counts them.
     pub fn epoch_at(&self, step: usize) -> f64 {
-        step as f64 * self.settings.batch as f64 / self.images as f64
+        epochs_behind(step, self.settings.batch, self.images)
     }
 
     /// The next step after which a snapshot is kept: so many of each epoch, the last at its end, and no more than there

@@ -283,8 +283,7 @@ impl Loop<'_, '_> {
         let images = (steps * self.run.settings.batch) as f64;
         (self.run.report)(Event::Trained {
             step: last.step,
-            // The last batch straddles the end where it does not divide the images.
-            epoch: last.epoch.min(self.run.settings.epochs as f64),
+            epoch: last.epoch,
             loss: last.loss,
             accuracy: last.accuracy,
             images_per_second: images / began.elapsed().as_secs_f64().max(1e-9),
@@ -371,6 +370,7 @@ mod tests {
     use super::*;
     use crate::data::mnist;
     use crate::device::DeviceError;
+    use crate::device::cpu::Cpu;
     use crate::device::rigged::{Moment, Rigged};
     use crate::models::builtin;
 
@@ -394,6 +394,32 @@ mod tests {
         let error = Run { settings, architecture, data, folder, device, stop, report }.train().unwrap_err();
         assert!(matches!(error.device(), Some(DeviceError::OutOfMemory { .. })), "{error}");
         tries.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn no_row_of_training_lies_behind_the_validation_of_its_epoch() {
+        let all = mnist::embedded().unwrap();
+        let train = all.train.select(&(0..164).collect::<Vec<_>>());
+        let data = DataSet::new(all.name, train, ImageSet::default(), all.class_names);
+        let architecture = builtin("dense").unwrap();
+        let recipe = Settings::from_recipe("dense", &architecture.recipe);
+        let settings = Settings { epochs: 3, batch: 128, validation: 10, patience: 0, ..recipe };
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        folder.begin(architecture.text(), None, &settings).unwrap();
+        let mut told = Vec::new();
+        let report = &mut |event: Event| {
+            if let Event::Trained { epoch, .. } = event {
+                told.push(epoch);
+            }
+        };
+        let (device, stop) = (&mut Cpu::new(), &AtomicBool::new(false));
+        Run { settings, architecture, data, folder: folder.clone(), device, stop, report }.train().unwrap();
+        // 154 images in batches of 128: the second, third and fourth step end the epochs.
+        let (metrics, _) = folder.history(4).unwrap();
+        let rows: Vec<(usize, f64)> = metrics.rows.iter().map(|row| (row.step, row.epoch)).collect();
+        assert_eq!(rows, [(1, 0.8312), (2, 1.0), (2, 1.0), (3, 2.0), (3, 2.0), (4, 3.0), (4, 3.0)]);
+        assert_eq!(told.last(), Some(&3.0));
     }
 
     #[test]

@@ -27,6 +27,15 @@ const LAST: f64 = 250_000.0;
 /// A step schedule divides the rate by ten after each third of the run.
 const DROP: f64 = 0.1;
 
+/// Epochs of `images` that are behind after so many batches, the fraction included. The batch that an epoch ends with
+/// may have images of the next one: it is the epoch's end all the same, where the epoch is validated, so that nothing is
+/// recorded beyond the last.
+pub fn epochs_behind(batches: usize, batch: usize, images: usize) -> f64 {
+    let seen = batches * batch;
+    let into = seen % images;
+    if into < batch { (seen / images) as f64 } else { seen as f64 / images as f64 }
+}
+
 /// Refuses a run of so many epochs, of `images` in batches, that is longer than a device can count or has rates for.
 ///
 /// # Errors
@@ -90,6 +99,16 @@ mod tests {
 
     fn rates(name: ScheduleName, steps: usize, warmup: usize) -> Vec<f64> {
         Schedule { name, peak: 0.01, steps, warmup }.rates()
+    }
+
+    #[test]
+    fn the_batch_that_an_epoch_ends_with_is_its_end_and_others_are_within_it() {
+        let epochs = |batches: std::ops::RangeInclusive<usize>, batch, images| -> Vec<f64> {
+            batches.map(|n| epochs_behind(n, batch, images)).collect()
+        };
+        assert_eq!(epochs(0..=4, 128, 154), [0.0, 128.0 / 154.0, 1.0, 2.0, 3.0]);
+        assert_eq!(epochs(0..=4, 50, 100), [0.0, 0.5, 1.0, 1.5, 2.0]);
+        assert_eq!(epochs(1..=2, 100, 40), [2.0, 5.0], "batches of more images than an epoch has");
     }
 
     #[test]

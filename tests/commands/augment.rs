@@ -92,6 +92,21 @@ fn data_extend_refuses_more_classes_than_a_label_can_tell_apart() {
 }
 
 #[test]
+fn data_extend_refuses_so_few_images_that_their_files_could_not_be_read() {
+    let place = Place::new();
+    for i in 0..30 {
+        let path = place.path(&format!("letters/{}/{i}.png", ["a", "b", "c"][i / 10]));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::GrayImage::from_pixel(28, 28, image::Luma([i as u8])).save(path).unwrap();
+    }
+    let line = "data extend --data letters --hold-out 6";
+    // Of each class eight are left, one class after the other.
+    place.refused(&format!("{line} --limit 9"), &["--limit 9", "is of class c", "--limit 17 or more"]);
+    place.works(&format!("{line} --limit 17"));
+    assert_eq!(load_folder(place.path("extended")).unwrap().train.classes, 3);
+}
+
+#[test]
 fn data_extend_refuses_what_it_cannot_do_and_leaves_nothing() {
     let place = Place::with_digits(5, 3);
     place.bars("bars", [20, 12], 3, [9, 3]);
@@ -225,7 +240,7 @@ fn a_preview_has_originals_in_the_first_column_and_draws_beside_them() {
 
     // With nothing asked for, what training sees is the image itself.
     let said = place.works(&format!("{line} --out plain.png"));
-    assert!(said.err.contains("images as they are"), "{said:#?}");
+    assert!(said.err.contains("images as they are") && said.out == "plain.png\n", "{said:#?}");
     let plain = picture(&place, "plain.png");
     assert_eq!(plain.dimensions(), sheet.dimensions());
     let cell = |sheet: &image::RgbImage, column: u32| -> Vec<u8> {
@@ -304,10 +319,26 @@ fn stats_count_images_and_ink_and_draw_the_means() {
     assert!(picture(&place, "stats.png").width() > 6 * 112);
 
     // Bars are at rows 0 to 3, 6 to 9 and 13 to 16, over the whole width.
-    let said = place.works("data stats --data bars --out bars.png");
+    let said = place.works("data stats --data bars --out new/bars.png");
     assert!(said.out.contains("all ink is in rows 0 to 16 and columns 0 to 11\n"), "{said:#?}");
     assert!(!said.out.contains("--extend"), "{said:#?}");
     place.refused("data stats --data nowhere", &["cannot read nowhere"]);
+}
+
+#[test]
+fn the_picture_of_stats_is_drawn_whether_or_not_anyone_still_reads_the_tables() {
+    let place = Place::with_digits(100, 20);
+    let mut child = place.start("data stats --data data");
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert!(picture(&place, "stats.png").width() > 6 * 112);
+}
+
+#[test]
+fn a_preview_goes_into_a_folder_that_is_made_for_it() {
+    let place = Place::with_digits(20, 10);
+    place.works("data preview --data data --device cpu --rows 1 --columns 1 --out new/below/preview.png");
+    assert!(picture(&place, "new/below/preview.png").width() > 2 * 56);
 }
 
 #[test]

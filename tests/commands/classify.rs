@@ -588,6 +588,31 @@ fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
 }
 
 #[test]
+fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_go_on() {
+    let place = Place::new();
+    digits(&place, "in", 5);
+    let line = format!("{CLASSIFY} in --out table.csv");
+    ends_before_its_table(&place, &line);
+    for (flags, words) in [
+        ("--threshold 0.9", "was begun without --threshold, and not with --threshold 0.9. Go on with the same, or"),
+        ("--prepare never", "was begun with --prepare auto, and not with --prepare never"),
+        ("--sort-into sy --sort link", "was begun without --sort-into, and not with --sort-into sy --sort link"),
+        ("--model dense", "was begun with --model judge, and not with --model dense"),
+        ("more.png", "was begun without more.png, which is given now"),
+    ] {
+        place.refused(&format!("{line} --resume {flags}"), &[words]);
+    }
+    // As versions before wrote it, in which a model has no name.
+    let journal = place.text("table.csv.partial");
+    let unnamed = journal.replacen(r#""model's name":"judge","#, "", 1);
+    assert_ne!(journal, unnamed);
+    place.write("table.csv.partial", unnamed);
+    place.refused(&format!("{line} --resume --model dense"), &["was begun with another model than dense"]);
+    place.works(&format!("{line} --resume"));
+    assert_eq!(rows(&place.text("table.csv")).len(), 6);
+}
+
+#[test]
 fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told() {
     let place = Place::new();
     digits(&place, "in", 30);

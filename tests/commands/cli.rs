@@ -822,7 +822,8 @@ fn curves_draws_two_runs_in_one_picture() {
     place.works("curves runs/0001-dense");
     assert!(is_png(&place.read("curves.png")));
     place.refused("curves =runs/0001-dense", &["=runs/0001-dense", "expected a name"]);
-    place.refused("curves runs/0001-dense --out none/c.png", &["cannot write none/c.png", "folder exists"]);
+    place.works("curves runs/0001-dense --out new/below/c.png");
+    assert!(is_png(&place.read("new/below/c.png")));
 }
 
 #[test]
@@ -847,4 +848,21 @@ fn several_devices_train_a_classifier_together_and_nothing_else() {
     place.refused("train gan --data data --device cpu,cpu", &["several devices"]);
     place.refused(&format!("{train} cpu,nonesuch --batch 20"), &["nonesuch"]);
     assert_eq!(place.names("runs"), ["0001-dense"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_a_run_could_not_remember_is_refused_before_there_is_a_run() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    for line in ["train dense --data", "train gan --device cpu --data", "train gan --judge", "train --from"] {
+        let said = said(place.command(line).arg(OsStr::from_bytes(b"caf\xe9/data.csv")).output().unwrap());
+        let flag = line.split(' ').next_back().unwrap();
+        assert_eq!(said.code, Some(1), "{said:#?}");
+        for word in ["error: ", flag, "caf", "UTF-8", "rename it"] {
+            assert!(said.err.contains(word), "{line}: no {word:?} in {said:#?}");
+        }
+        assert!(!place.path("runs").exists(), "{line}");
+    }
 }

@@ -280,6 +280,70 @@ fn some_of_a_models_classes_are_known_by_their_names() {
     );
 }
 
+/// Digits in folders that are called by their words, which the alphabet puts into another order.
+fn words(place: &Place, folder: &str, count: usize) {
+    const WORDS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    pictures(place, folder, &mnist::embedded().unwrap().test, count);
+    for (digit, word) in WORDS.iter().enumerate() {
+        std::fs::rename(place.path(&format!("{folder}/{digit}")), place.path(&format!("{folder}/{word}"))).unwrap();
+    }
+}
+
+#[test]
+fn classes_that_are_matched_by_their_order_alone_are_warned_of() {
+    let place = Place::new();
+    words(&place, "w", 100);
+    let warning = "warning: the model's classes are numbers and those of w are names: matched in order, 0=eight, 1=fi";
+    for line in ["evaluate fast --out here", "train --from fast --dry-run"] {
+        let said = place.works(&format!("{line} --data w --device cpu"));
+        assert_eq!(said.err.matches(warning).count(), 1, "{said:#?}");
+    }
+    // The other way round.
+    place.works("train dense --data w --epochs 1 --batch 32 --device cpu -q");
+    place.digits("digits", 50, 50);
+    let warning = "warning: the classes of digits are numbers and the model's are names: matched in order, 0=eight, 1";
+    for line in ["evaluate runs/0001-dense", "train --from runs/0001-dense --dry-run"] {
+        let said = place.works(&format!("{line} --data digits --device cpu"));
+        assert_eq!(said.err.matches(warning).count(), 1, "{said:#?}");
+        let said = place.works(&format!("{line} --data w --device cpu"));
+        assert!(!said.err.contains("matched in order"), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_table_is_classified_by_the_numbers_of_its_columns_wherever_they_stand() {
+    let place = Place::new();
+    let set = mnist::embedded().unwrap().test;
+    let plain = table(&set, 100);
+    // In the order of the alphabet: pixel0, pixel1, pixel10, pixel100.
+    let header: Vec<&str> = plain.lines().next().unwrap().split(',').collect();
+    let mut order: Vec<usize> = (0..header.len()).collect();
+    order.sort_by_key(|column| header[*column]);
+    let moved = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        order.iter().map(|column| cells[*column]).collect::<Vec<_>>().join(",") + "\n"
+    };
+    place.write("moved.csv", plain.lines().map(moved).collect::<String>());
+    place.write("plain.csv", plain);
+    let [plain, moved] = ["plain", "moved"].map(|name| {
+        let said = place.works(&format!("classify {name}.csv --model fast --device cpu --out {name}-answers.csv"));
+        let tested = place.works(&format!("evaluate fast --data {name}.csv --hold-out all --device cpu --out {name}"));
+        (right(&said.out), right(&tested.out))
+    });
+    assert_eq!(moved, plain);
+    assert!(plain.0 > 95, "{plain:?}");
+}
+
+#[test]
+fn what_sorting_was_not_sure_of_is_said_to_be_a_class_when_one_learns_from_it() {
+    let place = Place::new();
+    pictures(&place, "digits", &mnist::embedded().unwrap().test, 60);
+    place.works("classify digits --model dense --threshold 0.999 --device cpu --sort-into sorted --out answers.csv");
+    assert!(place.names("sorted").contains(&"unsure".into()), "{:?}", place.names("sorted"));
+    let said = place.works("data stats --data sorted");
+    assert!(said.err.contains("the folder unsure is taken as a class; `classify --sort-into` puts there"), "{said:#?}");
+}
+
 #[test]
 fn a_run_on_pictures_goes_on_with_the_pictures_it_began_with() {
     let place = Place::new();

@@ -3,7 +3,7 @@
 
 use inkgrad::device::Device;
 
-use crate::common::Place;
+use crate::common::{Place, said};
 
 /// The largest of a window becomes the smallest.
 const WRONG_POOL: &str = "wrong-shader@max_pool:(other > v)=>(other < v)";
@@ -28,6 +28,17 @@ fn doctor_holds_the_cpu_against_the_definitions_where_there_is_no_gpu() {
     for path in [place.path("").to_string_lossy().into_owned(), std::env::var("HOME").unwrap_or("/home".into())] {
         assert!(!report.contains(path.trim_end_matches('/')) || path == "/", "{path} in {report}");
     }
+}
+
+#[test]
+fn doctor_makes_the_folder_of_its_report_and_refuses_one_that_cannot_be_written_before_it_measures() {
+    let place = Place::new();
+    place.write("file", "");
+    place.refused("doctor --device cpu --out file/report.md", &["cannot write file/report.md"]);
+    std::fs::create_dir(place.path("folder")).unwrap();
+    place.refused("doctor --device cpu --out folder", &["folder is a folder; name a file"]);
+    let said = place.run("doctor --quick --device nonesuch --out new/below/report.md");
+    assert_eq!(place.text("new/below/report.md"), said.out);
 }
 
 #[test]
@@ -71,6 +82,31 @@ fn a_gpu_whose_results_are_wrong_is_refused_by_name_and_left_by_auto() {
     assert_eq!(said.code, Some(0), "{said:#?}");
     assert!(said.err.contains("max_pool") && said.err.contains("The CPU computes instead"), "{said:#?}");
     assert!(said.err.contains("with CPU ("), "{said:#?}");
+}
+
+/// lavapipe, which is slower than the CPU device, in the part of an integrated GPU.
+#[test]
+fn auto_leaves_an_integrated_gpu_that_is_slower_than_the_cpu_and_measures_it_once() {
+    let Some(gpu) = gpu("auto_leaves_an_integrated_gpu_that_is_slower_than_the_cpu") else { return };
+    let place = Place::with_digits(200, 20);
+    let run = |line: &str, device: &str| {
+        let said = place.run_on(line, device, "hardware@integrated");
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        said
+    };
+    let line = "train dense --data data --epochs 1";
+    // A GPU that is named is taken, and not measured.
+    let named = run(line, &gpu);
+    assert!(named.err.contains(&gpu) && !named.err.contains("GFLOP/s"), "{named:#?}");
+    let first = run(line, "auto");
+    for word in ["warning: ", gpu.as_str(), "GFLOP/s", "`auto` takes the CPU from now on", "with CPU ("] {
+        assert!(first.err.contains(word), "no {word:?} in {first:#?}");
+    }
+    let again = run(line, "auto");
+    assert!(again.err.contains("with CPU (") && !again.err.contains("GFLOP/s"), "{again:#?}");
+    let mut devices = place.command("devices");
+    let listed = said(devices.env("INKGRAD_FAULT", "hardware@integrated").output().unwrap()).out;
+    assert!(listed.contains("it was measured to be faster than the GPU"), "{listed}");
 }
 
 #[test]

@@ -136,13 +136,37 @@ fn a_sweep_answers_with_a_table_and_a_picture_and_goes_on_where_it_was() {
     place.refused(&format!("{line} --seed 1"), &["was begun with other settings", "--out"]);
     place.refused("sweep tiny.toml --ratios 1:0 --data data --device cpu", &["1:3"]);
     place.refused("sweep tiny.toml --width 1 --data data --device cpu", &["2 or more"]);
-    place.refused("sweep tiny.toml --ratios 1:1,3:1,2:2 --data data --device cpu", &["1:1 and 2:2 are the same ratio"]);
+    for (ratios, words) in [
+        ("1:1,3:1,2:2", "1:1 and 2:2 come to the same widths, 8 + 8"),
+        ("1:127,1:15 --width 3", "1:127 and 1:15 come to the same widths, 1 + 2"),
+    ] {
+        place.refused(&format!("sweep tiny.toml --ratios {ratios} --data data --device cpu"), &[words]);
+    }
     let fixed = TINY.replace("\"noise_width\"", "8").replace("noise_width = 8\n", "");
     place.write("fixed.toml", fixed);
     for flags in ["", "--width 16"] {
         let words = ["[generator]", "no layer has `dense = \"noise_width\"`"];
         place.refused(&format!("sweep fixed.toml {flags} --data data --device cpu"), &words);
     }
+}
+
+#[test]
+fn a_sweep_of_other_ratios_keeps_the_rows_of_the_runs_that_are_there() {
+    let place = place();
+    let sweep = |flags: &str| format!("sweep tiny.toml --epochs 1 --data data --device cpu {flags}");
+    place.works(&sweep("--ratios 3:1"));
+    let kept = place.text("sweep/sweep.md").lines().last().unwrap().to_string();
+    let said = place.works(&sweep("--ratios 1:3"));
+    assert!(said.err.contains("1 of 2: noise 12 : label 4 (ratio 3:1), which is there already"), "{said:#?}");
+    let rows: Vec<String> = place.text("sweep/sweep.md").lines().skip(2).map(String::from).collect();
+    assert!(rows.len() == 2 && rows[0].starts_with("| 1:3 |") && rows[1] == kept, "{rows:#?}");
+    assert_eq!(place.text("sweep/sweep.csv").lines().count(), 3);
+
+    place.refused(&sweep("--ratios 6:2"), &["6:2 comes to the widths 12 + 4", "sweep/tiny-3-1", "--out"]);
+    place.refused(&sweep("--ratios 1:1 --seed 1"), &["was begun with other settings", "--out"]);
+    place.write("other.toml", TINY.replace("\"tiny\"", "\"other\""));
+    let words = ["is a run of tiny, and one table is of one GAN", "--out"];
+    place.refused(&sweep("--ratios 1:3").replace("tiny.toml", "other.toml"), &words);
 }
 
 #[test]

@@ -276,6 +276,15 @@ fn single_files_are_named_by_cell_and_digit() {
     assert_eq!(sizes(&place, "new/folder/000001_2.png"), (56, 56));
 }
 
+#[test]
+fn the_folder_of_a_file_is_made() {
+    let place = Place::new();
+    for out in ["new/below/a.png", "new/a.gif", "other/a.safetensors"] {
+        generate(&place, &format!("--grid 1x1 --out {out}"));
+        assert!(!place.read(out).is_empty(), "{out}");
+    }
+}
+
 // What is refused, and what is left alone.
 
 #[test]
@@ -343,8 +352,8 @@ fn what_cannot_be_drawn_is_answered_with_what_can() {
         ("--test 5", &["--test", "IDX"]),
         ("--format idx --out-dir a --test 101", &["--test 101", "100 digits"]),
         ("--grid 1x3000 --out a.gif", &["GIF", "at most 65535 a side"]),
-        ("--out nowhere/a.png", &["cannot write nowhere/a.png", "folder exists"]),
-        ("--out nowhere/a.gif", &["cannot write nowhere/a.gif", "folder exists"]),
+        // The folder that was made for it is gone again.
+        ("--grid 1x3000 --out new/below/a.gif", &["GIF", "at most 65535 a side"]),
         ("--fps abc --out a.gif", &["--fps", "abc", "from 1 to 50"]),
         ("--model nowhere.safetensors", &["nowhere.safetensors"]),
         ("--model .", &["no run's folder"]),

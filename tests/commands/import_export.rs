@@ -102,6 +102,8 @@ fn a_file_that_calls_two_classes_the_same_is_imported_with_other_names() {
         place.works(&format!("export m.safetensors {there}"));
         let line = format!("import {there} back-{there}.safetensors {flags}");
         place.refused(&line, &[there, "\"0\" is given as the name of two classes", "--class-names"]);
+        let unnamed = format!("{line} --class-names a,,c,d,e,f,g,h,i,j");
+        place.refused(&unnamed, &["--class-names: name 2 is empty"]);
         place.works(&format!("{line} --class-names a,b,c,d,e,f,g,h,i,j"));
     }
 }
@@ -325,12 +327,19 @@ fn what_cannot_be_exported_is_refused_with_the_remedy() {
         ("export m.safetensors m.onnx --format safetensors".into(), vec!["m.onnx", "another format than --format"]),
         ("export m.safetensors it.SAFETENSORS --format onnx".into(), vec!["it.SAFETENSORS", "another format"]),
         ("export m.safetensors m.safetensors --force".into(), vec!["is the model itself"]),
-        ("export m.safetensors none/m.onnx".into(), vec!["none/m.onnx", "folder exists"]),
         (format!("export {gan} gan.safetensors"), vec!["is a generator", ".onnx"]),
     ] {
         place.refused(&line, &words);
     }
     place.works(&format!("export {gan} gan.onnx"));
+}
+
+#[test]
+fn what_is_imported_and_exported_goes_into_folders_that_are_made_for_it() {
+    let place = Place::new();
+    place.works(&format!("import {} new/below/m.safetensors", path("dense-keras2.h5")));
+    place.works("export new/below/m.safetensors other/m.onnx");
+    assert_eq!([place.names("new/below"), place.names("other")], [["m.safetensors"], ["m.onnx"]]);
 }
 
 #[test]

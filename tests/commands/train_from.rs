@@ -196,3 +196,20 @@ fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
     assert_eq!(place.read(&format!("{run}/1/last.safetensors")), first);
     assert_eq!(place.read(whole), wanted);
 }
+
+#[test]
+fn an_ensemble_is_tested_with_a_warning_where_one_of_its_members_knows_the_images() {
+    let place = Place::new();
+    let rows: String = (0..40).map(|i| format!("{},{i},0,255,9\n", i % 2)).collect();
+    place.write("all.csv", format!("label,a,b,c,d\n{rows}"));
+    let train = "--data all.csv --epochs 1 --validation 0 --device cpu -q";
+    place.works(&format!("train dense --hold-out 0 {train}"));
+    // It keeps the normalization, without which the two could not be joined.
+    place.works(&format!("train --from runs/0001-dense --hold-out 10 {train}"));
+    let warning = "has learned from 10 of these 10 test images (--hold-out 0)";
+    for members in ["runs/0001-dense runs/0002-dense", "runs/0002-dense runs/0001-dense"] {
+        place.works(&format!("ensemble {members} -o both.safetensors --force"));
+        let said = place.works("evaluate both.safetensors --data all.csv --hold-out 10 --device cpu");
+        assert!(said.err.contains(warning), "{said:#?}");
+    }
+}

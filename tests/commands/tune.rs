@@ -2,7 +2,7 @@
 
 use inkgrad::device::Device;
 
-use crate::common::Place;
+use crate::common::{Place, said};
 
 /// A driver in software claims to be a card, whose layouts do not suit it: there is something to find.
 const CARD: &str = "hardware@all";
@@ -47,6 +47,20 @@ fn a_faster_layout_whose_results_are_wrong_is_named_and_not_taken() {
     assert!(tuned.err.contains("faster layouts of matmul.nn [16, 64] have wrong results on this device"), "{tuned:#?}");
     let after = first_loss(&place, &gpu);
     assert!((before - after).abs() < 1e-5, "{before} before, {after} after");
+}
+
+#[test]
+fn what_cannot_be_remembered_is_said_with_its_place_before_anything_is_measured() {
+    let Some(gpu) = crate::golden::gpu("what_cannot_be_remembered_is_said") else { return };
+    let place = Place::new();
+    place.write("file", "");
+    for line in [format!("tune {NETWORK}"), "tune --forget".into()] {
+        let mut tune = place.command(&line);
+        tune.args(["--device", &gpu.name()]).env("INKGRAD_FAULT", CARD).env("INKGRAD_CACHE", place.path("file"));
+        let said = said(tune.output().unwrap());
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:#?}");
+        assert!(said.err.contains(" in ") && said.err.contains(&*place.path("file").to_string_lossy()), "{said:#?}");
+    }
 }
 
 #[test]

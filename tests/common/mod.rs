@@ -141,7 +141,7 @@ impl Place {
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inkgrad"));
         command.current_dir(self.folder.path()).args(line.split_whitespace());
-        // What it keeps for the next time is not to outlive the test, nor to be among the files that it looks at.
+        // What the program caches must not outlive the test, nor be among the files that the test looks at.
         command.env("INKGRAD_CACHE", self.cache.path());
         command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
         command
@@ -152,19 +152,19 @@ impl Place {
         said(self.command(line).output().unwrap())
     }
 
-    /// The same on a device, whose name may have spaces, with faults of drivers in it.
+    /// The same on a device, whose name may have spaces, with a driver's fault in it.
     pub fn run_on(&self, line: &str, device: &str, fault: &str) -> Said {
         said(self.command(line).args(["--device", device]).env("INKGRAD_FAULT", fault).output().unwrap())
     }
 
-    /// The same, of a command that must do its work.
+    /// The same, for a command that must succeed.
     pub fn works(&self, line: &str) -> Said {
         let said = self.run(line);
         assert_eq!(said.code, Some(0), "inkgrad {line}: {said:#?}");
         said
     }
 
-    /// Whether there is the software GPU. Where it is required it must be; where it is missing, that is said.
+    /// Whether the software GPU is there. Fails if it is missing but required; otherwise says that it is missing.
     pub fn has_software_gpu(&self) -> bool {
         let found = self.works("devices").out.contains("llvmpipe");
         if !found {
@@ -195,7 +195,7 @@ impl Place {
         self.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Starts a run and kills it ten times, each so many milliseconds after it has begun or gone on; then it ends.
+    /// Starts a run and kills it ten times, each time so many milliseconds after it has begun or resumed; then it ends.
     pub fn ends_after_kills(&self, line: &str, run: &str, after: Range<u64>) {
         let (mut kills, mut random) = (0, 12345u32);
         let mut next = line.to_string();
@@ -206,7 +206,7 @@ impl Place {
             std::thread::sleep(Duration::from_millis(wait));
             child.kill().unwrap();
             child.wait().unwrap();
-            // Started alone, a run can be killed before its folder can be resumed; then it is begun again.
+            // A run that has only started can be killed before its folder can be resumed; then it is begun again.
             if !self.path(run).join("config.toml").exists() {
                 let _ = std::fs::remove_dir_all(self.path(run));
                 continue;
@@ -224,7 +224,7 @@ impl Place {
 pub fn said(output: Output) -> Said {
     let text = |bytes| {
         let text = String::from_utf8(bytes).unwrap();
-        // Paths as tests have them.
+        // Paths as tests write them.
         if cfg!(windows) { text.replace('\\', "/") } else { text }
     };
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }

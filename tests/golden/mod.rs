@@ -5,7 +5,7 @@ use inkgrad::device::{self, Choice, Device, cpu::Cpu, gpu::Adapter, gpu::Gpu};
 use inkgrad::models::Parameter;
 use safetensors::SafeTensors;
 
-/// A GAN that a processor trains in no time, with what GANs are made of: batch norm, dropout, labels in both networks.
+/// A GAN that a CPU trains in no time, with what GANs are made of: batch norm, dropout, labels in both networks.
 pub const TINY_GAN: &str = r#"
 [generator]
 noise = 8
@@ -56,7 +56,7 @@ impl Golden {
     pub fn shape(&self, tensor: &str) -> Vec<usize> {
         self.tensors().tensor(tensor).unwrap_or_else(|e| panic!("{}: {tensor}: {e}", self.name)).shape().to_vec()
     }
-    /// A tensor's elements; whole numbers become f32, which holds the few that there are exactly.
+    /// A tensor's elements; integers become f32, which holds the few that there are exactly.
     pub fn get(&self, tensor: &str) -> Vec<f32> {
         let tensors = self.tensors();
         let view = tensors.tensor(tensor).unwrap_or_else(|e| panic!("{}: {tensor}: {e}", self.name));
@@ -73,7 +73,7 @@ impl Golden {
     }
 }
 
-/// Element `i` of tensor number `t` in -1..1, as tests/goldens/README.md has it.
+/// Element `i` of tensor number `t` in -1..1, as tests/goldens/README.md defines it.
 pub fn stream(i: u32, t: u32) -> f64 {
     let x = i.wrapping_mul(0x9E37_79B1).wrapping_add(t.wrapping_mul(0x85EB_CA77)).wrapping_add(0x2722_0A95);
     let x = (x ^ (x >> 16)).wrapping_mul(0x21F0_AAAD);
@@ -82,7 +82,7 @@ pub fn stream(i: u32, t: u32) -> f64 {
     (f64::from(h >> 8) / 16_777_216.0 - 0.5) * 2.0
 }
 
-/// Each element within `tolerance` of the wanted one, relative to the largest.
+/// Asserts that each element is within `tolerance` of the wanted one, relative to the largest.
 pub fn assert_near(what: &str, got: &[f32], wanted: &[f32], tolerance: f32) {
     assert_eq!(got.len(), wanted.len(), "{what}");
     let scale = wanted.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
@@ -92,8 +92,8 @@ pub fn assert_near(what: &str, got: &[f32], wanted: &[f32], tolerance: f32) {
     }
 }
 
-/// The GPU that tests run on: the one that INKGRAD_DEVICE names, else the first that there is, be it software.
-/// Without any, says so, and fails where INKGRAD_REQUIRE_GPU is 1.
+/// The GPU that tests run on: the one that INKGRAD_DEVICE names, else the first there is, even a software one.
+/// If there is none, says so, and fails if INKGRAD_REQUIRE_GPU is 1.
 pub fn gpu(test: &str) -> Option<Gpu> {
     adapter(test).map(|adapter| Gpu::open(&adapter).unwrap())
 }
@@ -122,7 +122,7 @@ pub fn check(what: &str, error: f64, tolerance: f64) {
     assert!(error <= tolerance, "{what}: off by {error:e}, more than {tolerance:e}");
 }
 
-/// The largest difference, in parts of the largest wanted element.
+/// Checks the largest difference, relative to the largest wanted element.
 pub fn check_near(what: &str, got: &[f32], wanted: &[f32], tolerance: f64) {
     assert_eq!(got.len(), wanted.len(), "{what}");
     let largest = wanted.iter().fold(0.0f64, |m, x| m.max(f64::from(x.abs())));
@@ -134,7 +134,7 @@ pub fn check_near(what: &str, got: &[f32], wanted: &[f32], tolerance: f64) {
 
 pub type Open = fn() -> Box<dyn Device>;
 
-/// The CPU, and the adapter that is there.
+/// The CPU, and the GPU if there is one.
 pub fn devices(test: &str) -> Vec<(&'static str, Open)> {
     let mut devices: Vec<(&'static str, Open)> = vec![("CPU", || Box::new(Cpu::new()))];
     if gpu(test).is_some() {
@@ -156,7 +156,7 @@ pub fn initial(parameter: &Parameter, t: u32) -> Vec<f32> {
     (0..parameter.shape.len()).map(|i| value(i) as f32).collect()
 }
 
-/// A gradient against `name` and, of a large one, its first elements, the sum and the sum of squares.
+/// Checks a gradient against `name`; for a large one, its first elements, the sum and the sum of squares.
 pub fn check_gradient(what: &str, gradient: &[f32], dims: &[usize], golden: &Golden, name: &str, tolerance: f64) {
     let wanted = golden.get(name);
     if !golden.has(&format!("{name}.sum")) {
@@ -167,7 +167,7 @@ pub fn check_gradient(what: &str, gradient: &[f32], dims: &[usize], golden: &Gol
     let [sum, squares] = ["sum", "sumsq"].map(|of| f64::from(golden.get(&format!("{name}.{of}"))[0]));
     let exact = || gradient.iter().map(|x| f64::from(*x));
     check(&format!("{what}, squares"), (exact().map(|x| x * x).sum::<f64>() / squares - 1.0).abs(), tolerance);
-    // Positive and negative elements cancel, so the sum is measured by what they could sum to.
+    // Positive and negative elements cancel, so the sum's error is relative to what they could sum to.
     let most = (squares * gradient.len() as f64).sqrt();
     check(&format!("{what}, sum"), (exact().sum::<f64>() - sum).abs() / most, tolerance);
 }

@@ -15,23 +15,23 @@ const ROUNDS: usize = 10;
 const SEED: u32 = 5;
 const RATE: f32 = 1e-5;
 
-/// What f32 may be off by, of a tensor's largest element, as in tests/networks/goldens.rs; twice that, for the discriminator is
-/// deeper.
+/// What f32 may be off by, relative to a tensor's largest element: twice what it is in tests/networks/goldens.rs, as
+/// the discriminator is deeper.
 const OF_THE_LARGEST: f64 = 2e-5;
-/// The generator has two million rectifiers, a few of which stand so close to zero that f32 has them on the other side.
+/// The generator has two million rectifiers, a few of which are so close to zero that f32 puts them on the other side.
 /// One of them moves an element by up to 5e-3 of the largest in PyTorch's f32 and by 2.4e-2 where convolutions by tiles
-/// round twice as much, but few of them ...
+/// round twice as much, but there are so few of them ...
 const OF_A_KINK: f64 = 4e-2;
-/// ... so that all elements together, as a vector, are off by 8e-4, and by 8e-3. Layers behind the last such kink are
+/// ... that all elements together, as a vector, are off by 8e-4, and by 8e-3. Layers behind the last such kink are
 /// off by 1e-5.
 const OF_ALL: f64 = 1.2e-2;
 
-/// Of the losses before anything was learned, and of those on real pictures, where PyTorch's f32 is off by 5e-6 and
-/// 5e-5. In ten rounds, what was learned moves them by 3e-2.
+/// The same for the losses before anything was learned, and for those on real pictures, where PyTorch's f32 is off by
+/// 5e-6 and 5e-5. In ten rounds, what was learned moves them by 3e-2.
 const OF_A_FIRST_LOSS: f64 = 2e-5;
 const OF_REAL: f64 = 3e-4;
-/// And of those on generated pictures, where it is off by 9e-4, growing with the rounds, and learning moves them by
-/// 2e-2 to 1e-1.
+/// And for those on generated pictures, where PyTorch's f32 is off by 9e-4, growing with the rounds, and learning
+/// moves them by 2e-2 to 1e-1.
 const OF_GENERATED: f64 = 5e-3;
 
 fn digits(count: usize) -> ImageSet {
@@ -49,7 +49,7 @@ fn begin(device: &mut dyn Device, gan: &Gan, settings: &GanSettings, set: &Image
     steps
 }
 
-/// All weights as the goldens have them; the first is number `first`.
+/// All weights as in the goldens; the first is number `first`.
 fn weights(parameters: &Parameters, first: u32) -> Vec<f32> {
     let mut weights = vec![0.0; parameters.total()];
     for (t, parameter) in (first..).zip(parameters.trainable()) {
@@ -58,7 +58,7 @@ fn weights(parameters: &Parameters, first: u32) -> Vec<f32> {
     weights
 }
 
-/// Each gradient's elements within `of_the_largest`, and their distance as vectors within `of_all`.
+/// Checks that each gradient's elements are within `of_the_largest`, and their distance as vectors within `of_all`.
 fn check_gradients(device: &mut dyn Device, learner: &Learner, golden: &Golden, [of_the_largest, of_all]: [f64; 2]) {
     let (parameters, name) = (&learner.parameters, device.name());
     let gradients = device.read_f32(parameters.grads, 0, parameters.total()).unwrap();
@@ -118,7 +118,7 @@ fn ten_losses_of_both_networks_and_every_gradient_are_those_of_pytorch() {
     }
 }
 
-/// What the classic one does without: every loss, spectral norm, groups, label noise, more steps of the discriminator.
+/// What the classic GAN does without: every loss, spectral norm, groups, label noise, more steps of the discriminator.
 #[test]
 fn three_rounds_with_everything_switched_on_are_the_same_on_both_devices() {
     let gan = Gan::parse(TINY_GAN, "tiny.toml").unwrap();
@@ -155,7 +155,7 @@ fn three_rounds_with_everything_switched_on_are_the_same_on_both_devices() {
             (&steps.discriminator, &cpu_state.discriminator, &gpu_state.discriminator),
         ] {
             let parameters = &learner.parameters;
-            // Weights move by a gradient's sign at first, which is nobody's where it is zero but for rounding.
+            // At first, weights move by the sign of a gradient, which is arbitrary where that is zero but for rounding.
             for (tensors, cpu, gpu) in [
                 (parameters.trainable(), &cpu.moments[0], &gpu.moments[0]),
                 (parameters.running(), &cpu.running, &gpu.running),

@@ -21,14 +21,14 @@ fn data() -> DataSet {
     DataSet::new(all.name.clone(), all.train.select(&first(330)), all.test.select(&first(100)), all.class_names.clone())
 }
 
-/// Groups, averages and label noise; 20 rounds and a fraction an epoch, since some digits find no partner.
+/// Groups, averages and label noise; 20 rounds and a fraction per epoch, since some digits find no partner.
 fn settings() -> GanSettings {
     let gan = Gan::parse(TINY_GAN, "tiny.toml").unwrap();
     let recipe = GanSettings::from_recipe("tiny", &gan.recipe);
     GanSettings { seed: 7, epochs: 3, batch: 16, pack: 2, average: 0.9, label_noise: 0.1, ..recipe }
 }
 
-/// Trains, or goes on, in a folder; stops after the first chunk that ends at round `until` or later.
+/// Trains, or resumes, in a folder; stops after the first chunk that ends at round `until` or later.
 fn train(
     device: &mut dyn Device,
     folder: &Folder,
@@ -86,7 +86,7 @@ const FILES: [&str; 14] = [
     "test.csv",
 ];
 
-/// Asserts that two folders hold the same bytes in every file; their first differences would fill pages.
+/// Asserts that two folders hold the same bytes in every file, without printing differences that would fill pages.
 fn assert_same(what: &str, a: &Folder, b: &Folder) {
     let [a, b] = [a, b].map(|folder| files(folder.path()));
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}");
@@ -129,7 +129,7 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
         }
         finishes(open().as_mut(), &stopped, &settings());
         assert_same(&format!("resumed on the {name}"), &whole, &stopped);
-        // Resumed once more there is nothing left to train, and the test says the same.
+        // When it is resumed once more, there is nothing left to train, and the test says the same.
         finishes(open().as_mut(), &stopped, &settings());
         assert_same(&format!("resumed at the end on the {name}"), &whole, &stopped);
     }
@@ -204,7 +204,7 @@ fn no_checkpoint_is_ever_saved_that_cannot_be_resumed() {
 fn a_generator_that_draws_the_same_picture_again_and_again_is_noticed_and_named() {
     let parent = tempfile::tempdir().unwrap();
     let folder = Folder::create(parent.path(), "tiny").unwrap();
-    // It learns nothing, and a generator's first pictures are all alike to one who looks for digits.
+    // It learns nothing, and a generator's first pictures are all alike to whoever looks for digits.
     let still = GanSettings { generator_rate: 1e-20, epochs: 1, ..settings() };
     let warnings = finishes(&mut Cpu::new(), &folder, &still);
     let collapse = warnings.iter().find(|text| text.contains("epoch 1: collapse")).expect("a warning");

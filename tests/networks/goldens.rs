@@ -28,16 +28,16 @@ use crate::golden::{Golden, check, check_gradient, check_near, devices, initial}
 const BATCH: usize = 16;
 const STEPS: usize = 10;
 
-/// What f32 may be off by, of a tensor's largest element. PyTorch's own f32 is off by up to 2e-6 in logits and
-/// gradients; other orders of summing deserve a few times that, and no error of substance hides in it.
+/// What f32 may be off by, relative to a tensor's largest element. PyTorch's own f32 is off by up to 2e-6 in logits and
+/// gradients; other orders of summation are allowed a few times that, and no error of substance hides in it.
 const OF_THE_LARGEST: f64 = 1e-5;
-/// And of each loss, where PyTorch's f32 is off by 5e-6; convolutions by tiles round twice as much as plain sums, and
-/// ten steps add up. A small loss is what logits around ten leave of each other, rounded as they are, so less than
-/// `SMALL` counts as that.
+/// The same for each loss, where PyTorch's f32 is off by 5e-6; convolutions by tiles round twice as much as plain sums,
+/// and ten steps add up. A small loss is a difference of logits around ten, with their rounding, so less than `SMALL`
+/// counts as `SMALL`.
 const OF_A_LOSS: f64 = 4e-5;
 const SMALL: f64 = 0.1;
-/// From its fifth loss on `avgcnn` under SGD is unsteady: each step multiplies what it was off by before, and
-/// PyTorch's f32 is off by 3e-4 at the ninth, and convolutions by tiles by 1e-2. These losses only have to be near.
+/// From its fifth loss on, `avgcnn` under SGD is unsteady: each step multiplies its previous error. PyTorch's f32 is
+/// off by 3e-4 at the ninth, and convolutions by tiles by 1e-2. These losses only have to be near.
 const UNSTEADY_FROM: usize = 4;
 const UNSTEADY: f64 = 3e-2;
 
@@ -194,7 +194,7 @@ fn operation(case: &str, graph: &mut Graph, inputs: &[Value]) -> Result<Value, G
     let stride = |words: &[&str]| words.first().map_or(1, |word| number(word));
     match &words[..] {
         ["conv", "transposed", pad, _, rest @ ..] => {
-            // A transposed convolution here has the last two axes of its weight the other way round.
+            // A transposed convolution here has the last two axes of its weight swapped.
             let weight = graph.apply(Transpose, &[inputs[1]])?;
             conv2d_transposed(graph, x, weight, stride(rest), padding(pad))
         }

@@ -1,11 +1,11 @@
-//! Files that Keras wrote (tests/travel/README.md), and whether a model of theirs answers here what it answered there.
+//! Files that Keras wrote (tests/travel/README.md), and whether their models answer here what they answered there.
 //!
 //! `INKGRAD_MARGINS=1 cargo test --test networks keras -- --nocapture` prints how far each is off.
 
 use crate::golden::{check, devices};
 use crate::travel::{answers, apart, digits, imported, probabilities};
 
-/// Sums in another order; f32 has 6e-8 of a probability of 1.
+/// Sums in another order; f32 rounds a probability of 1 by 6e-8.
 const TOLERANCE: f64 = 1e-5;
 
 const FILES: &[(&str, &str)] = &[

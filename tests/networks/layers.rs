@@ -61,7 +61,7 @@ fn run(
         .collect()
 }
 
-/// The sum of `out * weight`, and its derivatives by some values.
+/// The sum of `out * weight`, and its derivatives with respect to some values.
 fn weighted(graph: &mut Graph, out: Value, weight: Value, by: &[Value]) -> Result<Vec<Value>, GraphError> {
     let product = graph.apply(Mul, &[out, weight])?;
     let loss = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[product])?;
@@ -132,7 +132,7 @@ fn losses_are_those_of_pytorch() {
     }
 }
 
-/// Central differences of `f` by every element of `x`.
+/// Central differences of `f` with respect to every element of `x`.
 fn differences(x: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f32> {
     let step = 1e-6;
     let slope = |i: usize| {
@@ -153,7 +153,7 @@ fn exact(data: &[f32]) -> Vec<f64> {
     data.iter().map(|x| f64::from(*x)).collect()
 }
 
-/// Batch norm by its definition; `stats` are means and variances, or those of `x` itself.
+/// Batch norm by its definition; `stats` are means and variances, by default those of `x` itself.
 fn normalized(x: &[f64], affine: &[f64], stats: Option<&[f64]>, eps: f64) -> Vec<f64> {
     let c = affine.len() / 2;
     let n = (x.len() / c) as f64;
@@ -171,7 +171,7 @@ fn normalized(x: &[f64], affine: &[f64], stats: Option<&[f64]>, eps: f64) -> Vec
 
 #[test]
 fn the_derivative_of_batch_norm_goes_through_the_statistics() {
-    // Rows that fill one part and several; channels of one, few and many.
+    // Rows that fill one part and several; one channel, few and many.
     for (shape, c) in [(vec![5], 1), (vec![3, 2, 3], 4), (vec![2, 67], 3), (vec![7], 21)] {
         let shape: Vec<usize> = [shape.as_slice(), &[c]].concat();
         let n = shape.iter().product();

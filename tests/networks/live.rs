@@ -1,4 +1,4 @@
-//! A run under a person's hand: the same as one that is left alone, and what it shows on the way.
+//! A run that the user steers: it learns the same as one that is left alone; and what it shows on the way.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -38,13 +38,13 @@ fn cpu() -> Box<dyn Device> {
     Box::new(Cpu::new())
 }
 
-/// Its model as one would find it in a file, whose tensors are in order of their names.
+/// A run's model as it would be in a file, whose tensors are in order of their names.
 fn kept(live: &mut Live) -> ModelFile {
     let path = Path::new("kept.safetensors");
     ModelFile::from_bytes(&live.model().unwrap().to_bytes(path).unwrap(), path).unwrap()
 }
 
-/// What a run that is left alone comes to.
+/// The result of a run that is left alone.
 fn run(model: &str, images: usize, settings: Settings) -> ModelFile {
     let parent = tempfile::tempdir().unwrap();
     let folder = Folder::create(parent.path(), model).unwrap();
@@ -116,7 +116,7 @@ fn it_knows_digits_it_was_never_shown_after_two_hundred_steps_and_says_which_it_
     let glance = live.look().unwrap();
     assert!(glance.accuracy > 0.9 && glance.loss < before.loss, "{}, {}", glance.accuracy, glance.loss);
 
-    // The kept file says the same of the same images, on a device of its own.
+    // The kept file says the same about the same images, on a device of its own.
     let (file, watched, path) = (kept(&mut live), live.watched().clone(), Path::new("kept.safetensors"));
     let mut device = Cpu::new();
     let mut evaluation = Evaluation::open(&file, path, &watched, &mut device).unwrap();
@@ -144,7 +144,7 @@ fn averaged_weights_come_with_the_statistics_of_their_own_passes() {
     "#;
     let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
     for (_, open) in crate::golden::devices("averaged_weights_come_with_the_statistics_of_their_own_passes") {
-        // So short a run that the statistics of training have hardly left their start, and so fast that weights move.
+        // A run so short that the training statistics have hardly left their start, and so fast that weights move.
         let settings = Settings { learning_rate: 0.05, epochs: 3, ..settings("dense") };
         let mut live = Live::start(open(), &architecture, &data(640), settings, 0).unwrap();
         live.steps(30).unwrap();
@@ -207,7 +207,7 @@ fn what_cannot_be_trained_with_is_refused_and_says_what_would_do() {
     refused(Settings { from: Some("x.safetensors".into()), ..good.clone() }, 100, 10, &["--from is x.safetensors"]);
     refused(good.clone(), 100, 100, &["100"]);
     refused(good.clone(), 0, 0, &["0"]);
-    // What a person's hand makes needless is no reason to refuse.
+    // Settings that the user's control makes needless are no reason to refuse.
     assert!(start(cpu(), "dense", 100, Settings { patience: 3, snapshots: 5, ..good }, 10).is_ok());
 }
 

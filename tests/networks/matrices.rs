@@ -1,5 +1,5 @@
-//! Convolutions on units that multiply matrices, on a real adapter that has them: forward and both derivatives, held against
-//! the CPU's.
+//! Convolutions on matrix units, on a real adapter that has them: forward and both derivatives, compared with the
+//! CPU's.
 
 use inkgrad::check::convolutions;
 use inkgrad::device::Choice;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::golden::{check, devices};
 use crate::travel::{answers, apart, digits, file, imported, probabilities, python, read, script, untrained};
 
-/// Sums in another order; f32 has 6e-8 of a probability of 1.
+/// Sums in another order; f32 rounds a probability of 1 by 6e-8.
 const TOLERANCE: f64 = 1e-5;
 /// What another program's own kernels may add to that.
 const IN_ONNXRUNTIME: f64 = 1e-4;
@@ -96,7 +96,7 @@ fn an_exported_generator_draws_the_same_pictures_in_onnxruntime() {
     let label = TensorView::new(Dtype::I64, vec![30], &whole).unwrap();
     std::fs::write(&inputs, safetensors::serialize([("noise", noise), ("label", label)], None).unwrap()).unwrap();
     script(&python, "run_onnx.py", &[&model, &inputs, &outputs]);
-    // Own pictures are bytes: off by half of one by rounding alone.
+    // Our own pictures are bytes: rounding alone puts them off by half of one.
     let theirs: Vec<f32> = read(&outputs, "image").iter().map(|x| x * 255.0).collect();
     let own: Vec<f32> = pixels.iter().map(|byte| f32::from(*byte)).collect();
     check("pictures", apart(&theirs, &own), 0.51);
@@ -114,7 +114,7 @@ fn a_model_that_went_out_comes_back_with_the_same_bytes() {
             tensors.sort_by(|a, b| a.name.cmp(&b.name));
             tensors
         };
-        // `judge` has tensors beside its network's.
+        // `judge` has tensors besides its network's.
         let own: Vec<_> = sorted(&file).into_iter().filter(|t| back.tensors.iter().any(|b| b.name == t.name)).collect();
         assert_eq!(own, sorted(&back), "{name}");
         for key in ["mean", "std", "input", "classes"] {
@@ -136,7 +136,7 @@ fn plain_tensors_come_back_with_the_same_bytes() {
         let architecture = inkgrad::models::builtin(name).unwrap();
         let back = from_bytes(&folder, "there.safetensors", &bytes, Some(&architecture)).file;
         assert_eq!(file.tensors, back.tensors, "{name}");
-        // What no tensor says, and PyTorch's own layer has otherwise.
+        // No tensor says this, and PyTorch's own layer has another value.
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let epsilon = header.metadata().as_ref().and_then(|metadata| metadata.get("bn1.eps").cloned());
         assert_eq!(epsilon.as_deref(), ["avgcnn", "fast"].contains(&name).then_some("0.001"), "{name}");

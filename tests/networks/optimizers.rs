@@ -13,7 +13,7 @@ use crate::golden::{Golden, assert_near, gpu};
 struct Program {
     device: Box<dyn Device>,
     weights: Place,
-    /// The weights' averages, where they are kept.
+    /// The weights' averages, if they are kept.
     averaged: Place,
     gradients: Place,
     plan: inkgrad::device::PlanId,
@@ -79,7 +79,7 @@ fn agrees_with_pytorch(device: impl Fn() -> Box<dyn Device>) {
         ("nadam", 0.002, Optimizer::Nadam { beta1, beta2, eps, momentum_decay: 0.004 }, 0.0),
         ("adamw", 0.001, Optimizer::AdamW { beta1, beta2, eps }, 0.01),
     ];
-    // As they are, and of a loss that was made larger.
+    // Gradients as they are, and of a loss that was scaled up.
     for ((name, rate, optimizer, decay), scale) in table.iter().flat_map(|row| [(*row, 1.0), (*row, 1024.0)]) {
         let update = Update { optimizer, decay, factor: 1.0 / scale, average: 0.0 };
         let mut program = Program::new(device(), update, &start(), &[rate; 12], &[1.0]);
@@ -141,7 +141,7 @@ fn decay_and_momentum_hold_on_many_weights() {
     }
 }
 
-/// With every number of moments, with decay and without: the average follows the weights, and they do not mind.
+/// With every number of moments, with decay and without: the average follows the weights, and does not affect them.
 fn averages_follow_the_weights(device: impl Fn() -> Box<dyn Device>) {
     let n = 100_003;
     let start: Vec<f32> = (0..n).map(|i| crate::golden::stream(i, 1) as f32).collect();

@@ -1,4 +1,4 @@
-//! What a picture is taken for does not depend on how many others are classified with it.
+//! How a picture is classified does not depend on how many others are classified with it.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ layers = [
 ]
 "#;
 
-/// Images that a step of classifying takes.
+/// Images that a classification step takes.
 const BATCH: usize = 256;
 const SIDE: usize = 12;
 const CLASSES: usize = 7;
@@ -46,7 +46,7 @@ fn model() -> ModelFile {
     file
 }
 
-/// The logits of the first `count` images by a plan with room for so many.
+/// The logits of the first `count` images by a plan with room for `room` images.
 fn logits(device: &mut dyn Device, room: usize, count: usize) -> Vec<f32> {
     let path = Path::new("net.safetensors");
     let mut evaluation = Evaluation::open_for(&model(), path, (room, [SIDE, SIDE, 1]), device).unwrap();
@@ -96,7 +96,7 @@ fn a_set_of_any_size_is_classified_as_its_images_are_one_by_one() {
         }
         let taken_for = classes(&wanted);
         assert!((0..CLASSES).filter(|class| taken_for.contains(class)).count() > 2, "one class shows nothing");
-        // Each size is a plan of its own. A GPU's driver compiles every one of them, so that only some are tried there.
+        // Each size is a plan of its own. A GPU's driver compiles every one of them, so only some are tried there.
         let sizes = (1..=BATCH).filter(|n| name == "CPU" || *n <= 9 || n.is_power_of_two() || *n % 41 == 0);
         for count in sizes {
             let got = logits(device, count, count);

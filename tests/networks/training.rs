@@ -52,7 +52,7 @@ fn settings(model: &str) -> Settings {
     }
 }
 
-/// Trains, or goes on, in a folder; stops after the first chunk that ends at step `until` or later.
+/// Trains, or resumes, in a folder; stops after the first chunk that ends at step `until` or later.
 fn train(
     device: &mut dyn Device,
     folder: &Folder,
@@ -76,7 +76,7 @@ fn bytes(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Asserts that two folders hold the same bytes in each of these files; their first differences would fill pages.
+/// Asserts that two folders hold the same bytes in each of these files, without printing pages of differences.
 fn assert_same(what: &str, a: &Folder, b: &Folder) {
     for name in ["last.safetensors", "best.safetensors", "metrics.csv", "curves.png", "result.toml"] {
         let same = bytes(&a.path().join(name)) == bytes(&b.path().join(name));
@@ -131,7 +131,7 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
         assert!(matches!(resumed, Outcome::Finished { epochs: 3, .. }), "{resumed:?}");
         assert_same(&format!("resumed on {}", device.name()), &whole, &stopped);
 
-        // Resumed once more there is nothing left to train, and the test says the same.
+        // When it is resumed once more, there is nothing left to train, and the test says the same.
         train(device.as_mut(), &stopped, &settings, images, None).unwrap();
         assert_same(&format!("resumed at the end on {}", device.name()), &whole, &stopped);
     }
@@ -198,7 +198,7 @@ fn both_devices_draw_the_same_augmentations_and_have_the_same_losses() {
 fn both_devices_have_the_same_losses_over_the_first_steps() {
     let devices = devices("both_devices_have_the_same_losses_over_the_first_steps");
     let parent = tempfile::tempdir().unwrap();
-    // Every step rounds differently, by about 1e-7, and later steps multiply what earlier ones were off by: a hundred
+    // Every step rounds differently, by about 1e-7, and later steps multiply the errors of earlier ones: a hundred
     // times that for a plain network, a thousand times for one whose batch norm divides by small deviations.
     for (model, distance) in [("dense", 1e-5), ("avgcnn", 1e-4)] {
         let losses: Vec<Vec<f64>> = devices

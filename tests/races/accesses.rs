@@ -6,7 +6,7 @@ use super::memory::Space;
 use super::workgroup::{Frame, GARBAGE, OUTSIDE, Run};
 
 impl<'a> Run<'a> {
-    /// Barriers that the workgroup has passed which order what is done to a memory.
+    /// Number of barriers that the workgroup has passed and that order accesses to a memory.
     pub fn passed(&self, memory: usize) -> u32 {
         self.barriers[usize::from(self.memories[memory].space == Space::Storage)]
     }
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Where a matrix lies in memory: memory, subgroup, cell, and number of the element, row by row.
+    /// Where a matrix is in memory: for each element memory, subgroup, cell, and its number, row by row.
     pub fn tile(
         &mut self,
         frame: &mut Frame<'a>,
@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
         [rows, columns]: [usize; 2],
     ) -> Result<Vec<(usize, usize, usize, usize)>, String> {
         let (pointer, stride) = (self.pointer(frame, data.pointer)?, self.words(frame, data.stride)?);
-        // Strides count what is pointed to: vectors, mostly.
+        // Strides are in units of what is pointed to: mostly vectors.
         let each = match *self.type_of(frame, data.pointer) {
             TypeInner::Pointer { base, .. } => self.shader.cells(&self.shader.module.types[base].inner),
             ref other => self.shader.cells(other),

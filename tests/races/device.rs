@@ -1,4 +1,4 @@
-//! A device that runs every kernel as [`Shader`] does, and finds fault with what lavapipe and cards let pass.
+//! A device that runs every kernel as [`Shader`] does, and reports faults that lavapipe and cards let pass.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -24,18 +24,18 @@ pub type Edit = Arc<dyn Fn(&Kernel, String) -> String + Send + Sync>;
 
 pub struct InStep {
     pub target: Target,
-    /// Whether all that lives within a step is in 16 bits.
+    /// Whether everything that lives only within a step is in 16 bits.
     pub halves: bool,
     edit: Option<Edit>,
-    /// Where traffic is counted, that of each dispatch: op, result, workgroups. Nothing has a result then.
+    /// If traffic is counted, that of each dispatch, with op, result and workgroups. No dispatch has a result then.
     pub traffic: Option<Vec<(String, u32, Traffic)>>,
     stored: Vec<Vec<u32>>,
     scratch: Vec<Vec<u32>>,
     shaders: HashMap<String, Arc<Shader>>,
-    /// What dispatches made of what, by a hash of that: targets lay most kernels out alike.
+    /// The outputs of dispatches, by a hash of what they were made from: targets lay most kernels out alike.
     made: HashMap<u64, Vec<Vec<u32>>>,
     plans: Vec<(PlanId, Plan)>,
-    /// Only devices of the library give plans a number.
+    /// Only the library's devices can number plans.
     numbers: Cpu,
 }
 
@@ -105,7 +105,7 @@ impl InStep {
             self.buffer(view).fill(BEFORE);
         }
         let held: Vec<Vec<u32>> = views.iter().map(|view| self.buffer(view).to_vec()).collect();
-        // Most kernels know of none.
+        // Most kernels do not use subgroups.
         let subgroup = if text.contains("subgroup") || text.contains("coop") { self.subgroup() } else { 32 };
         let bound = || views.iter().zip(&held).map(|(view, words)| cells(words, view.tensor.kind)).collect();
         if self.traffic.is_some() {

@@ -18,12 +18,12 @@ impl<'a> Run<'a> {
             .ok_or_else(|| format!("{:?} is not of scalars", frame.function.expressions[handle]))
     }
 
-    /// What an expression was when it was last evaluated.
+    /// An expression's value when it was last evaluated.
     pub fn value(&mut self, frame: &mut Frame<'a>, handle: Handle<Expression>) -> Result<Value, String> {
         if let Some(value) = &frame.known[handle.index()] {
             return Ok(value.clone());
         }
-        // Those that hold everywhere are not emitted.
+        // Expressions that hold everywhere are not emitted.
         let value = self.evaluate(frame, handle, &[])?;
         frame.known[handle.index()] = Some(value.clone());
         Ok(value)
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
         Value::Pointer(Rc::new(Pointer { memory, at: vec![0; self.width] }))
     }
 
-    /// An element or a member of a value, or a pointer to one, each invocation its own.
+    /// An element or a member of a value, or a pointer to one, for each invocation its own.
     fn part(
         &mut self,
         frame: &mut Frame<'a>,
@@ -185,7 +185,7 @@ impl<'a> Run<'a> {
             ref other => other,
         };
         let value = self.value(frame, base)?;
-        // Cells from the start of `whole` to part i, and of the part.
+        // Cells from the start of `whole` to part i, and cells of the part.
         let (before, cells): (Box<dyn Fn(u32) -> Option<u32>>, usize) = match whole {
             TypeInner::Struct { members, .. } => {
                 let cells = |member: &naga::StructMember| self.shader.cells(&types[member.ty].inner);

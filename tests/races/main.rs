@@ -1,6 +1,6 @@
-//! Every kernel of every op, run invocation by invocation by the tests themselves: as cards of every kind lay it out and
-//! with the subgroups they have, on matrix units too, and with no GPU. Results agree with the CPU's, and nothing is left to
-//! the order in which a driver happens to run things.
+//! Every kernel of every op, run invocation by invocation by the tests themselves: laid out for cards of every kind and
+//! with the subgroups they have, on matrix units too, and without a GPU. Results agree with the CPU's, and nothing
+//! depends on the order in which a driver happens to run things.
 
 mod accesses;
 mod device;
@@ -28,7 +28,7 @@ use inkgrad::tensor::Tensor;
 use inkgrad::train::{ClassifierSteps, Settings, Share};
 use shader::Shader;
 
-/// Cards, processors' own GPUs, and drivers on the CPU without and with subgroups that they make use of.
+/// Cards, integrated GPUs, and drivers on the CPU, without and with subgroups that they make use of.
 fn targets() -> Vec<Target> {
     let software = [4, 8, 16].map(|subgroup| Target { subgroup, ..Target::SOFTWARE });
     let between = [1 << 17, 1 << 13].map(|busy| Target { busy, ..Target::DISCRETE });
@@ -38,8 +38,8 @@ fn targets() -> Vec<Target> {
     all
 }
 
-/// What `find` finds wrong with each, all cores at it. Not rayon's threads: those would begin with the next while the CPU
-/// device has them wait.
+/// What `find` finds wrong with each item, on all cores. It does not use rayon's threads: those would begin the next
+/// item while the CPU device has them wait.
 fn faults<T: Send>(work: Vec<T>, find: impl Fn(T) -> Option<String> + Sync) -> Vec<String> {
     let (left, found) = (Mutex::new(work), Mutex::new(Vec::new()));
     let next = || left.lock().unwrap().pop();
@@ -69,14 +69,14 @@ fn no_kernel_races_reads_what_nothing_wrote_or_leaves_its_buffers() {
             check::against_twin(&case, &mut device).err()
         };
         let fault = targets().into_iter().find_map(find);
-        // Of results that are in 16 bits on the way, that they are rounded is no fault.
+        // If results are in 16 bits on the way, their rounding is no fault.
         device.halves = true;
         let halved = || check::against_twin(&case, &mut device).err().filter(|f| matches!(f, Finding::Device(_)));
         fault.or_else(halved).map(|fault| fault.to_string())
     }));
 }
 
-/// Cards, and what Apple's and Intel's have.
+/// Edges and subgroups of matrix units: those of cards, and those that Apple's and Intel's have.
 const UNITS: [(usize, usize); 5] = [(16, 32), (16, 64), (16, 16), (8, 32), (8, 8)];
 
 fn on_units((edge, subgroup): (usize, usize)) -> Target {
@@ -97,7 +97,7 @@ fn convolutions_on_matrix_units_of_any_size_do_what_the_cpu_does() {
     }));
 }
 
-/// A name for each barrier in a kernel, the same wherever it was unrolled: by its file, entry, and the line that follows.
+/// A name for each barrier in a kernel, the same wherever it was unrolled: its file, entry, and the line that follows.
 fn barriers(kernel: &Kernel, text: &str) -> Vec<(String, Range<usize>)> {
     let lines = ["workgroupBarrier();", "storageBarrier();"];
     let found = lines.iter().flat_map(|line| text.match_indices(line).map(|(at, line)| at..at + line.len()));
@@ -109,7 +109,7 @@ fn barriers(kernel: &Kernel, text: &str) -> Vec<(String, Range<usize>)> {
     found.map(|at| (name(&at), at)).collect()
 }
 
-/// Runs something on devices that lack one barrier after another, of those that nothing has shown to be needed yet.
+/// Runs something on devices that each lack one barrier, for every barrier not yet shown to be needed.
 fn without_barriers(
     target: Target,
     needed: &Mutex<BTreeMap<String, bool>>,
@@ -159,7 +159,7 @@ fn each_barrier_is_needed_and_missed_where_it_is_left_out() {
     assert!(idle.is_empty(), "nothing misses {idle:#?}");
 }
 
-/// A kernel of eight invocations, `groups` times, on a buffer of 16 zeros.
+/// Runs a kernel of eight invocations, `groups` times, on a buffer of 16 zeros.
 fn run(body: &str, groups: u32) -> Result<Vec<u32>, String> {
     let text = format!(
         "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
@@ -189,7 +189,7 @@ fn what_no_barrier_orders_is_found() {
         ("out[i / 2u] = 1u;", 1, "a race for out[0]: 0 of workgroup 0 writes, 1 of workgroup 0 writes"),
         ("out[i] = i;", 2, "a race for out[0]: 0 of workgroup 0 writes, 0 of workgroup 1 writes"),
         ("out[id.x] = out[0];", 2, "a race for out[0]"),
-        // A barrier for what is shared orders nothing in a buffer.
+        // A workgroup barrier orders nothing in a buffer.
         ("out[i] = i; workgroupBarrier(); out[i + 8u] = out[7u - i];", 1, "a race for out[7]"),
         ("if i < 4u { workgroupBarrier(); } out[i] = i;", 1, "arrive"),
         ("for (var j = 0u; j < i; j++) { workgroupBarrier(); } out[i] = i;", 1, "arrive"),

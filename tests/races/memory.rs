@@ -1,6 +1,6 @@
 //! What invocations read and write, cell by cell, and who did so last: a cell is one scalar.
 
-/// Where a variable lies, and so who may see it.
+/// Where a variable is kept, and so who may see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Space {
     /// Each invocation has its own: cell `c` of invocation `i` is at `c * width + i`.
@@ -43,7 +43,7 @@ pub struct Memory {
     pub name: String,
     pub space: Space,
     pub cells: Vec<u32>,
-    /// Empty where nothing is shared, or nothing written.
+    /// Empty for memory that is not shared, or not written.
     past: Vec<Past>,
 }
 
@@ -61,12 +61,12 @@ impl Memory {
         Memory { name: name.into(), space: Space::Storage, cells, past }
     }
 
-    /// As it is for the next workgroup.
+    /// Prepares the memory for the next workgroup.
     pub fn forget(&mut self) {
         self.past.fill(Past::default());
     }
 
-    /// The first of so many cells that nothing has written.
+    /// The first cell, among the first `cells`, that nothing has written.
     pub fn unwritten(&self, cells: usize) -> Option<usize> {
         self.past[..cells].iter().position(|past| past.written.is_none())
     }
@@ -99,7 +99,7 @@ impl Memory {
             if let Some(written) = past.written.filter(|written| written.races(now)) {
                 return Err(self.race(at, written, "writes", now, "writes"));
             }
-            // Of several readers one is not this writer, and all read after the same barrier or in other workgroups.
+            // Of several readers, one is not this writer, and all read after the same barrier or in other workgroups.
             let raced = |read: &Act| read.races(now) || (past.read_by_more && read.barriers == barriers);
             if let Some(read) = past.read.filter(raced) {
                 return Err(self.race(at, read, "reads", now, "writes"));

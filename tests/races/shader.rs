@@ -1,4 +1,4 @@
-//! A shader as naga has it, and what it is run on.
+//! A shader as naga represents it, and what it is run on.
 
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, ArraySize, Handle, Module, StorageAccess, TypeInner};
@@ -21,7 +21,7 @@ impl Shader {
         Ok(Shader { module, info })
     }
 
-    /// Runs it on what is bound, scalar by scalar, and returns that. `subgroup`: invocations in one.
+    /// Runs the shader on what is bound, scalar by scalar, and returns that. `subgroup` counts the invocations in one.
     pub fn run(&self, bound: Vec<Vec<u32>>, workgroups: [u32; 3], subgroup: usize) -> Result<Vec<Memory>, String> {
         let mut run = self.on(bound, workgroups, subgroup)?;
         run.all()?;
@@ -61,7 +61,7 @@ impl Shader {
         Ok(Run { shader: self, memories, size, workgroups, subgroup, width, at, barriers, traffic })
     }
 
-    /// Scalars in a value of a type; of an array as long as its buffer, in an element.
+    /// Number of scalars in a value of a type; for an array as long as its buffer, in one element.
     pub fn cells(&self, ty: &TypeInner) -> usize {
         let of = |ty: &Handle<naga::Type>| self.cells(&self.module.types[*ty].inner);
         match ty {

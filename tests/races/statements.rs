@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
         Ok(either(&ends, &broken))
     }
 
-    /// What subgroups do together, all of their invocations do.
+    /// Checks that all invocations of the subgroups take part in what these do together.
     pub fn together(&self, mask: &[bool], what: &str) -> Result<(), String> {
         if mask.contains(&false) || !self.width.is_multiple_of(self.subgroup) {
             return Err(format!("{what} that some invocations of a subgroup do not arrive at"));

@@ -1,5 +1,6 @@
-//! What kernels ask of a card's caches and shared memory, counted for 32 invocations that go together: no time, but what
-//! takes it. `TRAFFIC=cnn cargo test --release --test races traffic -- --ignored --nocapture` prints a training step's.
+//! What kernels ask of a card's caches and shared memory, counted for 32 invocations that go together: not time, but
+//! what takes it. `TRAFFIC=cnn cargo test --release --test races traffic -- --ignored --nocapture` prints a training
+//! step's.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +9,16 @@ use super::workgroup::{OUTSIDE, Run};
 
 /// Invocations that go together.
 const WARP: usize = 32;
-/// Words in a line of the cache, and banks of shared memory.
+/// Words in a cache line, and banks of shared memory.
 const LINE: u32 = 32;
-/// Workgroups that are counted of a dispatch, spread evenly.
+/// How many workgroups of a dispatch are counted, spread evenly.
 const SAMPLE: u32 = 6;
 
-/// Of some workgroups: what was asked for, and the least that the same words could take.
+/// The traffic of some workgroups: what was asked for, and the least that the same words could take.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Traffic {
     pub workgroups: u32,
-    /// Lines of the cache.
+    /// Cache lines.
     pub lines: usize,
     pub least_lines: usize,
     /// Turns of shared memory, in which each bank gives one word.
@@ -26,7 +27,7 @@ pub struct Traffic {
 }
 
 impl Run<'_> {
-    /// Whether a dispatch's traffic is counted, and not in this workgroup.
+    /// Whether a dispatch's traffic is counted, but not in this workgroup.
     pub fn is_passed_over(&self) -> bool {
         let [columns, rows, layers] = self.workgroups;
         let (all, [x, y, z]) = (columns * rows * layers, self.at);
@@ -34,7 +35,7 @@ impl Run<'_> {
         self.traffic.is_some() && ((z * rows + y) * columns + x) % stride != stride / 2
     }
 
-    /// Counts an access of so many words by the invocations of `mask`.
+    /// Counts an access of `words` words by each invocation of `mask`.
     pub fn count(&mut self, memory: usize, at: &[u32], words: usize, mask: &[bool]) {
         let Some(traffic) = &mut self.traffic else { return };
         for (warp, mask) in at.chunks(WARP).zip(mask.chunks(WARP)) {
@@ -50,7 +51,7 @@ impl Run<'_> {
                 traffic.least_lines += least;
                 continue;
             }
-            // Vectors of four go a quarter of the invocations at a time.
+            // With vectors of four, a quarter of the invocations go at a time.
             for together in firsts.chunks(WARP / words.next_power_of_two().min(4)) {
                 let words: BTreeSet<u32> = together.iter().flat_map(|first| all(*first)).collect();
                 let in_bank = |bank: u32| words.iter().filter(|word| *word % LINE == bank).count();

@@ -1,11 +1,11 @@
-//! Arithmetic for all invocations of a workgroup at once. A value's words lie scalar by scalar: scalar `s` of invocation
-//! `i` is at `s * width + i`. Floats of 16 bits are held as those of 32 that they are equal to.
+//! Arithmetic for all invocations of a workgroup at once. A value's words are stored scalar by scalar: scalar `s` of
+//! invocation `i` is at `s * width + i`. 16-bit floats are held as the 32-bit floats that they equal.
 
 use std::cmp::Ordering;
 
 use naga::{BinaryOperator, MathFunction, Scalar, ScalarKind, UnaryOperator};
 
-/// What a 16-bit float keeps of it.
+/// What a 16-bit float keeps of a word, if `scalar` is one.
 pub fn rounded(word: u32, scalar: Scalar) -> u32 {
     match scalar {
         Scalar { kind: ScalarKind::Float, width: 2 } => half::f16::from_f32(float(word)).to_f32().to_bits(),
@@ -21,7 +21,7 @@ fn int(word: u32) -> i32 {
     word as i32
 }
 
-/// Word by word; a scalar stands for a vector of it.
+/// Applies `f` word by word; a scalar stands for a vector of itself.
 fn zip(a: &[u32], b: &[u32], f: impl Fn(u32, u32) -> u32 + Copy) -> Vec<u32> {
     let pairs = |a: &[u32], b: &[u32]| -> Vec<u32> { a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect() };
     match a.len().cmp(&b.len()) {
@@ -41,10 +41,10 @@ pub fn unary(op: UnaryOperator, scalar: Scalar, a: &[u32]) -> Vec<u32> {
     a.iter().map(|word| f(*word)).collect()
 }
 
-/// `scalar`: of the left side.
+/// `scalar` is that of the left side.
 pub fn binary(op: BinaryOperator, scalar: Scalar, a: &[u32], b: &[u32]) -> Vec<u32> {
     use BinaryOperator as Op;
-    // Macros, as a closure's type would be one function's.
+    // Macros, since a closure could take functions of one type only.
     macro_rules! floats {
         (|$a:ident, $b:ident| $result:expr) => {
             zip(a, b, |$a, $b| {
@@ -76,7 +76,7 @@ pub fn binary(op: BinaryOperator, scalar: Scalar, a: &[u32], b: &[u32]) -> Vec<u
         (_, Op::Add) => zip(a, b, u32::wrapping_add),
         (_, Op::Subtract) => zip(a, b, u32::wrapping_sub),
         (_, Op::Multiply) => zip(a, b, u32::wrapping_mul),
-        // By zero, WGSL says, the quotient is the dividend and nothing is left.
+        // WGSL says that for division by zero the quotient is the dividend and the remainder is 0.
         (ScalarKind::Sint, Op::Divide) => zip(a, b, |a, b| int(a).checked_div(int(b)).unwrap_or(int(a)) as u32),
         (ScalarKind::Sint, Op::Modulo) => zip(a, b, |a, b| int(a).checked_rem(int(b)).unwrap_or(0) as u32),
         (_, Op::Divide) => zip(a, b, |a, b| a.checked_div(b).unwrap_or(a)),
@@ -105,7 +105,7 @@ pub fn select(condition: &[u32], accept: &[u32], reject: &[u32]) -> Vec<u32> {
     condition.iter().cycle().zip(accept.iter().zip(reject)).map(choose).collect()
 }
 
-/// `width`: invocations.
+/// `width` is the number of invocations.
 pub fn math(fun: MathFunction, scalar: Scalar, args: &[&[u32]], width: usize) -> Result<Vec<u32>, String> {
     use MathFunction as F;
     let a = args[0];
@@ -146,7 +146,7 @@ pub fn math(fun: MathFunction, scalar: Scalar, args: &[&[u32]], width: usize) ->
     })
 }
 
-/// Another kind of number of the same value, as near as there is one.
+/// Another kind of number with the same value, or the nearest that there is.
 pub fn converted(from: Scalar, to: Scalar, a: &[u32]) -> Vec<u32> {
     use ScalarKind::{Bool, Float, Sint};
     let f = |word: u32| match (from.kind, to.kind) {

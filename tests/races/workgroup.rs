@@ -1,8 +1,8 @@
 //! The invocations of a workgroup, all in step, one workgroup after another.
 //!
-//! Which of them comes first is never asked: [`Memory`] knows what no barrier orders. What WGSL leaves open is an error as
-//! well: a write past the end of a buffer, a read of what nothing has written, a barrier or a word to the subgroup that
-//! only some arrive at.
+//! Which of them comes first never matters: [`Memory`] knows what no barrier orders. What WGSL leaves open is an error
+//! as well: a write past the end of a buffer, a read of what nothing has written, a barrier or a subgroup operation
+//! that only some arrive at.
 
 use std::rc::Rc;
 
@@ -13,9 +13,9 @@ use super::memory::{Actor, Memory, Space};
 use super::shader::Shader;
 use super::traffic::Traffic;
 
-/// Where a pointer points to that was made with too large an index.
+/// Where a pointer that was made with too large an index points to.
 pub const OUTSIDE: u32 = u32::MAX;
-/// What a read from there gives: a NaN that shows if anything is made of it.
+/// What a read from there gives: a NaN that shows if anything is computed from it.
 pub const GARBAGE: u32 = 0x7fc0_dead;
 /// Subgroups are numbered from here on where they act as one.
 pub const SUBGROUPS: u32 = 1 << 16;
@@ -50,7 +50,7 @@ pub struct Frame<'a> {
     pub locals: usize,
     pub known: Vec<Option<Value>>,
     pub result: Option<Vec<u32>>,
-    /// Of each loop or switch around a statement, the invocations that have left its body.
+    /// For each loop or switch around a statement, the invocations that have left its body.
     pub around: Vec<Left>,
 }
 
@@ -62,17 +62,17 @@ pub struct Left {
 
 pub struct Run<'a> {
     pub shader: &'a Shader,
-    /// First the module's, then those of the calls that are under way.
+    /// First the module's, then those of the calls in progress.
     pub memories: Vec<Memory>,
     pub size: [u32; 3],
     pub workgroups: [u32; 3],
     pub width: usize,
     pub subgroup: usize,
-    /// The workgroup.
+    /// The current workgroup.
     pub at: [u32; 3],
-    /// Passed by the workgroup: for what it shares, and for buffers.
+    /// Numbers of barriers that the workgroup has passed: for its shared memory, and for buffers.
     pub barriers: [u32; 2],
-    /// Where it is counted.
+    /// Set if traffic is counted.
     pub traffic: Option<Traffic>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
         }))
     }
 
-    /// `number`: of an invocation, or of a subgroup from [`SUBGROUPS`] on.
+    /// `number` is that of an invocation, or of a subgroup from [`SUBGROUPS`] on.
     pub fn actor(&self, number: u32) -> Actor {
         let [x, y, z] = self.at;
         let [columns, rows, _] = self.workgroups;
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         Ok(frame.result.map(Value::new))
     }
 
-    /// Invocations that hold a value of a type, or subgroups, of a matrix that these hold together.
+    /// Number of invocations that hold a value of a type; for a matrix, of subgroups, each of which holds it together.
     pub fn holders(&self, ty: &TypeInner) -> usize {
         match ty {
             TypeInner::CooperativeMatrix { .. } => self.width / self.subgroup,

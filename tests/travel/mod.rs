@@ -1,5 +1,5 @@
-//! What tests of models that travel share: the files of this folder, what their own programs answered, and what a model
-//! answers here.
+//! What the tests of imported and exported models share: the files of this folder, what the programs they come from
+//! answered, and what a model answers here.
 #![allow(dead_code)]
 
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub fn imported(name: &str) -> Imported {
     interchange::import(&file(name), None, &Wishes::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The first test digits, each pixel as often as `times` says along and down.
+/// The first test digits, each pixel repeated `times` times along and down.
 pub fn digits(count: usize, times: usize) -> ImageSet {
     let set = mnist::embedded().unwrap().test.select(&(0..count).collect::<Vec<_>>());
     let (height, width) = (set.height * times, set.width * times);
@@ -68,8 +68,8 @@ pub fn apart(got: &[f32], wanted: &[f32]) -> f64 {
     apart.fold(0.0, |most, x| if x <= most { most } else { x })
 }
 
-/// A Python that has onnxruntime: the one that INKGRAD_PYTHON names, else python3. Without one, says so, and fails where
-/// INKGRAD_REQUIRE_ONNXRUNTIME is 1.
+/// A Python that has onnxruntime: the one that INKGRAD_PYTHON names, else python3. If there is none, says so, and fails
+/// if INKGRAD_REQUIRE_ONNXRUNTIME is 1.
 pub fn python(test: &str) -> Option<String> {
     let python = std::env::var("INKGRAD_PYTHON").unwrap_or_else(|_| "python3".into());
     let asked = std::process::Command::new(&python).args(["-c", "import onnx, onnxruntime, safetensors"]).output();
@@ -90,7 +90,7 @@ pub fn script(python: &str, name: &str, args: &[&std::path::Path]) -> String {
     text(&output.stdout)
 }
 
-/// A built-in network with weights as before training and running statistics that are not those of before training.
+/// A built-in network with the weights from before training, but with other running statistics than those.
 pub fn untrained(name: &str) -> ModelFile {
     let mut store = Store::default();
     let architecture = inkgrad::models::builtin(name).unwrap();

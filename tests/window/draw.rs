@@ -115,7 +115,7 @@ fn centring_makes_a_small_digit_in_a_corner_readable_and_the_difference_is_shown
     window.reads("3");
     window.harness.get_by_label("As drawn").click();
     window.harness.step();
-    // Below the picture stands what the bars show then; prepared, it still is a three.
+    // The text below the picture then says what the bars show; as prepared, it is still a three.
     window.until("the picture as drawn counts", |window| {
         let said = window.harness.query_by_label_contains("As drawn: ").and_then(|node| node.accesskit_node().label());
         let counts = |(class, percent): (String, f32)| {
@@ -140,7 +140,7 @@ fn a_model_that_is_broken_or_of_another_size_is_a_message_and_the_window_goes_on
     window.until("it is said", |window| window.has("broken.safetensors"));
     window.draw(SEVEN);
     window.reads("7");
-    // Another one is chosen while a message stands.
+    // Another model is chosen while a message is shown.
     window.app().shared().open(Path::new("best"));
     window.until_reading("best");
     window.reads("7");

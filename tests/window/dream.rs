@@ -1,4 +1,4 @@
-//! The panel where a generator draws, used as a person would: by what its controls are called.
+//! The panel where a generator draws, used as a person would use it: by the names of its controls.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use inkgrad::app::{App, Memory, Options, Panel, Remembered, Theme};
 use inkgrad::device::Choice;
 use tempfile::TempDir;
 
-/// The window with that panel open.
+/// The window with the Dream panel open.
 fn window(size: [f32; 2], theme: Theme) -> (Harness<'static>, TempDir) {
     let folder = TempDir::new().unwrap();
     let memory = Memory { folder: Some(folder.path().to_owned()) };
@@ -33,7 +33,7 @@ fn count(harness: &Harness, said: &str) -> usize {
     harness.query_all_by_label_contains(said).filter(|node| node.accesskit_node().role() == Role::Button).count()
 }
 
-/// Frames until it is so, some time.
+/// Runs frames until it is so, for a limited time.
 fn until(harness: &mut Harness, what: &str, mut is_so: impl FnMut(&Harness) -> bool) {
     for _ in 0..3000 {
         harness.step();
@@ -76,7 +76,7 @@ fn a_class_that_is_chosen_is_drawn_and_the_judge_reads_it() {
 fn a_picture_of_the_grid_becomes_the_current_one_and_goes_to_the_field() {
     let (mut harness, _folder) = window([1920.0, 1080.0], Theme::Light);
     until(&mut harness, "a grid", |harness| count(harness, "Picture ") == 25);
-    // By way of a view of another size: until its pictures come, those of the one before are shown.
+    // By way of a view of another size: until its pictures come, those of the previous view are shown.
     press(&mut harness, "From A to B");
     until(&mut harness, "a way", |harness| count(harness, "Picture ") == 16);
     press(&mut harness, "Around it");
@@ -124,7 +124,7 @@ fn both_themes_are_drawn_at_small_and_large_sizes() {
             let [shade, ..] = picture.get_pixel(12, 20).0;
             let fits = if theme == Theme::Dark { shade < 80 } else { shade > 180 };
             assert!(fits, "{theme:?}: {shade}");
-            // For a look at it.
+            // Saved to be looked at.
             let name = format!("dream-{theme:?}-{}.png", view.replace(' ', "-"));
             picture.save(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)).unwrap();
         }

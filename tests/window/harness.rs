@@ -1,4 +1,4 @@
-//! The window without a screen, driven as a person would: pointer, keys, accessible names.
+//! The window without a screen, driven as a person would drive it: by pointer, keys and accessible names.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub const THREE: &[&[[f32; 2]]] = &[&[
 pub const FOUR: &[&[[f32; 2]]] =
     &[&[[0.4, 0.18], [0.34, 0.35], [0.3, 0.52], [0.48, 0.53], [0.68, 0.5]], &[[0.63, 0.2], [0.61, 0.5], [0.59, 0.82]]];
 
-/// How long a thread behind the window may take; machines that test are busy.
+/// How long a thread behind the window may take; test machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The window under test, with a folder for its settings and models.
@@ -60,14 +60,14 @@ impl Window {
         Window::within(folder, Some(model.into()), size)
     }
 
-    /// One that has been open before, and remembers what `remembered` makes of its folder.
+    /// A window that has been open before, and remembers what `remembered` returns for its folder.
     pub fn remembering(remembered: impl FnOnce(&Path) -> Remembered) -> Window {
         let folder = tempfile::tempdir().unwrap();
         memory(&folder).save(&remembered(folder.path())).unwrap();
         Window::within(folder, None, SIZE)
     }
 
-    /// In a folder that may have `models` and `settings` already.
+    /// A window in a folder that may have `models` and `settings` already.
     pub fn within(folder: tempfile::TempDir, model: Option<PathBuf>, size: egui::Vec2) -> Window {
         let models = folder.path().join("models");
         let options = Options { choice: Choice::Cpu, model, models, memory: memory(&folder) };
@@ -88,7 +88,7 @@ impl Window {
         self.harness.state_mut().app.as_mut().unwrap()
     }
 
-    /// Until a model is the one that reads.
+    /// Waits until a model is the one that reads.
     pub fn until_reading(&mut self, model: &str) {
         let began = Instant::now();
         while self.app().shared().reader.about().is_none_or(|about| about.path != Path::new(model)) {
@@ -102,7 +102,7 @@ impl Window {
         self.harness.query_all_by_label_contains(name).next().is_some()
     }
 
-    /// Frames until something holds; what the thread behind the window finds comes when it comes.
+    /// Runs frames until something holds; the results of the thread behind the window may come at any time.
     pub fn until(&mut self, what: &str, holds: impl Fn(&Window) -> bool) {
         let began = Instant::now();
         while !holds(self) {
@@ -159,7 +159,7 @@ impl Window {
         self.harness.step();
     }
 
-    /// The class whose bar is marked, with its percents.
+    /// The class whose bar is marked, with its percentage.
     pub fn winner(&self) -> Option<(String, f32)> {
         let node = self.harness.query_by_label_contains(", the winner")?;
         let label = node.accesskit_node().label()?;
@@ -171,7 +171,7 @@ impl Window {
         self.app().shared().field.pixels().iter().filter(|pixel| **pixel > 0).count()
     }
 
-    /// Until two models have read it, the first one so.
+    /// Waits until two models have read the drawing, the first one as `wanted`.
     pub fn reads_both(&mut self, wanted: &str) {
         let first = format!("class {wanted}: ");
         self.until("both have read it", |window| {
@@ -180,7 +180,7 @@ impl Window {
         });
     }
 
-    /// Until anything is read.
+    /// Waits until anything is read.
     pub fn reads_at_all(&mut self) {
         self.until("it is read", |window| window.winner().is_some());
     }
@@ -194,7 +194,7 @@ impl Window {
     /// bar, which names the processor and its times, is covered.
     pub fn snapshot(&mut self, name: &str) {
         self.harness.remove_cursor();
-        // Frames that end what moves by itself, and the answer to what they ask.
+        // Frames in which animations end, and the answer to what these frames ask.
         for _ in 0..30 {
             self.harness.step();
         }
@@ -208,7 +208,7 @@ impl Window {
         let rect = self.harness.ctx.content_rect();
         let bar = Rect::from_min_max(pos2(rect.min.x, rect.max.y - 34.0), rect.max);
         self.harness.mask(bar);
-        // Processors round differently: a tenth of a percent may be another digit.
+        // Processors round differently: the digit for tenths of a percent may differ.
         let options = egui_kittest::SnapshotOptions::new().max_failed_pixels(150);
         self.harness.snapshot_options(name, &options);
     }

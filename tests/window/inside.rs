@@ -44,7 +44,7 @@ fn a_small_window_has_room_for_the_layers_until_a_value_is_chosen() {
     window.until("it is taken apart", |window| window.has("How it came about"));
 }
 
-/// Pixels of what the network sees that are coloured; nothing where no adapter paints.
+/// Number of coloured pixels in what the network sees; `None` if no adapter paints.
 fn coloured(window: &mut Window) -> Option<usize> {
     let rect = window.harness.get_by_label_contains("what the network sees").rect();
     let image = window.harness.render().ok()?;
@@ -104,7 +104,7 @@ fn a_slider_goes_through_the_snapshots_of_a_run() {
     let mut snapshots: Vec<PathBuf> = read.map(|entry| entry.unwrap().path()).collect();
     snapshots.sort();
     assert!(snapshots.len() > 2, "{snapshots:?}");
-    // The slider stands at the last one, and goes back step by step.
+    // The slider is at the last snapshot, and goes back step by step.
     window.harness.get_by_label("Watch it learn").focus();
     window.harness.run_steps(3);
     for snapshot in snapshots.iter().rev().skip(1) {
@@ -113,7 +113,7 @@ fn a_slider_goes_through_the_snapshots_of_a_run() {
         let step: usize = snapshot.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         window.until("the step is said", |window| window.has(&format!("after {step} steps")));
     }
-    // It is the run that is opened the next time.
+    // Next time, it is the run that is opened.
     assert_eq!(window.app().shared().remembered.model, Some(run));
     assert_eq!(snapshots[0].file_name().unwrap(), "000000.safetensors");
 }

@@ -1,4 +1,4 @@
-//! The window, without a screen: found by what its controls are called, used as a person would.
+//! The window without a screen: its controls are found by their names, and used as a person would use them.
 #![cfg(feature = "app")]
 
 mod draw;

@@ -1,4 +1,4 @@
-//! What the window looks like, against pictures of it: a change that nobody meant is seen.
+//! The window's looks, compared with pictures of it: a change that nobody intended is seen.
 
 use eframe::egui::{Key, vec2};
 

@@ -8,7 +8,7 @@ use inkgrad::models::ModelFile;
 
 use super::harness::Window;
 
-/// The window with the panel open, and settings that are soon through.
+/// The window with the panel open, and settings for a short run.
 fn open() -> Window {
     let mut window = Window::open("fast");
     window.key(Key::F4);
@@ -56,7 +56,7 @@ fn step(window: &Window) -> usize {
     line.and_then(|line| line.split(' ').nth(1)?.replace(',', "").parse().ok()).unwrap_or(0)
 }
 
-/// Percents of the watched digits that are read right.
+/// Percentage of the watched digits that are read right.
 fn watched(window: &Window) -> f64 {
     let line = said(window, "Accuracy: ").unwrap_or_default();
     line.split("watched ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0.0)
@@ -118,7 +118,7 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
     click(&mut window, "Read with it");
     window.until_reading(saved.to_str().unwrap());
     window.key(Key::F4);
-    // Stopped before it is kept, it is kept all the same.
+    // A run that is stopped before it has been kept is kept all the same.
     start(&mut window);
     window.harness.get_by_label("Keep").click();
     window.harness.step();
@@ -188,7 +188,7 @@ fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
     });
     assert_eq!(step(&window), 16);
     assert!(!window.has("it must be"));
-    // What was learned outlasts a mistake in the next one's settings.
+    // What was learned outlasts a mistake in the next run's settings.
     set(&mut window, "Batch", "0");
     click(&mut window, "Start");
     window.until("it is said", |window| window.has("Batch is 0"));
@@ -202,6 +202,6 @@ fn nothing_is_repainted_while_nothing_happens() {
     let mut window = open();
     click(&mut window, "Start");
     until_shown(&mut window, "Done");
-    // The harness gives up on what still asks for a frame after fifty of them.
+    // The harness gives up if a frame is still asked for after fifty of them.
     assert!(window.harness.try_run().is_ok());
 }

@@ -1,4 +1,4 @@
-//! The sliders: what the generator is given.
+//! The sliders that set what the generator is given.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::wish::{NUMBERS, Settings, TRUNCATION};
 use crate::app::draw::menu;
 use crate::app::shared::Shared;
 
-/// Numbers of a latent that are shown at a time.
+/// How many numbers of a latent are shown at a time.
 const PAGE: usize = 8;
 
 impl Dream {
@@ -35,7 +35,7 @@ impl Dream {
     }
 }
 
-/// The menu of generators; which one was chosen.
+/// The menu of generators; returns the one that was chosen.
 fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBuf> {
     let mut chosen = None;
     let mut refresh = false;
@@ -64,7 +64,7 @@ fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBu
     chosen
 }
 
-/// A slider, and what the network gets, for each class.
+/// For each class, a slider and the value that the network gets.
 fn label(ui: &mut Ui, settings: &mut Settings, names: &[String]) {
     let [_, factor] = settings.factors();
     ui.horizontal(|ui| {
@@ -84,7 +84,7 @@ fn label(ui: &mut Ui, settings: &mut Settings, names: &[String]) {
             }
             let Some(weight) = settings.label.get_mut(class) else { return };
             let slider = ui.add(Slider::new(weight, 0.0..=1.0).show_value(false).trailing_fill(true));
-            // A name of its own: that of the button would make two of a kind.
+            // A name of its own: with the button's name, two controls would be called the same.
             let said = f64::from(*weight);
             slider.widget_info(|| egui::WidgetInfo::slider(true, said, format!("How much of {name}")));
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -180,7 +180,7 @@ fn numbers(ui: &mut Ui, settings: &mut Settings, page: &mut usize) {
         let by_hand = settings.set_by_hand(number..number + 1) > 0;
         let text = RichText::new(format!("Number {}", number + 1));
         let text = if by_hand { text.strong() } else { text };
-        // A seed's own may lie beyond, and stays there until it is moved.
+        // A number from the seed may be out of range, and stays there until it is moved.
         let slider = Slider::new(&mut value, NUMBERS).clamping(SliderClamping::Edits).fixed_decimals(2).text(text);
         if slider_row(ui, slider, 110.0).changed() {
             settings.set_number(number, value);
@@ -202,7 +202,7 @@ fn numbers(ui: &mut Ui, settings: &mut Settings, page: &mut usize) {
 /// A slider as wide as there is room beside its value and its name.
 fn slider_row(ui: &mut Ui, slider: Slider<'_>, name: f32) -> egui::Response {
     ui.scope(|ui| {
-        // A minus sign moves nothing.
+        // So wide that a minus sign shifts nothing.
         ui.spacing_mut().interact_size.x = 48.0;
         ui.spacing_mut().slider_width = (ui.available_width() - name - 74.0).max(60.0);
         ui.add(slider)

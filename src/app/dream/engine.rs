@@ -1,5 +1,5 @@
 //! A generator that draws, and the judge that reads what it has drawn, in a thread of their own, so that the window
-//! never waits for them: the newest question counts, older ones that were not begun are forgotten.
+//! never waits for them. Only the newest question counts: older ones that were not begun are dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::infer::evaluate::{most_likely, softmax};
 use crate::infer::{Classifier, Generator, InferError, Sampler, classify};
 use crate::models::{ModelFile, by};
 
-/// Pictures that are drawn, and read, in one go: few, so that a single one comes quickly.
+/// How many pictures are drawn, and read, at a time: few, so that a single one comes quickly.
 const BATCH: usize = 32;
 
-/// A generator, as it is once it is open.
+/// What is known of a generator once it is open.
 #[derive(Clone, Debug)]
 pub struct About {
     /// As it was asked for.
@@ -34,24 +34,24 @@ pub struct About {
 /// Whether the judge reads what a generator draws.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Judged {
-    /// Under these names.
+    /// It does, under these class names.
     As(Vec<String>),
-    /// Why not.
+    /// It does not, for this reason.
     Not(String),
 }
 
 /// What the judge makes of a picture.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Reading {
-    /// Of the judge's classes.
+    /// One of the judge's classes.
     pub class: usize,
     /// The judge's probability.
     pub share: f32,
-    /// Whether it is the class that was asked for; nothing where none was.
+    /// Whether it is the class that was asked for; `None` if none was.
     pub as_asked: Option<bool>,
 }
 
-/// The pictures that were wished for.
+/// The pictures of a wish.
 pub struct Answer {
     pub wish: Wish,
     /// The current digit and those of the view, one after another, as bytes.
@@ -74,7 +74,7 @@ struct Mail {
     opened: Option<Result<About, String>>,
     answer: Option<Result<Answer, String>>,
     saved: Option<Result<PathBuf, String>>,
-    /// The same generator goes on elsewhere, and why.
+    /// The same generator, opened anew after its device failed, and the message about it.
     moved: Option<(About, String)>,
 }
 
@@ -111,7 +111,7 @@ impl Engine {
         Engine { post, about: None, answer: None, problems, saved: None, opening: false, saving: false }
     }
 
-    /// Another generator: a shipped one's name, a file or a run's folder. Until it is there, the one before draws.
+    /// Opens another generator: the name of a shipped one, a file or a run's folder. Until then the previous one draws.
     pub fn open(&mut self, path: &Path) {
         self.opening = true;
         self.post.send(|mail| mail.open = Some(path.to_owned()));
@@ -126,7 +126,7 @@ impl Engine {
         self.post.send(|mail| mail.save = Some(job));
     }
 
-    /// Waits until what is being saved is saved, but no longer than that.
+    /// Waits until what is being saved is saved, but no longer than `patience`.
     pub fn finish(&self, patience: Duration) {
         if self.saving {
             self.post.wait_while(patience, |mail| mail.saved.is_none());
@@ -169,14 +169,14 @@ impl Engine {
         news
     }
 
-    /// The generator that draws; the one before while another is being opened or could not be.
+    /// The generator that draws: still the previous one while another is being opened, or if it could not be.
     pub fn about(&self) -> Option<&About> {
         self.about.as_ref()
     }
     pub fn answer(&self) -> Option<&Answer> {
         self.answer.as_ref()
     }
-    /// What went wrong since this was last asked.
+    /// What went wrong since the last call.
     pub fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)
     }
@@ -198,8 +198,8 @@ impl Drop for Engine {
     }
 }
 
-/// The thread: generators are opened first, then wishes fulfilled, then pictures saved. What was to be saved is saved
-/// though the window closes.
+/// The thread's loop: it opens generators first, then fulfils wishes, then saves pictures. What was to be saved is
+/// saved even if the window closes.
 fn serve(post: &Post<Mail>, opener: &Opener, wake: &impl Fn()) {
     let mut atelier: Option<Atelier> = None;
     loop {
@@ -220,7 +220,7 @@ fn serve(post: &Post<Mail>, opener: &Opener, wake: &impl Fn()) {
             let opened = Atelier::open(opener, &path);
             let mut mail = post.mail();
             mail.opened = Some(opened.map(|opened| {
-                // What the one before has drawn is of another size, perhaps, and no answer any more.
+                // What the previous generator has drawn may be of another size, and is no longer an answer.
                 (mail.answer, mail.moved) = (None, None);
                 atelier.insert(opened).about.clone()
             }));
@@ -229,7 +229,7 @@ fn serve(post: &Post<Mail>, opener: &Opener, wake: &impl Fn()) {
             if let Some(open) = atelier.as_mut().filter(|atelier| atelier.fits(&wish)) {
                 let answer = match open.fulfil(&wish) {
                     Ok(answer) => Ok(answer),
-                    // Only what the device has done is another elsewhere.
+                    // Only an error of the device is worth a try elsewhere.
                     Err(InferError::Device(error)) => elsewhere(post, &mut atelier, opener, &wish, &error),
                     Err(error) => Err(error.to_string()),
                 };
@@ -248,7 +248,7 @@ fn write(post: &Post<Mail>, job: &Job) {
     post.send(|mail| mail.saved = Some(saved));
 }
 
-/// The device has failed: the generator is opened on it anew, or else on the CPU, and draws from there.
+/// After a failure of the device: opens the generator on it anew, or else on the CPU, and draws from there.
 fn elsewhere(
     post: &Post<Mail>,
     atelier: &mut Option<Atelier>,
@@ -260,7 +260,7 @@ fn elsewhere(
     let Some(path) = atelier.take().map(|atelier| atelier.about.path) else { return Err(failed) };
     let cpu: Opener = Box::new(|| Ok(Box::new(Cpu::new()) as Box<dyn Device>));
     for opener in [opener, &cpu] {
-        // The file may be another by now.
+        // The file may have changed by now.
         let Some(mut opened) = Atelier::open(opener, &path).ok().filter(|opened| opened.fits(wish)) else { continue };
         if let Ok(answer) = opened.fulfil(wish) {
             let about = atelier.insert(opened).about.clone();
@@ -305,7 +305,7 @@ impl Atelier {
         Ok(Atelier { about, device, sampler, judge: judge.ok() })
     }
 
-    /// Whether the wish is one for this generator.
+    /// Whether the wish fits this generator.
     fn fits(&self, wish: &Wish) -> bool {
         wish.settings.fits(self.about.numbers, self.about.class_names.len())
     }
@@ -342,7 +342,7 @@ fn answer(logits: &[f32]) -> (usize, f32) {
     (best, softmax(logits).get(best).copied().unwrap_or(0.0) as f32)
 }
 
-/// The judge that travels with the program, where it can read this generator's pictures at all; otherwise why not.
+/// The judge shipped with the program, if it can read this generator's pictures at all; otherwise why not.
 fn judge(opener: &Opener, generator: &Generator) -> Result<(Classifier, Box<dyn Device>), String> {
     let (file, path) = classify::default_model().map_err(|error| error.to_string())?;
     let names = file.class_names(&path).map_err(|error| error.to_string())?;

@@ -6,7 +6,7 @@ use crate::device::cpu::Cpu;
 use crate::device::rigged::Rigged;
 use crate::infer::scene::{Labels, Scene, Seeds};
 
-/// Waits for the thread, some time.
+/// Waits for the thread, for a limited time.
 fn until<T>(engine: &mut Engine, mut found: impl FnMut(&mut Engine, News) -> Option<T>) -> T {
     for _ in 0..6000 {
         let news = engine.poll();

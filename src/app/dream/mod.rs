@@ -1,7 +1,7 @@
-//! The panel where a generator draws: every number and every class that it is given is a slider, and the judge reads
-//! what comes of it.
+//! The panel where a generator draws: every number and every class that it is given has a slider, and the judge reads
+//! the result.
 //!
-//! [`wish`] is what a person has set, [`engine`] the thread that draws and reads it; the other files show both.
+//! [`wish`] is what the user has set, [`engine`] the thread that draws and reads it; the other files show both.
 
 mod atlas;
 mod controls;
@@ -24,21 +24,21 @@ use engine::Engine;
 use way::Way;
 use wish::Wish;
 
-/// The generator that draws at first.
+/// The generator that is opened by default.
 const MODEL: &str = "gan";
 /// Width of the sliders' side, in points.
 const CONTROLS: std::ops::RangeInclusive<f32> = 330.0..=460.0;
 
 pub struct Dream {
     engine: Option<Engine>,
-    /// Once a generator is open.
+    /// Set once a generator is open.
     wish: Option<Wish>,
     asked: Option<Wish>,
     atlas: Atlas,
     way: Way,
     /// Eight numbers of a latent are shown at a time.
     page: usize,
-    /// Of saved pictures.
+    /// The scale of saved pictures.
     scale: u32,
     /// Where they are saved.
     folder: PathBuf,
@@ -71,7 +71,7 @@ impl Dream {
                 ui.set_width(left);
                 ui.set_max_height(height);
                 egui::ScrollArea::vertical().id_salt("dream controls").auto_shrink([false, false]).show(ui, |ui| {
-                    // Room for the bar.
+                    // Leaves room for the scroll bar.
                     ui.set_max_width(left - 14.0);
                     self.controls(ui, shared);
                 });
@@ -85,7 +85,7 @@ impl Dream {
         self.ask();
     }
 
-    /// What the thread has done since the last frame; the first call starts it.
+    /// Takes in what the thread has done since the last frame; the first call starts the thread.
     fn poll(&mut self, shared: &mut Shared) {
         let engine = self.engine.get_or_insert_with(|| {
             shared.menu.look_for_generators();
@@ -106,18 +106,18 @@ impl Dream {
         if let (Some(about), Some(answer)) = (engine.about(), engine.answer().filter(|_| news.answer)) {
             self.atlas.set(&shared.ctx, &answer.pictures, about.image);
         }
-        // The one that was remembered may be gone.
+        // The remembered generator may be gone.
         if engine.about().is_none() && !engine.is_opening() && !std::mem::replace(&mut self.fell_back, true) {
             engine.open(Path::new(MODEL));
         }
         if !problems.is_empty() {
             problems.into_iter().for_each(|problem| shared.say(problem));
-            // Messages stand in a part of the window that this frame has drawn already.
+            // Messages are shown in a part of the window that this frame has drawn already.
             shared.ctx.request_repaint();
         }
     }
 
-    /// Before the window closes: waits until a picture is saved, but no longer than that.
+    /// Called before the window closes: waits until a picture is saved, but no longer than `patience`.
     pub fn finish(&self, patience: Duration) {
         if let Some(engine) = &self.engine {
             engine.finish(patience);

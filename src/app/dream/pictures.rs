@@ -35,7 +35,7 @@ impl Show<'_> {
         }
     }
 
-    /// Picture `index` of the answer in a grid, to be chosen; what is not as asked has a frame and an exclamation mark.
+    /// Picture `index` of the answer as a cell to choose; one not read as asked has a frame and an exclamation mark.
     pub fn cell(&self, ui: &mut Ui, rect: Rect, index: usize, marked: bool) -> Response {
         let whole = Rect::from_min_max(rect.min, pos2(rect.max.x, rect.max.y + CAPTION));
         let response = ui.interact(whole, Id::unique(("dream", index)), Sense::click());
@@ -98,7 +98,7 @@ fn said(name: &str, reading: Reading) -> String {
     format!("Read as {name}, {}{agreed}", percent(reading.share))
 }
 
-/// A probability in whole percent where there is no room for more; never 100 for what is not certain.
+/// A probability, in whole percent where there is no room for more; never 100 for a share below 1.
 fn short(share: f32, width: f32) -> String {
     match width {
         narrow if narrow < 80.0 => {

@@ -9,7 +9,7 @@ use crate::report::grid::Grid;
 use crate::report::png::PngGrid;
 use crate::report::{Colours, ReportError};
 
-/// Numbers that are tried.
+/// The highest number that is tried.
 const MOST: u32 = 9999;
 
 /// A view to be written.
@@ -20,7 +20,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Of a wish's pictures, the current digit first; nothing where these are none of it.
+    /// From a wish's pictures, the current digit first; `None` if they do not fit the wish.
     pub fn of(wish: &Wish, pictures: &[u8], image: [usize; 3], scale: u32, folder: &Path) -> Option<Job> {
         let size: usize = image.iter().product();
         let [rows, columns] = wish.layout().map(|n| n as u64);
@@ -30,14 +30,14 @@ impl Job {
     }
 }
 
-/// Writes `dream-0001.png`, or the next number that is free; says where.
+/// Writes `dream-0001.png`, or the next number that is free; returns the path.
 ///
 /// # Errors
-/// What the system says, and what to do about it.
+/// The system's error, and what to do about it.
 pub fn numbered(job: &Job) -> Result<PathBuf, String> {
     for number in 1..=MOST {
         let path = job.folder.join(format!("dream-{number:04}.png"));
-        // A name that is taken between this look and the last moment is found then.
+        // A name that is taken after this check is found when the file is written.
         if path.symlink_metadata().is_ok() {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The pictures, and what is done with them.
+//! The pictures, and what can be done with them.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::app::shared::Shared;
 /// Sides of pictures in a grid, in points.
 const CELL: std::ops::RangeInclusive<f32> = 46.0..=220.0;
 const GAP: f32 = 6.0;
-/// Pixels that a digit's pixel is saved as.
+/// How many pixels wide and high a digit's pixel is saved.
 const SCALES: std::ops::RangeInclusive<u32> = 1..=32;
 
 impl Dream {
@@ -61,7 +61,7 @@ impl Dream {
         }
     }
 
-    /// Which view, and what is done with the current digit.
+    /// The choice of the view, and what can be done with the current digit.
     fn toolbar(&mut self, ui: &mut Ui, shared: &mut Shared) {
         let Some(wish) = &mut self.wish else { return };
         ui.horizontal_wrapped(|ui| {
@@ -141,7 +141,7 @@ impl Dream {
     }
 }
 
-/// How many of the view were read as asked.
+/// Says how many pictures of the view were read as asked.
 fn status(ui: &mut Ui, about: &About, answer: &Answer) {
     let count = answer.wish.count();
     let readings = answer.readings.get(1..).unwrap_or_default();
@@ -162,7 +162,7 @@ fn status(ui: &mut Ui, about: &About, answer: &Answer) {
     });
 }
 
-/// The pictures of a view in rows; which was chosen.
+/// The pictures of a view in rows; returns the one that was chosen.
 fn grid(ui: &mut Ui, show: &Show, cell: f32, marked: Option<usize>) -> Option<usize> {
     let cell = cell.clamp(*CELL.start(), *CELL.end()).floor();
     let [rows, columns] = show.answer.wish.layout();

@@ -1,21 +1,21 @@
-//! Where one is on the way from A to B, and how one gets there and back.
+//! The current step on the way from A to B, and how it plays there and back.
 
-/// Steps in a second.
+/// Steps per second.
 const PACE: f64 = 12.0;
 
 #[derive(Default)]
 pub struct Way {
     step: usize,
-    /// While it plays: when it would have been at A.
+    /// While it plays: the time at which it would have been at A.
     since: Option<f64>,
 }
 
 impl Way {
-    /// The step that is shown at a time, of so many.
+    /// The step, of `steps`, that is shown at time `now`.
     pub fn step(&mut self, now: f64, steps: usize) -> usize {
         let last = steps.saturating_sub(1);
         if let Some(since) = self.since {
-            // There and back again; `as` takes what is below nought to it.
+            // There and back again; `as` turns a negative value into 0.
             let passed = ((now - since) * PACE) as usize % (2 * last).max(1);
             self.step = if passed > last { 2 * last - passed } else { passed };
         }

@@ -1,4 +1,4 @@
-//! What a person has set, and the latents and labels that follow from it. Nothing here draws.
+//! What the user has set, and the latents and labels that follow from it. Nothing here draws.
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -6,22 +6,22 @@ use std::ops::{Range, RangeInclusive};
 use crate::infer::sample::latent;
 use crate::infer::scene::slerp;
 
-/// Of numbers that are set by hand: nearly all of a normal distribution.
+/// Range of numbers that are set by hand: nearly all of a normal distribution.
 pub const NUMBERS: RangeInclusive<f32> = -3.0..=3.0;
 pub const TRUNCATION: RangeInclusive<f32> = 0.0..=2.0;
 /// Pictures along a side of a grid.
 pub const SIDES: RangeInclusive<usize> = 2..=10;
-/// Pictures of a grid at most.
+/// Pictures in a grid at most.
 const MOST: u32 = 100;
 pub const STEPS: RangeInclusive<usize> = 2..=64;
-/// Steps from A to B that stand side by side.
+/// Steps from A to B that are shown side by side.
 const STEPS_IN_A_ROW: usize = 8;
 
 /// What one picture is made of, before truncation and proportion.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Digit {
     pub latent: Vec<f32>,
-    /// How much of each class.
+    /// The weight of each class.
     pub label: Vec<f32>,
 }
 
@@ -32,12 +32,12 @@ pub struct Settings {
     numbers: usize,
     /// The digit has the seed's first latent, like each row of `inkgrad generate --seeds`.
     pub seed: u32,
-    /// Instead of the seed's: a latent that was picked from a grid.
+    /// A latent that was picked from a grid, used instead of the seed's.
     picked: Option<Vec<f32>>,
     by_hand: BTreeMap<usize, f32>,
-    /// How often a picture around the current one was chosen: each time the grid looks in other directions.
+    /// How often a picture around the current one was chosen: after each choice the grid looks in other directions.
     walked: u32,
-    /// From 0 to 1 each, of every class.
+    /// The weight of each class, from 0 to 1.
     pub label: Vec<f32>,
     pub truncation: f32,
     /// The label's share, from 0 to 1: see [`Settings::factors`].
@@ -74,13 +74,13 @@ impl Settings {
         self.label.iter_mut().enumerate().for_each(|(i, weight)| *weight = f32::from(u8::from(i == class)));
     }
 
-    /// As much of each class, 1 in all.
+    /// The same weight for each class, 1 in all.
     pub fn even(&mut self) {
         let each = 1.0 / self.label.len().max(1) as f32;
         self.label.fill(each);
     }
 
-    /// 1 in all, as in training; a label of nothing stays that.
+    /// Scales the weights to 1 in all, as in training; a label of zeros stays as it is.
     pub fn normalise(&mut self) {
         let sum: f32 = self.label.iter().sum();
         if sum > 0.0 {
@@ -88,13 +88,13 @@ impl Settings {
         }
     }
 
-    /// What the noise and the label are multiplied by: `2 (1 - share)` and `2 share`, which are 2 together. At a share
-    /// of one half both are 1, as in training; at 0 the network is given no label, at 1 no noise.
+    /// The factors of the noise and the label: `2 (1 - share)` and `2 share`, whose sum is 2. At a share of one half
+    /// both are 1, as in training; at 0 the network is given no label, at 1 no noise.
     pub fn factors(&self) -> [f32; 2] {
         [2.0 * (1.0 - self.share), 2.0 * self.share]
     }
 
-    /// The latent of another seed; numbers set by hand stay set.
+    /// Takes the latent of another seed; numbers set by hand stay set.
     pub fn reseed(&mut self, seed: u32) {
         self.seed = seed;
         self.picked = None;
@@ -126,7 +126,7 @@ impl Settings {
         self.by_hand.range(numbers).count()
     }
 
-    /// Gives numbers back to the seed, or to the picture that was picked.
+    /// Resets numbers to those of the seed, or of the picture that was picked.
     pub fn reset(&mut self, numbers: Range<usize>) {
         self.by_hand.retain(|number, _| !numbers.contains(number));
     }
@@ -139,7 +139,7 @@ impl Settings {
         Settings { picked: Some(digit.latent), by_hand: BTreeMap::new(), label: digit.label, ..self.clone() }
     }
 
-    /// What was typed may be no number at all.
+    /// Repairs what was typed, which may not be a number at all.
     fn mend(&mut self) {
         let mend = |value: &mut f32, otherwise: f32, range: RangeInclusive<f32>| {
             *value = if value.is_finite() { value.clamp(*range.start(), *range.end()) } else { otherwise };
@@ -168,14 +168,14 @@ pub enum View {
     Between,
 }
 
-/// All that is to be seen.
+/// Everything that determines what is shown.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Wish {
     pub settings: Settings,
     pub view: View,
-    /// Rows, and columns, of a grid.
+    /// Number of rows, and of columns, of a grid.
     pub side: usize,
-    /// How far the pictures of [`View::Around`] lie from the current one: 0 not at all, 1 as far as any other.
+    /// How far the pictures of [`View::Around`] are from the current one: 0 not at all, 1 as far as any other.
     pub strength: f32,
     /// Pictures from A to B, both included.
     pub steps: usize,
@@ -194,7 +194,7 @@ impl Wish {
         Wish { settings, view: View::Seeds, side: 5, strength: 0.3, steps: 16, ends }
     }
 
-    /// The same for another generator: what does not fit it begins anew.
+    /// Adapts the wish to another generator: what does not fit it begins anew.
     pub fn fit(&mut self, numbers: usize, classes: usize) {
         if !self.settings.fits(numbers, classes) {
             let Wish { view, side, strength, steps, .. } = *self;
@@ -221,7 +221,7 @@ impl Wish {
         }
     }
 
-    /// Pictures of the view.
+    /// Number of pictures in the view.
     pub fn count(&self) -> usize {
         match self.view {
             View::Between => self.steps,
@@ -229,7 +229,7 @@ impl Wish {
         }
     }
 
-    /// What was set for picture `index` of the view; choosing it makes these the settings.
+    /// The settings of picture `index` of the view; choosing the picture makes them the current ones.
     pub fn pick(&self, index: usize) -> Settings {
         let own = &self.settings;
         match self.view {
@@ -281,7 +281,7 @@ impl Wish {
         dominant(&digit.label).filter(|_| is_asked)
     }
 
-    /// What the network is given for [`Wish::digits`]: latents by truncation and the noise's factor, labels by theirs.
+    /// What the network is given for [`Wish::digits`]: latents times truncation and noise factor, labels times theirs.
     pub fn inputs(&self, digits: &[Digit]) -> (Vec<f32>, Vec<f32>) {
         let [noise, label] = self.settings.factors();
         let truncation = self.settings.truncation;

@@ -7,9 +7,9 @@ use crate::app::paint::{self, Picture};
 use crate::infer::look::{Anatomy, Arithmetic, How, Pass, Seen};
 use crate::models::Kind;
 
-/// Products that are written out; the rest are summed up.
+/// How many products are written out; the rest are summed up.
 const TERMS: usize = 10;
-/// Input channels whose kernels are shown.
+/// How many input channels' kernels are shown.
 const KERNELS: usize = 64;
 
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl Detail {
     }
 }
 
-/// Rows and columns of the kernels' picture: one for each channel, as many beside each other as are about square.
+/// Rows and columns of the kernels' picture: one kernel for each channel, as many side by side as make it about square.
 fn arrangement([r, s, c]: [usize; 3]) -> (usize, usize) {
     if (r, s) == (1, 1) {
         let columns = c.clamp(1, 32);
@@ -149,8 +149,8 @@ fn window_lines(ui: &mut Ui, what: &str, window: &[Seen], line: &impl Fn(&mut Ui
     }
 }
 
-/// Where a value that a layer was given stands: `bn1 unit 3 (12, 5)`. A dense layer's in a flattened image stand where
-/// they did before it was flattened.
+/// The place of a value that a layer was given: `bn1 unit 3 (12, 5)`. For a dense layer on a flattened image, it is the
+/// place before the image was flattened.
 fn source(anatomy: &Anatomy, layer: usize, seen: &Seen) -> String {
     let [y, x] = seen.at;
     let layers = anatomy.layers();
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(said.len(), 7 * 7 * 64, "no two are called the same");
         let row = &anatomy.layers()[hidden - 1].name;
         assert!(said.contains(&format!("{row} unit 63 (6, 5)")), "{:?}", said.first());
-        // In a row that was no image there are only numbers.
+        // A row that was never an image has only numbers.
         let last = anatomy.layers().len() - 1;
         let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, last, 5, [0, 0]).unwrap().how else { panic!() };
         let name = &anatomy.layers()[hidden].name;

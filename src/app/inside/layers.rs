@@ -16,10 +16,10 @@ const CELL: f32 = 10.0;
 /// Channels and numbers beyond these are not drawn.
 const MOST_CHANNELS: usize = 256;
 const MOST_NUMBERS: usize = 2048;
-/// Sides of a layer's texture at most, in pixels: more would be memory for what a tile has no room to show.
+/// Longest side of a layer's texture, in pixels: more would spend memory on what a tile has no room to show.
 const SIDE: usize = 2048;
 
-/// A value that a person has clicked on.
+/// A value that the user has clicked on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unit {
     pub layer: usize,
@@ -29,13 +29,13 @@ pub struct Unit {
     pub at: [usize; 2],
 }
 
-/// A layer's texture, and how its channels lie in it.
+/// A layer's texture, and how its channels are laid out in it.
 struct Drawn {
     picture: Picture,
     tiles: Tiles,
 }
 
-/// The textures of all layers, one each, made again where a pass is new.
+/// The textures of all layers, one each, made again for each new pass.
 #[derive(Default)]
 pub struct Layers {
     drawn: Vec<Drawn>,
@@ -53,21 +53,21 @@ impl Layers {
         let mut before = std::mem::take(&mut self.drawn).into_iter().map(|drawn| drawn.picture);
         for (layer, values) in layers.iter().zip(&pass.activations) {
             let (image, tiles) = picture(&layer.shape, values, most);
-            // The texture of the pass before is written over.
+            // The texture of the previous pass is overwritten.
             let mut picture = before.next().unwrap_or_default();
             picture.set(ctx, &layer.name, image);
             self.drawn.push(Drawn { picture, tiles });
         }
     }
 
-    /// Forgets pictures of another model: its layers have other names.
+    /// Forgets the pictures of another model, whose layers have other names.
     pub fn keep_to(&mut self, opened: u64) {
         if self.shown.is_some_and(|(of, _)| of != opened) {
             *self = Layers::default();
         }
     }
 
-    /// One layer's pictures, as many beside each other as fit; the value that was clicked.
+    /// Shows one layer's pictures, as many side by side as fit; returns the value that was clicked.
     pub fn show(&self, ui: &mut Ui, layer: usize, about: &Layer, chosen: Option<Unit>) -> Option<Unit> {
         let drawn = self.drawn.get(layer);
         let chosen = chosen.filter(|chosen| chosen.layer == layer);
@@ -78,8 +78,8 @@ impl Layers {
     }
 }
 
-/// All channels in one picture; a row of numbers folded. Colours are scaled to the layer's largest value. `most` is how
-/// long a side may be.
+/// All channels in one picture; a row of numbers is folded. Colours are scaled to the layer's largest value. A side is
+/// at most `most` long.
 fn picture(shape: &[usize], values: &[f32], most: usize) -> (ColorImage, Tiles) {
     let value = |i: usize| values.get(i).copied().unwrap_or(0.0);
     let largest = values.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
@@ -125,7 +125,7 @@ fn channels(
                 frame(ui, response.rect, [h, w], chosen);
             }
             if response.clicked() {
-                // By keys there is no place: the middle then.
+                // A click by key has no place: take the middle.
                 let at = response.interact_pointer_pos().unwrap_or(response.rect.center());
                 clicked = Some(Unit { layer, unit, at: place(response.rect, at, [h, w]) });
             }
@@ -145,7 +145,7 @@ pub fn place(rect: Rect, at: egui::Pos2, [h, w]: [usize; 2]) -> [usize; 2] {
     [cell(share.y, h), cell(share.x, w)]
 }
 
-/// Marks a picture, and the pixel in it that is looked at.
+/// Marks a picture, and the chosen pixel in it.
 fn frame(ui: &Ui, rect: Rect, [h, w]: [usize; 2], chosen: Option<Unit>) {
     let stroke = Stroke::new(2.0, ui.visuals().selection.stroke.color);
     ui.painter().rect_stroke(rect, 0.0, stroke, egui::StrokeKind::Outside);
@@ -175,7 +175,7 @@ fn tile_of(ui: &mut Ui, drawn: Option<&Drawn>, size: Vec2, unit: usize) -> egui:
     response
 }
 
-/// A row of numbers is one control: a click takes the cell below it.
+/// A row of numbers is one control: a click chooses the cell under the pointer.
 fn numbers(ui: &mut Ui, drawn: Option<&Drawn>, layer: usize, about: &Layer, chosen: Option<Unit>) -> Option<Unit> {
     let count = about.shape.iter().product::<usize>();
     let shown = count.min(MOST_NUMBERS);

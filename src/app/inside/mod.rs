@@ -1,4 +1,4 @@
-//! The panel that looks inside the network: every layer's output while one draws, and any value taken apart.
+//! The panel that looks inside the network: every layer's output while the user draws, and any value taken apart.
 
 mod detail;
 mod layers;
@@ -23,7 +23,7 @@ use crate::train::Folder;
 const LEFT: f32 = 252.0;
 /// Width of the column that takes a value apart.
 const RIGHT: f32 = 344.0;
-/// The layers have as much between the two at least while no value is chosen.
+/// Least width for the layers between the two while no value is chosen.
 const MIDDLE: f32 = 280.0;
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub struct Inside {
     seen: Picture,
     seen_of: Option<std::time::Instant>,
     over: Over,
-    /// The class that saliency and occlusion ask about; the winner, unless a person chose one.
+    /// The class that saliency and occlusion ask about; the winner, unless the user chose one.
     class: Option<usize>,
     chosen: Option<Unit>,
     opened: u64,
@@ -223,7 +223,7 @@ impl Inside {
     }
 }
 
-/// What can be done where no value is chosen.
+/// Says what can be done while no value is chosen.
 fn invite(ui: &mut Ui) {
     ui.strong("One value");
     ui.label(

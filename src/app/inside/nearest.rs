@@ -13,12 +13,12 @@ use crate::infer::look::{Look, Neighbours};
 
 /// How many are shown.
 const SHOWN: usize = 8;
-/// And how many beside each other.
+/// And how many side by side.
 const ROW: usize = 4;
 /// How long the thread works on it before it looks for other questions.
 const TURN: std::time::Duration = std::time::Duration::from_millis(80);
 
-/// What the thread that knows the network has found out: never locked for long.
+/// What the thread that knows the network has found out; never locked for long.
 #[derive(Default)]
 struct Known {
     set: Option<Arc<ImageSet>>,
@@ -30,15 +30,15 @@ struct Known {
     of: Option<Key>,
 }
 
-/// The pass, and how many images were known then.
+/// The pass, and how many images had been looked at by then.
 type Key = (Instant, usize);
 
 #[derive(Default)]
 pub struct Nearest {
     known: Arc<Mutex<Known>>,
-    /// Only that thread's.
+    /// Used only by that thread.
     index: Arc<Mutex<Option<Neighbours>>>,
-    /// The model that it is about; none until a person asks.
+    /// The model that it is about; `None` until the user asks.
     opened: Option<u64>,
     busy: Arc<Mutex<bool>>,
     asked: Option<Key>,
@@ -98,13 +98,13 @@ impl Nearest {
         }
     }
 
-    /// All but the digits themselves, which are the same for every network.
+    /// Forgets all but the digits themselves, which are the same for every network.
     fn forget(&mut self) {
         let set = lock(&self.known).set.take();
         *self = Nearest { known: Arc::new(Mutex::new(Known { set, ..Known::default() })), ..Nearest::default() };
     }
 
-    /// Sends the thread on: a turn of looking at training digits, and the nearest for a new pass.
+    /// Gives the thread its next work: a turn of looking at training digits, and the nearest ones for a new pass.
     fn go_on(&mut self, reader: &mut Reader, blank: bool) {
         let (done, complete) = {
             let known = lock(&self.known);

@@ -11,7 +11,7 @@ use crate::app::post::lock;
 use crate::app::reader::Reader;
 use crate::infer::look::Anatomy;
 
-/// Patches that are covered are of 5 pixels of 28, a pixel apart.
+/// Covered patches are 5 of 28 pixels wide and high, and one pixel apart.
 const PATCH: usize = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,7 +59,7 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Makes the overlay of a pass ready, as far as it is known; says what went wrong.
+    /// Prepares the overlay of a pass, as far as it is known; returns what went wrong.
     pub fn update(
         &mut self,
         ctx: &egui::Context,
@@ -75,7 +75,7 @@ impl Overlay {
         match over {
             Over::Nothing => self.clear(),
             Over::Saliency => {
-                // It comes with the pass once it is asked for; until then that of another class would mislead.
+                // It comes with the pass once it is asked for; until then, one for another class would mislead.
                 if pass.saliency.is_empty() || asked_of != Some(class) {
                     self.clear();
                 } else if self.shown != Some((over, key)) {
@@ -103,7 +103,7 @@ impl Overlay {
                         self.shown = Some((over, key));
                     }
                     Some(Err(problem)) => return Some(problem),
-                    // Of a drawing that has changed since.
+                    // What is shown is of a drawing that has changed since.
                     _ if self.shown != Some((over, key)) => self.picture.clear(),
                     _ => {}
                 }
@@ -119,7 +119,7 @@ impl Overlay {
     }
 }
 
-/// Frames what of the picture a value depends on.
+/// Frames the part of the picture that a value depends on.
 pub fn receptive(ui: &Ui, rect: Rect, anatomy: &Anatomy, chosen: Unit) {
     let [h, w, _] = anatomy.input();
     let [top, left, bottom, right] = anatomy.receptive_field(chosen.layer, chosen.at).map(|side| side as f32);

@@ -1,5 +1,5 @@
-//! What is chosen before the start. Everything that can be typed is taken as typed: what will not do is said when the
-//! run is started, and not put right behind one's back.
+//! What is chosen before the start. Everything that can be typed is taken as typed: what will not do is reported when
+//! the run is started, and not silently corrected.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,13 +12,13 @@ use crate::graph::Store;
 use crate::models::{self, Architecture, BUILTINS, OptimizerName, ScheduleName};
 use crate::train::Settings;
 
-/// What MNIST's images are.
+/// Height, width and channels of MNIST's images.
 const INPUT: [usize; 3] = [28, 28, 1];
 const CLASSES: usize = 10;
-/// Of all there are, the watched ones left out.
+/// All images but the watched ones.
 const ALL: usize = 60_000 - WATCHED;
 const IMAGES: [usize; 4] = [1_000, 5_000, 20_000, ALL];
-/// Files of a folder that are listed at most.
+/// How many files of a folder are listed at most.
 const MOST: usize = 100;
 
 pub struct Choices {
@@ -26,7 +26,7 @@ pub struct Choices {
     /// Architectures of the folder, and how many more there are.
     files: Vec<PathBuf>,
     more: usize,
-    /// A built-in one's name, or a file.
+    /// The name of a built-in network, or a file.
     network: String,
     chosen: Result<Box<Architecture>, String>,
     images: usize,
@@ -41,7 +41,7 @@ pub struct Choices {
 
 impl Default for Choices {
     fn default() -> Choices {
-        // What has no weights cannot learn: it stands in front of other networks.
+        // A network without weights cannot learn: it is there to be put in front of others.
         let learns = |name: &str| models::builtin(name).is_ok_and(|network| trainable(&network) > 0);
         let built_in: Vec<String> = BUILTINS.iter().map(|(name, _)| (*name).to_owned()).filter(|n| learns(n)).collect();
         let mut choices = Choices {
@@ -64,12 +64,12 @@ impl Default for Choices {
     }
 }
 
-/// A built-in network, or one of a file.
+/// A built-in network, or one from a file.
 fn load(network: &str) -> Result<Box<Architecture>, String> {
     models::load(network).map(Box::new).map_err(|error| error.to_string())
 }
 
-/// Trainable numbers of a network that takes MNIST; none of one that does not.
+/// Number of trainable parameters of a network that takes MNIST; 0 for one that does not.
 fn trainable(network: &Architecture) -> u64 {
     let mut store = Store::default();
     let declared = network.declare(INPUT, CLASSES, &mut store, "count");
@@ -77,7 +77,7 @@ fn trainable(network: &Architecture) -> u64 {
 }
 
 impl Choices {
-    /// Another network, with the settings of its recipe.
+    /// Chooses another network, with the settings of its recipe.
     fn choose(&mut self, network: &str) {
         self.network = network.into();
         self.chosen = load(network);
@@ -95,7 +95,7 @@ impl Choices {
     /// What is to be trained.
     ///
     /// # Errors
-    /// In words, where something is no number or will not do: before a run that was there gives way to this one.
+    /// A message, if something is not a number or will not do: before an existing run gives way to this one.
     pub fn plan(&mut self, device: String) -> Result<Plan, String> {
         // A file may have been edited since it was chosen; what was typed here stays.
         self.chosen = load(&self.network);
@@ -109,7 +109,7 @@ impl Choices {
             schedule: self.schedule,
             label_smoothing: number("Label smoothing", &self.smoothing, "a number from 0 to below 1, like 0.05")?,
             seed: number("Seed", &self.seed, "a whole number from 0 to 4294967295")?,
-            // The watched ones are set aside besides, and a person says when it is enough.
+            // The watched images are set aside separately, and the user says when it is enough.
             validation: 0,
             patience: 0,
             ..Settings::from_recipe(&architecture.name, &recipe)
@@ -119,7 +119,7 @@ impl Choices {
         Ok(Plan { architecture: *architecture, images: self.images, settings, spare_in: None })
     }
 
-    /// The form; while a run is on it shows what it was started with.
+    /// The form; during a run it shows what the run was started with.
     pub fn ui(&mut self, ui: &mut Ui, folder: &Path, enabled: bool) {
         ui.add_enabled_ui(enabled, |ui| {
             Grid::new("choices").num_columns(2).spacing([8.0, 6.0]).show(ui, |ui| {
@@ -185,7 +185,7 @@ impl Choices {
         chosen
     }
 
-    /// What is not to be chosen here: the network's own.
+    /// Shows what cannot be chosen here because it is the network's own.
     fn about(&self, ui: &mut Ui) {
         let line = |ui: &mut Ui, text: String| {
             ui.add(egui::Label::new(RichText::new(text).weak().size(12.0)).wrap());
@@ -224,7 +224,7 @@ fn said(images: &usize) -> String {
     }
 }
 
-/// A widget says the name that stands before it.
+/// Gives a widget the label before it as its accessible name.
 fn named(widget: &Response, label: &Response) {
     widget.clone().labelled_by(label.id);
 }
@@ -236,7 +236,7 @@ fn text(ui: &mut Ui, name: &str, value: &mut String) {
     ui.end_row();
 }
 
-/// A menu of a few things; the one that was chosen just now.
+/// A menu of a few things; returns the one that was chosen just now.
 fn combo<T: PartialEq>(
     ui: &mut Ui,
     name: &str,
@@ -320,7 +320,7 @@ mod tests {
         assert!(choices.plan(String::new()).err().unwrap().contains("broken.toml"));
         choices.choose(&files[1].to_string_lossy());
         assert_eq!(choices.plan(String::new()).unwrap().architecture.name, "mine");
-        // What is edited after it was chosen is trained as it is now, with what was typed.
+        // A file that is edited after it was chosen is trained as it is now, with the settings that were typed.
         choices.epochs = "7".into();
         let text = "layers = [\"flatten\", { dense = 5 }, { dense = \"classes\" }]";
         std::fs::write(at("mine.toml"), text).unwrap();

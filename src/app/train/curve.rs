@@ -1,4 +1,4 @@
-//! A number for each step, however many there are, in as little room as a screen can show.
+//! A curve with one number for each step, stored in as few places as a screen can show, however many steps there are.
 
 /// Places along the axis at most: more than any plot has pixels.
 const MOST: usize = 2048;
@@ -10,7 +10,7 @@ pub struct Curve {
     count: usize,
     first: Option<f64>,
     places: Vec<Place>,
-    /// How much of the running mean a new number is.
+    /// The share of a new number in the running mean.
     share: f64,
     sum: f64,
     weight: f64,
@@ -24,9 +24,9 @@ struct Place {
 }
 
 impl Curve {
-    /// For a run of so many steps.
+    /// For a run of `total` steps.
     pub fn new(total: usize) -> Curve {
-        // A mean over a fortieth of the run: smooth, and soon there.
+        // A mean over a fortieth of the run: smooth, and quick to follow.
         Curve { total, share: 1.0 / (total as f64 / 40.0).clamp(5.0, 200.0), ..Curve::default() }
     }
 
@@ -52,7 +52,7 @@ impl Curve {
         ((place + 1) as f64 / places * self.total as f64).min(self.count as f64)
     }
 
-    /// Through the least and the greatest number of every place.
+    /// Points through the least and the greatest number of every place.
     pub fn every(&self) -> Vec<[f64; 2]> {
         let points = self.places.iter().enumerate().flat_map(|(i, place)| {
             let x = self.step(i);
@@ -76,7 +76,7 @@ impl Curve {
         self.first
     }
 
-    /// The highest that its mean was.
+    /// The highest value of the running mean.
     pub fn highest_mean(&self) -> f64 {
         self.places.iter().map(|place| place.mean).fold(0.0, f64::max)
     }

@@ -1,5 +1,5 @@
-//! The training run in a thread of its own, on a device of its own. It works in slices so short that what a person wants
-//! takes effect at once; between two wishes with nothing to do it sleeps.
+//! The training run in a thread of its own, on a device of its own. It works in slices so short that the user's wishes
+//! take effect at once; while there is nothing to do it sleeps.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,31 +21,31 @@ pub const WATCHED: usize = 500;
 const FRAME: f64 = 1.0 / 30.0;
 /// The longest between two pictures, and the shortest between two looks at the watched images.
 const BEAT: f64 = 0.25;
-/// Looks may take one part in so many of the time.
+/// Looks may take one part of the time in this many.
 const SHARE: f64 = 4.0;
-/// Looks of a run so short that it would be over before the second one.
+/// Number of looks in a run so short that it would otherwise be over before the second one.
 const LOOKS: usize = 20;
 /// Steps in a slice at most.
 const SLICE: f64 = 1000.0;
-/// How long a run goes on at least before what it has learned is written down again without being asked for.
+/// The least time before what a run has learned is saved again without being asked for.
 const SPARE: Duration = Duration::from_secs(180);
 
 /// What is to be trained.
 pub struct Plan {
     pub architecture: Architecture,
-    /// Of the built-in MNIST, to train on; as many as there are where there are fewer.
+    /// How many images of the built-in MNIST to train on; all of them, if there are fewer.
     pub images: usize,
     pub settings: Settings,
-    /// The folder for what it has learned and nobody keeps; without one it is forgotten.
+    /// The folder for what the run has learned and nobody keeps; without a folder it is lost.
     pub spare_in: Option<PathBuf>,
 }
 
 /// How much happens between two pictures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pace {
-    /// So many steps, and no more pictures than an eye can follow.
+    /// This many steps, and no more pictures than an eye can follow.
     Steps(usize),
-    /// As much as it can.
+    /// As much as possible.
     Full,
 }
 
@@ -58,7 +58,7 @@ struct Mail {
     // And back:
     ended: bool,
     news: News,
-    /// Whether the window has been woken for them.
+    /// Whether the window has been woken for the news.
     unread: bool,
 }
 
@@ -69,7 +69,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// Tells the window, which is woken once for all that it has not read: hidden, it is left alone.
+    /// Tells the window, which is woken once for all news that it has not read, so a hidden window is left alone.
     fn tell(&self, write: impl FnOnce(&mut News)) {
         let mut mail = self.post.mail();
         write(&mut mail.news);
@@ -86,16 +86,16 @@ impl Desk {
     }
 }
 
-/// The window's end of a run; dropped, it ends the run.
+/// The window's handle to a run; dropping it ends the run.
 pub struct Trainer {
     desk: Arc<Desk>,
 }
 
 impl Trainer {
-    /// Starts the thread, which opens the device and goes. `ctx` is woken when there is news.
+    /// Starts the thread, which opens the device and trains, and wakes `ctx` when there is news.
     ///
     /// # Errors
-    /// In words, where the system has no thread left.
+    /// A message, if the system has no thread left.
     pub fn start(choice: Choice, plan: Plan, pace: Pace, ctx: egui::Context) -> Result<Trainer, String> {
         let news = News::default();
         let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, ended: false, news, unread: false };
@@ -125,7 +125,7 @@ impl Trainer {
     pub fn go_on(&self) {
         self.wish(|mail| mail.run = true);
     }
-    /// One step, and then none.
+    /// Makes one step, and then pauses.
     pub fn step(&self) {
         self.wish(|mail| {
             mail.run = false;
@@ -143,15 +143,15 @@ impl Trainer {
     pub fn end(&self) {
         self.wish(|mail| mail.over = true);
     }
-    /// Whether it has ended: it says nothing more than its news hold now.
+    /// Whether the run has ended: after that it adds nothing to its news.
     pub fn is_over(&self) -> bool {
         self.desk.post.mail().ended
     }
-    /// Waits for its end, but no longer than that.
+    /// Waits for the run's end, but no longer than `patience`.
     pub fn wait(&self, patience: Duration) {
         self.desk.post.wait_while(patience, |mail| !mail.ended);
     }
-    /// Whether it is to go on by itself.
+    /// Whether the run is to go on by itself.
     pub fn is_going(&self) -> bool {
         self.desk.post.mail().run
     }
@@ -179,11 +179,11 @@ enum Order {
     Look,
 }
 
-/// What is to be done next; waits for it. `stale` are pictures that are older than the weights.
+/// Waits for what is to be done next, and returns it. Pictures are `stale` if they are older than the weights.
 fn next(desk: &Desk, is_done: bool, stale: bool) -> Order {
     let mut mail = desk.post.mail();
     loop {
-        // First, since whoever ends a run wants what was to be kept of it all the same.
+        // This comes first, since whoever ends a run still wants what was to be kept of it.
         if let Some(folder) = mail.keep.take() {
             return Order::Keep(folder);
         }
@@ -224,7 +224,7 @@ fn work(desk: &Desk, choice: &Choice, plan: Plan) -> Result<(), TrainError> {
     if let Err(error) = &ended
         && error.device().is_some_and(|error| !matches!(error, DeviceError::Hung { .. }))
     {
-        // A device may refuse a step and still have the weights; where it is gone, there is nothing to be had.
+        // A device may refuse a step and still have the weights; if it is gone, there is nothing to save.
         let _ = run.spare();
     }
     ended
@@ -234,27 +234,27 @@ struct Running<'a> {
     live: Live,
     network: String,
     desk: &'a Desk,
-    /// Seconds that a step takes, and a look.
+    /// Seconds that a step takes, and seconds that a look takes.
     pace: [f64; 2],
-    /// Steps since the last picture, and when that and the last look were.
+    /// Steps since the last picture and since the last look, and when these two were.
     since: usize,
     since_look: usize,
     pictured: Instant,
     looked: Instant,
     stale: bool,
     spare_in: Option<PathBuf>,
-    /// The step whose model was written last, when a spare one was tried, and whether the spare file is this run's.
+    /// The step of the model written last, when a spare one was last tried, and whether the spare file is this run's.
     written: usize,
     spared: Instant,
     has_spare: bool,
-    /// The best accuracy on the watched images.
+    /// The best accuracy so far on the watched images.
     best: f64,
 }
 
 fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>, TrainError> {
     let mut all = mnist::embedded()?;
     let class_names = std::mem::take(&mut all.class_names);
-    // The watched ones come on top of those that are trained on.
+    // The watched images come on top of those that are trained on.
     let first: Vec<usize> = (0..(plan.images.saturating_add(WATCHED)).min(all.train.len())).collect();
     let data = DataSet::new(all.name, all.train.select(&first), ImageSet::default(), class_names.clone());
     let network = plan.architecture.name.clone();
@@ -291,7 +291,7 @@ fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>,
 }
 
 impl Running<'_> {
-    /// Does what is wished for, until that is to end.
+    /// Does what is asked for, until the run is to end.
     fn go(&mut self) -> Result<(), TrainError> {
         self.look()?;
         loop {
@@ -316,7 +316,7 @@ impl Running<'_> {
         }
     }
 
-    /// Writes what was learned since a model was written last.
+    /// Writes the model, if it has changed since one was written last.
     fn spare(&mut self) -> Result<(), TrainError> {
         let Some(folder) = self.spare_in.as_deref().filter(|_| self.written != self.live.step()) else { return Ok(()) };
         let model = self.live.model()?;
@@ -324,7 +324,7 @@ impl Running<'_> {
         if written.is_ok() {
             (self.written, self.has_spare) = (self.live.step(), true);
         }
-        // A full disk is not tried at every look.
+        // So that a full disk is not tried again at every look.
         self.spared = Instant::now();
         self.desk.tell(|news| news.spare = Some(written));
         Ok(())
@@ -334,7 +334,7 @@ impl Running<'_> {
         let began = Instant::now();
         let steps = self.live.steps(count)?;
         let seconds = began.elapsed().as_secs_f64() / count.max(1) as f64;
-        // The first steps are slower than the rest: half of what was is forgotten each time.
+        // The first steps are slower than the rest, so the old value loses half its weight each time.
         self.pace[0] = if self.pace[0] > 0.0 { (self.pace[0] + seconds) / 2.0 } else { seconds };
         self.since += steps.len();
         self.since_look += steps.len();
@@ -352,14 +352,14 @@ impl Running<'_> {
         Now { step: live.step(), epoch: live.epoch(), images_per_second: live.images_per_second() }
     }
 
-    /// A few steps, and pictures where it is time for them.
+    /// Makes a few steps, and pictures when it is time for them.
     fn slice(&mut self, pace: Pace) -> Result<(), TrainError> {
         let wanted = match pace {
             Pace::Steps(wanted) => wanted.max(1),
             Pace::Full => usize::MAX,
         };
         let in_frame = (FRAME / self.pace[0].max(1e-9)).clamp(1.0, SLICE) as usize;
-        // Of a run that has not been timed yet, one step.
+        // One step, if the run has not been timed yet.
         let in_frame = if self.pace[0] > 0.0 { in_frame } else { 1 };
         let part = self.live.total().div_ceil(LOOKS);
         self.steps(in_frame.min(part).min(wanted.saturating_sub(self.since)).max(1))?;
@@ -384,7 +384,7 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// A picture, and the watched images.
+    /// Makes a picture, and looks at the watched images.
     fn look(&mut self) -> Result<(), TrainError> {
         self.picture()?;
         let began = Instant::now();
@@ -404,13 +404,13 @@ impl Running<'_> {
     }
 }
 
-/// Whether the device is of no more use, and not only what was asked of it too much.
+/// Whether the device is of no more use, rather than having been asked for too much.
 fn is_lost(error: &TrainError) -> bool {
     use DeviceError::{Drifts, Failed, Hung, Lost};
     matches!(error.device(), Some(Lost { .. } | Hung { .. } | Failed { .. } | Drifts { .. }))
 }
 
-/// An error as the window says it, where there are no flags; `lost` as in the news.
+/// An error in the words of the window, which has no command-line flags; `lost` is as in the news.
 pub fn in_words(error: &TrainError, lost: bool) -> String {
     match error {
         error if lost => format!("{error}. Start trains anew, on the CPU."),
@@ -420,7 +420,7 @@ pub fn in_words(error: &TrainError, lost: bool) -> String {
             if let Some(first) = setting.get_mut(..1) {
                 first.make_ascii_uppercase();
             }
-            // The one flag that is named where the form's settings will not do.
+            // The only flag that a message about the form's settings names.
             format!("{setting} is {value}; it must be {}.", wanted.replace("--batch", "the batch"))
         }
         TrainError::NotFinite { step, epoch, rate, .. } => format!(

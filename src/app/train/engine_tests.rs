@@ -11,7 +11,7 @@ use crate::device::Choice;
 use crate::models::{self, ModelFile};
 use crate::train::Settings;
 
-/// A run and all that it has said.
+/// A run and all its news.
 struct Watch {
     run: Trainer,
     all: News,
@@ -22,7 +22,7 @@ impl Watch {
         Watch::start_in(images, None, change)
     }
 
-    /// What nobody keeps goes into that folder.
+    /// What nobody keeps goes into `spare_in`.
     fn start_in(images: usize, spare_in: Option<PathBuf>, change: impl FnOnce(&mut Settings)) -> Watch {
         let architecture = models::builtin("dense").unwrap();
         let mut settings = Settings { validation: 0, ..Settings::from_recipe("dense", &architecture.recipe) };
@@ -68,7 +68,7 @@ fn a_run_goes_to_its_end_and_every_step_is_told_once() {
     assert!(last.accuracy > 0.75 && last.loss < all.watched[0].loss, "{last:?}");
     assert_eq!(all.mistakes.as_ref().unwrap().len(), (500.0 * (1.0 - last.accuracy)).round() as usize);
     assert_eq!(all.filters.as_ref().unwrap().units.len(), 64);
-    // It can still be kept, and steps no further.
+    // The model can still be kept, and the run steps no further.
     let folder = tempfile::tempdir().unwrap();
     watch.run.step();
     watch.run.keep(folder.path());
@@ -118,7 +118,7 @@ fn what_was_learned_outlasts_the_run_without_being_asked_for() {
     let [spare, before] =
         ["latest", "before"].map(|name| folder.path().join(format!("models/live-dense-{name}.safetensors")));
     let spare_in = || spare.parent().map(PathBuf::from);
-    // A run that is ended, and one that comes to its end.
+    // A run that is ended, and one that reaches its end.
     let mut watch = Watch::start_in(20_000, spare_in(), |settings| settings.epochs = 1000);
     watch.until(|all| all.steps.len() > 3);
     watch.run.end();

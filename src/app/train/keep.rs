@@ -1,4 +1,4 @@
-//! Writes a model that was trained in the window down, under a name of its own.
+//! Writes a model that was trained in the window to a file with a name of its own.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::files::{self, Existing};
 use crate::models::ModelFile;
 
-/// Writes `live-NETWORK-0001.safetensors` into a folder, which is made where there is none, or the next number: what is
-/// there is never overwritten.
+/// Writes `live-NETWORK-0001.safetensors`, or the next number, into a folder, which is created if there is none. An
+/// existing file is never overwritten.
 ///
 /// # Errors
-/// What the system says, in words.
+/// The system's error, as a message.
 pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, String> {
     let failed = |error: io::Error| not_kept(folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
@@ -27,9 +27,9 @@ pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, S
     }
 }
 
-/// Writes `live-NETWORK-latest.safetensors` into a folder, which is made where there is none: what nobody asked to
-/// keep, and may be missed. One that `is_own`, of the same run, is written over; that of a run before becomes
-/// `live-NETWORK-before.safetensors`, since this run may be the worse one.
+/// Writes `live-NETWORK-latest.safetensors` into a folder, which is created if there is none: a model that nobody asked
+/// to keep, but that may be missed. If the old file `is_own`, of the same run, it is overwritten; one of an earlier run
+/// becomes `live-NETWORK-before.safetensors`, since this run may be the worse one.
 ///
 /// # Errors
 /// As [`keep`].
@@ -58,7 +58,7 @@ fn next(folder: &Path, network: &str) -> io::Result<u64> {
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
         let digits = name.to_str().and_then(|name| name.strip_prefix(&start)?.strip_suffix(".safetensors"));
-        // So large a number is no one's of ours, and has none after it.
+        // So large a number is not one of ours, and may have none after it.
         let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number < 1 << 32);
         highest = highest.max(number.unwrap_or(0));
     }

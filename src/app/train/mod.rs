@@ -27,16 +27,16 @@ use sheet::Sheet;
 /// Width of the form.
 const FORM: f32 = 236.0;
 
-/// Width of the slider of the pace with its words, which stay together.
+/// Width of the pace slider with its label, which stay together.
 const PACE: f32 = 300.0;
 
 pub struct Train {
     choices: Choices,
     sheet: Sheet,
     run: Option<Trainer>,
-    /// Runs that were ended, until what they have to write is written.
+    /// Runs that were ended, until they have written what they have to.
     leaving: Vec<Trainer>,
-    /// Instead of the device that was chosen, once that is lost.
+    /// Used instead of the chosen device, once that is lost.
     instead: Option<Choice>,
     steps: usize,
     full: bool,
@@ -66,7 +66,7 @@ impl Default for Train {
 
 impl Train {
     pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
-        // Before anything above has made it wider than the window.
+        // Taken before anything above has made the panel wider than the window.
         let right = ui.max_rect().right();
         self.take(shared);
         self.keys(ui);
@@ -86,7 +86,7 @@ impl Train {
             let room = vec2((right - ui.cursor().left()).max(FORM), height - 2.0);
             ui.vertical(|ui| {
                 ui.set_max_width(room.x);
-                // Of a very small window there is more to see by scrolling.
+                // In a very small window the rest is seen by scrolling.
                 ScrollArea::vertical().id_salt("sheet").max_height(room.y).auto_shrink([false, true]).show(ui, |ui| {
                     self.sheet.ui(ui, vec2(ui.available_width(), room.y));
                 });
@@ -94,10 +94,10 @@ impl Train {
         });
     }
 
-    /// What the run has found since the last frame.
+    /// Takes in what the run has found since the last frame.
     fn take(&mut self, shared: &mut Shared) {
         for run in std::mem::take(&mut self.leaving) {
-            // Asked first: after its end there is no more news than there is now.
+            // Asked first: once the run has ended, no more news can come.
             let is_over = run.is_over();
             self.take_words(run.news(), shared);
             if !is_over {
@@ -113,7 +113,7 @@ impl Train {
         self.take_words(news, shared);
     }
 
-    /// What a run has written, and what went wrong.
+    /// Takes in what a run has written, and what went wrong.
     fn take_words(&mut self, news: News, shared: &mut Shared) {
         let wrote = [(news.kept, false), (news.spare, true)];
         for (written, is_spare) in wrote {
@@ -124,7 +124,7 @@ impl Train {
                     } else {
                         self.kept = Some(path);
                     }
-                    // What could not be written before is now.
+                    // What could not be written before has been written now.
                     self.problem = None;
                     shared.menu.refresh();
                 }
@@ -140,7 +140,7 @@ impl Train {
         }
     }
 
-    /// Ends the run, which writes what it still has to by itself.
+    /// Ends the run, which by itself still writes what it has to.
     fn end(&mut self) {
         if let Some(run) = self.run.take() {
             run.end();
@@ -148,7 +148,7 @@ impl Train {
         }
     }
 
-    /// Before the window closes: waits until what is learned is written, but no longer than that.
+    /// Called before the window closes: waits until what was learned is written, but no longer than `patience`.
     pub fn finish(&mut self, patience: Duration) {
         self.end();
         let until = Instant::now() + patience;
@@ -161,18 +161,18 @@ impl Train {
         self.run.as_ref().and(self.sheet.phase)
     }
 
-    /// Whether another run may take its place.
+    /// Whether another run may take this one's place.
     fn can_start(&self) -> bool {
         self.run.is_none() || self.phase() == Some(Phase::Done)
     }
 
-    /// Whether it goes on by itself, or is about to.
+    /// Whether the run goes on by itself, or is about to.
     fn is_going(&self) -> bool {
         let may = matches!(self.phase(), Some(Phase::Opening | Phase::Running | Phase::Paused));
         may && self.run.as_ref().is_some_and(Trainer::is_going)
     }
 
-    /// Space pauses and goes on, S makes one step; not where they mean something else.
+    /// Space pauses and resumes, S makes one step, except where these keys mean something else.
     fn keys(&mut self, ui: &Ui) {
         let can_step = matches!(self.phase(), Some(Phase::Running | Phase::Paused));
         let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
@@ -248,7 +248,7 @@ impl Train {
             let before = self.pace();
             ui.checkbox(&mut self.full, "Full speed")
                 .on_hover_text("As many steps between pictures as there is time for");
-            // Wrapped as a whole: a slider by itself does not care where the row ends.
+            // Wrapped as a whole: a slider by itself ignores where the row ends.
             let row = egui::Layout::left_to_right(egui::Align::Center);
             ui.allocate_ui_with_layout(vec2(PACE, ui.spacing().interact_size.y), row, |ui| {
                 let slider = egui::Slider::new(&mut self.steps, 1..=200).logarithmic(true);
@@ -279,7 +279,7 @@ impl Train {
     }
 }
 
-/// A model that a run has written.
+/// Shows a model that a run has written.
 fn written(ui: &mut Ui, shared: &mut Shared, path: &Path, text: RichText) {
     ui.horizontal_wrapped(|ui| {
         ui.label(text);

@@ -18,7 +18,7 @@ pub enum Phase {
     Failed,
 }
 
-/// A run as it is once it is open.
+/// What is known of a run once it is open.
 #[derive(Clone)]
 pub struct Began {
     pub network: String,
@@ -66,6 +66,6 @@ pub struct News {
     pub spare: Option<Result<PathBuf, String>>,
     /// Why it ended,
     pub failed: Option<String>,
-    /// and whether that was because of the device, which will hardly do better the next time.
+    /// and whether that was because of the device, which will hardly do better next time.
     pub lost: bool,
 }

@@ -16,7 +16,7 @@ pub enum Marks {
 }
 
 pub struct Series {
-    /// As the legend says it.
+    /// The name in the legend.
     pub name: String,
     pub colour: Color32,
     pub marks: Marks,
@@ -26,26 +26,26 @@ pub struct Series {
 
 pub struct Plot<'a> {
     pub title: &'a str,
-    /// Where the axes end; they begin at nought.
+    /// Where the axes end; they begin at zero.
     pub most: [f64; 2],
     /// Whether values are shares of a whole.
     pub percent: bool,
     pub series: &'a [Series],
 }
 
-/// Height of each of the rows of title and legend.
+/// Height of each row of the title and legend.
 const HEADER: f32 = 22.0;
-/// From the middle of a legend's mark to its words, and to the words before it.
+/// Distance from the middle of a legend's mark to its words, and to the words before it.
 const MARK: f32 = 12.0;
 const GAP: f32 = 18.0;
-/// Points of the title, and left of it.
+/// Size of the title, and the margin to its left, in points.
 const TITLE: f32 = 14.0;
 const MARGIN: f32 = 2.0;
 const LEFT: f32 = 46.0;
 const RIGHT: f32 = 10.0;
 const BELOW: f32 = 20.0;
 
-/// Shows them one after another, all with as much room for titles and legends as the one that needs most.
+/// Shows the plots one after another, each with as much room for title and legend as the one that needs most.
 pub fn show<const N: usize>(ui: &mut Ui, size: Vec2, plots: [&Plot<'_>; N]) -> [Response; N] {
     let legends = plots.map(|plot| Legend::of(ui, size.x, plot));
     let rows = legends.iter().map(Legend::height).max().unwrap_or(0);
@@ -53,7 +53,7 @@ pub fn show<const N: usize>(ui: &mut Ui, size: Vec2, plots: [&Plot<'_>; N]) -> [
     plots.map(|plot| show_one(ui, size, plot, legends.next().unwrap_or_default(), rows as f32 * HEADER))
 }
 
-/// Under an accessible name that says the newest values.
+/// Shows one plot, under an accessible name that says the newest values.
 fn show_one(ui: &mut Ui, size: Vec2, plot: &Plot<'_>, legend: Legend, header: f32) -> Response {
     let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, plot.sentence()));
@@ -80,7 +80,7 @@ fn show_one(ui: &mut Ui, size: Vec2, plot: &Plot<'_>, legend: Legend, header: f3
             Marks::Line(points) => line(points, Stroke::new(2.0, series.colour)),
             Marks::Dots(points) => {
                 line(points, Stroke::new(1.0, series.colour));
-                // So many that they would hide the line: the line alone.
+                // Where so many dots would hide the line, only the newest is drawn.
                 let few = points.len() as f32 * 4.0 < inner.width();
                 for point in points.iter().skip(if few { 0 } else { points.len().saturating_sub(1) }) {
                     painter.circle_filled(frame.at(*point), 3.0, series.colour);
@@ -130,7 +130,7 @@ impl Frame {
 #[derive(Default)]
 struct Legend {
     texts: Vec<Arc<Galley>>,
-    /// The row of each.
+    /// The row of each text.
     rows: Vec<usize>,
 }
 
@@ -149,7 +149,7 @@ impl Legend {
         Legend { texts, rows: rows(&widths, [end - title, end]) }
     }
 
-    /// In rows.
+    /// Height in rows.
     fn height(&self) -> usize {
         self.rows.last().map_or(1, |last| last + 1)
     }
@@ -183,7 +183,7 @@ impl Legend {
     }
 }
 
-/// The row of each of a legend's entries; the first row has another room than those below.
+/// The row of each of a legend's entries; the first row has a different width from those below.
 fn rows(widths: &[f32], [first, below]: [f32; 2]) -> Vec<usize> {
     let (mut row, mut left) = (0, first);
     let place = |width: &f32| {
@@ -196,7 +196,7 @@ fn rows(widths: &[f32], [first, below]: [f32; 2]) -> Vec<usize> {
     widths.iter().map(place).collect()
 }
 
-/// The field, lines across it, and the numbers beside them.
+/// The plot area, lines across it, and the numbers beside them.
 fn axes(ui: &Ui, frame: &Frame, plot: &Plot<'_>) {
     let (painter, visuals, inner) = (ui.painter(), ui.visuals(), frame.inner);
     painter.rect_filled(inner, 0.0, visuals.extreme_bg_color);
@@ -224,7 +224,7 @@ fn axes(ui: &Ui, frame: &Frame, plot: &Plot<'_>) {
     painter.rect_stroke(inner, 0.0, Stroke::new(1.0, visuals.weak_text_color()), egui::StrokeKind::Outside);
 }
 
-/// Round numbers from 0 to `most`, in about so many intervals and no more.
+/// Round numbers from 0 to `most`, in about `intervals` intervals and no more.
 fn ticks(most: f64, intervals: usize) -> Vec<f64> {
     let least = most / intervals.max(1) as f64;
     let ten = 10f64.powf(least.log10().floor());
@@ -236,7 +236,7 @@ fn ticks(most: f64, intervals: usize) -> Vec<f64> {
     (0..=(most / step * 1.000_001) as usize).map(|i| i as f64 * step).collect()
 }
 
-/// A tick's number, with as many places as the distance to the next one asks for.
+/// A tick's number, with as many decimal places as the distance to the next tick requires.
 fn number(value: f64, ticks: &[f64]) -> String {
     let step = ticks.get(1).copied().unwrap_or(1.0);
     if step >= 1e5 || (step < 1e-3 && step > 0.0) {

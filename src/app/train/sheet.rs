@@ -10,10 +10,10 @@ use crate::app::paint::{ABOVE, BELOW};
 use crate::cli::thousands;
 use crate::train::metrics::smoothing;
 
-/// Looks that are remembered: beyond twice as many every other one is forgotten.
+/// Number of looks to remember: beyond twice as many, every other one is dropped.
 const LOOKS: usize = 1024;
 
-/// A loss so many times that of guessing, and of the first step, is no way to learn.
+/// A network does not learn at a loss this many times that of guessing, and of the first step.
 const FAR: f64 = 4.0;
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// Of a run that begins.
+    /// The sheet of a run that begins.
     pub fn opening() -> Sheet {
         Sheet { phase: Some(Phase::Opening), ..Sheet::default() }
     }
@@ -49,7 +49,7 @@ impl Sheet {
             let newest = self.watched.last().copied();
             let mut place = 0..;
             self.watched.retain(|_| place.next().is_some_and(|i: usize| i.is_multiple_of(2)));
-            // The newest one is the one that counts.
+            // The newest look is the one that counts.
             self.watched
                 .extend(newest.filter(|newest| self.watched.last().is_some_and(|last| last.step != newest.step)));
         }
@@ -62,7 +62,7 @@ impl Sheet {
         }
     }
 
-    /// What a person should know of a run that goes wrong without an error.
+    /// What the user should know about a run that goes wrong without an error.
     pub fn warning(&self) -> Option<String> {
         let began = self.began.as_ref()?;
         let guessing = (began.class_names.len() as f64).ln();
@@ -77,7 +77,7 @@ impl Sheet {
         })
     }
 
-    /// Where it stands, in one line.
+    /// Where the run stands, in one line.
     pub fn numbers(&self, ui: &mut Ui) {
         ui.horizontal_wrapped(|ui| {
             let state = match self.phase {
@@ -139,11 +139,11 @@ impl Sheet {
         let newest = self.watched.last();
         let seen = |value: fn(&Watched) -> f64| self.watched.iter().map(|w| [w.step as f64, value(w)]).collect();
         let faint = ui.visuals().text_color().gamma_multiply(0.4);
-        // Before the first step a loss may be far above all that follows, which is what there is to see.
+        // The loss before the first step may be far above all that follows, and the latter is what there is to see.
         let later = self.watched.iter().filter(|w| w.step > 0).map(|w| w.loss);
         let highest = later.fold(self.loss.highest_mean(), f64::max);
         let most = if highest > 0.0 { highest * 1.1 } else { 2.5 };
-        // The watched images' labels are never smoothed, and right is right of either.
+        // The labels of the watched images are never smoothed, and accuracy does not depend on smoothing.
         let mean = format!("mean{}", smoothing(self.began.as_ref().map_or(0.0, |began| began.label_smoothing)));
         let loss = series(&mean, &self.loss, seen(|w| w.loss), newest.map(|w| w.loss), faint);
         let accuracy = series("mean", &self.accuracy, seen(|w| w.accuracy), newest.map(|w| w.accuracy), faint);

@@ -13,17 +13,17 @@ use crate::data::ImageSet;
 use crate::models::Filters;
 use crate::train::Mistake;
 
-/// Filters and mistakes that are shown at most: what more there is, is counted.
+/// How many filters and mistakes are shown at most; the total is shown as a number.
 const FILTERS: usize = 256;
 const MISTAKES: usize = 60;
-/// Sides of a mistake: its picture, and the lines below it.
+/// Heights of a mistake's picture, and of the lines below it.
 const DIGIT: f32 = 56.0;
 const CAPTION: f32 = 30.0;
-/// Between two rows of mistakes, and above the first.
+/// Space between two rows of mistakes, and above the first.
 const GAP: f32 = 4.0;
 const HEADER: f32 = 24.0;
 
-/// The height of a field nearest to this one in which rows of mistakes are whole: one cut off has no captions.
+/// The height nearest to `height` at which all rows of mistakes are whole: one that is cut off has no captions.
 pub fn whole_rows(height: f32) -> f32 {
     let row = DIGIT + CAPTION + GAP;
     let rows = ((height - HEADER + GAP) / row).round().max(1.0);
@@ -42,7 +42,7 @@ pub struct Sights {
     mistakes_stale: bool,
 }
 
-/// Many small pictures of one size in one, from each one's pixels; `most` is how long a side of it may be.
+/// Joins many small pictures of one size, given as pixels, into one whose sides are `most` at most.
 fn joined(size: [usize; 2], pictures: &[Vec<f32>], most: usize) -> (Tiles, Vec<f32>) {
     let tiles = Tiles::new(pictures.len(), size, most);
     let pixel = |i: usize, [y, x]: [usize; 2]| {
@@ -75,7 +75,7 @@ impl Sights {
         (self.mistakes, self.mistakes_stale) = (Some(mistakes), true);
     }
 
-    /// The first layer's weights, in a field of that size.
+    /// The first layer's weights, in an area of `size`.
     pub fn filters(&mut self, ui: &mut Ui, size: Vec2) {
         let Filters { layer, rows, columns, channels, units } = &self.filters;
         let (rows, columns, channels, shown) = (*rows, *columns, *channels, units.len().min(FILTERS));
@@ -130,7 +130,7 @@ impl Sights {
         });
     }
 
-    /// Watched digits that are read wrong, in a field of that size.
+    /// Watched digits that are read wrong, in an area of `size`.
     pub fn mistakes(&mut self, ui: &mut Ui, size: Vec2) {
         let shown: Vec<Mistake> = self.mistakes.iter().flatten().take(MISTAKES).copied().collect();
         let said = match self.mistakes.as_ref().map(Vec::len) {
@@ -193,7 +193,7 @@ impl Sights {
     }
 }
 
-/// A field's title, and what is to be said of it where there is room.
+/// The title of an area, and as much of what is `said` about it as there is room for.
 fn heading(ui: &mut Ui, title: &str, said: String) {
     ui.horizontal(|ui| {
         ui.label(RichText::new(title).strong());
@@ -201,7 +201,7 @@ fn heading(ui: &mut Ui, title: &str, said: String) {
     });
 }
 
-/// Without a mouse wheel the page keys move what is too long.
+/// Without a mouse wheel, the page keys scroll what is too long.
 fn page(ui: &Ui, room: f32) {
     let pressed = |key| ui.input(|input| input.key_pressed(key));
     let pages = f32::from(u8::from(pressed(Key::PageUp))) - f32::from(u8::from(pressed(Key::PageDown)));
@@ -210,7 +210,7 @@ fn page(ui: &Ui, room: f32) {
     }
 }
 
-/// The largest size of so many tiles that fit a room, neither tiny nor huge.
+/// The largest size at which `count` tiles fit into `room`, neither tiny nor huge.
 fn tile(room: Vec2, count: usize, tall: f32) -> Vec2 {
     let tall = tall.clamp(0.05, 20.0);
     let fits = |width: f32| {

@@ -330,10 +330,12 @@ impl Args {
     pub fn settings(&self, file: &ModelFile, name: &Path) -> anyhow::Result<Settings> {
         let given: Vec<String> = self.pictures.iter().map(|path| crate::pictures::path_text(path)).collect();
         let digest = hash(&file.to_bytes(name)?);
+        let called = self.model.as_deref().unwrap_or(Path::new("judge"));
         let shard = self.shard.map_or("none".into(), |Shard { index, of }| format!("{index}/{of}"));
         let settings = [
             ("list of pictures", serde_json::to_string(&given)?),
             ("model", format!("{digest:016x}")),
+            (begun::MODEL_NAME, called.to_string_lossy().into_owned()),
             ("preparation", format!("{:?}", self.preparation(file))),
             ("--views", self.views.to_string()),
             ("--shard", shard),

@@ -6,12 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
+use super::begun::difference;
 use super::record::Record;
 use crate::files;
 
-/// Everything that decides an answer, by the flag that says it.
+/// Everything that decides an answer, by the flag that says it; and what the model is called.
 pub type Settings = BTreeMap<String, String>;
 
 pub struct Journal {
@@ -50,18 +51,8 @@ impl Journal {
         lock(&file, path)?;
         let mut lines = Lines::new(&file, path);
         let found: Option<Settings> = lines.next().transpose()?;
-        if let Some(found) = &found {
-            for key in settings.keys().chain(found.keys()) {
-                let (was, is) = (found.get(key), settings.get(key));
-                let or_none = |value: Option<&String>| value.cloned().unwrap_or_else(|| "none".into());
-                ensure!(
-                    was == is,
-                    "{}: was begun with another {key}: {}, and not {}. Go on with the same, or start over with --force",
-                    path.display(),
-                    or_none(was),
-                    or_none(is)
-                );
-            }
+        if let Some(difference) = found.as_ref().and_then(|found| difference(found, settings)) {
+            bail!("{}: was begun {difference}. Go on with the same, or start over with --force", path.display());
         }
         let mut end = lines.end;
         let mut records = lines.retyped::<Record>();
@@ -215,7 +206,7 @@ mod tests {
         let path = folder.path().join("a.partial");
         drop(Journal::start(&path, &settings("5")).unwrap());
         let error = resumed(&path).unwrap_err().to_string();
-        assert!(error.contains("another --top: 5, and not 2"), "{error}");
+        assert!(error.contains("was begun with --top 5, and not with --top 2. Go on"), "{error}");
         std::fs::write(&path, "path,label\n").unwrap();
         assert!(format!("{:#}", resumed(&path).unwrap_err()).contains("line 1"));
     }

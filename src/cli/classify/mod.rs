@@ -32,6 +32,7 @@ use summary::Summary;
 use table::{Columns, Format, Table};
 
 pub mod args;
+mod begun;
 mod journal;
 mod record;
 mod sheet;

@@ -12,6 +12,7 @@ use crate::data::write::{IdxWriter, Part, idx_names};
 use crate::files::Existing;
 use crate::models::Augmentation;
 use crate::ops::Window;
+use crate::report::class_name;
 use crate::train::TrainError;
 
 /// Each image is cropped to its rows 4 to 25 and columns 5 to 22, counted from 0: 22 x 18 pixels. On a black ground
@@ -63,6 +64,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let places = extended.copies();
     let images = args.limit.unwrap_or(train.len()).min(train.len());
+    if let Some(least) = least_to_read(&train.labels, &test.labels).filter(|least| images < *least) {
+        anyhow::bail!(
+            "--limit {images}: none of the first {images} training images is of class {}, and without it the files \
+             could not be read as a data set; give --limit {least} or more, so that there are some of every class",
+            class_name(&set.class_names, train.labels[least - 1] as usize)
+        );
+    }
     let tests = test.len() * if args.test { places } else { 1 };
     // The header of an IDX file counts in 32 bits.
     let fits = |n: usize| u32::try_from(n).map_err(|_| anyhow::anyhow!("{n} images do not fit an IDX file"));
@@ -96,6 +104,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         args.out.display()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many of the training images, from the first on, IDX files need in order to be read: these tell a class by its
+/// number alone, so that no label of a test image may be above all of theirs, and there are two classes at least.
+fn least_to_read(train: &[u32], test: &[u32]) -> Option<usize> {
+    let largest = test.iter().max().copied().unwrap_or(0);
+    let shown = train.iter().position(|label| *label >= largest)?;
+    let second = train.iter().position(|label| Some(label) != train.first())?;
+    Some(shown.max(second) + 1)
 }
 
 /// What one pair of files is made of.
@@ -139,4 +156,18 @@ fn write(folder: &Path, halves: &[Half], stop: &AtomicBool) -> anyhow::Result<bo
     counting.finish();
     writers.into_iter().try_for_each(|writer| writer.finish(Existing::Keep))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_can_be_read_have_a_training_image_of_the_last_class_tested_on_and_of_two_classes() {
+        assert_eq!(least_to_read(&[0, 0, 1, 1, 2, 2], &[0, 1, 2]), Some(5));
+        assert_eq!(least_to_read(&[0, 0, 1, 1, 2, 2], &[]), Some(3));
+        assert_eq!(least_to_read(&[5, 0, 4, 1, 9], &[7, 2, 1]), Some(5));
+        assert_eq!(least_to_read(&[3, 1], &[2]), Some(2));
+        assert_eq!(least_to_read(&[1, 1], &[1]), None);
+    }
 }

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use crate::cli::augment_flags::{self, AugmentFlags};
 use crate::cli::numbers::whole;
 use crate::cli::reading::ReadingFlags;
-use crate::cli::{data_read, ensure_png, note, open_device, say};
+use crate::cli::{data_read, ensure_png, note, open_device, say, write_picture};
 use crate::data::ImageSet;
 use crate::graph::Store;
 use crate::models::{self, Normalization};
 use crate::ops::random;
-use crate::report::{self, MAX_SIDE, SheetItem};
+use crate::report::{self, MAX_SIDE, SheetItem, class_name};
 use crate::train::{Preview, TrainError};
 
 #[derive(clap::Args)]
@@ -62,10 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 
     let mut originals = of_each_class(train, usize::from(args.rows), args.seed);
-    let caption = |original: &usize| {
-        let label = train.labels[*original] as usize;
-        class_names.get(label).cloned().unwrap_or_else(|| label.to_string())
-    };
+    let caption = |original: &usize| class_name(class_names, train.labels[*original] as usize);
     let mut captions: Vec<String> = originals.iter().map(caption).collect();
     let scale = (56 / train.height.max(train.width)).max(1);
     let room = report::sheet_room(captions.iter().map(String::as_str), (train.height, train.width), scale);
@@ -93,8 +90,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let title = format!("{}: an image, and beside it what training sees of it", set.name);
     let sheet = report::titled_sheet(&title, &items, (image[0], image[1], image[2]), columns + 1, scale)?;
-    report::save_png(&sheet, &args.out)?;
-    say(format_args!("{augment}\n{}", args.out.display()));
+    write_picture(&sheet, &args.out)?;
+    if !augment.is_none() {
+        say(augment);
+    }
+    say(args.out.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::reading::ReadingFlags;
-use crate::cli::{data_read, ensure_png, say, thousands};
+// The picture is written whether or not anyone still reads the tables.
+use crate::cli::say_and_go_on as say;
+use crate::cli::{data_read, ensure_png, thousands, write_picture};
 use crate::data::statistics::Statistics;
 use crate::data::{DataSet, ImageSet};
 use crate::ops::Window;
@@ -52,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let scale = (112 / train.height.max(train.width)).max(1);
     let columns = if items.len() <= 12 { items.len().div_ceil(2) } else { 10 };
     let sheet = report::titled_sheet(&title, &items, (train.height, train.width, train.channels), columns, scale)?;
-    report::save_png(&sheet, &args.out)?;
+    write_picture(&sheet, &args.out)?;
     say(args.out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,8 @@ mod surroundings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{cannot_write, say};
+use super::folders::ensure_writable;
+use super::{cannot_write, say, say_and_go_on};
 use crate::check::speed;
 use crate::device::gpu::{AdapterInfo, Class};
 use crate::device::{self, Choice, Device};
@@ -38,12 +39,18 @@ pub struct Args {
 #[derive(Default)]
 struct Report {
     text: String,
+    /// Whether it goes on where nobody reads what is said: there is a file to be written.
+    is_kept: bool,
 }
 
 impl Report {
     fn line(&mut self, line: impl std::fmt::Display) {
         let line = line.to_string();
-        say(&line);
+        if self.is_kept {
+            say_and_go_on(&line);
+        } else {
+            say(&line);
+        }
         self.text += &line;
         self.text.push('\n');
     }
@@ -56,7 +63,9 @@ impl Report {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut report = Report::default();
+    // Before it measures, which takes a while.
+    let _new = args.out.as_deref().map(ensure_writable).transpose()?;
+    let mut report = Report { is_kept: args.out.is_some(), ..Report::default() };
     let result = examine(&args, &mut report);
     if let Err(error) = &result {
         report.line(format_args!("\n**Verdict: {error:#}**"));

@@ -81,16 +81,16 @@ pub struct Taken {
     pub whole: bool,
 }
 
-pub enum Output<'a> {
+pub enum Output {
     Png(PngGrid),
     Gif { gif: GifWriter, grid: Grid, frame: Cells<Vec<u8>>, left: u64 },
-    Files { folder: PathBuf, names: Names<'a>, grid: Grid, look: Look, existing: Existing },
+    Files { folder: PathBuf, names: Names, grid: Grid, look: Look, existing: Existing },
     Idx { folder: PathBuf, channels: usize, train: Option<IdxWriter>, test: Option<IdxWriter>, left: u64 },
     Safetensors(SafetensorsWriter),
 }
 
-impl<'a> Output<'a> {
-    pub fn create(target: &Target, job: &Job<'a>) -> anyhow::Result<Output<'a>> {
+impl Output {
+    pub fn create(target: &Target, job: &Job) -> anyhow::Result<Output> {
         let Job { scene, image, look, .. } = job;
         Ok(match target {
             Target::Png(path) => Output::Png(PngGrid::create(path, job.grid(scene.sheet()), look.colours)?),

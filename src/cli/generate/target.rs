@@ -1,5 +1,6 @@
 //! Where the pictures go: which flags name which kind of file, and what may stand there already.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::Args;
@@ -135,31 +136,55 @@ impl Target {
 }
 
 /// The names of single files: the number of the cell and its class, `000123_7.png`.
-pub struct Names<'a> {
+pub struct Names {
     digits: usize,
-    class_names: &'a [String],
+    classes: Vec<String>,
 }
 
-impl<'a> Names<'a> {
-    pub fn new(scene: &Scene, class_names: &'a [String]) -> Names<'a> {
+impl Names {
+    pub fn new(scene: &Scene, class_names: &[String]) -> Names {
         let last = scene.stills().saturating_mul(scene.cells()).saturating_sub(1);
         // All of one length, so that they sort as they were drawn.
-        Names { digits: last.to_string().len().max(6), class_names }
+        Names { digits: last.to_string().len().max(6), classes: in_file_names(class_names) }
     }
 
     pub fn name(&self, number: u64, cell: &Cell) -> String {
-        // A class name comes from a file, and could be anything.
-        let class = |class: u32| {
-            let name = self
-                .class_names
-                .get(class as usize)
-                .filter(|name| name.len() <= 40 && !name.is_empty() && name.chars().all(|c| c.is_alphanumeric()));
-            name.cloned().unwrap_or_else(|| class.to_string())
-        };
+        let class = |class: u32| self.classes.get(class as usize).cloned().unwrap_or_else(|| by_number(class as usize));
         let label = cell.label;
         let mixed = if label.from == label.to { String::new() } else { format!("-{}", class(label.to)) };
         format!("{number:0digits$}_{}{mixed}.png", class(label.from), digits = self.digits)
     }
+}
+
+/// The longest text, in bytes, that a class has in a file's name: two of them and a number are well below what a file
+/// system takes.
+const LONGEST: usize = 40;
+
+/// What classes are called in names of files, each by a text of its own. A class name comes from a file, and could be
+/// anything.
+fn in_file_names(class_names: &[String]) -> Vec<String> {
+    let text = |(class, name): (usize, &String)| {
+        let short = name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= LONGEST);
+        let text: String = short.map(|(_, c)| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        if text.contains(char::is_alphanumeric) { text } else { by_number(class) }
+    };
+    let mut texts: Vec<String> = class_names.iter().enumerate().map(text).collect();
+    // A number given to one may be the name of another, which then needs one too.
+    loop {
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        texts.iter().for_each(|text| *count.entry(text).or_default() += 1);
+        let shared = |class: &usize| count[texts[*class].as_str()] > 1 && texts[*class] != by_number(*class);
+        let shared: Vec<usize> = (0..texts.len()).filter(shared).collect();
+        if shared.is_empty() {
+            return texts;
+        }
+        shared.into_iter().for_each(|class| texts[class] = by_number(class));
+    }
+}
+
+/// A class that no text of its own is left of. A mere number would be taken for the name of a digit.
+fn by_number(class: usize) -> String {
+    format!("class{class}")
 }
 
 #[cfg(test)]
@@ -196,7 +221,23 @@ mod tests {
     }
 
     #[test]
-    fn a_class_name_that_is_no_file_name_gives_way_to_its_number() {
+    fn a_class_name_stays_in_a_file_name_but_for_what_should_not_be_in_one() {
+        let called = |names: &[&str]| in_file_names(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        let digits: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
+        assert_eq!(in_file_names(&digits), digits);
+        let kept = called(&["=4", "eins ñ", "数字", "t-shirt", "../etc"]);
+        assert_eq!(kept, ["_4", "eins_ñ", "数字", "t-shirt", "___etc"]);
+        assert_eq!(called(&["a b", "a+b", "+", "", "c"]), ["class0", "class1", "class2", "class3", "c"]);
+        let long = "é".repeat(30);
+        assert_eq!(called(&[&long, "z"]), ["é".repeat(20), "z".into()]);
+        assert_eq!(called(&[&long, &(long.clone() + "z")]), ["class0", "class1"]);
+        // Names that look like numbers of others.
+        assert_eq!(called(&["class1", "class2"]), ["class1", "class2"]);
+        assert_eq!(called(&["class1", "+", "class0"]), ["class0", "class1", "class2"]);
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_cell_and_its_class_or_the_two_that_it_lies_between() {
         let class_names = ["7", "../../etc", "é", ""].map(String::from);
         let scene =
             Scene { rows: 1, columns: 9, labels: Labels::InTurn(vec![0]), seeds: Seeds::One(0), one_hand: false };
@@ -206,7 +247,7 @@ mod tests {
             names.name(12, &Cell { seed: Between { from: 0, to: 0, share: 0.0 }, index: 0, label })
         };
         assert_eq!(name(0, 0), "000012_7.png");
-        assert_eq!(name(1, 2), "000012_1-é.png");
-        assert_eq!(name(3, 3), "000012_3.png");
+        assert_eq!(name(1, 2), "000012_______etc-é.png");
+        assert_eq!(name(3, 3), "000012_class3.png");
     }
 }

@@ -1,5 +1,5 @@
-//! The CPU device: calls of the ops' twins, for the whole batch or for a few images at a time. Both the fallback and the
-//! reference.
+//! The CPU device: calls the ops' CPU twins, for the whole batch or for a few images at a time. It is both the fallback
+//! and the reference.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-/// Of a set that is larger, which is mapped from its file, there should be no second copy.
+/// A larger data set is mapped from its file, and there should be no second copy of it.
 const ROOM: u64 = 512 << 20;
 
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl Cpu {
         Cpu::default()
     }
 
-    /// Words of a stored buffer, if it has them.
+    /// These words of a stored buffer, if it has them.
     fn words(&mut self, buffer: BufferId, offset: usize, count: usize) -> Result<&mut [f32], DeviceError> {
         let words =
             self.stored.get_mut(buffer.0).and_then(|lines| lines.f32s_mut().get_mut(offset..)?.get_mut(..count));
@@ -92,7 +92,7 @@ impl Cpu {
         }
     }
 
-    /// `kept` has the memory of each link whose result is kept.
+    /// Runs the links of a chain; `kept` holds the memory of each link whose result is kept.
     fn links<'a>(&'a self, chain: &'a Chain, kept: &mut [Lines]) {
         let Chain { links, images, block, own } = chain;
         let whole = |link: &'a Link| -> Vec<In<'a>> {
@@ -104,7 +104,7 @@ impl Cpu {
         };
         let all: Vec<Vec<In>> = links.iter().map(whole).collect();
         let twins: Vec<_> = links.iter().zip(&all).map(|(link, inputs)| link.op.twin(inputs)).collect();
-        // Each block's part of what is kept.
+        // Each block's part of the kept results.
         let first_word = |link: &Link| if let Sink::Stored(_, first) = link.out { first } else { 0 };
         let kept = kept.iter_mut().zip(links);
         let mut rest: Vec<&mut [f32]> = kept.map(|(kept, link)| &mut kept.f32s_mut()[first_word(link)..]).collect();
@@ -159,7 +159,7 @@ impl Cpu {
         each(blocks.into_iter(), run);
     }
 
-    /// Sees to it that there is so much scratch memory.
+    /// Makes sure that there is this much scratch memory.
     fn grow(&mut self, sizes: &[usize]) -> Result<(), DeviceError> {
         for (i, words) in sizes.iter().enumerate() {
             if self.scratch.len() <= i {
@@ -191,7 +191,7 @@ impl Device for Cpu {
     }
 
     fn origin(&self) -> Origin {
-        // Not how many threads there are: results do not depend on it.
+        // The number of threads is left out: results do not depend on it.
         Origin { device: "CPU".into(), driver: crate::parallel::instructions().into() }
     }
 
@@ -248,7 +248,7 @@ impl Device for Cpu {
     }
 
     fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError> {
-        // Dispatch by dispatch, as the plan has them.
+        // Dispatch by dispatch, in the plan's order.
         let plan = Arc::clone(&self.plans[self.generation.index(plan, || self.name())?]);
         let plan = &plan.0;
         self.grow(&plan.scratch)?;

@@ -1,15 +1,15 @@
-//! In which order the CPU goes through a plan, and what it takes image by image.
+//! In which order the CPU goes through a plan, and what it does image by image.
 //!
 //! The results of a step are larger than a processor's caches: op after op fetches from memory what the one before
-//! has just sent there. But most ops work on each image for itself ([`ByImage`]). Some of them after one another are
+//! has just written there. But most ops work on each image separately ([`ByImage`]). Several of them in sequence form
 //! a chain, through which a thread takes a few images at a time, so few that all they leave behind fits the
-//! second-level cache. What nobody wants to know after the chain is never written to memory at all.
+//! second-level cache. What nothing reads after the chain is never written to memory at all.
 //!
-//! And ops are told what they cannot see, for threads to share them by it: which of their inputs every step changes, and
-//! whether all who read a result can have it in parts.
+//! Ops are also told what they cannot see themselves, which decides how threads share them: which of their inputs every
+//! step changes, and whether all readers of a result can take it in parts.
 //!
 //! Ops in between that need the whole batch wait until the chain is done, or are brought forward where they need
-//! nothing of it: the sum of a weight's partial derivatives, the statistics of a loss.
+//! nothing from it: the sum of a weight's partial derivatives, the statistics of a loss.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::parallel::threads;
 use crate::plan::{Buffer, Dispatch, Lifetime, Plan, View, placed};
 use crate::tensor::{Shape, Tensor};
 
-/// What a thread's share of the images may take: half of a second-level cache, whose other half holds weights.
+/// Bytes that a thread's share of the images may take: half of a second-level cache, whose other half holds weights.
 const CACHE: usize = 1 << 20;
-/// Chains with less than this to read and write stay in the caches as they are.
+/// What would be a chain but reads and writes fewer bytes than this stays in the caches anyway.
 const WORTH_CHAINING: usize = 1 << 20;
 
 /// A plan as the CPU runs it.
 pub struct Schedule {
     pub stages: Vec<Stage>,
-    /// Sizes in words of the buffers that live within a step only; not those of the plan.
+    /// Sizes in words of the buffers that live only within a step; these are not the plan's own.
     pub scratch: Vec<usize>,
 }
 
@@ -39,7 +39,7 @@ pub enum Stage {
     Chain(Chain),
 }
 
-/// Ops that a thread takes a few images through.
+/// Ops through which a thread takes a few images at a time.
 pub struct Chain {
     pub links: Vec<Link>,
     pub images: usize,
@@ -64,14 +64,14 @@ pub enum Source {
     Link(usize, Tensor),
 }
 
-/// Where it leaves its result.
+/// Where a link leaves its result.
 #[derive(Clone, Copy)]
 pub enum Sink {
     /// In one of [`Schedule::scratch`].
     Memory(usize),
     /// In a stored buffer, from this word on.
     Stored(BufferId, usize),
-    /// In the thread's own memory, behind that of earlier links.
+    /// In the thread's own memory, after that of earlier links.
     Own,
 }
 
@@ -85,18 +85,18 @@ impl Source {
 }
 
 impl Link {
-    /// Words of the result that so many images make, whole parts of a sum or the last one.
+    /// The number of words of the result for so many images, which are whole parts of a sum or its last part.
     pub fn words(&self, images: usize) -> usize {
         let ByImage { images: all, together, .. } = self.by_image;
         self.tensor.len() / all.div_ceil(together) * images.div_ceil(together)
     }
 
-    /// Of the thread's own memory, whole cache lines of it.
+    /// The number of words of the thread's own memory, in whole cache lines.
     pub fn own_words(&self, images: usize) -> usize {
         self.words(images).next_multiple_of(LINE)
     }
 
-    /// The shapes of inputs and result where there are only so many images.
+    /// The shapes of inputs and result for only so many images.
     pub fn shapes(&self, images: usize) -> (Vec<Shape>, Shape) {
         let ByImage { images: all, together, cut } = &self.by_image;
         let first = |shape: &Shape, size: usize| {
@@ -136,14 +136,14 @@ impl Operand {
 }
 
 struct Node {
-    /// The plan's, or what is better for the CPU here.
+    /// The plan's dispatch, or one that is better for the CPU here.
     dispatch: Dispatch,
     by_image: Option<ByImage>,
     reads: Vec<Operand>,
     writes: Vec<Operand>,
 }
 
-/// Whether any of these is any of those.
+/// Whether any of these has something in common with any of those.
 fn meet(these: &[Operand], those: &[Operand]) -> bool {
     these.iter().any(|a| those.iter().any(|b| a.meets(b)))
 }
@@ -154,15 +154,15 @@ fn share_buffer(these: &[Operand], those: &[Operand]) -> bool {
 }
 
 impl Node {
-    /// Whether it must stay behind one that came before it.
+    /// Whether it must stay after an earlier node.
     fn needs(&self, earlier: &Node) -> bool {
         meet(&self.reads, &earlier.writes) || meet(&self.writes, &earlier.reads) || meet(&self.writes, &earlier.writes)
     }
 
-    /// Whether it can take images from an earlier link of a chain as they come, or needs nothing of it.
+    /// Whether it can take images from an earlier link of a chain as they come, or needs nothing from it.
     fn follows(&self, earlier: &Node) -> bool {
         let (Some(own), Some(before)) = (&self.by_image, &earlier.by_image) else { return false };
-        // A stored buffer is taken out of its place while one of a chain writes to it.
+        // A stored buffer is taken out of its place while a chain writes to it.
         let is_taken = share_buffer(&self.writes, &earlier.reads)
             || share_buffer(&self.writes, &earlier.writes)
             || share_buffer(&self.reads, &earlier.writes);
@@ -186,19 +186,20 @@ impl Node {
     }
 }
 
-/// How a dispatch can be a link: if it makes one result, from inputs that are cut by their outermost size.
+/// How a dispatch can be a link, if it can: it makes one result from inputs that are cut along their outermost axis.
 fn by_image(dispatch: &Dispatch) -> Option<ByImage> {
     let tensors = crate::plan::tensors(&dispatch.inputs);
     let [_] = dispatch.outputs[..] else { return None };
     let by_image = dispatch.op.by_image(&tensors)?;
-    // Of a sum over most of the batch a thread would have all.
+    // One thread would have to do all of a sum over most of the batch.
     let shared = by_image.images >= 4 && by_image.together * 4 <= by_image.images;
     let fits = by_image.cut.len() == tensors.len();
     let whole = tensors.iter().zip(&by_image.cut).all(|(t, cut)| !cut || t.dims().first() == Some(&by_image.images));
     (shared && fits && whole).then_some(by_image)
 }
 
-/// A plan's dispatches with the results that they read and write; a buffer holds one after another.
+/// A plan's dispatches with the results that they read and write, and the results' sizes in words; a buffer holds one
+/// result after another.
 fn nodes(plan: &Plan) -> (Vec<Node>, Vec<usize>) {
     let mut held: Vec<Option<usize>> = vec![None; plan.scratch.len()];
     let mut words = Vec::new();
@@ -224,8 +225,8 @@ fn nodes(plan: &Plan) -> (Vec<Node>, Vec<usize>) {
     (nodes, words)
 }
 
-/// Makes one of two ops where the second pools what the first makes and nobody else wants to know: the result goes from
-/// rows that are still in the first-level cache into the maxima.
+/// Joins two ops where the second pools what the first makes and nothing else reads it: the maxima are taken from rows
+/// that are still in the first-level cache.
 fn pool_on_the_way(nodes: &mut Vec<Node>) {
     for maker in 0..nodes.len() {
         let Some(&[ref made @ Operand::Result(_)]) = nodes.get(maker).map(|node| &node.writes[..]) else { continue };
@@ -236,7 +237,7 @@ fn pool_on_the_way(nodes: &mut Vec<Node>) {
         let pool = second.op.as_ref().downcast::<MaxPool>().copied().filter(|_| is_whole);
         let op = pool.and_then(|pool| first.op.with_max_pool(&crate::plan::tensors(&first.inputs), pool));
         let Some(op) = op else { continue };
-        // What the maxima's epilogue reads has to be there already, and where they go nobody may look in between.
+        // What the maxima's epilogue reads must be there already, and nothing in between may touch where they go.
         let is_held = nodes[maker + 1..reader].iter().any(|earlier| nodes[reader].needs(earlier));
         let reads_own =
             nodes[reader].reads[1..].contains(made) || share_buffer(&nodes[maker].reads, &nodes[reader].writes);
@@ -252,7 +253,7 @@ fn pool_on_the_way(nodes: &mut Vec<Node>) {
     }
 }
 
-/// Tells ops what becomes of their inputs and results, for them to share their work accordingly.
+/// Tells ops what becomes of their inputs and results, so that they share their work accordingly.
 fn adapt(nodes: &mut [Node]) {
     let changes: Vec<Operand> = nodes.iter().flat_map(|node| node.writes.clone()).collect();
     for node in &mut *nodes {
@@ -270,7 +271,7 @@ fn adapt(nodes: &mut [Node]) {
     }
 }
 
-/// The op that makes a result and those that read it, where all of them can have it in parts.
+/// The op that makes a result and those that read it, in versions that use it in parts, if all of them can.
 fn in_parts(nodes: &[Node], maker: usize) -> Option<Vec<(usize, Arc<dyn Op>)>> {
     let ([view], [made]) = (&nodes[maker].dispatch.outputs[..], &nodes[maker].writes[..]) else { return None };
     let columns = view.tensor.len().checked_div(*view.tensor.dims().first()?)?;
@@ -289,7 +290,7 @@ fn in_parts(nodes: &[Node], maker: usize) -> Option<Vec<(usize, Arc<dyn Op>)>> {
     Some(ops)
 }
 
-/// The order: groups of dispatches, of which those with more than one are chains.
+/// The order: groups of dispatches; groups of more than one are chains.
 fn order(nodes: &[Node]) -> Vec<Vec<usize>> {
     let mut groups = Vec::new();
     let (mut chain, mut late): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
@@ -324,7 +325,7 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Images that a thread should take at a time.
+/// How many images a thread should take at a time.
 fn block(links: &[&Node], images: usize) -> usize {
     let together = links.iter().filter_map(|link| link.by_image.as_ref());
     let together = together.fold(1, |all, by_image| all / gcd(all, by_image.together) * by_image.together);
@@ -340,7 +341,7 @@ impl Schedule {
         pool_on_the_way(&mut nodes);
         adapt(&mut nodes);
         let groups = order(&nodes);
-        // From the group that makes each result to the last one that reads it.
+        // From the group that makes each result to the last group that reads it.
         let mut lifetimes: Vec<Lifetime> =
             words.iter().map(|words| Lifetime { words: *words, first: 0, last: 0 }).collect();
         for (at, group) in groups.iter().enumerate() {
@@ -349,7 +350,7 @@ impl Schedule {
             let made = group.iter().flat_map(|i| nodes[*i].writes.iter().filter_map(Operand::result));
             made.for_each(|result| lifetimes[result].first = at);
         }
-        // What a chain makes for itself alone is nowhere, nor is what no op makes any more.
+        // What a chain makes only for itself has no place, nor has what no op makes any more.
         let made: Vec<usize> = nodes.iter().flat_map(|node| node.writes.iter().filter_map(Operand::result)).collect();
         let is_kept = |result: &usize| {
             let Lifetime { first, last, .. } = lifetimes[*result];
@@ -373,7 +374,7 @@ impl Operand {
     }
 }
 
-/// A view of what lies in the schedule's buffers instead of the plan's.
+/// The view with the schedule's buffer instead of the plan's.
 fn moved(view: &View, operand: &Operand, place: &[usize]) -> View {
     match operand {
         Operand::Result(number) => View { buffer: Buffer::Scratch(place[*number]), ..view.clone() },

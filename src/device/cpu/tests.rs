@@ -14,7 +14,7 @@ use crate::ops::pool::MaxPool;
 use crate::tensor::Tensor;
 use crate::train::{ClassifierSteps, GanSettings, GanSteps, Settings, Share, gan};
 
-/// The plans of a step of a shipped network, on a device that is ready for its first.
+/// The plans of a step of a shipped network, on a device that is ready for the first step.
 fn begin(network: &str, batch: usize, device: &mut Cpu) -> Vec<Plan> {
     let set = mnist::embedded().unwrap().train.select(&(0..500).collect::<Vec<_>>());
     let mut store = Store::default();
@@ -54,7 +54,7 @@ fn names(links: &[Link]) -> Vec<&'static str> {
     links.iter().map(|link| link.op.name()).collect()
 }
 
-/// The plan that makes logits, and what the last layer is given, of a batch of pictures, on a device that is ready for it.
+/// The plan that makes a batch of pictures' logits, and the last layer's inputs, on a device that is ready for it.
 fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
     let (file, path) = (ModelFile::shipped(network).unwrap(), Path::new(network));
     let mut store = Store::default();
@@ -114,7 +114,7 @@ fn images_that_are_classified_several_ops_at_once_leave_the_same_bits_as_op_by_o
     }
 }
 
-/// What a step leaves, its ops in order and one after another as a plan has them.
+/// What a step leaves if its ops run one after another, in the plan's order.
 fn bits_op_by_op(network: &str, batch: usize) -> Vec<Vec<u32>> {
     let mut device = Cpu::new();
     for plan in begin(network, batch, &mut device) {
@@ -163,7 +163,7 @@ fn images_that_go_through_several_ops_at_once_leave_the_same_bits_as_op_by_op() 
 
 #[test]
 fn no_dispatch_reads_what_it_writes_where_a_batch_is_one_picture() {
-    // Sums over the rows of a batch are nothing but other shapes then; `gan` sees pairs.
+    // Sums over the rows of a batch are then mere reshapes; `gan` sees pairs.
     for (network, batch) in [("dense", 1), ("cnn", 1), ("avgcnn", 1), ("best", 1), ("gan", 2), ("gan-classic", 1)] {
         let mut device = Cpu::new();
         for plan in begin(network, batch, &mut device) {
@@ -178,7 +178,7 @@ fn no_dispatch_reads_what_it_writes_where_a_batch_is_one_picture() {
     }
 }
 
-/// What a plan leaves in stored buffers that are full of numbers, op by op and as the schedule has it.
+/// What a plan leaves in stored buffers full of numbers, op by op and by the schedule.
 fn by_op_and_scheduled(store: &Store, plan: &Plan) -> [Vec<Vec<u32>>; 2] {
     [true, false].map(|by_op| {
         let mut device = Cpu::new();
@@ -193,8 +193,8 @@ fn by_op_and_scheduled(store: &Store, plan: &Plan) -> [Vec<Vec<u32>>; 2] {
     })
 }
 
-/// What a convolution whose result is pooled into a stored place leaves, op by op and as the schedule has it. The place
-/// is in a buffer of its own, and what was there is read between the two; or it is beside the pictures.
+/// What a convolution whose result is pooled into a stored place leaves, op by op and by the schedule. Either the place
+/// is in its own buffer, and what was there is read between the two ops; or it is beside the pictures.
 fn pooled_into_a_place(beside_pictures: bool) -> [Vec<Vec<u32>>; 2] {
     let mut store = Store::default();
     let buffers = ["pictures", "kernel", "maxima", "before"].map(|name| store.add(name, ALIGNMENT));
@@ -239,8 +239,8 @@ fn maxima_are_not_made_on_the_way_into_the_buffer_that_the_convolution_reads() {
     assert!(by_op == scheduled);
 }
 
-/// What two convolutions leave in a stored place, op by op and as the schedule has them, and whether the second one is a link
-/// of a chain. The place is in a buffer of its own, or beside the pictures; words before and behind it are another's.
+/// What two convolutions leave in a stored place, op by op and by the schedule, and whether the second one is a link of
+/// a chain. The place is in its own buffer, or beside the pictures; the words before and after it belong to another.
 fn drawn_into_a_place(beside_pictures: bool) -> ([Vec<Vec<u32>>; 2], bool) {
     let mut store = Store::default();
     let buffers = ["pictures", "kernels", "drawn"].map(|name| store.add(name, ALIGNMENT));
@@ -304,12 +304,35 @@ fn a_plan_of_buffers_that_were_made_anew_since_or_of_another_device_is_refused()
 }
 
 #[test]
+fn a_plan_that_reads_past_the_end_of_a_buffer_or_one_that_there_is_not_is_refused() {
+    let (mut store, mut device) = (Store::default(), Cpu::new());
+    let [short, out, absent] = [4, 2 * ALIGNMENT, 4].map(|words| store.add("x", words));
+    let mut held = Store::default();
+    for words in [4, 2 * ALIGNMENT] {
+        held.add("x", words);
+    }
+    device.allocate(&held).unwrap();
+    let reading = |buffer, offset, len| {
+        let place = |buffer, offset| Place { buffer, offset, tensor: Tensor::f32([len]) };
+        let mut graph = Graph::new();
+        let x = graph.read(&place(buffer, offset));
+        let y = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[x]).unwrap();
+        graph.assign(y, place(out, 0)).unwrap();
+        Plan::new(&graph)
+    };
+    for wrong in [reading(short, 0, 5), reading(short, ALIGNMENT, 1), reading(absent, 0, 4)] {
+        assert!(matches!(device.prepare(&wrong), Err(DeviceError::Stale { .. })));
+    }
+    device.prepare(&reading(short, 0, 4)).unwrap();
+}
+
+#[test]
 fn a_classifier_whose_device_another_has_taken_is_refused_and_has_not_the_others_answers() {
     let (file, path) = infer::classify::default_model().unwrap();
     let mut device = Cpu::new();
     let mut open = |capacity| infer::Classifier::open(&mut device, &file, &path, capacity, 1).unwrap();
     let (mut first, mut second) = (open(4), open(2));
-    // Four images are more than the buffers of the second have room for.
+    // The second's buffers have no room for four images.
     for images in [1, 4] {
         let error = first.logits(&mut device, &vec![0; images * 28 * 28]).unwrap_err();
         assert!(matches!(error, InferError::Device(DeviceError::Stale { .. })), "{error}");

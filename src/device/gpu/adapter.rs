@@ -1,4 +1,4 @@
-//! What GPUs there are and what each can do.
+//! Which GPUs there are and what each can do.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::faults::{self, Fault};
 use crate::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS};
 use crate::ops::{MatrixUnits, Target};
 
-/// What kind of hardware an adapter is. The order is that of preference.
+/// What kind of hardware an adapter is, in order of preference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Class {
     Discrete,
@@ -59,7 +59,7 @@ impl Limits {
         }
     }
 
-    /// What kernels need and is not there, if there is something.
+    /// What kernels need but these limits do not allow, if anything.
     fn problem(&self) -> Option<String> {
         let [invocations, bindings] = [self.invocations, self.bindings].map(|limit| limit as usize);
         (invocations < MOST_INVOCATIONS || bindings < MOST_BINDINGS).then(|| {
@@ -70,21 +70,21 @@ impl Limits {
         })
     }
 
-    /// Bytes in one tensor. Metal is told a buffer's length in 32 bits of bytes, and clamps what lies behind to its end
-    /// without a word.
+    /// Bytes in one tensor. Metal is told a buffer's length in bytes as a 32-bit number, and silently clamps accesses
+    /// past that to the end.
     pub fn tensor(&self) -> u64 {
         self.buffer.min(self.binding).min(u64::from(u32::MAX) - 15)
     }
 }
 
-/// An adapter as `inkgrad devices` shows it. One GPU may be there several times, once for each backend.
+/// An adapter as `inkgrad devices` shows it. One GPU may appear several times, once for each backend.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AdapterInfo {
     pub name: String,
     /// How it is reached: `Vulkan`, `Metal`, `DX12` or `GL`.
     pub backend: &'static str,
     pub class: Class,
-    /// Who makes it, by the number on the PCI bus; 0 where the backend does not say.
+    /// The PCI vendor number; 0 where the backend does not say.
     pub vendor: u32,
     /// The driver and its version, as far as the system tells.
     pub driver: String,
@@ -93,9 +93,9 @@ pub struct AdapterInfo {
     pub f16: bool,
     /// The fewest and the most invocations in a subgroup, if there are subgroups.
     pub subgroups: Option<[u32; 2]>,
-    /// What multiplies matrices of 16-bit floats, where that can be asked for.
+    /// Units that multiply matrices of 16-bit floats, where they can be requested.
     pub matrix_units: Option<MatrixUnits>,
-    /// Whether they are asked for: what is experimental in wgpu is left alone otherwise.
+    /// Whether they are requested: otherwise what is experimental in wgpu is not used.
     pub uses_matrix_units: bool,
     pub timestamps: bool,
     /// Why it cannot be used, if it cannot.
@@ -103,14 +103,14 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
-    /// What holds for an adapter holds for this: itself, its driver, and these shaders.
+    /// What findings about an adapter apply to: itself, its driver, and these shaders.
     pub fn identity(&self) -> String {
         let (version, shaders) = (env!("CARGO_PKG_VERSION"), crate::shaders::digest());
         let units = if self.uses_matrix_units { ", with matrix units" } else { "" };
         format!("{self}\n{}\ninkgrad {version}, shaders {shaders:016x}{units}\n", self.driver)
     }
 
-    /// What kernels are laid out for on it.
+    /// The target that kernels are laid out for on it.
     pub fn target(&self) -> Target {
         let target = match (self.class, self.subgroups) {
             (Class::Discrete | Class::Other, _) => Target::DISCRETE,
@@ -130,7 +130,7 @@ impl fmt::Display for AdapterInfo {
     }
 }
 
-/// An adapter that [`super::Gpu::open`] takes.
+/// An adapter that [`super::Gpu::open`] can open.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     pub info: AdapterInfo,
@@ -139,8 +139,8 @@ pub struct Adapter {
 
 /// All adapters, the preferred first. Empty where there is no driver at all.
 ///
-/// GL is asked only where nothing else answers: it shows the same GPUs again, slower, and its libraries talk to
-/// the terminal while they start.
+/// GL is asked only where nothing else answers: it shows the same GPUs again, slower, and its libraries write to
+/// the terminal as they start.
 pub fn adapters() -> Vec<Adapter> {
     let modern = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let found = adapters_of(modern);
@@ -160,8 +160,8 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<Adapter> {
 /// Features that kernels may use where the adapter has them.
 pub(super) const FEATURES: Features = Features::TIMESTAMP_QUERY.union(Features::SHADER_F16).union(Features::SUBGROUP);
 
-/// The largest matrices that kernels may multiply. Each subgroup is told what it does by its place in the workgroup, so
-/// all must be of one size.
+/// The largest matrices that kernels may multiply. A subgroup's position in the workgroup decides what it does, so all
+/// subgroups must be of one size.
 fn matrix_units(adapter: &wgpu::Adapter, limits: &Limits) -> Option<MatrixUnits> {
     let info = adapter.get_info();
     let needed = Features::EXPERIMENTAL_COOPERATIVE_MATRIX | Features::SHADER_F16;
@@ -216,7 +216,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     }
 }
 
-/// The driver and its version. Metal tells neither: there it is the system's, and comes with it.
+/// The driver and its version. Metal reports neither: there the driver is part of the system.
 fn driver(info: &wgpu::AdapterInfo) -> String {
     let told = [info.driver.as_str(), &info.driver_info].join(" ").trim().to_string();
     let system = || std::fs::read_to_string("/System/Library/CoreServices/SystemVersion.plist").ok();
@@ -226,7 +226,7 @@ fn driver(info: &wgpu::AdapterInfo) -> String {
     }
 }
 
-/// Which build of macOS a `SystemVersion.plist` is of.
+/// Which build of macOS a `SystemVersion.plist` names.
 fn build_of(plist: &str) -> Option<String> {
     let (_, rest) = plist.split_once("<key>ProductBuildVersion</key>")?;
     let build = rest.trim_start().strip_prefix("<string>")?.split_once("</string>")?.0;
@@ -234,10 +234,11 @@ fn build_of(plist: &str) -> Option<String> {
 }
 
 fn class(info: &wgpu::AdapterInfo) -> Class {
-    // GL says `Other` for many software renderers.
+    // GL reports `Other` for many software renderers.
     let name = info.name.to_lowercase();
     let software = ["llvmpipe", "lavapipe", "softpipe", "swiftshader", "basic render"];
     match info.device_type {
+        _ if faults::is_at(Fault::Hardware, "integrated") => Class::Integrated,
         _ if faults::is_wanted(Fault::Hardware) => Class::Discrete,
         DeviceType::Cpu => Class::Software,
         _ if software.iter().any(|s| name.contains(s)) => Class::Software,

@@ -1,7 +1,7 @@
-//! Panics inside of wgpu as errors.
+//! Panics inside wgpu, turned into errors.
 //!
-//! Where a driver says while it is waited for that the device is gone, `Device::poll` panics instead of saying so: its own
-//! error type has no word for it.
+//! If a driver reports during a wait that the device is gone, `Device::poll` panics instead of returning that: its
+//! error type has no variant for it.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -11,7 +11,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `f` returns, or what it panicked with, of which nothing is printed.
+/// What `f` returns, or the message that it panicked with, which is not printed.
 pub fn caught<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -23,7 +23,7 @@ pub fn caught<R>(f: impl FnOnce() -> R) -> Result<R, String> {
         }));
     });
     let before = QUIET.replace(true);
-    // What `f` leaves half done is a device that is not used again.
+    // `f` may leave a device half changed, but that is not used again.
     let result = catch_unwind(AssertUnwindSafe(f));
     QUIET.set(before);
     result.map_err(|panic| {

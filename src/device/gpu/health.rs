@@ -1,4 +1,4 @@
-//! What went wrong outside of a call that could have returned it: a lost device, an error nobody waited for.
+//! What went wrong outside any call that could have returned it: a lost device, an error that nobody waited for.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ enum Trouble {
     Failed(String),
 }
 
-/// Shared with the device's callbacks. The first trouble stays: what follows is its consequence.
+/// Shared with the device's callbacks. The first trouble is kept: what follows is its consequence.
 #[derive(Clone, Debug)]
 pub struct Health {
     device: String,
@@ -31,7 +31,7 @@ impl Health {
         health
     }
 
-    /// The error, if there was one at any time.
+    /// The error, if there has been one at any time.
     pub fn check(&self) -> Result<(), DeviceError> {
         let trouble = self.trouble.lock().unwrap_or_else(|e| e.into_inner()).clone();
         trouble.map_or(Ok(()), |trouble| Err(self.error(trouble, "what was running", 0)))
@@ -45,7 +45,7 @@ impl Health {
         }
     }
 
-    /// Runs `f` and returns its result, or what the device has against it.
+    /// Runs `f` and returns its result, or the error that the device raises.
     pub fn scoped<T>(
         &self,
         device: &wgpu::Device,
@@ -89,7 +89,7 @@ impl From<wgpu::Error> for Trouble {
     fn from(error: wgpu::Error) -> Trouble {
         match error {
             wgpu::Error::OutOfMemory { .. } => Trouble::OutOfMemory,
-            // Which shader and where stands in the description alone.
+            // Only the description says which shader it is and where.
             wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
                 Trouble::Failed(description.split_whitespace().collect::<Vec<_>>().join(" "))
             }

@@ -1,7 +1,8 @@
-//! Which layout of an op is the fastest on an adapter: measured when that is asked for, remembered in the cache folder.
+//! Which layout of an op is the fastest on an adapter: measured on request, remembered in the cache folder.
 //!
-//! A kernel is laid out for a [`Target`], and an adapter's class says which. That was chosen on one card of the class;
-//! another may like another better, op by op. What was measured holds for that adapter, its driver and these shaders.
+//! A kernel is laid out for a [`Target`], which follows from the adapter's class. That was chosen on one card of the
+//! class; on another card another may be faster, op by op. A measurement holds for that adapter, its driver and these
+//! shaders.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,14 @@ use crate::tensor::Kind;
 
 /// How much faster another layout must be: less is noise, and would change a result's last bits for nothing.
 const WORTHWHILE: f64 = 1.05;
-/// How far two layouts' sums may be apart, as a share of the largest: they add up in another order.
+/// How far apart two layouts' sums may be, as a fraction of the largest: they add up in different orders.
 const ROUNDING: f32 = 1e-3;
-/// Times that a step is measured with each layout; a slow one is steadier.
+/// How many times a step is measured with each layout; slow steps vary less.
 const TIMES: usize = 10;
 const SLOW_TIMES: usize = 3;
 const SLOW: Duration = Duration::from_millis(100);
 
-/// How a kernel may be laid out, the adapter's own way first.
+/// The targets that a kernel may be laid out for, the adapter's own first.
 pub fn candidates(own: Target) -> Vec<Target> {
     let busy = [19, 17, 15, 13].map(|power| 1 << power).into_iter().chain([Target::SOFTWARE.busy]);
     let mut all = vec![own];
@@ -39,10 +40,10 @@ pub fn kernel(dispatch: &Dispatch, target: Target) -> Kernel {
     dispatch.op.gpu(&plan::tensors(&dispatch.inputs), &plan::tensors(&dispatch.outputs), target)
 }
 
-/// What was found to be faster than an adapter's own layout, by the kernel in that one.
+/// What was found to be faster than an adapter's own layout, keyed by the kernel in its own layout.
 #[derive(Clone, Debug)]
 pub struct Layouts {
-    /// `None` where there is no place to remember anything.
+    /// `None` where there is nowhere to remember anything.
     path: Option<PathBuf>,
     about: String,
     chosen: BTreeMap<String, Target>,
@@ -55,13 +56,13 @@ struct File {
 }
 
 impl Layouts {
-    /// What is remembered of an adapter.
+    /// What is remembered about an adapter.
     pub fn of(info: &AdapterInfo) -> Layouts {
         Layouts::at(files::cache_dir().as_deref(), info)
     }
 
     fn at(cache: Option<&Path>, info: &AdapterInfo) -> Layouts {
-        // Matrix units have kernels of their own, which have one layout; all others are as without them.
+        // Matrix units have their own kernels, with one layout each; all other kernels are the same as without them.
         let about = AdapterInfo { uses_matrix_units: false, ..info.clone() }.identity();
         let matrices = info.target().matrices;
         let path = cache.map(|cache| files::remembered(cache, "layouts", &about, "json"));
@@ -79,12 +80,12 @@ impl Layouts {
         self.chosen.len()
     }
 
-    /// Equal where results are, to the last bit. `None` where every op has the adapter's own layout.
+    /// Equal where results are equal to the last bit. `None` where every op has the adapter's own layout.
     pub fn digest(&self) -> Option<u64> {
         (!self.chosen.is_empty()).then(|| digest_of(&format!("{:?}", self.chosen)))
     }
 
-    /// The target that a kernel of the adapter's own layout should rather be laid out for.
+    /// The target that a kernel in the adapter's own layout should be laid out for instead.
     pub fn instead_of(&self, own: &Kernel) -> Option<Target> {
         if self.chosen.is_empty() { None } else { self.chosen.get(&key(own)).copied() }
     }
@@ -108,7 +109,7 @@ impl Layouts {
     }
 }
 
-/// A kernel is plain data, and so is its name: file, entry, constants and workgroups.
+/// A kernel is plain data, and its key is all of it: file, entry, constants and workgroups.
 fn key(kernel: &Kernel) -> String {
     format!("{} {:016x}", kernel.file, digest_of(&format!("{kernel:?}")))
 }
@@ -116,10 +117,10 @@ fn key(kernel: &Kernel) -> String {
 /// What [`Gpu::tune`] found out about one kernel of a plan.
 #[derive(Clone, Debug)]
 pub struct Tuned {
-    /// The first dispatch that it is in, and how many there are.
+    /// The first dispatch that uses it, and how many do.
     pub dispatch: usize,
     pub dispatches: usize,
-    /// What one takes in the adapter's own layout, and in the one that was taken.
+    /// How long one takes in the adapter's own layout, and in the one that was taken.
     pub own: Duration,
     pub taken: Duration,
     /// Faster layouts whose results were wrong.
@@ -127,14 +128,14 @@ pub struct Tuned {
 }
 
 impl Tuned {
-    /// Whether another layout was taken than the adapter's own: only a faster one is.
+    /// Whether a layout other than the adapter's own was taken: only a faster one is.
     pub fn changed(&self) -> bool {
         self.taken < self.own
     }
 }
 
 impl Gpu {
-    /// Layouts that are remembered of this adapter.
+    /// The number of layouts remembered for this adapter.
     pub fn layouts(&self) -> usize {
         self.layouts.len()
     }
@@ -148,8 +149,8 @@ impl Gpu {
         self.layouts.keep().map(drop)
     }
 
-    /// Times every layout of each of a plan's ops, and lays plans out by the fastest from now on. A layout is taken only
-    /// where its results are what the adapter's own has. What stored buffers hold is spoiled.
+    /// Times every layout of each of a plan's ops, and uses the fastest for plans from now on. A layout is taken only
+    /// where its results agree with those of the adapter's own. The contents of stored buffers are spoiled.
     ///
     /// # Errors
     /// As [`Device::prepare`] and [`Device::profile`], and for results in 16 bits: layouts are chosen for float32.
@@ -176,7 +177,7 @@ impl Gpu {
         let own = self.info.target();
         let kernels = |target| plan.dispatches.iter().map(|dispatch| kernel(dispatch, target)).collect::<Vec<_>>();
         let of_own = kernels(own);
-        // Each way to lay the whole plan out.
+        // Each way to lay out the whole plan.
         let mut ways = Vec::new();
         for target in candidates(own) {
             let of_target = kernels(target);
@@ -186,13 +187,13 @@ impl Gpu {
             match self.prepare_kernels(plan, &of_target) {
                 Ok(prepared) => ways.push((target, self.add(prepared), of_target)),
                 Err(error) if target == own => return Err(error),
-                // Such as one that asks for more memory than workgroups have here.
+                // Such as a layout that needs more memory than workgroups have here.
                 Err(error) => log::info!("{target:?}: {error}"),
             }
         }
         let slow = self.profile(ways[0].1, 1)?.iter().sum::<Duration>() > SLOW;
         let mut times = vec![vec![Duration::MAX; plan.dispatches.len()]; ways.len()];
-        // By turns, as clocks change.
+        // In turn, since clock rates change.
         for _ in 0..if slow { SLOW_TIMES } else { TIMES } {
             for ((_, way, _), times) in ways.iter().zip(&mut times) {
                 let now = self.profile(*way, 1)?;
@@ -235,7 +236,7 @@ impl Gpu {
         Ok(found)
     }
 
-    /// What one dispatch of a plan makes of whatever its inputs hold.
+    /// What one dispatch of a plan computes from whatever its inputs hold.
     fn results(&mut self, plan: PlanId, dispatch: usize, outputs: &[View]) -> Result<Vec<f32>, DeviceError> {
         self.bind_again(plan.index)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
@@ -255,7 +256,7 @@ impl Gpu {
     }
 }
 
-/// Whether these are the same sums.
+/// Whether these are the same sums up to rounding.
 fn agree(wanted: &[f32], got: &[f32]) -> bool {
     let largest = wanted.iter().filter(|x| x.is_finite()).fold(0.0, |most, x| f32::max(most, x.abs()));
     let close = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= ROUNDING * largest;
@@ -305,7 +306,7 @@ mod tests {
         assert_eq!(again.instead_of(&some_kernel().with("SPLIT", 8usize)), None);
         assert_eq!(open(&AdapterInfo { driver: "581".into(), ..card() }).len(), 0);
         assert_eq!(open(&AdapterInfo { name: "Radeon".into(), ..card() }).len(), 0);
-        // With matrix units, which only some kernels use, what was found without them holds for the others.
+        // With matrix units, which only some kernels use, what was found without them still holds for the others.
         let units = Some(MatrixUnits { edge: 16, subgroup: 32, memory: 32 << 10 });
         let with_units = AdapterInfo { matrix_units: units, uses_matrix_units: true, ..card() };
         let wanted = Target { matrices: units, ..Target::INTEGRATED };

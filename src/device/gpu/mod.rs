@@ -1,4 +1,4 @@
-//! The GPU device: each dispatch is one WGSL dispatch. The only code that names wgpu, but for the window,
+//! The GPU device: each dispatch is one WGSL dispatch. This is the only code that names wgpu, except the window,
 //! which is drawn by the adapter that computes.
 //!
 //! Pipelines and bind groups are made once, when a plan is prepared; a step only records them, again and again,
@@ -38,12 +38,12 @@ use crate::plan::Plan;
 
 /// Buffers end on whole multiples of this, so that vectors of four may be read and written past a tensor's end.
 const ROUND: u64 = 256;
-/// Of a card's memory a data set should leave some to the networks, and shaders count bytes with 32 bits.
+/// A data set should leave some of a card's memory to the networks, and shaders count bytes in 32 bits.
 const ROOM: u64 = 2 << 30;
-/// After this long without an answer the driver is taken to be stuck.
+/// After this long without an answer the driver is assumed to be stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What the device was asked to do so far.
+/// What the device has been asked to do so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Submissions of plans.
@@ -72,7 +72,7 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens an adapter, with all it allows.
+    /// Opens an adapter, with all the limits it allows.
     pub fn open(adapter: &Adapter) -> Result<Gpu, DeviceError> {
         let name = adapter.info.to_string();
         let failed = |reason: String| DeviceError::Failed { device: name.clone(), reason };
@@ -83,7 +83,7 @@ impl Gpu {
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if adapter.info.target().matrices.is_some() {
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            // SAFETY: what is experimental may have bugs, and is used by one shader, which the tests hold against its twin.
+            // SAFETY: experimental features may have bugs; one shader uses them, and tests compare it with its twin.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -124,19 +124,19 @@ impl Gpu {
     pub fn counters(&self) -> Counters {
         self.counters
     }
-    /// Distinct kernels compiled so far.
+    /// The number of distinct kernels compiled so far.
     pub fn pipelines(&self) -> usize {
         self.pipelines.len()
     }
 
-    /// A stored buffer, if it has so many words from `offset` on.
+    /// The stored buffer, if it has so many words from `offset` on.
     fn holds(&self, buffer: BufferId, offset: usize, words: usize) -> Result<Buffer, DeviceError> {
         let end = (offset as u64 + words as u64) * 4;
         let buffer = self.stored.get(buffer.0).filter(|buffer| end <= buffer.size());
         buffer.cloned().ok_or_else(|| DeviceError::Stale { device: self.name() })
     }
 
-    /// Takes a plan in.
+    /// Adds a prepared plan.
     fn add(&mut self, prepared: Prepared) -> PlanId {
         self.plans.push(prepared);
         self.generation.plan(self.plans.len() - 1)
@@ -177,14 +177,14 @@ impl Gpu {
 
     /// Notes that the device does not answer any more.
     fn give_up(&self, patience: Duration) -> DeviceError {
-        // Dropping a device waits for it, and this one would be waited for for ever.
+        // Dropping a device waits for it, and waiting for this one would never end.
         std::mem::forget((self.device.clone(), self.queue.clone()));
         stuck::give_up();
         let hung = DeviceError::Hung { device: self.info.to_string(), seconds: patience.as_secs() };
         self.health.check().err().unwrap_or(hung)
     }
 
-    /// Waits for a submission, or for all.
+    /// Waits for a submission, or for all of them.
     fn wait_for(&self, index: Option<wgpu::SubmissionIndex>) -> Result<(), DeviceError> {
         let patience = self.patience();
         let until = Instant::now() + patience;
@@ -193,11 +193,11 @@ impl Gpu {
             let wait = wgpu::PollType::Wait { submission_index: index.clone(), timeout: Some(left) };
             return match self.poll(wait)? {
                 Ok(_) => self.health.check(),
-                // GL waits for two seconds at most, whatever it is asked.
+                // GL waits for at most two seconds, whatever it is asked.
                 Err(wgpu::PollError::Timeout) if Instant::now() < until => continue,
                 Err(wgpu::PollError::Timeout) => Err(self.give_up(patience)),
                 Err(error) => {
-                    // That the device was lost is told when it is polled once more.
+                    // A lost device is reported only when it is polled once more.
                     let _ = self.poll(wgpu::PollType::Poll)?;
                     Err(self.health.failed(error.to_string()))
                 }
@@ -250,7 +250,7 @@ impl Device for Gpu {
         self.generation = Generation::default();
         self.scratch.clear();
         self.stored.clear();
-        // What was dropped is only given back when the device is polled.
+        // What was dropped is freed only when the device is polled.
         let _ = self.poll(wgpu::PollType::Poll)?;
         for (_, name, words) in store.buffers() {
             self.stored.push(self.buffer(name, words)?);

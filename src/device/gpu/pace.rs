@@ -1,4 +1,4 @@
-//! How much work goes into one submission: enough to be worth it, never so much that a desktop's watchdog
+//! How much work goes into one submission: enough to be worth it, but never so much that a desktop's watchdog
 //! (about two seconds) resets the GPU.
 
 use std::collections::VecDeque;
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use wgpu::SubmissionIndex;
 
-/// What a submission should take.
+/// How many seconds a submission should take.
 const AIM: f64 = 0.1;
-/// What a dispatch may take on a device that nothing is known of yet: a slow one, a software adapter's.
+/// The speeds assumed for a device that nothing is known about yet: those of a slow one, a software adapter.
 const SLOW_FLOPS: f64 = 5e9;
 const SLOW_BYTES: f64 = 3e9;
 const SLOW_DISPATCH: f64 = 30e-6;
 
-/// A dispatch's time on a slow device, in seconds. Only the proportions matter once something was measured.
+/// A dispatch's time on a slow device, in seconds. Once something has been measured, only the proportions matter.
 pub fn cost(flops: u64, bytes: u64) -> f64 {
     SLOW_DISPATCH + flops as f64 / SLOW_FLOPS + bytes as f64 / SLOW_BYTES
 }
@@ -38,7 +38,7 @@ impl Pace {
 
     fn learn(&mut self, cost: f64, took: Duration, exact: bool) {
         let speed = cost / took.as_secs_f64().max(1e-6);
-        // Where nobody waited for the end, the time is only an upper bound.
+        // If nobody waited for the end, the time is only an upper bound.
         if exact || speed > self.speed {
             // At most four times as much at once: one lucky measurement must not lead to a reset.
             self.speed = speed.clamp(1e-3, self.speed * 4.0);
@@ -54,7 +54,7 @@ pub struct Flight {
     started: Instant,
 }
 
-/// The submissions under way, at most [`Flights::MOST`], so that the host neither starves nor floods the device.
+/// The submissions in flight, at most [`Flights::MOST`], so that the host neither starves nor floods the device.
 #[derive(Default)]
 pub struct Flights {
     under_way: VecDeque<Flight>,
@@ -77,7 +77,7 @@ impl Flights {
         self.under_way.clear();
     }
 
-    /// Notes that the oldest is done, after a wait that began at `waited_from`.
+    /// Notes that the oldest submission is done, after a wait that began at `waited_from`.
     pub fn landed(&mut self, waited_from: Instant) -> Option<Landing> {
         let flight = self.under_way.pop_front()?;
         let (took, exact) = self.landings.note(flight.started, waited_from, Instant::now());
@@ -85,16 +85,16 @@ impl Flights {
     }
 }
 
-/// When the last submission was done, and whether that was waited for: else it was done by then.
+/// When the last submission was done, and whether its end was waited for: otherwise it was done by then at the latest.
 #[derive(Default)]
 struct Landings(Option<(Instant, bool)>);
 
 impl Landings {
-    /// How long a submission took, and whether that is not only the most it can have taken.
+    /// How long a submission took, and whether that is exact rather than only an upper bound.
     fn note(&mut self, started: Instant, waited_from: Instant, now: Instant) -> (Duration, bool) {
         let waited = now - waited_from > Duration::from_micros(500);
-        // It began when it was submitted, or when the one before it was done. Where nobody knows when that was, it took
-        // no longer than since it was submitted.
+        // It began when it was submitted, or when the one before it was done. Where that time is not known, it took at
+        // most the time since it was submitted.
         let (began, known) = match self.0 {
             Some((landed, known)) if landed > started => (if known { landed } else { started }, known),
             _ => (started, true),
@@ -139,13 +139,13 @@ mod tests {
         let at = |ms| begin + Duration::from_millis(ms);
         let ms = Duration::from_millis;
         let mut landings = Landings::default();
-        // Waited for from its start, and then the one behind it.
+        // One that was waited for from its start, and then the one after it.
         assert_eq!(landings.note(at(0), at(1), at(10)), (ms(10), true));
         assert_eq!(landings.note(at(1), at(10), at(20)), (ms(10), true));
         // The host was away: both were done long before it asked.
         assert_eq!(landings.note(at(21), at(500), at(500)), (ms(479), false));
         assert_eq!(landings.note(at(22), at(500), at(500)), (ms(478), false));
-        // One that was submitted after all that is known of again.
+        // One that was submitted after everything before it was known to be done.
         assert_eq!(landings.note(at(501), at(502), at(511)), (ms(10), true));
     }
 

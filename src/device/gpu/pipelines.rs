@@ -1,4 +1,4 @@
-//! Pipelines, one for each distinct kernel text, compiled once and kept as long as the device.
+//! Pipelines, one for each distinct kernel text, compiled once and kept for as long as the device.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::shaders::ShaderError;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
     pub text: String,
-    /// Bindings that are read only; they come first.
+    /// The number of read-only bindings; they come first.
     pub inputs: usize,
     pub outputs: usize,
 }
@@ -66,8 +66,8 @@ impl Pipelines {
         self.made.len()
     }
 
-    /// The index of each source's pipeline. New ones are compiled, `together` on all cores: where a driver takes one at a
-    /// time, as GL does, who waits for his turn would be told after six seconds that there is a deadlock.
+    /// The index of each source's pipeline. New ones are compiled, if `together` on all cores: where a driver takes one
+    /// at a time, as GL does, a thread that waits for its turn would fail after six seconds with a supposed deadlock.
     pub fn prepare(
         &mut self,
         device: &Device,
@@ -124,11 +124,11 @@ fn compile(device: &Device, source: &Source, layout: &BindGroupLayout) -> Comput
     let label = Some(source.name);
     let text = if faults::happens(Fault::NoPipeline) { "not WGSL" } else { source.key.text.as_str() };
     let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) };
-    // Out-of-bounds accesses stay checked. Loops are not made to count their turns: that costs time in the inner
-    // ones and keeps compilers from unrolling them.
+    // Out-of-bounds accesses stay checked. Loops are not made to count their iterations: that costs time in inner
+    // loops and keeps compilers from unrolling them.
     let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-    // SAFETY: every loop in `shaders/` ends: its bounds are constants of the kernel, or it follows a permutation from a number
-    // in range (`random_permute`), which comes back to one.
+    // SAFETY: every loop in `shaders/` ends: its bounds are constants of the kernel, or it follows a permutation from a
+    // number in range (`random_permute`), and so comes back to one.
     let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label,
@@ -140,7 +140,7 @@ fn compile(device: &Device, source: &Source, layout: &BindGroupLayout) -> Comput
         layout: Some(&layout),
         module: &module,
         entry_point: Some("main"),
-        // Shaders initialise what they share: on GL the driver's way of doing it took minutes to compile.
+        // Shaders initialise what they share: on GL, the driver's own initialisation took minutes to compile.
         compilation_options: wgpu::PipelineCompilationOptions {
             zero_initialize_workgroup_memory: false,
             ..Default::default()

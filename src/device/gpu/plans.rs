@@ -11,7 +11,7 @@ use crate::ops::Kernel;
 use crate::plan::{Buffer, Dispatch, Plan, View};
 use crate::tensor::Kind;
 
-/// A plan whose dispatches only need to be recorded.
+/// A plan whose dispatches have only to be recorded.
 pub struct Prepared {
     plan: Plan,
     /// For each dispatch.
@@ -29,7 +29,7 @@ impl Prepared {
         self.bind_groups.len()
     }
 
-    /// How many dispatches from number `first` on fit a submission, one at least.
+    /// How many dispatches from number `first` on fit a submission, at least one.
     pub fn fitting(&self, first: usize) -> usize {
         let mut left = self.pace.budget();
         let costs = self.costs[first..].iter();
@@ -147,7 +147,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// The buffer that a view is of.
+    /// The buffer that a view refers to.
     pub(super) fn holding(&self, view: &View) -> &wgpu::Buffer {
         match view.buffer {
             Buffer::Stored(id) => &self.stored[id.0],
@@ -233,7 +233,7 @@ impl Gpu {
 impl Gpu {
     /// Submits a dispatch that never ends, for [`Fault::Hang`].
     fn hang(&mut self) -> Result<(), DeviceError> {
-        // An atomic operation, as compilers see through plain loads and take a loop without an end away.
+        // An atomic operation, since compilers see through plain loads and remove a loop without an end.
         let text = "@group(0) @binding(0) var<storage, read_write> out: atomic<u32>;
 @compute @workgroup_size(1) fn main() {
     while atomicAdd(&out, 0u) == 0u {}
@@ -250,7 +250,7 @@ impl Gpu {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &bound, &[]);
-            // lavapipe leaves any loop after 65,535 turns: many groups make an hour of them.
+            // lavapipe leaves any loop after 65,535 iterations: many workgroups make an hour of them.
             pass.dispatch_workgroups(65_535, 256, 1);
         }
         self.submit(encoder.finish()).map(drop)

@@ -11,8 +11,8 @@ use crate::device::DeviceError;
 const TIMED: usize = 512;
 
 impl Gpu {
-    /// Each dispatch stands in a pass of its own, between two timestamps, so that none overlaps with the next. Submissions
-    /// are as short as a plan's that nothing is known of yet: what is timed may be far slower than what was run.
+    /// Each dispatch is in its own pass, between two timestamps, so that none overlaps with the next. Submissions are
+    /// as short as for a plan that nothing is known about yet: what is timed may be far slower than what was run.
     pub(super) fn time_dispatches(&mut self, plan: usize, times: usize) -> Result<Vec<Duration>, DeviceError> {
         if !self.info.timestamps {
             return Err(self.health.failed("has no clock that shaders' times can be read from"));
@@ -72,8 +72,8 @@ impl Gpu {
     }
 }
 
-/// From one time to another, if they are times: clocks of few bits begin again, and what no clock has written is 0 or, of
-/// Metal, all ones. At least one: a dispatch that took no time would be faster than whatever is tried beside it.
+/// The ticks from one time to another, if both are times: clocks of few bits wrap round, and what no clock has written
+/// is 0 or, on Metal, all ones. At least one: a dispatch that took no time would beat whatever is tried beside it.
 fn ticks(begin: u64, end: u64) -> Option<u64> {
     (0 < begin && begin <= end && end < u64::MAX).then(|| (end - begin).max(1))
 }

@@ -1,5 +1,5 @@
-//! Submissions, from a thread of their own: a driver whose queue is stuck may hold whoever brings it more (lavapipe does),
-//! and whoever is held can give nothing up.
+//! Submissions, from their own thread: a driver whose queue is stuck may block whoever submits more (lavapipe does),
+//! and a blocked thread cannot give anything up.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::caught::caught;
 
-/// Takes commands `C` to where they get an index `I`.
+/// Submits commands `C`, which then get an index `I`.
 pub struct Submitter<C, I> {
-    /// None once it is to end.
+    /// `None` once the thread is to end.
     work: Option<Sender<C>>,
     done: Receiver<Result<I, String>>,
     thread: Option<JoinHandle<()>>,
@@ -18,9 +18,9 @@ pub struct Submitter<C, I> {
 /// Why something was not submitted.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The driver has not taken it in time, or what came before it; nothing more may be submitted.
+    /// The driver has not taken it, or what came before it, in time; nothing more may be submitted.
     Stuck,
-    /// What it panicked with.
+    /// The message that the submission panicked with.
     Panicked(String),
 }
 
@@ -39,18 +39,18 @@ impl<C: Send + 'static, I: Send + 'static> Submitter<C, I> {
         Ok(Submitter { work: Some(work), done, thread: Some(thread) })
     }
 
-    /// Waits until the driver has taken it, for as long as `patience`.
+    /// Waits until the driver has taken the commands, for at most `patience`.
     ///
     /// # Errors
     /// [`Refusal`].
     pub fn submit(&mut self, commands: C, patience: Duration) -> Result<I, Refusal> {
-        // A thread that is no more is found out by the answer that does not come.
+        // A thread that has ended is detected by the missing answer.
         let _ = self.work.as_ref().ok_or(Refusal::Stuck)?.send(commands);
         match self.done.recv_timeout(patience) {
             Ok(answer) => answer.map_err(Refusal::Panicked),
             Err(RecvTimeoutError::Disconnected) => Err(Refusal::Panicked("its thread has ended".into())),
             Err(RecvTimeoutError::Timeout) => {
-                // It is stuck inside of the driver: nobody waits for it again.
+                // It is stuck inside the driver: nobody waits for it again.
                 self.thread = None;
                 self.work = None;
                 Err(Refusal::Stuck)

@@ -8,7 +8,7 @@ use super::Gpu;
 use super::relay::{Relay, WORDS};
 use crate::device::DeviceError;
 
-/// Bytes moved at once: with the word of the relay that comes with them, 32 MiB.
+/// Bytes moved at once: 32 MiB with the relay's word that comes with them.
 const PIECE: usize = (32 << 20) - 4;
 
 impl Gpu {
@@ -16,7 +16,7 @@ impl Gpu {
         self.health.check()?;
         for (i, piece) in words.chunks(PIECE / 4).enumerate() {
             if i > 0 {
-                // Sends the piece before off and waits for it, which frees its staging memory.
+                // Sends off the previous piece and waits for it, which frees its staging memory.
                 let nothing = self.device.create_command_encoder(&Default::default());
                 let sent = self.submit(nothing.finish())?;
                 self.wait_for(Some(sent))?;
@@ -33,7 +33,7 @@ impl Gpu {
         if out.is_empty() {
             return Ok(());
         }
-        // First what runs, one submission after the other, so that their times are learned from.
+        // First waits for what runs, one submission after the other, to learn from their times.
         while self.flights.oldest().is_some() {
             self.land_oldest()?;
         }
@@ -83,7 +83,7 @@ impl Gpu {
         self.look_at(number)
     }
 
-    /// The relay, begun where there is none.
+    /// The relay, begun if there is none.
     pub(super) fn relay(&mut self) -> Result<&mut Relay, DeviceError> {
         if self.relay.is_none() {
             let buffers = [self.buffer("relay", WORDS)?, self.buffer("relay", WORDS)?];
@@ -98,7 +98,7 @@ impl Gpu {
         self.upload(&buffer, 0, &[number])
     }
 
-    /// Holds the number at the relay's end against that of its beginning.
+    /// Compares the number at the relay's end with the one at its beginning.
     fn look_at(&mut self, number: u32) -> Result<(), DeviceError> {
         let Some(relay) = self.relay.take() else { return Ok(()) };
         let is_whole = relay.is_whole(number);
@@ -112,7 +112,7 @@ impl Gpu {
         if is_whole { Ok(()) } else { Err(self.health.failed(left_out)) }
     }
 
-    /// The buffer that reads go through, kept from one to the next.
+    /// The buffer that reads go through, kept from one read to the next.
     fn staging(&mut self, bytes: u64) -> Result<Buffer, DeviceError> {
         if let Some(buffer) = self.staging.as_ref().filter(|buffer| buffer.size() >= bytes) {
             return Ok(buffer.clone());

@@ -9,12 +9,13 @@ use crate::tensor::Tensor;
 
 const NUMBERS: usize = 64;
 
-/// Two cards whose weights shrink by a tenth in a step: one plan says by how much, which they share, another does it.
+/// Two cards whose weights shrink by a tenth in a step: one plan computes by how much, which they share, another does
+/// it.
 struct Team {
     device: Box<dyn Device>,
     weights: BufferId,
     step: [PlanId; 2],
-    /// Words that went to them and came from them.
+    /// The number of words written to them and read from them.
     moved: Arc<AtomicUsize>,
 }
 
@@ -98,8 +99,8 @@ fn only_unlike_devices_tell_each_other_their_weights() {
         team.device.run(&team.step, 10).unwrap();
         (team.moved.load(Ordering::SeqCst) - before) / NUMBERS / 10
     };
-    // Each reads what it shares and is written the mean.
+    // What each shares is read, and the mean is written to it.
     assert_eq!(moved([false, false]), 4);
-    // The weights besides, from the first to the second.
+    // Also the weights, from the first to the second.
     assert_eq!(moved([false, true]), 6);
 }

@@ -1,4 +1,4 @@
-//! A classifier's layers and numbers, as a person is shown them: nothing here needs a device.
+//! A classifier's layers and numbers, as shown to a person: nothing here needs a device.
 
 use std::path::Path;
 
@@ -46,8 +46,8 @@ pub struct Anatomy {
     input: [usize; 3],
 }
 
-/// The network of a file, for drawings. A softmax at its end is taken off: what it gives are logits, and probabilities
-/// are worked out beside it.
+/// The network of a file, for drawings. A final softmax is removed: the network gives logits, and probabilities are
+/// computed separately.
 pub(super) fn network(
     file: &ModelFile,
     path: &Path,
@@ -71,7 +71,7 @@ pub(super) fn network(
     Ok((network, parameters))
 }
 
-/// Whether a layer gives what it is given, perhaps in another shape.
+/// Whether a layer returns its input unchanged, perhaps in another shape.
 pub(super) fn hands_on(layer: &Built) -> bool {
     let kind = &layer.spec.kind;
     let same = matches!(kind, Kind::Dropout { .. } | Kind::Flatten | Kind::Reshape { .. } | Kind::Activation);
@@ -94,7 +94,7 @@ impl Anatomy {
         (weights, running): (Vec<f32>, Vec<f32>),
     ) -> Result<Anatomy, InferError> {
         let layer = |(info, built): (crate::models::LayerInfo, &Built)| Layer {
-            // An activation without one is where a softmax was.
+            // An activation layer without an activation is where a softmax was.
             describe: if info.describe.is_empty() { "softmax, shown apart".into() } else { info.describe },
             name: info.name,
             shape: info.shape,
@@ -119,8 +119,8 @@ impl Anatomy {
         &self.layers
     }
 
-    /// What a unit (an output channel) of a layer multiplies its input with; `None` for layers that do no such thing,
-    /// and for units that there are not.
+    /// The weights by which a unit (an output channel) of a layer multiplies its input; `None` for layers that have
+    /// none, and for units that do not exist.
     pub fn kernel(&self, layer: usize, unit: usize) -> Option<Kernel> {
         let built = self.network.layers.get(layer)?;
         if !matches!(built.spec.kind, Kind::Conv(_) | Kind::ConvTransposed(_) | Kind::Dense { .. }) {
@@ -155,7 +155,7 @@ impl Anatomy {
         Some(&self.running[parameter.offset..][..parameter.shape.len()])
     }
 
-    /// The sizes `[h, w, c]` of the image whose pixels a layer is given in a row.
+    /// The shape `[h, w, c]` of the image whose flattened pixels are a layer's input.
     pub fn flattened(&self, layer: usize) -> Option<Vec<usize>> {
         let mut at = above(*self.network.layers.get(layer)?.inputs.first()?)?;
         loop {
@@ -169,7 +169,7 @@ impl Anatomy {
         }
     }
 
-    /// What a layer takes from there, for one image.
+    /// The shape of what a layer takes from `source`, for one image.
     pub(super) fn shape(&self, source: Source) -> &[usize] {
         match source {
             Source::Layer(at) => &self.network.layers[at].output,
@@ -178,7 +178,7 @@ impl Anatomy {
     }
 }
 
-/// The layer that something comes from, if it is one.
+/// The layer that a source refers to, if it is one.
 pub(super) fn above(source: Source) -> Option<usize> {
     match source {
         Source::Layer(at) => Some(at),

@@ -1,4 +1,4 @@
-//! How one value came about, down to the products.
+//! How one value was computed, down to the products.
 
 use std::iter::once;
 
@@ -12,7 +12,7 @@ use crate::ops::activation::Act;
 pub struct Seen {
     /// The layer whose output it is; `None` is the picture, normalized.
     pub layer: Option<usize>,
-    /// Row and column. In a flattened image those that the pixel had; `[0, 0]` in any other row of numbers.
+    /// Row and column; in a flattened image, those that the pixel had; `[0, 0]` in any other row of numbers.
     pub at: [usize; 2],
     /// Channel, or place in a row of numbers.
     pub channel: usize,
@@ -23,7 +23,7 @@ pub struct Seen {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Term {
     pub seen: Seen,
-    /// Row and column in the kernel; `[0, 0]` where there is none.
+    /// Row and column in the kernel; `[0, 0]` if there is none.
     pub tap: [usize; 2],
     pub weight: f32,
     pub product: f32,
@@ -33,7 +33,7 @@ pub struct Term {
 #[derive(Clone, PartialEq, Debug)]
 pub enum How {
     /// Convolutions, dense layers, inner products: a sum of terms, the largest products first, and a bias. What a
-    /// kernel reads beyond the edge is zero and no term.
+    /// kernel reads beyond the edge is zero and not a term.
     Weighted { terms: Vec<Term>, bias: Option<f32> },
     /// `(value - mean) / sqrt(variance + epsilon) * gamma + beta`
     Normalized { seen: Seen, mean: f32, variance: f32, epsilon: f32, gamma: f32, beta: f32 },
@@ -43,7 +43,7 @@ pub enum How {
     Largest(Vec<Seen>),
     /// One value of each of the layers that are added.
     Added(Vec<Seen>),
-    /// A value as it is: of dropout, which drops nothing here, of other shapes, copies, and activations alone.
+    /// A value as it is: from dropout, which drops nothing here, reshapes, copies, and layers that only activate.
     Taken(Seen),
 }
 
@@ -51,20 +51,20 @@ pub enum How {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Arithmetic {
     pub how: How,
-    /// What that comes to.
+    /// What `how` comes to.
     pub sum: f32,
-    /// What is applied to it.
+    /// What is applied to `sum`.
     pub activation: Option<Nonlinearity>,
-    /// What comes of that: the value in [`Pass::activations`], up to rounding.
+    /// The outcome: the value in [`Pass::activations`], up to rounding.
     pub result: f32,
 }
 
 impl Anatomy {
-    /// How the value of a unit (an output channel, or a place in a row of numbers) at row and column `at` of a layer came
-    /// about; of a layer that gives a row of numbers, `at` means nothing. Worked out anew in f64, from the activations of
-    /// the layers before.
+    /// How the value of a unit (an output channel, or a place in a row of numbers) at row and column `at` of a layer
+    /// was computed; `at` is ignored if the layer's output is a row of numbers. Recomputed in f64, from the activations
+    /// of the layers before.
     ///
-    /// `None` where there is no such value, or the pass holds no activations of this network.
+    /// `None` if there is no such value, or the pass holds no activations of this network.
     pub fn arithmetic(&self, pass: &Pass, layer: usize, unit: usize, at: [usize; 2]) -> Option<Arithmetic> {
         let layers = &self.network.layers;
         let built = layers.get(layer)?;
@@ -87,7 +87,7 @@ impl Anatomy {
             Some(Nonlinearity::Sigmoid) => Some(Act::Sigmoid),
             Some(Nonlinearity::Tanh) => Some(Act::Tanh),
             Some(Nonlinearity::Softmax) => {
-                // All channels have a part in it.
+                // Softmax depends on all channels.
                 let sums = (0..c).map(|unit| one.before_activation(unit).map(|(_, sum)| sum));
                 let sums: Vec<f64> = sums.collect::<Option<_>>()?;
                 let result = (1.0 / sums.iter().map(|other| (other - sum).exp()).sum::<f64>()) as f32;
@@ -154,7 +154,7 @@ impl One<'_> {
             Kind::Upsample { factor } => taken(self.seen(first, [y / factor, x / factor], unit)?),
             Kind::Activation | Kind::Dropout { .. } => taken(here(first)?),
             Kind::Flatten | Kind::Reshape { .. } => {
-                // The same number in the row of all, seen where it came from.
+                // The number at the same flat index, located in the layer's input.
                 let ([_, w, c], [_, from_w, from_c]) = (image(&self.built.output), image(self.anatomy.shape(first)));
                 let flat = (y * w + x) * c + unit;
                 taken(self.seen(first, [flat / (from_w * from_c), flat / from_c % from_w], flat % from_c)?)

@@ -7,7 +7,7 @@ use crate::models::{ModelFile, builtin};
 
 const ACTIVATIONS: Wanted = Wanted { activations: true, saliency: None };
 
-/// A few places of every layer, each worked out anew and held against what the device found.
+/// Recomputes a few places of every layer and compares them with what the device found.
 fn agrees(mut look: Look) {
     let (pass, anatomy) = (look.picture(&digits(1).images, ACTIVATIONS).unwrap(), look.anatomy());
     for (i, layer) in anatomy.layers().iter().enumerate() {
@@ -69,7 +69,7 @@ fn an_ensemble_is_taken_apart_like_any_network() {
 fn terms_say_where_in_the_picture_their_values_stand() {
     let mut look = shipped("cnn");
     let (pass, anatomy) = (look.picture(&digits(1).images, ACTIVATIONS).unwrap(), look.anatomy());
-    // The first convolution, whose kernel of 2 has its padding after.
+    // The first convolution, whose kernel of 2 has its padding at the end.
     let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, 0, 3, [10, 27]).unwrap().how else { panic!() };
     assert_eq!(terms.len(), 2, "the kernel's right half lies beyond the edge");
     let kernel = anatomy.kernel(0, 3).unwrap();
@@ -78,7 +78,7 @@ fn terms_say_where_in_the_picture_their_values_stand() {
         assert_eq!(([y, x], term.seen.layer), ([10 + t, 27 + s], None));
         assert_eq!((term.seen.value, term.weight), (pass.input[y * 28 + x], kernel.weights[t * 2 + s]));
     }
-    // A dense layer behind a flattened image knows each value's row, column and channel there.
+    // For a dense layer after a flattened image, each value's row, column and channel in the image are known.
     let hidden = anatomy.layers().len() - 2;
     let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, hidden, 5, [0, 0]).unwrap().how else { panic!() };
     let kernel = anatomy.kernel(hidden, 5).unwrap();

@@ -1,5 +1,5 @@
-//! Inside a classifier while it looks at one picture: what each layer makes of it, what of the picture decided, and
-//! how any single value came about.
+//! Inside a classifier while it looks at one picture: what each layer makes of it, which parts of the picture decided,
+//! and how any single value came about.
 //!
 //! A [`Look`] holds a device and replays plans on it. Its [`Anatomy`] needs no device and may be shared with whoever
 //! shows it.
@@ -49,7 +49,7 @@ pub struct Look {
 /// What is asked of a pass besides the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Wanted {
-    /// What each layer gives.
+    /// The output of each layer.
     pub activations: bool,
     /// The class whose logit's derivative is wanted.
     pub saliency: Option<usize>,
@@ -60,24 +60,24 @@ pub struct Wanted {
 pub struct Pass {
     /// `[h * w]`, 0 black to 1 white: what the network is given, before normalization.
     pub picture: Vec<f32>,
-    /// `[h * w]`: the same after normalization, to the bit what the first layers take.
+    /// `[h * w]`: the same after normalization, bit for bit what the first layers take.
     pub input: Vec<f32>,
     /// One for each class; their sum is 1.
     pub probabilities: Vec<f32>,
     /// One for each class, before softmax.
     pub logits: Vec<f32>,
-    /// What the last dense layer is given: the features that [`Neighbours`] compares.
+    /// The input of the last dense layer: the features that [`Neighbours`] compares.
     pub features: Vec<f32>,
     /// Each layer's output, laid out as its [`Layer::shape`]; empty unless asked for.
     pub activations: Vec<Vec<f32>>,
-    /// `[h * w]`: the derivative of the wanted class's logit by the picture's brightness (0 to 1); empty unless asked
-    /// for.
+    /// `[h * w]`: the derivative of the wanted class's logit with respect to the picture's brightness (0 to 1); empty
+    /// unless asked for.
     pub saliency: Vec<f32>,
-    /// From the picture's bytes to all of this.
+    /// Time from the picture's bytes to all of this.
     pub seconds: f64,
 }
 
-/// What a picture is given as.
+/// The form in which a picture is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Given {
     Field,
@@ -85,12 +85,12 @@ enum Given {
 }
 
 impl Look {
-    /// A classifier alone on a device, whose buffers are made anew; `path` is what errors call the file. Plans are made
-    /// ready when they are first needed: the first pass of each kind takes longer.
+    /// Opens a classifier on a device of its own, whose buffers are allocated afresh; errors call the file `path`.
+    /// Plans are prepared when they are first needed, so the first pass of each kind takes longer.
     ///
     /// # Errors
-    /// The file is no whole classifier, its network takes something else than square images of one channel whose side
-    /// divides [`FIELD`], or the device refuses.
+    /// If the file is not a complete classifier, its network takes anything but square images of one channel whose side
+    /// divides [`FIELD`], or the device refuses it.
     pub fn open(mut device: Box<dyn Device>, file: &ModelFile, path: &Path) -> Result<Look, InferError> {
         let mut store = Store::default();
         let class_names = file.class_names(path)?;
@@ -119,8 +119,8 @@ impl Look {
         &self.class_names
     }
 
-    /// All that can be said of the network without the device, to be shared with another thread. A softmax at its end
-    /// is taken off: what the last layer gives is the logits.
+    /// Everything that is known of the network without the device, to be shared with another thread. A final softmax is
+    /// removed, so the last layer's output is the logits.
     pub fn anatomy(&self) -> Arc<Anatomy> {
         Arc::clone(&self.anatomy)
     }
@@ -129,12 +129,12 @@ impl Look {
     /// averages down to the network's input.
     ///
     /// # Errors
-    /// Another number of bytes, a class that there is not, and those of the device.
+    /// A wrong number of bytes, a class that does not exist, and device errors.
     pub fn field(&mut self, field: &[u8], wanted: Wanted) -> Result<Pass, InferError> {
         self.pass(Given::Field, field, wanted)
     }
 
-    /// What the network makes of a picture of its own size, one byte a pixel.
+    /// What the network makes of a picture of the network's own size, one byte per pixel.
     ///
     /// # Errors
     /// As [`Look::field`].
@@ -183,7 +183,7 @@ impl Look {
             pass.activations = places.layers.iter().map(&mut read).collect::<Result<_, _>>()?;
         }
         if wanted.saliency.is_some() {
-            // The derivative by the normalized value is that by brightness, times the deviation.
+            // The derivative by brightness is the one by the normalized value, divided by the standard deviation.
             pass.saliency = read(&places.saliency)?.into_iter().map(|d| d / std).collect();
         }
         pass.seconds = began.elapsed().as_secs_f64();

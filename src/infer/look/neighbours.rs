@@ -1,4 +1,4 @@
-//! Images of a set that are most like a picture in the network's eyes: nearest by what its last dense layer is given.
+//! The images of a set that look most like a picture to the network: nearest in the input of its last dense layer.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use crate::data::ImageSet;
 use crate::models::by;
 use crate::parallel::parallel_rows;
 
-/// Bytes of features at most: more would be a good part of a computer's memory for a few pictures on a screen.
+/// The most bytes of features: more would be a good part of a computer's memory for a few pictures on a screen.
 const MOST: usize = 512 << 20;
 
 /// Features of a set's images, which a [`Look`] fills in little by little.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     set: Arc<ImageSet>,
-    /// How many pixels of the network's input a pixel of the set becomes, along a side.
+    /// How many pixels of the network's input a pixel of the set becomes, along each side.
     factor: usize,
     width: usize,
     /// `[done, width]`
@@ -22,12 +22,12 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// An index of the set without any images yet. Images that are smaller than the network's input by a whole factor
+    /// An index of the set, without any images yet. Images that are smaller than the network's input by a whole factor
     /// are enlarged.
     ///
     /// # Errors
-    /// Images of other sizes, with the sizes that would do; so many images, of so many features, that these would take
-    /// more than 512 MB.
+    /// If the images have any other size (the error names sizes that would do), or the features of all images would
+    /// take more than 512 MB.
     pub fn begin(look: &Look, set: Arc<ImageSet>) -> Result<Neighbours, InferError> {
         let ([h, ..], sizes) = (look.input(), [set.height, set.width, set.channels]);
         if set.height != set.width || set.channels != 1 || set.height == 0 || !h.is_multiple_of(set.height) {
@@ -62,11 +62,11 @@ impl Neighbours {
         self.done() >= self.total()
     }
 
-    /// Adds the features of the next few images, a batch of some milliseconds, with the network that it was begun for.
-    /// Says whether there are more to come.
+    /// Adds the features of the next few images, a batch of some milliseconds, with the network that the index was
+    /// begun for. Returns whether there are more to come.
     ///
     /// # Errors
-    /// A look at another network, as far as its sizes tell, and those of the device.
+    /// If `look` has another network, as far as its sizes tell, and device errors.
     pub fn advance(&mut self, look: &mut Look) -> Result<bool, InferError> {
         let [h, w, _] = look.input();
         if h != self.factor * self.set.height || look.plans.places.features.tensor.len() != self.width {
@@ -84,8 +84,8 @@ impl Neighbours {
         Ok(!self.is_complete())
     }
 
-    /// Of the images that are known so far, the `k` whose features are nearest to these (a pass's
-    /// [`features`](super::Pass::features)), with their Euclidean distances, nearest first. Nothing for features of
+    /// Of the images indexed so far, the `k` whose features are nearest to the given ones (a pass's
+    /// [`features`](super::Pass::features)), with their Euclidean distances, nearest first. Empty if the features have
     /// another network's width.
     pub fn nearest(&self, features: &[f32], k: usize) -> Vec<(usize, f32)> {
         let k = k.min(self.done());
@@ -101,7 +101,7 @@ impl Neighbours {
             |i, out| out[0] = squared_distance(&self.features[i * self.width..][..self.width], features),
         );
         let mut order: Vec<usize> = (0..distances.len()).collect();
-        // Equal distances in the order of the set, so that the answer never changes.
+        // Equal distances go in the order of the set, so that the answer is always the same.
         let nearer = |a: &usize, b: &usize| distances[*a].total_cmp(&distances[*b]).then(a.cmp(b));
         order.select_nth_unstable_by(k - 1, nearer);
         order.truncate(k);
@@ -110,7 +110,7 @@ impl Neighbours {
     }
 }
 
-/// Sixteen sums side by side, which become vector lanes.
+/// Sixteen sums side by side, which compile to vector lanes.
 #[inline(always)]
 fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 16];
@@ -122,7 +122,7 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// Appends a picture of rows of `width` pixels with each pixel as a square of `factor`.
+/// Appends a picture with rows of `width` pixels, each pixel enlarged to a square of side `factor`.
 fn enlarge(picture: &[u8], width: usize, factor: usize, out: &mut Vec<u8>) {
     for row in picture.chunks_exact(width) {
         let start = out.len();

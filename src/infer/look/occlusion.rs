@@ -6,14 +6,14 @@ use super::{InferError, Look, softmax};
 const MAX_PATCHES: usize = 4096;
 
 impl Look {
-    /// By how much the probability of `class` falls where a square of `patch` pixels is covered with black: for each
-    /// pixel, `[h * w]`, the mean over the patches that covered it. Patches lie `stride` pixels apart, the last ones
-    /// against the lower and right edge. Pixels whose patches held nothing but black are zero. Negative where the class
-    /// gains.
+    /// By how much the probability of `class` falls when a square of `patch` pixels a side is covered with black: for
+    /// each pixel, `[h * w]`, the mean over the patches that covered it. Patches are `stride` pixels apart, the last
+    /// ones against the lower and right edges. Pixels whose patches held nothing but black are zero. Negative where the
+    /// class gains.
     ///
     /// # Errors
-    /// A picture of another size, a class that there is not, patches that do not fit or leave pixels out or are more than
-    /// a few thousand, and those of the device.
+    /// A picture of another size, a class that does not exist, patches that do not fit, leave pixels out or number more
+    /// than a few thousand, and device errors.
     pub fn occlusion(
         &mut self,
         picture: &[u8],
@@ -36,7 +36,7 @@ impl Look {
         }
         let rows = |[top, left]: [usize; 2]| (top..top + patch).map(move |y| y * w + left..y * w + left + patch);
         let patches = places.iter().flat_map(|top| places.iter().map(|left| [*top, *left]));
-        // Black over black changes nothing, and need not be asked.
+        // Black over black changes nothing, so the network need not be asked.
         let telling: Vec<[usize; 2]> =
             patches.clone().filter(|at| rows(*at).any(|row| picture[row].iter().any(|byte| *byte > 0))).collect();
 

@@ -1,5 +1,5 @@
-//! What a look replays. A drawing or a picture becomes the network's input in a plan of its own, so that two ways in and
-//! two ways on make four small plans, and derivatives end at a stored input.
+//! The plans that a look replays. Turning a drawing or a picture into the network's input is a plan of its own: so two
+//! ways in and two ways on make four small plans, and derivatives end at a stored input.
 
 use crate::device::Lazy;
 use crate::grad::grad;
@@ -15,7 +15,7 @@ use crate::tensor::Tensor;
 /// The most pictures that go through the network at once.
 const BATCH: usize = 64;
 
-/// Where what comes and goes lies on the device. Each has a buffer of its own, since no dispatch may read and write one.
+/// Where inputs and results are on the device. Each has its own buffer, as no dispatch may read and write the same one.
 pub struct Places {
     /// Bytes of a drawing, and of a picture of the network's size.
     pub field: Place,
@@ -24,11 +24,11 @@ pub struct Places {
     pub x: Place,
     pub logits: Place,
     pub features: Place,
-    /// Each layer's output; layers that only hand on share the place of what they are given.
+    /// Each layer's output; a layer that only passes its input on shares its input's place.
     pub layers: Vec<Place>,
-    /// One for the class that the derivative is asked of, zero for the others.
+    /// One for the class whose derivative is wanted, zero for the others.
     pub class: Place,
-    /// The derivative by the network's input.
+    /// The derivative with respect to the network's input.
     pub saliency: Place,
     pub many_pictures: Place,
     pub many_logits: Place,
@@ -46,7 +46,7 @@ pub struct Plans {
     pub deep: Lazy,
     /// A batch of pictures to logits and features.
     pub many: Lazy,
-    /// Pictures of a batch.
+    /// Pictures in a batch.
     pub batch: usize,
 }
 
@@ -63,7 +63,7 @@ impl Plans {
             let buffer = store.add(format!("look.{name}"), tensor.len());
             Place { buffer, offset: 0, tensor }
         };
-        // Zero from the start, and never moved on: a batch is always the first.
+        // Zero from the start and never advanced: every batch is the first.
         let clock = stored("clock", Tensor::u32([2]));
         let bytes = |count: usize| Tensor::u32([count.div_ceil(4)]);
         let [field, picture, many_pictures] = [

@@ -7,12 +7,12 @@ use crate::models::{Built, Kind, Source};
 type Area = [usize; 4];
 
 impl Anatomy {
-    /// Rows and columns of the picture, `[top, left, bottom, right)`, that a layer's values at row and column `at` depend
-    /// on, in any channel; of a layer that gives a row of numbers, `at` means nothing. Nothing, `[0; 4]`, where there is
-    /// no such layer or place.
+    /// Rows and columns of the picture, `[top, left, bottom, right)`, that a layer's values at row and column `at`
+    /// depend on, in any channel; `at` is ignored if the layer's output is a row of numbers. Empty, `[0; 4]`, if there
+    /// is no such layer or place.
     ///
-    /// It is the smallest rectangle that holds the pixels, as far as layers say which those are: what is flattened,
-    /// reshaped or dense depends on everything before it.
+    /// It is the smallest rectangle that holds these pixels, as far as the layers tell which they are: whatever is
+    /// flattened, reshaped or dense depends on everything before it.
     pub fn receptive_field(&self, layer: usize, at: [usize; 2]) -> [usize; 4] {
         let layers = &self.network.layers;
         let Some(built) = layers.get(layer) else { return [0; 4] };
@@ -21,7 +21,7 @@ impl Anatomy {
         if y >= h || x >= w {
             return [0; 4];
         }
-        // Sources stand before their users, so each area is whole by the time it is handed on.
+        // Sources precede their users, so each area is complete by the time it is passed on.
         let mut wanted: Vec<Option<Area>> = vec![None; layer + 1];
         wanted[layer] = Some([y, x, y + 1, x + 1]);
         let mut picture = None;
@@ -47,7 +47,7 @@ fn union(a: Option<Area>, b: Option<Area>) -> Option<Area> {
     }
 }
 
-/// What a layer's output in `area` is made of, in an input of this shape.
+/// The part of an input of this shape from which a layer's output in `area` is computed.
 fn before(layer: &Built, area: Area, shape: &[usize]) -> Option<Area> {
     let [h, w, _] = image(shape);
     let [top, left, bottom, right] = area;
@@ -79,7 +79,7 @@ fn before(layer: &Built, area: Area, shape: &[usize]) -> Option<Area> {
     }
 }
 
-/// The rows that a window reads to make the rows of a range, clipped to the image.
+/// The rows that a window reads to produce a range of rows, clipped to the image.
 fn window([first, end]: [usize; 2], side: usize, stride: usize, pad: usize, size: usize) -> Option<[usize; 2]> {
     let start = (first * stride).saturating_sub(pad);
     let end = ((end - 1) * stride + side).saturating_sub(pad).min(size);

@@ -14,13 +14,13 @@ pub fn digits(count: usize) -> ImageSet {
     mnist::embedded().unwrap().test.select(&(0..count).collect::<Vec<_>>())
 }
 
-/// Grey noise, the same for a seed.
+/// Grey noise, always the same for a seed.
 pub fn noise(seed: u32, pixels: usize) -> Vec<u8> {
     let key = random::key([0, seed], 7);
     (0..pixels).map(|i| (random::unit(random::draw(key, i as u32)) * 255.0) as u8).collect()
 }
 
-/// Each pixel of a picture as a square.
+/// A picture with each pixel enlarged to a square.
 pub fn enlarged(picture: &[u8], width: usize, factor: usize) -> Vec<u8> {
     let side = width * factor;
     (0..side * side).map(|i| picture[i / side / factor * width + i % side / factor]).collect()
@@ -34,7 +34,7 @@ pub fn look(file: &ModelFile) -> Look {
     Look::open(Box::new(Cpu::new()), file, Path::new("a test")).unwrap()
 }
 
-/// A classifier of these layers with random weights, and running statistics that are not those of the beginning.
+/// A classifier of these layers with random weights, and running statistics other than the initial ones.
 pub fn untrained(layers: &str, side: usize, seed: u32) -> ModelFile {
     let architecture = Architecture::parse(&format!("layers = [{layers}]"), "test.toml").unwrap();
     let mut store = Store::default();
@@ -42,7 +42,7 @@ pub fn untrained(layers: &str, side: usize, seed: u32) -> ModelFile {
     let key = random::key([1, seed], 8);
     let unit = |i: usize| random::unit(random::draw(key, i as u32));
     let mut weights = parameters.initial(seed);
-    // Biases begin at zero, which would hide that they are forgotten.
+    // Biases start at zero, which would hide that one is forgotten.
     weights.iter_mut().enumerate().filter(|(_, w)| **w == 0.0).for_each(|(i, w)| *w = 0.2 * (unit(i) - 0.5));
     let running: Vec<f32> = (0..parameters.total_state()).map(|i| 0.5 + unit(i)).collect();
     let mut file = ModelFile::new(&network, &parameters, &weights, &running);
@@ -51,7 +51,7 @@ pub fn untrained(layers: &str, side: usize, seed: u32) -> ModelFile {
     file
 }
 
-/// Convolutions as `avgcnn` has them, smaller.
+/// Convolutions like those of `avgcnn`, but smaller.
 pub const AVERAGES: &str = r#"
 { conv = 6, kernel = 3, padding = "same", bias = false }, { batch_norm = true, activation = "relu" },
 { conv = 5, kernel = 3, padding = "same", stride = 2 }, { batch_norm = true, scale = false, activation = "tanh" },

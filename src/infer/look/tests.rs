@@ -58,7 +58,7 @@ fn every_layer_is_shown_and_the_last_one_gives_the_logits() {
         assert_eq!(deep.saliency.len(), 784);
         let sum: f32 = deep.probabilities.iter().sum();
         assert!((sum - 1.0).abs() < 1e-5);
-        // What was asked before leaves nothing behind.
+        // Earlier requests leave nothing behind.
         assert_eq!(look.picture(&digit, Wanted::default()).unwrap().logits, quick.logits);
     }
 }
@@ -76,11 +76,11 @@ fn networks_that_pool_a_large_picture_themselves_take_the_field_as_it_is() {
         .map(|i| (0..256).map(|j| bytes[(i / 28 * 16 + j / 16) * 448 + i % 28 * 16 + j % 16]).sum::<f32>() / 256.0)
         .collect();
     close(&a.picture, &means, 1e-5);
-    // A pixel of the large picture is a 256th of one of the small.
+    // A pixel of the large picture counts for a 256th of one of the small picture.
     close(&[b.saliency[0], b.saliency[447]], &[a.saliency[0] / 256.0, a.saliency[27] / 256.0], 1e-5);
 }
 
-/// A logit of a network that is given these numbers, which are finer than bytes.
+/// A logit of the network for these inputs, which are finer than bytes.
 fn logit_of(look: &mut Look, input: &[f32], class: usize) -> f32 {
     let (device, plans) = (&mut *look.device, &mut look.plans);
     device.write_f32(plans.places.x.buffer, 0, input).unwrap();
@@ -93,7 +93,7 @@ fn logit_of(look: &mut Look, input: &[f32], class: usize) -> f32 {
 fn saliency_is_the_slope_of_the_logit_by_a_pixels_brightness() {
     let digit = digits(1).images;
     let smooth = AVERAGES.replace("relu", "tanh");
-    // Steps are short where rectifiers bend.
+    // Steps are short where rectifiers have their kink.
     for (name, mut look, step, tolerance) in [
         ("smooth", look(&untrained(&smooth, 28, 3)), 0.02, 0.01),
         ("averages", look(&untrained(AVERAGES, 28, 3)), 0.002, 0.03),
@@ -137,7 +137,7 @@ fn a_kernel_is_the_units_own_column_of_the_weights() {
     assert!(kernel.weights.iter().enumerate().all(|(i, weight)| *weight == conv[i * 32 + 9]));
     let [_, _, _, .., last] = anatomy.layers() else { panic!() };
     assert_eq!(last.shape, [10]);
-    // The hidden layer stands behind a flattened image and dropout, the last one behind a row of numbers.
+    // The hidden layer comes after a flattened image and dropout, the last one after a row of numbers.
     let hidden = anatomy.kernel(anatomy.layers().len() - 2, 0).unwrap();
     assert_eq!(hidden.shape, [7, 7, 64]);
     assert_eq!(anatomy.kernel(anatomy.layers().len() - 1, 0).unwrap().shape, [64]);
@@ -145,7 +145,7 @@ fn a_kernel_is_the_units_own_column_of_the_weights() {
     assert_eq!((anatomy.kernel(2, 32), anatomy.kernel(99, 0)), (None, None));
 }
 
-/// Changes every pixel in turn, and holds what changed against what was said.
+/// Changes every pixel in turn, and compares which values changed with the receptive fields.
 fn by_brute_force(mut look: Look, tight: bool) {
     let [side, ..] = look.input();
     let picture = noise(4, side * side);
@@ -164,7 +164,7 @@ fn by_brute_force(mut look: Look, tight: bool) {
         let (y, x) = (pixel / side, pixel % side);
         for (layer, found) in found.iter_mut().enumerate() {
             let c = images[layer][2];
-            // Convolutions by tiles round a value differently where another of its tile changes.
+            // Tiled convolutions round a value differently when another value of its tile changes.
             let rounding = 1e-5 * before.activations[layer].iter().fold(0.0f32, |most, value| most.max(value.abs()));
             let cells = before.activations[layer].chunks(c).zip(after.activations[layer].chunks(c));
             for (area, (before, after)) in found.iter_mut().zip(cells) {

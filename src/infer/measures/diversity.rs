@@ -1,10 +1,10 @@
-//! How varied the pictures of each class are, beside the real ones of that class.
+//! How varied the pictures of each class are, compared with the real ones of that class.
 
 use super::features::{Features, MeasureError};
 
-/// The mean squared distance of two pictures of a class, for each class that has two.
+/// The mean squared distance between two pictures of a class, for each class with at least two.
 ///
-/// Over all pairs it is twice the features' summed variances, so that no pair has to be looked at.
+/// Over all pairs it equals twice the sum of the features' variances, so the pairs need not be visited.
 pub fn spread_by_class(features: Features, labels: &[u32], classes: usize) -> Result<Vec<Option<f64>>, MeasureError> {
     if labels.len() != features.count() || labels.iter().any(|label| *label as usize >= classes) {
         return Err(MeasureError::Labels { pictures: features.count(), labels: labels.len(), classes });
@@ -29,9 +29,9 @@ pub fn spread_by_class(features: Features, labels: &[u32], classes: usize) -> Re
     Ok(squares.into_iter().zip(counts).map(spread).collect())
 }
 
-/// The root mean squared distance of two generated pictures of a class, as a part of that of two real ones: 1 is as
-/// varied as real, 0 the same picture again and again. Nothing where a class has no two pictures, or all real ones are
-/// equal.
+/// The root mean square distance between two generated pictures of a class, as a fraction of that between two real
+/// ones: 1 is as varied as real, 0 the same picture again and again. `None` if a class lacks two pictures, or all its
+/// real ones are equal.
 pub fn diversity_by_class(real: &[Option<f64>], generated: &[Option<f64>]) -> Vec<Option<f64>> {
     let part = |(real, generated): (&Option<f64>, &Option<f64>)| match (real, generated) {
         (Some(real), Some(generated)) if *real > 0.0 => Some((generated / real).sqrt()),

@@ -1,6 +1,6 @@
 //! Feature vectors of a set of pictures, checked once, so that no measure has to.
 
-/// Why there is no measure.
+/// Why a measure could not be computed.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum MeasureError {
     #[error("{numbers} numbers are no rows of {width} features")]
@@ -15,7 +15,7 @@ pub enum MeasureError {
     Labels { pictures: usize, labels: usize, classes: usize },
 }
 
-/// Features `[count, width]`, row-major, one row a picture: at least two rows, every number finite.
+/// Features `[count, width]`, row-major, one row per picture: at least two rows, every number finite.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Features<'a> {
     values: &'a [f32],

@@ -1,5 +1,5 @@
-//! The Fréchet distance between two sets of features, each taken for a Gaussian: Heusel et al. 2017, GANs Trained
-//! by a Two Time-Scale Update Rule, arXiv 1706.08500.
+//! The Fréchet distance between two sets of features, each modelled as a Gaussian: Heusel et al. 2017, GANs Trained by
+//! a Two Time-Scale Update Rule, arXiv 1706.08500.
 
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
@@ -23,16 +23,16 @@ impl Gaussian {
         let (mut scatter, centred) = (vec![0.0; d * d], Matrix::rows(&centred, d));
         multiply(&mut scatter, centred.transposed(), centred);
         let covariance = DMatrix::from_vec(d, d, scatter) / (n - 1) as f64;
-        // A product of rounded sums is symmetric but for its last bits.
+        // After rounding, the product is symmetric except in its last bits.
         let covariance = (&covariance + covariance.transpose()) * 0.5;
         Gaussian { mean: DVector::from_vec(mean), covariance }
     }
 }
 
-/// `|mean1 - mean2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`, 0 for equal ones and never below; NaN where a number of
+/// `|mean1 - mean2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`, 0 for equal Gaussians and never negative; NaN if a number of
 /// either is not finite.
 ///
-/// The root's trace is that of `(C1^(1/2) C2 C1^(1/2))^(1/2)`, which is symmetric.
+/// The root has the same trace as `(C1^(1/2) C2 C1^(1/2))^(1/2)`, which is symmetric.
 pub fn frechet(a: &Gaussian, b: &Gaussian) -> Result<f64, MeasureError> {
     if a.mean.len() != b.mean.len() {
         return Err(MeasureError::Widths { left: a.mean.len(), right: b.mean.len() });
@@ -46,16 +46,16 @@ pub fn frechet(a: &Gaussian, b: &Gaussian) -> Result<f64, MeasureError> {
     Ok(if distance < 0.0 { 0.0 } else { distance })
 }
 
-/// The root of a covariance; what rounding made negative counts as nought.
+/// The square root of a covariance; eigenvalues that rounding made negative count as zero.
 fn root(covariance: &DMatrix<f64>) -> Option<DMatrix<f64>> {
     let SymmetricEigen { eigenvectors, eigenvalues } = eigen(covariance.clone())?;
     let roots = DMatrix::from_diagonal(&eigenvalues.map(|x| x.max(0.0).sqrt()));
     Some(&eigenvectors * roots * eigenvectors.transpose())
 }
 
-/// Without an answer where there is none, instead of a search without end.
+/// `None` if there is no answer, instead of an endless search.
 fn eigen(matrix: DMatrix<f64>) -> Option<SymmetricEigen<f64, nalgebra::Dyn>> {
-    /// A few dozen iterations an eigenvalue are many.
+    /// A few dozen iterations per eigenvalue are already many.
     const ITERATIONS: usize = 64;
     let most = ITERATIONS * matrix.nrows();
     let finite = matrix.iter().all(|x| x.is_finite());

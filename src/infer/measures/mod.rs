@@ -1,15 +1,15 @@
 //! How good generated pictures are, in numbers: pure functions of features and logits that a judge gave.
 //!
-//! No single number says it. The Fréchet distance mixes quality and variety; precision and recall part them; the
-//! recovered labels say whether a conditional generator does what it is asked, diversity whether each class is more than
-//! one picture. All depend on the judge and on the number of pictures: they compare generators only where both are equal,
-//! and [`Measures::floor`] says what a perfect one would get.
+//! No single number says it. The Fréchet distance mixes quality and variety; precision and recall separate them; the
+//! recovered labels say whether a conditional generator draws what it is asked for, and diversity whether each class is
+//! more than one picture. All depend on the judge and on the number of pictures, so they compare generators only if
+//! both are equal; [`Measures::floor`] says what a perfect one would get.
 
 mod diversity;
 mod features;
 mod frechet;
 mod neighbours;
-// To call a product of matrices with strides.
+// Needed to call a matrix product with strides.
 #[allow(unsafe_code)]
 mod product;
 #[cfg(test)]
@@ -26,19 +26,19 @@ use crate::infer::Scores;
 use crate::report::{aligned, class_name, percent};
 
 /// Below this diversity a class counts as collapsed: its pictures are less than a third as far from each other as real
-/// ones are. A bound to look twice at, no test of significance.
+/// ones are. A reason to look twice, not a test of significance.
 pub const COLLAPSED: f64 = 0.3;
 
-/// What a set of generated pictures is worth beside a real one.
+/// How a set of generated pictures compares with a real one.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Measures {
-    /// Fréchet distance between the features of both sets; less is better.
+    /// Fréchet distance between the features of both sets; lower is better.
     pub frechet: f64,
-    /// The same between two sets of real pictures, where it is known.
+    /// The same between two sets of real pictures, if known.
     pub floor: Option<f64>,
-    /// Share of the pictures that the judge takes for what was asked for.
+    /// Share of the pictures that the judge takes for the requested class.
     pub recovered: f64,
-    /// Nothing for a class that was not asked for.
+    /// `None` for a class that was not requested.
     pub recovered_by_class: Vec<Option<f64>>,
     /// 1 is as varied as real; see [`diversity_by_class`].
     pub diversity_by_class: Vec<Option<f64>>,
@@ -46,7 +46,7 @@ pub struct Measures {
     pub recall: f64,
 }
 
-/// The share of pictures whose label the judge finds most likely: of all, and of each class.
+/// The share of pictures whose label the judge finds most likely: overall, and for each class.
 pub fn recovered(scores: &Scores, labels: &[u32], classes: usize) -> Result<(f64, Vec<Option<f64>>), MeasureError> {
     let pictures = scores.predicted.len();
     if labels.len() != pictures || labels.iter().any(|label| *label as usize >= classes) {
@@ -55,7 +55,7 @@ pub fn recovered(scores: &Scores, labels: &[u32], classes: usize) -> Result<(f64
     let (mut right, mut asked) = (vec![0usize; classes], vec![0usize; classes]);
     for (label, (predicted, probability)) in labels.iter().zip(&scores.predicted) {
         asked[*label as usize] += 1;
-        // Logits that are no numbers recover nothing.
+        // Logits that are NaN recover nothing.
         right[*label as usize] += usize::from(*predicted == *label as usize && !probability.is_nan());
     }
     let share = |(right, asked): (&usize, &usize)| (*asked > 0).then(|| *right as f64 / *asked as f64);
@@ -64,18 +64,18 @@ pub fn recovered(scores: &Scores, labels: &[u32], classes: usize) -> Result<(f64
 }
 
 impl Measures {
-    /// Classes whose pictures are hardly varied: diversity below [`COLLAPSED`].
+    /// Classes with hardly any variety: diversity below [`COLLAPSED`].
     pub fn collapsed(&self) -> Vec<usize> {
         let diversity = self.diversity_by_class.iter().enumerate();
         diversity.filter(|(_, part)| part.is_some_and(|part| part < COLLAPSED)).map(|(class, _)| class).collect()
     }
 
-    /// How varied the least varied class is; infinite where no class is known.
+    /// Diversity of the least varied class; infinite if it is known for no class.
     pub fn least_diversity(&self) -> f64 {
         self.diversity_by_class.iter().flatten().fold(f64::INFINITY, |least, part| least.min(*part))
     }
 
-    /// The mean over classes of how varied each is; 0 where no class is known.
+    /// Mean diversity over the classes; 0 if it is known for no class.
     pub fn mean_diversity(&self) -> f64 {
         let known: Vec<f64> = self.diversity_by_class.iter().flatten().copied().collect();
         known.iter().sum::<f64>() / known.len().max(1) as f64
@@ -112,7 +112,7 @@ impl Measures {
         names.join(",")
     }
 
-    /// One row, no line end; what is not known is an empty field.
+    /// One row without a line ending; unknown values are empty fields.
     pub fn csv(&self) -> String {
         let [frechet, recovered, precision, recall] =
             [self.frechet, self.recovered, self.precision, self.recall].map(Some);

@@ -2,9 +2,9 @@
 //! Generative Models, arXiv 1904.06991.
 //!
 //! Each point of a set has a ball that reaches to its third nearest neighbour in that set. Precision is the share of
-//! generated points in any ball of the real ones: how much of what is made is right. Recall is the share of real points
-//! in any ball of the generated ones: how much of what there is gets made. An outlier's ball is wide and may hold what is
-//! like no picture at all, so neither number says much without the others.
+//! generated points in any ball of the real ones: how much of what is generated is right. Recall is the share of real
+//! points in any ball of the generated ones: how much of what is real gets generated. An outlier's ball is wide and may
+//! hold points that resemble no picture at all, so neither number says much without the others.
 
 use rayon::prelude::*;
 
@@ -14,14 +14,14 @@ use super::product::{Matrix, multiply};
 /// Which neighbour a ball reaches to: the paper's choice.
 pub const NEIGHBOUR: usize = 3;
 
-/// Rows of a tile of distances and, of the other set, columns: together with its factors it stays in a core's cache.
+/// Rows of a tile of distances, and columns, for the other set: with its factors, a tile stays in a core's cache.
 const TILE: [usize; 2] = [128, 512];
 
 /// A set of points, and the squared radius of each one's ball.
 #[derive(Clone, Debug)]
 pub struct Balls {
     width: usize,
-    /// In f64: distances are differences of squares, of which f32 would leave too little.
+    /// In f64: distances are differences of squares, which would lose too much precision in f32.
     points: Vec<f64>,
     /// `|point|^2`
     norms: Vec<f64>,
@@ -44,7 +44,7 @@ impl Balls {
             let mut nearest = vec![[f64::INFINITY; NEIGHBOUR]; radii.len()];
             let first = tile * TILE[0];
             self.distances(first, radii.len(), self, |i, start, distances| {
-                // Nobody is their own neighbour.
+                // No point is its own neighbour.
                 let own = (first + i).wrapping_sub(start);
                 for (j, distance) in distances.iter().enumerate() {
                     if *distance < nearest[i][NEIGHBOUR - 1] && j != own {
@@ -72,7 +72,7 @@ impl Balls {
                 let own = self.norms[first + i];
                 for (x, norm) in row.iter_mut().zip(norms) {
                     let (squares, distance) = (own + norm, own + norm - 2.0 * *x);
-                    // Below the rounding of these sums two points are the same one.
+                    // Two points closer than the rounding of these sums count as the same point.
                     *x = if distance > squares * 1e-12 { distance } else { 0.0 };
                 }
                 each(i, start, row);
@@ -81,7 +81,7 @@ impl Balls {
     }
 }
 
-/// Puts a distance in its place among the nearest, of which the last is dropped.
+/// Inserts a distance in its place among the nearest and drops the last of them.
 fn insert(nearest: &mut [f64; NEIGHBOUR], distance: f64) {
     let place = nearest.partition_point(|x| *x <= distance);
     nearest[place..].rotate_right(1);
@@ -100,7 +100,7 @@ pub fn precision_recall(real: &Balls, generated: &Balls) -> Result<PrecisionReca
     }
     let reals = real.norms.len();
     let tiles = generated.radii.par_chunks(TILE[0]).enumerate().map(|(tile, radii)| {
-        // Which of these generated points are in a ball, and which real points are in one of theirs.
+        // Which of these generated points are in a real ball, and which real points are in one of theirs.
         let (mut hit, mut reached) = (vec![false; radii.len()], vec![false; reals]);
         generated.distances(tile * TILE[0], radii.len(), real, |i, start, distances| {
             for ((distance, radius), reached) in distances.iter().zip(&real.radii[start..]).zip(&mut reached[start..]) {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn tiles_and_threads_find_what_the_definition_finds() {
-        // More than a tile each way, none of them full; wide sets, in which few points are in a ball, and narrow ones.
+        // More than a tile each way, with partial tiles; wide sets, in which few points are in a ball, and narrow ones.
         for (width, shift) in [(1, 0.3), (3, 0.5), (40, 0.1)] {
             let real = normal(1, 700 * width);
             let generated = shifted(&normal(2, 530 * width), shift);

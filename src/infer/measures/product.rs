@@ -1,4 +1,4 @@
-//! Products of matrices in f64, for what f32 leaves too little of.
+//! Matrix products in f64, for when f32 would lose too much precision.
 
 /// A matrix `[rows, columns]` in row-major words, or its transpose.
 #[derive(Clone, Copy)]
@@ -26,13 +26,13 @@ impl<'a> Matrix<'a> {
 /// `out = a b`, row-major.
 ///
 /// # Panics
-/// Where the sizes do not fit each other.
+/// If the sizes do not match.
 pub fn multiply(out: &mut [f64], a: Matrix, b: Matrix) {
     let ([m, k], [inner, n]) = (a.size, b.size);
     assert!(k == inner && out.len() == m * n, "matrices fit each other");
     let [[a_row, a_column], [b_row, b_column]] = [a.strides, b.strides].map(|strides| strides.map(|s| s as isize));
-    // SAFETY: sizes and strides are those that `Matrix::rows` has found to lie within the words, or their transpose;
-    // `out` holds m rows of n.
+    // SAFETY: `Matrix::rows` has checked that these sizes and strides, or those of the transpose, stay within the
+    // words; `out` holds m rows of n.
     unsafe {
         matrixmultiply::dgemm(
             m,

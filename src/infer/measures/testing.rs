@@ -2,7 +2,7 @@
 
 use crate::ops::random;
 
-/// Draws from the normal distribution, the same for a seed.
+/// Draws from the normal distribution, always the same for a seed.
 pub fn normal(seed: u32, count: usize) -> Vec<f32> {
     let key = random::key([0, seed], 0);
     let unit = |i: usize| f64::from(random::unit(random::draw(key, i as u32)));

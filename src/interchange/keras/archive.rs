@@ -1,4 +1,4 @@
-//! Where a Keras model's parts lie in its file.
+//! Where the parts of a Keras model are in its file.
 //!
 //! A `.h5` file holds the configuration as a text in an attribute and each layer's tensors under that layer's name. A
 //! `.keras` file is a zip archive: `config.json`, and `model.weights.h5`, where layers are numbered by kind (`dense`,
@@ -25,8 +25,8 @@ pub struct Archive {
     numbered: bool,
 }
 
-/// Which layer tensors are asked for: its name, its kind in Keras's small letters, and how many of that kind stand
-/// above it.
+/// The layer whose tensors are wanted: its name, its kind in Keras's lower-case spelling, and how many of that kind
+/// precede it.
 pub struct Which<'a> {
     pub name: &'a str,
     pub kind: &'a str,
@@ -35,7 +35,7 @@ pub struct Which<'a> {
 
 impl Archive {
     /// # Errors
-    /// Where it is no whole model of Keras, and what it is instead.
+    /// If it is not a complete Keras model; the message says what it is instead.
     pub fn open(bytes: Vec<u8>) -> Result<Archive, String> {
         if bytes.starts_with(b"PK") { Archive::from_zip(bytes) } else { Archive::from_hdf5(bytes) }
     }
@@ -51,7 +51,7 @@ impl Archive {
 
     fn from_zip(bytes: Vec<u8>) -> Result<Archive, String> {
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| match error {
-            // Which files are in it stands at its end.
+            // The list of its files is at its end.
             ZipError::InvalidArchive(_) => {
                 "is cut short, or no .keras file: it lacks the end of a zip archive. Copy or save it again".to_string()
             }
@@ -64,10 +64,10 @@ impl Archive {
         Ok(Archive { config: parse(&config)?, weights, numbered: true })
     }
 
-    /// A layer's tensors, which Keras calls `names`, in that order.
+    /// A layer's tensors, by Keras's `names` and in that order.
     ///
     /// # Errors
-    /// Where one is missing or cannot be read.
+    /// If one is missing or cannot be read.
     pub fn tensors(&self, which: &Which, names: &[&str]) -> Result<Vec<Stored>, String> {
         if self.numbered { self.by_number(which, names.len()) } else { self.by_name(which.name, names) }
     }
@@ -114,7 +114,7 @@ fn member(zip: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str, most: u64) -> Resul
         format!("has no {name} that can be read ({error}); expected a model that Keras saved as .keras")
     })?;
     let mut bytes = Vec::new();
-    // Its header may say any size: only what comes out counts.
+    // Its header may state any size: only what comes out counts.
     file.take(most + 1).read_to_end(&mut bytes).map_err(|error| format!("{name} cannot be unpacked: {error}"))?;
     if bytes.len() as u64 > most {
         return Err(format!("{name} is larger than {most} bytes, the most it may have"));

@@ -1,7 +1,7 @@
-//! A Keras model's configuration: which layers there are, and which takes which.
+//! A Keras model's configuration: which layers there are, and which takes the result of which.
 //!
-//! Keras 2 and 3 write the same in two ways: an input's sizes as `batch_input_shape` or `batch_shape`, and what a layer
-//! takes as `[[["conv2d", 0, 0, {}]]]` or as a tensor with a `keras_history`.
+//! Keras 2 and 3 write the same things in two ways: an input's sizes as `batch_input_shape` or `batch_shape`, and what
+//! a layer takes as `[[["conv2d", 0, 0, {}]]]` or as a tensor with a `keras_history`.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub struct KerasLayer<'a> {
     pub class: &'a str,
     pub name: &'a str,
     pub settings: Settings<'a>,
-    /// What each of its calls takes.
+    /// The inputs of each of its calls.
     pub calls: Vec<Vec<Call>>,
 }
 
@@ -28,7 +28,7 @@ pub struct KerasModel<'a> {
     pub layers: Vec<KerasLayer<'a>>,
     /// The sizes of one input, without the batch; `None` for one that is left open.
     pub input: Vec<Option<usize>>,
-    /// The layer that the input is, where there is one.
+    /// The input layer, if there is one.
     pub entry: Option<usize>,
     pub output: Call,
 }
@@ -53,7 +53,7 @@ impl<'a> Settings<'a> {
         let stored = value.get("config").and_then(|config| config.get("value")).unwrap_or(value);
         stored.as_f64().or_else(|| stored.as_array().filter(|list| list.len() == 1)?.first()?.as_f64())
     }
-    /// The same, `default` where there is nothing.
+    /// The same, or `default` if the setting is absent.
     pub fn number_or(self, key: &str, default: f64) -> Result<f64, String> {
         match self.get(key) {
             Some(_) => self.number(key).ok_or_else(|| self.wrong(key, "a number")),
@@ -85,7 +85,7 @@ pub fn size(value: &Value) -> Option<usize> {
 
 impl<'a> KerasModel<'a> {
     /// # Errors
-    /// Where it is no model of one input and one output, or not written as Keras writes them.
+    /// If it is not a model with one input and one output, or not written as Keras writes them.
     pub fn read(config: &'a Value) -> Result<KerasModel<'a>, String> {
         let class = config.get("class_name").and_then(Value::as_str).unwrap_or("nothing");
         let inner = config.get("config").ok_or("its configuration is no model's: it has no `config`")?;
@@ -111,7 +111,7 @@ impl<'a> KerasModel<'a> {
                         found.iter().map(|call| number(call).ok_or_else(unknown)).collect()
                     });
                     layer.calls = calls.collect::<Result<_, String>>()?;
-                    // An input is made and not called.
+                    // An input is created, not called.
                     if layer.calls.is_empty() {
                         layer.calls.push(Vec::new());
                     }
@@ -161,7 +161,7 @@ fn layer(value: &Value) -> Result<KerasLayer<'_>, String> {
     Ok(KerasLayer { class, name, settings, calls: Vec::new() })
 }
 
-/// The sizes of a layer's input, where it says them.
+/// The sizes of a layer's input, if it states them.
 fn shape_of(settings: Settings) -> Option<Vec<Option<usize>>> {
     ["batch_input_shape", "batch_shape", "input_shape"].iter().find_map(|key| sizes(settings.get(key)?))
 }

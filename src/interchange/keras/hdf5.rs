@@ -5,7 +5,7 @@ use hdf5_reader::{Datatype, Hdf5File, OpenOptions, StringSize, error};
 
 use crate::models::MAX_SIZE;
 
-/// All texts in a group's attributes together may have so many bytes.
+/// The most bytes that all texts in a group's attributes may have together.
 const MAX_TEXTS: u64 = 64 << 20;
 
 /// A tensor as it is stored.
@@ -33,7 +33,7 @@ impl Hdf5 {
             }
             problem => format!("cannot be read as HDF5: {problem}. Copy or save it again"),
         })?;
-        // What is missing would else look as if it had never been there.
+        // Otherwise what is missing would look as if it had never been there.
         let whole = file.superblock().eof_address;
         if whole > found {
             return Err(format!("is cut short: of its {whole} bytes {found} are there. Copy or save it again"));
@@ -41,12 +41,12 @@ impl Hdf5 {
         Ok(Hdf5 { file })
     }
 
-    /// A text that stands in an attribute of a group; the root's path is empty.
+    /// A text in an attribute of a group; the root's path is empty.
     pub fn text(&self, group: &str, name: &str) -> Option<String> {
         self.group(group)?.attribute(name).ok()?.read_string().ok()
     }
 
-    /// A list of texts in an attribute, which Keras splits into `name0`, `name1` and so on where it is long.
+    /// A list of texts in an attribute, which Keras splits into `name0`, `name1` and so on if it is long.
     pub fn texts(&self, group: &str, name: &str) -> Option<Vec<String>> {
         let attributes = self.group(group)?.attributes().ok()?;
         let one = |name: &str| attributes.iter().find(|attribute| attribute.name == name)?.read_strings().ok();
@@ -59,7 +59,7 @@ impl Hdf5 {
     /// A group whose attributes can be read without harm.
     fn group(&self, path: &str) -> Option<Group> {
         let group = if path.is_empty() { self.file.root_group().ok()? } else { self.file.group(path).ok()? };
-        // A text is stored once, and each use of it is its length and its place: few bytes may stand for many.
+        // A text is stored once, and each use of it is only its length and its place: few bytes may stand for many.
         let reference = 8 + usize::from(group.offset_size());
         let mut texts = 0u64;
         for attribute in group.raw_attributes().ok()? {
@@ -73,7 +73,7 @@ impl Hdf5 {
     }
 
     /// # Errors
-    /// Where there is none at this path, or it holds anything but 32-bit floating-point numbers that fit.
+    /// If there is none at this path, or it holds anything but 32-bit floating-point numbers that fit.
     pub fn tensor(&self, path: &str) -> Result<Stored, String> {
         let told = |error: error::Error| format!("{path} cannot be read: {error}");
         let dataset = self.file.dataset(path).map_err(told)?;

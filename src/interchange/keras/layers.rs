@@ -10,12 +10,12 @@ use crate::interchange::scale::Scale;
 use crate::models::{Conv, Kind, Nonlinearity, Units};
 use crate::ops::conv2d::Padding;
 
-/// What is read, for the error of a layer that is not.
+/// The layers that are read, for the error about one that is not.
 const KNOWN: &str = "InputLayer, Conv2D, Conv2DTranspose, Dense, AveragePooling2D, MaxPooling2D, \
     GlobalAveragePooling2D, GlobalMaxPooling2D, UpSampling2D, ZeroPadding2D, BatchNormalization, Activation, ReLU, \
     LeakyReLU, Softmax, Flatten, Reshape, Concatenate, Add, Dot, Dropout, Rescaling";
 
-/// Layers that do nothing once training is over, and that this program has not.
+/// Layers that do nothing once training is over, and that this program does not have.
 const IDLE: &[&str] = &[
     "SpatialDropout2D",
     "GaussianNoise",
@@ -34,7 +34,7 @@ const IDLE: &[&str] = &[
 pub struct Reader<'a> {
     archive: &'a Archive,
     layers: &'a [KerasLayer<'a>],
-    /// How many of its kind stand above each layer.
+    /// How many layers of the same kind precede each layer.
     above: Vec<usize>,
 }
 
@@ -45,10 +45,10 @@ impl<'a> Reader<'a> {
         Reader { archive, above: above.collect(), layers }
     }
 
-    /// One call of layer `at` on what it is given.
+    /// Reads one call of layer `at` with the inputs that it is given.
     ///
     /// # Errors
-    /// What this program cannot say, without the layer's name.
+    /// What this program cannot express, without the layer's name.
     pub fn read(&mut self, draft: &mut Draft, at: usize, given: &[Flow]) -> Result<Flow, String> {
         let layer = &self.layers[at];
         let settings = layer.settings;
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         Ok(Flow::of(out))
     }
 
-    /// A layer's tensors by Keras's names, the numbers only; their sizes must be those `wanted`.
+    /// The numbers of a layer's tensors, by Keras's names; their sizes must be as `wanted`.
     fn tensors(&self, at: usize, kind: &str, wanted: &[(&str, Vec<usize>)]) -> Result<Vec<Option<Vec<f32>>>, String> {
         let which = Which { name: self.layers[at].name, kind, above: self.above[at] };
         let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         let (padding, growth) = fitted.ok_or("has a padding that this program cannot say")?;
         let [r, s] = conv.kernel;
         let [kernel, bias] = self.kernel(at, "conv2d_transpose", vec![r, s, conv.channels, c], conv.channels)?;
-        // Keras has the channels of the result before those of the image.
+        // Keras stores the result's channels before the image's.
         let kernel =
             kernel.map(|kernel| super::super::layout::permute(&kernel, [r, s, conv.channels, c], [0, 1, 3, 2]));
         let out = draft.push_conv(true, Conv { padding, ..conv }, growth, from, Some(layer.name), [kernel, bias])?;
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         let c = shape.last().copied().unwrap_or(1);
         let [kernel, bias] = self.kernel(at, "dense", vec![c, units], units)?;
         let out = if shape.len() == 3 {
-            // On an image it is a convolution of each pixel.
+            // On an image, a dense layer is a convolution of each pixel.
             let bare =
                 Conv { channels: units, kernel: [1, 1], stride: 1, padding: Padding::Valid, bias: bias.is_some() };
             draft.push_conv(false, bare, [[0; 2]; 2], from, Some(layer.name), [kernel, bias])?
@@ -283,7 +283,7 @@ fn rescaling(settings: Settings) -> Result<Scale, String> {
 
 fn zero_padding(flow: Flow, settings: Settings) -> Result<Flow, String> {
     let expected = "a number, two of them, or two pairs";
-    // Zero is fine here, and more than a thousand is nobody's padding.
+    // Zero is fine here, and nobody pads by more than a thousand.
     let count = |value: &Value| value.as_u64().filter(|n| *n <= 1 << 10).map(|n| n as usize);
     let side = |value: &Value| match value.as_array().map(Vec::as_slice) {
         Some([before, after]) => Some([count(before)?, count(after)?]),
@@ -300,7 +300,7 @@ fn zero_padding(flow: Flow, settings: Settings) -> Result<Flow, String> {
     Ok(Flow { pad: [sum(0), sum(1)], ..flow })
 }
 
-/// Window and stride of a pooling layer, whose `same` must pad nothing.
+/// Window and stride of a pooling layer, whose `same` padding must add nothing.
 fn windows([h, w, _]: [usize; 3], settings: Settings) -> Result<(usize, usize), String> {
     let window = settings.pair("pool_size")?;
     let stride = if settings.get("strides").is_some() { settings.pair("strides")? } else { window };
@@ -341,7 +341,7 @@ fn target(settings: Settings, from: &[usize]) -> Result<Vec<usize>, String> {
     sizes.filter(|_| open <= 1).ok_or_else(|| settings.wrong("target_shape", expected))
 }
 
-/// Nothing, where a layer works on the last of `rank` axes besides the batch's.
+/// Succeeds if a layer works on the last of `rank` axes, not counting the batch's.
 fn last_axis(settings: Settings, rank: usize, default: i64) -> Result<(), String> {
     let axis = match settings.get("axis") {
         Some(Value::Array(list)) if list.len() == 1 => list[0].as_i64(),
@@ -380,7 +380,7 @@ fn softmax(settings: Settings, rank: usize) -> Result<Nonlinearity, String> {
     Ok(Nonlinearity::Softmax)
 }
 
-/// What a layer's `activation` stands for, on `rank` axes besides the batch's; `None` for linear.
+/// What a layer's `activation` stands for, on `rank` axes, not counting the batch's; `None` for linear.
 fn activation(settings: Settings, rank: usize) -> Result<Option<Nonlinearity>, String> {
     let Some(value) = settings.get("activation") else { return Ok(None) };
     let class = value.get("class_name").and_then(Value::as_str);
@@ -412,7 +412,7 @@ mod tests {
 
     use super::*;
 
-    /// What a layer of a class stands for as the activation of another, whose result is an image.
+    /// What a layer of a class stands for as the activation of another layer, whose result is an image.
     fn as_activation(class: &str, config: Value) -> Result<Option<Nonlinearity>, String> {
         let value = json!({ "activation": { "module": "keras.layers", "class_name": class, "config": config } });
         activation(Settings(&value), 3)
@@ -461,7 +461,7 @@ mod tests {
         for key in ["alpha", "negative_slope"] {
             assert!(leaky_relu(Settings(&json!({ key: three }))).unwrap_err().contains(key));
         }
-        // Nothing, and one that Keras wrote as an array.
+        // No slope, and one that Keras wrote as an array.
         assert_eq!(leaky_relu(Settings(&json!({}))), Ok(Nonlinearity::LeakyRelu(0.3)));
         assert_eq!(leaky_relu(Settings(&json!({ "alpha": [0.5] }))), Ok(Nonlinearity::LeakyRelu(0.5)));
     }

@@ -26,12 +26,12 @@ pub fn is_meant(bytes: &[u8]) -> bool {
 /// The model in the bytes of a `.h5` or `.keras` file.
 ///
 /// # Errors
-/// What is wrong with the file, or which layer this program does not have, in words.
+/// A message that says what is wrong with the file, or which layer this program does not have.
 pub fn import(bytes: Vec<u8>, wishes: &Wishes) -> Result<Imported, String> {
     let archive = Archive::open(bytes)?;
     let model = KerasModel::read(&archive.config)?;
     let mut draft = Draft::new(image(&model.input, wishes.input)?, false);
-    // What the first layer is given has the file's sizes.
+    // The first layer's input has the file's sizes.
     let kind = match model.input.len() {
         1 => Some(Kind::Flatten),
         2 => Some(Kind::Reshape { shape: draft.input[..2].to_vec() }),
@@ -49,7 +49,7 @@ pub fn import(bytes: Vec<u8>, wishes: &Wishes) -> Result<Imported, String> {
     let calls =
         model.layers.iter().enumerate().flat_map(|(i, layer)| (0..layer.calls.len()).map(move |node| (i, node)));
     let mut waiting: Vec<Call> = calls.filter(|call| !flows.contains_key(call)).collect();
-    // A configuration may list layers in any order: each is read once all that it takes has been.
+    // A configuration may list layers in any order: each is read once all of its inputs have been.
     while !waiting.is_empty() {
         let mut left = Vec::new();
         for call in &waiting {

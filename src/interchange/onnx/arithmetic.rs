@@ -1,4 +1,4 @@
-//! Operators on sizes that a graph works out for itself, and arithmetic on images and rows of numbers.
+//! Operators on sizes that a graph computes itself, and arithmetic on images and rows of numbers.
 
 use super::import::{Axes, Reader, Value, foreign};
 use super::proto::NodeProto;
@@ -7,7 +7,7 @@ use crate::interchange::draft::{From, Step};
 use crate::interchange::scale::Scale;
 use crate::models::{Conv, Kind};
 
-/// Sizes that one value may be: few nodes could join them to any number.
+/// The most sizes in one value: few nodes could join them to any number.
 const MOST_SIZES: usize = 64;
 
 impl Reader<'_> {
@@ -85,7 +85,7 @@ impl Reader<'_> {
             };
             return Ok(Value::Flow(self.draft.rescale(flow, by)?, axes));
         }
-        // A bias that stands as a node of its own.
+        // A bias that is a node of its own.
         if op == "Add"
             && flow.pad == [[0; 2]; 2]
             && let From::Step(step) = flow.from
@@ -132,7 +132,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a step is one that may have a bias, and has none.
+/// Whether a step may have a bias and has none.
 fn lacks_bias(step: &Step) -> bool {
     step.activation.is_none()
         && matches!(
@@ -146,7 +146,7 @@ fn lacks_bias(step: &Step) -> bool {
 /// Whether a constant of sizes `dims` is one number for each channel of a value, the same everywhere else.
 fn is_for_channels(dims: &[usize], shape: &[usize], axes: Axes) -> bool {
     let c = shape.last().copied().unwrap_or(1);
-    // ONNX lines sizes up by their ends; the number of images stands before the value's own.
+    // ONNX aligns sizes at their ends; the number of images comes before the value's own sizes.
     let channels = if shape.len() == 3 && axes == Axes::ChannelsFirst { 2 } else { 0 };
     let fits = |(i, n): (usize, &usize)| *n == if i == channels { c } else { 1 };
     dims.len() <= shape.len() + 1 && dims.iter().rev().enumerate().all(fits) && dims.iter().product::<usize>() == c

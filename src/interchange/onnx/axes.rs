@@ -1,4 +1,4 @@
-//! Operators that change an image's size, or the order of axes.
+//! Operators that change an image's size, or the order of its axes.
 
 use super::import::{Axes, Reader, Value, foreign, spelled};
 use super::proto::NodeProto;
@@ -30,7 +30,7 @@ impl Reader<'_> {
         if n != 1.0 || channels != 1.0 || rows != columns || rows < 1.0 || factor as f64 != rows || factor > MAX_SIZE {
             return Err(format!("scales by {scales:?}; expected one whole factor for rows and columns"));
         }
-        // With a whole factor these agree on which pixel is nearest.
+        // With a whole factor these modes agree on which pixel is nearest.
         let by = node.text("coordinate_transformation_mode").unwrap_or("half_pixel");
         let rounding = node.text("nearest_mode").unwrap_or("round_prefer_floor");
         let same = match by {
@@ -53,7 +53,7 @@ impl Reader<'_> {
         if !matches!(node.text("mode"), None | Some("constant")) || self.constant(node, 3)?.is_some() {
             return Err("pads by other than zeros on each side of the image".into());
         }
-        // An attribute before version 11 of the operators.
+        // Before version 11 of the operators it was an attribute.
         let value = node.float("value").unwrap_or(0.0);
         if value != 0.0 || self.constant(node, 2)?.is_some_and(|value| value.scalar() != Some(0.0)) {
             return Err("pads with another value than 0".into());
@@ -110,13 +110,13 @@ impl Reader<'_> {
         self.reshape_to(from, axes, sizes, &node.output[0])
     }
 
-    /// What is `out` there, of sizes `sizes` for each image, in the order of axes that whoever takes it has.
+    /// The value `out` of the file, of sizes `sizes` for each image, in the order of axes that its consumer has.
     pub(super) fn reshape_to(&mut self, from: From, axes: Axes, sizes: Vec<usize>, out: &str) -> Result<Value, String> {
         let shape = self.draft.shape(from).to_vec();
         if foreign(&shape, axes) == sizes {
             return Ok(self.flow(from, axes));
         }
-        // An image that is turned around next had its channels last.
+        // An image that is transposed next had its channels last.
         let turned = self.nodes.iter().any(|node| {
             node.op_type == "Transpose"
                 && node.ints("perm") == Some(&[0, 3, 1, 2])
@@ -127,9 +127,9 @@ impl Reader<'_> {
             (&[c, h, w], Axes::ChannelsFirst) => vec![h, w, c],
             _ => sizes.clone(),
         };
-        // From image to image nothing can be moved: at both ends the numbers have to stand as they stand here.
+        // From image to image no numbers can be moved: on both sides they must be in the same order as here.
         if shape.len() == 3 && own.len() == 3 && !(stands_alike(&shape, axes) && stands_alike(&own, to)) {
-            // With one channel, the same image with its channels at the other end.
+            // With one channel or one pixel, the same image with its channels at the other end.
             let other = axes.other();
             if foreign(&shape, other) == sizes && stands_alike(&shape, Axes::ChannelsFirst) {
                 return Ok(self.flow(from, other));
@@ -141,7 +141,7 @@ impl Reader<'_> {
             ));
         }
         let kind = if sizes.len() == 1 { Kind::Flatten } else { Kind::Reshape { shape: own } };
-        // Which end's axes decide: the image that is flattened, or the one that comes of it.
+        // Which side's axes decide: those of the image that is flattened, or of the one that results.
         let deciding = if shape.len() == 3 { axes } else { to };
         let before = self.draft.channels_first;
         self.draft.channels_first = deciding == Axes::ChannelsFirst && shape.len() != sizes.len();
@@ -167,7 +167,7 @@ impl Reader<'_> {
             (Some([0, 2, 3, 1]), Axes::ChannelsFirst) => Ok(Value::Flow(flow, Axes::ChannelsLast)),
             (Some([0, 3, 1, 2]), Axes::ChannelsLast) => Ok(Value::Flow(flow, Axes::ChannelsFirst)),
             (perm, _) => {
-                // Without a word it turns all of them.
+                // Without `perm`, it reverses all axes.
                 let perm = perm.unwrap_or(&[3, 2, 1, 0]);
                 Err(format!("turns axes around by {perm:?}; expected channels from first to last or back"))
             }
@@ -194,7 +194,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether an image of `[h, w, c]` here has its numbers in the same order there.
+/// Whether the numbers of an image, `[h, w, c]` here, have the same order in the file.
 fn stands_alike(shape: &[usize], axes: Axes) -> bool {
     match *shape {
         [h, w, c] => axes == Axes::ChannelsLast || c == 1 || h * w == 1,

@@ -15,18 +15,18 @@ use crate::graph::Store;
 use crate::infer::sample::PREFIX;
 use crate::models::{ModelError, ModelFile};
 
-/// Version 17 of the operators (2022), which every runtime of the last years knows.
+/// Version 17 of the operators (2022), which every runtime of recent years supports.
 const OPSET: i64 = 17;
-/// The file format's version that goes with it.
+/// The version of the file format that goes with it.
 const IR_VERSION: i64 = 8;
-/// What the free size of a batch is called.
+/// The name of a batch's free size.
 const BATCH: &str = "N";
 
 /// The bytes of an ONNX file of a model: of a classifier, from `image` to `logits` and `probabilities`; of a generator,
 /// from `noise` and `label` to `image`. `path` is what errors call the model.
 ///
 /// # Errors
-/// Those of reading the model, and a layer that ONNX has no operator for.
+/// Errors from reading the model, and a layer that ONNX has no operator for.
 pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let graph = if model.is_gan() { generator(model, path)? } else { classifier(model, path)? };
     let mut metadata_props = vec![entry("class_names", &serde_json::Value::from(model.class_names(path)?).to_string())];

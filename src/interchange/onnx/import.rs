@@ -14,22 +14,22 @@ use crate::interchange::finish::{Imported, Wishes, image, keep_pictures};
 use crate::interchange::scale::Scale;
 use crate::models::{Kind, MAX_SIZE, by};
 
-/// More nodes are not read.
+/// A graph with more nodes is not read.
 const MAX_NODES: usize = 20_000;
 
 /// What a name in the graph stands for.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Something of each image.
+    /// A value that each image has.
     Flow(Flow, Axes),
     Constant(Constant),
-    /// Sizes that the graph works out for itself; `None` is the free number of images.
+    /// Sizes that the graph computes itself; `None` is the free number of images.
     Sizes(Vec<Option<i64>>),
-    /// A product of two rows of numbers, number by number: half of an inner product.
+    /// An elementwise product of two rows of numbers: half of an inner product.
     Product(From, From),
 }
 
-/// Where an image's channels stand there; of no meaning for a row of numbers.
+/// Where the file has an image's channels; meaningless for a row of numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Axes {
     ChannelsFirst,
@@ -49,17 +49,17 @@ impl Axes {
 pub struct Reader<'a> {
     pub draft: Draft,
     pub values: HashMap<&'a str, Value>,
-    /// How often each value is taken.
+    /// How often each value is used.
     pub uses: HashMap<&'a str, usize>,
     pub nodes: &'a [NodeProto],
-    /// The number of images, where the graph says one.
+    /// The number of images, if the graph fixes it.
     pub batch: Option<i64>,
 }
 
 /// The model in the bytes of an ONNX file.
 ///
 /// # Errors
-/// What is wrong with the file, or which node this program cannot say, in words.
+/// A message that says what is wrong with the file, or which node this program cannot express.
 pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
     let model = ModelProto::decode(bytes).map_err(|error| format!("cannot be read as ONNX: {error}; {EXPECTED}"))?;
     let Some(graph) = &model.graph else { return Err(format!("holds no graph; {EXPECTED}")) };
@@ -85,7 +85,7 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
         uses: uses(graph),
         nodes: &graph.node,
         draft: {
-            // What the first node is given has the file's sizes.
+            // The first node's input has the file's sizes.
             let kind = match sizes.len() {
                 1 => Some(Kind::Flatten),
                 2 => Some(Kind::Reshape { shape: image[..2].to_vec() }),
@@ -130,7 +130,7 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
     };
     let mut wishes = wishes.clone();
     if model.producer_name == PRODUCER {
-        // The graph normalizes them itself.
+        // The graph normalizes the pixels itself.
         wishes.scale = wishes.scale.or(Some(Scale::UNIT));
     }
     if wishes.class_names.is_none() {
@@ -142,7 +142,7 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
     Ok(imported)
 }
 
-/// How often each value is taken, by nodes and as an output.
+/// How often each value is used, by nodes and as an output.
 fn uses(graph: &GraphProto) -> HashMap<&str, usize> {
     let mut uses = HashMap::new();
     let taken = graph.node.iter().flat_map(|node| &node.input).chain(graph.output.iter().map(|output| &output.name));
@@ -150,7 +150,7 @@ fn uses(graph: &GraphProto) -> HashMap<&str, usize> {
     uses
 }
 
-/// The output that tells classes: the only one, or the one with the name that this program gives it.
+/// The output that gives the classes: the only one, or the one with the name that this program gives it.
 fn output(graph: &GraphProto) -> Result<&str, String> {
     let names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
     match names[..] {
@@ -171,14 +171,14 @@ fn dims(input: &ValueInfoProto) -> Option<Vec<Option<i64>>> {
     Some(shape.dim.iter().map(size).collect())
 }
 
-/// The sizes of one input, in this program's order where it is an image, and where its channels stand there.
+/// The sizes of one input, in this program's order if it is an image, and where the file has its channels.
 fn sizes(input: &ValueInfoProto) -> Result<(Vec<Option<usize>>, Axes), String> {
     let unknown = || format!("does not say the sizes of its input {:?}", input.name);
     let dims = dims(input).ok_or_else(unknown)?;
     let size = |n: Option<i64>| n.and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= MAX_SIZE);
     let sizes: Vec<Option<usize>> = dims.iter().skip(1).map(|n| size(*n)).collect();
     match sizes[..] {
-        // Of 28x28x1, what is not like a number of channels comes first.
+        // In 28x28x1, what comes first does not look like a number of channels.
         [Some(h), w, Some(c)] if c <= 4 && h > 4 => Ok((vec![Some(h), w, Some(c)], Axes::ChannelsLast)),
         [c, h, w] => Ok((vec![h, w, c], Axes::ChannelsFirst)),
         [_] | [_, _] => Ok((sizes, Axes::ChannelsFirst)),
@@ -213,7 +213,7 @@ impl NodeProto {
     }
 }
 
-/// The sizes of a value of one image, as they are there.
+/// The sizes of a value for one image, as they are in the file.
 pub fn foreign(shape: &[usize], axes: Axes) -> Vec<usize> {
     match (shape, axes) {
         (&[h, w, c], Axes::ChannelsFirst) => vec![c, h, w],
@@ -221,7 +221,7 @@ pub fn foreign(shape: &[usize], axes: Axes) -> Vec<usize> {
     }
 }
 
-/// In words, for errors.
+/// The same in words, for errors.
 pub fn spelled(shape: &[usize], axes: Axes) -> String {
     by(&foreign(shape, axes))
 }

@@ -21,7 +21,7 @@ fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>)
     }
 }
 
-/// Different numbers.
+/// Numbers that all differ.
 fn numbers(name: &str, dims: &[usize]) -> TensorProto {
     let data: Vec<f32> = (0..dims.iter().product::<usize>()).map(|i| i as f32).collect();
     TensorProto::floats(name, dims, &data)
@@ -48,7 +48,7 @@ fn imported(
     import(&ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec(), wishes)
 }
 
-/// The same of nodes that give an image `out`, which a dense layer of 2 units takes as a row of `n` numbers.
+/// The same for nodes that give an image `out`, which a dense layer of 2 units takes as a row of `n` numbers.
 fn flattened(
     sizes: &[usize],
     mut nodes: Vec<NodeProto>,
@@ -61,7 +61,7 @@ fn flattened(
     imported(sizes, nodes, constants, &Wishes::default())
 }
 
-/// The same of nodes behind a convolution `conv` of `x`, 1x2x2, to 2 channels, with a constant `b` and a second kernel.
+/// The same for nodes after a convolution `conv` of `x`, 1x2x2, to 2 channels, with a constant `b` and a second kernel.
 fn behind_conv(nodes: Vec<NodeProto>, b: &[usize]) -> Result<Imported, String> {
     let mut all = vec![node("Conv", &["x", "c.weight"], "conv", vec![])];
     all.extend(nodes);
@@ -90,7 +90,7 @@ fn an_image_becomes_another_only_where_its_numbers_keep_their_order() {
     let right = flattened(&[1, 2, 3], nodes, to(&[-1, 1, 2, 3]), 6).unwrap();
     assert_eq!(tensor(&right, "d.weight")[..4], [0.0, 1.0, 2.0, 3.0]);
 
-    // Of 2 pixels with 2 channels each, row 1 is there the second pixel's first channel, which is row 2 here.
+    // With 2 pixels of 2 channels, row 1 in the file is the second pixel's first channel, which is row 2 here.
     let nodes = vec![reshape("x", "last"), turned(&[0, 3, 1, 2], "last", "out")];
     let right = flattened(&[1, 2, 2], nodes, to(&[-1, 2, 1, 2]), 4).unwrap();
     assert_eq!(tensor(&right, "d.weight"), [0.0, 1.0, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0]);
@@ -212,7 +212,7 @@ fn same_is_for_the_size_with_the_zeros_around() {
         ];
         flattened(&[1, 3, 3], nodes, vec![numbers("c.weight", &[2, 1, 3, 3])], 8).unwrap().file
     };
-    // 3 and 1 are 4, of which windows of 3 at strides of 2 lack one row at the end.
+    // 3 and 1 make 4 rows, of which windows of 3 at strides of 2 lack one row at the end.
     let [same, told] = [text("auto_pad", "SAME_UPPER"), ints("pads", &[0, 0, 1, 1])].map(strided);
     assert_eq!(same.metadata["architecture"], told.metadata["architecture"]);
     assert_eq!(same.tensors, told.tensors);
@@ -221,7 +221,7 @@ fn same_is_for_the_size_with_the_zeros_around() {
 #[test]
 fn an_input_that_is_not_there_is_said_to_be_missing() {
     for (nodes, missing) in [
-        // A name of nothing is none, whoever gives it.
+        // An empty name is none, whichever node outputs it.
         (vec![node("Identity", &["x"], "", vec![]), node("Resize", &[], "out", vec![])], 0),
         (vec![node("Identity", &["x"], "", vec![]), node("Relu", &[""], "out", vec![])], 0),
         (vec![node("Add", &["b"], "out", vec![])], 1),
@@ -246,7 +246,7 @@ fn an_image_of_one_channel_may_be_said_to_have_it_last() {
         assert_eq!(last.metadata["architecture"], plain.metadata["architecture"]);
         assert_eq!(last.tensors, plain.tensors);
     }
-    // Of two the numbers would have to move.
+    // With two channels the numbers would have to move.
     let error = reshaped(2, &[0, 3, 2, 2]).unwrap_err();
     assert!(error.contains("expected a row of numbers between"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! ONNX, out and in. Images have their channels first there.
+//! ONNX, export and import. In ONNX, images have their channels first.
 
 mod arithmetic;
 mod axes;
@@ -15,5 +15,5 @@ mod writer;
 pub use export::export;
 pub use import::import;
 
-/// What files of this program call the program that made them.
+/// The name of this program as the producer of ONNX files.
 const PRODUCER: &str = "inkgrad";

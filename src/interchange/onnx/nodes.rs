@@ -6,16 +6,16 @@ use super::tensor::Constant;
 use crate::interchange::draft::{Flow, From};
 use crate::models::{Kind, MAX_SIZE, Nonlinearity};
 
-/// What is read, for the error of an operator that is not.
+/// The operators that are read, for the error about one that is not.
 const KNOWN: &str = "Conv, ConvTranspose, Gemm, MatMul, AveragePool, MaxPool, GlobalAveragePool, GlobalMaxPool, \
     ReduceMean, Resize, Pad, BatchNormalization, Relu, LeakyRelu, Sigmoid, Tanh, Softmax, Flatten, Reshape, Transpose, \
     Squeeze, Concat, Add, Sum, Sub, Mul, Div, ReduceSum, Dropout, Identity, Constant, Shape, Gather, Unsqueeze, Cast";
 
 impl<'a> Reader<'a> {
-    /// Reads one node, all of whose inputs were read before.
+    /// Reads one node; all of its inputs were read before.
     ///
     /// # Errors
-    /// What this program cannot say, without the node's name.
+    /// What this program cannot express, without the node's name.
     pub fn node(&mut self, node: &'a NodeProto) -> Result<(), String> {
         let Some(out) = node.output.first() else { return Err("gives nothing".into()) };
         let domain = node.domain.as_str();
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         self.values.get(name.as_str()).ok_or_else(|| format!("takes {name:?}, which no node above it gives"))
     }
 
-    /// A constant among the inputs; `None` where that input is left out.
+    /// A constant among the inputs; `None` if that input is left out.
     pub(super) fn constant(&self, node: &NodeProto, at: usize) -> Result<Option<&Constant>, String> {
         match node.input.get(at).map(String::as_str) {
             None | Some("") => Ok(None),
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An input that comes of the image, without padding around it.
+    /// An input that depends on the image, without padding around it.
     pub(super) fn settled(&mut self, node: &NodeProto, at: usize) -> Result<(From, Axes), String> {
         let (flow, axes) = self.flow_of(node, at)?;
         Ok((self.draft.settle(flow)?, axes))
@@ -121,17 +121,17 @@ impl<'a> Reader<'a> {
         Value::Flow(Flow::of(from), axes)
     }
 
-    /// Whether what a layer gives is taken once, whatever names it has.
+    /// Whether a layer's output is used only once, under whatever names.
     pub(super) fn is_only_use(&self, from: From) -> bool {
         let same = self.values.iter().filter(|(_, value)| matches!(value, Value::Flow(flow, _) if flow.from == from));
         let (names, uses): (usize, usize) = same.fold((0, 0), |(names, uses), (name, _)| {
             (names + 1, uses + self.uses.get(name).copied().unwrap_or_default())
         });
-        // Each name but the first was a use of another, which leaves one.
+        // Each name but the first is a use of another name, which leaves one use.
         uses == names
     }
 
-    /// What the layer is called: what its weights are named by, or the node.
+    /// What the layer is called: after its weights' name, or after the node.
     pub(super) fn label(&self, node: &NodeProto) -> String {
         let weight = node.input.get(1).and_then(|name| name.strip_suffix(".weight"));
         let of_node = node.name.trim_start_matches('/').trim_end_matches(&format!("/{}", node.op_type));
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
         if axis != channels && axis != channels - rank - 1 {
             return Err(format!("is over axis {axis}; expected the channels', {channels}"));
         }
-        // At the end, the softmax of a logarithm of a softmax is that softmax again.
+        // At the end, the softmax of a log-softmax is that softmax again.
         let taken = |other: &NodeProto| other.input.iter().any(|name| node.output.first() == Some(name));
         if node.op_type == "LogSoftmax" && self.nodes.iter().any(taken) {
             return Err("stands before other nodes; this program has it only at the end".into());

@@ -116,7 +116,7 @@ pub struct TensorProto {
     /// Little-endian.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
-    /// Where the data stand in another file, which is not read.
+    /// Where the data are in another file, which is not read.
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntryProto>,
 }
@@ -155,7 +155,7 @@ pub struct TensorShapeProto {
     pub dim: Vec<DimensionProto>,
 }
 
-/// A number, or a name for one that is free.
+/// A number, or the name of a free one.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DimensionProto {
     #[prost(oneof = "Dimension", tags = "1, 2")]

@@ -17,7 +17,7 @@ pub enum Data {
 
 impl Constant {
     /// # Errors
-    /// Another type than float32 and int64, data in another file, or more or fewer numbers than its sizes say.
+    /// A type other than float32 and int64, data in another file, or more or fewer numbers than its sizes say.
     pub fn read(tensor: &TensorProto) -> Result<Constant, String> {
         let name = &tensor.name;
         if !tensor.external_data.is_empty() {

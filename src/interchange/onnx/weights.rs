@@ -8,7 +8,7 @@ use crate::interchange::layout::{kernel_from_torch, permute, transposed_from_tor
 use crate::models::{Conv, Kind, MAX_SIZE, Units, by};
 
 impl Reader<'_> {
-    /// Stride and padding of a node, beside what its image has around it; the kernel is `[r, s]`.
+    /// Stride and padding of a node, besides the padding that its image already has; the kernel is `[r, s]`.
     pub(super) fn window(
         &self,
         node: &NodeProto,
@@ -118,7 +118,7 @@ impl Reader<'_> {
         Ok(self.flow(out, axes))
     }
 
-    /// Nothing, for an image with its channels first and as many as the weights are for.
+    /// Succeeds if an image has its channels first, and as many as the weights are for.
     pub(super) fn first(&self, axes: Axes, found: usize, wanted: usize) -> Result<(), String> {
         if axes == Axes::ChannelsLast {
             return Err("takes an image whose channels come last; ONNX has them first".into());

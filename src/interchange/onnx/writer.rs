@@ -6,7 +6,7 @@ use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute
 use crate::interchange::layout::{kernel_to_torch, transposed_to_torch};
 use crate::models::{Built, Conv, Kind, ModelError, Network, Nonlinearity, Parameters, Source, by};
 
-/// A graph while it is written. What a layer gives is called by its name and `.out`.
+/// A graph that is being written. A layer's output is called by the layer's name and `.out`.
 pub struct Writer<'a> {
     pub parameters: &'a Parameters,
     pub weights: &'a [f32],
@@ -38,7 +38,7 @@ impl Writer<'_> {
         name.into()
     }
 
-    /// Gives the value `from`, which nothing takes yet, another name.
+    /// Renames the value `from`, which nothing takes yet.
     pub fn rename(&mut self, from: &str, to: &str) {
         match self.graph.node.last_mut() {
             Some(node) if node.output[0] == from => node.output[0] = to.into(),
@@ -46,7 +46,7 @@ impl Writer<'_> {
         }
     }
 
-    /// All layers, from the normalised input; the name of what the last one gives.
+    /// Writes all layers, starting from `input`; returns the name of the last one's output.
     pub fn network(&mut self, network: &Network, path: &Path, input: &str, label: &str) -> Result<String, ModelError> {
         let mut outputs: Vec<String> = Vec::new();
         let classes = [network.classes.unwrap_or(0)];
@@ -78,7 +78,7 @@ impl Writer<'_> {
     fn layer(&mut self, layer: &Built, from: &[usize], inputs: &[String]) -> Result<String, String> {
         let taken: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let activation = layer.spec.activation;
-        // Layers' names have no dots: with one, none can be met by the graph's own values.
+        // Layers' names have no dots: with one added, they cannot clash with the graph's own values.
         let word = if activation.is_some() { "bare" } else { "out" };
         let bare = format!("{}.{word}", layer.name);
         let x = taken[0];
@@ -87,7 +87,7 @@ impl Writer<'_> {
                 let rows = conv.padding.resolve(from[0], conv.kernel[0], conv.stride);
                 let columns = conv.padding.resolve(from[1], conv.kernel[1], conv.stride);
                 let (Some(rows), Some(columns)) = (rows, columns) else { return Err("has no size".into()) };
-                // What the last window reaches over the end; less than nothing is left out of the image.
+                // How far the last window reaches beyond the end; if it falls short, the rest of the image is left out.
                 let after = |(p, before): (usize, usize), size: usize, r: usize| {
                     ((p - 1) * conv.stride + r).saturating_sub(size + before)
                 };
@@ -210,8 +210,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Between an image, whose channels come first there and last here, and a row of numbers, the axes have to be
-    /// turned around, so that the numbers keep this program's order.
+    /// Between an image, whose channels come first in ONNX and last here, and a row of numbers, the axes have to be
+    /// transposed, so that the numbers keep this program's order.
     fn reshape(&mut self, layer: &Built, from: &[usize], x: &str, out: &str) -> Result<(), String> {
         let to = &layer.output;
         let (last_in, last_out) = (format!("{}.pixels", layer.name), format!("{}.turned", layer.name));
@@ -222,7 +222,7 @@ impl Writer<'_> {
             x = last_in;
         }
         let turns = matters(to);
-        // Where turning around changes nothing, the sizes are written as they will be.
+        // Where transposing changes nothing, the sizes are written as they will be.
         let sizes: Vec<usize> = match (turns, &to[..]) {
             (false, &[h, w, c]) => vec![c, h, w],
             _ => to.clone(),
@@ -256,7 +256,7 @@ impl Writer<'_> {
         p.map_or(&[], |p| &self.weights[p.offset..][..p.shape.len()])
     }
 
-    /// Writes a layer's bias, where it has one.
+    /// Writes a layer's bias, if it has one.
     fn bias(&mut self, layer: &Built) -> Option<String> {
         let p = &self.parameters.trainable()[layer.bias?];
         let data = self.weights[p.offset..][..p.shape.len()].to_vec();
@@ -264,7 +264,7 @@ impl Writer<'_> {
     }
 }
 
-/// Where the channels of a value of this shape stand, behind the batch.
+/// The axis of the channels of a value of this shape, counting the batch's.
 fn axis(shape: &[usize]) -> i64 {
     if shape.len() == 3 { 1 } else { shape.len() as i64 }
 }

@@ -17,7 +17,7 @@ use crate::tensor::Shape;
 /// `bn1.eps`. `path` is what errors call the model.
 ///
 /// # Errors
-/// Those of reading the model, one for a generator, and one for layers whose order of numbers PyTorch cannot have.
+/// Errors from reading the model, a generator, and layers whose order of numbers PyTorch cannot have.
 pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
     if model.is_gan() {

@@ -1,6 +1,6 @@
 //! Tensors with PyTorch's names and axes, in safetensors: what `save_file(model.state_dict(), ...)` writes.
 //!
-//! Such a file has no layers; an architecture says what they are. Kernels are `[k, c, r, s]` there and dense weights
+//! Such a file has no layers; an architecture says what they are. In PyTorch, kernels are `[k, c, r, s]`, dense weights
 //! `[out, in]`, and an image is flattened with its channels first.
 
 mod export;
@@ -24,10 +24,10 @@ use crate::graph::Store;
 use crate::models::{Architecture, Built, Kind, ModelFile, Network, Source, by};
 use pairing::{Group, pair};
 
-/// What pixels of 0 to 1 are normalized by, in the metadata of files that this program writes.
+/// How pixels of 0 to 1 are normalized, in the metadata of files that this program writes.
 const MEAN: &str = "mean";
 const STD: &str = "std";
-/// What a model file has under the same key.
+/// The same as in a model file under this key.
 const CLASS_NAMES: &str = "class_names";
 
 /// Whether bytes begin like a safetensors file: a length, and JSON.
@@ -58,7 +58,7 @@ pub fn epsilons<'a>(layers: impl Iterator<Item = &'a Kind>) -> Option<String> {
     (!epsilons.is_empty()).then(|| epsilons.iter().map(f32::to_string).collect::<Vec<_>>().join(" and "))
 }
 
-/// A tensor as PyTorch has it.
+/// A tensor as PyTorch stores it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Theirs {
     pub dims: Vec<usize>,
@@ -67,13 +67,13 @@ pub struct Theirs {
 
 /// The tensors of a safetensors file as the weights of `architecture`.
 ///
-/// Whatever stands before a tensor's last dot names its layer. A layer takes the tensors that have the name which the
-/// architecture gives it; the other layers take what is left, by kind and sizes. Where several have the same sizes, the
+/// The part of a tensor's name before its last dot names its layer. A layer takes the tensors with the name that the
+/// architecture gives it; the other layers take what is left, by kind and sizes. If several have the same sizes, the
 /// numbers in their names say which comes first (`conv2` before `conv10`).
 ///
 /// # Errors
-/// What is wrong with the file, or does not fit the architecture, in words; names that do not say which of several
-/// layers of the same sizes comes first.
+/// A message that says what is wrong with the file, what does not fit the architecture, or which names do not tell
+/// which of several layers of the same sizes comes first.
 pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Result<Imported, String> {
     let groups = read(bytes)?;
     if groups.is_empty() {
@@ -132,13 +132,13 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     Ok(Imported { file, notes })
 }
 
-/// The file's metadata; none where it has none.
+/// The file's metadata; empty if it has none.
 fn metadata(bytes: &[u8]) -> HashMap<String, String> {
     let header = SafeTensors::read_metadata(bytes).ok();
     header.and_then(|(_, header)| header.metadata().clone()).unwrap_or_default()
 }
 
-/// What the metadata say of the pixels that the network takes.
+/// What the metadata say about the pixels that the network takes.
 fn told_scale(metadata: &HashMap<String, String>, notes: &mut Vec<String>) -> Option<Scale> {
     let number = |key: &str| metadata.get(key)?.parse::<f32>().ok();
     let (mean, std) = (number(MEAN)?, number(STD)?);
@@ -149,7 +149,7 @@ fn told_scale(metadata: &HashMap<String, String>, notes: &mut Vec<String>) -> Op
     Some(Scale { mean: mean.into(), std: std.into() })
 }
 
-/// The file's tensors, by what their names have before the last dot.
+/// The file's tensors, grouped by the part of their names before the last dot.
 fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| match error {
         SafeTensorError::MetadataIncompleteBuffer | SafeTensorError::InvalidHeaderLength => {
@@ -160,7 +160,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
     let mut groups: Vec<Group> = Vec::new();
     for (full, view) in file.tensors() {
         let (name, suffix) = full.rsplit_once('.').unwrap_or(("", &full));
-        // How many batches it has seen matters to no one here.
+        // The number of batches it has seen matters to no one here.
         if suffix == "num_batches_tracked" {
             continue;
         }
@@ -180,7 +180,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
             None => groups.push(Group { name: name.into(), tensors: vec![tensor] }),
         }
     }
-    // The library's order is another one each time.
+    // The library's order differs each time.
     for group in &mut groups {
         group.tensors.sort_by(|(a, _), (b, _)| (a != "weight", a).cmp(&(b != "weight", b)));
     }
@@ -203,13 +203,13 @@ fn classes(architecture: &Architecture, image: [usize; 3], groups: &[Group]) -> 
             }
         };
     }
-    // With any number the sizes that do not depend on it are the same; one of the tensors' may fit those that do.
+    // Sizes that do not depend on this number are the same with any; one from the tensors may fit those that do.
     let last = groups.iter().rev().find_map(Group::dense).map(|[k, _]| k);
     let guess = last.filter(|k| (2..=MAX_CLASSES).contains(k)).unwrap_or(2);
     Ok(pairing::classes(&network(Some(guess))?, groups).unwrap_or(guess))
 }
 
-/// The order of each layer's numbers, as they are with channels first.
+/// The order of each layer's numbers when channels come first.
 pub(super) fn orders_of(network: &Network) -> Result<Vec<Order>, String> {
     let number = |source: &Source| match source {
         Source::Layer(at) => Some(*at),
@@ -236,7 +236,7 @@ fn order_of<'a>(source: Option<&Source>, orders: &'a [Order]) -> &'a Order {
     }
 }
 
-/// Channels of what a layer takes.
+/// Channels of a layer's input.
 fn channels_in(network: &Network, layer: &Built) -> usize {
     let shape = match layer.inputs.first() {
         Some(Source::Layer(at)) => &network.layers[*at].output,
@@ -245,7 +245,7 @@ fn channels_in(network: &Network, layer: &Built) -> usize {
     shape.last().copied().unwrap_or(1)
 }
 
-/// A layer's tensors: index among the trainable or the running ones, which of the two, and the numbers.
+/// A layer's tensors: index among the trainable or the running ones, whether it is trainable, and the numbers.
 type Own = Vec<(usize, bool, Vec<f32>)>;
 
 fn convert(layer: &Built, c: usize, group: &Group, given: &Order, made: &Order) -> Result<Own, String> {

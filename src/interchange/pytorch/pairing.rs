@@ -23,7 +23,7 @@ impl Group {
         }
     }
 
-    /// Its name as a layer may have it: architectures have no dots in names.
+    /// Its name in a form that a layer may have: architectures allow no dots in names.
     fn layer(&self) -> String {
         let letter = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
         self.name.chars().map(letter).collect()
@@ -36,10 +36,10 @@ impl Group {
     }
 }
 
-/// Letters, and the number behind them.
+/// Letters, and the number after them.
 type Part = (String, Option<u64>);
 
-/// A name in parts that compare as people count: numbers as numbers.
+/// A name in parts that compare naturally: numbers as numbers.
 pub fn natural(name: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = name;
@@ -53,7 +53,7 @@ pub fn natural(name: &str) -> Vec<Part> {
     parts
 }
 
-/// Whether names say themselves that they stand in order: they are alike but for numbers, and these count up.
+/// Whether the names themselves show that they are in order: they are alike but for numbers, and these count up.
 fn count_up(names: &[&str]) -> bool {
     names.windows(2).all(|pair| {
         let (first, second) = (natural(pair[0]), natural(pair[1]));
@@ -90,8 +90,8 @@ impl Need {
         of.is_some_and(|tensor| tensor.dims == self.dims) && (self.norm || group.get("bias").is_some() == self.bias)
     }
 
-    /// In words, for a layer that found none: what it needs, and which of the groups that are `left` lacks only part of
-    /// it, or has more.
+    /// In words, for a layer that found no tensors: what it needs, and which of the groups that are `left` lacks only
+    /// part of it, or has too much.
     fn describe(&self, layer: &Built, left: &[&Group]) -> String {
         let sizes = match self.dims[..] {
             // Without its tensors nothing says how many classes there are.
@@ -123,7 +123,7 @@ fn is_head(layer: &Built) -> bool {
     matches!(layer.spec.kind, Kind::Dense { units: Units::Classes, .. })
 }
 
-/// The group that has the name which the architecture gives a layer.
+/// The group with the name that the architecture gives a layer.
 fn named(groups: &[Group], layer: &Built) -> Option<usize> {
     let name = layer.spec.name.as_ref()?;
     groups.iter().position(|group| group.layer() == *name)
@@ -145,8 +145,8 @@ fn classes_decide(network: &Network) -> Vec<bool> {
     decide
 }
 
-/// How many classes the tensors are for: as many as the group gives numbers that is left for the layer with a unit for
-/// each, when all layers whose sizes are known have theirs. `network` is for any number of classes.
+/// How many classes the tensors are for: the number of outputs of the group that is left for the layer with one unit
+/// per class, once all layers whose sizes are known have theirs. `network` may be for any number of classes.
 pub fn classes(network: &Network, groups: &[Group]) -> Option<usize> {
     let decide = classes_decide(network);
     let is_given = |layer: &Built| matches!(layer.inputs.first(), Some(Source::Layer(at)) if decide[*at]);
@@ -174,7 +174,7 @@ pub fn classes(network: &Network, groups: &[Group]) -> Option<usize> {
     whole.or(left.first())?.dense().map(|[k, _]| k)
 }
 
-/// Each layer with tensors, by number, and its group. `groups` stand in the order of their names.
+/// Each layer with tensors, by index, and its group. `groups` are in the order of their names.
 ///
 /// # Errors
 /// Layers without tensors, tensors without a layer, and groups of the same sizes whose names do not say which comes
@@ -199,7 +199,7 @@ pub fn pair(network: &Network, groups: Vec<Group>) -> Result<Vec<(usize, Group)>
     for (need, layers) in &sets {
         let is_free = |i: &usize| owners[*i].is_none() && need.fits(&groups[*i]);
         let fitting: Vec<usize> = (0..groups.len()).filter(is_free).collect();
-        // Names that layers were not given but have count where all of them are there, as in files of this program.
+        // Default names of layers count if all of them are present, as in files of this program.
         let called = |at: &usize| fitting.iter().copied().find(|i| groups[*i].layer() == network.layers[*at].name);
         let by_name: Option<Vec<usize>> = layers.iter().map(called).collect();
         let is_said = by_name.is_some();
@@ -342,7 +342,7 @@ mod tests {
         let mut square = deep(["fc1", "fc2", "fc3", "fc4"]);
         square[3] = dense("fc4", 64, 64);
         assert_eq!(classes(&network(DEEP, 2), &square), Some(64));
-        // Those of another network say nothing.
+        // Those of another network tell nothing.
         assert_eq!(classes(&network("{ dense = 5 }", 2), &deep(["a", "b", "c", "d"])), None);
         // Nor does a layer that the architecture lacks.
         let more = [deep(["fc1", "fc2", "fc3", "fc4"]), vec![dense("more", 3, 3)]].concat();

@@ -1,4 +1,4 @@
-//! The CPU's twin: an image at a time, its rows in vectors.
+//! The CPU implementation: an image at a time, its rows in vectors.
 
 use super::draw::{Draw, POINTS};
 use super::math::normal_pair;
@@ -72,8 +72,8 @@ impl Batch {
     fn resample(&self, draw: &Draw, image: &[f32], out: &mut [f32]) {
         let &Batch { h, w, c, .. } = self;
         let (line, stride) = (w * c, (w + 3) * c);
-        // A border of black, one pixel above and to the left and two below and to the right: every place that is
-        // asked for, held to it, has its four neighbours.
+        // A border of black, one pixel above and to the left and two below and to the right: every place that is asked
+        // for, clamped to it, has its four neighbours.
         let mut padded = vec![self.op.black; (h + 3) * stride];
         for (padded, image) in padded[stride..].chunks_mut(stride).zip(image.chunks(line)) {
             padded[c..][..line].copy_from_slice(image);
@@ -142,7 +142,7 @@ impl Batch {
     }
 }
 
-/// What lies between four neighbours, so far down and to the right.
+/// Interpolates between four neighbours, this far down and to the right.
 #[inline(always)]
 fn between(above: [f32; 2], below: [f32; 2], down: f32, right: f32) -> f32 {
     let [top, bottom] = [above, below].map(|[left, to_the_right]| left + right * (to_the_right - left));

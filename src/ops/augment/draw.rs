@@ -1,11 +1,11 @@
-//! What is drawn for one image, and the map that it makes.
+//! What is drawn at random for one image, and the map that results.
 
 use super::Augment;
 use super::math::cos_sin;
 use crate::ops::random;
 
-/// Draws of an image are numbered: the motion's from 0, the hole's from 8, the control points' from 16, and the
-/// noise's, of which there are most, last.
+/// The draws of an image are numbered: the motion's from 0, the hole's from 8, the control points' from 16, and last
+/// the noise's, which are the most.
 const HOLE: u32 = 8;
 const CONTROL: u32 = 16;
 pub(super) const NOISE: u32 = 128;
@@ -23,7 +23,7 @@ pub struct Draw {
     pub turn: f32,
     /// Pixels down and to the right.
     pub shift: [f32; 2],
-    /// The size of what is drawn, 1 for as it was.
+    /// The scale of the picture, 1 for unchanged.
     pub zoom: f32,
     /// Radians by which upright lines lean to the right.
     pub shear: f32,
@@ -34,7 +34,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// For place `i` of the batch of a clock, whose `key` is that of the step and the op's stream.
+    /// The draws for place `i` of a batch; `key` is that of the clock and the op's stream.
     #[inline(always)]
     pub fn of(op: &Augment, key: u32, i: usize, [h, w]: [usize; 2]) -> Draw {
         let key = random::draw(key, i as u32);
@@ -54,7 +54,7 @@ impl Draw {
         }
     }
 
-    /// By how many pixels control point `j` down and `k` to the right displaces: downwards (`axis` 0) and to the
+    /// How many pixels the control point `j` down and `k` to the right displaces by: downwards (`axis` 0) or to the
     /// right (1).
     #[inline(always)]
     pub fn control(&self, op: &Augment, [j, k]: [usize; 2], axis: usize) -> f32 {
@@ -62,7 +62,7 @@ impl Draw {
         op.reach() * (2.0 * random::unit(random::draw(self.key, n)) - 1.0)
     }
 
-    /// The two draws, in 0..1, of which elements `2 pair` and `2 pair + 1` have their noise.
+    /// The two draws, in 0..1, that elements `2 pair` and `2 pair + 1` get their noise from.
     #[inline(always)]
     pub fn noise(&self, pair: u32) -> [f32; 2] {
         [0, 1].map(|n| random::unit(random::draw(self.key, NOISE.wrapping_add(2 * pair + n))))
@@ -82,7 +82,7 @@ impl Draw {
     }
 }
 
-/// The map whose picture was first turned by quarters.
+/// The map for a picture that was first turned by quarters.
 #[inline(always)]
 pub(super) fn quartered<T: Copy + std::ops::Neg<Output = T>>([x, y]: [[T; 2]; 2], quarters: u32) -> [[T; 2]; 2] {
     match quarters {

@@ -1,5 +1,5 @@
 //! Sine, cosine and logarithm as polynomials, the same on both devices: WGSL asks so little of its own (an absolute
-//! error of 2^-11 of a sine) that a picture turned by them would differ by parts of a grey level. They also
+//! error of 2^-11 for a sine) that a picture turned by them would differ by fractions of a grey level. They also
 //! vectorise, which the standard library's do not. The twin of these functions is in `shaders/augment.wgsl`.
 
 /// Cosine and sine of an angle in -pi..=pi, each within 1e-6: Taylor's series of half the angle, doubled.
@@ -23,8 +23,8 @@ pub fn cos_sin(angle: f32) -> (f32, f32) {
     (1.0 - 2.0 * sin * sin, 2.0 * sin * cos)
 }
 
-/// The natural logarithm of a normal number above 0, within 2e-7 of itself or of 1: ln 2 for each power of two, and
-/// the series of artanh for what is left, between the roots of 1/2 and 2.
+/// The natural logarithm of a normal number above 0, within 2e-7 of itself or of 1: ln 2 for each power of two, and the
+/// series of artanh for the remaining factor, between the square roots of 1/2 and 2.
 #[inline(always)]
 pub fn ln(x: f32) -> f32 {
     let bits = x.to_bits() as i32;
@@ -39,7 +39,7 @@ pub fn ln(x: f32) -> f32 {
 /// The bits of sqrt(1/2).
 const ROOT_OF_HALF: i32 = 0x3f35_04f3;
 
-/// Two standard normal numbers of two draws in 0..1, by Box and Muller.
+/// Two standard normal numbers from two draws in 0..1, by the Box-Muller transform.
 #[inline(always)]
 pub fn normal_pair(u: f32, v: f32) -> [f32; 2] {
     // 1 - u is in (0, 1], and exact.

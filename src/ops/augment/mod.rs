@@ -1,4 +1,4 @@
-//! Other pictures of the same things: images turned, moved, zoomed, sheared, bent, with a part erased and noise added.
+//! Data augmentation: images turned, shifted, zoomed, sheared, bent, with a part erased and noise added.
 
 mod cpu;
 mod draw;
@@ -18,34 +18,33 @@ use super::{Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::tensor::{Kind, Tensor};
 
 /// `out = augmented x`, both `f32 [n, h, w, c]`; inputs `x` and the clock `u32 [step, seed]`. Each image has draws of
-/// its own, named by the clock, the stream and its place in the batch. What is 0 or false is left out, costs nothing,
-/// and changes no other draw; with all of it left out, images stay as they are to the bit.
+/// its own, determined by the clock, the stream and its place in the batch. A change that is 0 or false is left out,
+/// costs nothing, and affects no other draw; with all of them left out, images stay as they are to the bit.
 ///
-/// A pixel of the new picture is taken, between its four neighbours linearly, from where an affine map sends it
-/// ([`Draw::map`]), displaced elastically; outside the image all is black. Then a rectangle is made black, and then
-/// noise is added. It stands before a network, so it has no derivative.
+/// A pixel of the new picture is interpolated linearly between the four neighbours of the place that an affine map
+/// sends it to ([`Draw::map`]), displaced elastically; everything outside the image is black. Then a rectangle is made
+/// black, and then noise is added. The op stands in front of a network, so it has no derivative.
 ///
-/// Elastic: control points with displacements drawn uniformly from `-r..r`, on a grid with four cells along the
-/// longer side, between them a uniform cubic B-spline. That is random numbers smoothed (Simard, Steinkraus and Platt
-/// 2003) as a Gaussian of 1/sqrt(3) cells would, 4.04 pixels of 28; theirs of sigma 4 and alpha 34 is a displacement
-/// of 34 / sqrt(3) / (2 sqrt(pi) 4) = 1.4 pixels, root mean square. `elastic` is that root mean square, in each
-/// direction: the spline's weights have mean squares of 151/315 along a side, so that
-/// `r = elastic sqrt(3) 315/151`.
+/// Elastic: control points have displacements drawn uniformly from `-r..r`, on a grid with four cells along the longer
+/// side, with a uniform cubic B-spline between them. That smooths random numbers (Simard, Steinkraus and Platt 2003) as
+/// a Gaussian of 1/sqrt(3) cells would, 4.04 pixels of 28; theirs, with sigma 4 and alpha 34, is a displacement of 34 /
+/// sqrt(3) / (2 sqrt(pi) 4) = 1.4 pixels, root mean square. `elastic` is that root mean square, in each direction: the
+/// spline's weights have mean squares of 151/315 along a side, so that `r = elastic sqrt(3) 315/151`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Augment {
     /// Degrees to either side, at most 180.
     pub rotate: f32,
-    /// Of each side, either way.
+    /// Fraction of each side, either way.
     pub shift: f32,
-    /// Of the size, either way; below 1.
+    /// Fraction of the size, either way; below 1.
     pub zoom: f32,
-    /// Degrees to either side by which upright lines lean, below 90.
+    /// Degrees by which upright lines lean to either side, below 90.
     pub shear: f32,
-    /// Turned by 0, 90, 180 or 270 degrees; images are square.
+    /// Whether images, which must be square, are turned by 0, 90, 180 or 270 degrees.
     pub quarter_turns: bool,
     /// Pixels, root mean square.
     pub elastic: f32,
-    /// Of each side: the longest that an erased rectangle has.
+    /// Fraction of each side that an erased rectangle has at most.
     pub erase: f32,
     /// Standard deviation, in the units of `x`.
     pub noise: f32,
@@ -86,14 +85,14 @@ impl Augment {
         self.elastic * (3f32.sqrt() * 315.0 / 151.0)
     }
 
-    /// The longest that an erased rectangle is along a side, in pixels.
+    /// The most pixels that an erased rectangle spans along a side of the image.
     fn longest_hole(&self, side: usize) -> usize {
         ((self.erase * side as f32).round() as usize).min(side)
     }
 }
 
 /// The cell of the elastic grid that the middle of pixel `at` lies in, where the longer side of the image has `longer`
-/// pixels, and the weights of the four control points from that number on.
+/// pixels, and the weights of the four control points from that index on.
 fn spline(at: usize, longer: usize) -> (usize, [f64; 4]) {
     let place = (at as f64 + 0.5) * CELLS as f64 / longer as f64;
     let cell = (place as usize).min(CELLS - 1);
@@ -180,7 +179,7 @@ impl Op for Augment {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let &[n, h, w, c] = inputs[0].dims() else { return Kernel::groups("augment", "main", 0) };
-        // Sixteen elements an invocation; a digit is one workgroup.
+        // Sixteen elements per invocation; a digit is one workgroup.
         let chunk = 16 * WORKGROUP;
         let chunks = (h * w * c).div_ceil(chunk);
         Kernel::groups("augment", "augment", n * chunks)
@@ -245,7 +244,7 @@ pub fn cases() -> Vec<Case> {
             if op.quarter_turns && shape[1] != shape[2] {
                 continue;
             }
-            // A place that a pixel is taken from is off by some 1e-5 of a pixel in f32, and neighbours may differ by
+            // The place that a pixel is taken from is off by some 1e-5 of a pixel in f32, and neighbours may differ by
             // twice the largest value.
             let case = Case::new(format!("{name} {shape:?}"), Arc::new(op)).tolerance(1e-4).no_derivative();
             cases.push(case.input(Tensor::f32(shape), Fill::Uniform).input(Tensor::u32([2]), Fill::Words(&[41, 9])));

@@ -1,4 +1,4 @@
-//! What [`Apply`](super::Apply) owes to gamma, beta and the images.
+//! The derivatives of [`Apply`](super::Apply) with respect to gamma, beta and the images.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use crate::ops::{ByImage, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, ex
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
-/// `d_out`, `x [rows, C]` and `stats` to `[parts, 2, C]`: sums over each part's rows of `d_out * xhat` (the
-/// derivative by gamma) and of `d_out` (by beta), where `xhat = (x - mean) / sqrt(var + eps)`.
+/// `d_out`, `x [rows, C]` and `stats` to `[parts, 2, C]`: sums over each part's rows of `d_out * xhat` (gamma's
+/// derivative) and of `d_out` (beta's), where `xhat = (x - mean) / sqrt(var + eps)`.
 #[derive(Clone, Copy, Debug)]
 pub struct GradSums {
     pub rows_per_part: usize,
@@ -66,7 +66,7 @@ impl Op for GradSums {
 }
 
 impl GradSums {
-    /// Parts of the elements from `first` on of `all` in the whole batch. No part has rows of two groups.
+    /// Sums the parts of the elements from `first` on, out of `all` in the whole batch. No part has rows of two groups.
     fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
         let (d_out, x) = (inputs[0].data, inputs[1].data);
         let c = inputs[1].shape.last();
@@ -127,12 +127,12 @@ fn grad_moments<const L: usize>(
     }
 }
 
-/// The derivative of [`Apply`](super::Apply) by `x`. In training from `d_out, x, stats, affine` and the summed
-/// [`GradSums`], of the statistics' shape; else from `d_out, stats, affine`.
+/// The derivative of [`Apply`](super::Apply) with respect to `x`. In training it takes `d_out, x, stats, affine` and
+/// the summed [`GradSums`], in the statistics' shape; otherwise `d_out, stats, affine`.
 #[derive(Clone, Copy, Debug)]
 pub struct GradX {
     pub eps: f32,
-    /// In training: rows of the batch, or of a group of it, that the sums are over.
+    /// In training: how many rows of the batch, or of one of its groups, the sums are over.
     pub batch: Option<usize>,
 }
 
@@ -201,7 +201,7 @@ impl Op for GradX {
 }
 
 impl GradX {
-    /// Elements from `first` on of `all` in the whole batch.
+    /// The elements from `first` on, out of `all` in the whole batch.
     fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
         let at = if self.batch.is_some() { 2 } else { 1 };
         for (group, piece) in pieces(first, inputs[0].data.len(), all / groups_of(inputs[at].shape)) {

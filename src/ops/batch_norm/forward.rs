@@ -1,4 +1,4 @@
-//! Statistics of a batch in parts, normalising by them, and their running means.
+//! Statistics of a batch in parts, normalisation by them, and their running means.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op,
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
-/// `x [rows, C]` to `[parts, 2, C]`: of each part of the rows its mean and the sum of squared distances from it.
+/// `x [rows, C]` to `[parts, 2, C]`: for each part of the rows, its mean and the sum of squared distances from it.
 /// Derivatives stop here; [`Apply`] in training accounts for the statistics.
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
@@ -221,12 +221,12 @@ impl Stats {
 #[derive(Clone, Copy, Debug)]
 pub struct Apply {
     pub eps: f32,
-    /// Whether `stats` are those of `x` itself, so that the derivative by `x` goes through them; else they are
-    /// constants.
+    /// Whether `stats` are those of `x` itself, so that the derivative with respect to `x` goes through them; otherwise
+    /// they are constants.
     pub training: bool,
-    /// Of [`Apply::STEPS`].
+    /// Only steps of [`Apply::STEPS`].
     pub epilogue: Epilogue,
-    /// Behind the activation; the clock is then a fourth input.
+    /// After the activation; the clock is then a fourth input.
     pub dropout: Option<Dropout>,
 }
 
@@ -333,7 +333,7 @@ impl Apply {
         Apply { eps, training, epilogue: Epilogue::NONE, dropout: None }
     }
 
-    /// Elements from `first` on of `all` in the whole batch.
+    /// The elements from `first` on, out of `all` in the whole batch.
     fn from(&self, first: usize, all: usize, inputs: &[In], outputs: &mut [Out]) {
         let (affine, c) = (inputs[2].data, inputs[0].shape.last());
         let dropout = self.dropout.map(|dropout| (dropout, clock(&inputs[3])));
@@ -365,7 +365,7 @@ impl Apply {
     }
 }
 
-/// One layer's running statistics among those of others.
+/// One layer's running statistics among those of other layers.
 #[derive(Clone, Copy, Debug)]
 pub struct RunningPart {
     /// Where they begin.
@@ -374,16 +374,16 @@ pub struct RunningPart {
     pub momentum: f32,
 }
 
-/// An update: `running = momentum * running + (1 - momentum) * stats` in each part of `[n]`, from as many inputs `[2, C]`,
-/// of which more may lie behind what is used. The variance stays biased.
+/// An update: `running = momentum * running + (1 - momentum) * stats` in each part of `[n]`, from one input `[2, C]`
+/// per part, which may hold more after what is used. The variance stays biased.
 #[derive(Clone, Debug)]
 pub struct Running {
-    /// [`Running::MOST`] at most.
+    /// At most [`Running::MOST`].
     pub parts: Vec<RunningPart>,
 }
 
 impl Running {
-    /// All but the result's.
+    /// All bindings but the result's.
     pub const MOST: usize = MOST_BINDINGS - 1;
 
     fn mixed(&self) -> impl Iterator<Item = (std::ops::Range<usize>, f32)> {

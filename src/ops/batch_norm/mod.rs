@@ -1,11 +1,12 @@
-//! Batch normalisation: per channel, minus the batch's mean, over its standard deviation, times gamma, plus beta.
+//! Batch normalisation: per channel, subtract the batch's mean, divide by its standard deviation, multiply by gamma and
+//! add beta.
 //!
-//! It is several ops, since a reduction over all rows needs every one of them before it is used. `affine` is one
-//! tensor `[2, C]` of gamma and beta, statistics are `[2, C]` of mean and biased variance. Where a batch is several groups
-//! of rows, one behind the other, that are each normalised for itself, statistics are `[groups, 2, C]`.
+//! It is several ops, since a reduction over all rows must be complete before its result is used. `affine` is one
+//! tensor `[2, C]` of gamma and beta; statistics are `[2, C]` of mean and biased variance. Where a batch is several
+//! groups of rows, one after another, that are normalised separately, statistics are `[groups, 2, C]`.
 //!
-//! Variances survive means that are large against them: each part of the rows sums distances from its own first
-//! row, giving the part's mean and its squared distances from that, and parts are merged by Chan, Golub and
+//! Variances survive means that are large compared with them: each part of the rows sums distances from its own first
+//! row, which gives the part's mean and the squared distances from that mean, and parts are merged by Chan, Golub and
 //! LeVeque's rule ("Updating formulae and a pairwise algorithm for computing sample variances", 1979).
 
 use std::sync::Arc;
@@ -23,17 +24,17 @@ mod forward;
 pub use backward::{GradSums, GradX};
 pub use forward::{Apply, Running, RunningPart, Stats, Sums};
 
-/// Rows of one part, about; there are at most [`MAX_PARTS`] parts.
+/// About how many rows one part has; there are at most [`MAX_PARTS`] parts.
 const PART: usize = 128;
 const MAX_PARTS: usize = 1024;
 
-/// Normalises `x [.., C]` by its own statistics, for training; returns the result and the statistics `[2, C]`
-/// for [`Running`]. Derivatives by `x` and `affine [2, C]` are exact: they go through the statistics.
+/// Normalises `x [.., C]` by its own statistics, for training; returns the result and the statistics `[2, C]` for
+/// [`Running`]. Derivatives with respect to `x` and `affine [2, C]` are exact: they go through the statistics.
 pub fn batch_norm(graph: &mut Graph, x: Value, affine: Value, eps: f32) -> Result<(Value, Value), GraphError> {
     batch_norm_of_groups(graph, x, affine, eps, 1)
 }
 
-/// [`batch_norm`] of each of so many groups that the batch is made of, by the group's own statistics.
+/// [`batch_norm`] of a batch that is made of this many groups, each by the group's own statistics.
 pub fn batch_norm_of_groups(
     graph: &mut Graph,
     x: Value,
@@ -60,7 +61,7 @@ pub fn batch_norm_fixed(
     graph.apply(Apply::new(eps, false), &[x, stats, affine])
 }
 
-/// Rows of each part. None has rows of two groups.
+/// Rows of each part. No part has rows of two groups.
 fn parts(x: &Tensor, groups: usize) -> usize {
     if groups < 2 {
         return rows_per_part(x, PART, MAX_PARTS);
@@ -69,7 +70,7 @@ fn parts(x: &Tensor, groups: usize) -> usize {
     dims[0] /= groups;
     let group = Tensor::f32(Shape::new(dims));
     let (rows, about) = (group.shape.rows(), rows_per_part(&group, PART, MAX_PARTS / groups));
-    // A group of sizes without divisors is one part.
+    // A group whose size has no suitable divisor is one part.
     (about / 4..=about).rev().find(|n| *n > 0 && rows.is_multiple_of(*n)).unwrap_or(rows).max(1)
 }
 
@@ -89,7 +90,7 @@ fn groups(what: &str, tensor: &Tensor, x: &Tensor) -> Result<usize, String> {
     }
 }
 
-/// How many groups such a tensor is for, which was looked at before.
+/// How many groups such a tensor is for; it has been checked before.
 fn groups_of(tensor: &Shape) -> usize {
     if tensor.rank() == 3 { tensor.dims()[0] } else { 1 }
 }
@@ -99,7 +100,8 @@ fn of_groups(groups: usize, c: usize) -> Tensor {
     if groups == 1 { Tensor::f32([2, c]) } else { Tensor::f32([groups, 2, c]) }
 }
 
-/// Tells a kernel the statistics of a group, where there are several; `count` is what all rows are to the kernel.
+/// Tells a kernel which group's statistics to use, where there are several groups; `count` is all rows in the kernel's
+/// own units.
 fn grouped(kernel: Kernel, stats: &Tensor, count: usize) -> Kernel {
     let groups = groups_of(&stats.shape);
     kernel.with("GROUPED", groups > 1).with("OF_GROUP", count / groups)
@@ -185,7 +187,7 @@ pub fn cases() -> Vec<Case> {
                 .input(affine, Fill::Uniform),
         );
     }
-    // An update's case starts from a target of zeros. Parts need not follow one another, nor lie side by side.
+    // An update's case starts from a target of zeros. Parts need not be in order, nor adjacent.
     for lens in [vec![2], vec![64, 10, 46], vec![2, 4, 6, 8, 10, 12, 14]] {
         let part = |(i, len): (usize, &usize)| RunningPart {
             offset: 64 * ((i + 1) % lens.len()),

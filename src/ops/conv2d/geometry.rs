@@ -1,19 +1,19 @@
-//! Where a kernel lies on an image: how far over its edge, and all sizes of a convolution.
+//! How a kernel lies on an image: how far it reaches over the edge, and all sizes of a convolution.
 
 /// How far a kernel may reach over an image's edge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Padding {
     /// Not at all.
     Valid,
-    /// So far that the result has `ceil(size / stride)` rows; an odd row or column of padding comes after, as
-    /// in TensorFlow.
+    /// So far that the result has `ceil(size / stride)` rows; an odd row or column of padding goes at the end, as in
+    /// TensorFlow.
     Same,
     /// By this many rows and columns on every side.
     Explicit(usize),
 }
 
 impl Padding {
-    /// Size of the result and rows of padding before, for an image of `size` rows and a kernel of `r`.
+    /// The result's size and the rows of padding before the image, for an image of `size` rows and a kernel of `r`.
     pub(crate) fn resolve(self, size: usize, r: usize, stride: usize) -> Option<(usize, usize)> {
         let fitted = |before: usize| ((size + 2 * before).checked_sub(r)? / stride).checked_add(1).map(|p| (p, before));
         match self {
@@ -26,7 +26,7 @@ impl Padding {
         }
     }
 
-    /// The same of a transposed convolution: size of its result, and how many of its rows are cut off before.
+    /// The same for a transposed convolution: the size of its result, and how many rows are cut off before it.
     pub(crate) fn resolve_transposed(self, p: usize, r: usize, stride: usize) -> Option<(usize, usize)> {
         let full = (p.checked_sub(1)? * stride).checked_add(r)?;
         match self {

@@ -5,7 +5,7 @@ use crate::ops::kernel::MOST_INVOCATIONS;
 use crate::ops::subgroup::share;
 use crate::ops::{Epilogue, Kernel, Target};
 
-// The numbers below were chosen on an NVIDIA H200, by the ops of `avgcnn`, `best`, `gan` and `gan-classic`.
+// The numbers below were chosen on an NVIDIA H200, using the ops of `avgcnn`, `best`, `gan` and `gan-classic`.
 
 /// Pixels of a row that an invocation holds.
 const PIXELS: usize = 16;
@@ -30,8 +30,8 @@ impl Lanes {
         }
     }
 
-    /// A kernel over `units` tiles, each for all channels and a sum of `terms`, of which an invocation holds `held`
-    /// partial results of so many numbers.
+    /// A kernel over `units` tiles, each for all channels and a sum of `terms`; an invocation holds partial results of
+    /// `held` numbers.
     fn kernel(&self, entry: &'static str, units: usize, terms: usize, held: usize, target: Target) -> Kernel {
         let split = self.split(units, terms, held, target);
         Kernel::groups("conv2d", entry, units.div_ceil(self.height) * self.groups)
@@ -45,7 +45,7 @@ impl Lanes {
     /// How many invocations, a power of two, share each tile.
     fn split(&self, units: usize, terms: usize, held: usize, target: Target) -> usize {
         let one = self.width * self.height;
-        // The workgroup memory that every adapter has, of which half a workgroup needs what it holds.
+        // The workgroup memory that every adapter has: it must hold the results of half a workgroup.
         let memory = 2 * 16_384 / (4 * held * one);
         let wanted = target.busy / (units * self.groups * one).max(1);
         let most = wanted.min(terms / 2).min(MOST_INVOCATIONS / one).min(memory).min(16);
@@ -53,15 +53,15 @@ impl Lanes {
     }
 }
 
-/// Taps of one row that meet the same stretch of input: while it slides over the pixels of a tile by `step`, each
-/// input is read once.
+/// Constants for the taps of one row, which meet the same stretch of input: as that stretch slides over the pixels of a
+/// tile by `step`, each input is read once.
 pub(super) fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
     let fresh = taps.min(step);
     kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh)
 }
 
-/// Channels that an invocation takes, of `outer` for each of `units` tiles. What it has read of the image serves all of
-/// them, at the price of fewer invocations: 32 numbers that return to a workgroup cost as much as 128 sums.
+/// How many channels an invocation takes, out of `outer` for each of `units` tiles. What it reads of the image serves
+/// all of them, at the price of fewer invocations: 32 numbers that return to a workgroup cost as much as 128 sums.
 fn channels(outer: usize, units: usize, same_taps: bool, target: Target) -> usize {
     match outer {
         _ if target.is_software() => 1,
@@ -110,7 +110,7 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
     let pixels = share(row, PIXELS);
     let tiles = row.div_ceil(pixels);
     let taps = g.s.div_ceil(g.stride);
-    // The leftmost pixel meets d_out at or after its start, and the rightmost before its end, only without a border.
+    // Only without a border does the leftmost pixel meet d_out at or after its start, and the rightmost before its end.
     let padded = taps > 1 || g.pad_left > 0 || (g.w - 1) / g.stride >= g.q;
     let units = g.n * g.h * phases * tiles;
     let channels = channels(g.c, units, phases == 1, target);
@@ -136,12 +136,12 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
     {
         return kernel;
     }
-    // An invocation takes the taps of one row of the kernel, for so many input channels.
+    // An invocation takes the taps of one row of the kernel, for this many input channels.
     let wide = if g.c >= 4 { 4 } else { 1 };
     let groups = g.c.div_ceil(wide);
     let tiles = g.r * groups;
     let parts = g.n.div_ceil(images_per_part);
-    // Of short rows, half at a time: what is held leaves room for more invocations.
+    // For short rows, half as many pixels at a time: holding less leaves room for more invocations.
     let pixels = share(g.q, if g.q < 28 && !target.is_software() { PIXELS / 2 } else { PIXELS });
     let whole = g.q.is_multiple_of(pixels);
     let channels = if g.k >= 32 && wide == 4 && !target.is_software() { 2 } else { 1 };
@@ -156,7 +156,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
         .with("IMAGES_PER_PART", images_per_part)
         .with("VECTOR", g.c.is_multiple_of(4))
         .with("LOOSE", wide == 4 && !g.c.is_multiple_of(4))
-        // A last tile past the row's end reads past the image's as well.
+        // A last tile that goes past the row's end also reads past the image's.
         .with("PADDED", g.padded() || !whole)
         .with("WHOLE", whole);
     sizes(window(kernel, g.s, g.stride), g)

@@ -1,11 +1,11 @@
-//! How a convolution is laid out for units that multiply matrices: the constants of `shaders/conv2d_matrix.wgsl`. `None`
-//! where there are no such units, channels do not fill their matrices, or a workgroup has not the memory.
+//! How a convolution is laid out for matrix units: the constants of `shaders/conv2d_matrix.wgsl`. `None` where there
+//! are no such units, channels do not fill their matrices, or a workgroup does not have the memory.
 
 use super::Geometry;
 use crate::ops::kernel::MOST_INVOCATIONS;
 use crate::ops::{Epilogue, Kernel, MatrixUnits, Target};
 
-// The numbers below were chosen on an NVIDIA H200, by the ops of `best` and of networks of 5x5 and 7x7 kernels.
+// The numbers below were chosen on an NVIDIA H200, using the ops of `best` and of networks with 5x5 and 7x7 kernels.
 
 /// Subgroups in a workgroup.
 const TEAMS: usize = 8;
@@ -14,18 +14,18 @@ const HELD: usize = 16;
 /// Tiles of channels side by side.
 const COLUMN_TILES: usize = 5;
 
-/// What its kernels have in common.
+/// What the kernels have in common.
 struct Layout {
     units: MatrixUnits,
     teams: usize,
-    /// Tiles of the result's channels that a workgroup takes, and workgroups that take all of them.
+    /// Tiles of the result's channels that a workgroup takes, and how many workgroups take all of them.
     column_tiles: usize,
     column_groups: usize,
     grid: [usize; 2],
 }
 
 impl Layout {
-    /// `most`: tiles of channels that a subgroup may hold.
+    /// `most`: the most tiles of channels that a subgroup may hold.
     fn new(g: &Geometry, target: Target, inner: usize, outer: usize, most: usize) -> Option<Layout> {
         let units = target.matrices?;
         if !inner.is_multiple_of(units.edge) || !outer.is_multiple_of(units.edge) {
@@ -38,14 +38,14 @@ impl Layout {
         let grid = [g.p + g.r.div_ceil(g.stride) - 1, g.q + g.s.div_ceil(g.stride) - 1];
         Some(Layout { units, teams, column_tiles, column_groups: tiles / column_tiles, grid })
     }
-    /// Vectors of four in a row of what is kept of so many channels: rows begin 4 banks apart, and 12, and 20.
+    /// Vectors of four in a stored row of this many channels: rows begin an odd multiple of 4 banks apart.
     fn pitch(&self, channels: usize) -> usize {
         channels / 4 + if channels.is_multiple_of(16) { 2 } else { 0 }
     }
     fn column_pitch(&self) -> usize {
         self.pitch(self.column_tiles * self.units.edge)
     }
-    /// Whether a workgroup can keep so many vectors of four, and a tile for each team.
+    /// Whether a workgroup can keep this many vectors of four, and a tile for each team.
     fn fits(&self, vectors: usize) -> bool {
         8 * vectors + 4 * self.teams * self.units.edge * self.units.edge <= self.units.memory
     }
@@ -65,14 +65,14 @@ impl Layout {
     }
 }
 
-/// As `super::gpu::forward`, of 16-bit input.
+/// As `super::gpu::forward`, for 16-bit input.
 pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Option<Kernel> {
     let layout = Layout::new(g, target, g.c, g.k, HELD)?;
     let kernel = over_positions(g, layout, "forward", target, 1)?;
     Some(epilogue.constants(sizes(kernel, g, [g.h, g.w, g.c], [g.p, g.q, g.k])).with("HAS_ADDEND", false))
 }
 
-/// As `super::gpu::grad_x`, of 16-bit `d_out`.
+/// As `super::gpu::grad_x`, for 16-bit `d_out`.
 pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Option<Kernel> {
     let mut layout = Layout::new(g, target, g.k, g.c, HELD)?;
     // Pixels that no tap meets are written as well.
@@ -82,7 +82,7 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Option<Kernel
     Some(epilogue.constants(sizes(kernel, g, [g.p, g.q, g.k], [g.h, g.w, g.c])).with("HAS_ADDEND", false))
 }
 
-/// `grids`: of the result.
+/// `grids`: how many the result has.
 fn over_positions(
     g: &Geometry,
     mut layout: Layout,
@@ -120,7 +120,7 @@ fn over_positions(
     Some(layout.constants(kernel, window))
 }
 
-/// As `super::gpu::grad_w`, of 16-bit input and `d_out`.
+/// As `super::gpu::grad_w`, for 16-bit input and `d_out`.
 pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Option<Kernel> {
     let layout = Layout::new(g, target, g.c, g.k, HELD / g.s)?;
     let edge = layout.units.edge;
@@ -139,7 +139,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Option<Ke
     Some(sizes(layout.constants(kernel, window), g, [g.h, g.w, g.c], [g.p, g.q, g.k]))
 }
 
-/// Its own names: the matrices' kinds are called A, B and C there.
+/// Names of its own, since A, B and C are the kinds of matrices in the shader.
 fn sizes(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> Kernel {
     let named = [
         ("N", g.n),

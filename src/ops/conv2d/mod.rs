@@ -1,8 +1,9 @@
-//! Convolution, its transpose (which is also its derivative by the input), and its derivative by the weights.
+//! Convolution, its transpose (which is also its derivative with respect to the input), and its derivative with respect
+//! to the weights.
 //!
 //! Images are `[n, h, w, c]`, weights `[r, s, c, k]`, results `[n, p, q, k]`. The three ops are closed under
-//! differentiation: a convolution's derivative by its input is a transposed convolution with the weights' last
-//! two axes swapped, and the other way round.
+//! differentiation: a convolution's derivative with respect to its input is a transposed convolution with the weights'
+//! last two axes swapped, and vice versa.
 
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ pub fn conv2d(
 }
 
 /// `x [n,p,q,k]` with `weight [r,s,k,c]` to `[n,h,w,c]`, where `h` is `p * stride` for `Same` and
-/// `(p - 1) * stride + r - 2 * padding` else: the shape a convolution of this kind would have come from.
+/// `(p - 1) * stride + r - 2 * padding` otherwise: the input shape that a convolution of this kind would have had.
 pub fn conv2d_transposed(
     graph: &mut Graph,
     x: Value,
@@ -84,7 +85,7 @@ fn sizes(inputs: &[Tensor]) -> Result<([usize; 4], [usize; 4]), String> {
     dims(0).zip(dims(1)).ok_or_else(|| "takes two inputs of rank 4".into())
 }
 
-/// The forward convolution. Size and padding are resolved, so that derivatives can ask for any.
+/// The forward convolution. Size and padding are already resolved, so that derivatives can ask for any.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv2d {
     pub stride: usize,
@@ -266,14 +267,14 @@ impl Op for Conv2dGradX {
     }
 }
 
-/// Units that multiply matrices of 16-bit numbers are for images that are 16-bit: nothing else is rounded for them but weights.
+/// Matrix units are used only for images that are already 16-bit: nothing but weights is rounded for them.
 fn matrices_for(images: &[Tensor], target: Target) -> Target {
     let matrices = target.matrices.filter(|_| images.iter().all(|image| image.kind == Kind::F16));
     Target { matrices, ..target }
 }
 
-/// The derivative by the weights, as a split reduction: partial results over groups of images, then their sum.
-/// `swapped`: the weights are those of a transposed convolution, `[r,s,k,c]`.
+/// The derivative with respect to the weights, as a split reduction: partial results over groups of images, then their
+/// sum. `swapped`: the weights are those of a transposed convolution, `[r,s,k,c]`.
 fn grad_w(
     graph: &mut Graph,
     input: Value,
@@ -284,8 +285,8 @@ fn grad_w(
 ) -> Result<Value, GraphError> {
     let shape = graph.shape(weight).clone();
     let (n, [r, s]) = (graph.dims(input)[0], [shape.dims()[0], shape.dims()[1]]);
-    // Enough parts to fill a device, few enough that their sum stays cheap: about two megabytes of partial results.
-    // A power of two, so that threads get the same share.
+    // Enough parts to fill a device, few enough that their sum stays cheap: about two megabytes of partial results. A
+    // power of two, so that threads get equal shares.
     let parts = 1 << (PARTIAL_RESULTS / shape.len()).clamp(1, 64).ilog2();
     let images_per_part = n.div_ceil(parts);
     let op = Conv2dGradW { stride, pad_top, pad_left, r, s, images_per_part };
@@ -392,17 +393,17 @@ pub fn cases() -> Vec<Case> {
         (5, 5, 5, 64, 64, 3, 3, 1, Padding::Same),
         (2, 7, 7, 4, 6, 2, 3, 3, Padding::Valid),
         (2, 4, 4, 2, 3, 1, 1, 2, Padding::Valid),
-        // So few channels that the CPU's vectors lie along the taps.
+        // Few enough channels for the CPU's vectors to lie along the taps.
         (1, 6, 9, 11, 1, 3, 2, 1, Padding::Valid),
         (3, 9, 8, 12, 3, 3, 3, 1, Padding::Same),
         (2, 8, 7, 1, 20, 4, 4, 2, Padding::Same),
-        // Stretches of a row: of an image of one channel, and where a pixel is a vector of the CPU's.
+        // Stretches of a row: in a one-channel image, and where a pixel is one CPU vector.
         (2, 4, 29, 1, 20, 3, 3, 1, Padding::Same),
         (2, 4, 31, 16, 1, 3, 3, 1, Padding::Same),
         // Large enough for tiles on the CPU.
         (2, 13, 12, 40, 48, 3, 3, 1, Padding::Same),
         (1, 24, 24, 16, 16, 5, 5, 2, Padding::Same),
-        // So many channels that a GPU's invocation takes four: of the result, and of the image.
+        // Enough channels for a GPU's invocation to take four: of the result, and of the image.
         (1, 3, 17, 6, 130, 3, 3, 1, Padding::Same),
         (1, 3, 18, 130, 5, 3, 3, 1, Padding::Same),
     ];
@@ -443,7 +444,7 @@ pub fn cases() -> Vec<Case> {
             cases.push(case.input(image(), Fill::Uniform).input(result(), Fill::Uniform));
         }
     }
-    // So many tiles that an invocation takes four channels of 32 as well.
+    // Enough tiles for an invocation to take four channels even of 32.
     let many = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 24, q: 3, epilogue: Epilogue::NONE };
     let case = Case::new("64x24x3x1 by 3x3x32", Arc::new(many)).no_derivative();
     cases.push(case.input(Tensor::f32([64, 24, 3, 1]), Fill::Uniform).input(Tensor::f32([3, 3, 1, 32]), Fill::Uniform));
@@ -454,7 +455,7 @@ pub fn cases() -> Vec<Case> {
 mod tests {
     use super::*;
 
-    /// What most time is spent in on a card: no network that a test trains is as wide, or as large.
+    /// These kernels take most of the time on a card, and no network that a test trains is as wide or as large.
     #[test]
     fn the_cases_hold_each_number_of_channels_that_an_invocation_takes_on_a_card() {
         for op in ["conv2d", "conv2d.grad_x"] {

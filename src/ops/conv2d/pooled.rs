@@ -1,13 +1,13 @@
-//! A convolution and the maxima of its result, in one go on the CPU: the result, the largest thing that a classifier
-//! makes, never leaves the first-level cache.
+//! A convolution and max pooling of its result, in one pass on the CPU: the convolution's result, the largest thing
+//! that a classifier makes, never leaves the first-level cache.
 
 use super::{Conv2d, cpu, sizes};
 use crate::ops::pool::MaxPool;
 use crate::ops::{ByImage, In, Kernel, Op, Out, Target, Twin};
 use crate::tensor::Tensor;
 
-/// [`Conv2d`] and then [`MaxPool`] over windows of two by two, side by side. Inputs are the convolution's, and behind them
-/// those of the maxima's epilogue.
+/// [`Conv2d`] and then [`MaxPool`] over adjacent windows of two by two. Inputs are the convolution's, followed by those
+/// of the pooling's epilogue.
 #[derive(Debug)]
 pub(super) struct Pooled {
     conv: Conv2d,
@@ -15,7 +15,7 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    /// Of such inputs of the convolution, if there is a way.
+    /// For these inputs of the convolution, if the CPU can do it.
     pub fn new(conv: Conv2d, inputs: &[Tensor], pool: MaxPool) -> Option<Pooled> {
         let g = conv.geometry(inputs[0].dims(), inputs[1].dims());
         let in_registers = conv.epilogue.is_for_registers() && pool.epilogue.is_for_registers();
@@ -80,7 +80,7 @@ mod tests {
         [Tensor::f32([n, h, w, c]), Tensor::f32([r, r, c, k])].into_iter().chain(extra(epilogue, k)).collect()
     }
 
-    /// Inputs of an epilogue for so many channels.
+    /// Inputs of an epilogue for this many channels.
     fn extra(epilogue: Epilogue, channels: usize) -> impl Iterator<Item = Tensor> {
         let bias = epilogue.bias.then(|| Tensor::f32([channels]));
         let norm = epilogue.norm.map(|_| [(); 2].map(|()| Tensor::f32([2, channels])));
@@ -97,7 +97,7 @@ mod tests {
         let tensor = op.shape(inputs).unwrap();
         let inputs: Vec<In> =
             inputs.iter().zip(words).map(|(tensor, data)| In { data, shape: &tensor.shape }).collect();
-        // What lies in a result beforehand must not matter.
+        // What the output held before must not matter.
         let mut data = vec![f32::NAN; tensor.len()];
         op.cpu(&inputs, &mut [Out { data: &mut data, shape: &tensor.shape }]);
         (tensor, data)
@@ -133,7 +133,7 @@ mod tests {
                 let (of_pool, of_conv) = (of_conv.len().., &of_conv[..]);
                 let mut words: Vec<Vec<f32>> =
                     inputs.iter().enumerate().map(|(i, t)| numbers(t.len(), i as u32)).collect();
-                // The last pixel of the first image is not a number.
+                // The last pixel of the first image is NaN.
                 words[0][image[1] * image[2] * image[3] - 1] = f32::NAN;
                 let Some(pooled) = conv.with_max_pool(of_conv, pool) else { panic!("{conv:?} {inputs:?}") };
                 let (whole, made) = result(&conv, of_conv, &words);
@@ -159,7 +159,7 @@ mod tests {
             conv(&inputs, Padding::Same, epilogue).with_max_pool(&inputs, pool).map(|op: Arc<dyn Op>| op.name())
         };
         assert_eq!(pooled([3, 16], Epilogue::NONE, POOL), Some("conv2d.max_pool"));
-        // Windows of three, windows that overlap, channels that are no whole vectors, a function of a library.
+        // Windows of three, windows that overlap, channels that are not whole vectors, a library function.
         assert_eq!(pooled([3, 16], Epilogue::NONE, MaxPool::new(3, 3)), None);
         assert_eq!(pooled([3, 16], Epilogue::NONE, MaxPool::new(2, 1)), None);
         assert_eq!(pooled([3, 20], Epilogue::NONE, POOL), None);

@@ -1,14 +1,14 @@
 //! How a convolution is laid out on a driver that runs on the CPU: the constants of `shaders/conv2d_subgroup.wgsl`.
 //! `None` where there are too few channels for a subgroup, or there is no subgroup.
 
-// The numbers below were chosen on lavapipe with registers of eight numbers, by the ops of `avgcnn`.
+// The numbers below were chosen on lavapipe with registers of eight numbers, using the ops of `avgcnn`.
 
 use super::Geometry;
 use super::gpu::{images, sizes, window};
 use crate::ops::subgroup::{Channels, PRODUCTS, share};
 use crate::ops::{Epilogue, Kernel};
 
-/// Pixels that it holds.
+/// The most pixels that a workgroup takes.
 const PIXELS: usize = 28;
 
 /// The pixels that a workgroup takes of a result of `rows` and `columns`.
@@ -28,7 +28,7 @@ impl Tile {
     fn count(&self) -> usize {
         self.tiles[0] * self.tiles[1]
     }
-    /// With `taps` in a row, and pixels side by side that meet a source `step` apart.
+    /// For `taps` in a row, where neighbouring pixels meet the source `step` apart.
     fn constants(&self, kernel: Kernel, taps: usize, step: usize, lanes: usize) -> Kernel {
         let line = (self.pixels - 1) * step + taps;
         window(kernel, taps, step)

@@ -1,15 +1,15 @@
-//! The product on the CPU: tiles of the result stay in registers while their sums run.
+//! The matrix product on the CPU: tiles of the result stay in registers while their sums accumulate.
 //!
-//! One broadcast of a number of `a` serves all vectors of a tile, one load of `b` serves all its rows. `b` is read as
-//! it lies where its rows are one tile wide, and is packed into panels of that width otherwise; `a` is read as it
-//! lies in either layout. Where a row of `b` is several tiles wide, what one of them reads lies so far apart that it shares
-//! few sets of the first-level cache, and is gone before the next tile down reads it again.
+//! One broadcast of an element of `a` serves all vectors of a tile, and one load of `b` serves all its rows. `b` is
+//! read in place where its rows are one tile wide, and is packed into panels of that width otherwise; `a` is read in
+//! place in either layout. Where a row of `b` is several tiles wide, the words that one tile reads are so far apart
+//! that they share few sets of the first-level cache, and are evicted before the next tile down reads them again.
 //!
-//! How threads share a product depends on what each of them has in its own cache. Reading what another core has
-//! written is cheap, for caches fetch ahead, but to write what another core has read means to wait for it line by line.
-//! So a matrix that every step changes, a layer's weights, stays with the threads that change it: each takes the rows
-//! of the derivative, of [`Layout::TN`], that it updates then, and of the weights the same rows, which are terms of the
-//! sums of [`Layout::NN`] and columns of [`Layout::NT`].
+//! How threads share a product depends on what each of them has in its own cache. Reading what another core has written
+//! is cheap, since caches prefetch, but writing what another core has read means waiting for it line by line. So a
+//! matrix that every step changes, such as a layer's weights, stays with the threads that change it. Each thread
+//! computes the rows of the derivative ([`Layout::TN`]) that it will then update, and reads the same rows of the
+//! weights, which are terms of the sums in [`Layout::NN`] and columns of the result in [`Layout::NT`].
 
 use std::ops::Range;
 
@@ -20,21 +20,21 @@ use crate::ops::epilogue::Ready;
 use crate::ops::tile::{MOST_PIXELS, store, tile, vectors, width, with_tile};
 use crate::parallel::{Lent, each, scratch, shares_of_parts, threads, vectorized};
 
-/// Multiply-adds from which a second thread is worth its start.
+/// Multiply-adds from which it pays to start a second thread.
 const PARALLEL: usize = 1 << 18;
-/// And from which it is worth more blocks than threads.
+/// Multiply-adds from which it pays to have more blocks than threads.
 const LONG: usize = 1 << 24;
-/// Terms that are summed at most before the sum joins what others have come to: so many rows of a panel stay in the
-/// second-level cache, and parts of a long sum can be made apart.
+/// The most terms that are summed before their sum is added to those of other terms: this many rows of a panel stay in
+/// the second-level cache, and parts of a long sum can be made separately.
 const TERMS: usize = 512;
 
 /// Terms that are packed at a time.
 const BAND: usize = 64;
-/// Rows of a result from which packing a matrix that could be read as it lies takes less than it saves.
+/// Rows of a result from which packing a matrix that could be read in place costs less than it saves.
 const PACKED: usize = 64;
 
-/// Parts of a sum of `k` terms. The order of additions depends on `k` alone, so that a row has the same result alone as
-/// among others, and by any number of threads.
+/// How many parts a sum of `k` terms has. The order of additions depends on `k` alone, so that a row gives the same
+/// result alone or among others, and with any number of threads.
 pub fn parts_of(k: usize) -> usize {
     k.div_ceil(TERMS).max(1)
 }
@@ -45,7 +45,7 @@ struct Task<'a> {
     layout: Layout,
     sizes: Sizes,
     a: &'a [f32],
-    /// Side by side, as [`MatMul::parts`] has it.
+    /// How many parts the columns of `a` are in, as in [`MatMul::parts`].
     parts: usize,
     b: &'a [f32],
     end: &'a Ready<'a>,
@@ -55,7 +55,7 @@ struct Task<'a> {
 pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], end: &Ready) {
     let Sizes { m, n, k } = sizes;
     let task = Task { layout: op.layout, sizes, a, parts: op.parts, b, end };
-    // A tile down needs as many rows.
+    // A tile that reads `a` downwards needs this many rows.
     if op.layout == Layout::TN && m / op.parts < MOST_PIXELS {
         return scratch(m * k, |turned| {
             let rows = turned.chunks_exact_mut(k).enumerate();
@@ -64,7 +64,7 @@ pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], 
         });
     }
     let parallel = m * n * k >= PARALLEL && threads() > 1;
-    // A wide matrix would be read anew for every few rows.
+    // Otherwise a wide matrix would be read again for every few rows.
     let wide = op.layout == Layout::NN && op.parts == 1 && m >= MOST_PIXELS && n >= 4 * threads() * width(n);
     if parallel && (wide || op.layout == Layout::NT && n >= threads() * width(n)) {
         task.by_columns(out);
@@ -75,7 +75,8 @@ pub fn product(op: &MatMul, sizes: Sizes, [a, b]: [&[f32]; 2], out: &mut [f32], 
     }
 }
 
-/// Rows of each of so many shares, or of half or a quarter as many: the last tile of each may sum rows that nobody wants.
+/// Rows per share, for this many shares, or for half or a quarter as many: the last tile of each share may sum rows
+/// that nobody needs.
 fn rows_of_a_share(rows: usize, shares: usize, tile: usize) -> usize {
     let sizes = [1, 2, 4].map(|of| rows.div_ceil((shares / of).max(1)));
     let summed = |size: usize| rows / size * size.next_multiple_of(tile) + (rows % size).next_multiple_of(tile);
@@ -84,8 +85,8 @@ fn rows_of_a_share(rows: usize, shares: usize, tile: usize) -> usize {
 }
 
 impl Task<'_> {
-    /// Shares to cut the product into: a few for each thread, so that a slower core does not hold up the rest; of a short
-    /// product one.
+    /// Shares to cut the product into: a few for each thread, so that a slower core does not hold up the rest; only one
+    /// for a short product.
     fn shares(&self) -> usize {
         let Sizes { m, n, k } = self.sizes;
         match m * n * k {
@@ -95,13 +96,13 @@ impl Task<'_> {
         }
     }
 
-    /// Each share some rows of the result, all of `b`.
+    /// Each share takes some rows of the result and all of `b`.
     fn by_rows(&self, out: &mut [f32]) {
         let Sizes { m, n, k } = self.sizes;
         let shares = self.shares();
         let mut panels = Lent::new(self.packed());
         let b = self.panels(panels.f32s_mut(), shares > 1);
-        // A share has rows of one part of `a` alone, where its columns are the rows of the result.
+        // Where the columns of `a` are the rows of the result, a share has rows of one part of `a` only.
         let of_part = if self.layout == Layout::TN { m / self.parts } else { m };
         let at_a_time = rows_of_a_share(of_part, shares.div_ceil(m / of_part), tile(n));
         each(shares_of_parts(out, of_part * n, at_a_time * n).into_iter(), |(part, begin, out)| {
@@ -112,7 +113,7 @@ impl Task<'_> {
         });
     }
 
-    /// Each share some columns of the result, and so of `b`, which it packs for itself.
+    /// Each share takes some columns of the result, and so of `b`, which it packs itself.
     fn by_columns(&self, out: &mut [f32]) {
         let Sizes { m, n, k } = self.sizes;
         let width = width(n);
@@ -146,7 +147,7 @@ impl Task<'_> {
         });
     }
 
-    /// Each share some terms of all sums, and so some rows of `b`; sums of these are made then.
+    /// Each share takes some terms of all sums, and so some rows of `b`; these partial sums are added afterwards.
     fn by_terms(&self, out: &mut [f32]) {
         let Sizes { m, n, k } = self.sizes;
         let parts = parts_of(k);
@@ -178,7 +179,7 @@ impl Task<'_> {
         });
     }
 
-    /// Words that `b` is packed into, or 0 if it is read as it lies.
+    /// Words that `b` is packed into, or 0 if it is read in place.
     fn packed(&self) -> usize {
         let Sizes { m, n, k } = self.sizes;
         let width = width(n);
@@ -198,7 +199,7 @@ impl Task<'_> {
             return Panels { words: self.b, row: n, apart: n > width };
         }
         let (row, of_part) = (n.next_multiple_of(width), k.div_ceil(parts_of(k)));
-        // Terms of a part by the thread that sums them, where threads share a product so.
+        // The thread that sums a part's terms also packs them, where threads share a product in that way.
         let parts = memory.chunks_mut(of_part * row).enumerate();
         let pieces = parts.flat_map(|(part, panels)| {
             let terms = panels.len() / row;
@@ -213,14 +214,14 @@ impl Task<'_> {
         Panels { words: memory, row, apart: false }
     }
 
-    /// The columns of a block of `b` from a term on, `[terms][width]`, filled up with zeros.
+    /// Packs the columns of a block of `b` from a term on, `[terms][width]`, padded with zeros.
     fn pack(&self, block: usize, term: usize, panel: &mut [f32]) {
         let Sizes { n, k, .. } = self.sizes;
         let (layout, b, width) = (self.layout, self.b, width(n));
         let first = block * width;
         let columns = (n - first).min(width);
         if layout == Layout::NT {
-            // So many terms at a time that what they are written to stays in the first-level cache.
+            // Few enough terms at a time that what they are written to stays in the first-level cache.
             for (terms, panel) in panel.chunks_mut(BAND * width).enumerate() {
                 for (i, row) in b[first * k..].chunks_exact(k).take(columns).enumerate() {
                     let row = &row[term + terms * BAND..][..panel.len() / width];
@@ -240,17 +241,18 @@ impl Task<'_> {
     }
 }
 
-/// `b` as columns of tiles, of which each part of a sum has its own, `[part][block][term][width]`.
+/// `b` in blocks of columns as wide as a tile, with blocks of its own for each part of a sum:
+/// `[part][block][term][width]`.
 #[derive(Clone, Copy)]
 struct Panels<'a> {
     words: &'a [f32],
-    /// Words that all blocks have of a term.
+    /// Words of one term over all blocks.
     row: usize,
-    /// Or as it lies, in rows that are several blocks wide.
+    /// Whether `b` is read in place instead, in rows that are several blocks wide.
     apart: bool,
 }
 
-/// Some rows of the result, from row `first` on, and of these the columns that `b` has, summed over some of the terms.
+/// Some rows of the result, from row `first` on, in the columns that `b` has, summed over some of the terms.
 struct Share<'a, 'b> {
     task: &'a Task<'a>,
     b: Panels<'a>,
@@ -264,7 +266,7 @@ impl WithSimd for Share<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let vectors = vectors(self.task.sizes.n, S::F32_LANES);
-        // Loops that share their sums would keep them in memory.
+        // Separate functions, since loops that share their sums would keep them in memory.
         match (self.task.layout, self.b.apart) {
             (Layout::TN, _) => with_tile!(S, vectors, down, simd, self),
             (_, false) => with_tile!(S, vectors, across, simd, self),
@@ -288,10 +290,10 @@ fn across_apart<S: Simd, const TILE: usize, const VECTORS: usize>(simd: S, share
     tiles::<S, TILE, VECTORS, false, true>(simd, share);
 }
 
-/// `DOWN`: the terms of a sum lie below each other in `a`, not side by side. `APART`: as [`Panels::apart`].
+/// `DOWN`: the terms of a sum are in a column of `a`, not in a row. `APART`: as [`Panels::apart`].
 ///
-/// No way out of the innermost loop may be a panic, and the sums are touched by it alone, or they would be written to
-/// memory with every term.
+/// No exit from the innermost loop may be a panic, and no other code may touch the sums; otherwise they would be
+/// written to memory with every term.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "a term is a place in several rows")]
 fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool, const APART: bool>(simd: S, share: Share) {
@@ -300,25 +302,25 @@ fn tiles<S: Simd, const TILE: usize, const VECTORS: usize, const DOWN: bool, con
     let width = VECTORS * S::F32_LANES;
     let (count, columns) = (out.len(), out.first().map_or(0, |row| row.len()));
     let of_part = k.div_ceil(parts_of(k));
-    // From row to row of `a`, and where the part begins that this share's rows are in, or its first terms.
+    // Words from row to row of `a`, and where the part begins that this share's rows are in, or its first terms.
     let (row, rows_begin) = match (DOWN, task.parts) {
         (true, parts) => (m / parts, share.first / (m / parts) * (m / parts)),
         (false, 1) => (k, 0),
         (false, _) => (of_part, 0),
     };
-    // From term to term of `b`.
+    // The distance from term to term of `b`.
     let step = if APART { panels.row / width } else { 1 };
     for term in terms.clone().step_by(of_part) {
         let count_of_terms = (terms.end - term).min(of_part);
         for block in 0..columns.div_ceil(width) {
             let from = term * panels.row + block * width * if APART { 1 } else { count_of_terms };
             let b = S::as_simd_f32s(&panels.words[from..]).0.as_chunks::<VECTORS>().0;
-            // So that the compiler knows that the loop goes through all of it.
+            // Tells the compiler that the loop goes through all of it.
             let b = if APART { b } else { &b[..count_of_terms] };
             for start in (0..count).step_by(TILE) {
                 let rows = (count - start).min(TILE);
                 let first = share.first + start;
-                // The last tile down sums rows before its own as well, the last one across its own last row again.
+                // The last tile sums rows before its own as well if `DOWN`, and its own last row again if not.
                 let at = if DOWN { first.min(rows_begin + row - TILE) } else { first };
                 let below = &task.a[if DOWN { rows_begin * k + term * row + at - rows_begin } else { 0 }..];
                 let begin = if task.parts > 1 { term * m } else { term };
@@ -374,7 +376,7 @@ mod tests {
         (0..count).map(draw).collect()
     }
 
-    /// Columns of a matrix `[rows, columns]` in so many parts one after another.
+    /// The columns of a matrix `[rows, columns]` in this many parts, one after another.
     fn in_parts(x: &[f32], columns: usize, parts: usize) -> Vec<f32> {
         let of_part = columns / parts;
         (0..parts)
@@ -385,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_product_has_the_same_bits_however_threads_share_it_and_however_its_columns_lie() {
-        // Long, short, narrow, wide, one row, sums of one part and of several, of which the last may be shorter.
+        // Long, short, narrow, wide, one row; sums of one part and of several, where the last part may be shorter.
         let sizes = [[128, 64, 784], [60, 300, 1300], [1, 64, 3136], [300, 10, 1025], [64, 2048, 40], [784, 64, 128]];
         for ([m, n, k], layout) in sizes.into_iter().flat_map(|s| [Layout::NN, Layout::NT, Layout::TN].map(|l| (s, l)))
         {

@@ -1,4 +1,4 @@
-//! The product of two matrices, either of them transposed: dense layers and their derivatives.
+//! The product of two matrices, either of which may be transposed: dense layers and their derivatives.
 
 use std::sync::Arc;
 
@@ -34,11 +34,12 @@ pub enum Layout {
 pub struct MatMul {
     pub layout: Layout,
     pub epilogue: Epilogue,
-    /// Whether a tensor of the output's shape, the input behind the bias, is added after that; not where it normalises.
+    /// Whether a tensor of the output's shape, the input after the bias, is added after the bias; not together with
+    /// normalisation.
     pub addend: bool,
-    /// Whether every step changes `b`, as far as the CPU need know.
+    /// Whether every step changes `b`: a hint for the CPU.
     pub changing: bool,
-    /// Of `a` the columns lie in so many parts one after another, on the CPU: each has all of its rows.
+    /// In how many parts, one after another, the columns of `a` lie on the CPU. Each part has all rows.
     pub parts: usize,
 }
 
@@ -130,7 +131,7 @@ impl Op for MatMul {
         }
         let mut extra = inputs[2..].to_vec();
         if self.addend {
-            // Before the bias: it is the same sum.
+            // Before the bias: the sum is the same.
             let addend = extra.remove(usize::from(self.epilogue.bias));
             out.data.iter_mut().zip(&addend.data).for_each(|(out, addend)| *out += addend);
         }
@@ -163,7 +164,7 @@ impl Op for MatMul {
         2 * outputs[0].len() as u64 * k as u64
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        // Behind the addend, as what it adds stands behind the bias among the inputs.
+        // It goes after the addend, whose input follows the bias's: no room for a further step per channel.
         let per_channel = epilogue.bias || epilogue.norm.is_some();
         let epilogue = self.epilogue.then(epilogue).filter(|_| !(self.addend && per_channel))?;
         Some(Arc::new(MatMul { epilogue, ..*self }))
@@ -174,7 +175,7 @@ impl Op for MatMul {
     fn taking_parts(&self, inputs: &[Tensor], parts: usize) -> Option<Arc<dyn Op>> {
         let Sizes { m, k, .. } = self.sizes(inputs.first()?.dims(), inputs.get(1)?.dims()).ok()?;
         let fits = match self.layout {
-            // Where threads share the result's rows they want rows.
+            // Where threads share the result by rows, they want whole rows of `a`.
             Layout::NN => self.changing && k.is_multiple_of(parts) && parts == parts_of(k),
             Layout::TN => m.is_multiple_of(parts) && m / parts >= MOST_PIXELS,
             Layout::NT => false,
@@ -188,18 +189,18 @@ impl Op for MatMul {
     }
 }
 
-/// Below this many invocations a tile of four rows takes the place of eight: a GPU wants more of them.
+/// Below this many invocations, tiles have four rows instead of eight: a GPU wants more invocations.
 const FEW: usize = 1 << 13;
 /// Terms of a sum that are worth an invocation of their own.
 const TERMS: usize = 16;
 
-/// Tiles that a workgroup has side by side at least, whatever their sums are shared by: what invocations side by side load
-/// of b then lies side by side, 64 bytes of a row. One tile's columns alone would be as many lines of the cache as there are
-/// invocations, each for 16 bytes.
+/// The fewest tiles that a workgroup has side by side, however many invocations share their sums: what neighbouring
+/// invocations load of b is then contiguous, 64 bytes of a row. With one tile's columns alone, each invocation would
+/// load a cache line of its own for 16 bytes.
 const SIDE_BY_SIDE: usize = 4;
 
-/// How many invocations, a power of two, share the sums of each tile, of which a workgroup has some side by side. What a
-/// tile holds counts for four.
+/// How many invocations, a power of two, share the sums of each tile; a workgroup has some tiles side by side. An
+/// invocation holds a whole tile, so it counts for four.
 fn split(tiles: usize, side_by_side: usize, k: usize, target: Target) -> usize {
     let wanted = target.busy / 4 / tiles.max(1);
     wanted.min(k / TERMS).clamp(1, MOST_INVOCATIONS / side_by_side).next_power_of_two()
@@ -217,8 +218,8 @@ fn kernel(op: &MatMul, Sizes { m, n, k }: Sizes, target: Target) -> Kernel {
     }
     let columns = n.div_ceil(4);
     let row_groups = if m.div_ceil(8) * columns < FEW { 1usize } else { 2 };
-    // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a
-    // from the same address, which every kind of device is quick at.
+    // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a from
+    // the same address, which is fast on every kind of device.
     let tiles = m.div_ceil(4 * row_groups) * columns;
     let split = split(tiles, columns.next_power_of_two().min(SIDE_BY_SIDE), k, target);
     let (width, height) = if split > 1 {
@@ -285,7 +286,7 @@ pub fn cases() -> Vec<Case> {
         };
         for (i, (m, n, k)) in shapes.into_iter().enumerate() {
             let (a, b) = operands(m, n, k);
-            // Each shape plain, and with one of the epilogues.
+            // Each shape plain, with one of the epilogues, and with normalisation.
             for epilogue in [Epilogue::NONE, epilogues[1 + i % 3], [norm, Epilogue { bias: true, ..norm }][i % 2]] {
                 let op = Arc::new(MatMul { epilogue, ..MatMul::new(layout) });
                 let name = format!("{m}x{n}x{k} {}", describe(epilogue));
@@ -307,7 +308,7 @@ pub fn cases() -> Vec<Case> {
             }
             cases.push(case);
         }
-        // So large that a GPU's invocation takes eight rows.
+        // Large enough for a GPU's invocation to take eight rows.
         let (a, b) = operands(729, 361, 5);
         let case = Case::new("729x361x5 plain", Arc::new(MatMul::new(layout))).no_derivative();
         cases.push(case.input(Tensor::f32(a), Fill::Uniform).input(Tensor::f32(b), Fill::Uniform));

@@ -7,11 +7,11 @@ use crate::ops::subgroup::{Channels, PRODUCTS, share};
 /// Rows of the result that a lane holds.
 const ROWS: usize = 24;
 
-/// `None` where the result is narrower than a subgroup of so many lanes, or there is no subgroup.
+/// `None` where the result is narrower than a subgroup of this many lanes, or there is no subgroup.
 pub fn kernel(op: &MatMul, entry: &'static str, [m, n, k]: [usize; 3], lanes: usize) -> Option<Kernel> {
     let MatMul { layout, epilogue, addend, .. } = *op;
     let channels = match layout {
-        // Lanes read rows of b along k, so that columns of the result are no neighbours.
+        // Lanes read rows of b along k, so columns of the result are not adjacent.
         Layout::NT if Channels::of(n, lanes).is_some() => Channels::by(1, n, lanes),
         Layout::NT => return None,
         Layout::NN | Layout::TN => Channels::of(n, lanes)?,

@@ -62,7 +62,7 @@ impl Op for AvgPool {
     }
 }
 
-/// The derivative of [`AvgPool`] by its input: `d_out [n, p, q, c]` to `[n, h, w, c]`.
+/// The derivative of [`AvgPool`] with respect to its input: `d_out [n, p, q, c]` to `[n, h, w, c]`.
 #[derive(Clone, Copy, Debug)]
 pub struct AvgPoolGrad {
     pub pool: AvgPool,

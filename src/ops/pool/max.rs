@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 pub struct MaxPool {
     pub window: usize,
     pub stride: usize,
-    /// Of [`MaxPool::STEPS`].
+    /// Only steps of [`MaxPool::STEPS`].
     pub epilogue: Epilogue,
 }
 
@@ -29,7 +29,7 @@ impl MaxPool {
         MaxPool { window, stride, epilogue: Epilogue::NONE }
     }
 
-    /// Whether its windows on `x` are two by two, side by side, with whole vectors of channels: [`largest_of_four`].
+    /// Whether its windows on `x` are two by two and adjacent, with whole vectors of channels, for [`largest_of_four`].
     pub fn is_of_four(&self, x: &Tensor) -> bool {
         Windows::on(self.window, self.stride, x).is_ok_and(|(_, windows)| windows.are_four())
     }
@@ -107,12 +107,13 @@ impl Op for MaxPool {
     }
 }
 
-/// Channels that are too few for a vector of them.
+/// Fewer channels than this are too few for a vector.
 const FEW: usize = 4;
 
-/// The maxima of a row of windows; NaN where one is in a window. A vector of channels stays in registers for a window.
+/// The maxima of a row of windows; NaN where a window holds one. A vector of channels stays in registers throughout a
+/// window.
 struct Largest<'a> {
-    /// Where a window's pixels lie, from its first on; words from window to window.
+    /// Offsets of a window's pixels from its first; words from window to window.
     cells: &'a [usize],
     step: usize,
     x: &'a [f32],
@@ -139,8 +140,8 @@ impl WithSimd for Largest<'_> {
     }
 }
 
-/// Of two rows of pixels `x [2, w, c]`, whole vectors of channels, what `end` makes of the maxima of the windows of two by
-/// two.
+/// For two rows of pixels `x [2, w, c]` with whole vectors of channels: what `end` makes of the maxima of the windows
+/// of two by two.
 pub fn largest_of_four(x: &[f32], c: usize, end: Finish, out: &mut [f32]) {
     pulp::Arch::new().dispatch(LargestOfFour { x, c, end, out });
 }
@@ -157,7 +158,7 @@ impl WithSimd for LargestOfFour<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Pixels of so few vectors as are known beforehand: counting them would take longer than their maxima.
+        // Pixels of few vectors, known at compile time: counting them would take longer than their maxima.
         match self.c / S::F32_LANES {
             1 => largest_of_known::<S, 1>(simd, self),
             2 => largest_of_known::<S, 2>(simd, self),
@@ -204,7 +205,7 @@ fn largest_then<S: Simd, const VECTORS: usize, const PLAIN: bool>(simd: S, task:
     }
 }
 
-/// A row of pixels of whole vectors, two by two.
+/// A row of pixels of whole vectors, in pairs.
 #[inline(always)]
 fn pairs<S: Simd, const VECTORS: usize>(row: &[f32]) -> &[[[S::f32s; VECTORS]; 2]] {
     S::as_simd_f32s(row).0.as_chunks::<VECTORS>().0.as_chunks::<2>().0
@@ -219,7 +220,7 @@ pub fn largest<S: Simd>(simd: S, [x0, x1, x2, x3]: [S::f32s; 4]) -> S::f32s {
 /// The larger of two, or the second if it is NaN, or the first if that is.
 #[inline(always)]
 fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
-    // Of two of which the second is NaN x86 and NEON take that one; without vectors it would be the other.
+    // If the second of two is NaN, x86 and NEON take it; without vectors the maximum would be the other.
     let larger = match S::IS_SCALAR {
         true => simd.select_f32s(simd.less_than_or_equal_f32s(b, a), a, b),
         false => simd.max_f32s(a, b),
@@ -227,8 +228,8 @@ fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
     simd.select_f32s(simd.equal_f32s(a, a), larger, a)
 }
 
-/// The derivative of [`MaxPool`] by its input, from `d_out [n, p, q, c]` and that input `[n, h, w, c]`. Of equal
-/// maxima in a window the first, in row-major order, takes all.
+/// The derivative of [`MaxPool`] with respect to its input, from `d_out [n, p, q, c]` and that input `[n, h, w, c]`. Of
+/// equal maxima in a window, the first in row-major order takes all.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPoolGrad {
     pub pool: MaxPool,
@@ -237,11 +238,11 @@ pub struct MaxPoolGrad {
 }
 
 impl MaxPoolGrad {
-    /// One image. What no window holds gets zero.
+    /// One image. Pixels that no window holds get zero.
     #[inline(always)]
     fn image(g: Windows, d_out: &[f32], x: &[f32], out: &mut [f32], first: usize, end: &Ready) {
         let (row, c, window) = (g.w * g.c, g.c, g.window);
-        // Where windows tile the image each pixel is written once, and rows are finished while they are in cache.
+        // Where windows tile the image, each pixel is written once, and rows are finished while they are in cache.
         let (tiles, cells) = (g.window == g.stride, g.cells());
         if !tiles {
             out.fill(0.0);
@@ -280,12 +281,13 @@ impl MaxPoolGrad {
     }
 }
 
-/// Hands the derivatives of a row of windows to their largest pixels; a vector of channels stays in registers for a window.
+/// Hands the derivatives of a row of windows to their largest pixels; a vector of channels stays in registers
+/// throughout a window.
 struct Share<'a> {
-    /// Where a window's pixels lie, from its first on; words from window to window.
+    /// Offsets of a window's pixels from its first; words from window to window.
     cells: &'a [usize],
     step: usize,
-    /// Or add to what is there.
+    /// Whether to overwrite `out`, or else to add to it.
     overwrite: bool,
     x: &'a [f32],
     d_out: &'a [f32],
@@ -330,19 +332,19 @@ impl WithSimd for Share<'_> {
     }
 }
 
-/// What a pixel takes of the derivative that is left of its window's: all, if it is the largest.
+/// What a pixel takes of what is left of its window's derivative: all of it, if the pixel is the largest.
 #[inline(always)]
 fn taken<S: Simd>(simd: S, x: S::f32s, largest: S::f32s, left: &mut S::f32s) -> S::f32s {
     let (zero, is_largest) = (simd.splat_f32s(0.0), simd.equal_f32s(x, largest));
     let mine = simd.select_f32s(is_largest, *left, zero);
-    // What a maximum has taken is not there for the next.
+    // What a maximum has taken is no longer there for the next.
     *left = simd.select_f32s(is_largest, zero, *left);
     mine
 }
 
-/// The same where windows are two by two, side by side: most are, and what is known beforehand need not be looked up.
+/// The same for adjacent windows of two by two: most are, and what is known at compile time need not be looked up.
 struct ShareOfFour<'a> {
-    /// Two rows of pixels, as those of the result.
+    /// Two rows of pixels, as in the result.
     x: &'a [f32],
     d_out: &'a [f32],
     c: usize,

@@ -20,7 +20,7 @@ mod max;
 pub use average::{AvgPool, AvgPoolGrad};
 pub use max::{MaxPool, MaxPoolGrad, largest, largest_of_four};
 
-/// How windows lie on an image `[h, w, c]`: `p` down and `q` along.
+/// How windows lie on an image `[h, w, c]`: `p` down and `q` across.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Windows {
     pub window: usize,
@@ -51,12 +51,12 @@ impl Windows {
     pub fn pooled(&self) -> usize {
         self.p * self.q * self.c
     }
-    /// Where a window's pixels lie, from its first on, in row-major order.
+    /// Offsets of a window's pixels from its first, in row-major order.
     fn cells(&self) -> Vec<usize> {
         let row = self.w * self.c;
         (0..self.window).flat_map(|r| (0..self.window).map(move |s| r * row + s * self.c)).collect()
     }
-    /// Whether windows are two by two, side by side, with whole vectors of channels.
+    /// Whether windows are two by two and adjacent, with whole vectors of channels.
     fn are_four(&self) -> bool {
         self.window == 2 && self.stride == 2 && self.c.is_multiple_of(MOST_LANES)
     }
@@ -81,7 +81,7 @@ impl Windows {
         let by_four = self.c.is_multiple_of(4);
         let lanes = if by_four { 4 } else { 1 };
         let kernel = Kernel::flat("pool", entry, out.len() / lanes);
-        // In vectors, and not number by number.
+        // The shader normalises in vectors, not number by number.
         Epilogue { norm: None, ..epilogue }
             .constants(kernel)
             .with("NORMALIZES", epilogue.norm.is_some())
@@ -98,7 +98,7 @@ impl Windows {
             .with("SCALE", scale)
     }
 
-    /// `out = scale * fold of each window`. First the window's rows are folded, which is long and contiguous
+    /// `out = scale * fold of each window`. First the window's rows are folded, in loops that are long and contiguous
     /// whatever the number of channels, then its columns.
     pub fn fold(self, x: &[f32], out: &mut [f32], scale: f32, end: &Ready, fold: impl Fn(f32, f32) -> f32 + Sync) {
         let Windows { window, stride, w, c, .. } = self;
@@ -192,10 +192,10 @@ fn zip_lanes(out: &mut [f32], x: &[f32], f: &impl Fn(f32, f32) -> f32) {
     out_rest.iter_mut().zip(x_rest).for_each(|(out, x)| *out = f(*out, *x));
 }
 
-/// What the epilogue of an image's derivative may be of.
+/// The steps that the epilogue of an image's derivative may have.
 pub(super) const OF_DERIVATIVES: [Step; 1] = [Step::ActGrad];
 
-/// Multiplies a reference by the activation's derivative, where the epilogue asks for it.
+/// Multiplies a reference by the activation's derivative, where the epilogue has one.
 pub(super) fn exact_act_grad(epilogue: Epilogue, extra: &[Exact], out: &mut Exact) {
     if let (Some(act), Some(activated)) = (epilogue.act_grad, extra.first()) {
         let each = out.data.iter_mut().zip(&activated.data);
@@ -203,7 +203,7 @@ pub(super) fn exact_act_grad(epilogue: Epilogue, extra: &[Exact], out: &mut Exac
     }
 }
 
-/// The windows on images that a shape rule has already let through.
+/// The windows on images that a shape rule has already accepted.
 fn windows(window: usize, stride: usize, images: &[usize]) -> Windows {
     let &[_, h, w, c] = images else { panic!("images are [n, h, w, c]") };
     Windows { window, stride, h, w, c, p: (h - window) / stride + 1, q: (w - window) / stride + 1 }
@@ -211,7 +211,7 @@ fn windows(window: usize, stride: usize, images: &[usize]) -> Windows {
 
 pub fn cases() -> Vec<Case> {
     use super::activation::Act;
-    // Tiled, overlapping, with gaps, with a rest, the whole image; channels of one, few, four, many.
+    // Tiled, overlapping, with gaps, with a remainder, the whole image; channels of one, few, four, many.
     let shapes = [
         ([1, 1, 1, 1], 1, 1),
         ([2, 4, 6, 3], 2, 2),
@@ -234,7 +234,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(Case::new(name.clone(), Arc::new(avg)).input(image.clone(), Fill::Uniform));
         cases.push(Case::new(name.clone(), Arc::new(max)).input(image.clone(), Fill::Distinct));
         let epilogue = Epilogue { norm: Some(1e-3), act: Some(Act::Leaky(0.2)), ..Epilogue::NONE };
-        // What is left of one number alone may be the difference of two that are nearly equal.
+        // Where the result is one number alone, it may be the difference of two nearly equal ones.
         let case = Case::new(format!("{name} {epilogue:?}"), Arc::new(MaxPool { epilogue, ..max }));
         cases.push(case.tolerance(1e-4).input(image.clone(), Fill::Distinct).of_epilogue(epilogue, &pooled));
         let none = Epilogue::NONE;

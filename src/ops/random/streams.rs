@@ -1,11 +1,11 @@
-//! Who draws by which stream: all of them side by side, so that no two draw the same. They are part of what a seed
-//! means, and stay as they are.
+//! Who draws from which stream: all of them in one place, so that no two draw the same. They are part of what a seed
+//! means, and must stay as they are.
 //!
-//! Layers have the upper half of all streams, what is named here the lower one. Weights before training are drawn at
-//! step 0 by the hash of a tensor's name, which may be any stream: for each two of them there is a chance of 1 in 2^32
-//! that it is another's.
+//! Layers have the upper half of all streams, and those named here the lower half. Weights before training are drawn at
+//! step 0 from the stream that is the hash of the tensor's name, which may be any stream: any two coincide with a
+//! chance of 1 in 2^32.
 
-/// What a [`Shuffle`](super::Shuffle) is made by; `shaders/random.wgsl` has it too. Its rounds stand for steps.
+/// What a [`Shuffle`](super::Shuffle) draws from; `shaders/random.wgsl` has it too. Its rounds take the place of steps.
 pub const SHUFFLE: u32 = 0x5EED;
 
 /// How training images are changed.
@@ -14,20 +14,20 @@ pub const AUGMENT: u32 = 0x4155_474D;
 /// How an image's other views differ from it.
 pub const VIEWS: u32 = 0x5649_4557;
 
-/// What a generator draws pictures from when it is asked for some; their numbers stand for steps.
+/// What a generator draws pictures from when it is asked for some; the pictures' numbers take the place of steps.
 pub const LATENTS: u32 = 0x1A7E_4700;
 
-/// What a generator in training draws pictures from, and one further those that its statistics are taken of.
+/// What a generator in training draws pictures from; the next stream is for those that its statistics are taken from.
 pub const NOISE: u32 = 0x6A41_0000;
 
-/// Which of a discriminator's targets are turned round: of generated pictures, and one further of real ones.
+/// Which of a discriminator's targets are flipped: for generated pictures, and in the next stream for real ones.
 pub const FLIP: u32 = 0x6A42_0000;
 
-/// Which pictures share a group. No stream but a round of a [`Shuffle`](super::Shuffle), to tell it from those of the
-/// batches: an epoch's own is this `^` its number.
+/// Which pictures share a group. Not a stream but a round of a [`Shuffle`](super::Shuffle), to distinguish it from
+/// those of the batches: an epoch's own is this `^` its number.
 pub const GROUPS: u32 = 0x6A43_0000;
 
-/// For the draws of one layer, by a hash of its name: in the upper half.
+/// For the draws of one layer, from a hash of its name: in the upper half.
 pub const fn of_layer(hash: u32) -> u32 {
     hash | 0x8000_0000
 }

@@ -1,4 +1,4 @@
-//! What a step takes of the data set: its batch of images, and their labels.
+//! What a step takes from the data set: its batch of images, and their labels.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::tensor::{Kind, Shape, Tensor};
 // Images are read as bytes here and as words by the shader.
 const _: () = assert!(cfg!(target_endian = "little"), "bytes are packed into words lowest first");
 
-/// Images of a data set that the processor is asked for before the one at hand is done: they lie anywhere in memory.
+/// How many images of a data set are prefetched ahead of the current one: they lie anywhere in memory.
 const AHEAD: usize = 4;
 
 /// A batch of images, `f32 [batch, h, w, c]`, each `(byte / 255 - mean) / std`. Inputs: all images as bytes packed
@@ -30,13 +30,13 @@ pub struct GatherImages {
     /// What is kept of each image, at each of its places in turn; `None` for the images as they are.
     pub window: Option<Window>,
     pub order: Order,
-    /// Which images are given, where not all of the data set are.
+    /// Which images the input holds, where it does not hold the whole data set.
     pub staged: Option<Staged>,
-    /// Parts that the pixels lie in, one after another, each of all images of the batch; only on the CPU more than 1.
+    /// Parts that the pixels lie in, one after another, each with all images of the batch; more than 1 only on the CPU.
     pub parts: usize,
 }
 
-/// Images of the next steps only, each batch as it comes, that of step `s` at place `s % steps`.
+/// Only the images of the next steps, each batch in order; the batch of step `s` is at place `s % steps`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Staged {
     pub steps: usize,
@@ -45,7 +45,7 @@ pub struct Staged {
 }
 
 impl GatherImages {
-    /// `batch` images at a time of a data set of `count`, each whole and of `[h, w, c]`.
+    /// `batch` images at a time from a data set of `count`, each whole and of `[h, w, c]`.
     pub fn new(count: usize, batch: usize, image: [usize; 3], [mean, std]: [f32; 2], order: Order) -> GatherImages {
         GatherImages { count, batch, image: image.into(), mean, std, window: None, order, staged: None, parts: 1 }
     }
@@ -55,13 +55,13 @@ impl GatherImages {
         dims.try_into().map_err(|_| format!("images are [h, w, c], not {}", self.image))
     }
 
-    /// The same as one product and one sum: divisions would take most of the time.
+    /// The normalisation as one product and one sum: divisions would take most of the time.
     fn scale_and_shift(&self) -> [f32; 2] {
         let (mean, std) = (f64::from(self.mean), f64::from(self.std));
         [(1.0 / (255.0 * std)) as f32, (-mean / std) as f32]
     }
 
-    /// Which of the given images is at place `i` of the batch, where the row of the data set is `row`.
+    /// Which image of the input is at place `i` of the batch, where `row` is the row of the data set.
     #[inline(always)]
     fn given(&self, [clock, _]: random::Clock, i: usize, row: usize) -> usize {
         match self.staged {
@@ -70,7 +70,7 @@ impl GatherImages {
         }
     }
 
-    /// How often each image comes, every time at another place.
+    /// How often each image occurs, every time at another place.
     pub(super) fn copies(&self) -> usize {
         match (self.window, self.image.dims()) {
             (Some(window), [h, w, ..]) => window.places([*h, *w]),
@@ -100,7 +100,7 @@ impl Op for GatherImages {
         Ok(Tensor::f32(Shape::new([&[self.batch], self.image.dims()].concat())))
     }
     fn bytes(&self, _: &[Tensor], outputs: &[Tensor]) -> u64 {
-        // A byte in and a number out for each pixel of the batch.
+        // A byte in and a float out for each pixel of the batch.
         outputs[0].len() as u64 * 5
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
@@ -149,8 +149,8 @@ impl Op for GatherImages {
             );
             return;
         }
-        // A share of a part is for one thread, which finds those images in its cache again; else whoever is through with
-        // its own share takes from others.
+        // A share of a part is for one thread, which finds those images in its cache again; without parts, a thread
+        // that is done with its own share takes from others.
         let part = size / self.parts;
         let images = match self.parts {
             1 => rows_at_a_time(self.batch, size),
@@ -167,7 +167,7 @@ impl Op for GatherImages {
                     let find = |i: usize| {
                         let row = (*rows.get(i)?)?;
                         let at = self.given(clock, first + i, row) * size + begin;
-                        // What is ahead may be past the end of what is given; it is not read then.
+                        // What is ahead may be past the end of the input; then it is not read.
                         bytes.get(at..at + part).into_iter().for_each(ask_for);
                         Some(at)
                     };
@@ -228,13 +228,13 @@ impl Op for GatherImages {
     }
 }
 
-/// The labels of a batch, `u32 [batch]`, of the images that [`GatherImages`] takes. Inputs: all labels `u32
-/// [count]` and the clock `u32 [step, seed]`. Past the end in turn they are `u32::MAX`.
+/// The labels of a batch, `u32 [batch]`, for the images that [`GatherImages`] takes. Inputs: all labels `u32 [count]`
+/// and the clock `u32 [step, seed]`. Past the end, with [`Order::InTurn`], they are `u32::MAX`.
 #[derive(Clone, Copy, Debug)]
 pub struct GatherLabels {
     /// Labels in the data set.
     pub count: usize,
-    /// How often each image comes: the places of its window, or 1.
+    /// How often each image occurs: the places of its window, or 1.
     pub copies: usize,
     pub batch: usize,
     pub order: Order,

@@ -1,8 +1,8 @@
 //! The data set stays on the device between steps; each step gathers its batch from it.
 //!
-//! Position `step * batch + i` counts through all epochs one after another, so batches may straddle two epochs
-//! and every image comes exactly once in each. With a [`Window`] a set counts as many times as large: row
-//! `v` of it is image `v / places` with the window at place `v % places`.
+//! Position `step * batch + i` counts through all epochs one after another, so batches may straddle two epochs and
+//! every image comes exactly once in each. With a [`Window`], a set counts as `places` times as large: row `v` of it is
+//! image `v / places` with the window at place `v % places`.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Order {
         }
     }
 
-    /// The rows at place `first` of the batch and those after it: what [`Order::row`] says, many side by side.
+    /// The rows at place `first` of the batch and the places after it: as [`Order::row`] gives them, but many at once.
     #[inline(always)]
     fn rows(self, [step, seed]: random::Clock, batch: usize, first: usize, count: usize, out: &mut [Option<usize>]) {
         if self == Order::InTurn {

@@ -1,4 +1,4 @@
-//! Columns that are taken out of a result, made without the others.
+//! Columns that are taken out of a result, computed without the others.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::graph::{Graph, Node, Origin};
 use crate::ops::concat::Slice;
 use crate::ops::{Epilogue, Op};
 
-/// Takes columns out of what makes a result, instead of out of the result that nobody wants but for them: a convolution's
-/// derivative by the pictures needs not make those by the labels beside them.
+/// Takes columns out of an input of the op that makes a result, instead of out of the result, if nothing else of it is
+/// wanted: a convolution's derivative with respect to the pictures need not compute that of the labels beside them.
 pub(super) fn make_only_those(graph: &mut Graph) {
     let uses = uses(graph);
     for i in 0..graph.nodes.len() {

@@ -1,11 +1,11 @@
-//! Constants that ops can do without as tensors.
+//! Constants that ops can take as numbers instead of tensors.
 
 use super::behind_reshapes;
 use crate::graph::{Graph, Node, Origin};
 use crate::ops::elementwise::Fill;
 
-/// Takes inputs that are one value throughout into the ops that can do without them as tensors: the derivative of a loss
-/// by itself, and what is made of it.
+/// Moves inputs that are one value throughout into the ops that can take it as a number: the derivative of a loss with
+/// respect to itself, and what is made of it.
 pub(super) fn take_constants(graph: &mut Graph) {
     for i in 0..graph.nodes.len() {
         while let Some(origin) = without_constant(graph, &graph.nodes[i]) {

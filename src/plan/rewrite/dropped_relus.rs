@@ -1,4 +1,4 @@
-//! A relu and the dropout behind it, backward in one op.
+//! The backward pass of a relu and the dropout after it, in one op.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use crate::graph::{Graph, Origin, Value};
 use crate::ops::activation::{Act, ActivationGrad};
 use crate::ops::{Dropout, Epilogue};
 
-/// Makes one derivative of those of a relu and of the dropout behind it, which the dropout's result tells. So nobody needs
-/// the relu's result any more, and the dropout can be folded into what makes it.
+/// Joins the derivatives of a relu and of the dropout after it into one, which needs only the dropout's result. So
+/// nothing needs the relu's result any more, and the dropout can be folded into what makes it.
 pub(super) fn join_dropped_relus(graph: &mut Graph) {
     let uses = uses(graph);
-    // What dropout is of, the dropout, its clock, its result.
+    // The dropout's input, the dropout, its clock, its result.
     let mut dropped: Vec<(Value, Dropout, Value, Value)> = Vec::new();
     for i in 0..graph.nodes.len() {
         let Origin::Op { op, inputs } = &graph.nodes[i].origin else { continue };
@@ -33,7 +33,7 @@ pub(super) fn join_dropped_relus(graph: &mut Graph) {
             *of == relu && *at == clock && op.as_ref().downcast::<Dropout>() == Some(dropout)
         };
         let Some((_, dropout, _, result)) = dropped.iter().find(same).copied() else { continue };
-        // Both are cut into images alike.
+        // Both must be divided into images alike.
         if graph.dims(result).first() != graph.dims(inputs[1]).first() {
             continue;
         }
@@ -66,7 +66,7 @@ mod tests {
         let clock = place(&mut store, "clock", Tensor::u32([2]));
         let mut graph = Graph::new();
         let [of_x, of_w, of_affine, of_clock] = [&x, &w, &affine, &clock].map(|place| graph.read(place));
-        // x itself, as the statistics are of none and one.
+        // x itself, since the statistics are zeros and eps is 1.
         let none = graph.apply(Fill { shape: [2, 4].into(), value: 0.0 }, &[]).unwrap();
         let dropout = Dropout { rate: 0.4, stream: 1, groups: 1 };
         let made = batch_norm_fixed(&mut graph, of_x, none, of_affine, 1.0).unwrap();

@@ -1,12 +1,12 @@
-//! What is small (a bias, an activation, dropout), folded into the op that makes its input.
+//! Small ops (a bias, an activation, dropout), folded into the op that makes their input.
 
 use super::{changes_between, through_reshapes, uses};
 use crate::graph::{Graph, Node, Origin, Value};
 use crate::ops::Dropout;
 use crate::ops::elementwise::Add;
 
-/// Folds biases, normalisation by given statistics, activations, activation derivatives and dropout into the ops that make their input, where nobody else
-/// wants that input.
+/// Folds biases, normalisation by given statistics, activations, activation derivatives and dropout into the ops that
+/// make their input, where nothing else uses that input.
 pub(super) fn fuse(graph: &mut Graph) {
     let mut uses = uses(graph);
     for i in 0..graph.nodes.len() {
@@ -24,7 +24,7 @@ pub(super) fn fuse(graph: &mut Graph) {
         };
         let Some(maker) = through_reshapes(graph, &uses, source) else { continue };
         let Origin::Op { op: maker_op, inputs: maker_inputs } = &graph.nodes[maker.0].origin else { continue };
-        // What differs from channel to channel fits only where the innermost size is that of the maker's own result.
+        // What differs from channel to channel fits only where the maker's own result has the same innermost size.
         if epilogue.is_some_and(|epilogue| epilogue.bias || epilogue.norm.is_some())
             && graph.nodes[maker.0].tensor.shape.last() != graph.nodes[i].tensor.shape.last()
         {
@@ -42,7 +42,7 @@ pub(super) fn fuse(graph: &mut Graph) {
             graph.nodes[i].origin = Origin::Op { op: fused, inputs };
             uses[maker.0] = 0;
         } else if last_input_before(&inputs, source) {
-            // Between maker and node there is a reshape node, which can hold the fused op if its inputs stand before it.
+            // Between maker and node there is a reshape node, which can hold the fused op if its inputs come before it.
             let holder = source;
             graph.nodes[holder.0] = Node { origin: Origin::Op { op: fused, inputs }, tensor: made };
             graph.nodes[i].origin = Origin::Reshape(holder);
@@ -51,7 +51,7 @@ pub(super) fn fuse(graph: &mut Graph) {
     }
 }
 
-/// Lets what makes one input of an addition add the other.
+/// Lets the op that makes one input of an addition add the other input.
 fn add_in_maker(graph: &mut Graph, uses: &mut [usize], i: usize) {
     let Origin::Op { inputs, .. } = &graph.nodes[i].origin else { return };
     let [first, second] = [inputs[0], inputs[1]];
@@ -119,7 +119,7 @@ mod tests {
         };
         let pooled = |graph: &mut Graph, x| graph.apply(MaxPool::new(2, 2), &[x]);
         assert_eq!(folded(pooled, false), ["max_pool"]);
-        // Statistics of the batch itself are known when all of it is there.
+        // Statistics of the batch itself are known only when all of it is there.
         assert_eq!(folded(pooled, true), ["max_pool", "batch_norm.apply"]);
         let convolved = |graph: &mut Graph, x| {
             let weight = graph.apply(Fill { shape: [2, 2, 4, 4].into(), value: 0.5 }, &[])?;

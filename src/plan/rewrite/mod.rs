@@ -1,4 +1,4 @@
-//! A graph as it is dispatched: ops folded into those that make their input, and what is the same computed once.
+//! A graph as it is dispatched: ops folded into those that make their input, and equal nodes computed once.
 
 use super::{changed, meet};
 use crate::graph::{Effect, Graph, Origin, Place, Value};
@@ -20,7 +20,7 @@ pub(super) fn rewritten(graph: &Graph) -> Graph {
     columns::make_only_those(&mut graph);
     dropped_relus::join_dropped_relus(&mut graph);
     fold::fuse(&mut graph);
-    // Last, so that nothing that could have been folded into its only user has two.
+    // After folding: a shared node has several users, and then nothing can be folded into it.
     share::share(&mut graph);
     sums::sum_into_places(&mut graph);
     together::put_together(&graph)
@@ -48,7 +48,7 @@ pub(super) fn uses(graph: &Graph) -> Vec<usize> {
     uses
 }
 
-/// What a value is another shape of.
+/// The value of which this one is a reshape, or the value itself.
 fn behind_reshapes(graph: &Graph, mut value: Value) -> Value {
     while let Origin::Reshape(inner) = graph.nodes[value.0].origin {
         value = inner;
@@ -56,15 +56,15 @@ fn behind_reshapes(graph: &Graph, mut value: Value) -> Value {
     value
 }
 
-/// Whether an effect between two nodes changes what an op with these inputs reads from stored buffers: then it reads
-/// something else at the one than at the other, and cannot move.
+/// Whether an effect between two nodes changes what an op with these inputs reads from stored buffers: then it would
+/// read something else at one than at the other, and cannot move.
 fn changes_between(graph: &Graph, [first, last]: [usize; 2], inputs: &[Value]) -> bool {
     let read: Vec<Place> = inputs.iter().filter_map(|value| graph.stored(behind_reshapes(graph, *value))).collect();
     let between = graph.effects.iter().filter(|(at, _)| (first + 1..=last).contains(at));
     between.flat_map(|(_, effect)| changed(effect)).any(|place| read.iter().any(|read| meet(read, place)))
 }
 
-/// The op behind a value, if everything between has one user.
+/// The op behind a value, through reshapes, if it and everything between have one user each.
 fn through_reshapes(graph: &Graph, uses: &[usize], mut value: Value) -> Option<Value> {
     loop {
         if uses[value.0] != 1 {

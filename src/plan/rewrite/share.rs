@@ -1,4 +1,4 @@
-//! What is computed twice, computed once.
+//! What would be computed twice, computed once.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use crate::tensor::Tensor;
 #[derive(PartialEq, Eq, Hash)]
 enum Sameness {
     Stored(usize, usize),
-    /// An op's text says all there is about it; the name tells ops of different modules apart.
+    /// An op's `Debug` text says all there is about it; the name tells ops of different modules apart.
     Op(&'static str, String, Vec<Value>),
     Reshape(Value),
     Part(Value, usize),
 }
 
-/// Lets the users of a node that computes what an earlier one did have that one's result. What may lie in a stored
-/// buffer is left alone, and so is all that stands on the other side of an effect: it may have read something else.
+/// Gives the users of a node that computes the same as an earlier one the earlier one's result. What may be in a stored
+/// buffer is left alone, and so are ops on the other side of an effect: they may have read something else.
 pub(super) fn share(graph: &mut Graph) {
     let uses = uses(graph);
     let assigned = assigned(graph);

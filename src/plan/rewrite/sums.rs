@@ -9,7 +9,7 @@ use crate::ops::sums::{Summed, Sums};
 use crate::plan::meet;
 use crate::tensor::Tensor;
 
-/// A sum over all rows that nobody wants but a place.
+/// A sum over all rows whose only use is its assignment to a place.
 #[derive(Clone)]
 struct PlacedSum {
     sum: Value,
@@ -19,14 +19,15 @@ struct PlacedSum {
     place: Place,
 }
 
-/// Makes one update of sums that nobody wants but places in one buffer: the last step of derivatives by weights.
+/// Joins sums that are only assigned to places in one buffer into one update: the last step of derivatives with respect
+/// to weights.
 pub(super) fn sum_into_places(graph: &mut Graph) {
     let (uses, assigned) = (uses(graph), assigned(graph));
     let all = std::mem::take(&mut graph.effects);
     let mut sums: Vec<PlacedSum> = Vec::new();
     for (i, (at, effect)) in all.iter().enumerate() {
         match placed_sum(graph, &uses, effect) {
-            // Where what is summed is in a stored buffer, that may have changed when it is assigned.
+            // If what is summed is in a stored buffer, it may have changed by the time of the assignment.
             Some(sum) if !assigned[behind_reshapes(graph, sum.of).0] => sums.push(sum),
             _ => graph.effects.push((*at, effect.clone())),
         }
@@ -37,13 +38,13 @@ pub(super) fn sum_into_places(graph: &mut Graph) {
     }
 }
 
-/// Whether the sums may be assigned after what is next: that reads none of their places, and assigns to none of them.
+/// Whether the sums may be assigned after the `next` effect: it reads none of their places, and assigns to none.
 fn is_apart(graph: &Graph, sums: &[PlacedSum], next: &Effect) -> bool {
     let Effect::Assign { value, place } = next else { return false };
     is_made(graph, *value) && !sums.iter().any(|sum| meet(&sum.place, place))
 }
 
-/// Whether an op has made a value, in whatever shape.
+/// Whether a value was made by an op, in whatever shape.
 fn is_made(graph: &Graph, value: Value) -> bool {
     matches!(graph.nodes[behind_reshapes(graph, value).0].origin, Origin::Op { .. })
 }

@@ -8,24 +8,24 @@ use crate::ops::Op;
 use crate::ops::transpose::Transposes;
 use crate::tensor::Tensor;
 
-/// Ops of several parts of one stored buffer that are one.
+/// Ops on several parts of one stored buffer, joined into one.
 struct Together {
     buffer: BufferId,
-    /// The part of the buffer that all are in: where it begins, and its words.
+    /// The part of the buffer that contains them all: where it begins, and its number of words.
     start: usize,
     words: usize,
     op: Arc<dyn Op>,
-    /// The nodes, and where in the result each one's begins.
+    /// The nodes, and where in the result each one's elements begin.
     nodes: Vec<(usize, usize)>,
 }
 
-/// Makes one op of those that do the same to parts of one stored buffer, with no effect between them: the weights that
-/// convolutions' derivatives want transposed.
+/// Joins ops that do the same to parts of one stored buffer, with no effect between them, into one: the weights that
+/// convolutions' derivatives need transposed.
 pub(super) fn put_together(graph: &Graph) -> Graph {
     let found = together(graph);
     let mut out = Graph::new();
     let mut now: Vec<Value> = Vec::with_capacity(graph.nodes.len());
-    // Of each op that was found, where it stands now.
+    // Each joined op's value in the new graph.
     let mut results: Vec<Option<Value>> = vec![None; found.len()];
     let mut effects = graph.effects.iter().cloned().peekable();
     let mut moved = |out: &mut Graph, now: &[Value], until: usize| {
@@ -65,14 +65,14 @@ pub(super) fn put_together(graph: &Graph) -> Graph {
 }
 
 fn together(graph: &Graph) -> Vec<Together> {
-    /// Equal ops on one buffer, with so many effects before them.
+    /// Equal ops on one buffer, with the same number of effects before them.
     struct Alike {
         op: Arc<dyn Op>,
         text: String,
         buffer: BufferId,
         effects: usize,
         nodes: Vec<usize>,
-        /// What each reads: where that begins in the buffer, and its shape.
+        /// What each reads: where it begins in the buffer, and its shape.
         parts: Vec<(usize, Tensor)>,
     }
     let (uses, assigned) = (uses(graph), assigned(graph));
@@ -111,7 +111,7 @@ fn together(graph: &Graph) -> Vec<Together> {
     all.into_iter().filter_map(one).collect()
 }
 
-/// Ops that are put together at most.
+/// The most ops that are put together.
 const MOST_TOGETHER: usize = Transposes::MOST;
 
 #[cfg(test)]

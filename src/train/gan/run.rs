@@ -24,6 +24,7 @@ use crate::train::folder::Folder;
 use crate::train::metrics::as_written;
 use crate::train::pacing::Pacing;
 use crate::train::provenance::Provenance;
+use crate::train::schedule::epochs_behind;
 
 mod checkpoint;
 mod pictures;
@@ -204,6 +205,9 @@ impl GanRun<'_> {
         let quality = match judge {
             Some(mut judge) => {
                 judge.check(train)?;
+                if let Some(order) = self.data.matched_in_order(&judge.class_names) {
+                    (self.report)(GanEvent::Warning(format!("{}: {order}", judge.name)));
+                }
                 judge.upload(self.device)?;
                 let quality = Quality::new(judge, self.device, &reference)?;
                 if let Some(doubt) = quality.doubt() {
@@ -346,10 +350,12 @@ impl Loop<'_> {
             let mean = |value: fn(&RoundLoss) -> f32| {
                 rows.iter().map(|row| f64::from(value(row))).sum::<f64>() / rows.len() as f64
             };
-            let per_round = self.run.settings.batch * self.run.settings.discriminator_steps;
+            let GanSettings { batch, discriminator_steps, epochs, .. } = self.run.settings;
+            let epoch = epochs_behind(self.round, batch * discriminator_steps, self.steps.images);
             self.metrics.losses.push(LossRow {
                 round: self.round,
-                epoch: as_written((self.round * per_round) as f64 / self.steps.images as f64, 4),
+                // A round may have more pictures than an epoch.
+                epoch: as_written(epoch.min(epochs as f64), 4),
                 real: mean(|r| r.real),
                 fake: mean(|r| r.fake),
                 generator: mean(|r| r.generator),
@@ -364,8 +370,7 @@ impl Loop<'_> {
         let images = (rounds * self.run.settings.batch * self.run.settings.discriminator_steps) as f64;
         (self.run.report)(GanEvent::Trained {
             round: last.round,
-            // The last round straddles the end where it does not divide the images.
-            epoch: last.epoch.min(self.run.settings.epochs as f64),
+            epoch: last.epoch,
             discriminator: (last.real + last.fake) / 2.0,
             generator: last.generator,
             images_per_second: images / began.elapsed().as_secs_f64().max(1e-9),

@@ -1,10 +1,10 @@
 //! Convolution on the CPU: no patch matrix is built, tiles of the result stay in registers.
 //!
-//! In `[h, w, c]` order the taps of one kernel row over all channels are one contiguous run of the image. So an
-//! output pixel is a sum over kernel rows of `run . weights`, and a tile of PIXELS x VECTORS x lanes results is
-//! kept in registers while the run is walked once: one broadcast of an image value serves VECTORS multiply-adds,
-//! one load of weights serves PIXELS. The transposed convolution is the same walk over flipped weights, one walk
-//! for each residue of the stride; the derivative by the weights swaps which of the three is kept in registers.
+//! In `[h, w, c]` order the taps of one kernel row over all channels are one contiguous run of the image. So an output
+//! pixel is a sum over kernel rows of `run . weights`, and a tile of PIXELS x VECTORS x lanes results is kept in
+//! registers while the run is walked once: one broadcast of an image value serves VECTORS multiply-adds, and one load
+//! of weights serves PIXELS. The transposed convolution is the same walk over flipped weights, one walk for each
+//! residue of the stride; the derivative with respect to the weights swaps which of the three is kept in registers.
 
 use pulp::{Simd, WithSimd};
 
@@ -24,11 +24,12 @@ use crate::ops::pool::largest_of_four;
 use crate::ops::tile::{lanes, store_tile, vectors, width, with_tile};
 use crate::parallel::{block, parallel_chunks, scratch};
 
-/// Words of a result that are pooled at once: a third of a first-level cache, whose rest holds images and weights.
+/// Words of a result that are pooled at once: a third of a first-level cache, the rest of which holds images and
+/// weights.
 const BAND: usize = 1 << 12;
 
-/// Where a walk goes: pixel `(i, j)` of `rows x columns` reads taps from `(i * stride, j * stride)` of the frame
-/// on and writes to pixel `(i * spread, j * spread)` of the result.
+/// Where a walk goes: pixel `(i, j)` of `rows x columns` reads taps of the frame from `(i * stride, j * stride)` on and
+/// writes to pixel `(i * spread, j * spread)` of the result.
 struct Walk {
     /// Offset of the first tap in the frame, in words.
     first: usize,
@@ -53,11 +54,11 @@ struct Walk {
 enum Weights {
     /// Across channels of the result: [`pack`]'s panels.
     Across(Vec<f32>),
-    /// Along the run, for channels too few to fill a vector: `[channel][tap row][run]`, runs filled up with zeros.
+    /// Along the run, for channels too few to fill a vector: `[channel][tap row][run]`, runs padded with zeros.
     Along(Vec<f32>),
 }
 
-/// Whether channels leave most of a vector empty that a run would fill.
+/// Whether channels would leave most of a vector empty, while a run would fill it.
 fn few(channels: usize, run: usize) -> bool {
     channels * 4 <= lanes() && run >= lanes()
 }
@@ -93,7 +94,7 @@ fn pack<'a>(taps: usize, run: usize, channels: usize, row: impl Fn(usize, usize)
 
 struct Correlate<'a> {
     walk: &'a Walk,
-    /// All of the walk's, or the first of them.
+    /// All rows of the walk, or the first of them.
     rows: usize,
     frame: &'a [f32],
     out: &'a mut [f32],
@@ -136,7 +137,7 @@ fn correlate<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, mut ta
     }
 }
 
-/// What the sums of a block of channels begin with.
+/// What the sums of a block of channels start from.
 #[inline(always)]
 fn begin<S: Simd, const VECTORS: usize>(simd: S, finish: &Finish, block: usize) -> [S::f32s; VECTORS] {
     let mut begin = [simd.splat_f32s(0.0); VECTORS];
@@ -146,7 +147,7 @@ fn begin<S: Simd, const VECTORS: usize>(simd: S, finish: &Finish, block: usize) 
     begin
 }
 
-/// A tile of pixels, from number `first` on, in one block of channels; returns how many it has room for.
+/// Sums a tile of pixels, from number `first` on, in one block of channels; returns how many pixels it has room for.
 #[inline(always)]
 fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     simd: S,
@@ -158,7 +159,7 @@ fn pixels<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     let Correlate { walk, rows, frame, out, finish } = task;
     let (taps, run, width) = (walk.taps, walk.run, VECTORS * S::F32_LANES);
     let pixels = PIXELS.min(*rows * walk.columns - first);
-    // Where each pixel of the tile reads and writes; a short tile repeats its last one.
+    // Where each pixel of the tile reads and writes; a short tile repeats its last pixel.
     let (mut from, mut to) = ([0usize; PIXELS], [0usize; PIXELS]);
     let (row, mut column) = (first / walk.columns, first % walk.columns);
     let mut row = [walk.first + row * walk.step_row, walk.out_first + row * walk.out_row + block * width];
@@ -278,7 +279,7 @@ impl Walks {
 
     pub fn run(&self, source: &[f32], out: &mut [f32], end: &Ready) {
         let Walks { walks, image_out, channels, .. } = self;
-        // A walk that covers no pixel of some residue leaves zeros.
+        // Pixels that no walk covers stay zero.
         let covered: usize = walks.iter().map(|walk| walk.rows * walk.columns * walk.channels).sum();
         let (finish, later) = match covered < *image_out {
             true => (Finish::default(), end.of_columns(0)),
@@ -295,13 +296,13 @@ impl Walks {
         });
     }
 
-    /// The maxima of the result's windows of two by two, `out [n, p / 2, q / 2, k]`, of a convolution with whole vectors of
-    /// channels, whose epilogue is for registers; `then` is done to the maxima. A band of rows is pooled while it is in the
-    /// first-level cache.
+    /// Max-pools the result of a convolution over windows of two by two, `out [n, p / 2, q / 2, k]`. Channels are whole
+    /// vectors and the epilogue is for registers; `then` is applied to the maxima. Each band of rows is pooled while it
+    /// is in the first-level cache.
     pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
         let Walks { walks, channels, .. } = self;
         let walk = &walks[0];
-        // Pairs of rows in a band, and words of the result that a pair makes.
+        // Pairs of rows in a band, and words of the pooled result that a pair makes.
         let pairs = (BAND / (2 * walk.out_row)).clamp(1, (walk.rows / 2).max(1));
         let pooled_row = walk.columns / 2 * channels;
         let band = pairs * 2 * walk.out_row;
@@ -318,8 +319,8 @@ impl Walks {
         });
     }
 
-    /// Calls `f` with each image's number, its frame or itself, its part of the result, of so many words, and so much memory
-    /// to use, which holds anything.
+    /// Calls `f` with each image's number, its frame or the image itself, its part of the result, `image_out` words,
+    /// and `memory` words to use, with arbitrary contents.
     fn each_image(
         &self,
         source: &[f32],
@@ -331,7 +332,7 @@ impl Walks {
         let Walks { frame, image, .. } = self;
         let image_len = image.iter().product::<usize>();
         let block = block(out.len() / image_out);
-        // Whole lines: a vector across two is read twice.
+        // Whole cache lines: a vector that crosses two of them is read twice.
         let framed = frame.map_or(0, |frame| frame.len(image[2]).next_multiple_of(LINE));
         parallel_chunks(out, block * image_out, |b, out| {
             scratch(framed + memory, |scratch| {

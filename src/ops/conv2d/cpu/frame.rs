@@ -2,10 +2,10 @@
 
 use crate::ops::tile::lanes;
 
-/// Words behind an image's copy, so that a tile may read past its end.
+/// Words after an image's copy, so that a tile may read past its end.
 pub const SLACK: usize = 64;
 
-/// `[height, width, channels]`; all that lies outside the source is zero.
+/// `[height, width, channels]`; everything outside the source is zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     pub height: usize,
@@ -20,7 +20,7 @@ impl Frame {
         self.height * self.width * channels + SLACK
     }
 
-    /// Zeroes what lies around an image of this size: [`Frame::fill`] writes the rest.
+    /// Zeroes the border around an image of this size: [`Frame::fill`] writes the rest.
     pub fn clear(&self, [h, w, c]: [usize; 3], out: &mut [f32]) {
         let rows = self.top..self.height.min(self.top + h);
         let (from, to) = (self.left.min(self.width) * c, self.width.min(self.left + w) * c);
@@ -35,7 +35,7 @@ impl Frame {
         out[self.height * self.width * c..].fill(0.0);
     }
 
-    /// Copies `image [h, w, c]` into `out`, whose border is clear; rows and columns that the frame has no room for are
+    /// Copies `image [h, w, c]` into `out`, whose border is zero; rows and columns that the frame has no room for are
     /// dropped.
     pub fn fill(&self, image: &[f32], [h, w, c]: [usize; 3], out: &mut [f32]) {
         let columns = w.min(self.width.saturating_sub(self.left)) * c;
@@ -45,7 +45,7 @@ impl Frame {
         }
     }
 
-    /// The other way: what [`Frame::fill`] copies into the frame comes out of it, and all it drops is zero.
+    /// The reverse: what [`Frame::fill`] copies into the frame is copied out of it, and what it drops becomes zero.
     pub fn take(&self, frame: &[f32], [h, w, c]: [usize; 3], image: &mut [f32]) {
         let columns = w.min(self.width.saturating_sub(self.left)) * c;
         for (row, out) in image.chunks_exact_mut(w * c).take(h).enumerate() {
@@ -57,8 +57,8 @@ impl Frame {
     }
 }
 
-/// Images in frames that are taken by turns. Where an image, whose pixels are whole vectors, is all of its frame, they are
-/// read as they lie.
+/// Images in frames that are used in turn. Where an image fills its frame and its pixels are whole vectors, images are
+/// read in place.
 pub struct Frames {
     frame: Frame,
     image: [usize; 3],
@@ -67,7 +67,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// For images `[h, w, c]`, so many at once.
+    /// For images `[h, w, c]`, `slots` of them at once.
     pub fn new(frame: Frame, image: [usize; 3], slots: usize) -> Frames {
         let [h, w, c] = image;
         let lie = [frame.height, frame.width, frame.top, frame.left] == [h, w, 0, 0] && c.is_multiple_of(lanes());
@@ -84,12 +84,12 @@ impl Frames {
         if self.is_copied { self.slots * self.step() } else { 0 }
     }
 
-    /// Zeroes what lies around the images.
+    /// Zeroes the borders around the images.
     pub fn clear(&self, frames: &mut [f32]) {
         frames.chunks_exact_mut(self.step()).for_each(|frame| self.frame.clear(self.image, frame));
     }
 
-    /// Takes image `i` of `images` into its frame, which is clear.
+    /// Copies image `i` of `images` into its frame, whose border is zero.
     pub fn fill(&self, i: usize, images: &[f32], frames: &mut [f32]) {
         if self.is_copied {
             let image = self.image.iter().product::<usize>();
@@ -98,7 +98,7 @@ impl Frames {
         }
     }
 
-    /// Where the images are to be read, `step` words apart.
+    /// Where to read the images, `step` words apart.
     pub fn of<'a>(&self, images: &'a [f32], frames: &'a [f32]) -> &'a [f32] {
         if self.is_copied { frames } else { images }
     }

@@ -1,4 +1,4 @@
-//! The twins on the CPU: each shape is convolved by the method that takes the fewest cycles for it.
+//! The convolutions on the CPU: each shape uses the method that takes the fewest cycles for it.
 
 use crate::ops::conv2d::Geometry;
 use crate::ops::epilogue::{Finish, Ready};
@@ -9,7 +9,7 @@ mod winograd;
 
 use winograd::Transposed;
 
-/// A convolution, or the transpose of one, with its weights as the method wants them.
+/// A convolution, or the transpose of one, with its weights arranged for the method.
 pub enum Correlation {
     Tiles(winograd::Tiles),
     Scatter(winograd::Scatter),
@@ -26,7 +26,7 @@ impl Correlation {
         }
     }
 
-    /// From derivatives by the result to those by the image; `weight` is `[r, s, k, c]`.
+    /// From derivatives with respect to the result to those with respect to the image; `weight` is `[r, s, k, c]`.
     pub fn transposed(g: &Geometry, weight: &[f32]) -> Correlation {
         match winograd::Tiling::transposed(g) {
             Some(Transposed::OfResult(tiling)) => Correlation::Tiles(winograd::Tiles::new(tiling, weight)),
@@ -38,7 +38,7 @@ impl Correlation {
         }
     }
 
-    /// As many images as `out` has room for.
+    /// Runs on as many images as `out` has room for.
     pub fn run(&self, source: &[f32], out: &mut [f32], end: &Ready) {
         match self {
             Correlation::Tiles(tiles) => tiles.run(source, out, end),
@@ -53,8 +53,8 @@ impl Correlation {
         winograd::Tiling::forward(g).is_none_or(|tiling| winograd::Tiles::can_pool(&tiling))
     }
 
-    /// The maxima of windows of two by two, `out [n, p / 2, q / 2, k]`, of what `end` makes of a convolution that can; `then`
-    /// is done to the maxima. Channels are whole vectors.
+    /// Max-pools what `end` makes of the convolution over windows of two by two, `out [n, p / 2, q / 2, k]`, where
+    /// [`Correlation::can_pool`]; `then` is applied to the maxima. Channels are whole vectors.
     pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
         match self {
             Correlation::Tiles(tiles) => tiles.run_pooled(source, out, end, then),
@@ -87,7 +87,7 @@ pub mod tests {
         for (r, stride) in
             [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2), (4, 2), (5, 2), (5, 3), (6, 1), (7, 1), (7, 2), (12, 2)]
         {
-            // The last is whole tiles of 3x3 kernels.
+            // The last has whole tiles for 3x3 kernels.
             let sizes = [
                 (7, 12, 8, 8),
                 (13, 9, 17, 33),
@@ -108,7 +108,7 @@ pub mod tests {
         all
     }
 
-    /// Within a few roundings of what the plain sums of `terms` numbers are.
+    /// Checks that results are within a few roundings of the plain sums of `terms` numbers.
     fn agree(what: &str, g: &Geometry, tiles: &[f32], plain: &[f32], terms: usize) {
         let allowed = 7e-6 * (terms as f32).sqrt().max(4.0);
         for (i, (a, b)) in tiles.iter().zip(plain).enumerate() {
@@ -123,7 +123,7 @@ pub mod tests {
             let (x, d_out) = (numbers(g.n * g.h * g.w * g.c, 1), numbers(g.n * g.p * g.q * g.k, 2));
             let weight = numbers(g.r * g.s * g.c * g.k, 3);
             let run = |len: usize, f: &dyn Fn(&mut [f32])| {
-                // What lies in a result beforehand must not matter.
+                // What the output held before must not matter.
                 let mut out = vec![f32::NAN; len];
                 f(&mut out);
                 out
@@ -172,7 +172,7 @@ pub mod tests {
 
     #[test]
     fn an_image_has_the_same_result_alone_as_among_others() {
-        // With borders by tiles of the result, without by those of what is read.
+        // With borders it goes by tiles of the result, without them by tiles of the source.
         for (pad, p) in [(1, 10), (0, 8)] {
             let g = Geometry::new([7, 10, 10, 16], [3, 3], [p, p, 32], [1, pad, pad]);
             let one = Geometry { n: 1, ..g };

@@ -1,16 +1,17 @@
-//! Walks whose vectors lie along the run: results have so few channels that vectors across them would be mostly empty.
+//! Walks whose vectors lie along the run: for results with so few channels that vectors across them would be mostly
+//! empty.
 
 use pulp::Simd;
 
 use super::Correlate;
 use crate::ops::tile::load;
 
-/// Pixels whose sums along the run go on side by side, as each waits for its last product.
+/// Pixels whose sums along the run are interleaved, since each sum waits for its previous product.
 const SIDE_BY_SIDE: usize = 4;
-/// The same where pixels are a vector each, and so what one reads is what its neighbours read.
+/// The same where pixels are a vector each, so that one reads what its neighbours read.
 const STRETCH: usize = 14;
 
-/// `weights` are `[channel][tap row][run]`, runs filled up with zeros.
+/// `weights` are `[channel][tap row][run]`, runs padded with zeros.
 #[inline(always)]
 pub(super) fn along<S: Simd>(simd: S, mut task: Correlate, weights: &[f32]) {
     let walk = task.walk;
@@ -19,7 +20,7 @@ pub(super) fn along<S: Simd>(simd: S, mut task: Correlate, weights: &[f32]) {
     for (channel, weights) in weights.chunks_exact(walk.taps * padded).enumerate() {
         for row in 0..task.rows {
             if vectors && walk.columns >= STRETCH {
-                // The last stretch lies over the one before it where they do not come out even.
+                // The last stretch overlaps the one before it where the row does not divide evenly.
                 for first in (0..walk.columns).step_by(STRETCH) {
                     stretch(simd, &mut task, weights, channel, row, first.min(walk.columns - STRETCH));
                 }

@@ -1,4 +1,4 @@
-//! The derivative by the weights, by plain sums: tiles of weights stay in registers, images pass by.
+//! The derivative with respect to the weights, by plain sums: tiles of weights stay in registers while images pass by.
 
 use pulp::{Simd, WithSimd};
 
@@ -14,16 +14,17 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
     // Channels padded to whole register tiles.
     let row = if few(g.k, g.s * g.c) { g.k } else { g.k.next_multiple_of(width(g.k)) };
     let frame = super::frame(g).len(g.c);
-    // Where they fill them as they are, they are not copied.
+    // Where the channels fill whole tiles as they are, `d_out` is not copied.
     let padded = if row == g.k { 0 } else { g.p * g.q * row };
-    // So many images at a time that their copies stay in the second-level cache: sums are read and written once for all.
+    // Few enough images at a time that their copies stay in the second-level cache: sums are read and written once for
+    // all.
     let at_once = ((1 << 16) / (frame + padded)).clamp(1, images_per_part);
     parallel_chunks(out, part_len, |i, out| {
         let images = (i * images_per_part..((i + 1) * images_per_part).min(g.n)).collect::<Vec<_>>();
         scratch(at_once * (frame + padded), |memory| {
             let (frames, results) = memory.split_at_mut(at_once * frame);
             frames.chunks_exact_mut(frame).for_each(|to| super::frame(g).clear([g.h, g.w, g.c], to));
-            // Channels past the last.
+            // For the channels past the last.
             results.fill(0.0);
             for (begun, images) in images.chunks(at_once).enumerate() {
                 for (&n, frame) in images.iter().zip(frames.chunks_exact_mut(frame)) {
@@ -43,9 +44,9 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, input: &[f32], d_out: &[f32]
     });
 }
 
-/// The products of a few images, whose sums the innermost loops alone touch, with no way out of them that is a panic: else
-/// they would be written to memory with every pixel. `out[r, j, k] = sum over n, p, q of input[n, p + r, q * stride * c + j] *
-/// d_out[n, p, q, k]`.
+/// The products of a few images. Only the innermost loops touch the sums, and no exit from those loops is a panic:
+/// otherwise the sums would be written to memory with every pixel.
+/// `out[r, j, k] = sum over n, p, q of input[n, p * stride + r, q * stride * c + j] * d_out[n, p, q, k]`.
 struct WeightGradient<'a> {
     g: &'a Geometry,
     images: usize,
@@ -54,7 +55,7 @@ struct WeightGradient<'a> {
     d_out: &'a [f32],
     /// Words from pixel to pixel of `d_out`.
     row: usize,
-    /// To what images before these left in `out`, or else it is overwritten.
+    /// Whether to add to what earlier images left in `out`, or else to overwrite it.
     add: bool,
     out: &'a mut [f32],
 }
@@ -71,7 +72,7 @@ impl WithSimd for WeightGradient<'_> {
     }
 }
 
-/// Vectors lie along a run of taps, where there are fewer channels than fill one.
+/// Vectors lie along a run of taps, where channels are too few to fill one.
 #[inline(always)]
 fn weights_along<S: Simd>(simd: S, mut task: WeightGradient) {
     let run = task.g.s * task.g.c;
@@ -88,7 +89,7 @@ fn weights_along<S: Simd>(simd: S, mut task: WeightGradient) {
     }
 }
 
-/// Sums the products of so many vectors of a run; returns how many numbers they hold.
+/// Sums the products of this many vectors of a run; returns how many numbers they hold.
 #[inline(always)]
 fn weights_of_a_stretch<S: Simd, const VECTORS: usize>(
     simd: S,
@@ -111,7 +112,7 @@ fn weights_of_a_stretch<S: Simd, const VECTORS: usize>(
                     break;
                 };
                 let d = simd.splat_f32s(*d);
-                // What lies behind the run adds to sums that nobody takes.
+                // What follows the run adds to sums that nobody reads.
                 let Some(x) = S::as_simd_f32s(x).0.first_chunk::<VECTORS>() else { break };
                 for v in 0..VECTORS {
                     sums[v] = simd.mul_add_e_f32s(x[v], d, sums[v]);

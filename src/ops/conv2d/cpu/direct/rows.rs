@@ -1,13 +1,13 @@
-//! The walk over an image of one channel: its pixels lie one after another, so that a stretch of a row is one run of
-//! numbers, and its few taps are over before a tile of pixels from anywhere would have been found.
+//! The walk over a one-channel image: its pixels are contiguous, so that a stretch of a row is one run of numbers, and
+//! its few taps are done before the places of a tile of arbitrary pixels would have been found.
 
 use pulp::Simd;
 
 use super::{Correlate, begin};
 use crate::ops::tile::{store_tile, vectors};
 
-/// Goes through the walk, if it is one of these. Of two sizes of tiles it takes the one that covers fewer pixels twice.
-/// Larger ones, whose sums alone would fit registers, do not as soon as what is around them is counted in.
+/// Does the walk, if it is one of these. Of two tile sizes it takes the one that covers fewer pixels twice. For larger
+/// tiles the sums alone would fit the registers, but not together with everything around them.
 #[inline(always)]
 pub(super) fn by_rows<S: Simd>(simd: S, task: &mut Correlate, panels: &[f32]) -> bool {
     let covered = |pixels: usize| task.walk.columns.next_multiple_of(pixels);
@@ -36,7 +36,8 @@ fn with_run<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: &
     true
 }
 
-/// Tiles of PIXELS pixels of one row. The last one of a row lies over the one before it where they do not come out even.
+/// Tiles of PIXELS pixels of one row. The last one of a row overlaps the one before it where the row does not divide
+/// evenly.
 #[inline(always)]
 fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
     simd: S,
@@ -54,13 +55,13 @@ fn rows<S: Simd, const RUN: usize, const PIXELS: usize, const VECTORS: usize>(
             for first in (0..walk.columns).step_by(PIXELS) {
                 let first = first.min(walk.columns - PIXELS);
                 let from = &frame[walk.first + row * walk.step_row + first..];
-                // All that the tile reads, once: in the loop there is no place for a check that fails.
+                // One check for all that the tile reads: the loop has no place for a check that fails.
                 let from = &from[..(walk.taps - 1) * walk.frame_row + PIXELS + RUN - 1];
                 let mut sums = [begin; PIXELS];
                 for (tap, weights) in panel.iter().enumerate() {
                     let x = from.get(tap * walk.frame_row..).and_then(|x| x.get(..PIXELS + RUN - 1));
                     let Some(x) = x else { break };
-                    // Pixels innermost: the other way round more of them are wanted at once than registers hold.
+                    // Pixels innermost: the other way round, more of them are needed at once than registers hold.
                     for j in 0..RUN {
                         for i in 0..PIXELS {
                             let x = simd.splat_f32s(x[i + j]);

@@ -1,8 +1,8 @@
 //! The transposed convolution to few channels: each pixel of the source is multiplied by the whole kernel, a run of
-//! taps and channels, and what comes out is added where the kernel lies in the result.
+//! taps and channels, and the products are added where the kernel lies in the result.
 //!
-//! Vectors across few channels are mostly empty, and sums along a run end in a sum across a vector for each result. Here
-//! they lie across taps and channels, `r * s * c` in all.
+//! Vectors across few channels would be mostly empty, and sums along a run would end in a sum across a vector for each
+//! result. Here vectors lie across taps and channels, `r * s * c` in all.
 
 use pulp::{Simd, WithSimd};
 
@@ -21,7 +21,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// `weight` is `[r, s, k, c]`. None where there are channels enough, or a pixel has few taps.
+    /// `weight` is `[r, s, k, c]`. `None` where there are enough channels, or a pixel has few taps.
     pub fn new(g: &Geometry, weight: &[f32]) -> Option<Spread> {
         (few(g.c, g.k) && 2 * g.r * g.s * g.c >= lanes()).then(|| Spread::of(g, weight))
     }
@@ -69,7 +69,7 @@ impl Spread {
     }
 }
 
-/// An image's products, `[p, q, r, s, c]`, to sums in a frame of so many columns.
+/// Adds an image's products, `[p, q, r, s, c]`, to sums in a frame of `width` columns.
 struct Add<'a> {
     g: &'a Geometry,
     width: usize,
@@ -89,7 +89,7 @@ impl WithSimd for Add<'_> {
             for (r, products) in products.chunks_exact(run).enumerate() {
                 let sums = &mut sums[first + r * width * g.c..];
                 for (products, at) in products.chunks(S::F32_LANES).zip((0..).step_by(S::F32_LANES)) {
-                    // Behind the run zeros are added.
+                    // After the run, zeros are added.
                     let sum = simd.add_f32s(load::<S>(&sums[at..]), simd.partial_load_f32s(products));
                     store(simd, &mut sums[at..], sum);
                 }

@@ -12,7 +12,7 @@ use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, store, vectors, with_tile};
 use crate::parallel::{Lent, block, parallel_chunks, scratch};
 
-/// A convolution by tiles, its weights transformed.
+/// A convolution by tiles, with its weights transformed.
 pub struct Tiles {
     tiling: Tiling,
     panels: Lent,
@@ -39,8 +39,8 @@ impl Tiles {
         tiling.results() == POOLED
     }
 
-    /// The maxima of the result's windows of two by two, `out [n, p / 2, q / 2, k]`, under an epilogue for registers; `then`
-    /// is done to the maxima.
+    /// Max-pools the result over windows of two by two, `out [n, p / 2, q / 2, k]`, after an epilogue for registers;
+    /// `then` is applied to the maxima.
     pub fn run_pooled(&self, source: &[f32], out: &mut [f32], end: Finish, then: Finish) {
         let [p, q, k] = self.tiling.result;
         let image_out = (p / 2) * (q / 2) * k;
@@ -48,8 +48,8 @@ impl Tiles {
         self.each_block(source, out, image_out, end, write, |_, _| {});
     }
 
-    /// `end` is done to each vector of results, which `write` takes to their places, and `finish` to each image, by its
-    /// number, when all of it is there.
+    /// Applies `end` to each vector of results, which `write` puts in its place, and `finish` to each image, by its
+    /// number, once all of it is there.
     fn each_block(
         &self,
         source: &[f32],
@@ -86,7 +86,7 @@ fn images_of_a_thread(
     let total = images * of_image;
     let group = total.div_ceil(total.div_ceil(t.group()));
     let sources = Frames::new(t.frame, t.source, t.images_at_once(group));
-    // A tile of registers may read and write rows behind the last.
+    // A register tile may read and write rows past the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
     let planes = t.tile.planes();
@@ -134,14 +134,14 @@ fn images_of_a_thread(
     });
 }
 
-/// Tiles of framed images to the factors of each, `[plane][tile][phase][channel]`.
+/// From tiles of framed images to each tile's factors, `[plane][tile][phase][channel]`.
 pub(super) struct Read<'a> {
     pub lattice: &'a Lattice,
     pub tile: Tile,
     /// Tiles down and across an image.
     pub grid: [usize; 2],
     pub channels: usize,
-    /// Framed images, taken by turns.
+    /// Framed images, in frames that are used in turn.
     pub frames: &'a [f32],
     pub frame: usize,
     pub tiles: std::ops::Range<usize>,
@@ -183,7 +183,8 @@ impl Read<'_> {
                 let to = &mut self.out[i * self.row + p * self.channels..];
                 for channel in (0..self.channels).step_by(S::F32_LANES) {
                     let from = Strided::<S, SIDE, SIDE>::new(&from[channel..], steps);
-                    // A last vector that holds more than the channels left writes over what follows, which is written later.
+                    // A last vector that holds more than the channels left overwrites what follows, which is written
+                    // later.
                     let mut to = StridedMut::<S, SIDE, SIDE>::new(&mut to[channel..], [SIDE * self.plane, self.plane]);
                     transform::square(
                         &mut half,
@@ -200,7 +201,7 @@ impl Read<'_> {
     }
 }
 
-/// Products of matrices, one for each plane: tiles by channels, channels by results.
+/// Matrix products, one for each plane: tiles by channels, channels by results.
 pub(super) struct Multiply<'a> {
     pub factors: &'a [f32],
     pub plane_in: usize,
@@ -251,7 +252,7 @@ fn multiply<S: Simd, const PIXELS: usize, const VECTORS: usize>(simd: S, task: M
     }
 }
 
-/// The sums of each tile to its results, `[plane][tile][phase][channel]` to images.
+/// From each tile's sums to its results, `[plane][tile][phase][channel]` to images.
 struct Write<'a> {
     t: &'a Tiling,
     products: &'a [f32],
@@ -298,7 +299,7 @@ fn write<S: Simd, const SIDE: usize, const RESULTS: usize, const PLAIN: bool>(si
         let (image, y, x) = place(index, [t.rows, t.columns], RESULTS);
         let out = &mut task.out[image * task.image_out..][..task.image_out];
         for (p, phase) in t.outer.phases.iter().enumerate() {
-            // A tile at the edge makes fewer results, and one of another phase's tiles may make none.
+            // A tile at the edge makes fewer results, and for some phases it may make none.
             let rows = phase.rows.saturating_sub(y).min(RESULTS);
             let columns = phase.columns.saturating_sub(x).min(RESULTS);
             if rows == 0 || columns == 0 {
@@ -341,10 +342,10 @@ fn write<S: Simd, const SIDE: usize, const RESULTS: usize, const PLAIN: bool>(si
     }
 }
 
-/// Results along one side of a tile that is pooled: windows of two by two lie in one tile each.
+/// Results along one side of a tile that is pooled: each window of two by two lies in one tile.
 const POOLED: usize = 4;
 
-/// As [`Write`], of a convolution, but what `then` makes of the maxima of windows of two by two.
+/// As [`Write`], for a convolution, but it writes what `then` makes of the maxima of windows of two by two.
 struct Pool<'a> {
     task: Write<'a>,
     then: Finish<'a>,
@@ -380,7 +381,7 @@ fn pool<S: Simd, const SIDE: usize, const PLAIN: bool>(simd: S, Pool { task, the
             let from = Strided::<S, SIDE, SIDE>::new(from, [SIDE * task.plane, task.plane]);
             let affine = if PLAIN { [simd.splat_f32s(0.0); 2] } else { task.end.affine::<S>(simd, channel) };
             let affine_then = then.map(|then| then.affine::<S>(simd, channel));
-            // The row above, and what is to the left.
+            // The row above, and the result to the left.
             let (mut above, mut left) = ([simd.splat_f32s(0.0); POOLED], simd.splat_f32s(0.0));
             transform::square(
                 &mut half,

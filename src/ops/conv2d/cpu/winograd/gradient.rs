@@ -1,4 +1,5 @@
-//! The derivative by the weights, by tiles: the products of factors are summed over tiles instead of channels.
+//! The derivative with respect to the weights, by tiles: the products of factors are summed over tiles instead of
+//! channels.
 
 use pulp::{Simd, WithSimd};
 
@@ -38,7 +39,7 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
     let (slots, frame_out) = (t.images_at_once(group), t.whole_tiles());
     let [inputs, results] = [(t.frame, t.source), (frame_out, t.result)].map(|(f, image)| Frames::new(f, image, slots));
     let (plane_in, plane_out) = (group * channels + GAP, group * row_out + GAP);
-    // A tile of registers may go past the last channel.
+    // A register tile may go past the last channel.
     let plane = (channels + MOST_PIXELS) * row_out + GAP;
     let planes = t.tile.planes();
     let lengths = [inputs.len(), results.len(), planes * plane_in + SLACK, planes * plane_out + SLACK, planes * plane];
@@ -94,7 +95,7 @@ fn sums_of_a_part(t: &Tiling, input: &[f32], d_out: &[f32], finish: impl FnOnce(
     });
 }
 
-/// The sums of each weight's tile to the weights themselves.
+/// From the sums of each weight's tile to the weights themselves.
 #[inline(always)]
 fn finish(t: &Tiling, sums: &[f32], plane: usize, row: usize, out: &mut [f32]) {
     let (c, k) = (t.source[2], t.result[2]);
@@ -126,12 +127,12 @@ fn finish(t: &Tiling, sums: &[f32], plane: usize, row: usize, out: &mut [f32]) {
     }
 }
 
-/// Framed derivatives to what they owe to each of a tile's sums, `[plane][tile][channel]`.
+/// From framed derivatives to what they owe to each of a tile's sums, `[plane][tile][channel]`.
 pub(super) struct ReadBack<'a> {
     pub t: &'a Tiling,
     /// Pixels of a frame's row.
     pub width: usize,
-    /// Framed images, taken by turns.
+    /// Framed images, in frames that are used in turn.
     pub frames: &'a [f32],
     pub frame: usize,
     pub tiles: std::ops::Range<usize>,
@@ -181,13 +182,13 @@ fn read_back<S: Simd, const SIDE: usize, const RESULTS: usize>(simd: S, task: Re
     }
 }
 
-/// Adds products of matrices, one for each plane: channels by tiles, tiles by results.
+/// Adds matrix products, one for each plane: channels by tiles, tiles by results.
 struct Multiply<'a> {
     factors: &'a [f32],
     owed: &'a [f32],
     sums: &'a mut [f32],
     count: usize,
-    /// Words from plane to plane of the three.
+    /// Words from plane to plane of `factors`, `owed` and `sums`.
     planes: [usize; 3],
     tiles: usize,
     channels: usize,
@@ -228,7 +229,7 @@ fn multiply<S: Simd, const CHANNELS: usize, const VECTORS: usize>(simd: S, task:
     }
 }
 
-/// One tile of registers, over all tiles of the image; returns how many channels it covered.
+/// One register tile, over all tiles of the image; returns how many channels it covered.
 #[inline(always)]
 fn add<S: Simd, const CHANNELS: usize, const VECTORS: usize>(
     simd: S,

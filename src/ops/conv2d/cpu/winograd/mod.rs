@@ -1,11 +1,12 @@
 //! Winograd's convolution: fewer multiplications for sums along both sides of an image.
 //!
-//! A tile of `side x side` image values and a kernel of `taps x taps` make `(side + 1 - taps)^2` results by `side^2` products
-//! for each pair of channels, where the plain sum takes `taps^2` for each result: with six values a fourth for 3x3 kernels,
-//! with five, which cover an image of 7 x 7 by less, half for 2x2. The products of many tiles are `side^2` matrix products over
-//! the channels: planes. A stride, or a transposed convolution with one, is the same with phases: an image of every second row
-//! and column is a channel of its own. So is a kernel too long for a tile, which is cut into several: each part sees the image
-//! moved on by those before it.
+//! A tile of `side x side` image values and a kernel of `taps x taps` give `(side + 1 - taps)^2` results from `side^2`
+//! products for each pair of channels, where the plain sum takes `taps^2` for each result. With six values that is a
+//! quarter for 3x3 kernels; with five, which overshoot an image of 7 x 7 by less, it is half for 2x2 kernels. The
+//! products of many tiles are `side^2` matrix products over the channels, called planes. A stride, or a transposed
+//! convolution with one, is the same with phases: an image of every second row and column is a channel of its own. A
+//! kernel too long for a tile is cut into several parts that are treated likewise: each part sees the image shifted by
+//! those before it.
 
 use super::direct;
 use super::frame::{Frame, SLACK};
@@ -23,17 +24,17 @@ pub use gradient::gradient;
 pub use scatter::Scatter;
 use transform::Tile;
 
-/// Words between the planes of a buffer, so that they do not all begin at the same place of the cache.
+/// Words between the planes of a buffer, so that the planes do not all begin at the same place in the cache.
 const GAP: usize = 32;
 
-/// What the transforms take for each tile of six by six and each channel, in vectors' multiply-adds (two a cycle). Measured,
-/// not counted: they wait for memory.
+/// The cost of the transforms for each tile of six by six and each channel, in vector multiply-adds (two a cycle).
+/// Measured, not counted: the transforms wait for memory.
 const READ: usize = 420;
 const WRITE: usize = 320;
 /// As `READ`, where values are added to pixels.
 const ADD: usize = 520;
-/// What the kernel's matrices take, which are made once for a batch and are more than caches hold, in quarters of a tile's
-/// products: for about a hundred images.
+/// The cost of the kernel's matrices, which are made once for a batch and are more than caches hold, in quarters of a
+/// tile's products: for about a hundred images.
 const MATRICES: usize = 3;
 
 /// How an image is cut into tiles.
@@ -43,20 +44,21 @@ pub struct Tiling {
     /// Tiles of one image.
     rows: usize,
     columns: usize,
-    /// The source with its borders, `[height, width, channels]` without, and how its tiles lie in the frame.
+    /// The source with its borders, its `[height, width, channels]` without them, and how its tiles lie in the frame.
     frame: Frame,
     source: [usize; 3],
     inner: Lattice,
     /// The result, `[height, width, channels]`.
     result: [usize; 3],
     outer: Lattice,
-    /// Which tap of the kernel each phase meets at each place, along both sides, and which of them has phases.
+    /// Which tap of the kernel each phase meets at each place, along both sides; the kernel's columns; and whether the
+    /// result has the phases, or the source.
     kernel: [Vec<Vec<Option<usize>>>; 2],
     kernel_columns: usize,
     phases_of_result: bool,
 }
 
-/// Tiles of a transposed convolution: of what it makes, for [`Tiles`], or of what it reads, for [`Scatter`].
+/// Tiles of a transposed convolution: of its result, for [`Tiles`], or of its source, for [`Scatter`].
 pub enum Transposed {
     OfResult(Tiling),
     OfSource(Tiling),
@@ -81,7 +83,7 @@ struct Phase {
 /// One side of an image under a kernel.
 struct Axis {
     tile: Tile,
-    /// For each phase the kernel's tap at each of the tile kernel's places.
+    /// For each phase, the kernel's tap at each place of the tile's kernel.
     phases: Vec<Vec<Option<usize>>>,
     /// Rows of the frame before the first of each phase of the source.
     starts: Vec<usize>,
@@ -104,7 +106,7 @@ impl Axis {
         Axis { tile, phases, starts, before: pad, makes: vec![(0, results)] }
     }
 
-    /// None where the kernel begins inside of the source, or is too long and has a stride too.
+    /// `None` where the kernel begins inside the source, or is too long for a tile and also has a stride.
     fn transposed(kernel: usize, stride: usize, pad: usize, results: usize, tile: Tile) -> Option<Axis> {
         let taps = tile.taps;
         let residues = direct::Axis::all(results, kernel, stride, pad);
@@ -124,7 +126,7 @@ impl Axis {
         let phases: Vec<_> = residues.iter().map(phase).collect();
         Some(Axis {
             tile,
-            // Phases of the result, or parts of the only one.
+            // Phases of the result, or parts of the only phase.
             phases: phases.iter().flat_map(|places| places.chunks(taps)).map(<[_]>::to_vec).collect(),
             starts: (0..long).step_by(taps).collect(),
             before: usize::try_from(-start).ok()?,
@@ -142,12 +144,12 @@ impl Axis {
 }
 
 impl Tiling {
-    /// For a convolution, if it is faster so.
+    /// For a convolution, if tiles are faster.
     pub fn forward(g: &Geometry) -> Option<Tiling> {
         cheapest(Tiling::of_forward(g), Tiling::cost, plain(g)).map(|(_, tiling)| tiling)
     }
 
-    /// For its derivative by the input, which is the transposed convolution.
+    /// For a convolution's derivative with respect to the input, which is the transposed convolution.
     pub fn transposed(g: &Geometry) -> Option<Transposed> {
         // Borders are summed as well.
         let sums = |size, kernel, pad| -> usize {
@@ -163,7 +165,7 @@ impl Tiling {
         }
     }
 
-    /// For its derivative by the weights.
+    /// For a convolution's derivative with respect to the weights.
     pub fn gradient(g: &Geometry, images_per_part: usize) -> Option<Tiling> {
         // The sums of a part are transformed once.
         let once = |t: &Tiling| t.tile.planes() * t.channels_in() * t.channels_out() * 8 / images_per_part.max(1);
@@ -171,7 +173,7 @@ impl Tiling {
             .map(|(_, tiling)| tiling)
     }
 
-    /// All that there are for a transposed convolution.
+    /// All tilings for a transposed convolution.
     pub(super) fn of_transposed(g: &Geometry) -> impl Iterator<Item = Tiling> {
         let tiling = |tile| {
             let rows = Axis::transposed(g.r, g.stride, g.pad_top, g.h, tile)?;
@@ -181,7 +183,7 @@ impl Tiling {
         Tile::ALL.into_iter().filter_map(tiling)
     }
 
-    /// All that there are for a convolution.
+    /// All tilings for a convolution.
     pub(super) fn of_forward(g: &Geometry) -> impl Iterator<Item = Tiling> {
         let tiling = |tile| {
             let rows = Axis::forward(g.r, g.stride, g.pad_top, g.p, tile);
@@ -247,12 +249,12 @@ impl Tiling {
         Frame { height: self.rows * side, width: self.columns * side, top: 0, left: 0 }
     }
 
-    /// In vectors' multiply-adds of one image.
+    /// The cost of one image, in vector multiply-adds.
     fn cost(&self) -> usize {
         self.cost_of_images([READ, WRITE]) + self.cost_of_matrices()
     }
 
-    /// The same where the tiles are used the other way round: the transforms change places.
+    /// The same where the tiles are used in reverse, which swaps the transforms.
     fn cost_scattered(&self) -> usize {
         self.cost_of_images([ADD, WRITE]) + self.cost_of_matrices()
     }
@@ -266,8 +268,8 @@ impl Tiling {
         self.rows * self.columns * (planes * c * k + (of_source * c + of_result * k) * planes / 36)
     }
 
-    /// Whether that is less than plain sums take. Only sizes decide, and not the batch, so that an image has the same
-    /// answer alone as among others.
+    /// Whether `cost` is less than plain sums take. Only sizes decide, not the batch, so that an image has the same
+    /// result alone or among others.
     fn pays(&self, cost: usize, plain: usize) -> bool {
         // Few channels leave vectors empty.
         self.channels_in() >= 8 && self.channels_out() >= 8 && cost < plain * 5 / 6
@@ -278,8 +280,8 @@ impl Tiling {
         padded(self.channels_out())
     }
 
-    /// Tiles that are worked on at once: so many that a matrix of weights is read from memory for many rows, so
-    /// few that what lies between the transforms stays in the second-level cache.
+    /// Tiles that are worked on at once: enough that a matrix of weights is read from memory for many rows, few enough
+    /// that what lies between the transforms stays in the second-level cache.
     fn group(&self) -> usize {
         const CACHE: usize = 1 << 18;
         (CACHE / (self.tile.planes() * (self.channels_in() + self.row_out()))).clamp(24, 48)
@@ -290,7 +292,7 @@ impl Tiling {
     }
 }
 
-/// The tiling that costs least, and what, if that is less than plain sums take.
+/// The least cost and its tiling, if that is less than plain sums take.
 fn cheapest(
     tilings: impl Iterator<Item = Tiling>,
     cost: impl Fn(&Tiling) -> usize,

@@ -6,8 +6,8 @@ use super::{Tiling, padded, transform};
 use crate::ops::tile::{store, width};
 use crate::parallel::{Lent, each};
 
-/// `[plane][block of results][channel][width]`, of `weight [r, s, c, k]`. The kernel's phases are more results, or else more
-/// channels.
+/// `[plane][block of results][channel][width]`, made from `weight [r, s, c, k]`. The kernel's phases count as
+/// additional results, or else as additional channels.
 pub fn panels(t: &Tiling, weight: &[f32], [c, k]: [usize; 2], phases_of_result: bool) -> Lent {
     let [rows, columns] = &t.kernel;
     let phases = rows.len() * columns.len();
@@ -17,13 +17,13 @@ pub fn panels(t: &Tiling, weight: &[f32], [c, k]: [usize; 2], phases_of_result: 
     let mut lines = Lent::new(t.tile.planes() * plane);
     let planes = lines.f32s_mut().chunks_exact_mut(plane).enumerate();
     each(planes, |(number, panels)| {
-        // Behind the last result of a block there may be none.
+        // The last block may have room for more results than there are.
         if results < padded(results) {
             panels.fill(0.0);
         }
         let (down, across) = (&side[number / t.tile.side], &side[number % t.tile.side]);
         for (phase, (taps, others)) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))).enumerate() {
-            // A plane's weights are a sum over the phase's taps, of which points at 0 and infinity take few.
+            // A plane's weights are a sum over the phase's taps; the points 0 and infinity use few of them.
             let mut terms = Vec::new();
             for (tap, down) in taps.iter().zip(down) {
                 for (other, across) in others.iter().zip(across) {
@@ -43,7 +43,7 @@ pub fn panels(t: &Tiling, weight: &[f32], [c, k]: [usize; 2], phases_of_result: 
 
 /// The weights of one plane and phase.
 struct Sum<'a> {
-    /// Factors, and where what they multiply begins in `weight`.
+    /// Factors, and where in `weight` the values that they multiply begin.
     terms: &'a [(f32, usize)],
     weight: &'a [f32],
     /// The weights' channels and results, and the channels of all phases.
@@ -62,7 +62,7 @@ impl WithSimd for Sum<'_> {
         let Sum { terms, weight, sizes: [c, k, channels], width, first, panels } = self;
         let mut at = 0;
         while at < k {
-            // As much as is in one block, and one vector.
+            // As many as are in one block, and one vector.
             let (block, place) = ((first[1] + at) / width, (first[1] + at) % width);
             let lanes = (k - at).min(width - place).min(S::F32_LANES);
             for channel in 0..c {

@@ -1,8 +1,8 @@
-//! The transposed convolution as the convolution's own tiles the other way round: each tile of derivatives by results gives
-//! `side x side` derivatives by the image, and where tiles overlap those are added.
+//! The transposed convolution by the convolution's own tiles in reverse: each tile of derivatives with respect to
+//! results gives `side x side` derivatives with respect to the image, which are added where tiles overlap.
 //!
-//! [`Tiles`](super::Tiles) makes the larger image of the two by tiles of results. These are tiles of the smaller
-//! one, of which there are fewer: 4 instead of 9 from 8 x 8 to 10 x 10 pixels with a 3x3 kernel.
+//! [`Tiles`](super::Tiles) makes the larger of the two images by tiles of results. The tiles here are of the smaller
+//! image, so there are fewer: 4 instead of 9 from 8 x 8 to 10 x 10 pixels with a 3x3 kernel.
 
 use pulp::{Simd, WithSimd};
 
@@ -17,7 +17,7 @@ use crate::ops::strided::{Strided, StridedMut};
 use crate::ops::tile::{MOST_PIXELS, load, store};
 use crate::parallel::{Lent, block, parallel_chunks, scratch};
 
-/// A convolution's transpose by the convolution's tiles, its weights transformed.
+/// A convolution's transpose by the convolution's tiles, with its weights transformed.
 pub struct Scatter {
     tiling: Tiling,
     panels: Lent,
@@ -45,7 +45,7 @@ impl Scatter {
     }
 }
 
-/// `finish` is done to each image when all of it is there.
+/// Applies `finish` to each image once all of it is there.
 fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
     let image_out = t.source.iter().product::<usize>();
     let (channels, row_out) = (t.result[2], padded(t.channels_in()));
@@ -54,7 +54,7 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32]
     let group = total.div_ceil(total.div_ceil(t.group()));
     let around = t.whole_tiles();
     let results = Frames::new(around, t.result, t.images_at_once(group));
-    // A tile of registers may read and write rows behind the last.
+    // A register tile may read and write rows past the last.
     let rows = group + MOST_PIXELS;
     let (plane_in, plane_out) = (rows * channels + GAP, rows * row_out + GAP);
     let planes = t.tile.planes();
@@ -101,7 +101,7 @@ fn images_of_a_thread(t: &Tiling, panels: &[f32], d_out: &[f32], out: &mut [f32]
     });
 }
 
-/// The products of each tile to what they owe to its pixels, `[plane][tile][phase][channel]` to images.
+/// From each tile's products to what they owe to its pixels, `[plane][tile][phase][channel]` to images.
 struct Add<'a> {
     t: &'a Tiling,
     products: &'a [f32],
@@ -177,8 +177,8 @@ impl Add<'_> {
     }
 }
 
-/// Which values of a tile's side lie on an image of `size` behind a border, where the first is at `first` of both and they are
-/// `stride` apart.
+/// Which values along a tile's side lie on an image of `size` that follows a border. The first value is at `first`,
+/// counted from the border's start, and they are `stride` apart.
 fn inside(border: usize, size: usize, first: usize, stride: usize) -> std::ops::Range<usize> {
     let before = |end: usize| end.saturating_sub(first).div_ceil(stride);
     before(border)..before(border + size)

@@ -1,10 +1,11 @@
 //! The transforms of Winograd's convolution, one side of a square at a time.
 //!
-//! Values of a polynomial product are found by evaluating at points, multiplying, and interpolating. Six values
-//! take the points 0, +-3/4, +-3/2 and infinity, whichever the length of the kernel, and five the points +-1/2, +-3/2 and
-//! infinity. The usual 0, +-1, +-2 make rounding errors twice as large: their powers grow to 8, these to 3.4. All their
-//! squares and products are exact in f32. For 64 channels the error is 1.9 times that of the plain sum with six values and a
-//! kernel of 3, 3 times with a kernel of 2, and 1.7 times with five values and that.
+//! Values of a polynomial product are found by evaluating at points, multiplying, and interpolating. Six values use the
+//! points 0, +-3/4, +-3/2 and infinity, whatever the length of the kernel, and five use the points +-1/2, +-3/2 and
+//! infinity. The usual 0, +-1, +-2 would make rounding errors twice as large: their powers grow to 8, those of these
+//! points to 3.4. All squares and products of these points are exact in f32. For 64 channels, the error is 1.9 times
+//! that of the plain sum with six values and a kernel of 3, 3 times with a kernel of 2, and 1.7 times with five values
+//! and a kernel of 2.
 //!
 //! A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015; the points after B. Barabasz
 //! et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2018.
@@ -26,7 +27,7 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// All that there are transforms for.
+    /// All tiles that have transforms.
     pub const ALL: [Tile; 5] = [
         Tile { side: 6, taps: 2 },
         Tile { side: 6, taps: 3 },
@@ -45,13 +46,13 @@ impl Tile {
     }
 }
 
-/// The points besides infinity, and 0 where there are six: `+-near` and `+-far`.
+/// The points `+-near` and `+-far`, in addition to infinity, and to 0 where there are six.
 const fn points(side: usize) -> [f32; 2] {
     if side == 6 { [0.75, 1.5] } else { [0.5, 1.5] }
 }
 
-/// A square of which one side is done: more vectors than there are registers, in whole cache lines. Made once for many
-/// squares, as they would be cleared for each.
+/// A square with one side done: more vectors than there are registers, in whole cache lines. Made once for many
+/// squares, since it would otherwise be cleared for each.
 #[repr(align(64))]
 pub struct Half<S: Simd>([[S::f32s; MOST_VALUES]; MOST_VALUES]);
 
@@ -62,8 +63,8 @@ impl<S: Simd> Half<S> {
     }
 }
 
-/// Both sides of a square: `side` down each of its columns, and then across each row of what that makes. `load` and
-/// `store` take a row and a column.
+/// Transforms both sides of a square: `side` down each of its columns, and then across each row of the result. `load`
+/// and `store` take a row and a column.
 #[inline(always)]
 pub fn square<S: Simd, const FROM: usize, const TO: usize>(
     half: &mut Half<S>,
@@ -100,7 +101,8 @@ const fn powers(point: f32) -> [f32; MOST_TAPS] {
     powers
 }
 
-/// What a kernel is multiplied by: row `i` evaluates it at point `i`, with the interpolation's denominator divided out.
+/// The matrix that a kernel is multiplied by: row `i` evaluates it at point `i`, with the interpolation's denominator
+/// divided out.
 pub fn kernel_side(tile: Tile) -> Vec<[f32; MOST_TAPS]> {
     let [near, far] = points(tile.side);
     let points = &[0.0, near, -near, far, -far][MOST_VALUES - tile.side..];
@@ -124,7 +126,7 @@ pub fn image_side<S: Simd, const SIDE: usize>(simd: S, x: [S::f32s; SIDE]) -> [S
     let [both, sum] = [simd.splat_f32s(near_2 * far_2), simd.splat_f32s(-near_2 - far_2)];
     let [less_near_2, less_far_2] = [simd.splat_f32s(-near_2), simd.splat_f32s(-far_2)];
     let mut f = x;
-    // The point 0 comes first, where it is one.
+    // The point 0 comes first, where it is one of the points.
     let at = const { SIDE + 1 - MOST_VALUES };
     if at == 1 {
         f[0] = simd.mul_add_e_f32s(both, x[0], simd.mul_add_e_f32s(sum, x[2], x[4]));
@@ -141,7 +143,7 @@ pub fn image_side<S: Simd, const SIDE: usize>(simd: S, x: [S::f32s; SIDE]) -> [S
     f
 }
 
-/// [`image_side`] the other way round, its transpose: what factors owe to each of the image values.
+/// The transpose of [`image_side`]: from derivatives with respect to factors to those with respect to image values.
 #[inline(always)]
 pub fn image_side_back<S: Simd, const SIDE: usize>(simd: S, f: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
     let [near, far] = const { points(SIDE) };
@@ -166,7 +168,7 @@ pub fn image_side_back<S: Simd, const SIDE: usize>(simd: S, f: [S::f32s; SIDE]) 
     x
 }
 
-/// `rest` and two products.
+/// `rest` plus two products.
 #[inline(always)]
 fn add_two<S: Simd>(simd: S, [a, b]: [f32; 2], [x, y]: [S::f32s; 2], rest: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.splat_f32s(a), x, simd.mul_add_e_f32s(simd.splat_f32s(b), y, rest))
@@ -199,7 +201,7 @@ pub fn result_side<S: Simd, const SIDE: usize, const RESULTS: usize>(
     y
 }
 
-/// [`result_side`] the other way round, its transpose: what results owe to each of the sums.
+/// The transpose of [`result_side`]: from derivatives with respect to results to those with respect to sums.
 #[inline(always)]
 pub fn result_side_back<S: Simd, const SIDE: usize, const RESULTS: usize>(
     simd: S,

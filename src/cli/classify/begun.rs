@@ -1,0 +1,165 @@
+//! How the settings that a table was begun with differ from those of a command, in words that a person types. A journal
+//! has them as they are compared, which for flags is as `Debug` writes them: those on disk go on being read.
+
+use super::journal::Settings;
+use crate::pictures::visible;
+use crate::words::shell;
+
+/// Key of what the model is called. Only people read it: the model's digest decides whether it is the same.
+pub const MODEL_NAME: &str = "model's name";
+
+/// The first thing that differs, to come after "was begun": `without --views, and not with --views 8`.
+pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
+    let keys = is.keys().chain(was.keys()).filter(|key| *key != MODEL_NAME);
+    let key = keys.into_iter().find(|key| was.get(*key) != is.get(*key))?;
+    let [before, now] = [was, is].map(|settings| settings.get(key).map_or("None", String::as_str));
+    Some(match key.as_str() {
+        "model" => models(was.get(MODEL_NAME), is.get(MODEL_NAME)),
+        "list of pictures" => lists(before, now),
+        "preparation" => preparations(before, now),
+        flag => format!("{}, and not {}", given(flag, before), given(flag, now)),
+    })
+}
+
+/// Whether a flag was given, and with what.
+fn given(flag: &str, value: &str) -> String {
+    if flag == "--sort-into" {
+        return sorting(value);
+    }
+    match value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(value) {
+        "None" | "none" | "false" => format!("without {flag}"),
+        "true" => format!("with {flag}"),
+        value => format!("with {flag} {value}"),
+    }
+}
+
+/// The same of where files are put and how, which are one setting: `Some("sorted") Some(Move)`.
+fn sorting(value: &str) -> String {
+    let within = |text: &str| Some(text.strip_prefix("Some(")?.strip_suffix(')')?.to_owned());
+    let (folder, how) = value.rsplit_once(' ').unwrap_or((value, "None"));
+    let Some(folder) = within(folder) else { return "without --sort-into".into() };
+    // What is no text for JSON is a name that is not UTF-8.
+    let folder = serde_json::from_str(&folder).map_or(folder, |name: String| shell(&name));
+    let how = within(how).map_or(String::new(), |how| format!(" --sort {}", how.to_lowercase()));
+    format!("with --sort-into {folder}{how}")
+}
+
+/// `Preparation { mode: Auto, invert: Auto, contrast: true, ... }` of each, by the flags that would make one the other.
+fn preparations(was: &str, is: &str) -> String {
+    let [was, is] = [was, is].map(|text| {
+        let fields = text.split_once('{').map_or("", |(_, fields)| fields.trim_end_matches(['}', ' ']));
+        fields.split(',').filter_map(|field| field.trim().split_once(": ")).collect::<Vec<_>>()
+    });
+    let flag = |(name, value): &(&str, &str)| match (*name, *value) {
+        ("mode", when) => format!("with --prepare {}", when.to_lowercase()),
+        ("invert", when) => format!("with --invert {}", when.to_lowercase()),
+        (name, "true") => format!("without --no-{name}"),
+        (name, _) => format!("with --no-{name}"),
+    };
+    let differ = was.iter().zip(&is).filter(|(was, is)| was != is);
+    let (was, is): (Vec<String>, Vec<String>) = differ.map(|(was, is)| (flag(was), flag(is))).unzip();
+    match was.is_empty() {
+        true => "with pictures prepared in another way".into(),
+        false => format!("{}, and not {}", was.join(" and "), is.join(" and ")),
+    }
+}
+
+fn models(was: Option<&String>, is: Option<&String>) -> String {
+    match (was, is) {
+        (Some(was), Some(is)) if was == is => format!("with {} as it was then, and it is another model now", shell(is)),
+        (Some(was), Some(is)) => format!("with --model {}, and not with --model {}", shell(was), shell(is)),
+        (None, Some(is)) => format!("with another model than {}", shell(is)),
+        _ => "with another model".into(),
+    }
+}
+
+/// Two lists of what is looked at, as JSON: the first that only one of them has in its place.
+fn lists(was: &str, is: &str) -> String {
+    let [was, is] = [was, is].map(|list| serde_json::from_str::<Vec<String>>(list).unwrap_or_default());
+    let place = was.iter().zip(&is).take_while(|(was, is)| was == is).count();
+    let shown = |name: &String| shell(&visible(name));
+    match (was.get(place), is.get(place)) {
+        (Some(was), Some(is)) => format!("with {} where {} is given now", shown(was), shown(is)),
+        (Some(more), None) => format!("with {} as well, which is not given now", shown(more)),
+        (None, Some(less)) => format!("without {}, which is given now", shown(less)),
+        (None, None) => "with other pictures".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a setting that was one thing and is another.
+    fn said(key: &str, was: &str, is: &str) -> String {
+        let [was, is] = [was, is].map(|value| Settings::from([(key.to_owned(), value.to_owned())]));
+        difference(&was, &is).unwrap()
+    }
+
+    #[test]
+    fn flags_that_differ_are_said_as_a_person_types_them() {
+        for (key, was, is, words) in [
+            ("--threshold", "None", "Some(0.9)", "without --threshold, and not with --threshold 0.9"),
+            ("--top", "5", "2", "with --top 5, and not with --top 2"),
+            ("--shard", "1/8", "none", "with --shard 1/8, and not without --shard"),
+            ("--probabilities", "true", "false", "with --probabilities, and not without --probabilities"),
+            ("--sort-into", "None None", "Some(\"sy\") None", "without --sort-into, and not with --sort-into sy"),
+            (
+                "--sort-into",
+                r#"Some("a \"b\"") Some(Move)"#,
+                "Some(\"sy\") None",
+                if cfg!(windows) {
+                    "with --sort-into \"a \"b\"\" --sort move, and not with --sort-into sy"
+                } else {
+                    "with --sort-into 'a \"b\"' --sort move, and not with --sort-into sy"
+                },
+            ),
+        ] {
+            assert_eq!(said(key, was, is), words);
+        }
+    }
+
+    #[test]
+    fn preparations_differ_by_the_flags_that_make_them() {
+        use crate::pictures::Preparation;
+        use crate::pictures::prepare::Mode;
+        let prepared = |preparation: Preparation| format!("{preparation:?}");
+        let never = Preparation { mode: Mode::Never, ..Preparation::default() };
+        assert_eq!(
+            said("preparation", &prepared(Preparation::default()), &prepared(never)),
+            "with --prepare auto, and not with --prepare never"
+        );
+        let uncropped = Preparation { crop: false, ..never };
+        assert_eq!(
+            said("preparation", &prepared(uncropped), &prepared(Preparation::default())),
+            "with --prepare never and with --no-crop, and not with --prepare auto and without --no-crop"
+        );
+        assert_eq!(said("preparation", "another", "one"), "with pictures prepared in another way");
+    }
+
+    #[test]
+    fn a_model_is_called_by_its_name_where_the_journal_has_one() {
+        let with = |digest: &str, name: Option<&str>| {
+            let name = name.map(|name| (MODEL_NAME.to_owned(), name.to_owned()));
+            Settings::from_iter([("model".to_owned(), digest.to_owned())].into_iter().chain(name))
+        };
+        let said = |was: &Settings, is: &Settings| difference(was, is);
+        let is = with("1", Some("judge"));
+        assert_eq!(said(&with("1", None), &is), None, "a journal of an older version has none");
+        assert_eq!(said(&with("1", Some("copy")), &is), None, "it is the same under another name");
+        assert_eq!(said(&with("2", None), &is).as_deref(), Some("with another model than judge"));
+        let words = "with --model best, and not with --model judge";
+        assert_eq!(said(&with("2", Some("best")), &is).as_deref(), Some(words));
+        let words = "with judge as it was then, and it is another model now";
+        assert_eq!(said(&with("2", Some("judge")), &is).as_deref(), Some(words));
+    }
+
+    #[test]
+    fn lists_of_pictures_differ_by_the_first_that_is_not_in_both() {
+        let said = |was: &str, is: &str| said("list of pictures", was, is);
+        assert_eq!(said(r#"["a","b"]"#, r#"["a","c"]"#), "with b where c is given now");
+        assert_eq!(said(r#"["a","b"]"#, r#"["a"]"#), "with b as well, which is not given now");
+        assert_eq!(said("[]", r#"["a"]"#), "without a, which is given now");
+        assert_eq!(said("?", "??"), "with other pictures");
+    }
+}

@@ -1,0 +1,80 @@
+//! Folders that are made for a file to be written into, and go again where nothing came into them.
+
+use std::path::{Path, PathBuf};
+
+use super::cannot_write;
+use crate::files::Unfinished;
+
+/// Folders that were made, each after the one around it. When this is dropped, those go that nothing came into.
+pub struct NewFolders(Vec<PathBuf>);
+
+impl NewFolders {
+    /// Makes the folder that a file is to be written into, and those around it, where they are missing.
+    ///
+    /// # Errors
+    /// What the system says, with the file.
+    pub fn of(file: &Path) -> anyhow::Result<NewFolders> {
+        let around = file.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
+        let missing: Vec<PathBuf> = around.take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
+        let Some(folder) = missing.first().cloned() else { return Ok(NewFolders(missing)) };
+        // Before it is tried: of several the outer ones may come to be.
+        let new = NewFolders(missing.into_iter().rev().collect());
+        std::fs::create_dir_all(folder).map_err(|error| cannot_write(file, &error))?;
+        Ok(new)
+    }
+}
+
+impl Drop for NewFolders {
+    fn drop(&mut self) {
+        for folder in self.0.iter().rev() {
+            // One that has something in it cannot be removed so.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Makes the folder of a file, and begins one there: what cannot be written in the end is refused before the work that
+/// it is to hold.
+///
+/// # Errors
+/// What the system says, with the file.
+pub fn ensure_writable(file: &Path) -> anyhow::Result<NewFolders> {
+    anyhow::ensure!(!file.is_dir(), "{} is a folder; name a file", file.display());
+    let new = NewFolders::of(file)?;
+    Unfinished::create(file).map_err(|error| cannot_write(file, &error))?;
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_made_for_a_file_and_go_again_where_nothing_came_into_them() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("a").join("b").join("c.txt");
+        let new = NewFolders::of(&file).unwrap();
+        assert!(file.parent().unwrap().is_dir());
+        drop(new);
+        assert!(!place.path().join("a").exists());
+
+        let new = ensure_writable(&file).unwrap();
+        std::fs::write(place.path().join("a").join("mine"), "").unwrap();
+        drop(new);
+        assert!(place.path().join("a").is_dir() && !place.path().join("a").join("b").exists());
+        drop(NewFolders::of(&place.path().join("a").join("c.txt")).unwrap());
+        assert!(place.path().join("a").is_dir(), "it was there before");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_refused_by_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("text"), "").unwrap();
+        for file in ["text/c.txt", "text/b/c.txt"].map(|name| place.path().join(name)) {
+            let refused = ensure_writable(&file).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(refused.contains(&format!("cannot write {}: ", file.display())), "{refused}");
+        }
+        let refused = ensure_writable(place.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("is a folder; name a file"), "{refused}");
+    }
+}
