@@ -8,10 +8,10 @@ use crate::device;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The classifier that reads: a trained model's name, a file or a run's folder [default: the one that was open
-    /// last, at first best]
+    /// The classifier that reads the digits: a trained model's name, a file or a run's folder [default: the one that
+    /// was open last, at first best]
     model: Option<PathBuf>,
-    /// Folder whose models are listed: files, runs, and models of Keras and ONNX
+    /// Folder whose models are listed: model files, runs, and Keras and ONNX models
     #[arg(long, value_name = "DIR", default_value = "runs")]
     models: PathBuf,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
@@ -21,17 +21,17 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(model) = &args.model {
-        // A wrong name is said where it was typed.
+        // A wrong name is reported where it was typed.
         app::menu::load(model).map_err(anyhow::Error::msg)?;
     }
-    // The window opens it again, in a thread for each network that reads.
+    // The window opens the device again, in a thread for each network that reads.
     let (choice, _) = super::trusted(device::find(&args.device)?, &args.device)?;
     let options = Options { choice, model: args.model, models: args.models, memory: Memory::of_user() };
     app::run(options, super::interrupt::listen()?).map_err(|problem| {
         log::info!("no window: {problem}");
         let problem = match (SCREEN_IS_NAMED, has_display()) {
             (true, false) => "there is no display, as neither DISPLAY nor WAYLAND_DISPLAY is set",
-            // What the window's libraries say then names files of the machine that they were built on.
+            // The message of the window's libraries then names files of the machine that they were built on.
             (true, true) if problem.contains(".rs:") => {
                 "the display that DISPLAY or WAYLAND_DISPLAY names does not open; RUST_LOG=info tells more"
             }
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a variable says which screen a window opens on, as X11's and Wayland's do. Elsewhere there is the one.
+/// Whether a variable names the screen that a window opens on, as with X11 and Wayland. Other systems have just one.
 const SCREEN_IS_NAMED: bool = !cfg!(any(windows, target_os = "macos"));
 
 /// Whether such a variable is set.

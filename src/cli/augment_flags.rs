@@ -1,4 +1,4 @@
-//! What is done to training images, as flags: each changes one entry of the recipe's `augment` table.
+//! Augmentation of training images, as flags: each changes one entry of the recipe's `augment` table.
 
 use super::note;
 use super::numbers::number;
@@ -7,41 +7,41 @@ use crate::models::Augmentation;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Augmentation (of training images only; labels are kept)")]
 pub struct AugmentFlags {
-    /// Turn by up to so many degrees either way
+    /// Rotate by up to this many degrees either way
     #[arg(long, value_name = "DEG", allow_negative_numbers = true, value_parser = number)]
     rotate: Option<f32>,
-    /// Move by up to so large a share of the side, in each direction
+    /// Shift by up to this share of the side, in each direction
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     shift: Option<f32>,
-    /// Make larger or smaller by up to so large a share
+    /// Enlarge or shrink by up to this share
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     zoom: Option<f32>,
-    /// Lean by up to so many degrees either way
+    /// Slant by up to this many degrees either way
     #[arg(long, value_name = "DEG", allow_negative_numbers = true, value_parser = number)]
     shear: Option<f32>,
-    /// Bend: pixels are displaced by so many, root mean square
+    /// Distort elastically, displacing pixels by this many (root mean square)
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = number)]
     elastic: Option<f32>,
-    /// Make a rectangle black, of up to so large a share of each side
+    /// Blacken a rectangle of up to this share of each side
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     erase: Option<f32>,
-    /// Add normal noise of this standard deviation, in grey levels of 0 to 1
+    /// Add normal noise of this standard deviation, in grey levels from 0 to 1
     #[arg(long, value_name = "STD", allow_negative_numbers = true, value_parser = number)]
     noise: Option<f32>,
-    /// Turn by 0, 90, 180 or 270 degrees
+    /// Rotate by 0, 90, 180 or 270 degrees
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     quarter_turns: Option<bool>,
-    /// Train on 77 times as many images: the inner 22 x 18 pixels of each at all 7 x 11 places where they
-    /// fit. An epoch is 77 times as long
+    /// Train on 77 times as many images: the inner 22 x 18 pixels of each, at all 7 x 11 places where they fit. An
+    /// epoch is 77 times as long
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     extend: Option<bool>,
-    /// None of what the network's recipe says; other flags here still count
+    /// Ignore the augmentation of the network's recipe; other flags here still apply
     #[arg(long)]
     no_augment: bool,
 }
 
 impl AugmentFlags {
-    /// Those that were given.
+    /// The flags that were given.
     pub fn given(&self) -> Vec<&'static str> {
         let given = [
             ("--rotate", self.rotate.is_some()),
@@ -58,7 +58,7 @@ impl AugmentFlags {
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
 
-    /// What a recipe says, with these flags in its place where they were given.
+    /// A recipe's augmentation, overridden by the flags that were given.
     pub fn over(&self, recipe: Augmentation) -> Augmentation {
         let mut augment = if self.no_augment { Augmentation::default() } else { recipe };
         macro_rules! take {
@@ -69,7 +69,7 @@ impl AugmentFlags {
     }
 }
 
-/// Says what a quarter turn does to digits: half of one makes a 9 of a 6.
+/// Warns of what rotation does to digits: half a turn makes a 6 into a 9.
 pub fn warn(augment: &Augmentation, class_names: &[String]) {
     let both = ["6", "9"].iter().all(|digit| class_names.iter().any(|name| name == digit));
     if both && (augment.quarter_turns || augment.rotate > 90.0) {

@@ -1,4 +1,4 @@
-//! How far a long command is: a bar on a terminal, now and then a line elsewhere.
+//! The progress of a long command: a bar on a terminal, an occasional line elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::progress::{left, span, terminal};
 use super::{counted, note, thousands};
 
-/// What takes less than this is not worth a word.
+/// Anything that takes less than this is not worth reporting.
 const PATIENCE: Duration = Duration::from_secs(1);
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 pub struct Counting {
     what: &'static str,
-    /// Where it is known.
+    /// If it is known.
     all: Option<u64>,
-    /// What was done before it began.
+    /// What had been done before it began.
     before: u64,
     began: Instant,
     line: Instant,
@@ -28,12 +28,12 @@ impl Counting {
         Counting { all: Some(all), ..Counting::without_end(what, 0, quiet) }
     }
 
-    /// Of so many as there may be, where an earlier run has done some.
+    /// For an unknown number, of which an earlier run has done `before`.
     pub fn without_end(what: &'static str, before: u64, quiet: bool) -> Counting {
         Counting { what, all: None, before, began: Instant::now(), line: Instant::now(), quiet, bar: None }
     }
 
-    /// A line before it begins.
+    /// Prints a line before the counting begins.
     pub fn line(&self, text: impl std::fmt::Display) {
         if !self.quiet {
             note(text);
@@ -53,7 +53,7 @@ impl Counting {
         {
             let template = match all {
                 Some(_) => format!("{{bar:30}} {{human_pos}}/{{human_len}} {what}  {{msg}} left"),
-                // Not the bar's own rate and time, which begin with the bar.
+                // Not the bar's own rate and time, which start with the bar.
                 None => "{spinner} {msg}".to_owned(),
             };
             let bar = ProgressBar::with_draw_target(all, target);
@@ -78,7 +78,7 @@ impl Counting {
         }
     }
 
-    /// A bar that stands there is taken away, so that lines can be printed.
+    /// Removes the bar, if there is one, so that lines can be printed.
     pub fn finish(self) -> Duration {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -87,7 +87,7 @@ impl Counting {
     }
 }
 
-/// How many are done, and how many of them a second were since it began.
+/// How many are done, and how many per second since it began.
 fn so_far(what: &str, done: u64, before: u64, took: Duration) -> String {
     let rate = done.saturating_sub(before) as f64 / took.as_secs_f64().max(1e-9);
     format!("{}  {} a second", counted(done, what.trim_end_matches('s')), thousands(rate as u64))

@@ -12,14 +12,14 @@ use crate::words::shell;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folders of runs, each optionally with a name for the legend: `CPU=runs/0001-fast` [default: as much of its path
-    /// as tells it from the others]
+    /// Runs' folders, each optionally with a name for the legend: `CPU=runs/0001-fast` [default: as much of its path as
+    /// tells it from the others]
     #[arg(required = true, value_name = "[NAME=]RUN")]
     runs: Vec<String>,
-    /// The picture to write; one that is there is replaced
+    /// Picture to write; an existing file is replaced
     #[arg(long, short, value_name = "FILE", default_value = "curves.png")]
     out: PathBuf,
-    /// Heading of the picture
+    /// Title of the picture
     #[arg(long, default_value = "Training")]
     title: String,
 }
@@ -48,10 +48,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 file.display()
             )
         })?;
-        // Bytes that are no text are part of a line that is named.
+        // Bytes that are not text are part of a line that the error names.
         let text = String::from_utf8_lossy(&bytes);
         let metrics = Metrics::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
-        // Metrics are drawn without settings too.
+        // Metrics are drawn even without settings.
         let settings = Folder::open(path).and_then(|folder| folder.settings::<Settings>());
         runs.push((name, metrics, settings.map_or(0.0, |settings| settings.label_smoothing)));
     }
@@ -61,10 +61,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A run's name, where one was given, and its folder.
+/// A run's name, if one was given, and its folder.
 fn given(run: &str) -> anyhow::Result<(Option<&str>, &Path)> {
     match run.split_once('=') {
-        // A path may have a `=` in it; then it exists as it is.
+        // A path may contain `=`; then it exists as given.
         Some((name, path)) if !Path::new(run).exists() => {
             anyhow::ensure!(!name.trim().is_empty(), "{run}: expected a name before the =, or the folder alone");
             Ok((Some(name), Path::new(path)))
@@ -73,8 +73,8 @@ fn given(run: &str) -> anyhow::Result<(Option<&str>, &Path)> {
     }
 }
 
-/// The names in the legend: those given, and of other runs as much of the end of the path as tells it from all others.
-/// Lines of one name would be taken for those of one run.
+/// The names in the legend: those given, and for other runs as much of the end of the path as distinguishes it from all
+/// others. Lines of the same name would be taken for one run's.
 fn names(runs: &[(Option<&str>, &Path)]) -> Vec<String> {
     let end = |(name, path): &(Option<&str>, &Path), parts: usize| match name {
         Some(name) => name.to_string(),
@@ -89,7 +89,7 @@ fn names(runs: &[(Option<&str>, &Path)]) -> Vec<String> {
     runs.iter().map(name).collect()
 }
 
-/// The last so many parts of a path.
+/// The last `parts` components of a path.
 fn end_of(path: &Path, parts: usize) -> String {
     let left_out = path.components().count().saturating_sub(parts);
     path.components().skip(left_out).collect::<PathBuf>().display().to_string()

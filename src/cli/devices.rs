@@ -1,4 +1,4 @@
-//! `inkgrad devices`: what can compute here.
+//! `inkgrad devices`: the devices that can compute here.
 
 use std::process::ExitCode;
 
@@ -10,8 +10,8 @@ use crate::device::{self, Listed, gpu::AdapterInfo};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// One line of JSON: a list of objects with number, name, kind (cpu, discrete, integrated, other, software) and
-    /// auto, whether that takes it; of a GPU also backend, driver, f16, subgroups, matrix_units, timestamps,
+    /// Print one line of JSON: a list of objects with number, name, kind (cpu, discrete, integrated, other, software)
+    /// and auto, whether `auto` takes it; for a GPU also backend, driver, f16, subgroups, matrix_units, timestamps,
     /// binding_bytes and problem
     #[arg(long)]
     json: bool,

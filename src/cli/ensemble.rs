@@ -9,13 +9,13 @@ use crate::models::ModelFile;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Two classifiers or more: shipped ones by name, model files, or runs' folders
+    /// Two or more classifiers: names of shipped models, model files, or runs' folders
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
     models: Vec<PathBuf>,
-    /// The model file to write: .safetensors
+    /// Model file to write: .safetensors
     #[arg(long, short, value_name = "FILE", default_value = "ensemble.safetensors")]
     out: PathBuf,
-    /// Overwrite a file that is already there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }

@@ -13,34 +13,33 @@ use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::ModelFile;
 use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
 
-/// Mistakes in a row of their sheet.
+/// Mistakes per row of the sheet.
 const COLUMNS: usize = 8;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A shipped model's name (`inkgrad models`), a model file, or a run's folder, whose best model is
-    /// taken: a classifier or a generator
+    /// A classifier or generator: a shipped model's name (`inkgrad models`), a model file, or a run's folder, for its
+    /// best model
     model: PathBuf,
-    /// Images with their classes: a folder of IDX files, a table of pixels (.csv, .csv.gz), or a folder of
-    /// pictures for each class, of which the
-    /// test images are taken [default: the built-in MNIST]
+    /// Labelled images: a folder of IDX files, a table of pixels (.csv, .csv.gz), or a folder of pictures for each
+    /// class; only the test images are used [default: the built-in MNIST]
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Where confusion.png and mistakes.png go [default: the run's folder, of its best model; of others they are
-    /// not drawn]
+    /// Folder for confusion.png and mistakes.png [default: the run's folder, of its best model; of others they are not
+    /// drawn]
     #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Mistakes on the sheet [default: 40]
+    /// Number of mistakes on the sheet [default: 40]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::count)]
     mistakes: Option<usize>,
-    /// Look at each image so many times, turned and moved a little, and answer with the mean
+    /// Average the outputs for N views of each image, slightly turned and shifted
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
         value_parser = super::numbers::whole::<u8>(1..=255))]
     views: u8,
-    /// Also test with all images moved by up to so many pixels in each direction
+    /// Also test with all images shifted by up to this many pixels in each direction
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = super::count)]
     shifts: Option<usize>,
     #[command(flatten)]
@@ -147,20 +146,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The folder of the run whose best model a file is. Pictures belong there; unasked nothing is left anywhere else.
+/// The folder of the run whose best model a file is. Pictures belong there; nothing is written anywhere else unasked.
 fn of_run(path: &Path) -> Option<PathBuf> {
     let folder = path.parent().filter(|_| path.ends_with("best.safetensors"))?;
     folder.join("config.toml").is_file().then(|| folder.to_owned())
 }
 
-/// What to do where no data were given, which means MNIST, and the model was trained on others.
+/// Advice where no data were given, which means MNIST, and the model was trained on other data.
 fn trained_elsewhere(file: &ModelFile, data: Option<&Path>) -> Option<String> {
     let trained = file.metadata.get("data").filter(|trained| data.is_none() && *trained != mnist::NAME)?;
     let built_in = mnist::NAME;
     Some(format!("it was trained on {trained}, not on the built-in {built_in}: test it on that with --data PATH"))
 }
 
-/// The images whose label was given the least probability, worst first.
+/// The misclassified images whose label was given the lowest probability, worst first.
 fn mistakes(
     scores: &Scores,
     set: &ImageSet,
@@ -180,7 +179,7 @@ fn mistakes(
             SheetItem { pixels: set.image(*i), caption }
         })
         .collect();
-    // About 84 pixels an image, whatever its size.
+    // About 84 pixels per image, whatever its size.
     let scale = (84 / set.height.max(set.width).max(1)).max(1);
     let captions = items.iter().map(|item| item.caption.as_str());
     let (rows, columns) = report::sheet_room(captions, (set.height, set.width), scale);

@@ -1,4 +1,4 @@
-//! `inkgrad evaluate` of a generator: what its pictures are worth to a judge, and what they teach.
+//! `inkgrad evaluate` of a generator: how a judge rates its pictures, and how well they train a classifier.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,27 +12,26 @@ use crate::infer::sample::{Generator, Sampler, Source, labelled};
 use crate::models::ModelFile;
 use crate::train::classifier_from_generated;
 
-/// What only generators are asked.
+/// Flags that only generators have.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of generators")]
 pub struct Flags {
-    /// A classifier to measure by, as `train` makes one [default: the built-in one]
+    /// Classifier to measure with, as made by `train` [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     judge: Option<PathBuf>,
-    /// Train a classifier on generated pictures alone, as many as there are real ones, and test it on
-    /// real ones
+    /// Train a classifier on generated pictures only, as many as there are real ones, and test it on real ones
     #[arg(long)]
     teach: bool,
-    /// Another seed measures other pictures [default: 0]
+    /// Seed of the pictures to measure [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     seed: Option<u32>,
-    /// Scales latents, as `generate` does [default: 1]
+    /// Factor by which latents are scaled, as in `generate` [default: 1]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = super::generate::factor)]
     truncation: Option<f32>,
 }
 
 impl Flags {
-    /// Says that a classifier has no use for them.
+    /// Refuses these flags for a classifier.
     pub fn refuse(&self, path: &Path) -> anyhow::Result<()> {
         let given = [
             ("--judge", self.judge.is_some()),
@@ -77,7 +76,7 @@ pub fn run(
     let mut device = open_device(device)?;
     let device = device.as_mut();
     let (seed, truncation) = (flags.seed.unwrap_or(0), flags.truncation.unwrap_or(1.0));
-    // The pictures of the test set's labels, and then those that teach, under another seed.
+    // First pictures for the test set's labels, then those that teach, with another seed.
     let mut sampler = Sampler::open(&generator, device)?;
     let mut drawn = |labels: &[u32], seed: u32| {
         let source = Source { seed, len: generator.latent(), truncation };

@@ -1,4 +1,4 @@
-//! `inkgrad evaluate --shifts`: how right a classifier is about images that were moved.
+//! `inkgrad evaluate --shifts`: how accurate a classifier is on shifted images.
 
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError};
@@ -18,9 +18,9 @@ pub fn check(most: usize, set: &ImageSet) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Accuracy at every shift of up to `most` pixels, and by how far it is: a table of rows (down) and columns (right),
-/// and one line for each distance, each image looked at `views` times. `evaluation` is for images of this size, and
-/// holds those of the last shift afterwards.
+/// Accuracy at every shift of up to `most` pixels, and by distance: a table of rows (down) and columns (right), and one
+/// line for each distance, each image looked at `views` times. `evaluation` is for images of this size; afterwards it
+/// holds those of the last shift.
 pub fn table(
     evaluation: &mut Evaluation,
     device: &mut dyn Device,
@@ -61,7 +61,7 @@ fn signed(pixels: isize) -> String {
     if pixels == 0 { "0".into() } else { format!("{pixels:+}") }
 }
 
-/// All images moved down and to the right by so many pixels, each less than a side; what comes in is black.
+/// All images moved `down` and `right` by so many pixels, both less than a side; what moves in is black.
 fn shifted(set: &ImageSet, down: isize, right: isize) -> Vec<u8> {
     let &ImageSet { height, width, channels, .. } = set;
     let mut moved = vec![0; set.images.len()];

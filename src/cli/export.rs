@@ -10,28 +10,27 @@ use crate::models::ModelFile;
 #[derive(clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
-    /// A shipped model's name, a model file, or a run's folder, whose best model is taken: a classifier or
-    /// a generator
+    /// A classifier or generator: a shipped model's name, a model file, or a run's folder, for its best model
     model: PathBuf,
     /// The file to write: .onnx, or .safetensors for plain tensors
     out: PathBuf,
-    /// What to write, where the file's ending does not say
+    /// Format to write, if the file's ending does not say
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Replace OUT where it is there already
+    /// Overwrite OUT if it exists
     #[arg(long)]
     force: bool,
 }
 
 const ABOUT: &str = "\
-ONNX: a classifier takes `image` [N, channels, height, width], float32 pixels from 0 to 1, not normalized, and gives \
-`logits` and `probabilities` [N, classes]. A generator takes `noise` [N, width] and `label` [N], int64, and gives \
-`image`. N is free.
+ONNX: a classifier takes `image` [N, channels, height, width], float32 pixels from 0 to 1, not normalized, and returns \
+`logits` and `probabilities` [N, classes]. A generator takes `noise` [N, width] and `label` [N], int64, and returns \
+`image`. N can be any number.
 
-Plain safetensors: tensors as a PyTorch module of the same layers has them, kernels [out, in, height, width], dense \
-weights [out, in]. No tensor normalizes pixels: give the module (x - mean) / std, where x is pixel / 255. Both numbers \
-are printed, and stand in the file's metadata as `mean` and `std`, beside the `class_names`; `inkgrad import` finds \
-them there. Each batch norm's epsilon is printed and stands there too, as `bn1.eps`: PyTorch's own is another.";
+Plain safetensors: tensors as in a PyTorch module of the same layers, kernels [out, in, height, width], dense weights \
+[out, in]. No tensor normalizes pixels: feed the module (x - mean) / std, where x is pixel / 255. Both numbers are \
+printed, and stored in the file's metadata as `mean` and `std`, beside `class_names`; `inkgrad import` finds them \
+there. Each batch norm's epsilon is printed and stored there too, as `bn1.eps`: PyTorch's default is different.";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {

@@ -1,23 +1,23 @@
-//! Folders that are made for a file to be written into, and go again where nothing came into them.
+//! Folders that are made for a file to be written, and removed again if they stay empty.
 
 use std::path::{Path, PathBuf};
 
 use super::cannot_write;
 use crate::files::Unfinished;
 
-/// Folders that were made, each after the one around it. When this is dropped, those go that nothing came into.
+/// Folders that were made, each after its parent. When this is dropped, the empty ones are removed.
 pub struct NewFolders(Vec<PathBuf>);
 
 impl NewFolders {
-    /// Makes the folder that a file is to be written into, and those around it, where they are missing.
+    /// Makes the folder that a file is to be written into, and its parents, if they are missing.
     ///
     /// # Errors
-    /// What the system says, with the file.
+    /// The system's error, with the file.
     pub fn of(file: &Path) -> anyhow::Result<NewFolders> {
         let around = file.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
         let missing: Vec<PathBuf> = around.take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
         let Some(folder) = missing.first().cloned() else { return Ok(NewFolders(missing)) };
-        // Before it is tried: of several the outer ones may come to be.
+        // Before the attempt, which may make only the outer ones.
         let new = NewFolders(missing.into_iter().rev().collect());
         std::fs::create_dir_all(folder).map_err(|error| cannot_write(file, &error))?;
         Ok(new)
@@ -27,17 +27,17 @@ impl NewFolders {
 impl Drop for NewFolders {
     fn drop(&mut self) {
         for folder in self.0.iter().rev() {
-            // One that has something in it cannot be removed so.
+            // A folder that is not empty cannot be removed in this way.
             let _ = std::fs::remove_dir(folder);
         }
     }
 }
 
-/// Makes the folder of a file, and begins one there: what cannot be written in the end is refused before the work that
-/// it is to hold.
+/// Makes the folder of a file, and starts a file there: what cannot be written in the end is refused before the work
+/// whose results it is to hold.
 ///
 /// # Errors
-/// What the system says, with the file.
+/// The system's error, with the file.
 pub fn ensure_writable(file: &Path) -> anyhow::Result<NewFolders> {
     anyhow::ensure!(!file.is_dir(), "{} is a folder; name a file", file.display());
     let new = NewFolders::of(file)?;

@@ -1,5 +1,5 @@
-//! What is to be done after a run has failed: on another device at once, where that was agreed to, or the command that
-//! goes on with what is kept.
+//! What to do after a run has failed: continue on another device at once, if the user agreed to that, or tell the
+//! command that continues with what is kept.
 
 use std::path::Path;
 
@@ -12,12 +12,13 @@ use crate::models::{Model, Recipe};
 use crate::train::{Folder, Settings, TrainError};
 use crate::words::shell;
 
-/// Opens the device of `--device wanted`, or with `fallback` the CPU's where it cannot be opened or is wrong.
+/// Opens the device of `--device wanted`; with `fallback`, the CPU's if that one cannot be opened or computes wrongly.
 pub fn open(choice: Choice, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
     open_all(vec![choice], wanted, fallback)
 }
 
-/// The same of several, which become one. With `fallback`, where one cannot be opened, the CPU's in place of all.
+/// Like [`open`], for several devices, which become one. With `fallback`, if one cannot be opened, the CPU's replaces
+/// them all.
 pub fn open_all(choices: Vec<Choice>, wanted: &str, fallback: bool) -> Result<Box<dyn Device>, DeviceError> {
     let opened = choices.into_iter().map(|choice| trusted(choice, wanted).map(|(_, device)| device)).collect();
     match opened {
@@ -30,7 +31,7 @@ pub fn open_all(choices: Vec<Choice>, wanted: &str, fallback: bool) -> Result<Bo
     }
 }
 
-/// Trains, and where a GPU fails and `fallback` is given, goes on with the CPU from what was saved.
+/// Trains; if a GPU fails and `fallback` is given, continues on the CPU from what was saved.
 pub fn train<T>(
     device: &mut Box<dyn Device>,
     fallback: bool,
@@ -53,8 +54,8 @@ pub fn train<T>(
     run(device.as_mut())
 }
 
-/// An error that ended a run, with what is kept of it and the command that goes on. `folder` is what `--resume` takes,
-/// `member` the folder within it that was trained in, which for a single run is the same.
+/// An error that ended a run, with what is kept of the run and the command that continues it. `folder` is what
+/// `--resume` takes; `member` is the folder within it that was being trained in, which for a single run is the same.
 pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Error {
     let run = shell(&folder.path().to_string_lossy());
     let saved = member.saved_step();
@@ -68,7 +69,7 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
     let advice = match &error {
         TrainError::NotFinite { rate, weight_decay: None, .. } if saved.is_some() => {
             let last = shell(&member.last().to_string_lossy());
-            // Of the digits that were given, so that a tenth of 0.004 is 0.0004.
+            // Computed from the decimal digits, so that a tenth of 0.004 is 0.0004.
             let tenth = rate.to_string().parse::<f64>().unwrap_or_default() / 10.0;
             let flags = flags(folder, member);
             format!("go on from there with: inkgrad train --from {last} --learning-rate {tenth}{flags}")
@@ -91,7 +92,8 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
     anyhow::anyhow!("{error}\n{kept}; {advice}")
 }
 
-/// What else asks for a run like that of `member`: its data, and where its settings differ from its network's recipe.
+/// Further flags that ask for a run like that of `member`: its data, and its settings where they differ from its
+/// network's recipe.
 fn flags(folder: &Folder, member: &Folder) -> String {
     let mut flags = String::new();
     let (Ok(settings), Ok(Model::Classifier(architecture))) = (member.settings::<Settings>(), member.load_model())
@@ -110,7 +112,7 @@ fn flags(folder: &Folder, member: &Folder) -> String {
     }
 }
 
-/// The settings of a recipe, but for what a run's optimizer brings along by itself.
+/// The settings of a recipe, except for those that a run's optimizer sets by itself.
 fn usual(settings: &Settings, recipe: &Recipe) -> Settings {
     let mut usual = Settings::from_recipe(&settings.model, &recipe.clone().with_optimizer(settings.optimizer));
     usual.optimizer = recipe.optimizer.unwrap_or_default();
@@ -121,7 +123,7 @@ fn usual(settings: &Settings, recipe: &Recipe) -> Settings {
     usual
 }
 
-/// Settings that no flag asks for, or that are given anyhow.
+/// Settings that have no flag, or that are given anyway.
 const OTHERS: [&str; 4] = ["model", "from", "members", "learning_rate"];
 
 fn add_flags(own: &Table, usual: &Table, flags: &mut String) {
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(flags(&by(OptimizerName::Sgd)), "");
         assert_eq!(flags(&by(OptimizerName::AdamW)), " --optimizer adamw");
         assert_eq!(flags(&Settings { momentum: 0.5, ..by(OptimizerName::Adam) }), " --momentum 0.5 --optimizer adam");
-        // As runs of older versions have it, which took the recipe's.
+        // Runs of older versions have the recipe's momentum.
         assert_eq!(flags(&Settings { momentum: 0.5, ..by(OptimizerName::RmsProp) }), " --optimizer rmsprop");
     }
 }

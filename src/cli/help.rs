@@ -1,4 +1,4 @@
-//! `inkgrad completions` and `inkgrad man`: what shells and `man` are told of the commands.
+//! `inkgrad completions` and `inkgrad man`: shell completions and manual pages of the commands.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use anyhow::Context;
 #[derive(clap::Args)]
 #[command(after_help = "Example: inkgrad completions bash > ~/.local/share/bash-completion/completions/inkgrad")]
 pub struct CompletionsArgs {
-    /// The shell
+    /// The shell to write for
     shell: clap_complete::Shell,
 }
 
@@ -23,12 +23,12 @@ pub fn completions(args: CompletionsArgs, mut command: clap::Command) -> ExitCod
 #[derive(clap::Args)]
 #[command(after_help = "Example: inkgrad man ~/.local/share/man/man1, and then: man inkgrad-train")]
 pub struct ManArgs {
-    /// Where they go: a page for each command
+    /// Folder for the pages, one for each command
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
 
-/// Writes the pages of `command` and of all that are below it.
+/// Writes the pages of `command` and of all commands below it.
 pub fn man(args: ManArgs, command: clap::Command) -> anyhow::Result<ExitCode> {
     let cannot = || format!("cannot write to {}", args.folder.display());
     std::fs::create_dir_all(&args.folder).with_context(cannot)?;

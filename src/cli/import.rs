@@ -10,32 +10,32 @@ use crate::models;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A Keras model (.h5, .keras), ONNX, or safetensors with PyTorch's names, with --architecture
+    /// A Keras model (.h5, .keras), an ONNX model or, with --architecture, safetensors with PyTorch's names
     file: PathBuf,
     /// The model file to write, which every other command takes: .safetensors
     out: PathBuf,
-    /// The layers that a file of mere tensors belongs to: a built-in network, an architecture in TOML, or those of a
-    /// model file or a run's folder. A layer with a name (`name = "up"`) takes the tensors of that name, the others
-    /// take theirs by sizes and by the numbers in names
+    /// Layers for a file that holds only tensors: a built-in network, an architecture in TOML, or those of a model file
+    /// or a run's folder. A layer with a name (`name = "up"`) takes the tensors of that name; the others are matched by
+    /// size and by the numbers in names
     #[arg(long, value_name = "MODEL")]
     architecture: Option<String>,
-    /// The classes' names in the order of the outputs, separated by commas [default: what the file's metadata say,
-    /// else 0, 1, 2, ...]
+    /// Class names in the order of the outputs, separated by commas [default: what the file's metadata say, else 0, 1,
+    /// 2, ...]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     class_names: Option<Vec<String>>,
-    /// What the network takes for a pixel [default: 0..255 where it divides by itself, else 0..1]
+    /// Range of pixel values that the network takes [default: 0..255 where it divides by itself, else 0..1]
     #[arg(long, value_name = "RANGE", value_parser = range, conflicts_with_all = ["mean", "std"])]
     scale: Option<Scale>,
-    /// Subtracted from pixels of 0..1 before the network saw them [default: what the metadata of safetensors say]
+    /// Mean subtracted from pixels of 0..1 before the network saw them [default: what the metadata of safetensors say]
     #[arg(long, value_name = "X", requires = "std", allow_negative_numbers = true, value_parser = number)]
     mean: Option<f32>,
-    /// What they were divided by then
+    /// Standard deviation by which they were then divided
     #[arg(long, value_name = "X", requires = "mean", allow_negative_numbers = true, value_parser = number)]
     std: Option<f32>,
-    /// Size of an image, where the file does not say: height x width, or height x width x channels
+    /// Image size, if the file does not say: height x width, or height x width x channels
     #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = input_size)]
     input: Option<[usize; 3]>,
-    /// Replace OUT where it is there already
+    /// Overwrite OUT if it exists
     #[arg(long)]
     force: bool,
 }

@@ -1,4 +1,4 @@
-//! `inkgrad inspect`: a model's layers, and with `--plan` what a training step is on the device.
+//! `inkgrad inspect`: a model's layers, and with `--plan` what a training step does on the device.
 
 use std::io::Read;
 use std::path::Path;
@@ -14,24 +14,24 @@ use crate::plan::Plan;
 use crate::train::gan::{GanSteps, grouped};
 use crate::train::{ClassifierSteps, GanSettings, Settings, Share};
 
-/// The largest batch whose step is planned.
+/// The largest batch that a step is planned for.
 const MOST_BATCH: u32 = 1 << 20;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// A built-in network or GAN, an architecture in TOML, a model file or a run's folder
     model: String,
-    /// Size of an image, where the model leaves it open: height x width, or height x width x channels
-    /// [default: 28x28x1, of the front pool 448x448x1]
+    /// Image size, if the model leaves it open: height x width, or height x width x channels [default: 28x28x1, of the
+    /// front pool 448x448x1]
     #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = input_size)]
     input: Option<[usize; 3]>,
-    /// Classes, where the model leaves them open [default: 10]
+    /// Number of classes, if the model leaves it open [default: 10]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_CLASSES as u32))]
     classes: Option<usize>,
     /// Show every dispatch of a training step
     #[arg(long)]
     plan: bool,
-    /// Images in the step
+    /// Images per step
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MOST_BATCH),
         requires = "plan")]
     batch: Option<usize>,
@@ -59,7 +59,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_shipped = models::SHIPPED.iter().any(|(name, _)| *name == args.model);
     let is_model = path.extension().is_some_and(|e| e == "safetensors") || models::is_foreign_name(path);
     let is_file = !is_architecture && (is_shipped || path.is_dir() || is_model || is_no_text(path));
-    // What a file says of itself; shown once nothing can be refused any more.
+    // What a file says about itself; shown once nothing can be refused any more.
     let mut about: Vec<String> = Vec::new();
     let (network, parameters) = if is_file {
         let (file, path) = ModelFile::open(path)?;
@@ -104,7 +104,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Whether a file is a model whatever its name: it begins with bytes that no text has, as those of all programs do.
 fn is_no_text(path: &Path) -> bool {
-    // Of a pipe they could not be read again, and what is called an architecture is answered as one.
+    // A pipe's bytes could not be read again, and a file that is named like an architecture is treated as one.
     if !path.is_file() || path.extension().is_some_and(|ending| ending == "toml") {
         return false;
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C, and the end of the console, which ask a long command to stop where it can.
+//! Ctrl-C, and the closing of the console, which ask a long command to stop where it can.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,12 @@ use anyhow::Context;
 
 use crate::{files, system};
 
-/// What comes sooner after the first signal is the same wish: `timeout` and job schedulers signal a process and then
-/// its group.
+/// A signal that comes sooner after the first one is the same request: `timeout` and job schedulers signal a process
+/// and then its group.
 const ONE_WISH: Duration = Duration::from_secs(1);
 
-/// The flag that the first signal sets, and the closing of a console on Windows; one that comes a second or more after
-/// it ends the program at once.
+/// The flag that is set by the first signal, and by closing the console on Windows; a signal that comes a second or
+/// more later ends the program at once.
 pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -21,7 +21,7 @@ pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     ctrlc::set_handler(move || {
         flag.store(true, Ordering::Relaxed);
         if is_impatient(&mut first, Instant::now()) {
-            // It is no signal's handler that runs here, but a thread that was woken by one.
+            // This does not run in a signal handler, but in a thread that one has woken.
             let _held = files::remove_unfinished();
             std::process::exit(130);
         }
@@ -31,7 +31,7 @@ pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Whether a signal that comes now is more than the wish to stop; `first` is when the first one came.
+/// Whether a signal that comes now is more than the request to stop; `first` is when the first one came.
 fn is_impatient(first: &mut Option<Instant>, now: Instant) -> bool {
     now.duration_since(*first.get_or_insert(now)) >= ONE_WISH
 }

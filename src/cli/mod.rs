@@ -54,7 +54,7 @@ mod tune;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Threads of the CPU device [default: all cores]
+    /// Threads for the CPU device [default: all cores]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true,
         value_parser = numbers::whole::<u16>(1..=1024))]
     threads: Option<u16>,
@@ -64,63 +64,63 @@ struct Cli {
 enum Command {
     /// Train a digit classifier, or a GAN that draws digits, and test it
     Train(Box<train::Args>),
-    /// Test a trained model: a classifier's accuracy and mistakes, a generator's measures
+    /// Test a trained model: a classifier's accuracy and mistakes, or a generator's quality
     Evaluate(evaluate::Args),
-    /// Classify pictures: folders, files, lists, CSV files of pixels
+    /// Classify pictures from folders, files, lists or CSV files of pixels
     Classify(Box<classify::args::Args>),
-    /// Join trained classifiers into one that answers with their mean
+    /// Join trained classifiers into one that averages their outputs
     Ensemble(ensemble::Args),
     /// Draw digits with a trained generator
     Generate(Box<generate::Args>),
-    /// Train a GAN at several proportions of noise to label, and compare
+    /// Train a GAN at several ratios of noise to label, and compare the results
     Sweep(sweep::Args),
-    /// Open the window: draw a digit, and look inside the networks that read it
+    /// Open a window to draw digits and look inside the networks that read them
     #[cfg(feature = "app")]
     App(app::Args),
-    /// Write a model for other programs: ONNX, or plain safetensors
+    /// Export a model for other programs, as ONNX or plain safetensors
     Export(export::Args),
-    /// Take over a model of Keras, ONNX or PyTorch
+    /// Import a model from Keras, ONNX or PyTorch
     Import(Box<import::Args>),
     /// Show a model layer by layer, and what a training step does on the device
     Inspect(inspect::Args),
-    /// List the networks that can be trained, and the trained models that travel with the program
+    /// List the networks that can be trained and the trained models that come with the program
     Models(models::Args),
-    /// Look at a data set: what training sees of it, what is in it; or write it out 77-fold
+    /// Preview a data set as training sees it, summarize it, or write it out 77-fold
     #[command(subcommand)]
     Data(Box<data::Command>),
-    /// List the devices that can compute, and which one is taken
+    /// List the compute devices, and which one `auto` takes
     Devices(devices::Args),
-    /// Find out whether a device computes what it should, how fast it is, and what to do if not
+    /// Check that a device computes correctly, measure its speed, and suggest what to do if it fails
     Doctor(doctor::Args),
-    /// Draw the curves of one run, or of several in one picture
+    /// Draw the training curves of one or more runs in one picture
     Curves(curves::Args),
-    /// Measure speed, of training or of inference, in images per second
+    /// Measure training or inference speed in images per second
     Bench(bench::Args),
-    /// Find the fastest layout of each op on a GPU, and remember it for the runs to come
+    /// Find the fastest layout of each op on a GPU, and remember it for later runs
     Tune(tune::Args),
-    /// Write what a shell needs to complete commands and flags
+    /// Print a shell script that completes commands and flags
     Completions(help::CompletionsArgs),
     /// Write the manual pages
     Man(help::ManArgs),
 }
 
 const EXAMPLES: &str = r#"Examples:
-  inkgrad train                          MNIST in one epoch, on the best device there is
+  inkgrad train                          one epoch on MNIST, on the best device available
   inkgrad train cnn --epochs 10          another network, trained for longer
   inkgrad train my-network.toml          a network of your own
-  inkgrad train --resume runs/0001-fast  go on where a run was stopped
+  inkgrad train --resume runs/0001-fast  continue a run where it was stopped
   inkgrad evaluate runs/0001-fast        test what it learned
-  inkgrad classify scans --out scans.csv what is on the pictures of a folder
+  inkgrad classify scans --out scans.csv classify the pictures in a folder
   inkgrad generate --text "555 0123"     draw digits
-  inkgrad data preview --rotate 10       look at what training would see
-  inkgrad export runs/0001-fast it.onnx  for any other program
-  inkgrad import keras.h5 it.safetensors a model of Keras, ONNX or PyTorch
+  inkgrad data preview --rotate 10       see what training would see
+  inkgrad export runs/0001-fast it.onnx  export for other programs
+  inkgrad import keras.h5 it.safetensors import from Keras, ONNX or PyTorch
   inkgrad inspect avgcnn --plan          layers, parameters, dispatches"#;
 
-/// Flags that name what is read. Of two such, one would be left out without a word.
+/// Flags that name an input. If one were given twice, one of the two inputs would be ignored silently.
 const INPUTS: [&str; 7] = ["data", "from", "resume", "front", "judge", "model", "architecture"];
 
-/// Lets a setting be given again, so that a script may add to a line that it was given: the last one counts.
+/// Lets a setting be given more than once, so that a script can append to a command line: the last one counts.
 fn lenient(command: clap::Command) -> clap::Command {
     let again = |arg: Arg| {
         let is_input = arg.get_action().takes_values() && INPUTS.contains(&arg.get_id().as_str());
@@ -135,11 +135,11 @@ fn lenient(command: clap::Command) -> clap::Command {
 pub fn main() -> ExitCode {
     let is_clicked = cfg!(feature = "app") && std::env::args_os().len() == 1 && system::has_own_console();
     let command = lenient(Cli::command());
-    // A double click, which has no words to say what it is for.
+    // A double click, which gives no arguments.
     let matches = if is_clicked { command.get_matches_from(["inkgrad", "app"]) } else { command.get_matches() };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(wanted) = cli.threads.map(usize::from) {
-        // Those that share a core wait for each other: hundreds of them for minutes.
+        // Threads that share a core wait for each other: hundreds of them for minutes.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = wanted.min((4 * cores).max(8));
         if threads < wanted {
@@ -187,7 +187,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// An error and what caused it, one after the other; many tell their cause themselves.
+/// An error and its causes, one after the other; many errors already include their cause.
 fn told_once(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -200,20 +200,20 @@ fn told_once(error: &anyhow::Error) -> String {
     text
 }
 
-/// Prints a line to standard output, which is the last that a command does or close to it: a reader that has gone away
-/// ends the program quietly, as `head` expects, and a full disk with an error.
+/// Prints a line to standard output, as the last thing that a command does or close to it. If the reader has gone away,
+/// the program ends quietly, as `head` expects; if the disk is full, it ends with an error.
 pub(crate) fn say(text: impl std::fmt::Display) {
     if !is_read(text) {
         std::process::exit(0);
     }
 }
 
-/// The same of a command whose work is files: it writes them whether or not anyone still reads what it says.
+/// Like [`say`], for a command that produces files: it writes them whether or not anyone still reads its output.
 pub(crate) fn say_and_go_on(text: impl std::fmt::Display) {
     is_read(text);
 }
 
-/// Prints a line, and says whether anyone is there to read it.
+/// Prints a line, and returns whether anyone is there to read it.
 fn is_read(text: impl std::fmt::Display) -> bool {
     match print(text) {
         Ok(()) => true,
@@ -225,7 +225,7 @@ fn is_read(text: impl std::fmt::Display) -> bool {
     }
 }
 
-/// The same in the middle of a run, which goes on whether or not anyone still reads.
+/// Like [`say`] in the middle of a run, which goes on whether or not anyone still reads.
 pub(crate) fn mention(text: impl std::fmt::Display) {
     let _ = print(text);
 }
@@ -241,22 +241,23 @@ pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{}", visible_lines(&text.to_string()));
 }
 
-/// Opens the device of `--device`, once it was seen to compute what it should.
+/// Opens the device of `--device`, after checking that it computes correctly.
 fn open_device(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
     trusted(device::find(wanted)?, wanted).map(|(_, device)| device)
 }
 
-/// The same of all that `--device` names.
+/// Like [`open_device`], for all devices that `--device` names.
 fn open_devices(wanted: &str) -> Result<Vec<Box<dyn Device>>, DeviceError> {
     device::find_all(wanted)?.into_iter().map(|choice| trusted(choice, wanted).map(|(_, device)| device)).collect()
 }
 
-/// The same of a device that was found, with what it came to: another, where `auto` has met a wrong GPU.
+/// Like [`open_device`], for a device that was found. Also returns the choice that was opened: another one, where
+/// `auto` has met a GPU that computes wrongly.
 fn trusted(choice: Choice, wanted: &str) -> Result<(Choice, Box<dyn Device>), DeviceError> {
     check::start::open(choice, wanted, &mut |text| note(format_args!("warning: {text}")))
 }
 
-/// A path that settings keep: a run may be resumed from elsewhere.
+/// A path to keep in settings: a run may be resumed from another folder.
 fn absolute(path: &std::path::Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -264,7 +265,7 @@ fn absolute(path: &std::path::Path) -> std::path::PathBuf {
 /// Height and width of the images that the front `pool` is for.
 const POOLED: [usize; 2] = [448, 448];
 
-/// Refuses the front where a network of its own is wanted.
+/// Refuses the front where a complete network is wanted.
 fn ensure_network(model: &str) -> anyhow::Result<()> {
     let front = crate::models::FRONT;
     let remedy = format!("stands in front of another: `inkgrad train dense --front {front}`");
@@ -272,14 +273,14 @@ fn ensure_network(model: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a picture's name that says something else: what stands there is likely another file, and would be replaced.
+/// Refuses a picture's name with another ending: a file of that name is probably something else, and would be replaced.
 fn ensure_png(flag: &str, path: &std::path::Path) -> anyhow::Result<()> {
     let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
     anyhow::ensure!(is_png, "{flag} {}: expected a name that ends in .png", path.display());
     Ok(())
 }
 
-/// Refuses a name under which something is that would be lost, unless `force` says so.
+/// Refuses a name whose existing file would be lost, unless `force` is set.
 fn ensure_free(out: &std::path::Path, force: bool) -> anyhow::Result<()> {
     if force || !files::in_the_way(out) { Ok(()) } else { Err(is_there(out)) }
 }
@@ -288,7 +289,7 @@ fn is_there(out: &std::path::Path) -> anyhow::Error {
     anyhow::anyhow!("{} is there already; choose another name, or replace it with --force", out.display())
 }
 
-/// Writes a whole file under a name that [`ensure_free`] has let pass, in a folder that is made where it is missing.
+/// Writes a whole file under a name that [`ensure_free`] has accepted, and makes its folder if that is missing.
 fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
     let _new = NewFolders::of(out)?;
     let existing = if force { Existing::Replace } else { Existing::Keep };
@@ -298,13 +299,13 @@ fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result
     })
 }
 
-/// Writes a picture under a name that [`ensure_png`] has let pass, in a folder that is made where it is missing.
+/// Writes a picture under a name that [`ensure_png`] has accepted, and makes its folder if that is missing.
 fn write_picture(picture: &image::RgbImage, out: &std::path::Path) -> anyhow::Result<()> {
     let _new = NewFolders::of(out)?;
     Ok(report::save_png(picture, out)?)
 }
 
-/// What is said where the system does not take a file.
+/// The error for a file that the system does not accept.
 fn cannot_write(out: &std::path::Path, error: &std::io::Error) -> anyhow::Error {
     anyhow::anyhow!("cannot write {}: {error}{}", out.display(), files::advice(error))
 }
@@ -314,7 +315,7 @@ pub(crate) fn data(path: Option<&std::path::Path>) -> anyhow::Result<crate::data
     data_read(path, &crate::data::Reading::default())
 }
 
-/// The same, read in a way of one's own; what a person should know of it is printed.
+/// Like [`data()`], read as `reading` says. Prints what the user should know of how it was read.
 pub(crate) fn data_read(
     path: Option<&std::path::Path>,
     reading: &crate::data::Reading,
@@ -324,7 +325,7 @@ pub(crate) fn data_read(
     Ok(set)
 }
 
-/// The same without a word, where it is not yet known whether they are the ones to be used.
+/// Like [`data_read`], but prints nothing: it is not yet known whether these data will be used.
 fn data_unremarked(
     path: Option<&std::path::Path>,
     reading: &crate::data::Reading,
@@ -335,7 +336,7 @@ fn data_unremarked(
     })
 }
 
-/// Prints what a person should know of how data were read.
+/// Prints what the user should know of how the data were read.
 fn remark_on(set: &crate::data::DataSet) {
     for remark in &set.remarks {
         note(format_args!("note: {remark}"));

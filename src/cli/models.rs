@@ -1,4 +1,4 @@
-//! `inkgrad models`: the networks that can be trained, and the trained models that travel with the program.
+//! `inkgrad models`: the networks that can be trained, and the trained models that come with the program.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,8 +12,8 @@ use crate::models::{BUILTIN_GANS, BUILTINS, FRONT, ModelFile, SHIPPED, builtin, 
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// One line of JSON: networks, each with name, kind (classifier, gan, front) and about; and models, each with name,
-    /// kind (classifier, generator), class_names, validation_accuracy (a share, or null) and bytes
+    /// Print one line of JSON: networks, each with name, kind (classifier, gan, front) and about; and models, each with
+    /// name, kind (classifier, generator), class_names, validation_accuracy (a share, or null) and bytes
     #[arg(long)]
     json: bool,
 }

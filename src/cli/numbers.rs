@@ -1,10 +1,10 @@
-//! Numbers and sizes as they are given on the command line, and what is answered to anything else.
+//! Numbers and sizes as given on the command line, and the errors for anything else.
 
 use std::ops::RangeInclusive;
 
 use crate::data::ImageSize;
 
-/// A parser of whole numbers from one to another, both included.
+/// A parser of whole numbers in a range, both ends included.
 pub fn whole<N>(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
 where
     N: TryFrom<u32> + 'static,
@@ -32,12 +32,12 @@ pub fn seed(text: &str) -> Result<u32, String> {
     whole::<u32>(0..=u32::MAX)(text)
 }
 
-/// Parses a number of which only its setting knows whether it will do.
+/// Parses a number; only its setting knows whether it is valid.
 pub fn number(text: &str) -> Result<f32, String> {
     text.parse().map_err(|_| "expected a number, like 0.5".into())
 }
 
-/// Parses the size of a network's input, which has one channel where no number of them is said.
+/// Parses the size of a network's input, with one channel if no number of channels is given.
 pub fn input_size(text: &str) -> Result<[usize; 3], String> {
     let ImageSize { height, width, channels } = ImageSize::parse(text, 1 << 16, 1 << 16)?;
     Ok([height, width, channels.unwrap_or(1)])
@@ -54,7 +54,7 @@ mod tests {
         for text in ["0", "1025", "-1", "70000", "abc", "", "1.5"] {
             assert_eq!(threads(text).unwrap_err(), "expected a whole number from 1 to 1024", "{text:?}");
         }
-        // No wider than the type.
+        // The range is no wider than the type.
         assert!(whole::<u8>(0..=300)("256").is_err());
     }
 

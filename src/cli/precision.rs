@@ -1,10 +1,10 @@
-//! `--precision`: what it asks of a device.
+//! `--precision`: what it requires of a device.
 
 use super::note;
 use crate::device::Choice;
 use crate::train::Precision;
 
-/// A device made ready to be opened for a precision.
+/// Prepares a device to be opened for a precision.
 ///
 /// # Errors
 /// What the device lacks for it, and what to do instead.
@@ -30,7 +30,7 @@ pub fn fit(choice: Choice, precision: Precision) -> anyhow::Result<Choice> {
     Ok(choice.with_matrix_units())
 }
 
-/// The same for a run that was begun elsewhere, which goes on in what the device has.
+/// Like [`fit`], for a run that was begun elsewhere: it continues with what the device has.
 pub fn fit_if_it_can(choice: Choice, precision: Precision) -> Choice {
     match fit(choice.clone(), precision) {
         Ok(choice) => choice,

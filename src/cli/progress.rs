@@ -1,4 +1,4 @@
-//! What a run shows while it goes: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
+//! What a run shows as it progresses: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
 
 use std::time::{Duration, Instant};
 
@@ -21,17 +21,17 @@ pub struct Display {
 
 enum Kind {
     Bar(ProgressBar),
-    /// With the time of the last one.
+    /// With the time of the last line.
     Lines(Instant),
     Quiet,
 }
 
-/// A terminal that can draw a bar: not one that calls itself dumb.
+/// A terminal that can draw a bar, which one that calls itself dumb cannot.
 pub fn terminal() -> Option<ProgressDrawTarget> {
     Some(ProgressDrawTarget::stderr()).filter(|target| !target.is_hidden())
 }
 
-/// How long `remaining` of them take, where `done` have taken so long.
+/// How long `remaining` items will take, given that `done` took `took`.
 pub fn left(took: Duration, done: u64, remaining: u64) -> Duration {
     let seconds = took.as_secs_f64() / done.max(1) as f64 * remaining as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -68,7 +68,7 @@ impl Display {
         }
     }
 
-    /// A line that `--quiet` does not keep back.
+    /// A line that `--quiet` does not suppress.
     pub fn warning(&self, text: &str) {
         match &self.kind {
             Kind::Bar(bar) if self.has_begun() => bar.println(visible_lines(&format!("warning: {text}"))),
@@ -76,16 +76,16 @@ impl Display {
         }
     }
 
-    /// Whether a bar has a length: before, it would be drawn as one of nothing.
+    /// Whether a bar has a length: before that, it would be drawn empty.
     fn has_begun(&self) -> bool {
         self.all > 0
     }
 
-    /// A run of `all` begins, or goes on at `first`.
+    /// Starts a run of `all`, or continues one at `first`.
     pub fn begin(&mut self, first: usize, all: usize) {
         (self.first, self.all, self.began) = (first, all, Instant::now());
         if let Kind::Bar(bar) = &self.kind {
-            // The bar takes what room the rest leaves. The template is a constant that parses.
+            // The bar takes the room that the rest leaves. The template is a constant that parses.
             if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}") {
                 bar.set_style(style);
             }
@@ -94,19 +94,19 @@ impl Display {
         }
     }
 
-    /// How long it took, and where it went on if it did not begin at its beginning: ` in 2.0 s since step 100`.
+    /// How long the run took, and where it was resumed if it was: ` in 2.0 s since step 100`.
     pub fn took(&self, seconds: f64) -> String {
         let one = self.unit.trim_end_matches('s');
         let since = if self.first > 0 { format!(" since {one} {}", self.first) } else { String::new() };
         format!(" in {seconds:.1} s{since}")
     }
 
-    /// Whether there was nothing left of it to do.
+    /// Whether the run had nothing left to do.
     pub fn was_complete(&self) -> bool {
         self.first > 0 && self.first >= self.all
     }
 
-    /// So many are done; `short` is for a bar, beside which lines of 80 columns have room for little.
+    /// Shows that `done` are done; `short` is for a bar, beside which lines of 80 columns have little room.
     pub fn at(&mut self, done: usize, text: String, short: String) {
         let (new, remaining) = (done.saturating_sub(self.first), self.all.saturating_sub(done));
         let took = self.began.elapsed();
@@ -132,7 +132,7 @@ impl Display {
     }
 }
 
-/// `, from step 100 on`, where a run of `all` does not begin at its beginning.
+/// `, from step 100 on`, for a run of `all` that does not start at its beginning.
 pub fn from(first: usize, all: usize, one: &str) -> String {
     match first {
         0 => String::new(),

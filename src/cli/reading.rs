@@ -1,5 +1,4 @@
-//! Flags of how data are read, where they leave something open; and data for a model that has learned from some of
-//! them.
+//! Flags for how data are read, where the data leave it open; and data for a model that has learned from some of them.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,16 +12,15 @@ use crate::train::folder::DATA_DIGEST;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of data")]
 pub struct ReadingFlags {
-    /// Images set aside to test with, where the data have no test set; 0 for none, with `evaluate` all for every
-    /// one [default: a tenth, or what a model was given that has learned from the same images]
+    /// Images to set aside for testing if the data have no test set; 0 for none or, with `evaluate`, all for every
+    /// image [default: a tenth, or what a model was given that has learned from the same images]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = hold_out)]
     hold_out: Option<HoldOut>,
-    /// What pictures are brought to, and what a row of a table makes: height x width, or height x width x
+    /// Size to which pictures are converted, and that of a table row's image: height x width, or height x width x
     /// channels [default: what a trained model takes; without one their own size where they share one, else 28x28]
     #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true)]
     image_size: Option<ImageSize>,
-    /// Prepare pictures of digits as MNIST was made, as `classify` does: dark ink on light paper turned
-    /// round, cropped, centred
+    /// Prepare pictures of digits as MNIST was made, as `classify` does: inverted if dark on light, cropped, centred
     #[arg(long)]
     prepare: bool,
 }
@@ -36,12 +34,12 @@ impl ReadingFlags {
         Reading { hold_out: self.hold_out, image_size: self.image_size, prepare: self.prepare }
     }
 
-    /// Whether any was given.
+    /// Whether any of the flags was given.
     pub fn given(&self) -> bool {
         !self.reading().is_default()
     }
 
-    /// Refuses them without data that they could be for, and to test on all images, where some are needed for more.
+    /// Refuses these flags without `--data`, and refuses to test on all images where some are needed for training.
     pub fn check(&self, data: Option<&Path>) -> anyhow::Result<()> {
         let leaves_some = self.hold_out != Some(HoldOut::All);
         anyhow::ensure!(leaves_some, "--hold-out all is for `evaluate` of a classifier: it leaves none to train with");
@@ -50,9 +48,9 @@ impl ReadingFlags {
     }
 }
 
-/// Data to test a model of the file at `model` with, and some of them to test with. Pictures, and rows of a table, make
-/// what it takes. Where nothing is said about the hold-out, none of these is one that the model has learned from; where
-/// it has learned from some all the same, or may have, that is said.
+/// Data to test the model of the file at `model` with, which include test images. Pictures, and rows of a table, become
+/// what it takes. If no hold-out is given, the model has learned from none of the test images; if it has learned from
+/// some all the same, or may have, a warning says so.
 pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
     let kind = data.map(Kind::of).transpose()?;
     let mut reading = for_model(reading, kind.as_ref(), file, model);
@@ -84,9 +82,9 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
     Ok(set)
 }
 
-/// Data to go on with from the model of a file. `reading` gets how pictures become what the model takes; and, where
-/// nothing is said about the hold-out and these are the images that it has learned from, the hold-out of that training.
-/// Where another one is asked for, it is said how many of the test images it has learned from.
+/// Data to continue training a file's model with. `reading` receives how pictures become what the model takes; and, if
+/// no hold-out is given and these are the images that it has learned from, the hold-out of that training. If another
+/// hold-out is asked for, a warning says how many of the test images the model has learned from.
 pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
     let asked = reading.clone();
     *reading = for_model(&asked, data.map(Kind::of).transpose()?.as_ref(), file, model);
@@ -111,20 +109,20 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
     Ok(set)
 }
 
-/// The same data under the classes of a model, and a warning where these are matched with theirs by their order alone.
+/// The same data with a model's classes, and a warning where these are matched with the data's by their order alone.
 pub fn with_classes(set: DataSet, names: Vec<String>) -> Result<DataSet, DataError> {
     warn_of_order(&set, &names);
     set.with_classes(names)
 }
 
-/// A warning where a model's classes are matched with those of data by their order alone.
+/// A warning where a model's classes are matched with those of the data by their order alone.
 pub fn warn_of_order(set: &DataSet, names: &[String]) {
     if let Some(matched) = set.matched_in_order(names) {
         note(format_args!("warning: {matched}"));
     }
 }
 
-/// How data are read for the model of a file: pictures become what it takes, where nothing else is said.
+/// How data are read for a file's model: pictures become what it takes, unless something else was asked for.
 fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &Path) -> Reading {
     let mut reading = reading.clone();
     if kind == Some(&Kind::Pictures) {
@@ -137,13 +135,13 @@ fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &P
     reading
 }
 
-/// The size of the images that the model of a file takes, or draws, if it is one that images may have.
+/// The size of the images that a file's model takes, or draws, if images may have that size.
 fn taken(file: &ModelFile, model: &Path) -> Option<ImageSize> {
     let image = if file.is_gan() { file.image(model) } else { file.input(model) };
     by(&image.ok()?).parse().ok()
 }
 
-/// Refuses data that have nothing to test with, and says what would give some.
+/// Refuses data without test images, and says how to get some.
 pub fn check_test(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     let (name, images) = (&set.name, set.train.len());
     let why = match reading.hold_out {
@@ -155,7 +153,7 @@ pub fn check_test(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses data whose test images are none, or too few to measure generated pictures by, which is done last.
+/// Refuses data without test images, or with too few to measure generated pictures by, since measuring comes last.
 pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     check_test(set, reading)?;
     let (found, wanted) = (set.test.len(), NEIGHBOUR + 1);
@@ -172,8 +170,8 @@ fn kept(count: usize, model: &Path) -> String {
     format!("note: {} has learned from these images with --hold-out {count}, which is kept", model.display())
 }
 
-/// The same data as a model has learned from them, by its own hold-out, where `set`, which was read as `reading` says,
-/// has others to train with.
+/// The same data as the model has learned from them, with its own hold-out, if `set`, which was read as `reading` says,
+/// has other images to train with.
 fn as_trained(
     set: &DataSet,
     data: Option<&Path>,
@@ -185,13 +183,13 @@ fn as_trained(
     if hold_out == reading.hold_out || is_of_training(set, file, model) {
         return None;
     }
-    // What cannot be read so is something else.
+    // Data that cannot be read this way are other data.
     let reading = Reading { hold_out, ..reading.clone() };
     let set = data_unremarked(Some(data?), &reading).ok()?;
     is_of_training(&set, file, model).then_some(set)
 }
 
-/// A warning where some of the images to test with are among those that a model has learned from.
+/// A warning where some of the test images are among those that a model has learned from.
 fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
     let (test, train) = (&set.test, &as_trained.train);
     let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
@@ -209,8 +207,8 @@ fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) 
     })
 }
 
-/// A warning where a model has learned from what was read at the same place, and that is another thing now, as images
-/// came or went or are read otherwise: which of those that are tested with it knows cannot be told. Those that have a
+/// A warning where a model has learned from what was read at the same place, and that has changed since, as images were
+/// added or removed or are read in another way: it cannot be told which of the test images the model knows. Data with a
 /// test set of their own keep it apart.
 fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -> Option<String> {
     let settings: toml::Table = file.metadata.get("trained")?.parse().ok()?;
@@ -228,7 +226,7 @@ fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -
     })
 }
 
-/// A word on images that `classify` would prepare for a model, and that it gets as they are in a data set.
+/// A note on images that `classify` would prepare for a model, and that the model gets as they are in a data set.
 fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
     let is_raw = set.pictures == Some(Pictures::Raw) && !file.is_gan() && !file.takes_pictures_as_they_are();
     is_raw.then(|| {
@@ -241,7 +239,7 @@ fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> 
     })
 }
 
-/// Whether the images to train with are those that a model has learned from.
+/// Whether the training images are those that a model has learned from.
 fn is_of_training(set: &DataSet, file: &ModelFile, model: &Path) -> bool {
     let named = file.class_names(model).ok().and_then(|names| set.clone().with_classes(names).ok());
     named.is_some_and(|set| file.metadata.get(DATA_DIGEST) == Some(&digest(&set.train)))
@@ -267,7 +265,7 @@ mod tests {
         data_unremarked(Some(path), &asked(hold_out)).unwrap()
     }
 
-    /// The file of a model that has learned from what a hold-out leaves.
+    /// The file of a model that has learned from the images that a hold-out leaves.
     fn trained(path: &Path, hold_out: usize) -> ModelFile {
         let mut file = ModelFile::default();
         file.set("classes", 2);
@@ -286,12 +284,12 @@ mod tests {
         assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), as_trained);
         assert_eq!(to_go_on(Some(&path), &mut reading, &file, model).unwrap(), as_trained);
         assert_eq!(reading, asked(Some(10)));
-        // What is said counts.
+        // An explicit hold-out counts.
         let mut other = asked(Some(6));
         assert_eq!(to_test(Some(&path), &other, &file, model).unwrap(), read(&path, Some(6)));
         assert_eq!(to_go_on(Some(&path), &mut other, &file, model).unwrap(), read(&path, Some(6)));
         assert_eq!(other, asked(Some(6)));
-        // Other images have no part in it.
+        // The model's hold-out does not apply to other images.
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "1,77,0,255,9\n").unwrap();
         let mut reading = Reading::default();
         assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), read(&path, None));
@@ -389,11 +387,11 @@ mod tests {
         assert_eq!(read(&file, &Kind::Pictures, &size), size);
         file.set_pictures(Some(Pictures::Fitted));
         assert_eq!(read(&file, &Kind::Pictures, &asked), Reading { prepare: false, ..read_so });
-        // A word that no data have says nothing.
+        // An unknown word has no effect.
         file.set(Pictures::KEY, "painted");
         assert_eq!(read(&file, &Kind::Pictures, &asked), read_so);
         file.set_pictures(Some(Pictures::Fitted));
-        // Nothing is made of a size that no image has.
+        // A size that no image can have is ignored.
         file.set("input", "99999999999x99999999999x1");
         assert_eq!(read(&file, &Kind::Pictures, &asked), asked);
     }

@@ -1,5 +1,6 @@
-//! `inkgrad sweep`: one GAN after another, alike but for how much of the first joint layer comes from noise and how much
-//! from the label; answered with a table, and a picture of the same latents and labels under each.
+//! `inkgrad sweep`: trains GANs one after another that differ only in how much of the first joint layer comes from
+//! noise and how much from the label. The result is a table, and a picture of the same latents and labels under each
+//! ratio.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,47 +21,47 @@ use crate::train::gan::check_room;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 
 const EXAMPLES: &str = "Examples:
-  inkgrad sweep                                  five ratios of the built-in GAN, two epochs each
+  inkgrad sweep                                  five ratios for the built-in GAN, two epochs each
   inkgrad sweep gan-classic --width 250 --ratios 1:24,1:4,1:1,4:1 --epochs 1 -o classic
 
-Each run is a folder of its own in --out, and a sweep that was stopped goes on where it was when it
-is started again with the same --out. With other --ratios it adds to the runs that are there.";
+Each run has its own folder in --out. A sweep that was stopped continues where it was when started
+again with the same --out. With other --ratios it adds to the runs that are already there.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A GAN whose layers ask for `noise_width` and `label_width`: gan, gan-classic or a TOML file
+    /// A GAN whose layers use `noise_width` and `label_width`: gan, gan-classic or a TOML file
     #[arg(default_value = "gan")]
     model: String,
-    /// Parts of noise to parts of label, each a run
+    /// Parts of noise to parts of label; one run for each ratio
     #[arg(long, value_name = "N:L,..", value_delimiter = ',', allow_hyphen_values = true, value_parser = ratio,
         default_values = ["1:127", "1:15", "1:1", "15:1", "127:1"])]
     ratios: Vec<(u32, u32)>,
     /// Width of the joint layer, which the ratios divide [default: what the GAN has]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     width: Option<usize>,
-    /// Passes over the training images, of each run
+    /// Passes over the training images in each run
     #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = positive)]
     epochs: usize,
-    /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
+    /// IDX files, a table of pixels or pictures in folders, as for `train` [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Go on with the CPU where a GPU fails: lost, out of memory, stuck
+    /// Continue on the CPU if a GPU fails: lost, out of memory, stuck
     #[arg(long)]
     fallback: bool,
-    /// The same seed in every run
+    /// Random seed, the same in every run
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = super::seed)]
     seed: u32,
-    /// A classifier to measure by, as `train` makes one [default: the built-in one]
+    /// Classifier to measure with, as made by `train` [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     judge: Option<PathBuf>,
-    /// Where the runs' folders, sweep.md, sweep.csv and sweep.png go; the finished runs that are there are in them too
+    /// Folder for the runs, sweep.md, sweep.csv and sweep.png; finished runs that it already holds are included
     #[arg(long, short, value_name = "DIR", default_value = "sweep")]
     out: PathBuf,
-    /// Print the result only
+    /// Print only the result
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
@@ -73,7 +74,7 @@ fn ratio(text: &str) -> Result<(u32, u32), String> {
     both.ok_or_else(|| "expected a ratio of whole numbers like 1:3".into())
 }
 
-/// Refuses ratios that divide the width alike.
+/// Refuses ratios that divide the width in the same way.
 fn ensure_distinct(ratios: &[(u32, u32)], width: usize) -> anyhow::Result<()> {
     for (i, ratio) in ratios.iter().enumerate() {
         let (noise, label) = widths(*ratio, width);
@@ -91,11 +92,11 @@ fn ensure_distinct(ratios: &[(u32, u32)], width: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The ratios of earlier sweeps' runs in the folder `out`, which the table is to keep, that with least noise first. A
-/// run that was not finished has nothing for a table.
+/// The ratios of earlier sweeps' runs in the folder `out`, which the table keeps, that with the least noise first. An
+/// unfinished run has nothing for a table.
 ///
 /// # Errors
-/// Where they are another GAN's, or one of them is a run of `ratios` under another name.
+/// If they are another GAN's, or one of them is a run of `ratios` under another name.
 fn earlier(out: &Path, gan: &str, ratios: &[(u32, u32)], width: usize) -> anyhow::Result<Vec<(u32, u32)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(out).into_iter().flatten().flatten() {
@@ -126,7 +127,7 @@ fn folder_name(gan: &str, ratio: (u32, u32)) -> String {
     format!("{gan}-{}-{}", ratio.0, ratio.1)
 }
 
-/// The GAN and the ratio that a folder is called by.
+/// The GAN and the ratio that a folder is named after.
 fn run_name(name: &str) -> Option<(String, (u32, u32))> {
     let (rest, label) = name.rsplit_once('-')?;
     let (gan, noise) = rest.rsplit_once('-')?;
@@ -141,7 +142,7 @@ fn widths((noise, label): (u32, u32), width: usize) -> (usize, usize) {
     (noise, width - noise)
 }
 
-/// A run that is done.
+/// A finished run.
 struct Done {
     ratio: (u32, u32),
     widths: (usize, usize),
@@ -170,7 +171,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = interrupt::listen()?;
     let mut done: Vec<Done> = Vec::new();
     let mut warned = HashSet::new();
-    // Those that are kept come first: where they are of other settings, that is said before anything is trained.
+    // The kept ones come first: if they have other settings, that is reported before anything is trained.
     let ratios = [kept.as_slice(), &args.ratios].concat();
     for (i, ratio) in ratios.iter().enumerate() {
         let widths = widths(*ratio, width);
@@ -193,7 +194,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             let mut started = false;
             let mut report = |event: GanEvent| {
                 started |= matches!(event, GanEvent::Started { .. });
-                // What is to be said of the judge, before a run starts, is the same of each.
+                // Warnings about the judge, before a run starts, are the same for every run.
                 let again = matches!(&event, GanEvent::Warning(text) if !started && !warned.insert(text.clone()));
                 if !again {
                     show(event, args.quiet);
@@ -306,7 +307,7 @@ fn csv(done: &[Done], classes: usize) -> String {
     text
 }
 
-/// Latents in the picture, each a row of every class.
+/// Latents in the picture, each a row with every class.
 const ROWS: usize = 4;
 
 /// A strip of pictures for each ratio, the same latents and labels in all.

@@ -1,16 +1,16 @@
-//! Lines and tables for standard output, which fit it where it is a terminal.
+//! Lines and tables for standard output, made to fit if it is a terminal.
 
 use terminal_size::{Width, terminal_size_of};
 
-/// Characters that a text or a column keeps, however narrow the terminal is.
+/// Characters that a text or a column keeps at least, however narrow the terminal is.
 const LEAST: usize = 8;
 
-/// Columns of the terminal; nothing of a file or a pipe, where lines are as long as they are.
+/// Columns of the terminal; `None` for a file or a pipe, where lines stay as long as they are.
 fn width() -> Option<usize> {
     terminal_size_of(std::io::stdout()).map(|(Width(width), _)| width.into())
 }
 
-/// A line, broken between words where it is too long; what follows is indented.
+/// A line, broken between words if it is too long; the lines after the first are indented.
 pub fn wrapped(line: &str, indent: usize) -> String {
     broken(line, indent, width())
 }
@@ -20,7 +20,7 @@ fn broken(line: &str, indent: usize, width: Option<usize>) -> String {
     let (mut text, mut used, mut words) = (String::new(), 0, false);
     for word in line.split_inclusive(' ') {
         let length = word.chars().count();
-        // The space behind a word may be beyond the edge.
+        // The space after a word may be beyond the edge.
         if words && used + word.trim_end().chars().count() > width {
             text.truncate(text.trim_end().len());
             text.push('\n');
@@ -35,8 +35,8 @@ fn broken(line: &str, indent: usize, width: Option<usize>) -> String {
     text
 }
 
-/// Rows in columns, the first two to the left and the others to the right, at least as wide as `widths` say where there
-/// is room for that. Where there is none at all, the second column is cut.
+/// Rows in columns, the first two left-aligned and the others right-aligned, at least as wide as `widths` say if there
+/// is room. If there is too little room, the second column is cut.
 pub fn table<const N: usize>(rows: &[[String; N]], widths: [usize; N]) -> String {
     laid_out(rows, widths, width())
 }
@@ -61,7 +61,7 @@ fn laid_out<const N: usize>(rows: &[[String; N]], widths: [usize; N], width: Opt
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A text of so many characters at most.
+/// A text cut to at most so many characters.
 fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.into();
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(broken(LINE, 8, Some(34)), LINE);
         assert_eq!(broken(LINE, 8, Some(33)), "  pool  averages large images\n        down");
         assert_eq!(broken(LINE, 8, Some(20)), "  pool  averages\n        large images\n        down");
-        // A word that has no room at all has a line of its own, and is not broken.
+        // A word that does not fit gets a line of its own, and is not broken.
         assert_eq!(broken("  a_word_without_end on", 2, Some(10)), "  a_word_without_end\n  on");
         // Narrower than that, nothing would be gained.
         assert_eq!(broken(LINE, 8, Some(15)), LINE);

@@ -28,36 +28,35 @@ pub struct Args {
     /// gan-classic), or the path of an architecture in TOML [default: the recipe's, or fast]
     #[arg(conflicts_with_all = ["resume", "from"])]
     model: Option<String>,
-    /// How it is trained: fast (one epoch), standard (three), best (40), ensemble (best, avgpool and maxpool,
-    /// seven in all, that answer with their mean) [default: what the network's own recipe says]
+    /// Training recipe: fast (one epoch), standard (three), best (40), ensemble (seven networks of best, avgpool and
+    /// maxpool, whose outputs are averaged) [default: what the network's own recipe says]
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     recipe: Option<Named>,
-    /// Go on from a trained classifier, on other data or for longer; the learning rate is a tenth of the
-    /// recipe's where none is given
+    /// Continue from a trained classifier, on other data or for longer; the learning rate is a tenth of the recipe's
+    /// unless given
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["resume", "front"])]
     from: Option<PathBuf>,
-    /// Train so many, each by its own seed, and join them into one model that answers with their mean
+    /// Train N networks, each with its own seed, and join them into one model that averages their outputs
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     members: Option<usize>,
-    /// Images with their classes: a folder of IDX files, a table of pixels (.csv, .csv.gz), or a folder of
-    /// pictures for each class; with --resume, where the same data lie now [default: the
-    /// built-in MNIST]
+    /// Labelled images: a folder of IDX files, a table of pixels (.csv, .csv.gz), or a folder of pictures for each
+    /// class; with --resume, where the same data are now [default: the built-in MNIST]
     #[arg(long, value_name = "PATH")]
     pub(super) data: Option<PathBuf>,
-    /// auto, cpu, a number or part of a name from `inkgrad devices`; a classifier's batches are shared by
-    /// several with commas between them, or by all, every GPU [default: auto]
+    /// auto, cpu, a number or part of a name from `inkgrad devices`; several, separated by commas, or all (every GPU)
+    /// share a classifier's batches [default: auto]
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
-    /// Go on with the CPU where a GPU fails: lost, out of memory, stuck
+    /// Continue on the CPU if a GPU fails: lost, out of memory, stuck
     #[arg(long)]
     pub(super) fallback: bool,
     /// Passes over the training images [default, here and below: what the network's recipe says]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     pub(super) epochs: Option<usize>,
-    /// Images in a step
+    /// Images per step
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     pub(super) batch: Option<usize>,
-    /// Highest learning rate that the schedule reaches
+    /// Peak learning rate of the schedule
     #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f32>,
     /// sgd, rmsprop, adagrad, adadelta, adam, nadam, adamw
@@ -69,52 +68,51 @@ pub struct Args {
     /// Epochs over which the learning rate rises from 0
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = number)]
     warmup: Option<f32>,
-    /// Of sgd (0 for plain descent), and the first moment's decay of adam and its kin [default: 0.9]
+    /// Momentum of sgd (0 for plain descent), or first-moment decay of adam and its variants [default: 0.9]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     pub(super) momentum: Option<f32>,
-    /// Decoupled weight decay, of weight matrices and kernels
+    /// Decoupled weight decay for weight matrices and kernels
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
     weight_decay: Option<f32>,
-    /// Share of the probability that the truth gives to the other classes; the training loss has it, that of
-    /// validation and tests has not
+    /// Share of the target probability spread evenly over all classes; only in the training loss, not in validation or
+    /// tests
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     label_smoothing: Option<f32>,
-    /// Decay of averaged weights, which are then the result, like 0.999
+    /// Decay of the averaged weights, such as 0.999; they become the result
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number)]
     pub(super) average: Option<f32>,
-    /// How many bits a GPU keeps of what it makes of each image in a step: f16 is half the memory traffic, mixed
-    /// also has its units for 16-bit matrices do convolutions; weights and sums have 32 all the same [default: f32]
+    /// Precision of a step's activations and their gradients on a GPU: f16 halves the memory traffic, mixed also runs
+    /// convolutions on 16-bit matrix units; weights and sums stay in 32 bits [default: f32]
     #[arg(long, value_name = "BITS", value_enum)]
     precision: Option<Precision>,
-    /// Training images set aside to choose the best epoch by
+    /// Training images set aside to choose the best epoch
     #[arg(long, value_name = "IMAGES", allow_negative_numbers = true, value_parser = count)]
     validation: Option<usize>,
     /// Stop after this many epochs without a better validation accuracy
     #[arg(long, alias = "early-stopping", value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count)]
     patience: Option<usize>,
-    /// Keep so many models of every epoch, evenly spaced, and the one before the first step:
+    /// Keep N models of every epoch, evenly spaced, and the one before the first step, as
     /// RUN/snapshots/STEP.safetensors, which every command takes
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     snapshots: Option<usize>,
-    /// The same seed on the same device gives the same model, bit for bit [default: 0]
+    /// Random seed; the same seed on the same device gives the same model, bit for bit [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     pub(super) seed: Option<u32>,
-    /// Another architecture before this one, such as `pool` for images of 448x448
+    /// Architecture to put in front of this one, such as `pool` for images of 448x448
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     front: Option<String>,
-    /// Where runs' numbered folders are made
+    /// Folder in which the runs' numbered folders are made
     #[arg(long, short, value_name = "DIR", default_value = "runs")]
     pub(super) out: PathBuf,
-    /// Go on with the run in this folder, with its settings, to its end; a classifier is trained for longer
-    /// with --from RUN
+    /// Continue the run in this folder, with its settings, to its end; to train a classifier for longer, use --from RUN
     #[arg(long, value_name = "RUN", conflicts_with_all = ["epochs", "batch", "learning_rate", "optimizer",
         "schedule", "warmup", "momentum", "weight_decay", "label_smoothing", "average", "precision", "validation",
         "patience", "snapshots", "seed", "out", "AugmentFlags"])]
     resume: Option<PathBuf>,
-    /// Show what would be done, and do nothing
+    /// Show what would be done, without doing it
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Print the result only
+    /// Print only the result
     #[arg(long, short)]
     pub(super) quiet: bool,
     #[command(flatten)]
@@ -125,7 +123,7 @@ pub struct Args {
     pub(super) gan: GanFlags,
 }
 
-/// The recipes that have names.
+/// The named recipes.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Named {
     Fast,
@@ -135,7 +133,7 @@ enum Named {
 }
 
 impl Named {
-    /// The network whose recipe it is, and which is trained where no other is named.
+    /// The network that the recipe belongs to, which is trained if no other is named.
     fn network(self) -> &'static str {
         match self {
             Named::Fast => "fast",
@@ -146,7 +144,7 @@ impl Named {
 }
 
 impl Args {
-    /// Flags that only classifiers have and that were given.
+    /// The given flags that only classifiers have.
     fn of_classifiers(&self) -> Vec<&'static str> {
         let given = [
             ("--learning-rate", self.learning_rate.is_some()),
@@ -177,7 +175,7 @@ impl Args {
         anyhow::bail!("{flag} says nothing to {what}{instead}. `inkgrad train --help` tells which flags are whose")
     }
 
-    /// Refuses paths that a run's settings cannot hold. A run that goes on keeps those that it began with.
+    /// Refuses paths that a run's settings cannot hold. A resumed run keeps the paths that it began with.
     fn check_remembered(&self) -> anyhow::Result<()> {
         let data = self.data.as_deref().filter(|_| self.resume.is_none()).map(absolute);
         let [from, judge] = [&self.from, &self.gan.judge].map(|model| model.as_deref().map(lasting));
@@ -202,8 +200,8 @@ impl Args {
         Ok(settings)
     }
 
-    /// Refuses a warm-up and a momentum that nothing would come of. A recipe's are meant for its own schedule and
-    /// optimizer, and a trained model's recipe can no longer be mended.
+    /// Refuses a warm-up or a momentum that would have no effect. A recipe's values are meant for its own schedule and
+    /// optimizer, and a trained model's recipe can no longer be corrected.
     fn check_heeded(&self, recipe: &Recipe, settings: &Settings) -> anyhow::Result<()> {
         let (mendable, optimizer) = (self.from.is_none(), settings.optimizer);
         let warmup = self.warmup.or(recipe.warmup.filter(|_| mendable && self.schedule.is_none()));
@@ -225,7 +223,7 @@ impl Args {
         Ok(())
     }
 
-    /// A recipe's settings, and what flags say over it.
+    /// A recipe's settings, overridden by flags.
     fn over(&self, mut recipe: Recipe, model: &str) -> Settings {
         if let Some(optimizer) = self.optimizer {
             recipe = recipe.with_optimizer(optimizer);
@@ -251,7 +249,7 @@ impl Args {
         settings
     }
 
-    /// A recipe was written with MNIST in mind: what it proposes, and nobody asked for, gives way to smaller sets.
+    /// Recipes are written for MNIST: for smaller sets, those of their values that no flag asked for are reduced.
     fn fit(&self, settings: &mut Settings, set: &ImageSet) {
         let images = set.len();
         if self.validation.is_none() {
@@ -291,7 +289,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     of_kind(args, model, None, None)
 }
 
-/// `origin` is the model that the run goes on from.
+/// `origin` is the model that the run continues from.
 fn of_kind(
     args: Args,
     model: Model,
@@ -347,7 +345,7 @@ fn classifier(
         })?;
     }
     match &folder {
-        // What an ensemble has learned is in the folders of its members, finished ones too.
+        // What an ensemble has learned is in its members' folders, including those of finished members.
         Some(folder) if settings.members > 1 => {
             (0..settings.members).try_for_each(|i| Folder::open(&folder.member(i))?.check_data(&data.train))?
         }
@@ -404,7 +402,7 @@ fn classifier(
                 let own = Folder::create_at(&folder.member(i))?;
                 own.begin(member.architecture.text(), origin, &member.settings)?;
             }
-            // The last to be written: without it there is nothing to go on with.
+            // Written last: without it there is nothing to resume.
             folder.begin(architecture.text(), origin, &settings)?;
             folder
         }
@@ -429,7 +427,8 @@ fn classifier(
     }
 }
 
-/// Refuses what cannot be trained on such images; what there is to train otherwise. `begun` is the run that goes on.
+/// Returns the parameters to train, or refuses what cannot be trained on such images. `begun` is the run that is
+/// resumed.
 fn check(
     architecture: &Architecture,
     settings: &Settings,
@@ -461,7 +460,7 @@ fn check(
     Ok(parameters)
 }
 
-/// Says what the front `pool` leaves of images of another size than it is for.
+/// Notes what the front `pool` makes of images of a size that it is not meant for.
 fn warn_of_pool(architecture: &Architecture, set: &ImageSet) {
     let image = [set.height, set.width];
     let Some(Kind::AvgPool { window, .. }) = architecture.layers.first().map(|layer| &layer.kind) else { return };

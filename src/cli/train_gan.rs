@@ -1,4 +1,4 @@
-//! `inkgrad train gan`: from a GAN's text and images to a generator, its pictures and its measures.
+//! `inkgrad train gan`: from a GAN's architecture and images to a generator, its pictures and its measures.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,50 +18,50 @@ use crate::train::gan::run::MEASURE_SEED;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 use crate::words::shell;
 
-/// What only a GAN has.
+/// Flags that only GANs have.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of GANs")]
 pub struct GanFlags {
     /// mse (least squares), bce (binary cross entropy), hinge
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     loss: Option<GanLoss>,
-    /// Highest learning rate of the generator
+    /// Peak learning rate of the generator
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     generator_rate: Option<f32>,
-    /// Highest learning rate of the discriminator
+    /// Peak learning rate of the discriminator
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     discriminator_rate: Option<f32>,
     /// Decay of Adam's second moment
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     beta2: Option<f32>,
-    /// Steps of the discriminator for each one of the generator
+    /// Discriminator steps per generator step
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     discriminator_steps: Option<usize>,
-    /// Pictures of one class that the discriminator sees at a time
+    /// Pictures of one class shown to the discriminator at a time
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     pack: Option<usize>,
-    /// Share of the discriminator's targets that are turned round at random
+    /// Share of the discriminator's targets flipped at random
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     label_noise: Option<f32>,
-    /// Whether the discriminator's weights are divided by their largest singular value
+    /// Whether to divide the discriminator's weights by their largest singular value
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", conflicts_with = "resume")]
     spectral_norm: Option<bool>,
-    /// Width of what comes of the noise, where it meets the label
+    /// Width of the noise branch where it joins the label
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     noise_width: Option<usize>,
-    /// Width of what comes of the label, where it meets the noise
+    /// Width of the label branch where it joins the noise
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     label_width: Option<usize>,
-    /// Measure the pictures every so many epochs, and keep the best by it; 0 for never [default: 1]
+    /// Epochs between measurements of the pictures, which choose the best model; 0 for never [default: 1]
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     measure: Option<usize>,
-    /// A classifier to measure by, as `train` makes one [default: the built-in one]
+    /// Classifier to measure with, as made by `train` [default: the built-in one]
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub(super) judge: Option<PathBuf>,
 }
 
 impl GanFlags {
-    /// Those that were given.
+    /// The flags that were given.
     pub fn given(&self) -> Vec<&'static str> {
         let given = [
             ("--loss", self.loss.is_some()),
@@ -182,7 +182,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     match outcome.map_err(|error| going_on::ended(error, &folder, &folder))? {
         GanOutcome::Finished { test, best_epoch, epochs, seconds } => {
             if let Some(test) = test {
-                // By the latents that have chosen the epoch, and `evaluate` has others where no seed is given.
+                // Measured with the latents that chose the epoch; without a seed, `evaluate` uses others.
                 let by = format!("what `evaluate --seed {MEASURE_SEED}` finds against the test set");
                 say(format_args!("epoch {best_epoch} of {epochs} is the best; {by}:\n"));
                 say(test.fmt_table(&class_names));

@@ -1,5 +1,5 @@
-//! A classifier's run at the command line, or an ensemble's several: how far it is while it goes, what came of it, and
-//! how to go on.
+//! A classifier's run at the command line, or the several of an ensemble: its progress, its result, and how to
+//! continue.
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -28,7 +28,8 @@ pub(super) struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains in `member`, a folder within `folder` or the same; how it ended, and how far it was shown.
+    /// Trains in `member`, which is `folder` or a folder within it. Returns how the run ended, and its progress
+    /// display.
     fn run(
         &mut self,
         architecture: &Architecture,
@@ -86,7 +87,8 @@ impl Training<'_> {
         }
     }
 
-    /// One run after another, each in a numbered folder within `folder` that has its settings, and at the end the model that joins them.
+    /// Trains one run after another, each in a numbered folder within `folder` that holds its settings, and finally
+    /// makes the model that joins them.
     pub fn ensemble(mut self, settings: &Settings, folder: &Folder) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
         let (mut members, mut before) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! `inkgrad tune`: finds out which layout of each op is the fastest on a GPU, and remembers it for the runs to come.
+//! `inkgrad tune`: finds the fastest layout of each op on a GPU, and remembers it for later runs.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,16 +19,16 @@ use crate::train::{Precision, Settings};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Networks and GANs, built-in or in TOML, that the ops are taken from [default: all that are built in]
+    /// Networks and GANs to take the ops from, built-in or in TOML [default: all that are built in]
     #[arg(value_name = "NETWORK")]
     networks: Vec<String>,
     /// auto, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Images in a training step [default: what each network's recipe says]
+    /// Images per training step [default: what each network's recipe says]
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch: Option<usize>,
-    /// Forget what was found on this device, and measure nothing
+    /// Forget the layouts found on this device, and measure nothing
     #[arg(long, conflicts_with_all = ["networks", "batch"])]
     forget: bool,
 }
@@ -48,7 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let networks = if args.networks.is_empty() { builtin.map(str::to_owned).collect() } else { args.networks };
     let models = networks.iter().map(|name| models::load_any(name)).collect::<Result<Vec<_>, _>>()?;
     let set = data(None)?.train;
-    // Before it measures for minutes.
+    // Before measuring for minutes.
     keep(&gpu)?;
     say(format_args!("{name}, driver {}", gpu.info().driver));
     for (network, model) in networks.iter().zip(&models) {
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             report(network, infer, subject.images, &found);
         }
-        // Whoever stops it has what was found until then.
+        // Whoever stops it keeps what was found until then.
         keep(&gpu)?;
     }
     say(format_args!("{} layouts that are faster here: {}", gpu.layouts(), keep(&gpu)?.display()));
@@ -75,12 +75,12 @@ fn keep(gpu: &Gpu) -> anyhow::Result<&Path> {
     kept.context("there is no cache folder to remember what is found in; name one with INKGRAD_CACHE")
 }
 
-/// The folder of what is remembered.
+/// The folder where layouts are remembered.
 fn place() -> String {
     files::cache_dir().map_or("no cache folder".into(), |cache| cache.display().to_string())
 }
 
-/// The GPU that is meant, once it was seen to compute what it should.
+/// The GPU that is meant, after checking that it computes correctly.
 fn open(wanted: &str) -> anyhow::Result<Gpu> {
     let choice = check::start::open(device::find(wanted)?, wanted, &mut |text| super::note(text))?.0;
     match choice {
@@ -89,7 +89,7 @@ fn open(wanted: &str) -> anyhow::Result<Gpu> {
     }
 }
 
-/// Of a GAN its settings say it themselves.
+/// The batch that a recipe sets; a GAN's settings hold their own.
 fn recipe_batch(model: &Model) -> Option<usize> {
     match model {
         Model::Classifier(network) => Some(Settings::from_recipe(&network.name, &network.recipe).batch),
@@ -97,7 +97,7 @@ fn recipe_batch(model: &Model) -> Option<usize> {
     }
 }
 
-/// A line for the network, and one for each kernel that is laid out anew.
+/// Prints a line for the network, and one for each kernel with a new layout.
 fn report(network: &str, infer: bool, images: usize, found: &[(&Plan, Tuned)]) {
     let total = |time: fn(&Tuned) -> Duration| -> f64 {
         found.iter().map(|(_, tuned)| time(tuned).as_secs_f64() * 1e3 * tuned.dispatches as f64).sum()

@@ -13,7 +13,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// No images of the same size: what is tested on where there is nothing to test on.
+    /// An empty part with images of the same size: the test set where there is nothing to test on.
     pub fn none(&self) -> Part {
         Part {
             images: IdxImages { count: 0, pixels: Pixels::default(), ..self.images },
@@ -24,11 +24,11 @@ impl Part {
     }
 }
 
-/// Empty classes that are named one by one.
+/// The most empty classes that a remark names one by one.
 const NAMED: usize = 10;
 
-/// Makes a data set of two parts; class names are the numbers. Classes below the largest label that no training image
-/// is of stay, and a remark says so.
+/// Makes a data set of two parts; class names are the numbers. Classes below the largest label stay even if no training
+/// image shows them, and a remark says so.
 ///
 /// `classes`, where given, is the number of classes; otherwise it is the largest training label plus
 /// one, and at least 2. Errors when images and labels differ in number, when the two parts have images
@@ -59,7 +59,7 @@ pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -
     Ok(set)
 }
 
-/// A word on classes without an image to learn from, which one wrong label makes many of, or labels from 1 on.
+/// A remark on classes without a training image. One wrong label makes many of these; labels from 1 on make one.
 fn empty_classes(set: &ImageSet) -> Option<String> {
     let counts = set.counts();
     let empty: Vec<String> =

@@ -1,4 +1,4 @@
-//! Pictures and tables that lie where data are read from and are none of them: what is said of those.
+//! Remarks on pictures and tables that lie beside the data that are read but are not part of them.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::folder::{display_name, summary};
 use crate::pictures::Found;
 use crate::pictures::walk::is_named_like_a_picture;
 
-/// A word on pictures that lie right in a folder of classes, and so in none of these.
+/// A remark on pictures that lie directly in a folder of classes, and so in none of the classes.
 pub(super) fn loose(folder: &Path) -> Option<String> {
     let entries = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let count = entries.filter(|path| is_named_like_a_picture(path) && path.is_file()).count();
@@ -16,7 +16,8 @@ pub(super) fn loose(folder: &Path) -> Option<String> {
     (count > 0).then(|| format!("pictures right in {name}, in no class's folder, take no part: {count}"))
 }
 
-/// A word on other data beside the files of a folder that are read, called `what`: the `tables`, and pictures in folders.
+/// A remark on other data beside the files that are read from a folder, called `what`: the `tables`, and pictures in
+/// subfolders.
 ///
 /// # Errors
 /// A folder that cannot be read.
@@ -61,7 +62,7 @@ mod tests {
         let says = |words: &str| remarks(at).iter().any(|remark| remark == words);
         assert!(!remarks(at).iter().any(|remark| remark.contains("beside them")), "{:?}", remarks(at));
 
-        // Nobody looks into them.
+        // Their contents are not read.
         for name in ["one/1.png", "two/1.png", "two/deep/2.jpg"] {
             write(at, name, "");
         }
@@ -73,7 +74,7 @@ mod tests {
         write(at, "train-labels-idx1-ubyte", idx(&[20], &labels));
         let words = format!("IDX files are read, and what lies beside them takes no part: train.csv, {pictures}");
         assert!(says(&words), "{:?}", remarks(at));
-        // A table that is named itself has nothing beside it.
+        // A table that is given by its own path has nothing beside it.
         assert!(!remarks(&at.join("train.csv")).iter().any(|remark| remark.contains("beside them")));
     }
 }

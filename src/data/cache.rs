@@ -1,7 +1,8 @@
 //! Decoded pictures, kept on disk for the next time.
 //!
-//! An entry is a safetensors file in the user's cache folder. It is taken only if the pictures' names, lengths and times
-//! are what they were, and its own bytes are what was written; whatever is wrong with it, the pictures are decoded anew.
+//! An entry is a safetensors file in the user's cache folder. It is used only if the pictures' names, lengths and times
+//! are unchanged and its own bytes are as they were written; if anything is wrong with it, the pictures are decoded
+//! anew.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,20 +19,20 @@ use super::source::{Pictures, Reading};
 use super::{DataSet, ImageSet};
 use crate::files::{cache_dir, write_whole};
 
-/// Raised where pictures are read otherwise than before: what was kept until then is decoded anew.
+/// Raised when the way in which pictures are read changes: those kept until then are decoded anew.
 const READ: u64 = 2;
 
-/// What is decoded in fewer seconds is not kept.
+/// Pictures that are decoded in fewer seconds are not kept.
 pub(super) const WORTHWHILE: f64 = 1.0;
 
-/// Where the pictures of one folder are kept, and by what they are known.
+/// Where the pictures of one folder are kept, and what identifies them.
 pub(super) struct Entry {
     path: PathBuf,
     listed: String,
 }
 
 impl Entry {
-    /// In [`cache_dir`]. `None` where there is none, and where a file cannot be looked at.
+    /// An entry in [`cache_dir`]. `None` where there is no such folder, or where a file cannot be looked at.
     pub fn of(folder: &Path, reading: &Reading, parts: [&Listing; 2]) -> Option<Entry> {
         Entry::at(&cache_dir()?.join("pictures"), folder, reading, parts)
     }
@@ -60,7 +61,7 @@ impl Entry {
         &self.path
     }
 
-    /// What was kept, but for the names of its classes.
+    /// The set that was kept, without the names of its classes.
     pub fn load(&self) -> Option<DataSet> {
         if fs::metadata(&self.path).ok()?.len() > MAX_BYTES + (1 << 30) {
             return None;
@@ -98,7 +99,8 @@ impl Entry {
     }
 }
 
-/// The set that an entry's bytes hold, if they are of the pictures that are `listed` and nothing is wrong with them.
+/// The set that an entry's bytes hold, if it was made from the pictures that are `listed` and nothing is wrong with the
+/// bytes.
 pub fn decode(bytes: &[u8], listed: &str) -> Option<DataSet> {
     let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
     let about = header.metadata().as_ref()?;

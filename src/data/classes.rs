@@ -16,26 +16,26 @@ use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
 use crate::pictures::walk::Place;
 use crate::pictures::{self, Found, Preparation, fit, walk};
 
-/// What pictures are brought to where they differ in size and nobody says to what.
+/// Height and width that pictures are resized to where they differ in size and nobody asks for a size.
 const COMMON: usize = 28;
-/// Pictures that are all of one size keep it up to here.
+/// Pictures that are all of one size keep it if no side is longer than this.
 const LARGEST: usize = 256;
-/// Pictures that are looked at for colour.
+/// The most pictures that are looked at for colour.
 const SAMPLED: usize = 200;
-/// What a folder to train with is called, in any letter case,
+/// Names of a folder to train with, in any letter case.
 const TRAIN: [&str; 2] = ["train", "training"];
-/// one to test with,
+/// Names of a folder to test with, likewise.
 const TEST: [&str; 2] = ["test", "testing"];
-/// and one that is tested with where there is none of those.
+/// Names of a folder that is tested with where there is none of `TEST`, likewise.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
-/// Endings of pictures that are not read, as telephones, cameras and drawing programs write them.
+/// Endings of pictures in formats that are not read, as phones, cameras and drawing programs write them.
 const NOT_READ: [&str; 15] =
     ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "cr2", "cr3", "nef", "arw", "svg", "psd", "tga", "pdf"];
 /// Where `classify --sort-into` puts what it is not sure of.
 const UNSURE: &str = "unsure";
-/// What Windows leaves in folders of pictures.
+/// Files that Windows leaves in folders of pictures.
 const OF_WINDOWS: [&str; 2] = ["Thumbs.db", "desktop.ini"];
-/// Sides whose proportions differ by less than one of so many are of one shape.
+/// Pictures have the same shape if their proportions differ by at most one part in this many.
 const SHAPES: usize = 50;
 
 /// The pictures of one part, class by class, in the order of their names.
@@ -43,27 +43,30 @@ const SHAPES: usize = 50;
 pub(super) struct Listing {
     pub paths: Vec<PathBuf>,
     pub labels: Vec<u32>,
-    /// How many files there are that have no picture's name, by their endings.
+    /// The number of files that are not named like pictures, by their endings.
     pub kinds: BTreeMap<String, usize>,
 }
 
-/// Loads a folder with a folder of pictures for each class, or with two such, one to train and one to test with.
+/// Loads a folder with a subfolder of pictures for each class, or with two such folders, one to train and one to test
+/// with.
 ///
-/// The two are `train` or `training`, and `test` or `testing`, in any letter case. Where there is none of the latter,
-/// `val`, `valid` or `validation` is what is tested with; where there is neither, a folder to train with is one that
-/// folders of classes lie in. What lies beside the two takes no part, nor do pictures that lie in no class's
-/// folder, and remarks say so, as they do of folders in which there are no pictures but those of runs, and of files of
-/// kinds that are not read.
+/// The two are called `train` or `training`, and `test` or `testing`, in any letter case. Where there is no folder to
+/// test with, `val`, `valid` or `validation` is used instead. Without any of these, a folder called `train` or
+/// `training` counts as one to train with only if it contains folders of classes. What lies beside the two is ignored,
+/// and so are pictures in no class's folder. Remarks say so; they also name folders that have no pictures other than
+/// those of runs, and files of kinds that are not read.
 ///
-/// Classes are the folders' names, in the order of their numbers where they are numbers. All pictures are brought to
-/// one size: their own where they share one, else 28x28, or what `reading` says; those of another shape are stretched.
-/// They are grey where none of those looked at has colours. A picture that cannot be read is left out and said so.
+/// Classes are named after their folders, in numerical order where the names are numbers. All pictures are resized to
+/// one size: their own where they share one, else 28x28, or what `reading` says; pictures of another shape are
+/// stretched. They become grey where none of those looked at has colours. A picture that cannot be read is left out,
+/// and a remark says so.
 ///
-/// What was decoded is kept on disk, and taken from there as long as no file's name, length or time has changed.
+/// Decoded pictures are kept on disk, and taken from there as long as no file's name, length or time has changed.
 ///
 /// # Errors
-/// A folder without such folders, several that may be the same part, fewer than two classes, two of one name, a class
-/// without readable pictures or without any to train with, and more unreadable pictures than readable ones.
+/// A folder without such folders, several folders that may be the same part, fewer than two classes, two classes of the
+/// same name, a class without readable pictures or without any to train with, and more unreadable pictures than
+/// readable ones.
 pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let parts = Parts::of(folder)?;
     let root = parts.as_ref().map_or(folder, |parts| parts.train.as_path());
@@ -121,12 +124,12 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
             Err(error) => log::warn!("{}: decoded pictures are not kept: {error}", entry.path().display()),
         }
     }
-    // Not kept: what lies beside the two parts may change while their pictures stay.
+    // Not cached: what lies beside the two parts may change while their pictures stay the same.
     set.remarks.extend(left_out);
     Ok(set)
 }
 
-/// The two parts of a folder that is divided into them.
+/// The training and test parts of a folder that is divided into them.
 struct Parts {
     train: PathBuf,
     /// `None` where there is nothing to test with.
@@ -139,7 +142,7 @@ impl Parts {
     /// `None` for a folder that is not divided.
     ///
     /// # Errors
-    /// A folder that cannot be read, and several that may be the same part.
+    /// A folder that cannot be read, and several folders that may be the same part.
     fn of(folder: &Path) -> Result<Option<Parts>, DataError> {
         let below = folders(folder)?;
         let (mut train, mut test) = (named(&below, &TRAIN), named(&below, &TEST));
@@ -147,7 +150,7 @@ impl Parts {
             test = named(&below, &VALIDATION);
         }
         if test.is_empty() {
-            // Trains may be a class beside others.
+            // A folder `train` may be a class of trains beside other classes.
             train.retain(|(_, path)| is_of_classes(path));
         }
         if train.is_empty() {
@@ -160,7 +163,7 @@ impl Parts {
         Ok(Some(Parts { train: train.clone(), test: test.cloned(), others }))
     }
 
-    /// A word on the folders that take no part.
+    /// A remark on the folders that are ignored.
     fn left_out(&self) -> Option<String> {
         let (train, others) = (display_name(&self.train), self.others.join(", "));
         let test = self.test.as_ref().map(|test| format!(", and {} is tested with", display_name(test)));
@@ -169,18 +172,18 @@ impl Parts {
     }
 }
 
-/// Those of the folders, by name and path, that have one of the names in any letter case.
+/// The folders, by name and path, that have one of `names`, in any letter case.
 fn named<'a>(folders: &'a [(String, PathBuf)], names: &[&str]) -> Vec<&'a (String, PathBuf)> {
     let is_named = |own: &str| names.iter().any(|name| own.eq_ignore_ascii_case(name));
     folders.iter().filter(|(own, _)| is_named(own)).collect()
 }
 
-/// Whether folders of classes lie in a folder, as they do in one to train with.
+/// Whether a folder contains folders of classes, as one to train with does.
 fn is_of_classes(folder: &Path) -> bool {
     Classes::of(folder).is_ok_and(|classes| classes.folders.len() > 1)
 }
 
-/// The path of the only one of the folders.
+/// The path of the only folder that was found; several are an error.
 fn only<'a>(folder: &Path, what: &'static str, found: &[&'a (String, PathBuf)]) -> Result<&'a PathBuf, DataError> {
     match found {
         [(_, path)] => Ok(path),
@@ -191,7 +194,7 @@ fn only<'a>(folder: &Path, what: &'static str, found: &[&'a (String, PathBuf)]) 
     }
 }
 
-/// The folders right below one, by name and path, in the order of their names; hidden ones are passed over.
+/// The folders directly below `root`, by name and path, in the order of their names; hidden ones are skipped.
 pub(super) fn folders(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let cannot_read = |reason| DataError::CannotRead { path: root.into(), reason };
     let mut folders = Vec::new();
@@ -206,14 +209,14 @@ pub(super) fn folders(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> 
     Ok(folders)
 }
 
-/// The folders of a folder, by what their pictures make of them.
+/// The subfolders of a folder, grouped by the pictures in them.
 #[derive(Default)]
 struct Classes {
     /// The classes, by name and path, in the order of their labels.
     folders: Vec<(String, PathBuf)>,
-    /// Those without pictures.
+    /// Folders without pictures.
     without: Vec<(String, PathBuf)>,
-    /// Those whose pictures are all of runs.
+    /// Folders whose pictures all belong to runs.
     runs: Vec<String>,
 }
 
@@ -245,7 +248,7 @@ impl Classes {
         self.folders.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Why folders that are too few or too many are no classes, and what may have been meant.
+    /// Why too few or too many folders make no classes, and what may have been meant.
     fn misfit(&self) -> String {
         let (found, only) = match &self.folders[..] {
             [] => ("no folders with pictures, no IDX files and no train.csv".to_owned(), None),
@@ -262,8 +265,9 @@ impl Classes {
         }
     }
 
-    /// A word on pictures that lie in no class's folder; on folders without pictures, which are no classes: somebody may
-    /// have meant them to be; on those of runs; and on files of the classes that are not read, of these `kinds`.
+    /// Remarks on pictures in no class's folder; on folders without pictures, which are no classes, though somebody may
+    /// have meant them to be; on folders of runs; and on files in the classes that are not read, which are of these
+    /// `kinds`.
     fn left_out(&self, root: &Path, kinds: &BTreeMap<String, usize>) -> Vec<String> {
         let mut remarks: Vec<String> = loose(root).into_iter().collect();
         let root = display_name(root);
@@ -285,7 +289,7 @@ impl Classes {
         remarks
     }
 
-    /// A word on a class that sorting by the answers of a model may have left there, and that is none.
+    /// A remark on a folder that counts as a class but may only be left from sorting by a model's answers.
     fn unsure(&self) -> Option<String> {
         self.folders.iter().any(|(name, _)| name == UNSURE).then(|| {
             format!(
@@ -295,7 +299,7 @@ impl Classes {
         })
     }
 
-    /// Refuses a class that there is nothing to learn of: none of its pictures can be read.
+    /// Refuses a class with nothing to learn from: none of its pictures can be read.
     fn refuse_empty(&self, set: &DataSet) -> Result<(), DataError> {
         match set.train.counts().iter().position(|count| *count == 0) {
             Some(empty) => Err(DataError::EmptyClass { folder: self.folders[empty].1.clone() }),
@@ -307,8 +311,8 @@ impl Classes {
 /// What to do about pictures of other kinds.
 const CONVERT: &str = "Convert pictures to JPEG or PNG";
 
-/// A folder that holds several with pictures, or the only one in it that does: what is unpacked often lies in a folder
-/// of its own.
+/// The folder itself if it holds several folders with pictures, or the only one below it that does: the contents of an
+/// archive often lie in a folder of their own.
 fn holding_classes(folder: &Path) -> Option<PathBuf> {
     match &Classes::of(folder).ok()?.folders[..] {
         [] => None,
@@ -317,7 +321,7 @@ fn holding_classes(folder: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The ending of a file that has no picture's name; `None` of one that is hidden, or that Windows leaves there.
+/// The ending of a file that is not named like a picture; `None` if it is hidden, or if Windows leaves it there.
 fn kind(path: &Path) -> Option<String> {
     let name = path.file_name()?;
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
@@ -339,7 +343,7 @@ fn listed(kinds: &BTreeMap<String, usize>) -> String {
     summary(&kinds.iter().map(kind).collect::<Vec<_>>())
 }
 
-/// Whether a folder is that of a run or of a sweep, whose curves, snapshots and sheets are no pictures to learn from.
+/// Whether a folder belongs to a run or to a sweep, whose curves, snapshots and sheets are no pictures to learn from.
 fn is_run(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let is_sweep = has("sweep.csv") && has("sweep.md");
@@ -351,7 +355,7 @@ fn has_pictures(folder: &Path) -> bool {
     below(folder).any(|found| matches!(found, Found::File(_)))
 }
 
-/// All files below a folder but those of runs, as `train` and `sweep` make them wherever they are started.
+/// All files below a folder except those of runs, which `train` and `sweep` create wherever they are started.
 pub(super) fn below(folder: &Path) -> impl Iterator<Item = Found> {
     // Files of one folder come one after another.
     let mut newest: Option<(PathBuf, bool)> = None;
@@ -368,7 +372,7 @@ pub(super) fn below(folder: &Path) -> impl Iterator<Item = Found> {
     })
 }
 
-/// What lies below folders, each given with the label of its pictures.
+/// The files below `folders`, each of which is given with the label of its pictures.
 fn list<'a>(folders: impl Iterator<Item = (&'a Path, u32)>) -> Listing {
     let mut listing = Listing::default();
     for (folder, label) in folders {
@@ -388,7 +392,7 @@ fn list<'a>(folders: impl Iterator<Item = (&'a Path, u32)>) -> Listing {
     listing
 }
 
-/// The size that pictures are brought to, and a word on it where nobody asked for it.
+/// The size that pictures are resized to, and a remark on it where there is something to say.
 fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>) {
     let heads: Vec<(usize, usize, bool)> = listing.paths.par_iter().filter_map(|path| head(path)).collect();
     let channels = || {
@@ -426,7 +430,7 @@ fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>
     ([COMMON, COMMON, channels()], Some(remark))
 }
 
-/// How many pictures are of another shape than `[height, width]`, to which they are brought all the same.
+/// How many pictures have another shape than `[height, width]`, to which they are resized nevertheless.
 fn stretched(heads: &[(usize, usize, bool)], [height, width]: [usize; 2]) -> usize {
     let is_other = |(high, wide, _): &&(usize, usize, bool)| {
         let (own, wanted) = (high.saturating_mul(width), wide.saturating_mul(height));
@@ -435,7 +439,7 @@ fn stretched(heads: &[(usize, usize, bool)], [height, width]: [usize; 2]) -> usi
     heads.iter().filter(is_other).count()
 }
 
-/// Height and width of the picture upright, and whether there may be colours, without decoding.
+/// Height and width of the upright picture, and whether it may have colours, without decoding it.
 fn head(path: &Path) -> Option<(usize, usize, bool)> {
     // Opening a pipe would wait for its writer.
     if !path.metadata().ok()?.is_file() {
@@ -452,7 +456,7 @@ fn head(path: &Path) -> Option<(usize, usize, bool)> {
     Some((height as usize, width as usize, decoder.color_type().has_color()))
 }
 
-/// Whether any of a few pictures, spread over all, shows more than greys: many a grey scan is stored in colours.
+/// Whether any picture in a sample, spread over all, shows more than greys: many grey scans are stored in colour.
 fn is_coloured(paths: &[PathBuf]) -> bool {
     let every = paths.len().div_ceil(SAMPLED).max(1);
     let coloured = |image: &DynamicImage| {
@@ -465,7 +469,7 @@ fn is_coloured(paths: &[PathBuf]) -> bool {
     sample.into_par_iter().any(|path| pictures::read(path).is_ok_and(|picture| coloured(&picture.image)))
 }
 
-/// All pictures of a listing as one set, without those that cannot be read, and a word on these.
+/// All pictures of a listing as one set, without those that cannot be read, and a remark on the latter.
 fn decode(
     folder: &Path,
     listing: &Listing,

@@ -1,4 +1,4 @@
-//! Data sets from folders of pictures: which folders are classes, what size pictures get, and what is refused.
+//! Data sets from folders of pictures: which folders are classes, what size pictures are given, and what is refused.
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbImage};
@@ -28,7 +28,7 @@ impl Place {
     }
 }
 
-/// Everything to learn from.
+/// Reads all pictures to learn from; none is held out.
 fn all() -> Reading {
     Reading { hold_out: Some(HoldOut::Count(0)), ..Reading::default() }
 }
@@ -87,7 +87,7 @@ fn the_pictures_of_runs_are_no_class_and_that_is_said() {
     let name = place.0.path().file_name().unwrap().to_str().unwrap();
     let remark = format!("folders of {name} whose pictures are those of runs take no part: 0003, runs, sweep");
     assert!(set.remarks.contains(&remark), "{:?}", set.remarks);
-    // Pictures beside a run are pictures all the same.
+    // Pictures beside a run still count.
     place.gray("runs/b.png", [2, 2], 5);
     let set = place.load(all()).unwrap();
     assert_eq!((set.class_names.join(" ").as_str(), set.train.len()), ("1 2 runs", 3));
@@ -132,7 +132,7 @@ fn classes_that_lie_in_a_folder_of_their_own_are_pointed_to() {
     assert_eq!(load(&meant, &all()).unwrap().train.len(), 2);
 }
 
-// Apple's file systems take no such names.
+// Apple's file systems do not allow such names.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_class_whose_name_is_not_utf_8_has_its_pictures() {
@@ -286,7 +286,7 @@ fn pictures_that_lie_in_no_folder_of_a_class_are_counted() {
     let name = place.0.path().file_name().unwrap().to_str().unwrap();
     let remarks = place.load(all()).unwrap().remarks;
     assert_eq!(remarks[..3], [told(name, 3), told("train", 1), told("test", 2)]);
-    // And where the folder is not divided.
+    // The same where the folder is not divided.
     let remarks = load(&place.0.path().join("train"), &all()).unwrap().remarks;
     assert_eq!(remarks[0], told("train", 1));
 }
@@ -388,7 +388,7 @@ fn what_holds_no_classes_is_refused_with_what_there_is() {
 fn prepared_pictures_are_as_mnist_would_have_made_them() {
     let place = Place::new();
     for class in ["a", "b"] {
-        // A dark bar, off the middle of light paper.
+        // A dark bar, off-centre on light paper.
         let picture = GrayImage::from_fn(90, 120, |x, y| {
             Luma([if (20..30).contains(&x) && (10..60).contains(&y) { 20 } else { 235 }])
         });

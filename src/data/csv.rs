@@ -1,4 +1,4 @@
-//! Images as rows of a CSV file, a column for each pixel: how Kaggle hands out MNIST.
+//! Images as rows of a CSV file with a column for each pixel, as Kaggle distributes MNIST.
 //!
 //! A row is read when it is asked for, so that a file of any length takes the memory of one row.
 
@@ -21,7 +21,7 @@ pub(super) const WHITE_IS_255: &str = "255 is white: where 1 is meant to be, mul
 pub struct PixelRow {
     /// Its line, counted from 1.
     pub line: u64,
-    /// Where the file has labels.
+    /// Present where the file has labels.
     pub label: Option<u32>,
     /// As many as [`PixelRows::pixels`], row by row of the image.
     pub pixels: Vec<u8>,
@@ -29,22 +29,23 @@ pub struct PixelRow {
 
 /// The images of a CSV file, one after another.
 ///
-/// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels: in the order of
-/// their numbers where names are one word with a number behind, `pixel0`, `pixel1`, `pixel10`, else as they stand.
-/// Without one, the first column holds labels where the rest of them, and not all, make a square image; so it does
-/// below a header that only numbers its columns, two or more from 0 or 1 on, which is what pandas writes over columns
-/// without names. Values are whole numbers from 0 to 255, labels whole numbers. A row that is wrong is an error, after
-/// which the next row can be read; the file itself failing ends the rows.
+/// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels. They are in the
+/// order of their numbers where names are one word followed by a number (`pixel0`, `pixel1`, `pixel10`), else in column
+/// order. Without a header, the first column holds labels if the other columns make a square image but all columns
+/// together do not. The same applies below a header that only numbers its columns, two or more, from 0 or 1 on, which
+/// is what pandas writes over columns without names. Pixels are whole numbers from 0 to 255, labels whole numbers. A
+/// wrong row is an error, after which the next row can be read; a failure of the file itself ends the rows.
 pub struct PixelRows<R = Box<dyn Read + Send>> {
     path: PathBuf,
     reader: csv::Reader<R>,
     record: ByteRecord,
-    /// The first row, where it was no header.
+    /// Whether the first row, which was no header, is still to be returned.
     first: bool,
     line: u64,
     columns: usize,
     label: Option<Labels>,
-    /// The pixels of a row, counted without the label, in the order of an image, where they stand in another one.
+    /// Indices of a row's pixels, counted without the label, in the order of an image, where the columns are in another
+    /// order.
     order: Option<Vec<usize>>,
     ended: bool,
 }
@@ -59,10 +60,10 @@ pub struct Labels {
 }
 
 impl PixelRows {
-    /// Those of a file, which is unpacked where it begins as gzip does, whatever its name.
+    /// The rows of a file, which is unpacked if it begins as gzip does, whatever its name.
     ///
     /// # Errors
-    /// [`DataError::CannotRead`] and all of [`PixelRows::new`].
+    /// [`DataError::CannotRead`] and those of [`PixelRows::new`].
     pub fn open(path: &Path) -> Result<PixelRows, DataError> {
         let cannot_read = |reason| DataError::CannotRead { path: path.into(), reason };
         let mut file = BufReader::new(File::open(path).map_err(cannot_read)?);
@@ -76,15 +77,15 @@ impl<R: Read> PixelRows<R> {
     /// Reads the header, or the first row; `path` is for errors.
     ///
     /// # Errors
-    /// [`DataError::Csv`] where there is no row at all, a row that can be none of pixels, one whose columns are not
-    /// separated by commas, for answers to be handed in, and for what is no such text: a zip archive, UTF-16, lines
-    /// that end in carriage returns.
+    /// [`DataError::Csv`] where there is no row at all, for a first row that cannot be one of pixels or whose columns
+    /// are not separated by commas, for a submission to Kaggle, and for what is no such text: a zip archive, UTF-16,
+    /// lines that end in carriage returns.
     pub fn new(reader: R, path: &Path) -> Result<PixelRows<R>, DataError> {
-        // Rows of another length are told apart here, with better words.
+        // Rows of another length are refused here, with a better message.
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
-            // A line is counted where it ends; carriage returns are white space around a number.
+            // Lines end, and are counted, at line feeds; carriage returns are white space around a number.
             .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(reader);
         let mut rows = PixelRows {
@@ -148,17 +149,17 @@ impl<R: Read> PixelRows<R> {
         self.label
     }
 
-    /// What to do about the first column that is no label and that a header names otherwise than it names the pixels:
-    /// `id`, where others are `pixel0`, `pixel1` and so on. Where no column is called `label`, it may be that. To be
-    /// asked before the first row is.
+    /// Advice on the first column that is no label and that the header names differently from the pixels: `id`, where
+    /// others are `pixel0`, `pixel1` and so on. Where no column is called `label`, this column may be it. Call this
+    /// before asking for the first row.
     pub fn misfit(&self) -> Option<String> {
         let word = |name: &[u8]| name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
-        // Whatever else there is, there are more pixels.
+        // Pixels outnumber whatever other columns there are.
         let pixel = word(self.record.get(self.columns / 2)?);
         let is_label = |column: usize| self.label.is_some_and(|label| label.column == column);
         let misfits = self.record.iter().enumerate().filter(|(column, name)| !is_label(*column) && word(name) != pixel);
         let (first, count) = misfits.fold((None, 0), |(first, count), misfit| (first.or(Some(misfit)), count + 1));
-        // Where many do, names tell nothing.
+        // Where many columns misfit, their names tell nothing.
         let (column, told) = first.filter(|_| !self.first && count * 4 < self.columns)?;
         let name: String = String::from_utf8_lossy(told).chars().take(40).collect();
         Some(match self.label {
@@ -172,7 +173,7 @@ impl<R: Read> PixelRows<R> {
     fn advance(&mut self) -> Result<bool, DataError> {
         let begun = self.reader.position().line();
         let read = self.reader.read_byte_record(&mut self.record);
-        // The reader now stands on the line after the row, or still on it where the file ends without a new line.
+        // The reader now stands on the line after the row, or still on it where the file ends without a line feed.
         self.line = (self.reader.position().line() - 1).max(begun);
         read.map_err(|error| {
             self.ended = true;
@@ -231,7 +232,7 @@ impl<R: Read> Iterator for PixelRows<R> {
     }
 }
 
-/// A whole number; `12.0` is one, as tables of decimals write it.
+/// Parses a whole number; `12.0` is one, as tables of decimals write it.
 fn number(cell: &[u8]) -> Option<u32> {
     let cell = std::str::from_utf8(cell.trim_ascii()).ok()?;
     let whole = match cell.split_once('.') {
@@ -242,7 +243,7 @@ fn number(cell: &[u8]) -> Option<u32> {
     if whole.starts_with('+') { None } else { whole.parse().ok() }
 }
 
-/// What a file is that is no text of lines with commas, by its first row, and what to do about it.
+/// What a file is instead of lines of text with commas, judged by its first row, and what to do about it.
 fn other_text(first: &ByteRecord) -> Option<&'static str> {
     let start = first.get(0)?;
     if start.starts_with(b"PK\x03\x04") {
@@ -257,8 +258,8 @@ fn other_text(first: &ByteRecord) -> Option<&'static str> {
     )
 }
 
-/// Whether a first row is that of a submission to Kaggle, `ImageId,Label`, which beside its labels has one column that
-/// would be taken for pictures of one pixel.
+/// Whether a first row is that of a submission to Kaggle, `ImageId,Label`, whose one column besides the labels would be
+/// taken for pictures of one pixel.
 fn is_submission(first: &ByteRecord) -> bool {
     let is = |column: usize, names: &[&str]| {
         let name = first.get(column).map(|cell| cell.trim_ascii().to_ascii_lowercase());
@@ -267,15 +268,15 @@ fn is_submission(first: &ByteRecord) -> bool {
     first.len() == 2 && is(0, &["imageid", "id"]) && is(1, &["label"])
 }
 
-/// Whether the cells of a first row only number their columns: an image that does so, from its first pixel to its last,
-/// is far less likely.
+/// Whether the cells of a first row only number their columns: an image whose pixels count up like this, from the first
+/// to the last, is far less likely.
 fn number_columns(cells: &[u32]) -> bool {
     let from = cells.first().filter(|first| **first <= 1 && cells.len() > 1);
     from.is_some_and(|from| cells.iter().copied().eq((*from..).take(cells.len())))
 }
 
-/// In what order the pixels below a header make an image, where its names number them otherwise than they stand: who
-/// writes columns in the order of the alphabet puts `pixel10` before `pixel2`.
+/// The order in which the pixels below a header make an image, where the numbers in its names differ from the order of
+/// the columns: in alphabetical order, `pixel10` comes before `pixel2`.
 fn order(header: &ByteRecord, label: Option<Labels>) -> Option<Vec<usize>> {
     let is_pixel = |column: &usize| label.is_none_or(|label| label.column != *column);
     let mut names = (0..header.len()).filter(is_pixel).map(|column| numbered(&header[column]));
@@ -287,11 +288,11 @@ fn order(header: &ByteRecord, label: Option<Labels>) -> Option<Vec<usize>> {
     }
     let mut order: Vec<usize> = (0..numbers.len()).collect();
     order.sort_by_key(|pixel| numbers[*pixel]);
-    // Of two of one number nobody knows which is meant.
+    // Where two have the same number, nobody knows which is meant.
     order.windows(2).all(|pair| numbers[pair[0]] < numbers[pair[1]]).then_some(order)
 }
 
-/// A column's name as a word and the number behind it.
+/// Splits a column's name into a word and the number after it.
 fn numbered(name: &[u8]) -> Option<(&[u8], u32)> {
     let name = name.trim_ascii();
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
@@ -340,7 +341,7 @@ mod tests {
             assert_eq!(found, [row(2, Some(7), &[1, 2, 3, 9])], "{header}");
         }
         assert_eq!(rows("0,1,2,3\n4,5,6,7\n").unwrap(), [row(2, None, &[4, 5, 6, 7])]);
-        // More columns than a pixel has values, which were said to be none.
+        // More columns than a pixel has values: such numbers were once refused as pixels.
         let header = (0..785).map(|column| column.to_string()).collect::<Vec<_>>().join(",");
         let found = rows(&format!("{header}\n7{}\n", ",5".repeat(784))).unwrap();
         assert_eq!(found, [row(2, Some(7), &[5; 784])]);
@@ -357,11 +358,11 @@ mod tests {
         assert!(refused.contains("line 3: column 2"), "columns are counted as they stand: {refused}");
         assert_eq!(rows("p3,p2,label,p1,p0\n3,2,7,1,0\n").unwrap(), [row(2, Some(7), &[0, 1, 2, 3])]);
         assert_eq!(rows("label,1,3,2\n7,1,3,2\n").unwrap(), [row(2, Some(7), &[1, 2, 3])]);
-        // Names that tell no order: of several words, of a number twice, of two numbers, and none.
+        // Names that tell no order: with several words, a number twice, two numbers each, or no numbers.
         for names in ["a0,b2,a1", "a2,a1,a1", "2x1,1x2,1x1", "c,b,a", "a2,a1,b"] {
             assert_eq!(rows(&format!("{names}\n1,3,2\n")).unwrap(), [row(2, None, &[1, 3, 2])], "{names}");
         }
-        // Below no header there are no names.
+        // Without a header there are no names.
         assert_eq!(rows("0,2,1,3\n4,5,6,7\n").unwrap()[1], row(2, None, &[4, 5, 6, 7]));
     }
 

@@ -2,7 +2,7 @@
 
 use crate::data::ImageSet;
 
-/// The same for equal images, labels and sizes, on every machine; no defence against someone who wants it equal.
+/// The same for equal images, labels and sizes, on every machine; no protection against a deliberate collision.
 pub fn digest(set: &ImageSet) -> String {
     let mut hash = [set.height, set.width, set.channels, set.len()].iter().fold(0, |hash, n| mix(hash, *n as u64));
     hash = set.labels.iter().fold(hash, |hash, label| mix(hash, u64::from(*label)));
@@ -12,12 +12,12 @@ pub fn digest(set: &ImageSet) -> String {
     format!("{hash:016x}")
 }
 
-/// The same for equal texts, on every machine and of every program.
+/// The same for equal texts, on every machine and in every program.
 pub(crate) fn digest_of(text: &str) -> u64 {
     text.bytes().fold(text.len() as u64, |hash, byte| mix(hash, byte.into()))
 }
 
-/// One to one in each argument, so that no single change goes unseen.
+/// One-to-one in each argument, so that no single change goes unnoticed.
 pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a data set, in words for the person who has to mend it.
+//! Everything that can be wrong with a data set, in words for the person who has to fix it.
 //!
 //! Each message names the file and the place in it, what was expected there, what was found, and
 //! what to do. Messages are complete in themselves: none has a `source()` to be printed after it.
@@ -19,7 +19,7 @@ pub enum DataError {
     )]
     CannotRead { path: PathBuf, reason: io::Error },
 
-    /// Nothing that data are read from.
+    /// Nothing that we can read data from.
     #[error(
         "{}: expected IDX files (train-images-idx3-ubyte and its kin), a table ending in .csv or .csv.gz, or a folder of pictures for each class; found {found}",
         path.display()
@@ -40,7 +40,7 @@ pub enum DataError {
     )]
     OneClass { path: PathBuf, label: u32 },
 
-    /// A class to be tested that nothing was learned of.
+    /// A class to test on that has no pictures to train with.
     #[error(
         "{}: there are no pictures of this class to train with. Add some under {}, or remove the folder",
         folder.display(), train.display()
@@ -132,7 +132,7 @@ pub enum DataError {
     )]
     Empty { path: PathBuf, dimension: &'static str, offset: u64, shape: String },
 
-    /// The fourth dimension is no number of channels that we know.
+    /// The fourth dimension is not a number of channels that we support.
     #[error(
         "{}: wrong number of channels at byte 16: expected 1 to 4, found {found}. The dimensions \
          must come in the order images, height, width, channels",
@@ -148,7 +148,7 @@ pub enum DataError {
     )]
     TooLarge { path: PathBuf, shape: String, limit: u64 },
 
-    /// The memory for the contents could not be had.
+    /// The memory for the contents could not be allocated.
     #[error(
         "{}: not enough memory: expected room for {expected} bytes, found it used up after \
          {found}. Close other programs or use fewer images",
@@ -172,7 +172,7 @@ pub enum DataError {
     )]
     TrailingBytes { path: PathBuf, expected: u64, found: u64 },
 
-    /// Images and labels are not pairs.
+    /// Images and labels differ in number.
     #[error(
         "images and labels differ in number: expected as many labels in {} as there are images in \
          {} ({images}), found {labels}. Check that the two files belong together",
@@ -180,7 +180,7 @@ pub enum DataError {
     )]
     CountMismatch { images_path: PathBuf, images: usize, labels_path: PathBuf, labels: usize },
 
-    /// A line of a CSV file is no image.
+    /// A line of a CSV file is not an image.
     #[error("{}, line {line}: {problem}", path.display())]
     Csv { path: PathBuf, line: u64, problem: String },
 

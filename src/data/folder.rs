@@ -1,6 +1,6 @@
 //! Loads any folder of IDX files: training images and, where there are any, test images, each with labels.
 //!
-//! The names are those that MNIST and its successors come under; see [`load_folder`].
+//! The file names are those under which MNIST and its successors are distributed; see [`load_folder`].
 
 use crate::data::assemble::{Part, assemble};
 use crate::data::idx::{read_images, read_labels};
@@ -15,11 +15,10 @@ const TEST: [&str; 2] = ["t10k", "test"];
 
 /// Loads the data set in the folder at `path`.
 ///
-/// Files are named `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
-/// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`; the test files may begin with `test`
-/// instead of `t10k`, the `idx` may follow a dot instead of a hyphen, image files may say `idx4`,
-/// and each file may be gzipped with `.gz` after its name. Where a file is there both raw and
-/// gzipped, the raw one is read. Without any of the test files the test set is empty.
+/// Files are named `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+/// `t10k-labels-idx1-ubyte`; the test files may begin with `test` instead of `t10k`, the `idx` may follow a dot instead
+/// of a hyphen, image files may say `idx4`, and each file may be gzipped with `.gz` after its name. Where a file exists
+/// both raw and gzipped, the raw one is read. Without any of the test files the test set is empty.
 ///
 /// Images are `(n, height, width)` or `(n, height, width, channels)` with 1 to 4 channels. The
 /// number of classes is the largest training label plus one, and at least 2; class names are the numbers.
@@ -62,7 +61,7 @@ fn read_part(images_path: PathBuf, labels_path: PathBuf) -> Result<Part, DataErr
     })
 }
 
-/// Whether a folder has any of the files that [`load_folder`] asks for: what it lacks is then an error.
+/// Whether a folder has any of the files that [`load_folder`] asks for: if so, a missing one is an error.
 pub(super) fn is_idx_folder(folder: &Path) -> Result<bool, DataError> {
     let known = [image_names(&["train", "t10k", "test"]), label_names(&["train", "t10k", "test"])].concat();
     Ok(any_of(&list(folder)?, &known))
@@ -81,7 +80,7 @@ fn list(folder: &Path) -> Result<Vec<String>, DataError> {
     let mut files = Vec::new();
     for entry in folder.read_dir().map_err(cannot_read)? {
         let entry = entry.map_err(cannot_read)?;
-        // Through `path`, as a symbolic link to a file will do.
+        // Through `path`, since a symbolic link to a file will do.
         if entry.path().is_file() {
             files.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -127,7 +126,7 @@ fn find(folder: &Path, files: &[String], what: &'static str, names: &[String]) -
     }
 }
 
-/// Names one after another, of many the first.
+/// The names, separated by commas; of many, only the first.
 pub(super) fn summary(files: &[String]) -> String {
     match files.get(LISTED..) {
         _ if files.is_empty() => "no files".into(),

@@ -1,5 +1,5 @@
-//! Reads IDX, the file format of MNIST and its kin: a four-byte magic number, big-endian
-//! dimensions, then the elements. Only unsigned bytes are supported; gzip is seen by its magic.
+//! Reads IDX, the file format of MNIST and its kin: a four-byte magic number, big-endian dimensions, then the elements.
+//! Only unsigned bytes are supported; gzip is recognised by its magic number.
 //!
 //! Headers are not trusted: memory grows with the bytes that really arrive, not with what the
 //! header promises.
@@ -18,7 +18,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const UNSIGNED_BYTE: u8 = 0x08;
 const FIRST_STEP: u64 = 1 << 20;
 
-/// A raw image file from this size on is mapped into memory instead of read.
+/// Raw image files of at least this size are mapped into memory instead of read.
 const MAPPED: u64 = 512 << 20;
 
 /// The contents of an image file.
@@ -30,7 +30,7 @@ pub struct IdxImages {
     pub height: usize,
     /// Pixels in a row, at least 1.
     pub width: usize,
-    /// Bytes in a pixel, 1 to 4; 1 where the file has three dimensions only.
+    /// Bytes in a pixel, 1 to 4; 1 where the file has only three dimensions.
     pub channels: usize,
     /// All pixels, shape `(count, height, width, channels)`, row-major.
     pub pixels: Pixels,
@@ -52,13 +52,13 @@ pub fn parse_labels(bytes: &[u8], path: &Path) -> Result<Vec<u32>, DataError> {
     labels_from(bytes, path)
 }
 
-/// [`parse_images`] straight from the disk, without the whole file in memory twice; of a large raw file no more is in
-/// memory than the system finds room for.
+/// [`parse_images`] straight from the disk, without holding the whole file in memory twice; a large raw file is in
+/// memory only as far as the system finds room for it.
 pub fn read_images(path: &Path) -> Result<IdxImages, DataError> {
     read_or_map(path, MAPPED)
 }
 
-/// The same, mapped from so many bytes on.
+/// [`read_images`], where files of at least `mapped` bytes are mapped.
 fn read_or_map(path: &Path, mapped: u64) -> Result<IdxImages, DataError> {
     let mut reader = open(path)?;
     let size = reader.get_ref().metadata().map_err(|reason| cannot_read(path, reason))?.len();
@@ -78,7 +78,7 @@ fn read_or_map(path: &Path, mapped: u64) -> Result<IdxImages, DataError> {
     }
     match Pixels::map(reader.get_ref(), bytes as usize) {
         Ok(pixels) => Ok(images(&dims, pixels)),
-        // Not every file system can.
+        // Not every file system can map files.
         Err(_) => images_from(open(path)?, path),
     }
 }
@@ -180,16 +180,16 @@ struct Input<'a> {
     position: u64,
 }
 
-/// What an IDX file says of itself.
+/// The header of an IDX file.
 struct Header {
     dims: Vec<u32>,
-    /// Bytes of the header, and of the whole file by it.
+    /// Bytes of the header, and of the whole file according to it.
     bytes: u64,
     total: u64,
 }
 
 impl Input<'_> {
-    /// What stands before the elements.
+    /// Reads what comes before the elements.
     fn header(
         &mut self,
         ranks: RangeInclusive<u8>,
@@ -227,7 +227,7 @@ impl Input<'_> {
         Ok(Header { dims, bytes: header, total })
     }
 
-    /// The next `wanted` bytes, or fewer where the input ends before.
+    /// The next `wanted` bytes, or fewer if the input ends earlier.
     fn read_up_to(&mut self, wanted: u64) -> Result<Vec<u8>, DataError> {
         let mut bytes = Vec::new();
         loop {

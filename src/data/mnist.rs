@@ -34,9 +34,9 @@ static TEST_LABELS: File = file!("t10k-labels-idx1-ubyte.gz");
 
 /// Unpacks the built-in MNIST: 60,000 training and 10,000 test images of 28 x 28 x 1, 10 classes.
 ///
-/// Takes about a tenth of a second, as long as the training images need: they are one gzip stream,
-/// which cannot be divided, and everything else goes on beside them. Errors only when the files
-/// were damaged before the program was compiled.
+/// Takes about a tenth of a second, as long as the training images need: they are one gzip stream, which cannot be
+/// divided, and everything else goes on in parallel. Errors only when the files were damaged before the program was
+/// compiled.
 pub fn embedded() -> Result<DataSet, DataError> {
     let (train, test) = thread::scope(|scope| {
         let test = scope.spawn(|| part(&TEST_IMAGES, &TEST_LABELS));

@@ -37,7 +37,7 @@ use crate::ops::Window;
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;
-/// Classes that are listed in messages.
+/// The most classes that a message lists.
 const LISTED: usize = 12;
 
 /// A training set, its test set, and the names of their classes.
@@ -47,32 +47,32 @@ pub struct DataSet {
     pub name: String,
     /// The images to learn from.
     pub train: ImageSet,
-    /// The images to be measured on; same image size and classes as `train`.
+    /// The images to test on; same image size and classes as `train`.
     pub test: ImageSet,
     /// One name per class, in label order.
     pub class_names: Vec<String>,
-    /// What a person should know of how the set was read.
+    /// What a person should know about how the set was read.
     pub remarks: Vec<String>,
-    /// How its pictures became images, where it was made of pictures; and [`Pictures::Raw`] where it was made of images
-    /// that do not look as prepared ones do. A model remembers it, so that what it is asked later is treated the same.
+    /// How its pictures became images, if it was made from pictures; [`Pictures::Raw`] if it was made from images that
+    /// do not look like prepared ones. A model remembers this, so that what it is asked later is treated the same way.
     pub pictures: Option<Pictures>,
-    /// Whether the images to be measured on were set aside of those to learn from, and have no place of their own.
+    /// Whether the test images were set aside from those to learn from, and have no source of their own.
     pub held_out: bool,
 }
 
 impl DataSet {
-    /// A set that was made and not read.
+    /// A set that was made in memory, not read.
     pub fn new(name: impl Into<String>, train: ImageSet, test: ImageSet, class_names: Vec<String>) -> DataSet {
         let (name, remarks) = (name.into(), Vec::new());
         DataSet { name, train, test, class_names, remarks, pictures: None, held_out: false }
     }
 
-    /// The same images under a model's classes, of which the set may lack some: labels become those of the classes of the
-    /// same name. They stay where either side only numbers its classes and has no name of the other's, which
-    /// [`DataSet::matched_in_order`] tells.
+    /// The same images under a model's classes, some of which the set may lack: labels become those of the model's
+    /// classes of the same name. They stay as they are where one side only numbers its classes and no name occurs on
+    /// both sides, which [`DataSet::matched_in_order`] reports.
     ///
     /// # Errors
-    /// [`DataError::OtherClasses`] where it has images of a class that the model lacks.
+    /// [`DataError::OtherClasses`] where the set has images of a class that the model lacks.
     pub fn with_classes(mut self, names: Vec<String>) -> Result<DataSet, DataError> {
         if let Some(labels) = self.labels_by_name(&names) {
             let all = self.train.labels.iter_mut().chain(&mut self.test.labels);
@@ -89,7 +89,7 @@ impl DataSet {
     }
 
     /// How [`DataSet::with_classes`] matches these classes with a model's where one side only numbers its own: by their
-    /// order, of which nobody but a person can tell whether it is the right one.
+    /// order. Only a person can tell whether that is right.
     pub fn matched_in_order(&self, names: &[String]) -> Option<String> {
         if self.labels_by_name(names).is_some() || !self.is_numbered(names) {
             return None;
@@ -107,25 +107,26 @@ impl DataSet {
         ))
     }
 
-    /// For each class its label among a model's, by its name; `None` where one that images show is not among them.
+    /// For each class, its label among a model's, by name; `None` where a class that images show is not among the
+    /// model's.
     fn labels_by_name(&self, names: &[String]) -> Option<Vec<u32>> {
-        // Of classes of one name the first one counts.
+        // Of classes with the same name, the first one counts.
         let classes = names.iter().enumerate().rev();
         let labels: HashMap<&String, u32> = classes.map(|(label, name)| (name, label as u32)).collect();
-        // Numbers begin with 0 whether or not there is a 0, and what no image shows needs no label.
+        // Numbers begin with 0 whether or not any image is a 0, and a class that no image shows needs no label.
         let label = |(own, shown): (&String, &bool)| labels.get(own).copied().or((!*shown).then_some(0));
         self.class_names.iter().zip(&self.shown_classes()).map(label).collect()
     }
 
-    /// Whether either side only numbers its classes, and no name is one of the other's.
+    /// Whether either side only numbers its classes, and no name occurs on both sides.
     fn is_numbered(&self, names: &[String]) -> bool {
         let (own, len) = (&self.class_names, names.len());
-        // A model that names none, as imported ones do, is of as many classes as its data had.
+        // A model without class names, such as an imported one, has as many classes as its data had.
         let fits = numbers(own) && own.len() <= len || numbers(names) && own.len() == len;
         fits && !own.iter().any(|own| names.contains(own))
     }
 
-    /// For each class, whether any image of either part is of it.
+    /// For each class, whether any image of either part belongs to it.
     fn shown_classes(&self) -> Vec<bool> {
         let mut shown = vec![false; self.class_names.len()];
         for label in self.train.labels.iter().chain(&self.test.labels) {
@@ -135,7 +136,7 @@ impl DataSet {
     }
 }
 
-/// Names one after another, of many the first.
+/// The names, separated by commas; of many, only the first.
 fn listed(names: &[String]) -> String {
     match names.get(LISTED..) {
         None | Some([]) => names.join(", "),
@@ -219,8 +220,8 @@ impl ImageSet {
         mean_std(self.images.len() as u128, sum, squares)
     }
 
-    /// The same of the set in which each image stands with its window at every place, and black around it. The window
-    /// lies within the images.
+    /// [`ImageSet::mean_std`] of the extended set, in which each image occurs with its window at every place, and black
+    /// around it. The window must lie within the images.
     pub fn mean_std_extended(&self, window: Window) -> (f32, f32) {
         let line = self.width * self.channels;
         let rows = self.images.chunks(line).enumerate().filter(|(row, _)| {
@@ -229,23 +230,23 @@ impl ImageSet {
         });
         let run = window.left * self.channels..(window.left + window.width) * self.channels;
         let (sum, squares) = sums(rows.map(|(_, row)| &row[run.clone()]));
-        // Whole numbers, so this is what a sum over all copies would be.
+        // These are whole numbers, so this is exactly what sums over all copies would be.
         let places = window.places([self.height, self.width]) as u64;
         mean_std(self.images.len() as u128 * u128::from(places), sum * places, squares * places)
     }
 
-    /// Image `i` with its window at a place, over `out`, as large as the image.
+    /// Writes image `i`, with its window at `place`, over `out`, which is as large as the image.
     ///
     /// # Panics
     ///
-    /// When `i >= len()`, the window is not within the images, or has no such place.
+    /// When `i >= len()`, the window is not within the images, or it has no such place.
     pub fn placed(&self, i: usize, window: Window, place: usize, out: &mut [u8]) {
         out.fill(0);
         window.put([self.height, self.width, self.channels], place, self.image(i), out, |byte| byte);
     }
 }
 
-/// The sum of pixels and of their squares, of pieces of at most 65,536 pixels.
+/// The sums of pixels and of their squares, over pieces of at most 65,536 pixels.
 fn sums<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (u64, u64) {
     let (mut sum, mut squares) = (0u64, 0u64);
     for piece in pieces {
@@ -318,7 +319,7 @@ mod tests {
         let known = set(&["8", "3"]).with_classes(names(&["0", "3", "5", "8"])).unwrap();
         assert_eq!((known.train.labels, known.test.labels), (vec![3, 1], vec![1, 1, 3]));
         assert_eq!((known.train.classes, known.test.classes, known.class_names.len()), (4, 4, 4));
-        // Numbers that stand for nothing else.
+        // Classes that are only numbered keep their labels.
         let numbered = set(&["0", "1"]).with_classes(names(&["cat", "dog", "eel"])).unwrap();
         assert_eq!(numbered.test.labels, [1, 1, 0]);
         let named = set(&["cat", "dog"]).with_classes(names(&["0", "1"])).unwrap();
@@ -348,7 +349,7 @@ mod tests {
         let many: Vec<String> = ('a'..='p').map(String::from).collect();
         let numbers: Vec<String> = (0..16).map(|n| n.to_string()).collect();
         assert!(told(&many.join(" "), &numbers.join(" ")).unwrap().contains("10=k, 11=l and 4 more. If"));
-        // By their names, or not at all.
+        // Matched by name, or not at all.
         for (data, model) in [("0 1", "0 1 2"), ("b a", "a b"), ("cat dog", "0 1 2"), ("cat dog", "eel fox")] {
             assert_eq!(told(data, model), None, "{data}, {model}");
         }
@@ -360,7 +361,7 @@ mod tests {
         let set = |train: &[u32], test: &[u32]| {
             DataSet::new("set", image_set(1, 1, 1, train), image_set(1, 1, 1, test), numbers(0..4))
         };
-        // Labels from 1 on in a table make a class 0 that is none.
+        // Labels from 1 on in a table make a class 0 without images.
         let known = set(&[1, 2, 3], &[3, 1]).with_classes(numbers(1..4)).unwrap();
         assert_eq!((known.train.labels, known.test.labels), (vec![0, 1, 2], vec![2, 0]));
         assert_eq!((known.train.classes, known.class_names), (3, numbers(1..4)));

@@ -1,12 +1,12 @@
-//! The bytes of images as a device has them: four to a word.
+//! The bytes of images as a device stores them: four to a word.
 
 use crate::device::{Device, DeviceError};
 use crate::graph::BufferId;
 
-/// Bytes that are packed at a time: of a whole set there should be no further copy.
+/// Bytes that are packed at a time, so that there is no further copy of a whole set.
 const SENT_AT_ONCE: usize = 4 << 20;
 
-/// Bytes four to a word, little-endian, as the gathering kernels expect them.
+/// Packs bytes four to a word, little-endian, as the gathering kernels expect them.
 pub fn pack(bytes: &[u8]) -> Vec<u32> {
     let (whole, rest) = bytes.as_chunks::<4>();
     let mut last = [0; 4];

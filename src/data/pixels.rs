@@ -1,4 +1,4 @@
-//! The bytes of a set's images: in memory, in a file that is mapped into it, or some images of another set's.
+//! The bytes of a set's images: in memory, in a file that is mapped into it, or picked from the images of another set.
 
 use std::fmt;
 use std::fs::File;
@@ -8,16 +8,16 @@ use std::sync::{Arc, OnceLock};
 
 use memmap2::Mmap;
 
-/// Bytes that read as one slice wherever they are; a clone shares them. Written to, they are copied into memory first.
+/// Bytes that read as one slice wherever they are. A clone shares them; a write copies them into memory first.
 #[derive(Clone)]
 pub struct Pixels(Arc<Held>);
 
 enum Held {
     Here(Vec<u8>),
-    /// A file from a byte on. The system reads what is looked at, and takes its memory back when it needs it.
+    /// A file from a byte on. The system reads what is accessed, and reclaims that memory when it needs it.
     Mapped(Mmap, usize),
-    /// Images of so many bytes, picked from others by their numbers. They are put together only where somebody wants
-    /// all of them in a row.
+    /// Images of `size` bytes, picked from others by their indices. They are put together only when somebody wants all
+    /// of them as one slice.
     Picked {
         from: Pixels,
         size: usize,
@@ -32,8 +32,8 @@ impl Pixels {
     /// # Errors
     /// What the system says; not every file system can map.
     pub fn map(file: &File, skip: usize) -> io::Result<Pixels> {
-        // SAFETY: only bytes are read through the map, of which every value is valid. Who shortens the file meanwhile
-        // ends the program by a signal, as who pulls the disk does; a run's checkpoint outlives it.
+        // SAFETY: only bytes are read through the map, and every byte value is valid. Shortening the file meanwhile
+        // ends the program with a signal, as unplugging the disk does; a run's checkpoint survives that.
         let map = unsafe { Mmap::map(file)? };
         if skip > map.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -41,7 +41,7 @@ impl Pixels {
         Ok(Pixels(Arc::new(Held::Mapped(map, skip))))
     }
 
-    /// How many bytes there are, without putting any together.
+    /// How many bytes there are, without putting images together.
     pub fn len(&self) -> usize {
         match &*self.0 {
             Held::Here(bytes) => bytes.len(),
@@ -55,7 +55,7 @@ impl Pixels {
         self.len() == 0
     }
 
-    /// The `i`-th image of `size` bytes. Where they were picked in another size, all of them are put together first.
+    /// The `i`-th image of `size` bytes. If images were picked in another size, all of them are put together first.
     ///
     /// # Panics
     /// Where there is none, like indexing a slice.
@@ -66,7 +66,7 @@ impl Pixels {
         }
     }
 
-    /// Images of `size` bytes at `rows`, in that order: shared where these are mapped from a file, else copied.
+    /// Images of `size` bytes at `rows`, in that order: shared where they are mapped from a file, else copied.
     ///
     /// # Panics
     /// Where there is no such image, like indexing a slice.

@@ -15,36 +15,37 @@ use crate::words::words;
 
 /// The longest side of an image.
 const LARGEST: usize = 4096;
-/// Training images that are looked at to tell whether they look as MNIST's do,
+/// The most training images that are checked for whether they look like MNIST's.
 const LOOKED_AT: usize = 1000;
-/// and how many of a hundred may look otherwise.
+/// How many of a hundred such images may look different.
 const OTHERS: usize = 2;
 
-/// What a table to train with is called in a folder.
+/// Names of a table to train with in a folder.
 const TABLES: [&str; 2] = ["train.csv", "train.csv.gz"];
 
-/// How data are read that leave something open.
+/// How to read data where the data themselves leave something open.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reading {
-    /// Images that are set aside as a test set, where the data have none: a tenth where absent. The same ones every
-    /// time, whatever a run's seed.
+    /// Images to set aside as a test set where the data have none; a tenth if absent. They are the same every time,
+    /// whatever a run's seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_out: Option<HoldOut>,
-    /// Height and width of the images, and their channels: of pictures, which are brought to it, and of tables.
+    /// Height and width of the images, and their channels: pictures are resized to it, and rows of tables are read as
+    /// images of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<ImageSize>,
-    /// Pictures are prepared as MNIST was (see [`crate::pictures::prepare()`]) and not merely brought to their size.
+    /// Whether pictures are prepared as MNIST was (see [`crate::pictures::prepare()`]) and not merely resized.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub prepare: bool,
 }
 
-/// Images to test with of data that have no test set.
+/// Images to test with, for data that have no test set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(from = "usize", untagged)]
 pub enum HoldOut {
     Count(usize),
-    /// Every one, and there is nothing to train with: no run's setting.
+    /// All of them, which leaves nothing to train with: never a run's setting.
     #[serde(skip)]
     All,
 }
@@ -58,17 +59,17 @@ impl From<usize> for HoldOut {
 words!(
     /// How the images of a set came about.
     Pictures {
-        /// Pictures were brought to their size.
+        /// Pictures were resized.
         Fitted = "fitted",
         /// Pictures were prepared as MNIST was.
         Prepared = "prepared",
-        /// They are not made of pictures here, and do not look as prepared ones do.
+        /// The images were not made from pictures here, and do not look like prepared ones.
         Raw = "raw",
     }
 );
 
 impl Pictures {
-    /// What it is called in the metadata of files.
+    /// Its key in the metadata of files.
     pub(crate) const KEY: &str = "pictures";
 }
 
@@ -81,7 +82,7 @@ pub struct ImageSize {
 }
 
 impl ImageSize {
-    /// Parses one whose sides are at most `most`.
+    /// Parses a size whose sides are at most `most`.
     pub(crate) fn parse(text: &str, most: usize, most_channels: usize) -> Result<ImageSize, String> {
         let sizes: Option<Vec<usize>> =
             text.split(['x', 'X']).map(|n| n.parse().ok().filter(|n: &usize| *n > 0)).collect();
@@ -139,7 +140,7 @@ impl Reading {
     }
 }
 
-/// What data are, by what lies at their path.
+/// The kind of data, judged by what lies at their path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A folder of IDX files.
@@ -151,7 +152,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By names alone; whether the data are any good is for [`load`] to say.
+    /// Judged by names alone; it is for [`load`] to tell whether the data are any good.
     ///
     /// # Errors
     /// A file that is no table, and a folder that cannot be read.
@@ -170,7 +171,7 @@ impl Kind {
     }
 }
 
-/// What a file is that data are not read from, by its name, and what to do about it.
+/// Describes a file that data are not read from, judged by its name, and says what to do about it.
 fn other_file(path: &Path) -> &'static str {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
@@ -188,18 +189,19 @@ fn other_file(path: &Path) -> &'static str {
 /// Loads what lies at `path`.
 ///
 /// - A folder of IDX files: see [`load_folder`].
-/// - A `.csv` or `.csv.gz` table of pixels with labels, as Kaggle hands out MNIST, or a folder with a `train.csv`. A
+/// - A `.csv` or `.csv.gz` table of pixels with labels, as Kaggle distributes MNIST, or a folder with a `train.csv`. A
 ///   `test.csv` beside it is the test set, if it has labels.
 /// - A folder with a folder of pictures for each class, or with two such folders, for training and for testing.
 ///
-/// Of these the first that there is, is read, and a remark names the others.
+/// The first of these that exists is read, and a remark names the others.
 ///
-/// Data without a test set give a tenth of each class to be one ([`Reading::hold_out`]), or less where a class would be
-/// left without an image. What a person should know of how they were read is in [`DataSet::remarks`].
+/// If the data have no test set, a tenth of each class is set aside as one ([`Reading::hold_out`]), or less where a
+/// class would be left without an image. What a person should know about how the data were read is in
+/// [`DataSet::remarks`].
 ///
 /// # Errors
-/// Data that are none of these, and what each kind has against its own; images to train with that are all of one class;
-/// a hold-out that leaves nothing of a class to train with.
+/// Data that are none of these, and the errors of each kind; training images that are all of one class; a hold-out that
+/// leaves no image of a class to train with.
 pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let kind = Kind::of(path)?;
     let mut set = match &kind {
@@ -233,7 +235,7 @@ pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     hold_out(set, reading).map(marked)
 }
 
-/// Sets the test images aside, always the same ones.
+/// The seed by which test images are set aside, so that they are always the same ones.
 const HOLD_OUT_SEED: u64 = 0;
 
 fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
@@ -274,7 +276,7 @@ fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
     Ok(set)
 }
 
-/// The set, and that it is [`Pictures::Raw`] where its images do not look as prepared pictures do.
+/// The set, marked as [`Pictures::Raw`] if its images do not look like prepared pictures.
 fn marked(mut set: DataSet) -> DataSet {
     let images = if set.train.is_empty() { &set.test } else { &set.train };
     if !looks_prepared(images) {
@@ -283,9 +285,9 @@ fn marked(mut set: DataSet) -> DataSet {
     set
 }
 
-/// Whether nearly all of a sample, spread over all, would be left as they are by who prepares pictures.
+/// Whether nearly all images of a sample, spread over the set, would be left as they are when pictures are prepared.
 fn looks_prepared(set: &ImageSet) -> bool {
-    // Those of several channels are never prepared.
+    // Images with several channels are never prepared.
     if set.channels != 1 {
         return true;
     }
@@ -362,7 +364,7 @@ mod tests {
         // A tenth is four, and there are two to spare.
         let two = remarks(&[&alone[..], &[0, 1]].concat(), 2);
         assert!(two.contains("2 of its 40 are set aside as such, no more, as each class keeps one"), "{two}");
-        // Shares that are exact give before the only image of a class.
+        // A class whose share is exact gives more before another gives its only image.
         let many = [[0u8; 40], [1; 40]].concat();
         assert!(!remarks(&[&many[..], &alone[2..12]].concat(), 9).contains("no more"));
     }
@@ -376,7 +378,7 @@ mod tests {
         assert_eq!((set.train.len(), set.test.len(), set.held_out), (0, 40, false));
         assert_eq!((set.train.height, set.train.classes, set.pictures), (2, 2, Some(Pictures::Raw)));
         assert!(set.remarks[0].contains("all of its 40 are taken as such"), "{:?}", set.remarks);
-        // Test images of their own are what is tested on.
+        // Data with test images of their own are tested on those.
         let path = folder.path();
         std::fs::copy(path.join("train-images-idx3-ubyte"), path.join("t10k-images-idx3-ubyte")).unwrap();
         std::fs::copy(path.join("train-labels-idx1-ubyte"), path.join("t10k-labels-idx1-ubyte")).unwrap();
@@ -448,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_few_that_look_otherwise_and_colours_change_nothing() {
-        // Every fiftieth of 3,000 is light, of which every third is looked at.
+        // Every fiftieth of 3,000 images is light; every third image is looked at.
         let mut set = image_set(1, 1, 1, &[0; 3000]);
         for (i, pixel) in set.images.iter_mut().enumerate() {
             *pixel = if i % 50 == 0 { 255 } else { 0 };

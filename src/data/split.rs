@@ -1,5 +1,5 @@
-//! Sets validation images aside: at random, the same ones for the same seed, and with every class
-//! in the share it has in the whole set.
+//! Sets validation images aside: at random, the same ones for the same seed, and with every class in the same
+//! proportion as in the whole set.
 
 use crate::data::{DataError, ImageSet};
 use std::cmp::Reverse;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 impl ImageSet {
     /// Splits into `(train, validation)`, with `validation` images in the second.
     ///
-    /// Each class gives its proportional number of images, rounded by largest remainder (so less
-    /// than one off the exact share); it gives its last one only where no other class has one to
-    /// give, and others give more than their share before that. Both parts keep the order of the
-    /// whole. The same set, number and seed give the same split on every machine.
+    /// Each class gives its proportional number of images, rounded by largest remainder (so less than one off the exact
+    /// share); it gives its last one only where no other class has one to give; before that, others give more than
+    /// their share. Both parts keep the order of the whole. The same set, number and seed give the same split on every
+    /// machine.
     ///
     /// Errors when `validation >= len()`.
     pub fn split(&self, validation: usize, seed: u64) -> Result<(ImageSet, ImageSet), DataError> {
@@ -42,21 +42,20 @@ impl ImageSet {
         self.counts().into_iter().map(|count| count.saturating_sub(1)).sum()
     }
 
-    /// The first class that has images here and none in `left`, which is what a split has left of them.
+    /// The first class that has images here but none in `left`, the images that a split has left.
     pub(crate) fn emptied(&self, left: &ImageSet) -> Option<usize> {
         self.counts().into_iter().zip(left.counts()).position(|(before, left)| before > 0 && left == 0)
     }
 
-    /// `count` images, those that [`ImageSet::split`] sets aside; all where there are no more.
+    /// `count` images, those that [`ImageSet::split`] sets aside; all of them if there are no more.
     pub fn sample(&self, count: usize, seed: u64) -> ImageSet {
         self.split(count, seed).map_or_else(|_| self.clone(), |(_, drawn)| drawn)
     }
 }
 
-/// Divides `wanted` among classes in proportion to `counts`, by largest remainder; of equal
-/// remainders the earlier class wins. What would be the last of a class is asked of others first,
-/// round after round, as long as one has two. No share exceeds its count as long as `wanted` does
-/// not exceed their sum.
+/// Divides `wanted` among classes in proportion to `counts`, by largest remainder; of equal remainders the earlier
+/// class wins. Before a class gives its last image, others give more, round after round, as long as one has two. No
+/// share exceeds its count as long as `wanted` does not exceed their sum.
 fn shares(counts: &[usize], wanted: usize) -> Vec<usize> {
     let total = counts.iter().sum::<usize>() as u128;
     let exact = |count: usize| wanted as u128 * count as u128;
@@ -143,7 +142,7 @@ mod tests {
     fn a_class_gives_its_last_image_only_where_no_other_has_one_to_give() {
         assert_eq!(shares(&[1, 9], 6), [0, 6]);
         assert_eq!(shares(&[1, 1, 1, 27], 21), [0, 0, 0, 21], "the last class gives more than its share");
-        // A share without a remainder is exact, and yet gives before the only one of a class.
+        // A class whose share is exact, without a remainder, still gives more before another gives its only image.
         assert_eq!(shares(&[[40; 2].as_slice(), &[1; 10]].concat(), 9), [[5, 4].as_slice(), &[0; 10]].concat());
         assert_eq!(shares(&[1, 1, 4], 4), [1, 0, 3], "none has two any more");
         let labels = [vec![0u32], vec![1; 9]].concat();
@@ -189,7 +188,7 @@ mod tests {
             let wanted = (fraction * labels.len() as f64) as usize;
             let (train, validation) = set.split(wanted, seed).unwrap();
             prop_assert_eq!(validation.len(), wanted);
-            // One-byte pixels that count up, fewer than 256: each names its image.
+            // Pixels of one byte that count up, fewer than 256 of them: each identifies its image.
             let mut seen: Vec<u8> = [&*train.images, &*validation.images].concat();
             seen.sort_unstable();
             prop_assert_eq!(&*seen, &*set.images);
@@ -204,7 +203,7 @@ mod tests {
             let count = |labels: &[u32], class: usize| labels.iter().filter(|&&l| l as usize == class).count();
             let all = [0, 1, 2, 3, 4, 5].map(|class| count(&labels, class));
             let share = |class: usize| all[class] as f64 * wanted as f64 / labels.len() as f64;
-            // Where a class would give its last one, others give more than their share.
+            // Where a class would give its last image, others give more than their share.
             let is_plain = (0..6).all(|class| all[class] == 0 || share(class).ceil() < all[class] as f64);
             for class in (0..6).filter(|_| is_plain) {
                 prop_assert!((count(&validation.labels, class) as f64 - share(class)).abs() < 1.0);

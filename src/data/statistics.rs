@@ -2,19 +2,19 @@
 
 use super::ImageSet;
 
-/// Counted over all images of a set; ink is every pixel that is not 0 in all channels.
+/// Counted over all images of a set; a pixel is ink if it is above 0 in any channel.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Statistics {
     /// Images of each class.
     pub counts: Vec<usize>,
     /// The mean picture of each class, bytes `[height, width, channels]`; black for a class without images.
     pub means: Vec<Vec<u8>>,
-    /// The mean picture of all.
+    /// The mean picture of all images.
     pub mean: Vec<u8>,
     /// The sum of the bytes in each row and each column of pixels.
     pub rows: Vec<u64>,
     pub columns: Vec<u64>,
-    /// For each image with ink: its first and last inked row, and column.
+    /// For each image with ink: its first and last row with ink, and its first and last column.
     pub boxes: Vec<[u32; 4]>,
 }
 
@@ -49,7 +49,7 @@ impl Statistics {
         self.boxes.iter().copied().reduce(join)
     }
 
-    /// For the first and the last row and column each: what it is in the middle one of the images, sorted by it.
+    /// The median over the images with ink of the first row, the last row, the first column and the last column.
     pub fn medians(&self) -> Option<[u32; 4]> {
         let median = |side: usize| {
             let mut sides: Vec<u32> = self.boxes.iter().map(|inked| inked[side]).collect();
@@ -59,7 +59,7 @@ impl Statistics {
         Some([median(0)?, median(1)?, median(2)?, median(3)?])
     }
 
-    /// The share of images, of those with ink, that have none outside of rows and columns `[first, last, first, last]`.
+    /// Of the images with ink, the share that have none outside of rows and columns `[first, last, first, last]`.
     pub fn within(&self, [top, bottom, left, right]: [u32; 4]) -> f64 {
         let inside = |b: &&[u32; 4]| b[0] >= top && b[1] <= bottom && b[2] >= left && b[3] <= right;
         self.boxes.iter().filter(inside).count() as f64 / self.boxes.len().max(1) as f64

@@ -10,11 +10,11 @@ use super::{DataError, DataSet};
 
 /// Loads a table with labels, and another as its test set where that has labels too.
 ///
-/// Images are square where `reading` does not say otherwise. Where no pixel is above 1, a remark says so.
+/// Images are square unless `reading` says otherwise. Where no pixel is above 1, a remark says so.
 ///
 /// # Errors
-/// [`DataError::Csv`] with the line for whatever is no such table, and for one to train with that shows a single class;
-/// and what [`assemble`] has against the two.
+/// [`DataError::Csv`] with the line for whatever is not such a table, and for a training table that shows a single
+/// class; and the errors of [`assemble`] for the two.
 pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<DataSet, DataError> {
     let name = train.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let rows = PixelRows::open(train)?;
@@ -38,8 +38,8 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
     Ok(set)
 }
 
-/// What is wrong with labels that are all the same, of which there is nothing to learn: where nobody said which column
-/// they are, it may be another one.
+/// What is wrong with labels that are all the same, from which nothing can be learned: if their column was guessed,
+/// another column may be the label.
 fn one_class(labels: &[u32], Labels { column, named }: Labels) -> Option<String> {
     let label = labels.first().filter(|first| labels.iter().all(|label| label == *first))?;
     let column = column + 1;
@@ -150,7 +150,7 @@ mod tests {
             let message = load(&folder.path().join("a.csv"), &Reading::default()).unwrap_err().to_string();
             words.iter().for_each(|word| assert!(message.contains(word), "{word:?} is not in {message}"));
         };
-        // The label stands last, and the first pixel is black in all of them.
+        // The label stands last, and the first pixel is black in every row.
         let rows = (0..20).map(|i| format!("0,255,{i},9,{}\n", i % 2)).collect::<String>();
         refused(&rows, &["column 1 was taken as the label, and is 0 in every row", "that one `label`"]);
         refused("a,label\n1,7\n3,7\n", &["the column `label`, column 2, is 7 in every row", "two classes"]);

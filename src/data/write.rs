@@ -14,13 +14,13 @@ pub enum Part {
     Test,
 }
 
-/// The names of a part's files, images first; where pixels have several channels, the images have a dimension more.
+/// The names of a part's files, images first; where pixels have several channels, the images have one more dimension.
 pub fn idx_names(part: Part, channels: usize) -> [String; 2] {
     let (part, rank) = (if part == Part::Train { "train" } else { "t10k" }, if channels == 1 { 3 } else { 4 });
     [format!("{part}-images-idx{rank}-ubyte"), format!("{part}-labels-idx1-ubyte")]
 }
 
-/// Two IDX files that take their images one by one, and have their names once they are whole.
+/// Two IDX files that take their images one by one, and get their names once they are whole.
 pub struct IdxWriter {
     images: Unfinished,
     labels: Unfinished,
@@ -55,7 +55,7 @@ impl IdxWriter {
     }
 
     /// # Errors
-    /// As [`IdxWriter::create`], and when files are there that are to be kept.
+    /// As [`IdxWriter::create`], and when files exist that are to be kept.
     pub fn finish(self, existing: Existing) -> Result<(), DataError> {
         // Labels last: whoever sees them sees both.
         end(self.images, existing)?;
@@ -74,7 +74,7 @@ pub struct SafetensorsWriter {
 }
 
 impl SafetensorsWriter {
-    /// With all labels, which stand before the images, and texts about them.
+    /// Begins a file with `about`, texts about it, and all labels, which are stored before the images.
     ///
     /// # Errors
     /// [`DataError::CannotWrite`] with what the system says.
@@ -110,7 +110,7 @@ impl SafetensorsWriter {
     }
 
     /// # Errors
-    /// As [`SafetensorsWriter::create`], and when a file is there that is to be kept.
+    /// As [`SafetensorsWriter::create`], and when a file exists that is to be kept.
     pub fn finish(self, existing: Existing) -> Result<(), DataError> {
         end(self.file, existing)
     }

@@ -1,4 +1,4 @@
-//! What replays plans: a GPU through WGSL, or the CPU through each op's twin. Nothing above knows which.
+//! Devices that replay plans: a GPU through WGSL, or the CPU through each op's twin. No code above knows which.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub enum DeviceError {
 /// What the CPU is called in errors.
 const CPU: &str = "CPU";
 
-/// The driver does not say how large everything is that it has no room for.
+/// The size of something that found no room; empty for 0 bytes, as drivers do not always say how large it is.
 fn sized(bytes: u64) -> String {
     let of = |power| bytes as f64 / 1024f64.powi(power);
     match bytes {
@@ -63,26 +63,27 @@ fn sized(bytes: u64) -> String {
     }
 }
 
-/// What takes less of a device, or of another one.
+/// What to try: something that takes less of this device, or another device.
 fn less(device: &str) -> &'static str {
     if device == CPU { "a smaller batch" } else { "a smaller batch or `--device cpu`" }
 }
 
 impl DeviceError {
-    /// Whether it is the CPU that has not the memory for what it was asked for.
+    /// Whether it is the CPU that lacks the memory for what it was asked for.
     pub fn is_full_cpu(&self) -> bool {
         matches!(self, DeviceError::OutOfMemory { device, .. } if device == CPU)
     }
 }
 
-/// A plan that a device has made ready, for the buffers that it held then.
+/// A plan that a device has made ready, for the buffers that it held at the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlanId {
     index: usize,
     generation: Generation,
 }
 
-/// Which buffers these are: another number whenever a device makes its own anew, and no two devices have the same.
+/// Identifies a device's buffers: the number changes whenever the device allocates them anew, and no two devices have
+/// the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Generation(u64);
 
@@ -98,7 +99,7 @@ impl Generation {
         PlanId { index, generation: self }
     }
 
-    /// A plan's number on the device, if it is not of other buffers.
+    /// A plan's index on the device, unless it was made ready for other buffers.
     fn index(self, plan: PlanId, device: impl FnOnce() -> String) -> Result<usize, DeviceError> {
         if plan.generation == self { Ok(plan.index) } else { Err(DeviceError::Stale { device: device() }) }
     }
@@ -113,7 +114,7 @@ impl Generation {
 pub struct Origin {
     /// The adapter and how it is reached, or `CPU`.
     pub device: String,
-    /// The driver and its version; the processor's instructions.
+    /// The driver and its version, or the processor's instructions.
     pub driver: String,
 }
 
@@ -124,36 +125,38 @@ pub trait Device: Send {
 
     fn origin(&self) -> Origin;
 
-    /// The most bytes that a data set may have to lie on the device as a whole. A larger one comes by and by.
+    /// The most bytes that a data set may have to be kept on the device as a whole. A larger one is sent piece by
+    /// piece.
     fn room(&self) -> u64;
 
-    /// The devices that take a part of each batch: itself, if it is one alone.
+    /// The devices that each take a part of a batch: just itself, if it is a single one.
     fn parts(&mut self) -> Vec<&mut dyn Device>;
 
-    /// How many these are.
+    /// How many devices [`Device::parts`] gives.
     fn count(&self) -> usize {
         1
     }
 
-    /// Makes every buffer of the store, zeroed; any made before are dropped, and their plans with them. These are refused
-    /// from then on, [`DeviceError::Stale`].
+    /// Allocates every buffer of the store, zeroed. Buffers allocated before are dropped, and with them their plans,
+    /// which are refused from then on with [`DeviceError::Stale`].
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError>;
 
-    /// Overwrites words of a buffer from `offset` on. Happens before plans that are run later. Which store a buffer is
-    /// of is not looked at, only whether there are such words; else it is [`DeviceError::Stale`].
+    /// Overwrites words of a buffer from `offset` on. Happens before plans that are run later. Which store a buffer
+    /// belongs to is not checked, only whether it has these words; otherwise the error is [`DeviceError::Stale`].
     fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError>;
 
-    /// Waits for what was started and reads `out.len()` words from `offset` on; refuses what [`Device::write`] does.
+    /// Waits for everything that was started and reads `out.len()` words from `offset` on; refuses what
+    /// [`Device::write`] refuses.
     fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError>;
 
     /// Makes a plan ready: pipelines, bind groups, scratch buffers. Scratch is shared between plans.
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError>;
 
-    /// Replays the plans one after another, and all of that `times` times, in as few submissions as the device stands;
-    /// may return before it is done.
+    /// Replays the plans one after another, and the whole sequence `times` times, in as few submissions as the device
+    /// tolerates; may return before they are done.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError>;
 
-    /// Replays a prepared plan `times` times, and returns the shortest time that each of its dispatches took, alone.
+    /// Replays a prepared plan `times` times, and returns the shortest time that each of its dispatches took by itself.
     fn profile(&mut self, plan: PlanId, times: usize) -> Result<Vec<Duration>, DeviceError>;
 
     /// Waits until everything that was started is done.

@@ -9,33 +9,33 @@ use super::reader::Fields;
 use crate::ops::Window;
 use crate::ops::augment::Augment;
 
-/// How much images are changed at most, each in its own way, anew in every epoch. 0 and false are none of it. Images
-/// of a validation or a test set are never changed, and labels are kept.
+/// How much training images are changed at most. Each is changed in its own way, and differently in every epoch. 0 and
+/// false mean no change. Validation and test images are never changed, and labels are kept.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
     /// Degrees to either side.
     pub rotate: f32,
-    /// Share of each side, either way.
+    /// Share of each side, in either direction.
     pub shift: f32,
     /// Share of the size, larger or smaller.
     pub zoom: f32,
-    /// Degrees to either side by which upright lines lean.
+    /// Degrees by which upright lines lean to either side.
     pub shear: f32,
-    /// Pixels by which an elastic distortion displaces, root mean square.
+    /// Root mean square displacement of an elastic distortion, in pixels.
     pub elastic: f32,
-    /// Share of each side: the longest that a rectangle made black has.
+    /// Longest sides of the rectangle that is made black, as a share of the image's sides.
     pub erase: f32,
     /// Standard deviation of normal noise, in grey levels of 0..1.
     pub noise: f32,
     /// Whether images are turned by 0, 90, 180 or 270 degrees.
     pub quarter_turns: bool,
-    /// Whether the set counts as 77 times as large: rows 4..=25 and columns 5..=22 of each image, at each of the
+    /// Whether the set counts as 77 times as large: rows 4..=25 and columns 5..=22 of each image are put at each of the
     /// 7 x 11 places where they fit ([`Window::DIGIT`]).
     pub extend: bool,
 }
 
-/// The settings that are numbers: name, largest value, and what would do.
+/// The numeric settings: name, largest value, and what is expected.
 const NUMBERS: [(&str, f32, &str); 7] = [
     ("rotate", 180.0, "a number of degrees from 0 to 180, like 10"),
     ("shift", 1.0, "a share of the image's side from 0 to 1, like 0.1"),
@@ -52,19 +52,19 @@ impl Augmentation {
         *self == Augmentation::default()
     }
 
-    /// The window that makes the set larger, if it is.
+    /// The window that extends the set, if there is one.
     pub fn window(&self) -> Option<Window> {
         self.extend.then_some(Window::DIGIT)
     }
 
-    /// How often each image comes in an epoch: once at each place of that window, which no images have but those of
+    /// How often each image occurs in an epoch: once at each place of that window, which is only for images of
     /// [`Window::DIGIT_IMAGE`].
     pub fn copies(&self) -> usize {
         self.window().map_or(1, |window| window.places(Window::DIGIT_IMAGE))
     }
 
-    /// The op for images normalised by `mean` and `std`, if there is anything for it to do; `stream` keeps its draws apart
-    /// from others'.
+    /// The op for images normalised by `mean` and `std`, if there is anything for it to do; `stream` keeps its draws
+    /// independent of others.
     pub fn op(&self, mean: f32, std: f32, stream: u32) -> Option<Augment> {
         let Augmentation { rotate, shift, zoom, shear, elastic, erase, noise, quarter_turns, extend: _ } = *self;
         let (noise, black) = (noise / std, -mean / std);
@@ -83,8 +83,8 @@ impl Augmentation {
         [rotate, shift, zoom, shear, elastic, erase, noise]
     }
 
-    /// The first setting that cannot be, for images of `[height, width]` where they are known: its name, its value,
-    /// and what it must be.
+    /// The first invalid setting, for images of `[height, width]` if these are known: its name, its value, and what it
+    /// must be.
     pub fn problem(&self, image: Option<[usize; 2]>) -> Option<(&'static str, String, String)> {
         for ((name, most, wanted), value) in NUMBERS.into_iter().zip(self.numbers()) {
             if !(0.0..=most).contains(&value) {
@@ -118,7 +118,7 @@ impl Augmentation {
     }
 }
 
-/// As a TOML table in one line, of what is not 0 or false.
+/// A one-line TOML table of the entries that are not 0 or false.
 impl fmt::Display for Augmentation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let numbers = NUMBERS.into_iter().zip(self.numbers()).filter(|(_, value)| *value != 0.0);

@@ -15,12 +15,12 @@ pub struct Network {
     pub architecture: Architecture,
     /// One input's sizes: height, width and channels of an image, or the length of a generator's noise.
     pub input: Vec<usize>,
-    /// As it was declared; `None` where the output is no choice between classes.
+    /// As given to [`Architecture::declare`]; `None` if the output is not a choice between classes.
     pub classes: Option<usize>,
     pub(crate) layers: Vec<Built>,
 }
 
-/// What a layer takes.
+/// Where a layer's input comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
     /// The network's input.
@@ -30,13 +30,13 @@ pub(crate) enum Source {
     Layer(usize),
 }
 
-/// A layer with all that the data decided.
+/// A layer with everything that depends on the data.
 #[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub spec: Layer,
     pub name: String,
     pub inputs: Vec<Source>,
-    /// Its output for one image.
+    /// The shape of its output for one image.
     pub output: Vec<usize>,
     pub flops: u64,
     /// Indices into the parameters' trainable tensors: weight or affine, then bias.
@@ -47,7 +47,7 @@ pub(crate) struct Built {
     pub parameters: u64,
 }
 
-/// A row of `inspect`.
+/// A row in the output of `inspect`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LayerInfo {
     pub name: String,
@@ -71,13 +71,13 @@ struct Need {
 
 impl Architecture {
     /// Infers all shapes for inputs of the sizes `input` (height, width and channels of an image) and declares the
-    /// parameters, under `name`. Nothing is declared where it fails.
+    /// parameters under `name`. Declares nothing if it fails.
     ///
-    /// With `classes` the output of a classifier must be one number for each class; `None` (of a part) takes any.
-    /// A GAN's networks end in whatever they like, and `classes` is the length of their label.
+    /// With `classes`, a classifier must output one number per class; with `None` (for a part of a network) it may
+    /// output anything. A GAN's networks may end in anything, and `classes` is the length of their label.
     ///
     /// # Errors
-    /// [`ModelError::Architecture`] with layer, line and shapes, for whatever does not fit.
+    /// [`ModelError::Architecture`] with layer, line and shapes, for anything that does not fit.
     pub fn declare(
         &self,
         input: impl AsRef<[usize]>,
@@ -172,7 +172,7 @@ impl Architecture {
             let problem = format!("gives [n, {}] but the data has {classes} classes; {remedy}", shape.join(", "));
             return Err(last.spec.error(problem));
         }
-        // Behind it may stand what leaves numbers as they are.
+        // Layers that leave the numbers as they are may follow the activation.
         let mut at = last;
         while at.spec.activation.is_none()
             && matches!(at.spec.kind, Kind::Flatten | Kind::Reshape { .. } | Kind::Dropout { .. } | Kind::Activation)
@@ -200,7 +200,7 @@ impl Architecture {
         sources.iter().map(source).collect()
     }
 
-    /// The name it was given, or its kind and how many of that kind stand above.
+    /// The name it was given, or its kind and its number among the unnamed layers of that kind.
     fn layer_name(&self, i: usize) -> String {
         let layer = &self.layers[i];
         if let Some(name) = &layer.name {
@@ -208,14 +208,14 @@ impl Architecture {
         }
         let same = self.layers[..=i].iter().filter(|other| other.name.is_none() && other.prefix() == layer.prefix());
         let mut name = format!("{}{}", layer.prefix(), same.count());
-        // A name that someone gave to another layer is theirs.
+        // A name that was given to another layer is taken.
         while self.layers.iter().any(|other| other.name.as_ref() == Some(&name)) {
             name.push('_');
         }
         name
     }
 
-    /// The tensors of layer `i`, whose first input and output are given.
+    /// The tensors of layer `i`, given the shapes of its first input and of its output.
     fn needs(&self, i: usize, input: &[usize], output: &[usize]) -> Vec<Need> {
         let channels = |shape: &[usize]| shape.last().copied().unwrap_or(1);
         let (c, k) = (channels(input), channels(output));
@@ -251,7 +251,7 @@ impl Architecture {
         }
     }
 
-    /// Whether a rectifier follows before any other layer with weights.
+    /// Whether the next activation is a rectifier, with no other convolution or dense layer before it.
     fn rectified(&self, i: usize) -> bool {
         for layer in &self.layers[i..] {
             if let Some(activation) = layer.activation {
@@ -266,7 +266,7 @@ impl Architecture {
     }
 }
 
-/// Numbers of a layer's output for a batch, at most: 64 MiB of float32, half of what WebGPU lets every adapter bind.
+/// The most numbers in a layer's output for a batch: 64 MiB of float32, half of what WebGPU lets every adapter bind.
 const LAYER: usize = 1 << 24;
 
 const BIAS: &str = "bias";
@@ -300,20 +300,20 @@ impl Network {
         self.layers.iter().map(info).collect()
     }
 
-    /// What the network gives for one image: `[classes]`, or an image's `[h, w, c]`.
+    /// The shape of the network's output for one image: `[classes]`, or an image's `[h, w, c]`.
     pub fn output(&self) -> &[usize] {
         self.layers.last().map_or(&self.input[..], |layer| &layer.output)
     }
 
-    /// Images, `most` at most, that go through it at once without any layer's output being larger than a tensor that
-    /// every adapter binds.
+    /// How many images, at most `most`, can go through it at once without any layer's output becoming larger than a
+    /// tensor that every adapter can bind.
     pub fn images_at_once(&self, most: usize) -> usize {
         let sizes = self.layers.iter().map(|layer| layer.output.iter().product());
         let largest = sizes.fold(self.input.iter().product(), usize::max);
         (LAYER / largest.max(1)).clamp(1, most.max(1))
     }
 
-    /// Numbers that the last dense layer is given for an image: its features.
+    /// How many numbers the last dense layer takes for an image: its features.
     pub(crate) fn features(&self) -> usize {
         let last = self.layers.iter().rfind(|layer| matches!(layer.spec.kind, Kind::Dense { .. }));
         match last.and_then(|layer| layer.inputs.first()) {

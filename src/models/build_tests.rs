@@ -124,7 +124,7 @@ fn weights_begin_within_their_limit_and_depend_on_the_seed_alone() {
         let block = parameters.decay_mask()[parameters.place(i).offset / ALIGNMENT];
         assert_eq!(block == 1.0, p.decays && p.name.ends_with(".weight"));
     }
-    // conv1 stands before a batch normalisation with relu: He; the last layer has no rectifier: Glorot.
+    // conv1 is followed by a batch normalisation with relu: He; the last layer has no rectifier: Glorot.
     let init = |i: usize| parameters.trainable()[i].init;
     assert_eq!(init(0), Init::he(9));
     assert_eq!(init(10), Init::glorot(128, 10));
@@ -383,6 +383,6 @@ fn fewer_images_go_through_a_network_at_once_where_its_layers_are_large() {
     let large = of(64, 64);
     assert_eq!((large.images_at_once(256), large.images_at_once(3)), (64, 3));
     assert_eq!(of(256, 64).images_at_once(256), 4);
-    // What the last dense layer is given, and with that what a judge keeps of an image.
+    // What the last dense layer takes, and therefore what a judge keeps of an image.
     assert_eq!((large.features(), of_builtin("dense").2.features()), (64 * 64 * 64, 64));
 }

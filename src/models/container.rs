@@ -1,8 +1,9 @@
 //! The safetensors format, written so that equal contents give equal bytes, read so that no file can do harm.
 //!
-//! Eight bytes of length, a JSON header, the tensors' bytes (<https://github.com/huggingface/safetensors>). The
-//! crate of that name keeps the metadata in a map whose order changes from run to run, and adds sizes that a
-//! hostile header can make overflow; the tests hold this file against it.
+//! A file holds eight bytes of length, a JSON header and the tensors' bytes
+//! (<https://github.com/huggingface/safetensors>). The crate of that name keeps the metadata in a map whose order
+//! changes from run to run, and adds up sizes that a hostile header can make overflow; the tests check this module
+//! against it.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,9 +17,9 @@ use crate::tensor::Shape;
 pub type Metadata = BTreeMap<String, String>;
 
 const METADATA: &str = "__metadata__";
-/// The key under which a file says what its contents add up to. It is there in files only, and not in what is read.
+/// The key of a file's checksum. It is in files only: the metadata that is read does not have it.
 const CHECKSUM: &str = "checksum";
-/// What the reference implementation allows.
+/// The longest header that the reference implementation allows.
 const MAX_HEADER: usize = 100_000_000;
 
 /// The elements of a stored tensor.
@@ -65,10 +66,10 @@ struct Found {
     data_offsets: [u64; 2],
 }
 
-/// A longer header is none that is read for its metadata alone.
+/// A longer header is not read for its metadata alone.
 const MAX_PEEK: u64 = 4 << 20;
 
-/// The metadata alone, without what they describe: nothing where the file does not begin as this format does.
+/// Reads the metadata alone, without the tensors. `None` if the file does not begin as this format does.
 pub fn peek(mut file: impl Read) -> Option<Metadata> {
     #[derive(Deserialize)]
     struct Header {
@@ -87,7 +88,7 @@ pub fn peek(mut file: impl Read) -> Option<Metadata> {
 
 /// The file's bytes: metadata and tensors in the order of their names, little-endian.
 ///
-/// Fails where two tensors share a name, or one has another number of elements than its shape.
+/// Fails if two tensors share a name, or if one does not have as many elements as its shape.
 pub fn encode(metadata: &Metadata, tensors: &[SavedTensor]) -> Result<Vec<u8>, String> {
     let mut sorted: Vec<&SavedTensor> = tensors.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
@@ -126,7 +127,7 @@ pub fn encode(metadata: &Metadata, tensors: &[SavedTensor]) -> Result<Vec<u8>, S
     Ok(bytes)
 }
 
-/// Metadata and tensors (in the order of their names) of a file's bytes, or what is wrong with them.
+/// Reads metadata and tensors (in the order of their names) from a file's bytes, or says what is wrong with them.
 pub fn decode(bytes: &[u8]) -> Result<(Metadata, Vec<SavedTensor>), String> {
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
         return Err(format!("not a safetensors file: {} bytes are too few", bytes.len()));
@@ -150,7 +151,8 @@ pub fn decode(bytes: &[u8]) -> Result<(Metadata, Vec<SavedTensor>), String> {
             found.push((name, entry));
         }
     }
-    // Without gaps, overlaps or leftovers: else a file could hide things, or name the same bytes many times.
+    // There must be no gaps, overlaps or leftovers: otherwise a file could hide things, or name the same bytes many
+    // times.
     let mut by_place: Vec<&(String, Found)> = found.iter().collect();
     by_place.sort_by_key(|(_, entry)| entry.data_offsets);
     let mut end = 0;
@@ -168,7 +170,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Metadata, Vec<SavedTensor>), String> {
     }
     let tensors: Result<Vec<_>, String> = found.into_iter().map(|(name, entry)| tensor(name, &entry, data)).collect();
     let tensors = tensors?;
-    // Files of older versions and of other programs have none.
+    // Files of older versions and of other programs have no checksum.
     if let Some(written) = metadata.remove(CHECKSUM) {
         let found = checksum(&metadata, &tensors.iter().collect::<Vec<_>>());
         if written != found {
@@ -178,8 +180,8 @@ pub fn decode(bytes: &[u8]) -> Result<(Metadata, Vec<SavedTensor>), String> {
     Ok((metadata, tensors))
 }
 
-/// What metadata and tensors, in the order of their names, add up to. It tells damage, and is no defence against someone
-/// who changes it as well.
+/// The checksum of metadata and tensors, in the order of their names. It detects damage, but is no defence against
+/// someone who changes the checksum as well.
 fn checksum(metadata: &Metadata, sorted: &[&SavedTensor]) -> String {
     let bytes = |hash, bytes: &[u8]| {
         let (words, rest) = bytes.as_chunks();
@@ -293,7 +295,7 @@ mod tests {
         let (metadata, tensors) = some();
         let bytes = encode(&metadata, &tensors).unwrap();
         let was = decode(&bytes).unwrap();
-        // Under another name it is no checksum, and a file may have none.
+        // Under another name it is not a checksum, and a file may have none.
         let name = bytes.windows(CHECKSUM.len()).position(|word| word == CHECKSUM.as_bytes()).unwrap();
         let name = name..name + CHECKSUM.len();
         for at in (0..bytes.len()).filter(|at| !name.contains(at)) {

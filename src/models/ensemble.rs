@@ -1,7 +1,7 @@
 //! Several classifiers joined into one, whose logits are the mean of theirs.
 //!
-//! An ensemble is an ordinary network: its members are branches from the same image, each with the last layer's
-//! weights divided by their number, and an `add` joins them. So whatever takes a model takes an ensemble.
+//! An ensemble is an ordinary network: its members are branches from the same image, each with its last layer's weights
+//! divided by the number of members, and an `add` joins them. So whatever takes a model takes an ensemble.
 
 use std::path::{Path, PathBuf};
 
@@ -16,16 +16,16 @@ use crate::words::shell;
 
 /// Metadata that only an ensemble has: what its members were called.
 const MEMBERS: &str = "members";
-/// Metadata that members must have in common, since the ensemble has each but once.
+/// Metadata that members must have in common, since the ensemble has only one value of each.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
-/// Metadata about the training, which are kept where all members agree on them.
+/// Metadata about the training that is kept if all members agree on it.
 const AGREED: &[&str] = &["data", Pictures::KEY, "device", "driver", "precision"];
 const DIGEST: &str = "data_digest";
 /// Metadata with a run's settings.
 const TRAINED: &str = "trained";
 
 impl ModelFile {
-    /// Joins trained classifiers; paths are what errors call them.
+    /// Joins trained classifiers; errors refer to them by their paths.
     ///
     /// # Errors
     /// Fewer than two members, generators, ensembles, networks that do not end in a dense layer, and members that
@@ -36,10 +36,10 @@ impl ModelFile {
             return Err(refuse(&path, "an ensemble has two members or more"));
         };
         for (path, member) in members {
-            // What is no classifier has not the metadata that are compared below.
+            // Only classifiers have the metadata that is compared below.
             member.architecture(path)?;
             if let Some(own) = member.metadata.get(MEMBERS) {
-                // They stand in a command then.
+                // The message puts them into a command.
                 let names: Vec<String> = serde_json::from_str(own).unwrap_or_default();
                 let names: Vec<String> = names.iter().map(|name| shell(name)).collect();
                 let problem = format!("is an ensemble already; name its members in its place: {}", names.join(" "));
@@ -83,7 +83,7 @@ impl ModelFile {
         }
         let about = format!("{} classifiers, whose logits are averaged", members.len());
         file.set("architecture", Architecture::from_layers("ensemble", &about, layers)?.text());
-        // What a reader would refuse is refused by the writer.
+        // The writer refuses what a reader would refuse.
         let path = Path::new("the ensemble");
         let mut store = Store::default();
         let (_, parameters) = file.network(path, &mut store, "ensemble")?;
@@ -138,15 +138,15 @@ impl Branch {
     }
 }
 
-/// Notes which images the members have learned from, by which `evaluate` tells whether they know what they are tested
-/// with. Where they differ it is those of the member with the fewest set aside: a larger number sets nearly the same
-/// images aside and some more. Where nobody can tell which member that is, there is only the place that all have learned
-/// from, and whatever comes of that is doubted.
+/// Records which images the members have learned from, so that `evaluate` can tell whether they know the images that
+/// they are tested with. If the members differ, the one with the fewest images set aside counts: a larger number sets
+/// nearly the same images aside and some more. If it is unknown which member that is, only the place that all have
+/// learned from is recorded, and whatever comes from there is doubted.
 fn note_images(file: &mut ModelFile, members: &[(PathBuf, ModelFile)]) {
     let learned = |member: &ModelFile| (member.metadata.get(DIGEST).cloned(), member.hold_out());
     let set_aside = |member: &ModelFile| match member.hold_out() {
         Some(HoldOut::Count(count)) => Some(count),
-        // A tenth, of nobody knows how many.
+        // A tenth of an unknown number.
         _ => None,
     };
     let files = || members.iter().map(|(_, member)| member);
@@ -171,7 +171,7 @@ fn note_images(file: &mut ModelFile, members: &[(PathBuf, ModelFile)]) {
     }
 }
 
-/// The value that all members have.
+/// The value that all members share.
 fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelError> {
     let mut value: Option<(&Path, String)> = None;
     for (path, member) in members {
@@ -196,8 +196,8 @@ fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelEr
     Ok(value.map_or_else(String::new, |(_, value)| value))
 }
 
-/// What differs in two values of a key, and what it is in each: of the classes' names, of which there may be hundreds,
-/// the first that are not the same.
+/// What differs between two values of a key, and what it is in each. Of class names, which may be hundreds, these are
+/// the first that differ.
 fn apart(key: &str, own: &str, common: &str) -> (String, String, String) {
     let names = |text: &str| serde_json::from_str::<Vec<String>>(text).ok().filter(|_| key == "class_names");
     if let (Some(own), Some(common)) = (names(own), names(common))
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(joined([trained(1, "a", None), trained(2, "a", None)]), known("a", None));
         assert_eq!(joined([trained(1, "a", Some(20)), trained(2, "b", Some(10))]), known("b", count(10)));
         assert_eq!(joined([trained(1, "a", Some(0)), trained(2, "b", None)]), known("a", count(0)));
-        // Which of them has learned from more nobody can tell.
+        // It is unknown which of them has learned from more images.
         assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "b", None)]), None);
         assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "b", Some(10))]), None);
         assert_eq!(joined([trained(1, "a", None), trained(2, "b", None)]), None);

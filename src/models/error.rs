@@ -1,4 +1,4 @@
-//! Everything that can be wrong with an architecture or a model file, in words for the person who has to mend it.
+//! Everything that can be wrong with an architecture or a model file, in words for the person who has to fix it.
 
 use std::fmt;
 use std::io;
@@ -17,8 +17,7 @@ pub struct At {
 }
 
 impl At {
-    /// Whether it is a part of a text that is built in: where nobody has the file, a line leads nowhere, and there is
-    /// none.
+    /// Whether it is in a built-in text. Nobody has that file, so a line number would lead nowhere, and there is none.
     pub(super) fn is_built_in(&self) -> bool {
         self.part.is_some() && self.line.is_none()
     }
@@ -59,7 +58,7 @@ pub enum ModelError {
     #[error("cannot write {}: {reason}{}", path.display(), advice(reason))]
     Write { path: PathBuf, reason: io::Error },
 
-    /// A file that is not what its place asks for.
+    /// A file that is not what is expected there.
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
 

@@ -1,4 +1,4 @@
-//! Model files: weights with all that inference needs to know, as safetensors that no reader has to trust.
+//! Model files: weights and everything that inference needs to know, as safetensors that no reader has to trust.
 
 use std::io::Read;
 use std::path::Path;
@@ -18,14 +18,13 @@ use crate::graph::Store;
 use crate::tensor::Shape;
 use crate::words::shell;
 
-/// A larger file is not read: four tensors a parameter at the most parameters there may be, and some.
+/// A larger file is not read. It has room for four values for each of the most parameters there may be, and some more.
 const MAX_FILE: u64 = 5 << 30;
 
 /// What a model file holds. Equal contents give equal bytes.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ModelFile {
-    /// Everything by name: `architecture` (its text), `version`, `input`, `classes`, `class_names`, and what
-    /// else a writer adds.
+    /// Texts by name: `architecture`, `version`, `input`, `classes`, `class_names`, and whatever else a writer adds.
     pub metadata: Metadata,
     pub tensors: Vec<SavedTensor>,
 }
@@ -42,7 +41,7 @@ impl ModelFile {
     /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers.
     ///
     /// # Panics
-    /// Where `weights` or `state` are shorter than those buffers, like indexing a slice.
+    /// If `weights` or `state` is shorter than its buffer, like indexing a slice.
     pub fn new(network: &Network, parameters: &Parameters, weights: &[f32], state: &[f32]) -> ModelFile {
         let mut file = ModelFile::default();
         file.set(VERSION, env!("CARGO_PKG_VERSION"));
@@ -56,7 +55,7 @@ impl ModelFile {
         file
     }
 
-    /// A file for a GAN's generator, whose pictures are of `image`, without tensors yet.
+    /// A file for a GAN's generator, whose pictures have the size `image`; it has no tensors yet.
     pub fn of_gan(gan: &Gan, image: [usize; 3], class_names: &[String]) -> ModelFile {
         let mut file = ModelFile::default();
         file.set(VERSION, env!("CARGO_PKG_VERSION"));
@@ -67,10 +66,10 @@ impl ModelFile {
         file
     }
 
-    /// Adds the tensors of a flat buffer, each named `prefix` and its parameter's name: `average/conv1.weight`.
+    /// Adds the tensors of a flat buffer, each named `prefix` followed by its parameter's name: `average/conv1.weight`.
     ///
     /// # Panics
-    /// Where `flat` is shorter than the buffer, like indexing a slice.
+    /// If `flat` is shorter than the buffer, like indexing a slice.
     pub fn add_flat(&mut self, prefix: &str, parameters: &[Parameter], flat: &[f32]) {
         for p in parameters {
             let words = Words::F32(flat[p.offset..][..p.shape.len()].to_vec());
@@ -93,8 +92,8 @@ impl ModelFile {
         self.set(CLASS_NAMES, serde_json::Value::from(names));
     }
 
-    /// Stores how many images of its data were set aside to test with, where that was asked for: another number sets
-    /// others aside, of which it knows some.
+    /// Stores how many images of its data were set aside for testing, if a number was asked for. Another number sets
+    /// other images aside, some of which the model has learned from.
     pub fn set_hold_out(&mut self, hold_out: Option<HoldOut>) {
         if let Some(HoldOut::Count(count)) = hold_out {
             self.set(HOLD_OUT, count);
@@ -106,14 +105,14 @@ impl ModelFile {
         self.metadata.get(HOLD_OUT)?.parse().ok().map(HoldOut::Count)
     }
 
-    /// Stores how its data's images came about, where these say so.
+    /// Stores how the images of its data came about, if the data says so.
     pub fn set_pictures(&mut self, pictures: Option<Pictures>) {
         if let Some(pictures) = pictures {
             self.set(Pictures::KEY, pictures);
         }
     }
 
-    /// What [`ModelFile::set_pictures`] has stored. Words that no data have say nothing.
+    /// What [`ModelFile::set_pictures`] has stored. An unknown word counts as nothing stored.
     pub fn pictures(&self) -> Option<Pictures> {
         self.metadata.get(Pictures::KEY)?.parse().ok()
     }
@@ -121,7 +120,7 @@ impl ModelFile {
     /// The file's bytes.
     ///
     /// # Errors
-    /// [`ModelError::File`], naming `path`, where two tensors share a name or one does not fill its shape.
+    /// [`ModelError::File`], naming `path`, if two tensors share a name or one does not fill its shape.
     pub fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, ModelError> {
         container::encode(&self.metadata, &self.tensors).map_err(|problem| refuse(path, problem))
     }
@@ -137,7 +136,7 @@ impl ModelFile {
         write_whole(path, &bytes).map_err(|reason| ModelError::Write { path: path.to_owned(), reason })
     }
 
-    /// Reads a model file and checks its form; [`ModelFile::network`] and [`ModelFile::values`] make use of it.
+    /// Reads a model file and checks its form; [`ModelFile::network`] and [`ModelFile::values`] interpret its contents.
     ///
     /// # Errors
     /// [`ModelError::Read`] where the system refuses, [`ModelError::File`] for anything but a safetensors file of
@@ -154,14 +153,14 @@ impl ModelFile {
         ModelFile::from_bytes(&bytes, path)
     }
 
-    /// Whether a file says of itself that it holds a generator: a look at its first bytes, and no promise that the rest
-    /// is whole.
+    /// Whether a file claims to hold a generator. This reads only its first bytes, and does not promise that the rest
+    /// is intact.
     pub fn promises_gan(path: &Path) -> bool {
         let metadata = std::fs::File::open(path).ok().and_then(|file| container::peek(std::io::BufReader::new(file)));
         metadata.is_some_and(|metadata| ModelFile { metadata, ..ModelFile::default() }.is_gan())
     }
 
-    /// [`ModelFile::load`] of bytes in memory; `path` is what errors call them.
+    /// [`ModelFile::load`] for bytes in memory; errors refer to them as `path`.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<ModelFile, ModelError> {
         let (metadata, tensors) = container::decode(bytes).map_err(|problem| {
             if is_foreign(bytes, path) {
@@ -186,25 +185,25 @@ impl ModelFile {
         Ok(file)
     }
 
-    /// A text of the metadata; `path` is for the error.
+    /// A text from the metadata; `path` is for the error.
     pub fn get(&self, key: &str, path: &Path) -> Result<&str, ModelError> {
         self.metadata.get(key).map(String::as_str).ok_or_else(|| refuse(path, self.lacks(key)))
     }
 
-    /// That the metadata have no such text.
+    /// The message that the metadata has no such text.
     fn lacks(&self, key: &str) -> String {
         let found: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
         let found = if found.is_empty() { "none".into() } else { found.join(", ") };
         format!("its metadata say nothing of {key:?} (they have: {found}). A model that `train` has made says it")
     }
 
-    /// A number of the metadata.
+    /// A number from the metadata.
     pub fn number<T: FromStr>(&self, key: &str, path: &Path) -> Result<T, ModelError> {
         let text = self.get(key, path)?;
         text.parse().map_err(|_| refuse(path, format!("its metadata's {key:?} should be a number, not {text:?}")))
     }
 
-    /// The names of the classes, in label order; their numbers where the file has no names.
+    /// The names of the classes, in label order; their numbers if the file has no names.
     pub fn class_names(&self, path: &Path) -> Result<Vec<String>, ModelError> {
         let classes: usize = self.number(CLASSES, path)?;
         if classes > crate::data::MAX_CLASSES {
@@ -260,13 +259,13 @@ impl ModelFile {
         self.sizes(INPUT, path)
     }
 
-    /// Whether a generator is in it.
+    /// Whether it holds a generator.
     pub fn is_gan(&self) -> bool {
         self.metadata.get(ARCHITECTURE).is_some_and(|text| Gan::is_meant(text))
     }
 
-    /// Whether it was trained on images that nobody prepared: pictures merely brought to their size, or images that do
-    /// not look as prepared pictures do. What it is asked is then not prepared either.
+    /// Whether it was trained on images that were not prepared: pictures merely brought to their size, or images that
+    /// do not look like prepared pictures. Images that it is to classify are then not prepared either.
     pub fn takes_pictures_as_they_are(&self) -> bool {
         matches!(self.pictures(), Some(Pictures::Fitted | Pictures::Raw))
     }
@@ -279,8 +278,8 @@ impl ModelFile {
             .ok_or_else(|| refuse(path, format!("its metadata's {key:?} should be like 28x28x1, not {text:?}")))
     }
 
-    /// Flat weights and state for the buffers of `parameters`, every tensor of which must be there, finite and
-    /// of its shape. Tensors that no parameter asks for are left to others.
+    /// Flat weights and state for the buffers of `parameters`. Every tensor of these must be there, finite and of the
+    /// right shape. Tensors that no parameter asks for are left to other readers.
     pub fn values(&self, parameters: &Parameters, path: &Path) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let weights = self.flat("", parameters.trainable(), parameters.total(), path)?;
         Ok((weights, self.flat("", parameters.running(), parameters.total_state(), path)?))
@@ -318,7 +317,7 @@ impl ModelFile {
                     "The run that wrote it went wrong; take an earlier checkpoint, or train with a lower learning rate";
                 return Err(refuse(path, format!("{problem}. {remedy}")));
             }
-            // Mean and variance of batch normalisation, a row each.
+            // The two rows are batch normalisation's mean and variance.
             if p.name.ends_with(RUNNING) && data[data.len() / 2..].iter().any(|x| *x < 0.0) {
                 return Err(refuse(path, format!("tensor {name:?} has a negative variance")));
             }
@@ -337,14 +336,14 @@ impl ModelFile {
     }
 }
 
-/// Whether bytes that are no model are the text of an architecture, or are called one.
+/// Whether bytes that are not a model are the text of an architecture, or have a name like one.
 fn is_architecture(bytes: &[u8], path: &Path) -> bool {
     let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_TEXT && text.contains("layers"));
     let is_called = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
     text.is_some_and(|text| is_called || Model::parse(text, "").is_ok())
 }
 
-/// Endings of models of other programs, which `inkgrad import` takes over.
+/// File name extensions of other programs' models, which `inkgrad import` converts.
 const FOREIGN: [&str; 4] = ["onnx", "h5", "hdf5", "keras"];
 
 /// Whether a file has the name of another program's model.
@@ -352,7 +351,8 @@ pub fn is_foreign_name(path: &Path) -> bool {
     path.extension().is_some_and(|ending| FOREIGN.iter().any(|foreign| ending.eq_ignore_ascii_case(foreign)))
 }
 
-/// The same, or its first bytes: those of HDF5, a zip archive, or ONNX's version and the name of what wrote it.
+/// Whether a file has such a name, or first bytes like HDF5, a zip archive, or ONNX (its version and its producer's
+/// name).
 fn is_foreign(bytes: &[u8], path: &Path) -> bool {
     let is_onnx = matches!(bytes, [0x08, 1..=0x7f, 0x12, 1..=0x7f, ..]);
     is_onnx || bytes.starts_with(b"\x89HDF\r\n\x1a\n") || bytes.starts_with(b"PK\x03\x04") || is_foreign_name(path)

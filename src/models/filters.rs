@@ -4,7 +4,7 @@ use super::build::{Built, Network, Source};
 use super::layer::Kind;
 use super::parameters::Parameters;
 
-/// The weights of one layer, a small picture for each of its units.
+/// The weights of one layer, as a small picture for each of its units.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Filters {
     /// The layer's name.
@@ -12,16 +12,17 @@ pub struct Filters {
     pub rows: usize,
     pub columns: usize,
     pub channels: usize,
-    /// Of each unit: `rows * columns * channels` weights, row by row.
+    /// For each unit, `rows * columns * channels` weights, row by row.
     pub units: Vec<Vec<f32>>,
 }
 
 impl Network {
-    /// Those of the first convolution; where there is none, of the first dense layer, whose pictures are then as large
-    /// as what it sees. Without units where a network has neither. `weights` are laid out as in the parameters' buffer.
+    /// The filters of the first convolution or, if there is none, of the first dense layer, whose pictures are then as
+    /// large as the one it sees. There are no units if the network has neither. `weights` are laid out as in the
+    /// parameters' buffer.
     ///
     /// # Panics
-    /// Where `weights` are shorter than that buffer, like indexing a slice.
+    /// If `weights` are shorter than that buffer, like indexing a slice.
     pub fn filters(&self, parameters: &Parameters, weights: &[f32]) -> Filters {
         let first = |wanted: fn(&Kind) -> bool| {
             self.layers.iter().find(|layer| wanted(&layer.spec.kind) && layer.weight.is_some())
@@ -37,13 +38,13 @@ impl Network {
             [inputs, units] => (self.seen_by(layer, inputs), units),
             _ => return Filters::default(),
         };
-        // The units' weights lie interleaved.
+        // The units' weights are interleaved.
         let unit = |i: usize| flat.iter().skip(i).step_by(units).copied().collect();
         Filters { layer: layer.name.clone(), rows, columns, channels, units: (0..units).map(unit).collect() }
     }
 
-    /// The shape of the picture that so many inputs of a dense layer were before they were flattened; one row of them
-    /// where they were none.
+    /// The shape of the picture that a dense layer's `inputs` numbers were before they were flattened; a single row if
+    /// they were not a picture.
     fn seen_by(&self, layer: &Built, inputs: usize) -> [usize; 3] {
         let mut layer = layer;
         loop {
@@ -66,7 +67,7 @@ impl Network {
     }
 }
 
-/// Whether as many numbers come out as go in, each in its place.
+/// Whether such a layer puts out as many numbers as it takes in, each in its place.
 fn keeps_order(kind: &Kind) -> bool {
     let reshapes = matches!(kind, Kind::Flatten | Kind::Reshape { .. });
     reshapes || matches!(kind, Kind::Dropout { .. } | Kind::BatchNorm { .. } | Kind::Activation)
@@ -78,7 +79,7 @@ mod tests {
     use crate::graph::Store;
     use crate::models::Architecture;
 
-    /// The filters of a network whose weights are 0, 1, 2 and on.
+    /// The filters of a network whose weights are 0, 1, 2 and so on.
     fn filters(layers: &str, image: [usize; 3]) -> Filters {
         let (mut store, text) = (Store::default(), format!("layers = [{layers}]"));
         let architecture = Architecture::parse(&text, "test").unwrap();

@@ -21,15 +21,16 @@ use crate::tensor::{Shape, Tensor};
 /// What the graph is for.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Mode {
-    /// Dropout drops, by the clock (`[step, seed]`), and batch normalisation takes the batch's statistics. Where a
-    /// network stands in a step twice, `pass` tells its draws apart. A batch may be several `passes` in one, in equal parts
-    /// one behind the other: each has statistics of its own, and draws what it would have drawn as a pass.
+    /// Dropout is active, with draws by the clock (`[step, seed]`), and batch normalisation uses the batch's
+    /// statistics. If a network occurs twice in a step, `pass` makes its draws differ. A batch may combine several
+    /// `passes`, as equal parts one after another: each part has its own statistics, and draws what it would have drawn
+    /// as a separate pass.
     Train { clock: Value, pass: u32, passes: usize },
-    /// Nothing is random, batch normalisation takes the running statistics.
+    /// Nothing is random, and batch normalisation uses the running statistics.
     Infer,
 }
 
-/// What a network is given: `x`, and the label of each row, `[n, classes]`, where its layers take it.
+/// What a network is given: `x`, and the label of each row, `[n, classes]`, if its layers take it.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs {
     pub x: Value,
@@ -45,22 +46,23 @@ impl From<Value> for Inputs {
 /// What a network makes of its input.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// What the last layer gives: `[n, classes]` of a classifier, before any softmax of the loss.
+    /// The last layer's output: `[n, classes]` for a classifier, before any softmax in the loss.
     pub out: Value,
-    /// The trainable tensors that were read, parallel to [`Parameters::trainable`]: what to ask derivatives by.
+    /// The trainable tensors that were read, parallel to [`Parameters::trainable`]: what to differentiate by.
     pub weights: Vec<Value>,
-    /// What the last dense layer is given: the features that it tells classes by. The input, without such a layer.
+    /// The last dense layer's input: the features by which it tells classes apart. The network's input if there is no
+    /// such layer.
     pub penultimate: Value,
-    /// What each layer gives, in order.
+    /// Each layer's output, in order.
     pub outputs: Vec<Value>,
-    /// What training makes of the running statistics; nothing in inference.
+    /// The updates of the running statistics in training; empty in inference.
     pub running: Vec<RunningUpdate>,
 }
 
 /// Moves a layer's running mean and variance towards those of the batch.
 #[derive(Clone, Debug)]
 pub struct RunningUpdate {
-    /// `[2, c]`: the batch's mean and variance; those of the first pass come first.
+    /// `[2, c]`: the batch's mean and variance. With several passes, those of the first come first.
     pub stats: Value,
     pub place: Place,
     pub momentum: f32,
@@ -73,7 +75,7 @@ impl Forward {
     /// Those of [`Graph::update`].
     pub fn update_running(&self, graph: &mut Graph) -> Result<(), GraphError> {
         for some in self.running.chunks(Running::MOST) {
-            // The layers' places lie one behind the other in one buffer, and are one place here.
+            // The layers' places follow one another in one buffer, and count as one place here.
             let start = some.iter().map(|update| update.place.offset).min().unwrap_or(0);
             let part = |update: &RunningUpdate| RunningPart {
                 offset: update.place.offset - start,
@@ -96,11 +98,11 @@ impl Network {
         (0..parameters.trainable().len()).map(|i| graph.read(&parameters.place(i))).collect()
     }
 
-    /// The network on images `x`, `[n, h, w, c]` or anything with as many elements and `n` first; with their labels
-    /// where it is one of a GAN's.
+    /// Applies the network to images `x`, `[n, h, w, c]` or any shape with as many elements and `n` first; with their
+    /// labels if it is one of a GAN's networks.
     ///
     /// # Errors
-    /// [`ModelError`] where `x` has another size than was declared.
+    /// [`ModelError`] if the size of `x` is not the one that was declared.
     pub fn forward(
         &self,
         graph: &mut Graph,
@@ -112,8 +114,8 @@ impl Network {
         self.forward_with(graph, parameters, weights, inputs, mode)
     }
 
-    /// [`Network::forward`] with weights that are read already: for ones that were changed since, and for a network that
-    /// stands in a step twice.
+    /// [`Network::forward`] with weights that have already been read: for weights that were changed since, and for a
+    /// network that occurs twice in a step.
     pub fn forward_with(
         &self,
         graph: &mut Graph,
@@ -241,8 +243,8 @@ impl Build<'_> {
         self.activated(layer, out)
     }
 
-    /// A convolution, a transposed one or a dense layer, without its bias. The last axis of the weights is the result's
-    /// channels in each.
+    /// A convolution, a transposed one or a dense layer, without its bias. In each, the last axis of the weights is the
+    /// result's channels.
     fn product(&mut self, layer: &Built, x: Value, weight: Value) -> Result<Value, GraphError> {
         match &layer.spec.kind {
             Kind::Conv(c) => conv2d(self.graph, x, weight, c.stride, c.padding),

@@ -38,9 +38,9 @@ pub struct Gan {
     pub name: String,
     /// One line on what it is; may be empty.
     pub about: String,
-    /// Numbers in a latent: the generator's input.
+    /// How many numbers a latent, the generator's input, has.
     pub noise: usize,
-    /// Widths of what comes of noise and of label where they are joined; 0 where the layers do not ask for one.
+    /// Widths of what is made of the noise and of the label where they are joined; 0 if the layers do not ask for one.
     pub noise_width: usize,
     pub label_width: usize,
     pub recipe: GanRecipe,
@@ -57,23 +57,23 @@ pub struct GanRecipe {
     /// Real images in a step of the discriminator, and generated ones in every step.
     pub batch: Option<usize>,
     pub loss: Option<GanLoss>,
-    /// The highest learning rates that the schedule reaches: two time scales.
+    /// The highest learning rates that the schedule reaches, one per network: two time scales.
     pub generator_rate: Option<f32>,
     pub discriminator_rate: Option<f32>,
-    /// Decay of Adam's first and second moments, of both networks.
+    /// Decay of Adam's first and second moments, for both networks.
     pub momentum: Option<f32>,
     pub beta2: Option<f32>,
     pub schedule: Option<ScheduleName>,
     /// Steps of the discriminator for each one of the generator.
     pub discriminator_steps: Option<usize>,
-    /// Pictures of one class that the discriminator is shown at a time, as channels of one (Lin et al. 2018, "PacGAN",
-    /// arXiv 1712.04086): it then sees whether they are all alike.
+    /// Pictures of one class that the discriminator is shown at a time, as the channels of one picture (Lin et al.
+    /// 2018, "PacGAN", arXiv 1712.04086): it then sees whether they are all alike.
     pub pack: Option<usize>,
-    /// Share of the discriminator's targets that are turned round at random.
+    /// Share of the discriminator's targets that are flipped at random.
     pub label_noise: Option<f32>,
     /// Whether the discriminator's weights are divided by their largest singular value.
     pub spectral_norm: Option<bool>,
-    /// Decay of the averaged generator, which draws; 0 for none.
+    /// Decay of the averaged generator, which is the one that draws; 0 for none.
     pub average: Option<f32>,
 }
 
@@ -100,7 +100,7 @@ impl GanRecipe {
     }
 }
 
-/// As the lines of its table, without the heading; empty where nothing is set.
+/// The lines of its table, without the heading; empty if nothing is set.
 impl fmt::Display for GanRecipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |key: &str, value: Option<String>| match value {
@@ -132,7 +132,7 @@ impl Gan {
         text.len() <= MAX_TEXT && source.parse().is_ok_and(|table| find_gan(&table).is_some())
     }
 
-    /// Reads a GAN; `file` is what errors call it.
+    /// Reads a GAN; errors refer to it as `file`.
     ///
     /// # Errors
     /// Those of [`Architecture::parse`] for either network.
@@ -179,17 +179,18 @@ impl Gan {
         Ok(Gan { name, about, noise, noise_width, label_width, recipe, generator, discriminator, text })
     }
 
-    /// For one that is built in, and parsed under its name.
+    /// Drops the line numbers: for a built-in GAN, which was parsed under its name.
     pub(super) fn without_lines(self) -> Gan {
         let (generator, discriminator) = (self.generator.without_lines(), self.discriminator.without_lines());
         Gan { generator, discriminator, ..self }
     }
 
-    /// Whether both networks take the label, without which a conditional GAN learns nothing of it: such a generator has
-    /// nothing to go by, and behind such a discriminator it has no reason to. Only training needs to know.
+    /// Checks that both networks take the label; otherwise a conditional GAN learns nothing about it. A generator that
+    /// does not take it has nothing to go by; with a discriminator that does not, it has no reason to use it. Only
+    /// training needs this.
     ///
     /// # Errors
-    /// [`ModelError::Architecture`] for the network that takes none, with what to write.
+    /// [`ModelError::Architecture`] for a network that does not take it, with what to write.
     pub(crate) fn check_labels(&self) -> Result<(), ModelError> {
         for (network, part, what) in [
             (&self.generator, GENERATOR, "it would draw one class like another"),
@@ -212,10 +213,10 @@ impl Gan {
         &self.text
     }
 
-    /// The same with other widths of the first joint layer.
+    /// The same GAN with other widths of the first joint layer.
     ///
     /// # Errors
-    /// [`ModelError::Architecture`] where its layers ask for no such widths.
+    /// [`ModelError::Architecture`] if its layers ask for no such widths.
     pub fn with_widths(&self, noise_width: usize, label_width: usize) -> Result<Gan, ModelError> {
         for (own, width) in [(self.noise_width, Width::Noise), (self.label_width, Width::Label)] {
             if own == 0 {
@@ -246,11 +247,11 @@ impl Gan {
         text
     }
 
-    /// The generator, from noise and label to an image of `image` (height, width, channels), declared in `store`.
+    /// Declares the generator in `store`: from noise and label to an image of size `image` (height, width, channels).
     ///
     /// # Errors
-    /// [`ModelError::Architecture`] for what does not fit, and for an output that is no such image or can leave the
-    /// range from 0 to 1 or from -1 to 1.
+    /// [`ModelError::Architecture`] for anything that does not fit, and for an output that is not such an image or can
+    /// leave the range from 0 to 1 or from -1 to 1.
     pub fn declare_generator(
         &self,
         image: [usize; 3],
@@ -281,10 +282,10 @@ impl Gan {
         Ok((network, parameters))
     }
 
-    /// The discriminator, from an image and its label to one number.
+    /// Declares the discriminator in `store`: from an image and its label to one number.
     ///
     /// # Errors
-    /// [`ModelError::Architecture`] for what does not fit, and for any other output.
+    /// [`ModelError::Architecture`] for anything that does not fit, and for any other output.
     pub fn declare_discriminator(
         &self,
         image: [usize; 3],
@@ -303,13 +304,13 @@ impl Gan {
         Ok((network, parameters))
     }
 
-    /// The mean and scale by which real images, from 0 to 1, come to the generator's range: `(x - mean) / scale`.
+    /// The mean and scale that bring real images, from 0 to 1, into the generator's range: `(x - mean) / scale`.
     ///
     /// # Errors
-    /// [`ModelError::Architecture`] where the generator ends in another activation than sigmoid or tanh.
+    /// [`ModelError::Architecture`] if the generator ends in an activation other than sigmoid or tanh.
     pub fn range(&self) -> Result<(f32, f32), ModelError> {
         let layers = &self.generator.layers;
-        // A reshape at the end leaves the numbers be.
+        // A reshape at the end leaves the numbers as they are.
         let shaping = |kind: &Kind| matches!(kind, Kind::Reshape { .. } | Kind::Flatten);
         let last = layers.iter().rev().find(|layer| !shaping(&layer.kind)).unwrap_or(&layers[0]);
         match last.activation {

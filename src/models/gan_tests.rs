@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::graph::Store;
 
-/// A small GAN for 28x28x1 images; its lines are counted on below.
+/// A small GAN for 28x28x1 images; the tests below rely on its line numbers.
 const TEXT: &str = r#"[generator]
 noise = 4
 noise_width = 3
@@ -42,7 +42,7 @@ fn other_widths_change_nothing_else_and_survive_being_written() {
         let again = whole(wider.text()).unwrap();
         assert_eq!((again.noise, &again.recipe, &again.about), (gan.noise, &gan.recipe, &gan.about), "{name}");
         assert_eq!((again.noise_width, again.label_width), (17, 19), "{name}");
-        // Back to its own widths, and through the text once more, it is the same text.
+        // With its own widths again, and written once more, it has the same text.
         let back = again.with_widths(gan.noise_width, gan.label_width).unwrap();
         assert_eq!(back.text(), gan.with_widths(gan.noise_width, gan.label_width).unwrap().text(), "{name}");
     }

@@ -1,4 +1,4 @@
-//! One layer of an architecture: what it is, and how it is said in words.
+//! One layer of an architecture: what it is, and how it reads in words.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::error::{At, ModelError};
 use super::shapes;
 use crate::ops::conv2d::Padding;
 
-/// What is applied to a layer's result.
+/// The function that is applied to a layer's result.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Nonlinearity {
     Relu,
@@ -30,9 +30,9 @@ pub enum Units {
 /// How wide the two parts of a generator's first joint layer are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Width {
-    /// What comes of the noise.
+    /// The part that is made of the noise.
     Noise,
-    /// What comes of the label.
+    /// The part that is made of the label.
     Label,
 }
 
@@ -112,22 +112,22 @@ pub(super) const ACTIVATIONS: &[(&str, Nonlinearity)] = &[
 pub struct Layer {
     pub kind: Kind,
     pub activation: Option<Nonlinearity>,
-    /// The name given to it, for `from`, `concat` and `add`.
+    /// The name given to it, for `from`, `concat`, `add` and `dot`.
     pub name: Option<String>,
-    /// Whose output it takes, where that is not the layer before.
+    /// The layer whose output it takes, if that is not the one before.
     pub from: Option<String>,
-    /// Where it stands: `my.toml:12: layer 3 (conv)`.
+    /// Where it is in the text: `my.toml:12: layer 3 (conv)`.
     pub at: At,
 }
 
 impl Layer {
-    /// A layer that comes of no text: without activation or name, after the one before.
+    /// A layer that does not come from a text: without activation or name, after the one before.
     pub fn new(kind: Kind) -> Layer {
         Layer { kind, activation: None, name: None, from: None, at: At::default() }
     }
 
-    /// What it makes of its inputs' sizes, for one image: `[h, w, c]`, or `[k]` for a row of numbers. `classes` is
-    /// for a dense layer that asks for as many.
+    /// The output's sizes for one image, given its inputs' sizes: `[h, w, c]`, or `[k]` for a row of numbers. `classes`
+    /// is for a dense layer that asks for as many units.
     ///
     /// # Errors
     /// What does not fit, in words.
@@ -135,7 +135,7 @@ impl Layer {
         shapes::output(self, inputs, classes)
     }
 
-    /// The names of the layers it takes, where it names them.
+    /// The names of the layers it takes, if it names them.
     pub fn sources(&self) -> Vec<&str> {
         match &self.kind {
             Kind::Concat { from } | Kind::Add { from } | Kind::Dot { from } => {
@@ -153,7 +153,7 @@ impl Layer {
         joined.into_iter().flatten().chain(from)
     }
 
-    /// What its automatic name begins with: `conv` of `conv1`.
+    /// What its automatic name begins with: `conv` in `conv1`.
     pub fn prefix(&self) -> &'static str {
         match self.kind {
             Kind::Conv(_) => "conv",
@@ -183,7 +183,7 @@ impl Nonlinearity {
         let same = |other: &Nonlinearity| std::mem::discriminant(other) == std::mem::discriminant(&self);
         ACTIVATIONS.iter().find(|(_, a)| same(a)).map_or("", |(word, _)| word)
     }
-    /// Whether it passes what is above zero as it is: decides how weights before it begin.
+    /// Whether it passes values above zero unchanged. This decides how the weights before it are initialised.
     pub fn is_rectifier(self) -> bool {
         matches!(self, Nonlinearity::Relu | Nonlinearity::LeakyRelu(_))
     }

@@ -1,4 +1,4 @@
-//! How a layer stands in TOML: reads its entry of `layers`, and writes it again.
+//! A layer in TOML: reads its entry in `layers`, and writes it back.
 
 use std::fmt;
 

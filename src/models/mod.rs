@@ -60,7 +60,7 @@ pub use spec::{Architecture, INPUT, LABEL, MAX_LAYERS, MAX_TEXT};
 
 use crate::words::{nearest, shell};
 
-/// The architectures that are part of the program: name and text.
+/// The built-in architectures: name and text.
 pub const BUILTINS: &[(&str, &str)] = &[
     ("fast", include_str!("../../models/fast.toml")),
     ("standard", include_str!("../../models/standard.toml")),
@@ -73,10 +73,10 @@ pub const BUILTINS: &[(&str, &str)] = &[
     ("pool", include_str!("../../models/pool.toml")),
 ];
 
-/// The one of them that is no network by itself: it stands in front of another.
+/// The one built-in architecture that is not a network by itself: it goes in front of another.
 pub const FRONT: &str = "pool";
 
-/// The GANs that are part of the program: name and text.
+/// The built-in GANs: name and text.
 pub const BUILTIN_GANS: &[(&str, &str)] =
     &[("gan", include_str!("../../models/gan.toml")), ("gan-classic", include_str!("../../models/gan-classic.toml"))];
 
@@ -88,7 +88,7 @@ pub enum Model {
 }
 
 impl Model {
-    /// Reads a text of either kind: one with `[generator]` or `[discriminator]` is a GAN's.
+    /// Reads a text of either kind. One with `[generator]` or `[discriminator]` is a GAN.
     ///
     /// # Errors
     /// Those of [`Architecture::parse`] and [`Gan::parse`].
@@ -104,7 +104,7 @@ impl Model {
 /// A built-in classifier's architecture.
 ///
 /// # Errors
-/// [`ModelError::Unknown`] for a name that is none of them.
+/// [`ModelError::Unknown`] for any other name.
 pub fn builtin(name: &str) -> Result<Architecture, ModelError> {
     match BUILTINS.iter().find(|(known, _)| *known == name) {
         Some((name, text)) => Ok(Architecture::parse(text, name)?.without_lines()),
@@ -115,7 +115,7 @@ pub fn builtin(name: &str) -> Result<Architecture, ModelError> {
 /// A built-in GAN.
 ///
 /// # Errors
-/// [`ModelError::Unknown`] for a name that is none of them.
+/// [`ModelError::Unknown`] for any other name.
 pub fn builtin_gan(name: &str) -> Result<Gan, ModelError> {
     match BUILTIN_GANS.iter().find(|(known, _)| *known == name) {
         Some((name, text)) => Ok(Gan::parse(text, name)?.without_lines()),
@@ -130,7 +130,7 @@ fn unknown(name: &str) -> ModelError {
     ModelError::Unknown { name: name.into(), builtins, hint: hint(name, &names) }
 }
 
-/// The end of a message about a name that none of `names` is: which of them it is like.
+/// The end of a message about a name that is not in `names`: which of them it resembles, if any.
 fn hint(name: &str, names: &[&str]) -> String {
     nearest(name, names).map_or(String::new(), |near| format!("; did you mean {near:?}?"))
 }
@@ -138,7 +138,7 @@ fn hint(name: &str, names: &[&str]) -> String {
 /// A built-in classifier by name, or one from a TOML file by its path.
 ///
 /// # Errors
-/// Those of [`load_any`], and one that says so where it is a GAN.
+/// Those of [`load_any`], and [`ModelError::Architecture`] if it is a GAN.
 pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
     match load_any(name_or_path)? {
         Model::Classifier(architecture) => Ok(*architecture),
@@ -149,8 +149,8 @@ pub fn load(name_or_path: &str) -> Result<Architecture, ModelError> {
     }
 }
 
-/// A classifier's architecture by whatever has one: what [`load`] takes, or a trained model: a shipped one's name, a
-/// file, or a run's folder. That of a model is for images of the size that the model takes.
+/// A classifier's architecture from anything that has one: whatever [`load`] takes, or a trained model (a shipped one's
+/// name, a file, or a run's folder). A model's architecture is for images of the size that the model takes.
 ///
 /// # Errors
 /// Those of [`load`], and for a model those of [`ModelFile::open`] and [`ModelFile::architecture`].
@@ -158,7 +158,7 @@ pub fn load_with_models(wanted: &str) -> Result<Architecture, ModelError> {
     let path = Path::new(wanted);
     let is_builtin = BUILTINS.iter().chain(BUILTIN_GANS).any(|(name, _)| *name == wanted);
     let is_shipped = SHIPPED.iter().any(|(name, _)| *name == wanted);
-    // What is no file, as a pipe, can be read but once.
+    // Anything but a regular file, such as a pipe, can only be read once.
     let begins_so = || path.is_file() && std::fs::File::open(path).ok().and_then(peek).is_some();
     if is_builtin || !(is_shipped || path.is_dir() || is_called_model(path) || begins_so()) {
         return load(wanted);
@@ -174,8 +174,8 @@ fn is_called_model(path: &Path) -> bool {
 /// A built-in model by name, or one from a TOML file by its path.
 ///
 /// # Errors
-/// [`ModelError::Unknown`] for what is neither, [`ModelError::File`] for a run's folder and a trained model, with what
-/// takes them, [`ModelError::Read`] for a file that cannot be read, and all that [`Model::parse`] has against its text.
+/// [`ModelError::Unknown`] if it is neither, [`ModelError::File`] for a run's folder or a trained model, naming what
+/// takes it, [`ModelError::Read`] for a file that cannot be read, and the errors of [`Model::parse`] for its text.
 pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let path = Path::new(name_or_path);
     if BUILTINS.iter().any(|(name, _)| *name == name_or_path) {

@@ -15,22 +15,22 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// Of a training set; images of one colour are only shifted.
+    /// That of a training set; if all its pixels are equal, they are only shifted.
     pub fn of(set: &ImageSet) -> Normalization {
         Normalization::of_extended(set, None)
     }
 
-    /// Of a training set whose images are seen through a window, at each of its places: the same to the bit as of a
-    /// set that holds them all.
+    /// That of a training set whose images are seen through a window, at each of its places: bit for bit that of a set
+    /// that holds them all.
     pub fn of_extended(set: &ImageSet, window: Option<Window>) -> Normalization {
         let (mean, std) = window.map_or_else(|| set.mean_std(), |window| set.mean_std_extended(window));
         Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
     }
 
-    /// What a model was trained with; `path` is for the error.
+    /// The normalization that a model was trained with; `path` is for the error.
     ///
     /// # Errors
-    /// [`ModelError::File`] where the file does not say, or names numbers that no pixel can be normalised by.
+    /// [`ModelError::File`] if the file does not say, or has numbers that pixels cannot be normalised by.
     pub fn read(file: &ModelFile, path: &Path) -> Result<Normalization, ModelError> {
         let (mean, std): (f32, f32) = (file.number("mean", path)?, file.number("std", path)?);
         if !(mean.is_finite() && std.is_finite() && std > 0.0) {

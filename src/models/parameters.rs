@@ -1,14 +1,14 @@
 //! The trainable tensors and running statistics of a network, side by side in a few stored buffers.
 //!
-//! `weights` and `grads` have the same layout, and so has every buffer that an optimizer makes beside them
-//! (moments, averages), so that one dispatch changes all. `state` holds what is learned without gradients.
+//! `weights` and `grads` have the same layout, and so does every buffer that an optimizer adds (moments, averages), so
+//! that one dispatch updates everything. `state` holds what is learned without gradients.
 
 use crate::device::{Device, DeviceError};
 use crate::graph::{ALIGNMENT, BufferId, Place, Store};
 use crate::ops::random;
 use crate::tensor::{Shape, Tensor};
 
-/// What a parameter is before training.
+/// A parameter's values before training.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Init {
     Zero,
@@ -52,7 +52,7 @@ pub struct Parameters {
     pub weights: BufferId,
     /// The same layout as `weights`.
     pub grads: BufferId,
-    /// Running statistics; without words where no layer has any.
+    /// Running statistics; empty if no layer has any.
     pub state: BufferId,
     trainable: Vec<Parameter>,
     running: Vec<Parameter>,
@@ -84,7 +84,7 @@ impl Parameters {
         self.trainable.len() - 1
     }
 
-    /// Makes room for a tensor that is learned without gradients; returns its index among those.
+    /// Makes room for a tensor that is learned without gradients; returns its index among those tensors.
     pub fn add_running(&mut self, store: &mut Store, name: String, shape: Shape, init: Init) -> usize {
         let offset = store.extend(self.state, shape.len());
         self.total_state = store.words(self.state);
@@ -92,7 +92,8 @@ impl Parameters {
         self.running.len() - 1
     }
 
-    /// The same tensors, read from other buffers of the same layouts: averaged weights, statistics that go with them.
+    /// The same tensors, read from other buffers of the same layouts: averaged weights, and the statistics that go with
+    /// them.
     pub fn reading(&self, weights: BufferId, state: BufferId) -> Parameters {
         Parameters { weights, state, ..self.clone() }
     }
@@ -104,15 +105,15 @@ impl Parameters {
         &self.running
     }
 
-    /// Where trainable tensor `index` stands in `weights`.
+    /// Where trainable tensor `index` is in `weights`.
     pub fn place(&self, index: usize) -> Place {
         place(&self.trainable[index], self.weights)
     }
-    /// Where its gradient stands.
+    /// Where its gradient is in `grads`.
     pub fn grad_place(&self, index: usize) -> Place {
         place(&self.trainable[index], self.grads)
     }
-    /// Where running statistic `index` stands in `state`.
+    /// Where running statistic `index` is in `state`.
     pub fn state_place(&self, index: usize) -> Place {
         place(&self.running[index], self.state)
     }
@@ -130,8 +131,8 @@ impl Parameters {
         self.trainable.iter().map(|p| p.shape.len() as u64).sum()
     }
 
-    /// All weights before training, laid out as in `weights`; padding is 0. A tensor's values depend on the
-    /// seed and its name only, so that a change elsewhere in the network leaves them be.
+    /// All weights before training, laid out as in `weights`; padding is 0. A tensor's values depend only on the seed
+    /// and its name, so that a change elsewhere in the network does not affect them.
     pub fn initial(&self, seed: u32) -> Vec<f32> {
         fill(&self.trainable, self.total, seed)
     }
@@ -158,7 +159,7 @@ impl Parameters {
         mask
     }
 
-    /// A number for the random draws of one layer. Its highest bit is set, which none of [`random::streams`] has.
+    /// The stream of one layer's random draws. Its highest bit is set, unlike in any constant of [`random::streams`].
     pub fn stream(&self, layer: &str) -> u32 {
         random::streams::of_layer(hash(&format!("{}/{layer}", self.name)))
     }

@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The entries of one table. What is asked for by name is known; [`Fields::finish`] refuses the rest.
+/// The entries of one table. Keys that have been asked for are known; [`Fields::finish`] refuses the rest.
 pub struct Fields<'a> {
     source: Source<'a>,
     part: Option<String>,
@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
     fn wrong(&self, key: &str, value: &Spanned<DeValue>, expected: &str) -> ModelError {
         let text = self.source.text.get(value.span());
         let found = match value.get_ref() {
-            // It may stand on several lines.
+            // It may span several lines.
             DeValue::Array(list) => match text.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")) {
                 Some(text) if text.starts_with('[') && text.chars().count() <= 40 => text,
                 _ => format!("a list of {}", list.len()),
@@ -104,12 +104,12 @@ impl<'a> Fields<'a> {
     /// A number of units: a whole number from 1 on, or one of the words that stand for one.
     pub fn size_or_word(&mut self, key: &'static str, words: &[(&str, Units)]) -> Found<Units> {
         let word = |v: &DeValue| words.iter().find(|(word, _)| v.as_str() == Some(word)).map(|(_, units)| *units);
-        // The first is the one that everybody needs.
+        // The message names the first word, which is the one that everybody needs.
         let expected = format!("a whole number from 1 to {MAX_SIZE}, or \"{}\"", words[0].0);
         self.read(key, &expected, |v| word(v).or_else(|| size(v).map(Units::Count)))
     }
 
-    /// `padding`: a word, or how many zeros stand on each side.
+    /// `padding`: a word, or how many zeros to add on each side.
     pub fn padding(&mut self) -> Found<Padding> {
         self.read("padding", "\"valid\", \"same\" or a whole number", |value| match value.as_str() {
             Some("valid") => Some(Padding::Valid),
@@ -233,7 +233,7 @@ impl<'a> Fields<'a> {
 }
 
 impl ModelError {
-    /// The same, with more to say at the end.
+    /// The same error, with `more` at the end of its message.
     fn and(self, more: String) -> ModelError {
         match self {
             ModelError::Architecture { at, problem } => ModelError::Architecture { at, problem: problem + &more },

@@ -23,7 +23,7 @@ words!(
 );
 
 impl OptimizerName {
-    /// Whether a momentum says something to it.
+    /// Whether it uses a momentum.
     pub fn has_momentum(self) -> bool {
         !matches!(self, OptimizerName::RmsProp | OptimizerName::AdaGrad | OptimizerName::AdaDelta)
     }
@@ -58,7 +58,7 @@ pub struct Recipe {
     pub schedule: Option<ScheduleName>,
     /// Epochs, or a part of one, over which the learning rate rises from 0.
     pub warmup: Option<f32>,
-    /// Of SGD, and the first moment's decay of the Adam family.
+    /// SGD's momentum, or the decay of the first moment in the Adam family.
     pub momentum: Option<f32>,
     pub weight_decay: Option<f32>,
     pub label_smoothing: Option<f32>,
@@ -93,7 +93,8 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The same by this optimizer: another than the recipe's own has a learning rate and a momentum of its own.
+    /// The same recipe with this optimizer. If it is not the recipe's own, the learning rate and momentum are unset,
+    /// since it has its own.
     pub fn with_optimizer(self, optimizer: OptimizerName) -> Recipe {
         let recipe = match self.optimizer.unwrap_or_default() == optimizer {
             true => self,
@@ -109,7 +110,7 @@ pub(super) fn is_share(x: f32) -> bool {
     (0.0..1.0).contains(&x)
 }
 
-/// As the lines of its table, without the heading; empty where nothing is set.
+/// The lines of its table, without the heading; empty if nothing is set.
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |key: &str, value: Option<String>| match value {

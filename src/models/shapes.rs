@@ -1,4 +1,4 @@
-//! What each layer makes of the shapes it is given, for one image; every mistake is said in words.
+//! Each layer's output shape from its input shapes, for one image; every mistake is described in words.
 
 use super::layer::{Conv, Kind, Layer, Units, by};
 use super::reader::MAX_SIZE;
@@ -100,7 +100,7 @@ pub fn flops(layer: &Layer, inputs: &[&[usize]], output: &[usize]) -> u64 {
     }
 }
 
-/// The number of elements, which no four sizes that a text may give can overflow.
+/// The number of elements. No four sizes that a text may give can make it overflow.
 pub fn count(shape: &[usize]) -> u128 {
     shape.iter().fold(1, |product: u128, size| product.saturating_mul(*size as u128))
 }
@@ -118,7 +118,7 @@ fn all(shapes: &[&[usize]]) -> String {
     shapes.iter().map(|shape| by(shape)).collect::<Vec<_>>().join(", ")
 }
 
-/// What to do where a window is larger than what it is to slide over, in a text of one's own and in one that is built in.
+/// What to do if a window is larger than what it slides over: in a user's own text, and in a built-in one.
 const SMALLER: &str = "make it smaller, or pool less before";
 const OTHER: &str = "give larger images, as --image-size makes them of pictures, or take another network";
 

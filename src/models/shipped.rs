@@ -1,4 +1,4 @@
-//! The trained models that are part of the program, and how a model is found by what a person calls it.
+//! The trained models that ship with the program, and how a model is found by what a user calls it.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::error::ModelError;
 use super::file::ModelFile;
 use crate::words::shell;
 
-/// Trained models by name; `models/NAME.md` tells how each was made and what it is worth.
+/// Trained models by name; `models/NAME.md` describes how each was made and how good it is.
 pub static SHIPPED: &[(&str, &[u8])] = &[
     ("fast", include_bytes!("../../models/fast.safetensors")),
     ("standard", include_bytes!("../../models/standard.safetensors")),
@@ -22,10 +22,10 @@ pub static SHIPPED: &[(&str, &[u8])] = &[
 const BEST: &str = "best.safetensors";
 
 impl ModelFile {
-    /// A model that is part of the program.
+    /// A model that ships with the program.
     ///
     /// # Errors
-    /// [`ModelError::Unknown`] for a name that none of them has.
+    /// [`ModelError::Unknown`] for any other name.
     pub fn shipped(name: &str) -> Result<ModelFile, ModelError> {
         match SHIPPED.iter().find(|(known, _)| *known == name) {
             Some((_, bytes)) => ModelFile::from_bytes(bytes, Path::new(name)),
@@ -33,18 +33,18 @@ impl ModelFile {
         }
     }
 
-    /// The model that is meant: a shipped one by its name, a file, or a run's folder, whose best model is taken. With
-    /// what errors and reports should call it. A file that has a shipped model's name is given as `./fast`.
+    /// Opens the model that is meant: a shipped one by its name, a file, or a run's folder, whose best model is taken.
+    /// Also returns what errors and reports should call it. A file with a shipped model's name is given as `./fast`.
     ///
     /// # Errors
-    /// Those of [`ModelFile::load`]; a name or a folder that holds no model says what would.
+    /// Those of [`ModelFile::load`]; for a name or a folder without a model, the message says what would do.
     pub fn open(wanted: &Path) -> Result<(ModelFile, PathBuf), ModelError> {
         if let Some((name, _)) = SHIPPED.iter().find(|(name, _)| Path::new(name) == wanted) {
             return Ok((ModelFile::shipped(name)?, wanted.to_owned()));
         }
         let path = model_path(wanted)?;
         match ModelFile::load(&path) {
-            // Whoever writes one word means a name.
+            // A single word is meant as a name.
             Err(ModelError::Read { reason, .. })
                 if reason.kind() == std::io::ErrorKind::NotFound
                     && wanted.components().count() == 1
@@ -60,13 +60,13 @@ impl ModelFile {
     }
 }
 
-/// What opens the same model from any folder: a shipped one's name, a file's or a run's whole path.
+/// A path that opens the same model from any folder: a shipped one's name, or the absolute path of a file or a run.
 pub fn lasting(path: &Path) -> PathBuf {
     let is_shipped = SHIPPED.iter().any(|(name, _)| Path::new(name) == path);
     if is_shipped { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) }
 }
 
-/// Which of the names a word is like.
+/// Which of the names a word resembles, if any.
 fn hint(name: &str) -> String {
     super::hint(name, &SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>())
 }
@@ -75,7 +75,7 @@ fn names() -> String {
     SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// The model file that is meant by a path.
+/// The model file that a path refers to.
 fn model_path(path: &Path) -> Result<PathBuf, ModelError> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -95,7 +95,7 @@ fn model_path(path: &Path) -> Result<PathBuf, ModelError> {
     }
 }
 
-/// Of the runs with a model in a folder, the one that was made last: their names begin with numbers.
+/// The latest of the runs in a folder that have a model: their names begin with numbers.
 fn latest_run(folder: &Path) -> Option<PathBuf> {
     let inside = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     inside.filter(|path| path.join(BEST).is_file()).max()

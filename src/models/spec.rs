@@ -1,7 +1,7 @@
 //! An architecture as text: a short TOML file of layers in order, and the recipe it is trained by.
 //!
-//! Reading checks all that needs no data: words, sizes, names. What depends on the image and on the number of
-//! classes is checked by [`Architecture::declare`](super::Architecture::declare).
+//! Reading checks everything that needs no data: words, sizes, names. Whatever depends on the image and on the number
+//! of classes is checked by [`Architecture::declare`](super::Architecture::declare).
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub struct Architecture {
     pub input: Option<[usize; 3]>,
     pub layers: Vec<Layer>,
     pub recipe: Recipe,
-    /// Whether it is one of a GAN's networks: its layers may take the label.
+    /// Whether it is one of a GAN's networks, whose layers may take the label.
     pub conditional: bool,
     pub(super) input_at: At,
     pub(super) text: String,
@@ -35,7 +35,7 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// Reads an architecture; `file` is what errors call it.
+    /// Reads an architecture; errors refer to it as `file`.
     ///
     /// # Errors
     /// [`ModelError::Architecture`] with the line, for TOML that does not parse, unknown keys, values out of
@@ -79,15 +79,15 @@ impl Architecture {
         Ok(Architecture { name, about, input, layers, recipe, conditional: false, input_at, text, file })
     }
 
-    /// For one that is built in, and parsed under its name.
+    /// Drops the line numbers: for a built-in architecture, which was parsed under its name.
     pub(super) fn without_lines(mut self) -> Architecture {
         let places = self.layers.iter_mut().map(|layer| &mut layer.at);
         places.chain([&mut self.input_at]).for_each(|at| at.line = None);
         self
     }
 
-    /// An architecture of layers that come from elsewhere than a text, which is written for it. The text is read
-    /// again, so that all that [`Architecture::parse`] checks holds of it too.
+    /// An architecture of layers that do not come from a text. A text is written for them and read back, so that
+    /// everything that [`Architecture::parse`] checks holds here too.
     ///
     /// # Errors
     /// Those of [`Architecture::parse`].
@@ -106,7 +106,7 @@ impl Architecture {
         Architecture::parse(&written.to_toml(), name)
     }
 
-    /// One of a GAN's two networks, from its table: `layers` and nothing else that is not known already.
+    /// One of a GAN's two networks, from its table: reads `layers` alone, since the other keys are read elsewhere.
     pub(super) fn part(source: Source, name: &str, table: &DeTable) -> Result<Architecture, ModelError> {
         let layers = read_layers(source, find(table, "layers"), "the next table")?;
         check_names(&layers, &[INPUT, LABEL])?;
@@ -129,7 +129,8 @@ impl Architecture {
         &self.text
     }
 
-    /// Whether a layer asks for as many units as there are classes, so that it cannot be declared without.
+    /// Whether a layer asks for as many units as there are classes, so that it cannot be declared without a number of
+    /// classes.
     pub fn is_classifier(&self) -> bool {
         self.layers.iter().any(|layer| matches!(layer.kind, Kind::Dense { units: Units::Classes, .. }))
     }
@@ -137,7 +138,7 @@ impl Architecture {
     /// This architecture behind `front`: the front's layers come first and decide the input, the rest stays.
     ///
     /// # Errors
-    /// [`ModelError::Architecture`] where both give a layer the same name, or have too many together.
+    /// [`ModelError::Architecture`] if both give a layer the same name, or have too many layers together.
     pub fn with_front(&self, front: &Architecture) -> Result<Architecture, ModelError> {
         let mut layers = front.layers.clone();
         let mut rest = self.layers.clone();
@@ -197,7 +198,7 @@ impl Architecture {
     }
 }
 
-/// A name for an architecture that has none: its file's, as far as it is letters.
+/// A name for an architecture that has none: that of its file, without characters that a name may not have.
 pub(super) fn name_of(file: &str) -> String {
     let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
     let letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '-';
@@ -207,9 +208,10 @@ pub(super) fn name_of(file: &str) -> String {
 
 /// The name by which layers take the network's input.
 pub const INPUT: &str = "input";
-/// The name by which a GAN's layers take the label: one number for each class, 1 for its own and else 0.
+/// The name by which a GAN's layers take the label: one number per class, 1 for the label's own class and 0 for the
+/// others.
 pub const LABEL: &str = "label";
-/// The tables of which one makes a text a GAN's.
+/// The tables either of which makes a text a GAN.
 pub(super) const GENERATOR: &str = "generator";
 pub(super) const DISCRIMINATOR: &str = "discriminator";
 
@@ -217,7 +219,7 @@ fn find<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a Spanned<DeValue<'a>
     table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
 }
 
-/// What makes a text a GAN's, and its name.
+/// The table that makes a text a GAN, and its name.
 pub(super) fn find_gan<'a>(table: &'a DeTable<'a>) -> Option<(&'static str, &'a Spanned<DeValue<'a>>)> {
     [GENERATOR, DISCRIMINATOR].into_iter().find_map(|part| Some((part, find(table, part)?)))
 }
@@ -255,7 +257,7 @@ fn read_layers<'a>(
     }
 }
 
-/// Every name is given once and stands above its users, and every layer but the last has a user.
+/// Checks that every name is given once and above its users, and that every layer but the last has a user.
 fn check_names(layers: &[Layer], inputs: &[&'static str]) -> Result<(), ModelError> {
     let mut known: Vec<&str> = inputs.to_vec();
     let mut used = vec![false; layers.len() + 1];

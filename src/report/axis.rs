@@ -1,7 +1,7 @@
-//! Chooses what stretch of values an axis shows, and where its ticks go.
+//! Chooses what range of values an axis shows, and where its ticks go.
 //!
-//! The stretch is chosen by quantiles of the later part of a run, so that neither the steep
-//! start nor a few outliers squeeze the part one wants to see.
+//! The range is chosen by quantiles of the later part of a run, so that neither the steep start nor a few outliers
+//! squeeze the part one wants to see.
 
 use crate::report::{Series, Style};
 
@@ -12,10 +12,10 @@ const HUGE: f64 = 1e150;
 const FAR: f64 = 1e6;
 /// Share of the run, from its start, that does not decide the range.
 const WARM_UP: f64 = 0.15;
-/// Fewer values than this are all taken to matter, the start of the run included.
+/// With fewer values than this, all of them decide the range, including the start of the run.
 const FEW: usize = 20;
 
-/// A stretch of values mapped to 0..1; `low` and `high` are logarithms on a log axis.
+/// A range of values mapped to 0..1; `low` and `high` are logarithms on a log axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Axis {
     low: f64,
@@ -82,7 +82,7 @@ impl Axis {
         };
         let mut half = (high - low) / 2.0;
         if half < least / 2.0 || half == 0.0 {
-            // A constant still deserves a scale that one can read.
+            // A constant still needs a readable scale.
             half = if log { 0.1 } else { (middle.abs() * 0.05).max(least) };
         }
         let half = half * (1.0 + 2.0 * share);
@@ -148,7 +148,7 @@ impl Axis {
     }
 }
 
-/// Least and greatest of the values.
+/// The least and the greatest of the values.
 fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |found: Option<(f64, f64)>, v| match found {
         None => Some((v, v)),
@@ -187,7 +187,7 @@ fn fence(mut values: Vec<f64>, reach: f64) -> Option<(f64, f64)> {
     Some((low - more, high + more))
 }
 
-/// The nearest of 1, 2, 5 times a power of ten that is not smaller.
+/// The smallest of 1, 2 or 5 times a power of ten that is not below `step`.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     if !(power.is_normal()) {
@@ -216,7 +216,7 @@ fn number(value: f64, step: f64, largest: f64) -> String {
     format!("{:.*}{sign}", digits as usize, value / unit)
 }
 
-/// `digit` times ten to the `decade`, plain where short.
+/// `digit` times ten to the `decade`, without an exponent where that is short.
 fn log_number(digit: u32, decade: f64) -> String {
     if !(-4.0..=4.0).contains(&decade) {
         return format!("{digit}e{decade}");

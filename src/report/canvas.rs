@@ -57,7 +57,7 @@ impl Canvas {
         self.fill(Area { x: right, y, w: 1, h }, colour);
     }
 
-    /// Blends `colour` where `mask` covers, the mask's top left corner at (`x`, `y`).
+    /// Blends in `colour` where `mask` covers, with the mask's top left corner at (`x`, `y`).
     pub(crate) fn stamp(&mut self, mask: &Mask, x: i64, y: i64, colour: Rgb, alpha: f32) {
         for row in 0..mask.height {
             for column in 0..mask.width {
@@ -86,7 +86,7 @@ pub(crate) struct Mask {
 }
 
 impl Mask {
-    /// An empty mask; sides are held below [`MAX_SIDE`], as nothing larger can be stamped.
+    /// An empty mask; sides are limited to [`MAX_SIDE`], as nothing larger can be stamped.
     pub(crate) fn new(width: usize, height: usize) -> Self {
         let limit = MAX_SIDE as usize;
         let (width, height) = (width.min(limit), height.min(limit));
@@ -118,7 +118,7 @@ impl Mask {
         let length2 = dx * dx + dy * dy;
         let reach = radius + 1.0;
         let steep = dy.abs() > dx.abs();
-        // Walking the longer way keeps the cost in proportion to the length of the line.
+        // Walking along the longer direction keeps the cost in proportion to the length of the line.
         let (start, end, limit) = if steep {
             (from.1.min(to.1), from.1.max(to.1), self.height)
         } else {

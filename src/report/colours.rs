@@ -50,7 +50,7 @@ impl FromStr for Colour {
     }
 }
 
-/// What stands for the brightest value, and what for the darkest.
+/// The colours that stand for the brightest and for the darkest value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Colours {
     pub ink: Colour,

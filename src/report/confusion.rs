@@ -1,4 +1,4 @@
-//! Counts what a classifier took for what, and derives accuracy, precision and recall.
+//! Counts which class a classifier took for which, and derives accuracy, precision and recall.
 
 use serde::Serialize;
 
@@ -107,8 +107,8 @@ impl Confusion {
         Ok(confusion)
     }
 
-    /// Only whether `(truth, predicted)` are the same, as class 0 and class 1 of what is right: all that accuracy asks
-    /// for, of however many classes.
+    /// Counts only whether truth and prediction agree, for any number of classes, which is all that accuracy needs: the
+    /// truth is always class 0, a right prediction class 0 and a wrong one class 1.
     pub fn right_or_wrong(pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut counts = vec![0; 4];
         pairs.into_iter().for_each(|(truth, predicted)| counts[usize::from(truth != predicted)] += 1);
@@ -213,7 +213,7 @@ impl Confusion {
         }
     }
 
-    /// The at most `n` commonest mistakes, commonest first; ties in order of the classes.
+    /// The most common mistakes, at most `n`, most common first; ties in order of the classes.
     pub fn most_confused(&self, n: usize) -> Vec<Confused> {
         let mut mistakes: Vec<Confused> = (0..self.classes)
             .flat_map(|truth| (0..self.classes).map(move |predicted| (truth, predicted)))

@@ -1,4 +1,4 @@
-//! Draws the curves of one or several runs, panels side by side, legends above the data.
+//! Draws the curves of one or several runs, with panels side by side and legends above the data.
 
 use image::RgbImage;
 
@@ -52,9 +52,8 @@ impl Legend {
 
 /// Draws `panels` side by side under `title`; each is 800 pixels wide.
 ///
-/// Series of one name have one colour in all panels. The y range follows the later part of
-/// the run and leaves out outliers; a note under the panel counts the points that are not
-/// shown and says why.
+/// Series of the same name have the same colour in all panels. The y range follows the later part of the run and leaves
+/// out outliers; a note under the panel counts the points that are not shown and says why.
 ///
 /// # Errors
 /// [`ReportError::TooLarge`] for more than about 20 panels.
@@ -202,7 +201,7 @@ fn draw_data(canvas: &mut Canvas, panel: &Panel, names: &[&str], area: Area) {
     let axes = Axis::across(&panel.series).zip(y_axis(panel));
     if let Some((x, y)) = axes {
         let plot = Plot { area, x, y };
-        // Pale lines lie under the strong ones, whatever the order they are given in.
+        // Pale lines are under the strong ones, whatever order they are given in.
         for style in [Style::Thin, Style::Strong, Style::Dots] {
             for series in panel.series.iter().filter(|s| s.style == style) {
                 plot.draw(canvas, series, line_of(&series.name, names));

@@ -21,7 +21,7 @@ pub enum ReportError {
         /// Height in pixels.
         height: u64,
     },
-    /// The picture has a side beyond what its format can say.
+    /// The picture has a longer side than its format allows.
     #[error("the picture would be {width} x {height} pixels; a {format} has at most {limit} a side: {remedy}")]
     BeyondFormat {
         /// The format.
@@ -35,7 +35,7 @@ pub enum ReportError {
         /// What to do.
         remedy: String,
     },
-    /// A frame of an animation is held in memory until it is written.
+    /// A frame of an animation, which is held in memory until it is written, is too large.
     #[error(
         "a frame takes {bytes} bytes of memory; at most {limit} are used: \
          take fewer pictures in a frame, or a smaller scale"
@@ -46,7 +46,7 @@ pub enum ReportError {
         /// Bytes it may need.
         limit: u64,
     },
-    /// A row of a grid is held in memory while it is drawn.
+    /// A row of a grid, which is held in memory while it is drawn, is too large.
     #[error(
         "a row of {columns} pictures takes {bytes} bytes of memory; at most {limit} are used: \
          take fewer columns, at most {most}, and more rows"
@@ -58,7 +58,7 @@ pub enum ReportError {
         bytes: u64,
         /// Bytes they may need.
         limit: u64,
-        /// Pictures that need no more.
+        /// The most pictures that fit.
         most: u64,
     },
     /// A confusion matrix of this many classes would not fit in memory comfortably.
@@ -89,7 +89,7 @@ pub enum ReportError {
         /// Bytes given.
         found: u64,
     },
-    /// A picture's bytes could not be brought into its format.
+    /// A picture's bytes could not be encoded in its format.
     #[error("cannot encode {}: {reason}", path.display())]
     Encoder {
         /// The file that was asked for.

@@ -7,13 +7,13 @@ use gif::{Encoder, EncodingError, Frame, Repeat};
 use crate::files::{Existing, Unfinished};
 use crate::report::{Colours, ReportError};
 
-/// The longest side that the format can say.
+/// The longest side that the format allows.
 pub const MAX_SIDE: u32 = u16::MAX as u32;
 
 /// Bytes that a frame may take.
 const MAX_FRAME: u64 = 1 << 30;
 
-/// An animation without an end that has its name once it is whole.
+/// An animation that repeats forever. Its file gets its name once it is complete.
 pub struct GifWriter {
     encoder: Encoder<Unfinished>,
     path: PathBuf,
@@ -23,12 +23,12 @@ pub struct GifWriter {
 }
 
 impl GifWriter {
-    /// Frames of `[width, height]`, each shown for `delay` hundredths of a second. Those of 1 channel are shown in
-    /// the two colours, exactly; those of 3 channels in the 256 colours that suit a frame best.
+    /// Frames of `[width, height]`, each shown for `delay` hundredths of a second. Frames of 1 channel are shown in the
+    /// two colours, exactly; frames of 3 channels in the 256 colours that suit each frame best.
     ///
     /// # Errors
-    /// For other channels, for frames without pixels, beyond [`MAX_SIDE`] or too large for memory, and what the system
-    /// says about the file.
+    /// For other numbers of channels, for frames without pixels, beyond [`MAX_SIDE`] or too large for memory, and
+    /// whatever the system says about the file.
     pub fn create(
         path: &Path,
         [width, height]: [u32; 2],
@@ -70,10 +70,10 @@ impl GifWriter {
         }
     }
 
-    /// The next frame, `[height, width, channels]`.
+    /// Adds the next frame, `[height, width, channels]`.
     ///
     /// # Errors
-    /// For a frame of another size, and what the system says about the file.
+    /// For a frame of another size, and whatever the system says about the file.
     pub fn push(&mut self, pixels: &[u8]) -> Result<(), ReportError> {
         let [width, height] = self.size;
         let expected = usize::from(width) * usize::from(height) * self.channels;
@@ -90,10 +90,10 @@ impl GifWriter {
         self.encoder.write_frame(&frame).map_err(|error| failed(self.path.clone(), error))
     }
 
-    /// Ends the animation and gives it its name.
+    /// Ends the animation and gives its file its name.
     ///
     /// # Errors
-    /// What the system says about the file.
+    /// Whatever the system says about the file.
     pub fn finish(self, existing: Existing) -> Result<(), ReportError> {
         let file = self.encoder.into_inner().map_err(|error| failed(self.path.clone(), error))?;
         file.finish(existing).map_err(|source| ReportError::Write { path: self.path, source })

@@ -9,24 +9,24 @@ use crate::report::ReportError;
 /// Bytes that a row of pictures may take while it is drawn.
 const MAX_ROW: u64 = 1 << 30;
 
-/// For a grid that is written to its end.
+/// Never set: for a grid that is written to its end.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// How pictures are laid out. A byte of 0 is paper: gaps and cells without a picture are made of it.
+/// How pictures are laid out. A byte of 0 is paper: gaps and cells without a picture consist of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Grid {
     pub rows: u64,
     pub columns: u64,
     /// Height, width and channels of a picture, none of them 0.
     pub picture: [usize; 3],
-    /// Each pixel becomes a square of so many; at least 1.
+    /// Each pixel becomes a square with sides of this many pixels; at least 1.
     pub scale: u32,
-    /// Pixels between neighbours, as they are on the result.
+    /// Pixels between neighbours, as they are in the result.
     pub gap: u32,
 }
 
 impl Grid {
-    /// Width and height in pixels; what does not fit 64 bits is held at their end.
+    /// Width and height in pixels; what does not fit 64 bits saturates.
     pub fn size(&self) -> [u64; 2] {
         let [height, width, _] = self.picture.map(|n| n as u64);
         let side = |cells: u64, pixels: u64| {
@@ -36,7 +36,7 @@ impl Grid {
         [side(self.columns, width), side(self.rows, height)]
     }
 
-    /// Rows and columns of such pictures that fit so many pixels a side.
+    /// How many rows and columns of such pictures fit into sides of `limit` pixels.
     fn most(&self, limit: u64) -> [u64; 2] {
         let [height, width, _] = self.picture.map(|n| n as u64);
         let gap = u64::from(self.gap);
@@ -46,7 +46,7 @@ impl Grid {
         })
     }
 
-    /// The same, where both are from 1 to `limit`.
+    /// [`Grid::size`], if both sides are from 1 to `limit`.
     ///
     /// # Errors
     /// [`ReportError::BeyondFormat`] otherwise.
@@ -72,14 +72,14 @@ pub struct Cells<W> {
     row: Vec<u8>,
     /// One line of the result.
     line: Vec<u8>,
-    /// Pictures taken so far, in whole rows and beyond.
+    /// Pictures taken so far: whole rows, and those of the next row.
     rows: u64,
     column: usize,
 }
 
 impl<W: Write> Cells<W> {
     /// # Errors
-    /// [`ReportError::RowTooLong`] where a row of pictures takes more memory than a grid may.
+    /// [`ReportError::RowTooLong`] if a row of pictures takes more memory than a grid may use.
     pub fn new(grid: Grid, out: W) -> Result<Cells<W>, ReportError> {
         let channels = grid.picture[2] as u64;
         let picture = grid.picture.iter().fold(1u64, |product, n| product.saturating_mul(*n as u64));
@@ -93,16 +93,16 @@ impl<W: Write> Cells<W> {
         Ok(Cells { grid, out, row, line, rows: 0, column: 0 })
     }
 
-    /// The next cell: a picture's bytes `[height, width, channels]`, or nothing but paper.
+    /// Adds the next cell: a picture's bytes `[height, width, channels]`, or nothing but paper.
     ///
     /// # Errors
-    /// Those of the writer; [`io::ErrorKind::InvalidInput`] for a picture of another size, or one too many.
+    /// Those of the writer; [`io::ErrorKind::InvalidInput`] for a picture of another size, or one cell too many.
     pub fn push(&mut self, picture: Option<&[u8]>) -> io::Result<()> {
         self.push_until(picture, &NEVER).map(drop)
     }
 
-    /// The same until `stop` is set, which is looked at before every line of the result: a row of pictures may be many
-    /// gigabytes. `false` where it was set, after which nothing more can come.
+    /// Like [`Cells::push`], until `stop` is set. It is checked before every line of the result, since a row of
+    /// pictures may be many gigabytes. Returns `false` if it was set; nothing more can be added then.
     ///
     /// # Errors
     /// As [`Cells::push`].
@@ -132,7 +132,7 @@ impl<W: Write> Cells<W> {
         Ok(written)
     }
 
-    /// Whether it was written to its end.
+    /// Returns whether the row was written to its end.
     fn write_row(&mut self, stop: &AtomicBool) -> io::Result<bool> {
         let [_, width, channels] = self.grid.picture;
         let (scale, run) = (self.grid.scale as usize, width * channels);
@@ -159,7 +159,7 @@ impl<W: Write> Cells<W> {
         Ok(true)
     }
 
-    /// Fills what is left with paper, and gives the writer back.
+    /// Fills the rest with paper, and gives the writer back.
     ///
     /// # Errors
     /// Those of the writer.
@@ -171,7 +171,7 @@ impl<W: Write> Cells<W> {
     }
 }
 
-/// Writes a line so many times, or until `stop` is set: whether it was written as often.
+/// Writes a line `times` times, or until `stop` is set. Returns whether it was written that often.
 fn repeat(out: &mut impl Write, line: &[u8], times: u32, stop: &AtomicBool) -> io::Result<bool> {
     for _ in 0..times {
         if stop.load(Ordering::Relaxed) {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_grid_that_is_told_to_stop_leaves_off_after_the_line_it_is_at_and_takes_no_more() {
-        /// Says so after its third line.
+        /// Sets `stop` at its third line.
         struct Third<'a> {
             lines: usize,
             stop: &'a AtomicBool,
@@ -256,12 +256,12 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_answered_with_the_largest_that_would_do() {
-        // Of 20 by 40 pixels, with gaps of 5.
+        // Enlarged pictures of 20 by 40 pixels, with gaps of 5.
         let grid = Grid { rows: 50, columns: 50, picture: [10, 20, 1], scale: 2, gap: 5 };
         let message = grid.size_within("PNG", 1000).unwrap_err().to_string();
         assert!(message.contains("at most 40 x 22,"), "{message}");
         assert!(Grid { rows: 40, columns: 22, ..grid }.size_within("PNG", 1000).is_ok());
-        // A row of pictures takes 200 bytes for each, where they are not enlarged more than a line of them.
+        // A row takes 200 bytes per picture, unless an enlarged line of it takes more.
         for (scale, most) in [(1, MAX_ROW / 200), (20, (MAX_ROW + 5) / 405)] {
             let fits = |columns| Cells::new(Grid { columns, scale, ..grid }, Vec::new()).err();
             let message = fits(most + 1).unwrap().to_string();

@@ -16,11 +16,11 @@ const MARGIN: i64 = 28;
 const TITLE_ROW: i64 = 50;
 const TITLE: f32 = 22.0;
 const NORMAL: f32 = 18.0;
-/// Sides of a cell, and what the whole matrix should measure within these.
+/// Limits of a cell's side, and the side that the whole matrix should have within these.
 const SMALLEST_CELL: i64 = 1;
 const LARGEST_CELL: i64 = 84;
 const MATRIX: i64 = 860;
-/// Longest class name beside the matrix.
+/// Width of the longest class name beside the matrix.
 const LONGEST_NAME: f32 = 170.0;
 const SMALLEST_COUNT: f32 = 10.0;
 const BAR: i64 = 18;
@@ -31,11 +31,11 @@ const BARS: i64 = 212;
 
 /// Draws the matrix with counts in the cells, truth down and prediction across.
 ///
-/// Counts are left out where the cells are too small for them, and names thinned out where
-/// they would overlap. Classes without a name in `class_names` show as their number.
+/// Counts are left out where the cells are too small for them, and names are thinned out where they would overlap.
+/// Classes without a name in `class_names` show as their number.
 ///
 /// # Errors
-/// [`ReportError::TooLarge`] should the picture exceed the largest side.
+/// [`ReportError::TooLarge`] if the picture would exceed the largest side.
 pub fn confusion_picture<N: AsRef<str>>(confusion: &Confusion, class_names: &[N]) -> Result<RgbImage, ReportError> {
     let names = (0..confusion.classes()).map(|class| class_name(class_names, class)).collect();
     Heat::new(confusion, names).draw()
@@ -47,12 +47,12 @@ struct Heat<'a> {
     title: String,
     cell: i64,
     name_size: f32,
-    /// Every how many classes a name fits.
+    /// One class in this many has room for its name.
     every: usize,
     names_upwards: bool,
     most_right: u64,
     most_wrong: u64,
-    /// The matrix in the picture.
+    /// Where the matrix is in the picture.
     area: Area,
     width: i64,
     height: i64,
@@ -192,7 +192,7 @@ impl<'a> Heat<'a> {
             let share = if most > 1 { (count as f64).ln() / (most as f64).ln() } else { 1.0 };
             ((1.0 - share) * (height - 1) as f64).round() as i64
         };
-        // A decade right under the maximum would print on top of it.
+        // The label of a decade right under the maximum would overlap it.
         let clear = |count: &u64| *count < most && offset(*count) >= 20;
         for count in decades.take_while(clear).chain([most]) {
             let y = top + offset(count);
@@ -202,7 +202,7 @@ impl<'a> Heat<'a> {
     }
 }
 
-/// From 0.18, so that a single example is seen, to 1 for the most; by logarithm.
+/// From 0.18, so that a single example is visible, to 1 for the largest count; logarithmic.
 fn darkness(count: f64, most: u64) -> f32 {
     let share = (count.max(1.0).ln() + 0.01) / ((most.max(1) as f64).ln() + 0.01);
     0.18 + 0.82 * share as f32

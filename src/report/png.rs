@@ -10,20 +10,20 @@ use crate::files::{Existing, Unfinished};
 use crate::report::grid::{Cells, Grid};
 use crate::report::{Colours, ReportError};
 
-/// The longest side that the format can say.
+/// The longest side that the format allows.
 const MAX_SIDE: u32 = i32::MAX as u32;
 
-/// A PNG that takes a grid's cells one by one and has its name once it is whole.
+/// A PNG that takes a grid's cells one by one. Its file gets its name once it is complete.
 pub struct PngGrid {
     cells: Cells<png::StreamWriter<'static, Shared>>,
     file: Shared,
 }
 
 impl PngGrid {
-    /// Grey pictures (1 channel) are shown in the two colours, those of 3 channels as they are.
+    /// Grey pictures (1 channel) are shown in the two colours, pictures of 3 channels as they are.
     ///
     /// # Errors
-    /// For other channels, for a grid that is too large, and what the system says about the file.
+    /// For other numbers of channels, for a grid that is too large, and whatever the system says about the file.
     pub fn create(path: &Path, grid: Grid, colours: Colours) -> Result<PngGrid, ReportError> {
         let size = grid.size_within("PNG", MAX_SIDE)?;
         let refused = |source| ReportError::Write { path: path.to_owned(), source };
@@ -32,26 +32,27 @@ impl PngGrid {
         Ok(PngGrid { cells: Cells::new(grid, stream)?, file })
     }
 
-    /// The next cell, as [`Cells::push`].
+    /// Adds the next cell, like [`Cells::push`].
     ///
     /// # Errors
-    /// What the system says about the file.
+    /// Whatever the system says about the file.
     pub fn push(&mut self, picture: Option<&[u8]>) -> Result<(), ReportError> {
         self.cells.push(picture).map_err(|source| self.file.failed(source))
     }
 
-    /// The same until `stop` is set, as [`Cells::push_until`]. What is not whole then can only be dropped.
+    /// The same until `stop` is set, like [`Cells::push_until`]. A picture that is not complete then can only be
+    /// dropped.
     ///
     /// # Errors
-    /// What the system says about the file.
+    /// Whatever the system says about the file.
     pub fn push_until(&mut self, picture: Option<&[u8]>, stop: &AtomicBool) -> Result<bool, ReportError> {
         self.cells.push_until(picture, stop).map_err(|source| self.file.failed(source))
     }
 
-    /// Ends the picture and gives it its name.
+    /// Ends the picture and gives its file its name.
     ///
     /// # Errors
-    /// What the system says about the file.
+    /// Whatever the system says about the file.
     pub fn finish(self, existing: Existing) -> Result<(), ReportError> {
         self.end(|file| file.finish(existing))
     }
@@ -63,8 +64,8 @@ impl PngGrid {
     }
 }
 
-/// One picture as a PNG of its own, of many: see [`Unfinished::finish_soon`]. `false` where `stop` was set before it
-/// was whole, and nothing is there.
+/// Writes one of many pictures, each as a PNG of its own: see [`Unfinished::finish_soon`]. Returns `false`, and leaves
+/// nothing behind, if `stop` was set before it was complete.
 ///
 /// # Errors
 /// As [`PngGrid::create`].
@@ -103,8 +104,8 @@ fn start(
         3 => encoder.set_color(png::ColorType::Rgb),
         other => return Err(ReportError::WrongChannels(other)),
     }
-    // A fifth of the time of `Balanced`, so that one core keeps up with a GPU that draws. It packs zeros and single bytes
-    // well: grey digits as they are, and what repeats its neighbours as differences from them.
+    // Takes a fifth of the time of `Balanced`, so that one core keeps up with a GPU that draws. It packs zeros and
+    // single bytes well: grey digits as they are, and pixels that repeat their neighbours as differences from them.
     encoder.set_compression(png::Compression::Fast);
     let is_plain = channels == 1 && grid.scale == 1;
     encoder.set_filter(if is_plain { png::Filter::NoFilter } else { png::Filter::Adaptive });
@@ -114,8 +115,8 @@ fn start(
     })
 }
 
-/// The encoder never gives its file back, so that both hold it. It also writes its last bytes where it cannot say
-/// that this failed: the first failure is kept here.
+/// The encoder never gives its file back, so both hold it. It also writes its last bytes where it cannot report a
+/// failure, so the first failure is kept here.
 #[derive(Clone)]
 struct Shared(Rc<RefCell<State>>);
 

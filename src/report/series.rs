@@ -7,7 +7,7 @@ pub enum Style {
     Thin,
     /// A strong line.
     Strong,
-    /// One dot a point, for rare values such as a test after each epoch.
+    /// One dot per point, for rare values such as a test after each epoch.
     Dots,
 }
 
@@ -19,7 +19,7 @@ pub enum Style {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Behind the name in the legend of this panel.
+    /// What follows the name in the legend of this panel.
     pub remark: String,
     /// (x, y) in any order; drawn in order of x. Points that are not finite interrupt a line.
     pub points: Vec<(f64, f64)>,
@@ -33,7 +33,7 @@ impl Series {
         Self { name: name.into(), remark: String::new(), points, style }
     }
 
-    /// The same with something to be said of it in this panel alone.
+    /// The same series with a remark for this panel alone.
     pub fn remarked(self, remark: impl Into<String>) -> Self {
         Self { remark: remark.into(), ..self }
     }
@@ -56,8 +56,8 @@ pub struct Panel {
 
 /// Replaces each y by the mean of the `window` points around it (fewer at the ends).
 ///
-/// Points that are not finite are left out of the means and of the result; a window of 0 or
-/// 1 changes nothing else. Takes time in proportion to the points, whatever the window.
+/// Points that are not finite are left out of the means and of the result; a window of 0 or 1 changes nothing else.
+/// Takes time in proportion to the number of points, whatever the window.
 pub fn smooth(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
     let mut kept: Vec<(f64, f64)> = points.to_vec();
     kept.retain(|(x, y)| x.is_finite() && y.is_finite());

@@ -12,13 +12,13 @@ const MARGIN: u64 = 24;
 const GAP: u64 = 16;
 const TITLE_ROW: u64 = 46;
 const TITLE: f32 = 22.0;
-/// A title has so much room, however narrow its sheet would be.
+/// A title has at least this much room, however narrow its sheet would be.
 const TITLE_ROOM: f32 = 900.0;
 const CAPTION: f32 = 15.0;
 const CAPTION_ROW: u64 = 20;
 /// Cells grow to hold their captions, but not beyond this or the image itself.
 const WIDEST_CAPTION: u64 = 220;
-/// Captions are looked at no farther than this many characters.
+/// No more than this many characters of a caption are looked at.
 const LONGEST_CAPTION: usize = 200;
 
 /// One image of a sheet.
@@ -26,7 +26,7 @@ const LONGEST_CAPTION: usize = 200;
 pub struct SheetItem<'a> {
     /// Height x width x channels bytes, row by row, channels last.
     pub pixels: &'a [u8],
-    /// Up to two lines; one long line is broken in two at a space that may be broken at, and what is left over is cut.
+    /// Up to two lines; one long line is broken in two at a breakable space, and what does not fit is cut.
     pub caption: String,
 }
 
@@ -85,8 +85,8 @@ pub fn titled_sheet(
     Ok(canvas.into_image())
 }
 
-/// Rows and columns that a titled sheet has room for, of images of `(height, width)`, enlarged, with such captions. One
-/// of each at least: what is too large by itself is for [`titled_sheet`] to refuse.
+/// How many rows and columns of images of `(height, width)`, enlarged and with these captions, a titled sheet has room
+/// for. At least one of each: [`titled_sheet`] refuses whatever is too large by itself.
 pub fn sheet_room<'a>(
     captions: impl Iterator<Item = &'a str> + Clone,
     (h, w): (usize, usize),
@@ -99,20 +99,20 @@ pub fn sheet_room<'a>(
     (fit(side - TITLE_ROW, cell_h), fit(side, cell_w))
 }
 
-/// The caption of an image that was taken for another class than its own: `4 → 9`. Of names that do not fit the widest
-/// caption each keeps its start and its end.
+/// The caption of an image that was taken for a class other than its own: `4 → 9`. Names that do not fit the widest
+/// caption keep their start and their end.
 pub(crate) fn mistake_caption(truth: &str, answer: &str) -> String {
     const ARROW: &str = " \u{2192} ";
     let width = |text: &str| text::width(text, CAPTION);
     let room = WIDEST_CAPTION as f32 - 1.0 - width(ARROW);
-    // What a short name leaves is the other one's.
+    // The room that a short name leaves goes to the other one.
     let beside = |other: &str| (room - width(other)).max(room / 2.0);
     let [truth, answer] =
         [(truth, answer), (answer, truth)].map(|(name, other)| text::fit_name(name, CAPTION, beside(other)));
     format!("{truth}{ARROW}{answer}")
 }
 
-/// Width and height of a cell with an image of such a width and height, and the lines of each caption below it.
+/// Width and height of a cell with an image of this width and height, and the lines of each caption below it.
 fn cell<'a>(
     captions: impl Iterator<Item = &'a str> + Clone,
     (image_w, image_h): (u64, u64),
@@ -125,7 +125,7 @@ fn cell<'a>(
     ((width, height), captions)
 }
 
-/// A side after enlarging, held where later sums cannot overflow; far beyond the limit.
+/// A side after enlarging, capped so that later sums cannot overflow; the cap is far beyond the limit.
 fn scaled(side: usize, scale: u64) -> u64 {
     (side as u64).saturating_mul(scale).min(u64::from(u32::MAX))
 }

@@ -60,7 +60,7 @@ fn a_long_caption_is_broken_at_a_space_and_then_cut() {
     assert_eq!(caption_lines("4 -> 9  98.2 %", room), ["4 -> 9", "98.2 %"]);
     assert_eq!(caption_lines("a\nb\nc", room), ["a", "b"]);
     assert!(caption_lines("unbreakablylong", room)[0].contains('…'));
-    // A cell grows to what is not to be broken.
+    // A cell grows to hold text that must not be broken.
     let whole = "100.0\u{a0}%";
     assert_eq!(caption_lines(whole, needed(whole, 20) as f32), [whole]);
     assert!(caption_lines("", room).is_empty());

@@ -41,8 +41,8 @@ impl Confusion {
         text
     }
 
-    /// One line such as "accuracy 98.51 % ± 0.12 (95 % interval 98.25 to 98.73 %), 9851 of
-    /// 10000 right"; the ± is one standard error, left out where all are right, or none, and it says nothing.
+    /// One line such as "accuracy 98.51 % ± 0.12 (95 % interval 98.25 to 98.73 %), 9851 of 10000 right"; the ± is one
+    /// standard error, left out if all or none are right, where it says nothing.
     pub fn fmt_accuracy(&self) -> String {
         let (accuracy, error) = (self.accuracy(), self.standard_error());
         let (Some(accuracy), Some(error), Some((low, high))) = (accuracy, error, self.accuracy_interval()) else {
@@ -59,8 +59,8 @@ impl Confusion {
         )
     }
 
-    /// The matrix of counts, truth down and prediction across, zeros as "."; above 20
-    /// classes the 20 commonest mistakes instead.
+    /// The matrix of counts, truth down and prediction across, zeros as "."; above 20 classes, the 20 most common
+    /// mistakes instead.
     ///
     /// Classes without a name in `class_names` show as their number.
     pub fn fmt_matrix<N: AsRef<str>>(&self, class_names: &[N]) -> String {
@@ -83,7 +83,7 @@ impl Confusion {
         format!("{:head$}  predicted\n{text}", "")
     }
 
-    /// The at most `n` commonest mistakes, one a line: "4 taken for 9: 12 times".
+    /// The most common mistakes, at most `n`, one per line: "4 taken for 9: 12 times".
     ///
     /// Classes without a name in `class_names` show as their number.
     pub fn fmt_mistakes<N: AsRef<str>>(&self, class_names: &[N], n: usize) -> String {
@@ -104,7 +104,7 @@ impl Confusion {
     }
 }
 
-/// Name of a class on one line, or its number where it has none. A line or a tab in it is shown as `\n` or `\t`.
+/// Name of a class on one line, or its number where it has none. A line break or a tab in it is shown as `\n` or `\t`.
 pub(crate) fn class_name<N: AsRef<str>>(names: &[N], class: usize) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     match names.get(class).map(|name| name.as_ref().trim()) {
@@ -132,7 +132,7 @@ fn clipped(name: &str, most: usize) -> String {
     name.chars().take(start).chain(['…']).chain(name.chars().skip(count - end)).collect()
 }
 
-/// Columns two spaces apart: the first to the left, the others to the right.
+/// Columns two spaces apart: the first aligned left, the others right.
 pub(crate) fn aligned<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let columns = rows.first().map_or(0, |row| row.as_ref().len());
     let widths: Vec<usize> = (0..columns)

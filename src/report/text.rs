@@ -1,4 +1,4 @@
-//! Draws labels with the font in `assets/`, and cuts text to the width there is.
+//! Draws labels with the font in `assets/`, and cuts text to the available width.
 //!
 //! Sizes are the font's em in pixels; positions give the middle of the digits, so that
 //! labels line up with what they label.
@@ -58,7 +58,7 @@ pub(crate) fn width(text: &str, size: f32) -> f32 {
     scaled(size).map_or(0.0, |font| text.chars().map(|c| font.h_advance(glyph_id(&font, c))).sum())
 }
 
-/// A name on one line as [`fit`], but cut in the middle: names that begin alike often end differently.
+/// A name on one line like [`fit`], but cut in the middle: names that begin alike often end differently.
 pub(crate) fn fit_name(name: &str, size: f32, room: f32) -> String {
     let Some(font) = scaled(size) else {
         return String::new();

@@ -1,4 +1,5 @@
-//! Images as training sees them: gathered in a shuffle, extended and augmented; and the same pictures for the eye.
+//! Images as training sees them: gathered in shuffled order, extended and augmented; and the same pictures for people
+//! to look at.
 
 use crate::data::pack;
 use crate::device::{Device, DeviceError, Lazy};
@@ -23,10 +24,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `f32 [batch, h, w, c]`, normalised, of all images as packed bytes and the clock.
+    /// The batch's images, `f32 [batch, h, w, c]`, normalised, from all images as packed bytes and the clock.
     ///
     /// # Errors
-    /// Where the ops refuse: the augmentation is out of bounds or not for images of this size.
+    /// Where the ops refuse: the augmentation is out of bounds or does not suit images of this size.
     pub fn images(&self, graph: &mut Graph, bytes: Value, clock: Value) -> Result<Value, GraphError> {
         let Normalization { mean, std } = self.normalization;
         let (window, staged) = (self.augment.window(), self.staged);
@@ -39,7 +40,7 @@ impl Batch {
         }
     }
 
-    /// Their labels, `u32 [batch]`, of all labels and the clock.
+    /// The batch's labels, `u32 [batch]`, from all labels and the clock.
     ///
     /// # Errors
     /// Where the op refuses.
@@ -50,7 +51,7 @@ impl Batch {
     }
 }
 
-/// What training would see of single images, drawn by the plan that a step begins with.
+/// What training would see of single images, drawn by the ops that a step begins with.
 pub struct Preview {
     image: BufferId,
     clock: BufferId,
@@ -91,7 +92,7 @@ impl Preview {
         Ok(Preview { image, clock, seen, batch, size, normalization, plan: Lazy::new(&graph) })
     }
 
-    /// Variations of an image's bytes, `[batch, h, w, c]`, as bytes again; other steps and seeds draw others.
+    /// Draws variations of an image's bytes, `[batch, h, w, c]`, as bytes again; other steps and seeds give others.
     ///
     /// # Errors
     /// Those of the device.
@@ -107,7 +108,7 @@ impl Preview {
         device.run(&[plan], 1)?;
         let Normalization { mean, std } = self.normalization;
         let seen = device.read_f32(self.seen, 0, self.batch * self.size)?;
-        // `as` holds what noise took beyond black and white to them.
+        // `as` clamps values that noise took beyond black or white.
         Ok(seen.iter().map(|x| ((x * std + mean) * 255.0 + 0.5) as u8).collect())
     }
 }
@@ -120,7 +121,7 @@ mod tests {
     use crate::ops::Window;
     use crate::plan::Plan;
 
-    /// The set with every image at all its places, one after another.
+    /// The set with every image at each of its places, one after another.
     fn written_out(set: &ImageSet) -> ImageSet {
         let mut images = vec![0; set.len() * 77 * 784];
         for (at, placed) in images.chunks_mut(784).enumerate() {
@@ -168,7 +169,7 @@ mod tests {
         let extended = Augmentation { extend: true, ..Augmentation::default() };
         let normalization = Normalization::of_extended(&set, extended.window());
         assert_eq!(normalization, Normalization::of(&all));
-        // Many more than there are, so that every one comes, in one epoch and the next.
+        // Many more than there are, so that every image occurs, in one epoch and the next.
         let batch = 1000;
         let sampled =
             Batch { count: set.len(), batch, image: [28, 28, 1], normalization, augment: extended, staged: None };

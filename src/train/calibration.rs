@@ -1,5 +1,5 @@
-//! The running statistics that go with averaged weights. Those that training keeps are of the weights as they are at each
-//! step; a network whose weights are averaged normalises by others, which are taken of its own passes over some batches.
+//! The running statistics that go with averaged weights. Those that training keeps belong to the weights as they are at
+//! each step. A network with averaged weights needs others, which are computed in passes of its own over some batches.
 
 use super::TrainError;
 use super::learner::Learner;
@@ -10,7 +10,8 @@ use crate::ops::updates::Tick;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// Images that statistics are taken of, or all of a smaller set: to see them takes as long as to train on a third as many.
+/// Images that the statistics are computed from, or all of a smaller set. Passing over them takes as long as training
+/// on a third as many.
 const IMAGES: usize = 4096;
 
 /// The plan of such a pass.
@@ -24,9 +25,9 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// `pass` adds the pass in training, by the weights of [`Learner::inference_parameters`], on the batch that the clock
-    /// tells, of a set of so many images; the clock goes on by `ticks` from one to the next. None where there are no
-    /// averaged weights, or no statistics.
+    /// `pass` adds the forward pass of training, with the weights of [`Learner::inference_parameters`], on the batch
+    /// that the clock selects from a set of `images` images. The clock advances by `ticks` from one pass to the next.
+    /// `None` where there are no averaged weights, or no statistics.
     ///
     /// # Errors
     /// Those of `pass`.
@@ -53,7 +54,7 @@ impl Calibration {
         Ok(Some(Calibration { plan: Plan::new(&graph), clock, state, words, passes, ready: None }))
     }
 
-    /// Makes the pass ready; once, after the store was allocated.
+    /// Prepares the pass. Call it once, after the store was allocated.
     ///
     /// # Errors
     /// Those of the device.
@@ -62,13 +63,13 @@ impl Calibration {
         Ok(())
     }
 
-    /// How many passes statistics are taken of.
+    /// How many passes the statistics are computed from.
     pub fn passes(&self) -> usize {
         self.passes
     }
 
-    /// Takes the statistics anew, from `clock`, a tick and a seed, on. The same weights and clock give the same ones.
-    /// `run` runs the pass as often as it is told.
+    /// Computes the statistics anew, starting at `clock`, a tick and a seed. The same weights and clock give the same
+    /// statistics. `run` runs the pass as often as it is told.
     ///
     /// # Errors
     /// Those of the device, and of `run`.
@@ -82,7 +83,7 @@ impl Calibration {
         device.write(self.clock, 0, &clock)?;
         device.write_f32(self.state, 0, &vec![0.0; self.words])?;
         run(device, ready, self.passes)?;
-        // They began at nought, which has kept its share.
+        // The statistics started at zero, which still has its share in them.
         let taken = 1.0 - f64::from(1.0 - share(self.passes)).powi(self.passes as i32);
         let mut state = device.read_f32(self.state, 0, self.words)?;
         state.iter_mut().for_each(|x| *x = (f64::from(*x) / taken) as f32);
@@ -90,7 +91,7 @@ impl Calibration {
     }
 }
 
-/// What the newest of so many passes has in the statistics; the first has a third of that.
+/// The weight of the newest of so many passes in the statistics; the first has a third of that.
 fn share(passes: usize) -> f32 {
     1.0 / passes as f32
 }
@@ -106,7 +107,7 @@ mod tests {
 
     const BATCH: usize = 64;
 
-    /// A learner of two pixels, and the statistics that are taken where every batch is those same 64 images.
+    /// The statistics of a learner for images of two pixels, where every batch is the same 64 images.
     fn taken(average: f32) -> Option<Vec<f32>> {
         const NORMALISED: &str = r#"layers = ["flatten", { batch_norm = true }, { dense = "classes" }]"#;
         let mut store = Store::default();
@@ -138,7 +139,7 @@ mod tests {
         };
         let first = take();
         assert_eq!(first, take(), "what was there before has no say");
-        // Those of training are left alone.
+        // The statistics of training are left alone.
         let saved = learner.save(device).unwrap();
         assert_eq!(saved.running, learner.parameters.initial_state());
         Some(first)

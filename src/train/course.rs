@@ -1,5 +1,5 @@
-//! A classifier on its way through training: where it stands, its next steps, and the model files that it becomes.
-//! A run that is left alone and one under a person's hand have this in common.
+//! A classifier in the course of training: where it stands, its next steps, and the model files made from it.
+//! Unattended and interactive runs have this in common.
 
 use super::folder::DATA_DIGEST;
 use super::provenance::Provenance;
@@ -17,11 +17,11 @@ pub(super) struct Course {
     pub settings: Settings,
     pub classifier: ClassifierSteps,
     pub network: Network,
-    /// In an epoch.
+    /// Images in an epoch.
     pub images: usize,
-    /// Steps that are behind.
+    /// Steps done.
     pub step: usize,
-    /// Of the training data, images to validate by included.
+    /// Digest of the training data, including images for validation.
     pub digest: String,
     normalization: Normalization,
     provenance: Provenance,
@@ -30,9 +30,9 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Writes everything down for training on `train`, which is `data.train` or a part of it. Without a `normalization`
-    /// it is that of all of `data.train`: members of an ensemble, each with other images set aside, have it in common.
-    /// `share` is what the device has to do.
+    /// Declares everything for training on `train`, which is `data.train` or a part of it. Without a `normalization`,
+    /// that of all of `data.train` is used: members of an ensemble, each with other images set aside, have it in
+    /// common. `share` is what the device has to do.
     ///
     /// # Errors
     /// Settings that cannot be trained with on so many images of this size, and an architecture that does not fit them.
@@ -46,7 +46,7 @@ impl Course {
         share: Share,
     ) -> Result<Course, TrainError> {
         settings.check(train.len())?;
-        // Here already, before pixels are looked at through a window that they might not have.
+        // Checked here already, before pixels are read through a window that the images might not have.
         settings.check_image([train.height, train.width])?;
         let normalization =
             normalization.unwrap_or_else(|| Normalization::of_extended(&data.train, settings.augment.window()));
@@ -79,8 +79,8 @@ impl Course {
         Evaluation::declare(batch, store, &self.network, &parameters, set, self.normalization)
     }
 
-    /// Sends everything to the device, to go on from `state`, which is that of `checkpoint` where there is one; once,
-    /// after the store was allocated.
+    /// Sends everything to the device, to continue from `state`, which is that of `checkpoint` if there is one. Call it
+    /// once, after the store was allocated.
     pub fn begin(
         &mut self,
         device: &mut dyn Device,
@@ -100,17 +100,17 @@ impl Course {
         self.classifier.learner.steps()
     }
 
-    /// Goes `count` steps on, at most [`RING`]; each one's loss and accuracy.
+    /// Runs `count` steps, at most [`RING`], and returns each one's loss and accuracy.
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`], where there is nothing to go on from.
+    /// [`TrainError::NotFinite`], after which training cannot continue.
     pub fn run(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<[f32; 2]>, TrainError> {
         let (first, count) = (self.step, count.min(RING));
         let mut steps = self.classifier.run(device, first, count)?;
         if faults::happens(Fault::NotFinite) {
             steps[0][0] = f32::NAN;
         }
-        // The device's clock has moved on, whatever came of it.
+        // The device's clock has advanced, whatever the result.
         self.step += count;
         match steps.iter().position(|[loss, _]| !loss.is_finite()) {
             Some(bad) => Err(self.not_finite(first + bad)),
@@ -123,18 +123,18 @@ impl Course {
         self.settings.steps(epoch, self.images)
     }
 
-    /// Whole epochs behind the current step.
+    /// Whole epochs done at the current step.
     pub fn epochs_done(&self) -> usize {
         self.step * self.settings.batch / self.images
     }
 
-    /// Epochs behind `step`, the fraction included, as [`epochs_behind`] counts them.
+    /// Epochs done at `step`, with their fraction, as [`epochs_behind`] counts them.
     pub fn epoch_at(&self, step: usize) -> f64 {
         epochs_behind(step, self.settings.batch, self.images)
     }
 
-    /// The next step after which a snapshot is kept: so many of each epoch, the last at its end, and no more than there
-    /// are steps. Of settings and step only, so that a resumed run has the same ones.
+    /// The next step after which a snapshot is kept: `snapshots` in each epoch, the last at its end, and no more than
+    /// there are steps. It depends only on the settings and the step, so that a resumed run keeps the same snapshots.
     pub fn next_snapshot(&self) -> Option<usize> {
         let epoch = self.epochs_done();
         let (from, to) = (self.epoch_start(epoch), self.epoch_start(epoch + 1));
@@ -145,24 +145,24 @@ impl Course {
         }
     }
 
-    /// What is wrong after so many good steps.
+    /// The error where the loss is not finite after `good` good steps.
     pub fn not_finite(&self, good: usize) -> TrainError {
         // After the last step there is no further epoch.
         let epoch = (good * self.settings.batch / self.images + 1).min(self.settings.epochs);
         let Settings { learning_rate: rate, weight_decay: decay, .. } = self.settings;
-        // A step takes the product of each weight away: beyond 1 its sign turns round.
+        // A step subtracts this product times each weight from the weight: beyond 1, its sign flips.
         let weight_decay = (rate * decay > 1.0).then_some(decay);
         TrainError::NotFinite { step: good + 1, epoch, rate, weight_decay }
     }
 
-    /// What is on the device, if it is worth keeping: the newest update may have gone wrong, and the loss that
-    /// would show it is the next step's.
+    /// The state on the device, if it is worth keeping: the newest update may have gone wrong, which only the loss of
+    /// the next step would show.
     pub fn state(&self, device: &mut dyn Device) -> Result<State, TrainError> {
         let state = self.classifier.save(device)?;
         if state.learned.is_finite() { Ok(state) } else { Err(self.not_finite(self.step)) }
     }
 
-    /// Sees to it that averaged weights have the statistics that are theirs, before these are looked at.
+    /// Makes sure that averaged weights have their own statistics, before these are read.
     ///
     /// # Errors
     /// Those of the device.
@@ -170,14 +170,15 @@ impl Course {
         Ok(self.classifier.calibrate(device)?)
     }
 
-    /// The weights that inference uses and their running statistics, likewise; after [`Course::calibrate`].
+    /// The weights that inference uses and their running statistics, likewise if worth keeping; call it after
+    /// [`Course::calibrate`].
     pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
         let (weights, running) = self.classifier.learner.inference(device)?;
         let finite = weights.iter().chain(&running).all(|x| x.is_finite());
         if finite { Ok((weights, running)) } else { Err(self.not_finite(self.step)) }
     }
 
-    /// A model file of given weights, with all that inference and a reader want to know.
+    /// A model file of given weights, with everything that inference and a reader need to know.
     pub fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
         let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, weights, running);
         file.set_class_names(&self.described.class_names);

@@ -20,7 +20,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// A new numbered folder, `0001-fast` and on, in `parent`, which is made where it is missing.
+    /// A new numbered folder, from `0001-fast` on, in `parent`, which is made where it is missing.
     pub fn create(parent: &Path, model: &str) -> Result<Folder, TrainError> {
         fs::create_dir_all(parent).map_err(|e| failed(parent, &e))?;
         let entries = fs::read_dir(parent).map_err(|e| failed(parent, &e))?;
@@ -51,7 +51,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The settings it was begun with: a classifier's or a GAN's, as its model is.
+    /// The settings that the run was begun with: a classifier's or a GAN's, depending on its model.
     pub fn settings<S: serde::de::DeserializeOwned>(&self) -> Result<S, TrainError> {
         let refuse = |reason: String| TrainError::Resume { path: self.path.join(CONFIG), reason };
         toml::from_str(&self.config()?).map_err(|e| refuse(e.to_string()))
@@ -65,7 +65,7 @@ impl Folder {
         })
     }
 
-    /// What a file of it holds, if there is one.
+    /// The contents of a file in the folder, if it exists.
     pub(super) fn read(&self, name: &str) -> Result<Option<String>, TrainError> {
         let path = self.path.join(name);
         if !path.exists() {
@@ -77,7 +77,7 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
-    /// Where the run of an ensemble's member is, counted from 0.
+    /// The folder of the run of an ensemble's member; members are counted from 0.
     pub fn member(&self, index: usize) -> PathBuf {
         self.path.join((index + 1).to_string())
     }
@@ -85,18 +85,18 @@ impl Folder {
     pub fn best(&self) -> PathBuf {
         self.path.join("best.safetensors")
     }
-    /// The checkpoint that a run goes on from.
+    /// The checkpoint that a run resumes from.
     pub fn last(&self) -> PathBuf {
         self.path.join("last.safetensors")
     }
 
-    /// The checkpoint before it, which is there until the run is finished.
+    /// The checkpoint before the last, which exists until the run is finished.
     fn previous(&self) -> PathBuf {
         self.path.join("previous.safetensors")
     }
 
-    /// The models of the way that a classifier's run in this folder has kept, each with the step that it is of, in that
-    /// order; whatever else lies there is left out. None where there are none, or no run.
+    /// The snapshots that a classifier's run in this folder has kept, each with its step, in the order of steps; other
+    /// files there are left out. Empty where there are no snapshots, or no run.
     pub fn snapshots(run: &Path) -> Vec<(usize, PathBuf)> {
         let entries = fs::read_dir(run.join(SNAPSHOTS)).into_iter().flatten().flatten();
         let known = |path: PathBuf| {
@@ -109,16 +109,16 @@ impl Folder {
         snapshots
     }
 
-    /// Keeps a model of the way.
+    /// Keeps a model as the snapshot of a step.
     pub(super) fn save_snapshot(&self, step: usize, file: &ModelFile) -> Result<(), TrainError> {
         let folder = self.path.join(SNAPSHOTS);
         fs::create_dir_all(&folder).map_err(|e| failed(&folder, &e))?;
         Ok(file.save(folder.join(snapshot_name(step)))?)
     }
 
-    /// Writes what a run begins with, all that `--resume` asks for: its architecture's text, so that it can go on after
-    /// that file was changed or removed; the model that it goes on from, where it does, for the same reason; and its
-    /// settings, a classifier's or a GAN's. They are last: a folder that has settings can be resumed.
+    /// Writes what a run begins with, which is all that `--resume` needs: its architecture's text, so that it can
+    /// resume after that file was changed or removed; the model that it starts from, if any, for the same reason; and
+    /// its settings, a classifier's or a GAN's. The settings come last: a folder that has settings can be resumed.
     ///
     /// # Errors
     /// Those of writing.
@@ -139,13 +139,13 @@ impl Folder {
         self.write(CONFIG, text.as_bytes())
     }
 
-    /// The model that the run went on from, if it did, and where its copy lies.
+    /// The model that the run started from, if any, and the path of its copy.
     pub fn origin(&self) -> Result<Option<(ModelFile, PathBuf)>, TrainError> {
         let path = self.path.join(ORIGIN);
         Ok(if path.exists() { Some((ModelFile::load(&path)?, path)) } else { None })
     }
 
-    /// Whether it was trained to its end and tested.
+    /// Whether the run was trained to its end and tested.
     pub fn is_finished(&self) -> bool {
         self.path.join(RESULT).exists() && self.best().exists()
     }
@@ -156,8 +156,8 @@ impl Folder {
         Ok(Model::parse(&text, &path.display().to_string())?)
     }
 
-    /// The checkpoint to go on from, if there is one: the last that was written, or the one before it where that is
-    /// damaged. One that the system does not let us read may be whole: it is an error, and stays.
+    /// The checkpoint to resume from, if there is one: the last that was written, or the one before it if that is
+    /// damaged. A checkpoint that the system does not let us read may be intact: that is an error, and the file stays.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
         let mut damaged = None;
         for path in [self.last(), self.previous()].into_iter().filter(|path| path.exists()) {
@@ -176,13 +176,13 @@ impl Folder {
         }
     }
 
-    /// The step or round of the checkpoint that `--resume` goes on from.
+    /// The step or round of the checkpoint that `--resume` continues from.
     pub fn saved_step(&self) -> Option<u32> {
         let Checkpoint { file, path, .. } = self.checkpoint().ok()??;
         file.u32s("clock", &path).ok()?.first().copied()
     }
 
-    /// Puts the one before in the place of a damaged checkpoint, and says so.
+    /// Puts the checkpoint before in the place of a damaged one, and returns a warning that says so.
     pub(super) fn mend(&self, checkpoint: &Checkpoint) -> Result<Option<String>, TrainError> {
         let Some(error) = &checkpoint.damaged else { return Ok(None) };
         let last = self.last();
@@ -190,7 +190,7 @@ impl Folder {
         Ok(Some(format!("{error}. Goes on from the checkpoint before it")))
     }
 
-    /// Keeps other processes out of the folder as long as what is returned is there.
+    /// Keeps other processes out of the folder as long as the returned file is open.
     pub(super) fn lock(&self) -> Result<fs::File, TrainError> {
         let path = self.path.join(LOCK);
         let options = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -198,8 +198,8 @@ impl Folder {
         if files::lock(&file) { Ok(file) } else { Err(TrainError::InUse { path: self.path.clone() }) }
     }
 
-    /// Refuses to go on with other training data than the checkpoint was trained on, or a finished run's model where
-    /// its checkpoint was removed.
+    /// Refuses to resume with training data other than what the checkpoint was trained on, or the model of a finished
+    /// run whose checkpoint was removed.
     pub fn check_data(&self, train: &ImageSet) -> Result<(), TrainError> {
         let kept = match self.checkpoint()? {
             None if self.is_finished() => {
@@ -210,18 +210,19 @@ impl Folder {
         kept.map_or(Ok(()), |kept| kept.same_data(&digest(train)))
     }
 
-    /// Removes what a killed process left half written, none of which has a name that is ever read.
+    /// Removes files that a killed process left half written; none has a name that is ever read.
     pub(super) fn clean(&self) {
         let left_over = |name: &str| name.starts_with(UNFINISHED) && name.ends_with(".tmp");
         let folders = [self.path.clone(), self.path.join(SNAPSHOTS)];
         let entries = folders.into_iter().flat_map(fs::read_dir).flatten().flatten();
         for entry in entries.filter(|entry| left_over(&entry.file_name().to_string_lossy())) {
-            // One that cannot be removed does no harm.
+            // A file that cannot be removed does no harm.
             let _ = fs::remove_file(entry.path());
         }
     }
 
-    /// The metrics up to a step, and the best epoch in them. Rows after the checkpoint are of steps that are done again.
+    /// The metrics up to a step, and the best epoch in them. Rows after the checkpoint belong to steps that are done
+    /// again.
     pub(super) fn history(&self, step: usize) -> Result<(Metrics, Best), TrainError> {
         let path = self.path.join(METRICS);
         if step == 0 || !path.exists() {
@@ -239,7 +240,7 @@ impl Folder {
         Ok((metrics, best))
     }
 
-    /// Metrics and curves first, the checkpoint last: what it holds is never ahead of them.
+    /// Writes metrics and curves first, the checkpoint last: the checkpoint is never ahead of them.
     pub fn save(&self, checkpoint: &ModelFile, metrics: &Metrics, settings: &Settings) -> Result<(), TrainError> {
         self.write(METRICS, metrics.csv().as_bytes())?;
         let curves = Curves { name: &settings.model, metrics, label_smoothing: settings.label_smoothing };
@@ -257,7 +258,7 @@ impl Folder {
 
     /// A finished run needs no checkpoint but the last.
     pub(super) fn forget_previous(&self) {
-        // One that cannot be removed does no harm.
+        // A file that cannot be removed does no harm.
         let _ = fs::remove_file(self.previous());
     }
 
@@ -265,7 +266,7 @@ impl Folder {
         Ok(ModelFile::load(self.best())?)
     }
 
-    /// What the test set said, once.
+    /// Writes the scores on the test set, which is used once.
     pub fn save_result(&self, test: Option<&Scores>, best_epoch: usize) -> Result<(), TrainError> {
         let mut text = format!("best_epoch = {best_epoch}\ntest_images = {}\n", test.map_or(0, |t| t.predicted.len()));
         if let Some(test) = test {
@@ -275,24 +276,24 @@ impl Folder {
         self.write(RESULT, text.as_bytes())
     }
 
-    /// Under a temporary name in the same folder, synced, renamed.
+    /// Writes a file under a temporary name in the same folder, syncs it and renames it.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         let path = self.path.join(name);
         write_whole(&path, bytes).map_err(|error| failed(&path, &error))
     }
 }
 
-/// What a run goes on from.
+/// What a run resumes from.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub file: ModelFile,
     pub path: PathBuf,
-    /// What is wrong with a newer one.
+    /// What is wrong with a newer checkpoint, if there is one.
     damaged: Option<ModelError>,
 }
 
 impl Checkpoint {
-    /// Refuses training data of another digest than those that it was trained on.
+    /// Refuses training data with a digest other than that of the data it was trained on.
     pub(super) fn same_data(&self, now: &str) -> Result<(), TrainError> {
         let was = self.file.get(DATA_DIGEST, &self.path)?;
         if was == now {
@@ -312,7 +313,7 @@ impl Checkpoint {
         Ok(State { step, seed, learned: learner.learned(&self.file, "", &self.path)? })
     }
 
-    /// Its step or round, as `unit` calls them, of `most` that the settings have; and its seed.
+    /// Its step or round (`unit` names which), at most `most` by the settings; and its seed.
     pub(super) fn clock(&self, unit: &str, most: usize) -> Result<[u32; 2], TrainError> {
         let refuse = |reason: String| TrainError::Resume { path: self.path.clone(), reason };
         let [at, seed] = *self.file.u32s("clock", &self.path)? else {
@@ -329,12 +330,12 @@ const CONFIG: &str = "config.toml";
 const ARCHITECTURE: &str = "architecture.toml";
 /// Key of a model file's metadata.
 pub(crate) const DATA_DIGEST: &str = "data_digest";
-/// An empty file, of which a process has the lock while it trains.
+/// An empty file that a process holds locked while it trains.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.csv";
 const ORIGIN: &str = "from.safetensors";
 const RESULT: &str = "result.toml";
-/// The folder of a run's snapshots, in the run's: a classifier's models, a GAN's pictures.
+/// The folder of snapshots in a run's folder: a classifier's models or a GAN's pictures.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 
 fn snapshot_name(step: usize) -> String {

@@ -13,10 +13,10 @@ const NETWORK: &str = "fast";
 /// Enough to learn ten thousand pictures.
 const EPOCHS: usize = 3;
 
-/// Trains `fast` for three epochs on generated pictures, whose labels are those that were asked for, and tests it on
-/// real ones. Nothing where `stop` was set meanwhile.
+/// Trains `fast` for three epochs on generated pictures, labelled with the classes that were asked for, and tests it on
+/// real ones. `None` where `stop` was set meanwhile.
 ///
-/// The device's buffers are made anew: whatever else was on it is gone.
+/// The device's buffers are allocated anew: whatever else was on it is gone.
 pub fn classifier_from_generated(
     generated: &ImageSet,
     test: &ImageSet,
@@ -28,7 +28,7 @@ pub fn classifier_from_generated(
     let mut settings =
         Settings { epochs: EPOCHS, device: device.name(), ..Settings::from_recipe(NETWORK, &architecture.recipe) };
     settings.batch = settings.batch.min(generated.len());
-    // A run keeps its checkpoints somewhere; these nobody will want.
+    // A run keeps its checkpoints somewhere; nobody will want these.
     let place = tempfile::tempdir().map_err(|error| TrainError::Folder {
         path: std::env::temp_dir(),
         reason: format!("no temporary folder: {error}"),

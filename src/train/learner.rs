@@ -1,5 +1,5 @@
-//! What an optimizer keeps of one network: its moments, its averaged weights, its learning rates; and the update
-//! that ends a step.
+//! What an optimizer keeps for one network: its moments, its averaged weights, its learning rates; and the update that
+//! ends a step.
 
 use super::TrainError;
 use super::schedule::Schedule;
@@ -18,7 +18,7 @@ pub struct Method {
     pub weight_decay: f32,
     /// Decay of the averaged weights; 0 for none.
     pub average: f32,
-    /// What derivatives are multiplied by on their way, so that 16-bit floats hold the small ones as well.
+    /// What derivatives are multiplied by in the backward pass, so that 16-bit floats hold the small ones as well.
     pub loss_scale: f32,
 }
 
@@ -30,13 +30,13 @@ pub struct Learner {
     decay: Option<BufferId>,
     moments: Vec<BufferId>,
     averaged: Option<BufferId>,
-    /// Running statistics that go with the averaged weights, where there are both; what takes them is
-    /// [`Calibration`](super::calibration::Calibration).
+    /// Running statistics that go with the averaged weights, where there are both;
+    /// [`Calibration`](super::calibration::Calibration) computes them.
     calibrated: Option<BufferId>,
     rows: Vec<[f32; 4]>,
 }
 
-/// What a learner has on the device, but for what never changes.
+/// What a learner keeps on the device, except for what never changes.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Learned {
     pub weights: Vec<f32>,
@@ -50,7 +50,7 @@ fn whole(buffer: BufferId, words: usize) -> Place {
 }
 
 impl Learner {
-    /// `parameters` are a network's, declared in `store` completely.
+    /// `parameters` are a network's, completely declared in `store`.
     pub fn declare(store: &mut Store, parameters: Parameters, method: Method) -> Learner {
         let (words, name) = (store.words(parameters.weights), parameters.name.clone());
         let table = store.add(format!("{name}.table"), method.schedule.steps * 4);
@@ -64,15 +64,15 @@ impl Learner {
         Learner { parameters, method, table, decay, moments, averaged, calibrated, rows }
     }
 
-    /// Where the derivatives by all weights are left for the update.
+    /// Where the derivatives with respect to all weights are stored for the update.
     pub fn gradients(&self) -> Place {
         whole(self.parameters.grads, self.parameters.total())
     }
 
-    /// Adds the derivatives of a loss to a step; `weights` in the order of the trainable tensors.
+    /// Adds the derivatives of a loss to a step; `weights` are in the order of the trainable tensors.
     ///
     /// # Errors
-    /// Where the loss has no derivative by a weight.
+    /// Where the loss has no derivative with respect to a weight.
     pub fn collect(&self, graph: &mut Graph, loss: Value, weights: &[Value]) -> Result<(), GraphError> {
         for (i, gradient) in grad_times(graph, loss, self.method.loss_scale, weights)?.into_iter().enumerate() {
             graph.assign(gradient, self.parameters.grad_place(i))?;
@@ -80,7 +80,7 @@ impl Learner {
         Ok(())
     }
 
-    /// Adds the update by what was collected; `clock` is the step's.
+    /// Adds the update by the collected derivatives; `clock` is the step's.
     ///
     /// # Errors
     /// Those of [`Graph::update`].
@@ -96,13 +96,13 @@ impl Learner {
         optimize(graph, update, [gradients, rates, clock], mask, targets)
     }
 
-    /// The parameters as inference should read them: where they are kept, averaged weights and the statistics of these.
+    /// The parameters as inference should read them: averaged weights and their statistics, where those are kept.
     pub fn inference_parameters(&self) -> Parameters {
         let Parameters { weights, state, .. } = self.parameters;
         self.parameters.reading(self.averaged.unwrap_or(weights), self.calibrated.unwrap_or(state))
     }
 
-    /// Where the statistics of averaged weights are left, if there are any.
+    /// Where the statistics of averaged weights are stored, if there are any.
     pub fn calibrated(&self) -> Option<BufferId> {
         self.calibrated
     }
@@ -112,12 +112,12 @@ impl Learner {
         self.rows.len()
     }
 
-    /// What there is before the first step.
+    /// The state before the first step.
     pub fn initial(&self, seed: u32) -> Learned {
         self.starting_from(self.parameters.initial(seed), self.parameters.initial_state())
     }
 
-    /// What there is before the first step of a network that was trained before.
+    /// The state before the first step of a network that was trained before.
     pub fn starting_from(&self, weights: Vec<f32>, running: Vec<f32>) -> Learned {
         Learned {
             moments: vec![vec![0.0; weights.len()]; self.moments.len()],
@@ -127,7 +127,7 @@ impl Learner {
         }
     }
 
-    /// Sends what never changes; once, after the store was allocated.
+    /// Sends what never changes. Call it once, after the store was allocated.
     pub fn upload(&self, device: &mut dyn Device) -> Result<(), DeviceError> {
         device.write(self.table, 0, bytemuck::cast_slice(&self.rows))?;
         if let Some(decay) = self.decay {
@@ -145,7 +145,7 @@ impl Learner {
             device.write_f32(buffer, 0, averaged)?;
         }
         if let Some(buffer) = self.calibrated {
-            // Until they are taken; the averages begin as what these are of.
+            // Used until they are computed: the averages begin as the weights that these statistics belong to.
             device.write_f32(buffer, 0, &learned.running)?;
         }
         Ok(())
@@ -164,7 +164,7 @@ impl Learner {
         })
     }
 
-    /// The weights that inference uses, and their running statistics; of averaged weights as they were last taken.
+    /// The weights that inference uses, and their running statistics; those of averaged weights are as last computed.
     pub fn inference(&self, device: &mut dyn Device) -> Result<(Vec<f32>, Vec<f32>), DeviceError> {
         let p = self.inference_parameters();
         let weights = device.read_f32(p.weights, 0, p.total())?;
@@ -172,7 +172,7 @@ impl Learner {
         Ok((without_padding(weights, p.trainable()), without_padding(running, p.running())))
     }
 
-    /// Adds to a checkpoint what its weights and running statistics do not say; names begin with `prefix`.
+    /// Adds to a checkpoint what it needs besides weights and running statistics; names begin with `prefix`.
     pub fn add_to(&self, file: &mut ModelFile, prefix: &str, learned: &Learned) {
         let trainable = self.parameters.trainable();
         for (i, moment) in learned.moments.iter().enumerate() {
@@ -199,8 +199,8 @@ impl Learner {
     }
 }
 
-/// A flat buffer with nought between its tensors: shaders that write in vectors of four leave something there, which
-/// is nobody's.
+/// A flat buffer with zeros between its tensors: shaders that write in vectors of four leave values there that belong
+/// to no tensor.
 fn without_padding(mut words: Vec<f32>, tensors: &[Parameter]) -> Vec<f32> {
     let ends = tensors.iter().map(|p| p.offset + p.shape.len());
     let starts = tensors.iter().skip(1).map(|p| p.offset).chain([words.len()]);
@@ -209,17 +209,18 @@ fn without_padding(mut words: Vec<f32>, tensors: &[Parameter]) -> Vec<f32> {
 }
 
 impl Learned {
-    /// Whether it is worth keeping: no run goes on from moments that overflowed either, though weights survive them.
+    /// Whether it is worth keeping. No run can continue from moments that overflowed either, though weights survive
+    /// them.
     pub fn is_finite(&self) -> bool {
         let all = [&self.weights, &self.running].into_iter().chain(&self.moments).chain(&self.averaged);
         all.flatten().all(|x| x.is_finite())
     }
 }
 
-/// Derivatives of a loss and the update by them, in one.
+/// Adds the derivatives of a loss and the update by them, in one call.
 ///
 /// # Errors
-/// Where the loss has no derivative by a weight.
+/// Where the loss has no derivative with respect to a weight.
 pub fn learn(
     graph: &mut Graph,
     learner: &Learner,

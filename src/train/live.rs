@@ -1,5 +1,5 @@
-//! A small training run under a person's hand: a few steps at a time, looked at whenever one likes. It keeps no folder;
-//! what is worth keeping is a model file.
+//! A small interactive training run: a few steps at a time, looked at whenever one likes. It keeps no folder; what is
+//! worth keeping is a model file.
 
 use std::time::Instant;
 
@@ -11,7 +11,8 @@ use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{Architecture, Filters, ModelFile};
 
-/// Seconds after which a speed measured earlier counts half: it should be steady, and follow what the machine can do.
+/// Seconds after which an earlier measurement of speed counts half: the speed should be steady, yet follow what the
+/// machine can do.
 const MEMORY: f64 = 1.0;
 
 /// A run with its device. It can be sent to another thread, which is where a window wants it.
@@ -19,7 +20,7 @@ pub struct Live {
     device: Box<dyn Device>,
     course: Course,
     watched: ImageSet,
-    /// None where no image is watched.
+    /// `None` where no image is watched.
     evaluation: Option<Evaluation>,
     /// Images and seconds of the newest steps.
     speed: [f64; 2],
@@ -28,33 +29,33 @@ pub struct Live {
 /// How a model does on the watched images.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Glance {
-    /// The step that it was after.
+    /// The step after which it was taken.
     pub step: usize,
-    /// Mean cross-entropy; not a number where no image is watched, as `accuracy`.
+    /// Mean cross-entropy; NaN where no image is watched, like `accuracy`.
     pub loss: f64,
     /// From 0 to 1.
     pub accuracy: f64,
-    /// What it took for something else, the most confident first.
+    /// Images that the model took for another class, the most confident mistakes first.
     pub mistakes: Vec<Mistake>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Mistake {
-    /// Among the watched images.
+    /// Index among the watched images.
     pub index: usize,
     pub label: usize,
     pub predicted: usize,
-    /// Of the class that was predicted.
+    /// Probability of the class that was predicted.
     pub probability: f64,
 }
 
 impl Live {
-    /// Writes a run down as its settings say and sends it to the device, whose buffers are made anew.
+    /// Declares a run as its settings say and sends it to the device, whose buffers are allocated anew.
     ///
-    /// As many images as the settings set aside to validate by are kept from training, and `watch` at least; `watch` of
-    /// them are the watched ones. So it learns what a [`Run`](super::Run) learns that sets as many aside. How long is
-    /// for a person to say: patience and snapshots are left out. Images that the device turns out to have no memory for
-    /// are sent as steps need them.
+    /// As many images as the settings set aside for validation are kept from training, but at least `watch`; `watch` of
+    /// them are the watched ones. So it learns what a [`Run`](super::Run) learns that sets as many aside. A person
+    /// decides how long it trains: patience and snapshots are ignored. If the device turns out to have no memory for
+    /// the images, they are sent as steps need them.
     ///
     /// # Errors
     /// Settings that cannot be trained with, more images set aside than there are, a network that does not fit the
@@ -105,11 +106,11 @@ impl Live {
         Ok(Live { device, course, watched, evaluation, speed: [0.0; 2] })
     }
 
-    /// Goes `count` steps on, or as many as there are left, and returns each one's loss and accuracy. Any division into
-    /// calls comes to the same weights.
+    /// Runs `count` steps, or as many as are left, and returns each one's loss and accuracy. Any division into calls
+    /// gives the same weights.
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`], after which it is of no use to go on; and those of the device.
+    /// [`TrainError::NotFinite`], after which going on is useless; and those of the device.
     pub fn steps(&mut self, count: usize) -> Result<Vec<[f32; 2]>, TrainError> {
         let count = count.min(self.total() - self.step());
         let began = Instant::now();
@@ -126,7 +127,7 @@ impl Live {
         Ok(steps)
     }
 
-    /// Steps that are behind.
+    /// Steps done.
     pub fn step(&self) -> usize {
         self.course.step
     }
@@ -136,7 +137,7 @@ impl Live {
         self.course.total()
     }
 
-    /// Epochs that are behind, the fraction included.
+    /// Epochs done, with their fraction.
     pub fn epoch(&self) -> f64 {
         self.course.epoch_at(self.course.step)
     }
@@ -167,7 +168,7 @@ impl Live {
         &self.watched
     }
 
-    /// How it does on the watched images, with the weights that would be kept now.
+    /// How the model does on the watched images, with the weights that would be kept now.
     ///
     /// # Errors
     /// [`TrainError::NotFinite`] where the newest step went wrong, and those of the device.
@@ -205,7 +206,7 @@ impl Live {
         Ok(self.course.network.filters(&self.course.classifier.learner.parameters, &weights))
     }
 
-    /// The model as it is now, as every command takes it.
+    /// The model as it is now, as a file that every command takes.
     ///
     /// # Errors
     /// As [`Live::look`].
@@ -225,7 +226,7 @@ mod tests {
 
     #[test]
     fn images_that_a_device_has_no_memory_for_are_sent_as_steps_need_them_and_teach_the_same() {
-        // More than comes by and by at once.
+        // More than is sent at once where images are sent as steps need them.
         let all = mnist::embedded().unwrap();
         let train = all.train.select(&(0..22_000).collect::<Vec<_>>());
         let data = DataSet::new(all.name, train, ImageSet::default(), all.class_names);

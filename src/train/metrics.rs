@@ -1,11 +1,11 @@
-//! What a run records of itself: a row of `metrics.csv` for every window of steps and every validation.
+//! What a run records: a row of `metrics.csv` for every window of steps and every validation.
 
 use std::fmt::Write as _;
 
 use crate::report::{Panel, ReportError, Series, Style, curves_picture, smooth};
 
-/// One row. Training rows are means over the steps since the row before; where labels are smoothed, so are those of
-/// their loss, while a validation's never are.
+/// One row. Training rows are means over the steps since the row before; where labels are smoothed, so are those of the
+/// training loss, but never those of a validation.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Row {
     /// Steps done.
@@ -28,18 +28,18 @@ pub struct Metrics {
     pub rows: Vec<Row>,
 }
 
-/// A run as a picture of curves has it.
+/// A run as a picture of curves shows it.
 pub struct Curves<'a> {
     pub name: &'a str,
     pub metrics: &'a Metrics,
-    /// Of the labels that it was trained on.
+    /// Smoothing of the labels that it was trained on.
     pub label_smoothing: f32,
 }
 
 const HEADER: &str = "step,epoch,set,loss,accuracy\n";
 
-/// A number as the files have it, with so many decimals: a resumed run draws and compares what it reads, so that one
-/// that was never stopped must know no better.
+/// A number as the files have it, with so many decimals: a resumed run draws and compares what it reads, so a run that
+/// was never stopped must not use more precise numbers.
 pub fn as_written(number: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     (number * scale).round() / scale
@@ -56,10 +56,10 @@ impl Metrics {
         text
     }
 
-    /// Reads `metrics.csv` back; the line that cannot be read is the error.
+    /// Reads `metrics.csv` back; the error names the line that cannot be read.
     pub fn parse(text: &str) -> Result<Metrics, String> {
         let problem = |n: usize, line: &str| {
-            // What is no file of metrics may have lines of any length.
+            // A file that holds no metrics may have lines of any length.
             let start: String = line.chars().take(80).collect();
             format!("line {n}: {start:?} is not {}", HEADER.trim_end())
         };
@@ -99,7 +99,7 @@ impl Metrics {
     }
 }
 
-/// What a legend says behind the loss of training: the smoothing of its labels, as those of validation have none.
+/// What a legend says after the training loss: the smoothing of its labels, as those of validation have none.
 pub fn smoothing(of_labels: f32) -> String {
     match of_labels {
         0.0 => String::new(),
@@ -111,11 +111,11 @@ fn panels(runs: &[Curves]) -> [Panel; 2] {
     [panel(runs, "Loss", true, |r| r.loss), panel(runs, "Accuracy", false, |r| r.accuracy)]
 }
 
-/// The rows of training. One of less than half as many steps as the one before, at an epoch's end, is taken together with it:
-/// the mean of a few steps would be drawn as a leap.
+/// The rows of training. A row of less than half as many steps as the one before, at an epoch's end, is merged with
+/// that: the mean of a few steps would be drawn as a jump.
 fn trained(rows: &[Row]) -> Vec<Row> {
     let mut all: Vec<Row> = Vec::new();
-    // Steps of the last of these.
+    // Steps of the last row in `all`.
     let mut last = 0;
     for row in rows.iter().filter(|row| row.set == Set::Training) {
         let steps = row.step.saturating_sub(all.last().map_or(0, |before| before.step));
@@ -136,7 +136,7 @@ fn trained(rows: &[Row]) -> Vec<Row> {
 }
 
 /// One value of all runs. A series has the same name in every panel, and so the same colour. A loss has a logarithmic
-/// axis, and smoothed labels are part of it.
+/// axis, and its legend names the smoothing of labels.
 fn panel(runs: &[Curves], name: &str, is_loss: bool, value: fn(&Row) -> f64) -> Panel {
     let mut series = Vec::new();
     for run in runs {

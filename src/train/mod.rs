@@ -1,5 +1,5 @@
-//! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run; or a run
-//! without a folder, under a person's hand.
+//! Training a classifier: settings, the step's graph, the loop around it, and the folder that keeps a run; or an
+//! interactive run without a folder.
 
 pub mod augmented;
 pub mod calibration;
@@ -43,7 +43,7 @@ use crate::report::ReportError;
 pub enum TrainError {
     #[error("--{setting} is {value}; it must be {wanted}")]
     Setting { setting: String, value: String, wanted: String },
-    /// `weight_decay` where it alone turns the signs of weights round with every step.
+    /// `weight_decay` is given where it alone flips the signs of weights with every step.
     #[error(
         "the loss is not a number from step {step} on (epoch {epoch}); try a smaller {}--learning-rate than {rate:?}",
         weight_decay.map_or(String::new(), |decay| format!("--weight-decay than {decay:?}, or a smaller "))
@@ -77,12 +77,12 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// A setting's value that will not do, and what would.
+    /// An error for a setting whose value will not do, with what would.
     pub(crate) fn setting(setting: impl Into<String>, value: impl Display, wanted: impl Into<String>) -> TrainError {
         TrainError::Setting { setting: setting.into(), value: value.to_string(), wanted: wanted.into() }
     }
 
-    /// What the device has against it, if it is the device.
+    /// The device's error, if it is one of the device.
     pub fn device(&self) -> Option<&DeviceError> {
         match self {
             TrainError::Device(error) | TrainError::Infer(InferError::Device(error)) => Some(error),

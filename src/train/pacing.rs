@@ -1,5 +1,5 @@
-//! When a run looks up from its work: how many steps, or rounds of a GAN, go between two looks, and when it is saved.
-//! The clock on the wall decides both, and neither has a say in what becomes of the run.
+//! When a run pauses: how many steps, or rounds of a GAN, lie between two pauses, and when the run is saved. Wall-clock
+//! time decides both, and neither affects what becomes of the run.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use super::TrainError;
 pub(super) struct Pacing {
     /// Steps that a row of the metrics is the mean of.
     pub window: usize,
-    /// Steps that may go at once.
+    /// The most steps that may run at once.
     most: usize,
     /// How long a chunk of steps should take.
     aim: Duration,
     /// The longest time between checkpoints, besides those at the end of every epoch.
     between: Duration,
-    /// In windows.
+    /// Length of the next chunk, in windows.
     chunk: usize,
     saved: Instant,
     /// Whether the last checkpoint is still to be written.
@@ -27,26 +27,27 @@ impl Pacing {
         Pacing { window: window.clamp(1, most), most, aim, between, chunk: 1, saved: Instant::now(), is_held: false }
     }
 
-    /// Where the next chunk from step `at` on ends, in an epoch of steps `from..to`. It is whole windows, so that no
-    /// row of the metrics depends on where a run was stopped.
+    /// Where the next chunk, which starts at step `at`, ends within an epoch of steps `from..to`. It is made of whole
+    /// windows, so that no row of the metrics depends on where a run was stopped.
     pub fn until(&self, at: usize, from: usize, to: usize) -> usize {
         let windows_done = (at - from) / self.window;
         (from + (windows_done + self.chunk) * self.window).min(to)
     }
 
-    /// Chooses how long the next chunk is by the time that the last one took.
+    /// Chooses the length of the next chunk by the time that the last one took.
     pub fn took(&mut self, time: Duration) {
         let aim = self.aim.as_secs_f64() / time.as_secs_f64().max(1e-6);
         self.chunk = ((self.chunk as f64 * aim.clamp(0.5, 2.0)) as usize).clamp(1, self.most / self.window);
     }
 
-    /// Whether it is time for a checkpoint: where an epoch ends, and where the last one is too old.
+    /// Whether it is time for a checkpoint: when an epoch ends, and when the last one is too old.
     pub fn is_due(&self, ends: bool) -> bool {
         ends || self.saved.elapsed() > self.between
     }
 
-    /// A checkpoint was written, or will be the next time: where another program has a file of it open, as a spreadsheet
-    /// does on Windows, a run goes on, and `say` is told once until it is closed. Returns whether it was written.
+    /// Notes that a checkpoint was written, or will be the next time: where another program has one of its files open,
+    /// as a spreadsheet does on Windows, the run goes on, and `say` is told once until the file is closed. Returns
+    /// whether the checkpoint was written.
     pub fn saved(&mut self, saving: Result<(), TrainError>, say: impl FnOnce(String)) -> Result<bool, TrainError> {
         self.saved = Instant::now();
         match saving {

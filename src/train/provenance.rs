@@ -7,10 +7,10 @@ use crate::models::ModelFile;
 /// Keys of a model file's metadata.
 const DEVICE: &str = "device";
 const DRIVER: &str = "driver";
-/// What a device that took over is joined by.
+/// Joins a device that took over to those before it.
 const THEN: &str = ", then ";
 
-/// The device of a run, and those that it was on before it was resumed elsewhere.
+/// The device of a run, and those that it ran on before it was resumed elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Provenance {
     devices: String,
@@ -18,7 +18,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Of a run that begins, or goes on from a checkpoint.
+    /// The provenance of a run that begins, or resumes from a checkpoint.
     pub fn new(device: &dyn Device, checkpoint: Option<&ModelFile>) -> Provenance {
         let Origin { device, driver } = device.origin();
         let before = |key| checkpoint.and_then(|file| file.metadata.get(key));

@@ -1,7 +1,7 @@
-//! A run from its first step to its test: the loop, what it saves, and how it goes on after a stop.
+//! A run from its first step to its test: the loop, what it saves, and how it resumes after a stop.
 //!
-//! Everything that decides a run is in its settings, its checkpoint and the data, and nothing else is asked: the
-//! clock on the wall only says when to look. So a run that was stopped and resumed ends with the same bytes.
+//! Everything that decides a run is in its settings, its checkpoint and the data, and nowhere else: wall-clock time
+//! only decides when to report and save. So a run that was stopped and resumed ends with the same bytes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,51 +18,51 @@ use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
 use crate::models::{Architecture, ModelFile, Normalization};
 
-/// What a run tells while it goes.
+/// What a run reports while it trains.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// Before the first step.
     Started {
-        /// Of the whole run.
+        /// Steps of the whole run.
         steps: usize,
-        /// Those of them that were done before; above 0 where the run goes on from a checkpoint.
+        /// Steps that were done before; above 0 if the run resumes from a checkpoint.
         first: usize,
-        /// In an epoch, each as often as it comes.
+        /// Images in an epoch, each counted as often as it occurs.
         images: usize,
-        /// Images set aside to validate by.
+        /// Images set aside for validation.
         validation: usize,
         /// Trainable numbers.
         parameters: u64,
     },
     /// After every chunk of steps, what the newest row of the metrics says.
     Trained {
-        /// Steps that are behind.
+        /// Steps done.
         step: usize,
-        /// Epochs that are behind, the fraction included.
+        /// Epochs done, with their fraction.
         epoch: f64,
-        /// Mean over some batches, of smoothed labels where the settings smooth them.
+        /// Mean over some batches, with smoothed labels if the settings smooth them.
         loss: f64,
         /// From 0 to 1, over the same batches.
         accuracy: f64,
-        /// In this chunk.
+        /// Speed in this chunk.
         images_per_second: f64,
     },
     /// At the end of every epoch, where images are set aside for it.
     Validated {
-        /// Epochs that are behind.
+        /// Epochs done.
         epoch: usize,
-        /// Mean cross-entropy, of labels as they are.
+        /// Mean cross-entropy, with labels as they are.
         loss: f64,
         /// From 0 to 1.
         accuracy: f64,
-        /// Whether it is higher than after every epoch before.
+        /// Whether the accuracy is higher than after every earlier epoch.
         best: bool,
     },
-    /// Something that a person should know of, and that does not end the run.
+    /// Something that a person should know about but that does not end the run.
     Warning(String),
     /// A checkpoint was written.
     Saved {
-        /// Steps that are behind.
+        /// Steps done.
         step: usize,
         /// The run's folder.
         path: &'a std::path::Path,
@@ -91,7 +91,7 @@ pub struct Run<'a> {
     pub settings: Settings,
     pub architecture: Architecture,
     pub data: DataSet,
-    /// What it is resumed from; by the program too, where [`Folder::begin`] has written what that asks for.
+    /// What it is resumed from; by the program too, if [`Folder::begin`] has written what that needs.
     pub folder: Folder,
     pub device: &'a mut dyn Device,
     /// Set from outside (Ctrl-C): the run saves and ends.
@@ -117,15 +117,15 @@ struct Loop<'a, 'b> {
 }
 
 impl Run<'_> {
-    /// Trains, from the folder's checkpoint if it has one, and tests at the end. Images that the device turns out to have
-    /// no memory for are sent as steps need them; the weights are the same, to the bit.
+    /// Trains, from the folder's checkpoint if it has one, and tests at the end. If the device turns out to have no
+    /// memory for the images, they are sent as steps need them; the weights are the same, to the bit.
     pub fn train(mut self) -> Result<Outcome, TrainError> {
         let share = Share::of(self.device);
         let error = match self.train_with(share) {
             Err(error) => error,
             ended => return ended,
         };
-        // Those that are set aside to validate by do not lie with the others.
+        // Images set aside for validation are not stored with the others.
         let images = self.data.train.len().saturating_sub(self.settings.validation);
         let bytes = (images * self.data.train.image_len()) as u64;
         let Some(share) = share.after(&error, bytes) else { return Err(error) };
@@ -206,7 +206,7 @@ impl Run<'_> {
 }
 
 impl Loop<'_, '_> {
-    /// All remaining steps; `Some` with the step where it was asked to stop.
+    /// Runs all remaining steps; `Some` with the step where it was asked to stop.
     fn steps(&mut self) -> Result<Option<usize>, TrainError> {
         let total = self.course.total();
         (self.run.report)(Event::Started {
@@ -222,7 +222,7 @@ impl Loop<'_, '_> {
         let mut pacing = Pacing::new(self.course.epoch_start(1) / ROWS_PER_EPOCH, RING, CHUNK, CHECKPOINT);
         while self.course.step < total && !self.out_of_patience() {
             if self.run.stop.load(Ordering::Relaxed) {
-                // A second Ctrl-C ends the program, and with it the wait for what another has open.
+                // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.
                 while !self.is_saved(&mut pacing, false)? {}
                 return Ok(Some(self.course.step));
             }
@@ -253,8 +253,8 @@ impl Loop<'_, '_> {
             && epoch >= self.best.epoch + patience
     }
 
-    /// Runs steps and records a row for each window in them; windows are counted from the epoch's first step. On the way
-    /// it pauses wherever a snapshot is due, which no window ends for: rows are the same with snapshots and without.
+    /// Runs steps and records a row for each window in them; windows are counted from the epoch's first step. It pauses
+    /// wherever a snapshot is due, but no window ends there: rows are the same with and without snapshots.
     fn run_steps(&mut self, count: usize, window: usize, epoch_start: usize) -> Result<(), TrainError> {
         let first = self.course.step;
         debug_assert!((first - epoch_start).is_multiple_of(window));
@@ -290,7 +290,7 @@ impl Loop<'_, '_> {
         });
     }
 
-    /// Validates, and says whether this is the best; without a validation set the newest is the best.
+    /// Validates, and returns whether this is the best epoch; without a validation set, the last is.
     fn end_of_epoch(&mut self, epoch: usize) -> Result<bool, TrainError> {
         let Some((evaluation, set)) = &mut self.validation else {
             let is_last = self.course.step == self.course.total();
@@ -321,7 +321,7 @@ impl Loop<'_, '_> {
         Ok(better)
     }
 
-    /// A model file of given weights, with what validation says of the best.
+    /// A model file of given weights, with the validation accuracy of the best.
     fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
         let mut file = self.course.model_file(weights, running);
         if let (Some(_), true) = (&self.validation, self.best.epoch > 0) {
@@ -335,15 +335,15 @@ impl Loop<'_, '_> {
         self.run.folder.save_snapshot(self.course.step, &file)
     }
 
-    /// Saves, and says whether that was possible.
+    /// Saves, and returns whether that was possible.
     fn is_saved(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<bool, TrainError> {
         let saving = self.save(is_best);
         pacing.saved(saving, |held| (self.run.report)(Event::Warning(held)))
     }
 
-    /// Writes a checkpoint, and before it the model, where this is the best.
+    /// Writes a checkpoint and, before it, the model if this is the best.
     fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
-        // Of what cannot be gone on from nothing is kept: the best stays that of the last checkpoint.
+        // Nothing is kept of a state that a run cannot resume from: the best stays that of the last checkpoint.
         let state = self.course.state(self.run.device)?;
         let mut file = self.model_file(&state.learned.weights, &state.learned.running);
         file.add_u32("clock", &[state.step, state.seed]);
@@ -374,7 +374,7 @@ mod tests {
     use crate::device::rigged::{Moment, Rigged};
     use crate::models::builtin;
 
-    /// How often a run asks for memory of a device that has none.
+    /// How often a run tries to allocate memory on a device that has none.
     fn tries(images: usize, validation: usize) -> usize {
         let all = mnist::embedded().unwrap();
         let train = all.train.select(&(0..images).collect::<Vec<_>>());
@@ -424,9 +424,9 @@ mod tests {
 
     #[test]
     fn a_run_is_tried_anew_where_the_images_that_it_trains_on_would_take_less_room_by_and_by() {
-        // 17.2 MB, more than comes by and by at once.
+        // 17.2 MB, more than is sent at once where images are sent as steps need them.
         assert_eq!(tries(22_000, 0), 2);
-        // The same set, of which 16.5 MB are trained on: they would take as much again.
+        // The same set, of which 16.5 MB are trained on: sent as needed, they would take as much memory again.
         assert_eq!(tries(22_000, 1_000), 1);
     }
 }

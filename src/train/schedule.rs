@@ -1,9 +1,9 @@
-//! Learning rates over a run, worked out before it starts: a table with a row a step, resident on the device.
+//! Learning rates over a run, worked out before it starts: a table with a row for each step, resident on the device.
 
 use super::TrainError;
 use crate::models::ScheduleName;
 
-/// What a schedule is asked for.
+/// What a schedule is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     pub name: ScheduleName,
@@ -15,8 +15,8 @@ pub struct Schedule {
     pub warmup: usize,
 }
 
-/// The most steps of a run: their rates, four numbers each, are then no larger than what WebGPU promises of a buffer,
-/// 128 MiB.
+/// The most steps of a run: their rates, four numbers each, then take no more than the 128 MiB that WebGPU guarantees
+/// for a buffer.
 const MOST_STEPS: usize = 1 << 23;
 
 /// One-cycle after Smith and Topin (2017, arXiv 1708.07120), in the form of PyTorch's `OneCycleLR`: a cosine rise
@@ -27,16 +27,17 @@ const LAST: f64 = 250_000.0;
 /// A step schedule divides the rate by ten after each third of the run.
 const DROP: f64 = 0.1;
 
-/// Epochs of `images` that are behind after so many batches, the fraction included. The batch that an epoch ends with
-/// may have images of the next one: it is the epoch's end all the same, where the epoch is validated, so that nothing is
-/// recorded beyond the last.
+/// Epochs of `images` images done after so many batches, with their fraction. The batch that ends an epoch may contain
+/// images of the next one. It still counts as the epoch's end, where the epoch is validated, so that nothing is
+/// recorded beyond the last epoch.
 pub fn epochs_behind(batches: usize, batch: usize, images: usize) -> f64 {
     let seen = batches * batch;
     let into = seen % images;
     if into < batch { (seen / images) as f64 } else { seen as f64 / images as f64 }
 }
 
-/// Refuses a run of so many epochs, of `images` in batches, that is longer than a device can count or has rates for.
+/// Refuses a run of so many epochs of `images` images in batches that is longer than a device can count or has rates
+/// for.
 ///
 /// # Errors
 /// [`TrainError::Setting`], with the most epochs that would do.

@@ -16,13 +16,15 @@ use crate::ops::optimizer::Optimizer;
 /// The most classifiers in an ensemble.
 pub const MAX_MEMBERS: usize = 100;
 
-/// What derivatives are multiplied by in 16-bit floats, whose smallest are 6e-8: those of a mean over a batch are as
-/// small. Far from their largest, 65,504, as the largest derivative by a logit is one of a batch's images' share of this.
+/// What derivatives are multiplied by in 16-bit floats. The smallest of these is 6e-8, and derivatives of a mean over a
+/// batch are as small. The scaled ones stay far from the largest, 65,504: the largest derivative with respect to a
+/// logit is this scale divided by the images in a batch.
 const LOSS_SCALE: f32 = 1024.0;
 
-/// In how many bits a training step on a GPU keeps what it makes of its images: results of layers and derivatives by them.
-/// Weights and sums have 32. `F16` is half the memory traffic, `Mixed` also has convolutions on units that multiply matrices of
-/// 16-bit numbers. (What variants have to say would be said by `--help`, at a line for each.)
+/// In how many bits a training step on a GPU keeps what it computes from its images: results of layers and the
+/// derivatives with respect to them. Weights and sums have 32. `F16` halves the memory traffic; `Mixed` also runs
+/// convolutions on units that multiply matrices of 16-bit numbers. (`--help` would show comments on the variants, with
+/// a line for each.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -36,7 +38,7 @@ impl Precision {
     fn is_f32(&self) -> bool {
         *self == Precision::F32
     }
-    /// Whether what is made of images has 16 bits.
+    /// Whether what is computed from images has 16 bits.
     pub fn is_halved(&self) -> bool {
         !self.is_f32()
     }
@@ -57,13 +59,13 @@ impl Display for Precision {
 pub struct Settings {
     /// The architecture's name; its text is in the model file.
     pub model: String,
-    /// Where its images lie, IDX files, a table or pictures; the built-in MNIST where absent.
+    /// Where its images are: IDX files, a table or pictures; the built-in MNIST if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The trained model that it goes on from, where it does; its copy is in the run's folder.
+    /// The trained model that the run starts from, if any; a copy of it is in the run's folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
-    /// Classifiers that are trained one after another, each by its own seed, and joined; 1 is no ensemble.
+    /// Classifiers that are trained one after another, each with its own seed, and joined; 1 is no ensemble.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub members: usize,
     pub device: String,
@@ -78,24 +80,25 @@ pub struct Settings {
     pub schedule: ScheduleName,
     /// Epochs over which the learning rate rises from 0.
     pub warmup: f32,
-    /// Of `sgd`, where 0 is plain descent; of `adam` and its kin the decay of the first moment, beta1; the others have
-    /// none. From 0 to below 1.
+    /// Momentum of `sgd`, where 0 is plain descent; for `adam` and its kin, the decay of the first moment, beta1; the
+    /// others have none. From 0 to below 1.
     pub momentum: f32,
     pub weight_decay: f32,
     pub label_smoothing: f32,
     /// Decay of the averaged weights; 0 for none.
     pub average: f32,
-    /// Of what a step keeps on the device for each image.
+    /// Precision of what a step keeps on the device for each image.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
     /// Training images set aside to choose the best epoch by; 0 for none.
     pub validation: usize,
     /// Epochs without a better validation accuracy before the run stops; 0 for never.
     pub patience: usize,
-    /// Models of every epoch that are kept in the run's folder, besides the one before the first step; 0 for none at all.
+    /// How many models of every epoch are kept in the run's folder, besides the one before the first step; 0 for none
+    /// at all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub snapshots: usize,
-    /// What is done to training images. A table, so the last one.
+    /// What is done to training images. A table in TOML, so it comes after all plain values.
     #[serde(default, skip_serializing_if = "Augmentation::is_none")]
     pub augment: Augmentation,
     /// How the data are read.
@@ -165,13 +168,13 @@ impl Settings {
         }
     }
 
-    /// As `config.toml` has them.
+    /// The settings as `config.toml` has them.
     pub fn text(&self) -> String {
         text_of(self)
     }
 
-    /// Refuses what cannot be trained with on so many training images, naming the setting, its value and what would
-    /// do.
+    /// Refuses settings that cannot be trained with on so many training images, naming the setting, its value and what
+    /// would do.
     pub fn check(&self, images: usize) -> Result<(), TrainError> {
         let share = "a number from 0 to below 1";
         let in_share = |x: f32| (0.0..1.0).contains(&x);
@@ -213,10 +216,10 @@ impl Settings {
         check_length(self.epochs, images, self.batch)
     }
 
-    /// Whether so many devices can share a batch.
+    /// Refuses a batch that so many devices cannot share.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] where it does not divide.
+    /// [`TrainError::Setting`] where the batch is not a multiple of `parts`.
     pub fn check_parts(&self, parts: usize) -> Result<(), TrainError> {
         match self.batch.is_multiple_of(parts) {
             true => Ok(()),
@@ -235,17 +238,17 @@ impl Settings {
         }
     }
 
-    /// Images in an epoch, of a set of so many: all of them, at each of the places where an extended set has them.
+    /// Images in an epoch of a set of so many: all of them, and in an extended set each at all of its places.
     pub fn epoch(&self, set: usize) -> usize {
         set * self.augment.copies()
     }
 
-    /// Steps until `epoch` epochs of `images` are behind.
+    /// Steps until `epoch` epochs of `images` images are done.
     pub fn steps(&self, epoch: usize, images: usize) -> usize {
         (epoch * images).div_ceil(self.batch)
     }
 
-    /// How a run with `images` in an epoch learns.
+    /// How a run with `images` images in an epoch learns.
     pub fn method(&self, images: usize) -> Method {
         let steps = self.steps(self.epochs, images);
         let warmup = (f64::from(self.warmup) * images as f64 / self.batch as f64).round() as usize;

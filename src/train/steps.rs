@@ -1,11 +1,11 @@
-//! The classifier's training step as one graph, and the stored buffers it lives on.
+//! The classifier's training step as one graph, and the stored buffers that it uses.
 //!
-//! Everything a step needs is resident: the images (of a set too large, those of the next steps), the labels, the
+//! Everything a step needs is resident: the images (if the set is too large, those of the next steps), the labels, the
 //! learning rates of all steps, the clock. So a step takes nothing from the host and gives nothing back; its loss goes
 //! into a ring that is read now and then.
 //!
-//! Where several devices share a batch, a step is two plans: the first ends with the derivatives, of which the devices
-//! then have the mean, and the second is the update by it, the same on each.
+//! Where several devices share a batch, a step is two plans. The first ends with the derivatives, whose mean the
+//! devices then take; the second is the update by that mean, the same on each.
 
 use super::augmented::Batch;
 use super::calibration::Calibration;
@@ -22,20 +22,20 @@ use crate::ops::updates::{Record, Tick};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// Steps that the ring of losses holds: the most that may run before the host looks.
+/// Steps that the ring of losses holds: the most that may run before the host reads it.
 pub const RING: usize = 1024;
 
 /// A network with all that its training keeps on a device.
 pub struct ClassifierSteps {
     pub learner: Learner,
-    /// The step, or all of it that each of several devices does on its part of the batch.
+    /// The step, or the part of it that each of several devices does on its share of the batch.
     pub plan: Plan,
-    /// What follows when they have met.
+    /// What follows once the devices have exchanged what is shared.
     update: Option<Plan>,
     /// For averaged weights with running statistics.
     calibration: Option<Calibration>,
     clock: BufferId,
-    /// By which several devices find their images and draw: the one numbered `i` of `n` is at `step * n + i`.
+    /// The clock by which each of several devices finds its images and draws: device `i` of `n` is at `step * n + i`.
     own_clock: Option<BufferId>,
     supply: Supply,
     labels: BufferId,
@@ -45,7 +45,7 @@ pub struct ClassifierSteps {
     ready: Vec<PlanId>,
 }
 
-/// All that decides how a run goes on, as it is on the device.
+/// Everything that decides how a run continues, as it is on the device.
 #[derive(Clone, PartialEq, Debug)]
 pub struct State {
     pub step: u32,
@@ -54,7 +54,7 @@ pub struct State {
 }
 
 impl ClassifierSteps {
-    /// Writes the step down for a set of this size, and for the devices that share it. `parameters` are the network's,
+    /// Declares the step for a set of this size, and for the devices that share it. `parameters` are the network's,
     /// declared in `store`.
     ///
     /// # Errors
@@ -150,12 +150,12 @@ impl ClassifierSteps {
         })
     }
 
-    /// A run's beginning.
+    /// The state at a run's beginning.
     pub fn initial(&self, seed: u32) -> State {
         State { step: 0, seed, learned: self.learner.initial(seed) }
     }
 
-    /// Sends the set and the tables to the device and makes the step ready; once, after the store was allocated.
+    /// Sends the set and the tables to the device and prepares the step. Call it once, after the store was allocated.
     pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
         self.supply.upload(device, set)?;
         device.write(self.labels, 0, &set.labels)?;
@@ -196,8 +196,9 @@ impl ClassifierSteps {
         Ok((first..first + count).map(slot).collect())
     }
 
-    /// Makes the statistics that [`Learner::inference_parameters`] names agree with the weights of now: on the images of
-    /// the newest steps, or the first ones of all. They follow from the state alone, and change nothing in it.
+    /// Updates the statistics that [`Learner::inference_parameters`] refers to, so that they agree with the current
+    /// weights: on the images of the newest steps, or early in a run on those of the first. The statistics follow from
+    /// the state alone, and change nothing in it.
     ///
     /// # Errors
     /// Those of the device.

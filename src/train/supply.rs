@@ -1,5 +1,5 @@
-//! A training set's images as its steps find them on a device: all of them, or, of a set that is too large for it,
-//! those of the next steps, which the host puts there in the order in which they come.
+//! A training set's images as steps find them on a device: all of them or, if the set is too large for it, those of the
+//! next steps, which the host puts there in the order in which they are used.
 //!
 //! Either way a step sees the same images: their order follows from step and seed alone.
 
@@ -12,13 +12,13 @@ use crate::graph::{BufferId, Place, Store};
 use crate::ops::sample::{Order, Staged};
 use crate::tensor::Tensor;
 
-/// Bytes that are put on a device at once, at most.
+/// The most bytes that are put on a device at once.
 const STAGE: usize = 16 << 20;
 
-/// What a step's devices have to do with its batch.
+/// What the devices of a step have to do: how much they may hold, and how many share a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// Bytes that a set may have to lie on a device as a whole.
+    /// The most bytes that a set may have to be stored on a device as a whole.
     pub room: u64,
     /// Devices that share a batch.
     pub parts: usize,
@@ -27,15 +27,15 @@ pub struct Share {
 impl Share {
     pub const WHOLE: Share = Share { room: u64::MAX, parts: 1 };
 
-    /// The least room: images that come by and by take no more, unless one batch does.
+    /// The least room: images that are sent as steps need them take no more, unless a single batch does.
     pub const LEAST: u64 = STAGE as u64;
 
     pub fn of(device: &dyn Device) -> Share {
         Share { room: device.room(), parts: device.count() }
     }
 
-    /// What is to be tried after an error, where a set of so many bytes lay on the device as a whole and its memory was
-    /// not enough: what is free of that nobody says before it is asked for.
+    /// What to try after an error, where a set of so many bytes was to be stored on the device as a whole and memory
+    /// did not suffice: nothing tells how much of it is free before it is asked for.
     pub fn after(self, error: &TrainError, bytes: u64) -> Option<Share> {
         let takes_less = bytes > Share::LEAST && bytes <= self.room;
         let is_full = matches!(error.device(), Some(DeviceError::OutOfMemory { .. }));
@@ -49,7 +49,7 @@ pub struct Supply {
     /// Images in the set, and bytes in one.
     count: usize,
     size: usize,
-    /// How often each image comes in an epoch.
+    /// How often each image occurs in an epoch.
     copies: usize,
     /// Images in a device's part of a batch, and how many such parts there are.
     batch: usize,
@@ -57,19 +57,20 @@ pub struct Supply {
     stage: Option<Stage>,
 }
 
-/// Batches on their way.
+/// Batches that are sent as steps need them.
 struct Stage {
     steps: usize,
     set: Pixels,
     seed: u32,
-    /// The steps that are there now, as a multiple of `steps`.
+    /// The steps whose images are on the device now, counted in multiples of `steps`.
     there: Option<usize>,
     /// What was sent last.
     words: Vec<u32>,
 }
 
 impl Supply {
-    /// For batches of a set, of which each device takes `batch` images. Every image comes `copies` times in an epoch.
+    /// For batches of a set; each device takes `batch` images of a batch. Every image occurs `copies` times in an
+    /// epoch.
     pub fn declare(store: &mut Store, set: &ImageSet, batch: usize, copies: usize, share: Share) -> Supply {
         let Share { room, parts } = share;
         let (count, size) = (set.len(), set.image_len());
@@ -86,12 +87,12 @@ impl Supply {
         Supply { buffer: store.add("images", words), words, count, size, copies, batch, parts, stage }
     }
 
-    /// Where the images are, bytes four to a word.
+    /// Where the images are, packed four bytes to a word.
     pub fn place(&self) -> Place {
         Place { buffer: self.buffer, offset: 0, tensor: Tensor::u32([self.words]) }
     }
 
-    /// Which images are there, where not all are.
+    /// Which images are on the device, if not all are.
     pub fn staged(&self) -> Option<Staged> {
         self.stage.as_ref().map(|stage| Staged { steps: stage.steps, ticks: self.parts })
     }
@@ -105,14 +106,14 @@ impl Supply {
         Ok(())
     }
 
-    /// The seed of the shuffles to come.
+    /// Sets the seed of the shuffles to come.
     pub fn begin(&mut self, seed: u32) {
         if let Some(stage) = &mut self.stage {
             (stage.seed, stage.there) = (seed, None);
         }
     }
 
-    /// Replays a step's plans `count` times, with the images of step `first` and of those after it.
+    /// Replays a step's plans `count` times, with the images of step `first` and the steps after it.
     pub fn run(
         &mut self,
         device: &mut dyn Device,
@@ -129,7 +130,8 @@ impl Supply {
         Ok(())
     }
 
-    /// Sees to it that the images of `step` are there, and says for how many steps those that are there last.
+    /// Makes sure that the images of `step` are on the device, and returns for how many steps, from this one on, images
+    /// are there.
     fn provide(&mut self, device: &mut dyn Device, step: usize) -> Result<usize, DeviceError> {
         let Some(stage) = &mut self.stage else { return Ok(usize::MAX) };
         let there = step / stage.steps;

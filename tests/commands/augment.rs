@@ -24,7 +24,7 @@ fn tensors(place: &Place, name: &str) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn data_extend_writes_each_image_cropped_at_seven_times_eleven_places() {
     let place = Place::with_digits(6, 3);
-    // The first five have a 9 among them, so that there are ten classes.
+    // The first five include a 9, so there are ten classes.
     let said = place.works("data extend --data data --out new/extended --limit 5");
     assert!(said.out.contains("385 training images") && said.out.contains("3 test images"), "{said:#?}");
     let mut names = NAMES.map(String::from);
@@ -100,7 +100,7 @@ fn data_extend_refuses_so_few_images_that_their_files_could_not_be_read() {
         image::GrayImage::from_pixel(28, 28, image::Luma([i as u8])).save(path).unwrap();
     }
     let line = "data extend --data letters --hold-out 6";
-    // Of each class eight are left, one class after the other.
+    // Eight images of each class are left, one class after the other.
     place.refused(&format!("{line} --limit 9"), &["--limit 9", "is of class c", "--limit 17 or more"]);
     place.works(&format!("{line} --limit 17"));
     assert_eq!(load_folder(place.path("extended")).unwrap().train.classes, 3);
@@ -148,7 +148,7 @@ fn a_run_keeps_its_augmentation_and_flags_change_single_entries_of_a_recipe() {
     assert!(said.err.contains("13,860 images, 20 to validate"), "{said:#?}");
     let kept = place.text("runs/0001-my/config.toml");
     assert!(kept.contains("zoom = 0.1") && kept.contains("rotate = 10.0") && kept.contains("extend = true"), "{kept}");
-    // Tested on images as they are.
+    // The test uses images as they are.
     let evaluate = place.works("evaluate runs/0001-my --data data --device cpu");
     assert_eq!(accuracy(&evaluate.out), accuracy(&said.out));
 }
@@ -270,7 +270,7 @@ fn a_preview_of_more_rows_than_a_picture_has_room_for_shows_those_that_fit_and_s
     assert!(said.err.contains("note: 166 of 170 rows find room"), "{said:#?}");
     let height = picture(&place, "preview.png").height();
     assert!((16_000..=16_384).contains(&height), "{height}");
-    // Of pictures that are large themselves.
+    // The same with pictures that are large themselves.
     place.bars("large", [200, 1500], 2, [4, 2]);
     let said = place.works("data preview --data large --device cpu --rows 2 --columns 12 --out large.png");
     assert!(said.err.contains("note: 9 of 12 columns find room"), "{said:#?}");

@@ -33,7 +33,7 @@ fn save(place: &Place, name: &str, image: impl Into<DynamicImage>) {
     image.into().save_with_format(path, format).unwrap();
 }
 
-/// As somebody draws: blue on cream, large, not in the middle.
+/// A digit as somebody might draw it: blue on cream, large, not in the middle.
 fn drawing(i: usize) -> RgbImage {
     let large = imageops::resize(&digit(i).0, 150, 150, imageops::FilterType::CatmullRom);
     let mut page = RgbImage::from_pixel(200, 300, Rgb([250, 240, 215]));
@@ -60,7 +60,7 @@ fn ends_with(said: &Said, code: i32) {
     assert!(!said.err.contains("panicked"), "{said:#?}");
 }
 
-/// A run that looks at everything and then ends before its table is written: its errors find no room.
+/// A run that looks at everything and then ends before its table is written: there is no room for its errors file.
 fn ends_before_its_table(place: &Place, line: &str) {
     let mut command = place.command(&format!("{line} --errors errors.csv"));
     let said = said(command.env("INKGRAD_FAULT", "full-disk@errors.csv").output().unwrap());
@@ -81,7 +81,7 @@ fn digits_in_class_folders_are_told_as_evaluate_tells_them() {
     assert_eq!(table.len(), 501);
     assert_eq!(table[0], ["path", "label", "confidence", "runner_up", "runner_up_confidence", "truth", "note"]);
     assert!(table[1][0].starts_with("png/0/") && table[1][5] == "0");
-    // The same without a model: it is the one that is built in.
+    // Without a model the table is the same: that model is the built-in one.
     place.works(&format!("{CLASSIFY} png --out same.csv"));
     assert_eq!(place.read("table.csv"), place.read("same.csv"));
 }
@@ -130,7 +130,7 @@ fn what_the_network_saw_of_one_input_is_kept_from_that_of_another() {
         let seen = image::open(place.path(&format!("seen/{name}.png"))).unwrap().to_luma8();
         assert_eq!(seen, digit(i).0, "{name}");
     }
-    // One alone has nothing to be told from.
+    // A single input has nothing to be told apart from.
     place.works(&format!("{CLASSIFY} c.csv --show-input alone"));
     assert_eq!(place.names("alone"), ["000001.png"]);
 }
@@ -182,7 +182,7 @@ fn what_cannot_be_read_is_listed_with_its_reason_and_all_else_is_classified() {
     place.write("in/huge.pgm", "P5\n100000 100000\n255\n");
     place.write("in/notes.txt", "passed over");
     save(&place, "in/drawing.png", drawing(0));
-    // As far as names may have it there.
+    // As strange a name as the system allows.
     let misnamed = if cfg!(windows) { "in/mis named .jpg" } else { "in/mis\u{1b}[2Jnamed\n.jpg" };
     std::fs::rename(place.path("in/drawing.png"), place.path(misnamed)).unwrap();
     let mut failing = vec!["in/cut.png", "in/empty.png", "in/huge.pgm", "in/text.png"];
@@ -232,7 +232,7 @@ fn lists_and_patterns_are_read_as_folders_are() {
     digits(&place, "png", 20);
     let whole = rows(&place.works(&format!("{CLASSIFY} png --quiet")).out);
     let paths: Vec<String> = whole[1..].iter().map(|row| row[0].clone()).collect();
-    // The third as Windows' editors write it.
+    // The third is how editors on Windows write it.
     for (flags, begin, end) in [("-", "", "\n"), ("-0 -", "", "\0"), ("-", "\u{feff}", "\r\n")] {
         let mut child = place.command(&format!("{CLASSIFY} --quiet {flags}"));
         let list = begin.to_owned() + &paths.iter().map(|path| format!("{path}{end}")).collect::<String>();
@@ -246,7 +246,7 @@ fn lists_and_patterns_are_read_as_folders_are() {
             whole.iter().map(|row| &row[..5]).collect::<Vec<_>>()
         );
     }
-    // What is no list of names, or one of another kind, is answered in a line that can be read.
+    // Input that is no list of names, or a list of another kind, is answered with a readable line.
     place.write("rows", format!("label{}\n", ",pixel".repeat(400)));
     place.write("zeros", "a.png\0b.png\0");
     place.write("utf16", "\u{feff}a.png\r\nb.png\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
@@ -341,11 +341,11 @@ fn pictures_are_sorted_by_class_and_nothing_is_overwritten() {
     save(&place, "copy/unsure/blank.png", GrayImage::new(20, 20));
     for _ in 0..2 {
         place.works(&format!("{CLASSIFY} copy --sort-into move --quiet"));
-        // What is there already is not put there again.
+        // A file that is already there is not put there again.
         let blank = place.names("move/unsure").into_iter().filter(|name| name.starts_with("blank"));
         assert_eq!(blank.collect::<Vec<_>>(), ["blank-2.png", "blank.png"]);
     }
-    // Below a folder that is looked through, what was sorted would be found again.
+    // Inside a folder that is searched, sorted files would be found again.
     let place = Place::new();
     digits(&place, "in", 1);
     for flag in ["--sort-into", "--show-input"] {
@@ -526,7 +526,7 @@ fn kaggle_gets_the_names_of_classes_that_are_numbers() {
         assert!(["3", "8"].contains(&submitted[1].as_str()), "{submitted:?}");
         assert_eq!(submitted[1], row[1]);
     }
-    // Labels are such names too, and not the places of the classes.
+    // Labels are such names too, and not the indices of the classes.
     let known: Vec<usize> = (0..100).filter(|i| [3, 8].contains(&digit(*i).1)).collect();
     let labelled = known.iter().map(|i| format!("{},{}\n", digit(*i).1, pixels(*i)));
     place.write("labelled.csv", labelled.collect::<String>());
@@ -576,12 +576,12 @@ fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
     let table = place.text("table.csv");
     assert_eq!(rows(&table).len(), 6);
     assert!(!place.path("table.csv.partial").exists());
-    // As a kill leaves it after the table has its name, and before the journal is gone.
+    // What a kill leaves once the table has its name, but before the journal is removed.
     place.write("table.csv.partial", journal);
     place.works(&format!("{line} --resume"));
     assert_eq!(place.text("table.csv"), table);
     assert!(!place.path("table.csv.partial").exists());
-    // Nothing was stopped that was to replace this one.
+    // No stopped run was going to replace this table.
     place.write("table.csv", "mine");
     place.refused(&format!("{line} --resume"), &["table.csv is there, and is another table", "--force"]);
     assert_eq!(place.text("table.csv"), "mine");
@@ -602,7 +602,7 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_g
     ] {
         place.refused(&format!("{line} --resume {flags}"), &[words]);
     }
-    // As versions before wrote it, in which a model has no name.
+    // A journal as earlier versions wrote it, in which a model has no name.
     let journal = place.text("table.csv.partial");
     let unnamed = journal.replacen(r#""model's name":"judge","#, "", 1);
     assert_ne!(journal, unnamed);
@@ -685,7 +685,7 @@ fn no_file_is_written_over_what_is_there_or_looked_at_and_no_two_into_one() {
     // Folders that are not there yet are made.
     place.works(&format!("{CLASSIFY} in --out new/below/table.csv --errors new/errors.csv"));
     assert_eq!(rows(&place.text("new/below/table.csv")).len(), 4);
-    // And none stays where nothing came of it.
+    // And none is left behind where nothing came of it.
     std::fs::create_dir(place.path("empty")).unwrap();
     for (flags, words) in [
         ("empty --out z/below/table.csv --sheet z/sheet.png --errors z/errors.csv", "no pictures in empty"),
@@ -725,7 +725,7 @@ fn a_label_that_is_no_class_is_no_truth_and_a_stopped_run_goes_on_after_it() {
     let line = format!("{CLASSIFY} digits.csv --out table.csv");
     ends_before_its_table(&place, &line);
     let journal = place.text("table.csv.partial");
-    // Older programs wrote the label itself.
+    // Older versions wrote the label itself.
     let older = journal.replace("\"unknown_truth\":true", "\"truth\":77");
     assert_ne!(journal, older);
     for journal in [journal, older] {
@@ -768,7 +768,7 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
             assert!(goes_on && partial.exists(), "{stopped:#?}");
             place.refused(&line, &["--resume", "--force"]);
             place.refused(&format!("{CLASSIFY} in --top 5 --probabilities --out stopped.csv --resume"), &["--top"]);
-            // And the last line was torn.
+            // The journal's last line is torn as well.
             let kept = std::fs::read(&partial).unwrap();
             std::fs::write(&partial, &kept[..kept.len() - 7]).unwrap();
             let resumed = place.run(&format!("{line} --resume"));

@@ -9,7 +9,7 @@ use inkgrad::models::ModelFile;
 
 use crate::common::{NAMES, Place, accuracy, idx, said};
 
-/// On the CPU device no driver is asked, so nothing but the program writes to standard error.
+/// The CPU device needs no driver, so only the program writes to standard error.
 const DENSE: &str = "train dense --data data --device cpu --validation 100";
 
 const FILES: [&str; 8] = [
@@ -102,7 +102,7 @@ fn of_a_model_in_no_run_folder_evaluate_leaves_pictures_only_where_it_is_told() 
 #[test]
 fn more_mistakes_than_a_picture_has_room_for_are_cut_to_those_that_fit_and_it_is_said() {
     let place = Place::with_digits(60, 1300);
-    // At a rate of next to nothing it knows nothing.
+    // At a learning rate of almost zero it learns nothing.
     let rate = "--optimizer sgd --learning-rate 1e-30";
     place.works(&format!("train dense --data data --device cpu --epochs 1 --validation 0 --batch 60 {rate}"));
     let said = place.works("evaluate runs/0001-dense --data data --device cpu --mistakes 9000");
@@ -177,7 +177,7 @@ fn an_interrupted_run_says_how_to_go_on_and_ends_with_the_bytes_of_one_never_sto
     let place = Place::with_digits(4000, 200);
     let line = "train cnn --data data --device cpu --validation 160 --epochs 2 --batch 32";
     place.works(&format!("{line} --out whole"));
-    // Where a run stops is for the machine to say; an epoch has 120 steps.
+    // Where a run stops depends on the machine; an epoch has 120 steps.
     for attempt in 1.. {
         let run = format!("runs/{attempt:04}-cnn");
         let child = place.start(line);
@@ -378,7 +378,7 @@ fn a_mistake_in_an_architecture_is_answered_with_its_line_and_the_shapes() {
     let refused = |layers: &str, words: &[&str]| {
         place.write("my.toml", format!("name = \"my\"\nlayers = [\n{layers}]\n"));
         place.refused("train my.toml --data data --device cpu", words);
-        // Without classes it is a part of a network, which can be looked at.
+        // Without classes it is a part of a network, which can be inspected.
         if layers.contains("classes") {
             place.refused("inspect my.toml", words);
         }
@@ -411,7 +411,7 @@ fn a_place_that_cannot_be_written_to_is_refused() {
     assert!(said.code == Some(1) && said.err.contains("--out file"), "{said:#?}");
     let said = place.run("curves runs/0001-dense --out file/curves.png");
     assert!(said.code == Some(1) && said.err.contains("file/curves.png"), "{said:#?}");
-    // The reason once, and nothing of a temporary file's name.
+    // The reason is given once, and without a temporary file's name.
     assert!(said.err.matches("Not a directory").count() <= 1 && !said.err.contains(".tmp"), "{said:#?}");
 }
 
@@ -439,7 +439,7 @@ fn a_file_beyond_a_limit_is_an_error_like_a_full_disk_and_what_is_kept_goes_on()
     let export = limited(&place, 100, "export dense m.onnx");
     says(&export, &["cannot write m.onnx: ", "that there is room"]);
 
-    // There is room for the model, and none for the optimizer's two moments beside it.
+    // There is room for the model, but none for the optimizer's two moments as well.
     let train = limited(&place, 500, &format!("{DENSE} --epochs 1"));
     says(&train, &["nothing is saved yet but the best model so far, runs/0001-dense/best.safet", "--resume runs/0001"]);
     place.works("train --resume runs/0001-dense");
@@ -558,9 +558,9 @@ fn a_reader_that_goes_away_is_no_reason_to_panic_or_to_stop_training() {
         let said = said(child.wait_with_output().unwrap());
         assert!(said.code == Some(0) && !said.err.contains("panicked"), "{line}: {said:#?}");
     }
-    // What a command writes is there without a reader too.
+    // The files that a command writes are there without a reader too.
     assert_eq!(place.names("told"), ["confusion.png", "mistakes.png"]);
-    // Nor is having nowhere to write to at all.
+    // Having nowhere to write to at all is no reason to stop either.
     let mut command = place.command("train dense --data data --device cpu --epochs 1");
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).status().unwrap();
     assert!(status.success());
@@ -633,7 +633,7 @@ fn average_pooling_brings_448_down_to_28_in_front_of_any_network() {
     let run = &place.names("runs")[0];
     let inspected = place.works(&format!("inspect runs/{run}"));
     assert!(inspected.out.contains("28x28x1"), "{}", inspected.out);
-    // Before a word of what the file says.
+    // This is refused before anything about the file is printed.
     place.refused(&format!("inspect runs/{run} --plan -b 1048576"), &["too large to plan"]);
     place.works(&format!("evaluate runs/{run} --data large --device cpu"));
 }
@@ -739,7 +739,7 @@ fn help_explains_every_flag_of_every_command() {
         let help = place.works(&format!("{command} --help")).out;
         for flag in flags(command).split_whitespace() {
             let at = help.find(&format!("--{flag}")).unwrap_or_else(|| panic!("{command} --help: no --{flag}\n{help}"));
-            // The explanation stands behind the flag or in the next line.
+            // The explanation follows the flag or is on the next line.
             let words = help[at..].lines().take(2).flat_map(|line| line.split_whitespace()).count();
             assert!(words > 3, "{command} --help: --{flag} is not explained\n{help}");
         }

@@ -40,7 +40,7 @@ fn kaggles_table_trains_a_model_on_nine_tenths_and_is_tested_on_the_rest() {
     // Going on from a model of MNIST, as a second part of the data.
     let said = place.works("train --from judge --data train.csv --hold-out 500 --epochs 1 --device cpu");
     assert!(right(&said.out) > 485, "{said:#?}");
-    // All of it, which leaves nothing to say how good it is.
+    // Training on all of it leaves nothing to test with.
     let said = place.works("train dense --data train.csv --hold-out 0 --epochs 1 --device cpu");
     assert!(said.err.contains("nothing will be tested") && !said.out.contains("right"), "{said:#?}");
     assert!(place.text("runs/0003-dense/result.toml").contains("test_images = 0"));
@@ -79,7 +79,7 @@ fn a_model_is_tested_on_what_its_own_training_set_aside_and_goes_on_with_the_res
     let said = place.works(&format!("train --from runs/0003-dense {flags}"));
     assert!(!said.out.contains("right") && said.err.contains("--hold-out 0, which is kept"), "{said:#?}");
 
-    // Of other data a tenth is set aside as always.
+    // With other data a tenth is set aside as usual.
     place.write("other.csv", table(&mnist::embedded().unwrap().test, 300));
     let said = place.works("evaluate runs/0003-dense --data other.csv --device cpu");
     assert!(said.out.contains(" of 30 right") && !said.err.contains("is no test"), "{said:#?}");
@@ -115,12 +115,12 @@ fn a_model_that_is_there_is_tested_on_all_images_where_that_is_asked_for() {
     for line in ["train dense", "train gan", "data stats"] {
         place.refused(&format!("{line} --data digits --hold-out all"), &["--hold-out all is for `evaluate`"]);
     }
-    // What it has learned from is no test.
+    // Images that it has learned from are no test.
     place.works("train dense --data digits --hold-out 10 --epochs 1 --batch 10 --device cpu -q");
     let evaluate = "evaluate runs/0001-dense --data digits --device cpu";
     let said = place.works(&format!("{evaluate} --hold-out all"));
     assert!(said.err.contains("has learned from 90 of these 100 test images (--hold-out 10)"), "{said:#?}");
-    // Nor is what it may know, since the others changed places.
+    // Nor are images that it may know, now that added ones have changed their places.
     pictures(&place, "digits", &mnist.test, 120);
     for line in [evaluate, "train --from runs/0001-dense --data digits --epochs 1 --batch 10 --device cpu -q"] {
         let said = place.works(line);
@@ -157,7 +157,7 @@ fn a_class_that_would_be_validated_as_a_whole_is_refused_and_a_recipe_leaves_it_
     place.works("train dense --data two --validation 10 --epochs 1 --device cpu -q");
     let said = place.works("train dense --data one --epochs 1 --device cpu --dry-run");
     assert!(said.out.contains("validation = 0"), "{said:#?}");
-    // As a run of an older version may have it, whose settings no flag changes.
+    // A run of an older version may have such a setting, which no flag changes.
     let config = place.text("runs/0001-dense/config.toml");
     assert!(config.contains("validation = 10\n"), "{config}");
     place.write("runs/0001-dense/config.toml", config.replace("validation = 10\n", "validation = 11\n"));
@@ -247,7 +247,7 @@ fn a_model_of_images_with_light_borders_gets_what_it_is_asked_as_it_is() {
     let said = place.works("evaluate runs/0001-dense --data light --device cpu");
     let (known, turned) = (right(&said.out), "`classify` turns them round");
     assert!(known > 200 && !said.err.contains(turned), "{said:#?}");
-    // One that knows dark borders is not given them, and that is said.
+    // A model that knows dark borders is not given any here, and a warning says so.
     for line in ["evaluate judge", "train --from dense --dry-run"] {
         let said = place.works(&format!("{line} --data light --device cpu"));
         assert!(said.err.contains("images of train.csv are light all round"), "{said:#?}");
@@ -280,7 +280,7 @@ fn some_of_a_models_classes_are_known_by_their_names() {
     );
 }
 
-/// Digits in folders that are called by their words, which the alphabet puts into another order.
+/// Digits in folders that are named by words, whose alphabetical order is another one.
 fn words(place: &Place, folder: &str, count: usize) {
     const WORDS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     pictures(place, folder, &mnist::embedded().unwrap().test, count);

@@ -1,14 +1,14 @@
-//! `inkgrad doctor`, and the look that every command takes at a GPU before it uses it, on the real program: with a device
-//! that is right, and with one whose shader is wrong.
+//! `inkgrad doctor`, and the check of a GPU that every command makes before using it, on the real program: with a
+//! device that is right, and with one whose shader is wrong.
 
 use inkgrad::device::Device;
 
 use crate::common::{Place, said};
 
-/// The largest of a window becomes the smallest.
+/// The largest value of a window becomes the smallest.
 const WRONG_POOL: &str = "wrong-shader@max_pool:(other > v)=>(other < v)";
 
-/// The name of the GPU that tests run on, be it software.
+/// The name of the GPU that tests run on, even if it is a software one.
 fn gpu(test: &str) -> Option<String> {
     crate::golden::gpu(test).map(|gpu| gpu.name())
 }
@@ -22,7 +22,7 @@ fn doctor_holds_the_cpu_against_the_definitions_where_there_is_no_gpu() {
         assert!(said.out.contains(word), "no {word:?} in {said:#?}");
     }
     assert!(said.out.contains("computes what it should") && !said.out.contains("WRONG"), "{said:#?}");
-    // What is attached to an issue is what was seen, and says nothing of whose machine it is.
+    // The report to attach to an issue is what was printed, and does not tell whose machine it is.
     let report = place.text("report.md");
     assert_eq!(report, said.out);
     for path in [place.path("").to_string_lossy().into_owned(), std::env::var("HOME").unwrap_or("/home".into())] {
@@ -84,7 +84,7 @@ fn a_gpu_whose_results_are_wrong_is_refused_by_name_and_left_by_auto() {
     assert!(said.err.contains("with CPU ("), "{said:#?}");
 }
 
-/// lavapipe, which is slower than the CPU device, in the part of an integrated GPU.
+/// lavapipe, which is slower than the CPU device, plays the part of an integrated GPU.
 #[test]
 fn auto_leaves_an_integrated_gpu_that_is_slower_than_the_cpu_and_measures_it_once() {
     let Some(gpu) = gpu("auto_leaves_an_integrated_gpu_that_is_slower_than_the_cpu") else { return };
@@ -95,7 +95,7 @@ fn auto_leaves_an_integrated_gpu_that_is_slower_than_the_cpu_and_measures_it_onc
         said
     };
     let line = "train dense --data data --epochs 1";
-    // A GPU that is named is taken, and not measured.
+    // A GPU that is asked for by name is used and not measured.
     let named = run(line, &gpu);
     assert!(named.err.contains(&gpu) && !named.err.contains("GFLOP/s"), "{named:#?}");
     let first = run(line, "auto");

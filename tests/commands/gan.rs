@@ -1,10 +1,10 @@
-//! A GAN from the command line: trained, measured, compared and looked into.
+//! A GAN from the command line: trained, measured, compared and inspected.
 
 use std::sync::LazyLock;
 
 use crate::common::{Place, TINY_GAN, said};
 
-/// [`TINY_GAN`] in a second.
+/// [`TINY_GAN`] with a recipe that takes a second.
 static TINY: LazyLock<String> =
     LazyLock::new(|| format!("{TINY_GAN}\n[recipe]\nepochs = 2\nbatch = 16\naverage = 0.9\n"));
 
@@ -41,7 +41,7 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
     let snapshot = image::open(place.path(&format!("{run}/snapshots/0002.png"))).unwrap();
     assert_eq!((snapshot.width(), snapshot.height()), (10 * 56 + 9 * 2, 10 * 56 + 9 * 2));
 
-    // What it found, `evaluate` finds by the seed that is told.
+    // `evaluate` finds the same measures with the seed that the run prints.
     let measures = |out: &str| -> Vec<String> {
         let of = ["Fréchet distance ", "labels recovered ", "precision ", "recall "];
         let lines = out.lines().filter(|line| of.iter().any(|of| line.starts_with(*of)) && !line.contains('/'));
@@ -52,7 +52,7 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
     let again = place.works(&format!("evaluate runs/0001-tiny --data data --device cpu --seed {seed}"));
     assert_eq!((measures(&again.out), measures(&said.out).len()), (measures(&said.out), 4));
 
-    // The run's folder names its generator, to all that ask for one.
+    // The run's folder stands for its generator wherever one is asked for.
     let said = place.works("evaluate runs/0001-tiny --data data --device cpu --teach");
     let ratio = "Fréchet distance / that of real pictures: ";
     for word in ["200 generated pictures", "  of real pictures", ratio, "of the real test images"] {

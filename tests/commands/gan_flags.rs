@@ -1,4 +1,4 @@
-//! `inkgrad train` of a GAN as a process of its own: stopped, killed and resumed, and asked for what cannot be.
+//! `inkgrad train` of a GAN as a process of its own: stopped, killed and resumed, and asked for the impossible.
 
 #[cfg(unix)]
 use std::time::Duration;
@@ -162,7 +162,7 @@ fn a_flag_that_cannot_be_followed_is_named_with_what_would_do() {
         ("--judge nowhere.safetensors", ["nowhere.safetensors", "cannot", ""]),
     ] {
         let (name, _) = flags.split_once(' ').unwrap();
-        // A flag given twice counts as it was given last.
+        // If a flag is given twice, the last one counts.
         let others = if name == "--pack" { TINY.replace(" --pack 2", "") } else { TINY.into() };
         place.refused(&format!("{others} {flags}"), &words);
     }

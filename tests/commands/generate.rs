@@ -8,7 +8,7 @@ use image::GrayImage;
 
 use crate::common::{Place, Said, said};
 
-/// On the CPU device no driver is asked, so nothing but the program writes to standard error.
+/// The CPU device needs no driver, so only the program writes to standard error.
 const CPU: &str = "--device cpu";
 
 fn generate(place: &Place, flags: &str) -> Said {
@@ -27,8 +27,8 @@ fn cell(sheet: &GrayImage, row: u32, column: u32) -> Vec<u8> {
     image::imageops::crop_imm(sheet, column * 28, row * 28, 28, 28).to_image().into_raw()
 }
 
-/// Equal, but for a value between two grey levels that falls to the other one: arithmetic in batches of other sizes
-/// may round otherwise.
+/// Equal, except that a value between two grey levels may be rounded to the other one: arithmetic in batches of other
+/// sizes may round differently.
 fn alike(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= 1)
 }
@@ -207,7 +207,7 @@ fn a_link_stays_and_the_picture_goes_where_it_leads() {
         assert!(place.path("near.png").is_symlink());
     }
     assert_eq!(sizes(&place, "far/a.png"), (56, 28));
-    // What is no file takes the bytes.
+    // A target that is not a regular file receives the bytes.
     symlink("/dev/stdout", place.path("out.png")).unwrap();
     let output = place.command(&format!("generate {CPU} --grid 1x2 --quiet --out out.png")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -352,7 +352,7 @@ fn what_cannot_be_drawn_is_answered_with_what_can() {
         ("--test 5", &["--test", "IDX"]),
         ("--format idx --out-dir a --test 101", &["--test 101", "100 digits"]),
         ("--grid 1x3000 --out a.gif", &["GIF", "at most 65535 a side"]),
-        // The folder that was made for it is gone again.
+        // The folder that was made for it is removed again.
         ("--grid 1x3000 --out new/below/a.gif", &["GIF", "at most 65535 a side"]),
         ("--fps abc --out a.gif", &["--fps", "abc", "from 1 to 50"]),
         ("--model nowhere.safetensors", &["nowhere.safetensors"]),
@@ -407,7 +407,7 @@ fn a_second_interrupt_ends_the_program_at_once_and_leaves_no_half_of_a_file() {
     let place = Place::new();
     std::fs::create_dir(place.path("temporary")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
-    // Nobody reads the pipe, so that what is to come out of it waits.
+    // Nobody reads the pipe, so writing to it waits.
     let mut command = place.command(&format!("generate {CPU} --grid 1x1 --format png --out pipe"));
     command.env("TMPDIR", place.path("temporary"));
     let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
@@ -438,7 +438,7 @@ fn an_interrupted_data_set_leaves_a_folder_that_was_there() {
 
 // Size and speed.
 
-/// The most memory that a process has had, in MiB, watched until it ends.
+/// The peak memory of a process in MiB, watched until it ends.
 #[cfg(target_os = "linux")]
 fn peak(child: &mut std::process::Child) -> u64 {
     let mut peak = 0;
@@ -489,8 +489,8 @@ fn a_software_gpu_draws_the_pictures_that_the_cpu_draws() {
     place.works("generate --grid 4x10 --out gpu.png --device llvmpipe");
     let (cpu, gpu) = (grey(&place, "cpu.png"), grey(&place, "gpu.png"));
     assert_eq!(cpu.dimensions(), gpu.dimensions());
-    // Devices add in different orders, and a value between two grey levels may fall to either; the second level is
-    // for what builds up over the layers.
+    // Devices add in different orders, and a value between two grey levels may be rounded to either; the second level
+    // allows for errors that build up over the layers.
     let apart = cpu.iter().zip(gpu.iter()).map(|(a, b)| a.abs_diff(*b)).max();
     assert!(apart <= Some(2), "{apart:?} grey levels apart");
 }

@@ -47,7 +47,7 @@ fn a_trained_run_goes_out_and_comes_back_with_the_same_answers() {
         .map(|model| place.works(&format!("evaluate {model} --data data --device cpu --out report")).out);
     let table = |text: &str| text.lines().skip(1).take_while(|line| !line.contains("png")).collect::<String>();
     assert_eq!(table(&before), table(&after));
-    // Plain tensors do not normalize pixels themselves: it is said, and kept beside them.
+    // Plain tensors do not normalize pixels themselves: how to do so is printed, and kept beside them.
     let said = place.works("export runs/0001-fast plain.safetensors");
     assert!(said.out.contains("pixel / 255 is normalized by (x - mean) / std"), "{}", said.out);
     assert!(said.out.contains("nn.BatchNorm2d(..., eps=0.001)"), "{}", said.out);
@@ -69,7 +69,7 @@ fn classes_keep_their_names() {
     assert!(place.works("inspect n.safetensors").out.contains("\"seven\""));
 }
 
-/// A model goes out as ONNX and as plain tensors of `dense`, and comes back.
+/// A model is exported as ONNX and as plain tensors of `dense`, and imported again.
 const JOURNEYS: [(&str, &str); 2] = [("m.onnx", ""), ("plain.safetensors", "--architecture dense")];
 
 #[test]
@@ -77,7 +77,7 @@ fn class_names_and_how_pictures_became_images_travel_with_a_model() {
     let place = Place::new();
     let mut model = ModelFile::shipped("dense").unwrap();
     model.set_class_names(&('a'..='j').map(String::from).collect::<Vec<_>>());
-    // Words that no data have say nothing.
+    // Words that no data has are ignored.
     for (pictures, kept) in [("raw", true), ("fitted", true), ("prepared", true), ("painted", false)] {
         model.set("pictures", pictures);
         model.save(place.path("m.safetensors")).unwrap();
@@ -108,7 +108,7 @@ fn a_file_that_calls_two_classes_the_same_is_imported_with_other_names() {
     }
 }
 
-/// The bytes of a safetensors file with a weight of so many outputs and inputs and a bias for each name.
+/// The bytes of a safetensors file with, for each name, a weight of that many outputs and inputs and a bias.
 fn dense_layers(layers: &[(&str, [usize; 2])]) -> Vec<u8> {
     fn view(dims: Vec<usize>, data: &[u8]) -> TensorView<'_> {
         TensorView::new(Dtype::F32, dims, data).unwrap()
@@ -353,7 +353,7 @@ fn an_export_replaces_a_file_only_where_it_is_told_to() {
     assert_ne!(place.read("run/best.safetensors"), b"mine");
 }
 
-/// A `.keras` file whose configuration has `from` in the place of `to`, or which lacks a member.
+/// A `.keras` file whose configuration has `to` in the place of `from`, without the member called `without`.
 fn changed(from: &str, to: &str, without: &str) -> Vec<u8> {
     let mut archive = ZipArchive::new(Cursor::new(std::fs::read(file("branches-keras3.keras")).unwrap())).unwrap();
     let mut out = ZipWriter::new(Cursor::new(Vec::new()));
@@ -368,7 +368,7 @@ fn changed(from: &str, to: &str, without: &str) -> Vec<u8> {
             bytes = text.replace(from, to).into_bytes();
         }
         if name != without {
-            // As other writers of zip archives pack them.
+            // Compressed, as other writers of zip archives do it.
             let packed = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
             out.start_file(name, packed).unwrap();
             out.write_all(&bytes).unwrap();

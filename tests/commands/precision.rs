@@ -1,11 +1,11 @@
-//! `--precision f16`: half the memory for what a step makes of its images, on the real program.
+//! `--precision f16`: half the memory for what a step computes from its images, on the real program.
 
 use inkgrad::models::ModelFile;
 use inkgrad::train::metrics::Metrics;
 
 use crate::common::{Place, said};
 
-/// A layer of every kind that is halved.
+/// One layer of every kind that is halved.
 const NETWORK: &str = r#"layers = [
   { conv = 8, kernel = 3, padding = "same", activation = "relu" },
   { max_pool = 2 },
@@ -51,7 +51,7 @@ fn sixteen_bits_train_to_nearly_the_same_losses_as_thirty_two() {
         assert_ne!(exact, halved, "nothing was halved");
         let near =
             |a: f64, b: f64, share: f64| assert!((a - b).abs() < share * a, "{exact:?} in 32 bits, {halved:?} in 16");
-        // Rounding to 11 bits, before what differs in one step is learned from in the next.
+        // Only rounding to 11 bits, before differences in one step carry over to the next.
         exact.iter().zip(halved).take(4).for_each(|(a, b)| near(*a, *b, 2e-3));
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         near(mean(&exact), mean(halved), 0.03);

@@ -1,4 +1,5 @@
-//! The models of the way that a run keeps: when, the same ones whatever stops it, and of use to every command.
+//! The snapshots that a run keeps along the way: when they are taken, that they are the same whatever stops it, and
+//! that every command can use them.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use inkgrad::train::Folder;
 
 use crate::common::{Place, right};
 
-/// 20 steps an epoch.
+/// 20 steps per epoch.
 const DENSE: &str = "train dense --data data --device cpu --validation 0 --batch 32 --average 0.9 -q";
 
 fn steps(place: &Place, run: &str) -> Vec<usize> {
@@ -27,7 +28,7 @@ fn so_many_of_every_epoch_are_kept_evenly_spaced_and_never_more_than_there_are_s
         assert_eq!(steps(&place, &format!("{wanted}/0001-dense")), steps_wanted);
         assert!(place.text(&format!("{wanted}/0001-dense/config.toml")).contains(&format!("snapshots = {wanted}\n")));
     }
-    // Nobody who does not ask for them has them, and their settings are those of older runs.
+    // A run that does not ask for them has none, and its settings are those of older runs.
     place.works(&format!("{DENSE} --epochs 2"));
     assert!(steps(&place, "runs/0001-dense").is_empty());
     assert!(!place.path("runs/0001-dense/snapshots").exists());
@@ -36,7 +37,7 @@ fn so_many_of_every_epoch_are_kept_evenly_spaced_and_never_more_than_there_are_s
 
 #[test]
 fn training_is_the_same_with_snapshots_and_without() {
-    // 200 steps an epoch, a row of the metrics for every four, and snapshots between them.
+    // 200 steps per epoch, a row of the metrics for every four, and snapshots between them.
     let place = Place::with_digits(4000, 50);
     let line = DENSE.replace("--batch 32", "--batch 20 --epochs 2");
     place.works(&line);
@@ -57,7 +58,7 @@ fn a_killed_and_resumed_run_has_the_snapshots_of_one_never_stopped() {
     place.works(&format!("{line} --out whole"));
     let run = "runs/0001-dense";
     let (mut next, mut midway) = (line, 0);
-    // Each time it is killed where it has just gone past an epoch's first snapshot, ahead of its checkpoint.
+    // Each time it is killed just after a snapshot within an epoch, ahead of the epoch's checkpoint.
     for step in [26, 126, 246, 353] {
         let mut child = place.start(&next);
         let (began, file) = (Instant::now(), place.path(&format!("{run}/snapshots/{step:06}.safetensors")));
@@ -117,7 +118,7 @@ fn what_else_lies_in_the_folder_is_no_snapshot() {
         place.write(&format!("{run}/snapshots/{stranger}"), "strange");
     }
     std::fs::create_dir(place.path(&format!("{run}/snapshots/000008.safetensors"))).unwrap();
-    // Sorted as numbers: a step of seven digits is behind all of six.
+    // Sorted as numbers: a step of seven digits comes after all those of six.
     place.write(&format!("{run}/snapshots/1000000.safetensors"), "late");
     assert_eq!(steps(&place, run), [wanted, vec![1_000_000]].concat());
     assert!(Folder::snapshots(&place.path("nowhere")).is_empty());

@@ -1,4 +1,4 @@
-//! Training that goes on from a trained model, and several that are joined.
+//! Training that goes on from a trained model, and several models that are joined.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,7 +18,7 @@ fn a_model_that_is_trained_further_begins_where_it_was_and_keeps_its_normalizati
     let place = Place::with_digits(2000, 200);
     place.digits("more", 4000, 200);
     place.works(FAST);
-    // A rate of next to nothing leaves the weights as they were: so it is from them that training begins.
+    // A learning rate of almost zero leaves the weights as they were, which shows that training begins from them.
     place.works(
         "train --from runs/0001-dense --data more --epochs 1 --learning-rate 1e-30 --optimizer sgd --validation 0 \
          --device cpu -q",
@@ -31,7 +31,7 @@ fn a_model_that_is_trained_further_begins_where_it_was_and_keeps_its_normalizati
 
     let config = place.text("runs/0002-dense/config.toml").replace('\\', "/");
     assert!(config.contains("from = ") && config.contains("runs/0001-dense"), "{config}");
-    // Where no rate is given it is a tenth of the recipe's 0.004.
+    // If no rate is given, it is a tenth of the recipe's 0.004.
     let said = place.works("train --from runs/0001-dense --data more --dry-run --device cpu");
     assert!(said.out.contains("learning_rate = 0.0004"), "{said:#?}");
 }
@@ -65,7 +65,7 @@ fn what_cannot_be_gone_on_from_is_refused_with_the_reason() {
     place.refused("train dense --recipe ensemble --data data --device cpu", &words);
     place.refused("train --from runs/0001-dense --recipe ensemble --data data --device cpu", &["Leave out --from"]);
     place.refused("train dense --warmup 1 --data data --device cpu", &["--warmup says nothing to the one-cycle"]);
-    // What cannot be joined is not trained first.
+    // Networks that cannot be joined are refused before they are trained.
     place.write(
         "open.toml",
         "layers = [{ conv = 10, kernel = 28, padding = \"valid\" }, \"flatten\"]\n[recipe]\nepochs = 1",
@@ -102,7 +102,7 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     let evaluated = place.works(&format!("evaluate {run} --data data --device cpu"));
     assert_eq!(right(&evaluated.out), right(together));
 
-    // Members that are finished are not joined with others of other images.
+    // Finished members are not joined with members trained on other images.
     place.digits("more", 2100, 500);
     place.refused(&format!("train --resume {run} --data more"), &["others than those it began with"]);
     for member in 1..=3 {
@@ -111,11 +111,11 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     let words = ["1/best.safetensors", "others than those it began with"];
     place.refused(&format!("train --resume {run} --data more"), &words);
 
-    // The command for models that are there already makes the same of them.
+    // `ensemble`, the command for existing models, makes the same model of them.
     place.works(&format!("ensemble {run}/1 {run}/2 {run}/3 -o joined.safetensors"));
     let load = |name: &str| ModelFile::load(place.path(name)).unwrap().tensors;
     assert_eq!(load("joined.safetensors"), load(&format!("{run}/best.safetensors")));
-    // Where nobody reads any more, the run of several goes on to its end.
+    // If nobody reads its output any more, a run of several members still goes on to its end.
     let unread = place.command(&format!("{FAST} --members 3 --seed 5 --out unread")).stdout(Stdio::piped()).spawn();
     let mut unread = unread.unwrap();
     drop(unread.stdout.take());

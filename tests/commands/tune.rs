@@ -1,10 +1,10 @@
-//! `inkgrad tune` on the real program: the layout of each op that is the fastest on a device, remembered.
+//! `inkgrad tune` on the real program: the fastest layout of each op on a device, remembered.
 
 use inkgrad::device::Device;
 
 use crate::common::{Place, said};
 
-/// A driver in software claims to be a card, whose layouts do not suit it: there is something to find.
+/// A software driver claims to be a card, whose layouts do not suit it, so that there is something to find.
 const CARD: &str = "hardware@all";
 const NETWORK: &str = "dense --batch 16";
 
@@ -40,7 +40,7 @@ fn a_faster_layout_whose_results_are_wrong_is_named_and_not_taken() {
     let Some(gpu) = crate::golden::gpu("a_faster_layout_whose_results_are_wrong") else { return };
     let (gpu, place) = (gpu.name(), Place::new());
     let before = first_loss(&place, &gpu);
-    // Sums that are not divided, as a card's own layouts of these products are, begin at a later term.
+    // Undivided sums begin at a later term; a card's own layouts of these products are divided.
     let wrong = format!("{CARD};wrong-shader@matmul.nn:let slice = 0u=>let slice = 100u");
     let tuned = place.run_on(&format!("tune {NETWORK}"), &gpu, &wrong);
     assert_eq!(tuned.code, Some(0), "{tuned:#?}");

@@ -222,6 +222,10 @@ fn loops_switches_and_returns_go_each_invocations_own_way() {
 #[ignore = "prints what a training step asks of a card's caches, and checks nothing"]
 fn traffic_of_a_training_step() {
     let network = std::env::var("TRAFFIC").unwrap_or_else(|_| "cnn".into());
+    let target = match std::env::var("TARGET").as_deref() {
+        Ok("integrated") => Target::INTEGRATED,
+        _ => Target::DISCRETE,
+    };
     let architecture = builtin(&network).unwrap();
     let settings = Settings::from_recipe(&network, &architecture.recipe);
     let set = mnist::embedded().unwrap().train.select(&(0..640).collect::<Vec<_>>());
@@ -230,7 +234,7 @@ fn traffic_of_a_training_step() {
     let normalization = Normalization::of(&set);
     let steps = ClassifierSteps::declare(&mut store, &built, parameters, &settings, &set, normalization, Share::WHOLE);
     let mut steps = steps.unwrap();
-    let mut device = InStep::new(Target::DISCRETE);
+    let mut device = InStep::new(target);
     device.traffic = Some(Vec::new());
     device.allocate(&store).unwrap();
     steps.upload(&mut device, &set).unwrap();

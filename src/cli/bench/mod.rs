@@ -24,23 +24,23 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Images in a step [default: 128, of a GAN what its recipe says; with --infer 256, of a GAN 250]
+    /// Images per step [default: 128, of a GAN what its recipe says; with --infer 256, of a GAN 250]
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch: Option<usize>,
-    /// How long to measure, after a second to warm up; 0 is the first step alone, as it comes
+    /// Seconds to measure, after one of warm-up; 0 measures only the first step, without warm-up
     #[arg(long, value_name = "S", default_value_t = 5.0, allow_negative_numbers = true, value_parser = seconds)]
     seconds: f64,
-    /// Classify images that are on the device already, or draw them with a GAN, instead of training
+    /// Classify images already on the device, or draw them with a GAN, instead of training
     #[arg(long)]
     infer: bool,
-    /// How many bits a GPU keeps of what a classifier's training step makes of each image
+    /// Precision of the activations and their gradients in a classifier's training step on a GPU
     #[arg(long, value_name = "BITS", value_enum, default_value = "f32")]
     precision: Precision,
-    /// One line of JSON
+    /// Print one line of JSON
     #[arg(long)]
     json: bool,
-    /// Time every dispatch of a step alone, and compare it with the most sums that the device does, and with a copy
-    /// that no cache holds
+    /// Time every dispatch of a step by itself, and compare it with the device's peak arithmetic speed and with a copy
+    /// too large for any cache
     #[arg(long)]
     ops: bool,
 }
@@ -97,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is known of a step before it is run.
+/// What is known about a step before it runs.
 fn about(args: &Args, subject: &Subject) -> serde_json::Value {
     json!({
         "model": args.model, "mode": if args.infer { "infer" } else { "train" }, "batch": subject.images,
@@ -110,7 +110,7 @@ fn about(args: &Args, subject: &Subject) -> serde_json::Value {
 struct Measured {
     steps: usize,
     seconds: f64,
-    /// Of the first step, and the mean of the last ones that were run together; nothing but 0 in inference.
+    /// The loss of the first step, and the mean over the last steps that were run together; 0 in inference.
     first_loss: f32,
     last_loss: f32,
 }
@@ -125,7 +125,7 @@ fn measure(subject: &mut Subject, device: &mut dyn Device, seconds: f64) -> anyh
         first_loss = first_loss.or(losses.first().copied());
         last_loss = losses.iter().sum::<f32>() / losses.len().max(1) as f32;
         steps += chunk;
-        // Chunks as in training: a quarter of a second between two looks.
+        // Chunks as in training: a quarter of a second between reads of the result.
         if start.elapsed() < Duration::from_millis(250) {
             chunk = (chunk * 2).min(subject.most_steps);
         }
@@ -134,7 +134,7 @@ fn measure(subject: &mut Subject, device: &mut dyn Device, seconds: f64) -> anyh
     Ok(Measured { steps, seconds, first_loss: first_loss.unwrap_or_default(), last_loss })
 }
 
-/// Every dispatch of a step with the shortest time that it took.
+/// Lists every dispatch of a step with the shortest time that it took.
 fn ops(args: &Args, choice: Choice, subject: &mut Subject) -> anyhow::Result<ExitCode> {
     let (_, mut device) = trusted(choice, &args.device)?;
     let is_cpu = device.name().starts_with("CPU (");
@@ -155,7 +155,7 @@ fn ops(args: &Args, choice: Choice, subject: &mut Subject) -> anyhow::Result<Exi
             say(format_args!("{name}:"));
         }
         let prepared = device.prepare(plan)?;
-        // Long steps are steady enough.
+        // Long steps vary little.
         let times = if plan.flops() > 10_000_000_000 { 3 } else { 20 };
         let times = device.profile(prepared, times)?;
         for (dispatch, time) in plan.dispatches.iter().zip(&times) {

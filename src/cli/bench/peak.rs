@@ -1,4 +1,4 @@
-//! The most that a device does, as measured: what the times of single ops are compared with.
+//! A device's measured peak rates, which the times of single ops are compared with.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,21 +12,21 @@ use crate::ops::matmul::{Layout, MatMul};
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// Each a second.
+/// Each per second.
 pub struct Peak {
     pub flops: f64,
     pub bytes: f64,
 }
 
 impl Peak {
-    /// The share of whichever bounds this work more, the sums or the memory.
+    /// The share of the peak that bounds this work more, arithmetic or memory.
     pub fn share(&self, flops: u64, bytes: u64, seconds: f64) -> f64 {
         (flops as f64 / self.flops).max(bytes as f64 / self.bytes) / seconds
     }
 }
 
-/// FLOP/s: of the CPU multiply-adds that stay in registers, of a GPU the largest product of matrices that takes a few
-/// milliseconds. Bytes a second: a copy of 64 MB. What the device held is gone.
+/// FLOP/s: for the CPU, multiply-adds that stay in registers; for a GPU, the fastest of matrix products up to one that
+/// takes a few milliseconds. Bytes per second: a copy of 64 MB. What the device held is lost.
 pub fn measure(device: &mut dyn Device, is_cpu: bool) -> anyhow::Result<Peak> {
     let words = 1 << 24;
     let copy = |graph: &mut Graph, store: &mut Store| {
@@ -60,7 +60,7 @@ fn stored(store: &mut Store, tensor: Tensor) -> Place {
     Place { buffer: store.add("peak", tensor.len()), offset: 0, tensor }
 }
 
-/// The shortest time of a graph of one value, of a few.
+/// The shortest of several times of a graph with one value.
 fn seconds(
     device: &mut dyn Device,
     build: impl Fn(&mut Graph, &mut Store) -> anyhow::Result<(Value, Tensor)>,
@@ -79,7 +79,7 @@ fn seconds(
     Ok(shortest.max(1e-9))
 }
 
-/// Multiply-adds of as many independent sums as hide their latency; on all threads at once.
+/// The rate of multiply-adds, with enough independent sums to hide their latency; on all threads at once.
 fn multiply_adds() -> f64 {
     const SUMS: usize = 12;
     const TIMES: usize = 1 << 21;

@@ -1,4 +1,4 @@
-//! What `bench` measures: a network's training steps or its inference, ready to run and to be looked into.
+//! What `bench` measures: a network's training steps or its inference, ready to run and to inspect.
 
 use crate::data::ImageSet;
 use crate::device::Device;
@@ -9,7 +9,7 @@ use crate::models::{Architecture, Gan, Model, Normalization, Parameters, Schedul
 use crate::plan::Plan;
 use crate::train::{ClassifierSteps, GanSettings, GanSteps, Precision, Settings, Share, gan};
 
-/// Steps that run without a look at them, at most.
+/// The most steps that run between reads of the results.
 const CHUNK: usize = 64;
 
 pub struct Subject {
@@ -17,13 +17,13 @@ pub struct Subject {
     set: ImageSet,
     work: Work,
     done: usize,
-    /// Images that a step takes, or makes.
+    /// Images that a step takes or makes.
     pub images: usize,
-    /// Weights of all networks that take part.
+    /// Weights of all networks involved.
     pub parameters: u64,
     /// Steps that [`Subject::run`] may do at once.
     pub most_steps: usize,
-    /// What a step is made of: name, plan, and how often a step runs it.
+    /// The parts of a step: name, plan, and how often a step runs it.
     pub plans: Vec<(&'static str, Plan, usize)>,
 }
 
@@ -65,7 +65,7 @@ impl Subject {
         self.plans.iter().map(|(_, plan, runs)| plan.dispatches.len() * runs).sum()
     }
 
-    /// Makes everything resident on a device, with the weights as training would begin.
+    /// Makes everything resident on a device, with the weights that training would start from.
     pub fn start(&mut self, device: &mut dyn Device) -> anyhow::Result<()> {
         device.allocate(&self.store)?;
         let weights = |device: &mut dyn Device, parameters: &Parameters| {
@@ -89,7 +89,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Runs `count` steps; the loss of each, where there is one.
+    /// Runs `count` steps, and returns the loss of each, if there is one.
     pub fn run(&mut self, device: &mut dyn Device, count: usize) -> anyhow::Result<Vec<f32>> {
         let first = self.done;
         self.done += count;
@@ -142,7 +142,7 @@ fn classifier(
     })
 }
 
-/// A step is a round: the discriminator's steps and one of the generator's.
+/// A step is a round: the discriminator's steps and one generator step.
 fn gan_steps(gan: &Gan, train: &ImageSet, batch: Option<usize>) -> anyhow::Result<Subject> {
     let mut settings = GanSettings::from_recipe(&gan.name, &gan.recipe);
     settings.batch = batch.unwrap_or(settings.batch);

@@ -1,4 +1,4 @@
-//! The flags of `inkgrad classify`, and what of them goes together.
+//! The flags of `inkgrad classify`, and which of them go together.
 
 use super::*;
 use crate::cli::ensure_png;
@@ -8,34 +8,35 @@ use crate::pictures::prepare::{Invert, Mode};
 use crate::pictures::walk::is_named_like_a_picture;
 
 const EXAMPLES: &str = r##"Examples:
-  inkgrad classify scans                            every picture below a folder; a table on standard output
-  inkgrad classify scans --out scans.csv            the same in a file, which --resume goes on with
+  inkgrad classify scans                            every picture below a folder, to standard output
+  inkgrad classify scans --out scans.csv            the same in a file, which --resume can continue
   inkgrad classify 'scans/**/*_digit.png' a.jpg     patterns and single files
   find . -name '*.png' -print0 | inkgrad classify -0 -
   inkgrad classify scans --threshold 0.7 --sort-into sorted --sheet sheet.png
   inkgrad classify scans --model runs/0001-fast --top 3 --out scans.parquet
-  inkgrad classify scans --show-input seen          what the network saw, as pictures
+  inkgrad classify scans --show-input seen          save what the network saw as pictures
   inkgrad classify test.csv --format kaggle --out submission.csv
   inkgrad classify scans --shard $SLURM_ARRAY_TASK_ID/100 --out part$SLURM_ARRAY_TASK_ID.csv --resume
 
 Pictures: PNG, JPEG, BMP, TIFF (first page; the note says of how many), WebP, GIF (first frame),
-PGM and its kin, known by their bytes; rows of a CSV file of pixels (.csv, or packed as .csv.gz).
-Below a folder files are taken by their ending, and hidden files and folders are passed over, as
-they are by patterns; links to files are followed, links to folders are not.
+PGM and its kin, recognized by their bytes; rows of a CSV file of pixels (.csv, or gzipped as
+.csv.gz). Below a folder, files are chosen by their ending, and hidden files and folders are
+skipped, as they are by patterns; links to files are followed, links to folders are not.
 
-Preparation is what MNIST's makers did: ink becomes light on black, is cropped, scaled into 20x20
-with its aspect kept, and centred in 28x28 by its centre of mass (other networks in proportion). A
-picture of exactly the network's size with a dark border is taken as prepared already. A model that
-was trained on other pictures as they are, or on IDX files or tables of images whose border is light
-in more than 2 of 100, gets pictures as they are, brought to its size: --prepare says otherwise.
+Preparation does what MNIST's makers did: ink becomes light on black, is cropped, scaled to fit
+20x20 with its aspect ratio kept, and centred in 28x28 by its centre of mass (for other networks, in
+proportion). A picture of exactly the network's size with a dark border counts as already prepared.
+A model that was trained on other pictures as they are, or on IDX files or tables of images of which
+more than 2 in 100 have a light border, gets pictures as they are, fitted to its size; --prepare
+overrides this.
 
-Where at least two folders right below the one given are named after classes, they say what is
-right, and accuracy and confusion are told as well.
+If at least two folders directly below the one given are named after classes, they are taken as the
+true classes, and accuracy and confusion are reported as well.
 
-In CSV, text that a spreadsheet would run as a formula, like a class named -dash or =1, has a quote
-in front: '-dash. JSON lines and Parquet have it as it is.
+In CSV, text that a spreadsheet would run as a formula, like a class named -dash or =1, gets a
+leading quote: '-dash. JSON lines and Parquet keep it as it is.
 
-Ends with 0 when all is well, 3 when some files could not be read, 130 when it was stopped."##;
+Exit code: 0 if all went well, 3 if some files could not be read, 130 if it was stopped."##;
 
 const WHAT: &str = "What is looked at";
 const HOW: &str = "How pictures are prepared";
@@ -44,90 +45,91 @@ const PLACE: &str = "Where answers go";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Folders, pictures, patterns like 'a/**/*.png', CSV files of pixels; - is a list of them on standard input
+    /// Folders, pictures, patterns like 'a/**/*.png', CSV files of pixels; - reads a list of them from standard input
     #[arg(required = true, value_name = "FOLDER|FILE|-")]
     pub pictures: Vec<PathBuf>,
-    /// Names on standard input end with a zero byte, as find -print0 writes them
+    /// Names on standard input end with a zero byte, as written by find -print0
     #[arg(long, short = '0', help_heading = WHAT)]
     pub null_data: bool,
-    /// Only part I of N, counted from 1, by a hash of each path below its folder; all parts together are everything
+    /// Classify only part I of N, counted from 1, by a hash of each path below its folder; the parts together cover
+    /// everything
     #[arg(long, value_name = "I/N", help_heading = WHAT, allow_hyphen_values = true, value_parser = shard)]
     pub shard: Option<Shard>,
 
-    /// Whether pictures are prepared: auto leaves those of the network's size with a dark border as they are
-    /// [default: auto; never for a model that was trained on pictures that were not, or on images with a light
-    /// border]
+    /// Whether to prepare pictures: auto leaves those of the network's size with a dark border as they are [default:
+    /// auto; never for a model that was trained on pictures that were not, or on images with a light border]
     #[arg(long, value_enum, value_name = "WHEN", help_heading = HOW)]
     pub prepare: Option<When>,
-    /// Look at each picture so many times, turned and moved a little, and answer with the mean
+    /// Average the outputs for N views of each picture, slightly turned and shifted
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = HOW, allow_negative_numbers = true,
         value_parser = crate::cli::numbers::whole::<u8>(1..=255))]
     pub views: u8,
     /// Whether ink is darker than paper: auto compares with the border
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", help_heading = HOW)]
     pub invert: When,
-    /// Leave grey levels as they are: tinted paper stays
+    /// Keep grey levels as they are, tinted paper included
     #[arg(long, help_heading = HOW)]
     pub no_contrast: bool,
-    /// Leave strokes as thin as they are
+    /// Keep thin strokes as they are
     #[arg(long, help_heading = HOW)]
     pub no_thicken: bool,
-    /// Leave margins as they are
+    /// Keep margins as they are
     #[arg(long, help_heading = HOW)]
     pub no_crop: bool,
-    /// Scale into all of the network's input, not into the middle 20 of 28 pixels
+    /// Scale to the network's whole input, not to the middle 20 of 28 pixels
     #[arg(long, help_heading = HOW)]
     pub no_margin: bool,
-    /// Put the middle in the middle, not the centre of mass
+    /// Centre pictures by their middle, not by their centre of mass
     #[arg(long, help_heading = HOW)]
     pub no_center: bool,
-    /// Write what the network saw of each picture, under its own name with .png behind; several inputs get folders
+    /// Write what the network saw of each picture, under its own name with .png appended; several inputs get a folder
+    /// each
     #[arg(long, value_name = "DIR", help_heading = HOW)]
     pub show_input: Option<PathBuf>,
 
-    /// A .csv, .jsonl or .parquet file [default: CSV on standard output]
+    /// Table to write: a .csv, .jsonl or .parquet file [default: CSV on standard output]
     #[arg(long, short, value_name = "FILE", help_heading = PLACE)]
     pub out: Option<PathBuf>,
-    /// What to write, where the name does not say it; kaggle: ImageId,Label for the rows of a CSV file
+    /// Format to write, if the file's name does not say; kaggle: ImageId,Label for the rows of a CSV file
     #[arg(long, help_heading = PLACE)]
     pub format: Option<Format>,
-    /// Likeliest classes in the table [default: 2, the answer and the runner-up]
+    /// Number of likeliest classes in the table [default: 2, the answer and the runner-up]
     #[arg(long, value_name = "N", help_heading = PLACE, allow_negative_numbers = true,
         value_parser = crate::cli::numbers::whole::<u16>(1..=1000))]
     pub top: Option<u16>,
-    /// The probability of every class in the table
+    /// Add the probability of every class to the table
     #[arg(long, help_heading = PLACE)]
     pub probabilities: bool,
-    /// Label pictures "unsure" whose answer is less probable than this, from 0 to 1. The default model judge is less
-    /// sure than it could be: 0.7 suits it, and leaves 2 of 100 digits unsure, where 0.9 leaves 15; best takes 0.9
+    /// Label pictures "unsure" if their answer is less probable than this, from 0 to 1. The default model, judge, is
+    /// underconfident: 0.7 suits it and leaves 2 of 100 digits unsure, while 0.9 leaves 15; for best, use 0.9
     #[arg(long, value_name = "P", help_heading = PLACE, value_parser = probability, allow_negative_numbers = true)]
     pub threshold: Option<f64>,
-    /// Put each file into a folder of its class below this one, never over another file, and no second time where an
-    /// earlier run has put the same
+    /// Put each file into a folder of its class below this one, never over another file, and not again if an earlier
+    /// run has already put it there
     #[arg(long, value_name = "DIR", help_heading = PLACE)]
     pub sort_into: Option<PathBuf>,
-    /// What --sort-into does with a file [default: copy]
+    /// What --sort-into does with each file [default: copy]
     #[arg(long, value_enum, value_name = "HOW", help_heading = PLACE, requires = "sort_into")]
     pub sort: Option<How>,
-    /// A PNG of pictures by class, the least certain of each class first
+    /// A contact sheet in PNG: pictures by class, the least certain of each class first
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub sheet: Option<PathBuf>,
     /// A CSV of all files that could not be read, and why
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub errors: Option<PathBuf>,
-    /// Go on with --out where a run was stopped or killed; begin where there is nothing to go on with, and do nothing
-    /// where the table is whole. One that has other pictures or answers than it would get is an error
+    /// Continue --out where a run was stopped or killed; start it if there is nothing to continue, and do nothing if
+    /// the table is complete. A table with other pictures or answers than it would get is an error
     #[arg(long, help_heading = PLACE, requires = "out", conflicts_with = "force")]
     pub resume: bool,
-    /// Overwrite --out, what a stopped run has left of it, --sheet and --errors
+    /// Overwrite --out, what a stopped run left of it, --sheet and --errors
     #[arg(long, help_heading = PLACE)]
     pub force: bool,
 
-    /// A trained classifier: a shipped one's name (`inkgrad models`), its file, or its run's folder
-    /// [default: judge]
+    /// A trained classifier: a shipped model's name (`inkgrad models`), a model file, or a run's folder [default:
+    /// judge]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// auto, cpu, a number or part of a name from `inkgrad devices`; several with commas, or all GPUs with all
+    /// auto, cpu, a number or part of a name from `inkgrad devices`; several separated by commas, or all for every GPU
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: String,
     /// Print no progress and no summary
@@ -156,12 +158,12 @@ fn probability(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
-    /// Whether files come of it besides the table.
+    /// Whether the run writes files besides the table.
     pub fn makes_files(&self) -> bool {
         [&self.sort_into, &self.sheet, &self.errors, &self.show_input].into_iter().any(Option::is_some)
     }
 
-    /// For a model's file.
+    /// The preparation of pictures for a model's file.
     pub fn preparation(&self, file: &ModelFile) -> Preparation {
         Preparation {
             mode: match self.prepare {
@@ -186,7 +188,7 @@ impl Args {
     /// The table's format.
     ///
     /// # Errors
-    /// Where flags contradict each other, or what was given is not there: which, and what would do.
+    /// If flags contradict each other, or an input does not exist: which, and what would work.
     pub fn check(&self) -> anyhow::Result<Format> {
         let csv = self.pictures.iter().any(|path| is_csv(path));
         let format = self.format_of()?;
@@ -216,15 +218,15 @@ impl Args {
         Ok(format)
     }
 
-    /// The files that are written once, with their flags. What takes bytes as they come is none of them: it loses
-    /// nothing, and may be named twice.
+    /// The files that are written once, with their flags. Streams are not among them: they lose nothing, and may be
+    /// named twice.
     fn written(&self) -> Vec<(&'static str, &Path)> {
         let all = [("--out", &self.out), ("--sheet", &self.sheet), ("--errors", &self.errors)];
         let named = all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
         named.filter(|(_, path)| files::stream(path).is_none()).collect()
     }
 
-    /// Refuses to write two things into one file, over what is looked at, and over what is there.
+    /// Refuses to write two outputs into one file, and to overwrite inputs and existing files.
     fn check_written(&self) -> anyhow::Result<()> {
         let written = self.written();
         for (flag, path) in &written {
@@ -233,7 +235,7 @@ impl Args {
         if let Some(path) = &self.sheet {
             ensure_png("--sheet", path)?;
         }
-        // A stopped run may have left some of them.
+        // A stopped run may have left some of these files.
         let goes_on = |out: &PathBuf| self.resume && (out.exists() || journal::path_of(out).exists());
         let replaces = self.force || self.out.as_ref().is_some_and(goes_on);
         for (i, (flag, path)) in written.iter().enumerate() {
@@ -244,7 +246,7 @@ impl Args {
                 let given = visible(&given.to_string_lossy());
                 bail!("{flag} {}: lies among what is looked at, {given}; name another place", path.display());
             }
-            // Of the table more is to be told, where a run was stopped.
+            // For the table there is more to say if a run was stopped; it is checked later.
             ensure!(
                 *flag == "--out" || replaces || !path.exists(),
                 "{flag} {}: is already there; name another place, or overwrite it with --force",
@@ -254,7 +256,7 @@ impl Args {
         Ok(())
     }
 
-    /// Which of the pictures, folders and patterns given a file is or would be found in.
+    /// The given picture, folder or pattern that a file is, or would be found in.
     fn that_holds(&self, path: &Path) -> Option<&PathBuf> {
         let path = resolved(path);
         self.pictures.iter().find(|given| match Pattern::of(given) {
@@ -265,7 +267,7 @@ impl Args {
         })
     }
 
-    /// Makes the folders of the files that are written.
+    /// Makes the folders of the files to be written.
     pub fn make_folders(&self) -> anyhow::Result<NewFolders> {
         let mut new = NewFolders(Vec::new());
         for (flag, path) in self.written() {
@@ -279,12 +281,12 @@ impl Args {
         Ok(new)
     }
 
-    /// [`Args::check`] of where files are sorted into, which the model's classes decide.
+    /// Like [`Args::check`], for the folders that files are sorted into, which depend on the model's classes.
     pub fn check_sorting(&self, sorting: &Sorting) -> anyhow::Result<()> {
         self.ensure_apart("--sort-into", &sorting.folder, &sorting.folders, Pattern::finds_in)
     }
 
-    /// Refuses what a flag names where pictures that are put into `folders` would be found in what is given.
+    /// Refuses the folder that a flag names if pictures put into `folders` would be found in the inputs.
     fn ensure_apart(
         &self,
         flag: &str,
@@ -326,7 +328,7 @@ impl Args {
         }
     }
 
-    /// What decides the answers, so that a run goes on with the same.
+    /// The settings that decide the answers, so that a resumed run uses the same.
     pub fn settings(&self, file: &ModelFile, name: &Path) -> anyhow::Result<Settings> {
         let given: Vec<String> = self.pictures.iter().map(|path| crate::pictures::path_text(path)).collect();
         let digest = hash(&file.to_bytes(name)?);
@@ -348,20 +350,19 @@ impl Args {
     }
 }
 
-/// Folders that were made for files, each after the one around it. When this is dropped, those go that nothing came
-/// into.
+/// Folders that were made for files, each after its parent. When this is dropped, the empty ones are removed.
 pub struct NewFolders(Vec<PathBuf>);
 
 impl Drop for NewFolders {
     fn drop(&mut self) {
         for folder in self.0.iter().rev() {
-            // One that has something in it cannot be removed so.
+            // A folder that is not empty cannot be removed in this way.
             let _ = std::fs::remove_dir(folder);
         }
     }
 }
 
-/// Whether a file is the one given, or a picture below a folder given.
+/// Whether a file is the given one, or a picture below the given folder.
 fn holds(given: &Path, path: &Path) -> bool {
     match given.is_dir() {
         true => is_named_like_a_picture(path) && path.starts_with(resolved(given)),
@@ -369,7 +370,7 @@ fn holds(given: &Path, path: &Path) -> bool {
     }
 }
 
-/// Whether pictures that are put into one of the folders would be found in what is given, or stand around it.
+/// Whether pictures put into one of the folders would be found in the given input, or one of the folders contains it.
 fn would_find(given: &Path, folders: &[PathBuf], finds: fn(&Pattern, &Path) -> bool) -> bool {
     let (root, pattern) = match Pattern::of(given) {
         _ if given.is_dir() => (resolved(given), None),
@@ -380,13 +381,13 @@ fn would_find(given: &Path, folders: &[PathBuf], finds: fn(&Pattern, &Path) -> b
     folders.iter().any(|folder| root.starts_with(folder) || folder.strip_prefix(&root).is_ok_and(is_found))
 }
 
-/// A path without links, as far as it is there.
+/// A path with its links resolved, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
     let Some((there, real)) = there else { return path };
     match path.strip_prefix(there) {
-        // Joined to nothing, the name of a file would end like a folder's.
+        // Joining an empty path would make a file's name end like a folder's.
         Ok(rest) if rest != Path::new("") => real.join(rest),
         _ => real,
     }

@@ -1,14 +1,14 @@
-//! How the settings that a table was begun with differ from those of a command, in words that a person types. A journal
-//! has them as they are compared, which for flags is as `Debug` writes them: those on disk go on being read.
+//! How the settings that a table was begun with differ from those of a command, in the words that a user types. A
+//! journal holds them in the form that is compared, which for flags is that of `Debug`: journals on disk stay readable.
 
 use super::journal::Settings;
 use crate::pictures::visible;
 use crate::words::shell;
 
-/// Key of what the model is called. Only people read it: the model's digest decides whether it is the same.
+/// Key of the model's name. Only people read it: the model's digest decides whether it is the same.
 pub const MODEL_NAME: &str = "model's name";
 
-/// The first thing that differs, to come after "was begun": `without --views, and not with --views 8`.
+/// The first difference, worded to follow "was begun": `without --views, and not with --views 8`.
 pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
     let keys = is.keys().chain(was.keys()).filter(|key| *key != MODEL_NAME);
     let key = keys.into_iter().find(|key| was.get(*key) != is.get(*key))?;
@@ -21,7 +21,7 @@ pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
     })
 }
 
-/// Whether a flag was given, and with what.
+/// Whether a flag was given, and with what value.
 fn given(flag: &str, value: &str) -> String {
     if flag == "--sort-into" {
         return sorting(value);
@@ -33,18 +33,19 @@ fn given(flag: &str, value: &str) -> String {
     }
 }
 
-/// The same of where files are put and how, which are one setting: `Some("sorted") Some(Move)`.
+/// Like [`given`], for where files are put and how, which are one setting: `Some("sorted") Some(Move)`.
 fn sorting(value: &str) -> String {
     let within = |text: &str| Some(text.strip_prefix("Some(")?.strip_suffix(')')?.to_owned());
     let (folder, how) = value.rsplit_once(' ').unwrap_or((value, "None"));
     let Some(folder) = within(folder) else { return "without --sort-into".into() };
-    // What is no text for JSON is a name that is not UTF-8.
+    // Text that is not JSON is a name that is not UTF-8.
     let folder = serde_json::from_str(&folder).map_or(folder, |name: String| shell(&name));
     let how = within(how).map_or(String::new(), |how| format!(" --sort {}", how.to_lowercase()));
     format!("with --sort-into {folder}{how}")
 }
 
-/// `Preparation { mode: Auto, invert: Auto, contrast: true, ... }` of each, by the flags that would make one the other.
+/// `Preparation { mode: Auto, invert: Auto, contrast: true, ... }` for each, as the flags that would turn one into the
+/// other.
 fn preparations(was: &str, is: &str) -> String {
     let [was, is] = [was, is].map(|text| {
         let fields = text.split_once('{').map_or("", |(_, fields)| fields.trim_end_matches(['}', ' ']));
@@ -73,7 +74,7 @@ fn models(was: Option<&String>, is: Option<&String>) -> String {
     }
 }
 
-/// Two lists of what is looked at, as JSON: the first that only one of them has in its place.
+/// Two lists of inputs, as JSON: the first entry that only one of them has in its place.
 fn lists(was: &str, is: &str) -> String {
     let [was, is] = [was, is].map(|list| serde_json::from_str::<Vec<String>>(list).unwrap_or_default());
     let place = was.iter().zip(&is).take_while(|(was, is)| was == is).count();
@@ -90,7 +91,7 @@ fn lists(was: &str, is: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What is said of a setting that was one thing and is another.
+    /// The message for a setting that has changed.
     fn said(key: &str, was: &str, is: &str) -> String {
         let [was, is] = [was, is].map(|value| Settings::from([(key.to_owned(), value.to_owned())]));
         difference(&was, &is).unwrap()

@@ -1,5 +1,5 @@
-//! What is done so far, on disk: a line for each picture, from which the table is made once all are there, and a run
-//! goes on that was stopped or killed.
+//! What has been done so far, on disk: a line for each picture. The table is made from it once all are there, and a run
+//! that was stopped or killed continues from it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ use super::begun::difference;
 use super::record::Record;
 use crate::files;
 
-/// Everything that decides an answer, by the flag that says it; and what the model is called.
+/// Everything that decides an answer, by the flag that sets it; and the model's name.
 pub type Settings = BTreeMap<String, String>;
 
 pub struct Journal {
@@ -20,7 +20,7 @@ pub struct Journal {
     out: BufWriter<File>,
 }
 
-/// Where a table's journal stands.
+/// The path of a table's journal.
 pub fn path_of(table: &Path) -> PathBuf {
     let mut name = table.to_owned().into_os_string();
     name.push(".partial");
@@ -28,7 +28,7 @@ pub fn path_of(table: &Path) -> PathBuf {
 }
 
 impl Journal {
-    /// A new one, which replaces what is there.
+    /// Starts a new journal, which replaces an existing one.
     pub fn start(path: &Path, settings: &Settings) -> anyhow::Result<Journal> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
@@ -40,7 +40,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with one, after telling every record in it. A last line that was not written whole is dropped.
+    /// Continues a journal, after passing every record in it to `tell`. An incomplete last line is dropped.
     pub fn resume(
         path: &Path,
         settings: &Settings,
@@ -79,7 +79,7 @@ impl Journal {
         writeln!(self.out, "{text}").with_context(|| self.cannot())
     }
 
-    /// What was pushed is kept whatever happens to the program.
+    /// Makes sure that what was pushed is kept whatever happens to the program.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         self.out.flush().with_context(|| self.cannot())
     }
@@ -88,10 +88,11 @@ impl Journal {
         format!("cannot write {}", self.path.display())
     }
 
-    /// Tells every record from the first on.
+    /// Passes every record to `tell`, from the first on.
     pub fn read(&mut self, mut tell: impl FnMut(Record) -> anyhow::Result<()>) -> anyhow::Result<()> {
         self.flush()?;
-        // The file that is locked: on Windows a lock keeps out whoever else opens it, this program too.
+        // Reads through the locked handle: on Windows, a lock keeps out everyone else who opens the file, even this
+        // program.
         let mut file = self.out.get_ref();
         let cannot = || format!("cannot read {}", self.path.display());
         file.seek(SeekFrom::Start(0)).with_context(cannot)?;
@@ -104,7 +105,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The table is there: the journal has served.
+    /// Removes the journal, once the table is written.
     pub fn remove(self) -> anyhow::Result<()> {
         let Journal { path, out } = self;
         drop(out);
@@ -112,19 +113,19 @@ impl Journal {
     }
 }
 
-/// Two runs that write one journal would spoil it.
+/// Locks a journal, as two runs that write it would spoil it.
 fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
     let remedy = "wait for its end, or name another --out";
     ensure!(files::lock(file), "{}: another run is writing it; {remedy}", path.display());
     Ok(())
 }
 
-/// Values of one type, one a line, up to the first that is not whole.
+/// Values of one type, one per line, up to the first incomplete one.
 struct Lines<'a, T> {
     reader: BufReader<&'a File>,
     path: &'a Path,
     line: u64,
-    /// Bytes up to the end of the newest value.
+    /// Bytes up to the end of the last value read.
     end: u64,
     kind: std::marker::PhantomData<T>,
 }

@@ -1,4 +1,4 @@
-//! `inkgrad classify`: what is on pictures, however many there are, of whatever size and colour.
+//! `inkgrad classify`: classifies any number of pictures, of any size and colour.
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
@@ -46,7 +46,7 @@ const SOME_FAILED: u8 = 3;
 
 pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let format = args.check()?;
-    // What takes bytes as they come gets the table as standard output does.
+    // A stream gets the table in the same way as standard output.
     let to = args.out.as_deref().and_then(files::stream);
     if let Some(to) = &to {
         ensure!(!args.resume, "--resume: {} is no file, and nothing is kept to go on with", to.display());
@@ -80,7 +80,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(sorting) = &sorting {
         args.check_sorting(sorting)?;
     }
-    // Dropped after all that is being written in them.
+    // Dropped after everything that is written into these folders.
     let _made = args.make_folders()?;
     if let Some(path) = &args.sheet {
         sheet::can_be_written(path)?;
@@ -106,7 +106,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
             Some((journal, existing)) => (Sink::Journal(journal), existing),
             None => {
                 let found = match how {
-                    // The pictures are elsewhere.
+                    // The pictures have been moved.
                     How::Move => whole::NOT_COMPARED,
                     How::Copy | How::Link => whole::compare(out, format, &columns, source, &work, &mut team)?,
                 };
@@ -119,7 +119,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let stop = interrupt::listen()?;
     let before = results.summary.pictures + results.summary.failed;
     let mut counting = Counting::without_end("pictures", before, args.quiet);
-    // An error that ends a run says what is kept of it.
+    // An error that ends a run says what is kept of the run.
     let with_kept = |error: anyhow::Error| match kept(&args) {
         Some(kept) => anyhow!("{}. What is done is {kept}", told_once(&error)),
         None => error,
@@ -156,7 +156,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
             note(format_args!("{path}: lacks {missing}, no longer there or without room"));
         }
     }
-    // As long as the journal is there, --resume can make up for a sheet that found no room.
+    // As long as the journal exists, --resume can make up for a sheet that could not be written.
     journal.map_or(Ok(()), Journal::remove)?;
     tell(&args, format, &results.summary, before, took, &device);
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
@@ -176,14 +176,14 @@ fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
     format!("no pictures in {}; {endings}{others}", pictures.join(", "))
 }
 
-/// What becomes of a table that is not whole yet; `None` of one that goes out as it comes.
+/// What happens to a table that is not complete yet; `None` for one that is streamed.
 fn kept(args: &Args) -> Option<String> {
     let journal = journal::path_of(args.out.as_deref()?);
     let flag = if args.force { "--resume instead of --force" } else { "--resume" };
     Some(format!("kept in {}; the same command with {flag} goes on", journal.display()))
 }
 
-/// The summary: on standard output, unless the table is there.
+/// Prints the summary: on standard output, unless the table goes there.
 fn tell(args: &Args, format: Format, summary: &Summary, before: u64, took: std::time::Duration, device: &str) {
     if summary.failed > 0 {
         note(summary.failures());
@@ -207,7 +207,7 @@ fn tell(args: &Args, format: Format, summary: &Summary, before: u64, took: std::
     }
 }
 
-/// What a run adds up while it goes.
+/// What a run collects as it proceeds.
 struct Results {
     summary: Summary,
     least: Option<Least>,
@@ -224,19 +224,19 @@ impl Results {
     }
 }
 
-/// Where records go as they come.
+/// Where records go as they are made.
 enum Sink {
-    /// A table that begins with its first row, so that nothing is said where there is nothing.
+    /// A table that is started with its first row, so that nothing is written if there is nothing.
     Stream {
         format: Format,
         columns: Columns,
-        /// Standard output, or what --out leads to.
+        /// Standard output, or the stream that --out names.
         to: PathBuf,
         table: Option<Streamed>,
-        /// Whether there are no files to be written besides it.
+        /// Whether no other files are to be written.
         alone: bool,
     },
-    /// A table that nobody reads any more; the files are written all the same.
+    /// A table that nobody reads any more; the other files are written all the same.
     Nobody,
     Journal(Journal),
 }
@@ -270,7 +270,7 @@ impl Sink {
         }
     }
 
-    /// Ends a table; a journal is still to become one.
+    /// Ends a table, or returns the journal that is still to become one.
     fn end(self) -> anyhow::Result<Option<Journal>> {
         match self {
             Sink::Stream { format, columns, to, mut table, alone } => {
@@ -298,8 +298,7 @@ fn begun<'a>(
     }
 }
 
-/// Whether the reader has gone away. Where the table is all that is made, that ends the program quietly, as `head`
-/// expects.
+/// Whether the reader has gone away. If the table is the only output, that ends the program quietly, as `head` expects.
 fn gone(written: io::Result<()>, to: &Path, alone: bool) -> anyhow::Result<bool> {
     match written {
         Err(error) if is_broken_pipe(&error) && alone => std::process::exit(0),
@@ -309,7 +308,7 @@ fn gone(written: io::Result<()>, to: &Path, alone: bool) -> anyhow::Result<bool>
     }
 }
 
-/// A CSV writer tells it as an error within its own.
+/// A CSV writer wraps a broken pipe in an error of its own.
 fn is_broken_pipe(error: &io::Error) -> bool {
     let within = error.get_ref().and_then(|inner| inner.downcast_ref::<csv::Error>());
     let kind = match within.map(csv::Error::kind) {
@@ -319,8 +318,8 @@ fn is_broken_pipe(error: &io::Error) -> bool {
     kind == io::ErrorKind::BrokenPipe
 }
 
-/// The journal of a table: a new one, or the one of a run that was stopped, whose records are told to the results; and
-/// whether a table that is there gives way. `None` where the table is whole and the run only goes on.
+/// The journal of a table: a new one, or that of a stopped run, whose records are added to the results; and whether an
+/// existing table is replaced. `None` if the table is complete and the run is only resumed.
 fn opened(
     out: &Path,
     args: &Args,
@@ -340,14 +339,14 @@ fn opened(
             if let Some(least) = &mut results.least {
                 least.add(&record, None);
             }
-            // A run that was killed may have left what it was about to move.
+            // A killed run may have left a file that it was about to move.
             let file = text_path(&record.path);
             if moves && file.symlink_metadata().is_ok() {
                 results.sort(&record, &file)?;
             }
             Ok(())
         })?;
-        // A table beside it is one that the stopped run was to replace, or its own, which it had just written.
+        // A table beside the journal is one that the stopped run was to replace, or its own, just written.
         return Ok(Some((journal, Existing::Replace)));
     }
     ensure!(
@@ -368,7 +367,7 @@ fn opened(
 /// A device with the network on it.
 type Member = (Classifier, Box<dyn Device>);
 
-/// Classifies everything, batch by batch, while the next ones are decoded.
+/// Classifies everything, batch by batch, while the next batches are decoded.
 fn classify(
     source: Source,
     work: &Work,
@@ -404,7 +403,7 @@ fn classify(
             let row = item.prepared.is_ok().then(|| rows.next()).flatten();
             records.push(Record::new(item, row, results.kept));
         }
-        // What is moved is known to the journal before it is gone; what was copied is not copied again.
+        // A file to be moved is in the journal before it is gone; a copied file is not copied again.
         let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
         if moves {
             records.iter().try_for_each(|record| sink.push(record))?;
@@ -429,7 +428,7 @@ fn classify(
     })
 }
 
-/// Makes the table of a journal that has everything.
+/// Makes the table from a complete journal.
 fn write_table(
     journal: &mut Journal,
     out: &Path,

@@ -1,4 +1,4 @@
-//! What is known of one picture: the line of the journal from which every table is made.
+//! What is known of one picture: a line of the journal, from which every table is made.
 
 use std::cmp::Ordering;
 
@@ -16,18 +16,18 @@ pub struct Record {
     pub path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// Of a CSV file, counted from 1.
+    /// Row of a CSV file, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<u64>,
     /// The likeliest classes with their probabilities, to six decimals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<(usize, f64)>,
-    /// The probabilities of all classes, where they were asked for.
+    /// The probabilities of all classes, if they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub all: Vec<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<usize>,
-    /// A CSV file gives it a label that is no class of the network.
+    /// A CSV file gives it a label that is not a class of the network.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unknown_truth: bool,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -56,14 +56,14 @@ fn is_zero(value: &u32) -> bool {
 /// How much of an answer is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Kept {
-    /// Likeliest classes, at least 1.
+    /// Number of likeliest classes, at least 1.
     pub top: usize,
-    /// Whether all probabilities are.
+    /// Whether all probabilities are kept.
     pub all: bool,
 }
 
 impl Record {
-    /// The answer that a row of logits is; `None` where the picture could not be read.
+    /// The record of a row of logits, which is `None` if the picture could not be read.
     pub fn new(item: &Item, logits: Option<&[f32]>, kept: Kept) -> Record {
         let mut record = Record { path: item.name.clone(), row: item.row, ..Record::default() };
         let (prepared, logits) = match (&item.prepared, logits) {
@@ -76,7 +76,7 @@ impl Record {
             return Record { failed: Some("the network's answer is not a number".into()), ..record };
         }
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        // By logits, which tell classes apart whose probabilities are equal; of equal ones the first wins.
+        // By logits, which tell classes with equal probabilities apart; of equal ones, the first wins.
         order.sort_by(|a, b| logits[*b].partial_cmp(&logits[*a]).unwrap_or(Ordering::Equal));
         record.top = order.iter().take(kept.top).map(|class| (*class, probabilities[*class])).collect();
         record.all = if kept.all { probabilities } else { Vec::new() };
@@ -86,7 +86,7 @@ impl Record {
         Record { truth: item.truth, misnamed, further_pages, ..record }.without_unknown_truth(logits.len())
     }
 
-    /// What is no class of the network is no truth for it. Journals may have such, from before this was so.
+    /// A class that the network does not have is dropped as the truth. Old journals may contain such classes.
     pub fn without_unknown_truth(self, classes: usize) -> Record {
         match self.truth {
             Some(truth) if truth >= classes => Record { truth: None, unknown_truth: true, ..self },
@@ -95,7 +95,7 @@ impl Record {
     }
 
     /// # Errors
-    /// Where it answers with classes that there are not: it is not what was written.
+    /// If it answers with classes that do not exist: then it is not what was written.
     pub fn check(&self, classes: usize) -> anyhow::Result<()> {
         let known = self.top.iter().all(|(class, _)| *class < classes);
         let counts = self.all.is_empty() || self.all.len() == classes;
@@ -116,12 +116,12 @@ impl Record {
         (!notes.is_empty()).then(|| notes.join(", "))
     }
 
-    /// The likeliest class and its probability; `None` of a picture that could not be read.
+    /// The likeliest class and its probability; `None` for a picture that could not be read.
     pub fn best(&self) -> Option<(usize, f64)> {
         self.top.first().copied()
     }
 
-    /// The class that is the answer; `None` where the network is not sure, or has nothing to look at.
+    /// The class that is the answer; `None` if the network is unsure, or has nothing to look at.
     pub fn answer(&self, threshold: f64) -> Option<usize> {
         self.best().filter(|(_, confidence)| *confidence >= threshold && !self.blank).map(|(class, _)| class)
     }

@@ -15,26 +15,26 @@ use crate::pictures::stream::Work;
 use crate::pictures::{text_path, visible};
 use crate::report::{MAX_SIDE, ReportError, SheetItem, titled_sheet};
 
-/// The most pictures of a class.
+/// The most pictures per class.
 const MOST: usize = 100;
 const COLUMNS: usize = 20;
-/// About so many pixels a picture, whatever its size.
+/// The approximate size at which a picture is shown, in pixels, whatever its own size.
 const SHOWN_AT: usize = 56;
 /// The gap between two classes, in pixels.
 const GAP: u32 = 8;
 
 /// # Errors
-/// Where a sheet could not be written: better told before all pictures are looked at than after.
+/// If a sheet cannot be written, which is better reported before all pictures are looked at than after.
 pub fn can_be_written(path: &Path) -> anyhow::Result<()> {
     let tried = Unfinished::create(path).map(drop);
     tried.map_err(|error| anyhow!("--sheet {}: {error}; name a place that can be written", path.display()))
 }
 
-/// The least certain pictures of each class that were met so far.
+/// The least certain pictures of each class so far.
 pub struct Least {
     input: [usize; 3],
     columns: Columns,
-    /// For each class, and then the unsure ones.
+    /// One for each class, and then one for the unsure pictures.
     classes: Vec<Class>,
 }
 
@@ -48,7 +48,7 @@ struct Class {
 struct Picture {
     confidence: f64,
     record: Record,
-    /// What the network saw; of a picture that an earlier run has looked at, nothing yet.
+    /// What the network saw; `None` as yet for a picture that an earlier run has looked at.
     pixels: Option<Vec<u8>>,
 }
 
@@ -71,8 +71,8 @@ impl Least {
         }
     }
 
-    /// Draws the sheet, and says how many pictures are missing from it because they are no longer where they were, or
-    /// because their class found no room.
+    /// Draws the sheet, and returns how many pictures it lacks, because they are no longer where they were or because
+    /// there was no room for their class.
     pub fn draw(mut self, work: &Work) -> Result<(RgbImage, u64), ReportError> {
         self.read_rows(work);
         let mut missing = 0;
@@ -108,7 +108,7 @@ impl Least {
         Ok((sheet, missing))
     }
 
-    /// Reads the rows of CSV files again that an earlier run has looked at, those of each file in one go.
+    /// Rereads the rows of CSV files that an earlier run has looked at, those of each file in one go.
     fn read_rows(&mut self, work: &Work) {
         let mut tables: HashMap<PathBuf, HashMap<u64, Vec<&mut Picture>>> = HashMap::new();
         for picture in self.classes.iter_mut().flat_map(|class| &mut class.pictures) {
@@ -138,7 +138,7 @@ impl Least {
             .take(most)
             .filter_map(|picture| {
                 let (best, confidence) = picture.record.best()?;
-                // One line, whatever the picture's width.
+                // On one line, whatever the picture's width.
                 let mut caption = format!("{:.1}\u{a0}%", confidence * 100.0);
                 if let Some(truth) = picture.record.truth.filter(|truth| *truth != class) {
                     caption += &format!("\nis {}", visible(name(truth)));

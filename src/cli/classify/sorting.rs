@@ -1,4 +1,4 @@
-//! Puts files into a folder for each class, and never over another file.
+//! Puts files into a folder for each class, never over another file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::pictures::source::{hash, is_name};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum How {
     Copy,
-    /// A symbolic link to the file (on Windows a hard one).
+    /// A symbolic link to the file (on Windows, a hard link).
     Link,
     Move,
 }
@@ -23,10 +23,10 @@ pub enum How {
 pub struct Sorting {
     pub folder: PathBuf,
     pub how: How,
-    /// A folder for each class, and that of the unsure ones.
+    /// A folder for each class, and one for the unsure files.
     pub folders: Vec<PathBuf>,
-    /// The next number behind a name in a folder, by the hash of the path without one: there may be millions. This run has
-    /// put files under those before, or found other ones.
+    /// The next number to append to a name in a folder, by the hash of the path without a number: there may be
+    /// millions. This run has put files under the earlier numbers, or found other files there.
     next: HashMap<u64, u64>,
 }
 
@@ -37,7 +37,7 @@ impl Sorting {
         Sorting { folder, how, folders, next: HashMap::new() }
     }
 
-    /// Puts a file into the folder of a class, or that of the unsure ones, unless an earlier run has put it there.
+    /// Puts a file into the folder of a class, or that of the unsure files, unless an earlier run has put it there.
     pub fn put(&mut self, file: &Path, class: Option<usize>) -> anyhow::Result<()> {
         let folder = self.folders[class.unwrap_or(self.folders.len() - 1)].clone();
         let put = std::fs::create_dir_all(&folder).and_then(|()| self.put_into(file, &folder));
@@ -62,10 +62,10 @@ impl Sorting {
             let is_put = match self.how {
                 How::Copy => is_same(file, &target),
                 How::Link => is_linked(file, &target),
-                // The file would be gone, and nobody knows which of two it was.
+                // The file would be gone, and nobody would know which of the two it was.
                 How::Move => Ok(false),
             };
-            // What cannot be compared is another file.
+            // A file that cannot be compared counts as another file.
             if is_put.unwrap_or(false) {
                 return Ok(());
             }
@@ -73,8 +73,8 @@ impl Sorting {
     }
 }
 
-/// What each class's folder is called: its name, where it can be that of a folder and is no other's. Many file systems
-/// take `a` and `A` for one.
+/// The name of each class's folder: the class's own, if a folder can have it and no other class has it. Many file
+/// systems take `a` and `A` for the same.
 fn folder_names(class_names: &[String]) -> Vec<String> {
     let mut taken: HashMap<String, u32> = HashMap::new();
     for name in class_names.iter().map(String::as_str).chain([UNSURE]) {
@@ -95,7 +95,7 @@ fn folder_names(class_names: &[String]) -> Vec<String> {
     class_names.iter().enumerate().map(folder_name).collect()
 }
 
-/// Whether a file, and no link to one, has the bytes of another.
+/// Whether `target` is a file, not a link, with the same bytes as `file`.
 fn is_same(file: &Path, target: &Path) -> io::Result<bool> {
     let there = target.symlink_metadata()?;
     if !there.is_file() || there.len() != file.metadata()?.len() {
@@ -117,7 +117,7 @@ fn is_same(file: &Path, target: &Path) -> io::Result<bool> {
 }
 
 fn copy(file: &Path, target: &Path) -> io::Result<()> {
-    // Before a byte is copied for nothing.
+    // Before anything is copied in vain.
     if target.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
@@ -137,7 +137,7 @@ fn is_linked(file: &Path, target: &Path) -> io::Result<bool> {
     Ok(std::fs::read_link(target).is_ok_and(|leads_to| leads_to == file))
 }
 
-/// A hard link to a file has its bytes.
+/// A hard link to a file has the file's bytes.
 #[cfg(not(unix))]
 fn is_linked(file: &Path, target: &Path) -> io::Result<bool> {
     is_same(file, target)
@@ -148,12 +148,12 @@ fn link(file: &Path, target: &Path) -> io::Result<()> {
     std::fs::hard_link(file, target)
 }
 
-/// Renaming would replace a file that is there; a second name for the file does not.
+/// Renaming would replace an existing file; giving the file a second name does not.
 fn move_to(file: &Path, target: &Path) -> io::Result<()> {
     match std::fs::hard_link(file, target) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-        // On another disk, or where files have but one name.
+        // On another disk, or on a file system without hard links.
         Err(_) => copy(file, target)?,
     }
     std::fs::remove_file(file)
@@ -197,7 +197,7 @@ mod tests {
                 let mut sorting = Sorting::new(at("sorted"), how, &["3".into()]);
                 sorting.put(&at("a.png"), Some(0)).unwrap();
             }
-            // A file of another content is another one; a link leads to it all the same.
+            // A file with other content is another file; a link leads to it all the same.
             let others = usize::from(how != How::Link);
             assert_eq!(names(&at("sorted/3")).len(), times + others, "{how:?}");
         }
@@ -238,7 +238,7 @@ mod tests {
             ("a b A", "a-0 b A-2 unsure"),
             ("1 2 3 4 5 6 7 8 9 A a", "1 2 3 4 5 6 7 8 9 A-9 a-10 unsure"),
             ("Unsure x", "Unsure-0 x unsure"),
-            // What they would be called is another's name.
+            // The name that they would get is another class's name.
             ("a A a-0 1-1 ..", "a-0-0 A-1 a-0 1-1 4 unsure"),
             ("1 ..", "1 1-1 unsure"),
         ] {

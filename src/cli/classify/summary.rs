@@ -1,4 +1,4 @@
-//! What a run has found, in numbers: for the person at the terminal.
+//! What a run has found, in numbers, for the user at the terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,11 +12,11 @@ use crate::files::{Existing, Unfinished};
 use crate::pictures::visible;
 use crate::report::{Confusion, MAX_CLASSES, aligned, class_name};
 
-/// Failures that are told one by one; a file takes all of them.
+/// Failures that are listed one by one; a file takes all of them.
 const TOLD: usize = 20;
-/// Characters of a name that is told whole.
+/// Characters of the longest name that is shown whole.
 const LONGEST_NAME: usize = 160;
-/// Classes with a line of their own.
+/// Most classes with a line of their own.
 const LINES: usize = 30;
 
 #[derive(Default)]
@@ -24,15 +24,15 @@ pub struct Summary {
     columns: Columns,
     /// Whether pictures are only brought to the network's size.
     only_fitted: bool,
-    /// Pictures and the sum of their confidences, for each class and then the unsure ones.
+    /// Pictures and the sum of their confidences, for each class and then for the unsure ones.
     classes: Vec<(u64, f64)>,
     confusion: Option<Confusion>,
-    /// Of those whose class is known: how many have an answer, and how many of the answers are right.
+    /// Of the pictures whose class is known: how many have an answer, and how many of these answers are right.
     answered: (u64, u64),
     unknown_truth: u64,
     pub pictures: u64,
     pub failed: u64,
-    /// Of those: rows of CSV files.
+    /// How many of those are rows of CSV files.
     pub failed_rows: u64,
     told: Vec<String>,
     errors: Option<csv::Writer<Unfinished>>,
@@ -47,7 +47,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// With all failures in a CSV file of paths and reasons, where one is named.
+    /// Writes all failures to a CSV file of paths and reasons, if one is named.
     pub fn new(columns: Columns, only_fitted: bool, errors: Option<&Path>) -> anyhow::Result<Summary> {
         let classes = columns.class_names.len();
         let errors = errors.map(|path| {
@@ -104,7 +104,7 @@ impl Summary {
         Ok(())
     }
 
-    /// Gives the file of failures its name.
+    /// Gives the file of failures its final name.
     pub fn finish_errors(&mut self) -> anyhow::Result<()> {
         if let Some(errors) = self.errors.take() {
             let path = errors.get_ref().path().to_owned();
@@ -115,7 +115,7 @@ impl Summary {
         Ok(())
     }
 
-    /// What could not be read and why, the first of them.
+    /// The first files that could not be read, and why.
     pub fn failures(&self) -> String {
         let mut text = String::new();
         for line in &self.told {
@@ -132,8 +132,8 @@ impl Summary {
         text
     }
 
-    /// With so many files that an earlier run had done: the table of classes, accuracy where classes are known, what was
-    /// done to the pictures, and how long it took.
+    /// The table of classes, the accuracy where classes are known, what was done to the pictures, and how long it took;
+    /// `earlier` files were done by an earlier run.
     pub fn text(&self, earlier: u64, took: Duration, device: &str) -> String {
         let mut text = if self.pictures > 0 { self.of_pictures() } else { String::new() };
         for (number, one, many) in [
@@ -164,7 +164,7 @@ impl Summary {
             let _ = writeln!(text, "all of them are: pixels from 0 to 1 are to be multiplied by 255, which is white");
         }
         let seconds = took.as_secs_f64();
-        // A rate is of what this run has done, or it would be too good.
+        // The rate counts only what this run has done, or it would be too high.
         let now = (self.pictures + self.failed).saturating_sub(earlier);
         let rate = match self.pictures.min(now) {
             0 => String::new(),
@@ -235,7 +235,8 @@ impl Summary {
     }
 }
 
-/// A name without its middle, where it is longer than names are: what a list has by mistake, like the rows of a table.
+/// A name without its middle, if it is longer than real names are: a list may contain other text by mistake, like the
+/// rows of a table.
 fn shortened(name: &str) -> Cow<'_, str> {
     let length = name.chars().count();
     if length <= LONGEST_NAME {

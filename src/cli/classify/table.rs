@@ -1,4 +1,4 @@
-//! Answers as CSV, JSON lines, Parquet, or what Kaggle takes: the same columns in each of the first three.
+//! Answers as CSV, JSON lines, Parquet, or in Kaggle's format: the first three have the same columns.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use parquet::schema::types::Type;
 use super::record::{Kept, Record, UNSURE};
 use crate::pictures::visible;
 
-/// What a table is written as.
+/// The format of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Format {
     Csv,
@@ -23,14 +23,14 @@ pub enum Format {
     Kaggle,
 }
 
-/// The columns of what Kaggle takes.
+/// The columns of Kaggle's format.
 pub const KAGGLE: [&str; 2] = ["ImageId", "Label"];
 
 /// The columns, and how a record fills them.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
     pub class_names: Vec<String>,
-    /// Below it a picture has no answer.
+    /// Below this probability a picture has no answer.
     pub threshold: Option<f64>,
     pub kept: Kept,
 }
@@ -73,7 +73,7 @@ impl Columns {
         self.class_names.get(class).map(String::as_str)
     }
 
-    /// What Kaggle is told of each class, which wants numbers: the names where they are such, else their places.
+    /// What Kaggle, which wants numbers, gets for each class: the names if they are all numbers, else their positions.
     fn numbers(&self) -> Vec<String> {
         match self.class_names.iter().all(|name| name.parse::<i64>().is_ok()) {
             true => self.class_names.clone(),
@@ -81,7 +81,7 @@ impl Columns {
         }
     }
 
-    /// Which number stands for which class in what Kaggle gets, where that is not the class's name.
+    /// Which number stands for which class in Kaggle's format, if it is not the class's name.
     pub fn numbering(&self) -> Option<String> {
         let numbers = self.numbers();
         let named =
@@ -89,7 +89,7 @@ impl Columns {
         (numbers != self.class_names).then(|| named.collect::<Vec<_>>().join(", "))
     }
 
-    /// The label that a record is given.
+    /// The label that a record gets.
     pub fn label(&self, record: &Record) -> &str {
         record.answer(self.threshold.unwrap_or(0.0)).and_then(|class| self.name(class)).unwrap_or(UNSURE)
     }
@@ -112,14 +112,14 @@ impl Columns {
 /// A table that is being written.
 pub enum Table<W: Write + Send> {
     Csv(Columns, Box<csv::Writer<W>>),
-    /// With what each class is called there.
+    /// With the number of each class.
     Kaggle(Vec<String>, Box<csv::Writer<W>>),
     Lines(Columns, W),
     Parquet(Columns, Box<Parquet<W>>),
 }
 
 impl<W: Write + Send> Table<W> {
-    /// Writes what stands before the first row.
+    /// Writes what comes before the first row.
     pub fn start(format: Format, columns: Columns, out: W) -> io::Result<Table<W>> {
         Ok(match format {
             Format::Csv => {
@@ -140,7 +140,7 @@ impl<W: Write + Send> Table<W> {
         })
     }
 
-    /// The next row; a record without an answer has none.
+    /// Writes the next row; a record without an answer has none.
     pub fn push(&mut self, record: &Record) -> io::Result<()> {
         let Some((best, _)) = record.best() else { return Ok(()) };
         match self {
@@ -174,7 +174,7 @@ impl<W: Write + Send> Table<W> {
         Ok(())
     }
 
-    /// Rows so far go to where they are written to, as far as the format lets them.
+    /// Flushes the rows so far to the output, as far as the format allows.
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
             Table::Csv(_, csv) | Table::Kaggle(_, csv) => csv.flush(),
@@ -183,7 +183,7 @@ impl<W: Write + Send> Table<W> {
         }
     }
 
-    /// Writes what stands after the last row.
+    /// Writes what comes after the last row.
     pub fn finish(self) -> io::Result<W> {
         match self {
             Table::Csv(_, csv) | Table::Kaggle(_, csv) => csv.into_inner().map_err(|error| error.into_error()),
@@ -193,8 +193,8 @@ impl<W: Write + Send> Table<W> {
     }
 }
 
-/// A spreadsheet runs what begins like a formula; a quote in front makes it text. Paths never begin so, and numbers are
-/// no formulas.
+/// A spreadsheet runs text that begins like a formula; a leading quote prevents that. Paths never begin like that, and
+/// numbers are not formulas.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
         true => format!("'{text}").into(),
@@ -202,7 +202,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Rows that are kept before they are written as a group.
+/// Rows that are collected before they are written as a group.
 const GROUP: usize = 65_536;
 
 /// Rows as columns, a group of them at a time.

@@ -1,5 +1,5 @@
-//! Whether a table that is there whole is the one that a run with `--resume` is to make. It may have other pictures, or
-//! another model's answers, and says itself neither what it was made of nor by what.
+//! Whether a complete table is the one that a run with `--resume` is to make. It may hold other pictures, or another
+//! model's answers, and does not record what it was made from, or by which model.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
@@ -14,18 +14,18 @@ use crate::pictures::source::{Source, Task};
 use crate::pictures::stream::{BATCH, Item, Work};
 use crate::pictures::visible;
 
-/// What is said where it cannot be known.
+/// The message if that cannot be known.
 pub const NOT_COMPARED: &str = "with which pictures and by which model was not looked at";
 const COMPARED: &str = "it has these pictures, and the first answers are as this model gives them";
 
-/// A probability may be so much another on another device.
+/// How much a probability may differ on another device.
 const NEAR: f64 = 0.01;
 
 /// Compares the pictures of a table with those of the source, in their order, and its first answers with the network's.
-/// Gives what is to be said of it.
+/// Returns the message for the user.
 ///
 /// # Errors
-/// Where it is another table: in what, and what to do.
+/// If it is another table: how it differs, and what to do.
 pub fn compare(
     out: &Path,
     format: Format,
@@ -42,7 +42,7 @@ pub fn compare(
     let Some(mut rows) = rows(table, format, columns) else { return Ok(NOT_COMPARED) };
     let mut next_row = || rows.next().transpose().map_err(|error| other(format!("{error:#}")));
     let mut row = next_row()?;
-    // What the network sees was shown by the run that made the table.
+    // The run that made the table has already shown what the network sees.
     let work = Work { show: None, ..work.clone() };
     let item = |task| work.item(task).map_err(anyhow::Error::msg);
     let (mut first, mut images) = (Vec::new(), Vec::new());
@@ -60,7 +60,7 @@ pub fn compare(
                 }
             }
             None => {
-                // What cannot be read is not in the table.
+                // Pictures that cannot be read are not in the table.
                 if item(task)?.prepared.is_err() {
                     continue;
                 }
@@ -87,7 +87,7 @@ pub fn compare(
     Ok(COMPARED)
 }
 
-/// What a table calls the picture of a task; `None` of what has no place in one.
+/// The name of a task's picture in a table; `None` for tasks that have no place in one.
 fn name(task: &Task, format: Format) -> Option<String> {
     match task {
         Task::Row { row, .. } if format == Format::Kaggle => Some(row.to_string()),
@@ -96,14 +96,14 @@ fn name(task: &Task, format: Format) -> Option<String> {
     }
 }
 
-/// Whether a row is the one that a run would write of a picture, as far as devices agree.
+/// Whether a row is the one that a run would write for a picture, as far as devices agree.
 fn is_same(row: &Row, item: &Item, logits: &[f32], format: Format, columns: &Columns) -> anyhow::Result<bool> {
     let mut record = Record::new(item, Some(logits), Kept { top: usize::MAX, ..columns.kept });
     let ranked: Vec<f64> = record.top.iter().map(|(_, p)| *p).collect();
     record.top.truncate(columns.kept.top);
     let Some(wanted) = written(&record, format, columns)? else { return Ok(false) };
     let is_near = |p: f64, q: f64| (p - q).abs() < NEAR;
-    // Of two that are as likely, another device may name the other.
+    // Of two equally likely classes, another device may name the other.
     let in_doubt = |place: usize| {
         let others = ranked.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, q)| *q);
         let mut others = others.chain(columns.threshold);
@@ -126,7 +126,7 @@ fn is_same(row: &Row, item: &Item, logits: &[f32], format: Format, columns: &Col
     Ok(row.cells.len() == wanted.cells.len())
 }
 
-/// The row that a run would write of a record; `None` of one without an answer.
+/// The row that a run would write for a record; `None` for one without an answer.
 fn written(record: &Record, format: Format, columns: &Columns) -> anyhow::Result<Option<Row>> {
     let mut table = Table::start(format, columns.clone(), Vec::<u8>::new())?;
     table.push(record)?;
@@ -137,7 +137,7 @@ fn written(record: &Record, format: Format, columns: &Columns) -> anyhow::Result
 /// A table's row.
 struct Row {
     name: String,
-    /// What comes after it, in the order of the columns.
+    /// The cells after the name, in the order of the columns.
     cells: Vec<String>,
 }
 
@@ -149,7 +149,7 @@ impl Row {
 
 type Rows = Box<dyn Iterator<Item = anyhow::Result<Row>>>;
 
-/// The rows of a table; `None` of a format that is not read here.
+/// The rows of a table; `None` for a format that is not read here.
 fn rows(table: impl Read + 'static, format: Format, columns: &Columns) -> Option<Rows> {
     let names: Vec<String> = match format {
         Format::Parquet => return None,
@@ -165,7 +165,7 @@ fn rows(table: impl Read + 'static, format: Format, columns: &Columns) -> Option
     Some(rows)
 }
 
-/// The rows of a CSV file, or that its columns are others.
+/// The rows of a CSV file, or an error if its columns are others.
 fn records<R: Read>(table: R, names: &[String]) -> impl Iterator<Item = anyhow::Result<Row>> + use<R> {
     let mut records = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(table).into_records();
     let is_header = |record: csv::StringRecord| record.iter().eq(names.iter().map(String::as_str));
@@ -177,7 +177,7 @@ fn records<R: Read>(table: R, names: &[String]) -> impl Iterator<Item = anyhow::
 
 const OTHER_COLUMNS: &str = "its columns are not those of this command";
 
-/// A line of JSON.
+/// The row of a line of JSON.
 fn object(line: &str, names: &[String]) -> anyhow::Result<Row> {
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(line).map_err(|_| anyhow!(OTHER_COLUMNS))?;
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::pictures::Prepared;
 
-    /// Whether a row that was written of an answer is that of another one, each with its threshold.
+    /// Whether the row written for one answer passes for that of another, each with its threshold.
     fn agree(format: Format, was: ([f32; 2], f64), is: ([f32; 2], f64), blank: bool) -> bool {
         let prepared = Ok(Prepared { pixels: Vec::new(), as_is: true, inverted: false, cropped: false, blank });
         let (name, misnamed, further_pages) = ("a.csv#1".into(), false, 0);
@@ -217,7 +217,7 @@ mod tests {
             let agree = |was, is| agree(format, (was, 0.0), (is, 0.0), false);
             assert!(agree([30.0, 0.0], [30.0, 0.0]), "{format:?}");
             assert!(agree([0.01, 0.0], [0.0, 0.01]), "{format:?}");
-            // As sure of another class.
+            // As sure, but of another class.
             assert!(!agree([30.0, 0.0], [0.0, 30.0]), "{format:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! `inkgrad data extend`: the 77-fold training set as files, image by image, in memory that does not grow.
+//! `inkgrad data extend`: the 77-fold training set as files, written image by image in constant memory.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,13 +22,13 @@ use crate::train::TrainError;
 /// `inkgrad train --extend` trains on the same images without any file.
 #[derive(clap::Args)]
 pub struct Args {
-    /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
+    /// IDX files, a table of pixels or pictures in folders, as for `train` [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Folder that the IDX files are written to; none of them may be there
+    /// Folder for the IDX files, none of which may exist yet
     #[arg(long, short, value_name = "DIR", default_value = "extended")]
     out: PathBuf,
-    /// Only the first N training images, each at all its places. There should be some of every class
+    /// Only the first N training images, each at all its places. They should include every class
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     limit: Option<usize>,
     /// Extend the test images too, instead of copying them
@@ -81,14 +81,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let stop = interrupt::listen()?;
     let mut halves = vec![Half { part: Part::Train, set: train, images, window: Some(Window::DIGIT), count: all }];
-    // Files of no images would be read as damaged ones.
+    // Files without images would be taken for damaged ones.
     if all_tests > 0 {
         let window = args.test.then_some(Window::DIGIT);
         halves.push(Half { part: Part::Test, set: test, images: test.len(), window, count: all_tests });
     }
     let written = write(&args.out, &halves, &stop);
     if !matches!(written, Ok(true)) {
-        // Nothing has its name, so a folder that was made for it is empty.
+        // No file has its final name, so a folder that was made for them is empty.
         let _ = std::fs::remove_dir(&args.out);
     }
     if !written? {
@@ -106,8 +106,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many of the training images, from the first on, IDX files need in order to be read: these tell a class by its
-/// number alone, so that no label of a test image may be above all of theirs, and there are two classes at least.
+/// How many of the training images, from the first on, IDX files need in order to be readable: IDX files identify a
+/// class only by its number, so no test image may have a label above all of theirs, and there must be at least two
+/// classes.
 fn least_to_read(train: &[u32], test: &[u32]) -> Option<usize> {
     let largest = test.iter().max().copied().unwrap_or(0);
     let shown = train.iter().position(|label| *label >= largest)?;
@@ -115,19 +116,19 @@ fn least_to_read(train: &[u32], test: &[u32]) -> Option<usize> {
     Some(shown.max(second) + 1)
 }
 
-/// What one pair of files is made of.
+/// The contents of one pair of files.
 struct Half<'a> {
     part: Part,
     set: &'a ImageSet,
-    /// The first so many of the set.
+    /// How many images of the set are used, from the first on.
     images: usize,
-    /// What is seen of each image, at every place; `None` for the images as they are.
+    /// The part of each image that is shown, at every place; `None` for the images as they are.
     window: Option<Window>,
     /// Images in the files.
     count: u32,
 }
 
-/// Whether all was written; not if it was asked to stop.
+/// Returns whether everything was written, which it was not if a stop was requested.
 fn write(folder: &Path, halves: &[Half], stop: &AtomicBool) -> anyhow::Result<bool> {
     let mut counting = Counting::new("images", halves.iter().map(|half| u64::from(half.count)).sum(), false);
     let (mut done, mut writers) = (0, Vec::new());

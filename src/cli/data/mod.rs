@@ -1,4 +1,4 @@
-//! `inkgrad data`: a look at a data set before anything is trained with it.
+//! `inkgrad data`: a look at a data set before training.
 
 use std::process::ExitCode;
 
@@ -8,9 +8,9 @@ mod stats;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Draw a sheet of what training sees: originals, and beside each what is made of it
+    /// Draw a sheet of what training sees: originals, with augmented versions beside each
     Preview(preview::Args),
-    /// Count images and ink: classes, pixels, where the ink is; and draw the mean picture of each class
+    /// Count images by class, measure pixels and ink, and draw the mean picture of each class
     Stats(stats::Args),
     /// Write the training set out 77-fold: the inner 22 x 18 pixels of each image at all 7 x 11 places
     Extend(extend::Args),

@@ -1,4 +1,4 @@
-//! `inkgrad data preview`: what training sees, drawn by the plan that trains.
+//! `inkgrad data preview`: what training sees, drawn by the plan that training uses.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,27 +16,27 @@ use crate::train::{Preview, TrainError};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A built-in network, or an architecture in TOML, whose recipe says what is done to images
+    /// A built-in network, or an architecture in TOML, whose recipe says how images are augmented
     #[arg(default_value = "fast")]
     model: String,
-    /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
+    /// IDX files, a table of pixels or pictures in folders, as for `train` [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Originals, of each class in turn
+    /// Number of originals, from each class in turn
     #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true,
         value_parser = whole::<u16>(1..=200))]
     rows: u16,
-    /// What is made of each
+    /// Number of augmented versions of each
     #[arg(long, value_name = "N", default_value_t = 12, allow_negative_numbers = true,
         value_parser = whole::<u16>(1..=200))]
     columns: u16,
-    /// Other images and other draws
+    /// Seed that chooses the images and their changes
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = crate::cli::seed)]
     seed: u32,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// The picture's file; one that is there is replaced
+    /// Picture to write; an existing file is replaced
     #[arg(long, short, value_name = "FILE", default_value = "preview.png")]
     out: PathBuf,
     #[command(flatten)]
@@ -98,7 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// As many as there is room for; where that is fewer than were asked for, it is said.
+/// As many as there is room for, with a note if that is fewer than were asked for.
 fn fitting(what: &str, wanted: usize, room: usize) -> usize {
     if wanted > room {
         note(format_args!("note: {room} of {wanted} {what} find room: a picture has at most {MAX_SIDE} pixels a side"));
@@ -106,7 +106,7 @@ fn fitting(what: &str, wanted: usize, room: usize) -> usize {
     wanted.min(room)
 }
 
-/// Images from a shuffle, of each class that there is in turn.
+/// Shuffled images, taken from each class in turn.
 fn of_each_class(set: &ImageSet, rows: usize, seed: u32) -> Vec<usize> {
     let count = set.len() as u32;
     let mut by_class = vec![Vec::new(); set.classes];

@@ -14,17 +14,17 @@ use crate::report::{self, SheetItem, aligned, class_name};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// IDX files, a table of pixels or pictures in folders, as `train` takes them [default: the built-in MNIST]
+    /// IDX files, a table of pixels or pictures in folders, as for `train` [default: the built-in MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The picture's file: the mean of each class's training images, and of all; one that is there is replaced
+    /// Picture to write: the mean of each class's training images, and of all; an existing file is replaced
     #[arg(long, short, value_name = "FILE", default_value = "stats.png")]
     out: PathBuf,
     #[command(flatten)]
     reading: ReadingFlags,
 }
 
-/// Classes that get a line and a picture.
+/// Most classes that get a line and a picture.
 const MOST_CLASSES: usize = 100;
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -75,7 +75,7 @@ fn counts(class_names: &[String], train: &Statistics, test: &Statistics) -> Stri
     aligned(&rows)
 }
 
-/// Where the ink of the training images is, and for digits what the window of the 77-fold extension keeps of it.
+/// Where the ink of the training images is, and for digits, how much of it the window of the 77-fold extension keeps.
 fn ink(train: &ImageSet, found: &Statistics) -> String {
     let (Some(extent), Some(medians)) = (found.extent(), found.medians()) else {
         return "no training image has any ink\n".into();

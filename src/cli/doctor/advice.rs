@@ -1,17 +1,17 @@
-//! What is amiss with the GPUs of a system, and what to do: rules over what was found, and a table of drivers' faults.
+//! What is wrong with a system's GPUs, and what to do: rules over what was found, and a table of known driver faults.
 
 use super::surroundings::{Render, Surroundings, vendor};
 use crate::device::gpu::{AdapterInfo, Class};
 
-/// A fault of a driver that is known elsewhere.
+/// A driver fault that is documented elsewhere.
 struct Known {
     fits: fn(&AdapterInfo) -> bool,
     what: &'static str,
 }
 
-/// Only what has a source that can be read.
+/// Only faults with a public source.
 const KNOWN: &[Known] = &[
-    // The output of wgpu's own hello-compute is partly garbage there: gfx-rs/wgpu#1583, open since 2021.
+    // There, the output of wgpu's own hello-compute is partly garbage: gfx-rs/wgpu#1583, open since 2021.
     Known {
         fits: |info| info.backend == "GL" && (info.name.contains("V3D") || info.name.contains("V4D")),
         what: "the GL driver of the Raspberry Pi computes garbage (gfx-rs/wgpu#1583): use Vulkan, or --device cpu",
@@ -22,18 +22,20 @@ const KNOWN: &[Known] = &[
         what: "Mesa's Vulkan over Direct3D 12 (dozen) does not pass Vulkan's tests (gfx-rs/wgpu#4718): trust it as far \
                as the ops below agree",
     },
-    // The others that are not conformant, and shown only where a user has asked for them: gfx-rs/wgpu#4718.
+    // The other drivers that are not conformant, shown only if a user has asked for them: gfx-rs/wgpu#4718.
     Known {
         fits: |info| ["(HSW", "(IVB", "(BYT"].iter().any(|gpu| info.name.contains(gpu)) && info.backend == "Vulkan",
         what: "the Vulkan driver of Intel's seventh generation (hasvk) does not pass Vulkan's tests \
                (gfx-rs/wgpu#4718): trust it as far as the ops below agree",
     },
-    // wgpu's own list of what GL lacks, and a driver's minutes to compile shared memory that is cleared.
+    // From wgpu's own list of what GL lacks, and from a driver that took minutes to compile the clearing of shared
+    // memory.
     Known {
         fits: |info| info.backend == "GL",
         what: "GL is the last resort: no 16-bit floats, no subgroups, slow to compile; a Vulkan driver is faster",
     },
-    // wgpu takes Microsoft's old compiler, which knows neither, where it finds no newer one: `wgpu::Dx12Compiler::Auto`.
+    // wgpu falls back to Microsoft's old compiler, which supports neither, if it finds no newer one:
+    // `wgpu::Dx12Compiler::Auto`.
     Known {
         fits: |info| info.backend == "DX12" && !info.f16 && info.subgroups.is_none(),
         what: "there is no dxcompiler.dll, so that shaders have no 16-bit floats and no subgroups, and take long to \
@@ -42,8 +44,8 @@ const KNOWN: &[Known] = &[
     },
 ];
 
-/// One line for each thing that a person should know or do, the most important first. `chosen` is the adapter that is to
-/// be used, `None` for the CPU.
+/// One line for each thing that the user should know or do, the most important first. `chosen` is the adapter to be
+/// used, `None` for the CPU.
 pub fn advice(around: &Surroundings, adapters: &[AdapterInfo], chosen: Option<&AdapterInfo>) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(info) = chosen {
@@ -77,7 +79,7 @@ pub fn advice(around: &Surroundings, adapters: &[AdapterInfo], chosen: Option<&A
     lines
 }
 
-/// Cards on the bus that no adapter shows.
+/// Advice on cards on the bus that no adapter shows.
 fn unseen(around: &Surroundings, adapters: &[AdapterInfo]) -> Vec<String> {
     let hidden = around.cards.iter().filter(|card| adapters.iter().all(|info| info.vendor != **card));
     let known = hidden.filter(|card| super::surroundings::VENDORS.iter().any(|(id, _)| id == *card));
@@ -121,7 +123,8 @@ fn missing(around: &Surroundings) -> Vec<String> {
                 .into(),
         );
     } else if around.container {
-        // NVIDIA's container toolkit brings Vulkan's files only with `graphics`: NVIDIA/nvidia-container-toolkit#16.
+        // NVIDIA's container toolkit brings Vulkan's files only with the `graphics` capability:
+        // NVIDIA/nvidia-container-toolkit#16.
         let lacks = |capability| !capability_given(around, capability);
         if lacks("graphics") {
             lines.push(

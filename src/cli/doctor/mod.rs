@@ -1,4 +1,4 @@
-//! `inkgrad doctor`: is there a GPU, does it compute what it should, how fast is it, and what to do if not.
+//! `inkgrad doctor`: is there a GPU, does it compute correctly, how fast is it, and what to do if not.
 
 mod advice;
 mod ops;
@@ -15,7 +15,7 @@ use crate::device::{self, Choice, Device};
 use crate::files;
 use surroundings::Surroundings;
 
-/// The exit code where a device is not to be trusted.
+/// The exit code for a device that is not to be trusted.
 const WRONG: u8 = 4;
 
 #[derive(clap::Args)]
@@ -27,19 +27,19 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Write the report to a file as well, in Markdown: what to attach to an issue
+    /// Also write the report to a file, in Markdown, to attach to an issue
     #[arg(long, short, alias = "output", value_name = "FILE")]
     out: Option<PathBuf>,
-    /// One case of each op, no large ones, no trial of the memory
+    /// Only one case of each op, no large ones, and no memory test
     #[arg(long)]
     quick: bool,
 }
 
-/// What is said, and kept for the file.
+/// What is printed, and kept for the file.
 #[derive(Default)]
 struct Report {
     text: String,
-    /// Whether it goes on where nobody reads what is said: there is a file to be written.
+    /// Whether to go on when nobody reads the output any more, because a file is to be written.
     is_kept: bool,
 }
 
@@ -63,7 +63,7 @@ impl Report {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Before it measures, which takes a while.
+    // Before measuring, which takes a while.
     let _new = args.out.as_deref().map(ensure_writable).transpose()?;
     let mut report = Report { is_kept: args.out.is_some(), ..Report::default() };
     let result = examine(&args, &mut report);
@@ -142,7 +142,7 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
     Ok(ExitCode::from(WRONG))
 }
 
-/// What an adapter is, and what inkgrad uses of it.
+/// What an adapter is, and which of its features inkgrad uses.
 fn about(info: &AdapterInfo) -> [String; 3] {
     let has = |there: bool| if there { "yes" } else { "no" };
     let limits = &info.limits;
@@ -182,7 +182,8 @@ fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate:
     ])
 }
 
-/// How much is asked for at most: a desktop has other users, and a software adapter takes the system's own memory.
+/// How much memory the device gives, up to a limit: a desktop GPU is shared, and a software adapter takes the system's
+/// own memory.
 fn memory(device: &mut dyn Device, info: &AdapterInfo) -> String {
     let most: u64 = if info.class == Class::Software { 512 << 20 } else { 4 << 30 };
     match speed::capacity(device, most) {

@@ -1,4 +1,4 @@
-//! The op table on one device: what agrees, and for each op that does not, the first case that shows it.
+//! The op table on one device: what agrees, and for each op that does not, its first failing case.
 
 use std::collections::BTreeMap;
 
@@ -7,27 +7,27 @@ use crate::cli::counting::Counting;
 use crate::device::{Choice, Device, DeviceError};
 use crate::ops::{self, Case};
 
-/// What came of the cases of one op.
+/// The results of one op's cases.
 #[derive(Default)]
 struct Row {
     cases: usize,
     failed: usize,
-    /// Larger than the device allows, or than it has memory for.
+    /// Cases larger than the device allows, or than it has memory for.
     skipped: usize,
     first: Option<String>,
 }
 
-/// What came of all.
+/// The results of all ops.
 #[derive(Default)]
 pub struct Ops {
     rows: BTreeMap<&'static str, Row>,
-    /// What the device was held against.
+    /// What the device was compared with.
     against: &'static str,
-    /// The device is gone and did not come back: what is not listed was not run.
+    /// The device was lost and could not be opened again: ops that are not listed were not run.
     pub lost: bool,
 }
 
-/// Runs the table on a device; a GPU is held against the CPU, the CPU against the definitions.
+/// Runs the table on a device; a GPU is compared with the CPU, the CPU with the definitions.
 pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Ops {
     let gpu = choice.adapter().is_some();
     let mut cases = ops::cases();
@@ -50,7 +50,7 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
             Err(finding) => {
                 row.failed += 1;
                 row.first.get_or_insert_with(|| explain(case, &finding, gpu));
-                // A device that was lost takes the cases after it along, unless it is opened anew.
+                // On a lost device all later cases fail too, unless it is opened again.
                 if let Finding::Device(_) = finding {
                     match choice.open() {
                         Ok(again) => *device = again,
@@ -67,7 +67,7 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
     found
 }
 
-/// The finding, and whose fault it is.
+/// The finding, and where the fault lies.
 fn explain(case: &Case, finding: &Finding, gpu: bool) -> String {
     match check::against_definitions(case) {
         Err(own) if gpu && !matches!(finding, Finding::Device(_)) => {

@@ -1,16 +1,17 @@
-//! What a system has and a program sees of it, as far as it decides which GPUs there are. Nothing of whose system it is:
-//! no path but the system's own.
+//! What a system has, and what a program sees of it, as far as that decides which GPUs there are. Nothing that
+//! identifies the user: no paths but the system's own.
 
 use std::fs;
 use std::path::Path;
 
-/// Who makes GPUs, by their numbers on the PCI bus.
+/// GPU makers, by their numbers on the PCI bus.
 pub const VENDORS: [(u32, &str); 3] = [(0x10de, "NVIDIA"), (0x1002, "AMD"), (0x8086, "Intel")];
 
-/// Where Linux keeps what the Vulkan loader reads (docs/LoaderDriverInterface.md of KhronosGroup/Vulkan-Loader).
+/// Where Linux keeps the manifests that the Vulkan loader reads (docs/LoaderDriverInterface.md of
+/// KhronosGroup/Vulkan-Loader).
 const MANIFESTS: [&str; 4] =
     ["/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/usr/local/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
-/// Where the loader itself may lie.
+/// Where the loader itself may be.
 const LIBRARIES: [&str; 7] = [
     "/lib",
     "/lib64",
@@ -24,7 +25,7 @@ const LIBRARIES: [&str; 7] = [
 const VARIABLES: [&str; 5] =
     ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "VK_LOADER_DRIVERS_DISABLE", "WGPU_BACKEND", "LIBGL_ALWAYS_SOFTWARE"];
 
-/// Linux, which gives a GPU away in more than one way; other systems bring driver and loader together.
+/// What Linux shows, where there are several signs of a GPU; other systems bring driver and loader together.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Surroundings {
     pub linux: bool,
@@ -37,9 +38,9 @@ pub struct Surroundings {
     /// Makers of the cards on the bus, each once.
     pub cards: Vec<u32>,
     pub render: Render,
-    /// The NVIDIA container runtime's word for what it brings into a container.
+    /// The NVIDIA container runtime's setting for what it brings into a container.
     pub nvidia_capabilities: Option<String>,
-    /// Of [`VARIABLES`], those that are set.
+    /// Those of [`VARIABLES`] that are set.
     pub set: Vec<&'static str>,
 }
 
@@ -48,7 +49,7 @@ pub struct Surroundings {
 pub enum Render {
     #[default]
     Missing,
-    /// There, and not this user's.
+    /// There, but not accessible to this user.
     Forbidden,
     Open,
 }
@@ -80,7 +81,7 @@ impl Surroundings {
         }
     }
 
-    /// As a report has it.
+    /// The lines of a report.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.linux {
@@ -133,7 +134,7 @@ fn cards(bus: &Path) -> Vec<u32> {
         u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
     };
     let devices = fs::read_dir(bus).into_iter().flatten().flatten().map(|entry| entry.path());
-    // Class 3 is what draws; its lower 16 bits say how.
+    // Class 3 is display controllers; the lower 16 bits say which kind.
     let display = devices.filter(|path| number(path, "class").is_some_and(|class| class >> 16 == 3));
     let mut makers: Vec<u32> = display.filter_map(|path| number(&path, "vendor")).collect();
     makers.sort_unstable();

@@ -1,4 +1,4 @@
-//! Numbers as they are given on the command line: `3`, `1,4,7`, `0-4`, and the size of a grid.
+//! Numbers as given on the command line: `3`, `1,4,7`, `0-4`, and the size of a grid.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ const MAX_LENGTH: usize = 1_000_000;
 impl FromStr for List {
     type Err = String;
 
-    /// Numbers and ranges with both ends, `0-4` or `4-0`, with commas between them.
+    /// Numbers and inclusive ranges, `0-4` or `4-0`, separated by commas.
     fn from_str(text: &str) -> Result<List, String> {
         let mut numbers = Vec::new();
         for part in text.split(',') {
@@ -32,7 +32,7 @@ impl FromStr for List {
     }
 }
 
-/// A list of at least two, for ways that lead from one to another.
+/// A list of at least two numbers, for paths from one to the next.
 pub fn way(text: &str) -> Result<List, String> {
     match text.parse::<List>()? {
         List(keys) if keys.len() < 2 => Err("expected at least two numbers, like 3,17".into()),

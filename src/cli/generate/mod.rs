@@ -31,16 +31,16 @@ const EXAMPLES: &str = r##"Examples:
   inkgrad generate                                      a sheet of 100 digits
   inkgrad generate --grid 20x50 --digits 7              a thousand sevens
   inkgrad generate --text "555 0123" --scale 4          a number in handwriting
-  inkgrad generate --seeds 0-31                         a row for each of 32 hands
-  inkgrad generate --between-seeds 3,17,3 --out a.gif   one hand turns into another, and back
+  inkgrad generate --seeds 0-31                         one row for each of 32 hands
+  inkgrad generate --between-seeds 3,17,3 --out a.gif   one hand turning into another and back
   inkgrad generate --between-digits 3,8 --grid 1x1      a strip from a 3 to an 8
   inkgrad generate --each-class 50 --out-dir files      000000_0.png, 000001_1.png ...
   inkgrad generate --each-class 7000 --out-dir made --format idx
-                                                        a data set: inkgrad train --data made
+                                                        a data set for inkgrad train --data made
   inkgrad generate --ink navy --paper "#fffbe6"         other colours
 
-Cell i, counted from 0 along the rows, has latent i of --seed and digit i of --digits, which
-start over at their end. The same seed draws the same pictures in every format."##;
+Cell i, counted from 0 along the rows, has latent i of --seed and digit i of --digits, which start
+over when they run out. The same seed draws the same pictures in every format."##;
 
 /// Cells are counted in 32 bits, as each has a latent of its own.
 const MOST_PICTURES: u64 = u32::MAX as u64;
@@ -57,88 +57,89 @@ pub struct Args {
     #[arg(long, value_name = "ROWSxCOLUMNS", allow_hyphen_values = true, help_heading = WHAT,
         conflicts_with_all = ["text", "each_class"])]
     grid: Option<Size>,
-    /// N rows with one of each of --digits: the same as --grid Nx10 for ten digits
+    /// N rows with one of each of --digits; for ten digits, the same as --grid Nx10
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT,
         conflicts_with_all = ["text", "between_digits"], value_parser = whole::<u32>(1..=u32::MAX))]
     each_class: Option<u32>,
-    /// A text, such as a phone number, each digit in a hand of its own (--seeds has one for all); spaces and punctuation
-    /// become empty cells
+    /// Text to draw, such as a phone number, each digit in a hand of its own (with --seeds, all in one); spaces and
+    /// punctuation become empty cells
     #[arg(long, help_heading = WHAT, allow_hyphen_values = true, conflicts_with_all = ["digits", "between_digits"])]
     text: Option<String>,
-    /// Which digits, in turn: 3 or 1,4,7 or 0-4 [default: all]
+    /// Digits to draw, in turn: 3 or 1,4,7 or 0-4 [default: all]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
         conflicts_with = "between_digits")]
     digits: Option<List>,
-    /// Another seed draws other pictures [default: 0]
+    /// Random seed of the pictures [default: 0]
     #[arg(long, value_name = "N", help_heading = WHAT, allow_negative_numbers = true, value_parser = super::seed)]
     seed: Option<u32>,
-    /// A row for each of these seeds, all of it in the hand that is the seed's first latent: 5 or 0-31
+    /// Draw a row for each of these seeds, all in the hand of the seed's first latent: 5 or 0-31
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
         conflicts_with_all = ["seed", "way", "grid", "each_class"])]
     seeds: Option<List>,
-    /// From one hand to another, and on: 3,17 or 3,17,3
+    /// Turn one hand into the next: 3,17 or 3,17,3
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT, conflicts_with = "seed",
         value_parser = list::way)]
     between_seeds: Option<List>,
-    /// From one digit to another, and on: 3,8 or 0-9
+    /// Turn one digit into the next: 3,8 or 0-9
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT, value_parser = list::way)]
     between_digits: Option<List>,
-    /// Pictures from one to the next, both included [default: 16]
+    /// Pictures from one to the next, including both [default: 16]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT, requires = "way",
         value_parser = whole::<u32>(2..=1_000_000))]
     frames: Option<u32>,
-    /// Scales latents: below 1 digits are plainer and more alike, above 1 bolder [default: 1, of --text 0.5]
+    /// Factor by which latents are scaled: below 1, digits are plainer and more alike; above 1, bolder [default: 1, of
+    /// --text 0.5]
     #[arg(long, value_name = "FACTOR", help_heading = WHAT, allow_negative_numbers = true, value_parser = factor)]
     truncation: Option<f32>,
 
-    /// Pixels along a digit's pixel [default: 1]
+    /// Draw each pixel of a digit as N x N pixels [default: 1]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
         value_parser = whole::<u32>(1..=1000))]
     scale: Option<u32>,
-    /// Pixels between neighbours [default: 0]
+    /// Pixels between neighbouring digits [default: 0]
     #[arg(long, allow_negative_numbers = true, value_name = "PIXELS", help_heading = LOOK,
         value_parser = whole::<u32>(0..=10_000))]
     gap: Option<u32>,
     /// Colour of the digits: #rrggbb or a name [default: white]
     #[arg(long, value_name = "COLOUR", help_heading = LOOK)]
     ink: Option<Colour>,
-    /// Colour of what they stand on [default: black]
+    /// Colour of the background [default: black]
     #[arg(long, value_name = "COLOUR", help_heading = LOOK)]
     paper: Option<Colour>,
-    /// Ink and paper change places
+    /// Swap ink and paper
     #[arg(long, help_heading = LOOK)]
     invert: bool,
-    /// Frames of a GIF in a second; each is shown for whole hundredths of a second, the nearest number of
-    /// them and two at least [default: 12]
+    /// Frames of a GIF per second; each is shown for the nearest whole number of hundredths of a second, at least two
+    /// [default: 12]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = LOOK,
         value_parser = whole::<u16>(1..=50))]
     fps: Option<u16>,
 
-    /// A .png, a .gif, or a .safetensors data set for other programs (for `train --data` write --format idx);
+    /// A .png, a .gif, or a .safetensors data set for other programs (for `train --data`, use --format idx); existing
     /// pictures are replaced [default: digits.png]
     #[arg(long, short, value_name = "FILE", help_heading = PLACE, conflicts_with = "out_dir")]
     out: Option<PathBuf>,
-    /// A folder for single files, cell and digit in their names, or for the files of --format idx
+    /// Folder for single files, named by cell and digit, or for the files of --format idx
     #[arg(long, value_name = "DIR", help_heading = PLACE)]
     out_dir: Option<PathBuf>,
-    /// What to write, where the name does not say it
+    /// Format to write, if the file's name does not say
     #[arg(long, help_heading = PLACE)]
     format: Option<Format>,
-    /// Of IDX files: how many, the last ones, are the test set [default: a tenth]
+    /// For IDX files: how many of the last pictures form the test set [default: a tenth]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = PLACE,
         value_parser = whole::<u64>(0..=u32::MAX))]
     test: Option<u64>,
-    /// Overwrite single files and data sets that are already there
+    /// Overwrite existing single files and data sets
     #[arg(long, help_heading = PLACE)]
     force: bool,
 
-    /// A trained generator: its file, or its run's folder [default: gan, the built-in one]
+    /// A trained generator: a model file, or a run's folder [default: gan, the built-in one]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Print the path only
+    /// Print only the path
     #[arg(long, short)]
     quiet: bool,
 }
@@ -148,8 +149,8 @@ pub(super) fn factor(text: &str) -> Result<f32, String> {
     factor.ok_or_else(|| "expected a number from 0 on, like 0.7".into())
 }
 
-/// The hundredths of a second, in which a GIF counts, that come nearest to so many frames in a second. Viewers take
-/// less than two for a mistake, and show such frames slowly.
+/// A frame's delay in hundredths of a second, the unit of GIFs, that comes nearest to so many frames per second.
+/// Viewers take less than two for a mistake, and show such frames slowly.
 fn delay(fps: u16) -> u16 {
     ((100 + fps / 2) / fps.max(1)).max(2)
 }
@@ -170,7 +171,7 @@ impl Args {
             (None, Some(keys)) => Seeds::Path(path(keys)),
             (None, None) => Seeds::One(self.seed.unwrap_or(0)),
         };
-        // In a grid each cell has a hand of its own.
+        // In a grid, each cell has its own hand.
         let several = !matches!(seeds, Seeds::One(_));
         let one_hand = several && self.grid.is_none() && self.each_class.is_none();
         if let Some(text) = &self.text {
@@ -216,12 +217,12 @@ impl Args {
         Ok(Look { colours, scale: self.scale.unwrap_or(1), gap: self.gap.unwrap_or(0), delay })
     }
 
-    /// What is written is there to be read.
+    /// A text is there to be read.
     fn truncation(&self) -> f32 {
         self.truncation.unwrap_or(if self.text.is_some() { 0.5 } else { 1.0 })
     }
 
-    /// What a data set should know about itself.
+    /// What a data set records about itself.
     fn about(&self, generator: &Generator) -> BTreeMap<String, String> {
         let model = self.model.as_ref().map_or("built-in".into(), |model| model.display().to_string());
         let mut about = BTreeMap::from([
@@ -274,7 +275,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let (choice, mut device) = trusted(find(&args.device)?, &args.device)?;
     let batch = match choice {
-        // Its cores are busy with few, which their caches hold.
+        // A small batch keeps its cores busy, and fits their caches.
         Choice::Cpu => BATCH,
         Choice::Gpu(_) => generator.batch(pictures)?,
     };
@@ -286,7 +287,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
     let written = drawing.write(&target, &job, args.truncation(), &mut counting, &stop);
     if is_new && !matches!(written, Ok(Taken { whole: true, .. })) {
-        // A folder that was made for files of which none has its name is empty.
+        // A folder that was made for files, none of which got its final name, is empty.
         let _ = std::fs::remove_dir(target.path());
     }
     let Taken { pictures: drawn, whole } = written?;
@@ -315,7 +316,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Cells of a scene, by their numbers, and the pictures of those that have one.
+/// Cells of a scene, by number, and the pictures of those that have one.
 struct Drawn {
     cells: Vec<(u64, Option<Cell>)>,
     pixels: Vec<u8>,
@@ -328,7 +329,7 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// Draws every picture of a job into the files of a target, which have their names once that is done.
+    /// Draws every picture of a job into the files of a target, which get their final names once that is done.
     fn write(
         self,
         target: &Target,
@@ -348,8 +349,8 @@ impl Drawing<'_> {
         Ok(drawn)
     }
 
-    /// Draws every picture of a scene, batch by batch, until `stop` is set. The device draws a batch while the one
-    /// before is written.
+    /// Draws every picture of a scene, batch by batch, until `stop` is set. The device draws a batch while the previous
+    /// one is written.
     fn draw(
         self,
         scene: &Scene,
@@ -392,7 +393,7 @@ impl Drawing<'_> {
         while cells.peek().is_some() {
             let batch: Vec<_> = cells.by_ref().take(self.sampler.batch()).collect();
             let wanted: Vec<&Cell> = batch.iter().filter_map(|(_, cell)| cell.as_ref()).collect();
-            // On all cores: a GPU draws a picture faster than one core its 64 normal numbers.
+            // On all cores: a GPU draws a picture faster than one core draws its 64 normal numbers.
             let latents = wanted.par_iter().flat_map_iter(|cell| cell.latent(self.generator.latent(), truncation));
             let latents: Vec<f32> = latents.collect();
             let labels: Vec<f32> = wanted.iter().flat_map(|cell| cell.weights(self.generator.classes())).collect();

@@ -1,4 +1,4 @@
-//! The files that take the pictures one by one as they are drawn.
+//! The output files, which take the pictures one by one as they are drawn.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +17,7 @@ use crate::report::gif::GifWriter;
 use crate::report::grid::{Cells, Grid};
 use crate::report::png::{PngGrid, write_picture};
 
-/// Pixels of a sheet that are likely more than is meant: it takes hours, and hardly a program shows it.
+/// So many pixels in a sheet are probably a mistake: it takes hours, and hardly any program can show it.
 const VAST: u64 = 4_000_000_000;
 
 /// How pictures are shown.
@@ -30,7 +30,7 @@ pub struct Look {
     pub delay: u16,
 }
 
-/// What an output is told before the first picture.
+/// What an output needs to know before the first picture.
 pub struct Job<'a> {
     pub scene: &'a Scene,
     pub class_names: &'a [String],
@@ -49,7 +49,7 @@ impl Job<'_> {
         Grid { rows, columns, picture: self.image, scale: self.look.scale, gap: self.look.gap }
     }
 
-    /// How large a sheet becomes, where it is worth a thought before it is drawn.
+    /// A note on how large a sheet becomes, if that is worth a thought before it is drawn.
     pub fn doubt(&self, target: &Target) -> Option<String> {
         let [width, height] = match target {
             Target::Png(_) => self.grid(self.scene.sheet()).size(),
@@ -68,16 +68,16 @@ impl Job<'_> {
     }
 }
 
-/// A cell, by its number, and what was drawn for it; an empty one has nothing.
+/// A cell, by number, and what was drawn for it; an empty cell has no picture.
 pub struct Shown<'a> {
     pub number: u64,
     pub picture: Option<(&'a Cell, &'a [u8])>,
 }
 
-/// What became of some cells.
+/// The result of writing some cells.
 pub struct Taken {
     pub pictures: u64,
-    /// Whether it was all of them: not where it was asked to stop.
+    /// Whether all of them were written, which they were not if a stop was requested.
     pub whole: bool,
 }
 
@@ -130,8 +130,8 @@ impl Output {
         })
     }
 
-    /// The next cells with their pictures, some of them empty. They come in the order of [`Scene::all`]. Where pictures
-    /// may be large, it leaves off within the batch once `stop` is set.
+    /// Writes the next cells with their pictures, some of them empty. They come in the order of [`Scene::all`]. Where
+    /// pictures may be large, it stops within the batch once `stop` is set.
     pub fn push(&mut self, batch: &[Shown], stop: &AtomicBool) -> anyhow::Result<Taken> {
         let count = |cells: &[Shown]| cells.iter().filter(|shown| shown.picture.is_some()).count() as u64;
         match self {
@@ -156,7 +156,7 @@ impl Output {
                     }
                 }
             }
-            // Each a file of its own: on all cores.
+            // Each picture is a file of its own: on all cores.
             Output::Files { folder, names, grid, look, existing } => {
                 let written = batch.par_iter().map(|shown| match shown.picture {
                     Some((cell, bytes)) => {
@@ -204,9 +204,9 @@ impl Output {
     }
 }
 
-/// Removes what an older set has left under names that the new one has no files for: it would be read as a part of it.
+/// Removes an older set's files whose names the new set does not use: they would be read as part of it.
 fn remove_others(folder: &Path, written: &[String]) -> anyhow::Result<()> {
-    // Grey images and coloured ones have other names.
+    // Grey and coloured images have different file names.
     let parts = [(Part::Train, 1), (Part::Train, 3), (Part::Test, 1), (Part::Test, 3)];
     let names = parts.into_iter().flat_map(|(part, channels)| idx_names(part, channels));
     for path in names.filter(|name| !written.contains(name)).map(|name| folder.join(name)) {

@@ -1,4 +1,4 @@
-//! Where the pictures go: which flags name which kind of file, and what may stand there already.
+//! Where the pictures go: which flags name which kind of file, and which existing files are in the way.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::data::write::{Part, idx_names};
 use crate::files;
 use crate::infer::scene::{Cell, Scene};
 
-/// What can be written.
+/// The formats that can be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Format {
     Png,
@@ -31,7 +31,7 @@ pub enum Target {
 
 impl Target {
     /// # Errors
-    /// Where the flags contradict each other: which, and what would do.
+    /// If flags contradict each other: which, and what would work.
     pub fn of(args: &Args) -> anyhow::Result<Target> {
         let target = Target::named(args.out.as_deref(), args.out_dir.as_deref(), args.format)?;
         let unused = |given: bool, flag: &str, only: &str| {
@@ -106,13 +106,13 @@ impl Target {
         }
     }
 
-    /// Whether a file that is there is to be kept unless --force says otherwise. A sheet is a view that can be drawn
-    /// again, and is replaced like the pictures of other commands.
+    /// Whether existing files are kept unless --force is given. A sheet is a view that can be drawn again, and is
+    /// replaced like the pictures of other commands.
     pub fn keeps(&self) -> bool {
         !matches!(self, Target::Png(_) | Target::Gif(_))
     }
 
-    /// The first file that would be in the way.
+    /// The first existing file that would be in the way.
     pub fn in_the_way(&self, scene: &Scene, class_names: &[String], channels: usize) -> Option<PathBuf> {
         match self {
             Target::Png(_) | Target::Gif(_) => None,
@@ -122,7 +122,7 @@ impl Target {
                 .flat_map(|part| idx_names(part, channels))
                 .map(|name| folder.join(name))
                 .find(|path| path.exists()),
-            // What is not there has nothing in the way, and needs no look for each of many names.
+            // In a folder that does not exist nothing is in the way, and many names need not be looked up.
             Target::Files(folder) if !folder.exists() => None,
             Target::Files(folder) => {
                 let names = Names::new(scene, class_names);
@@ -156,12 +156,11 @@ impl Names {
     }
 }
 
-/// The longest text, in bytes, that a class has in a file's name: two of them and a number are well below what a file
-/// system takes.
+/// The longest text, in bytes, for a class in a file's name: two of them and a number are well below what a file system
+/// accepts.
 const LONGEST: usize = 40;
 
-/// What classes are called in names of files, each by a text of its own. A class name comes from a file, and could be
-/// anything.
+/// The texts for classes in file names, all distinct. A class name comes from a file, and could be anything.
 fn in_file_names(class_names: &[String]) -> Vec<String> {
     let text = |(class, name): (usize, &String)| {
         let short = name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= LONGEST);
@@ -169,7 +168,7 @@ fn in_file_names(class_names: &[String]) -> Vec<String> {
         if text.contains(char::is_alphanumeric) { text } else { by_number(class) }
     };
     let mut texts: Vec<String> = class_names.iter().enumerate().map(text).collect();
-    // A number given to one may be the name of another, which then needs one too.
+    // The number given to one class may be the name of another, which then needs a number too.
     loop {
         let mut count: HashMap<&str, usize> = HashMap::new();
         texts.iter().for_each(|text| *count.entry(text).or_default() += 1);
@@ -182,7 +181,7 @@ fn in_file_names(class_names: &[String]) -> Vec<String> {
     }
 }
 
-/// A class that no text of its own is left of. A mere number would be taken for the name of a digit.
+/// The text for a class that has no distinct text left. A bare number would be taken for the name of a digit.
 fn by_number(class: usize) -> String {
     format!("class{class}")
 }
@@ -231,7 +230,7 @@ mod tests {
         let long = "é".repeat(30);
         assert_eq!(called(&[&long, "z"]), ["é".repeat(20), "z".into()]);
         assert_eq!(called(&[&long, &(long.clone() + "z")]), ["class0", "class1"]);
-        // Names that look like numbers of others.
+        // Names that look like the numbers of other classes.
         assert_eq!(called(&["class1", "class2"]), ["class1", "class2"]);
         assert_eq!(called(&["class1", "+", "class0"]), ["class0", "class1", "class2"]);
     }

@@ -1,4 +1,4 @@
-//! What `inkgrad train` trains one after another for an ensemble, and whether it can be joined.
+//! The networks that `inkgrad train` trains one after another for an ensemble, and whether they can be joined.
 
 use std::path::PathBuf;
 
@@ -11,22 +11,22 @@ use crate::words::shell;
 
 /// How many of `best` are in the ensemble.
 pub(super) const OF_BEST: usize = 2;
-/// What joins them: networks of another kind err on other digits, more so than those of another seed.
+/// The networks that join them: those of another kind err on other digits, more so than those of another seed.
 const OTHERS: [&str; 5] = ["avgpool", "avgpool", "maxpool", "maxpool", "maxpool"];
 
-/// One of several that are trained one after another.
+/// One of several networks that are trained one after another.
 pub(super) struct Member {
     pub architecture: Architecture,
     pub settings: Settings,
 }
 
 impl Args {
-    /// Networks that join the one that is trained, each by its own recipe.
+    /// The networks that join the one being trained, each by its own recipe.
     pub(super) fn others(&self) -> &'static [&'static str] {
         if self.recipe == Some(Named::Ensemble) && self.members.is_none() { &OTHERS } else { &[] }
     }
 
-    /// The ensemble's recipe names its own networks: what else is named would be trained in place of them.
+    /// The ensemble's recipe names its own networks: any other that is named would be trained instead of them.
     pub(super) fn check_recipe(&self) -> anyhow::Result<()> {
         let own = Named::Ensemble;
         if self.recipe != Some(own) {
@@ -46,8 +46,8 @@ impl Args {
         Ok(())
     }
 
-    /// The members of a run of several; each network's have seeds from the first on. `settings` are checked, those of
-    /// other networks are checked here.
+    /// The members of a run of several; each network's members have consecutive seeds from the first on. `settings` are
+    /// already checked; those of other networks are checked here.
     pub(super) fn members(
         &self,
         architecture: &Architecture,
@@ -76,7 +76,7 @@ impl Args {
     }
 }
 
-/// How often an ensemble's network is in it, and which others are, as their folders say.
+/// How often an ensemble contains its network, and which others it contains, according to their folders.
 pub(super) fn times(settings: &Settings, folder: &Folder) -> anyhow::Result<String> {
     if settings.members == 1 {
         return Ok(String::new());
@@ -91,7 +91,7 @@ pub(super) fn times(settings: &Settings, folder: &Folder) -> anyhow::Result<Stri
     Ok(format!(" {own} times{others}"))
 }
 
-/// Refuses members that cannot be joined, which is better known before they are trained.
+/// Refuses members that cannot be joined, before they are trained.
 pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result<()> {
     let set = &data.train;
     let untrained = members.iter().map(|Member { architecture, settings }| {
@@ -101,7 +101,7 @@ pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result
         let (weights, state) = (vec![0.0; parameters.total()], vec![0.0; parameters.total_state()]);
         let mut file = ModelFile::new(&network, &parameters, &weights, &state);
         file.set_class_names(&data.class_names);
-        // What all members have of the same training images.
+        // All members have the same values, from the same training images.
         file.set("mean", 0.0);
         file.set("std", 1.0);
         Ok((path, file))

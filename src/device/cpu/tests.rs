@@ -320,7 +320,7 @@ fn a_plan_that_reads_past_the_end_of_a_buffer_or_one_that_there_is_not_is_refuse
         graph.assign(y, place(out, 0)).unwrap();
         Plan::new(&graph)
     };
-    for wrong in [reading(short, 0, 5), reading(short, ALIGNMENT, 1), reading(absent, 0, 4)] {
+    for wrong in [reading(short, 0, 2 * ALIGNMENT), reading(short, ALIGNMENT, 1), reading(absent, 0, 4)] {
         assert!(matches!(device.prepare(&wrong), Err(DeviceError::Stale { .. })));
     }
     device.prepare(&reading(short, 0, 4)).unwrap();

@@ -199,10 +199,15 @@ const TERMS: usize = 16;
 /// load a cache line of its own for 16 bytes.
 const SIDE_BY_SIDE: usize = 4;
 
+/// The fewest invocations that share the sums of a tile in nt, where rows of both matrices lie along the sums: they read
+/// 64 bytes of a row together. Alone, an invocation would load a cache line of each row for 16 bytes.
+const ALONG: usize = 4;
+
 /// How many invocations, a power of two, share the sums of each tile; a workgroup has some tiles side by side. An
 /// invocation holds a whole tile, so it counts for four.
-fn split(tiles: usize, side_by_side: usize, k: usize, target: Target) -> usize {
-    let wanted = target.busy / 4 / tiles.max(1);
+fn split(layout: Layout, tiles: usize, side_by_side: usize, k: usize, target: Target) -> usize {
+    let least = if layout == Layout::NT && !target.is_software() { ALONG } else { 1 };
+    let wanted = (target.busy / 4 / tiles.max(1)).max(least);
     wanted.min(k / TERMS).clamp(1, MOST_INVOCATIONS / side_by_side).next_power_of_two()
 }
 
@@ -221,7 +226,7 @@ fn kernel(op: &MatMul, Sizes { m, n, k }: Sizes, target: Target) -> Kernel {
     // A workgroup is as wide as the result: where it is one tile high, all its invocations read the same rows of a from
     // the same address, which is fast on every kind of device.
     let tiles = m.div_ceil(4 * row_groups) * columns;
-    let split = split(tiles, columns.next_power_of_two().min(SIDE_BY_SIDE), k, target);
+    let split = split(layout, tiles, columns.next_power_of_two().min(SIDE_BY_SIDE), k, target);
     let (width, height) = if split > 1 {
         let width = columns.next_power_of_two().min(MOST_INVOCATIONS / split).min(8);
         (width, 1)

@@ -3,15 +3,15 @@
 //! ```text
 //!                real, label <- the set;  fake = G(noise, label)
 //! discriminator: loss = (L(D(real), 1) + L(D(fake), 0)) / 2
-//! generator:     loss = L(D(fake), 1), by the discriminator as it is then
+//! generator:     loss = L(D(fake), 1), by the discriminator as just updated
 //! ```
 //!
-//! The discriminator sees real and generated pictures in one batch, one half behind the other, each half normalised by
-//! its own statistics: that is half as much to dispatch as a pass for each, and the same numbers.
+//! The discriminator sees real and generated pictures in one batch, the generated half after the real one. Each half is
+//! normalised by its own statistics. This takes half as many dispatches as a pass for each, and gives the same numbers.
 //!
-//! Where the discriminator takes several steps a round, all but the last are a graph of their own. Each network has its
-//! own clock. Only the paths to the weights that a step changes are differentiated: what the discriminator's step says
-//! against the pictures goes no further than those. Everything is resident, as in the classifier's step.
+//! Where the discriminator takes several steps a round, all but the last have a graph of their own. Each network has
+//! its own clock. Only the paths to the weights that a step changes are differentiated: in the discriminator's step,
+//! derivatives go no further back than the pictures. Everything is resident, as in the classifier's step.
 
 use super::settings::GanSettings;
 use super::steps::RING;
@@ -54,7 +54,7 @@ pub(super) struct Build<'a> {
     pub classes: usize,
 }
 
-/// What a network's step changes beside weights: its clock, and the ring of its losses.
+/// What a network's step changes besides weights: its clock, and the ring of its losses.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a> {
     pub learner: &'a Learner,
@@ -62,7 +62,7 @@ pub(super) struct Side<'a> {
     pub ring: &'a Place,
 }
 
-/// Generated pictures, and how they came about.
+/// Generated pictures, and what they were made from.
 struct Drawn {
     /// One for each group, `[groups, classes]`.
     labels: Value,
@@ -93,7 +93,7 @@ impl Build<'_> {
         Ok(self.packed(graph, images)?)
     }
 
-    /// The generator on fresh noise; `[batch, h, w, c]`, and what it did on the way. `use_` tells draws apart.
+    /// The generator's forward pass on fresh noise; its output is `[batch, h, w, c]`. `use_` tells draws apart.
     fn fake(
         &self,
         graph: &mut Graph,
@@ -118,7 +118,7 @@ impl Build<'_> {
         Ok(network.forward_with(graph, parameters, weights, inputs, Mode::Train { clock, pass: use_, passes: 1 })?)
     }
 
-    /// Pictures of a group side by side as channels of one: `[n / pack, h, w, c * pack]`.
+    /// Joins the pictures of a group as the channels of one: `[n / pack, h, w, c * pack]`.
     fn packed(&self, graph: &mut Graph, pictures: Value) -> Result<Value, GraphError> {
         let ([h, w, c], p) = (self.image, self.settings.pack);
         let groups = graph.shape(pictures).len() / (h * w * c * p);
@@ -166,8 +166,8 @@ impl Build<'_> {
         Ok(network.forward_with(graph, parameters, weights.to_vec(), inputs, mode)?)
     }
 
-    /// What the discriminator should answer to a real batch and a generated one behind it: 1 and 0, and the opposite to a
-    /// few.
+    /// What the discriminator should answer to a real batch followed by a generated one: 1 and 0, and the opposite for
+    /// a few.
     fn targets(&self, graph: &mut Graph, clock: Value) -> Result<Value, GraphError> {
         let (targets, noise) = (graph.read(&self.targets), self.settings.label_noise);
         if noise == 0.0 {
@@ -229,18 +229,18 @@ impl Build<'_> {
         let drawn = self.drawn(&mut graph, clock)?;
         let said = self.teach_discriminator(&mut graph, discriminator, &drawn)?;
         self.teach_generator(&mut graph, generator, drawn)?;
-        // Not before: by its clock the generator's derivatives know what its dropout dropped.
+        // Not earlier, as it advances the clock by which the generator's derivatives know what dropout dropped.
         self.record(&mut graph, discriminator, Told::Halves(self.pairwise()), said)?;
         Ok(Plan::new(&graph))
     }
 
-    /// Writes a loss of `[answers, targets]` into the ring, and the clock goes on.
+    /// Writes a loss of `[answers, targets]` into the ring, and advances the clock.
     fn record(&self, graph: &mut Graph, side: Side, told: Told, said: [Value; 2]) -> Result<(), GraphError> {
         let record = RecordLoss { slots: RING, told, ticks: true };
         graph.update(record, &said, vec![side.ring.clone(), side.clock.clone()])
     }
 
-    /// What it answered, and what it should have.
+    /// Adds the discriminator's step. Returns what it answered, and what it should have answered.
     fn teach_discriminator(&self, graph: &mut Graph, side: Side, drawn: &Drawn) -> Result<[Value; 2], TrainError> {
         let now = graph.read(side.clock);
         let real = self.real(graph, now)?;
@@ -258,7 +258,7 @@ impl Build<'_> {
         Ok([forward.out, targets])
     }
 
-    /// Reads the discriminator's weights as those before it in the graph left them.
+    /// Adds the generator's step. It reads the discriminator's weights as the ops before it in the graph left them.
     fn teach_generator(&self, graph: &mut Graph, side: Side, drawn: Drawn) -> Result<(), TrainError> {
         let now = graph.read(side.clock);
         let (network, parameters) = self.discriminator;
@@ -283,7 +283,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Statistics of the averaged generator, whose pictures have no end, on labels as the set has them.
+    /// Statistics of the averaged generator, which can draw any number of pictures, on labels from the set.
     pub(super) fn calibration(&self, store: &mut Store, learner: &Learner) -> Result<Option<Calibration>, TrainError> {
         Calibration::declare(store, learner, [usize::MAX, self.settings.batch], 1, |graph, now| {
             let labels = self.labels(graph, now)?;
@@ -308,7 +308,7 @@ pub(super) fn spectral_vectors(store: &mut Store, critic: &mut Parameters, wante
     vectors
 }
 
-/// Two values of one shape as one of twice as many rows.
+/// Joins two values of the same shape into one with twice as many rows.
 fn behind(graph: &mut Graph, first: Value, second: Value) -> Result<Value, GraphError> {
     let mut dims = graph.dims(first).to_vec();
     let len = graph.shape(first).len();

@@ -1,15 +1,15 @@
-//! Pictures of one class in groups, as a discriminator that sees several at a time takes them.
+//! Pictures in groups of one class, for a discriminator that sees several at a time.
 
 use crate::data::ImageSet;
 use crate::ops::random::{self, streams};
 use crate::train::TrainError;
 
-/// The set in groups of `pack` pictures of one class, each as one picture `pack` times as high; up to `pack - 1` of
-/// a class are left out. Which pictures share a group is decided by `seed` and `epoch`; how many groups there are of
-/// a class, and where they stand, is always the same.
+/// The set in groups of `pack` pictures of one class, each group stored as one picture `pack` times as high; up to
+/// `pack - 1` pictures of a class are left out. `seed` and `epoch` decide which pictures share a group. How many groups
+/// a class has, and where they stand, is always the same.
 ///
 /// # Errors
-/// [`TrainError::Setting`] where no class has as many.
+/// [`TrainError::Setting`] where no class has `pack` pictures.
 pub fn grouped(set: &ImageSet, pack: usize, seed: u32, epoch: usize) -> Result<ImageSet, TrainError> {
     if pack == 1 {
         return Ok(set.clone());
@@ -32,8 +32,8 @@ pub fn grouped(set: &ImageSet, pack: usize, seed: u32, epoch: usize) -> Result<I
     Ok(ImageSet { height: set.height * pack, width: set.width, images, labels, ..*set })
 }
 
-/// Refuses a set that cannot lie on a device as a whole, as that of a GAN has to; `most` are the bytes that it takes as one
-/// tensor.
+/// Refuses a set that does not fit on a device as a whole, as that of a GAN must; `most` is the bytes that the device
+/// takes as one tensor.
 ///
 /// # Errors
 /// [`TrainError::Setting`], with what would do.

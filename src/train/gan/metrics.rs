@@ -1,4 +1,4 @@
-//! What a GAN's run records of itself: `losses.csv`, a row for every window of rounds, and `measures.csv`, a row for
+//! What a GAN's run records: `losses.csv`, with a row for every window of rounds, and `measures.csv`, with a row for
 //! every measurement.
 
 use std::fmt::Write as _;
@@ -22,7 +22,8 @@ pub struct LossRow {
     pub answer: f64,
 }
 
-/// A measurement. Of what was measured only what chooses and what is drawn; the rest is kept as it was written.
+/// A measurement. Only numbers that choose the best epoch or are drawn have fields of their own; the rest is kept as it
+/// was written.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MeasureRow {
     pub round: usize,
@@ -78,7 +79,7 @@ impl GanMetrics {
         text
     }
 
-    /// Reads both files back; the line that cannot be read is the error.
+    /// Reads both files back; the error names the line that cannot be read.
     ///
     /// # Errors
     /// What is wrong, with the file's name and the line.
@@ -98,7 +99,7 @@ impl GanMetrics {
         Ok(metrics)
     }
 
-    /// Losses and measures over epochs, of one run or several.
+    /// Losses and measures over epochs.
     ///
     /// # Errors
     /// For more panels than fit.

@@ -1,4 +1,4 @@
-//! Training a GAN: its settings, the two steps' graphs, what of them is on a device, and the run around them.
+//! Training a GAN: its settings, the two steps' graphs, what they keep on a device, and the run around them.
 
 mod graphs;
 mod groups;

@@ -1,7 +1,7 @@
-//! A GAN's run: rounds, snapshots, measurements that choose the best, and how it goes on after a stop.
+//! A GAN's run: rounds, snapshots, measurements that choose the best, and how it resumes after a stop.
 //!
-//! As with a classifier, nothing that decides a run depends on the clock on the wall. Measurements while training are
-//! against real pictures of the training set: the test set is touched once, at the end, with the generator that they
+//! As with a classifier, nothing that decides a run depends on wall-clock time. Measurements during training compare
+//! with real pictures of the training set: the test set is touched once, at the end, with the generator that they
 //! chose.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,14 +32,14 @@ mod pictures;
 use checkpoint::{same_judge, state_of};
 pub use pictures::MEASURE_SEED;
 
-/// What a run tells while it goes.
+/// What a run reports while it trains.
 #[derive(Clone, Debug)]
 pub enum GanEvent<'a> {
     /// Before the first round.
     Started {
-        /// Of the whole run.
+        /// Rounds of the whole run.
         rounds: usize,
-        /// Those of them that were done before; above 0 where the run goes on from a checkpoint.
+        /// Rounds that were done before; above 0 if the run resumes from a checkpoint.
         first: usize,
         /// Real pictures in an epoch.
         images: usize,
@@ -49,25 +49,25 @@ pub enum GanEvent<'a> {
     },
     /// After every chunk of rounds, what the newest row of the metrics says.
     Trained {
-        /// Rounds that are behind.
+        /// Rounds done.
         round: usize,
-        /// Epochs that are behind, the fraction included.
+        /// Epochs done, with their fraction.
         epoch: f64,
-        /// Each network's loss, the mean over some rounds; the discriminator's of real and generated pictures.
+        /// Each network's loss, the mean over some rounds; the discriminator's is that of real and generated pictures.
         discriminator: f64,
         generator: f64,
-        /// Real ones, in this chunk.
+        /// Real pictures, in this chunk.
         images_per_second: f64,
     },
     /// At the end of an epoch, where it is time to measure.
     Measured {
-        /// Epochs that are behind.
+        /// Epochs done.
         epoch: usize,
         measures: &'a Measures,
-        /// Whether its Fréchet distance is less than at every measurement before.
+        /// Whether the Fréchet distance is less than at every earlier measurement.
         best: bool,
     },
-    /// Something that a person should know of, and that does not end the run.
+    /// Something that a person should know about but that does not end the run.
     Warning(String),
 }
 
@@ -87,7 +87,7 @@ const CHUNK: Duration = Duration::from_millis(500);
 const CHECKPOINT: Duration = Duration::from_secs(60);
 /// Rows of `losses.csv` per epoch.
 const ROWS_PER_EPOCH: usize = 50;
-/// A row takes no longer than about two seconds of a slow processor, since a run stops between two.
+/// A row takes no longer than about two seconds on a slow processor, since a run stops only between two rows.
 const WINDOW_FLOPS: u64 = 200_000_000_000;
 
 /// Pictures that a measurement looks at, generated and real.
@@ -118,7 +118,7 @@ struct Loop<'a> {
     steps: GanSteps,
     sampler: Sampler,
     quality: Option<Quality>,
-    /// The labels of the real pictures that measurements are against.
+    /// The labels of the real pictures that measurements compare with.
     reference: Vec<u32>,
     digest: String,
     image: [usize; 3],
@@ -160,7 +160,7 @@ impl GanRun<'_> {
     /// Trains, from the folder's checkpoint if it has one, and measures against the test set at the end.
     ///
     /// # Errors
-    /// What does not fit, what the device or the disk refuse, and losses that are no numbers.
+    /// Whatever does not fit, errors of the device or the disk, and losses that are not finite.
     pub fn train(self) -> Result<GanOutcome, TrainError> {
         let started = Instant::now();
         let _lock = self.folder.lock()?;
@@ -248,7 +248,7 @@ impl GanRun<'_> {
 }
 
 impl Best {
-    /// Whether this epoch is better than all before; then it is the best.
+    /// Whether this epoch is better than all before; if so, it becomes the best.
     fn take(&mut self, epoch: usize, frechet: f64) -> bool {
         let better = self.epoch == 0 || frechet < self.frechet;
         if better {
@@ -259,7 +259,7 @@ impl Best {
 }
 
 impl Loop<'_> {
-    /// All remaining rounds; `Some` with the round where it was asked to stop.
+    /// Runs all remaining rounds; `Some` with the round where it was asked to stop.
     fn rounds(&mut self) -> Result<Option<usize>, TrainError> {
         let total = self.steps.generator.steps();
         (self.run.report)(GanEvent::Started {
@@ -278,7 +278,7 @@ impl Loop<'_> {
         }
         while self.round < total {
             if self.run.stop.load(Ordering::Relaxed) {
-                // A second Ctrl-C ends the program, and with it the wait for what another has open.
+                // A second Ctrl-C ends the program, and with it the wait for a file that another program has open.
                 while !self.is_saved(&mut pacing, false)? {}
                 return Ok(Some(self.round));
             }
@@ -301,13 +301,13 @@ impl Loop<'_> {
         Ok(None)
     }
 
-    /// Saves, and says whether that was possible.
+    /// Saves, and returns whether that was possible.
     fn is_saved(&mut self, pacing: &mut Pacing, is_best: bool) -> Result<bool, TrainError> {
         let saving = self.save(is_best);
         pacing.saved(saving, |held| (self.run.report)(GanEvent::Warning(held)))
     }
 
-    /// In every epoch other pictures share a group, so that the discriminator cannot learn them by heart.
+    /// Different pictures share a group in every epoch, so that the discriminator cannot memorise groups.
     fn regroup(&mut self, epoch: usize) -> Result<(), TrainError> {
         if self.run.settings.pack > 1 && self.grouped != epoch {
             let settings = &self.run.settings;
@@ -322,10 +322,10 @@ impl Loop<'_> {
         self.run.settings.rounds(epoch, self.steps.images)
     }
 
-    /// Whole epochs behind the current round.
+    /// Whole epochs done at the current round.
     fn epochs_done(&self) -> usize {
         let settings = &self.run.settings;
-        // The last round may go on into an epoch that there is not.
+        // The last round may extend into an epoch that does not exist.
         (self.round * settings.batch * settings.discriminator_steps / self.steps.images).min(settings.epochs)
     }
 
@@ -377,9 +377,9 @@ impl Loop<'_> {
         });
     }
 
-    /// A snapshot, and where it is time, a measurement. Says whether this is the best; without a judge the last is.
-    /// `before` is how many epochs were done at the last end: a round that takes more pictures than an epoch has can end
-    /// several at once.
+    /// Makes a snapshot and, when it is due, a measurement. Returns whether this is the best epoch; without a judge,
+    /// the last is. `before` is how many epochs were done at the previous end: a round that takes more pictures than an
+    /// epoch has can end several at once.
     fn end_of_epoch(&mut self, before: usize) -> Result<bool, TrainError> {
         let epoch = self.epochs_done();
         self.snapshot(epoch)?;
@@ -400,7 +400,7 @@ impl Loop<'_> {
         Ok(best)
     }
 
-    /// Says what looks like a GAN gone wrong.
+    /// Warns about what looks like a GAN that has gone wrong.
     fn warn(&mut self, epoch: usize, measures: &Measures) {
         let names = &self.run.data.class_names;
         let collapsed: Vec<&str> =
@@ -441,10 +441,10 @@ impl Loop<'_> {
         Ok(Some(measures))
     }
 
-    /// What is wrong after so many good rounds.
+    /// The error where a network's loss is not finite after `good` good rounds.
     fn not_finite(&self, network: &'static str, good: usize) -> TrainError {
         let settings = &self.run.settings;
-        // What the last round spoils is found when there is no next one.
+        // What the last round spoils is found when there is no next round.
         let epoch = good * settings.batch * settings.discriminator_steps / self.steps.images + 1;
         let epoch = epoch.min(settings.epochs);
         let (generator_rate, discriminator_rate) = (settings.generator_rate, settings.discriminator_rate);

@@ -18,13 +18,13 @@ use crate::train::settings::{parse, word};
 pub struct GanSettings {
     /// The architecture's name; its text is in the model file.
     pub model: String,
-    /// Where its images lie, IDX files, a table or pictures; the built-in MNIST where absent.
+    /// Where its images are: IDX files, a table or pictures; the built-in MNIST if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     pub device: String,
     pub seed: u32,
     pub epochs: usize,
-    /// Real pictures in a step of the discriminator, generated ones in every step.
+    /// Real pictures in a step of the discriminator; generated pictures in every step.
     pub batch: usize,
     #[serde(serialize_with = "word", deserialize_with = "parse")]
     pub loss: GanLoss,
@@ -38,9 +38,9 @@ pub struct GanSettings {
     pub schedule: ScheduleName,
     /// Steps of the discriminator for each one of the generator.
     pub discriminator_steps: usize,
-    /// Pictures of one class that the discriminator is shown at a time, as channels of one.
+    /// Pictures of one class that the discriminator sees at a time, as the channels of one picture.
     pub pack: usize,
-    /// Share of the discriminator's targets that are turned round.
+    /// Share of the discriminator's targets that are flipped.
     pub label_noise: f32,
     /// Whether the discriminator's weights are divided by their largest singular value.
     pub spectral_norm: bool,
@@ -48,7 +48,7 @@ pub struct GanSettings {
     pub average: f32,
     /// Epochs between two measurements, which choose the best; 0 for none at all.
     pub measure: usize,
-    /// A classifier to measure by; the built-in one where absent.
+    /// A classifier to measure by; the built-in one if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
     /// How the data are read.
@@ -83,15 +83,15 @@ impl GanSettings {
         }
     }
 
-    /// A recipe was written with MNIST in mind: the batch that it proposes, and nobody asked for, gives way to smaller
-    /// sets, and to groups that it is no multiple of.
+    /// Recipes are written with MNIST in mind. A batch that the recipe proposes and nobody asked for is adjusted to
+    /// smaller sets, and to a multiple of the group size.
     pub fn fit_batch(&mut self, train: &ImageSet) {
         let pack = self.pack.max(1);
         let groups: usize = train.counts().iter().map(|pictures| pictures / pack).sum();
         self.batch = (self.batch / pack).min(groups).max(1) * pack;
     }
 
-    /// Refuses what cannot be trained with, naming the setting, its value and what would do.
+    /// Refuses settings that cannot be trained with, naming the setting, its value and what would do.
     ///
     /// # Errors
     /// [`TrainError::Setting`].
@@ -117,7 +117,7 @@ impl GanSettings {
         if self.epochs == 0 {
             return Err(TrainError::setting("epochs", self.epochs, "a number from 1 on"));
         }
-        // A group's labels stand side by side, and so many are joined at once.
+        // A group's labels are stored side by side, and no more than this many are joined at once.
         if !(1..=Concat::MOST).contains(&self.pack) {
             return Err(TrainError::setting("pack", self.pack, format!("a number from 1 to {}", Concat::MOST)));
         }
@@ -129,12 +129,12 @@ impl GanSettings {
             let wanted = format!("a number from 1 to {images}, the images to train on{multiple}");
             return Err(TrainError::setting("batch", self.batch, wanted));
         }
-        // The discriminator's steps are the most.
+        // The discriminator takes the most steps.
         check_length(self.epochs, images, self.batch)
     }
 
-    /// Rounds, of the discriminator's steps and one of the generator's, until `epoch` epochs of `images` real pictures
-    /// are behind.
+    /// Rounds, each of the discriminator's steps and one of the generator's, until `epoch` epochs of `images` real
+    /// pictures are done.
     pub fn rounds(&self, epoch: usize, images: usize) -> usize {
         (epoch * images).div_ceil(self.batch * self.discriminator_steps)
     }
@@ -149,7 +149,7 @@ impl GanSettings {
         }
     }
 
-    /// How the generator learns, over a step a round.
+    /// How the generator learns, with one step a round.
     pub fn generator_method(&self, images: usize) -> Method {
         self.method(self.generator_rate, self.rounds(self.epochs, images), self.average)
     }

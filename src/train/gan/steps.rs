@@ -1,4 +1,4 @@
-//! What training a GAN keeps on a device: both networks, both steps' plans, and the state that a run goes on from.
+//! What training a GAN keeps on a device: both networks, both steps' plans, and the state that a run continues from.
 
 use super::graphs::{Build, Side, spectral_vectors};
 use super::settings::GanSettings;
@@ -12,7 +12,7 @@ use crate::train::TrainError;
 use crate::train::calibration::Calibration;
 use crate::train::learner::{Learned, Learner};
 
-/// Steps of the discriminator that the ring of losses holds: the most that may run before the host looks.
+/// Steps of the discriminator that the ring of losses holds: the most that may run before the host reads it.
 pub const RING: usize = 1024;
 
 /// Both networks with all that their training keeps on a device.
@@ -27,7 +27,7 @@ pub struct GanSteps {
     discriminator_plan: Option<Plan>,
     /// The discriminator's last step and the generator's.
     round_plan: Plan,
-    /// Re-estimates the generator's running statistics under its averaged weights, where both are.
+    /// Re-estimates the generator's running statistics under its averaged weights, where it has both.
     calibration: Option<Calibration>,
     clocks: [BufferId; 2],
     rings: [BufferId; 2],
@@ -40,7 +40,7 @@ pub struct GanSteps {
     ready: Vec<PlanId>,
 }
 
-/// All that decides how a run goes on.
+/// Everything that decides how a run continues.
 #[derive(Clone, PartialEq, Debug)]
 pub struct GanState {
     /// Steps of the generator.
@@ -50,7 +50,7 @@ pub struct GanState {
     pub discriminator: Learned,
 }
 
-/// What one round told. Losses of the discriminator are means over its steps.
+/// What one round recorded. Losses of the discriminator are means over its steps.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct RoundLoss {
     pub real: f32,
@@ -61,7 +61,7 @@ pub struct RoundLoss {
 }
 
 impl GanSteps {
-    /// Writes both steps down. The set is as [`grouped`](super::grouped) makes it of the real pictures.
+    /// Declares both steps. The set is what [`grouped`](super::grouped) makes of the real pictures.
     ///
     /// # Errors
     /// Where the networks do not fit the pictures or each other.
@@ -134,12 +134,12 @@ impl GanSteps {
         })
     }
 
-    /// Rounds that may run before the host looks.
+    /// The most rounds that may run before the host reads the rings.
     pub fn most_rounds(&self) -> usize {
         (RING / self.ratio).max(1)
     }
 
-    /// What is dispatched in a round, in its order: each plan with what it is and how often it runs.
+    /// The plans that a round dispatches, in their order, each with a description and how often it runs.
     pub fn plans(&self) -> Vec<(&'static str, &Plan, usize)> {
         let alone = self.discriminator_plan.as_ref().map(|plan| ("discriminator's step alone", plan, self.ratio - 1));
         alone.into_iter().chain([("discriminator's step and generator's", &self.round_plan, 1)]).collect()
@@ -151,7 +151,7 @@ impl GanSteps {
     }
 
     pub fn initial(&self, seed: u32) -> GanState {
-        // Layers of one name in both networks would begin alike.
+        // With one seed, layers of the same name in both networks would begin alike.
         let other = seed ^ 0x5EED_0D15;
         GanState {
             round: 0,
@@ -161,7 +161,7 @@ impl GanSteps {
         }
     }
 
-    /// Sends the set and the tables to the device and makes the steps ready; once, after the store was allocated.
+    /// Sends the set and the tables to the device and prepares the steps. Call it once, after the store was allocated.
     ///
     /// # Errors
     /// Those of the device.
@@ -182,7 +182,7 @@ impl GanSteps {
         Ok(())
     }
 
-    /// Sends the set alone: grouped anew, or at the beginning.
+    /// Sends only the set: at the beginning, or when it was grouped anew.
     ///
     /// # Errors
     /// Those of the device.
@@ -211,7 +211,7 @@ impl GanSteps {
         Ok(GanState { round, seed, generator, discriminator })
     }
 
-    /// Runs rounds `first..first + count`, at most [`GanSteps::most_rounds`], and returns what each told.
+    /// Runs rounds `first..first + count`, at most [`GanSteps::most_rounds`], and returns what each recorded.
     ///
     /// # Errors
     /// Those of the device.
@@ -231,8 +231,8 @@ impl GanSteps {
         Ok((first..first + count).map(round).collect())
     }
 
-    /// Makes the statistics that the generator's [`Learner::inference_parameters`] name agree with the weights of now.
-    /// The same weights and seed give the same statistics.
+    /// Updates the statistics that the generator's [`Learner::inference_parameters`] refer to, so that they agree with
+    /// its current weights. The same weights and seed give the same statistics.
     ///
     /// # Errors
     /// Those of the device.
@@ -277,7 +277,7 @@ mod tests {
             let (before, after) = plan.dispatches.split_at(ticks);
             let dropouts = before.iter().filter(|dispatch| dispatch.op.as_ref().downcast::<Dropout>().is_some());
             let dropouts = dropouts.filter(|dispatch| has(&dispatch.inputs));
-            // Forward, and where the generator learns backward too.
+            // In the forward pass and, where the generator learns, in the backward pass too.
             assert_eq!(dropouts.count(), drops, "{what}");
             assert!(!after[1..].iter().any(|dispatch| has(&dispatch.inputs)), "{what}");
         }

@@ -1,4 +1,4 @@
-//! What a GAN's run saves to go on from, and how that is read back; and the generator that it keeps.
+//! What a GAN's run saves to resume from, and how that is read back; and the generator that it keeps.
 
 use super::{Best, GanRun, Loop};
 use crate::infer::judge::Judge;
@@ -11,12 +11,13 @@ use crate::train::gan::steps::{GanState, GanSteps};
 use crate::train::settings::text_of;
 use crate::train::{Precision, TrainError};
 
-/// Where the discriminator's tensors stand in a checkpoint.
+/// What the names of the discriminator's tensors in a checkpoint begin with.
 const CRITIC: &str = "discriminator/";
 /// Key of a checkpoint's metadata.
 const JUDGE_DIGEST: &str = "judge_digest";
 
-/// Refuses to go on with another judge than the best so far was chosen by. Checkpoints of older versions do not tell.
+/// Refuses to resume with a judge other than the one that chose the best so far. Checkpoints of older versions do not
+/// name it.
 pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Judge) -> Result<(), TrainError> {
     match file.metadata.get(JUDGE_DIGEST) {
         Some(was) if *was != judge.digest => {
@@ -40,7 +41,7 @@ pub(super) fn state_of(checkpoint: &Checkpoint, steps: &GanSteps) -> Result<GanS
 }
 
 impl GanRun<'_> {
-    /// The metrics up to a round, and the best epoch in them. Rows after the checkpoint are of rounds that are done
+    /// The metrics up to a round, and the best epoch in them. Rows after the checkpoint belong to rounds that are done
     /// again.
     pub(super) fn history(&self, round: usize) -> Result<(GanMetrics, Best), TrainError> {
         let mut metrics = GanMetrics::default();
@@ -60,7 +61,7 @@ impl GanRun<'_> {
 }
 
 impl Loop<'_> {
-    /// A file with all that a reader of the generator wants to know, without tensors yet.
+    /// A file with everything that a reader of the generator needs to know, without tensors yet.
     fn file(&self) -> ModelFile {
         let run = &self.run;
         let mut file = ModelFile::of_gan(&run.gan, self.image, &run.data.class_names);
@@ -74,7 +75,7 @@ impl Loop<'_> {
         file
     }
 
-    /// What is on the device, if it is worth keeping.
+    /// The state on the device, if it is worth keeping.
     fn state(&mut self) -> Result<GanState, TrainError> {
         let state = self.steps.save(self.run.device)?;
         for (name, learned) in [("discriminator", &state.discriminator), ("generator", &state.generator)] {
@@ -85,7 +86,7 @@ impl Loop<'_> {
         Ok(state)
     }
 
-    /// The generator alone, as it draws: averaged weights and their statistics.
+    /// The generator alone, as it is sampled from: averaged weights and their statistics.
     fn best_file(&mut self) -> Result<ModelFile, TrainError> {
         let (weights, running) = self.steps.generator.inference(self.run.device)?;
         let parameters = &self.steps.generator.parameters;
@@ -95,10 +96,10 @@ impl Loop<'_> {
         Ok(file)
     }
 
-    /// Writes a checkpoint, and before it the generator, where this is the best. Metrics and curves first, the
-    /// checkpoint last: what it holds is never ahead of them.
+    /// Writes a checkpoint and, before it, the generator if this is the best. Metrics and curves come first, the
+    /// checkpoint last: the checkpoint is never ahead of them.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
-        // Of what cannot be gone on from nothing is kept.
+        // Nothing is kept of a state that a run cannot resume from.
         let state = self.state()?;
         if is_best {
             self.unsaved = Some(self.best_file()?);

@@ -10,24 +10,24 @@ use crate::report::{self, Colours};
 use crate::train::TrainError;
 use crate::train::folder::SNAPSHOTS;
 
-/// The snapshot: a row for each of so many latents, a column for each class, 10 of them at most.
+/// A snapshot has a row for each of this many latents, and a column for each class, 10 columns at most.
 const SNAPSHOT: usize = 10;
 /// The seed of the latents of snapshots: the same in every run, so that runs can be compared.
 const SNAPSHOT_SEED: u32 = 1;
-/// That of measurements, for the same reason.
+/// The seed of measurements: the same in every run, for the same reason.
 pub const MEASURE_SEED: u32 = 0x4D45_4153;
 
 impl Loop<'_> {
-    /// Pictures to measure, of the classes that real ones are of.
+    /// Generates pictures to measure, with the labels of the real ones.
     pub(super) fn generated(&mut self, labels: &[u32]) -> Result<ImageSet, TrainError> {
         let (device, sampler) = (&mut *self.run.device, &mut self.sampler);
         let source = Source { seed: MEASURE_SEED, len: self.run.gan.noise, truncation: 1.0 };
         Ok(labelled(labels, self.classes, self.image, source, |x, y| sampler.draw(device, x, y))?)
     }
 
-    /// `snapshots/0003.png`: the same latents (rows) and classes (columns) in every epoch.
+    /// Writes `snapshots/0003.png` or the like: the same latents (rows) and classes (columns) in every epoch.
     pub(super) fn snapshot(&mut self, epoch: usize) -> Result<(), TrainError> {
-        // Measurements after it draw with the same statistics.
+        // Measurements after this snapshot draw with the same statistics.
         self.steps.calibrate(self.run.device, self.run.settings.seed)?;
         let columns = self.classes.min(SNAPSHOT);
         let (latents, labels) = rows_by_class(SNAPSHOT_SEED, [SNAPSHOT, columns], self.run.gan.noise, self.classes);
@@ -44,7 +44,7 @@ impl Loop<'_> {
         Ok(png.finish(Existing::Replace)?)
     }
 
-    /// `snapshots.gif`, of all snapshots that there are.
+    /// Writes `snapshots.gif`, made of all snapshots that exist.
     pub(super) fn animate(&self) -> Result<(), TrainError> {
         let columns = self.classes.min(SNAPSHOT);
         let grid = snapshot_grid(self.image, columns);
