@@ -8,8 +8,8 @@ use crate::device;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The classifier that reads the digits: a trained model's name, a file or a run's folder [default: the one that
-    /// was open last, at first best]
+    /// The classifier that reads the digits: a trained model's name, a file or a run's folder [default: the last
+    /// one used, initially best]
     model: Option<PathBuf>,
     /// Folder whose models are listed: model files, runs, and Keras and ONNX models
     #[arg(long, value_name = "DIR", default_value = "runs")]

@@ -28,8 +28,8 @@ pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
-    /// Folder for confusion.png and mistakes.png [default: the run's folder, of its best model; of others they are not
-    /// drawn]
+    /// Folder for confusion.png and mistakes.png [default: the run's folder for its best model; not drawn for
+    /// other models]
     #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Number of mistakes on the sheet [default: 40]

@@ -14,7 +14,7 @@ use crate::train::classifier_from_generated;
 
 /// Flags that only generators have.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Options of generators")]
+#[command(next_help_heading = "Generator options")]
 pub struct Flags {
     /// Classifier to measure with, as made by `train` [default: the built-in one]
     #[arg(long, value_name = "FILE")]

@@ -10,14 +10,14 @@ use crate::models::{ModelFile, by};
 use crate::train::folder::DATA_DIGEST;
 
 #[derive(clap::Args)]
-#[command(next_help_heading = "Options of data")]
+#[command(next_help_heading = "Data options")]
 pub struct ReadingFlags {
     /// Images to set aside for testing if the data have no test set; 0 for none or, with `evaluate`, all for every
-    /// image [default: a tenth, or what a model was given that has learned from the same images]
+    /// image [default: a tenth, or the hold-out that the model was trained with on the same images]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = hold_out)]
     hold_out: Option<HoldOut>,
     /// Size to which pictures are converted, and that of a table row's image: height x width, or height x width x
-    /// channels [default: what a trained model takes; without one their own size where they share one, else 28x28]
+    /// channels [default: what a trained model takes; without a model, their own size if they share one, else 28x28]
     #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true)]
     image_size: Option<ImageSize>,
     /// Prepare pictures of digits as MNIST was made, as `classify` does: inverted if dark on light, cropped, centred

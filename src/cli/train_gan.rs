@@ -20,7 +20,7 @@ use crate::words::shell;
 
 /// Flags that only GANs have.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Options of GANs")]
+#[command(next_help_heading = "GAN options")]
 pub struct GanFlags {
     /// mse (least squares), bce (binary cross entropy), hinge
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]

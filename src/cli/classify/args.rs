@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cli::ensure_png;
+use crate::cli::folders::NewFolders;
 use crate::pictures::Preparation;
 use crate::pictures::pattern::Pattern;
 use crate::pictures::prepare::{Invert, Mode};
@@ -38,9 +39,9 @@ leading quote: '-dash. JSON lines and Parquet keep it as it is.
 
 Exit code: 0 if all went well, 3 if some files could not be read, 130 if it was stopped."##;
 
-const WHAT: &str = "What is looked at";
-const HOW: &str = "How pictures are prepared";
-const PLACE: &str = "Where answers go";
+const WHAT: &str = "Input";
+const HOW: &str = "Preparation";
+const PLACE: &str = "Output";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -268,17 +269,14 @@ impl Args {
     }
 
     /// Makes the folders of the files to be written.
-    pub fn make_folders(&self) -> anyhow::Result<NewFolders> {
-        let mut new = NewFolders(Vec::new());
-        for (flag, path) in self.written() {
-            let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { continue };
-            let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
-            let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
-            new.0.extend(missing.into_iter().rev());
-            let made = std::fs::create_dir_all(folder);
-            made.with_context(|| format!("{flag} {}: cannot make its folder", path.display()))?;
-        }
-        Ok(new)
+    pub fn make_folders(&self) -> anyhow::Result<Vec<NewFolders>> {
+        let made = self.written().into_iter().map(|(flag, path)| {
+            NewFolders::of(path).with_context(|| format!("{flag} {}: cannot make its folder", path.display()))
+        });
+        let mut made: Vec<NewFolders> = made.collect::<anyhow::Result<_>>()?;
+        // What was made last goes first: it may lie in what was made before.
+        made.reverse();
+        Ok(made)
     }
 
     /// Like [`Args::check`], for the folders that files are sorted into, which depend on the model's classes.
@@ -347,18 +345,6 @@ impl Args {
             ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
         ];
         Ok(settings.map(|(key, value)| (key.to_owned(), value)).into())
-    }
-}
-
-/// Folders that were made for files, each after its parent. When this is dropped, the empty ones are removed.
-pub struct NewFolders(Vec<PathBuf>);
-
-impl Drop for NewFolders {
-    fn drop(&mut self) {
-        for folder in self.0.iter().rev() {
-            // A folder that is not empty cannot be removed in this way.
-            let _ = std::fs::remove_dir(folder);
-        }
     }
 }
 

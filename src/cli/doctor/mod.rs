@@ -20,8 +20,7 @@ const WRONG: u8 = 4;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit code: 0 where the device computes what it should, 4 where it does not, 1 where there is no \
-    such device."
+    after_help = "Exit code: 0 if the device computes correctly, 4 if it does not, 1 if there is no such device."
 )]
 pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`

@@ -45,9 +45,9 @@ over when they run out. The same seed draws the same pictures in every format."#
 /// Cells are counted in 32 bits, as each has a latent of its own.
 const MOST_PICTURES: u64 = u32::MAX as u64;
 
-const WHAT: &str = "What is drawn";
-const LOOK: &str = "How it looks";
-const PLACE: &str = "Where it goes";
+const WHAT: &str = "Content";
+const LOOK: &str = "Appearance";
+const PLACE: &str = "Output";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
