@@ -55,7 +55,7 @@ fn faulty(place: &Place, line: &str, fault: &str) -> Said {
 #[track_caller]
 fn ended(said: &Said, words: &[&str]) -> String {
     assert_eq!(said.code, Some(1), "{said:#?}");
-    for word in words.iter().chain(&["error: ", "go on "]) {
+    for word in words.iter().chain(&["error: ", "continue "]) {
         assert!(said.err.contains(word), "no {word:?} in {said:#?}");
     }
     assert!(!said.err.contains("panicked"), "{said:#?}");
@@ -98,7 +98,7 @@ fn a_lost_device_ends_the_run_with_the_command_that_goes_on_or_hands_over_to_the
 
     let said = faulty(&place, &format!("{GPU} --fallback"), "lose-device@3");
     assert_eq!(said.code, Some(0), "{said:#?}");
-    assert!(said.err.contains("Goes on with the CPU, from ") && said.out.contains("test accuracy"), "{said:#?}");
+    assert!(said.err.contains("Continuing on the CPU, from ") && said.out.contains("test accuracy"), "{said:#?}");
     row(2, "device lost, `--fallback`", "the same", &said, "the steps after that, which the CPU did again");
 }
 
@@ -207,7 +207,7 @@ fn a_full_disk_ends_the_run_with_what_was_saved_before_and_the_run_goes_on_when_
         Some(_) => place.run(CPU),
         None => faulty(&place, CPU, "full-disk@last.safetensors"),
     };
-    let command = ended(&said, &["when it can be written again"]);
+    let command = ended(&said, &["once it can be written again"]);
     // The system's words, or the hook's.
     assert!(["No space left", "no storage space"].iter().any(|words| said.err.contains(words)), "{said:#?}");
     let left_over = |name: &String| name.ends_with(".tmp");
@@ -315,7 +315,7 @@ fn interrupted_terminated_and_killed_runs_go_on_and_lose_no_more_than_they_must(
             "the steps since the last checkpoint, which were done again"
         } else {
             assert_eq!(said.code, Some(130), "{said:#?}");
-            assert!(said.err.contains(&format!("Go on with: inkgrad train --resume {RUN}")), "{said:#?}");
+            assert!(said.err.contains(&format!("Continue with: inkgrad train --resume {RUN}")), "{said:#?}");
             "nothing"
         };
         place.works(&format!("train --resume {RUN}"));
@@ -338,7 +338,7 @@ fn signals_that_come_together_stop_and_save_as_one_does() {
     assert!(Command::new("sh").args(["-c", &both]).status().unwrap().success());
     let stopped = said(child.wait_with_output().unwrap());
     assert_eq!(stopped.code, Some(130), "{stopped:#?}");
-    let saved = stopped.err.contains("; saved. Go on with: inkgrad train --resume runs/0001-dense");
+    let saved = stopped.err.contains("; saved. Continue with: inkgrad train --resume runs/0001-dense");
     assert!(saved, "{stopped:#?}");
 }
 
@@ -368,7 +368,7 @@ fn a_clock_that_jumps_changes_nothing() {
 fn a_loss_that_is_no_number_ends_the_run_with_a_command_that_goes_on_from_before() {
     let place = place();
     let said = faulty(&place, CPU, "not-finite@25");
-    let command = ended(&said, &["the loss is not a number from step", "go on from there", "--learning-rate"]);
+    let command = ended(&said, &["the loss is not a number from step", "continue from there", "--learning-rate"]);
     place.works(&command);
     let settings = |run: &str| std::fs::read_to_string(place.path(run).join("config.toml")).unwrap();
     let (was, is) = (settings(RUN), settings("runs/0002-dense"));

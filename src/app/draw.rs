@@ -90,7 +90,7 @@ impl Draw {
             if let Some(path) = models(ui, shared, label, &selected, 170.0) {
                 shared.open_second(Some(&path));
             }
-            if shared.second.is_some() && ui.button("Close").on_hover_text("Only one model").clicked() {
+            if shared.second.is_some() && ui.button("Close").on_hover_text("Closes the second model").clicked() {
                 shared.open_second(None);
             }
         });
@@ -187,7 +187,7 @@ pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, wid
     let mut chosen = None;
     let mut refresh = false;
     let response = menu(label, selected, width).show_ui(ui, |ui| {
-        ui.weak("Of this program");
+        ui.weak("Shipped with inkgrad");
         for entry in &shared.menu.shipped {
             if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
                 chosen = Some(entry.path.clone());
@@ -201,12 +201,12 @@ pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, wid
             }
         }
         if shared.menu.more > 0 {
-            ui.weak(format!("and {} more, whose names come before these", shared.menu.more));
+            ui.weak(format!("and {} more, earlier by name", shared.menu.more));
         }
         if let Some(problem) = &shared.menu.problem {
             ui.label(problem);
         } else if shared.menu.found.is_empty() {
-            ui.weak("no models yet: Train makes some, and Keep puts them here");
+            ui.weak("no models yet: train one in the Train panel and press Keep");
         }
         refresh = ui.button("Look again").clicked();
     });
@@ -219,7 +219,7 @@ pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, wid
 fn tools(ui: &mut Ui, shared: &mut Shared) {
     ui.horizontal_wrapped(|ui| {
         let erasing = shared.canvas.tool == Tool::Eraser;
-        if ui.selectable_label(!erasing, "Brush").on_hover_text("Key 2 changes between the two").clicked() {
+        if ui.selectable_label(!erasing, "Brush").on_hover_text("Key 2 switches between brush and eraser").clicked() {
             shared.canvas.tool = Tool::Brush;
         }
         if ui.selectable_label(erasing, "Eraser").on_hover_text("Key 2, or the right mouse button").clicked() {

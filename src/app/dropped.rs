@@ -45,7 +45,9 @@ impl Dropped {
             ctx.request_repaint();
         };
         let started = std::thread::Builder::new().name("dropped".into()).spawn(work);
-        started.map_err(|error| format!("no thread to read with: {error}. Close other programs and try again"))?;
+        started.map_err(|error| {
+            format!("cannot start a thread to read the picture: {error}. Close other programs and try again")
+        })?;
         self.coming = Some(coming);
         Ok(())
     }

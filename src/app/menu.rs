@@ -57,7 +57,7 @@ impl Menu {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => {
                 let folder = self.folder.display();
-                self.problem = Some(format!("{folder}: {error}. Models of a folder: inkgrad app --models DIR"));
+                self.problem = Some(format!("{folder}: {error}. To list another folder: inkgrad app --models DIR"));
                 return;
             }
         };

@@ -134,7 +134,7 @@ impl App {
             let shared = &mut self.shared;
             ui.add_space(2.0);
             for (panel, name, help) in [
-                (Panel::Draw, "Draw", "F1: draw a digit, see it read"),
+                (Panel::Draw, "Draw", "F1: draw a digit and see it read"),
                 (Panel::Inside, "Inside", "F2: every layer, live"),
                 (Panel::Dream, "Dream", "F3: digits that a generator draws"),
                 (Panel::Train, "Train", "F4: watch a network learn"),
@@ -168,7 +168,7 @@ impl App {
     fn aside(&mut self, ui: &mut Ui) {
         let shared = &mut self.shared;
         let width = ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let help = "The page of the guide about what is shown here, in the browser";
+            let help = "Opens the guide's page about this panel in the browser";
             if ui.button("Guide").on_hover_text(help).clicked() {
                 open_guide(shared);
             }
@@ -260,7 +260,7 @@ impl App {
     /// Saves what is to be remembered; called at the end, and by tests.
     pub fn remember(&mut self) {
         if let Err(problem) = self.shared.memory.save(&self.shared.remembered) {
-            log::warn!("the window's settings were not kept: {problem}");
+            log::warn!("the window's settings were not saved: {problem}");
         }
     }
 }
@@ -286,7 +286,7 @@ fn open_guide(shared: &mut Shared) {
         Ok(page) => {
             shared.ctx.open_url(egui::OpenUrl::new_tab(guide::url(&page)));
             // Nothing tells whether there is a browser.
-            shared.say(format!("The guide is in {}, should no browser show it.", folder.join("guide").display()));
+            shared.say(format!("If no browser opens, the guide is in {}.", folder.join("guide").display()));
         }
         Err(problem) => shared.say(problem),
     }

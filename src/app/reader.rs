@@ -112,7 +112,7 @@ impl Reader {
         let post = Arc::new(Post::<Mail>::default());
         let theirs = Arc::clone(&post);
         let started = std::thread::Builder::new().name("reader".into()).spawn(move || serve(&theirs, &opener, &ctx));
-        let problem = started.err().map(|error| format!("no thread to read with: {error}"));
+        let problem = started.err().map(|error| format!("cannot start a thread to read drawings: {error}"));
         Reader { post, about: None, answer: None, problem, opening: false, opened: 0 }
     }
 
@@ -292,11 +292,11 @@ fn elsewhere(
         if let Ok(answer) = read(&mut opened.look, question.clone()) {
             *open = Some(opened);
             let on = about.device.clone();
-            post.mail().moved = Some((about, format!("{failed}; the model goes on with {on}")));
+            post.mail().moved = Some((about, format!("{failed}; the model continues on {on}")));
             return Ok(answer);
         }
     }
-    Err(format!("{failed}, and the model does not open anew; choose a model to try again"))
+    Err(format!("{failed}, and the model cannot be reopened; choose a model to try again"))
 }
 
 fn read(look: &mut Look, question: Question) -> Result<Answer, InferError> {

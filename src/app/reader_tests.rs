@@ -55,7 +55,7 @@ fn a_device_that_is_lost_is_said_and_the_model_goes_on_with_the_cpu() {
         assert_eq!(ask(&mut reader), 1);
     }
     let said = reader.take_problem().unwrap();
-    assert!(said.contains("unplugged") && said.contains("goes on with CPU"), "{said}");
+    assert!(said.contains("unplugged") && said.contains("continues on CPU"), "{said}");
     assert!(reader.about().unwrap().device.starts_with("CPU"));
 }
 

@@ -219,7 +219,7 @@ impl Shared {
                 self.kept = Some(self.field.pixels().to_vec());
                 self.messages.retain(|message| message != NONE_KEPT);
                 if let Err(problem) = self.memory.save_field(&self.field.image()) {
-                    self.say(format!("the drawing is kept until the window closes, but not on disk: {problem}"));
+                    self.say(format!("the drawing is kept until the window closes, but not saved: {problem}"));
                 }
             }
             Some(Ask::Recall) => match self.kept.clone() {

@@ -39,8 +39,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         let remote = if SCREEN_IS_NAMED { "; over ssh, `ssh -X` brings the window to you" } else { "" };
         anyhow::anyhow!(
-            "no window can be opened: {problem}. Without one there are `inkgrad classify FILES`, `inkgrad inspect MODEL` \
-             and `inkgrad generate`{remote}"
+            "no window can be opened: {problem}. These work without one: `inkgrad classify FILES`, `inkgrad inspect \
+             MODEL` and `inkgrad generate`{remote}"
         )
     })?;
     Ok(ExitCode::SUCCESS)

@@ -44,7 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         );
         let bytes = std::fs::read(&file).with_context(|| {
             format!(
-                "{}: no run's metrics; expected a folder that `inkgrad train` made, like runs/0001-fast",
+                "{}: has no metrics of a run; expected a folder that `inkgrad train` made, like runs/0001-fast",
                 file.display()
             )
         })?;

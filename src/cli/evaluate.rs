@@ -70,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = args.out.or_else(|| of_run(&path));
     anyhow::ensure!(
         folder.is_some() || args.mistakes.is_none(),
-        "--mistakes: {} is no run's best model, in whose folder the sheet would go; name a place with --out DIR",
+        "--mistakes: the sheet goes into a run's folder, and {} is not a run's best model; name a place with --out DIR",
         path.display()
     );
     let mut store = Store::default();
@@ -85,7 +85,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let input = [test.height, test.width, test.channels];
     anyhow::ensure!(
         network.input == input,
-        "{} takes images of {:?} (height, width, channels), those of {name} are {input:?}{advice}",
+        "{} takes images of {:?} (height, width, channels), but {name} has {input:?}{advice}",
         path.display(),
         network.input
     );
@@ -115,7 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => {
             let accuracy = Confusion::right_or_wrong(scores.answers(&test.labels));
             say(format_args!("{}\nloss {:.4}\n", accuracy.fmt_accuracy(), scores.loss));
-            note(format_args!("no table of classes and no confusion.png: {MAX_CLASSES} classes are the most for them"));
+            note(format_args!("no table of classes and no confusion.png: they show at most {MAX_CLASSES} classes"));
         }
     }
     if let Some(most) = args.shifts {
@@ -124,8 +124,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let Some(folder) = folder else {
         note(format_args!(
-            "note: confusion.png and mistakes.png are not drawn, as {} is no run's best model, in whose folder they \
-             would go; name a place with --out DIR",
+            "note: confusion.png and mistakes.png are not drawn: they go into a run's folder, and {} is not a \
+             run's best model; name a place with --out DIR",
             path.display()
         ));
         return Ok(ExitCode::SUCCESS);
@@ -186,9 +186,7 @@ fn mistakes(
     let columns = columns.min(COLUMNS);
     let (wanted, shown) = (items.len(), items.len().min(rows * columns));
     if shown < wanted {
-        note(format_args!(
-            "note: {shown} of {wanted} mistakes find room: a picture has at most {MAX_SIDE} pixels a side"
-        ));
+        note(format_args!("note: {shown} of {wanted} mistakes fit: a picture has at most {MAX_SIDE} pixels a side"));
         items.truncate(shown);
     }
     let title = format!("The {shown} worst of {} mistakes in {}: truth \u{2192} answer", wrong.len(), set.len());

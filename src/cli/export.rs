@@ -48,7 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let format = match (args.format, by_ending) {
         (Some(format), Some(other)) if format != other => anyhow::bail!(
-            "{}: its ending says another format than --format; leave --format out, or choose another name",
+            "{}: its ending does not match --format; leave --format out, or choose another name",
             args.out.display()
         ),
         (Some(format), _) | (None, Some(format)) => format,

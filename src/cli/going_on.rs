@@ -24,7 +24,7 @@ pub fn open_all(choices: Vec<Choice>, wanted: &str, fallback: bool) -> Result<Bo
     match opened {
         Ok(devices) => Several::join(devices).map_or_else(|| Choice::Cpu.open(), Ok),
         Err(error) if fallback => {
-            note(format_args!("warning: {error}; goes on with the CPU"));
+            note(format_args!("warning: {error}; continuing on the CPU"));
             Choice::Cpu.open()
         }
         Err(error) => Err(error),
@@ -46,7 +46,7 @@ pub fn train<T>(
     match error.device() {
         Some(reason) if device.name() != cpu.name() => {
             let from = folder.saved_step().map_or("the beginning".into(), |step| format!("step {step}"));
-            note(format_args!("warning: {reason}. Goes on with the CPU, from {from}"));
+            note(format_args!("warning: {reason}. Continuing on the CPU, from {from}"));
         }
         _ => return Err(error),
     }
@@ -72,20 +72,20 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
             // Computed from the decimal digits, so that a tenth of 0.004 is 0.0004.
             let tenth = rate.to_string().parse::<f64>().unwrap_or_default() / 10.0;
             let flags = flags(folder, member);
-            format!("go on from there with: inkgrad train --from {last} --learning-rate {tenth}{flags}")
+            format!("continue from there with: inkgrad train --from {last} --learning-rate {tenth}{flags}")
         }
         // A run keeps its batch.
         _ if saved.is_none() && error.device().is_some_and(DeviceError::is_full_cpu) => {
             "--resume would take as much memory: start a new run, with a smaller --batch".into()
         }
         TrainError::Device(_) | TrainError::Infer(_) if error.device().is_some() => {
-            format!("go on with: inkgrad train --resume {run} --device cpu")
+            format!("continue with: inkgrad train --resume {run} --device cpu")
         }
         TrainError::Folder { .. }
         | TrainError::Held { .. }
         | TrainError::Report(_)
         | TrainError::Model(crate::models::ModelError::Write { .. }) => {
-            format!("when it can be written again, go on with: inkgrad train --resume {run}")
+            format!("once it can be written again, continue with: inkgrad train --resume {run}")
         }
         _ => return error.into(),
     };
@@ -157,9 +157,9 @@ mod tests {
         };
         let cpu = said("CPU");
         assert!(cpu.contains("(1024.0 GiB); try a smaller batch\nnothing is saved yet; --resume would"), "{cpu}");
-        assert!(!cpu.contains("go on with"), "{cpu}");
+        assert!(!cpu.contains("continue with"), "{cpu}");
         let gpu = said("a GPU");
-        assert!(gpu.contains("nothing is saved yet; go on with: inkgrad train --resume "), "{gpu}");
+        assert!(gpu.contains("nothing is saved yet; continue with: inkgrad train --resume "), "{gpu}");
     }
 
     #[test]

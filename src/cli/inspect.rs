@@ -43,7 +43,7 @@ impl Args {
         for (flag, given, open) in
             [("--input", self.input.is_some(), input), ("--classes", self.classes.is_some(), classes)]
         {
-            anyhow::ensure!(open || !given, "{flag} is for what a model leaves open, which {} does not", self.model);
+            anyhow::ensure!(open || !given, "{flag} is for models that leave it open, and {} does not", self.model);
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     anyhow::ensure!(
         !args.plan || network.output().len() == 1,
-        "{} is no classifier: it has no training step of its own",
+        "{} is not a classifier: it has no training step of its own",
         args.model
     );
     let step = match args.plan {

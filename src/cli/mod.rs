@@ -269,7 +269,7 @@ const POOLED: [usize; 2] = [448, 448];
 fn ensure_network(model: &str) -> anyhow::Result<()> {
     let front = crate::models::FRONT;
     let remedy = format!("stands in front of another: `inkgrad train dense --front {front}`");
-    anyhow::ensure!(model != front, "{front} is no network by itself; it {remedy}");
+    anyhow::ensure!(model != front, "{front} is not a network by itself; it {remedy}");
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub fn fit(choice: Choice, precision: Precision) -> anyhow::Result<Choice> {
     }
     anyhow::ensure!(
         info.matrix_units.is_some(),
-        "{info} has no units that multiply matrices, or its driver does not offer them; --precision f16 does without"
+        "{info} has no units that multiply matrices, or its driver does not offer them; --precision f16 needs none"
     );
     Ok(choice.with_matrix_units())
 }
@@ -37,7 +37,7 @@ pub fn fit_if_it_can(choice: Choice, precision: Precision) -> Choice {
         Err(_) => {
             let instead =
                 if choice.adapter().is_some_and(|info| info.f16) { "without matrix units" } else { "in 32 bits" };
-            note(format_args!("the run was begun with --precision {precision}; {} goes on {instead}", choice.name()));
+            note(format_args!("the run was begun with --precision {precision}; {} continues {instead}", choice.name()));
             choice
         }
     }

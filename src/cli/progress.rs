@@ -136,7 +136,7 @@ impl Display {
 pub fn from(first: usize, all: usize, one: &str) -> String {
     match first {
         0 => String::new(),
-        _ if first >= all => ", all of them done before".into(),
+        _ if first >= all => ", all of them already done".into(),
         _ => format!(", from {one} {first} on"),
     }
 }

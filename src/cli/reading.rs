@@ -145,9 +145,9 @@ fn taken(file: &ModelFile, model: &Path) -> Option<ImageSize> {
 pub fn check_test(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     let (name, images) = (&set.name, set.train.len());
     let why = match reading.hold_out {
-        None if images < 10 => format!("a tenth of its {images} is none: set some aside with --hold-out N"),
-        None => format!("none of its {images} can be set aside, as each class keeps one: add some"),
-        Some(_) => format!("--hold-out 0 sets none of its {images} aside: give a larger number"),
+        None if images < 10 => format!("a tenth of its {images} is less than one: hold some out with --hold-out N"),
+        None => format!("none of its {images} can be held out, as each class keeps one: add some"),
+        Some(_) => format!("--hold-out 0 holds out none of its {images}: give a larger number"),
     };
     anyhow::ensure!(!set.test.is_empty(), "{name} has no test images, and {why}");
     Ok(())
@@ -159,7 +159,7 @@ pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     let (found, wanted) = (set.test.len(), NEIGHBOUR + 1);
     anyhow::ensure!(
         found >= wanted,
-        "{} has {}, and it takes {wanted} to measure by",
+        "{} has {}, but measuring takes {wanted}",
         set.name,
         counted(found as u64, "test image")
     );
@@ -196,13 +196,13 @@ fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) 
     let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
     let by = match file.hold_out() {
         Some(HoldOut::Count(count)) => format!("--hold-out {count}"),
-        _ => "a tenth was set aside".into(),
+        _ => "a tenth was held out".into(),
     };
     (count > 0).then(|| {
         let (model, len) = (model.display(), test.len());
         format!(
-            "warning: {model} has learned from {count} of these {len} test images ({by}): what it makes of these is no \
-             test"
+            "warning: {model} has learned from {count} of these {len} test images ({by}), so this is no \
+             fair test"
         )
     })
 }
@@ -217,8 +217,8 @@ fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -
     let is_of_all = set.held_out || set.train.is_empty();
     (is_same && is_of_all && !is_of_training(set, file, model)).then(|| {
         format!(
-            "warning: {} has learned from {} as it was read then, and may know some of these {} test images: what it \
-             makes of these is no test",
+            "warning: {} has learned from {} as it was read then, and may know some of these {} test images: this is \
+             no fair test",
             model.display(),
             set.name,
             set.test.len()
@@ -231,8 +231,8 @@ fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> 
     let is_raw = set.pictures == Some(Pictures::Raw) && !file.is_gan() && !file.takes_pictures_as_they_are();
     is_raw.then(|| {
         format!(
-            "note: images of {} are light all round, and dark is what {} expects: it gets them as they are here, while \
-             `classify` turns them round",
+            "note: images of {} have a light border, and {} expects a dark one: here it gets them as they are, while \
+             `classify` inverts them",
             set.name,
             model.display()
         )
@@ -403,9 +403,12 @@ mod tests {
         std::fs::write(&path, "label,a\n0,1\n1,2\n0,3\n1,4\n").unwrap();
         let test = |hold_out| to_test(Some(&path), &asked(hold_out), &ModelFile::default(), Path::new("model"));
         for (hold_out, words) in [
-            (None, "few.csv has no test images, and a tenth of its 4 is none: set some aside with --hold-out N"),
-            (Some(0), "few.csv has no test images, and --hold-out 0 sets none of its 4 aside: give a larger number"),
-            (Some(3), "has no image left to train with where --hold-out sets 3 aside"),
+            (
+                None,
+                "few.csv has no test images, and a tenth of its 4 is less than one: hold some out with --hold-out N",
+            ),
+            (Some(0), "few.csv has no test images, and --hold-out 0 holds out none of its 4: give a larger number"),
+            (Some(3), "has no image left to train on when --hold-out sets 3 aside"),
             (Some(4), "--hold-out is 4; it must be below 4"),
         ] {
             let refused = test(hold_out).unwrap_err().to_string();

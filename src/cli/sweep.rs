@@ -107,13 +107,13 @@ fn earlier(out: &Path, gan: &str, ratios: &[(u32, u32)], width: usize) -> anyhow
             continue;
         }
         let run = path.display();
-        anyhow::ensure!(of == gan, "{run} is a run of {of}, and one table is of one GAN; give another --out");
+        anyhow::ensure!(of == gan, "{run} is a run of {of}, but a table holds one GAN only; give another --out");
         let widths_kept = widths(kept, width);
         if let Some((a, b)) = ratios.iter().find(|ratio| widths(**ratio, width) == widths_kept) {
             let (noise, label) = widths_kept;
             anyhow::bail!(
-                "--ratios: {a}:{b} comes to the widths {noise} + {label}, and that run is there already: {run}; leave \
-                 it out, or give another --out"
+                "--ratios: {a}:{b} comes to the widths {noise} + {label}, which {run} has already; leave it \
+                 out, or give another --out"
             );
         }
         found.push(kept);
@@ -218,7 +218,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             GanOutcome::Finished { test: None, .. } => anyhow::bail!("{}: nothing was measured", path.display()),
             GanOutcome::Stopped { .. } => {
                 let out = args.out.display();
-                note(format_args!("stopped; the same command goes on with what is in {out}"));
+                note(format_args!("stopped; run the same command again to continue from what is in {out}"));
                 return Ok(ExitCode::from(130));
             }
         }

@@ -172,7 +172,7 @@ impl Args {
             "--generator-rate" | "--discriminator-rate" => "; it has --learning-rate",
             _ => "",
         };
-        anyhow::bail!("{flag} says nothing to {what}{instead}. `inkgrad train --help` tells which flags are whose")
+        anyhow::bail!("{flag} does not apply to {what}{instead}. `inkgrad train --help` says which flags do")
     }
 
     /// Refuses paths that a run's settings cannot hold. A resumed run keeps the paths that it began with.
@@ -182,7 +182,7 @@ impl Args {
         for (flag, path) in [("--data", data), ("--from", from), ("--judge", judge)] {
             if let Some(path) = path.filter(|path| path.to_str().is_none()) {
                 let path = path.display();
-                anyhow::bail!("{flag} {path}: a run remembers this path, as UTF-8 text, which it is not; rename it");
+                anyhow::bail!("{flag} {path}: a run remembers this path as UTF-8 text, but it is not UTF-8; rename it");
             }
         }
         Ok(())
@@ -212,12 +212,12 @@ impl Args {
         };
         anyhow::ensure!(
             settings.schedule != ScheduleName::OneCycle || warmup.is_none_or(|epochs| epochs == 0.0),
-            "{} says nothing to the one-cycle schedule, which rises by itself; constant, cosine and step take it",
+            "{} does not apply to the one-cycle schedule, which rises by itself; constant, cosine and step take it",
             of("warmup", self.warmup.is_some())
         );
         anyhow::ensure!(
             momentum.is_none() || optimizer.has_momentum(),
-            "{} says nothing to {optimizer}, which has none; sgd and adam's kin take it",
+            "{} does not apply to {optimizer}, which has none; sgd and adam's kin take it",
             of("momentum", self.momentum.is_some())
         );
         Ok(())
@@ -269,7 +269,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let given = args.reading.given();
     anyhow::ensure!(
         !given || args.resume.is_none(),
-        "--hold-out, --image-size and --prepare stay what the run began with"
+        "--hold-out, --image-size and --prepare cannot be changed in a resumed run; leave them out"
     );
     args.reading.check(args.data.as_deref())?;
     args.check_remembered()?;
@@ -337,10 +337,10 @@ fn classifier(
     };
     if let Some((file, path)) = &origin {
         let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
-        anyhow::ensure!(takes == has, "{} takes images of {takes}, those of {} are {has}", path.display(), data.name);
+        anyhow::ensure!(takes == has, "{} takes images of {takes}, but {} has {has}", path.display(), data.name);
         data = with_classes(data, file.class_names(path)?).map_err(|error| {
-            let remedy = "--from keeps a model's classes: call these as it does, or train on them from the start, \
-                          without --from";
+            let remedy = "--from keeps a model's classes: give these the same names, or train on them from the \
+                          start, without --from";
             anyhow::anyhow!("{}: {error}. {remedy}", path.display())
         })?;
     }
@@ -380,7 +380,7 @@ fn classifier(
     members.iter().try_for_each(|member| member.settings.check_parts(choices.len()))?;
     let cpus = choices.iter().filter(|choice| matches!(choice, Choice::Cpu)).count();
     if cpus > 1 {
-        note(format_args!("note: --device names the CPU {cpus} times: its parts of a batch follow each other"));
+        note(format_args!("note: --device names the CPU {cpus} times: it computes its parts of a batch in turn"));
     }
     if args.dry_run {
         let names = choices.iter().map(Choice::name).collect::<Vec<_>>().join(" and ");

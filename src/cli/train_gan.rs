@@ -195,7 +195,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         }
         GanOutcome::Stopped { round } => {
             note(format_args!(
-                "stopped at round {round}; saved. Go on with: inkgrad train --resume {}",
+                "stopped at round {round}; saved. Continue with: inkgrad train --resume {}",
                 shell(&path.to_string_lossy())
             ));
             Ok(ExitCode::from(130))

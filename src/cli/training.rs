@@ -138,7 +138,7 @@ impl Training<'_> {
 
 fn stopped(step: usize, folder: &Folder) -> ExitCode {
     let path = shell(&folder.path().to_string_lossy());
-    note(format_args!("stopped at step {step}; saved. Go on with: inkgrad train --resume {path}"));
+    note(format_args!("stopped at step {step}; saved. Continue with: inkgrad train --resume {path}"));
     ExitCode::from(130)
 }
 

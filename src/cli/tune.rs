@@ -70,9 +70,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn keep(gpu: &Gpu) -> anyhow::Result<&Path> {
-    let refused = || format!("what is found cannot be remembered in {} (INKGRAD_CACHE names another folder)", place());
+    let refused = || format!("the results cannot be kept in {} (INKGRAD_CACHE names another folder)", place());
     let kept = gpu.keep_layouts().with_context(refused)?;
-    kept.context("there is no cache folder to remember what is found in; name one with INKGRAD_CACHE")
+    kept.context("there is no cache folder to keep the results in; name one with INKGRAD_CACHE")
 }
 
 /// The folder where layouts are remembered.
@@ -85,7 +85,7 @@ fn open(wanted: &str) -> anyhow::Result<Gpu> {
     let choice = check::start::open(device::find(wanted)?, wanted, &mut |text| super::note(text))?.0;
     match choice {
         Choice::Gpu(adapter) => Ok(Gpu::open(&adapter)?),
-        Choice::Cpu => anyhow::bail!("the CPU device has one layout of each op; name a GPU of `inkgrad devices`"),
+        Choice::Cpu => anyhow::bail!("the CPU device has one layout of each op; name a GPU from `inkgrad devices`"),
     }
 }
 
@@ -104,7 +104,7 @@ fn report(network: &str, infer: bool, images: usize, found: &[(&Plan, Tuned)]) {
     };
     let mode = if infer { "inference" } else { "training" };
     say(format_args!(
-        "{network}, {mode}, batch {images}: {} of {} kernels laid out anew, all dispatches {:.3} ms, were {:.3} ms",
+        "{network}, {mode}, batch {images}: {} of {} kernels made faster, all dispatches {:.3} ms, were {:.3} ms",
         found.iter().filter(|(_, tuned)| tuned.changed()).count(),
         found.len(),
         total(|tuned| tuned.taken),
@@ -119,7 +119,7 @@ fn report(network: &str, infer: bool, images: usize, found: &[(&Plan, Tuned)]) {
         }
         if tuned.wrong > 0 {
             super::note(format_args!(
-                "warning: {} faster layouts of {op} {shape} have wrong results on this device, and are not taken",
+                "warning: {} faster layouts of {op} {shape} have wrong results on this device, and are not used",
                 tuned.wrong
             ));
         }

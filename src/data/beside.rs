@@ -13,7 +13,7 @@ pub(super) fn loose(folder: &Path) -> Option<String> {
     let entries = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let count = entries.filter(|path| is_named_like_a_picture(path) && path.is_file()).count();
     let name = display_name(folder);
-    (count > 0).then(|| format!("pictures right in {name}, in no class's folder, take no part: {count}"))
+    (count > 0).then(|| format!("pictures directly in {name}, outside the classes' folders, are ignored: {count}"))
 }
 
 /// A remark on other data beside the files that are read from a folder, called `what`: the `tables`, and pictures in
@@ -32,7 +32,7 @@ pub(super) fn other_data(folder: &Path, what: &str, tables: &[&str]) -> Result<O
         }
     }
     let beside = summary(&others);
-    Ok((!others.is_empty()).then(|| format!("{what} are read, and what lies beside them takes no part: {beside}")))
+    Ok((!others.is_empty()).then(|| format!("only the {what} are read; other data beside them is ignored: {beside}")))
 }
 
 #[cfg(test)]
@@ -67,12 +67,12 @@ mod tests {
             write(at, name, "");
         }
         let pictures = "1 picture in one, 2 pictures in two";
-        let words = format!("tables are read, and what lies beside them takes no part: {pictures}");
+        let words = format!("only the tables are read; other data beside them is ignored: {pictures}");
         assert!(says(&words), "{:?}", remarks(at));
         let labels: Vec<u8> = (0..20).map(|i| i % 2).collect();
         write(at, "train-images-idx3-ubyte", idx(&[20, 2, 2], &[0; 80]));
         write(at, "train-labels-idx1-ubyte", idx(&[20], &labels));
-        let words = format!("IDX files are read, and what lies beside them takes no part: train.csv, {pictures}");
+        let words = format!("only the IDX files are read; other data beside them is ignored: train.csv, {pictures}");
         assert!(says(&words), "{:?}", remarks(at));
         // A table that is given by its own path has nothing beside it.
         assert!(!remarks(&at.join("train.csv")).iter().any(|remark| remark.contains("beside them")));

@@ -166,9 +166,10 @@ impl Parts {
     /// A remark on the folders that are ignored.
     fn left_out(&self) -> Option<String> {
         let (train, others) = (display_name(&self.train), self.others.join(", "));
-        let test = self.test.as_ref().map(|test| format!(", and {} is tested with", display_name(test)));
+        let test = self.test.as_ref().map(|test| format!(" and {} for testing", display_name(test)));
         let test = test.unwrap_or_default();
-        (!self.others.is_empty()).then(|| format!("pictures in {others} take no part: {train} is trained with{test}"))
+        (!self.others.is_empty())
+            .then(|| format!("pictures in {others} are ignored: {train} is used for training{test}"))
     }
 }
 
@@ -253,7 +254,7 @@ impl Classes {
         let (found, only) = match &self.folders[..] {
             [] => ("no folders with pictures, no IDX files and no train.csv".to_owned(), None),
             [(name, path)] => (format!("pictures of one class only, {name}"), Some(path)),
-            many => return format!("{} folders, where {MAX_CLASSES} classes are the most", many.len()),
+            many => return format!("{} folders, but at most {MAX_CLASSES} classes are allowed", many.len()),
         };
         if let Some(inside) = only.and_then(|path| holding_classes(path)) {
             return format!("{found}; did you mean {}?", inside.display());
@@ -274,12 +275,12 @@ impl Classes {
         if !self.without.is_empty() {
             let names = summary(&self.without.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
             remarks.push(format!(
-                "folders of {root} with no file that ends in .png, .jpg, .gif or the like take no part: {names}"
+                "folders in {root} without a file that ends in .png, .jpg, .gif or the like are ignored: {names}"
             ));
         }
         if !self.runs.is_empty() {
             let names = summary(&self.runs);
-            remarks.push(format!("folders of {root} whose pictures are those of runs take no part: {names}"));
+            remarks.push(format!("folders in {root} whose pictures were made by runs are ignored: {names}"));
         }
         if !kinds.is_empty() {
             let convert = kinds.keys().any(|kind| is_not_read(kind));
@@ -293,8 +294,8 @@ impl Classes {
     fn unsure(&self) -> Option<String> {
         self.folders.iter().any(|(name, _)| name == UNSURE).then(|| {
             format!(
-                "the folder {UNSURE} is taken as a class; `classify --sort-into` puts there what it is not sure of: move \
-                 it away to leave it out"
+                "the folder {UNSURE} is taken as a class, though `classify --sort-into` puts pictures there that it \
+                 is not sure of; move it away to leave it out"
             )
         })
     }
@@ -422,8 +423,8 @@ fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>
     let is_stretched = stretched(&heads, [COMMON, COMMON]) > 0 && !reading.prepare;
     let stretched = if is_stretched { ", stretched where they are not square" } else { "" };
     let remark = format!(
-        "pictures {} pixels high and {} wide are brought to {COMMON}x{COMMON}{stretched}; --image-size says to what \
-         else",
+        "pictures {} pixels high and {} wide are brought to {COMMON}x{COMMON}{stretched}; --image-size sets another \
+         size",
         text(heights),
         text(widths)
     );

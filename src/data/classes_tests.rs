@@ -63,7 +63,7 @@ fn a_folder_without_pictures_is_no_class_and_that_is_said() {
     let set = place.load(Reading::default()).unwrap();
     assert_eq!(set.class_names, ["x", "y"]);
     let remark = |part: &str, names: &str| {
-        format!("folders of {part} with no file that ends in .png, .jpg, .gif or the like take no part: {names}")
+        format!("folders in {part} without a file that ends in .png, .jpg, .gif or the like are ignored: {names}")
     };
     assert_eq!(set.remarks, [remark("train", "thirteen, 三"), remark("test", "y")]);
 }
@@ -85,7 +85,7 @@ fn the_pictures_of_runs_are_no_class_and_that_is_said() {
     let set = place.load(all()).unwrap();
     assert_eq!((set.class_names.join(" ").as_str(), set.train.len()), ("1 2", 2));
     let name = place.0.path().file_name().unwrap().to_str().unwrap();
-    let remark = format!("folders of {name} whose pictures are those of runs take no part: 0003, runs, sweep");
+    let remark = format!("folders in {name} whose pictures were made by runs are ignored: 0003, runs, sweep");
     assert!(set.remarks.contains(&remark), "{:?}", set.remarks);
     // Pictures beside a run still count.
     place.gray("runs/b.png", [2, 2], 5);
@@ -239,7 +239,7 @@ fn pictures_beside_the_two_parts_are_said_to_take_no_part() {
     std::fs::create_dir(place.path("notes")).unwrap();
     let set = place.load(Reading::default()).unwrap();
     assert_eq!((set.train.len(), set.test.len()), (2, 1));
-    assert_eq!(set.remarks, ["pictures in more, val take no part: train is trained with, and test is tested with"]);
+    assert_eq!(set.remarks, ["pictures in more, val are ignored: train is used for training and test for testing"]);
     place.gray("training/x/1.png", [2, 2], 5);
     let refused = place.load(Reading::default()).unwrap_err().to_string();
     assert!(refused.contains("the folder to train with") && refused.contains("train, training"), "{refused}");
@@ -267,7 +267,7 @@ fn a_folder_of_classes_that_is_called_train_is_trained_with_where_none_is_called
         place.gray("more/deep/1.png", [2, 2], 5);
         let set = place.load(all()).unwrap();
         assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 2, 0));
-        let told = format!("pictures in more, unlabelled take no part: {train} is trained with");
+        let told = format!("pictures in more, unlabelled are ignored: {train} is used for training");
         assert!(set.remarks.contains(&told), "{:?}", set.remarks);
     }
 }
@@ -281,8 +281,9 @@ fn pictures_that_lie_in_no_folder_of_a_class_are_counted() {
     }
     std::fs::write(place.path("notes.txt"), "no picture").unwrap();
     place.gray(".hidden.png", [2, 2], 5);
-    let told =
-        |folder: &str, count: usize| format!("pictures right in {folder}, in no class's folder, take no part: {count}");
+    let told = |folder: &str, count: usize| {
+        format!("pictures directly in {folder}, outside the classes' folders, are ignored: {count}")
+    };
     let name = place.0.path().file_name().unwrap().to_str().unwrap();
     let remarks = place.load(all()).unwrap().remarks;
     assert_eq!(remarks[..3], [told(name, 3), told("train", 1), told("test", 2)]);
@@ -350,7 +351,11 @@ fn a_pipe_with_a_pictures_name_is_left_out_and_not_waited_for() {
     });
     let set = heard.recv_timeout(std::time::Duration::from_secs(60)).expect("the answer, without waiting");
     assert_eq!(set.train.len(), 6);
-    assert!(set.remarks.iter().any(|remark| remark.contains("pipe.png is no file")), "{:?}", set.remarks);
+    assert!(
+        set.remarks.iter().any(|remark| remark.contains("pipe.png is a pipe or device, not a file")),
+        "{:?}",
+        set.remarks
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::data::{DataError, MAX_CLASSES};
 /// The most columns that a row may have: an image of 4096 x 4096 bytes.
 const MAX_COLUMNS: usize = 1 << 24;
 /// What to do with pixels from 0 to 1.
-pub(super) const WHITE_IS_255: &str = "255 is white: where 1 is meant to be, multiply all pixels by 255";
+pub(super) const WHITE_IS_255: &str = "255 is white: if 1 is meant to be white, multiply all pixels by 255";
 
 /// One image of a CSV file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,7 +126,7 @@ impl<R: Read> PixelRows<R> {
         };
         rows.first = numbers.is_some_and(|cells| !number_columns(&cells));
         if is_submission(&rows.record) {
-            let problem = "looks like a submission: answers by their numbers, and no pixels. Kaggle's pictures are in \
+            let problem = "looks like a submission: numbered answers, but no pixels. Kaggle's pictures are in \
                            train.csv and test.csv";
             return Err(rows.wrong(1, problem.into()));
         }
@@ -166,7 +166,7 @@ impl<R: Read> PixelRows<R> {
             None if column == 0 => format!(
                 "the first column is named {name:?}: if it holds the labels, name it `label`; if not, leave it out"
             ),
-            _ => format!("the column {name:?} is counted as one. Leave out what is neither `label` nor a pixel"),
+            _ => format!("the column {name:?} counts as a pixel. Remove columns that are neither `label` nor pixels"),
         })
     }
 
@@ -254,7 +254,7 @@ fn other_text(first: &ByteRecord) -> Option<&'static str> {
     }
     let is_one_line = first.iter().any(|cell| cell.trim_ascii().contains(&b'\r'));
     is_one_line.then_some(
-        "expected lines that end in a line feed, found carriage returns alone. Save it with line ends of Unix or Windows",
+        "expected lines that end in a line feed, found carriage returns alone. Save it with Unix or Windows line endings",
     )
 }
 
@@ -402,7 +402,8 @@ mod tests {
     #[test]
     fn a_pixel_from_0_to_1_is_refused_with_what_white_is() {
         let found = rows("label,a\n1,0.3373\n0.5,1\n1,1.5\n").unwrap();
-        let says = found.iter().map(|row| row.as_ref().unwrap_err().contains("255 is white: where 1 is meant to be"));
+        let says =
+            found.iter().map(|row| row.as_ref().unwrap_err().contains("255 is white: if 1 is meant to be white"));
         assert_eq!(says.collect::<Vec<_>>(), [true, false, false]);
     }
 
@@ -411,7 +412,7 @@ mod tests {
         let advice = |text: &str| PixelRows::new(text.as_bytes(), Path::new("a.csv")).unwrap().misfit();
         let named = "the first column is named \"digit\": if it holds the labels, name it `label`";
         assert!(advice("digit,p0,p1,p2,p3\n7,1,2,3,4\n").unwrap().starts_with(named));
-        let counted = "is counted as one. Leave out what is neither `label` nor a pixel";
+        let counted = "counts as a pixel. Remove columns that are neither `label` nor pixels";
         for text in ["digit,label,p0,p1,p2,p3\n", "p0,p1,p2,p3,digit\n"] {
             assert_eq!(advice(text).unwrap(), format!("the column \"digit\" {counted}"), "{text}");
         }

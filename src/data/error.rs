@@ -21,7 +21,7 @@ pub enum DataError {
 
     /// Nothing that we can read data from.
     #[error(
-        "{}: expected IDX files (train-images-idx3-ubyte and its kin), a table ending in .csv or .csv.gz, or a folder of pictures for each class; found {found}",
+        "{}: expected IDX files (train-images-idx3-ubyte and the like), a table ending in .csv or .csv.gz, or a folder of pictures for each class; found {found}",
         path.display()
     )]
     UnknownSource { path: PathBuf, found: String },
@@ -35,7 +35,7 @@ pub enum DataError {
 
     /// Labels that are all the same.
     #[error(
-        "{}: every image to train with has the label {label}: expected two classes at least. Add images of others",
+        "{}: all training images have the label {label}: expected at least two classes. Add images of other classes",
         path.display()
     )]
     OneClass { path: PathBuf, label: u32 },
@@ -53,14 +53,14 @@ pub enum DataError {
 
     /// Nothing would be left to learn a class from.
     #[error(
-        "the class {class:?} has no image left to train with where --{flag} sets {wanted} aside. Add images of it, or \
-         set fewer aside: --{flag} 0 sets none"
+        "the class {class:?} has no image left to train on when --{flag} sets {wanted} aside. Add images of it, or \
+         set fewer aside (--{flag} 0 sets none aside)"
     )]
     ClassSetAside { class: String, flag: &'static str, wanted: usize },
 
     /// A model was trained on other classes.
     #[error(
-        "the data has the classes {data}; the model knows {model}. Give data of the model's classes, or some of them"
+        "the data has the classes {data}, but the model knows {model}. Give data with the model's classes, or with some of them"
     )]
     OtherClasses { data: String, model: String },
 
@@ -119,14 +119,14 @@ pub enum DataError {
     /// The number of dimensions does not fit what the file should hold.
     #[error(
         "{}: wrong number of dimensions at byte 3: expected {expected}, found {found}. Check that \
-         image and label files have not changed places",
+         the image and label files are not swapped",
         path.display()
     )]
     WrongRank { path: PathBuf, expected: &'static str, found: u8 },
 
     /// A dimension in the header is zero.
     #[error(
-        "{}: nothing in it: expected {dimension} of at least 1 at byte {offset}, found 0 in the \
+        "{}: empty: expected {dimension} of at least 1 at byte {offset}, found 0 in the \
          shape {shape}. Write the file again with at least one element",
         path.display()
     )]
@@ -150,8 +150,8 @@ pub enum DataError {
 
     /// The memory for the contents could not be allocated.
     #[error(
-        "{}: not enough memory: expected room for {expected} bytes, found it used up after \
-         {found}. Close other programs or use fewer images",
+        "{}: not enough memory: it needs {expected} bytes, but memory ran out after {found}. Close other programs or \
+         use fewer images",
         path.display()
     )]
     OutOfMemory { path: PathBuf, expected: u64, found: u64 },
@@ -167,7 +167,7 @@ pub enum DataError {
     /// The file goes on after its last element.
     #[error(
         "{}: trailing bytes from byte {expected} on: expected {expected} bytes (uncompressed), \
-         found {found}. The header and the contents do not belong together: write the file again",
+         found {found}. The header does not match the contents: write the file again",
         path.display()
     )]
     TrailingBytes { path: PathBuf, expected: u64, found: u64 },
@@ -187,23 +187,23 @@ pub enum DataError {
     /// A label is not below the number of classes.
     #[error(
         "{}: label out of range at index {index}: expected a label below {classes}, found \
-         {label}. Number the classes from 0 on; the training set has to show every one of them",
+         {label}. Number the classes from 0; the training set must have images of each",
         path.display()
     )]
     LabelOutOfRange { path: PathBuf, index: usize, label: u32, classes: usize },
 
     /// Training and test images do not have the same size.
     #[error(
-        "{}: images of another size than the training set's: expected {expected} (height x width \
-         x channels) as in {}, found {found}. Bring both to one size",
+        "{}: images differ in size from the training set's: expected {expected} (height x width x channels) as in \
+         {}, found {found}. Bring both to the same size",
         test_path.display(), train_path.display()
     )]
     SizeMismatch { train_path: PathBuf, expected: String, test_path: PathBuf, found: String },
 
     /// More validation images were asked for than can be spared.
     #[error(
-        "cannot set aside {validation} images for validation: expected fewer than the {len} that \
-         there are, so that some are left to train on. Ask for fewer with --validation"
+        "cannot set aside {validation} images for validation: there are only {len}, and some must be left to train \
+         on. Ask for fewer with --validation"
     )]
     ValidationTooLarge { validation: usize, len: usize },
 }

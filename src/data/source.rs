@@ -251,7 +251,10 @@ fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
         Some(HoldOut::Count(count)) => count,
         Some(HoldOut::All) => {
             std::mem::swap(&mut set.train, &mut set.test);
-            set.remarks.push(format!("{} has no test images of its own: all of its {all} are taken as such", set.name));
+            set.remarks.push(format!(
+                "{} has no test images of its own: all {all} of its images are used for testing",
+                set.name
+            ));
             return Ok(set);
         }
     };
@@ -267,7 +270,7 @@ fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
         (set.train, set.test, set.held_out) = (left, set_aside, true);
         let are = if wanted == 1 { "is" } else { "are" };
         let is_less = reading.hold_out.is_none() && wanted < all / 10;
-        let why = if is_less { ", no more, as each class keeps one" } else { "" };
+        let why = if is_less { " (no more, so that each class keeps one)" } else { "" };
         set.remarks
             .push(format!("{} has no test images; {wanted} of its {all} {are} set aside as such{why}", set.name));
     } else {
@@ -346,7 +349,7 @@ mod tests {
         let load = |count| load(folder.path(), &asked(count));
         assert_eq!(load(6).unwrap().train.counts(), [1, 3]);
         let refused = load(9).unwrap_err().to_string();
-        let words = "the class \"0\" has no image left to train with where --hold-out sets 9 aside";
+        let words = "the class \"0\" has no image left to train on when --hold-out sets 9 aside";
         assert!(refused.contains(words) && refused.contains("--hold-out 0"), "{refused}");
     }
 
@@ -363,7 +366,7 @@ mod tests {
         assert!(remarks(&alone, 0).contains("none are set aside"));
         // A tenth is four, and there are two to spare.
         let two = remarks(&[&alone[..], &[0, 1]].concat(), 2);
-        assert!(two.contains("2 of its 40 are set aside as such, no more, as each class keeps one"), "{two}");
+        assert!(two.contains("2 of its 40 are set aside as such (no more, so that each class keeps one)"), "{two}");
         // A class whose share is exact gives more before another gives its only image.
         let many = [[0u8; 40], [1; 40]].concat();
         assert!(!remarks(&[&many[..], &alone[2..12]].concat(), 9).contains("no more"));
@@ -377,7 +380,7 @@ mod tests {
         let set = load(folder.path(), &all).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.held_out), (0, 40, false));
         assert_eq!((set.train.height, set.train.classes, set.pictures), (2, 2, Some(Pictures::Raw)));
-        assert!(set.remarks[0].contains("all of its 40 are taken as such"), "{:?}", set.remarks);
+        assert!(set.remarks[0].contains("all 40 of its images are used for testing"), "{:?}", set.remarks);
         // Data with test images of their own are tested on those.
         let path = folder.path();
         std::fs::copy(path.join("train-images-idx3-ubyte"), path.join("t10k-images-idx3-ubyte")).unwrap();
@@ -391,7 +394,7 @@ mod tests {
     fn idx_files_of_one_class_are_refused_as_tables_and_folders_are() {
         let folder = place(&[0; 20 * 4], &[3; 20], [2, 2]);
         let refused = load(folder.path(), &Reading::default()).unwrap_err().to_string();
-        assert!(refused.contains("has the label 3: expected two classes at least"), "{refused}");
+        assert!(refused.contains("has the label 3: expected at least two classes"), "{refused}");
     }
 
     #[test]

@@ -172,7 +172,7 @@ mod tests {
         let set = image_set(1, 1, 1, &[0, 1]);
         for validation in [2, 3, usize::MAX] {
             let message = set.split(validation, 0).unwrap_err().to_string();
-            assert!(message.contains("fewer than the 2"), "{message}");
+            assert!(message.contains("there are only 2"), "{message}");
         }
         assert!(image_set(1, 1, 1, &[]).split(0, 0).is_err());
     }

@@ -34,7 +34,7 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
     if set.train.images.iter().all(|pixel| *pixel <= 1) {
         set.remarks.push(format!("no pixel of {} is above 1, and {WHITE_IS_255}", set.name));
     }
-    set.remarks.extend(unlabelled.map(|path| format!("{} has no labels and takes no part", path.display())));
+    set.remarks.extend(unlabelled.map(|path| format!("{} has no labels and is ignored", path.display())));
     Ok(set)
 }
 
@@ -45,12 +45,12 @@ fn one_class(labels: &[u32], Labels { column, named }: Labels) -> Option<String>
     let column = column + 1;
     Some(match named {
         true => format!(
-            "the column `label`, column {column}, is {label} in every row: expected two classes at least. Add rows of \
+            "the column `label`, column {column}, is {label} in every row: expected at least two classes. Add rows of \
              other classes"
         ),
         false => format!(
-            "column {column} was taken as the label, and is {label} in every row: expected two classes at least. Where \
-             the label is another column, say so with a first line that names the columns, that one `label`"
+            "column {column} was taken as the label, and is {label} in every row: expected at least two classes. If \
+             the label is another column, add a first line with the columns' names and call that one `label`"
         ),
     })
 }
@@ -68,7 +68,7 @@ fn labelled(rows: PixelRows, path: &Path, reading: &Reading) -> Result<Option<(P
         let found = rows.pixels();
         let (what, remedy) = match reading.image_size {
             Some(_) => (format!("image of {height}x{width}x{channels}"), "give another --image-size"),
-            None => ("square image".into(), "say what they make with --image-size, like 20x30"),
+            None => ("square image".into(), "give the images' size with --image-size, like 20x30"),
         };
         let remedy = rows.misfit().unwrap_or_else(|| remedy.into());
         return wrong(1, format!("{found} pixels make no {what}; {remedy}"));
@@ -185,9 +185,12 @@ mod tests {
             ("pixel0,pixel1\n1,2\n", "line 1: expected a column named `label`"),
             ("digit,p0,p1,p2,p3\n1,2,3,4,5\n", "found none; the first column is named \"digit\": if it holds"),
             ("ImageId,Label\n1,2\n", "line 1: looks like a submission"),
-            ("label,a,b,c\n1,2,3,4\n", "3 pixels make no square image; say what they make with --image-size"),
-            ("id,label,p0,p1,p2,p3\n1,1,2,3,4,5\n", "5 pixels make no square image; the column \"id\" is counted"),
-            ("label,0,1,2,3,file\n1,2,3,4,5,a\n", "the column \"file\" is counted as one"),
+            ("label,a,b,c\n1,2,3,4\n", "3 pixels make no square image; give the images' size with --image-size"),
+            (
+                "id,label,p0,p1,p2,p3\n1,1,2,3,4,5\n",
+                "5 pixels make no square image; the column \"id\" counts as a pixel",
+            ),
+            ("label,0,1,2,3,file\n1,2,3,4,5,a\n", "the column \"file\" counts as a pixel"),
             ("label;a;b\n1;2;3\n", "line 1: expected columns separated by commas, found semicolons"),
             ("label,a\n", "line 2: expected rows"),
             ("label,a\n1,2\n1,x\n", "line 3: column 2"),

@@ -24,7 +24,7 @@ pub enum DeviceError {
     #[error("no device {wanted:?}; there are: {found}. `inkgrad devices` lists them, `--device cpu` always works")]
     Unknown { wanted: String, found: String },
     #[error(
-        "several devices work side by side in `classify`, and in `train` on a classifier; name one of `inkgrad devices`"
+        "several devices can only share the work of `classify`, and of `train` on a classifier; name one of `inkgrad devices`"
     )]
     OneOnly,
     #[error("{device}: {op} needs {needed}, the device allows {allowed}; try {}", less(device))]
@@ -35,15 +35,13 @@ pub enum DeviceError {
         "{device}: lost ({reason}); try a smaller batch, which takes less time and memory at once, or `--device cpu`"
     )]
     Lost { device: String, reason: String },
-    #[error(
-        "{device}: its results are wrong ({fault}). `inkgrad doctor` tells more of it, `--device cpu` does without it"
-    )]
+    #[error("{device}: its results are wrong ({fault}). `inkgrad doctor` tells more, `--device cpu` avoids it")]
     Drifts { device: String, fault: String },
     #[error(
-        "{device}: gave no answer for {seconds} seconds; its driver or the device is stuck. `--device cpu` does without it"
+        "{device}: gave no answer for {seconds} seconds; its driver or the device is stuck. `--device cpu` avoids it"
     )]
     Hung { device: String, seconds: u64 },
-    #[error("{device}: holds other buffers by now than those that this was made ready for; open it anew")]
+    #[error("{device}: its buffers have changed since this was prepared; open it again")]
     Stale { device: String },
     #[error("{device}: {reason}")]
     Failed { device: String, reason: String },

@@ -48,9 +48,8 @@ impl Quality {
     pub fn doubt(&self) -> Option<String> {
         (self.known < KNOWN).then(|| {
             format!(
-                "{} knows only {:.2} % of the real pictures, so that what it measures says little of pictures like \
-                 these; give a classifier that was trained on them with --judge FILE (`inkgrad train --data DIR` makes \
-                 one)",
+                "{} knows only {:.2} % of the real pictures, so its measures say little about pictures like these; \
+                 give a classifier that was trained on them with --judge FILE (`inkgrad train --data DIR` makes one)",
                 self.judge.name,
                 self.known * 100.0
             )

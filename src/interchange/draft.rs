@@ -113,7 +113,7 @@ impl Draft {
         if flow.from == self.entry {
             match self.front {
                 Some(front) if front != flow.front => {
-                    return Err("takes the image in another scale than a layer before it".into());
+                    return Err("takes the image at a different scale from a layer before it".into());
                 }
                 _ => self.front = Some(flow.front),
             }
@@ -124,7 +124,7 @@ impl Draft {
     /// The flow after `(x - mean) / std`, which can be expressed for the image only.
     pub fn rescale(&self, flow: Flow, by: Scale) -> Result<Flow, String> {
         if flow.from != self.entry || flow.pad != [[0; 2]; 2] {
-            return Err("scales what is not the network's input, which this program has no layer for".into());
+            return Err("scales something other than the network's input, which no layer of this program does".into());
         }
         by.normalization()?;
         Ok(Flow { front: flow.front.then(by), ..flow })
@@ -209,7 +209,7 @@ impl Draft {
             weight
         } else {
             self.notes.push(format!(
-                "{}: its padding is said with a kernel of {}x{}, to which zeros were added",
+                "{}: its padding is expressed by a kernel of {}x{}, to which zeros were added",
                 label.unwrap_or("a convolution"),
                 kernel[0],
                 kernel[1]

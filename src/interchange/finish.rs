@@ -103,9 +103,7 @@ impl Draft {
         let end = self.steps[before].activation.filter(|_| before != last);
         if let Some(Nonlinearity::Softmax | Nonlinearity::Sigmoid) = end {
             let name = self.named(last);
-            return Err(format!(
-                "{name}: comes after the softmax or sigmoid at the end; expected that to be the last layer"
-            ));
+            return Err(format!("{name}: comes after the softmax or sigmoid at the end; expected nothing after these"));
         }
         match self.steps[last].activation {
             Some(Nonlinearity::Softmax) => match (self.steps[last].kind.clone(), self.steps[last].inputs.first()) {
@@ -115,8 +113,8 @@ impl Draft {
             },
             Some(Nonlinearity::Sigmoid) => last = self.two_classes(last)?,
             _ => self.notes.push(format!(
-                "{}: the network does not end in softmax; its numbers are taken for logits, so that probabilities are \
-                 their softmax",
+                "{}: the network does not end in softmax; its outputs are taken as logits, whose softmax gives the \
+                 probabilities",
                 self.named(last)
             )),
         }
@@ -143,7 +141,7 @@ impl Draft {
         let step = &mut self.steps[from];
         let bare = from != last && step.activation.is_some();
         if bare || step.shape != [1] || !matches!(step.kind, Kind::Dense { .. }) {
-            let problem = "ends in sigmoid, where each unit is a probability for itself";
+            let problem = "ends in sigmoid, which makes each unit a probability of its own";
             return Err(format!(
                 "{name}: the network {problem}; expected softmax, or a dense layer of one unit under a sigmoid"
             ));
@@ -159,7 +157,7 @@ impl Draft {
             }
         }
         self.notes
-            .push(format!("{name}: one unit under a sigmoid became two classes under softmax, which says the same"));
+            .push(format!("{name}: one unit under a sigmoid became two classes under softmax, which is equivalent"));
         Ok(from)
     }
 
@@ -259,7 +257,7 @@ impl Draft {
             .collect();
         let found = orders(&self.input, &pieces).map_err(|(at, problem)| format!("{}: {problem}", self.named(at)))?;
         if found.last().is_some_and(Option::is_some) {
-            return Err("its output is a flattened image, whose numbers are no classes".into());
+            return Err("its output is a flattened image, whose numbers are not classes".into());
         }
         for (i, step) in self.steps.iter_mut().enumerate() {
             let given: &Order = match step.inputs.first() {
@@ -343,7 +341,7 @@ impl Draft {
     fn normalization(&mut self, wish: Option<Scale>) -> Result<Normalization, Problem> {
         let expected = wish.unwrap_or_else(|| {
             let assumed = self.front.map_or(Scale::UNIT, Scale::expected_before);
-            let remedy = "where it was trained on something else, say --scale or --mean and --std";
+            let remedy = "if it was trained on something else, give --scale or --mean and --std";
             self.notes.push(format!("assumed that the network takes pixels from {}; {remedy}", assumed.describe()));
             assumed
         });
@@ -399,17 +397,20 @@ pub(super) fn image(input: &[Option<usize>], wish: Option<[usize; 3]>) -> Result
         _ => None,
     };
     let image = wish.or(from_file).ok_or_else(|| {
-        format!("its input of {} does not tell the size of an image; say --input HEIGHTxWIDTHxCHANNELS", spelled(input))
+        format!(
+            "its input of {} does not tell the size of an image; give --input HEIGHTxWIDTHxCHANNELS",
+            spelled(input)
+        )
     })?;
     // If the file states sizes, the wish has to be the same numbers in another form.
     let agrees = match input {
         [h, w, c] => [h, w, c].iter().zip(image).all(|(told, n)| told.is_none_or(|told| told == n)),
         [h, w] => [h, w].iter().zip(image).all(|(told, n)| told.is_none_or(|told| told == n)) && image[2] == 1,
         [n] => n.is_none_or(|n| image.iter().try_fold(1usize, |all, n| all.checked_mul(*n)) == Some(n)),
-        _ => return Err(format!("its input of {} is no image", spelled(input))),
+        _ => return Err(format!("its input of {} is not an image", spelled(input))),
     };
     if !agrees {
-        return Err(format!("takes {}, which no image of {} is", spelled(input), by(&image)));
+        return Err(format!("takes {}, which does not match images of {}", spelled(input), by(&image)));
     }
     let numbers = image.iter().try_fold(1usize, |all, n| all.checked_mul(*n));
     if numbers.is_none_or(|numbers| !(1..=MAX_SIZE).contains(&numbers)) {

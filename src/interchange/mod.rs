@@ -52,19 +52,16 @@ pub fn import(path: &Path, architecture: Option<&Architecture>, wishes: &Wishes)
     }
     let is_pytorch = pytorch::is_meant(&bytes);
     let imported = match architecture {
-        _ if pytorch::is_pickled(&bytes) => Err("is a file of torch.save, which only Python reads; write \
+        _ if pytorch::is_pickled(&bytes) => Err("is a file of torch.save, which only Python can read; there, run \
              `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`, and import that with \
              --architecture"
             .into()),
-        Some(_) if !is_pytorch => Err(misnamed(path, &bytes).unwrap_or_else(|| {
-            "--architecture is for safetensors; this file says itself what its layers are".to_string()
-        })),
+        Some(_) if !is_pytorch => Err(misnamed(path, &bytes)
+            .unwrap_or_else(|| "--architecture is for safetensors; this file describes its layers itself".to_string())),
         Some(architecture) => pytorch::import(&bytes, architecture, wishes),
-        None if is_pytorch => {
-            Err("holds tensors and no layers; say what they belong to with --architecture FILE.toml, \
-                                   whose layers have the names that the tensors begin with, or their order"
-                .into())
-        }
+        None if is_pytorch => Err("holds tensors but no layers; describe these with --architecture FILE.toml, in \
+                                   layers named as the tensors are (`conv1` for conv1.weight) or in their order"
+            .into()),
         None if keras::is_meant(&bytes) => keras::import(bytes, wishes),
         None => onnx::import(&bytes, wishes).map_err(|problem| misnamed(path, &bytes).unwrap_or(problem)),
     };
@@ -79,7 +76,7 @@ fn own(path: &Path, bytes: &[u8]) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let what = if is_checkpoint { "checkpoint" } else { "model" };
     let remedy = if is_checkpoint && folder.join("config.toml").is_file() {
-        format!("`inkgrad train --resume {}` goes on with its run", shell(&folder.to_string_lossy()))
+        format!("`inkgrad train --resume {}` resumes its run", shell(&folder.to_string_lossy()))
     } else {
         format!("`inkgrad inspect {}` shows its layers", shell(&path.to_string_lossy()))
     };

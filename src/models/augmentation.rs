@@ -98,8 +98,8 @@ impl Augmentation {
         }
         if self.extend && [height, width] != Window::DIGIT_IMAGE {
             let wanted = format!(
-                "off for images of {height} x {width}: its window, rows 4 to 25 and columns 5 to 22, is of images of \
-                 28 x 28. --shift moves images of any size"
+                "off for images of {height} x {width}: its window, rows 4 to 25 and columns 5 to 22, only fits \
+                 images of 28 x 28. --shift moves images of any size"
             );
             return Some(("extend", "on".into(), wanted));
         }

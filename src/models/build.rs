@@ -157,9 +157,10 @@ impl Architecture {
                 let problem = format!("is for images of {}, but the data has {}", by(&wanted), by(input));
                 refuse(&self.input_at, format!("{problem}; remove the table to take what the data has"))
             }
-            _ if input.contains(&0) || shapes::count(input) > MAX_SIZE as u128 => {
-                refuse(&file, format!("images of {} cannot be learned from; 1 to {MAX_SIZE} numbers can", by(input)))
-            }
+            _ if input.contains(&0) || shapes::count(input) > MAX_SIZE as u128 => refuse(
+                &file,
+                format!("images of {} cannot be learned from; an image must have 1 to {MAX_SIZE} numbers", by(input)),
+            ),
             _ => Ok(()),
         }
     }

@@ -289,11 +289,8 @@ fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
     let as_u32 = |file: &mut ModelFile| file.tensors[1].words = Words::U32(vec![0; 64]);
     type Change<'a> = &'a dyn Fn(&mut ModelFile);
     let cases: [(Change, &str); 11] = [
-        (
-            &|file| _ = file.metadata.remove("architecture"),
-            "say nothing of \"architecture\" (they have: classes, input, version)",
-        ),
-        (&|file| _ = file.metadata.remove("input"), "say nothing of \"input\""),
+        (&|file| _ = file.metadata.remove("architecture"), "has no \"architecture\" (it has: classes, input, version)"),
+        (&|file| _ = file.metadata.remove("input"), "has no \"input\""),
         (&|file| file.set("architecture", "layers = [\n7\n]"), "m.safetensors (its architecture):2: layer 1"),
         (&|file| file.set("input", "28x28"), "should be like 28x28x1"),
         (&|file| file.set("input", "0x0x0"), "cannot be learned from"),
@@ -325,7 +322,7 @@ fn what_stands_in_the_place_of_a_model_or_an_architecture_is_told_apart_with_wha
     assert!(read(b"layers of text", "notes.txt").contains("not a safetensors file"));
     let tensors = ModelFile::default().to_bytes(Path::new("t.safetensors")).unwrap();
     let refused = read(&tensors, "t.safetensors");
-    assert!(refused.contains("(they have: none)") && refused.contains("`inkgrad import t.safetensors "), "{refused}");
+    assert!(refused.contains("(it has: none)") && refused.contains("`inkgrad import t.safetensors "), "{refused}");
 
     let folder = tempfile::tempdir().unwrap();
     let refused = |name: &str| {

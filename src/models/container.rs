@@ -145,7 +145,8 @@ pub fn decode(bytes: &[u8]) -> Result<(Metadata, Vec<SavedTensor>), String> {
     let mut found = Vec::new();
     for (name, value) in entries {
         if name == METADATA {
-            metadata = serde_json::from_value(value).map_err(|_| "its metadata are no texts by name".to_string())?;
+            metadata =
+                serde_json::from_value(value).map_err(|_| "its metadata is not a map of names to texts".to_string())?;
         } else {
             let entry: Found = serde_json::from_value(value).map_err(|error| format!("tensor {name:?}: {error}"))?;
             found.push((name, entry));
@@ -174,7 +175,9 @@ pub fn decode(bytes: &[u8]) -> Result<(Metadata, Vec<SavedTensor>), String> {
     if let Some(written) = metadata.remove(CHECKSUM) {
         let found = checksum(&metadata, &tensors.iter().collect::<Vec<_>>());
         if written != found {
-            return Err(format!("altered since it was written: its contents add up to {found}, not {written}"));
+            return Err(format!(
+                "altered since it was written: the checksum of its contents is {found}, not {written}"
+            ));
         }
     }
     Ok((metadata, tensors))

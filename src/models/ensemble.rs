@@ -42,7 +42,7 @@ impl ModelFile {
                 // The message puts them into a command.
                 let names: Vec<String> = serde_json::from_str(own).unwrap_or_default();
                 let names: Vec<String> = names.iter().map(|name| shell(name)).collect();
-                let problem = format!("is an ensemble already; name its members in its place: {}", names.join(" "));
+                let problem = format!("is an ensemble already; name its members instead: {}", names.join(" "));
                 return Err(refuse(path, problem));
             }
         }
@@ -184,7 +184,7 @@ fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelEr
             Some((first, common)) if *common != own => {
                 let (what, own, common) = apart(key, &own, common);
                 let problem = format!(
-                    "its {what} is {own}, that of {} is {common}; members must agree. Train them on the same images, \
+                    "its {what} is {own}, but in {} it is {common}; members must agree. Train them on the same images, \
                      with the same --data, --hold-out and --extend, or all at once: `inkgrad train --members N`",
                     first.display()
                 );
@@ -271,7 +271,7 @@ mod tests {
         let mut other = member("dense", 2);
         other.1.set("mean", 0.5);
         let found = message(&[member("dense", 1), other]);
-        assert!(found.starts_with("dense-2: its mean is 0.5, that of dense-1 is 0.13"), "{found}");
+        assert!(found.starts_with("dense-2: its mean is 0.5, but in dense-1 it is 0.13"), "{found}");
         assert!(found.contains("the same --data, --hold-out") && found.ends_with("--members N`"), "{found}");
         assert!(message(&[member("dense", 1)]).contains("two members or more"));
         let joined = ("joined".into(), ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap());
@@ -282,7 +282,7 @@ mod tests {
         one.1.set_class_names(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|i| i.to_string()));
         other.1.set_class_names(&["0", "1", "6 \"q\"", "3", "4", "5", "6", "7", "8", "9"].map(String::from));
         let found = message(&[one, other]);
-        let words = r#"dense-2: its class 2, counted from 0, is "6 \"q\"", that of dense-1 is "2"; members"#;
+        let words = r#"dense-2: its class 2, counted from 0, is "6 \"q\"", but in dense-1 it is "2"; members"#;
         assert!(found.starts_with(words), "{found}");
         let gan = ("gan".into(), ModelFile::shipped("gan").unwrap());
         let found = message(&[member("dense", 1), gan]);

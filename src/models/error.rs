@@ -46,7 +46,7 @@ pub enum ModelError {
 
     /// Neither a built-in name nor a file.
     #[error(
-        "no model {name:?}: built in are {builtins}; a model of your own is given as the path of its .toml file{hint}"
+        "no model {name:?}; built-in models are {builtins}; for one of your own, give the path of its .toml file{hint}"
     )]
     Unknown { name: String, builtins: String, hint: String },
 

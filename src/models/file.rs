@@ -180,7 +180,10 @@ impl ModelFile {
         if !file.metadata.contains_key(ARCHITECTURE) {
             let own = shell(&path.to_string_lossy());
             let remedy = format!("`inkgrad import {own} NEW.safetensors --architecture NET.toml`");
-            return Err(refuse(path, format!("{}; tensors alone become one by {remedy}", file.lacks(ARCHITECTURE))));
+            return Err(refuse(
+                path,
+                format!("{}. To make a model of bare tensors: {remedy}", file.lacks(ARCHITECTURE)),
+            ));
         }
         Ok(file)
     }
@@ -194,7 +197,7 @@ impl ModelFile {
     fn lacks(&self, key: &str) -> String {
         let found: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
         let found = if found.is_empty() { "none".into() } else { found.join(", ") };
-        format!("its metadata say nothing of {key:?} (they have: {found}). A model that `train` has made says it")
+        format!("its metadata has no {key:?} (it has: {found}). Models that `train` writes have it")
     }
 
     /// A number from the metadata.

@@ -139,7 +139,8 @@ impl Gan {
     pub fn parse(text: &str, file: &str) -> Result<Gan, ModelError> {
         let source = Source { file, text };
         if text.len() > MAX_TEXT {
-            let problem = format!("{} bytes are too long for an architecture, which may have {MAX_TEXT}", text.len());
+            let problem =
+                format!("{} bytes are too long for an architecture; at most {MAX_TEXT} are allowed", text.len());
             return Err(source.error(None, None, problem));
         }
         let table = source.parse()?;
@@ -199,8 +200,8 @@ impl Gan {
             if !network.layers.iter().any(|layer| layer.sources().contains(&LABEL)) {
                 let at = At { file: network.file.clone(), line: None, part: Some(format!("[{part}]")) };
                 let problem = format!(
-                    "no layer takes the label, so that {what}. Let one take it, like `{{ dense = 64, from = \"label\", \
-                     name = \"class\" }}`, and another join it to what is there: `{{ concat = [\"class\", ...] }}`"
+                    "no layer takes the label, so {what}. Let one take it, like `{{ dense = 64, from = \"label\", \
+                     name = \"class\" }}`, and another join it to the rest: `{{ concat = [\"class\", ...] }}`"
                 );
                 return Err(ModelError::Architecture { at, problem });
             }
@@ -273,7 +274,7 @@ impl Gan {
         if network.output() != image {
             let own = by(network.output());
             let remedy = match last.at.is_built_in() {
-                true => format!("; --image-size {own} makes such of pictures"),
+                true => format!("; --image-size {own} resizes pictures to that"),
                 false => String::new(),
             };
             return Err(last.error(format!("the generator gives {own} but the images are {}{remedy}", by(&image))));
@@ -299,7 +300,7 @@ impl Gan {
             return Err(last.error(problem));
         }
         if last.activation.is_some() {
-            return Err(last.error("the loss is of the bare number; remove the discriminator's last activation"));
+            return Err(last.error("the loss needs the bare number; remove the discriminator's last activation"));
         }
         Ok((network, parameters))
     }

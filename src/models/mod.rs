@@ -196,8 +196,8 @@ pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
         let own = if own.is_file() { format!("; its own is {}", own.display()) } else { String::new() };
         return Err(refuse(match path.join("config.toml").is_file() {
             true => format!(
-                "is a run's folder, where an architecture is expected{own}. `inkgrad train --resume {quoted}` goes on \
-                 with the run, `inkgrad train --from {quoted}` trains its model on"
+                "is a run's folder, where an architecture is expected{own}. `inkgrad train --resume {quoted}` \
+                 resumes the run, `inkgrad train --from {quoted}` trains its model further"
             ),
             false => "is a folder, where an architecture is expected: a built-in name or a .toml file".into(),
         }));
@@ -208,11 +208,10 @@ pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     if is_called_model(path) || peek(&bytes[..]).is_some() {
         let remedy = "elsewhere a built-in name or a .toml file is expected";
         return Err(refuse(format!(
-            "is a trained model and no architecture; `inkgrad train --from {quoted}` trains it on, {remedy}"
+            "is a trained model and no architecture; `inkgrad train --from {quoted}` trains it further, {remedy}"
         )));
     }
-    let text = String::from_utf8(bytes).map_err(|_| {
-        refuse("not an architecture: expected a TOML text in UTF-8; `layers = [ ... ]` is its heart".into())
-    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| refuse("not an architecture: expected TOML in UTF-8 with `layers = [ ... ]`".into()))?;
     Model::parse(&text, name_or_path)
 }

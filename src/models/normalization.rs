@@ -35,8 +35,8 @@ impl Normalization {
         let (mean, std): (f32, f32) = (file.number("mean", path)?, file.number("std", path)?);
         if !(mean.is_finite() && std.is_finite() && std > 0.0) {
             let problem = format!(
-                "pixels are normalised by a mean of {mean} and a deviation of {std}; a number and one above 0 can be. \
-                 Train or copy it again"
+                "pixels are normalised with a mean of {mean} and a deviation of {std}; expected finite numbers, the \
+                 deviation above 0. Train or copy it again"
             );
             return Err(ModelError::File { path: path.into(), problem });
         }

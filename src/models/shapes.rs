@@ -63,7 +63,7 @@ pub fn output(layer: &Layer, inputs: &[&[usize]], classes: Option<usize>) -> Res
         }
         Kind::Add { .. } => {
             if inputs.iter().any(|shape| shape != first) {
-                return Err(format!("adds what has one shape, but it is given {}", all(inputs)));
+                return Err(format!("adds inputs of equal shape, but it is given {}", all(inputs)));
             }
             first.to_vec()
         }
@@ -120,7 +120,7 @@ fn all(shapes: &[&[usize]]) -> String {
 
 /// What to do if a window is larger than what it slides over: in a user's own text, and in a built-in one.
 const SMALLER: &str = "make it smaller, or pool less before";
-const OTHER: &str = "give larger images, as --image-size makes them of pictures, or take another network";
+const OTHER: &str = "give larger images (--image-size resizes pictures), or take another network";
 
 fn slide(size: usize, window: usize, stride: usize, remedy: &str) -> Result<usize, String> {
     match size.checked_sub(window) {
@@ -136,7 +136,7 @@ fn conv(size: usize, kernel: usize, c: &Conv, remedy: &str) -> Result<usize, Str
             slide(size, kernel, c.stride, remedy).map_err(|problem| format!("{problem}; or take padding = \"same\""))
         }
         Padding::Valid => slide(size, kernel, c.stride, remedy),
-        Padding::Explicit(n) if n >= kernel => Err(format!("pads by {n}, which a kernel of {kernel} never leaves")),
+        Padding::Explicit(n) if n >= kernel => Err(format!("pads by {n}; expected less than its kernel of {kernel}")),
         Padding::Explicit(n) => slide(size.saturating_add(2 * n), kernel, c.stride, remedy),
     }
 }

@@ -85,7 +85,7 @@ fn model_path(path: &Path) -> Result<PathBuf, ModelError> {
     if best.exists() {
         Ok(best)
     } else if path.join("config.toml").exists() {
-        refuse(&best, format!("the run has no best model yet; go on with it: inkgrad train --resume {run}"))
+        refuse(&best, format!("the run has no best model yet; resume it: inkgrad train --resume {run}"))
     } else {
         let wanted = match latest_run(path) {
             Some(inside) => format!("did you mean {}?", inside.display()),

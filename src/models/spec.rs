@@ -43,7 +43,8 @@ impl Architecture {
     pub fn parse(text: &str, file: &str) -> Result<Architecture, ModelError> {
         let source = Source { file, text };
         if text.len() > MAX_TEXT {
-            let problem = format!("{} bytes are too long for an architecture, which may have {MAX_TEXT}", text.len());
+            let problem =
+                format!("{} bytes are too long for an architecture; at most {MAX_TEXT} are allowed", text.len());
             return Err(source.error(None, None, problem));
         }
         let table = source.parse()?;
@@ -243,7 +244,7 @@ fn read_layers<'a>(
     above: &str,
 ) -> Result<Vec<Layer>, ModelError> {
     let Some(value) = value else {
-        return Err(source.error(None, None, format!("there is no `layers = [ ... ]`; it stands above {above}")));
+        return Err(source.error(None, None, format!("there is no `layers = [ ... ]`; it must stand above {above}")));
     };
     match value.get_ref() {
         DeValue::Array(list) if !list.is_empty() && list.len() <= MAX_LAYERS => {
@@ -285,7 +286,9 @@ fn check_names(layers: &[Layer], inputs: &[&'static str]) -> Result<(), ModelErr
         }
         if let Some(name) = &layer.name {
             if inputs.contains(&name.as_str()) {
-                return Err(layer.error(format!("\"{name}\" is the network's {name}; choose another name")));
+                return Err(
+                    layer.error(format!("\"{name}\" is reserved for the network's {name}; choose another name"))
+                );
             }
             if let Some(first) = layers[..i].iter().find(|other| other.name.as_ref() == Some(name)) {
                 return Err(layer.error(format!("the name \"{name}\" is taken by {}; choose another", first.at)));

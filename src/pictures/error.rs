@@ -10,13 +10,13 @@ use image::ImageFormat;
 pub enum PictureError {
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    #[error("is no file but a {0}")]
+    #[error("is a {0}, not a file")]
     NotAFile(&'static str),
     #[error("is empty: 0 bytes")]
     Empty,
     #[error("is too large: {bytes} bytes, at most {limit} are read. Save it smaller")]
     FileTooLarge { bytes: u64, limit: u64 },
-    #[error("is no picture: its first bytes are those of no format known here (PNG, JPEG, BMP, TIFF, WebP, GIF, PNM)")]
+    #[error("is no picture: its first bytes match no known format (PNG, JPEG, BMP, TIFF, WebP, GIF, PNM)")]
     Unknown,
     #[error("is no picture but a zip archive. Unpack it first")]
     Zip,

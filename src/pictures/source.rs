@@ -184,7 +184,8 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
         loop {
             if std::mem::take(&mut picture) {
                 let _ = io::copy(&mut input, &mut io::sink());
-                let reason = "is a list of names, and what comes on standard input is a picture. Give its name instead";
+                let reason =
+                    "stands for a list of names, but what comes on standard input is a picture. Give its name instead";
                 return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));
             }
             let mut line = Vec::new();
@@ -261,7 +262,7 @@ fn rows(
     }
     let mut rows = rows.zip(1u64..).peekable();
     if rows.peek().is_none() {
-        let reason = "is a table without rows: a header, and nothing below it. Write it again with its images";
+        let reason = "is a table without rows: it has only a header. Write it again with its images";
         return Box::new(std::iter::once(failed(name, None, reason.into())));
     }
     let labels = labels.clone();

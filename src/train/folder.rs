@@ -60,7 +60,7 @@ impl Folder {
     fn config(&self) -> Result<String, TrainError> {
         let path = self.path.join(CONFIG);
         fs::read_to_string(&path).map_err(|e| {
-            let reason = format!("{e}. A run's folder is given, like runs/0001-fast");
+            let reason = format!("{e}. Give a run's folder, like runs/0001-fast");
             TrainError::Resume { path, reason }
         })
     }
@@ -169,7 +169,7 @@ impl Folder {
         }
         match damaged {
             Some(error) => {
-                let remedy = "There is no other checkpoint: remove it, and --resume begins anew";
+                let remedy = "There is no other checkpoint; remove it, and --resume starts over";
                 Err(TrainError::Resume { path: self.path.clone(), reason: format!("{error}. {remedy}") })
             }
             None => Ok(None),
@@ -187,7 +187,7 @@ impl Folder {
         let Some(error) = &checkpoint.damaged else { return Ok(None) };
         let last = self.last();
         fs::rename(&checkpoint.path, &last).map_err(|e| failed(&last, &e))?;
-        Ok(Some(format!("{error}. Goes on from the checkpoint before it")))
+        Ok(Some(format!("{error}. Continuing from the checkpoint before it")))
     }
 
     /// Keeps other processes out of the folder as long as the returned file is open.
@@ -300,8 +300,8 @@ impl Checkpoint {
             return Ok(());
         }
         let reason = format!(
-            "the training images or labels are others than those it began with (digest {was}, now {now}). Give the \
-             folder of the old ones with --data, or start a new run"
+            "the training images or labels are not those it began with (digest {was}, now {now}). Give the original \
+             folder with --data, or start a new run"
         );
         Err(TrainError::Resume { path: self.path.clone(), reason })
     }
@@ -320,7 +320,7 @@ impl Checkpoint {
             return Err(refuse(format!("its clock is not [{unit}, seed]")));
         };
         if at as usize > most {
-            return Err(refuse(format!("it is at {unit} {at}, its settings end at {unit} {most}")));
+            return Err(refuse(format!("it is at {unit} {at}, but its settings end at {unit} {most}")));
         }
         Ok([at, seed])
     }

@@ -73,7 +73,7 @@ impl Live {
         }
         if let Some(from) = &settings.from {
             let wanted =
-                "left out where training is watched, which begins anew; go on from a model with `inkgrad train`";
+                "left out where training is watched, which starts over; continue from a model with `inkgrad train`";
             return Err(TrainError::setting("from", from.display(), wanted));
         }
         let aside = settings.validation.max(watch);

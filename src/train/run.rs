@@ -129,7 +129,7 @@ impl Run<'_> {
         let images = self.data.train.len().saturating_sub(self.settings.validation);
         let bytes = (images * self.data.train.image_len()) as u64;
         let Some(share) = share.after(&error, bytes) else { return Err(error) };
-        (self.report)(Event::Warning(format!("{error}. Goes on with images that are sent as steps need them")));
+        (self.report)(Event::Warning(format!("{error}. Continuing with images sent as steps need them")));
         self.train_with(share)
     }
 

@@ -50,7 +50,9 @@ pub fn check_length(epochs: usize, images: usize, batch: usize) -> Result<(), Tr
     }
     if (epochs * images).div_ceil(batch) > MOST_STEPS {
         let most = MOST_STEPS * batch / images;
-        return wrong(format!("at most {most}, which are {MOST_STEPS} steps of {batch} images, or --batch larger"));
+        return wrong(format!(
+            "at most {most}, which is {MOST_STEPS} steps of {batch} images, unless --batch is larger"
+        ));
     }
     Ok(())
 }

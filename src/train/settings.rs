@@ -210,7 +210,7 @@ impl Settings {
             return Err(TrainError::setting("batch", self.batch, wanted));
         }
         if self.patience > 0 && self.validation == 0 {
-            let wanted = "0 where --validation is 0, since nothing then tells a better epoch; set some images aside";
+            let wanted = "0 if --validation is 0, as nothing then shows which epoch is better; set some images aside";
             return Err(TrainError::setting("patience", self.patience, wanted));
         }
         check_length(self.epochs, images, self.batch)

@@ -267,14 +267,14 @@ fn a_preview_has_originals_in_the_first_column_and_draws_beside_them() {
 fn a_preview_of_more_rows_than_a_picture_has_room_for_shows_those_that_fit_and_says_so() {
     let place = Place::with_digits(200, 20);
     let said = place.works("data preview --data data --device cpu --rows 170 --columns 1");
-    assert!(said.err.contains("note: 166 of 170 rows find room"), "{said:#?}");
+    assert!(said.err.contains("note: 166 of 170 rows fit"), "{said:#?}");
     let height = picture(&place, "preview.png").height();
     assert!((16_000..=16_384).contains(&height), "{height}");
     // The same with pictures that are large themselves.
     place.bars("large", [200, 1500], 2, [4, 2]);
     let said = place.works("data preview --data large --device cpu --rows 2 --columns 12 --out large.png");
-    assert!(said.err.contains("note: 9 of 12 columns find room"), "{said:#?}");
-    assert!(!said.err.contains("rows find room"), "{said:#?}");
+    assert!(said.err.contains("note: 9 of 12 columns fit"), "{said:#?}");
+    assert!(!said.err.contains("rows fit"), "{said:#?}");
 }
 
 #[test]

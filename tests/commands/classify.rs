@@ -97,7 +97,7 @@ fn several_devices_share_the_work_and_the_table_is_the_same() {
     let nobody = place.run("classify --device cpu,nobody png");
     assert!(nobody.err.contains("no device \"nobody\""), "{nobody:#?}");
     let alone = place.run("evaluate fast --device all");
-    assert!(alone.err.contains("several devices work side by side in `classify`, and in `train`"), "{alone:#?}");
+    assert!(alone.err.contains("several devices can only share the work of `classify`, and of `train`"), "{alone:#?}");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn what_cannot_be_read_is_listed_with_its_reason_and_all_else_is_classified() {
     }
     let errors = rows(&place.text("errors.csv"));
     assert_eq!(errors[1..].iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), failing);
-    for word in ["is empty", "100000 x 100000 pixels", "is no picture", "another format", "1 file without the name"] {
+    for word in ["is empty", "100000 x 100000 pixels", "is no picture", "another format", "1 file was skipped"] {
         assert!(said.err.contains(word), "{word:?} is not in {said:#?}");
     }
     assert!(said.err.contains(&format!("{} files could not be read", failing.len())), "{said:#?}");
@@ -402,7 +402,7 @@ fn a_pipe_and_standard_output_by_its_name_get_the_table_as_it_comes() {
     assert_eq!(place.names("."), ["in", "out.csv", "pipe"]);
     let resumed = place.run(&format!("{CLASSIFY} in --out out.csv --resume"));
     ends_with(&resumed, 1);
-    assert!(resumed.err.contains("--resume: out.csv is no file") && resumed.out.is_empty(), "{resumed:#?}");
+    assert!(resumed.err.contains("--resume: out.csv is not a file") && resumed.out.is_empty(), "{resumed:#?}");
     #[cfg(target_os = "linux")]
     {
         let full = place.run(&format!("{CLASSIFY} in --out /dev/full"));
@@ -570,7 +570,7 @@ fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
     let line = format!("{CLASSIFY} in --out table.csv");
     ends_before_its_table(&place, &format!("{line} --force"));
     assert_eq!(place.text("table.csv"), "mine");
-    place.refused(&line, &["table.csv.partial is there from a run that was stopped", "--resume"]);
+    place.refused(&line, &["table.csv.partial was left by a run that was stopped", "--resume"]);
     let journal = place.read("table.csv.partial");
     place.works(&format!("{line} --resume"));
     let table = place.text("table.csv");
@@ -583,7 +583,7 @@ fn a_run_that_was_to_replace_a_table_goes_on_and_replaces_it() {
     assert!(!place.path("table.csv.partial").exists());
     // No stopped run was going to replace this table.
     place.write("table.csv", "mine");
-    place.refused(&format!("{line} --resume"), &["table.csv is there, and is another table", "--force"]);
+    place.refused(&format!("{line} --resume"), &["table.csv is already there, and is a different table", "--force"]);
     assert_eq!(place.text("table.csv"), "mine");
 }
 
@@ -594,10 +594,10 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_g
     let line = format!("{CLASSIFY} in --out table.csv");
     ends_before_its_table(&place, &line);
     for (flags, words) in [
-        ("--threshold 0.9", "was begun without --threshold, and not with --threshold 0.9. Go on with the same, or"),
-        ("--prepare never", "was begun with --prepare auto, and not with --prepare never"),
-        ("--sort-into sy --sort link", "was begun without --sort-into, and not with --sort-into sy --sort link"),
-        ("--model dense", "was begun with --model judge, and not with --model dense"),
+        ("--threshold 0.9", "was begun without --threshold, not with --threshold 0.9. Continue with the same, or"),
+        ("--prepare never", "was begun with --prepare auto, not with --prepare never"),
+        ("--sort-into sy --sort link", "was begun without --sort-into, not with --sort-into sy --sort link"),
+        ("--model dense", "was begun with --model judge, not with --model dense"),
         ("more.png", "was begun without more.png, which is given now"),
     ] {
         place.refused(&format!("{line} --resume {flags}"), &[words]);
@@ -623,17 +623,17 @@ fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told(
         let line = format!("--out {out} --errors {out}.errors");
         ends_with(&place.run(&format!("{CLASSIFY} in {line}")), 3);
         let again = place.works(&format!("{CLASSIFY} in {line} --resume"));
-        assert!(again.err.contains("is whole already: it has these pictures"), "{again:#?}");
+        assert!(again.err.contains("is already complete: it has these pictures"), "{again:#?}");
         for (given, words) in [
-            ("other", "would be"),
+            ("other", "should be"),
             ("in other", "it lacks other/"),
             ("in --shard 1/3", "it has in/"),
-            ("in/3/empty.png", "which would not be in it"),
-            ("in --top 3", "its columns are not those of this command"),
+            ("in/3/empty.png", "which does not belong there"),
+            ("in --top 3", "its columns are not the ones that this command writes"),
             ("in --model dense", "its answer for in/"),
         ] {
             let refused = format!("{CLASSIFY} {given} {line} --resume");
-            let another = format!("{out} is there, and is another table");
+            let another = format!("{out} is already there, and is a different table");
             place.refused(&refused, &[another.as_str(), words, "--force"]);
         }
         let whole = place.text(out);
@@ -651,7 +651,7 @@ fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told(
     place.refused(&format!("{CLASSIFY} in --out table.csv --resume"), &["in/9/new.png"]);
     place.works(&format!("{CLASSIFY} other --out table.parquet"));
     let again = place.works(&format!("{CLASSIFY} other --out table.parquet --resume"));
-    assert!(again.err.contains("is whole already: with which pictures"), "{again:#?}");
+    assert!(again.err.contains("is already complete: its pictures"), "{again:#?}");
     place.write("test.csv", (0..30).map(|i| pixels(i) + "\n").collect::<String>());
     let line = format!("{CLASSIFY} test.csv --format kaggle --out kaggle.csv");
     place.works(&line);
@@ -669,13 +669,13 @@ fn no_file_is_written_over_what_is_there_or_looked_at_and_no_two_into_one() {
     for (flags, words) in [
         ("in --errors mine.csv", "--errors mine.csv: is already there"),
         ("in --sheet mine.png", "--sheet mine.png: is already there"),
-        ("in --errors in/7/00000.png --force", "--errors in/7/00000.png: lies among what is looked at, in"),
-        ("in/7/00000.png --errors in/7/00000.png --force", "lies among what is looked at, in/7/00000.png"),
-        ("in/*/*.png --errors in/7/00000.png --force", "lies among what is looked at, in/*/*.png"),
-        ("in --sheet in/sheet.png", "--sheet in/sheet.png: lies among what is looked at"),
-        ("mine.csv --out mine.csv --force", "--out mine.csv: lies among what is looked at"),
-        ("in --out a.csv --errors ./a.csv", "--out and --errors name one file"),
-        ("in --sheet a.png --errors in/../a.png", "--sheet and --errors name one file"),
+        ("in --errors in/7/00000.png --force", "--errors in/7/00000.png: is part of the input, in"),
+        ("in/7/00000.png --errors in/7/00000.png --force", "is part of the input, in/7/00000.png"),
+        ("in/*/*.png --errors in/7/00000.png --force", "is part of the input, in/*/*.png"),
+        ("in --sheet in/sheet.png", "--sheet in/sheet.png: is part of the input"),
+        ("mine.csv --out mine.csv --force", "--out mine.csv: is part of the input"),
+        ("in --out a.csv --errors ./a.csv", "--out and --errors name the same file"),
+        ("in --sheet a.png --errors in/../a.png", "--sheet and --errors name the same file"),
         ("in --errors in", "--errors in: is a folder"),
     ] {
         place.refused(&format!("{CLASSIFY} {flags}"), &[words, "name"]);
@@ -731,7 +731,7 @@ fn a_label_that_is_no_class_is_no_truth_and_a_stopped_run_goes_on_after_it() {
     for journal in [journal, older] {
         place.write("table.csv.partial", journal);
         let said = place.works(&format!("{line} --resume"));
-        for words in ["1 row has a label that is no class of the network", "of those whose class is known, 2 of 3"] {
+        for words in ["1 row has a label that is not a class of the network", "of those whose class is known, 2 of 3"] {
             assert!(said.out.contains(words), "{words:?} is not in {said:#?}");
         }
         let truths: Vec<String> = rows(&place.text("table.csv"))[1..].iter().map(|row| row[5].clone()).collect();
@@ -764,7 +764,7 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
         crate::common::interrupt(&child);
         let stopped = said(child.wait_with_output().unwrap());
         if stopped.code == Some(130) {
-            let goes_on = stopped.err.contains("the same command with --resume instead of --force goes on");
+            let goes_on = stopped.err.contains("the same command with --resume instead of --force continues");
             assert!(goes_on && partial.exists(), "{stopped:#?}");
             place.refused(&line, &["--resume", "--force"]);
             place.refused(&format!("{CLASSIFY} in --top 5 --probabilities --out stopped.csv --resume"), &["--top"]);
@@ -778,7 +778,7 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
             assert_eq!(place.read("stopped.csv"), place.read("whole.csv"));
             assert!(!partial.exists());
             let again = place.works(&format!("{line} --resume"));
-            assert!(again.err.contains("is whole already"), "{again:#?}");
+            assert!(again.err.contains("is already complete"), "{again:#?}");
             return;
         }
         assert!(attempt < 20, "it was never stopped in time: {stopped:#?}");
@@ -795,7 +795,7 @@ fn tables_that_are_there_are_kept_and_flags_that_contradict_are_answered() {
     assert!(place.text("table.csv").starts_with("path,"));
     place.refused(&format!("{CLASSIFY} nowhere"), &["cannot read nowhere"]);
     place.refused(&format!("{CLASSIFY} in --out table.txt"), &[".csv, .jsonl or .parquet"]);
-    place.refused(&format!("{CLASSIFY} in --format parquet"), &["name it with --out"]);
+    place.refused(&format!("{CLASSIFY} in --format parquet"), &["name a file with --out"]);
     place.refused(&format!("{CLASSIFY} in --out a.csv --format jsonl"), &["leave one of them out"]);
     place.refused(&format!("{CLASSIFY} in --threshold 1.5"), &["from 0 to 1"]);
     place.refused(&format!("{CLASSIFY} in --model in"), &["no best.safetensors"]);

@@ -90,10 +90,10 @@ fn of_a_model_in_no_run_folder_evaluate_leaves_pictures_only_where_it_is_told() 
     for model in ["mine.safetensors", "judge"] {
         let (line, before) = (format!("evaluate {model} --data data --device cpu"), place.contents());
         let said = place.works(&line);
-        let words = "note: confusion.png and mistakes.png are not drawn, as ";
+        let words = "note: confusion.png and mistakes.png are not drawn: they go into a run's folder";
         assert!(said.err.contains(words) && said.err.contains("name a place with --out DIR"), "{said:#?}");
         assert_eq!(place.contents(), before);
-        place.refused(&format!("{line} --mistakes 3"), &["--mistakes", "no run's best model", "--out DIR"]);
+        place.refused(&format!("{line} --mistakes 3"), &["--mistakes", "not a run's best model", "--out DIR"]);
     }
     place.works("evaluate mine.safetensors --data data --device cpu --mistakes 3 --out here");
     assert_eq!(place.names("here"), ["confusion.png", "mistakes.png"]);
@@ -106,7 +106,7 @@ fn more_mistakes_than_a_picture_has_room_for_are_cut_to_those_that_fit_and_it_is
     let rate = "--optimizer sgd --learning-rate 1e-30";
     place.works(&format!("train dense --data data --device cpu --epochs 1 --validation 0 --batch 60 {rate}"));
     let said = place.works("evaluate runs/0001-dense --data data --device cpu --mistakes 9000");
-    assert!(said.err.contains("note: 888 of ") && said.err.contains(" mistakes find room"), "{said:#?}");
+    assert!(said.err.contains("note: 888 of ") && said.err.contains(" mistakes fit"), "{said:#?}");
     let sheet = image::load_from_memory(&place.read("runs/0001-dense/mistakes.png")).unwrap();
     assert!((16_000..=16_384).contains(&sheet.height()), "{}", sheet.height());
 }
@@ -223,7 +223,7 @@ fn a_finished_run_without_validation_can_be_resumed_and_changes_nothing() {
     place.write("runs/0001-dense/.inkgrad-left-over.tmp", "half");
     let said = place.works("train --resume runs/0001-dense");
     assert!(said.out.contains("2 epochs, complete already; model: "), "{said:#?}");
-    assert!(said.err.contains("all of them done before"), "{said:#?}");
+    assert!(said.err.contains("all of them already done"), "{said:#?}");
     assert_same_run(&place, "runs/0001-dense", "whole/0001-dense");
     assert!(place.text("runs/0001-dense/result.toml").contains("best_epoch = 2\n"));
 }
@@ -294,8 +294,8 @@ fn a_setting_that_cannot_be_trained_with_is_named_with_what_would_do() {
         ("--epochs 0", ["--epochs", "0", "from 1"]),
         ("--epochs -3", ["--epochs", "-3", "whole number"]),
         ("--epochs 4000000000", ["--epochs", "at most", "270 images"]),
-        ("--epochs 1000000 --batch 1", ["--epochs is 1000000", "at most 31068", "--batch larger"]),
-        ("--optimizer rmsprop --momentum 0.5", ["--momentum says nothing", "rmsprop", "sgd"]),
+        ("--epochs 1000000 --batch 1", ["--epochs is 1000000", "at most 31068", "--batch is larger"]),
+        ("--optimizer rmsprop --momentum 0.5", ["--momentum does not apply", "rmsprop", "sgd"]),
         ("--batch 0", ["--batch", "0", "from 1"]),
         ("--batch 271", ["--batch is 271", "from 1 to 270", "images"]),
         ("--batch 301 --validation 0", ["--batch is 301", "from 1 to 300", "images"]),
@@ -449,7 +449,7 @@ fn a_file_beyond_a_limit_is_an_error_like_a_full_disk_and_what_is_kept_goes_on()
     place.write("test.csv", (0..200).map(row).collect::<String>());
     let line = "classify test.csv --model dense --device cpu --out table.csv";
     let classify = limited(&place, 8, line);
-    says(&classify, &["What is done is kept in table.csv.partial; the same command with --resume goes on"]);
+    says(&classify, &["What is done is kept in table.csv.partial; the same command with --resume continues"]);
     place.works(&format!("{line} --resume"));
     assert_eq!(place.text("table.csv").lines().count(), 201);
 }
@@ -622,7 +622,7 @@ fn an_architecture_of_ones_own_trains_on_images_of_any_size_and_number_of_classe
 fn average_pooling_brings_448_down_to_28_in_front_of_any_network() {
     let place = Place::new();
     for line in ["train pool --device cpu", "bench pool --device cpu", "tune pool"] {
-        place.refused(line, &["pool is no network by itself", "train dense --front pool"]);
+        place.refused(line, &["pool is not a network by itself", "train dense --front pool"]);
     }
     let said = place.works("inspect pool");
     assert!(said.out.contains("448x448x1") && said.out.contains("28x28x1"), "{}", said.out);
@@ -662,10 +662,10 @@ fn inspect_shows_the_layers_and_the_step_of_every_built_in_network_in_straight_c
     place.refused("inspect dense --plan -b 0", &["--batch", "from 1 to 1048576"]);
     place.write("huge.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\nbatch = 2000000\n");
     place.refused("inspect huge.toml --plan --input 2x2", &["--batch 2000000", "from 1 to 1,048,576"]);
-    place.refused("inspect pool --plan --input 448x448x1", &["pool is no classifier"]);
-    place.refused("inspect judge --input 32x32x3", &["--input is for what a model leaves open", "judge does not"]);
-    place.refused("inspect judge --classes 5", &["--classes is for what a model leaves open"]);
-    place.refused("inspect pool --classes 5", &["--classes is for what a model leaves open"]);
+    place.refused("inspect pool --plan --input 448x448x1", &["pool is not a classifier"]);
+    place.refused("inspect judge --input 32x32x3", &["--input is for models that leave it open", "judge does not"]);
+    place.refused("inspect judge --classes 5", &["--classes is for models that leave it open"]);
+    place.refused("inspect pool --classes 5", &["--classes is for models that leave it open"]);
 }
 
 #[test]

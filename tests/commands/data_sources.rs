@@ -75,14 +75,14 @@ fn a_model_is_tested_on_what_its_own_training_set_aside_and_goes_on_with_the_res
     // A model that has learned from all of them cannot be tested on any.
     place.works(&format!("train dense --hold-out 0 {flags}"));
     let said = place.works("evaluate runs/0003-dense --data train.csv --device cpu");
-    assert!(said.out.contains(" of 30 right") && said.err.contains("is no test"), "{said:#?}");
+    assert!(said.out.contains(" of 30 right") && said.err.contains("is no fair test"), "{said:#?}");
     let said = place.works(&format!("train --from runs/0003-dense {flags}"));
     assert!(!said.out.contains("right") && said.err.contains("--hold-out 0, which is kept"), "{said:#?}");
 
     // With other data a tenth is set aside as usual.
     place.write("other.csv", table(&mnist::embedded().unwrap().test, 300));
     let said = place.works("evaluate runs/0003-dense --data other.csv --device cpu");
-    assert!(said.out.contains(" of 30 right") && !said.err.contains("is no test"), "{said:#?}");
+    assert!(said.out.contains(" of 30 right") && !said.err.contains("is no fair test"), "{said:#?}");
 }
 
 #[test]
@@ -90,11 +90,11 @@ fn fewer_than_ten_images_are_tested_on_where_it_is_said_how_many() {
     let place = Place::new();
     // Six digits, of which two are ones.
     pictures(&place, "few", &mnist::embedded().unwrap().test, 6);
-    let words = ["few has no test images", "a tenth of its 6 is none", "--hold-out N"];
+    let words = ["few has no test images", "a tenth of its 6 is less than one", "--hold-out N"];
     place.refused("evaluate judge --data few --device cpu --out here", &words);
     place.refused("evaluate gan --data few --device cpu", &words);
     place.refused("train gan --data few --device cpu", &[&words[..], &["--measure 0"]].concat());
-    let refused = ["few has no test images", "--hold-out 0 sets none of its 6 aside"];
+    let refused = ["few has no test images", "--hold-out 0 holds out none of its 6"];
     place.refused("evaluate judge --data few --hold-out 0 --device cpu --out here", &refused);
     let said = place.works("evaluate judge --data few --hold-out 1 --device cpu --out here");
     assert!(said.out.contains(" of 1 right"), "{said:#?}");
@@ -106,7 +106,10 @@ fn a_model_that_is_there_is_tested_on_all_images_where_that_is_asked_for() {
     let mnist = mnist::embedded().unwrap();
     pictures(&place, "digits", &mnist.test, 100);
     let said = place.works("evaluate judge --data digits --hold-out all --device cpu --out here");
-    assert!(said.out.contains(" of 100 right") && said.err.contains("all of its 100 are taken as such"), "{said:#?}");
+    assert!(
+        said.out.contains(" of 100 right") && said.err.contains("all 100 of its images are used for testing"),
+        "{said:#?}"
+    );
     for line in ["evaluate judge --data digits --hold-out 0", "evaluate judge --data digits --hold-out 100"] {
         place.refused(&format!("{line} --device cpu"), &["--hold-out all tests on every one of them"]);
     }
@@ -144,7 +147,7 @@ fn the_runs_that_train_leaves_among_the_classes_are_none_of_them() {
     assert_eq!(digests[0], digests[1]);
     let said = place.works("evaluate runs/0001-dense --data . --device cpu");
     assert!(said.out.contains(" of 20 right"), "{said:#?}");
-    assert!(said.err.contains("whose pictures are those of runs take no part: runs"), "{said:#?}");
+    assert!(said.err.contains("whose pictures were made by runs are ignored: runs"), "{said:#?}");
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn a_class_that_would_be_validated_as_a_whole_is_refused_and_a_recipe_leaves_it_
     let place = Place::new();
     place.bars("two", [28, 28], 10, [20, 10]);
     place.bars("one", [28, 28], 10, [10, 10]);
-    let words = ["has no image left to train with where --validation sets 11 aside", "--validation 0 sets none"];
+    let words = ["has no image left to train on when --validation sets 11 aside", "--validation 0 sets none"];
     place.refused("train dense --data two --validation 11 --device cpu", &words);
     place.works("train dense --data two --validation 10 --epochs 1 --device cpu -q");
     let said = place.works("train dense --data one --epochs 1 --device cpu --dry-run");
@@ -190,7 +193,7 @@ fn every_command_that_reads_data_has_the_flags_that_its_errors_name() {
     place.refused("data extend --data odd.csv --image-size 20x30", &["--extend", "20 x 30"]);
     place.refused("sweep --data odd.csv --device cpu", &["--image-size"]);
     let none = "sweep --data train.csv --hold-out 0 --device cpu";
-    place.refused(none, &["train.csv has no test images", "--hold-out 0 sets none"]);
+    place.refused(none, &["train.csv has no test images", "--hold-out 0 holds out none"]);
     for line in ["data stats", "data preview", "data extend", "sweep"] {
         place.refused(&format!("{line} --prepare"), &["--prepare are for --data"]);
     }
@@ -245,12 +248,12 @@ fn a_model_of_images_with_light_borders_gets_what_it_is_asked_as_it_is() {
     let model = ModelFile::load(place.path("runs/0001-dense/best.safetensors")).unwrap();
     assert_eq!(model.metadata["pictures"], "raw");
     let said = place.works("evaluate runs/0001-dense --data light --device cpu");
-    let (known, turned) = (right(&said.out), "`classify` turns them round");
+    let (known, turned) = (right(&said.out), "`classify` inverts them");
     assert!(known > 200 && !said.err.contains(turned), "{said:#?}");
     // A model that knows dark borders is not given any here, and a warning says so.
     for line in ["evaluate judge", "train --from dense --dry-run"] {
         let said = place.works(&format!("{line} --data light --device cpu"));
-        assert!(said.err.contains("images of train.csv are light all round"), "{said:#?}");
+        assert!(said.err.contains("images of train.csv have a light border"), "{said:#?}");
         assert!(said.err.contains(turned), "{said:#?}");
     }
 
@@ -341,7 +344,10 @@ fn what_sorting_was_not_sure_of_is_said_to_be_a_class_when_one_learns_from_it() 
     place.works("classify digits --model dense --threshold 0.999 --device cpu --sort-into sorted --out answers.csv");
     assert!(place.names("sorted").contains(&"unsure".into()), "{:?}", place.names("sorted"));
     let said = place.works("data stats --data sorted");
-    assert!(said.err.contains("the folder unsure is taken as a class; `classify --sort-into` puts there"), "{said:#?}");
+    assert!(
+        said.err.contains("the folder unsure is taken as a class, though `classify --sort-into` puts pictures there"),
+        "{said:#?}"
+    );
 }
 
 #[test]
@@ -354,10 +360,10 @@ fn a_run_on_pictures_goes_on_with_the_pictures_it_began_with() {
     let config = place.text("runs/0001-dense/config.toml");
     assert!(config.contains("hold_out = 30") && config.contains("image_size = \"14x14\""), "{config}");
     place.works("train --resume runs/0001-dense -q");
-    place.refused("train --resume runs/0001-dense --hold-out 20", &["stay what the run began with"]);
+    place.refused("train --resume runs/0001-dense --hold-out 20", &["cannot be changed in a resumed run"]);
     place.refused("train dense --prepare", &["are for --data"]);
     std::fs::remove_file(place.path("digits/5/0.png")).unwrap();
-    place.refused("train --resume runs/0001-dense", &["others than those it began with"]);
+    place.refused("train --resume runs/0001-dense", &["not those it began with"]);
 }
 
 #[test]
@@ -397,7 +403,7 @@ fn tables_of_another_kind_are_told_what_to_do_about_them_once() {
     place.write("zipped.csv", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
     place.write("train.csv.zip", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
     for (data, words) in [
-        ("id.csv", "the column \"id\" is counted as one. Leave out"),
+        ("id.csv", "the column \"id\" counts as a pixel. Remove"),
         ("named.csv", "the first column is named \"digit\": if it holds the labels, name it `label`"),
         ("sample_submission.csv", "looks like a submission"),
         ("wide.csv", "as UTF-16 has them. Save it as UTF-8"),
@@ -421,7 +427,7 @@ fn a_table_of_black_and_white_as_0_and_1_is_told_what_white_is() {
     let said = place.works("evaluate judge --data bits.csv --device cpu");
     assert!(said.err.contains("no pixel of bits.csv is above 1, and 255 is white"), "{said:#?}");
     let said = place.works("classify bits.csv --device cpu");
-    assert!(said.err.contains("so unsure\nall of them are: pixels from 0 to 1"), "{said:#?}");
+    assert!(said.err.contains("so unsure\nall of them are: if pixels are from 0 to 1"), "{said:#?}");
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn a_sweep_of_other_ratios_keeps_the_rows_of_the_runs_that_are_there() {
     place.refused(&sweep("--ratios 6:2"), &["6:2 comes to the widths 12 + 4", "sweep/tiny-3-1", "--out"]);
     place.refused(&sweep("--ratios 1:1 --seed 1"), &["was begun with other settings", "--out"]);
     place.write("other.toml", TINY.replace("\"tiny\"", "\"other\""));
-    let words = ["is a run of tiny, and one table is of one GAN", "--out"];
+    let words = ["is a run of tiny, but a table holds one GAN only", "--out"];
     place.refused(&sweep("--ratios 1:3").replace("tiny.toml", "other.toml"), &words);
 }
 
@@ -200,7 +200,7 @@ fn a_sweep_whose_gpu_is_lost_goes_on_with_the_cpu_at_once_or_in_the_next() {
     };
     let gone_on = lost("--fallback");
     assert_eq!(gone_on.code, Some(0), "{gone_on:#?}");
-    assert!(gone_on.err.contains("Goes on with the CPU, from ") && gone_on.out.contains("| 3:1 |"), "{gone_on:#?}");
+    assert!(gone_on.err.contains("Continuing on the CPU, from ") && gone_on.out.contains("| 3:1 |"), "{gone_on:#?}");
     let ended = lost("--out other");
     assert!(ended.code == Some(1) && ended.err.contains("lost"), "{ended:#?}");
     place.works(&format!("{line} --device cpu --out other"));

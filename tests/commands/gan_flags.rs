@@ -82,7 +82,7 @@ fn an_interrupted_run_says_how_to_go_on() {
     crate::common::interrupt(&child);
     let stopped = said(child.wait_with_output().unwrap());
     assert_eq!(stopped.code, Some(130), "{stopped:#?}");
-    assert!(stopped.err.contains("saved. Go on with: inkgrad train --resume runs/0001-tiny"), "{stopped:#?}");
+    assert!(stopped.err.contains("saved. Continue with: inkgrad train --resume runs/0001-tiny"), "{stopped:#?}");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_run_is_not_resumed_with_another_judge_in_the_place_of_its_own() {
     place.works(&format!("{TINY} --epochs 1 --judge judge.safetensors"));
     place.works("train --resume runs/0003-tiny");
     place.write("judge.safetensors", other);
-    place.refused("train --resume runs/0003-tiny", &["judge.safetensors", "another than it began with", "new run"]);
+    place.refused("train --resume runs/0003-tiny", &["judge.safetensors", "is not the one it began with", "new run"]);
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn an_ensemble_comes_back_from_plain_tensors_by_its_own_architecture() {
         }
     }
     let line = "import plain.safetensors m.safetensors --architecture";
-    place.refused(&format!("{line} plain.safetensors"), &["plain.safetensors", "say nothing of \"architecture\""]);
+    place.refused(&format!("{line} plain.safetensors"), &["plain.safetensors", "has no \"architecture\""]);
     place.refused(&format!("{line} runs"), &["no run's folder", "did you mean runs/0001-ensemble?"]);
     place.refused(&format!("{line} gan"), &["is a GAN, where a classifier is expected"]);
 }
@@ -324,8 +324,8 @@ fn what_cannot_be_exported_is_refused_with_the_remedy() {
     for (line, words) in [
         ("export none.safetensors m.onnx".into(), vec!["none.safetensors"]),
         ("export m.safetensors m.tflite".into(), vec!["m.tflite", ".onnx"]),
-        ("export m.safetensors m.onnx --format safetensors".into(), vec!["m.onnx", "another format than --format"]),
-        ("export m.safetensors it.SAFETENSORS --format onnx".into(), vec!["it.SAFETENSORS", "another format"]),
+        ("export m.safetensors m.onnx --format safetensors".into(), vec!["m.onnx", "does not match --format"]),
+        ("export m.safetensors it.SAFETENSORS --format onnx".into(), vec!["it.SAFETENSORS", "does not match"]),
         ("export m.safetensors m.safetensors --force".into(), vec!["is the model itself"]),
         (format!("export {gan} gan.safetensors"), vec!["is a generator", ".onnx"]),
     ] {

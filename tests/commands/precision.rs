@@ -74,7 +74,7 @@ fn where_there_are_no_16_bits_they_are_refused_before_anything_is_written() {
     let place = Place::with_digits(100, 20);
     let line = "train dense --data data --precision f16 --device cpu";
     place.refused(line, &["the CPU device computes in 32 bits", "--precision f16"]);
-    place.refused("train gan --data data --precision f16 --device cpu", &["--precision says nothing to"]);
+    place.refused("train gan --data data --precision f16 --device cpu", &["--precision does not apply to"]);
     place.refused("bench cnn --infer --precision f16 --device cpu", &["--precision f16 is for training"]);
     place.refused("train dense --data data --precision f8", &["f8", "f16"]);
     let line = "train dense --data data --precision mixed --device cpu";

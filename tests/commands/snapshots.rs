@@ -131,7 +131,7 @@ fn members_of_an_ensemble_have_their_own_and_what_cannot_be_is_refused() {
     for member in [1, 2] {
         assert_eq!(steps(&place, &format!("runs/0001-dense-ensemble/{member}")), [0, 10]);
     }
-    place.refused("train gan --snapshots 3 --data data", &["--snapshots says nothing to a GAN"]);
+    place.refused("train gan --snapshots 3 --data data", &["--snapshots does not apply to a GAN"]);
     place.refused("train dense --snapshots -3 --data data", &["--snapshots", "-3"]);
     place.refused("train --resume runs/0001-dense-ensemble --snapshots 3", &["--snapshots", "--resume"]);
 }

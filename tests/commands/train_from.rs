@@ -58,13 +58,13 @@ fn what_cannot_be_gone_on_from_is_refused_with_the_reason() {
     place.refused("train cnn --from runs/0001-dense --data data", &["--from"]);
     place.refused("train --from gan --data data", &["generator"]);
     place.refused("train --from nowhere --data data", &["nowhere", "judge"]);
-    place.refused("train gan --members 3 --data data", &["--members says nothing to a GAN"]);
+    place.refused("train gan --members 3 --data data", &["--members does not apply to a GAN"]);
     place.refused("train dense --members 0 --data data --device cpu", &["--members is 0"]);
     place.refused("train dense --recipe slow", &["fast, standard, best, ensemble"]);
     let words = ["names its own networks", "inkgrad train --recipe ensemble", "inkgrad train dense --members N"];
     place.refused("train dense --recipe ensemble --data data --device cpu", &words);
     place.refused("train --from runs/0001-dense --recipe ensemble --data data --device cpu", &["Leave out --from"]);
-    place.refused("train dense --warmup 1 --data data --device cpu", &["--warmup says nothing to the one-cycle"]);
+    place.refused("train dense --warmup 1 --data data --device cpu", &["--warmup does not apply to the one-cycle"]);
     // Networks that cannot be joined are refused before they are trained.
     place.write(
         "open.toml",
@@ -104,11 +104,11 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
 
     // Finished members are not joined with members trained on other images.
     place.digits("more", 2100, 500);
-    place.refused(&format!("train --resume {run} --data more"), &["others than those it began with"]);
+    place.refused(&format!("train --resume {run} --data more"), &["not those it began with"]);
     for member in 1..=3 {
         std::fs::remove_file(place.path(&format!("{run}/{member}/last.safetensors"))).unwrap();
     }
-    let words = ["1/best.safetensors", "others than those it began with"];
+    let words = ["1/best.safetensors", "not those it began with"];
     place.refused(&format!("train --resume {run} --data more"), &words);
 
     // `ensemble`, the command for existing models, makes the same model of them.

@@ -43,7 +43,7 @@ fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBu
     let response = menu("Generator", selected, width).show_ui(ui, |ui| {
         let [shipped, found] = &shared.menu.generators;
         let folder = shared.menu.folder().display().to_string();
-        for (title, entries) in [("Of this program", shipped), (folder.as_str(), found)] {
+        for (title, entries) in [("Shipped with inkgrad", shipped), (folder.as_str(), found)] {
             ui.weak(title);
             for entry in entries {
                 if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
@@ -54,7 +54,7 @@ fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBu
         if let Some(problem) = &shared.menu.problem {
             ui.label(problem);
         } else if found.is_empty() {
-            ui.weak("no generators there; `inkgrad train gan` makes one");
+            ui.weak("no generators here; `inkgrad train gan` makes one");
         }
         refresh = ui.button("Look again").clicked();
     });
@@ -70,7 +70,7 @@ fn label(ui: &mut Ui, settings: &mut Settings, names: &[String]) {
     ui.horizontal(|ui| {
         ui.strong("Label");
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.weak("the network gets").on_hover_text("The slider times the label's factor, which is below");
+            ui.weak("the network gets").on_hover_text("The slider's value times the label's factor, shown below");
         });
     });
     let name_width = if names.iter().all(|name| name.chars().count() < 4) { 40.0 } else { 110.0 };
@@ -93,12 +93,12 @@ fn label(ui: &mut Ui, settings: &mut Settings, names: &[String]) {
         });
     }
     ui.horizontal(|ui| {
-        if ui.button("Even").on_hover_text("As much of each class").clicked() {
+        if ui.button("Even").on_hover_text("The same share of each class").clicked() {
             settings.even();
         }
         let sum: f32 = settings.label.iter().sum();
         let normalise = ui.add_enabled(sum > 0.0, Button::new("Normalise"));
-        if normalise.on_hover_text("The same mixture, 1 in all, as in training").clicked() {
+        if normalise.on_hover_text("The same mixture, scaled to add up to 1, as in training").clicked() {
             settings.normalise();
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -113,15 +113,15 @@ fn proportion(ui: &mut Ui, settings: &mut Settings) {
         .custom_parser(|text| text.trim().trim_end_matches('%').trim().parse::<f64>().ok().map(|x| x / 100.0))
         .text("Label's share");
     slider_row(ui, slider, 110.0).on_hover_text(
-        "The noise is multiplied by 2 (1 - share), the label by 2 share: 2 together. At 50 % both are multiplied by 1, \
-         as in training; at 0 % the network is given no label at all, at 100 % no noise.",
+        "The noise is multiplied by 2 (1 - share), the label by 2 share, 2 in total. At 50 % both are multiplied by 1, \
+         as in training; at 0 % the network gets no label at all, at 100 % no noise.",
     );
     let [noise, label] = settings.factors();
     ui.horizontal(|ui| {
         ui.weak(format!("noise x {noise:.2}, label x {label:.2}"));
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             let trained = settings.share == 0.5 && settings.truncation == 1.0;
-            let help = "Share 50 %, truncation 1";
+            let help = "Sets share to 50 % and truncation to 1";
             if ui.add_enabled(!trained, Button::new("As trained")).on_hover_text(help).clicked() {
                 (settings.share, settings.truncation) = (0.5, 1.0);
             }
@@ -133,14 +133,14 @@ fn noise(ui: &mut Ui, settings: &mut Settings) {
     ui.strong("Noise");
     let slider = Slider::new(&mut settings.truncation, TRUNCATION).max_decimals(2).text("Truncation");
     slider_row(ui, slider, 110.0).on_hover_text(
-        "Every number of the noise is multiplied by it: below 1 digits are plainer and more alike, above 1 bolder",
+        "Multiplies every number of the noise: below 1, digits are plainer and more alike; above 1, bolder",
     );
     ui.horizontal(|ui| {
         let name = ui.label("Seed");
         let mut seed = settings.seed;
-        let help = "The digit is the first of this seed, like each row of `inkgrad generate --seeds`";
+        let help = "Uses the seed's first noise, as each row of `inkgrad generate --seeds` does";
         ui.add(DragValue::new(&mut seed).speed(0.1)).labelled_by(name.id).on_hover_text(help);
-        if ui.button("New seed").on_hover_text("The next one").clicked() {
+        if ui.button("New seed").on_hover_text("The next seed").clicked() {
             seed = seed.wrapping_add(1);
             settings.reseed(seed);
         }
@@ -148,7 +148,7 @@ fn noise(ui: &mut Ui, settings: &mut Settings) {
             settings.reseed(seed);
         }
         if settings.is_picked() {
-            let help = "The noise is that of a picture you chose, and not the seed's";
+            let help = "The noise comes from a picture you chose, not from the seed";
             if ui.button("Back to the seed").on_hover_text(help).clicked() {
                 settings.reseed(seed);
             }

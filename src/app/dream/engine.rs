@@ -106,7 +106,7 @@ impl Engine {
         let post = Arc::new(Post::<Mail>::default());
         let theirs = Arc::clone(&post);
         let started = std::thread::Builder::new().name("dream".into()).spawn(move || serve(&theirs, &opener, &wake));
-        let problems = started.err().map(|error| format!("no thread to draw with: {error}. Open the window again"));
+        let problems = started.err().map(|error| format!("cannot start a drawing thread: {error}. Reopen the window"));
         let problems = problems.into_iter().collect();
         Engine { post, about: None, answer: None, problems, saved: None, opening: false, saving: false }
     }
@@ -264,12 +264,12 @@ fn elsewhere(
         let Some(mut opened) = Atelier::open(opener, &path).ok().filter(|opened| opened.fits(wish)) else { continue };
         if let Ok(answer) = opened.fulfil(wish) {
             let about = atelier.insert(opened).about.clone();
-            let problem = format!("{failed}; the generator goes on with {}", about.device);
+            let problem = format!("{failed}; the generator continues on {}", about.device);
             post.mail().moved = Some((about, problem));
             return Ok(answer);
         }
     }
-    Err(format!("{failed}, and the generator does not open anew; choose a generator to try again"))
+    Err(format!("{failed}, and the generator cannot be reopened; choose a generator to try again"))
 }
 
 /// A generator and the judge, each on a device of its own.
@@ -285,7 +285,7 @@ impl Atelier {
         let (file, path) = ModelFile::open(wanted).map_err(|error| error.to_string())?;
         if !file.is_gan() {
             let name = path.display();
-            return Err(format!("{name} holds a classifier, which draws nothing; choose a generator, such as gan"));
+            return Err(format!("{name} holds a classifier, which cannot draw; choose a generator, such as gan"));
         }
         let generator = Generator::new(file, &path).map_err(|error| error.to_string())?;
         let mut device = opener().map_err(|error| error.to_string())?;
@@ -349,10 +349,10 @@ fn judge(opener: &Opener, generator: &Generator) -> Result<(Classifier, Box<dyn 
     let reads = file.input(&path).map_err(|error| error.to_string())?;
     if reads != generator.image() {
         let (reads, drawn) = (by(&reads), by(&generator.image()));
-        return Err(format!("the judge reads pictures of {reads}, and these are of {drawn}"));
+        return Err(format!("the judge reads {reads} pictures, and these are {drawn}"));
     }
     if let Some(foreign) = generator.class_names().iter().find(|name| !names.contains(name)) {
-        return Err(format!("the judge knows digits, and no class {foreign:?}"));
+        return Err(format!("the judge knows only digits, not the class {foreign:?}"));
     }
     let mut device = opener().map_err(|error| error.to_string())?;
     let judge = Classifier::open(device.as_mut(), &file, &path, BATCH, 1).map_err(|error| error.to_string())?;

@@ -51,7 +51,7 @@ pub fn numbered(job: &Job) -> Result<PathBuf, String> {
         }
     }
     let folder = job.folder.display();
-    Err(format!("{folder} holds dream-0001.png to dream-{MOST}.png already; move some of them away"))
+    Err(format!("{folder} already holds dream-0001.png to dream-{MOST}.png; move some of them away"))
 }
 
 fn write(job: &Job, path: &Path) -> Result<(), ReportError> {

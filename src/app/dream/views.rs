@@ -27,9 +27,9 @@ impl Dream {
         let Some(engine) = &self.engine else { return };
         let (Some(about), Some(answer)) = (engine.about(), engine.answer()) else {
             let text = if engine.is_opening() || engine.about().is_some() {
-                "The generator is being opened ..."
+                "Opening the generator ..."
             } else {
-                "No generator is open; choose one at the left."
+                "No generator is open; choose one on the left."
             };
             ui.label(text);
             return;
@@ -67,15 +67,15 @@ impl Dream {
         ui.horizontal_wrapped(|ui| {
             for (view, name, help) in [
                 (View::One, "One", "The current digit, large"),
-                (View::Seeds, "Other seeds", "The same label and the seeds that follow"),
-                (View::Around, "Around it", "Small changes of the current digit"),
+                (View::Seeds, "Other seeds", "The same label with the next seeds"),
+                (View::Around, "Around it", "Small changes to the current digit"),
                 (View::Between, "From A to B", "One digit turns into another"),
             ] {
                 ui.selectable_value(&mut wish.view, view, name).on_hover_text(help);
             }
             ui.separator();
             for (end, name) in wish.ends.iter_mut().zip(["Keep as A", "Keep as B"]) {
-                let help = "The current digit, as one end of the way from A to B";
+                let help = "Keeps the current digit as one end of From A to B";
                 if ui.button(name).on_hover_text(help).clicked() {
                     *end = wish.settings.digit();
                 }
@@ -85,7 +85,7 @@ impl Dream {
             let Some(engine) = &mut self.engine else { return };
             let drawn = engine.about().zip(engine.answer());
             let picture = drawn.and_then(|(about, answer)| picture(about, answer));
-            let help = "The current digit in the field of the Draw panel, for any network to read";
+            let help = "Puts the current digit into the Draw panel, for any network to read";
             if ui.add_enabled(picture.is_some(), Button::new("To the field")).on_hover_text(help).clicked()
                 && let Some(picture) = picture
             {
@@ -98,7 +98,7 @@ impl Dream {
                 Job::of(&answer.wish, &answer.pictures, about.image, self.scale, &self.folder)
             });
             let button = ui.add_enabled(job.is_some() && !engine.is_saving(), Button::new("Save as PNG"));
-            if button.on_hover_text("This view as it is, in the folder the program was started in").clicked()
+            if button.on_hover_text("Saves this view to the folder in which inkgrad was started").clicked()
                 && let Some(job) = job
             {
                 engine.save(job);

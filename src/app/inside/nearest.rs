@@ -57,7 +57,7 @@ impl Nearest {
             ui.label(problem);
         }
         if self.opened.is_none() || problem.is_some() {
-            let help = "Looks at the 60,000 training digits of MNIST with this network, once";
+            let help = "Runs this network once on MNIST's 60,000 training digits";
             if ui.button("Find them").on_hover_text(help).clicked() {
                 self.forget();
                 self.opened = Some(reader.opened());

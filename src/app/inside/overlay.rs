@@ -36,11 +36,11 @@ impl Over {
         match self {
             Over::Nothing => "The picture alone",
             Over::Saliency => {
-                "The derivative of the class's logit by each pixel: brighter there would speak for it (orange) or \
-                 against it (blue)"
+                "The derivative of the class's logit by each pixel: a brighter pixel would speak for it \
+                 (orange) or against it (blue)"
             }
             Over::Occlusion => {
-                "How far the class's probability falls (orange) or rises (blue) where a patch is covered"
+                "How far the class's probability falls (orange) or rises (blue) when a patch there is covered"
             }
         }
     }

@@ -103,8 +103,8 @@ impl Choices {
         let recipe = architecture.recipe.clone().with_optimizer(self.optimizer);
         let settings = Settings {
             device,
-            epochs: number("Epochs", &self.epochs, "a whole number from 1 on, like 5")?,
-            batch: number("Batch", &self.batch, "a whole number from 1 on, like 64")?,
+            epochs: number("Epochs", &self.epochs, "a whole number of at least 1, like 5")?,
+            batch: number("Batch", &self.batch, "a whole number of at least 1, like 64")?,
             learning_rate: number("Learning rate", &self.rate, "a number above 0, like 0.001 or 1e-3")?,
             schedule: self.schedule,
             label_smoothing: number("Label smoothing", &self.smoothing, "a number from 0 to below 1, like 0.05")?,
@@ -166,7 +166,7 @@ impl Choices {
                     one(ui, name);
                 }
                 ui.separator();
-                ui.weak(format!("*.toml of {}", folder.display()));
+                ui.weak(format!("*.toml in {}", folder.display()));
                 for file in &self.files {
                     one(ui, &file.to_string_lossy());
                 }
@@ -201,10 +201,10 @@ impl Choices {
                 let recipe = Settings::from_recipe(&network.name, &network.recipe);
                 let mut own = Vec::new();
                 if recipe.average > 0.0 {
-                    own.push(format!("averages its weights ({})", recipe.average));
+                    own.push(format!("averages the weights ({})", recipe.average));
                 }
                 if !recipe.augment.is_none() {
-                    own.push(format!("changes its images {}", recipe.augment));
+                    own.push(format!("augments the images {}", recipe.augment));
                 }
                 if !own.is_empty() {
                     line(ui, format!("Its recipe also {}.", own.join(" and ")));
@@ -294,7 +294,7 @@ mod tests {
     fn what_is_no_number_is_said_with_what_would_do() {
         let mut choices = Choices { epochs: "many".into(), ..Choices::default() };
         let problem = choices.plan(String::new()).err().unwrap();
-        assert_eq!(problem, "Epochs is \"many\"; it must be a whole number from 1 on, like 5.");
+        assert_eq!(problem, "Epochs is \"many\"; it must be a whole number of at least 1, like 5.");
         (choices.epochs, choices.seed) = (" 3 ".into(), "-1".into());
         assert!(choices.plan(String::new()).err().unwrap().contains("Seed is \"-1\""));
         (choices.seed, choices.batch) = ("0".into(), "0".into());
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(problem, "Batch is 0; it must be a number from 1 to 5000, the images to train on.");
         (choices.epochs, choices.batch) = ("200000".into(), "64".into());
         let problem = choices.plan(String::new()).err().unwrap();
-        let wanted = "at most 107374, which are 8388608 steps of 64 images, or the batch larger";
+        let wanted = "at most 107374, which is 8388608 steps of 64 images, unless the batch is larger";
         assert_eq!(problem, format!("Epochs is 200000; it must be {wanted}."));
     }
 

@@ -112,7 +112,7 @@ impl Trainer {
             theirs.end();
         };
         let started = std::thread::Builder::new().name("trainer".into()).spawn(work);
-        started.map_err(|error| format!("no thread to train in: {error}. Close other programs and start again"))?;
+        started.map_err(|error| format!("no thread for training: {error}. Close other programs and start again"))?;
         Ok(Trainer { desk })
     }
 
@@ -413,7 +413,7 @@ fn is_lost(error: &TrainError) -> bool {
 /// An error in the words of the window, which has no command-line flags; `lost` is as in the news.
 pub fn in_words(error: &TrainError, lost: bool) -> String {
     match error {
-        error if lost => format!("{error}. Start trains anew, on the CPU."),
+        error if lost => format!("{error}. Press Start to train again, on the CPU."),
         TrainError::Setting { setting, value, wanted } => {
             // As the form calls it.
             let mut setting = setting.replace('-', " ");
@@ -424,9 +424,9 @@ pub fn in_words(error: &TrainError, lost: bool) -> String {
             format!("{setting} is {value}; it must be {}.", wanted.replace("--batch", "the batch"))
         }
         TrainError::NotFinite { step, epoch, rate, .. } => format!(
-            "The loss is not a number from step {step} on (epoch {epoch}). Choose a smaller learning rate than {rate}, and \
-             start again."
+            "The loss stopped being a finite number at step {step} (epoch {epoch}). Choose a smaller learning rate \
+             than {rate}, and start again."
         ),
-        other => format!("{other}. Start tries again."),
+        other => format!("{other}. Press Start to try again."),
     }
 }

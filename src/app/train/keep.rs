@@ -48,7 +48,7 @@ pub fn spare(file: &ModelFile, folder: &Path, network: &str, is_own: bool) -> Re
 
 fn not_kept(folder: &Path, error: &io::Error) -> String {
     let folder = folder.display();
-    format!("the model is not kept: {folder}: {error}. Another folder: inkgrad app --models DIR")
+    format!("the model is not kept: {folder}: {error}. To use another folder: inkgrad app --models DIR")
 }
 
 /// One more than the highest number there is.

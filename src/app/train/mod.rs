@@ -225,35 +225,34 @@ impl Train {
                 ui.add_enabled(enabled, egui::Button::new(name).min_size(vec2(64.0, 0.0))).on_hover_text(help).clicked()
             };
             // Always the same buttons in the same places, so that the keyboard's focus stays.
-            if button(ui, self.can_start(), "Start", "Trains anew, as chosen below") {
+            if button(ui, self.can_start(), "Start", "Trains a new network, as chosen below") {
                 self.start(shared);
             }
-            let (name, help) = if is_on && !is_going { ("Go on", "Space") } else { ("Pause", "Space") };
+            let (name, help) = if is_on && !is_going { ("Resume", "Space") } else { ("Pause", "Space") };
             if button(ui, is_on, name, help) {
                 self.pause_or_go_on();
             }
             if button(ui, is_on, "One step", "S: one step, then pause") {
                 self.step();
             }
-            if button(ui, self.run.is_some(), "Stop", "Ends the run and frees its device; what was seen stays") {
+            if button(ui, self.run.is_some(), "Stop", "Ends the run, frees its device; curves and pictures stay") {
                 self.end();
                 self.sheet.phase = None;
             }
-            if button(ui, is_open, "Keep", "Writes the model as it is now into the models' folder")
+            if button(ui, is_open, "Keep", "Saves the model as it is now to the models folder")
                 && let Some(run) = &self.run
             {
                 run.keep(shared.menu.folder());
             }
             ui.separator();
             let before = self.pace();
-            ui.checkbox(&mut self.full, "Full speed")
-                .on_hover_text("As many steps between pictures as there is time for");
+            ui.checkbox(&mut self.full, "Full speed").on_hover_text("As many steps between pictures as time allows");
             // Wrapped as a whole: a slider by itself ignores where the row ends.
             let row = egui::Layout::left_to_right(egui::Align::Center);
             ui.allocate_ui_with_layout(vec2(PACE, ui.spacing().interact_size.y), row, |ui| {
                 let slider = egui::Slider::new(&mut self.steps, 1..=200).logarithmic(true);
                 ui.add_enabled(!self.full, slider.text("steps between pictures"))
-                    .on_hover_text("Fewer are slower to watch");
+                    .on_hover_text("Fewer: slower training, easier to watch");
             });
             if let Some(run) = self.run.as_ref().filter(|_| before != self.pace()) {
                 run.set_pace(self.pace());

@@ -71,8 +71,8 @@ impl Sheet {
         let rate = began.rate;
         is_far.then(|| {
             format!(
-                "The loss went up to {highest:.1}, and guessing makes {guessing:.1}: it jumps too far. Choose a smaller \
-                 learning rate than {rate}, and start again."
+                "The loss rose to {highest:.1}, and guessing gives {guessing:.1}: the steps are too large. Choose a \
+                 smaller learning rate than {rate}, and start again."
             )
         })
     }

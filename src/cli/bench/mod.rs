@@ -55,8 +55,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let model = models::load_any(&args.model)?;
     let precision = args.precision;
     if precision.is_halved() {
-        anyhow::ensure!(!args.infer, "--precision {precision} is for training, and --infer is none");
-        anyhow::ensure!(matches!(model, Model::Classifier(_)), "--precision {precision} says nothing to a GAN");
+        anyhow::ensure!(!args.infer, "--precision {precision} is for training; leave it or --infer out");
+        anyhow::ensure!(matches!(model, Model::Classifier(_)), "--precision {precision} does not apply to a GAN");
     }
     let choice = fit(device::find(&args.device)?, precision)?;
     let mut subject = Subject::new(&model, data(None)?.train, args.batch, args.infer, args.precision)?;
@@ -144,7 +144,7 @@ fn ops(args: &Args, choice: Choice, subject: &mut Subject) -> anyhow::Result<Exi
         let (flops, bytes) = (peak.flops / 1e9, peak.bytes / 1e9);
         say(format_args!("{}: {what} {flops:.0} GFLOP/s, a copy {bytes:.1} GB/s", device.name()));
         say(
-            "share: of that, by sums or by memory, whichever is more. It may be above 100 %: an op's numbers may lie\n\
+            "share: of that, in sums or in memory, whichever is more. It may be above 100 %: an op's numbers may fit\n\
              in a cache, which the copy is too large for, and tiles make some convolutions do with fewer sums\n",
         );
     }

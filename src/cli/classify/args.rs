@@ -195,16 +195,16 @@ impl Args {
         let format = self.format_of()?;
         if format == Format::Kaggle {
             let one = self.pictures.len() == 1 && csv;
-            ensure!(one, "--format kaggle: its image numbers are rows; give one CSV file of pixels, like test.csv");
+            ensure!(one, "--format kaggle numbers images by their rows; give one CSV file of pixels, like test.csv");
             ensure!(
                 self.threshold.is_none() && self.top.is_none() && !self.probabilities,
                 "--format kaggle has a class for each image and nothing else; leave out --threshold, --top, --probabilities"
             );
         }
-        ensure!(!csv || self.sort_into.is_none(), "--sort-into: rows of a CSV file are no files that can be sorted");
+        ensure!(!csv || self.sort_into.is_none(), "--sort-into sorts files, and cannot sort the rows of a CSV file");
         ensure!(
             format != Format::Parquet || self.out.is_some(),
-            "--format parquet: a Parquet file is no text for standard output; name it with --out"
+            "--format parquet: Parquet cannot go to standard output; name a file with --out"
         );
         if let [path] = self.pictures.as_slice()
             && path.as_os_str() != "-"
@@ -241,11 +241,11 @@ impl Args {
         let replaces = self.force || self.out.as_ref().is_some_and(goes_on);
         for (i, (flag, path)) in written.iter().enumerate() {
             if let Some((other, _)) = written[..i].iter().find(|(_, other)| resolved(other) == resolved(path)) {
-                bail!("{other} and {flag} name one file, {}; name two", path.display());
+                bail!("{other} and {flag} name the same file, {}; name two different ones", path.display());
             }
             if let Some(given) = self.that_holds(path) {
                 let given = visible(&given.to_string_lossy());
-                bail!("{flag} {}: lies among what is looked at, {given}; name another place", path.display());
+                bail!("{flag} {}: is part of the input, {given}; name another place", path.display());
             }
             // For the table there is more to say if a run was stopped; it is checked later.
             ensure!(
@@ -316,7 +316,7 @@ impl Args {
         match (self.format, by_ending) {
             (Some(Format::Kaggle), None | Some(Format::Csv)) => Ok(Format::Kaggle),
             (Some(format), Some(other)) if format != other => {
-                bail!("--out {} says another format than --format; leave one of them out", out.display())
+                bail!("--out {} does not match --format; leave one of them out", out.display())
             }
             (Some(format), _) | (None, Some(format)) => Ok(format),
             (None, None) if files::stream(out).is_some() => Ok(Format::Csv),

@@ -8,7 +8,7 @@ use crate::words::shell;
 /// Key of the model's name. Only people read it: the model's digest decides whether it is the same.
 pub const MODEL_NAME: &str = "model's name";
 
-/// The first difference, worded to follow "was begun": `without --views, and not with --views 8`.
+/// The first difference, worded to follow "was begun": `without --views, not with --views 8`.
 pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
     let keys = is.keys().chain(was.keys()).filter(|key| *key != MODEL_NAME);
     let key = keys.into_iter().find(|key| was.get(*key) != is.get(*key))?;
@@ -17,7 +17,7 @@ pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
         "model" => models(was.get(MODEL_NAME), is.get(MODEL_NAME)),
         "list of pictures" => lists(before, now),
         "preparation" => preparations(before, now),
-        flag => format!("{}, and not {}", given(flag, before), given(flag, now)),
+        flag => format!("{}, not {}", given(flag, before), given(flag, now)),
     })
 }
 
@@ -61,14 +61,14 @@ fn preparations(was: &str, is: &str) -> String {
     let (was, is): (Vec<String>, Vec<String>) = differ.map(|(was, is)| (flag(was), flag(is))).unzip();
     match was.is_empty() {
         true => "with pictures prepared in another way".into(),
-        false => format!("{}, and not {}", was.join(" and "), is.join(" and ")),
+        false => format!("{}, not {}", was.join(" and "), is.join(" and ")),
     }
 }
 
 fn models(was: Option<&String>, is: Option<&String>) -> String {
     match (was, is) {
-        (Some(was), Some(is)) if was == is => format!("with {} as it was then, and it is another model now", shell(is)),
-        (Some(was), Some(is)) => format!("with --model {}, and not with --model {}", shell(was), shell(is)),
+        (Some(was), Some(is)) if was == is => format!("with {}, which has changed since", shell(is)),
+        (Some(was), Some(is)) => format!("with --model {}, not with --model {}", shell(was), shell(is)),
         (None, Some(is)) => format!("with another model than {}", shell(is)),
         _ => "with another model".into(),
     }
@@ -100,19 +100,19 @@ mod tests {
     #[test]
     fn flags_that_differ_are_said_as_a_person_types_them() {
         for (key, was, is, words) in [
-            ("--threshold", "None", "Some(0.9)", "without --threshold, and not with --threshold 0.9"),
-            ("--top", "5", "2", "with --top 5, and not with --top 2"),
-            ("--shard", "1/8", "none", "with --shard 1/8, and not without --shard"),
-            ("--probabilities", "true", "false", "with --probabilities, and not without --probabilities"),
-            ("--sort-into", "None None", "Some(\"sy\") None", "without --sort-into, and not with --sort-into sy"),
+            ("--threshold", "None", "Some(0.9)", "without --threshold, not with --threshold 0.9"),
+            ("--top", "5", "2", "with --top 5, not with --top 2"),
+            ("--shard", "1/8", "none", "with --shard 1/8, not without --shard"),
+            ("--probabilities", "true", "false", "with --probabilities, not without --probabilities"),
+            ("--sort-into", "None None", "Some(\"sy\") None", "without --sort-into, not with --sort-into sy"),
             (
                 "--sort-into",
                 r#"Some("a \"b\"") Some(Move)"#,
                 "Some(\"sy\") None",
                 if cfg!(windows) {
-                    "with --sort-into \"a \"b\"\" --sort move, and not with --sort-into sy"
+                    "with --sort-into \"a \"b\"\" --sort move, not with --sort-into sy"
                 } else {
-                    "with --sort-into 'a \"b\"' --sort move, and not with --sort-into sy"
+                    "with --sort-into 'a \"b\"' --sort move, not with --sort-into sy"
                 },
             ),
         ] {
@@ -128,12 +128,12 @@ mod tests {
         let never = Preparation { mode: Mode::Never, ..Preparation::default() };
         assert_eq!(
             said("preparation", &prepared(Preparation::default()), &prepared(never)),
-            "with --prepare auto, and not with --prepare never"
+            "with --prepare auto, not with --prepare never"
         );
         let uncropped = Preparation { crop: false, ..never };
         assert_eq!(
             said("preparation", &prepared(uncropped), &prepared(Preparation::default())),
-            "with --prepare never and with --no-crop, and not with --prepare auto and without --no-crop"
+            "with --prepare never and with --no-crop, not with --prepare auto and without --no-crop"
         );
         assert_eq!(said("preparation", "another", "one"), "with pictures prepared in another way");
     }
@@ -149,9 +149,9 @@ mod tests {
         assert_eq!(said(&with("1", None), &is), None, "a journal of an older version has none");
         assert_eq!(said(&with("1", Some("copy")), &is), None, "it is the same under another name");
         assert_eq!(said(&with("2", None), &is).as_deref(), Some("with another model than judge"));
-        let words = "with --model best, and not with --model judge";
+        let words = "with --model best, not with --model judge";
         assert_eq!(said(&with("2", Some("best")), &is).as_deref(), Some(words));
-        let words = "with judge as it was then, and it is another model now";
+        let words = "with judge, which has changed since";
         assert_eq!(said(&with("2", Some("judge")), &is).as_deref(), Some(words));
     }
 

@@ -47,12 +47,12 @@ impl Journal {
         mut tell: impl FnMut(Record) -> anyhow::Result<()>,
     ) -> anyhow::Result<Journal> {
         let file = OpenOptions::new().read(true).write(true).open(path);
-        let mut file = file.with_context(|| format!("cannot go on with {}", path.display()))?;
+        let mut file = file.with_context(|| format!("cannot continue {}", path.display()))?;
         lock(&file, path)?;
         let mut lines = Lines::new(&file, path);
         let found: Option<Settings> = lines.next().transpose()?;
         if let Some(difference) = found.as_ref().and_then(|found| difference(found, settings)) {
-            bail!("{}: was begun {difference}. Go on with the same, or start over with --force", path.display());
+            bail!("{}: was begun {difference}. Continue with the same, or start over with --force", path.display());
         }
         let mut end = lines.end;
         let mut records = lines.retyped::<Record>();
@@ -155,7 +155,7 @@ impl<T: serde::de::DeserializeOwned> Iterator for Lines<'_, T> {
             }
             false => Ok(None),
         });
-        let place = || format!("{}, line {}: is not what was written there", self.path.display(), self.line);
+        let place = || format!("{}, line {}: has been altered or damaged", self.path.display(), self.line);
         value.with_context(place).transpose()
     }
 }
@@ -207,7 +207,7 @@ mod tests {
         let path = folder.path().join("a.partial");
         drop(Journal::start(&path, &settings("5")).unwrap());
         let error = resumed(&path).unwrap_err().to_string();
-        assert!(error.contains("was begun with --top 5, and not with --top 2. Go on"), "{error}");
+        assert!(error.contains("was begun with --top 5, not with --top 2. Continue"), "{error}");
         std::fs::write(&path, "path,label\n").unwrap();
         assert!(format!("{:#}", resumed(&path).unwrap_err()).contains("line 1"));
     }

@@ -49,7 +49,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     // A stream gets the table in the same way as standard output.
     let to = args.out.as_deref().and_then(files::stream);
     if let Some(to) = &to {
-        ensure!(!args.resume, "--resume: {} is no file, and nothing is kept to go on with", to.display());
+        ensure!(!args.resume, "--resume: {} is not a file, so nothing was kept to continue from", to.display());
         args.out = None;
     }
     let (file, name) = match &args.model {
@@ -73,7 +73,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         kept: Kept { top, all: args.probabilities },
     };
     if let Some(numbering) = columns.numbering().filter(|_| format == Format::Kaggle) {
-        note(format_args!("note: Kaggle takes numbers, and these classes have names: {numbering}"));
+        note(format_args!("note: Kaggle takes numbers instead of class names: {numbering}"));
     }
     let how = args.sort.unwrap_or(How::Copy);
     let sorting = args.sort_into.clone().map(|folder| Sorting::new(folder, how, &class_names));
@@ -110,7 +110,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
                     How::Move => whole::NOT_COMPARED,
                     How::Copy | How::Link => whole::compare(out, format, &columns, source, &work, &mut team)?,
                 };
-                note(format_args!("{} is whole already: {found}; --force makes it anew", out.display()));
+                note(format_args!("{} is already complete: {found}; --force replaces it", out.display()));
                 return Ok(ExitCode::SUCCESS);
             }
         },
@@ -153,7 +153,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         report::save_png(&sheet, path)?;
         if missing > 0 {
             let (path, missing) = (path.display(), counted(missing, "picture"));
-            note(format_args!("{path}: lacks {missing}, no longer there or without room"));
+            note(format_args!("{path}: lacks {missing}, no longer there or too many to fit"));
         }
     }
     // As long as the journal exists, --resume can make up for a sheet that could not be written.
@@ -165,9 +165,9 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
     let pictures: Vec<String> = pictures.iter().map(|path| visible(&path.to_string_lossy())).collect();
     if pictures == ["-"] && others == 0 {
-        return "no pictures in -: the list on standard input is empty, or the folders that it names are".into();
+        return "no pictures in -: the list on standard input is empty, or names only empty folders".into();
     }
-    let endings = "names below a folder should end in .png, .jpg, .bmp, .tif, .webp, .gif, .pgm or the like";
+    let endings = "files in a folder should end in .png, .jpg, .bmp, .tif, .webp, .gif, .pgm or the like";
     let others = match others {
         0 => String::new(),
         1 => ", and 1 does not".into(),
@@ -180,7 +180,7 @@ fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
 fn kept(args: &Args) -> Option<String> {
     let journal = journal::path_of(args.out.as_deref()?);
     let flag = if args.force { "--resume instead of --force" } else { "--resume" };
-    Some(format!("kept in {}; the same command with {flag} goes on", journal.display()))
+    Some(format!("kept in {}; the same command with {flag} continues", journal.display()))
 }
 
 /// Prints the summary: on standard output, unless the table goes there.
@@ -351,7 +351,7 @@ fn opened(
     }
     ensure!(
         args.force || !path.exists(),
-        "{} is there from a run that was stopped; go on with --resume, or start over with --force",
+        "{} was left by a run that was stopped; continue it with --resume, or start over with --force",
         path.display()
     );
     if out.exists() && !args.force {

@@ -101,7 +101,7 @@ impl Record {
         let counts = self.all.is_empty() || self.all.len() == classes;
         anyhow::ensure!(
             known && counts,
-            "what is written of {:?} does not fit the network; start over with --force",
+            "the answer kept for {:?} does not fit the network; start over with --force",
             self.path
         );
         Ok(())

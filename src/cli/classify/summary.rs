@@ -123,7 +123,7 @@ impl Summary {
         }
         if self.failed > self.told.len() as u64 {
             let more = thousands(self.failed - self.told.len() as u64);
-            let _ = writeln!(text, "... and {more} more; --errors FILE takes all of them");
+            let _ = writeln!(text, "... and {more} more; --errors FILE lists all of them");
         }
         let kinds = [(self.failed - self.failed_rows, "file", "files"), (self.failed_rows, "row", "rows")];
         let met = kinds.into_iter().filter(|(number, ..)| *number > 0);
@@ -139,8 +139,8 @@ impl Summary {
         for (number, one, many) in [
             (
                 self.unknown_truth,
-                "row has a label that is no class of the network",
-                "rows have labels that are no classes of the network",
+                "row has a label that is not a class of the network",
+                "rows have labels that are not classes of the network",
             ),
             (self.blank, "picture is blank, and so unsure", "pictures are blank, and so unsure"),
             (self.misnamed, "picture has the ending of another format", "pictures have the ending of another format"),
@@ -151,8 +151,8 @@ impl Summary {
             ),
             (
                 self.other_files,
-                "file without the name of a picture was passed over",
-                "files without the name of a picture were passed over",
+                "file was skipped, as its name is not that of a picture",
+                "files were skipped, as their names are not those of pictures",
             ),
             (self.folder_links, "link to a folder was not followed", "links to folders were not followed"),
         ] {
@@ -161,7 +161,7 @@ impl Summary {
             }
         }
         if self.pictures > 1 && self.blank == self.pictures {
-            let _ = writeln!(text, "all of them are: pixels from 0 to 1 are to be multiplied by 255, which is white");
+            let _ = writeln!(text, "all of them are: if pixels are from 0 to 1, multiply them by 255, which is white");
         }
         let seconds = took.as_secs_f64();
         // The rate counts only what this run has done, or it would be too high.

@@ -15,8 +15,8 @@ use crate::pictures::stream::{BATCH, Item, Work};
 use crate::pictures::visible;
 
 /// The message if that cannot be known.
-pub const NOT_COMPARED: &str = "with which pictures and by which model was not looked at";
-const COMPARED: &str = "it has these pictures, and the first answers are as this model gives them";
+pub const NOT_COMPARED: &str = "its pictures and its model were not checked";
+const COMPARED: &str = "it has these pictures, and its first answers are this model's";
 
 /// How much a probability may differ on another device.
 const NEAR: f64 = 0.01;
@@ -36,7 +36,7 @@ pub fn compare(
 ) -> anyhow::Result<&'static str> {
     let other = |how: String| {
         let out = out.display();
-        anyhow!("{out} is there, and is another table: {how}. Name another place, or make it anew with --force")
+        anyhow!("{out} is already there, and is a different table: {how}. Name another, or replace it with --force")
     };
     let table = File::open(out).with_context(|| format!("cannot read {}", out.display()))?;
     let Some(mut rows) = rows(table, format, columns) else { return Ok(NOT_COMPARED) };
@@ -66,14 +66,14 @@ pub fn compare(
                 }
                 let name = visible(&name);
                 return Err(other(match &row {
-                    Some(row) => format!("it has {} where {name} would be", visible(&row.name)),
+                    Some(row) => format!("it has {} where {name} should be", visible(&row.name)),
                     None => format!("it lacks {name}"),
                 }));
             }
         }
     }
     if let Some(row) = row {
-        return Err(other(format!("it has {}, which would not be in it", visible(&row.name))));
+        return Err(other(format!("it has {}, which does not belong there", visible(&row.name))));
     }
     let Some((classifier, device)) = team.first_mut() else { bail!("no device") };
     let logits = if images.is_empty() { Vec::new() } else { classifier.logits(device.as_mut(), &images)? };
@@ -175,7 +175,7 @@ fn records<R: Read>(table: R, names: &[String]) -> impl Iterator<Item = anyhow::
     wrong.into_iter().chain(rows)
 }
 
-const OTHER_COLUMNS: &str = "its columns are not those of this command";
+const OTHER_COLUMNS: &str = "its columns are not the ones that this command writes";
 
 /// The row of a line of JSON.
 fn object(line: &str, names: &[String]) -> anyhow::Result<Row> {

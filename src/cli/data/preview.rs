@@ -101,7 +101,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// As many as there is room for, with a note if that is fewer than were asked for.
 fn fitting(what: &str, wanted: usize, room: usize) -> usize {
     if wanted > room {
-        note(format_args!("note: {room} of {wanted} {what} find room: a picture has at most {MAX_SIDE} pixels a side"));
+        note(format_args!("note: {room} of {wanted} {what} fit: a picture has at most {MAX_SIDE} pixels a side"));
     }
     wanted.min(room)
 }

@@ -149,7 +149,7 @@ fn missing(around: &Surroundings) -> Vec<String> {
     }
     if around.render == Render::Forbidden {
         lines.push(
-            "/dev/dri/renderD* is closed to this user: usermod -aG render USER, and log in anew (in a container: \
+            "/dev/dri/renderD* is closed to this user: usermod -aG render USER, and log in again (in a container: \
              --group-add render)"
                 .into(),
         );

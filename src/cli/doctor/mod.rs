@@ -133,7 +133,7 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
     let remedy = match choice {
         Choice::Cpu => "This is a fault of inkgrad or of the processor: please report it, with this report",
         Choice::Gpu(_) => {
-            "Do not use it: `--device cpu` computes without it. Update its driver and look again; if that does not \
+            "Do not use it: `--device cpu` computes without it. Update its driver and run this again; if that does not \
              help, please report it, with this report (--out FILE)"
         }
     };
@@ -186,7 +186,7 @@ fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate:
 fn memory(device: &mut dyn Device, info: &AdapterInfo) -> String {
     let most: u64 = if info.class == Class::Software { 512 << 20 } else { 4 << 30 };
     match speed::capacity(device, most) {
-        (given, None) => format!("- {} MiB could be had, written and read; more was not asked for", given >> 20),
-        (given, Some(error)) => format!("- {} MiB could be had; twice as much was refused: {error}", given >> 20),
+        (given, None) => format!("- {} MiB could be allocated, written and read; more was not tried", given >> 20),
+        (given, Some(error)) => format!("- {} MiB could be allocated; twice as much was refused: {error}", given >> 20),
     }
 }

@@ -71,7 +71,7 @@ pub fn examine(choice: &Choice, device: &mut Box<dyn Device>, quick: bool) -> Op
 fn explain(case: &Case, finding: &Finding, gpu: bool) -> String {
     match check::against_definitions(case) {
         Err(own) if gpu && !matches!(finding, Finding::Device(_)) => {
-            format!("{finding} (the CPU itself is off its definition: {own})")
+            format!("{finding} (the CPU itself differs from the definition: {own})")
         }
         _ => finding.to_string(),
     }
@@ -93,7 +93,7 @@ impl Ops {
         let mut lines =
             vec![format!("{right} of {cases} cases of {} ops: each agrees with {}", self.rows.len(), self.against)];
         if skipped > 0 {
-            lines.push(format!("{skipped} larger ones do not fit the device"));
+            lines.push(format!("{skipped} larger cases do not fit on the device"));
         }
         for (name, row) in &self.rows {
             if let Some(first) = &row.first {

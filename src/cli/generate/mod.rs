@@ -160,7 +160,7 @@ impl Args {
         let classes = class_names.len() as u32;
         let known = |flag: &str, list: &List| match list.0.iter().find(|class| **class >= classes) {
             Some(class) => anyhow::bail!(
-                "{flag}: {class} is none of the model's {classes} classes, which are 0 to {}",
+                "{flag}: {class} is not one of the model's {classes} classes, which are 0 to {}",
                 classes.saturating_sub(1)
             ),
             None => Ok(list.0.clone()),
@@ -210,8 +210,8 @@ impl Args {
         }
         anyhow::ensure!(
             colours.ink != colours.paper,
-            "ink and paper are of one colour, in which no digit can be seen; give another --ink or --paper, or for \
-             black digits on white --invert alone"
+            "ink and paper have the same colour, so no digit can be seen; give another --ink or --paper, or --invert \
+             alone for black digits on white"
         );
         let delay = delay(self.fps.unwrap_or(12));
         Ok(Look { colours, scale: self.scale.unwrap_or(1), gap: self.gap.unwrap_or(0), delay })
@@ -251,7 +251,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let pictures = scene.pictures();
     anyhow::ensure!(
         pictures <= MOST_PICTURES,
-        "{} digits are asked for, and {} are the most: take fewer rows and columns, seeds or --frames",
+        "{} digits are asked for, but {} are the most: use fewer rows and columns, seeds or --frames",
         thousands(pictures),
         thousands(MOST_PICTURES)
     );

@@ -212,7 +212,7 @@ fn remove_others(folder: &Path, written: &[String]) -> anyhow::Result<()> {
     for path in names.filter(|name| !written.contains(name)).map(|name| folder.join(name)) {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => anyhow::bail!(
-                "cannot remove {}, which is of an older set: {error}; remove it, or name another folder",
+                "cannot remove {}, which belongs to an older set: {error}; remove it, or name another folder",
                 path.display()
             ),
             _ => {}

@@ -46,7 +46,7 @@ impl Target {
         ];
         let data_set = matches!(target, Target::Idx(_) | Target::Safetensors(_));
         for (given, flag) in drawn {
-            unused(given && data_set, flag, "pictures, and a data set holds the digits as they are")?;
+            unused(given && data_set, flag, "pictures; a data set holds the digits as they are")?;
         }
         let sheet = matches!(target, Target::Png(_) | Target::Gif(_));
         unused(args.gap.is_some() && !sheet, "--gap", "pictures on one sheet")?;
@@ -81,7 +81,7 @@ impl Target {
         };
         let format = match (format, by_ending, out) {
             (Some(format), Some(other), Some(out)) if format != other => {
-                anyhow::bail!("--out {} says another format than --format; leave one of them out", out.display())
+                anyhow::bail!("--out {} does not match --format; leave one of them out", out.display())
             }
             (Some(format), ..) | (None, Some(format), _) => format,
             (None, None, None) => Format::Png,

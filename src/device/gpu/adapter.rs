@@ -64,7 +64,7 @@ impl Limits {
         let [invocations, bindings] = [self.invocations, self.bindings].map(|limit| limit as usize);
         (invocations < MOST_INVOCATIONS || bindings < MOST_BINDINGS).then(|| {
             format!(
-                "allows {invocations} invocations in a workgroup and {bindings} storage buffers, of which kernels need \
+                "allows {invocations} invocations in a workgroup and {bindings} storage buffers, but kernels need \
                  {MOST_INVOCATIONS} and {MOST_BINDINGS}"
             )
         })

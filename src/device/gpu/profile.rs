@@ -66,7 +66,7 @@ impl Gpu {
             }
         }
         if shortest.contains(&Duration::MAX) {
-            return Err(self.health.failed("its clock has not gone on while shaders ran"));
+            return Err(self.health.failed("its clock stood still while shaders ran"));
         }
         Ok(shortest)
     }

@@ -107,8 +107,8 @@ impl Gpu {
             return Ok(());
         }
         self.begin(relay)?;
-        let left_out = "has left out work that it was sent, which took too long or too much memory, and did not say so; \
-                        try a smaller batch or `--device cpu`";
+        let left_out = "silently left out work that took too long or too much memory; try a smaller batch or \
+                        `--device cpu`";
         if is_whole { Ok(()) } else { Err(self.health.failed(left_out)) }
     }
 

@@ -62,10 +62,10 @@ pub(super) fn network(
     let (network, parameters) = architecture.declare(input, classes, store, "classifier")?;
     let [h, w, c] = input;
     if h != w || c != 1 || h == 0 || !FIELD.is_multiple_of(h) {
-        let problem = format!("takes images of {}, and a drawing is {FIELD}x{FIELD}x1", by(&input));
-        let takes = "what can be drawn for are networks that take square images of one channel, 14, 28, 56 or another \
+        let problem = format!("takes images of {}, but a drawing is {FIELD}x{FIELD}x1", by(&input));
+        let takes = "drawing works for networks that take square images of one channel, 14, 28, 56 or another \
                      divisor of 448 wide";
-        let remedy = "`inkgrad classify` looks at pictures in files with this one";
+        let remedy = "`inkgrad classify` reads picture files with this one";
         return Err(ModelError::File { path: path.to_owned(), problem: format!("{problem}; {takes}. {remedy}") }.into());
     }
     Ok((network, parameters))

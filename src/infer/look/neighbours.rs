@@ -32,7 +32,7 @@ impl Neighbours {
         let ([h, ..], sizes) = (look.input(), [set.height, set.width, set.channels]);
         if set.height != set.width || set.channels != 1 || set.height == 0 || !h.is_multiple_of(set.height) {
             let (wanted, found) = (by(&look.input()), by(&sizes));
-            let problem = format!("takes images of {wanted}, and is to be compared by images of {found}");
+            let problem = format!("takes images of {wanted}, but is to be compared on images of {found}");
             let remedy = "take a set of that size, or of one that divides it (`--data`)";
             return Err(look.refuse(format!("{problem}; {remedy}")));
         }
@@ -41,7 +41,7 @@ impl Neighbours {
         let bytes = width.saturating_mul(set.len()).saturating_mul(size_of::<f32>());
         if bytes > MOST {
             let (megabytes, count) = (bytes >> 20, set.len());
-            let problem = format!("has {width} features of an image, of {count} images {megabytes} MB");
+            let problem = format!("has {width} features per image, {megabytes} MB for {count} images");
             let remedy = format!("{} MB at most are kept; choose a network whose last layer takes fewer", MOST >> 20);
             return Err(look.refuse(format!("{problem}; {remedy}")));
         }

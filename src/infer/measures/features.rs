@@ -5,11 +5,13 @@
 pub enum MeasureError {
     #[error("{numbers} numbers are no rows of {width} features")]
     NoRows { numbers: usize, width: usize },
-    #[error("{count} pictures are too few to measure, it takes {needed}; generate more, or give more with --data")]
+    #[error(
+        "{count} pictures are too few to measure: at least {needed} are needed; generate more, or give more with --data"
+    )]
     TooFew { count: usize, needed: usize },
     #[error("the features of picture {row} are not finite; the network that gave them, or the picture, went wrong")]
     NotFinite { row: usize },
-    #[error("sets of features are compared, one {left} wide, the other {right}: both must come from one judge")]
+    #[error("features {left} wide cannot be compared with features {right} wide: both must come from the same judge")]
     Widths { left: usize, right: usize },
     #[error("{pictures} pictures have {labels} labels, or one that is not below {classes}")]
     Labels { pictures: usize, labels: usize, classes: usize },

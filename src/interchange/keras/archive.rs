@@ -53,12 +53,13 @@ impl Archive {
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| match error {
             // The list of its files is at its end.
             ZipError::InvalidArchive(_) => {
-                "is cut short, or no .keras file: it lacks the end of a zip archive. Copy or save it again".to_string()
+                "is cut short or not a .keras file: it lacks the end of a zip archive. Copy or save it again"
+                    .to_string()
             }
             error => format!("cannot be read as a zip archive: {error}. Copy or save it again"),
         })?;
         let config = member(&mut zip, "config.json", MAX_CONFIG)?;
-        let config = String::from_utf8(config).map_err(|_| "config.json is no text in UTF-8".to_string())?;
+        let config = String::from_utf8(config).map_err(|_| "config.json is not text in UTF-8".to_string())?;
         let weights = Hdf5::open(member(&mut zip, "model.weights.h5", MAX_WEIGHTS)?)
             .map_err(|problem| format!("model.weights.h5 {problem}"))?;
         Ok(Archive { config: parse(&config)?, weights, numbered: true })

@@ -88,7 +88,7 @@ impl<'a> KerasModel<'a> {
     /// If it is not a model with one input and one output, or not written as Keras writes them.
     pub fn read(config: &'a Value) -> Result<KerasModel<'a>, String> {
         let class = config.get("class_name").and_then(Value::as_str).unwrap_or("nothing");
-        let inner = config.get("config").ok_or("its configuration is no model's: it has no `config`")?;
+        let inner = config.get("config").ok_or("its configuration describes no model: it has no `config`")?;
         // The oldest Sequential models are a bare list.
         let list = inner.as_array().or_else(|| inner.get("layers")?.as_array());
         let list = list.ok_or("its configuration lists no layers")?;
@@ -122,14 +122,14 @@ impl<'a> KerasModel<'a> {
                     let (&[(name, node)], what) = (&found[..], what) else {
                         return Err(format!("has {} {what}s; this program's networks have one", found.len()));
                     };
-                    by_name.get(name).map(|at| (*at, node)).ok_or_else(|| format!("its {what} {name:?} is no layer"))
+                    by_name.get(name).map(|at| (*at, node)).ok_or_else(|| format!("its {what} {name:?} is not a layer"))
                 };
                 let ((entry, _), output) = (only("input_layers", "input")?, only("output_layers", "output")?);
                 let input = shape_of(layers[entry].settings).ok_or("its input has no sizes")?;
                 Ok(KerasModel { name, layers, input, entry: Some(entry), output })
             }
             other => {
-                let problem = "is not built of layers by name; expected Sequential or Functional";
+                let problem = "is not built of named layers; expected Sequential or Functional";
                 Err(format!("a model of class {other:?} {problem}"))
             }
         }

@@ -29,14 +29,14 @@ impl Hdf5 {
         let found = bytes.len() as u64;
         let file = Hdf5File::from_vec_with_options(bytes, options).map_err(|problem| match problem {
             error::Error::UnexpectedEof { .. } => {
-                format!("is cut short: it ends after {found} bytes, in the middle of its head. Copy or save it again")
+                format!("is cut short: it ends after {found} bytes, in the middle of its header. Copy or save it again")
             }
             problem => format!("cannot be read as HDF5: {problem}. Copy or save it again"),
         })?;
         // Otherwise what is missing would look as if it had never been there.
         let whole = file.superblock().eof_address;
         if whole > found {
-            return Err(format!("is cut short: of its {whole} bytes {found} are there. Copy or save it again"));
+            return Err(format!("is cut short: only {found} of its {whole} bytes are there. Copy or save it again"));
         }
         Ok(Hdf5 { file })
     }

@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
                 let [rows, columns] = settings.pair("size")?;
                 match settings.text("interpolation") {
                     None | Some("nearest") => {}
-                    Some(other) => return Err(format!("interpolates by {other:?}; expected \"nearest\"")),
+                    Some(other) => return Err(format!("interpolates with {other:?}; expected \"nearest\"")),
                 }
                 if rows != columns {
                     return Err(format!(
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
             "Sequential" | "Functional" | "Model" => {
                 return Err("is a model inside the model; build one model of its layers and save that".into());
             }
-            _ => return Err(format!("this program has no such layer; of Keras's it reads {KNOWN}")),
+            _ => return Err(format!("this program has no such layer; the Keras layers it reads are {KNOWN}")),
         };
         Ok(Flow::of(out))
     }
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
         let found = self.archive.tensors(&which, &names)?;
         let checked = found.into_iter().zip(wanted).map(|(stored, (name, dims))| match stored.dims == *dims {
             true => Ok(Some(stored.data)),
-            false => Err(format!("its {name} is {:?}; its settings make it {dims:?}", stored.dims)),
+            false => Err(format!("its {name} is {:?}, but its settings make it {dims:?}", stored.dims)),
         });
         checked.collect()
     }
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
             Ok::<Axis, String>(Axis { size, kernel, before: before + more, out })
         };
         let axes = [axis(h, conv.kernel[0], flow.pad[0])?, axis(w, conv.kernel[1], flow.pad[1])?];
-        let (padding, growth) = fit::conv(axes, conv.stride).ok_or("has more padding than this program can say")?;
+        let (padding, growth) = fit::conv(axes, conv.stride).ok_or("has more padding than this program can express")?;
         let tensors =
             self.kernel(at, "conv2d", vec![conv.kernel[0], conv.kernel[1], c, conv.channels], conv.channels)?;
         let out = draft.push_conv(false, Conv { padding, ..conv }, growth, from, Some(layer.name), tensors)?;
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
         };
         let axes = [axis(h, conv.kernel[0]), axis(w, conv.kernel[1])];
         let fitted = fit::transposed(axes, conv.stride);
-        let (padding, growth) = fitted.ok_or("has a padding that this program cannot say")?;
+        let (padding, growth) = fitted.ok_or("has a padding that this program cannot express")?;
         let [r, s] = conv.kernel;
         let [kernel, bias] = self.kernel(at, "conv2d_transpose", vec![r, s, conv.channels, c], conv.channels)?;
         // Keras stores the result's channels before the image's.
@@ -364,7 +364,7 @@ fn leaky(slope: f32) -> Result<Nonlinearity, String> {
 
 fn relu(settings: Settings) -> Result<Nonlinearity, String> {
     if settings.get("max_value").is_some() || settings.number_or("threshold", 0.0)? != 0.0 {
-        return Err("has a max_value or a threshold, which this program's relu has not".into());
+        return Err("has a max_value or a threshold, which this program's relu lacks".into());
     }
     leaky(settings.number_or("negative_slope", 0.0)? as f32)
 }

@@ -78,7 +78,7 @@ pub fn import(bytes: Vec<u8>, wishes: &Wishes) -> Result<Imported, String> {
     }
     let Some(output) = flows.get(&model.output).copied() else {
         let name = model.layers.get(model.output.0).map_or("", |layer| layer.name);
-        return Err(format!("its output {name:?} depends on layers that take one another, or that are not there"));
+        return Err(format!("its output {name:?} depends on layers that form a cycle or are missing"));
     };
     let output = draft.settle(output)?;
     draft.finish(output, model.name, "a Keras model", wishes)

@@ -20,7 +20,7 @@ impl Reader<'_> {
         let of = |at: usize| match self.value(node, at)? {
             Value::Sizes(sizes) => Ok(sizes.clone()),
             Value::Constant(Constant { data: Data::Ints(ints), .. }) => Ok(ints.iter().map(|n| Some(*n)).collect()),
-            _ => Err(format!("takes something else than sizes for its input {at}")),
+            _ => Err(format!("takes something other than sizes for its input {at}")),
         };
         let sizes: Vec<Option<i64>> = match node.op_type.as_str() {
             "Shape" => {
@@ -34,7 +34,7 @@ impl Reader<'_> {
                 let len = all.len() as i64;
                 let one = |i: &i64| all.get(usize::try_from(if *i < 0 { i + len } else { *i }).ok()?).copied();
                 let found: Option<Vec<Option<i64>>> = index.iter().map(one).collect();
-                found.ok_or("gathers sizes that are not there")?
+                found.ok_or("gathers sizes that do not exist")?
             }
             "Concat" => {
                 let mut all = Vec::new();

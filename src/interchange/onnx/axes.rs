@@ -12,7 +12,7 @@ impl Reader<'_> {
         let [h, w, c] = self.draft.image(from)?;
         self.first(axes, c, c)?;
         if !matches!(node.text("mode"), None | Some("nearest")) {
-            return Err(format!("interpolates by {:?}; expected \"nearest\"", node.text("mode").unwrap_or_default()));
+            return Err(format!("interpolates with {:?}; expected \"nearest\"", node.text("mode").unwrap_or_default()));
         }
         let last = node.input.len() - 1;
         let sizes = self.constant(node, last)?.ok_or("has neither scales nor sizes")?;
@@ -51,7 +51,7 @@ impl Reader<'_> {
         let (flow, axes) = self.flow_of(node, 0)?;
         self.draft.image(flow.from)?;
         if !matches!(node.text("mode"), None | Some("constant")) || self.constant(node, 3)?.is_some() {
-            return Err("pads by other than zeros on each side of the image".into());
+            return Err("pads with something other than zeros on each side of the image".into());
         }
         // Before version 11 of the operators it was an attribute.
         let value = node.float("value").unwrap_or(0.0);

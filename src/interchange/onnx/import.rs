@@ -95,7 +95,7 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
                 let [h, w, c] = image;
                 if sizes.len() == 1 && c > 1 && h * w > 1 {
                     draft.notes.push(format!(
-                        "assumed that its {} numbers are an image of {}, one channel after the other; where it was \
+                        "assumed that its {} numbers are an image of {}, one channel after the other; if it was \
                          trained on one pixel after the other, export it with an input of [N, {h}, {w}, {c}]",
                         h * w * c,
                         by(&image)

@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
             "Transpose" => self.transpose(node)?,
             "Concat" => self.concat(node)?,
             other => {
-                return Err(format!("this program has no layer for {other}; of ONNX's operators it reads {KNOWN}"));
+                return Err(format!("this program has no layer for {other}; the ONNX operators it reads are {KNOWN}"));
             }
         };
         self.values.insert(out, value);
@@ -101,7 +101,9 @@ impl<'a> Reader<'a> {
     pub(super) fn flow_of(&self, node: &NodeProto, at: usize) -> Result<(Flow, Axes), String> {
         match self.value(node, at)? {
             Value::Flow(flow, axes) => Ok((*flow, *axes)),
-            _ => Err(format!("takes a constant or a size for its input {at}; expected what comes of the image")),
+            _ => Err(format!(
+                "takes a constant or a size for its input {at}; expected something computed from the image"
+            )),
         }
     }
 
@@ -159,7 +161,7 @@ impl<'a> Reader<'a> {
         // At the end, the softmax of a log-softmax is that softmax again.
         let taken = |other: &NodeProto| other.input.iter().any(|name| node.output.first() == Some(name));
         if node.op_type == "LogSoftmax" && self.nodes.iter().any(taken) {
-            return Err("stands before other nodes; this program has it only at the end".into());
+            return Err("comes before other nodes; this program has it only at the end".into());
         }
         let out = self.draft.activate(from, Some(Nonlinearity::Softmax))?;
         Ok(self.flow(out, axes))

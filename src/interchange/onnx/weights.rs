@@ -80,7 +80,7 @@ impl Reader<'_> {
             Ok::<Axis, String>(Axis { size, kernel, before: own[0] + more[0], out: room / stride + 1 })
         };
         let both = [axis(h, r, pads[0], flow.pad[0])?, axis(w, s, pads[1], flow.pad[1])?];
-        let (padding, growth) = fit::conv(both, stride).ok_or("has more padding than this program can say")?;
+        let (padding, growth) = fit::conv(both, stride).ok_or("has more padding than this program can express")?;
         let conv = Conv { channels: k, kernel: [r, s], stride, padding, bias: false };
         let tensors = [Some(kernel_from_torch(&data, [k, c, r, s])), self.floats(node, 2)?];
         let label = self.label(node);
@@ -110,7 +110,8 @@ impl Reader<'_> {
             Ok::<Axis, String>(Axis { size, kernel, before: pad[0], out })
         };
         let both = [axis(h, r, pads[0], more[0])?, axis(w, s, pads[1], more[1])?];
-        let (padding, growth) = fit::transposed(both, stride).ok_or("has a padding that this program cannot say")?;
+        let (padding, growth) =
+            fit::transposed(both, stride).ok_or("has a padding that this program cannot express")?;
         let conv = Conv { channels: k, kernel: [r, s], stride, padding, bias: false };
         let tensors = [Some(transposed_from_torch(&data, [c, k, r, s])), self.floats(node, 2)?];
         let label = self.label(node);

@@ -21,7 +21,7 @@ use crate::tensor::Shape;
 pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
     if model.is_gan() {
-        return Err(refuse("is a generator, which plain safetensors are not written of; export it as .onnx".into()));
+        return Err(refuse("is a generator, which cannot be written as plain safetensors; export it as .onnx".into()));
     }
     let mut store = Store::default();
     let (network, parameters) = model.network(path, &mut store, "classifier")?;

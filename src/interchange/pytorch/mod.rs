@@ -116,7 +116,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     let class_names = class_names(wishes.class_names.clone().or(told), classes)?;
     let scale = wishes.scale.or_else(|| told_scale(&metadata, &mut notes)).unwrap_or_else(|| {
         notes.push(format!(
-            "assumed that the network takes pixels from {}; where it was trained on something else, say --scale or \
+            "assumed that the network takes pixels from {}; if it was trained on something else, give --scale or \
              --mean and --std",
             Scale::UNIT.describe()
         ));
@@ -143,8 +143,8 @@ fn told_scale(metadata: &HashMap<String, String>, notes: &mut Vec<String>) -> Op
     let number = |key: &str| metadata.get(key)?.parse::<f32>().ok();
     let (mean, std) = (number(MEAN)?, number(STD)?);
     notes.push(format!(
-        "takes pixels as (byte / 255 - {mean}) / {std}, as the file's metadata say; --scale, or --mean and --std, say \
-         otherwise"
+        "takes pixels as (byte / 255 - {mean}) / {std}, as the file's metadata says; --scale, or --mean and --std, \
+         change that"
     ));
     Some(Scale { mean: mean.into(), std: std.into() })
 }
@@ -153,7 +153,7 @@ fn told_scale(metadata: &HashMap<String, String>, notes: &mut Vec<String>) -> Op
 fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| match error {
         SafeTensorError::MetadataIncompleteBuffer | SafeTensorError::InvalidHeaderLength => {
-            "is cut short or damaged: it has not as many bytes as its beginning says. Copy or save it again".to_string()
+            "is cut short or damaged: its size is not what its header says. Copy or save it again".to_string()
         }
         error => format!("cannot be read as safetensors: {error}"),
     })?;
@@ -168,7 +168,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Group>, String> {
         let data = match view.dtype() {
             Dtype::F32 => words.iter().map(|word| f32::from_le_bytes(*word)).collect::<Vec<f32>>(),
             other => {
-                return Err(format!("tensor {full:?} is {other:?}; expected F32: model.float() before it is saved"));
+                return Err(format!("tensor {full:?} is {other:?}; expected F32: call model.float() before saving"));
             }
         };
         if let Some(bad) = data.iter().find(|x| !x.is_finite()) {
@@ -199,7 +199,7 @@ fn classes(architecture: &Architecture, image: [usize; 3], groups: &[Group]) -> 
             [classes] => Ok(*classes),
             shape => {
                 let remedy = "end it with { dense = \"classes\" }";
-                Err(format!("the architecture gives {} and not a number for each class; {remedy}", by(shape)))
+                Err(format!("the architecture gives {} instead of a number for each class; {remedy}", by(shape)))
             }
         };
     }

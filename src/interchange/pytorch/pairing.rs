@@ -234,8 +234,8 @@ pub fn pair(network: &Network, groups: Vec<Group>) -> Result<Vec<(usize, Group)>
     }
     if !unclear.is_empty() {
         return Err(format!(
-            "does not say which of its tensors of the same sizes come first: {}. Give each of these layers the name of \
-             its tensors in the architecture, as in name = \"{example}\"",
+            "does not say which of its tensors of the same sizes come first: {}. In the architecture, give each of \
+             these layers the name of its tensors, as in name = \"{example}\"",
             unclear.join("; ")
         ));
     }

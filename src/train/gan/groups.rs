@@ -43,9 +43,9 @@ pub fn check_room(set: &ImageSet, device: &str, most: u64) -> Result<(), TrainEr
         return Ok(());
     }
     let wanted = format!(
-        "one that holds all {} MB of the training images at once, of which this one holds {} MB; `--device cpu` does. Or \
-         train on fewer images (--hold-out N sets N aside where the data have no test images) or on smaller ones \
-         (--image-size, of files of pictures)",
+        "one that holds all {} MB of the training images at once; this one holds {} MB. Use `--device cpu`, or train \
+         on fewer images (--hold-out N sets N aside if the data has no test images) or on smaller ones \
+         (--image-size, for picture files)",
         bytes.div_ceil(1_000_000),
         most / 1_000_000
     );

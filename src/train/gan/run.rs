@@ -144,8 +144,8 @@ impl GanRun<'_> {
         if !matches!(train.channels, 1 | 3) {
             let &ImageSet { height, width, channels, .. } = train;
             let problem = format!(
-                "a GAN draws pictures of 1 channel (grey) or of 3 (colours), and these images have {channels} channels. \
-                 Bring them to 1 or 3; where they are files of pictures, --image-size {height}x{width}x3 does it"
+                "a GAN draws pictures of 1 channel (grey) or 3 (colour), but these images have {channels} channels. \
+                 Convert them to 1 or 3; for picture files, --image-size {height}x{width}x3 does it"
             );
             return Err(ModelError::Architecture { at: At { file: gan.name.clone(), ..At::default() }, problem }.into());
         }

@@ -111,7 +111,7 @@ impl GanSettings {
             return Err(TrainError::setting(name, value, "a number from 0 to below 1"));
         }
         if self.label_noise >= 0.5 {
-            let wanted = "below 0.5, from where on targets would say nothing or the opposite";
+            let wanted = "below 0.5; from there on, targets would be meaningless or reversed";
             return Err(TrainError::setting("label-noise", self.label_noise, wanted));
         }
         if self.epochs == 0 {

@@ -22,8 +22,8 @@ pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Jud
     match file.metadata.get(JUDGE_DIGEST) {
         Some(was) if *was != judge.digest => {
             let reason = format!(
-                "its judge, {}, is another than it began with (digest {was}, now {}), and measures by two judges \
-                 cannot be compared. Put the old one in its place, or start a new run",
+                "its judge, {}, is not the one it began with (digest {was}, now {}), and measures of different \
+                 judges cannot be compared. Put the old one back, or start a new run",
                 judge.name, judge.digest
             );
             Err(TrainError::Resume { path: path.clone(), reason })
