@@ -1,5 +1,6 @@
 //! Folders that are made for a file to be written, and removed again if they stay empty.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cannot_write;
@@ -12,14 +13,15 @@ impl NewFolders {
     /// Makes the folder that a file is to be written into, and its parents, if they are missing.
     ///
     /// # Errors
-    /// The system's error, with the file.
-    pub fn of(file: &Path) -> anyhow::Result<NewFolders> {
-        let around = file.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
-        let missing: Vec<PathBuf> = around.take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
-        let Some(folder) = missing.first().cloned() else { return Ok(NewFolders(missing)) };
+    /// The system's error.
+    pub fn of(file: &Path) -> io::Result<NewFolders> {
+        let is_named = |folder: &&Path| !folder.as_os_str().is_empty();
+        let Some(folder) = file.parent().filter(is_named) else { return Ok(NewFolders(Vec::new())) };
+        let missing = folder.ancestors().take_while(|folder| is_named(folder) && !folder.exists());
+        let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
         // Before the attempt, which may make only the outer ones.
         let new = NewFolders(missing.into_iter().rev().collect());
-        std::fs::create_dir_all(folder).map_err(|error| cannot_write(file, &error))?;
+        std::fs::create_dir_all(folder)?;
         Ok(new)
     }
 }
@@ -40,7 +42,7 @@ impl Drop for NewFolders {
 /// The system's error, with the file.
 pub fn ensure_writable(file: &Path) -> anyhow::Result<NewFolders> {
     anyhow::ensure!(!file.is_dir(), "{} is a folder; name a file", file.display());
-    let new = NewFolders::of(file)?;
+    let new = NewFolders::of(file).map_err(|error| cannot_write(file, &error))?;
     Unfinished::create(file).map_err(|error| cannot_write(file, &error))?;
     Ok(new)
 }

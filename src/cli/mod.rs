@@ -291,7 +291,7 @@ fn is_there(out: &std::path::Path) -> anyhow::Error {
 
 /// Writes a whole file under a name that [`ensure_free`] has accepted, and makes its folder if that is missing.
 fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
-    let _new = NewFolders::of(out)?;
+    let _new = NewFolders::of(out).map_err(|error| cannot_write(out, &error))?;
     let existing = if force { Existing::Replace } else { Existing::Keep };
     files::write(out, bytes, existing).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => is_there(out),
@@ -301,7 +301,7 @@ fn write_out(out: &std::path::Path, bytes: &[u8], force: bool) -> anyhow::Result
 
 /// Writes a picture under a name that [`ensure_png`] has accepted, and makes its folder if that is missing.
 fn write_picture(picture: &image::RgbImage, out: &std::path::Path) -> anyhow::Result<()> {
-    let _new = NewFolders::of(out)?;
+    let _new = NewFolders::of(out).map_err(|error| cannot_write(out, &error))?;
     Ok(report::save_png(picture, out)?)
 }
 

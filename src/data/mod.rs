@@ -327,7 +327,7 @@ mod tests {
         assert!(set(&["cat", "dog"]).with_classes(names(&["0", "1", "2"])).is_err());
         for (data, model) in [(["3", "9"], ["3", "8"]), (["0", "1"], ["1", "2"]), (["cat", "dog"], ["cat", "eel"])] {
             let refused = set(&data).with_classes(names(&model)).err().unwrap().to_string();
-            assert!(refused.contains(&format!("{}, {}; the model knows", data[0], data[1])), "{refused}");
+            assert!(refused.contains(&format!("{}, {}, but the model knows", data[0], data[1])), "{refused}");
         }
     }
 
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!((known.train.labels, known.test.labels), (vec![0, 1, 2], vec![2, 0]));
         assert_eq!((known.train.classes, known.class_names), (3, numbers(1..4)));
         let refused = set(&[1, 3], &[2]).with_classes(numbers(2..5)).unwrap_err().to_string();
-        assert!(refused.contains("the data has the classes 1, 2, 3; the model knows 2, 3, 4"), "{refused}");
+        assert!(refused.contains("the data has the classes 1, 2, 3, but the model knows 2, 3, 4"), "{refused}");
         assert!(set(&[1, 2, 3], &[0]).with_classes(numbers(1..4)).is_err(), "one that only a test image shows");
     }
 

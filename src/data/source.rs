@@ -394,7 +394,7 @@ mod tests {
     fn idx_files_of_one_class_are_refused_as_tables_and_folders_are() {
         let folder = place(&[0; 20 * 4], &[3; 20], [2, 2]);
         let refused = load(folder.path(), &Reading::default()).unwrap_err().to_string();
-        assert!(refused.contains("has the label 3: expected at least two classes"), "{refused}");
+        assert!(refused.contains("have the label 3: expected at least two classes"), "{refused}");
     }
 
     #[test]

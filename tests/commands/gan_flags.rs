@@ -149,7 +149,7 @@ fn a_flag_that_cannot_be_followed_is_named_with_what_would_do() {
         ("--pack 1.5", ["--pack", "1.5", "whole number"]),
         ("--pack 3", ["--batch is 16", "--pack 3", "multiple"]),
         ("--pack 8", ["--pack is 8", "from 1 to 6", ""]),
-        ("--label-noise 0.7", ["--label-noise is 0.7", "below 0.5", "opposite"]),
+        ("--label-noise 0.7", ["--label-noise is 0.7", "below 0.5", "reversed"]),
         ("--label-noise -1", ["--label-noise is -1", "from 0", ""]),
         ("--generator-rate 0", ["--generator-rate is 0", "above 0", "0.0002"]),
         ("--discriminator-rate nan", ["--discriminator-rate is NaN", "finite", ""]),

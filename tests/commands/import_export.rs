@@ -213,7 +213,7 @@ fn a_model_of_this_program_is_said_to_need_no_import() {
         ("last.safetensors m.safetensors", ["is a checkpoint of this program", "`inkgrad inspect last.safetensors`"]),
         (
             "runs/0001-dense/last.safetensors m.safetensors --architecture dense",
-            ["is a checkpoint of this program already", "`inkgrad train --resume runs/0001-dense` goes on"],
+            ["is a checkpoint of this program already", "`inkgrad train --resume runs/0001-dense` resumes its run"],
         ),
     ] {
         place.refused(&format!("import {line}"), &words);

@@ -330,7 +330,10 @@ fn without_a_display_it_says_so_and_names_the_ways_of_the_command_line() {
     let text = String::from_utf8_lossy(&said.stderr);
     assert_eq!(said.status.code(), Some(1), "{text}");
     assert!(text.contains("no window can be opened") && text.contains("inkgrad classify"), "{text}");
-    assert!(text.contains("neither DISPLAY nor WAYLAND_DISPLAY is set. Without") && !text.contains(".rs:"), "{text}");
+    assert!(
+        text.contains("neither DISPLAY nor WAYLAND_DISPLAY is set. These work without") && !text.contains(".rs:"),
+        "{text}"
+    );
     let said = command.arg("no-such-model").output().unwrap();
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(text.contains("no-such-model") && said.status.code() == Some(1), "{text}");

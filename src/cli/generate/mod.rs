@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::counting::Counting;
 use super::folders::NewFolders;
 use super::numbers::whole;
-use super::{counted, interrupt, note, say, thousands, trusted};
+use super::{cannot_write, counted, interrupt, note, say, thousands, trusted};
 use crate::device::{Choice, Device, DeviceError, find};
 use crate::files::Existing;
 use crate::infer::lettering::lettering;
@@ -282,7 +282,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut sampler = Sampler::open_for(batch, &generator, device.as_mut())?;
     let stop = interrupt::listen()?;
     let mut counting = Counting::new("digits", pictures, args.quiet);
-    let _new = NewFolders::of(target.path())?;
+    let _new = NewFolders::of(target.path()).map_err(|error| cannot_write(target.path(), &error))?;
     let is_new = !target.path().exists();
     let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
     let written = drawing.write(&target, &job, args.truncation(), &mut counting, &stop);
