@@ -391,7 +391,12 @@ fn classifier(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let device = going_on::open_all(choices, &settings.device, args.fallback)?;
+    // A GPU that `auto` has taken for its 16-bit floats is not replaced by another device: it counts as named.
+    let wanted = match args.precision {
+        Some(precision) if precision.is_halved() => choices.iter().map(Choice::name).collect::<Vec<_>>().join(","),
+        _ => settings.device.clone(),
+    };
+    let device = going_on::open_all(choices, &wanted, args.fallback)?;
     let origin = origin.as_ref().map(|(file, _)| file);
     let folder = match folder {
         Some(folder) => folder,

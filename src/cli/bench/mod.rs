@@ -63,7 +63,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.ops {
         return ops(&args, choice, &mut subject);
     }
-    let (_, mut device) = trusted(choice, &args.device)?;
+    // A GPU that `auto` has taken for its 16-bit floats is not replaced by another device: it counts as named.
+    let wanted = if precision.is_halved() { choice.name() } else { args.device.clone() };
+    let (_, mut device) = trusted(choice, &wanted)?;
     subject.start(device.as_mut())?;
     let mut first = None;
     if args.seconds > 0.0 {
