@@ -30,6 +30,15 @@ pub fn fit(choice: Choice, precision: Precision) -> anyhow::Result<Choice> {
     Ok(choice.with_matrix_units())
 }
 
+/// What was asked for, `device`, once devices were found for a precision: a GPU that `auto` has taken for its 16-bit
+/// floats counts as named, since no other device may replace it.
+pub fn asked_for(device: &str, precision: Precision, found: &[Choice]) -> String {
+    match precision.is_halved() {
+        true => found.iter().map(Choice::name).collect::<Vec<_>>().join(","),
+        false => device.to_owned(),
+    }
+}
+
 /// Like [`fit`], for a run that was begun elsewhere: it continues with what the device has.
 pub fn fit_if_it_can(choice: Choice, precision: Precision) -> Choice {
     match fit(choice.clone(), precision) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::augment_flags::AugmentFlags;
 use super::numbers::{number, positive};
-use super::precision::{fit, fit_if_it_can};
+use super::precision::{asked_for, fit, fit_if_it_can};
 use super::reading::{ReadingFlags, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
@@ -391,11 +391,7 @@ fn classifier(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    // A GPU that `auto` has taken for its 16-bit floats is not replaced by another device: it counts as named.
-    let wanted = match args.precision {
-        Some(precision) if precision.is_halved() => choices.iter().map(Choice::name).collect::<Vec<_>>().join(","),
-        _ => settings.device.clone(),
-    };
+    let wanted = asked_for(&settings.device, args.precision.unwrap_or_default(), &choices);
     let device = going_on::open_all(choices, &wanted, args.fallback)?;
     let origin = origin.as_ref().map(|(file, _)| file);
     let folder = match folder {

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::beside::loose;
 use super::folder::{display_name, summary};
 use super::idx::MAX_BYTES;
+use super::parts::Parts;
 use super::source::{Pictures, Reading};
 use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
 use crate::pictures::walk::Place;
@@ -22,17 +23,11 @@ const COMMON: usize = 28;
 const LARGEST: usize = 256;
 /// The most pictures that are looked at for colour.
 const SAMPLED: usize = 200;
-/// Names of a folder to train with, in any letter case.
-const TRAIN: [&str; 2] = ["train", "training"];
-/// Names of a folder to test with, likewise.
-const TEST: [&str; 2] = ["test", "testing"];
-/// Names of a folder that is tested with where there is none of `TEST`, likewise.
-const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 /// Endings of pictures in formats that are not read, as phones, cameras and drawing programs write them.
 const NOT_READ: [&str; 15] =
     ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "cr2", "cr3", "nef", "arw", "svg", "psd", "tga", "pdf"];
-/// Where `classify --sort-into` puts what it is not sure of.
-const UNSURE: &str = "unsure";
+/// The label of a picture that a network is not sure of, and the folder where `classify --sort-into` puts it.
+pub const UNSURE: &str = "unsure";
 /// Files that Windows leaves in folders of pictures.
 const OF_WINDOWS: [&str; 2] = ["Thumbs.db", "desktop.ini"];
 /// Pictures have the same shape if their proportions differ by at most one part in this many.
@@ -129,70 +124,9 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     Ok(set)
 }
 
-/// The training and test parts of a folder that is divided into them.
-struct Parts {
-    train: PathBuf,
-    /// `None` where there is nothing to test with.
-    test: Option<PathBuf>,
-    /// Folders with pictures that are neither.
-    others: Vec<String>,
-}
-
-impl Parts {
-    /// `None` for a folder that is not divided.
-    ///
-    /// # Errors
-    /// A folder that cannot be read, and several folders that may be the same part.
-    fn of(folder: &Path) -> Result<Option<Parts>, DataError> {
-        let below = folders(folder)?;
-        let (mut train, mut test) = (named(&below, &TRAIN), named(&below, &TEST));
-        if test.is_empty() {
-            test = named(&below, &VALIDATION);
-        }
-        if test.is_empty() {
-            // A folder `train` may be a class of trains beside other classes.
-            train.retain(|(_, path)| is_of_classes(path));
-        }
-        if train.is_empty() {
-            return Ok(None);
-        }
-        let train = only(folder, "folder to train with", &train)?;
-        let test = if test.is_empty() { None } else { Some(only(folder, "folder to test with", &test)?) };
-        let others = below.iter().filter(|(_, path)| path != train && Some(path) != test && has_pictures(path));
-        let others = others.map(|(name, _)| name.clone()).collect();
-        Ok(Some(Parts { train: train.clone(), test: test.cloned(), others }))
-    }
-
-    /// A remark on the folders that are ignored.
-    fn left_out(&self) -> Option<String> {
-        let (train, others) = (display_name(&self.train), self.others.join(", "));
-        let test = self.test.as_ref().map(|test| format!(" and {} for testing", display_name(test)));
-        let test = test.unwrap_or_default();
-        (!self.others.is_empty())
-            .then(|| format!("pictures in {others} are ignored: {train} is used for training{test}"))
-    }
-}
-
-/// The folders, by name and path, that have one of `names`, in any letter case.
-fn named<'a>(folders: &'a [(String, PathBuf)], names: &[&str]) -> Vec<&'a (String, PathBuf)> {
-    let is_named = |own: &str| names.iter().any(|name| own.eq_ignore_ascii_case(name));
-    folders.iter().filter(|(own, _)| is_named(own)).collect()
-}
-
 /// Whether a folder contains folders of classes, as one to train with does.
-fn is_of_classes(folder: &Path) -> bool {
+pub(super) fn is_of_classes(folder: &Path) -> bool {
     Classes::of(folder).is_ok_and(|classes| classes.folders.len() > 1)
-}
-
-/// The path of the only folder that was found; several are an error.
-fn only<'a>(folder: &Path, what: &'static str, found: &[&'a (String, PathBuf)]) -> Result<&'a PathBuf, DataError> {
-    match found {
-        [(_, path)] => Ok(path),
-        _ => {
-            let found: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-            Err(DataError::Ambiguous { folder: folder.into(), what, found: found.join(", ") })
-        }
-    }
 }
 
 /// The folders directly below `root`, by name and path, in the order of their names; hidden ones are skipped.
@@ -352,7 +286,7 @@ fn is_run(folder: &Path) -> bool {
     is_sweep || has("config.toml") && kept.into_iter().any(has)
 }
 
-fn has_pictures(folder: &Path) -> bool {
+pub(super) fn has_pictures(folder: &Path) -> bool {
     below(folder).any(|found| matches!(found, Found::File(_)))
 }
 

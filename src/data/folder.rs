@@ -126,12 +126,16 @@ fn find(folder: &Path, files: &[String], what: &'static str, names: &[String]) -
     }
 }
 
-/// The names, separated by commas; of many, only the first.
+/// The names of files, separated by commas; of many, only the first.
 pub(super) fn summary(files: &[String]) -> String {
-    match files.get(LISTED..) {
-        _ if files.is_empty() => "no files".into(),
-        None | Some([]) => files.join(", "),
-        Some(rest) => format!("{} and {} more", files[..LISTED].join(", "), rest.len()),
+    if files.is_empty() { "no files".into() } else { listed(files, LISTED) }
+}
+
+/// The names, separated by commas; of more than `most`, only the first.
+pub(super) fn listed(names: &[String], most: usize) -> String {
+    match names.get(most..) {
+        None | Some([]) => names.join(", "),
+        Some(rest) => format!("{} and {} more", names[..most].join(", "), rest.len()),
     }
 }
 

@@ -14,6 +14,7 @@ mod folder;
 pub mod idx;
 pub mod mnist;
 mod packed;
+mod parts;
 mod pixels;
 mod source;
 mod split;
@@ -23,7 +24,9 @@ mod table;
 mod testing;
 pub mod write;
 
+pub(crate) use classes::UNSURE;
 pub(crate) use digest::{digest, digest_of, mix};
+
 pub use error::DataError;
 pub use folder::load_folder;
 pub use packed::{pack, send_packed};
@@ -34,6 +37,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::ops::Window;
+use folder::listed;
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;
@@ -81,7 +85,7 @@ impl DataSet {
             let shown = self.shown_classes();
             let own = self.class_names.iter().zip(&shown).filter(|(_, shown)| **shown);
             let own: Vec<String> = own.map(|(name, _)| name.clone()).collect();
-            return Err(DataError::OtherClasses { data: listed(&own), model: listed(&names) });
+            return Err(DataError::OtherClasses { data: listed(&own, LISTED), model: listed(&names, LISTED) });
         }
         (self.train.classes, self.test.classes) = (names.len(), names.len());
         self.class_names = names;
@@ -101,7 +105,7 @@ impl DataSet {
         };
         let pair = |(label, name): (usize, &String)| format!("{label}={name}");
         let pairs: Vec<String> = words.iter().take(count).enumerate().map(pair).collect();
-        let pairs = listed(&pairs);
+        let pairs = listed(&pairs, LISTED);
         Some(format!(
             "{whose}: matched in order, {pairs}. If that is wrong, so is what follows: call the classes of both the same"
         ))
@@ -133,14 +137,6 @@ impl DataSet {
             shown[*label as usize] = true;
         }
         shown
-    }
-}
-
-/// The names, separated by commas; of many, only the first.
-fn listed(names: &[String]) -> String {
-    match names.get(LISTED..) {
-        None | Some([]) => names.join(", "),
-        Some(rest) => format!("{} and {} more", names[..LISTED].join(", "), rest.len()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::numbers::positive;
-use super::precision::fit;
+use super::precision::{asked_for, fit};
 use super::{data, ensure_network, say, trusted};
 use crate::device::{self, Choice, Device};
 use crate::models::{self, Model};
@@ -63,8 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.ops {
         return ops(&args, choice, &mut subject);
     }
-    // A GPU that `auto` has taken for its 16-bit floats is not replaced by another device: it counts as named.
-    let wanted = if precision.is_halved() { choice.name() } else { args.device.clone() };
+    let wanted = asked_for(&args.device, precision, std::slice::from_ref(&choice));
     let (_, mut device) = trusted(choice, &wanted)?;
     subject.start(device.as_mut())?;
     let mut first = None;

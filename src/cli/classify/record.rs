@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::infer::evaluate::softmax;
 use crate::pictures::stream::Item;
 
-/// The label of a picture that the network is not sure of.
-pub const UNSURE: &str = "unsure";
-
 /// A picture's answer, or why it has none.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Record {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::record::UNSURE;
+use crate::data::UNSURE;
 use crate::files::{Existing, Unfinished};
 use crate::pictures::numbered;
 use crate::pictures::source::{hash, is_name};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::record::Record;
 use super::table::{Columns, harmless};
 use crate::cli::thousands;
+use crate::data::UNSURE;
 use crate::files::{Existing, Unfinished};
 use crate::pictures::visible;
 use crate::report::{Confusion, MAX_CLASSES, aligned, class_name};
@@ -221,7 +222,7 @@ impl Summary {
         for class in met.iter().take(LINES) {
             let (number, sum) = self.classes[*class];
             let name = match *class == self.columns.class_names.len() {
-                true => "unsure".to_owned(),
+                true => UNSURE.to_owned(),
                 false => visible(&class_name(&self.columns.class_names, *class)),
             };
             rows.push([name, thousands(number), format!("{:.2} %", 100.0 * sum / number as f64)]);

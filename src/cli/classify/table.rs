@@ -11,7 +11,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
-use super::record::{Kept, Record, UNSURE};
+use super::record::{Kept, Record};
+use crate::data::UNSURE;
 use crate::pictures::visible;
 
 /// The format of a table.
