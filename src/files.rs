@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempPath;
 
-use crate::data::digest_of;
 use crate::{faults, system};
 
 /// What the names of unfinished files begin with, in the folder of the file that they will become.
@@ -25,27 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The name that stands for standard output.
 pub const STDOUT: &str = "/dev/stdout";
-
-/// Where things that can be made again may be kept: the folder that `INKGRAD_CACHE` names, or `inkgrad` in the user's
-/// cache folder. `None` where there is neither.
-pub fn cache_dir() -> Option<std::path::PathBuf> {
-    let wanted = std::env::var_os("INKGRAD_CACHE").filter(|wanted| !wanted.is_empty()).map(Into::into);
-    wanted.or_else(|| Some(dirs::cache_dir()?.join("inkgrad")))
-}
-
-/// The cache's file for what is remembered about something, such as an adapter, that the text `about` identifies.
-pub fn remembered(cache: &Path, folder: &str, about: &str, ending: &str) -> PathBuf {
-    cache.join(folder).join(format!("{:016x}.{ending}", digest_of(about)))
-}
-
-/// Writes a file that [`remembered`] names, and makes its folder.
-///
-/// # Errors
-/// What the system says.
-pub fn remember(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    write_whole(path, bytes)
-}
 
 /// Whether a file that is already there is replaced or kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -47,6 +47,7 @@
 
 #[cfg(feature = "app")]
 pub mod app;
+mod cache;
 pub mod check;
 pub mod cli;
 // To map files of images that are too large to be read.

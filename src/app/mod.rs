@@ -1,6 +1,6 @@
 //! The window: draw a digit, and look inside the networks that read it.
 //!
-//! Each network runs in a thread of its own on a device of its own ([`reader`]). A frame shows the results that have
+//! Each network runs in a thread of its own on a device of its own ([`worker`]). A frame shows the results that have
 //! come and asks about what is new; between two changes nothing runs at all.
 
 pub mod bars;
@@ -20,6 +20,7 @@ mod shared;
 mod stop;
 mod theme;
 mod train;
+mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -281,7 +282,7 @@ impl eframe::App for App {
 
 /// The guide's page for the panel, in the browser.
 fn open_guide(shared: &mut Shared) {
-    let folder = crate::files::cache_dir().unwrap_or_else(std::env::temp_dir).join("docs");
+    let folder = crate::cache::folder().unwrap_or_else(std::env::temp_dir).join("docs");
     match guide::write(&folder, guide::page(shared.remembered.panel)) {
         Ok(page) => {
             shared.ctx.open_url(egui::OpenUrl::new_tab(guide::url(&page)));

@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use super::*;
 use crate::device::rigged::Rigged;
@@ -10,14 +11,23 @@ use crate::models::Architecture;
 fn reader(runs: usize) -> Reader {
     let left = Arc::new(AtomicUsize::new(runs));
     let opener: Opener = Box::new(move || Ok(Rigged::failing(&left)));
-    let mut reader = Reader::start_on(opener, egui::Context::default());
+    let mut reader = Reader::start_on(opener, || {});
     open(&mut reader, "fast");
     reader
 }
 
 fn open(reader: &mut Reader, model: &str) {
     reader.open(Path::new(model));
-    while !reader.poll() {
+    opened(reader);
+}
+
+/// Waits until a model is open, or refused.
+fn opened(reader: &mut Reader) {
+    loop {
+        let news = reader.poll();
+        if news.opened || news.refused {
+            return;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -54,7 +64,7 @@ fn a_device_that_is_lost_is_said_and_the_model_goes_on_with_the_cpu() {
     for _ in 0..6 {
         assert_eq!(ask(&mut reader), 1);
     }
-    let said = reader.take_problem().unwrap();
+    let said = reader.take_problems().join(" ");
     assert!(said.contains("unplugged") && said.contains("continues on CPU"), "{said}");
     assert!(reader.about().unwrap().device.starts_with("CPU"));
 }
@@ -63,7 +73,7 @@ fn a_device_that_is_lost_is_said_and_the_model_goes_on_with_the_cpu() {
 fn what_cannot_be_opened_leaves_the_model_before_it_at_work() {
     let mut reader = reader(1000);
     open(&mut reader, "no/such/file.safetensors");
-    assert!(reader.take_problem().unwrap().contains("no/such/file.safetensors"));
+    assert!(reader.take_problems()[0].contains("no/such/file.safetensors"));
     assert_eq!(reader.about().unwrap().path, Path::new("fast"));
     assert_eq!(ask(&mut reader), 1);
 }
@@ -75,9 +85,7 @@ fn an_answer_is_never_of_a_model_that_is_gone() {
     std::thread::sleep(Duration::from_millis(200));
     // The answer is there, but has not been taken in.
     reader.open(Path::new("dense"));
-    while !reader.poll() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    opened(&mut reader);
     assert!(reader.answer().is_none());
     assert_eq!(ask(&mut reader), 1);
 }
@@ -88,7 +96,7 @@ fn a_question_that_cannot_be_answered_is_said_and_harms_no_model() {
     reader.ask(Question { wanted: Wanted { saliency: Some(99), ..Wanted::default() }, ..one() });
     let said = loop {
         reader.poll();
-        match reader.take_problem() {
+        match reader.take_problems().pop() {
             Some(said) => break said,
             None => std::thread::sleep(Duration::from_millis(1)),
         }
@@ -119,12 +127,10 @@ fn what_the_model_before_was_asked_is_not_asked_of_one_with_fewer_classes() {
     reader.send(Box::new(|_| std::thread::sleep(Duration::from_millis(200))));
     reader.open(&path);
     reader.ask(Question { wanted: Wanted { saliency: Some(7), ..Wanted::default() }, ..one() });
-    while !reader.poll() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    opened(&mut reader);
     ask(&mut reader);
     assert_eq!(reader.answer().unwrap().pass().probabilities.len(), 3);
-    assert_eq!(reader.take_problem(), None);
+    assert!(reader.take_problems().is_empty());
 }
 
 #[test]
@@ -133,7 +139,7 @@ fn errands_are_done_one_after_another() {
     let done = Arc::new(Mutex::new(Vec::new()));
     for i in 0..5 {
         let done = Arc::clone(&done);
-        reader.send(Box::new(move |look| done.lock().unwrap().push((i, look.class_names().len()))));
+        reader.send(Box::new(move |reading| done.lock().unwrap().push((i, reading.look.class_names().len()))));
     }
     while done.lock().unwrap().len() < 5 {
         std::thread::sleep(Duration::from_millis(1));

@@ -52,7 +52,7 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(ctx: egui::Context, choice: Choice, folder: &Path, memory: Memory, remembered: Remembered) -> Shared {
-        let mut reader = Reader::start(choice.clone(), ctx.clone());
+        let mut reader = reader(&choice, &ctx);
         reader.open(remembered.model.as_deref().unwrap_or(Path::new(super::MODEL)));
         let mut shared = Shared {
             canvas: Canvas::with_radius(remembered.radius),
@@ -109,8 +109,7 @@ impl Shared {
                 self.remembered.second = None;
             }
             Some(path) => {
-                let new = || Reader::start(self.choice.clone(), self.ctx.clone());
-                self.second.get_or_insert_with(new).open(path);
+                self.second.get_or_insert_with(|| reader(&self.choice, &self.ctx)).open(path);
             }
         }
     }
@@ -123,51 +122,36 @@ impl Shared {
     }
 
     fn take_in(&mut self) {
-        let asked = |reader: &Reader| reader.answer().map(|answer| answer.question.asked);
-        let before = asked(&self.reader);
-        if self.reader.poll() {
+        let news = self.reader.poll();
+        if news.opened {
             self.asked = None;
-            match self.reader.take_problem() {
-                Some(problem) => self.say(problem),
-                None => {
-                    // A snapshot is only for looking at; its run is what is remembered.
-                    let path = self.reader.about().map(|about| lasting(&about.path));
-                    let run = |path: PathBuf| snapshot(&path).map(|(run, _)| run.to_owned()).unwrap_or(path);
-                    self.remembered.model = path.map(run);
-                    self.latency = None;
-                }
-            }
-            // The remembered model may be gone.
-            let is_none = self.reader.about().is_none() && !self.reader.is_opening();
-            if is_none && !std::mem::replace(&mut self.fell_back, true) {
-                self.reader.open(Path::new(super::MODEL));
-            }
-        } else if let Some(problem) = self.reader.take_problem() {
-            self.say(problem);
+            self.latency = None;
+            // A snapshot is only for looking at; its run is what is remembered.
+            let path = self.reader.about().map(|about| lasting(&about.path));
+            let run = |path: PathBuf| snapshot(&path).map(|(run, _)| run.to_owned()).unwrap_or(path);
+            self.remembered.model = path.map(run);
         }
-        if let Some(answer) = self.reader.answer()
-            && answer.question.by_pen
-            && asked(&self.reader) != before
-        {
+        // The remembered model may be gone.
+        let is_none = self.reader.about().is_none() && !self.reader.is_opening();
+        if news.refused && is_none && !std::mem::replace(&mut self.fell_back, true) {
+            self.reader.open(Path::new(super::MODEL));
+        }
+        self.reader.take_problems().into_iter().for_each(|problem| self.say(problem));
+        if let Some(answer) = self.reader.answer().filter(|answer| news.answered && answer.question.by_pen) {
             self.answered = Some(answer.question.asked);
         }
-        if let Some(second) = &mut self.second {
-            let is_new = second.poll();
-            let problem = second.take_problem();
-            if is_new {
-                self.second_asked = None;
-                if problem.is_none() {
-                    self.remembered.second = second.about().map(|about| lasting(&about.path));
-                }
-            }
-            // No model was open before it, so there is nothing to show.
-            if is_new && second.about().is_none() && !second.is_opening() {
-                self.open_second(None);
-            }
-            if let Some(problem) = problem {
-                self.say(problem);
-            }
+        let Some(second) = &mut self.second else { return };
+        let news = second.poll();
+        let problems = second.take_problems();
+        if news.opened {
+            self.second_asked = None;
+            self.remembered.second = second.about().map(|about| lasting(&about.path));
         }
+        // No model was open before it, so there is nothing to show.
+        if news.refused && second.about().is_none() && !second.is_opening() {
+            self.open_second(None);
+        }
+        problems.into_iter().for_each(|problem| self.say(problem));
     }
 
     /// Asks, if there is anything new to ask; called once the drawing has taken the pen's movements, and before the
@@ -229,4 +213,10 @@ impl Shared {
             None => {}
         }
     }
+}
+
+/// A reader that wakes the window when it has done something.
+fn reader(choice: &Choice, ctx: &egui::Context) -> Reader {
+    let ctx = ctx.clone();
+    Reader::start(choice.clone(), move || ctx.request_repaint())
 }

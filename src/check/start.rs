@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::program::Program;
 use super::{Finding, compare, convolutions, one_of_each, speed};
+use crate::cache;
 use crate::device::compared::Compared;
 use crate::device::cpu::Cpu;
 use crate::device::{Choice, Device, DeviceError, choose, gpu::AdapterInfo};
 use crate::faults;
-use crate::files;
 use crate::ops::{Case, cases};
 
 /// The ops that are checked: those that a classifier's and a GAN's steps spend their time in, and the random bits.
@@ -73,7 +73,7 @@ fn faster(choice: Choice, mut device: Box<dyn Device>, say: &mut dyn FnMut(Strin
         return (choice, device);
     };
     // Without a place to remember the result, it would be measured at every start.
-    let Some(cache) = files::cache_dir() else { return (choice, device) };
+    let Some(cache) = cache::folder() else { return (choice, device) };
     let mut cpu: Box<dyn Device> = Box::new(Cpu::new());
     if Compared::read(&cache, info, &cpu.name()).is_some() {
         // It is known not to be slower: otherwise `auto` would have taken the CPU.
@@ -99,7 +99,7 @@ fn faster(choice: Choice, mut device: Box<dyn Device>, say: &mut dyn FnMut(Strin
 fn trusted(choice: &Choice) -> Result<Box<dyn Device>, DeviceError> {
     let mut device = choice.open()?;
     let Some(info) = choice.adapter() else { return Ok(device) };
-    let record = files::cache_dir().map(|folder| Record::of(&folder, info));
+    let record = cache::folder().map(|folder| Record::of(&folder, info));
     if !faults::waits() && !record.as_ref().is_some_and(Record::is_kept) {
         let units = info.target().matrices.is_some();
         look_at(device.as_mut(), units).map_err(|finding| match finding {
@@ -143,7 +143,7 @@ struct Record {
 impl Record {
     fn of(cache: &Path, info: &AdapterInfo) -> Record {
         let text = info.identity();
-        Record { path: files::remembered(cache, "devices", &text, "txt"), text }
+        Record { path: cache::entry(cache, "devices", &text, "txt"), text }
     }
 
     fn is_kept(&self) -> bool {
@@ -152,7 +152,7 @@ impl Record {
 
     /// What cannot be kept is checked again the next time.
     fn keep(&self) {
-        if let Err(error) = files::remember(&self.path, self.text.as_bytes()) {
+        if let Err(error) = cache::write(&self.path, self.text.as_bytes()) {
             log::warn!("{}: {error}", self.path.display());
         }
     }

@@ -6,8 +6,7 @@ use std::path::Path;
 use super::{absolute, counted, data_unremarked, note, remark_on};
 use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, digest};
 use crate::infer::measures::NEIGHBOUR;
-use crate::models::{ModelFile, by};
-use crate::train::folder::DATA_DIGEST;
+use crate::models::{DATA_DIGEST, ModelFile, by};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data options")]

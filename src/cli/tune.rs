@@ -9,10 +9,10 @@ use anyhow::Context;
 use super::bench::Subject;
 use super::numbers::positive;
 use super::{data, ensure_network, say};
+use crate::cache;
 use crate::check;
 use crate::device::gpu::{Gpu, Tuned};
 use crate::device::{self, Choice};
-use crate::files;
 use crate::models::{self, BUILTIN_GANS, BUILTINS, FRONT, Model};
 use crate::plan::Plan;
 use crate::train::{Precision, Settings};
@@ -77,7 +77,7 @@ fn keep(gpu: &Gpu) -> anyhow::Result<&Path> {
 
 /// The folder where layouts are remembered.
 fn place() -> String {
-    files::cache_dir().map_or("no cache folder".into(), |cache| cache.display().to_string())
+    cache::folder().map_or("no cache folder".into(), |cache| cache.display().to_string())
 }
 
 /// The GPU that is meant, after checking that it computes correctly.

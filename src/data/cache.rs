@@ -17,7 +17,8 @@ use super::digest::{digest, mix};
 use super::idx::MAX_BYTES;
 use super::source::{Pictures, Reading};
 use super::{DataSet, ImageSet};
-use crate::files::{cache_dir, write_whole};
+use crate::cache;
+use crate::files::write_whole;
 
 /// Raised when the way in which pictures are read changes: those kept until then are decoded anew.
 const READ: u64 = 2;
@@ -32,9 +33,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// An entry in [`cache_dir`]. `None` where there is no such folder, or where a file cannot be looked at.
+    /// An entry in [`cache::folder`]. `None` where there is no such folder, or where a file cannot be looked at.
     pub fn of(folder: &Path, reading: &Reading, parts: [&Listing; 2]) -> Option<Entry> {
-        Entry::at(&cache_dir()?.join("pictures"), folder, reading, parts)
+        Entry::at(&cache::folder()?.join("pictures"), folder, reading, parts)
     }
 
     fn at(place: &Path, folder: &Path, reading: &Reading, parts: [&Listing; 2]) -> Option<Entry> {

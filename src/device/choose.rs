@@ -3,7 +3,7 @@
 use super::compared::Compared;
 use super::gpu::{self, Adapter, AdapterInfo, Class, Gpu};
 use super::{Device, DeviceError, cpu::Cpu};
-use crate::files;
+use crate::cache;
 
 /// A device that can be chosen.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Choice {
     /// Whether it is a GPU beside which the CPU device was measured to be faster.
     fn is_slow(&self) -> bool {
         let Some(info) = self.adapter().filter(|info| Compared::is_open(info)) else { return false };
-        let compared = files::cache_dir().and_then(|cache| Compared::read(&cache, info, &Cpu::new().name()));
+        let compared = cache::folder().and_then(|cache| Compared::read(&cache, info, &Cpu::new().name()));
         compared.is_some_and(|speeds| speeds.prefers_cpu())
     }
 

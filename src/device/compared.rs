@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::gpu::{AdapterInfo, Class};
-use crate::files;
+use crate::cache;
 
 /// How much faster the CPU must be: less is noise, and a GPU leaves the cores free for other work.
 const CLEARLY: f64 = 1.25;
@@ -43,7 +43,7 @@ impl Compared {
     /// # Errors
     /// What the system says.
     pub fn keep(&self, cache: &Path) -> std::io::Result<()> {
-        files::remember(&file(cache, &self.about), &serde_json::to_vec_pretty(self)?)
+        cache::write(&file(cache, &self.about), &serde_json::to_vec_pretty(self)?)
     }
 
     /// Whether `auto` should take the CPU device instead.
@@ -57,5 +57,5 @@ fn about(info: &AdapterInfo, cpu_name: &str) -> String {
 }
 
 fn file(cache: &Path, about: &str) -> PathBuf {
-    files::remembered(cache, "speeds", about, "json")
+    cache::entry(cache, "speeds", about, "json")
 }

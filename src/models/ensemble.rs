@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::container::Words;
 use super::error::{At, ModelError};
-use super::file::{ModelFile, refuse};
+use super::file::{DATA_DIGEST, ModelFile, refuse};
 use super::layer::{Kind, Layer};
 use super::spec::{Architecture, INPUT, MAX_LAYERS};
 use crate::data::{HoldOut, Pictures};
@@ -20,7 +20,6 @@ const MEMBERS: &str = "members";
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training that is kept if all members agree on it.
 const AGREED: &[&str] = &["data", Pictures::KEY, "device", "driver", "precision"];
-const DIGEST: &str = "data_digest";
 /// Metadata with a run's settings.
 const TRAINED: &str = "trained";
 
@@ -143,7 +142,7 @@ impl Branch {
 /// nearly the same images aside and some more. If it is unknown which member that is, only the place that all have
 /// learned from is recorded, and whatever comes from there is doubted.
 fn note_images(file: &mut ModelFile, members: &[(PathBuf, ModelFile)]) {
-    let learned = |member: &ModelFile| (member.metadata.get(DIGEST).cloned(), member.hold_out());
+    let learned = |member: &ModelFile| (member.metadata.get(DATA_DIGEST).cloned(), member.hold_out());
     let set_aside = |member: &ModelFile| match member.hold_out() {
         Some(HoldOut::Count(count)) => Some(count),
         // A tenth of an unknown number.
@@ -157,7 +156,7 @@ fn note_images(file: &mut ModelFile, members: &[(PathBuf, ModelFile)]) {
         (_, None) => learned(member) == learned(most),
     });
     if let (true, (Some(digest), hold_out)) = (is_known, learned(most)) {
-        file.set(DIGEST, digest);
+        file.set(DATA_DIGEST, digest);
         file.set_hold_out(hold_out);
     }
     let place = |member: &ModelFile| {
@@ -239,7 +238,7 @@ mod tests {
     fn an_ensemble_knows_what_the_member_knows_that_has_learned_from_the_most_images() {
         let trained = |seed: u32, digest: &str, hold_out: Option<usize>| {
             let mut member = member("dense", seed);
-            member.1.set(DIGEST, digest);
+            member.1.set(DATA_DIGEST, digest);
             member.1.set_hold_out(hold_out.map(HoldOut::Count));
             member.1.set(TRAINED, "epochs = 1\ndata = 'a \"b\".csv'");
             member
@@ -247,7 +246,7 @@ mod tests {
         let joined = |members: [(PathBuf, ModelFile); 2]| {
             let file = ModelFile::ensemble(&members).unwrap();
             assert_eq!(file.metadata[TRAINED].parse::<toml::Table>().unwrap()["data"].as_str(), Some("a \"b\".csv"));
-            Some((file.metadata.get(DIGEST)?.clone(), file.hold_out()))
+            Some((file.metadata.get(DATA_DIGEST)?.clone(), file.hold_out()))
         };
         let count = |count| Some(HoldOut::Count(count));
         let known = |digest: &str, hold_out| Some((digest.to_owned(), hold_out));

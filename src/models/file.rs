@@ -36,6 +36,8 @@ const CLASSES: &str = "classes";
 const CLASS_NAMES: &str = "class_names";
 const VERSION: &str = "version";
 const HOLD_OUT: &str = "hold_out";
+/// Metadata: what identifies the images it was trained on.
+pub const DATA_DIGEST: &str = "data_digest";
 
 impl ModelFile {
     /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers.

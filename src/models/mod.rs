@@ -46,6 +46,7 @@ pub use build::{LayerInfo, Network};
 pub(crate) use container::peek;
 pub use container::{SavedTensor, Words};
 pub use error::{At, ModelError};
+pub(crate) use file::DATA_DIGEST;
 pub use file::{ModelFile, is_foreign_name};
 pub use filters::Filters;
 pub use forward::{Forward, Inputs, Mode, RunningUpdate};

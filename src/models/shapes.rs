@@ -125,28 +125,31 @@ const OTHER: &str = "give larger images (--image-size resizes pictures), or take
 fn slide(size: usize, window: usize, stride: usize, remedy: &str) -> Result<usize, String> {
     match size.checked_sub(window) {
         Some(room) => Ok(room / stride + 1),
-        None => Err(format!("its window of {window} does not fit the image's {size}; {remedy}")),
+        None => Err(too_large(window, size, remedy)),
     }
 }
 
+fn too_large(window: usize, size: usize, remedy: &str) -> String {
+    format!("its window of {window} does not fit the image's {size}; {remedy}")
+}
+
 fn conv(size: usize, kernel: usize, c: &Conv, remedy: &str) -> Result<usize, String> {
-    match c.padding {
-        Padding::Same => Ok(size.div_ceil(c.stride)),
-        Padding::Valid if remedy == SMALLER => {
-            slide(size, kernel, c.stride, remedy).map_err(|problem| format!("{problem}; or take padding = \"same\""))
+    let (padded, more) = match c.padding {
+        Padding::Explicit(n) if n >= kernel => {
+            return Err(format!("pads by {n}; expected less than its kernel of {kernel}"));
         }
-        Padding::Valid => slide(size, kernel, c.stride, remedy),
-        Padding::Explicit(n) if n >= kernel => Err(format!("pads by {n}; expected less than its kernel of {kernel}")),
-        Padding::Explicit(n) => slide(size.saturating_add(2 * n), kernel, c.stride, remedy),
+        Padding::Explicit(n) => (size.saturating_add(2 * n), ""),
+        Padding::Valid if remedy == SMALLER => (size, "; or take padding = \"same\""),
+        Padding::Valid | Padding::Same => (size, ""),
+    };
+    match c.padding.resolve(size, kernel, c.stride) {
+        Some((rows, _)) => Ok(rows),
+        None => Err(format!("{}{more}", too_large(kernel, padded, remedy))),
     }
 }
 
 fn transposed(size: usize, kernel: usize, c: &Conv) -> Result<usize, String> {
-    let full = (size - 1).saturating_mul(c.stride).saturating_add(kernel);
-    match c.padding {
-        Padding::Same => Ok(size.saturating_mul(c.stride)),
-        Padding::Valid => Ok(full),
-        Padding::Explicit(n) if n >= kernel || full <= 2 * n => Err(format!("its padding of {n} leaves no image")),
-        Padding::Explicit(n) => Ok(full - 2 * n),
-    }
+    let fits = !matches!(c.padding, Padding::Explicit(n) if n >= kernel);
+    let resolved = c.padding.resolve_transposed(size, kernel, c.stride).filter(|_| fits);
+    resolved.map(|(rows, _)| rows).ok_or_else(|| "its padding leaves no image".into())
 }

@@ -12,7 +12,7 @@ pub enum Fill {
     Uniform,
     /// Uniform in 0.1..1.1: divisors, variances.
     Positive,
-    /// Uniform in -1..1 with 0.05 on either side of zero left out: for functions with a kink there.
+    /// Uniform in -1.05..1.05 with 0.05 on either side of zero left out: for functions with a kink there.
     AwayFromZero,
     /// All different by at least 1e-3, shuffled: for functions with a kink where two inputs meet.
     Distinct,

@@ -1,7 +1,6 @@
 //! A classifier in the course of training: where it stands, its next steps, and the model files made from it.
 //! Unattended and interactive runs have this in common.
 
-use super::folder::DATA_DIGEST;
 use super::provenance::Provenance;
 use super::schedule::epochs_behind;
 use super::steps::{RING, State};
@@ -11,7 +10,7 @@ use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
 use crate::infer::evaluate::{BATCH, Evaluation, InferError};
-use crate::models::{Architecture, ModelFile, Network, Normalization};
+use crate::models::{Architecture, DATA_DIGEST, ModelFile, Network, Normalization};
 
 pub(super) struct Course {
     pub settings: Settings,

@@ -11,7 +11,7 @@ use crate::data::ImageSet;
 use crate::data::digest;
 use crate::files::{self, UNFINISHED, write_keeping, write_whole};
 use crate::infer::evaluate::Scores;
-use crate::models::{Model, ModelError, ModelFile};
+use crate::models::{DATA_DIGEST, Model, ModelError, ModelFile};
 use crate::report;
 
 #[derive(Clone, Debug)]
@@ -328,8 +328,6 @@ impl Checkpoint {
 
 const CONFIG: &str = "config.toml";
 const ARCHITECTURE: &str = "architecture.toml";
-/// Key of a model file's metadata.
-pub(crate) const DATA_DIGEST: &str = "data_digest";
 /// An empty file that a process holds locked while it trains.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.csv";

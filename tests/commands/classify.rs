@@ -747,7 +747,6 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
     for format in ["csv", "jsonl", "parquet"] {
         let line = format!("{CLASSIFY} in --probabilities");
         ends_with(&place.run(&format!("{line} --out whole.{format}")), 3);
-        // What a run that was killed leaves behind: a journal that ends anywhere.
         ends_with(&place.run(&format!("{line} --out part.{format}")), 3);
         assert_eq!(place.read(&format!("part.{format}")), place.read(&format!("whole.{format}")));
     }
@@ -768,7 +767,7 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
             assert!(goes_on && partial.exists(), "{stopped:#?}");
             place.refused(&line, &["--resume", "--force"]);
             place.refused(&format!("{CLASSIFY} in --top 5 --probabilities --out stopped.csv --resume"), &["--top"]);
-            // The journal's last line is torn as well.
+            // A run that was killed leaves a journal that ends anywhere.
             let kept = std::fs::read(&partial).unwrap();
             std::fs::write(&partial, &kept[..kept.len() - 7]).unwrap();
             let resumed = place.run(&format!("{line} --resume"));

@@ -1,7 +1,11 @@
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use super::*;
 use crate::app::dream::wish::View;
+use crate::app::worker::News;
+use crate::device::Choice;
 use crate::device::cpu::Cpu;
 use crate::device::rigged::Rigged;
 use crate::infer::scene::{Labels, Scene, Seeds};
@@ -21,14 +25,14 @@ fn until<T>(engine: &mut Engine, mut found: impl FnMut(&mut Engine, News) -> Opt
 fn opened(path: &Path) -> Engine {
     let mut engine = Engine::start(Choice::Cpu, || {});
     engine.open(path);
-    until(&mut engine, |_, news| news.generator.then_some(()));
+    until(&mut engine, |_, news| news.opened.then_some(()));
     engine
 }
 
 fn draw(engine: &mut Engine, wish: Wish) -> (Vec<u8>, Vec<Reading>) {
     engine.ask(wish.clone());
     until(engine, |engine, news| {
-        let answer = engine.answer().filter(|answer| news.answer && answer.wish == wish)?;
+        let answer = engine.answer().filter(|answer| news.answered && answer.wish == wish)?;
         Some((answer.pictures.clone(), answer.readings.clone()))
     })
 }
@@ -78,8 +82,10 @@ fn the_way_from_a_to_b_ends_at_the_pictures_of_both() {
 
 #[test]
 fn the_newest_wish_wins_and_one_for_another_generator_is_none() {
-    let mut engine = opened(Path::new("gan"));
+    let mut engine = Engine::start(Choice::Cpu, || {});
     engine.ask(Wish::new(3, 2));
+    engine.open(Path::new("gan"));
+    until(&mut engine, |_, news| news.opened.then_some(()));
     for seed in 0..20 {
         let mut wish = Wish::new(64, 10);
         wish.settings.reseed(seed);
@@ -87,7 +93,7 @@ fn the_newest_wish_wins_and_one_for_another_generator_is_none() {
     }
     let mut answers = 0;
     until(&mut engine, |engine, news| {
-        answers += usize::from(news.answer);
+        answers += usize::from(news.answered);
         engine.answer().filter(|answer| answer.wish.settings.seed == 19).map(drop)
     });
     assert!(answers < 20 && engine.take_problems().is_empty(), "{answers}");
@@ -116,19 +122,12 @@ fn what_is_no_generator_is_refused_in_words_and_the_old_one_goes_on() {
 }
 
 #[test]
-fn a_mixed_label_asks_for_no_class_and_a_saved_view_is_a_file() {
-    let folder = tempfile::tempdir().unwrap();
+fn a_mixed_label_asks_for_no_class() {
     let mut engine = opened(Path::new("gan"));
     let mut wish = Wish { view: View::One, ..Wish::new(64, 10) };
     wish.settings.even();
-    let (pictures, readings) = draw(&mut engine, wish.clone());
+    let (_, readings) = draw(&mut engine, wish);
     assert!(readings.iter().all(|reading| reading.as_asked.is_none()));
-    let image = engine.about().unwrap().image;
-    for number in 1..3 {
-        engine.save(Job::of(&wish, &pictures, image, 3, folder.path()).unwrap());
-        until(&mut engine, |engine, _| (!engine.is_saving()).then_some(()));
-        assert!(engine.saved().unwrap().ends_with(format!("dream-000{number}.png")));
-    }
 }
 
 #[test]
@@ -136,7 +135,7 @@ fn a_device_that_is_lost_is_said_and_the_generator_goes_on_with_the_cpu() {
     let left = Arc::new(AtomicUsize::new(12));
     let mut engine = Engine::start_on(Box::new(move || Ok(Rigged::failing(&left))), || {});
     engine.open(Path::new("gan"));
-    until(&mut engine, |_, news| news.generator.then_some(()));
+    until(&mut engine, |_, news| news.opened.then_some(()));
     assert_eq!(engine.about().unwrap().device, "a GPU that fails");
     let mut seed = 0;
     while engine.about().unwrap().device == "a GPU that fails" {
@@ -147,17 +146,4 @@ fn a_device_that_is_lost_is_said_and_the_generator_goes_on_with_the_cpu() {
     }
     let said = engine.take_problems().join(" ");
     assert!(said.contains("unplugged") && said.contains("continues on CPU"), "{said}");
-}
-
-#[test]
-fn what_is_to_be_saved_is_saved_though_the_window_closes() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut engine = opened(Path::new("gan"));
-    let wish = Wish { view: View::One, ..Wish::new(64, 10) };
-    let (pictures, _) = draw(&mut engine, wish.clone());
-    let image = engine.about().unwrap().image;
-    engine.save(Job::of(&wish, &pictures, image, 3, folder.path()).unwrap());
-    engine.post.send(|mail| mail.over = true);
-    engine.finish(Duration::from_secs(60));
-    assert!(folder.path().join("dream-0001.png").is_file());
 }

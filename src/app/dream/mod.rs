@@ -21,6 +21,7 @@ use super::shared::Shared;
 use crate::models::lasting;
 use atlas::Atlas;
 use engine::Engine;
+use save::Saver;
 use way::Way;
 use wish::Wish;
 
@@ -42,6 +43,7 @@ pub struct Dream {
     scale: u32,
     /// Where they are saved.
     folder: PathBuf,
+    saver: Saver,
     fell_back: bool,
 }
 
@@ -56,6 +58,7 @@ impl Default for Dream {
             page: 0,
             scale: 4,
             folder: ".".into(),
+            saver: Saver::default(),
             fell_back: false,
         }
     }
@@ -95,15 +98,16 @@ impl Dream {
             engine
         });
         let news = engine.poll();
-        let problems = engine.take_problems();
-        if let Some(about) = engine.about().filter(|_| news.generator) {
+        let mut problems = engine.take_problems();
+        problems.extend(self.saver.poll());
+        if let Some(about) = engine.about().filter(|_| news.opened) {
             let classes = about.class_names.len();
             self.wish.get_or_insert_with(|| Wish::new(about.numbers, classes)).fit(about.numbers, classes);
             (self.asked, self.page) = (None, 0);
             self.atlas.clear();
             shared.remembered.generator = Some(lasting(&about.path));
         }
-        if let (Some(about), Some(answer)) = (engine.about(), engine.answer().filter(|_| news.answer)) {
+        if let (Some(about), Some(answer)) = (engine.about(), engine.answer().filter(|_| news.answered)) {
             self.atlas.set(&shared.ctx, &answer.pictures, about.image);
         }
         // The remembered generator may be gone.
@@ -119,9 +123,7 @@ impl Dream {
 
     /// Called before the window closes: waits until a picture is saved, but no longer than `patience`.
     pub fn finish(&self, patience: Duration) {
-        if let Some(engine) = &self.engine {
-            engine.finish(patience);
-        }
+        self.saver.finish(patience);
     }
 
     fn ask(&mut self) {

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::wish::Wish;
+use crate::app::post::Post;
 use crate::files::Existing;
 use crate::report::grid::Grid;
 use crate::report::png::PngGrid;
@@ -27,6 +30,58 @@ impl Job {
         let view = pictures.get(size..).filter(|view| size > 0 && view.len() == wish.count() * size)?;
         let grid = Grid { rows, columns, picture: image, scale: scale.max(1), gap: 0 };
         Some(Job { pictures: view.to_vec(), grid, folder: folder.to_owned() })
+    }
+}
+
+/// Saves one view at a time, in a thread of its own.
+#[derive(Default)]
+pub struct Saver {
+    post: Arc<Post<Option<Result<PathBuf, String>>>>,
+    saving: bool,
+    saved: Option<PathBuf>,
+}
+
+impl Saver {
+    /// Begins to save; `wake` is called when that is done.
+    pub fn save(&mut self, job: Job, wake: impl Fn() + Send + 'static) {
+        self.saving = true;
+        let post = Arc::clone(&self.post);
+        let started = std::thread::Builder::new().name("save".into()).spawn(move || {
+            let saved = numbered(&job);
+            post.send(|mail| *mail = Some(saved));
+            wake();
+        });
+        if let Err(error) = started {
+            self.post.send(|mail| *mail = Some(Err(format!("cannot start a thread to save the view: {error}"))));
+        }
+    }
+
+    /// Takes in what has come; returns what went wrong.
+    pub fn poll(&mut self) -> Option<String> {
+        let saved = self.post.mail().take()?;
+        self.saving = false;
+        match saved {
+            Ok(path) => {
+                self.saved = Some(path);
+                None
+            }
+            Err(problem) => Some(problem),
+        }
+    }
+
+    /// Waits until what is being saved is saved, but no longer than `patience`.
+    pub fn finish(&self, patience: Duration) {
+        if self.saving {
+            self.post.wait_while(patience, Option::is_none);
+        }
+    }
+
+    /// The file that was written last.
+    pub fn saved(&self) -> Option<&Path> {
+        self.saved.as_deref()
+    }
+    pub fn is_saving(&self) -> bool {
+        self.saving
     }
 }
 
@@ -65,6 +120,25 @@ fn write(job: &Job, path: &Path) -> Result<(), ReportError> {
 mod tests {
     use super::*;
     use crate::app::dream::wish::View;
+
+    #[test]
+    fn what_is_to_be_saved_is_there_once_the_window_has_waited_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let wish = Wish { view: View::One, ..Wish::new(4, 2) };
+        let mut saver = Saver::default();
+        for name in ["dream-0001.png", "dream-0002.png"] {
+            saver.save(Job::of(&wish, &[0, 1], [1, 1, 1], 3, folder.path()).unwrap(), || {});
+            assert!(saver.is_saving());
+            saver.finish(Duration::from_secs(60));
+            assert!(folder.path().join(name).is_file());
+            assert_eq!(saver.poll(), None);
+            assert!(!saver.is_saving() && saver.saved().unwrap().ends_with(name));
+        }
+        saver.save(Job::of(&wish, &[0, 1], [1, 1, 1], 3, Path::new("no/such/folder")).unwrap(), || {});
+        saver.finish(Duration::from_secs(60));
+        assert!(saver.poll().unwrap().contains("no/such/folder"));
+        assert!(saver.saved().unwrap().ends_with("dream-0002.png"), "the last one that was written");
+    }
 
     #[test]
     fn every_save_has_a_name_of_its_own_and_nothing_is_overwritten() {

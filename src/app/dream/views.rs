@@ -82,7 +82,7 @@ impl Dream {
             }
         });
         ui.horizontal_wrapped(|ui| {
-            let Some(engine) = &mut self.engine else { return };
+            let Some(engine) = &self.engine else { return };
             let drawn = engine.about().zip(engine.answer());
             let picture = drawn.and_then(|(about, answer)| picture(about, answer));
             let help = "Puts the current digit into the Draw panel, for any network to read";
@@ -97,17 +97,18 @@ impl Dream {
             let job = drawn.and_then(|(about, answer)| {
                 Job::of(&answer.wish, &answer.pictures, about.image, self.scale, &self.folder)
             });
-            let button = ui.add_enabled(job.is_some() && !engine.is_saving(), Button::new("Save as PNG"));
+            let button = ui.add_enabled(job.is_some() && !self.saver.is_saving(), Button::new("Save as PNG"));
             if button.on_hover_text("Saves this view to the folder in which inkgrad was started").clicked()
                 && let Some(job) = job
             {
-                engine.save(job);
+                let ctx = ui.ctx().clone();
+                self.saver.save(job, move || ctx.request_repaint());
             }
             let name = ui.label("Scale");
             ui.add(DragValue::new(&mut self.scale).range(SCALES).speed(0.1)).labelled_by(name.id);
-            if engine.is_saving() {
+            if self.saver.is_saving() {
                 ui.weak("saving ...");
-            } else if let Some(path) = engine.saved() {
+            } else if let Some(path) = self.saver.saved() {
                 let path = path.display().to_string();
                 ui.add(Label::new(RichText::new(format!("Saved: {path}")).weak()).truncate()).on_hover_text(path);
             }

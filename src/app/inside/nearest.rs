@@ -121,9 +121,9 @@ impl Nearest {
         }
         self.asked = key;
         let (known, index, busy) = (Arc::clone(&self.known), Arc::clone(&self.index), Arc::clone(&self.busy));
-        reader.send(Box::new(move |look| {
+        reader.send(Box::new(move |reading| {
             let mut index = lock(&index);
-            if !complete && let Err(problem) = advance(&known, &mut index, look) {
+            if !complete && let Err(problem) = advance(&known, &mut index, &mut reading.look) {
                 lock(&known).problem = Some(problem);
             }
             if let (Some(index), Some(key)) = (&*index, key) {

@@ -90,8 +90,8 @@ impl Overlay {
                     let occluded = Arc::clone(&self.occluded);
                     let patch = (side * PATCH / 28).max(1);
                     let stride = (side / 28).max(1);
-                    reader.send(Box::new(move |look| {
-                        let falls = look.occlusion(&bytes, class, patch, stride);
+                    reader.send(Box::new(move |reading| {
+                        let falls = reading.look.occlusion(&bytes, class, patch, stride);
                         let falls = falls.map(|falls| (key, falls)).map_err(|error| error.to_string());
                         *lock(&occluded) = Some(falls);
                     }));

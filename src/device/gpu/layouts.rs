@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{AdapterInfo, Gpu};
+use crate::cache;
 use crate::data::digest_of;
 use crate::device::{Device, DeviceError, PlanId};
-use crate::files;
 use crate::ops::{Kernel, Target};
 use crate::plan::{self, Dispatch, Plan, View};
 use crate::tensor::Kind;
@@ -58,14 +58,14 @@ struct File {
 impl Layouts {
     /// What is remembered about an adapter.
     pub fn of(info: &AdapterInfo) -> Layouts {
-        Layouts::at(files::cache_dir().as_deref(), info)
+        Layouts::at(cache::folder().as_deref(), info)
     }
 
     fn at(cache: Option<&Path>, info: &AdapterInfo) -> Layouts {
         // Matrix units have their own kernels, with one layout each; all other kernels are the same as without them.
         let about = AdapterInfo { uses_matrix_units: false, ..info.clone() }.identity();
         let matrices = info.target().matrices;
-        let path = cache.map(|cache| files::remembered(cache, "layouts", &about, "json"));
+        let path = cache.map(|cache| cache::entry(cache, "layouts", &about, "json"));
         let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
         let kept =
             kept.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok()).filter(|file| file.about == about);
@@ -104,7 +104,7 @@ impl Layouts {
     fn keep(&self) -> std::io::Result<Option<&Path>> {
         let Some(path) = &self.path else { return Ok(None) };
         let file = File { about: self.about.clone(), layouts: self.chosen.clone() };
-        files::remember(path, &serde_json::to_vec_pretty(&file)?)?;
+        cache::write(path, &serde_json::to_vec_pretty(&file)?)?;
         Ok(Some(path))
     }
 }

@@ -32,7 +32,7 @@ impl Padding {
         match self {
             Padding::Same => Some((p * stride, r.saturating_sub(stride) / 2)),
             Padding::Valid => Some((full, 0)),
-            Padding::Explicit(cut) => Some((full.checked_sub(2 * cut)?, cut)),
+            Padding::Explicit(cut) => Some((full.checked_sub(2 * cut).filter(|size| *size > 0)?, cut)),
         }
     }
 }

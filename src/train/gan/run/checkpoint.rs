@@ -3,9 +3,9 @@
 use super::{Best, GanRun, Loop};
 use crate::infer::judge::Judge;
 use crate::infer::sample::PREFIX;
-use crate::models::ModelFile;
+use crate::models::{DATA_DIGEST, ModelFile};
 use crate::report;
-use crate::train::folder::{Checkpoint, DATA_DIGEST};
+use crate::train::folder::Checkpoint;
 use crate::train::gan::metrics::{GanMetrics, LOSSES, MEASURES};
 use crate::train::gan::steps::{GanState, GanSteps};
 use crate::train::settings::text_of;
