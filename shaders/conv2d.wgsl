@@ -11,49 +11,49 @@
 // one address, which all share. A workgroup is LANES channels wide, and CHANNEL_GROUPS workgroups cover all channels;
 // HEIGHT tiles share a workgroup where channels are few. Where that leaves a device idle, SPLIT invocations share a
 // tile (DIVIDED): each takes every SPLIT-th inner channel (grad_w: row), and their sums are added up through workgroup
-// memory, always in the same order. An invocation takes CHANNELS channels, LANES apart. PADDED: some tap may fall
-// outside.
+// memory, always in the same order. An invocation takes CHANNELS channels, LANES apart. PADDED: some row of taps may lie
+// above or below the image. In a window, only inputs before LEFT and from RIGHT on may lie beside it, whichever tile it
+// is: the others are read without a check, at fixed distances from one address. Indices that are within bounds anyway
+// are also limited by `min`: drivers then know that such a sum does not overflow, and can leave it to the load.
 #include flat
 
 #if ENTRY_grad_w
 
+// An element of `input` is ELEMENT channels.
 #if VECTOR
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 alias Value = vec4<f32>;
 const WIDE = 4u;
+const ELEMENT = 4u;
 #elif LOOSE
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 alias Value = vec4<f32>;
 const WIDE = 4u;
+const ELEMENT = 1u;
 #else
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 alias Value = f32;
 const WIDE = 1u;
+const ELEMENT = 1u;
 #endif
 @group(0) @binding(1) var<storage, read> d_out: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// WIDE channels, from c on, of pixel w in the row whose first pixel has index `line`.
-fn load(line: u32, w: u32, c: u32) -> Value {
+// Input j of a window that begins at column w; the one at column w + PAD_LEFT is element `at`.
+fn load(at: u32, w: u32, j: u32) -> Value {
+    let inside = ((j >= LEFT) & (j < RIGHT)) | (w + j < W);
+    let index = select(0u, at + j * (C / ELEMENT) - PAD_LEFT * (C / ELEMENT), inside);
 #if LOOSE
     // The last group reaches into the next pixel; what comes of that is not written.
-    let at = (line + min(w, W - 1u)) * C + c;
-    let v = vec4(input[at], input[at + 1u], input[at + 2u], input[at + 3u]);
-#if PADDED
-    return select(Value(0.0), v, w < W);
+    let v = vec4(input[index], input[index + 1u], input[index + 2u], input[index + 3u]);
 #else
-    return v;
+    let v = input[index];
 #endif
-#elif PADDED
-    let inside = w < W;
-    return select(Value(0.0), input[((line + select(0u, w, inside)) * C + c) / WIDE], inside);
-#else
-    return input[((line + w) * C + c) / WIDE];
-#endif
+    return select(Value(0.0), v, inside);
 }
 
 #if DIVIDED
-var<workgroup> partial: array<Value, SPLIT / 2u * CHANNELS * HELD * HEIGHT * LANES>;
+var<workgroup> partial: array<array<array<Value, SPLIT / 2u * HEIGHT * LANES>, HELD>, CHANNELS>;
 #endif
 
 // The TILES tiles are R rows of taps for each of INNER_GROUPS groups of WIDE channels. LOOSE: C is not a multiple of
@@ -93,25 +93,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 
     let rows = max(first_p, end_p) - first_p;
     for (var row = id.z; row < rows * (end_image - first_image); row += SPLIT) {
-        let n = first_image + row / rows;
-        let p = first_p + row % rows;
-        let line = (n * H + (p * STRIDE + r) - PAD_TOP) * W;
+        let n = min(first_image + row / rows, N - 1u);
+        let p = min(first_p + row % rows, P - 1u);
+        let line = (n * H + min((p * STRIDE + r) - PAD_TOP, H - 1u)) * W;
         for (var q = 0u; q < Q; q += PIXELS) {
-            let at = ((n * P + p) * Q + q) * K;
+#unroll k CHANNELS
+            let at$k = ((n * P + p) * Q + q) * K + column$k;
+#endunroll
+            let first = ((line + q * STRIDE) * C + c) / ELEMENT;
             // Left of the image w wraps round, so it is past the end too.
             let w = q * STRIDE - PAD_LEFT;
 #unroll j KEPT
-            let x$j = load(line, w + $ju, c);
+            let x$j = load(first, w, $ju);
 #endunroll
 #unroll i PIXELS
 #unroll j FRESH
-            let x$($i*STEP+KEPT+$j) = load(line, w + $($i*STEP+KEPT+$j)u, c);
+            let x$($i*STEP+KEPT+$j) = load(first, w, $($i*STEP+KEPT+$j)u);
 #endunroll
 #unroll k CHANNELS
 #if WHOLE
-            let d$i_$k = d_out[at + $iu * K + column$k];
+            let d$i_$k = d_out[at$k + $iu * K];
 #else
-            let d$i_$k = select(0.0, d_out[at + $iu * K + column$k], q + $iu < Q);
+            let d$i_$k = select(0.0, d_out[at$k + $iu * K], q + $iu < Q);
 #endif
 #unroll m TAPS
             acc$m_$k += x$($i*STEP+$m) * d$i_$k;
@@ -169,17 +172,22 @@ alias Result = f32;
 #include bound
 const OUT_CHANNELS = OUTER;
 
-fn load(line: u32, x: u32, channel: u32) -> Value {
-#if PADDED
-    let inside = x < SOURCE_W;
-    return select(Value(0.0), source[((line + select(0u, x, inside)) * INNER + channel) / WIDE], inside);
+// How far the window of a row's first tile begins to the left of the image.
+#if ENTRY_forward
+const BACK = PAD_LEFT;
 #else
-    return source[((line + x) * INNER + channel) / WIDE];
+const BACK = TAPS - 1u;
 #endif
+
+// Input j of a window that begins at column x; the one at column x + BACK is element `at`.
+fn load(at: u32, x: u32, j: u32) -> Value {
+    let inside = ((j >= LEFT) & (j < RIGHT)) | (x + j < SOURCE_W);
+    let index = select(0u, at + j * (INNER / WIDE) - BACK * (INNER / WIDE), inside);
+    return select(Value(0.0), source[index], inside);
 }
 
 #if DIVIDED
-var<workgroup> partial: array<f32, SPLIT / 2u * CHANNELS * HELD * HEIGHT * LANES>;
+var<workgroup> partial: array<array<array<f32, SPLIT / 2u * HEIGHT * LANES>, HELD>, CHANNELS>;
 #endif
 
 @compute @workgroup_size(LANES, HEIGHT, SPLIT)
@@ -227,23 +235,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
             continue;
         }
 #endif
-        let line = (n * SOURCE_H + from_y) * SOURCE_W;
-        // Tap m of the window, which starts at x, uses the weights of s = s_m.
+        let line = (min(n, N - 1u) * SOURCE_H + min(from_y, SOURCE_H - 1u)) * SOURCE_W;
+        // Tap m of the window, which starts BACK inputs before `start`, uses the weights of s = s_m.
 #if ENTRY_forward
-        let x = tile * PIXELS * STRIDE - PAD_LEFT;
+        let start = tile * PIXELS * STRIDE;
 #unroll m TAPS
         let s_$m = $mu;
 #endunroll
 #else
-        let x = (phase + PAD_LEFT) / STRIDE + tile * PIXELS - (TAPS - 1u);
+        let start = (phase + PAD_LEFT) / STRIDE + tile * PIXELS;
 #unroll m TAPS
         let s_$m = (phase + PAD_LEFT) % STRIDE + (TAPS - 1u - $mu) * STRIDE;
 #endunroll
 #endif
-        for (var i = WIDE * id.z; i < INNER; i += WIDE * SPLIT) {
+        let x = start - BACK;
+        let first = (line + start) * (INNER / WIDE);
+        for (var wide = id.z; wide < INNER / WIDE; wide += SPLIT) {
+            let i = wide * WIDE;
+            let at = first + wide;
 #unroll m TAPS
 #if RAGGED
-            let real$m = s_$m < S;
+            let real$m = ($mu > 0u) | (s_$m < S);
             let w$m = ((r * S + min(s_$m, S - 1u)) * INNER + i) * OUTER;
 #else
             let w$m = ((r * S + s_$m) * INNER + i) * OUTER;
@@ -263,11 +275,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #endunroll
 #endunroll
 #unroll j KEPT
-            let x$j = load(line, x + $ju, i);
+            let x$j = load(at, x, $ju);
 #endunroll
 #unroll i PIXELS
 #unroll j FRESH
-            let x$($i*STEP+KEPT+$j) = load(line, x + $($i*STEP+KEPT+$j)u, i);
+            let x$($i*STEP+KEPT+$j) = load(at, x, $($i*STEP+KEPT+$j)u);
 #endunroll
 #unroll m TAPS
 #unroll k CHANNELS

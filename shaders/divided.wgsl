@@ -2,11 +2,11 @@
 // into the one whose `id.z` is 0, always in the same order. `lane` is the invocation's index among the HEIGHT * LANES
 // beside it.
     for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
-        let at = id.z % half * (CHANNELS * HELD * HEIGHT * LANES) + lane;
+        let at = (id.z & (half - 1u)) * HEIGHT * LANES + lane;
         if id.z >= half && id.z < 2u * half {
 #unroll k CHANNELS
 #unroll h HELD
-            partial[at + ($ku * HELD + $hu) * HEIGHT * LANES] = acc$h_$k;
+            partial[$k][$h][at] = acc$h_$k;
 #endunroll
 #endunroll
         }
@@ -14,7 +14,7 @@
         if id.z < half {
 #unroll k CHANNELS
 #unroll h HELD
-            acc$h_$k += partial[at + ($ku * HELD + $hu) * HEIGHT * LANES];
+            acc$h_$k += partial[$k][$h][at];
 #endunroll
 #endunroll
         }

@@ -32,7 +32,7 @@ alias Result = f32;
 const OUT_CHANNELS = N;
 
 #if DIVIDED
-var<workgroup> partial: array<vec4<f32>, SPLIT / 2u * 4u * ROW_GROUPS * WIDTH>;
+var<workgroup> partial: array<array<vec4<f32>, SPLIT / 2u * WIDTH>, 4 * ROW_GROUPS>;
 #endif
 
 fn added(x: f32, e: u32) -> f32 {
@@ -78,17 +78,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 
 #if ENTRY_nn
 #if VECTOR_A
-    for (var k = 4u * slice; k < K; k += 4u * SPLIT) {
-#unroll j 4
+    for (var quad = slice; quad < K / 4u; quad += SPLIT) {
 #if VECTOR_B
-        let b$j = b[((k + $ju) * N + column) / 4u];
-#else
-        let b$j = vec4(b[(k + $ju) * N + c.x], b[(k + $ju) * N + c.y], b[(k + $ju) * N + c.z], b[(k + $ju) * N + c.w]);
-#endif
+        let at = quad * N + column / 4u;
+#unroll j 4
+        let b$j = b[at + $ju * (N / 4u)];
 #endunroll
+#else
+        let at = c + 4u * quad * N;
+#unroll j 4
+        let b$j = vec4(b[at.x + $ju * N], b[at.y + $ju * N], b[at.z + $ju * N], b[at.w + $ju * N]);
+#endunroll
+#endif
 #unroll g ROW_GROUPS
 #unroll i 4
-        let a$g_$i = a[(r$g_$i * K + k) / 4u];
+        let a$g_$i = a[r$g_$i * (K / 4u) + quad];
         acc$g_$i += a$g_$i.x * b0;
         acc$g_$i += a$g_$i.y * b1;
         acc$g_$i += a$g_$i.z * b2;
@@ -99,7 +103,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #else
     for (var k = slice; k < K; k += SPLIT) {
 #if VECTOR_B
-        let b0 = b[(k * N + column) / 4u];
+        let b0 = b[k * (N / 4u) + column / 4u];
 #else
         let b0 = vec4(b[k * N + c.x], b[k * N + c.y], b[k * N + c.z], b[k * N + c.w]);
 #endif
@@ -113,15 +117,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 
 #elif ENTRY_nt
 #if VECTOR_A
-    for (var k = 4u * slice; k < K; k += 4u * SPLIT) {
-        let b0 = b[(c.x * K + k) / 4u];
-        let b1 = b[(c.y * K + k) / 4u];
-        let b2 = b[(c.z * K + k) / 4u];
-        let b3 = b[(c.w * K + k) / 4u];
+    for (var quad = slice; quad < K / 4u; quad += SPLIT) {
+        let b0 = b[c.x * (K / 4u) + quad];
+        let b1 = b[c.y * (K / 4u) + quad];
+        let b2 = b[c.z * (K / 4u) + quad];
+        let b3 = b[c.w * (K / 4u) + quad];
 #unroll g ROW_GROUPS
 #unroll i 4
-        let a$g_$i = a[(r$g_$i * K + k) / 4u];
-        acc$g_$i += vec4(dot(a$g_$i, b0), dot(a$g_$i, b1), dot(a$g_$i, b2), dot(a$g_$i, b3));
+        // Not with `dot`, whose sum would have to be added.
+        let a$g_$i = a[r$g_$i * (K / 4u) + quad];
+        acc$g_$i += a$g_$i.x * vec4(b0.x, b1.x, b2.x, b3.x);
+        acc$g_$i += a$g_$i.y * vec4(b0.y, b1.y, b2.y, b3.y);
+        acc$g_$i += a$g_$i.z * vec4(b0.z, b1.z, b2.z, b3.z);
+        acc$g_$i += a$g_$i.w * vec4(b0.w, b1.w, b2.w, b3.w);
 #endunroll
 #endunroll
     }
@@ -139,13 +147,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #else
     for (var k = slice; k < K; k += SPLIT) {
 #if VECTOR_B
-        let b0 = b[(k * N + column) / 4u];
+        let b0 = b[k * (N / 4u) + column / 4u];
 #else
         let b0 = vec4(b[k * N + c.x], b[k * N + c.y], b[k * N + c.z], b[k * N + c.w]);
 #endif
 #unroll g ROW_GROUPS
 #if VECTOR_A
-        let a$g = a[(k * M + min(row + 4u * $gu, M - 4u)) / 4u];
+        let a$g = a[k * (M / 4u) + r$g_0 / 4u];
 #else
         let a$g = vec4(a[k * M + r$g_0], a[k * M + r$g_1], a[k * M + r$g_2], a[k * M + r$g_3]);
 #endif
@@ -159,11 +167,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #if DIVIDED
     for (var half = SPLIT / 2u; half > 0u; half /= 2u) {
         // Row by row of the tiles: neighbouring invocations write side by side, each to different memory banks.
-        let at = slice % half * WIDTH + id.x;
+        let at = (slice & (half - 1u)) * WIDTH + id.x;
         if slice >= half && slice < 2u * half {
 #unroll g ROW_GROUPS
 #unroll i 4
-            partial[(4u * $gu + $iu) * half * WIDTH + at] = acc$g_$i;
+            partial[$(4*$g+$i)][at] = acc$g_$i;
 #endunroll
 #endunroll
         }
@@ -171,7 +179,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         if slice < half {
 #unroll g ROW_GROUPS
 #unroll i 4
-            acc$g_$i += partial[(4u * $gu + $iu) * half * WIDTH + at];
+            acc$g_$i += partial[$(4*$g+$i)][at];
 #endunroll
 #endunroll
         }

@@ -57,10 +57,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     w -= rate * g / (sqrt(mi) + EPS);
 #elif ENTRY_adadelta
     let mi = A * m[i] + (1.0 - A) * g * g;
-    let d = g * sqrt(v[i] + EPS) / sqrt(mi + EPS);
+    let change = g * sqrt(v[i] + EPS) / sqrt(mi + EPS);
     m[i] = mi;
-    v[i] = A * v[i] + (1.0 - A) * d * d;
-    w -= rate * d;
+    v[i] = A * v[i] + (1.0 - A) * change * change;
+    w -= rate * change;
 #else
     let mi = A * m[i] + (1.0 - A) * g;
     let vi = B * v[i] + (1.0 - B) * g * g;

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 
 use inkgrad::check::large_cases;
 use inkgrad::grad::grad;
-use inkgrad::graph::{Graph, Place, Store, Value};
+use inkgrad::graph::{ALIGNMENT, Graph, Place, Store, Value};
 use inkgrad::ops::elementwise::Mul;
 use inkgrad::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS};
+use inkgrad::ops::optimizer::{Optimizer, Update};
 use inkgrad::ops::reduce::Sum;
-use inkgrad::ops::{Case, MatrixUnits, Target, cases};
+use inkgrad::ops::{Case, MatrixUnits, Op, Target, cases};
 use inkgrad::plan::{Dispatch, Plan, View, tensors};
 use inkgrad::shaders;
 use inkgrad::tensor::{Kind, Tensor};
@@ -147,6 +148,36 @@ fn every_shader_is_valid_and_declares_what_is_bound() {
         plan(&case).dispatches.iter().for_each(|dispatch| check(&case, dispatch, &mut seen));
     }
     assert!(!seen.is_empty());
+}
+
+#[test]
+fn every_optimizers_shader_is_valid_with_and_without_decay_and_average() {
+    let (beta1, beta2, eps, rho) = (0.9, 0.999, 1e-8, 0.9);
+    let sgd = |momentum, nesterov| Optimizer::Sgd { momentum, nesterov };
+    for optimizer in [
+        sgd(0.0, false),
+        sgd(0.9, false),
+        sgd(0.9, true),
+        Optimizer::RmsProp { rho, eps },
+        Optimizer::Adagrad { eps },
+        Optimizer::Adadelta { rho, eps },
+        Optimizer::Adam { beta1, beta2, eps },
+        Optimizer::Nadam { beta1, beta2, eps, momentum_decay: 0.004 },
+        Optimizer::AdamW { beta1, beta2, eps },
+    ] {
+        for (decay, average) in [(0.0, 0.0), (0.0, 0.99), (0.1, 0.0), (0.1, 0.99)] {
+            let update = Update { optimizer, decay, factor: 1.0, average };
+            let mut inputs = vec![Tensor::f32([131]), Tensor::f32([3, 4]), Tensor::u32([2])];
+            inputs.extend((decay > 0.0).then(|| Tensor::f32([131usize.div_ceil(ALIGNMENT)])));
+            let targets = update.targets(&inputs).unwrap();
+            let what = format!("{update:?}");
+            let text = shaders::text(&update.gpu(&inputs, &targets, Target::DISCRETE)).unwrap();
+            let (module, info) = valid(&what, &text, Capabilities::empty());
+            let bound = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some());
+            assert_eq!(bound.count(), inputs.len() + targets.len(), "{what}");
+            translate(&what, &module, &info, false);
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         f32s(f32s(case("1031x517x259", matmul(Layout::NN)), &[1031, 259]), &[259, 517]),
         f32s(f32s(case("1031x517x259", matmul(Layout::NT)), &[1031, 259]), &[517, 259]),
+        // Longer than lavapipe lets a loop be.
+        f32s(f32s(case("5x7x66,037", matmul(Layout::NN)), &[5, 66_037]), &[66_037, 7]),
         f32s(f32s(case("67x131x20011", matmul(Layout::TN)), &[20_011, 67]), &[20_011, 131]),
         f32s(f32s(case("61x29x27x33 by 3x3x65", Arc::new(conv)), &[61, 29, 27, 33]), &[3, 3, 33, 65]),
         f32s(f32s(case("61x29x27x33 by 3x3x65", Arc::new(grad_w)), &[61, 29, 27, 33]), &[61, 29, 27, 65]),

@@ -395,7 +395,7 @@ impl Scores {
             // A row with NaN predicts nothing: its class has probability NaN and is counted wrong.
             let best = most_likely(row);
             let truth = probabilities.get(*label as usize).copied().unwrap_or(f64::NAN);
-            scores.loss -= truth.max(f64::MIN_POSITIVE).ln() + if truth.is_nan() { f64::NAN } else { 0.0 };
+            scores.loss += cross_entropy(row, *label as usize);
             scores.correct += usize::from(best == *label as usize && !truth.is_nan());
             scores.predicted.push((best, probabilities[best]));
             scores.truth.push(truth);
@@ -412,6 +412,15 @@ impl Scores {
     pub fn answers(&self, labels: &[u32]) -> impl Iterator<Item = (usize, usize)> {
         labels.iter().zip(&self.predicted).map(|(label, (predicted, _))| (*label as usize, *predicted))
     }
+}
+
+/// `ln(sum(exp(row))) - row[label]`, which stays exact where the label's probability is 0 to f64. NaN for a row with NaN,
+/// or without the label.
+fn cross_entropy(row: &[f32], label: usize) -> f64 {
+    let logit = row.get(label).map_or(f64::NAN, |x| f64::from(*x));
+    let largest = row.iter().fold(f64::NEG_INFINITY, |most, x| most.max(f64::from(*x)));
+    let sum: f64 = row.iter().map(|x| (f64::from(*x) - largest).exp()).sum();
+    sum.ln() + (largest - logit)
 }
 
 /// The class with the largest logit of a row, the first if several are equal.

@@ -12,6 +12,15 @@ fn loss_and_accuracy_agree_with_a_sum_by_hand() {
 }
 
 #[test]
+fn the_loss_of_a_label_that_is_impossible_to_a_double_is_as_large_as_it_is() {
+    let scores = Scores::new(&[0.0, 5e4, -3e38, 3e38], &[0, 1]);
+    assert!((scores.loss - 2.5e4).abs() < 1e-6, "{}", scores.loss);
+    assert_eq!(scores.truth, [0.0, 1.0]);
+    let worst = Scores::new(&[-3e38, 3e38], &[0]);
+    assert!((worst.loss / 6e38 - 1.0).abs() < 1e-6, "{}", worst.loss);
+}
+
+#[test]
 fn a_row_that_is_not_a_number_is_counted_wrong_and_seen_in_the_loss() {
     let scores = Scores::new(&[f32::NAN, 1.0], &[1]);
     assert_eq!(scores.correct, 0);

@@ -98,7 +98,7 @@ impl Op for RowScale {
 }
 
 fn kernel(entry: &'static str, count: usize, width: usize) -> Kernel {
-    Kernel::flat("dot", entry, count).with("WIDTH", width)
+    Kernel::flat("dot", entry, count).with("WIDTH", width).rounds(width)
 }
 
 pub fn cases() -> Vec<Case> {

@@ -42,6 +42,8 @@ pub struct Kernel {
     pub entry: &'static str,
     pub constants: Vec<(Cow<'static, str>, Constant)>,
     pub workgroups: [u32; 3],
+    /// How often an invocation goes through its loops, all counted together; 0 where that is never much.
+    pub rounds: usize,
 }
 
 /// Invocations in a workgroup of the kernels that cover a flat range: `WORKGROUP` in their text.
@@ -52,6 +54,9 @@ pub const MOST_INVOCATIONS: usize = 256;
 pub const MOST_BINDINGS: usize = 8;
 /// The most workgroups in one dimension that every adapter allows.
 pub const MAX_GROUPS: usize = 65_535;
+/// The most rounds of its loops that an invocation may take on a driver that runs on the CPU: lavapipe ends all loops
+/// of an invocation after 65,535 rounds, and says nothing.
+pub const MOST_ROUNDS: usize = 65_000;
 
 /// GPU units that multiply matrices of 16-bit floats and accumulate in 32 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
@@ -107,7 +112,12 @@ impl Kernel {
         let rows = groups.div_ceil(MAX_GROUPS).max(1);
         let columns = groups.div_ceil(rows).max(1);
         let workgroups = [columns, rows, 1].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        Kernel { file, entry, constants: Vec::new(), workgroups }.with("IN_A_ROW", columns * size)
+        Kernel { file, entry, constants: Vec::new(), workgroups, rounds: 0 }.with("IN_A_ROW", columns * size)
+    }
+
+    /// With this many [`Kernel::rounds`].
+    pub fn rounds(self, rounds: usize) -> Kernel {
+        Kernel { rounds, ..self }
     }
 
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Constant>) -> Kernel {

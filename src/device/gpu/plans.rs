@@ -4,10 +4,11 @@ use wgpu::BindGroup;
 
 use super::pace::{Pace, cost};
 use super::pipelines::{Key, Pipeline, Pipelines, Source};
-use super::{Gpu, ROUND, layouts};
+use super::{Class, Gpu, ROUND, layouts};
 use crate::device::DeviceError;
 use crate::faults::{self, Fault};
 use crate::ops::Kernel;
+use crate::ops::kernel::MOST_ROUNDS;
 use crate::plan::{Buffer, Dispatch, Plan, View};
 use crate::tensor::Kind;
 
@@ -97,6 +98,9 @@ impl Gpu {
         let limits = &self.info.limits;
         if let Some(groups) = kernel.workgroups.iter().find(|n| **n > limits.groups) {
             return Err(self.limit(name, format!("{groups} workgroups in one dimension"), limits.groups));
+        }
+        if self.info.class == Class::Software && kernel.rounds > MOST_ROUNDS {
+            return Err(self.limit(name, format!("{} rounds of a loop", kernel.rounds), MOST_ROUNDS));
         }
         let count = inputs.len() + outputs.len();
         if count > limits.bindings as usize {

@@ -60,6 +60,13 @@ pub(super) fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
     kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh)
 }
 
+/// Constants for which inputs of a window may lie outside a row of `width`: those before `LEFT` and from `RIGHT` on.
+/// `begins`: at the least and at the most, the column where a window of `length` inputs begins.
+fn sides(kernel: Kernel, begins: [isize; 2], length: usize, width: usize) -> Kernel {
+    let [left, right] = [-begins[0], width as isize - begins[1]].map(|n| n.clamp(0, length as isize) as usize);
+    kernel.with("LEFT", left).with("RIGHT", right)
+}
+
 /// How many channels an invocation takes, out of `outer` for each of `units` tiles. What it reads of the image serves
 /// all of them, at the price of fewer invocations: 32 numbers that return to a workgroup cost as much as 128 sums.
 fn channels(outer: usize, units: usize, same_taps: bool, target: Target) -> usize {
@@ -93,7 +100,11 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         .with("TILES", tiles)
         .with("PHASES", 1usize)
         .with("RAGGED", false)
-        .with("PADDED", g.padded());
+        .with("PADDED", g.padded())
+        .rounds(g.r * (terms + 1));
+    let back = g.pad_left as isize;
+    let begins = [-back, ((tiles - 1) * pixels * g.stride) as isize - back];
+    let kernel = sides(kernel, begins, (pixels - 1) * g.stride + g.s, g.w);
     let kernel = images(window(kernel, g.s, g.stride), g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
     epilogue.constants(kernel).with("HAS_ADDEND", false)
 }
@@ -110,8 +121,6 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
     let pixels = share(row, PIXELS);
     let tiles = row.div_ceil(pixels);
     let taps = g.s.div_ceil(g.stride);
-    // Only without a border does the leftmost pixel meet d_out at or after its start, and the rightmost before its end.
-    let padded = taps > 1 || g.pad_left > 0 || (g.w - 1) / g.stride >= g.q;
     let units = g.n * g.h * phases * tiles;
     let channels = channels(g.c, units, phases == 1, target);
     let terms = if g.k.is_multiple_of(4) { g.k / 4 } else { g.k };
@@ -123,7 +132,9 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         .with("TILES", tiles)
         .with("PHASES", phases)
         .with("RAGGED", !g.s.is_multiple_of(g.stride))
-        .with("PADDED", padded);
+        .rounds(g.r * (terms + 1));
+    let begins = [g.pad_left / g.stride, (phases - 1 + g.pad_left) / g.stride + (tiles - 1) * pixels];
+    let kernel = sides(kernel, begins.map(|at| at as isize - (taps as isize - 1)), pixels - 1 + taps, g.q);
     let kernel = images(window(kernel, taps, 1), g, [g.p, g.q, g.k], [g.h, g.w, g.c]);
     epilogue.constants(kernel).with("HAS_ADDEND", false)
 }
@@ -156,9 +167,11 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
         .with("IMAGES_PER_PART", images_per_part)
         .with("VECTOR", g.c.is_multiple_of(4))
         .with("LOOSE", wide == 4 && !g.c.is_multiple_of(4))
-        // A last tile that goes past the row's end also reads past the image's.
-        .with("PADDED", g.padded() || !whole)
-        .with("WHOLE", whole);
+        .with("WHOLE", whole)
+        .rounds(images_per_part * g.p * (g.q.div_ceil(pixels) + 1));
+    let back = g.pad_left as isize;
+    let begins = [-back, ((g.q.div_ceil(pixels) - 1) * pixels * g.stride) as isize - back];
+    let kernel = sides(kernel, begins, (pixels - 1) * g.stride + g.s, g.w);
     sizes(window(kernel, g.s, g.stride), g)
 }
 

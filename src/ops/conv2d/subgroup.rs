@@ -50,7 +50,8 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, lanes: usize) -> Option<Kernel>
         .with("APART", 1usize)
         .with("PHASES_Y", 1usize)
         .with("PHASES_X", 1usize)
-        .with("RAGGED", false);
+        .with("RAGGED", false)
+        .rounds(g.r * (g.c + 1));
     let kernel = images(tile.constants(kernel, g.s, g.stride, lanes), g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
     Some(epilogue.constants(kernel))
 }
@@ -66,7 +67,8 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, lanes: usize) -> Option<Kernel> 
         .with("APART", g.stride)
         .with("PHASES_Y", phases[0])
         .with("PHASES_X", phases[1])
-        .with("RAGGED", !g.s.is_multiple_of(g.stride));
+        .with("RAGGED", !g.s.is_multiple_of(g.stride))
+        .rounds(g.r * (g.k + 1));
     let kernel = images(tile.constants(kernel, taps, 1, lanes), g, [g.p, g.q, g.k], [g.h, g.w, g.c]);
     Some(epilogue.constants(kernel))
 }
@@ -85,6 +87,7 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, lanes: usize) -> Option<Kern
         .with("PARTS", parts)
         .with("IMAGES_PER_PART", images_per_part)
         .with("PIXELS", pixels)
-        .with("LINE", (pixels - 1) * g.stride + g.s);
+        .with("LINE", (pixels - 1) * g.stride + g.s)
+        .rounds(images_per_part * (g.p * (g.q.div_ceil(pixels) + 1) + 1));
     Some(Epilogue::NONE.constants(sizes(kernel, g)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::activation::Act;
 use super::case::{Case, Fill};
 use super::epilogue::Ready;
-use super::kernel::MOST_INVOCATIONS;
+use super::kernel::{MOST_INVOCATIONS, MOST_ROUNDS};
 use super::tile::MOST_PIXELS;
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
 use crate::grad::Backward;
@@ -204,9 +204,14 @@ const SIDE_BY_SIDE: usize = 4;
 const ALONG: usize = 4;
 
 /// How many invocations, a power of two, share the sums of each tile; a workgroup has some tiles side by side. An
-/// invocation holds a whole tile, so it counts for four.
+/// invocation holds a whole tile, so it counts for four. A driver that runs on the CPU is busy with one tile, but leaves
+/// loops that are too long.
 fn split(layout: Layout, tiles: usize, side_by_side: usize, k: usize, target: Target) -> usize {
-    let least = if layout == Layout::NT && !target.is_software() { ALONG } else { 1 };
+    let least = match layout {
+        _ if target.is_software() => k.div_ceil(MOST_ROUNDS),
+        Layout::NT => ALONG,
+        Layout::NN | Layout::TN => 1,
+    };
     let wanted = (target.busy / 4 / tiles.max(1)).max(least);
     wanted.min(k / TERMS).clamp(1, MOST_INVOCATIONS / side_by_side).next_power_of_two()
 }
@@ -257,7 +262,8 @@ fn kernel(op: &MatMul, Sizes { m, n, k }: Sizes, target: Target) -> Kernel {
         .with("VECTOR_A", vector_a)
         .with("VECTOR_B", b_inner.is_multiple_of(4))
         .with("VECTOR_OUT", n.is_multiple_of(4))
-        .with("HAS_ADDEND", addend);
+        .with("HAS_ADDEND", addend)
+        .rounds(k.div_ceil(split));
     epilogue.constants(kernel)
 }
 
@@ -323,4 +329,28 @@ pub fn cases() -> Vec<Case> {
 
 fn describe(epilogue: Epilogue) -> String {
     if epilogue == Epilogue::NONE { "plain".into() } else { format!("{epilogue:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_invocation_goes_through_a_loop_more_often_than_drivers_on_the_cpu_let_it() {
+        for subgroup in [0, 4, 8] {
+            let target = Target { subgroup, ..Target::SOFTWARE };
+            for k in [60_001, 66_001, 195_075, 270_000, 1_000_003] {
+                for layout in [Layout::NN, Layout::NT, Layout::TN] {
+                    for [m, n] in [[1, 1], [3, 10], [128, 64], [1000, 130]] {
+                        let kernel = kernel(&MatMul::new(layout), Sizes { m, n, k }, target);
+                        assert!(
+                            (1..=MOST_ROUNDS).contains(&kernel.rounds),
+                            "{layout:?} {m}x{n}x{k}: {}",
+                            kernel.rounds
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Layout, MatMul};
 use crate::ops::Kernel;
+use crate::ops::kernel::MOST_ROUNDS;
 use crate::ops::subgroup::{Channels, PRODUCTS, share};
 
 /// Rows of the result that a lane holds.
@@ -18,6 +19,11 @@ pub fn kernel(op: &MatMul, entry: &'static str, [m, n, k]: [usize; 3], lanes: us
     };
     // Four terms at once, where rows are read along k.
     let terms = if layout != Layout::TN && k.is_multiple_of(4) { 4 } else { 1 };
+    let rounds = k / terms;
+    if rounds > MOST_ROUNDS {
+        // Invocations can share such sums in the other kernel.
+        return None;
+    }
     let rows = share(m, (PRODUCTS / (terms * channels.held())).min(ROWS));
     let row_tiles = m.div_ceil(rows);
     let kernel = channels
@@ -29,6 +35,7 @@ pub fn kernel(op: &MatMul, entry: &'static str, [m, n, k]: [usize; 3], lanes: us
         .with("ROW_TILES", row_tiles)
         .with("LOADS", rows.div_ceil(lanes))
         .with("TERMS", terms)
-        .with("HAS_ADDEND", addend);
+        .with("HAS_ADDEND", addend)
+        .rounds(rounds);
     Some(epilogue.constants(kernel))
 }

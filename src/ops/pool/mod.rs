@@ -96,6 +96,18 @@ impl Windows {
             .with("Q", self.q)
             .with("C", self.c / lanes)
             .with("SCALE", scale)
+            .rounds(self.rounds(entry))
+    }
+
+    /// Rounds of the shader's loops: over the elements of a window, or over the windows that contain a pixel, where the
+    /// derivative of a maximum goes through each of these.
+    fn rounds(&self, entry: &str) -> usize {
+        let (window, around) = (self.window, self.window.div_ceil(self.stride));
+        match entry {
+            "grad_max" => around * (around * (window * (window + 1) + 1) + 1),
+            "grad_avg" => around * (around + 1),
+            _ => window * (window + 1),
+        }
     }
 
     /// `out = scale * fold of each window`. First the window's rows are folded, in loops that are long and contiguous

@@ -1,0 +1,121 @@
+//! What the compiler of a real GPU makes of the kernels, which needs no such GPU: AMD's driver for Mesa compiles for any
+//! generation that `RADV_FORCE_FAMILY` names. It says how many registers a kernel takes, and in the assembly one can
+//! count how many of a loop's instructions are multiply-adds.
+//!
+//!     KERNELS=avgcnn RADV_FORCE_FAMILY=navi21 cargo test --release --test compiled table -- --ignored --nocapture
+//!
+//! prints that of all kernels of a training step; with `RADV_DEBUG=shaders` also their assembly.
+
+mod assembly;
+mod driver;
+
+use std::collections::HashSet;
+
+use assembly::{Loop, loops};
+use driver::{Compiled, Driver};
+use inkgrad::data::mnist;
+use inkgrad::graph::Store;
+use inkgrad::models::{Normalization, builtin, builtin_gan};
+use inkgrad::ops::{Kernel, Target};
+use inkgrad::plan::{Dispatch, Plan, tensors};
+use inkgrad::shaders;
+use inkgrad::train::gan::grouped;
+use inkgrad::train::{ClassifierSteps, GanSettings, GanSteps, Settings, Share};
+
+/// The plans of a built-in network's training step.
+fn plans(network: &str) -> Vec<Plan> {
+    let set = mnist::embedded().unwrap().train.select(&(0..640).collect::<Vec<_>>());
+    let mut store = Store::default();
+    if let Ok(gan) = builtin_gan(network) {
+        let settings = GanSettings::from_recipe(network, &gan.recipe);
+        let set = grouped(&set, settings.pack, 0, 0).unwrap();
+        let steps = GanSteps::declare(&mut store, &gan, &settings, &set).unwrap();
+        return steps.plans().into_iter().map(|(_, plan, _)| plan.clone()).collect();
+    }
+    let architecture = builtin(network).unwrap();
+    let settings = Settings { batch: 128, ..Settings::from_recipe(network, &architecture.recipe) };
+    let (built, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
+    let normalization = Normalization::of(&set);
+    let steps = ClassifierSteps::declare(&mut store, &built, parameters, &settings, &set, normalization, Share::WHOLE);
+    vec![steps.unwrap().plan.clone()]
+}
+
+fn kernel(dispatch: &Dispatch, target: Target) -> (Kernel, String) {
+    let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs), target);
+    let text = shaders::text(&kernel).unwrap();
+    (kernel, text)
+}
+
+fn name(dispatch: &Dispatch) -> String {
+    format!("{} {:?}", dispatch.op.name(), dispatch.outputs[0].tensor.shape)
+}
+
+/// The loop with the most multiply-adds.
+fn main_loop(compiled: &Compiled) -> Option<Loop> {
+    loops(&compiled.assembly).into_iter().max_by_key(|found| found.multiply_adds)
+}
+
+#[test]
+fn kernels_keep_their_sums_in_registers_and_their_loops_are_mostly_multiply_adds() {
+    let mut opened = 0;
+    // Cards of 2020 and of 2017.
+    for family in ["navi21", "vega10"] {
+        // SAFETY: no other thread is there to read it: this is the only test that opens a driver and is not ignored.
+        unsafe { std::env::set_var("RADV_FORCE_FAMILY", family) };
+        let Some(driver) = Driver::open() else { continue };
+        opened += 1;
+        let (mut seen, mut faults) = (HashSet::new(), Vec::new());
+        for dispatch in ["cnn", "avgcnn", "gan"].into_iter().flat_map(plans).flat_map(|plan| plan.dispatches) {
+            let (kernel, text) = kernel(&dispatch, Target::DISCRETE);
+            if !seen.insert(text.clone()) {
+                continue;
+            }
+            let compiled = driver.compile(&text, dispatch.inputs.len() + dispatch.outputs.len());
+            let name = format!("{} on {}", name(&dispatch), driver.name);
+            let spilled = compiled.count("Spilled VGPRs") + compiled.count("Scratch size");
+            if spilled > 0 {
+                faults.push(format!("{name}: {} registers do not hold it", compiled.count("VGPRs")));
+            }
+            // Where sums are short, or an invocation's row of pixels is, less is left.
+            let is_heavy = ["conv2d", "matmul"].contains(&kernel.file) && dispatch.flops() > 500_000_000;
+            match main_loop(&compiled).filter(|_| is_heavy) {
+                Some(found) if found.share() < 0.8 => faults.push(format!("{name}: {found:?}")),
+                _ => {}
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+    if opened == 0 {
+        eprintln!("SKIPPED: AMD's Vulkan driver for Mesa is not installed, so no kernel was compiled for its GPUs");
+    }
+}
+
+#[test]
+#[ignore = "prints what a step's kernels are compiled to, and checks nothing"]
+fn table() {
+    let driver = Driver::open().expect("AMD's Vulkan driver for Mesa is not installed");
+    let network = std::env::var("KERNELS").unwrap_or_else(|_| "cnn".into());
+    println!("{network} on {}", driver.name);
+    println!(
+        "{:40} {:>10} {:>10} {:>7} {:>7} {:>6} {:>13} {:>5} {:>5} {:>6}",
+        "op, result", "MFLOP", "workgroups", "spilled", "VGPRs", "waves", "multiply-adds", "other", "loads", "share"
+    );
+    for dispatch in plans(&network).into_iter().flat_map(|plan| plan.dispatches) {
+        let (kernel, text) = kernel(&dispatch, Target::DISCRETE);
+        let compiled = driver.compile(&text, dispatch.inputs.len() + dispatch.outputs.len());
+        let found = main_loop(&compiled).unwrap_or_default();
+        println!(
+            "{:40} {:>10.2} {:>10} {:>7} {:>7} {:>6} {:>13} {:>5} {:>5} {:>5.0}%",
+            name(&dispatch),
+            dispatch.flops() as f64 / 1e6,
+            kernel.workgroups.iter().product::<u32>(),
+            compiled.count("Spilled VGPRs"),
+            compiled.count("VGPRs"),
+            compiled.count("Subgroups per SIMD"),
+            found.multiply_adds,
+            found.other,
+            found.loads,
+            100.0 * found.share(),
+        );
+    }
+}
