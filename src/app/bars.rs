@@ -1,6 +1,11 @@
 //! A network's answer: a bar for each class, with the winner marked and the runner-up named.
 
-use eframe::egui::{self, Align2, FontId, Role, Sense, WidgetInfo, vec2};
+use std::sync::Arc;
+
+use eframe::egui::text::{LayoutJob, TextWrapping};
+use eframe::egui::{self, Align2, Color32, FontId, Galley, Role, Sense, WidgetInfo, vec2};
+
+use super::theme;
 
 /// Of more classes than this only the most likely are shown.
 const MOST: usize = 12;
@@ -71,14 +76,16 @@ pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Opti
         }
         let (visuals, painter) = (ui.visuals(), ui.painter().with_clip_rect(rect));
         let text = if wins { visuals.strong_text_color() } else { visuals.text_color() };
-        painter.text(rect.left_center(), Align2::LEFT_CENTER, &names[class], font.clone(), text);
+        let name = within(ui, &names[class], label - 4.0, &font, text);
+        let place = Align2::LEFT_CENTER.anchor_size(rect.left_center(), name.size());
+        painter.galley(place.min, name, text);
         let mut track = rect.shrink2(vec2(0.0, 4.0));
         track.min.x += label;
         track.max.x -= 58.0;
         painter.rect_filled(track, 2.0, visuals.widgets.inactive.bg_fill);
         let mut bar = track;
         bar.max.x = bar.min.x + track.width() * share.clamp(0.0, 1.0);
-        let colour = if wins { visuals.selection.bg_fill } else { visuals.weak_text_color() };
+        let colour = if wins { theme::winner(visuals) } else { visuals.weak_text_color() };
         painter.rect_filled(bar, 2.0, colour);
         if probabilities.is_some() {
             painter.text(rect.right_center(), Align2::RIGHT_CENTER, percent(share), FontId::monospace(13.0), text);
@@ -86,9 +93,27 @@ pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Opti
     }
 }
 
+/// A name that is laid out in one row, with an ellipsis where it is too long.
+fn within(ui: &egui::Ui, name: &str, width: f32, font: &FontId, colour: Color32) -> Arc<Galley> {
+    let mut job = LayoutJob::simple_singleline(name.into(), font.clone(), colour);
+    job.wrap = TextWrapping::truncate_at_width(width);
+    ui.fonts_mut(|fonts| fonts.layout_job(job))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_ends_in_an_ellipsis_before_the_bar() {
+        let output = egui::Context::default().run_ui(egui::RawInput::default(), |ui| {
+            let font = FontId::proportional(15.0);
+            let long = within(ui, &"long ".repeat(40), 100.0, &font, Color32::WHITE);
+            assert!(long.elided && long.size().x <= 100.0 && long.rows.len() == 1, "{:?}", long.size());
+            assert!(!within(ui, "7", 100.0, &font, Color32::WHITE).elided);
+        });
+        output.drop_without_applying_deltas();
+    }
 
     #[test]
     fn the_winner_and_the_runner_up_are_named_and_nothing_uncertain_is_called_certain() {

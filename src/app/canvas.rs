@@ -52,19 +52,20 @@ impl Canvas {
         let id = Id::unique("the field");
         let response = ui.interact(rect, id, Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, "Field to draw on"));
-        if std::mem::take(&mut self.focus_wanted) || response.is_pointer_button_down_on() {
+        if std::mem::take(&mut self.focus_wanted) {
             response.request_focus();
         }
-        // With the focus on the field, Tab keeps the drawing; after Escape it moves between controls again.
-        let filter = EventFilter { tab: true, horizontal_arrows: true, vertical_arrows: true, escape: false };
-        ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
-
         self.pointer(ui, field, rect, &response);
         if response.has_focus() {
             self.arrows(ui, field);
         } else if self.keyboard.take().is_some_and(|(_, down)| down) {
             field.lift();
         }
+        // With the focus on the field, Tab keeps the drawing; after Escape, and where there is none, it moves between
+        // controls.
+        let tab = !field.is_blank();
+        let filter = EventFilter { tab, horizontal_arrows: true, vertical_arrows: true, escape: false };
+        ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
         self.paint(ui, field, rect, &response);
         response
     }
@@ -81,6 +82,8 @@ impl Canvas {
                 Event::PointerButton { pos, button, pressed: true, .. }
                     if rect.contains(pos) && (response.is_pointer_button_down_on() || response.hovered()) =>
                 {
+                    // Pressed and released within one frame, the button is not down on the field any more.
+                    response.request_focus();
                     if self.keyboard.take().is_some_and(|(_, down)| down) {
                         // The stroke drawn with the keys ends here, so that no line leads from it to the pointer.
                         field.lift();
@@ -151,7 +154,7 @@ impl Canvas {
         let wider =
             consume(Modifiers::NONE, Key::CloseBracket) as i32 - consume(Modifiers::NONE, Key::OpenBracket) as i32;
         self.radius = (self.radius + 2.0 * wider as f32).clamp(*RADII.start(), *RADII.end());
-        if is_focused && consume(Modifiers::NONE, Key::Tab) {
+        if is_focused && !field.is_blank() && consume(Modifiers::NONE, Key::Tab) {
             return Some(Ask::Save);
         }
         consume(Modifiers::NONE, Key::Num1).then_some(Ask::Recall)

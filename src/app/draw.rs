@@ -8,7 +8,7 @@ use super::bars;
 use super::canvas::{RADII, REDO, UNDO};
 use super::field::Tool;
 use super::paint::{self, Picture};
-use super::reader::{Answer, Reader};
+use super::reader::{About, Answer, Reader};
 use super::shared::Shared;
 use crate::infer::look::Pass;
 
@@ -45,7 +45,7 @@ impl Draw {
                 let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
                 shared.fulfil(ask);
                 shared.ask();
-                hint(ui, response.has_focus());
+                hint(ui, shared, response.has_focus());
             });
             ui.add_space(8.0);
             ui.vertical(|ui| {
@@ -119,6 +119,8 @@ impl Draw {
         };
         let [drawn, prepared] =
             [said(answer.map(|answer| &answer.drawn)), said(answer.and_then(|answer| answer.prepared.as_ref()))];
+        // Then there is nothing to choose.
+        let is_only_drawn = shared.takes_drawings_as_they_are();
         ui.label(RichText::new("What the network sees").strong());
         ui.horizontal(|ui| {
             let one = |ui: &mut Ui, picture: &Picture, name: &str, said: &str, chosen: bool| {
@@ -134,23 +136,38 @@ impl Draw {
                 })
                 .inner
             };
-            if one(ui, &self.drawn, "As drawn", &drawn, !shared.remembered.prepared) {
+            let is_prepared = shared.remembered.prepared && !is_only_drawn;
+            if one(ui, &self.drawn, "As drawn", &drawn, !is_prepared) && !is_only_drawn {
                 shared.remembered.prepared = false;
             }
-            if one(ui, &self.prepared, "As MNIST", &prepared, shared.remembered.prepared) {
+            if !is_only_drawn && one(ui, &self.prepared, "As MNIST", &prepared, is_prepared) {
                 shared.remembered.prepared = true;
             }
             ui.vertical(|ui| {
                 ui.set_width(ui.available_width().clamp(80.0, 240.0));
-                ui.label(
-                    RichText::new(
-                        "MNIST's digits were cropped, scaled and centred by their centre of mass. A network that has \
-                         seen only such digits fails on others.",
-                    )
-                    .weak(),
-                );
+                about_pictures(ui, shared.reader.about());
             });
         });
+    }
+}
+
+/// Says what pictures the network has learned from.
+fn about_pictures(ui: &mut Ui, about: Option<&About>) {
+    let text = match about {
+        Some(about) if about.takes_pictures_as_they_are => {
+            "This network has learned from pictures as they were. What you draw, drop or paste is only brought to its \
+             size."
+        }
+        _ => {
+            "MNIST's digits were cropped, scaled and centred by their centre of mass. A network that has seen only \
+             such digits fails on others."
+        }
+    };
+    ui.label(RichText::new(text).weak());
+    if about.is_some_and(About::knows_light_pictures) {
+        let text =
+            "They were light, and the field is black: drawings may be misread. Dropped and pasted pictures stay light.";
+        ui.colored_label(ui.visuals().warn_fg_color, text);
     }
 }
 
@@ -185,8 +202,10 @@ pub fn menu<'a>(label: &'a str, selected: &'a str, width: f32) -> egui::ComboBox
 /// A menu of models; returns the one that was chosen.
 pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, width: f32) -> Option<PathBuf> {
     let mut chosen = None;
-    let mut refresh = false;
-    let response = menu(label, selected, width).show_ui(ui, |ui| {
+    menu(label, selected, width).show_ui(ui, |ui| {
+        if shared.menu.opens(ui.ctx().cumulative_frame_nr()) {
+            shared.menu.refresh();
+        }
         ui.weak("Shipped with inkgrad");
         for entry in &shared.menu.shipped {
             if ui.selectable_label(entry.name == selected, &entry.name).clicked() {
@@ -208,11 +227,10 @@ pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, wid
         } else if shared.menu.found.is_empty() {
             ui.weak("no models yet: train one in the Train panel and press Keep");
         }
-        refresh = ui.button("Look again").clicked();
+        if ui.button("Look again").clicked() {
+            shared.menu.refresh();
+        }
     });
-    if refresh || response.response.clicked() {
-        shared.menu.refresh();
-    }
     chosen
 }
 
@@ -242,7 +260,7 @@ fn tools(ui: &mut Ui, shared: &mut Shared) {
         if button(ui, !shared.field.is_blank(), "Clear", "Caps Lock or Delete") {
             shared.field.clear();
         }
-        if button(ui, true, "Keep", "Tab, in the field") {
+        if button(ui, !shared.field.is_blank(), "Keep", "Tab, in the field") {
             shared.fulfil(Some(super::canvas::Ask::Save));
         }
         if button(ui, shared.kept.is_some(), "Recall", "Key 1") {
@@ -251,8 +269,9 @@ fn tools(ui: &mut Ui, shared: &mut Shared) {
     });
 }
 
-fn hint(ui: &mut Ui, is_focused: bool) {
-    let text = match is_focused {
+fn hint(ui: &mut Ui, shared: &Shared, is_focused: bool) {
+    let text = match is_focused && !shared.field.is_blank() {
+        _ if shared.has_just_kept() => "Kept. Key 1 brings the drawing back, also when the window opens again.",
         true => "Tab keeps the drawing, 1 recalls it, 2 erases, Delete clears. Esc, then Tab: other controls.",
         false => "Draw here, drop or paste a picture. With the keys: arrows move the pen, Space puts it down.",
     };

@@ -8,10 +8,13 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use eframe::egui::{self, ColorImage};
 use image::{DynamicImage, RgbaImage};
 
-use super::field::Field;
+use super::field::Drawing;
 use crate::pictures::decode::{MAX_PIXELS, MAX_SIDE};
 use crate::pictures::reduce::reduced;
 use crate::pictures::{self, PictureError};
+
+/// How many lines of a pasted text are taken for files.
+const MOST_FILES: usize = 100;
 
 type Read = Result<DynamicImage, String>;
 
@@ -25,7 +28,7 @@ pub enum Source {
 /// What was dropped or pasted last, until it is there.
 #[derive(Default)]
 pub struct Dropped {
-    coming: Option<Receiver<Result<Vec<u8>, String>>>,
+    coming: Option<Receiver<Result<Drawing, String>>>,
 }
 
 impl Dropped {
@@ -41,7 +44,7 @@ impl Dropped {
                 Source::Clipboard(image) => pasted(&image),
             };
             // Nobody listens if another picture has come since.
-            let _ = send.send(read.map(|picture| Field::of(&picture)));
+            let _ = send.send(read.map(Drawing::of));
             ctx.request_repaint();
         };
         let started = std::thread::Builder::new().name("dropped".into()).spawn(work);
@@ -52,8 +55,8 @@ impl Dropped {
         Ok(())
     }
 
-    /// The picture as a field's pixels, or why there is none; once.
-    pub fn take(&mut self) -> Option<Result<Vec<u8>, String>> {
+    /// The picture as a drawing, or why there is none; once.
+    pub fn take(&mut self) -> Option<Result<Drawing, String>> {
         let read = match self.coming.as_ref()?.try_recv() {
             Ok(read) => read,
             Err(TryRecvError::Empty) => return None,
@@ -62,6 +65,47 @@ impl Dropped {
         self.coming = None;
         Some(read)
     }
+}
+
+/// The files that a pasted text names: file managers copy files as their paths or `file://` addresses, one a line.
+///
+/// # Errors
+/// A message, if there is no such file.
+pub fn files(text: &str) -> Result<Vec<PathBuf>, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let files: Vec<PathBuf> = lines.take(MOST_FILES).filter_map(path).filter(|path| path.is_file()).collect();
+    if files.is_empty() {
+        return Err("the clipboard holds text and no picture; copy a picture, or the file of one".into());
+    }
+    Ok(files)
+}
+
+/// The path in a line: as it is, or in a `file://` address.
+fn path(line: &str) -> Option<PathBuf> {
+    let Some(address) = line.strip_prefix("file://") else {
+        let path = PathBuf::from(line);
+        return path.is_absolute().then_some(path);
+    };
+    // An address may name this computer; on Windows a slash comes before the drive.
+    let rest = &address[address.find('/')?..];
+    let rest = if cfg!(windows) { rest.trim_start_matches('/') } else { rest };
+    String::from_utf8(decoded(rest)?).ok().map(PathBuf::from)
+}
+
+/// The bytes of an address, where %20 is a space.
+fn decoded(address: &str) -> Option<Vec<u8>> {
+    let mut bytes = address.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                (digit()? * 16 + digit()?) as u8
+            }
+            other => other,
+        });
+    }
+    Some(decoded)
 }
 
 /// A pasted picture, within the same limits as one from a file.
@@ -108,6 +152,21 @@ mod tests {
         let problem = first(&[notes, gone]).unwrap_err();
         assert!(problem.contains("notes.txt") && problem.contains("none of the 2 files"), "{problem}");
         assert!(first(&[folder.path().to_owned()]).unwrap_err().contains("folder"));
+    }
+
+    #[test]
+    fn a_copied_file_is_found_by_its_path_and_by_its_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = folder.path().join("a 5 %.png");
+        std::fs::write(&picture, b"").unwrap();
+        let address = super::super::guide::url(&picture);
+        assert!(address.starts_with("file://") && address.contains("a%205%20%25.png"), "{address}");
+        for text in [address, format!("  {}\nno such file\n", picture.display())] {
+            assert_eq!(files(&text).unwrap(), [picture.as_path()], "{text}");
+        }
+        for text in ["a line", "five.png", "file://", "file:///%", "file:///%zz", "file:///no/such", "/", "%é"] {
+            assert!(files(text).unwrap_err().contains("no picture"), "{text}");
+        }
     }
 
     #[test]

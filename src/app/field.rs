@@ -5,10 +5,13 @@ use std::sync::Arc;
 use image::{DynamicImage, GrayImage};
 
 use crate::infer::look::FIELD;
-use crate::pictures::prepare::{Mode, Preparation, prepare};
+use crate::pictures::prepare::{Invert, Mode, Preparation, prepare};
+use crate::pictures::{gray, is_prepared};
 
 /// How many strokes can be undone.
 const HISTORY: usize = 100;
+/// And of how many of the newest the picture is kept: one may take 30 MB.
+const PICTURES: usize = 8;
 
 /// What a stroke does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -18,12 +21,52 @@ pub enum Tool {
     Eraser,
 }
 
-/// `FIELD` x `FIELD` bytes, 0 black, 255 ink. Positions are in pixels, from the upper left corner.
+/// What is on the field.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    /// `FIELD` x `FIELD` bytes, 0 black, 255 ink.
+    pixels: Arc<Vec<u8>>,
+    /// The picture that these show, until something is drawn on it: networks read the picture itself, as `classify`
+    /// does.
+    picture: Option<Arc<DynamicImage>>,
+}
+
+impl Drawing {
+    fn of_pixels(pixels: Vec<u8>) -> Drawing {
+        Drawing { pixels: Arc::new(pixels), picture: None }
+    }
+
+    /// A picture, as large as fits, with its aspect ratio kept.
+    pub fn of(picture: DynamicImage) -> Drawing {
+        Drawing { pixels: Arc::new(shown(&picture)), picture: Some(Arc::new(picture)) }
+    }
+}
+
+/// A picture as a field's pixels. Those of a square one with a dark border are only scaled; otherwise paper, light or
+/// not, becomes the black that is added beside the picture, and ink becomes light.
+fn shown(picture: &DynamicImage) -> Vec<u8> {
+    let gray = gray(picture);
+    let [height, width] = [gray.height() as usize, gray.width() as usize];
+    let is_as_drawn = height == width && is_prepared(gray.as_raw(), [height, width]);
+    // What the network will see of it is decided later, as for a drawing.
+    let whole = Preparation {
+        mode: Mode::Always,
+        invert: if is_as_drawn { Invert::Never } else { Invert::Auto },
+        contrast: !is_as_drawn,
+        thicken: false,
+        crop: false,
+        margin: false,
+        center: false,
+    };
+    prepare(picture, [FIELD, FIELD, 1], &whole).pixels
+}
+
+/// The drawing, and those before it. Positions are in pixels, from the upper left corner.
 #[derive(Clone, Debug)]
 pub struct Field {
-    pixels: Arc<Vec<u8>>,
-    before: Vec<Arc<Vec<u8>>>,
-    undone: Vec<Arc<Vec<u8>>>,
+    drawing: Drawing,
+    before: Vec<Drawing>,
+    undone: Vec<Drawing>,
     /// Where the pen is while it is down.
     pen: Option<[f32; 2]>,
     by_pen: bool,
@@ -31,18 +74,23 @@ pub struct Field {
 
 impl Default for Field {
     fn default() -> Field {
-        let pixels = Arc::new(vec![0; FIELD * FIELD]);
-        Field { pixels, before: Vec::new(), undone: Vec::new(), pen: None, by_pen: false }
+        let drawing = Drawing::of_pixels(vec![0; FIELD * FIELD]);
+        Field { drawing, before: Vec::new(), undone: Vec::new(), pen: None, by_pen: false }
     }
 }
 
 impl Field {
     pub fn pixels(&self) -> &Arc<Vec<u8>> {
-        &self.pixels
+        &self.drawing.pixels
+    }
+
+    /// The picture that the field shows; `None` for a drawing, and for a picture that was drawn on.
+    pub fn picture(&self) -> Option<&Arc<DynamicImage>> {
+        self.drawing.picture.as_ref()
     }
 
     pub fn is_blank(&self) -> bool {
-        self.pixels.iter().all(|pixel| *pixel == 0)
+        self.pixels().iter().all(|pixel| *pixel == 0)
     }
 
     /// Whether the pen is down.
@@ -65,6 +113,7 @@ impl Field {
             }
         };
         (self.pen, self.by_pen) = (Some(to), true);
+        self.drawing.picture = None;
         self.segment(from, to, radius, tool);
     }
 
@@ -75,7 +124,7 @@ impl Field {
 
     /// Covers all pixels within `radius` of the segment; the edge is one pixel wide, so that it is smooth.
     fn segment(&mut self, from: [f32; 2], to: [f32; 2], radius: f32, tool: Tool) {
-        let pixels = Arc::make_mut(&mut self.pixels);
+        let pixels = Arc::make_mut(&mut self.drawing.pixels);
         // The brush leaves a faint edge one pixel wide, which the same stroke of the eraser should remove too.
         let radius = if tool == Tool::Eraser { radius + 1.5 } else { radius };
         let reach = radius + 1.0;
@@ -111,37 +160,26 @@ impl Field {
     /// Replaces the drawing, which can be undone; does nothing if `pixels` has another size.
     pub fn replace(&mut self, pixels: Vec<u8>) {
         if pixels.len() == FIELD * FIELD {
-            self.lift();
-            self.by_pen = false;
-            self.remember();
-            self.pixels = Arc::new(pixels);
+            self.show(Drawing::of_pixels(pixels));
         }
     }
 
-    /// Replaces the drawing with a picture, converted by [`Field::of`].
-    pub fn show(&mut self, picture: &DynamicImage) {
-        self.replace(Field::of(picture));
-    }
-
-    /// A picture as a field's pixels, as large as fits, keeping its aspect ratio; dark ink on light paper is inverted.
-    pub fn of(picture: &DynamicImage) -> Vec<u8> {
-        // What the network will see of it is decided later, as for a drawing.
-        let whole = Preparation {
-            mode: Mode::Always,
-            thicken: false,
-            crop: false,
-            margin: false,
-            center: false,
-            ..Preparation::default()
-        };
-        prepare(picture, [FIELD, FIELD, 1], &whole).pixels
+    /// Replaces the drawing with another, which can be undone.
+    pub fn show(&mut self, drawing: Drawing) {
+        self.lift();
+        self.by_pen = false;
+        self.remember();
+        self.drawing = drawing;
     }
 
     fn remember(&mut self) {
         if self.before.len() == HISTORY {
             self.before.remove(0);
         }
-        self.before.push(Arc::clone(&self.pixels));
+        self.before.push(self.drawing.clone());
+        if let Some(old) = self.before.len().checked_sub(PICTURES + 1) {
+            self.before[old].picture = None;
+        }
         self.undone.clear();
     }
 
@@ -156,7 +194,7 @@ impl Field {
         self.lift();
         self.by_pen = false;
         if let Some(before) = self.before.pop() {
-            self.undone.push(std::mem::replace(&mut self.pixels, before));
+            self.undone.push(std::mem::replace(&mut self.drawing, before));
         }
     }
 
@@ -164,13 +202,13 @@ impl Field {
         self.lift();
         self.by_pen = false;
         if let Some(undone) = self.undone.pop() {
-            self.before.push(std::mem::replace(&mut self.pixels, undone));
+            self.before.push(std::mem::replace(&mut self.drawing, undone));
         }
     }
 
     pub fn image(&self) -> GrayImage {
         let side = FIELD as u32;
-        GrayImage::from_raw(side, side, self.pixels.to_vec()).unwrap_or_else(|| GrayImage::new(side, side))
+        GrayImage::from_raw(side, side, self.pixels().to_vec()).unwrap_or_else(|| GrayImage::new(side, side))
     }
 }
 
@@ -179,7 +217,7 @@ mod tests {
     use super::*;
 
     fn ink(field: &Field, x: usize, y: usize) -> u8 {
-        field.pixels[y * FIELD + x]
+        field.pixels()[y * FIELD + x]
     }
 
     #[test]
@@ -197,7 +235,7 @@ mod tests {
             field.draw([200.0, 233.0], 10.0, Tool::Brush);
             field
         };
-        assert!(slant.pixels.iter().any(|pixel| (1..255).contains(pixel)));
+        assert!(slant.pixels().iter().any(|pixel| (1..255).contains(pixel)));
     }
 
     #[test]
@@ -240,8 +278,45 @@ mod tests {
             }
         }
         let mut field = Field::default();
-        field.show(&DynamicImage::ImageLuma8(picture));
+        field.show(Drawing::of(DynamicImage::ImageLuma8(picture)));
         assert!(ink(&field, 224, 224) > 200, "ink");
         assert!(ink(&field, 224, 130) < 40 && ink(&field, 224, 20) == 0, "paper, and what the picture leaves free");
+    }
+
+    /// A faint grey digit of the test set's kind, `side` pixels wide and high.
+    fn faint(side: u32) -> DynamicImage {
+        DynamicImage::ImageLuma8(GrayImage::from_fn(side, side, |x, y| {
+            image::Luma([if x > side / 3 && x < side / 2 { (40 + x + 2 * y) as u8 } else { 3 }])
+        }))
+    }
+
+    #[test]
+    fn a_square_picture_on_black_keeps_its_grey_levels_pixel_by_pixel() {
+        let picture = faint(28);
+        let mut field = Field::default();
+        field.show(Drawing::of(picture.clone()));
+        let bytes = picture.to_luma8();
+        let pixel = |x: usize, y: usize| bytes.get_pixel(x as u32 / 16, y as u32 / 16).0[0];
+        assert!((0..FIELD * FIELD).all(|i| field.pixels()[i] == pixel(i % FIELD, i / FIELD)));
+    }
+
+    #[test]
+    fn a_field_shows_a_picture_until_something_is_drawn_on_it_and_again_once_that_is_undone() {
+        let mut field = Field::default();
+        field.show(Drawing::of(faint(30)));
+        assert_eq!(field.picture().map(|picture| picture.width()), Some(30));
+        field.draw([10.0, 10.0], 8.0, Tool::Brush);
+        field.lift();
+        assert!(field.picture().is_none());
+        field.undo();
+        assert!(field.picture().is_some());
+        field.redo();
+        assert!(field.picture().is_none());
+        field.undo();
+        field.clear();
+        assert!(field.picture().is_none());
+        // Pictures long gone do not fill the memory.
+        (0..20).for_each(|_| field.show(Drawing::of(faint(30))));
+        assert_eq!(field.before.iter().filter(|drawing| drawing.picture.is_some()).count(), PICTURES);
     }
 }

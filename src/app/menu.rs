@@ -28,6 +28,8 @@ pub struct Menu {
     pub more: usize,
     /// Why the folder shows nothing.
     pub problem: Option<String>,
+    /// The last frame in which a list was shown.
+    shown: Option<u64>,
 }
 
 impl Menu {
@@ -38,13 +40,20 @@ impl Menu {
         let entry = |name: &str| Entry { name: name.into(), path: name.into() };
         let shipped = SHIPPED.iter().filter(|(name, _)| is_classifier(name)).map(|(name, _)| entry(name)).collect();
         let (folder, generators) = (folder.to_owned(), <_>::default());
-        let mut menu = Menu { folder, shipped, found: Vec::new(), generators, more: 0, problem: None };
+        let mut menu = Menu { folder, shipped, found: Vec::new(), generators, more: 0, problem: None, shown: None };
         menu.refresh();
         menu
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Called in every frame in which a list is shown, before its size is known; returns whether it has just opened, so
+    /// that it is time to look again.
+    pub fn opens(&mut self, frame: u64) -> bool {
+        let last = self.shown.replace(frame);
+        last.is_none_or(|last| frame > last + 1)
     }
 
     /// Looks again at what is in the folder.
@@ -98,7 +107,8 @@ impl Menu {
     pub fn name(&self, path: &Path) -> String {
         let last = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         if let Some((run, step)) = snapshot(path) {
-            return format!("{}, step {step}", last(run));
+            // The step comes first: a long name is cut at its end.
+            return format!("step {step} of {}", last(run));
         }
         let entry = self.shipped.iter().chain(&self.found).find(|entry| entry.path == path);
         entry.map_or_else(|| last(path), |entry| entry.name.clone())
@@ -114,13 +124,18 @@ pub fn snapshot(path: &Path) -> Option<(&Path, usize)> {
 /// Loads a model from any file that the menu lists; files of other programs are imported.
 ///
 /// # Errors
-/// What is wrong with the file, in words.
+/// What is wrong with the file, in words; a generator is none of these models.
 pub fn load(path: &Path) -> Result<(ModelFile, PathBuf), String> {
     if is_foreign_name(path) {
         let imported = interchange::import(path, None, &Wishes::default()).map_err(|error| error.to_string())?;
         return Ok((imported.file, path.to_owned()));
     }
-    ModelFile::open(path).map_err(|error| error.to_string())
+    let (file, path) = ModelFile::open(path).map_err(|error| error.to_string())?;
+    if file.is_gan() {
+        let name = path.display();
+        return Err(format!("{name} holds a generator, which reads nothing; the Dream panel draws with it"));
+    }
+    Ok((file, path))
 }
 
 #[cfg(test)]
@@ -143,7 +158,7 @@ mod tests {
         assert!(menu.shipped.iter().any(|entry| entry.name == "best"));
         assert!(!menu.shipped.iter().any(|entry| entry.name == "gan"), "it classifies nothing");
         assert_eq!(menu.name(&at("mine.safetensors")), "mine.safetensors");
-        assert_eq!(menu.name(&at("0001-fast/snapshots/000187.safetensors")), "0001-fast, step 187");
+        assert_eq!(menu.name(&at("0001-fast/snapshots/000187.safetensors")), "step 187 of 0001-fast");
         assert_eq!(menu.name(&at("snapshots/mine.safetensors")), "mine.safetensors");
     }
 
@@ -195,5 +210,14 @@ mod tests {
             std::fs::write(&path, b"nothing of the kind").unwrap();
             assert!(load(&path).unwrap_err().contains(name));
         }
+        let problem = load(Path::new("gan")).unwrap_err();
+        assert!(problem.contains("gan") && problem.contains("the Dream panel draws with it"), "{problem}");
+    }
+
+    #[test]
+    fn a_list_looks_again_in_the_first_frame_that_shows_it() {
+        let mut menu = Menu::of(Path::new("no/such/folder"));
+        let opened = [5, 6, 6, 7, 20, 21].map(|frame| menu.opens(frame));
+        assert_eq!(opened, [true, false, false, false, true, false]);
     }
 }

@@ -224,22 +224,25 @@ impl App {
 
     /// Puts dropped or pasted pictures into the field, and shows the field.
     fn take_pictures(&mut self, ui: &Ui) {
+        // Then a text is meant for where it is typed.
+        let is_typing = ui.ctx().text_edit_focused();
         let (dropped, pasted) = ui.input(|input| {
             let pasted = input.events.iter().find_map(|event| match event {
-                Event::PasteImage(image) => Some(Source::Clipboard(image.clone())),
+                Event::PasteImage(image) => Some(Ok(Source::Clipboard(image.clone()))),
+                Event::Paste(text) if !is_typing => Some(dropped::files(text).map(Source::Files)),
                 _ => None,
             });
             let files: Vec<PathBuf> = input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect();
-            ((!files.is_empty()).then_some(Source::Files(files)), pasted)
+            ((!files.is_empty()).then_some(Ok(Source::Files(files))), pasted)
         });
-        if let Some(source) = dropped.or(pasted)
-            && let Err(problem) = self.dropped.read(source, ui.ctx().clone())
-        {
+        let source = dropped.or(pasted);
+        let begun = source.map(|source| source.and_then(|source| self.dropped.read(source, ui.ctx().clone())));
+        if let Some(Err(problem)) = begun {
             self.shared.say(problem);
         }
         match self.dropped.take() {
-            Some(Ok(pixels)) => {
-                self.shared.field.replace(pixels);
+            Some(Ok(drawing)) => {
+                self.shared.field.show(drawing);
                 // Inside shows the field too.
                 if self.shared.remembered.panel != Panel::Inside {
                     self.shared.remembered.panel = Panel::Draw;
@@ -269,7 +272,7 @@ impl App {
 impl eframe::App for App {
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         if let Some(rect) = ui.input(|input| input.viewport().inner_rect) {
-            self.shared.remembered.size = [rect.width(), rect.height()];
+            self.shared.remembered.size = unzoomed(rect.size(), ui.ctx().zoom_factor());
         }
         self.show(ui);
     }
@@ -278,6 +281,11 @@ impl eframe::App for App {
         self.remember();
         self.finish();
     }
+}
+
+/// A size in the points of a window that is not zoomed, as the next one is when it opens.
+fn unzoomed(size: egui::Vec2, zoom: f32) -> [f32; 2] {
+    (size * zoom).into()
 }
 
 /// The guide's page for the panel, in the browser.
@@ -329,4 +337,18 @@ pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<(), String> {
         Ok(Box::new(App::new(&cc.egui_ctx, options)))
     });
     eframe::run_native("inkgrad", native, start).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zoomed_window_is_remembered_as_large_as_it_is_on_the_screen() {
+        let ctx = egui::Context::default();
+        let size = egui::vec2(1200.0, 800.0);
+        assert_eq!(unzoomed(size, ctx.zoom_factor()), [1200.0, 800.0]);
+        // Zoomed to twice the size, half as many points fit in.
+        assert_eq!(unzoomed(size / 2.0, 2.0), [1200.0, 800.0]);
+    }
 }

@@ -9,14 +9,16 @@ use image::{DynamicImage, GrayImage};
 use super::worker::{File, Model, Opener, Worker};
 use crate::infer::InferError;
 use crate::infer::look::{Anatomy, FIELD, Look, Pass, Wanted};
-use crate::models::ModelFile;
-use crate::pictures::prepare::{Invert, Mode, Preparation, prepare};
+use crate::models::{ModelFile, Normalization};
+use crate::pictures::prepare::{Invert, Mode, Preparation, Prepared, prepare};
 
 /// What is to be read.
 #[derive(Clone)]
 pub struct Question {
     /// `FIELD` x `FIELD` bytes.
     pub field: Arc<Vec<u8>>,
+    /// The picture that the field shows, if it does: it is read itself, exactly as `classify` reads it.
+    pub picture: Option<Arc<DynamicImage>>,
     /// Which of the two passes is looked into: the drawing as MNIST's makers would have prepared it, or as it is.
     pub prepared: bool,
     /// What is wanted of that pass besides the probabilities.
@@ -36,9 +38,11 @@ impl Question {
 
 /// What the network makes of a drawing.
 pub struct Answer {
-    /// Average-pooled to the network's size.
+    /// The field, average-pooled to the network's size; or, where the network takes pictures as they are, the picture
+    /// that it shows.
     pub drawn: Pass,
-    /// Cropped, scaled and centred as MNIST was; absent where that is the same for this network.
+    /// Cropped, scaled and centred as MNIST was; absent where there is nothing to prepare, or the network takes pictures
+    /// as they are.
     pub prepared: Option<Pass>,
     pub question: Question,
 }
@@ -51,6 +55,13 @@ impl Answer {
             _ => &self.drawn,
         }
     }
+
+    /// Whether the pass that counts is of the field, pixel by pixel; `about` is the network's.
+    pub fn is_of_field(&self, about: &About) -> bool {
+        let is_picture = about.takes_pictures_as_they_are && self.question.picture.is_some();
+        let is_prepared = self.question.prepared && self.prepared.is_some();
+        !is_picture && !is_prepared
+    }
 }
 
 /// What is known of a classifier once it is open.
@@ -60,14 +71,55 @@ pub struct About {
     pub class_names: Vec<String>,
     /// Height, width, channels.
     pub input: [usize; 3],
+    /// Whether it has learned from pictures that were not prepared, so that what it reads is not prepared either.
+    pub takes_pictures_as_they_are: bool,
+    /// The mean brightness of the images that it has learned from, 0 black to 1 white.
+    pub brightness: f32,
     /// Its layers and weights.
     pub anatomy: Arc<Anatomy>,
     pub device: String,
 }
 
+impl About {
+    /// Whether it has learned from pictures that are light, as ink on paper is, and sees others as they are.
+    pub fn knows_light_pictures(&self) -> bool {
+        self.takes_pictures_as_they_are && self.brightness > 0.5
+    }
+}
+
 /// A classifier at work.
 pub struct Reading {
     pub look: Look,
+    /// What is done to pictures: what `classify` does for this model.
+    how: Preparation,
+    /// The picture that was prepared last: one question is often followed by another about the same.
+    last: Option<(Arc<DynamicImage>, Prepared)>,
+}
+
+impl Reading {
+    /// What the network is to see of a picture.
+    fn prepared(&mut self, picture: &Arc<DynamicImage>) -> Prepared {
+        if let Some((_, prepared)) = self.last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, picture)) {
+            return prepared.clone();
+        }
+        let prepared = prepare(picture, self.look.input(), &self.how);
+        self.last = Some((Arc::clone(picture), prepared.clone()));
+        prepared
+    }
+
+    /// What is read of a question in place of the field; and what of it as prepared, if anything is.
+    fn pictures(&mut self, question: &Question) -> [Option<Vec<u8>>; 2] {
+        let input = self.look.input();
+        let as_they_are = self.how.only_fits(input[2]);
+        match &question.picture {
+            None if as_they_are => [None, None],
+            None => [None, prepared(&question.field, input)],
+            Some(picture) => {
+                let seen = Some(self.prepared(picture)).filter(|seen| !seen.blank).map(|seen| seen.pixels);
+                if as_they_are { [seen, None] } else { [None, seen] }
+            }
+        }
+    }
 }
 
 /// Reads drawings, in a thread of its own.
@@ -87,22 +139,31 @@ impl Model for Reading {
     fn open(file: &File, opener: &Opener) -> Result<(Reading, About), String> {
         let device = opener().map_err(|error| error.to_string())?;
         let look = Look::open(device, &file.file, &file.path).map_err(|error| error.to_string())?;
+        let normalization = Normalization::read(&file.file, &file.path).map_err(|error| error.to_string())?;
+        let takes_pictures_as_they_are = file.file.takes_pictures_as_they_are();
+        let mode = if takes_pictures_as_they_are { Mode::Never } else { Mode::Auto };
         let about = About {
             path: file.chosen.clone(),
             class_names: look.class_names().to_vec(),
             input: look.input(),
+            takes_pictures_as_they_are,
+            brightness: normalization.mean,
             anatomy: look.anatomy(),
             device: look.device_name(),
         };
-        Ok((Reading { look }, about))
+        let how = Preparation { mode, ..Preparation::default() };
+        Ok((Reading { look, how, last: None }, about))
     }
 
     fn answer(&mut self, question: &Question) -> Result<Answer, InferError> {
+        let [picture, prepared] = self.pictures(question);
         let (look, none) = (&mut self.look, Wanted::default());
-        let prepared = prepared(&question.field, look.input());
         let into_prepared = question.prepared && prepared.is_some();
         let [of_drawn, of_prepared] = if into_prepared { [none, question.wanted] } else { [question.wanted, none] };
-        let drawn = look.field(&question.field, of_drawn)?;
+        let drawn = match picture {
+            Some(picture) => look.picture(&picture, of_drawn)?,
+            None => look.field(&question.field, of_drawn)?,
+        };
         let prepared = prepared.map(|picture| look.picture(&picture, of_prepared)).transpose()?;
         Ok(Answer { drawn, prepared, question: question.clone() })
     }

@@ -2,10 +2,13 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::super::field::{Drawing, Field};
 use super::*;
+use crate::data::Pictures;
 use crate::device::rigged::Rigged;
 use crate::graph::Store;
 use crate::models::Architecture;
+use crate::pictures::fit;
 
 /// A reader on a device that is lost after so many runs, with `fast` open.
 fn reader(runs: usize) -> Reader {
@@ -39,18 +42,23 @@ fn one() -> Question {
         if (210..240).contains(&x) && (80..370).contains(&y) { 255 } else { 0 }
     });
     let field = Arc::new(pixels.collect());
-    Question { field, prepared: true, wanted: Wanted::default(), asked: Instant::now(), by_pen: true }
+    let (wanted, asked) = (Wanted::default(), Instant::now());
+    Question { field, picture: None, prepared: true, wanted, asked, by_pen: true }
 }
 
 fn ask(reader: &mut Reader) -> usize {
-    let question = one();
+    super::super::bars::ranked(&answer(reader, one()).probabilities)[0]
+}
+
+/// The pass that counts.
+fn answer(reader: &mut Reader, question: Question) -> Pass {
     let asked = question.asked;
     reader.ask(question);
     let began = Instant::now();
     loop {
         reader.poll();
         if let Some(answer) = reader.answer().filter(|answer| answer.question.asked == asked) {
-            return super::super::bars::ranked(&answer.pass().probabilities)[0];
+            return answer.pass().clone();
         }
         assert!(began.elapsed() < Duration::from_secs(30), "no answer");
         std::thread::sleep(Duration::from_millis(1));
@@ -104,6 +112,59 @@ fn a_question_that_cannot_be_answered_is_said_and_harms_no_model() {
     assert!(said.contains("asked about class 99"), "{said}");
     assert_eq!(reader.about().unwrap().device, "a GPU that fails");
     assert_eq!(ask(&mut reader), 1);
+}
+
+/// The bytes that a network is given of a picture that is dropped on the window.
+fn seen(reader: &mut Reader, picture: &DynamicImage) -> Vec<u8> {
+    let mut field = Field::default();
+    field.show(Drawing::of(picture.clone()));
+    let question = Question { field: Arc::clone(field.pixels()), picture: field.picture().cloned(), ..one() };
+    let pass = answer(reader, question);
+    pass.picture.iter().map(|x| (x * 255.0 + 0.5) as u8).collect()
+}
+
+#[test]
+fn digits_of_mnist_are_read_byte_for_byte_as_they_are() {
+    let mut reader = reader(1000);
+    let set = crate::data::mnist::embedded().unwrap().test;
+    // That with number 4751 is another digit to `dense` if its contrast is changed.
+    for i in (0..200).step_by(10).chain([4751]) {
+        let digit = GrayImage::from_raw(28, 28, set.image(i).to_vec()).unwrap();
+        assert_eq!(seen(&mut reader, &digit.into()), set.image(i), "{i}");
+    }
+}
+
+/// A stroke of dark ink on paper that is not square.
+fn scan() -> DynamicImage {
+    let ink = |x: u32, y: u32| (40..140).contains(&y) && (60 + y / 4..75 + y / 4).contains(&x);
+    GrayImage::from_fn(200, 150, |x, y| image::Luma([if ink(x, y) { 40 } else { 235 }])).into()
+}
+
+#[test]
+fn a_scan_is_read_as_classify_reads_it() {
+    let mut reader = reader(1000);
+    let wanted = prepare(&scan(), [28, 28, 1], &Preparation::default());
+    assert!(wanted.inverted && !wanted.as_is);
+    assert_eq!(seen(&mut reader, &scan()), wanted.pixels);
+}
+
+#[test]
+fn a_network_that_has_learned_from_dark_ink_on_light_paper_is_given_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("light.safetensors");
+    of_three_classes(&path);
+    let mut file = ModelFile::load(&path).unwrap();
+    file.set_pictures(Some(Pictures::Fitted));
+    file.set("mean", 0.9);
+    file.save(&path).unwrap();
+    let mut reader = reader(1000);
+    open(&mut reader, path.to_str().unwrap());
+    let about = reader.about().unwrap();
+    assert!(about.takes_pictures_as_they_are && about.brightness == 0.9);
+    assert_eq!(seen(&mut reader, &scan()), fit(&scan(), [28, 28, 1]));
+    // A drawing is not prepared for it either.
+    answer(&mut reader, one());
+    assert!(reader.answer().unwrap().prepared.is_none());
 }
 
 /// A classifier of three classes in a file.

@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(6);
 /// How many messages are shown at once; older ones make room.
 const MESSAGES: usize = 3;
 
+/// How long it is said that a drawing is kept.
+const SAID: Duration = Duration::from_secs(3);
+
 const NONE_KEPT: &str = "no drawing is kept yet; Tab keeps the one in the field";
 
 pub struct Shared {
@@ -38,6 +41,8 @@ pub struct Shared {
     pub wanted: Wanted,
     /// The kept drawing.
     pub kept: Option<Vec<u8>>,
+    /// When it was kept, in the window's time.
+    kept_at: Option<f64>,
     messages: Vec<String>,
     /// Whether the first model could not be opened and the default was tried.
     fell_back: bool,
@@ -58,6 +63,7 @@ impl Shared {
             canvas: Canvas::with_radius(remembered.radius),
             menu: Menu::of(folder),
             kept: memory.load_field(),
+            kept_at: None,
             field: Field::default(),
             second: None,
             wanted: Wanted::default(),
@@ -114,6 +120,23 @@ impl Shared {
         }
     }
 
+    /// A model's file was renamed, in place of another one there was: who reads with it is told, and whoever read with
+    /// the other reads with this one from now on.
+    pub fn follow(&mut self, from: &Path, to: &Path) {
+        let mut is_replaced = false;
+        for reader in [Some(&mut self.reader), self.second.as_mut()].into_iter().flatten() {
+            let path = reader.about().map(|about| about.path.clone());
+            is_replaced |= path.as_deref() == Some(to);
+            if path.is_some_and(|path| path == from || path == to) {
+                reader.open(to);
+            }
+        }
+        if is_replaced {
+            let name = self.menu.name(to);
+            self.say(format!("{name} has been replaced: it is now what {} was", self.menu.name(from)));
+        }
+    }
+
     /// Called at the beginning of a frame: takes in what the readers have found since the last one.
     pub fn poll(&mut self) {
         self.frame_began = Instant::now();
@@ -160,7 +183,8 @@ impl Shared {
         let asked = self.frame_began;
         let (prepared, wanted, field) = (self.remembered.prepared, self.wanted, Arc::clone(self.field.pixels()));
         let is_other = self.asked.as_ref().is_some_and(|old| !Arc::ptr_eq(&old.field, &field));
-        let question = Question { field, prepared, wanted, asked, by_pen: is_other && self.field.is_by_pen() };
+        let (picture, by_pen) = (self.field.picture().cloned(), is_other && self.field.is_by_pen());
+        let question = Question { field, picture, prepared, wanted, asked, by_pen };
         let is_old = |old: &Option<Question>, new: &Question| old.as_ref().is_some_and(|old| old.is_like(new));
         let plain = Question { wanted: Wanted::default(), ..question.clone() };
         if let Some(second) = self.second.as_mut().filter(|second| second.about().is_some())
@@ -196,10 +220,25 @@ impl Shared {
         }
     }
 
-    /// Keeps the drawing, or brings the kept one back.
+    /// Whether no open network prepares what it reads, so that there is one picture of a drawing for all of them.
+    pub fn takes_drawings_as_they_are(&self) -> bool {
+        let as_they_are = |reader: &Reader| reader.about().is_some_and(|about| about.takes_pictures_as_they_are);
+        as_they_are(&self.reader) && self.second.as_ref().is_none_or(as_they_are)
+    }
+
+    /// Whether a drawing was kept a moment ago.
+    pub fn has_just_kept(&self) -> bool {
+        let now = self.ctx.input(|input| input.time);
+        self.kept_at.is_some_and(|at| now < at + SAID.as_secs_f64())
+    }
+
+    /// Keeps the drawing, or brings the kept one back. A blank field is never kept: it would take a drawing's place.
     pub fn fulfil(&mut self, ask: Option<Ask>) {
         match ask {
+            Some(Ask::Save) if self.field.is_blank() => {}
             Some(Ask::Save) => {
+                self.kept_at = Some(self.ctx.input(|input| input.time));
+                self.ctx.request_repaint_after(SAID);
                 self.kept = Some(self.field.pixels().to_vec());
                 self.messages.retain(|message| message != NONE_KEPT);
                 if let Err(problem) = self.memory.save_field(&self.field.image()) {

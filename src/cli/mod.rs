@@ -262,6 +262,12 @@ fn absolute(path: &std::path::Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Whether two paths lead to one place, however they are spelt: through links, or up and down again.
+fn is_one_place(one: &std::path::Path, other: &std::path::Path) -> bool {
+    let [one, other] = [one, other].map(|path| path.canonicalize().unwrap_or_else(|_| absolute(path)));
+    one == other
+}
+
 /// Height and width of the images that the front `pool` is for.
 const POOLED: [usize; 2] = [448, 448];
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{absolute, counted, data_unremarked, note, remark_on};
+use super::{counted, data_unremarked, is_one_place, note, remark_on};
 use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, digest};
 use crate::infer::measures::NEIGHBOUR;
 use crate::models::{DATA_DIGEST, ModelFile, by};
@@ -212,7 +212,7 @@ fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) 
 fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -> Option<String> {
     let settings: toml::Table = file.metadata.get("trained")?.parse().ok()?;
     let place = Path::new(settings.get("data")?.as_str()?);
-    let is_same = place == absolute(data?);
+    let is_same = is_one_place(place, data?);
     let is_of_all = set.held_out || set.train.is_empty();
     (is_same && is_of_all && !is_of_training(set, file, model)).then(|| {
         format!(
@@ -365,6 +365,14 @@ mod tests {
         let warning = told(&path, 10).unwrap();
         assert!(warning.contains("as it was read then") && warning.contains("10 test images"), "{warning}");
         assert_eq!(told(&path, 0), None, "nothing is tested");
+        let roundabout = folder.path().join(".").join("..").join(folder.path().file_name().unwrap()).join("a.csv");
+        assert!(told(&roundabout, 10).is_some(), "the same place, spelt otherwise");
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link.csv");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            assert!(told(&link, 10).is_some(), "a link to it");
+        }
         let elsewhere = folder.path().join("b.csv");
         std::fs::copy(&path, &elsewhere).unwrap();
         assert_eq!(told(&elsewhere, 10), None, "other images");

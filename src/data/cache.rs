@@ -1,8 +1,8 @@
 //! Decoded pictures, kept on disk for the next time.
 //!
 //! An entry is a safetensors file in the user's cache folder. It is used only if the pictures' names, lengths and times
-//! are unchanged and its own bytes are as they were written; if anything is wrong with it, the pictures are decoded
-//! anew.
+//! are unchanged, they are the same files under these names, and its own bytes are as they were written; if anything is
+//! wrong with it, the pictures are decoded anew.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::cache;
 use crate::files::write_whole;
 
 /// Raised when the way in which pictures are read changes: those kept until then are decoded anew.
-const READ: u64 = 2;
+const READ: u64 = 3;
 
 /// Pictures that are decoded in fewer seconds are not kept.
 pub(super) const WORTHWHILE: f64 = 1.0;
@@ -50,7 +50,8 @@ impl Entry {
                 let about = path.metadata().ok()?;
                 let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
                 listed = text(listed, &path.to_string_lossy());
-                for number in [u64::from(*label), about.len(), changed.as_nanos() as u64] {
+                let [which, since] = identity(&about);
+                for number in [u64::from(*label), about.len(), changed.as_nanos() as u64, which, since] {
                     listed = mix(listed, number);
                 }
             }
@@ -136,6 +137,21 @@ fn set(tensors: &SafeTensors, part: &str, classes: usize) -> Option<ImageSet> {
     fits.then(|| ImageSet { height, width, channels, classes, images: images.data().to_vec().into(), labels })
 }
 
+/// What tells a file from another one of the same length and time that has got its name: its number on the disk, and
+/// the time of its last change, renaming included.
+#[cfg(unix)]
+fn identity(about: &fs::Metadata) -> [u64; 2] {
+    use std::os::unix::fs::MetadataExt;
+    [about.ino(), (about.ctime() as u64).wrapping_mul(1_000_000_000).wrapping_add(about.ctime_nsec() as u64)]
+}
+
+/// What tells a file from another one of the same length and time that has got its name: the time of its creation.
+#[cfg(not(unix))]
+fn identity(about: &fs::Metadata) -> [u64; 2] {
+    let created = about.created().ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+    [0, created.map_or(0, |created| created.as_nanos() as u64)]
+}
+
 fn text(hash: u64, text: &str) -> u64 {
     text.bytes().fold(mix(hash, text.len() as u64), |hash, byte| mix(hash, u64::from(byte)))
 }
@@ -193,5 +209,37 @@ mod tests {
         entry.save(&kept.set).unwrap();
         fs::write(kept.folder.path().join("b.png"), "another picture").unwrap();
         assert_eq!(kept.entry(&Reading::default()).load(), None, "a file has changed");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_of_one_length_and_time_that_have_changed_names_or_folders_are_decoded_anew() {
+        let kept = Kept::new();
+        let at = |name: &str| kept.folder.path().join(name);
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        let paths: Vec<PathBuf> = ["0/a.png", "1/a.png"].map(at).into();
+        for path in &paths {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "picture").unwrap();
+            fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+        let swap = |one: PathBuf, other: PathBuf| {
+            fs::rename(&one, at("between")).unwrap();
+            fs::rename(&other, one).unwrap();
+            fs::rename(at("between"), other).unwrap();
+        };
+        let (files, folders) = ([at("0/a.png"), at("1/a.png")], [at("0"), at("1")]);
+        for [one, other] in [files, folders] {
+            let listing = Listing { paths: paths.clone(), labels: vec![0, 1], ..Listing::default() };
+            let place = at("kept");
+            let entry = || {
+                let folder = kept.folder.path();
+                Entry::at(&place, folder, &Reading::default(), [&listing, &Listing::default()]).unwrap()
+            };
+            entry().save(&kept.set).unwrap();
+            assert!(entry().load().is_some());
+            swap(one, other);
+            assert_eq!(entry().load(), None);
+        }
     }
 }

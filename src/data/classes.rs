@@ -93,7 +93,7 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     }
 
     let began = Instant::now();
-    let (image, chosen) = image_of(&train, reading);
+    let (image, chosen) = image_of(&train, &test, reading);
     let mut set = DataSet {
         name: display_name(folder),
         train: ImageSet::default(),
@@ -327,55 +327,63 @@ fn list<'a>(folders: impl Iterator<Item = (&'a Path, u32)>) -> Listing {
     listing
 }
 
-/// The size that pictures are resized to, and a remark on it where there is something to say.
-fn image_of(listing: &Listing, reading: &Reading) -> ([usize; 3], Option<String>) {
-    let heads: Vec<(usize, usize, bool)> = listing.paths.par_iter().filter_map(|path| head(path)).collect();
+/// The size that pictures are resized to, which those to train with decide, and a remark on it where there is something
+/// to say.
+fn image_of(train: &Listing, test: &Listing, reading: &Reading) -> ([usize; 3], Option<String>) {
+    let of = |listing: &Listing| -> Vec<Head> { listing.paths.par_iter().filter_map(|path| head(path)).collect() };
+    let heads = [of(train), of(test)];
     let channels = || {
-        let coloured = heads.iter().any(|(_, _, coloured)| *coloured) && !reading.prepare;
-        if coloured && is_coloured(&listing.paths) { 3 } else { 1 }
+        let coloured = heads[0].iter().any(|(_, _, coloured)| *coloured) && !reading.prepare;
+        if coloured && is_coloured(&train.paths) { 3 } else { 1 }
     };
+    let of_other_shape = |size| if reading.prepare { None } else { stretched(&heads, size) };
     if let Some(size) = reading.image_size {
-        let remark = match stretched(&heads, [size.height, size.width]) {
-            count if count > 0 && !reading.prepare => {
-                let (shape, all) = (format!("{}x{}", size.height, size.width), heads.len());
-                Some(format!("pictures of another shape than {shape} are stretched to it: {count} of {all}"))
-            }
-            _ => None,
-        };
-        return ([size.height, size.width, size.channels.unwrap_or_else(channels)], remark);
+        let shape = [size.height, size.width];
+        return ([size.height, size.width, size.channels.unwrap_or_else(channels)], of_other_shape(shape));
     }
-    let all = |pick: fn(&(usize, usize, bool)) -> usize| {
+    let sides = |heads: &[Head], pick: fn(&Head) -> usize| {
         let least = heads.iter().map(pick).min().unwrap_or(COMMON);
         (least, heads.iter().map(pick).max().unwrap_or(COMMON))
     };
-    let (heights, widths) = (all(|head| head.0), all(|head| head.1));
+    let (heights, widths) = (sides(&heads[0], |head| head.0), sides(&heads[0], |head| head.1));
     let same = heights.0 == heights.1 && widths.0 == widths.1;
     if same && heights.1.max(widths.1) <= LARGEST && !reading.prepare {
-        return ([heights.0, widths.0, channels()], None);
+        return ([heights.0, widths.0, channels()], of_other_shape([heights.0, widths.0]));
     }
     let text = |(least, most)| if least == most { format!("{least}") } else { format!("{least} to {most}") };
-    let is_stretched = stretched(&heads, [COMMON, COMMON]) > 0 && !reading.prepare;
+    let is_stretched = of_other_shape([COMMON, COMMON]).is_some();
     let stretched = if is_stretched { ", stretched where they are not square" } else { "" };
+    let all = heads.concat();
     let remark = format!(
         "pictures {} pixels high and {} wide are brought to {COMMON}x{COMMON}{stretched}; --image-size sets another \
          size",
-        text(heights),
-        text(widths)
+        text(sides(&all, |head| head.0)),
+        text(sides(&all, |head| head.1))
     );
     ([COMMON, COMMON, channels()], Some(remark))
 }
 
-/// How many pictures have another shape than `[height, width]`, to which they are resized nevertheless.
-fn stretched(heads: &[(usize, usize, bool)], [height, width]: [usize; 2]) -> usize {
-    let is_other = |(high, wide, _): &&(usize, usize, bool)| {
+/// A remark on pictures, to train and to test with, of another shape than `[height, width]`, to which they are resized
+/// nevertheless.
+fn stretched([train, test]: &[Vec<Head>; 2], [height, width]: [usize; 2]) -> Option<String> {
+    let is_other = |(high, wide, _): &&Head| {
         let (own, wanted) = (high.saturating_mul(width), wide.saturating_mul(height));
         own.abs_diff(wanted) > own.max(wanted) / SHAPES
     };
-    heads.iter().filter(is_other).count()
+    let [of_train, of_test] = [train, test].map(|heads| heads.iter().filter(is_other).count());
+    let counts = match test.len() {
+        0 => format!("{of_train} of {}", train.len()),
+        tested => format!("{of_train} of {} to train with, {of_test} of {tested} to test with", train.len()),
+    };
+    (of_train + of_test > 0)
+        .then(|| format!("pictures of another shape than {height}x{width} are stretched to it: {counts}"))
 }
 
-/// Height and width of the upright picture, and whether it may have colours, without decoding it.
-fn head(path: &Path) -> Option<(usize, usize, bool)> {
+/// Height and width of a picture as it is shown, and whether it may have colours.
+type Head = (usize, usize, bool);
+
+/// Those of a picture that can be read, without decoding it.
+fn head(path: &Path) -> Option<Head> {
     // Opening a pipe would wait for its writer.
     if !path.metadata().ok()?.is_file() {
         return None;

@@ -173,6 +173,31 @@ fn pictures_that_are_stretched_are_said_to_be() {
 }
 
 #[test]
+fn stretched_pictures_to_test_with_are_counted_on_their_own() {
+    let place = Place::new();
+    for (name, size) in [
+        ("train/a/1.png", [40, 40]),
+        ("train/a/2.png", [60, 30]),
+        ("train/b/1.png", [40, 40]),
+        ("test/a/1.png", [20, 40]),
+        ("test/b/1.png", [40, 20]),
+    ] {
+        place.gray(name, size, 7);
+    }
+    let remarks = |size: Option<[usize; 3]>| {
+        let image_size = size.map(Into::into);
+        place.load(Reading { image_size, ..all() }).unwrap().remarks
+    };
+    let counts = "than 9x9 are stretched to it: 1 of 3 to train with, 2 of 2 to test with";
+    assert!(remarks(Some([9, 9, 1]))[0].contains(counts), "{:?}", remarks(Some([9, 9, 1])));
+    assert!(remarks(None)[0].contains("pictures 20 to 40 pixels high and 20 to 60 wide"), "{:?}", remarks(None));
+    // Where those to train with share a size, the others are brought to it.
+    std::fs::remove_file(place.path("train/a/2.png")).unwrap();
+    let counts = "than 40x40 are stretched to it: 0 of 2 to train with, 2 of 2 to test with";
+    assert!(remarks(None)[0].contains(counts), "{:?}", remarks(None));
+}
+
+#[test]
 fn pictures_of_several_sizes_are_brought_to_one_and_it_is_said() {
     let place = Place::new();
     place.gray("a/1.png", [40, 30], 7);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use csv::{ByteRecord, ReaderBuilder};
 use flate2::read::MultiGzDecoder;
 
+use super::columns::{number_columns, order};
 use crate::data::{DataError, MAX_CLASSES};
 
 /// The most columns that a row may have: an image of 4096 x 4096 bytes.
@@ -30,11 +31,12 @@ pub struct PixelRow {
 /// The images of a CSV file, one after another.
 ///
 /// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels. They are in the
-/// order of their numbers where names are one word followed by a number (`pixel0`, `pixel1`, `pixel10`), else in column
-/// order. Without a header, the first column holds labels if the other columns make a square image but all columns
-/// together do not. The same applies below a header that only numbers its columns, two or more, from 0 or 1 on, which
-/// is what pandas writes over columns without names. Pixels are whole numbers from 0 to 255, labels whole numbers. A
-/// wrong row is an error, after which the next row can be read; a failure of the file itself ends the rows.
+/// order of the numbers in their names (`pixel0`, `pixel1`, `pixel10`; `1x1`, `1x2`, `10x1`), and in column order where
+/// the names tell none. Without a header, the first column holds labels if the other columns make a square image but
+/// all columns together do not. The same applies below a header that only numbers its columns, two or more, from 0 or 1
+/// on, which is what pandas writes over columns without names; where these stand in another order, the column of the
+/// least number counts as the first. Pixels are whole numbers from 0 to 255, labels whole numbers. A wrong row is an
+/// error, after which the next row can be read; a failure of the file itself ends the rows.
 pub struct PixelRows<R = Box<dyn Read + Send>> {
     path: PathBuf,
     reader: csv::Reader<R>,
@@ -47,6 +49,8 @@ pub struct PixelRows<R = Box<dyn Read + Send>> {
     /// Indices of a row's pixels, counted without the label, in the order of an image, where the columns are in another
     /// order.
     order: Option<Vec<usize>>,
+    /// A remark on names that tell no such order, though they have numbers.
+    doubt: Option<String>,
     ended: bool,
 }
 
@@ -97,6 +101,7 @@ impl<R: Read> PixelRows<R> {
             columns: 0,
             label: None,
             order: None,
+            doubt: None,
             ended: false,
         };
         if !rows.advance()? {
@@ -117,14 +122,16 @@ impl<R: Read> PixelRows<R> {
             return Err(rows.wrong(1, problem));
         }
         let numbers: Option<Vec<u32>> = rows.record.iter().map(number).collect();
-        rows.label = if numbers.is_none() {
+        rows.label = if let Some(cells) = &numbers {
+            rows.first = !number_columns(cells);
+            let column = if rows.first { 0 } else { first_numbered(cells) };
+            let is_first = is_square(rows.columns - 1) && !is_square(rows.columns);
+            is_first.then_some(Labels { column, named: false })
+        } else {
+            rows.first = false;
             let column = rows.record.iter().position(|name| name.trim_ascii().eq_ignore_ascii_case(b"label"));
             column.map(|column| Labels { column, named: true })
-        } else {
-            let is_first = is_square(rows.columns - 1) && !is_square(rows.columns);
-            is_first.then_some(Labels { column: 0, named: false })
         };
-        rows.first = numbers.is_some_and(|cells| !number_columns(&cells));
         if is_submission(&rows.record) {
             let problem = "looks like a submission: numbered answers, but no pixels. Kaggle's pictures are in \
                            train.csv and test.csv";
@@ -134,7 +141,12 @@ impl<R: Read> PixelRows<R> {
             return Err(rows.wrong(1, "expected columns of pixels, found only labels".into()));
         }
         if !rows.first {
-            rows.order = order(&rows.record, rows.label);
+            let column = |pixel| pixel + usize::from(rows.label.is_some_and(|label| label.column <= pixel));
+            let name = |pixel| rows.record[column(pixel)].trim_ascii();
+            match order(rows.pixels(), name) {
+                Ok(order) => rows.order = order,
+                Err(doubt) => rows.doubt = Some(doubt),
+            }
         }
         Ok(rows)
     }
@@ -147,6 +159,11 @@ impl<R: Read> PixelRows<R> {
     /// Where the labels stand, if the file has any.
     pub fn labels(&self) -> Option<Labels> {
         self.label
+    }
+
+    /// A remark on the order of the pixels, where the numbers in the columns' names leave it open.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// Advice on the first column that is no label and that the header names differently from the pixels: `id`, where
@@ -268,36 +285,9 @@ fn is_submission(first: &ByteRecord) -> bool {
     first.len() == 2 && is(0, &["imageid", "id"]) && is(1, &["label"])
 }
 
-/// Whether the cells of a first row only number their columns: an image whose pixels count up like this, from the first
-/// to the last, is far less likely.
-fn number_columns(cells: &[u32]) -> bool {
-    let from = cells.first().filter(|first| **first <= 1 && cells.len() > 1);
-    from.is_some_and(|from| cells.iter().copied().eq((*from..).take(cells.len())))
-}
-
-/// The order in which the pixels below a header make an image, where the numbers in its names differ from the order of
-/// the columns: in alphabetical order, `pixel10` comes before `pixel2`.
-fn order(header: &ByteRecord, label: Option<Labels>) -> Option<Vec<usize>> {
-    let is_pixel = |column: &usize| label.is_none_or(|label| label.column != *column);
-    let mut names = (0..header.len()).filter(is_pixel).map(|column| numbered(&header[column]));
-    let (word, first) = names.next()??;
-    let others = names.map(|name| name.filter(|(own, _)| *own == word).map(|(_, number)| number));
-    let numbers: Vec<u32> = std::iter::once(Some(first)).chain(others).collect::<Option<_>>()?;
-    if numbers.is_sorted() {
-        return None;
-    }
-    let mut order: Vec<usize> = (0..numbers.len()).collect();
-    order.sort_by_key(|pixel| numbers[*pixel]);
-    // Where two have the same number, nobody knows which is meant.
-    order.windows(2).all(|pair| numbers[pair[0]] < numbers[pair[1]]).then_some(order)
-}
-
-/// Splits a column's name into a word and the number after it.
-fn numbered(name: &[u8]) -> Option<(&[u8], u32)> {
-    let name = name.trim_ascii();
-    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let (word, number) = name.split_at(name.len() - digits);
-    Some((word, std::str::from_utf8(number).ok()?.parse().ok()?))
+/// The column of the least number.
+fn first_numbered(cells: &[u32]) -> usize {
+    cells.iter().enumerate().min_by_key(|(_, cell)| **cell).map_or(0, |(column, _)| column)
 }
 
 fn is_square(count: usize) -> bool {
@@ -345,8 +335,24 @@ mod tests {
         let header = (0..785).map(|column| column.to_string()).collect::<Vec<_>>().join(",");
         let found = rows(&format!("{header}\n7{}\n", ",5".repeat(784))).unwrap();
         assert_eq!(found, [row(2, Some(7), &[5; 784])]);
-        for image in ["0\n", "0,1,2,4\n", "2,3,4,5\n"] {
+        // A small image may have these pixels.
+        for image in ["0\n", "0,1,2,4\n", "2,3,4,5\n", "3,1,0,2\n"] {
             assert_eq!(rows(image).unwrap()[0].as_ref().unwrap().line, 1, "{image}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_columns_in_any_order_are_a_header_and_the_label_is_the_first_of_them() {
+        for (count, from) in [(784, 0), (784, 1), (785, 0), (785, 1)] {
+            // 13 has no divisor in common with either.
+            let numbers: Vec<u32> = (0..count).map(|column| column * 13 % count).collect();
+            let cells = |value: &dyn Fn(u32) -> u32| {
+                numbers.iter().map(|number| value(*number).to_string()).collect::<Vec<_>>().join(",")
+            };
+            let text = format!("{}\n{}\n", cells(&|number| number + from), cells(&|number| number % 251));
+            let mut pixels: Vec<u8> = (0..count).map(|number| (number % 251) as u8).collect();
+            let label = (count == 785).then(|| u32::from(pixels.remove(0)));
+            assert_eq!(rows(&text).unwrap(), [row(2, label, &pixels)], "{count} columns from {from} on");
         }
     }
 
@@ -358,9 +364,15 @@ mod tests {
         assert!(refused.contains("line 3: column 2"), "columns are counted as they stand: {refused}");
         assert_eq!(rows("p3,p2,label,p1,p0\n3,2,7,1,0\n").unwrap(), [row(2, Some(7), &[0, 1, 2, 3])]);
         assert_eq!(rows("label,1,3,2\n7,1,3,2\n").unwrap(), [row(2, Some(7), &[1, 2, 3])]);
-        // Names that tell no order: with several words, a number twice, two numbers each, or no numbers.
-        for names in ["a0,b2,a1", "a2,a1,a1", "2x1,1x2,1x1", "c,b,a", "a2,a1,b"] {
-            assert_eq!(rows(&format!("{names}\n1,3,2\n")).unwrap(), [row(2, None, &[1, 3, 2])], "{names}");
+        assert_eq!(rows("2x2,label,1x2,2x1,1x1\n4,7,2,3,1\n").unwrap(), [row(2, Some(7), &[1, 2, 3, 4])]);
+        // Names that tell no order: with several words, a number twice, a place left out, or no numbers.
+        for (names, is_told) in
+            [("a0,b2,a1", true), ("a2,a1,a1", true), ("2x1,1x2,1x1", true), ("c,b,a", false), ("a2,a1,b", true)]
+        {
+            let text = format!("{names}\n1,3,2\n");
+            assert_eq!(rows(&text).unwrap(), [row(2, None, &[1, 3, 2])], "{names}");
+            let told = PixelRows::new(text.as_bytes(), Path::new("a.csv")).unwrap().doubt().is_some();
+            assert_eq!(told, is_told, "{names}");
         }
         // Without a header there are no names.
         assert_eq!(rows("0,2,1,3\n4,5,6,7\n").unwrap()[1], row(2, None, &[4, 5, 6, 7]));

@@ -132,7 +132,7 @@ pub(super) fn summary(files: &[String]) -> String {
 }
 
 /// The names, separated by commas; of more than `most`, only the first.
-pub(super) fn listed(names: &[String], most: usize) -> String {
+pub(crate) fn listed(names: &[String], most: usize) -> String {
     match names.get(most..) {
         None | Some([]) => names.join(", "),
         Some(rest) => format!("{} and {} more", names[..most].join(", "), rest.len()),

@@ -4,7 +4,7 @@
 //! Headers are not trusted: memory grows with the bytes that really arrive, not with what the
 //! header promises.
 
-use crate::data::{DataError, Pixels};
+use crate::data::{DataError, MAX_CHANNELS, Pixels};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -156,7 +156,7 @@ fn check_dims(dims: &[u32], header: u64, path: &Path, names: &[&'static str]) ->
         }
     }
     if let Some(&found) = dims.get(3)
-        && found > 4
+        && found as usize > MAX_CHANNELS
     {
         return Err(DataError::WrongChannels { path: path.into(), found });
     }

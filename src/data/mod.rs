@@ -7,6 +7,7 @@ mod assemble;
 mod beside;
 pub mod cache;
 mod classes;
+mod columns;
 pub mod csv;
 mod digest;
 mod error;
@@ -26,6 +27,7 @@ pub mod write;
 
 pub(crate) use classes::UNSURE;
 pub(crate) use digest::{digest, digest_of, mix};
+pub(crate) use folder::listed;
 
 pub use error::DataError;
 pub use folder::load_folder;
@@ -37,10 +39,11 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::ops::Window;
-use folder::listed;
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;
+/// The most channels an image may have: red, green, blue and alpha.
+pub const MAX_CHANNELS: usize = 4;
 /// The most classes that a message lists.
 const LISTED: usize = 12;
 

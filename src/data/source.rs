@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::beside::other_data;
 use super::folder::{is_idx_folder, load_folder};
-use super::{DataError, DataSet, ImageSet, classes, table};
+use super::{DataError, DataSet, ImageSet, MAX_CHANNELS, classes, table};
 use crate::pictures::is_prepared;
 use crate::pictures::source::is_csv;
 use crate::words::words;
@@ -129,7 +129,7 @@ impl FromStr for ImageSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ImageSize, String> {
-        ImageSize::parse(text, LARGEST, 4)
+        ImageSize::parse(text, LARGEST, MAX_CHANNELS)
     }
 }
 

@@ -10,7 +10,8 @@ use super::{DataError, DataSet};
 
 /// Loads a table with labels, and another as its test set where that has labels too.
 ///
-/// Images are square unless `reading` says otherwise. Where no pixel is above 1, a remark says so.
+/// Images are square unless `reading` says otherwise. Remarks say where no pixel is above 1, and where the names of the
+/// columns leave the order of the pixels open.
 ///
 /// # Errors
 /// [`DataError::Csv`] with the line for whatever is not such a table, and for a training table that shows a single
@@ -18,7 +19,7 @@ use super::{DataError, DataSet};
 pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<DataSet, DataError> {
     let name = train.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let rows = PixelRows::open(train)?;
-    let advice = rows.misfit();
+    let (advice, mut doubts) = (rows.misfit(), Vec::from_iter(doubt(&rows, train)));
     let Some((part, labels)) = labelled(rows, train, reading)? else {
         let expected = "expected a column named `label` to learn from, like label,pixel0,pixel1; found none";
         let problem = advice.map_or_else(|| expected.into(), |advice| format!("{expected}; {advice}"));
@@ -27,15 +28,29 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
     if let Some(problem) = one_class(&part.labels, labels) {
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     }
-    let beside = test.map(|path| labelled(PixelRows::open(path)?, path, reading)).transpose()?.flatten();
+    let beside = test.map(|path| {
+        let rows = PixelRows::open(path)?;
+        let doubt = doubt(&rows, path);
+        let part = labelled(rows, path, reading)?;
+        doubts.extend(doubt.filter(|_| part.is_some()));
+        Ok(part)
+    });
+    let beside = beside.transpose()?.flatten();
     let unlabelled = test.filter(|_| beside.is_none());
     let test = beside.map_or_else(|| part.none(), |(test, _)| test);
     let mut set = assemble(name, part, test, None)?;
     if set.train.images.iter().all(|pixel| *pixel <= 1) {
         set.remarks.push(format!("no pixel of {} is above 1, and {WHITE_IS_255}", set.name));
     }
+    set.remarks.extend(doubts);
     set.remarks.extend(unlabelled.map(|path| format!("{} has no labels and is ignored", path.display())));
     Ok(set)
+}
+
+/// A remark on the order of a table's pixels, where the names of its columns leave it open.
+fn doubt(rows: &PixelRows, path: &Path) -> Option<String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    rows.doubt().map(|doubt| format!("{name}: {doubt}"))
 }
 
 /// What is wrong with labels that are all the same, from which nothing can be learned: if their column was guessed,
@@ -177,6 +192,20 @@ mod tests {
         };
         assert!(remarks(1)[0].starts_with("no pixel of a.csv is above 1, and 255 is white"), "{:?}", remarks(1));
         assert!(!remarks(255)[0].contains("no pixel"), "{:?}", remarks(255));
+    }
+
+    #[test]
+    fn columns_whose_names_tell_no_order_are_told_of_the_tables_that_are_read() {
+        let text = |names: &str| format!("label,{names}\n{}", "0,1,2,3,4\n1,5,6,7,8\n".repeat(20));
+        let remarks = |train: &str, test: &str| {
+            let folder = place(&[("train.csv", text(train).as_bytes()), ("test.csv", text(test).as_bytes())]);
+            load(folder.path(), &Reading::default()).unwrap().remarks
+        };
+        assert_eq!(remarks("1x1,2x2,2x1,1x2", "a,b,c,d"), [""; 0]);
+        let told = remarks("1x1,2x1,1x2,2x2", "p1,p3,p2,p2");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("train.csv: ") && told[0].contains("rows and columns swapped"), "{told:?}");
+        assert!(told[1].starts_with("test.csv: ") && told[1].contains("first p3, then p2"), "{told:?}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Writes labelled images as they come: pairs of IDX files, as [`super::load_folder`] reads them, and safetensors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::data::DataError;
+use crate::data::{DataError, listed};
 use crate::files::{Existing, Unfinished};
+use crate::pictures::visible;
 
 /// Which half of a data set a pair of IDX files is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +19,29 @@ pub enum Part {
 pub fn idx_names(part: Part, channels: usize) -> [String; 2] {
     let (part, rank) = (if part == Part::Train { "train" } else { "t10k" }, if channels == 1 { 3 } else { 4 });
     [format!("{part}-images-idx{rank}-ubyte"), format!("{part}-labels-idx1-ubyte")]
+}
+
+/// The most labels that are listed: as many as IDX files can tell apart.
+const LISTED: usize = 256;
+
+/// The labels that IDX files, which have no names for classes, hold for them: the numbers that classes are named after
+/// if all are, each after another one that a byte holds; else their places in `class_names`.
+pub fn idx_labels(class_names: &[String]) -> Vec<u32> {
+    let number = |name: &String| if name.starts_with('+') { None } else { name.parse::<u8>().ok() };
+    let named: Option<Vec<u8>> = class_names.iter().map(number).collect();
+    let is_distinct = |named: &Vec<u8>| named.iter().collect::<HashSet<_>>().len() == named.len();
+    match named.filter(is_distinct) {
+        Some(named) => named.into_iter().map(u32::from).collect(),
+        None => (0..class_names.len() as u32).collect(),
+    }
+}
+
+/// Which label stands for which class, `0 is cat, 1 is dog`; `None` where each class is named after its label.
+pub fn legend(class_names: &[String], labels: impl IntoIterator<Item = u32>) -> Option<String> {
+    let classes: Vec<(u32, &String)> = labels.into_iter().zip(class_names).collect();
+    let is_named = classes.iter().all(|(label, name)| name.parse() == Ok(*label));
+    let pair = |(label, name): (u32, &String)| format!("{label} is {}", visible(name));
+    (!is_named).then(|| listed(&classes.into_iter().map(pair).collect::<Vec<_>>(), LISTED))
 }
 
 /// Two IDX files that take their images one by one, and get their names once they are whole.
@@ -159,6 +183,22 @@ mod tests {
             assert_eq!((set.train.labels.as_slice(), set.test.labels.as_slice()), (&[0, 2, 1][..], &[1][..]));
             assert_eq!((set.train.height, set.train.width, set.train.channels), (2, 1, channels as usize));
             assert_eq!(set.train.image(1), vec![102; 2 * channels as usize]);
+        }
+    }
+
+    #[test]
+    fn classes_named_after_numbers_have_these_as_labels_and_others_their_places_which_is_told() {
+        let found = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+            let labels = idx_labels(&names);
+            (labels.clone(), legend(&names, labels))
+        };
+        assert_eq!(found(&["0", "1", "2"]), (vec![0, 1, 2], None));
+        assert_eq!(found(&["3", "5", "7"]), (vec![3, 5, 7], None));
+        assert_eq!(found(&["01", "02", "255"]), (vec![1, 2, 255], None));
+        assert_eq!(found(&["cat", "dog"]), (vec![0, 1], Some("0 is cat, 1 is dog".into())));
+        for names in [["1", "two"], ["7", "07"], ["1", "256"], ["1", "-1"], ["1", "+2"]] {
+            assert_eq!(found(&names), (vec![0, 1], Some(format!("0 is {}, 1 is {}", names[0], names[1]))));
         }
     }
 

@@ -97,20 +97,26 @@ impl Draft {
         shape.try_into().map_err(|_| format!("works on images, but is given {shape:?}"))
     }
 
+    /// Succeeds if there is no padding around a value.
+    pub fn check_unpadded(&self, flow: Flow) -> Result<(), String> {
+        if flow.pad != [[0; 2]; 2] {
+            return Err("is given an image with zeros around it, which only a convolution can take on here".into());
+        }
+        Ok(())
+    }
+
     /// The input of a layer that does not handle padding.
     ///
     /// # Errors
     /// If there is padding around it, or the image is used both scaled and unscaled.
     pub fn settle(&mut self, flow: Flow) -> Result<From, String> {
-        if flow.pad != [[0; 2]; 2] {
-            return Err("is given an image with zeros around it, which only a convolution can take on here".into());
-        }
+        self.check_unpadded(flow)?;
         self.settle_padded(flow)
     }
 
     /// The same for a convolution, which handles the padding.
     pub fn settle_padded(&mut self, flow: Flow) -> Result<From, String> {
-        if flow.from == self.entry {
+        if self.is_entry(flow.from) {
             match self.front {
                 Some(front) if front != flow.front => {
                     return Err("takes the image at a different scale from a layer before it".into());
@@ -121,10 +127,24 @@ impl Draft {
         Ok(flow.from)
     }
 
+    /// Whether a value is the image, in whatever shape: each of its numbers is one of the image's.
+    pub fn is_entry(&self, from: From) -> bool {
+        let mut from = from;
+        while from != self.entry
+            && let From::Step(at) = from
+            && let Step { kind: Kind::Flatten | Kind::Reshape { .. }, inputs, .. } = &self.steps[at]
+            && let [before] = inputs[..]
+        {
+            from = before;
+        }
+        from == self.entry
+    }
+
     /// The flow after `(x - mean) / std`, which can be expressed for the image only.
     pub fn rescale(&self, flow: Flow, by: Scale) -> Result<Flow, String> {
-        if flow.from != self.entry || flow.pad != [[0; 2]; 2] {
-            return Err("scales something other than the network's input, which no layer of this program does".into());
+        if !self.is_entry(flow.from) || flow.pad != [[0; 2]; 2] {
+            let problem = "scales something other than the network's input, which no layer of this program does";
+            return Err(format!("{problem}; expected scaling before all other layers"));
         }
         by.normalization()?;
         Ok(Flow { front: flow.front.then(by), ..flow })
@@ -170,6 +190,12 @@ impl Draft {
         let (label, inputs, channels_first) = (label.map(str::to_owned), inputs.to_vec(), self.channels_first);
         self.steps.push(Step { kind, activation: None, inputs, label, tensors, shape, channels_first });
         Ok(From::Step(self.steps.len() - 1))
+    }
+
+    /// Adds a layer of kind `flatten` or `reshape`. The image stays the image: it may be scaled before and after.
+    pub fn reshape(&mut self, kind: Kind, flow: Flow, label: Option<&str>) -> Result<Flow, String> {
+        self.check_unpadded(flow)?;
+        Ok(Flow { from: self.push(kind, &[flow.from], label, Vec::new())?, ..flow })
     }
 
     /// Adds an activation after a layer; `finish` makes it part of the layer if nothing else takes the bare result.

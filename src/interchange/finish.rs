@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::draft::{Draft, From, Step};
 use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
-use crate::data::MAX_CLASSES;
+use crate::data::{MAX_CHANNELS, MAX_CLASSES};
 use crate::graph::Store;
 use crate::models::{
     Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Normalization, Parameter, Units, by,
@@ -72,6 +72,10 @@ impl Draft {
                 }
                 if let Some(bad) = data.iter().find(|x| !x.is_finite()) {
                     return Err(format!("{full}: holds {bad}; a network with such weights answers nothing"));
+                }
+                // Batch norm's means come first, then its variances.
+                if let ("running", Some(bad)) = (*suffix, data[data.len() / 2..].iter().find(|x| **x < 0.0)) {
+                    return Err(format!("{full}: holds a variance of {bad}; none is below 0"));
                 }
                 flat[p.offset..][..data.len()].copy_from_slice(data);
             }
@@ -345,7 +349,7 @@ impl Draft {
             self.notes.push(format!("assumed that the network takes pixels from {}; {remedy}", assumed.describe()));
             assumed
         });
-        self.front.map_or(expected, |own| expected.then(own)).normalization()
+        self.front.map_or(expected, |own| expected.then(own)).of_model()
     }
 }
 
@@ -416,7 +420,16 @@ pub(super) fn image(input: &[Option<usize>], wish: Option<[usize; 3]>) -> Result
     if numbers.is_none_or(|numbers| !(1..=MAX_SIZE).contains(&numbers)) {
         return Err(format!("takes images of {}; expected 1 to {MAX_SIZE} numbers", by(&image)));
     }
+    check_channels(image)?;
     Ok(image)
+}
+
+/// Succeeds if pictures can have as many channels as a network's images.
+pub(super) fn check_channels(image: [usize; 3]) -> Result<(), String> {
+    match image[2] {
+        1..=MAX_CHANNELS => Ok(()),
+        c => Err(format!("takes images of {}, with {c} channels; pictures have 1 to {MAX_CHANNELS}", by(&image))),
+    }
 }
 
 fn spelled(input: &[Option<usize>]) -> String {

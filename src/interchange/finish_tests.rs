@@ -1,7 +1,7 @@
 //! Drafts as they are finished: ends, merged layers, names.
 
 use super::draft::{Draft, From};
-use super::finish::{Imported, Wishes};
+use super::finish::{Imported, Wishes, image};
 use crate::models::{Conv, Kind, Nonlinearity, Units};
 use crate::ops::conv2d::Padding;
 
@@ -151,6 +151,23 @@ fn each_class_has_a_name_of_its_own() {
 }
 
 #[test]
+fn a_variance_below_0_is_refused_and_a_mean_is_not() {
+    for (mean, variance) in [(-0.5, 0.5), (0.5, -0.5)] {
+        let mut d = draft(false);
+        let rows = [None, None, Some(vec![mean; 2]), Some(vec![variance; 2])];
+        let normed = d.push_batch_norm(1e-3, 0.99, From::Input, Some("bn"), rows).unwrap();
+        let from = d.push(Kind::Flatten, &[normed], None, Vec::new()).unwrap();
+        let out = dense(&mut d, from, 3, None);
+        match finish(d, out) {
+            Ok(imported) => assert_eq!(tensor(&imported, "bn.running"), [mean, mean, variance, variance]),
+            Err(error) => {
+                assert!(variance < 0.0 && error.starts_with("bn.running: holds a variance of -0.5"), "{error}")
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_no_classifier_is_refused() {
     let d = draft(false);
     assert!(finish(d, From::Input).unwrap_err().contains("no layer"));
@@ -167,4 +184,16 @@ fn what_is_no_classifier_is_refused() {
         vec![("weight", vec![f32::NAN; 16])],
     );
     assert!(finish(d, out.unwrap()).unwrap_err().contains("bad.weight: holds NaN"));
+}
+
+#[test]
+fn images_have_as_many_channels_as_pictures_can_have() {
+    for c in 1..=4 {
+        assert_eq!(image(&[Some(8), Some(9), Some(c)], None), Ok([8, 9, c]));
+    }
+    let (told, open) = (vec![Some(12), Some(12), Some(8)], vec![None; 3]);
+    for (input, wish) in [(&told, None), (&open, Some([12, 12, 8])), (&vec![Some(1152)], Some([12, 12, 8]))] {
+        let error = image(input, wish).unwrap_err();
+        assert_eq!(error, "takes images of 12x12x8, with 8 channels; pictures have 1 to 4");
+    }
 }

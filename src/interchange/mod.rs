@@ -50,22 +50,29 @@ pub fn import(path: &Path, architecture: Option<&Architecture>, wishes: &Wishes)
     if let Some(problem) = own(path, &bytes) {
         return Err(InterchangeError::file(path, problem));
     }
+    // Asked first: the length at the beginning of safetensors may look like that of a pickle.
     let is_pytorch = pytorch::is_meant(&bytes);
     let imported = match architecture {
-        _ if pytorch::is_pickled(&bytes) => Err("is a file of torch.save, which only Python can read; there, run \
-             `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`, and import that with \
-             --architecture"
-            .into()),
-        Some(_) if !is_pytorch => Err(misnamed(path, &bytes)
-            .unwrap_or_else(|| "--architecture is for safetensors; this file describes its layers itself".to_string())),
-        Some(architecture) => pytorch::import(&bytes, architecture, wishes),
+        Some(architecture) if is_pytorch => pytorch::import(&bytes, architecture, wishes),
         None if is_pytorch => Err("holds tensors but no layers; describe these with --architecture FILE.toml, in \
                                    layers named as the tensors are (`conv1` for conv1.weight) or in their order"
             .into()),
-        None if keras::is_meant(&bytes) => keras::import(bytes, wishes),
-        None => onnx::import(&bytes, wishes).map_err(|problem| misnamed(path, &bytes).unwrap_or(problem)),
+        Some(_) => with_layers(path, bytes, wishes)
+            .and_then(|_| Err("--architecture is for safetensors; this file describes its layers itself".into())),
+        None => with_layers(path, bytes, wishes),
     };
     imported.map_err(|problem| InterchangeError::file(path, problem))
+}
+
+/// The model in a file that describes its layers itself.
+fn with_layers(path: &Path, bytes: Vec<u8>, wishes: &Wishes) -> Result<Imported, String> {
+    if let Some(problem) = pytorch::only_for_python(&bytes) {
+        return Err(problem.into());
+    }
+    if keras::is_meant(&bytes) {
+        return keras::import(bytes, wishes);
+    }
+    onnx::import(&bytes, wishes).map_err(|problem| misnamed(path, &bytes).unwrap_or(problem))
 }
 
 /// The message for a model that is already this program's.

@@ -43,6 +43,23 @@ impl Scale {
         }
         Ok(Normalization { mean, std })
     }
+
+    /// The same for all that is done to a model's pixels. Augmentation scales its noise by the deviation too, so that
+    /// every model of this program has one above 0.
+    ///
+    /// # Errors
+    /// The same, and a deviation below 0.
+    pub fn of_model(self) -> Result<Normalization, String> {
+        let found = self.normalization()?;
+        if found.std < 0.0 {
+            return Err(format!(
+                "takes pixels as (byte / 255 - {}) / {}, and models of this program divide by a number above 0. Where \
+                 it was made, give its first layer's weights the opposite sign and divide by {}",
+                found.mean, found.std, -found.std
+            ));
+        }
+        Ok(found)
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +83,17 @@ mod tests {
         assert!(Scale { mean: 0.0, std: 0.0 }.normalization().is_err());
         assert!(Scale { mean: f64::NAN, std: 1.0 }.normalization().is_err());
         assert!(Scale { mean: 0.0, std: 1e-300 }.normalization().is_err());
+    }
+
+    #[test]
+    fn a_model_divides_by_a_number_above_0_and_a_part_of_its_scaling_need_not() {
+        // keras.layers.Rescaling(-1 / 255, offset=1), on bytes.
+        let inverts = Scale { mean: 255.0, std: -255.0 };
+        let once = Scale::BYTES.then(inverts);
+        let error = once.of_model().unwrap_err();
+        assert!(error.contains("(byte / 255 - 1) / -1,") && error.ends_with("sign and divide by 1"), "{error}");
+        assert!(once.normalization().is_ok());
+        let twice = once.then(Scale { mean: 1.0, std: -1.0 }).of_model().unwrap();
+        assert_eq!(twice, Normalization { mean: 0.0, std: 1.0 });
     }
 }

@@ -288,11 +288,12 @@ fn a_model_file_that_disagrees_with_itself_is_refused_with_the_reason() {
     };
     let as_u32 = |file: &mut ModelFile| file.tensors[1].words = Words::U32(vec![0; 64]);
     type Change<'a> = &'a dyn Fn(&mut ModelFile);
-    let cases: [(Change, &str); 11] = [
+    let cases: [(Change, &str); 12] = [
         (&|file| _ = file.metadata.remove("architecture"), "has no \"architecture\" (it has: classes, input, version)"),
         (&|file| _ = file.metadata.remove("input"), "has no \"input\""),
         (&|file| file.set("architecture", "layers = [\n7\n]"), "m.safetensors (its architecture):2: layer 1"),
         (&|file| file.set("input", "28x28"), "should be like 28x28x1"),
+        (&|file| file.set("input", "28x28x5"), "has images of 5 channels; pictures have 1 to 4"),
         (&|file| file.set("input", "0x0x0"), "cannot be learned from"),
         (
             &|file| file.set("input", "14x14x1"),

@@ -12,7 +12,7 @@ use super::gan::Gan;
 use super::layer::by;
 use super::parameters::{Parameter, Parameters};
 use super::spec::{Architecture, MAX_TEXT};
-use crate::data::{HoldOut, Pictures};
+use crate::data::{HoldOut, MAX_CHANNELS, Pictures};
 use crate::files::write_whole;
 use crate::graph::Store;
 use crate::tensor::Shape;
@@ -278,9 +278,14 @@ impl ModelFile {
     fn sizes(&self, key: &str, path: &Path) -> Result<[usize; 3], ModelError> {
         let text = self.get(key, path)?;
         let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
-        sizes
+        let sizes: [usize; 3] = sizes
             .and_then(|sizes| sizes.try_into().ok())
-            .ok_or_else(|| refuse(path, format!("its metadata's {key:?} should be like 28x28x1, not {text:?}")))
+            .ok_or_else(|| refuse(path, format!("its metadata's {key:?} should be like 28x28x1, not {text:?}")))?;
+        if sizes[2] > MAX_CHANNELS {
+            let problem = format!("has images of {} channels; pictures have 1 to {MAX_CHANNELS}", sizes[2]);
+            return Err(refuse(path, problem));
+        }
+        Ok(sizes)
     }
 
     /// Flat weights and state for the buffers of `parameters`. Every tensor of these must be there, finite and of the

@@ -3,6 +3,8 @@
 use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba};
 
+use crate::data::MAX_CHANNELS;
+
 /// The share of full alpha below which a pixel is not seen.
 const SEEN: f32 = 0.1;
 /// A picture with no luminance below this is light all over.
@@ -32,11 +34,14 @@ where
     ImageBuffer::from_fn(from.width(), from.height(), |x, y| Luma([f32::from(from.get_pixel(x, y).0[0]) * scale]))
 }
 
-/// The picture at `height` x `width`, as bytes of `channels`: grey, grey with alpha, RGB or RGBA. Each pixel is an
-/// average of what it covers; the aspect ratio is not kept. A picture that has this size keeps its pixels.
+/// The picture at `height` x `width`, as bytes of 1 to [`MAX_CHANNELS`] channels: grey, grey with alpha, RGB or RGBA.
+/// Each pixel is an average of what it covers; the aspect ratio is not kept. A picture that has this size keeps its
+/// pixels.
 ///
 /// Without an alpha channel, transparent parts become paper, as in [`gray`].
 pub fn fit(image: &DynamicImage, [height, width, channels]: [usize; 3]) -> Vec<u8> {
+    // Whoever takes sizes from a file has refused others.
+    debug_assert!((1..=MAX_CHANNELS).contains(&channels));
     let flat = if channels.is_multiple_of(2) { None } else { flattened(image).map(DynamicImage::from) };
     let image = flat.as_ref().unwrap_or(image);
     let (width, height) = (width as u32, height as u32);

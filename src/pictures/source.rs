@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::paths::of_bytes;
 use super::pattern::Pattern;
@@ -78,6 +78,9 @@ pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// How many items with each name's hash are done already. What is left of it after the last task was not found.
+pub type Done = Arc<Mutex<HashMap<u64, u32>>>;
+
 /// What was given, and what of it is to be left out.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
@@ -86,8 +89,7 @@ pub struct Source {
     /// Names on standard input end with a zero byte instead of a line break.
     pub null_data: bool,
     pub shard: Option<Shard>,
-    /// How many items with each name's hash are done already.
-    pub done: HashMap<u64, u32>,
+    pub done: Done,
     pub class_names: Vec<String>,
 }
 
@@ -95,7 +97,7 @@ impl Source {
     /// All tasks, one after another. `image` is the height, width and channels of a network's images; a CSV file whose
     /// rows do not make one is a single task that cannot be read.
     pub fn tasks(self, image: Option<[usize; 3]>) -> impl Iterator<Item = Task> + Send {
-        let Source { given, null_data, shard, mut done, class_names } = self;
+        let Source { given, null_data, shard, done, class_names } = self;
         let labels = LabelledClasses::of(&class_names);
         let mut folders = ClassFolders { class_names, of: None };
         let mut inputs = Inputs::of(&given);
@@ -132,6 +134,7 @@ impl Source {
             if shard.is_some_and(|shard| !shard.holds(&within)) {
                 return None;
             }
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             match done.get_mut(&hash(name.as_bytes())).filter(|left| **left > 0) {
                 Some(left) => {
                     *left -= 1;

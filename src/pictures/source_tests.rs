@@ -268,9 +268,11 @@ fn all_shards_together_are_everything_once_wherever_the_folder_stands() {
 fn what_is_done_is_left_out_as_often_as_it_was_done() {
     let folder = tree(&["a.png", "b.png"]);
     let twice = [folder.path().to_owned(), folder.path().join("a.png")];
-    let done = HashMap::from([(hash(path_text(&folder.path().join("a.png")).as_bytes()), 1)]);
-    let left = names(Source { done, ..source(&twice) }, &folder);
+    let [found, gone] = ["a.png", "gone.png"].map(|name| hash(path_text(&folder.path().join(name)).as_bytes()));
+    let done = Arc::new(Mutex::new(HashMap::from([(found, 1), (gone, 1)])));
+    let left = names(Source { done: Arc::clone(&done), ..source(&twice) }, &folder);
     assert_eq!(left, ["b.png", "a.png"]);
+    assert_eq!(*done.lock().unwrap(), HashMap::from([(found, 0), (gone, 1)]), "what was not found");
 }
 
 #[test]

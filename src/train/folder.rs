@@ -109,6 +109,12 @@ impl Folder {
         snapshots
     }
 
+    /// The epoch whose model is the best of the run in this folder; `None` until the run is finished.
+    pub fn best_epoch(run: &Path) -> Option<usize> {
+        let result: toml::Table = fs::read_to_string(run.join(RESULT)).ok()?.parse().ok()?;
+        usize::try_from(result.get("best_epoch")?.as_integer()?).ok()
+    }
+
     /// Keeps a model as the snapshot of a step.
     pub(super) fn save_snapshot(&self, step: usize, file: &ModelFile) -> Result<(), TrainError> {
         let folder = self.path.join(SNAPSHOTS);

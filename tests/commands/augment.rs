@@ -82,6 +82,37 @@ fn data_extend_writes_no_files_for_images_that_there_are_none_of() {
     assert_eq!(load_folder(place.path("made")).unwrap().train.len(), 8 * 77);
 }
 
+/// Grey pictures in a folder for each class, ten of each.
+fn folders(place: &Place, folder: &str, classes: &[&str]) {
+    for i in 0..classes.len() * 10 {
+        let path = place.path(&format!("{folder}/{}/{i}.png", classes[i / 10]));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::GrayImage::from_pixel(28, 28, image::Luma([i as u8])).save(path).unwrap();
+    }
+}
+
+#[test]
+fn data_extend_labels_images_with_the_numbers_that_their_folders_are_named_after_or_says_what_labels_are() {
+    let place = Place::new();
+    folders(&place, "odd", &["3", "5", "7"]);
+    let said = place.works("data extend --data odd --out made");
+    assert!(!said.err.contains("instead of class names"), "{said:#?}");
+    let made = load_folder(place.path("made")).unwrap();
+    let met = |set: &inkgrad::data::ImageSet| set.labels.iter().copied().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!((Vec::from_iter(met(&made.train)), Vec::from_iter(met(&made.test))), (vec![3, 5, 7], vec![3, 5, 7]));
+    // A model of the folders is tested on these files by the names of its classes, and learns from them too.
+    place.works("train dense --data odd --epochs 1 --batch 9 --device cpu -q");
+    let said = place.works("evaluate runs/0001-dense --data made --device cpu");
+    assert!(said.out.contains(" of 3 right") && !said.err.contains("matched in order"), "{said:#?}");
+    let said = place.works("train dense --data made --epochs 1 --device cpu -q");
+    assert!(said.err.contains("5 of the 8 classes, 0 to 7, have no image to train with: 0, 1, 2, 4, 6"), "{said:#?}");
+
+    folders(&place, "named", &["cat", "dog"]);
+    let said = place.works("data extend --data named --out numbered");
+    assert!(said.err.contains("IDX files hold numbers instead of class names: 0 is cat, 1 is dog"), "{said:#?}");
+    assert_eq!(load_folder(place.path("numbered")).unwrap().class_names, ["0", "1"]);
+}
+
 #[test]
 fn data_extend_refuses_more_classes_than_a_label_can_tell_apart() {
     let place = Place::new();
@@ -94,11 +125,7 @@ fn data_extend_refuses_more_classes_than_a_label_can_tell_apart() {
 #[test]
 fn data_extend_refuses_so_few_images_that_their_files_could_not_be_read() {
     let place = Place::new();
-    for i in 0..30 {
-        let path = place.path(&format!("letters/{}/{i}.png", ["a", "b", "c"][i / 10]));
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        image::GrayImage::from_pixel(28, 28, image::Luma([i as u8])).save(path).unwrap();
-    }
+    folders(&place, "letters", &["a", "b", "c"]);
     let line = "data extend --data letters --hold-out 6";
     // Eight images of each class are left, one class after the other.
     place.refused(&format!("{line} --limit 9"), &["--limit 9", "is of class c", "--limit 17 or more"]);
@@ -323,6 +350,18 @@ fn stats_count_images_and_ink_and_draw_the_means() {
     assert!(said.out.contains("all ink is in rows 0 to 16 and columns 0 to 11\n"), "{said:#?}");
     assert!(!said.out.contains("--extend"), "{said:#?}");
     place.refused("data stats --data nowhere", &["cannot read nowhere"]);
+}
+
+#[test]
+fn stats_of_a_set_without_test_images_have_no_mean_for_them() {
+    let place = Place::new();
+    folders(&place, "two", &["a", "b"]);
+    let said = place.works("data stats --data two --hold-out 0");
+    for name in ["mean of the pixels, 0 to 1", "their standard deviation"] {
+        let row = said.out.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{said:#?}"));
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert!(matches!(cells[..], [training, "-"] if training.starts_with("0.0")), "{said:#?}");
+    }
 }
 
 #[test]

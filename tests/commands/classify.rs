@@ -508,6 +508,39 @@ fn kaggle_gets_a_row_for_each_image_and_labels_give_the_accuracy() {
 }
 
 #[test]
+fn a_table_that_breaks_off_is_said_to_lack_everything_after_that_row() {
+    let place = Place::new();
+    let packed = |text: &str| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    let rows: Vec<String> = (0..40).map(|i| pixels(i) + "\n").collect();
+    let bytes = packed(&rows.concat());
+    place.write("cut.csv.gz", &bytes[..bytes.len() / 2]);
+    let line = format!("{CLASSIFY} cut.csv.gz --format kaggle");
+    let said = place.run(&format!("{line} --out part.csv"));
+    ends_with(&said, 3);
+    let row = place.text("part.csv").lines().count();
+    assert!((10..30).contains(&row), "{row}");
+    let words = format!("\n1 row could not be read, nor anything after row {row} of cut.csv.gz\n");
+    assert!(said.err.contains(&words), "{said:#?}");
+    let words = format!("part.csv lacks everything from row {row} on, where cut.csv.gz breaks off; Kaggle refuses it");
+    assert!(said.err.contains(&words), "{said:#?}");
+    // A row before it is wrong as well.
+    let bytes = packed(&[&rows[..2], &["1,2\n".to_owned()], &rows[2..]].concat().concat());
+    place.write("cut.csv.gz", &bytes[..bytes.len() / 2]);
+    let said = place.run(&format!("{line} --out less.csv"));
+    for words in [
+        "\n2 rows could not be read, nor anything after row ",
+        "less.csv lacks 1 of ",
+        " rows, and everything from row ",
+    ] {
+        assert!(said.err.contains(words), "{words:?} is not in {said:#?}");
+    }
+}
+
+#[test]
 fn kaggle_gets_the_names_of_classes_that_are_numbers() {
     let place = Place::new();
     for i in 0..100 {
@@ -737,6 +770,102 @@ fn a_label_that_is_no_class_is_no_truth_and_a_stopped_run_goes_on_after_it() {
         let truths: Vec<String> = rows(&place.text("table.csv"))[1..].iter().map(|row| row[5].clone()).collect();
         assert_eq!(truths, [labels[0].to_string(), String::new(), labels[2].to_string()]);
     }
+}
+
+/// What a run that was stopped after `count` pictures has left of a whole journal.
+fn stopped_after(place: &Place, count: usize) {
+    let journal = place.text("table.csv.partial");
+    let lines: String = journal.split_inclusive('\n').take(1 + count).collect();
+    place.write("table.csv.partial", lines);
+}
+
+#[test]
+fn a_stopped_run_goes_on_with_the_pictures_that_it_was_begun_with_and_no_others() {
+    let place = Place::new();
+    for i in 0..6 {
+        save(&place, &format!("in/{i}.png"), digit(i).0);
+    }
+    place.write("in/7.png", "no picture");
+    let line = format!("{CLASSIFY} in --out table.csv");
+    ends_with(&place.run(&format!("{CLASSIFY} in --out whole.csv")), 3);
+    ends_before_its_table(&place, &line);
+    stopped_after(&place, 4);
+    let (journal, bytes) = (place.read("table.csv.partial"), place.read("in/1.png"));
+    let refused = |words: &str| {
+        let words = ["table.csv.partial: in/1.png ", words, "or start over with --force"];
+        place.refused(&format!("{line} --resume"), &words);
+        assert_eq!(place.read("table.csv.partial"), journal);
+    };
+    std::fs::remove_file(place.path("in/1.png")).unwrap();
+    refused("has been classified and is no longer there");
+    save(&place, "in/1.png", digit(9).0);
+    refused("has changed since it was classified");
+    // The same picture in another file, with another time.
+    place.write("in/1.png", bytes);
+    ends_with(&place.run(&format!("{line} --resume")), 3);
+    assert_eq!(place.text("table.csv"), place.text("whole.csv"));
+}
+
+#[test]
+fn a_stopped_run_goes_on_with_the_rows_of_its_table_and_not_with_those_of_another() {
+    let place = Place::new();
+    let rows: Vec<String> = (0..8).map(|i| pixels(i) + "\n").collect();
+    place.write("test.csv", rows.concat());
+    let line = format!("{CLASSIFY} test.csv --format kaggle --out table.csv");
+    ends_before_its_table(&place, &line);
+    stopped_after(&place, 4);
+    let reversed: Vec<String> = rows.iter().rev().cloned().collect();
+    place.write("test.csv", reversed.concat());
+    place.refused(&format!("{line} --resume"), &["table.csv.partial: test.csv#1 has changed", "--force"]);
+    // The same rows with other ends of lines.
+    place.write("test.csv", rows.concat().replace('\n', "\r\n"));
+    place.works(&format!("{line} --resume"));
+    let answers = (0..8).map(|i| format!("{},{}\n", i + 1, digit(i).1)).collect::<String>();
+    assert_eq!(place.text("table.csv"), format!("ImageId,Label\n{answers}"));
+}
+
+#[test]
+fn a_stopped_run_does_not_go_on_with_a_list_that_lacks_what_it_has_done() {
+    let place = Place::new();
+    for i in 0..3 {
+        save(&place, &format!("{i}.png"), digit(i).0);
+    }
+    place.write("test.csv", pixels(3) + "\n");
+    let listed = |list: &str, flags: &str| {
+        place.write("list", list);
+        let mut command = place.command(&format!("{CLASSIFY} - --out table.csv {flags}"));
+        command.stdin(std::fs::File::open(place.path("list")).unwrap()).env("INKGRAD_FAULT", "full-disk@errors.csv");
+        said(command.output().unwrap())
+    };
+    let all = "0.png\n1.png\ntest.csv\n2.png\n";
+    ends_with(&listed(all, "--errors errors.csv"), 1);
+    stopped_after(&place, 3);
+    let other = listed("0.png\ntest.csv\n2.png\n", "--resume");
+    ends_with(&other, 1);
+    let words = "table.csv.partial: was begun with 1.png, which is not among the pictures now";
+    assert!(other.err.contains(words) && !place.path("table.csv").exists(), "{other:#?}");
+    ends_with(&listed(all, "--resume"), 0);
+    let names: Vec<String> = rows(&place.text("table.csv"))[1..].iter().map(|row| row[0].clone()).collect();
+    assert_eq!(names, ["0.png", "1.png", "test.csv#1", "2.png"]);
+}
+
+#[test]
+fn a_stopped_run_that_moves_pictures_does_not_miss_those_that_it_has_moved() {
+    let place = Place::new();
+    digits(&place, "in", 6);
+    place.works(&format!("{CLASSIFY} in --out whole.csv"));
+    let line = format!("{CLASSIFY} in --out table.csv --sort-into sorted --sort move");
+    ends_before_its_table(&place, &line);
+    // Killed before the last two were moved, one of which was not in the journal yet.
+    let table = rows(&place.text("whole.csv"));
+    for row in &table[5..] {
+        let name = Path::new(&row[0]).file_name().unwrap().to_str().unwrap();
+        std::fs::rename(place.path(&format!("sorted/{}/{name}", row[1])), place.path(&row[0])).unwrap();
+    }
+    stopped_after(&place, 5);
+    place.works(&format!("{line} --resume"));
+    assert_eq!(place.text("table.csv"), place.text("whole.csv"));
+    assert!(table[1..].iter().all(|row| !place.path(&row[0]).exists()));
 }
 
 #[test]

@@ -122,6 +122,116 @@ fn dense_layers(layers: &[(&str, [usize; 2])]) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
+/// The bytes of a safetensors file with its first numbers as `change` says, each under its name, and with `more` in its
+/// metadata.
+fn edited(bytes: &[u8], more: &[(&str, &str)], change: impl Fn(&str) -> Option<f32>) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+    let mut metadata = header.metadata().clone().unwrap_or_default();
+    metadata.extend(more.iter().map(|(key, value)| (key.to_string(), value.to_string())));
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let data = file.tensors().into_iter().map(|(name, view)| {
+        let mut data = view.data().to_vec();
+        change(&name).into_iter().for_each(|x| data[..4].copy_from_slice(&x.to_le_bytes()));
+        (name, view.shape().to_vec(), data)
+    });
+    let data: Vec<(String, Vec<usize>, Vec<u8>)> = data.collect();
+    let views =
+        data.iter().map(|(name, dims, data)| (name.as_str(), TensorView::new(Dtype::F32, dims.clone(), data).unwrap()));
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+#[test]
+fn tensors_that_would_change_what_a_layer_computes_are_refused_and_named() {
+    let place = Place::new();
+    let bytes = dense_layers(&[("fc1", [16, 784]), ("fc2", [10, 16])]);
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let numbers = [0; 4 * 2 * 784];
+    let with = |more: &[(&str, [usize; 2])]| {
+        let more = more.iter().map(|(name, dims)| {
+            let data = &numbers[..4 * dims[0] * dims[1]];
+            (name.to_string(), TensorView::new(Dtype::F32, dims.to_vec(), data).unwrap())
+        });
+        safetensors::serialize(file.tensors().into_iter().chain(more), None).unwrap()
+    };
+    place.write("net.toml", "layers = [\"flatten\", { dense = 16 }, { dense = \"classes\" }]");
+    place.write("lora.safetensors", with(&[("fc1.lora_A", [2, 784]), ("fc1.lora_B", [16, 2])]));
+    place.write("scaled.safetensors", with(&[("fc2.scale", [10, 1])]));
+    place.write("counted.safetensors", with(&[("fc1.num_batches_tracked", [1, 1])]));
+    for (there, layer, words) in [
+        ("lora.safetensors", "layer \"dense1\"", "fc1 has lora_A and lora_B besides weight and bias"),
+        ("scaled.safetensors", "layer \"dense2\"", "fc2 has scale besides weight and bias"),
+    ] {
+        let line = format!("import {there} m.safetensors --architecture net.toml");
+        place.refused(&line, &[there, layer, words, "before it is saved"]);
+    }
+    place.works("import counted.safetensors m.safetensors --architecture net.toml");
+}
+
+#[test]
+fn a_header_whose_length_looks_like_a_pickle_does_not_hide_its_tensors() {
+    let place = Place::new();
+    let bytes = dense_layers(&[("fc1", [16, 784]), ("fc2", [10, 16])]);
+    let noted = (0..640).map(|i| edited(&bytes, &[("note", "x".repeat(i).as_str())], |_| None));
+    // A length of 640 is 80 02 in bytes, as a pickle of version 2 begins.
+    let noted = noted.into_iter().find(|bytes| bytes.starts_with(b"\x80\x02")).unwrap();
+    place.write("net.toml", "layers = [\"flatten\", { dense = 16 }, { dense = \"classes\" }]");
+    place.write("state.safetensors", noted);
+    place.works("import state.safetensors m.safetensors --architecture net.toml");
+}
+
+#[test]
+fn another_epsilon_than_the_files_is_refused_with_both() {
+    let place = Place::new();
+    place.works("export fast plain.safetensors");
+    let bytes = place.read("plain.safetensors");
+    place.write("other.safetensors", edited(&bytes, &[("bn1.eps", "0.3")], |_| None));
+    let words =
+        ["layer \"bn1\": has an epsilon of 0.001", "bn1.eps in the file's metadata is 0.3", "write epsilon = 0.3"];
+    place.refused("import other.safetensors m.safetensors --architecture fast", &words);
+    place.write("same.safetensors", edited(&bytes, &[("bn1.eps", "1e-3")], |_| None));
+    place.works("import same.safetensors m.safetensors --architecture fast");
+}
+
+#[test]
+fn what_no_other_command_would_read_is_not_imported() {
+    let place = Place::new();
+    let dense = path("dense-keras2.h5");
+    let words = ["takes pixels as (byte / 255 - 0.5) / -0.25", "divide by a number above 0", "divide by 0.25"];
+    place.refused(&format!("import {dense} m.safetensors --mean 0.5 --std -0.25"), &words);
+    place.works("export fast plain.safetensors");
+    let bytes = place.read("plain.safetensors");
+    let line = "import told.safetensors m.safetensors --architecture fast";
+    place.write("told.safetensors", edited(&bytes, &[("mean", "0.5"), ("std", "-0.25")], |_| None));
+    place.refused(line, &words);
+    let negative = |name: &str| (name == "bn2.running_var").then_some(-1.0);
+    place.write("told.safetensors", edited(&bytes, &[], negative));
+    place.refused(line, &["layer \"bn2\": bn2.running_var holds -1; no variance is below 0"]);
+    assert!(!place.path("m.safetensors").exists());
+}
+
+#[test]
+fn what_only_python_reads_is_called_what_it_is_with_and_without_an_architecture() {
+    let place = Place::new();
+    // What torch.save wrote before it wrote zip archives, at two versions of pickle, and pickle.dump.
+    place.write("old.pt", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.");
+    place.write("newer.pt", b"\x80\x04\x95\x0d\0\0\0\0\0\0\0\x8a\x0al\xfc");
+    place.write("any.pkl", b"\x80\x05}.");
+    let mut program = ZipWriter::new(Cursor::new(Vec::new()));
+    program.start_file("e/models/model.json", SimpleFileOptions::default()).unwrap();
+    place.write("e.pt2", program.finish().unwrap().into_inner());
+    place.write("page.html", "<!DOCTYPE html>");
+    for (there, words) in [
+        ("old.pt", ["is a pickle, as torch.save writes it", "save_file(model.state_dict()"]),
+        ("newer.pt", ["is a pickle, as torch.save writes it", "save_file(model.state_dict()"]),
+        ("any.pkl", ["is a pickle, as torch.save writes it", "save_file(model.state_dict()"]),
+        ("e.pt2", ["is a program of torch.export", "torch.export.load(\"model.pt2\").state_dict"]),
+        ("page.html", ["cannot be read as ONNX", "safetensors with --architecture"]),
+    ] {
+        place.refused(&format!("import {there} m.safetensors"), &words);
+        place.refused(&format!("import {there} m.safetensors --architecture dense"), &words);
+    }
+}
+
 #[test]
 fn layers_of_the_same_sizes_are_told_apart_by_their_names_and_not_by_the_alphabet() {
     let place = Place::new();
@@ -408,4 +518,46 @@ fn a_layer_that_is_not_had_here_is_named() {
     place.refused("import changed.keras m.safetensors", &["no model.weights.h5"]);
     place.write("changed.keras", changed(same, same, ""));
     place.works("import changed.keras m.safetensors");
+}
+
+#[test]
+fn a_keras_model_with_its_channels_first_is_refused_as_one() {
+    let place = Place::new();
+    let shape = |sizes: &str| format!("\"batch_shape\": [null, {sizes}]");
+    for (sizes, words) in [
+        ("1, 28, 28", vec!["28 channels; pictures have 1 to 4", "channels first", "Input((28, 28, 1))"]),
+        ("28, 28, 5", vec!["5 channels; pictures have 1 to 4"]),
+    ] {
+        place.write("changed.keras", changed(&shape("28, 28, 1"), &shape(sizes), ""));
+        place.refused("import changed.keras m.safetensors", &words);
+    }
+}
+
+#[test]
+fn a_keras_model_may_scale_its_input_behind_layers_that_leave_its_numbers_as_they_are() {
+    let place = Place::new();
+    place.works(&format!("import {} plain.safetensors", path("branches-keras3.keras")));
+    let plain = ModelFile::load(place.path("plain.safetensors")).unwrap();
+    // What takes the image, a Rescaling, takes a layer between instead.
+    let between = |layer: &str| {
+        let end = "}}], \"kwargs\": {}}]}";
+        let taken = |name: &str| format!("\"keras_history\": [\"{name}\", 0, 0]{end}");
+        let layer = format!("{layer}, \"inbound_nodes\": [[[\"image\", 0, 0, {{}}]]]}}");
+        changed(&taken("image"), &format!("{}, {layer}", taken("between")), "")
+    };
+    let layers = [("Activation", "\"activation\": \"linear\""), ("Reshape", "\"target_shape\": [28, 28, 1]")];
+    for (class, setting) in layers {
+        let layer = format!("{{\"class_name\": \"{class}\", \"config\": {{\"name\": \"between\", {setting}}}");
+        place.write("changed.keras", between(&layer));
+        place.works("import changed.keras m.safetensors --force");
+        let model = ModelFile::load(place.path("m.safetensors")).unwrap();
+        assert_eq!(model.tensors, plain.tensors, "{class}");
+        for key in ["mean", "std"] {
+            assert_eq!(model.metadata[key], plain.metadata[key], "{class}: {key}");
+        }
+    }
+    let layer = "{\"class_name\": \"Dropout\", \"config\": {\"name\": \"between\", \"rate\": 0.5}";
+    place.write("changed.keras", between(layer));
+    let words = ["rescaling", "something other than the network's input", "expected scaling before all other layers"];
+    place.refused("import changed.keras none.safetensors", &words);
 }

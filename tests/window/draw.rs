@@ -238,6 +238,112 @@ fn a_picture_that_is_pasted_comes_into_the_field() {
     window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == digit));
 }
 
+#[test]
+fn a_digit_of_mnist_is_read_as_classify_reads_it() {
+    let mut window = Window::open("dense");
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    // With more contrast, this network takes it for a six.
+    let at = 4751;
+    let path = window.folder.path().join("digit.png");
+    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&path).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_inkgrad"));
+    let command = command.args(["classify", "--model", "dense", "--device", "cpu", "--quiet", "--format", "jsonl"]);
+    let said = command.arg(&path).output().unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let wanted = line["label"].as_str().unwrap().to_owned();
+    assert_eq!(wanted, set.labels[at].to_string());
+    window.harness.input_mut().dropped_files = vec![Arc::new(Dropped(path))];
+    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == wanted));
+    // As the picture is already what the network takes, both ways to look at it give the same.
+    let of = |window: &Window, name: &str| {
+        let node = window.harness.query_by_label_contains(name)?;
+        node.accesskit_node().label()?.strip_prefix(name).map(String::from)
+    };
+    let both = ["As drawn: ", "As MNIST: "].map(|name| of(&window, name).unwrap());
+    assert_eq!(both[0], both[1]);
+    // Once something is drawn on it, it is prepared like any drawing.
+    window.stroke(&[[0.02, 0.02], [0.02, 0.03]], PointerButton::Primary);
+    window.until("it is prepared", |window| of(window, "As drawn: ") != of(window, "As MNIST: "));
+}
+
+/// A file of a network that has learned from dark ink on light paper, not prepared.
+fn of_light_pictures(path: &Path) {
+    let mut file = ModelFile::shipped("fast").unwrap();
+    file.set_pictures(Some(inkgrad::data::Pictures::Fitted));
+    file.set("mean", 0.87);
+    file.save(path).unwrap();
+}
+
+#[test]
+fn a_network_of_unprepared_pictures_has_no_choice_of_preparation_and_one_of_light_ones_is_warned_of() {
+    let mut window = Window::open("fast");
+    window.draw(SEVEN);
+    window.reads_at_all();
+    assert!(window.has("As MNIST") && !window.has("They were light"));
+    let path = window.folder.path().join("models/light.safetensors");
+    of_light_pictures(&path);
+    window.app().shared().open(&path);
+    window.until_reading(path.to_str().unwrap());
+    window.reads_at_all();
+    assert!(!window.has("As MNIST") && window.has("They were light"));
+    assert!(window.app().shared().remembered.prepared, "for other networks");
+    // Where a second network prepares what it reads, there is a choice again.
+    window.app().shared().open_second(Some(Path::new("dense")));
+    window.until("there is a choice", |window| window.has("As MNIST"));
+}
+
+#[test]
+fn an_empty_field_is_never_kept_and_tab_leaves_it() {
+    let mut window = Window::open("fast");
+    window.draw(SEVEN);
+    let seven = window.ink();
+    window.key(Key::Tab);
+    assert!(window.has("Kept."));
+    window.harness.run_steps(20);
+    assert!(!window.has("Kept."), "that is said briefly");
+    window.key(Key::Delete);
+    window.until("the field is blank", |window| window.has("class 0: nothing drawn"));
+    assert!(window.harness.get_by_label("Field to draw on").is_focused());
+    window.key(Key::Tab);
+    assert!(!window.harness.get_by_label("Field to draw on").is_focused());
+    assert!(window.harness.get_by_label("Keep").accesskit_node().is_disabled());
+    window.harness.get_by_label("Recall").click();
+    window.harness.run_steps(3);
+    assert_eq!(window.ink(), seven);
+}
+
+#[test]
+fn a_quick_click_gives_the_field_the_focus() {
+    let mut window = Window::open("fast");
+    window.key(Key::Escape);
+    let is_focused = |window: &Window| window.harness.get_by_label("Field to draw on").is_focused();
+    assert!(!is_focused(&window));
+    let pos = window.at([0.5, 0.5]);
+    window.harness.event(egui::Event::PointerMoved(pos));
+    window.harness.step();
+    // Both in one frame.
+    for pressed in [true, false] {
+        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
+        window.harness.input_mut().events.push(egui::Event::PointerButton { pos, button, pressed, modifiers });
+    }
+    window.harness.run_steps(2);
+    assert!(window.ink() > 0 && is_focused(&window));
+}
+
+#[test]
+fn a_copied_file_is_pasted_as_its_picture_and_other_text_is_said_to_be_none() {
+    let mut window = Window::open("best");
+    let path = window.folder.path().join("five.png");
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    let at = set.labels.iter().position(|label| *label == 5).unwrap();
+    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&path).unwrap();
+    window.harness.event(egui::Event::Paste("some text".into()));
+    window.harness.run_steps(2);
+    assert!(window.has("the clipboard holds text and no picture"));
+    window.harness.event(egui::Event::Paste(path.display().to_string()));
+    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == "5"));
+}
+
 /// A file that is dropped on the window.
 #[derive(Debug)]
 struct Dropped(PathBuf);

@@ -104,15 +104,21 @@ fn a_slider_goes_through_the_snapshots_of_a_run() {
     let mut snapshots: Vec<PathBuf> = read.map(|entry| entry.unwrap().path()).collect();
     snapshots.sort();
     assert!(snapshots.len() > 2, "{snapshots:?}");
-    // The slider is at the last snapshot, and goes back step by step.
+    // The slider is at the run's best model, which is no snapshot, and goes back step by step.
+    assert!(window.has("the best model, of epoch 1"));
     window.harness.get_by_label("Watch it learn").focus();
     window.harness.run_steps(3);
-    for snapshot in snapshots.iter().rev().skip(1) {
+    for snapshot in snapshots.iter().rev() {
         window.key(Key::ArrowLeft);
         window.until_reading(snapshot.to_str().unwrap());
         let step: usize = snapshot.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         window.until("the step is said", |window| window.has(&format!("after {step} steps")));
     }
+    for path in snapshots[1..].iter().chain([&run]) {
+        window.key(Key::ArrowRight);
+        window.until_reading(path.to_str().unwrap());
+    }
+    assert!(window.has("the best model, of epoch 1"));
     // Next time, it is the run that is opened.
     assert_eq!(window.app().shared().remembered.model, Some(run));
     assert_eq!(snapshots[0].file_name().unwrap(), "000000.safetensors");

@@ -134,6 +134,32 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
 }
 
 #[test]
+fn a_model_that_makes_way_for_another_runs_is_read_on_under_its_new_name() {
+    let mut window = open();
+    set(&mut window, "Epochs", "1000");
+    let models = window.folder.path().join("models");
+    let [latest, before] = ["latest", "before"].map(|name| models.join(format!("live-fast-{name}.safetensors")));
+    let run = |window: &mut Window| {
+        window.key(Key::F4);
+        start(window);
+        click(window, "Stop");
+        window.until("it is saved", |window| window.has("Saved as "));
+    };
+    run(&mut window);
+    click(&mut window, "Read with it");
+    window.until_reading(latest.to_str().unwrap());
+    let first = std::fs::read(&latest).unwrap();
+    run(&mut window);
+    window.until_reading(before.to_str().unwrap());
+    assert!(std::fs::read(&before).unwrap() == first);
+    assert!(window.app().shared().messages().is_empty());
+    // Now the file is replaced, and that is said.
+    run(&mut window);
+    window.until("it is said", |window| window.has("live-fast-before.safetensors has been replaced"));
+    window.until_reading(before.to_str().unwrap());
+}
+
+#[test]
 fn what_could_not_be_kept_is_said_until_it_is() {
     let mut window = open();
     set(&mut window, "Epochs", "1000");
@@ -175,6 +201,8 @@ fn what_will_not_do_is_a_message_and_it_can_be_started_again() {
         click(&mut window, "Start");
         window.until(problem, |window| window.has(problem));
         set(&mut window, name, right);
+        // A mistake in the form is no longer said once it is mended.
+        assert!(!window.has("it must be"), "{name}");
     }
     // A network with batch norm survives much without learning anything.
     set(&mut window, "Learning rate", "10");

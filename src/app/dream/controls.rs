@@ -38,9 +38,11 @@ impl Dream {
 /// The menu of generators; returns the one that was chosen.
 fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBuf> {
     let mut chosen = None;
-    let mut refresh = false;
     let width = (ui.available_width() - 90.0).max(100.0);
-    let response = menu("Generator", selected, width).show_ui(ui, |ui| {
+    menu("Generator", selected, width).show_ui(ui, |ui| {
+        if shared.menu.opens(ui.ctx().cumulative_frame_nr()) {
+            shared.menu.look_for_generators();
+        }
         let [shipped, found] = &shared.menu.generators;
         let folder = shared.menu.folder().display().to_string();
         for (title, entries) in [("Shipped with inkgrad", shipped), (folder.as_str(), found)] {
@@ -56,11 +58,10 @@ fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBu
         } else if found.is_empty() {
             ui.weak("no generators here; `inkgrad train gan` makes one");
         }
-        refresh = ui.button("Look again").clicked();
+        if ui.button("Look again").clicked() {
+            shared.menu.look_for_generators();
+        }
     });
-    if refresh || response.response.clicked() {
-        shared.menu.look_for_generators();
-    }
     chosen
 }
 

@@ -10,6 +10,7 @@ use super::engine::{About, Answer, Judged};
 use super::pictures::{self, Show};
 use super::save::Job;
 use super::wish::{SIDES, STEPS, View};
+use crate::app::field::Drawing;
 use crate::app::remember::Panel;
 use crate::app::shared::Shared;
 
@@ -89,7 +90,7 @@ impl Dream {
             if ui.add_enabled(picture.is_some(), Button::new("To the field")).on_hover_text(help).clicked()
                 && let Some(picture) = picture
             {
-                shared.field.show(&picture);
+                shared.field.show(Drawing::of(picture));
                 shared.remembered.panel = Panel::Draw;
                 ui.ctx().request_repaint();
             }
@@ -156,11 +157,17 @@ fn status(ui: &mut Ui, about: &About, answer: &Answer) {
             }
         }
     };
+    let is_read = matches!(about.judge, Judged::As(_));
     ui.horizontal_wrapped(|ui| {
         ui.label(RichText::new(text).strong());
-        let s = if count == 1 { "" } else { "s" };
-        ui.weak(format!("{count} picture{s} drawn and read in {:.0} ms with {}", answer.seconds * 1e3, about.device));
+        ui.weak(format!("{} in {:.0} ms with {}", done(count, is_read), answer.seconds * 1e3, about.device));
     });
+}
+
+/// `25 pictures drawn and read`
+fn done(count: usize, is_read: bool) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} picture{s} drawn{}", if is_read { " and read" } else { "" })
 }
 
 /// The pictures of a view in rows; returns the one that was chosen.
@@ -230,5 +237,16 @@ fn picture(about: &About, answer: &Answer) -> Option<DynamicImage> {
         0 => None,
         3 => RgbImage::from_raw(w, h, bytes.to_vec()).map(DynamicImage::ImageRgb8),
         _ => GrayImage::from_raw(w, h, bytes.iter().step_by(channels).copied().collect()).map(DynamicImage::ImageLuma8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_that_nothing_reads_are_not_said_to_be_read() {
+        assert_eq!(done(25, true), "25 pictures drawn and read");
+        assert_eq!(done(1, false), "1 picture drawn");
     }
 }

@@ -4,6 +4,7 @@ use eframe::egui::{self, RichText, Sense, Ui, vec2};
 
 use super::layers::Unit;
 use crate::app::paint::{self, Picture};
+use crate::app::theme;
 use crate::infer::look::{Anatomy, Arithmetic, How, Pass, Seen};
 use crate::models::Kind;
 
@@ -65,8 +66,9 @@ impl Detail {
         let size = vec2(columns as f32 * scale, rows as f32 * scale);
         self.kernel.show(ui, size, "kernel", Sense::hover());
         ui.horizontal(|ui| {
-            ui.colored_label(paint::ABOVE, "above nought");
-            ui.colored_label(paint::BELOW, "below");
+            let [above, below] = theme::signs(ui.visuals());
+            ui.colored_label(above, "above nought");
+            ui.colored_label(below, "below");
         });
     }
 }

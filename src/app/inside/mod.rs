@@ -17,6 +17,7 @@ use super::bars;
 use super::menu::snapshot;
 use super::paint::{self, Picture};
 use super::shared::Shared;
+use super::theme;
 use crate::train::Folder;
 
 /// Width of the column with the drawing, in points.
@@ -42,11 +43,15 @@ pub struct Inside {
     snapshots: Snapshots,
 }
 
-/// The checkpoints of a run.
+/// The checkpoints of a run, and after them its model.
 #[derive(Default)]
 struct Snapshots {
     run: Option<PathBuf>,
     files: Vec<(usize, PathBuf)>,
+    /// Whether there is a model after them.
+    has_model: bool,
+    /// What the model after them is called: the run's best one, or another of the run's files while that is open.
+    model: String,
     at: usize,
 }
 
@@ -102,7 +107,7 @@ impl Inside {
         shared.fulfil(ask);
         shared.ask();
         if let (Some(answer), Some(chosen), Some(about)) = (shared.reader.answer(), self.chosen, shared.reader.about())
-            && answer.prepared.as_ref().is_none_or(|_| !answer.question.prepared)
+            && answer.is_of_field(about)
         {
             overlay::receptive(ui, response.rect, &about.anatomy, chosen);
         }
@@ -110,7 +115,12 @@ impl Inside {
             if ui.add_enabled(!blank, egui::Button::new("Clear")).clicked() {
                 shared.field.clear();
             }
-            ui.checkbox(&mut shared.remembered.prepared, "As MNIST").on_hover_text("Cropped, scaled and centred");
+            let is_only_drawn = shared.takes_drawings_as_they_are();
+            let mut prepared = shared.remembered.prepared && !is_only_drawn;
+            let checkbox = ui.add_enabled(!is_only_drawn, egui::Checkbox::new(&mut prepared, "As MNIST"));
+            if checkbox.on_hover_text("Cropped, scaled and centred").changed() {
+                shared.remembered.prepared = prepared;
+            }
         });
         let names = shared.reader.about().map(|about| about.class_names.clone()).unwrap_or_default();
         let answer = shared.reader.answer();
@@ -172,8 +182,9 @@ impl Inside {
                 }
             });
             ui.horizontal(|ui| {
-                ui.colored_label(paint::ABOVE, "for it");
-                ui.colored_label(paint::BELOW, "against it");
+                let [above, below] = theme::signs(ui.visuals());
+                ui.colored_label(above, "for it");
+                ui.colored_label(below, "against it");
             });
         }
     }
@@ -233,8 +244,9 @@ fn invite(ui: &mut Ui) {
     ui.add_space(6.0);
     ui.label(RichText::new("Colours are scaled to each layer's largest value:").weak());
     ui.horizontal(|ui| {
-        ui.colored_label(paint::ABOVE, "above nought");
-        ui.colored_label(paint::BELOW, "below");
+        let [above, below] = theme::signs(ui.visuals());
+        ui.colored_label(above, "above nought");
+        ui.colored_label(below, "below");
     });
 }
 
@@ -254,9 +266,25 @@ impl Snapshots {
     /// The snapshots of a run, if it kept any.
     fn follow(&mut self, run: Option<PathBuf>, model: Option<PathBuf>) {
         self.files = run.as_deref().map(Folder::snapshots).unwrap_or_default();
-        self.run = run;
         let at = self.files.iter().position(|(_, path)| Some(path) == model.as_ref());
-        self.at = at.unwrap_or(self.files.len().saturating_sub(1));
+        self.at = at.unwrap_or(self.files.len());
+        let best = run.as_ref().map(|run| run.join("best.safetensors"));
+        self.has_model = at.is_none() || best.as_ref().is_some_and(|best| best.is_file());
+        let other = model.filter(|model| at.is_none() && Some(model) != best.as_ref() && Some(model) != run.as_ref());
+        self.model = match (other, run.as_deref().and_then(Folder::best_epoch)) {
+            (Some(other), _) => other.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            (None, Some(epoch)) => format!("the best model, of epoch {epoch}"),
+            (None, None) => "the best model".into(),
+        };
+        self.run = run;
+    }
+
+    /// What the slider's position is called, and what opens it.
+    fn place(&self, at: usize) -> (String, Option<&Path>) {
+        match self.files.get(at) {
+            Some((step, path)) => (format!("after {step} steps"), Some(path)),
+            None => (self.model.clone(), self.run.as_deref()),
+        }
     }
 
     fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
@@ -265,13 +293,15 @@ impl Snapshots {
         }
         let mut at = self.at;
         ui.horizontal(|ui| {
-            let last = self.files.len() - 1;
+            let last = if self.has_model { self.files.len() } else { self.files.len() - 1 };
             ui.add(egui::Slider::new(&mut at, 0..=last).show_value(false).text("Watch it learn"));
-            ui.label(format!("after {} steps", self.files[at.min(last)].0));
+            ui.label(self.place(at).0);
         });
         if at != self.at {
             self.at = at;
-            shared.open(&self.files[at].1);
+            if let (_, Some(path)) = self.place(at) {
+                shared.open(path);
+            }
         }
         ui.separator();
     }

@@ -1,4 +1,4 @@
-//! The training digits that the network takes to be most like the drawing.
+//! The training digits of MNIST that the network takes to be most like the drawing.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -48,7 +48,7 @@ pub struct Nearest {
 
 impl Nearest {
     pub fn ui(&mut self, ui: &mut Ui, reader: &mut Reader, blank: bool) {
-        ui.strong("Nearest training digits");
+        ui.strong("Nearest MNIST digits");
         if self.opened.is_some_and(|opened| opened != reader.opened()) {
             self.forget();
         }
@@ -57,8 +57,13 @@ impl Nearest {
             ui.label(problem);
         }
         if self.opened.is_none() || problem.is_some() {
+            let of_digits = reader.about().is_none_or(|about| is_of_digits(&about.class_names));
             let help = "Runs this network once on MNIST's 60,000 training digits";
-            if ui.button("Find them").on_hover_text(help).clicked() {
+            let button = ui.add_enabled(of_digits, egui::Button::new("Find them")).on_hover_text(help);
+            if !of_digits {
+                ui.weak("Its classes are not the ten digits.");
+            }
+            if button.clicked() {
                 self.forget();
                 self.opened = Some(reader.opened());
             }
@@ -137,6 +142,13 @@ impl Nearest {
     }
 }
 
+/// Whether a network's classes are the digits, so that MNIST's are among what it knows.
+fn is_of_digits(class_names: &[String]) -> bool {
+    let mut names: Vec<&str> = class_names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+}
+
 fn advance(known: &Mutex<Known>, index: &mut Option<Neighbours>, look: &mut Look) -> Result<(), String> {
     let index = match index {
         Some(index) => index,
@@ -160,6 +172,13 @@ fn advance(known: &Mutex<Known>, index: &mut Option<Neighbours>, look: &mut Look
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_that_do_not_know_digits_are_not_asked_about_them() {
+        let names = |names: &str| names.chars().map(String::from).collect::<Vec<_>>();
+        assert!(is_of_digits(&names("0123456789")) && is_of_digits(&names("9876543210")));
+        assert!(!is_of_digits(&names("abcdefghij")) && !is_of_digits(&names("012")));
+    }
 
     #[test]
     fn what_was_found_with_one_network_is_forgotten_and_the_digits_stay() {

@@ -26,6 +26,8 @@ pub struct Choices {
     /// Architectures of the folder, and how many more there are.
     files: Vec<PathBuf>,
     more: usize,
+    /// The last frame in which they were listed.
+    listed: u64,
     /// The name of a built-in network, or a file.
     network: String,
     chosen: Result<Box<Architecture>, String>,
@@ -49,6 +51,7 @@ impl Default for Choices {
             chosen: Err("Choose a network.".into()),
             files: Vec::new(),
             more: 0,
+            listed: 0,
             images: IMAGES[1],
             epochs: String::new(),
             batch: String::new(),
@@ -119,30 +122,36 @@ impl Choices {
         Ok(Plan { architecture: *architecture, images: self.images, settings, spare_in: None })
     }
 
-    /// The form; during a run it shows what the run was started with.
-    pub fn ui(&mut self, ui: &mut Ui, folder: &Path, enabled: bool) {
+    /// The form; during a run it shows what the run was started with. Returns whether anything was chosen or typed.
+    pub fn ui(&mut self, ui: &mut Ui, folder: &Path, enabled: bool) -> bool {
+        let mut is_changed = false;
         ui.add_enabled_ui(enabled, |ui| {
             Grid::new("choices").num_columns(2).spacing([8.0, 6.0]).show(ui, |ui| {
                 if let Some(network) = self.networks(ui, folder) {
                     self.choose(&network);
+                    is_changed = true;
                 }
                 let images = combo(ui, "Images", &self.images, said, IMAGES.iter().copied());
+                is_changed |= images.is_some();
                 self.images = images.unwrap_or(self.images);
-                text(ui, "Epochs", &mut self.epochs);
-                text(ui, "Batch", &mut self.batch);
-                text(ui, "Learning rate", &mut self.rate);
+                is_changed |= text(ui, "Epochs", &mut self.epochs);
+                is_changed |= text(ui, "Batch", &mut self.batch);
+                is_changed |= text(ui, "Learning rate", &mut self.rate);
                 let optimizers = OptimizerName::ALL.iter().map(|(_, one)| *one);
                 let optimizer = combo(ui, "Optimizer", &self.optimizer, |one| one.word().into(), optimizers);
+                is_changed |= optimizer.is_some();
                 self.optimizer = optimizer.unwrap_or(self.optimizer);
                 let schedules = ScheduleName::ALL.iter().map(|(_, one)| *one);
                 let schedule = combo(ui, "Schedule", &self.schedule, |one| one.word().into(), schedules);
+                is_changed |= schedule.is_some();
                 self.schedule = schedule.unwrap_or(self.schedule);
-                text(ui, "Label smoothing", &mut self.smoothing);
-                text(ui, "Seed", &mut self.seed);
+                is_changed |= text(ui, "Label smoothing", &mut self.smoothing);
+                is_changed |= text(ui, "Seed", &mut self.seed);
             });
         });
         ui.add_space(4.0);
         self.about(ui);
+        is_changed
     }
 
     fn networks(&mut self, ui: &mut Ui, folder: &Path) -> Option<String> {
@@ -154,9 +163,15 @@ impl Choices {
         let label = ui.label("Network");
         let opened = ComboBox::from_id_salt("Network")
             .width(WIDTH)
+            .height(420.0)
             .selected_text(shown(&self.network))
             .truncate()
             .show_ui(ui, |ui| {
+                // The first frame decides how large the list is.
+                let frame = ui.ctx().cumulative_frame_nr();
+                if frame > std::mem::replace(&mut self.listed, frame) + 1 {
+                    (self.files, self.more) = architectures(folder);
+                }
                 let mut one = |ui: &mut Ui, network: &str| {
                     if ui.selectable_label(network == self.network, shown(network)).clicked() {
                         chosen = Some(network.to_owned());
@@ -178,9 +193,6 @@ impl Choices {
                 }
             });
         named(&opened.response, &label);
-        if opened.response.clicked() {
-            (self.files, self.more) = architectures(folder);
-        }
         ui.end_row();
         chosen
     }
@@ -229,11 +241,13 @@ fn named(widget: &Response, label: &Response) {
     widget.clone().labelled_by(label.id);
 }
 
-fn text(ui: &mut Ui, name: &str, value: &mut String) {
+/// A line to type in; returns whether it was changed.
+fn text(ui: &mut Ui, name: &str, value: &mut String) -> bool {
     let label = ui.label(name);
     let field = ui.add(TextEdit::singleline(value).desired_width(WIDTH - 8.0).char_limit(40));
     named(&field, &label);
     ui.end_row();
+    field.changed()
 }
 
 /// A menu of a few things; returns the one that was chosen just now.

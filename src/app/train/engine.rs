@@ -326,7 +326,12 @@ impl Running<'_> {
         }
         // So that a full disk is not tried again at every look.
         self.spared = Instant::now();
-        self.desk.tell(|news| news.spare = Some(written));
+        self.desk.tell(|news| {
+            if let Ok((path, Some(before))) = &written {
+                news.moved = Some([path.clone(), before.clone()]);
+            }
+            news.spare = Some(written.map(|(path, _)| path));
+        });
         Ok(())
     }
 

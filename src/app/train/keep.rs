@@ -29,21 +29,28 @@ pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, S
 
 /// Writes `live-NETWORK-latest.safetensors` into a folder, which is created if there is none: a model that nobody asked
 /// to keep, but that may be missed. If the old file `is_own`, of the same run, it is overwritten; one of an earlier run
-/// becomes `live-NETWORK-before.safetensors`, since this run may be the worse one.
+/// becomes `live-NETWORK-before.safetensors`, since this run may be the worse one, and the second path returned is
+/// that.
 ///
 /// # Errors
 /// As [`keep`].
-pub fn spare(file: &ModelFile, folder: &Path, network: &str, is_own: bool) -> Result<PathBuf, String> {
+pub fn spare(
+    file: &ModelFile,
+    folder: &Path,
+    network: &str,
+    is_own: bool,
+) -> Result<(PathBuf, Option<PathBuf>), String> {
     let failed = |error: io::Error| not_kept(folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     let named = |name: &str| folder.join(format!("live-{network}-{name}.safetensors"));
     let path = named("latest");
     let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
-    if !is_own && path.exists() {
-        std::fs::rename(&path, named("before")).map_err(failed)?;
+    let before = (!is_own && path.exists()).then(|| named("before"));
+    if let Some(before) = &before {
+        std::fs::rename(&path, before).map_err(failed)?;
     }
     files::write_whole(&path, &bytes).map_err(failed)?;
-    Ok(path)
+    Ok((path, before))
 }
 
 fn not_kept(folder: &Path, error: &io::Error) -> String {
@@ -84,7 +91,7 @@ mod tests {
         assert!(ModelFile::load(&path).is_ok());
         assert_eq!(name(path), "live-fast-0042.safetensors");
         for is_own in [false, true] {
-            let path = spare(&file, &folder, "fast", is_own).unwrap();
+            let (path, _) = spare(&file, &folder, "fast", is_own).unwrap();
             assert!(ModelFile::load(&path).is_ok());
             assert_eq!(name(path), "live-fast-latest.safetensors", "it alone is written over");
         }
@@ -97,11 +104,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (good, bad) = (ModelFile::shipped("fast").unwrap(), ModelFile::shipped("dense").unwrap());
         let bytes = |name: &str| std::fs::read(folder.path().join(name)).ok();
-        spare(&good, folder.path(), "fast", false).unwrap();
+        let first = spare(&good, folder.path(), "fast", false).unwrap();
+        assert_eq!(first, (folder.path().join("live-fast-latest.safetensors"), None));
         let of_good = bytes("live-fast-latest.safetensors");
         assert!(of_good.is_some() && bytes("live-fast-before.safetensors").is_none());
         for is_own in [false, true] {
-            spare(&bad, folder.path(), "fast", is_own).unwrap();
+            let (_, before) = spare(&bad, folder.path(), "fast", is_own).unwrap();
+            assert_eq!(before, (!is_own).then(|| folder.path().join("live-fast-before.safetensors")));
             assert!(bytes("live-fast-before.safetensors") == of_good);
             assert!(bytes("live-fast-latest.safetensors") != of_good);
         }
@@ -113,7 +122,8 @@ mod tests {
         let folder = parent.path().join("file");
         std::fs::write(&folder, b"").unwrap();
         let model = ModelFile::shipped("fast").unwrap();
-        let problems = [keep(&model, &folder, "fast"), spare(&model, &folder, "fast", false)];
+        let spare = spare(&model, &folder, "fast", false).map(|(path, _)| path);
+        let problems = [keep(&model, &folder, "fast"), spare];
         for problem in problems.map(Result::unwrap_err) {
             assert!(problem.contains("--models DIR") && problem.contains("file"), "{problem}");
         }

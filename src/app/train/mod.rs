@@ -40,6 +40,8 @@ pub struct Train {
     instead: Option<Choice>,
     steps: usize,
     full: bool,
+    /// Why what is chosen cannot be trained.
+    mistake: Option<String>,
     problem: Option<String>,
     kept: Option<PathBuf>,
     /// What was written without being asked for.
@@ -57,6 +59,7 @@ impl Default for Train {
             instead: None,
             steps: 5,
             full: true,
+            mistake: None,
             problem: None,
             kept: None,
             spare: None,
@@ -79,7 +82,10 @@ impl Train {
             ui.vertical(|ui| {
                 ui.set_width(FORM);
                 ScrollArea::vertical().id_salt("form").max_height(height).auto_shrink([false, true]).show(ui, |ui| {
-                    self.choices.ui(ui, shared.menu.folder(), can_start);
+                    if self.choices.ui(ui, shared.menu.folder(), can_start) && self.mistake.take().is_some() {
+                        // The message is above, where this frame has drawn already.
+                        ui.ctx().request_repaint();
+                    }
                 });
             });
             ui.separator();
@@ -131,6 +137,9 @@ impl Train {
                 Some(Err(problem)) => self.problem = Some(problem),
                 None => {}
             }
+        }
+        if let Some([from, to]) = news.moved {
+            shared.follow(&from, &to);
         }
         if news.lost {
             self.instead = Some(Choice::Cpu);
@@ -209,9 +218,9 @@ impl Train {
                 self.end();
                 self.run = Some(run);
                 self.sheet = Sheet::opening();
-                (self.problem, self.kept, self.spare) = (None, None, None);
+                (self.mistake, self.problem, self.kept, self.spare) = (None, None, None, None);
             }
-            Err(problem) => self.problem = Some(problem),
+            Err(mistake) => self.mistake = Some(mistake),
         }
     }
 
@@ -261,7 +270,7 @@ impl Train {
     }
 
     fn messages(&mut self, ui: &mut Ui, shared: &mut Shared) {
-        if let Some(problem) = &self.problem {
+        for problem in [&self.mistake, &self.problem].into_iter().flatten() {
             ui.add(egui::Label::new(RichText::new(problem).color(ui.visuals().error_fg_color)).wrap());
         }
         if let Some(warning) = self.sheet.warning() {

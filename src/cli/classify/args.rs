@@ -119,7 +119,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub errors: Option<PathBuf>,
     /// Continue --out where a run was stopped or killed; start it if there is nothing to continue, and do nothing if
-    /// the table is complete. A table with other pictures or answers than it would get is an error
+    /// the table is complete. A table, whole or begun, with other pictures or answers than it would get is an error
     #[arg(long, help_heading = PLACE, requires = "out", conflicts_with = "force")]
     pub resume: bool,
     /// Overwrite --out, what a stopped run left of it, --sheet and --errors

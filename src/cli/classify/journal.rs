@@ -70,6 +70,10 @@ impl Journal {
         Ok(journal)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn push(&mut self, record: &Record) -> anyhow::Result<()> {
         self.line(record)
     }

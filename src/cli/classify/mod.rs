@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, bail, ensure};
 
@@ -19,13 +20,14 @@ use crate::infer::classify::default_model;
 use crate::infer::evaluate::InferError;
 use crate::infer::in_order::in_order;
 use crate::models::ModelFile;
-use crate::pictures::source::{Shard, Source, hash, is_csv};
+use crate::pictures::source::{Done, Shard, Source, hash, is_csv};
 use crate::pictures::stream::{BATCH, Batch, Work, stream};
-use crate::pictures::{text_path, visible};
+use crate::pictures::visible;
 use crate::report;
 use args::Args;
 use journal::{Journal, Settings};
 use record::{Kept, Record};
+use seen::Seen;
 use sheet::Least;
 use sorting::{How, Sorting};
 use summary::Summary;
@@ -35,6 +37,8 @@ pub mod args;
 mod begun;
 mod journal;
 mod record;
+mod resumed;
+mod seen;
 mod sheet;
 mod sorting;
 mod summary;
@@ -95,15 +99,20 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         class_names,
     };
     let (given, null_data, shard) = (args.pictures.clone(), args.null_data, args.shard);
-    let mut source = Source { given, null_data, shard, done: HashMap::new(), class_names: results.class_names.clone() };
+    let done = Done::default();
+    let class_names = results.class_names.clone();
+    let source = Source { given, null_data, shard, done: Arc::clone(&done), class_names };
     let settings = args.settings(&file, &name)?;
     let (mut sink, existing) = match &args.out {
         None => {
             let (to, alone) = (to.unwrap_or_else(|| STDOUT.into()), !args.makes_files());
             (Sink::Stream { format, columns: columns.clone(), to, table: None, alone }, Existing::Keep)
         }
-        Some(out) => match opened(out, &args, &settings, &mut source.done, &mut results)? {
-            Some((journal, existing)) => (Sink::Journal(journal), existing),
+        Some(out) => match opened(out, &args, &settings, &work, &mut results)? {
+            Some(Opened { journal, existing, earlier }) => {
+                *done.lock().unwrap_or_else(PoisonError::into_inner) = earlier;
+                (Sink::Journal(journal), existing)
+            }
             None => {
                 let found = match how {
                     // The pictures have been moved.
@@ -127,21 +136,28 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let ended = classify(source, &work, &mut team, &mut results, &mut sink, &mut counting, &stop);
     let took = counting.finish();
     ended.map_err(with_kept)?;
+    let moves = results.moves();
     let summary = &mut results.summary;
-    let done = summary.pictures + summary.failed;
+    let all = summary.pictures + summary.failed;
     if stop.load(Ordering::Relaxed) {
         summary.finish_errors()?;
         sink.end().map_err(with_kept)?;
         let kept = kept(&args).map(|kept| format!(", {kept}")).unwrap_or_default();
-        note(format_args!("stopped after {}{kept}", counted(done, "picture")));
+        note(format_args!("stopped after {}{kept}", counted(all, "picture")));
         return Ok(ExitCode::from(130));
     }
-    if done == 0 && args.shard.is_none() {
+    if all == 0 && args.shard.is_none() {
         let others = summary.other_files;
         if let Sink::Journal(journal) = sink {
             journal.remove()?;
         }
         bail!(nothing_in(&args.pictures, others));
+    }
+    // What has been moved is no longer found.
+    if let Sink::Journal(journal) = &mut sink
+        && !moves
+    {
+        resumed::ensure_asked_for(journal, &done.lock().unwrap_or_else(PoisonError::into_inner))?;
     }
     summary.finish_errors()?;
     let mut journal = sink.end().map_err(with_kept)?;
@@ -190,8 +206,7 @@ fn tell(args: &Args, format: Format, summary: &Summary, before: u64, took: std::
     }
     if format == Format::Kaggle && summary.failed_rows > 0 {
         let table = args.out.as_ref().map_or("the table".into(), |out| out.display().to_string());
-        let (missing, all) = (thousands(summary.failed_rows), thousands(summary.pictures + summary.failed_rows));
-        note(format_args!("warning: {table} lacks {missing} of {all} rows; Kaggle refuses it"));
+        note(format_args!("warning: {table} lacks {}; Kaggle refuses it", summary.lacking()));
     }
     if args.quiet {
         return;
@@ -318,36 +333,30 @@ fn is_broken_pipe(error: &io::Error) -> bool {
     kind == io::ErrorKind::BrokenPipe
 }
 
-/// The journal of a table: a new one, or that of a stopped run, whose records are added to the results; and whether an
-/// existing table is replaced. `None` if the table is complete and the run is only resumed.
+/// A table's journal, ready for more records.
+struct Opened {
+    journal: Journal,
+    /// Whether an existing table is replaced.
+    existing: Existing,
+    /// How many records with each name's hash a stopped run has left in it.
+    earlier: HashMap<u64, u32>,
+}
+
+/// The journal of a table: a new one, or that of a stopped run, whose records are added to the results. `None` if the
+/// table is complete and the run is only resumed.
 fn opened(
     out: &Path,
     args: &Args,
     settings: &Settings,
-    done: &mut HashMap<u64, u32>,
+    work: &Work,
     results: &mut Results,
-) -> anyhow::Result<Option<(Journal, Existing)>> {
+) -> anyhow::Result<Option<Opened>> {
     let path = journal::path_of(out);
     if args.resume && path.exists() {
-        let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
-        let classes = results.class_names.len();
-        let journal = Journal::resume(&path, settings, |record| {
-            record.check(classes).with_context(|| path.display().to_string())?;
-            let record = record.without_unknown_truth(classes);
-            *done.entry(hash(record.path.as_bytes())).or_default() += 1;
-            results.summary.add(&record)?;
-            if let Some(least) = &mut results.least {
-                least.add(&record, None);
-            }
-            // A killed run may have left a file that it was about to move.
-            let file = text_path(&record.path);
-            if moves && file.symlink_metadata().is_ok() {
-                results.sort(&record, &file)?;
-            }
-            Ok(())
-        })?;
+        let mut earlier = HashMap::new();
+        let journal = resumed::resumed(&path, settings, work, &mut earlier, results)?;
         // A table beside the journal is one that the stopped run was to replace, or its own, just written.
-        return Ok(Some((journal, Existing::Replace)));
+        return Ok(Some(Opened { journal, existing: Existing::Replace, earlier }));
     }
     ensure!(
         args.force || !path.exists(),
@@ -361,7 +370,7 @@ fn opened(
         bail!("{} is already there; name another place, or overwrite it with --force", out.display());
     }
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    Ok(Some((Journal::start(&path, settings)?, existing)))
+    Ok(Some(Opened { journal: Journal::start(&path, settings)?, existing, earlier: HashMap::new() }))
 }
 
 /// A device with the network on it.
@@ -379,6 +388,7 @@ fn classify(
 ) -> anyhow::Result<()> {
     let classes = results.class_names.len();
     let mut done = results.summary.pictures + results.summary.failed;
+    let (is_kept, began) = (matches!(sink, Sink::Journal(_)), SystemTime::now());
     let logits = |(classifier, device): &mut Member, batch: &Batch| -> anyhow::Result<Vec<f32>> {
         let seen = batch.items.iter().filter_map(|item| Some(item.prepared.as_ref().ok()?.pixels.as_slice()));
         let seen = seen.collect::<Vec<_>>().concat();
@@ -388,23 +398,24 @@ fn classify(
         move |batch: Result<Batch, String>| {
             let batch = batch.map_err(anyhow::Error::msg)?;
             let logits = logits(member, &batch)?;
-            anyhow::Ok((batch, logits))
+            let seen = if is_kept { Seen::all(&batch.items, began) } else { Vec::new() };
+            anyhow::Ok((batch, logits, seen))
         }
     });
     let batches = stream(source, work.clone(), Arc::clone(stop)).into_iter();
     let batches = batches.map(|batch| if batch.as_ref().is_ok_and(Batch::is_empty) { None } else { Some(batch) });
     in_order(batches, workers.collect(), |answer| {
-        let (Batch { items, other_files, folder_links }, logits) = answer?;
+        let (Batch { items, other_files, folder_links }, logits, seen) = answer?;
         results.summary.other_files += other_files;
         results.summary.folder_links += folder_links;
         let mut rows = logits.chunks_exact(classes);
         let mut records = Vec::with_capacity(items.len());
-        for item in &items {
+        for (place, item) in items.iter().enumerate() {
             let row = item.prepared.is_ok().then(|| rows.next()).flatten();
-            records.push(Record::new(item, row, results.kept));
+            records.push(Record { seen: seen.get(place).copied(), ..Record::new(item, row, results.kept) });
         }
         // A file to be moved is in the journal before it is gone; a copied file is not copied again.
-        let moves = results.sorting.as_ref().is_some_and(|sorting| sorting.how == How::Move);
+        let moves = results.moves();
         if moves {
             records.iter().try_for_each(|record| sink.push(record))?;
             sink.flush()?;

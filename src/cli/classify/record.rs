@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use super::seen::Seen;
 use crate::infer::evaluate::softmax;
 use crate::pictures::stream::Item;
 
@@ -40,6 +41,9 @@ pub struct Record {
     /// Pages of a TIFF file that were not looked at.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub further_pages: u32,
+    /// What tells a stopped run that continues whether the picture is still the same. Old journals lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -113,6 +117,16 @@ impl Record {
         (!notes.is_empty()).then(|| notes.join(", "))
     }
 
+    /// The table and the row at which reading it ended, as the file is damaged or cut off there. Nobody knows what, or
+    /// how much, would follow.
+    pub fn breaks_off(&self) -> Option<(&str, u64)> {
+        let row = self.row?;
+        let (_line, reason) = self.failed.as_ref()?.split_once(": ")?;
+        // Other rows are refused for what they hold.
+        let table = self.path.strip_suffix(format!("#{row}").as_str()).filter(|_| reason.starts_with("cannot be read"));
+        Some((table?, row))
+    }
+
     /// The likeliest class and its probability; `None` for a picture that could not be read.
     pub fn best(&self) -> Option<(usize, f64)> {
         self.top.first().copied()
@@ -163,6 +177,19 @@ mod tests {
         assert_eq!((note(false, 0), note(true, 0)), (None, Some("blank".into())));
         assert_eq!(note(false, 2).as_deref(), Some("first of 3 pages"));
         assert_eq!(note(true, 1).as_deref(), Some("blank, first of 2 pages"));
+    }
+
+    #[test]
+    fn a_table_breaks_off_at_a_row_that_could_not_be_read_and_not_at_one_that_was_refused() {
+        let (path, row) = ("a#7.csv#7".to_owned(), Some(7));
+        let record = |reason: &str| {
+            let failed = Some(reason.to_owned());
+            Record { path: path.clone(), row, failed, ..Record::default() }
+        };
+        assert_eq!(record("line 8: cannot be read: corrupt deflate stream").breaks_off(), Some(("a#7.csv", 7)));
+        assert_eq!(record("line 8: expected 784 columns as in the first line, found 3").breaks_off(), None);
+        let file = Record { row: None, ..record("cannot be read: Permission denied") };
+        assert_eq!(file.breaks_off(), None);
     }
 
     #[test]

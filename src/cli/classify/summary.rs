@@ -35,6 +35,9 @@ pub struct Summary {
     pub failed: u64,
     /// How many of those are rows of CSV files.
     pub failed_rows: u64,
+    /// Tables that break off, and the first of them with the row at which it does.
+    broken_off: u64,
+    breaks_off: Option<(String, u64)>,
     told: Vec<String>,
     errors: Option<csv::Writer<Unfinished>>,
     blank: u64,
@@ -72,6 +75,10 @@ impl Summary {
         if let Some(reason) = &record.failed {
             self.failed += 1;
             self.failed_rows += u64::from(record.row.is_some());
+            if let Some((table, row)) = record.breaks_off() {
+                self.broken_off += 1;
+                self.breaks_off.get_or_insert_with(|| (visible(&shortened(table)), row));
+            }
             if self.told.len() < TOLD {
                 self.told.push(format!("{}: {}", visible(&shortened(&record.path)), visible(reason)));
             }
@@ -130,7 +137,27 @@ impl Summary {
         let met = kinds.into_iter().filter(|(number, ..)| *number > 0);
         let met: Vec<String> = met.map(|(number, one, many)| count(number, one, many)).collect();
         let _ = write!(text, "{} could not be read", met.join(" and "));
+        let _ = match &self.breaks_off {
+            Some((table, row)) if self.broken_off == 1 => write!(text, ", nor anything after row {row} of {table}"),
+            Some(_) => write!(text, ", nor anything after those at which {} tables break off", self.broken_off),
+            None => Ok(()),
+        };
         text
+    }
+
+    /// What a table made of one CSV file lacks: `1 of 30 rows`.
+    pub fn lacking(&self) -> String {
+        let of = |number: u64, all: u64| format!("{} of {} rows", thousands(number), thousands(all));
+        match &self.breaks_off {
+            Some((table, row)) => {
+                let before = match self.failed_rows - 1 {
+                    0 => String::new(),
+                    number => format!("{}, and ", of(number, row - 1)),
+                };
+                format!("{before}everything from row {} on, where {table} breaks off", thousands(*row))
+            }
+            None => of(self.failed_rows, self.pictures + self.failed_rows),
+        }
     }
 
     /// The table of classes, the accuracy where classes are known, what was done to the pictures, and how long it took;

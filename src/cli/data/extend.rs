@@ -8,7 +8,7 @@ use crate::cli::counting::Counting;
 use crate::cli::reading::ReadingFlags;
 use crate::cli::{count, data_read, interrupt, note, say, thousands};
 use crate::data::ImageSet;
-use crate::data::write::{IdxWriter, Part, idx_names};
+use crate::data::write::{IdxWriter, Part, idx_labels, idx_names, legend};
 use crate::files::Existing;
 use crate::models::Augmentation;
 use crate::ops::Window;
@@ -18,6 +18,8 @@ use crate::train::TrainError;
 /// Each image is cropped to its rows 4 to 25 and columns 5 to 22, counted from 0: 22 x 18 pixels. On a black ground
 /// of 28 x 28 they fit at 28 - 22 + 1 = 7 heights and 28 - 18 + 1 = 11 widths, which makes 77 images of each, from top
 /// to bottom and within a row from left to right; 4,620,000 of MNIST's 60,000, 3.6 GB.
+///
+/// Labels are the numbers that the classes are named after, or if the names are none, counted from 0 in their order.
 ///
 /// `inkgrad train --extend` trains on the same images without any file.
 #[derive(clap::Args)]
@@ -64,7 +66,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let places = extended.copies();
     let images = args.limit.unwrap_or(train.len()).min(train.len());
-    if let Some(least) = least_to_read(&train.labels, &test.labels).filter(|least| images < *least) {
+    let labels = idx_labels(&set.class_names);
+    let [of_train, of_test] = [train, test].map(|set| labelled(set, &labels));
+    if let Some(least) = least_to_read(&of_train, &of_test).filter(|least| images < *least) {
         anyhow::bail!(
             "--limit {images}: none of the first {images} training images is of class {}, and without it the files \
              could not be read as a data set; give --limit {least} or more, so that there are some of every class",
@@ -80,11 +84,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
 
     let stop = interrupt::listen()?;
-    let mut halves = vec![Half { part: Part::Train, set: train, images, window: Some(Window::DIGIT), count: all }];
+    let window = Some(Window::DIGIT);
+    let mut halves = vec![Half { part: Part::Train, set: train, labels: of_train, images, window, count: all }];
     // Files without images would be taken for damaged ones.
     if all_tests > 0 {
-        let window = args.test.then_some(Window::DIGIT);
-        halves.push(Half { part: Part::Test, set: test, images: test.len(), window, count: all_tests });
+        let (images, window) = (test.len(), args.test.then_some(Window::DIGIT));
+        halves.push(Half { part: Part::Test, set: test, labels: of_test, images, window, count: all_tests });
     }
     let written = write(&args.out, &halves, &stop);
     if !matches!(written, Ok(true)) {
@@ -103,7 +108,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         thousands(u64::from(all_tests)),
         args.out.display()
     ));
+    if let Some(legend) = legend(&set.class_names, labels) {
+        note(format_args!("note: IDX files hold numbers instead of class names: {legend}"));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The label in IDX files of each image, where classes have these `labels`.
+fn labelled(set: &ImageSet, labels: &[u32]) -> Vec<u32> {
+    set.labels.iter().map(|class| labels.get(*class as usize).copied().unwrap_or(*class)).collect()
 }
 
 /// How many of the training images, from the first on, IDX files need in order to be readable: IDX files identify a
@@ -120,6 +133,8 @@ fn least_to_read(train: &[u32], test: &[u32]) -> Option<usize> {
 struct Half<'a> {
     part: Part,
     set: &'a ImageSet,
+    /// Those of the files, for all images of the set.
+    labels: Vec<u32>,
     /// How many images of the set are used, from the first on.
     images: usize,
     /// The part of each image that is shown, at every place; `None` for the images as they are.
@@ -132,12 +147,12 @@ struct Half<'a> {
 fn write(folder: &Path, halves: &[Half], stop: &AtomicBool) -> anyhow::Result<bool> {
     let mut counting = Counting::new("images", halves.iter().map(|half| u64::from(half.count)).sum(), false);
     let (mut done, mut writers) = (0, Vec::new());
-    for Half { part, set, images, window, count } in halves {
+    for Half { part, set, labels, images, window, count } in halves {
         // 28 x 28 pixels of at most four channels.
         let image = [set.height, set.width, set.channels].map(|n| n as u32);
         let mut writer = IdxWriter::create(folder, *part, *count, image)?;
         let mut placed = vec![0; set.image_len()];
-        for i in 0..*images {
+        for (i, label) in labels.iter().enumerate().take(*images) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
@@ -147,7 +162,7 @@ fn write(folder: &Path, halves: &[Half], stop: &AtomicBool) -> anyhow::Result<bo
                     Some(window) => set.placed(i, *window, place, &mut placed),
                     None => placed.copy_from_slice(set.image(i)),
                 }
-                writer.push(&placed, set.labels[i])?;
+                writer.push(&placed, *label)?;
             }
             done += places as u64;
             counting.at(done);

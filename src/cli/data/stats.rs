@@ -39,10 +39,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         train.height, train.width, train.channels
     ));
     say(counts(&class_names, &of_train, &of_test));
+    let [[mean, deviation], [test_mean, test_deviation]] = [&train, &test].map(mean_std);
     say(aligned(&[
         ["", "training", "test"].map(String::from),
-        ["mean of the pixels, 0 to 1".into(), number(train.mean_std().0), number(test.mean_std().0)],
-        ["their standard deviation".into(), number(train.mean_std().1), number(test.mean_std().1)],
+        ["mean of the pixels, 0 to 1".into(), mean, test_mean],
+        ["their standard deviation".into(), deviation, test_deviation],
     ]));
     say(ink(&train, &of_train));
 
@@ -59,8 +60,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn number(value: f32) -> String {
-    format!("{value:.4}")
+/// The mean of a set's pixels and their standard deviation, which a set without images does not have.
+fn mean_std(set: &ImageSet) -> [String; 2] {
+    let (mean, deviation) = set.mean_std();
+    [mean, deviation].map(|value| if set.is_empty() { "-".into() } else { format!("{value:.4}") })
 }
 
 fn counts(class_names: &[String], train: &Statistics, test: &Statistics) -> String {

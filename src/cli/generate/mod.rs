@@ -15,7 +15,7 @@ use super::numbers::whole;
 use super::{cannot_write, counted, interrupt, note, say, thousands, trusted};
 use crate::device::{Choice, Device, DeviceError, find};
 use crate::files::Existing;
-use crate::infer::lettering::lettering;
+use crate::infer::lettering::{Numbered, lettering};
 use crate::infer::sample::{BATCH, Generator, Sampler};
 use crate::infer::scene::{Cell, Labels, Path, Scene, Seeds};
 use crate::report::{Colour, Colours};
@@ -65,7 +65,8 @@ pub struct Args {
     /// punctuation become empty cells
     #[arg(long, help_heading = WHAT, allow_hyphen_values = true, conflicts_with_all = ["digits", "between_digits"])]
     text: Option<String>,
-    /// Digits to draw, in turn: 3 or 1,4,7 or 0-4 [default: all]
+    /// Digits to draw, in turn: 3 or 1,4,7 or 0-4. Where no class of the model is called by a number, they are the
+    /// places of its classes, counted from 0 [default: all]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
         conflicts_with = "between_digits")]
     digits: Option<List>,
@@ -80,7 +81,7 @@ pub struct Args {
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT, conflicts_with = "seed",
         value_parser = list::way)]
     between_seeds: Option<List>,
-    /// Turn one digit into the next: 3,8 or 0-9
+    /// Turn one digit into the next: 3,8 or 0-9, as for --digits
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT, value_parser = list::way)]
     between_digits: Option<List>,
     /// Pictures from one to the next, including both [default: 16]
@@ -158,17 +159,15 @@ fn delay(fps: u16) -> u16 {
 impl Args {
     fn scene(&self, class_names: &[String]) -> anyhow::Result<Scene> {
         let classes = class_names.len() as u32;
-        let known = |flag: &str, list: &List| match list.0.iter().find(|class| **class >= classes) {
-            Some(class) => anyhow::bail!(
-                "{flag}: {class} is not one of the model's {classes} classes, which are 0 to {}",
-                classes.saturating_sub(1)
-            ),
-            None => Ok(list.0.clone()),
+        let numbered = Numbered::of(class_names);
+        let known = |flag: &str, list: &List| {
+            let classes: Result<Vec<u32>, String> = list.0.iter().map(|number| numbered.class(*number)).collect();
+            classes.map_err(|problem| anyhow::anyhow!("{flag}: {problem}"))
         };
-        let path = |keys: &List| Path { keys: keys.0.clone(), frames: self.frames.unwrap_or(16) };
+        let path = |keys: Vec<u32>| Path { keys, frames: self.frames.unwrap_or(16) };
         let seeds = match (&self.seeds, &self.between_seeds) {
             (Some(seeds), _) => Seeds::Each(seeds.0.clone()),
-            (None, Some(keys)) => Seeds::Path(path(keys)),
+            (None, Some(keys)) => Seeds::Path(path(keys.0.clone())),
             (None, None) => Seeds::One(self.seed.unwrap_or(0)),
         };
         // In a grid, each cell has its own hand.
@@ -180,10 +179,7 @@ impl Args {
             return Ok(Scene { rows, columns, labels: Labels::Cells(cells), seeds, one_hand });
         }
         let (labels, count) = match (&self.digits, &self.between_digits) {
-            (_, Some(keys)) => {
-                known("--between-digits", keys)?;
-                (Labels::Path(path(keys)), 10)
-            }
+            (_, Some(keys)) => (Labels::Path(path(known("--between-digits", keys)?)), 10),
             (Some(digits), None) => (Labels::InTurn(known("--digits", digits)?), digits.0.len() as u32),
             (None, None) => (Labels::InTurn((0..classes).collect()), classes),
         };
@@ -339,8 +335,8 @@ impl Drawing<'_> {
         stop: &AtomicBool,
     ) -> anyhow::Result<Taken> {
         let mut output = Output::create(target, job)?;
-        if let Some(doubt) = job.doubt(target) {
-            counting.line(doubt);
+        for line in [job.doubt(target), job.legend(target)].into_iter().flatten() {
+            counting.line(line);
         }
         let drawn = self.draw(job.scene, truncation, &mut output, counting, stop)?;
         if drawn.whole {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::target::{Names, Target};
 use crate::cli::thousands;
-use crate::data::write::{IdxWriter, Part, SafetensorsWriter, idx_names};
+use crate::data::write::{IdxWriter, Part, SafetensorsWriter, idx_labels, idx_names, legend};
 use crate::files::Existing;
 use crate::infer::scene::{Cell, Scene};
 use crate::report::Colours;
@@ -66,6 +66,17 @@ impl Job<'_> {
             )
         })
     }
+
+    /// What the labels of a data set stand for, if classes are named otherwise.
+    pub fn legend(&self, target: &Target) -> Option<String> {
+        let (files, labels) = match target {
+            Target::Idx(_) => ("IDX files hold numbers instead of class names", idx_labels(self.class_names)),
+            // With the names in its metadata.
+            Target::Safetensors(_) => ("labels count the classes", (0..self.class_names.len() as u32).collect()),
+            _ => return None,
+        };
+        legend(self.class_names, labels).map(|legend| format!("note: {files}: {legend}"))
+    }
 }
 
 /// A cell, by number, and what was drawn for it; an empty cell has no picture.
@@ -85,7 +96,7 @@ pub enum Output {
     Png(PngGrid),
     Gif { gif: GifWriter, grid: Grid, frame: Cells<Vec<u8>>, left: u64 },
     Files { folder: PathBuf, names: Names, grid: Grid, look: Look, existing: Existing },
-    Idx { folder: PathBuf, channels: usize, train: Option<IdxWriter>, test: Option<IdxWriter>, left: u64 },
+    Idx { folder: PathBuf, channels: usize, labels: Vec<u32>, parts: [Option<IdxWriter>; 2], left: u64 },
     Safetensors(SafetensorsWriter),
 }
 
@@ -119,8 +130,9 @@ impl Output {
                     Ok(count) => Ok(Some(IdxWriter::create(folder, part, count, image.map(|n| n as u32))?)),
                     Err(_) => anyhow::bail!("an IDX file holds at most {} images, not {count}", u32::MAX),
                 };
-                let (train, test) = (part(Part::Train, left)?, part(Part::Test, job.test)?);
-                Output::Idx { folder: folder.clone(), channels: image[2], train, test, left }
+                let parts = [part(Part::Train, left)?, part(Part::Test, job.test)?];
+                let labels = idx_labels(job.class_names);
+                Output::Idx { folder: folder.clone(), channels: image[2], labels, parts, left }
             }
             Target::Safetensors(path) => {
                 let labels = scene.all().filter_map(|(_, cell)| Some(cell?.label.from));
@@ -168,12 +180,13 @@ impl Output {
                 let pictures = written.try_reduce(|| 0, |some, more| Ok(some + more))?;
                 return Ok(Taken { pictures, whole: pictures == count(batch) });
             }
-            Output::Idx { train, test, left, .. } => {
+            Output::Idx { labels, parts: [train, test], left, .. } => {
                 for (cell, bytes) in batch.iter().filter_map(|shown| shown.picture) {
                     let part = if *left > 0 { &mut *train } else { &mut *test };
                     *left = left.saturating_sub(1);
                     if let Some(part) = part {
-                        part.push(bytes, cell.label.from)?;
+                        let class = cell.label.from;
+                        part.push(bytes, labels.get(class as usize).copied().unwrap_or(class))?;
                     }
                 }
             }
@@ -189,7 +202,7 @@ impl Output {
             Output::Png(png) => png.finish(existing)?,
             Output::Gif { gif, .. } => gif.finish(existing)?,
             Output::Files { .. } => {}
-            Output::Idx { folder, channels, train, test, .. } => {
+            Output::Idx { folder, channels, parts: [train, test], .. } => {
                 if existing == Existing::Replace {
                     let parts = [(Part::Train, train.is_some()), (Part::Test, test.is_some())];
                     let written = parts.into_iter().filter(|(_, written)| *written);

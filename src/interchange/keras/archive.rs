@@ -68,7 +68,7 @@ impl Archive {
     /// A layer's tensors, by Keras's `names` and in that order.
     ///
     /// # Errors
-    /// If one is missing or cannot be read.
+    /// If one is missing or cannot be read, and if the layer has more of them, which would change what it computes.
     pub fn tensors(&self, which: &Which, names: &[&str]) -> Result<Vec<Stored>, String> {
         if self.numbered { self.by_number(which, names.len()) } else { self.by_name(which.name, names) }
     }
@@ -80,7 +80,14 @@ impl Archive {
         let Some(folder) = folder.into_iter().find(|folder| self.weights.has(&format!("{folder}/0"))) else {
             return Err(format!("has no weights: model.weights.h5 has no layers/{}{number}/vars/0", which.kind));
         };
-        (0..count).map(|i| self.weights.tensor(&format!("{folder}/{i}"))).collect()
+        let found: Vec<Stored> =
+            (0..count).map(|i| self.weights.tensor(&format!("{folder}/{i}"))).collect::<Result<_, _>>()?;
+        // Behind its own, Keras 2 keeps the two by which batch renormalization trains.
+        let known = if which.kind == "batch_normalization" { count + 2 } else { count };
+        if self.weights.has(&format!("{folder}/{known}")) {
+            return Err(format!("has more weights than the {known} that such a layer has here: {folder}/{known}"));
+        }
+        Ok(found)
     }
 
     fn by_name(&self, layer: &str, names: &[&str]) -> Result<Vec<Stored>, String> {
@@ -98,7 +105,20 @@ impl Archive {
             let found = stored.iter().find(|path| last(path).as_deref() == Some(name));
             found.ok_or_else(|| format!("has no {name} among its weights, which are {stored:?}"))
         };
-        names.iter().map(|name| self.weights.tensor(&format!("{folder}/{}", path(name)?))).collect()
+        let paths: Vec<&String> = names.iter().map(|name| path(name)).collect::<Result<_, _>>()?;
+        let found: Vec<Stored> =
+            paths.iter().map(|path| self.weights.tensor(&format!("{folder}/{path}"))).collect::<Result<_, _>>()?;
+        // Batch renormalization of Keras 2 trains by numbers of its own, but answers as batch normalization does.
+        let trains = |path: &str| last(path).is_some_and(|name| name.starts_with("renorm_"));
+        let more: Vec<&String> = stored.iter().filter(|path| !paths.contains(path) && !trains(path)).collect();
+        if more.is_empty() {
+            return Ok(found);
+        }
+        Err(format!(
+            "has weights besides {}: {more:?}, which would change what it computes. If they are LoRA's, save the model \
+             as .keras, which merges them into the kernel",
+            names.join(", ")
+        ))
     }
 }
 
@@ -121,4 +141,21 @@ fn member(zip: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str, most: u64) -> Resul
         return Err(format!("{name} is larger than {most} bytes, the most it may have"));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_that_nobody_asks_for_is_refused_and_named() {
+        for (file, more) in [("dense-keras2.h5", "[\"dense/bias:0\"]"), ("dense-keras3.keras", "layers/dense/vars/1")] {
+            let path = format!("{}/tests/travel/{file}", env!("CARGO_MANIFEST_DIR"));
+            let archive = Archive::open(std::fs::read(path).unwrap()).unwrap();
+            let which = Which { name: "dense", kind: "dense", above: 0 };
+            assert_eq!(archive.tensors(&which, &["kernel", "bias"]).unwrap().len(), 2, "{file}");
+            let error = archive.tensors(&which, &["kernel"]).unwrap_err();
+            assert!(error.contains(more), "{file}: {error}");
+        }
+    }
 }

@@ -77,11 +77,63 @@ impl Hdf5 {
     pub fn tensor(&self, path: &str) -> Result<Stored, String> {
         let told = |error: error::Error| format!("{path} cannot be read: {error}");
         let dataset = self.file.dataset(path).map_err(told)?;
+        if let Some(problem) = not_float32(dataset.dtype()) {
+            return Err(format!("{path} {problem}"));
+        }
         let array = dataset.read_array::<f32>().map_err(told)?;
         Ok(Stored { dims: array.shape().to_vec(), data: array.iter().copied().collect() })
     }
 
     pub fn has(&self, path: &str) -> bool {
         self.file.dataset(path).is_ok()
+    }
+}
+
+/// What is wrong with numbers of a type that Keras stores besides float32.
+fn not_float32(found: &Datatype) -> Option<String> {
+    let policy = "build the model with the dtype policy \"float32\", load these weights into it, and save that";
+    let (name, remedy) = match found {
+        Datatype::FloatingPoint { size, .. } if *size != 4 => (format!("float{}", 8 * u32::from(*size)), policy),
+        // HDF5 has no name for it: Keras stores its two bytes.
+        Datatype::Opaque { size: 2, .. } => ("bfloat16".to_string(), policy),
+        Datatype::FixedPoint { size, signed, .. } => {
+            let sign = if *signed { "" } else { "u" };
+            (format!("{sign}int{}", 8 * u32::from(*size)), "save the model as it was before it was quantized")
+        }
+        _ => return None,
+    };
+    Some(format!("is {name}; expected float32: {remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How HDF5 describes a little-endian float32.
+    const FLOAT32: [u8; 20] = [0x11, 0x20, 0x1f, 0, 4, 0, 0, 0, 0, 0, 0x20, 0, 0x17, 0x08, 0, 0x17, 0x7f, 0, 0, 0];
+
+    #[test]
+    fn a_tensor_of_another_type_is_called_by_that_types_name() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/travel/dense-keras2.h5");
+        let bytes = std::fs::read(path).unwrap();
+        let tensor = "model_weights/dense/dense/bias:0";
+        assert_eq!(Hdf5::open(bytes.clone()).unwrap().tensor(tensor).unwrap().dims, [24]);
+        // Descriptions of as many bytes or fewer, of which the rest is not read.
+        let types: [(&[u8], &str); 5] = [
+            (&[0x11, 0x20, 0x0f, 0, 2, 0, 0, 0, 0, 0, 0x10, 0, 0x0a, 0x05, 0, 0x0a, 0x0f, 0, 0, 0], "float16"),
+            (&[0x11, 0x20, 0x3f, 0, 8, 0, 0, 0, 0, 0, 0x40, 0, 0x34, 0x0b, 0, 0x34, 0xff, 0x03, 0, 0], "float64"),
+            (&[0x15, 0, 0, 0, 2, 0, 0, 0], "bfloat16"),
+            (&[0x10, 0x08, 0, 0, 1, 0, 0, 0, 0, 0, 0x08, 0], "int8"),
+            (&[0x10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0x08, 0], "uint8"),
+        ];
+        for (other, name) in types {
+            let mut bytes = bytes.clone();
+            let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&FLOAT32)).collect();
+            assert!(!places.is_empty());
+            places.into_iter().for_each(|at| bytes[at..][..other.len()].copy_from_slice(other));
+            let error = Hdf5::open(bytes).unwrap().tensor(tensor).unwrap_err();
+            let words = format!("{tensor} is {name}; expected float32: ");
+            assert!(error.starts_with(&words) && error.contains("save"), "{error}");
+        }
     }
 }

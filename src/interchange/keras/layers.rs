@@ -70,6 +70,14 @@ impl<'a> Reader<'a> {
             }
             "Rescaling" => return draft.rescale(*flow, rescaling(settings)?),
             "Conv2D" => return self.conv(draft, at, *flow).map(Flow::of),
+            "Flatten" => return draft.reshape(Kind::Flatten, *flow, name),
+            "Reshape" => {
+                draft.check_unpadded(*flow)?;
+                let shape = target(settings, draft.shape(flow.from))?;
+                return draft.reshape(Kind::Reshape { shape }, *flow, name);
+            }
+            // A linear one leaves its input as it is, and unused.
+            "Activation" if activation(settings, draft.shape(flow.from).len())?.is_none() => return Ok(*flow),
             idle if IDLE.contains(&idle) => {
                 draft.notes.push(format!("{}: left out; a {idle} does nothing once training is over", layer.name));
                 return Ok(*flow);
@@ -109,11 +117,6 @@ impl<'a> Reader<'a> {
             "ReLU" => draft.activate(from, Some(relu(settings)?))?,
             "LeakyReLU" => draft.activate(from, Some(leaky_relu(settings)?))?,
             "Softmax" => draft.activate(from, Some(softmax(settings, draft.shape(from).len())?))?,
-            "Flatten" => draft.push(Kind::Flatten, &[from], name, Vec::new())?,
-            "Reshape" => {
-                let shape = target(settings, draft.shape(from))?;
-                draft.push(Kind::Reshape { shape }, &[from], name, Vec::new())?
-            }
             "Dropout" => {
                 let rate = settings.number("rate").filter(|rate| (0.0..1.0).contains(rate));
                 let rate = rate.ok_or_else(|| settings.wrong("rate", "a number from 0 to below 1"))? as f32;

@@ -16,6 +16,7 @@ use layers::Reader;
 
 use super::draft::{Draft, Flow, From};
 use super::finish::{Imported, Wishes, image};
+use crate::data::MAX_CHANNELS;
 use crate::models::Kind;
 
 /// Whether bytes begin like an HDF5 file or a zip archive.
@@ -30,7 +31,7 @@ pub fn is_meant(bytes: &[u8]) -> bool {
 pub fn import(bytes: Vec<u8>, wishes: &Wishes) -> Result<Imported, String> {
     let archive = Archive::open(bytes)?;
     let model = KerasModel::read(&archive.config)?;
-    let mut draft = Draft::new(image(&model.input, wishes.input)?, false);
+    let mut draft = Draft::new(input(&model, wishes)?, false);
     // The first layer's input has the file's sizes.
     let kind = match model.input.len() {
         1 => Some(Kind::Flatten),
@@ -82,4 +83,14 @@ pub fn import(bytes: Vec<u8>, wishes: &Wishes) -> Result<Imported, String> {
     };
     let output = draft.settle(output)?;
     draft.finish(output, model.name, "a Keras model", wishes)
+}
+
+/// Height, width and channels of the images that a model takes.
+fn input(model: &KerasModel, wishes: &Wishes) -> Result<[usize; 3], String> {
+    image(&model.input, wishes.input).map_err(|problem| match model.input[..] {
+        [Some(c), Some(h), Some(w)] if c <= MAX_CHANNELS && w > MAX_CHANNELS => {
+            format!("{problem}. It has its channels first; expected them last, as in Input(({h}, {w}, {c}))")
+        }
+        _ => problem,
+    })
 }

@@ -74,7 +74,7 @@ impl Reader<'_> {
         };
         let (flow, axes) = self.flow_of(node, 1 - at)?;
         if let Some(x) = self.constant(node, at)?.and_then(Constant::scalar)
-            && flow.from == self.draft.entry
+            && self.draft.is_entry(flow.from)
         {
             let x = f64::from(x);
             let by = match op {
@@ -108,27 +108,29 @@ impl Reader<'_> {
     }
 
     pub(super) fn sum(&mut self, node: &NodeProto) -> Result<Value, String> {
-        let all: Vec<(From, Axes)> =
-            (0..node.input.len()).map(|at| self.settled(node, at)).collect::<Result<_, String>>()?;
-        let (inputs, axes): (Vec<From>, Vec<Axes>) = all.into_iter().unzip();
-        self.same_axes(&inputs, &axes)?;
-        match inputs[..] {
-            [] => Err("takes nothing".into()),
-            [only] => Ok(self.flow(only, axes[0])),
-            _ => {
-                let out = self.draft.push(Kind::Add { from: Vec::new() }, &inputs, None, Vec::new())?;
-                Ok(self.flow(out, axes[0]))
-            }
+        if node.input.is_empty() {
+            return Err("takes nothing".into());
         }
+        let (first, axes) = self.flow_of(node, 0)?;
+        if node.input.len() == 1 {
+            return Ok(Value::Flow(first, axes));
+        }
+        let inputs = self.joined(node)?;
+        let out = self.draft.push(Kind::Add { from: Vec::new() }, &inputs, None, Vec::new())?;
+        Ok(self.flow(out, axes))
     }
 
-    pub(super) fn same_axes(&self, inputs: &[From], axes: &[Axes]) -> Result<(), String> {
-        let images = inputs.iter().zip(axes).filter(|(from, _)| self.draft.shape(**from).len() == 3);
-        let found: Vec<Axes> = images.map(|(_, axes)| *axes).collect();
-        if found.iter().any(|axes| *axes != found[0]) {
+    /// All inputs of a node. If they are images, these have one order of axes.
+    pub(super) fn joined(&mut self, node: &NodeProto) -> Result<Vec<From>, String> {
+        let all: Vec<(From, Axes)> =
+            (0..node.input.len()).map(|at| self.settled(node, at)).collect::<Result<_, String>>()?;
+        let mut images = all.iter().filter(|(from, _)| self.draft.shape(*from).len() == 3);
+        if let Some((_, first)) = images.next()
+            && images.any(|(_, axes)| axes != first)
+        {
             return Err("takes images with different orders of axes".into());
         }
-        Ok(())
+        Ok(all.into_iter().map(|(from, _)| from).collect())
     }
 }
 

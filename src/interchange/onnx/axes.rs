@@ -3,7 +3,7 @@
 use super::import::{Axes, Reader, Value, foreign, spelled};
 use super::proto::NodeProto;
 use super::tensor::{Constant, Data};
-use crate::interchange::draft::{Flow, From};
+use crate::interchange::draft::Flow;
 use crate::models::{Kind, MAX_SIZE, by};
 
 impl Reader<'_> {
@@ -82,8 +82,8 @@ impl Reader<'_> {
             Value::Constant(Constant { data: Data::Ints(ints), .. }) => ints.iter().map(|n| Some(*n)).collect(),
             _ => return Err("is to a shape that is neither constant nor made of sizes".into()),
         };
-        let (from, axes) = self.settled(node, 0)?;
-        let given = foreign(self.draft.shape(from), axes);
+        let (flow, axes) = self.unpadded(node)?;
+        let given = foreign(self.draft.shape(flow.from), axes);
         let total: usize = given.iter().product();
         let Some((batch, sizes)) = target.split_first() else { return Err("is to no shape".into()) };
         let is_batch = batch.is_none_or(|n| n == -1 || n == 0 || Some(n) == self.batch);
@@ -107,14 +107,14 @@ impl Reader<'_> {
         if sizes.iter().try_fold(1usize, |all, n| all.checked_mul(*n)) != Some(total) {
             return Err(format!("cannot make {} of {}", by(&sizes), by(&given)));
         }
-        self.reshape_to(from, axes, sizes, &node.output[0])
+        self.reshape_to(flow, axes, sizes, &node.output[0])
     }
 
     /// The value `out` of the file, of sizes `sizes` for each image, in the order of axes that its consumer has.
-    pub(super) fn reshape_to(&mut self, from: From, axes: Axes, sizes: Vec<usize>, out: &str) -> Result<Value, String> {
-        let shape = self.draft.shape(from).to_vec();
+    pub(super) fn reshape_to(&mut self, flow: Flow, axes: Axes, sizes: Vec<usize>, out: &str) -> Result<Value, String> {
+        let shape = self.draft.shape(flow.from).to_vec();
         if foreign(&shape, axes) == sizes {
-            return Ok(self.flow(from, axes));
+            return Ok(Value::Flow(flow, axes));
         }
         // An image that is transposed next had its channels last.
         let turned = self.nodes.iter().any(|node| {
@@ -132,7 +132,7 @@ impl Reader<'_> {
             // With one channel or one pixel, the same image with its channels at the other end.
             let other = axes.other();
             if foreign(&shape, other) == sizes && stands_alike(&shape, Axes::ChannelsFirst) {
-                return Ok(self.flow(from, other));
+                return Ok(Value::Flow(flow, other));
             }
             return Err(format!(
                 "makes {} of {}; expected a row of numbers between",
@@ -140,24 +140,43 @@ impl Reader<'_> {
                 spelled(&shape, axes)
             ));
         }
-        let kind = if sizes.len() == 1 { Kind::Flatten } else { Kind::Reshape { shape: own } };
+        let kind = if sizes.len() == 1 { Kind::Flatten } else { Kind::Reshape { shape: own.clone() } };
         // Which side's axes decide: those of the image that is flattened, or of the one that results.
-        let deciding = if shape.len() == 3 { axes } else { to };
+        let (image, deciding) = if shape.len() == 3 { (&shape[..], axes) } else { (&own[..], to) };
         let before = self.draft.channels_first;
-        self.draft.channels_first = deciding == Axes::ChannelsFirst && shape.len() != sizes.len();
-        let pushed = self.draft.push(kind, &[from], None, Vec::new());
+        self.draft.channels_first =
+            deciding == Axes::ChannelsFirst && shape.len() != sizes.len() && !stands_alike(image, deciding);
+        let pushed = self.draft.reshape(kind, flow, None);
         self.draft.channels_first = before;
-        Ok(self.flow(pushed?, to))
+        Ok(Value::Flow(pushed?, to))
     }
 
     pub(super) fn squeeze(&mut self, node: &NodeProto) -> Result<Value, String> {
-        let (from, axes) = self.settled(node, 0)?;
-        let shape = foreign(self.draft.shape(from), axes);
+        let (flow, axes) = self.unpadded(node)?;
+        let shape = foreign(self.draft.shape(flow.from), axes);
         let rest: Vec<usize> = shape.iter().copied().filter(|n| *n != 1).collect();
         if rest.len() > 1 {
             return Err(format!("leaves {} of {}; expected one size", by(&rest), by(&shape)));
         }
-        self.reshape_to(from, axes, vec![shape.iter().product()], &node.output[0])
+        self.reshape_to(flow, axes, vec![shape.iter().product()], &node.output[0])
+    }
+
+    pub(super) fn unsqueeze(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let (flow, axes) = self.unpadded(node)?;
+        let given = foreign(self.draft.shape(flow.from), axes);
+        let wanted = self.axes(node)?;
+        let rank = (given.len() + wanted.len() + 1) as i64;
+        let mut places: Vec<i64> = wanted.iter().map(|axis| if *axis < 0 { axis + rank } else { *axis }).collect();
+        places.sort_unstable();
+        places.dedup();
+        let are_sizes = |place: &i64| (1..rank).contains(place);
+        if places.len() != wanted.len() || !(2..=5).contains(&rank) || !places.iter().all(are_sizes) {
+            return Err(format!("adds axes {wanted:?} to {}; expected them after the images'", by(&given)));
+        }
+        let mut given = given.into_iter();
+        let size = |place: i64| if places.contains(&place) { Some(1) } else { given.next() };
+        let sizes = (1..rank).filter_map(size).collect();
+        self.reshape_to(flow, axes, sizes, &node.output[0])
     }
 
     pub(super) fn transpose(&mut self, node: &NodeProto) -> Result<Value, String> {
@@ -175,22 +194,22 @@ impl Reader<'_> {
     }
 
     pub(super) fn concat(&mut self, node: &NodeProto) -> Result<Value, String> {
-        let all: Vec<(From, Axes)> =
-            (0..node.input.len()).map(|at| self.settled(node, at)).collect::<Result<_, String>>()?;
-        let (inputs, axes): (Vec<From>, Vec<Axes>) = all.into_iter().unzip();
-        self.same_axes(&inputs, &axes)?;
-        let Some(first) = inputs.first() else { return Err("takes nothing".into()) };
-        let rank = self.draft.shape(*first).len() as i64;
-        let channels = if rank == 3 && axes[0] == Axes::ChannelsFirst { 1 } else { rank };
+        if node.input.is_empty() {
+            return Err("takes nothing".into());
+        }
+        let (first, axes) = self.flow_of(node, 0)?;
+        let rank = self.draft.shape(first.from).len() as i64;
+        let channels = if rank == 3 && axes == Axes::ChannelsFirst { 1 } else { rank };
         let axis = node.int("axis").unwrap_or(1);
         if axis != channels && axis != channels - rank - 1 {
             return Err(format!("joins along axis {axis}; expected the channels', {channels}"));
         }
-        if inputs.len() == 1 {
-            return Ok(self.flow(inputs[0], axes[0]));
+        if node.input.len() == 1 {
+            return Ok(Value::Flow(first, axes));
         }
+        let inputs = self.joined(node)?;
         let out = self.draft.push(Kind::Concat { from: Vec::new() }, &inputs, None, Vec::new())?;
-        Ok(self.flow(out, axes[0]))
+        Ok(self.flow(out, axes))
     }
 }
 

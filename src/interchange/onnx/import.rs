@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use prost::Message;
 
 use super::PRODUCER;
-use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto, attribute};
+use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, UINT8, ValueInfoProto, attribute, is_float};
 use super::tensor::{Constant, Data};
-use crate::data::Pictures;
+use crate::data::{MAX_CHANNELS, Pictures};
 use crate::interchange::EXPECTED;
 use crate::interchange::draft::{Draft, Flow, From};
 use crate::interchange::finish::{Imported, Wishes, image, keep_pictures};
@@ -54,6 +54,8 @@ pub struct Reader<'a> {
     pub nodes: &'a [NodeProto],
     /// The number of images, if the graph fixes it.
     pub batch: Option<i64>,
+    /// The version of the operators.
+    pub opset: i64,
 }
 
 /// The model in the bytes of an ONNX file.
@@ -76,11 +78,13 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
         return Err(format!("has {count} inputs; this program's networks have one, the image"));
     };
 
+    let is_bytes = is_bytes(input)?;
     let (sizes, axes) = sizes(input)?;
     let image = image(&sizes, wishes.input)?;
     let mut draft = Draft::new(image, true);
     let mut reader = Reader {
         batch: dims(input).and_then(|dims| *dims.first()?),
+        opset: opset(&model),
         values: constants,
         uses: uses(graph),
         nodes: &graph.node,
@@ -129,6 +133,11 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
         entry.map(|entry| entry.value.as_str())
     };
     let mut wishes = wishes.clone();
+    if is_bytes && wishes.scale.is_none() {
+        let note = format!("its input is uint8: the network takes pixels from {}", Scale::BYTES.describe());
+        reader.draft.notes.push(note);
+        wishes.scale = Some(Scale::BYTES);
+    }
     if model.producer_name == PRODUCER {
         // The graph normalizes the pixels itself.
         wishes.scale = wishes.scale.or(Some(Scale::UNIT));
@@ -161,6 +170,24 @@ fn output(graph: &GraphProto) -> Result<&str, String> {
     }
 }
 
+/// The version of the operators that a file uses; the first where it names none, as the oldest files do.
+fn opset(model: &ModelProto) -> i64 {
+    let own = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    own.map_or(1, |set| set.version)
+}
+
+/// Whether the input is made of bytes rather than of floats.
+fn is_bytes(input: &ValueInfoProto) -> Result<bool, String> {
+    match input.r#type.as_ref().and_then(|of| of.tensor_type.as_ref()).map(|tensor| tensor.elem_type) {
+        Some(UINT8) => Ok(true),
+        Some(other) if !is_float(other) => {
+            let expected = "expected float32 (1), or uint8 (2) for bytes";
+            Err(format!("its input {:?} has ONNX's type {other}; {expected}", input.name))
+        }
+        _ => Ok(false),
+    }
+}
+
 /// The input's sizes, the batch's first; `None` for a free one.
 fn dims(input: &ValueInfoProto) -> Option<Vec<Option<i64>>> {
     let shape = input.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
@@ -179,7 +206,9 @@ fn sizes(input: &ValueInfoProto) -> Result<(Vec<Option<usize>>, Axes), String> {
     let sizes: Vec<Option<usize>> = dims.iter().skip(1).map(|n| size(*n)).collect();
     match sizes[..] {
         // In 28x28x1, what comes first does not look like a number of channels.
-        [Some(h), w, Some(c)] if c <= 4 && h > 4 => Ok((vec![Some(h), w, Some(c)], Axes::ChannelsLast)),
+        [Some(h), w, Some(c)] if c <= MAX_CHANNELS && h > MAX_CHANNELS => {
+            Ok((vec![Some(h), w, Some(c)], Axes::ChannelsLast))
+        }
         [c, h, w] => Ok((vec![h, w, c], Axes::ChannelsFirst)),
         [_] | [_, _] => Ok((sizes, Axes::ChannelsFirst)),
         _ => Err(format!("its input {:?} has {} sizes for each image; expected 1 to 3", input.name, sizes.len())),

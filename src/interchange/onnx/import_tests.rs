@@ -1,15 +1,21 @@
 //! Graphs as other exporters write them, or could: what is read, and what would come out wrong and is refused.
 
+use std::path::Path;
+
 use prost::Message;
 
+use super::export::export;
 use super::import::import;
 use super::proto::{
-    AttributeProto, Dimension, DimensionProto, FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto,
-    TensorTypeProto, TypeProto, ValueInfoProto,
+    AttributeProto, Dimension, DimensionProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use super::writer::{float, int, ints, text};
+use crate::graph::Store;
 use crate::interchange::finish::{Imported, Wishes};
 use crate::interchange::finish_tests::tensor;
+use crate::interchange::scale::Scale;
+use crate::models::{Architecture, ModelFile};
 
 fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
     NodeProto {
@@ -34,10 +40,21 @@ fn imported(
     constants: Vec<TensorProto>,
     wishes: &Wishes,
 ) -> Result<Imported, String> {
+    imported_as((17, FLOAT), sizes, nodes, constants, wishes)
+}
+
+/// The same by a version of the operators, from numbers of a type.
+fn imported_as(
+    (version, elem_type): (i64, i32),
+    sizes: &[usize],
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+    wishes: &Wishes,
+) -> Result<Imported, String> {
     let free = DimensionProto { value: None };
     let sizes = sizes.iter().map(|n| DimensionProto { value: Some(Dimension::Value(*n as i64)) });
     let shape = Some(TensorShapeProto { dim: std::iter::once(free).chain(sizes).collect() });
-    let r#type = Some(TypeProto { tensor_type: Some(TensorTypeProto { elem_type: FLOAT, shape }) });
+    let r#type = Some(TypeProto { tensor_type: Some(TensorTypeProto { elem_type, shape }) });
     let graph = GraphProto {
         node: nodes,
         initializer: constants,
@@ -45,7 +62,8 @@ fn imported(
         output: vec![ValueInfoProto { name: "y".into(), ..ValueInfoProto::default() }],
         ..GraphProto::default()
     };
-    import(&ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec(), wishes)
+    let opset_import = vec![OperatorSetIdProto { domain: String::new(), version }];
+    import(&ModelProto { graph: Some(graph), opset_import, ..ModelProto::default() }.encode_to_vec(), wishes)
 }
 
 /// The same for nodes that give an image `out`, which a dense layer of 2 units takes as a row of `n` numbers.
@@ -55,10 +73,13 @@ fn flattened(
     mut constants: Vec<TensorProto>,
     n: usize,
 ) -> Result<Imported, String> {
-    nodes.push(node("Flatten", &["out"], "flat", vec![]));
-    nodes.push(node("MatMul", &["flat", "d.weight"], "y", vec![]));
+    nodes.extend(dense_of_out());
     constants.push(numbers("d.weight", &[n, 2]));
     imported(sizes, nodes, constants, &Wishes::default())
+}
+
+fn dense_of_out() -> [NodeProto; 2] {
+    [node("Flatten", &["out"], "flat", vec![]), node("MatMul", &["flat", "d.weight"], "y", vec![])]
 }
 
 /// The same for nodes after a convolution `conv` of `x`, 1x2x2, to 2 channels, with a constant `b` and a second kernel.
@@ -267,4 +288,166 @@ fn numbers_beyond_all_bounds_are_refused() {
     refused(&[4], vec![node("MatMul", &["x", "nothing"], "y", vec![])], "which is nothing");
     let many = vec![node("Shape", &["x"], "sizes", vec![]), node("Concat", &["sizes"; 33], "y", vec![])];
     refused(&[4], many, "more than 64 sizes");
+}
+
+#[test]
+fn before_version_13_a_softmax_is_over_all_axes_from_its_own_on() {
+    let softmax = |version: i64, sizes: [usize; 2], before: Option<&[usize]>, axis: Option<i64>| {
+        let from = if before.is_some() { "turned" } else { "conv" };
+        let mut nodes = vec![node("Conv", &["x", "c.weight"], "conv", vec![])];
+        nodes.extend(before.map(|perm| node("Transpose", &["conv"], "turned", vec![ints("perm", perm)])));
+        nodes.push(node("Softmax", &[from], "out", axis.map(|axis| int("axis", axis)).into_iter().collect()));
+        nodes.extend(dense_of_out());
+        let [h, w] = sizes;
+        let constants = vec![numbers("c.weight", &[2, 1, 1, 1]), numbers("d.weight", &[2 * h * w, 2])];
+        imported_as((version, FLOAT), &[1, h, w], nodes, constants, &Wishes::default()).map(drop)
+    };
+    let last: Option<&[usize]> = Some(&[0, 2, 3, 1]);
+    softmax(13, [2, 2], None, Some(1)).unwrap();
+    softmax(13, [2, 2], last, None).unwrap();
+    for axis in [Some(1), None] {
+        let error = softmax(11, [2, 2], None, axis).unwrap_err();
+        assert!(error.contains("is over axis 1 and all after it, as in version 11 of the operators"), "{error}");
+        softmax(11, [1, 1], None, axis).unwrap();
+    }
+    softmax(11, [2, 2], last, Some(3)).unwrap();
+    // The default is another one too.
+    assert!(softmax(12, [2, 2], last, None).unwrap_err().contains("is over axis 1;"));
+    assert!(softmax(13, [2, 2], None, None).unwrap_err().contains("is over axis -1;"));
+}
+
+#[test]
+fn numbers_that_come_from_the_image_are_cast_to_floats_only() {
+    // float32, float16, float64, bfloat16; int32, int64, bool.
+    for (to, fits) in [(1, true), (10, true), (11, true), (16, true), (6, false), (7, false), (9, false)] {
+        let cast = node("Cast", &["x"], "out", vec![int("to", to)]);
+        match flattened(&[1, 2, 2], vec![cast], vec![], 4) {
+            Ok(_) => assert!(fits, "{to}"),
+            Err(error) => assert!(!fits && error.contains(&format!("makes ONNX's type {to} of numbers")), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_constant_that_is_cast_is_rounded_as_the_type_asks() {
+    let scaled = |constant: TensorProto, types: &[i64]| {
+        let mut nodes = Vec::new();
+        for (i, to) in types.iter().enumerate() {
+            nodes.push(node("Cast", &[&format!("k{i}")], &format!("k{}", i + 1), vec![int("to", *to)]));
+        }
+        nodes.push(node("Div", &["x", &format!("k{}", types.len())], "out", vec![]));
+        flattened(&[1, 2, 2], nodes, vec![constant], 4).map(|model| model.file.metadata["std"].clone())
+    };
+    assert_eq!(scaled(TensorProto::floats("k0", &[], &[2.5]), &[7, 1]).unwrap(), "2");
+    assert_eq!(scaled(TensorProto::ints("k0", &[2]), &[1]).unwrap(), "2");
+    assert!(scaled(TensorProto::floats("k0", &[], &[2.5]), &[9]).unwrap_err().contains("makes ONNX's type 9"));
+}
+
+#[test]
+fn an_input_of_bytes_is_taken_for_bytes_and_other_whole_numbers_are_refused() {
+    let model = |elem_type: i32, divided: bool, wishes: &Wishes| {
+        let mut nodes = vec![node("Cast", &["x"], "cast", vec![int("to", 1)])];
+        let k = if divided { 255.0 } else { 1.0 };
+        nodes.push(node("Div", &["cast", "k"], "out", vec![]));
+        nodes.extend(dense_of_out());
+        let constants = vec![TensorProto::floats("k", &[], &[k]), numbers("d.weight", &[4, 2])];
+        imported_as((17, elem_type), &[1, 2, 2], nodes, constants, wishes)
+    };
+    let std = |model: &Imported| model.file.metadata["std"].parse::<f32>().unwrap();
+    let (bytes, divided) = (model(2, false, &Wishes::default()).unwrap(), model(2, true, &Wishes::default()).unwrap());
+    assert!((std(&bytes) * 255.0 - 1.0).abs() < 1e-6 && (std(&divided) - 1.0).abs() < 1e-6);
+    assert!(bytes.notes.iter().any(|note| note.contains("its input is uint8")), "{:?}", bytes.notes);
+    assert!(!bytes.notes.iter().any(|note| note.contains("assumed")), "{:?}", bytes.notes);
+    let unit = Wishes { scale: Some(Scale::UNIT), ..Wishes::default() };
+    assert_eq!(std(&model(2, false, &unit).unwrap()), 1.0, "what the person says counts");
+    for other in [3, 6, 7, 9] {
+        let error = model(other, true, &Wishes::default()).unwrap_err();
+        assert!(error.contains(&format!("its input \"x\" has ONNX's type {other}")), "{error}");
+    }
+}
+
+#[test]
+fn a_step_that_changes_nothing_keeps_the_scaling_before_it() {
+    let constants = || vec![TensorProto::floats("k", &[], &[2.0]), TensorProto::ints("sizes", &[-1, 1, 2, 2])];
+    let model = |step: NodeProto| {
+        let halved = |from: &str, to: &str| node("Div", &[from, "k"], to, vec![]);
+        flattened(&[1, 2, 2], vec![halved("x", "half"), step, halved("same", "out")], constants(), 4).unwrap().file
+    };
+    let plain = model(node("Identity", &["half"], "same", vec![]));
+    assert_eq!(plain.metadata["std"], "4");
+    for step in [
+        node("Reshape", &["half", "sizes"], "same", vec![]),
+        node("Concat", &["half"], "same", vec![int("axis", 1)]),
+        node("Sum", &["half"], "same", vec![]),
+    ] {
+        let op = step.op_type.clone();
+        assert_eq!(model(step), plain, "{op}");
+    }
+}
+
+#[test]
+fn a_network_that_begins_with_a_reshape_to_the_same_shape_goes_out_and_comes_back() {
+    let text = "layers = [{ reshape = [4, 4, 1] }, { conv = 2, kernel = 3 }, \"flatten\", { dense = \"classes\" }]";
+    let mut store = Store::default();
+    let architecture = Architecture::parse(text, "net").unwrap();
+    let (network, parameters) = architecture.declare([4, 4, 1], 2, &mut store, "classifier").unwrap();
+    let mut file = ModelFile::new(&network, &parameters, &parameters.initial(7), &parameters.initial_state());
+    file.set("mean", 0.25);
+    file.set("std", 0.5);
+    let back = import(&export(&file, Path::new("net")).unwrap(), &Wishes::default()).unwrap().file;
+    assert_eq!([&back.metadata["mean"], &back.metadata["std"]], ["0.25", "0.5"]);
+    assert_eq!(back.tensors.len(), file.tensors.len());
+    assert!(file.tensors.iter().all(|tensor| back.tensors.contains(tensor)));
+}
+
+#[test]
+fn an_image_may_be_scaled_in_another_shape_and_everyone_takes_it_at_the_same_scale() {
+    let constants = || {
+        let sizes = TensorProto::ints("sizes", &[-1, 1, 2, 2]);
+        vec![TensorProto::floats("k", &[], &[2.0]), sizes, numbers("d.weight", &[4, 2])]
+    };
+    let dense = |from: &str, to: &str| node("MatMul", &[from, "d.weight"], to, vec![]);
+    let halved = |from: &str| node("Div", &[from, "k"], "half", vec![]);
+    let flat = || node("Flatten", &["x"], "row", vec![]);
+    let row = vec![flat(), halved("row"), dense("half", "y")];
+    let row = imported(&[1, 2, 2], row, constants(), &Wishes::default()).unwrap().file;
+    assert_eq!(row.metadata["std"], "2");
+
+    let image = vec![node("Reshape", &["x", "sizes"], "image", vec![]), halved("image")];
+    let image = [image, vec![node("Flatten", &["half"], "row", vec![]), dense("row", "y")]].concat();
+    let image = imported(&[4], image, constants(), &Wishes::default()).unwrap().file;
+    assert_eq!((&image.metadata["std"], &image.tensors), (&row.metadata["std"], &row.tensors));
+
+    let sum = node("Add", &["a", "b"], "y", vec![]);
+    let both = vec![flat(), halved("row"), dense("row", "a"), dense("half", "b"), sum];
+    let error = imported(&[1, 2, 2], both, constants(), &Wishes::default()).unwrap_err();
+    assert!(error.contains("takes the image at a different scale"), "{error}");
+    let late = node("Div", &["b", "k"], "y", vec![]);
+    let late = vec![flat(), dense("row", "a"), node("Relu", &["a"], "b", vec![]), late];
+    assert!(imported(&[1, 2, 2], late, constants(), &Wishes::default()).is_err());
+}
+
+#[test]
+fn an_axis_for_the_one_channel_may_be_added() {
+    let conv = || node("Conv", &["image", "c.weight"], "out", vec![]);
+    let constants = |axis: i64| vec![numbers("c.weight", &[2, 1, 1, 1]), TensorProto::ints("axes", &[axis])];
+    let plain = vec![node("Identity", &["x"], "image", vec![]), conv()];
+    let plain = flattened(&[1, 2, 3], plain, constants(0), 12).unwrap().file;
+    let named = |axis: usize| node("Unsqueeze", &["x"], "image", vec![ints("axes", &[axis])]);
+    let given = || node("Unsqueeze", &["x", "axes"], "image", vec![]);
+    for (step, axis) in [(named(1), 0), (given(), 1), (given(), -3)] {
+        let model = flattened(&[2, 3], vec![step, conv()], constants(axis), 12).unwrap().file;
+        assert_eq!((&model.metadata["input"], &model.tensors), (&plain.metadata["input"], &plain.tensors), "{axis}");
+    }
+    for axis in [0, -4, 4, i64::MIN, i64::MAX] {
+        let error = flattened(&[2, 3], vec![given(), conv()], constants(axis), 12).unwrap_err();
+        assert!(error.contains(&format!("adds axes [{axis}] to 2x3")), "{error}");
+    }
+}
+
+#[test]
+fn an_operator_that_is_read_of_sizes_only_is_not_said_to_be_unknown() {
+    let gather = node("Gather", &["x", "at"], "out", vec![]);
+    let error = flattened(&[1, 2, 2], vec![gather], vec![TensorProto::ints("at", &[0])], 4).unwrap_err();
+    assert!(error.contains("reads it only of sizes") && !error.contains("has no layer"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! Each of ONNX's operators in this program's terms.
 
-use super::import::{Axes, Reader, Value};
-use super::proto::NodeProto;
+use super::import::{Axes, Reader, Value, foreign};
+use super::proto::{NodeProto, is_float};
 use super::tensor::Constant;
 use crate::interchange::draft::{Flow, From};
 use crate::models::{Kind, MAX_SIZE, Nonlinearity};
@@ -10,6 +10,9 @@ use crate::models::{Kind, MAX_SIZE, Nonlinearity};
 const KNOWN: &str = "Conv, ConvTranspose, Gemm, MatMul, AveragePool, MaxPool, GlobalAveragePool, GlobalMaxPool, \
     ReduceMean, Resize, Pad, BatchNormalization, Relu, LeakyRelu, Sigmoid, Tanh, Softmax, Flatten, Reshape, Transpose, \
     Squeeze, Concat, Add, Sum, Sub, Mul, Div, ReduceSum, Dropout, Identity, Constant, Shape, Gather, Unsqueeze, Cast";
+
+/// The version of the operators from which on a softmax is over one axis; before, it was over all from that one on.
+const AXIS_ALONE: i64 = 13;
 
 impl<'a> Reader<'a> {
     /// Reads one node; all of its inputs were read before.
@@ -24,7 +27,8 @@ impl<'a> Reader<'a> {
         }
         let value = match node.op_type.as_str() {
             "Constant" => Value::Constant(node.constant()?),
-            "Identity" | "Dropout" | "Cast" => self.value(node, 0)?.clone(),
+            "Identity" | "Dropout" => self.value(node, 0)?.clone(),
+            "Cast" => self.cast(node)?,
             "Shape" | "Gather" | "Unsqueeze" | "Squeeze" | "Concat" if self.is_sizes(node) => self.sizes(node)?,
             "Sub" | "Add" | "Mul" | "Div" => self.arithmetic(node)?,
             "Sum" => self.sum(node)?,
@@ -57,16 +61,20 @@ impl<'a> Reader<'a> {
             "Resize" | "Upsample" => self.resize(node)?,
             "Pad" => self.pad(node)?,
             "Flatten" => {
-                let (from, axes) = self.settled(node, 0)?;
-                let rank = self.draft.shape(from).len() as i64 + 1;
+                let (flow, axes) = self.unpadded(node)?;
+                let rank = self.draft.shape(flow.from).len() as i64 + 1;
                 if !matches!(node.int("axis").unwrap_or(1), axis if axis == 1 || axis == 1 - rank) {
                     return Err("flattens from another axis than 1".into());
                 }
-                let total = self.draft.shape(from).iter().product();
-                self.reshape_to(from, axes, vec![total], out)?
+                let total = self.draft.shape(flow.from).iter().product();
+                self.reshape_to(flow, axes, vec![total], out)?
             }
             "Reshape" => self.reshape(node)?,
             "Squeeze" => self.squeeze(node)?,
+            "Unsqueeze" => self.unsqueeze(node)?,
+            "Gather" => {
+                return Err("takes parts of an image; this program reads it only of sizes that a graph computes".into());
+            }
             "Transpose" => self.transpose(node)?,
             "Concat" => self.concat(node)?,
             other => {
@@ -113,6 +121,13 @@ impl<'a> Reader<'a> {
         Ok((self.draft.settle(flow)?, axes))
     }
 
+    /// The same for its first input, which nothing is done to yet.
+    pub(super) fn unpadded(&self, node: &NodeProto) -> Result<(Flow, Axes), String> {
+        let (flow, axes) = self.flow_of(node, 0)?;
+        self.draft.check_unpadded(flow)?;
+        Ok((flow, axes))
+    }
+
     pub(super) fn image(&mut self, node: &NodeProto) -> Result<(From, Axes), String> {
         let (from, axes) = self.settled(node, 0)?;
         self.draft.image(from)?;
@@ -152,11 +167,20 @@ impl<'a> Reader<'a> {
 
     pub(super) fn softmax(&mut self, node: &NodeProto) -> Result<Value, String> {
         let (from, axes) = self.settled(node, 0)?;
-        let rank = self.draft.shape(from).len() as i64;
+        let sizes = foreign(self.draft.shape(from), axes);
+        let rank = sizes.len() as i64;
         let channels = if rank == 3 && axes == Axes::ChannelsFirst { 1 } else { rank };
-        let axis = node.int("axis").unwrap_or(if rank == 1 { 1 } else { -1 });
+        let is_old = self.opset < AXIS_ALONE;
+        let axis = node.int("axis").unwrap_or(if is_old { 1 } else { -1 });
         if axis != channels && axis != channels - rank - 1 {
             return Err(format!("is over axis {axis}; expected the channels', {channels}"));
+        }
+        if is_old && sizes[channels as usize..].iter().any(|size| *size != 1) {
+            let version = self.opset;
+            return Err(format!(
+                "is over axis {axis} and all after it, as in version {version} of the operators; expected the channels \
+                 of each pixel alone"
+            ));
         }
         // At the end, the softmax of a log-softmax is that softmax again.
         let taken = |other: &NodeProto| other.input.iter().any(|name| node.output.first() == Some(name));
@@ -193,11 +217,27 @@ impl<'a> Reader<'a> {
         Ok(self.flow(out, axes))
     }
 
-    pub(super) fn reduce(&mut self, node: &NodeProto) -> Result<Value, String> {
-        let axes_given = match node.ints("axes") {
+    /// The axes that a node names: an attribute, and an input in later versions of the operators.
+    pub(super) fn axes(&self, node: &NodeProto) -> Result<Vec<i64>, String> {
+        Ok(match node.ints("axes") {
             Some(axes) => axes.to_vec(),
             None => self.constant(node, 1)?.and_then(|c| c.ints().map(<[i64]>::to_vec)).unwrap_or_default(),
-        };
+        })
+    }
+
+    /// A value in another type. Here the image's numbers are always floats.
+    pub(super) fn cast(&self, node: &NodeProto) -> Result<Value, String> {
+        let to = i32::try_from(node.int("to").unwrap_or(0)).unwrap_or(0);
+        match self.value(node, 0)? {
+            Value::Constant(constant) => constant.cast(to).map(Value::Constant),
+            sizes @ Value::Sizes(_) => Ok(sizes.clone()),
+            value if is_float(to) => Ok(value.clone()),
+            _ => Err(format!("makes ONNX's type {to} of numbers that come from the image; expected float32 (1)")),
+        }
+    }
+
+    pub(super) fn reduce(&mut self, node: &NodeProto) -> Result<Value, String> {
+        let axes_given = self.axes(node)?;
         let keep = node.int("keepdims").unwrap_or(1) != 0;
         if let Value::Product(a, b) = *self.value(node, 0)? {
             if node.op_type != "ReduceSum" || !matches!(axes_given[..], [1 | -1]) || !keep {

@@ -123,7 +123,17 @@ pub struct TensorProto {
 
 /// Types of a tensor's elements.
 pub const FLOAT: i32 = 1;
+pub const UINT8: i32 = 2;
+pub const INT32: i32 = 6;
 pub const INT64: i32 = 7;
+const FLOAT16: i32 = 10;
+const DOUBLE: i32 = 11;
+const BFLOAT16: i32 = 16;
+
+/// Whether elements of this type are floats of 16 bits or more.
+pub fn is_float(elem_type: i32) -> bool {
+    matches!(elem_type, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ValueInfoProto {

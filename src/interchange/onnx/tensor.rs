@@ -1,6 +1,6 @@
 //! Constants of an ONNX graph.
 
-use super::proto::{FLOAT, INT64, TensorProto};
+use super::proto::{FLOAT, INT32, INT64, TensorProto, is_float};
 
 /// A constant tensor.
 #[derive(Clone, PartialEq, Debug)]
@@ -56,6 +56,20 @@ impl Constant {
             Data::Ints(data) => Some(data),
             Data::Floats(_) => None,
         }
+    }
+
+    /// The same numbers in another of ONNX's types.
+    ///
+    /// # Errors
+    /// A type of which constants are not read.
+    pub fn cast(&self, to: i32) -> Result<Constant, String> {
+        let data = match &self.data {
+            Data::Ints(data) if is_float(to) => Data::Floats(data.iter().map(|n| *n as f32).collect()),
+            Data::Floats(data) if matches!(to, INT32 | INT64) => Data::Ints(data.iter().map(|x| *x as i64).collect()),
+            same if is_float(to) || matches!(to, INT32 | INT64) => same.clone(),
+            _ => return Err(format!("makes ONNX's type {to} of a constant; expected float32 (1) or int64 (7)")),
+        };
+        Ok(Constant { dims: self.dims.clone(), data })
     }
 
     /// The one number of a tensor that has one.

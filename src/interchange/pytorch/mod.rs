@@ -22,7 +22,7 @@ use super::scale::Scale;
 use crate::data::{MAX_CLASSES, Pictures};
 use crate::graph::Store;
 use crate::models::{Architecture, Built, Kind, ModelFile, Network, Source, by};
-use pairing::{Group, pair};
+use pairing::{Group, both, pair};
 
 /// How pixels of 0 to 1 are normalized, in the metadata of files that this program writes.
 const MEAN: &str = "mean";
@@ -36,13 +36,24 @@ pub fn is_meant(bytes: &[u8]) -> bool {
         && bytes.get(8) == Some(&b'{')
 }
 
-/// Whether bytes are what `torch.save` writes: a pickle, or a zip archive with one in it.
-pub fn is_pickled(bytes: &[u8]) -> bool {
-    let has_pickle = |bytes: &[u8]| {
-        let zip = ZipArchive::new(Cursor::new(bytes));
-        zip.is_ok_and(|zip| zip.file_names().flatten().any(|name| name.ends_with("data.pkl")))
-    };
-    bytes.starts_with(b"\x80\x02") || (bytes.starts_with(b"PK") && has_pickle(bytes))
+/// What bytes are that only Python can read, and what to do there: what `torch.save` writes, which is a pickle or a zip
+/// archive with one in it, and what `torch.export.save` writes.
+pub fn only_for_python(bytes: &[u8]) -> Option<&'static str> {
+    let zip = if bytes.starts_with(b"PK") { ZipArchive::new(Cursor::new(bytes)).ok() } else { None };
+    let has = |ending: &str| zip.iter().any(|zip| zip.file_names().flatten().any(|name| name.ends_with(ending)));
+    // A pickle of version 2 or later begins with that.
+    if matches!(bytes, [0x80, 2..=5, ..]) || has("data.pkl") {
+        return Some(
+            "is a pickle, as torch.save writes it, which only Python can read; there, run \
+             `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`, and import that with \
+             --architecture",
+        );
+    }
+    (has("/models/model.json") || has("serialized_exported_program.json")).then_some(
+        "is a program of torch.export, which only Python can read; there, run \
+         `safetensors.torch.save_file(torch.export.load(\"model.pt2\").state_dict, \"model.safetensors\")`, and import \
+         that with --architecture",
+    )
 }
 
 /// The epsilons of batch norm among layers, each once, in words; `None` where there is none.
@@ -80,6 +91,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         return Err("holds no tensors of a layer".into());
     }
     let image = wishes.input.or(architecture.input).unwrap_or([28, 28, 1]);
+    super::finish::check_channels(image)?;
     let metadata = metadata(bytes);
     let told: Option<Vec<String>> = metadata.get(CLASS_NAMES).and_then(|names| serde_json::from_str(names).ok());
     let classes = classes(architecture, image, &groups)?;
@@ -98,7 +110,8 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         let layer = &network.layers[at];
         let given = order_of(layer.inputs.first(), &orders);
         let c = channels_in(&network, layer);
-        let tensors = convert(layer, c, &group, given, &orders[at])
+        let tensors = check(layer, &group, &metadata)
+            .and_then(|()| convert(layer, c, &group, given, &orders[at]))
             .map_err(|problem| format!("layer {:?}: {problem}", layer.name))?;
         for (index, is_weight, data) in tensors {
             let p = if is_weight { &parameters.trainable()[index] } else { &parameters.running()[index] };
@@ -122,7 +135,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         ));
         Scale::UNIT
     });
-    let normalization = scale.normalization()?;
+    let normalization = scale.of_model()?;
     let mut file = ModelFile::new(&network, &parameters, &weights, &state);
     file.set_class_names(&class_names);
     file.set("mean", normalization.mean);
@@ -245,6 +258,37 @@ fn channels_in(network: &Network, layer: &Built) -> usize {
     shape.last().copied().unwrap_or(1)
 }
 
+/// Succeeds if nothing in the file says that it computes something else in this layer.
+///
+/// # Errors
+/// Tensors that the layer has no use for, and a batch norm with another epsilon than the metadata state.
+fn check(layer: &Built, group: &Group, metadata: &HashMap<String, String>) -> Result<(), String> {
+    let used: &[&str] = match &layer.spec.kind {
+        Kind::BatchNorm { .. } => &["weight", "bias", "running_mean", "running_var"],
+        _ => &["weight", "bias"],
+    };
+    let suffixes = group.tensors.iter().map(|(suffix, _)| suffix.as_str());
+    let more: Vec<&str> = suffixes.filter(|suffix| !used.contains(suffix)).collect();
+    if !more.is_empty() {
+        return Err(format!(
+            "{} has {} besides {}, which would change what it computes. Merge them into the weight before it is saved \
+             (LoRA: merge_and_unload(), pruning: torch.nn.utils.prune.remove), or leave out what changes nothing",
+            group.name,
+            both(&more),
+            both(used)
+        ));
+    }
+    let key = format!("{}.eps", group.name);
+    let told = metadata.get(&key).and_then(|epsilon| epsilon.parse::<f32>().ok());
+    match (&layer.spec.kind, told) {
+        (Kind::BatchNorm { epsilon, .. }, Some(told)) if told != *epsilon => Err(format!(
+            "has an epsilon of {epsilon} in the architecture, but {key} in the file's metadata is {told}; write \
+             epsilon = {told} in the architecture"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// A layer's tensors: index among the trainable or the running ones, whether it is trainable, and the numbers.
 type Own = Vec<(usize, bool, Vec<f32>)>;
 
@@ -282,8 +326,11 @@ fn convert(layer: &Built, c: usize, group: &Group, given: &Order, made: &Order) 
                 return Err(format!("{}.weight scales, the architecture says scale = false", group.name));
             }
             own.push((weight, true, if *scale { [gamma, beta].concat() } else { beta }));
-            let running = [row("running_mean")?, row("running_var")?].concat();
-            own.push((layer.running.unwrap_or_default(), false, running));
+            let (mean, variance) = (row("running_mean")?, row("running_var")?);
+            if let Some(bad) = variance.iter().find(|x| **x < 0.0) {
+                return Err(format!("{}.running_var holds {bad}; no variance is below 0", group.name));
+            }
+            own.push((layer.running.unwrap_or_default(), false, [mean, variance].concat()));
             return Ok(own);
         }
         _ => return Ok(own),

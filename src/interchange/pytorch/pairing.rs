@@ -246,7 +246,7 @@ pub fn pair(network: &Network, groups: Vec<Group>) -> Result<Vec<(usize, Group)>
 }
 
 /// `a, b and c`
-fn both(names: &[&str]) -> String {
+pub fn both(names: &[&str]) -> String {
     match names {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         _ => names.concat(),
