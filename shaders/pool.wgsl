@@ -1,16 +1,18 @@
-// average:  out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
-// maximum:  out[n, p, q, c] = the largest x in the window; NaN if one is there
-//           NORMALIZES: (that - mean) / sqrt(var + EPS) * gamma + beta, where stats and affine are [2, C]
-// grad_avg: out[n, y, x, c] = SCALE * sum of d_out over the windows that contain (y, x)
-// grad_max: out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
+// average:    out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
+// maximum:    out[n, p, q, c] = the largest x in the window; NaN if one is there
+//             NORMALIZES: (that - mean) / sqrt(var + EPS) * gamma + beta, where stats and affine are [2, C]
+// grad_avg:   out[n, y, x, c] = SCALE * sum of d_out over the windows that contain (y, x)
+// grad_max:   out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
+// grad_tiles: the same for small windows side by side
 //
-// Images are [n, H, W, C], pooled ones [n, P, Q, C]; C counts vectors where BY_FOUR. COUNT: vectors in `out`;
-// an invocation computes one.
+// Images are [n, H, W, C], pooled ones [n, P, Q, C]; C counts vectors where BY_FOUR. An invocation computes one of the
+// COUNT vectors in `out`; in grad_tiles those of all CELLS pixels of a window. There are COUNT of these: DOWN x ACROSS
+// windows cover an image, the last of a row or column perhaps only in part.
 #include lanes
 #include flat
 
 @group(0) @binding(0) var<storage, read> x: array<Lanes>;
-#if ENTRY_grad_max
+#if HAS_IMAGE
 @group(0) @binding(1) var<storage, read> image: array<Lanes>;
 #if HAS_ACT_GRAD
 @group(0) @binding(2) var<storage, read> activated: array<f32>;
@@ -61,7 +63,38 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let c = i % C;
     let pixel = i / C;
-#if IS_GRAD
+#if ENTRY_grad_tiles
+    let q = pixel % ACROSS;
+    let p = (pixel / ACROSS) % DOWN;
+    let n = pixel / (ACROSS * DOWN);
+    let corner = ((n * H + p * WINDOW) * W + q * WINDOW) * C + c;
+    if p < P && q < Q {
+        let d = x[((n * P + p) * Q + q) * C + c];
+#unroll t CELLS
+        let at$t = corner + ($($t / WINDOW)u * W + $($t % WINDOW)u) * C;
+        let v$t = image[at$t];
+#endunroll
+#unroll t CELLS
+        var kept$t = d;
+#unroll other CELLS
+        kept$t = select(kept$t, Lanes(0.0), v$other > v$t);
+#endunroll
+        // An equal element before this one takes the whole derivative.
+#unroll other $t
+        kept$t = select(kept$t, Lanes(0.0), v$other == v$t);
+#endunroll
+        out[at$t] = finish_lanes(SCALE * kept$t, at$t, c);
+#endunroll
+    } else {
+        // What the last whole window leaves over.
+#unroll t CELLS
+        if p * WINDOW + $($t / WINDOW)u < H && q * WINDOW + $($t % WINDOW)u < W {
+            let at = corner + ($($t / WINDOW)u * W + $($t % WINDOW)u) * C;
+            out[at] = finish_lanes(Lanes(0.0), at, c);
+        }
+#endunroll
+    }
+#elif IS_GRAD
     let column = pixel % W;
     let row = (pixel / W) % H;
     let n = pixel / (W * H);

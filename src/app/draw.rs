@@ -145,15 +145,15 @@ impl Draw {
             }
             ui.vertical(|ui| {
                 ui.set_width(ui.available_width().clamp(80.0, 240.0));
-                about_pictures(ui, shared.reader.about());
+                about_pictures(ui, shared);
             });
         });
     }
 }
 
-/// Says what pictures the network has learned from.
-fn about_pictures(ui: &mut Ui, about: Option<&About>) {
-    let text = match about {
+/// Says what pictures the networks have learned from.
+fn about_pictures(ui: &mut Ui, shared: &Shared) {
+    let text = match shared.reader.about() {
         Some(about) if about.takes_pictures_as_they_are => {
             "This network has learned from pictures as they were. What you draw, drop or paste is only brought to its \
              size."
@@ -164,9 +164,19 @@ fn about_pictures(ui: &mut Ui, about: Option<&About>) {
         }
     };
     ui.label(RichText::new(text).weak());
-    if about.is_some_and(About::knows_light_pictures) {
-        let text =
-            "They were light, and the field is black: drawings may be misread. Dropped and pasted pictures stay light.";
+    for reader in [Some(&shared.reader), shared.second.as_ref()].into_iter().flatten() {
+        warn_of_light(ui, shared, reader);
+    }
+}
+
+/// Warns of a network that has learned from light pictures, and is given drawings on black.
+pub fn warn_of_light(ui: &mut Ui, shared: &Shared, reader: &Reader) {
+    if reader.about().is_some_and(About::knows_light_pictures) {
+        let name = name_of(shared, reader);
+        let text = format!(
+            "{name} has learned from light pictures, and the field is black: it may misread drawings. Dropped and \
+             pasted pictures stay light."
+        );
         ui.colored_label(ui.visuals().warn_fg_color, text);
     }
 }
@@ -199,11 +209,18 @@ pub fn menu<'a>(label: &'a str, selected: &'a str, width: f32) -> egui::ComboBox
     egui::ComboBox::from_label(label).selected_text(shown).width(width).height(420.0)
 }
 
+/// Whether a list that is shown now was not in the last frame: then it is time to look again, before its size is known.
+pub fn has_just_opened(ui: &Ui) -> bool {
+    let (id, frame) = (ui.scope_id().with("listed"), ui.ctx().cumulative_frame_nr());
+    let last = ui.data_mut(|data| data.get_temp_mut_or_default::<Option<u64>>(id).replace(frame));
+    last.is_none_or(|last| frame > last + 1)
+}
+
 /// A menu of models; returns the one that was chosen.
 pub fn models(ui: &mut Ui, shared: &mut Shared, label: &str, selected: &str, width: f32) -> Option<PathBuf> {
     let mut chosen = None;
     menu(label, selected, width).show_ui(ui, |ui| {
-        if shared.menu.opens(ui.ctx().cumulative_frame_nr()) {
+        if has_just_opened(ui) {
             shared.menu.refresh();
         }
         ui.weak("Shipped with inkgrad");
@@ -271,9 +288,35 @@ fn tools(ui: &mut Ui, shared: &mut Shared) {
 
 fn hint(ui: &mut Ui, shared: &Shared, is_focused: bool) {
     let text = match is_focused && !shared.field.is_blank() {
-        _ if shared.has_just_kept() => "Kept. Key 1 brings the drawing back, also when the window opens again.",
+        _ if shared.has_just_kept() => "Kept. Key 1 brings the drawing back.",
         true => "Tab keeps the drawing, 1 recalls it, 2 erases, Delete clears. Esc, then Tab: other controls.",
         false => "Draw here, drop or paste a picture. With the keys: arrows move the pen, Space puts it down.",
     };
     ui.add(egui::Label::new(RichText::new(text).weak()).wrap());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_list_looks_again_in_the_first_frame_that_shows_it() {
+        let ctx = egui::Context::default();
+        let frame = |shown: &[&str]| {
+            let mut opened = Vec::new();
+            let list = |ui: &mut Ui, name: &str| ui.push_id(name, |ui| has_just_opened(ui)).inner;
+            let output = ctx.run_ui(egui::RawInput::default(), |ui| {
+                opened = shown.iter().map(|name| list(ui, name)).collect();
+            });
+            output.drop_without_applying_deltas();
+            opened
+        };
+        assert_eq!(frame(&["models"]), [true]);
+        // Shown twice in one frame, as while its size is being found out.
+        assert_eq!(frame(&["models", "models"]), [false, false]);
+        assert_eq!(frame(&["networks"]), [true], "another list is looked at by itself");
+        assert_eq!(frame(&["models", "networks"]), [true, false]);
+        assert!(frame(&[]).is_empty());
+        assert_eq!(frame(&["models"]), [true]);
+    }
 }

@@ -82,6 +82,8 @@ pub fn files(text: &str) -> Result<Vec<PathBuf>, String> {
 
 /// The path in a line: as it is, or in a `file://` address.
 fn path(line: &str) -> Option<PathBuf> {
+    // Windows copies a path with quotes around it.
+    let line = line.strip_prefix('"').and_then(|line| line.strip_suffix('"')).unwrap_or(line);
     let Some(address) = line.strip_prefix("file://") else {
         let path = PathBuf::from(line);
         return path.is_absolute().then_some(path);
@@ -161,10 +163,13 @@ mod tests {
         std::fs::write(&picture, b"").unwrap();
         let address = super::super::guide::url(&picture);
         assert!(address.starts_with("file://") && address.contains("a%205%20%25.png"), "{address}");
-        for text in [address, format!("  {}\nno such file\n", picture.display())] {
+        let quoted = format!("\"{}\"\r\n", picture.display());
+        for text in [address, format!("  {}\nno such file\n", picture.display()), quoted] {
             assert_eq!(files(&text).unwrap(), [picture.as_path()], "{text}");
         }
-        for text in ["a line", "five.png", "file://", "file:///%", "file:///%zz", "file:///no/such", "/", "%é"] {
+        let none =
+            ["a line", "five.png", "\"", "\"\"", "file://", "file:///%", "file:///%zz", "file:///no/such", "/", "%é"];
+        for text in none {
             assert!(files(text).unwrap_err().contains("no picture"), "{text}");
         }
     }

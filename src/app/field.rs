@@ -32,7 +32,8 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    fn of_pixels(pixels: Vec<u8>) -> Drawing {
+    /// `FIELD` x `FIELD` bytes, 0 black, 255 ink.
+    pub fn of_pixels(pixels: Vec<u8>) -> Drawing {
         Drawing { pixels: Arc::new(pixels), picture: None }
     }
 
@@ -84,13 +85,18 @@ impl Field {
         &self.drawing.pixels
     }
 
+    pub fn drawing(&self) -> &Drawing {
+        &self.drawing
+    }
+
     /// The picture that the field shows; `None` for a drawing, and for a picture that was drawn on.
     pub fn picture(&self) -> Option<&Arc<DynamicImage>> {
         self.drawing.picture.as_ref()
     }
 
     pub fn is_blank(&self) -> bool {
-        self.pixels().iter().all(|pixel| *pixel == 0)
+        // Row by row: a loop that may end at any pixel is slow, and this is asked several times in each frame.
+        self.pixels().chunks(FIELD).all(|row| row.iter().fold(0, |all, pixel| all | pixel) == 0)
     }
 
     /// Whether the pen is down.
@@ -153,14 +159,7 @@ impl Field {
 
     pub fn clear(&mut self) {
         if !self.is_blank() {
-            self.replace(vec![0; FIELD * FIELD]);
-        }
-    }
-
-    /// Replaces the drawing, which can be undone; does nothing if `pixels` has another size.
-    pub fn replace(&mut self, pixels: Vec<u8>) {
-        if pixels.len() == FIELD * FIELD {
-            self.show(Drawing::of_pixels(pixels));
+            self.show(Drawing::of_pixels(vec![0; FIELD * FIELD]));
         }
     }
 

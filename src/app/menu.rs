@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::interchange::{self, Wishes};
 use crate::models::{ModelFile, SHIPPED, is_foreign_name};
+use crate::train::Folder;
 
 /// How many files and runs of a folder are listed at most.
 const MOST: usize = 500;
@@ -28,8 +29,6 @@ pub struct Menu {
     pub more: usize,
     /// Why the folder shows nothing.
     pub problem: Option<String>,
-    /// The last frame in which a list was shown.
-    shown: Option<u64>,
 }
 
 impl Menu {
@@ -40,20 +39,13 @@ impl Menu {
         let entry = |name: &str| Entry { name: name.into(), path: name.into() };
         let shipped = SHIPPED.iter().filter(|(name, _)| is_classifier(name)).map(|(name, _)| entry(name)).collect();
         let (folder, generators) = (folder.to_owned(), <_>::default());
-        let mut menu = Menu { folder, shipped, found: Vec::new(), generators, more: 0, problem: None, shown: None };
+        let mut menu = Menu { folder, shipped, found: Vec::new(), generators, more: 0, problem: None };
         menu.refresh();
         menu
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Called in every frame in which a list is shown, before its size is known; returns whether it has just opened, so
-    /// that it is time to look again.
-    pub fn opens(&mut self, frame: u64) -> bool {
-        let last = self.shown.replace(frame);
-        last.is_none_or(|last| frame > last + 1)
     }
 
     /// Looks again at what is in the folder.
@@ -74,10 +66,9 @@ impl Menu {
         let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths.into_iter().rev().take(10 * MOST) {
-            let best = path.join("best.safetensors");
             let is_own = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
             let is_model = match path.is_dir() {
-                true => best.is_file(),
+                true => Folder::best_of(&path).is_file(),
                 false => is_own || is_foreign_name(&path),
             };
             if is_model && self.found.len() < MOST {
@@ -96,7 +87,7 @@ impl Menu {
         let draws = |name: &&(&str, &[u8])| ModelFile::shipped(name.0).is_ok_and(|file| file.is_gan());
         let entry = |(name, _): &(&str, &[u8])| Entry { name: (*name).into(), path: (*name).into() };
         let promises = |entry: &&Entry| match entry.path.is_dir() {
-            true => ModelFile::promises_gan(&entry.path.join("best.safetensors")),
+            true => ModelFile::promises_gan(&Folder::best_of(&entry.path)),
             false => ModelFile::promises_gan(&entry.path),
         };
         let shipped = SHIPPED.iter().filter(draws).map(entry).collect();
@@ -212,12 +203,5 @@ mod tests {
         }
         let problem = load(Path::new("gan")).unwrap_err();
         assert!(problem.contains("gan") && problem.contains("the Dream panel draws with it"), "{problem}");
-    }
-
-    #[test]
-    fn a_list_looks_again_in_the_first_frame_that_shows_it() {
-        let mut menu = Menu::of(Path::new("no/such/folder"));
-        let opened = [5, 6, 6, 7, 20, 21].map(|frame| menu.opens(frame));
-        assert_eq!(opened, [true, false, false, false, true, false]);
     }
 }

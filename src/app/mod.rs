@@ -256,7 +256,7 @@ impl App {
     /// Lets the threads finish writing what they were asked to; called at the end, and by tests.
     pub fn finish(&mut self) {
         if let Some(train) = &mut self.train {
-            train.finish(LAST_WORDS);
+            train.finish(LAST_WORDS, &mut self.shared);
         }
         self.dream.finish(LAST_WORDS);
     }
@@ -278,8 +278,10 @@ impl eframe::App for App {
     }
 
     fn on_exit(&mut self) {
+        // Twice: finishing may be cut short, and may rename what is remembered.
         self.remember();
         self.finish();
+        self.remember();
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use eframe::egui;
 
 use super::canvas::{Ask, Canvas};
-use super::field::Field;
+use super::field::{Drawing, Field};
 use super::menu::{Menu, snapshot};
 use super::reader::{Question, Reader};
 use super::remember::{Memory, Remembered};
@@ -40,7 +40,7 @@ pub struct Shared {
     /// What the open panel wants to know about the drawing besides the probabilities; set anew in every frame.
     pub wanted: Wanted,
     /// The kept drawing.
-    pub kept: Option<Vec<u8>>,
+    pub kept: Option<Drawing>,
     /// When it was kept, in the window's time.
     kept_at: Option<f64>,
     messages: Vec<String>,
@@ -62,7 +62,7 @@ impl Shared {
         let mut shared = Shared {
             canvas: Canvas::with_radius(remembered.radius),
             menu: Menu::of(folder),
-            kept: memory.load_field(),
+            kept: memory.load_field().map(Drawing::of_pixels),
             kept_at: None,
             field: Field::default(),
             second: None,
@@ -123,12 +123,21 @@ impl Shared {
     /// A model's file was renamed, in place of another one there was: who reads with it is told, and whoever read with
     /// the other reads with this one from now on.
     pub fn follow(&mut self, from: &Path, to: &Path) {
+        // The folder may be relative, and what is remembered is not.
+        let [old, new] = [from, to].map(lasting);
         let mut is_replaced = false;
         for reader in [Some(&mut self.reader), self.second.as_mut()].into_iter().flatten() {
-            let path = reader.about().map(|about| about.path.clone());
-            is_replaced |= path.as_deref() == Some(to);
-            if path.is_some_and(|path| path == from || path == to) {
+            let path = reader.about().map(|about| lasting(&about.path));
+            is_replaced |= path.as_ref() == Some(&new);
+            // One that is opening another model is about to leave this one.
+            if !reader.is_opening() && path.is_some_and(|path| path == old || path == new) {
                 reader.open(to);
+            }
+        }
+        // For the next time, as the window may be closing.
+        for path in [&mut self.remembered.model, &mut self.remembered.second].into_iter().flatten() {
+            if *path == old {
+                path.clone_from(&new);
             }
         }
         if is_replaced {
@@ -239,14 +248,14 @@ impl Shared {
             Some(Ask::Save) => {
                 self.kept_at = Some(self.ctx.input(|input| input.time));
                 self.ctx.request_repaint_after(SAID);
-                self.kept = Some(self.field.pixels().to_vec());
+                self.kept = Some(self.field.drawing().clone());
                 self.messages.retain(|message| message != NONE_KEPT);
                 if let Err(problem) = self.memory.save_field(&self.field.image()) {
                     self.say(format!("the drawing is kept until the window closes, but not saved: {problem}"));
                 }
             }
             Some(Ask::Recall) => match self.kept.clone() {
-                Some(kept) => self.field.replace(kept),
+                Some(kept) => self.field.show(kept),
                 None => self.say(NONE_KEPT),
             },
             None => {}

@@ -11,7 +11,7 @@ const WEAK: [(Shade, u8); 2] = [(Shade::Dark, 132), (Shade::Light, 110)];
 /// Orange and blue that are legible on a light background.
 const DARK_ORANGE: Color32 = Color32::from_rgb(168, 72, 0);
 const DARK_BLUE: Color32 = Color32::from_rgb(0, 84, 166);
-/// Red that is legible on a light and on a dark background.
+/// Red that is legible on a light background, and on a dark one.
 const DARK_RED: Color32 = Color32::from_rgb(190, 0, 0);
 const LIGHT_RED: Color32 = Color32::from_rgb(255, 90, 90);
 

@@ -140,14 +140,14 @@ fn set(tensors: &SafeTensors, part: &str, classes: usize) -> Option<ImageSet> {
 /// What tells a file from another one of the same length and time that has got its name: its number on the disk, and
 /// the time of its last change, renaming included.
 #[cfg(unix)]
-fn identity(about: &fs::Metadata) -> [u64; 2] {
+pub(crate) fn identity(about: &fs::Metadata) -> [u64; 2] {
     use std::os::unix::fs::MetadataExt;
     [about.ino(), (about.ctime() as u64).wrapping_mul(1_000_000_000).wrapping_add(about.ctime_nsec() as u64)]
 }
 
 /// What tells a file from another one of the same length and time that has got its name: the time of its creation.
 #[cfg(not(unix))]
-fn identity(about: &fs::Metadata) -> [u64; 2] {
+pub(crate) fn identity(about: &fs::Metadata) -> [u64; 2] {
     let created = about.created().ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
     [0, created.map_or(0, |created| created.as_nanos() as u64)]
 }

@@ -18,6 +18,11 @@ pub(super) fn number_columns(cells: &[u32]) -> bool {
     (cells.is_sorted() || cells.len() >= MIXED) && cells.iter().all(is_new)
 }
 
+/// The column of the least number.
+pub(super) fn first_numbered(cells: &[u32]) -> usize {
+    cells.iter().enumerate().min_by_key(|(_, cell)| **cell).map_or(0, |(column, _)| column)
+}
+
 /// The order in which the pixels of `count` columns make an image, by the numbers in the columns' names, where the
 /// columns stand in another one: in alphabetical order, `pixel10` comes before `pixel2`, and `10x1` before `2x1`. Where
 /// the names have two numbers, the first is the row, unless the two are called x and y, or column and row.
@@ -137,6 +142,7 @@ fn shown(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::csv::tests::{row, rows};
 
     fn ordered(names: &[&str]) -> Result<Option<Vec<usize>>, String> {
         order(names.len(), |pixel| names[pixel].as_bytes())
@@ -148,6 +154,38 @@ mod tests {
             (0..rows * columns).map(|at| (name(at / columns, at % columns), at)).collect();
         all.sort();
         all.into_iter().unzip()
+    }
+
+    #[test]
+    fn a_first_row_that_numbers_the_columns_is_a_header() {
+        for header in ["0,1,2,3,4", "1,2,3,4,5", "\"0\",\"1\",\"2\",\"3\",\"4\""] {
+            let found = rows(&format!("{header}\n7,1,2,3,9\n")).unwrap();
+            assert_eq!(found, [row(2, Some(7), &[1, 2, 3, 9])], "{header}");
+        }
+        assert_eq!(rows("0,1,2,3\n4,5,6,7\n").unwrap(), [row(2, None, &[4, 5, 6, 7])]);
+        // More columns than a pixel has values: such numbers were once refused as pixels.
+        let header = (0..785).map(|column| column.to_string()).collect::<Vec<_>>().join(",");
+        let found = rows(&format!("{header}\n7{}\n", ",5".repeat(784))).unwrap();
+        assert_eq!(found, [row(2, Some(7), &[5; 784])]);
+        // A small image may have these pixels.
+        for image in ["0\n", "0,1,2,4\n", "2,3,4,5\n", "3,1,0,2\n"] {
+            assert_eq!(rows(image).unwrap()[0].as_ref().unwrap().line, 1, "{image}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_columns_in_any_order_are_a_header_and_the_label_is_the_first_of_them() {
+        for (count, from) in [(784, 0), (784, 1), (785, 0), (785, 1)] {
+            // 13 has no divisor in common with either.
+            let numbers: Vec<u32> = (0..count).map(|column| column * 13 % count).collect();
+            let cells = |value: &dyn Fn(u32) -> u32| {
+                numbers.iter().map(|number| value(*number).to_string()).collect::<Vec<_>>().join(",")
+            };
+            let text = format!("{}\n{}\n", cells(&|number| number + from), cells(&|number| number % 251));
+            let mut pixels: Vec<u8> = (0..count).map(|number| (number % 251) as u8).collect();
+            let label = (count == 785).then(|| u32::from(pixels.remove(0)));
+            assert_eq!(rows(&text).unwrap(), [row(2, label, &pixels)], "{count} columns from {from} on");
+        }
     }
 
     #[test]

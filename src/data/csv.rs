@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use csv::{ByteRecord, ReaderBuilder};
 use flate2::read::MultiGzDecoder;
 
-use super::columns::{number_columns, order};
+use super::columns::{first_numbered, number_columns, order};
 use crate::data::{DataError, MAX_CLASSES};
 
 /// The most columns that a row may have: an image of 4096 x 4096 bytes.
@@ -34,9 +34,9 @@ pub struct PixelRow {
 /// order of the numbers in their names (`pixel0`, `pixel1`, `pixel10`; `1x1`, `1x2`, `10x1`), and in column order where
 /// the names tell none. Without a header, the first column holds labels if the other columns make a square image but
 /// all columns together do not. The same applies below a header that only numbers its columns, two or more, from 0 or 1
-/// on, which is what pandas writes over columns without names; where these stand in another order, the column of the
-/// least number counts as the first. Pixels are whole numbers from 0 to 255, labels whole numbers. A wrong row is an
-/// error, after which the next row can be read; a failure of the file itself ends the rows.
+/// on, which is what pandas writes over columns without names; where these, 16 or more, stand in another order, the
+/// column of the least number counts as the first. Pixels are whole numbers from 0 to 255, labels whole numbers. A wrong
+/// row is an error, after which the next row can be read; a failure of the file itself ends the rows.
 pub struct PixelRows<R = Box<dyn Read + Send>> {
     path: PathBuf,
     reader: csv::Reader<R>,
@@ -285,28 +285,23 @@ fn is_submission(first: &ByteRecord) -> bool {
     first.len() == 2 && is(0, &["imageid", "id"]) && is(1, &["label"])
 }
 
-/// The column of the least number.
-fn first_numbered(cells: &[u32]) -> usize {
-    cells.iter().enumerate().min_by_key(|(_, cell)| **cell).map_or(0, |(column, _)| column)
-}
-
 fn is_square(count: usize) -> bool {
     count > 0 && count.isqrt().pow(2) == count
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::data::testing::gzip;
 
-    fn rows(text: &str) -> Result<Vec<Result<PixelRow, String>>, String> {
+    pub fn rows(text: &str) -> Result<Vec<Result<PixelRow, String>>, String> {
         let rows = PixelRows::new(text.as_bytes(), Path::new("a.csv")).map_err(|error| error.to_string())?;
         Ok(rows.map(|row| row.map_err(|error| error.to_string())).collect())
     }
 
-    fn row(line: u64, label: Option<u32>, pixels: &[u8]) -> Result<PixelRow, String> {
+    pub fn row(line: u64, label: Option<u32>, pixels: &[u8]) -> Result<PixelRow, String> {
         Ok(PixelRow { line, label, pixels: pixels.into() })
     }
 
@@ -322,38 +317,6 @@ mod tests {
     fn without_a_header_the_first_column_is_a_label_where_the_rest_is_a_square() {
         assert_eq!(rows("7,1,2,3,4\n").unwrap(), [row(1, Some(7), &[1, 2, 3, 4])]);
         assert_eq!(rows("9,2,3,4\n5,6,7,8").unwrap(), [row(1, None, &[9, 2, 3, 4]), row(2, None, &[5, 6, 7, 8])]);
-    }
-
-    #[test]
-    fn a_first_row_that_numbers_the_columns_is_a_header() {
-        for header in ["0,1,2,3,4", "1,2,3,4,5", "\"0\",\"1\",\"2\",\"3\",\"4\""] {
-            let found = rows(&format!("{header}\n7,1,2,3,9\n")).unwrap();
-            assert_eq!(found, [row(2, Some(7), &[1, 2, 3, 9])], "{header}");
-        }
-        assert_eq!(rows("0,1,2,3\n4,5,6,7\n").unwrap(), [row(2, None, &[4, 5, 6, 7])]);
-        // More columns than a pixel has values: such numbers were once refused as pixels.
-        let header = (0..785).map(|column| column.to_string()).collect::<Vec<_>>().join(",");
-        let found = rows(&format!("{header}\n7{}\n", ",5".repeat(784))).unwrap();
-        assert_eq!(found, [row(2, Some(7), &[5; 784])]);
-        // A small image may have these pixels.
-        for image in ["0\n", "0,1,2,4\n", "2,3,4,5\n", "3,1,0,2\n"] {
-            assert_eq!(rows(image).unwrap()[0].as_ref().unwrap().line, 1, "{image}");
-        }
-    }
-
-    #[test]
-    fn numbers_of_columns_in_any_order_are_a_header_and_the_label_is_the_first_of_them() {
-        for (count, from) in [(784, 0), (784, 1), (785, 0), (785, 1)] {
-            // 13 has no divisor in common with either.
-            let numbers: Vec<u32> = (0..count).map(|column| column * 13 % count).collect();
-            let cells = |value: &dyn Fn(u32) -> u32| {
-                numbers.iter().map(|number| value(*number).to_string()).collect::<Vec<_>>().join(",")
-            };
-            let text = format!("{}\n{}\n", cells(&|number| number + from), cells(&|number| number % 251));
-            let mut pixels: Vec<u8> = (0..count).map(|number| (number % 251) as u8).collect();
-            let label = (count == 785).then(|| u32::from(pixels.remove(0)));
-            assert_eq!(rows(&text).unwrap(), [row(2, label, &pixels)], "{count} columns from {from} on");
-        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod error;
 mod folder;
 pub mod idx;
 pub mod mnist;
+mod numbered;
 mod packed;
 mod parts;
 mod pixels;
@@ -31,6 +32,7 @@ pub(crate) use folder::listed;
 
 pub use error::DataError;
 pub use folder::load_folder;
+pub use numbered::Numbered;
 pub use packed::{pack, send_packed};
 pub use pixels::Pixels;
 pub use source::{HoldOut, ImageSize, Kind, Pictures, Reading, load};
@@ -39,6 +41,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::ops::Window;
+use numbered::all_numbers;
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;
@@ -75,7 +78,7 @@ impl DataSet {
     }
 
     /// The same images under a model's classes, some of which the set may lack: labels become those of the model's
-    /// classes of the same name. They stay as they are where one side only numbers its classes and no name occurs on
+    /// classes of the same name, or number. They stay as they are where one side only numbers its classes and no name occurs on
     /// both sides, which [`DataSet::matched_in_order`] reports.
     ///
     /// # Errors
@@ -115,14 +118,21 @@ impl DataSet {
     }
 
     /// For each class, its label among a model's, by name; `None` where a class that images show is not among the
-    /// model's.
+    /// model's. Where all classes of both are numbers, `07` is `7`, as IDX files have no zeros before theirs.
     fn labels_by_name(&self, names: &[String]) -> Option<Vec<u32>> {
+        let plain = |names| Some(all_numbers(names)?.iter().map(u32::to_string).collect::<Vec<_>>());
+        let as_named = self.labels_among(&self.class_names, names);
+        as_named.or_else(|| self.labels_among(&plain(&self.class_names)?, &plain(names)?))
+    }
+
+    /// The same for classes that are called `own`.
+    fn labels_among(&self, own: &[String], names: &[String]) -> Option<Vec<u32>> {
         // Of classes with the same name, the first one counts.
         let classes = names.iter().enumerate().rev();
         let labels: HashMap<&String, u32> = classes.map(|(label, name)| (name, label as u32)).collect();
         // Numbers begin with 0 whether or not any image is a 0, and a class that no image shows needs no label.
         let label = |(own, shown): (&String, &bool)| labels.get(own).copied().or((!*shown).then_some(0));
-        self.class_names.iter().zip(&self.shown_classes()).map(label).collect()
+        own.iter().zip(&self.shown_classes()).map(label).collect()
     }
 
     /// Whether either side only numbers its classes, and no name occurs on both sides.
@@ -367,6 +377,23 @@ mod tests {
         let refused = set(&[1, 3], &[2]).with_classes(numbers(2..5)).unwrap_err().to_string();
         assert!(refused.contains("the data has the classes 1, 2, 3, but the model knows 2, 3, 4"), "{refused}");
         assert!(set(&[1, 2, 3], &[0]).with_classes(numbers(1..4)).is_err(), "one that only a test image shows");
+    }
+
+    #[test]
+    fn classes_of_equal_numbers_are_the_same_with_or_without_zeros_before_them() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let labels = |own: &[&str], model: &[&str]| {
+            let set = DataSet::new("set", image_set(1, 1, 1, &[1, 2]), image_set(1, 1, 1, &[2]), names(own));
+            assert_eq!(set.matched_in_order(&names(model)), None, "{own:?}, {model:?}");
+            set.with_classes(names(model)).ok().map(|set| set.train.labels)
+        };
+        // Folders 01 and 02, and what IDX files say of them: there is a class 0 without images.
+        assert_eq!(labels(&["0", "1", "2"], &["01", "02"]), Some(vec![0, 1]));
+        assert_eq!(labels(&["08", "09", "10"], &["8", "10", "9"]), Some(vec![2, 1]));
+        // Which of the two classes would it be?
+        assert_eq!(labels(&["0", "1", "2"], &["02", "2", "1"]), Some(vec![2, 1]), "as they are called");
+        assert_eq!(labels(&["0", "1", "2"], &["01", "1", "02"]), None);
+        assert_eq!(labels(&["0", "01", "2"], &["1", "2", "ten"]), None, "where some are words, names count");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Writes labelled images as they come: pairs of IDX files, as [`super::load_folder`] reads them, and safetensors.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::numbered::all_numbers;
 use crate::data::{DataError, listed};
 use crate::files::{Existing, Unfinished};
 use crate::pictures::visible;
@@ -21,27 +22,23 @@ pub fn idx_names(part: Part, channels: usize) -> [String; 2] {
     [format!("{part}-images-idx{rank}-ubyte"), format!("{part}-labels-idx1-ubyte")]
 }
 
-/// The most labels that are listed: as many as IDX files can tell apart.
-const LISTED: usize = 256;
+/// As many labels as IDX files can tell apart.
+pub const ALL_LABELS: usize = 256;
 
 /// The labels that IDX files, which have no names for classes, hold for them: the numbers that classes are named after
 /// if all are, each after another one that a byte holds; else their places in `class_names`.
 pub fn idx_labels(class_names: &[String]) -> Vec<u32> {
-    let number = |name: &String| if name.starts_with('+') { None } else { name.parse::<u8>().ok() };
-    let named: Option<Vec<u8>> = class_names.iter().map(number).collect();
-    let is_distinct = |named: &Vec<u8>| named.iter().collect::<HashSet<_>>().len() == named.len();
-    match named.filter(is_distinct) {
-        Some(named) => named.into_iter().map(u32::from).collect(),
-        None => (0..class_names.len() as u32).collect(),
-    }
+    let fit = |numbers: &Vec<u32>| numbers.iter().all(|number| (*number as usize) < ALL_LABELS);
+    all_numbers(class_names).filter(fit).unwrap_or_else(|| (0..class_names.len() as u32).collect())
 }
 
-/// Which label stands for which class, `0 is cat, 1 is dog`; `None` where each class is named after its label.
-pub fn legend(class_names: &[String], labels: impl IntoIterator<Item = u32>) -> Option<String> {
+/// Which label stands for which class, `0 is cat, 1 is dog`, for `most` classes; `None` where each class is named after
+/// its label.
+pub fn legend(class_names: &[String], labels: impl IntoIterator<Item = u32>, most: usize) -> Option<String> {
     let classes: Vec<(u32, &String)> = labels.into_iter().zip(class_names).collect();
     let is_named = classes.iter().all(|(label, name)| name.parse() == Ok(*label));
     let pair = |(label, name): (u32, &String)| format!("{label} is {}", visible(name));
-    (!is_named).then(|| listed(&classes.into_iter().map(pair).collect::<Vec<_>>(), LISTED))
+    (!is_named).then(|| listed(&classes.into_iter().map(pair).collect::<Vec<_>>(), most))
 }
 
 /// Two IDX files that take their images one by one, and get their names once they are whole.
@@ -191,7 +188,7 @@ mod tests {
         let found = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
             let labels = idx_labels(&names);
-            (labels.clone(), legend(&names, labels))
+            (labels.clone(), legend(&names, labels, ALL_LABELS))
         };
         assert_eq!(found(&["0", "1", "2"]), (vec![0, 1, 2], None));
         assert_eq!(found(&["3", "5", "7"]), (vec![3, 5, 7], None));

@@ -12,8 +12,8 @@ use super::pattern::Pattern;
 use super::stream::sides;
 use super::walk::{Found, Place, walk};
 use super::{numbered, path_text, text_path};
-use crate::data::DataError;
 use crate::data::csv::PixelRows;
+use crate::data::{DataError, Numbered};
 
 /// One item that a source has found.
 #[derive(Clone, PartialEq, Debug)]
@@ -98,7 +98,7 @@ impl Source {
     /// rows do not make one is a single task that cannot be read.
     pub fn tasks(self, image: Option<[usize; 3]>) -> impl Iterator<Item = Task> + Send {
         let Source { given, null_data, shard, done, class_names } = self;
-        let labels = LabelledClasses::of(&class_names);
+        let labels = LabelledClasses { numbered: Arc::new(Numbered::of(&class_names)), classes: class_names.len() };
         let mut folders = ClassFolders { class_names, of: None };
         let mut inputs = Inputs::of(&given);
         let paths = given.into_iter().flat_map(move |path| match path.as_os_str() == "-" {
@@ -296,25 +296,14 @@ pub fn numbered_pixels(table: &Path) -> impl Iterator<Item = (u64, Vec<u8>)> {
 /// Which class a row's label stands for.
 #[derive(Clone)]
 struct LabelledClasses {
-    /// Classes by name, for names that are numbers. If no name is one, a label is the index of its class.
-    by_name: Option<Arc<HashMap<u32, usize>>>,
+    numbered: Arc<Numbered>,
     classes: usize,
 }
 
 impl LabelledClasses {
-    fn of(class_names: &[String]) -> LabelledClasses {
-        let numbers = class_names.iter().any(|name| name.parse::<i64>().is_ok());
-        let named = class_names.iter().enumerate().filter_map(|(class, name)| Some((name.parse::<u32>().ok()?, class)));
-        let by_name: HashMap<u32, usize> = named.collect();
-        LabelledClasses { by_name: numbers.then(|| Arc::new(by_name)), classes: class_names.len() }
-    }
-
     /// An index beyond all classes for a label that is none of them.
     fn class(&self, label: u32) -> usize {
-        match &self.by_name {
-            Some(by_name) => by_name.get(&label).copied().unwrap_or(self.classes),
-            None => label as usize,
-        }
+        self.numbered.find(label).map_or(self.classes.max(label as usize), |class| class as usize)
     }
 }
 

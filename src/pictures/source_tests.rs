@@ -137,8 +137,11 @@ fn a_label_is_the_class_of_that_name_and_a_place_only_where_no_name_is_a_number(
     };
     // A label that is no class becomes an index that no class has.
     assert_eq!(truths(&["1", "2", "9"]), [Some(0), Some(2), Some(3)]);
-    assert_eq!(truths(&["cat", "0"]), [Some(2), Some(2), Some(1)]);
+    assert_eq!(truths(&["cat", "0"]), [Some(2), Some(9), Some(1)]);
     assert_eq!(truths(&["cat", "dog"]), [Some(1), Some(9), Some(0)]);
+    assert_eq!(truths(&["-1", "-2"]), [Some(2), Some(9), Some(2)]);
+    // As `generate --digits` takes them.
+    assert_eq!(truths(&["1", "01", "9"]), [Some(0), Some(2), Some(3)]);
 }
 
 #[test]

@@ -83,7 +83,11 @@ impl Folder {
     }
     /// The model of the best epoch.
     pub fn best(&self) -> PathBuf {
-        self.path.join("best.safetensors")
+        Folder::best_of(&self.path)
+    }
+    /// The model of the best epoch of the run in a folder, which may be none.
+    pub fn best_of(run: &Path) -> PathBuf {
+        run.join("best.safetensors")
     }
     /// The checkpoint that a run resumes from.
     pub fn last(&self) -> PathBuf {

@@ -11,13 +11,17 @@ mod travel;
 
 mod augment;
 mod classify;
+mod classify_resume;
+mod classify_rows;
 mod cli;
 mod data_sources;
 mod doctor;
 mod gan;
 mod gan_flags;
 mod generate;
+mod generate_classes;
 mod import_export;
+mod import_tensors;
 mod precision;
 mod snapshots;
 mod train_from;

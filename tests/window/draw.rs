@@ -226,46 +226,6 @@ fn the_time_from_pen_to_bars_is_that_of_the_pen_alone() {
     assert!(!timed(&window), "there is no pen");
 }
 
-#[test]
-fn a_picture_that_is_pasted_comes_into_the_field() {
-    let mut window = Window::open("best");
-    let set = inkgrad::data::mnist::embedded().unwrap().test;
-    let at = set.labels.iter().position(|label| *label == 5).unwrap();
-    let image = egui::ColorImage::from_gray([28, 28], set.image(at));
-    window.harness.event(egui::Event::PasteImage(std::sync::Arc::new(image)));
-    window.harness.step();
-    let digit = set.labels[at].to_string();
-    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == digit));
-}
-
-#[test]
-fn a_digit_of_mnist_is_read_as_classify_reads_it() {
-    let mut window = Window::open("dense");
-    let set = inkgrad::data::mnist::embedded().unwrap().test;
-    // With more contrast, this network takes it for a six.
-    let at = 4751;
-    let path = window.folder.path().join("digit.png");
-    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&path).unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_inkgrad"));
-    let command = command.args(["classify", "--model", "dense", "--device", "cpu", "--quiet", "--format", "jsonl"]);
-    let said = command.arg(&path).output().unwrap();
-    let line: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
-    let wanted = line["label"].as_str().unwrap().to_owned();
-    assert_eq!(wanted, set.labels[at].to_string());
-    window.harness.input_mut().dropped_files = vec![Arc::new(Dropped(path))];
-    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == wanted));
-    // As the picture is already what the network takes, both ways to look at it give the same.
-    let of = |window: &Window, name: &str| {
-        let node = window.harness.query_by_label_contains(name)?;
-        node.accesskit_node().label()?.strip_prefix(name).map(String::from)
-    };
-    let both = ["As drawn: ", "As MNIST: "].map(|name| of(&window, name).unwrap());
-    assert_eq!(both[0], both[1]);
-    // Once something is drawn on it, it is prepared like any drawing.
-    window.stroke(&[[0.02, 0.02], [0.02, 0.03]], PointerButton::Primary);
-    window.until("it is prepared", |window| of(window, "As drawn: ") != of(window, "As MNIST: "));
-}
-
 /// A file of a network that has learned from dark ink on light paper, not prepared.
 fn of_light_pictures(path: &Path) {
     let mut file = ModelFile::shipped("fast").unwrap();
@@ -279,17 +239,28 @@ fn a_network_of_unprepared_pictures_has_no_choice_of_preparation_and_one_of_ligh
     let mut window = Window::open("fast");
     window.draw(SEVEN);
     window.reads_at_all();
-    assert!(window.has("As MNIST") && !window.has("They were light"));
+    assert!(window.has("As MNIST") && !window.has("has learned from light pictures"));
     let path = window.folder.path().join("models/light.safetensors");
     of_light_pictures(&path);
     window.app().shared().open(&path);
     window.until_reading(path.to_str().unwrap());
     window.reads_at_all();
-    assert!(!window.has("As MNIST") && window.has("They were light"));
+    assert!(!window.has("As MNIST") && window.has("light.safetensors has learned from light pictures"));
     assert!(window.app().shared().remembered.prepared, "for other networks");
     // Where a second network prepares what it reads, there is a choice again.
     window.app().shared().open_second(Some(Path::new("dense")));
     window.until("there is a choice", |window| window.has("As MNIST"));
+    // Inside shows what the first network reads, and the panel Draw what both do.
+    let warned = |window: &Window| window.has("light.safetensors has learned from light pictures");
+    window.key(Key::F2);
+    assert!(warned(&window));
+    window.app().shared().open(Path::new("fast"));
+    window.until_reading("fast");
+    window.app().shared().open_second(Some(&path));
+    window.key(Key::F1);
+    window.until("it is warned of the second network", warned);
+    window.key(Key::F2);
+    assert!(!warned(&window));
 }
 
 #[test]
@@ -328,50 +299,6 @@ fn a_quick_click_gives_the_field_the_focus() {
     }
     window.harness.run_steps(2);
     assert!(window.ink() > 0 && is_focused(&window));
-}
-
-#[test]
-fn a_copied_file_is_pasted_as_its_picture_and_other_text_is_said_to_be_none() {
-    let mut window = Window::open("best");
-    let path = window.folder.path().join("five.png");
-    let set = inkgrad::data::mnist::embedded().unwrap().test;
-    let at = set.labels.iter().position(|label| *label == 5).unwrap();
-    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&path).unwrap();
-    window.harness.event(egui::Event::Paste("some text".into()));
-    window.harness.run_steps(2);
-    assert!(window.has("the clipboard holds text and no picture"));
-    window.harness.event(egui::Event::Paste(path.display().to_string()));
-    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == "5"));
-}
-
-/// A file that is dropped on the window.
-#[derive(Debug)]
-struct Dropped(PathBuf);
-
-impl egui::DroppedFile for Dropped {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-    fn bytes(&self) -> Result<Vec<u8>, String> {
-        Err("the window reads it itself".into())
-    }
-}
-
-#[test]
-fn the_first_picture_of_what_is_dropped_comes_into_the_field_whatever_panel_is_open() {
-    let mut window = Window::open("best");
-    let [notes, picture] = ["notes.txt", "five.png"].map(|name| window.folder.path().join(name));
-    std::fs::write(&notes, "no picture").unwrap();
-    let set = inkgrad::data::mnist::embedded().unwrap().test;
-    let at = set.labels.iter().position(|label| *label == 5).unwrap();
-    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&picture).unwrap();
-    window.key(Key::F4);
-    let dropped = |path: &PathBuf| -> egui::DroppedFileHandle { Arc::new(Dropped(path.clone())) };
-    window.harness.input_mut().dropped_files = vec![dropped(&notes), dropped(&picture)];
-    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == "5"));
-    assert!(window.app().shared().messages().is_empty());
-    window.harness.input_mut().dropped_files = vec![dropped(&notes)];
-    window.until("it is said", |window| window.has("notes.txt"));
 }
 
 #[test]

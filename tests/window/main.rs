@@ -3,6 +3,7 @@
 
 mod draw;
 mod dream;
+mod dropped;
 mod harness;
 mod inside;
 mod pictures;

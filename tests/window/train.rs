@@ -1,5 +1,6 @@
 //! The panel to train in, driven by its accessible names.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use eframe::egui::{Key, vec2};
@@ -157,6 +158,46 @@ fn a_model_that_makes_way_for_another_runs_is_read_on_under_its_new_name() {
     run(&mut window);
     window.until("it is said", |window| window.has("live-fast-before.safetensors has been replaced"));
     window.until_reading(before.to_str().unwrap());
+}
+
+#[test]
+fn a_window_that_closes_remembers_the_new_name_of_the_model_that_it_reads_with() {
+    let mut window = open();
+    set(&mut window, "Epochs", "1000");
+    let models = window.folder.path().join("models");
+    let [latest, before] = ["latest", "before"].map(|name| models.join(format!("live-fast-{name}.safetensors")));
+    start(&mut window);
+    click(&mut window, "Stop");
+    window.until("it is saved", |window| window.has("Saved as "));
+    click(&mut window, "Read with it");
+    window.until_reading(latest.to_str().unwrap());
+    window.key(Key::F4);
+    start(&mut window);
+    assert_eq!(window.app().shared().remembered.model, Some(latest));
+    window.app().finish();
+    assert_eq!(window.app().shared().remembered.model, Some(before));
+}
+
+#[test]
+fn a_model_is_followed_by_its_path_from_this_folder_where_it_was_opened_by_its_whole_path() {
+    let mut window = Window::open("fast");
+    let [from, to] = ["models/dense.safetensors", "models/fast.safetensors"].map(Path::new);
+    let [old, new] = [from, to].map(|path| std::path::absolute(path).unwrap());
+    window.app().shared().open(&old);
+    window.until_reading(old.to_str().unwrap());
+    window.app().shared().follow(from, to);
+    window.until_reading(to.to_str().unwrap());
+    assert_eq!(window.app().shared().remembered.model, Some(new));
+}
+
+#[test]
+fn a_model_that_was_just_chosen_opens_though_the_one_before_it_is_renamed_meanwhile() {
+    let mut window = Window::open("fast");
+    let shared = window.app().shared();
+    shared.open(Path::new("dense"));
+    shared.follow(Path::new("fast"), Path::new("cnn"));
+    window.until_reading("dense");
+    assert_eq!(window.app().shared().remembered.model.as_deref(), Some(Path::new("dense")));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use eframe::egui::{self, Button, DragValue, RichText, Slider, SliderClamping, Ui
 
 use super::Dream;
 use super::wish::{NUMBERS, Settings, TRUNCATION};
-use crate::app::draw::menu;
+use crate::app::draw::{has_just_opened, menu};
 use crate::app::shared::Shared;
 
 /// How many numbers of a latent are shown at a time.
@@ -40,7 +40,7 @@ fn generators(ui: &mut Ui, shared: &mut Shared, selected: &str) -> Option<PathBu
     let mut chosen = None;
     let width = (ui.available_width() - 90.0).max(100.0);
     menu("Generator", selected, width).show_ui(ui, |ui| {
-        if shared.menu.opens(ui.ctx().cumulative_frame_nr()) {
+        if has_just_opened(ui) {
             shared.menu.look_for_generators();
         }
         let [shipped, found] = &shared.menu.generators;

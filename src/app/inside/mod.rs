@@ -14,6 +14,7 @@ use self::layers::{Layers, Unit};
 use self::nearest::Nearest;
 use self::overlay::{Over, Overlay};
 use super::bars;
+use super::draw::warn_of_light;
 use super::menu::snapshot;
 use super::paint::{self, Picture};
 use super::shared::Shared;
@@ -129,6 +130,7 @@ impl Inside {
             _ => "Draw a digit.".into(),
         };
         ui.strong(said);
+        warn_of_light(ui, shared, &shared.reader);
         ui.separator();
         self.picture(ui, shared, &names, side);
         ui.separator();
@@ -268,7 +270,7 @@ impl Snapshots {
         self.files = run.as_deref().map(Folder::snapshots).unwrap_or_default();
         let at = self.files.iter().position(|(_, path)| Some(path) == model.as_ref());
         self.at = at.unwrap_or(self.files.len());
-        let best = run.as_ref().map(|run| run.join("best.safetensors"));
+        let best = run.as_deref().map(Folder::best_of);
         self.has_model = at.is_none() || best.as_ref().is_some_and(|best| best.is_file());
         let other = model.filter(|model| at.is_none() && Some(model) != best.as_ref() && Some(model) != run.as_ref());
         self.model = match (other, run.as_deref().and_then(Folder::best_epoch)) {

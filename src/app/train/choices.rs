@@ -7,6 +7,7 @@ use std::str::FromStr;
 use eframe::egui::{self, ComboBox, Grid, Response, RichText, TextEdit, Ui};
 
 use super::engine::{Plan, WATCHED, in_words};
+use crate::app::draw::has_just_opened;
 use crate::cli::thousands;
 use crate::graph::Store;
 use crate::models::{self, Architecture, BUILTINS, OptimizerName, ScheduleName};
@@ -26,8 +27,6 @@ pub struct Choices {
     /// Architectures of the folder, and how many more there are.
     files: Vec<PathBuf>,
     more: usize,
-    /// The last frame in which they were listed.
-    listed: u64,
     /// The name of a built-in network, or a file.
     network: String,
     chosen: Result<Box<Architecture>, String>,
@@ -51,7 +50,6 @@ impl Default for Choices {
             chosen: Err("Choose a network.".into()),
             files: Vec::new(),
             more: 0,
-            listed: 0,
             images: IMAGES[1],
             epochs: String::new(),
             batch: String::new(),
@@ -167,9 +165,7 @@ impl Choices {
             .selected_text(shown(&self.network))
             .truncate()
             .show_ui(ui, |ui| {
-                // The first frame decides how large the list is.
-                let frame = ui.ctx().cumulative_frame_nr();
-                if frame > std::mem::replace(&mut self.listed, frame) + 1 {
+                if has_just_opened(ui) {
                     (self.files, self.more) = architectures(folder);
                 }
                 let mut one = |ui: &mut Ui, network: &str| {

@@ -46,10 +46,12 @@ pub fn spare(
     let path = named("latest");
     let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
     let before = (!is_own && path.exists()).then(|| named("before"));
-    if let Some(before) = &before {
-        std::fs::rename(&path, before).map_err(failed)?;
-    }
-    files::write_whole(&path, &bytes).map_err(failed)?;
+    // On a full disk the old file stays where it is.
+    let written = match &before {
+        Some(before) => files::write_keeping(&path, before, &bytes),
+        None => files::write_whole(&path, &bytes),
+    };
+    written.map_err(failed)?;
     Ok((path, before))
 }
 
@@ -114,6 +116,19 @@ mod tests {
             assert!(bytes("live-fast-before.safetensors") == of_good);
             assert!(bytes("live-fast-latest.safetensors") != of_good);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn where_the_latest_model_is_a_link_the_file_it_leads_to_is_replaced_and_kept_as_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let [target, latest, before] = ["target", "live-fast-latest.safetensors", "live-fast-before.safetensors"]
+            .map(|name| folder.path().join(name));
+        std::fs::write(&target, b"old").unwrap();
+        std::os::unix::fs::symlink(&target, &latest).unwrap();
+        spare(&ModelFile::shipped("fast").unwrap(), folder.path(), "fast", false).unwrap();
+        assert!(latest.is_symlink() && ModelFile::load(&target).is_ok());
+        assert_eq!(std::fs::read(&before).unwrap(), b"old");
     }
 
     #[test]

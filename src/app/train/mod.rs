@@ -157,13 +157,15 @@ impl Train {
         }
     }
 
-    /// Called before the window closes: waits until what was learned is written, but no longer than `patience`.
-    pub fn finish(&mut self, patience: Duration) {
+    /// Called before the window closes: waits until what was learned is written, but no longer than `patience`, and takes
+    /// in what the runs say of it.
+    pub fn finish(&mut self, patience: Duration, shared: &mut Shared) {
         self.end();
         let until = Instant::now() + patience;
         for run in &self.leaving {
             run.wait(until.saturating_duration_since(Instant::now()));
         }
+        self.take(shared);
     }
 
     fn phase(&self) -> Option<Phase> {

@@ -1,5 +1,6 @@
 //! The flags of `inkgrad classify`, and which of them go together.
 
+use super::journal::Settings;
 use super::*;
 use crate::cli::ensure_png;
 use crate::cli::folders::NewFolders;

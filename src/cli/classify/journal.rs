@@ -18,6 +18,8 @@ pub type Settings = BTreeMap<String, String>;
 pub struct Journal {
     path: PathBuf,
     out: BufWriter<File>,
+    /// Bytes up to the end of what was there when the journal was opened.
+    kept: u64,
 }
 
 /// The path of a table's journal.
@@ -34,9 +36,8 @@ impl Journal {
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         lock(&file, path)?;
         file.set_len(0)?;
-        let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file) };
-        journal.line(settings)?;
-        journal.flush()?;
+        let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file), kept: 0 };
+        journal.begin(settings)?;
         Ok(journal)
     }
 
@@ -63,11 +64,18 @@ impl Journal {
         drop(records);
         file.set_len(end)?;
         file.seek(SeekFrom::End(0))?;
-        let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file) };
+        let mut journal = Journal { path: path.to_owned(), out: BufWriter::new(file), kept: end };
         if found.is_none() {
-            journal.line(settings)?;
+            journal.begin(settings)?;
         }
         Ok(journal)
+    }
+
+    fn begin(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        self.line(settings)?;
+        self.flush()?;
+        self.kept = self.out.get_ref().stream_position().with_context(|| self.cannot())?;
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {
@@ -86,6 +94,14 @@ impl Journal {
     /// Makes sure that what was pushed is kept whatever happens to the program.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         self.out.flush().with_context(|| self.cannot())
+    }
+
+    /// Takes back every record pushed since the journal was opened.
+    pub fn take_back(&mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        let mut file = self.out.get_ref();
+        let cut = file.set_len(self.kept).and_then(|()| file.seek(SeekFrom::End(0)));
+        cut.map(drop).with_context(|| self.cannot())
     }
 
     fn cannot(&self) -> String {
@@ -111,7 +127,7 @@ impl Journal {
 
     /// Removes the journal, once the table is written.
     pub fn remove(self) -> anyhow::Result<()> {
-        let Journal { path, out } = self;
+        let Journal { path, out, .. } = self;
         drop(out);
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
@@ -203,6 +219,28 @@ mod tests {
             assert!(whole.starts_with(&kept) && kept.ends_with(b"\n") && kept.len() >= header, "cut to {length}");
         }
         assert_eq!(resumed(&path).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_was_pushed_since_the_journal_was_opened_can_be_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.partial");
+        // A new journal, a resumed one, and one that was cut off in its first line.
+        let start = || Journal::start(&path, &settings("2")).unwrap();
+        let resume = || Journal::resume(&path, &settings("2"), |_| Ok(())).unwrap();
+        let cut = || {
+            std::fs::write(&path, "{").unwrap();
+            resume()
+        };
+        for (open, left) in [(&start as &dyn Fn() -> Journal, &["c"][..]), (&resume, &["c", "c"]), (&cut, &["c"])] {
+            let mut journal = open();
+            ["a", "b"].iter().for_each(|path| journal.push(&record(path)).unwrap());
+            journal.take_back().unwrap();
+            journal.push(&record("c")).unwrap();
+            journal.flush().unwrap();
+            drop(journal);
+            assert_eq!(resumed(&path).unwrap(), left);
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `inkgrad classify`: classifies any number of pictures, of any size and colour.
 
-use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 
 use super::counting::Counting;
 use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
+use crate::data::csv::PixelRows;
 use crate::device::Device;
 use crate::files::{self, Existing, STDOUT, Unfinished};
 use crate::infer::Classifier;
@@ -25,9 +25,10 @@ use crate::pictures::stream::{BATCH, Batch, Work, stream};
 use crate::pictures::visible;
 use crate::report;
 use args::Args;
-use journal::{Journal, Settings};
+use fingerprint::Fingerprint;
+use journal::Journal;
 use record::{Kept, Record};
-use seen::Seen;
+use resumed::{Opened, opened};
 use sheet::Least;
 use sorting::{How, Sorting};
 use summary::Summary;
@@ -35,10 +36,10 @@ use table::{Columns, Format, Table};
 
 pub mod args;
 mod begun;
+mod fingerprint;
 mod journal;
 mod record;
 mod resumed;
-mod seen;
 mod sheet;
 mod sorting;
 mod summary;
@@ -50,6 +51,7 @@ const SOME_FAILED: u8 = 3;
 
 pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let format = args.check()?;
+    tell_doubts(&args.pictures);
     // A stream gets the table in the same way as standard output.
     let to = args.out.as_deref().and_then(files::stream);
     if let Some(to) = &to {
@@ -176,6 +178,17 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     journal.map_or(Ok(()), Journal::remove)?;
     tell(&args, format, &results.summary, before, took, &device);
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Says where the names of a table's columns leave the order of its pixels open.
+fn tell_doubts(pictures: &[PathBuf]) {
+    // Opening a pipe would wait for its writer.
+    for table in pictures.iter().filter(|path| is_csv(path) && path.is_file()) {
+        let rows = PixelRows::open(table);
+        if let Some(doubt) = rows.as_ref().ok().and_then(|rows| rows.doubt()) {
+            note(format_args!("note: {}: {doubt}", table.display()));
+        }
+    }
 }
 
 fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
@@ -333,46 +346,6 @@ fn is_broken_pipe(error: &io::Error) -> bool {
     kind == io::ErrorKind::BrokenPipe
 }
 
-/// A table's journal, ready for more records.
-struct Opened {
-    journal: Journal,
-    /// Whether an existing table is replaced.
-    existing: Existing,
-    /// How many records with each name's hash a stopped run has left in it.
-    earlier: HashMap<u64, u32>,
-}
-
-/// The journal of a table: a new one, or that of a stopped run, whose records are added to the results. `None` if the
-/// table is complete and the run is only resumed.
-fn opened(
-    out: &Path,
-    args: &Args,
-    settings: &Settings,
-    work: &Work,
-    results: &mut Results,
-) -> anyhow::Result<Option<Opened>> {
-    let path = journal::path_of(out);
-    if args.resume && path.exists() {
-        let mut earlier = HashMap::new();
-        let journal = resumed::resumed(&path, settings, work, &mut earlier, results)?;
-        // A table beside the journal is one that the stopped run was to replace, or its own, just written.
-        return Ok(Some(Opened { journal, existing: Existing::Replace, earlier }));
-    }
-    ensure!(
-        args.force || !path.exists(),
-        "{} was left by a run that was stopped; continue it with --resume, or start over with --force",
-        path.display()
-    );
-    if out.exists() && !args.force {
-        if args.resume {
-            return Ok(None);
-        }
-        bail!("{} is already there; name another place, or overwrite it with --force", out.display());
-    }
-    let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    Ok(Some(Opened { journal: Journal::start(&path, settings)?, existing, earlier: HashMap::new() }))
-}
-
 /// A device with the network on it.
 type Member = (Classifier, Box<dyn Device>);
 
@@ -398,21 +371,22 @@ fn classify(
         move |batch: Result<Batch, String>| {
             let batch = batch.map_err(anyhow::Error::msg)?;
             let logits = logits(member, &batch)?;
-            let seen = if is_kept { Seen::all(&batch.items, began) } else { Vec::new() };
-            anyhow::Ok((batch, logits, seen))
+            let fingerprints = if is_kept { Fingerprint::all(&batch.items, began) } else { Vec::new() };
+            anyhow::Ok((batch, logits, fingerprints))
         }
     });
     let batches = stream(source, work.clone(), Arc::clone(stop)).into_iter();
     let batches = batches.map(|batch| if batch.as_ref().is_ok_and(Batch::is_empty) { None } else { Some(batch) });
     in_order(batches, workers.collect(), |answer| {
-        let (Batch { items, other_files, folder_links }, logits, seen) = answer?;
+        let (Batch { items, other_files, folder_links }, logits, fingerprints) = answer?;
         results.summary.other_files += other_files;
         results.summary.folder_links += folder_links;
         let mut rows = logits.chunks_exact(classes);
         let mut records = Vec::with_capacity(items.len());
         for (place, item) in items.iter().enumerate() {
             let row = item.prepared.is_ok().then(|| rows.next()).flatten();
-            records.push(Record { seen: seen.get(place).copied(), ..Record::new(item, row, results.kept) });
+            let fingerprint = fingerprints.get(place).copied();
+            records.push(Record { fingerprint, ..Record::new(item, row, results.kept) });
         }
         // A file to be moved is in the journal before it is gone; a copied file is not copied again.
         let moves = results.moves();

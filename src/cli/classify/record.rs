@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::seen::Seen;
+use super::fingerprint::Fingerprint;
 use crate::infer::evaluate::softmax;
 use crate::pictures::stream::Item;
 
@@ -42,8 +42,8 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub further_pages: u32,
     /// What tells a stopped run that continues whether the picture is still the same. Old journals lack it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Seen>,
+    #[serde(rename = "seen", default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use super::Results;
-use super::journal::{Journal, Settings};
+use super::args::Args;
+use super::fingerprint::Check;
+use super::journal::{self, Journal, Settings};
 use super::record::Record;
-use super::seen::Check;
 use super::sorting::How;
+use crate::files::Existing;
 use crate::pictures::source::hash;
 use crate::pictures::stream::Work;
 use crate::pictures::{text_path, visible};
@@ -18,11 +20,51 @@ use crate::pictures::{text_path, visible};
 /// Records that are compared with their pictures at a time, on all cores.
 const TOGETHER: usize = 4096;
 
+/// A table's journal, ready for more records.
+pub struct Opened {
+    pub journal: Journal,
+    /// Whether an existing table is replaced.
+    pub existing: Existing,
+    /// How many records with each name's hash a stopped run has left in it.
+    pub earlier: HashMap<u64, u32>,
+}
+
+/// The journal of a table: a new one, or that of a stopped run, whose records are added to the results. `None` if the
+/// table is complete and the run is only resumed.
+pub fn opened(
+    out: &Path,
+    args: &Args,
+    settings: &Settings,
+    work: &Work,
+    results: &mut Results,
+) -> anyhow::Result<Option<Opened>> {
+    let path = journal::path_of(out);
+    if args.resume && path.exists() {
+        let mut earlier = HashMap::new();
+        let journal = resumed(&path, settings, work, &mut earlier, results)?;
+        // A table beside the journal is one that the stopped run was to replace, or its own, just written.
+        return Ok(Some(Opened { journal, existing: Existing::Replace, earlier }));
+    }
+    ensure!(
+        args.force || !path.exists(),
+        "{} was left by a run that was stopped; continue it with --resume, or start over with --force",
+        path.display()
+    );
+    if out.exists() && !args.force {
+        if args.resume {
+            return Ok(None);
+        }
+        bail!("{} is already there; name another place, or overwrite it with --force", out.display());
+    }
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    Ok(Some(Opened { journal: Journal::start(&path, settings)?, existing, earlier: HashMap::new() }))
+}
+
 /// Continues the journal at `path`: adds its records to `results`, and counts them in `done`.
 ///
 /// # Errors
 /// If it was begun with other settings, or if pictures have changed or are gone.
-pub fn resumed(
+fn resumed(
     path: &Path,
     settings: &Settings,
     work: &Work,
@@ -72,21 +114,55 @@ impl Results {
     }
 }
 
-/// Refuses a journal with pictures that are no longer among those given, as in another list on standard input. `left`
-/// counts them by the hash of their names.
+/// Refuses a journal with answers for pictures that are no longer among those given, as in another list on standard
+/// input, and leaves it as it was. `left` counts records by the hash of their names.
 pub fn ensure_asked_for(journal: &mut Journal, left: &HashMap<u64, u32>) -> anyhow::Result<()> {
     if left.values().all(|count| *count == 0) {
         return Ok(());
     }
-    let path = journal.path().display().to_string();
+    let mut missing = None;
     journal.read(|record| {
-        if left.get(&hash(record.path.as_bytes())).is_some_and(|count| *count > 0) {
-            let name = visible(&record.path);
-            bail!(
-                "{path}: was begun with {name}, which is not among the pictures now. Continue with the same, or start \
-                 over with --force"
-            );
+        let is_left = left.get(&hash(record.path.as_bytes())).is_some_and(|count| *count > 0);
+        // What could not be read may have been mended or deleted.
+        if is_left && record.best().is_some() && missing.is_none() {
+            missing = Some(visible(&record.path));
         }
         Ok(())
-    })
+    })?;
+    let Some(name) = missing else { return Ok(()) };
+    journal.take_back()?;
+    let path = journal.path().display();
+    bail!(
+        "{path}: was begun with {name}, which is not among the pictures now. The answers of this run are dropped: \
+         continue with the same pictures, or start over with --force"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_for_what_is_not_given_is_refused_but_not_a_picture_that_could_not_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.partial");
+        let mut journal = Journal::start(&path, &Settings::new()).unwrap();
+        let named = |path: &str| Record { path: path.into(), ..Record::default() };
+        // A folder that has been made readable, a list that broke off, and a row of a table that was cut off.
+        for name in ["in/sub", "-", "a.csv#7"] {
+            journal.push(&Record { failed: Some("cannot be read".into()), ..named(name) }).unwrap();
+        }
+        journal.push(&Record { top: vec![(0, 1.0)], ..named("in/1.png") }).unwrap();
+        let left = |names: &[&str]| names.iter().map(|name| (hash(name.as_bytes()), 1)).collect::<HashMap<_, _>>();
+        ensure_asked_for(&mut journal, &left(&["in/sub", "-", "a.csv#7"])).unwrap();
+        let refused = ensure_asked_for(&mut journal, &left(&["in/sub", "in/1.png"])).unwrap_err().to_string();
+        assert!(refused.contains("a.partial: was begun with in/1.png, which is not among"), "{refused}");
+        let mut kept = 0;
+        let mut count = |_| {
+            kept += 1;
+            Ok(())
+        };
+        journal.read(&mut count).unwrap();
+        assert_eq!(kept, 0, "what this run did is taken back");
+    }
 }

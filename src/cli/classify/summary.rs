@@ -138,7 +138,9 @@ impl Summary {
         let met: Vec<String> = met.map(|(number, one, many)| count(number, one, many)).collect();
         let _ = write!(text, "{} could not be read", met.join(" and "));
         let _ = match &self.breaks_off {
-            Some((table, row)) if self.broken_off == 1 => write!(text, ", nor anything after row {row} of {table}"),
+            Some((table, row)) if self.broken_off == 1 => {
+                write!(text, ", nor anything after row {} of {table}", thousands(*row))
+            }
             Some(_) => write!(text, ", nor anything after those at which {} tables break off", self.broken_off),
             None => Ok(()),
         };
@@ -278,4 +280,18 @@ fn shortened(name: &str) -> Cow<'_, str> {
 /// `1 file`, `1,234 files`.
 fn count(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_at_which_a_table_breaks_off_is_written_as_all_numbers_are() {
+        let breaks_off = Some(("a.csv".to_owned(), 12_345));
+        let summary = Summary { failed: 1, failed_rows: 1, broken_off: 1, breaks_off, ..Summary::default() };
+        let told = summary.failures();
+        assert!(told.ends_with("1 row could not be read, nor anything after row 12,345 of a.csv"), "{told}");
+        assert!(summary.lacking().contains("from row 12,345 on, where a.csv breaks off"));
+    }
 }

@@ -8,7 +8,7 @@ use crate::cli::counting::Counting;
 use crate::cli::reading::ReadingFlags;
 use crate::cli::{count, data_read, interrupt, note, say, thousands};
 use crate::data::ImageSet;
-use crate::data::write::{IdxWriter, Part, idx_labels, idx_names, legend};
+use crate::data::write::{ALL_LABELS, IdxWriter, Part, idx_labels, idx_names, legend};
 use crate::files::Existing;
 use crate::models::Augmentation;
 use crate::ops::Window;
@@ -108,7 +108,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         thousands(u64::from(all_tests)),
         args.out.display()
     ));
-    if let Some(legend) = legend(&set.class_names, labels) {
+    if let Some(legend) = legend(&set.class_names, labels, ALL_LABELS) {
         note(format_args!("note: IDX files hold numbers instead of class names: {legend}"));
     }
     Ok(ExitCode::SUCCESS)

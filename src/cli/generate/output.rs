@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::target::{Names, Target};
 use crate::cli::thousands;
-use crate::data::write::{IdxWriter, Part, SafetensorsWriter, idx_labels, idx_names, legend};
+use crate::data::write::{ALL_LABELS, IdxWriter, Part, SafetensorsWriter, idx_labels, idx_names, legend};
 use crate::files::Existing;
 use crate::infer::scene::{Cell, Scene};
 use crate::report::Colours;
@@ -75,7 +75,7 @@ impl Job<'_> {
             Target::Safetensors(_) => ("labels count the classes", (0..self.class_names.len() as u32).collect()),
             _ => return None,
         };
-        legend(self.class_names, labels).map(|legend| format!("note: {files}: {legend}"))
+        legend(self.class_names, labels, ALL_LABELS).map(|legend| format!("note: {files}: {legend}"))
     }
 }
 

@@ -85,7 +85,9 @@ impl Archive {
         // Behind its own, Keras 2 keeps the two by which batch renormalization trains.
         let known = if which.kind == "batch_normalization" { count + 2 } else { count };
         if self.weights.has(&format!("{folder}/{known}")) {
-            return Err(format!("has more weights than the {known} that such a layer has here: {folder}/{known}"));
+            return Err(format!(
+                "has more weights than its {count}, which would change what it computes: {folder}/{known}"
+            ));
         }
         Ok(found)
     }
@@ -157,5 +159,15 @@ mod tests {
             let error = archive.tensors(&which, &["kernel"]).unwrap_err();
             assert!(error.contains(more), "{file}: {error}");
         }
+    }
+
+    #[test]
+    fn a_batch_norm_with_too_many_weights_is_said_to_have_more_than_those_asked_for() {
+        let path = format!("{}/tests/travel/conv-keras3.keras", env!("CARGO_MANIFEST_DIR"));
+        let archive = Archive::open(std::fs::read(path).unwrap()).unwrap();
+        let which = Which { name: "batch_normalization", kind: "batch_normalization", above: 0 };
+        let error = archive.tensors(&which, &["gamma"]).unwrap_err();
+        let words = "has more weights than its 1, which would change what it computes";
+        assert!(error.starts_with(words) && error.ends_with("layers/batch_normalization/vars/3"), "{error}");
     }
 }

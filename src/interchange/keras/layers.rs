@@ -72,7 +72,6 @@ impl<'a> Reader<'a> {
             "Conv2D" => return self.conv(draft, at, *flow).map(Flow::of),
             "Flatten" => return draft.reshape(Kind::Flatten, *flow, name),
             "Reshape" => {
-                draft.check_unpadded(*flow)?;
                 let shape = target(settings, draft.shape(flow.from))?;
                 return draft.reshape(Kind::Reshape { shape }, *flow, name);
             }

@@ -80,7 +80,12 @@ impl Windows {
     pub fn kernel(&self, entry: &'static str, out: &Tensor, scale: f32, epilogue: Epilogue) -> Kernel {
         let by_four = self.c.is_multiple_of(4);
         let lanes = if by_four { 4 } else { 1 };
-        let kernel = Kernel::flat("pool", entry, out.len() / lanes);
+        let [down, across] = [self.h, self.w].map(|size| size.div_ceil(self.window));
+        let count = match entry {
+            "grad_tiles" => out.len() / self.image().max(1) * down * across * self.c,
+            _ => out.len(),
+        };
+        let kernel = Kernel::flat("pool", entry, count / lanes);
         // The shader normalises in vectors, not number by number.
         Epilogue { norm: None, ..epilogue }
             .constants(kernel)
@@ -96,6 +101,10 @@ impl Windows {
             .with("Q", self.q)
             .with("C", self.c / lanes)
             .with("SCALE", scale)
+            .with("HAS_IMAGE", ["grad_max", "grad_tiles"].contains(&entry))
+            .with("CELLS", self.window * self.window)
+            .with("DOWN", down)
+            .with("ACROSS", across)
             .rounds(self.rounds(entry))
     }
 
@@ -104,6 +113,7 @@ impl Windows {
     fn rounds(&self, entry: &str) -> usize {
         let (window, around) = (self.window, self.window.div_ceil(self.stride));
         match entry {
+            "grad_tiles" => 0,
             "grad_max" => around * (around * (window * (window + 1) + 1) + 1),
             "grad_avg" => around * (around + 1),
             _ => window * (window + 1),

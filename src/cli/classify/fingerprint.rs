@@ -1,7 +1,7 @@
 //! Whether a picture is still the one that was classified. A stopped run's answers are kept under the pictures' names,
 //! and must not pass for those of other pictures that have these names now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::pictures::source::{Source, hash, is_csv, table_of};
-use crate::pictures::stream::{Item, Work};
+use crate::data::cache::identity;
+use crate::pictures::source::{Source, Task, hash, is_csv, table_of};
+use crate::pictures::stream::{BATCH, Item, Work};
 use crate::pictures::{Prepared, text_path, visible};
 
 /// Stamp of what is no file: nothing is there, or a pipe or a folder, which is not read again.
@@ -21,23 +22,22 @@ const UNSETTLED: u32 = 1;
 /// Digest of what cannot be read.
 const UNREADABLE: u32 = 0;
 
-/// What tells a picture from another one of the same name. Short, as a journal may hold millions.
+/// What tells a picture from another one of the same name: a stamp of the file that holds it, which is known without
+/// reading it, and a digest of what the network saw, which stays the same in a copy of the file. Two numbers in JSON, as
+/// a journal may hold millions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Seen {
-    /// Of the file's length and time, which are known without reading it.
-    stamp: u32,
-    /// Of what the network saw, which stays the same in a copy of the file; with the label of a table's row.
-    digest: u32,
-}
+pub struct Fingerprint(u32, u32);
 
-impl Seen {
+impl Fingerprint {
     /// Those of a batch's pictures, for a run that began at `began`.
-    pub fn all(items: &[Item], began: SystemTime) -> Vec<Seen> {
-        let seen = |item: &Item| Seen {
-            stamp: stamp(&file_of(&item.name, item.row), began),
-            digest: digest(item.prepared.as_ref().ok(), item.truth.filter(|_| item.row.is_some())),
+    pub fn all(items: &[Item], began: SystemTime) -> Vec<Fingerprint> {
+        let file = |item: &Item| file_of(&item.name, item.row);
+        let stamps = stamps(items.iter().map(file), began);
+        let fingerprint = |item: &Item| {
+            let label = item.truth.filter(|_| item.row.is_some());
+            Fingerprint(stamp_in(&stamps, &file(item)), digest(item.prepared.as_ref().ok(), label))
         };
-        items.par_iter().map(seen).collect()
+        items.par_iter().map(fingerprint).collect()
     }
 }
 
@@ -46,20 +46,32 @@ fn file_of(name: &str, row: Option<u64>) -> PathBuf {
     row.and_then(|row| table_of(name, row)).unwrap_or_else(|| text_path(name))
 }
 
+/// The stamps of some files, each looked at once: all rows of a batch may be of one table.
+fn stamps(files: impl Iterator<Item = PathBuf>, began: SystemTime) -> HashMap<PathBuf, u32> {
+    let files: HashSet<PathBuf> = files.collect();
+    files.into_par_iter().map(|file| (stamp(&file, began), file)).map(|(stamp, file)| (file, stamp)).collect()
+}
+
+fn stamp_in(stamps: &HashMap<PathBuf, u32>, file: &Path) -> u32 {
+    stamps.get(file).copied().unwrap_or(UNSETTLED)
+}
+
+/// Of a file's length, times and number on the disk: a renamed file keeps its length and time of writing.
 fn stamp(file: &Path, began: SystemTime) -> u32 {
     let Ok(about) = file.metadata() else { return NO_FILE };
     if !about.is_file() {
         return NO_FILE;
     }
-    let Some(changed) = about.modified().ok().filter(|changed| *changed < began) else { return UNSETTLED };
-    let since = match changed.duration_since(UNIX_EPOCH) {
-        Ok(after) => after.as_nanos() as i128,
-        Err(before) => -(before.duration().as_nanos() as i128),
-    };
-    let bytes = [about.len().to_le_bytes().as_slice(), &since.to_le_bytes()].concat();
+    let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    let (written, [which, named]) = (about.modified().map_or(u64::MAX, nanos), identity(&about));
+    if written.max(named) >= nanos(began) {
+        return UNSETTLED;
+    }
+    let bytes = [about.len(), written, which, named].map(u64::to_le_bytes).concat();
     short(hash(&bytes)).max(UNSETTLED + 1)
 }
 
+/// Of what the network sees of a picture, and of the label that a table gives it.
 fn digest(prepared: Option<&Prepared>, label: Option<usize>) -> u32 {
     let Some(prepared) = prepared else { return UNREADABLE };
     let label = label.map_or(0, |label| label as u64 + 1);
@@ -103,7 +115,8 @@ impl Check {
     /// # Errors
     /// If a picture is no longer there, or has changed: which, and what to do.
     pub fn files(&mut self, records: &[Record]) -> anyhow::Result<()> {
-        let compared: Vec<Now> = records.par_iter().map(|record| self.compared(record)).collect();
+        let stamps = stamps(records.iter().map(|record| file_of(&record.path, record.row)), self.now);
+        let compared: Vec<Now> = records.par_iter().map(|record| self.compared(record, &stamps)).collect();
         for (record, now) in records.iter().zip(compared) {
             match now {
                 Now::Same => {}
@@ -122,32 +135,39 @@ impl Check {
     /// # Errors
     /// As for [`Check::files`].
     pub fn finish(self) -> anyhow::Result<()> {
-        for (table, mut rows) in self.tables {
-            let (given, class_names) = (vec![table.clone()], self.class_names.clone());
-            let source = Source { given, class_names, ..Source::default() };
-            for task in source.tasks(Some(self.work.input)) {
-                let Some(name) = task.name().map(str::to_owned) else { continue };
-                let Some(kept) = rows.remove(&hash(name.as_bytes())) else { continue };
-                let item = self.work.item(task).map_err(anyhow::Error::msg)?;
-                ensure!(digest(item.prepared.as_ref().ok(), item.truth) == kept, changed(&name));
+        let Check { tables, work, class_names, .. } = self;
+        for (table, mut rows) in tables {
+            let (given, class_names) = (vec![table.clone()], class_names.clone());
+            let mut tasks = Source { given, class_names, ..Source::default() }.tasks(Some(work.input));
+            // Up to the last row that is known, a batch at a time.
+            while !rows.is_empty() {
+                let most = BATCH.min(rows.len());
+                let mut kept = |task: &Task| rows.remove(&hash(task.name()?.as_bytes()));
+                let known = tasks.by_ref().filter_map(|task| Some((kept(&task)?, task)));
+                let known: Vec<(u32, Task)> = known.take(most).collect();
+                ensure!(!known.is_empty(), changed(&table.to_string_lossy()));
+                let items = known.into_par_iter().map(|(kept, task)| Ok((kept, work.item(task)?)));
+                for (kept, item) in items.collect::<Result<Vec<_>, String>>().map_err(anyhow::Error::msg)? {
+                    ensure!(digest(item.prepared.as_ref().ok(), item.truth) == kept, changed(&item.name));
+                }
             }
-            ensure!(rows.is_empty(), changed(&table.to_string_lossy()));
         }
         Ok(())
     }
 
-    fn compared(&self, record: &Record) -> Now {
+    fn compared(&self, record: &Record, stamps: &HashMap<PathBuf, u32>) -> Now {
         // Journals of older versions say nothing about it.
-        let Some(kept) = record.seen else { return Now::Same };
+        let Some(Fingerprint(kept, seen)) = record.fingerprint else { return Now::Same };
         let file = file_of(&record.path, record.row);
-        match stamp(&file, self.now) {
-            NO_FILE if kept.stamp == NO_FILE || self.moves && record.best().is_some() => Now::Same,
+        match stamp_in(stamps, &file) {
+            // What could not be read is not missed.
+            NO_FILE if kept == NO_FILE || self.moves || record.best().is_none() => Now::Same,
             NO_FILE => Now::Gone,
-            stamp if stamp == kept.stamp && stamp != UNSETTLED => Now::Same,
-            _ if is_csv(&file) => Now::InTable(file, kept.digest),
+            stamp if stamp == kept && stamp != UNSETTLED => Now::Same,
+            _ if is_csv(&file) => Now::InTable(file, seen),
             _ => {
-                let seen = self.work.file(&file).ok();
-                let is_same = digest(seen.as_ref().map(|seen| &seen.prepared), None) == kept.digest;
+                let now = self.work.file(&file).ok();
+                let is_same = digest(now.as_ref().map(|now| &now.prepared), None) == seen;
                 if is_same { Now::Same } else { Now::Changed }
             }
         }
@@ -161,7 +181,9 @@ fn gone(name: &str) -> anyhow::Error {
 
 fn changed(name: &str) -> anyhow::Error {
     let name = visible(name);
-    anyhow!("{name} has changed since it was classified. Put it back as it was, or start over with --force")
+    anyhow!(
+        "{name} is not what it was when the stopped run looked at it. Put it back as it was, or start over with --force"
+    )
 }
 
 #[cfg(test)]
@@ -190,9 +212,10 @@ mod tests {
         let items: Vec<Item> = source.tasks(Some([4, 4, 1])).map(|task| work().item(task).unwrap()).collect();
         let now = SystemTime::now();
         let by = Duration::from_secs(began.unsigned_abs());
-        let seen = Seen::all(&items, if began < 0 { now - by } else { now + by });
+        let fingerprints = Fingerprint::all(&items, if began < 0 { now - by } else { now + by });
         let record = |item| Record::new(item, Some(&[1.0]), Kept { top: 1, all: false });
-        items.iter().zip(seen).map(|(item, seen)| Record { seen: Some(seen), ..record(item) }).collect()
+        let of = |(item, fingerprint)| Record { fingerprint: Some(fingerprint), ..record(item) };
+        items.iter().zip(fingerprints).map(of).collect()
     }
 
     /// What the check says, in a while.
@@ -220,10 +243,37 @@ mod tests {
             assert_eq!(said(&kept, false), "", "only its time has changed");
             draw(&path, 201);
             touch(&path);
-            assert!(said(&kept, true).contains("a.bmp has changed since it was classified"));
-            let unknown: Vec<Record> = kept.iter().map(|record| Record { seen: None, ..record.clone() }).collect();
+            assert!(said(&kept, true).contains("a.bmp is not what it was when the stopped run looked at it"));
+            let unknown = kept.iter().map(|record| Record { fingerprint: None, ..record.clone() });
+            let unknown: Vec<Record> = unknown.collect();
             assert_eq!(said(&unknown, false), "", "an older version's journal");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_of_one_length_and_time_that_have_changed_names_are_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other, between] = ["a.bmp", "b.bmp", "between"].map(|name| folder.path().join(name));
+        let time = SystemTime::now() - Duration::from_secs(100);
+        for (path, grey) in [(&one, 200), (&other, 90)] {
+            draw(path, grey);
+            std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+        let kept = records(&[one.clone(), other.clone()], 3600);
+        assert_eq!(said(&kept, false), "");
+        for (from, to) in [(&one, &between), (&other, &one), (&between, &other)] {
+            std::fs::rename(from, to).unwrap();
+        }
+        assert!(said(&kept, false).contains("a.bmp is not what it was"));
+    }
+
+    #[test]
+    fn a_table_is_looked_at_once_for_all_of_its_rows() {
+        let files = [1, 2, 3].map(|row| file_of(&format!("a.csv#{row}"), Some(row)));
+        let found = stamps(files.into_iter().chain([file_of("b.png", None)]), SystemTime::now());
+        let [table, picture] = ["a.csv", "b.png"].map(PathBuf::from);
+        assert_eq!(found, HashMap::from([(table, NO_FILE), (picture, NO_FILE)]));
     }
 
     #[test]
@@ -235,9 +285,10 @@ mod tests {
         let source = Source { given: vec![path.clone()], ..Source::default() };
         let items: Vec<Item> = source.tasks(None).map(|task| work().item(task).unwrap()).collect();
         draw(&path, 90);
-        let seen = Seen::all(&items, SystemTime::now() - Duration::from_secs(3600));
-        let record = Record { path: items[0].name.clone(), seen: Some(seen[0]), ..Record::default() };
-        assert!(said(&[record], false).contains("has changed"));
+        let fingerprints = Fingerprint::all(&items, SystemTime::now() - Duration::from_secs(3600));
+        let (path, fingerprint) = (items[0].name.clone(), Some(fingerprints[0]));
+        let record = Record { path, fingerprint, ..Record::default() };
+        assert!(said(&[record], false).contains("is not what it was"));
     }
 
     #[test]
@@ -251,9 +302,8 @@ mod tests {
         std::fs::remove_file(&picture).unwrap();
         assert!(said(&kept, false).contains("a.png has been classified and is no longer there"));
         assert_eq!(said(&kept, true), "");
-        // What cannot be read is not moved.
         std::fs::remove_file(&text).unwrap();
-        assert!(said(&kept, true).contains("text.png has been classified and is no longer there"));
+        assert_eq!(said(&kept, true), "", "what could not be read is not missed");
     }
 
     #[test]
@@ -276,11 +326,43 @@ mod tests {
             rows[place] = other;
             write(&rows);
             let said = said(&kept, false);
-            assert!(said.contains(&format!("a.csv#{} has changed", place + 1)), "{said}");
+            assert!(said.contains(&format!("a.csv#{} is not what it was", place + 1)), "{said}");
         }
         write(&rows[..2]);
-        assert!(said(&kept, false).contains("a.csv has changed"));
+        assert!(said(&kept, false).contains("a.csv is not what it was"));
         std::fs::remove_file(&path).unwrap();
         assert!(said(&kept, false).contains("a.csv#1 has been classified and is no longer there"));
+    }
+
+    #[test]
+    fn rows_of_a_table_of_several_batches_are_compared_one_and_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let count = 2 * BATCH + 40;
+        let mut rows: Vec<String> = (0..count).map(|i| format!("{}{}\n", i % 251, ",0".repeat(15))).collect();
+        let write = |rows: &[String]| std::fs::write(&path, rows.concat()).unwrap();
+        write(&rows);
+        let mut kept = records(std::slice::from_ref(&path), 3600);
+        assert_eq!(kept.len(), count);
+        // As where an earlier run was to do only some of them.
+        kept.remove(BATCH);
+        touch(&path);
+        assert_eq!(said(&kept, false), "");
+        rows[BATCH] = "wrong\n".into();
+        write(&rows);
+        assert_eq!(said(&kept, false), "", "that row is not known");
+        rows[count - 1] = "wrong\n".into();
+        write(&rows);
+        assert!(said(&kept, false).contains(&format!("a.csv#{count} is not what it was")));
+        write(&rows[..count - 1]);
+        assert!(said(&kept, false).contains("a.csv is not what it was"));
+    }
+
+    #[test]
+    fn a_journal_holds_a_fingerprint_as_two_numbers() {
+        let record = Record { fingerprint: Some(Fingerprint(3, 4)), ..Record::default() };
+        let line = serde_json::to_string(&record).unwrap();
+        assert_eq!(line, r#"{"path":"","seen":[3,4]}"#);
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
     }
 }

@@ -1,0 +1,114 @@
+//! Pictures that are dropped on the window or pasted into it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eframe::egui::{self, Key, PointerButton};
+use egui_kittest::kittest::{NodeT, Queryable};
+
+use super::harness::Window;
+
+#[test]
+fn a_picture_that_is_pasted_comes_into_the_field() {
+    let mut window = Window::open("best");
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    let at = set.labels.iter().position(|label| *label == 5).unwrap();
+    let image = egui::ColorImage::from_gray([28, 28], set.image(at));
+    window.harness.event(egui::Event::PasteImage(std::sync::Arc::new(image)));
+    window.harness.step();
+    let digit = set.labels[at].to_string();
+    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == digit));
+}
+
+#[test]
+fn a_digit_of_mnist_is_read_as_classify_reads_it() {
+    let mut window = Window::open("dense");
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    // With more contrast, this network takes it for a six.
+    let at = 4751;
+    let path = window.folder.path().join("digit.png");
+    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&path).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_inkgrad"));
+    let command = command.args(["classify", "--model", "dense", "--device", "cpu", "--quiet", "--format", "jsonl"]);
+    let said = command.arg(&path).output().unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let wanted = line["label"].as_str().unwrap().to_owned();
+    assert_eq!(wanted, set.labels[at].to_string());
+    window.harness.input_mut().dropped_files = vec![Arc::new(Dropped(path))];
+    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == wanted));
+    // As the picture is already what the network takes, both ways to look at it give the same.
+    let of = |window: &Window, name: &str| {
+        let node = window.harness.query_by_label_contains(name)?;
+        node.accesskit_node().label()?.strip_prefix(name).map(String::from)
+    };
+    let both = ["As drawn: ", "As MNIST: "].map(|name| of(&window, name).unwrap());
+    assert_eq!(both[0], both[1]);
+    // Once something is drawn on it, it is prepared like any drawing.
+    window.stroke(&[[0.02, 0.02], [0.02, 0.03]], PointerButton::Primary);
+    window.until("it is prepared", |window| of(window, "As drawn: ") != of(window, "As MNIST: "));
+}
+
+#[test]
+fn a_copied_file_is_pasted_as_its_picture_and_other_text_is_said_to_be_none() {
+    let mut window = Window::open("best");
+    let path = window.folder.path().join("five.png");
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    let at = set.labels.iter().position(|label| *label == 5).unwrap();
+    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&path).unwrap();
+    window.harness.event(egui::Event::Paste("some text".into()));
+    window.harness.run_steps(2);
+    assert!(window.has("the clipboard holds text and no picture"));
+    window.harness.event(egui::Event::Paste(path.display().to_string()));
+    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == "5"));
+}
+
+/// A file that is dropped on the window.
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        Err("the window reads it itself".into())
+    }
+}
+
+#[test]
+fn the_first_picture_of_what_is_dropped_comes_into_the_field_whatever_panel_is_open() {
+    let mut window = Window::open("best");
+    let [notes, picture] = ["notes.txt", "five.png"].map(|name| window.folder.path().join(name));
+    std::fs::write(&notes, "no picture").unwrap();
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    let at = set.labels.iter().position(|label| *label == 5).unwrap();
+    image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&picture).unwrap();
+    window.key(Key::F4);
+    let dropped = |path: &PathBuf| -> egui::DroppedFileHandle { Arc::new(Dropped(path.clone())) };
+    window.harness.input_mut().dropped_files = vec![dropped(&notes), dropped(&picture)];
+    window.until("it is read", |window| window.winner().is_some_and(|(class, _)| class == "5"));
+    assert!(window.app().shared().messages().is_empty());
+    window.harness.input_mut().dropped_files = vec![dropped(&notes)];
+    window.until("it is said", |window| window.has("notes.txt"));
+}
+
+#[test]
+fn a_picture_that_is_kept_comes_back_as_the_picture_that_it_was() {
+    let mut window = Window::open("dense");
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    // With more contrast, this network takes it for a six.
+    let at = 4751;
+    let image = egui::ColorImage::from_gray([28, 28], set.image(at));
+    window.harness.event(egui::Event::PasteImage(Arc::new(image)));
+    let digit = set.labels[at].to_string();
+    let is_read = |window: &Window| window.winner().is_some_and(|(class, _)| class == digit);
+    window.until("it is read", is_read);
+    window.harness.get_by_label("Keep").click();
+    window.harness.run_steps(2);
+    window.harness.get_by_label("Clear").click();
+    window.until("the field is blank", |window| window.has("class 0: nothing drawn"));
+    window.harness.get_by_label("Recall").click();
+    window.harness.run_steps(2);
+    assert!(window.app().shared().field.picture().is_some());
+    window.until("it is read again", is_read);
+}
