@@ -1,13 +1,12 @@
-// average:    out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
-// maximum:    out[n, p, q, c] = the largest x in the window; NaN if one is there
-//             NORMALIZES: (that - mean) / sqrt(var + EPS) * gamma + beta, where stats and affine are [2, C]
-// grad_avg:   out[n, y, x, c] = SCALE * sum of d_out over the windows that contain (y, x)
-// grad_max:   out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
-// grad_tiles: the same for small windows side by side
+// average:  out[n, p, q, c] = SCALE * sum of x over the window at (p, q)
+// maximum:  out[n, p, q, c] = the largest x in the window; NaN if one is there
+//           NORMALIZES: (that - mean) / sqrt(var + EPS) * gamma + beta, where stats and affine are [2, C]
+// grad_avg: out[n, y, x, c] = SCALE * sum of d_out over the windows that contain (y, x)
+// grad_max: out[n, y, x, c] = sum of d_out over the windows whose first largest element is (y, x)
 //
 // Images are [n, H, W, C], pooled ones [n, P, Q, C]; C counts vectors where BY_FOUR. An invocation computes one of the
-// COUNT vectors in `out`; in grad_tiles those of all CELLS pixels of a window. There are COUNT of these: DOWN x ACROSS
-// windows cover an image, the last of a row or column perhaps only in part.
+// COUNT vectors in `out`, or, in derivatives where small windows lie side by side (TILES), those of all CELLS pixels of a
+// window. There are COUNT of these: DOWN x ACROSS windows cover an image, the last of a row or column perhaps in part.
 #include lanes
 #include flat
 
@@ -62,20 +61,23 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let c = i % C;
-    let pixel = i / C;
-#if ENTRY_grad_tiles
-    let q = pixel % ACROSS;
-    let p = (pixel / ACROSS) % DOWN;
-    let n = pixel / (ACROSS * DOWN);
+    let place = i / C;
+#if TILES
+    let q = place % ACROSS;
+    let p = (place / ACROSS) % DOWN;
+    let n = place / (ACROSS * DOWN);
     let corner = ((n * H + p * WINDOW) * W + q * WINDOW) * C + c;
     if p < P && q < Q {
         let d = x[((n * P + p) * Q + q) * C + c];
 #unroll t CELLS
         let at$t = corner + ($($t / WINDOW)u * W + $($t % WINDOW)u) * C;
+#if HAS_IMAGE
         let v$t = image[at$t];
+#endif
 #endunroll
 #unroll t CELLS
         var kept$t = d;
+#if HAS_IMAGE
 #unroll other CELLS
         kept$t = select(kept$t, Lanes(0.0), v$other > v$t);
 #endunroll
@@ -83,6 +85,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #unroll other $t
         kept$t = select(kept$t, Lanes(0.0), v$other == v$t);
 #endunroll
+#endif
         out[at$t] = finish_lanes(SCALE * kept$t, at$t, c);
 #endunroll
     } else {
@@ -95,9 +98,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #endunroll
     }
 #elif IS_GRAD
-    let column = pixel % W;
-    let row = (pixel / W) % H;
-    let n = pixel / (W * H);
+    let column = place % W;
+    let row = (place / W) % H;
+    let n = place / (W * H);
     let down = windows_at(row, P);
     let along = windows_at(column, Q);
     var v = Lanes(0.0);
@@ -116,9 +119,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     out[i] = finish_lanes(SCALE * v, i, c);
 #else
-    let q = pixel % Q;
-    let p = (pixel / Q) % P;
-    let n = pixel / (Q * P);
+    let q = place % Q;
+    let p = (place / Q) % P;
+    let n = place / (Q * P);
     let corner = ((n * H + p * STRIDE) * W + q * STRIDE) * C + c;
     var v = x[corner];
     for (var r = 0u; r < WINDOW; r++) {

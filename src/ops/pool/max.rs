@@ -445,9 +445,7 @@ impl Op for MaxPoolGrad {
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
         let g = windows(self.pool.window, self.pool.stride, inputs[1].dims());
-        // Such windows and the comparisons within them fit into registers.
-        let entry = if g.window == g.stride && g.window <= 3 { "grad_tiles" } else { "grad_max" };
-        g.kernel(entry, &outputs[0], 1.0, self.epilogue)
+        g.kernel("grad_max", &outputs[0], 1.0, self.epilogue)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         (inputs[0].len() * self.pool.window * self.pool.window) as u64

@@ -77,14 +77,16 @@ impl Windows {
         })
     }
 
+    /// A kernel of `shaders/pool.wgsl`; `entry` is `average`, `maximum`, or their derivative: `grad_avg`, `grad_max`.
     pub fn kernel(&self, entry: &'static str, out: &Tensor, scale: f32, epilogue: Epilogue) -> Kernel {
         let by_four = self.c.is_multiple_of(4);
         let lanes = if by_four { 4 } else { 1 };
         let [down, across] = [self.h, self.w].map(|size| size.div_ceil(self.window));
-        let count = match entry {
-            "grad_tiles" => out.len() / self.image().max(1) * down * across * self.c,
-            _ => out.len(),
-        };
+        let is_grad = entry.starts_with("grad");
+        // Such windows, and the comparisons within them, fit into registers.
+        let tiles = is_grad && self.window == self.stride && self.window <= 3;
+        let windows = out.len() / self.image().max(1) * down * across * self.c;
+        let count = if tiles { windows } else { out.len() };
         let kernel = Kernel::flat("pool", entry, count / lanes);
         // The shader normalises in vectors, not number by number.
         Epilogue { norm: None, ..epilogue }
@@ -92,7 +94,7 @@ impl Windows {
             .with("NORMALIZES", epilogue.norm.is_some())
             .with("EPS", epilogue.norm.unwrap_or(1.0))
             .with("BY_FOUR", by_four)
-            .with("IS_GRAD", entry.starts_with("grad"))
+            .with("IS_GRAD", is_grad)
             .with("WINDOW", self.window)
             .with("STRIDE", self.stride)
             .with("H", self.h)
@@ -101,11 +103,12 @@ impl Windows {
             .with("Q", self.q)
             .with("C", self.c / lanes)
             .with("SCALE", scale)
-            .with("HAS_IMAGE", ["grad_max", "grad_tiles"].contains(&entry))
+            .with("HAS_IMAGE", entry == "grad_max")
+            .with("TILES", tiles)
             .with("CELLS", self.window * self.window)
             .with("DOWN", down)
             .with("ACROSS", across)
-            .rounds(self.rounds(entry))
+            .rounds(if tiles { 0 } else { self.rounds(entry) })
     }
 
     /// Rounds of the shader's loops: over the elements of a window, or over the windows that contain a pixel, where the
@@ -113,7 +116,6 @@ impl Windows {
     fn rounds(&self, entry: &str) -> usize {
         let (window, around) = (self.window, self.window.div_ceil(self.stride));
         match entry {
-            "grad_tiles" => 0,
             "grad_max" => around * (around * (window * (window + 1) + 1) + 1),
             "grad_avg" => around * (around + 1),
             _ => window * (window + 1),
