@@ -20,7 +20,7 @@ mod shared;
 mod stop;
 mod theme;
 mod train;
-mod worker;
+pub mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
