@@ -22,7 +22,7 @@ unset WAYLAND_DISPLAY WAYLAND_SOCKET
 cd "$work"
 
 display=":$((90 + RANDOM % 900))"
-Xvfb "$display" -screen 0 3840x2160x24 -nolisten tcp >/dev/null 2>&1 &
+Xvfb "$display" -screen 0 3840x2160x24 -nolisten tcp -noreset >/dev/null 2>&1 &
 server=$!
 export DISPLAY="$display"
 app=
