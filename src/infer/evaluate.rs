@@ -391,11 +391,12 @@ impl Scores {
         let classes = if labels.is_empty() { 1 } else { logits.len() / labels.len() };
         let mut scores = Scores { loss: 0.0, correct: 0, predicted: Vec::new(), truth: Vec::new() };
         for (row, label) in logits.chunks_exact(classes).zip(labels) {
-            let probabilities = softmax(row);
+            let powers = Powers::of(row);
+            let probabilities = powers.shares();
             // A row with NaN predicts nothing: its class has probability NaN and is counted wrong.
             let best = most_likely(row);
             let truth = probabilities.get(*label as usize).copied().unwrap_or(f64::NAN);
-            scores.loss += cross_entropy(row, *label as usize);
+            scores.loss += powers.cross_entropy(row.get(*label as usize));
             scores.correct += usize::from(best == *label as usize && !truth.is_nan());
             scores.predicted.push((best, probabilities[best]));
             scores.truth.push(truth);
@@ -414,15 +415,6 @@ impl Scores {
     }
 }
 
-/// `ln(sum(exp(row))) - row[label]`, which stays exact where the label's probability is 0 to f64. NaN for a row with NaN,
-/// or without the label.
-fn cross_entropy(row: &[f32], label: usize) -> f64 {
-    let logit = row.get(label).map_or(f64::NAN, |x| f64::from(*x));
-    let largest = row.iter().fold(f64::NEG_INFINITY, |most, x| most.max(f64::from(*x)));
-    let sum: f64 = row.iter().map(|x| (f64::from(*x) - largest).exp()).sum();
-    sum.ln() + (largest - logit)
-}
-
 /// The class with the largest logit of a row, the first if several are equal.
 pub fn most_likely(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
@@ -430,10 +422,33 @@ pub fn most_likely(row: &[f32]) -> usize {
 
 /// Probabilities of a row of logits.
 pub fn softmax(row: &[f32]) -> Vec<f64> {
-    let top = row.iter().fold(f64::NEG_INFINITY, |m, x| m.max(f64::from(*x)));
-    let powers: Vec<f64> = row.iter().map(|x| (f64::from(*x) - top).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|p| p / sum).collect()
+    Powers::of(row).shares()
+}
+
+/// `exp(x - largest)` for each logit of a row, in f64, and their sum.
+struct Powers {
+    largest: f64,
+    powers: Vec<f64>,
+    sum: f64,
+}
+
+impl Powers {
+    fn of(row: &[f32]) -> Powers {
+        let largest = row.iter().fold(f64::NEG_INFINITY, |m, x| m.max(f64::from(*x)));
+        let powers: Vec<f64> = row.iter().map(|x| (f64::from(*x) - largest).exp()).collect();
+        let sum = powers.iter().sum();
+        Powers { largest, powers, sum }
+    }
+
+    fn shares(&self) -> Vec<f64> {
+        self.powers.iter().map(|p| p / self.sum).collect()
+    }
+
+    /// `ln(sum(exp(row))) - logit`, which stays exact where the label's probability is 0 to f64. NaN for a row with NaN,
+    /// or without the label.
+    fn cross_entropy(&self, logit: Option<&f32>) -> f64 {
+        self.sum.ln() + (self.largest - logit.map_or(f64::NAN, |x| f64::from(*x)))
+    }
 }
 
 #[cfg(test)]
