@@ -80,9 +80,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let r = tile / INNER_GROUPS;
     let first_image = min(part * IMAGES_PER_PART, N);
     let end_image = min(first_image + IMAGES_PER_PART, N);
-    // The rows whose input is inside the image.
-    let first_p = (max(PAD_TOP, r) - r + STRIDE - 1u) / STRIDE;
-    let end_p = min(P, (max(H + PAD_TOP, r) - r + STRIDE - 1u) / STRIDE);
 #unroll k CHANNELS
     let channel$k = channel + $ku * LANES;
     let column$k = min(channel$k, K - 1u);
@@ -91,11 +88,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #endunroll
 #endunroll
 
-    let rows = max(first_p, end_p) - first_p;
-    for (var row = id.z; row < rows * (end_image - first_image); row += SPLIT) {
-        let n = min(first_image + row / rows, N - 1u);
-        let p = min(first_p + row % rows, P - 1u);
-        let line = (n * H + min((p * STRIDE + r) - PAD_TOP, H - 1u)) * W;
+    for (var row = first_image * P + id.z; row < end_image * P; row += SPLIT) {
+        let n = min(row / P, N - 1u);
+        let p = row % P;
+        // A row above the image wraps round, so it is past the end too.
+        let y = (p * STRIDE + r) - PAD_TOP;
+#if PADDED
+        if y >= H {
+            continue;
+        }
+#endif
+        let line = (n * H + min(y, H - 1u)) * W;
         for (var q = 0u; q < Q; q += PIXELS) {
 #unroll k CHANNELS
             let at$k = ((n * P + p) * Q + q) * K + column$k;
@@ -200,11 +203,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let unit = (flat / CHANNEL_GROUPS) * HEIGHT + id.y;
 #endif
     // TILES tiles of PIXELS make up a row or, in grad_x, the pixels of a row whose w has the same remainder modulo
-    // STRIDE (the phase): they meet the same taps.
+    // STRIDE (the phase): they meet the same taps. A window serves PHASES of them, one after another; PHASE_GROUPS
+    // invocations take all.
     let tile = unit % TILES;
-    let phase = (unit / TILES) % PHASES;
-    let y = (unit / (TILES * PHASES)) % OUT_H;
-    let n = unit / (TILES * PHASES * OUT_H);
+    let phase = (unit / TILES) % PHASE_GROUPS * PHASES;
+    let y = (unit / (TILES * PHASE_GROUPS)) % OUT_H;
+    let n = unit / (TILES * PHASE_GROUPS * OUT_H);
 #if DIVIDED
     let lane = id.x + id.y * LANES;
 #else
@@ -215,37 +219,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #unroll k CHANNELS
     let channel$k = channel + $ku * LANES;
     let column$k = min(channel$k, OUTER - 1u);
-#unroll i PIXELS
+#unroll i HELD
     var acc$i_$k = 0.0;
 #endunroll
 #endunroll
 
-    for (var r = 0u; r < R; r++) {
-        // Rows and columns below zero wrap round, so they are past the end too.
 #if ENTRY_forward
+    for (var r = 0u; r < R; r++) {
         let from_y = (y * STRIDE + r) - PAD_TOP;
+#else
+    for (var r = (y + PAD_TOP) % STRIDE; r < R; r += STRIDE) {
+        let from_y = (y + PAD_TOP - r) / STRIDE;
+#endif
 #if PADDED
+        // Rows and columns below zero wrap round, so they are past the end too.
         if from_y >= SOURCE_H {
             continue;
         }
 #endif
-#else
-        let from_y = (y + PAD_TOP - r) / STRIDE;
-        if (y + PAD_TOP - r) % STRIDE != 0u || from_y >= SOURCE_H {
-            continue;
-        }
-#endif
         let line = (min(n, N - 1u) * SOURCE_H + min(from_y, SOURCE_H - 1u)) * SOURCE_W;
-        // Tap m of the window, which starts BACK inputs before `start`, uses the weights of s = s_m.
+        // In phase f, tap m of the window, which starts BACK inputs before `start`, uses the weights of s = s{m}_{f}.
 #if ENTRY_forward
         let start = tile * PIXELS * STRIDE;
 #unroll m TAPS
-        let s_$m = $mu;
+        let s$m_0 = $mu;
 #endunroll
 #else
         let start = (phase + PAD_LEFT) / STRIDE + tile * PIXELS;
+#unroll f PHASES
 #unroll m TAPS
-        let s_$m = (phase + PAD_LEFT) % STRIDE + (TAPS - 1u - $mu) * STRIDE;
+        let s$m_$f = (phase + $fu + PAD_LEFT) % STRIDE + (TAPS - 1u - $mu) * STRIDE;
+#endunroll
 #endunroll
 #endif
         let x = start - BACK;
@@ -253,25 +257,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         for (var wide = id.z; wide < INNER / WIDE; wide += SPLIT) {
             let i = wide * WIDE;
             let at = first + wide;
+#unroll f PHASES
 #unroll m TAPS
-#if RAGGED
-            let real$m = ($mu > 0u) | (s_$m < S);
-            let w$m = ((r * S + min(s_$m, S - 1u)) * INNER + i) * OUTER;
-#else
-            let w$m = ((r * S + s_$m) * INNER + i) * OUTER;
-#endif
 #unroll k CHANNELS
-            let w$m_$k = w$m + column$k;
+            let w$m_$f_$k = ((r * S + min(s$m_$f, S - 1u)) * INNER + i) * OUTER + column$k;
 #if VECTOR
-            let t$m_$k = vec4(weight[w$m_$k], weight[w$m_$k + OUTER], weight[w$m_$k + 2u * OUTER], weight[w$m_$k + 3u * OUTER]);
+            let tap$m_$f_$k = vec4(
+                weight[w$m_$f_$k],
+                weight[w$m_$f_$k + OUTER],
+                weight[w$m_$f_$k + 2u * OUTER],
+                weight[w$m_$f_$k + 3u * OUTER]
+            );
 #else
-            let t$m_$k = weight[w$m_$k];
+            let tap$m_$f_$k = weight[w$m_$f_$k];
 #endif
-#if RAGGED
-            let tap$m_$k = select(Value(0.0), t$m_$k, real$m);
-#else
-            let tap$m_$k = t$m_$k;
-#endif
+#endunroll
 #endunroll
 #endunroll
 #unroll j KEPT
@@ -281,15 +281,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 #unroll j FRESH
             let x$($i*STEP+KEPT+$j) = load(at, x, $($i*STEP+KEPT+$j)u);
 #endunroll
+#unroll f PHASES
 #unroll m TAPS
+#if RAGGED
+            // Some phases have a tap less than others.
+            if s$m_$f < S {
+#endif
 #unroll k CHANNELS
 #if VECTOR
-            acc$i_$k += x$($i*STEP+$m).x * tap$m_$k.x;
-            acc$i_$k += x$($i*STEP+$m).y * tap$m_$k.y;
-            acc$i_$k += x$($i*STEP+$m).z * tap$m_$k.z;
-            acc$i_$k += x$($i*STEP+$m).w * tap$m_$k.w;
+            acc$($f*PIXELS+$i)_$k += x$($i*STEP*APART+$m*APART+$f+REST / APART).x * tap$m_$f_$k.x;
+            acc$($f*PIXELS+$i)_$k += x$($i*STEP*APART+$m*APART+$f+REST / APART).y * tap$m_$f_$k.y;
+            acc$($f*PIXELS+$i)_$k += x$($i*STEP*APART+$m*APART+$f+REST / APART).z * tap$m_$f_$k.z;
+            acc$($f*PIXELS+$i)_$k += x$($i*STEP*APART+$m*APART+$f+REST / APART).w * tap$m_$f_$k.w;
 #else
-            acc$i_$k += x$($i*STEP+$m) * tap$m_$k;
+            acc$($f*PIXELS+$i)_$k += x$($i*STEP*APART+$m*APART+$f+REST / APART) * tap$m_$f_$k;
+#endif
+#endunroll
+#if RAGGED
+            }
 #endif
 #endunroll
 #endunroll
@@ -306,12 +315,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 
 #unroll k CHANNELS
     if channel$k < OUTER {
-#unroll i PIXELS
-#if ENTRY_forward
-        let o$i = tile * PIXELS + $iu;
-#else
-        let o$i = phase + STRIDE * (tile * PIXELS + $iu);
-#endif
+#unroll i HELD
+        let o$i = phase + $($i / PIXELS)u + APART * (tile * PIXELS + $($i % PIXELS)u);
         if o$i < OUT_W {
             let e = ((n * OUT_H + y) * OUT_W + o$i) * OUTER + channel$k;
             out[e] = finish(acc$i_$k, e, channel$k);

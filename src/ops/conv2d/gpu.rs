@@ -7,8 +7,13 @@ use crate::ops::{Epilogue, Kernel, Target};
 
 // The numbers below were chosen on an NVIDIA H200, using the ops of `avgcnn`, `best`, `gan` and `gan-classic`.
 
-/// Pixels of a row that an invocation holds.
+/// Pixels of a row that an invocation holds, or those of each phase.
 const PIXELS: usize = 16;
+/// The most sums that an invocation holds.
+const SUMS: usize = 64;
+/// The most phases of a strided convolution's derivative that an invocation takes: what it reads of the image serves all
+/// of them.
+const PHASES: usize = 4;
 
 /// Invocations side by side, over the innermost size.
 struct Lanes {
@@ -54,10 +59,10 @@ impl Lanes {
 }
 
 /// Constants for the taps of one row, which meet the same stretch of input: as that stretch slides over the pixels of a
-/// tile by `step`, each input is read once.
-pub(super) fn window(kernel: Kernel, taps: usize, step: usize) -> Kernel {
+/// tile by `step`, each input is read once. `reach`: how much longer the stretch is, for what lies further on.
+pub(super) fn window(kernel: Kernel, taps: usize, step: usize, reach: usize) -> Kernel {
     let fresh = taps.min(step);
-    kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh)
+    kernel.with("TAPS", taps).with("STEP", step).with("FRESH", fresh).with("KEPT", taps - fresh + reach)
 }
 
 /// Constants for which inputs of a window may lie outside a row of `width`: those before `LEFT` and from `RIGHT` on.
@@ -99,13 +104,16 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         .with("HELD", pixels)
         .with("TILES", tiles)
         .with("PHASES", 1usize)
+        .with("PHASE_GROUPS", 1usize)
+        .with("APART", 1usize)
+        .with("REST", 0usize)
         .with("RAGGED", false)
         .with("PADDED", g.padded())
         .rounds(g.r * (terms + 1));
     let back = g.pad_left as isize;
     let begins = [-back, ((tiles - 1) * pixels * g.stride) as isize - back];
     let kernel = sides(kernel, begins, (pixels - 1) * g.stride + g.s, g.w);
-    let kernel = images(window(kernel, g.s, g.stride), g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
+    let kernel = images(window(kernel, g.s, g.stride, 0), g, [g.h, g.w, g.c], [g.p, g.q, g.k]);
     epilogue.constants(kernel).with("HAS_ADDEND", false)
 }
 
@@ -117,25 +125,35 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
         return kernel;
     }
     let phases = g.stride.min(g.w);
+    let together = if phases <= PHASES { phases } else { 1 };
     let row = g.w.div_ceil(g.stride);
-    let pixels = share(row, PIXELS);
+    let rows = g.n * g.h * (phases / together);
+    let channels = channels(g.c, rows * row.div_ceil(share(row, PIXELS)), phases == 1, target);
+    let pixels = share(row, PIXELS.min(SUMS / (together * channels)));
     let tiles = row.div_ceil(pixels);
     let taps = g.s.div_ceil(g.stride);
-    let units = g.n * g.h * phases * tiles;
-    let channels = channels(g.c, units, phases == 1, target);
+    let units = rows * tiles;
     let terms = if g.k.is_multiple_of(4) { g.k / 4 } else { g.k };
+    // How far the first phase's window begins after a whole stride, and the last phase's after that.
+    let rest = if together > 1 { g.pad_left % g.stride } else { 0 };
+    let reach = (together - 1 + rest) / g.stride;
+    let held = together * pixels;
     let kernel = Lanes::over(g.c.div_ceil(channels))
-        .kernel("grad_x", units, terms, pixels * channels, target)
+        .kernel("grad_x", units, terms, held * channels, target)
         .with("CHANNELS", channels)
         .with("PIXELS", pixels)
-        .with("HELD", pixels)
+        .with("HELD", held)
         .with("TILES", tiles)
-        .with("PHASES", phases)
+        .with("PHASES", together)
+        .with("PHASE_GROUPS", phases / together)
+        .with("APART", g.stride)
+        .with("REST", rest)
         .with("RAGGED", !g.s.is_multiple_of(g.stride))
-        .rounds(g.r * (terms + 1));
-    let begins = [g.pad_left / g.stride, (phases - 1 + g.pad_left) / g.stride + (tiles - 1) * pixels];
-    let kernel = sides(kernel, begins.map(|at| at as isize - (taps as isize - 1)), pixels - 1 + taps, g.q);
-    let kernel = images(window(kernel, taps, 1), g, [g.p, g.q, g.k], [g.h, g.w, g.c]);
+        .with("PADDED", true)
+        .rounds(g.r.div_ceil(g.stride) * (terms + 1));
+    let begins = [g.pad_left / g.stride, (phases - together + g.pad_left) / g.stride + (tiles - 1) * pixels];
+    let kernel = sides(kernel, begins.map(|at| at as isize - (taps as isize - 1)), pixels - 1 + taps + reach, g.q);
+    let kernel = images(window(kernel, taps, 1, reach), g, [g.p, g.q, g.k], [g.h, g.w, g.c]);
     epilogue.constants(kernel).with("HAS_ADDEND", false)
 }
 
@@ -168,11 +186,12 @@ pub fn grad_w(g: &Geometry, images_per_part: usize, target: Target) -> Kernel {
         .with("VECTOR", g.c.is_multiple_of(4))
         .with("LOOSE", wide == 4 && !g.c.is_multiple_of(4))
         .with("WHOLE", whole)
+        .with("PADDED", g.padded())
         .rounds(images_per_part * g.p * (g.q.div_ceil(pixels) + 1));
     let back = g.pad_left as isize;
     let begins = [-back, ((g.q.div_ceil(pixels) - 1) * pixels * g.stride) as isize - back];
     let kernel = sides(kernel, begins, (pixels - 1) * g.stride + g.s, g.w);
-    sizes(window(kernel, g.s, g.stride), g)
+    sizes(window(kernel, g.s, g.stride, 0), g)
 }
 
 pub(super) fn images(kernel: Kernel, g: &Geometry, source: [usize; 3], out: [usize; 3]) -> Kernel {

@@ -393,6 +393,9 @@ pub fn cases() -> Vec<Case> {
         (5, 5, 5, 64, 64, 3, 3, 1, Padding::Same),
         (2, 7, 7, 4, 6, 2, 3, 3, Padding::Valid),
         (2, 4, 4, 2, 3, 1, 1, 2, Padding::Valid),
+        // Strides whose phases a GPU's invocation takes all at once, and one after another.
+        (1, 9, 13, 4, 6, 3, 5, 4, Padding::Same),
+        (1, 8, 23, 2, 4, 3, 7, 5, Padding::Explicit(2)),
         // Few enough channels for the CPU's vectors to lie along the taps.
         (1, 6, 9, 11, 1, 3, 2, 1, Padding::Valid),
         (3, 9, 8, 12, 3, 3, 3, 1, Padding::Same),

@@ -31,7 +31,7 @@ impl Tile {
     /// For `taps` in a row, where neighbouring pixels meet the source `step` apart.
     fn constants(&self, kernel: Kernel, taps: usize, step: usize, lanes: usize) -> Kernel {
         let line = (self.pixels - 1) * step + taps;
-        window(kernel, taps, step)
+        window(kernel, taps, step, 0)
             .with("ROWS", self.rows)
             .with("PIXELS", self.pixels)
             .with("TILES_Y", self.tiles[0])
