@@ -1,4 +1,4 @@
-//! Everything that parses, as a function of bytes: what the fuzz targets call, and what `tests/hostile.rs` calls with
+//! Everything that parses files from elsewhere, as a function of bytes: what the fuzz targets call, and what `tests/hostile.rs` calls with
 //! the seeds and mutations of them. A function returns whatever the bytes are; it must not panic.
 
 use std::io::{Cursor, Write};
@@ -9,6 +9,7 @@ use inkgrad::graph::Store;
 use inkgrad::interchange::{Wishes, keras, onnx, pytorch};
 use inkgrad::models::{Model, ModelFile, builtin};
 use inkgrad::pictures::{Preparation, decode, fit, prepare};
+use inkgrad::train::gan::metrics::GanMetrics;
 use inkgrad::train::metrics::{Curves, Metrics};
 
 /// A target's name, which is that of its folder of seeds, and its function.
@@ -18,6 +19,7 @@ pub const ENTRIES: &[Entry] = &[
     ("architecture", architecture),
     ("cache", picture_cache),
     ("csv", csv),
+    ("gan_metrics", gan_metrics),
     ("hdf5", hdf5),
     ("idx", idx_file),
     ("keras_config", keras_config),
@@ -120,5 +122,16 @@ pub fn metrics(bytes: &[u8]) {
         && metrics.rows.len() < 1000
     {
         let _ = Metrics::picture("file", &[Curves { name: "file", metrics: &metrics, label_smoothing: 0.1 }]);
+    }
+}
+
+/// Losses and, after an empty line, measures: two files of a run.
+pub fn gan_metrics(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Some((losses, measures)) = text.split_once("\n\n")
+        && let Ok(metrics) = GanMetrics::parse(losses, measures)
+        && metrics.losses.len() + metrics.measures.len() < 1000
+    {
+        let _ = metrics.picture("file");
     }
 }
