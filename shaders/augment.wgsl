@@ -1,6 +1,6 @@
 // out = x, f32 [BATCH, HEIGHT, WIDTH, CHANNELS], turned, moved, zoomed, sheared, bent, with a part erased and noise
-// added, each image by its own draws; src/ops/augment has the formulas. A place in the new picture is interpolated
-// bilinearly, between its four neighbours, from
+// added, each image by its own draws or, if ALIKE, all by the same; src/ops/augment has the formulas. A place in the
+// new picture is interpolated bilinearly, between its four neighbours, from
 //   (x, y) = middle + MAP ((x', y') - middle - shift) + displacement(x', y')
 // where displacement is a cubic B-spline over POINTS x POINTS random control points, one every CELL pixels.
 //
@@ -127,7 +127,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if image >= BATCH {
         return;
     }
+#if ALIKE
+    let key = random_draw(random_key(0u, clock[1], STREAM), 0u);
+#else
     let key = random_draw(random_key(clock[0], clock[1], STREAM), image);
+#endif
 #if ELASTIC
     for (var i = local; i < POINTS * POINTS; i += WORKGROUP) {
         let n = FIRST_CONTROL + 2u * i;

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The name that stands for standard output.
 pub const STDOUT: &str = "/dev/stdout";
 
+/// What programs take for standard input or output instead of a file's name.
+pub const DASH: &str = "-";
+
 /// Whether a file that is already there is replaced or kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Existing {
@@ -89,6 +92,11 @@ enum Goal {
 impl Goal {
     /// What `path` stands for: links are followed, so that they stay links and lead to what was written.
     fn of(path: &Path) -> io::Result<Goal> {
+        // Who types it does not want a file of that name.
+        if path.as_os_str() == DASH {
+            let problem = "this cannot go to standard output; name a file, or write ./- for one that is called -";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         let mut at = path.to_owned();
         for _ in 0..MOST_LINKS {
             if takes_bytes(&at) {
@@ -110,9 +118,12 @@ fn takes_bytes(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|there| !there.is_dir() && (open || !there.is_file()))
 }
 
-/// What `path`, perhaps through links, leads to, if that takes bytes as they come: a pipe, a device, standard output.
-/// `None` where it is a file, or will be one.
+/// What `path`, perhaps through links, leads to, if that takes bytes as they come: a pipe, a device, standard output,
+/// which is also called `-`. `None` where it is a file, or will be one.
 pub fn stream(path: &Path) -> Option<PathBuf> {
+    if path.as_os_str() == DASH {
+        return Some(STDOUT.into());
+    }
     match Goal::of(path) {
         Ok(Goal::Stream(stream)) => Some(stream),
         _ => None,
@@ -290,7 +301,8 @@ pub fn held() -> io::Error {
 /// What a person can do, to be appended to what the system says about a file that cannot be written.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::ResourceBusy => "",
+        // These say it themselves.
+        io::ErrorKind::ResourceBusy | io::ErrorKind::InvalidInput => "",
         _ => ". Check that the folder exists, that you may write there, and that there is room",
     }
 }
@@ -440,6 +452,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         std::fs::write(&file, "mine").unwrap();
         assert!(stream(&file).is_none() && in_the_way(&file));
+    }
+
+    #[test]
+    fn a_dash_is_standard_output_for_a_stream_and_no_name_of_a_file() {
+        let dash = Path::new("-");
+        assert_eq!(stream(dash).as_deref(), Some(Path::new(STDOUT)));
+        let refused = write(dash, b"", Existing::Keep).unwrap_err();
+        assert!(refused.to_string().contains("write ./- for one that is called -"), "{refused}");
+        assert_eq!(advice(&refused), "");
+        assert_eq!(stream(Path::new("./-")), None);
     }
 
     #[test]

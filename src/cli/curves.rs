@@ -1,11 +1,13 @@
 //! `inkgrad curves`: loss and accuracy of runs, in one picture.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
 use super::{ensure_png, say, write_picture};
+use crate::pictures::of_bytes;
 use crate::train::metrics::{Curves, Metrics};
 use crate::train::{Folder, Settings};
 use crate::words::shell;
@@ -15,7 +17,7 @@ pub struct Args {
     /// Runs' folders, each optionally with a name for the legend: `CPU=runs/0001-fast` [default: as much of its path as
     /// tells it from the others]
     #[arg(required = true, value_name = "[NAME=]RUN")]
-    runs: Vec<String>,
+    runs: Vec<OsString>,
     /// Picture to write; an existing file is replaced
     #[arg(long, short, value_name = "FILE", default_value = "curves.png")]
     out: PathBuf,
@@ -62,25 +64,30 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// A run's name, if one was given, and its folder.
-fn given(run: &str) -> anyhow::Result<(Option<&str>, &Path)> {
-    match run.split_once('=') {
+type Given = (Option<String>, PathBuf);
+
+fn given(run: &OsStr) -> anyhow::Result<Given> {
+    let (bytes, path) = (run.as_encoded_bytes(), Path::new(run));
+    match bytes.iter().position(|byte| *byte == b'=') {
         // A path may contain `=`; then it exists as given.
-        Some((name, path)) if !Path::new(run).exists() => {
-            anyhow::ensure!(!name.trim().is_empty(), "{run}: expected a name before the =, or the folder alone");
-            Ok((Some(name), Path::new(path)))
+        Some(end) if !path.exists() => {
+            let name = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let remedy = "expected a name before the =, or the folder alone";
+            anyhow::ensure!(!name.trim().is_empty(), "{}: {remedy}", path.display());
+            Ok((Some(name), of_bytes(bytes[end + 1..].to_vec())))
         }
-        _ => Ok((None, Path::new(run))),
+        _ => Ok((None, path.to_owned())),
     }
 }
 
 /// The names in the legend: those given, and for other runs as much of the end of the path as distinguishes it from all
 /// others. Lines of the same name would be taken for one run's.
-fn names(runs: &[(Option<&str>, &Path)]) -> Vec<String> {
-    let end = |(name, path): &(Option<&str>, &Path), parts: usize| match name {
-        Some(name) => name.to_string(),
+fn names(runs: &[Given]) -> Vec<String> {
+    let end = |(name, path): &Given, parts: usize| match name {
+        Some(name) => name.clone(),
         None => end_of(path, parts),
     };
-    let name = |run: &(Option<&str>, &Path)| {
+    let name = |run: &Given| {
         let others = || runs.iter().filter(|(_, path)| *path != run.1);
         let parts = run.1.components().count().max(1);
         let distinct = (1..parts).find(|parts| others().all(|other| end(other, *parts) != end(run, *parts)));
@@ -118,9 +125,19 @@ mod tests {
             (&["a/1", "a/1"], &["1", "1"]),
             (&["."], &["."]),
         ] {
-            let given: Vec<_> = runs.iter().map(|run| given(run).unwrap()).collect();
+            let given: Vec<_> = runs.iter().map(|run| given(OsStr::new(run)).unwrap()).collect();
             let names: Vec<String> = names(&given).iter().map(|name| name.replace('\\', "/")).collect();
             assert_eq!(names, wanted, "{runs:?}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_is_found_though_its_path_is_no_unicode() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let given = |bytes: &[u8]| given(OsStr::from_bytes(bytes)).unwrap();
+        assert_eq!(given(b"bad\xff/0001-dense"), (None, path(b"bad\xff/0001-dense")));
+        assert_eq!(given(b"CPU=bad\xff/1=2"), (Some("CPU".into()), path(b"bad\xff/1=2")));
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{say, thousands};
 use crate::files;
 use crate::models::ModelFile;
+use crate::words::shell;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -45,6 +46,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     file.save(out)?;
     let weights: usize = file.tensors.iter().map(|tensor| tensor.shape.len()).sum();
     say(format_args!("{}: {} members, {} numbers", out.display(), members.len(), thousands(weights as u64)));
-    say(format_args!("test it: inkgrad evaluate {}", out.display()));
+    say(format_args!("test it: inkgrad evaluate {}", shell(&out.to_string_lossy())));
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use super::{evaluate_gan, evaluate_shifts, note, open_device, thousands};
 use crate::data::{DataSet, HoldOut, ImageSet, mnist};
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
-use crate::models::ModelFile;
+use crate::models::{ModelFile, by};
 use crate::report::{self, Confusion, MAX_CLASSES, MAX_SIDE, SheetItem, class_name};
 
 /// Mistakes per row of the sheet.
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, path) = ModelFile::open(&args.model)?;
     let reading = args.reading.reading();
     let tests_on_all = reading.hold_out == Some(HoldOut::All);
-    anyhow::ensure!(!tests_on_all || args.data.is_some(), "--hold-out all is for --data");
+    args.reading.check_data(args.data.as_deref())?;
     if file.is_gan() {
         let given = [
             ("--hold-out all", tests_on_all),
@@ -82,13 +82,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let set = to_test(args.data.as_deref(), &reading, &file, &path)?;
     let DataSet { name, test, .. } = with_classes(set, class_names.clone())
         .map_err(|error| anyhow::anyhow!("{}: {error}{advice}", path.display()))?;
-    let input = [test.height, test.width, test.channels];
-    anyhow::ensure!(
-        network.input == input,
-        "{} takes images of {:?} (height, width, channels), but {name} has {input:?}{advice}",
-        path.display(),
-        network.input
-    );
+    let (takes, has) = (by(&network.input), by(&[test.height, test.width, test.channels]));
+    anyhow::ensure!(takes == has, "{} takes images of {takes}, but {name} has {has}{advice}", path.display());
     if let Some(advice) = &elsewhere {
         note(format_args!("note: {advice}"));
     }
@@ -102,6 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let count = thousands(test.len() as u64);
     say(format_args!("{} on the {count} test images of {name} with {}\n", path.display(), device.name()));
+    warn_of_unanswered(&scores, &path);
     let confusion = match class_names.len() {
         ..=MAX_CLASSES => Some(Confusion::from_pairs(class_names.len(), scores.answers(&test.labels))?),
         _ => None,
@@ -159,6 +155,21 @@ fn trained_elsewhere(file: &ModelFile, data: Option<&Path>) -> Option<String> {
     Some(format!("it was trained on {trained}, not on the built-in {built_in}: test it on that with --data PATH"))
 }
 
+/// Warns of answers that are not numbers. A file with a weight that is none is refused, so the weights are finite and
+/// their sums overflow.
+pub(super) fn warn_of_unanswered(scores: &Scores, model: &Path) {
+    let (unanswered, all) = (scores.unanswered() as u64, scores.predicted.len() as u64);
+    if unanswered > 0 {
+        note(format_args!(
+            "warning: {} of {} answers of {} are not numbers and count as wrong: its weights are too large. Train it \
+             again with a lower learning rate",
+            thousands(unanswered),
+            thousands(all),
+            model.display()
+        ));
+    }
+}
+
 /// The misclassified images whose label was given the lowest probability, worst first.
 fn mistakes(
     scores: &Scores,
@@ -166,16 +177,22 @@ fn mistakes(
     class_names: &[String],
     most: usize,
 ) -> Result<image::RgbImage, report::ReportError> {
-    let mut wrong: Vec<usize> = (0..set.len()).filter(|i| scores.predicted[*i].0 != set.labels[*i] as usize).collect();
+    let answers = scores.answers(&set.labels).enumerate();
+    let mut wrong: Vec<usize> =
+        answers.filter(|(_, (label, answer))| *answer != Some(*label)).map(|(i, _)| i).collect();
     wrong.sort_by(|a, b| scores.truth[*a].total_cmp(&scores.truth[*b]));
     let name = |class: usize| class_name(class_names, class);
     let mut items: Vec<SheetItem> = wrong
         .iter()
         .take(most)
         .map(|i| {
-            let (predicted, probability) = scores.predicted[*i];
-            let mistake = report::mistake_caption(&name(set.labels[*i] as usize), &name(predicted));
-            let caption = format!("{mistake}\n{:.1} %", probability * 100.0);
+            let truth = name(set.labels[*i] as usize);
+            let caption = match scores.predicted[*i] {
+                Some((predicted, probability)) => {
+                    format!("{}\n{:.1} %", report::mistake_caption(&truth, &name(predicted)), probability * 100.0)
+                }
+                None => report::mistake_caption(&truth, "no answer"),
+            };
             SheetItem { pixels: set.image(*i), caption }
         })
         .collect();

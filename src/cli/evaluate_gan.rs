@@ -9,7 +9,7 @@ use crate::data::{DataSet, Reading};
 use crate::infer::Quality;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
 use crate::infer::sample::{Generator, Sampler, Source, labelled};
-use crate::models::ModelFile;
+use crate::models::{ModelFile, by};
 use crate::train::classifier_from_generated;
 
 /// Flags that only generators have.
@@ -59,12 +59,9 @@ pub fn run(
     let set = to_test(folder, &reading, &about, path)?;
     warn_of_order(&set, generator.class_names());
     let DataSet { name, train, test, class_names, .. } = set.clone();
-    let (image, found) = (generator.image(), [test.height, test.width, test.channels]);
-    anyhow::ensure!(
-        image == found,
-        "{} draws {image:?} (height, width, channels), {name} has {found:?}",
-        path.display()
-    );
+    let image = generator.image();
+    let (draws, has) = (by(&image), by(&[test.height, test.width, test.channels]));
+    anyhow::ensure!(draws == has, "{} draws images of {draws}, but {name} has {has}", path.display());
     anyhow::ensure!(
         generator.classes() == test.classes,
         "{} draws {} classes, {name} has {}",
@@ -87,7 +84,7 @@ pub fn run(
 
     let judge = Judge::open(device, flags.judge.as_deref())?;
     judge.check(&test)?;
-    if let Some(order) = set.matched_in_order(&judge.class_names) {
+    if let Some(order) = set.in_order(&judge.class_names) {
         note(format_args!("warning: {}: {order}", judge.name));
     }
     let hash = if flags.judge.is_none() { format!(" ({})", &BUILT_IN_SHA256[..12]) } else { String::new() };

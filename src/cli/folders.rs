@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::cannot_write;
 use crate::files::Unfinished;
+use crate::train::{Folder, TrainError};
 
 /// Folders that were made, each after its parent. When this is dropped, the empty ones are removed.
 pub struct NewFolders(Vec<PathBuf>);
@@ -45,6 +46,19 @@ pub fn ensure_writable(file: &Path) -> anyhow::Result<NewFolders> {
     let new = NewFolders::of(file).map_err(|error| cannot_write(file, &error))?;
     Unfinished::create(file).map_err(|error| cannot_write(file, &error))?;
     Ok(new)
+}
+
+/// Makes the folder of a run of `model` in the one of `--out`.
+///
+/// # Errors
+/// The system's error, with what `--out` takes.
+pub fn new_run(out: &Path, model: &str) -> anyhow::Result<Folder> {
+    Folder::create(out, model).map_err(|error| match error {
+        TrainError::Folder { path, reason } => {
+            anyhow::anyhow!("--out {}: {reason}. Expected a folder, or a name for a new one", path.display())
+        }
+        error => error.into(),
+    })
 }
 
 #[cfg(test)]

@@ -54,6 +54,11 @@ pub fn train<T>(
     run(device.as_mut())
 }
 
+/// A tenth of a learning rate, computed from its decimal digits, so that a tenth of 0.004 is 0.0004.
+pub fn tenth(rate: f32) -> f32 {
+    (rate.to_string().parse::<f64>().unwrap_or_default() / 10.0) as f32
+}
+
 /// An error that ended a run, with what is kept of the run and the command that continues it. `folder` is what
 /// `--resume` takes; `member` is the folder within it that was being trained in, which for a single run is the same.
 pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Error {
@@ -69,9 +74,7 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
     let advice = match &error {
         TrainError::NotFinite { rate, weight_decay: None, .. } if saved.is_some() => {
             let last = shell(&member.last().to_string_lossy());
-            // Computed from the decimal digits, so that a tenth of 0.004 is 0.0004.
-            let tenth = rate.to_string().parse::<f64>().unwrap_or_default() / 10.0;
-            let flags = flags(folder, member);
+            let (tenth, flags) = (tenth(*rate), flags(folder, member));
             format!("continue from there with: inkgrad train --from {last} --learning-rate {tenth}{flags}")
         }
         // A run keeps its batch.
@@ -160,6 +163,13 @@ mod tests {
         assert!(!cpu.contains("continue with"), "{cpu}");
         let gpu = said("a GPU");
         assert!(gpu.contains("nothing is saved yet; continue with: inkgrad train --resume "), "{gpu}");
+    }
+
+    #[test]
+    fn a_tenth_of_a_rate_has_its_digits() {
+        for (rate, wanted) in [(0.004, "0.0004"), (0.003, "0.0003"), (0.05, "0.005"), (1.0, "0.1"), (7e-4, "0.00007")] {
+            assert_eq!(tenth(rate).to_string(), wanted);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::numbers::{input_size, number};
 use super::{ensure_free, note, say, thousands, write_out};
 use crate::interchange::{self, Scale, Wishes};
 use crate::models;
+use crate::words::shell;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -55,20 +56,22 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "{out}: a model file of this program ends in .safetensors"
     );
     ensure_free(&args.out, args.force)?;
-    if let Some(empty) =
-        args.class_names.as_ref().and_then(|names| names.iter().position(|name| name.trim().is_empty()))
-    {
+    // People write blanks after commas.
+    let class_names: Option<Vec<String>> =
+        args.class_names.map(|names| names.iter().map(|name| name.trim().to_owned()).collect());
+    if let Some(empty) = class_names.as_ref().and_then(|names| names.iter().position(String::is_empty)) {
         anyhow::bail!("--class-names: name {} is empty; every class needs one", empty + 1);
     }
     let architecture = args.architecture.as_deref().map(models::load_with_models).transpose()?;
     let given = args.mean.zip(args.std).map(|(mean, std)| Scale { mean: mean.into(), std: std.into() });
-    let wishes = Wishes { class_names: args.class_names, scale: args.scale.or(given), input: args.input };
+    let wishes = Wishes { class_names, scale: args.scale.or(given), input: args.input };
     let imported = interchange::import(&args.file, architecture.as_ref(), &wishes)?;
 
     let bytes = imported.file.to_bytes(&args.out)?;
     write_out(&args.out, &bytes, args.force)?;
     imported.notes.iter().for_each(note);
     let count = imported.file.tensors.iter().map(|tensor| tensor.words.len() as u64).sum();
-    say(format_args!("{out}: {} numbers; `inkgrad inspect {out}` shows its layers", thousands(count)));
+    let quoted = shell(&args.out.to_string_lossy());
+    say(format_args!("{out}: {} numbers; `inkgrad inspect {quoted}` shows its layers", thousands(count)));
     Ok(ExitCode::SUCCESS)
 }

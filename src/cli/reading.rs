@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{counted, data_unremarked, is_one_place, note, remark_on};
 use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, digest};
 use crate::infer::measures::NEIGHBOUR;
-use crate::models::{DATA_DIGEST, ModelFile, by};
+use crate::models::{Learned, ModelFile, by};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data options")]
@@ -42,6 +42,11 @@ impl ReadingFlags {
     pub fn check(&self, data: Option<&Path>) -> anyhow::Result<()> {
         let leaves_some = self.hold_out != Some(HoldOut::All);
         anyhow::ensure!(leaves_some, "--hold-out all is for `evaluate` of a classifier: it leaves none to train with");
+        self.check_data(data)
+    }
+
+    /// Refuses these flags without `--data`.
+    pub fn check_data(&self, data: Option<&Path>) -> anyhow::Result<()> {
         anyhow::ensure!(!self.given() || data.is_some(), "--hold-out, --image-size and --prepare are for --data");
         Ok(())
     }
@@ -65,19 +70,12 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
         let is_hold_out = matches!(refused, Some(DataError::HoldOut { .. } | DataError::ClassSetAside { .. }));
         if is_hold_out { all(error) } else { error }
     })?;
-    let told = match as_trained(&set, data, &reading, file, model) {
-        Some(as_trained) => match (reading.hold_out, file.hold_out()) {
-            (None, Some(HoldOut::Count(count))) if count > 0 => {
-                set = as_trained;
-                Some(kept(count, model))
-            }
-            _ => learned(&set, &as_trained, file, model),
-        },
-        None => changed(&set, data, file, model),
-    };
+    let learner = Learner { file, model, data };
+    // With none set aside, there would be nothing to test on.
+    let kept = learner.keep(&mut set, &mut reading, 1);
     check_test(&set, &reading).map_err(all)?;
     remark_on(&set);
-    told.into_iter().chain(as_they_are(&set, file, model)).for_each(note);
+    kept.into_iter().chain(learner.doubts(&set, &reading)).chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
 }
 
@@ -92,31 +90,24 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
         note(format_args!("note: pictures are brought to {size}{prepared}, for {}", model.display()));
     }
     let mut set = data_unremarked(data, reading)?;
-    let told = match as_trained(&set, data, reading, file, model) {
-        Some(as_trained) => match (reading.hold_out, file.hold_out()) {
-            (None, Some(HoldOut::Count(count))) => {
-                set = as_trained;
-                reading.hold_out = file.hold_out();
-                Some(kept(count, model))
-            }
-            _ => learned(&set, &as_trained, file, model),
-        },
-        None => changed(&set, data, file, model),
-    };
+    let learner = Learner { file, model, data };
+    let kept = learner.keep(&mut set, reading, 0);
     remark_on(&set);
-    told.into_iter().chain(as_they_are(&set, file, model)).for_each(note);
+    kept.into_iter().chain(learner.doubts(&set, reading)).chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
 }
 
 /// The same data with a model's classes, and a warning where these are matched with the data's by their order alone.
 pub fn with_classes(set: DataSet, names: Vec<String>) -> Result<DataSet, DataError> {
-    warn_of_order(&set, &names);
+    if let Some(matched) = set.matched_in_order(&names) {
+        note(format_args!("warning: {matched}"));
+    }
     set.with_classes(names)
 }
 
-/// A warning where a model's classes are matched with those of the data by their order alone.
+/// A warning where classes of a generator, which are those of the data in their order, have other names.
 pub fn warn_of_order(set: &DataSet, names: &[String]) {
-    if let Some(matched) = set.matched_in_order(names) {
+    if let Some(matched) = set.in_order(names) {
         note(format_args!("warning: {matched}"));
     }
 }
@@ -165,64 +156,114 @@ pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn kept(count: usize, model: &Path) -> String {
-    format!("note: {} has learned from these images with --hold-out {count}, which is kept", model.display())
+/// A model, and data that it may have learned from: in its own training, or in one before that.
+struct Learner<'a> {
+    file: &'a ModelFile,
+    model: &'a Path,
+    data: Option<&'a Path>,
 }
 
-/// The same data as the model has learned from them, with its own hold-out, if `set`, which was read as `reading` says,
-/// has other images to train with.
-fn as_trained(
-    set: &DataSet,
-    data: Option<&Path>,
-    reading: &Reading,
-    file: &ModelFile,
-    model: &Path,
-) -> Option<DataSet> {
-    let hold_out = file.hold_out();
-    if hold_out == reading.hold_out || is_of_training(set, file, model) {
-        return None;
+impl Learner<'_> {
+    /// If no hold-out is asked for, and the model has learned from these data with one of `least` or more, the same
+    /// data with that hold-out, which `reading` receives. Returns a note that says so.
+    fn keep(&self, set: &mut DataSet, reading: &mut Reading, least: usize) -> Option<String> {
+        let has_tests = !set.held_out && !set.test.is_empty();
+        if reading.hold_out.is_some() || has_tests {
+            return None;
+        }
+        let own = self.digest(set);
+        // The newest training on these data counts.
+        for learned in self.file.learned() {
+            if learned.digest.is_some() && learned.digest == own {
+                return None;
+            }
+            let Some(HoldOut::Count(count)) = learned.hold_out else { continue };
+            if count >= least
+                && let Some(as_learned) = self.as_learned(reading, &learned)
+            {
+                (*set, reading.hold_out) = (as_learned, learned.hold_out);
+                let model = self.model.display();
+                return Some(format!(
+                    "note: {model} has learned from these images with --hold-out {count}, which is kept"
+                ));
+            }
+        }
+        None
     }
-    // Data that cannot be read this way are other data.
-    let reading = Reading { hold_out, ..reading.clone() };
-    let set = data_unremarked(Some(data?), &reading).ok()?;
-    is_of_training(&set, file, model).then_some(set)
-}
 
-/// A warning where some of the test images are among those that a model has learned from.
-fn learned(set: &DataSet, as_trained: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
-    let (test, train) = (&set.test, &as_trained.train);
-    let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
-    let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
-    let by = match file.hold_out() {
-        Some(HoldOut::Count(count)) => format!("--hold-out {count}"),
-        _ => "a tenth was held out".into(),
-    };
-    (count > 0).then(|| {
-        let (model, len) = (model.display(), test.len());
-        format!(
-            "warning: {model} has learned from {count} of these {len} test images ({by}), so this is no \
-             fair test"
-        )
-    })
-}
+    /// Warnings where some of the test images are among those that the model has learned from, or may be. `set` was
+    /// read as `reading` says.
+    fn doubts(&self, set: &DataSet, reading: &Reading) -> Vec<String> {
+        // Data with a test set of their own keep it apart.
+        let is_of_all = set.held_out || set.train.is_empty();
+        if !is_of_all {
+            return Vec::new();
+        }
+        let own = self.digest(set);
+        let mut others = self.file.learned();
+        others.retain(|learned| learned.digest.is_none() || learned.digest != own);
+        let doubt = |learned: Learned| match self.as_learned(reading, &learned) {
+            Some(as_learned) => self.known(set, &as_learned, &learned),
+            None => self.changed(set, &learned),
+        };
+        let mut doubts: Vec<String> = others.into_iter().filter_map(doubt).collect();
+        // Several trainings may give rise to the same one.
+        doubts.sort();
+        doubts.dedup();
+        doubts
+    }
 
-/// A warning where a model has learned from what was read at the same place, and that has changed since, as images were
-/// added or removed or are read in another way: it cannot be told which of the test images the model knows. Data with a
-/// test set of their own keep it apart.
-fn changed(set: &DataSet, data: Option<&Path>, file: &ModelFile, model: &Path) -> Option<String> {
-    let settings: toml::Table = file.metadata.get("trained")?.parse().ok()?;
-    let place = Path::new(settings.get("data")?.as_str()?);
-    let is_same = is_one_place(place, data?);
-    let is_of_all = set.held_out || set.train.is_empty();
-    (is_same && is_of_all && !is_of_training(set, file, model)).then(|| {
-        format!(
-            "warning: {} has learned from {} as it was read then, and may know some of these {} test images: this is \
-             no fair test",
-            model.display(),
-            set.name,
-            set.test.len()
-        )
-    })
+    /// The same data as they were read in a training of the model, if that was with another hold-out than `reading`
+    /// has.
+    fn as_learned(&self, reading: &Reading, learned: &Learned) -> Option<DataSet> {
+        let hold_out = learned.hold_out;
+        if hold_out == reading.hold_out || learned.digest.is_none() {
+            return None;
+        }
+        // Data that cannot be read this way are other data.
+        let reading = Reading { hold_out, ..reading.clone() };
+        let set = data_unremarked(Some(self.data?), &reading).ok()?;
+        (self.digest(&set) == learned.digest).then_some(set)
+    }
+
+    /// What identifies the images to train with under the model's classes; `None` if they have others.
+    fn digest(&self, set: &DataSet) -> Option<String> {
+        let names = self.file.class_names(self.model).ok()?;
+        Some(digest(&set.clone().with_classes(names).ok()?.train))
+    }
+
+    /// A warning where some of the test images are among those that a training has learned from.
+    fn known(&self, set: &DataSet, as_learned: &DataSet, learned: &Learned) -> Option<String> {
+        let (test, train) = (&set.test, &as_learned.train);
+        let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
+        let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
+        let by = match learned.hold_out {
+            Some(HoldOut::Count(count)) => format!("--hold-out {count}"),
+            _ => "a tenth was held out".into(),
+        };
+        (count > 0).then(|| {
+            let (model, len) = (self.model.display(), test.len());
+            format!(
+                "warning: {model} has learned from {count} of these {len} test images ({by}), so this is no fair test"
+            )
+        })
+    }
+
+    /// A warning where a training has learned from what was read at the same place, and that has changed since, as
+    /// images were added or removed or are read in another way: it cannot be told which of the test images the model
+    /// knows.
+    fn changed(&self, set: &DataSet, learned: &Learned) -> Option<String> {
+        let is_same = is_one_place(Path::new(learned.place.as_ref()?), self.data?);
+        is_same.then(|| {
+            format!(
+                "warning: {} has learned from {} as it was read then, and may know some of these {} test images: this \
+                 is no fair test",
+                self.model.display(),
+                set.name,
+                set.test.len()
+            )
+        })
+    }
 }
 
 /// A note on images that `classify` would prepare for a model, and that the model gets as they are in a data set.
@@ -238,15 +279,10 @@ fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> 
     })
 }
 
-/// Whether the training images are those that a model has learned from.
-fn is_of_training(set: &DataSet, file: &ModelFile, model: &Path) -> bool {
-    let named = file.class_names(model).ok().and_then(|names| set.clone().with_classes(names).ok());
-    named.is_some_and(|set| file.metadata.get(DATA_DIGEST) == Some(&digest(&set.train)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::DATA_DIGEST;
 
     /// Forty images, each of its own grey.
     fn table(folder: &Path) -> std::path::PathBuf {
@@ -307,18 +343,19 @@ mod tests {
         assert_eq!(reading, asked(Some(0)));
     }
 
+    /// What is said of the data at a place, read with a hold-out, if they are tested with.
+    fn doubts(file: &ModelFile, path: &Path, reading: &Reading) -> Vec<String> {
+        let set = data_unremarked(Some(path), reading).unwrap();
+        Learner { file, model: Path::new("model"), data: Some(path) }.doubts(&set, reading)
+    }
+
     #[test]
     fn test_images_that_a_model_has_learned_from_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, model) = (table(folder.path()), Path::new("model"));
-        let told = |file: &ModelFile, hold_out: Option<usize>| {
-            let (set, reading) = (read(&path, hold_out), asked(hold_out));
-            let as_trained = as_trained(&set, Some(&path), &reading, file, model)?;
-            learned(&set, &as_trained, file, model)
-        };
+        let path = table(folder.path());
         let says = |file: &ModelFile, hold_out: Option<usize>, words: &str| {
-            let warning = told(file, hold_out).unwrap();
-            assert!(warning.contains(words), "{warning}");
+            let told = doubts(file, &path, &asked(hold_out));
+            assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
         };
         says(&trained(&path, 10), Some(30), "from 20 of these 30 test images (--hold-out 10)");
         says(&trained(&path, 0), Some(6), "from 6 of these 6 test images (--hold-out 0)");
@@ -327,8 +364,30 @@ mod tests {
         file.metadata.remove("hold_out");
         says(&file, Some(20), "from 16 of these 20 test images (a tenth");
         for (file, hold_out) in [(&file, Some(4)), (&file, None), (&trained(&path, 10), Some(2))] {
-            assert_eq!(told(file, hold_out), None);
+            assert!(doubts(file, &path, &asked(hold_out)).is_empty());
         }
+    }
+
+    #[test]
+    fn a_model_knows_the_test_images_that_those_before_it_have_learned_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let after = |before: &ModelFile, hold_out: usize| {
+            let mut file = trained(&path, hold_out);
+            file.set_learned_before(&before.learned());
+            file
+        };
+        let second = after(&trained(&path, 0), 10);
+        for file in [&second, &after(&second, 10)] {
+            let (mut set, mut reading) = (read(&path, None), Reading::default());
+            let learner = Learner { file, model: Path::new("model"), data: Some(&path) };
+            let kept = learner.keep(&mut set, &mut reading, 1).unwrap();
+            assert!(kept.contains("with --hold-out 10, which is kept") && reading == asked(Some(10)), "{kept}");
+            let told = learner.doubts(&set, &reading);
+            assert!(told.len() == 1 && told[0].contains("from 10 of these 10 test images (--hold-out 0)"), "{told:?}");
+        }
+        // The same images have been set aside all along.
+        assert!(doubts(&after(&trained(&path, 10), 10), &path, &asked(Some(10))).is_empty());
     }
 
     #[test]
@@ -341,41 +400,39 @@ mod tests {
         let mut a_tenth = trained(&path, 4);
         a_tenth.metadata.remove("hold_out");
         for (file, known) in [(trained(&path, 10), 30), (trained(&path, 0), 40), (a_tenth, 36)] {
-            let as_trained = as_trained(&set, Some(&path), &reading, &file, model).unwrap();
-            let warning = learned(&set, &as_trained, &file, model).unwrap();
-            assert!(warning.contains(&format!("from {known} of these 40 test images")), "{warning}");
+            let told = doubts(&file, &path, &reading);
+            assert!(told[0].contains(&format!("from {known} of these 40 test images")), "{told:?}");
             assert_eq!(to_test(Some(&path), &reading, &file, model).unwrap(), set);
         }
-        assert!(as_trained(&set, Some(&path), &reading, &ModelFile::default(), model).is_none());
+        assert!(doubts(&ModelFile::default(), &path, &reading).is_empty());
     }
 
     #[test]
     fn a_model_may_know_test_images_of_a_place_that_has_changed_since_it_learned_or_is_read_otherwise() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, model) = (table(folder.path()), Path::new("model"));
+        let path = table(folder.path());
         let mut file = trained(&path, 10);
         file.set("trained", format!("data = {}", toml::Value::from(path.display().to_string())));
-        let told = |path: &Path, hold_out: usize| changed(&read(path, Some(hold_out)), Some(path), &file, model);
-        assert_eq!(told(&path, 10), None, "nothing has changed");
+        let told = |path: &Path, hold_out: usize| doubts(&file, path, &asked(Some(hold_out)));
+        assert!(told(&path, 10).is_empty(), "nothing has changed");
         let otherwise = Reading { image_size: Some([4, 1, 1].into()), ..asked(Some(10)) };
-        let set = data_unremarked(Some(&path), &otherwise).unwrap();
-        assert!(changed(&set, Some(&path), &file, model).is_some());
+        assert_eq!(doubts(&file, &path, &otherwise).len(), 1);
         let rows = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{rows}1,77,0,255,9\n")).unwrap();
-        let warning = told(&path, 10).unwrap();
+        let warning = told(&path, 10).join("\n");
         assert!(warning.contains("as it was read then") && warning.contains("10 test images"), "{warning}");
-        assert_eq!(told(&path, 0), None, "nothing is tested");
+        assert!(told(&path, 0).is_empty(), "nothing is tested");
         let roundabout = folder.path().join(".").join("..").join(folder.path().file_name().unwrap()).join("a.csv");
-        assert!(told(&roundabout, 10).is_some(), "the same place, spelt otherwise");
+        assert!(!told(&roundabout, 10).is_empty(), "the same place, spelt otherwise");
         #[cfg(unix)]
         {
             let link = folder.path().join("link.csv");
             std::os::unix::fs::symlink(&path, &link).unwrap();
-            assert!(told(&link, 10).is_some(), "a link to it");
+            assert!(!told(&link, 10).is_empty(), "a link to it");
         }
         let elsewhere = folder.path().join("b.csv");
         std::fs::copy(&path, &elsewhere).unwrap();
-        assert_eq!(told(&elsewhere, 10), None, "other images");
+        assert!(told(&elsewhere, 10).is_empty(), "other images");
     }
 
     #[test]

@@ -176,6 +176,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for (i, ratio) in ratios.iter().enumerate() {
         let widths = widths(*ratio, width);
         let named = gan.with_widths(widths.0, widths.1)?;
+        let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
         if !args.quiet {
             note(format_args!(
                 "{} of {}: noise {} : label {} (ratio {}:{}){}",
@@ -188,7 +189,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 if i < kept.len() { ", which is there already" } else { "" }
             ));
         }
-        let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
         let path = folder.path().to_owned();
         let trained = going_on::train(&mut device, args.fallback, &folder, |device| {
             let mut started = false;
@@ -228,7 +228,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     done.rotate_left(kept.len());
     let table = table(&done);
-    for (name, text) in [("sweep.md", &table), ("sweep.csv", &csv(&done, data.train.classes))] {
+    for (name, text) in [("sweep.md", &table), ("sweep.csv", &csv(&done, &data.class_names))] {
         let path = args.out.join(name);
         write_whole(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
     }
@@ -254,14 +254,36 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
         let folder = Folder::open(&path)?;
         // Devices change from run to run.
         let was = GanSettings { device: settings.device.clone(), ..folder.settings()? };
-        let same = was == settings && matches!(folder.load_model()?, Model::Gan(was) if was.text() == gan.text());
-        anyhow::ensure!(same, "{}: was begun with other settings; give another --out", path.display());
+        let Model::Gan(own) = folder.load_model()? else { anyhow::bail!("{}: is a classifier's run", path.display()) };
+        if let Some(difference) = of_gans(&own, gan).or_else(|| of_settings(&was, &settings)) {
+            anyhow::bail!("{}: was begun {difference}; give the same, or another --out", path.display());
+        }
         return Ok((folder, settings));
     }
     GanRun::check(gan, &settings, train)?;
     let folder = Folder::create_at(&path)?;
     folder.begin(gan.text(), None, &settings)?;
     Ok((folder, settings))
+}
+
+/// How the GAN that a run was begun with differs from the one that it is to train, worded to follow "was begun".
+fn of_gans(was: &Gan, is: &Gan) -> Option<String> {
+    let [before, now] = [was, is].map(|gan| gan.noise_width + gan.label_width);
+    if before != now {
+        return Some(format!("with --width {before}, not with --width {now}"));
+    }
+    (was.text() != is.text()).then(|| format!("when {} had other layers or another recipe", is.name))
+}
+
+/// The same for settings, as config.toml has them: `with epochs = 1, not with epochs = 2`.
+fn of_settings(was: &GanSettings, is: &GanSettings) -> Option<String> {
+    let [before, now] = [was, is].map(|settings| toml::Table::try_from(settings).unwrap_or_default());
+    let key = before.keys().chain(now.keys()).find(|key| before.get(*key) != now.get(*key))?;
+    let said = |settings: &toml::Table| match settings.get(key) {
+        Some(value) => format!("with {key} = {value}"),
+        None => format!("without {key}"),
+    };
+    Some(format!("{}, not {}", said(&before), said(&now)))
 }
 
 fn show(event: GanEvent, quiet: bool) {
@@ -299,8 +321,8 @@ fn table(done: &[Done]) -> String {
     text
 }
 
-fn csv(done: &[Done], classes: usize) -> String {
-    let mut text = format!("noise_part,label_part,noise_width,label_width,{}\n", Measures::csv_header(classes));
+fn csv(done: &[Done], class_names: &[String]) -> String {
+    let mut text = format!("noise_part,label_part,noise_width,label_width,{}\n", Measures::csv_header(class_names));
     for Done { ratio, widths, measures, .. } in done {
         text += &format!("{},{},{},{},{}\n", ratio.0, ratio.1, widths.0, widths.1, measures.csv());
     }

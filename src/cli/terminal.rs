@@ -1,6 +1,10 @@
 //! Lines and tables for standard output, made to fit if it is a terminal.
 
+use std::io::{self, Write};
+
 use terminal_size::{Width, terminal_size_of};
+
+use crate::pictures::visible_lines;
 
 /// Characters that a text or a column keeps at least, however narrow the terminal is.
 const LEAST: usize = 8;
@@ -69,9 +73,54 @@ fn cut(text: &str, most: usize) -> String {
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Passes lines on to a terminal; what it would act on is shown instead, as names of files may hold anything.
+pub struct Shown<W> {
+    to: W,
+    /// What came after the last line break.
+    rest: Vec<u8>,
+}
+
+impl<W: Write> Shown<W> {
+    pub fn new(to: W) -> Shown<W> {
+        Shown { to, rest: Vec::new() }
+    }
+
+    fn pass(&mut self, count: usize) -> io::Result<()> {
+        let lines: Vec<u8> = self.rest.drain(..count).collect();
+        self.to.write_all(visible_lines(&String::from_utf8_lossy(&lines)).as_bytes())
+    }
+}
+
+impl<W: Write> Write for Shown<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rest.extend_from_slice(bytes);
+        let lines = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.pass(lines)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pass(self.rest.len())?;
+        self.to.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_shows_characters_that_it_would_act_on_wherever_a_line_is_cut() {
+        let text = "a\u{1b}[31m é\u{9b}.png,3\nb\n\u{7}";
+        for cut in 0..=text.len() {
+            let mut shown = Shown::new(Vec::new());
+            shown.write_all(&text.as_bytes()[..cut]).unwrap();
+            shown.write_all(&text.as_bytes()[cut..]).unwrap();
+            assert_eq!(String::from_utf8_lossy(&shown.to), "a\\u{1b}[31m é\\u{9b}.png,3\nb\n", "cut at {cut}");
+            shown.flush().unwrap();
+            assert!(shown.to.ends_with(b"b\n\\u{7}"));
+        }
+    }
 
     const LINE: &str = "  pool  averages large images down";
 

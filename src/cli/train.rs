@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::augment_flags::AugmentFlags;
-use super::numbers::{number, positive};
+use super::folders::new_run;
+use super::numbers::{number, positive, whole};
 use super::precision::{asked_for, fit, fit_if_it_can};
 use super::reading::{ReadingFlags, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
@@ -16,11 +17,15 @@ use crate::data::{DataError, DataSet, ImageSet};
 use crate::device::{self, Choice};
 use crate::graph::Store;
 use crate::models::{self, Architecture, Kind, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by, lasting};
+use crate::train::settings::MAX_MEMBERS;
 use crate::train::{Folder, Precision, Settings};
 
 mod members;
 
 use members::{OF_BEST, check_joined, times};
+
+/// The heading of flags that GANs do not take.
+const CLASSIFIERS: &str = "Classifier options";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,14 +35,15 @@ pub struct Args {
     model: Option<String>,
     /// Training recipe: fast (one epoch), standard (three), best (40), ensemble (seven networks of best, avgpool and
     /// maxpool, whose outputs are averaged) [default: what the network's own recipe says]
-    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    #[arg(long, value_name = "NAME", conflicts_with = "resume", help_heading = CLASSIFIERS)]
     recipe: Option<Named>,
     /// Continue from a trained classifier, on other data or for longer; the learning rate is a tenth of the recipe's
     /// unless given
-    #[arg(long, value_name = "MODEL", conflicts_with_all = ["resume", "front"])]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["resume", "front"], help_heading = CLASSIFIERS)]
     from: Option<PathBuf>,
     /// Train N networks, each with its own seed, and join them into one model that averages their outputs
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_MEMBERS as u32),
+        conflicts_with = "resume", help_heading = CLASSIFIERS)]
     members: Option<usize>,
     /// Labelled images: a folder of IDX files, a table of pixels (.csv, .csv.gz), or a folder of pictures for each
     /// class; with --resume, where the same data are now [default: the built-in MNIST]
@@ -50,56 +56,59 @@ pub struct Args {
     /// Continue on the CPU if a GPU fails: lost, out of memory, stuck
     #[arg(long)]
     pub(super) fallback: bool,
-    /// Passes over the training images [default, here and below: what the network's recipe says]
+    /// Passes over the training images [default, here and in all that follows: what the network's recipe says]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     pub(super) epochs: Option<usize>,
     /// Images per step
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     pub(super) batch: Option<usize>,
     /// Peak learning rate of the schedule
-    #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, alias = "lr", value_name = "RATE", allow_negative_numbers = true, value_parser = number,
+        help_heading = CLASSIFIERS)]
     learning_rate: Option<f32>,
     /// sgd, rmsprop, adagrad, adadelta, adam, nadam, adamw
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = CLASSIFIERS)]
     optimizer: Option<OptimizerName>,
     /// constant, step, cosine, one-cycle
     #[arg(long, value_name = "NAME")]
     pub(super) schedule: Option<ScheduleName>,
     /// Epochs over which the learning rate rises from 0
-    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = number,
+        help_heading = CLASSIFIERS)]
     warmup: Option<f32>,
-    /// Momentum of sgd (0 for plain descent), or first-moment decay of adam and its variants [default: 0.9]
+    /// Momentum of sgd (0 for plain descent), or first-moment decay of adam and its variants; 0.9 if no recipe says
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     pub(super) momentum: Option<f32>,
     /// Decoupled weight decay for weight matrices and kernels
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number, help_heading = CLASSIFIERS)]
     weight_decay: Option<f32>,
     /// Share of the target probability spread evenly over all classes; only in the training loss, not in validation or
     /// tests
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number, help_heading = CLASSIFIERS)]
     label_smoothing: Option<f32>,
     /// Decay of the averaged weights, such as 0.999; they become the result
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number)]
     pub(super) average: Option<f32>,
     /// Precision of a step's activations and their gradients on a GPU: f16 halves the memory traffic, mixed also runs
     /// convolutions on 16-bit matrix units; weights and sums stay in 32 bits [default: f32]
-    #[arg(long, value_name = "BITS", value_enum)]
+    #[arg(long, value_name = "BITS", value_enum, help_heading = CLASSIFIERS)]
     precision: Option<Precision>,
     /// Training images set aside to choose the best epoch
-    #[arg(long, value_name = "IMAGES", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, value_name = "IMAGES", allow_negative_numbers = true, value_parser = count, help_heading = CLASSIFIERS)]
     validation: Option<usize>,
     /// Stop after this many epochs without a better validation accuracy
-    #[arg(long, alias = "early-stopping", value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, alias = "early-stopping", value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count,
+        help_heading = CLASSIFIERS)]
     patience: Option<usize>,
     /// Keep N models of every epoch, evenly spaced, and the one before the first step, as
     /// RUN/snapshots/STEP.safetensors, which every command takes
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, help_heading = CLASSIFIERS)]
     snapshots: Option<usize>,
     /// Random seed; the same seed on the same device gives the same model, bit for bit [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     pub(super) seed: Option<u32>,
     /// Architecture to put in front of this one, such as `pool` for images of 448x448
-    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume", help_heading = CLASSIFIERS)]
     front: Option<String>,
     /// Folder in which the runs' numbered folders are made
     #[arg(long, short, value_name = "DIR", default_value = "runs")]
@@ -237,8 +246,10 @@ impl Args {
         let mut settings = Settings::from_recipe(model, &recipe);
         if let Some(from) = &self.from {
             settings.from = Some(lasting(from));
-            // At its full rate a recipe would first undo what was learned.
-            settings.learning_rate *= if self.learning_rate.is_some() { 1.0 } else { 0.1 };
+            if self.learning_rate.is_none() {
+                // At its full rate a recipe would first undo what was learned.
+                settings.learning_rate = going_on::tenth(settings.learning_rate);
+            }
         }
         settings.snapshots = self.snapshots.unwrap_or(0);
         settings.precision = self.precision.unwrap_or_default();
@@ -398,7 +409,7 @@ fn classifier(
         Some(folder) => folder,
         None => {
             let several = if settings.members > 1 { "-ensemble" } else { "" };
-            let folder = Folder::create(&args.out, &format!("{}{several}", settings.model))?;
+            let folder = new_run(&args.out, &format!("{}{several}", settings.model))?;
             for (i, member) in members.iter().enumerate() {
                 let own = Folder::create_at(&folder.member(i))?;
                 own.begin(member.architecture.text(), origin, &member.settings)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::folders::new_run;
 use super::numbers::number;
 use super::progress::{Display, from};
 use super::reading::check_measured;
@@ -44,7 +45,8 @@ pub struct GanFlags {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number, conflicts_with = "resume")]
     label_noise: Option<f32>,
     /// Whether to divide the discriminator's weights by their largest singular value
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", conflicts_with = "resume")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        conflicts_with = "resume")]
     spectral_norm: Option<bool>,
     /// Width of the noise branch where it joins the label
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
@@ -154,7 +156,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     let folder = match folder {
         Some(folder) => folder,
         None => {
-            let folder = Folder::create(&args.out, &settings.model)?;
+            let folder = new_run(&args.out, &settings.model)?;
             folder.begin(gan.text(), None, &settings)?;
             folder
         }

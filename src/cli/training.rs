@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 
+use super::evaluate::warn_of_unanswered;
 use super::progress::{Display, from};
 use super::{counted, going_on, mention, note, say, thousands};
 use crate::data::DataSet;
@@ -69,6 +70,7 @@ impl Training<'_> {
             Outcome::Finished { test, best_epoch, epochs, seconds } => {
                 if let Some(test) = test {
                     say(result("test", &test, &self.data));
+                    warn_of_unanswered(&test, &folder.best());
                 }
                 let (epochs, early) = match epochs < settings.epochs {
                     true => (
@@ -123,6 +125,7 @@ impl Training<'_> {
         folder.save_result(test.as_ref(), 0)?;
         if let Some(test) = test {
             say(result("all together: test", &test, &self.data));
+            warn_of_unanswered(&test, &folder.best());
         }
         let seconds = began.elapsed().as_secs_f64();
         let count = counted(members.len() as u64, "member");

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::bench::Subject;
 use super::numbers::positive;
-use super::{data, ensure_network, say};
+use super::{counted, data, ensure_network, say};
 use crate::cache;
 use crate::check;
 use crate::device::gpu::{Gpu, Tuned};
@@ -38,9 +38,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut gpu = open(&args.device)?;
     let name = gpu.info().to_string();
     if args.forget {
-        let count = gpu.layouts();
+        let layouts = counted(gpu.layouts() as u64, "layout");
         gpu.forget_layouts().with_context(|| format!("{name}: nothing can be forgotten in {}", place()))?;
-        say(format_args!("{name}: {count} layouts forgotten"));
+        say(format_args!("{name}: {layouts} forgotten"));
         return Ok(ExitCode::SUCCESS);
     }
     anyhow::ensure!(gpu.info().timestamps, "{name} has no clock that shaders' times can be read from");
@@ -65,7 +65,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Whoever stops it keeps what was found until then.
         keep(&gpu)?;
     }
-    say(format_args!("{} layouts that are faster here: {}", gpu.layouts(), keep(&gpu)?.display()));
+    let layouts = counted(gpu.layouts() as u64, "layout");
+    say(format_args!("{layouts} found to be faster here: {}", keep(&gpu)?.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,8 +120,8 @@ fn report(network: &str, infer: bool, images: usize, found: &[(&Plan, Tuned)]) {
         }
         if tuned.wrong > 0 {
             super::note(format_args!(
-                "warning: {} faster layouts of {op} {shape} have wrong results on this device, and are not used",
-                tuned.wrong
+                "warning: wrong results on this device, so not used: {} of {op} {shape}",
+                counted(tuned.wrong as u64, "faster layout")
             ));
         }
     }

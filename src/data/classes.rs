@@ -47,9 +47,9 @@ pub(super) struct Listing {
 ///
 /// The two are called `train` or `training`, and `test` or `testing`, in any letter case. Where there is no folder to
 /// test with, `val`, `valid` or `validation` is used instead. Without any of these, a folder called `train` or
-/// `training` counts as one to train with only if it contains folders of classes. What lies beside the two is ignored,
-/// and so are pictures in no class's folder. Remarks say so; they also name folders that have no pictures other than
-/// those of runs, and files of kinds that are not read.
+/// `training` counts as one to train with only if it contains folders of classes: two, or one where no other folder has
+/// pictures. What lies beside the two is ignored, and so are pictures in no class's folder. Remarks say so; they also
+/// name folders that have no pictures other than those of runs, and files of kinds that are not read.
 ///
 /// Classes are named after their folders, in numerical order where the names are numbers. All pictures are resized to
 /// one size: their own where they share one, else 28x28, or what `reading` says; pictures of another shape are
@@ -124,9 +124,9 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     Ok(set)
 }
 
-/// Whether a folder contains folders of classes, as one to train with does.
-pub(super) fn is_of_classes(folder: &Path) -> bool {
-    Classes::of(folder).is_ok_and(|classes| classes.folders.len() > 1)
+/// How many folders of classes a folder contains.
+pub(super) fn classes_in(folder: &Path) -> usize {
+    Classes::of(folder).map_or(0, |classes| classes.folders.len())
 }
 
 /// The folders directly below `root`, by name and path, in the order of their names; hidden ones are skipped.

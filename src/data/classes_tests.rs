@@ -271,6 +271,18 @@ fn pictures_beside_the_two_parts_are_said_to_take_no_part() {
 }
 
 #[test]
+fn a_folder_to_train_with_that_holds_one_class_is_refused_with_that_class() {
+    let place = Place::new();
+    place.gray("train/only/1.png", [2, 2], 5);
+    let refused = place.load(all()).unwrap_err().to_string();
+    let train = place.0.path().join("train").display().to_string();
+    assert!(refused.starts_with(&train) && refused.contains("pictures of one class only, only"), "{refused}");
+    std::fs::rename(place.path("train/only/1.png"), place.path("train/1.png")).unwrap();
+    let refused = place.load(all()).unwrap_err().to_string();
+    assert!(refused.contains("pictures of one class only, train"), "{refused}");
+}
+
+#[test]
 fn a_folder_that_is_called_train_may_be_a_class_beside_others() {
     let place = Place::new();
     for name in ["train/1.png", "bus/1.png", "plane/1.png"] {

@@ -33,7 +33,7 @@ pub struct PixelRow {
 /// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels. They are in the
 /// order of the numbers in their names (`pixel0`, `pixel1`, `pixel10`; `1x1`, `1x2`, `10x1`), and in column order where
 /// the names tell none. Without a header, the first column holds labels if the other columns make a square image but
-/// all columns together do not. The same applies below a header that only numbers its columns, two or more, from 0 or 1
+/// all columns together do not, or if the images' size says so ([`PixelRows::of_pixels`]). The same applies below a header that only numbers its columns, two or more, from 0 or 1
 /// on, which is what pandas writes over columns without names; where these, 16 or more, stand in another order, the
 /// column of the least number counts as the first. Pixels are whole numbers from 0 to 255, labels whole numbers. A wrong
 /// row is an error, after which the next row can be read; a failure of the file itself ends the rows.
@@ -46,6 +46,8 @@ pub struct PixelRows<R = Box<dyn Read + Send>> {
     line: u64,
     columns: usize,
     label: Option<Labels>,
+    /// The column that may hold labels where none has a name.
+    unnamed: Option<usize>,
     /// Indices of a row's pixels, counted without the label, in the order of an image, where the columns are in another
     /// order.
     order: Option<Vec<usize>>,
@@ -100,6 +102,7 @@ impl<R: Read> PixelRows<R> {
             line: 1,
             columns: 0,
             label: None,
+            unnamed: None,
             order: None,
             doubt: None,
             ended: false,
@@ -125,6 +128,7 @@ impl<R: Read> PixelRows<R> {
         rows.label = if let Some(cells) = &numbers {
             rows.first = !number_columns(cells);
             let column = if rows.first { 0 } else { first_numbered(cells) };
+            rows.unnamed = Some(column);
             let is_first = is_square(rows.columns - 1) && !is_square(rows.columns);
             is_first.then_some(Labels { column, named: false })
         } else {
@@ -140,15 +144,38 @@ impl<R: Read> PixelRows<R> {
         if rows.pixels() == 0 {
             return Err(rows.wrong(1, "expected columns of pixels, found only labels".into()));
         }
-        if !rows.first {
-            let column = |pixel| pixel + usize::from(rows.label.is_some_and(|label| label.column <= pixel));
-            let name = |pixel| rows.record[column(pixel)].trim_ascii();
-            match order(rows.pixels(), name) {
-                Ok(order) => rows.order = order,
-                Err(doubt) => rows.doubt = Some(doubt),
-            }
-        }
+        rows.find_order();
         Ok(rows)
+    }
+
+    /// The rows of a table whose images have so many pixels: where no column has a name, this decides, and not whether
+    /// the columns make a square, if the first holds labels. Call this before asking for the first row.
+    pub fn of_pixels(mut self, pixels: usize) -> PixelRows<R> {
+        if let Some(column) = self.unnamed
+            && let Some(others @ 0..=1) = self.columns.checked_sub(pixels)
+        {
+            self.label = (others == 1).then_some(Labels { column, named: false });
+            self.find_order();
+        }
+        self
+    }
+
+    /// Whether labels were looked for without a name that says where they are.
+    pub fn is_unnamed(&self) -> bool {
+        self.unnamed.is_some()
+    }
+
+    /// Finds the order of the pixels by the names in the header, if there is one: the row that was read last.
+    fn find_order(&mut self) {
+        if self.first {
+            return;
+        }
+        let column = |pixel: usize| pixel + usize::from(self.label.is_some_and(|label| label.column <= pixel));
+        let name = |pixel: usize| self.record[column(pixel)].trim_ascii();
+        (self.order, self.doubt) = match order(self.pixels(), name) {
+            Ok(order) => (order, None),
+            Err(doubt) => (None, Some(doubt)),
+        };
     }
 
     /// Pixels of each image: all columns but that of the labels.
@@ -317,6 +344,21 @@ pub(super) mod tests {
     fn without_a_header_the_first_column_is_a_label_where_the_rest_is_a_square() {
         assert_eq!(rows("7,1,2,3,4\n").unwrap(), [row(1, Some(7), &[1, 2, 3, 4])]);
         assert_eq!(rows("9,2,3,4\n5,6,7,8").unwrap(), [row(1, None, &[9, 2, 3, 4]), row(2, None, &[5, 6, 7, 8])]);
+    }
+
+    #[test]
+    fn without_a_header_the_size_of_the_images_says_whether_the_first_column_is_a_label() {
+        let of_pixels = |pixels: usize, text: &str| {
+            let rows = PixelRows::new(text.as_bytes(), Path::new("a.csv")).unwrap().of_pixels(pixels);
+            rows.map(|row| row.map(|row| (row.label, row.pixels)).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(of_pixels(6, "7,1,2,3,4,5,9\n"), [(Some(7), vec![1, 2, 3, 4, 5, 9])]);
+        assert_eq!(of_pixels(5, "7,1,2,3,4\n"), [(None, vec![7, 1, 2, 3, 4])], "though four would be a square");
+        assert_eq!(of_pixels(9, "7,1,2,3,4\n"), [(Some(7), vec![1, 2, 3, 4])], "another size");
+        // Columns that are only numbered.
+        assert_eq!(of_pixels(2, "0,1,2\n7,8,9\n"), [(Some(7), vec![8, 9])]);
+        assert_eq!(of_pixels(2, "a,b,label\n7,8,9\n"), [(Some(9), vec![7, 8])], "a name says where the label is");
+        assert_eq!(of_pixels(2, "a,b,c\n7,8,9\n"), [(None, vec![7, 8, 9])]);
     }
 
     #[test]

@@ -60,9 +60,9 @@ pub enum DataError {
 
     /// A model was trained on other classes.
     #[error(
-        "the data has the classes {data}, but the model knows {model}. Give data with the model's classes, or with some of them"
+        "the data has the classes {data}, but the model knows {model}. Give data with the model's classes, or with some of them{hint}"
     )]
-    OtherClasses { data: String, model: String },
+    OtherClasses { data: String, model: String, hint: &'static str },
 
     /// The operating system would not take the file.
     #[error("cannot write {}: {reason}{}", path.display(), advice(reason))]

@@ -41,14 +41,14 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::ops::Window;
-use numbered::all_numbers;
+use numbered::{all_numbers, are_words};
 
 /// The most classes a data set may have.
 pub const MAX_CLASSES: usize = 65_536;
 /// The most channels an image may have: red, green, blue and alpha.
 pub const MAX_CHANNELS: usize = 4;
 /// The most classes that a message lists.
-const LISTED: usize = 12;
+pub(crate) const LISTED: usize = 12;
 
 /// A training set, its test set, and the names of their classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ impl DataSet {
     }
 
     /// The same images under a model's classes, some of which the set may lack: labels become those of the model's
-    /// classes of the same name, or number. They stay as they are where one side only numbers its classes and no name occurs on
-    /// both sides, which [`DataSet::matched_in_order`] reports.
+    /// classes of the same name, or number. They stay as they are where one side only numbers its classes and the other
+    /// calls none after a number, which [`DataSet::matched_in_order`] reports.
     ///
     /// # Errors
     /// [`DataError::OtherClasses`] where the set has images of a class that the model lacks.
@@ -91,7 +91,10 @@ impl DataSet {
             let shown = self.shown_classes();
             let own = self.class_names.iter().zip(&shown).filter(|(_, shown)| **shown);
             let own: Vec<String> = own.map(|(name, _)| name.clone()).collect();
-            return Err(DataError::OtherClasses { data: listed(&own, LISTED), model: listed(&names, LISTED) });
+            let is_unnamed = numbers(&names) && own.len() == names.len();
+            let hint =
+                if is_unnamed { "; a model of unnamed classes gets names by `import --class-names`" } else { "" };
+            return Err(DataError::OtherClasses { data: listed(&own, LISTED), model: listed(&names, LISTED), hint });
         }
         (self.train.classes, self.test.classes) = (names.len(), names.len());
         self.class_names = names;
@@ -101,20 +104,37 @@ impl DataSet {
     /// How [`DataSet::with_classes`] matches these classes with a model's where one side only numbers its own: by their
     /// order. Only a person can tell whether that is right.
     pub fn matched_in_order(&self, names: &[String]) -> Option<String> {
-        if self.labels_by_name(names).is_some() || !self.is_numbered(names) {
-            return None;
+        (self.labels_by_name(names).is_none() && self.is_numbered(names)).then(|| self.pairs(names))
+    }
+
+    /// The same for a model that takes labels as they are, such as a generator or its judge: `None` where the classes
+    /// that images show have the same names in the same order.
+    pub fn in_order(&self, names: &[String]) -> Option<String> {
+        let shown = self.shown_classes();
+        let is_own = |((label, own), shown): ((&u32, u32), &bool)| *label == own || !shown;
+        match self.labels_by_name(names) {
+            Some(labels) if labels.iter().zip(0..).zip(&shown).all(is_own) => None,
+            _ => Some(self.pairs(names)),
         }
-        let (set, count) = (&self.name, self.class_names.len());
-        let (whose, words) = match numbers(names) {
-            true => (format!("the model's classes are numbers and those of {set} are names"), &self.class_names[..]),
-            false => (format!("the classes of {set} are numbers and the model's are names"), names),
+    }
+
+    /// Which class is which of a model's where they are matched in order.
+    fn pairs(&self, names: &[String]) -> String {
+        let (set, own) = (&self.name, &self.class_names[..]);
+        let (whose, [left, right]) = match (are_words(own), are_words(names)) {
+            (true, false) if numbers(names) => {
+                (format!("the model's classes are numbers and those of {set} are names"), [names, own])
+            }
+            (false, true) if numbers(own) => {
+                (format!("the classes of {set} are numbers and the model's are names"), [own, names])
+            }
+            _ => (format!("the classes of {set} are not called as the model's are"), [own, names]),
         };
-        let pair = |(label, name): (usize, &String)| format!("{label}={name}");
-        let pairs: Vec<String> = words.iter().take(count).enumerate().map(pair).collect();
+        let pairs: Vec<String> = left.iter().zip(right).map(|(left, right)| format!("{left}={right}")).collect();
         let pairs = listed(&pairs, LISTED);
-        Some(format!(
+        format!(
             "{whose}: matched in order, {pairs}. If that is wrong, so is what follows: call the classes of both the same"
-        ))
+        )
     }
 
     /// For each class, its label among a model's, by name; `None` where a class that images show is not among the
@@ -135,12 +155,13 @@ impl DataSet {
         own.iter().zip(&self.shown_classes()).map(label).collect()
     }
 
-    /// Whether either side only numbers its classes, and no name occurs on both sides.
+    /// Whether one side only numbers its classes and the other has words for its own. Where both have numbers, these
+    /// say which class is meant.
     fn is_numbered(&self, names: &[String]) -> bool {
         let (own, len) = (&self.class_names, names.len());
-        // A model without class names, such as an imported one, has as many classes as its data had.
-        let fits = numbers(own) && own.len() <= len || numbers(names) && own.len() == len;
-        fits && !own.iter().any(|own| names.contains(own))
+        // Data without class names may lack the last of a model's classes; a model has all classes of its data.
+        let fits = numbers(own) && own.len() <= len && are_words(names);
+        fits || numbers(names) && own.len() == len && are_words(own)
     }
 
     /// For each class, whether any image of either part belongs to it.
@@ -338,6 +359,43 @@ mod tests {
             let refused = set(&data).with_classes(names(&model)).err().unwrap().to_string();
             assert!(refused.contains(&format!("{}, {}, but the model knows", data[0], data[1])), "{refused}");
         }
+    }
+
+    #[test]
+    fn classes_are_not_matched_in_their_order_where_both_sides_call_them_by_numbers() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let refused = |data: &[&str], model: &[&str]| {
+            let set = DataSet::new("set", image_set(1, 1, 1, &[0, 1]), image_set(1, 1, 1, &[1]), names(data));
+            assert_eq!(set.matched_in_order(&names(model)), None, "{data:?}, {model:?}");
+            set.with_classes(names(model)).unwrap_err().to_string()
+        };
+        // Whether or not some numbers are the same, and where some classes have words.
+        for model in [&["3", "5", "7"][..], &["1", "3", "5"], &["one", "two", "7"], &["-1", "minus two"]] {
+            let said = refused(&["0", "1"], model);
+            assert!(said.contains("has the classes 0, 1, but the model knows"), "{said}");
+            assert!(said.ends_with("or with some of them"), "{said}");
+        }
+        let said = refused(&["3", "5"], &["0", "1"]);
+        assert!(said.ends_with("; a model of unnamed classes gets names by `import --class-names`"), "{said}");
+        refused(&["eight", "1"], &["0", "1"]);
+    }
+
+    #[test]
+    fn classes_that_are_taken_as_they_are_have_the_same_names_in_the_same_order_or_are_told_one_by_one() {
+        let names = |names: &str| names.split(' ').map(String::from).collect::<Vec<_>>();
+        let told = |classes: &str, model: &str| {
+            DataSet::new("w", image_set(1, 1, 1, &[0, 1]), image_set(1, 1, 1, &[]), names(classes))
+                .in_order(&names(model))
+        };
+        for (data, model) in [("a b", "a b"), ("0 1 2", "0 1"), ("01 02", "1 2")] {
+            assert_eq!(told(data, model), None, "{data}, {model}");
+        }
+        for (data, model) in [("a b", "b a"), ("3 5", "0 1"), ("0 1", "3 5"), ("a b", "b c")] {
+            let (said, pair) = (told(data, model).unwrap(), format!("{}={}", &data[..1], &model[..1]));
+            assert!(said.starts_with("the classes of w are not called as the model's are: matched in order"), "{said}");
+            assert!(said.contains(&pair), "{said}");
+        }
+        assert!(told("eight five", "0 1").unwrap().starts_with("the model's classes are numbers and those of w are"));
     }
 
     #[test]

@@ -13,6 +13,12 @@ pub(super) fn all_numbers(class_names: &[String]) -> Option<Vec<u32>> {
     (numbers.iter().collect::<HashSet<_>>().len() == numbers.len()).then_some(numbers)
 }
 
+/// Whether no class is named after a number, so that their places may be counted instead. Beside a class called -1,
+/// places would be taken for names.
+pub(super) fn are_words(class_names: &[String]) -> bool {
+    class_names.iter().all(|name| name.parse::<i64>().is_err())
+}
+
 /// The classes that numbers stand for: those named after them, or if no class is named after a number, those in these
 /// places, counted from 0.
 pub struct Numbered {
@@ -30,9 +36,12 @@ impl Numbered {
         // `7` is meant before `07`, and of equal names the first: what comes later replaces what came earlier.
         named.sort_by_key(|(number, class, name)| (**name == number.to_string(), Reverse(*class)));
         let named = named.into_iter().map(|(number, class, _)| (number, class)).collect();
-        // Beside a class called -1, places would be taken for names.
-        let by_place = class_names.iter().all(|name| name.parse::<i64>().is_err());
-        Numbered { class_names: class_names.into(), named, by_place }
+        Numbered { class_names: class_names.into(), named, by_place: are_words(class_names) }
+    }
+
+    /// Whether numbers stand for places, as no class is named after one.
+    pub fn is_by_place(&self) -> bool {
+        self.by_place
     }
 
     /// The class that is named after a number.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::DataError;
-use super::classes::{folders, has_pictures, is_of_classes};
+use super::classes::{classes_in, folders, has_pictures};
 use super::folder::display_name;
 
 /// Names of a folder to train with, in any letter case.
@@ -33,9 +33,11 @@ impl Parts {
         if test.is_empty() {
             test = named(&below, &VALIDATION);
         }
-        if test.is_empty() {
+        if test.is_empty() && !train.is_empty() {
             // A folder `train` may be a class of trains beside other classes.
-            train.retain(|(_, path)| is_of_classes(path));
+            let with_pictures = below.iter().filter(|(_, path)| has_pictures(path)).count();
+            let least = if with_pictures > 1 { 2 } else { 1 };
+            train.retain(|(_, path)| classes_in(path) >= least);
         }
         if train.is_empty() {
             return Ok(None);

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::assemble::{Part, assemble};
 use super::csv::{Labels, PixelRows, WHITE_IS_255};
 use super::idx::{IdxImages, MAX_BYTES};
-use super::source::Reading;
+use super::source::{ImageSize, Reading};
 use super::{DataError, DataSet};
 
 /// Loads a table with labels, and another as its test set where that has labels too.
@@ -18,10 +18,14 @@ use super::{DataError, DataSet};
 /// class; and the errors of [`assemble`] for the two.
 pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<DataSet, DataError> {
     let name = train.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let rows = PixelRows::open(train)?;
+    let rows = open(train, reading)?;
+    let is_unnamed = rows.is_unnamed();
     let (advice, mut doubts) = (rows.misfit(), Vec::from_iter(doubt(&rows, train)));
     let Some((part, labels)) = labelled(rows, train, reading)? else {
         let expected = "expected a column named `label` to learn from, like label,pixel0,pixel1; found none";
+        let unnamed = "where no column has a name, the first counts as the label if the others make a square image, or \
+                       one of --image-size";
+        let advice = advice.or_else(|| is_unnamed.then(|| unnamed.into()));
         let problem = advice.map_or_else(|| expected.into(), |advice| format!("{expected}; {advice}"));
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     };
@@ -29,7 +33,7 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     }
     let beside = test.map(|path| {
-        let rows = PixelRows::open(path)?;
+        let rows = open(path, reading)?;
         let doubt = doubt(&rows, path);
         let part = labelled(rows, path, reading)?;
         doubts.extend(doubt.filter(|_| part.is_some()));
@@ -45,6 +49,20 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
     set.remarks.extend(doubts);
     set.remarks.extend(unlabelled.map(|path| format!("{} has no labels and is ignored", path.display())));
     Ok(set)
+}
+
+/// The rows of a table, in which images have the size that is asked for.
+fn open(path: &Path, reading: &Reading) -> Result<PixelRows, DataError> {
+    let rows = PixelRows::open(path)?;
+    Ok(match reading.image_size.map(sides) {
+        Some([height, width, channels]) => rows.of_pixels(height.saturating_mul(width).saturating_mul(channels)),
+        None => rows,
+    })
+}
+
+/// Height, width and channels of a row's image.
+fn sides(size: ImageSize) -> [usize; 3] {
+    [size.height, size.width, size.channels.unwrap_or(1)]
 }
 
 /// A remark on the order of a table's pixels, where the names of its columns leave it open.
@@ -75,10 +93,7 @@ fn labelled(rows: PixelRows, path: &Path, reading: &Reading) -> Result<Option<(P
     let wrong = |line, problem| Err(DataError::Csv { path: path.into(), line, problem });
     let Some(column) = rows.labels() else { return Ok(None) };
     let side = rows.pixels().isqrt();
-    let (height, width, channels) = match reading.image_size {
-        Some(size) => (size.height, size.width, size.channels.unwrap_or(1)),
-        None => (side, side, 1),
-    };
+    let [height, width, channels] = reading.image_size.map_or([side, side, 1], sides);
     if height.saturating_mul(width).saturating_mul(channels) != rows.pixels() {
         let found = rows.pixels();
         let (what, remedy) = match reading.image_size {
@@ -173,6 +188,18 @@ mod tests {
         let folder = place(&[("a.csv", format!("a,b,c,d,label\n{rows}").as_bytes())]);
         let set = load(&folder.path().join("a.csv"), &Reading::default()).unwrap();
         assert_eq!((set.class_names.len(), set.train.len() + set.test.len()), (2, 20));
+    }
+
+    #[test]
+    fn tables_without_a_header_are_read_as_images_of_the_size_that_is_asked_for() {
+        let rows = |labels: usize| (0..20).map(|i| format!("{},9,{i},3,4,5,6\n", i % labels)).collect::<String>();
+        let folder = place(&[("train.csv", rows(2).as_bytes()), ("test.csv", rows(1).as_bytes())]);
+        let refused = load(folder.path(), &Reading::default()).unwrap_err().to_string();
+        assert!(refused.contains("the first counts as the label if the others make a square image, or one of --image"));
+        let reading = Reading { image_size: Some("2x3".parse().unwrap()), ..Reading::default() };
+        let set = load(folder.path(), &reading).unwrap();
+        assert_eq!((set.train.height, set.train.width, set.train.len(), set.test.len()), (2, 3, 20, 20));
+        assert_eq!((set.train.image(1), set.train.labels[1]), (&[9, 1, 3, 4, 5, 6][..], 1));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum InferError {
     Images { given: usize, size: usize, capacity: usize },
 }
 
-/// How an image's other views differ from it.
+/// How an image's other views differ from it at most.
 pub const VIEWS: Augmentation = Augmentation {
     rotate: 8.0,
     shift: 0.04,
@@ -203,7 +203,8 @@ impl Evaluation {
         let Normalization { mean, std } = normalization;
         let views = match VIEWS.op(mean, std, streams::VIEWS) {
             Some(augment) if besides == Besides::Views => {
-                let (mut graph, now, forward) = asked.forward(Some(augment))?;
+                // An image's answer must not depend on the images beside it.
+                let (mut graph, now, forward) = asked.forward(Some(Augment { alike: true, ..augment }))?;
                 graph.update(StoreRows { count }, &[now, forward.out], vec![logits.place(count)])?;
                 graph.update(Tick(1), &[], vec![asked.clock.clone()])?;
                 Some(Lazy::new(&graph))
@@ -317,7 +318,7 @@ impl Evaluation {
     }
 
     /// The mean logits of `views` views of each of the first `count` images: the image itself, and others that are
-    /// slightly rotated, shifted and zoomed, each in its own way ([`VIEWS`]), but always the same ones.
+    /// slightly rotated, shifted and zoomed ([`VIEWS`]), each in its own way, which is the same for all images.
     ///
     /// # Errors
     /// Device errors.
@@ -380,9 +381,10 @@ pub struct Scores {
     /// Mean cross-entropy, natural logarithm.
     pub loss: f64,
     pub correct: usize,
-    /// The most likely class of each image, and its probability.
-    pub predicted: Vec<(usize, f64)>,
-    /// The probability assigned to each image's label.
+    /// The most likely class of each image, and its probability; `None` where the answer is not a number, which is
+    /// wrong whatever the label.
+    pub predicted: Vec<Option<(usize, f64)>>,
+    /// The probability assigned to each image's label; 0 where the answer is not a number.
     pub truth: Vec<f64>,
 }
 
@@ -391,15 +393,16 @@ impl Scores {
         let classes = if labels.is_empty() { 1 } else { logits.len() / labels.len() };
         let mut scores = Scores { loss: 0.0, correct: 0, predicted: Vec::new(), truth: Vec::new() };
         for (row, label) in logits.chunks_exact(classes).zip(labels) {
-            let powers = Powers::of(row);
+            let (powers, label) = (Powers::of(row), *label as usize);
             let probabilities = powers.shares();
-            // A row with NaN predicts nothing: its class has probability NaN and is counted wrong.
             let best = most_likely(row);
-            let truth = probabilities.get(*label as usize).copied().unwrap_or(f64::NAN);
-            scores.loss += powers.cross_entropy(row.get(*label as usize));
-            scores.correct += usize::from(best == *label as usize && !truth.is_nan());
-            scores.predicted.push((best, probabilities[best]));
-            scores.truth.push(truth);
+            // One logit that is NaN makes all probabilities NaN.
+            let predicted = Some((best, probabilities[best])).filter(|(_, probability)| !probability.is_nan());
+            let truth = predicted.and_then(|_| probabilities.get(label));
+            scores.loss += powers.cross_entropy(row.get(label));
+            scores.correct += usize::from(predicted.is_some_and(|(class, _)| class == label));
+            scores.predicted.push(predicted);
+            scores.truth.push(truth.copied().unwrap_or(0.0));
         }
         scores.loss /= labels.len().max(1) as f64;
         scores
@@ -409,9 +412,15 @@ impl Scores {
         self.correct as f64 / self.predicted.len().max(1) as f64
     }
 
-    /// Each image's label, and its predicted class.
-    pub fn answers(&self, labels: &[u32]) -> impl Iterator<Item = (usize, usize)> {
-        labels.iter().zip(&self.predicted).map(|(label, (predicted, _))| (*label as usize, *predicted))
+    /// Each image's label, and its predicted class if its answer is a number.
+    pub fn answers(&self, labels: &[u32]) -> impl Iterator<Item = (usize, Option<usize>)> {
+        let classes = self.predicted.iter().map(|predicted| predicted.map(|(class, _)| class));
+        labels.iter().map(|label| *label as usize).zip(classes)
+    }
+
+    /// Images whose answer is not a number.
+    pub fn unanswered(&self) -> usize {
+        self.predicted.iter().filter(|predicted| predicted.is_none()).count()
     }
 }
 

@@ -8,7 +8,7 @@ fn loss_and_accuracy_agree_with_a_sum_by_hand() {
     let wanted = (2.0f64.ln() - (2.0f64.exp() / (2.0f64.exp() + 1.0)).ln()) / 2.0;
     assert!((scores.loss - wanted).abs() < 1e-12, "{} against {wanted}", scores.loss);
     assert_eq!(scores.correct, 1, "a tie goes to the first class");
-    assert_eq!(scores.predicted[1].0, 0);
+    assert_eq!(scores.predicted[1].map(|(class, _)| class), Some(0));
 }
 
 #[test]
@@ -21,10 +21,15 @@ fn the_loss_of_a_label_that_is_impossible_to_a_double_is_as_large_as_it_is() {
 }
 
 #[test]
-fn a_row_that_is_not_a_number_is_counted_wrong_and_seen_in_the_loss() {
-    let scores = Scores::new(&[f32::NAN, 1.0], &[1]);
-    assert_eq!(scores.correct, 0);
-    assert!(scores.loss.is_nan());
+fn a_row_that_is_not_a_number_is_wrong_for_every_class_and_seen_in_the_loss() {
+    for row in [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0]] {
+        for label in [0, 1] {
+            let scores = Scores::new(&row, &[label]);
+            assert_eq!((scores.correct, scores.unanswered(), &*scores.truth), (0, 1, &[0.0][..]));
+            assert_eq!(scores.answers(&[label]).collect::<Vec<_>>(), [(label as usize, None)]);
+            assert!(scores.loss.is_nan());
+        }
+    }
 }
 
 /// Test digits, and the file of a digit classifier.
@@ -46,6 +51,26 @@ fn a_set_that_is_too_large_to_lie_on_a_device_has_the_same_answers_in_pieces() {
     pieces.hold(&mut device, &set).unwrap();
     assert_eq!(pieces.logits(&mut device).unwrap(), wanted);
     assert_eq!(pieces.mean_logits(&mut device, 700, 2).unwrap().len(), 7_000);
+}
+
+#[test]
+fn answers_with_views_are_the_same_alone_in_another_order_and_with_another_batch_size() {
+    let ((set, file, path), mut device) = (digits(300), crate::device::cpu::Cpu::new());
+    let mut views = |set: &ImageSet, room: usize| {
+        let mut evaluation = Evaluation::open_for(&file, path, (room, [28, 28, 1]), &mut device).unwrap();
+        evaluation.hold(&mut device, set).unwrap();
+        evaluation.mean_logits(&mut device, set.len(), 4).unwrap()
+    };
+    // More than a batch, so that there is a second step.
+    let wanted = views(&set, 300);
+    let of = |row: usize| &wanted[10 * row..][..10];
+    assert!(views(&set, 70) == wanted, "batches of 70");
+    let others: Vec<usize> = (0..300).rev().collect();
+    let reversed: Vec<f32> = others.iter().flat_map(|row| of(*row)).copied().collect();
+    assert!(views(&set.select(&others), 300) == reversed, "in another order");
+    for row in [0, 7, 299] {
+        assert!(views(&set.select(&[row]), 1) == of(row), "image {row} alone");
+    }
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl Augmentation {
     pub fn op(&self, mean: f32, std: f32, stream: u32) -> Option<Augment> {
         let Augmentation { rotate, shift, zoom, shear, elastic, erase, noise, quarter_turns, extend: _ } = *self;
         let (noise, black) = (noise / std, -mean / std);
-        let op = Augment { rotate, shift, zoom, shear, quarter_turns, elastic, erase, noise, black, stream };
+        let alike = false;
+        let op = Augment { rotate, shift, zoom, shear, quarter_turns, elastic, erase, noise, black, stream, alike };
         let only_extended = Augmentation { extend: self.extend, ..Augmentation::default() };
         (*self != only_extended).then_some(op)
     }

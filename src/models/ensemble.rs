@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::container::Words;
 use super::error::{At, ModelError};
-use super::file::{DATA_DIGEST, ModelFile, refuse};
+use super::file::{ModelFile, refuse};
 use super::layer::{Kind, Layer};
+use super::learned::Learned;
 use super::spec::{Architecture, INPUT, MAX_LAYERS};
 use crate::data::{HoldOut, Pictures};
 use crate::graph::Store;
@@ -20,8 +21,6 @@ const MEMBERS: &str = "members";
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training that is kept if all members agree on it.
 const AGREED: &[&str] = &["data", Pictures::KEY, "device", "driver", "precision"];
-/// Metadata with a run's settings.
-const TRAINED: &str = "trained";
 
 impl ModelFile {
     /// Joins trained classifiers; errors refer to them by their paths.
@@ -57,7 +56,7 @@ impl ModelFile {
                 file.set(key, value);
             }
         }
-        note_images(&mut file, members);
+        file.set_learned_before(&learned(members));
         let names: Vec<String> = members.iter().map(|(path, _)| path.display().to_string()).collect();
         file.set(MEMBERS, serde_json::Value::from(names));
 
@@ -137,37 +136,17 @@ impl Branch {
     }
 }
 
-/// Records which images the members have learned from, so that `evaluate` can tell whether they know the images that
-/// they are tested with. If the members differ, the one with the fewest images set aside counts: a larger number sets
-/// nearly the same images aside and some more. If it is unknown which member that is, only the place that all have
-/// learned from is recorded, and whatever comes from there is doubted.
-fn note_images(file: &mut ModelFile, members: &[(PathBuf, ModelFile)]) {
-    let learned = |member: &ModelFile| (member.metadata.get(DATA_DIGEST).cloned(), member.hold_out());
-    let set_aside = |member: &ModelFile| match member.hold_out() {
-        Some(HoldOut::Count(count)) => Some(count),
+/// Everything that the members have learned from, so that `evaluate` can tell whether they know the images that they are
+/// tested with. First comes what the member with the fewest images set aside has learned from: `evaluate` sets those
+/// aside again, and a larger number sets nearly the same ones aside and some more.
+fn learned(members: &[(PathBuf, ModelFile)]) -> Vec<Learned> {
+    let mut files: Vec<&ModelFile> = members.iter().map(|(_, member)| member).collect();
+    files.sort_by_key(|member| match member.hold_out() {
+        Some(HoldOut::Count(count)) => count,
         // A tenth of an unknown number.
-        _ => None,
-    };
-    let files = || members.iter().map(|(_, member)| member);
-    let Some(most) = files().min_by_key(|member| set_aside(member).unwrap_or(usize::MAX)) else { return };
-    let is_known = files().all(|member| match (set_aside(member), set_aside(most)) {
-        (Some(count), Some(fewest)) => count > fewest || learned(member) == learned(most),
-        (None, Some(fewest)) => fewest == 0,
-        (_, None) => learned(member) == learned(most),
+        _ => usize::MAX,
     });
-    if let (true, (Some(digest), hold_out)) = (is_known, learned(most)) {
-        file.set(DATA_DIGEST, digest);
-        file.set_hold_out(hold_out);
-    }
-    let place = |member: &ModelFile| {
-        let settings: toml::Table = member.metadata.get(TRAINED)?.parse().ok()?;
-        Some(settings.get("data")?.as_str()?.to_owned())
-    };
-    if let Some(common) = place(most)
-        && files().all(|member| place(member).as_ref() == Some(&common))
-    {
-        file.set(TRAINED, format!("data = {}", toml::Value::from(common)));
-    }
+    Learned::all(files)
 }
 
 /// The value that all members share.
@@ -205,13 +184,14 @@ fn apart(key: &str, own: &str, common: &str) -> (String, String, String) {
         let quoted = |name: &String| format!("{name:?}");
         return (format!("class {class}, counted from 0,"), quoted(&own[class]), quoted(&common[class]));
     }
-    (key.into(), own.into(), common.into())
+    let what = if key == "classes" { "number of classes" } else { key };
+    (what.into(), own.into(), common.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::builtin;
+    use crate::models::{DATA_DIGEST, builtin};
 
     /// An untrained classifier of digits.
     fn member(name: &str, seed: u32) -> (PathBuf, ModelFile) {
@@ -235,33 +215,28 @@ mod tests {
     }
 
     #[test]
-    fn an_ensemble_knows_what_the_member_knows_that_has_learned_from_the_most_images() {
-        let trained = |seed: u32, digest: &str, hold_out: Option<usize>| {
+    fn an_ensemble_has_learned_from_whatever_its_members_have_first_from_the_most_images() {
+        let trained = |seed: u32, digest: &str, hold_out: Option<usize>, before: &[Learned]| {
             let mut member = member("dense", seed);
             member.1.set(DATA_DIGEST, digest);
             member.1.set_hold_out(hold_out.map(HoldOut::Count));
-            member.1.set(TRAINED, "epochs = 1\ndata = 'a \"b\".csv'");
+            member.1.set_learned_before(before);
             member
         };
         let joined = |members: [(PathBuf, ModelFile); 2]| {
-            let file = ModelFile::ensemble(&members).unwrap();
-            assert_eq!(file.metadata[TRAINED].parse::<toml::Table>().unwrap()["data"].as_str(), Some("a \"b\".csv"));
-            Some((file.metadata.get(DATA_DIGEST)?.clone(), file.hold_out()))
+            let learned = ModelFile::ensemble(&members).unwrap().learned().into_iter();
+            learned.map(|learned| (learned.digest.unwrap(), learned.hold_out)).collect::<Vec<_>>()
         };
-        let count = |count| Some(HoldOut::Count(count));
-        let known = |digest: &str, hold_out| Some((digest.to_owned(), hold_out));
-        assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "a", Some(10))]), known("a", count(10)));
-        assert_eq!(joined([trained(1, "a", None), trained(2, "a", None)]), known("a", None));
-        assert_eq!(joined([trained(1, "a", Some(20)), trained(2, "b", Some(10))]), known("b", count(10)));
-        assert_eq!(joined([trained(1, "a", Some(0)), trained(2, "b", None)]), known("a", count(0)));
-        // It is unknown which of them has learned from more images.
-        assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "b", None)]), None);
-        assert_eq!(joined([trained(1, "a", Some(10)), trained(2, "b", Some(10))]), None);
-        assert_eq!(joined([trained(1, "a", None), trained(2, "b", None)]), None);
-
-        let [one, mut elsewhere] = [trained(1, "a", Some(10)), trained(2, "b", Some(10))];
-        elsewhere.1.set(TRAINED, "data = 'b.csv'");
-        assert!(!ModelFile::ensemble(&[one, elsewhere]).unwrap().metadata.contains_key(TRAINED));
+        let known = |digest: &str, hold_out: Option<usize>| (digest.to_owned(), hold_out.map(HoldOut::Count));
+        let tenth = || trained(1, "a", None, &[]);
+        assert_eq!(joined([tenth(), trained(2, "a", None, &[])]), [known("a", None)]);
+        let [fewer, more] = [trained(1, "a", Some(20), &[]), trained(2, "b", Some(10), &[])];
+        assert_eq!(joined([fewer, more]), [known("b", Some(10)), known("a", Some(20))]);
+        let all = trained(2, "b", Some(0), &[]);
+        assert_eq!(joined([tenth(), all.clone()]), [known("b", Some(0)), known("a", None)]);
+        // Before its own training, a member had learned from all images.
+        let later = trained(3, "c", Some(10), &all.1.learned());
+        assert_eq!(joined([tenth(), later]), [known("c", Some(10)), known("b", Some(0)), known("a", None)]);
     }
 
     #[test]
@@ -272,6 +247,10 @@ mod tests {
         let found = message(&[member("dense", 1), other]);
         assert!(found.starts_with("dense-2: its mean is 0.5, but in dense-1 it is 0.13"), "{found}");
         assert!(found.contains("the same --data, --hold-out") && found.ends_with("--members N`"), "{found}");
+        let mut fewer = member("dense", 2);
+        fewer.1.set("classes", 3);
+        let found = message(&[member("dense", 1), fewer]);
+        assert!(found.starts_with("dense-2: its number of classes is 3, but in dense-1 it is 10;"), "{found}");
         assert!(message(&[member("dense", 1)]).contains("two members or more"));
         let joined = ("joined".into(), ModelFile::ensemble(&[member("dense", 1), member("dense", 2)]).unwrap());
         let found = message(&[member("dense", 3), joined]);

@@ -12,7 +12,7 @@ use super::gan::Gan;
 use super::layer::by;
 use super::parameters::{Parameter, Parameters};
 use super::spec::{Architecture, MAX_TEXT};
-use crate::data::{HoldOut, MAX_CHANNELS, Pictures};
+use crate::data::{MAX_CHANNELS, Pictures};
 use crate::files::write_whole;
 use crate::graph::Store;
 use crate::tensor::Shape;
@@ -35,7 +35,6 @@ const IMAGE: &str = "image";
 const CLASSES: &str = "classes";
 const CLASS_NAMES: &str = "class_names";
 const VERSION: &str = "version";
-const HOLD_OUT: &str = "hold_out";
 /// Metadata: what identifies the images it was trained on.
 pub const DATA_DIGEST: &str = "data_digest";
 
@@ -92,19 +91,6 @@ impl ModelFile {
     /// Stores the names of the classes, in label order.
     pub fn set_class_names(&mut self, names: &[String]) {
         self.set(CLASS_NAMES, serde_json::Value::from(names));
-    }
-
-    /// Stores how many images of its data were set aside for testing, if a number was asked for. Another number sets
-    /// other images aside, some of which the model has learned from.
-    pub fn set_hold_out(&mut self, hold_out: Option<HoldOut>) {
-        if let Some(HoldOut::Count(count)) = hold_out {
-            self.set(HOLD_OUT, count);
-        }
-    }
-
-    /// What [`ModelFile::set_hold_out`] has stored.
-    pub fn hold_out(&self) -> Option<HoldOut> {
-        self.metadata.get(HOLD_OUT)?.parse().ok().map(HoldOut::Count)
     }
 
     /// Stores how the images of its data came about, if the data says so.

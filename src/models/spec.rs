@@ -43,8 +43,7 @@ impl Architecture {
     pub fn parse(text: &str, file: &str) -> Result<Architecture, ModelError> {
         let source = Source { file, text };
         if text.len() > MAX_TEXT {
-            let problem =
-                format!("{} bytes are too long for an architecture; at most {MAX_TEXT} are allowed", text.len());
+            let problem = format!("is too long for an architecture, which has at most {MAX_TEXT} bytes");
             return Err(source.error(None, None, problem));
         }
         let table = source.parse()?;

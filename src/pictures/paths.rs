@@ -56,13 +56,13 @@ fn hex(high: u8, low: u8) -> Option<u8> {
 
 /// A path from the bytes that the system gives.
 #[cfg(unix)]
-pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
+pub(crate) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
 }
 
 /// A path from the bytes that the system gives, which are Unicode if they are one of its paths.
 #[cfg(not(unix))]
-pub(super) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
+pub(crate) fn of_bytes(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
 }
 

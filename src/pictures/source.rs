@@ -7,11 +7,10 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::paths::of_bytes;
 use super::pattern::Pattern;
 use super::stream::sides;
 use super::walk::{Found, Place, walk};
-use super::{numbered, path_text, text_path};
+use super::{numbered, of_bytes, path_text, text_path};
 use crate::data::csv::PixelRows;
 use crate::data::{DataError, Numbered};
 

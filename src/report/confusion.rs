@@ -10,13 +10,14 @@ pub const MAX_CLASSES: usize = 4096;
 /// 97.5 % point of the normal distribution, for two-sided 95 % intervals.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// How often each true class was predicted as each class.
+/// How often each true class was predicted as each class, or as none.
 ///
 /// Shares (accuracy, precision, ...) run from 0 to 1 and are `None` where they would
 /// divide by zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
+    /// A row for each true class: how often it was predicted as each class, and last how often as none.
     counts: Vec<u64>,
 }
 
@@ -92,14 +93,17 @@ impl Confusion {
         if classes > MAX_CLASSES {
             return Err(ReportError::TooManyClasses { classes, limit: MAX_CLASSES });
         }
-        Ok(Self { classes, counts: vec![0; classes * classes] })
+        Ok(Self { classes, counts: vec![0; classes * (classes + 1)] })
     }
 
     /// Counts all `(truth, predicted)` pairs.
     ///
     /// # Errors
     /// As [`Confusion::new`] and [`Confusion::add`].
-    pub fn from_pairs(classes: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Result<Self, ReportError> {
+    pub fn from_pairs<P: Into<Option<usize>>>(
+        classes: usize,
+        pairs: impl IntoIterator<Item = (usize, P)>,
+    ) -> Result<Self, ReportError> {
         let mut confusion = Self::new(classes)?;
         for (truth, predicted) in pairs {
             confusion.add(truth, predicted)?;
@@ -108,23 +112,24 @@ impl Confusion {
     }
 
     /// Counts only whether truth and prediction agree, for any number of classes, which is all that accuracy needs: the
-    /// truth is always class 0, a right prediction class 0 and a wrong one class 1.
-    pub fn right_or_wrong(pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        let mut counts = vec![0; 4];
-        pairs.into_iter().for_each(|(truth, predicted)| counts[usize::from(truth != predicted)] += 1);
-        Self { classes: 2, counts }
+    /// truth is always class 0, and a wrong prediction none.
+    pub fn right_or_wrong(pairs: impl IntoIterator<Item = (usize, Option<usize>)>) -> Self {
+        let mut counts = vec![0; 2];
+        pairs.into_iter().for_each(|(truth, predicted)| counts[usize::from(predicted != Some(truth))] += 1);
+        Self { classes: 1, counts }
     }
 
-    /// Counts one example.
+    /// Counts one example; one that was predicted as no class is wrong.
     ///
     /// # Errors
     /// [`ReportError::NoSuchClass`] when either is not below [`Confusion::classes`]; the
     /// counts stay as they were.
-    pub fn add(&mut self, truth: usize, predicted: usize) -> Result<(), ReportError> {
-        if truth >= self.classes || predicted >= self.classes {
-            return Err(ReportError::NoSuchClass { truth, predicted, classes: self.classes });
+    pub fn add(&mut self, truth: usize, predicted: impl Into<Option<usize>>) -> Result<(), ReportError> {
+        let (classes, predicted) = (self.classes, predicted.into());
+        if truth >= classes || predicted.is_some_and(|predicted| predicted >= classes) {
+            return Err(ReportError::NoSuchClass { truth, predicted: predicted.unwrap_or(truth), classes });
         }
-        let count = &mut self.counts[truth * self.classes + predicted];
+        let count = &mut self.counts[truth * (classes + 1) + predicted.unwrap_or(classes)];
         *count = count.saturating_add(1);
         Ok(())
     }
@@ -136,7 +141,8 @@ impl Confusion {
 
     /// How often `truth` was predicted as `predicted`; 0 for classes that do not exist.
     pub fn count(&self, truth: usize, predicted: usize) -> u64 {
-        if truth < self.classes && predicted < self.classes { self.counts[truth * self.classes + predicted] } else { 0 }
+        let exist = truth < self.classes && predicted < self.classes;
+        if exist { self.counts[truth * (self.classes + 1) + predicted] } else { 0 }
     }
 
     /// Examples counted.
@@ -173,17 +179,13 @@ impl Confusion {
 
     /// Statistics of each class, in order.
     pub fn per_class(&self) -> Vec<ClassStats> {
-        let mut predicted = vec![0; self.classes];
-        let mut support = vec![0; self.classes];
-        for (truth, row) in support.iter_mut().enumerate() {
-            for (guess, column) in predicted.iter_mut().enumerate() {
-                let count = self.count(truth, guess);
-                *row += count;
-                *column += count;
-            }
+        let (mut support, mut predicted) = (Vec::<u64>::new(), vec![0u64; self.classes]);
+        for row in self.counts.chunks(self.classes + 1) {
+            support.push(row.iter().sum());
+            predicted.iter_mut().zip(row).for_each(|(predicted, count)| *predicted += *count);
         }
-        let stats = |class| {
-            let (support, predicted): (u64, u64) = (support[class], predicted[class]);
+        let stats = |class: usize| {
+            let (support, predicted) = (support[class], predicted[class]);
             let correct = self.count(class, class);
             ClassStats {
                 class,

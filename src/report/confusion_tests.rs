@@ -77,6 +77,19 @@ fn without_examples_nothing_is_defined_and_nothing_panics() {
 }
 
 #[test]
+fn an_example_that_was_predicted_as_no_class_is_wrong_and_counts_for_its_own_class_only() {
+    let pairs = [(0, Some(0)), (0, None), (1, None)];
+    let confusion = Confusion::from_pairs(2, pairs).unwrap();
+    assert_eq!((confusion.correct(), confusion.total()), (1, 3));
+    assert!(confusion.most_confused(9).is_empty());
+    let counts: Vec<_> = confusion.per_class().iter().map(|class| (class.support, class.predicted)).collect();
+    assert_eq!(counts, [(2, 1), (1, 0)]);
+    let accuracy = Confusion::right_or_wrong(pairs);
+    assert_eq!((accuracy.correct(), accuracy.total()), (1, 3));
+    assert!(Confusion::from_pairs(2, [(2, None)]).is_err());
+}
+
+#[test]
 fn labels_that_do_not_exist_are_refused_and_not_counted() {
     let mut confusion = Confusion::new(3).unwrap();
     let message = confusion.add(1, 3).unwrap_err().to_string();

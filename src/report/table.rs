@@ -89,7 +89,7 @@ impl Confusion {
     pub fn fmt_mistakes<N: AsRef<str>>(&self, class_names: &[N], n: usize) -> String {
         let mistakes = self.most_confused(n);
         if mistakes.is_empty() {
-            return "no mistakes\n".to_owned();
+            return "no class was taken for another\n".to_owned();
         }
         let mut text = String::new();
         for mistake in mistakes {
@@ -202,7 +202,7 @@ dog      .    3  .
         let confusion = Confusion::from_pairs(25, pairs).unwrap();
         assert_eq!(confusion.fmt_matrix(&NONE), "4 taken for 9: 2 times\n24 taken for 3: once\n");
         let perfect = Confusion::from_pairs(25, [(1, 1)]).unwrap();
-        assert_eq!(perfect.fmt_matrix(&NONE), "no mistakes\n");
+        assert_eq!(perfect.fmt_matrix(&NONE), "no class was taken for another\n");
     }
 
     #[test]

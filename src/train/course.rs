@@ -1,6 +1,8 @@
 //! A classifier in the course of training: where it stands, its next steps, and the model files made from it.
 //! Unattended and interactive runs have this in common.
 
+use std::path::PathBuf;
+
 use super::provenance::Provenance;
 use super::schedule::epochs_behind;
 use super::steps::{RING, State};
@@ -10,7 +12,7 @@ use crate::device::Device;
 use crate::faults::{self, Fault};
 use crate::graph::Store;
 use crate::infer::evaluate::{BATCH, Evaluation, InferError};
-use crate::models::{Architecture, DATA_DIGEST, ModelFile, Network, Normalization};
+use crate::models::{Architecture, DATA_DIGEST, Learned, ModelFile, Network, Normalization};
 
 pub(super) struct Course {
     pub settings: Settings,
@@ -23,32 +25,38 @@ pub(super) struct Course {
     /// Digest of the training data, including images for validation.
     pub digest: String,
     normalization: Normalization,
+    /// What the model that training starts from has learned from.
+    learned_before: Vec<Learned>,
     provenance: Provenance,
     /// The data set without its images.
     described: DataSet,
 }
 
 impl Course {
-    /// Declares everything for training on `train`, which is `data.train` or a part of it. Without a `normalization`,
-    /// that of all of `data.train` is used: members of an ensemble, each with other images set aside, have it in
-    /// common. `share` is what the device has to do.
+    /// Declares everything for training on `train`, which is `data.train` or a part of it. The normalization is that of
+    /// `origin`, the model that training starts from, with its path. Without one, it is that of all of `data.train`:
+    /// members of an ensemble, each with other images set aside, have it in common. `share` is what the device has to
+    /// do.
     ///
     /// # Errors
-    /// Settings that cannot be trained with on so many images of this size, and an architecture that does not fit them.
+    /// Settings that cannot be trained with on so many images of this size, an architecture that does not fit them, and
+    /// an origin without a normalization.
     pub fn declare(
         store: &mut Store,
         architecture: &Architecture,
         data: &DataSet,
         train: &ImageSet,
         settings: Settings,
-        normalization: Option<Normalization>,
+        origin: Option<&(ModelFile, PathBuf)>,
         share: Share,
     ) -> Result<Course, TrainError> {
         settings.check(train.len())?;
         // Checked here already, before pixels are read through a window that the images might not have.
         settings.check_image([train.height, train.width])?;
-        let normalization =
-            normalization.unwrap_or_else(|| Normalization::of_extended(&data.train, settings.augment.window()));
+        let normalization = match origin {
+            Some((file, path)) => Normalization::read(file, path)?,
+            None => Normalization::of_extended(&data.train, settings.augment.window()),
+        };
         let input = [train.height, train.width, train.channels];
         let (network, parameters) = architecture.declare(input, train.classes, store, "classifier")?;
         let classifier = ClassifierSteps::declare(store, &network, parameters, &settings, train, normalization, share)?;
@@ -66,6 +74,7 @@ impl Course {
             step: 0,
             digest,
             normalization,
+            learned_before: origin.map(|(file, _)| file.learned()).unwrap_or_default(),
             provenance: Provenance::default(),
             described,
         })
@@ -187,6 +196,7 @@ impl Course {
         file.set(DATA_DIGEST, &self.digest);
         file.set_pictures(self.described.pictures);
         file.set_hold_out(self.settings.reading.hold_out);
+        file.set_learned_before(&self.learned_before);
         file.set("trained", self.settings.text());
         self.provenance.describe(&mut file, self.settings.seed, self.settings.precision);
         file.set("epoch", self.epochs_done());

@@ -184,13 +184,11 @@ impl Live {
         }
         let answers = self.watched.labels.iter().zip(&scores.predicted).enumerate();
         let mut mistakes: Vec<Mistake> = answers
-            .map(|(index, (label, (predicted, probability)))| Mistake {
-                index,
-                label: *label as usize,
-                predicted: *predicted,
-                probability: *probability,
+            .filter_map(|(index, (label, predicted))| {
+                // The loss is finite, so every answer is a number.
+                let ((predicted, probability), label) = ((*predicted)?, *label as usize);
+                (predicted != label).then_some(Mistake { index, label, predicted, probability })
             })
-            .filter(|mistake| mistake.predicted != mistake.label)
             .collect();
         // Stable: equally confident ones stay in the set's order.
         mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));

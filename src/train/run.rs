@@ -16,7 +16,7 @@ use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
-use crate::models::{Architecture, ModelFile, Normalization};
+use crate::models::{Architecture, ModelFile};
 
 /// What a run reports while it trains.
 #[derive(Clone, Debug)]
@@ -140,10 +140,9 @@ impl Run<'_> {
         let settings = self.settings.clone();
         let (train, validation) = self.data.train.split(settings.validation, u64::from(settings.seed))?;
         let origin = self.folder.origin()?;
-        let normalization = origin.as_ref().map(|(file, path)| Normalization::read(file, path)).transpose()?;
         let mut store = Store::default();
         let (architecture, data) = (&self.architecture, &self.data);
-        let mut course = Course::declare(&mut store, architecture, data, &train, settings, normalization, share)?;
+        let mut course = Course::declare(&mut store, architecture, data, &train, settings, origin.as_ref(), share)?;
         let mut evaluation = |set: &ImageSet| match set.is_empty() {
             true => Ok(None),
             false => course.evaluation(&mut store, set).map(Some),

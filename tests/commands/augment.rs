@@ -137,7 +137,7 @@ fn data_extend_refuses_so_few_images_that_their_files_could_not_be_read() {
 fn data_extend_refuses_what_it_cannot_do_and_leaves_nothing() {
     let place = Place::with_digits(5, 3);
     place.bars("bars", [20, 12], 3, [9, 3]);
-    place.refused("data extend --data bars", &["--extend", "20 x 12", "28 x 28"]);
+    place.refused("data extend --data bars", &["bars has images of 20 x 12", "only images of 28 x 28", "--shift"]);
     place.refused("data extend --data data --limit 0", &["--limit is 0"]);
     place.refused("data extend --data data --limit -1", &["--limit"]);
     place.refused("data extend --data data --out data", &["data", NAMES[0], "already", "--out"]);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, imageops};
 use inkgrad::data::mnist;
+use inkgrad::models::ModelFile;
 
 use crate::common::{Place, Said, accuracy, said};
 
@@ -274,6 +275,7 @@ fn lists_and_patterns_are_read_as_folders_are() {
     let all = rows(&place.works(&format!("{CLASSIFY} --quiet **/*.png")).out);
     assert_eq!(all[1..].iter().map(|row| row[0].clone()).collect::<Vec<_>>(), paths);
     place.refused(&format!("{CLASSIFY} png/*.gif"), &["no pictures in png/*.gif"]);
+    place.refused(&format!("{CLASSIFY} -0 png"), &["-0 is for names on standard input"]);
 }
 
 #[cfg(unix)]
@@ -537,4 +539,58 @@ fn tables_that_are_there_are_kept_and_flags_that_contradict_are_answered() {
     place.refused(&format!("{CLASSIFY} in --out a.csv --format jsonl"), &["leave one of them out"]);
     place.refused(&format!("{CLASSIFY} in --threshold 1.5"), &["from 0 to 1"]);
     place.refused(&format!("{CLASSIFY} in --model in"), &["no best.safetensors"]);
+}
+
+#[test]
+fn a_dash_is_standard_output_for_the_table_and_no_name_for_any_other_file() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    let table = place.works(&format!("{CLASSIFY} in")).out;
+    assert_eq!(place.works(&format!("{CLASSIFY} in --out -")).out, table);
+    assert_eq!(place.names("."), ["in"]);
+    let words = "this cannot go to standard output; name a file, or write ./- for one that is called -";
+    for line in [
+        format!("{CLASSIFY} in --errors -"),
+        "export dense - --format onnx".into(),
+        "generate --device cpu --grid 1x1 --format png --out -".into(),
+        "generate --device cpu --grid 1x1 --format safetensors --out -".into(),
+    ] {
+        place.refused(&line, &[words]);
+    }
+    place.works("export dense ./- --format onnx");
+    assert_eq!(place.names("."), ["-", "in"]);
+}
+
+#[test]
+fn flags_for_a_preparation_that_does_not_take_place_are_refused() {
+    let place = Place::new();
+    digits(&place, "in", 1);
+    let mut raw = ModelFile::shipped("dense").unwrap();
+    raw.set("pictures", "raw");
+    raw.save(place.path("raw.safetensors")).unwrap();
+    for (flags, words) in [
+        ("--prepare never --invert always", "--invert always would change nothing: --prepare never"),
+        ("--prepare never --no-crop", "--no-crop would change nothing"),
+        ("--model raw.safetensors --no-contrast", "--no-contrast would change nothing: this model takes"),
+    ] {
+        place.refused(&format!("{CLASSIFY} in {flags}"), &[words, "Leave it out"]);
+    }
+    for flags in ["", "--prepare never", "--prepare always --no-contrast", "--prepare auto --invert always"] {
+        place.works(&format!("{CLASSIFY} in --model raw.safetensors {flags}"));
+    }
+}
+
+#[test]
+fn pictures_without_an_answer_are_not_mixed_up_with_a_class_called_unsure() {
+    let place = Place::new();
+    save(&place, "in/zero.png", digit(3).0);
+    save(&place, "in/blank.png", GrayImage::new(28, 28));
+    let mut model = ModelFile::shipped("judge").unwrap();
+    model.set_class_names(&["unsure", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(String::from));
+    model.save(place.path("odd.safetensors")).unwrap();
+    let said = place.works(&format!("{CLASSIFY} in --model odd.safetensors --sort-into sorted"));
+    let labels: Vec<String> = rows(&said.out).into_iter().skip(1).map(|row| row[1].clone()).collect();
+    assert_eq!(labels, ["unsure-2", "unsure"]);
+    assert!(said.err.contains("note: the model has a class called unsure, so"), "{said:#?}");
+    assert!(place.path("sorted/unsure/zero.png").exists() && place.path("sorted/unsure-2/blank.png").exists());
 }

@@ -224,6 +224,29 @@ fn a_stopped_run_goes_on_without_what_it_could_not_read() {
 }
 
 #[test]
+fn a_stopped_run_goes_on_with_what_it_could_not_read_once_it_can_be() {
+    let place = Place::new();
+    for i in 0..6 {
+        save(&place, &format!("in/{i}.png"), digit(i).0);
+    }
+    place.works(&format!("{CLASSIFY} in --out whole.csv"));
+    let mended = place.read("in/3.png");
+    place.write("in/3.png", "no picture");
+    let line = format!("{CLASSIFY} in --out table.csv");
+    ends_before_its_table(&place, &line);
+    ends_with(&place.run(&format!("{CLASSIFY} in --out lacking.csv")), 3);
+    place.write("in/3.png", &mended);
+    let said = place.works(&format!("{line} --resume"));
+    assert!(said.out.contains("6 pictures, 1 of them now"), "{said:#?}");
+    assert_eq!(place.text("table.csv"), place.text("whole.csv"), "it stands where it would have stood");
+    let again = place.works(&format!("{line} --resume"));
+    assert!(again.err.contains("is already complete"), "{again:#?}");
+    // A whole table does not say what could not be read.
+    let words = "it has in/4.png where in/3.png should be, which may have been added or mended since";
+    place.refused(&format!("{CLASSIFY} in --out lacking.csv --resume"), &[words, "--force"]);
+}
+
+#[test]
 fn a_stopped_run_that_moves_pictures_does_not_miss_those_that_it_has_moved() {
     let place = Place::new();
     digits(&place, "in", 6);

@@ -134,6 +134,23 @@ fn kaggle_gets_numbers_for_classes_with_names_and_the_person_is_told_which() {
 }
 
 #[test]
+fn labels_that_are_taken_for_places_are_told_of() {
+    let place = Place::new();
+    let mut model = inkgrad::models::ModelFile::shipped("dense").unwrap();
+    model.set_class_names(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(String::from));
+    model.save(place.path("named.safetensors")).unwrap();
+    place.write("labelled.csv", format!("7,{}\n", pixels(0)));
+    place.write("plain.csv", pixels(0) + "\n");
+    let words = "note: no class is called by a number, so labels are taken for places: 0 is a, 1 is b";
+    let said = place.works(&format!("{CLASSIFY} labelled.csv --model named.safetensors --quiet"));
+    assert!(rows(&said.out)[1][5] == "h" && said.err.contains(words), "{said:#?}");
+    for line in ["plain.csv --model named.safetensors", "labelled.csv"] {
+        let said = place.works(&format!("{CLASSIFY} {line}"));
+        assert!(!said.err.contains("taken for places"), "{said:#?}");
+    }
+}
+
+#[test]
 fn columns_that_may_stand_in_another_order_are_told_of() {
     let place = Place::new();
     let header = |name: fn(usize, usize) -> String| {

@@ -4,8 +4,7 @@ use std::process::Stdio;
 #[cfg(unix)]
 use std::time::Duration;
 
-#[cfg(unix)]
-use inkgrad::models::ModelFile;
+use inkgrad::models::{ModelFile, Words};
 
 use crate::common::{NAMES, Place, accuracy, idx, said};
 
@@ -109,6 +108,23 @@ fn more_mistakes_than_a_picture_has_room_for_are_cut_to_those_that_fit_and_it_is
     assert!(said.err.contains("note: 888 of ") && said.err.contains(" mistakes fit"), "{said:#?}");
     let sheet = image::load_from_memory(&place.read("runs/0001-dense/mistakes.png")).unwrap();
     assert!((16_000..=16_384).contains(&sheet.height()), "{}", sheet.height());
+}
+
+#[test]
+fn answers_that_are_not_numbers_are_wrong_for_every_class_and_it_is_said() {
+    let place = Place::with_digits(300, 50);
+    let mut file = ModelFile::shipped("dense").unwrap();
+    let last = file.tensors.iter_mut().find(|tensor| tensor.name == "dense2.weight").unwrap();
+    let Words::F32(weights) = &mut last.words else { panic!("whole numbers") };
+    // They are finite, but what they sum is not.
+    weights.fill(3e38);
+    file.save(place.path("large.safetensors")).unwrap();
+    let said = place.works("evaluate large.safetensors --data data --device cpu --out here --shifts 0");
+    assert!(said.out.contains("accuracy 0.00 %") && said.out.contains(", 0 of 50 right"), "{said:#?}");
+    let shifted = said.out.lines().any(|line| line.split_whitespace().eq(["0", "0.00%"]));
+    assert!(said.out.contains("loss NaN") && shifted, "{said:#?}");
+    assert!(said.err.contains("warning: 50 of 50 answers of large.safetensors are not numbers"), "{said:#?}");
+    assert_eq!(place.names("here"), ["confusion.png", "mistakes.png"]);
 }
 
 #[cfg(unix)]
@@ -404,10 +420,13 @@ fn a_place_that_cannot_be_written_to_is_refused() {
     let place = Place::with_digits(300, 50);
     place.write("file", "text");
     for out in ["file", "file/below"] {
-        place.refused(&format!("{DENSE} --out {out}"), &["file"]);
+        let words = format!("error: --out {out}: ");
+        place.refused(&format!("{DENSE} --out {out}"), &[words.as_str(), "Expected a folder, or a name for a new one"]);
     }
     #[cfg(target_os = "linux")]
-    place.refused(&format!("{DENSE} --out /proc/runs"), &["/proc/runs"]);
+    for model in ["dense", "gan"] {
+        place.refused(&format!("train {model} --data data --device cpu --out /proc/runs"), &["--out /proc/runs: "]);
+    }
     place.works("train dense --data data --device cpu --epochs 1");
     let model = "evaluate runs/0001-dense --data data --device cpu";
     let said = place.run(&format!("{model} --out file"));
@@ -480,7 +499,7 @@ fn a_file_that_is_no_model_or_fits_no_data_is_refused() {
     place.refused("evaluate nowhere --device cpu", &["nowhere"]);
     place.refused("evaluate data --device cpu", &["data", "no run's folder", "runs/0001-fast"]);
     place.refused(&format!("evaluate data/{} --device cpu", NAMES[1]), &[NAMES[1], "not a safetensors file"]);
-    place.refused(&format!("evaluate {run} --data other --device cpu"), &["best.safetensors", "28, 28", "20, 12"]);
+    place.refused(&format!("evaluate {run} --data other --device cpu"), &["best.safetensors", "28x28x1", "20x12x1"]);
     let bytes = place.read(&format!("{run}/best.safetensors"));
     for length in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
         place.write("cut.safetensors", &bytes[..length]);

@@ -113,7 +113,10 @@ fn a_model_that_is_there_is_tested_on_all_images_where_that_is_asked_for() {
     for line in ["evaluate judge --data digits --hold-out 0", "evaluate judge --data digits --hold-out 100"] {
         place.refused(&format!("{line} --device cpu"), &["--hold-out all tests on every one of them"]);
     }
-    place.refused("evaluate judge --hold-out all --device cpu", &["--hold-out all is for --data"]);
+    for flag in ["--hold-out all", "--hold-out 7", "--image-size 14x14", "--prepare"] {
+        let line = format!("evaluate judge {flag} --device cpu");
+        place.refused(&line, &["--hold-out, --image-size and --prepare are for --data"]);
+    }
     place.refused("evaluate gan --data digits --hold-out all --device cpu", &["--hold-out all is for classifiers"]);
     for line in ["train dense", "train gan", "data stats"] {
         place.refused(&format!("{line} --data digits --hold-out all"), &["--hold-out all is for `evaluate`"]);
@@ -190,7 +193,7 @@ fn every_command_that_reads_data_has_the_flags_that_its_errors_name() {
     }
     let said = place.works("data extend --data train.csv --hold-out 5 --out made");
     assert!(said.out.contains("and 5 test images"), "{said:#?}");
-    place.refused("data extend --data odd.csv --image-size 20x30", &["--extend", "20 x 30"]);
+    place.refused("data extend --data odd.csv --image-size 20x30", &["odd.csv has images of 20 x 30"]);
     place.refused("sweep --data odd.csv --device cpu", &["--image-size"]);
     let none = "sweep --data train.csv --hold-out 0 --device cpu";
     place.refused(none, &["train.csv has no test images", "--hold-out 0 holds out none"]);
@@ -311,6 +314,37 @@ fn classes_that_are_matched_by_their_order_alone_are_warned_of() {
         let said = place.works(&format!("{line} --data w --device cpu"));
         assert!(!said.err.contains("matched in order"), "{said:#?}");
     }
+}
+
+#[test]
+fn classes_that_are_numbers_on_both_sides_are_not_matched_by_their_order() {
+    let place = Place::new();
+    let test = mnist::embedded().unwrap().test;
+    for (folder, digits) in [("odd", [3, 5, 7]), ("even", [0, 2, 4])] {
+        let some: Vec<usize> = (0..300).filter(|i| digits.contains(&test.labels[*i])).collect();
+        pictures(&place, folder, &test.select(&some), some.len());
+    }
+    place.works("train dense --data odd --epochs 1 --batch 16 --device cpu -q");
+    let words = ["the data has the classes 0, 2, 4, but the model knows 3, 5, 7"];
+    place.refused("evaluate runs/0001-dense --data even --device cpu", &words);
+    place.refused("train --from runs/0001-dense --data even --device cpu", &words);
+    // Tables and IDX files number their classes from 0 on.
+    let two = ImageSet { labels: test.labels.iter().map(|label| label % 2).collect(), ..test };
+    place.write("two.csv", table(&two, 40));
+    let words = ["the data has the classes 0, 1, but the model knows 3, 5, 7"];
+    place.refused("evaluate runs/0001-dense --data two.csv --device cpu", &words);
+}
+
+#[test]
+fn a_table_without_a_header_is_trained_with_as_images_of_the_size_that_is_asked_for() {
+    let place = Place::new();
+    let rows: String = (0..40).map(|i| format!("{}{}\n", i % 2, format!(",{i}").repeat(48))).collect();
+    place.write("plain.csv", rows);
+    let train = "train dense --data plain.csv --epochs 1 --batch 8 --validation 0 --device cpu -q";
+    place.refused(train, &["expected a column named `label`", "or one of --image-size"]);
+    place.works(&format!("{train} --image-size 6x8"));
+    let said = place.works("evaluate runs/0001-dense --data plain.csv --device cpu");
+    assert!(said.out.contains(" of 4 right"), "{said:#?}");
 }
 
 #[test]

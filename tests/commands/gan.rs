@@ -105,7 +105,7 @@ fn a_judge_that_does_not_know_the_real_pictures_is_doubted_once_with_a_remedy() 
     assert!(!said.err.contains("knows only"), "{said:#?}");
     let sweep = "sweep tiny.toml --ratios 1:3 --epochs 1 --data bars --device cpu --out judged";
     assert_eq!(doubts(&format!("{sweep} --judge runs/0003-dense")), 0);
-    place.refused(sweep, &["was begun with other settings"]);
+    place.refused(sweep, &["was begun with judge = ", ", not without judge; give the same, or another --out"]);
 }
 
 #[test]
@@ -133,7 +133,10 @@ fn a_sweep_answers_with_a_table_and_a_picture_and_goes_on_where_it_was() {
     place.works(line);
     assert_eq!(place.text("sweep/sweep.md"), table, "a sweep that is done gives the same answer again");
     assert_eq!(place.read("sweep/tiny-1-3/last.safetensors"), weights);
-    place.refused(&format!("{line} --seed 1"), &["was begun with other settings", "--out"]);
+    place.refused(&format!("{line} --seed 1"), &["was begun with seed = 0, not with seed = 1; give the same, or"]);
+    let wider = place.run(&line.replace("1:3,3:1", "1:1 --width 20"));
+    assert!(wider.err.contains("was begun with --width 16, not with --width 20"), "{wider:#?}");
+    assert!(wider.code == Some(1) && !wider.err.contains("which is there already"), "{wider:#?}");
     place.refused("sweep tiny.toml --ratios 1:0 --data data --device cpu", &["1:3"]);
     place.refused("sweep tiny.toml --width 1 --data data --device cpu", &["2 or more"]);
     for (ratios, words) in [
@@ -163,7 +166,7 @@ fn a_sweep_of_other_ratios_keeps_the_rows_of_the_runs_that_are_there() {
     assert_eq!(place.text("sweep/sweep.csv").lines().count(), 3);
 
     place.refused(&sweep("--ratios 6:2"), &["6:2 comes to the widths 12 + 4", "sweep/tiny-3-1", "--out"]);
-    place.refused(&sweep("--ratios 1:1 --seed 1"), &["was begun with other settings", "--out"]);
+    place.refused(&sweep("--ratios 1:1 --seed 1"), &["was begun with seed = 0, not with seed = 1", "--out"]);
     place.write("other.toml", TINY.replace("\"tiny\"", "\"other\""));
     let words = ["is a run of tiny, but a table holds one GAN only", "--out"];
     place.refused(&sweep("--ratios 1:3").replace("tiny.toml", "other.toml"), &words);

@@ -158,10 +158,10 @@ fn a_flag_that_cannot_be_followed_is_named_with_what_would_do() {
         ("--batch 400", ["--batch is 400", "330", "multiple"]),
         ("--loss magic", ["--loss", "magic", "hinge"]),
         ("--noise-width 0", ["--noise-width is 0", "from 1", ""]),
-        ("--spectral-norm perhaps", ["--spectral-norm", "perhaps", "true"]),
+        ("--spectral-norm=perhaps", ["--spectral-norm", "perhaps", "true"]),
         ("--judge nowhere.safetensors", ["nowhere.safetensors", "cannot", ""]),
     ] {
-        let (name, _) = flags.split_once(' ').unwrap();
+        let (name, _) = flags.split_once([' ', '=']).unwrap();
         // If a flag is given twice, the last one counts.
         let others = if name == "--pack" { TINY.replace(" --pack 2", "") } else { TINY.into() };
         place.refused(&format!("{others} {flags}"), &words);

@@ -15,7 +15,7 @@ const ODD: [&str; 10] = ["1", "3", "5", "7", "9", "11", "13", "15", "17", "19"];
 const LETTERS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
 #[test]
-fn a_digit_is_the_class_of_that_name_and_only_where_no_class_is_a_number_a_place() {
+fn a_class_is_given_by_its_name_and_only_where_no_class_is_a_number_by_its_place() {
     let place = Place::new();
     renamed(&place, "odd.safetensors", ODD);
     renamed(&place, "letters.safetensors", LETTERS);
@@ -32,6 +32,12 @@ fn a_digit_is_the_class_of_that_name_and_only_where_no_class_is_a_number_a_place
     }
     generate(&place, "--model letters.safetensors --digits 2,0 --grid 1x2 --out-dir letter");
     assert_eq!(place.names("letter"), ["000000_c.png", "000001_a.png"]);
+    generate(&place, "--model letters.safetensors --digits c,0-1,a --grid 1x4 --out-dir named");
+    assert_eq!(place.names("named"), ["000000_c.png", "000001_a.png", "000002_b.png", "000003_a.png"]);
+    generate(&place, "--model letters.safetensors --between-digits c,a --frames 2 --grid 1x1 --out-dir names");
+    assert_eq!(place.names("names"), ["000000_c.png", "000001_a.png"]);
+    let words = ["--digits: \"z\" is not one of the model's 10 classes, which are a, b, c", "1,4,7 or 0-4"];
+    place.refused(&format!("generate {CPU} --model letters.safetensors --digits z"), &words);
     let known = "which are counted from 0: 0 is a, 1 is b";
     place.refused(&format!("generate {CPU} --model letters.safetensors --digits 10"), &["--digits: 10 is not", known]);
 }

@@ -6,7 +6,7 @@ use inkgrad::models::ModelFile;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::common::Place;
+use crate::common::{Place, said};
 use crate::import_tensors::dense_layers;
 use crate::travel::file;
 
@@ -106,6 +106,25 @@ fn a_file_that_calls_two_classes_the_same_is_imported_with_other_names() {
         place.refused(&unnamed, &["--class-names: name 2 is empty"]);
         place.works(&format!("{line} --class-names a,b,c,d,e,f,g,h,i,j"));
     }
+}
+
+#[test]
+fn class_names_may_have_blanks_around_them_and_what_is_suggested_can_be_pasted() {
+    let place = Place::new();
+    let ran = |line: &str, more: &[&str]| {
+        let said = said(place.command(line).args(more).output().unwrap());
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        said.out
+    };
+    place.works("export dense there.onnx");
+    let out = ran("import there.onnx --class-names", &["a, b ,c,d,e,f,g,h,i, j", "my model.safetensors"]);
+    let quote = if cfg!(windows) { '"' } else { '\'' };
+    assert!(out.contains(&format!("`inkgrad inspect {quote}my model.safetensors{quote}`")), "{out}");
+    let path = place.path("my model.safetensors");
+    let names = ModelFile::load(&path).unwrap().class_names(&path).unwrap();
+    assert_eq!(names, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]);
+    let out = ran("ensemble dense cnn -o", &["two models.safetensors"]);
+    assert!(out.contains(&format!("inkgrad evaluate {quote}two models.safetensors{quote}")), "{out}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn a_model_that_is_trained_further_begins_where_it_was_and_keeps_its_normalizati
     assert!(config.contains("from = ") && config.contains("runs/0001-dense"), "{config}");
     // If no rate is given, it is a tenth of the recipe's 0.004.
     let said = place.works("train --from runs/0001-dense --data more --dry-run --device cpu");
-    assert!(said.out.contains("learning_rate = 0.0004"), "{said:#?}");
+    assert!(said.out.contains("learning_rate = 0.0004\n"), "{said:#?}");
 }
 
 #[test]
@@ -59,11 +59,13 @@ fn what_cannot_be_gone_on_from_is_refused_with_the_reason() {
     place.refused("train --from gan --data data", &["generator"]);
     place.refused("train --from nowhere --data data", &["nowhere", "judge"]);
     place.refused("train gan --members 3 --data data", &["--members does not apply to a GAN"]);
-    place.refused("train dense --members 0 --data data --device cpu", &["--members is 0"]);
+    place.refused("train dense --members 0 --data data --device cpu", &["--members <N>", "from 1 to 100"]);
+    place.refused("train dense --members -1 --data data --device cpu", &["a whole number from 1 to 100"]);
     place.refused("train dense --recipe slow", &["fast, standard, best, ensemble"]);
     let words = ["names its own networks", "inkgrad train --recipe ensemble", "inkgrad train dense --members N"];
     place.refused("train dense --recipe ensemble --data data --device cpu", &words);
     place.refused("train --from runs/0001-dense --recipe ensemble --data data --device cpu", &["Leave out --from"]);
+    place.refused("train --recipe ensemble --members 2 --data data --device cpu", &["Leave out --members"]);
     place.refused("train dense --warmup 1 --data data --device cpu", &["--warmup does not apply to the one-cycle"]);
     // Networks that cannot be joined are refused before they are trained.
     place.write(
@@ -195,6 +197,25 @@ fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
     place.works(&format!("train --resume {} --quiet", run.replace('/', std::path::MAIN_SEPARATOR_STR)));
     assert_eq!(place.read(&format!("{run}/1/last.safetensors")), first);
     assert_eq!(place.read(whole), wanted);
+}
+
+#[test]
+fn a_model_that_goes_on_from_one_that_knows_the_test_images_is_said_to_know_them_too() {
+    let place = Place::new();
+    let rows: String = (0..40).map(|i| format!("{},{i},0,255,9\n", i % 2)).collect();
+    place.write("all.csv", format!("label,a,b,c,d\n{rows}"));
+    let train = "--data all.csv --epochs 1 --validation 0 --device cpu -q";
+    place.works(&format!("train dense --hold-out 0 {train}"));
+    place.works(&format!("train --from runs/0001-dense --hold-out 10 {train}"));
+    let warning = "has learned from 10 of these 10 test images (--hold-out 0)";
+    // It goes on for longer, with the hold-out that it has.
+    let said = place.works(&format!("train --from runs/0002-dense {train}"));
+    assert!(said.err.contains(warning) && said.err.contains("--hold-out 10, which is kept"), "{said:#?}");
+    for run in ["0002", "0003"] {
+        let said = place.works(&format!("evaluate runs/{run}-dense --data all.csv --device cpu"));
+        assert_eq!(said.err.matches("no fair test").count(), 1, "{said:#?}");
+        assert!(said.err.contains(warning), "{said:#?}");
+    }
 }
 
 #[test]

@@ -24,12 +24,12 @@ fn faster_layouts_are_found_remembered_and_forgotten_and_change_a_loss_by_its_ro
     let tuned = place.run_on(&format!("tune {NETWORK}"), &gpu, CARD);
     assert_eq!(tuned.code, Some(0), "{tuned:#?}");
     assert!(tuned.out.contains("dense, training, batch 16: ") && tuned.out.contains("times as fast"), "{tuned:#?}");
-    assert!(tuned.out.contains("layouts that are faster here: ") && !tuned.err.contains("wrong"), "{tuned:#?}");
+    assert!(tuned.out.contains(" found to be faster here: ") && !tuned.err.contains("wrong"), "{tuned:#?}");
     let after = first_loss(&place, &gpu);
     assert!((before - after).abs() < 1e-5, "{before} before, {after} after");
 
     let forgotten = place.run_on("tune --forget", &gpu, CARD);
-    assert!(forgotten.out.contains(" layouts forgotten") && !forgotten.out.contains(": 0 layouts"), "{forgotten:#?}");
+    assert!(forgotten.out.contains(" forgotten") && !forgotten.out.contains(": 0 layouts"), "{forgotten:#?}");
     let again = place.run_on("tune --forget", &gpu, CARD);
     assert!(again.out.contains(": 0 layouts forgotten"), "{again:#?}");
     assert_eq!(first_loss(&place, &gpu), before);
@@ -44,7 +44,9 @@ fn a_faster_layout_whose_results_are_wrong_is_named_and_not_taken() {
     let wrong = format!("{CARD};wrong-shader@matmul.nn:let slice = 0u=>let slice = 100u");
     let tuned = place.run_on(&format!("tune {NETWORK}"), &gpu, &wrong);
     assert_eq!(tuned.code, Some(0), "{tuned:#?}");
-    assert!(tuned.err.contains("faster layouts of matmul.nn [16, 64] have wrong results on this device"), "{tuned:#?}");
+    for words in ["warning: wrong results on this device, so not used: ", " of matmul.nn [16, 64]\n"] {
+        assert!(tuned.err.contains(words), "{words:?} is not in {tuned:#?}");
+    }
     let after = first_loss(&place, &gpu);
     assert!((before - after).abs() < 1e-5, "{before} before, {after} after");
 }

@@ -124,7 +124,7 @@ fn it_knows_digits_it_was_never_shown_after_two_hundred_steps_and_says_which_it_
     assert_eq!((scores.accuracy(), scores.loss), (glance.accuracy, glance.loss));
     assert_eq!(glance.mistakes.len(), 1000 - scores.correct);
     for mistake in &glance.mistakes {
-        assert_eq!(scores.predicted[mistake.index], (mistake.predicted, mistake.probability));
+        assert_eq!(scores.predicted[mistake.index], Some((mistake.predicted, mistake.probability)));
         assert_eq!(watched.labels[mistake.index] as usize, mistake.label);
         assert_ne!(mistake.label, mistake.predicted);
     }

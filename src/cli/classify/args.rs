@@ -89,7 +89,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = HOW)]
     pub show_input: Option<PathBuf>,
 
-    /// Table to write: a .csv, .jsonl or .parquet file [default: CSV on standard output]
+    /// Table to write: a .csv, .jsonl or .parquet file, or - for standard output [default: CSV on standard output]
     #[arg(long, short, value_name = "FILE", help_heading = PLACE)]
     pub out: Option<PathBuf>,
     /// Format to write, if the file's name does not say; kaggle: ImageId,Label for the rows of a CSV file
@@ -187,12 +187,41 @@ impl Args {
         }
     }
 
+    /// Refuses flags for a preparation that does not take place with a model's file, whose images are of size `input`.
+    ///
+    /// # Errors
+    /// If there is one: which, and why it would change nothing.
+    pub fn check_preparation(&self, file: &ModelFile, [.., channels]: [usize; 3]) -> anyhow::Result<()> {
+        if !self.preparation(file).only_fits(channels) {
+            return Ok(());
+        }
+        let flags = [
+            (self.prepare == Some(When::Always), "--prepare always"),
+            (self.invert == When::Always, "--invert always"),
+            (self.invert == When::Never, "--invert never"),
+            (self.no_contrast, "--no-contrast"),
+            (self.no_thicken, "--no-thicken"),
+            (self.no_crop, "--no-crop"),
+            (self.no_margin, "--no-margin"),
+            (self.no_center, "--no-center"),
+        ];
+        let Some((_, flag)) = flags.into_iter().find(|(given, _)| *given) else { return Ok(()) };
+        let reason = match self.prepare {
+            _ if channels != 1 => format!("the model takes images of {channels} channels, which are not prepared"),
+            Some(When::Never) => "--prepare never prepares nothing".into(),
+            _ => "this model takes pictures as they are, unless --prepare auto or always is given".into(),
+        };
+        bail!("{flag} would change nothing: {reason}. Leave it out")
+    }
+
     /// The table's format.
     ///
     /// # Errors
     /// If flags contradict each other, or an input does not exist: which, and what would work.
     pub fn check(&self) -> anyhow::Result<Format> {
         let csv = self.pictures.iter().any(|path| is_csv(path));
+        let listed = self.pictures.iter().any(|path| path.as_os_str() == DASH);
+        ensure!(listed || !self.null_data, "-0 is for names on standard input: give - as well");
         let format = self.format_of()?;
         if format == Format::Kaggle {
             let one = self.pictures.len() == 1 && csv;
@@ -208,7 +237,7 @@ impl Args {
             "--format parquet: Parquet cannot go to standard output; name a file with --out"
         );
         if let [path] = self.pictures.as_slice()
-            && path.as_os_str() != "-"
+            && path.as_os_str() != DASH
             && !path.to_string_lossy().contains(['*', '?', '['])
         {
             path.metadata().with_context(|| format!("cannot read {}", visible(&path.to_string_lossy())))?;

@@ -88,6 +88,8 @@ enum Now {
     Same,
     Gone,
     Changed,
+    /// It could not be read, and now it can.
+    Mended,
     /// Its table has another stamp, and is to be read again.
     InTable(PathBuf, u32),
 }
@@ -110,16 +112,18 @@ impl Check {
         Check { work, class_names: class_names.into(), moves, now: SystemTime::now(), tables: BTreeMap::new() }
     }
 
-    /// Compares the files of some records. Rows of a table that may have changed are left to [`Check::finish`].
+    /// Compares the files of some records, and says for each whether its picture could not be read and now can: then it
+    /// is still to be classified. Rows of a table that may have changed are left to [`Check::finish`].
     ///
     /// # Errors
     /// If a picture is no longer there, or has changed: which, and what to do.
-    pub fn files(&mut self, records: &[Record]) -> anyhow::Result<()> {
+    pub fn files(&mut self, records: &[Record]) -> anyhow::Result<Vec<bool>> {
         let stamps = stamps(records.iter().map(|record| file_of(&record.path, record.row)), self.now);
         let compared: Vec<Now> = records.par_iter().map(|record| self.compared(record, &stamps)).collect();
+        let mended = compared.iter().map(|now| matches!(now, Now::Mended)).collect();
         for (record, now) in records.iter().zip(compared) {
             match now {
-                Now::Same => {}
+                Now::Same | Now::Mended => {}
                 Now::Gone => return Err(gone(&record.path)),
                 Now::Changed => return Err(changed(&record.path)),
                 Now::InTable(table, digest) => {
@@ -127,7 +131,7 @@ impl Check {
                 }
             }
         }
-        Ok(())
+        Ok(mended)
     }
 
     /// Reads the tables that may have changed, and compares their rows.
@@ -167,8 +171,11 @@ impl Check {
             _ if is_csv(&file) => Now::InTable(file, seen),
             _ => {
                 let now = self.work.file(&file).ok();
-                let is_same = digest(now.as_ref().map(|now| &now.prepared), None) == seen;
-                if is_same { Now::Same } else { Now::Changed }
+                match digest(now.as_ref().map(|now| &now.prepared), None) == seen {
+                    true => Now::Same,
+                    false if seen == UNREADABLE => Now::Mended,
+                    false => Now::Changed,
+                }
             }
         }
     }
@@ -222,7 +229,7 @@ mod tests {
     fn said(records: &[Record], moves: bool) -> String {
         let mut check = Check::new(&work(), &[], moves);
         check.now += Duration::from_secs(3600);
-        let checked = check.files(records).and_then(|()| check.finish());
+        let checked = check.files(records).and_then(|_| check.finish());
         checked.map_or_else(|error| error.to_string(), |()| String::new())
     }
 
@@ -289,6 +296,20 @@ mod tests {
         let (path, fingerprint) = (items[0].name.clone(), Some(fingerprints[0]));
         let record = Record { path, fingerprint, ..Record::default() };
         assert!(said(&[record], false).contains("is not what it was"));
+    }
+
+    #[test]
+    fn a_picture_that_could_not_be_read_is_mended_once_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let [picture, broken] = ["a.png", "b.png"].map(|name| folder.path().join(name));
+        draw(&picture, 200);
+        std::fs::write(&broken, "no picture").unwrap();
+        let kept = records(&[picture, broken.clone()], 3600);
+        let mended = || Check::new(&work(), &[], false).files(&kept).unwrap();
+        std::fs::write(&broken, "still none").unwrap();
+        assert_eq!(mended(), [false, false]);
+        draw(&broken, 90);
+        assert_eq!(mended(), [false, true]);
     }
 
     #[test]

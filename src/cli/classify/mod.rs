@@ -1,6 +1,7 @@
 //! `inkgrad classify`: classifies any number of pictures, of any size and colour.
 
-use std::io::{self, BufWriter, Write};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,10 +12,12 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, bail, ensure};
 
 use super::counting::Counting;
+use super::terminal::Shown;
 use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
+use crate::data::UNSURE;
 use crate::data::csv::PixelRows;
 use crate::device::Device;
-use crate::files::{self, Existing, STDOUT, Unfinished};
+use crate::files::{self, DASH, Existing, STDOUT, Unfinished};
 use crate::infer::Classifier;
 use crate::infer::classify::default_model;
 use crate::infer::evaluate::InferError;
@@ -73,11 +76,12 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let Some((classifier, _)) = team.first() else { bail!("no device") };
     let class_names = classifier.class_names().to_vec();
     let top = args.top.map_or(2, usize::from).min(class_names.len().max(1));
-    let columns = Columns {
-        class_names: class_names.clone(),
-        threshold: args.threshold,
-        kept: Kept { top, all: args.probabilities },
-    };
+    args.check_preparation(&file, classifier.input())?;
+    let columns = Columns::new(&class_names, args.threshold, Kept { top, all: args.probabilities });
+    if columns.unsure != UNSURE {
+        let word = &columns.unsure;
+        note(format_args!("note: the model has a class called {UNSURE}, so pictures without an answer are {word}"));
+    }
     if let Some(numbering) = columns.numbering().filter(|_| format == Format::Kaggle) {
         note(format_args!("note: Kaggle takes numbers instead of class names: {numbering}"));
     }
@@ -105,6 +109,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let class_names = results.class_names.clone();
     let source = Source { given, null_data, shard, done: Arc::clone(&done), class_names };
     let settings = args.settings(&file, &name)?;
+    let mut mended = HashSet::new();
     let (mut sink, existing) = match &args.out {
         None => {
             let (to, alone) = (to.unwrap_or_else(|| STDOUT.into()), !args.makes_files());
@@ -112,7 +117,8 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         }
         Some(out) => match opened(out, &args, &settings, &work, &mut results)? {
             Some(Opened { journal, existing, earlier }) => {
-                *done.lock().unwrap_or_else(PoisonError::into_inner) = earlier;
+                *done.lock().unwrap_or_else(PoisonError::into_inner) = earlier.done;
+                mended = earlier.mended;
                 (Sink::Journal(journal), existing)
             }
             None => {
@@ -164,7 +170,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     summary.finish_errors()?;
     let mut journal = sink.end().map_err(with_kept)?;
     if let (Some(journal), Some(out)) = (&mut journal, &args.out) {
-        write_table(journal, out, format, columns, existing).map_err(with_kept)?;
+        write_table(journal, out, format, columns, existing, &mended).map_err(with_kept)?;
     }
     if let (Some(least), Some(path)) = (results.least, &args.sheet) {
         let (sheet, missing) = least.draw(&work)?;
@@ -220,6 +226,9 @@ fn tell(args: &Args, format: Format, summary: &Summary, before: u64, took: std::
     if format == Format::Kaggle && summary.failed_rows > 0 {
         let table = args.out.as_ref().map_or("the table".into(), |out| out.display().to_string());
         note(format_args!("warning: {table} lacks {}; Kaggle refuses it", summary.lacking()));
+    }
+    if let Some(places) = summary.labels_by_place() {
+        note(format_args!("note: no class is called by a number, so labels are taken for places: {places}"));
     }
     if args.quiet {
         return;
@@ -322,7 +331,12 @@ fn begun<'a>(
 ) -> io::Result<&'a mut Streamed> {
     match table {
         Some(table) => Ok(table),
-        None => Ok(table.insert(Table::start(format, columns.clone(), BufWriter::new(files::open_stream(to)?))?)),
+        None => {
+            let stream = files::open_stream(to)?;
+            let is_seen = to == Path::new(STDOUT) && io::stdout().is_terminal();
+            let stream = if is_seen { Box::new(Shown::new(stream)) } else { stream };
+            Ok(table.insert(Table::start(format, columns.clone(), BufWriter::new(stream))?))
+        }
     }
 }
 
@@ -413,17 +427,42 @@ fn classify(
     })
 }
 
-/// Makes the table from a complete journal.
+/// Makes the table from a complete journal. Pictures that were `mended`, given by the hashes of their names, stand where
+/// they could not be read at first.
 fn write_table(
     journal: &mut Journal,
     out: &Path,
     format: Format,
     columns: Columns,
     existing: Existing,
+    mended: &HashSet<u64>,
 ) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {}", out.display());
     let file = Unfinished::create(out).with_context(cannot)?;
     let mut table = Table::start(format, columns, file).with_context(cannot)?;
-    journal.read(|record| table.push(&record).with_context(cannot))?;
+    let mut later = answers(journal, mended)?;
+    journal.read(|record| {
+        let row = match later.get_mut(&hash(record.path.as_bytes())) {
+            Some(answers) => answers.pop_front(),
+            None => Some(record),
+        };
+        row.map_or(Ok(()), |row| table.push(&row)).with_context(cannot)
+    })?;
     table.finish().and_then(|file| file.finish(existing)).with_context(cannot)
+}
+
+/// The journal's answers for the pictures whose names have these hashes.
+fn answers(journal: &mut Journal, names: &HashSet<u64>) -> anyhow::Result<HashMap<u64, VecDeque<Record>>> {
+    let mut answers: HashMap<u64, VecDeque<Record>> = HashMap::new();
+    if names.is_empty() {
+        return Ok(answers);
+    }
+    journal.read(|record| {
+        let name = hash(record.path.as_bytes());
+        if names.contains(&name) && record.best().is_some() {
+            answers.entry(name).or_default().push_back(record);
+        }
+        Ok(())
+    })?;
+    Ok(answers)
 }

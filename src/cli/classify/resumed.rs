@@ -1,7 +1,7 @@
 //! What a stopped run has left for the run that continues it: its records, once it is known that their pictures are
 //! still there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -25,8 +25,17 @@ pub struct Opened {
     pub journal: Journal,
     /// Whether an existing table is replaced.
     pub existing: Existing,
-    /// How many records with each name's hash a stopped run has left in it.
-    pub earlier: HashMap<u64, u32>,
+    pub earlier: Earlier,
+}
+
+/// What a stopped run has left in a journal, by the hashes of names.
+#[derive(Default)]
+pub struct Earlier {
+    /// How many records of each name stand.
+    pub done: HashMap<u64, u32>,
+    /// Pictures that it could not read and that can be read now: they are classified after all others, and have their
+    /// old places in the table.
+    pub mended: HashSet<u64>,
 }
 
 /// The journal of a table: a new one, or that of a stopped run, whose records are added to the results. `None` if the
@@ -40,7 +49,7 @@ pub fn opened(
 ) -> anyhow::Result<Option<Opened>> {
     let path = journal::path_of(out);
     if args.resume && path.exists() {
-        let mut earlier = HashMap::new();
+        let mut earlier = Earlier::default();
         let journal = resumed(&path, settings, work, &mut earlier, results)?;
         // A table beside the journal is one that the stopped run was to replace, or its own, just written.
         return Ok(Some(Opened { journal, existing: Existing::Replace, earlier }));
@@ -57,10 +66,10 @@ pub fn opened(
         bail!("{} is already there; name another place, or overwrite it with --force", out.display());
     }
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    Ok(Some(Opened { journal: Journal::start(&path, settings)?, existing, earlier: HashMap::new() }))
+    Ok(Some(Opened { journal: Journal::start(&path, settings)?, existing, earlier: Earlier::default() }))
 }
 
-/// Continues the journal at `path`: adds its records to `results`, and counts them in `done`.
+/// Continues the journal at `path`: adds its records to `results`, and notes them in `earlier`.
 ///
 /// # Errors
 /// If it was begun with other settings, or if pictures have changed or are gone.
@@ -68,17 +77,23 @@ fn resumed(
     path: &Path,
     settings: &Settings,
     work: &Work,
-    done: &mut HashMap<u64, u32>,
+    earlier: &mut Earlier,
     results: &mut Results,
 ) -> anyhow::Result<Journal> {
     let classes = results.class_names.len();
     let mut check = Check::new(work, &results.class_names, results.moves());
     let mut take = |check: &mut Check, records: Vec<Record>| -> anyhow::Result<()> {
-        check.files(&records).with_context(|| path.display().to_string())?;
-        records.iter().try_for_each(|record| {
-            *done.entry(hash(record.path.as_bytes())).or_default() += 1;
-            results.add_earlier(record)
-        })
+        let mended = check.files(&records).with_context(|| path.display().to_string())?;
+        for (record, is_mended) in records.iter().zip(mended) {
+            let name = hash(record.path.as_bytes());
+            if is_mended {
+                earlier.mended.insert(name);
+            } else {
+                *earlier.done.entry(name).or_default() += 1;
+                results.add_earlier(record)?;
+            }
+        }
+        Ok(())
     };
     let mut records = Vec::new();
     let journal = Journal::resume(path, settings, |record| {

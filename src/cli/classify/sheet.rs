@@ -9,7 +9,6 @@ use image::imageops;
 
 use super::record::Record;
 use super::table::Columns;
-use crate::data::UNSURE;
 use crate::files::Unfinished;
 use crate::pictures::source::{numbered_pixels, table_of};
 use crate::pictures::stream::Work;
@@ -133,7 +132,7 @@ impl Least {
     }
 
     fn strip(&self, class: usize, Class { met, pictures }: &Class, most: usize) -> Result<RgbImage, ReportError> {
-        let name = |class: usize| self.columns.class_names.get(class).map_or(UNSURE, String::as_str);
+        let name = |class: usize| self.columns.class_names.get(class).unwrap_or(&self.columns.unsure).as_str();
         let items: Vec<SheetItem> = pictures
             .iter()
             .take(most)

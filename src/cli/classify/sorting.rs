@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::data::UNSURE;
+use super::table::unsure;
 use crate::files::{Existing, Unfinished};
 use crate::pictures::numbered;
 use crate::pictures::source::{hash, is_name};
@@ -32,8 +32,7 @@ pub struct Sorting {
 
 impl Sorting {
     pub fn new(folder: PathBuf, how: How, class_names: &[String]) -> Sorting {
-        let names = folder_names(class_names);
-        let folders = names.iter().map(String::as_str).chain([UNSURE]).map(|name| folder.join(name)).collect();
+        let folders = folder_names(class_names).iter().map(|name| folder.join(name)).collect();
         Sorting { folder, how, folders, next: HashMap::new() }
     }
 
@@ -73,11 +72,12 @@ impl Sorting {
     }
 }
 
-/// The name of each class's folder: the class's own, if a folder can have it and no other class has it. Many file
-/// systems take `a` and `A` for the same.
+/// The name of each class's folder: the class's own, if a folder can have it and no other class has it; and then that
+/// for the unsure files. Many file systems take `a` and `A` for the same.
 fn folder_names(class_names: &[String]) -> Vec<String> {
+    let unsure = unsure(class_names);
     let mut taken: HashMap<String, u32> = HashMap::new();
-    for name in class_names.iter().map(String::as_str).chain([UNSURE]) {
+    for name in class_names.iter().chain([&unsure]) {
         *taken.entry(name.to_lowercase()).or_default() += 1;
     }
     let folder_name = |(class, name): (usize, &String)| {
@@ -92,7 +92,7 @@ fn folder_names(class_names: &[String]) -> Vec<String> {
         taken.insert(other.to_lowercase(), 1);
         other
     };
-    class_names.iter().enumerate().map(folder_name).collect()
+    class_names.iter().enumerate().map(folder_name).chain([unsure]).collect()
 }
 
 /// Whether `target` is a file, not a link, with the same bytes as `file`.
@@ -237,7 +237,7 @@ mod tests {
         for (classes, wanted) in [
             ("a b A", "a-0 b A-2 unsure"),
             ("1 2 3 4 5 6 7 8 9 A a", "1 2 3 4 5 6 7 8 9 A-9 a-10 unsure"),
-            ("Unsure x", "Unsure-0 x unsure"),
+            ("Unsure x", "Unsure x unsure-2"),
             // The name that they would get is another class's name.
             ("a A a-0 1-1 ..", "a-0-0 A-1 a-0 1-1 4 unsure"),
             ("1 ..", "1 1-1 unsure"),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::record::Record;
 use super::table::{Columns, harmless};
 use crate::cli::thousands;
-use crate::data::UNSURE;
+use crate::data::write::legend;
+use crate::data::{LISTED, Numbered};
 use crate::files::{Existing, Unfinished};
 use crate::pictures::visible;
 use crate::report::{Confusion, MAX_CLASSES, aligned, class_name};
@@ -31,6 +32,8 @@ pub struct Summary {
     /// Of the pictures whose class is known: how many have an answer, and how many of these answers are right.
     answered: (u64, u64),
     unknown_truth: u64,
+    /// Whether rows have labels that are classes.
+    labels: bool,
     pub pictures: u64,
     pub failed: u64,
     /// How many of those are rows of CSV files.
@@ -92,6 +95,7 @@ impl Summary {
         let line = &mut self.classes[answer.unwrap_or(self.columns.class_names.len())];
         *line = (line.0 + 1, line.1 + confidence);
         if let Some(truth) = record.truth {
+            self.labels |= record.row.is_some();
             if let Some(confusion) = &mut self.confusion {
                 confusion.add(truth, best)?;
             }
@@ -121,6 +125,13 @@ impl Summary {
             file.finish(Existing::Replace).map_err(cannot)?;
         }
         Ok(())
+    }
+
+    /// Which label was taken for which class, if any was and classes are not called by numbers.
+    pub fn labels_by_place(&self) -> Option<String> {
+        let class_names = &self.columns.class_names;
+        let by_place = self.labels && Numbered::of(class_names).is_by_place();
+        by_place.then(|| legend(class_names, 0..class_names.len() as u32, LISTED)).flatten()
     }
 
     /// The first files that could not be read, and why.
@@ -251,7 +262,7 @@ impl Summary {
         for class in met.iter().take(LINES) {
             let (number, sum) = self.classes[*class];
             let name = match *class == self.columns.class_names.len() {
-                true => UNSURE.to_owned(),
+                true => self.columns.unsure.clone(),
                 false => visible(&class_name(&self.columns.class_names, *class)),
             };
             rows.push([name, thousands(number), format!("{:.2} %", 100.0 * sum / number as f64)]);

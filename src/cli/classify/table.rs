@@ -1,6 +1,7 @@
 //! Answers as CSV, JSON lines, Parquet, or in Kaggle's format: the first three have the same columns.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub const KAGGLE: [&str; 2] = ["ImageId", "Label"];
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
     pub class_names: Vec<String>,
+    /// The word for pictures without an answer, which no class is called by.
+    pub unsure: String,
     /// Below this probability a picture has no answer.
     pub threshold: Option<f64>,
     pub kept: Kept,
@@ -49,6 +52,10 @@ impl<'a> Cell<'a> {
 }
 
 impl Columns {
+    pub fn new(class_names: &[String], threshold: Option<f64>, kept: Kept) -> Columns {
+        Columns { class_names: class_names.into(), unsure: unsure(class_names), threshold, kept }
+    }
+
     /// The names of the columns, and whether each holds text.
     pub fn names(&self) -> Vec<(String, bool)> {
         let mut names = vec![("path".to_owned(), true), ("label".to_owned(), true)];
@@ -92,7 +99,7 @@ impl Columns {
 
     /// The label that a record gets.
     pub fn label(&self, record: &Record) -> &str {
-        record.answer(self.threshold.unwrap_or(0.0)).and_then(|class| self.name(class)).unwrap_or(UNSURE)
+        record.answer(self.threshold.unwrap_or(0.0)).and_then(|class| self.name(class)).unwrap_or(&self.unsure)
     }
 
     fn cells<'a>(&'a self, record: &'a Record) -> Vec<Cell<'a>> {
@@ -108,6 +115,17 @@ impl Columns {
         cells.extend(record.all.iter().map(|p| Cell::Number(*p)));
         cells
     }
+}
+
+/// `unsure`, or with the first number that makes it a word of its own: case does not count in the names of folders.
+pub fn unsure(class_names: &[String]) -> String {
+    let taken: HashSet<String> = class_names.iter().map(|name| name.to_lowercase()).collect();
+    let (mut word, mut number) = (UNSURE.to_owned(), 1);
+    while taken.contains(&word) {
+        number += 1;
+        word = format!("{UNSURE}-{number}");
+    }
+    word
 }
 
 /// A table that is being written.

@@ -4,8 +4,7 @@ use parquet::record::RowAccessor;
 use super::*;
 
 fn columns(threshold: Option<f64>, top: usize, all: bool) -> Columns {
-    let class_names = ["3", "=8"].map(String::from).into();
-    Columns { class_names, threshold, kept: Kept { top, all } }
+    Columns::new(&["3", "=8"].map(String::from), threshold, Kept { top, all })
 }
 
 fn record(path: &str, confidence: f64) -> Record {
@@ -36,6 +35,16 @@ fn csv_has_a_line_a_picture_and_runs_nothing_in_a_spreadsheet() {
         a.png,'=8,'=8,0.900000,3,0.100000,,\n\
         \"a,\"\"b\"\"\n.png\",unsure,'=8,0.600000,3,0.400000,3,\n";
     assert_eq!(table, expected);
+}
+
+#[test]
+fn pictures_without_an_answer_are_called_by_a_word_that_no_class_has() {
+    let words = [["3", "sure"], ["Unsure", "3"], ["unsure", "unsure-2"]];
+    for (classes, word) in words.into_iter().zip(["unsure", "unsure-2", "unsure-3"]) {
+        let columns = Columns::new(&classes.map(String::from), Some(0.9), Kept { top: 2, all: false });
+        let labels = [0.95, 0.8].map(|confidence| columns.label(&record("a", confidence)).to_owned());
+        assert_eq!(labels, [classes[1], word]);
+    }
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::pictures::visible;
 pub const NOT_COMPARED: &str = "its pictures and its model were not checked";
 const COMPARED: &str = "it has these pictures, and its first answers are this model's";
 
+/// Why a table may lack a picture.
+const SINCE: &str = "which may have been added or mended since";
+
 /// How much a probability may differ on another device.
 const NEAR: f64 = 0.01;
 
@@ -66,8 +69,8 @@ pub fn compare(
                 }
                 let name = visible(&name);
                 return Err(other(match &row {
-                    Some(row) => format!("it has {} where {name} should be", visible(&row.name)),
-                    None => format!("it lacks {name}"),
+                    Some(row) => format!("it has {} where {name} should be, {SINCE}", visible(&row.name)),
+                    None => format!("it lacks {name}, {SINCE}"),
                 }));
             }
         }
@@ -201,10 +204,9 @@ mod tests {
         let prepared = Ok(Prepared { pixels: Vec::new(), as_is: true, inverted: false, cropped: false, blank });
         let (name, misnamed, further_pages) = ("a.csv#1".into(), false, 0);
         let item = Item { name, path: None, row: Some(1), truth: None, misnamed, further_pages, prepared };
-        let columns = |threshold| Columns {
-            class_names: ["=3", "8"].map(String::from).into(),
-            threshold: (format != Format::Kaggle).then_some(threshold),
-            kept: Kept { top: 1, all: false },
+        let columns = |threshold| {
+            let threshold = (format != Format::Kaggle).then_some(threshold);
+            Columns::new(&["=3", "8"].map(String::from), threshold, Kept { top: 1, all: false })
         };
         let before = columns(was.1);
         let row = written(&Record::new(&item, Some(&was.0), before.kept), format, &before).unwrap().unwrap();

@@ -10,10 +10,8 @@ use crate::cli::{count, data_read, interrupt, note, say, thousands};
 use crate::data::ImageSet;
 use crate::data::write::{ALL_LABELS, IdxWriter, Part, idx_labels, idx_names, legend};
 use crate::files::Existing;
-use crate::models::Augmentation;
 use crate::ops::Window;
 use crate::report::class_name;
-use crate::train::TrainError;
 
 /// Each image is cropped to its rows 4 to 25 and columns 5 to 22, counted from 0: 22 x 18 pixels. On a black ground
 /// of 28 x 28 they fit at 28 - 22 + 1 = 7 heights and 28 - 18 + 1 = 11 widths, which makes 77 images of each, from top
@@ -47,10 +45,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.reading.check(args.data.as_deref())?;
     let set = data_read(args.data.as_deref(), &args.reading.reading())?;
     let (train, test) = (&set.train, &set.test);
-    let extended = Augmentation { extend: true, ..Augmentation::default() };
-    if let Some((setting, value, wanted)) = extended.problem(Some([train.height, train.width])) {
-        return Err(TrainError::setting(setting, value, wanted).into());
-    }
+    anyhow::ensure!(
+        [train.height, train.width] == Window::DIGIT_IMAGE,
+        "{} has images of {} x {}, but only images of 28 x 28 can be cropped to rows 4 to 25 and columns 5 to 22. \
+         `inkgrad train --shift` moves images of any size",
+        set.name,
+        train.height,
+        train.width
+    );
     anyhow::ensure!(args.limit != Some(0), "--limit is 0; it must be a number from 1 on");
     anyhow::ensure!(
         train.classes <= MOST_CLASSES,
@@ -64,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = names.map(|name| args.out.join(name)).find(|path| path.exists()) {
         anyhow::bail!("{} is there already; name another folder with --out, or move it away", path.display());
     }
-    let places = extended.copies();
+    let places = Window::DIGIT.places(Window::DIGIT_IMAGE);
     let images = args.limit.unwrap_or(train.len()).min(train.len());
     let labels = idx_labels(&set.class_names);
     let [of_train, of_test] = [train, test].map(|set| labelled(set, &labels));

@@ -1,6 +1,8 @@
-//! Numbers as given on the command line: `3`, `1,4,7`, `0-4`, and the size of a grid.
+//! Numbers and classes as given on the command line: `3`, `1,4,7`, `0-4`, `cat,dog`, and the size of a grid.
 
 use std::str::FromStr;
+
+use crate::data::{LISTED, Numbered, listed};
 
 /// Numbers in the order they were given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,20 +17,88 @@ impl FromStr for List {
     fn from_str(text: &str) -> Result<List, String> {
         let mut numbers = Vec::new();
         for part in text.split(',') {
-            let ends = part.split_once('-').unwrap_or((part, part));
-            let (Ok(first), Ok(last)) = (ends.0.trim().parse::<u32>(), ends.1.trim().parse::<u32>()) else {
-                return Err("expected numbers like 3, 1,4,7 or 0-4".into());
-            };
-            if first.abs_diff(last) as usize >= MAX_LENGTH - numbers.len() {
-                return Err(format!("that is more than {MAX_LENGTH} numbers"));
-            }
-            if first <= last {
-                numbers.extend(first..=last);
-            } else {
-                numbers.extend((last..=first).rev());
-            }
+            let ends = ends(part).ok_or("expected numbers like 3, 1,4,7 or 0-4")?;
+            numbers.extend(between(ends, numbers.len())?);
         }
         Ok(List(numbers))
+    }
+}
+
+/// The first and the last number of `3` or `0-4`.
+fn ends(part: &str) -> Option<(u32, u32)> {
+    let (first, last) = part.split_once('-').unwrap_or((part, part));
+    Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+}
+
+/// All numbers from the first to the last, for a list that has so many already.
+fn between((first, last): (u32, u32), already: usize) -> Result<Vec<u32>, String> {
+    if first.abs_diff(last) as usize >= MAX_LENGTH.saturating_sub(already) {
+        return Err(format!("that is more than {MAX_LENGTH} numbers"));
+    }
+    Ok(if first <= last { (first..=last).collect() } else { (last..=first).rev().collect() })
+}
+
+/// Classes in the order they were given. Which ones they are is known once there is a model.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Classes(Vec<Class>);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Class {
+    Number(u32),
+    Name(String),
+}
+
+impl FromStr for Classes {
+    type Err = String;
+
+    /// Numbers, inclusive ranges of them, and names, separated by commas.
+    fn from_str(text: &str) -> Result<Classes, String> {
+        let mut classes = Vec::new();
+        for part in text.split(',') {
+            match ends(part) {
+                Some(ends) => classes.extend(between(ends, classes.len())?.into_iter().map(Class::Number)),
+                None if part.trim().is_empty() => return Err("expected classes like 3, 1,4,7, 0-4 or cat,dog".into()),
+                None => classes.push(Class::Name(part.trim().into())),
+            }
+        }
+        Ok(Classes(classes))
+    }
+}
+
+impl Classes {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The classes that are meant among a model's.
+    ///
+    /// # Errors
+    /// A message that names the first that is none of them.
+    pub fn among(&self, class_names: &[String]) -> Result<Vec<u32>, String> {
+        let numbered = Numbered::of(class_names);
+        let class = |class: &Class| match class {
+            Class::Number(number) => numbered.class(*number),
+            Class::Name(name) => called(name, class_names),
+        };
+        self.0.iter().map(class).collect()
+    }
+}
+
+/// The class of a name.
+fn called(name: &str, class_names: &[String]) -> Result<u32, String> {
+    let class = class_names.iter().zip(0..).find(|(known, _)| *known == name).map(|(_, class)| class);
+    class.ok_or_else(|| {
+        let (count, some) = (class_names.len(), listed(class_names, LISTED));
+        let expected = "expected names, or numbers like 3, 1,4,7 or 0-4";
+        format!("{name:?} is not one of the model's {count} classes, which are {some}; {expected}")
+    })
+}
+
+/// At least two classes, for paths from one to the next.
+pub fn way_of_classes(text: &str) -> Result<Classes, String> {
+    match text.parse::<Classes>()? {
+        classes if classes.len() < 2 => Err("expected at least two classes, like 3,8".into()),
+        classes => Ok(classes),
     }
 }
 
@@ -97,6 +167,23 @@ mod tests {
     fn a_way_leads_somewhere() {
         assert_eq!(way("3,17"), Ok(List(vec![3, 17])));
         assert!(way("3").unwrap_err().contains("at least two"));
+        assert_eq!(way_of_classes("cat,3").unwrap().len(), 2);
+        assert!(way_of_classes("cat").unwrap_err().contains("at least two"));
+    }
+
+    #[test]
+    fn a_class_is_given_by_its_number_or_its_name() {
+        let class_names = ["t-shirt", "cat", "-1", "7"].map(String::from);
+        let among = |text: &str| text.parse::<Classes>().and_then(|classes| classes.among(&class_names));
+        assert_eq!(among("cat, t-shirt,7,-1,07"), Ok(vec![1, 0, 3, 2, 3]));
+        assert!(among("0-1").unwrap_err().starts_with("0 is not one of"), "a number is no place beside other numbers");
+        let refused = among("cat,cow").unwrap_err();
+        assert!(refused.starts_with("\"cow\" is not one of the model's 4 classes, which are t-shirt,"), "{refused}");
+        assert_eq!("1-0,cat".parse::<Classes>().unwrap().among(&["cat", "dog"].map(String::from)), Ok(vec![1, 0, 0]));
+        for text in ["", "cat,", ",3"] {
+            assert!(text.parse::<Classes>().unwrap_err().contains("like 3, 1,4,7, 0-4 or cat,dog"), "{text:?}");
+        }
+        assert!("cat,0-999999".parse::<Classes>().unwrap_err().contains("more than 1000000"));
     }
 
     #[test]
@@ -119,7 +206,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in "[-0-9,x ]{0,30}|\\PC{0,20}") {
-            let _ = (text.parse::<List>(), text.parse::<Size>());
+            let _ = (text.parse::<List>(), text.parse::<Classes>(), text.parse::<Size>());
         }
     }
 }

@@ -13,14 +13,13 @@ use super::counting::Counting;
 use super::folders::NewFolders;
 use super::numbers::whole;
 use super::{cannot_write, counted, interrupt, note, say, thousands, trusted};
-use crate::data::Numbered;
 use crate::device::{Choice, Device, DeviceError, find};
 use crate::files::Existing;
 use crate::infer::lettering::lettering;
 use crate::infer::sample::{BATCH, Generator, Sampler};
 use crate::infer::scene::{Cell, Labels, Path, Scene, Seeds};
 use crate::report::{Colour, Colours};
-use list::{List, Size};
+use list::{Classes, List, Size};
 use output::{Job, Look, Output, Shown, Taken};
 use target::{Format, Target};
 
@@ -66,11 +65,11 @@ pub struct Args {
     /// punctuation become empty cells
     #[arg(long, help_heading = WHAT, allow_hyphen_values = true, conflicts_with_all = ["digits", "between_digits"])]
     text: Option<String>,
-    /// Digits to draw, in turn: 3 or 1,4,7 or 0-4. Where no class of the model is called by a number, they are the
-    /// places of its classes, counted from 0 [default: all]
+    /// Digits to draw, in turn: 3 or 1,4,7 or 0-4, or names of classes: cat,dog. Where no class of the model is called
+    /// by a number, numbers are the places of its classes, counted from 0 [default: all]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
         conflicts_with = "between_digits")]
-    digits: Option<List>,
+    digits: Option<Classes>,
     /// Random seed of the pictures [default: 0]
     #[arg(long, value_name = "N", help_heading = WHAT, allow_negative_numbers = true, value_parser = super::seed)]
     seed: Option<u32>,
@@ -83,8 +82,9 @@ pub struct Args {
         value_parser = list::way)]
     between_seeds: Option<List>,
     /// Turn one digit into the next: 3,8 or 0-9, as for --digits
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT, value_parser = list::way)]
-    between_digits: Option<List>,
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
+        value_parser = list::way_of_classes)]
+    between_digits: Option<Classes>,
     /// Pictures from one to the next, including both [default: 16]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT, requires = "way",
         value_parser = whole::<u32>(2..=1_000_000))]
@@ -160,10 +160,8 @@ fn delay(fps: u16) -> u16 {
 impl Args {
     fn scene(&self, class_names: &[String]) -> anyhow::Result<Scene> {
         let classes = class_names.len() as u32;
-        let numbered = Numbered::of(class_names);
-        let known = |flag: &str, list: &List| {
-            let classes: Result<Vec<u32>, String> = list.0.iter().map(|number| numbered.class(*number)).collect();
-            classes.map_err(|problem| anyhow::anyhow!("{flag}: {problem}"))
+        let known = |flag: &str, wanted: &Classes| {
+            wanted.among(class_names).map_err(|problem| anyhow::anyhow!("{flag}: {problem}"))
         };
         let path = |keys: Vec<u32>| Path { keys, frames: self.frames.unwrap_or(16) };
         let seeds = match (&self.seeds, &self.between_seeds) {
@@ -181,7 +179,7 @@ impl Args {
         }
         let (labels, count) = match (&self.digits, &self.between_digits) {
             (_, Some(keys)) => (Labels::Path(path(known("--between-digits", keys)?)), 10),
-            (Some(digits), None) => (Labels::InTurn(known("--digits", digits)?), digits.0.len() as u32),
+            (Some(digits), None) => (Labels::InTurn(known("--digits", digits)?), digits.len() as u32),
             (None, None) => (Labels::InTurn((0..classes).collect()), classes),
         };
         let one_row = several || self.between_digits.is_some();

@@ -23,7 +23,7 @@ pub(super) struct Member {
 impl Args {
     /// The networks that join the one being trained, each by its own recipe.
     pub(super) fn others(&self) -> &'static [&'static str] {
-        if self.recipe == Some(Named::Ensemble) && self.members.is_none() { &OTHERS } else { &[] }
+        if self.recipe == Some(Named::Ensemble) { &OTHERS } else { &[] }
     }
 
     /// The ensemble's recipe names its own networks: any other that is named would be trained instead of them.
@@ -40,7 +40,9 @@ impl Args {
                  of {other}"
             );
         }
-        for (flag, given) in [("--from", self.from.is_some()), ("--front", self.front.is_some())] {
+        let given =
+            [("--from", self.from.is_some()), ("--front", self.front.is_some()), ("--members", self.members.is_some())];
+        for (flag, given) in given {
             anyhow::ensure!(!given, "{names}. Leave out {flag}, or take --members N instead of the recipe");
         }
         Ok(())

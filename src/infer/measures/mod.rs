@@ -23,6 +23,7 @@ pub use neighbours::{Balls, NEIGHBOUR, PrecisionRecall, precision_recall};
 use std::fmt::Write;
 
 use crate::infer::Scores;
+use crate::pictures::visible;
 use crate::report::{aligned, class_name, percent};
 
 /// Below this diversity a class counts as collapsed: its pictures are less than a third as far from each other as real
@@ -53,10 +54,9 @@ pub fn recovered(scores: &Scores, labels: &[u32], classes: usize) -> Result<(f64
         return Err(MeasureError::Labels { pictures, labels: labels.len(), classes });
     }
     let (mut right, mut asked) = (vec![0usize; classes], vec![0usize; classes]);
-    for (label, (predicted, probability)) in labels.iter().zip(&scores.predicted) {
-        asked[*label as usize] += 1;
-        // Logits that are NaN recover nothing.
-        right[*label as usize] += usize::from(*predicted == *label as usize && !probability.is_nan());
+    for (label, predicted) in scores.answers(labels) {
+        asked[label] += 1;
+        right[label] += usize::from(predicted == Some(label));
     }
     let share = |(right, asked): (&usize, &usize)| (*asked > 0).then(|| *right as f64 / *asked as f64);
     let all = share((&right.iter().sum(), &pictures)).ok_or(MeasureError::TooFew { count: 0, needed: 1 })?;
@@ -104,10 +104,10 @@ impl Measures {
     }
 
     /// The names of [`Measures::csv`]'s fields.
-    pub fn csv_header(classes: usize) -> String {
+    pub fn csv_header<N: AsRef<str>>(class_names: &[N]) -> String {
         let mut names: Vec<String> = ["frechet", "floor", "recovered", "precision", "recall"].map(String::from).into();
         for of in ["recovered", "diversity"] {
-            names.extend((0..classes).map(|class| format!("{of}_{class}")));
+            names.extend(class_names.iter().map(|name| csv_field(&format!("{of}_{}", name.as_ref()))));
         }
         names.join(",")
     }
@@ -121,6 +121,12 @@ impl Measures {
         let texts: Vec<String> = fields.map(|x| x.map_or_else(String::new, |x| format!("{x:.6}"))).collect();
         texts.join(",")
     }
+}
+
+/// A name as a field of a CSV file's header, which is one line whatever is in the name.
+fn csv_field(name: &str) -> String {
+    let name = visible(name);
+    if name.contains([',', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name }
 }
 
 #[cfg(test)]
@@ -180,10 +186,21 @@ hardly varied, below 0.3 of real: one
 
     #[test]
     fn a_row_has_a_field_for_every_name_of_the_header() {
-        let names = "frechet,floor,recovered,precision,recall,recovered_0,recovered_1,recovered_2,\
-                     diversity_0,diversity_1,diversity_2";
-        assert_eq!(Measures::csv_header(3), names);
+        let names = "frechet,floor,recovered,precision,recall,recovered_3,recovered_5,recovered_7,\
+                     diversity_3,diversity_5,diversity_7";
+        assert_eq!(Measures::csv_header(&["3", "5", "7"]), names);
         let row = "12.345600,0.500000,0.975000,0.800000,0.250000,1.000000,0.950000,,0.980000,0.120000,";
         assert_eq!(measures().csv(), row);
+    }
+
+    #[test]
+    fn a_header_names_classes_as_they_are_called_on_one_line() {
+        let header = Measures::csv_header(&["cat, big", "so \"called\"", "two\nlines"]);
+        assert_eq!(header.lines().count(), 1, "{header}");
+        let mut csv = csv::Reader::from_reader(header.as_bytes());
+        let names: Vec<String> = csv.headers().unwrap().iter().skip(5).map(String::from).collect();
+        let wanted = ["cat, big", "so \"called\"", "two\\nlines"];
+        let wanted = ["recovered", "diversity"].map(|of| wanted.map(|name| format!("{of}_{name}"))).concat();
+        assert_eq!(names, wanted);
     }
 }

@@ -34,10 +34,10 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// The draws for place `i` of a batch; `key` is that of the clock and the op's stream.
+    /// The draws for place `i` of a batch; `key` is the batch's.
     #[inline(always)]
     pub fn of(op: &Augment, key: u32, i: usize, [h, w]: [usize; 2]) -> Draw {
-        let key = random::draw(key, i as u32);
+        let key = random::draw(key, if op.alike { 0 } else { i as u32 });
         let bits = |n: u32| random::draw(key, n);
         // Uniform in -1..1, exactly.
         let either_way = |n: u32| 2.0 * random::unit(bits(n)) - 1.0;

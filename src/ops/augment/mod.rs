@@ -18,8 +18,9 @@ use super::{Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::tensor::{Kind, Tensor};
 
 /// `out = augmented x`, both `f32 [n, h, w, c]`; inputs `x` and the clock `u32 [step, seed]`. Each image has draws of
-/// its own, determined by the clock, the stream and its place in the batch. A change that is 0 or false is left out,
-/// costs nothing, and affects no other draw; with all of them left out, images stay as they are to the bit.
+/// its own, determined by the clock, the stream and its place in the batch, unless all are changed `alike`. A change
+/// that is 0 or false is left out, costs nothing, and affects no other draw; with all of them left out, images stay as
+/// they are to the bit.
 ///
 /// A pixel of the new picture is interpolated linearly between the four neighbours of the place that an affine map
 /// sends it to ([`Draw::map`]), displaced elastically; everything outside the image is black. Then a rectangle is made
@@ -52,6 +53,9 @@ pub struct Augment {
     pub black: f32,
     /// Tells draws apart from those of other ops.
     pub stream: u32,
+    /// Whether every image of every batch takes the same draws, those of place 0 at step 0: what becomes of an image
+    /// then depends on the clock's seed and on nothing beside or before it.
+    pub alike: bool,
 }
 
 impl Augment {
@@ -67,11 +71,17 @@ impl Augment {
         noise: 0.0,
         black: 0.0,
         stream: 0,
+        alike: false,
     };
 
     /// The draws of the image at place `i` of the batch, of `[height, width]`.
     pub fn draw(&self, clock: random::Clock, i: usize, image: [usize; 2]) -> Draw {
-        Draw::of(self, random::key(clock, self.stream), i, image)
+        Draw::of(self, self.key(clock), i, image)
+    }
+
+    /// The key of a batch's draws.
+    fn key(&self, [step, seed]: random::Clock) -> u32 {
+        random::key([if self.alike { 0 } else { step }, seed], self.stream)
     }
 
     /// Whether pixels are taken from elsewhere.
@@ -174,8 +184,7 @@ impl Op for Augment {
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
         let &[_, h, w, c] = inputs[0].dims() else { return };
-        let key = random::key(clock(&inputs[1]), self.stream);
-        cpu::augment(self, key, [h, w, c], inputs[0].data, outputs[0].data);
+        cpu::augment(self, self.key(clock(&inputs[1])), [h, w, c], inputs[0].data, outputs[0].data);
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
         let &[n, h, w, c] = inputs[0].dims() else { return Kernel::groups("augment", "main", 0) };
@@ -190,6 +199,7 @@ impl Op for Augment {
             .with("CHUNK", chunk)
             .with("CHUNKS", chunks)
             .with("STREAM", self.stream)
+            .with("ALIKE", self.alike)
             .with("BLACK", self.black)
             .with("MOVES", self.moves())
             .with("TURN", self.rotate.to_radians())
@@ -237,6 +247,7 @@ pub fn cases() -> Vec<Case> {
         ("noise", Augment { noise: 0.3, ..nothing }),
         ("everything", everything),
         ("all but turns", Augment { quarter_turns: false, ..everything }),
+        ("alike", Augment { quarter_turns: false, alike: true, ..everything }),
     ];
     let mut cases = Vec::new();
     for (name, op) in named {

@@ -139,6 +139,19 @@ fn draws_fill_their_ranges_evenly_and_change_with_step_seed_and_image() {
 }
 
 #[test]
+fn images_that_are_changed_alike_share_the_draws_of_a_seed_whatever_their_place_and_step() {
+    let op = Augment { rotate: 30.0, elastic: 1.0, noise: 0.1, alike: true, ..Augment::NOTHING };
+    let first = Augment { alike: false, ..op }.draw([0, 5], 0, [5, 4]);
+    for (step, i) in [(0, 0), (0, 3), (7, 0), (7, 3)] {
+        assert_eq!(op.draw([step, 5], i, [5, 4]), first);
+        assert_ne!(op.draw([step, 6], i, [5, 4]), first);
+    }
+    let image: Vec<f32> = (0..20).map(|i| (i as f32).sin()).collect();
+    let alone = augmented(&op, [0, 5], [1, 5, 4, 1], &image);
+    assert_eq!(augmented(&op, [7, 5], [3, 5, 4, 1], &image.repeat(3)), alone.repeat(3));
+}
+
+#[test]
 fn elastic_displacements_have_the_root_mean_square_that_was_asked_for() {
     let op = Augment { elastic: 1.5, ..Augment::NOTHING };
     let (mut square, n) = (0.0, 2000);

@@ -71,8 +71,8 @@ impl GanMetrics {
         text
     }
 
-    pub fn measures_csv(&self, classes: usize) -> String {
-        let mut text = format!("round,epoch,{}\n", Measures::csv_header(classes));
+    pub fn measures_csv<N: AsRef<str>>(&self, class_names: &[N]) -> String {
+        let mut text = format!("round,epoch,{}\n", Measures::csv_header(class_names));
         for row in &self.measures {
             let _ = writeln!(text, "{},{},{}", row.round, row.epoch, row.fields);
         }
@@ -180,7 +180,7 @@ mod tests {
         };
         let measured = Measures { frechet: 10.0 / 3.0, recovered: 2.0 / 3.0, ..measures() };
         let metrics = GanMetrics { losses: vec![row], measures: vec![MeasureRow::new(14, 1, &measured)] };
-        let again = GanMetrics::parse(&metrics.losses_csv(), &metrics.measures_csv(2));
+        let again = GanMetrics::parse(&metrics.losses_csv(), &metrics.measures_csv(&["cat", "dog"]));
         assert_eq!(again, Ok(metrics));
     }
 

@@ -205,7 +205,7 @@ impl GanRun<'_> {
         let quality = match judge {
             Some(mut judge) => {
                 judge.check(train)?;
-                if let Some(order) = self.data.matched_in_order(&judge.class_names) {
+                if let Some(order) = self.data.in_order(&judge.class_names) {
                     (self.report)(GanEvent::Warning(format!("{}: {order}", judge.name)));
                 }
                 judge.upload(self.device)?;
@@ -436,7 +436,7 @@ impl Loop<'_> {
         let mut quality = Quality::new(quality.judge, self.run.device, &data.test)?;
         quality.find_floor(self.run.device, &data.train)?;
         let measures = quality.measure(self.run.device, &generated)?;
-        let text = format!("{}\n{}\n", Measures::csv_header(self.classes), measures.csv());
+        let text = format!("{}\n{}\n", Measures::csv_header(&data.class_names), measures.csv());
         self.run.folder.write("test.csv", text.as_bytes())?;
         Ok(Some(measures))
     }

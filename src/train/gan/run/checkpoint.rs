@@ -110,7 +110,7 @@ impl Loop<'_> {
         }
         let folder = &self.run.folder;
         folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
-        folder.write(MEASURES, self.metrics.measures_csv(self.classes).as_bytes())?;
+        folder.write(MEASURES, self.metrics.measures_csv(&self.run.data.class_names).as_bytes())?;
         let picture = self.metrics.picture(&self.run.settings.model)?;
         report::save_png(&picture, folder.path().join("curves.png"))?;
         let mut file = self.file();
