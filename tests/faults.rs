@@ -271,7 +271,8 @@ fn a_folder_that_may_not_be_written_is_named_before_anything_is_trained() {
     let said = place.run(CPU);
     assert_eq!(said.code, Some(1), "{said:#?}");
     let reason = if disk.is_some() { "Read-only file system" } else { "Permission denied" };
-    assert!(said.err.contains("error: runs") && said.err.contains(reason), "{said:#?}");
+    assert!(said.err.contains("error: --out runs") && said.err.contains(reason), "{said:#?}");
+    assert!(!said.err.contains("Expected a folder"), "it is one: {said:#?}");
     row(8, "a read-only folder", cause, &said, "nothing: it does not begin");
     std::fs::set_permissions(place.path("runs"), PermissionsExt::from_mode(0o755)).ok();
 }

@@ -55,7 +55,8 @@ pub fn ensure_writable(file: &Path) -> anyhow::Result<NewFolders> {
 pub fn new_run(out: &Path, model: &str) -> anyhow::Result<Folder> {
     Folder::create(out, model).map_err(|error| match error {
         TrainError::Folder { path, reason } => {
-            anyhow::anyhow!("--out {}: {reason}. Expected a folder, or a name for a new one", path.display())
+            let advice = if out.is_dir() { "" } else { ". Expected a folder, or a name for a new one" };
+            anyhow::anyhow!("--out {}: {reason}{advice}", path.display())
         }
         error => error.into(),
     })
