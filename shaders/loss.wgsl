@@ -13,7 +13,8 @@
 //
 // x is [ROWS, WIDTH] (WIDTH is 1 for losses without labels). A label that is no class adds nothing to the loss or the
 // count. Forward: invocation i takes the rows i, i + WORKGROUP, .. and the invocations' sums are added as a tree,
-// always in the same order. Derivatives: an invocation computes one row.
+// always in the same order. Derivatives: an invocation computes one row. Loops over a row take four elements a round,
+// as some drivers end long loops.
 #include flat
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -24,17 +25,27 @@
 #endif
 
 #if OF_LABELS
-// The largest element of a row, and the logarithm of the sum of exp(element - largest).
-fn log_sum_exp(first: u32) -> vec2<f32> {
+// The largest element of a row, the logarithm of the sum of exp(element - largest), and the sum of element - largest:
+// the largest is subtracted throughout, so that no precision is lost where logits are large.
+fn log_sum_exp(first: u32) -> vec3<f32> {
     var largest = x[first];
-    for (var c = 1u; c < WIDTH; c++) {
-        largest = max(largest, x[first + c]);
+    for (var c = 0u; c < WIDTH; c += 4u) {
+#unroll j 4
+        largest = max(largest, x[first + min(c + $ju, WIDTH - 1u)]);
+#endunroll
     }
     var sum = 0.0;
-    for (var c = 0u; c < WIDTH; c++) {
-        sum += exp(x[first + c] - largest);
+    var rest = 0.0;
+    for (var c = 0u; c < WIDTH; c += 4u) {
+#unroll j 4
+        if c + $ju < WIDTH {
+            let below = x[first + c + $ju] - largest;
+            sum += exp(below);
+            rest += below;
+        }
+#endunroll
     }
-    return vec2(largest, log(sum));
+    return vec3(largest, log(sum), rest);
 }
 #endif
 
@@ -59,10 +70,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let first = row * WIDTH;
     let label = labels[row];
     let norm = log_sum_exp(first);
-    for (var c = 0u; c < WIDTH; c++) {
-        let wanted = select(0.0, 1.0 - SMOOTHING, c == label) + SMOOTHING / f32(WIDTH);
-        let slope = exp(x[first + c] - norm.x - norm.y) - wanted;
-        out[first + c] = select(0.0, d * slope, label < WIDTH);
+    for (var c = 0u; c < WIDTH; c += 4u) {
+#unroll j 4
+        if c + $ju < WIDTH {
+            let wanted = select(0.0, 1.0 - SMOOTHING, c + $ju == label) + SMOOTHING / f32(WIDTH);
+            let slope = exp(x[first + c + $ju] - norm.x - norm.y) - wanted;
+            out[first + c + $ju] = select(0.0, d * slope, label < WIDTH);
+        }
+#endunroll
     }
 #elif LOSS == 2
     out[row] = 2.0 * d * (x[row] - targets[row]);
@@ -97,25 +112,23 @@ fn cross_entropy(row: u32) -> f32 {
     let first = row * WIDTH;
     let label = labels[row];
     let norm = log_sum_exp(first);
-    // The largest is subtracted throughout, so that no precision is lost where logits are large.
-    var sum = 0.0;
-    for (var c = 0u; c < WIDTH; c++) {
-        sum += x[first + c] - norm.x;
-    }
     let wanted = x[first + min(label, WIDTH - 1u)] - norm.x;
-    return select(0.0, norm.y - (1.0 - SMOOTHING) * wanted - SMOOTHING / f32(WIDTH) * sum, label < WIDTH);
+    return select(0.0, norm.y - (1.0 - SMOOTHING) * wanted - SMOOTHING / f32(WIDTH) * norm.z, label < WIDTH);
 }
 
 fn correct(row: u32) -> f32 {
     let first = row * WIDTH;
     var best = 0.0;
     var at = 0xffffffffu;
-    for (var c = 0u; c < WIDTH; c++) {
-        let v = x[first + c];
-        if v > best || (at == 0xffffffffu && (bitcast<u32>(v) & 0x7fffffffu) <= 0x7f800000u) {
-            best = v;
-            at = c;
+    for (var c = 0u; c < WIDTH; c += 4u) {
+#unroll j 4
+        // Past the end the last element comes again, and changes nothing.
+        let v$j = x[first + min(c + $ju, WIDTH - 1u)];
+        if v$j > best || (at == 0xffffffffu && (bitcast<u32>(v$j) & 0x7fffffffu) <= 0x7f800000u) {
+            best = v$j;
+            at = c + $ju;
         }
+#endunroll
     }
     return select(0.0, 1.0, at == labels[row] && at < WIDTH);
 }

@@ -5,8 +5,8 @@
 // divide:      out[i] = w[i] / b[0]
 //
 // w is [M, K]; b is the vectors v and then u in the kernels that use them. The first three run as one workgroup, whose
-// invocations take rows, columns or elements in turn; sums are added as a tree, always in the same order. In the others
-// an invocation computes one element.
+// invocations take rows, columns or elements in turn; sums take four numbers a round, as some drivers end long loops,
+// and are added as a tree, always in the same order. In the others an invocation computes one element.
 #include flat
 
 @group(0) @binding(0) var<storage, read> w: array<f32>;
@@ -38,8 +38,12 @@ fn main(@builtin(local_invocation_index) local: u32) {
     var squares = 0.0;
     for (var i = local; i < M; i += WORKGROUP) {
         var sum = 0.0;
-        for (var j = 0u; j < K; j++) {
-            sum += w[i * K + j] * b[M + j];
+        for (var j = 0u; j < K; j += 4u) {
+#unroll n 4
+            if j + $nu < K {
+                sum += w[i * K + j + $nu] * b[M + j + $nu];
+            }
+#endunroll
         }
         out[i] = sum;
         squares += sum * sum;
@@ -54,8 +58,12 @@ fn main(@builtin(local_invocation_index) local: u32) {
     squares = 0.0;
     for (var j = local; j < K; j += WORKGROUP) {
         var sum = 0.0;
-        for (var i = 0u; i < M; i++) {
-            sum += w[i * K + j] * out[i];
+        for (var i = 0u; i < M; i += 4u) {
+#unroll n 4
+            if i + $nu < M {
+                sum += w[(i + $nu) * K + j] * out[i + $nu];
+            }
+#endunroll
         }
         out[M + j] = sum;
         squares += sum * sum;
@@ -68,8 +76,13 @@ fn main(@builtin(local_invocation_index) local: u32) {
 #elif ENTRY_sigma
 fn main(@builtin(local_invocation_index) local: u32) {
     var mine = 0.0;
-    for (var i = local; i < M * K; i += WORKGROUP) {
-        mine += w[i] * b[i / K] * b[M + i % K];
+    for (var first = local; first < M * K; first += 4u * WORKGROUP) {
+#unroll n 4
+        let i$n = first + $nu * WORKGROUP;
+        if i$n < M * K {
+            mine += w[i$n] * b[i$n / K] * b[M + i$n % K];
+        }
+#endunroll
     }
     let sum = total(local, mine);
     if local == 0u {
@@ -79,8 +92,13 @@ fn main(@builtin(local_invocation_index) local: u32) {
 #elif ENTRY_grad_divide
 fn main(@builtin(local_invocation_index) local: u32) {
     var mine = 0.0;
-    for (var i = local; i < M * K; i += WORKGROUP) {
-        mine += w[i] * b[i];
+    for (var first = local; first < M * K; first += 4u * WORKGROUP) {
+#unroll n 4
+        let i$n = first + $nu * WORKGROUP;
+        if i$n < M * K {
+            mine += w[i$n] * b[i$n];
+        }
+#endunroll
     }
     let sum = total(local, mine);
     if local == 0u {

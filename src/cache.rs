@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::data::digest_of;
 use crate::files::write_whole;
+use crate::hash::digest_of;
 
 /// The folder that `INKGRAD_CACHE` names, or `inkgrad` in the user's cache folder. `None` where there is neither.
 pub fn folder() -> Option<PathBuf> {

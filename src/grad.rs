@@ -18,7 +18,9 @@ pub struct Backward<'a> {
 
 /// Adds the derivatives of `loss` (one element) with respect to each of `by` and returns them, in order.
 ///
-/// Fails where an op on the way has no derivative, or `loss` does not depend on one of `by`.
+/// # Errors
+/// Where an op on the way has no derivative, or a rule that does not give one for each input in that input's shape, and
+/// where `loss` does not depend on one of `by`.
 pub fn grad(graph: &mut Graph, loss: Value, by: &[Value]) -> Result<Vec<Value>, GraphError> {
     grad_times(graph, loss, 1.0, by)
 }
@@ -67,8 +69,16 @@ pub fn grad_times(graph: &mut Graph, loss: Value, factor: f32, by: &[Value]) -> 
                 let wanted: Vec<bool> = inputs.iter().map(|v| matters[v.0]).collect();
                 let context = Backward { inputs: &inputs, wanted: &wanted, out: Value(i), d_out };
                 let d_inputs = op.grad(graph, &context)?;
+                if d_inputs.len() != inputs.len() {
+                    let problem = format!("its rule gives {} derivatives by {} inputs", d_inputs.len(), inputs.len());
+                    return Err(failed(graph, op.name(), problem, Value(i)));
+                }
                 for ((input, wanted), d_input) in inputs.iter().zip(&wanted).zip(d_inputs) {
                     match d_input {
+                        Some(d_input) if *wanted && graph.shape(d_input) != graph.shape(*input) => {
+                            let problem = format!("its rule gives a derivative of {}", graph.shape(d_input));
+                            return Err(failed(graph, op.name(), problem, *input));
+                        }
                         Some(d_input) if *wanted => accumulate(graph, &mut derivatives, *input, d_input)?,
                         None if *wanted => {
                             return Err(failed(graph, op.name(), "has no derivative by this input".into(), *input));
@@ -101,4 +111,53 @@ fn accumulate(
     };
     derivatives[value.0] = Some(sum);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Place, Store};
+    use crate::ops::{Derivatives, In, Kernel, Op, Out, Sum, Target, expect};
+    use crate::tensor::Tensor;
+
+    /// An op of two inputs with a wrong rule.
+    #[derive(Clone, Copy, Debug)]
+    enum Wrong {
+        TooFew,
+        OtherShape,
+    }
+
+    impl Op for Wrong {
+        fn name(&self) -> &'static str {
+            "wrong"
+        }
+        fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+            expect::<2>(inputs).map(|[x, _]| x.clone())
+        }
+        fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+            Ok(match self {
+                Wrong::TooFew => vec![Some(node.d_out)],
+                Wrong::OtherShape => vec![None, Some(graph.reshape(node.d_out, [3, 2])?)],
+            })
+        }
+        fn cpu(&self, _: &[In], _: &mut [Out]) {}
+        fn gpu(&self, _: &[Tensor], outputs: &[Tensor], _: Target) -> Kernel {
+            Kernel::flat("elementwise", "copy", outputs[0].len().div_ceil(4))
+        }
+    }
+
+    #[test]
+    fn a_rule_that_gives_too_few_derivatives_or_one_of_another_shape_is_the_ops_fault() {
+        for (op, said) in [(Wrong::TooFew, "1 derivatives by 2 inputs"), (Wrong::OtherShape, "[3, 2]")] {
+            let (mut store, mut graph) = (Store::default(), Graph::new());
+            let inputs = [(); 2].map(|()| {
+                let tensor = Tensor::f32([2, 3]);
+                graph.read(&Place { buffer: store.add("", tensor.len()), offset: 0, tensor })
+            });
+            let out = graph.apply(op, &inputs).unwrap();
+            let loss = Sum::mean(&mut graph, out).unwrap();
+            let problem = grad(&mut graph, loss, &inputs[1..]).unwrap_err().to_string();
+            assert!(problem.starts_with("wrong: ") && problem.contains(said), "{problem}");
+        }
+    }
 }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use crate::ops::Op;
 use crate::tensor::{Kind, Shape, Tensor};
 
-/// A tensor in a graph.
+/// A tensor in a graph. It belongs to the graph that gave it, and to that graph's clones: in another graph it stands
+/// for another tensor, or for none, and then what is done with it panics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Value(pub(crate) usize);
 
-/// A buffer that outlives the step: weights, moments, the data set, the clock.
+/// A buffer that outlives the step: weights, moments, the data set, the clock. It belongs to the store that gave it,
+/// and to that store's clones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct BufferId(pub usize);
 
@@ -34,14 +36,23 @@ impl Store {
         BufferId(self.buffers.len() - 1)
     }
     /// Makes room for `words` more words at the end of a buffer; returns the aligned offset where they start.
+    ///
+    /// # Panics
+    /// If the store has no such buffer.
     pub fn extend(&mut self, buffer: BufferId, words: usize) -> usize {
         let size = &mut self.buffers[buffer.0].1;
         let offset = *size;
         *size = (offset + words).next_multiple_of(ALIGNMENT);
         offset
     }
+    /// # Panics
+    /// If the store has no such buffer.
     pub fn words(&self, buffer: BufferId) -> usize {
         self.buffers[buffer.0].1
+    }
+    /// A buffer's name and its words, if the store has it.
+    pub(crate) fn get(&self, buffer: BufferId) -> Option<(&str, usize)> {
+        self.buffers.get(buffer.0).map(|(name, words)| (name.as_str(), *words))
     }
     pub fn buffers(&self) -> impl Iterator<Item = (BufferId, &str, usize)> {
         self.buffers.iter().enumerate().map(|(i, (name, words))| (BufferId(i), name.as_str(), *words))
@@ -110,21 +121,29 @@ impl Graph {
     /// is in the place at that time. A [`Copy`](crate::ops::elementwise::Copy) keeps what is there now.
     ///
     /// # Panics
-    /// If the place does not begin at a multiple of [`ALIGNMENT`]: no GPU could bind it.
+    /// If the place does not begin at a multiple of [`ALIGNMENT`], as no GPU could bind it, and if it holds
+    /// [`Kind::F16`], which only plans have.
     pub fn read(&mut self, place: &Place) -> Value {
         assert!(place.offset.is_multiple_of(ALIGNMENT), "a place begins at a multiple of {ALIGNMENT} words");
+        assert!(place.tensor.kind != Kind::F16, "only plans have 16-bit floats, see `Plan::halve`");
         let origin = Origin::Stored { buffer: place.buffer, offset: place.offset };
         self.push(Node { origin, tensor: place.tensor.clone() })
     }
 
-    /// Adds an op. Fails, naming the op and the shapes, where its shape rule refuses them.
+    /// Adds an op.
+    ///
+    /// # Errors
+    /// Where the op's shape rule refuses the inputs, and where an input or the result has no elements; the error names
+    /// the op and the shapes.
     pub fn apply<O: Op>(&mut self, op: O, inputs: &[Value]) -> Result<Value, GraphError> {
         self.apply_arc(Arc::new(op), inputs)
     }
 
     /// [`Graph::apply`] for an op that is already shared.
     pub fn apply_arc(&mut self, op: Arc<dyn Op>, inputs: &[Value]) -> Result<Value, GraphError> {
-        let tensor = op.shape(&self.tensors(inputs)).map_err(|problem| self.error(op.name(), inputs, problem))?;
+        let given = self.tensors(inputs);
+        let result = op.shape(&given).and_then(|out| has_elements(given.iter().chain([&out])).map(|()| out));
+        let tensor = result.map_err(|problem| self.error(op.name(), inputs, problem))?;
         Ok(self.push(Node { origin: Origin::Op { op, inputs: inputs.to_vec() }, tensor }))
     }
 
@@ -234,12 +253,18 @@ impl Graph {
     }
 }
 
+/// Refuses tensors without elements: kernels divide by their sizes.
+fn has_elements<'a>(mut tensors: impl Iterator<Item = &'a Tensor>) -> Result<(), String> {
+    let empty = tensors.find(|tensor| tensor.is_empty());
+    empty.map_or(Ok(()), |tensor| Err(format!("takes and gives tensors that have elements, not {tensor:?}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::Epilogue;
     use crate::ops::concat::Slice;
-    use crate::ops::conv2d::Conv2d;
+    use crate::ops::conv2d::{Conv2d, Conv2dGradW};
     use crate::ops::elementwise::Copy;
     use crate::ops::loss::Pairwise;
     use crate::ops::optimizer::{Optimizer, Update};
@@ -292,6 +317,34 @@ mod tests {
         }
         let told = problem(graph.apply(Slice::new(1, usize::MAX), &[x]).map(drop));
         assert!(told.contains("slice") && told.contains("[4, 2]"), "{told}");
+    }
+
+    #[test]
+    fn tensors_without_elements_are_stored_and_reshaped_but_not_computed_with() {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let mut read =
+            |graph: &mut Graph, dims: Vec<usize>| graph.read(&place(&mut store, Tensor::f32(Shape::new(dims))));
+        let none = read(&mut graph, vec![3, 0]);
+        graph.reshape(none, [0, 7]).unwrap();
+        let told = problem(graph.apply(Copy, &[none]).map(drop));
+        assert!(told.contains("copy") && told.contains("[3, 0]"), "{told}");
+        // A result without elements, of inputs that have some.
+        let [image, weight] = [vec![1, 4, 4, 1], vec![3, 3, 1, 0]].map(|dims| read(&mut graph, dims));
+        let op = Conv2d { stride: 1, pad_top: 0, pad_left: 0, p: 2, q: 2, epilogue: Epilogue::NONE };
+        let told = problem(graph.apply(op, &[image, weight]).map(drop));
+        assert!(told.contains("conv2d") && told.contains("[3, 3, 1, 0]"), "{told}");
+        let grad_w = Conv2dGradW { stride: 1, pad_top: 0, pad_left: 0, r: 0, s: 3, images_per_part: 1 };
+        let told = problem(graph.apply(grad_w, &[image, image]).map(drop));
+        assert!(told.contains("conv2d.grad_w") && told.contains("[1, 0, 3, 1, 1]"), "{told}");
+        let told = problem(graph.apply(grad_w, &[image; 3]).map(drop));
+        assert!(told.contains("takes 2 inputs"), "{told}");
+    }
+
+    #[test]
+    #[should_panic(expected = "16-bit")]
+    fn a_graph_reads_no_16_bit_floats() {
+        let tensor = Tensor { kind: Kind::F16, ..Tensor::f32([4]) };
+        Graph::new().read(&place(&mut Store::default(), tensor));
     }
 
     #[test]

@@ -24,6 +24,9 @@
 //! 4. A [`device::Device`] allocates the store; `write` fills its buffers, and `prepare` makes plans ready.
 //! 5. `run` replays the plans as often as it is told, and `read` waits for the results.
 //!
+//! An op of one's own ([`ops::Op`]) runs on the CPU device alone: shaders are files of this crate. CONTRIBUTING.md says
+//! how to add one here.
+//!
 //! `tests/networks/optimizers.rs` does this with a single op, and [`train::ClassifierSteps`] with a network.
 //!
 //! # Rooms
@@ -60,6 +63,7 @@ pub mod faults;
 pub mod files;
 pub mod grad;
 pub mod graph;
+mod hash;
 pub mod infer;
 pub mod interchange;
 // To prefetch memory before it is needed.

@@ -59,7 +59,7 @@ const FILES: &[(&str, &str)] = files![
     "wide",
 ];
 
-/// A mistake in a shader or in the op that asks for it. Users never see one: `tests/` would meet it first.
+/// A mistake in a shader or in the op that asks for it. Users of the program never see one: `tests/` would meet it first.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("shader {file}, line {line}: {problem}")]
 pub struct ShaderError {
@@ -81,9 +81,12 @@ pub fn text(kernel: &Kernel) -> Result<String, ShaderError> {
     for (name, value) in &kernel.constants {
         out += &match value {
             Constant::U32(n) => format!("const {name}: u32 = {n}u;\n"),
-            // The shortest digits that parse to the same number; WGSL has no NaN or infinity literals, and no op asks
-            // for one.
-            Constant::F32(x) => format!("const {name}: f32 = {x:?}f;\n"),
+            // The shortest digits that parse to the same number.
+            Constant::F32(x) if x.is_finite() => format!("const {name}: f32 = {x:?}f;\n"),
+            Constant::F32(x) => {
+                let problem = format!("the constant {name} is {x}, which WGSL cannot express");
+                return Err(ShaderError { file: kernel.file.into(), line: 1, problem });
+            }
             Constant::Flag(b) => format!("const {name}: bool = {b};\n"),
         };
     }

@@ -5,10 +5,10 @@ mod golden;
 
 use golden::gpu;
 use inkgrad::check;
-use inkgrad::device::Device;
 use inkgrad::device::cpu::Cpu;
 use inkgrad::device::gpu::{Class, Gpu};
-use inkgrad::graph::{Graph, Place, Store};
+use inkgrad::device::{Device, DeviceError};
+use inkgrad::graph::{BufferId, Graph, Place, Store};
 use inkgrad::ops::cases;
 use inkgrad::ops::elementwise::{Fill as FillWith, Mul, Scale};
 use inkgrad::ops::loss::Pairwise;
@@ -94,6 +94,36 @@ fn what_ends_a_step_records_its_loss_and_takes_the_clock_on() {
         let mut now = [0; 2];
         device.read(clock.buffer, 0, &mut now).unwrap();
         assert_eq!(now, [9, 77], "{}", device.name());
+    }
+}
+
+#[test]
+fn a_buffer_ends_where_its_store_says_on_every_device() {
+    let mut devices: Vec<Box<dyn Device>> = vec![Box::new(Cpu::new())];
+    devices
+        .extend(gpu("a_buffer_ends_where_its_store_says_on_every_device").map(|gpu| Box::new(gpu) as Box<dyn Device>));
+    for mut device in devices {
+        let name = device.name();
+        let mut store = Store::default();
+        let five = store.add("five", 5);
+        // Before anything is allocated.
+        assert!(matches!(device.write(five, 0, &[0; 5]), Err(DeviceError::Stale { .. })), "{name}");
+        device.allocate(&store).unwrap();
+        device.write_f32(five, 0, &[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        for (offset, words) in [(0, 6), (5, 1), (6, 0), (1 << 62, 1), (usize::MAX, 1)] {
+            let errors = [
+                device.write(five, offset, &[7, 7, 7, 7, 7, 7][..words]).unwrap_err(),
+                device.read(five, offset, &mut [0; 6][..words]).unwrap_err(),
+            ];
+            for error in errors {
+                let is_outside = matches!(&error, DeviceError::Outside { buffer, has: 5, .. } if buffer == "five");
+                assert!(is_outside, "{name}, {words} words from {offset} on: {error}");
+            }
+        }
+        let absent = BufferId(five.0 + 1);
+        assert!(matches!(device.read(absent, 0, &mut [0]), Err(DeviceError::Stale { .. })), "{name}");
+        device.write(five, 5, &[]).unwrap();
+        assert_eq!(device.read_f32(five, 0, 5).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0], "{name}");
     }
 }
 

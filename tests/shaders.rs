@@ -7,10 +7,10 @@ use inkgrad::check::large_cases;
 use inkgrad::grad::grad;
 use inkgrad::graph::{ALIGNMENT, Graph, Place, Store, Value};
 use inkgrad::ops::elementwise::Mul;
-use inkgrad::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS};
+use inkgrad::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS, MOST_ROUNDS};
 use inkgrad::ops::optimizer::{Optimizer, Update};
 use inkgrad::ops::reduce::Sum;
-use inkgrad::ops::{Case, MatrixUnits, Op, Target, cases};
+use inkgrad::ops::{Case, Kernel, MatrixUnits, Op, Target, cases};
 use inkgrad::plan::{Dispatch, Plan, View, tensors};
 use inkgrad::shaders;
 use inkgrad::tensor::{Kind, Tensor};
@@ -148,6 +148,46 @@ fn every_shader_is_valid_and_declares_what_is_bound() {
         plan(&case).dispatches.iter().for_each(|dispatch| check(&case, dispatch, &mut seen));
     }
     assert!(!seen.is_empty());
+}
+
+/// Loops that are short whatever the shapes are: over a chunk of an image or the control points of a displacement, and
+/// until a shuffle finds a place within the set.
+const SHORT: [&str; 7] = [
+    "for (var e = first + local; e < last; e += WORKGROUP) {",
+    "for (var pair = first / 2u + local; 2u * pair < last; pair += WORKGROUP) {",
+    "for (var side = 0u; side < 2u; side++) {",
+    "for (var i = local; i < POINTS * POINTS; i += WORKGROUP) {",
+    "for (var j = 0u; j < 4u; j++) {",
+    "loop {",
+    "for (var i = 0u; i < 4u; i++) {",
+];
+
+#[test]
+fn every_kernel_whose_loops_may_be_long_says_how_long_for_drivers_that_end_long_loops() {
+    for target in [Target::SOFTWARE, Target { subgroup: 8, ..Target::SOFTWARE }] {
+        for case in cases().into_iter().chain(large_cases()) {
+            for dispatch in plan(&case).dispatches {
+                let kernel = dispatch.op.gpu(&tensors(&dispatch.inputs), &tensors(&dispatch.outputs), target);
+                let what = format!("{} of case {}", dispatch.op.name(), case.name);
+                let text = shaders::text(&kernel).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let is_loop = |line: &&str| ["for ", "loop ", "while "].iter().any(|word| line.starts_with(word));
+                // A tree of additions is a few rounds.
+                let is_long = |line: &&str| !SHORT.contains(line) && !line.contains("/= 2u)");
+                let long = text.lines().map(str::trim).filter(is_loop).find(is_long);
+                assert!(long.is_none() || kernel.rounds > 0, "{what}: {long:?} is not in its rounds");
+                assert!(kernel.rounds <= MOST_ROUNDS, "{what}: {} rounds", kernel.rounds);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_constant_that_wgsl_cannot_express_is_an_error_that_names_it() {
+    for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let kernel = Kernel::flat("elementwise", "fill", 4).with("FACTOR", x);
+        let error = shaders::text(&kernel).unwrap_err().to_string();
+        assert!(error.contains("elementwise") && error.contains("FACTOR"), "{error}");
+    }
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Opti
         let text = if wins { visuals.strong_text_color() } else { visuals.text_color() };
         let name = within(ui, &names[class], label - 4.0, &font, text);
         let place = Align2::LEFT_CENTER.anchor_size(rect.left_center(), name.size());
+        let is_cut = name.elided;
         painter.galley(place.min, name, text);
         let mut track = rect.shrink2(vec2(0.0, 4.0));
         track.min.x += label;
@@ -89,6 +90,9 @@ pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Opti
         painter.rect_filled(bar, 2.0, colour);
         if probabilities.is_some() {
             painter.text(rect.right_center(), Align2::RIGHT_CENTER, percent(share), FontId::monospace(13.0), text);
+        }
+        if is_cut {
+            response.on_hover_text(&names[class]);
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Canvas {
     shown: Option<std::sync::Arc<Vec<u8>>>,
     picture: Picture,
     focus_wanted: bool,
+    /// Whether a menu was open when the frame began: a press beside it closes it, and draws nothing.
+    pub is_below_menu: bool,
 }
 
 /// What a key asks for that the canvas does not do itself.
@@ -43,7 +45,16 @@ pub enum Ask {
 impl Canvas {
     pub fn with_radius(radius: f32) -> Canvas {
         let (tool, picture) = (Tool::Brush, Picture::smooth());
-        Canvas { tool, radius, stroke: tool, keyboard: None, shown: None, picture, focus_wanted: true }
+        Canvas {
+            tool,
+            radius,
+            stroke: tool,
+            keyboard: None,
+            shown: None,
+            picture,
+            focus_wanted: true,
+            is_below_menu: false,
+        }
     }
 
     /// Shows the field, `side` points wide and high.
@@ -52,12 +63,16 @@ impl Canvas {
         let id = Id::unique("the field");
         let response = ui.interact(rect, id, Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, "Field to draw on"));
+        let had_focus = response.has_focus();
         if std::mem::take(&mut self.focus_wanted) {
             response.request_focus();
         }
         self.pointer(ui, field, rect, &response);
         if response.has_focus() {
-            self.arrows(ui, field);
+            // The key that has just brought the field into view was meant for a button.
+            if had_focus {
+                self.arrows(ui, field);
+            }
         } else if self.keyboard.take().is_some_and(|(_, down)| down) {
             field.lift();
         }
@@ -80,7 +95,9 @@ impl Canvas {
         for event in events {
             match event {
                 Event::PointerButton { pos, button, pressed: true, .. }
-                    if rect.contains(pos) && (response.is_pointer_button_down_on() || response.hovered()) =>
+                    if rect.contains(pos)
+                        && !self.is_below_menu
+                        && (response.is_pointer_button_down_on() || response.hovered()) =>
                 {
                     // Pressed and released within one frame, the button is not down on the field any more.
                     response.request_focus();
@@ -182,5 +199,28 @@ impl Canvas {
                 ui.ctx().set_cursor_icon(egui::CursorIcon::Crosshair);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_that_brings_the_field_into_view_does_not_put_the_pen_down() {
+        let ctx = egui::Context::default();
+        let (mut canvas, mut field) = (Canvas::with_radius(RADIUS), Field::default());
+        let mut press_space = || {
+            let (key, modifiers) = (Key::Space, Modifiers::NONE);
+            let event = |pressed| Event::Key { key, physical_key: None, pressed, repeat: false, modifiers };
+            let input = egui::RawInput { events: vec![event(true), event(false)], ..egui::RawInput::default() };
+            let output = ctx.run_ui(input, |ui| {
+                canvas.show(ui, &mut field, 100.0);
+            });
+            output.drop_without_applying_deltas();
+            field.is_blank()
+        };
+        assert!(press_space(), "it was meant for the button that shows the field");
+        assert!(!press_space());
     }
 }

@@ -15,8 +15,8 @@ use crate::infer::look::Pass;
 /// Side of the small pictures of what a network sees, in points.
 const SEEN: f32 = 112.0;
 
-/// Width of the tools in one row, in points.
-const TOOLS: f32 = 550.0;
+/// Width of the tools in one row and in two, in points.
+const TOOLS: [f32; 2] = [550.0, 270.0];
 
 /// Width that a menu of models needs beside the name, for its arrow and margins.
 const ARROW: f32 = 40.0;
@@ -31,11 +31,7 @@ pub struct Draw {
 
 impl Draw {
     pub fn ui(&mut self, ui: &mut Ui, shared: &mut Shared) {
-        let (width, height) = (ui.available_width(), ui.available_height());
-        // Leaves room for the field's tools and, beside it, for the answers.
-        let side = (height - 74.0).min(width * 0.6);
-        // A little more where the tools take two rows.
-        let side = if side < TOOLS { side.min(height - 100.0) } else { side }.clamp(160.0, 1600.0).floor();
+        let side = side(ui.available_width(), ui.available_height());
         ui.horizontal_top(|ui| {
             ui.vertical(|ui| {
                 ui.set_width(side);
@@ -49,20 +45,20 @@ impl Draw {
             });
             ui.add_space(8.0);
             ui.vertical(|ui| {
-                ui.set_width((width - side - 24.0).max(200.0));
+                // The tools may be wider than a small field.
+                ui.set_width((ui.available_width() - 8.0).max(200.0));
                 egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| self.answers(ui, shared));
             });
         });
     }
 
     fn answers(&mut self, ui: &mut Ui, shared: &mut Shared) {
-        let blank = shared.field.is_blank();
         self.pictures(ui, shared);
         ui.add_space(8.0);
         let width = ui.available_width();
         match &shared.second {
             None => {
-                reading(ui, width.min(460.0), &shared.reader, blank);
+                reading(ui, width.min(460.0), shared, &shared.reader);
             }
             Some(second) => {
                 let half = (width - 20.0) / 2.0;
@@ -70,13 +66,13 @@ impl Draw {
                     ui.vertical(|ui| {
                         ui.set_width(half);
                         heading(ui, name_of(shared, &shared.reader));
-                        reading(ui, half, &shared.reader, blank);
+                        reading(ui, half, shared, &shared.reader);
                     });
                     ui.add_space(12.0);
                     ui.vertical(|ui| {
                         ui.set_width(half);
                         heading(ui, name_of(shared, second));
-                        reading(ui, half, second, blank);
+                        reading(ui, half, shared, second);
                     });
                 });
             }
@@ -98,7 +94,6 @@ impl Draw {
 
     /// What the network sees of the drawing as it is and as prepared; the user chooses here which one counts.
     fn pictures(&mut self, ui: &mut Ui, shared: &mut Shared) {
-        let blank = shared.field.is_blank();
         let answer = shared.reader.answer();
         let newest = answer.map(|answer| answer.question.asked);
         if let (Some(answer), Some(about)) = (answer, shared.reader.about())
@@ -114,9 +109,10 @@ impl Draw {
         }
         let names = shared.reader.about().map(|about| about.class_names.clone()).unwrap_or_default();
         let said = |pass: Option<&Pass>| match pass {
-            Some(pass) if !blank => bars::winner(&pass.probabilities, &names),
-            _ => "-".into(),
+            Some(pass) => bars::winner(&pass.probabilities, &names),
+            None => "-".into(),
         };
+        let answer = shared.answer(&shared.reader);
         let [drawn, prepared] =
             [said(answer.map(|answer| &answer.drawn)), said(answer.and_then(|answer| answer.prepared.as_ref()))];
         // Then there is nothing to choose.
@@ -149,6 +145,15 @@ impl Draw {
             });
         });
     }
+}
+
+/// The side of the field: it leaves room for the answers beside it, and for the tools above and the hint below, which
+/// take more rows where it is narrow.
+fn side(width: f32, height: f32) -> f32 {
+    let most = (height - 74.0).min(width * 0.6);
+    let rooms = TOOLS.into_iter().zip([100.0, 140.0]);
+    let side = rooms.fold(most, |side, (tools, room)| if side < tools { side.min(height - room) } else { side });
+    side.clamp(160.0, 1600.0).floor()
 }
 
 /// Says what pictures the networks have learned from.
@@ -191,13 +196,16 @@ fn heading(ui: &mut Ui, name: String) {
 }
 
 /// A reader's bars, and its answer as a sentence.
-fn reading(ui: &mut Ui, width: f32, reader: &Reader, blank: bool) {
+fn reading(ui: &mut Ui, width: f32, shared: &Shared, reader: &Reader) {
     let Some(about) = reader.about() else {
         ui.label(if reader.is_opening() { "Opening the model ..." } else { "No model is open; choose one above." });
         return;
     };
-    let pass = reader.answer().filter(|_| !blank).map(Answer::pass);
-    let said = pass.map_or("Draw a digit.".into(), |pass| bars::sentence(&pass.probabilities, &about.class_names));
+    let pass = shared.answer(reader).map(Answer::pass);
+    let said = match pass {
+        Some(pass) => bars::sentence(&pass.probabilities, &about.class_names),
+        None => shared.unanswered(reader).into(),
+    };
     let size = if width < 300.0 { 14.0 } else { 17.0 };
     ui.add(egui::Label::new(RichText::new(said).size(size).strong()).truncate());
     bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]));

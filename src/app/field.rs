@@ -6,7 +6,7 @@ use image::{DynamicImage, GrayImage};
 
 use crate::infer::look::FIELD;
 use crate::pictures::prepare::{Invert, Mode, Preparation, prepare};
-use crate::pictures::{gray, is_prepared};
+use crate::pictures::{fit, gray, is_prepared};
 
 /// How many strokes can be undone.
 const HISTORY: usize = 100;
@@ -26,6 +26,8 @@ pub enum Tool {
 pub struct Drawing {
     /// `FIELD` x `FIELD` bytes, 0 black, 255 ink.
     pixels: Arc<Vec<u8>>,
+    /// A picture's own pixels, only brought to this size: what networks see that take pictures as they are.
+    plain: Option<Arc<Vec<u8>>>,
     /// The picture that these show, until something is drawn on it: networks read the picture itself, as `classify`
     /// does.
     picture: Option<Arc<DynamicImage>>,
@@ -34,18 +36,36 @@ pub struct Drawing {
 impl Drawing {
     /// `FIELD` x `FIELD` bytes, 0 black, 255 ink.
     pub fn of_pixels(pixels: Vec<u8>) -> Drawing {
-        Drawing { pixels: Arc::new(pixels), picture: None }
+        Drawing { pixels: Arc::new(pixels), plain: None, picture: None }
     }
 
-    /// A picture, as large as fits, with its aspect ratio kept.
+    /// The ink of a picture, as large as fits, with its aspect ratio kept; the picture as it is, if there is no ink.
     pub fn of(picture: DynamicImage) -> Drawing {
-        Drawing { pixels: Arc::new(shown(&picture)), picture: Some(Arc::new(picture)) }
+        let plain = Arc::new(fit(&picture, [FIELD, FIELD, 1]));
+        let pixels = ink(&picture).map_or_else(|| Arc::clone(&plain), Arc::new);
+        Drawing { pixels, plain: Some(plain), picture: Some(Arc::new(picture)) }
+    }
+
+    /// The picture that it is; `None` for what was drawn.
+    pub fn picture(&self) -> Option<&Arc<DynamicImage>> {
+        self.picture.as_ref()
+    }
+
+    pub fn image(&self) -> GrayImage {
+        let side = FIELD as u32;
+        GrayImage::from_raw(side, side, self.pixels.to_vec()).unwrap_or_else(|| GrayImage::new(side, side))
     }
 }
 
-/// A picture as a field's pixels. Those of a square one with a dark border are only scaled; otherwise paper, light or
-/// not, becomes the black that is added beside the picture, and ink becomes light.
-fn shown(picture: &DynamicImage) -> Vec<u8> {
+/// Whether nothing is drawn.
+pub fn is_black(pixels: &[u8]) -> bool {
+    // Row by row: a loop that may end at any pixel is slow, and this is asked several times in each frame.
+    pixels.chunks(FIELD).all(|row| row.iter().fold(0, |all, pixel| all | pixel) == 0)
+}
+
+/// The ink of a picture as a field's pixels, if any is found. Those of a square one with a dark border are only scaled;
+/// otherwise paper, light or not, becomes the black that is added beside the picture, and ink becomes light.
+fn ink(picture: &DynamicImage) -> Option<Vec<u8>> {
     let gray = gray(picture);
     let [height, width] = [gray.height() as usize, gray.width() as usize];
     let is_as_drawn = height == width && is_prepared(gray.as_raw(), [height, width]);
@@ -59,13 +79,16 @@ fn shown(picture: &DynamicImage) -> Vec<u8> {
         margin: false,
         center: false,
     };
-    prepare(picture, [FIELD, FIELD, 1], &whole).pixels
+    let found = prepare(picture, [FIELD, FIELD, 1], &whole);
+    (!found.blank).then_some(found.pixels)
 }
 
 /// The drawing, and those before it. Positions are in pixels, from the upper left corner.
 #[derive(Clone, Debug)]
 pub struct Field {
     drawing: Drawing,
+    /// Whether pictures are shown as they are.
+    plainly: bool,
     before: Vec<Drawing>,
     undone: Vec<Drawing>,
     /// Where the pen is while it is down.
@@ -76,13 +99,19 @@ pub struct Field {
 impl Default for Field {
     fn default() -> Field {
         let drawing = Drawing::of_pixels(vec![0; FIELD * FIELD]);
-        Field { drawing, before: Vec::new(), undone: Vec::new(), pen: None, by_pen: false }
+        Field { drawing, plainly: false, before: Vec::new(), undone: Vec::new(), pen: None, by_pen: false }
     }
 }
 
 impl Field {
+    /// What is shown.
     pub fn pixels(&self) -> &Arc<Vec<u8>> {
-        &self.drawing.pixels
+        self.drawing.plain.as_ref().filter(|_| self.plainly).unwrap_or(&self.drawing.pixels)
+    }
+
+    /// Shows pictures as they are, for networks that take them so, or else as ink on black.
+    pub fn show_plainly(&mut self, plainly: bool) {
+        self.plainly = plainly;
     }
 
     pub fn drawing(&self) -> &Drawing {
@@ -91,12 +120,12 @@ impl Field {
 
     /// The picture that the field shows; `None` for a drawing, and for a picture that was drawn on.
     pub fn picture(&self) -> Option<&Arc<DynamicImage>> {
-        self.drawing.picture.as_ref()
+        self.drawing.picture()
     }
 
+    /// Whether there is neither ink nor a picture.
     pub fn is_blank(&self) -> bool {
-        // Row by row: a loop that may end at any pixel is slow, and this is asked several times in each frame.
-        self.pixels().chunks(FIELD).all(|row| row.iter().fold(0, |all, pixel| all | pixel) == 0)
+        self.picture().is_none() && is_black(self.pixels())
     }
 
     /// Whether the pen is down.
@@ -119,7 +148,8 @@ impl Field {
             }
         };
         (self.pen, self.by_pen) = (Some(to), true);
-        self.drawing.picture = None;
+        // Whatever was shown is drawn on.
+        self.drawing = Drawing { pixels: Arc::clone(self.pixels()), plain: None, picture: None };
         self.segment(from, to, radius, tool);
     }
 
@@ -204,11 +234,6 @@ impl Field {
             self.before.push(std::mem::replace(&mut self.drawing, undone));
         }
     }
-
-    pub fn image(&self) -> GrayImage {
-        let side = FIELD as u32;
-        GrayImage::from_raw(side, side, self.pixels().to_vec()).unwrap_or_else(|| GrayImage::new(side, side))
-    }
 }
 
 #[cfg(test)]
@@ -280,6 +305,39 @@ mod tests {
         field.show(Drawing::of(DynamicImage::ImageLuma8(picture)));
         assert!(ink(&field, 224, 224) > 200, "ink");
         assert!(ink(&field, 224, 130) < 40 && ink(&field, 224, 20) == 0, "paper, and what the picture leaves free");
+    }
+
+    #[test]
+    fn a_picture_without_ink_is_shown_as_it_is_until_the_field_is_cleared() {
+        let mut field = Field::default();
+        let grey = DynamicImage::from(GrayImage::from_pixel(60, 40, image::Luma([128])));
+        field.show(Drawing::of(grey.clone()));
+        assert_eq!(**field.pixels(), fit(&grey, [FIELD, FIELD, 1]));
+        assert!(!field.is_blank());
+        field.show(Drawing::of(GrayImage::new(60, 40).into()));
+        assert!(!field.is_blank(), "a black picture is one too");
+        field.clear();
+        assert!(field.is_blank() && field.picture().is_none());
+        field.undo();
+        assert!(field.picture().is_some());
+    }
+
+    #[test]
+    fn where_pictures_are_taken_as_they_are_the_field_shows_them_so_and_strokes_lie_on_them() {
+        let mut picture = GrayImage::from_pixel(200, 100, image::Luma([240]));
+        (20..180).for_each(|x| picture.put_pixel(x, 50, image::Luma([10])));
+        let mut field = Field::default();
+        field.show(Drawing::of(picture.clone().into()));
+        assert_eq!(ink(&field, 400, 20), 0, "paper as black");
+        field.show_plainly(true);
+        let plain = fit(&picture.into(), [FIELD, FIELD, 1]);
+        assert!(**field.pixels() == plain && plain[20 * FIELD + 400] > 200, "and as paper");
+        field.draw([50.0, 50.0], 10.0, Tool::Brush);
+        field.lift();
+        assert_eq!([ink(&field, 50, 50), ink(&field, 400, 20)], [255, plain[20 * FIELD + 400]]);
+        let drawn = field.pixels().clone();
+        field.show_plainly(false);
+        assert!(*field.pixels() == drawn, "what was drawn on stays as it is");
     }
 
     /// A faint grey digit of the test set's kind, `side` pixels wide and high.

@@ -25,6 +25,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use eframe::egui::{self, Event, Key, Modifiers, RichText, Ui};
@@ -32,6 +33,7 @@ use eframe::egui::{self, Event, Key, Modifiers, RichText, Ui};
 pub use remember::{Memory, Panel, Remembered, Theme};
 pub use shared::Shared;
 
+use crate::cli::note;
 use crate::device::Choice;
 use dropped::Source;
 
@@ -117,7 +119,7 @@ impl App {
     /// Puts the answer into the window's title, for whoever cannot see the bars or has other windows in front.
     fn entitle(&mut self, ctx: &egui::Context) {
         let shared = &self.shared;
-        let answer = shared.reader.answer().filter(|_| !shared.field.is_blank()).zip(shared.reader.about());
+        let answer = shared.answer(&shared.reader).zip(shared.reader.about());
         let title = match answer {
             Some((answer, about)) => {
                 format!("inkgrad: {}", bars::sentence(&answer.pass().probabilities, &about.class_names))
@@ -253,35 +255,47 @@ impl App {
         }
     }
 
-    /// Lets the threads finish writing what they were asked to; called at the end, and by tests.
-    pub fn finish(&mut self) {
-        if let Some(train) = &mut self.train {
-            train.finish(LAST_WORDS, &mut self.shared);
-        }
-        self.dream.finish(LAST_WORDS);
+    /// Lets the threads finish writing what they were asked to; called at the end, and by tests. Returns why something
+    /// was not written.
+    pub fn finish(&mut self) -> Vec<String> {
+        let train = self.train.as_mut().and_then(|train| train.finish(LAST_WORDS, &mut self.shared));
+        train.into_iter().chain(self.dream.finish(LAST_WORDS)).collect()
     }
 
     /// Saves what is to be remembered; called at the end, and by tests.
-    pub fn remember(&mut self) {
-        if let Err(problem) = self.shared.memory.save(&self.shared.remembered) {
-            log::warn!("the window's settings were not saved: {problem}");
-        }
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub fn remember(&self) -> Result<(), String> {
+        self.shared.memory.save(&self.shared.remembered)
     }
 }
 
-impl eframe::App for App {
+/// The contents on a screen.
+struct OnScreen {
+    app: App,
+    /// What was not written is told here, once the window is closed and cannot show it.
+    lost: Sender<String>,
+}
+
+impl eframe::App for OnScreen {
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         if let Some(rect) = ui.input(|input| input.viewport().inner_rect) {
-            self.shared.remembered.size = unzoomed(rect.size(), ui.ctx().zoom_factor());
+            self.app.shared.remembered.size = unzoomed(rect.size(), ui.ctx().zoom_factor());
         }
-        self.show(ui);
+        self.app.show(ui);
     }
 
     fn on_exit(&mut self) {
         // Twice: finishing may be cut short, and may rename what is remembered.
-        self.remember();
-        self.finish();
-        self.remember();
+        let _ = self.app.remember();
+        for problem in self.app.finish() {
+            // Whoever opened the window listens until it is closed.
+            let _ = self.lost.send(problem);
+        }
+        if let Err(problem) = self.app.remember() {
+            note(format_args!("warning: the window's settings were not saved: {problem}"));
+        }
     }
 }
 
@@ -303,11 +317,12 @@ fn open_guide(shared: &mut Shared) {
     }
 }
 
-/// Opens the window and returns when it is closed, by the user or because `stop` is set.
+/// Opens the window and returns when it is closed, by the user or because `stop` is set: why something that was to be
+/// written at the end was not, if so.
 ///
 /// # Errors
 /// A message, if there is no display, or nothing that can draw on it.
-pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<(), String> {
+pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<String>, String> {
     use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 
     let remembered = options.memory.load();
@@ -334,11 +349,13 @@ pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<(), String> {
         wgpu_options: WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..Default::default() },
         ..Default::default()
     };
+    let (lost, not_written) = mpsc::channel();
     let start: eframe::AppCreator<'_> = Box::new(|cc| {
         stop::close_once_set(stop, cc.egui_ctx.clone())?;
-        Ok(Box::new(App::new(&cc.egui_ctx, options)))
+        Ok(Box::new(OnScreen { app: App::new(&cc.egui_ctx, options), lost }))
     });
-    eframe::run_native("inkgrad", native, start).map_err(|error| error.to_string())
+    eframe::run_native("inkgrad", native, start).map_err(|error| error.to_string())?;
+    Ok(not_written.try_iter().collect())
 }
 
 #[cfg(test)]

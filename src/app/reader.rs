@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use image::{DynamicImage, GrayImage};
 
+use super::field::is_black;
 use super::worker::{File, Model, Opener, Worker};
 use crate::infer::InferError;
 use crate::infer::look::{Anatomy, FIELD, Look, Pass, Wanted};
@@ -44,6 +45,9 @@ pub struct Answer {
     /// Cropped, scaled and centred as MNIST was; absent where there is nothing to prepare, or the network takes pictures
     /// as they are.
     pub prepared: Option<Pass>,
+    /// Whether there was nothing to read: a black field, or a picture in which no ink was found by a network that looks
+    /// for it.
+    pub blank: bool,
     pub question: Question,
 }
 
@@ -107,6 +111,14 @@ impl Reading {
         prepared
     }
 
+    /// Whether a question shows nothing to the network.
+    fn is_blank(&mut self, question: &Question) -> bool {
+        match &question.picture {
+            Some(picture) => self.prepared(picture).blank,
+            None => is_black(&question.field),
+        }
+    }
+
     /// What is read of a question in place of the field; and what of it as prepared, if anything is.
     fn pictures(&mut self, question: &Question) -> [Option<Vec<u8>>; 2] {
         let input = self.look.input();
@@ -156,6 +168,7 @@ impl Model for Reading {
     }
 
     fn answer(&mut self, question: &Question) -> Result<Answer, InferError> {
+        let blank = self.is_blank(question);
         let [picture, prepared] = self.pictures(question);
         let (look, none) = (&mut self.look, Wanted::default());
         let into_prepared = question.prepared && prepared.is_some();
@@ -165,7 +178,7 @@ impl Model for Reading {
             None => look.field(&question.field, of_drawn)?,
         };
         let prepared = prepared.map(|picture| look.picture(&picture, of_prepared)).transpose()?;
-        Ok(Answer { drawn, prepared, question: question.clone() })
+        Ok(Answer { drawn, prepared, blank, question: question.clone() })
     }
 
     fn device(about: &About) -> &str {

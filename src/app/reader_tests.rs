@@ -114,12 +114,16 @@ fn a_question_that_cannot_be_answered_is_said_and_harms_no_model() {
     assert_eq!(ask(&mut reader), 1);
 }
 
-/// The bytes that a network is given of a picture that is dropped on the window.
-fn seen(reader: &mut Reader, picture: &DynamicImage) -> Vec<u8> {
+/// A picture that is dropped on the window.
+fn dropped(picture: &DynamicImage) -> Question {
     let mut field = Field::default();
     field.show(Drawing::of(picture.clone()));
-    let question = Question { field: Arc::clone(field.pixels()), picture: field.picture().cloned(), ..one() };
-    let pass = answer(reader, question);
+    Question { field: Arc::clone(field.pixels()), picture: field.picture().cloned(), ..one() }
+}
+
+/// The bytes that a network is given of a picture that is dropped on the window.
+fn seen(reader: &mut Reader, picture: &DynamicImage) -> Vec<u8> {
+    let pass = answer(reader, dropped(picture));
     pass.picture.iter().map(|x| (x * 255.0 + 0.5) as u8).collect()
 }
 
@@ -165,6 +169,26 @@ fn a_network_that_has_learned_from_dark_ink_on_light_paper_is_given_that() {
     // A drawing is not prepared for it either.
     answer(&mut reader, one());
     assert!(reader.answer().unwrap().prepared.is_none());
+}
+
+#[test]
+fn a_picture_without_ink_is_blank_to_networks_that_look_for_ink_and_read_by_those_that_take_it_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plain.safetensors");
+    of_three_classes(&path);
+    let mut file = ModelFile::load(&path).unwrap();
+    file.set_pictures(Some(Pictures::Fitted));
+    file.save(&path).unwrap();
+    let mut reader = reader(1000);
+    let grey = DynamicImage::from(GrayImage::from_pixel(60, 60, image::Luma([128])));
+    for (model, is_ink_wanted) in [("fast", true), (path.to_str().unwrap(), false)] {
+        open(&mut reader, model);
+        let black = Question { field: Arc::new(vec![0; FIELD * FIELD]), ..one() };
+        for (question, blank) in [(dropped(&grey), is_ink_wanted), (black, true), (one(), false)] {
+            answer(&mut reader, question);
+            assert_eq!(reader.answer().unwrap().blank, blank, "{model}");
+        }
+    }
 }
 
 /// A classifier of three classes in a file.

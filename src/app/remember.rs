@@ -1,15 +1,22 @@
-//! What the window remembers from one day to the next: a small file in the user's settings folder, and the drawing.
+//! What the window remembers from one day to the next: a small file in the user's settings folder, and what was kept.
 
+use std::io::{Cursor, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use image::{DynamicImage, ImageFormat};
 use serde::{Deserialize, Serialize};
 
 use super::canvas::{RADII, RADIUS};
+use super::field::Drawing;
 use crate::files::write_whole;
 use crate::infer::look::FIELD;
 
 /// A larger file is not one of ours.
 const MOST: u64 = 64 * 1024;
+
+/// What was kept: a drawing, or else a picture.
+const DRAWN: &str = "field.png";
+const PICTURE: &str = "picture.png";
 
 /// Width and height of the smallest window in which everything has room, in points.
 pub(super) const SMALLEST: [f32; 2] = [720.0, 480.0];
@@ -109,34 +116,53 @@ impl Memory {
             }
         }
         let text = toml::to_string(&said).map_err(|error| error.to_string())?;
-        self.write("window.toml", text.as_bytes()).map(|_| ())
+        self.write("window.toml", text.as_bytes())
     }
 
-    /// Saves the drawing as a PNG that any program can open; returns where.
+    /// Saves what is kept as a PNG that any program can open. Of a picture that is the picture itself, which networks
+    /// read, and not what the field shows of it.
     ///
     /// # Errors
     /// What the system says, with the path.
-    pub fn save_field(&self, field: &image::GrayImage) -> Result<Option<PathBuf>, String> {
-        let mut png = std::io::Cursor::new(Vec::new());
-        field.write_to(&mut png, image::ImageFormat::Png).map_err(|error| error.to_string())?;
-        self.write("field.png", png.get_ref())
-    }
-
-    /// The drawing that was kept, if any.
-    pub fn load_field(&self) -> Option<Vec<u8>> {
-        let path = self.path("field.png")?;
-        let picture = crate::pictures::read(&path).ok()?.image.to_luma8();
-        (picture.dimensions() == (FIELD as u32, FIELD as u32)).then(|| picture.into_raw())
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<Option<PathBuf>, String> {
-        let Some(path) = self.path(name) else { return Ok(None) };
-        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| write_whole(&path, bytes));
-        match written {
-            Ok(()) => Ok(Some(path)),
-            Err(error) => Err(format!("{}: {error}", path.display())),
+    pub fn save_drawing(&self, drawing: &Drawing) -> Result<(), String> {
+        match drawing.picture() {
+            Some(picture) => self.write(PICTURE, &png(picture)?),
+            None => {
+                self.write(DRAWN, &png(&drawing.image().into())?)?;
+                self.remove(PICTURE)
+            }
         }
     }
+
+    /// What was kept last, if anything.
+    pub fn load_drawing(&self) -> Option<Drawing> {
+        let load = |name: &str| self.path(name).and_then(|path| crate::pictures::read(&path).ok());
+        if let Some(picture) = load(PICTURE) {
+            return Some(Drawing::of(picture.image));
+        }
+        let drawn = load(DRAWN)?.image.to_luma8();
+        (drawn.dimensions() == (FIELD as u32, FIELD as u32)).then(|| Drawing::of_pixels(drawn.into_raw()))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        let Some(path) = self.path(name) else { return Ok(()) };
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| write_whole(&path, bytes));
+        written.map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), String> {
+        let Some(path) = self.path(name) else { return Ok(()) };
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn png(picture: &DynamicImage) -> Result<Vec<u8>, String> {
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ImageFormat::Png).map_err(|error| error.to_string())?;
+    Ok(png.into_inner())
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
@@ -191,9 +217,26 @@ mod tests {
     fn a_drawing_comes_back_to_the_byte() {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory { folder: Some(folder.path().to_owned()) };
-        assert!(memory.load_field().is_none());
-        let drawing = image::GrayImage::from_fn(448, 448, |x, y| image::Luma([(x * y % 251) as u8]));
-        assert!(memory.save_field(&drawing).unwrap().unwrap().ends_with("field.png"));
-        assert_eq!(memory.load_field().unwrap(), drawing.into_raw());
+        assert!(memory.load_drawing().is_none());
+        let drawing = Drawing::of_pixels((0..FIELD * FIELD).map(|i| (i / FIELD * i % 251) as u8).collect());
+        memory.save_drawing(&drawing).unwrap();
+        assert!(folder.path().join("field.png").is_file());
+        let loaded = memory.load_drawing().unwrap();
+        assert!(loaded.picture().is_none() && loaded.image() == drawing.image());
+    }
+
+    #[test]
+    fn a_picture_that_was_kept_comes_back_as_it_was_until_a_drawing_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory { folder: Some(folder.path().to_owned()) };
+        let drawing = Drawing::of_pixels(vec![200; FIELD * FIELD]);
+        memory.save_drawing(&drawing).unwrap();
+        let picture: DynamicImage =
+            image::RgbImage::from_fn(30, 20, |x, y| image::Rgb([(x * 8) as u8, (y * 12) as u8, 240])).into();
+        memory.save_drawing(&Drawing::of(picture.clone())).unwrap();
+        assert!(**memory.load_drawing().unwrap().picture().unwrap() == picture);
+        memory.save_drawing(&drawing).unwrap();
+        let loaded = memory.load_drawing().unwrap();
+        assert!(loaded.picture().is_none() && loaded.image() == drawing.image());
     }
 }

@@ -9,7 +9,7 @@ use eframe::egui;
 use super::canvas::{Ask, Canvas};
 use super::field::{Drawing, Field};
 use super::menu::{Menu, snapshot};
-use super::reader::{Question, Reader};
+use super::reader::{Answer, Question, Reader};
 use super::remember::{Memory, Remembered};
 use crate::device::Choice;
 use crate::infer::look::Wanted;
@@ -62,7 +62,7 @@ impl Shared {
         let mut shared = Shared {
             canvas: Canvas::with_radius(remembered.radius),
             menu: Menu::of(folder),
-            kept: memory.load_field().map(Drawing::of_pixels),
+            kept: memory.load_drawing(),
             kept_at: None,
             field: Field::default(),
             second: None,
@@ -151,6 +151,8 @@ impl Shared {
         self.frame_began = Instant::now();
         self.wanted = Wanted::default();
         self.take_in();
+        self.field.show_plainly(self.takes_drawings_as_they_are());
+        self.canvas.is_below_menu = egui::Popup::is_any_open(&self.ctx);
     }
 
     fn take_in(&mut self) {
@@ -210,6 +212,21 @@ impl Shared {
         }
     }
 
+    /// A reader's answer, if it is to be shown: there is none to a blank field, neither to the one there is now nor to
+    /// one that was there when it was asked.
+    pub fn answer<'a>(&self, reader: &'a Reader) -> Option<&'a Answer> {
+        reader.answer().filter(|answer| !answer.blank && !self.field.is_blank())
+    }
+
+    /// What is said in place of an answer.
+    pub fn unanswered(&self, reader: &Reader) -> &'static str {
+        let finds_nothing = |answer: &Answer| answer.blank && answer.question.picture.is_some();
+        match !self.field.is_blank() && reader.answer().is_some_and(finds_nothing) {
+            true => "No ink was found in the picture.",
+            false => "Draw a digit.",
+        }
+    }
+
     /// Whether what is shown is the answer to the newest question.
     pub fn is_answered(&self) -> bool {
         let answers = |reader: &Reader, asked: &Option<Question>| {
@@ -250,7 +267,7 @@ impl Shared {
                 self.ctx.request_repaint_after(SAID);
                 self.kept = Some(self.field.drawing().clone());
                 self.messages.retain(|message| message != NONE_KEPT);
-                if let Err(problem) = self.memory.save_field(&self.field.image()) {
+                if let Err(problem) = self.memory.save_drawing(self.field.drawing()) {
                     self.say(format!("the drawing is kept until the window closes, but not saved: {problem}"));
                 }
             }

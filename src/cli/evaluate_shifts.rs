@@ -1,8 +1,8 @@
 //! `inkgrad evaluate --shifts`: how accurate a classifier is on shifted images.
 
 use crate::data::ImageSet;
-use crate::device::{Device, DeviceError};
-use crate::infer::evaluate::{Evaluation, Scores};
+use crate::device::Device;
+use crate::infer::evaluate::{Evaluation, InferError, Scores};
 use crate::report::{aligned, percent};
 
 /// Refuses shifts that leave nothing of an image.
@@ -27,7 +27,7 @@ pub fn table(
     set: &ImageSet,
     most: usize,
     views: usize,
-) -> Result<String, DeviceError> {
+) -> Result<String, InferError> {
     let most = most as isize;
     let mut moved = set.clone();
     let mut rows =

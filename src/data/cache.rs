@@ -13,12 +13,13 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::json;
 
 use super::classes::Listing;
-use super::digest::{digest, mix};
+use super::digest::digest;
 use super::idx::MAX_BYTES;
 use super::source::{Pictures, Reading};
 use super::{DataSet, ImageSet};
 use crate::cache;
 use crate::files::write_whole;
+use crate::hash::mix;
 
 /// Raised when the way in which pictures are read changes: those kept until then are decoded anew.
 const READ: u64 = 3;

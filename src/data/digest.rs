@@ -1,6 +1,7 @@
 //! A digest of training data, by which a resumed run knows that it is still learning from the same images.
 
 use crate::data::ImageSet;
+use crate::hash::mix;
 
 /// The same for equal images, labels and sizes, on every machine; no protection against a deliberate collision.
 pub fn digest(set: &ImageSet) -> String {
@@ -10,17 +11,6 @@ pub fn digest(set: &ImageSet) -> String {
     hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
     hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
     format!("{hash:016x}")
-}
-
-/// The same for equal texts, on every machine and in every program.
-pub(crate) fn digest_of(text: &str) -> u64 {
-    text.bytes().fold(text.len() as u64, |hash, byte| mix(hash, byte.into()))
-}
-
-/// One-to-one in each argument, so that no single change goes unnoticed.
-pub(crate) fn mix(hash: u64, word: u64) -> u64 {
-    let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ (mixed >> 32)
 }
 
 #[cfg(test)]

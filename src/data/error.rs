@@ -58,6 +58,10 @@ pub enum DataError {
     )]
     ClassSetAside { class: String, flag: &'static str, wanted: usize },
 
+    /// A set that was made in memory, with parts that do not fit each other.
+    #[error("{set}: {problem}")]
+    Unfit { set: String, problem: String },
+
     /// A model was trained on other classes.
     #[error(
         "the data has the classes {data}, but the model knows {model}. Give data with the model's classes, or with some of them{hint}"

@@ -1,7 +1,8 @@
 //! Labelled image sets in memory: what they are, and where they come from.
 //!
 //! [`mnist::embedded`] gives the set built into the program, [`load`] what lies at a path: IDX files, CSV tables, or
-//! pictures in folders. Both end in a [`DataSet`], which has passed every check by the time anyone sees it.
+//! pictures in folders. Both end in a [`DataSet`] that has passed every check. One that is made in memory passes them
+//! where it is trained on: [`DataSet::check`].
 
 mod assemble;
 mod beside;
@@ -27,7 +28,7 @@ mod testing;
 pub mod write;
 
 pub(crate) use classes::UNSURE;
-pub(crate) use digest::{digest, digest_of, mix};
+pub(crate) use digest::digest;
 pub(crate) use folder::listed;
 
 pub use error::DataError;
@@ -71,10 +72,41 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// A set that was made in memory, not read.
+    /// A set that was made in memory, not read. What does not fit together in it is found by [`DataSet::check`].
     pub fn new(name: impl Into<String>, train: ImageSet, test: ImageSet, class_names: Vec<String>) -> DataSet {
         let (name, remarks) = (name.into(), Vec::new());
         DataSet { name, train, test, class_names, remarks, pictures: None, held_out: false }
+    }
+
+    /// Refuses a set that cannot be trained on because its parts do not fit each other. There may be no images to test
+    /// on. Everything that trains begins with this; it looks at every label and at no pixel.
+    ///
+    /// # Errors
+    /// [`DataError::Unfit`], with what is wrong.
+    pub fn check(&self) -> Result<(), DataError> {
+        let (train, test, names) = (&self.train, &self.test, self.class_names.len());
+        let refuse = |problem: String| Err(DataError::Unfit { set: self.name.clone(), problem });
+        if train.is_empty() {
+            return refuse("there are no images to train on".into());
+        }
+        if let Some(problem) = train.problem() {
+            return refuse(format!("its training images: {problem}"));
+        }
+        if names != train.classes {
+            return refuse(format!("{names} names were given for {} classes; give one for each", train.classes));
+        }
+        // A set without images needs no size either.
+        if test.is_empty() && test.images.is_empty() {
+            return Ok(());
+        }
+        if (test.size(), test.classes) != (train.size(), train.classes) {
+            let of = |set: &ImageSet| format!("{} of {} classes", set.size(), set.classes);
+            return refuse(format!("its test images are {}, its training images {}", of(test), of(train)));
+        }
+        match test.problem() {
+            Some(problem) => refuse(format!("its test images: {problem}")),
+            None => Ok(()),
+        }
     }
 
     /// The same images under a model's classes, some of which the set may lack: labels become those of the model's
@@ -83,6 +115,9 @@ impl DataSet {
     ///
     /// # Errors
     /// [`DataError::OtherClasses`] where the set has images of a class that the model lacks.
+    ///
+    /// # Panics
+    /// When a label has no name, like indexing a slice.
     pub fn with_classes(mut self, names: Vec<String>) -> Result<DataSet, DataError> {
         if let Some(labels) = self.labels_by_name(&names) {
             let all = self.train.labels.iter_mut().chain(&mut self.test.labels);
@@ -103,12 +138,18 @@ impl DataSet {
 
     /// How [`DataSet::with_classes`] matches these classes with a model's where one side only numbers its own: by their
     /// order. Only a person can tell whether that is right.
+    ///
+    /// # Panics
+    /// As [`DataSet::with_classes`].
     pub fn matched_in_order(&self, names: &[String]) -> Option<String> {
         (self.labels_by_name(names).is_none() && self.is_numbered(names)).then(|| self.pairs(names))
     }
 
     /// The same for a model that takes labels as they are, such as a generator or its judge: `None` where the classes
     /// that images show have the same names in the same order.
+    ///
+    /// # Panics
+    /// As [`DataSet::with_classes`].
     pub fn in_order(&self, names: &[String]) -> Option<String> {
         let shown = self.shown_classes();
         let is_own = |((label, own), shown): ((&u32, u32), &bool)| *label == own || !shown;
@@ -207,7 +248,37 @@ impl ImageSet {
         self.labels.is_empty()
     }
 
+    /// What is wrong with the set, if anything is: pixels that are not those of its images, a label that is no class,
+    /// more classes or channels than a model takes.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let (size, count, classes) = (self.size(), self.len(), self.classes);
+        if self.height == 0 || self.width == 0 || !(1..=MAX_CHANNELS).contains(&self.channels) {
+            return Some(format!("{size} is no size; expected pixels of 1 to {MAX_CHANNELS} channels"));
+        }
+        if !(1..=MAX_CLASSES).contains(&classes) {
+            return Some(format!("there are {classes} classes; expected 1 to {MAX_CLASSES}"));
+        }
+        let sides = [self.height, self.width, self.channels];
+        let bytes = sides.iter().try_fold(count, |bytes, side| bytes.checked_mul(*side));
+        if bytes != Some(self.images.len()) {
+            let found = self.images.len();
+            return Some(format!(
+                "{found} bytes are not those of {count} images of {size}, as many as there are labels"
+            ));
+        }
+        let (i, label) = self.labels.iter().enumerate().find(|(_, label)| **label as usize >= classes)?;
+        Some(format!("label {i} is {label}; expected one below {classes}, the number of classes"))
+    }
+
+    /// Height, width and channels, for messages.
+    fn size(&self) -> ImageSize {
+        [self.height, self.width, self.channels].into()
+    }
+
     /// How many images there are of each class.
+    ///
+    /// # Panics
+    /// When a label is not below `classes`, like indexing a slice.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes];
         self.labels.iter().for_each(|label| counts[*label as usize] += 1);
@@ -251,8 +322,12 @@ impl ImageSet {
     }
 
     /// [`ImageSet::mean_std`] of the extended set, in which each image occurs with its window at every place, and black
-    /// around it. The window must lie within the images.
+    /// around it.
+    ///
+    /// # Panics
+    /// When the window is not within the images.
     pub fn mean_std_extended(&self, window: Window) -> (f32, f32) {
+        assert!(window.is_within([self.height, self.width]), "the window is not within the images");
         let line = self.width * self.channels;
         let rows = self.images.chunks(line).enumerate().filter(|(row, _)| {
             let row = row % self.height;
@@ -452,6 +527,41 @@ mod tests {
         assert_eq!(labels(&["0", "1", "2"], &["02", "2", "1"]), Some(vec![2, 1]), "as they are called");
         assert_eq!(labels(&["0", "1", "2"], &["01", "1", "02"]), None);
         assert_eq!(labels(&["0", "01", "2"], &["1", "2", "ten"]), None, "where some are words, names count");
+    }
+
+    #[test]
+    fn a_set_made_in_memory_whose_parts_do_not_fit_each_other_is_refused_with_what_is_wrong() {
+        let names = |count: usize| (0..count).map(|class| class.to_string()).collect::<Vec<_>>();
+        let (train, test) = (image_set(2, 3, 1, &[0, 1, 2]), image_set(2, 3, 1, &[2]));
+        let set = |train: &ImageSet, test: &ImageSet| DataSet::new("made", train.clone(), test.clone(), names(3));
+        let wide = |set: &ImageSet, channels| ImageSet {
+            channels,
+            images: vec![0; set.len() * 6 * channels].into(),
+            ..set.clone()
+        };
+        let of = |set: &ImageSet, labels: &[u32]| ImageSet { labels: labels.to_vec(), ..set.clone() };
+        let many = |set: &ImageSet| ImageSet { classes: MAX_CLASSES + 1, ..set.clone() };
+        let all = ImageSet { classes: 3, ..test.clone() };
+        for fits in [set(&train, &all), set(&train, &ImageSet::default()), set(&train, &all.select(&[]))] {
+            assert!(fits.check().is_ok(), "{fits:?}");
+        }
+        let tall = ImageSet { height: 3, width: 2, ..all.clone() };
+        for (wrong, said) in [
+            (set(&train.select(&[]), &all), "no images to train on"),
+            (set(&of(&train, &[0, 1]), &all), "training images: 18 bytes are not those of 2 images of 2x3x1"),
+            (set(&of(&train, &[0, 1, 2, 0]), &all), "training images: 18 bytes are not those of 4 images"),
+            (set(&of(&train, &[0, 3, 2]), &all), "training images: label 1 is 3; expected one below 3"),
+            (set(&wide(&train, 5), &wide(&all, 5)), "training images: 2x3x5 is no size"),
+            (set(&many(&train), &all), "training images: there are 65537 classes"),
+            (set(&train, &of(&all, &[0, 1])), "test images: 6 bytes are not those of 2 images"),
+            (set(&train, &of(&all, &[7])), "test images: label 0 is 7"),
+            (set(&train, &tall), "test images are 3x2x1 of 3 classes, its training images 2x3x1 of 3 classes"),
+            (set(&train, &many(&all)), "test images are 2x3x1 of 65537 classes"),
+            (DataSet { class_names: names(2), ..set(&train, &all) }, "2 names were given for 3 classes"),
+        ] {
+            let refused = wrong.check().unwrap_err().to_string();
+            assert!(refused.starts_with("made: ") && refused.contains(said), "{refused}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// # Panics
+    /// When images have no pixels, bytes are missing, or a label is not below `classes`, like indexing a slice.
     pub fn of(set: &ImageSet) -> Statistics {
         let (line, size) = (set.width * set.channels, set.image_len());
         let mut sums = vec![vec![0u64; size]; set.classes];

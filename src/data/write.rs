@@ -41,10 +41,52 @@ pub fn legend(class_names: &[String], labels: impl IntoIterator<Item = u32>, mos
     (!is_named).then(|| listed(&classes.into_iter().map(pair).collect::<Vec<_>>(), most))
 }
 
+/// The images that a file's header promises.
+struct Promised {
+    /// Bytes of an image.
+    size: u64,
+    count: u64,
+    /// Images that have not come yet.
+    left: u64,
+}
+
+impl Promised {
+    fn new(count: u64, image: [u32; 3]) -> Promised {
+        let size = image.into_iter().fold(1u64, |size, side| size.saturating_mul(side.into()));
+        Promised { size, count, left: count }
+    }
+
+    /// Counts an image for the file at `path`.
+    ///
+    /// # Errors
+    /// If it has another size, or is one more than there were to be.
+    fn take(&mut self, image: &[u8], path: &Path) -> Result<(), DataError> {
+        let (found, Promised { size, count, .. }) = (image.len(), &*self);
+        if found as u64 != *size {
+            return Err(wrong(path, format!("an image has {found} bytes; it was begun for images of {size}")));
+        }
+        if self.left == 0 {
+            return Err(wrong(path, format!("it was begun for {count} images; there are more")));
+        }
+        self.left -= 1;
+        Ok(())
+    }
+
+    /// # Errors
+    /// If images are missing.
+    fn kept(&self, path: &Path) -> Result<(), DataError> {
+        match self.left {
+            0 => Ok(()),
+            left => Err(wrong(path, format!("{left} of the {} images that it was begun for are missing", self.count))),
+        }
+    }
+}
+
 /// Two IDX files that take their images one by one, and get their names once they are whole.
 pub struct IdxWriter {
     images: Unfinished,
     labels: Unfinished,
+    promised: Promised,
 }
 
 impl IdxWriter {
@@ -53,31 +95,33 @@ impl IdxWriter {
     /// # Errors
     /// [`DataError::CannotWrite`] with what the system says.
     pub fn create(folder: &Path, part: Part, count: u32, image: [u32; 3]) -> Result<IdxWriter, DataError> {
-        let channels = image[2] as usize;
+        let (channels, promised) = (image[2] as usize, Promised::new(count.into(), image));
         let [images, labels] = idx_names(part, channels).map(|name| folder.join(name));
         let image = if channels == 1 { &image[..2] } else { &image };
         Ok(IdxWriter {
             images: started(&images, &idx_header(&[&[count], image].concat()))?,
             labels: started(&labels, &idx_header(&[count]))?,
+            promised,
         })
     }
 
     /// The next image and its label.
     ///
     /// # Errors
-    /// As [`IdxWriter::create`]; a label above 255 has no place in IDX.
+    /// As [`IdxWriter::create`], for an image of another size, and for one more than were to come; a label above 255
+    /// has no place in IDX.
     pub fn push(&mut self, image: &[u8], label: u32) -> Result<(), DataError> {
-        let label = u8::try_from(label).map_err(|_| {
-            let reason = io::Error::new(io::ErrorKind::InvalidInput, format!("label {label} does not fit a byte"));
-            cannot_write(self.labels.path(), reason)
-        })?;
+        let unfit = |_| wrong(self.labels.path(), format!("label {label} does not fit a byte"));
+        let label = u8::try_from(label).map_err(unfit)?;
+        self.promised.take(image, self.images.path())?;
         put(&mut self.images, image)?;
         put(&mut self.labels, &[label])
     }
 
     /// # Errors
-    /// As [`IdxWriter::create`], and when files exist that are to be kept.
+    /// As [`IdxWriter::create`], when images are missing, and when files exist that are to be kept.
     pub fn finish(self, existing: Existing) -> Result<(), DataError> {
+        self.promised.kept(self.images.path())?;
         // Labels last: whoever sees them sees both.
         end(self.images, existing)?;
         end(self.labels, existing)
@@ -92,13 +136,14 @@ fn idx_header(sizes: &[u32]) -> Vec<u8> {
 /// A safetensors file of `labels` U32 `[n]` and `images` U8 `[n, height, width, channels]`.
 pub struct SafetensorsWriter {
     file: Unfinished,
+    promised: Promised,
 }
 
 impl SafetensorsWriter {
     /// Begins a file with `about`, texts about it, and all labels, which are stored before the images.
     ///
     /// # Errors
-    /// [`DataError::CannotWrite`] with what the system says.
+    /// [`DataError::CannotWrite`] with what the system says, and for other than `count` labels.
     pub fn create(
         path: &Path,
         about: &BTreeMap<String, String>,
@@ -118,21 +163,30 @@ impl SafetensorsWriter {
         header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
         let mut file = started(path, &(header.len() as u64).to_le_bytes())?;
         put(&mut file, header.as_bytes())?;
-        labels.into_iter().try_for_each(|label| put(&mut file, &label.to_le_bytes()))?;
-        Ok(SafetensorsWriter { file })
+        let mut given = 0;
+        for label in labels {
+            put(&mut file, &label.to_le_bytes())?;
+            given += 1;
+        }
+        if given != count {
+            return Err(wrong(path, format!("it was begun for {count} images; there are {given} labels")));
+        }
+        Ok(SafetensorsWriter { file, promised: Promised::new(count, image) })
     }
 
     /// The next image.
     ///
     /// # Errors
-    /// As [`SafetensorsWriter::create`].
+    /// As [`SafetensorsWriter::create`], for an image of another size, and for one more than were to come.
     pub fn push(&mut self, image: &[u8]) -> Result<(), DataError> {
+        self.promised.take(image, self.file.path())?;
         put(&mut self.file, image)
     }
 
     /// # Errors
-    /// As [`SafetensorsWriter::create`], and when a file exists that is to be kept.
+    /// As [`SafetensorsWriter::create`], when images are missing, and when a file exists that is to be kept.
     pub fn finish(self, existing: Existing) -> Result<(), DataError> {
+        self.promised.kept(self.file.path())?;
         end(self.file, existing)
     }
 }
@@ -150,6 +204,11 @@ fn put(file: &mut Unfinished, bytes: &[u8]) -> Result<(), DataError> {
 fn end(file: Unfinished, existing: Existing) -> Result<(), DataError> {
     let path = PathBuf::from(file.path());
     file.finish(existing).map_err(|reason| cannot_write(&path, reason))
+}
+
+/// The error for a file that what was given for it would spoil.
+fn wrong(path: &Path, problem: String) -> DataError {
+    cannot_write(path, io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
 fn cannot_write(path: &Path, reason: io::Error) -> DataError {
@@ -210,6 +269,37 @@ mod tests {
         let message = write(folder.path(), Part::Train, 1, &[2]).unwrap_err().to_string();
         assert!(message.contains("train-images-idx3-ubyte"), "{message}");
         assert_eq!(std::fs::read(folder.path().join("train-labels-idx1-ubyte")).unwrap().last(), Some(&1));
+    }
+
+    #[test]
+    fn a_file_that_would_not_hold_what_its_header_promises_is_refused_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, about) = (folder.path().join("a.safetensors"), BTreeMap::new());
+        let idx = || IdxWriter::create(folder.path(), Part::Train, 2, [2, 3, 1]).unwrap();
+        let file = |labels: u32| SafetensorsWriter::create(&path, &about, [2, 3, 1], 2, 0..labels);
+        let says = |result: Result<(), DataError>, said: &str| {
+            let refused = result.unwrap_err().to_string();
+            assert!(refused.contains(said), "{refused}");
+        };
+        let (mut pair, mut one) = (idx(), file(2).unwrap());
+        for size in [5, 7, 12] {
+            says(pair.push(&vec![0; size], 1), &format!("an image has {size} bytes; it was begun for images of 6"));
+            says(one.push(&vec![0; size]), &format!("an image has {size} bytes; it was begun for images of 6"));
+        }
+        pair.push(&[0; 6], 1).unwrap();
+        one.push(&[0; 6]).unwrap();
+        says(pair.finish(Existing::Keep), "1 of the 2 images that it was begun for are missing");
+        says(one.finish(Existing::Keep), "1 of the 2 images that it was begun for are missing");
+        let (mut pair, mut one) = (idx(), file(2).unwrap());
+        for _ in 0..2 {
+            pair.push(&[0; 6], 1).unwrap();
+            one.push(&[0; 6]).unwrap();
+        }
+        says(pair.push(&[0; 6], 1), "it was begun for 2 images; there are more");
+        says(one.push(&[0; 6]), "it was begun for 2 images; there are more");
+        drop((pair, one));
+        says(file(3).map(drop), "it was begun for 2 images; there are 3 labels");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -23,11 +23,12 @@ impl Lazy {
         Ok(*self.ready.insert(device.prepare(&self.plan)?))
     }
 
-    /// Makes it ready, unless it already is.
+    /// Makes it ready, unless it already is. If it is ready for buffers that the device no longer holds, that is an
+    /// error here already, before anything is written to whatever took their place.
     pub fn ready(&mut self, device: &mut dyn Device) -> Result<PlanId, DeviceError> {
-        match self.ready {
-            Some(plan) => Ok(plan),
-            None => self.prepare(device),
-        }
+        let Some(plan) = self.ready else { return self.prepare(device) };
+        // Whether the device has the plan is all that a run of no steps finds out.
+        device.run(&[plan], 0)?;
+        Ok(plan)
     }
 }

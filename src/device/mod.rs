@@ -41,8 +41,13 @@ pub enum DeviceError {
         "{device}: gave no answer for {seconds} seconds; its driver or the device is stuck. `--device cpu` avoids it"
     )]
     Hung { device: String, seconds: u64 },
-    #[error("{device}: its buffers have changed since this was prepared; open it again")]
+    #[error(
+        "{device}: does not hold the buffers that this was made ready for: they were allocated anew since, never, or \
+         on another device; open it again"
+    )]
     Stale { device: String },
+    #[error("{device}: the buffer {buffer:?} has {has} words, which is fewer than the {wanted} that this reaches to")]
+    Outside { device: String, buffer: String, wanted: usize, has: usize },
     #[error("{device}: {reason}")]
     Failed { device: String, reason: String },
 }
@@ -107,6 +112,23 @@ impl Generation {
     }
 }
 
+/// Refuses words that a stored buffer does not have. A device rounds the memory of its buffers up; what that adds
+/// belongs to nobody.
+fn check_words(
+    store: &Store,
+    buffer: BufferId,
+    offset: usize,
+    words: usize,
+    device: impl FnOnce() -> String,
+) -> Result<(), DeviceError> {
+    let Some((name, has)) = store.get(buffer) else { return Err(DeviceError::Stale { device: device() }) };
+    let wanted = offset.saturating_add(words);
+    match wanted <= has {
+        true => Ok(()),
+        false => Err(DeviceError::Outside { device: device(), buffer: name.into(), wanted, has }),
+    }
+}
+
 /// What decides a device's results to the last bit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Origin {
@@ -116,7 +138,8 @@ pub struct Origin {
     pub driver: String,
 }
 
-/// Holds the stored buffers and replays plans on them.
+/// Holds the stored buffers and replays plans on them. Elsewhere it can only be implemented around one of these
+/// devices: nothing else makes a [`PlanId`].
 pub trait Device: Send {
     /// The device's name as the driver gives it, and how it is reached: `NVIDIA H100 (Vulkan)`.
     fn name(&self) -> String;
@@ -140,14 +163,16 @@ pub trait Device: Send {
     fn allocate(&mut self, store: &Store) -> Result<(), DeviceError>;
 
     /// Overwrites words of a buffer from `offset` on. Happens before plans that are run later. Which store a buffer
-    /// belongs to is not checked, only whether it has these words; otherwise the error is [`DeviceError::Stale`].
+    /// belongs to is not checked, only whether the device holds such a buffer, else the error is
+    /// [`DeviceError::Stale`], and whether it has these words, else it is [`DeviceError::Outside`].
     fn write(&mut self, buffer: BufferId, offset: usize, words: &[u32]) -> Result<(), DeviceError>;
 
     /// Waits for everything that was started and reads `out.len()` words from `offset` on; refuses what
     /// [`Device::write`] refuses.
     fn read(&mut self, buffer: BufferId, offset: usize, out: &mut [u32]) -> Result<(), DeviceError>;
 
-    /// Makes a plan ready: pipelines, bind groups, scratch buffers. Scratch is shared between plans.
+    /// Makes a plan ready: pipelines, bind groups, scratch buffers. Scratch is shared between plans. Refuses a plan of
+    /// words that [`Device::write`] refuses.
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError>;
 
     /// Replays the plans one after another, and the whole sequence `times` times, in as few submissions as the device

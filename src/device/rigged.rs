@@ -81,6 +81,10 @@ impl Device for Rigged {
         self.cpu.prepare(plan)
     }
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
+        // Not a run, but the question whether it has these plans.
+        if times == 0 {
+            return self.cpu.run(plans, 0);
+        }
         (self.rig)(&mut self.cpu, Moment::Runs)?;
         self.cpu.run(plans, times)?;
         (self.rig)(&mut self.cpu, Moment::HasRun)

@@ -10,7 +10,6 @@ use crate::models::{ModelError, ModelFile};
 pub struct Classifier {
     class_names: Vec<String>,
     input: [usize; 3],
-    capacity: usize,
     /// Views of each image; the answer is the mean of their logits.
     views: usize,
     evaluation: Evaluation,
@@ -41,7 +40,7 @@ impl Classifier {
         file.architecture(path)?;
         let (class_names, input) = (file.class_names(path)?, file.input(path)?);
         let evaluation = Evaluation::open_for(file, path, (capacity, input), device)?;
-        Ok(Classifier { class_names, input, capacity, views, evaluation })
+        Ok(Classifier { class_names, input, views, evaluation })
     }
 
     /// Height, width and channels of the images it takes.
@@ -58,13 +57,9 @@ impl Classifier {
     /// # Errors
     /// [`InferError::Images`] for more images than that or for a partial image, and device errors.
     pub fn logits(&mut self, device: &mut dyn Device, images: &[u8]) -> Result<Vec<f32>, InferError> {
-        let (given, capacity) = (images.len(), self.capacity);
-        let size = self.input.iter().product::<usize>().max(1);
-        if !given.is_multiple_of(size) || given / size > capacity {
-            return Err(InferError::Images { given, size, capacity });
-        }
         self.evaluation.send(device, images)?;
-        Ok(self.evaluation.mean_logits(device, given / size, self.views)?)
+        let size = self.input.iter().product::<usize>().max(1);
+        self.evaluation.mean_logits(device, images.len() / size, self.views)
     }
 }
 
@@ -73,7 +68,9 @@ mod tests {
     use super::*;
     use crate::data::mnist;
     use crate::device::cpu::Cpu;
+    use crate::graph::Store;
     use crate::infer::Scores;
+    use crate::models::{Architecture, Normalization};
 
     #[test]
     fn several_views_answer_with_their_mean_the_same_one_every_time() {
@@ -97,6 +94,27 @@ mod tests {
         let (file, mut device) = (ModelFile::shipped("gan").unwrap(), Cpu::new());
         let refused = Classifier::open(&mut device, &file, Path::new("gan"), 1, 1).map(drop).unwrap_err().to_string();
         assert!(refused.contains("holds a generator and no classifier"), "{refused}");
+    }
+
+    #[test]
+    fn a_classifier_of_no_image_at_once_is_refused() {
+        let ((file, path), mut device) = (default_model().unwrap(), Cpu::new());
+        let refused = Classifier::open(&mut device, &file, &path, 0, 1).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("at least one image"), "{refused}");
+    }
+
+    #[test]
+    fn a_model_made_by_hand_is_opened_once_it_says_how_pixels_are_normalised() {
+        let (mut device, mut store, path) = (Cpu::new(), Store::default(), Path::new("own"));
+        let architecture = Architecture::parse("layers = [\"flatten\", { dense = \"classes\" }]", "own.toml").unwrap();
+        let (network, parameters) = architecture.declare([2, 3, 1], 4, &mut store, "own").unwrap();
+        let (weights, running) = (parameters.initial(1), parameters.initial_state());
+        let mut file = ModelFile::new(&network, &parameters, &weights, &running);
+        let refused = Classifier::open(&mut device, &file, path, 1, 1).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("\"mean\""), "{refused}");
+        Normalization { mean: 0.5, std: 0.25 }.store(&mut file);
+        let mut classifier = Classifier::open(&mut device, &file, path, 1, 1).unwrap();
+        assert_eq!(classifier.logits(&mut device, &[0; 6]).unwrap().len(), 4);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::data::{ImageSet, Pixels, pack};
 use crate::device::{Device, DeviceError, Lazy};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
 use crate::infer::measures::MeasureError;
-use crate::models::{Augmentation, Forward, Mode, ModelError, ModelFile, Network, Normalization, Parameters};
+use crate::models::{Augmentation, Forward, Mode, ModelError, ModelFile, Network, Normalization, Parameters, by};
 use crate::ops::augment::Augment;
 use crate::ops::random::streams;
 use crate::ops::sample::{GatherImages, Order};
@@ -16,6 +16,7 @@ use crate::tensor::Tensor;
 
 /// Why inference failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InferError {
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -30,10 +31,12 @@ pub enum InferError {
     #[error("{model}: {problem}")]
     Look { model: String, problem: String },
     #[error(
-        "{given} bytes were given to a classifier that takes up to {capacity} images at once, whole ones of {size} \
-         bytes each"
+        "{given} bytes of images were given; up to {capacity} images are taken at once, whole ones of {size} bytes each"
     )]
     Images { given: usize, size: usize, capacity: usize },
+    /// Something else that does not fit what it was given to.
+    #[error("{what} {problem}")]
+    Input { what: &'static str, problem: String },
 }
 
 /// How an image's other views differ from it at most.
@@ -65,12 +68,14 @@ pub struct Evaluation {
     features: Option<Rows>,
     /// Images that the buffers have room for.
     count: usize,
+    /// Height, width and channels of an image.
+    image: [usize; 3],
     /// Images in the current set.
     held: usize,
     batch: usize,
     plan: Lazy,
-    /// The images of the current set if there are more than `count`, and the bytes per image.
-    pieces: Option<(Pixels, usize)>,
+    /// The images of the current set if there are more than `count`.
+    pieces: Option<Pixels>,
     /// The pass over slightly altered images.
     views: Option<Lazy>,
 }
@@ -176,6 +181,19 @@ impl Evaluation {
         normalization: Normalization,
         besides: Besides,
     ) -> Result<Evaluation, InferError> {
+        if count == 0 {
+            return Err(unfit("needs at least one image to look at".into()));
+        }
+        // A network takes whatever has as many numbers as its images.
+        let takes = network.image()?;
+        if image != takes {
+            return Err(unfit(format!(
+                "of {} takes images of {}, not of {}",
+                network.architecture.name,
+                by(&takes),
+                by(&image)
+            )));
+        }
         let words = (count * image.iter().product::<usize>()).div_ceil(4);
         let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
         let asked = Asked {
@@ -218,6 +236,7 @@ impl Evaluation {
             logits,
             features,
             count,
+            image,
             held: count,
             batch,
             plan: Lazy::new(&graph),
@@ -276,7 +295,10 @@ impl Evaluation {
     }
 
     /// Prepares the plan and sends the images to the device. Call it once, after the store is allocated.
-    pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+    ///
+    /// # Errors
+    /// As [`Evaluation::hold`].
+    pub fn upload(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), InferError> {
         self.prepare(device)?;
         self.hold(device, set)
     }
@@ -285,11 +307,19 @@ impl Evaluation {
     /// for all of them, they are processed in pieces.
     ///
     /// # Errors
-    /// Device errors.
-    pub fn hold(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), DeviceError> {
+    /// [`InferError::Input`] for images of another size or bytes that are not those of the images, and device errors.
+    pub fn hold(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<(), InferError> {
+        let size = [set.height, set.width, set.channels];
+        if size != self.image {
+            return Err(unfit(format!("is for images of {}, not of {}", by(&self.image), by(&size))));
+        }
+        if set.images.len() != set.len() * set.image_len() {
+            let (found, count) = (set.images.len(), set.len());
+            return Err(unfit(format!("was given {found} bytes, not those of {count} images of {}", by(&size))));
+        }
         self.held = set.len();
         let fits = set.len() <= self.count;
-        self.pieces = (!fits).then(|| (set.images.clone(), set.image_len()));
+        self.pieces = (!fits).then(|| set.images.clone());
         if fits { self.send(device, &set.images) } else { Ok(()) }
     }
 
@@ -300,36 +330,57 @@ impl Evaluation {
 
     /// Replaces the first images on the device with these, at most as many as there is room for; the rest stay as they
     /// were. This does not replace anything in a set that is processed in pieces: [`Evaluation::hold`] another instead.
-    pub fn send(&self, device: &mut dyn Device, images: &[u8]) -> Result<(), DeviceError> {
-        device.write(self.images, 0, &pack(images))
+    ///
+    /// # Errors
+    /// [`InferError::Images`] for more images than that or for a partial image, and device errors.
+    pub fn send(&mut self, device: &mut dyn Device, images: &[u8]) -> Result<(), InferError> {
+        let (given, size, capacity) = (images.len(), self.image_len(), self.count);
+        if !given.is_multiple_of(size) || given / size > capacity {
+            return Err(InferError::Images { given, size, capacity });
+        }
+        // If another has taken the device, this is refused before it overwrites what is the other's.
+        self.plan.ready(device)?;
+        Ok(device.write(self.images, 0, &pack(images))?)
     }
 
     /// The logits of all images, `[count, classes]`, with the current weights.
-    pub fn logits(&mut self, device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn logits(&mut self, device: &mut dyn Device) -> Result<Vec<f32>, InferError> {
         self.mean_logits(device, self.held, 1)
     }
 
     /// The same for the first `count` images on the device only, without work for the others.
-    pub fn first_logits(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<f32>, DeviceError> {
+    ///
+    /// # Errors
+    /// [`InferError::Input`] for more images than there are, and device errors.
+    pub fn first_logits(&mut self, device: &mut dyn Device, count: usize) -> Result<Vec<f32>, InferError> {
+        refuse_more_than(self.held.min(self.count), count)?;
         let plan = self.plan.ready(device)?;
         device.write(self.clock, 0, &[0, 0])?;
         device.run(&[plan], count.div_ceil(self.batch))?;
-        device.read_f32(self.logits.buffer, 0, count * self.logits.width)
+        Ok(device.read_f32(self.logits.buffer, 0, count * self.logits.width)?)
+    }
+
+    /// Bytes of an image.
+    fn image_len(&self) -> usize {
+        self.image.iter().product::<usize>().max(1)
     }
 
     /// The mean logits of `views` views of each of the first `count` images: the image itself, and others that are
     /// slightly rotated, shifted and zoomed ([`VIEWS`]), each in its own way, which is the same for all images.
     ///
     /// # Errors
-    /// Device errors.
-    pub fn mean_logits(
-        &mut self,
-        device: &mut dyn Device,
-        count: usize,
-        views: usize,
-    ) -> Result<Vec<f32>, DeviceError> {
-        let Some((images, size)) = self.pieces.clone() else { return self.mean_of_first(device, count, views) };
-        let mut logits = Vec::new();
+    /// [`InferError::Input`] for more images than there are, and for several views from what was only declared, not
+    /// opened; device errors.
+    pub fn mean_logits(&mut self, device: &mut dyn Device, count: usize, views: usize) -> Result<Vec<f32>, InferError> {
+        refuse_more_than(self.held, count)?;
+        if views > 1 && self.views.is_none() {
+            return Err(unfit(format!("has one view of an image and not {views}; open it from a model's file")));
+        }
+        let Some(images) = self.pieces.clone() else { return self.mean_of_first(device, count, views) };
+        let (size, mut logits) = (self.image_len(), Vec::new());
         for first in (0..count).step_by(self.count) {
             let piece = first..count.min(first + self.count);
             let bytes: Vec<u8> = piece.clone().flat_map(|i| images.image(i, size)).copied().collect();
@@ -340,7 +391,7 @@ impl Evaluation {
     }
 
     /// The same if all of these images are on the device.
-    fn mean_of_first(&mut self, device: &mut dyn Device, count: usize, views: usize) -> Result<Vec<f32>, DeviceError> {
+    fn mean_of_first(&mut self, device: &mut dyn Device, count: usize, views: usize) -> Result<Vec<f32>, InferError> {
         let mut sum = self.first_logits(device, count)?;
         let Some(plan) = self.views.as_mut().filter(|_| views > 1) else { return Ok(sum) };
         let plan = plan.ready(device)?;
@@ -369,6 +420,18 @@ impl Evaluation {
     }
 }
 
+/// An evaluation's error for what does not fit it.
+fn unfit(problem: String) -> InferError {
+    InferError::Input { what: "an evaluation", problem }
+}
+
+fn refuse_more_than(there: usize, count: usize) -> Result<(), InferError> {
+    match count <= there {
+        true => Ok(()),
+        false => Err(unfit(format!("has {there} images and was asked for the logits of {count}"))),
+    }
+}
+
 /// How many images of a set go to a device at once, if `bytes` bytes may.
 fn at_once(set: &ImageSet, batch: usize, bytes: usize) -> usize {
     let most = bytes / set.image_len().max(4 * set.classes).max(1);
@@ -389,8 +452,18 @@ pub struct Scores {
 }
 
 impl Scores {
+    /// Scores `logits [labels.len(), classes]` against the label of each row.
+    ///
+    /// # Panics
+    /// If the logits are not a row of equally many for each label.
     pub fn new(logits: &[f32], labels: &[u32]) -> Scores {
-        let classes = if labels.is_empty() { 1 } else { logits.len() / labels.len() };
+        let classes = (logits.len() / labels.len().max(1)).max(1);
+        assert_eq!(
+            logits.len(),
+            classes * labels.len(),
+            "expected a row of logits for each of {} labels",
+            labels.len()
+        );
         let mut scores = Scores { loss: 0.0, correct: 0, predicted: Vec::new(), truth: Vec::new() };
         for (row, label) in logits.chunks_exact(classes).zip(labels) {
             let (powers, label) = (Powers::of(row), *label as usize);

@@ -87,3 +87,60 @@ fn the_set_that_was_held_last_is_answered_for_whether_it_goes_through_in_pieces_
         assert_eq!(evaluation.mean_logits(&mut device, rows.len(), 1).unwrap(), wanted);
     }
 }
+
+#[test]
+fn images_that_are_not_of_the_size_or_number_that_was_told_are_refused() {
+    let ((set, file, path), mut device) = (digits(4), crate::device::cpu::Cpu::new());
+    let mut evaluation = Evaluation::open(&file, path, &set, &mut device).unwrap();
+    let wanted = evaluation.logits(&mut device).unwrap();
+    let flat = ImageSet { height: 14, width: 56, ..set.clone() };
+    let cut_off = ImageSet { images: vec![0; 784].into(), ..set.clone() };
+    for (wrong, said) in [(flat, "is for images of 28x28x1, not of 14x56x1"), (cut_off, "784 bytes, not those of 4")] {
+        let refused = evaluation.hold(&mut device, &wrong).unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    for bytes in [1, 5 * 784] {
+        let refused = evaluation.send(&mut device, &vec![0; bytes]).unwrap_err();
+        assert!(matches!(refused, InferError::Images { given, .. } if given == bytes), "{refused}");
+    }
+    assert_eq!(evaluation.logits(&mut device).unwrap(), wanted);
+    for (size, count, said) in
+        [([14, 56, 1], 4, "takes images of 28x28x1, not of 14x56x1"), ([28, 28, 1], 0, "at least one")]
+    {
+        let refused = Evaluation::open_for(&file, path, (count, size), &mut device).map(drop).unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[test]
+fn more_logits_than_there_are_images_are_refused_whether_or_not_the_set_goes_through_in_pieces() {
+    let ((set, file, path), mut device) = (digits(9), crate::device::cpu::Cpu::new());
+    let mut evaluation = Evaluation::open_for(&file, path, (4, [28, 28, 1]), &mut device).unwrap();
+    for count in [3, 9] {
+        evaluation.hold(&mut device, &set.select(&(0..count).collect::<Vec<_>>())).unwrap();
+        assert_eq!(evaluation.mean_logits(&mut device, count, 1).unwrap().len(), 10 * count);
+        let refused = evaluation.mean_logits(&mut device, count + 1, 1).unwrap_err().to_string();
+        assert!(refused.contains(&format!("has {count} images")), "{refused}");
+        assert!(evaluation.first_logits(&mut device, count.min(4) + 1).is_err());
+    }
+}
+
+#[test]
+fn several_views_are_refused_where_only_one_is_known() {
+    let ((set, file, path), mut device, mut store) = (digits(4), crate::device::cpu::Cpu::new(), Store::default());
+    let (network, parameters) = file.network(path, &mut store, "classifier").unwrap();
+    let normalization = Normalization::read(&file, path).unwrap();
+    let declared = Evaluation::declare(4, &mut store, &network, &parameters, &set, normalization);
+    let mut evaluation = declared.unwrap();
+    device.allocate(&store).unwrap();
+    evaluation.upload(&mut device, &set).unwrap();
+    assert_eq!(evaluation.mean_logits(&mut device, 4, 1).unwrap().len(), 40);
+    let refused = evaluation.mean_logits(&mut device, 4, 5).unwrap_err().to_string();
+    assert!(refused.contains("has one view of an image and not 5"), "{refused}");
+}
+
+#[test]
+#[should_panic(expected = "a row of logits for each of 2 labels")]
+fn logits_that_are_not_a_row_for_each_label_have_no_scores() {
+    Scores::new(&[0.0; 5], &[0, 1]);
+}

@@ -16,12 +16,13 @@ use std::thread;
 /// The first error of `take`.
 ///
 /// # Panics
-/// If a worker does.
+/// If a worker does, or if there is none.
 pub fn in_order<T: Send, R: Send, E>(
     items: impl IntoIterator<Item = Option<T>>,
     workers: Vec<impl FnMut(T) -> R + Send>,
     mut take: impl FnMut(R) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
+    assert!(!workers.is_empty(), "there is no worker for the items");
     // At most twice as many items as workers are in flight, so that sending one never blocks.
     let most = 2 * workers.len();
     let (jobs, queue) = sync_channel(most);
@@ -112,6 +113,13 @@ mod tests {
             let panic = catch_unwind(run).expect_err("an answer was missing");
             assert_eq!(panic.downcast_ref::<String>(), Some(&wrong.to_string()));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no worker")]
+    fn items_that_nobody_would_work_on_are_not_dropped_in_silence() {
+        let nobody: Vec<fn(u64) -> u64> = Vec::new();
+        let _ = in_order((0..3).map(Some), nobody, |_| Ok::<_, ()>(ControlFlow::Continue(())));
     }
 
     #[test]

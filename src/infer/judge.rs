@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use super::evaluate::{Evaluation, InferError};
-use crate::data::{ImageSet, mix};
+use crate::data::ImageSet;
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
+use crate::hash::mix;
 use crate::models::{ModelFile, Normalization, Parameters, by};
 
 /// SHA-256 of the built-in judge's file; published measures cite it to say which judge they are by.
@@ -92,7 +93,10 @@ impl Judge {
             let classes = format!("knows {} classes, not {}", self.class_names.len(), set.classes);
             return refuse(format!("{classes}. {remedy}"));
         }
-        Ok(())
+        match set.problem() {
+            Some(problem) => refuse(format!("cannot look at a set that does not fit together: {problem}")),
+            None => Ok(()),
+        }
     }
 
     /// Logits and features of a set of any length.
@@ -117,6 +121,7 @@ mod tests {
     use crate::data::mnist;
     use crate::device::cpu::Cpu;
     use crate::infer::Scores;
+    use crate::infer::classify::default_model;
     use crate::models::SHIPPED;
 
     fn file() -> &'static [u8] {
@@ -170,6 +175,30 @@ mod tests {
         let set = ImageSet { classes: 3, ..first(&mnist::embedded().unwrap().test, 0) };
         let error = judge.look(&mut device, &set).unwrap_err().to_string();
         assert!(error.contains("knows 10 classes, not 3"), "{error}");
+    }
+
+    #[test]
+    fn a_set_without_the_pixels_of_its_images_or_with_a_label_that_is_no_class_is_refused() {
+        let (mut device, set) = (Cpu::new(), first(&mnist::embedded().unwrap().test, 3));
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        let cut_off = ImageSet { images: vec![0; 1000].into(), ..set.clone() };
+        let mislabelled = ImageSet { labels: vec![0, 10, 1], ..set };
+        for (wrong, said) in [(cut_off, "1000 bytes are not those of 3 images"), (mislabelled, "label 1 is 10")] {
+            let error = judge.look(&mut device, &wrong).unwrap_err().to_string();
+            assert!(error.starts_with("the built-in judge cannot look at") && error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_judge_whose_device_another_has_taken_is_refused_and_changes_nothing_of_the_others() {
+        let (mut device, set) = (Cpu::new(), first(&mnist::embedded().unwrap().test, 40));
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        let (file, path) = default_model().unwrap();
+        let mut evaluation = Evaluation::open(&file, &path, &set, &mut device).unwrap();
+        let before = evaluation.logits(&mut device).unwrap();
+        let inverted = ImageSet { images: set.images.iter().map(|pixel| 255 - pixel).collect(), ..set };
+        assert!(matches!(judge.look(&mut device, &inverted), Err(InferError::Device(_))));
+        assert_eq!(evaluation.logits(&mut device).unwrap(), before);
     }
 
     #[test]

@@ -125,10 +125,19 @@ impl Sampler {
     /// how much of each class is wanted. Uses the current weights.
     ///
     /// # Errors
-    /// Device errors.
-    pub fn draw(&mut self, device: &mut dyn Device, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, DeviceError> {
+    /// [`InferError::Input`] for other than whole rows, as many of latents as of labels; and device errors.
+    pub fn draw(&mut self, device: &mut dyn Device, latents: &[f32], labels: &[f32]) -> Result<Vec<u8>, InferError> {
+        let (latent, classes, count) = (self.latent, self.classes, latents.len() / self.latent.max(1));
+        if latents.len() != count * latent || labels.len() != count * classes {
+            let problem = format!(
+                "takes rows of {latent} numbers and as many rows of {classes} classes; it was given {} and {} numbers",
+                latents.len(),
+                labels.len()
+            );
+            return Err(InferError::Input { what: "a generator", problem });
+        }
         let plan = self.plan.ready(device)?;
-        let mut bytes = Vec::with_capacity(latents.len() / self.latent * self.image);
+        let mut bytes = Vec::with_capacity(count * self.image);
         let (mean, scale) = self.range;
         for (latents, labels) in latents.chunks(self.batch * self.latent).zip(labels.chunks(self.batch * self.classes))
         {
@@ -292,7 +301,7 @@ pub fn labelled<E>(
 /// Rows of `classes` numbers: 1 at the label, 0 elsewhere.
 pub fn one_hot(labels: &[u32], classes: usize) -> Vec<f32> {
     let mut rows = vec![0.0; labels.len() * classes];
-    for (row, label) in rows.chunks_exact_mut(classes).zip(labels) {
+    for (row, label) in rows.chunks_exact_mut(classes.max(1)).zip(labels) {
         if let Some(own) = row.get_mut(*label as usize) {
             *own = 1.0;
         }
@@ -303,6 +312,42 @@ pub fn one_hot(labels: &[u32], classes: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::Cpu;
+
+    #[test]
+    fn latents_and_labels_that_are_not_as_many_whole_rows_are_refused() {
+        let (generator, mut device) = (Generator::builtin().unwrap(), Cpu::new());
+        let mut sampler = Sampler::open_for(2, &generator, &mut device).unwrap();
+        let len = generator.latent();
+        let latents = Source { seed: 0, len, truncation: 1.0 }.latents(3);
+        let pictures = sampler.draw(&mut device, &latents, &one_hot(&[1, 2, 3], 10)).unwrap();
+        assert_eq!(pictures.len(), 3 * generator.image().iter().product::<usize>());
+        for (latents, labels) in
+            [(&latents[..], &[1, 2][..]), (&latents[..2 * len], &[1, 2, 3]), (&latents[1..], &[1, 2])]
+        {
+            let refused = sampler.draw(&mut device, latents, &one_hot(labels, 10)).unwrap_err().to_string();
+            assert!(refused.contains(&format!("it was given {} and", latents.len())), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_sampler_whose_device_another_has_taken_is_refused_and_changes_nothing_of_the_others() {
+        let (generator, mut device) = (Generator::builtin().unwrap(), Cpu::new());
+        let mut open = || Sampler::open_for(2, &generator, &mut device).unwrap();
+        let (mut old, mut new) = (open(), open());
+        let read = |device: &mut dyn Device, buffer| device.read_f32(buffer, 0, generator.latent()).unwrap();
+        let (latents, labels) = rows_by_class(1, [1, 2], generator.latent(), 10);
+        new.draw(&mut device, &latents, &labels).unwrap();
+        let before = read(&mut device, new.latents);
+        let (others, labels) = rows_by_class(2, [1, 2], generator.latent(), 10);
+        assert!(matches!(old.draw(&mut device, &others, &labels), Err(InferError::Device(_))));
+        assert_eq!(read(&mut device, new.latents), before);
+    }
+
+    #[test]
+    fn rows_of_no_class_are_empty() {
+        assert!(one_hot(&[1, 2], 0).is_empty());
+    }
 
     #[test]
     fn many_pictures_are_drawn_in_large_batches_of_about_one_size() {

@@ -82,8 +82,7 @@ impl Draft {
         }
         let mut file = ModelFile::new(&network, &parameters, &weights, &state);
         file.set_class_names(&class_names);
-        file.set("mean", normalization.mean);
-        file.set("std", normalization.std);
+        normalization.store(&mut file);
         file.set("imported", origin);
         Ok(Imported { file, notes: self.notes })
     }

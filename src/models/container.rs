@@ -11,7 +11,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use super::layer::by;
-use crate::data::mix;
+use crate::hash::mix;
 use crate::tensor::Shape;
 
 pub type Metadata = BTreeMap<String, String>;

@@ -39,7 +39,10 @@ const VERSION: &str = "version";
 pub const DATA_DIGEST: &str = "data_digest";
 
 impl ModelFile {
-    /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers.
+    /// A file of a network's weights and running statistics, laid out as in `parameters`' buffers. To be a classifier
+    /// that the program opens, it must also say how pixels become numbers
+    /// ([`Normalization::store`](super::Normalization::store)); where it does not name the classes
+    /// ([`ModelFile::set_class_names`]), they are called by their numbers.
     ///
     /// # Panics
     /// If `weights` or `state` is shorter than its buffer, like indexing a slice.

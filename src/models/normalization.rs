@@ -27,6 +27,12 @@ impl Normalization {
         Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
     }
 
+    /// Says in a model's file that its pixels are normalised like this, where [`Normalization::read`] finds it.
+    pub fn store(self, file: &mut ModelFile) {
+        file.set("mean", self.mean);
+        file.set("std", self.std);
+    }
+
     /// The normalization that a model was trained with; `path` is for the error.
     ///
     /// # Errors
@@ -53,6 +59,10 @@ mod tests {
         let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense.safetensors"));
         let mut file = ModelFile::load(path).unwrap();
         assert!(Normalization::read(&file, path).is_ok());
+        // Not a round number in binary.
+        let own = Normalization { mean: 0.1307, std: 0.3081 };
+        own.store(&mut file);
+        assert_eq!(Normalization::read(&file, path).unwrap(), own);
         for (key, value) in [("std", "0"), ("std", "-1"), ("std", "inf"), ("mean", "NaN")] {
             let before = file.metadata.insert(key.into(), value.into()).unwrap();
             assert!(Normalization::read(&file, path).is_err(), "{key} {value}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_zip, parallel_zip2};
@@ -196,7 +196,7 @@ impl Op for Activation {
         "activation"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        expect::<1>(inputs).map(|[x]| x.clone())
+        expect_floats::<1>(inputs).map(|[x]| x.clone())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         Ok(vec![Some(graph.apply(ActivationGrad(self.0), &[node.d_out, node.out])?)])
@@ -232,7 +232,7 @@ impl Op for ActivationGrad {
         "activation.grad_x"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [d_out, activated] = expect::<2>(inputs)?;
+        let [d_out, activated] = expect_floats::<2>(inputs)?;
         if d_out.len() != activated.len() {
             return Err("the derivative and the activation's result differ in size".into());
         }

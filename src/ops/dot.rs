@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
-use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -23,7 +23,7 @@ impl Op for RowDot {
         "row_dot"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [a, b] = expect::<2>(inputs)?;
+        let [a, b] = expect_floats::<2>(inputs)?;
         if a.shape.rank() != 2 || a.shape != b.shape || a.is_empty() {
             return Err("multiplies the rows of two matrices of one shape".into());
         }
@@ -65,7 +65,7 @@ impl Op for RowScale {
         "row_scale"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [factor, x] = expect::<2>(inputs)?;
+        let [factor, x] = expect_floats::<2>(inputs)?;
         if x.shape.rank() != 2 || x.is_empty() || factor.dims() != [x.dims()[0], 1] {
             return Err("takes one factor for each row of a matrix".into());
         }

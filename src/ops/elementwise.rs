@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill as Words};
 use super::reduce::Sum;
-use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect, expect_floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{parallel_rows, parallel_zip, parallel_zip2};
 use crate::tensor::{Shape, Tensor};
 
 fn same_size(inputs: &[Tensor]) -> Result<Tensor, String> {
-    let [a, b] = expect::<2>(inputs)?;
+    let [a, b] = expect_floats::<2>(inputs)?;
     if a.shape != b.shape { Err("both inputs must have the same shape".into()) } else { Ok(a.clone()) }
+}
+
+/// Refuses NaN and infinity: a shader's text cannot hold them.
+fn finite(constants: &[f32]) -> Result<(), String> {
+    let other = constants.iter().find(|x| !x.is_finite());
+    other.map_or(Ok(()), |x| Err(format!("takes finite numbers, not {x}")))
 }
 
 /// Kernels that handle four elements per invocation; buffers are padded to whole cache lines.
@@ -96,7 +102,8 @@ impl Op for Scale {
         "scale"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        expect::<1>(inputs).map(|[x]| x.clone())
+        let [x] = expect_floats::<1>(inputs)?;
+        finite(&[self.factor, self.offset]).map(|()| x.clone())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         Ok(vec![Some(graph.apply(Scale { offset: 0.0, ..*self }, &[node.d_out])?)])
@@ -131,7 +138,7 @@ impl Op for AddBias {
         "add_bias"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x, bias] = expect::<2>(inputs)?;
+        let [x, bias] = expect_floats::<2>(inputs)?;
         if bias.len() != x.shape.last() {
             return Err(format!("a bias for {} channels is needed", x.shape.last()));
         }
@@ -178,7 +185,8 @@ impl Op for Fill {
         "fill"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        expect::<0>(inputs).map(|_| Tensor::f32(self.shape.clone()))
+        expect::<0>(inputs)?;
+        finite(&[self.value]).map(|()| Tensor::f32(self.shape.clone()))
     }
     fn reference(&self, _: &[Exact], out: &mut Exact) -> bool {
         out.data.fill(f64::from(self.value));
@@ -232,4 +240,29 @@ pub fn cases() -> Vec<Case> {
         cases.push(Case::new(name(), Arc::new(Fill { shape: shape.into(), value: 0.5 })).no_derivative());
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_that_no_shader_can_hold_are_refused() {
+        for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let input = [Tensor::f32([3])];
+            assert!(Scale { factor: x, offset: 0.0 }.shape(&input).is_err());
+            assert!(Scale { factor: 1.0, offset: x }.shape(&input).is_err());
+            assert!(Fill { shape: [3].into(), value: x }.shape(&[]).is_err());
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_not_computed_with_as_floats() {
+        let [floats, whole] = [Tensor::f32([3]), Tensor::u32([3])];
+        let problem = Add.shape(&[floats, whole.clone()]).unwrap_err();
+        assert!(problem.contains("input 1"), "{problem}");
+        assert!(Scale { factor: 1.0, offset: 0.0 }.shape(std::slice::from_ref(&whole)).is_err());
+        // Copied word for word.
+        assert_eq!(Copy.shape(std::slice::from_ref(&whole)), Ok(whole));
+    }
 }

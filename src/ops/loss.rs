@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::kernel::MOST_INVOCATIONS;
 use super::softmax::{exponentials, largest};
-use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect, floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{each, parallel_zip2, rows_at_a_time, scratch, vectorized};
@@ -23,11 +23,22 @@ pub(super) fn kernel(entry: &'static str, loss: u32, x: &Tensor) -> Kernel {
     let is_grad = entry == "grad";
     let of_labels = matches!(loss, CrossEntropy::CODE | CORRECT);
     let (rows, width) = if of_labels { (x.shape.rows(), x.shape.last()) } else { (x.len(), 1) };
-    let kernel = match is_grad {
-        true => Kernel::flat("loss", entry, rows),
-        false => Kernel::groups("loss", entry, 1).with("WORKGROUP", MOST_INVOCATIONS),
+    let (kernel, rows_each) = match is_grad {
+        true => (Kernel::flat("loss", entry, rows), 1),
+        false => {
+            let group = Kernel::groups("loss", entry, 1).with("WORKGROUP", MOST_INVOCATIONS);
+            (group, rows.div_ceil(MOST_INVOCATIONS))
+        }
+    };
+    // How often the shader goes through a row, four elements a round.
+    let passes = match (entry, loss) {
+        _ if !of_labels => 0,
+        ("grad" | "record", _) => 3,
+        (_, CORRECT) => 1,
+        _ => 2,
     };
     kernel
+        .rounds(rows_each * (passes * width.div_ceil(4) + 1))
         .with("LOSS", loss)
         .with("OF_LABELS", of_labels)
         .with("IS_GRAD", is_grad)
@@ -41,15 +52,19 @@ fn with_d_out(kernel: Kernel, d_out: Option<f32>) -> Kernel {
 }
 
 /// Checks the number of a derivative's inputs: the two that the loss has, and the derivative with respect to the loss,
-/// unless it is known.
+/// one number, unless it is known.
 fn expect_d_out(inputs: &[Tensor], d_out: Option<f32>) -> Result<(), String> {
-    if d_out.is_some() { expect::<2>(inputs).map(drop) } else { expect::<3>(inputs).map(drop) }
+    if d_out.is_some() {
+        return expect::<2>(inputs).map(drop);
+    }
+    let [_, _, d_out] = expect::<3>(inputs)?;
+    if d_out.len() == 1 { Ok(()) } else { Err("the derivative with respect to a loss is one number".into()) }
 }
 
 pub(super) fn labelled(inputs: &[Tensor]) -> Result<(), String> {
     let [x, labels, ..] = inputs else { return Err("takes logits and labels".into()) };
-    if x.shape.rank() != 2 || x.is_empty() {
-        return Err("logits are [n, classes]".into());
+    if x.shape.rank() != 2 || x.is_empty() || x.kind == Kind::U32 {
+        return Err("logits are floats [n, classes]".into());
     }
     if labels.kind != Kind::U32 || labels.len() != x.shape.rows() {
         return Err(format!("takes {} labels, as whole numbers", x.shape.rows()));
@@ -62,7 +77,13 @@ pub(super) fn alike(inputs: &[Tensor]) -> Result<(), String> {
     if x.len() != target.len() || x.is_empty() {
         return Err("the prediction and the target must have the same size".into());
     }
-    Ok(())
+    floats(&inputs[..2])
+}
+
+/// Whether labels can be smoothed so much: a share of each goes to all classes.
+pub(super) fn is_smoothing(smoothing: f32) -> Result<(), String> {
+    let is_share = (0.0..=1.0).contains(&smoothing);
+    if is_share { Ok(()) } else { Err(format!("labels are smoothed by 0 to 1, not by {smoothing}")) }
 }
 
 fn one() -> Tensor {
@@ -89,6 +110,7 @@ impl Op for CrossEntropy {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         expect::<2>(inputs)?;
+        is_smoothing(self.smoothing)?;
         labelled(inputs).map(|()| one())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -162,6 +184,7 @@ impl Op for CrossEntropyGrad {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         expect_d_out(inputs, self.d_out)?;
+        is_smoothing(self.smoothing)?;
         labelled(inputs).map(|()| inputs[0].clone())
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {

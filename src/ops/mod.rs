@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Kind, Shape, Tensor};
 
 pub mod activation;
 pub mod augment;
@@ -94,6 +94,9 @@ pub type Derivatives = Result<Vec<Option<Value>>, GraphError>;
 /// cut to those images.
 pub type Twin<'a> = Box<dyn Fn(usize, &[In], &mut [Out]) + Send + Sync + 'a>;
 
+/// What a node of a graph does. The derivative, the definition and the CPU implementation of an op may be anywhere, but
+/// its shader is one of the files of [`crate::shaders`]: an op of another crate runs on the CPU device alone, unless a
+/// kernel of those files computes it.
 pub trait Op: Any + Debug + Send + Sync {
     /// The one name for the op, its shader's label and its tests, such as `conv2d.grad_w`.
     fn name(&self) -> &'static str;
@@ -106,7 +109,8 @@ pub trait Op: Any + Debug + Send + Sync {
         self.shape(inputs).map(|target| vec![target])
     }
 
-    /// Emits the derivative with respect to each input. An op without derivatives keeps this default.
+    /// Emits the derivative with respect to each input, one for each, in that input's shape. An op without derivatives
+    /// keeps this default.
     fn grad(&self, _graph: &mut Graph, node: &Backward) -> Derivatives {
         Ok(vec![None; node.inputs.len()])
     }
@@ -235,6 +239,18 @@ impl Exact {
 /// Checks the number of inputs, for shape rules.
 pub(crate) fn expect<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], String> {
     inputs.try_into().map_err(|_| format!("takes {N} inputs, was given {}", inputs.len()))
+}
+
+/// [`expect`] for ops that compute with floats: the words of whole numbers would stand for other numbers.
+pub(crate) fn expect_floats<const N: usize>(inputs: &[Tensor]) -> Result<&[Tensor; N], String> {
+    let inputs = expect::<N>(inputs)?;
+    floats(inputs).map(|()| inputs)
+}
+
+/// Refuses whole numbers, for shape rules.
+pub(crate) fn floats(inputs: &[Tensor]) -> Result<(), String> {
+    let whole = inputs.iter().position(|input| input.kind == Kind::U32);
+    whole.map_or(Ok(()), |i| Err(format!("computes with floats, and input {i} is whole numbers")))
 }
 
 /// Every op on deliberately odd shapes: drives the tests of both devices, the derivative check and the benchmark.

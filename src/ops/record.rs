@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
-use super::loss::{Correct, CrossEntropy, Pairwise, alike, kernel, labelled};
+use super::loss::{Correct, CrossEntropy, Pairwise, alike, is_smoothing, kernel, labelled};
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::tensor::Tensor;
 
@@ -41,7 +41,7 @@ impl Op for RecordLoss {
             _ => return Err("takes a clock where it does not tick, and only there".into()),
         }
         match self.told {
-            Told::Classes { .. } => labelled(inputs)?,
+            Told::Classes { smoothing } => is_smoothing(smoothing).and_then(|()| labelled(inputs))?,
             Told::Halves(_) if !x.len().is_multiple_of(2) => return Err("an odd number has no halves".into()),
             Told::Halves(_) | Told::Whole(_) => alike(inputs)?,
         }

@@ -9,9 +9,9 @@ use pulp::{Simd, WithSimd};
 
 use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
-use super::kernel::MOST_INVOCATIONS;
+use super::kernel::{MOST_INVOCATIONS, MOST_ROUNDS};
 use super::tile::{load, store};
-use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::{each, is_worth_splitting, parallel_rows, shares_of_parts, vectorized};
@@ -40,13 +40,13 @@ impl Slices {
     pub(super) fn new(columns: usize, rows: usize, target: Target) -> Slices {
         let columns = columns.next_power_of_two();
         // Eight adjacent numbers are the least that memory delivers.
-        let slices = (rows / ROWS).next_power_of_two().min(MOST_INVOCATIONS / columns.min(8)).min(target.busy);
-        Slices::of(columns, slices)
+        let slices = (rows / ROWS).next_power_of_two().min(MOST_INVOCATIONS / columns.min(8));
+        Slices::of(columns, slices.min(wanted(rows, target)))
     }
 
     /// As many invocations for each column as there are rows, where columns alone would not keep a device busy.
     pub(super) fn tall(columns: usize, rows: usize, target: Target) -> Slices {
-        Slices::of(columns, rows.next_power_of_two().min(MOST_INVOCATIONS).min(target.busy))
+        Slices::of(columns, rows.next_power_of_two().min(MOST_INVOCATIONS).min(wanted(rows, target)))
     }
 
     fn of(columns: usize, slices: usize) -> Slices {
@@ -64,11 +64,25 @@ impl Slices {
         columns.div_ceil(self.lanes)
     }
 
+    /// How often an invocation goes through a loop over so many rows, of which it takes `together` a round.
+    pub(super) fn rounds(&self, rows: usize, together: usize) -> usize {
+        rows.div_ceil(self.slices * together)
+    }
+
     /// What `slices.wgsl` needs.
     pub(super) fn constants(&self, kernel: Kernel) -> Kernel {
         kernel.with("LANES", self.lanes).with("SLICES", self.slices).with("SLICED", self.slices > 1)
     }
 }
+
+/// The most slices that a target has a use for. A driver that runs on the CPU is busy with one, but leaves loops that
+/// are too long.
+fn wanted(rows: usize, target: Target) -> usize {
+    target.busy.max(rows.div_ceil(MOST_ROUNDS).next_power_of_two())
+}
+
+/// Rows that an invocation of `reduce.wgsl` sums in one round; what is left over takes a round each.
+pub(super) const FOUR: usize = 4;
 
 /// About how many rows one part of a tall sum takes; there are at most [`MAX_PARTS`] parts, so that the second sum is
 /// short as well.
@@ -120,7 +134,7 @@ impl Op for Sum {
         "sum"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x] = expect::<1>(inputs)?;
+        let [x] = expect_floats::<1>(inputs)?;
         if self.width == 0 || self.rows == 0 || !x.len().is_multiple_of(self.width) || x.is_empty() {
             return Err(format!("cannot be summed in parts of {} rows of {}", self.rows, self.width));
         }
@@ -192,8 +206,10 @@ impl Op for Sum {
     }
     fn gpu(&self, inputs: &[Tensor], outputs: &[Tensor], target: Target) -> Kernel {
         let (rows_per_part, parts) = (self.rows_per_part(inputs[0].len()), outputs[0].dims()[0]);
-        Slices::new(self.width, rows_per_part, target)
+        let slices = Slices::new(self.width, rows_per_part, target);
+        slices
             .kernel("reduce", "sum", parts, self.width)
+            .rounds(slices.rounds(rows_per_part, FOUR) + FOUR)
             .with("WIDTH", self.width)
             .with("ROWS", inputs[0].len() / self.width)
             .with("ROWS_PER_PART", rows_per_part)
@@ -262,7 +278,7 @@ impl Op for Spread {
         "spread"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x] = expect::<1>(inputs)?;
+        let [x] = expect_floats::<1>(inputs)?;
         let is_whole = self.width > 0 && self.rows > 0 && self.shape.len().is_multiple_of(self.width);
         if !is_whole || x.len() < (self.shape.len() / self.width).div_ceil(self.rows) * self.width {
             return Err(format!("cannot be spread to {} over {} rows each", self.shape, self.rows));
@@ -314,4 +330,19 @@ pub fn cases() -> Vec<Case> {
         cases.push(Case::new(name, Arc::new(spread)).input(x, Fill::Uniform));
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invocations_share_a_sum_that_is_too_long_for_one_on_drivers_on_the_cpu() {
+        for (rows, width) in [(60_000, 1), (600_000, 1), (1_000_003, 7), (2_000_000, 64)] {
+            let sum = Sum { width, rows: Sum::ALL, factor: 1.0 };
+            let inputs = [Tensor::f32([rows, width])];
+            let kernel = sum.gpu(&inputs, &[sum.shape(&inputs).unwrap()], Target::SOFTWARE);
+            assert!((1..=MOST_ROUNDS).contains(&kernel.rounds), "{rows}x{width}: {}", kernel.rounds);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::activation::exp;
 use super::case::{Case, Fill};
-use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::{each, parallel_rows, rows_at_a_time, vectorized};
@@ -32,9 +32,10 @@ pub(super) fn exponentials(x: &[f32], width: usize, out: &mut [f32]) {
 #[derive(Clone, Copy, Debug)]
 pub struct Softmax;
 
-fn kernel(entry: &'static str, x: &Tensor) -> Kernel {
-    let rows = x.shape.rows();
-    Kernel::flat("softmax", entry, rows).with("WIDTH", x.shape.last())
+/// A kernel that goes through each row so many times, four elements a round.
+fn kernel(entry: &'static str, x: &Tensor, passes: usize) -> Kernel {
+    let (rows, width) = (x.shape.rows(), x.shape.last());
+    Kernel::flat("softmax", entry, rows).with("WIDTH", width).rounds(passes * width.div_ceil(4))
 }
 
 impl Op for Softmax {
@@ -42,7 +43,7 @@ impl Op for Softmax {
         "softmax"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x] = expect::<1>(inputs)?;
+        let [x] = expect_floats::<1>(inputs)?;
         if x.is_empty() { Err("has no classes".into()) } else { Ok(x.clone()) }
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -75,7 +76,7 @@ impl Op for Softmax {
         });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        kernel("forward", &inputs[0])
+        kernel("forward", &inputs[0], 3)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         4 * inputs[0].len() as u64
@@ -91,7 +92,7 @@ impl Op for SoftmaxGrad {
         "softmax.grad_x"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [y, d_out] = expect::<2>(inputs)?;
+        let [y, d_out] = expect_floats::<2>(inputs)?;
         if y.len() != d_out.len() || y.is_empty() {
             return Err("the softmax and the derivative differ in size".into());
         }
@@ -115,7 +116,7 @@ impl Op for SoftmaxGrad {
         });
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-        kernel("grad_x", &inputs[0])
+        kernel("grad_x", &inputs[0], 2)
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         4 * inputs[0].len() as u64

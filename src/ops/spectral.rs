@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::MOST_INVOCATIONS;
-use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::{parallel_rows, parallel_zip};
@@ -39,7 +39,17 @@ fn sized(kernel: Kernel, [m, k]: [usize; 2]) -> Kernel {
 }
 
 fn one_group(entry: &'static str, dims: [usize; 2]) -> Kernel {
-    sized(Kernel::groups("spectral", entry, 1), dims).with("WORKGROUP", MOST_INVOCATIONS)
+    let kernel = Kernel::groups("spectral", entry, 1).with("WORKGROUP", MOST_INVOCATIONS);
+    sized(kernel, dims).rounds(rounds(entry, dims))
+}
+
+/// Rounds of a workgroup's loops: its sums take four numbers a round.
+fn rounds(entry: &str, [m, k]: [usize; 2]) -> usize {
+    let (rows, columns) = (m.div_ceil(MOST_INVOCATIONS), k.div_ceil(MOST_INVOCATIONS));
+    match entry {
+        "iterate" => rows * (k.div_ceil(4) + 2) + columns * (m.div_ceil(4) + 2),
+        _ => (m * k).div_ceil(4 * MOST_INVOCATIONS),
+    }
 }
 
 /// One step: `v = w u / |w u|`, `u = w^T v / |w^T v|`, from `w [m, k]` and the vectors so far `[m + k]`.
@@ -51,7 +61,7 @@ impl Op for PowerIteration {
         "spectral.iterate"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [w, vectors] = expect::<2>(inputs)?;
+        let [w, vectors] = expect_floats::<2>(inputs)?;
         matrix_and_vectors(w, vectors).map(|[m, k]| Tensor::f32([m + k]))
     }
     fn constant(&self) -> bool {
@@ -103,7 +113,7 @@ impl Op for Sigma {
         "spectral.sigma"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [w, vectors] = expect::<2>(inputs)?;
+        let [w, vectors] = expect_floats::<2>(inputs)?;
         matrix_and_vectors(w, vectors).map(|_| Tensor::f32([1]))
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -142,7 +152,7 @@ impl Op for Outer {
         "spectral.outer"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [d, vectors] = expect::<2>(inputs)?;
+        let [d, vectors] = expect_floats::<2>(inputs)?;
         let out = Tensor::f32(self.shape.clone());
         matrix_and_vectors(&out, vectors)?;
         if d.len() == 1 { Ok(out) } else { Err("takes one factor".into()) }
@@ -182,15 +192,18 @@ impl Op for Divide {
         "divide"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x, divisor] = expect::<2>(inputs)?;
+        let [x, divisor] = expect_floats::<2>(inputs)?;
         matrix(x)?;
         if divisor.len() == 1 { Ok(x.clone()) } else { Err("takes one divisor".into()) }
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
         let divisor = node.inputs[1];
         let d_x = graph.apply(Divide, &[node.d_out, divisor])?;
-        let d_divisor = if node.wanted[1] { Some(graph.apply(DivideGrad, &[d_x, node.out])?) } else { None };
-        Ok(vec![Some(d_x), d_divisor])
+        if !node.wanted[1] {
+            return Ok(vec![Some(d_x), None]);
+        }
+        let (d_divisor, shape) = (graph.apply(DivideGrad, &[d_x, node.out])?, graph.shape(divisor).clone());
+        Ok(vec![Some(d_x), Some(graph.reshape(d_divisor, shape)?)])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         out.data.iter_mut().zip(&inputs[0].data).for_each(|(out, x)| *out = x / inputs[1].data[0]);
@@ -221,7 +234,7 @@ impl Op for DivideGrad {
         "divide.grad"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [d_x, out] = expect::<2>(inputs)?;
+        let [d_x, out] = expect_floats::<2>(inputs)?;
         matrix(out)?;
         if d_x.len() == out.len() { Ok(Tensor::f32([1])) } else { Err("both inputs must have the same size".into()) }
     }
@@ -264,6 +277,15 @@ pub fn cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_matrix_goes_through_loops_no_longer_than_drivers_on_the_cpu_let_it() {
+        use crate::ops::kernel::MOST_ROUNDS;
+        for entry in ["iterate", "sigma", "grad_divide"] {
+            let rounds = one_group(entry, [9000, 2000]).rounds;
+            assert!((1..=MOST_ROUNDS).contains(&rounds), "{entry}: {rounds}");
+        }
+    }
 
     #[test]
     fn power_iteration_finds_the_largest_singular_value() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::kernel::MOST_BINDINGS;
-use super::reduce::{Slices, Sum};
+use super::reduce::{FOUR, Slices, Sum};
 use super::{Exact, In, Kernel, Op, Out, Target};
 use crate::tensor::Tensor;
 
@@ -73,7 +73,8 @@ impl Op for Sums {
         let slices = Slices::new(widest, rows.iter().copied().max().unwrap_or(1).min(MOST_ROWS), target);
         let groups: Vec<usize> = self.parts.iter().map(|part| slices.groups(part.width)).collect();
         let kernel = slices.constants(Kernel::groups("reduce", "sums", groups.iter().sum()));
-        let kernel = kernel.with("PARTS", self.parts.len());
+        let rounds: usize = rows.iter().map(|rows| slices.rounds(*rows, FOUR) + FOUR).sum();
+        let kernel = kernel.with("PARTS", self.parts.len()).rounds(rounds);
         self.parts.iter().enumerate().fold(kernel, |kernel, (k, part)| {
             kernel
                 .with(format!("FIRST_{k}"), groups[..k].iter().sum::<usize>())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::epilogue::Ready;
 use super::pool::{OF_DERIVATIVES, Windows, exact_act_grad};
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::tensor::Tensor;
@@ -37,7 +37,7 @@ impl Op for Upsample {
         "upsample"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x] = expect::<1>(inputs)?;
+        let [x] = expect_floats::<1>(inputs)?;
         let &[n, h, w, c] = x.dims() else { return Err("takes images [n, h, w, c]".into()) };
         if self.factor == 0 {
             return Err("the factor must be at least 1".into());

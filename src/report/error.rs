@@ -89,6 +89,12 @@ pub enum ReportError {
         /// Bytes given.
         found: u64,
     },
+    /// An animation without a frame, which no program shows.
+    #[error("{}: there are no frames; give at least one", path.display())]
+    NoFrames {
+        /// The file that was asked for.
+        path: PathBuf,
+    },
     /// A picture's bytes could not be encoded in its format.
     #[error("cannot encode {}: {reason}", path.display())]
     Encoder {

@@ -20,6 +20,7 @@ pub struct GifWriter {
     size: [u16; 2],
     channels: usize,
     delay: u16,
+    is_empty: bool,
 }
 
 impl GifWriter {
@@ -65,7 +66,7 @@ impl GifWriter {
             Ok(encoder)
         });
         match encoder {
-            Ok(encoder) => Ok(GifWriter { encoder, path, size: [w, h], channels, delay }),
+            Ok(encoder) => Ok(GifWriter { encoder, path, size: [w, h], channels, delay, is_empty: true }),
             Err(error) => Err(failed(path, error)),
         }
     }
@@ -87,14 +88,23 @@ impl GifWriter {
             Frame::from_rgb_speed(width, height, pixels, 10)
         };
         frame.delay = self.delay;
+        self.is_empty = false;
         self.encoder.write_frame(&frame).map_err(|error| failed(self.path.clone(), error))
+    }
+
+    /// Whether no frame has come yet.
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
     /// Ends the animation and gives its file its name.
     ///
     /// # Errors
-    /// Whatever the system says about the file.
+    /// For an animation without frames, and whatever the system says about the file.
     pub fn finish(self, existing: Existing) -> Result<(), ReportError> {
+        if self.is_empty {
+            return Err(ReportError::NoFrames { path: self.path });
+        }
         let file = self.encoder.into_inner().map_err(|error| failed(self.path.clone(), error))?;
         file.finish(existing).map_err(|source| ReportError::Write { path: self.path, source })
     }
@@ -163,7 +173,8 @@ mod tests {
         assert!(create([1, 1], 4).is_err());
         let mut gif = create([2, 2], 1).unwrap();
         assert!(gif.push(&[1]).is_err());
-        drop(gif);
+        let message = gif.finish(Existing::Keep).unwrap_err().to_string();
+        assert!(message.contains("there are no frames"), "{message}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

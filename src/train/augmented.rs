@@ -2,8 +2,9 @@
 //! to look at.
 
 use crate::data::pack;
-use crate::device::{Device, DeviceError, Lazy};
+use crate::device::{Device, Lazy};
 use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
+use crate::infer::InferError;
 use crate::models::{Augmentation, Normalization};
 use crate::ops::random::streams;
 use crate::ops::sample::{GatherImages, GatherLabels, Order, Staged};
@@ -95,13 +96,16 @@ impl Preview {
     /// Draws variations of an image's bytes, `[batch, h, w, c]`, as bytes again; other steps and seeds give others.
     ///
     /// # Errors
-    /// Those of the device.
+    /// [`InferError::Images`] for other than one image, and those of the device.
     pub fn draw(
         &mut self,
         device: &mut dyn Device,
         image: &[u8],
         [step, seed]: [u32; 2],
-    ) -> Result<Vec<u8>, DeviceError> {
+    ) -> Result<Vec<u8>, InferError> {
+        if image.len() != self.size {
+            return Err(InferError::Images { given: image.len(), size: self.size, capacity: 1 });
+        }
         let plan = self.plan.ready(device)?;
         device.write(self.image, 0, &pack(image))?;
         device.write(self.clock, 0, &[step, seed])?;
@@ -191,6 +195,19 @@ mod tests {
         for image in images.chunks(784) {
             assert!(image.iter().all(|x| *x >= black - 1e-6));
             assert!(image.iter().filter(|x| **x < black + 1e-6).count() > 300, "most of a digit is black");
+        }
+    }
+
+    #[test]
+    fn a_preview_of_half_an_image_or_of_two_is_refused() {
+        let (mut store, set) = (Store::default(), digits());
+        let normalization = Normalization::of(&set);
+        let declared = Preview::declare(&mut store, [28, 28, 1], 2, normalization, Augmentation::default());
+        let (mut preview, mut device) = (declared.unwrap(), Cpu::new());
+        device.allocate(&store).unwrap();
+        assert_eq!(preview.draw(&mut device, set.image(0), [0, 0]).unwrap().len(), 2 * 784);
+        for wrong in [&set.images[..392], &set.images[..2 * 784], &[]] {
+            assert!(matches!(preview.draw(&mut device, wrong, [0, 0]), Err(InferError::Images { size: 784, .. })));
         }
     }
 

@@ -190,8 +190,7 @@ impl Course {
     pub fn model_file(&self, weights: &[f32], running: &[f32]) -> ModelFile {
         let mut file = ModelFile::new(&self.network, &self.classifier.learner.parameters, weights, running);
         file.set_class_names(&self.described.class_names);
-        file.set("mean", self.normalization.mean);
-        file.set("std", self.normalization.std);
+        self.normalization.store(&mut file);
         file.set("data", &self.described.name);
         file.set(DATA_DIGEST, &self.digest);
         file.set_pictures(self.described.pictures);

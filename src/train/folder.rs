@@ -1,5 +1,6 @@
 //! A run's folder: settings, metrics, checkpoint, best model and pictures, each written whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,14 +22,23 @@ pub struct Folder {
 
 impl Folder {
     /// A new numbered folder, from `0001-fast` on, in `parent`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// The system's, and for a model whose name holds other folders.
     pub fn create(parent: &Path, model: &str) -> Result<Folder, TrainError> {
+        let name = |number: u32| format!("{number:04}-{model}");
+        let first = name(1);
+        if Path::new(&first).file_name() != Some(OsStr::new(&first)) {
+            let reason = "no name for a run's folder; give the model's name alone, not a path to it".into();
+            return Err(TrainError::Folder { path: parent.join(first), reason });
+        }
         fs::create_dir_all(parent).map_err(|e| failed(parent, &e))?;
         let entries = fs::read_dir(parent).map_err(|e| failed(parent, &e))?;
         let number = |name: &str| name.split('-').next()?.parse::<u32>().ok();
         let last = entries.flatten().filter_map(|e| number(&e.file_name().to_string_lossy())).max().unwrap_or(0);
         // Another process may take a number first: then the next one is tried.
         for number in last.saturating_add(1)..last.saturating_add(1000) {
-            let path = parent.join(format!("{number:04}-{model}"));
+            let path = parent.join(name(number));
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Folder { path }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

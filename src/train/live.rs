@@ -58,8 +58,8 @@ impl Live {
     /// the images, they are sent as steps need them.
     ///
     /// # Errors
-    /// Settings that cannot be trained with, more images set aside than there are, a network that does not fit the
-    /// images, and those of the device.
+    /// Data that [`DataSet::check`] refuses, settings that cannot be trained with, more images set aside than there
+    /// are, a network that does not fit the images, and those of the device.
     pub fn start(
         mut device: Box<dyn Device>,
         architecture: &Architecture,
@@ -67,6 +67,7 @@ impl Live {
         settings: Settings,
         watch: usize,
     ) -> Result<Live, TrainError> {
+        data.check()?;
         if settings.members != 1 {
             let wanted = "1 where training is watched; train an ensemble with `inkgrad train`";
             return Err(TrainError::setting("members", settings.members, wanted));
@@ -221,6 +222,18 @@ mod tests {
     use crate::device::cpu::Cpu;
     use crate::device::rigged::{Moment, Rigged};
     use crate::models::builtin;
+
+    #[test]
+    fn data_that_do_not_fit_together_are_refused() {
+        let all = mnist::embedded().unwrap();
+        let mut train = all.train.select(&[0, 1, 2, 3]);
+        train.labels[2] = 10;
+        let data = DataSet::new(all.name, train, ImageSet::default(), all.class_names);
+        let architecture = builtin("dense").unwrap();
+        let settings = Settings::from_recipe("dense", &architecture.recipe);
+        let refused = Live::start(Box::new(Cpu::new()), &architecture, &data, settings, 1).err().unwrap().to_string();
+        assert!(refused.contains("label 2 is 10; expected one below 10"), "{refused}");
+    }
 
     #[test]
     fn images_that_a_device_has_no_memory_for_are_sent_as_steps_need_them_and_teach_the_same() {

@@ -40,6 +40,7 @@ use crate::models::ModelError;
 use crate::report::ReportError;
 
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     #[error("--{setting} is {value}; it must be {wanted}")]
     Setting { setting: String, value: String, wanted: String },

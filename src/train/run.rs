@@ -3,6 +3,7 @@
 //! Everything that decides a run is in its settings, its checkpoint and the data, and nowhere else: wall-clock time
 //! only decides when to report and save. So a run that was stopped and resumed ends with the same bytes.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -86,12 +87,15 @@ const CHECKPOINT: Duration = Duration::from_secs(30);
 /// Rows of `metrics.csv` per epoch.
 const ROWS_PER_EPOCH: usize = 50;
 
-/// What a run is made of.
+/// What a run is made of: one model, which it trains once.
 pub struct Run<'a> {
+    /// Recorded in its model files as they are, although some are for those who make runs to act on: [`Settings`] says
+    /// which.
     pub settings: Settings,
     pub architecture: Architecture,
     pub data: DataSet,
-    /// What it is resumed from; by the program too, if [`Folder::begin`] has written what that needs.
+    /// What it is resumed from; by the program too, if [`Folder::begin`] has written what that needs. The model that it
+    /// starts from, if any, is the one that was written there.
     pub folder: Folder,
     pub device: &'a mut dyn Device,
     /// Set from outside (Ctrl-C): the run saves and ends.
@@ -119,7 +123,12 @@ struct Loop<'a, 'b> {
 impl Run<'_> {
     /// Trains, from the folder's checkpoint if it has one, and tests at the end. If the device turns out to have no
     /// memory for the images, they are sent as steps need them; the weights are the same, to the bit.
+    ///
+    /// # Errors
+    /// Data that [`DataSet::check`] refuses, settings and an architecture that do not fit them, a loss that is not
+    /// finite, and those of the device and the disk.
     pub fn train(mut self) -> Result<Outcome, TrainError> {
+        self.data.check()?;
         let share = Share::of(self.device);
         let error = match self.train_with(share) {
             Err(error) => error,
@@ -133,13 +142,25 @@ impl Run<'_> {
         self.train_with(share)
     }
 
+    /// The model that the run starts from, if any. Without it, a run that was to start from one would start over.
+    fn origin(&self) -> Result<Option<(ModelFile, PathBuf)>, TrainError> {
+        match (self.folder.origin()?, &self.settings.from) {
+            (None, Some(from)) => {
+                let reason =
+                    format!("has no copy of {}, which its run starts from; begin it with that", from.display());
+                Err(TrainError::Folder { path: self.folder.path().into(), reason })
+            }
+            (origin, _) => Ok(origin),
+        }
+    }
+
     fn train_with(&mut self, share: Share) -> Result<Outcome, TrainError> {
         let started = Instant::now();
         let _lock = self.folder.lock()?;
         self.folder.clean();
         let settings = self.settings.clone();
         let (train, validation) = self.data.train.split(settings.validation, u64::from(settings.seed))?;
-        let origin = self.folder.origin()?;
+        let origin = self.origin()?;
         let mut store = Store::default();
         let (architecture, data) = (&self.architecture, &self.data);
         let mut course = Course::declare(&mut store, architecture, data, &train, settings, origin.as_ref(), share)?;
@@ -393,6 +414,40 @@ mod tests {
         let error = Run { settings, architecture, data, folder, device, stop, report }.train().unwrap_err();
         assert!(matches!(error.device(), Some(DeviceError::OutOfMemory { .. })), "{error}");
         tries.load(Ordering::Relaxed)
+    }
+
+    /// Why a run that is set to start from a model, or whose data are changed, is refused.
+    fn refused(from: Option<PathBuf>, change: impl FnOnce(&mut DataSet)) -> String {
+        let all = mnist::embedded().unwrap();
+        let train = all.train.select(&(0..40).collect::<Vec<_>>());
+        let mut data = DataSet::new("few", train, ImageSet::default(), all.class_names);
+        change(&mut data);
+        let architecture = builtin("dense").unwrap();
+        let settings = Settings {
+            epochs: 1,
+            batch: 8,
+            validation: 0,
+            from,
+            ..Settings::from_recipe("dense", &architecture.recipe)
+        };
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        let (device, stop, report) = (&mut Cpu::new(), &AtomicBool::new(false), &mut |_: Event| {});
+        Run { settings, architecture, data, folder, device, stop, report }.train().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_run_whose_data_do_not_fit_together_is_refused_before_it_trains() {
+        let nameless = refused(None, |data| data.class_names.truncate(9));
+        assert_eq!(nameless, "few: 9 names were given for 10 classes; give one for each");
+        let cut_off = refused(None, |data| data.train.images = vec![0; 784].into());
+        assert!(cut_off.contains("784 bytes are not those of 40 images of 28x28x1"), "{cut_off}");
+    }
+
+    #[test]
+    fn a_run_that_is_to_start_from_a_model_without_its_copy_is_refused() {
+        let refused = refused(Some("first.safetensors".into()), |_| {});
+        assert!(refused.contains("has no copy of first.safetensors"), "{refused}");
     }
 
     #[test]

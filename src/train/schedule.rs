@@ -30,6 +30,9 @@ const DROP: f64 = 0.1;
 /// Epochs of `images` images done after so many batches, with their fraction. The batch that ends an epoch may contain
 /// images of the next one. It still counts as the epoch's end, where the epoch is validated, so that nothing is
 /// recorded beyond the last epoch.
+///
+/// # Panics
+/// If there are no images.
 pub fn epochs_behind(batches: usize, batch: usize, images: usize) -> f64 {
     let seen = batches * batch;
     let into = seen % images;
@@ -41,12 +44,21 @@ pub fn epochs_behind(batches: usize, batch: usize, images: usize) -> f64 {
 ///
 /// # Errors
 /// [`TrainError::Setting`], with the most epochs that would do.
+///
+/// # Panics
+/// If a batch has no images.
 pub fn check_length(epochs: usize, images: usize, batch: usize) -> Result<(), TrainError> {
     let wrong = |wanted: String| Err(TrainError::setting("epochs", epochs, wanted));
     // Positions in the shuffled stream of all epochs are 32-bit on the device.
     let positions = (epochs as u64).saturating_add(1).saturating_mul(images as u64);
     if positions >= u64::from(u32::MAX) {
-        return wrong(format!("at most {} for {images} images", u64::from(u32::MAX) / images as u64 - 1));
+        // The last batch may go on into one more epoch, which is counted too.
+        return wrong(match (u64::from(u32::MAX) / images as u64).saturating_sub(1) {
+            0 => {
+                format!("0 for {images} images, which are too many for even one: train on fewer, or do not extend them")
+            }
+            most => format!("at most {most} for {images} images"),
+        });
     }
     if (epochs * images).div_ceil(batch) > MOST_STEPS {
         let most = MOST_STEPS * batch / images;
@@ -112,6 +124,18 @@ mod tests {
         assert_eq!(epochs(0..=4, 128, 154), [0.0, 128.0 / 154.0, 1.0, 2.0, 3.0]);
         assert_eq!(epochs(0..=4, 50, 100), [0.0, 0.5, 1.0, 1.5, 2.0]);
         assert_eq!(epochs(1..=2, 100, 40), [2.0, 5.0], "batches of more images than an epoch has");
+    }
+
+    #[test]
+    fn a_set_of_which_not_even_one_epoch_can_be_counted_is_refused_with_what_to_do() {
+        let refused = |epochs, images| check_length(epochs, images, 1 << 20).unwrap_err().to_string();
+        let said = refused(3, 2_000_000_000);
+        assert_eq!(said, "--epochs is 3; it must be at most 1 for 2000000000 images");
+        for images in [3_000_000_000, 60_000_000 * 77, usize::MAX] {
+            let said = refused(1, images);
+            assert!(said.contains("too many for even one: train on fewer"), "{said}");
+        }
+        assert!(check_length(1, 2_000_000_000, 1 << 20).is_ok());
     }
 
     #[test]

@@ -54,6 +54,9 @@ impl Display for Precision {
     }
 }
 
+/// `model`, `data`, `from`, `members`, `device` and `reading` say what whoever makes a run was asked for. A
+/// [`Run`](super::Run) is given the architecture, the images, the device and, in its folder, the model that it starts
+/// from. It only records these settings, for `--resume` and for readers of its model files.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -62,12 +65,15 @@ pub struct Settings {
     /// Where its images are: IDX files, a table or pictures; the built-in MNIST if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The trained model that the run starts from, if any; a copy of it is in the run's folder.
+    /// The trained model that the run starts from, if any; a copy of it is in the run's folder, without which the run
+    /// is refused ([`Folder::begin`](super::Folder::begin) writes it). [`Live`](super::Live) refuses any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
-    /// Classifiers that are trained one after another, each with its own seed, and joined; 1 is no ensemble.
+    /// Classifiers that are trained one after another, each with its own seed, and joined; 1 is no ensemble. `inkgrad
+    /// train` makes a run for each: a [`Run`](super::Run) trains one, [`Live`](super::Live) refuses more.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub members: usize,
+    /// A device's name, or `auto`.
     pub device: String,
     pub seed: u32,
     pub epochs: usize,
@@ -244,6 +250,9 @@ impl Settings {
     }
 
     /// Steps until `epoch` epochs of `images` images are done.
+    ///
+    /// # Panics
+    /// If a batch has no images, which [`Settings::check`] refuses.
     pub fn steps(&self, epoch: usize, images: usize) -> usize {
         (epoch * images).div_ceil(self.batch)
     }

@@ -230,3 +230,15 @@ fn a_discriminator_that_tells_everything_apart_is_noticed_with_a_remedy() {
         "{warnings:?}"
     );
 }
+
+#[test]
+fn a_run_whose_data_do_not_fit_together_is_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "tiny").unwrap();
+    let mut data = data();
+    data.class_names.truncate(9);
+    let (settings, gan) = (settings(), Gan::parse(TINY_GAN, "tiny.toml").unwrap());
+    let (device, stop, report) = (&mut Cpu::new(), &AtomicBool::new(false), &mut |_: GanEvent| {});
+    let refused = GanRun { settings, gan, data, folder, device, stop, report }.train().unwrap_err().to_string();
+    assert!(refused.ends_with("9 names were given for 10 classes; give one for each"), "{refused}");
+}

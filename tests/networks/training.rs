@@ -297,3 +297,13 @@ fn a_run_without_progress_stops_early_and_keeps_its_best_epoch() {
     let result = fs::read_to_string(folder.path().join("result.toml")).unwrap();
     assert!(result.contains("best_epoch = 1\ntest_images = 300\n"), "{result}");
 }
+
+#[test]
+fn a_run_is_not_called_by_a_path_to_its_model() {
+    let parent = tempfile::tempdir().unwrap();
+    for model in ["nets/mine", "nets/", "../mine"] {
+        let refused = Folder::create(parent.path(), model).unwrap_err().to_string();
+        assert!(refused.contains("give the model's name alone"), "{refused}");
+    }
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+}

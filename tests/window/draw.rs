@@ -196,6 +196,39 @@ fn a_long_name_of_a_model_takes_one_row() {
 }
 
 #[test]
+fn the_hint_and_the_percentages_are_seen_whole_in_the_smallest_window_below_which_messages_are_shown() {
+    let mut window = Window::sized("fast", vec2(720.0, 480.0));
+    for message in ["one", "two", "three"] {
+        window.app().shared().say(message);
+    }
+    window.harness.run_steps(3);
+    let messages = window.harness.query_all_by_label("Dismiss").map(|button| button.rect().top());
+    let bottom = messages.fold(480.0, f32::min);
+    assert!(bottom < 420.0, "three messages are shown");
+    let hint = window.harness.get_by_label_contains("Draw here, drop or paste").rect();
+    assert!(hint.bottom() <= bottom, "{hint:?}, {bottom}");
+    assert!(window.field().width() >= 160.0);
+    for bar in window.harness.query_all_by_label_contains(": nothing drawn") {
+        assert!(bar.rect().right() <= 720.0, "{:?}", bar.rect());
+    }
+}
+
+#[test]
+fn a_click_that_closes_a_menu_draws_nothing() {
+    let mut window = Window::open("fast");
+    window.harness.get_by_label("Theme").click();
+    window.harness.run_steps(3);
+    assert!(window.harness.query_by_label("Dark").is_some(), "the menu is open");
+    let beside = [[0.2, 0.8]];
+    window.stroke(&beside, PointerButton::Primary);
+    window.harness.run_steps(3);
+    assert!(window.harness.query_by_label("Dark").is_none(), "the menu is closed");
+    assert_eq!(window.ink(), 0);
+    window.stroke(&beside, PointerButton::Primary);
+    assert!(window.ink() > 0);
+}
+
+#[test]
 fn nothing_at_the_top_lies_over_another_where_the_window_is_smaller_than_it_asks_for() {
     let mut window = Window::sized("fast", vec2(500.0, 480.0));
     window.harness.run_steps(3);
@@ -227,7 +260,7 @@ fn the_time_from_pen_to_bars_is_that_of_the_pen_alone() {
 }
 
 /// A file of a network that has learned from dark ink on light paper, not prepared.
-fn of_light_pictures(path: &Path) {
+pub fn of_light_pictures(path: &Path) {
     let mut file = ModelFile::shipped("fast").unwrap();
     file.set_pictures(Some(inkgrad::data::Pictures::Fitted));
     file.set("mean", 0.87);
@@ -309,7 +342,7 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
     window.key(Key::Tab);
     window.harness.get_by_label("As drawn").click();
     window.harness.step();
-    window.app().remember();
+    window.app().remember().unwrap();
     let Window { harness, folder } = window;
     drop(harness);
     let mut window = Window::within(folder, None, SIZE);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use eframe::egui::{self, Key, PointerButton};
 use egui_kittest::kittest::{NodeT, Queryable};
 
-use super::harness::Window;
+use super::draw::of_light_pictures;
+use super::harness::{SIZE, Window};
 
 #[test]
 fn a_picture_that_is_pasted_comes_into_the_field() {
@@ -111,4 +112,53 @@ fn a_picture_that_is_kept_comes_back_as_the_picture_that_it_was() {
     window.harness.run_steps(2);
     assert!(window.app().shared().field.picture().is_some());
     window.until("it is read again", is_read);
+}
+
+/// Opens a network that takes pictures as they are.
+fn open_plain(window: &mut Window) -> PathBuf {
+    let path = window.folder.path().join("models/light.safetensors");
+    of_light_pictures(&path);
+    window.app().shared().open(&path);
+    window.until_reading(path.to_str().unwrap());
+    path
+}
+
+#[test]
+fn a_picture_without_ink_is_shown_and_read_where_pictures_are_taken_as_they_are_and_said_to_have_none_elsewhere() {
+    let mut window = Window::open("fast");
+    let image = Arc::new(egui::ColorImage::from_gray([28, 28], &[128; 28 * 28]));
+    window.harness.event(egui::Event::PasteImage(image));
+    window.until("it is said", |window| window.has("No ink was found in the picture."));
+    assert!(window.winner().is_none());
+    assert!(window.app().shared().field.pixels().iter().all(|pixel| (127..=129).contains(pixel)), "it is shown");
+    open_plain(&mut window);
+    window.reads_at_all();
+    for name in ["Keep", "Clear"] {
+        assert!(!window.harness.get_by_label(name).accesskit_node().is_disabled(), "{name}");
+    }
+    window.harness.get_by_label("Clear").click();
+    window.until("the field is blank", |window| window.has("class 0: nothing drawn") && window.has("Draw a digit."));
+}
+
+#[test]
+fn a_picture_that_is_kept_is_the_same_picture_when_the_window_opens_again() {
+    let mut window = Window::open("fast");
+    let path = open_plain(&mut window);
+    let set = inkgrad::data::mnist::embedded().unwrap().test;
+    // Dark ink on light paper, which a drawing never is.
+    let picture: Vec<u8> = set.image(0).iter().map(|pixel| 255 - pixel).collect();
+    window.harness.event(egui::Event::PasteImage(Arc::new(egui::ColorImage::from_gray([28, 28], &picture))));
+    window.reads_at_all();
+    let said = window.winner();
+    window.harness.get_by_label("Keep").click();
+    window.harness.run_steps(2);
+    window.app().remember().unwrap();
+    let Window { harness, folder } = window;
+    drop(harness);
+    let mut window = Window::within(folder, None, SIZE);
+    window.until_reading(path.to_str().unwrap());
+    window.key(Key::Num1);
+    let recalled = window.app().shared().field.picture().map(|picture| picture.to_luma8().into_raw());
+    assert!(recalled.is_some_and(|recalled| recalled == picture));
+    window.until("it is read as before", |window| window.winner().is_some() && window.winner() == said);
 }

@@ -217,6 +217,20 @@ fn what_could_not_be_kept_is_said_until_it_is() {
 }
 
 #[test]
+fn a_window_that_cannot_write_what_was_learned_says_so_when_it_closes() {
+    let mut window = open();
+    set(&mut window, "Epochs", "1000");
+    start(&mut window);
+    let models = window.folder.path().join("models");
+    std::fs::remove_dir_all(&models).unwrap();
+    std::fs::write(&models, "a file in the way").unwrap();
+    let problems = window.app().finish();
+    assert!(problems.len() == 1 && problems[0].contains("the model is not kept"), "{problems:?}");
+    // That run has ended, so nothing more is lost.
+    assert!(window.app().finish().is_empty());
+}
+
+#[test]
 fn all_that_is_seen_of_a_run_fits_into_the_smallest_window() {
     let mut window = Window::sized("fast", vec2(720.0, 480.0));
     window.key(Key::F4);

@@ -121,9 +121,11 @@ impl Dream {
         }
     }
 
-    /// Called before the window closes: waits until a picture is saved, but no longer than `patience`.
-    pub fn finish(&self, patience: Duration) {
+    /// Called before the window closes: waits until a picture is saved, but no longer than `patience`. Returns why it
+    /// was not.
+    pub fn finish(&mut self, patience: Duration) -> Option<String> {
         self.saver.finish(patience);
+        self.saver.poll()
     }
 
     fn ask(&mut self) {

@@ -101,7 +101,6 @@ impl Inside {
     }
 
     fn left(&mut self, ui: &mut Ui, shared: &mut Shared) {
-        let blank = shared.field.is_blank();
         let side = LEFT - 32.0;
         let response = shared.canvas.show(ui, &mut shared.field, side);
         let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
@@ -113,7 +112,7 @@ impl Inside {
             overlay::receptive(ui, response.rect, &about.anatomy, chosen);
         }
         ui.horizontal(|ui| {
-            if ui.add_enabled(!blank, egui::Button::new("Clear")).clicked() {
+            if ui.add_enabled(!shared.field.is_blank(), egui::Button::new("Clear")).clicked() {
                 shared.field.clear();
             }
             let is_only_drawn = shared.takes_drawings_as_they_are();
@@ -124,16 +123,16 @@ impl Inside {
             }
         });
         let names = shared.reader.about().map(|about| about.class_names.clone()).unwrap_or_default();
-        let answer = shared.reader.answer();
-        let said = match answer {
-            Some(answer) if !blank => bars::sentence(&answer.pass().probabilities, &names),
-            _ => "Draw a digit.".into(),
+        let said = match shared.answer(&shared.reader) {
+            Some(answer) => bars::sentence(&answer.pass().probabilities, &names),
+            None => shared.unanswered(&shared.reader).into(),
         };
         ui.strong(said);
         warn_of_light(ui, shared, &shared.reader);
         ui.separator();
         self.picture(ui, shared, &names, side);
         ui.separator();
+        let blank = shared.answer(&shared.reader).is_none();
         self.nearest.ui(ui, &mut shared.reader, blank);
     }
 

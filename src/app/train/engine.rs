@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use eframe::egui;
 
-use super::keep::{keep, spare};
+use super::keep::{Spare, keep};
 use super::news::{Began, News, Now, Phase, Watched};
 use crate::app::post::Post;
 use crate::data::{DataSet, ImageSet, mnist};
@@ -243,10 +243,10 @@ struct Running<'a> {
     looked: Instant,
     stale: bool,
     spare_in: Option<PathBuf>,
-    /// The step of the model written last, when a spare one was last tried, and whether the spare file is this run's.
+    spare: Spare,
+    /// The step of the model written last, and when a spare one was last tried.
     written: usize,
     spared: Instant,
-    has_spare: bool,
     /// The best accuracy so far on the watched images.
     best: f64,
 }
@@ -283,9 +283,9 @@ fn begin<'a>(desk: &'a Desk, choice: &Choice, plan: Plan) -> Result<Running<'a>,
         looked: now,
         stale: true,
         spare_in: plan.spare_in,
+        spare: Spare::default(),
         written: 0,
         spared: now,
-        has_spare: false,
         best: 0.0,
     })
 }
@@ -320,9 +320,9 @@ impl Running<'_> {
     fn spare(&mut self) -> Result<(), TrainError> {
         let Some(folder) = self.spare_in.as_deref().filter(|_| self.written != self.live.step()) else { return Ok(()) };
         let model = self.live.model()?;
-        let written = spare(&model, folder, &self.network, self.has_spare);
+        let written = self.spare.write(&model, folder, &self.network);
         if written.is_ok() {
-            (self.written, self.has_spare) = (self.live.step(), true);
+            self.written = self.live.step();
         }
         // So that a full disk is not tried again at every look.
         self.spared = Instant::now();

@@ -1,5 +1,6 @@
 //! Writes a model that was trained in the window to a file with a name of its own.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,32 +28,52 @@ pub fn keep(file: &ModelFile, folder: &Path, network: &str) -> Result<PathBuf, S
     }
 }
 
-/// Writes `live-NETWORK-latest.safetensors` into a folder, which is created if there is none: a model that nobody asked
-/// to keep, but that may be missed. If the old file `is_own`, of the same run, it is overwritten; one of an earlier run
-/// becomes `live-NETWORK-before.safetensors`, since this run may be the worse one, and the second path returned is
-/// that.
-///
-/// # Errors
-/// As [`keep`].
-pub fn spare(
-    file: &ModelFile,
-    folder: &Path,
-    network: &str,
-    is_own: bool,
-) -> Result<(PathBuf, Option<PathBuf>), String> {
-    let failed = |error: io::Error| not_kept(folder, &error);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let named = |name: &str| folder.join(format!("live-{network}-{name}.safetensors"));
-    let path = named("latest");
-    let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
-    let before = (!is_own && path.exists()).then(|| named("before"));
-    // On a full disk the old file stays where it is.
-    let written = match &before {
-        Some(before) => files::write_keeping(&path, before, &bytes),
-        None => files::write_whole(&path, &bytes),
-    };
-    written.map_err(failed)?;
-    Ok((path, before))
+/// A run's model that nobody asked to keep, but that may be missed.
+#[derive(Default)]
+pub struct Spare {
+    /// The hash of the file that the run wrote last.
+    written: Option<u64>,
+}
+
+impl Spare {
+    /// Writes `live-NETWORK-latest.safetensors` into a folder, which is created if there is none. The run's own old file
+    /// is overwritten; that of an earlier run, or of another window's, becomes `live-NETWORK-before.safetensors`, since
+    /// this run may be the worse one, and the second path returned is that.
+    ///
+    /// # Errors
+    /// As [`keep`].
+    pub fn write(
+        &mut self,
+        file: &ModelFile,
+        folder: &Path,
+        network: &str,
+    ) -> Result<(PathBuf, Option<PathBuf>), String> {
+        let failed = |error: io::Error| not_kept(folder, &error);
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let named = |name: &str| folder.join(format!("live-{network}-{name}.safetensors"));
+        let path = named("latest");
+        let bytes = file.to_bytes(&path).map_err(|error| error.to_string())?;
+        let before = (path.exists() && !self.is_own(&path)).then(|| named("before"));
+        // On a full disk the old file stays where it is.
+        let written = match &before {
+            Some(before) => files::write_keeping(&path, before, &bytes),
+            None => files::write_whole(&path, &bytes),
+        };
+        written.map_err(failed)?;
+        self.written = Some(hash(&bytes));
+        Ok((path, before))
+    }
+
+    /// Whether a file is what this run has written, and nobody else since.
+    fn is_own(&self, path: &Path) -> bool {
+        self.written.is_some() && self.written == std::fs::read(path).ok().map(|bytes| hash(&bytes))
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn not_kept(folder: &Path, error: &io::Error) -> String {
@@ -92,8 +113,9 @@ mod tests {
         let path = keep(&file, &folder, "fast").unwrap();
         assert!(ModelFile::load(&path).is_ok());
         assert_eq!(name(path), "live-fast-0042.safetensors");
-        for is_own in [false, true] {
-            let (path, _) = spare(&file, &folder, "fast", is_own).unwrap();
+        let mut spare = Spare::default();
+        for _ in 0..2 {
+            let (path, _) = spare.write(&file, &folder, "fast").unwrap();
             assert!(ModelFile::load(&path).is_ok());
             assert_eq!(name(path), "live-fast-latest.safetensors", "it alone is written over");
         }
@@ -106,16 +128,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (good, bad) = (ModelFile::shipped("fast").unwrap(), ModelFile::shipped("dense").unwrap());
         let bytes = |name: &str| std::fs::read(folder.path().join(name)).ok();
-        let first = spare(&good, folder.path(), "fast", false).unwrap();
+        let first = Spare::default().write(&good, folder.path(), "fast").unwrap();
         assert_eq!(first, (folder.path().join("live-fast-latest.safetensors"), None));
         let of_good = bytes("live-fast-latest.safetensors");
         assert!(of_good.is_some() && bytes("live-fast-before.safetensors").is_none());
+        let mut second = Spare::default();
         for is_own in [false, true] {
-            let (_, before) = spare(&bad, folder.path(), "fast", is_own).unwrap();
+            let (_, before) = second.write(&bad, folder.path(), "fast").unwrap();
             assert_eq!(before, (!is_own).then(|| folder.path().join("live-fast-before.safetensors")));
             assert!(bytes("live-fast-before.safetensors") == of_good);
             assert!(bytes("live-fast-latest.safetensors") != of_good);
         }
+    }
+
+    #[test]
+    fn a_run_does_not_write_over_what_a_run_in_another_window_has_written_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let models = ["fast", "dense", "cnn"].map(|name| ModelFile::shipped(name).unwrap());
+        let [latest, before] =
+            ["latest", "before"].map(|name| folder.path().join(format!("live-fast-{name}.safetensors")));
+        let (mut one, mut other) = (Spare::default(), Spare::default());
+        one.write(&models[0], folder.path(), "fast").unwrap();
+        other.write(&models[1], folder.path(), "fast").unwrap();
+        let of_other = std::fs::read(&latest).unwrap();
+        assert_eq!(one.write(&models[2], folder.path(), "fast"), Ok((latest.clone(), Some(before.clone()))));
+        assert!(std::fs::read(&before).unwrap() == of_other);
+        // The file is the first run's own again.
+        assert_eq!(one.write(&models[0], folder.path(), "fast"), Ok((latest, None)));
+        assert!(std::fs::read(&before).unwrap() == of_other);
     }
 
     #[cfg(unix)]
@@ -126,7 +166,7 @@ mod tests {
             .map(|name| folder.path().join(name));
         std::fs::write(&target, b"old").unwrap();
         std::os::unix::fs::symlink(&target, &latest).unwrap();
-        spare(&ModelFile::shipped("fast").unwrap(), folder.path(), "fast", false).unwrap();
+        Spare::default().write(&ModelFile::shipped("fast").unwrap(), folder.path(), "fast").unwrap();
         assert!(latest.is_symlink() && ModelFile::load(&target).is_ok());
         assert_eq!(std::fs::read(&before).unwrap(), b"old");
     }
@@ -137,7 +177,7 @@ mod tests {
         let folder = parent.path().join("file");
         std::fs::write(&folder, b"").unwrap();
         let model = ModelFile::shipped("fast").unwrap();
-        let spare = spare(&model, &folder, "fast", false).map(|(path, _)| path);
+        let spare = Spare::default().write(&model, &folder, "fast").map(|(path, _)| path);
         let problems = [keep(&model, &folder, "fast"), spare];
         for problem in problems.map(Result::unwrap_err) {
             assert!(problem.contains("--models DIR") && problem.contains("file"), "{problem}");

@@ -158,14 +158,16 @@ impl Train {
     }
 
     /// Called before the window closes: waits until what was learned is written, but no longer than `patience`, and takes
-    /// in what the runs say of it.
-    pub fn finish(&mut self, patience: Duration, shared: &mut Shared) {
+    /// in what the runs say of it. Returns what went wrong meanwhile, which no window shows any more.
+    pub fn finish(&mut self, patience: Duration, shared: &mut Shared) -> Option<String> {
+        self.problem = None;
         self.end();
         let until = Instant::now() + patience;
         for run in &self.leaving {
             run.wait(until.saturating_duration_since(Instant::now()));
         }
         self.take(shared);
+        self.problem.take()
     }
 
     fn phase(&self) -> Option<Phase> {

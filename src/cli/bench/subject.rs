@@ -173,7 +173,7 @@ fn evaluation(architecture: &Architecture, set: ImageSet, batch: usize) -> anyho
     Ok(Subject {
         images: batch,
         parameters: parameters.count_trainable(),
-        most_steps: CHUNK.min(set.len() / batch),
+        most_steps: CHUNK.min(evaluation.room() / batch),
         plans: vec![("", evaluation.plan().clone(), 1)],
         work: Work::Evaluation(Box::new(evaluation), parameters),
         done: 0,

@@ -13,8 +13,9 @@ use super::counting::Counting;
 use super::folders::NewFolders;
 use super::numbers::whole;
 use super::{cannot_write, counted, interrupt, note, say, thousands, trusted};
-use crate::device::{Choice, Device, DeviceError, find};
+use crate::device::{Choice, Device, find};
 use crate::files::Existing;
+use crate::infer::InferError;
 use crate::infer::lettering::lettering;
 use crate::infer::sample::{BATCH, Generator, Sampler};
 use crate::infer::scene::{Cell, Labels, Path, Scene, Seeds};
@@ -383,7 +384,7 @@ impl Drawing<'_> {
     }
 
     /// Sends batch after batch, until there are no more or nobody takes them.
-    fn batches(self, scene: &Scene, truncation: f32, finished: &SyncSender<Result<Drawn, DeviceError>>) {
+    fn batches(self, scene: &Scene, truncation: f32, finished: &SyncSender<Result<Drawn, InferError>>) {
         let mut cells = scene.all().peekable();
         while cells.peek().is_some() {
             let batch: Vec<_> = cells.by_ref().take(self.sampler.batch()).collect();

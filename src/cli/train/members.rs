@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Args, Named, check};
 use crate::data::DataSet;
 use crate::graph::Store;
-use crate::models::{self, Architecture, ModelError, ModelFile};
+use crate::models::{self, Architecture, ModelError, ModelFile, Normalization};
 use crate::train::{Folder, Settings};
 use crate::words::shell;
 
@@ -104,8 +104,7 @@ pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result
         let mut file = ModelFile::new(&network, &parameters, &weights, &state);
         file.set_class_names(&data.class_names);
         // All members have the same values, from the same training images.
-        file.set("mean", 0.0);
-        file.set("std", 1.0);
+        Normalization { mean: 0.0, std: 1.0 }.store(&mut file);
         Ok((path, file))
     });
     ModelFile::ensemble(&untrained.collect::<Result<Vec<_>, ModelError>>()?)?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Device, DeviceError, Generation, Origin, PlanId};
+use super::{CPU, Device, DeviceError, Generation, Origin, PlanId, check_words};
 use crate::graph::{BufferId, Store};
 use crate::lines::Lines;
 use crate::ops::{In, Out};
@@ -21,6 +21,7 @@ const ROOM: u64 = 512 << 20;
 
 #[derive(Default)]
 pub struct Cpu {
+    store: Store,
     stored: Vec<Lines>,
     scratch: Vec<Lines>,
     plans: Vec<Arc<(Plan, Schedule)>>,
@@ -34,9 +35,8 @@ impl Cpu {
 
     /// These words of a stored buffer, if it has them.
     fn words(&mut self, buffer: BufferId, offset: usize, count: usize) -> Result<&mut [f32], DeviceError> {
-        let words =
-            self.stored.get_mut(buffer.0).and_then(|lines| lines.f32s_mut().get_mut(offset..)?.get_mut(..count));
-        words.ok_or_else(|| DeviceError::Stale { device: "CPU".into() })
+        check_words(&self.store, buffer, offset, count, || CPU.into())?;
+        Ok(&mut self.stored[buffer.0].f32s_mut()[offset..][..count])
     }
 
     fn buffer(&mut self, buffer: Buffer) -> &mut Lines {
@@ -208,6 +208,7 @@ impl Device for Cpu {
         for (_, name, words) in store.buffers() {
             self.stored.push(allocate(words, name)?);
         }
+        self.store = store.clone();
         Ok(())
     }
 

@@ -320,9 +320,11 @@ fn a_plan_that_reads_past_the_end_of_a_buffer_or_one_that_there_is_not_is_refuse
         graph.assign(y, place(out, 0)).unwrap();
         Plan::new(&graph)
     };
-    for wrong in [reading(short, 0, 2 * ALIGNMENT), reading(short, ALIGNMENT, 1), reading(absent, 0, 4)] {
-        assert!(matches!(device.prepare(&wrong), Err(DeviceError::Stale { .. })));
+    for (wrong, reaches) in [(reading(short, 0, 5), 5), (reading(short, ALIGNMENT, 1), ALIGNMENT + 1)] {
+        let error = device.prepare(&wrong).unwrap_err();
+        assert!(matches!(error, DeviceError::Outside { wanted, has: 4, .. } if wanted == reaches), "{error}");
     }
+    assert!(matches!(device.prepare(&reading(absent, 0, 4)), Err(DeviceError::Stale { .. })));
     device.prepare(&reading(short, 0, 4)).unwrap();
 }
 

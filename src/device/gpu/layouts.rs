@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdapterInfo, Gpu};
 use crate::cache;
-use crate::data::digest_of;
 use crate::device::{Device, DeviceError, PlanId};
+use crate::hash::digest_of;
 use crate::ops::{Kernel, Target};
 use crate::plan::{self, Dispatch, Plan, View};
 use crate::tensor::Kind;

@@ -31,7 +31,7 @@ use plans::Prepared;
 use relay::Relay;
 use submit::{Refusal, Submitter};
 
-use super::{Device, DeviceError, Generation, Origin, PlanId, stuck};
+use super::{Device, DeviceError, Generation, Origin, PlanId, check_words, stuck};
 use crate::faults::{self, Fault};
 use crate::graph::{BufferId, Store};
 use crate::plan::Plan;
@@ -61,6 +61,7 @@ pub struct Gpu {
     health: Health,
     pipelines: Pipelines,
     layouts: Layouts,
+    store: Store,
     stored: Vec<Buffer>,
     scratch: Vec<Buffer>,
     plans: Vec<Prepared>,
@@ -107,6 +108,7 @@ impl Gpu {
             health,
             pipelines: Pipelines::default(),
             layouts: Layouts::of(&adapter.info),
+            store: Store::default(),
             stored: Vec::new(),
             scratch: Vec::new(),
             plans: Vec::new(),
@@ -131,9 +133,8 @@ impl Gpu {
 
     /// The stored buffer, if it has so many words from `offset` on.
     fn holds(&self, buffer: BufferId, offset: usize, words: usize) -> Result<Buffer, DeviceError> {
-        let end = (offset as u64 + words as u64) * 4;
-        let buffer = self.stored.get(buffer.0).filter(|buffer| end <= buffer.size());
-        buffer.cloned().ok_or_else(|| DeviceError::Stale { device: self.name() })
+        check_words(&self.store, buffer, offset, words, || self.name())?;
+        Ok(self.stored[buffer.0].clone())
     }
 
     /// Adds a prepared plan.
@@ -249,12 +250,14 @@ impl Device for Gpu {
         self.plans.clear();
         self.generation = Generation::default();
         self.scratch.clear();
+        self.store = Store::default();
         self.stored.clear();
         // What was dropped is freed only when the device is polled.
         let _ = self.poll(wgpu::PollType::Poll)?;
         for (_, name, words) in store.buffers() {
             self.stored.push(self.buffer(name, words)?);
         }
+        self.store = store.clone();
         Ok(())
     }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::{FIELD, InferError};
 use crate::graph::Store;
-use crate::models::{Built, Kind, ModelError, ModelFile, Network, Nonlinearity, Parameter, Parameters, Source, by};
+use crate::models::{
+    Built, Kind, ModelError, ModelFile, Network, Nonlinearity, Parameter, Parameters, Source, by, is_foreign_name,
+};
 
 /// One layer.
 #[derive(Clone, PartialEq, Debug)]
@@ -65,7 +67,10 @@ pub(super) fn network(
         let problem = format!("takes images of {}, but a drawing is {FIELD}x{FIELD}x1", by(&input));
         let takes = "drawing works for networks that take square images of one channel, 14, 28, 56 or another \
                      divisor of 448 wide";
-        let remedy = "`inkgrad classify` reads picture files with this one";
+        let remedy = match is_foreign_name(path) {
+            true => "`inkgrad import` makes a file of this one with which `inkgrad classify` reads picture files",
+            false => "`inkgrad classify` reads picture files with this one",
+        };
         return Err(ModelError::File { path: path.to_owned(), problem: format!("{problem}; {takes}. {remedy}") }.into());
     }
     Ok((network, parameters))

@@ -333,6 +333,11 @@ fn files_that_hold_no_classifier_for_drawings_are_refused_with_the_reason() {
     refused(open(&ModelFile::shipped("gan").unwrap()), "generator");
     let dense = "\"flatten\", { dense = \"classes\" }";
     refused(open(&untrained(dense, 30, 1)), "divisor of 448");
+    for (path, remedy) in
+        [("a.safetensors", "wide. `inkgrad classify` reads"), ("a.onnx", "wide. `inkgrad import` makes")]
+    {
+        refused(Look::open(Box::new(Cpu::new()), &untrained(dense, 30, 1), Path::new(path)), remedy);
+    }
     let mut colours = untrained(dense, 28, 1);
     colours.set("input", "28x28x3");
     refused(open(&colours), "28x28x3");

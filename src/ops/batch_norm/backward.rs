@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{BLOCK, grouped, groups, groups_of, inverse, kernel, lanes, partial_kernel, two_per_channel};
 use crate::ops::by_image::pieces;
 use crate::ops::epilogue::tiled;
-use crate::ops::{ByImage, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
+use crate::ops::{ByImage, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect_floats};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -22,7 +22,7 @@ impl Op for GradSums {
         "batch_norm.grad_sums"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [d_out, x, stats] = expect::<3>(inputs)?;
+        let [d_out, x, stats] = expect_floats::<3>(inputs)?;
         groups("the statistics", stats, x)?;
         if d_out.len() != x.len() || self.rows_per_part == 0 {
             return Err("the derivative and the input differ in size".into());
@@ -143,13 +143,13 @@ impl Op for GradX {
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let d_out = inputs.first().ok_or("takes the derivative of its output")?;
         let (stats, affine) = if self.batch.is_some() {
-            let [_, x, stats, affine, sums] = expect::<5>(inputs)?;
+            let [_, x, stats, affine, sums] = expect_floats::<5>(inputs)?;
             if x.len() != d_out.len() || sums.shape != stats.shape {
                 return Err("the derivative and the input differ in size, or the sums and the statistics".into());
             }
             (stats, affine)
         } else {
-            let [_, stats, affine] = expect::<3>(inputs)?;
+            let [_, stats, affine] = expect_floats::<3>(inputs)?;
             (stats, affine)
         };
         groups("the statistics", stats, d_out)?;

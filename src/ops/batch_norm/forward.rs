@@ -13,7 +13,7 @@ use crate::ops::dropout::{clock, is_clock};
 use crate::ops::epilogue::{Step, tiled};
 use crate::ops::kernel::MOST_BINDINGS;
 use crate::ops::reduce::{Slices, Sum};
-use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect};
+use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect_floats};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -29,7 +29,7 @@ impl Op for Sums {
         "batch_norm.sums"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [x] = expect::<1>(inputs)?;
+        let [x] = expect_floats::<1>(inputs)?;
         if x.is_empty() || self.rows_per_part == 0 {
             return Err("has no rows to take statistics of".into());
         }
@@ -137,7 +137,7 @@ impl Op for Stats {
         "batch_norm.stats"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [sums] = expect::<1>(inputs)?;
+        let [sums] = expect_floats::<1>(inputs)?;
         let &[parts, 2, c] = sums.dims() else { return Err("takes [parts, 2, channels]".into()) };
         if self.rows_per_part == 0 || parts != self.rows.div_ceil(self.rows_per_part) || parts == 0 {
             return Err(format!("{} rows in parts of {} are not {parts} parts", self.rows, self.rows_per_part));
@@ -175,9 +175,11 @@ impl Op for Stats {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let (c, parts) = (inputs[0].shape.last(), inputs[0].dims()[0] / self.groups);
-        let kernel = Slices::tall(c, parts, target).kernel("batch_norm", "stats", self.groups, c).with("C", c);
+        let slices = Slices::tall(c, parts, target);
+        let kernel = slices.kernel("batch_norm", "stats", self.groups, c).with("C", c);
         Epilogue::NONE
             .constants(kernel)
+            .rounds(2 * slices.rounds(parts, 1))
             .with("BY_FOUR", false)
             .with("GROUPS", self.groups)
             .with("ROWS", self.rows_of_group())
@@ -249,6 +251,9 @@ impl Op for Apply {
         Ok(x.clone())
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        if self.epilogue != Epilogue::NONE || self.dropout.is_some() {
+            return Ok(vec![None; node.inputs.len()]);
+        }
         let (d_out, x, stats, affine) = (node.d_out, node.inputs[0], node.inputs[1], node.inputs[2]);
         let groups = groups_of(graph.shape(stats));
         let (mut of_groups, mut of_all) = (None, None);

@@ -115,7 +115,8 @@ fn kernel(entry: &'static str, count: usize, c: usize, lanes: usize) -> Kernel {
 /// A kernel that sums over the rows of each part.
 fn partial_kernel(entry: &'static str, rows: usize, rows_per_part: usize, c: usize, target: Target) -> Kernel {
     let parts = rows.div_ceil(rows_per_part);
-    let kernel = Slices::new(c, rows_per_part, target).kernel("batch_norm", entry, parts, c);
+    let slices = Slices::new(c, rows_per_part, target);
+    let kernel = slices.kernel("batch_norm", entry, parts, c).rounds(slices.rounds(rows_per_part, 1));
     let kernel = kernel.with("PARTIAL", true).with("BY_FOUR", false).with("C", c).with("PARTS", parts);
     Epilogue::NONE.constants(kernel).with("ROWS", rows).with("ROWS_PER_PART", rows_per_part)
 }

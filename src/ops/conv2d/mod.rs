@@ -11,7 +11,7 @@ use super::case::{Case, Fill};
 use super::pool::MaxPool;
 use super::reduce::Sum;
 use super::transpose::Transpose;
-use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin};
+use super::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect, floats};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::tensor::{Kind, Tensor};
@@ -82,7 +82,8 @@ fn rank4(graph: &Graph, x: Value, weight: Value) -> Result<([usize; 4], [usize; 
 /// The four sizes of the first two inputs.
 fn sizes(inputs: &[Tensor]) -> Result<([usize; 4], [usize; 4]), String> {
     let dims = |i: usize| inputs.get(i).and_then(|t| <[usize; 4]>::try_from(t.dims()).ok());
-    dims(0).zip(dims(1)).ok_or_else(|| "takes two inputs of rank 4".into())
+    let both = dims(0).zip(dims(1)).ok_or("takes two inputs of rank 4")?;
+    floats(&inputs[..2]).map(|()| both)
 }
 
 /// The forward convolution. Size and padding are already resolved, so that derivatives can ask for any.
@@ -119,6 +120,9 @@ impl Op for Conv2d {
         self.epilogue.check(&inputs[2..], &out.shape).map(|()| out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        if self.epilogue != Epilogue::NONE {
+            return Ok(vec![None; node.inputs.len()]);
+        }
         let [x, weight] = [node.inputs[0], node.inputs[1]];
         let (h, w) = (graph.dims(x)[1], graph.dims(x)[2]);
         let Conv2d { stride, pad_top, pad_left, .. } = *self;
@@ -213,6 +217,9 @@ impl Op for Conv2dGradX {
         self.epilogue.check(&inputs[2..], &out.shape).map(|()| out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        if self.epilogue != Epilogue::NONE {
+            return Ok(vec![None; node.inputs.len()]);
+        }
         let [x, weight] = [node.inputs[0], node.inputs[1]];
         let (p, q) = (graph.dims(x)[1], graph.dims(x)[2]);
         let Conv2dGradX { stride, pad_top, pad_left, .. } = *self;
@@ -329,7 +336,7 @@ impl Op for Conv2dGradW {
         "conv2d.grad_w"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let ([n, _, _, c], [d_n, _, _, k]) = sizes(inputs)?;
+        let ([n, _, _, c], [d_n, _, _, k]) = sizes(expect::<2>(inputs)?)?;
         if n != d_n || self.images_per_part == 0 {
             return Err("both inputs must be of one batch".into());
         }

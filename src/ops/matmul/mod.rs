@@ -7,7 +7,7 @@ use super::case::{Case, Fill};
 use super::epilogue::Ready;
 use super::kernel::{MOST_INVOCATIONS, MOST_ROUNDS};
 use super::tile::MOST_PIXELS;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::parallel_rows;
@@ -40,7 +40,7 @@ pub struct MatMul {
     /// Whether every step changes `b`: a hint for the CPU.
     pub changing: bool,
     /// In how many parts, one after another, the columns of `a` lie on the CPU. Each part has all rows.
-    pub parts: usize,
+    pub(crate) parts: usize,
 }
 
 /// The sizes of a product.
@@ -84,7 +84,7 @@ impl Op for MatMul {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let (own, extra) = inputs.split_at(inputs.len().min(2));
-        let [a, b] = expect::<2>(own)?;
+        let [a, b] = expect_floats::<2>(own)?;
         let Sizes { m, n, .. } = self.sizes(a.dims(), b.dims())?;
         let out = Tensor::f32([m, n]);
         let mut extra = extra.to_vec();

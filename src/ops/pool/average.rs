@@ -6,7 +6,7 @@ use super::{OF_DERIVATIVES, Windows, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::epilogue::Ready;
-use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats};
 use crate::tensor::Tensor;
 
 /// `out[n, p, q, c] = mean of x over the window`; `x` is `[n, h, w, c]`.
@@ -27,7 +27,7 @@ impl Op for AvgPool {
         "avg_pool"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let (n, g) = Windows::on(self.window, self.stride, &expect::<1>(inputs)?[0])?;
+        let (n, g) = Windows::on(self.window, self.stride, &expect_floats::<1>(inputs)?[0])?;
         Ok(Tensor::f32([n, g.p, g.q, g.c]))
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::epilogue::{Ready, Step};
 use super::tile::MOST_LANES;
-use super::{Epilogue, Exact, Kernel};
+use super::{Epilogue, Exact, Kernel, floats};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -36,6 +36,7 @@ impl Windows {
     /// The windows on the images `x`, and how many images there are.
     pub fn on(window: usize, stride: usize, x: &Tensor) -> Result<(usize, Windows), String> {
         let &[n, h, w, c] = x.dims() else { return Err("takes images [n, h, w, c]".into()) };
+        floats(std::slice::from_ref(x))?;
         if window == 0 || stride == 0 {
             return Err("the window and its stride must be at least 1".into());
         }
@@ -108,7 +109,7 @@ impl Windows {
             .with("CELLS", self.window * self.window)
             .with("DOWN", down)
             .with("ACROSS", across)
-            .rounds(if tiles { 0 } else { self.rounds(entry) })
+            .rounds(self.rounds(entry))
     }
 
     /// Rounds of the shader's loops: over the elements of a window, or over the windows that contain a pixel, where the

@@ -33,7 +33,7 @@ pub struct GatherImages {
     /// Which images the input holds, where it does not hold the whole data set.
     pub staged: Option<Staged>,
     /// Parts that the pixels lie in, one after another, each with all images of the batch; more than 1 only on the CPU.
-    pub parts: usize,
+    pub(crate) parts: usize,
 }
 
 /// Only the images of the next steps, each batch in order; the batch of step `s` is at place `s % steps`.
@@ -86,6 +86,13 @@ impl Op for GatherImages {
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [images, clock] = expect::<2>(inputs)?;
         is_clock(clock)?;
+        if self.count == 0 || self.batch == 0 || self.staged.is_some_and(|staged| staged.ticks == 0) {
+            return Err(format!("takes at least one image at a time, not {} of {}", self.batch, self.count));
+        }
+        if !self.scale_and_shift().iter().all(|x| x.is_finite()) {
+            let GatherImages { mean, std, .. } = self;
+            return Err(format!("pixels cannot be normalised by a mean of {mean} and a deviation of {std}"));
+        }
         let given = self.staged.map_or(self.count, |staged| staged.steps * self.batch);
         let words = (given * self.image.len()).div_ceil(4);
         if images.kind != Kind::U32 || images.len() < words || words == 0 {
@@ -247,7 +254,10 @@ impl Op for GatherLabels {
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [labels, clock] = expect::<2>(inputs)?;
         is_clock(clock)?;
-        if labels.kind != Kind::U32 || labels.len() != self.count || self.count == 0 || self.copies == 0 {
+        if [self.count, self.copies, self.batch].contains(&0) {
+            return Err(format!("takes at least one label at a time, not {} of {}", self.batch, self.count));
+        }
+        if labels.kind != Kind::U32 || labels.len() != self.count {
             return Err(format!("takes {} labels", self.count));
         }
         Ok(Tensor::u32([self.batch]))

@@ -107,3 +107,27 @@ pub fn cases() -> Vec<Case> {
     }
     cases
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Op;
+
+    #[test]
+    fn a_batch_of_nothing_and_pixels_that_cannot_be_normalised_are_refused() {
+        let order = Order::InTurn;
+        let clock = || Tensor::u32([2]);
+        let images = |count, batch, mean, std| {
+            let op = GatherImages::new(count, batch, [2, 2, 1], [mean, std], order);
+            op.shape(&[Tensor::u32([5]), clock()]).is_ok()
+        };
+        assert!(images(5, 3, 0.1, 0.3));
+        assert!(!images(5, 0, 0.1, 0.3) && !images(0, 3, 0.1, 0.3));
+        for [mean, std] in [[0.1, 0.0], [0.1, f32::NAN], [0.1, 1e-45], [f32::NAN, 0.3], [f32::INFINITY, 0.3]] {
+            assert!(!images(5, 3, mean, std), "{mean} {std}");
+        }
+        let labels =
+            |copies, batch| GatherLabels { count: 5, copies, batch, order }.shape(&[Tensor::u32([5]), clock()]);
+        assert!(labels(1, 3).is_ok() && labels(0, 3).is_err() && labels(1, 0).is_err());
+    }
+}

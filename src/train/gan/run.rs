@@ -160,8 +160,10 @@ impl GanRun<'_> {
     /// Trains, from the folder's checkpoint if it has one, and measures against the test set at the end.
     ///
     /// # Errors
-    /// Whatever does not fit, errors of the device or the disk, and losses that are not finite.
+    /// Data that [`DataSet::check`] refuses, whatever does not fit, errors of the device or the disk, and losses that
+    /// are not finite.
     pub fn train(self) -> Result<GanOutcome, TrainError> {
+        self.data.check()?;
         let started = Instant::now();
         let _lock = self.folder.lock()?;
         self.folder.clean();

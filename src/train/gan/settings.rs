@@ -135,6 +135,9 @@ impl GanSettings {
 
     /// Rounds, each of the discriminator's steps and one of the generator's, until `epoch` epochs of `images` real
     /// pictures are done.
+    ///
+    /// # Panics
+    /// If a batch has no pictures or a round no step, which [`GanSettings::check`] refuses.
     pub fn rounds(&self, epoch: usize, images: usize) -> usize {
         (epoch * images).div_ceil(self.batch * self.discriminator_steps)
     }

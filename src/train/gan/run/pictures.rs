@@ -44,7 +44,7 @@ impl Loop<'_> {
         Ok(png.finish(Existing::Replace)?)
     }
 
-    /// Writes `snapshots.gif`, made of all snapshots that exist.
+    /// Writes `snapshots.gif`, made of all snapshots that exist, if any does.
     pub(super) fn animate(&self) -> Result<(), TrainError> {
         let columns = self.classes.min(SNAPSHOT);
         let grid = snapshot_grid(self.image, columns);
@@ -59,7 +59,7 @@ impl Loop<'_> {
                 gif.push(&pixels)?;
             }
         }
-        Ok(gif.finish(Existing::Replace)?)
+        if gif.is_empty() { Ok(()) } else { Ok(gif.finish(Existing::Replace)?) }
     }
 }
 
