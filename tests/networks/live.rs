@@ -206,7 +206,7 @@ fn what_cannot_be_trained_with_is_refused_and_says_what_would_do() {
     refused(Settings { members: 5, ..good.clone() }, 100, 10, &["--members is 5", "1"]);
     refused(Settings { from: Some("x.safetensors".into()), ..good.clone() }, 100, 10, &["--from is x.safetensors"]);
     refused(good.clone(), 100, 100, &["100"]);
-    refused(good.clone(), 0, 0, &["0"]);
+    refused(good.clone(), 0, 0, &["no images to train on"]);
     // Settings that the user's control makes needless are no reason to refuse.
     assert!(start(cpu(), "dense", 100, Settings { patience: 3, snapshots: 5, ..good }, 10).is_ok());
 }
