@@ -1,5 +1,6 @@
-//! Everything that parses files from elsewhere, as a function of bytes: what the fuzz targets call, and what `tests/hostile.rs` calls with
-//! the seeds and mutations of them. A function returns whatever the bytes are; it must not panic.
+//! Everything that parses files from elsewhere, as a function of bytes: what the fuzz targets call, and what
+//! `tests/hostile.rs` calls with the seeds and mutations of them. A function returns whatever the bytes are; it must not
+//! panic.
 
 use std::io::{Cursor, Write};
 use std::path::Path;

@@ -182,6 +182,7 @@ impl Graph {
     /// # Errors
     /// Where the op's shape rule refuses the inputs, where the targets are not what it writes to, where a target does
     /// not begin at a multiple of [`ALIGNMENT`], and where two targets, or a target and an input, are in one buffer.
+    /// Unlike those of [`Graph::apply`], tensors may be empty: the step of a network without weights updates none.
     pub fn update<O: Op>(&mut self, op: O, inputs: &[Value], targets: Vec<Place>) -> Result<(), GraphError> {
         let wanted = op.targets(&self.tensors(inputs)).map_err(|problem| self.error(op.name(), inputs, problem))?;
         let given: Vec<&Tensor> = targets.iter().map(|target| &target.tensor).collect();
@@ -262,6 +263,8 @@ fn has_elements<'a>(mut tensors: impl Iterator<Item = &'a Tensor>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
+    use crate::device::cpu::Cpu;
     use crate::ops::Epilogue;
     use crate::ops::concat::Slice;
     use crate::ops::conv2d::{Conv2d, Conv2dGradW};
@@ -271,6 +274,7 @@ mod tests {
     use crate::ops::record::{RecordLoss, Told};
     use crate::ops::reduce::Spread;
     use crate::ops::updates::StoreRows;
+    use crate::plan::Plan;
 
     fn place(store: &mut Store, tensor: Tensor) -> Place {
         Place { buffer: store.add("", tensor.len()), offset: 0, tensor }
@@ -338,6 +342,21 @@ mod tests {
         assert!(told.contains("conv2d.grad_w") && told.contains("[1, 0, 3, 1, 1]"), "{told}");
         let told = problem(graph.apply(grad_w, &[image; 3]).map(drop));
         assert!(told.contains("takes 2 inputs"), "{told}");
+    }
+
+    #[test]
+    fn an_update_of_no_weights_is_a_step_like_any_other() {
+        let (mut store, mut graph) = (Store::default(), Graph::new());
+        let tensors = [Tensor::f32([0]), Tensor::f32([1, 4]), Tensor::u32([2]), Tensor::f32([0])];
+        let [gradients, table, clock, weights] = tensors.map(|tensor| place(&mut store, tensor));
+        let inputs = [gradients, table, clock].map(|place| graph.read(&place));
+        let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
+        let update = Update { optimizer, decay: 0.0, factor: 1.0, average: 0.0 };
+        graph.update(update, &inputs, vec![weights]).unwrap();
+        let mut device = Cpu::new();
+        device.allocate(&store).unwrap();
+        let step = device.prepare(&Plan::new(&graph)).unwrap();
+        device.run(&[step], 2).unwrap();
     }
 
     #[test]

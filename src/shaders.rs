@@ -59,7 +59,8 @@ const FILES: &[(&str, &str)] = files![
     "wide",
 ];
 
-/// A mistake in a shader or in the op that asks for it. Users of the program never see one: `tests/` would meet it first.
+/// A mistake in a shader or in the op that asks for it. Users of the program never see one: `tests/` would meet it
+/// first.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("shader {file}, line {line}: {problem}")]
 pub struct ShaderError {

@@ -163,7 +163,7 @@ const SHORT: [&str; 7] = [
 ];
 
 #[test]
-fn every_kernel_whose_loops_may_be_long_says_how_long_for_drivers_that_end_long_loops() {
+fn every_kernel_whose_loops_may_be_long_says_that_they_are_and_none_is_too_long_for_drivers_on_the_cpu() {
     for target in [Target::SOFTWARE, Target { subgroup: 8, ..Target::SOFTWARE }] {
         for case in cases().into_iter().chain(large_cases()) {
             for dispatch in plan(&case).dispatches {

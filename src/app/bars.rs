@@ -48,8 +48,9 @@ pub fn percent(share: f32) -> String {
     format!("{tenths:.1} %")
 }
 
-/// Shows the bars, as wide as `width`; for a blank field all are empty.
-pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Option<&[f32]>) {
+/// Shows the bars, as wide as `width`; without probabilities all are empty, and their accessible names say why.
+pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Result<&[f32], &str>) {
+    let (probabilities, why) = (probabilities.ok(), probabilities.err().unwrap_or_default());
     let order = probabilities.map(ranked).unwrap_or_default();
     let shown: Vec<usize> = match names.len() {
         few if few <= MOST => (0..few).collect(),
@@ -66,7 +67,7 @@ pub fn show(ui: &mut egui::Ui, width: f32, names: &[String], probabilities: Opti
         let share = probabilities.and_then(|p| p.get(class)).copied().unwrap_or(0.0);
         let wins = order.first() == Some(&class);
         let (rect, response) = ui.allocate_exact_size(vec2(width, 22.0), Sense::hover());
-        let said = if probabilities.is_some() { percent(share) } else { "nothing drawn".into() };
+        let said = if probabilities.is_some() { percent(share) } else { why.into() };
         let mark = if wins { ", the winner" } else { "" };
         response.widget_info(|| {
             WidgetInfo::labeled(Role::ProgressIndicator, true, format!("class {}: {said}{mark}", names[class]))

@@ -31,7 +31,7 @@ pub struct Canvas {
     shown: Option<std::sync::Arc<Vec<u8>>>,
     picture: Picture,
     focus_wanted: bool,
-    /// Whether a menu was open when the frame began: a press beside it closes it, and draws nothing.
+    /// Whether a menu was open when the frame began: a press on the field closes it, and draws nothing.
     pub is_below_menu: bool,
 }
 
@@ -63,14 +63,13 @@ impl Canvas {
         let id = Id::unique("the field");
         let response = ui.interact(rect, id, Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, "Field to draw on"));
-        let had_focus = response.has_focus();
         if std::mem::take(&mut self.focus_wanted) {
             response.request_focus();
         }
         self.pointer(ui, field, rect, &response);
         if response.has_focus() {
-            // The key that has just brought the field into view was meant for a button.
-            if had_focus {
+            // The key that has just given the field the focus was meant for another control.
+            if !response.gained_focus() {
                 self.arrows(ui, field);
             }
         } else if self.keyboard.take().is_some_and(|(_, down)| down) {
@@ -95,10 +94,13 @@ impl Canvas {
         for event in events {
             match event {
                 Event::PointerButton { pos, button, pressed: true, .. }
-                    if rect.contains(pos)
-                        && !self.is_below_menu
-                        && (response.is_pointer_button_down_on() || response.hovered()) =>
+                    if rect.contains(pos) && (response.is_pointer_button_down_on() || response.hovered()) =>
                 {
+                    if self.is_below_menu {
+                        // By itself it is closed by a click alone, and not by a stroke.
+                        egui::Popup::close_all(ui.ctx());
+                        continue;
+                    }
                     // Pressed and released within one frame, the button is not down on the field any more.
                     response.request_focus();
                     if self.keyboard.take().is_some_and(|(_, down)| down) {
@@ -148,8 +150,10 @@ impl Canvas {
         self.keyboard = Some((at, now_down));
     }
 
-    /// The keys of the original, and those common to drawing programs. None of them counts while text is typed.
-    pub fn keys(&mut self, ui: &egui::Ui, field: &mut Field, is_focused: bool) -> Option<Ask> {
+    /// The keys of the original, and those common to drawing programs. None of them counts while text is typed. `shown`
+    /// is what [`Canvas::show`] has returned.
+    pub fn keys(&mut self, ui: &egui::Ui, field: &mut Field, shown: &egui::Response) -> Option<Ask> {
+        let is_focused = shown.has_focus();
         if !is_focused && ui.ctx().egui_wants_keyboard_input() {
             return None;
         }
@@ -171,7 +175,9 @@ impl Canvas {
         let wider =
             consume(Modifiers::NONE, Key::CloseBracket) as i32 - consume(Modifiers::NONE, Key::OpenBracket) as i32;
         self.radius = (self.radius + 2.0 * wider as f32).clamp(*RADII.start(), *RADII.end());
-        if is_focused && !field.is_blank() && consume(Modifiers::NONE, Key::Tab) {
+        // A Tab that has just moved the focus here has done its work.
+        let is_to_keep = is_focused && !shown.gained_focus() && !field.is_blank();
+        if is_to_keep && consume(Modifiers::NONE, Key::Tab) {
             return Some(Ask::Save);
         }
         consume(Modifiers::NONE, Key::Num1).then_some(Ask::Recall)

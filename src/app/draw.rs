@@ -38,7 +38,7 @@ impl Draw {
                 ui.set_max_width(side);
                 tools(ui, shared);
                 let response = shared.canvas.show(ui, &mut shared.field, side);
-                let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
+                let ask = shared.canvas.keys(ui, &mut shared.field, &response);
                 shared.fulfil(ask);
                 shared.ask();
                 hint(ui, shared, response.has_focus());
@@ -174,9 +174,9 @@ fn about_pictures(ui: &mut Ui, shared: &Shared) {
     }
 }
 
-/// Warns of a network that has learned from light pictures, and is given drawings on black.
+/// Warns of a network that has learned from light pictures, and is given a drawing on black.
 pub fn warn_of_light(ui: &mut Ui, shared: &Shared, reader: &Reader) {
-    if reader.about().is_some_and(About::knows_light_pictures) {
+    if shared.field.is_on_black() && reader.about().is_some_and(About::knows_light_pictures) {
         let name = name_of(shared, reader);
         let text = format!(
             "{name} has learned from light pictures, and the field is black: it may misread drawings. Dropped and \
@@ -208,7 +208,8 @@ fn reading(ui: &mut Ui, width: f32, shared: &Shared, reader: &Reader) {
     };
     let size = if width < 300.0 { 14.0 } else { 17.0 };
     ui.add(egui::Label::new(RichText::new(said).size(size).strong()).truncate());
-    bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]));
+    let why = if shared.field.is_blank() { "nothing drawn" } else { "no answer" };
+    bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]).ok_or(why));
 }
 
 /// A menu of models, to be filled by the caller. A long name leaves room for the arrow.
@@ -288,7 +289,7 @@ fn tools(ui: &mut Ui, shared: &mut Shared) {
         if button(ui, !shared.field.is_blank(), "Keep", "Tab, in the field") {
             shared.fulfil(Some(super::canvas::Ask::Save));
         }
-        if button(ui, shared.kept.is_some(), "Recall", "Key 1") {
+        if button(ui, shared.kept.drawing().is_some(), "Recall", "Key 1") {
             shared.fulfil(Some(super::canvas::Ask::Recall));
         }
     });

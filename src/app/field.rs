@@ -26,35 +26,82 @@ pub enum Tool {
 pub struct Drawing {
     /// `FIELD` x `FIELD` bytes, 0 black, 255 ink.
     pixels: Arc<Vec<u8>>,
-    /// A picture's own pixels, only brought to this size: what networks see that take pictures as they are.
-    plain: Option<Arc<Vec<u8>>>,
-    /// The picture that these show, until something is drawn on it: networks read the picture itself, as `classify`
-    /// does.
-    picture: Option<Arc<DynamicImage>>,
+    /// Whether these began as a light picture: strokes on it are dark.
+    is_light: bool,
+    /// The picture that these show, until something is drawn on it.
+    picture: Option<Shown>,
+}
+
+/// A picture that is shown.
+#[derive(Clone, Debug)]
+struct Shown {
+    /// Networks read the picture itself, as `classify` does.
+    picture: Arc<DynamicImage>,
+    /// Its own pixels, only brought to the field's size: what networks see that take pictures as they are.
+    plain: Arc<Vec<u8>>,
+    has_ink: bool,
 }
 
 impl Drawing {
     /// `FIELD` x `FIELD` bytes, 0 black, 255 ink.
     pub fn of_pixels(pixels: Vec<u8>) -> Drawing {
-        Drawing { pixels: Arc::new(pixels), plain: None, picture: None }
+        Drawing::on(Arc::new(pixels))
+    }
+
+    /// What is drawn on these pixels.
+    fn on(pixels: Arc<Vec<u8>>) -> Drawing {
+        Drawing { is_light: is_light(&pixels), pixels, picture: None }
+    }
+
+    fn blank() -> Drawing {
+        Drawing::of_pixels(vec![0; FIELD * FIELD])
     }
 
     /// The ink of a picture, as large as fits, with its aspect ratio kept; the picture as it is, if there is no ink.
     pub fn of(picture: DynamicImage) -> Drawing {
         let plain = Arc::new(fit(&picture, [FIELD, FIELD, 1]));
-        let pixels = ink(&picture).map_or_else(|| Arc::clone(&plain), Arc::new);
-        Drawing { pixels, plain: Some(plain), picture: Some(Arc::new(picture)) }
+        let ink = ink(&picture);
+        let has_ink = ink.is_some();
+        let pixels = ink.map_or_else(|| Arc::clone(&plain), Arc::new);
+        let shown = Shown { picture: Arc::new(picture), plain, has_ink };
+        Drawing { picture: Some(shown), ..Drawing::on(pixels) }
     }
 
     /// The picture that it is; `None` for what was drawn.
     pub fn picture(&self) -> Option<&Arc<DynamicImage>> {
-        self.picture.as_ref()
+        self.picture.as_ref().map(|shown| &shown.picture)
+    }
+
+    /// What the field shows; `plainly`, if pictures are shown as they are.
+    fn shown(&self, plainly: bool) -> &Arc<Vec<u8>> {
+        self.picture.as_ref().filter(|_| plainly).map_or(&self.pixels, |shown| &shown.plain)
+    }
+
+    /// What is shown, with no picture behind it.
+    fn without_picture(&self, plainly: bool) -> Drawing {
+        match self.picture {
+            Some(_) => Drawing::on(Arc::clone(self.shown(plainly))),
+            None => self.clone(),
+        }
+    }
+
+    /// What a stroke begins on. To networks that look for ink a picture without any is nothing, as the black field is.
+    fn ground(&self, plainly: bool) -> Drawing {
+        match &self.picture {
+            Some(shown) if !plainly && !shown.has_ink => Drawing::blank(),
+            _ => self.without_picture(plainly),
+        }
     }
 
     pub fn image(&self) -> GrayImage {
         let side = FIELD as u32;
         GrayImage::from_raw(side, side, self.pixels.to_vec()).unwrap_or_else(|| GrayImage::new(side, side))
     }
+}
+
+/// Whether pixels are light on the whole, as paper is.
+fn is_light(pixels: &[u8]) -> bool {
+    pixels.iter().map(|pixel| usize::from(*pixel)).sum::<usize>() > 127 * pixels.len()
 }
 
 /// Whether nothing is drawn.
@@ -98,7 +145,7 @@ pub struct Field {
 
 impl Default for Field {
     fn default() -> Field {
-        let drawing = Drawing::of_pixels(vec![0; FIELD * FIELD]);
+        let drawing = Drawing::blank();
         Field { drawing, plainly: false, before: Vec::new(), undone: Vec::new(), pen: None, by_pen: false }
     }
 }
@@ -106,7 +153,7 @@ impl Default for Field {
 impl Field {
     /// What is shown.
     pub fn pixels(&self) -> &Arc<Vec<u8>> {
-        self.drawing.plain.as_ref().filter(|_| self.plainly).unwrap_or(&self.drawing.pixels)
+        self.drawing.shown(self.plainly)
     }
 
     /// Shows pictures as they are, for networks that take them so, or else as ink on black.
@@ -128,6 +175,11 @@ impl Field {
         self.picture().is_none() && is_black(self.pixels())
     }
 
+    /// Whether what is drawn lies on black.
+    pub fn is_on_black(&self) -> bool {
+        self.picture().is_none() && !self.drawing.is_light
+    }
+
     /// Whether the pen is down.
     pub fn is_drawing(&self) -> bool {
         self.pen.is_some()
@@ -144,12 +196,11 @@ impl Field {
             Some(from) => from,
             None => {
                 self.remember();
+                self.drawing = self.drawing.ground(self.plainly);
                 to
             }
         };
         (self.pen, self.by_pen) = (Some(to), true);
-        // Whatever was shown is drawn on.
-        self.drawing = Drawing { pixels: Arc::clone(self.pixels()), plain: None, picture: None };
         self.segment(from, to, radius, tool);
     }
 
@@ -160,6 +211,8 @@ impl Field {
 
     /// Covers all pixels within `radius` of the segment; the edge is one pixel wide, so that it is smooth.
     fn segment(&mut self, from: [f32; 2], to: [f32; 2], radius: f32, tool: Tool) {
+        // On light pictures ink is dark, and what the eraser leaves is light.
+        let is_dark = (tool == Tool::Eraser) != self.drawing.is_light;
         let pixels = Arc::make_mut(&mut self.drawing.pixels);
         // The brush leaves a faint edge one pixel wide, which the same stroke of the eraser should remove too.
         let radius = if tool == Tool::Eraser { radius + 1.5 } else { radius };
@@ -179,17 +232,14 @@ impl Field {
                 let distance = (off[0] - at * along[0]).hypot(off[1] - at * along[1]);
                 let cover = ((radius - distance + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8;
                 let pixel = &mut pixels[y * FIELD + x];
-                *pixel = match tool {
-                    Tool::Brush => (*pixel).max(cover),
-                    Tool::Eraser => (*pixel).min(255 - cover),
-                };
+                *pixel = if is_dark { (*pixel).min(255 - cover) } else { (*pixel).max(cover) };
             }
         }
     }
 
     pub fn clear(&mut self) {
         if !self.is_blank() {
-            self.show(Drawing::of_pixels(vec![0; FIELD * FIELD]));
+            self.show(Drawing::blank());
         }
     }
 
@@ -207,7 +257,7 @@ impl Field {
         }
         self.before.push(self.drawing.clone());
         if let Some(old) = self.before.len().checked_sub(PICTURES + 1) {
-            self.before[old].picture = None;
+            self.before[old] = self.before[old].without_picture(self.plainly);
         }
         self.undone.clear();
     }
@@ -334,10 +384,52 @@ mod tests {
         assert!(**field.pixels() == plain && plain[20 * FIELD + 400] > 200, "and as paper");
         field.draw([50.0, 50.0], 10.0, Tool::Brush);
         field.lift();
-        assert_eq!([ink(&field, 50, 50), ink(&field, 400, 20)], [255, plain[20 * FIELD + 400]]);
+        assert_eq!([ink(&field, 50, 50), ink(&field, 400, 20)], [0, plain[20 * FIELD + 400]]);
         let drawn = field.pixels().clone();
         field.show_plainly(false);
         assert!(*field.pixels() == drawn, "what was drawn on stays as it is");
+    }
+
+    #[test]
+    fn strokes_on_light_pictures_are_dark_and_what_is_erased_there_is_light() {
+        let mut field = Field::default();
+        field.show_plainly(true);
+        assert!(field.is_on_black());
+        field.show(Drawing::of(GrayImage::from_pixel(60, 60, image::Luma([240])).into()));
+        let paper = ink(&field, 20, 20);
+        assert!(paper > 200);
+        for (tool, wanted) in [(Tool::Brush, 0), (Tool::Eraser, 255), (Tool::Brush, 0)] {
+            field.draw([224.0, 224.0], 20.0, tool);
+            field.lift();
+            assert_eq!([ink(&field, 224, 224), ink(&field, 20, 20)], [wanted, paper]);
+        }
+        assert!(!field.is_on_black());
+        field.clear();
+        field.draw([224.0, 224.0], 20.0, Tool::Brush);
+        assert_eq!(ink(&field, 224, 224), 255, "the field is black again");
+    }
+
+    #[test]
+    fn a_black_field_stays_one_however_much_of_it_is_ink() {
+        let mut field = Field::default();
+        field.draw([224.0, 224.0], 300.0, Tool::Brush);
+        field.lift();
+        assert!(is_light(field.pixels()));
+        field.draw([224.0, 224.0], 10.0, Tool::Brush);
+        assert_eq!(ink(&field, 224, 224), 255);
+    }
+
+    #[test]
+    fn where_ink_is_looked_for_a_stroke_on_a_picture_without_ink_begins_on_black() {
+        let mut field = Field::default();
+        field.show(Drawing::of(GrayImage::from_pixel(60, 60, image::Luma([255])).into()));
+        assert!(ink(&field, 20, 20) > 250, "the sheet is shown as it is");
+        field.draw([224.0, 224.0], 20.0, Tool::Brush);
+        field.draw([300.0, 224.0], 20.0, Tool::Brush);
+        field.lift();
+        assert_eq!([ink(&field, 224, 224), ink(&field, 300, 224), ink(&field, 20, 20)], [255, 255, 0]);
+        field.undo();
+        assert!(field.picture().is_some());
     }
 
     /// A faint grey digit of the test set's kind, `side` pixels wide and high.
@@ -375,5 +467,19 @@ mod tests {
         // Pictures long gone do not fill the memory.
         (0..20).for_each(|_| field.show(Drawing::of(faint(30))));
         assert_eq!(field.before.iter().filter(|drawing| drawing.picture.is_some()).count(), PICTURES);
+    }
+
+    #[test]
+    fn a_picture_that_is_forgotten_is_saved_as_it_was_shown() {
+        let mut picture = GrayImage::from_pixel(200, 100, image::Luma([240]));
+        (20..180).for_each(|x| picture.put_pixel(x, 50, image::Luma([10])));
+        let mut field = Field::default();
+        field.show_plainly(true);
+        field.show(Drawing::of(picture.into()));
+        let shown = Arc::clone(field.pixels());
+        (0..=PICTURES).for_each(|_| field.show(Drawing::blank()));
+        (0..=PICTURES).for_each(|_| field.undo());
+        assert!(field.picture().is_none() && *field.pixels() == shown);
+        assert!(*field.drawing().image().as_raw() == *shown);
     }
 }

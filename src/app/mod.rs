@@ -11,6 +11,7 @@ mod dropped;
 pub mod field;
 mod guide;
 mod inside;
+mod kept;
 pub mod menu;
 pub mod paint;
 mod post;
@@ -33,7 +34,6 @@ use eframe::egui::{self, Event, Key, Modifiers, RichText, Ui};
 pub use remember::{Memory, Panel, Remembered, Theme};
 pub use shared::Shared;
 
-use crate::cli::note;
 use crate::device::Choice;
 use dropped::Source;
 
@@ -258,8 +258,8 @@ impl App {
     /// Lets the threads finish writing what they were asked to; called at the end, and by tests. Returns why something
     /// was not written.
     pub fn finish(&mut self) -> Vec<String> {
-        let train = self.train.as_mut().and_then(|train| train.finish(LAST_WORDS, &mut self.shared));
-        train.into_iter().chain(self.dream.finish(LAST_WORDS)).collect()
+        let train = self.train.as_mut().map(|train| train.finish(LAST_WORDS, &mut self.shared)).unwrap_or_default();
+        train.into_iter().chain(self.dream.finish(LAST_WORDS)).chain(self.shared.kept.finish(LAST_WORDS)).collect()
     }
 
     /// Saves what is to be remembered; called at the end, and by tests.
@@ -271,11 +271,19 @@ impl App {
     }
 }
 
+/// What went wrong as the window was closed, which it cannot show any more.
+#[derive(Default)]
+pub struct Closed {
+    /// Why something was not written.
+    pub lost: Vec<String>,
+    /// Why the settings were not saved.
+    pub settings: Option<String>,
+}
+
 /// The contents on a screen.
 struct OnScreen {
     app: App,
-    /// What was not written is told here, once the window is closed and cannot show it.
-    lost: Sender<String>,
+    closed: Sender<Closed>,
 }
 
 impl eframe::App for OnScreen {
@@ -289,13 +297,10 @@ impl eframe::App for OnScreen {
     fn on_exit(&mut self) {
         // Twice: finishing may be cut short, and may rename what is remembered.
         let _ = self.app.remember();
-        for problem in self.app.finish() {
-            // Whoever opened the window listens until it is closed.
-            let _ = self.lost.send(problem);
-        }
-        if let Err(problem) = self.app.remember() {
-            note(format_args!("warning: the window's settings were not saved: {problem}"));
-        }
+        let lost = self.app.finish();
+        let settings = self.app.remember().err();
+        // Whoever opened the window listens until it is closed.
+        let _ = self.closed.send(Closed { lost, settings });
     }
 }
 
@@ -317,12 +322,11 @@ fn open_guide(shared: &mut Shared) {
     }
 }
 
-/// Opens the window and returns when it is closed, by the user or because `stop` is set: why something that was to be
-/// written at the end was not, if so.
+/// Opens the window and returns when it is closed, by the user or because `stop` is set.
 ///
 /// # Errors
 /// A message, if there is no display, or nothing that can draw on it.
-pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<String>, String> {
+pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<Closed, String> {
     use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 
     let remembered = options.memory.load();
@@ -349,13 +353,13 @@ pub fn run(options: Options, stop: Arc<AtomicBool>) -> Result<Vec<String>, Strin
         wgpu_options: WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..Default::default() },
         ..Default::default()
     };
-    let (lost, not_written) = mpsc::channel();
+    let (closed, told) = mpsc::channel();
     let start: eframe::AppCreator<'_> = Box::new(|cc| {
         stop::close_once_set(stop, cc.egui_ctx.clone())?;
-        Ok(Box::new(OnScreen { app: App::new(&cc.egui_ctx, options), lost }))
+        Ok(Box::new(OnScreen { app: App::new(&cc.egui_ctx, options), closed }))
     });
     eframe::run_native("inkgrad", native, start).map_err(|error| error.to_string())?;
-    Ok(not_written.try_iter().collect())
+    Ok(told.try_recv().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -111,24 +111,20 @@ impl Reading {
         prepared
     }
 
-    /// Whether a question shows nothing to the network.
-    fn is_blank(&mut self, question: &Question) -> bool {
-        match &question.picture {
-            Some(picture) => self.prepared(picture).blank,
-            None => is_black(&question.field),
-        }
-    }
-
-    /// What is read of a question in place of the field; and what of it as prepared, if anything is.
-    fn pictures(&mut self, question: &Question) -> [Option<Vec<u8>>; 2] {
+    /// Whether a question shows nothing to the network; what is read of it in place of the field, and what of it as
+    /// prepared, if anything is.
+    fn pictures(&mut self, question: &Question) -> (bool, [Option<Vec<u8>>; 2]) {
         let input = self.look.input();
         let as_they_are = self.how.only_fits(input[2]);
         match &question.picture {
-            None if as_they_are => [None, None],
-            None => [None, prepared(&question.field, input)],
+            None => {
+                let prepared = if as_they_are { None } else { prepared(&question.field, input) };
+                (is_black(&question.field), [None, prepared])
+            }
             Some(picture) => {
-                let seen = Some(self.prepared(picture)).filter(|seen| !seen.blank).map(|seen| seen.pixels);
-                if as_they_are { [seen, None] } else { [None, seen] }
+                let Prepared { pixels, blank, .. } = self.prepared(picture);
+                let seen = (!blank).then_some(pixels);
+                (blank, if as_they_are { [seen, None] } else { [None, seen] })
             }
         }
     }
@@ -168,8 +164,7 @@ impl Model for Reading {
     }
 
     fn answer(&mut self, question: &Question) -> Result<Answer, InferError> {
-        let blank = self.is_blank(question);
-        let [picture, prepared] = self.pictures(question);
+        let (blank, [picture, prepared]) = self.pictures(question);
         let (look, none) = (&mut self.look, Wanted::default());
         let into_prepared = question.prepared && prepared.is_some();
         let [of_drawn, of_prepared] = if into_prepared { [none, question.wanted] } else { [question.wanted, none] };

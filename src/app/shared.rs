@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use eframe::egui;
 
 use super::canvas::{Ask, Canvas};
-use super::field::{Drawing, Field};
+use super::field::Field;
+use super::kept::Kept;
 use super::menu::{Menu, snapshot};
 use super::reader::{Answer, Question, Reader};
 use super::remember::{Memory, Remembered};
@@ -39,8 +40,7 @@ pub struct Shared {
     pub second: Option<Reader>,
     /// What the open panel wants to know about the drawing besides the probabilities; set anew in every frame.
     pub wanted: Wanted,
-    /// The kept drawing.
-    pub kept: Option<Drawing>,
+    pub kept: Kept,
     /// When it was kept, in the window's time.
     kept_at: Option<f64>,
     messages: Vec<String>,
@@ -59,10 +59,11 @@ impl Shared {
     pub fn new(ctx: egui::Context, choice: Choice, folder: &Path, memory: Memory, remembered: Remembered) -> Shared {
         let mut reader = reader(&choice, &ctx);
         reader.open(remembered.model.as_deref().unwrap_or(Path::new(super::MODEL)));
+        let woken = ctx.clone();
         let mut shared = Shared {
             canvas: Canvas::with_radius(remembered.radius),
             menu: Menu::of(folder),
-            kept: memory.load_drawing(),
+            kept: Kept::start(memory.clone(), move || woken.request_repaint()),
             kept_at: None,
             field: Field::default(),
             second: None,
@@ -151,6 +152,9 @@ impl Shared {
         self.frame_began = Instant::now();
         self.wanted = Wanted::default();
         self.take_in();
+        if let Some(problem) = self.kept.problem() {
+            self.say(format!("the drawing is kept until the window closes, but not saved: {problem}"));
+        }
         self.field.show_plainly(self.takes_drawings_as_they_are());
         self.canvas.is_below_menu = egui::Popup::is_any_open(&self.ctx);
     }
@@ -265,13 +269,10 @@ impl Shared {
             Some(Ask::Save) => {
                 self.kept_at = Some(self.ctx.input(|input| input.time));
                 self.ctx.request_repaint_after(SAID);
-                self.kept = Some(self.field.drawing().clone());
+                self.kept.keep(self.field.drawing().clone());
                 self.messages.retain(|message| message != NONE_KEPT);
-                if let Err(problem) = self.memory.save_drawing(self.field.drawing()) {
-                    self.say(format!("the drawing is kept until the window closes, but not saved: {problem}"));
-                }
             }
-            Some(Ask::Recall) => match self.kept.clone() {
+            Some(Ask::Recall) => match self.kept.recall() {
                 Some(kept) => self.field.show(kept),
                 None => self.say(NONE_KEPT),
             },

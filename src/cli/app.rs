@@ -27,7 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // The window opens the device again, in a thread for each network that reads.
     let (choice, _) = super::trusted(device::find(&args.device)?, &args.device)?;
     let options = Options { choice, model: args.model, models: args.models, memory: Memory::of_user() };
-    let not_written = app::run(options, super::interrupt::listen()?).map_err(|problem| {
+    let closed = app::run(options, super::interrupt::listen()?).map_err(|problem| {
         log::info!("no window: {problem}");
         let problem = match (SCREEN_IS_NAMED, has_display()) {
             (true, false) => "there is no display, as neither DISPLAY nor WAYLAND_DISPLAY is set",
@@ -43,7 +43,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
              MODEL` and `inkgrad generate`{remote}"
         )
     })?;
-    anyhow::ensure!(not_written.is_empty(), not_written.join("\n"));
+    if let Some(problem) = closed.settings {
+        super::note(format_args!("warning: the window's settings were not saved: {problem}"));
+    }
+    anyhow::ensure!(closed.lost.is_empty(), closed.lost.join("\n"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -57,7 +57,6 @@ pub fn run(
     let about = ModelFile { metadata: file.metadata.clone(), ..ModelFile::default() };
     let generator = Generator::new(file, path)?;
     let set = to_test(folder, &reading, &about, path)?;
-    warn_of_order(&set, generator.class_names());
     let DataSet { name, train, test, class_names, .. } = set.clone();
     let image = generator.image();
     let (draws, has) = (by(&image), by(&[test.height, test.width, test.channels]));
@@ -69,6 +68,7 @@ pub fn run(
         generator.classes(),
         test.classes
     );
+    warn_of_order(&set, generator.class_names());
     let stop = interrupt::listen()?;
     let mut device = open_device(device)?;
     let device = device.as_mut();

@@ -1,6 +1,6 @@
 //! Flags for how data are read, where the data leave it open; and data for a model that has learned from some of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::{counted, data_unremarked, is_one_place, note, remark_on};
@@ -58,9 +58,6 @@ impl ReadingFlags {
 pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
     let kind = data.map(Kind::of).transpose()?;
     let mut reading = for_model(reading, kind.as_ref(), file, model);
-    if matches!(kind, Some(Kind::Table(_))) {
-        reading.image_size = reading.image_size.or(taken(file, model));
-    }
     let all = |error: anyhow::Error| match file.is_gan() {
         true => error,
         false => anyhow::anyhow!("{error}; --hold-out all tests on every one of them"),
@@ -70,7 +67,7 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
         let is_hold_out = matches!(refused, Some(DataError::HoldOut { .. } | DataError::ClassSetAside { .. }));
         if is_hold_out { all(error) } else { error }
     })?;
-    let learner = Learner { file, model, data };
+    let mut learner = Learner::new(file, model, data);
     // With none set aside, there would be nothing to test on.
     let kept = learner.keep(&mut set, &mut reading, 1);
     check_test(&set, &reading).map_err(all)?;
@@ -79,18 +76,20 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
     Ok(set)
 }
 
-/// Data to continue training a file's model with. `reading` receives how pictures become what the model takes; and, if
-/// no hold-out is given and these are the images that it has learned from, the hold-out of that training. If another
-/// hold-out is asked for, a warning says how many of the test images the model has learned from.
+/// Data to continue training a file's model with. `reading` receives how pictures, and rows of a table, become what the
+/// model takes; and, if no hold-out is given and these are the images that it has learned from, the hold-out of that
+/// training. If another hold-out is asked for, a warning says how many of the test images the model has learned from.
 pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, model: &Path) -> anyhow::Result<DataSet> {
     let asked = reading.clone();
-    *reading = for_model(&asked, data.map(Kind::of).transpose()?.as_ref(), file, model);
-    if let Some(size) = reading.image_size.filter(|_| *reading != asked) {
+    let kind = data.map(Kind::of).transpose()?;
+    *reading = for_model(&asked, kind.as_ref(), file, model);
+    let are_fitted = kind == Some(Kind::Pictures) && *reading != asked;
+    if let Some(size) = reading.image_size.filter(|_| are_fitted) {
         let prepared = if reading.prepare { ", prepared as MNIST was" } else { "" };
         note(format_args!("note: pictures are brought to {size}{prepared}, for {}", model.display()));
     }
     let mut set = data_unremarked(data, reading)?;
-    let learner = Learner { file, model, data };
+    let mut learner = Learner::new(file, model, data);
     let kept = learner.keep(&mut set, reading, 0);
     remark_on(&set);
     kept.into_iter().chain(learner.doubts(&set, reading)).chain(as_they_are(&set, file, model)).for_each(note);
@@ -112,7 +111,8 @@ pub fn warn_of_order(set: &DataSet, names: &[String]) {
     }
 }
 
-/// How data are read for a file's model: pictures become what it takes, unless something else was asked for.
+/// How data are read for a file's model: pictures become what it takes, and rows of a table are images of the size that
+/// it takes, unless something else was asked for.
 fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &Path) -> Reading {
     let mut reading = reading.clone();
     if kind == Some(&Kind::Pictures) {
@@ -120,6 +120,8 @@ fn for_model(reading: &Reading, kind: Option<&Kind>, file: &ModelFile, model: &P
             true => file.pictures() == Some(Pictures::Prepared),
             false => !file.takes_pictures_as_they_are(),
         };
+    }
+    if matches!(kind, Some(Kind::Pictures | Kind::Table(_))) {
         reading.image_size = reading.image_size.or(taken(file, model));
     }
     reading
@@ -161,18 +163,26 @@ struct Learner<'a> {
     file: &'a ModelFile,
     model: &'a Path,
     data: Option<&'a Path>,
+    /// What identifies the images to train with that each hold-out leaves; `None` where there are none of the model's
+    /// classes. Reading them takes long, and the file of a model may name one hold-out any number of times.
+    digests: HashMap<Option<HoldOut>, Option<String>>,
 }
 
-impl Learner<'_> {
+impl<'a> Learner<'a> {
+    fn new(file: &'a ModelFile, model: &'a Path, data: Option<&'a Path>) -> Learner<'a> {
+        Learner { file, model, data, digests: HashMap::new() }
+    }
+
     /// If no hold-out is asked for, and the model has learned from these data with one of `least` or more, the same
     /// data with that hold-out, which `reading` receives. Returns a note that says so.
-    fn keep(&self, set: &mut DataSet, reading: &mut Reading, least: usize) -> Option<String> {
+    fn keep(&mut self, set: &mut DataSet, reading: &mut Reading, least: usize) -> Option<String> {
         let has_tests = !set.held_out && !set.test.is_empty();
         if reading.hold_out.is_some() || has_tests {
             return None;
         }
-        let own = self.digest(set);
-        // The newest training on these data counts.
+        let own = self.digest(set, reading.hold_out);
+        // The newest training that set aside at least `least` of these data counts; later ones with fewer are left to
+        // `doubts`.
         for learned in self.file.learned() {
             if learned.digest.is_some() && learned.digest == own {
                 return None;
@@ -193,20 +203,29 @@ impl Learner<'_> {
 
     /// Warnings where some of the test images are among those that the model has learned from, or may be. `set` was
     /// read as `reading` says.
-    fn doubts(&self, set: &DataSet, reading: &Reading) -> Vec<String> {
+    fn doubts(&mut self, set: &DataSet, reading: &Reading) -> Vec<String> {
         // Data with a test set of their own keep it apart.
         let is_of_all = set.held_out || set.train.is_empty();
         if !is_of_all {
             return Vec::new();
         }
-        let own = self.digest(set);
+        let own = self.digest(set, reading.hold_out);
         let mut others = self.file.learned();
         others.retain(|learned| learned.digest.is_none() || learned.digest != own);
-        let doubt = |learned: Learned| match self.as_learned(reading, &learned) {
-            Some(as_learned) => self.known(set, &as_learned, &learned),
-            None => self.changed(set, &learned),
-        };
-        let mut doubts: Vec<String> = others.into_iter().filter_map(doubt).collect();
+        let mut doubts: Vec<String> = Vec::new();
+        let mut compared = HashSet::new();
+        for learned in others {
+            if compared.contains(&(learned.hold_out, learned.digest.clone())) {
+                continue;
+            }
+            match self.as_learned(reading, &learned) {
+                Some(as_learned) => {
+                    doubts.extend(self.known(set, &as_learned, &learned));
+                    compared.insert((learned.hold_out, learned.digest));
+                }
+                None => doubts.extend(self.changed(set, &learned)),
+            }
+        }
         // Several trainings may give rise to the same one.
         doubts.sort();
         doubts.dedup();
@@ -215,21 +234,29 @@ impl Learner<'_> {
 
     /// The same data as they were read in a training of the model, if that was with another hold-out than `reading`
     /// has.
-    fn as_learned(&self, reading: &Reading, learned: &Learned) -> Option<DataSet> {
+    fn as_learned(&mut self, reading: &Reading, learned: &Learned) -> Option<DataSet> {
         let hold_out = learned.hold_out;
-        if hold_out == reading.hold_out || learned.digest.is_none() {
+        let is_known_to_differ = self.digests.get(&hold_out).is_some_and(|digest| *digest != learned.digest);
+        if hold_out == reading.hold_out || learned.digest.is_none() || is_known_to_differ {
             return None;
         }
-        // Data that cannot be read this way are other data.
         let reading = Reading { hold_out, ..reading.clone() };
-        let set = data_unremarked(Some(self.data?), &reading).ok()?;
-        (self.digest(&set) == learned.digest).then_some(set)
+        let Ok(set) = data_unremarked(Some(self.data?), &reading) else {
+            // Data that cannot be read this way are other data.
+            self.digests.insert(hold_out, None);
+            return None;
+        };
+        (self.digest(&set, hold_out) == learned.digest).then_some(set)
     }
 
-    /// What identifies the images to train with under the model's classes; `None` if they have others.
-    fn digest(&self, set: &DataSet) -> Option<String> {
-        let names = self.file.class_names(self.model).ok()?;
-        Some(digest(&set.clone().with_classes(names).ok()?.train))
+    /// What identifies the images to train with, read with a hold-out, under the model's classes; `None` if they have
+    /// others.
+    fn digest(&mut self, set: &DataSet, hold_out: Option<HoldOut>) -> Option<String> {
+        let found = || {
+            let names = self.file.class_names(self.model).ok()?;
+            Some(digest(&set.clone().with_classes(names).ok()?.train))
+        };
+        self.digests.entry(hold_out).or_insert_with(found).clone()
     }
 
     /// A warning where some of the test images are among those that a training has learned from.
@@ -346,7 +373,7 @@ mod tests {
     /// What is said of the data at a place, read with a hold-out, if they are tested with.
     fn doubts(file: &ModelFile, path: &Path, reading: &Reading) -> Vec<String> {
         let set = data_unremarked(Some(path), reading).unwrap();
-        Learner { file, model: Path::new("model"), data: Some(path) }.doubts(&set, reading)
+        Learner::new(file, Path::new("model"), Some(path)).doubts(&set, reading)
     }
 
     #[test]
@@ -380,7 +407,7 @@ mod tests {
         let second = after(&trained(&path, 0), 10);
         for file in [&second, &after(&second, 10)] {
             let (mut set, mut reading) = (read(&path, None), Reading::default());
-            let learner = Learner { file, model: Path::new("model"), data: Some(&path) };
+            let mut learner = Learner::new(file, Path::new("model"), Some(&path));
             let kept = learner.keep(&mut set, &mut reading, 1).unwrap();
             assert!(kept.contains("with --hold-out 10, which is kept") && reading == asked(Some(10)), "{kept}");
             let told = learner.doubts(&set, &reading);
@@ -388,6 +415,21 @@ mod tests {
         }
         // The same images have been set aside all along.
         assert!(doubts(&after(&trained(&path, 10), 10), &path, &asked(Some(10))).is_empty());
+    }
+
+    #[test]
+    fn data_that_are_not_what_a_model_has_learned_from_are_read_once_for_each_hold_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let file = trained(&path, 10);
+        let rows = std::fs::read(&path).unwrap();
+        let learned = |file: &ModelFile| file.learned().remove(0);
+        let mut learner = Learner::new(&file, Path::new("model"), Some(&path));
+        std::fs::write(&path, [rows.as_slice(), b"1,77,0,255,9\n"].concat()).unwrap();
+        assert!(learner.as_learned(&asked(None), &learned(&file)).is_none(), "other data");
+        std::fs::write(&path, rows).unwrap();
+        assert!(learner.as_learned(&asked(None), &learned(&file)).is_none(), "they are not read again");
+        assert!(learner.as_learned(&asked(None), &learned(&trained(&path, 6))).is_some(), "another hold-out");
     }
 
     #[test]
@@ -436,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pictures_become_what_a_model_takes_and_only_where_nothing_else_is_said() {
+    fn pictures_become_what_a_model_takes_and_rows_have_its_size_where_nothing_else_is_said() {
         let mut file = ModelFile::default();
         file.set("input", "32x32x3");
         let read =
@@ -444,11 +486,12 @@ mod tests {
         let asked = Reading::default();
         let read_so = Reading { image_size: Some([32, 32, 3].into()), prepare: true, ..Reading::default() };
         assert_eq!(read(&file, &Kind::Pictures, &asked), read_so);
-        for kind in [Kind::Idx, Kind::Table("a.csv".into())] {
-            assert_eq!(read(&file, &kind, &asked), asked);
-        }
+        assert_eq!(read(&file, &Kind::Idx, &asked), asked);
+        let table = Kind::Table("a.csv".into());
+        assert_eq!(read(&file, &table, &asked), Reading { prepare: false, ..read_so });
         let size = Reading { image_size: Some([9, 9, 1].into()), ..read_so };
         assert_eq!(read(&file, &Kind::Pictures, &size), size);
+        assert_eq!(read(&file, &table, &size), size);
         file.set_pictures(Some(Pictures::Fitted));
         assert_eq!(read(&file, &Kind::Pictures, &asked), Reading { prepare: false, ..read_so });
         // An unknown word has no effect.

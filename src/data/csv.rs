@@ -33,10 +33,11 @@ pub struct PixelRow {
 /// With a header, a column named `label` holds labels, wherever it stands, and all others are pixels. They are in the
 /// order of the numbers in their names (`pixel0`, `pixel1`, `pixel10`; `1x1`, `1x2`, `10x1`), and in column order where
 /// the names tell none. Without a header, the first column holds labels if the other columns make a square image but
-/// all columns together do not, or if the images' size says so ([`PixelRows::of_pixels`]). The same applies below a header that only numbers its columns, two or more, from 0 or 1
-/// on, which is what pandas writes over columns without names; where these, 16 or more, stand in another order, the
-/// column of the least number counts as the first. Pixels are whole numbers from 0 to 255, labels whole numbers. A wrong
-/// row is an error, after which the next row can be read; a failure of the file itself ends the rows.
+/// all columns together do not, or if the images' size says so ([`PixelRows::of_pixels`]). The same applies below a
+/// header that only numbers its columns, two or more, from 0 or 1 on, which is what pandas writes over columns without
+/// names; where these, 16 or more, stand in another order, the column of the least number counts as the first. Pixels
+/// are whole numbers from 0 to 255, labels whole numbers. A wrong row is an error, after which the next row can be read;
+/// a failure of the file itself ends the rows.
 pub struct PixelRows<R = Box<dyn Read + Send>> {
     path: PathBuf,
     reader: csv::Reader<R>,
@@ -76,6 +77,18 @@ impl PixelRows {
         let packed = file.fill_buf().map_err(cannot_read)?.starts_with(&[0x1f, 0x8b]);
         let text: Box<dyn Read + Send> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
         PixelRows::new(text, path)
+    }
+
+    /// The rows of a file of images whose height, width and channels may be known ([`PixelRows::of_pixels`]).
+    ///
+    /// # Errors
+    /// As [`PixelRows::open`].
+    pub fn open_for(path: &Path, image: Option<[usize; 3]>) -> Result<PixelRows, DataError> {
+        let rows = PixelRows::open(path)?;
+        Ok(match image {
+            Some(sides) => rows.of_pixels(sides.into_iter().fold(1, usize::saturating_mul)),
+            None => rows,
+        })
     }
 }
 

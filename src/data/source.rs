@@ -41,7 +41,7 @@ pub struct Reading {
 }
 
 /// Images to test with, for data that have no test set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(from = "usize", untagged)]
 pub enum HoldOut {
     Count(usize),

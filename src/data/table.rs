@@ -53,11 +53,7 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
 
 /// The rows of a table, in which images have the size that is asked for.
 fn open(path: &Path, reading: &Reading) -> Result<PixelRows, DataError> {
-    let rows = PixelRows::open(path)?;
-    Ok(match reading.image_size.map(sides) {
-        Some([height, width, channels]) => rows.of_pixels(height.saturating_mul(width).saturating_mul(channels)),
-        None => rows,
-    })
+    PixelRows::open_for(path, reading.image_size.map(sides))
 }
 
 /// Height, width and channels of a row's image.

@@ -176,7 +176,7 @@ pub trait Device: Send {
     fn prepare(&mut self, plan: &Plan) -> Result<PlanId, DeviceError>;
 
     /// Replays the plans one after another, and the whole sequence `times` times, in as few submissions as the device
-    /// tolerates; may return before they are done.
+    /// tolerates; may return before they are done. With 0 times it only checks that the plans are its own.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError>;
 
     /// Replays a prepared plan `times` times, and returns the shortest time that each of its dispatches took by itself.

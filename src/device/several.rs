@@ -128,6 +128,9 @@ impl Device for Several {
     /// If none of the plans shares anything, they run on the first device alone.
     fn run(&mut self, plans: &[PlanId], times: usize) -> Result<(), DeviceError> {
         let plans = self.generation.indices(plans, || self.name())?;
+        if times == 0 {
+            return Ok(());
+        }
         let Several { devices, plans: prepared, alike, .. } = self;
         let plans: Vec<&Prepared> = plans.into_iter().map(|plan| &prepared[plan]).collect();
         if plans.iter().all(|plan| plan.shared.is_empty()) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::activation::Act;
 use super::case::{Case, Fill};
 use super::epilogue::Step;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats, floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -108,6 +108,7 @@ impl Op for Slice {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x, extra @ ..] = inputs else { return Err("takes a tensor".into()) };
+        floats(inputs)?;
         let end = self.start.saturating_add(self.len);
         if self.len == 0 || x.shape.rank() == 0 || end > x.shape.last() {
             return Err(format!("has no columns {}..{end}", self.start));
@@ -156,7 +157,7 @@ impl Op for SliceGrad {
         "slice.grad_x"
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let [d_out] = expect::<1>(inputs)?;
+        let [d_out] = expect_floats::<1>(inputs)?;
         if self.start + d_out.shape.last() > self.width || d_out.shape.rank() == 0 {
             return Err(format!("does not fit a row of {} from {} on", self.width, self.start));
         }

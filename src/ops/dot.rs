@@ -98,7 +98,8 @@ impl Op for RowScale {
 }
 
 fn kernel(entry: &'static str, count: usize, width: usize) -> Kernel {
-    Kernel::flat("dot", entry, count).with("WIDTH", width).rounds(width)
+    let rounds = if entry == "row_dot" { width } else { 0 };
+    Kernel::flat("dot", entry, count).with("WIDTH", width).rounds(rounds)
 }
 
 pub fn cases() -> Vec<Case> {
@@ -112,4 +113,17 @@ pub fn cases() -> Vec<Case> {
         cases.push(case.input(x, Fill::Uniform));
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_added_up_in_a_loop_as_long_as_it_is_and_scaled_without_one() {
+        let (one, row) = (Tensor::f32([1, 1]), Tensor::f32([1, 100_000]));
+        let dot = RowDot.gpu(&[row.clone(), row.clone()], std::slice::from_ref(&one), Target::SOFTWARE);
+        let scale = RowScale.gpu(&[one, row.clone()], &[row], Target::SOFTWARE);
+        assert_eq!([dot.rounds, scale.rounds], [100_000, 0]);
+    }
 }

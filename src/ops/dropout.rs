@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::by_image::pieces;
 use super::case::{Case, Fill};
-use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, Twin, expect, random};
+use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, Twin, expect, floats, random};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::parallel::parallel_rows;
@@ -51,6 +51,7 @@ impl Op for Dropout {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x, clock] = expect::<2>(inputs)?;
+        floats(std::slice::from_ref(x))?;
         is_clock(clock)?;
         if !(0.0..1.0).contains(&self.rate) {
             return Err(format!("the rate {} is not in 0..1", self.rate));

@@ -16,7 +16,7 @@ fn same_size(inputs: &[Tensor]) -> Result<Tensor, String> {
 }
 
 /// Refuses NaN and infinity: a shader's text cannot hold them.
-fn finite(constants: &[f32]) -> Result<(), String> {
+pub(super) fn finite(constants: &[f32]) -> Result<(), String> {
     let other = constants.iter().find(|x| !x.is_finite());
     other.map_or(Ok(()), |x| Err(format!("takes finite numbers, not {x}")))
 }
@@ -125,7 +125,7 @@ impl Op for Scale {
         by_four("scale", &outputs[0]).with("FACTOR", self.factor).with("OFFSET", self.offset)
     }
     fn with_constant(&self, _: usize, value: f32, out: &Tensor) -> Option<Arc<dyn Op>> {
-        Some(Arc::new(Fill { shape: out.shape.clone(), value: self.factor * value + self.offset }))
+        Fill::of(&out.shape, self.factor * value + self.offset)
     }
 }
 
@@ -178,6 +178,13 @@ impl Op for AddBias {
 pub struct Fill {
     pub shape: Shape,
     pub value: f32,
+}
+
+impl Fill {
+    /// In place of an op whose result is all `value`, if a shader's text can hold it.
+    pub(super) fn of(shape: &Shape, value: f32) -> Option<Arc<dyn Op>> {
+        value.is_finite().then(|| Arc::new(Fill { shape: shape.clone(), value }) as Arc<dyn Op>)
+    }
 }
 
 impl Op for Fill {
@@ -245,6 +252,10 @@ pub fn cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::augment::Augment;
+    use crate::ops::loss::{CrossEntropyGrad, MseGrad};
+    use crate::ops::reduce::Spread;
+    use crate::ops::sums::{Summed, Sums};
 
     #[test]
     fn constants_that_no_shader_can_hold_are_refused() {
@@ -253,7 +264,30 @@ mod tests {
             assert!(Scale { factor: x, offset: 0.0 }.shape(&input).is_err());
             assert!(Scale { factor: 1.0, offset: x }.shape(&input).is_err());
             assert!(Fill { shape: [3].into(), value: x }.shape(&[]).is_err());
+            assert!(Sum { width: 1, rows: 1, factor: x }.shape(&input).is_err());
+            assert!(Spread { shape: [3].into(), width: 1, rows: 1, factor: x }.shape(&input).is_err());
+            assert!(Sums { parts: vec![Summed { offset: 0, width: 1, factor: x }] }.shape(&input).is_err());
+            assert!(MseGrad { d_out: Some(x) }.shape(&[Tensor::f32([3]), Tensor::f32([3])]).is_err());
+            let images = [Tensor::f32([1, 2, 2, 1]), Tensor::u32([2])];
+            assert!(Augment { black: x, ..Augment::NOTHING }.shape(&images).is_err());
         }
+    }
+
+    #[test]
+    fn an_op_takes_no_constant_that_no_shader_can_hold() {
+        let out = Tensor::f32([3]);
+        let ops: [Arc<dyn Op>; 4] = [
+            Arc::new(Scale { factor: 1e30, offset: 0.0 }),
+            Arc::new(Spread { shape: [3].into(), width: 1, rows: 1, factor: 1e30 }),
+            Arc::new(MseGrad::default()),
+            Arc::new(CrossEntropyGrad { smoothing: 0.0, d_out: None }),
+        ];
+        for (op, input) in ops.iter().zip([0, 0, 2, 2]) {
+            assert!(op.with_constant(input, 2.0, &out).is_some(), "{op:?}");
+            assert!(op.with_constant(input, f32::INFINITY, &out).is_none(), "{op:?}");
+        }
+        // Finite by themselves, but not their product.
+        assert!(ops[..2].iter().all(|op| op.with_constant(0, 1e30, &out).is_none()));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use pulp::Simd;
 
-use super::In;
 use super::activation::Act;
 use super::kernel::Kernel;
+use super::{In, floats};
 use crate::parallel::vectorized;
 use crate::tensor::{Shape, Tensor};
 
@@ -78,11 +78,12 @@ impl Epilogue {
         self.check(extra, out)
     }
 
-    /// Checks the extra inputs' sizes against the output, for shape rules.
+    /// Checks the extra inputs' kinds, and their sizes against the output, for shape rules.
     pub fn check(self, extra: &[Tensor], out: &Shape) -> Result<(), String> {
         if !one_slope(&[self.act, self.act_grad]) {
             return Err("the activations of an epilogue have one slope".into());
         }
+        floats(extra).map_err(|problem| format!("its epilogue {problem}"))?;
         let [bias, norm, _, act_grad] = self.steps();
         let channels = out.last();
         let wanted = [(bias, channels), (norm, 2 * channels), (norm, 2 * channels), (act_grad, out.len())];

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
+use super::elementwise::finite;
 use super::kernel::MOST_INVOCATIONS;
 use super::softmax::{exponentials, largest};
 use super::{Derivatives, Exact, In, Kernel, Op, Out, Target, expect, floats};
@@ -52,13 +53,15 @@ fn with_d_out(kernel: Kernel, d_out: Option<f32>) -> Kernel {
 }
 
 /// Checks the number of a derivative's inputs: the two that the loss has, and the derivative with respect to the loss,
-/// one number, unless it is known.
+/// one float, unless it is known.
 fn expect_d_out(inputs: &[Tensor], d_out: Option<f32>) -> Result<(), String> {
-    if d_out.is_some() {
+    if let Some(d_out) = d_out {
+        finite(&[d_out])?;
         return expect::<2>(inputs).map(drop);
     }
     let [_, _, d_out] = expect::<3>(inputs)?;
-    if d_out.len() == 1 { Ok(()) } else { Err("the derivative with respect to a loss is one number".into()) }
+    let is_one = d_out.len() == 1 && d_out.kind != Kind::U32;
+    if is_one { Ok(()) } else { Err("the derivative with respect to a loss is one float".into()) }
 }
 
 pub(super) fn labelled(inputs: &[Tensor]) -> Result<(), String> {
@@ -230,7 +233,7 @@ impl Op for CrossEntropyGrad {
         with_d_out(kernel("grad", CrossEntropy::CODE, &inputs[0]), self.d_out).with("SMOOTHING", self.smoothing)
     }
     fn with_constant(&self, input: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
-        let known = input == 2 && self.d_out.is_none();
+        let known = input == 2 && self.d_out.is_none() && value.is_finite();
         known.then(|| Arc::new(CrossEntropyGrad { d_out: Some(value), ..*self }) as Arc<dyn Op>)
     }
 }
@@ -401,7 +404,7 @@ macro_rules! pairwise {
                 with_d_out(kernel("grad", $kind.code(), &inputs[0]), self.d_out)
             }
             fn with_constant(&self, input: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
-                let known = input == 2 && self.d_out.is_none();
+                let known = input == 2 && self.d_out.is_none() && value.is_finite();
                 known.then(|| Arc::new($grad { d_out: Some(value) }) as Arc<dyn Op>)
             }
         }

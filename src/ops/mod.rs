@@ -282,3 +282,22 @@ pub fn cases() -> Vec<Case> {
     ];
     ops.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_refused_wherever_floats_are_computed_with() {
+        // Those that move words as they are, and the optimizer, which is given what a run keeps.
+        let others = ["copy", "transpose", "transposes", "optimizer", "record"];
+        for case in cases().iter().filter(|case| !others.contains(&case.op.name())) {
+            let given = case.tensors();
+            for i in (0..given.len()).filter(|i| given[*i].kind == Kind::F32) {
+                let mut inputs = given.clone();
+                inputs[i].kind = Kind::U32;
+                assert!(case.op.shape(&inputs).is_err(), "input {i} of {}", case.name);
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ use pulp::{Simd, WithSimd};
 
 use super::by_image::rows_per_part;
 use super::case::{Case, Fill};
+use super::elementwise::finite;
 use super::kernel::{MOST_INVOCATIONS, MOST_ROUNDS};
 use super::tile::{load, store};
 use super::{ByImage, Derivatives, Exact, In, Kernel, Op, Out, Target, expect_floats};
@@ -44,9 +45,10 @@ impl Slices {
         Slices::of(columns, slices.min(wanted(rows, target)))
     }
 
-    /// As many invocations for each column as there are rows, where columns alone would not keep a device busy.
-    pub(super) fn tall(columns: usize, rows: usize, target: Target) -> Slices {
-        Slices::of(columns, rows.next_power_of_two().min(MOST_INVOCATIONS).min(wanted(rows, target)))
+    /// As many invocations for each column as there are rows, which they go through so many times, where columns alone
+    /// would not keep a device busy.
+    pub(super) fn tall(columns: usize, rows: usize, passes: usize, target: Target) -> Slices {
+        Slices::of(columns, rows.next_power_of_two().min(MOST_INVOCATIONS).min(wanted(passes * rows, target)))
     }
 
     fn of(columns: usize, slices: usize) -> Slices {
@@ -138,6 +140,7 @@ impl Op for Sum {
         if self.width == 0 || self.rows == 0 || !x.len().is_multiple_of(self.width) || x.is_empty() {
             return Err(format!("cannot be summed in parts of {} rows of {}", self.rows, self.width));
         }
+        finite(&[self.factor])?;
         Ok(Tensor::f32([(x.len() / self.width).div_ceil(self.rows), self.width]))
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -279,6 +282,7 @@ impl Op for Spread {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x] = expect_floats::<1>(inputs)?;
+        finite(&[self.factor])?;
         let is_whole = self.width > 0 && self.rows > 0 && self.shape.len().is_multiple_of(self.width);
         if !is_whole || x.len() < (self.shape.len() / self.width).div_ceil(self.rows) * self.width {
             return Err(format!("cannot be spread to {} over {} rows each", self.shape, self.rows));
@@ -311,7 +315,7 @@ impl Op for Spread {
             .with("FACTOR", self.factor)
     }
     fn with_constant(&self, _: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
-        Some(Arc::new(super::elementwise::Fill { shape: self.shape.clone(), value: self.factor * value }))
+        super::elementwise::Fill::of(&self.shape, self.factor * value)
     }
 }
 

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::case::{Case, Fill};
+use super::elementwise::finite;
 use super::kernel::MOST_BINDINGS;
 use super::reduce::{FOUR, Slices, Sum};
-use super::{Exact, In, Kernel, Op, Out, Target};
+use super::{Exact, In, Kernel, Op, Out, Target, floats};
 use crate::tensor::Tensor;
 
 /// One part of [`Sums`].
@@ -44,11 +45,13 @@ impl Op for Sums {
         if inputs.len() != self.parts.len() || !(1..=Sums::MOST).contains(&inputs.len()) {
             return Err(format!("takes 1 to {} tensors", Sums::MOST));
         }
+        floats(inputs)?;
         let fits =
             |(part, x): (&Summed, &Tensor)| part.width > 0 && !x.is_empty() && x.len().is_multiple_of(part.width);
         if !self.parts.iter().zip(inputs).all(fits) {
             return Err("a tensor has no whole rows to sum".into());
         }
+        self.parts.iter().try_for_each(|part| finite(&[part.factor]))?;
         Ok(Tensor::f32([self.ranges().map(|range| range.end).max().unwrap_or(0)]))
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
@@ -69,12 +72,15 @@ impl Op for Sums {
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let rows: Vec<usize> = self.parts.iter().zip(inputs).map(|(part, x)| x.len() / part.width).collect();
         let widest = self.parts.iter().map(|part| part.width).max().unwrap_or(1);
-        // Most columns are those of a few partial results; more invocations for each would have nothing to add.
-        let slices = Slices::new(widest, rows.iter().copied().max().unwrap_or(1).min(MOST_ROWS), target);
+        let longest = rows.iter().copied().max().unwrap_or(1);
+        // Most columns are those of a few partial results; more invocations for each would have nothing to add. On a
+        // driver that runs on the CPU there are more than one only where a loop would be too long.
+        let sliced = if target.is_software() { longest } else { longest.min(MOST_ROWS) };
+        let slices = Slices::new(widest, sliced, target);
         let groups: Vec<usize> = self.parts.iter().map(|part| slices.groups(part.width)).collect();
         let kernel = slices.constants(Kernel::groups("reduce", "sums", groups.iter().sum()));
-        let rounds: usize = rows.iter().map(|rows| slices.rounds(*rows, FOUR) + FOUR).sum();
-        let kernel = kernel.with("PARTS", self.parts.len()).rounds(rounds);
+        // A workgroup belongs to one part.
+        let kernel = kernel.with("PARTS", self.parts.len()).rounds(slices.rounds(longest, FOUR) + FOUR);
         self.parts.iter().enumerate().fold(kernel, |kernel, (k, part)| {
             kernel
                 .with(format!("FIRST_{k}"), groups[..k].iter().sum::<usize>())
@@ -93,7 +99,7 @@ impl Op for Sums {
     }
 }
 
-/// The most rows that slices are made for.
+/// The most rows that slices are made for, except where loops have to be short.
 const MOST_ROWS: usize = 128;
 
 pub fn cases() -> Vec<Case> {
@@ -118,4 +124,24 @@ pub fn cases() -> Vec<Case> {
         case(&[(130, 5), (7, 33), (1000, 1)]),
         case(&[(3, 257), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7)]),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::kernel::MOST_ROUNDS;
+
+    #[test]
+    fn invocations_share_sums_that_are_too_long_for_one_on_drivers_on_the_cpu_but_not_those_of_other_workgroups() {
+        let kernel = |rows: usize, width: usize, count: usize| {
+            let part = |i| Summed { offset: i * width.next_multiple_of(64), width, factor: 1.0 };
+            let sums = Sums { parts: (0..count).map(part).collect() };
+            sums.gpu(&vec![Tensor::f32([rows, width]); count], &[], Target::SOFTWARE)
+        };
+        for (rows, width, count) in [(60_000, 1, 7), (600_000, 1, 2), (1_000_003, 7, 1), (2_000_000, 64, 1)] {
+            let rounds = kernel(rows, width, count).rounds;
+            assert!((1..=MOST_ROUNDS).contains(&rounds), "{count} of {rows}x{width}: {rounds}");
+        }
+        assert_eq!(kernel(60_000, 1, 7).rounds, kernel(60_000, 1, 1).rounds);
+    }
 }

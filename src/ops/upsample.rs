@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::epilogue::Ready;
 use super::pool::{OF_DERIVATIVES, Windows, exact_act_grad};
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats, floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::tensor::Tensor;
@@ -76,6 +76,7 @@ impl Op for UpsampleGrad {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [d_out, extra @ ..] = inputs else { return Err("takes the derivative of its output".into()) };
+        floats(inputs)?;
         let &[n, h, w, c] = d_out.dims() else { return Err("takes images [n, h, w, c]".into()) };
         if self.factor == 0 || !h.is_multiple_of(self.factor) || !w.is_multiple_of(self.factor) {
             return Err(format!("an image of {h}x{w} is not one upsampled by {}", self.factor));

@@ -13,6 +13,7 @@ use super::walk::{Found, Place, walk};
 use super::{numbered, of_bytes, path_text, text_path};
 use crate::data::csv::PixelRows;
 use crate::data::{DataError, Numbered};
+use crate::files::DASH;
 
 /// One item that a source has found.
 #[derive(Clone, PartialEq, Debug)]
@@ -93,14 +94,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// All tasks, one after another. `image` is the height, width and channels of a network's images; a CSV file whose
-    /// rows do not make one is a single task that cannot be read.
+    /// All tasks, one after another. `image` is the height, width and channels of a network's images, which also say
+    /// whether a CSV file without names has labels; one whose rows do not make an image is a single task that cannot be
+    /// read.
     pub fn tasks(self, image: Option<[usize; 3]>) -> impl Iterator<Item = Task> + Send {
         let Source { given, null_data, shard, done, class_names } = self;
         let labels = LabelledClasses { numbered: Arc::new(Numbered::of(&class_names)), classes: class_names.len() };
         let mut folders = ClassFolders { class_names, of: None };
         let mut inputs = Inputs::of(&given);
-        let paths = given.into_iter().flat_map(move |path| match path.as_os_str() == "-" {
+        let paths = given.into_iter().flat_map(move |path| match path.as_os_str() == DASH {
             true => Box::new(listed(null_data)),
             false => expanded(path),
         });
@@ -188,13 +190,13 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
                 let _ = io::copy(&mut input, &mut io::sink());
                 let reason =
                     "stands for a list of names, but what comes on standard input is a picture. Give its name instead";
-                return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));
+                return Some(Err(Found::Failed(PathBuf::from(DASH), reason.into())));
             }
             let mut line = Vec::new();
             match input.read_until(end, &mut line) {
                 Err(error) => {
                     let reason = format!("standard input cannot be read: {error}");
-                    return Some(Err(Found::Failed(PathBuf::from("-"), reason)));
+                    return Some(Err(Found::Failed(PathBuf::from(DASH), reason)));
                 }
                 Ok(0) => return None,
                 Ok(_) => {}
@@ -208,7 +210,7 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
                         let _ = io::copy(&mut input, &mut io::sink());
                         let reason = "is UTF-16, as PowerShell writes lists; names are taken in UTF-8: \
                                       `dir -Name | Out-File -Encoding utf8 list.txt`";
-                        return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));
+                        return Some(Err(Found::Failed(PathBuf::from(DASH), reason.into())));
                     }
                     if line.starts_with(b"\xef\xbb\xbf") {
                         line.drain(..3);
@@ -216,7 +218,7 @@ fn listed(null_data: bool) -> impl Iterator<Item = Result<PathBuf, Found>> + Sen
                 }
                 if line.contains(&0) {
                     let reason = "names that end with zero bytes, as find -print0 writes them, take --null-data (-0)";
-                    return Some(Err(Found::Failed(PathBuf::from("-"), reason.into())));
+                    return Some(Err(Found::Failed(PathBuf::from(DASH), reason.into())));
                 }
             }
             if !line.is_empty() {
@@ -250,7 +252,7 @@ fn rows(
 ) -> Items<(String, Task)> {
     let name = path_text(path);
     let failed = |name: String, row, reason| (name.clone(), Task::Failed { name, row, reason });
-    let mut rows = match PixelRows::open(path) {
+    let mut rows = match PixelRows::open_for(path, image) {
         Err(error) => return Box::new(std::iter::once(failed(name, None, told(error)))),
         Ok(rows) => rows,
     };
@@ -285,10 +287,11 @@ pub fn table_of(name: &str, row: u64) -> Option<PathBuf> {
     name.strip_suffix(format!("#{row}").as_str()).map(text_path)
 }
 
-/// The pixels of all readable rows of a CSV file, with the rows' numbers; none if the file no longer exists.
-pub fn numbered_pixels(table: &Path) -> impl Iterator<Item = (u64, Vec<u8>)> {
+/// The pixels of all readable rows of a CSV file, with the rows' numbers; none if the file no longer exists. `image` is
+/// that of [`Source::tasks`].
+pub fn numbered_pixels(table: &Path, image: Option<[usize; 3]>) -> impl Iterator<Item = (u64, Vec<u8>)> {
     // Opening a pipe would wait for its writer.
-    let rows = table.is_file().then(|| PixelRows::open(table).ok()).flatten();
+    let rows = table.is_file().then(|| PixelRows::open_for(table, image).ok()).flatten();
     rows.into_iter().flatten().zip(1..).filter_map(|(row, number)| Some((number, row.ok()?.pixels)))
 }
 
@@ -317,7 +320,7 @@ struct Inputs {
 
 impl Inputs {
     fn of(given: &[PathBuf]) -> Inputs {
-        let several = !matches!(given, [path] if path.as_os_str() != "-" && path.exists());
+        let several = !matches!(given, [path] if path.as_os_str() != DASH && path.exists());
         Inputs { several, asked: HashMap::new() }
     }
 

@@ -159,7 +159,7 @@ fn a_packed_csv_file_is_its_rows_too() {
         Some(Task::Row { input, .. }) => assert_eq!(input.as_deref(), Some(Path::new("a"))),
         other => panic!("{other:?}"),
     }
-    assert_eq!(numbered_pixels(&path).last(), Some((2, vec![8, 1, 2, 3])));
+    assert_eq!(numbered_pixels(&path, None).last(), Some((2, vec![8, 1, 2, 3])));
     assert_eq!(table_of(&format!("{}#2", path_text(&path)), 2), Some(path));
 }
 
@@ -174,6 +174,27 @@ fn a_csv_file_without_rows_is_told_as_such() {
             assert!(name.ends_with("/e.csv") && reason.contains("table without rows"), "{reason}");
         }
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn rows_without_names_are_images_of_the_networks_size_wherever_the_file_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    // Nine columns would make a square.
+    fs::write(&path, "1,20,30,40,50,60,70,80,90\n").unwrap();
+    let class_names = ["0", "1"].map(String::from).to_vec();
+    let source = || Source { class_names: class_names.clone(), ..source(std::slice::from_ref(&path)) };
+    for (image, truth, wanted) in [
+        ([2, 4, 1], Some(1), &[20, 30, 40, 50, 60, 70, 80, 90][..]),
+        ([28, 28, 1], None, &[1, 20, 30, 40, 50, 60, 70, 80, 90]),
+    ] {
+        let found = source().tasks(Some(image)).find_map(|task| match task {
+            Task::Row { pixels, truth, .. } => Some((pixels, truth)),
+            _ => None,
+        });
+        assert_eq!(found, Some((wanted.to_vec(), truth)), "{image:?}");
+        assert_eq!(numbered_pixels(&path, Some(image)).next(), Some((1, wanted.to_vec())), "{image:?}");
     }
 }
 

@@ -72,7 +72,8 @@ impl Calibration {
     /// statistics. `run` runs the pass as often as it is told.
     ///
     /// # Errors
-    /// Those of the device, and of `run`.
+    /// Those of the device, which refuses before anything is written if its buffers are no longer those that the pass
+    /// was prepared for, and of `run`.
     pub fn take(
         &self,
         device: &mut dyn Device,
@@ -80,6 +81,7 @@ impl Calibration {
         run: impl FnOnce(&mut dyn Device, PlanId, usize) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         let Some(ready) = self.ready else { return Ok(()) };
+        device.run(&[ready], 0)?;
         device.write(self.clock, 0, &clock)?;
         device.write_f32(self.state, 0, &vec![0.0; self.words])?;
         run(device, ready, self.passes)?;
@@ -107,8 +109,15 @@ mod tests {
 
     const BATCH: usize = 64;
 
-    /// The statistics of a learner for images of two pixels, where every batch is the same 64 images.
-    fn taken(average: f32) -> Option<Vec<f32>> {
+    /// A learner for batches of images of two pixels, where these are stored, and its calibration.
+    struct Calibrated {
+        store: Store,
+        learner: Learner,
+        images: BufferId,
+        calibration: Calibration,
+    }
+
+    fn declared(average: f32) -> Option<Calibrated> {
         const NORMALISED: &str = r#"layers = ["flatten", { batch_norm = true }, { dense = "classes" }]"#;
         let mut store = Store::default();
         let architecture = Architecture::parse(NORMALISED, "normalised.toml").unwrap();
@@ -124,7 +133,13 @@ mod tests {
             let mode = Mode::Train { clock: now, pass: 0, passes: 1 };
             Ok(network.forward(graph, &learner.inference_parameters(), x, mode)?)
         });
-        let mut calibration = calibration.unwrap()?;
+        let calibration = calibration.unwrap()?;
+        Some(Calibrated { store, learner, images, calibration })
+    }
+
+    /// The statistics where every batch is the same 64 images.
+    fn taken(average: f32) -> Option<Vec<f32>> {
+        let Calibrated { store, learner, images, mut calibration } = declared(average)?;
         assert_eq!(calibration.passes(), IMAGES / BATCH);
 
         let device: &mut dyn Device = &mut Cpu::new();
@@ -153,6 +168,20 @@ mod tests {
         for (found, wanted) in found.iter().zip(wanted) {
             assert!((found / wanted - 1.0).abs() < 1e-5, "{found} instead of {wanted}");
         }
+    }
+
+    #[test]
+    fn statistics_in_buffers_that_were_made_anew_since_are_refused_and_nothing_is_written_there() {
+        let Calibrated { store, mut calibration, .. } = declared(0.9).unwrap();
+        let device: &mut dyn Device = &mut Cpu::new();
+        device.allocate(&store).unwrap();
+        calibration.prepare(device).unwrap();
+        device.allocate(&store).unwrap();
+        let taken = calibration.take(device, [5, 1], |device, pass, times| device.run(&[pass], times));
+        assert!(matches!(taken, Err(DeviceError::Stale { .. })), "{taken:?}");
+        let mut clock = [7; 2];
+        device.read(calibration.clock, 0, &mut clock).unwrap();
+        assert_eq!(clock, [0; 2]);
     }
 
     #[test]

@@ -114,6 +114,10 @@ impl Supply {
     }
 
     /// Replays a step's plans `count` times, with the images of step `first` and the steps after it.
+    ///
+    /// # Errors
+    /// Those of the device. Plans that it does not have are refused before any image is sent to the buffers that took
+    /// the place of theirs.
     pub fn run(
         &mut self,
         device: &mut dyn Device,
@@ -121,6 +125,7 @@ impl Supply {
         first: usize,
         count: usize,
     ) -> Result<(), DeviceError> {
+        device.run(plans, 0)?;
         let mut done = 0;
         while done < count {
             let steps = self.provide(device, first + done)?.min(count - done);

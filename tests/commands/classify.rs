@@ -547,6 +547,12 @@ fn a_dash_is_standard_output_for_the_table_and_no_name_for_any_other_file() {
     digits(&place, "in", 3);
     let table = place.works(&format!("{CLASSIFY} in")).out;
     assert_eq!(place.works(&format!("{CLASSIFY} in --out -")).out, table);
+    for (flags, words) in [
+        ("--format parquet", "Parquet cannot go to standard output; name a file with --out"),
+        ("--resume", "--resume: - is not a file"),
+    ] {
+        place.refused(&format!("{CLASSIFY} in --out - {flags}"), &[words]);
+    }
     assert_eq!(place.names("."), ["in"]);
     let words = "this cannot go to standard output; name a file, or write ./- for one that is called -";
     for line in [

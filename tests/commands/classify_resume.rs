@@ -128,6 +128,23 @@ fn a_label_that_is_no_class_is_no_truth_and_a_stopped_run_goes_on_after_it() {
     }
 }
 
+#[test]
+fn a_table_that_was_begun_with_a_flag_that_is_refused_by_now_goes_on_with_it() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    ends_before_its_table(&place, &format!("{CLASSIFY} in --out table.csv --prepare never"));
+    // A journal as earlier versions wrote it.
+    let journal = place.text("table.csv.partial");
+    let uncropped = journal.replacen("crop: true", "crop: false", 1);
+    assert_ne!(journal, uncropped);
+    place.write("table.csv.partial", uncropped);
+    let line = format!("{CLASSIFY} in --out table.csv --prepare never --no-crop");
+    place.refused(&line, &["--no-crop would change nothing"]);
+    place.works(&format!("{line} --resume"));
+    let again = place.works(&format!("{line} --resume"));
+    assert!(again.err.contains("is already complete"), "{again:#?}");
+}
+
 /// What a run that was stopped after `count` pictures has left of a whole journal.
 fn stopped_after(place: &Place, count: usize) {
     let journal = place.text("table.csv.partial");
@@ -244,6 +261,25 @@ fn a_stopped_run_goes_on_with_what_it_could_not_read_once_it_can_be() {
     // A whole table does not say what could not be read.
     let words = "it has in/4.png where in/3.png should be, which may have been added or mended since";
     place.refused(&format!("{CLASSIFY} in --out lacking.csv --resume"), &[words, "--force"]);
+}
+
+#[test]
+fn a_mended_picture_is_counted_once_though_the_run_that_mended_it_was_stopped_and_has_moved_it() {
+    let place = Place::new();
+    for i in 0..6 {
+        save(&place, &format!("in/{i}.png"), digit(i).0);
+    }
+    place.works(&format!("{CLASSIFY} in --out whole.csv"));
+    let mended = place.read("in/3.png");
+    place.write("in/3.png", "no picture");
+    let line = format!("{CLASSIFY} in --out table.csv --sort-into sorted --sort move");
+    ends_before_its_table(&place, &line);
+    place.write("in/3.png", &mended);
+    ends_before_its_table(&place, &format!("{line} --resume"));
+    assert!(!place.path("in/3.png").exists());
+    let said = place.works(&format!("{line} --resume"));
+    assert!(said.out.contains("6 pictures, 0 of them now"), "{said:#?}");
+    assert_eq!(place.text("table.csv"), place.text("whole.csv"));
 }
 
 #[test]

@@ -317,6 +317,20 @@ fn classes_that_are_matched_by_their_order_alone_are_warned_of() {
 }
 
 #[test]
+fn classes_of_a_generator_are_matched_by_their_order_only_where_there_are_as_many() {
+    let place = Place::new();
+    let test = mnist::embedded().unwrap().test;
+    let some: Vec<usize> = (0..100).filter(|i| test.labels[*i] < 2).collect();
+    pictures(&place, "two", &test.select(&some), some.len());
+    for (digit, word) in [("0", "no"), ("1", "yes")] {
+        std::fs::rename(place.path(&format!("two/{digit}")), place.path(&format!("two/{word}"))).unwrap();
+    }
+    let said = place.run("evaluate gan --data two --device cpu");
+    assert!(said.code == Some(1) && said.err.contains("10 classes, two has 2"), "{said:#?}");
+    assert!(!said.err.contains("matched in order"), "{said:#?}");
+}
+
+#[test]
 fn classes_that_are_numbers_on_both_sides_are_not_matched_by_their_order() {
     let place = Place::new();
     let test = mnist::embedded().unwrap().test;
@@ -343,8 +357,15 @@ fn a_table_without_a_header_is_trained_with_as_images_of_the_size_that_is_asked_
     let train = "train dense --data plain.csv --epochs 1 --batch 8 --validation 0 --device cpu -q";
     place.refused(train, &["expected a column named `label`", "or one of --image-size"]);
     place.works(&format!("{train} --image-size 6x8"));
+    // Without the flag, the model says which size that is.
     let said = place.works("evaluate runs/0001-dense --data plain.csv --device cpu");
     assert!(said.out.contains(" of 4 right"), "{said:#?}");
+    let said = place.works("train --from runs/0001-dense --data plain.csv --batch 8 --dry-run --device cpu");
+    assert!(!said.err.contains("pictures are brought to"), "{said:#?}");
+    // 49 columns would make a square image without a label.
+    let said = place.works("classify plain.csv --model runs/0001-dense --device cpu");
+    let truths: Vec<String> = crate::classify::rows(&said.out)[1..4].iter().map(|row| row[5].clone()).collect();
+    assert_eq!(truths, ["0", "1", "0"], "{said:#?}");
 }
 
 #[test]

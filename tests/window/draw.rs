@@ -208,18 +208,22 @@ fn the_hint_and_the_percentages_are_seen_whole_in_the_smallest_window_below_whic
     let hint = window.harness.get_by_label_contains("Draw here, drop or paste").rect();
     assert!(hint.bottom() <= bottom, "{hint:?}, {bottom}");
     assert!(window.field().width() >= 160.0);
-    for bar in window.harness.query_all_by_label_contains(": nothing drawn") {
-        assert!(bar.rect().right() <= 720.0, "{:?}", bar.rect());
-    }
+    window.draw(SEVEN);
+    window.reads_at_all();
+    let labelled = window.harness.query_all_by_label_contains("class ");
+    let is_bar = |label: String| label.starts_with("class ") && label.contains('%');
+    let bars = labelled.filter(|node| node.accesskit_node().label().is_some_and(is_bar));
+    let ends: Vec<f32> = bars.map(|bar| bar.rect().right()).collect();
+    assert!(ends.len() == 10 && ends.iter().all(|end| *end <= 720.0), "{ends:?}");
 }
 
 #[test]
-fn a_click_that_closes_a_menu_draws_nothing() {
+fn a_stroke_that_closes_a_menu_draws_nothing() {
     let mut window = Window::open("fast");
     window.harness.get_by_label("Theme").click();
     window.harness.run_steps(3);
     assert!(window.harness.query_by_label("Dark").is_some(), "the menu is open");
-    let beside = [[0.2, 0.8]];
+    let beside = [[0.2, 0.8], [0.5, 0.8], [0.8, 0.8]];
     window.stroke(&beside, PointerButton::Primary);
     window.harness.run_steps(3);
     assert!(window.harness.query_by_label("Dark").is_none(), "the menu is closed");
@@ -317,6 +321,24 @@ fn an_empty_field_is_never_kept_and_tab_leaves_it() {
 }
 
 #[test]
+fn a_tab_that_brings_the_focus_to_the_field_does_not_keep_what_is_drawn() {
+    let mut window = Window::open("fast");
+    window.draw(SEVEN);
+    let seven = window.ink();
+    window.key(Key::Tab);
+    window.draw(THREE);
+    assert!(window.ink() > seven);
+    window.harness.get_by_label("Recall").focus();
+    window.harness.run_steps(2);
+    let is_focused = |window: &Window| window.harness.get_by_label("Field to draw on").is_focused();
+    assert!(!is_focused(&window));
+    window.key(Key::Tab);
+    assert!(is_focused(&window));
+    window.key(Key::Num1);
+    assert_eq!(window.ink(), seven, "the kept drawing is the same");
+}
+
+#[test]
 fn a_quick_click_gives_the_field_the_focus() {
     let mut window = Window::open("fast");
     window.key(Key::Escape);
@@ -342,6 +364,7 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
     window.key(Key::Tab);
     window.harness.get_by_label("As drawn").click();
     window.harness.step();
+    assert!(window.app().finish().is_empty());
     window.app().remember().unwrap();
     let Window { harness, folder } = window;
     drop(harness);

@@ -114,6 +114,20 @@ fn a_picture_that_is_kept_comes_back_as_the_picture_that_it_was() {
     window.until("it is read again", is_read);
 }
 
+#[test]
+fn beside_a_picture_without_ink_no_nearest_digits_are_shown_and_it_is_said_why() {
+    let mut window = Window::open("dense");
+    let image = Arc::new(egui::ColorImage::from_gray([28, 28], &[128; 28 * 28]));
+    window.harness.event(egui::Event::PasteImage(image));
+    let said = |window: &Window| window.harness.query_all_by_label_contains("No ink was found in the picture.").count();
+    window.until("it is said", |window| said(window) > 0);
+    window.key(Key::F2);
+    window.harness.run_steps(3);
+    let before = said(&window);
+    window.harness.get_by_label("Find them").click();
+    window.until("it is said there too", |window| said(window) > before);
+}
+
 /// Opens a network that takes pictures as they are.
 fn open_plain(window: &mut Window) -> PathBuf {
     let path = window.folder.path().join("models/light.safetensors");
@@ -131,6 +145,7 @@ fn a_picture_without_ink_is_shown_and_read_where_pictures_are_taken_as_they_are_
     window.until("it is said", |window| window.has("No ink was found in the picture."));
     assert!(window.winner().is_none());
     assert!(window.app().shared().field.pixels().iter().all(|pixel| (127..=129).contains(pixel)), "it is shown");
+    assert!(window.has("class 0: no answer"));
     open_plain(&mut window);
     window.reads_at_all();
     for name in ["Keep", "Clear"] {
@@ -152,6 +167,7 @@ fn a_picture_that_is_kept_is_the_same_picture_when_the_window_opens_again() {
     let said = window.winner();
     window.harness.get_by_label("Keep").click();
     window.harness.run_steps(2);
+    assert!(window.app().finish().is_empty());
     window.app().remember().unwrap();
     let Window { harness, folder } = window;
     drop(harness);

@@ -124,8 +124,7 @@ impl Dream {
     /// Called before the window closes: waits until a picture is saved, but no longer than `patience`. Returns why it
     /// was not.
     pub fn finish(&mut self, patience: Duration) -> Option<String> {
-        self.saver.finish(patience);
-        self.saver.poll()
+        self.saver.finish(patience)
     }
 
     fn ask(&mut self) {

@@ -69,11 +69,15 @@ impl Saver {
         }
     }
 
-    /// Waits until what is being saved is saved, but no longer than `patience`.
-    pub fn finish(&self, patience: Duration) {
+    /// Waits until what is being saved is saved, but no longer than `patience`; returns why it is not.
+    pub fn finish(&mut self, patience: Duration) -> Option<String> {
         if self.saving {
             self.post.wait_while(patience, Option::is_none);
         }
+        let problem = self.poll();
+        let seconds = patience.as_secs();
+        let late = || format!("the view may not be saved: that took longer than {seconds} seconds. Save it again");
+        problem.or_else(|| self.saving.then(late))
     }
 
     /// The file that was written last.
@@ -129,15 +133,20 @@ mod tests {
         for name in ["dream-0001.png", "dream-0002.png"] {
             saver.save(Job::of(&wish, &[0, 1], [1, 1, 1], 3, folder.path()).unwrap(), || {});
             assert!(saver.is_saving());
-            saver.finish(Duration::from_secs(60));
+            assert_eq!(saver.finish(Duration::from_secs(60)), None);
             assert!(folder.path().join(name).is_file());
-            assert_eq!(saver.poll(), None);
             assert!(!saver.is_saving() && saver.saved().unwrap().ends_with(name));
         }
         saver.save(Job::of(&wish, &[0, 1], [1, 1, 1], 3, Path::new("no/such/folder")).unwrap(), || {});
-        saver.finish(Duration::from_secs(60));
-        assert!(saver.poll().unwrap().contains("no/such/folder"));
+        assert!(saver.finish(Duration::from_secs(60)).unwrap().contains("no/such/folder"));
         assert!(saver.saved().unwrap().ends_with("dream-0002.png"), "the last one that was written");
+    }
+
+    #[test]
+    fn what_is_not_saved_in_time_is_told() {
+        let mut saver = Saver { saving: true, ..Saver::default() };
+        assert!(saver.finish(Duration::ZERO).unwrap().contains("may not be saved"));
+        assert_eq!(Saver::default().finish(Duration::ZERO), None);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Inside {
     fn left(&mut self, ui: &mut Ui, shared: &mut Shared) {
         let side = LEFT - 32.0;
         let response = shared.canvas.show(ui, &mut shared.field, side);
-        let ask = shared.canvas.keys(ui, &mut shared.field, response.has_focus());
+        let ask = shared.canvas.keys(ui, &mut shared.field, &response);
         shared.fulfil(ask);
         shared.ask();
         if let (Some(answer), Some(chosen), Some(about)) = (shared.reader.answer(), self.chosen, shared.reader.about())
@@ -132,8 +132,8 @@ impl Inside {
         ui.separator();
         self.picture(ui, shared, &names, side);
         ui.separator();
-        let blank = shared.answer(&shared.reader).is_none();
-        self.nearest.ui(ui, &mut shared.reader, blank);
+        let unanswered = shared.answer(&shared.reader).is_none().then(|| shared.unanswered(&shared.reader));
+        self.nearest.ui(ui, &mut shared.reader, unanswered);
     }
 
     /// What the network sees, with what speaks for a class.

@@ -47,7 +47,8 @@ pub struct Nearest {
 }
 
 impl Nearest {
-    pub fn ui(&mut self, ui: &mut Ui, reader: &mut Reader, blank: bool) {
+    /// `unanswered` is said where the reader has no answer to the drawing.
+    pub fn ui(&mut self, ui: &mut Ui, reader: &mut Reader, unanswered: Option<&'static str>) {
         ui.strong("Nearest MNIST digits");
         if self.opened.is_some_and(|opened| opened != reader.opened()) {
             self.forget();
@@ -69,15 +70,15 @@ impl Nearest {
             }
             return;
         }
-        self.go_on(reader, blank);
+        self.go_on(reader, unanswered.is_some());
         let known = lock(&self.known);
         let (done, total) = (known.done, known.total);
         if done < total || total == 0 {
             let share = done as f32 / total.max(1) as f32;
             ui.add(egui::ProgressBar::new(share).desired_width(220.0).text(format!("{done} of {total} looked at")));
         }
-        if blank {
-            ui.weak("Draw a digit.");
+        if let Some(unanswered) = unanswered {
+            ui.weak(unanswered);
             return;
         }
         let Some(set) = &known.set else { return };

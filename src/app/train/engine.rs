@@ -69,6 +69,12 @@ struct Desk {
 }
 
 impl Desk {
+    fn new(pace: Pace, ctx: egui::Context) -> Desk {
+        let news = News::default();
+        let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, ended: false, news, unread: false };
+        Desk { post: Post::new(mail), ctx }
+    }
+
     /// Tells the window, which is woken once for all news that it has not read, so a hidden window is left alone.
     fn tell(&self, write: impl FnOnce(&mut News)) {
         let mut mail = self.post.mail();
@@ -97,9 +103,7 @@ impl Trainer {
     /// # Errors
     /// A message, if the system has no thread left.
     pub fn start(choice: Choice, plan: Plan, pace: Pace, ctx: egui::Context) -> Result<Trainer, String> {
-        let news = News::default();
-        let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, ended: false, news, unread: false };
-        let desk = Arc::new(Desk { post: Post::new(mail), ctx });
+        let desk = Arc::new(Desk::new(pace, ctx));
         let theirs = Arc::clone(&desk);
         let work = move || {
             if let Err(error) = work(&theirs, &choice, plan) {
@@ -114,6 +118,14 @@ impl Trainer {
         let started = std::thread::Builder::new().name("trainer".into()).spawn(work);
         started.map_err(|error| format!("no thread for training: {error}. Close other programs and start again"))?;
         Ok(Trainer { desk })
+    }
+
+    /// A run that does nothing in its phase, and does not end.
+    #[cfg(test)]
+    pub fn stuck(phase: Phase) -> Trainer {
+        let desk = Desk::new(Pace::Full, egui::Context::default());
+        desk.tell(|news| news.phase = phase);
+        Trainer { desk: Arc::new(desk) }
     }
 
     fn wish(&self, wish: impl FnOnce(&mut Mail)) {
@@ -146,6 +158,10 @@ impl Trainer {
     /// Whether the run has ended: after that it adds nothing to its news.
     pub fn is_over(&self) -> bool {
         self.desk.post.mail().ended
+    }
+    /// Whether the run has learned nothing yet.
+    pub fn is_opening(&self) -> bool {
+        self.desk.post.mail().news.phase == Phase::Opening
     }
     /// Waits for the run's end, but no longer than `patience`.
     pub fn wait(&self, patience: Duration) {

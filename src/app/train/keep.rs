@@ -38,7 +38,8 @@ pub struct Spare {
 impl Spare {
     /// Writes `live-NETWORK-latest.safetensors` into a folder, which is created if there is none. The run's own old file
     /// is overwritten; that of an earlier run, or of another window's, becomes `live-NETWORK-before.safetensors`, since
-    /// this run may be the worse one, and the second path returned is that.
+    /// this run may be the worse one. At this run's first write the second path returned is that: whoever has read with
+    /// the model before then finds it there. Later it is another window's model, with which nobody here has read.
     ///
     /// # Errors
     /// As [`keep`].
@@ -60,8 +61,8 @@ impl Spare {
             None => files::write_whole(&path, &bytes),
         };
         written.map_err(failed)?;
-        self.written = Some(hash(&bytes));
-        Ok((path, before))
+        let is_first = self.written.replace(hash(&bytes)).is_none();
+        Ok((path, before.filter(|_| is_first)))
     }
 
     /// Whether a file is what this run has written, and nobody else since.
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_does_not_write_over_what_a_run_in_another_window_has_written_meanwhile() {
+    fn a_run_does_not_write_over_what_a_run_in_another_window_has_written_and_leads_nobody_to_that() {
         let folder = tempfile::tempdir().unwrap();
         let models = ["fast", "dense", "cnn"].map(|name| ModelFile::shipped(name).unwrap());
         let [latest, before] =
@@ -151,7 +152,7 @@ mod tests {
         one.write(&models[0], folder.path(), "fast").unwrap();
         other.write(&models[1], folder.path(), "fast").unwrap();
         let of_other = std::fs::read(&latest).unwrap();
-        assert_eq!(one.write(&models[2], folder.path(), "fast"), Ok((latest.clone(), Some(before.clone()))));
+        assert_eq!(one.write(&models[2], folder.path(), "fast"), Ok((latest.clone(), None)));
         assert!(std::fs::read(&before).unwrap() == of_other);
         // The file is the first run's own again.
         assert_eq!(one.write(&models[0], folder.path(), "fast"), Ok((latest, None)));

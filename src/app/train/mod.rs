@@ -159,7 +159,7 @@ impl Train {
 
     /// Called before the window closes: waits until what was learned is written, but no longer than `patience`, and takes
     /// in what the runs say of it. Returns what went wrong meanwhile, which no window shows any more.
-    pub fn finish(&mut self, patience: Duration, shared: &mut Shared) -> Option<String> {
+    pub fn finish(&mut self, patience: Duration, shared: &mut Shared) -> Vec<String> {
         self.problem = None;
         self.end();
         let until = Instant::now() + patience;
@@ -167,7 +167,15 @@ impl Train {
             run.wait(until.saturating_duration_since(Instant::now()));
         }
         self.take(shared);
-        self.problem.take()
+        let is_late = self.leaving.iter().any(|run| !run.is_opening());
+        let late = is_late.then(|| {
+            let seconds = patience.as_secs();
+            format!(
+                "what was learned may not be written: the run did not end within {seconds} seconds. Before you close \
+                 the window, press Stop and wait for \"Saved as\""
+            )
+        });
+        self.problem.take().into_iter().chain(late).collect()
     }
 
     fn phase(&self) -> Option<Phase> {
@@ -300,4 +308,21 @@ fn written(ui: &mut Ui, shared: &mut Shared, path: &Path, text: RichText) {
             shared.remembered.panel = Panel::Draw;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{Memory, Remembered};
+
+    #[test]
+    fn a_run_that_does_not_end_in_time_as_the_window_closes_is_told_if_it_had_begun_to_learn() {
+        let (ctx, folder) = (egui::Context::default(), Path::new("no/such/folder"));
+        let mut shared = Shared::new(ctx, Choice::Cpu, folder, Memory::default(), Remembered::default());
+        for (phase, is_told) in [(Phase::Running, true), (Phase::Paused, true), (Phase::Opening, false)] {
+            let mut train = Train { run: Some(Trainer::stuck(phase)), ..Train::default() };
+            let told = train.finish(Duration::ZERO, &mut shared);
+            assert_eq!(told.iter().any(|told| told.contains("the run did not end")), is_told, "{phase:?}: {told:?}");
+        }
+    }
 }

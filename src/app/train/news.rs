@@ -64,7 +64,7 @@ pub struct News {
     pub kept: Option<Result<PathBuf, String>>,
     /// What was written without being asked for.
     pub spare: Option<Result<PathBuf, String>>,
-    /// Such a file of an earlier run, which had to make way: its old path, and its new one.
+    /// Such a file of an earlier run, which had to make way for this run's first: its old path, and its new one.
     pub moved: Option<[PathBuf; 2]>,
     /// Why it ended,
     pub failed: Option<String>,

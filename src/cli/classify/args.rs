@@ -187,12 +187,13 @@ impl Args {
         }
     }
 
-    /// Refuses flags for a preparation that does not take place with a model's file, whose images are of size `input`.
+    /// Refuses flags for a preparation that does not take place with a model's file, whose images have these sides.
     ///
     /// # Errors
-    /// If there is one: which, and why it would change nothing.
+    /// If there is one, and no table to go on with: which, and why it would change nothing.
     pub fn check_preparation(&self, file: &ModelFile, [.., channels]: [usize; 3]) -> anyhow::Result<()> {
-        if !self.preparation(file).only_fits(channels) {
+        // Older versions let them pass, and what they have begun is continued with the same flags.
+        if self.goes_on() || !self.preparation(file).only_fits(channels) {
             return Ok(());
         }
         let flags = [
@@ -232,8 +233,9 @@ impl Args {
             );
         }
         ensure!(!csv || self.sort_into.is_none(), "--sort-into sorts files, and cannot sort the rows of a CSV file");
+        let to_stdout = self.out.as_deref().is_none_or(|out| out.as_os_str() == DASH);
         ensure!(
-            format != Format::Parquet || self.out.is_some(),
+            format != Format::Parquet || !to_stdout,
             "--format parquet: Parquet cannot go to standard output; name a file with --out"
         );
         if let [path] = self.pictures.as_slice()
@@ -247,6 +249,12 @@ impl Args {
         }
         self.check_written()?;
         Ok(format)
+    }
+
+    /// Whether there is something to continue: the table, or what a stopped run has left of it.
+    fn goes_on(&self) -> bool {
+        let is_begun = |out: &Path| out.exists() || journal::path_of(out).exists();
+        self.resume && self.out.as_deref().is_some_and(is_begun)
     }
 
     /// The files that are written once, with their flags. Streams are not among them: they lose nothing, and may be
@@ -267,8 +275,7 @@ impl Args {
             ensure_png("--sheet", path)?;
         }
         // A stopped run may have left some of these files.
-        let goes_on = |out: &PathBuf| self.resume && (out.exists() || journal::path_of(out).exists());
-        let replaces = self.force || self.out.as_ref().is_some_and(goes_on);
+        let replaces = self.force || self.goes_on();
         for (i, (flag, path)) in written.iter().enumerate() {
             if let Some((other, _)) = written[..i].iter().find(|(_, other)| resolved(other) == resolved(path)) {
                 bail!("{other} and {flag} name the same file, {}; name two different ones", path.display());
@@ -374,7 +381,8 @@ impl Args {
             ("--threshold", format!("{:?}", self.threshold)),
             ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
         ];
-        Ok(settings.map(|(key, value)| (key.to_owned(), value)).into())
+        let views = (self.views > 1).then(|| (begun::VIEWS, "alike".to_owned()));
+        Ok(settings.into_iter().chain(views).map(|(key, value)| (key.to_owned(), value)).collect())
     }
 }
 

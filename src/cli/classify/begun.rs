@@ -8,6 +8,9 @@ use crate::words::shell;
 /// Key of the model's name. Only people read it: the model's digest decides whether it is the same.
 pub const MODEL_NAME: &str = "model's name";
 
+/// Key of what decides the views of a picture: `alike`, the same for all pictures.
+pub const VIEWS: &str = "views";
+
 /// The first difference, worded to follow "was begun": `without --views, not with --views 8`.
 pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
     let keys = is.keys().chain(was.keys()).filter(|key| *key != MODEL_NAME);
@@ -17,6 +20,7 @@ pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
         "model" => models(was.get(MODEL_NAME), is.get(MODEL_NAME)),
         "list of pictures" => lists(before, now),
         "preparation" => preparations(before, now),
+        VIEWS => "by a version of this program whose views of a picture depended on the pictures beside it".into(),
         flag => format!("{}, not {}", given(flag, before), given(flag, now)),
     })
 }
@@ -95,6 +99,20 @@ mod tests {
     fn said(key: &str, was: &str, is: &str) -> String {
         let [was, is] = [was, is].map(|value| Settings::from([(key.to_owned(), value.to_owned())]));
         difference(&was, &is).unwrap()
+    }
+
+    #[test]
+    fn a_table_of_views_that_depended_on_their_neighbours_is_not_continued() {
+        let settings = |views: &str, alike: &[(&str, &str)]| {
+            let all = [("--views", views)].into_iter().chain(alike.iter().copied());
+            all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<Settings>()
+        };
+        let alike = [(VIEWS, "alike")];
+        let said = difference(&settings("4", &[]), &settings("4", &alike)).unwrap();
+        assert!(said.starts_with("by a version of this program"), "{said}");
+        let said = difference(&settings("4", &alike), &settings("1", &[])).unwrap();
+        assert_eq!(said, "with --views 4, not with --views 1");
+        assert_eq!(difference(&settings("1", &[]), &settings("1", &[])), None);
     }
 
     #[test]

@@ -88,7 +88,7 @@ enum Now {
     Same,
     Gone,
     Changed,
-    /// It could not be read, and now it can.
+    /// It could not be read, and is looked at again: now it can be, or is a table that has another stamp.
     Mended,
     /// Its table has another stamp, and is to be read again.
     InTable(PathBuf, u32),
@@ -112,8 +112,8 @@ impl Check {
         Check { work, class_names: class_names.into(), moves, now: SystemTime::now(), tables: BTreeMap::new() }
     }
 
-    /// Compares the files of some records, and says for each whether its picture could not be read and now can: then it
-    /// is still to be classified. Rows of a table that may have changed are left to [`Check::finish`].
+    /// Compares the files of some records, and says for each whether it could not be read and perhaps now can: then it is
+    /// still to be classified. Rows of a table that may have changed are left to [`Check::finish`].
     ///
     /// # Errors
     /// If a picture is no longer there, or has changed: which, and what to do.
@@ -168,6 +168,7 @@ impl Check {
             NO_FILE if kept == NO_FILE || self.moves || record.best().is_none() => Now::Same,
             NO_FILE => Now::Gone,
             stamp if stamp == kept && stamp != UNSETTLED => Now::Same,
+            _ if is_csv(&file) && record.row.is_none() => Now::Mended,
             _ if is_csv(&file) => Now::InTable(file, seen),
             _ => {
                 let now = self.work.file(&file).ok();
@@ -310,6 +311,25 @@ mod tests {
         assert_eq!(mended(), [false, false]);
         draw(&broken, 90);
         assert_eq!(mended(), [false, true]);
+    }
+
+    #[test]
+    fn a_table_that_could_not_be_read_is_looked_at_again_once_it_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "no table").unwrap();
+        let kept = records(std::slice::from_ref(&path), 3600);
+        assert!(kept.len() == 1 && kept[0].row.is_none() && kept[0].failed.is_some(), "{kept:?}");
+        let mended = || {
+            let mut check = Check::new(&work(), &[], false);
+            check.now += Duration::from_secs(3600);
+            let mended = check.files(&kept).unwrap();
+            check.finish().unwrap();
+            mended
+        };
+        assert_eq!(mended(), [false]);
+        std::fs::write(&path, format!("3,200{}\n", ",0".repeat(15))).unwrap();
+        assert_eq!(mended(), [true]);
     }
 
     #[test]

@@ -54,12 +54,10 @@ const SOME_FAILED: u8 = 3;
 
 pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let format = args.check()?;
-    tell_doubts(&args.pictures);
     // A stream gets the table in the same way as standard output.
     let to = args.out.as_deref().and_then(files::stream);
-    if let Some(to) = &to {
-        ensure!(!args.resume, "--resume: {} is not a file, so nothing was kept to continue from", to.display());
-        args.out = None;
+    if let Some(out) = args.out.take_if(|_| to.is_some()) {
+        ensure!(!args.resume, "--resume: {} is not a file, so nothing was kept to continue from", out.display());
     }
     let (file, name) = match &args.model {
         Some(wanted) => ModelFile::open(wanted)?,
@@ -77,6 +75,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let class_names = classifier.class_names().to_vec();
     let top = args.top.map_or(2, usize::from).min(class_names.len().max(1));
     args.check_preparation(&file, classifier.input())?;
+    tell_doubts(&args.pictures, classifier.input());
     let columns = Columns::new(&class_names, args.threshold, Kept { top, all: args.probabilities });
     if columns.unsure != UNSURE {
         let word = &columns.unsure;
@@ -187,10 +186,10 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Says where the names of a table's columns leave the order of its pixels open.
-fn tell_doubts(pictures: &[PathBuf]) {
+fn tell_doubts(pictures: &[PathBuf], image: [usize; 3]) {
     // Opening a pipe would wait for its writer.
     for table in pictures.iter().filter(|path| is_csv(path) && path.is_file()) {
-        let rows = PixelRows::open(table);
+        let rows = PixelRows::open_for(table, Some(image));
         if let Some(doubt) = rows.as_ref().ok().and_then(|rows| rows.doubt()) {
             note(format_args!("note: {}: {doubt}", table.display()));
         }
@@ -199,7 +198,7 @@ fn tell_doubts(pictures: &[PathBuf]) {
 
 fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
     let pictures: Vec<String> = pictures.iter().map(|path| visible(&path.to_string_lossy())).collect();
-    if pictures == ["-"] && others == 0 {
+    if pictures == [DASH] && others == 0 {
         return "no pictures in -: the list on standard input is empty, or names only empty folders".into();
     }
     let endings = "files in a folder should end in .png, .jpg, .bmp, .tif, .webp, .gif, .pgm or the like";

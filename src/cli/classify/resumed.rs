@@ -33,8 +33,8 @@ pub struct Opened {
 pub struct Earlier {
     /// How many records of each name stand.
     pub done: HashMap<u64, u32>,
-    /// Pictures that it could not read and that can be read now: they are classified after all others, and have their
-    /// old places in the table.
+    /// Those that could not be read and that have been mended: they are classified after all others, and pictures in
+    /// files of their own have their old places in the table.
     pub mended: HashSet<u64>,
 }
 
@@ -82,15 +82,22 @@ fn resumed(
 ) -> anyhow::Result<Journal> {
     let classes = results.class_names.len();
     let mut check = Check::new(work, &results.class_names, results.moves());
+    let (mut failures, mut failed) = (Vec::new(), HashSet::new());
     let mut take = |check: &mut Check, records: Vec<Record>| -> anyhow::Result<()> {
         let mended = check.files(&records).with_context(|| path.display().to_string())?;
-        for (record, is_mended) in records.iter().zip(mended) {
+        for (record, is_mended) in records.into_iter().zip(mended) {
             let name = hash(record.path.as_bytes());
-            if is_mended {
+            let is_answer = record.best().is_some();
+            // An answer after a failure is that of a run which continued this one and was stopped in turn.
+            if is_mended || is_answer && failed.contains(&name) {
                 earlier.mended.insert(name);
-            } else {
+            }
+            if is_answer {
                 *earlier.done.entry(name).or_default() += 1;
-                results.add_earlier(record)?;
+                results.add_earlier(&record)?;
+            } else {
+                failed.insert(name);
+                failures.push((name, record));
             }
         }
         Ok(())
@@ -106,6 +113,13 @@ fn resumed(
     })?;
     take(&mut check, records)?;
     check.finish().with_context(|| path.display().to_string())?;
+    // Only now is it known which of them are mended.
+    for (name, record) in failures {
+        if !earlier.mended.contains(&name) {
+            *earlier.done.entry(name).or_default() += 1;
+            results.add_earlier(&record)?;
+        }
+    }
     Ok(journal)
 }
 

@@ -119,7 +119,7 @@ impl Least {
             }
         }
         for (table, mut wanted) in tables {
-            for (row, pixels) in numbered_pixels(&table) {
+            for (row, pixels) in numbered_pixels(&table, Some(work.input)) {
                 let Some(pictures) = wanted.remove(&row) else { continue };
                 if let Ok(prepared) = work.row(pixels) {
                     pictures.into_iter().for_each(|picture| picture.pixels = Some(prepared.pixels.clone()));

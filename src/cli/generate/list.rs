@@ -96,18 +96,17 @@ fn called(name: &str, class_names: &[String]) -> Result<u32, String> {
 
 /// At least two classes, for paths from one to the next.
 pub fn way_of_classes(text: &str) -> Result<Classes, String> {
-    match text.parse::<Classes>()? {
-        classes if classes.len() < 2 => Err("expected at least two classes, like 3,8".into()),
-        classes => Ok(classes),
-    }
+    two_or_more(text, Classes::len, "two classes, like 3,8")
 }
 
 /// A list of at least two numbers, for paths from one to the next.
 pub fn way(text: &str) -> Result<List, String> {
-    match text.parse::<List>()? {
-        List(keys) if keys.len() < 2 => Err("expected at least two numbers, like 3,17".into()),
-        list => Ok(list),
-    }
+    two_or_more(text, |list: &List| list.0.len(), "two numbers, like 3,17")
+}
+
+fn two_or_more<T: FromStr<Err = String>>(text: &str, len: impl Fn(&T) -> usize, least: &str) -> Result<T, String> {
+    let given: T = text.parse()?;
+    if len(&given) < 2 { Err(format!("expected at least {least}")) } else { Ok(given) }
 }
 
 /// Rows and columns.

@@ -292,6 +292,8 @@ fn a_plan_of_buffers_that_were_made_anew_since_or_of_another_device_is_refused()
         let new = device.prepare(&plan).unwrap();
         refused(device.run(&[new, old], 1));
         refused(device.profile(old, 1).map(drop));
+        refused(device.run(&[new, old], 0));
+        device.run(&[new], 0).unwrap();
         device.run(&[new], 1).unwrap();
         device.profile(new, 1).unwrap();
     }

@@ -138,8 +138,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     let normalization = scale.of_model()?;
     let mut file = ModelFile::new(&network, &parameters, &weights, &state);
     file.set_class_names(&class_names);
-    file.set("mean", normalization.mean);
-    file.set("std", normalization.std);
+    normalization.store(&mut file);
     file.set("imported", "tensors of PyTorch");
     keep_pictures(&mut file, metadata.get(Pictures::KEY).map(String::as_str));
     Ok(Imported { file, notes })

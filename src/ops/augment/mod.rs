@@ -13,6 +13,7 @@ use draw::{CELLS, POINTS, quartered};
 
 use super::case::{Case, Fill};
 use super::dropout::{clock, is_clock};
+use super::elementwise::finite;
 use super::kernel::WORKGROUP;
 use super::{Exact, In, Kernel, Op, Out, Target, expect, random};
 use crate::tensor::{Kind, Tensor};
@@ -125,6 +126,7 @@ impl Op for Augment {
         if x.kind != Kind::F32 || x.is_empty() {
             return Err("takes images of f32 that have pixels".into());
         }
+        finite(&[self.black])?;
         let Augment { rotate, shift, zoom, shear, elastic, erase, noise, .. } = *self;
         let from_0 = [shift, elastic, noise].iter().all(|x| *x >= 0.0 && x.is_finite());
         let bounded = [(rotate, 180.0), (zoom, 0.99), (shear, 89.0), (erase, 1.0)];

@@ -13,7 +13,9 @@ use crate::ops::dropout::{clock, is_clock};
 use crate::ops::epilogue::{Step, tiled};
 use crate::ops::kernel::MOST_BINDINGS;
 use crate::ops::reduce::{Slices, Sum};
-use crate::ops::{ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect_floats};
+use crate::ops::{
+    ByImage, Derivatives, Dropout, Epilogue, Exact, In, Kernel, Op, Out, Target, Twin, expect_floats, floats,
+};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -122,6 +124,9 @@ pub struct Stats {
     pub groups: usize,
 }
 
+/// How often [`Stats`] goes through its parts: for means, and for variances.
+const PASSES: usize = 2;
+
 impl Stats {
     fn rows_of_group(&self) -> usize {
         self.rows / self.groups
@@ -175,11 +180,11 @@ impl Op for Stats {
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
         let (c, parts) = (inputs[0].shape.last(), inputs[0].dims()[0] / self.groups);
-        let slices = Slices::tall(c, parts, target);
+        let slices = Slices::tall(c, parts, PASSES, target);
         let kernel = slices.kernel("batch_norm", "stats", self.groups, c).with("C", c);
         Epilogue::NONE
             .constants(kernel)
-            .rounds(2 * slices.rounds(parts, 1))
+            .rounds(PASSES * slices.rounds(parts, 1))
             .with("BY_FOUR", false)
             .with("GROUPS", self.groups)
             .with("ROWS", self.rows_of_group())
@@ -238,6 +243,7 @@ impl Op for Apply {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [x, stats, affine, clock @ ..] = inputs else { return Err("takes 3 inputs or more".into()) };
+        floats(&inputs[..3])?;
         if groups("the statistics", stats, x)? > 1 && !self.training {
             return Err("given statistics are for all rows".into());
         }
@@ -404,6 +410,7 @@ impl Op for Running {
         if inputs.len() != self.parts.len() || !(1..=Running::MOST).contains(&inputs.len()) {
             return Err(format!("takes statistics of 1 to {} layers", Running::MOST));
         }
+        floats(inputs)?;
         if self.parts.iter().zip(inputs).any(|(part, stats)| stats.len() < part.len) {
             return Err("a layer has fewer statistics than are kept of it".into());
         }

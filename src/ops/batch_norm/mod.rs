@@ -204,3 +204,18 @@ pub fn cases() -> Vec<Case> {
     }
     cases
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::kernel::MOST_ROUNDS;
+
+    #[test]
+    fn both_loops_over_many_parts_are_together_no_longer_than_drivers_on_the_cpu_let_them() {
+        for parts in [40_000, 66_000, 300_000, 2_000_000] {
+            let stats = Stats { rows: parts, rows_per_part: 1, groups: 1 };
+            let rounds = stats.gpu(&[Tensor::f32([parts, 2, 3])], &[], Target::SOFTWARE).rounds;
+            assert!((1..=MOST_ROUNDS).contains(&rounds), "{parts} parts: {rounds}");
+        }
+    }
+}

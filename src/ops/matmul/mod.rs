@@ -7,7 +7,7 @@ use super::case::{Case, Fill};
 use super::epilogue::Ready;
 use super::kernel::{MOST_INVOCATIONS, MOST_ROUNDS};
 use super::tile::MOST_PIXELS;
-use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats};
+use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect, floats};
 use crate::grad::Backward;
 use crate::graph::{Graph, GraphError, Value};
 use crate::parallel::parallel_rows;
@@ -84,7 +84,8 @@ impl Op for MatMul {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let (own, extra) = inputs.split_at(inputs.len().min(2));
-        let [a, b] = expect_floats::<2>(own)?;
+        floats(inputs)?;
+        let [a, b] = expect::<2>(own)?;
         let Sizes { m, n, .. } = self.sizes(a.dims(), b.dims())?;
         let out = Tensor::f32([m, n]);
         let mut extra = extra.to_vec();

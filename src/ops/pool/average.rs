@@ -6,7 +6,7 @@ use super::{OF_DERIVATIVES, Windows, exact_act_grad, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::epilogue::Ready;
-use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats};
+use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats, floats};
 use crate::tensor::Tensor;
 
 /// `out[n, p, q, c] = mean of x over the window`; `x` is `[n, h, w, c]`.
@@ -78,6 +78,7 @@ impl Op for AvgPoolGrad {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [d_out, extra @ ..] = inputs else { return Err("takes the derivative of its output".into()) };
+        floats(inputs)?;
         let &[n, p, q, c] = d_out.dims() else { return Err("takes images [n, h, w, c]".into()) };
         let image = Tensor::f32([n, self.image[0], self.image[1], c]);
         let (_, g) = Windows::on(self.pool.window, self.pool.stride, &image)?;

@@ -9,7 +9,7 @@ use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::epilogue::{Finish, Ready, Step};
 use crate::ops::tile::{load, store};
-use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target};
+use crate::ops::{ByImage, Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, floats};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -400,6 +400,7 @@ impl Op for MaxPoolGrad {
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let [d_out, x, extra @ ..] = inputs else { return Err("takes d_out and the input".into()) };
+        floats(inputs)?;
         let (n, g) = Windows::on(self.pool.window, self.pool.stride, x)?;
         if d_out.dims() != [n, g.p, g.q, g.c] {
             return Err(format!("d_out should be [{n}, {}, {}, {}]", g.p, g.q, g.c));
