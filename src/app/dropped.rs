@@ -113,8 +113,12 @@ fn decoded(address: &str) -> Option<Vec<u8>> {
 /// A pasted picture, within the same limits as one from a file.
 fn pasted(image: &ColorImage) -> Read {
     let [width, height] = image.size.map(|side| side as u32);
-    if image.pixels.len() as u64 > MAX_PIXELS {
-        let error = PictureError::TooManyPixels { width, height, limit: MAX_PIXELS };
+    let error = match image.pixels.len() as u64 {
+        0 => Some(PictureError::NoPixels { width, height }),
+        1..=MAX_PIXELS => None,
+        _ => Some(PictureError::TooManyPixels { width, height, limit: MAX_PIXELS }),
+    };
+    if let Some(error) = error {
         return Err(format!("the picture on the clipboard {error}"));
     }
     let bytes = image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
@@ -143,6 +147,12 @@ fn first(files: &[PathBuf]) -> Read {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_without_pixels_is_not_pasted() {
+        let empty = ColorImage::new([MAX_SIDE as usize + 1, 0], Vec::new());
+        assert!(pasted(&empty).unwrap_err().ends_with("has no pixels: it is 2049 x 0"));
+    }
 
     #[test]
     fn the_first_picture_among_the_files_is_taken_and_where_there_is_none_it_is_said() {

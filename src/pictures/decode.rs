@@ -74,7 +74,7 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
 /// Decodes the bytes of a file; the first frame of an animation, the first page of a TIFF file.
 ///
 /// # Errors
-/// [`PictureError`] if it is empty, of no known format, of more than [`MAX_PIXELS`], cut off or damaged.
+/// [`PictureError`] if it is empty, of no known format, of no pixel or of more than [`MAX_PIXELS`], cut off or damaged.
 pub fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     decode_in_turn(bytes, false)
 }
@@ -122,6 +122,9 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(PictureError::NoPixels { width, height });
+    }
     if pixels > MAX_PIXELS {
         return Err(PictureError::TooManyPixels { width, height, limit: MAX_PIXELS });
     }

@@ -50,6 +50,17 @@ fn files_cut_off_anywhere_are_refused_and_never_filled_up_with_grey() {
 }
 
 #[test]
+fn pictures_that_say_they_have_no_rows_or_no_columns_are_refused() {
+    for side in [1, 40, MAX_SIDE + 1] {
+        assert_eq!(reason(format!("P5\n{side} 0\n255\n").as_bytes()), format!("has no pixels: it is {side} x 0"));
+        let mut narrow = encoded(DynamicImage::from(stripes()).to_rgb8(), ImageFormat::Gif);
+        narrow[6..8].copy_from_slice(&[0; 2]);
+        narrow[8..10].copy_from_slice(&(side as u16).to_le_bytes());
+        assert_eq!(reason(&narrow), format!("has no pixels: it is 0 x {side}"));
+    }
+}
+
+#[test]
 fn a_thumbnail_inside_does_not_hide_that_a_jpeg_is_cut_off() {
     let whole = encoded(stripes(), ImageFormat::Jpeg);
     // An application segment whose content is a whole JPEG, right after the first marker.

@@ -23,6 +23,8 @@ pub enum PictureError {
     /// Including its article.
     #[error("is {0}, which is not read. Convert it to JPEG or PNG")]
     OtherFormat(&'static str),
+    #[error("has no pixels: it is {width} x {height}")]
+    NoPixels { width: u32, height: u32 },
     #[error("is too large: {width} x {height} pixels, at most {limit} are decoded. Save it smaller")]
     TooManyPixels { width: u32, height: u32, limit: u64 },
     #[error("is cut off: a JPEG without its end")]
