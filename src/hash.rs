@@ -11,3 +11,8 @@ pub fn mix(hash: u64, word: u64) -> u64 {
 pub fn digest_of(text: &str) -> u64 {
     text.bytes().fold(text.len() as u64, |hash, byte| mix(hash, byte.into()))
 }
+
+/// FNV-1a, which is the same everywhere and always.
+pub fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

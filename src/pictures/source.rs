@@ -14,6 +14,7 @@ use super::{numbered, of_bytes, path_text, text_path};
 use crate::data::csv::PixelRows;
 use crate::data::{DataError, Numbered};
 use crate::files::DASH;
+use crate::hash::hash;
 
 /// One item that a source has found.
 #[derive(Clone, PartialEq, Debug)]
@@ -71,11 +72,6 @@ impl Shard {
     fn holds(&self, within: &str) -> bool {
         hash(within.as_bytes()) % self.of == self.index - 1
     }
-}
-
-/// FNV-1a, which is the same everywhere and always.
-pub fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// How many items with each name's hash are done already. What is left of it after the last task was not found.

@@ -240,15 +240,21 @@ fn a_stopped_run_goes_on_without_what_it_could_not_read() {
     }
 }
 
-#[test]
-fn a_stopped_run_goes_on_with_what_it_could_not_read_once_it_can_be() {
+/// A folder of six pictures and their table, and what in/3.png held before it was broken.
+fn six_pictures_of_which_one_breaks() -> (Place, Vec<u8>) {
     let place = Place::new();
     for i in 0..6 {
         save(&place, &format!("in/{i}.png"), digit(i).0);
     }
     place.works(&format!("{CLASSIFY} in --out whole.csv"));
-    let mended = place.read("in/3.png");
+    let whole = place.read("in/3.png");
     place.write("in/3.png", "no picture");
+    (place, whole)
+}
+
+#[test]
+fn a_stopped_run_goes_on_with_what_it_could_not_read_once_it_can_be() {
+    let (place, mended) = six_pictures_of_which_one_breaks();
     let line = format!("{CLASSIFY} in --out table.csv");
     ends_before_its_table(&place, &line);
     ends_with(&place.run(&format!("{CLASSIFY} in --out lacking.csv")), 3);
@@ -265,13 +271,7 @@ fn a_stopped_run_goes_on_with_what_it_could_not_read_once_it_can_be() {
 
 #[test]
 fn a_mended_picture_is_counted_once_though_the_run_that_mended_it_was_stopped_and_has_moved_it() {
-    let place = Place::new();
-    for i in 0..6 {
-        save(&place, &format!("in/{i}.png"), digit(i).0);
-    }
-    place.works(&format!("{CLASSIFY} in --out whole.csv"));
-    let mended = place.read("in/3.png");
-    place.write("in/3.png", "no picture");
+    let (place, mended) = six_pictures_of_which_one_breaks();
     let line = format!("{CLASSIFY} in --out table.csv --sort-into sorted --sort move");
     ends_before_its_table(&place, &line);
     place.write("in/3.png", &mended);

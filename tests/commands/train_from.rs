@@ -199,38 +199,41 @@ fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
     assert_eq!(place.read(whole), wanted);
 }
 
-#[test]
-fn a_model_that_goes_on_from_one_that_knows_the_test_images_is_said_to_know_them_too() {
+/// How a small table is trained on.
+const ON_ALL: &str = "--data all.csv --epochs 1 --validation 0 --device cpu -q";
+/// What is said of a model that has learned from the images of the second run's test.
+const KNOWS: &str = "has learned from 10 of these 10 test images (--hold-out 0)";
+
+/// A first run on all of a table, and a second one that goes on from it and sets ten images aside. It keeps the
+/// normalization, without which the two could not be joined.
+fn trained_twice() -> Place {
     let place = Place::new();
     let rows: String = (0..40).map(|i| format!("{},{i},0,255,9\n", i % 2)).collect();
     place.write("all.csv", format!("label,a,b,c,d\n{rows}"));
-    let train = "--data all.csv --epochs 1 --validation 0 --device cpu -q";
-    place.works(&format!("train dense --hold-out 0 {train}"));
-    place.works(&format!("train --from runs/0001-dense --hold-out 10 {train}"));
-    let warning = "has learned from 10 of these 10 test images (--hold-out 0)";
+    place.works(&format!("train dense --hold-out 0 {ON_ALL}"));
+    place.works(&format!("train --from runs/0001-dense --hold-out 10 {ON_ALL}"));
+    place
+}
+
+#[test]
+fn a_model_that_goes_on_from_one_that_knows_the_test_images_is_said_to_know_them_too() {
+    let place = trained_twice();
     // It goes on for longer, with the hold-out that it has.
-    let said = place.works(&format!("train --from runs/0002-dense {train}"));
-    assert!(said.err.contains(warning) && said.err.contains("--hold-out 10, which is kept"), "{said:#?}");
+    let said = place.works(&format!("train --from runs/0002-dense {ON_ALL}"));
+    assert!(said.err.contains(KNOWS) && said.err.contains("--hold-out 10, which is kept"), "{said:#?}");
     for run in ["0002", "0003"] {
         let said = place.works(&format!("evaluate runs/{run}-dense --data all.csv --device cpu"));
         assert_eq!(said.err.matches("no fair test").count(), 1, "{said:#?}");
-        assert!(said.err.contains(warning), "{said:#?}");
+        assert!(said.err.contains(KNOWS), "{said:#?}");
     }
 }
 
 #[test]
 fn an_ensemble_is_tested_with_a_warning_where_one_of_its_members_knows_the_images() {
-    let place = Place::new();
-    let rows: String = (0..40).map(|i| format!("{},{i},0,255,9\n", i % 2)).collect();
-    place.write("all.csv", format!("label,a,b,c,d\n{rows}"));
-    let train = "--data all.csv --epochs 1 --validation 0 --device cpu -q";
-    place.works(&format!("train dense --hold-out 0 {train}"));
-    // It keeps the normalization, without which the two could not be joined.
-    place.works(&format!("train --from runs/0001-dense --hold-out 10 {train}"));
-    let warning = "has learned from 10 of these 10 test images (--hold-out 0)";
+    let place = trained_twice();
     for members in ["runs/0001-dense runs/0002-dense", "runs/0002-dense runs/0001-dense"] {
         place.works(&format!("ensemble {members} -o both.safetensors --force"));
         let said = place.works("evaluate both.safetensors --data all.csv --hold-out 10 --device cpu");
-        assert!(said.err.contains(warning), "{said:#?}");
+        assert!(said.err.contains(KNOWS), "{said:#?}");
     }
 }

@@ -1,6 +1,6 @@
 //! The panel to train in, driven by its accessible names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use eframe::egui::{Key, vec2};
@@ -34,6 +34,17 @@ fn set(window: &mut Window, name: &str, value: &str) {
 fn click(window: &mut Window, name: &str) {
     window.harness.get_by_label(name).click();
     window.harness.run_steps(2);
+}
+
+/// The window while a long run learns, with a file where its folder of models was.
+fn open_with_nowhere_to_keep() -> (Window, PathBuf) {
+    let mut window = open();
+    set(&mut window, "Epochs", "1000");
+    start(&mut window);
+    let models = window.folder.path().join("models");
+    std::fs::remove_dir_all(&models).unwrap();
+    std::fs::write(&models, "a file in the way").unwrap();
+    (window, models)
 }
 
 /// Starts a run, and waits for its first steps.
@@ -202,12 +213,7 @@ fn a_model_that_was_just_chosen_opens_though_the_one_before_it_is_renamed_meanwh
 
 #[test]
 fn what_could_not_be_kept_is_said_until_it_is() {
-    let mut window = open();
-    set(&mut window, "Epochs", "1000");
-    start(&mut window);
-    let models = window.folder.path().join("models");
-    std::fs::remove_dir_all(&models).unwrap();
-    std::fs::write(&models, "a file in the way").unwrap();
+    let (mut window, models) = open_with_nowhere_to_keep();
     click(&mut window, "Keep");
     window.until("it is said", |window| window.has("the model is not kept"));
     std::fs::remove_file(&models).unwrap();
@@ -218,12 +224,7 @@ fn what_could_not_be_kept_is_said_until_it_is() {
 
 #[test]
 fn a_window_that_cannot_write_what_was_learned_says_so_when_it_closes() {
-    let mut window = open();
-    set(&mut window, "Epochs", "1000");
-    start(&mut window);
-    let models = window.folder.path().join("models");
-    std::fs::remove_dir_all(&models).unwrap();
-    std::fs::write(&models, "a file in the way").unwrap();
+    let (mut window, _) = open_with_nowhere_to_keep();
     let problems = window.app().finish();
     assert!(problems.len() == 1 && problems[0].contains("the model is not kept"), "{problems:?}");
     // That run has ended, so nothing more is lost.

@@ -1,10 +1,10 @@
 //! Writes a model that was trained in the window to a file with a name of its own.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, Existing};
+use crate::hash::hash;
 use crate::models::ModelFile;
 
 /// Writes `live-NETWORK-0001.safetensors`, or the next number, into a folder, which is created if there is none. An
@@ -69,12 +69,6 @@ impl Spare {
     fn is_own(&self, path: &Path) -> bool {
         self.written.is_some() && self.written == std::fs::read(path).ok().map(|bytes| hash(&bytes))
     }
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 fn not_kept(folder: &Path, error: &io::Error) -> String {

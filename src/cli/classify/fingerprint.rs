@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use crate::data::cache::identity;
-use crate::pictures::source::{Source, Task, hash, is_csv, table_of};
+use crate::hash::hash;
+use crate::pictures::source::{Source, Task, is_csv, table_of};
 use crate::pictures::stream::{BATCH, Item, Work};
 use crate::pictures::{Prepared, text_path, visible};
 

@@ -13,7 +13,7 @@ use super::journal::{self, Journal, Settings};
 use super::record::Record;
 use super::sorting::How;
 use crate::files::Existing;
-use crate::pictures::source::hash;
+use crate::hash::hash;
 use crate::pictures::stream::Work;
 use crate::pictures::{text_path, visible};
 

@@ -9,8 +9,9 @@ use anyhow::Context;
 
 use super::table::unsure;
 use crate::files::{Existing, Unfinished};
+use crate::hash::hash;
 use crate::pictures::numbered;
-use crate::pictures::source::{hash, is_name};
+use crate::pictures::source::is_name;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum How {
