@@ -36,6 +36,7 @@ mod help;
 mod import;
 mod inspect;
 mod interrupt;
+mod learner;
 mod models;
 mod numbers;
 mod precision;

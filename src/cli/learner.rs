@@ -1,0 +1,270 @@
+//! Which images of a data set a model has learned from.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::{data_unremarked, is_one_place};
+use crate::data::{DataSet, HoldOut, Reading, digest};
+use crate::models::{Learned, ModelFile};
+
+/// A model, and data that it may have learned from: in its own training, or in one before that.
+pub struct Learner<'a> {
+    file: &'a ModelFile,
+    model: &'a Path,
+    data: Option<&'a Path>,
+    /// What identifies the images to train with that each hold-out leaves; `None` where there are none of the model's
+    /// classes. Reading them takes long, and the file of a model may name one hold-out any number of times.
+    digests: HashMap<Option<HoldOut>, Option<String>>,
+}
+
+impl<'a> Learner<'a> {
+    pub fn new(file: &'a ModelFile, model: &'a Path, data: Option<&'a Path>) -> Learner<'a> {
+        Learner { file, model, data, digests: HashMap::new() }
+    }
+
+    /// If no hold-out is asked for, and the model has learned from these data with one of `least` or more, the same
+    /// data with that hold-out, which `reading` receives. Returns a note that says so.
+    pub fn keep(&mut self, set: &mut DataSet, reading: &mut Reading, least: usize) -> Option<String> {
+        let has_tests = !set.held_out && !set.test.is_empty();
+        if reading.hold_out.is_some() || has_tests {
+            return None;
+        }
+        let own = self.digest(set, reading.hold_out);
+        // The newest training that set aside at least `least` of these data counts; later ones with fewer are left to
+        // `doubts`.
+        for learned in self.file.learned() {
+            if learned.digest.is_some() && learned.digest == own {
+                return None;
+            }
+            let Some(HoldOut::Count(count)) = learned.hold_out else { continue };
+            if count >= least
+                && let Some(as_learned) = self.as_learned(reading, &learned)
+            {
+                (*set, reading.hold_out) = (as_learned, learned.hold_out);
+                let model = self.model.display();
+                return Some(format!(
+                    "note: {model} has learned from these images with --hold-out {count}, which is kept"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Warnings where some of the test images are among those that the model has learned from, or may be. `set` was
+    /// read as `reading` says.
+    pub fn doubts(&mut self, set: &DataSet, reading: &Reading) -> Vec<String> {
+        // Data with a test set of their own keep it apart.
+        let is_of_all = set.held_out || set.train.is_empty();
+        if !is_of_all {
+            return Vec::new();
+        }
+        let own = self.digest(set, reading.hold_out);
+        let mut others = self.file.learned();
+        others.retain(|learned| learned.digest.is_none() || learned.digest != own);
+        let mut doubts: Vec<String> = Vec::new();
+        let mut compared = HashSet::new();
+        for learned in others {
+            if compared.contains(&(learned.hold_out, learned.digest.clone())) {
+                continue;
+            }
+            match self.as_learned(reading, &learned) {
+                Some(as_learned) => {
+                    doubts.extend(self.known(set, &as_learned, &learned));
+                    compared.insert((learned.hold_out, learned.digest));
+                }
+                None => doubts.extend(self.changed(set, &learned)),
+            }
+        }
+        // Several trainings may give rise to the same one.
+        doubts.sort();
+        doubts.dedup();
+        doubts
+    }
+
+    /// The same data as they were read in a training of the model, if that was with another hold-out than `reading`
+    /// has.
+    fn as_learned(&mut self, reading: &Reading, learned: &Learned) -> Option<DataSet> {
+        let hold_out = learned.hold_out;
+        let is_known_to_differ = self.digests.get(&hold_out).is_some_and(|digest| *digest != learned.digest);
+        if hold_out == reading.hold_out || learned.digest.is_none() || is_known_to_differ {
+            return None;
+        }
+        let reading = Reading { hold_out, ..reading.clone() };
+        let Ok(set) = data_unremarked(Some(self.data?), &reading) else {
+            // Data that cannot be read this way are other data.
+            self.digests.insert(hold_out, None);
+            return None;
+        };
+        (self.digest(&set, hold_out) == learned.digest).then_some(set)
+    }
+
+    /// What identifies the images to train with, read with a hold-out, under the model's classes; `None` if they have
+    /// others.
+    fn digest(&mut self, set: &DataSet, hold_out: Option<HoldOut>) -> Option<String> {
+        let found = || {
+            let names = self.file.class_names(self.model).ok()?;
+            Some(digest(&set.clone().with_classes(names).ok()?.train))
+        };
+        self.digests.entry(hold_out).or_insert_with(found).clone()
+    }
+
+    /// A warning where some of the test images are among those that a training has learned from.
+    fn known(&self, set: &DataSet, as_learned: &DataSet, learned: &Learned) -> Option<String> {
+        let (test, train) = (&set.test, &as_learned.train);
+        let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
+        let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
+        let by = match learned.hold_out {
+            Some(HoldOut::Count(count)) => format!("--hold-out {count}"),
+            _ => "a tenth was held out".into(),
+        };
+        (count > 0).then(|| {
+            let (model, len) = (self.model.display(), test.len());
+            format!(
+                "warning: {model} has learned from {count} of these {len} test images ({by}), so this is no fair test"
+            )
+        })
+    }
+
+    /// A warning where a training has learned from what was read at the same place, and that has changed since, as
+    /// images were added or removed or are read in another way: it cannot be told which of the test images the model
+    /// knows.
+    fn changed(&self, set: &DataSet, learned: &Learned) -> Option<String> {
+        let is_same = is_one_place(Path::new(learned.place.as_ref()?), self.data?);
+        is_same.then(|| {
+            format!(
+                "warning: {} has learned from {} as it was read then, and may know some of these {} test images: this \
+                 is no fair test",
+                self.model.display(),
+                set.name,
+                set.test.len()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+    use crate::models::DATA_DIGEST;
+
+    /// Forty images, each of its own grey.
+    pub fn table(folder: &Path) -> std::path::PathBuf {
+        let rows: String = (0..40).map(|i| format!("{},{i},0,255,9\n", i % 2)).collect();
+        let path = folder.join("a.csv");
+        std::fs::write(&path, format!("label,a,b,c,d\n{rows}")).unwrap();
+        path
+    }
+
+    pub fn asked(hold_out: Option<usize>) -> Reading {
+        Reading { hold_out: hold_out.map(HoldOut::Count), ..Reading::default() }
+    }
+
+    pub fn read(path: &Path, hold_out: Option<usize>) -> DataSet {
+        data_unremarked(Some(path), &asked(hold_out)).unwrap()
+    }
+
+    /// The file of a model that has learned from the images that a hold-out leaves.
+    pub fn trained(path: &Path, hold_out: usize) -> ModelFile {
+        let mut file = ModelFile::default();
+        file.set("classes", 2);
+        file.set(DATA_DIGEST, digest(&read(path, Some(hold_out)).train));
+        file.set_hold_out(Some(HoldOut::Count(hold_out)));
+        file
+    }
+
+    /// What is said of the data at a place, read with a hold-out, if they are tested with.
+    pub fn doubts(file: &ModelFile, path: &Path, reading: &Reading) -> Vec<String> {
+        let set = data_unremarked(Some(path), reading).unwrap();
+        Learner::new(file, Path::new("model"), Some(path)).doubts(&set, reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::*;
+    use super::*;
+
+    #[test]
+    fn test_images_that_a_model_has_learned_from_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let says = |file: &ModelFile, hold_out: Option<usize>, words: &str| {
+            let told = doubts(file, &path, &asked(hold_out));
+            assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
+        };
+        says(&trained(&path, 10), Some(30), "from 20 of these 30 test images (--hold-out 10)");
+        says(&trained(&path, 0), Some(6), "from 6 of these 6 test images (--hold-out 0)");
+        // A tenth, which no file tells.
+        let mut file = trained(&path, 4);
+        file.metadata.remove("hold_out");
+        says(&file, Some(20), "from 16 of these 20 test images (a tenth");
+        for (file, hold_out) in [(&file, Some(4)), (&file, None), (&trained(&path, 10), Some(2))] {
+            assert!(doubts(file, &path, &asked(hold_out)).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_model_knows_the_test_images_that_those_before_it_have_learned_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let after = |before: &ModelFile, hold_out: usize| {
+            let mut file = trained(&path, hold_out);
+            file.set_learned_before(&before.learned());
+            file
+        };
+        let second = after(&trained(&path, 0), 10);
+        for file in [&second, &after(&second, 10)] {
+            let (mut set, mut reading) = (read(&path, None), Reading::default());
+            let mut learner = Learner::new(file, Path::new("model"), Some(&path));
+            let kept = learner.keep(&mut set, &mut reading, 1).unwrap();
+            assert!(kept.contains("with --hold-out 10, which is kept") && reading == asked(Some(10)), "{kept}");
+            let told = learner.doubts(&set, &reading);
+            assert!(told.len() == 1 && told[0].contains("from 10 of these 10 test images (--hold-out 0)"), "{told:?}");
+        }
+        // The same images have been set aside all along.
+        assert!(doubts(&after(&trained(&path, 10), 10), &path, &asked(Some(10))).is_empty());
+    }
+
+    #[test]
+    fn data_that_are_not_what_a_model_has_learned_from_are_read_once_for_each_hold_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let file = trained(&path, 10);
+        let rows = std::fs::read(&path).unwrap();
+        let learned = |file: &ModelFile| file.learned().remove(0);
+        let mut learner = Learner::new(&file, Path::new("model"), Some(&path));
+        std::fs::write(&path, [rows.as_slice(), b"1,77,0,255,9\n"].concat()).unwrap();
+        assert!(learner.as_learned(&asked(None), &learned(&file)).is_none(), "other data");
+        std::fs::write(&path, rows).unwrap();
+        assert!(learner.as_learned(&asked(None), &learned(&file)).is_none(), "they are not read again");
+        assert!(learner.as_learned(&asked(None), &learned(&trained(&path, 6))).is_some(), "another hold-out");
+    }
+
+    #[test]
+    fn a_model_may_know_test_images_of_a_place_that_has_changed_since_it_learned_or_is_read_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = table(folder.path());
+        let mut file = trained(&path, 10);
+        file.set("trained", format!("data = {}", toml::Value::from(path.display().to_string())));
+        let told = |path: &Path, hold_out: usize| doubts(&file, path, &asked(Some(hold_out)));
+        assert!(told(&path, 10).is_empty(), "nothing has changed");
+        let otherwise = Reading { image_size: Some([4, 1, 1].into()), ..asked(Some(10)) };
+        assert_eq!(doubts(&file, &path, &otherwise).len(), 1);
+        let rows = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{rows}1,77,0,255,9\n")).unwrap();
+        let warning = told(&path, 10).join("\n");
+        assert!(warning.contains("as it was read then") && warning.contains("10 test images"), "{warning}");
+        assert!(told(&path, 0).is_empty(), "nothing is tested");
+        let roundabout = folder.path().join(".").join("..").join(folder.path().file_name().unwrap()).join("a.csv");
+        assert!(!told(&roundabout, 10).is_empty(), "the same place, spelt otherwise");
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link.csv");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            assert!(!told(&link, 10).is_empty(), "a link to it");
+        }
+        let elsewhere = folder.path().join("b.csv");
+        std::fs::copy(&path, &elsewhere).unwrap();
+        assert!(told(&elsewhere, 10).is_empty(), "other images");
+    }
+}
