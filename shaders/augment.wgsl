@@ -90,7 +90,7 @@ fn motion(key: u32) -> Motion {
 
 fn pixel(image: u32, y: i32, x: i32, channel: u32) -> f32 {
     if y < 0 || x < 0 || y >= i32(HEIGHT) || x >= i32(WIDTH) {
-        return BLACK;
+        return BACKGROUND;
     }
     return images[image * SIZE + (u32(y) * WIDTH + u32(x)) * CHANNELS + channel];
 }
@@ -171,7 +171,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #if ELASTIC
             at += displacement(y, x);
 #endif
-            // Everything beyond an image's black border is black too.
+            // Everything beyond an image's border of background is background too.
             at = clamp(at, vec2(-1.0), vec2(f32(WIDTH), f32(HEIGHT)));
             let corner = floor(at);
             let share = at - corner;

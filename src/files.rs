@@ -10,8 +10,8 @@ use tempfile::TempPath;
 
 use crate::{faults, system};
 
-/// What the names of unfinished files begin with, in the folder of the file that they will become.
-pub const UNFINISHED: &str = ".inkgrad-";
+/// What the names of unfinished files begin with and end in, in the folder of the file that they will become.
+const UNFINISHED: [&str; 2] = [".inkgrad-", ".tmp"];
 
 /// Bytes that are buffered before the system is asked to write them.
 const BUFFER: usize = 1 << 16;
@@ -72,7 +72,7 @@ impl Drop for Listed {
 
 /// A file that is being written. It has a temporary name in the folder it is meant for, and takes its own name when it
 /// is finished; if dropped before, it leaves nothing. If its own name is a link, the link's target is written; a pipe
-/// or a device is handed everything at the end.
+/// or a device is handed everything at the end. It is locked, which tells it from what a killed process has left.
 pub struct Unfinished {
     file: BufWriter<std::fs::File>,
     temporary: TempPath,
@@ -165,10 +165,11 @@ impl Unfinished {
             }
         };
         let mut builder = tempfile::Builder::new();
-        builder.prefix(UNFINISHED).suffix(".tmp");
+        builder.prefix(UNFINISHED[0]).suffix(UNFINISHED[1]);
         // The system's own file, whose errors do not contain the temporary name: it means nothing to whoever asked for
         // a file of another name.
         let (file, temporary) = builder.make_in(place, |path| options.open(path))?.into_parts();
+        lock(&file);
         let (file, listed) = (BufWriter::with_capacity(BUFFER, file), Listed::new(&temporary));
         Ok(Unfinished { file, temporary, _listed: listed, path: path.to_owned(), goal })
     }
@@ -234,6 +235,10 @@ impl Unfinished {
     }
 
     fn name(self, existing: Existing) -> io::Result<()> {
+        if cfg!(windows) {
+            // There nobody can read what another process has locked. Without the lock it is named all the same.
+            let _ = self.file.get_ref().unlock();
+        }
         match self.goal {
             // This loses nothing that was there.
             Goal::Stream(stream) => pour(self.file.get_ref(), &stream),
@@ -347,6 +352,20 @@ pub fn write_keeping(path: &Path, before: &Path, bytes: &[u8]) -> io::Result<()>
 /// holds it. Where a file system has no locks, nobody is kept out.
 pub fn lock(file: &std::fs::File) -> bool {
     !matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+}
+
+/// Removes what killed processes have left unfinished in a folder, and leaves alone what is still being written.
+pub(crate) fn clean(folder: &Path) {
+    let [begin, end] = UNFINISHED;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        let is_left = || std::fs::File::options().write(true).open(&path).is_ok_and(|file| lock(&file));
+        if name.starts_with(begin) && name.ends_with(end) && is_left() {
+            // A file that cannot be removed does no harm.
+            let _ = std::fs::remove_file(&path);
+        }
+    }
 }
 
 fn folder(path: &Path) -> &Path {
@@ -471,6 +490,22 @@ mod tests {
         assert!(lock(&one) && !lock(&two));
         drop(one);
         assert!(lock(&two));
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_unfinished_is_removed_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".inkgrad-1.tmp", "mine.tmp", ".inkgrad-mine"] {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        let mut file = Unfinished::create(&folder.path().join("a")).unwrap();
+        file.write_all(b"whole").unwrap();
+        clean(folder.path());
+        file.finish(Existing::Keep).unwrap();
+        let entries = std::fs::read_dir(folder.path()).unwrap().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, [".inkgrad-mine", "a", "mine.tmp"]);
     }
 
     #[cfg(windows)]

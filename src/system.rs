@@ -61,6 +61,32 @@ pub fn end(code: u8) -> ! {
     std::process::exit(code.into())
 }
 
+/// Runs what sets handlers for signals, and has those ignored again that the process was started to ignore.
+pub fn keeping_ignored<T>(listen: impl FnOnce() -> T) -> T {
+    #[cfg(unix)]
+    let ignored = {
+        let mut signals = vec![libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
+        signals.retain(|signal| is_ignored(*signal));
+        signals
+    };
+    let done = listen();
+    #[cfg(unix)]
+    for signal in ignored {
+        // SAFETY: it takes numbers, and the handler that it replaces is not waited for.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    done
+}
+
+#[cfg(unix)]
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: each of its fields may be zero.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: given no new action, it only writes the present one, which there is room for.
+    let failed = unsafe { libc::sigaction(signal, std::ptr::null(), &mut now) };
+    failed == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
 /// Sets the flag when the console is closed or the user logs off, and keeps the process alive for as long as Windows
 /// then grants it, about five seconds. Elsewhere these events are signals like others.
 pub fn on_close(flag: &Arc<AtomicBool>) {

@@ -10,6 +10,9 @@ use super::theme;
 /// Of more classes than this only the most likely are shown.
 const MOST: usize = 12;
 
+/// Of names cut to fewer characters than this there is no telling which they are.
+const SHORTEST: usize = 6;
+
 /// Classes by their probability, the most likely first; among equals the lower number comes first.
 pub fn ranked(probabilities: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..probabilities.len()).collect();
@@ -19,23 +22,50 @@ pub fn ranked(probabilities: &[f32]) -> Vec<usize> {
 
 /// `3, 98.2 %; then 8, 1.1 %`
 pub fn sentence(probabilities: &[f32], names: &[String]) -> String {
-    match ranked(probabilities)[..] {
-        [] => String::new(),
-        [only] => said(probabilities, names, only),
-        [first, second, ..] => {
-            format!("{}; then {}", said(probabilities, names, first), said(probabilities, names, second))
-        }
-    }
+    said(probabilities, names, &first(probabilities, 2), usize::MAX)
 }
 
 /// `3, 98.2 %`
 pub fn winner(probabilities: &[f32], names: &[String]) -> String {
-    ranked(probabilities).first().map_or_else(String::new, |first| said(probabilities, names, *first))
+    said(probabilities, names, &first(probabilities, 1), usize::MAX)
 }
 
-fn said(probabilities: &[f32], names: &[String], class: usize) -> String {
-    let name = names.get(class).cloned().unwrap_or_else(|| class.to_string());
-    format!("{name}, {}", percent(probabilities[class]))
+/// The sentence with its names cut as little as makes it fit; where little would be left of them, the winner alone.
+pub fn fitted(probabilities: &[f32], names: &[String], fits: impl Fn(&str) -> bool) -> String {
+    let two = first(probabilities, 2);
+    let one = &two[..two.len().min(1)];
+    let lengths = two.iter().filter_map(|class| names.get(*class)).map(|name| name.chars().count());
+    let longest = lengths.max().unwrap_or(0);
+    let both = (SHORTEST.min(longest)..=longest).rev().map(|most| said(probabilities, names, &two, most));
+    let alone = (1..=longest).rev().map(|most| said(probabilities, names, one, most));
+    both.chain(alone).find(|text| fits(text)).unwrap_or_else(|| said(probabilities, names, one, 1))
+}
+
+/// The `count` most likely classes.
+fn first(probabilities: &[f32], count: usize) -> Vec<usize> {
+    let mut order = ranked(probabilities);
+    order.truncate(count);
+    order
+}
+
+/// Classes with their percentages, each name cut to `most` characters.
+fn said(probabilities: &[f32], names: &[String], classes: &[usize], most: usize) -> String {
+    let one = |class: &usize| {
+        let name = names.get(*class).map_or_else(|| class.to_string(), |name| cut(name, most));
+        format!("{name}, {}", percent(probabilities[*class]))
+    };
+    classes.iter().map(one).collect::<Vec<_>>().join("; then ")
+}
+
+/// A name of at most `most` characters, cut in the middle: names that begin alike often end differently.
+fn cut(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.into();
+    }
+    let kept = most.saturating_sub(1);
+    let (start, end) = (name.chars().take(kept.div_ceil(2)), name.chars().skip(length - kept / 2));
+    start.chain(['\u{2026}']).chain(end).collect()
 }
 
 /// `98.2 %`; never 100 % for a share below 1, nor 0 % for one above 0.
@@ -118,6 +148,21 @@ mod tests {
             assert!(!within(ui, "7", 100.0, &font, Color32::WHITE).elided);
         });
         output.drop_without_applying_deltas();
+    }
+
+    #[test]
+    fn long_names_are_cut_and_percentages_are_not() {
+        let names = ["a very long name of a cat", "another long name of a dog", "fox"].map(String::from);
+        let within = |most: usize| fitted(&[0.75, 0.24, 0.01], &names, |text| text.chars().count() <= most);
+        assert_eq!(within(80), "a very long name of a cat, 75.0 %; then another long name of a dog, 24.0 %");
+        assert_eq!(within(46), "a ver\u{2026}a cat, 75.0 %; then anoth\u{2026}a dog, 24.0 %");
+        // Two names would be too short.
+        assert_eq!(within(30), "a very long\u{2026}e of a cat, 75.0 %");
+        assert_eq!(within(0), "\u{2026}, 75.0 %");
+        let digits: Vec<String> = (0..3).map(|i| i.to_string()).collect();
+        let within = |most: usize| fitted(&[0.75, 0.24, 0.01], &digits, |text| text.chars().count() <= most);
+        assert_eq!([within(25), within(24)], ["0, 75.0 %; then 1, 24.0 %", "0, 75.0 %"]);
+        assert_eq!(fitted(&[], &[], |_| true), "");
     }
 
     #[test]

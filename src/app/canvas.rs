@@ -88,14 +88,16 @@ impl Canvas {
     fn pointer(&mut self, ui: &egui::Ui, field: &mut Field, rect: Rect, response: &egui::Response) {
         let scale = FIELD as f32 / rect.width();
         let place = |at: Pos2| [(at.x - rect.min.x) * scale, (at.y - rect.min.y) * scale];
+        // Each press is taken by its place: in a frame in which a stroke ends and another begins, the response is neither
+        // pressed nor hovered.
+        let is_on_field =
+            |at: Pos2| response.interact_rect.contains(at) && ui.ctx().layer_id_at(at) == Some(response.layer_id);
         // A stroke that is lifted within this frame is drawn to its end first.
         let mut down = field.is_drawing() && self.keyboard.is_none();
         let events = ui.input(|input| input.events.clone());
         for event in events {
             match event {
-                Event::PointerButton { pos, button, pressed: true, .. }
-                    if rect.contains(pos) && (response.is_pointer_button_down_on() || response.hovered()) =>
-                {
+                Event::PointerButton { pos, button, pressed: true, .. } if is_on_field(pos) => {
                     if self.is_below_menu {
                         // By itself it is closed by a click alone, and not by a stroke.
                         egui::Popup::close_all(ui.ctx());
@@ -212,6 +214,36 @@ impl Canvas {
 mod tests {
     use super::*;
 
+    /// A frame that shows nothing but the field; returns where that is.
+    fn frame(ctx: &egui::Context, canvas: &mut Canvas, field: &mut Field, events: Vec<Event>) -> Rect {
+        let mut rect = Rect::NOTHING;
+        let output = ctx.run_ui(egui::RawInput { events, ..egui::RawInput::default() }, |ui| {
+            rect = canvas.show(ui, field, 100.0).rect;
+        });
+        output.drop_without_applying_deltas();
+        rect
+    }
+
+    #[test]
+    fn a_stroke_that_begins_in_the_frame_in_which_another_ends_is_drawn_from_its_beginning() {
+        let ctx = egui::Context::default();
+        let (mut canvas, mut field) = (Canvas::with_radius(RADIUS), Field::default());
+        let rect = frame(&ctx, &mut canvas, &mut field, Vec::new());
+        let at = |x: f32, y: f32| rect.min + vec2(x, y) * rect.width();
+        let moved = |x, y| Event::PointerMoved(at(x, y));
+        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
+        let pen = |x, y, pressed| Event::PointerButton { pos: at(x, y), button, pressed, modifiers };
+        frame(&ctx, &mut canvas, &mut field, vec![moved(0.2, 0.2), pen(0.2, 0.2, true), moved(0.2, 0.8)]);
+        let lifted_and_put_down = vec![pen(0.2, 0.8, false), moved(0.8, 0.2), pen(0.8, 0.2, true), moved(0.8, 0.8)];
+        frame(&ctx, &mut canvas, &mut field, lifted_and_put_down);
+        frame(&ctx, &mut canvas, &mut field, vec![pen(0.8, 0.8, false)]);
+        let pixel = |share: f32| (share * FIELD as f32) as usize;
+        let ink = |x: f32, y: f32| field.pixels()[pixel(y) * FIELD + pixel(x)];
+        let first = [ink(0.2, 0.2), ink(0.2, 0.5), ink(0.2, 0.8)];
+        let second = [ink(0.8, 0.2), ink(0.8, 0.5), ink(0.8, 0.8)];
+        assert_eq!((first, second, ink(0.5, 0.5)), ([255; 3], [255; 3], 0));
+    }
+
     #[test]
     fn the_key_that_brings_the_field_into_view_does_not_put_the_pen_down() {
         let ctx = egui::Context::default();
@@ -219,11 +251,7 @@ mod tests {
         let mut press_space = || {
             let (key, modifiers) = (Key::Space, Modifiers::NONE);
             let event = |pressed| Event::Key { key, physical_key: None, pressed, repeat: false, modifiers };
-            let input = egui::RawInput { events: vec![event(true), event(false)], ..egui::RawInput::default() };
-            let output = ctx.run_ui(input, |ui| {
-                canvas.show(ui, &mut field, 100.0);
-            });
-            output.drop_without_applying_deltas();
+            frame(&ctx, &mut canvas, &mut field, vec![event(true), event(false)]);
             field.is_blank()
         };
         assert!(press_space(), "it was meant for the button that shows the field");

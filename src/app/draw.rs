@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eframe::egui::{self, AtomExt, RichText, Sense, Ui, vec2};
+use eframe::egui::{self, AtomExt, Color32, FontId, RichText, Sense, Ui, vec2};
 
 use super::bars;
 use super::canvas::{RADII, REDO, UNDO};
@@ -195,18 +195,22 @@ fn heading(ui: &mut Ui, name: String) {
     ui.add(egui::Label::new(RichText::new(name).strong()).truncate());
 }
 
-/// A reader's bars, and its answer as a sentence.
+/// A reader's bars, and its answer as a sentence in one row: bars that jump while one draws are hard to follow.
 fn reading(ui: &mut Ui, width: f32, shared: &Shared, reader: &Reader) {
     let Some(about) = reader.about() else {
         ui.label(if reader.is_opening() { "Opening the model ..." } else { "No model is open; choose one above." });
         return;
     };
     let pass = shared.answer(reader).map(Answer::pass);
+    let size = if width < 300.0 { 14.0 } else { 17.0 };
+    let fits = |said: &str| {
+        let (font, colour) = (FontId::proportional(size), Color32::PLACEHOLDER);
+        ui.fonts_mut(|fonts| fonts.layout_no_wrap(said.into(), font, colour)).size().x <= width
+    };
     let said = match pass {
-        Some(pass) => bars::sentence(&pass.probabilities, &about.class_names),
+        Some(pass) => bars::fitted(&pass.probabilities, &about.class_names, fits),
         None => shared.unanswered(reader).into(),
     };
-    let size = if width < 300.0 { 14.0 } else { 17.0 };
     ui.add(egui::Label::new(RichText::new(said).size(size).strong()).truncate());
     let why = if shared.field.is_blank() { "nothing drawn" } else { "no answer" };
     bars::show(ui, width, &about.class_names, pass.map(|pass| &pass.probabilities[..]).ok_or(why));

@@ -14,7 +14,7 @@ use crate::files::{Existing, Unfinished};
 /// The guide, and what its pages link to.
 static DOCS: Dir = include_dir!("$CARGO_MANIFEST_DIR/docs");
 
-/// The page about what a panel shows.
+/// The page on what a panel shows.
 pub fn page(panel: Panel) -> &'static str {
     match panel {
         Panel::Draw => "07-convolution",

@@ -171,7 +171,7 @@ impl App {
     fn aside(&mut self, ui: &mut Ui) {
         let shared = &mut self.shared;
         let width = ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let help = "Opens the guide's page about this panel in the browser";
+            let help = "Opens the guide's page on what this panel shows, in the browser";
             if ui.button("Guide").on_hover_text(help).clicked() {
                 open_guide(shared);
             }

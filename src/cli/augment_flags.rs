@@ -22,7 +22,7 @@ pub struct AugmentFlags {
     /// Distort elastically, displacing pixels by this many (root mean square)
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true, value_parser = number)]
     elastic: Option<f32>,
-    /// Blacken a rectangle of up to this share of each side
+    /// Blacken a rectangle of up to this share of each side, also on light images
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     erase: Option<f32>,
     /// Add normal noise of this standard deviation, in grey levels from 0 to 1
@@ -31,8 +31,8 @@ pub struct AugmentFlags {
     /// Rotate by 0, 90, 180 or 270 degrees
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     quarter_turns: Option<bool>,
-    /// Train on 77 times as many images: the inner 22 x 18 pixels of each, at all 7 x 11 places where they fit. An
-    /// epoch is 77 times as long
+    /// Train on 77 times as many images: the inner 22 x 18 pixels of each, at all 7 x 11 places where they fit, on
+    /// black. An epoch is 77 times as long
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     extend: Option<bool>,
     /// Ignore the augmentation of the network's recipe; other flags here still apply

@@ -149,7 +149,7 @@ fn of_run(path: &Path) -> Option<PathBuf> {
 }
 
 /// Advice where no data were given, which means MNIST, and the model was trained on other data.
-fn trained_elsewhere(file: &ModelFile, data: Option<&Path>) -> Option<String> {
+pub(super) fn trained_elsewhere(file: &ModelFile, data: Option<&Path>) -> Option<String> {
     let trained = file.metadata.get("data").filter(|trained| data.is_none() && *trained != mnist::NAME)?;
     let built_in = mnist::NAME;
     Some(format!("it was trained on {trained}, not on the built-in {built_in}: test it on that with --data PATH"))

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::reading::{to_test, warn_of_order};
+use super::evaluate::trained_elsewhere;
+use super::reading::to_test;
 use super::{interrupt, note, open_device, say, thousands};
-use crate::data::{DataSet, Reading};
+use crate::data::{DataError, DataSet, Reading};
 use crate::infer::Quality;
 use crate::infer::judge::{BUILT_IN_SHA256, Judge};
 use crate::infer::sample::{Generator, Sampler, Source, labelled};
@@ -57,18 +58,18 @@ pub fn run(
     let about = ModelFile { metadata: file.metadata.clone(), ..ModelFile::default() };
     let generator = Generator::new(file, path)?;
     let set = to_test(folder, &reading, &about, path)?;
-    let DataSet { name, train, test, class_names, .. } = set.clone();
-    let image = generator.image();
-    let (draws, has) = (by(&image), by(&[test.height, test.width, test.channels]));
-    anyhow::ensure!(draws == has, "{} draws images of {draws}, but {name} has {has}", path.display());
-    anyhow::ensure!(
-        generator.classes() == test.classes,
-        "{} draws {} classes, {name} has {}",
-        path.display(),
-        generator.classes(),
-        test.classes
-    );
-    warn_of_order(&set, generator.class_names());
+    let elsewhere = trained_elsewhere(&about, folder);
+    let advice = elsewhere.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
+    let (name, image) = (&set.name, generator.image());
+    let (draws, has) = (by(&image), by(&[set.test.height, set.test.width, set.test.channels]));
+    anyhow::ensure!(draws == has, "{} draws images of {draws}, but {name} has {has}{advice}", path.display());
+    let (draws, has) = (generator.classes(), set.test.classes);
+    anyhow::ensure!(draws == has, "{} draws {draws} classes, {name} has {has}{advice}", path.display());
+    if let Some(advice) = &elsewhere {
+        note(format_args!("note: {advice}"));
+    }
+    let set = with_classes_of(&generator, set)?;
+    let DataSet { name, train, test, class_names, .. } = &set;
     let stop = interrupt::listen()?;
     let mut device = open_device(device)?;
     let device = device.as_mut();
@@ -82,10 +83,10 @@ pub fn run(
     let generated = drawn(&test.labels, seed)?;
     let lessons = if flags.teach { Some(drawn(&train.labels, seed.wrapping_add(1))?) } else { None };
 
-    let judge = Judge::open(device, flags.judge.as_deref())?;
-    judge.check(&test)?;
-    if let Some(order) = set.in_order(&judge.class_names) {
-        note(format_args!("warning: {}: {order}", judge.name));
+    let mut judge = Judge::open(device, flags.judge.as_deref())?;
+    judge.check(test)?;
+    if let Some(matched) = judge.match_classes(&set) {
+        note(format_args!("warning: {matched}"));
     }
     let hash = if flags.judge.is_none() { format!(" ({})", &BUILT_IN_SHA256[..12]) } else { String::new() };
     say(format_args!(
@@ -96,18 +97,18 @@ pub fn run(
         judge.name,
         device.name()
     ));
-    let mut quality = Quality::new(judge, device, &test)?;
+    let mut quality = Quality::new(judge, device, test)?;
     if let Some(doubt) = quality.doubt() {
         note(format_args!("warning: {doubt}"));
     }
-    let floor = quality.find_floor(device, &train)?;
+    let floor = quality.find_floor(device, train)?;
     let measures = quality.measure(device, &generated)?;
-    say(measures.fmt_table(&class_names));
+    say(measures.fmt_table(class_names));
     say(format_args!("Fréchet distance / that of real pictures: {:.2}", measures.frechet / floor));
 
     if let Some(lessons) = lessons {
         note(format_args!("training a classifier on {} generated pictures", thousands(lessons.len() as u64)));
-        match classifier_from_generated(&lessons, &test, device, &stop, &mut |_| {})? {
+        match classifier_from_generated(&lessons, test, device, &stop, &mut |_| {})? {
             Some(scores) => say(format_args!(
                 "a classifier that has seen nothing but these pictures: {:.2} % of the real test images",
                 scores.accuracy() * 100.0
@@ -116,4 +117,16 @@ pub fn run(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The same data with a generator's classes, which are found by their names. A warning says where they are matched in
+/// their order alone.
+fn with_classes_of(generator: &Generator, set: DataSet) -> Result<DataSet, DataError> {
+    match set.order_among(generator.class_names()) {
+        Ok(_) => set.with_classes(generator.class_names().to_vec()),
+        Err(matched) => {
+            note(format_args!("warning: {matched}"));
+            Ok(set)
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub fn check(most: usize, set: &ImageSet) -> anyhow::Result<()> {
 
 /// Accuracy at every shift of up to `most` pixels, and by distance: a table of rows (down) and columns (right), and one
 /// line for each distance, each image looked at `views` times. `evaluation` is for images of this size; afterwards it
-/// holds those of the last shift.
+/// holds those of the last shift. What moves in is the background of its model.
 pub fn table(
     evaluation: &mut Evaluation,
     device: &mut dyn Device,
@@ -37,7 +37,7 @@ pub fn table(
     for down in -most..=most {
         let mut row = vec![signed(down)];
         for right in -most..=most {
-            moved.images = shifted(set, down, right).into();
+            moved.images = shifted(set, down, right, evaluation.background()).into();
             evaluation.hold(device, &moved)?;
             let accuracy = Scores::new(&evaluation.mean_logits(device, set.len(), views)?, &set.labels).accuracy();
             let (sum, count) = &mut by_distance[down.abs().max(right.abs()) as usize];
@@ -61,10 +61,10 @@ fn signed(pixels: isize) -> String {
     if pixels == 0 { "0".into() } else { format!("{pixels:+}") }
 }
 
-/// All images moved `down` and `right` by so many pixels, both less than a side; what moves in is black.
-fn shifted(set: &ImageSet, down: isize, right: isize) -> Vec<u8> {
+/// All images moved `down` and `right` by so many pixels, both less than a side; what moves in is `background`.
+fn shifted(set: &ImageSet, down: isize, right: isize, background: u8) -> Vec<u8> {
     let &ImageSet { height, width, channels, .. } = set;
-    let mut moved = vec![0; set.images.len()];
+    let mut moved = vec![background; set.images.len()];
     let columns = width - right.unsigned_abs();
     let (from, to) = ((-right).max(0) as usize, right.max(0) as usize);
     for (image, moved) in set.images.chunks(set.image_len()).zip(moved.chunks_mut(set.image_len())) {
@@ -87,15 +87,15 @@ mod tests {
     use crate::models::ModelFile;
 
     #[test]
-    fn images_move_down_and_right_and_what_comes_in_is_black() {
+    fn images_move_down_and_right_and_what_comes_in_is_background() {
         let images = vec![1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16];
         let set = ImageSet { height: 3, width: 2, channels: 1, classes: 2, images: images.into(), labels: vec![0, 1] };
-        assert_eq!(shifted(&set, 0, 0), *set.images);
-        assert_eq!(shifted(&set, 1, 0), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
-        assert_eq!(shifted(&set, -2, 1), [0, 5, 0, 0, 0, 0, 0, 15, 0, 0, 0, 0]);
-        assert_eq!(shifted(&set, 0, -1), [2, 0, 4, 0, 6, 0, 12, 0, 14, 0, 16, 0]);
+        assert_eq!(shifted(&set, 0, 0, 9), *set.images);
+        assert_eq!(shifted(&set, 1, 0, 0), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
+        assert_eq!(shifted(&set, -2, 1, 9), [9, 5, 9, 9, 9, 9, 9, 15, 9, 9, 9, 9]);
+        assert_eq!(shifted(&set, 0, -1, 9), [2, 9, 4, 9, 6, 9, 12, 9, 14, 9, 16, 9]);
         let wide = ImageSet { height: 1, width: 3, channels: 2, ..set };
-        assert_eq!(shifted(&wide, 0, 1), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
+        assert_eq!(shifted(&wide, 0, 1, 0), [0, 0, 1, 2, 3, 4, 0, 0, 11, 12, 13, 14]);
     }
 
     #[test]

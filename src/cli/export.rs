@@ -12,7 +12,7 @@ use crate::models::ModelFile;
 pub struct Args {
     /// A classifier or generator: a shipped model's name, a model file, or a run's folder, for its best model
     model: PathBuf,
-    /// The file to write: .onnx, or .safetensors for plain tensors
+    /// The file to write: .onnx, or .safetensors for a classifier's plain tensors; a generator goes to ONNX only
     out: PathBuf,
     /// Format to write, if the file's ending does not say
     #[arg(long, value_enum)]

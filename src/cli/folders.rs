@@ -48,11 +48,25 @@ pub fn ensure_writable(file: &Path) -> anyhow::Result<NewFolders> {
     Ok(new)
 }
 
-/// Makes the folder of a run of `model` in the one of `--out`.
+/// Makes the folder of a run of `model` in the one of `--out`, for `begin` to write what the run begins with.
 ///
 /// # Errors
-/// The system's error, with what `--out` takes.
-pub fn new_run(out: &Path, model: &str) -> anyhow::Result<Folder> {
+/// The system's error, with what `--out` takes, and those of `begin`, after which nothing is left of the run.
+pub fn begin_run(
+    out: &Path,
+    model: &str,
+    begin: impl FnOnce(&Folder) -> Result<(), TrainError>,
+) -> anyhow::Result<Folder> {
+    let folder = new_run(out, model)?;
+    begin(&folder).map_err(|error| {
+        // It is a new one, with nothing in it but what this has written. If it stays, it does no harm.
+        let _ = std::fs::remove_dir_all(folder.path());
+        anyhow::anyhow!("{error}\nthe run has not begun; once it can be written, give the same command again")
+    })?;
+    Ok(folder)
+}
+
+fn new_run(out: &Path, model: &str) -> anyhow::Result<Folder> {
     Folder::create(out, model).map_err(|error| match error {
         TrainError::Folder { path, reason } => {
             let advice = if out.is_dir() { "" } else { ". Expected a folder, or a name for a new one" };

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::{note, trusted};
 use crate::device::several::Several;
 use crate::device::{Choice, Device, DeviceError};
-use crate::models::{Model, Recipe};
+use crate::models::{Model, ModelError, Recipe};
 use crate::train::{Folder, Settings, TrainError};
 use crate::words::shell;
 
@@ -84,15 +84,28 @@ pub fn ended(error: TrainError, folder: &Folder, member: &Folder) -> anyhow::Err
         TrainError::Device(_) | TrainError::Infer(_) if error.device().is_some() => {
             format!("continue with: inkgrad train --resume {run} --device cpu")
         }
-        TrainError::Folder { .. }
-        | TrainError::Held { .. }
-        | TrainError::Report(_)
-        | TrainError::Model(crate::models::ModelError::Write { .. }) => {
+        _ if is_of_writing(&error) => {
             format!("once it can be written again, continue with: inkgrad train --resume {run}")
         }
         _ => return error.into(),
     };
     anyhow::anyhow!("{error}\n{kept}; {advice}")
+}
+
+/// Whether a file could not be written.
+fn is_of_writing(error: &TrainError) -> bool {
+    matches!(
+        error,
+        TrainError::Folder { .. }
+            | TrainError::Held { .. }
+            | TrainError::Report(_)
+            | TrainError::Model(ModelError::Write { .. })
+    )
+}
+
+/// Whether the same training may succeed another time, when its disk has room or its device is free.
+pub fn may_pass(error: &TrainError) -> bool {
+    error.device().is_some() || is_of_writing(error)
 }
 
 /// Further flags that ask for a run like that of `member`: its data, and its settings where they differ from its

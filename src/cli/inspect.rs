@@ -22,7 +22,7 @@ pub struct Args {
     /// A built-in network or GAN, an architecture in TOML, a model file or a run's folder
     model: String,
     /// Image size, if the model leaves it open: height x width, or height x width x channels [default: 28x28x1, of the
-    /// front pool 448x448x1]
+    /// front pool 448x448x1, of a GAN what it draws]
     #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = input_size)]
     input: Option<[usize; 3]>,
     /// Number of classes, if the model leaves it open [default: 10]
@@ -73,14 +73,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         file.network(&path, &mut store, "classifier")?
     } else {
-        let [height, width] = if args.model == models::FRONT { POOLED } else { [28, 28] };
-        let (input, classes) = (args.input.unwrap_or([height, width, 1]), args.classes.unwrap_or(10));
+        let classes = args.classes.unwrap_or(10);
         let architecture = match models::load_any(&args.model)? {
             Model::Classifier(architecture) => *architecture,
-            Model::Gan(wanted) => return gan(&wanted, input, classes, about, &args),
+            Model::Gan(wanted) => {
+                let image = args.input.map_or_else(|| wanted.image(classes), Ok)?;
+                return gan(&wanted, image, classes, about, &args);
+            }
         };
         args.check_open(architecture.input.is_none(), architecture.is_classifier())?;
-        let input = architecture.input.unwrap_or(input);
+        let [height, width] = if args.model == models::FRONT { POOLED } else { [28, 28] };
+        let input = architecture.input.or(args.input).unwrap_or([height, width, 1]);
         // A part that ends in an image, such as `pool`, has no classes.
         let classes = architecture.is_classifier().then_some(classes);
         architecture.declare(input, classes, &mut store, "classifier")?
@@ -194,7 +197,7 @@ impl Step {
         anyhow::ensure!(bytes < 1 << 32, "a batch of {} such images is too large to plan", settings.batch);
         let (images, labels) = (vec![0; bytes].into(), vec![0; settings.batch]);
         let set = ImageSet { height, width, channels, classes, images, labels };
-        let normalization = Normalization { mean: 0.0, std: 1.0 };
+        let normalization = Normalization::UNIT;
         let classifier =
             ClassifierSteps::declare(&mut store, &network, parameters, &settings, &set, normalization, Share::WHOLE)?;
         let stored: u64 = store

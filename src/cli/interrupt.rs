@@ -13,20 +13,21 @@ use crate::{files, system};
 const ONE_WISH: Duration = Duration::from_secs(1);
 
 /// The flag that is set by the first signal, and by closing the console on Windows; a signal that comes a second or
-/// more later ends the program at once.
+/// more later ends the program at once. Signals that the program was started to ignore are still ignored: `nohup` has it
+/// outlive its terminal, and a script's `&` has Ctrl-C end the script alone.
 pub fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let mut first = None;
-    ctrlc::set_handler(move || {
+    let heed = move || {
         flag.store(true, Ordering::Relaxed);
         if is_impatient(&mut first, Instant::now()) {
             // This does not run in a signal handler, but in a thread that one has woken.
             let _held = files::remove_unfinished();
             std::process::exit(130);
         }
-    })
-    .context("cannot listen for Ctrl-C")?;
+    };
+    system::keeping_ignored(|| ctrlc::set_handler(heed)).context("cannot listen for Ctrl-C")?;
     system::on_close(&stop);
     Ok(stop)
 }

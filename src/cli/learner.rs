@@ -53,7 +53,7 @@ impl<'a> Learner<'a> {
     /// Warnings where some of the test images are among those that the model has learned from, or may be. `set` was
     /// read as `reading` says.
     pub fn doubts(&mut self, set: &DataSet, reading: &Reading) -> Vec<String> {
-        // Data with a test set of their own keep it apart.
+        // Data with a test set of their own keep it apart; what of it is in both, `DataSet::repeats` tells.
         let is_of_all = set.held_out || set.train.is_empty();
         if !is_of_all {
             return Vec::new();

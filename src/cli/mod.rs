@@ -328,7 +328,7 @@ pub(crate) fn data_read(
     reading: &crate::data::Reading,
 ) -> anyhow::Result<crate::data::DataSet> {
     let set = data_unremarked(path, reading)?;
-    remark_on(&set);
+    remark_on(&set, path);
     Ok(set)
 }
 
@@ -343,9 +343,11 @@ fn data_unremarked(
     })
 }
 
-/// Prints what the user should know of how the data were read.
-fn remark_on(set: &crate::data::DataSet) {
-    for remark in &set.remarks {
+/// Prints what the user should know of the data, which were read from `path`.
+fn remark_on(set: &crate::data::DataSet, path: Option<&std::path::Path>) {
+    // The built-in MNIST has no image twice.
+    let repeats = path.and_then(|_| set.repeats());
+    for remark in set.remarks.iter().chain(&repeats) {
         note(format_args!("note: {remark}"));
     }
 }

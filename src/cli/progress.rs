@@ -101,11 +101,6 @@ impl Display {
         format!(" in {seconds:.1} s{since}")
     }
 
-    /// Whether the run had nothing left to do.
-    pub fn was_complete(&self) -> bool {
-        self.first > 0 && self.first >= self.all
-    }
-
     /// Shows that `done` are done; `short` is for a bar, beside which lines of 80 columns have little room.
     pub fn at(&mut self, done: usize, text: String, short: String) {
         let (new, remaining) = (done.saturating_sub(self.first), self.all.saturating_sub(done));

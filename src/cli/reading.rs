@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::learner::Learner;
 use super::{counted, data_unremarked, note, remark_on};
-use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading};
+use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, have_dark_borders};
 use crate::infer::measures::NEIGHBOUR;
-use crate::models::{ModelFile, by};
+use crate::models::{ModelFile, Normalization, by};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data options")]
@@ -63,15 +63,15 @@ pub fn to_test(data: Option<&Path>, reading: &Reading, file: &ModelFile, model: 
         false => anyhow::anyhow!("{error}; --hold-out all tests on every one of them"),
     };
     let mut set = data_unremarked(data, &reading).map_err(|error| {
-        let refused = error.downcast_ref::<DataError>();
-        let is_hold_out = matches!(refused, Some(DataError::HoldOut { .. } | DataError::ClassSetAside { .. }));
-        if is_hold_out { all(error) } else { error }
+        // Too little to be divided, or of one class.
+        let undivided = Reading { hold_out: Some(HoldOut::All), ..reading.clone() };
+        if data_unremarked(data, &undivided).is_ok() { all(error) } else { error }
     })?;
     let mut learner = Learner::new(file, model, data);
     // With none set aside, there would be nothing to test on.
     let kept = learner.keep(&mut set, &mut reading, 1);
     check_test(&set, &reading).map_err(all)?;
-    remark_on(&set);
+    remark_on(&set, data);
     kept.into_iter().chain(learner.doubts(&set, &reading)).chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
 }
@@ -91,7 +91,7 @@ pub fn to_go_on(data: Option<&Path>, reading: &mut Reading, file: &ModelFile, mo
     let mut set = data_unremarked(data, reading)?;
     let mut learner = Learner::new(file, model, data);
     let kept = learner.keep(&mut set, reading, 0);
-    remark_on(&set);
+    remark_on(&set, data);
     kept.into_iter().chain(learner.doubts(&set, reading)).chain(as_they_are(&set, file, model)).for_each(note);
     Ok(set)
 }
@@ -102,13 +102,6 @@ pub fn with_classes(set: DataSet, names: Vec<String>) -> Result<DataSet, DataErr
         note(format_args!("warning: {matched}"));
     }
     set.with_classes(names)
-}
-
-/// A warning where classes of a generator, which are those of the data in their order, have other names.
-pub fn warn_of_order(set: &DataSet, names: &[String]) {
-    if let Some(matched) = set.in_order(names) {
-        note(format_args!("warning: {matched}"));
-    }
 }
 
 /// How data are read for a file's model: pictures become what it takes, and rows of a table are images of the size that
@@ -158,23 +151,39 @@ pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A note on images that `classify` would prepare for a model, and that the model gets as they are in a data set.
+/// A note on images that a classifier gets as they are, where their border is light and it expects a dark one, or dark
+/// and it has learned from light images.
 fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
-    let is_raw = set.pictures == Some(Pictures::Raw) && !file.is_gan() && !file.takes_pictures_as_they_are();
-    is_raw.then(|| {
+    if file.is_gan() {
+        return None;
+    }
+    let (name, model_name) = (&set.name, model.display());
+    if set.pictures == Some(Pictures::Raw) && !file.takes_pictures_as_they_are() {
+        return Some(format!(
+            "note: images of {name} have a light border, and {model_name} expects a dark one: here it gets them as \
+             they are, while `classify` inverts them"
+        ));
+    }
+    let images = if set.test.is_empty() { &set.train } else { &set.test };
+    (knows_light_pictures(file, model) && have_dark_borders(images)).then(|| {
         format!(
-            "note: images of {} have a light border, and {} expects a dark one: here it gets them as they are, while \
-             `classify` inverts them",
-            set.name,
-            model.display()
+            "note: images of {name} have a dark border, and {model_name} has learned from light images: it gets them \
+             as they are. Invert them first"
         )
     })
+}
+
+/// Whether a model has learned from pictures that are light, as ink on paper is, and gets others as they are.
+pub fn knows_light_pictures(file: &ModelFile, model: &Path) -> bool {
+    let is_light = |normalization: Normalization| normalization.mean > 0.5;
+    file.takes_pictures_as_they_are() && Normalization::read(file, model).is_ok_and(is_light)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::learner::testing::*;
     use super::*;
+    use crate::data::ImageSet;
 
     #[test]
     fn a_model_is_tested_on_what_was_set_aside_when_it_learned_and_goes_on_with_the_rest() {
@@ -254,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn a_model_of_light_images_that_is_to_look_at_dark_ones_is_noted() {
+        let told = |pictures: Option<Pictures>, mean: f32, grey: u8| {
+            let (images, labels) = (vec![grey; 18].into(), vec![0, 1]);
+            let images = ImageSet { height: 3, width: 3, channels: 1, classes: 2, images, labels };
+            let set = DataSet::new("set", images.clone(), images, ["0", "1"].map(String::from).into());
+            let mut file = ModelFile::default();
+            file.set_pictures(pictures);
+            Normalization { mean, ..Normalization::UNIT }.store(&mut file);
+            as_they_are(&set, &file, Path::new("model"))
+        };
+        for pictures in [Pictures::Raw, Pictures::Fitted] {
+            let note = told(Some(pictures), 0.9, 0).unwrap();
+            assert!(note.contains("images of set have a dark border, and model has learned from light"), "{note}");
+            assert_eq!(told(Some(pictures), 0.9, 255), None);
+            assert_eq!(told(Some(pictures), 0.1, 0), None);
+        }
+        assert_eq!(told(None, 0.9, 0), None, "it takes prepared pictures");
+    }
+
+    #[test]
     fn data_with_nothing_to_test_with_are_refused_with_what_would_give_some() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("few.csv");
@@ -272,5 +301,8 @@ mod tests {
             assert!(refused.contains(words) && refused.ends_with("all tests on every one of them"), "{refused}");
         }
         assert_eq!(test(Some(2)).unwrap().test.len(), 2);
+        std::fs::write(&path, "label,a\n1,1\n1,2\n").unwrap();
+        let refused = test(None).unwrap_err().to_string();
+        assert!(refused.contains("1 in every row") && refused.ends_with("all tests on every one of them"), "{refused}");
     }
 }

@@ -18,7 +18,7 @@ use crate::infer::sample::{Generator, Sampler, rows_by_class};
 use crate::models::{self, Gan, Model};
 use crate::report::{self, SheetItem};
 use crate::train::gan::check_room;
-use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
+use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, difference};
 
 const EXAMPLES: &str = "Examples:
   inkgrad sweep                                  five ratios for the built-in GAN, two epochs each
@@ -174,6 +174,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // The kept ones come first: if they have other settings, that is reported before anything is trained.
     let ratios = [kept.as_slice(), &args.ratios].concat();
     for (i, ratio) in ratios.iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(stopped(&args.out));
+        }
         let widths = widths(*ratio, width);
         let named = gan.with_widths(widths.0, widths.1)?;
         let (folder, settings) = place(&args, &named, *ratio, &data.train)?;
@@ -194,7 +197,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             let mut started = false;
             let mut report = |event: GanEvent| {
                 started |= matches!(event, GanEvent::Started { .. });
-                // Warnings about the judge, before a run starts, are the same for every run.
+                // Warnings about the data and the judge, before a run starts, are the same for every run.
                 let again = matches!(&event, GanEvent::Warning(text) if !started && !warned.insert(text.clone()));
                 if !again {
                     show(event, args.quiet);
@@ -211,19 +214,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             };
             run.train()
         });
+        let trained = trained.map_err(|error| match going_on::may_pass(&error) {
+            true => anyhow::anyhow!("{error}\n{}", goes_on(&args.out)),
+            false => error.into(),
+        });
         match trained? {
             GanOutcome::Finished { test: Some(measures), .. } => {
                 done.push(Done { ratio: *ratio, widths, measures, folder: path });
             }
             GanOutcome::Finished { test: None, .. } => anyhow::bail!("{}: nothing was measured", path.display()),
-            GanOutcome::Stopped { .. } => {
-                let out = args.out.display();
-                note(format_args!("stopped; run the same command again to continue from what is in {out}"));
-                return Ok(ExitCode::from(130));
-            }
-        }
-        if stop.load(Ordering::Relaxed) {
-            return Ok(ExitCode::from(130));
+            GanOutcome::Stopped { .. } => return Ok(stopped(&args.out)),
         }
     }
     done.rotate_left(kept.len());
@@ -237,6 +237,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     say(&table);
     say(picture.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn stopped(out: &Path) -> ExitCode {
+    note(format_args!("stopped; {}", goes_on(out)));
+    ExitCode::from(130)
+}
+
+/// How a sweep that has ended early goes on.
+fn goes_on(out: &Path) -> String {
+    format!("run the same command again to continue from what is in {}", out.display())
 }
 
 /// The folder of one ratio's run, which may have been begun or finished before.
@@ -255,7 +265,7 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
         // Devices change from run to run.
         let was = GanSettings { device: settings.device.clone(), ..folder.settings()? };
         let Model::Gan(own) = folder.load_model()? else { anyhow::bail!("{}: is a classifier's run", path.display()) };
-        if let Some(difference) = of_gans(&own, gan).or_else(|| of_settings(&was, &settings)) {
+        if let Some(difference) = of_gans(&own, gan).or_else(|| difference(&was, &settings, &[])) {
             anyhow::bail!("{}: was begun {difference}; give the same, or another --out", path.display());
         }
         return Ok((folder, settings));
@@ -273,17 +283,6 @@ fn of_gans(was: &Gan, is: &Gan) -> Option<String> {
         return Some(format!("with --width {before}, not with --width {now}"));
     }
     (was.text() != is.text()).then(|| format!("when {} had other layers or another recipe", is.name))
-}
-
-/// The same for settings, as config.toml has them: `with epochs = 1, not with epochs = 2`.
-fn of_settings(was: &GanSettings, is: &GanSettings) -> Option<String> {
-    let [before, now] = [was, is].map(|settings| toml::Table::try_from(settings).unwrap_or_default());
-    let key = before.keys().chain(now.keys()).find(|key| before.get(*key) != now.get(*key))?;
-    let said = |settings: &toml::Table| match settings.get(key) {
-        Some(value) => format!("with {key} = {value}"),
-        None => format!("without {key}"),
-    };
-    Some(format!("{}, not {}", said(&before), said(&now)))
 }
 
 fn show(event: GanEvent, quiet: bool) {
@@ -340,7 +339,7 @@ fn sheet(args: &Args, done: &[Done], data: &DataSet, device: &mut dyn Device) ->
         let pictures = strip(&one.folder.join("best.safetensors"), classes, args.seed, device)?;
         let ((noise, label), found) = (one.ratio, one.measures.recovered * 100.0);
         let caption = format!(
-            "noise {noise} : label {label}\n{found:.1} % as asked, variety {:.2}",
+            "noise {noise} : label {label}\n{found:.1}\u{a0}% as asked, variety\u{a0}{:.2}",
             one.measures.mean_diversity()
         );
         strips.push((pictures, caption));

@@ -1,10 +1,12 @@
 //! `inkgrad train`: from an architecture and images to a tested model in a folder of its own. GANs: `train_gan.rs`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use super::augment_flags::AugmentFlags;
-use super::folders::new_run;
+use super::folders::begin_run;
 use super::numbers::{number, positive, whole};
 use super::precision::{asked_for, fit, fit_if_it_can};
 use super::reading::{ReadingFlags, to_go_on, with_classes};
@@ -13,12 +15,12 @@ use super::training::Training;
 use super::{
     POOLED, absolute, augment_flags, count, counted, data_read, ensure_network, going_on, interrupt, note, say,
 };
-use crate::data::{DataError, DataSet, ImageSet};
+use crate::data::{DataError, DataSet, ImageSet, Reading};
 use crate::device::{self, Choice};
 use crate::graph::Store;
 use crate::models::{self, Architecture, Kind, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by, lasting};
 use crate::train::settings::MAX_MEMBERS;
-use crate::train::{Folder, Precision, Settings};
+use crate::train::{Folder, Precision, Settings, TrainError};
 
 mod members;
 
@@ -184,9 +186,9 @@ impl Args {
         anyhow::bail!("{flag} does not apply to {what}{instead}. `inkgrad train --help` says which flags do")
     }
 
-    /// Refuses paths that a run's settings cannot hold. A resumed run keeps the paths that it began with.
+    /// Refuses paths that a run's settings cannot hold.
     fn check_remembered(&self) -> anyhow::Result<()> {
-        let data = self.data.as_deref().filter(|_| self.resume.is_none()).map(absolute);
+        let data = self.data.as_deref().map(absolute);
         let [from, judge] = [&self.from, &self.gan.judge].map(|model| model.as_deref().map(lasting));
         for (flag, path) in [("--data", data), ("--from", from), ("--judge", judge)] {
             if let Some(path) = path.filter(|path| path.to_str().is_none()) {
@@ -195,6 +197,13 @@ impl Args {
             }
         }
         Ok(())
+    }
+
+    /// The data of a run; those of one that is resumed are at `place` unless they have moved.
+    pub(super) fn read_data(&self, place: Option<&Path>, reading: &Reading) -> anyhow::Result<DataSet> {
+        let set = data_read(self.data.as_deref().or(place), reading);
+        let remedy = "the data of this run cannot be read; if they are elsewhere now, say where with --data";
+        if self.resume.is_some() && self.data.is_none() { set.context(remedy) } else { set }
     }
 
     fn settings(&self, architecture: &Architecture) -> anyhow::Result<Settings> {
@@ -341,11 +350,13 @@ fn classifier(
     if let Some(device) = &args.device {
         settings.device = device.clone();
     }
-    let place = args.data.as_deref().or(settings.data.as_deref());
     let mut data = match (&folder, &origin) {
-        (None, Some((file, path))) => to_go_on(place, &mut settings.reading, file, path)?,
-        _ => data_read(place, &settings.reading)?,
+        (None, Some((file, path))) => to_go_on(args.data.as_deref(), &mut settings.reading, file, path)?,
+        _ => args.read_data(settings.data.as_deref(), &settings.reading)?,
     };
+    if let Some(place) = &args.data {
+        settings.data = Some(absolute(place));
+    }
     if let Some((file, path)) = &origin {
         let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
         anyhow::ensure!(takes == has, "{} takes images of {takes}, but {} has {has}", path.display(), data.name);
@@ -355,16 +366,14 @@ fn classifier(
             anyhow::anyhow!("{}: {error}. {remedy}", path.display())
         })?;
     }
-    match &folder {
-        // What an ensemble has learned is in its members' folders, including those of finished members.
-        Some(folder) if settings.members > 1 => {
-            (0..settings.members).try_for_each(|i| Folder::open(&folder.member(i))?.check_data(&data.train))?
-        }
-        Some(folder) => folder.check_data(&data.train)?,
+    let begun = folder.as_ref().map(|folder| runs_in(folder, &settings)).transpose()?;
+    match &begun {
+        Some(runs) => runs.iter().try_for_each(|run| run.check_data(&data))?,
         None => args.fit(&mut settings, &data.train),
     }
     // Everything that can be refused is refused before anything is written.
     let parameters = check(&architecture, &settings, &data, folder.as_ref())?;
+    begun.iter().flatten().try_for_each(Folder::check_settings::<Settings>)?;
     if args.front.as_deref() == Some(models::FRONT) {
         warn_of_pool(&architecture, &data.train);
     }
@@ -406,17 +415,22 @@ fn classifier(
     let device = going_on::open_all(choices, &wanted, args.fallback)?;
     let origin = origin.as_ref().map(|(file, _)| file);
     let folder = match folder {
-        Some(folder) => folder,
+        Some(folder) => {
+            for run in begun.iter().flatten().chain([&folder]) {
+                remember_data(run, settings.data.as_deref())?;
+            }
+            folder
+        }
         None => {
             let several = if settings.members > 1 { "-ensemble" } else { "" };
-            let folder = new_run(&args.out, &format!("{}{several}", settings.model))?;
-            for (i, member) in members.iter().enumerate() {
-                let own = Folder::create_at(&folder.member(i))?;
-                own.begin(member.architecture.text(), origin, &member.settings)?;
-            }
-            // Written last: without it there is nothing to resume.
-            folder.begin(architecture.text(), origin, &settings)?;
-            folder
+            begin_run(&args.out, &format!("{}{several}", settings.model), |folder| {
+                for (i, member) in members.iter().enumerate() {
+                    let own = Folder::create_at(&folder.member(i))?;
+                    own.begin(member.architecture.text(), origin, &member.settings)?;
+                }
+                // Written last: without it there is nothing to resume.
+                folder.begin(architecture.text(), origin, &settings)
+            })?
         }
     };
     if !args.quiet {
@@ -436,6 +450,24 @@ fn classifier(
         training.ensemble(&settings, &folder)
     } else {
         training.one(&architecture, &settings, &folder)
+    }
+}
+
+/// The runs in a folder that is resumed. What an ensemble has learned is in its members' folders, including those of
+/// finished members.
+fn runs_in(folder: &Folder, settings: &Settings) -> Result<Vec<Folder>, TrainError> {
+    match settings.members {
+        1 => Ok(vec![folder.clone()]),
+        several => (0..several).map(|i| Folder::open(&folder.member(i))).collect(),
+    }
+}
+
+/// Writes down where the data of a run are now, if they have moved.
+fn remember_data(run: &Folder, data: Option<&Path>) -> Result<(), TrainError> {
+    let was: Settings = run.settings()?;
+    match was.data.as_deref() == data {
+        true => Ok(()),
+        false => run.save_settings(&Settings { data: data.map(Path::to_path_buf), ..was }),
     }
 }
 
@@ -466,7 +498,7 @@ fn check(
         }
     }
     settings.check(training)?;
-    settings.check_image([set.height, set.width])?;
+    settings.check_images(set)?;
     let (mut store, image) = (Store::default(), [set.height, set.width, set.channels]);
     let (_, parameters) = architecture.declare(image, set.classes, &mut store, "classifier")?;
     Ok(parameters)

@@ -5,18 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::folders::new_run;
+use super::folders::begin_run;
 use super::numbers::number;
 use super::progress::{Display, from};
 use super::reading::check_measured;
 use super::train::Args;
-use super::{absolute, count, counted, data_read, going_on, interrupt, note, say, thousands};
+use super::{absolute, count, counted, going_on, interrupt, note, say, thousands};
 use crate::device;
-use crate::infer::Measures;
+use crate::graph::Store;
+use crate::infer::{Judge, Measures};
 use crate::models::{Gan, GanLoss, lasting};
 use crate::train::gan::check_room;
 use crate::train::gan::run::MEASURE_SEED;
-use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
+use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, TrainError};
 use crate::words::shell;
 
 /// Flags that only GANs have.
@@ -57,8 +58,9 @@ pub struct GanFlags {
     /// Epochs between measurements of the pictures, which choose the best model; 0 for never [default: 1]
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true, value_parser = count, conflicts_with = "resume")]
     measure: Option<usize>,
-    /// Classifier to measure with, as made by `train` [default: the built-in one]
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    /// Classifier to measure with, as made by `train`; with --resume, where the same one is now [default: the built-in
+    /// one]
+    #[arg(long, value_name = "FILE")]
     pub(super) judge: Option<PathBuf>,
 }
 
@@ -117,8 +119,25 @@ fn settings(args: &Args, gan: &Gan) -> GanSettings {
     settings.device = args.device.clone().unwrap_or_else(|| "auto".into());
     settings.seed = args.seed.unwrap_or(0);
     settings.measure = flags.measure.unwrap_or(settings.measure);
-    settings.judge = flags.judge.as_deref().map(lasting);
     settings
+}
+
+/// Refuses to resume a run whose judge cannot be read where it was, or is another one.
+fn check_judge(folder: &Folder, settings: &GanSettings) -> anyhow::Result<()> {
+    let Some(path) = settings.judge.as_deref().filter(|_| settings.measure > 0) else { return Ok(()) };
+    let judge = Judge::declare(&mut Store::default(), Some(path)).with_context(|| {
+        let path = path.display();
+        format!("the judge of this run, {path}, cannot be used; if it is elsewhere now, say where with --judge FILE")
+    })?;
+    Ok(GanRun::check_judge(folder, &judge)?)
+}
+
+/// Writes down where the data and the judge of a resumed run are now, if they have moved.
+fn remember_places(folder: &Folder, settings: &GanSettings) -> Result<(), TrainError> {
+    let was: GanSettings = folder.settings()?;
+    let (data, judge) = (settings.data.clone(), settings.judge.clone());
+    let is = GanSettings { data, judge, ..was.clone() };
+    if is == was { Ok(()) } else { folder.save_settings(&is) }
 }
 
 pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitCode> {
@@ -133,7 +152,14 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     if let Some(device) = &args.device {
         settings.device = device.clone();
     }
-    let data = data_read(args.data.as_deref().or(settings.data.as_deref()), &settings.reading)?;
+    if let Some(judge) = &args.gan.judge {
+        anyhow::ensure!(settings.measure > 0, "--judge is for measuring, and --measure 0 does without: leave it out");
+        settings.judge = Some(lasting(judge));
+    }
+    let data = args.read_data(settings.data.as_deref(), &settings.reading)?;
+    if let Some(place) = &args.data {
+        settings.data = Some(absolute(place));
+    }
     if settings.measure > 0 {
         check_measured(&data, &settings.reading).context("--measure 0 does without test images")?;
     }
@@ -142,7 +168,11 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     }
     // Everything that can be refused is refused before anything is written.
     match &folder {
-        Some(folder) => folder.check_data(&data.train)?,
+        Some(folder) => {
+            folder.check_data(&data)?;
+            folder.check_settings::<GanSettings>()?;
+            check_judge(folder, &settings)?;
+        }
         None => GanRun::check(&gan, &settings, &data.train)?,
     }
     let choice = device::find(&settings.device)?;
@@ -154,13 +184,13 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     }
     let mut device = going_on::open(choice, &settings.device, args.fallback)?;
     let folder = match folder {
-        Some(folder) => folder,
-        None => {
-            let folder = new_run(&args.out, &settings.model)?;
-            folder.begin(gan.text(), None, &settings)?;
+        Some(folder) => {
+            remember_places(&folder, &settings)?;
             folder
         }
+        None => begin_run(&args.out, &settings.model, |folder| folder.begin(gan.text(), None, &settings))?,
     };
+    let is_complete = folder.is_finished();
     let path = folder.path().to_owned();
     if !args.quiet {
         note(format_args!("{} on {} with {}, in {}", settings.model, data.name, device.name(), path.display()));
@@ -189,7 +219,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
                 say(format_args!("epoch {best_epoch} of {epochs} is the best; {by}:\n"));
                 say(test.fmt_table(&class_names));
             }
-            let took = if display.was_complete() { ", complete already".into() } else { display.took(seconds) };
+            let took = if is_complete { ", complete already".into() } else { display.took(seconds) };
             let epochs = counted(epochs as u64, "epoch");
             say(format_args!("{epochs}{took}; generator: {}", path.join("best.safetensors").display()));
             say(format_args!("draw with it: inkgrad generate --model {}", shell(&path.to_string_lossy())));

@@ -1,6 +1,7 @@
 //! A classifier's run at the command line, or the several of an ensemble: its progress, its result, and how to
 //! continue.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -110,7 +111,8 @@ impl Training<'_> {
                     Outcome::Stopped { step } => return Ok(stopped(step, folder)),
                 }
             }
-            members.push((member.best(), member.load_best()?));
+            // Called by its place in the ensemble's folder, wherever that is.
+            members.push((Folder::best_of(Path::new(&(i + 1).to_string())), member.load_best()?));
         }
         let joined = ModelFile::ensemble(&members)?;
         joined.save(folder.best())?;

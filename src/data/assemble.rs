@@ -28,11 +28,12 @@ impl Part {
 const NAMED: usize = 10;
 
 /// Makes a data set of two parts; class names are the numbers. Classes below the largest label stay even if no training
-/// image shows them, and a remark says so.
+/// image shows them, which [`empty_classes`] tells.
 ///
-/// `classes`, where given, is the number of classes; otherwise it is the largest training label plus
-/// one, and at least 2. Errors when images and labels differ in number, when the two parts have images
-/// of different sizes, or when a label is not below `classes` or [`MAX_CLASSES`].
+/// `classes`, where given, is the number of classes; otherwise it is the largest training label plus one, and at least
+/// 2. Without any training images, which is enough to test on, it is the largest test label plus one, likewise. Errors
+/// when images and labels differ in number, when the two parts have images of different sizes, or when a label is not
+/// below `classes` or [`MAX_CLASSES`].
 pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -> Result<DataSet, DataError> {
     check_counts(&train)?;
     check_counts(&test)?;
@@ -49,18 +50,18 @@ pub fn assemble(name: String, train: Part, test: Part, classes: Option<usize>) -
         });
     }
     let limit = classes.unwrap_or(MAX_CLASSES);
-    let largest = largest_label(&train, limit)?;
+    let numbered = if train.labels.is_empty() { &test } else { &train };
+    let largest = largest_label(numbered, limit)?;
     let classes = classes.unwrap_or((largest + 1).max(2));
     // Nothing can learn a class that no training image shows: such a label is a mistake.
     largest_label(&test, classes)?;
     let class_names = (0..classes).map(|class| class.to_string()).collect();
-    let mut set = DataSet::new(name, image_set(train, classes), image_set(test, classes), class_names);
-    set.remarks.extend(empty_classes(&set.train));
-    Ok(set)
+    Ok(DataSet::new(name, image_set(train, classes), image_set(test, classes), class_names))
 }
 
-/// A remark on classes without a training image. One wrong label makes many of these; labels from 1 on make one.
-fn empty_classes(set: &ImageSet) -> Option<String> {
+/// A remark on classes without an image in a set to train with. One wrong label makes many of these; labels from 1 on
+/// make one.
+pub fn empty_classes(set: &ImageSet) -> Option<String> {
     let counts = set.counts();
     let empty: Vec<String> =
         (0..set.classes).filter(|class| counts[*class] == 0).map(|class| class.to_string()).collect();
@@ -117,7 +118,7 @@ fn image_set(part: Part, classes: usize) -> ImageSet {
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, assemble};
+    use super::{Part, assemble, empty_classes};
     use crate::data::idx::IdxImages;
     use crate::data::{DataError, DataSet};
 
@@ -160,12 +161,18 @@ mod tests {
 
     #[test]
     fn classes_that_no_training_image_is_of_are_told() {
-        let remarks = |train: &[u32]| with_labels(train, &[1], None).unwrap().remarks;
-        assert!(remarks(&[0, 1, 2]).is_empty());
-        assert_eq!(remarks(&[1, 2, 2]), ["1 of the 3 classes, 0 to 2, has no image to train with: 0"]);
+        let remark = |train: &[u32]| empty_classes(&with_labels(train, &[1], None).unwrap().train);
+        assert_eq!(remark(&[0, 1, 2]), None);
+        assert_eq!(remark(&[1, 2, 2]).unwrap(), "1 of the 3 classes, 0 to 2, has no image to train with: 0");
         let mistyped = "298 of the 301 classes, 0 to 300, have no image to train with; only image 3 has the label 300";
-        assert_eq!(remarks(&[0, 1, 300, 1]), [mistyped]);
-        assert_eq!(remarks(&[0, 3, 3]), ["2 of the 4 classes, 0 to 3, have no image to train with: 1, 2"]);
+        assert_eq!(remark(&[0, 1, 300, 1]).unwrap(), mistyped);
+        assert_eq!(remark(&[0, 3, 3]).unwrap(), "2 of the 4 classes, 0 to 3, have no image to train with: 1, 2");
+    }
+
+    #[test]
+    fn without_training_images_the_largest_test_label_gives_the_number_of_classes() {
+        let set = with_labels(&[], &[7, 7], None).unwrap();
+        assert_eq!((set.train.len(), set.test.len(), set.train.classes, set.test.classes), (0, 2, 8, 8));
     }
 
     #[test]

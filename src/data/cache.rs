@@ -22,7 +22,7 @@ use crate::files::write_whole;
 use crate::hash::mix;
 
 /// Raised when the way in which pictures are read changes: those kept until then are decoded anew.
-const READ: u64 = 3;
+const READ: u64 = 4;
 
 /// Pictures that are decoded in fewer seconds are not kept.
 pub(super) const WORTHWHILE: f64 = 1.0;

@@ -59,14 +59,16 @@ pub(super) struct Listing {
 /// Decoded pictures are kept on disk, and taken from there as long as no file's name, length or time has changed.
 ///
 /// # Errors
-/// A folder without such folders, several folders that may be the same part, fewer than two classes, two classes of the
-/// same name, a class without readable pictures or without any to train with, and more unreadable pictures than
-/// readable ones.
+/// A folder without such folders, several folders that may be the same part, fewer than two classes (one is enough to
+/// test on), two classes of the same name, a class without readable pictures or without any to train with, and more
+/// unreadable pictures than readable ones.
 pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let parts = Parts::of(folder)?;
     let root = parts.as_ref().map_or(folder, |parts| parts.train.as_path());
     let classes = Classes::of(root)?;
-    if classes.folders.len() < 2 || classes.folders.len() > MAX_CLASSES {
+    let is_one = matches!(&classes.folders[..], [(_, only)] if holding_classes(only).is_none());
+    let least = if is_one && reading.tests_on_all() { 1 } else { 2 };
+    if !(least..=MAX_CLASSES).contains(&classes.folders.len()) {
         return Err(DataError::UnknownSource { path: root.into(), found: classes.misfit() });
     }
     let train = list(classes.folders.iter().map(|(_, path)| path.as_path()).zip(0..));

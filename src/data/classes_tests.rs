@@ -50,6 +50,19 @@ fn each_folder_is_a_class_in_the_order_of_their_numbers() {
 }
 
 #[test]
+fn pictures_of_one_class_can_be_tested_on_and_not_learned_from() {
+    let place = Place::new();
+    (0..3).for_each(|i| place.gray(&format!("7/{i}.png"), [4, 4], i));
+    assert!(place.load(all()).unwrap_err().to_string().contains("pictures of one class only, 7"));
+    let tested = || place.load(Reading { hold_out: Some(HoldOut::All), ..Reading::default() });
+    let set = tested().unwrap();
+    assert_eq!((set.train.len(), set.test.len(), &set.class_names[..]), (0, 3, &["7".to_string()][..]));
+    // The folder may hold the classes.
+    (0..2).for_each(|i| place.gray(&format!("7/{i}/a.png"), [4, 4], i));
+    assert!(tested().unwrap_err().to_string().contains("did you mean"));
+}
+
+#[test]
 fn a_folder_without_pictures_is_no_class_and_that_is_said() {
     let place = Place::new();
     for name in ["train/x/1.png", "train/y/1.png", "test/x/1.png"] {

@@ -207,8 +207,8 @@ impl<R: Read> PixelRows<R> {
     }
 
     /// Advice on the first column that is no label and that the header names differently from the pixels: `id`, where
-    /// others are `pixel0`, `pixel1` and so on. Where no column is called `label`, this column may be it. Call this
-    /// before asking for the first row.
+    /// others are `pixel0`, `pixel1` and so on. Where no column is called `label`, it may hold the labels if it stands
+    /// first, or alone and last, like `class` in OpenML's tables. Call this before asking for the first row.
     pub fn misfit(&self) -> Option<String> {
         let word = |name: &[u8]| name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>();
         // Pixels outnumber whatever other columns there are.
@@ -219,11 +219,19 @@ impl<R: Read> PixelRows<R> {
         // Where many columns misfit, their names tell nothing.
         let (column, told) = first.filter(|_| !self.first && count * 4 < self.columns)?;
         let name: String = String::from_utf8_lossy(told).chars().take(40).collect();
-        Some(match self.label {
-            None if column == 0 => format!(
-                "the first column is named {name:?}: if it holds the labels, name it `label`; if not, leave it out"
+        let place = match column {
+            _ if self.label.is_some() => None,
+            0 => Some("first"),
+            _ if count == 1 && column + 1 == self.columns => Some("last"),
+            _ => None,
+        };
+        Some(match place {
+            Some(place) => format!(
+                "the {place} column is named {name:?}: if it holds the labels, name it `label`; if not, leave it out"
             ),
-            _ => format!("the column {name:?} counts as a pixel. Remove columns that are neither `label` nor pixels"),
+            None => {
+                format!("the column {name:?} counts as a pixel. Remove columns that are neither `label` nor pixels")
+            }
         })
     }
 
@@ -438,12 +446,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_first_column_with_a_name_of_its_own_may_be_the_label_where_no_other_is() {
+    fn a_first_or_last_column_with_a_name_of_its_own_may_be_the_label_where_no_other_is() {
         let advice = |text: &str| PixelRows::new(text.as_bytes(), Path::new("a.csv")).unwrap().misfit();
-        let named = "the first column is named \"digit\": if it holds the labels, name it `label`";
-        assert!(advice("digit,p0,p1,p2,p3\n7,1,2,3,4\n").unwrap().starts_with(named));
+        for (text, place) in [("digit,p0,p1,p2,p3\n7,1,2,3,4\n", "first"), ("p1,p2,p3,p4,digit\n", "last")] {
+            let named = format!("the {place} column is named \"digit\": if it holds the labels, name it `label`");
+            assert!(advice(text).unwrap().starts_with(&named), "{text}");
+        }
         let counted = "counts as a pixel. Remove columns that are neither `label` nor pixels";
-        for text in ["digit,label,p0,p1,p2,p3\n", "p0,p1,p2,p3,digit\n"] {
+        for text in ["digit,label,p0,p1,p2,p3\n", "label,p0,p1,p2,p3,digit\n", "p0,digit,p1,p2,p3\n"] {
             assert_eq!(advice(text).unwrap(), format!("the column \"digit\" {counted}"), "{text}");
         }
         assert_eq!(advice("p0,p1,p2,p3\n"), None);

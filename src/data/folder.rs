@@ -2,7 +2,7 @@
 //!
 //! The file names are those under which MNIST and its successors are distributed; see [`load_folder`].
 
-use crate::data::assemble::{Part, assemble};
+use crate::data::assemble::{Part, assemble, empty_classes};
 use crate::data::idx::{read_images, read_labels};
 use crate::data::{DataError, DataSet};
 use std::panic::resume_unwind;
@@ -27,13 +27,32 @@ const TEST: [&str; 2] = ["t10k", "test"];
 /// files do not belong together.
 pub fn load_folder(path: impl AsRef<Path>) -> Result<DataSet, DataError> {
     let folder = path.as_ref();
+    let mut set = load_files(folder, &list(folder)?)?;
+    set.remarks.extend(empty_classes(&set.train));
+    Ok(set)
+}
+
+/// The same for a folder that is only tested on, which may hold the test files alone.
+pub(super) fn load_tested(folder: &Path) -> Result<DataSet, DataError> {
     let files = list(folder)?;
-    let find = |what, names: Vec<String>| find(folder, &files, what, &names);
+    let [train, test] = [&["train"][..], &TEST].map(|prefixes| [image_names(prefixes), label_names(prefixes)]);
+    if any_of(&files, &train.concat()) || !any_of(&files, &test.concat()) {
+        return load_files(folder, &files);
+    }
+    let [images, labels] = test;
+    let images = find(folder, &files, "test images", &images)?;
+    let test = read_part(images, find(folder, &files, "test labels", &labels)?)?;
+    assemble(display_name(folder), test.none(), test, None)
+}
+
+/// Loads those of a folder's files that make a data set.
+fn load_files(folder: &Path, files: &[String]) -> Result<DataSet, DataError> {
+    let find = |what, names: Vec<String>| find(folder, files, what, &names);
     let train_images = find("training images", image_names(&["train"]))?;
     let train_labels = find("training labels", label_names(&["train"]))?;
     let names = [image_names(&TEST), label_names(&TEST)];
     // One file without the other is a mistake, which `find` names.
-    let test_files = match any_of(&files, &names.concat()) {
+    let test_files = match any_of(files, &names.concat()) {
         true => {
             let [images, labels] = names;
             Some((find("test images", images)?, find("test labels", labels)?))

@@ -106,6 +106,33 @@ impl ImageSet {
         mean_std(self.images.len() as u128, sum, squares)
     }
 
+    /// The grey level of the paper that the images are on: the median of the outermost pixels of a sample of them, if
+    /// that is light, else 0, which is black. Coloured images count as on black.
+    pub fn background(&self) -> u8 {
+        // The most images that are looked at, spread over the set.
+        const LOOKED_AT: usize = 1000;
+        // Where light begins, as `pictures::is_prepared` has it.
+        const LIGHT: u8 = 128;
+        if self.channels != 1 {
+            return 0;
+        }
+        let mut counts = [0usize; 256];
+        let looked_at = self.len().min(LOOKED_AT);
+        for image in (0..looked_at).map(|i| self.image(i * self.len() / looked_at)) {
+            for (row, line) in image.chunks(self.width.max(1)).enumerate() {
+                let is_whole = row == 0 || row + 1 == self.height;
+                let step = if is_whole { 1 } else { (self.width - 1).max(1) };
+                line.iter().step_by(step).for_each(|byte| counts[usize::from(*byte)] += 1);
+            }
+        }
+        let (all, mut below) = (counts.iter().sum::<usize>(), 0);
+        let median = (0..=u8::MAX).find(|level| {
+            below += counts[usize::from(*level)];
+            2 * below >= all
+        });
+        median.filter(|level| *level >= LIGHT).unwrap_or(0)
+    }
+
     /// [`ImageSet::mean_std`] of the extended set, in which each image occurs with its window at every place, and black
     /// around it.
     ///
@@ -177,6 +204,7 @@ impl fmt::Debug for ImageSet {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::data::testing::image_set;
     use proptest::prelude::*;
 
@@ -216,6 +244,26 @@ mod tests {
     #[test]
     fn an_empty_set_has_mean_and_deviation_zero() {
         assert_eq!(image_set(2, 2, 1, &[]).mean_std(), (0.0, 0.0));
+    }
+
+    #[test]
+    fn the_background_of_light_images_is_the_median_of_their_borders_and_of_others_black() {
+        let background = |images: &[u8], channels: usize| {
+            let labels = vec![0; images.len() / 9 / channels];
+            ImageSet { images: images.to_vec().into(), ..image_set(3, 3, channels, &labels) }.background()
+        };
+        // Ink that touches the border, and a middle that does not count.
+        let paper = [240, 243, 243, 243, 0, 9, 255, 243, 243];
+        assert_eq!(background(&paper, 1), 243);
+        assert_eq!(background(&[&[0; 18][..], &paper].concat(), 1), 0, "most are dark");
+        assert_eq!(background(&[&[0; 9][..], &[255; 18]].concat(), 1), 255, "most are light");
+        assert_eq!(background(&[127; 9], 1), 0, "as dark as prepared pictures may be");
+        assert_eq!(background(&[], 1), 0);
+        assert_eq!(background(&[255; 27], 3), 0, "colours");
+        let row = ImageSet { images: vec![200, 0, 210].into(), ..image_set(1, 3, 1, &[0]) };
+        assert_eq!(row.background(), 200, "all of one row is border");
+        let column = ImageSet { images: vec![200, 0, 210].into(), ..image_set(3, 1, 1, &[0]) };
+        assert_eq!(column.background(), 200, "all of one column is border");
     }
 
     proptest! {

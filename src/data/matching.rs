@@ -43,18 +43,32 @@ impl DataSet {
         (self.labels_by_name(names).is_none() && self.is_numbered(names)).then(|| self.pairs(names))
     }
 
-    /// The same for a model that takes labels as they are, such as a generator or its judge: `None` where the classes
-    /// that images show have the same names in the same order.
+    /// For each class, which of a model's it is by name, or number, where the model has as many, as a generator and its
+    /// judge must: each is another one's.
+    ///
+    /// # Errors
+    /// A warning, where the classes of both are not called the same: they are matched in their order, which only a
+    /// person can tell to be right.
     ///
     /// # Panics
     /// As [`DataSet::with_classes`].
-    pub fn in_order(&self, names: &[String]) -> Option<String> {
-        let shown = self.shown_classes();
-        let is_own = |((label, own), shown): ((&u32, u32), &bool)| *label == own || !shown;
-        match self.labels_by_name(names) {
-            Some(labels) if labels.iter().zip(0..).zip(&shown).all(is_own) => None,
-            _ => Some(self.pairs(names)),
+    pub fn order_among(&self, names: &[String]) -> Result<Vec<usize>, String> {
+        let labels = self.labels_by_name(names);
+        labels.and_then(|labels| self.each_its_own(&labels, names.len())).ok_or_else(|| self.pairs(names))
+    }
+
+    /// The labels among `len` classes, where no two classes that images show have the same one. The other classes get
+    /// what is left.
+    fn each_its_own(&self, labels: &[u32], len: usize) -> Option<Vec<usize>> {
+        let (shown, mut is_free) = (self.shown_classes(), vec![true; len]);
+        for (label, _) in labels.iter().zip(&shown).filter(|(_, shown)| **shown) {
+            if !std::mem::take(&mut is_free[*label as usize]) {
+                return None;
+            }
         }
+        let mut left = (0..len).filter(|label| is_free[*label]);
+        let own = |(label, shown): (&u32, &bool)| if *shown { Some(*label as usize) } else { left.next() };
+        labels.iter().zip(&shown).map(own).collect()
     }
 
     /// Which class is which of a model's where they are matched in order.
@@ -164,21 +178,29 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_are_taken_as_they_are_have_the_same_names_in_the_same_order_or_are_told_one_by_one() {
+    fn classes_of_a_model_that_has_as_many_are_found_by_their_names_or_are_told_one_by_one() {
         let names = |names: &str| names.split(' ').map(String::from).collect::<Vec<_>>();
-        let told = |classes: &str, model: &str| {
+        let order = |classes: &str, model: &str| {
             DataSet::new("w", image_set(1, 1, 1, &[0, 1]), image_set(1, 1, 1, &[]), names(classes))
-                .in_order(&names(model))
+                .order_among(&names(model))
         };
-        for (data, model) in [("a b", "a b"), ("0 1 2", "0 1"), ("01 02", "1 2")] {
-            assert_eq!(told(data, model), None, "{data}, {model}");
+        for (data, model, found) in [
+            ("a b", "a b", &[0, 1][..]),
+            ("a b", "b a", &[1, 0]),
+            ("01 02", "2 1", &[1, 0]),
+            ("a b c d", "c a d b", &[1, 3, 0, 2]),
+            // No image shows the last.
+            ("a b x", "y b a", &[2, 1, 0]),
+        ] {
+            assert_eq!(order(data, model), Ok(found.to_vec()), "{data}, {model}");
         }
-        for (data, model) in [("a b", "b a"), ("3 5", "0 1"), ("0 1", "3 5"), ("a b", "b c")] {
-            let (said, pair) = (told(data, model).unwrap(), format!("{}={}", &data[..1], &model[..1]));
+        for (data, model) in [("a a", "a b"), ("3 5", "0 1"), ("0 1", "3 5"), ("a b", "b c")] {
+            let (said, pair) = (order(data, model).unwrap_err(), format!("{}={}", &data[..1], &model[..1]));
             assert!(said.starts_with("the classes of w are not called as the model's are: matched in order"), "{said}");
             assert!(said.contains(&pair), "{said}");
         }
-        assert!(told("eight five", "0 1").unwrap().starts_with("the model's classes are numbers and those of w are"));
+        let by_words = order("eight five", "0 1").unwrap_err();
+        assert!(by_words.starts_with("the model's classes are numbers and those of w are"), "{by_words}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod numbered;
 mod packed;
 mod parts;
 mod pixels;
+mod repeats;
 mod source;
 mod split;
 pub mod statistics;
@@ -32,6 +33,7 @@ pub mod write;
 pub(crate) use classes::UNSURE;
 pub(crate) use digest::digest;
 pub(crate) use folder::listed;
+pub(crate) use source::have_dark_borders;
 
 pub use error::DataError;
 pub use folder::load_folder;

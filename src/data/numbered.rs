@@ -8,9 +8,12 @@ use super::{LISTED, listed};
 
 /// The numbers that classes are named after, if all are, each after another one: `7` and `07` are the same.
 pub(super) fn all_numbers(class_names: &[String]) -> Option<Vec<u32>> {
-    let number = |name: &String| if name.starts_with('+') { None } else { name.parse().ok() };
-    let numbers: Vec<u32> = class_names.iter().map(number).collect::<Option<_>>()?;
+    let numbers: Vec<u32> = class_names.iter().map(|name| number(name)).collect::<Option<_>>()?;
     (numbers.iter().collect::<HashSet<_>>().len() == numbers.len()).then_some(numbers)
+}
+
+fn number(name: &str) -> Option<u32> {
+    if name.starts_with('+') { None } else { name.parse().ok() }
 }
 
 /// Whether no class is named after a number, so that their places may be counted instead. Beside a class called -1,
@@ -25,6 +28,8 @@ pub struct Numbered {
     class_names: Vec<String>,
     named: HashMap<u32, u32>,
     by_place: bool,
+    /// Whether each class is named after another number.
+    are_numbers: bool,
 }
 
 impl Numbered {
@@ -36,7 +41,8 @@ impl Numbered {
         // `7` is meant before `07`, and of equal names the first: what comes later replaces what came earlier.
         named.sort_by_key(|(number, class, name)| (**name == number.to_string(), Reverse(*class)));
         let named = named.into_iter().map(|(number, class, _)| (number, class)).collect();
-        Numbered { class_names: class_names.into(), named, by_place: are_words(class_names) }
+        let are_numbers = all_numbers(class_names).is_some();
+        Numbered { class_names: class_names.into(), named, by_place: are_words(class_names), are_numbers }
     }
 
     /// Whether numbers stand for places, as no class is named after one.
@@ -47,6 +53,11 @@ impl Numbered {
     /// The class that is named after a number.
     pub fn named(&self, number: u32) -> Option<u32> {
         self.named.get(&number).copied()
+    }
+
+    /// The class that the number in a name means where all classes are numbers: `07` is `7`.
+    pub(crate) fn meant(&self, name: &str) -> Option<u32> {
+        self.named(number(name).filter(|_| self.are_numbers)?)
     }
 
     /// The class that a number stands for.
@@ -117,6 +128,16 @@ mod tests {
         let refused = Numbered::of(&many).class(40).unwrap_err();
         assert!(refused.contains("counted from 0: 0 is c0, 1 is c1, 2 is c2"), "{refused}");
         assert!(refused.ends_with("10 is c10, 11 is c11 and 28 more"), "{refused}");
+    }
+
+    #[test]
+    fn a_name_means_the_class_of_its_number_where_all_classes_are_numbers() {
+        let meant = |own: &[&str], name: &str| Numbered::of(&names(own)).meant(name);
+        assert_eq!((meant(&["7", "8"], "08"), meant(&["07", "08"], "8")), (Some(1), Some(1)));
+        for (own, name) in [(&["7", "8"][..], "9"), (&["7", "8"], "+8"), (&["7", "8"], "x"), (&["7", "07"], "007")] {
+            assert_eq!(meant(own, name), None, "{own:?}, {name}");
+        }
+        assert_eq!(meant(&["7", "eight"], "07"), None, "where some are words, names count");
     }
 
     #[test]

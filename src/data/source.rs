@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::beside::other_data;
-use super::folder::{is_idx_folder, load_folder};
+use super::folder::{is_idx_folder, load_folder, load_tested};
 use super::{DataError, DataSet, ImageSet, MAX_CHANNELS, classes, table};
 use crate::pictures::is_prepared;
 use crate::pictures::source::is_csv;
@@ -138,6 +138,11 @@ impl Reading {
     pub fn is_default(&self) -> bool {
         *self == Reading::default()
     }
+
+    /// Whether nothing is learned from the data: they may then show a single class, and have no images to train with.
+    pub(super) fn tests_on_all(&self) -> bool {
+        self.hold_out == Some(HoldOut::All)
+    }
 }
 
 /// The kind of data, judged by what lies at their path.
@@ -201,13 +206,15 @@ fn other_file(path: &Path) -> &'static str {
 ///
 /// # Errors
 /// Data that are none of these, and the errors of each kind; training images that are all of one class; a hold-out that
-/// leaves no image of a class to train with.
+/// leaves no image of a class to train with. Data of which all images are to be tested on ([`HoldOut::All`]) may show
+/// one class, and IDX files may be those of a test set alone.
 pub fn load(path: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     let kind = Kind::of(path)?;
     let mut set = match &kind {
         Kind::Idx => {
-            let mut set = load_folder(path)?;
+            let mut set = if reading.tests_on_all() { load_tested(path)? } else { load_folder(path)? };
             if let [label, rest @ ..] = &set.train.labels[..]
+                && !reading.tests_on_all()
                 && rest.iter().all(|other| other == label)
             {
                 return Err(DataError::OneClass { path: path.into(), label: *label });
@@ -240,7 +247,7 @@ const HOLD_OUT_SEED: u64 = 0;
 
 fn hold_out(mut set: DataSet, reading: &Reading) -> Result<DataSet, DataError> {
     if !set.test.is_empty() {
-        if reading.hold_out.is_some() {
+        if reading.hold_out.is_some() && !set.train.is_empty() {
             set.remarks.push(format!("{} has test images: --hold-out changes nothing", set.name));
         }
         return Ok(set);
@@ -294,9 +301,24 @@ fn looks_prepared(set: &ImageSet) -> bool {
     if set.channels != 1 {
         return true;
     }
+    let (dark, count) = dark_borders(set);
+    (count - dark) * 100 <= count * OTHERS
+}
+
+/// Whether most images of a sample are grey and have a dark border, as light ink on black has.
+pub(crate) fn have_dark_borders(set: &ImageSet) -> bool {
+    if set.channels != 1 {
+        return false;
+    }
+    let (dark, count) = dark_borders(set);
+    dark * 2 > count
+}
+
+/// How many grey images of a sample, spread over the set, have a dark border, and how many the sample has.
+fn dark_borders(set: &ImageSet) -> (usize, usize) {
     let (count, size) = (set.len().min(LOOKED_AT), [set.height, set.width]);
-    let others = (0..count).filter(|i| !is_prepared(set.image(i * set.len() / count), size)).count();
-    others * 100 <= count * OTHERS
+    let dark = (0..count).filter(|i| is_prepared(set.image(i * set.len() / count), size)).count();
+    (dark, count)
 }
 
 #[cfg(test)]
@@ -388,6 +410,24 @@ mod tests {
         let set = load(path, &all).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (40, 40));
         assert!(set.remarks[0].contains("has test images: --hold-out changes nothing"), "{:?}", set.remarks);
+    }
+
+    #[test]
+    fn idx_files_that_are_only_tested_on_may_show_one_class_and_be_test_files_alone() {
+        let folder = place(&[0; 20 * 4], &[3; 20], [2, 2]);
+        let all = Reading { hold_out: Some(HoldOut::All), ..Reading::default() };
+        let tested = |remarks: usize| {
+            let set = load(folder.path(), &all).unwrap();
+            assert_eq!((set.train.len(), &set.test.labels[..], set.class_names.len()), (0, &[3; 20][..], 4));
+            assert_eq!(set.remarks.len(), remarks, "{:?}", set.remarks);
+        };
+        tested(1);
+        for file in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
+            let [from, to] = ["train", "t10k"].map(|part| folder.path().join(format!("{part}-{file}")));
+            std::fs::rename(from, to).unwrap();
+        }
+        tested(0);
+        assert!(load(folder.path(), &Reading::default()).unwrap_err().to_string().contains("no training images"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::assemble::{Part, assemble};
+use super::assemble::{Part, assemble, empty_classes};
 use super::csv::{Labels, PixelRows, WHITE_IS_255};
 use super::idx::{IdxImages, MAX_BYTES};
 use super::source::{ImageSize, Reading};
@@ -15,7 +15,7 @@ use super::{DataError, DataSet};
 ///
 /// # Errors
 /// [`DataError::Csv`] with the line for whatever is not such a table, and for a training table that shows a single
-/// class; and the errors of [`assemble`] for the two.
+/// class, unless it is only tested on and names the column of its labels; and the errors of [`assemble`] for the two.
 pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<DataSet, DataError> {
     let name = train.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let rows = open(train, reading)?;
@@ -29,7 +29,9 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
         let problem = advice.map_or_else(|| expected.into(), |advice| format!("{expected}; {advice}"));
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     };
-    if let Some(problem) = one_class(&part.labels, labels) {
+    // A column that was guessed is more likely the wrong one.
+    let may_be_one = reading.tests_on_all() && labels.named;
+    if let Some(problem) = one_class(&part.labels, labels).filter(|_| !may_be_one) {
         return Err(DataError::Csv { path: train.into(), line: 1, problem });
     }
     let beside = test.map(|path| {
@@ -43,6 +45,9 @@ pub fn load(train: &Path, test: Option<&Path>, reading: &Reading) -> Result<Data
     let unlabelled = test.filter(|_| beside.is_none());
     let test = beside.map_or_else(|| part.none(), |(test, _)| test);
     let mut set = assemble(name, part, test, None)?;
+    if !reading.tests_on_all() {
+        set.remarks.extend(empty_classes(&set.train));
+    }
     if set.train.images.iter().all(|pixel| *pixel <= 1) {
         set.remarks.push(format!("no pixel of {} is above 1, and {WHITE_IS_255}", set.name));
     }
@@ -184,6 +189,17 @@ mod tests {
         let folder = place(&[("a.csv", format!("a,b,c,d,label\n{rows}").as_bytes())]);
         let set = load(&folder.path().join("a.csv"), &Reading::default()).unwrap();
         assert_eq!((set.class_names.len(), set.train.len() + set.test.len()), (2, 20));
+    }
+
+    #[test]
+    fn a_table_that_is_only_tested_on_may_show_one_class_if_its_labels_are_named() {
+        let all = Reading { hold_out: Some(HoldOut::All), ..Reading::default() };
+        let folder = place(&[("a.csv", &b"a,label\n1,7\n3,7\n"[..]), ("b.csv", b"7,1\n7,3\n")]);
+        let set = load(&folder.path().join("a.csv"), &all).unwrap();
+        assert_eq!((set.train.len(), &set.test.labels[..], set.class_names.len()), (0, &[7, 7][..], 8));
+        assert!(!set.remarks.iter().any(|remark| remark.contains("to train with")), "{:?}", set.remarks);
+        let refused = load(&folder.path().join("b.csv"), &all).unwrap_err().to_string();
+        assert!(refused.contains("column 1 was taken as the label"), "{refused}");
     }
 
     #[test]

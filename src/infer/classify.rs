@@ -112,7 +112,7 @@ mod tests {
         let mut file = ModelFile::new(&network, &parameters, &weights, &running);
         let refused = Classifier::open(&mut device, &file, path, 1, 1).map(drop).unwrap_err().to_string();
         assert!(refused.contains("\"mean\""), "{refused}");
-        Normalization { mean: 0.5, std: 0.25 }.store(&mut file);
+        Normalization { mean: 0.5, std: 0.25, background: 0 }.store(&mut file);
         let mut classifier = Classifier::open(&mut device, &file, path, 1, 1).unwrap();
         assert_eq!(classifier.logits(&mut device, &[0; 6]).unwrap().len(), 4);
     }

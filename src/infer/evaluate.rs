@@ -78,6 +78,7 @@ pub struct Evaluation {
     pieces: Option<Pixels>,
     /// The pass over slightly altered images.
     views: Option<Lazy>,
+    background: u8,
 }
 
 /// A row of numbers for each image.
@@ -126,7 +127,7 @@ impl Asked<'_> {
     fn forward(&self, augment: Option<Augment>) -> Result<(Graph, Value, Forward), InferError> {
         let mut graph = Graph::new();
         let (now, bytes) = (graph.read(&self.clock), graph.read(&self.images));
-        let Normalization { mean, std } = self.normalization;
+        let Normalization { mean, std, .. } = self.normalization;
         let gather = GatherImages::new(self.count, self.batch, self.image, [mean, std], Order::InTurn);
         let mut x = graph.apply(gather, &[bytes, now])?;
         if let Some(augment) = augment {
@@ -218,8 +219,7 @@ impl Evaluation {
         let features = features.transpose()?;
         graph.update(Tick(1), &[], vec![asked.clock.clone()])?;
 
-        let Normalization { mean, std } = normalization;
-        let views = match VIEWS.op(mean, std, streams::VIEWS) {
+        let views = match VIEWS.op(normalization, streams::VIEWS) {
             Some(augment) if besides == Besides::Views => {
                 // An image's answer must not depend on the images beside it.
                 let (mut graph, now, forward) = asked.forward(Some(Augment { alike: true, ..augment }))?;
@@ -242,6 +242,7 @@ impl Evaluation {
             plan: Lazy::new(&graph),
             pieces: None,
             views,
+            background: normalization.background,
         })
     }
 
@@ -287,6 +288,11 @@ impl Evaluation {
 
     pub fn plan(&self) -> &Plan {
         self.plan.plan()
+    }
+
+    /// The byte that stands for what lies outside the model's images.
+    pub fn background(&self) -> u8 {
+        self.background
     }
 
     /// Images that there is room for at once.
@@ -369,7 +375,8 @@ impl Evaluation {
     }
 
     /// The mean logits of `views` views of each of the first `count` images: the image itself, and others that are
-    /// slightly rotated, shifted and zoomed ([`VIEWS`]), each in its own way, which is the same for all images.
+    /// slightly rotated, shifted and zoomed ([`VIEWS`]) on the model's background, each in its own way, which is the
+    /// same for all images.
     ///
     /// # Errors
     /// [`InferError::Input`] for more images than there are, and for several views from what was only declared, not

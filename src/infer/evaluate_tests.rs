@@ -126,6 +126,20 @@ fn more_logits_than_there_are_images_are_refused_whether_or_not_the_set_goes_thr
 }
 
 #[test]
+fn views_of_blank_paper_show_paper_alone_if_the_model_knows_it() {
+    let ((set, mut file, path), mut device) = (digits(1), crate::device::cpu::Cpu::new());
+    let paper = ImageSet { images: vec![243; 784].into(), ..set };
+    let mut apart = |file: &ModelFile| {
+        let mut evaluation = Evaluation::open(file, path, &paper, &mut device).unwrap();
+        let [one, five] = [1, 5].map(|views| evaluation.mean_logits(&mut device, 1, views).unwrap());
+        one.iter().zip(&five).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    assert!(apart(&file) > 0.01, "black comes in");
+    file.set("background", 243);
+    assert!(apart(&file) < 1e-3);
+}
+
+#[test]
 fn several_views_are_refused_where_only_one_is_known() {
     let ((set, file, path), mut device, mut store) = (digits(4), crate::device::cpu::Cpu::new(), Store::default());
     let (network, parameters) = file.network(path, &mut store, "classifier").unwrap();

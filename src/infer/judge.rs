@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::evaluate::{Evaluation, InferError};
-use crate::data::ImageSet;
+use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, DeviceError};
 use crate::graph::Store;
 use crate::hash::mix;
@@ -25,6 +25,8 @@ pub struct Judge {
     /// Digest of its weights, by which a resumed run knows that it is still measured by the same judge.
     pub digest: String,
     input: [usize; 3],
+    /// For each class of the pictures that it looks at, which of its own that is.
+    order: Vec<usize>,
     parameters: Parameters,
     weights: Vec<f32>,
     running: Vec<f32>,
@@ -34,7 +36,7 @@ pub struct Judge {
 /// What the judge saw in a set of images.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Looked {
-    /// `[images, classes]`
+    /// `[images, classes]`, the classes in the order of the pictures' own ([`Judge::match_classes`]).
     pub logits: Vec<f32>,
     /// `[images, width]`: the input of the last dense layer.
     pub features: Vec<f32>,
@@ -61,7 +63,8 @@ impl Judge {
         let evaluation = Evaluation::declare_with_features(store, &network, &parameters, CAPACITY, normalization)?;
         let input = network.image()?;
         let digest = format!("{digest:016x}");
-        Ok(Judge { name, class_names, digest, input, parameters, weights, running, evaluation })
+        let order = (0..class_names.len()).collect();
+        Ok(Judge { name, class_names, digest, input, order, parameters, weights, running, evaluation })
     }
 
     /// Opens a judge on a device of its own, whose buffers are allocated afresh.
@@ -99,6 +102,16 @@ impl Judge {
         }
     }
 
+    /// Gives logits in the order of the data's classes from now on, which it finds among its own by their names. A
+    /// warning says where they are matched in their order alone.
+    pub fn match_classes(&mut self, data: &DataSet) -> Option<String> {
+        match data.order_among(&self.class_names) {
+            Ok(order) => self.order = order,
+            Err(matched) => return Some(format!("{}: {matched}", self.name)),
+        }
+        None
+    }
+
     /// Logits and features of a set of any length.
     pub fn look(&mut self, device: &mut dyn Device, set: &ImageSet) -> Result<Looked, InferError> {
         self.check(set)?;
@@ -106,7 +119,9 @@ impl Judge {
         for images in set.images.chunks(self.evaluation.room() * set.image_len()) {
             let count = images.len() / set.image_len();
             self.evaluation.send(device, images)?;
-            looked.logits.extend(self.evaluation.first_logits(device, count)?);
+            let logits = self.evaluation.first_logits(device, count)?;
+            let rows = logits.chunks_exact(self.order.len());
+            looked.logits.extend(rows.flat_map(|row| self.order.iter().map(move |class| row[*class])));
             looked.features.extend(self.evaluation.features(device, count)?);
         }
         Ok(looked)
@@ -162,6 +177,27 @@ mod tests {
         assert_eq!(whole.logits[CAPACITY * 10..], whole.logits[..3000]);
         let none = judge.look(&mut device, &first(&all, 0)).unwrap();
         assert_eq!((none.logits.len(), none.features.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_judge_answers_in_the_order_of_the_datas_classes_and_warns_where_their_names_do_not_say_it() {
+        let (mut device, mut set) = (Cpu::new(), first(&mnist::embedded().unwrap().test, 300));
+        let mut judge = Judge::open(&mut device, None).unwrap();
+        let own = judge.look(&mut device, &set).unwrap();
+        let data = |set: &ImageSet, names: [&str; 10]| {
+            DataSet::new("data", set.clone(), first(set, 0), names.map(String::from).into())
+        };
+        // A class without a name that the judge knows.
+        let named = data(&set, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "IX"]);
+        assert!(judge.match_classes(&named).unwrap().starts_with("the built-in judge: the classes of data are not"));
+        assert_eq!(judge.look(&mut device, &set).unwrap(), own);
+
+        set.labels.iter_mut().for_each(|label| *label = (*label + 7) % 10);
+        let turned = data(&set, ["3", "4", "5", "6", "7", "8", "9", "0", "1", "2"]);
+        assert_eq!(judge.match_classes(&turned), None);
+        let looked = judge.look(&mut device, &set).unwrap();
+        assert!(Scores::new(&looked.logits, &set.labels).accuracy() > 0.98);
+        assert_eq!((looked.logits[0], looked.features), (own.logits[3], own.features));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::draft::{Draft, From, Step};
 use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
-use crate::data::{MAX_CHANNELS, MAX_CLASSES};
+use crate::data::{MAX_CHANNELS, MAX_CLASSES, Pictures};
 use crate::graph::Store;
 use crate::models::{
     Architecture, INPUT, Kind, LABEL, Layer, MAX_SIZE, ModelFile, Nonlinearity, Normalization, Parameter, Units, by,
@@ -376,10 +376,14 @@ pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<
     }
 }
 
-/// Keeps what a file says about how pictures became the images that its model learned from: one of the words of
-/// [`crate::data::Pictures`]. Any other word is not this program's.
-pub(super) fn keep_pictures(file: &mut ModelFile, told: Option<&str>) {
-    file.set_pictures(told.and_then(|how| how.parse().ok()));
+/// Keeps what a file says about the images that its model learned from: how pictures became these, which is one of the
+/// words of [`Pictures`], and their background. Anything else is not this program's.
+pub(super) fn keep_pictures<'a>(file: &mut ModelFile, told: impl Fn(&str) -> Option<&'a str>) {
+    file.set_pictures(told(Pictures::KEY).and_then(|how| how.parse().ok()));
+    let background = told(Normalization::BACKGROUND).and_then(|level| level.parse::<u8>().ok());
+    if let Some(background) = background.filter(|level| *level > 0) {
+        file.set(Normalization::BACKGROUND, background);
+    }
 }
 
 /// A name as architectures allow it: letters, digits, `_` and `-`.

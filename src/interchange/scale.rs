@@ -41,7 +41,7 @@ impl Scale {
         if !mean.is_finite() || !std.is_finite() || std == 0.0 {
             return Err(format!("bytes cannot be scaled by mean {mean} and standard deviation {std}"));
         }
-        Ok(Normalization { mean, std })
+        Ok(Normalization { mean, std, ..Normalization::UNIT })
     }
 
     /// The same for all that is done to a model's pixels. Augmentation scales its noise by the deviation too, so that
@@ -94,6 +94,6 @@ mod tests {
         assert!(error.contains("(byte / 255 - 1) / -1,") && error.ends_with("sign and divide by 1"), "{error}");
         assert!(once.normalization().is_ok());
         let twice = once.then(Scale { mean: 1.0, std: -1.0 }).of_model().unwrap();
-        assert_eq!(twice, Normalization { mean: 0.0, std: 1.0 });
+        assert_eq!(twice, Normalization::UNIT);
     }
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::ModelError;
+use super::normalization::Normalization;
 use super::reader::Fields;
+use crate::data::ImageSet;
 use crate::ops::Window;
 use crate::ops::augment::Augment;
 
@@ -24,7 +26,7 @@ pub struct Augmentation {
     pub shear: f32,
     /// Root mean square displacement of an elastic distortion, in pixels.
     pub elastic: f32,
-    /// Longest sides of the rectangle that is made black, as a share of the image's sides.
+    /// Longest sides of the rectangle that is made black, whatever the images' background, as a share of their sides.
     pub erase: f32,
     /// Standard deviation of normal noise, in grey levels of 0..1.
     pub noise: f32,
@@ -63,13 +65,24 @@ impl Augmentation {
         self.window().map_or(1, |window| window.places(Window::DIGIT_IMAGE))
     }
 
-    /// The op for images normalised by `mean` and `std`, if there is anything for it to do; `stream` keeps its draws
+    /// The op for images that are seen like this, if there is anything for it to do; `stream` keeps its draws
     /// independent of others.
-    pub fn op(&self, mean: f32, std: f32, stream: u32) -> Option<Augment> {
+    pub fn op(&self, seen: Normalization, stream: u32) -> Option<Augment> {
         let Augmentation { rotate, shift, zoom, shear, elastic, erase, noise, quarter_turns, extend: _ } = *self;
-        let (noise, black) = (noise / std, -mean / std);
-        let alike = false;
-        let op = Augment { rotate, shift, zoom, shear, quarter_turns, elastic, erase, noise, black, stream, alike };
+        let op = Augment {
+            rotate,
+            shift,
+            zoom,
+            shear,
+            quarter_turns,
+            elastic,
+            erase,
+            noise: noise / seen.std,
+            black: seen.of_byte(0),
+            background: seen.of_byte(seen.background),
+            stream,
+            alike: false,
+        };
         let only_extended = Augmentation { extend: self.extend, ..Augmentation::default() };
         (*self != only_extended).then_some(op)
     }
@@ -105,6 +118,16 @@ impl Augmentation {
             return Some(("extend", "on".into(), wanted));
         }
         None
+    }
+
+    /// The first setting that does not suit a set, likewise.
+    pub fn problem_with(&self, set: &ImageSet) -> Option<(&'static str, String, String)> {
+        let on_paper = || {
+            let wanted = "off for images with a light border, as everything outside its window becomes black. Invert \
+                          the images first, or use --shift, which fills in their paper";
+            (self.extend && set.background() > 0).then(|| ("extend", "on".into(), wanted.into()))
+        };
+        self.problem(Some([set.height, set.width])).or_else(on_paper)
     }
 
     pub(super) fn read(mut fields: Fields) -> Result<Augmentation, ModelError> {

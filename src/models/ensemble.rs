@@ -10,17 +10,19 @@ use super::error::{At, ModelError};
 use super::file::{ModelFile, refuse};
 use super::layer::{Kind, Layer};
 use super::learned::Learned;
+use super::normalization::Normalization;
 use super::spec::{Architecture, INPUT, MAX_LAYERS};
 use crate::data::{HoldOut, Pictures};
 use crate::graph::Store;
 use crate::words::shell;
 
-/// Metadata that only an ensemble has: what its members were called.
+/// Metadata that only an ensemble has: what its members were called. Those of a run's are called by their places in its
+/// folder.
 const MEMBERS: &str = "members";
 /// Metadata that members must have in common, since the ensemble has only one value of each.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training that is kept if all members agree on it.
-const AGREED: &[&str] = &["data", Pictures::KEY, "device", "driver", "precision"];
+const AGREED: &[&str] = &["data", Pictures::KEY, Normalization::BACKGROUND, "device", "driver", "precision"];
 
 impl ModelFile {
     /// Joins trained classifiers; errors refer to them by their paths.
@@ -37,9 +39,13 @@ impl ModelFile {
             // Only classifiers have the metadata that is compared below.
             member.architecture(path)?;
             if let Some(own) = member.metadata.get(MEMBERS) {
-                // The message puts them into a command.
                 let names: Vec<String> = serde_json::from_str(own).unwrap_or_default();
-                let names: Vec<String> = names.iter().map(|name| shell(name)).collect();
+                let found = names.iter().map(|name| match path.with_file_name(name) {
+                    beside if beside.exists() => beside,
+                    _ => name.into(),
+                });
+                // The message puts them into a command.
+                let names: Vec<String> = found.map(|name| shell(&name.to_string_lossy())).collect();
                 let problem = format!("is an ensemble already; name its members instead: {}", names.join(" "));
                 return Err(refuse(path, problem));
             }

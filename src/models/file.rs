@@ -222,7 +222,9 @@ impl ModelFile {
             let remedy = "`inkgrad generate --model` draws with it, `inkgrad evaluate` measures it";
             return Err(refuse(path, format!("holds a generator and no classifier; {remedy}")));
         }
-        Architecture::parse(text, &format!("{} (its architecture)", path.display()))
+        // A run's files are called the same whatever network they hold.
+        let name = self.setting("model").unwrap_or_else(|| path.to_string_lossy().into_owned());
+        Architecture::parse_named(text, &format!("{} (its architecture)", path.display()), &name)
     }
 
     /// The network that the file describes, declared in `store` under `name`.

@@ -26,7 +26,7 @@ use std::fmt;
 
 use super::build::Network;
 use super::error::{At, ModelError};
-use super::layer::{Kind, Nonlinearity, Units, Width, by};
+use super::layer::{Kind, Layer, Nonlinearity, Units, Width, by};
 use super::parameters::Parameters;
 use super::reader::{Fields, Source};
 use super::recipe::{GanLoss, SHARE, ScheduleName, is_share};
@@ -152,27 +152,27 @@ impl Gan {
         fields.finish()?;
 
         let mut fields = sub_table(source, &table, GENERATOR)?.ok_or_else(|| missing(GENERATOR))?;
-        let generator = Architecture::part(source, GENERATOR, fields.table())?;
-        let noise = fields.size("noise")?.ok_or_else(|| fields.error("needs `noise`, the numbers in a latent"))?;
-        let widths = [Width::Noise, Width::Label].map(|width| -> Result<usize, ModelError> {
-            let given = fields.size(width.word())?;
-            let asks =
-                |layer: &super::Layer| matches!(layer.kind, Kind::Dense { units: Units::Width(w), .. } if w == width);
+        let noise = fields.size("noise")?;
+        let [noise_width, label_width] = [Width::Noise, Width::Label].map(|width| fields.size(width.word()));
+        let given = [(Width::Noise, noise_width?), (Width::Label, label_width?)];
+        fields.known(&["layers"]);
+        fields.finish()?;
+        let generator = Architecture::part(source, GENERATOR, &fields)?;
+        let noise = noise.ok_or_else(|| fields.error("needs `noise`, the numbers in a latent"))?;
+        let [noise_width, label_width] = given.map(|(width, given)| -> Result<usize, ModelError> {
+            let asks = |layer: &Layer| matches!(layer.kind, Kind::Dense { units: Units::Width(w), .. } if w == width);
             match (given, generator.layers.iter().any(asks)) {
                 (None, true) => Err(fields.error(format!("needs `{}`, which a layer asks for", width.word()))),
                 (Some(_), false) => Err(fields.error(format!("has `{}`, which no layer asks for", width.word()))),
                 (given, _) => Ok(given.unwrap_or(0)),
             }
         });
-        let [noise_width, label_width] = widths;
         let (noise_width, label_width) = (noise_width?, label_width?);
-        fields.known(&["layers"]);
-        fields.finish()?;
 
         let mut fields = sub_table(source, &table, DISCRIMINATOR)?.ok_or_else(|| missing(DISCRIMINATOR))?;
-        let discriminator = Architecture::part(source, DISCRIMINATOR, fields.table())?;
         fields.known(&["layers"]);
         fields.finish()?;
+        let discriminator = Architecture::part(source, DISCRIMINATOR, &fields)?;
 
         let recipe = sub_table(source, &table, "recipe")?.map(GanRecipe::read).transpose()?.unwrap_or_default();
         let text = text.into();
@@ -247,6 +247,39 @@ impl Gan {
         text
     }
 
+    /// The generator with numbers for the widths that its layers ask for by name.
+    fn resolved(&self) -> Architecture {
+        let mut resolved = self.generator.clone();
+        for layer in &mut resolved.layers {
+            if let Kind::Dense { units, .. } = &mut layer.kind {
+                match units {
+                    Units::Width(Width::Noise) => *units = Units::Count(self.noise_width),
+                    Units::Width(Width::Label) => *units = Units::Count(self.label_width),
+                    _ => {}
+                }
+            }
+        }
+        resolved
+    }
+
+    /// The generator's last layer.
+    fn last(&self) -> &Layer {
+        &self.generator.layers[self.generator.layers.len() - 1]
+    }
+
+    /// Height, width and channels of what the generator draws for so many classes.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] for anything that does not fit, and for an output that is no image.
+    pub fn image(&self, classes: usize) -> Result<[usize; 3], ModelError> {
+        let (network, _) = self.resolved().declare([self.noise], classes, &mut Store::default(), GENERATOR)?;
+        let own = network.output();
+        own.try_into().map_err(|_| {
+            let remedy = "end it with one, like `{ reshape = [28, 28, 1] }`";
+            self.last().error(format!("the generator gives {}, which is no image; {remedy}", by(own)))
+        })
+    }
+
     /// Declares the generator in `store`: from noise and label to an image of size `image` (height, width, channels).
     ///
     /// # Errors
@@ -258,19 +291,9 @@ impl Gan {
         classes: usize,
         store: &mut Store,
     ) -> Result<(Network, Parameters), ModelError> {
-        let mut resolved = self.generator.clone();
-        for layer in &mut resolved.layers {
-            if let Kind::Dense { units, .. } = &mut layer.kind {
-                match units {
-                    Units::Width(Width::Noise) => *units = Units::Count(self.noise_width),
-                    Units::Width(Width::Label) => *units = Units::Count(self.label_width),
-                    _ => {}
-                }
-            }
-        }
-        let (network, parameters) = resolved.declare([self.noise], classes, store, GENERATOR)?;
-        let last = &self.generator.layers[self.generator.layers.len() - 1];
+        let (network, parameters) = self.resolved().declare([self.noise], classes, store, GENERATOR)?;
         if network.output() != image {
+            let last = self.last();
             let own = by(network.output());
             let remedy = match last.at.is_built_in() {
                 true => format!("; --image-size {own} resizes pictures to that"),

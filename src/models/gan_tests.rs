@@ -62,6 +62,8 @@ fn every_mistake_is_answered_with_its_place_and_what_would_do() {
         ("\"label_width\"", "2", &["[generator]", "`label_width`", "no layer asks"]),
         ("noise = 4", "noise = 0", &["my.toml:2:", "noise"]),
         ("noise = 4", "noise = 4\nnoises = 4", &["my.toml:3:", "noises"]),
+        ("2\nlayers", "2\nlayrs", &["my.toml:5: [generator]: `layrs` is not known", "did you mean `layers`?"]),
+        ("[discriminator]\nlayers", "[discriminator]\nlayrs", &["my.toml:13: [discriminator]: `layrs`", "`layers`"]),
         ("\"class\", \"noise\"", "\"class\", \"nose\"", &["my.toml:8:", "nose"]),
         ("[discriminator]", "[critic]", &["critic"]),
         ("\"flatten\",", "\"flatten\"; ", &["my.toml:14:"]),
@@ -77,6 +79,28 @@ fn every_mistake_is_answered_with_its_place_and_what_would_do() {
     let plain = TEXT.replace("\"noise_width\"", "3").replace("noise_width = 3\n", "");
     let error = Gan::parse(&plain, "my.toml").unwrap().with_widths(5, 5).unwrap_err().to_string();
     assert!(error.contains("noise_width") && error.contains("cannot be changed"), "{error}");
+}
+
+#[test]
+fn a_network_without_layers_is_named_as_the_one_that_lacks_them() {
+    let discriminator = TEXT.find("layers = [\n  \"flatten\"").unwrap();
+    let error = Gan::parse(&TEXT[..discriminator], "my.toml").unwrap_err().to_string();
+    assert!(error.contains(": [discriminator]: there is no `layers = [ ... ]`"), "{error}");
+    let generator = TEXT.find("layers").unwrap()..TEXT.find("[discriminator]").unwrap();
+    let error = Gan::parse(&TEXT.replace(&TEXT[generator], ""), "my.toml").unwrap_err().to_string();
+    assert!(error.contains(": [generator]: there is no `layers = [ ... ]`"), "{error}");
+}
+
+#[test]
+fn a_generator_says_of_what_size_its_images_are() {
+    let image = |text: &str| Gan::parse(text, "my.toml").unwrap().image(10);
+    assert_eq!(image(TEXT).unwrap(), [28, 28, 1]);
+    assert_eq!(image(&TEXT.replace("[28, 28, 1]", "[4, 49, 4]")).unwrap(), [4, 49, 4]);
+    let error = image(&TEXT.replace("  { reshape = [28, 28, 1] },\n", "")).unwrap_err().to_string();
+    assert!(error.starts_with("my.toml:9:") && error.contains("gives 784, which is no image"), "{error}");
+    for (name, text) in BUILTIN_GANS {
+        assert_eq!(image(text).unwrap(), [28, 28, 1], "{name}");
+    }
 }
 
 #[test]

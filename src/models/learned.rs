@@ -76,8 +76,13 @@ impl ModelFile {
     }
 
     fn place(&self) -> Option<String> {
+        self.setting("data")
+    }
+
+    /// A text among the settings of the model's own training.
+    pub(super) fn setting(&self, key: &str) -> Option<String> {
         let settings: toml::Table = self.metadata.get(TRAINED)?.parse().ok()?;
-        Some(settings.get("data")?.as_str()?.to_owned())
+        Some(settings.get(key)?.as_str()?.to_owned())
     }
 }
 

@@ -195,26 +195,40 @@ pub fn load_any(name_or_path: &str) -> Result<Model, ModelError> {
     let refuse = |problem: String| ModelError::File { path: path.to_owned(), problem };
     let quoted = shell(name_or_path);
     if path.is_dir() {
-        let own = path.join("architecture.toml");
-        let own = if own.is_file() { format!("; its own is {}", own.display()) } else { String::new() };
         return Err(refuse(match path.join("config.toml").is_file() {
-            true => format!(
-                "is a run's folder, where an architecture is expected{own}. `inkgrad train --resume {quoted}` \
-                 resumes the run, `inkgrad train --from {quoted}` trains its model further"
-            ),
+            true => runs_folder(path, &quoted),
             false => "is a folder, where an architecture is expected: a built-in name or a .toml file".into(),
         }));
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if is_called_model(path) || peek(&bytes[..]).is_some() {
+    let metadata = peek(&bytes[..]);
+    if is_called_model(path) || metadata.is_some() {
+        let is_gan = ModelFile { metadata: metadata.unwrap_or_default(), ..ModelFile::default() }.is_gan();
+        let taken = match is_gan {
+            true => format!("`inkgrad generate --model {quoted}` draws with it"),
+            false => format!("`inkgrad train --from {quoted}` trains it further"),
+        };
         let remedy = "elsewhere a built-in name or a .toml file is expected";
-        return Err(refuse(format!(
-            "is a trained model and no architecture; `inkgrad train --from {quoted}` trains it further, {remedy}"
-        )));
+        return Err(refuse(format!("is a trained model and no architecture; {taken}, {remedy}")));
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| refuse("not an architecture: expected TOML in UTF-8 with `layers = [ ... ]`".into()))?;
     Model::parse(&text, name_or_path)
+}
+
+/// What to do with a run's folder that is given as an architecture. A GAN's run cannot be trained further.
+fn runs_folder(path: &Path, quoted: &str) -> String {
+    let own = path.join("architecture.toml");
+    let text = own.is_file().then(|| std::fs::read_to_string(&own).unwrap_or_default());
+    let own = if text.is_some() { format!("; its own is {}", own.display()) } else { String::new() };
+    let further = match text.is_some_and(|text| Gan::is_meant(&text)) {
+        true => String::new(),
+        false => format!(", `inkgrad train --from {quoted}` trains its model further"),
+    };
+    format!(
+        "is a run's folder, where an architecture is expected{own}. `inkgrad train --resume {quoted}` resumes the \
+         run{further}"
+    )
 }

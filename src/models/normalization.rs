@@ -1,4 +1,4 @@
-//! How the bytes of an image become what a network sees.
+//! How the bytes of an image become what a network sees, and what it sees beside the image.
 
 use std::path::Path;
 
@@ -7,14 +7,23 @@ use super::file::ModelFile;
 use crate::data::ImageSet;
 use crate::ops::Window;
 
-/// How bytes become the numbers a network sees: `(byte / 255 - mean) / std`.
+/// How bytes become the numbers a network sees: `(byte / 255 - mean) / std`; and the byte that stands for what lies
+/// outside an image, which comes in where one is shifted or turned.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Normalization {
     pub mean: f32,
     pub std: f32,
+    /// 0 for light ink on black, else the grey level of the paper.
+    pub background: u8,
 }
 
 impl Normalization {
+    /// The key of the background in the metadata of files.
+    pub(crate) const BACKGROUND: &str = "background";
+
+    /// Bytes as numbers from 0 to 1, on black.
+    pub const UNIT: Normalization = Normalization { mean: 0.0, std: 1.0, background: 0 };
+
     /// That of a training set; if all its pixels are equal, they are only shifted.
     pub fn of(set: &ImageSet) -> Normalization {
         Normalization::of_extended(set, None)
@@ -24,13 +33,21 @@ impl Normalization {
     /// that holds them all.
     pub fn of_extended(set: &ImageSet, window: Option<Window>) -> Normalization {
         let (mean, std) = window.map_or_else(|| set.mean_std(), |window| set.mean_std_extended(window));
-        Normalization { mean, std: if std > 0.0 { std } else { 1.0 } }
+        Normalization { mean, std: if std > 0.0 { std } else { 1.0 }, background: set.background() }
+    }
+
+    /// What a network sees of a byte.
+    pub fn of_byte(self, byte: u8) -> f32 {
+        (f32::from(byte) / 255.0 - self.mean) / self.std
     }
 
     /// Says in a model's file that its pixels are normalised like this, where [`Normalization::read`] finds it.
     pub fn store(self, file: &mut ModelFile) {
         file.set("mean", self.mean);
         file.set("std", self.std);
+        if self.background > 0 {
+            file.set(Normalization::BACKGROUND, self.background);
+        }
     }
 
     /// The normalization that a model was trained with; `path` is for the error.
@@ -46,7 +63,10 @@ impl Normalization {
             );
             return Err(ModelError::File { path: path.into(), problem });
         }
-        Ok(Normalization { mean, std })
+        // Files from before it was stored have none.
+        let stored = file.metadata.contains_key(Normalization::BACKGROUND);
+        let background = if stored { file.number(Normalization::BACKGROUND, path)? } else { 0 };
+        Ok(Normalization { mean, std, background })
     }
 }
 
@@ -60,13 +80,23 @@ mod tests {
         let mut file = ModelFile::load(path).unwrap();
         assert!(Normalization::read(&file, path).is_ok());
         // Not a round number in binary.
-        let own = Normalization { mean: 0.1307, std: 0.3081 };
+        let own = Normalization { mean: 0.1307, std: 0.3081, background: 243 };
         own.store(&mut file);
         assert_eq!(Normalization::read(&file, path).unwrap(), own);
-        for (key, value) in [("std", "0"), ("std", "-1"), ("std", "inf"), ("mean", "NaN")] {
+        let unfit = [("std", "0"), ("std", "-1"), ("std", "inf"), ("mean", "NaN"), ("background", "300")];
+        for (key, value) in unfit {
             let before = file.metadata.insert(key.into(), value.into()).unwrap();
             assert!(Normalization::read(&file, path).is_err(), "{key} {value}");
             file.metadata.insert(key.into(), before);
         }
+    }
+
+    #[test]
+    fn a_model_of_dark_images_says_nothing_of_its_background() {
+        let (mut file, path) = (ModelFile::default(), Path::new("model"));
+        Normalization::UNIT.store(&mut file);
+        assert!(!file.metadata.contains_key(Normalization::BACKGROUND));
+        assert_eq!(Normalization::read(&file, path).unwrap(), Normalization::UNIT);
+        assert_eq!(Normalization { mean: 0.5, std: 0.25, background: 255 }.of_byte(255), 2.0);
     }
 }

@@ -217,15 +217,16 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses the first key that nothing asked for.
-    pub fn finish(mut self) -> Result<(), ModelError> {
-        self.known.sort_unstable();
-        self.known.dedup();
-        let unknown = self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref()));
+    pub fn finish(&self) -> Result<(), ModelError> {
+        let mut known = self.known.clone();
+        known.sort_unstable();
+        known.dedup();
+        let unknown = self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
         let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
         let word = key.get_ref();
-        let remedy = match nearest(word, &self.known) {
+        let remedy = match nearest(word, &known) {
             Some(known) => format!("did you mean `{known}`?"),
-            None => format!("there are {}", self.known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+            None => format!("there are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
         };
         let line = self.source.line(key.span());
         Err(self.source.error(Some(line), self.part.clone(), format!("`{word}` is not known here; {remedy}")))

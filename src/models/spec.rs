@@ -41,6 +41,11 @@ impl Architecture {
     /// [`ModelError::Architecture`] with the line, for TOML that does not parse, unknown keys, values out of
     /// range, layers that name what is not there, and layers that nothing uses.
     pub fn parse(text: &str, file: &str) -> Result<Architecture, ModelError> {
+        Architecture::parse_named(text, file, file)
+    }
+
+    /// The same; if the text gives no name, it is made of `name` as it otherwise is of the file's.
+    pub(super) fn parse_named(text: &str, file: &str, name: &str) -> Result<Architecture, ModelError> {
         let source = Source { file, text };
         if text.len() > MAX_TEXT {
             let problem = format!("is too long for an architecture, which has at most {MAX_TEXT} bytes");
@@ -55,7 +60,7 @@ impl Architecture {
         let sub_table = |key: &'static str| sub_table(source, &table, key);
 
         let mut fields = Fields::new(source, None, 1, &table);
-        let name = fields.name("name")?.unwrap_or_else(|| name_of(file));
+        let name = fields.name("name")?.unwrap_or_else(|| name_of(name));
         let about = fields.text("about")?.unwrap_or_default();
         fields.known(&["input", "layers", "recipe"]);
         fields.finish()?;
@@ -73,7 +78,10 @@ impl Architecture {
         }
         let recipe = sub_table("recipe")?.map(Recipe::read).transpose()?.unwrap_or_default();
 
-        let layers = read_layers(source, find(&table, "layers"), "[input] and [recipe]")?;
+        let layers = find(&table, "layers").ok_or_else(|| {
+            source.error(None, None, "there is no `layers = [ ... ]`; it must stand above [input] and [recipe]")
+        })?;
+        let layers = read_layers(source, layers)?;
         check_names(&layers, &[INPUT])?;
         let (text, file) = (text.into(), file.into());
         Ok(Architecture { name, about, input, layers, recipe, conditional: false, input_at, text, file })
@@ -107,8 +115,10 @@ impl Architecture {
     }
 
     /// One of a GAN's two networks, from its table: reads `layers` alone, since the other keys are read elsewhere.
-    pub(super) fn part(source: Source, name: &str, table: &DeTable) -> Result<Architecture, ModelError> {
-        let layers = read_layers(source, find(table, "layers"), "the next table")?;
+    pub(super) fn part(source: Source, name: &str, fields: &Fields) -> Result<Architecture, ModelError> {
+        let layers = find(fields.table(), "layers")
+            .ok_or_else(|| fields.error("there is no `layers = [ ... ]`; it must stand above the next table"))?;
+        let layers = read_layers(source, layers)?;
         check_names(&layers, &[INPUT, LABEL])?;
         let file = source.file.to_string();
         Ok(Architecture {
@@ -144,12 +154,10 @@ impl Architecture {
         let mut rest = self.layers.clone();
         // What this architecture calls its input is now the front's last layer.
         if rest.iter().any(|layer| layer.sources().contains(&INPUT)) {
+            let free = |name: &String| !layers.iter().chain(&rest).any(|layer| layer.name.as_ref() == Some(name));
+            let unused = (0..).map(|i| format!("front{i}")).find(free);
             let last = layers.last_mut().and_then(|last| {
-                let free = |name: &String| !rest.iter().any(|layer| layer.name.as_ref() == Some(name));
-                let unused = || (0..).map(|i| format!("front{i}")).find(free);
-                if last.name.is_none() {
-                    last.name = unused();
-                }
+                last.name = last.name.take().or(unused);
                 last.name.clone()
             });
             let renamed = |name: &mut String| match &last {
@@ -237,14 +245,7 @@ pub(super) fn sub_table<'a>(
     }
 }
 
-fn read_layers<'a>(
-    source: Source<'a>,
-    value: Option<&'a Spanned<DeValue<'a>>>,
-    above: &str,
-) -> Result<Vec<Layer>, ModelError> {
-    let Some(value) = value else {
-        return Err(source.error(None, None, format!("there is no `layers = [ ... ]`; it must stand above {above}")));
-    };
+fn read_layers<'a>(source: Source<'a>, value: &'a Spanned<DeValue<'a>>) -> Result<Vec<Layer>, ModelError> {
     match value.get_ref() {
         DeValue::Array(list) if !list.is_empty() && list.len() <= MAX_LAYERS => {
             list.iter().enumerate().map(|(i, value)| Layer::read(source, i + 1, value)).collect()

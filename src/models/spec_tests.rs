@@ -318,6 +318,15 @@ fn behind_a_front_the_input_is_what_the_front_gives() {
     assert_eq!(network.output(), [2, 2, 1]);
 }
 
+#[test]
+fn the_name_that_a_fronts_last_layer_is_given_is_one_that_no_layer_has() {
+    let front = parse("layers = [{ dense = 9, name = \"front0\" }, { dense = 9 }]").unwrap();
+    let rest = parse("layers = [{ dense = 9, name = \"front1\" }, { add = [\"front1\", \"input\"] }]").unwrap();
+    let both = rest.with_front(&front).unwrap();
+    assert_eq!(both.layers[1].name.as_deref(), Some("front2"));
+    assert_eq!(both.layers[3].sources(), ["front1", "front2"]);
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}") {

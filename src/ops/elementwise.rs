@@ -270,6 +270,7 @@ mod tests {
             assert!(MseGrad { d_out: Some(x) }.shape(&[Tensor::f32([3]), Tensor::f32([3])]).is_err());
             let images = [Tensor::f32([1, 2, 2, 1]), Tensor::u32([2])];
             assert!(Augment { black: x, ..Augment::NOTHING }.shape(&images).is_err());
+            assert!(Augment { background: x, ..Augment::NOTHING }.shape(&images).is_err());
         }
     }
 

@@ -74,6 +74,8 @@ pub struct MatrixUnits {
 pub struct Target {
     /// Invocations that keep the device busy: where a result has fewer elements, several share one.
     pub busy: usize,
+    /// Numbers that an invocation keeps in registers: sums, weights and inputs. Its addresses are not counted.
+    pub registers: usize,
     /// Invocations in a subgroup, where a subgroup is a CPU's vector register and kernels may use it; else 0.
     pub subgroup: usize,
     /// Matrix units, for data that is 16-bit already.
@@ -81,11 +83,18 @@ pub struct Target {
 }
 
 impl Target {
-    /// A discrete card. The number was chosen on an NVIDIA H200.
-    pub const DISCRETE: Target = Target { busy: 1 << 19, subgroup: 0, matrices: None };
-    pub const INTEGRATED: Target = Target { busy: 1 << 15, subgroup: 0, matrices: None };
+    /// Of the 255 registers of NVIDIA's and AMD's GPUs.
+    pub const REGISTERS: usize = 192;
+    /// Of the 128 that Intel's have where eight invocations run together, and of Apple's 128.
+    pub const FEW_REGISTERS: usize = 96;
+
+    /// A discrete card. The numbers were chosen on an NVIDIA H200.
+    pub const DISCRETE: Target = Target { busy: 1 << 19, registers: Target::REGISTERS, subgroup: 0, matrices: None };
+    /// A GPU beside the processor's cores, such as Intel's and Apple's.
+    pub const INTEGRATED: Target =
+        Target { busy: 1 << 15, registers: Target::FEW_REGISTERS, subgroup: 0, matrices: None };
     /// A driver that runs on the CPU: any work keeps it busy, and invocations that share memory cost it switches.
-    pub const SOFTWARE: Target = Target { busy: 1, subgroup: 0, matrices: None };
+    pub const SOFTWARE: Target = Target { busy: 1, registers: Target::REGISTERS, subgroup: 0, matrices: None };
 
     pub fn is_software(self) -> bool {
         self.busy == Target::SOFTWARE.busy

@@ -25,6 +25,8 @@ const SMALL: u64 = 1 << 14;
 const MAX_MEMORY: u64 = 1 << 30;
 /// Pictures with more pixels, and files with more bytes, are decoded one at a time across all threads.
 const LARGE: u64 = 16 << 20;
+/// White in 10 and in 12 bits, which cameras and microscopes put into files of 16.
+const SHALLOW: [u16; 2] = [1023, 4095];
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A decoded picture.
@@ -134,12 +136,27 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     decoder.set_limits(limits).map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    match &mut image {
+        DynamicImage::ImageLuma16(image) => fill_range(image),
+        DynamicImage::ImageRgb16(image) => fill_range(image),
+        _ => {}
+    }
     if width.max(height) > MAX_SIDE {
         image = reduced(&image, MAX_SIDE);
     }
     image.apply_orientation(orientation);
     let further_pages = if format == ImageFormat::Tiff { pages(bytes).saturating_sub(1) } else { 0 };
     Ok(Picture { image, format, further_pages })
+}
+
+/// Stretches samples of 16 bits that fill only 10 or 12 of them over the whole range: a picture with such a white would
+/// be all but black.
+fn fill_range(samples: &mut [u16]) {
+    let brightest = samples.iter().copied().max().unwrap_or(0);
+    let Some(white) = SHALLOW.into_iter().find(|white| brightest <= *white) else { return };
+    for sample in samples {
+        *sample = (u32::from(*sample) * u32::from(u16::MAX) / u32::from(white)) as u16;
+    }
 }
 
 /// Whether a JPEG lacks its end, the marker FF D9.

@@ -1,4 +1,4 @@
-use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
+use image::{GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
 use proptest::prelude::*;
 
 use super::*;
@@ -35,6 +35,23 @@ fn each_format_is_known_by_its_bytes_and_gives_the_pixels_that_went_in() {
         let picture = decode(&encoded(DynamicImage::from(stripes()).to_rgb8(), format)).unwrap();
         assert_eq!((picture.format, picture.image.width(), picture.image.height()), (format, 40, 30));
     }
+}
+
+#[test]
+fn samples_of_10_or_12_bits_in_files_of_16_are_as_bright_as_those_that_fill_them() {
+    let greys = |white: u32| {
+        let sample = |x: u32| Luma([(x * white / 3) as u16]);
+        let deep = ImageBuffer::<Luma<u16>, Vec<u16>>::from_fn(4, 1, |x, _| sample(x));
+        let colours = DynamicImage::from(deep.clone()).to_rgb16();
+        let [grey, colour] = [encoded(deep, ImageFormat::Png), encoded(colours, ImageFormat::Png)];
+        assert_eq!(gray(&decode(&grey).unwrap().image), gray(&decode(&colour).unwrap().image));
+        gray(&decode(&grey).unwrap().image).into_raw()
+    };
+    for white in [1023, 4095, 65535] {
+        assert_eq!(greys(white), [0, 85, 170, 255], "{white}");
+    }
+    // More than 12 bits, however little more, are 16.
+    assert!(greys(4098)[3] < 20);
 }
 
 #[test]

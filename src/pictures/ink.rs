@@ -52,6 +52,12 @@ pub(super) fn border_is_dark(gray: &Map) -> bool {
     median(&mut border(gray).iter().map(|(_, _, value)| *value).collect::<Vec<_>>()) < 128.0
 }
 
+/// Whether all pixels are nearly the same.
+pub(super) fn is_even(gray: &Map) -> bool {
+    let values = || gray.pixels().map(|pixel| pixel.0[0]);
+    values().fold(f32::NEG_INFINITY, f32::max) - values().fold(f32::INFINITY, f32::min) <= FAINT
+}
+
 /// The ink in a picture of 0 to 255; `None` if there is nothing but paper.
 pub(super) fn find(gray: &Map, invert: Invert) -> Option<Ink> {
     let (paper, noise) = Plane::of_border(gray);

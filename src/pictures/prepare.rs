@@ -92,7 +92,8 @@ pub fn prepare(image: &DynamicImage, input: [usize; 3], how: &Preparation) -> Pr
     }
     let gray = luminance(image);
     if how.mode == Mode::Auto && own_size && ink::border_is_dark(&gray) {
-        let blank = ink::find(&gray, Invert::Never).is_none();
+        // The network sees all of it, also what would be lost among the noise if it were prepared.
+        let blank = ink::is_even(&gray);
         return Prepared { pixels: fit(image, input), as_is: true, inverted: false, cropped: false, blank };
     }
     let Some(found) = ink::find(&gray, how.invert) else {

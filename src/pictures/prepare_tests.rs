@@ -139,6 +139,21 @@ fn a_page_with_nothing_on_it_is_blank_whatever_its_colour() {
 }
 
 #[test]
+fn a_picture_that_is_taken_as_it_is_is_blank_only_if_all_of_it_is_alike() {
+    let (digit, mut random) = (&digits(1)[0], 1u32);
+    // Noise that such ink would be lost in if the picture were prepared.
+    let noisy = GrayImage::from_fn(28, 28, |x, y| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let ink = digit.get_pixel(x, y).0[0] / 2;
+        Luma([ink.max((random >> 24) as u8 / 2)])
+    });
+    let prepared = all(noisy);
+    assert!(prepared.as_is && !prepared.blank);
+    let faint = GrayImage::from_fn(28, 28, |x, _| Luma([(x % 9) as u8]));
+    assert!(all(faint).blank);
+}
+
+#[test]
 fn each_step_can_be_left_out() {
     let page = drawn(&digits(1)[0], 100, [10, 10], [300, 200]);
     let with = |change: fn(&mut Preparation)| {

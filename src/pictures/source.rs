@@ -95,8 +95,9 @@ impl Source {
     /// read.
     pub fn tasks(self, image: Option<[usize; 3]>) -> impl Iterator<Item = Task> + Send {
         let Source { given, null_data, shard, done, class_names } = self;
-        let labels = LabelledClasses { numbered: Arc::new(Numbered::of(&class_names)), classes: class_names.len() };
-        let mut folders = ClassFolders { class_names, of: None };
+        let numbered = Arc::new(Numbered::of(&class_names));
+        let labels = LabelledClasses { numbered: Arc::clone(&numbered), classes: class_names.len() };
+        let mut folders = ClassFolders::new(class_names, numbered);
         let mut inputs = Inputs::of(&given);
         let paths = given.into_iter().flat_map(move |path| match path.as_os_str() == DASH {
             true => Box::new(listed(null_data)),
@@ -350,30 +351,55 @@ impl Inputs {
 }
 
 /// Which folders tell the class of their pictures: those directly below a given folder, if at least two of them are
-/// named after classes.
+/// named after classes, or after the numbers of classes that are all numbers.
 struct ClassFolders {
-    class_names: Vec<String>,
+    /// The class of each name.
+    classes: HashMap<String, usize>,
+    numbered: Arc<Numbered>,
     /// The most recent root, and whether it has such folders.
     of: Option<(Arc<Path>, bool)>,
 }
 
 impl ClassFolders {
+    fn new(class_names: Vec<String>, numbered: Arc<Numbered>) -> ClassFolders {
+        // Of classes with the same name, the first one counts.
+        let classes = class_names.into_iter().enumerate().rev().map(|(class, name)| (name, class)).collect();
+        ClassFolders { classes, numbered, of: None }
+    }
+
     fn truth(&mut self, place: &Place) -> Option<usize> {
         let root = place.root.as_ref()?;
-        let known = self.of.as_ref().filter(|(of, _)| Arc::ptr_eq(of, root)).map(|(_, sorted)| *sorted);
-        let sorted = match known {
-            Some(sorted) => sorted,
-            None => {
-                let sorted = self.class_names.iter().filter(|name| is_name(name) && root.join(name).is_dir());
-                let sorted = sorted.take(2).count() == 2;
-                self.of = Some((Arc::clone(root), sorted));
-                sorted
-            }
-        };
         let mut parts = place.within().components();
-        let (folder, _) = (parts.next().filter(|_| sorted)?, parts.next()?);
-        let folder = folder.as_os_str().to_str()?;
-        self.class_names.iter().position(|name| name == folder)
+        let (folder, _) = (parts.next()?, parts.next()?);
+        let class = self.class(folder.as_os_str())?;
+        self.are_below(root).then_some(class)
+    }
+
+    /// The class that a folder of this name holds.
+    fn class(&self, folder: &OsStr) -> Option<usize> {
+        let name = folder.to_str()?;
+        let meant = || self.numbered.meant(name).map(|class| class as usize);
+        self.classes.get(name).copied().or_else(meant)
+    }
+
+    /// Whether a root has folders of at least two classes.
+    fn are_below(&mut self, root: &Arc<Path>) -> bool {
+        if let Some((_, are_below)) = self.of.as_ref().filter(|(of, _)| Arc::ptr_eq(of, root)) {
+            return *are_below;
+        }
+        let are_below = self.are_several(root);
+        self.of = Some((Arc::clone(root), are_below));
+        are_below
+    }
+
+    fn are_several(&self, root: &Path) -> bool {
+        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+        let mut classes = entries.filter_map(|entry| {
+            let class = self.class(&entry.file_name())?;
+            entry.path().is_dir().then_some(class)
+        });
+        let first = classes.next();
+        classes.any(|class| Some(class) != first)
     }
 }
 

@@ -43,6 +43,22 @@ fn the_truth_is_the_folder_where_folders_are_named_after_classes() {
 }
 
 #[test]
+fn folders_of_equal_numbers_are_the_same_class_with_or_without_zeros_before_them() {
+    let truths = |class_names: &[&str], names: &[&str]| -> Vec<Option<usize>> {
+        let folder = tree(names);
+        let class_names = class_names.iter().map(|name| name.to_string()).collect();
+        let source = Source { given: vec![folder.path().into()], class_names, ..Source::default() };
+        found(source, &folder).into_iter().map(|(_, truth)| truth).collect()
+    };
+    let zeros = ["08/a.png", "09/b.png", "10/c.png", "x/d.png"];
+    assert_eq!(truths(&["8", "9", "10"], &zeros), [Some(0), Some(1), Some(2), None]);
+    assert_eq!(truths(&["07", "08", "09"], &["8/a.png", "9/b.png"]), [Some(1), Some(2)]);
+    assert_eq!(truths(&["8", "9", "ten"], &zeros), [None; 4], "where some are words, names count");
+    // Two folders of one class are not folders of two.
+    assert_eq!(truths(&["8", "9"], &["08/a.png", "8/b.png", "x/d.png"]), [None; 3]);
+}
+
+#[test]
 fn patterns_match_files_and_walk_folders_unless_they_go_deep_themselves() {
     let folder = tree(&["a/1.png", "a/2.jpg", "b/3.png", "b/c/4.png", "note.txt"]);
     let at = |pattern: &str| names(source(&[folder.path().join(pattern)]), &folder);

@@ -26,7 +26,7 @@ const LONGEST_CAPTION: usize = 200;
 pub struct SheetItem<'a> {
     /// Height x width x channels bytes, row by row, channels last.
     pub pixels: &'a [u8],
-    /// Up to two lines; one long line is broken in two at a breakable space, and what does not fit is cut.
+    /// Up to two lines; a long one is broken in two at a breakable space, and what does not fit is cut.
     pub caption: String,
 }
 
@@ -164,21 +164,21 @@ fn needed(caption: &str, image_w: u64) -> u64 {
     }
 }
 
-/// At most two lines that fit `room` pixels.
+/// At most four lines that fit `room` pixels.
 fn caption_lines(caption: &str, room: f32) -> Vec<String> {
     let caption = shortened(caption);
-    let whole = |line: &str| text::fit_name(line, CAPTION, room);
-    let given: Vec<&str> = caption.lines().map(str::trim).collect();
-    if let [only] = given[..]
-        && text::width(only, CAPTION) > room
-    {
-        let breaks = only.match_indices(' ').map(|(at, _)| at);
-        let mut fitting = breaks.filter(|at| text::width(&only[..*at], CAPTION) <= room);
-        if let Some(at) = fitting.next_back() {
-            return vec![whole(&only[..at]), whole(&only[at..])];
-        }
+    let lines = caption.lines().take(2).flat_map(|line| broken(line.trim(), room));
+    lines.map(|line| text::fit_name(line, CAPTION, room)).collect()
+}
+
+/// A line that is wider than `room` in two, if the first of them can fit.
+fn broken(line: &str, room: f32) -> Vec<&str> {
+    if text::width(line, CAPTION) <= room {
+        return vec![line];
     }
-    given.into_iter().take(2).map(whole).collect()
+    let breaks = line.match_indices(' ').map(|(at, _)| at);
+    let mut fitting = breaks.filter(|at| text::width(&line[..*at], CAPTION) <= room);
+    fitting.next_back().map_or(vec![line], |at| vec![&line[..at], &line[at..]])
 }
 
 fn enlarge(canvas: &mut Canvas, pixels: &[u8], (_, w, c): (usize, usize, usize), area: Area, scale: i64) {

@@ -67,6 +67,16 @@ fn a_long_caption_is_broken_at_a_space_and_then_cut() {
 }
 
 #[test]
+fn a_long_line_among_two_is_broken_so_that_no_word_is_lost() {
+    let caption = "noise 1 : label 127\n97.8\u{a0}% as asked, variety\u{a0}0.93";
+    assert!(needed(caption, 36) > WIDEST_CAPTION);
+    let lines = caption_lines(caption, WIDEST_CAPTION as f32);
+    assert_eq!(lines, ["noise 1 : label 127", "97.8\u{a0}% as asked,", "variety\u{a0}0.93"]);
+    let narrow = titled_sheet("", &[item(&[0; 4], caption)], (2, 2, 1), 1, 1).unwrap();
+    assert_eq!(u64::from(narrow.height()), 2 * MARGIN + 2 + 6 + 3 * CAPTION_ROW);
+}
+
+#[test]
 fn a_mistake_between_long_names_shows_the_start_and_the_end_of_both() {
     assert_eq!(mistake_caption("4", "9"), "4 → 9");
     let [one, two] = [1, 2].map(|i| format!("a really rather long class {i}"));

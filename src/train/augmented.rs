@@ -30,12 +30,12 @@ impl Batch {
     /// # Errors
     /// Where the ops refuse: the augmentation is out of bounds or does not suit images of this size.
     pub fn images(&self, graph: &mut Graph, bytes: Value, clock: Value) -> Result<Value, GraphError> {
-        let Normalization { mean, std } = self.normalization;
+        let Normalization { mean, std, .. } = self.normalization;
         let (window, staged) = (self.augment.window(), self.staged);
         let whole = GatherImages::new(self.count, self.batch, self.image, [mean, std], Order::Shuffled);
         let gather = GatherImages { window, staged, ..whole };
         let images = graph.apply(gather, &[bytes, clock])?;
-        match self.augment.op(mean, std, streams::AUGMENT) {
+        match self.augment.op(self.normalization, streams::AUGMENT) {
             Some(augment) => graph.apply(augment, &[images, clock]),
             None => Ok(images),
         }
@@ -110,7 +110,7 @@ impl Preview {
         device.write(self.image, 0, &pack(image))?;
         device.write(self.clock, 0, &[step, seed])?;
         device.run(&[plan], 1)?;
-        let Normalization { mean, std } = self.normalization;
+        let Normalization { mean, std, .. } = self.normalization;
         let seen = device.read_f32(self.seen, 0, self.batch * self.size)?;
         // `as` clamps values that noise took beyond black or white.
         Ok(seen.iter().map(|x| ((x * std + mean) * 255.0 + 0.5) as u8).collect())
@@ -195,6 +195,22 @@ mod tests {
         for image in images.chunks(784) {
             assert!(image.iter().all(|x| *x >= black - 1e-6));
             assert!(image.iter().filter(|x| **x < black + 1e-6).count() > 300, "most of a digit is black");
+        }
+    }
+
+    #[test]
+    fn what_comes_in_beside_light_images_is_their_paper() {
+        let mut set = digits();
+        set.images.iter_mut().for_each(|byte| *byte = 250 - (*byte).min(250));
+        let normalization = Normalization::of(&set);
+        assert_eq!(normalization.background, 250);
+        let augment = Augmentation { rotate: 20.0, shift: 0.3, zoom: 0.2, ..Augmentation::default() };
+        let seen = Batch { count: set.len(), batch: 20, image: [28, 28, 1], normalization, augment, staged: None };
+        let (images, _) = first(&set, seen);
+        let paper = normalization.of_byte(250);
+        for image in images.chunks(784) {
+            assert!(image.iter().all(|x| *x < paper + 1e-5));
+            assert!(image.iter().filter(|x| **x > paper - 1e-5).count() > 300, "most of it is paper");
         }
     }
 

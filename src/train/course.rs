@@ -52,9 +52,12 @@ impl Course {
     ) -> Result<Course, TrainError> {
         settings.check(train.len())?;
         // Checked here already, before pixels are read through a window that the images might not have.
-        settings.check_image([train.height, train.width])?;
+        settings.check_images(&data.train)?;
         let normalization = match origin {
-            Some((file, path)) => Normalization::read(file, path)?,
+            // What lies outside the images is theirs, and not that of the images that the model knows.
+            Some((file, path)) => {
+                Normalization { background: data.train.background(), ..Normalization::read(file, path)? }
+            }
             None => Normalization::of_extended(&data.train, settings.augment.window()),
         };
         let input = [train.height, train.width, train.channels];

@@ -4,13 +4,16 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::difference::{between, difference};
 use super::metrics::{Curves, Metrics, Set};
 use super::run::Best;
 use super::steps::State;
 use super::{ClassifierSteps, Settings, TrainError};
-use crate::data::ImageSet;
-use crate::data::digest;
-use crate::files::{self, UNFINISHED, write_keeping, write_whole};
+use crate::data::{DataSet, digest};
+use crate::files::{self, write_keeping, write_whole};
 use crate::infer::evaluate::Scores;
 use crate::models::{DATA_DIGEST, Model, ModelError, ModelFile};
 use crate::report;
@@ -62,7 +65,7 @@ impl Folder {
     }
 
     /// The settings that the run was begun with: a classifier's or a GAN's, depending on its model.
-    pub fn settings<S: serde::de::DeserializeOwned>(&self) -> Result<S, TrainError> {
+    pub fn settings<S: DeserializeOwned>(&self) -> Result<S, TrainError> {
         let refuse = |reason: String| TrainError::Resume { path: self.path.join(CONFIG), reason };
         toml::from_str(&self.config()?).map_err(|e| refuse(e.to_string()))
     }
@@ -146,12 +149,20 @@ impl Folder {
         &self,
         architecture: &str,
         origin: Option<&ModelFile>,
-        settings: &impl serde::Serialize,
+        settings: &impl Serialize,
     ) -> Result<(), TrainError> {
         self.write(ARCHITECTURE, architecture.as_bytes())?;
         if let Some(file) = origin {
             file.save(self.path.join(ORIGIN))?;
         }
+        self.save_settings(settings)
+    }
+
+    /// Writes the settings: anew, where the data of a run have moved.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn save_settings(&self, settings: &impl Serialize) -> Result<(), TrainError> {
         let text = toml::to_string(settings).map_err(|e| {
             let reason = format!("the settings cannot be written: {e}");
             TrainError::Folder { path: self.path.join(CONFIG), reason }
@@ -165,9 +176,9 @@ impl Folder {
         Ok(if path.exists() { Some((ModelFile::load(&path)?, path)) } else { None })
     }
 
-    /// Whether the run was trained to its end and tested.
+    /// Whether the run was trained to its end and tested: it has the file that is written last.
     pub fn is_finished(&self) -> bool {
-        self.path.join(RESULT).exists() && self.best().exists()
+        [RESULT, ANIMATION].iter().any(|last| self.path.join(last).exists()) && self.best().exists()
     }
 
     pub fn load_model(&self) -> Result<Model, TrainError> {
@@ -189,8 +200,9 @@ impl Folder {
         }
         match damaged {
             Some(error) => {
-                let remedy = "There is no other checkpoint; remove it, and --resume starts over";
-                Err(TrainError::Resume { path: self.path.clone(), reason: format!("{error}. {remedy}") })
+                let remedy = format!("There is no other checkpoint; remove it, {REMAINS}, and --resume starts over");
+                let reason = format!("{error}. {remedy}");
+                Err(TrainError::Resume { path: self.path.clone(), reason })
             }
             None => Ok(None),
         }
@@ -218,39 +230,62 @@ impl Folder {
         if files::lock(&file) { Ok(file) } else { Err(TrainError::InUse { path: self.path.clone() }) }
     }
 
-    /// Refuses to resume with training data other than what the checkpoint was trained on, or the model of a finished
-    /// run whose checkpoint was removed.
-    pub fn check_data(&self, train: &ImageSet) -> Result<(), TrainError> {
-        let kept = match self.checkpoint()? {
+    /// The checkpoint or, of a finished run whose checkpoint was removed, the model: both say what they were trained
+    /// with.
+    fn kept(&self) -> Result<Option<Checkpoint>, TrainError> {
+        match self.checkpoint()? {
             None if self.is_finished() => {
-                Some(Checkpoint { file: self.load_best()?, path: self.best(), damaged: None })
+                Ok(Some(Checkpoint { file: self.load_best()?, path: self.best(), damaged: None }))
             }
-            kept => kept,
+            kept => Ok(kept),
+        }
+    }
+
+    /// Refuses to resume with training data other than what the run has learned from, or with classes of other names.
+    pub fn check_data(&self, data: &DataSet) -> Result<(), TrainError> {
+        self.kept()?.map_or(Ok(()), |kept| kept.same_data(&digest(&data.train), &data.class_names))
+    }
+
+    /// Refuses to resume with settings or an architecture that were changed since the run began. Devices change from
+    /// run to run, and what lies elsewhere now is known by its digest or was copied.
+    pub fn check_settings<S: Serialize + DeserializeOwned>(&self) -> Result<(), TrainError> {
+        let Some(kept) = self.kept()? else { return Ok(()) };
+        let refuse = |name: &str, changed: String| {
+            let reason = format!("the run was begun {changed}. Put back what it was, or start a new run");
+            TrainError::Resume { path: self.path.join(name), reason }
         };
-        kept.map_or(Ok(()), |kept| kept.same_data(&digest(train)))
+        let settings: S = self.settings()?;
+        // Settings of a version that had others are not compared.
+        let was = kept.file.metadata.get("trained").and_then(|text| toml::from_str::<S>(text).ok());
+        if let Some(changed) = was.and_then(|was| difference(&was, &settings, &PLACES)) {
+            return Err(refuse(CONFIG, changed));
+        }
+        let architecture = self.read(ARCHITECTURE)?.unwrap_or_default();
+        let texts = [kept.file.get("architecture", &kept.path)?, architecture.as_str()];
+        between(texts, &REMARKS).map_or(Ok(()), |changed| Err(refuse(ARCHITECTURE, changed)))
     }
 
     /// Removes files that a killed process left half written; none has a name that is ever read.
     pub(super) fn clean(&self) {
-        let left_over = |name: &str| name.starts_with(UNFINISHED) && name.ends_with(".tmp");
-        let folders = [self.path.clone(), self.path.join(SNAPSHOTS)];
-        let entries = folders.into_iter().flat_map(fs::read_dir).flatten().flatten();
-        for entry in entries.filter(|entry| left_over(&entry.file_name().to_string_lossy())) {
-            // A file that cannot be removed does no harm.
-            let _ = fs::remove_file(entry.path());
-        }
+        files::clean(&self.path);
+        files::clean(&self.path.join(SNAPSHOTS));
     }
 
-    /// The metrics up to a step, and the best epoch in them. Rows after the checkpoint belong to steps that are done
-    /// again.
+    /// All metrics that the folder has.
+    pub(super) fn metrics(&self) -> Result<Metrics, TrainError> {
+        let Some(text) = self.read(METRICS)? else { return Ok(Metrics::default()) };
+        Metrics::parse(&text).map_err(|reason| TrainError::Resume { path: self.path.join(METRICS), reason })
+    }
+
+    /// The metrics up to a checkpoint's step, and the best epoch in them. Rows after the checkpoint belong to steps that
+    /// are done again.
+    ///
+    /// # Errors
+    /// Metrics that are missing, or end before that step.
     pub(super) fn history(&self, step: usize) -> Result<(Metrics, Best), TrainError> {
-        let path = self.path.join(METRICS);
-        if step == 0 || !path.exists() {
-            return Ok((Metrics::default(), Best::default()));
-        }
-        let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
-        let mut metrics = Metrics::parse(&text).map_err(|reason| TrainError::Resume { path, reason })?;
+        let mut metrics = self.metrics()?;
         metrics.rows.retain(|row| row.step <= step);
+        self.check_reach(METRICS, "step", metrics.rows.last().map_or(0, |row| row.step), step)?;
         let mut best = Best::default();
         for row in metrics.rows.iter().filter(|row| row.set == Set::Validation) {
             if best.epoch == 0 || row.accuracy > best.accuracy {
@@ -258,6 +293,55 @@ impl Folder {
             }
         }
         Ok((metrics, best))
+    }
+
+    /// Refuses metrics that end at a step or round (`unit` names which) before the checkpoint's.
+    pub(super) fn check_reach(&self, name: &str, unit: &str, reached: usize, at: usize) -> Result<(), TrainError> {
+        if reached == at {
+            return Ok(());
+        }
+        let path = self.path.join(name);
+        let problem = if path.exists() { format!("it ends at {unit} {reached}") } else { "it is missing".into() };
+        let reason = format!(
+            "{problem}, but the checkpoint is at {unit} {at}, and the best epoch is chosen by what came before. Put \
+             back the file that belongs to it, or start a new run"
+        );
+        Err(TrainError::Resume { path, reason })
+    }
+
+    /// The epoch of the best model that the folder has; 0 if it has none.
+    fn epoch_of_best(&self) -> Result<usize, TrainError> {
+        let path = self.best();
+        Ok(if path.exists() { ModelFile::load(&path)?.number(EPOCH, &path)? } else { 0 })
+    }
+
+    /// Refuses a best model other than that of epoch `best`, where a checkpoint has done `done` epochs. A run that was
+    /// killed between the two may have a newer model, which it will write again.
+    pub(super) fn check_best(&self, best: usize, done: usize) -> Result<(), TrainError> {
+        let found = self.epoch_of_best()?;
+        if best == 0 || found == best || found > done {
+            return Ok(());
+        }
+        let problem = if found > 0 { format!("it is of epoch {found}") } else { "it is missing".into() };
+        let reason = format!(
+            "{problem}, but the best epoch so far is {best}. Put back the file that belongs to the checkpoint, or start \
+             a new run"
+        );
+        Err(TrainError::Resume { path: self.best(), reason })
+    }
+
+    /// Refuses to start over where a checkpoint has been: a killed run can have up to `first` epochs in its metrics, or
+    /// in a best model, before it has one.
+    pub(super) fn check_lost(&self, recorded: f64, first: usize) -> Result<(), TrainError> {
+        let epochs = recorded.max(self.epoch_of_best()? as f64);
+        if epochs <= first as f64 {
+            return Ok(());
+        }
+        let reason = format!(
+            "it has results of {epochs} epochs, but no checkpoint to continue from. Put last.safetensors back, or \
+             remove {REMAINS}, and --resume starts over"
+        );
+        Err(TrainError::Resume { path: self.path.clone(), reason })
     }
 
     /// Writes metrics and curves first, the checkpoint last: the checkpoint is never ahead of them.
@@ -313,17 +397,28 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Refuses training data with a digest other than that of the data it was trained on.
-    pub(super) fn same_data(&self, now: &str) -> Result<(), TrainError> {
+    /// Refuses training data with a digest other than that of the data it was trained on, or with other class names.
+    pub(super) fn same_data(&self, now: &str, class_names: &[String]) -> Result<(), TrainError> {
         let was = self.file.get(DATA_DIGEST, &self.path)?;
-        if was == now {
-            return Ok(());
-        }
-        let reason = format!(
-            "the training images or labels are not those it began with (digest {was}, now {now}). Give the original \
-             folder with --data, or start a new run"
-        );
+        let names = self.file.class_names(&self.path)?;
+        let renamed = names.iter().zip(class_names).find(|(was, now)| was != now);
+        let reason = match renamed {
+            _ if was != now => format!(
+                "the training images or labels are not those it began with (digest {was}, now {now}). Give the \
+                 original folder with --data, or start a new run"
+            ),
+            Some((was, now)) => format!(
+                "the class {was:?} of the images that it began with is called {now:?} now. Give it its old name, or \
+                 start a new run"
+            ),
+            None => return Ok(()),
+        };
         Err(TrainError::Resume { path: self.path.clone(), reason })
+    }
+
+    /// Epochs that were done.
+    pub(super) fn epoch(&self) -> Result<usize, TrainError> {
+        Ok(self.file.number(EPOCH, &self.path)?)
     }
 
     /// The state that it holds, fitted to a classifier.
@@ -352,7 +447,18 @@ const ARCHITECTURE: &str = "architecture.toml";
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.csv";
 const ORIGIN: &str = "from.safetensors";
+/// A classifier's last file.
 const RESULT: &str = "result.toml";
+/// A GAN's last file.
+pub(super) const ANIMATION: &str = "snapshots.gif";
+/// Metadata: the epochs that a checkpoint or a best model has behind it.
+pub(super) const EPOCH: &str = "epoch";
+/// What is left of a run without its checkpoints.
+const REMAINS: &str = "best.safetensors and the .csv files";
+/// Settings that say where something is.
+const PLACES: [&str; 4] = ["data", "device", "from", "judge"];
+/// What an architecture says that training does not depend on: its recipe has become settings.
+const REMARKS: [&str; 3] = ["about", "name", "recipe"];
 /// The folder of snapshots in a run's folder: a classifier's models or a GAN's pictures.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 
@@ -365,4 +471,42 @@ fn failed(path: &Path, error: &std::io::Error) -> TrainError {
         return TrainError::Held { path: path.into() };
     }
     TrainError::Folder { path: path.into(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_other_images_or_of_classes_with_other_names_is_not_gone_on_from() {
+        let mut file = ModelFile::default();
+        file.set(DATA_DIGEST, "1");
+        file.set("classes", 2);
+        file.set_class_names(&["a", "b"].map(String::from));
+        let checkpoint = Checkpoint { file, path: "last.safetensors".into(), damaged: None };
+        let refused = |digest: &str, names: [&str; 2]| {
+            checkpoint.same_data(digest, &names.map(String::from)).unwrap_err().to_string()
+        };
+        checkpoint.same_data("1", &["a", "b"].map(String::from)).unwrap();
+        assert!(refused("2", ["a", "b"]).contains("are not those it began with (digest 1, now 2)"));
+        let renamed = refused("1", ["a", "xb"]);
+        let words =
+            "last.safetensors: cannot be resumed: the class \"b\" of the images that it began with is called \"xb\"";
+        assert!(renamed.starts_with(words), "{renamed}");
+    }
+
+    #[test]
+    fn a_best_model_newer_than_the_checkpoint_is_that_of_a_run_killed_while_it_saved() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "net").unwrap();
+        assert!(folder.check_best(0, 2).is_ok() && folder.check_best(1, 2).is_err());
+        let mut file = ModelFile::default();
+        file.set("architecture", "none");
+        file.set(EPOCH, 3);
+        file.save(folder.best()).unwrap();
+        assert!(folder.check_best(1, 2).is_ok() && folder.check_best(3, 3).is_ok());
+        assert!(folder.check_best(1, 3).is_err());
+        assert!(folder.check_lost(0.0, 2).is_err() && folder.check_lost(3.0, 3).is_ok());
+        assert!(folder.check_lost(3.5, 3).is_err());
+    }
 }

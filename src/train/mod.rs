@@ -4,6 +4,7 @@
 pub mod augmented;
 pub mod calibration;
 mod course;
+mod difference;
 pub mod folder;
 mod from_generated;
 pub mod gan;
@@ -19,6 +20,7 @@ pub mod steps;
 mod supply;
 
 pub use augmented::Preview;
+pub use difference::difference;
 pub use folder::Folder;
 pub use from_generated::classifier_from_generated;
 pub use gan::{GanEvent, GanOutcome, GanRun, GanSettings, GanSteps};

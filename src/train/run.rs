@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::course::Course;
-use super::folder::Folder;
+use super::folder::{Checkpoint, EPOCH, Folder};
 use super::metrics::{Metrics, Row, Set, as_written};
 use super::pacing::Pacing;
 use super::steps::RING;
@@ -121,12 +121,13 @@ struct Loop<'a, 'b> {
 }
 
 impl Run<'_> {
-    /// Trains, from the folder's checkpoint if it has one, and tests at the end. If the device turns out to have no
-    /// memory for the images, they are sent as steps need them; the weights are the same, to the bit.
+    /// Trains, from the folder's checkpoint if it has one, and tests at the end. A finished run whose checkpoint was
+    /// removed is only tested again. If the device turns out to have no memory for the images, they are sent as steps
+    /// need them; the weights are the same, to the bit.
     ///
     /// # Errors
-    /// Data that [`DataSet::check`] refuses, settings and an architecture that do not fit them, a loss that is not
-    /// finite, and those of the device and the disk.
+    /// Data that [`DataSet::check`] refuses, settings and an architecture that do not fit them, files of the folder that
+    /// do not belong together, a loss that is not finite, and those of the device and the disk.
     pub fn train(mut self) -> Result<Outcome, TrainError> {
         self.data.check()?;
         let share = Share::of(self.device);
@@ -154,6 +155,24 @@ impl Run<'_> {
         }
     }
 
+    /// Refuses a best model that does not belong to the checkpoint, which may be that of the last step, and a folder
+    /// without the checkpoint that it once had.
+    fn check_kept(&self, checkpoint: Option<&Checkpoint>, best: Best, is_last: bool) -> Result<(), TrainError> {
+        match checkpoint {
+            Some(checkpoint) => {
+                let done = checkpoint.epoch()?;
+                // Without validation the last model is the only one that is kept.
+                let kept = if best.epoch == 0 && is_last { done } else { best.epoch };
+                self.folder.check_best(kept, done)
+            }
+            None if self.folder.is_finished() => Ok(()),
+            None => {
+                let metrics = self.folder.metrics()?;
+                self.folder.check_lost(metrics.rows.last().map_or(0.0, |row| row.epoch), 1)
+            }
+        }
+    }
+
     fn train_with(&mut self, share: Share) -> Result<Outcome, TrainError> {
         let started = Instant::now();
         let _lock = self.folder.lock()?;
@@ -173,9 +192,10 @@ impl Run<'_> {
 
         let learner = &course.classifier.learner;
         let checkpoint = self.folder.checkpoint()?;
+        let is_over = checkpoint.is_none() && self.folder.is_finished();
         let state = match &checkpoint {
             Some(checkpoint) => {
-                checkpoint.same_data(&course.digest)?;
+                checkpoint.same_data(&course.digest, &self.data.class_names)?;
                 if let Some(warning) = self.folder.mend(checkpoint)? {
                     (self.report)(Event::Warning(warning));
                 }
@@ -191,25 +211,36 @@ impl Run<'_> {
             }
         };
         let (metrics, best) = self.folder.history(state.step as usize)?;
+        self.check_kept(checkpoint.as_ref(), best, state.step as usize == course.total())?;
         self.device.allocate(&store)?;
+        // Once a run. The built-in MNIST has no image twice.
+        if let (Some((_, set)), None, Some(_)) = (&validation, &checkpoint, &self.settings.data)
+            && let Some(repeats) = set.repeats(&train, "validation")
+        {
+            (self.report)(Event::Warning(repeats));
+        }
         course.begin(self.device, &train, &state, checkpoint.as_ref().map(|checkpoint| &checkpoint.file))?;
         if let Some((evaluation, set)) = &mut validation {
             evaluation.upload(self.device, set)?;
         }
         drop((train, checkpoint));
         let mut this = Loop { run: self, course, validation, metrics, best, unsaved: None };
-        if let Some(step) = this.steps()? {
+        if !is_over && let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
-        }
-        let epochs = this.course.epochs_done();
-        if this.validation.is_none() {
-            this.best.epoch = epochs;
         }
 
         // The test set is touched here, once, with the weights that validation chose.
-        let Loop { run, course, best, .. } = this;
+        let Loop { run, course, .. } = this;
+        let (best, path) = (run.folder.load_best()?, run.folder.best());
+        // Its own word: a run that goes on elsewhere after it was killed may have a newer model than its metrics know.
+        let best_epoch: usize = best.number(EPOCH, &path)?;
+        let epochs = match run.settings.patience {
+            _ if !is_over => course.epochs_done(),
+            0 => run.settings.epochs,
+            patience => run.settings.epochs.min(best_epoch + patience),
+        };
         let parameters = course.classifier.learner.inference_parameters();
-        let (weights, running) = run.folder.load_best()?.values(&parameters, &run.folder.best())?;
+        let (weights, running) = best.values(&parameters, &path)?;
         parameters.send(run.device, &weights, &running)?;
         let set = &run.data.test;
         let test = match &mut test {
@@ -219,9 +250,9 @@ impl Run<'_> {
             }
             None => None,
         };
-        run.folder.save_result(test.as_ref(), best.epoch)?;
+        run.folder.save_result(test.as_ref(), best_epoch)?;
         run.folder.forget_previous();
-        Ok(Outcome::Finished { test, best_epoch: best.epoch, epochs, seconds: started.elapsed().as_secs_f64() })
+        Ok(Outcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
 }
 
@@ -474,6 +505,29 @@ mod tests {
         let rows: Vec<(usize, f64)> = metrics.rows.iter().map(|row| (row.step, row.epoch)).collect();
         assert_eq!(rows, [(1, 0.8312), (2, 1.0), (2, 1.0), (3, 2.0), (3, 2.0), (4, 3.0), (4, 3.0)]);
         assert_eq!(told.last(), Some(&3.0));
+    }
+
+    #[test]
+    fn validation_images_that_are_also_trained_on_are_told_once_a_run() {
+        let all = mnist::embedded().unwrap();
+        let train = all.train.select(&(0..80).map(|i| i / 2).collect::<Vec<_>>());
+        let data = DataSet::new("twice", train, ImageSet::default(), all.class_names);
+        let architecture = builtin("dense").unwrap();
+        let recipe = Settings::from_recipe("dense", &architecture.recipe);
+        let settings = Settings { epochs: 1, batch: 8, validation: 20, data: Some("twice".into()), ..recipe };
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        folder.begin(architecture.text(), None, &settings).unwrap();
+        let mut told = Vec::new();
+        let report = &mut |event: Event| {
+            if let Event::Warning(text) = event {
+                told.push(text);
+            }
+        };
+        let (device, stop) = (&mut Cpu::new(), &AtomicBool::new(false));
+        Run { settings, architecture, data, folder, device, stop, report }.train().unwrap();
+        let words = "of the 20 validation images are also among the training images: ";
+        assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
     }
 
     #[test]

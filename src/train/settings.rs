@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::TrainError;
 use super::learner::Method;
 use super::schedule::{Schedule, check_length};
-use crate::data::Reading;
+use crate::data::{ImageSet, Reading};
 use crate::models::{Augmentation, OptimizerName, Recipe, ScheduleName};
 use crate::ops::optimizer::Optimizer;
 
@@ -138,6 +138,11 @@ pub(super) fn text_of(settings: &impl Serialize) -> String {
     toml::to_string(settings).unwrap_or_default()
 }
 
+/// The error for a setting, with its value and what it must be, if there is a problem with one.
+fn refuse(problem: Option<(&str, String, String)>) -> Result<(), TrainError> {
+    problem.map_or(Ok(()), |(setting, value, wanted)| Err(TrainError::setting(setting, value, wanted)))
+}
+
 impl Settings {
     /// The recipe's settings, and a plain choice for whatever it leaves open.
     pub fn from_recipe(model: &str, recipe: &Recipe) -> Settings {
@@ -204,9 +209,7 @@ impl Settings {
         if !(1..=MAX_MEMBERS).contains(&self.members) {
             return Err(TrainError::setting("members", self.members, format!("a number from 1 to {MAX_MEMBERS}")));
         }
-        if let Some((setting, value, wanted)) = self.augment.problem(None) {
-            return Err(TrainError::setting(setting, value, wanted));
-        }
+        refuse(self.augment.problem(None))?;
         let images = self.epoch(images);
         if self.epochs == 0 {
             return Err(TrainError::setting("epochs", self.epochs, "a number from 1 on"));
@@ -238,10 +241,12 @@ impl Settings {
 
     /// Refuses an augmentation that images of `[height, width]` cannot have.
     pub fn check_image(&self, image: [usize; 2]) -> Result<(), TrainError> {
-        match self.augment.problem(Some(image)) {
-            Some((setting, value, wanted)) => Err(TrainError::setting(setting, value, wanted)),
-            None => Ok(()),
-        }
+        refuse(self.augment.problem(Some(image)))
+    }
+
+    /// Refuses an augmentation that the images of a set cannot have.
+    pub fn check_images(&self, set: &ImageSet) -> Result<(), TrainError> {
+        refuse(self.augment.problem_with(set))
     }
 
     /// Images in an epoch of a set of so many: all of them, and in an extended set each at all of its places.

@@ -537,6 +537,9 @@ fn tables_that_are_there_are_kept_and_flags_that_contradict_are_answered() {
     place.refused(&format!("{CLASSIFY} in --out table.txt"), &[".csv, .jsonl or .parquet"]);
     place.refused(&format!("{CLASSIFY} in --format parquet"), &["name a file with --out"]);
     place.refused(&format!("{CLASSIFY} in --out a.csv --format jsonl"), &["leave one of them out"]);
+    for flags in ["--out a.csv.gz --format csv", "--out a.parquet.zst", "--errors a.csv.GZ"] {
+        place.refused(&format!("{CLASSIFY} in {flags}"), &["is the name of a packed file", "pack the file when"]);
+    }
     place.refused(&format!("{CLASSIFY} in --threshold 1.5"), &["from 0 to 1"]);
     place.refused(&format!("{CLASSIFY} in --model in"), &["no best.safetensors"]);
 }

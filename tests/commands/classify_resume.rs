@@ -43,6 +43,7 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_g
         ("--prepare never", "was begun with --prepare auto, not with --prepare never"),
         ("--sort-into sy --sort link", "was begun without --sort-into, not with --sort-into sy --sort link"),
         ("--model dense", "was begun with --model judge, not with --model dense"),
+        ("--show-input seen", "was begun without --show-input, not with --show-input seen"),
         ("more.png", "was begun without more.png, which is given now"),
     ] {
         place.refused(&format!("{line} --resume {flags}"), &[words]);
@@ -67,8 +68,10 @@ fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told(
     for (out, label, altered) in [("table.csv", ",0,", ",1,"), ("table.jsonl", r#""label":"0""#, r#""label":"1""#)] {
         let line = format!("--out {out} --errors {out}.errors");
         ends_with(&place.run(&format!("{CLASSIFY} in {line}")), 3);
-        let again = place.works(&format!("{CLASSIFY} in {line} --resume"));
+        let again = place.run(&format!("{CLASSIFY} in {line} --resume"));
+        ends_with(&again, 3);
         assert!(again.err.contains("is already complete: it has these pictures"), "{again:#?}");
+        assert!(again.err.contains("1 picture could not be read"), "{again:#?}");
         for (given, words) in [
             ("other", "should be"),
             ("in other", "it lacks other/"),
@@ -90,7 +93,7 @@ fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told(
     }
     let line = format!("{CLASSIFY} in --out sure.csv --resume");
     ends_with(&place.run(&format!("{line} --threshold 0.5")), 3);
-    place.works(&format!("{line} --threshold 0.5"));
+    ends_with(&place.run(&format!("{line} --threshold 0.5")), 3);
     place.refused(&format!("{line} --threshold 1"), &["its answer for in/"]);
     save(&place, "in/9/new.png", digit(40).0);
     place.refused(&format!("{CLASSIFY} in --out table.csv --resume"), &["in/9/new.png"]);
@@ -103,6 +106,24 @@ fn a_table_that_is_whole_is_left_as_it_is_and_one_that_would_be_another_is_told(
     place.works(&format!("{line} --resume"));
     place.write("test.csv", (0..31).map(|i| pixels(i) + "\n").collect::<String>());
     place.refused(&format!("{line} --resume"), &["it lacks 31"]);
+}
+
+#[test]
+fn files_that_a_complete_table_was_made_without_are_not_left_out_in_silence() {
+    let place = Place::new();
+    digits(&place, "in", 3);
+    let line = format!("{CLASSIFY} in --out table.csv");
+    place.works(&line);
+    for (flag, path) in
+        [("--sheet", "sheet.png"), ("--sort-into", "sorted"), ("--show-input", "seen"), ("--errors", "errors.csv")]
+    {
+        let words = format!("{flag} {path}: is not there, and table.csv is already complete");
+        place.refused(&format!("{line} --resume {flag} {path}"), &[words.as_str(), "make all anew with --force"]);
+    }
+    let files = "--sheet sheet.png --sort-into sorted --show-input seen --errors errors.csv";
+    place.works(&format!("{line} {files} --force"));
+    let again = place.works(&format!("{line} {files} --resume"));
+    assert!(again.err.contains("is already complete") && again.err.contains("--sheet sheet.png is left"), "{again:#?}");
 }
 
 #[test]
@@ -338,7 +359,8 @@ fn a_stopped_run_goes_on_and_ends_with_the_bytes_of_one_never_stopped() {
             assert!(resumed.out.contains("700 pictures"), "{resumed:#?}");
             assert_eq!(place.read("stopped.csv"), place.read("whole.csv"));
             assert!(!partial.exists());
-            let again = place.works(&format!("{line} --resume"));
+            let again = place.run(&format!("{line} --resume"));
+            ends_with(&again, 3);
             assert!(again.err.contains("is already complete"), "{again:#?}");
             return;
         }

@@ -244,6 +244,142 @@ fn a_finished_run_without_validation_can_be_resumed_and_changes_nothing() {
     assert!(place.text("runs/0001-dense/result.toml").contains("best_epoch = 2\n"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_started_to_ignore_hang_ups_and_ctrl_c_goes_on_through_them() {
+    let place = Place::with_digits(400, 50);
+    let mut command = after(&place, "trap '' HUP INT", &format!("{DENSE} --epochs 100000 --quiet"));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    let reaches = |wanted: u32| {
+        let began = std::time::Instant::now();
+        let there = place.path("runs/0001-dense/last.safetensors");
+        while !there.exists() || step(&place, "runs/0001-dense") < wanted {
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not reach step {wanted}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    reaches(1);
+    signal("-HUP");
+    signal("-INT");
+    // Either would stop it at the next of its epochs, which have three steps.
+    reaches(step(&place, "runs/0001-dense") + 30);
+    signal("-TERM");
+    let stopped = said(child.wait_with_output().unwrap());
+    assert!(stopped.code == Some(130) && stopped.err.contains("; saved. Continue with: "), "{stopped:#?}");
+}
+
+#[test]
+fn a_finished_run_without_its_checkpoint_is_tested_again_and_an_unfinished_one_is_not_started_over() {
+    let place = Place::with_digits(300, 50);
+    let trained = place.works(&format!("{DENSE} --epochs 2"));
+    let (run, resume) = ("runs/0001-dense", "train --resume runs/0001-dense");
+    let remove = |names: &[&str]| {
+        names.iter().for_each(|name| std::fs::remove_file(place.path(&format!("{run}/{name}"))).unwrap())
+    };
+    let kept = || ["best.safetensors", "metrics.csv", "result.toml"].map(|name| place.read(&format!("{run}/{name}")));
+    let before = kept();
+    remove(&["last.safetensors"]);
+    let said = place.works(resume);
+    assert!(said.out.contains("2 epochs, complete already, the best was epoch "), "{said:#?}");
+    assert_eq!(accuracy(&said.out), accuracy(&trained.out));
+    assert!(kept() == before && !place.path(&format!("{run}/last.safetensors")).exists(), "it was trained again");
+
+    remove(&["result.toml"]);
+    place.refused(resume, &["has results of 2 epochs, but no checkpoint", "Put last.safetensors back", "starts over"]);
+    remove(&["best.safetensors", "metrics.csv"]);
+    place.works(resume);
+    assert!(kept() == before, "other bytes than the first time");
+}
+
+#[test]
+fn files_of_a_run_that_do_not_belong_together_are_not_gone_on_with() {
+    let place = Place::with_digits(400, 50);
+    place.works(&format!("{DENSE} --epochs 3"));
+    let (run, resume) = ("runs/0001-dense", "train --resume runs/0001-dense");
+    let [metrics, model] = ["metrics.csv", "best.safetensors"].map(|name| format!("{run}/{name}"));
+    let (rows, best) = (place.text(&metrics), place.read(&model));
+    let first: Vec<&str> = rows.lines().take(3).collect();
+    place.write(&metrics, first.join("\n") + "\n");
+    place.refused(resume, &["metrics.csv: cannot be resumed: it ends at step 2, but the checkpoint is at step 8"]);
+    std::fs::remove_file(place.path(&metrics)).unwrap();
+    place.refused(resume, &["metrics.csv: cannot be resumed: it is missing, but the checkpoint is at step 8"]);
+    place.write(&metrics, rows);
+
+    let mut other = ModelFile::load(place.path(&model)).unwrap();
+    let epoch = if other.metadata["epoch"] == "1" { "2" } else { "1" };
+    other.set("epoch", epoch);
+    other.save(place.path(&model)).unwrap();
+    let words = format!("best.safetensors: cannot be resumed: it is of epoch {epoch}, but the best epoch so far is ");
+    place.refused(resume, &[words.as_str(), "start a new run"]);
+    std::fs::remove_file(place.path(&model)).unwrap();
+    place.refused(resume, &["best.safetensors: cannot be resumed: it is missing, but the best epoch so far is "]);
+    place.write(&model, best);
+    place.works(resume);
+}
+
+#[test]
+fn settings_and_layers_that_were_changed_since_a_run_began_are_refused_and_another_device_is_not() {
+    let place = Place::with_digits(300, 50);
+    place.works(&format!("{DENSE} --epochs 1"));
+    let resume = "train --resume runs/0001-dense";
+    let change = |name: &str, [was, is]: [&str; 2]| {
+        let (path, text) = (format!("runs/0001-dense/{name}"), place.text(&format!("runs/0001-dense/{name}")));
+        assert!(text.contains(was), "no {was} in {text}");
+        place.write(&path, text.replace(was, is));
+    };
+    for change_of in [
+        ["seed = 0", "seed = 1"],
+        ["validation = 100", "validation = 50"],
+        ["epochs = 1", "epochs = 3"],
+        ["optimizer = \"adam\"", "optimizer = \"sgd\""],
+    ] {
+        let [was, is] = change_of;
+        change("config.toml", [was, is]);
+        let words = format!("config.toml: cannot be resumed: the run was begun with {was}, not with {is}. Put back");
+        place.refused(resume, &[words.as_str()]);
+        change("config.toml", [is, was]);
+    }
+    change("architecture.toml", ["relu", "tanh"]);
+    let words = "begun with layers.2.activation = \"relu\", not with layers.2.activation = \"tanh\"";
+    place.refused(resume, &["architecture.toml: cannot be resumed", words]);
+    change("architecture.toml", ["tanh", "relu"]);
+    change("architecture.toml", ["layers", "# Two of them.\nlayers"]);
+    change("config.toml", ["device = \"cpu\"", "device = \"auto\""]);
+    place.works(&format!("{resume} --device cpu"));
+}
+
+#[test]
+fn a_run_that_goes_on_with_its_data_moved_remembers_where_they_are() {
+    let place = Place::with_digits(300, 50);
+    let mut train = place.command(&format!("{DENSE} --epochs 3"));
+    let ended = said(train.env("INKGRAD_FAULT", "not-finite@4").output().unwrap());
+    assert!(ended.code == Some(1) && ended.err.contains("saved up to step "), "{ended:#?}");
+    std::fs::rename(place.path("data"), place.path("moved")).unwrap();
+    let (run, resume) = ("runs/0001-dense", "train --resume runs/0001-dense");
+    place.refused(resume, &["if they are elsewhere now, say where with --data", "cannot read"]);
+    place.works(&format!("{resume} --data moved"));
+    let model = ModelFile::load(place.path(&format!("{run}/last.safetensors"))).unwrap();
+    for settings in [place.text(&format!("{run}/config.toml")), model.metadata["trained"].clone()] {
+        assert!(settings.lines().any(|line| line.starts_with("data = ") && line.contains("moved")), "{settings}");
+    }
+    place.works(resume);
+}
+
+#[test]
+fn a_run_that_cannot_be_begun_leaves_nothing_and_says_what_to_do() {
+    let place = Place::with_digits(300, 50);
+    for line in [DENSE, "train gan --data data --device cpu --measure 0", &format!("{DENSE} --members 2")] {
+        let full = said(place.command(line).env("INKGRAD_FAULT", "full-disk@config.toml").output().unwrap());
+        let words = "the run has not begun; once it can be written, give the same command again";
+        assert!(full.code == Some(1) && full.err.contains(words), "{full:#?}");
+        assert_eq!(place.names("runs"), [""; 0], "{line}");
+    }
+}
+
 #[test]
 fn a_run_goes_on_with_its_data_moved_and_refuses_other_data() {
     let place = Place::with_digits(300, 50);
@@ -253,7 +389,7 @@ fn a_run_goes_on_with_its_data_moved_and_refuses_other_data() {
     place.works("train --resume runs/0001-dense --data moved");
     place.digits("data", 301, 50);
     place.refused(
-        "train --resume runs/0001-dense",
+        "train --resume runs/0001-dense --data data",
         &["last.safetensors", "cannot be resumed", "are not those it began with", "--data"],
     );
     let mut labels = place.read(&format!("moved/{}", NAMES[1]));
@@ -437,15 +573,21 @@ fn a_place_that_cannot_be_written_to_is_refused() {
     assert!(said.err.matches("Not a directory").count() <= 1 && !said.err.contains(".tmp"), "{said:#?}");
 }
 
+/// The program, started by a shell after another command of that.
+#[cfg(unix)]
+fn after(place: &Place, first: &str, line: &str) -> std::process::Command {
+    let program = place.command(line);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]);
+    command.arg(program.get_program()).args(program.get_args()).current_dir(program.get_current_dir().unwrap());
+    command.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    command
+}
+
 /// The program with a limit on how large a file may become, in blocks of 512 bytes.
 #[cfg(unix)]
 fn limited(place: &Place, blocks: usize, line: &str) -> crate::common::Said {
-    let program = place.command(line);
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
-    command.arg(program.get_program()).args(program.get_args()).current_dir(program.get_current_dir().unwrap());
-    command.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    said(command.output().unwrap())
+    said(after(place, &format!("ulimit -f {blocks}"), line).output().unwrap())
 }
 
 #[cfg(unix)]

@@ -272,6 +272,45 @@ fn a_model_of_images_with_light_borders_gets_what_it_is_asked_as_it_is() {
 }
 
 #[test]
+fn a_model_of_light_images_that_gets_dark_ones_is_told_of() {
+    let place = Place::with_digits(20, 20);
+    let mut model = ModelFile::shipped("dense").unwrap();
+    model.set("pictures", "raw");
+    model.set("mean", 0.87);
+    model.save(place.path("light.safetensors")).unwrap();
+    let said = place.works("evaluate light.safetensors --data data --device cpu");
+    let words = "images of data have a dark border, and light.safetensors has learned from light images";
+    assert!(said.err.contains(words), "{said:#?}");
+    crate::classify::digits(&place, "in", 5);
+    let classify = "classify in --model light.safetensors --device cpu";
+    let said = place.works(classify);
+    assert!(said.err.contains("note: 5 pictures have a dark border, and the model has learned"), "{said:#?}");
+    let said = place.works(&format!("{classify} --prepare always"));
+    assert!(said.err.contains("light.safetensors has learned from light pictures, and --prepare"), "{said:#?}");
+    assert!(!said.err.contains("dark border"), "{said:#?}");
+}
+
+#[test]
+fn test_images_that_are_also_trained_on_are_told_once_by_every_command() {
+    let place = Place::new();
+    let set = mnist::embedded().unwrap().test;
+    let twice = set.select(&(0..100).map(|i| i / 2).collect::<Vec<_>>());
+    place.write("twice.csv", table(&twice, 100));
+    let words = "of the 10 test images are also among the training images: ";
+    for line in [
+        "data stats --data twice.csv",
+        "evaluate dense --data twice.csv --device cpu",
+        "train dense --data twice.csv --epochs 1 --device cpu --dry-run",
+        "train --from dense --data twice.csv --epochs 1 --device cpu --dry-run",
+    ] {
+        let said = place.works(line);
+        assert_eq!(said.err.matches(words).count(), 1, "{line}: {said:#?}");
+    }
+    place.write("once.csv", table(&set, 100));
+    assert!(!place.works("data stats --data once.csv").err.contains("also among"));
+}
+
+#[test]
 fn some_of_a_models_classes_are_known_by_their_names() {
     let place = Place::new();
     let test = mnist::embedded().unwrap().test;
@@ -454,12 +493,19 @@ fn tables_of_another_kind_are_told_what_to_do_about_them_once() {
     place.write("wide.csv", digits.chars().flat_map(|c| [c, '\0']).collect::<String>());
     place.write("mac.csv", digits.replace('\n', "\r"));
     place.write("named.csv", digits.replacen("label", "digit", 1));
+    // As OpenML writes it.
+    let last = |(i, line): (usize, &str)| {
+        let (label, pixels) = line.split_once(',').unwrap();
+        format!("{pixels},{}\n", if i == 0 { "class" } else { label })
+    };
+    place.write("openml.csv", digits.lines().enumerate().map(last).collect::<String>());
     place.write("sample_submission.csv", "ImageId,Label\n1,0\n2,0\n");
     place.write("zipped.csv", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
     place.write("train.csv.zip", b"PK\x03\x04\x14\0\0\0\x08\0 and on");
     for (data, words) in [
         ("id.csv", "the column \"id\" counts as a pixel. Remove"),
         ("named.csv", "the first column is named \"digit\": if it holds the labels, name it `label`"),
+        ("openml.csv", "the last column is named \"class\": if it holds the labels, name it `label`"),
         ("sample_submission.csv", "looks like a submission"),
         ("wide.csv", "as UTF-16 has them. Save it as UTF-8"),
         ("mac.csv", "carriage returns alone"),

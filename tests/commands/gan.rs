@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use crate::common::{Place, TINY_GAN, said};
+use inkgrad::models::ModelFile;
+
+use crate::common::{NAMES, Place, TINY_GAN, said};
 
 /// [`TINY_GAN`] with a recipe that takes a second.
 static TINY: LazyLock<String> =
@@ -62,7 +64,53 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
     assert_eq!(image::image_dimensions(place.path("six.png")).unwrap(), (84, 56));
     let said = place.works("inspect runs/0001-tiny");
     assert!(said.out.contains("generator:") && said.out.contains("dense 8 relu"), "{said:#?}");
-    assert_eq!(place.works("train --resume runs/0001-tiny --device cpu").code, Some(0));
+}
+
+#[test]
+fn a_gan_that_is_finished_is_said_to_be_and_one_that_was_killed_in_its_last_measurement_is_not() {
+    let place = place();
+    place.works("train tiny.toml --data data --device cpu --quiet");
+    let (run, resume) = ("runs/0001-tiny", "train --resume runs/0001-tiny");
+    let is_complete = || place.works(resume).out.contains("2 epochs, complete already");
+    assert!(is_complete());
+    std::fs::remove_file(place.path(&format!("{run}/snapshots.gif"))).unwrap();
+    assert!(!is_complete());
+
+    // Without its checkpoint it is measured again, and an unfinished one is not started over.
+    let kept = || ["best.safetensors", "losses.csv", "measures.csv"].map(|name| place.read(&format!("{run}/{name}")));
+    let before = kept();
+    std::fs::remove_file(place.path(&format!("{run}/last.safetensors"))).unwrap();
+    assert!(is_complete() && kept() == before);
+    std::fs::remove_file(place.path(&format!("{run}/snapshots.gif"))).unwrap();
+    place.refused(resume, &["has results of 2 epochs, but no checkpoint", "starts over"]);
+}
+
+#[test]
+fn a_gan_goes_on_with_its_own_losses_and_settings_wherever_its_data_are() {
+    let place = place();
+    place.works("train tiny.toml --data data --device cpu --epochs 1 --measure 0 --quiet");
+    let (run, resume) = ("runs/0001-tiny", "train --resume runs/0001-tiny");
+    let [losses, config] = ["losses.csv", "config.toml"].map(|name| format!("{run}/{name}"));
+    let (rows, settings) = (place.text(&losses), place.text(&config));
+    std::fs::remove_file(place.path(&losses)).unwrap();
+    place.refused(resume, &["losses.csv: cannot be resumed: it is missing, but the checkpoint is at round "]);
+    place.write(&losses, rows);
+    place.write(&config, settings.replace("batch = 16", "batch = 8"));
+    place.refused(resume, &["config.toml: cannot be resumed: the run was begun with batch = 16, not with batch = 8"]);
+    place.write(&config, settings);
+    std::fs::rename(place.path("data"), place.path("moved")).unwrap();
+    place.refused(resume, &["if they are elsewhere now, say where with --data"]);
+    place.works(&format!("{resume} --data moved"));
+    place.works(resume);
+}
+
+#[test]
+fn a_sweep_whose_disk_is_full_says_how_to_go_on() {
+    let place = place();
+    let mut sweep = place.command("sweep tiny.toml --ratios 1:3 --epochs 1 --data data --device cpu");
+    let full = said(sweep.env("INKGRAD_FAULT", "full-disk@losses.csv").output().unwrap());
+    let words = "run the same command again to continue from what is in sweep";
+    assert!(full.code == Some(1) && full.err.contains(words), "{full:#?}");
 }
 
 #[test]
@@ -106,6 +154,80 @@ fn a_judge_that_does_not_know_the_real_pictures_is_doubted_once_with_a_remedy() 
     let sweep = "sweep tiny.toml --ratios 1:3 --epochs 1 --data bars --device cpu --out judged";
     assert_eq!(doubts(&format!("{sweep} --judge runs/0003-dense")), 0);
     place.refused(sweep, &["was begun with judge = ", ", not without judge; give the same, or another --out"]);
+}
+
+#[test]
+fn classes_of_a_judge_and_of_the_data_are_found_by_their_names_in_whatever_order_they_are() {
+    let place = place();
+    // A zero is a 9 now, a one an 8, and so on.
+    for name in [NAMES[1], NAMES[3]] {
+        let path = format!("data/{name}");
+        let mut bytes = place.read(&path);
+        bytes[8..].iter_mut().for_each(|label| *label = 9 - *label);
+        place.write(&path, bytes);
+    }
+    for name in ["gan", "judge"] {
+        let shipped = format!("{}/models/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        let mut model = ModelFile::load(shipped).unwrap();
+        model.set_class_names(&["9", "8", "7", "6", "5", "4", "3", "2", "1", "0"].map(String::from));
+        model.save(place.path(&format!("{name}.safetensors"))).unwrap();
+    }
+    let evaluated = place.works("evaluate gan.safetensors --judge judge.safetensors --data data --device cpu");
+    let recovered = evaluated.out.lines().find_map(|line| line.strip_prefix("labels recovered")).unwrap();
+    let recovered: f64 = recovered.trim().trim_end_matches('%').parse().unwrap();
+    assert!(recovered > 80.0, "{evaluated:#?}");
+    let trained = place.works("train tiny.toml --judge judge.safetensors --data data --device cpu --epochs 1 --quiet");
+    for said in [evaluated, trained] {
+        assert!(!said.err.contains("matched in order") && !said.err.contains("knows only"), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_generator_of_other_data_than_the_built_in_is_answered_with_how_to_name_them() {
+    let place = place();
+    place.bars("bars", [28, 28], 3, [60, 30]);
+    let train = |data: &str| format!("train tiny.toml --data {data} --device cpu --epochs 1 --measure 0 --quiet");
+    place.works(&train("bars"));
+    let words = ["draws 3 classes, MNIST has 10", "it was trained on bars", "--data PATH"];
+    place.refused("evaluate runs/0001-tiny --device cpu", &words);
+    place.works(&train("data"));
+    // It ends with what is noticed after the note.
+    let said = place.run("evaluate runs/0002-tiny --device cpu --judge nowhere.safetensors");
+    assert!(said.err.contains("note: it was trained on data"), "{said:#?}");
+}
+
+#[test]
+fn a_gan_of_images_of_any_size_is_inspected_and_measured_without_images() {
+    let place = Place::new();
+    let small = TINY_GAN.replace("dense = 784", "dense = 144").replace("[28, 28, 1]", "[12, 12, 1]");
+    place.write("small.toml", format!("{small}\n[recipe]\npack = 2\n"));
+    let said = place.works("inspect small.toml --plan");
+    assert!(said.out.contains("12x12x1") && said.out.contains("12x12x2"), "{said:#?}");
+    for flags in ["", "--infer"] {
+        place.works(&format!("bench small.toml --device cpu --seconds 0 {flags}"));
+    }
+    place.refused("inspect small.toml --input 28x28", &["gives 12x12x1 but the images are 28x28x1"]);
+    let odd = place.run("inspect small.toml --plan -b 63");
+    assert!(odd.err.contains("--batch is 63; it must be a multiple of --pack 2"), "{odd:#?}");
+    assert!(!odd.err.contains("images to train on"), "{odd:#?}");
+}
+
+#[test]
+fn a_gans_run_or_generator_is_not_said_to_be_trained_further() {
+    let place = Place::new();
+    place.write("runs/0001-tiny/config.toml", "");
+    place.write("runs/0001-tiny/architecture.toml", TINY_GAN);
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/models/gan.safetensors"), place.path("g.safetensors")).unwrap();
+    for command in ["train", "sweep", "bench --device cpu"] {
+        for (model, words) in [
+            ("runs/0001-tiny", ["is a run's folder", "architecture.toml", "--resume runs/0001-tiny"]),
+            ("g.safetensors", ["is a trained model", "no architecture", "generate --model g.safetensors"]),
+        ] {
+            let line = format!("{command} {model}");
+            place.refused(&line, &words);
+            assert!(!place.run(&line).err.contains("--from"), "{line}");
+        }
+    }
 }
 
 #[test]

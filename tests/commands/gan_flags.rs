@@ -133,6 +133,36 @@ fn a_run_is_not_resumed_with_another_judge_in_the_place_of_its_own() {
 }
 
 #[test]
+fn a_run_whose_judge_was_moved_is_resumed_with_where_it_is_now() {
+    let place = place();
+    place.works("train dense --data data --device cpu --epochs 1 --quiet");
+    std::fs::create_dir(place.path("judges")).unwrap();
+    std::fs::rename(place.path("runs/0001-dense/best.safetensors"), place.path("judges/own.safetensors")).unwrap();
+    place.works(&format!("{TINY} --epochs 1 --judge judges/own.safetensors"));
+    std::fs::rename(place.path("judges"), place.path("moved")).unwrap();
+    let (resume, own) = ("train --resume runs/0002-tiny", "judges/own.safetensors");
+    place.refused(resume, &["the judge of this run", own, "--judge FILE", "cannot read"]);
+    place.works(&format!("{resume} --judge moved/own.safetensors"));
+    let other = "is not the one it began with";
+    place.refused(&format!("{resume} --judge fast"), &["its judge, fast,", other, "say with --judge where it is"]);
+    place.works(&format!("{TINY} --epochs 1 --measure 0"));
+    place.refused("train --resume runs/0003-tiny --judge fast", &["--judge is for measuring", "--measure 0"]);
+}
+
+#[test]
+fn classes_with_fewer_pictures_than_the_discriminator_sees_at_a_time_are_named() {
+    let place = place();
+    // Of the classes 0 and 1 there are two pictures, of the others one.
+    place.bars("bars", [28, 28], 5, [7, 5]);
+    let line = "train tiny.toml --data bars --device cpu --batch 2 --pack 2 --epochs 1 --measure 0 --quiet";
+    let warning = "warning: the classes 2, 3, 4 have fewer pictures than --pack 2";
+    let said = place.works(line);
+    assert_eq!(said.err.matches(warning).count(), 1, "{said:#?}");
+    let said = place.works(&line.replace("--pack 2", "--pack 1"));
+    assert!(!said.err.contains("fewer pictures"), "{said:#?}");
+}
+
+#[test]
 fn a_judge_that_travels_with_the_program_goes_by_its_name() {
     let said = place().works(&format!("{TINY} --epochs 1 --judge best --dry-run"));
     assert!(said.out.contains("judge = \"best\""), "{said:#?}");
@@ -160,6 +190,7 @@ fn a_flag_that_cannot_be_followed_is_named_with_what_would_do() {
         ("--noise-width 0", ["--noise-width is 0", "from 1", ""]),
         ("--spectral-norm=perhaps", ["--spectral-norm", "perhaps", "true"]),
         ("--judge nowhere.safetensors", ["nowhere.safetensors", "cannot", ""]),
+        ("--judge nowhere.safetensors --measure 0", ["--judge", "--measure 0", "leave it out"]),
     ] {
         let (name, _) = flags.split_once([' ', '=']).unwrap();
         // If a flag is given twice, the last one counts.
@@ -173,9 +204,7 @@ fn a_flag_that_cannot_be_followed_is_named_with_what_would_do() {
 
     place.works(&format!("{TINY} --epochs 1"));
     let resume = "train --resume runs/0001-tiny";
-    for flags in
-        ["--pack 2", "--loss bce", "--generator-rate 1", "--measure 2", "--judge x", "--spectral-norm", "--seed 1"]
-    {
+    for flags in ["--pack 2", "--loss bce", "--generator-rate 1", "--measure 2", "--spectral-norm", "--seed 1"] {
         let (name, _) = flags.split_once(' ').unwrap_or((flags, ""));
         place.refused(&format!("{resume} {flags}"), &["--resume", name]);
     }

@@ -43,6 +43,22 @@ fn a_class_is_given_by_its_name_and_only_where_no_class_is_a_number_by_its_place
 }
 
 #[test]
+fn a_class_that_is_called_like_a_range_of_numbers_is_drawn_when_it_is_asked_for() {
+    let place = Place::new();
+    let ages = ["0-1", "0-2", "1-2", "3-4", "5-9", "10-19", "20-29", "30-39", "40-49", "50-59"];
+    renamed(&place, "ages.safetensors", ages);
+    let ages = "--model ages.safetensors";
+    generate(&place, &format!("{ages} --digits 1-2,0-1,10-19 --grid 1x3 --out-dir some"));
+    assert_eq!(place.names("some"), ["000000_1-2.png", "000001_0-1.png", "000002_10-19.png"]);
+    generate(&place, &format!("{ages} --between-digits 0-2,5-9 --frames 2 --grid 1x1 --out-dir way"));
+    assert_eq!(place.names("way"), ["000000_0-2.png", "000001_5-9.png"]);
+    place.refused(&format!("generate {CPU} {ages} --between-digits 0-2"), &["--between-digits", "at least two"]);
+    // No class is called so: places.
+    generate(&place, &format!("{ages} --digits 1-0 --grid 1x2 --out-dir places"));
+    assert_eq!(place.names("places"), ["000000_0-2.png", "000001_0-1.png"]);
+}
+
+#[test]
 fn labels_of_a_data_set_are_the_numbers_that_classes_are_named_after_or_are_told() {
     let place = Place::new();
     renamed(&place, "odd.safetensors", ODD);

@@ -73,10 +73,11 @@ fn classes_keep_their_names() {
 const JOURNEYS: [(&str, &str); 2] = [("m.onnx", ""), ("plain.safetensors", "--architecture dense")];
 
 #[test]
-fn class_names_and_how_pictures_became_images_travel_with_a_model() {
+fn class_names_how_pictures_became_images_and_their_background_travel_with_a_model() {
     let place = Place::new();
     let mut model = ModelFile::shipped("dense").unwrap();
     model.set_class_names(&('a'..='j').map(String::from).collect::<Vec<_>>());
+    model.set("background", 243);
     // Words that no data has are ignored.
     for (pictures, kept) in [("raw", true), ("fitted", true), ("prepared", true), ("painted", false)] {
         model.set("pictures", pictures);
@@ -87,7 +88,9 @@ fn class_names_and_how_pictures_became_images_travel_with_a_model() {
             let back = ModelFile::load(place.path("back.safetensors")).unwrap();
             let found = back.metadata.get("pictures").map(String::as_str);
             assert_eq!(found, kept.then_some(pictures), "{there}");
-            assert_eq!(back.metadata["class_names"], model.metadata["class_names"], "{there}");
+            for key in ["class_names", "background"] {
+                assert_eq!(back.metadata[key], model.metadata[key], "{there}");
+            }
         }
     }
 }

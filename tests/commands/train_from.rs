@@ -37,6 +37,17 @@ fn a_model_that_is_trained_further_begins_where_it_was_and_keeps_its_normalizati
 }
 
 #[test]
+fn a_run_from_a_model_is_named_after_its_network_and_not_after_its_file() {
+    let place = Place::with_digits(200, 50);
+    place.write("my.toml", "layers = [\"flatten\", { dense = \"classes\" }]\n[recipe]\nepochs = 1\n");
+    place.works("train my.toml --data data --device cpu -q");
+    place.works("train --from runs/0001-my --data data --device cpu -q");
+    assert!(place.text("runs/0002-my/config.toml").contains("model = \"my\"\n"));
+    place.works("train --from runs/0002-my/last.safetensors --data data --device cpu -q");
+    assert!(place.path("runs/0003-my/best.safetensors").exists());
+}
+
+#[test]
 fn further_training_on_more_digits_knows_more_of_them() {
     let place = Place::with_digits(600, 1000);
     place.digits("more", 6000, 1000);
@@ -122,7 +133,12 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
     let mut unread = unread.unwrap();
     drop(unread.stdout.take());
     assert!(unread.wait().unwrap().success());
-    assert_eq!(load("joined.safetensors"), load("unread/0001-dense-ensemble/best.safetensors"));
+    // It is the same to the byte, in whatever folder: its members are called by their places in that.
+    assert!(
+        place.read("unread/0001-dense-ensemble/best.safetensors") == place.read(&format!("{run}/best.safetensors"))
+    );
+    let words = format!("is an ensemble already; name its members instead: {run}/1/best.safetensors {run}/2/best");
+    place.refused(&format!("ensemble {run}/best.safetensors dense -o again.safetensors"), &[words.as_str()]);
     place.refused(&format!("ensemble {run}/1 {run}/2 -o joined.safetensors"), &["already there", "--force"]);
     place.refused(&format!("ensemble {run}/1 {run}/2 {run}/1 -o again.safetensors"), &["is the same model as"]);
     place.refused("ensemble best best -o again.safetensors", &["best is the same model as best"]);
@@ -131,6 +147,11 @@ fn members_are_trained_by_a_seed_each_and_joined_into_one_model() {
         place.refused(&format!("ensemble best dense -o {name}"), &["model file of this program ends in .safetensors"]);
     }
     place.refused(&format!("curves {run}"), &["an ensemble's run", "inkgrad curves", "dense-ensemble/1", "ensemble/3"]);
+
+    std::fs::rename(place.path("data"), place.path("moved")).unwrap();
+    place.works(&format!("train --resume {run} --data moved --quiet"));
+    place.works(&format!("train --resume {run} --quiet"));
+    assert!(place.text(&format!("{run}/3/config.toml")).contains("moved"));
 }
 
 #[test]
@@ -193,8 +214,7 @@ fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
     std::fs::remove_file(place.path(&format!("{run}/2/result.toml"))).unwrap();
     place.refused(&format!("evaluate {run} --data data"), &["no best model yet", "train --resume"]);
     let first = place.read(&format!("{run}/1/last.safetensors"));
-    // It keeps its members' paths as they are written on this system.
-    place.works(&format!("train --resume {} --quiet", run.replace('/', std::path::MAIN_SEPARATOR_STR)));
+    place.works(&format!("train --resume {run} --quiet"));
     assert_eq!(place.read(&format!("{run}/1/last.safetensors")), first);
     assert_eq!(place.read(whole), wanted);
 }

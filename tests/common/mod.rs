@@ -144,6 +144,8 @@ impl Place {
         // What the program caches must not outlive the test, nor be among the files that the test looks at.
         command.env("INKGRAD_CACHE", self.cache.path());
         command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+        #[cfg(unix)]
+        heed_signals(&mut command);
         command
     }
 
@@ -228,6 +230,22 @@ pub fn said(output: Output) -> Said {
         if cfg!(windows) { text.replace('\\', "/") } else { text }
     };
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Has the program heed signals as one that was started at a terminal, however the tests were started: it goes on
+/// ignoring those that `nohup` or a script's `&` had the tests ignore.
+#[cfg(unix)]
+fn heed_signals(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    let heed = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: it takes numbers, and no handler is set that could run at the wrong time.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it does nothing but what may be done there.
+    unsafe { command.pre_exec(heed) };
 }
 
 /// Ctrl-C.

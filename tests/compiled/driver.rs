@@ -1,28 +1,64 @@
-//! AMD's driver for Mesa as a compiler: what it makes of a kernel, as it says itself.
+//! Mesa's drivers for AMD's and Intel's GPUs as compilers: what they make of a kernel, as they say themselves.
 
 use std::ffi::CStr;
 
 use ash::vk;
+use inkgrad::ops::Target;
 use naga::back::spv;
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 /// What a kernel has become.
 pub struct Compiled {
     statistics: Vec<(String, u64)>,
+    /// How many invocations run together.
+    pub subgroup: u32,
     /// Empty where the driver was built without a disassembler.
     pub assembly: String,
 }
 
 impl Compiled {
-    /// What the driver counts under this name.
-    pub fn count(&self, name: &str) -> u64 {
-        let found = self.statistics.iter().find(|(own, _)| own == name);
-        found.unwrap_or_else(|| panic!("the driver does not count {name}: {:?}", self.statistics)).1
+    /// What the driver counts under this name, if it does.
+    pub fn count(&self, name: &str) -> Option<u64> {
+        self.statistics.iter().find(|(own, _)| own == name).map(|(_, count)| *count)
+    }
+
+    /// More than 0 where registers do not hold it: what is stored in memory instead, counted as the driver does.
+    pub fn spilled(&self) -> u64 {
+        let names = ["Spilled VGPRs", "Scratch size", "Spill Count", "Fill Count", "Scratch Memory Size"];
+        let counts: Vec<u64> = names.iter().filter_map(|name| self.count(name)).collect();
+        assert!(!counts.is_empty(), "the driver does not say what it spills: {:?}", self.statistics);
+        counts.iter().sum()
     }
 }
 
-/// A device of that driver. Where the variable `RADV_FORCE_FAMILY` names a generation of GPUs, the driver shows one such
-/// device, whatever hardware there is: it compiles, and runs nothing.
+/// Whose GPUs a driver is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Maker {
+    /// Where the variable `RADV_FORCE_FAMILY` names a generation of GPUs, the driver shows one such device, whatever
+    /// hardware there is: it compiles, and runs nothing.
+    Amd,
+    /// The same with Mesa's `libintel_noop_drm_shim.so` preloaded and `INTEL_STUB_GPU_PLATFORM`.
+    Intel,
+}
+
+impl Maker {
+    fn id(self) -> vk::DriverId {
+        match self {
+            Maker::Amd => vk::DriverId::MESA_RADV,
+            Maker::Intel => vk::DriverId::INTEL_OPEN_SOURCE_MESA,
+        }
+    }
+
+    /// What kernels are laid out for on its GPUs.
+    pub fn target(self) -> Target {
+        match self {
+            Maker::Amd => Target::DISCRETE,
+            Maker::Intel => Target::INTEGRATED,
+        }
+    }
+}
+
+/// A device of such a driver.
 pub struct Driver {
     pub name: String,
     device: ash::Device,
@@ -32,8 +68,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// `None` where the driver is not installed.
-    pub fn open() -> Option<Driver> {
+    /// `None` where the driver is not installed, or shows no device.
+    pub fn open(maker: Maker) -> Option<Driver> {
         // SAFETY: all handles come from the library that `_entry` keeps loaded, and all that they are given is valid for
         // as long as the call takes. Nothing is destroyed before the process ends.
         unsafe {
@@ -45,7 +81,7 @@ impl Driver {
                 let mut driver = vk::PhysicalDeviceDriverProperties::default();
                 let mut all = vk::PhysicalDeviceProperties2::default().push_next(&mut driver);
                 instance.get_physical_device_properties2(*physical, &mut all);
-                driver.driver_id == vk::DriverId::MESA_RADV
+                driver.driver_id == maker.id()
             })?;
             let name = instance.get_physical_device_properties(physical).device_name;
             let name = CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned();
@@ -135,11 +171,15 @@ impl Driver {
         };
         let assembly = texts.iter().zip(&bytes).find(|(text, _)| is_assembly(text)).map(|(_, bytes)| bytes.as_slice());
         let assembly = String::from_utf8_lossy(assembly.unwrap_or_default()).into_owned();
-        Compiled { statistics: statistics.iter().map(named).collect(), assembly }
+        let about = vk::PipelineInfoKHR::default().pipeline(pipeline);
+        // SAFETY: as the caller says.
+        let about = unsafe { self.executables.get_pipeline_executable_properties(&about) }.unwrap();
+        let subgroup = about.first().map_or(0, |about| about.subgroup_size);
+        Compiled { statistics: statistics.iter().map(named).collect(), subgroup, assembly }
     }
 }
 
-/// A kernel's SPIR-V, with the options that wgpu gives for this driver.
+/// A kernel's SPIR-V, with the options that wgpu gives for these drivers.
 fn spirv(text: &str, bindings: usize) -> Vec<u32> {
     let module = naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(text)));
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());

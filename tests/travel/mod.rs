@@ -50,7 +50,7 @@ pub fn probabilities(device: &mut dyn Device, model: &ModelFile, set: &ImageSet)
     let (network, parameters) = model.network(&path, &mut store, "classifier").unwrap();
     let (weights, state) = model.values(&parameters, &path).unwrap();
     let [mean, std] = ["mean", "std"].map(|key| model.number(key, &path).unwrap());
-    let normalization = Normalization { mean, std };
+    let normalization = Normalization { mean, std, background: 0 };
     let mut evaluation = Evaluation::declare(BATCH, &mut store, &network, &parameters, set, normalization).unwrap();
     device.allocate(&store).unwrap();
     parameters.send(device, &weights, &state).unwrap();

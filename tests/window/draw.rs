@@ -196,6 +196,23 @@ fn a_long_name_of_a_model_takes_one_row() {
 }
 
 #[test]
+fn classes_of_long_names_are_read_with_both_percentages() {
+    let mut window = Window::open("fast");
+    let path = window.folder.path().join("models/long.safetensors");
+    let mut file = ModelFile::shipped("fast").unwrap();
+    let names: Vec<String> = (0..10).map(|digit| format!("{}{digit}", "a long name ".repeat(5))).collect();
+    file.set_class_names(&names);
+    file.save(&path).unwrap();
+    window.app().shared().open(&path);
+    window.until_reading(path.to_str().unwrap());
+    window.draw(SEVEN);
+    window.until("it is read", |window| window.has(" %; then "));
+    let said = window.harness.get_by_label_contains(" %; then ").accesskit_node().value().unwrap();
+    assert!(said.starts_with("a long") && said.contains("e 7, ") && said.ends_with(" %"), "{said}");
+    assert!(said.matches('\u{2026}').count() == 2, "{said}");
+}
+
+#[test]
 fn the_hint_and_the_percentages_are_seen_whole_in_the_smallest_window_below_which_messages_are_shown() {
     let mut window = Window::sized("fast", vec2(720.0, 480.0));
     for message in ["one", "two", "three"] {

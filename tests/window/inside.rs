@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use eframe::egui::{Key, pos2, vec2};
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
+use inkgrad::models::ModelFile;
 
 use super::harness::{SIZE, THREE, Window};
 
@@ -29,6 +30,20 @@ fn a_click_into_a_layer_shows_kernel_and_arithmetic() {
     window.harness.step();
     window.harness.step();
     assert!(!window.has("How it came about"));
+}
+
+#[test]
+fn no_line_of_the_arithmetic_is_cut_or_wrapped() {
+    let mut window = inside("cnn", "conv1 unit 3");
+    window.harness.get_by_label_contains("dense1 numbers").click_accesskit();
+    window.until("it is taken apart", |window| window.has("How it came about"));
+    // In lines that are seen whole all characters are of one width.
+    let width = |line: egui_kittest::Node<'_>| {
+        let text = line.accesskit_node().value().unwrap();
+        line.rect().width() / text.chars().count() as f32
+    };
+    let widths: Vec<f32> = window.harness.query_all_by_label_contains(" = ").map(width).collect();
+    assert!(widths.len() > 10 && widths.iter().all(|width| (width - widths[0]).abs() < 0.1), "{widths:?}");
 }
 
 #[test]
@@ -83,6 +98,24 @@ fn the_nearest_training_digits_of_a_three_are_threes() {
     window.harness.get_by_label("Find them").click();
     let threes = |window: &Window| window.harness.query_all_by_label_contains(", a 3,").count();
     window.until("threes are found", |window| threes(window) >= 5);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_opened_leaves_the_slider_at_the_model_that_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("models/0001-fast");
+    std::fs::create_dir_all(run.join("snapshots")).unwrap();
+    ModelFile::shipped("fast").unwrap().save(run.join("best.safetensors")).unwrap();
+    std::fs::write(run.join("snapshots/000148.safetensors"), b"nothing of the kind").unwrap();
+    let mut window = Window::within(folder, Some(run), SIZE);
+    window.key(Key::F2);
+    window.until("the slider is there", |window| window.has("Watch it learn"));
+    window.harness.get_by_label("Watch it learn").focus();
+    window.harness.run_steps(3);
+    window.key(Key::ArrowLeft);
+    window.until("it is said", |window| window.has("000148.safetensors"));
+    window.harness.run_steps(3);
+    assert!(window.has("the best model") && !window.has("after 148 steps"));
 }
 
 #[test]

@@ -125,7 +125,8 @@ fn what_is_kept_and_what_was_learned_outlast_the_run() {
     start(&mut window);
     click(&mut window, "Stop");
     window.until("it is saved", |window| window.has("Saved as "));
-    ModelFile::load(&saved).unwrap();
+    let step_saved = ModelFile::load(&saved).unwrap().metadata["step"].clone();
+    assert_eq!(step(&window).to_string(), step_saved, "what is seen is of the model that is saved");
     assert!(window.app().shared().menu.found.iter().any(|entry| entry.path == saved));
     click(&mut window, "Read with it");
     window.until_reading(saved.to_str().unwrap());

@@ -5,13 +5,19 @@ use eframe::egui::{self, RichText, Sense, Ui, vec2};
 use super::layers::Unit;
 use crate::app::paint::{self, Picture};
 use crate::app::theme;
-use crate::infer::look::{Anatomy, Arithmetic, How, Pass, Seen};
+use crate::infer::look::{Anatomy, Arithmetic, How, Pass, Seen, Term};
 use crate::models::Kind;
 
 /// How many products are written out; the rest are summed up.
 const TERMS: usize = 10;
+/// How many values of a window are written out, and how many in a line.
+const VALUES: usize = 64;
+const ROW: usize = 4;
 /// How many input channels' kernels are shown.
 const KERNELS: usize = 64;
+/// How many weights without a kernel are shown, and how many in a row.
+const WEIGHTS: usize = 2048;
+const COLUMNS: usize = 32;
 
 #[derive(Default)]
 pub struct Detail {
@@ -32,7 +38,11 @@ impl Detail {
         ui.label(place);
         self.kernel(ui, anatomy, opened, chosen);
         if let Some(sum) = anatomy.arithmetic(pass, chosen.layer, chosen.unit, chosen.at) {
-            arithmetic(ui, anatomy, chosen.layer, &sum);
+            ui.add_space(4.0);
+            ui.label(RichText::new("How it came about").strong());
+            for line in arithmetic(anatomy, chosen.layer, &sum) {
+                ui.add(egui::Label::new(RichText::new(line).monospace().size(12.0)).wrap());
+            }
         }
     }
 
@@ -53,14 +63,8 @@ impl Detail {
         if self.kernel.texture().is_none() {
             return;
         }
-        let [r, s, c] = self.shape;
-        let said = match (r, s) {
-            (1, 1) => format!("its {c} weights"),
-            _ if c == 1 => format!("its kernel, {r} x {s}"),
-            _ => format!("its kernel, {r} x {s} for each of {c} channels"),
-        };
         ui.add_space(4.0);
-        ui.label(said);
+        ui.label(title(self.shape));
         let (rows, columns) = arrangement(self.shape);
         let scale = (ui.available_width() / columns as f32).min(160.0 / rows as f32).clamp(1.0, 16.0);
         let size = vec2(columns as f32 * scale, rows as f32 * scale);
@@ -73,11 +77,21 @@ impl Detail {
     }
 }
 
+/// What the kernels' picture shows.
+fn title([r, s, c]: [usize; 3]) -> String {
+    let (said, most) = match (r, s) {
+        (1, 1) => (format!("its {c} weights"), WEIGHTS),
+        _ if c == 1 => (format!("its kernel, {r} x {s}"), KERNELS),
+        _ => (format!("its kernel, {r} x {s} for each of {c} channels"), KERNELS),
+    };
+    if c > most { format!("{said} (the first {most} shown)") } else { said }
+}
+
 /// Rows and columns of the kernels' picture: one kernel for each channel, as many side by side as make it about square.
 fn arrangement([r, s, c]: [usize; 3]) -> (usize, usize) {
     if (r, s) == (1, 1) {
-        let columns = c.clamp(1, 32);
-        return (c.min(32 * KERNELS).div_ceil(columns).max(1), columns);
+        let columns = c.clamp(1, COLUMNS);
+        return (c.min(WEIGHTS).div_ceil(columns).max(1), columns);
     }
     let shown = c.min(KERNELS);
     let across = (1..=shown).find(|n| n * n * (s + 1) >= shown * (r + 1)).unwrap_or(1).max(1);
@@ -102,57 +116,65 @@ fn kernels([r, s, c]: [usize; 3], weights: &[f32]) -> (egui::ColorImage, f32) {
     (paint::signed([rows, columns], (0..rows * columns).map(value), most), most)
 }
 
-/// The arithmetic, line by line.
-fn arithmetic(ui: &mut Ui, anatomy: &Anatomy, layer: usize, sum: &Arithmetic) {
-    ui.add_space(4.0);
-    ui.label(RichText::new("How it came about").strong());
-    let line = |ui: &mut Ui, text: String| {
-        ui.add(egui::Label::new(RichText::new(text).monospace().size(12.0)).truncate());
-    };
+/// The arithmetic, line by line. `layer` is the one whose value it is.
+fn arithmetic(anatomy: &Anatomy, layer: usize, sum: &Arithmetic) -> Vec<String> {
     let from = |seen: &Seen| source(anatomy, layer, seen);
-    match &sum.how {
-        How::Weighted { terms, bias } => {
-            line(ui, format!("{:>7} x {:>7} = {:>7}", "value", "weight", "product"));
-            for term in &terms[..terms.len().min(TERMS)] {
-                let numbers = format!("{:>7.3} x {:>7.3} = {:>7.3}", term.seen.value, term.weight, term.product);
-                line(ui, format!("{numbers}  {}", from(&term.seen)));
-            }
-            if terms.len() > TERMS {
-                let rest: f32 = terms[TERMS..].iter().map(|term| term.product).sum();
-                line(ui, format!("{:>17} = {rest:>7.3}", format!("{} smaller ones", terms.len() - TERMS)));
-            }
-            if let Some(bias) = bias {
-                line(ui, format!("{:>17} = {bias:>7.3}", "bias"));
-            }
-        }
+    let total = |terms: &[f32]| terms.iter().sum::<f32>();
+    let largest = |values: &[f32]| values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let (mut lines, result) = match &sum.how {
+        How::Weighted { terms, bias } => (weighted(terms, *bias, from), "sum"),
         How::Normalized { seen, mean, variance, epsilon, gamma, beta } => {
-            line(ui, format!("value    {:>9.4}  {}", seen.value, from(seen)));
-            line(ui, format!("mean     {mean:>9.4}"));
-            line(ui, format!("variance {variance:>9.4}  (+ {epsilon})"));
-            line(ui, format!("gamma    {gamma:>9.4}"));
-            line(ui, format!("beta     {beta:>9.4}"));
-            line(ui, "(value - mean) / sqrt(variance) x gamma + beta".into());
+            let lines = vec![
+                format!("value    {:>9.4}  {}", seen.value, from(seen)),
+                format!("mean     {mean:>9.4}"),
+                format!("variance {variance:>9.4}  (+ {epsilon})"),
+                format!("gamma    {gamma:>9.4}"),
+                format!("beta     {beta:>9.4}"),
+                "(value - mean) / sqrt(variance) x gamma + beta".into(),
+            ];
+            (lines, "normalized")
         }
-        How::Average(window) => window_lines(ui, "the mean of", window, &line),
-        How::Largest(window) => window_lines(ui, "the largest of", window, &line),
-        How::Added(window) => window_lines(ui, "the sum of", window, &line),
-        How::Taken(seen) => line(ui, format!("as it is: {:.4}  {}", seen.value, from(seen))),
-    }
-    line(ui, format!("{:>17} = {:>7.3}", "sum", sum.sum));
+        How::Average(window) => (values("the mean of", window, "together", total), "mean"),
+        How::Largest(window) => (values("the largest of", window, "at most", largest), "largest"),
+        How::Added(window) => (values("the sum of", window, "together", total), "sum"),
+        How::Taken(seen) => (vec![format!("as it is: {:.4}  {}", seen.value, from(seen))], "value"),
+    };
+    lines.push(format!("{result:>17} = {:>7.3}", sum.sum));
     if let Some(activation) = sum.activation {
-        line(ui, format!("{:>17} = {:>7.3}", activation.to_string(), sum.result));
+        lines.push(format!("{:>17} = {:>7.3}", activation.to_string(), sum.result));
     }
+    lines
 }
 
-fn window_lines(ui: &mut Ui, what: &str, window: &[Seen], line: &impl Fn(&mut Ui, String)) {
-    line(ui, format!("{what} {} values:", window.len()));
-    for values in window[..window.len().min(48)].chunks(4) {
-        line(ui, values.iter().map(|seen| format!("{:>9.4}", seen.value)).collect());
+/// A sum of products, the largest first; the rest, and the bias, at its end.
+fn weighted(terms: &[Term], bias: Option<f32>, from: impl Fn(&Seen) -> String) -> Vec<String> {
+    let (shown, rest) = terms.split_at(terms.len().min(TERMS));
+    let mut lines = vec![format!("{:>7} x {:>7} = {:>7}  unit (row, column)", "value", "weight", "product")];
+    for Term { seen, weight, product, .. } in shown {
+        lines.push(format!("{:>7.3} x {weight:>7.3} = {product:>7.3}  {}", seen.value, from(seen)));
     }
+    if !rest.is_empty() {
+        let products: f32 = rest.iter().map(|term| term.product).sum();
+        lines.push(format!("{:>17} = {products:>7.3}", format!("{} smaller ones", rest.len())));
+    }
+    lines.extend(bias.map(|bias| format!("{:>17} = {bias:>7.3}", "bias")));
+    lines
 }
 
-/// The place of a value that a layer was given: `bn1 unit 3 (12, 5)`. For a dense layer on a flattened image, it is the
-/// place before the image was flattened.
+/// The values of a window; `rest` says what those come to that are not written out.
+fn values(what: &str, window: &[Seen], come_to: &str, rest: impl Fn(&[f32]) -> f32) -> Vec<String> {
+    let values: Vec<f32> = window.iter().map(|seen| seen.value).collect();
+    let (shown, more) = values.split_at(values.len().min(VALUES));
+    let mut lines = vec![format!("{what} {} values:", values.len())];
+    lines.extend(shown.chunks(ROW).map(|row| row.iter().map(|value| format!("{value:>9.4}")).collect::<String>()));
+    if !more.is_empty() {
+        lines.push(format!("and {} more, {come_to} {:.4}", more.len(), rest(more)));
+    }
+    lines
+}
+
+/// The place of a value that a layer was given: `bn1 3 (12, 5)` is unit 3 at row 12, column 5. For a dense layer on a
+/// flattened image, it is the place before the image was flattened.
 fn source(anatomy: &Anatomy, layer: usize, seen: &Seen) -> String {
     let [y, x] = seen.at;
     let layers = anatomy.layers();
@@ -160,9 +182,7 @@ fn source(anatomy: &Anatomy, layer: usize, seen: &Seen) -> String {
     let was_image = is_dense && anatomy.flattened(layer).is_some();
     match seen.layer.and_then(|layer| layers.get(layer)) {
         None => format!("picture ({y}, {x})"),
-        Some(layer) if was_image || layer.shape.len() == 3 => {
-            format!("{} unit {} ({y}, {x})", layer.name, seen.channel)
-        }
+        Some(layer) if was_image || layer.shape.len() == 3 => format!("{} {} ({y}, {x})", layer.name, seen.channel),
         Some(layer) => format!("{} {}", layer.name, seen.channel),
     }
 }
@@ -190,12 +210,52 @@ mod tests {
             terms.iter().map(|term| source(&anatomy, hidden, &term.seen)).collect();
         assert_eq!(said.len(), 7 * 7 * 64, "no two are called the same");
         let row = &anatomy.layers()[hidden - 1].name;
-        assert!(said.contains(&format!("{row} unit 63 (6, 5)")), "{:?}", said.first());
+        assert!(said.contains(&format!("{row} 63 (6, 5)")), "{:?}", said.first());
         // A row that was never an image has only numbers.
         let last = anatomy.layers().len() - 1;
         let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, last, 5, [0, 0]).unwrap().how else { panic!() };
         let name = &anatomy.layers()[hidden].name;
         assert_eq!(source(&anatomy, last, &terms[0].seen), format!("{name} {}", terms[0].seen.channel));
+    }
+
+    #[test]
+    fn what_is_not_written_out_of_a_large_window_is_counted_and_the_result_has_its_name() {
+        let file = ModelFile::shipped("dense").unwrap();
+        let anatomy = Look::open(Box::new(Cpu::new()), &file, Path::new("dense")).unwrap().anatomy();
+        let seen = |i: usize| Seen { layer: None, at: [0, i], channel: 0, value: if i == 69 { 2.0 } else { 0.5 } };
+        let lines = |how: fn(Vec<Seen>) -> How, count: usize| {
+            let how = how((0..count).map(seen).collect());
+            arithmetic(&anatomy, 0, &Arithmetic { how, sum: 0.75, activation: None, result: 0.75 })
+        };
+        for (how, what, rest, result) in [
+            (How::Average as fn(Vec<Seen>) -> How, "the mean of", "together 4.5000", "mean"),
+            (How::Largest, "the largest of", "at most 2.0000", "largest"),
+            (How::Added, "the sum of", "together 4.5000", "sum"),
+        ] {
+            let lines_of_70 = lines(how, 70);
+            assert_eq!(lines_of_70.len(), 1 + VALUES / ROW + 2);
+            assert_eq!(lines_of_70[0], format!("{what} 70 values:"));
+            assert_eq!(
+                lines_of_70[lines_of_70.len() - 2..],
+                [format!("and 6 more, {rest}"), format!("{result:>17} =   0.750")]
+            );
+            // Windows of 7 x 7 are written out.
+            let whole = lines(how, 49);
+            assert_eq!((whole.len(), whole[13].as_str()), (1 + 13 + 1, "   0.5000"));
+        }
+    }
+
+    #[test]
+    fn kernels_that_are_left_out_are_said() {
+        for (shape, said) in [
+            ([3, 3, 96], "its kernel, 3 x 3 for each of 96 channels (the first 64 shown)"),
+            ([3, 3, 64], "its kernel, 3 x 3 for each of 64 channels"),
+            ([28, 28, 1], "its kernel, 28 x 28"),
+            ([1, 1, 2048], "its 2048 weights"),
+            ([1, 1, 3000], "its 3000 weights (the first 2048 shown)"),
+        ] {
+            assert_eq!(title(shape), said);
+        }
     }
 
     #[test]

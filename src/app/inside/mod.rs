@@ -23,8 +23,8 @@ use crate::train::Folder;
 
 /// Width of the column with the drawing, in points.
 const LEFT: f32 = 252.0;
-/// Width of the column that takes a value apart.
-const RIGHT: f32 = 344.0;
+/// Widths of the column that takes a value apart.
+const RIGHT: std::ops::RangeInclusive<f32> = 344.0..=480.0;
 /// Least width for the layers between the two while no value is chosen.
 const MIDDLE: f32 = 280.0;
 
@@ -53,7 +53,9 @@ struct Snapshots {
     has_model: bool,
     /// What the model after them is called: the run's best one, or another of the run's files while that is open.
     model: String,
+    /// Where the slider is, and where on it the model is that is open.
     at: usize,
+    opened: usize,
 }
 
 impl Inside {
@@ -71,13 +73,17 @@ impl Inside {
                 self.class = None;
             }
             self.snapshots.follow(run, shared.reader.about().map(|about| about.path.clone()));
+        } else if !shared.reader.is_opening() && !ui.input(|input| input.pointer.any_down()) {
+            // A snapshot that could not be opened is not what is shown. A slider that is held there would ask again.
+            self.snapshots.at = self.snapshots.opened;
         }
-        let has_right = self.chosen.is_some() || ui.available_width() >= LEFT + MIDDLE + RIGHT;
+        let right = right_of(ui.available_width());
+        let has_right = self.chosen.is_some() || ui.available_width() >= LEFT + MIDDLE + right;
         egui::Panel::left("drawing").exact_size(LEFT).resizable(false).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.left(ui, shared));
         });
         if has_right {
-            egui::Panel::right("detail").exact_size(RIGHT).resizable(false).show(ui, |ui| {
+            egui::Panel::right("detail").exact_size(right).resizable(false).show(ui, |ui| {
                 egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.right(ui, shared));
             });
         }
@@ -235,6 +241,11 @@ impl Inside {
     }
 }
 
+/// Width of the column that takes a value apart, in a panel of that width: where there is room, the layers have as much.
+fn right_of(width: f32) -> f32 {
+    ((width - LEFT) / 2.0).floor().clamp(*RIGHT.start(), *RIGHT.end())
+}
+
 /// Says what can be done while no value is chosen.
 fn invite(ui: &mut Ui) {
     ui.strong("One value");
@@ -268,7 +279,8 @@ impl Snapshots {
     fn follow(&mut self, run: Option<PathBuf>, model: Option<PathBuf>) {
         self.files = run.as_deref().map(Folder::snapshots).unwrap_or_default();
         let at = self.files.iter().position(|(_, path)| Some(path) == model.as_ref());
-        self.at = at.unwrap_or(self.files.len());
+        self.opened = at.unwrap_or(self.files.len());
+        self.at = self.opened;
         let best = run.as_deref().map(Folder::best_of);
         self.has_model = at.is_none() || best.as_ref().is_some_and(|best| best.is_file());
         let other = model.filter(|model| at.is_none() && Some(model) != best.as_ref() && Some(model) != run.as_ref());

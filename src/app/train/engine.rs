@@ -128,6 +128,12 @@ impl Trainer {
         Trainer { desk: Arc::new(desk) }
     }
 
+    /// Tells the window what no thread has done.
+    #[cfg(test)]
+    pub fn tell(&self, write: impl FnOnce(&mut News)) {
+        self.desk.tell(write);
+    }
+
     fn wish(&self, wish: impl FnOnce(&mut Mail)) {
         self.desk.post.send(wish);
     }
@@ -316,7 +322,7 @@ impl Running<'_> {
                 self.spare()?;
             }
             match next(self.desk, is_done, self.stale) {
-                Order::Over => return self.spare(),
+                Order::Over => return self.conclude(),
                 Order::Keep(folder) => {
                     let model = self.live.model()?;
                     let kept = keep(&model, &folder, &self.network);
@@ -330,6 +336,12 @@ impl Running<'_> {
                 Order::Run(pace) => self.slice(pace)?,
             }
         }
+    }
+
+    /// Writes what was learned, and then looks at what was written: pictures and watched images are of that step, too.
+    fn conclude(&mut self) -> Result<(), TrainError> {
+        self.spare()?;
+        if self.stale { self.look() } else { Ok(()) }
     }
 
     /// Writes the model, if it has changed since one was written last.

@@ -140,6 +140,20 @@ fn what_was_learned_outlasts_the_run_without_being_asked_for() {
 }
 
 #[test]
+fn a_run_that_is_ended_has_looked_at_the_watched_images_after_its_last_step() {
+    let mut watch = Watch::start(20_000, |settings| settings.epochs = 1000);
+    watch.until(|all| all.steps.len() > 3);
+    watch.run.end();
+    watch.run.wait(Duration::from_secs(60));
+    watch.poll();
+    let all = &watch.all;
+    let step = all.now.unwrap().step;
+    let look = all.watched.last().unwrap();
+    assert_eq!((all.steps.len(), look.step), (step, step));
+    assert_eq!(all.mistakes.as_ref().unwrap().len(), (500.0 * (1.0 - look.accuracy)).round() as usize);
+}
+
+#[test]
 fn what_could_not_be_kept_is_still_written_when_the_run_ends() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("models");

@@ -33,8 +33,9 @@ const PACE: f32 = 300.0;
 pub struct Train {
     choices: Choices,
     sheet: Sheet,
+    /// The run that the sheet shows; a stopped one, until it has written what it has to.
     run: Option<Trainer>,
-    /// Runs that were ended, until they have written what they have to.
+    /// Runs that made way for another, until they have written what they have to.
     leaving: Vec<Trainer>,
     /// Used instead of the chosen device, once that is lost.
     instead: Option<Choice>,
@@ -100,10 +101,10 @@ impl Train {
         });
     }
 
-    /// Takes in what the run has found since the last frame.
+    /// Takes in what the runs have found since the last frame.
     fn take(&mut self, shared: &mut Shared) {
+        // Asked first: once a run has ended, no more news can come.
         for run in std::mem::take(&mut self.leaving) {
-            // Asked first: once the run has ended, no more news can come.
             let is_over = run.is_over();
             self.take_words(run.news(), shared);
             if !is_over {
@@ -111,9 +112,10 @@ impl Train {
             }
         }
         let Some(run) = &self.run else { return };
+        let is_over = run.is_over();
         let mut news = run.news();
         self.sheet.take(&mut news);
-        if news.failed.is_some() {
+        if is_over || news.failed.is_some() {
             self.run = None;
         }
         self.take_words(news, shared);
@@ -149,8 +151,16 @@ impl Train {
         }
     }
 
-    /// Ends the run, which by itself still writes what it has to.
-    fn end(&mut self) {
+    /// Ends the run, which by itself still writes what it has to, and tells of its last steps.
+    fn stop(&mut self) {
+        if let Some(run) = &self.run {
+            run.end();
+            self.sheet.stop();
+        }
+    }
+
+    /// Ends the run to make way for another.
+    fn leave(&mut self) {
         if let Some(run) = self.run.take() {
             run.end();
             self.leaving.push(run);
@@ -161,7 +171,7 @@ impl Train {
     /// in what the runs say of it. Returns what went wrong meanwhile, which no window shows any more.
     pub fn finish(&mut self, patience: Duration, shared: &mut Shared) -> Vec<String> {
         self.problem = None;
-        self.end();
+        self.leave();
         let until = Instant::now() + patience;
         for run in &self.leaving {
             run.wait(until.saturating_duration_since(Instant::now()));
@@ -178,13 +188,14 @@ impl Train {
         self.problem.take().into_iter().chain(late).collect()
     }
 
+    /// Where the run stands; `None` without one, and once it is stopped.
     fn phase(&self) -> Option<Phase> {
-        self.run.as_ref().and(self.sheet.phase)
+        self.run.as_ref().and(self.sheet.phase())
     }
 
     /// Whether another run may take this one's place.
     fn can_start(&self) -> bool {
-        self.run.is_none() || self.phase() == Some(Phase::Done)
+        matches!(self.phase(), None | Some(Phase::Done))
     }
 
     /// Whether the run goes on by itself, or is about to.
@@ -227,7 +238,7 @@ impl Train {
         let run = plan.and_then(|plan| Trainer::start(choice, plan, self.pace(), shared.ctx.clone()));
         match run {
             Ok(run) => {
-                self.end();
+                self.leave();
                 self.run = Some(run);
                 self.sheet = Sheet::opening();
                 (self.mistake, self.problem, self.kept, self.spare) = (None, None, None, None);
@@ -256,9 +267,8 @@ impl Train {
             if button(ui, is_on, "One step", "S: one step, then pause") {
                 self.step();
             }
-            if button(ui, self.run.is_some(), "Stop", "Ends the run, frees its device; curves and pictures stay") {
-                self.end();
-                self.sheet.phase = None;
+            if button(ui, phase.is_some(), "Stop", "Ends the run, frees its device; curves and pictures stay") {
+                self.stop();
             }
             if button(ui, is_open, "Keep", "Saves the model as it is now to the models folder")
                 && let Some(run) = &self.run
@@ -312,13 +322,39 @@ fn written(ui: &mut Ui, shared: &mut Shared, path: &Path, text: RichText) {
 
 #[cfg(test)]
 mod tests {
+    use super::news::Now;
     use super::*;
     use crate::app::{Memory, Remembered};
 
+    fn shared() -> Shared {
+        let (ctx, folder) = (egui::Context::default(), Path::new("no/such/folder"));
+        Shared::new(ctx, Choice::Cpu, folder, Memory::default(), Remembered::default())
+    }
+
+    #[test]
+    fn what_a_stopped_run_tells_last_is_shown_until_another_run_is_started() {
+        let mut shared = shared();
+        let [first, second] = [(); 2].map(|()| Trainer::stuck(Phase::Running));
+        let mut train = Train { run: Some(first), sheet: Sheet::opening(), ..Train::default() };
+        train.take(&mut shared);
+        assert_eq!(train.phase(), Some(Phase::Running));
+        train.stop();
+        let at = |step| Some(Now { step, ..Now::default() });
+        train.run.as_ref().unwrap().tell(|news| news.now = at(2075));
+        train.take(&mut shared);
+        assert_eq!((train.phase(), train.sheet.step()), (None, 2075));
+        assert!(train.can_start());
+        // What it tells once another run is on the sheet is not of that run.
+        train.leave();
+        (train.run, train.sheet) = (Some(second), Sheet::opening());
+        train.leaving[0].tell(|news| news.now = at(2076));
+        train.take(&mut shared);
+        assert_eq!((train.phase(), train.sheet.step()), (Some(Phase::Running), 0));
+    }
+
     #[test]
     fn a_run_that_does_not_end_in_time_as_the_window_closes_is_told_if_it_had_begun_to_learn() {
-        let (ctx, folder) = (egui::Context::default(), Path::new("no/such/folder"));
-        let mut shared = Shared::new(ctx, Choice::Cpu, folder, Memory::default(), Remembered::default());
+        let mut shared = shared();
         for (phase, is_told) in [(Phase::Running, true), (Phase::Paused, true), (Phase::Opening, false)] {
             let mut train = Train { run: Some(Trainer::stuck(phase)), ..Train::default() };
             let told = train.finish(Duration::ZERO, &mut shared);

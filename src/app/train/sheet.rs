@@ -18,7 +18,8 @@ const FAR: f64 = 4.0;
 
 #[derive(Default)]
 pub struct Sheet {
-    pub phase: Option<Phase>,
+    /// Where the run stands; `None` before it is started, and once it is stopped.
+    phase: Option<Phase>,
     began: Option<Began>,
     now: Now,
     loss: Curve,
@@ -33,8 +34,23 @@ impl Sheet {
         Sheet { phase: Some(Phase::Opening), ..Sheet::default() }
     }
 
+    pub fn phase(&self) -> Option<Phase> {
+        self.phase
+    }
+
+    /// The run is stopped, and stays so, whatever it still has to tell.
+    pub fn stop(&mut self) {
+        self.phase = None;
+    }
+
+    /// The step that is shown.
+    #[cfg(test)]
+    pub fn step(&self) -> usize {
+        self.now.step
+    }
+
     pub fn take(&mut self, news: &mut News) {
-        self.phase = Some(news.phase);
+        self.phase = self.phase.map(|_| news.phase);
         if let Some(began) = news.began.take() {
             (self.loss, self.accuracy) = (Curve::new(began.total), Curve::new(began.total));
             self.sights.begin(began.watched.clone(), began.class_names.clone());

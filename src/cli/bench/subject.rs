@@ -46,7 +46,7 @@ impl Subject {
         match (model, infer) {
             (Model::Classifier(architecture), false) => classifier(architecture, set, batch.unwrap_or(128), precision),
             (Model::Classifier(architecture), true) => evaluation(architecture, set, batch.unwrap_or(evaluate::BATCH)),
-            (Model::Gan(gan), false) => gan_steps(gan, &set, batch),
+            (Model::Gan(gan), false) => gan_steps(gan, set, batch),
             (Model::Gan(gan), true) => drawing(gan, set, batch.unwrap_or(sample::BATCH)),
         }
     }
@@ -143,12 +143,14 @@ fn classifier(
 }
 
 /// A step is a round: the discriminator's steps and one generator step.
-fn gan_steps(gan: &Gan, train: &ImageSet, batch: Option<usize>) -> anyhow::Result<Subject> {
+fn gan_steps(gan: &Gan, digits: ImageSet, batch: Option<usize>) -> anyhow::Result<Subject> {
     let mut settings = GanSettings::from_recipe(&gan.name, &gan.recipe);
     settings.batch = batch.unwrap_or(settings.batch);
     (settings.epochs, settings.schedule) = (1, ScheduleName::Constant);
+    let image = gan.image(digits.classes)?;
+    let train = resized(digits, image, settings.batch);
     settings.check(train.len())?;
-    let (set, mut store) = (gan::grouped(train, settings.pack, 0, 0)?, Store::default());
+    let (set, mut store) = (gan::grouped(&train, settings.pack, 0, 0)?, Store::default());
     let steps = GanSteps::declare(&mut store, gan, &settings, &set)?;
     let networks = [&steps.generator, &steps.discriminator];
     Ok(Subject {
@@ -185,7 +187,7 @@ fn evaluation(architecture: &Architecture, set: ImageSet, batch: usize) -> anyho
 fn drawing(gan: &Gan, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
     anyhow::ensure!(batch <= 1 << 20, "--batch {batch} is more than 1,048,576");
     let mut store = Store::default();
-    let image = [set.height, set.width, set.channels];
+    let image = gan.image(set.classes)?;
     let (network, parameters) = gan.declare_generator(image, set.classes, &mut store)?;
     let sampler = Sampler::declare(batch, &mut store, &network, &parameters, gan.range()?)?;
     Ok(Subject {
@@ -198,4 +200,47 @@ fn drawing(gan: &Gan, set: ImageSet, batch: usize) -> anyhow::Result<Subject> {
         store,
         set,
     })
+}
+
+/// Digits as images of the size that a GAN draws, each pixel that of its place in the digit: as many as take no more
+/// memory than the digits do, but enough for a step of `batch`.
+fn resized(digits: ImageSet, image: [usize; 3], batch: usize) -> ImageSet {
+    if image == [digits.height, digits.width, digits.channels] {
+        return digits;
+    }
+    let [height, width, channels] = image;
+    let size = height * width * channels;
+    let count = (digits.images.len() / size).max(2 * batch).min(digits.len());
+    let mut images = Vec::with_capacity(count * size);
+    for i in 0..count {
+        let digit = digits.image(i);
+        for place in 0..height * width {
+            let (y, x) = (place / width * digits.height / height, place % width * digits.width / width);
+            let pixel = digit[(y * digits.width + x) * digits.channels];
+            images.extend(std::iter::repeat_n(pixel, channels));
+        }
+    }
+    let labels = digits.labels[..count].to_vec();
+    ImageSet { height, width, channels, classes: digits.classes, images: images.into(), labels }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_fill_images_of_any_size_and_are_as_many_as_fit_or_a_step_needs() {
+        let digits = |count: usize| {
+            let images = [1u8, 2, 3, 4].repeat(count).into();
+            ImageSet { height: 2, width: 2, channels: 1, classes: 2, images, labels: vec![1; count] }
+        };
+        let large = resized(digits(20), [4, 2, 2], 1);
+        assert_eq!(large.image(4), [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
+        assert_eq!((large.height, large.width, large.channels, large.len()), (4, 2, 2, 5));
+        assert_eq!(large.images.len(), 5 * large.image_len());
+        assert_eq!(resized(digits(20), [4, 2, 2], 6).len(), 12, "two steps");
+        let small = resized(digits(20), [1, 2, 1], 64);
+        assert_eq!((small.image(19), small.len()), (&[1, 2][..], 20));
+        assert_eq!(resized(digits(3), [2, 2, 1], 64), digits(3));
+    }
 }

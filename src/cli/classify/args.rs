@@ -32,8 +32,8 @@ A model that was trained on other pictures as they are, or on IDX files or table
 more than 2 in 100 have a light border, gets pictures as they are, fitted to its size; --prepare
 overrides this.
 
-If at least two folders directly below the one given are named after classes, they are taken as the
-true classes, and accuracy and confusion are reported as well.
+If at least two folders directly below the one given are named after classes (07 is 7), they are
+taken as the true classes, and accuracy and confusion are reported as well.
 
 In CSV, text that a spreadsheet would run as a formula, like a class named -dash or =1, gets a
 leading quote: '-dash. JSON lines and Parquet keep it as it is.
@@ -43,6 +43,8 @@ Exit code: 0 if all went well, 3 if some files could not be read, 130 if it was 
 const WHAT: &str = "Input";
 const HOW: &str = "Preparation";
 const PLACE: &str = "Output";
+/// Endings of packed files.
+const PACKED: [&str; 8] = ["gz", "bz2", "xz", "zst", "lz4", "br", "zip", "7z"];
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -120,7 +122,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub errors: Option<PathBuf>,
     /// Continue --out where a run was stopped or killed; start it if there is nothing to continue, and do nothing if
-    /// the table is complete. A table, whole or begun, with other pictures or answers than it would get is an error
+    /// the table is complete and all else that is asked for is there. A table, whole or begun, with other pictures or
+    /// answers than it would get is an error
     #[arg(long, help_heading = PLACE, requires = "out", conflicts_with = "force")]
     pub resume: bool,
     /// Overwrite --out, what a stopped run left of it, --sheet and --errors
@@ -160,9 +163,15 @@ fn probability(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
-    /// Whether the run writes files besides the table.
-    pub fn makes_files(&self) -> bool {
-        [&self.sort_into, &self.sheet, &self.errors, &self.show_input].into_iter().any(Option::is_some)
+    /// What the run writes besides the table, files and folders, with their flags.
+    pub fn besides(&self) -> Vec<(&'static str, &Path)> {
+        let all = [
+            ("--sort-into", &self.sort_into),
+            ("--sheet", &self.sheet),
+            ("--errors", &self.errors),
+            ("--show-input", &self.show_input),
+        ];
+        all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?))).collect()
     }
 
     /// The preparation of pictures for a model's file.
@@ -223,6 +232,7 @@ impl Args {
         let csv = self.pictures.iter().any(|path| is_csv(path));
         let listed = self.pictures.iter().any(|path| path.as_os_str() == DASH);
         ensure!(listed || !self.null_data, "-0 is for names on standard input: give - as well");
+        self.check_packed()?;
         let format = self.format_of()?;
         if format == Format::Kaggle {
             let one = self.pictures.len() == 1 && csv;
@@ -263,6 +273,20 @@ impl Args {
         let all = [("--out", &self.out), ("--sheet", &self.sheet), ("--errors", &self.errors)];
         let named = all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
         named.filter(|(_, path)| files::stream(path).is_none()).collect()
+    }
+
+    /// Refuses names of packed files: what is written is not packed.
+    fn check_packed(&self) -> anyhow::Result<()> {
+        for (flag, path) in self.written() {
+            let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            ensure!(
+                !PACKED.contains(&ending.as_str()),
+                "{flag} {}: is the name of a packed file, and what is written is not packed; leave .{ending} out, and \
+                 pack the file when it is there",
+                path.display()
+            );
+        }
+        Ok(())
     }
 
     /// Refuses to write two outputs into one file, and to overwrite inputs and existing files.
@@ -381,8 +405,10 @@ impl Args {
             ("--threshold", format!("{:?}", self.threshold)),
             ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
         ];
+        // Journals of older versions, which have no such settings, go on where these are not given.
         let views = (self.views > 1).then(|| (begun::VIEWS, "alike".to_owned()));
-        Ok(settings.into_iter().chain(views).map(|(key, value)| (key.to_owned(), value)).collect())
+        let shown = self.show_input.as_ref().map(|folder| (begun::SHOW_INPUT, format!("{:?}", Some(folder))));
+        Ok(settings.into_iter().chain(views).chain(shown).map(|(key, value)| (key.to_owned(), value)).collect())
     }
 }
 

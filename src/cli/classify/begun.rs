@@ -11,6 +11,9 @@ pub const MODEL_NAME: &str = "model's name";
 /// Key of what decides the views of a picture: `alike`, the same for all pictures.
 pub const VIEWS: &str = "views";
 
+/// Key of the folder in which it is shown what the network sees, if there is one.
+pub const SHOW_INPUT: &str = "--show-input";
+
 /// The first difference, worded to follow "was begun": `without --views, not with --views 8`.
 pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
     let keys = is.keys().chain(was.keys()).filter(|key| *key != MODEL_NAME);
@@ -27,8 +30,12 @@ pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
 
 /// Whether a flag was given, and with what value.
 fn given(flag: &str, value: &str) -> String {
-    if flag == "--sort-into" {
-        return sorting(value);
+    match flag {
+        "--sort-into" => return sorting(value),
+        SHOW_INPUT => {
+            return folder(value).map_or(format!("without {flag}"), |folder| format!("with {flag} {folder}"));
+        }
+        _ => {}
     }
     match value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(value) {
         "None" | "none" | "false" => format!("without {flag}"),
@@ -39,13 +46,21 @@ fn given(flag: &str, value: &str) -> String {
 
 /// Like [`given`], for where files are put and how, which are one setting: `Some("sorted") Some(Move)`.
 fn sorting(value: &str) -> String {
-    let within = |text: &str| Some(text.strip_prefix("Some(")?.strip_suffix(')')?.to_owned());
-    let (folder, how) = value.rsplit_once(' ').unwrap_or((value, "None"));
-    let Some(folder) = within(folder) else { return "without --sort-into".into() };
-    // Text that is not JSON is a name that is not UTF-8.
-    let folder = serde_json::from_str(&folder).map_or(folder, |name: String| shell(&name));
+    let (place, how) = value.rsplit_once(' ').unwrap_or((value, "None"));
+    let Some(folder) = folder(place) else { return "without --sort-into".into() };
     let how = within(how).map_or(String::new(), |how| format!(" --sort {}", how.to_lowercase()));
     format!("with --sort-into {folder}{how}")
+}
+
+/// The folder of `Some("sorted")`, as a user types it.
+fn folder(value: &str) -> Option<String> {
+    let name = within(value)?;
+    // Text that is not JSON is a name that is not UTF-8.
+    Some(serde_json::from_str(name).map_or(name.to_owned(), |name: String| shell(&name)))
+}
+
+fn within(value: &str) -> Option<&str> {
+    value.strip_prefix("Some(")?.strip_suffix(')')
 }
 
 /// `Preparation { mode: Auto, invert: Auto, contrast: true, ... }` for each, as the flags that would turn one into the
@@ -122,6 +137,7 @@ mod tests {
             ("--top", "5", "2", "with --top 5, not with --top 2"),
             ("--shard", "1/8", "none", "with --shard 1/8, not without --shard"),
             ("--probabilities", "true", "false", "with --probabilities, not without --probabilities"),
+            ("--show-input", "Some(\"a\")", "Some(\"b\")", "with --show-input a, not with --show-input b"),
             ("--sort-into", "None None", "Some(\"sy\") None", "without --sort-into, not with --sort-into sy"),
             (
                 "--sort-into",

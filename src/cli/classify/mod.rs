@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, bail, ensure};
 
 use super::counting::Counting;
+use super::reading::knows_light_pictures;
 use super::terminal::Shown;
 use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
 use crate::data::UNSURE;
@@ -26,7 +27,7 @@ use crate::infer::in_order::in_order;
 use crate::models::ModelFile;
 use crate::pictures::source::{Done, Shard, Source, is_csv};
 use crate::pictures::stream::{BATCH, Batch, Work, stream};
-use crate::pictures::visible;
+use crate::pictures::{is_prepared, visible};
 use crate::report;
 use args::Args;
 use fingerprint::Fingerprint;
@@ -37,6 +38,7 @@ use sheet::Least;
 use sorting::{How, Sorting};
 use summary::Summary;
 use table::{Columns, Format, Table};
+use whole::Whole;
 
 pub mod args;
 mod begun;
@@ -96,13 +98,23 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         sheet::can_be_written(path)?;
     }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
+    let only_fits = work.preparation.only_fits(work.input[2]);
+    let knows_light = knows_light_pictures(&file, &name);
+    if knows_light && !only_fits {
+        let model = name.display();
+        note(format_args!(
+            "note: {model} has learned from light pictures, and --prepare makes these light ink on black; leave it out"
+        ));
+    }
     let mut results = Results {
-        summary: Summary::new(columns.clone(), work.preparation.only_fits(work.input[2]), args.errors.as_deref())?,
+        summary: Summary::new(columns.clone(), only_fits, args.errors.as_deref())?,
         least: args.sheet.as_ref().map(|_| Least::new(work.input, columns.clone())),
         sorting,
         kept: columns.kept,
         threshold: args.threshold.unwrap_or(0.0),
         class_names,
+        // Colour has no ink and no paper.
+        expects_light: knows_light && only_fits && work.input[2] == 1,
     };
     let (given, null_data, shard) = (args.pictures.clone(), args.null_data, args.shard);
     let done = Done::default();
@@ -112,7 +124,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let mut mended = HashSet::new();
     let (mut sink, existing) = match &args.out {
         None => {
-            let (to, alone) = (to.unwrap_or_else(|| STDOUT.into()), !args.makes_files());
+            let (to, alone) = (to.unwrap_or_else(|| STDOUT.into()), args.besides().is_empty());
             (Sink::Stream { format, columns: columns.clone(), to, table: None, alone }, Existing::Keep)
         }
         Some(out) => match opened(out, &args, &settings, &work, &mut results)? {
@@ -122,13 +134,12 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
                 (Sink::Journal(journal), existing)
             }
             None => {
-                let found = match how {
+                let whole = match how {
                     // The pictures have been moved.
                     How::Move => whole::NOT_COMPARED,
                     How::Copy | How::Link => whole::compare(out, format, &columns, source, &work, &mut team)?,
                 };
-                note(format_args!("{} is already complete: {found}; --force replaces it", out.display()));
-                return Ok(ExitCode::SUCCESS);
+                return leave(&args, out, &whole);
             }
         },
     };
@@ -186,6 +197,30 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
 }
 
+/// Ends a run with --resume whose table is complete.
+///
+/// # Errors
+/// If something else that is asked for is not there: no picture is looked at for it.
+fn leave(args: &Args, out: &Path, whole: &Whole) -> anyhow::Result<ExitCode> {
+    let (out, besides) = (out.display(), args.besides());
+    if let Some((flag, path)) = besides.iter().find(|(_, path)| !path.exists()) {
+        bail!(
+            "{flag} {}: is not there, and {out} is already complete, so no picture is looked at again; leave {flag} \
+             out, or make all anew with --force",
+            path.display()
+        );
+    }
+    note(format_args!("{out} is already complete: {}; --force replaces it", whole.found));
+    for (flag, path) in besides {
+        note(format_args!("{flag} {} is left as it is", path.display()));
+    }
+    if whole.unreadable == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    note(format_args!("{} could not be read", counted(whole.unreadable, "picture")));
+    Ok(ExitCode::from(SOME_FAILED))
+}
+
 /// Says where the names of a table's columns leave the order of its pixels open.
 fn tell_doubts(pictures: &[PathBuf], image: [usize; 3]) {
     // Opening a pipe would wait for its writer.
@@ -230,6 +265,13 @@ fn tell(args: &Args, format: Format, summary: &Summary, before: u64, took: std::
     if let Some(places) = summary.labels_by_place() {
         note(format_args!("note: no class is called by a number, so labels are taken for places: {places}"));
     }
+    if summary.dark > 0 {
+        let (pictures, have) = (counted(summary.dark, "picture"), if summary.dark == 1 { "has" } else { "have" });
+        note(format_args!(
+            "note: {pictures} {have} a dark border, and the model has learned from light pictures and gets them as \
+             they are. Invert them first"
+        ));
+    }
     if args.quiet {
         return;
     }
@@ -252,6 +294,8 @@ struct Results {
     kept: Kept,
     threshold: f64,
     class_names: Vec<String>,
+    /// Whether the model has learned from light pictures, and gets these as they are.
+    expects_light: bool,
 }
 
 impl Results {
@@ -374,6 +418,7 @@ fn classify(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let classes = results.class_names.len();
+    let [height, width, _] = work.input;
     let mut done = results.summary.pictures + results.summary.failed;
     let (is_kept, began) = (matches!(sink, Sink::Journal(_)), SystemTime::now());
     let logits = |(classifier, device): &mut Member, batch: &Batch| -> anyhow::Result<Vec<f32>> {
@@ -412,6 +457,9 @@ fn classify(
             results.summary.add(record)?;
             if let (Some(least), Ok(prepared)) = (&mut results.least, &item.prepared) {
                 least.add(record, Some(&prepared.pixels));
+            }
+            if let (true, Ok(prepared)) = (results.expects_light, &item.prepared) {
+                results.summary.dark += u64::from(is_prepared(&prepared.pixels, [height, width]));
             }
             if let Some(path) = &item.path {
                 results.sort(record, path)?;

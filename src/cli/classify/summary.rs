@@ -49,6 +49,8 @@ pub struct Summary {
     cropped: u64,
     misnamed: u64,
     with_further_pages: u64,
+    /// Pictures with a dark border, given as they are to a model that has learned from light ones.
+    pub dark: u64,
     pub other_files: u64,
     pub folder_links: u64,
 }

@@ -14,8 +14,16 @@ use crate::pictures::source::{Source, Task};
 use crate::pictures::stream::{BATCH, Item, Work};
 use crate::pictures::visible;
 
-/// The message if that cannot be known.
-pub const NOT_COMPARED: &str = "its pictures and its model were not checked";
+/// What is known of a complete table.
+pub struct Whole {
+    /// The message for the user.
+    pub found: &'static str,
+    /// What of the source cannot be read, and so is not in the table.
+    pub unreadable: u64,
+}
+
+/// A table of which it is not known.
+pub const NOT_COMPARED: Whole = Whole { found: "its pictures and its model were not checked", unreadable: 0 };
 const COMPARED: &str = "it has these pictures, and its first answers are this model's";
 
 /// Why a table may lack a picture.
@@ -25,7 +33,6 @@ const SINCE: &str = "which may have been added or mended since";
 const NEAR: f64 = 0.01;
 
 /// Compares the pictures of a table with those of the source, in their order, and its first answers with the network's.
-/// Returns the message for the user.
 ///
 /// # Errors
 /// If it is another table: how it differs, and what to do.
@@ -36,7 +43,7 @@ pub fn compare(
     source: Source,
     work: &Work,
     team: &mut [Member],
-) -> anyhow::Result<&'static str> {
+) -> anyhow::Result<Whole> {
     let other = |how: String| {
         let out = out.display();
         anyhow!("{out} is already there, and is a different table: {how}. Name another, or replace it with --force")
@@ -48,9 +55,12 @@ pub fn compare(
     // The run that made the table has already shown what the network sees.
     let work = Work { show: None, ..work.clone() };
     let item = |task| work.item(task).map_err(anyhow::Error::msg);
-    let (mut first, mut images) = (Vec::new(), Vec::new());
+    let (mut first, mut images, mut unreadable) = (Vec::new(), Vec::new(), 0);
     for task in source.tasks(Some(work.input)) {
-        let Some(name) = name(&task, format) else { continue };
+        let Some(name) = name(&task, format) else {
+            unreadable += u64::from(matches!(task, Task::Failed { .. }));
+            continue;
+        };
         match row.take_if(|row| row.name == name) {
             Some(found) => {
                 row = next_row()?;
@@ -65,6 +75,7 @@ pub fn compare(
             None => {
                 // Pictures that cannot be read are not in the table.
                 if item(task)?.prepared.is_err() {
+                    unreadable += 1;
                     continue;
                 }
                 let name = visible(&name);
@@ -87,7 +98,7 @@ pub fn compare(
             return Err(other(how));
         }
     }
-    Ok(COMPARED)
+    Ok(Whole { found: COMPARED, unreadable })
 }
 
 /// The name of a task's picture in a table; `None` for tasks that have no place in one.

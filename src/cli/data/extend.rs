@@ -53,6 +53,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         train.height,
         train.width
     );
+    anyhow::ensure!(
+        train.background() == 0,
+        "images of {} have a light border, and everything around the pixels that are kept becomes black. Invert the \
+         images first; `inkgrad train --shift` moves them as they are",
+        set.name
+    );
     anyhow::ensure!(args.limit != Some(0), "--limit is 0; it must be a number from 1 on");
     anyhow::ensure!(
         train.classes <= MOST_CLASSES,

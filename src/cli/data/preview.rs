@@ -53,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let set = data_read(args.data.as_deref(), &args.reading.reading())?;
     let (train, class_names) = (&set.train, &set.class_names);
     let image = [train.height, train.width, train.channels];
-    if let Some((setting, value, wanted)) = augment.problem(Some([train.height, train.width])) {
+    if let Some((setting, value, wanted)) = augment.problem_with(train) {
         return Err(TrainError::setting(setting, value, wanted).into());
     }
     augment_flags::warn(&augment, class_names);

@@ -38,75 +38,71 @@ fn between((first, last): (u32, u32), already: usize) -> Result<Vec<u32>, String
     Ok(if first <= last { (first..=last).collect() } else { (last..=first).rev().collect() })
 }
 
-/// Classes in the order they were given. Which ones they are is known once there is a model.
+/// Classes in the order they were given. Which ones they are is known once there is a model: its classes may be called
+/// `0-4`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Classes(Vec<Class>);
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Class {
-    Number(u32),
-    Name(String),
-}
+pub struct Classes(Vec<String>);
 
 impl FromStr for Classes {
     type Err = String;
 
     /// Numbers, inclusive ranges of them, and names, separated by commas.
     fn from_str(text: &str) -> Result<Classes, String> {
-        let mut classes = Vec::new();
-        for part in text.split(',') {
-            match ends(part) {
-                Some(ends) => classes.extend(between(ends, classes.len())?.into_iter().map(Class::Number)),
-                None if part.trim().is_empty() => return Err("expected classes like 3, 1,4,7, 0-4 or cat,dog".into()),
-                None => classes.push(Class::Name(part.trim().into())),
-            }
+        let parts: Vec<String> = text.split(',').map(|part| part.trim().into()).collect();
+        match parts.iter().any(String::is_empty) {
+            true => Err("expected classes like 3, 1,4,7, 0-4 or cat,dog".into()),
+            false => Ok(Classes(parts)),
         }
-        Ok(Classes(classes))
     }
 }
 
 impl Classes {
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The classes that are meant among a model's.
     ///
     /// # Errors
-    /// A message that names the first that is none of them.
+    /// A message that names the first that is none of them, or says that there are too many.
     pub fn among(&self, class_names: &[String]) -> Result<Vec<u32>, String> {
         let numbered = Numbered::of(class_names);
-        let class = |class: &Class| match class {
-            Class::Number(number) => numbered.class(*number),
-            Class::Name(name) => called(name, class_names),
-        };
-        self.0.iter().map(class).collect()
+        let mut classes = Vec::new();
+        for part in &self.0 {
+            match (called(part, class_names), ends(part)) {
+                (Some(class), _) => classes.push(class),
+                (None, Some(ends)) => {
+                    for number in between(ends, classes.len())? {
+                        classes.push(numbered.class(number)?);
+                    }
+                }
+                (None, None) => return Err(unknown(part, class_names)),
+            }
+        }
+        Ok(classes)
+    }
+
+    /// The same for a path, which leads from one class to the next.
+    ///
+    /// # Errors
+    /// The same, and where there are fewer than two classes.
+    pub fn way_among(&self, class_names: &[String]) -> Result<Vec<u32>, String> {
+        let classes = self.among(class_names)?;
+        if classes.len() < 2 { Err("expected at least two classes, like 3,8".into()) } else { Ok(classes) }
     }
 }
 
 /// The class of a name.
-fn called(name: &str, class_names: &[String]) -> Result<u32, String> {
-    let class = class_names.iter().zip(0..).find(|(known, _)| *known == name).map(|(_, class)| class);
-    class.ok_or_else(|| {
-        let (count, some) = (class_names.len(), listed(class_names, LISTED));
-        let expected = "expected names, or numbers like 3, 1,4,7 or 0-4";
-        format!("{name:?} is not one of the model's {count} classes, which are {some}; {expected}")
-    })
+fn called(name: &str, class_names: &[String]) -> Option<u32> {
+    class_names.iter().zip(0..).find(|(known, _)| *known == name).map(|(_, class)| class)
 }
 
-/// At least two classes, for paths from one to the next.
-pub fn way_of_classes(text: &str) -> Result<Classes, String> {
-    two_or_more(text, Classes::len, "two classes, like 3,8")
+fn unknown(name: &str, class_names: &[String]) -> String {
+    let (count, some) = (class_names.len(), listed(class_names, LISTED));
+    let expected = "expected names, or numbers like 3, 1,4,7 or 0-4";
+    format!("{name:?} is not one of the model's {count} classes, which are {some}; {expected}")
 }
 
 /// A list of at least two numbers, for paths from one to the next.
 pub fn way(text: &str) -> Result<List, String> {
-    two_or_more(text, |list: &List| list.0.len(), "two numbers, like 3,17")
-}
-
-fn two_or_more<T: FromStr<Err = String>>(text: &str, len: impl Fn(&T) -> usize, least: &str) -> Result<T, String> {
-    let given: T = text.parse()?;
-    if len(&given) < 2 { Err(format!("expected at least {least}")) } else { Ok(given) }
+    let given: List = text.parse()?;
+    if given.0.len() < 2 { Err("expected at least two numbers, like 3,17".into()) } else { Ok(given) }
 }
 
 /// Rows and columns.
@@ -166,8 +162,9 @@ mod tests {
     fn a_way_leads_somewhere() {
         assert_eq!(way("3,17"), Ok(List(vec![3, 17])));
         assert!(way("3").unwrap_err().contains("at least two"));
-        assert_eq!(way_of_classes("cat,3").unwrap().len(), 2);
-        assert!(way_of_classes("cat").unwrap_err().contains("at least two"));
+        let of_classes = |text: &str| text.parse::<Classes>().unwrap().way_among(&["cat", "dog"].map(String::from));
+        assert_eq!(of_classes("cat,1"), Ok(vec![0, 1]));
+        assert!(of_classes("cat").unwrap_err().contains("at least two"));
     }
 
     #[test]
@@ -182,7 +179,18 @@ mod tests {
         for text in ["", "cat,", ",3"] {
             assert!(text.parse::<Classes>().unwrap_err().contains("like 3, 1,4,7, 0-4 or cat,dog"), "{text:?}");
         }
-        assert!("cat,0-999999".parse::<Classes>().unwrap_err().contains("more than 1000000"));
+        assert!(among("cat,0-999999").unwrap_err().contains("more than 1000000"));
+    }
+
+    #[test]
+    fn a_class_that_is_called_like_a_range_is_not_taken_for_one() {
+        let ages = ["0-4", "5-9", "10-14", "07", "7"].map(String::from);
+        let among = |text: &str| text.parse::<Classes>().and_then(|classes| classes.among(&ages));
+        assert_eq!(among("5-9, 0-4,7,07"), Ok(vec![1, 0, 4, 3]));
+        assert!(among("0-9").unwrap_err().starts_with("0 is not one of the model's 5 classes"));
+        let way = |text: &str| text.parse::<Classes>().and_then(|classes| classes.way_among(&ages));
+        assert_eq!(way("10-14,5-9"), Ok(vec![2, 1]));
+        assert!(way("0-4").unwrap_err().contains("at least two classes"));
     }
 
     #[test]

@@ -83,8 +83,7 @@ pub struct Args {
         value_parser = list::way)]
     between_seeds: Option<List>,
     /// Turn one digit into the next: 3,8 or 0-9, as for --digits
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT,
-        value_parser = list::way_of_classes)]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = WHAT)]
     between_digits: Option<Classes>,
     /// Pictures from one to the next, including both [default: 16]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = WHAT, requires = "way",
@@ -161,8 +160,8 @@ fn delay(fps: u16) -> u16 {
 impl Args {
     fn scene(&self, class_names: &[String]) -> anyhow::Result<Scene> {
         let classes = class_names.len() as u32;
-        let known = |flag: &str, wanted: &Classes| {
-            wanted.among(class_names).map_err(|problem| anyhow::anyhow!("{flag}: {problem}"))
+        let known = |flag: &str, classes: Result<Vec<u32>, String>| {
+            classes.map_err(|problem| anyhow::anyhow!("{flag}: {problem}"))
         };
         let path = |keys: Vec<u32>| Path { keys, frames: self.frames.unwrap_or(16) };
         let seeds = match (&self.seeds, &self.between_seeds) {
@@ -179,8 +178,12 @@ impl Args {
             return Ok(Scene { rows, columns, labels: Labels::Cells(cells), seeds, one_hand });
         }
         let (labels, count) = match (&self.digits, &self.between_digits) {
-            (_, Some(keys)) => (Labels::Path(path(known("--between-digits", keys)?)), 10),
-            (Some(digits), None) => (Labels::InTurn(known("--digits", digits)?), digits.len() as u32),
+            (_, Some(keys)) => (Labels::Path(path(known("--between-digits", keys.way_among(class_names))?)), 10),
+            (Some(digits), None) => {
+                let digits = known("--digits", digits.among(class_names))?;
+                let count = digits.len() as u32;
+                (Labels::InTurn(digits), count)
+            }
             (None, None) => (Labels::InTurn((0..classes).collect()), classes),
         };
         let one_row = several || self.between_digits.is_some();

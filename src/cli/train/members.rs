@@ -104,7 +104,7 @@ pub(super) fn check_joined(members: &[Member], data: &DataSet) -> anyhow::Result
         let mut file = ModelFile::new(&network, &parameters, &weights, &state);
         file.set_class_names(&data.class_names);
         // All members have the same values, from the same training images.
-        Normalization { mean: 0.0, std: 1.0 }.store(&mut file);
+        Normalization::UNIT.store(&mut file);
         Ok((path, file))
     });
     ModelFile::ensemble(&untrained.collect::<Result<Vec<_>, ModelError>>()?)?;

@@ -77,6 +77,9 @@ impl Limits {
     }
 }
 
+/// PCI vendor numbers of those whose GPUs have 255 registers for each invocation.
+const OF_MANY_REGISTERS: [u32; 2] = [0x1002, 0x10de]; // AMD, NVIDIA
+
 /// An adapter as `inkgrad devices` shows it. One GPU may appear several times, once for each backend.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AdapterInfo {
@@ -112,9 +115,11 @@ impl AdapterInfo {
 
     /// The target that kernels are laid out for on it.
     pub fn target(&self) -> Target {
+        let has_many = OF_MANY_REGISTERS.contains(&self.vendor);
+        let registers = if has_many { Target::REGISTERS } else { Target::FEW_REGISTERS };
         let target = match (self.class, self.subgroups) {
-            (Class::Discrete | Class::Other, _) => Target::DISCRETE,
-            (Class::Integrated, _) => Target::INTEGRATED,
+            (Class::Discrete | Class::Other, _) => Target { registers, ..Target::DISCRETE },
+            (Class::Integrated, _) => Target { registers, ..Target::INTEGRATED },
             (Class::Software, Some([least, most])) if least == most && (4..=16).contains(&least) => {
                 Target { subgroup: least as usize, ..Target::SOFTWARE }
             }

@@ -30,8 +30,11 @@ const SLOW: Duration = Duration::from_millis(100);
 /// The targets that a kernel may be laid out for, the adapter's own first.
 pub fn candidates(own: Target) -> Vec<Target> {
     let busy = [19, 17, 15, 13].map(|power| 1 << power).into_iter().chain([Target::SOFTWARE.busy]);
+    let of = |busy| {
+        [Target::REGISTERS, Target::FEW_REGISTERS].map(|registers| Target { busy, registers, subgroup: 0, ..own })
+    };
     let mut all = vec![own];
-    all.extend(busy.map(|busy| Target { busy, subgroup: 0, ..own }).filter(|target| *target != own));
+    all.extend(busy.flat_map(of).filter(|target| *target != own));
     all
 }
 
@@ -181,7 +184,7 @@ impl Gpu {
         let mut ways = Vec::new();
         for target in candidates(own) {
             let of_target = kernels(target);
-            if target != own && of_target == of_own {
+            if ways.iter().any(|(_, _, known)| *known == of_target) {
                 continue;
             }
             match self.prepare_kernels(plan, &of_target) {

@@ -170,7 +170,7 @@ impl Look {
         let places = &plans.places;
         let mut read = |place: &Place| device.read_f32(place.buffer, place.offset, place.tensor.len());
         let (input, logits) = (read(&places.x)?, read(&places.logits)?);
-        let Normalization { mean, std } = self.normalization;
+        let Normalization { mean, std, .. } = self.normalization;
         let mut pass = Pass {
             picture: input.iter().map(|x| (x * std + mean).clamp(0.0, 1.0)).collect(),
             input,

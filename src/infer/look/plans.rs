@@ -74,7 +74,7 @@ impl Plans {
         let x = stored("input", Tensor::f32([1, h, w, c]));
 
         let gather = |graph: &mut Graph, from: &Place, batch: usize, image: [usize; 3]| {
-            let Normalization { mean, std } = normalization;
+            let Normalization { mean, std, .. } = normalization;
             let inputs = [graph.read(from), graph.read(&clock)];
             graph.apply(GatherImages::new(batch, batch, image, [mean, std], Order::InTurn), &inputs)
         };

@@ -13,7 +13,7 @@ use super::writer::{Writer, int};
 use crate::data::Pictures;
 use crate::graph::Store;
 use crate::infer::sample::PREFIX;
-use crate::models::{ModelError, ModelFile};
+use crate::models::{ModelError, ModelFile, Normalization};
 
 /// Version 17 of the operators (2022), which every runtime of recent years supports.
 const OPSET: i64 = 17;
@@ -30,7 +30,7 @@ const BATCH: &str = "N";
 pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let graph = if model.is_gan() { generator(model, path)? } else { classifier(model, path)? };
     let mut metadata_props = vec![entry("class_names", &serde_json::Value::from(model.class_names(path)?).to_string())];
-    for key in ["architecture", "mean", "std", "data", "test_accuracy", Pictures::KEY] {
+    for key in ["architecture", "mean", "std", "data", "test_accuracy", Pictures::KEY, Normalization::BACKGROUND] {
         if let Some(value) = model.metadata.get(key) {
             metadata_props.push(entry(key, value));
         }

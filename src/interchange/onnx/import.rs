@@ -7,7 +7,7 @@ use prost::Message;
 use super::PRODUCER;
 use super::proto::{Dimension, GraphProto, ModelProto, NodeProto, UINT8, ValueInfoProto, attribute, is_float};
 use super::tensor::{Constant, Data};
-use crate::data::{MAX_CHANNELS, Pictures};
+use crate::data::MAX_CHANNELS;
 use crate::interchange::EXPECTED;
 use crate::interchange::draft::{Draft, Flow, From};
 use crate::interchange::finish::{Imported, Wishes, image, keep_pictures};
@@ -147,7 +147,7 @@ pub fn import(bytes: &[u8], wishes: &Wishes) -> Result<Imported, String> {
     }
     let name = if graph.name.is_empty() { "onnx" } else { &graph.name };
     let mut imported = reader.draft.finish(output, name, &format!("a model in {producer}"), &wishes)?;
-    keep_pictures(&mut imported.file, stored(Pictures::KEY));
+    keep_pictures(&mut imported.file, stored);
     Ok(imported)
 }
 

@@ -7,14 +7,14 @@ use crate::data::Pictures;
 use crate::graph::Store;
 use crate::interchange::layout::{kernel_to_torch, permute, transposed_to_torch};
 use crate::interchange::order::{rows_to_theirs, to_theirs};
-use crate::models::{Kind, ModelError, ModelFile, SavedTensor, Words};
+use crate::models::{Kind, ModelError, ModelFile, Normalization, SavedTensor, Words};
 use crate::tensor::Shape;
 
 /// The bytes of a safetensors file: kernels `[k, c, r, s]`, dense weights `[out, in]`, batch norm's `weight`, `bias`,
 /// `running_mean` and `running_var`, each under its layer's name. A flattened image has its channels first, so that a
 /// module with the same layers gives the same answers. The metadata say what no tensor does: `mean` and `std`, by which
-/// pixels of 0 to 1 are normalized, the `class_names`, how `pictures` became images, and each batch norm's epsilon, as
-/// `bn1.eps`. `path` is what errors call the model.
+/// pixels of 0 to 1 are normalized, the `class_names`, how `pictures` became images, the images' `background` if it is not
+/// black, and each batch norm's epsilon, as `bn1.eps`. `path` is what errors call the model.
 ///
 /// # Errors
 /// Errors from reading the model, a generator, and layers whose order of numbers PyTorch cannot have.
@@ -29,7 +29,7 @@ pub fn export(model: &ModelFile, path: &Path) -> Result<Vec<u8>, ModelError> {
     let orders = orders_of(&network).map_err(refuse)?;
 
     let mut file = ModelFile::default();
-    for key in [MEAN, STD, CLASS_NAMES, Pictures::KEY] {
+    for key in [MEAN, STD, CLASS_NAMES, Pictures::KEY, Normalization::BACKGROUND] {
         if let Some(value) = model.metadata.get(key) {
             file.set(key, value);
         }

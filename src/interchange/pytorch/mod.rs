@@ -19,7 +19,7 @@ use super::finish::{Imported, Wishes, class_names, keep_pictures};
 use super::layout::{kernel_from_torch, permute, transposed_from_torch};
 use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
-use crate::data::{MAX_CLASSES, Pictures};
+use crate::data::MAX_CLASSES;
 use crate::graph::Store;
 use crate::models::{Architecture, Built, Kind, ModelFile, Network, Source, by};
 use pairing::{Group, both, pair};
@@ -140,7 +140,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     file.set_class_names(&class_names);
     normalization.store(&mut file);
     file.set("imported", "tensors of PyTorch");
-    keep_pictures(&mut file, metadata.get(Pictures::KEY).map(String::as_str));
+    keep_pictures(&mut file, |key| metadata.get(key).map(String::as_str));
     Ok(Imported { file, notes })
 }
 

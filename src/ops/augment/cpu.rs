@@ -72,9 +72,9 @@ impl Batch {
     fn resample(&self, draw: &Draw, image: &[f32], out: &mut [f32]) {
         let &Batch { h, w, c, .. } = self;
         let (line, stride) = (w * c, (w + 3) * c);
-        // A border of black, one pixel above and to the left and two below and to the right: every place that is asked
-        // for, clamped to it, has its four neighbours.
-        let mut padded = vec![self.op.black; (h + 3) * stride];
+        // A border of background, one pixel above and to the left and two below and to the right: every place that is
+        // asked for, clamped to it, has its four neighbours.
+        let mut padded = vec![self.op.background; (h + 3) * stride];
         for (padded, image) in padded[stride..].chunks_mut(stride).zip(image.chunks(line)) {
             padded[c..][..line].copy_from_slice(image);
         }

@@ -24,8 +24,8 @@ use crate::tensor::{Kind, Tensor};
 /// they are to the bit.
 ///
 /// A pixel of the new picture is interpolated linearly between the four neighbours of the place that an affine map
-/// sends it to ([`Draw::map`]), displaced elastically; everything outside the image is black. Then a rectangle is made
-/// black, and then noise is added. The op stands in front of a network, so it has no derivative.
+/// sends it to ([`Draw::map`]), displaced elastically; everything outside the image is background. Then a rectangle is
+/// made black, and then noise is added. The op stands in front of a network, so it has no derivative.
 ///
 /// Elastic: control points have displacements drawn uniformly from `-r..r`, on a grid with four cells along the longer
 /// side, with a uniform cubic B-spline between them. That smooths random numbers (Simard, Steinkraus and Platt 2003) as
@@ -52,6 +52,8 @@ pub struct Augment {
     pub noise: f32,
     /// What stands for black in `x`.
     pub black: f32,
+    /// What lies outside the images, as `x` has it.
+    pub background: f32,
     /// Tells draws apart from those of other ops.
     pub stream: u32,
     /// Whether every image of every batch takes the same draws, those of place 0 at step 0: what becomes of an image
@@ -71,6 +73,7 @@ impl Augment {
         erase: 0.0,
         noise: 0.0,
         black: 0.0,
+        background: 0.0,
         stream: 0,
         alike: false,
     };
@@ -126,7 +129,7 @@ impl Op for Augment {
         if x.kind != Kind::F32 || x.is_empty() {
             return Err("takes images of f32 that have pixels".into());
         }
-        finite(&[self.black])?;
+        finite(&[self.black, self.background])?;
         let Augment { rotate, shift, zoom, shear, elastic, erase, noise, .. } = *self;
         let from_0 = [shift, elastic, noise].iter().all(|x| *x >= 0.0 && x.is_finite());
         let bounded = [(rotate, 180.0), (zoom, 0.99), (shear, 89.0), (erase, 1.0)];
@@ -141,7 +144,7 @@ impl Op for Augment {
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let &[_, h, w, c] = inputs[0].dims() else { return false };
         let clock = [inputs[1].data[0] as u32, inputs[1].data[1] as u32];
-        let black = f64::from(self.black);
+        let [black, background] = [self.black, self.background].map(f64::from);
         for (i, (out, image)) in out.data.chunks_mut(h * w * c).zip(inputs[0].data.chunks(h * w * c)).enumerate() {
             let draw = self.draw(clock, i, [h, w]);
             let ((sin, cos), zoom) = (f64::from(draw.turn).sin_cos(), f64::from(draw.zoom));
@@ -151,7 +154,7 @@ impl Op for Augment {
             let [middle_y, middle_x] = [h, w].map(|side| (side as f64 - 1.0) / 2.0);
             let pixel = |y: f64, x: f64, channel: usize| {
                 let inside = (0.0..h as f64).contains(&y) && (0.0..w as f64).contains(&x);
-                if inside { image[(y as usize * w + x as usize) * c + channel] } else { black }
+                if inside { image[(y as usize * w + x as usize) * c + channel] } else { background }
             };
             for (e, out) in out.iter_mut().enumerate() {
                 let (y, x, channel) = (e / c / w, e / c % w, e % c);
@@ -203,6 +206,7 @@ impl Op for Augment {
             .with("STREAM", self.stream)
             .with("ALIKE", self.alike)
             .with("BLACK", self.black)
+            .with("BACKGROUND", self.background)
             .with("MOVES", self.moves())
             .with("TURN", self.rotate.to_radians())
             .with("SHIFT_Y", self.shift * h as f32)
@@ -225,7 +229,7 @@ impl Op for Augment {
 }
 
 pub fn cases() -> Vec<Case> {
-    let nothing = Augment { black: -0.4, stream: 9, ..Augment::NOTHING };
+    let nothing = Augment { black: -0.4, background: 0.7, stream: 9, ..Augment::NOTHING };
     let everything = Augment {
         rotate: 15.0,
         shift: 0.1,

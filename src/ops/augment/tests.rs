@@ -179,6 +179,15 @@ fn the_weights_of_control_points_are_a_smooth_partition_of_one() {
 }
 
 #[test]
+fn what_comes_in_from_outside_is_background_and_what_is_erased_is_black() {
+    let paper = vec![0.25; 20 * 12 * 12];
+    let moved = Augment { rotate: 90.0, shift: 0.5, background: 0.25, black: -1.0, ..Augment::NOTHING };
+    assert_eq!(augmented(&moved, [6, 2], [20, 12, 12, 1], &paper), paper);
+    let erased = augmented(&Augment { erase: 0.5, ..moved }, [6, 2], [20, 12, 12, 1], &paper);
+    assert!(erased.iter().all(|x| [0.25, -1.0].contains(x)) && erased.contains(&-1.0));
+}
+
+#[test]
 fn erasing_makes_one_black_rectangle_and_noise_has_its_deviation() {
     let images = vec![1.0; 50 * 400];
     let op = Augment { erase: 0.5, black: -0.5, ..Augment::NOTHING };

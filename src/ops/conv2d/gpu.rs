@@ -73,16 +73,26 @@ fn sides(kernel: Kernel, begins: [isize; 2], length: usize, width: usize) -> Ker
 }
 
 /// How many channels an invocation takes, out of `outer` for each of `units` tiles. What it reads of the image serves
-/// all of them, at the price of fewer invocations: 32 numbers that return to a workgroup cost as much as 128 sums.
-fn channels(outer: usize, units: usize, same_taps: bool, target: Target) -> usize {
-    match outer {
+/// all of them, at the price of fewer invocations: 32 numbers that return to a workgroup cost as much as 128 sums. With
+/// so many channels it holds `held` numbers, which must fit in registers.
+fn channels(outer: usize, units: usize, same_taps: bool, target: Target, held: impl Fn(usize) -> usize) -> usize {
+    let mut channels = match outer {
         _ if target.is_software() => 1,
         0..32 => 1,
         32..64 if same_taps && units * outer >= 3 << 14 => 4,
         32..64 => 1,
         64..128 => 2,
         _ => 4,
+    };
+    while channels > 1 && held(channels) > target.registers {
+        channels /= 2;
     }
+    channels
+}
+
+/// Numbers that are read for each inner channel: with a vector of four, all four are held.
+fn wide(inner: usize) -> usize {
+    if inner.is_multiple_of(4) { 4 } else { 1 }
 }
 
 /// Input `[n, h, w, c]`, weight `[r, s, c, k]`, then the epilogue's inputs; out `[n, p, q, k]`.
@@ -95,8 +105,11 @@ pub fn forward(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
     let pixels = share(g.q, PIXELS);
     let tiles = g.q.div_ceil(pixels);
     let units = g.n * g.p * tiles;
-    let channels = channels(g.k, units, true, target);
-    let terms = if g.c.is_multiple_of(4) { g.c / 4 } else { g.c };
+    let wide = wide(g.c);
+    // Sums; weights, and the inputs that they meet.
+    let held = |channels| pixels * channels + wide * g.s * (channels + 1);
+    let channels = channels(g.k, units, true, target, held);
+    let terms = g.c / wide;
     let kernel = Lanes::over(g.k.div_ceil(channels))
         .kernel("forward", units, terms, pixels * channels, target)
         .with("CHANNELS", channels)
@@ -128,15 +141,18 @@ pub fn grad_x(g: &Geometry, epilogue: Epilogue, target: Target) -> Kernel {
     let together = if phases <= PHASES { phases } else { 1 };
     let row = g.w.div_ceil(g.stride);
     let rows = g.n * g.h * (phases / together);
-    let channels = channels(g.c, rows * row.div_ceil(share(row, PIXELS)), phases == 1, target);
-    let pixels = share(row, PIXELS.min(SUMS / (together * channels)));
-    let tiles = row.div_ceil(pixels);
     let taps = g.s.div_ceil(g.stride);
-    let units = rows * tiles;
-    let terms = if g.k.is_multiple_of(4) { g.k / 4 } else { g.k };
     // How far the first phase's window begins after a whole stride, and the last phase's after that.
     let rest = if together > 1 { g.pad_left % g.stride } else { 0 };
     let reach = (together - 1 + rest) / g.stride;
+    let wide = wide(g.k);
+    let pixels = |channels| share(row, PIXELS.min(SUMS / (together * channels)));
+    let held = |channels| together * pixels(channels) * channels + wide * (taps * (together * channels + 1) + reach);
+    let channels = channels(g.c, rows * row.div_ceil(share(row, PIXELS)), phases == 1, target, held);
+    let pixels = pixels(channels);
+    let tiles = row.div_ceil(pixels);
+    let units = rows * tiles;
+    let terms = g.k / wide;
     let held = together * pixels;
     let kernel = Lanes::over(g.c.div_ceil(channels))
         .kernel("grad_x", units, terms, held * channels, target)

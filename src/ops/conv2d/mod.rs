@@ -480,4 +480,26 @@ mod tests {
             assert_eq!(Vec::from_iter(found), ["U32(1)", "U32(2)", "U32(4)"], "{op}");
         }
     }
+
+    #[test]
+    fn an_invocation_takes_fewer_channels_where_more_would_not_fit_in_its_registers() {
+        let channels = |taps: usize, outer: usize, registers: usize| {
+            let inputs = [Tensor::f32([128, 28, 28, 32]), Tensor::f32([taps, taps, 32, outer])];
+            let (pad, out) = (taps / 2, [Tensor::f32([128, 28, 28, outer])]);
+            let forward = Conv2d { stride: 1, pad_top: pad, pad_left: pad, p: 28, q: 28, epilogue: Epilogue::NONE };
+            let kernel = forward.gpu(&inputs, &out, Target { registers, ..Target::DISCRETE });
+            kernel.constants.into_iter().find(|(name, _)| name == "CHANNELS").map(|(_, channels)| channels)
+        };
+        for (taps, outer, registers, wanted) in [
+            (3, 32, Target::REGISTERS, 4usize),
+            (3, 32, Target::FEW_REGISTERS, 2),
+            (3, 64, Target::FEW_REGISTERS, 2),
+            (1, 32, Target::FEW_REGISTERS, 4),
+            (5, 128, Target::REGISTERS, 4),
+            (5, 128, Target::FEW_REGISTERS, 2),
+            (5, 128, 64, 1),
+        ] {
+            assert_eq!(channels(taps, outer, registers), Some(wanted.into()), "{taps} taps, {outer} channels");
+        }
+    }
 }

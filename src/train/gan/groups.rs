@@ -1,6 +1,6 @@
 //! Pictures in groups of one class, for a discriminator that sees several at a time.
 
-use crate::data::ImageSet;
+use crate::data::{DataSet, ImageSet, LISTED, listed};
 use crate::ops::random::{self, streams};
 use crate::train::TrainError;
 
@@ -32,6 +32,23 @@ pub fn grouped(set: &ImageSet, pack: usize, seed: u32, epoch: usize) -> Result<I
     Ok(ImageSet { height: set.height * pack, width: set.width, images, labels, ..*set })
 }
 
+/// A warning of classes that have pictures, but too few for a single group.
+pub fn left_out(data: &DataSet, pack: usize) -> Option<String> {
+    let counts = data.train.counts();
+    let few = data.class_names.iter().zip(&counts).filter(|(_, count)| (1..pack).contains(*count));
+    let few: Vec<String> = few.map(|(name, _)| name.clone()).collect();
+    let (classes, have) = match few.len() {
+        0 => return None,
+        1 => ("class", "has"),
+        _ => ("classes", "have"),
+    };
+    Some(format!(
+        "the {classes} {} {have} fewer pictures than --pack {pack}, so that none of them is trained with: add some, or \
+         ask for a smaller --pack",
+        listed(&few, LISTED)
+    ))
+}
+
 /// Refuses a set that does not fit on a device as a whole, as that of a GAN must; `most` is the bytes that the device
 /// takes as one tensor.
 ///
@@ -55,6 +72,22 @@ pub fn check_room(set: &ImageSet, device: &str, most: u64) -> Result<(), TrainEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_with_fewer_pictures_than_a_group_are_named_and_those_with_none_are_not() {
+        let set = |labels: &[u32]| {
+            let images = vec![0; labels.len()].into();
+            ImageSet { height: 1, width: 1, channels: 1, classes: 4, images, labels: labels.to_vec() }
+        };
+        let data = |labels: &[u32]| {
+            DataSet::new("data", set(labels), set(&[]), ["cat", "dog", "eel", "fox"].map(String::from).into())
+        };
+        let told = |labels: &[u32], pack| left_out(&data(labels), pack).unwrap();
+        assert!(told(&[0, 0, 0, 1, 1, 2], 2).starts_with("the class eel has fewer pictures than --pack 2, so"));
+        assert!(told(&[0, 0, 0, 1, 1, 2], 3).starts_with("the classes dog, eel have fewer pictures than --pack 3, so"));
+        assert_eq!(left_out(&data(&[0, 0, 1, 1]), 2), None);
+        assert_eq!(left_out(&data(&[0, 1, 2, 3]), 1), None);
+    }
 
     #[test]
     fn a_set_that_a_device_does_not_take_at_once_is_refused_with_what_would_do() {

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::groups::grouped;
+use super::groups::{grouped, left_out};
 use super::metrics::{GanMetrics, LossRow, MeasureRow};
 use super::settings::GanSettings;
 use super::steps::{GanSteps, RoundLoss};
@@ -20,7 +20,7 @@ use crate::infer::sample::{BATCH, PREFIX};
 use crate::infer::{Measures, Quality, Sampler};
 use crate::models::{At, Gan, ModelError, ModelFile};
 use crate::train::TrainError;
-use crate::train::folder::Folder;
+use crate::train::folder::{EPOCH, Folder};
 use crate::train::metrics::as_written;
 use crate::train::pacing::Pacing;
 use crate::train::provenance::Provenance;
@@ -157,11 +157,12 @@ impl GanRun<'_> {
         Ok(())
     }
 
-    /// Trains, from the folder's checkpoint if it has one, and measures against the test set at the end.
+    /// Trains, from the folder's checkpoint if it has one, and measures against the test set at the end. A finished run
+    /// whose checkpoint was removed is only measured again.
     ///
     /// # Errors
-    /// Data that [`DataSet::check`] refuses, whatever does not fit, errors of the device or the disk, and losses that
-    /// are not finite.
+    /// Data that [`DataSet::check`] refuses, whatever does not fit, files of the folder that do not belong together,
+    /// errors of the device or the disk, and losses that are not finite.
     pub fn train(self) -> Result<GanOutcome, TrainError> {
         self.data.check()?;
         let started = Instant::now();
@@ -172,6 +173,9 @@ impl GanRun<'_> {
         let image = [train.height, train.width, train.channels];
         self.settings.check(train.len())?;
         let set = grouped(train, self.settings.pack, self.settings.seed, 0)?;
+        if let Some(warning) = left_out(&self.data, self.settings.pack) {
+            (self.report)(GanEvent::Warning(warning));
+        }
 
         let mut store = Store::default();
         let mut steps = GanSteps::declare(&mut store, &self.gan, &self.settings, &set)?;
@@ -184,9 +188,10 @@ impl GanRun<'_> {
             _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
         };
         let checkpoint = self.folder.checkpoint()?;
+        let is_over = checkpoint.is_none() && self.folder.is_finished();
         let state = match &checkpoint {
             Some(checkpoint) => {
-                checkpoint.same_data(&digest)?;
+                checkpoint.same_data(&digest, &self.data.class_names)?;
                 if let Some(judge) = &judge {
                     same_judge(checkpoint, judge)?;
                 }
@@ -198,6 +203,7 @@ impl GanRun<'_> {
             None => steps.initial(self.settings.seed),
         };
         let (metrics, best) = self.history(state.round as usize)?;
+        self.check_kept(checkpoint.as_ref(), best, &steps, state.round as usize)?;
 
         self.device.allocate(&store)?;
         steps.upload(self.device, &set)?;
@@ -207,8 +213,8 @@ impl GanRun<'_> {
         let quality = match judge {
             Some(mut judge) => {
                 judge.check(train)?;
-                if let Some(order) = self.data.in_order(&judge.class_names) {
-                    (self.report)(GanEvent::Warning(format!("{}: {order}", judge.name)));
+                if let Some(matched) = judge.match_classes(&self.data) {
+                    (self.report)(GanEvent::Warning(matched));
                 }
                 judge.upload(self.device)?;
                 let quality = Quality::new(judge, self.device, &reference)?;
@@ -237,14 +243,14 @@ impl GanRun<'_> {
             round,
             grouped: 0,
         };
-        if let Some(round) = this.rounds()? {
+        if !is_over && let Some(round) = this.rounds()? {
             return Ok(GanOutcome::Stopped { round });
         }
         let epochs = this.run.settings.epochs;
         let test = this.test()?;
         this.animate()?;
         this.run.folder.forget_previous();
-        let best_epoch = if this.best.epoch > 0 { this.best.epoch } else { epochs };
+        let best_epoch = this.run.folder.load_best()?.number(EPOCH, &this.run.folder.best())?;
         Ok(GanOutcome::Finished { test, best_epoch, epochs, seconds: started.elapsed().as_secs_f64() })
     }
 }

@@ -124,7 +124,10 @@ impl GanSettings {
         if !(1..=64).contains(&self.discriminator_steps) {
             return Err(TrainError::setting("discriminator-steps", self.discriminator_steps, "a number from 1 to 64"));
         }
-        if self.batch == 0 || self.batch > images || !self.batch.is_multiple_of(self.pack) {
+        if !self.batch.is_multiple_of(self.pack) {
+            return Err(TrainError::setting("batch", self.batch, format!("a multiple of --pack {}", self.pack)));
+        }
+        if self.batch == 0 || self.batch > images {
             let multiple = if self.pack > 1 { format!(", a multiple of --pack {}", self.pack) } else { String::new() };
             let wanted = format!("a number from 1 to {images}, the images to train on{multiple}");
             return Err(TrainError::setting("batch", self.batch, wanted));

@@ -5,7 +5,7 @@ use crate::infer::judge::Judge;
 use crate::infer::sample::PREFIX;
 use crate::models::{DATA_DIGEST, ModelFile};
 use crate::report;
-use crate::train::folder::Checkpoint;
+use crate::train::folder::{Checkpoint, Folder};
 use crate::train::gan::metrics::{GanMetrics, LOSSES, MEASURES};
 use crate::train::gan::steps::{GanState, GanSteps};
 use crate::train::settings::text_of;
@@ -23,7 +23,7 @@ pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Jud
         Some(was) if *was != judge.digest => {
             let reason = format!(
                 "its judge, {}, is not the one it began with (digest {was}, now {}), and measures of different \
-                 judges cannot be compared. Put the old one back, or start a new run",
+                 judges cannot be compared. Put the old one back, say with --judge where it is, or start a new run",
                 judge.name, judge.digest
             );
             Err(TrainError::Resume { path: path.clone(), reason })
@@ -41,17 +41,59 @@ pub(super) fn state_of(checkpoint: &Checkpoint, steps: &GanSteps) -> Result<GanS
 }
 
 impl GanRun<'_> {
+    /// Refuses to resume a run with a judge other than its own.
+    ///
+    /// # Errors
+    /// [`TrainError::Resume`], and those of reading the checkpoint.
+    pub fn check_judge(folder: &Folder, judge: &Judge) -> Result<(), TrainError> {
+        folder.checkpoint()?.map_or(Ok(()), |checkpoint| same_judge(&checkpoint, judge))
+    }
+
+    /// All metrics that the folder has.
+    fn metrics(&self) -> Result<GanMetrics, TrainError> {
+        let read = |name| Ok::<_, TrainError>(self.folder.read(name)?.unwrap_or_default());
+        let parsed = GanMetrics::parse(&read(LOSSES)?, &read(MEASURES)?);
+        parsed.map_err(|reason| TrainError::Resume { path: self.folder.path().into(), reason })
+    }
+
+    /// Refuses a best generator that does not belong to the checkpoint, which is at `round`, and a folder without the
+    /// checkpoint that it once had.
+    pub(super) fn check_kept(
+        &self,
+        checkpoint: Option<&Checkpoint>,
+        best: Best,
+        steps: &GanSteps,
+        round: usize,
+    ) -> Result<(), TrainError> {
+        let settings = &self.settings;
+        match checkpoint {
+            Some(checkpoint) => {
+                let done = checkpoint.epoch()?;
+                // Without a judge the last generator is the only one that is kept.
+                let is_last = round == steps.generator.steps();
+                let kept = if best.epoch == 0 && is_last { done } else { best.epoch };
+                self.folder.check_best(kept, done)
+            }
+            None if self.folder.is_finished() => Ok(()),
+            None => {
+                // A round may end several epochs.
+                let pictures = settings.rounds(1, steps.images) * settings.batch * settings.discriminator_steps;
+                let first = (pictures / steps.images).min(settings.epochs);
+                self.folder.check_lost(self.metrics()?.losses.last().map_or(0.0, |row| row.epoch), first)
+            }
+        }
+    }
+
     /// The metrics up to a round, and the best epoch in them. Rows after the checkpoint belong to rounds that are done
     /// again.
+    ///
+    /// # Errors
+    /// Losses that are missing, or end before that round.
     pub(super) fn history(&self, round: usize) -> Result<(GanMetrics, Best), TrainError> {
-        let mut metrics = GanMetrics::default();
-        if round > 0 {
-            let read = |name| Ok::<_, TrainError>(self.folder.read(name)?.unwrap_or_default());
-            let parsed = GanMetrics::parse(&read(LOSSES)?, &read(MEASURES)?);
-            metrics = parsed.map_err(|reason| TrainError::Resume { path: self.folder.path().into(), reason })?;
-            metrics.losses.retain(|row| row.round <= round);
-            metrics.measures.retain(|row| row.round <= round);
-        }
+        let mut metrics = self.metrics()?;
+        metrics.losses.retain(|row| row.round <= round);
+        metrics.measures.retain(|row| row.round <= round);
+        self.folder.check_reach(LOSSES, "round", metrics.losses.last().map_or(0, |row| row.round), round)?;
         let mut best = Best::default();
         for row in &metrics.measures {
             best.take(row.epoch, row.frechet);

@@ -8,7 +8,7 @@ use crate::report::gif::GifWriter;
 use crate::report::grid::Grid;
 use crate::report::{self, Colours};
 use crate::train::TrainError;
-use crate::train::folder::SNAPSHOTS;
+use crate::train::folder::{ANIMATION, SNAPSHOTS};
 
 /// A snapshot has a row for each of this many latents, and a column for each class, 10 columns at most.
 const SNAPSHOT: usize = 10;
@@ -49,7 +49,7 @@ impl Loop<'_> {
         let columns = self.classes.min(SNAPSHOT);
         let grid = snapshot_grid(self.image, columns);
         let [width, height] = grid.size_within("GIF", report::gif::MAX_SIDE)?;
-        let path = self.run.folder.path().join("snapshots.gif");
+        let path = self.run.folder.path().join(ANIMATION);
         let mut gif = GifWriter::create(&path, [width, height], self.image[2], Colours::default(), 25)?;
         for epoch in 0..=self.run.settings.epochs {
             let path = self.run.folder.path().join(SNAPSHOTS).join(format!("{epoch:04}.png"));
