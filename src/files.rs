@@ -168,8 +168,7 @@ impl Unfinished {
         builder.prefix(UNFINISHED[0]).suffix(UNFINISHED[1]);
         // The system's own file, whose errors do not contain the temporary name: it means nothing to whoever asked for
         // a file of another name.
-        let (file, temporary) = builder.make_in(place, |path| options.open(path))?.into_parts();
-        lock(&file);
+        let (file, temporary) = locked(|| Ok(builder.make_in(&place, |path| options.open(path))?.into_parts()))?;
         let (file, listed) = (BufWriter::with_capacity(BUFFER, file), Listed::new(&temporary));
         Ok(Unfinished { file, temporary, _listed: listed, path: path.to_owned(), goal })
     }
@@ -354,14 +353,31 @@ pub fn lock(file: &std::fs::File) -> bool {
     !matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
 }
 
+/// Makes a file and locks it. One that [`clean`] has found before it was locked is made again, a few times.
+fn locked(mut make: impl FnMut() -> io::Result<(std::fs::File, TempPath)>) -> io::Result<(std::fs::File, TempPath)> {
+    let mut made = make()?;
+    for _ in 0..9 {
+        if lock(&made.0) && made.1.exists() {
+            break;
+        }
+        made = make()?;
+    }
+    Ok(made)
+}
+
 /// Removes what killed processes have left unfinished in a folder, and leaves alone what is still being written.
 pub(crate) fn clean(folder: &Path) {
     let [begin, end] = UNFINISHED;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
-        let is_left = || std::fs::File::options().write(true).open(&path).is_ok_and(|file| lock(&file));
-        if name.starts_with(begin) && name.ends_with(end) && is_left() {
+        if !(name.starts_with(begin) && name.ends_with(end)) {
+            continue;
+        }
+        // Held until the file is gone: whoever has just made it sees one or the other.
+        if let Ok(file) = std::fs::File::options().write(true).open(&path)
+            && lock(&file)
+        {
             // A file that cannot be removed does no harm.
             let _ = std::fs::remove_file(&path);
         }
@@ -506,6 +522,31 @@ mod tests {
         let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
         names.sort();
         assert_eq!(names, [".inkgrad-mine", "a", "mine.tmp"]);
+    }
+
+    #[test]
+    fn a_file_that_is_cleaned_away_as_it_is_begun_is_begun_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut others = Vec::new();
+        let mut makes = 0;
+        let made = locked(|| {
+            makes += 1;
+            let (file, path) = tempfile::NamedTempFile::new_in(folder.path())?.into_parts();
+            match makes {
+                1 => std::fs::remove_file(&path)?,
+                2 => {
+                    let other = std::fs::File::open(&path)?;
+                    assert!(lock(&other));
+                    others.push(other);
+                }
+                _ => {}
+            }
+            Ok((file, path))
+        });
+        let (_file, path) = made.unwrap();
+        drop(others);
+        assert!(path.exists());
+        assert_eq!((makes, std::fs::read_dir(folder.path()).unwrap().count()), (3, 1));
     }
 
     #[cfg(windows)]

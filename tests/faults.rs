@@ -254,6 +254,18 @@ fn a_file_that_another_program_has_open_is_written_the_next_time_and_the_run_goe
 }
 
 #[test]
+fn a_run_that_ends_before_anything_of_it_could_be_saved_starts_over() {
+    let place = place();
+    let said = faulty(&place, CPU, "hold-file@1000000:curves.png;not-finite@7");
+    assert!(said.code == Some(1) && said.err.contains("nothing more of the run is"), "{said:#?}");
+    for name in ["best.safetensors", "last.safetensors", "metrics.csv"] {
+        assert!(!place.path(RUN).join(name).exists(), "{name}: {said:#?}");
+    }
+    place.works(&format!("train --resume {RUN}"));
+    same_as_never_stopped(&place, CPU);
+}
+
+#[test]
 fn a_folder_that_may_not_be_written_is_named_before_anything_is_trained() {
     use std::os::unix::fs::PermissionsExt;
     let place = place();
@@ -285,10 +297,13 @@ fn a_run_that_another_process_trains_is_left_alone() {
     while !place.path(RUN).join("last.safetensors").exists() && began.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let said = place.run(&format!("train --resume {RUN}"));
+    let settings = place.text(&format!("{RUN}/config.toml"));
+    place.digits("moved", 1000, 200);
+    let said = place.run(&format!("train --resume {RUN} --data moved"));
     first.kill().unwrap();
     first.wait().unwrap();
     assert_eq!(said.code, Some(1), "{said:#?}");
+    assert_eq!(place.text(&format!("{RUN}/config.toml")), settings, "it was changed beneath the first");
     assert!(said.err.contains("another process is training in it"), "{said:#?}");
     row(9, "a run folder in use", "`train --resume` while its run goes on", &said, "nothing: the first goes on");
 }

@@ -6,6 +6,7 @@ use eframe::egui::text::{LayoutJob, TextWrapping};
 use eframe::egui::{self, Align2, Color32, FontId, Galley, Role, Sense, WidgetInfo, vec2};
 
 use super::theme;
+use crate::report::clipped;
 
 /// Of more classes than this only the most likely are shown.
 const MOST: usize = 12;
@@ -36,9 +37,17 @@ pub fn fitted(probabilities: &[f32], names: &[String], fits: impl Fn(&str) -> bo
     let one = &two[..two.len().min(1)];
     let lengths = two.iter().filter_map(|class| names.get(*class)).map(|name| name.chars().count());
     let longest = lengths.max().unwrap_or(0);
-    let both = (SHORTEST.min(longest)..=longest).rev().map(|most| said(probabilities, names, &two, most));
-    let alone = (1..=longest).rev().map(|most| said(probabilities, names, one, most));
-    both.chain(alone).find(|text| fits(text)).unwrap_or_else(|| said(probabilities, names, one, 1))
+    let cut_to = |classes: &[usize], least: usize| {
+        let whole = said(probabilities, names, classes, longest);
+        if fits(&whole) {
+            return Some(whole);
+        }
+        // What is cut to more characters is wider.
+        let lengths: Vec<usize> = (least..longest).collect();
+        let fitting = lengths.partition_point(|most| fits(&said(probabilities, names, classes, *most)));
+        fitting.checked_sub(1).map(|last| said(probabilities, names, classes, lengths[last]))
+    };
+    cut_to(&two, SHORTEST.min(longest)).or_else(|| cut_to(one, 1)).unwrap_or_else(|| said(probabilities, names, one, 1))
 }
 
 /// The `count` most likely classes.
@@ -51,21 +60,10 @@ fn first(probabilities: &[f32], count: usize) -> Vec<usize> {
 /// Classes with their percentages, each name cut to `most` characters.
 fn said(probabilities: &[f32], names: &[String], classes: &[usize], most: usize) -> String {
     let one = |class: &usize| {
-        let name = names.get(*class).map_or_else(|| class.to_string(), |name| cut(name, most));
+        let name = names.get(*class).map_or_else(|| class.to_string(), |name| clipped(name, most));
         format!("{name}, {}", percent(probabilities[*class]))
     };
     classes.iter().map(one).collect::<Vec<_>>().join("; then ")
-}
-
-/// A name of at most `most` characters, cut in the middle: names that begin alike often end differently.
-fn cut(name: &str, most: usize) -> String {
-    let length = name.chars().count();
-    if length <= most {
-        return name.into();
-    }
-    let kept = most.saturating_sub(1);
-    let (start, end) = (name.chars().take(kept.div_ceil(2)), name.chars().skip(length - kept / 2));
-    start.chain(['\u{2026}']).chain(end).collect()
 }
 
 /// `98.2 %`; never 100 % for a share below 1, nor 0 % for one above 0.
@@ -137,6 +135,8 @@ fn within(ui: &egui::Ui, name: &str, width: f32, font: &FontId, colour: Color32)
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -163,6 +163,20 @@ mod tests {
         let within = |most: usize| fitted(&[0.75, 0.24, 0.01], &digits, |text| text.chars().count() <= most);
         assert_eq!([within(25), within(24)], ["0, 75.0 %; then 1, 24.0 %", "0, 75.0 %"]);
         assert_eq!(fitted(&[], &[], |_| true), "");
+    }
+
+    #[test]
+    fn names_of_any_length_are_cut_to_fit_in_few_attempts() {
+        let names = ["a long name ".repeat(500), "another name ".repeat(400)];
+        for (most, wanted) in [(10_000, 9_999), (101, 101), (40, 39), (28, 28)] {
+            let attempts = Cell::new(0);
+            let text = fitted(&[0.75, 0.25], &names, |text| {
+                attempts.set(attempts.get() + 1);
+                text.chars().count() <= most
+            });
+            assert_eq!(text.chars().count(), wanted);
+            assert!(attempts.get() < 40, "{}", attempts.get());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::bars;
 use super::canvas::{RADII, REDO, UNDO};
 use super::field::Tool;
 use super::paint::{self, Picture};
-use super::reader::{About, Answer, Reader};
+use super::reader::{Answer, Reader};
 use super::shared::Shared;
 use crate::infer::look::Pass;
 
@@ -176,7 +176,7 @@ fn about_pictures(ui: &mut Ui, shared: &Shared) {
 
 /// Warns of a network that has learned from light pictures, and is given a drawing on black.
 pub fn warn_of_light(ui: &mut Ui, shared: &Shared, reader: &Reader) {
-    if shared.field.is_on_black() && reader.about().is_some_and(About::knows_light_pictures) {
+    if shared.field.is_on_black() && reader.about().is_some_and(|about| about.knows_light_pictures) {
         let name = name_of(shared, reader);
         let text = format!(
             "{name} has learned from light pictures, and the field is black: it may misread drawings. Dropped and \

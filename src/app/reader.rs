@@ -10,7 +10,7 @@ use super::field::is_black;
 use super::worker::{File, Model, Opener, Worker};
 use crate::infer::InferError;
 use crate::infer::look::{Anatomy, FIELD, Look, Pass, Wanted};
-use crate::models::{ModelFile, Normalization};
+use crate::models::ModelFile;
 use crate::pictures::prepare::{Invert, Mode, Preparation, Prepared, prepare};
 
 /// What is to be read.
@@ -77,18 +77,11 @@ pub struct About {
     pub input: [usize; 3],
     /// Whether it has learned from pictures that were not prepared, so that what it reads is not prepared either.
     pub takes_pictures_as_they_are: bool,
-    /// The mean brightness of the images that it has learned from, 0 black to 1 white.
-    pub brightness: f32,
+    /// Whether those were light, as ink on paper is.
+    pub knows_light_pictures: bool,
     /// Its layers and weights.
     pub anatomy: Arc<Anatomy>,
     pub device: String,
-}
-
-impl About {
-    /// Whether it has learned from pictures that are light, as ink on paper is, and sees others as they are.
-    pub fn knows_light_pictures(&self) -> bool {
-        self.takes_pictures_as_they_are && self.brightness > 0.5
-    }
 }
 
 /// A classifier at work.
@@ -147,7 +140,6 @@ impl Model for Reading {
     fn open(file: &File, opener: &Opener) -> Result<(Reading, About), String> {
         let device = opener().map_err(|error| error.to_string())?;
         let look = Look::open(device, &file.file, &file.path).map_err(|error| error.to_string())?;
-        let normalization = Normalization::read(&file.file, &file.path).map_err(|error| error.to_string())?;
         let takes_pictures_as_they_are = file.file.takes_pictures_as_they_are();
         let mode = if takes_pictures_as_they_are { Mode::Never } else { Mode::Auto };
         let about = About {
@@ -155,7 +147,7 @@ impl Model for Reading {
             class_names: look.class_names().to_vec(),
             input: look.input(),
             takes_pictures_as_they_are,
-            brightness: normalization.mean,
+            knows_light_pictures: file.file.knows_light_pictures(&file.path),
             anatomy: look.anatomy(),
             device: look.device_name(),
         };

@@ -164,7 +164,7 @@ fn a_network_that_has_learned_from_dark_ink_on_light_paper_is_given_that() {
     let mut reader = reader(1000);
     open(&mut reader, path.to_str().unwrap());
     let about = reader.about().unwrap();
-    assert!(about.takes_pictures_as_they_are && about.brightness == 0.9);
+    assert!(about.takes_pictures_as_they_are && about.knows_light_pictures);
     assert_eq!(seen(&mut reader, &scan()), fit(&scan(), [28, 28, 1]));
     // A drawing is not prepared for it either.
     answer(&mut reader, one());

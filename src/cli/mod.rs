@@ -332,6 +332,13 @@ pub(crate) fn data_read(
     Ok(set)
 }
 
+/// Like [`data_read`], where nothing is trained, tested or counted, and it does not matter which images repeat.
+fn data_shown(path: Option<&std::path::Path>, reading: &crate::data::Reading) -> anyhow::Result<crate::data::DataSet> {
+    let set = data_unremarked(path, reading)?;
+    tell_remarks(&set.remarks);
+    Ok(set)
+}
+
 /// Like [`data_read`], but prints nothing: it is not yet known whether these data will be used.
 fn data_unremarked(
     path: Option<&std::path::Path>,
@@ -347,7 +354,11 @@ fn data_unremarked(
 fn remark_on(set: &crate::data::DataSet, path: Option<&std::path::Path>) {
     // The built-in MNIST has no image twice.
     let repeats = path.and_then(|_| set.repeats());
-    for remark in set.remarks.iter().chain(&repeats) {
+    tell_remarks(set.remarks.iter().chain(&repeats));
+}
+
+fn tell_remarks<'a>(remarks: impl IntoIterator<Item = &'a String>) {
+    for remark in remarks {
         note(format_args!("note: {remark}"));
     }
 }

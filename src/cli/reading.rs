@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::learner::Learner;
 use super::{counted, data_unremarked, note, remark_on};
-use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, have_dark_borders};
+use crate::data::{DataError, DataSet, HoldOut, ImageSize, Kind, Pictures, Reading, are_dark};
 use crate::infer::measures::NEIGHBOUR;
-use crate::models::{ModelFile, Normalization, by};
+use crate::models::{ModelFile, by};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data options")]
@@ -151,8 +151,8 @@ pub fn check_measured(set: &DataSet, reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A note on images that a classifier gets as they are, where their border is light and it expects a dark one, or dark
-/// and it has learned from light images.
+/// A note on images that a classifier gets as they are, where their border is light and it expects a dark one, or where
+/// they are dark and it has learned from light images.
 fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> {
     if file.is_gan() {
         return None;
@@ -165,7 +165,7 @@ fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> 
         ));
     }
     let images = if set.test.is_empty() { &set.train } else { &set.test };
-    (knows_light_pictures(file, model) && have_dark_borders(images)).then(|| {
+    (file.knows_light_pictures(model) && are_dark(images)).then(|| {
         format!(
             "note: images of {name} have a dark border, and {model_name} has learned from light images: it gets them \
              as they are. Invert them first"
@@ -173,17 +173,12 @@ fn as_they_are(set: &DataSet, file: &ModelFile, model: &Path) -> Option<String> 
     })
 }
 
-/// Whether a model has learned from pictures that are light, as ink on paper is, and gets others as they are.
-pub fn knows_light_pictures(file: &ModelFile, model: &Path) -> bool {
-    let is_light = |normalization: Normalization| normalization.mean > 0.5;
-    file.takes_pictures_as_they_are() && Normalization::read(file, model).is_ok_and(is_light)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::learner::testing::*;
     use super::*;
     use crate::data::ImageSet;
+    use crate::models::Normalization;
 
     #[test]
     fn a_model_is_tested_on_what_was_set_aside_when_it_learned_and_goes_on_with_the_rest() {
@@ -264,22 +259,28 @@ mod tests {
 
     #[test]
     fn a_model_of_light_images_that_is_to_look_at_dark_ones_is_noted() {
-        let told = |pictures: Option<Pictures>, mean: f32, grey: u8| {
-            let (images, labels) = (vec![grey; 18].into(), vec![0, 1]);
+        let told_by = |pictures: Option<Pictures>, [mean, background]: [u8; 2], image: [u8; 9]| {
+            let (images, labels) = ([image, image].concat().into(), vec![0, 1]);
             let images = ImageSet { height: 3, width: 3, channels: 1, classes: 2, images, labels };
             let set = DataSet::new("set", images.clone(), images, ["0", "1"].map(String::from).into());
             let mut file = ModelFile::default();
             file.set_pictures(pictures);
-            Normalization { mean, ..Normalization::UNIT }.store(&mut file);
+            Normalization { mean: f32::from(mean) / 255.0, std: 1.0, background }.store(&mut file);
             as_they_are(&set, &file, Path::new("model"))
         };
+        let told = |pictures, mean, grey| told_by(pictures, [mean, 0], [grey; 9]);
         for pictures in [Pictures::Raw, Pictures::Fitted] {
-            let note = told(Some(pictures), 0.9, 0).unwrap();
+            let note = told(Some(pictures), 230, 0).unwrap();
             assert!(note.contains("images of set have a dark border, and model has learned from light"), "{note}");
-            assert_eq!(told(Some(pictures), 0.9, 255), None);
-            assert_eq!(told(Some(pictures), 0.1, 0), None);
+            assert_eq!(told(Some(pictures), 230, 255), None);
+            assert_eq!(told(Some(pictures), 25, 0), None);
         }
-        assert_eq!(told(None, 0.9, 0), None, "it takes prepared pictures");
+        assert_eq!(told(None, 230, 0), None, "it takes prepared pictures");
+        // Of paper that is mostly covered with ink.
+        assert!(told_by(Some(Pictures::Raw), [100, 240], [0; 9]).is_some());
+        // Most of the border is dark, and the picture is light all the same: of its own kind.
+        let light = [120, 255, 120, 255, 255, 255, 120, 120, 120];
+        assert_eq!(told_by(Some(Pictures::Fitted), [140, 0], light), None);
     }
 
     #[test]

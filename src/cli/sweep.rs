@@ -3,6 +3,7 @@
 //! ratio.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -215,7 +216,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             run.train()
         });
         let trained = trained.map_err(|error| match going_on::may_pass(&error) {
-            true => anyhow::anyhow!("{error}\n{}", goes_on(&args.out)),
+            true => again(error, &args.out),
             false => error.into(),
         });
         match trained? {
@@ -230,10 +231,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let table = table(&done);
     for (name, text) in [("sweep.md", &table), ("sweep.csv", &csv(&done, &data.class_names))] {
         let path = args.out.join(name);
-        write_whole(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
+        write_whole(&path, text.as_bytes()).map_err(|error| again(cannot_write(&path, &error), &args.out))?;
     }
     let picture = args.out.join("sweep.png");
-    report::save_png(&sheet(&args, &done, &data, device.as_mut())?, &picture)?;
+    let sheet = sheet(&args, &done, &data, device.as_mut())?;
+    report::save_png(&sheet, &picture).map_err(|error| again(error, &args.out))?;
     say(&table);
     say(picture.display());
     Ok(ExitCode::SUCCESS)
@@ -242,6 +244,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn stopped(out: &Path) -> ExitCode {
     note(format_args!("stopped; {}", goes_on(out)));
     ExitCode::from(130)
+}
+
+/// An error that may pass, as a full disk does, with how the sweep goes on then.
+fn again(error: impl Display, out: &Path) -> anyhow::Error {
+    anyhow::anyhow!("{error}\n{}", goes_on(out))
 }
 
 /// How a sweep that has ended early goes on.
@@ -271,9 +278,11 @@ fn place(args: &Args, gan: &Gan, ratio: (u32, u32), train: &ImageSet) -> anyhow:
         return Ok((folder, settings));
     }
     GanRun::check(gan, &settings, train)?;
-    let folder = Folder::create_at(&path)?;
-    folder.begin(gan.text(), None, &settings)?;
-    Ok((folder, settings))
+    let begun = Folder::create_at(&path).and_then(|folder| {
+        folder.begin(gan.text(), None, &settings)?;
+        Ok(folder)
+    });
+    Ok((begun.map_err(|error| again(error, &args.out))?, settings))
 }
 
 /// How the GAN that a run was begun with differs from the one that it is to train, worded to follow "was begun".

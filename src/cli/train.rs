@@ -20,7 +20,7 @@ use crate::device::{self, Choice};
 use crate::graph::Store;
 use crate::models::{self, Architecture, Kind, Model, ModelFile, OptimizerName, Recipe, ScheduleName, by, lasting};
 use crate::train::settings::MAX_MEMBERS;
-use crate::train::{Folder, Precision, Settings, TrainError};
+use crate::train::{Folder, Precision, Settings};
 
 mod members;
 
@@ -186,9 +186,9 @@ impl Args {
         anyhow::bail!("{flag} does not apply to {what}{instead}. `inkgrad train --help` says which flags do")
     }
 
-    /// Refuses paths that a run's settings cannot hold.
+    /// Refuses paths that a run's settings cannot hold. A resumed run goes on without knowing where its data are.
     fn check_remembered(&self) -> anyhow::Result<()> {
-        let data = self.data.as_deref().map(absolute);
+        let data = self.data.as_deref().filter(|_| self.resume.is_none()).map(absolute);
         let [from, judge] = [&self.from, &self.gan.judge].map(|model| model.as_deref().map(lasting));
         for (flag, path) in [("--data", data), ("--from", from), ("--judge", judge)] {
             if let Some(path) = path.filter(|path| path.to_str().is_none()) {
@@ -197,6 +197,12 @@ impl Args {
             }
         }
         Ok(())
+    }
+
+    /// Where the data of a resumed run are now, if they have moved to a place that its settings can hold.
+    pub(super) fn moved_data(&self) -> Option<PathBuf> {
+        let given = self.data.as_deref().filter(|_| self.resume.is_some()).map(absolute);
+        given.filter(|place| place.to_str().is_some())
     }
 
     /// The data of a run; those of one that is resumed are at `place` unless they have moved.
@@ -354,8 +360,8 @@ fn classifier(
         (None, Some((file, path))) => to_go_on(args.data.as_deref(), &mut settings.reading, file, path)?,
         _ => args.read_data(settings.data.as_deref(), &settings.reading)?,
     };
-    if let Some(place) = &args.data {
-        settings.data = Some(absolute(place));
+    if let Some(place) = args.moved_data() {
+        settings.data = Some(place);
     }
     if let Some((file, path)) = &origin {
         let (takes, has) = (by(&file.input(path)?), by(&[data.train.height, data.train.width, data.train.channels]));
@@ -366,7 +372,7 @@ fn classifier(
             anyhow::anyhow!("{}: {error}. {remedy}", path.display())
         })?;
     }
-    let begun = folder.as_ref().map(|folder| runs_in(folder, &settings)).transpose()?;
+    let begun = folder.as_ref().map(Folder::runs).transpose()?;
     match &begun {
         Some(runs) => runs.iter().try_for_each(|run| run.check_data(&data))?,
         None => args.fit(&mut settings, &data.train),
@@ -415,12 +421,7 @@ fn classifier(
     let device = going_on::open_all(choices, &wanted, args.fallback)?;
     let origin = origin.as_ref().map(|(file, _)| file);
     let folder = match folder {
-        Some(folder) => {
-            for run in begun.iter().flatten().chain([&folder]) {
-                remember_data(run, settings.data.as_deref())?;
-            }
-            folder
-        }
+        Some(folder) => folder,
         None => {
             let several = if settings.members > 1 { "-ensemble" } else { "" };
             begin_run(&args.out, &format!("{}{several}", settings.model), |folder| {
@@ -453,24 +454,6 @@ fn classifier(
     }
 }
 
-/// The runs in a folder that is resumed. What an ensemble has learned is in its members' folders, including those of
-/// finished members.
-fn runs_in(folder: &Folder, settings: &Settings) -> Result<Vec<Folder>, TrainError> {
-    match settings.members {
-        1 => Ok(vec![folder.clone()]),
-        several => (0..several).map(|i| Folder::open(&folder.member(i))).collect(),
-    }
-}
-
-/// Writes down where the data of a run are now, if they have moved.
-fn remember_data(run: &Folder, data: Option<&Path>) -> Result<(), TrainError> {
-    let was: Settings = run.settings()?;
-    match was.data.as_deref() == data {
-        true => Ok(()),
-        false => run.save_settings(&Settings { data: data.map(Path::to_path_buf), ..was }),
-    }
-}
-
 /// Returns the parameters to train, or refuses what cannot be trained on such images. `begun` is the run that is
 /// resumed.
 fn check(
@@ -498,7 +481,11 @@ fn check(
         }
     }
     settings.check(training)?;
-    settings.check_images(set)?;
+    match begun {
+        // What it began with it goes on with.
+        Some(_) => settings.check_image([set.height, set.width])?,
+        None => settings.check_images(set)?,
+    }
     let (mut store, image) = (Store::default(), [set.height, set.width, set.channels]);
     let (_, parameters) = architecture.declare(image, set.classes, &mut store, "classifier")?;
     Ok(parameters)

@@ -17,7 +17,7 @@ use crate::infer::{Judge, Measures};
 use crate::models::{Gan, GanLoss, lasting};
 use crate::train::gan::check_room;
 use crate::train::gan::run::MEASURE_SEED;
-use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings, TrainError};
+use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 use crate::words::shell;
 
 /// Flags that only GANs have.
@@ -122,22 +122,15 @@ fn settings(args: &Args, gan: &Gan) -> GanSettings {
     settings
 }
 
-/// Refuses to resume a run whose judge cannot be read where it was, or is another one.
-fn check_judge(folder: &Folder, settings: &GanSettings) -> anyhow::Result<()> {
+/// Refuses to resume a run whose judge cannot be read where it was, or is another one. `is_given` says whether it was
+/// named anew.
+fn check_judge(folder: &Folder, settings: &GanSettings, is_given: bool) -> anyhow::Result<()> {
     let Some(path) = settings.judge.as_deref().filter(|_| settings.measure > 0) else { return Ok(()) };
     let judge = Judge::declare(&mut Store::default(), Some(path)).with_context(|| {
         let path = path.display();
         format!("the judge of this run, {path}, cannot be used; if it is elsewhere now, say where with --judge FILE")
     })?;
-    Ok(GanRun::check_judge(folder, &judge)?)
-}
-
-/// Writes down where the data and the judge of a resumed run are now, if they have moved.
-fn remember_places(folder: &Folder, settings: &GanSettings) -> Result<(), TrainError> {
-    let was: GanSettings = folder.settings()?;
-    let (data, judge) = (settings.data.clone(), settings.judge.clone());
-    let is = GanSettings { data, judge, ..was.clone() };
-    if is == was { Ok(()) } else { folder.save_settings(&is) }
+    Ok(GanRun::check_judge(folder, &judge, is_given)?)
 }
 
 pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitCode> {
@@ -157,8 +150,8 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         settings.judge = Some(lasting(judge));
     }
     let data = args.read_data(settings.data.as_deref(), &settings.reading)?;
-    if let Some(place) = &args.data {
-        settings.data = Some(absolute(place));
+    if let Some(place) = args.moved_data() {
+        settings.data = Some(place);
     }
     if settings.measure > 0 {
         check_measured(&data, &settings.reading).context("--measure 0 does without test images")?;
@@ -171,7 +164,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         Some(folder) => {
             folder.check_data(&data)?;
             folder.check_settings::<GanSettings>()?;
-            check_judge(folder, &settings)?;
+            check_judge(folder, &settings, args.gan.judge.is_some())?;
         }
         None => GanRun::check(&gan, &settings, &data.train)?,
     }
@@ -184,10 +177,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     }
     let mut device = going_on::open(choice, &settings.device, args.fallback)?;
     let folder = match folder {
-        Some(folder) => {
-            remember_places(&folder, &settings)?;
-            folder
-        }
+        Some(folder) => folder,
         None => begin_run(&args.out, &settings.model, |folder| folder.begin(gan.text(), None, &settings))?,
     };
     let is_complete = folder.is_finished();

@@ -1,12 +1,12 @@
 //! A classifier's run at the command line, or the several of an ensemble: its progress, its result, and how to
 //! continue.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::evaluate::warn_of_unanswered;
 use super::progress::{Display, from};
@@ -94,15 +94,20 @@ impl Training<'_> {
     /// makes the model that joins them.
     pub fn ensemble(mut self, settings: &Settings, folder: &Folder) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
+        let _lock = folder.lock()?;
+        let moved = |was: Settings| Settings { data: settings.data.clone(), ..was };
+        folder.change_settings(moved)?;
         let (mut members, mut before) = (Vec::new(), 0);
         for i in 0..settings.members {
             let member = Folder::open(&folder.member(i))?;
             if member.is_finished() {
+                member.check_finished()?;
+                member.change_settings(moved)?;
                 before += 1;
             } else {
                 let Model::Classifier(architecture) = member.load_model()? else { bail!("a GAN is no member") };
                 // Devices change from run to run.
-                let own = Settings { device: settings.device.clone(), ..member.settings()? };
+                let own = Settings { device: settings.device.clone(), ..moved(member.settings()?) };
                 match self.run(&architecture, &own, &member, folder)?.0 {
                     Outcome::Finished { test: Some(test), .. } => {
                         mention(result(&format!("{} of {}: test", i + 1, settings.members), &test, &self.data));
@@ -111,10 +116,11 @@ impl Training<'_> {
                     Outcome::Stopped { step } => return Ok(stopped(step, folder)),
                 }
             }
-            // Called by its place in the ensemble's folder, wherever that is.
-            members.push((Folder::best_of(Path::new(&(i + 1).to_string())), member.load_best()?));
+            // Called by its place in the ensemble's folder, wherever that is, and alike on every system.
+            members.push((PathBuf::from(format!("{}/best.safetensors", i + 1)), member.load_best()?));
         }
-        let joined = ModelFile::ensemble(&members)?;
+        let joined = ModelFile::ensemble(&members)
+            .with_context(|| format!("{}: its members cannot be joined", folder.path().display()))?;
         joined.save(folder.best())?;
         let set = &self.data.test;
         let test = match set.is_empty() {

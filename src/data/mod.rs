@@ -33,7 +33,7 @@ pub mod write;
 pub(crate) use classes::UNSURE;
 pub(crate) use digest::digest;
 pub(crate) use folder::listed;
-pub(crate) use source::have_dark_borders;
+pub(crate) use source::{are_dark, looks_prepared};
 
 pub use error::DataError;
 pub use folder::load_folder;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::beside::other_data;
 use super::folder::{is_idx_folder, load_folder, load_tested};
 use super::{DataError, DataSet, ImageSet, MAX_CHANNELS, classes, table};
-use crate::pictures::is_prepared;
 use crate::pictures::source::is_csv;
+use crate::pictures::{is_dark, is_prepared};
 use crate::words::words;
 
 /// The longest side of an image.
@@ -296,29 +296,29 @@ fn marked(mut set: DataSet) -> DataSet {
 }
 
 /// Whether nearly all images of a sample, spread over the set, would be left as they are when pictures are prepared.
-fn looks_prepared(set: &ImageSet) -> bool {
+pub(crate) fn looks_prepared(set: &ImageSet) -> bool {
     // Images with several channels are never prepared.
     if set.channels != 1 {
         return true;
     }
-    let (dark, count) = dark_borders(set);
-    (count - dark) * 100 <= count * OTHERS
+    let (prepared, count) = sampled(set, is_prepared);
+    (count - prepared) * 100 <= count * OTHERS
 }
 
-/// Whether most images of a sample are grey and have a dark border, as light ink on black has.
-pub(crate) fn have_dark_borders(set: &ImageSet) -> bool {
+/// Whether most images of a sample are grey and dark, as light ink on black is.
+pub(crate) fn are_dark(set: &ImageSet) -> bool {
     if set.channels != 1 {
         return false;
     }
-    let (dark, count) = dark_borders(set);
+    let (dark, count) = sampled(set, is_dark);
     dark * 2 > count
 }
 
-/// How many grey images of a sample, spread over the set, have a dark border, and how many the sample has.
-fn dark_borders(set: &ImageSet) -> (usize, usize) {
+/// How many grey images of a sample, spread over the set, `are` so, and how many the sample has.
+fn sampled(set: &ImageSet, are: fn(&[u8], [usize; 2]) -> bool) -> (usize, usize) {
     let (count, size) = (set.len().min(LOOKED_AT), [set.height, set.width]);
-    let dark = (0..count).filter(|i| is_prepared(set.image(i * set.len() / count), size)).count();
-    (dark, count)
+    let found = (0..count).filter(|i| are(set.image(i * set.len() / count), size)).count();
+    (found, count)
 }
 
 #[cfg(test)]

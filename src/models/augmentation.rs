@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ModelError;
 use super::normalization::Normalization;
 use super::reader::Fields;
-use crate::data::ImageSet;
+use crate::data::{ImageSet, looks_prepared};
 use crate::ops::Window;
 use crate::ops::augment::Augment;
 
@@ -125,7 +125,7 @@ impl Augmentation {
         let on_paper = || {
             let wanted = "off for images with a light border, as everything outside its window becomes black. Invert \
                           the images first, or use --shift, which fills in their paper";
-            (self.extend && set.background() > 0).then(|| ("extend", "on".into(), wanted.into()))
+            (self.extend && !looks_prepared(set)).then(|| ("extend", "on".into(), wanted.into()))
         };
         self.problem(Some([set.height, set.width])).or_else(on_paper)
     }

@@ -22,7 +22,7 @@ const MEMBERS: &str = "members";
 /// Metadata that members must have in common, since the ensemble has only one value of each.
 const SHARED: &[&str] = &["input", "classes", "class_names", "mean", "std"];
 /// Metadata about the training that is kept if all members agree on it.
-const AGREED: &[&str] = &["data", Pictures::KEY, Normalization::BACKGROUND, "device", "driver", "precision"];
+const AGREED: &[&str] = &["data", Pictures::KEY, "device", "driver", "precision"];
 
 impl ModelFile {
     /// Joins trained classifiers; errors refer to them by their paths.
@@ -61,6 +61,9 @@ impl ModelFile {
             {
                 file.set(key, value);
             }
+        }
+        if let Some(background) = background(members) {
+            file.set(Normalization::BACKGROUND, background);
         }
         file.set_learned_before(&learned(members));
         let names: Vec<String> = members.iter().map(|(path, _)| path.display().to_string()).collect();
@@ -155,6 +158,14 @@ fn learned(members: &[(PathBuf, ModelFile)]) -> Vec<Learned> {
     Learned::all(files)
 }
 
+/// The background that members agree on. One from before it was stored has none; it has learned from the same images,
+/// as their mean is the same.
+fn background(members: &[(PathBuf, ModelFile)]) -> Option<&String> {
+    let mut known = members.iter().filter_map(|(_, member)| member.metadata.get(Normalization::BACKGROUND));
+    let first = known.next()?;
+    known.all(|other| other == first).then_some(first)
+}
+
 /// The value that all members share.
 fn shared(members: &[(PathBuf, ModelFile)], key: &str) -> Result<String, ModelError> {
     let mut value: Option<(&Path, String)> = None;
@@ -218,6 +229,25 @@ mod tests {
         first.1.set("pictures", "raw");
         second.1.set("pictures", "raw");
         assert!(ModelFile::ensemble(&[first, second]).unwrap().takes_pictures_as_they_are());
+    }
+
+    #[test]
+    fn an_ensemble_knows_the_paper_that_some_members_are_too_old_to_tell_of() {
+        let joined = |backgrounds: [Option<u8>; 3]| {
+            let members = backgrounds.into_iter().zip(1..).map(|(background, seed)| {
+                let mut member = member("dense", seed);
+                if let Some(grey) = background {
+                    member.1.set(Normalization::BACKGROUND, grey);
+                }
+                member
+            });
+            let file = ModelFile::ensemble(&members.collect::<Vec<_>>()).unwrap();
+            Normalization::read(&file, Path::new("ensemble")).unwrap().background
+        };
+        assert_eq!(joined([Some(243), Some(243), Some(243)]), 243);
+        assert_eq!(joined([None, Some(243), None]), 243);
+        assert_eq!(joined([Some(243), None, Some(200)]), 0, "they do not agree");
+        assert_eq!(joined([None, None, None]), 0);
     }
 
     #[test]

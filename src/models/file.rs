@@ -10,6 +10,7 @@ use super::container::{self, Metadata, SavedTensor, Words};
 use super::error::ModelError;
 use super::gan::Gan;
 use super::layer::by;
+use super::normalization::Normalization;
 use super::parameters::{Parameter, Parameters};
 use super::spec::{Architecture, MAX_TEXT};
 use crate::data::{MAX_CHANNELS, Pictures};
@@ -264,6 +265,13 @@ impl ModelFile {
     /// do not look like prepared pictures. Images that it is to classify are then not prepared either.
     pub fn takes_pictures_as_they_are(&self) -> bool {
         matches!(self.pictures(), Some(Pictures::Fitted | Pictures::Raw))
+    }
+
+    /// Whether it has learned from pictures that are light, as ink on paper is, and gets others as they are; `path` is
+    /// the file's. The background tells; files from before it was stored have only the mean.
+    pub fn knows_light_pictures(&self, path: &Path) -> bool {
+        let is_light = |normalization: Normalization| normalization.background > 0 || normalization.mean > 0.5;
+        self.takes_pictures_as_they_are() && Normalization::read(self, path).is_ok_and(is_light)
     }
 
     fn sizes(&self, key: &str, path: &Path) -> Result<[usize; 3], ModelError> {

@@ -83,8 +83,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Of the 255 registers of NVIDIA's and AMD's GPUs.
-    pub const REGISTERS: usize = 192;
+    /// As many as an invocation of NVIDIA's and AMD's GPUs has, addresses and all: what suits these was measured.
+    pub const REGISTERS: usize = 255;
     /// Of the 128 that Intel's have where eight invocations run together, and of Apple's 128.
     pub const FEW_REGISTERS: usize = 96;
 

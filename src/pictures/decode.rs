@@ -25,8 +25,8 @@ const SMALL: u64 = 1 << 14;
 const MAX_MEMORY: u64 = 1 << 30;
 /// Pictures with more pixels, and files with more bytes, are decoded one at a time across all threads.
 const LARGE: u64 = 16 << 20;
-/// White in 10 and in 12 bits, which cameras and microscopes put into files of 16.
-const SHALLOW: [u16; 2] = [1023, 4095];
+/// White in 12 bits, which cameras and microscopes put into files of 16.
+const WHITE_IN_12_BITS: u16 = 4095;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A decoded picture.
@@ -137,8 +137,10 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     match &mut image {
-        DynamicImage::ImageLuma16(image) => fill_range(image),
-        DynamicImage::ImageRgb16(image) => fill_range(image),
+        DynamicImage::ImageLuma16(image) => fill_range(image, [1, 1]),
+        DynamicImage::ImageLumaA16(image) => fill_range(image, [1, 2]),
+        DynamicImage::ImageRgb16(image) => fill_range(image, [3, 3]),
+        DynamicImage::ImageRgba16(image) => fill_range(image, [3, 4]),
         _ => {}
     }
     if width.max(height) > MAX_SIDE {
@@ -149,13 +151,22 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     Ok(Picture { image, format, further_pages })
 }
 
-/// Stretches samples of 16 bits that fill only 10 or 12 of them over the whole range: a picture with such a white would
-/// be all but black.
-fn fill_range(samples: &mut [u16]) {
-    let brightest = samples.iter().copied().max().unwrap_or(0);
-    let Some(white) = SHALLOW.into_iter().find(|white| brightest <= *white) else { return };
-    for sample in samples {
-        *sample = (u32::from(*sample) * u32::from(u16::MAX) / u32::from(white)) as u16;
+/// Stretches samples of 16 bits that fill only 12 of them over the whole range: a picture with such a white would be all
+/// but black. A pixel has `colours` samples and then, if it has more, alpha; what is on a transparent ground stays, as it
+/// may be black ink.
+///
+/// Samples of 10 bits are stretched alike. Their own white would be guessed for the dim pictures among those of 12 bits,
+/// too, which would be four times as bright as the others.
+fn fill_range(samples: &mut [u16], [colours, channels]: [usize; 2]) {
+    let stays = |pixel: &[u16]| {
+        let (colours, alpha) = pixel.split_at(colours);
+        colours.iter().any(|sample| *sample > WHITE_IN_12_BITS) || alpha.iter().any(|alpha| *alpha < u16::MAX)
+    };
+    if samples.chunks_exact(channels).any(stays) {
+        return;
+    }
+    for sample in samples.chunks_exact_mut(channels).flat_map(|pixel| &mut pixel[..colours]) {
+        *sample = (u32::from(*sample) * u32::from(u16::MAX) / u32::from(WHITE_IN_12_BITS)) as u16;
     }
 }
 

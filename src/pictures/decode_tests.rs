@@ -1,4 +1,4 @@
-use image::{GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
+use image::{GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage};
 use proptest::prelude::*;
 
 use super::*;
@@ -37,21 +37,37 @@ fn each_format_is_known_by_its_bytes_and_gives_the_pixels_that_went_in() {
     }
 }
 
+/// What four samples of 16 bits, from black to `white`, become, whether they are grey or coloured, with alpha or not.
+fn greys(white: u32) -> Vec<u8> {
+    let sample = |x: u32| Luma([(x * white / 3) as u16]);
+    let deep = DynamicImage::from(ImageBuffer::<Luma<u16>, Vec<u16>>::from_fn(4, 1, |x, _| sample(x)));
+    let all = [deep.clone(), deep.to_luma_alpha16().into(), deep.to_rgb16().into(), deep.to_rgba16().into()];
+    let all = all.map(|image| gray(&decode(&encoded(image, ImageFormat::Png)).unwrap().image).into_raw());
+    assert!(all.iter().all(|greys| *greys == all[0]), "{all:?}");
+    all[0].clone()
+}
+
 #[test]
-fn samples_of_10_or_12_bits_in_files_of_16_are_as_bright_as_those_that_fill_them() {
-    let greys = |white: u32| {
-        let sample = |x: u32| Luma([(x * white / 3) as u16]);
-        let deep = ImageBuffer::<Luma<u16>, Vec<u16>>::from_fn(4, 1, |x, _| sample(x));
-        let colours = DynamicImage::from(deep.clone()).to_rgb16();
-        let [grey, colour] = [encoded(deep, ImageFormat::Png), encoded(colours, ImageFormat::Png)];
-        assert_eq!(gray(&decode(&grey).unwrap().image), gray(&decode(&colour).unwrap().image));
-        gray(&decode(&grey).unwrap().image).into_raw()
-    };
-    for white in [1023, 4095, 65535] {
+fn samples_of_12_bits_in_files_of_16_are_as_bright_as_those_that_fill_them() {
+    for white in [4095, 65535] {
         assert_eq!(greys(white), [0, 85, 170, 255], "{white}");
     }
     // More than 12 bits, however little more, are 16.
     assert!(greys(4098)[3] < 20);
+}
+
+#[test]
+fn black_ink_of_16_bits_on_a_transparent_ground_stays_black() {
+    let pixel = |x: u32| LumaA([2000, if x < 2 { u16::MAX } else { 0 }]);
+    let ink = ImageBuffer::<LumaA<u16>, Vec<u16>>::from_fn(4, 1, |x, _| pixel(x));
+    let seen = gray(&decode(&encoded(ink, ImageFormat::Png)).unwrap().image).into_raw();
+    assert!(seen[0] < 10 && seen[3] == 255, "{seen:?}");
+}
+
+#[test]
+fn a_dim_picture_of_12_bits_is_no_brighter_than_it_is_beside_the_others() {
+    let [dim, less_dim] = [greys(1023)[3], greys(1026)[3]];
+    assert!((60..70).contains(&dim) && dim.abs_diff(less_dim) <= 1, "{dim}, {less_dim}");
 }
 
 #[test]

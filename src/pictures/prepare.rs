@@ -81,6 +81,13 @@ pub fn is_prepared(pixels: &[u8], [height, width]: [usize; 2]) -> bool {
     Map::from_raw(width as u32, height as u32, values).is_some_and(|gray| ink::border_is_dark(&gray))
 }
 
+/// Whether a grey picture, bytes of `[height, width]`, is dark, as light ink on black is: its border, and most of its
+/// light all in all. What fills a picture on black may be as light as paper.
+pub fn is_dark(pixels: &[u8], size: [usize; 2]) -> bool {
+    let sum: u64 = pixels.iter().map(|value| u64::from(*value)).sum();
+    sum < 128 * pixels.len() as u64 && is_prepared(pixels, size)
+}
+
 /// Turns a picture into what a network with inputs of `[height, width, channels]` is to see. Networks with several
 /// channels get it at their size and otherwise as it is.
 pub fn prepare(image: &DynamicImage, input: [usize; 3], how: &Preparation) -> Prepared {

@@ -2,7 +2,7 @@
 //! order that does not depend on timing.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -350,57 +350,68 @@ impl Inputs {
     }
 }
 
-/// Which folders tell the class of their pictures: those directly below a given folder, if at least two of them are
-/// named after classes, or after the numbers of classes that are all numbers.
+/// Which folders tell the class of their pictures: those directly below a given folder that are named after classes, if
+/// there are at least two classes.
 struct ClassFolders {
     /// The class of each name.
     classes: HashMap<String, usize>,
     numbered: Arc<Numbered>,
-    /// The most recent root, and whether it has such folders.
-    of: Option<(Arc<Path>, bool)>,
+    /// The most recent root, and such folders of it.
+    root: Option<Arc<Path>>,
+    folders: HashMap<OsString, usize>,
 }
 
 impl ClassFolders {
     fn new(class_names: Vec<String>, numbered: Arc<Numbered>) -> ClassFolders {
         // Of classes with the same name, the first one counts.
         let classes = class_names.into_iter().enumerate().rev().map(|(class, name)| (name, class)).collect();
-        ClassFolders { classes, numbered, of: None }
+        ClassFolders { classes, numbered, root: None, folders: HashMap::new() }
     }
 
     fn truth(&mut self, place: &Place) -> Option<usize> {
         let root = place.root.as_ref()?;
         let mut parts = place.within().components();
         let (folder, _) = (parts.next()?, parts.next()?);
-        let class = self.class(folder.as_os_str())?;
-        self.are_below(root).then_some(class)
-    }
-
-    /// The class that a folder of this name holds.
-    fn class(&self, folder: &OsStr) -> Option<usize> {
-        let name = folder.to_str()?;
-        let meant = || self.numbered.meant(name).map(|class| class as usize);
-        self.classes.get(name).copied().or_else(meant)
-    }
-
-    /// Whether a root has folders of at least two classes.
-    fn are_below(&mut self, root: &Arc<Path>) -> bool {
-        if let Some((_, are_below)) = self.of.as_ref().filter(|(of, _)| Arc::ptr_eq(of, root)) {
-            return *are_below;
+        if self.root.as_ref().is_none_or(|last| !Arc::ptr_eq(last, root)) {
+            self.folders = self.below(root);
+            self.root = Some(Arc::clone(root));
         }
-        let are_below = self.are_several(root);
-        self.of = Some((Arc::clone(root), are_below));
-        are_below
+        self.folders.get(folder.as_os_str()).copied()
     }
 
-    fn are_several(&self, root: &Path) -> bool {
-        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-        let mut classes = entries.filter_map(|entry| {
-            let class = self.class(&entry.file_name())?;
-            entry.path().is_dir().then_some(class)
+    /// The classes of the folders directly below a root, by their names; of none if they are all of one class.
+    ///
+    /// A number names a class that is written with other zeros before it only where all folders that are called by
+    /// numbers are classes: folders 001 to 200 are numbered for another reason.
+    fn below(&self, root: &Path) -> HashMap<OsString, usize> {
+        let names = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        // The others may be a million pictures.
+        let candidates = names.filter(|name| self.named(name).is_some() || is_number(name));
+        let folders: Vec<OsString> = candidates.filter(|name| root.join(name).is_dir()).collect();
+        let class = |name: &OsString| self.named(name).or_else(|| self.meant(name));
+        let by_number = folders.iter().all(|name| class(name).is_some());
+        let classes = folders.into_iter().filter_map(|name| {
+            let class = if by_number { class(&name) } else { self.named(&name) };
+            Some((name, class?))
         });
-        let first = classes.next();
-        classes.any(|class| Some(class) != first)
+        let classes: HashMap<OsString, usize> = classes.collect();
+        let first = classes.values().next();
+        if classes.values().all(|class| Some(class) == first) { HashMap::new() } else { classes }
     }
+
+    /// The class of exactly this name.
+    fn named(&self, folder: &OsStr) -> Option<usize> {
+        self.classes.get(folder.to_str()?).copied()
+    }
+
+    /// The class of this number.
+    fn meant(&self, folder: &OsStr) -> Option<usize> {
+        self.numbered.meant(folder.to_str()?).map(|class| class as usize)
+    }
+}
+
+fn is_number(name: &OsStr) -> bool {
+    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
 }
 
 /// Whether a class's name can be the name of a folder, and nothing else.

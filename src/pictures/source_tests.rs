@@ -56,6 +56,12 @@ fn folders_of_equal_numbers_are_the_same_class_with_or_without_zeros_before_them
     assert_eq!(truths(&["8", "9", "ten"], &zeros), [None; 4], "where some are words, names count");
     // Two folders of one class are not folders of two.
     assert_eq!(truths(&["8", "9"], &["08/a.png", "8/b.png", "x/d.png"]), [None; 3]);
+    // Where some are no classes, only a class's own name counts.
+    assert_eq!(truths(&["1", "2", "3"], &["001/a.png", "002/b.png", "123/c.png"]), [None; 3]);
+    assert_eq!(
+        truths(&["1", "2", "3"], &["03/a.png", "1/b.png", "12/c.png", "2/d.png"]),
+        [None, Some(0), None, Some(1)]
+    );
 }
 
 #[test]

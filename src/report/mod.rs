@@ -30,4 +30,4 @@ pub use save::save_png;
 pub use series::{Panel, Series, Style, smooth};
 pub(crate) use sheet::mistake_caption;
 pub use sheet::{SheetItem, sheet_room, titled_sheet};
-pub(crate) use table::{aligned, class_name, percent};
+pub(crate) use table::{aligned, class_name, clipped, percent};

@@ -123,7 +123,7 @@ fn length(text: &str) -> usize {
 }
 
 /// At most `most` characters of a name, from its start and its end: names that begin alike often end differently.
-fn clipped(name: &str, most: usize) -> String {
+pub(crate) fn clipped(name: &str, most: usize) -> String {
     let count = length(name);
     if count <= most {
         return name.to_owned();

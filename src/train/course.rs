@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::folder::Checkpoint;
 use super::provenance::Provenance;
 use super::schedule::epochs_behind;
 use super::steps::{RING, State};
@@ -32,11 +33,20 @@ pub(super) struct Course {
     described: DataSet,
 }
 
+/// What was before a course begins.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Before<'a> {
+    /// The model that training starts from, with its path.
+    pub origin: Option<&'a (ModelFile, PathBuf)>,
+    /// What the run is resumed from.
+    pub kept: Option<&'a Checkpoint>,
+}
+
 impl Course {
-    /// Declares everything for training on `train`, which is `data.train` or a part of it. The normalization is that of
-    /// `origin`, the model that training starts from, with its path. Without one, it is that of all of `data.train`:
-    /// members of an ensemble, each with other images set aside, have it in common. `share` is what the device has to
-    /// do.
+    /// Declares everything for training on `train`, which is `data.train` or a part of it. The normalization is the one
+    /// that a resumed run began with, or that of the model that training starts from. Without either, it is that of all of
+    /// `data.train`: members of an ensemble, each with other images set aside, have it in common. `share` is what the
+    /// device has to do.
     ///
     /// # Errors
     /// Settings that cannot be trained with on so many images of this size, an architecture that does not fit them, and
@@ -47,18 +57,24 @@ impl Course {
         data: &DataSet,
         train: &ImageSet,
         settings: Settings,
-        origin: Option<&(ModelFile, PathBuf)>,
+        before: Before,
         share: Share,
     ) -> Result<Course, TrainError> {
         settings.check(train.len())?;
         // Checked here already, before pixels are read through a window that the images might not have.
-        settings.check_images(&data.train)?;
-        let normalization = match origin {
+        match before.kept {
+            // What it began with it goes on with.
+            Some(_) => settings.check_image([data.train.height, data.train.width])?,
+            None => settings.check_images(&data.train)?,
+        }
+        let normalization = match before {
+            // A run of a version that knew no paper goes on without.
+            Before { kept: Some(kept), .. } => Normalization::read(&kept.file, &kept.path)?,
             // What lies outside the images is theirs, and not that of the images that the model knows.
-            Some((file, path)) => {
+            Before { origin: Some((file, path)), .. } => {
                 Normalization { background: data.train.background(), ..Normalization::read(file, path)? }
             }
-            None => Normalization::of_extended(&data.train, settings.augment.window()),
+            Before { .. } => Normalization::of_extended(&data.train, settings.augment.window()),
         };
         let input = [train.height, train.width, train.channels];
         let (network, parameters) = architecture.declare(input, train.classes, store, "classifier")?;
@@ -77,7 +93,7 @@ impl Course {
             step: 0,
             digest,
             normalization,
-            learned_before: origin.map(|(file, _)| file.learned()).unwrap_or_default(),
+            learned_before: before.origin.map(|(file, _)| file.learned()).unwrap_or_default(),
             provenance: Provenance::default(),
             described,
         })

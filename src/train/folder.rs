@@ -158,16 +158,29 @@ impl Folder {
         self.save_settings(settings)
     }
 
-    /// Writes the settings: anew, where the data of a run have moved.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn save_settings(&self, settings: &impl Serialize) -> Result<(), TrainError> {
+    fn save_settings(&self, settings: &impl Serialize) -> Result<(), TrainError> {
         let text = toml::to_string(settings).map_err(|e| {
             let reason = format!("the settings cannot be written: {e}");
             TrainError::Folder { path: self.path.join(CONFIG), reason }
         })?;
         self.write(CONFIG, text.as_bytes())
+    }
+
+    /// Writes the settings anew if `change` makes others of them, as where the data of a run have moved. A folder that a
+    /// program has made may have none. Call it with the folder locked.
+    ///
+    /// # Errors
+    /// Those of reading and writing.
+    pub fn change_settings<S>(&self, change: impl FnOnce(S) -> S) -> Result<(), TrainError>
+    where
+        S: Serialize + DeserializeOwned + Clone + PartialEq,
+    {
+        if !self.path.join(CONFIG).exists() {
+            return Ok(());
+        }
+        let was: S = self.settings()?;
+        let is = change(was.clone());
+        if is == was { Ok(()) } else { self.save_settings(&is) }
     }
 
     /// The model that the run started from, if any, and the path of its copy.
@@ -176,9 +189,10 @@ impl Folder {
         Ok(if path.exists() { Some((ModelFile::load(&path)?, path)) } else { None })
     }
 
-    /// Whether the run was trained to its end and tested: it has the file that is written last.
+    /// Whether the run was trained to its end and tested: it has the file that a run of its kind writes last.
     pub fn is_finished(&self) -> bool {
-        [RESULT, ANIMATION].iter().any(|last| self.path.join(last).exists()) && self.best().exists()
+        let last = if matches!(self.load_model(), Ok(Model::Gan(_))) { ANIMATION } else { RESULT };
+        self.path.join(last).exists() && self.best().exists()
     }
 
     pub fn load_model(&self) -> Result<Model, TrainError> {
@@ -193,14 +207,17 @@ impl Folder {
         let mut damaged = None;
         for path in [self.last(), self.previous()].into_iter().filter(|path| path.exists()) {
             match ModelFile::load(&path) {
-                Ok(file) => return Ok(Some(Checkpoint { file, path, damaged })),
+                Ok(file) => return Ok(Some(Checkpoint { file, path, is_over: false, damaged })),
                 Err(error @ ModelError::Read { .. }) => return Err(error.into()),
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }
         match damaged {
             Some(error) => {
-                let remedy = format!("There is no other checkpoint; remove it, {REMAINS}, and --resume starts over");
+                let remedy = match self.is_finished() {
+                    true => "Remove it: the run is finished, and its model is best.safetensors".into(),
+                    false => format!("There is no other checkpoint; remove it, {REMAINS}, and --resume starts over"),
+                };
                 let reason = format!("{error}. {remedy}");
                 Err(TrainError::Resume { path: self.path.clone(), reason })
             }
@@ -223,7 +240,10 @@ impl Folder {
     }
 
     /// Keeps other processes out of the folder as long as the returned file is open.
-    pub(super) fn lock(&self) -> Result<fs::File, TrainError> {
+    ///
+    /// # Errors
+    /// [`TrainError::InUse`] where another process does so, and the system's.
+    pub fn lock(&self) -> Result<fs::File, TrainError> {
         let path = self.path.join(LOCK);
         let options = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = options().map_err(|e| failed(&path, &e))?;
@@ -232,10 +252,10 @@ impl Folder {
 
     /// The checkpoint or, of a finished run whose checkpoint was removed, the model: both say what they were trained
     /// with.
-    fn kept(&self) -> Result<Option<Checkpoint>, TrainError> {
+    pub(super) fn kept(&self) -> Result<Option<Checkpoint>, TrainError> {
         match self.checkpoint()? {
             None if self.is_finished() => {
-                Ok(Some(Checkpoint { file: self.load_best()?, path: self.best(), damaged: None }))
+                Ok(Some(Checkpoint { file: self.load_best()?, path: self.best(), is_over: true, damaged: None }))
             }
             kept => Ok(kept),
         }
@@ -246,23 +266,49 @@ impl Folder {
         self.kept()?.map_or(Ok(()), |kept| kept.same_data(&digest(&data.train), &data.class_names))
     }
 
+    /// The run in this folder or, in that of an ensemble, those of its members, finished ones too: what an ensemble has
+    /// learned is in their folders.
+    ///
+    /// # Errors
+    /// Settings of an ensemble that were changed since it began.
+    pub fn runs(&self) -> Result<Vec<Folder>, TrainError> {
+        let own: Settings = self.settings()?;
+        if self.member(own.members).exists() {
+            return Err(self.changed(CONFIG, &format!("with more members than {}", own.members)));
+        }
+        if own.members == 1 {
+            return Ok(vec![self.clone()]);
+        }
+        let runs: Vec<Folder> =
+            (0..own.members).map(|i| Folder::open(&self.member(i))).collect::<Result<_, TrainError>>()?;
+        if let Some(first) = runs.first() {
+            let aside = [&["members"][..], &PLACES[..]].concat();
+            if let Some(changed) = difference(&first.settings()?, &own, &aside) {
+                return Err(self.changed(CONFIG, &changed));
+            }
+        }
+        Ok(runs)
+    }
+
+    /// The error for a file that was changed since the run began; `changed` follows "was begun".
+    fn changed(&self, name: &str, changed: &str) -> TrainError {
+        let reason = format!("the run was begun {changed}. Put back what it was, or start a new run");
+        TrainError::Resume { path: self.path.join(name), reason }
+    }
+
     /// Refuses to resume with settings or an architecture that were changed since the run began. Devices change from
     /// run to run, and what lies elsewhere now is known by its digest or was copied.
     pub fn check_settings<S: Serialize + DeserializeOwned>(&self) -> Result<(), TrainError> {
         let Some(kept) = self.kept()? else { return Ok(()) };
-        let refuse = |name: &str, changed: String| {
-            let reason = format!("the run was begun {changed}. Put back what it was, or start a new run");
-            TrainError::Resume { path: self.path.join(name), reason }
-        };
         let settings: S = self.settings()?;
         // Settings of a version that had others are not compared.
         let was = kept.file.metadata.get("trained").and_then(|text| toml::from_str::<S>(text).ok());
         if let Some(changed) = was.and_then(|was| difference(&was, &settings, &PLACES)) {
-            return Err(refuse(CONFIG, changed));
+            return Err(self.changed(CONFIG, &changed));
         }
         let architecture = self.read(ARCHITECTURE)?.unwrap_or_default();
         let texts = [kept.file.get("architecture", &kept.path)?, architecture.as_str()];
-        between(texts, &REMARKS).map_or(Ok(()), |changed| Err(refuse(ARCHITECTURE, changed)))
+        between(texts, &REMARKS).map_or(Ok(()), |changed| Err(self.changed(ARCHITECTURE, &changed)))
     }
 
     /// Removes files that a killed process left half written; none has a name that is ever read.
@@ -315,27 +361,55 @@ impl Folder {
         Ok(if path.exists() { ModelFile::load(&path)?.number(EPOCH, &path)? } else { 0 })
     }
 
-    /// Refuses a best model other than that of epoch `best`, where a checkpoint has done `done` epochs. A run that was
-    /// killed between the two may have a newer model, which it will write again.
-    pub(super) fn check_best(&self, best: usize, done: usize) -> Result<(), TrainError> {
-        let found = self.epoch_of_best()?;
-        if best == 0 || found == best || found > done {
-            return Ok(());
+    /// Refuses a best model that does not belong to a checkpoint, and metrics (the file `records`) that do not know of it:
+    /// `known` is the best epoch by them, 0 if there is none. Returns the epoch of the best model.
+    pub(super) fn check_best(&self, checkpoint: &Checkpoint, known: usize, records: &str) -> Result<usize, TrainError> {
+        let (done, found) = (checkpoint.epoch()?, self.epoch_of_best()?);
+        // The model of a run that was killed before its checkpoint: the epoch is done again.
+        if found > done {
+            return Ok(found);
         }
+        if found > 0 && known == 0 {
+            let reason = format!(
+                "it has no best epoch, but best.safetensors is of epoch {found}, and the checkpoint of epoch {done}. Put \
+                 back the file that belongs to them, or start a new run"
+            );
+            return Err(TrainError::Resume { path: self.path.join(records), reason });
+        }
+        // The metrics may know of a better one: an epoch that was done again, on another device, need not be the best
+        // again.
+        let best = checkpoint.best_epoch()?.unwrap_or(known);
+        if found == best { Ok(found) } else { Err(self.other_best(found, best)) }
+    }
+
+    /// Refuses a finished run's model if it is not the one that was tested.
+    ///
+    /// # Errors
+    /// [`TrainError::Resume`], and those of reading it.
+    pub fn check_finished(&self) -> Result<(), TrainError> {
+        let found = self.epoch_of_best()?;
+        match Folder::best_epoch(&self.path) {
+            Some(tested) if tested != found => Err(self.other_best(found, tested)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error for a best model that is of epoch `found`, 0 if it is missing, and not of epoch `best`.
+    fn other_best(&self, found: usize, best: usize) -> TrainError {
         let problem = if found > 0 { format!("it is of epoch {found}") } else { "it is missing".into() };
-        let reason = format!(
-            "{problem}, but the best epoch so far is {best}. Put back the file that belongs to the checkpoint, or start \
-             a new run"
-        );
-        Err(TrainError::Resume { path: self.best(), reason })
+        let wanted =
+            if best > 0 { format!("the best epoch so far is {best}") } else { "no epoch is the best yet".into() };
+        let reason = format!("{problem}, but {wanted}. Put back the file that belongs to this run, or start a new run");
+        TrainError::Resume { path: self.best(), reason }
     }
 
     /// Refuses to start over where a checkpoint has been: a killed run can have up to `first` epochs in its metrics, or
-    /// in a best model, before it has one.
-    pub(super) fn check_lost(&self, recorded: f64, first: usize) -> Result<(), TrainError> {
-        let epochs = recorded.max(self.epoch_of_best()? as f64);
+    /// in a best model, before it has one. Returns the epoch of the best model.
+    pub(super) fn check_lost(&self, recorded: f64, first: usize) -> Result<usize, TrainError> {
+        let found = self.epoch_of_best()?;
+        let epochs = recorded.max(found as f64);
         if epochs <= first as f64 {
-            return Ok(());
+            return Ok(found);
         }
         let reason = format!(
             "it has results of {epochs} epochs, but no checkpoint to continue from. Put last.safetensors back, or \
@@ -344,16 +418,23 @@ impl Folder {
         Err(TrainError::Resume { path: self.path.clone(), reason })
     }
 
-    /// Writes metrics and curves first, the checkpoint last: the checkpoint is never ahead of them.
-    pub fn save(&self, checkpoint: &ModelFile, metrics: &Metrics, settings: &Settings) -> Result<(), TrainError> {
-        self.write(METRICS, metrics.csv().as_bytes())?;
+    /// Writes the curves and then the metrics. Of all that a run saves, the curves come first: while another program has
+    /// them open, nothing else gets ahead of the checkpoint.
+    pub(super) fn save_metrics(&self, metrics: &Metrics, settings: &Settings) -> Result<(), TrainError> {
         let curves = Curves { name: &settings.model, metrics, label_smoothing: settings.label_smoothing };
         let picture = Metrics::picture(&settings.model, &[curves])?;
         report::save_png(&picture, self.path.join("curves.png"))?;
-        self.save_checkpoint(checkpoint)
+        self.write(METRICS, metrics.csv().as_bytes())
     }
 
-    /// Writes a checkpoint, and keeps the one before it.
+    /// Writes the best model, directly before the checkpoint, and returns its epoch.
+    pub(super) fn save_best(&self, file: &ModelFile) -> Result<usize, TrainError> {
+        let path = self.best();
+        file.save(&path)?;
+        Ok(file.number(EPOCH, &path)?)
+    }
+
+    /// Writes a checkpoint, and keeps the one before it. It comes last: it is never ahead of the other files.
     pub(super) fn save_checkpoint(&self, file: &ModelFile) -> Result<(), TrainError> {
         let last = self.last();
         let bytes = file.to_bytes(&last)?;
@@ -392,6 +473,8 @@ impl Folder {
 pub struct Checkpoint {
     pub file: ModelFile,
     pub path: PathBuf,
+    /// Whether it is a finished run's model, in the place of a checkpoint that was removed.
+    pub(super) is_over: bool,
     /// What is wrong with a newer checkpoint, if there is one.
     damaged: Option<ModelError>,
 }
@@ -421,6 +504,12 @@ impl Checkpoint {
         Ok(self.file.number(EPOCH, &self.path)?)
     }
 
+    /// The epoch of the best model that was there when this was written. Versions before do not say it.
+    fn best_epoch(&self) -> Result<Option<usize>, TrainError> {
+        let is_said = self.file.metadata.contains_key(BEST_EPOCH);
+        Ok(is_said.then(|| self.file.number(BEST_EPOCH, &self.path)).transpose()?)
+    }
+
     /// The state that it holds, fitted to a classifier.
     pub(super) fn state(&self, classifier: &ClassifierSteps) -> Result<State, TrainError> {
         let learner = &classifier.learner;
@@ -445,7 +534,7 @@ const CONFIG: &str = "config.toml";
 const ARCHITECTURE: &str = "architecture.toml";
 /// An empty file that a process holds locked while it trains.
 const LOCK: &str = ".lock";
-const METRICS: &str = "metrics.csv";
+pub(super) const METRICS: &str = "metrics.csv";
 const ORIGIN: &str = "from.safetensors";
 /// A classifier's last file.
 const RESULT: &str = "result.toml";
@@ -453,6 +542,8 @@ const RESULT: &str = "result.toml";
 pub(super) const ANIMATION: &str = "snapshots.gif";
 /// Metadata: the epochs that a checkpoint or a best model has behind it.
 pub(super) const EPOCH: &str = "epoch";
+/// Metadata of a checkpoint: the epoch of the best model, 0 if there is none yet.
+pub(super) const BEST_EPOCH: &str = "best_epoch";
 /// What is left of a run without its checkpoints.
 const REMAINS: &str = "best.safetensors and the .csv files";
 /// Settings that say where something is.
@@ -483,7 +574,7 @@ mod tests {
         file.set(DATA_DIGEST, "1");
         file.set("classes", 2);
         file.set_class_names(&["a", "b"].map(String::from));
-        let checkpoint = Checkpoint { file, path: "last.safetensors".into(), damaged: None };
+        let checkpoint = Checkpoint { file, path: "last.safetensors".into(), is_over: false, damaged: None };
         let refused = |digest: &str, names: [&str; 2]| {
             checkpoint.same_data(digest, &names.map(String::from)).unwrap_err().to_string()
         };
@@ -495,18 +586,76 @@ mod tests {
         assert!(renamed.starts_with(words), "{renamed}");
     }
 
-    #[test]
-    fn a_best_model_newer_than_the_checkpoint_is_that_of_a_run_killed_while_it_saved() {
+    /// A checkpoint of epoch `done`; `best` is the epoch of the best model, if it says that.
+    fn checkpoint(done: usize, best: Option<usize>) -> Checkpoint {
+        let mut file = ModelFile::default();
+        file.set(EPOCH, done);
+        if let Some(best) = best {
+            file.set(BEST_EPOCH, best);
+        }
+        Checkpoint { file, path: "last.safetensors".into(), is_over: false, damaged: None }
+    }
+
+    /// A folder whose best model is of epoch 3.
+    fn with_best() -> (tempfile::TempDir, Folder) {
         let parent = tempfile::tempdir().unwrap();
         let folder = Folder::create(parent.path(), "net").unwrap();
-        assert!(folder.check_best(0, 2).is_ok() && folder.check_best(1, 2).is_err());
         let mut file = ModelFile::default();
         file.set("architecture", "none");
         file.set(EPOCH, 3);
         file.save(folder.best()).unwrap();
-        assert!(folder.check_best(1, 2).is_ok() && folder.check_best(3, 3).is_ok());
-        assert!(folder.check_best(1, 3).is_err());
-        assert!(folder.check_lost(0.0, 2).is_err() && folder.check_lost(3.0, 3).is_ok());
+        (parent, folder)
+    }
+
+    #[test]
+    fn a_best_model_is_that_of_the_checkpoint_or_a_newer_one_of_a_run_killed_while_it_saved() {
+        let (_parent, folder) = with_best();
+        let check = |done, best, known| folder.check_best(&checkpoint(done, best), known, METRICS);
+        for (done, best, known) in [(2, Some(1), 1), (2, Some(0), 0), (3, Some(3), 3), (3, None, 3)] {
+            assert_eq!(check(done, best, known).unwrap(), 3, "{done} {best:?} {known}");
+        }
+        // Done again on another device, the third epoch was not the best.
+        assert_eq!(check(3, Some(3), 2).unwrap(), 3);
+        for (done, best, known) in [(3, Some(2), 2), (4, Some(4), 4), (3, None, 1)] {
+            let refused = check(done, best, known).unwrap_err().to_string();
+            let words =
+                format!("best.safetensors: cannot be resumed: it is of epoch 3, but the best epoch so far is {known}");
+            assert!(refused.contains(&words), "{refused}");
+        }
+        for best in [Some(3), None] {
+            let refused = check(3, best, 0).unwrap_err().to_string();
+            let words = "metrics.csv: cannot be resumed: it has no best epoch, but best.safetensors is of epoch 3";
+            assert!(refused.contains(words), "{refused}");
+        }
+        std::fs::remove_file(folder.best()).unwrap();
+        assert_eq!(check(2, Some(0), 0).unwrap(), 0);
+        assert!(
+            check(2, Some(1), 1).unwrap_err().to_string().contains("it is missing, but the best epoch so far is 1")
+        );
+    }
+
+    #[test]
+    fn a_run_without_a_checkpoint_starts_over_only_if_it_was_in_its_first_epoch() {
+        let (_parent, folder) = with_best();
+        assert!(folder.check_lost(0.0, 2).is_err());
+        assert_eq!(folder.check_lost(3.0, 3).unwrap(), 3);
         assert!(folder.check_lost(3.5, 3).is_err());
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_of_a_finished_run_is_to_be_removed_and_the_model_stays() {
+        let (_parent, folder) = with_best();
+        std::fs::write(folder.last(), "half").unwrap();
+        let advice = || folder.checkpoint().unwrap_err().to_string();
+        assert!(advice().ends_with("remove it, best.safetensors and the .csv files, and --resume starts over"));
+        // The last file of a GAN says nothing of a classifier.
+        folder.write(ANIMATION, b"").unwrap();
+        assert!(!folder.is_finished());
+        folder.save_result(None, 3).unwrap();
+        assert!(advice().ends_with("Remove it: the run is finished, and its model is best.safetensors"));
+        folder.check_finished().unwrap();
+        folder.save_result(None, 2).unwrap();
+        let refused = folder.check_finished().unwrap_err().to_string();
+        assert!(refused.contains("it is of epoch 3, but the best epoch so far is 2"), "{refused}");
     }
 }

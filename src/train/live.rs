@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::course::Course;
+use super::course::{Before, Course};
 use super::{Settings, Share, TrainError};
 use crate::data::{DataSet, ImageSet};
 use crate::device::Device;
@@ -86,7 +86,8 @@ impl Live {
         let share = Share::of(device.as_ref());
         let mut begin = |share: Share| {
             let mut store = Store::default();
-            let mut course = Course::declare(&mut store, architecture, data, &train, settings.clone(), None, share)?;
+            let (settings, before) = (settings.clone(), Before::default());
+            let mut course = Course::declare(&mut store, architecture, data, &train, settings, before, share)?;
             let mut evaluation = match watched.is_empty() {
                 true => None,
                 false => Some(course.evaluation(&mut store, &watched)?),

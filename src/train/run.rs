@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::course::Course;
-use super::folder::{Checkpoint, EPOCH, Folder};
+use super::course::{Before, Course};
+use super::folder::{BEST_EPOCH, Checkpoint, EPOCH, Folder, METRICS};
 use super::metrics::{Metrics, Row, Set, as_written};
 use super::pacing::Pacing;
 use super::steps::RING;
 use super::{Settings, Share, TrainError};
-use crate::data::{DataSet, ImageSet};
+use crate::data::{DataSet, ImageSet, mnist};
 use crate::device::Device;
 use crate::graph::Store;
 use crate::infer::evaluate::{Evaluation, Scores};
@@ -118,6 +118,8 @@ struct Loop<'a, 'b> {
     best: Best,
     /// The best model, until it is written.
     unsaved: Option<ModelFile>,
+    /// The epoch of the best model that is written; 0 if there is none.
+    written: usize,
 }
 
 impl Run<'_> {
@@ -155,17 +157,22 @@ impl Run<'_> {
         }
     }
 
-    /// Refuses a best model that does not belong to the checkpoint, which may be that of the last step, and a folder
-    /// without the checkpoint that it once had.
-    fn check_kept(&self, checkpoint: Option<&Checkpoint>, best: Best, is_last: bool) -> Result<(), TrainError> {
-        match checkpoint {
-            Some(checkpoint) => {
-                let done = checkpoint.epoch()?;
-                // Without validation the last model is the only one that is kept.
-                let kept = if best.epoch == 0 && is_last { done } else { best.epoch };
-                self.folder.check_best(kept, done)
+    /// Refuses a best model that does not belong to what the run goes on from, which may be the checkpoint of the last
+    /// step, and a folder without the checkpoint that it once had. Returns the epoch of the best model.
+    fn check_kept(&self, kept: Option<&Checkpoint>, best: Best, is_last: bool) -> Result<usize, TrainError> {
+        match kept {
+            Some(model) if model.is_over => {
+                self.folder.check_finished()?;
+                model.epoch()
             }
-            None if self.folder.is_finished() => Ok(()),
+            Some(checkpoint) => {
+                let known = match self.settings.validation {
+                    // Without validation the last model is the only one that is kept.
+                    0 if is_last => checkpoint.epoch()?,
+                    _ => best.epoch,
+                };
+                self.folder.check_best(checkpoint, known, METRICS)
+            }
             None => {
                 let metrics = self.folder.metrics()?;
                 self.folder.check_lost(metrics.rows.last().map_or(0.0, |row| row.epoch), 1)
@@ -182,7 +189,9 @@ impl Run<'_> {
         let origin = self.origin()?;
         let mut store = Store::default();
         let (architecture, data) = (&self.architecture, &self.data);
-        let mut course = Course::declare(&mut store, architecture, data, &train, settings, origin.as_ref(), share)?;
+        let kept = self.folder.kept()?;
+        let before = Before { origin: origin.as_ref(), kept: kept.as_ref() };
+        let mut course = Course::declare(&mut store, architecture, data, &train, settings, before, share)?;
         let mut evaluation = |set: &ImageSet| match set.is_empty() {
             true => Ok(None),
             false => course.evaluation(&mut store, set).map(Some),
@@ -191,16 +200,16 @@ impl Run<'_> {
         let mut test = evaluation(&self.data.test)?;
 
         let learner = &course.classifier.learner;
-        let checkpoint = self.folder.checkpoint()?;
-        let is_over = checkpoint.is_none() && self.folder.is_finished();
-        let state = match &checkpoint {
-            Some(checkpoint) => {
-                checkpoint.same_data(&course.digest, &self.data.class_names)?;
-                if let Some(warning) = self.folder.mend(checkpoint)? {
-                    (self.report)(Event::Warning(warning));
-                }
-                checkpoint.state(&course.classifier)?
+        if let Some(kept) = &kept {
+            kept.same_data(&course.digest, &self.data.class_names)?;
+            if let Some(warning) = self.folder.mend(kept)? {
+                (self.report)(Event::Warning(warning));
             }
+        }
+        let checkpoint = kept.as_ref().filter(|kept| !kept.is_over);
+        let is_over = kept.is_some() && checkpoint.is_none();
+        let state = match checkpoint {
+            Some(checkpoint) => checkpoint.state(&course.classifier)?,
             None => {
                 let mut first = course.classifier.initial(self.settings.seed);
                 if let Some((file, path)) = &origin {
@@ -211,20 +220,23 @@ impl Run<'_> {
             }
         };
         let (metrics, best) = self.folder.history(state.step as usize)?;
-        self.check_kept(checkpoint.as_ref(), best, state.step as usize == course.total())?;
+        let written = self.check_kept(kept.as_ref(), best, state.step as usize == course.total())?;
+        let place = self.settings.data.clone();
+        self.folder.change_settings(|was: Settings| Settings { data: place, ..was })?;
         self.device.allocate(&store)?;
         // Once a run. The built-in MNIST has no image twice.
-        if let (Some((_, set)), None, Some(_)) = (&validation, &checkpoint, &self.settings.data)
+        if let (Some((_, set)), None) = (&validation, &checkpoint)
+            && self.data.name != mnist::NAME
             && let Some(repeats) = set.repeats(&train, "validation")
         {
             (self.report)(Event::Warning(repeats));
         }
-        course.begin(self.device, &train, &state, checkpoint.as_ref().map(|checkpoint| &checkpoint.file))?;
+        course.begin(self.device, &train, &state, checkpoint.map(|checkpoint| &checkpoint.file))?;
         if let Some((evaluation, set)) = &mut validation {
             evaluation.upload(self.device, set)?;
         }
-        drop((train, checkpoint));
-        let mut this = Loop { run: self, course, validation, metrics, best, unsaved: None };
+        drop((train, kept));
+        let mut this = Loop { run: self, course, validation, metrics, best, unsaved: None, written };
         if !is_over && let Some(step) = this.steps()? {
             return Ok(Outcome::Stopped { step });
         }
@@ -392,7 +404,7 @@ impl Loop<'_, '_> {
         pacing.saved(saving, |held| (self.run.report)(Event::Warning(held)))
     }
 
-    /// Writes a checkpoint and, before it, the model if this is the best.
+    /// Writes curves, metrics, the model if this is the best, and a checkpoint.
     fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from: the best stays that of the last checkpoint.
         let state = self.course.state(self.run.device)?;
@@ -403,11 +415,14 @@ impl Loop<'_, '_> {
             let (weights, running) = self.course.inference(self.run.device)?;
             self.unsaved = Some(self.model_file(&weights, &running));
         }
+        let folder = &self.run.folder;
+        folder.save_metrics(&self.metrics, &self.run.settings)?;
         if let Some(best) = &self.unsaved {
-            best.save(self.run.folder.best())?;
+            self.written = folder.save_best(best)?;
             self.unsaved = None;
         }
-        self.run.folder.save(&file, &self.metrics, &self.run.settings)?;
+        file.set(BEST_EPOCH, self.written);
+        folder.save_checkpoint(&file)?;
         (self.run.report)(Event::Saved { step: self.course.step, path: self.run.folder.path() });
         Ok(())
     }
@@ -419,11 +434,10 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::data::mnist;
     use crate::device::DeviceError;
     use crate::device::cpu::Cpu;
     use crate::device::rigged::{Moment, Rigged};
-    use crate::models::builtin;
+    use crate::models::{Augmentation, builtin};
 
     /// How often a run tries to allocate memory on a device that has none.
     fn tries(images: usize, validation: usize) -> usize {
@@ -514,7 +528,7 @@ mod tests {
         let data = DataSet::new("twice", train, ImageSet::default(), all.class_names);
         let architecture = builtin("dense").unwrap();
         let recipe = Settings::from_recipe("dense", &architecture.recipe);
-        let settings = Settings { epochs: 1, batch: 8, validation: 20, data: Some("twice".into()), ..recipe };
+        let settings = Settings { epochs: 1, batch: 8, validation: 20, ..recipe };
         let parent = tempfile::tempdir().unwrap();
         let folder = Folder::create(parent.path(), "dense").unwrap();
         folder.begin(architecture.text(), None, &settings).unwrap();
@@ -528,6 +542,70 @@ mod tests {
         Run { settings, architecture, data, folder, device, stop, report }.train().unwrap();
         let words = "of the 20 validation images are also among the training images: ";
         assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
+    }
+
+    #[test]
+    fn a_run_whose_best_epoch_is_not_the_best_again_when_it_is_repeated_elsewhere_is_still_resumed() {
+        let all = mnist::embedded().unwrap();
+        let train = all.train.select(&(0..80).collect::<Vec<_>>());
+        let data = DataSet::new("few", train, ImageSet::default(), all.class_names);
+        let architecture = builtin("dense").unwrap();
+        let recipe = Settings::from_recipe("dense", &architecture.recipe);
+        let settings = Settings { epochs: 4, batch: 20, validation: 20, patience: 0, ..recipe };
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        folder.begin(architecture.text(), None, &settings).unwrap();
+        let until = |epoch: usize| {
+            let stop = AtomicBool::new(false);
+            let report = &mut |event: Event| {
+                if matches!(event, Event::Validated { epoch: done, .. } if done == epoch) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            };
+            let (settings, architecture) = (settings.clone(), architecture.clone());
+            let (data, folder, device) = (data.clone(), folder.clone(), &mut Cpu::new());
+            Run { settings, architecture, data, folder, device, stop: &stop, report }.train().unwrap()
+        };
+        until(2);
+        // The third epoch was the best, and the run killed before it was in a checkpoint. Now nothing is better than the
+        // second.
+        let mut best = folder.load_best().unwrap();
+        best.set(EPOCH, 3);
+        folder.save_best(&best).unwrap();
+        let mut metrics = folder.metrics().unwrap();
+        metrics.rows.iter_mut().filter(|row| row.epoch == 2.0).for_each(|row| row.accuracy = 1.0);
+        folder.write(METRICS, metrics.csv().as_bytes()).unwrap();
+        until(3);
+        let checkpoint = folder.checkpoint().unwrap().unwrap().file;
+        assert_eq!([EPOCH, BEST_EPOCH].map(|key| checkpoint.metadata[key].clone()), ["3", "3"]);
+        assert!(matches!(until(4), Outcome::Finished { best_epoch: 3, .. }));
+    }
+
+    #[test]
+    fn a_run_of_a_version_that_knew_no_paper_goes_on_as_it_began() {
+        let all = mnist::embedded().unwrap();
+        let mut train = all.train.select(&(0..60).collect::<Vec<_>>());
+        train.images = train.images.iter().map(|byte| 255 - byte).collect::<Vec<u8>>().into();
+        let data = DataSet::new("light", train, ImageSet::default(), all.class_names);
+        let architecture = builtin("dense").unwrap();
+        let recipe = Settings::from_recipe("dense", &architecture.recipe);
+        let settings = Settings { epochs: 1, batch: 40, validation: 20, ..recipe };
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        let train = |settings: &Settings| {
+            let (settings, architecture) = (settings.clone(), architecture.clone());
+            let (data, folder, device) = (data.clone(), folder.clone(), &mut Cpu::new());
+            let (stop, report) = (&AtomicBool::new(false), &mut |_: Event| {});
+            Run { settings, architecture, data, folder, device, stop, report }.train()
+        };
+        train(&settings).unwrap();
+        let mut last = ModelFile::load(folder.last()).unwrap();
+        assert_eq!(last.metadata.remove("background").as_deref(), Some("255"));
+        last.save(folder.last()).unwrap();
+        // A new run with such images would be refused.
+        let augment = Augmentation { extend: true, ..Augmentation::default() };
+        train(&Settings { augment, ..settings }).unwrap();
+        assert!(!ModelFile::load(folder.last()).unwrap().metadata.contains_key("background"));
     }
 
     #[test]

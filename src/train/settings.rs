@@ -244,7 +244,7 @@ impl Settings {
         refuse(self.augment.problem(Some(image)))
     }
 
-    /// Refuses an augmentation that the images of a set cannot have.
+    /// Refuses an augmentation that a new run on the images of a set cannot have.
     pub fn check_images(&self, set: &ImageSet) -> Result<(), TrainError> {
         refuse(self.augment.problem_with(set))
     }

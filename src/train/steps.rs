@@ -69,7 +69,7 @@ impl ClassifierSteps {
         share: Share,
     ) -> Result<ClassifierSteps, TrainError> {
         settings.check_parts(share.parts)?;
-        settings.check_images(set)?;
+        settings.check_image([set.height, set.width])?;
         let parts = share.parts;
         let (count, batch) = (set.len(), settings.batch / parts);
         let clock = store.add("clock", 2);

@@ -263,7 +263,7 @@ fn lists_and_patterns_are_read_as_folders_are() {
         let said = said(child.output().unwrap());
         ends_with(&said, 3);
         let line = said.err.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{said:#?}"));
-        assert!(line.chars().count() < 200, "{said:#?}");
+        assert!(line.chars().count() < 250, "{said:#?}");
     }
     place.write("empty", "");
     let mut child = place.command(&format!("{CLASSIFY} --quiet -"));

@@ -48,13 +48,16 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_g
     ] {
         place.refused(&format!("{line} --resume {flags}"), &[words]);
     }
-    // A journal as earlier versions wrote it, in which a model has no name.
-    let journal = place.text("table.csv.partial");
-    let unnamed = journal.replacen(r#""model's name":"judge","#, "", 1);
-    assert_ne!(journal, unnamed);
-    place.write("table.csv.partial", unnamed);
+    // A journal as earlier versions wrote it, in which a model has no name, and nothing is said of what is shown.
+    let mut journal = place.text("table.csv.partial");
+    for setting in [r#""model's name":"judge","#, r#""--show-input":"None","#] {
+        let without = journal.replacen(setting, "", 1);
+        assert_ne!(journal, without);
+        journal = without;
+    }
+    place.write("table.csv.partial", journal);
     place.refused(&format!("{line} --resume --model dense"), &["was begun with another model than dense"]);
-    place.works(&format!("{line} --resume"));
+    place.works(&format!("{line} --resume --show-input seen"));
     assert_eq!(rows(&place.text("table.csv")).len(), 6);
 }
 
@@ -124,6 +127,19 @@ fn files_that_a_complete_table_was_made_without_are_not_left_out_in_silence() {
     place.works(&format!("{line} {files} --force"));
     let again = place.works(&format!("{line} {files} --resume"));
     assert!(again.err.contains("is already complete") && again.err.contains("--sheet sheet.png is left"), "{again:#?}");
+}
+
+#[test]
+fn a_complete_table_without_rows_lacks_no_folder_for_pictures_and_all_other_files_that_are_not_there() {
+    let place = Place::new();
+    place.write("in/broken.png", "no picture");
+    let line = format!("{CLASSIFY} in --out table.csv --sort-into sorted --show-input seen");
+    ends_with(&place.run(&line), 3);
+    assert!(!place.path("sorted").exists() && !place.path("seen").exists());
+    let again = place.run(&format!("{line} --resume"));
+    ends_with(&again, 3);
+    assert!(again.err.contains("is already complete") && !again.err.contains("is left as it is"), "{again:#?}");
+    place.refused(&format!("{line} --resume --errors errors.csv"), &["--errors errors.csv: is not there"]);
 }
 
 #[test]

@@ -244,14 +244,29 @@ fn a_finished_run_without_validation_can_be_resumed_and_changes_nothing() {
     assert!(place.text("runs/0001-dense/result.toml").contains("best_epoch = 2\n"));
 }
 
+/// A process that does not outlive its test, however that ends.
+#[cfg(unix)]
+struct Killed(Option<std::process::Child>);
+
+#[cfg(unix)]
+impl Drop for Killed {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_was_started_to_ignore_hang_ups_and_ctrl_c_goes_on_through_them() {
     let place = Place::with_digits(400, 50);
     let mut command = after(&place, "trap '' HUP INT", &format!("{DENSE} --epochs 100000 --quiet"));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Killed(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()));
+    let id = child.0.as_ref().unwrap().id().to_string();
     let signal = |name: &str| {
-        let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status();
+        let sent = std::process::Command::new("kill").args([name, id.as_str()]).status();
         assert!(sent.unwrap().success());
     };
     let reaches = |wanted: u32| {
@@ -268,7 +283,7 @@ fn a_run_that_was_started_to_ignore_hang_ups_and_ctrl_c_goes_on_through_them() {
     // Either would stop it at the next of its epochs, which have three steps.
     reaches(step(&place, "runs/0001-dense") + 30);
     signal("-TERM");
-    let stopped = said(child.wait_with_output().unwrap());
+    let stopped = said(child.0.take().unwrap().wait_with_output().unwrap());
     assert!(stopped.code == Some(130) && stopped.err.contains("; saved. Continue with: "), "{stopped:#?}");
 }
 
@@ -367,6 +382,21 @@ fn a_run_that_goes_on_with_its_data_moved_remembers_where_they_are() {
         assert!(settings.lines().any(|line| line.starts_with("data = ") && line.contains("moved")), "{settings}");
     }
     place.works(resume);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_goes_on_with_data_at_a_place_that_it_cannot_remember() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::with_digits(300, 50);
+    place.works(&format!("{DENSE} --epochs 1"));
+    let config = place.text("runs/0001-dense/config.toml");
+    let moved = OsStr::from_bytes(b"caf\xe9");
+    std::fs::rename(place.path("data"), place.path(".").join(moved)).unwrap();
+    let resumed = said(place.command("train --resume runs/0001-dense --data").arg(moved).output().unwrap());
+    assert_eq!(resumed.code, Some(0), "{resumed:#?}");
+    assert_eq!(place.text("runs/0001-dense/config.toml"), config);
 }
 
 #[test]

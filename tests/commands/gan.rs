@@ -73,7 +73,15 @@ fn a_gan_that_is_finished_is_said_to_be_and_one_that_was_killed_in_its_last_meas
     let (run, resume) = ("runs/0001-tiny", "train --resume runs/0001-tiny");
     let is_complete = || place.works(resume).out.contains("2 epochs, complete already");
     assert!(is_complete());
+    let measures = format!("{run}/measures.csv");
+    let rows = place.text(&measures);
+    std::fs::remove_file(place.path(&measures)).unwrap();
+    place
+        .refused(resume, &["measures.csv: cannot be resumed: it has no best epoch, but best.safetensors is of epoch "]);
+    place.write(&measures, rows);
     std::fs::remove_file(place.path(&format!("{run}/snapshots.gif"))).unwrap();
+    // A classifier's last file says nothing of it.
+    place.write(&format!("{run}/result.toml"), "");
     assert!(!is_complete());
 
     // Without its checkpoint it is measured again, and an unfinished one is not started over.
@@ -107,10 +115,12 @@ fn a_gan_goes_on_with_its_own_losses_and_settings_wherever_its_data_are() {
 #[test]
 fn a_sweep_whose_disk_is_full_says_how_to_go_on() {
     let place = place();
-    let mut sweep = place.command("sweep tiny.toml --ratios 1:3 --epochs 1 --data data --device cpu");
-    let full = said(sweep.env("INKGRAD_FAULT", "full-disk@losses.csv").output().unwrap());
-    let words = "run the same command again to continue from what is in sweep";
-    assert!(full.code == Some(1) && full.err.contains(words), "{full:#?}");
+    for file in ["config.toml", "losses.csv", "sweep.md", "sweep.png"] {
+        let mut sweep = place.command("sweep tiny.toml --ratios 1:3 --epochs 1 --data data --device cpu");
+        let full = said(sweep.env("INKGRAD_FAULT", format!("full-disk@{file}")).output().unwrap());
+        let words = "run the same command again to continue from what is in sweep";
+        assert!(full.code == Some(1) && full.err.contains(words), "{file}: {full:#?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #[cfg(unix)]
 use std::time::Duration;
 
+use inkgrad::models::ModelFile;
+
 use crate::common::{NAMES, Place, idx, said};
 use crate::golden::TINY_GAN;
 
@@ -147,6 +149,20 @@ fn a_run_whose_judge_was_moved_is_resumed_with_where_it_is_now() {
     place.refused(&format!("{resume} --judge fast"), &["its judge, fast,", other, "say with --judge where it is"]);
     place.works(&format!("{TINY} --epochs 1 --measure 0"));
     place.refused("train --resume runs/0003-tiny --judge fast", &["--judge is for measuring", "--measure 0"]);
+
+    // Where the checkpoint is gone, the generator says which judge it was, unless it is of an older version.
+    std::fs::remove_file(place.path("runs/0002-tiny/last.safetensors")).unwrap();
+    place.refused(
+        &format!("{resume} --judge fast"),
+        &["best.safetensors: cannot be resumed", "its judge, fast,", other],
+    );
+    let best = place.path("runs/0002-tiny/best.safetensors");
+    let mut old = ModelFile::load(&best).unwrap();
+    old.metadata.remove("judge_digest").unwrap();
+    old.save(&best).unwrap();
+    let words = ["does not say by which judge it was measured", "leave out --judge"];
+    place.refused(&format!("{resume} --judge moved/own.safetensors"), &words);
+    place.works(resume);
 }
 
 #[test]

@@ -219,6 +219,38 @@ fn an_ensemble_that_was_cut_short_goes_on_to_the_same_bytes() {
     assert_eq!(place.read(whole), wanted);
 }
 
+#[test]
+fn an_ensemble_goes_on_with_its_own_settings_and_the_members_that_were_tested() {
+    let place = Place::with_digits(300, 50);
+    place.works("train dense --data data --device cpu --epochs 1 --validation 100 --members 2 --quiet");
+    let (run, resume) = ("runs/0001-dense-ensemble", "train --resume runs/0001-dense-ensemble");
+    let config = format!("{run}/config.toml");
+    let settings = place.text(&config);
+    for (was, is, words) in [
+        ("epochs = 1\n", "epochs = 2\n", "the run was begun with epochs = 1, not with epochs = 2. Put back"),
+        ("seed = 0\n", "seed = 1\n", "the run was begun with seed = 0, not with seed = 1. Put back"),
+        ("members = 2\n", "", "the run was begun with more members than 1. Put back"),
+    ] {
+        assert!(settings.contains(was), "{settings}");
+        place.write(&config, settings.replacen(was, is, 1));
+        place.refused(resume, &["dense-ensemble/config.toml: cannot be resumed: ", words]);
+    }
+    place.write(&config, settings);
+
+    let model = format!("{run}/2/best.safetensors");
+    let good = place.read(&model);
+    let change = |key: &str, value: &str| {
+        let mut file = ModelFile::load(place.path(&model)).unwrap();
+        file.set(key, value);
+        file.save(place.path(&model)).unwrap();
+    };
+    change("epoch", "7");
+    place.refused(resume, &["2/best.safetensors: cannot be resumed: it is of epoch 7, but the best epoch so far is 1"]);
+    place.write(&model, good);
+    change("mean", "0.5");
+    place.refused(resume, &[run, "its members cannot be joined", "2/best.safetensors: its mean is 0.5"]);
+}
+
 /// How a small table is trained on.
 const ON_ALL: &str = "--data all.csv --epochs 1 --validation 0 --device cpu -q";
 /// What is said of a model that has learned from the images of the second run's test.

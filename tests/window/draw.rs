@@ -210,6 +210,12 @@ fn classes_of_long_names_are_read_with_both_percentages() {
     let said = window.harness.get_by_label_contains(" %; then ").accesskit_node().value().unwrap();
     assert!(said.starts_with("a long") && said.contains("e 7, ") && said.ends_with(" %"), "{said}");
     assert!(said.matches('\u{2026}').count() == 2, "{said}");
+    // The accessible text is whole even where what is seen of it is cut.
+    let seen = window.harness.get_by_label_contains(" %; then ").rect().width();
+    let font = egui::FontId::proportional(17.0);
+    let laid_out = window.harness.ctx.fonts_mut(|fonts| fonts.layout_no_wrap(said.clone(), font, egui::Color32::WHITE));
+    let whole = laid_out.size().x;
+    assert!(whole <= seen + 1.0, "{said} needs {whole} and is seen at {seen}");
 }
 
 #[test]

@@ -118,14 +118,14 @@ fn kernels([r, s, c]: [usize; 3], weights: &[f32]) -> (egui::ColorImage, f32) {
 
 /// The arithmetic, line by line. `layer` is the one whose value it is.
 fn arithmetic(anatomy: &Anatomy, layer: usize, sum: &Arithmetic) -> Vec<String> {
-    let from = |seen: &Seen| source(anatomy, layer, seen);
+    let from = |seen: &Seen| Place::of(anatomy, layer, seen);
     let total = |terms: &[f32]| terms.iter().sum::<f32>();
     let largest = |values: &[f32]| values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let (mut lines, result) = match &sum.how {
         How::Weighted { terms, bias } => (weighted(terms, *bias, from), "sum"),
         How::Normalized { seen, mean, variance, epsilon, gamma, beta } => {
             let lines = vec![
-                format!("value    {:>9.4}  {}", seen.value, from(seen)),
+                format!("value    {:>9.4}  {}", seen.value, from(seen).in_words()),
                 format!("mean     {mean:>9.4}"),
                 format!("variance {variance:>9.4}  (+ {epsilon})"),
                 format!("gamma    {gamma:>9.4}"),
@@ -137,7 +137,7 @@ fn arithmetic(anatomy: &Anatomy, layer: usize, sum: &Arithmetic) -> Vec<String> 
         How::Average(window) => (values("the mean of", window, "together", total), "mean"),
         How::Largest(window) => (values("the largest of", window, "at most", largest), "largest"),
         How::Added(window) => (values("the sum of", window, "together", total), "sum"),
-        How::Taken(seen) => (vec![format!("as it is: {:.4}  {}", seen.value, from(seen))], "value"),
+        How::Taken(seen) => (vec![format!("as it is: {:.4}  {}", seen.value, from(seen).in_words())], "value"),
     };
     lines.push(format!("{result:>17} = {:>7.3}", sum.sum));
     if let Some(activation) = sum.activation {
@@ -147,11 +147,12 @@ fn arithmetic(anatomy: &Anatomy, layer: usize, sum: &Arithmetic) -> Vec<String> 
 }
 
 /// A sum of products, the largest first; the rest, and the bias, at its end.
-fn weighted(terms: &[Term], bias: Option<f32>, from: impl Fn(&Seen) -> String) -> Vec<String> {
+fn weighted<'a>(terms: &[Term], bias: Option<f32>, from: impl Fn(&Seen) -> Place<'a>) -> Vec<String> {
     let (shown, rest) = terms.split_at(terms.len().min(TERMS));
-    let mut lines = vec![format!("{:>7} x {:>7} = {:>7}  unit (row, column)", "value", "weight", "product")];
+    let legend = terms.first().map_or("", |term| from(&term.seen).legend());
+    let mut lines = vec![format!("{:>7} x {:>7} = {:>7}  {legend}", "value", "weight", "product")];
     for Term { seen, weight, product, .. } in shown {
-        lines.push(format!("{:>7.3} x {weight:>7.3} = {product:>7.3}  {}", seen.value, from(seen)));
+        lines.push(format!("{:>7.3} x {weight:>7.3} = {product:>7.3}  {}", seen.value, from(seen).in_numbers()));
     }
     if !rest.is_empty() {
         let products: f32 = rest.iter().map(|term| term.product).sum();
@@ -173,17 +174,54 @@ fn values(what: &str, window: &[Seen], come_to: &str, rest: impl Fn(&[f32]) -> f
     lines
 }
 
-/// The place of a value that a layer was given: `bn1 3 (12, 5)` is unit 3 at row 12, column 5. For a dense layer on a
-/// flattened image, it is the place before the image was flattened.
-fn source(anatomy: &Anatomy, layer: usize, seen: &Seen) -> String {
-    let [y, x] = seen.at;
-    let layers = anatomy.layers();
-    let is_dense = layers.get(layer).is_some_and(|layer| matches!(layer.kind, Kind::Dense { .. }));
-    let was_image = is_dense && anatomy.flattened(layer).is_some();
-    match seen.layer.and_then(|layer| layers.get(layer)) {
-        None => format!("picture ({y}, {x})"),
-        Some(layer) if was_image || layer.shape.len() == 3 => format!("{} {} ({y}, {x})", layer.name, seen.channel),
-        Some(layer) => format!("{} {}", layer.name, seen.channel),
+/// The place of a value that a layer was given.
+enum Place<'a> {
+    /// Row and column of the picture.
+    Picture([usize; 2]),
+    /// A layer's unit, at a row and a column.
+    Image(&'a str, usize, [usize; 2]),
+    /// A number of a layer's row.
+    Row(&'a str, usize),
+}
+
+impl<'a> Place<'a> {
+    /// For a dense layer on a flattened image, it is the place before the image was flattened.
+    fn of(anatomy: &'a Anatomy, layer: usize, seen: &Seen) -> Place<'a> {
+        let layers = anatomy.layers();
+        let is_dense = layers.get(layer).is_some_and(|layer| matches!(layer.kind, Kind::Dense { .. }));
+        let was_image = is_dense && anatomy.flattened(layer).is_some();
+        match seen.layer.and_then(|layer| layers.get(layer)) {
+            None => Place::Picture(seen.at),
+            Some(layer) if was_image || layer.shape.len() == 3 => Place::Image(&layer.name, seen.channel, seen.at),
+            Some(layer) => Place::Row(&layer.name, seen.channel),
+        }
+    }
+
+    /// What its numbers are.
+    fn legend(&self) -> &'static str {
+        match self {
+            Place::Picture(_) => "(row, column)",
+            Place::Image(..) => "unit (row, column)",
+            Place::Row(..) => "number",
+        }
+    }
+
+    /// `bn1 3 (12, 5)`, below its legend.
+    fn in_numbers(&self) -> String {
+        match self {
+            Place::Picture([y, x]) => format!("picture ({y}, {x})"),
+            Place::Image(layer, unit, [y, x]) => format!("{layer} {unit} ({y}, {x})"),
+            Place::Row(layer, number) => format!("{layer} {number}"),
+        }
+    }
+
+    /// `bn1 unit 3 (12, 5)`, where it has no legend.
+    fn in_words(&self) -> String {
+        match self {
+            Place::Picture(_) => self.in_numbers(),
+            Place::Image(layer, unit, [y, x]) => format!("{layer} unit {unit} ({y}, {x})"),
+            Place::Row(layer, number) => format!("{layer} number {number}"),
+        }
     }
 }
 
@@ -207,7 +245,7 @@ mod tests {
         let sum = anatomy.arithmetic(&pass, hidden, 5, [0, 0]).unwrap();
         let How::Weighted { terms, .. } = sum.how else { panic!("{:?}", sum.how) };
         let said: std::collections::BTreeSet<String> =
-            terms.iter().map(|term| source(&anatomy, hidden, &term.seen)).collect();
+            terms.iter().map(|term| Place::of(&anatomy, hidden, &term.seen).in_numbers()).collect();
         assert_eq!(said.len(), 7 * 7 * 64, "no two are called the same");
         let row = &anatomy.layers()[hidden - 1].name;
         assert!(said.contains(&format!("{row} 63 (6, 5)")), "{:?}", said.first());
@@ -215,7 +253,36 @@ mod tests {
         let last = anatomy.layers().len() - 1;
         let How::Weighted { terms, .. } = anatomy.arithmetic(&pass, last, 5, [0, 0]).unwrap().how else { panic!() };
         let name = &anatomy.layers()[hidden].name;
-        assert_eq!(source(&anatomy, last, &terms[0].seen), format!("{name} {}", terms[0].seen.channel));
+        let place = Place::of(&anatomy, last, &terms[0].seen);
+        assert_eq!(place.in_numbers(), format!("{name} {}", terms[0].seen.channel));
+    }
+
+    #[test]
+    fn the_numbers_of_a_place_are_named_whatever_it_is_a_place_in() {
+        let file = ModelFile::shipped("cnn").unwrap();
+        let anatomy = Look::open(Box::new(Cpu::new()), &file, Path::new("cnn")).unwrap().anatomy();
+        // A convolution, and a layer on its way to the answer that is a row of numbers.
+        let (image, row) = (0, anatomy.layers().len() - 2);
+        let name = |layer: usize| &anatomy.layers()[layer].name;
+        for (from, legend, words) in [
+            (None, "(row, column)", "picture (4, 5)".to_owned()),
+            (Some(image), "unit (row, column)", format!("{} unit 3 (4, 5)", name(image))),
+            (Some(row), "number", format!("{} number 3", name(row))),
+        ] {
+            let seen = Seen { layer: from, at: [4, 5], channel: 3, value: 0.5 };
+            let lines = |how: How| {
+                let sum = Arithmetic { how, sum: 0.5, activation: None, result: 0.5 };
+                arithmetic(&anatomy, anatomy.layers().len() - 1, &sum)
+            };
+            let terms = vec![Term { seen, tap: [0, 0], weight: 1.0, product: 0.5 }];
+            let head = &lines(How::Weighted { terms, bias: None })[0];
+            assert!(head.ends_with(&format!(" product  {legend}")), "{head}");
+            let normalized = How::Normalized { seen, mean: 0.0, variance: 1.0, epsilon: 0.0, gamma: 1.0, beta: 0.0 };
+            for how in [normalized, How::Taken(seen)] {
+                let line = &lines(how)[0];
+                assert!(line.ends_with(&format!(" 0.5000  {words}")), "{line}");
+            }
+        }
     }
 
     #[test]

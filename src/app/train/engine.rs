@@ -55,6 +55,8 @@ struct Mail {
     pace: Pace,
     keep: Option<PathBuf>,
     over: bool,
+    /// Whether what the run tells at its end is still seen.
+    is_seen: bool,
     // And back:
     ended: bool,
     news: News,
@@ -71,7 +73,17 @@ struct Desk {
 impl Desk {
     fn new(pace: Pace, ctx: egui::Context) -> Desk {
         let news = News::default();
-        let mail = Mail { run: true, singles: 0, pace, keep: None, over: false, ended: false, news, unread: false };
+        let mail = Mail {
+            run: true,
+            singles: 0,
+            pace,
+            keep: None,
+            over: false,
+            is_seen: false,
+            ended: false,
+            news,
+            unread: false,
+        };
         Desk { post: Post::new(mail), ctx }
     }
 
@@ -157,9 +169,13 @@ impl Trainer {
     pub fn keep(&self, folder: &Path) {
         self.wish(|mail| mail.keep = Some(folder.to_owned()));
     }
-    /// Ends the run, once it has written what it was asked to keep.
+    /// Ends the run, once it has written what it has to, and looks at what it has learned.
+    pub fn stop(&self) {
+        self.wish(|mail| (mail.over, mail.is_seen) = (true, true));
+    }
+    /// Ends a run that nobody sees any more, once it has written what it has to.
     pub fn end(&self) {
-        self.wish(|mail| mail.over = true);
+        self.wish(|mail| (mail.over, mail.is_seen) = (true, false));
     }
     /// Whether the run has ended: after that it adds nothing to its news.
     pub fn is_over(&self) -> bool {
@@ -338,10 +354,13 @@ impl Running<'_> {
         }
     }
 
-    /// Writes what was learned, and then looks at what was written: pictures and watched images are of that step, too.
+    /// Writes what was learned, and then, if that is seen, looks at what was written: pictures and watched images are
+    /// of that step, too.
     fn conclude(&mut self) -> Result<(), TrainError> {
         self.spare()?;
-        if self.stale { self.look() } else { Ok(()) }
+        // Asked only now: the window may have been closed meanwhile.
+        let is_seen = self.desk.post.mail().is_seen;
+        if is_seen && self.stale { self.look() } else { Ok(()) }
     }
 
     /// Writes the model, if it has changed since one was written last.

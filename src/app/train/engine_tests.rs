@@ -140,10 +140,10 @@ fn what_was_learned_outlasts_the_run_without_being_asked_for() {
 }
 
 #[test]
-fn a_run_that_is_ended_has_looked_at_the_watched_images_after_its_last_step() {
+fn a_run_that_is_stopped_has_looked_at_the_watched_images_after_its_last_step() {
     let mut watch = Watch::start(20_000, |settings| settings.epochs = 1000);
     watch.until(|all| all.steps.len() > 3);
-    watch.run.end();
+    watch.run.stop();
     watch.run.wait(Duration::from_secs(60));
     watch.poll();
     let all = &watch.all;
@@ -151,6 +151,23 @@ fn a_run_that_is_ended_has_looked_at_the_watched_images_after_its_last_step() {
     let look = all.watched.last().unwrap();
     assert_eq!((all.steps.len(), look.step), (step, step));
     assert_eq!(all.mistakes.as_ref().unwrap().len(), (500.0 * (1.0 - look.accuracy)).round() as usize);
+}
+
+#[test]
+fn a_run_that_nobody_sees_any_more_writes_what_it_has_learned_without_another_look() {
+    // A run on a busy machine may come to its end right after a look.
+    let looked_last = |_| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = Watch::start_in(20_000, Some(folder.path().into()), |settings| settings.epochs = 1000);
+        watch.until(|all| all.steps.len() > 3);
+        watch.run.stop();
+        watch.run.end();
+        watch.run.wait(Duration::from_secs(60));
+        watch.poll();
+        assert!(ModelFile::load(watch.all.spare.take().unwrap().unwrap()).is_ok());
+        watch.all.watched.last().unwrap().step == watch.all.steps.len()
+    };
+    assert!(!(0..3).all(looked_last));
 }
 
 #[test]

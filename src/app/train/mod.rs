@@ -35,7 +35,7 @@ pub struct Train {
     sheet: Sheet,
     /// The run that the sheet shows; a stopped one, until it has written what it has to.
     run: Option<Trainer>,
-    /// Runs that made way for another, until they have written what they have to.
+    /// Runs that are no longer on the sheet, until they have written what they have to.
     leaving: Vec<Trainer>,
     /// Used instead of the chosen device, once that is lost.
     instead: Option<Choice>,
@@ -151,15 +151,19 @@ impl Train {
         }
     }
 
-    /// Ends the run, which by itself still writes what it has to, and tells of its last steps.
+    /// Ends the run, which by itself still writes what it has to, and tells of its last steps. One that was still being
+    /// opened leaves nothing to be seen.
     fn stop(&mut self) {
-        if let Some(run) = &self.run {
-            run.end();
+        if self.sheet.phase() == Some(Phase::Opening) {
+            self.leave();
+            self.sheet = Sheet::default();
+        } else if let Some(run) = &self.run {
+            run.stop();
             self.sheet.stop();
         }
     }
 
-    /// Ends the run to make way for another.
+    /// Ends the run, of which nothing more is to be seen.
     fn leave(&mut self) {
         if let Some(run) = self.run.take() {
             run.end();
@@ -167,8 +171,8 @@ impl Train {
         }
     }
 
-    /// Called before the window closes: waits until what was learned is written, but no longer than `patience`, and takes
-    /// in what the runs say of it. Returns what went wrong meanwhile, which no window shows any more.
+    /// Called before the window closes: waits until what was learned is written, but no longer than `patience`, and
+    /// takes in what the runs say of it. Returns what went wrong meanwhile, which no window shows any more.
     pub fn finish(&mut self, patience: Duration, shared: &mut Shared) -> Vec<String> {
         self.problem = None;
         self.leave();
@@ -350,6 +354,20 @@ mod tests {
         train.leaving[0].tell(|news| news.now = at(2076));
         train.take(&mut shared);
         assert_eq!((train.phase(), train.sheet.step()), (Some(Phase::Running), 0));
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_while_it_opens_leaves_an_empty_sheet() {
+        let mut shared = shared();
+        let (run, sheet) = (Some(Trainer::stuck(Phase::Opening)), Sheet::opening());
+        let mut train = Train { run, sheet, ..Train::default() };
+        train.take(&mut shared);
+        train.stop();
+        let now = Now { step: 1, ..Now::default() };
+        train.leaving[0].tell(|news| (news.phase, news.now) = (Phase::Running, Some(now)));
+        train.take(&mut shared);
+        assert_eq!((train.phase(), train.sheet.phase(), train.sheet.step()), (None, None, 0));
+        assert!(train.can_start());
     }
 
     #[test]

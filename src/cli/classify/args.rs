@@ -404,11 +404,11 @@ impl Args {
             ("--probabilities", self.probabilities.to_string()),
             ("--threshold", format!("{:?}", self.threshold)),
             ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
+            (begun::SHOW_INPUT, format!("{:?}", self.show_input)),
         ];
-        // Journals of older versions, which have no such settings, go on where these are not given.
+        // Journals of older versions, which have no such setting, go on where it is not given.
         let views = (self.views > 1).then(|| (begun::VIEWS, "alike".to_owned()));
-        let shown = self.show_input.as_ref().map(|folder| (begun::SHOW_INPUT, format!("{:?}", Some(folder))));
-        Ok(settings.into_iter().chain(views).chain(shown).map(|(key, value)| (key.to_owned(), value)).collect())
+        Ok(settings.into_iter().chain(views).map(|(key, value)| (key.to_owned(), value)).collect())
     }
 }
 

@@ -11,12 +11,13 @@ pub const MODEL_NAME: &str = "model's name";
 /// Key of what decides the views of a picture: `alike`, the same for all pictures.
 pub const VIEWS: &str = "views";
 
-/// Key of the folder in which it is shown what the network sees, if there is one.
+/// Key of the folder in which it is shown what the network sees. Older versions did not write whether there was one.
 pub const SHOW_INPUT: &str = "--show-input";
 
 /// The first difference, worded to follow "was begun": `without --views, not with --views 8`.
 pub fn difference(was: &Settings, is: &Settings) -> Option<String> {
-    let keys = is.keys().chain(was.keys()).filter(|key| *key != MODEL_NAME);
+    let is_compared = |key: &String| key != MODEL_NAME && (key != SHOW_INPUT || was.contains_key(SHOW_INPUT));
+    let keys = is.keys().chain(was.keys()).filter(|key| is_compared(key));
     let key = keys.into_iter().find(|key| was.get(*key) != is.get(*key))?;
     let [before, now] = [was, is].map(|settings| settings.get(key).map_or("None", String::as_str));
     Some(match key.as_str() {
@@ -128,6 +129,16 @@ mod tests {
         let said = difference(&settings("4", &alike), &settings("1", &[])).unwrap();
         assert_eq!(said, "with --views 4, not with --views 1");
         assert_eq!(difference(&settings("1", &[]), &settings("1", &[])), None);
+    }
+
+    #[test]
+    fn a_journal_that_does_not_say_where_the_input_is_shown_goes_on_with_any_such_folder() {
+        let shown = |folder: &str| Settings::from([(SHOW_INPUT.to_owned(), folder.to_owned())]);
+        for folder in ["None", "Some(\"seen\")"] {
+            assert_eq!(difference(&Settings::new(), &shown(folder)), None);
+            let said = difference(&shown(folder), &shown("Some(\"other\")")).unwrap();
+            assert!(said.ends_with(", not with --show-input other"), "{said}");
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, bail, ensure};
 
 use super::counting::Counting;
-use super::reading::knows_light_pictures;
 use super::terminal::Shown;
 use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
 use crate::data::UNSURE;
@@ -27,7 +26,7 @@ use crate::infer::in_order::in_order;
 use crate::models::ModelFile;
 use crate::pictures::source::{Done, Shard, Source, is_csv};
 use crate::pictures::stream::{BATCH, Batch, Work, stream};
-use crate::pictures::{is_prepared, visible};
+use crate::pictures::{is_dark, visible};
 use crate::report;
 use args::Args;
 use fingerprint::Fingerprint;
@@ -99,7 +98,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     let work = Work { input: classifier.input(), preparation: args.preparation(&file), show: args.show_input.clone() };
     let only_fits = work.preparation.only_fits(work.input[2]);
-    let knows_light = knows_light_pictures(&file, &name);
+    let knows_light = file.knows_light_pictures(&name);
     if knows_light && !only_fits {
         let model = name.display();
         note(format_args!(
@@ -202,7 +201,10 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// If something else that is asked for is not there: no picture is looked at for it.
 fn leave(args: &Args, out: &Path, whole: &Whole) -> anyhow::Result<ExitCode> {
-    let (out, besides) = (out.display(), args.besides());
+    let (out, mut besides) = (out.display(), args.besides());
+    // These folders are made with their first picture.
+    let is_made = |flag: &str| !whole.is_empty || !matches!(flag, "--sort-into" | "--show-input");
+    besides.retain(|(flag, path)| path.exists() || is_made(flag));
     if let Some((flag, path)) = besides.iter().find(|(_, path)| !path.exists()) {
         bail!(
             "{flag} {}: is not there, and {out} is already complete, so no picture is looked at again; leave {flag} \
@@ -265,8 +267,9 @@ fn tell(args: &Args, format: Format, summary: &Summary, before: u64, took: std::
     if let Some(places) = summary.labels_by_place() {
         note(format_args!("note: no class is called by a number, so labels are taken for places: {places}"));
     }
-    if summary.dark > 0 {
-        let (pictures, have) = (counted(summary.dark, "picture"), if summary.dark == 1 { "has" } else { "have" });
+    let (dark, all) = summary.dark;
+    if 2 * dark > all {
+        let (pictures, have) = (counted(dark, "picture"), if dark == 1 { "has" } else { "have" });
         note(format_args!(
             "note: {pictures} {have} a dark border, and the model has learned from light pictures and gets them as \
              they are. Invert them first"
@@ -459,7 +462,9 @@ fn classify(
                 least.add(record, Some(&prepared.pixels));
             }
             if let (true, Ok(prepared)) = (results.expects_light, &item.prepared) {
-                results.summary.dark += u64::from(is_prepared(&prepared.pixels, [height, width]));
+                let (dark, all) = &mut results.summary.dark;
+                *dark += u64::from(is_dark(&prepared.pixels, [height, width]));
+                *all += 1;
             }
             if let Some(path) = &item.path {
                 results.sort(record, path)?;

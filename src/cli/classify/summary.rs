@@ -12,11 +12,12 @@ use crate::data::write::legend;
 use crate::data::{LISTED, Numbered};
 use crate::files::{Existing, Unfinished};
 use crate::pictures::visible;
-use crate::report::{Confusion, MAX_CLASSES, aligned, class_name};
+use crate::report::{Confusion, MAX_CLASSES, aligned, class_name, clipped};
 
 /// Failures that are listed one by one; a file takes all of them.
 const TOLD: usize = 20;
-/// Characters of the longest name that is shown whole.
+/// Characters of the longest name that is shown whole: a list may contain other text by mistake, like the rows of a
+/// table.
 const LONGEST_NAME: usize = 160;
 /// Most classes with a line of their own.
 const LINES: usize = 30;
@@ -49,8 +50,9 @@ pub struct Summary {
     cropped: u64,
     misnamed: u64,
     with_further_pages: u64,
-    /// Pictures with a dark border, given as they are to a model that has learned from light ones.
-    pub dark: u64,
+    /// Of the pictures that this run has given, as they are, to a model that has learned from light ones: how many are
+    /// dark, and how many there are.
+    pub dark: (u64, u64),
     pub other_files: u64,
     pub folder_links: u64,
 }
@@ -82,10 +84,10 @@ impl Summary {
             self.failed_rows += u64::from(record.row.is_some());
             if let Some((table, row)) = record.breaks_off() {
                 self.broken_off += 1;
-                self.breaks_off.get_or_insert_with(|| (visible(&shortened(table)), row));
+                self.breaks_off.get_or_insert_with(|| (visible(&clipped(table, LONGEST_NAME)), row));
             }
             if self.told.len() < TOLD {
-                self.told.push(format!("{}: {}", visible(&shortened(&record.path)), visible(reason)));
+                self.told.push(format!("{}: {}", visible(&clipped(&record.path, LONGEST_NAME)), visible(reason)));
             }
             if let Some(errors) = &mut self.errors {
                 errors.write_record([harmless(&record.path), harmless(reason)].map(Cow::into_owned))?;
@@ -276,18 +278,6 @@ impl Summary {
         }
         text
     }
-}
-
-/// A name without its middle, if it is longer than real names are: a list may contain other text by mistake, like the
-/// rows of a table.
-fn shortened(name: &str) -> Cow<'_, str> {
-    let length = name.chars().count();
-    if length <= LONGEST_NAME {
-        return name.into();
-    }
-    let kept = LONGEST_NAME / 4;
-    let (start, end) = (name.chars().take(kept), name.chars().skip(length - kept));
-    start.chain(['\u{2026}']).chain(end).collect::<String>().into()
 }
 
 /// `1 file`, `1,234 files`.

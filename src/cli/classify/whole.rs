@@ -20,10 +20,13 @@ pub struct Whole {
     pub found: &'static str,
     /// What of the source cannot be read, and so is not in the table.
     pub unreadable: u64,
+    /// Whether it is known to have no rows.
+    pub is_empty: bool,
 }
 
 /// A table of which it is not known.
-pub const NOT_COMPARED: Whole = Whole { found: "its pictures and its model were not checked", unreadable: 0 };
+pub const NOT_COMPARED: Whole =
+    Whole { found: "its pictures and its model were not checked", unreadable: 0, is_empty: false };
 const COMPARED: &str = "it has these pictures, and its first answers are this model's";
 
 /// Why a table may lack a picture.
@@ -52,6 +55,7 @@ pub fn compare(
     let Some(mut rows) = rows(table, format, columns) else { return Ok(NOT_COMPARED) };
     let mut next_row = || rows.next().transpose().map_err(|error| other(format!("{error:#}")));
     let mut row = next_row()?;
+    let is_empty = row.is_none();
     // The run that made the table has already shown what the network sees.
     let work = Work { show: None, ..work.clone() };
     let item = |task| work.item(task).map_err(anyhow::Error::msg);
@@ -98,7 +102,7 @@ pub fn compare(
             return Err(other(how));
         }
     }
-    Ok(Whole { found: COMPARED, unreadable })
+    Ok(Whole { found: COMPARED, unreadable, is_empty })
 }
 
 /// The name of a task's picture in a table; `None` for tasks that have no place in one.

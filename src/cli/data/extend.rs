@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::counting::Counting;
 use crate::cli::reading::ReadingFlags;
-use crate::cli::{count, data_read, interrupt, note, say, thousands};
-use crate::data::ImageSet;
+use crate::cli::{count, data_shown, interrupt, note, say, thousands};
 use crate::data::write::{ALL_LABELS, IdxWriter, Part, idx_labels, idx_names, legend};
+use crate::data::{ImageSet, looks_prepared};
 use crate::files::Existing;
 use crate::ops::Window;
 use crate::report::class_name;
@@ -43,7 +43,7 @@ const MOST_CLASSES: usize = 256;
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.reading.check(args.data.as_deref())?;
-    let set = data_read(args.data.as_deref(), &args.reading.reading())?;
+    let set = data_shown(args.data.as_deref(), &args.reading.reading())?;
     let (train, test) = (&set.train, &set.test);
     anyhow::ensure!(
         [train.height, train.width] == Window::DIGIT_IMAGE,
@@ -54,9 +54,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         train.width
     );
     anyhow::ensure!(
-        train.background() == 0,
-        "images of {} have a light border, and everything around the pixels that are kept becomes black. Invert the \
-         images first; `inkgrad train --shift` moves them as they are",
+        looks_prepared(train),
+        "{} has images with a light border, and everything around the pixels that are kept becomes black. Invert them \
+         first; `inkgrad train --shift` moves them as they are",
         set.name
     );
     anyhow::ensure!(args.limit != Some(0), "--limit is 0; it must be a number from 1 on");

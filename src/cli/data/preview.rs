@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::cli::augment_flags::{self, AugmentFlags};
 use crate::cli::numbers::whole;
 use crate::cli::reading::ReadingFlags;
-use crate::cli::{data_read, ensure_png, note, open_device, say, write_picture};
+use crate::cli::{data_shown, ensure_png, note, open_device, say, write_picture};
 use crate::data::ImageSet;
 use crate::graph::Store;
 use crate::models::{self, Normalization};
@@ -50,7 +50,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.reading.check(args.data.as_deref())?;
     let recipe = models::load(&args.model)?.recipe;
     let augment = args.augment.over(recipe.augment.unwrap_or_default());
-    let set = data_read(args.data.as_deref(), &args.reading.reading())?;
+    let set = data_shown(args.data.as_deref(), &args.reading.reading())?;
     let (train, class_names) = (&set.train, &set.class_names);
     let image = [train.height, train.width, train.channels];
     if let Some((setting, value, wanted)) = augment.problem_with(train) {

@@ -255,7 +255,7 @@ fn class(info: &wgpu::AdapterInfo) -> Class {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, build_of};
+    use super::*;
 
     #[test]
     fn an_adapter_that_allows_less_than_kernels_need_has_a_problem() {
@@ -272,6 +272,34 @@ mod tests {
             let problem = limits(invocations, bindings).problem().unwrap();
             assert!(problem.contains(&invocations.to_string()) && problem.contains(&bindings.to_string()), "{problem}");
         }
+    }
+
+    #[test]
+    fn kernels_are_laid_out_for_the_registers_that_a_makers_gpus_have() {
+        let limits =
+            Limits { buffer: 0, binding: 0, bindings: 8, groups: 65_535, invocations: 256, workgroup_bytes: 16_384 };
+        let target = |class, vendor| {
+            let info = AdapterInfo {
+                name: "GPU".into(),
+                backend: "Vulkan",
+                class,
+                vendor,
+                driver: String::new(),
+                limits,
+                f16: false,
+                subgroups: None,
+                matrix_units: None,
+                uses_matrix_units: false,
+                timestamps: true,
+                problem: None,
+            };
+            info.target()
+        };
+        for (vendor, registers) in [(0x1002, 255), (0x10de, 255), (0x8086, 96), (0x106b, 96), (0, 96)] {
+            assert_eq!(target(Class::Discrete, vendor), Target { registers, ..Target::DISCRETE }, "{vendor:x}");
+            assert_eq!(target(Class::Integrated, vendor), Target { registers, ..Target::INTEGRATED }, "{vendor:x}");
+        }
+        assert_eq!(target(Class::Software, 0x10005), Target::SOFTWARE);
     }
 
     #[test]

@@ -127,6 +127,8 @@ struct Loop<'a> {
     best: Best,
     /// The best generator, until it is written.
     unsaved: Option<ModelFile>,
+    /// The epoch of the best generator that is written; 0 if there is none.
+    written: usize,
     round: usize,
     /// The epoch whose groups are on the device.
     grouped: usize,
@@ -187,23 +189,26 @@ impl GanRun<'_> {
             0 => None,
             _ => Some(Judge::declare(&mut store, self.settings.judge.as_deref())?),
         };
-        let checkpoint = self.folder.checkpoint()?;
-        let is_over = checkpoint.is_none() && self.folder.is_finished();
-        let state = match &checkpoint {
-            Some(checkpoint) => {
-                checkpoint.same_data(&digest, &self.data.class_names)?;
-                if let Some(judge) = &judge {
-                    same_judge(checkpoint, judge)?;
-                }
-                if let Some(warning) = self.folder.mend(checkpoint)? {
-                    (self.report)(GanEvent::Warning(warning));
-                }
-                state_of(checkpoint, &steps)?
+        let kept = self.folder.kept()?;
+        if let Some(kept) = &kept {
+            kept.same_data(&digest, &self.data.class_names)?;
+            if let Some(judge) = &judge {
+                same_judge(kept, judge)?;
             }
+            if let Some(warning) = self.folder.mend(kept)? {
+                (self.report)(GanEvent::Warning(warning));
+            }
+        }
+        let checkpoint = kept.as_ref().filter(|kept| !kept.is_over);
+        let is_over = kept.is_some() && checkpoint.is_none();
+        let state = match checkpoint {
+            Some(checkpoint) => state_of(checkpoint, &steps)?,
             None => steps.initial(self.settings.seed),
         };
         let (metrics, best) = self.history(state.round as usize)?;
-        self.check_kept(checkpoint.as_ref(), best, &steps, state.round as usize)?;
+        let written = self.check_kept(kept.as_ref(), best, &steps, state.round as usize)?;
+        let (data, judge_place) = (self.settings.data.clone(), self.settings.judge.clone());
+        self.folder.change_settings(|was: GanSettings| GanSettings { data, judge: judge_place, ..was })?;
 
         self.device.allocate(&store)?;
         steps.upload(self.device, &set)?;
@@ -228,7 +233,7 @@ impl GanRun<'_> {
 
         let round = state.round as usize;
         let mut this = Loop {
-            provenance: Provenance::new(self.device, checkpoint.as_ref().map(|checkpoint| &checkpoint.file)),
+            provenance: Provenance::new(self.device, checkpoint.map(|checkpoint| &checkpoint.file)),
             run: self,
             steps,
             sampler,
@@ -240,6 +245,7 @@ impl GanRun<'_> {
             metrics,
             best,
             unsaved: None,
+            written,
             round,
             grouped: 0,
         };

@@ -5,7 +5,7 @@ use crate::infer::judge::Judge;
 use crate::infer::sample::PREFIX;
 use crate::models::{DATA_DIGEST, ModelFile};
 use crate::report;
-use crate::train::folder::{Checkpoint, Folder};
+use crate::train::folder::{BEST_EPOCH, Checkpoint, Folder};
 use crate::train::gan::metrics::{GanMetrics, LOSSES, MEASURES};
 use crate::train::gan::steps::{GanState, GanSteps};
 use crate::train::settings::text_of;
@@ -13,11 +13,10 @@ use crate::train::{Precision, TrainError};
 
 /// What the names of the discriminator's tensors in a checkpoint begin with.
 const CRITIC: &str = "discriminator/";
-/// Key of a checkpoint's metadata.
+/// Metadata of a checkpoint and of a best generator.
 const JUDGE_DIGEST: &str = "judge_digest";
 
-/// Refuses to resume with a judge other than the one that chose the best so far. Checkpoints of older versions do not
-/// name it.
+/// Refuses to resume with a judge other than the one that chose the best so far. Files of older versions do not name it.
 pub(super) fn same_judge(Checkpoint { file, path, .. }: &Checkpoint, judge: &Judge) -> Result<(), TrainError> {
     match file.metadata.get(JUDGE_DIGEST) {
         Some(was) if *was != judge.digest => {
@@ -41,12 +40,20 @@ pub(super) fn state_of(checkpoint: &Checkpoint, steps: &GanSteps) -> Result<GanS
 }
 
 impl GanRun<'_> {
-    /// Refuses to resume a run with a judge other than its own.
+    /// Refuses to resume a run with a judge other than its own. One that `is_given` in the place of that is refused, too,
+    /// where the run does not say which its own was.
     ///
     /// # Errors
-    /// [`TrainError::Resume`], and those of reading the checkpoint.
-    pub fn check_judge(folder: &Folder, judge: &Judge) -> Result<(), TrainError> {
-        folder.checkpoint()?.map_or(Ok(()), |checkpoint| same_judge(&checkpoint, judge))
+    /// [`TrainError::Resume`], and those of reading what the run is resumed from.
+    pub fn check_judge(folder: &Folder, judge: &Judge, is_given: bool) -> Result<(), TrainError> {
+        let Some(kept) = folder.kept()? else { return Ok(()) };
+        if is_given && !kept.file.metadata.contains_key(JUDGE_DIGEST) {
+            let reason = "it is of an older version, which does not say by which judge it was measured. Put the judge \
+                          back where it was, and leave out --judge"
+                .into();
+            return Err(TrainError::Resume { path: kept.path, reason });
+        }
+        same_judge(&kept, judge)
     }
 
     /// All metrics that the folder has.
@@ -56,25 +63,26 @@ impl GanRun<'_> {
         parsed.map_err(|reason| TrainError::Resume { path: self.folder.path().into(), reason })
     }
 
-    /// Refuses a best generator that does not belong to the checkpoint, which is at `round`, and a folder without the
-    /// checkpoint that it once had.
+    /// Refuses a best generator that does not belong to what the run goes on from, which is at `round`, and a folder
+    /// without the checkpoint that it once had. Returns the epoch of the best generator.
     pub(super) fn check_kept(
         &self,
-        checkpoint: Option<&Checkpoint>,
+        kept: Option<&Checkpoint>,
         best: Best,
         steps: &GanSteps,
         round: usize,
-    ) -> Result<(), TrainError> {
+    ) -> Result<usize, TrainError> {
         let settings = &self.settings;
-        match checkpoint {
+        match kept {
+            Some(generator) if generator.is_over => generator.epoch(),
             Some(checkpoint) => {
-                let done = checkpoint.epoch()?;
-                // Without a judge the last generator is the only one that is kept.
-                let is_last = round == steps.generator.steps();
-                let kept = if best.epoch == 0 && is_last { done } else { best.epoch };
-                self.folder.check_best(kept, done)
+                let known = match settings.measure {
+                    // Without a judge the last generator is the only one that is kept.
+                    0 if round == steps.generator.steps() => checkpoint.epoch()?,
+                    _ => best.epoch,
+                };
+                self.folder.check_best(checkpoint, known, MEASURES)
             }
-            None if self.folder.is_finished() => Ok(()),
             None => {
                 // A round may end several epochs.
                 let pictures = settings.rounds(1, steps.images) * settings.batch * settings.discriminator_steps;
@@ -114,6 +122,9 @@ impl Loop<'_> {
         file.set("trained", text_of(&run.settings));
         self.provenance.describe(&mut file, run.settings.seed, Precision::F32);
         file.set("epoch", self.epochs_done());
+        if let Some(quality) = &self.quality {
+            file.set(JUDGE_DIGEST, &quality.judge.digest);
+        }
         file
     }
 
@@ -138,27 +149,25 @@ impl Loop<'_> {
         Ok(file)
     }
 
-    /// Writes a checkpoint and, before it, the generator if this is the best. Metrics and curves come first, the
-    /// checkpoint last: the checkpoint is never ahead of them.
+    /// Writes curves, metrics, the generator if this is the best, and a checkpoint, in an order in which none gets ahead
+    /// of the checkpoint while another program has one of them open, and the checkpoint never of them.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from.
         let state = self.state()?;
         if is_best {
             self.unsaved = Some(self.best_file()?);
         }
-        if let Some(best) = &self.unsaved {
-            best.save(self.run.folder.best())?;
-            self.unsaved = None;
-        }
         let folder = &self.run.folder;
-        folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
-        folder.write(MEASURES, self.metrics.measures_csv(&self.run.data.class_names).as_bytes())?;
         let picture = self.metrics.picture(&self.run.settings.model)?;
         report::save_png(&picture, folder.path().join("curves.png"))?;
-        let mut file = self.file();
-        if let Some(quality) = &self.quality {
-            file.set(JUDGE_DIGEST, &quality.judge.digest);
+        folder.write(MEASURES, self.metrics.measures_csv(&self.run.data.class_names).as_bytes())?;
+        folder.write(LOSSES, self.metrics.losses_csv().as_bytes())?;
+        if let Some(best) = &self.unsaved {
+            self.written = folder.save_best(best)?;
+            self.unsaved = None;
         }
+        let mut file = self.file();
+        file.set(BEST_EPOCH, self.written);
         file.add_u32("clock", &[state.round, state.seed]);
         for (learner, prefix, learned) in [
             (&self.steps.generator, PREFIX, &state.generator),
