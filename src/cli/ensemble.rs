@@ -46,6 +46,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     file.save(out)?;
     let weights: usize = file.tensors.iter().map(|tensor| tensor.shape.len()).sum();
     say(format_args!("{}: {} members, {} numbers", out.display(), members.len(), thousands(weights as u64)));
-    say(format_args!("test it: inkgrad evaluate {}", shell(&out.to_string_lossy())));
+    let data = data_of(&members).map(|place| format!(" --data {}", shell(&place))).unwrap_or_default();
+    say(format_args!("test it: inkgrad evaluate {}{data}", shell(&out.to_string_lossy())));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where all members have learned last, if that is one place and not the built-in MNIST.
+fn data_of(members: &[(PathBuf, ModelFile)]) -> Option<String> {
+    let mut places = members.iter().map(|(_, member)| member.learned().into_iter().next()?.place);
+    let first = places.next()?;
+    places.all(|place| place == first).then_some(first)?
 }

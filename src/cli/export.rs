@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{ensure_free, say, thousands, write_out};
+use crate::graph::Store;
 use crate::interchange::{onnx, pytorch};
 use crate::models::ModelFile;
 
@@ -25,12 +26,14 @@ pub struct Args {
 const ABOUT: &str = "\
 ONNX: a classifier takes `image` [N, channels, height, width], float32 pixels from 0 to 1, not normalized, and returns \
 `logits` and `probabilities` [N, classes]. A generator takes `noise` [N, width] and `label` [N], int64, and returns \
-`image`. N can be any number.
+`image`. N can be any number. Colours are in the order red, green, blue. The classes' names are in the metadata, as \
+`class_names`.
 
 Plain safetensors: tensors as in a PyTorch module of the same layers, kernels [out, in, height, width], dense weights \
 [out, in]. No tensor normalizes pixels: feed the module (x - mean) / std, where x is pixel / 255. Both numbers are \
 printed, and stored in the file's metadata as `mean` and `std`, beside `class_names`; `inkgrad import` finds them \
-there. Each batch norm's epsilon is printed and stored there too, as `bn1.eps`: PyTorch's default is different.";
+there. What PyTorch's layers do otherwise by default is printed too: the epsilon of batch norm (in the metadata as \
+well, as `bn1.eps`), the slope of a leaky relu, and padding that differs between the sides.";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -76,12 +79,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
              and std {std}"
         ));
     }
-    if format == Format::Safetensors
-        && let Some(epsilon) = pytorch::epsilons(model.architecture(&path)?.layers.iter().map(|layer| &layer.kind))
-    {
-        say(format_args!(
-            "batch norm has an epsilon of {epsilon}: nn.BatchNorm2d(..., eps={epsilon}); PyTorch's own is 0.00001"
-        ));
+    if format == Format::Safetensors {
+        let (network, _) = model.network(&path, &mut Store::default(), "classifier")?;
+        for told in pytorch::differences(&network) {
+            say(format_args!("needed in the PyTorch module: {told}"));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

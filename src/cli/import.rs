@@ -28,10 +28,10 @@ pub struct Args {
     #[arg(long, value_name = "RANGE", value_parser = range, conflicts_with_all = ["mean", "std"])]
     scale: Option<Scale>,
     /// Mean subtracted from pixels of 0..1 before the network saw them [default: what the metadata of safetensors say]
-    #[arg(long, value_name = "X", requires = "std", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_name = "X", requires = "std", allow_negative_numbers = true, value_parser = one_for_all)]
     mean: Option<f32>,
     /// Standard deviation by which they were then divided
-    #[arg(long, value_name = "X", requires = "mean", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_name = "X", requires = "mean", allow_negative_numbers = true, value_parser = one_for_all)]
     std: Option<f32>,
     /// Image size, if the file does not say: height x width, or height x width x channels
     #[arg(long, value_name = "HxW[xC]", allow_hyphen_values = true, value_parser = input_size)]
@@ -47,6 +47,14 @@ fn range(text: &str) -> Result<Scale, String> {
         "0..255" => Ok(Scale::BYTES),
         _ => Err("expected 0..1 or 0..255; for anything else there are --mean and --std".into()),
     }
+}
+
+/// A number that holds for all channels.
+fn one_for_all(text: &str) -> Result<f32, String> {
+    if text.contains(',') {
+        return Err("expected one number, like 0.5: all channels have the same mean and deviation here".into());
+    }
+    number(text)
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {

@@ -1,11 +1,12 @@
 //! Which images of a data set a model has learned from.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{data_unremarked, is_one_place};
-use crate::data::{DataSet, HoldOut, Reading, digest};
+use crate::data::{DataSet, HoldOut, ImageSet, Reading, digest, mnist};
 use crate::models::{Learned, ModelFile};
+use crate::pictures::visible;
 
 /// A model, and data that it may have learned from: in its own training, or in one before that.
 pub struct Learner<'a> {
@@ -53,15 +54,19 @@ impl<'a> Learner<'a> {
     /// Warnings where some of the test images are among those that the model has learned from, or may be. `set` was
     /// read as `reading` says.
     pub fn doubts(&mut self, set: &DataSet, reading: &Reading) -> Vec<String> {
+        let mut doubts: Vec<String> = self.known_built_in(set).into_iter().collect();
         // Data with a test set of their own keep it apart; what of it is in both, `DataSet::repeats` tells.
         let is_of_all = set.held_out || set.train.is_empty();
         if !is_of_all {
-            return Vec::new();
+            return doubts;
         }
         let own = self.digest(set, reading.hold_out);
         let mut others = self.file.learned();
         others.retain(|learned| learned.digest.is_none() || learned.digest != own);
-        let mut doubts: Vec<String> = Vec::new();
+        if !doubts.is_empty() {
+            // Wherever they were read from, what is known of them has been counted.
+            others.retain(|learned| !is_built_in(learned));
+        }
         let mut compared = HashSet::new();
         for learned in others {
             if compared.contains(&(learned.hold_out, learned.digest.clone())) {
@@ -69,7 +74,11 @@ impl<'a> Learner<'a> {
             }
             match self.as_learned(reading, &learned) {
                 Some(as_learned) => {
-                    doubts.extend(self.known(set, &as_learned, &learned));
+                    let by = match learned.hold_out {
+                        Some(HoldOut::Count(count)) => format!("--hold-out {count}"),
+                        _ => "a tenth was held out".into(),
+                    };
+                    doubts.extend(self.known(&set.test, &as_learned.train, &by));
                     compared.insert((learned.hold_out, learned.digest));
                 }
                 None => doubts.extend(self.changed(set, &learned)),
@@ -108,15 +117,24 @@ impl<'a> Learner<'a> {
         self.digests.entry(hold_out).or_insert_with(found).clone()
     }
 
-    /// A warning where some of the test images are among those that a training has learned from.
-    fn known(&self, set: &DataSet, as_learned: &DataSet, learned: &Learned) -> Option<String> {
-        let (test, train) = (&set.test, &as_learned.train);
+    /// A warning where some of the test images are among those of the built-in MNIST that the model has learned from.
+    /// Other data sets are made of them, like Kaggle's. Data without images of their size, and models that have not
+    /// learned from them, cost nothing.
+    fn known_built_in(&self, set: &DataSet) -> Option<String> {
+        self.data?;
+        let test = &set.test;
+        let is_of_size = !test.is_empty() && [test.height, test.width, test.channels] == mnist::IMAGE;
+        if !is_of_size || !self.file.learned().iter().any(is_built_in) {
+            return None;
+        }
+        self.known(test, &mnist::embedded().ok()?.train, "the built-in MNIST")
+    }
+
+    /// A warning where some of the test images are among those that a training has learned from, and `by` what is known
+    /// of it.
+    fn known(&self, test: &ImageSet, train: &ImageSet, by: &str) -> Option<String> {
         let known: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
         let count = (0..test.len()).filter(|i| known.contains(test.image(*i))).count();
-        let by = match learned.hold_out {
-            Some(HoldOut::Count(count)) => format!("--hold-out {count}"),
-            _ => "a tenth was held out".into(),
-        };
         (count > 0).then(|| {
             let (model, len) = (self.model.display(), test.len());
             format!(
@@ -140,6 +158,28 @@ impl<'a> Learner<'a> {
             )
         })
     }
+}
+
+/// Whether a training has learned from the images of the built-in MNIST, wherever it read them.
+fn is_built_in(learned: &Learned) -> bool {
+    learned.digest.as_deref() == Some(mnist::DIGEST)
+}
+
+/// A note on a classifier that is asked about images at a place that it has learned from, or in the part of it that is to
+/// train with: how many of its answers are right says little. `None` where it has learned elsewhere.
+pub fn asked_of_its_own(file: &ModelFile, model: &Path, asked: &[PathBuf]) -> Option<String> {
+    let is_asked = |learned: &Learned| {
+        let Some(place) = learned.place.as_deref().map(Path::new) else { return false };
+        let parts = ["train", "training", "train.csv", "train.csv.gz"].map(|part| place.join(part));
+        asked.iter().any(|asked| is_one_place(place, asked) || parts.iter().any(|part| is_one_place(part, asked)))
+    };
+    let learned = file.learned().into_iter().find(is_asked)?;
+    let advice = match learned.hold_out {
+        Some(HoldOut::Count(0)) => "nothing was held out",
+        _ => "`inkgrad evaluate` tests on what was held out",
+    };
+    let (model, place) = (model.display(), visible(learned.place.as_deref()?));
+    Some(format!("note: {model} has learned from {place}, so this accuracy is no fair test: {advice}"))
 }
 
 #[cfg(test)]
@@ -183,6 +223,7 @@ pub mod testing {
 mod tests {
     use super::testing::*;
     use super::*;
+    use crate::models::DATA_DIGEST;
 
     #[test]
     fn test_images_that_a_model_has_learned_from_are_counted() {
@@ -238,6 +279,39 @@ mod tests {
         std::fs::write(&path, rows).unwrap();
         assert!(learner.as_learned(&asked(None), &learned(&file)).is_none(), "they are not read again");
         assert!(learner.as_learned(&asked(None), &learned(&trained(&path, 6))).is_some(), "another hold-out");
+    }
+
+    #[test]
+    fn images_of_the_built_in_mnist_are_recognized_in_other_data_by_a_model_that_has_learned_from_them() {
+        let place = Path::new("digits.csv");
+        let built_in = mnist::embedded().unwrap();
+        let first = |set: &ImageSet, count: usize| set.select(&(0..count).collect::<Vec<_>>());
+        // Four images that the model knows, and seven that it does not.
+        let mixed = ImageSet {
+            images: [first(&built_in.train, 4).images.to_vec(), first(&built_in.test, 7).images.to_vec()]
+                .concat()
+                .into(),
+            labels: vec![0; 11],
+            ..first(&built_in.test, 11)
+        };
+        let mut file = ModelFile::default();
+        file.set("classes", 10);
+        file.set(DATA_DIGEST, mnist::DIGEST);
+        let told = |file: &ModelFile, data: Option<&Path>, test: ImageSet| {
+            let set = DataSet::new("digits", first(&built_in.test, 20), test, built_in.class_names.clone());
+            Learner::new(file, Path::new("model"), data).doubts(&set, &Reading::default())
+        };
+        let warning = told(&file, Some(place), mixed.clone()).join("\n");
+        assert!(warning.contains("from 4 of these 11 test images (the built-in MNIST)"), "{warning}");
+        assert!(told(&file, Some(place), first(&built_in.test, 10)).is_empty(), "MNIST's own test images");
+        assert!(told(&file, None, mixed.clone()).is_empty(), "the built-in MNIST itself");
+        let flat = ImageSet { height: 14, width: 56, ..mixed.clone() };
+        assert!(told(&file, Some(place), flat).is_empty(), "images of another size");
+        let mut after = ModelFile::default();
+        after.set_learned_before(&file.learned());
+        assert_eq!(told(&after, Some(place), mixed.clone()).len(), 1, "before the model's own training");
+        file.set(DATA_DIGEST, "1");
+        assert!(told(&file, Some(place), mixed).is_empty(), "a model of other data");
     }
 
     #[test]

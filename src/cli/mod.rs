@@ -263,6 +263,13 @@ fn absolute(path: &std::path::Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Refuses a path that a run's settings cannot hold.
+fn ensure_remembered(flag: &str, path: Option<std::path::PathBuf>) -> anyhow::Result<()> {
+    let Some(path) = path.filter(|path| path.to_str().is_none()) else { return Ok(()) };
+    let path = path.display();
+    anyhow::bail!("{flag} {path}: a run remembers this path as UTF-8 text, but it is not UTF-8; rename it")
+}
+
 /// Whether two paths lead to one place, however they are spelt: through links, or up and down again.
 fn is_one_place(one: &std::path::Path, other: &std::path::Path) -> bool {
     let [one, other] = [one, other].map(|path| path.canonicalize().unwrap_or_else(|_| absolute(path)));

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::numbers::positive;
 use super::reading::{ReadingFlags, check_measured};
-use super::{absolute, cannot_write, count, data_read, going_on, interrupt, note, say};
+use super::{absolute, cannot_write, count, data_read, ensure_remembered, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, find};
 use crate::files::write_whole;
@@ -160,6 +160,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let width = args.width.unwrap_or(gan.noise_width + gan.label_width);
     anyhow::ensure!(width >= 2, "--width is {width}; the joint layer needs 2 or more to be divided");
     ensure_distinct(&args.ratios, width)?;
+    ensure_remembered("--data", args.data.as_deref().map(absolute))?;
+    ensure_remembered("--judge", args.judge.as_deref().map(models::lasting))?;
     let kept = earlier(&args.out, &gan.name, &args.ratios, width)?;
     args.reading.check(args.data.as_deref())?;
     let reading = args.reading.reading();

@@ -13,7 +13,8 @@ use super::reading::{ReadingFlags, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{
-    POOLED, absolute, augment_flags, count, counted, data_read, ensure_network, going_on, interrupt, note, say,
+    POOLED, absolute, augment_flags, count, counted, data_read, ensure_network, ensure_remembered, going_on, interrupt,
+    note, say,
 };
 use crate::data::{DataError, DataSet, ImageSet, Reading};
 use crate::device::{self, Choice};
@@ -191,10 +192,7 @@ impl Args {
         let data = self.data.as_deref().filter(|_| self.resume.is_none()).map(absolute);
         let [from, judge] = [&self.from, &self.gan.judge].map(|model| model.as_deref().map(lasting));
         for (flag, path) in [("--data", data), ("--from", from), ("--judge", judge)] {
-            if let Some(path) = path.filter(|path| path.to_str().is_none()) {
-                let path = path.display();
-                anyhow::bail!("{flag} {path}: a run remembers this path as UTF-8 text, but it is not UTF-8; rename it");
-            }
+            ensure_remembered(flag, path)?;
         }
         Ok(())
     }

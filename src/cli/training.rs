@@ -101,6 +101,7 @@ impl Training<'_> {
         for i in 0..settings.members {
             let member = Folder::open(&folder.member(i))?;
             if member.is_finished() {
+                let _lock = member.lock()?;
                 member.check_finished()?;
                 member.change_settings(moved)?;
                 before += 1;

@@ -14,7 +14,7 @@ use super::idx::MAX_BYTES;
 use super::parts::Parts;
 use super::source::{Pictures, Reading};
 use super::{DataError, DataSet, ImageSet, MAX_CLASSES, cache};
-use crate::pictures::walk::Place;
+use crate::pictures::walk::{Place, not_read};
 use crate::pictures::{self, Found, Preparation, fit, walk};
 
 /// Height and width that pictures are resized to where they differ in size and nobody asks for a size.
@@ -23,13 +23,8 @@ const COMMON: usize = 28;
 const LARGEST: usize = 256;
 /// The most pictures that are looked at for colour.
 const SAMPLED: usize = 200;
-/// Endings of pictures in formats that are not read, as phones, cameras and drawing programs write them.
-const NOT_READ: [&str; 15] =
-    ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "cr2", "cr3", "nef", "arw", "svg", "psd", "tga", "pdf"];
 /// The label of a picture that a network is not sure of, and the folder where `classify --sort-into` puts it.
 pub const UNSURE: &str = "unsure";
-/// Files that Windows leaves in folders of pictures.
-const OF_WINDOWS: [&str; 2] = ["Thumbs.db", "desktop.ini"];
 /// Pictures have the same shape if their proportions differ by at most one part in this many.
 const SHAPES: usize = 50;
 
@@ -196,7 +191,7 @@ impl Classes {
             return format!("{found}; did you mean {}?", inside.display());
         }
         let kinds = list(self.without.iter().map(|(_, path)| (path.as_path(), 0))).kinds;
-        match kinds.keys().any(|kind| is_not_read(kind)) {
+        match kinds.keys().any(|kind| not_read(kind).is_some()) {
             true => format!("{found}, but files of kinds that are not read: {}. {CONVERT}", listed(&kinds)),
             false => found,
         }
@@ -219,7 +214,7 @@ impl Classes {
             remarks.push(format!("folders in {root} whose pictures were made by runs are ignored: {names}"));
         }
         if !kinds.is_empty() {
-            let convert = kinds.keys().any(|kind| is_not_read(kind));
+            let convert = kinds.keys().any(|kind| not_read(kind).is_some());
             let advice = if convert { format!(". {CONVERT}") } else { String::new() };
             remarks.push(format!("files of other kinds in {root} are left out: {}{advice}", listed(kinds)));
         }
@@ -258,17 +253,9 @@ fn holding_classes(folder: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The ending of a file that is not named like a picture; `None` if it is hidden, or if Windows leaves it there.
-fn kind(path: &Path) -> Option<String> {
-    let name = path.file_name()?;
-    let is_hidden = name.as_encoded_bytes().starts_with(b".");
-    let is_of_windows = OF_WINDOWS.iter().any(|own| name.eq_ignore_ascii_case(own));
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    (!is_hidden && !is_of_windows).then_some(ending)
-}
-
-fn is_not_read(kind: &str) -> bool {
-    NOT_READ.contains(&kind)
+/// The ending of a file that is not named like a picture.
+fn kind(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
 /// `12 .heic, 1 .txt`.
@@ -316,11 +303,7 @@ fn list<'a>(folders: impl Iterator<Item = (&'a Path, u32)>) -> Listing {
         for found in below(folder) {
             match found {
                 Found::File(place) => listing.paths.push(place.path),
-                Found::OtherFile(path) => {
-                    if let Some(kind) = kind(&path) {
-                        *listing.kinds.entry(kind).or_default() += 1;
-                    }
-                }
+                Found::OtherFile(path) => *listing.kinds.entry(kind(&path)).or_default() += 1,
                 Found::Failed(..) | Found::FolderLink => {}
             }
         }

@@ -82,7 +82,7 @@ impl Draft {
         }
         let mut file = ModelFile::new(&network, &parameters, &weights, &state);
         file.set_class_names(&class_names);
-        normalization.store(&mut file);
+        store_normalization(&mut file, normalization);
         file.set("imported", origin);
         Ok(Imported { file, notes: self.notes })
     }
@@ -373,6 +373,16 @@ pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<
     match twice {
         Some(twice) => Err(format!("{twice:?} is given as the name of two classes; {remedy}")),
         None => Ok(names),
+    }
+}
+
+/// Stores what is done to pixels. Where their mean is that of light pictures, the network takes pictures as they are:
+/// prepared ones are light ink on black, with a mean far below.
+pub(super) fn store_normalization(file: &mut ModelFile, normalization: Normalization) {
+    normalization.store(file);
+    // Not above a half: networks of pixels from -1 to 1 have that, whatever their pictures, and sums may round up.
+    if normalization.mean > 0.6 {
+        file.set_pictures(Some(Pictures::Raw));
     }
 }
 

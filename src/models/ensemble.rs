@@ -158,12 +158,18 @@ fn learned(members: &[(PathBuf, ModelFile)]) -> Vec<Learned> {
     Learned::all(files)
 }
 
-/// The background that members agree on. One from before it was stored has none; it has learned from the same images,
-/// as their mean is the same.
-fn background(members: &[(PathBuf, ModelFile)]) -> Option<&String> {
-    let mut known = members.iter().filter_map(|(_, member)| member.metadata.get(Normalization::BACKGROUND));
-    let first = known.next()?;
-    known.all(|other| other == first).then_some(first)
+/// The background of members that agree on how pictures become images: the mean of those that know theirs. One from before
+/// it was stored has none.
+fn background(members: &[(PathBuf, ModelFile)]) -> Option<u32> {
+    let pictures = |member: &ModelFile| member.metadata.get(Pictures::KEY).cloned();
+    let first = pictures(&members.first()?.1);
+    if members.iter().any(|(_, member)| pictures(member) != first) {
+        return None;
+    }
+    let known = members.iter().filter_map(|(_, member)| member.metadata.get(Normalization::BACKGROUND)?.parse().ok());
+    let known: Vec<u32> = known.collect();
+    let count = known.len() as u32;
+    (count > 0).then(|| (known.iter().sum::<u32>() + count / 2) / count)
 }
 
 /// The value that all members share.
@@ -246,8 +252,13 @@ mod tests {
         };
         assert_eq!(joined([Some(243), Some(243), Some(243)]), 243);
         assert_eq!(joined([None, Some(243), None]), 243);
-        assert_eq!(joined([Some(243), None, Some(200)]), 0, "they do not agree");
+        assert_eq!(joined([Some(243), None, Some(200)]), 222, "of other paper");
         assert_eq!(joined([None, None, None]), 0);
+        let mut members = [member("dense", 1), member("dense", 2)];
+        members[0].1.set(Normalization::BACKGROUND, 243);
+        members[0].1.set_pictures(Some(Pictures::Raw));
+        let file = ModelFile::ensemble(&members).unwrap();
+        assert!(!file.metadata.contains_key(Normalization::BACKGROUND), "the other one gets pictures prepared");
     }
 
     #[test]

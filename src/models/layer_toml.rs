@@ -30,6 +30,9 @@ const KINDS: &[&str] = &[
     "activation",
 ];
 
+/// The keys of a layer that is only an activation.
+const OF_ACTIVATION: &[&str] = &["activation", "slope", "from", "name"];
+
 impl Layer {
     pub(super) fn read<'a>(
         source: Source<'a>,
@@ -58,14 +61,23 @@ impl Layer {
         };
         let keys = Fields::new(source, None, line, table).keys();
         let mut kinds: Vec<&str> = KINDS.iter().copied().filter(|kind| keys.contains(kind)).collect();
-        if kinds.len() > 1 {
+        // Beside other keys it belongs to a layer that these are to describe.
+        let strange = keys.iter().find(|key| nearest(key, OF_ACTIVATION).is_none());
+        let alone = strange.filter(|_| kinds == ["activation"]);
+        if kinds.len() > 1 || strange.is_some() {
             kinds.retain(|kind| *kind != "activation");
         }
         let &[word] = &kinds[..] else {
-            let hint = keys.iter().find_map(|key| nearest(key, KINDS));
+            let hint = keys.iter().filter(|key| **key != "activation").find_map(|key| nearest(key, KINDS));
             let hint = hint.map_or(String::new(), |word| format!("; did you mean `{word}`?"));
-            return Err(refuse(match kinds.len() {
-                0 => format!("does not say what it is: one of {}{hint}", quoted(KINDS)),
+            return Err(refuse(match (kinds.len(), alone) {
+                (0, Some(key)) => format!(
+                    "has `{key}`, which a mere activation has not (it has {}), and does not say what else it is: one of \
+                     {}{hint}",
+                    quoted(OF_ACTIVATION),
+                    quoted(KINDS)
+                ),
+                (0, None) => format!("does not say what it is: one of {}{hint}", quoted(KINDS)),
                 _ => format!("is both `{}` and `{}`; make it two layers", kinds[0], kinds[1]),
             }));
         };

@@ -95,6 +95,13 @@ fn a_misspelt_word_is_answered_with_the_nearest_one() {
         ),
         ("{ dense = 4, zzz = 1 }", "there are `activation`, `bias`, `dense`, `from`, `name`"),
         ("{ dens = 4 }", "did you mean `dense`?"),
+        ("{ conv2d = 16, kernel_size = 3, activation = \"relu\" }", "does not say what else it is: one of \"conv\""),
+        (
+            "{ activation = \"leaky_relu\", alpha = 0.1 }",
+            "has `alpha`, which a mere activation has not (it has \"activation\",",
+        ),
+        ("{ conv2d = 16, kernel_size = 3, activation = \"relu\" }", "; did you mean `conv`?"),
+        ("{ activation = \"leaky_relu\", slop = 0.1 }", "`slop` is not known here; did you mean `slope`?"),
         ("{ conv = 3, kernal = 5 }", "`kernel` is missing; did you mean it by `kernal`?"),
         ("{ dense = 4, activation = \"rleu\" }", "not \"rleu\"; did you mean \"relu\"?"),
         ("\"flaten\"", "did you mean \"flatten\"?"),

@@ -25,7 +25,8 @@ const SMALL: u64 = 1 << 14;
 const MAX_MEMORY: u64 = 1 << 30;
 /// Pictures with more pixels, and files with more bytes, are decoded one at a time across all threads.
 const LARGE: u64 = 16 << 20;
-/// White in 12 bits, which cameras and microscopes put into files of 16.
+/// White in 10 and in 12 bits, which scanners, cameras and microscopes put into files of 16.
+const WHITE_IN_10_BITS: u16 = 1023;
 const WHITE_IN_12_BITS: u16 = 4095;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -151,22 +152,22 @@ fn decode_in_turn(bytes: &[u8], has_turn: bool) -> Result<Picture, PictureError>
     Ok(Picture { image, format, further_pages })
 }
 
-/// Stretches samples of 16 bits that fill only 12 of them over the whole range: a picture with such a white would be all
-/// but black. A pixel has `colours` samples and then, if it has more, alpha; what is on a transparent ground stays, as it
-/// may be black ink.
+/// Stretches samples of 16 bits that fill only 10 or 12 of them over the whole range: a picture with such a white would be
+/// all but black. A pixel has `colours` samples and then, if it has more, alpha; what is on a transparent ground stays, as
+/// it may be black ink.
 ///
-/// Samples of 10 bits are stretched alike. Their own white would be guessed for the dim pictures among those of 12 bits,
-/// too, which would be four times as bright as the others.
+/// The brightest sample tells how many bits there are: near the white of 10, they are 10. Others are taken for dim
+/// pictures of 12, and so is a black frame with noise.
 fn fill_range(samples: &mut [u16], [colours, channels]: [usize; 2]) {
-    let stays = |pixel: &[u16]| {
-        let (colours, alpha) = pixel.split_at(colours);
-        colours.iter().any(|sample| *sample > WHITE_IN_12_BITS) || alpha.iter().any(|alpha| *alpha < u16::MAX)
-    };
-    if samples.chunks_exact(channels).any(stays) {
+    let is_transparent = |pixel: &[u16]| pixel[colours..].iter().any(|alpha| *alpha < u16::MAX);
+    let brightest = samples.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]).max().copied().unwrap_or(0);
+    if brightest > WHITE_IN_12_BITS || samples.chunks_exact(channels).any(is_transparent) {
         return;
     }
+    let is_of_10 = (WHITE_IN_10_BITS / 16 * 15..=WHITE_IN_10_BITS).contains(&brightest);
+    let white = u32::from(if is_of_10 { WHITE_IN_10_BITS } else { WHITE_IN_12_BITS });
     for sample in samples.chunks_exact_mut(channels).flat_map(|pixel| &mut pixel[..colours]) {
-        *sample = (u32::from(*sample) * u32::from(u16::MAX) / u32::from(WHITE_IN_12_BITS)) as u16;
+        *sample = (u32::from(*sample) * u32::from(u16::MAX) / white) as u16;
     }
 }
 

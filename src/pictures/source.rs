@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pattern::Pattern;
 use super::stream::sides;
-use super::walk::{Found, Place, walk};
+use super::walk::{Found, Place, not_read, walk};
 use super::{numbered, of_bytes, path_text, text_path};
 use crate::data::csv::PixelRows;
 use crate::data::{DataError, Numbered};
@@ -44,6 +44,8 @@ pub enum Task {
         row: Option<u64>,
         reason: String,
     },
+    /// A picture below a folder in a format that is not read: the ending of its name.
+    NotRead(&'static str),
     OtherFile,
     FolderLink,
 }
@@ -53,7 +55,7 @@ impl Task {
     pub fn name(&self) -> Option<&str> {
         match self {
             Task::File { name, .. } | Task::Row { name, .. } | Task::Failed { name, .. } => Some(name),
-            Task::OtherFile | Task::FolderLink => None,
+            Task::NotRead(_) | Task::OtherFile | Task::FolderLink => None,
         }
     }
 }
@@ -124,7 +126,10 @@ impl Source {
                 Box::new(std::iter::once((name.clone(), Task::Failed { name, row: None, reason })))
             }
             // These belong to no shard: each shard counts those it comes across.
-            Found::OtherFile(_) => Box::new(std::iter::once((String::new(), Task::OtherFile))),
+            Found::OtherFile(path) => {
+                let ending = path.extension().and_then(OsStr::to_str).and_then(not_read);
+                Box::new(std::iter::once((String::new(), ending.map_or(Task::OtherFile, Task::NotRead))))
+            }
             Found::FolderLink => Box::new(std::iter::once((String::new(), Task::FolderLink))),
         });
         tasks.filter_map(move |(within, task)| {

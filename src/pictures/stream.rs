@@ -1,6 +1,7 @@
 //! Turns tasks into batches of prepared pictures, ahead of the consumer: one thread finds files, one gathers them, all
 //! cores decode a batch while the previous one is worked on, and there are never more than a few batches in memory.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Item {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Batch {
     pub items: Vec<Item>,
+    /// How many pictures in formats that are not read have each ending.
+    pub not_read: BTreeMap<&'static str, u64>,
     pub other_files: u64,
     pub folder_links: u64,
 }
@@ -54,7 +57,7 @@ pub struct Batch {
 impl Batch {
     /// Whether it only signals that nothing has come for a while.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.other_files == 0 && self.folder_links == 0
+        self.items.is_empty() && self.not_read.is_empty() && self.other_files == 0 && self.folder_links == 0
     }
 }
 
@@ -123,7 +126,9 @@ impl Work {
                 (name, None, Some(row), truth, self.row(pixels).map(of_row), shown)
             }
             Task::Failed { name, row, reason } => (name, None, row, None, Err(reason), PathBuf::new()),
-            Task::OtherFile | Task::FolderLink => (String::new(), None, None, None, Err(String::new()), PathBuf::new()),
+            Task::NotRead(_) | Task::OtherFile | Task::FolderLink => {
+                (String::new(), None, None, None, Err(String::new()), PathBuf::new())
+            }
         };
         if let (Some(folder), Ok(seen)) = (&self.show, &seen) {
             show(&folder.join(shown), &seen.prepared, self.input)?;
@@ -230,6 +235,7 @@ fn gather(found: &Receiver<Task>, out: &SyncSender<(Vec<Task>, Batch)>, stop: &A
         }
         let nothing_came = next == Err(RecvTimeoutError::Timeout);
         match next {
+            Ok(Task::NotRead(ending)) => *batch.not_read.entry(ending).or_default() += 1,
             Ok(Task::OtherFile) => batch.other_files += 1,
             Ok(Task::FolderLink) => batch.folder_links += 1,
             Ok(task) => tasks.push(task),

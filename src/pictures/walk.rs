@@ -1,5 +1,6 @@
 //! Picture files in folders, in an order that is the same on every system and every time.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,12 @@ use walkdir::{DirEntry, WalkDir};
 pub const ENDINGS: [&str; 15] =
     ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp", "gif", "pgm", "pbm", "ppm", "pnm"];
 
+/// Endings of pictures in formats that are not read, as phones, cameras and drawing programs write them.
+const NOT_READ: [&str; 15] =
+    ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "cr2", "cr3", "nef", "arw", "svg", "psd", "tga", "pdf"];
+/// Files that Windows leaves in folders of pictures.
+const OF_WINDOWS: [&str; 2] = ["Thumbs.db", "desktop.ini"];
+
 /// One thing that a walk has found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
@@ -16,7 +23,7 @@ pub enum Found {
     File(Place),
     /// A folder or a link that cannot be read, and why.
     Failed(PathBuf, String),
-    /// Any other file below a folder: it is hidden, or not named like a picture.
+    /// Any other file below a folder: it is not named like a picture.
     OtherFile(PathBuf),
     /// A link below a folder to another folder: it may lead back, and is not followed.
     FolderLink,
@@ -38,7 +45,7 @@ impl Place {
 }
 
 /// What is at a path: the file itself, or all pictures below a folder, however deep, in the order of their names.
-/// Hidden folders are skipped. Memory holds one path of folders, with all names in them.
+/// What is hidden is skipped, and so is what Windows leaves. Memory holds one path of folders, with all names in them.
 pub fn walk(input: &Path) -> impl Iterator<Item = Found> + Send + use<> {
     let root: Option<Arc<Path>> = input.is_dir().then(|| input.into());
     let named = root.is_none().then(|| Found::File(Place { path: input.to_owned(), root: None }));
@@ -49,10 +56,15 @@ pub fn walk(input: &Path) -> impl Iterator<Item = Found> + Send + use<> {
     named.into_iter().chain(below)
 }
 
-/// Everything but hidden folders, where programs keep copies of their own; the given folder may be hidden.
+/// Everything but what is hidden, where programs keep copies of their own, and what Windows leaves; the given folder may
+/// be hidden.
 fn is_looked_at(entry: &DirEntry) -> bool {
-    let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-    entry.depth() == 0 || !hidden || !entry.file_type().is_dir()
+    let is_of_windows = || OF_WINDOWS.iter().any(|own| entry.file_name().eq_ignore_ascii_case(own));
+    entry.depth() == 0 || !is_hidden(entry.file_name()) && !is_of_windows()
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn found(entry: walkdir::Result<DirEntry>, root: &Arc<Path>) -> Option<Found> {
@@ -87,9 +99,14 @@ pub(super) fn leads_to_a_folder(entry: &DirEntry) -> bool {
 
 /// Whether a file below a folder is taken for a picture.
 pub(crate) fn is_named_like_a_picture(path: &Path) -> bool {
-    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let hidden = path.file_name().is_some_and(is_hidden);
     let ending = path.extension().and_then(|ending| ending.to_str());
     !hidden && ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// The format that a file's ending names, in lower case, if it is one of pictures that are not read.
+pub(crate) fn not_read(ending: &str) -> Option<&'static str> {
+    NOT_READ.into_iter().find(|known| ending.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -116,10 +133,11 @@ mod tests {
 
     #[test]
     fn pictures_are_found_however_deep_in_the_order_of_their_names() {
-        let folder = tree(&["b/2.png", "b/10.PNG", "a/x/y.jpeg", "c.tif", "notes.txt", ".hidden.png", "b/none"]);
+        let folder =
+            tree(&["b/2.png", "b/10.PNG", "a/x/y.jpeg", "c.tif", "notes.txt", ".hidden.png", "b/none", "desktop.ini"]);
         assert_eq!(names(folder.path()), ["a/x/y.jpeg", "b/10.PNG", "b/2.png", "c.tif"]);
         let others = walk(folder.path()).filter(|found| matches!(found, Found::OtherFile(_))).count();
-        assert_eq!(others, 3);
+        assert_eq!(others, 2, "neither what is hidden nor what Windows leaves");
     }
 
     #[test]

@@ -205,7 +205,8 @@ impl Confusion {
         let mut stats = self.per_class();
         stats.retain(|class| class.support > 0);
         let mean = |pick: fn(&ClassStats) -> Option<f64>| {
-            let sum: f64 = stats.iter().filter_map(pick).sum();
+            // The sum of no numbers is -0.
+            let sum = 0.0 + stats.iter().filter_map(pick).sum::<f64>();
             (!stats.is_empty()).then(|| sum / stats.len() as f64)
         };
         MacroMeans {

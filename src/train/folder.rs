@@ -266,7 +266,7 @@ impl Folder {
         self.kept()?.map_or(Ok(()), |kept| kept.same_data(&digest(&data.train), &data.class_names))
     }
 
-    /// The run in this folder or, in that of an ensemble, those of its members, finished ones too: what an ensemble has
+    /// The classifier's run in this folder or, in that of an ensemble, those of its members, finished ones too: what an ensemble has
     /// learned is in their folders.
     ///
     /// # Errors
@@ -369,7 +369,8 @@ impl Folder {
         if found > done {
             return Ok(found);
         }
-        if found > 0 && known == 0 {
+        let said = checkpoint.best_epoch()?;
+        if found > 0 && known == 0 && said.is_none_or(|best| best == found) {
             let reason = format!(
                 "it has no best epoch, but best.safetensors is of epoch {found}, and the checkpoint of epoch {done}. Put \
                  back the file that belongs to them, or start a new run"
@@ -378,18 +379,19 @@ impl Folder {
         }
         // The metrics may know of a better one: an epoch that was done again, on another device, need not be the best
         // again.
-        let best = checkpoint.best_epoch()?.unwrap_or(known);
+        let best = said.unwrap_or(known);
         if found == best { Ok(found) } else { Err(self.other_best(found, best)) }
     }
 
-    /// Refuses a finished run's model if it is not the one that was tested.
+    /// Refuses a finished run's model if it is older than the one that was tested. Older versions took the epoch of that
+    /// from the metrics, which may know of an earlier one.
     ///
     /// # Errors
     /// [`TrainError::Resume`], and those of reading it.
     pub fn check_finished(&self) -> Result<(), TrainError> {
         let found = self.epoch_of_best()?;
         match Folder::best_epoch(&self.path) {
-            Some(tested) if tested != found => Err(self.other_best(found, tested)),
+            Some(tested) if found < tested => Err(self.other_best(found, tested)),
             _ => Ok(()),
         }
     }
@@ -627,6 +629,12 @@ mod tests {
             let words = "metrics.csv: cannot be resumed: it has no best epoch, but best.safetensors is of epoch 3";
             assert!(refused.contains(words), "{refused}");
         }
+        // Without validation there is none before the end, and the metrics are right.
+        let refused = check(3, Some(0), 0).unwrap_err().to_string();
+        assert!(
+            refused.contains("best.safetensors: cannot be resumed: it is of epoch 3, but no epoch is"),
+            "{refused}"
+        );
         std::fs::remove_file(folder.best()).unwrap();
         assert_eq!(check(2, Some(0), 0).unwrap(), 0);
         assert!(
@@ -654,8 +662,8 @@ mod tests {
         folder.save_result(None, 3).unwrap();
         assert!(advice().ends_with("Remove it: the run is finished, and its model is best.safetensors"));
         folder.check_finished().unwrap();
-        folder.save_result(None, 2).unwrap();
+        folder.save_result(None, 4).unwrap();
         let refused = folder.check_finished().unwrap_err().to_string();
-        assert!(refused.contains("it is of epoch 3, but the best epoch so far is 2"), "{refused}");
+        assert!(refused.contains("it is of epoch 3, but the best epoch so far is 4"), "{refused}");
     }
 }

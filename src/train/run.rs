@@ -225,8 +225,8 @@ impl Run<'_> {
         self.folder.change_settings(|was: Settings| Settings { data: place, ..was })?;
         self.device.allocate(&store)?;
         // Once a run. The built-in MNIST has no image twice.
-        if let (Some((_, set)), None) = (&validation, &checkpoint)
-            && self.data.name != mnist::NAME
+        let is_built_in = self.settings.data.is_none() && self.data.name == mnist::NAME;
+        if let (Some((_, set)), None, false) = (&validation, &checkpoint, is_built_in)
             && let Some(repeats) = set.repeats(&train, "validation")
         {
             (self.report)(Event::Warning(repeats));

@@ -411,6 +411,9 @@ fn a_model_of_light_images_knows_what_moves_in_when_they_are_shifted() {
     place.works(&format!("{DENSE} --epochs 2"));
     let mut model = ModelFile::load(place.path("runs/0001-dense/best.safetensors")).unwrap();
     assert_eq!(model.metadata["background"], "255");
+    assert!(
+        place.works("data stats --data data").out.contains("the images are light: outside them there is paper of 255")
+    );
     model.metadata.remove("background");
     model.save(place.path("black.safetensors")).unwrap();
     let [paper, black] = ["runs/0001-dense", "black.safetensors"].map(|model| {

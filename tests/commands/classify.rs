@@ -219,6 +219,29 @@ fn what_cannot_be_read_is_listed_with_its_reason_and_all_else_is_classified() {
 }
 
 #[test]
+fn pictures_in_formats_that_are_not_read_are_counted_and_hidden_files_are_not() {
+    let place = Place::new();
+    for name in ["in/a.heic", "in/b.HEIC", "in/deep/c.dng", "in/.DS_Store", "in/.d.heic", "in/Thumbs.db"] {
+        place.write(name, "of a kind that is not read");
+    }
+    let told = "1 .dng, 2 .heic files are not read: convert them to JPEG or PNG";
+    place.refused(&format!("{CLASSIFY} in"), &["no pictures in in", told]);
+    digits(&place, "in", 1);
+    let said = place.works(&format!("{CLASSIFY} in"));
+    assert!(said.err.contains(told) && !said.err.contains("skipped"), "{said:#?}");
+}
+
+#[test]
+fn a_table_that_is_not_there_beside_other_inputs_is_said_to_need_out() {
+    let place = Place::new();
+    digits(&place, "in", 1);
+    let words = ["cannot read answers.csv: it is not there", "to write it, use --out answers.csv"];
+    place.refused(&format!("{CLASSIFY} in answers.csv"), &words);
+    place.refused(&format!("{CLASSIFY} answers.parquet in"), &["use --out answers.parquet"]);
+    ends_with(&place.run(&format!("{CLASSIFY} in answers.csv --out table.csv")), 3);
+}
+
+#[test]
 fn pictures_of_which_none_could_be_read_have_no_rate() {
     let place = Place::new();
     place.write("in/a.png", "no picture");

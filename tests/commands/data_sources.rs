@@ -40,6 +40,8 @@ fn kaggles_table_trains_a_model_on_nine_tenths_and_is_tested_on_the_rest() {
     // Going on from a model of MNIST, as a second part of the data.
     let said = place.works("train --from judge --data train.csv --hold-out 500 --epochs 1 --device cpu");
     assert!(right(&said.out) > 485, "{said:#?}");
+    let known = "judge has learned from 500 of these 500 test images (the built-in MNIST)";
+    assert!(said.err.contains(known), "{said:#?}");
     // Training on all of it leaves nothing to test with.
     let said = place.works("train dense --data train.csv --hold-out 0 --epochs 1 --device cpu");
     assert!(said.err.contains("nothing will be tested") && !said.out.contains("right"), "{said:#?}");
@@ -83,6 +85,28 @@ fn a_model_is_tested_on_what_its_own_training_set_aside_and_goes_on_with_the_res
     place.write("other.csv", table(&mnist::embedded().unwrap().test, 300));
     let said = place.works("evaluate runs/0003-dense --data other.csv --device cpu");
     assert!(said.out.contains(" of 30 right") && !said.err.contains("is no fair test"), "{said:#?}");
+}
+
+#[test]
+fn an_accuracy_on_images_that_a_model_has_learned_from_is_said_to_be_no_fair_test() {
+    let place = Place::new();
+    let mnist = mnist::embedded().unwrap();
+    place.write("train.csv", table(&mnist.train, 100));
+    place.write("test.csv", table(&mnist.test, 20));
+    place.works("train dense --data train.csv --epochs 1 --batch 32 --device cpu -q");
+    let classify = |data: &str| {
+        let said = place.works(&format!("classify {data} --model runs/0001-dense --device cpu"));
+        assert!(said.err.contains("accuracy"), "{said:#?}");
+        said.err.contains("so this accuracy is no fair test")
+    };
+    assert!(classify("train.csv"));
+    assert!(!classify("test.csv"));
+    // Without labels there is no accuracy.
+    let unlabelled: String =
+        table(&mnist.train, 100).lines().map(|row| row.split_once(',').unwrap().1.to_owned() + "\n").collect();
+    place.write("train.csv", unlabelled);
+    let said = place.works("classify train.csv --model runs/0001-dense --device cpu");
+    assert!(!said.err.contains("fair test"), "{said:#?}");
 }
 
 #[test]
@@ -277,10 +301,14 @@ fn a_model_of_light_images_that_gets_dark_ones_is_told_of() {
     let mut model = ModelFile::shipped("dense").unwrap();
     model.set("pictures", "raw");
     model.set("mean", 0.87);
+    model.set("data", "paper");
     model.save(place.path("light.safetensors")).unwrap();
     let said = place.works("evaluate light.safetensors --data data --device cpu");
     let words = "images of data have a dark border, and light.safetensors has learned from light images";
     assert!(said.err.contains(words), "{said:#?}");
+    // The built-in MNIST cannot be inverted.
+    let said = place.works("evaluate light.safetensors --device cpu");
+    assert!(said.err.contains("it was trained on paper") && !said.err.contains("dark border"), "{said:#?}");
     crate::classify::digits(&place, "in", 5);
     let classify = "classify in --model light.safetensors --device cpu";
     let said = place.works(classify);
@@ -469,6 +497,8 @@ fn a_run_on_pictures_goes_on_with_the_pictures_it_began_with() {
     place.works("train --resume runs/0001-dense -q");
     place.refused("train --resume runs/0001-dense --hold-out 20", &["cannot be changed in a resumed run"]);
     place.refused("train dense --prepare", &["are for --data"]);
+    let colour = "--prepare would change nothing: --image-size wants images of 3 channels";
+    place.refused("train dense --data scans --prepare --image-size 28x28x3", &[colour]);
     std::fs::remove_file(place.path("digits/5/0.png")).unwrap();
     place.refused("train --resume runs/0001-dense", &["not those it began with"]);
 }

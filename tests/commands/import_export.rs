@@ -96,6 +96,31 @@ fn class_names_how_pictures_became_images_and_their_background_travel_with_a_mod
 }
 
 #[test]
+fn a_network_of_light_pictures_takes_pictures_as_they_are() {
+    let place = Place::new();
+    place.write("net.toml", "layers = [\"flatten\", { dense = 16 }, { dense = \"classes\" }]");
+    place.write("state.safetensors", dense_layers(&[("fc1", [16, 784]), ("fc2", [10, 16])]));
+    for (mean, pictures) in [("0.9", Some("raw")), ("0.5", None), ("0.13", None)] {
+        let line = "import state.safetensors m.safetensors --architecture net.toml --force";
+        place.works(&format!("{line} --mean {mean} --std 0.25"));
+        let model = ModelFile::load(place.path("m.safetensors")).unwrap();
+        assert_eq!(model.metadata.get("pictures").map(String::as_str), pictures, "{mean}");
+    }
+}
+
+#[test]
+fn what_pytorch_does_otherwise_by_default_is_told_on_both_ways() {
+    let place = Place::new();
+    let text = r#"layers = ["flatten", { dense = 16, activation = "leaky_relu" }, { dense = "classes" }]"#;
+    place.write("net.toml", text);
+    place.write("state.safetensors", dense_layers(&[("fc1", [16, 784]), ("fc2", [10, 16])]));
+    let said = place.works("import state.safetensors m.safetensors --architecture net.toml");
+    assert!(said.err.contains("expected in the PyTorch module: dense1: nn.LeakyReLU(0.2);"), "{}", said.err);
+    let said = place.works("export m.safetensors plain.safetensors");
+    assert!(said.out.contains("needed in the PyTorch module: dense1: nn.LeakyReLU(0.2);"), "{}", said.out);
+}
+
+#[test]
 fn a_file_that_calls_two_classes_the_same_is_imported_with_other_names() {
     let place = Place::new();
     let mut model = ModelFile::shipped("dense").unwrap();
@@ -201,9 +226,16 @@ fn what_cannot_be_imported_is_refused_with_the_remedy() {
         (format!("import {dense} m.safetensors --scale 0..7"), vec!["0..255"]),
         (format!("import {dense} m.safetensors --mean 0.5"), vec!["--std"]),
         (format!("import {dense} m.safetensors --mean 0.5 --std 0"), vec!["standard deviation 0"]),
+        (
+            format!("import {dense} m.safetensors --mean 0.485,0.456,0.406 --std 0.2"),
+            vec!["expected one number", "all channels have the same mean"],
+        ),
         (format!("import {dense} m.safetensors --input 27x28x1"), vec!["takes 28x28", "27x28x1"]),
         (format!("import {torch} m.safetensors"), vec!["--architecture"]),
-        (format!("import {torch} m.safetensors --architecture dense.toml"), vec!["dense1", "[10, 784]", "conv2"]),
+        (
+            format!("import {torch} m.safetensors --architecture dense.toml"),
+            vec!["dense1", "[10, 784]", "conv2", "images of 28x28x1 (others: --input HxWxC)"],
+        ),
         (format!("import {onnx} m.safetensors --architecture dense.toml"), vec!["--architecture is for safetensors"]),
         (format!("import {onnx} m.safetensors --architecture none"), vec!["no model \"none\""]),
         ("import saved.pt m.safetensors".into(), vec!["saved.pt", "torch.save", "save_file", "--architecture"]),

@@ -238,16 +238,15 @@ fn an_ensemble_goes_on_with_its_own_settings_and_the_members_that_were_tested() 
     place.write(&config, settings);
 
     let model = format!("{run}/2/best.safetensors");
-    let good = place.read(&model);
-    let change = |key: &str, value: &str| {
-        let mut file = ModelFile::load(place.path(&model)).unwrap();
-        file.set(key, value);
-        file.save(place.path(&model)).unwrap();
-    };
-    change("epoch", "7");
-    place.refused(resume, &["2/best.safetensors: cannot be resumed: it is of epoch 7, but the best epoch so far is 1"]);
-    place.write(&model, good);
-    change("mean", "0.5");
+    // As if the model were one from before the one that was tested.
+    let result = format!("{run}/2/result.toml");
+    let tested = place.text(&result);
+    place.write(&result, tested.replacen("best_epoch = 1", "best_epoch = 2", 1));
+    place.refused(resume, &["2/best.safetensors: cannot be resumed: it is of epoch 1, but the best epoch so far is 2"]);
+    place.write(&result, tested);
+    let mut file = ModelFile::load(place.path(&model)).unwrap();
+    file.set("mean", "0.5");
+    file.save(place.path(&model)).unwrap();
     place.refused(resume, &[run, "its members cannot be joined", "2/best.safetensors: its mean is 0.5"]);
 }
 
@@ -281,10 +280,11 @@ fn a_model_that_goes_on_from_one_that_knows_the_test_images_is_said_to_know_them
 }
 
 #[test]
-fn an_ensemble_is_tested_with_a_warning_where_one_of_its_members_knows_the_images() {
+fn an_ensemble_is_tested_on_its_members_data_with_a_warning_where_one_of_them_knows_the_images() {
     let place = trained_twice();
     for members in ["runs/0001-dense runs/0002-dense", "runs/0002-dense runs/0001-dense"] {
-        place.works(&format!("ensemble {members} -o both.safetensors --force"));
+        let said = place.works(&format!("ensemble {members} -o both.safetensors --force"));
+        assert!(said.out.contains("evaluate both.safetensors --data ") && said.out.contains("all.csv"), "{said:#?}");
         let said = place.works("evaluate both.safetensors --data all.csv --hold-out 10 --device cpu");
         assert!(said.err.contains(KNOWS), "{said:#?}");
     }

@@ -17,7 +17,7 @@ const EXAMPLES: &str = r##"Examples:
   inkgrad classify scans --threshold 0.7 --sort-into sorted --sheet sheet.png
   inkgrad classify scans --model runs/0001-fast --top 3 --out scans.parquet
   inkgrad classify scans --show-input seen          save what the network saw as pictures
-  inkgrad classify test.csv --format kaggle --out submission.csv
+  inkgrad classify test.csv --model runs/0001-standard --format kaggle --out submission.csv
   inkgrad classify scans --shard $SLURM_ARRAY_TASK_ID/100 --out part$SLURM_ARRAY_TASK_ID.csv --resume
 
 Pictures: PNG, JPEG, BMP, TIFF (first page; the note says of how many), WebP, GIF (first frame),
@@ -33,7 +33,8 @@ more than 2 in 100 have a light border, gets pictures as they are, fitted to its
 overrides this.
 
 If at least two folders directly below the one given are named after classes (07 is 7), they are
-taken as the true classes, and accuracy and confusion are reported as well.
+taken as the true classes, and accuracy and confusion are reported as well; a note says if the model
+has learned from what it is asked about.
 
 In CSV, text that a spreadsheet would run as a formula, like a class named -dash or =1, gets a
 leading quote: '-dash. JSON lines and Parquet keep it as it is.
@@ -45,6 +46,8 @@ const HOW: &str = "Preparation";
 const PLACE: &str = "Output";
 /// Endings of packed files.
 const PACKED: [&str; 8] = ["gz", "bz2", "xz", "zst", "lz4", "br", "zip", "7z"];
+/// Endings of the tables that are written.
+const TABLES: [&str; 3] = ["csv", "jsonl", "parquet"];
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -248,6 +251,7 @@ impl Args {
             format != Format::Parquet || !to_stdout,
             "--format parquet: Parquet cannot go to standard output; name a file with --out"
         );
+        self.check_not_meant_for_out()?;
         if let [path] = self.pictures.as_slice()
             && path.as_os_str() != DASH
             && !path.to_string_lossy().contains(['*', '?', '['])
@@ -259,6 +263,24 @@ impl Args {
         }
         self.check_written()?;
         Ok(format)
+    }
+
+    /// Refuses a table that is not there beside other inputs, where none is written: it is probably the one to write.
+    fn check_not_meant_for_out(&self) -> anyhow::Result<()> {
+        if self.out.is_some() || self.pictures.len() < 2 {
+            return Ok(());
+        }
+        let is_meant = |path: &&PathBuf| {
+            let is_table = path.extension().is_some_and(|ending| TABLES.iter().any(|table| ending == *table));
+            // One of several tables is one to read.
+            let is_apart = !is_csv(path) || !self.pictures.iter().any(|other| other != *path && is_csv(other));
+            is_table && is_apart && Pattern::of(path).is_none() && !path.exists()
+        };
+        if let Some(table) = self.pictures.iter().find(is_meant) {
+            let table = visible(&table.to_string_lossy());
+            bail!("cannot read {table}: it is not there; to write it, use --out {table}");
+        }
+        Ok(())
     }
 
     /// Whether there is something to continue: the table, or what a stopped run has left of it.

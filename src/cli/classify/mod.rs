@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, bail, ensure};
 
 use super::counting::Counting;
+use super::learner::asked_of_its_own;
 use super::terminal::Shown;
 use super::{counted, interrupt, note, open_devices, say, thousands, told_once};
 use crate::data::UNSURE;
@@ -165,11 +166,11 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(130));
     }
     if all == 0 && args.shard.is_none() {
-        let others = summary.other_files;
+        let nothing = nothing_in(&args.pictures, summary);
         if let Sink::Journal(journal) = sink {
             journal.remove()?;
         }
-        bail!(nothing_in(&args.pictures, others));
+        bail!(nothing);
     }
     // What has been moved is no longer found.
     if let Sink::Journal(journal) = &mut sink
@@ -193,6 +194,9 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     // As long as the journal exists, --resume can make up for a sheet that could not be written.
     journal.map_or(Ok(()), Journal::remove)?;
     tell(&args, format, &results.summary, before, took, &device);
+    if !args.quiet && results.summary.of_known().is_some() {
+        asked_of_its_own(&file, &name, &args.pictures).into_iter().for_each(note);
+    }
     Ok(if results.summary.failed > 0 { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -234,10 +238,14 @@ fn tell_doubts(pictures: &[PathBuf], image: [usize; 3]) {
     }
 }
 
-fn nothing_in(pictures: &[PathBuf], others: u64) -> String {
+fn nothing_in(pictures: &[PathBuf], summary: &Summary) -> String {
+    let (others, not_read) = (summary.other_files, summary.not_read());
     let pictures: Vec<String> = pictures.iter().map(|path| visible(&path.to_string_lossy())).collect();
-    if pictures == [DASH] && others == 0 {
+    if pictures == [DASH] && others == 0 && not_read.is_none() {
         return "no pictures in -: the list on standard input is empty, or names only empty folders".into();
+    }
+    if let Some(not_read) = not_read {
+        return format!("no pictures in {}; {not_read}", pictures.join(", "));
     }
     let endings = "files in a folder should end in .png, .jpg, .bmp, .tif, .webp, .gif, .pgm or the like";
     let others = match others {
@@ -440,7 +448,10 @@ fn classify(
     let batches = stream(source, work.clone(), Arc::clone(stop)).into_iter();
     let batches = batches.map(|batch| if batch.as_ref().is_ok_and(Batch::is_empty) { None } else { Some(batch) });
     in_order(batches, workers.collect(), |answer| {
-        let (Batch { items, other_files, folder_links }, logits, fingerprints) = answer?;
+        let (Batch { items, not_read, other_files, folder_links }, logits, fingerprints) = answer?;
+        for (ending, count) in not_read {
+            *results.summary.not_read.entry(ending).or_default() += count;
+        }
         results.summary.other_files += other_files;
         results.summary.folder_links += folder_links;
         let mut rows = logits.chunks_exact(classes);

@@ -1,6 +1,7 @@
 //! What a run has found, in numbers, for the user at the terminal.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Summary {
     /// Of the pictures that this run has given, as they are, to a model that has learned from light ones: how many are
     /// dark, and how many there are.
     pub dark: (u64, u64),
+    /// How many pictures in formats that are not read have each ending.
+    pub not_read: BTreeMap<&'static str, u64>,
     pub other_files: u64,
     pub folder_links: u64,
 }
@@ -177,6 +180,16 @@ impl Summary {
         }
     }
 
+    /// Which pictures are in formats that are not read, and what to do: `2 .heic files are not read: convert them to JPEG
+    /// or PNG`.
+    pub fn not_read(&self) -> Option<String> {
+        let kinds: Vec<String> =
+            self.not_read.iter().map(|(ending, n)| format!("{} .{ending}", thousands(*n))).collect();
+        let (are, them) =
+            if self.not_read.values().sum::<u64>() == 1 { ("file is", "it") } else { ("files are", "them") };
+        (!kinds.is_empty()).then(|| format!("{} {are} not read: convert {them} to JPEG or PNG", kinds.join(", ")))
+    }
+
     /// The table of classes, the accuracy where classes are known, what was done to the pictures, and how long it took;
     /// `earlier` files were done by an earlier run.
     pub fn text(&self, earlier: u64, took: Duration, device: &str) -> String {
@@ -205,6 +218,9 @@ impl Summary {
                 let _ = writeln!(text, "{}", count(number, one, many));
             }
         }
+        if let Some(not_read) = self.not_read() {
+            let _ = writeln!(text, "{not_read}");
+        }
         if self.pictures > 1 && self.blank == self.pictures {
             let _ = writeln!(text, "all of them are: if pixels are from 0 to 1, multiply them by 255, which is white");
         }
@@ -221,10 +237,15 @@ impl Summary {
         text
     }
 
+    /// The answers for pictures whose class is known, if there are any: they make the accuracy.
+    pub fn of_known(&self) -> Option<&Confusion> {
+        self.confusion.as_ref().filter(|confusion| confusion.total() > 0)
+    }
+
     /// The table of classes, how many answers are right, and how pictures were brought to the network's size.
     fn of_pictures(&self) -> String {
         let mut text = self.table();
-        if let Some(confusion) = self.confusion.as_ref().filter(|confusion| confusion.total() > 0) {
+        if let Some(confusion) = self.of_known() {
             let _ = writeln!(text, "\n{}", confusion.fmt_accuracy());
             let of = confusion.total();
             if of < self.pictures {

@@ -110,7 +110,7 @@ fn name(task: &Task, format: Format) -> Option<String> {
     match task {
         Task::Row { row, .. } if format == Format::Kaggle => Some(row.to_string()),
         Task::File { name, .. } | Task::Row { name, .. } => Some(name.clone()),
-        Task::Failed { .. } | Task::OtherFile | Task::FolderLink => None,
+        Task::Failed { .. } | Task::NotRead(_) | Task::OtherFile | Task::FolderLink => None,
     }
 }
 

@@ -45,7 +45,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ["mean of the pixels, 0 to 1".into(), mean, test_mean],
         ["their standard deviation".into(), deviation, test_deviation],
     ]));
-    say(ink(&train, &of_train));
+    say(match train.background() {
+        0 => ink(&train, &of_train),
+        paper => format!("the images are light: outside them there is paper of {paper} (of 255), for augmentation\n"),
+    });
 
     let shown = of_train.means.iter().enumerate().take(MOST_CLASSES);
     let mut items: Vec<SheetItem> =

@@ -3,6 +3,7 @@
 //! Such a file has no layers; an architecture says what they are. In PyTorch, kernels are `[k, c, r, s]`, dense weights
 //! `[out, in]`, and an image is flattened with its channels first.
 
+mod differences;
 mod export;
 mod pairing;
 
@@ -13,9 +14,10 @@ use safetensors::tensor::Dtype;
 use safetensors::{SafeTensorError, SafeTensors};
 use zip::ZipArchive;
 
+pub use differences::differences;
 pub use export::export;
 
-use super::finish::{Imported, Wishes, class_names, keep_pictures};
+use super::finish::{Imported, Wishes, class_names, keep_pictures, store_normalization};
 use super::layout::{kernel_from_torch, permute, transposed_from_torch};
 use super::order::{Order, Piece, orders, rows_to_own, to_own};
 use super::scale::Scale;
@@ -54,19 +56,6 @@ pub fn only_for_python(bytes: &[u8]) -> Option<&'static str> {
          `safetensors.torch.save_file(torch.export.load(\"model.pt2\").state_dict, \"model.safetensors\")`, and import \
          that with --architecture",
     )
-}
-
-/// The epsilons of batch norm among layers, each once, in words; `None` where there is none.
-pub fn epsilons<'a>(layers: impl Iterator<Item = &'a Kind>) -> Option<String> {
-    let mut epsilons = Vec::new();
-    for kind in layers {
-        if let Kind::BatchNorm { epsilon, .. } = kind
-            && !epsilons.contains(epsilon)
-        {
-            epsilons.push(*epsilon);
-        }
-    }
-    (!epsilons.is_empty()).then(|| epsilons.iter().map(f32::to_string).collect::<Vec<_>>().join(" and "))
 }
 
 /// A tensor as PyTorch stores it.
@@ -123,9 +112,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
         }
         notes.push(format!("{} takes {}", layer.name, group.name));
     }
-    if let Some(of) = epsilons(network.layers.iter().map(|layer| &layer.spec.kind)) {
-        notes.push(format!("batch norm has an epsilon of {of}, as the architecture says; PyTorch's own is 0.00001"));
-    }
+    notes.extend(differences(&network).iter().map(|told| format!("expected in the PyTorch module: {told}")));
     let class_names = class_names(wishes.class_names.clone().or(told), classes)?;
     let scale = wishes.scale.or_else(|| told_scale(&metadata, &mut notes)).unwrap_or_else(|| {
         notes.push(format!(
@@ -138,7 +125,7 @@ pub fn import(bytes: &[u8], architecture: &Architecture, wishes: &Wishes) -> Res
     let normalization = scale.of_model()?;
     let mut file = ModelFile::new(&network, &parameters, &weights, &state);
     file.set_class_names(&class_names);
-    normalization.store(&mut file);
+    store_normalization(&mut file, normalization);
     file.set("imported", "tensors of PyTorch");
     keep_pictures(&mut file, |key| metadata.get(key).map(String::as_str));
     Ok(Imported { file, notes })
@@ -248,13 +235,17 @@ fn order_of<'a>(source: Option<&Source>, orders: &'a [Order]) -> &'a Order {
     }
 }
 
-/// Channels of a layer's input.
-fn channels_in(network: &Network, layer: &Built) -> usize {
-    let shape = match layer.inputs.first() {
+/// The sizes of a layer's first input.
+fn input_of<'a>(network: &'a Network, layer: &Built) -> &'a [usize] {
+    match layer.inputs.first() {
         Some(Source::Layer(at)) => &network.layers[*at].output,
         _ => &network.input,
-    };
-    shape.last().copied().unwrap_or(1)
+    }
+}
+
+/// Channels of a layer's input.
+fn channels_in(network: &Network, layer: &Built) -> usize {
+    input_of(network, layer).last().copied().unwrap_or(1)
 }
 
 /// Succeeds if nothing in the file says that it computes something else in this layer.

@@ -1,7 +1,7 @@
 //! Which of a file's tensors belong to which layer, and how many classes they are for.
 
 use super::{Theirs, channels_in};
-use crate::models::{Built, Kind, Network, Source, Units};
+use crate::models::{Built, Kind, Network, Source, Units, by};
 
 /// Tensors whose names begin alike: `conv1.weight` and `conv1.bias`.
 #[derive(Clone, PartialEq, Debug)]
@@ -225,8 +225,11 @@ pub fn pair(network: &Network, groups: Vec<Group>) -> Result<Vec<(usize, Group)>
         let needed = need.describe(layer, &left);
         let left = if described.is_empty() { "nothing".into() } else { described.join(", ") };
         return Err(format!(
-            "has no tensors for layer {:?} ({}), which needs {needed}; left over: {left}",
-            layer.name, layer.spec
+            "has no tensors for layer {:?} ({}), which for images of {} (others: --input HxWxC) needs {needed}; left \
+             over: {left}",
+            layer.name,
+            layer.spec,
+            by(&network.input)
         ));
     }
     if !described.is_empty() {
@@ -363,6 +366,7 @@ mod tests {
         let error = refused("{ dense = 64, bias = false }, \"batch_norm\"", vec![bare.clone(), norm, head()]);
         assert!(error.contains("a running_mean and a running_var of [64], which norm lacks"), "{error}");
         let error = refused("{ dense = 64, bias = false }", vec![bare]);
+        assert!(error.contains("which for images of 28x28x1 (others: --input HxWxC) needs a weight"), "{error}");
         assert!(error.contains("needs a weight of [classes, 64] and a bias; left over: nothing"), "{error}");
         let error = refused("{ dense = 64 }", vec![dense("in", 64, 784), head(), dense("more", 3, 3)]);
         assert!(error.ends_with("no layer of the architecture takes: more (weight [3, 3], bias [3])"), "{error}");

@@ -149,8 +149,8 @@ impl Loop<'_> {
         Ok(file)
     }
 
-    /// Writes curves, metrics, the generator if this is the best, and a checkpoint, in an order in which none gets ahead
-    /// of the checkpoint while another program has one of them open, and the checkpoint never of them.
+    /// Writes curves, metrics, the generator if this is the best, and a checkpoint. The checkpoint is never ahead of the
+    /// others, and the generator gets ahead of it only where the checkpoint itself cannot be written.
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         // Nothing is kept of a state that a run cannot resume from.
         let state = self.state()?;
