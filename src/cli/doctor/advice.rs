@@ -174,26 +174,6 @@ fn capability_given(around: &Surroundings, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::gpu::Limits;
-
-    fn adapter(name: &str, class: Class, vendor: u32) -> AdapterInfo {
-        let limits =
-            Limits { buffer: 0, binding: 0, bindings: 8, groups: 65_535, invocations: 256, workgroup_bytes: 16_384 };
-        AdapterInfo {
-            name: name.into(),
-            backend: "Vulkan",
-            class,
-            vendor,
-            driver: String::new(),
-            limits,
-            f16: false,
-            subgroups: None,
-            matrix_units: None,
-            uses_matrix_units: false,
-            timestamps: false,
-            problem: None,
-        }
-    }
 
     /// A healthy desktop.
     fn desktop() -> Surroundings {
@@ -208,7 +188,7 @@ mod tests {
     }
 
     fn nvidia() -> AdapterInfo {
-        adapter("NVIDIA GeForce RTX 4090", Class::Discrete, 0x10de)
+        AdapterInfo::plain("NVIDIA GeForce RTX 4090", Class::Discrete, 0x10de)
     }
 
     #[test]
@@ -218,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_wrong_gpu_is_answered_with_the_right_one() {
-        let (intel, both) = (adapter("Intel UHD", Class::Integrated, 0x8086), [0x8086, 0x10de]);
+        let (intel, both) = (AdapterInfo::plain("Intel UHD", Class::Integrated, 0x8086), [0x8086, 0x10de]);
         let around = Surroundings { cards: both.into(), ..desktop() };
         let lines = advice(&around, &[nvidia(), intel.clone()], Some(&intel));
         assert!(lines.len() == 1 && lines[0].contains("--device \"NVIDIA GeForce RTX 4090\""), "{lines:?}");
@@ -229,7 +209,7 @@ mod tests {
     #[test]
     fn a_card_without_a_driver_is_named() {
         let around = Surroundings { drivers: vec!["lvp_icd.x86_64.json".into()], ..desktop() };
-        let software = adapter("llvmpipe", Class::Software, 0x10005);
+        let software = AdapterInfo::plain("llvmpipe", Class::Software, 0x10005);
         let lines = advice(&around, &[software], None).join("\n");
         assert!(lines.contains("card of NVIDIA") && lines.contains("only a software adapter"), "{lines}");
     }
@@ -253,7 +233,7 @@ mod tests {
         let around = Surroundings { wsl: true, cards: Vec::new(), ..desktop() };
         let lines = advice(&around, &[], None).join("\n");
         assert!(lines.contains("WGPU_ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER=1 inkgrad doctor"), "{lines}");
-        let dozen = adapter("Microsoft Direct3D12 (NVIDIA GeForce)", Class::Discrete, 0x10de);
+        let dozen = AdapterInfo::plain("Microsoft Direct3D12 (NVIDIA GeForce)", Class::Discrete, 0x10de);
         let lines = advice(&around, std::slice::from_ref(&dozen), Some(&dozen)).join("\n");
         assert!(lines.contains("does not pass Vulkan's tests"), "{lines}");
     }

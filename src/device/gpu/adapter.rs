@@ -129,6 +129,29 @@ impl AdapterInfo {
     }
 }
 
+#[cfg(test)]
+impl AdapterInfo {
+    /// One without anything special, which allows just what kernels need.
+    pub(crate) fn plain(name: &str, class: Class, vendor: u32) -> AdapterInfo {
+        let limits =
+            Limits { buffer: 0, binding: 0, bindings: 8, groups: 65_535, invocations: 256, workgroup_bytes: 16_384 };
+        AdapterInfo {
+            name: name.into(),
+            backend: "Vulkan",
+            class,
+            vendor,
+            driver: String::new(),
+            limits,
+            f16: false,
+            subgroups: None,
+            matrix_units: None,
+            uses_matrix_units: false,
+            timestamps: false,
+            problem: None,
+        }
+    }
+}
+
 impl fmt::Display for AdapterInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.backend)
@@ -276,25 +299,7 @@ mod tests {
 
     #[test]
     fn kernels_are_laid_out_for_the_registers_that_a_makers_gpus_have() {
-        let limits =
-            Limits { buffer: 0, binding: 0, bindings: 8, groups: 65_535, invocations: 256, workgroup_bytes: 16_384 };
-        let target = |class, vendor| {
-            let info = AdapterInfo {
-                name: "GPU".into(),
-                backend: "Vulkan",
-                class,
-                vendor,
-                driver: String::new(),
-                limits,
-                f16: false,
-                subgroups: None,
-                matrix_units: None,
-                uses_matrix_units: false,
-                timestamps: true,
-                problem: None,
-            };
-            info.target()
-        };
+        let target = |class, vendor| AdapterInfo::plain("GPU", class, vendor).target();
         for (vendor, registers) in [(0x1002, 255), (0x10de, 255), (0x8086, 96), (0x106b, 96), (0, 96)] {
             assert_eq!(target(Class::Discrete, vendor), Target { registers, ..Target::DISCRETE }, "{vendor:x}");
             assert_eq!(target(Class::Integrated, vendor), Target { registers, ..Target::INTEGRATED }, "{vendor:x}");
