@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{data_unremarked, is_one_place};
-use crate::data::{DataSet, HoldOut, ImageSet, Reading, digest, mnist};
+use crate::data::{DataSet, HoldOut, ImageSet, Reading, digest, mnist, to_train_with};
 use crate::models::{Learned, ModelFile};
 use crate::pictures::visible;
 
@@ -170,8 +170,8 @@ fn is_built_in(learned: &Learned) -> bool {
 pub fn asked_of_its_own(file: &ModelFile, model: &Path, asked: &[PathBuf]) -> Option<String> {
     let is_asked = |learned: &Learned| {
         let Some(place) = learned.place.as_deref().map(Path::new) else { return false };
-        let parts = ["train", "training", "train.csv", "train.csv.gz"].map(|part| place.join(part));
-        asked.iter().any(|asked| is_one_place(place, asked) || parts.iter().any(|part| is_one_place(part, asked)))
+        let mut own = std::iter::once(place.to_path_buf()).chain(to_train_with(place));
+        own.any(|own| asked.iter().any(|asked| is_one_place(&own, asked)))
     };
     let learned = file.learned().into_iter().find(is_asked)?;
     let advice = match learned.hold_out {

@@ -5,6 +5,9 @@ use std::fmt;
 use super::{ImageSize, MAX_CHANNELS, MAX_CLASSES, Pixels};
 use crate::ops::Window;
 
+/// The most images that are looked at to learn what all are like.
+const LOOKED_AT: usize = 1000;
+
 /// Images of one size, each with a label.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct ImageSet {
@@ -106,19 +109,22 @@ impl ImageSet {
         mean_std(self.images.len() as u128, sum, squares)
     }
 
+    /// Some of the images, spread over the set: all of a small one.
+    pub(super) fn spread(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let count = self.len().min(LOOKED_AT);
+        (0..count).map(move |i| self.image(i * self.len() / count))
+    }
+
     /// The grey level of the paper that the images are on: the median of the outermost pixels of a sample of them, if
     /// that is light, else 0, which is black. Coloured images count as on black.
     pub fn background(&self) -> u8 {
-        // The most images that are looked at, spread over the set.
-        const LOOKED_AT: usize = 1000;
         // Where light begins, as `pictures::is_prepared` has it.
         const LIGHT: u8 = 128;
         if self.channels != 1 {
             return 0;
         }
         let mut counts = [0usize; 256];
-        let looked_at = self.len().min(LOOKED_AT);
-        for image in (0..looked_at).map(|i| self.image(i * self.len() / looked_at)) {
+        for image in self.spread() {
             for (row, line) in image.chunks(self.width.max(1)).enumerate() {
                 let is_whole = row == 0 || row + 1 == self.height;
                 let step = if is_whole { 1 } else { (self.width - 1).max(1) };

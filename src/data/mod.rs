@@ -33,6 +33,7 @@ pub mod write;
 pub(crate) use classes::UNSURE;
 pub(crate) use digest::digest;
 pub(crate) use folder::listed;
+pub(crate) use parts::to_train_with;
 pub(crate) use source::{are_dark, looks_prepared};
 
 pub use error::DataError;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::DataError;
 use super::classes::{classes_in, folders, has_pictures};
 use super::folder::display_name;
+use super::source::TABLES;
 
 /// Names of a folder to train with, in any letter case.
 const TRAIN: [&str; 2] = ["train", "training"];
@@ -12,6 +13,11 @@ const TRAIN: [&str; 2] = ["train", "training"];
 const TEST: [&str; 2] = ["test", "testing"];
 /// Names of a folder that is tested with where there is none of `TEST`, likewise.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+
+/// Where in a folder the images to train with may be, if it has others too.
+pub(crate) fn to_train_with(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    TRAIN.iter().chain(&TABLES).map(|name| folder.join(name))
+}
 
 /// The training and test parts of a folder that is divided into them.
 pub(super) struct Parts {

@@ -15,13 +15,11 @@ use crate::words::words;
 
 /// The longest side of an image.
 const LARGEST: usize = 4096;
-/// The most training images that are checked for whether they look like MNIST's.
-const LOOKED_AT: usize = 1000;
-/// How many of a hundred such images may look different.
+/// How many of a hundred images may look different where a set looks like MNIST's.
 const OTHERS: usize = 2;
 
 /// Names of a table to train with in a folder.
-const TABLES: [&str; 2] = ["train.csv", "train.csv.gz"];
+pub(super) const TABLES: [&str; 2] = ["train.csv", "train.csv.gz"];
 
 /// How to read data where the data themselves leave something open.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -316,9 +314,9 @@ pub(crate) fn are_dark(set: &ImageSet) -> bool {
 
 /// How many grey images of a sample, spread over the set, `are` so, and how many the sample has.
 fn sampled(set: &ImageSet, are: fn(&[u8], [usize; 2]) -> bool) -> (usize, usize) {
-    let (count, size) = (set.len().min(LOOKED_AT), [set.height, set.width]);
-    let found = (0..count).filter(|i| are(set.image(i * set.len() / count), size)).count();
-    (found, count)
+    let (sample, size) = (set.spread(), [set.height, set.width]);
+    let count = sample.len();
+    (sample.filter(|image| are(image, size)).count(), count)
 }
 
 #[cfg(test)]

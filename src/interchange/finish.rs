@@ -376,12 +376,11 @@ pub(super) fn class_names(given: Option<Vec<String>>, classes: usize) -> Result<
     }
 }
 
-/// Stores what is done to pixels. Where their mean is that of light pictures, the network takes pictures as they are:
-/// prepared ones are light ink on black, with a mean far below.
+/// Stores what is done to pixels. A network of light pictures takes pictures as they are: prepared ones are light ink on
+/// black.
 pub(super) fn store_normalization(file: &mut ModelFile, normalization: Normalization) {
     normalization.store(file);
-    // Not above a half: networks of pixels from -1 to 1 have that, whatever their pictures, and sums may round up.
-    if normalization.mean > 0.6 {
+    if normalization.is_of_light_pictures() {
         file.set_pictures(Some(Pictures::Raw));
     }
 }

@@ -268,9 +268,9 @@ impl ModelFile {
     }
 
     /// Whether it has learned from pictures that are light, as ink on paper is, and gets others as they are; `path` is
-    /// the file's. The mean tells: of light and dark ones together it is about a half, and ink covers less of its paper.
+    /// the file's.
     pub fn knows_light_pictures(&self, path: &Path) -> bool {
-        let is_light = |normalization: Normalization| normalization.mean > 0.6;
+        let is_light = |normalization: Normalization| normalization.is_of_light_pictures();
         self.takes_pictures_as_they_are() && Normalization::read(self, path).is_ok_and(is_light)
     }
 

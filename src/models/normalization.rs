@@ -24,6 +24,12 @@ impl Normalization {
     /// Bytes as numbers from 0 to 1, on black.
     pub const UNIT: Normalization = Normalization { mean: 0.0, std: 1.0, background: 0 };
 
+    /// Whether the mean is that of light pictures, as ink on paper is: of light ink on black it is far below. It is about a
+    /// half for light and dark ones together, and in networks of pixels from -1 to 1, whatever their pictures.
+    pub(crate) fn is_of_light_pictures(&self) -> bool {
+        self.mean > 0.6
+    }
+
     /// That of a training set; if all its pixels are equal, they are only shifted.
     pub fn of(set: &ImageSet) -> Normalization {
         Normalization::of_extended(set, None)

@@ -266,8 +266,8 @@ impl Folder {
         self.kept()?.map_or(Ok(()), |kept| kept.same_data(&digest(&data.train), &data.class_names))
     }
 
-    /// The classifier's run in this folder or, in that of an ensemble, those of its members, finished ones too: what an ensemble has
-    /// learned is in their folders.
+    /// The classifier's run in this folder or, in that of an ensemble, those of its members, finished ones too: what an
+    /// ensemble has learned is in their folders.
     ///
     /// # Errors
     /// Settings of an ensemble that were changed since it began.
