@@ -197,10 +197,12 @@ mod tests {
 
     #[test]
     fn images_and_labels_of_different_number_are_refused_with_both_counts() {
-        let train = part("train", 2, 3, &[0, 1]);
-        let test = part("test", 2, 1, &[0]);
-        let message = assemble("x".into(), train, test, None).unwrap_err().to_string();
-        assert!(message.contains("in train-labels as there are images in train-images (3), found 2"), "{message}");
+        for (counts, which) in [([3, 2], "train"), ([2, 3], "test")] {
+            let [train, test] = [("train", counts[0]), ("test", counts[1])].map(|(name, n)| part(name, 2, n, &[0, 1]));
+            let message = assemble("x".into(), train, test, None).unwrap_err().to_string();
+            let words = format!("in {which}-labels as there are images in {which}-images (3), found 2");
+            assert!(message.contains(&words), "{message}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::files::write_whole;
 use crate::hash::mix;
 
 /// Raised when the way in which pictures are read changes: those kept until then are decoded anew.
-const READ: u64 = 4;
+const READ: u64 = 5;
 
 /// Pictures that are decoded in fewer seconds are not kept.
 pub(super) const WORTHWHILE: f64 = 1.0;
@@ -196,15 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_another_size_or_a_damaged_entry_is_decoded_anew() {
+    fn a_changed_file_another_reading_or_a_damaged_entry_is_decoded_anew() {
         let kept = Kept::new();
         let entry = kept.entry(&Reading::default());
         entry.save(&kept.set).unwrap();
         assert_eq!(kept.entry(&Reading { image_size: Some([9, 9, 1].into()), ..Reading::default() }).load(), None);
-        let mut bytes = fs::read(entry.path()).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(entry.path(), &bytes).unwrap();
-        assert_eq!(entry.load(), None, "a bit turned over");
+        assert_eq!(kept.entry(&Reading { prepare: true, ..Reading::default() }).load(), None);
+        let bytes = fs::read(entry.path()).unwrap();
+        // The labels and the pixels of both parts.
+        for at in bytes.len() - (3 * 4 + 3 * 6)..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            fs::write(entry.path(), &bytes).unwrap();
+            assert_eq!(entry.load(), None, "a bit of byte {at} turned over");
+        }
         fs::write(entry.path(), &bytes[..bytes.len() / 2]).unwrap();
         assert_eq!(entry.load(), None, "cut off");
         entry.save(&kept.set).unwrap();

@@ -82,34 +82,19 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
         left_out.extend(tested.left_out(folder, &test.kinds));
     }
     let kept = cache::Entry::of(folder, reading, [&train, &test]);
-    if let Some(mut set) = kept.as_ref().and_then(cache::Entry::load) {
-        set.class_names = classes.names();
-        set.remarks.extend(left_out);
-        classes.refuse_empty(&set)?;
-        return Ok(set);
-    }
-
     let began = Instant::now();
-    let (image, chosen) = image_of(&train, &test, reading);
-    let mut set = DataSet {
-        name: display_name(folder),
-        train: ImageSet::default(),
-        test: ImageSet::default(),
-        class_names: classes.names(),
-        remarks: chosen.into_iter().collect(),
-        pictures: Some(if reading.prepare { Pictures::Prepared } else { Pictures::Fitted }),
-        held_out: false,
+    let known = kept.as_ref().and_then(cache::Entry::load);
+    let is_new = known.is_none();
+    let mut set = match known {
+        Some(set) => set,
+        None => read(folder, [train, test], classes.folders.len(), reading)?,
     };
-    for (listing, into) in [(&train, 0), (&test, 1)] {
-        let (images, remark) = decode(folder, listing, image, set.class_names.len(), reading.prepare)?;
-        set.remarks.extend(remark);
-        *if into == 0 { &mut set.train } else { &mut set.test } = images;
-    }
+    set.class_names = classes.names();
     classes.refuse_empty(&set)?;
-    if let Some(entry) = kept.filter(|_| began.elapsed().as_secs_f64() > cache::WORTHWHILE) {
+    if let Some(entry) = kept.filter(|_| is_new && began.elapsed().as_secs_f64() > cache::WORTHWHILE) {
         match entry.save(&set) {
             Ok(()) => {
-                let (count, seconds) = (train.paths.len() + test.paths.len(), began.elapsed().as_secs_f64());
+                let (count, seconds) = (set.train.len() + set.test.len(), began.elapsed().as_secs_f64());
                 let kept = entry.path().display();
                 set.remarks.push(format!("{count} pictures were decoded in {seconds:.1} s and are kept in {kept}"));
             }
@@ -119,6 +104,34 @@ pub fn load(folder: &Path, reading: &Reading) -> Result<DataSet, DataError> {
     // Not cached: what lies beside the two parts may change while their pictures stay the same.
     set.remarks.extend(left_out);
     Ok(set)
+}
+
+/// The set of the pictures to train and to test with, without the names of its classes.
+fn read(folder: &Path, mut listings: [Listing; 2], classes: usize, reading: &Reading) -> Result<DataSet, DataError> {
+    let decoded = |[train, test]: &mut [Listing; 2], image: [usize; 3]| -> Result<_, DataError> {
+        let part = |listing: &mut Listing| decode(folder, listing, image, classes, reading.prepare);
+        Ok([part(train)?, part(test)?])
+    };
+    let (image, mut chosen) = image_of(&listings, reading);
+    let [(mut train, of_train), (mut test, of_test)] = decoded(&mut listings, image)?;
+    let left_out: Vec<String> = of_train.into_iter().chain(of_test).collect();
+    if !left_out.is_empty() {
+        // A picture that breaks off tells its size nevertheless: the others alone may share one.
+        let (of_others, remark) = image_of(&listings, reading);
+        if of_others != image {
+            [(train, _), (test, _)] = decoded(&mut listings, of_others)?;
+        }
+        chosen = remark;
+    }
+    Ok(DataSet {
+        name: display_name(folder),
+        train,
+        test,
+        class_names: Vec::new(),
+        remarks: chosen.into_iter().chain(left_out).collect(),
+        pictures: Some(if reading.prepare { Pictures::Prepared } else { Pictures::Fitted }),
+        held_out: false,
+    })
 }
 
 /// How many folders of classes a folder contains.
@@ -314,12 +327,12 @@ fn list<'a>(folders: impl Iterator<Item = (&'a Path, u32)>) -> Listing {
 
 /// The size that pictures are resized to, which those to train with decide, and a remark on it where there is something
 /// to say.
-fn image_of(train: &Listing, test: &Listing, reading: &Reading) -> ([usize; 3], Option<String>) {
+fn image_of(listings: &[Listing; 2], reading: &Reading) -> ([usize; 3], Option<String>) {
     let of = |listing: &Listing| -> Vec<Head> { listing.paths.par_iter().filter_map(|path| head(path)).collect() };
-    let heads = [of(train), of(test)];
+    let heads = listings.each_ref().map(of);
     let channels = || {
         let coloured = heads[0].iter().any(|(_, _, coloured)| *coloured) && !reading.prepare;
-        if coloured && is_coloured(&train.paths) { 3 } else { 1 }
+        if coloured && is_coloured(&listings[0].paths) { 3 } else { 1 }
     };
     let of_other_shape = |size| if reading.prepare { None } else { stretched(&heads, size) };
     if let Some(size) = reading.image_size {
@@ -397,10 +410,11 @@ fn is_coloured(paths: &[PathBuf]) -> bool {
     sample.into_par_iter().any(|path| pictures::read(path).is_ok_and(|picture| coloured(&picture.image)))
 }
 
-/// All pictures of a listing as one set, without those that cannot be read, and a remark on the latter.
+/// All pictures of a listing as one set, without those that cannot be read, which leave the listing, and a remark on
+/// these.
 fn decode(
     folder: &Path,
-    listing: &Listing,
+    listing: &mut Listing,
     image @ [height, width, channels]: [usize; 3],
     classes: usize,
     prepare: bool,
@@ -419,21 +433,25 @@ fn decode(
     };
     let decoded: Vec<Result<Vec<u8>, pictures::PictureError>> = listing.paths.par_iter().map(pixels).collect();
     let mut set = ImageSet { height, width, channels, classes, ..ImageSet::default() };
-    let mut images = Vec::with_capacity(listing.paths.len() * height * width * channels);
+    let (paths, labels) = (std::mem::take(&mut listing.paths), std::mem::take(&mut listing.labels));
+    let count = paths.len();
+    let mut images = Vec::with_capacity(count * size);
     let mut failed: Vec<String> = Vec::new();
-    for ((pixels, label), path) in decoded.into_iter().zip(&listing.labels).zip(&listing.paths) {
+    for ((pixels, label), path) in decoded.into_iter().zip(labels).zip(paths) {
         match pixels {
             Ok(pixels) => {
                 images.extend_from_slice(&pixels);
-                set.labels.push(*label);
+                set.labels.push(label);
+                listing.paths.push(path);
             }
             Err(error) => failed.push(format!("{} {error}", pictures::visible(&path.to_string_lossy()))),
         }
     }
     set.images = images.into();
+    listing.labels.clone_from(&set.labels);
     let Some(first) = failed.first() else { return Ok((set, None)) };
     let are = if failed.len() == 1 { "is" } else { "are" };
-    let remark = format!("{} of {} pictures {are} left out: {first}", failed.len(), listing.paths.len());
+    let remark = format!("{} of {count} pictures {are} left out: {first}", failed.len());
     if failed.len() > set.len() {
         return Err(DataError::UnknownSource { path: folder.into(), found: remark });
     }

@@ -4,7 +4,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbImage};
 
 use super::*;
-use crate::data::{HoldOut, load};
+use crate::data::{HoldOut, load, to_train_with};
 
 struct Place(tempfile::TempDir);
 
@@ -234,6 +234,9 @@ fn colours_are_kept_where_there_are_any_and_greys_stored_as_colours_are_grey() {
     let set = place.load(all()).unwrap();
     assert_eq!(set.train.channels, 3);
     assert_eq!(set.train.image(2)[..3], [200, 9, 9]);
+    // Also where only the last of many classes has any.
+    let [grey, coloured] = ["a/1.png", "b/2.png"].map(|name| vec![place.path(name); SAMPLED]);
+    assert!(is_coloured(&[grey, coloured].concat()));
 }
 
 #[test]
@@ -252,7 +255,9 @@ fn folders_named_train_and_test_are_the_two_parts() {
 
 #[test]
 fn the_two_parts_are_known_by_their_other_names_and_in_any_letter_case() {
-    for [train, test] in [["training", "testing"], ["Train", "Test"], ["train", "val"], ["TRAINING", "Valid"]] {
+    for [train, test] in
+        [["training", "testing"], ["Train", "Test"], ["train", "val"], ["TRAINING", "Valid"], ["train", "validation"]]
+    {
         let place = Place::new();
         for name in ["x/1.png", "x/2.png", "y/1.png"] {
             place.gray(&format!("{train}/{name}"), [2, 2], 5);
@@ -260,7 +265,9 @@ fn the_two_parts_are_known_by_their_other_names_and_in_any_letter_case() {
         place.gray(&format!("{test}/y/1.png"), [2, 2], 5);
         let set = place.load(Reading::default()).unwrap();
         assert_eq!((set.class_names.join(" ").as_str(), set.train.len(), set.test.len()), ("x y", 3, 1), "{train}");
+        assert_eq!(set.test.labels, [1], "that of y, though x has nothing to test with");
         assert!(set.remarks.is_empty(), "{train}: {:?}", set.remarks);
+        assert!(to_train_with(place.0.path()).contains(&place.0.path().join(train)), "{train}");
         place.gray(&format!("{test}/z/1.png"), [2, 2], 5);
         let refused = place.load(Reading::default()).unwrap_err().to_string();
         let expected = place.0.path().join(train).display().to_string();
@@ -370,19 +377,27 @@ fn a_class_of_unreadable_pictures_is_refused_by_its_folder() {
 
 #[test]
 fn pictures_that_are_stored_on_their_side_count_as_they_stand() {
-    let place = Place::new();
-    // Little-endian, and one entry: the orientation is 6, a quarter turn.
-    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
-    for class in ["a", "b"] {
-        place.gray(&format!("{class}/1.png"), [20, 40], 7);
-        let file = std::fs::File::create(place.path(&format!("{class}/2.png"))).unwrap();
-        let mut encoder = PngEncoder::new(file);
-        encoder.set_exif_metadata(exif.to_vec()).unwrap();
-        encoder.write_image(&[9; 40 * 20], 40, 20, ExtendedColorType::L8).unwrap();
+    // Quarter turns, two of them mirrored, and the corner that the first one becomes: of the upper two or the lower two.
+    for (orientation, corner) in [(5, 0), (6, 1), (7, 3), (8, 2)] {
+        let place = Place::new();
+        // Little-endian, and one entry: the orientation.
+        let before = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0";
+        let exif = [&before[..], &[orientation], &[0; 7]].concat();
+        let pixels: Vec<u8> = (0..800).map(|i| if i % 40 < 20 && i < 400 { 200 } else { 9 }).collect();
+        for class in ["a", "b"] {
+            place.gray(&format!("{class}/1.png"), [20, 40], 7);
+            let file = std::fs::File::create(place.path(&format!("{class}/2.png"))).unwrap();
+            let mut encoder = PngEncoder::new(file);
+            encoder.set_exif_metadata(exif.clone()).unwrap();
+            encoder.write_image(&pixels, 40, 20, ExtendedColorType::L8).unwrap();
+        }
+        let set = place.load(all()).unwrap();
+        assert_eq!((set.train.height, set.train.width), (40, 20), "{orientation}");
+        assert!(!set.remarks.iter().any(|remark| remark.contains("brought to")), "{:?}", set.remarks);
+        let mut corners = [9; 4];
+        corners[corner] = 200;
+        assert_eq!([0, 19, 780, 799].map(|at| set.train.image(1)[at]), corners, "{orientation}");
     }
-    let set = place.load(all()).unwrap();
-    assert_eq!((set.train.height, set.train.width), (40, 20));
-    assert!(!set.remarks.iter().any(|remark| remark.contains("brought to")), "{:?}", set.remarks);
 }
 
 #[cfg(unix)]
@@ -428,6 +443,26 @@ fn a_picture_that_cannot_be_read_is_left_out_and_named() {
 }
 
 #[test]
+fn a_picture_that_breaks_off_has_no_say_in_the_size_of_the_others() {
+    let place = Place::new();
+    for name in ["train/a/1.png", "train/a/2.png", "train/b/1.png", "test/a/1.png"] {
+        place.gray(name, [40, 30], 7);
+    }
+    let cut = place.path("train/b/cut.png");
+    GrayImage::from_fn(90, 90, |x, y| Luma([(x * y) as u8])).save(&cut).unwrap();
+    let whole = std::fs::read(&cut).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(head(&cut), Some((90, 90, false)), "its size is still to be seen");
+    for (image_size, sides) in [(None, (30, 40)), (Some([15, 20, 1].into()), (15, 20))] {
+        let set = place.load(Reading { image_size, ..all() }).unwrap();
+        assert_eq!((set.train.height, set.train.width), sides);
+        assert_eq!((&set.train.labels[..], &set.test.labels[..]), (&[0, 0, 1][..], &[0][..]));
+        assert!([&set.train, &set.test].iter().all(|set| set.images.iter().all(|pixel| *pixel == 7)));
+        assert!(set.remarks[0].starts_with("1 of 4 pictures is left out: "), "{:?}", set.remarks);
+    }
+}
+
+#[test]
 fn what_holds_no_classes_is_refused_with_what_there_is() {
     let place = Place::new();
     let refused = |words: &str| {
@@ -442,7 +477,7 @@ fn what_holds_no_classes_is_refused_with_what_there_is() {
 #[test]
 fn prepared_pictures_are_as_mnist_would_have_made_them() {
     let place = Place::new();
-    for class in ["a", "b"] {
+    for class in ["train/a", "train/b", "test/a"] {
         // A dark bar, off-centre on light paper.
         let picture = GrayImage::from_fn(90, 120, |x, y| {
             Luma([if (20..30).contains(&x) && (10..60).contains(&y) { 20 } else { 235 }])
@@ -453,4 +488,5 @@ fn prepared_pictures_are_as_mnist_would_have_made_them() {
     assert_eq!((set.train.height, set.train.channels, set.pictures), (28, 1, Some(Pictures::Prepared)));
     let at = |y: usize, x: usize| set.train.image(0)[y * 28 + x];
     assert!(at(14, 14) > 200 && at(14, 2) == 0 && at(1, 14) == 0, "light ink in the middle of dark paper");
+    assert_eq!(set.test.image(0), set.train.image(0));
 }

@@ -215,7 +215,10 @@ mod tests {
     #[test]
     fn rows_and_columns_that_are_called_so_are_believed() {
         assert_eq!(ordered(&["r0c0", "r1c0", "r0c1", "r1c1"]), Ok(Some(vec![0, 2, 1, 3])));
-        assert_eq!(ordered(&["col0_row0", "col0_row1", "col1_row0", "col1_row1"]), Ok(Some(vec![0, 2, 1, 3])));
+        for (column, row) in [("c", "r"), ("col", "row"), ("Column", "Row")] {
+            let names = [[0, 0], [0, 1], [1, 0], [1, 1]].map(|[x, y]| format!("{column}{x}_{row}{y}"));
+            assert_eq!(ordered(&names.each_ref().map(String::as_str)), Ok(Some(vec![0, 2, 1, 3])), "{names:?}");
+        }
         assert_eq!(ordered(&["col0_row0", "col1_row0", "col0_row1", "col1_row1"]), Ok(None));
     }
 

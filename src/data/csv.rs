@@ -472,7 +472,11 @@ pub(super) mod tests {
     #[test]
     fn a_file_is_unpacked_where_it_is_packed_whatever_its_name() {
         let (folder, text) = (tempfile::tempdir().unwrap(), b"label,a\n3,1\n");
-        for (name, bytes) in [("a.csv", gzip(text)), ("b.csv.gz", gzip(text)), ("c.csv.gz", text.to_vec())] {
+        // Packers that work in parallel write several members one after another.
+        let members = [gzip(&text[..8]), gzip(&text[8..])].concat();
+        for (name, bytes) in
+            [("a.csv", gzip(text)), ("b.csv.gz", gzip(text)), ("c.csv.gz", text.to_vec()), ("d.csv.gz", members)]
+        {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
             let found: Vec<PixelRow> = PixelRows::open(&path).unwrap().map(Result::unwrap).collect();

@@ -272,6 +272,24 @@ mod tests {
         assert_eq!(column.background(), 200, "all of one column is border");
     }
 
+    #[test]
+    fn mean_and_deviation_of_an_extended_set_are_those_of_all_its_images() {
+        let window = Window { top: 1, left: 2, height: 2, width: 2 };
+        for channels in [1, 3] {
+            let mut set = image_set(4, 5, channels, &[0, 1]);
+            set.images.iter_mut().enumerate().for_each(|(i, pixel)| *pixel = (i * i % 251) as u8);
+            let mut images = Vec::new();
+            for (i, place) in (0..2).flat_map(|i| (0..window.places([4, 5])).map(move |place| (i, place))) {
+                let mut image = vec![0; set.image_len()];
+                set.placed(i, window, place, &mut image);
+                images.extend(image);
+            }
+            let labels = vec![0; images.len() / set.image_len()];
+            let extended = ImageSet { images: images.into(), labels, ..set };
+            assert_eq!(set.mean_std_extended(window), extended.mean_std(), "{channels} channels");
+        }
+    }
+
     proptest! {
         #[test]
         fn mean_and_deviation_agree_with_two_passes_in_f64(

@@ -12,12 +12,13 @@ pub(super) fn all_numbers(class_names: &[String]) -> Option<Vec<u32>> {
     (numbers.iter().collect::<HashSet<_>>().len() == numbers.len()).then_some(numbers)
 }
 
-fn number(name: &str) -> Option<u32> {
+/// The number that a class is named after: `+7`, like `-7`, is a name of its own.
+pub(super) fn number(name: &str) -> Option<u32> {
     if name.starts_with('+') { None } else { name.parse().ok() }
 }
 
-/// Whether no class is named after a number, so that their places may be counted instead. Beside a class called -1,
-/// places would be taken for names.
+/// Whether no class is named after a number, so that their places may be counted instead. Beside a class called -1 or
+/// +1, places would be taken for names.
 pub(super) fn are_words(class_names: &[String]) -> bool {
     class_names.iter().all(|name| name.parse::<i64>().is_err())
 }
@@ -36,7 +37,7 @@ impl Numbered {
     pub fn of(class_names: &[String]) -> Numbered {
         let mut named: Vec<(u32, u32, &String)> = Vec::new();
         for (name, class) in class_names.iter().zip(0..) {
-            named.extend(name.parse().ok().map(|number| (number, class, name)));
+            named.extend(number(name).map(|number| (number, class, name)));
         }
         // `7` is meant before `07`, and of equal names the first: what comes later replaces what came earlier.
         named.sort_by_key(|(number, class, name)| (**name == number.to_string(), Reverse(*class)));
@@ -84,7 +85,7 @@ impl Numbered {
             let places = 0..self.class_names.len() as u32;
             return format!("counted from 0: {}", legend(&self.class_names, places, LISTED).unwrap_or_default());
         }
-        let numbers: Vec<Option<u32>> = self.class_names.iter().map(|name| name.parse().ok()).collect();
+        let numbers: Vec<Option<u32>> = self.class_names.iter().map(|name| number(name)).collect();
         let follow = |pair: &[Option<u32>]| pair[0].is_some_and(|number| number.checked_add(1) == pair[1]);
         match numbers[..] {
             [Some(first), .., Some(last)] if numbers.windows(2).all(follow) => format!("{first} to {last}"),
@@ -109,12 +110,14 @@ mod tests {
         assert_eq!([0, 1, 2].map(|place| class(&words, place).unwrap()), [0, 1, 2]);
         assert_eq!((class(&["1", "ten", "0"], 0), class(&["1", "ten", "0"], 1)), (Ok(2), Ok(0)));
         assert_eq!((class(&["01", "02"], 2), class(&["07", "7", "7"], 7)), (Ok(1), Ok(1)));
+        assert_eq!(class(&["+7", "07"], 7), Ok(1));
         for (names, number, known) in [
             (&["0", "1", "2"][..], 3, "the model's 3 classes, which are 0 to 2"),
             (&["08", "09", "10"], 0, "which are 8 to 10"),
             (&odd, 4, "which are 3, 5, 7"),
             (&["1", "ten", "0"], 2, "which are 1, ten, 0"),
             (&["-2", "-1"], 0, "which are -2, -1"),
+            (&["+1", "+2"], 1, "which are +1, +2"),
             (&words, 3, "which are counted from 0: 0 is cls0, 1 is cls1, 2 is cls10"),
         ] {
             let refused = class(names, number).unwrap_err();

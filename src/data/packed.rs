@@ -29,9 +29,24 @@ pub fn send_packed(device: &mut dyn Device, buffer: BufferId, bytes: &[u8]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::Cpu;
+    use crate::graph::Store;
 
     #[test]
     fn bytes_are_packed_little_end_first_and_the_last_word_is_filled_with_zeros() {
         assert_eq!(pack(&[1, 2, 3, 4, 5]), [0x0403_0201, 5]);
+    }
+
+    #[test]
+    fn bytes_that_are_sent_in_several_pieces_lie_on_the_device_in_their_order() {
+        let bytes: Vec<u8> = (0..2 * SENT_AT_ONCE + 5).map(|i| (i + i / 1021) as u8).collect();
+        let mut store = Store::default();
+        let buffer = store.add("images", bytes.len().div_ceil(4));
+        let device: &mut dyn Device = &mut Cpu::new();
+        device.allocate(&store).unwrap();
+        send_packed(device, buffer, &bytes).unwrap();
+        let mut words = vec![0; store.words(buffer)];
+        device.read(buffer, 0, &mut words).unwrap();
+        assert!(words == pack(&bytes));
     }
 }

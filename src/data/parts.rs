@@ -15,8 +15,11 @@ const TEST: [&str; 2] = ["test", "testing"];
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// Where in a folder the images to train with may be, if it has others too.
-pub(crate) fn to_train_with(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    TRAIN.iter().chain(&TABLES).map(|name| folder.join(name))
+pub(crate) fn to_train_with(folder: &Path) -> Vec<PathBuf> {
+    // What cannot be looked into, like a table, has nothing below it.
+    let below = folders(folder).unwrap_or_default();
+    let parts = named(&below, &TRAIN).into_iter().map(|(_, path)| path.clone());
+    parts.chain(TABLES.map(|name| folder.join(name))).collect()
 }
 
 /// The training and test parts of a folder that is divided into them.

@@ -499,6 +499,10 @@ mod tests {
         assert!(looks_prepared(&set));
         set.images.iter_mut().step_by(30).for_each(|pixel| *pixel = 255);
         assert!(!looks_prepared(&set));
+        // Sorted, with the dark ones first.
+        set.images[..2000].fill(0);
+        set.images[2000..].fill(255);
+        assert!(!looks_prepared(&set));
         let mut coloured = image_set(2, 2, 3, &[0, 1]);
         coloured.images.fill(255);
         assert!(looks_prepared(&coloured));

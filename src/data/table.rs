@@ -160,6 +160,9 @@ mod tests {
         let set = load(folder.path(), &Reading::default()).unwrap();
         assert_eq!((set.train.len(), set.test.len()), (36, 4));
         assert!(set.remarks[0].contains("test.csv has no labels"), "{:?}", set.remarks);
+        let packed = place(&[("train.csv", train.as_bytes()), ("test.csv.gz", &gzip(test.as_bytes()))]);
+        let set = load(packed.path(), &Reading::default()).unwrap();
+        assert_eq!((set.train.len(), set.test.len(), set.remarks.len()), (40, 6, 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::numbered::all_numbers;
+use super::numbered::{all_numbers, number};
 use crate::data::{DataError, listed};
 use crate::files::{Existing, Unfinished};
 use crate::pictures::visible;
@@ -36,7 +36,7 @@ pub fn idx_labels(class_names: &[String]) -> Vec<u32> {
 /// its label.
 pub fn legend(class_names: &[String], labels: impl IntoIterator<Item = u32>, most: usize) -> Option<String> {
     let classes: Vec<(u32, &String)> = labels.into_iter().zip(class_names).collect();
-    let is_named = classes.iter().all(|(label, name)| name.parse() == Ok(*label));
+    let is_named = classes.iter().all(|(label, name)| number(name) == Some(*label));
     let pair = |(label, name): (u32, &String)| format!("{label} is {}", visible(name));
     (!is_named).then(|| listed(&classes.into_iter().map(pair).collect::<Vec<_>>(), most))
 }
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(found(&["3", "5", "7"]), (vec![3, 5, 7], None));
         assert_eq!(found(&["01", "02", "255"]), (vec![1, 2, 255], None));
         assert_eq!(found(&["cat", "dog"]), (vec![0, 1], Some("0 is cat, 1 is dog".into())));
-        for names in [["1", "two"], ["7", "07"], ["1", "256"], ["1", "-1"], ["1", "+2"]] {
+        for names in [["1", "two"], ["7", "07"], ["1", "256"], ["1", "-1"], ["1", "+2"], ["+0", "+1"]] {
             assert_eq!(found(&names), (vec![0, 1], Some(format!("0 is {}, 1 is {}", names[0], names[1]))));
         }
     }

@@ -148,6 +148,10 @@ mod tests {
         let rgb = grey.to_rgb8();
         assert_eq!(fit(&rgb.clone().into(), [3, 4, 3]), rgb.clone().into_raw());
         assert_eq!(fit(&rgb.into(), [3, 4, 1]), bytes, "grey stays what it was in RGB");
+        let clear = image::RgbaImage::from_fn(4, 3, |x, y| Rgba([200, 10, 10, (y * 4 + x) as u8 * 20]));
+        assert_eq!(fit(&clear.clone().into(), [3, 4, 4]), clear.clone().into_raw());
+        let grey = fit(&clear.into(), [3, 4, 2]);
+        assert!(grey.into_iter().skip(1).step_by(2).eq(bytes), "what is transparent stays so");
     }
 
     #[test]

@@ -68,11 +68,25 @@ mod tests {
         bytes
     }
 
+    /// The same as BigTIFF.
+    fn big(kinds: &[u32]) -> Vec<u8> {
+        let mut bytes = [&b"MM\0\x2b\0\x08\0\0"[..], &16_u64.to_be_bytes()].concat();
+        for (i, kind) in kinds.iter().enumerate() {
+            let next = if i + 1 < kinds.len() { bytes.len() as u64 + 36 } else { 0 };
+            bytes.extend([0, 0, 0, 0, 0, 0, 0, 1, 0, 254, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1]);
+            bytes.extend(kind.to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(next.to_be_bytes());
+        }
+        bytes
+    }
+
     #[test]
     fn pages_are_counted_without_their_thumbnails_and_masks() {
         assert_eq!(pages(&file(&[0], 0)), 1);
         assert_eq!(pages(&file(&[0, 2, 2], 0)), 3);
         assert_eq!(pages(&file(&[0, 1, 0, 4], 0)), 2);
+        assert_eq!(pages(&big(&[0, 1, 2, 4, 0])), 3);
     }
 
     #[test]

@@ -119,7 +119,10 @@ mod tests {
         assert_eq!(text("a b/é\n.png".as_bytes()), "a b/é\n.png");
         assert_eq!(text(b"a\\b.png"), "a\\b.png");
         assert_eq!(text(b"\xff\\.png"), "\\xff\\\\.png");
-        assert_eq!(text(b"=1+1.png"), "./=1+1.png");
+        for first in ["=", "+", "-", "@", "\t", "\r"] {
+            let name = format!("{first}1+1.png");
+            assert_eq!(text(name.as_bytes()), format!("./{name}"));
+        }
     }
 
     #[test]

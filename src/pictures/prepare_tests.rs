@@ -117,17 +117,19 @@ fn shade_across_the_paper_specks_and_noise_are_no_ink() {
 }
 
 #[test]
-fn the_centre_of_mass_is_the_middle_and_the_longer_side_20() {
+fn the_centre_of_mass_is_the_middle_and_the_longer_side_20_of_28() {
     let mut page = GrayImage::from_pixel(90, 70, Luma([255]));
     for (x, y) in (10..50).flat_map(|x| (20..30).map(move |y| (x, y))) {
         page.put_pixel(x, y, Luma([0]));
     }
-    let pixels = all(page).pixels;
+    let pixels = all(page.clone()).pixels;
     let inked: Vec<(usize, usize)> = (0..784).filter(|i| pixels[*i] > 127).map(|i| (i % 28, i / 28)).collect();
     let (xs, ys) = (inked.iter().map(|p| p.0), inked.iter().map(|p| p.1));
     assert_eq!((xs.clone().min(), xs.max()), (Some(5), Some(24)));
     let (top, bottom) = (ys.clone().min().unwrap(), ys.max().unwrap());
     assert!(bottom - top == 4 && (11..=12).contains(&top), "{top} to {bottom}");
+    let pixels = prepare(&page.into(), [56, 56, 1], &Preparation::default()).pixels;
+    assert_eq!(pixels.chunks(56).map(|row| row.iter().filter(|value| **value > 127).count()).max(), Some(40));
 }
 
 #[test]
@@ -137,6 +139,13 @@ fn a_hair_of_a_line_on_a_large_drawing_is_still_seen() {
     assert!(inked(&all(page.clone())) >= 20);
     let thin = prepare(&page.into(), INPUT, &Preparation { thicken: false, contrast: false, ..Preparation::default() });
     assert_eq!(inked(&thin), 0);
+}
+
+#[test]
+fn ink_in_many_pieces_is_no_dust_however_small_each_is() {
+    let is_inked = |at: u32| (20..180).contains(&at) && at % 20 < 6;
+    let dots = all(GrayImage::from_fn(200, 200, |x, y| Luma([if is_inked(x) && is_inked(y) { 0 } else { 255 }])));
+    assert!(!dots.blank && dots.cropped && dots.pixels.iter().any(|value| *value > 200));
 }
 
 #[test]
@@ -186,6 +195,8 @@ fn each_step_can_be_left_out() {
     }
     assert_eq!(with(|how| how.invert = Invert::Always).pixels, whole.pixels);
     assert!(!with(|how| how.crop = false).cropped);
+    // This ink is 208 levels darker than white, and stays so.
+    assert!(with(|how| how.contrast = false).pixels.iter().all(|value| *value < 210));
     let unprepared = with(|how| how.mode = Mode::Never);
     assert_eq!(unprepared.pixels, fit(&page.clone().into(), INPUT));
 }

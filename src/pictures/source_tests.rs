@@ -40,6 +40,11 @@ fn the_truth_is_the_folder_where_folders_are_named_after_classes() {
     // One folder named 3 may be there for any reason.
     let folder = tree(&["3/a.png", "other/c.png"]);
     assert!(found(source(&[folder.path().into()]), &folder).iter().all(|(_, truth)| truth.is_none()));
+    // Each given folder has folders of its own.
+    let folder = tree(&["x/other/a.png", "y/3/b.png", "y/8/c.png"]);
+    let given = ["x", "y"].map(|name| folder.path().join(name));
+    let truths: Vec<Option<usize>> = found(source(&given), &folder).into_iter().map(|(_, truth)| truth).collect();
+    assert_eq!(truths, [None, Some(0), Some(1)]);
 }
 
 #[test]
@@ -254,6 +259,8 @@ fn a_csv_file_of_anything_but_pixels_is_told_as_such_and_named_once() {
     assert!(answers[0].starts_with("is no table of pixels: line 2: column 1: expected a pixel"), "{answers:?}");
     let rows = reasons("5,6,7,8\n1,2\n5,6,7,8\n");
     assert_eq!(rows, ["line 2: expected 4 columns as in the first line, found 2"]);
+    let readable: Vec<u64> = numbered_pixels(&path, None).map(|(row, _)| row).collect();
+    assert_eq!(readable, [1, 3], "the number of a row does not depend on the others");
     assert_eq!(reasons("").len(), 1);
 }
 

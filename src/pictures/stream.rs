@@ -323,6 +323,30 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_is_stopped_has_its_first_items_without_a_gap() {
+        let work = Work { input: [4, 4, 1], preparation: Preparation::default(), show: None };
+        let task = |i: usize| Task::Failed { name: i.to_string(), row: None, reason: String::new() };
+        let tasks: Vec<Task> = (0..BATCH).map(task).collect();
+        let (stop, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let batches: Vec<Result<Batch, String>> = thread::scope(|scope| {
+            // Now this task is skipped, now that one.
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    stop.fetch_xor(true, Ordering::Relaxed);
+                }
+            });
+            let batches = (0..50).map(|_| decode(tasks.clone(), Batch::default(), &work, &stop)).collect();
+            is_over.store(true, Ordering::Relaxed);
+            batches
+        });
+        for batch in batches {
+            for (i, item) in batch.unwrap().items.iter().enumerate() {
+                assert_eq!(item.name, i.to_string());
+            }
+        }
+    }
+
+    #[test]
     fn a_picture_under_another_formats_name_is_read_as_what_it_is_and_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jpg");
@@ -336,5 +360,7 @@ mod tests {
         assert_eq!(work.row(vec![0; 16]).unwrap().pixels.len(), 16);
         assert_eq!(work.row(vec![0; 25]).unwrap().pixels.len(), 16);
         assert!(work.row(vec![0; 24]).unwrap_err().contains("24 pixels"));
+        let (work, colours) = (Work { input: [1, 2, 3], ..work }, vec![1, 2, 3, 4, 5, 6]);
+        assert_eq!(work.row(colours.clone()).unwrap().pixels, colours);
     }
 }

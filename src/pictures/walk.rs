@@ -133,11 +133,19 @@ mod tests {
 
     #[test]
     fn pictures_are_found_however_deep_in_the_order_of_their_names() {
-        let folder =
-            tree(&["b/2.png", "b/10.PNG", "a/x/y.jpeg", "c.tif", "notes.txt", ".hidden.png", "b/none", "desktop.ini"]);
-        assert_eq!(names(folder.path()), ["a/x/y.jpeg", "b/10.PNG", "b/2.png", "c.tif"]);
+        let pictures = ["a/x/y.jpeg", "b/10.PNG", "b/2.png", "c.tif", "d.jfif", "e.jpe", "f.DIB"];
+        let folder = tree(&[&pictures[..], &["notes.txt", ".hidden.png", "b/none", "desktop.ini"]].concat());
+        assert_eq!(names(folder.path()), pictures);
         let others = walk(folder.path()).filter(|found| matches!(found, Found::OtherFile(_))).count();
         assert_eq!(others, 2, "neither what is hidden nor what Windows leaves");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_named_with_the_reason() {
+        let root: Arc<Path> = Path::new("/nowhere/at all").into();
+        let entry = WalkDir::new(&root).into_iter().next().unwrap();
+        let Some(Found::Failed(path, reason)) = found(entry, &root) else { panic!("passed over") };
+        assert!(path == *root && reason.starts_with("cannot be read: "), "{path:?}: {reason}");
     }
 
     #[test]
