@@ -275,7 +275,6 @@ fn tools(ui: &mut Ui, shared: &mut Shared) {
         }
         let size = egui::Slider::new(&mut shared.canvas.radius, RADII).show_value(false).text("Size");
         ui.add(size).on_hover_text("Keys [ and ]");
-        shared.remembered.radius = shared.canvas.radius;
         ui.separator();
         let button = |ui: &mut Ui, enabled, name: &str, help: &str| {
             ui.add_enabled(enabled, egui::Button::new(name)).on_hover_text(help).clicked()

@@ -452,6 +452,8 @@ mod tests {
     #[test]
     fn a_field_shows_a_picture_until_something_is_drawn_on_it_and_again_once_that_is_undone() {
         let mut field = Field::default();
+        // The pen is down as it comes: what the pen does next is another stroke.
+        field.draw([400.0, 400.0], 8.0, Tool::Brush);
         field.show(Drawing::of(faint(30)));
         assert_eq!(field.picture().map(|picture| picture.width()), Some(30));
         field.draw([10.0, 10.0], 8.0, Tool::Brush);

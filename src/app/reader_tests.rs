@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use super::super::field::{Drawing, Field};
@@ -22,6 +23,40 @@ fn reader(runs: usize) -> Reader {
 fn open(reader: &mut Reader, model: &str) {
     reader.open(Path::new(model));
     opened(reader);
+}
+
+/// A reader whose device opens only when it is let, and which tells when its thread has done something.
+struct Slow {
+    reader: Reader,
+    lets: Sender<()>,
+    told: Receiver<()>,
+}
+
+impl Slow {
+    fn start() -> Slow {
+        let ((lets, let_in), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let left = Arc::new(AtomicUsize::new(1000));
+        let opener: Opener = Box::new(move || {
+            // Nobody lets it any more once the test is over.
+            let _ = let_in.recv();
+            Ok(Rigged::failing(&left))
+        });
+        let wake = move || {
+            let _ = tell.send(());
+        };
+        Slow { reader: Reader::start_on(opener, wake), lets, told }
+    }
+
+    fn open(&mut self, model: &Path) {
+        self.reader.open(model);
+        self.lets.send(()).unwrap();
+        self.wait();
+    }
+
+    /// Waits until the thread has done the next thing, which is not taken in.
+    fn wait(&self) {
+        self.told.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
 }
 
 /// Waits until a model is open, or refused.
@@ -84,6 +119,24 @@ fn what_cannot_be_opened_leaves_the_model_before_it_at_work() {
     assert!(reader.take_problems()[0].contains("no/such/file.safetensors"));
     assert_eq!(reader.about().unwrap().path, Path::new("fast"));
     assert_eq!(ask(&mut reader), 1);
+}
+
+#[test]
+fn a_model_that_is_chosen_while_another_opens_is_still_opening_once_that_one_is_open_or_refused() {
+    let mut slow = Slow::start();
+    slow.reader.open(Path::new("no/such/file.safetensors"));
+    slow.wait();
+    slow.reader.open(Path::new("dense"));
+    assert!(slow.reader.poll().refused && slow.reader.is_opening());
+    slow.lets.send(()).unwrap();
+    slow.wait();
+    slow.reader.open(Path::new("fast"));
+    assert!(slow.reader.poll().opened && slow.reader.is_opening());
+    assert_eq!(slow.reader.about().unwrap().path, Path::new("dense"));
+    slow.lets.send(()).unwrap();
+    slow.wait();
+    assert!(slow.reader.poll().opened && !slow.reader.is_opening());
+    assert_eq!(slow.reader.about().unwrap().path, Path::new("fast"));
 }
 
 #[test]
@@ -166,9 +219,9 @@ fn a_network_that_has_learned_from_dark_ink_on_light_paper_is_given_that() {
     let about = reader.about().unwrap();
     assert!(about.takes_pictures_as_they_are && about.knows_light_pictures);
     assert_eq!(seen(&mut reader, &scan()), fit(&scan(), [28, 28, 1]));
-    // A drawing is not prepared for it either.
-    answer(&mut reader, one());
-    assert!(reader.answer().unwrap().prepared.is_none());
+    // A drawing is not prepared for it either, and what is wanted of it as prepared is found of it as it is.
+    let pass = answer(&mut reader, Question { wanted: Wanted { activations: true, ..Wanted::default() }, ..one() });
+    assert!(reader.answer().unwrap().prepared.is_none() && !pass.activations.is_empty());
 }
 
 #[test]
@@ -216,6 +269,24 @@ fn what_the_model_before_was_asked_is_not_asked_of_one_with_fewer_classes() {
     ask(&mut reader);
     assert_eq!(reader.answer().unwrap().pass().probabilities.len(), 3);
     assert!(reader.take_problems().is_empty());
+}
+
+#[test]
+fn what_is_asked_after_another_model_has_opened_and_before_that_is_known_is_not_asked_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("three.safetensors");
+    of_three_classes(&path);
+    let mut slow = Slow::start();
+    for model in [Path::new("fast"), path.as_path()] {
+        slow.open(model);
+        slow.reader.ask(Question { wanted: Wanted { saliency: Some(7), ..Wanted::default() }, ..one() });
+        slow.wait();
+        let news = slow.reader.poll();
+        assert!(news.opened && !news.answered);
+        assert!(slow.reader.take_problems().is_empty());
+    }
+    ask(&mut slow.reader);
+    assert_eq!(slow.reader.answer().unwrap().pass().probabilities.len(), 3);
 }
 
 #[test]

@@ -208,9 +208,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory { folder: Some(folder.path().to_owned()) };
         let odd = PathBuf::from(std::ffi::OsStr::from_bytes(b"/models/\xff.safetensors"));
-        let own = Remembered { theme: Theme::Dark, second: Some("dense".into()), ..Remembered::default() };
-        memory.save(&Remembered { model: Some(odd), ..own.clone() }).unwrap();
-        assert_eq!(memory.load(), own);
+        for which in 0..3 {
+            let with = |path: Option<&PathBuf>| {
+                let text = Some(PathBuf::from("dense"));
+                let [model, second, generator] =
+                    [0, 1, 2].map(|i| if i == which { path.cloned() } else { text.clone() });
+                Remembered { theme: Theme::Dark, model, second, generator, ..Remembered::default() }
+            };
+            memory.save(&with(Some(&odd))).unwrap();
+            assert_eq!(memory.load(), with(None));
+        }
     }
 
     #[test]

@@ -241,8 +241,10 @@ impl Shared {
             && self.second.as_ref().is_none_or(|second| answers(second, &self.second_asked))
     }
 
-    /// Called at the end of a frame: measures how long the answer to the pen's newest movement took to be shown.
+    /// Called at the end of a frame: measures how long the answer to the pen's newest movement took to be shown, and
+    /// remembers the pen's size, which keys change in any panel with a field.
     pub fn settle(&mut self) {
+        self.remembered.radius = self.canvas.radius;
         if let Some(answered) = self.answered.take() {
             let latency = answered.elapsed();
             log::debug!("from pen to bars {:.2} ms", latency.as_secs_f64() * 1e3);
@@ -278,6 +280,14 @@ impl Shared {
             },
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// On the CPU, with nothing remembered.
+    pub fn plain(folder: &Path) -> Shared {
+        Shared::new(egui::Context::default(), Choice::Cpu, folder, Memory::default(), Remembered::default())
     }
 }
 

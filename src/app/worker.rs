@@ -63,8 +63,10 @@ struct Mail<M: Model> {
     errands: VecDeque<Errand<M>>,
     over: bool,
     // And back:
+    /// Whether a model is being opened that was taken from `open`.
+    is_opening: bool,
     opened: Option<(u64, M::About)>,
-    /// Why the newest model did not open.
+    /// Why a model did not open.
     refused: Option<String>,
     answer: Option<Result<M::Answer, String>>,
     /// The same model, opened anew after its device failed, and the message about it.
@@ -78,6 +80,7 @@ impl<M: Model> Default for Mail<M> {
             question: None,
             errands: VecDeque::new(),
             over: false,
+            is_opening: false,
             opened: None,
             refused: None,
             answer: None,
@@ -101,7 +104,7 @@ pub struct Worker<M: Model> {
 pub struct News {
     /// Another model, which has not been asked anything yet.
     pub opened: bool,
-    /// The newest model did not open.
+    /// A model did not open.
     pub refused: bool,
     pub answered: bool,
 }
@@ -149,10 +152,11 @@ impl<M: Model> Worker<M> {
     pub fn poll(&mut self) -> News {
         let (opened, refused, answer, moved) = {
             let mut mail = self.post.mail();
+            // What has come may be of a model that was chosen before another one.
+            self.opening = mail.is_opening || mail.open.is_some();
             (mail.opened.take(), mail.refused.take(), mail.answer.take(), mail.moved.take())
         };
         let mut news = News { opened: opened.is_some(), refused: refused.is_some(), answered: false };
-        self.opening &= !news.opened && !news.refused;
         if let Some((number, about)) = opened {
             (self.about, self.answer, self.opened) = (Some(about), None, number);
         }
@@ -214,18 +218,22 @@ fn serve<M: Model>(post: &Post<Mail<M>>, opener: &Opener, wake: &impl Fn()) {
             return;
         }
         if let Some(chosen) = mail.open.take() {
+            mail.is_opening = true;
             drop(mail);
             let opened = load::<M>(chosen).and_then(|file| on(opener, file));
-            post.send(|mail| match opened {
-                Ok((opened, about)) => {
-                    // What was asked of the previous model, and its answer, do not apply to this one.
-                    (mail.question, mail.answer, mail.moved) = (None, None, None);
-                    mail.errands.clear();
-                    open = Some(opened);
-                    number += 1;
-                    mail.opened = Some((number, about));
+            post.send(|mail| {
+                mail.is_opening = false;
+                match opened {
+                    Ok((opened, about)) => {
+                        // What was asked of the previous model, and its answer, do not apply to this one.
+                        (mail.question, mail.answer, mail.moved) = (None, None, None);
+                        mail.errands.clear();
+                        open = Some(opened);
+                        number += 1;
+                        mail.opened = Some((number, about));
+                    }
+                    Err(problem) => mail.refused = Some(problem),
                 }
-                Err(problem) => mail.refused = Some(problem),
             });
         } else if let Some((of, question)) = mail.question.take() {
             drop(mail);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use eframe::egui::{self, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
-use inkgrad::app::{Remembered, Theme};
+use inkgrad::app::canvas::RADIUS;
+use inkgrad::app::{Panel, Remembered, Theme};
 use inkgrad::graph::Store;
 use inkgrad::models::{Architecture, ModelFile};
 
@@ -54,13 +55,15 @@ fn undo_and_redo_go_stroke_by_stroke_and_the_right_button_erases() {
     let mut window = Window::open("fast");
     window.draw(FOUR);
     let four = window.ink();
-    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
-    window.harness.step();
-    let one_stroke = window.ink();
-    assert!(0 < one_stroke && one_stroke < four);
-    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::Y);
-    window.harness.step();
-    assert_eq!(window.ink(), four);
+    for (modifiers, key) in [(Modifiers::COMMAND, Key::Y), (Modifiers::COMMAND | Modifiers::SHIFT, Key::Z)] {
+        window.harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+        window.harness.step();
+        let one_stroke = window.ink();
+        assert!(0 < one_stroke && one_stroke < four);
+        window.harness.key_press_modifiers(modifiers, key);
+        window.harness.step();
+        assert_eq!(window.ink(), four, "{key:?}");
+    }
     window.stroke(FOUR[1], PointerButton::Secondary);
     assert!(window.ink() < four);
 }
@@ -171,6 +174,11 @@ fn two_models_read_the_same_drawing() {
     window.key(Key::Delete);
     window.until("both have seen it go", |window| !window.has(", the winner"));
     window.draw(SEVEN);
+    window.reads_both("7");
+    // So is it by another model in place of the second, which is open until then.
+    window.app().shared().open_second(Some(Path::new("cnn")));
+    window.harness.step();
+    window.until("the other one is open", |window| window.has("cnn"));
     window.reads_both("7");
     window.harness.get_by_label("Close").click();
     window.harness.step();
@@ -387,6 +395,12 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
     window.key(Key::Tab);
     window.harness.get_by_label("As drawn").click();
     window.harness.step();
+    window.key(Key::F2);
+    window.key(Key::CloseBracket);
+    let radius = window.app().shared().canvas.radius;
+    assert!(radius > RADIUS);
+    // A window is open once this panel is shown.
+    window.app().shared().remembered.panel = Panel::Draw;
     assert!(window.app().finish().is_empty());
     window.app().remember().unwrap();
     let Window { harness, folder } = window;
@@ -395,6 +409,7 @@ fn what_was_kept_and_chosen_is_there_when_the_window_opens_again() {
     window.until_reading("dense");
     window.key(Key::Num1);
     assert_eq!(window.ink(), ink);
+    assert_eq!(window.app().shared().canvas.radius, radius);
     assert!(!window.app().shared().remembered.prepared);
 }
 

@@ -56,6 +56,17 @@ fn a_copied_file_is_pasted_as_its_picture_and_other_text_is_said_to_be_none() {
     let set = inkgrad::data::mnist::embedded().unwrap().test;
     let at = set.labels.iter().position(|label| *label == 5).unwrap();
     image::GrayImage::from_raw(28, 28, set.image(at).to_vec()).unwrap().save(&path).unwrap();
+    // Where text is typed, it is only text.
+    window.key(Key::F4);
+    window.harness.get_by_label("Seed").focus();
+    window.harness.run_steps(2);
+    window.harness.event(egui::Event::Paste("12".into()));
+    window.harness.run_steps(2);
+    let seed = window.harness.get_by_label("Seed").accesskit_node().value();
+    assert!(seed.as_ref().is_some_and(|seed| seed.contains("12")), "{seed:?}");
+    assert!(window.app().shared().messages().is_empty());
+    window.key(Key::Escape);
+    window.key(Key::F1);
     window.harness.event(egui::Event::Paste("some text".into()));
     window.harness.run_steps(2);
     assert!(window.has("the clipboard holds text and no picture"));

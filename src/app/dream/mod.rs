@@ -136,3 +136,48 @@ impl Dream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    use super::*;
+    use crate::models::ModelFile;
+
+    /// Shows the panel until something holds, for a limited time.
+    fn until(harness: &mut Harness<'_, (Dream, Shared)>, holds: impl Fn(&Dream) -> bool) {
+        let began = Instant::now();
+        while !holds(&harness.state().0) {
+            assert!(began.elapsed() < Duration::from_secs(60), "waited in vain");
+            std::thread::sleep(Duration::from_millis(5));
+            harness.step();
+        }
+    }
+
+    /// Whether there are pictures of that generator.
+    fn has_drawn(dream: &Dream, path: &Path) -> bool {
+        let engine = dream.engine.as_ref().filter(|engine| engine.answer().is_some());
+        engine.and_then(Engine::about).is_some_and(|about| about.path == path)
+    }
+
+    #[test]
+    fn another_generator_draws_at_once_and_its_view_is_saved_at_the_scale_that_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other.safetensors");
+        ModelFile::shipped("gan").unwrap().save(&other).unwrap();
+        let dream = Dream { folder: folder.path().to_owned(), scale: 3, ..Dream::default() };
+        let show = |ui: &mut Ui, (dream, shared): &mut (Dream, Shared)| dream.ui(ui, shared);
+        let builder = Harness::builder().with_size(egui::vec2(1024.0, 700.0));
+        let mut harness = builder.build_ui_state(show, (dream, Shared::plain(folder.path())));
+        until(&mut harness, |dream| has_drawn(dream, Path::new(MODEL)));
+        harness.state_mut().0.engine.as_mut().unwrap().open(&other);
+        until(&mut harness, |dream| has_drawn(dream, &other));
+        harness.get_by_label("Save as PNG").click();
+        until(&mut harness, |dream| dream.saver.saved().is_some());
+        let saved = image::image_dimensions(folder.path().join("dream-0001.png")).unwrap();
+        assert_eq!(saved, (5 * 28 * 3, 5 * 28 * 3));
+    }
+}

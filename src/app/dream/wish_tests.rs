@@ -37,6 +37,17 @@ fn choosing_a_picture_of_any_view_makes_it_the_current_one() {
 }
 
 #[test]
+fn around_a_picture_that_was_chosen_lie_others_than_around_the_one_before() {
+    let before = Wish { strength: 1.0, ..wish(View::Around) };
+    let after = Wish { settings: before.pick(3), ..before.clone() };
+    let apart = |index: usize| {
+        let [a, b] = [&before, &after].map(|wish| wish.pick(index).latent());
+        a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum::<f32>()
+    };
+    assert!((1..before.count()).all(|index| apart(index) > 0.1));
+}
+
+#[test]
 fn pictures_around_the_current_one_lie_as_near_as_the_strength_says() {
     let far = |strength| {
         let digits = Wish { strength, ..wish(View::Around) }.digits();

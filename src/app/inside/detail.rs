@@ -313,6 +313,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_written_out_of_a_sum_of_products_is_counted_and_added_up() {
+        let seen = Seen { layer: None, at: [0, 0], channel: 0, value: 1.0 };
+        let term = |product: f32| Term { seen, tap: [0, 0], weight: product, product };
+        let terms: Vec<Term> = (0..TERMS + 3).rev().map(|product| term(product as f32)).collect();
+        let lines = weighted(&terms, Some(0.5), |seen| Place::Picture(seen.at));
+        assert_eq!(lines[TERMS], "  1.000 x   3.000 =   3.000  picture (0, 0)");
+        let last = [("3 smaller ones", "3.000"), ("bias", "0.500")];
+        assert_eq!(lines[TERMS + 1..], last.map(|(name, product)| format!("{name:>17} =   {product}")));
+    }
+
+    #[test]
     fn kernels_that_are_left_out_are_said() {
         for (shape, said) in [
             ([3, 3, 96], "its kernel, 3 x 3 for each of 96 channels (the first 64 shown)"),

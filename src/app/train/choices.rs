@@ -301,6 +301,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_typed_is_what_is_trained_with() {
+        let [epochs, batch, rate, smoothing, seed] = ["3", "50", "0.25", "0.125", "4294967295"].map(String::from);
+        let mut choices = Choices { images: 1_000, epochs, batch, rate, smoothing, seed, ..Choices::default() };
+        let Plan { images, settings, .. } = choices.plan(String::new()).unwrap();
+        assert_eq!((images, settings.epochs, settings.batch, settings.seed), (1_000, 3, 50, u32::MAX));
+        assert_eq!((settings.learning_rate, settings.label_smoothing), (0.25, 0.125));
+    }
+
+    #[test]
     fn what_is_no_number_is_said_with_what_would_do() {
         let mut choices = Choices { epochs: "many".into(), ..Choices::default() };
         let problem = choices.plan(String::new()).err().unwrap();

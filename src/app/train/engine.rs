@@ -107,6 +107,8 @@ impl Desk {
 /// The window's handle to a run; dropping it ends the run.
 pub struct Trainer {
     desk: Arc<Desk>,
+    /// Why it could not write what it has to, as far as the window has been told; `None` once it could.
+    pub unwritten: Option<String>,
 }
 
 impl Trainer {
@@ -129,7 +131,7 @@ impl Trainer {
         };
         let started = std::thread::Builder::new().name("trainer".into()).spawn(work);
         started.map_err(|error| format!("no thread for training: {error}. Close other programs and start again"))?;
-        Ok(Trainer { desk })
+        Ok(Trainer { desk, unwritten: None })
     }
 
     /// A run that does nothing in its phase, and does not end.
@@ -137,7 +139,13 @@ impl Trainer {
     pub fn stuck(phase: Phase) -> Trainer {
         let desk = Desk::new(Pace::Full, egui::Context::default());
         desk.tell(|news| news.phase = phase);
-        Trainer { desk: Arc::new(desk) }
+        Trainer { desk: Arc::new(desk), unwritten: None }
+    }
+
+    /// How it is to go on.
+    #[cfg(test)]
+    pub fn pace(&self) -> Pace {
+        self.desk.post.mail().pace
     }
 
     /// Tells the window what no thread has done.
@@ -385,7 +393,7 @@ impl Running<'_> {
     fn steps(&mut self, count: usize) -> Result<(), TrainError> {
         let began = Instant::now();
         let steps = self.live.steps(count)?;
-        let seconds = began.elapsed().as_secs_f64() / count.max(1) as f64;
+        let seconds = began.elapsed().as_secs_f64() / steps.len().max(1) as f64;
         // The first steps are slower than the rest, so the old value loses half its weight each time.
         self.pace[0] = if self.pace[0] > 0.0 { (self.pace[0] + seconds) / 2.0 } else { seconds };
         self.since += steps.len();

@@ -189,6 +189,20 @@ fn what_could_not_be_kept_is_still_written_when_the_run_ends() {
 }
 
 #[test]
+fn what_could_not_be_written_once_a_run_is_done_is_written_when_it_is_stopped() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("models");
+    std::fs::write(&folder, "a file in the way").unwrap();
+    let mut watch = Watch::start_in(1000, Some(folder.clone()), |settings| settings.epochs = 1);
+    watch.until(|all| all.phase == Phase::Done && all.spare.is_some());
+    assert!(watch.all.spare.take().unwrap().is_err());
+    std::fs::remove_file(&folder).unwrap();
+    watch.run.stop();
+    watch.until(|all| all.spare.as_ref().is_some_and(Result::is_ok));
+    assert!(ModelFile::load(watch.all.spare.take().unwrap().unwrap()).is_ok());
+}
+
+#[test]
 fn settings_that_will_not_do_are_said_without_flags() {
     for (change, wanted) in [
         ((|settings| settings.batch = 5000) as fn(&mut Settings), "Batch is 5000; it must be a number from 1 to 1000"),

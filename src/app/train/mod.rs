@@ -43,7 +43,8 @@ pub struct Train {
     full: bool,
     /// Why what is chosen cannot be trained.
     mistake: Option<String>,
-    problem: Option<String>,
+    /// Why runs have failed, and why runs that are over could not write what they had to.
+    problems: Vec<String>,
     kept: Option<PathBuf>,
     /// What was written without being asked for.
     spare: Option<PathBuf>,
@@ -61,7 +62,7 @@ impl Default for Train {
             steps: 5,
             full: true,
             mistake: None,
-            problem: None,
+            problems: Vec::new(),
             kept: None,
             spare: None,
         }
@@ -106,23 +107,19 @@ impl Train {
         // Asked first: once a run has ended, no more news can come.
         for run in std::mem::take(&mut self.leaving) {
             let is_over = run.is_over();
-            self.take_words(run.news(), shared);
-            if !is_over {
-                self.leaving.push(run);
-            }
+            let news = run.news();
+            let run = self.take_words(run, is_over, news, shared);
+            self.leaving.extend(run);
         }
-        let Some(run) = &self.run else { return };
+        let Some(run) = self.run.take() else { return };
         let is_over = run.is_over();
         let mut news = run.news();
         self.sheet.take(&mut news);
-        if is_over || news.failed.is_some() {
-            self.run = None;
-        }
-        self.take_words(news, shared);
+        self.run = self.take_words(run, is_over || news.failed.is_some(), news, shared);
     }
 
-    /// Takes in what a run has written, and what went wrong.
-    fn take_words(&mut self, news: News, shared: &mut Shared) {
+    /// Takes in what a run has written, and what went wrong; returns the run, unless it is over.
+    fn take_words(&mut self, mut run: Trainer, is_over: bool, news: News, shared: &mut Shared) -> Option<Trainer> {
         let wrote = [(news.kept, false), (news.spare, true)];
         for (written, is_spare) in wrote {
             match written {
@@ -132,11 +129,11 @@ impl Train {
                     } else {
                         self.kept = Some(path);
                     }
-                    // What could not be written before has been written now.
-                    self.problem = None;
+                    // What this run could not write before has been written now.
+                    run.unwritten = None;
                     shared.menu.refresh();
                 }
-                Some(Err(problem)) => self.problem = Some(problem),
+                Some(Err(problem)) => run.unwritten = Some(problem),
                 None => {}
             }
         }
@@ -146,9 +143,29 @@ impl Train {
         if news.lost {
             self.instead = Some(Choice::Cpu);
         }
-        if let Some(problem) = news.failed {
-            self.problem = Some(problem);
+        self.problems.extend(news.failed);
+        if is_over {
+            self.problems.extend(run.unwritten.take());
         }
+        (!is_over).then_some(run)
+    }
+
+    /// What went wrong with any run, each message once.
+    fn problems(&self) -> Vec<String> {
+        let runs = self.leaving.iter().chain(&self.run);
+        let mut said: Vec<String> = Vec::new();
+        for problem in self.problems.iter().chain(runs.filter_map(|run| run.unwritten.as_ref())) {
+            if !said.contains(problem) {
+                said.push(problem.clone());
+            }
+        }
+        said
+    }
+
+    /// Forgets what went wrong. A run that still has something to write says it anew if it cannot.
+    fn forget_problems(&mut self) {
+        self.problems.clear();
+        self.leaving.iter_mut().chain(&mut self.run).for_each(|run| run.unwritten = None);
     }
 
     /// Ends the run, which by itself still writes what it has to, and tells of its last steps. One that was still being
@@ -174,7 +191,7 @@ impl Train {
     /// Called before the window closes: waits until what was learned is written, but no longer than `patience`, and
     /// takes in what the runs say of it. Returns what went wrong meanwhile, which no window shows any more.
     pub fn finish(&mut self, patience: Duration, shared: &mut Shared) -> Vec<String> {
-        self.problem = None;
+        self.forget_problems();
         self.leave();
         let until = Instant::now() + patience;
         for run in &self.leaving {
@@ -189,7 +206,7 @@ impl Train {
                  the window, press Stop and wait for \"Saved as\""
             )
         });
-        self.problem.take().into_iter().chain(late).collect()
+        self.problems().into_iter().chain(late).collect()
     }
 
     /// Where the run stands; `None` without one, and once it is stopped.
@@ -243,9 +260,10 @@ impl Train {
         match run {
             Ok(run) => {
                 self.leave();
+                self.forget_problems();
                 self.run = Some(run);
                 self.sheet = Sheet::opening();
-                (self.mistake, self.problem, self.kept, self.spare) = (None, None, None, None);
+                (self.mistake, self.kept, self.spare) = (None, None, None);
             }
             Err(mistake) => self.mistake = Some(mistake),
         }
@@ -296,7 +314,7 @@ impl Train {
     }
 
     fn messages(&mut self, ui: &mut Ui, shared: &mut Shared) {
-        for problem in [&self.mistake, &self.problem].into_iter().flatten() {
+        for problem in self.mistake.iter().chain(&self.problems()) {
             ui.add(egui::Label::new(RichText::new(problem).color(ui.visuals().error_fg_color)).wrap());
         }
         if let Some(warning) = self.sheet.warning() {
@@ -328,11 +346,10 @@ fn written(ui: &mut Ui, shared: &mut Shared, path: &Path, text: RichText) {
 mod tests {
     use super::news::Now;
     use super::*;
-    use crate::app::{Memory, Remembered};
+    use crate::device::gpu::adapters;
 
     fn shared() -> Shared {
-        let (ctx, folder) = (egui::Context::default(), Path::new("no/such/folder"));
-        Shared::new(ctx, Choice::Cpu, folder, Memory::default(), Remembered::default())
+        Shared::plain(Path::new("no/such/folder"))
     }
 
     #[test]
@@ -378,5 +395,67 @@ mod tests {
             let told = train.finish(Duration::ZERO, &mut shared);
             assert_eq!(told.iter().any(|told| told.contains("the run did not end")), is_told, "{phase:?}: {told:?}");
         }
+    }
+
+    #[test]
+    fn what_a_run_writes_says_nothing_of_what_another_could_not_write_or_why_it_failed() {
+        let mut shared = shared();
+        let written = || Some(Ok(PathBuf::from("live-fast-latest.safetensors")));
+        let unwritten = || Some(Err(String::from("the disk is full")));
+        let [first, second] = [(); 2].map(|()| Trainer::stuck(Phase::Running));
+        let mut train = Train { leaving: vec![first], run: Some(second), ..Train::default() };
+        let tell = |train: &Train, of_first, of_second| {
+            train.leaving[0].tell(|news| news.spare = of_first);
+            train.run.as_ref().unwrap().tell(|news| news.spare = of_second);
+        };
+        tell(&train, unwritten(), written());
+        train.take(&mut shared);
+        assert_eq!(train.problems(), ["the disk is full"]);
+        // Until it can; where both cannot, that is said once.
+        for (of_first, of_second, count) in [(written(), unwritten(), 1), (unwritten(), None, 1), (written(), None, 1)]
+        {
+            tell(&train, of_first, of_second);
+            train.take(&mut shared);
+            assert_eq!(train.problems().len(), count);
+        }
+        train.run.as_ref().unwrap().tell(|news| news.failed = Some("choose a smaller learning rate".into()));
+        train.take(&mut shared);
+        train.leaving[0].tell(|news| news.spare = written());
+        train.take(&mut shared);
+        assert_eq!(train.problems(), ["choose a smaller learning rate", "the disk is full"]);
+        // The window closes.
+        train.run = Some(Trainer::stuck(Phase::Running));
+        tell(&train, unwritten(), written());
+        let told = train.finish(Duration::ZERO, &mut shared);
+        assert!(told.len() == 2 && told[0] == "the disk is full" && told[1].contains("did not end"), "{told:?}");
+    }
+
+    #[test]
+    fn a_run_is_started_at_the_pace_that_is_set_and_on_the_cpu_once_the_gpu_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shared = Shared::plain(folder.path());
+        match adapters().into_iter().find(|adapter| adapter.info.problem.is_none()) {
+            Some(adapter) => shared.choice = Choice::Gpu(Box::new(adapter)),
+            None => eprintln!("skipped: there is no adapter that could be lost"),
+        }
+        let lost = Trainer::stuck(Phase::Running);
+        lost.tell(|news| (news.failed, news.lost) = (Some("the GPU was unplugged".into()), true));
+        let mut train = Train { run: Some(lost), full: false, steps: 3, ..Train::default() };
+        train.take(&mut shared);
+        train.start(&shared);
+        let run = train.run.as_ref().unwrap();
+        assert_eq!(run.pace(), Pace::Steps(3));
+        let asked = Instant::now();
+        let began = loop {
+            let news = run.news();
+            assert!(news.failed.is_none() && asked.elapsed() < Duration::from_secs(60), "{:?}", news.failed);
+            match news.began {
+                Some(began) => break began,
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        assert!(began.device.starts_with("CPU"), "{}", began.device);
+        let told = train.finish(Duration::from_secs(60), &mut shared);
+        assert!(told.is_empty(), "{told:?}");
     }
 }

@@ -223,7 +223,21 @@ fn tile(room: Vec2, count: usize, tall: f32) -> Vec2 {
 
 #[cfg(test)]
 mod tests {
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
     use super::*;
+
+    #[test]
+    fn a_mistake_says_what_the_digit_is_and_then_what_it_was_read_as() {
+        let (images, labels) = (vec![0u8; 4].into(), vec![3]);
+        let watched = ImageSet { height: 2, width: 2, channels: 1, classes: 10, images, labels };
+        let mut sights = Sights::default();
+        sights.begin(Arc::new(watched), (0..10).map(|class| class.to_string()).collect());
+        sights.set_mistakes(vec![Mistake { index: 0, label: 3, predicted: 5, probability: 0.75 }]);
+        let harness = Harness::new_ui(|ui| sights.mistakes(ui, vec2(300.0, 200.0)));
+        assert!(harness.query_by_label("mistake: a 3 read as 5, 75.0 %").is_some());
+    }
 
     #[test]
     fn pictures_are_joined_whole_and_a_long_row_fits_into_a_texture() {
