@@ -74,6 +74,21 @@ fn answers_with_views_are_the_same_alone_in_another_order_and_with_another_batch
 }
 
 #[test]
+fn every_view_of_an_image_is_another_one() {
+    let ((set, file, path), mut device) = (digits(20), crate::device::cpu::Cpu::new());
+    let mut evaluation = Evaluation::open(&file, path, &set, &mut device).unwrap();
+    let sums = [1, 2, 3].map(|views| {
+        let mean = evaluation.mean_logits(&mut device, 20, views).unwrap();
+        mean.into_iter().map(|logit| logit * views as f32).collect::<Vec<f32>>()
+    });
+    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f32>>();
+    let [second, third] = [apart(&sums[1], &sums[0]), apart(&sums[2], &sums[1])];
+    for (one, other) in [(&sums[0], &second), (&second, &third)] {
+        assert!(apart(one, other).iter().any(|logit| logit.abs() > 0.1));
+    }
+}
+
+#[test]
 fn the_set_that_was_held_last_is_answered_for_whether_it_goes_through_in_pieces_or_not() {
     let ((set, file, path), mut device) = (digits(500), crate::device::cpu::Cpu::new());
     let wanted = Evaluation::open(&file, path, &set, &mut device).unwrap().logits(&mut device).unwrap();

@@ -137,7 +137,7 @@ mod tests {
     use crate::device::cpu::Cpu;
     use crate::infer::Scores;
     use crate::infer::classify::default_model;
-    use crate::models::SHIPPED;
+    use crate::models::{SHIPPED, Words};
 
     fn file() -> &'static [u8] {
         SHIPPED.iter().find(|(name, _)| *name == "judge").unwrap().1
@@ -151,6 +151,28 @@ mod tests {
     fn the_built_in_judge_is_the_one_whose_hash_is_recorded() {
         let found: String = Sha256::digest(file()).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found, BUILT_IN_SHA256);
+    }
+
+    #[test]
+    fn a_judge_that_differs_in_any_number_has_another_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("judge.safetensors");
+        let own = ModelFile::shipped("judge").unwrap();
+        let digest = |file: &ModelFile| {
+            file.save(&path).unwrap();
+            Judge::declare(&mut Store::default(), Some(&path)).unwrap().digest
+        };
+        assert_eq!(digest(&own), Judge::declare(&mut Store::default(), None).unwrap().digest);
+        let mut others = vec![own.clone()];
+        others[0].set("mean", 0.2);
+        for name in ["conv1.weight", "bn1.running"] {
+            let mut other = own.clone();
+            let tensor = other.tensors.iter_mut().find(|tensor| tensor.name == name);
+            let Words::F32(numbers) = &mut tensor.unwrap().words else { panic!("{name}") };
+            numbers[0] += 1.0;
+            others.push(other);
+        }
+        assert!(others.iter().all(|other| digest(other) != digest(&own)));
     }
 
     #[test]

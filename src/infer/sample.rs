@@ -345,6 +345,13 @@ mod tests {
     }
 
     #[test]
+    fn truncation_scales_the_latents_of_a_whole_set() {
+        let latents = |truncation: f32| Source { seed: 3, len: 5, truncation }.latents(4);
+        assert_eq!(latents(1.0)[5..10], latent(3, 1, 5));
+        assert_eq!(latents(0.5), latents(1.0).iter().map(|x| x * 0.5).collect::<Vec<f32>>());
+    }
+
+    #[test]
     fn rows_of_no_class_are_empty() {
         assert!(one_hot(&[1, 2], 0).is_empty());
     }

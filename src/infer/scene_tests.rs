@@ -48,6 +48,8 @@ fn a_way_over_several_seeds_passes_through_each() {
     for (still, seed) in [(0, 3), (4, 17), (8, 4)] {
         assert_eq!(scene.cell(still, 2).unwrap().latent(6, 1.0), latent(seed, 2, 6));
     }
+    let between = slerp(&latent(3, 2, 6), &latent(17, 2, 6), 0.25);
+    assert_eq!(scene.cell(1, 2).unwrap().latent(6, 1.0), between, "nearer to the first");
     assert_eq!(scene.cell(6, 0).unwrap().seed, Between { from: 17, to: 4, share: 0.5 });
 }
 

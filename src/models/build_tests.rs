@@ -75,6 +75,7 @@ fn the_builtins_have_the_layers_and_parameters_of_their_descriptions() {
     let (_, _, fast) = of_builtin("fast");
     assert_eq!(fast.layers()[0].describe, "conv 5x5x32 valid");
     assert_eq!(fast.layers()[0].flops, 2 * 24 * 24 * 32 * 25);
+    assert_eq!(fast.layers()[1].flops, 12 * 12 * 32 * 4);
     assert_eq!(fast.layers()[8].describe, "dense 10");
 }
 
@@ -101,6 +102,7 @@ fn weights_begin_within_their_limit_and_depend_on_the_seed_alone() {
     let weights = parameters.initial(3);
     assert_eq!(weights, of_builtin("avgcnn").1.initial(3));
     assert_ne!(weights, parameters.initial(4));
+    let mut before = vec![0.0f32; 8];
     for (i, p) in parameters.trainable().iter().enumerate() {
         let values = &weights[p.offset..][..p.shape.len()];
         let n = values.len() as f32;
@@ -113,6 +115,9 @@ fn weights_begin_within_their_limit_and_depend_on_the_seed_alone() {
                 assert!(mean.abs() < 4.0 * limit / (3.0 * n).sqrt(), "{}: mean {mean}", p.name);
                 let ratio = variance / (limit * limit / 3.0);
                 assert!((ratio - 1.0).abs() < 4.0 * (0.8 / n).sqrt(), "{}: variance {ratio}", p.name);
+                let draws: Vec<f32> = values[..8].iter().map(|x| x / limit).collect();
+                assert!(draws.iter().zip(&before).any(|(a, b)| (a - b).abs() > 0.1), "{}: as before", p.name);
+                before = draws;
                 assert!(p.decays);
             }
             Init::Rows { .. } => {
@@ -121,13 +126,19 @@ fn weights_begin_within_their_limit_and_depend_on_the_seed_alone() {
             }
             Init::Zero => assert!(values.iter().all(|x| *x == 0.0)),
         }
-        let block = parameters.decay_mask()[parameters.place(i).offset / ALIGNMENT];
-        assert_eq!(block == 1.0, p.decays && p.name.ends_with(".weight"));
+        // The last block may be filled in part.
+        let first = parameters.place(i).offset / ALIGNMENT;
+        for block in &parameters.decay_mask()[first..][..values.len().div_ceil(ALIGNMENT)] {
+            assert_eq!(*block == 1.0, p.decays && p.name.ends_with(".weight"), "{}", p.name);
+        }
     }
     // conv1 is followed by a batch normalisation with relu: He; the last layer has no rectifier: Glorot.
     let init = |i: usize| parameters.trainable()[i].init;
     assert_eq!(init(0), Init::he(9));
     assert_eq!(init(10), Init::glorot(128, 10));
+    // The second layer's is leaky, which is a rectifier too.
+    let branches = declare(&two_branches(), [6, 8, 1], Some(10)).1;
+    assert_eq!((branches.trainable()[2].name.as_str(), branches.trainable()[2].init), ("conv1.weight", Init::he(4)));
     let state = parameters.initial_state();
     assert_eq!((state[0], state[31], state[32], state[63]), (0.0, 0.0, 1.0, 1.0));
 }
@@ -211,6 +222,37 @@ fn as_many_layers_stand_side_by_side_as_a_network_wants() {
 }
 
 #[test]
+fn each_batch_norm_moves_its_statistics_by_its_own_momentum() {
+    let text = r#"layers = [
+      { batch_norm = true, momentum = 0.5, name = "quick" },
+      { batch_norm = true, momentum = 0.75, from = "input", name = "slow" },
+      { add = ["quick", "slow"] },
+    ]"#;
+    let (mut store, parameters, network) = declare(&Architecture::parse(text, "net.toml").unwrap(), [1, 2, 1], None);
+    let mut place = |name: &str, tensor: Tensor| {
+        let buffer = store.add(name, tensor.len());
+        crate::graph::Place { buffer, offset: 0, tensor }
+    };
+    let (clock, images) = (place("clock", Tensor::u32([2])), place("images", Tensor::f32([2, 1, 2, 1])));
+    let mut graph = Graph::new();
+    let (clock, x) = (graph.read(&clock), graph.read(&images));
+    let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock, pass: 0, passes: 1 }).unwrap();
+    forward.update_running(&mut graph).unwrap();
+    let device: &mut dyn Device = &mut Cpu::new();
+    device.allocate(&store).unwrap();
+    parameters.send(device, &parameters.initial(1), &parameters.initial_state()).unwrap();
+    // Their mean is 4, their variance 5.
+    device.write_f32(images.buffer, 0, &[1.0, 3.0, 5.0, 7.0]).unwrap();
+    let plan = device.prepare(&Plan::new(&graph)).unwrap();
+    device.run(&[plan], 1).unwrap();
+    let state = device.read_f32(parameters.state, 0, parameters.total_state()).unwrap();
+    for (norm, wanted) in parameters.running().iter().zip([[2.0f32, 3.0], [1.0, 2.0]]) {
+        let found = &state[norm.offset..][..2];
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{}: {found:?}", norm.name);
+    }
+}
+
+#[test]
 fn dense_gives_what_its_formula_says() {
     let (mut store, parameters, network) = declare(&builtin("dense").unwrap(), [2, 2, 1], Some(3));
     let images = store.add("images", 4);
@@ -262,6 +304,15 @@ fn a_model_file_comes_back_as_the_same_network_with_the_same_bytes() {
     assert_eq!(loaded.class_names(&path).unwrap()[3], "\"3\"");
     assert_eq!(loaded.number::<f32>("mean", &path).unwrap(), 0.1307);
     assert_eq!(loaded.u32s("step", &path).unwrap(), [7, 9]);
+}
+
+#[test]
+fn a_models_architecture_is_for_images_of_the_models_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let (_, parameters, network) = declare(&builtin("dense").unwrap(), [14, 12, 1], Some(10));
+    ModelFile::new(&network, &parameters, &parameters.initial(5), &[]).save(&path).unwrap();
+    assert_eq!(load_with_models(path.to_str().unwrap()).unwrap().input, Some([14, 12, 1]));
 }
 
 #[test]
@@ -381,6 +432,9 @@ fn fewer_images_go_through_a_network_at_once_where_its_layers_are_large() {
     let large = of(64, 64);
     assert_eq!((large.images_at_once(256), large.images_at_once(3)), (64, 3));
     assert_eq!(of(256, 64).images_at_once(256), 4);
+    // No layer has as many numbers as the images.
+    let pooled = builtin("cnn").unwrap().with_front(&builtin("pool").unwrap()).unwrap();
+    assert_eq!(declare(&pooled, [448, 448, 1], Some(10)).2.images_at_once(256), 83);
     // What the last dense layer takes, and therefore what a judge keeps of an image.
     assert_eq!((large.features(), of_builtin("dense").2.features()), (64 * 64 * 64, 64));
 }

@@ -11,6 +11,7 @@ use super::file::{ModelFile, refuse};
 use super::layer::{Kind, Layer};
 use super::learned::Learned;
 use super::normalization::Normalization;
+use super::reader::MAX_NAME;
 use super::spec::{Architecture, INPUT, MAX_LAYERS};
 use crate::data::{HoldOut, Pictures};
 use crate::graph::Store;
@@ -112,19 +113,20 @@ impl Branch {
         let mut store = Store::default();
         let (network, parameters) = member.network(path, &mut store, "member")?;
         let (weights, running) = member.values(&parameters, path)?;
-        let prefix = |name: &str| format!("m{number}-{name}");
 
         let mut layers = network.architecture.layers.clone();
         let names: Vec<String> = network.layers().into_iter().map(|layer| layer.name).collect();
+        let own = renamed(number, &names);
+        let new = |name: &str| names.iter().zip(&own).find(|(old, _)| *old == name).map(|(_, new)| new.clone());
         for (i, layer) in layers.iter_mut().enumerate() {
             let joins = !layer.sources().is_empty();
-            layer.sources_mut().filter(|name| *name != INPUT).for_each(|name| *name = prefix(name));
+            layer.sources_mut().for_each(|name| *name = new(name).unwrap_or_else(|| INPUT.into()));
             if i == 0 && !joins {
                 layer.from = Some(INPUT.into());
             }
-            layer.name = Some(prefix(&names[i]));
+            layer.name = Some(own[i].clone());
         }
-        let (Some(last), Some(end)) = (layers.last(), names.last()) else {
+        let (Some(last), Some(end)) = (layers.last(), own.last().cloned()) else {
             return Err(refuse(path, "has no layers"));
         };
         if !matches!(last.kind, Kind::Dense { .. }) || last.activation.is_some() {
@@ -133,16 +135,31 @@ impl Branch {
         }
 
         let mut part = ModelFile::default();
-        part.add_flat(&prefix(""), parameters.trainable(), &weights);
-        part.add_flat(&prefix(""), parameters.running(), &running);
-        let own = format!("{}.", prefix(end));
-        for tensor in part.tensors.iter_mut().filter(|tensor| tensor.name.starts_with(&own)) {
-            if let Words::F32(words) = &mut tensor.words {
+        part.add_flat("", parameters.trainable(), &weights);
+        part.add_flat("", parameters.running(), &running);
+        for tensor in &mut part.tensors {
+            // The names of layers have no dots.
+            let Some((layer, suffix)) = tensor.name.split_once('.') else { continue };
+            let Some(layer) = new(layer) else { continue };
+            tensor.name = format!("{layer}.{suffix}");
+            if layer == end
+                && let Words::F32(words) = &mut tensor.words
+            {
                 words.iter_mut().for_each(|word| *word /= of as f32);
             }
         }
-        Ok(Branch { layers, tensors: part.tensors, end: prefix(end) })
+        Ok(Branch { layers, tensors: part.tensors, end })
     }
+}
+
+/// What a member's layers are called in the whole: their names behind the member's number, and behind their own number
+/// where they are to be cut short, as several may begin alike.
+fn renamed(number: usize, names: &[String]) -> Vec<String> {
+    let new = |(i, name): (usize, &String)| match format!("m{number}-{name}") {
+        long if long.len() > MAX_NAME => format!("m{number}_{}-{name}", i + 1).chars().take(MAX_NAME).collect(),
+        whole => whole,
+    };
+    names.iter().enumerate().map(new).collect()
 }
 
 /// Everything that the members have learned from, so that `evaluate` can tell whether they know the images that they are
@@ -218,14 +235,37 @@ mod tests {
 
     /// An untrained classifier of digits.
     fn member(name: &str, seed: u32) -> (PathBuf, ModelFile) {
+        untrained(&builtin(name).unwrap(), seed)
+    }
+
+    fn untrained(architecture: &Architecture, seed: u32) -> (PathBuf, ModelFile) {
         let mut store = Store::default();
-        let declared = builtin(name).unwrap().declare([28, 28, 1], 10, &mut store, "classifier");
-        let (network, parameters) = declared.unwrap();
+        let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, "classifier").unwrap();
         let (weights, running) = (parameters.initial(seed), parameters.initial_state());
         let mut file = ModelFile::new(&network, &parameters, &weights, &running);
         file.set("mean", 0.13);
         file.set("std", 0.31);
-        (format!("{name}-{seed}").into(), file)
+        (format!("{}-{seed}", architecture.name).into(), file)
+    }
+
+    #[test]
+    fn only_the_last_layers_of_members_are_divided_by_their_number_whatever_layers_are_called() {
+        // The longest names, and such as begin with the last layer's.
+        for end in ["out", &"o".repeat(MAX_NAME - 1)] {
+            let layers = format!("{{ dense = 6, name = \"{end}2\" }}, {{ dense = 5, name = \"{end}3\" }}");
+            let text = format!("layers = [\"flatten\", {layers}, {{ dense = \"classes\", name = \"{end}\" }}]");
+            let architecture = Architecture::parse(&text, "net.toml").unwrap();
+            let members = [1, 2].map(|seed| untrained(&architecture, seed));
+            let joined = ModelFile::ensemble(&members).unwrap();
+            let own: Vec<_> = members.iter().flat_map(|(_, member)| &member.tensors).collect();
+            assert_eq!((own.len(), joined.tensors.len()), (12, 12));
+            for (joined, own) in joined.tensors.iter().zip(own) {
+                let (Words::F32(found), Words::F32(numbers)) = (&joined.words, &own.words) else { panic!("{end}") };
+                let by = if own.name.starts_with(&format!("{end}.")) { 2.0 } else { 1.0 };
+                let wanted: Vec<f32> = numbers.iter().map(|number| number / by).collect();
+                assert_eq!(*found, wanted, "{} as {}", own.name, joined.name);
+            }
+        }
     }
 
     #[test]
@@ -233,6 +273,8 @@ mod tests {
         let [mut first, mut second] = [member("dense", 1), member("dense", 2)];
         assert!(!ModelFile::ensemble(&[first.clone(), second.clone()]).unwrap().takes_pictures_as_they_are());
         first.1.set("pictures", "raw");
+        let joined = ModelFile::ensemble(&[first.clone(), second.clone()]).unwrap();
+        assert!(!joined.takes_pictures_as_they_are(), "the members do not agree");
         second.1.set("pictures", "raw");
         assert!(ModelFile::ensemble(&[first, second]).unwrap().takes_pictures_as_they_are());
     }

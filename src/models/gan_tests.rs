@@ -35,7 +35,11 @@ fn whole(text: &str) -> Result<Gan, ModelError> {
 
 #[test]
 fn other_widths_change_nothing_else_and_survive_being_written() {
-    for (name, text) in BUILTIN_GANS.iter().copied().chain([("my", TEXT)]) {
+    let settings = "epochs = 3\nbatch = 32\nloss = \"hinge\"\ngenerator_rate = 2e-4\ndiscriminator_rate = 4e-4\n\
+                    momentum = 0.5\nbeta2 = 0.9\nschedule = \"cosine\"\ndiscriminator_steps = 3\npack = 2\n\
+                    label_noise = 0.05\nspectral_norm = true\naverage = 0.999\n";
+    let told = format!("{TEXT}[recipe]\n{settings}");
+    for (name, text) in BUILTIN_GANS.iter().copied().chain([("my", TEXT), ("told", told.as_str())]) {
         let gan = Gan::parse(text, name).unwrap();
         let wider = gan.with_widths(17, 19).unwrap();
         assert_eq!((wider.noise_width, wider.label_width), (17, 19), "{name}");

@@ -12,6 +12,8 @@ use crate::words::{nearest, quoted};
 
 /// The largest size anything may have: elements of a tensor, units of a layer.
 pub const MAX_SIZE: usize = 1 << 28;
+/// The most letters in a name.
+pub const MAX_NAME: usize = 64;
 
 type Found<T> = Result<Option<T>, ModelError>;
 
@@ -151,6 +153,8 @@ impl<'a> Fields<'a> {
         self.read(key, expected, |value| {
             let number = match value {
                 DeValue::Float(float) => float.as_str().parse::<f32>().ok()?,
+                // Of any size: what this program writes has a point only where there is a fraction.
+                DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse::<f32>().ok()?,
                 DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok()? as f32,
                 _ => return None,
             };
@@ -169,9 +173,9 @@ impl<'a> Fields<'a> {
     /// A short name: letters, digits, `_` and `-`.
     pub fn name(&mut self, key: &'static str) -> Found<String> {
         let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        self.read(key, "a name of 1 to 64 letters, digits, _ or -, in quotes", |value| {
+        self.read(key, &format!("a name of 1 to {MAX_NAME} letters, digits, _ or -, in quotes"), |value| {
             let name = value.as_str()?;
-            (1..=64).contains(&name.len()).then_some(())?;
+            (1..=MAX_NAME).contains(&name.len()).then_some(())?;
             name.chars().all(letter).then(|| name.to_string())
         })
     }

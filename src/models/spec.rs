@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{At, ModelError};
 use super::layer::{Kind, Layer, Units};
-use super::reader::{Fields, Source};
+use super::reader::{Fields, MAX_NAME, Source};
 use super::recipe::Recipe;
 use crate::words::quoted;
 
@@ -174,7 +174,7 @@ impl Architecture {
         }
         check_names(&layers, &[INPUT])?;
         let joined = Architecture {
-            name: format!("{}-{}", front.name, self.name).chars().take(64).collect(),
+            name: format!("{}-{}", front.name, self.name).chars().take(MAX_NAME).collect(),
             about: format!("{} behind {}", self.name, front.name),
             input: front.input,
             layers,
@@ -210,7 +210,7 @@ impl Architecture {
 pub(super) fn name_of(file: &str) -> String {
     let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
     let letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '-';
-    let name: String = stem.chars().filter(letter).take(64).collect();
+    let name: String = stem.chars().filter(letter).take(MAX_NAME).collect();
     if name.is_empty() { "model".into() } else { name }
 }
 

@@ -351,6 +351,7 @@ fn a_layer_that_is_not_had_here_is_named() {
         ("\"dilation_rate\": [1, 1]", "\"dilation_rate\": [2, 2]", vec!["Conv2D", "dilation_rate [2,2]"]),
         ("\"data_format\": \"channels_last\"", "\"data_format\": \"channels_first\"", vec!["channels first"]),
         ("\"axes\": 1", "\"axes\": 2", vec!["\"dot", "axes 2"]),
+        ("\"normalize\": false", "\"normalize\": true", vec!["\"dot", "normalizes its inputs"]),
         ("\"class_name\": \"Add\"", "\"class_name\": \"Average\"", vec!["Average", "no such layer"]),
         ("\"class_name\": \"Add\"", "\"class_name\": \"Dense\"", vec!["Dense", "takes 2 inputs; expected one"]),
         ("\"activation\": \"tanh\"", "\"activation\": \"gelu\"", vec!["Dense", "gelu", "leaky_relu"]),

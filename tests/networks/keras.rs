@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = &[
     ("conv-keras3", ".h5"),
     ("branches-keras3", ".keras"),
     ("branches-keras3", ".h5"),
+    ("uneven-keras3", ".keras"),
 ];
 
 #[test]

@@ -129,6 +129,23 @@ def branches(k):
     return k.Model(image, k.layers.Activation("softmax")(out), name="branches")
 
 
+def uneven(k):
+    """Sides that differ: zeros on one side more than on the other, and strides longer than a kernel."""
+    return k.Sequential(
+        [
+            k.Input((28, 28, 1)),
+            k.layers.ZeroPadding2D(((2, 0), (1, 3))),
+            k.layers.Conv2D(6, (3, 5), strides=2, activation="leaky_relu"),
+            k.layers.MaxPooling2D(),
+            k.layers.Conv2DTranspose(4, 2, strides=3),
+            k.layers.Conv2D(8, 7, strides=7, activation="leaky_relu"),
+            k.layers.GlobalMaxPooling2D(),
+            k.layers.Dense(10, activation="softmax"),
+        ],
+        name="uneven",
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "data" / "mnist")
@@ -152,7 +169,7 @@ def main():
 
     truth = idx(args.data / "t10k-labels-idx1-ubyte")[:ANSWERS]
     for k, of, endings in [(tf_keras, "keras2", [".h5"]), (keras, "keras3", [".keras", ".h5"])]:
-        for build in (dense, vector, conv, branches):
+        for build in (dense, vector, conv, branches, *([uneven] if k is keras else [])):
             k.utils.set_random_seed(0)
             model = build(k)
             # `branches` scales for itself, the others are given 0 to 1.

@@ -243,6 +243,31 @@ fn covering_what_is_black_takes_nothing_away_and_covering_the_digit_does() {
 }
 
 #[test]
+fn a_pixel_shows_the_mean_over_all_patches_that_cover_it_at_the_edges_too() {
+    let mut look = look(&untrained("\"flatten\", { dense = \"classes\" }", 28, 5));
+    let mut picture = noise(3, 784);
+    // The patches at the left cover nothing but black.
+    picture.chunks_exact_mut(28).for_each(|row| row[..14].fill(0));
+    let before = look.picture(&picture, Wanted::default()).unwrap().probabilities;
+    let class = (0..10usize).max_by(|a, b| before[*a].total_cmp(&before[*b])).unwrap();
+    let (mut sums, mut counts) = (vec![0.0; 784], vec![0.0; 784]);
+    // Patches of 12 fit at 0 to 16, which is no multiple of 9.
+    for (top, left) in [0, 9, 16].into_iter().flat_map(|top| [0, 9, 16].map(|left| (top, left))) {
+        let is_covered = |i: usize| (top..top + 12).contains(&(i / 28)) && (left..left + 12).contains(&(i % 28));
+        let mut copy = picture.clone();
+        (0..784).filter(|i| is_covered(*i)).for_each(|i| copy[i] = 0);
+        let fall = before[class] - look.picture(&copy, Wanted::default()).unwrap().probabilities[class];
+        for i in (0..784).filter(|i| is_covered(*i)) {
+            sums[i] += fall;
+            counts[i] += 1.0;
+        }
+    }
+    let wanted: Vec<f32> = sums.iter().zip(&counts).map(|(sum, count): (&f32, &f32)| sum / count).collect();
+    assert!(wanted[783].abs() > 1e-4, "the last corner tells nothing");
+    close(&look.occlusion(&picture, class, 12, 9).unwrap(), &wanted, 1e-5);
+}
+
+#[test]
 fn the_nearest_image_of_a_digit_is_the_digit_itself() {
     let set = Arc::new(digits(150));
     let mut look = shipped("dense");

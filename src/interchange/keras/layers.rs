@@ -311,11 +311,10 @@ fn windows([h, w, _]: [usize; 3], settings: Settings) -> Result<(usize, usize), 
     }
     let (window, stride) = (window[0], stride[0]);
     if settings.text("padding") == Some("same") {
-        let whole = |size: usize| {
-            Padding::Same.resolve(size, window, stride) == Padding::Valid.resolve(size, window, stride)
-                && (size.div_ceil(stride) - 1) * stride + window <= size
-        };
-        if !whole(h) || !whole(w) {
+        // As many windows as fit without padding need none.
+        let fits =
+            |size: usize| Padding::Same.resolve(size, window, stride) == Padding::Valid.resolve(size, window, stride);
+        if !fits(h) || !fits(w) {
             let problem = format!("pads an image of {h}x{w} under windows of {window} at strides of {stride}");
             return Err(format!("{problem}; expected padding \"valid\", or windows that fit"));
         }
@@ -450,6 +449,19 @@ mod tests {
         let record = json!({ "activation": { "class_name": "function", "config": "tanh" } });
         assert_eq!(activation(Settings(&record), 1), Ok(Some(Nonlinearity::Tanh)));
         assert_eq!(activation(Settings(&json!({ "activation": "linear" })), 1), Ok(None));
+    }
+
+    #[test]
+    fn a_pool_that_pads_its_image_is_refused_whichever_side_it_pads() {
+        let pool = |image: [usize; 3], window: usize, stride: usize| {
+            let value = json!({ "pool_size": [window, window], "strides": [stride, stride], "padding": "same" });
+            windows(image, Settings(&value))
+        };
+        assert_eq!((pool([4, 6, 1], 2, 2), pool([4, 3, 1], 1, 2)), (Ok((2, 2)), Ok((1, 2))));
+        for (image, window, stride) in [([5, 4, 1], 2, 2), ([4, 5, 1], 2, 2), ([4, 4, 1], 3, 1), ([2, 2, 1], 3, 3)] {
+            let error = pool(image, window, stride).unwrap_err();
+            assert!(error.contains("expected padding \"valid\""), "{image:?}: {error}");
+        }
     }
 
     #[test]

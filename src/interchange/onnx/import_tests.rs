@@ -153,6 +153,53 @@ fn padding_with_anything_but_zeros_is_refused() {
 }
 
 #[test]
+fn zeros_around_an_image_that_is_shifted_afterwards_are_refused() {
+    let nodes = vec![
+        node("Pad", &["x"], "padded", vec![ints("pads", &[0, 0, 1, 1, 0, 0, 1, 1])]),
+        node("Sub", &["padded", "k"], "shifted", vec![]),
+        node("Conv", &["shifted", "c.weight"], "out", vec![]),
+    ];
+    let constants = vec![TensorProto::floats("k", &[], &[0.5]), numbers("c.weight", &[2, 1, 3, 3])];
+    let error = flattened(&[1, 2, 2], nodes, constants, 8).unwrap_err();
+    assert!(error.contains("scales something other than the network's input"), "{error}");
+}
+
+#[test]
+fn a_constant_shifts_or_scales_an_image_as_its_operator_does() {
+    for (op, mean, std) in [("Sub", "0.5", "1"), ("Add", "-0.5", "1"), ("Div", "0", "0.5"), ("Mul", "0", "2")] {
+        let constants = vec![TensorProto::floats("k", &[], &[0.5])];
+        let model = flattened(&[1, 2, 2], vec![node(op, &["x", "k"], "out", vec![])], constants, 4).unwrap().file;
+        assert_eq!([&model.metadata["mean"], &model.metadata["std"]], [mean, std], "{op}");
+    }
+}
+
+#[test]
+fn a_dense_layer_with_factors_or_a_turned_input_is_refused() {
+    let dense = |own: AttributeProto| {
+        let constants = vec![numbers("d.weight", &[4, 2]), numbers("b", &[2])];
+        let nodes = vec![node("Gemm", &["x", "d.weight", "b"], "y", vec![own])];
+        imported(&[4], nodes, constants, &Wishes::default())
+    };
+    assert_eq!(tensor(&dense(float("beta", 1.0)).unwrap(), "d.bias"), [0.0, 1.0]);
+    for own in [float("alpha", 0.5), float("beta", 0.5), int("transA", 1)] {
+        assert!(dense(own).unwrap_err().contains("has transA, alpha or beta"));
+    }
+}
+
+#[test]
+fn a_pool_whose_windows_would_reach_over_an_edge_is_refused() {
+    let pool = |[h, w]: [usize; 2], ceil: i64| {
+        let own = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", ceil)];
+        flattened(&[1, h, w], vec![node("MaxPool", &["x"], "out", own)], vec![], 4)
+    };
+    pool([4, 4], 1).unwrap();
+    for sizes in [[5, 4], [4, 5]] {
+        pool(sizes, 0).unwrap();
+        assert!(pool(sizes, 1).unwrap_err().contains("has ceil_mode where its windows do not fit"));
+    }
+}
+
+#[test]
 fn a_row_of_numbers_is_said_to_be_read_channel_after_channel() {
     let notes = |channels: usize| {
         let wishes = Wishes { input: Some([2, 2, channels]), ..Wishes::default() };
@@ -233,10 +280,12 @@ fn same_is_for_the_size_with_the_zeros_around() {
         ];
         flattened(&[1, 3, 3], nodes, vec![numbers("c.weight", &[2, 1, 3, 3])], 8).unwrap().file
     };
-    // 3 and 1 make 4 rows, of which windows of 3 at strides of 2 lack one row at the end.
-    let [same, told] = [text("auto_pad", "SAME_UPPER"), ints("pads", &[0, 0, 1, 1])].map(strided);
-    assert_eq!(same.metadata["architecture"], told.metadata["architecture"]);
-    assert_eq!(same.tensors, told.tensors);
+    // 3 and 1 make 4 rows, of which windows of 3 at strides of 2 lack one row, at the end or at the beginning.
+    for (word, pads) in [("SAME_UPPER", [0, 0, 1, 1]), ("SAME_LOWER", [1, 1, 0, 0])] {
+        let [same, told] = [text("auto_pad", word), ints("pads", &pads)].map(strided);
+        assert_eq!(same.metadata["architecture"], told.metadata["architecture"], "{word}");
+        assert_eq!(same.tensors, told.tensors, "{word}");
+    }
 }
 
 #[test]
@@ -387,15 +436,17 @@ fn a_step_that_changes_nothing_keeps_the_scaling_before_it() {
 
 #[test]
 fn a_network_that_begins_with_a_reshape_to_the_same_shape_goes_out_and_comes_back() {
-    let text = "layers = [{ reshape = [4, 4, 1] }, { conv = 2, kernel = 3 }, \"flatten\", { dense = \"classes\" }]";
+    let conv = "{ conv = 2, kernel = 3, activation = \"leaky_relu\", slope = 0.3 }";
+    let text = format!("layers = [{{ reshape = [4, 4, 1] }}, {conv}, \"flatten\", {{ dense = \"classes\" }}]");
     let mut store = Store::default();
-    let architecture = Architecture::parse(text, "net").unwrap();
+    let architecture = Architecture::parse(&text, "net").unwrap();
     let (network, parameters) = architecture.declare([4, 4, 1], 2, &mut store, "classifier").unwrap();
     let mut file = ModelFile::new(&network, &parameters, &parameters.initial(7), &parameters.initial_state());
     file.set("mean", 0.25);
     file.set("std", 0.5);
     let back = import(&export(&file, Path::new("net")).unwrap(), &Wishes::default()).unwrap().file;
     assert_eq!([&back.metadata["mean"], &back.metadata["std"]], ["0.25", "0.5"]);
+    assert!(back.metadata["architecture"].contains("activation = \"leaky_relu\", slope = 0.3"));
     assert_eq!(back.tensors.len(), file.tensors.len());
     assert!(file.tensors.iter().all(|tensor| back.tensors.contains(tensor)));
 }
