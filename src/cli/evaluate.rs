@@ -209,3 +209,20 @@ fn mistakes(
     let title = format!("The {shown} worst of {} mistakes in {}: truth \u{2192} answer", wrong.len(), set.len());
     report::titled_sheet(&title, &items, (set.height, set.width, set.channels), columns, scale)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_not_all_mistakes_are_asked_for_the_worst_are_shown() {
+        // The first is known, the second is almost, and the third is not.
+        let colours: [[u8; 3]; 3] = [[0, 255, 0], [255, 0, 0], [0, 0, 255]];
+        let (images, labels) = (colours.concat().into(), vec![0, 0, 0]);
+        let set = ImageSet { height: 1, width: 1, channels: 3, classes: 2, images, labels };
+        let scores = Scores::new(&[9.0, 0.0, 0.0, 1.0, 0.0, 5.0], &set.labels);
+        let sheet = mistakes(&scores, &set, &["a", "b"].map(String::from), 1).unwrap();
+        let is_shown = |colour: [u8; 3]| sheet.pixels().any(|pixel| pixel.0 == colour);
+        assert_eq!(colours.map(is_shown), [false, false, true]);
+    }
+}

@@ -160,7 +160,7 @@ fn add_flags(own: &Table, usual: &Table, flags: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::OptimizerName;
+    use crate::models::{Augmentation, OptimizerName, builtin};
 
     #[test]
     fn a_run_that_the_cpu_has_no_memory_for_is_not_to_be_gone_on_with_on_the_cpu() {
@@ -200,5 +200,21 @@ mod tests {
         assert_eq!(flags(&Settings { momentum: 0.5, ..by(OptimizerName::Adam) }), " --momentum 0.5 --optimizer adam");
         // Runs of older versions have the recipe's momentum.
         assert_eq!(flags(&Settings { momentum: 0.5, ..by(OptimizerName::RmsProp) }), " --optimizer rmsprop");
+    }
+
+    #[test]
+    fn a_run_without_its_recipes_augmentation_is_gone_on_with_without_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let network = builtin("standard").unwrap();
+        let flags = |settings: &Settings| {
+            let folder = Folder::create(parent.path(), "standard").unwrap();
+            folder.begin(network.text(), None, settings).unwrap();
+            flags(&folder, &folder)
+        };
+        let usual = Settings::from_recipe("standard", &network.recipe);
+        let plain = Settings { augment: Augmentation::default(), ..usual.clone() };
+        let [usual, plain] = [&usual, &plain].map(flags);
+        assert!(usual.starts_with(" --out "), "{usual}");
+        assert!(plain.starts_with(" --no-augment --out "), "{plain}");
     }
 }

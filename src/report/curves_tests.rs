@@ -44,6 +44,22 @@ fn a_rising_line_runs_from_bottom_left_to_top_right_of_its_plot() {
 }
 
 #[test]
+fn a_dot_at_a_value_that_is_labelled_lies_on_that_labels_line() {
+    let ys = [0.0, 0.2, 0.4, 0.6, 0.75];
+    let points = ys.into_iter().enumerate().map(|(x, y)| (x as f64, y)).collect();
+    let panel = panel(vec![Series::new("", Style::Dots, points)]);
+    let labels: Vec<String> = y_axis(&panel).unwrap().ticks(6).into_iter().map(|tick| tick.label).collect();
+    assert_eq!(labels, ["0", "0.2", "0.4", "0.6"]);
+    let image = curves_picture("", &[panel]).unwrap();
+    let count = |y: u32, colour: Rgb| (0..image.width()).filter(|x| image.get_pixel(*x, y).0 == colour).count();
+    let dotted: Vec<u32> = (0..image.height()).filter(|y| count(*y, palette::line(0).0) > 0).collect();
+    let dots = dotted.chunk_by(|a, b| a + 1 == *b).map(|rows| (rows[0] + rows[rows.len() - 1]) / 2);
+    let on_lines: Vec<bool> = dots.map(|dot| (dot - 1..=dot + 1).any(|y| count(y, GRID) > 500)).collect();
+    // The uppermost comes first.
+    assert_eq!(on_lines, [false, true, true, true, true]);
+}
+
+#[test]
 fn the_margins_stay_white() {
     let series = (0..8).map(|i| line(&format!("run number {i}"), vec![(0.0, 1.0), (5.0, 2.0)]));
     let panel = panel(series.collect());

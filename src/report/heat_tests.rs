@@ -44,6 +44,24 @@ fn a_lone_kind_of_mistake_is_drawn_in_full_colour() {
 }
 
 #[test]
+fn a_name_stands_beside_its_class_where_others_are_left_out() {
+    let confusion = Confusion::new(100).unwrap();
+    let mut names = vec![String::new(); 100];
+    names[30] = "x".into();
+    let heat = Heat::new(&confusion, names);
+    assert_eq!((heat.every, heat.names_upwards), (2, true));
+    let image = heat.draw().unwrap();
+    let has_ink = |left: i64, top: i64| {
+        let (x, y) = (left as u32, top as u32);
+        let mut places = (x..x + 16).flat_map(|x| (y..y + 16).map(move |y| (x, y)));
+        places.any(|(x, y)| image.get_pixel(x, y).0 != PAPER)
+    };
+    let (Area { x, y, h, .. }, middle) = (heat.area, 30 * heat.cell + heat.cell / 2);
+    assert!(has_ink(x - 26, y + middle - 8), "beside its row");
+    assert!(has_ink(x + middle - 8, y + h + 8), "below its column");
+}
+
+#[test]
 fn pictures_keep_a_sensible_size_from_no_class_to_many() {
     for classes in [0, 1, 2, 10, 47, 100, 1000, 4096] {
         let confusion = Confusion::new(classes).unwrap();

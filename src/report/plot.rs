@@ -160,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_ends_before_what_cannot_be_placed_and_another_begins_after_it() {
+        let ys = [1.0, 2.0, f64::NAN, 3.0, 0.0, 2.0];
+        let points = ys.into_iter().enumerate().map(|(x, y)| (x as f64, y)).collect();
+        let series = Series::new("a", Style::Strong, points);
+        let all = std::slice::from_ref(&series);
+        let (x, y) = (Axis::across(all).unwrap(), Axis::upright(all, true).unwrap());
+        let plot = Plot { area: Area { x: 0, y: 0, w: 100, h: 100 }, x, y };
+        let lengths: Vec<usize> = plot.runs(&series).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [2, 1, 1]);
+    }
+
+    #[test]
     fn hidden_points_are_counted_by_reason() {
         let ys = [1.0, f64::NAN, 0.5, 0.0, -3.0, f64::INFINITY, 0.7];
         let points = ys.iter().map(|y| (0.0, *y)).collect();

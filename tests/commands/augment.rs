@@ -232,11 +232,13 @@ fn each_augmentation_changes_what_is_learnt_and_the_same_one_repeats_it() {
 }
 
 #[test]
-fn quarter_turns_of_digits_come_with_a_warning() {
+fn digits_that_are_turned_upside_down_come_with_a_warning() {
     let place = Place::with_digits(100, 20);
     place.bars("bars", [12, 12], 3, [30, 9]);
     let said = place.works(&format!("{DENSE} --quarter-turns --dry-run"));
     assert!(said.err.contains("warning: --quarter-turns turns a 6 into a 9"), "{said:#?}");
+    let said = place.works(&format!("{DENSE} --rotate 120 --dry-run"));
+    assert!(said.err.contains("warning: --rotate turns a 6 into a 9"), "{said:#?}");
     let said = place.works(&format!("{DENSE} --rotate 20 --dry-run"));
     assert_eq!(said.err, "");
     let said = place.works("train dense --data bars --device cpu --quarter-turns --dry-run");

@@ -88,6 +88,24 @@ fn digits_in_class_folders_are_told_as_evaluate_tells_them() {
 }
 
 #[test]
+fn evaluate_its_shifts_and_classify_look_at_as_many_views_as_are_asked_for() {
+    let place = Place::with_digits(10, 500);
+    digits(&place, "png", 500);
+    let evaluate = |views: usize| {
+        let said = place.works(&format!("evaluate dense --data data --device cpu --views {views} --shifts 0"));
+        let share = accuracy(&said.out).replacen(" %", "%", 1);
+        let share = share.split_whitespace().next().unwrap();
+        let unshifted = said.out.lines().any(|line| line.split_whitespace().eq(["0", share]));
+        assert!(unshifted, "not {share} without a shift: {said:#?}");
+        accuracy(&said.out).to_owned()
+    };
+    let [one, several] = [1, 4].map(evaluate);
+    assert_ne!(one, several);
+    let classify = place.works(&format!("{CLASSIFY} png --model dense --views 4"));
+    assert_eq!(accuracy(&classify.err), several);
+}
+
+#[test]
 fn several_devices_share_the_work_and_the_table_is_the_same() {
     let place = Place::new();
     digits(&place, "png", 1500);
@@ -501,6 +519,8 @@ fn no_file_is_written_over_what_is_there_or_looked_at_and_no_two_into_one() {
     for (flags, words) in [
         ("in --errors mine.csv", "--errors mine.csv: is already there"),
         ("in --sheet mine.png", "--sheet mine.png: is already there"),
+        ("in --out new.csv --resume --errors mine.csv", "--errors mine.csv: is already there"),
+        ("in --out new.csv --resume --sheet mine.png", "--sheet mine.png: is already there"),
         ("in --errors in/7/00000.png --force", "--errors in/7/00000.png: is part of the input, in"),
         ("in/7/00000.png --errors in/7/00000.png --force", "is part of the input, in/7/00000.png"),
         ("in/*/*.png --errors in/7/00000.png --force", "is part of the input, in/*/*.png"),

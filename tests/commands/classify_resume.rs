@@ -44,6 +44,8 @@ fn what_a_stopped_run_was_begun_with_is_said_as_it_is_typed_and_older_journals_g
         ("--sort-into sy --sort link", "was begun without --sort-into, not with --sort-into sy --sort link"),
         ("--model dense", "was begun with --model judge, not with --model dense"),
         ("--show-input seen", "was begun without --show-input, not with --show-input seen"),
+        ("--probabilities", "was begun without --probabilities, not with --probabilities"),
+        ("--views 4", "was begun with --views 1, not with --views 4"),
         ("more.png", "was begun without more.png, which is given now"),
     ] {
         place.refused(&format!("{line} --resume {flags}"), &[words]);
@@ -336,6 +338,24 @@ fn a_stopped_run_that_moves_pictures_does_not_miss_those_that_it_has_moved() {
     place.works(&format!("{line} --resume"));
     assert_eq!(place.text("table.csv"), place.text("whole.csv"));
     assert!(table[1..].iter().all(|row| !place.path(&row[0]).exists()));
+}
+
+#[test]
+fn answers_are_kept_before_the_first_of_their_pictures_is_moved() {
+    let place = Place::new();
+    digits(&place, "in", 6);
+    place.works(&format!("{CLASSIFY} in --out whole.csv"));
+    // Where the fourth picture should go there is no folder.
+    place.write("sorted/2", "a file");
+    let line = format!("{CLASSIFY} in --out table.csv --sort-into sorted --sort move");
+    let said = place.run(&line);
+    ends_with(&said, 1);
+    assert!(said.err.contains("--sort-into: cannot put in/2/00001.png into sorted/2"), "{said:#?}");
+    std::fs::remove_file(place.path("sorted/2")).unwrap();
+    let said = place.works(&format!("{line} --resume"));
+    assert!(said.out.contains("6 pictures, 0 of them now"), "{said:#?}");
+    assert_eq!(place.text("table.csv"), place.text("whole.csv"));
+    assert!(place.path("sorted/2/00001.png").exists() && !place.path("in/2/00001.png").exists());
 }
 
 #[test]

@@ -54,6 +54,15 @@ fn batches_of_one_image_train() {
 }
 
 #[test]
+fn the_batch_of_a_recipe_gives_way_where_validation_leaves_fewer_images() {
+    let place = Place::with_digits(130, 20);
+    let line = "train dense --data data --device cpu --dry-run";
+    let said = place.works(line);
+    assert!(said.out.contains("\nbatch = 117\n") && said.out.contains("\nvalidation = 13\n"), "{said:#?}");
+    place.refused(&format!("{line} --batch 128"), &["--batch is 128", "from 1 to 117"]);
+}
+
+#[test]
 fn a_run_leaves_its_folder_and_evaluate_finds_the_accuracy_that_train_found() {
     let place = Place::with_digits(1000, 200);
     let train = place.works(&format!("{DENSE} --epochs 3"));
@@ -64,6 +73,8 @@ fn a_run_leaves_its_folder_and_evaluate_finds_the_accuracy_that_train_found() {
     assert!(result.contains("best_epoch = ") && result.contains("test_images = 200\n"), "{result}");
     let correct = result.lines().find_map(|line| line.strip_prefix("test_correct = ")).unwrap();
     assert!(train.out.contains(&format!(" {correct} of 200 right")), "{} / {result}", train.out);
+    let share = correct.parse::<f64>().unwrap() / 200.0;
+    assert!(result.contains(&format!("test_accuracy = {share:.5}\n")), "{result}");
     assert!(is_png(&place.read("runs/0001-dense/curves.png")));
     assert!(place.text("runs/0001-dense/config.toml").contains("epochs = 3\n"));
 
@@ -232,6 +243,17 @@ fn a_run_killed_again_and_again_ends_with_the_bytes_of_one_never_stopped() {
 }
 
 #[test]
+fn a_run_whose_best_model_could_not_be_written_goes_on_from_before_it() {
+    let place = Place::with_digits(300, 50);
+    let line = format!("{DENSE} --epochs 3");
+    place.works(&format!("{line} --out whole"));
+    let full = said(place.command(&line).env("INKGRAD_FAULT", "full-disk@best.safetensors").output().unwrap());
+    assert!(full.code == Some(1) && full.err.contains("best.safetensors"), "{full:#?}");
+    place.works("train --resume runs/0001-dense");
+    assert_same_run(&place, "runs/0001-dense", "whole/0001-dense");
+}
+
+#[test]
 fn a_finished_run_without_validation_can_be_resumed_and_changes_nothing() {
     let place = Place::with_digits(300, 50);
     place.works("train dense --data data --device cpu --validation 0 --epochs 2 --out whole");
@@ -302,6 +324,13 @@ fn a_finished_run_without_its_checkpoint_is_tested_again_and_an_unfinished_one_i
     assert!(said.out.contains("2 epochs, complete already, the best was epoch "), "{said:#?}");
     assert_eq!(accuracy(&said.out), accuracy(&trained.out));
     assert!(kept() == before && !place.path(&format!("{run}/last.safetensors")).exists(), "it was trained again");
+    // As if the model were one from before the one that was tested.
+    let result = format!("{run}/result.toml");
+    let tested = place.text(&result);
+    let (_, rest) = tested.split_once('\n').unwrap();
+    place.write(&result, format!("best_epoch = 9\n{rest}"));
+    place.refused(resume, &["best.safetensors: cannot be resumed: it is of epoch ", "the best epoch so far is 9"]);
+    place.write(&result, tested);
 
     remove(&["result.toml"]);
     place.refused(resume, &["has results of 2 epochs, but no checkpoint", "Put last.safetensors back", "starts over"]);
@@ -489,6 +518,7 @@ fn a_setting_that_cannot_be_trained_with_is_named_with_what_would_do() {
         ("--patience 2 --validation 0", ["--patience is 2", "--validation", "set some images aside"]),
         ("--momentum 1", ["--momentum is 1", "from 0", "below 1"]),
         ("--average nan", ["--average is NaN", "from 0", "below 1"]),
+        ("--label-smoothing 1.5", ["--label-smoothing is 1.5", "from 0", "below 1"]),
         ("--weight-decay -1", ["--weight-decay is -1", "finite", "from 0"]),
         ("--device abacus", ["no device \"abacus\"", "CPU (", "inkgrad devices"]),
         ("--optimizer magic", ["--optimizer", "magic", "adamw"]),
@@ -546,6 +576,9 @@ fn a_loss_that_explodes_ends_the_run_with_the_rate_that_did_it() {
     let said = place.run("train dense --data data --device cpu --learning-rate 1e30");
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("not a number") && said.err.contains("smaller --learning-rate than 1e30"), "{said:#?}");
+    let mut first = place.command(&format!("{DENSE} --epochs 1"));
+    let first = crate::common::said(first.env("INKGRAD_FAULT", "not-finite@1").output().unwrap());
+    assert!(first.err.contains("the loss is not a number from step 1 on (epoch 1)"), "{first:#?}");
 }
 
 #[test]
@@ -646,6 +679,24 @@ fn a_file_beyond_a_limit_is_an_error_like_a_full_disk_and_what_is_kept_goes_on()
     says(&classify, &["What is done is kept in table.csv.partial; the same command with --resume continues"]);
     place.works(&format!("{line} --resume"));
     assert_eq!(place.text("table.csv").lines().count(), 201);
+
+    // Less than is kept in memory before it is written.
+    place.write("grey.pgm", [b"P5 100 100 255\n".to_vec(), vec![7; 10_000]].concat());
+    let sorted = limited(&place, 8, "classify grey.pgm --model dense --device cpu --out one.csv --sort-into sorted");
+    says(&sorted, &["--sort-into: cannot put grey.pgm into "]);
+    assert_eq!(place.contents().into_keys().filter(|path| path.ends_with("grey.pgm")).count(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_written_to_an_open_file_comes_behind_what_that_holds() {
+    let place = Place::new();
+    place.write("log", "before\n");
+    let line = "generate --device cpu --grid 1x1 --format png --out /dev/fd/3";
+    let said = said(after(&place, "exec 3>>log", line).output().unwrap());
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let log = place.read("log");
+    assert!(log.strip_prefix(b"before\n").is_some_and(is_png), "{:?}", String::from_utf8_lossy(&log));
 }
 
 #[test]
@@ -881,6 +932,11 @@ fn devices_and_models_are_told_to_programs_as_json() {
     let cpu = devices.iter().find(|device| device["kind"] == "cpu").unwrap();
     assert!(cpu["name"].as_str().unwrap().starts_with("CPU ("), "{devices:?}");
     assert!(devices.iter().enumerate().all(|(i, device)| device["number"] == i), "{devices:?}");
+    if place.has_software_gpu() {
+        let is_software = |device: &&serde_json::Value| device["name"].as_str().unwrap().contains("llvmpipe");
+        let software = devices.iter().find(is_software).unwrap();
+        assert!(software["subgroups"] == true && software["matrix_units"] == false, "{software}");
+    }
 
     let told = told("models");
     let find = |list: &str, name: &str| {

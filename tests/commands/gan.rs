@@ -40,6 +40,10 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
     assert_eq!(place.names(run), files);
     assert_eq!(place.names(&format!("{run}/snapshots")), ["0000.png", "0001.png", "0002.png"]);
     assert_eq!(place.text(&format!("{run}/measures.csv")).lines().count(), 3);
+    let animation = std::fs::File::open(place.path(&format!("{run}/snapshots.gif"))).unwrap();
+    let mut animation = gif::DecodeOptions::new().read_info(animation).unwrap();
+    let frames = std::iter::from_fn(|| animation.read_next_frame().unwrap().map(|frame| frame.buffer.len()));
+    assert_eq!(frames.count(), 3, "a frame for each snapshot");
     let snapshot = image::open(place.path(&format!("{run}/snapshots/0002.png"))).unwrap();
     assert_eq!((snapshot.width(), snapshot.height()), (10 * 56 + 9 * 2, 10 * 56 + 9 * 2));
 
@@ -60,6 +64,15 @@ fn a_trained_gan_leaves_its_generator_its_losses_its_measures_and_its_pictures()
     for word in ["200 generated pictures", "  of real pictures", ratio, "of the real test images"] {
         assert!(said.out.contains(word), "no {word:?} in {said:#?}");
     }
+    let number = |name: &str| -> f64 {
+        let text = said.out.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        text.trim().parse().unwrap()
+    };
+    let (of_drawn, of_real) = (number("Fréchet distance "), number("  of real pictures "));
+    assert!((number(ratio) * of_real / of_drawn - 1.0).abs() < 0.02, "{said:#?}");
+    let alike = place.works("evaluate runs/0001-tiny --data data --device cpu --truncation 0");
+    assert!(alike.out.contains("hardly varied, below 0.3 of real: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"), "{alike:#?}");
+    assert_ne!(measures(&alike.out), measures(&said.out));
     place.works("generate --model runs/0001-tiny --device cpu --grid 2x3 --out six.png");
     assert_eq!(image::image_dimensions(place.path("six.png")).unwrap(), (84, 56));
     let said = place.works("inspect runs/0001-tiny");
@@ -144,6 +157,9 @@ fn a_round_of_more_pictures_than_an_epoch_has_ends_several_and_the_last_one_is_k
         let text = place.text(&format!("{run}/measures.csv"));
         let found: Vec<&str> = text.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
         assert_eq!(found.join(" "), measured, "{flags}");
+        let losses = place.text(&format!("{run}/losses.csv"));
+        let end = losses.lines().last().and_then(|line| line.split(',').nth(1));
+        assert_eq!(end, Some(format!("{epochs}.0000").as_str()), "{flags}");
     }
 }
 
@@ -260,7 +276,14 @@ fn a_sweep_answers_with_a_table_and_a_picture_and_goes_on_where_it_was() {
     let said = place.works(line);
     assert!(said.out.contains("| 1:3 | 4 + 12 |") && said.out.contains("| 3:1 | 12 + 4 |"), "{said:#?}");
     assert_eq!(place.names("sweep"), ["sweep.csv", "sweep.md", "sweep.png", "tiny-1-3", "tiny-3-1"]);
-    assert_eq!(place.text("sweep/sweep.csv").lines().count(), 3);
+    let csv = place.text("sweep/sweep.csv");
+    let rows: Vec<&str> = csv.lines().collect();
+    assert!(rows.len() == 3 && rows[1].starts_with("1,3,4,12,") && rows[2].starts_with("3,1,12,4,"), "{rows:?}");
+    for row in said.out.lines().skip(2).take(2) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [mean, least] = [cells[4], cells[5]].map(|diversity| diversity.parse::<f64>().unwrap());
+        assert!(mean > least, "{row}");
+    }
     let (table, weights) = (place.text("sweep/sweep.md"), place.read("sweep/tiny-1-3/last.safetensors"));
     place.works(line);
     assert_eq!(place.text("sweep/sweep.md"), table, "a sweep that is done gives the same answer again");

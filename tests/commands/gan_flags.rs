@@ -40,6 +40,27 @@ fn the_batch_that_nobody_asked_for_gives_way_to_few_images_and_to_groups() {
     place.works(&format!("{line} --pack 3"));
 }
 
+#[test]
+fn every_flag_of_a_gan_is_what_it_is_trained_with() {
+    let place = place();
+    let flags = [
+        ("--loss hinge", "loss = \"hinge\""),
+        ("--generator-rate 0.003", "generator_rate = 0.003"),
+        ("--discriminator-rate 0.004", "discriminator_rate = 0.004"),
+        ("--beta2 0.9", "beta2 = 0.9"),
+        ("--discriminator-steps 3", "discriminator_steps = 3"),
+        ("--label-noise 0.1", "label_noise = 0.1"),
+        ("--spectral-norm", "spectral_norm = true"),
+        ("--measure 5", "measure = 5"),
+    ];
+    let settings = |flags: &str| place.works(&format!("{TINY} --dry-run {flags}")).out;
+    let (usual, set) = (settings(""), settings(&flags.map(|(flag, _)| flag).join(" ")));
+    for (flag, setting) in flags {
+        let is_in = |settings: &str| settings.lines().any(|line| line == setting);
+        assert!(is_in(&set) && !is_in(&usual), "{flag}: {set} where usual is {usual}");
+    }
+}
+
 /// Every file of one run is in the other, with the same bytes.
 fn assert_same_run(place: &Place, run: &str, reference: &str) {
     for folder in ["", "/snapshots"] {

@@ -1,6 +1,6 @@
 //! `inkgrad generate` as its users meet it, with the generator that ships with the program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 #[cfg(unix)]
 use std::time::Duration;
 
@@ -31,6 +31,12 @@ fn cell(sheet: &GrayImage, row: u32, column: u32) -> Vec<u8> {
 /// sizes may round differently.
 fn alike(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= 1)
+}
+
+/// What a data set of tensors says of itself.
+fn about(bytes: &[u8]) -> HashMap<String, String> {
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    header.metadata().clone().unwrap()
 }
 
 fn sizes(place: &Place, name: &str) -> (u32, u32) {
@@ -129,6 +135,10 @@ fn a_way_begins_and_ends_with_what_it_leads_between() {
         }
         assert_ne!(cell(&way, 2, column), cell(&way, 0, column));
     }
+    // Of several rows each is written by another hand.
+    generate(&place, "--between-seeds 3,17 --frames 2 --each-class 2 --out rows.png");
+    let rows = grey(&place, "rows.png");
+    assert!((0..10).all(|column| !alike(&cell(&rows, 0, column), &cell(&rows, 1, column))));
 }
 
 #[test]
@@ -148,6 +158,8 @@ fn a_text_is_written_plainly_unless_another_truncation_is_asked_for() {
     let [text, half, whole] = ["text.png", "half.png", "whole.png"].map(|name| grey(&place, name));
     assert_eq!(text, half);
     assert_ne!(text, whole);
+    generate(&place, "--text 52 --out text.safetensors");
+    assert_eq!(about(&place.read("text.safetensors"))["truncation"], "0.5", "a set says how it was drawn");
 }
 
 #[test]
@@ -229,6 +241,10 @@ fn idx_files_are_a_data_set_to_train_with() {
     generate(&place, "--each-class 20");
     assert_eq!(data.test.image(19), cell(&grey(&place, "digits.png"), 19, 9));
     place.works("train dense --dry-run --data made --device cpu");
+    for (pictures, parts) in [(4, "(3 to train, 1 to test)"), (25, "(22 to train, 3 to test)")] {
+        let said = generate(&place, &format!("--grid 1x{pictures} --out-dir {pictures} --format idx"));
+        assert!(said.out.contains(parts), "{said:#?}");
+    }
     generate(&place, "--each-class 2 --out-dir none --format idx --test 0");
     assert_eq!(place.names("none"), ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]);
 }
@@ -262,8 +278,7 @@ fn a_safetensors_file_holds_the_same_images_as_a_sheet_and_says_how_they_were_ma
         assert!(image == cell(&sheet, i as u32 / 10, i as u32 % 10), "picture {i}");
         assert_eq!(labels.data()[i * 4..][..4], (i as u32 % 10).to_le_bytes());
     }
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
-    let about = header.metadata().as_ref().unwrap();
+    let about = about(&bytes);
     assert_eq!((about["seed"].as_str(), about["truncation"].as_str()), ("4", "0.5"));
 }
 

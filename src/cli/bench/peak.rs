@@ -113,3 +113,14 @@ fn multiply_adds() -> f64 {
     }
     fastest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_that_of_the_peak_which_bounds_the_work_more() {
+        let peak = Peak { flops: 100.0, bytes: 10.0 };
+        assert_eq!((peak.share(50, 1, 1.0), peak.share(10, 5, 2.0)), (0.5, 0.25));
+    }
+}

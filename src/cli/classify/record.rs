@@ -159,6 +159,9 @@ mod tests {
         let record = Record::new(&item(Ok(prepared(false))), Some(&[0.0, 3.0, 1.0]), KEPT);
         assert_eq!(record.top.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(record.top[0].1, 0.843795);
+        // Probabilities that are 0 to six decimals are ranked all the same.
+        let certain = Record::new(&item(Ok(prepared(false))), Some(&[0.0, 60.0, 10.0, 20.0]), KEPT);
+        assert_eq!(certain.top, [(1, 1.0), (3, 0.0)]);
         let line = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
     }

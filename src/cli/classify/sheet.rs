@@ -157,3 +157,23 @@ impl Least {
         titled_sheet(&title, &items, (height, width, channels), COLUMNS, scale)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::classify::record::Kept;
+
+    #[test]
+    fn of_each_class_the_least_certain_pictures_are_kept_in_the_order_of_their_certainty() {
+        let columns = Columns::new(&["a", "b"].map(String::from), None, Kept { top: 1, all: false });
+        let mut least = Least::new([1, 1, 1], columns);
+        for i in 0..150 {
+            let confidence = f64::from(i * 7 % 150) / 150.0;
+            least.add(&Record { top: vec![(1, confidence)], ..Record::default() }, None);
+        }
+        let Class { met, pictures } = &least.classes[1];
+        let kept: Vec<f64> = pictures.iter().map(|picture| picture.confidence).collect();
+        let wanted: Vec<f64> = (0..100).map(|i| f64::from(i) / 150.0).collect();
+        assert_eq!((*met, kept), (150, wanted));
+    }
+}

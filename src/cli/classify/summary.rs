@@ -309,6 +309,7 @@ fn count(number: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::classify::record::Kept;
 
     #[test]
     fn the_row_at_which_a_table_breaks_off_is_written_as_all_numbers_are() {
@@ -317,5 +318,17 @@ mod tests {
         let told = summary.failures();
         assert!(told.ends_with("1 row could not be read, nor anything after row 12,345 of a.csv"), "{told}");
         assert!(summary.lacking().contains("from row 12,345 on, where a.csv breaks off"));
+    }
+
+    #[test]
+    fn the_share_without_unsure_answers_counts_none_of_them_though_it_be_right() {
+        let columns = Columns::new(&["a", "b"].map(String::from), Some(0.5), Kept { top: 1, all: false });
+        let mut summary = Summary::new(columns, false, None).unwrap();
+        for (best, confidence, truth) in [(0, 0.9, 0), (0, 0.8, 1), (1, 0.7, 1), (1, 0.4, 1), (0, 0.3, 1)] {
+            let (top, truth) = (vec![(best, confidence)], Some(truth));
+            summary.add(&Record { top, truth, ..Record::default() }).unwrap();
+        }
+        let text = summary.text(0, Duration::from_secs(1), "CPU");
+        assert!(text.contains("  without 2 unsure ones: 66.67 %, 2 of 3\n"), "{text}");
     }
 }

@@ -118,3 +118,20 @@ fn ink(train: &ImageSet, found: &Statistics) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ink_that_the_window_keeps_includes_that_in_its_last_row_and_column() {
+        let mut image = vec![0u8; 28 * 28];
+        for (row, column, ink) in [(4, 5, 10), (25, 22, 50), (26, 23, 40)] {
+            image[row * 28 + column] = ink;
+        }
+        let images = image.into();
+        let set = ImageSet { height: 28, width: 28, channels: 1, classes: 1, images, labels: vec![0] };
+        let text = ink(&set, &Statistics::of(&set));
+        assert!(text.contains("of it 60.00 % is in rows 4 to 25 and 60.00 % in columns 5 to 22"), "{text}");
+    }
+}
