@@ -186,6 +186,22 @@ mod tests {
     }
 
     #[test]
+    fn each_panel_shows_its_own_value_of_both_sets() {
+        let row = |set, loss, accuracy| Row { step: 1, epoch: 1.0, set, loss, accuracy };
+        let metrics = Metrics { rows: vec![row(Set::Training, 0.5, 0.75), row(Set::Validation, 0.25, 0.875)] };
+        let shown = panels(&[Curves { name: "net", metrics: &metrics, label_smoothing: 0.0 }]).map(|panel| {
+            let series = panel.series.into_iter();
+            let mut shown = series.map(|series| (series.name, series.points)).collect::<Vec<_>>();
+            shown.dedup();
+            shown
+        });
+        let wanted = |training, validation| {
+            [("training", training), ("validation", validation)].map(|(name, y)| (name.to_string(), vec![(1.0, y)]))
+        };
+        assert_eq!(shown, [wanted(0.5, 0.25), wanted(0.75, 0.875)]);
+    }
+
+    #[test]
     fn a_few_last_steps_are_drawn_with_those_before_them() {
         let row = |step, loss| Row { step, epoch: step as f64, set: Set::Training, loss, accuracy: 1.0 - loss };
         let rows = [row(18, 0.9), row(36, 0.5), row(38, 0.1), row(56, 0.2)];

@@ -168,6 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cosine_falls_from_the_peak_to_zero_at_the_last_step() {
+        for (i, rate) in rates(ScheduleName::Cosine, 9, 0).into_iter().enumerate() {
+            // Half of a circle, in eight steps.
+            let wanted = 0.005 + 0.005 * (i as f64 * std::f64::consts::FRAC_PI_8).cos();
+            assert!((rate - wanted).abs() < 1e-12, "{i}: {rate}");
+        }
+    }
+
+    #[test]
+    fn after_a_warm_up_a_schedule_is_that_of_the_steps_that_are_left() {
+        for name in [ScheduleName::Constant, ScheduleName::Step, ScheduleName::Cosine] {
+            assert_eq!(rates(name, 13, 4)[4..], rates(name, 9, 0), "{name}");
+        }
+    }
+
+    #[test]
     fn one_cycle_starts_low_peaks_at_a_third_and_ends_near_zero() {
         let rates = rates(ScheduleName::OneCycle, 100, 0);
         let peak = rates.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i);

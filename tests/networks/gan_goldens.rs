@@ -1,13 +1,14 @@
-//! A GAN's training against PyTorch in float64 (tests/goldens/README.md), on every device.
+//! A GAN's training against PyTorch in float64 (tests/goldens/README.md), on every device, and what its settings do.
 //!
 //! `INKGRAD_MARGINS=1 cargo test --test networks gan_goldens -- --nocapture` prints how far each value is off.
 
 use inkgrad::data::{ImageSet, mnist};
-use inkgrad::device::Device;
+use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::graph::Store;
 use inkgrad::models::{Gan, GanLoss, Parameters, builtin_gan};
-use inkgrad::train::gan::{GanSteps, RoundLoss, grouped};
-use inkgrad::train::{GanSettings, learner::Learner};
+use inkgrad::train::GanSettings;
+use inkgrad::train::gan::{GanState, GanSteps, RoundLoss, grouped};
+use inkgrad::train::learner::{Learned, Learner};
 
 use crate::golden::{Golden, Open, TINY_GAN, check, check_gradient, check_near, devices, initial};
 
@@ -166,5 +167,78 @@ fn three_rounds_with_everything_switched_on_are_the_same_on_both_devices() {
                 }
             }
         }
+    }
+}
+
+/// A hundred rounds of [`TINY_GAN`] in which the discriminator learns nothing.
+fn against_a_still_discriminator(loss: GanLoss, spectral_norm: bool) -> (GanSteps, Vec<RoundLoss>, GanState) {
+    let gan = Gan::parse(TINY_GAN, "tiny.toml").unwrap();
+    let settings = GanSettings {
+        batch: 8,
+        epochs: 10,
+        seed: SEED,
+        loss,
+        generator_rate: 1e-2,
+        discriminator_rate: 1e-20,
+        spectral_norm,
+        ..GanSettings::from_recipe("tiny", &gan.recipe)
+    };
+    let mut device = Cpu::new();
+    let steps = begin(&mut device, &gan, &settings, &digits(80));
+    let rounds = steps.run(&mut device, 0, 100).unwrap();
+    let state = steps.save(&mut device).unwrap();
+    (steps, rounds, state)
+}
+
+#[test]
+fn by_every_loss_a_generator_learns_to_be_taken_for_real() {
+    for (name, loss) in GanLoss::ALL {
+        let (_, rounds, _) = against_a_still_discriminator(*loss, false);
+        let answers = |rounds: &[RoundLoss]| rounds.iter().map(|round| round.answer).sum::<f32>() / 5.0;
+        let (first, last) = (answers(&rounds[..5]), answers(&rounds[95..]));
+        assert!(last > first, "{name}: it is answered {first} at first, and {last} in the end");
+    }
+}
+
+#[test]
+fn the_vectors_of_spectral_norm_come_to_be_singular_vectors_of_their_weights() {
+    let (steps, _, state) = against_a_still_discriminator(GanLoss::Hinge, true);
+    let (parameters, Learned { weights, running, .. }) = (&steps.discriminator.parameters, state.discriminator);
+    let mut found = 0;
+    for both in parameters.running() {
+        let Some(name) = both.name.strip_suffix(".vectors") else { continue };
+        let weight = parameters.trainable().iter().find(|weight| weight.name == name).unwrap();
+        let matrix = &weights[weight.offset..][..weight.shape.len()];
+        let (v, u) = running[both.offset..][..both.shape.len()].split_at(weight.shape.rows());
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        let product: Vec<f64> = matrix.chunks_exact(u.len()).map(|row| dot(row, u)).collect();
+        // The matrix times u is v, as many times as long as the singular value says.
+        let value: f64 = product.iter().zip(v).map(|(x, v)| x * f64::from(*v)).sum();
+        let square = |x: f64| x * x;
+        let apart: f64 = product.iter().zip(v).map(|(x, v)| square(x - value * f64::from(*v))).sum();
+        let of: f64 = product.iter().map(|x| square(*x)).sum();
+        check(&format!("vectors of {name}"), (apart / of).sqrt(), 0.05);
+        check(&format!("length of v of {name}"), (dot(v, v) - 1.0).abs(), 1e-4);
+        found += 1;
+    }
+    assert_eq!(found, 4, "of a convolution and three dense layers");
+}
+
+#[test]
+fn moments_of_both_networks_decay_as_the_settings_say() {
+    let gan = Gan::parse(TINY_GAN, "tiny.toml").unwrap();
+    let recipe = GanSettings::from_recipe("tiny", &gan.recipe);
+    let settings = GanSettings { batch: 8, epochs: 1, seed: SEED, momentum: 0.3, beta2: 0.9, ..recipe };
+    let mut device = Cpu::new();
+    let steps = begin(&mut device, &gan, &settings, &digits(80));
+    steps.run(&mut device, 0, 1).unwrap();
+    let GanState { generator, discriminator, .. } = steps.save(&mut device).unwrap();
+    for (name, learned) in [("generator", generator), ("discriminator", discriminator)] {
+        let sum = |moment: usize, power: i32| -> f64 {
+            learned.moments[moment].iter().map(|x| f64::from(*x).powi(power)).sum()
+        };
+        // After the first step they are (1 - momentum) g and (1 - beta2) g^2 of its gradients g.
+        let ratio = sum(0, 2) / sum(1, 1);
+        check(&format!("moments of the {name}"), (ratio / (0.7 * 0.7 / 0.1) - 1.0).abs(), 1e-3);
     }
 }

@@ -126,6 +126,10 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
                 }
                 other => panic!("{other:?}"),
             }
+            // As after a kill between its files: these know of rounds that are done again.
+            for name in ["losses.csv", "measures.csv"] {
+                fs::copy(whole.path().join(name), stopped.path().join(name)).unwrap();
+            }
         }
         finishes(open().as_mut(), &stopped, &settings());
         assert_same(&format!("resumed on the {name}"), &whole, &stopped);
@@ -133,6 +137,35 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
         finishes(open().as_mut(), &stopped, &settings());
         assert_same(&format!("resumed at the end on the {name}"), &whole, &stopped);
     }
+}
+
+#[test]
+fn a_run_with_several_steps_of_the_discriminator_goes_on_with_the_pictures_that_are_next() {
+    let parent = tempfile::tempdir().unwrap();
+    let [whole, stopped] = [(), ()].map(|()| Folder::create(parent.path(), "tiny").unwrap());
+    let settings = GanSettings { discriminator_steps: 2, epochs: 2, measure: 0, ..settings() };
+    finishes(&mut Cpu::new(), &whole, &settings);
+    let half = train(&mut Cpu::new(), &stopped, &settings, Some(5)).0;
+    assert!(matches!(half, Ok(GanOutcome::Stopped { round: 5..10 })), "{half:?}");
+    finishes(&mut Cpu::new(), &stopped, &settings);
+    assert_same("resumed", &whole, &stopped);
+}
+
+#[test]
+fn a_run_that_goes_on_elsewhere_names_the_device_that_it_was_on_before() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::create(parent.path(), "tiny").unwrap();
+    let settings = GanSettings { epochs: 1, measure: 0, ..settings() };
+    let half = train(&mut Cpu::new(), &folder, &settings, Some(5)).0;
+    assert!(matches!(half, Ok(GanOutcome::Stopped { .. })), "{half:?}");
+    let mut last = ModelFile::load(folder.last()).unwrap();
+    last.set("device", "a card");
+    last.set("driver", "its driver");
+    last.save(folder.last()).unwrap();
+    finishes(&mut Cpu::new(), &folder, &settings);
+    let metadata = folder.load_best().unwrap().metadata;
+    assert_eq!(metadata["device"], "a card, then CPU");
+    assert!(metadata["driver"].starts_with("its driver, then "), "{}", metadata["driver"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use inkgrad::data::{DataSet, mnist};
 use inkgrad::device::{Device, cpu::Cpu};
 use inkgrad::infer::evaluate::{Evaluation, Scores};
 use inkgrad::models::{Architecture, ModelFile, Words, builtin};
+use inkgrad::train::metrics::{Metrics, Set};
 use inkgrad::train::{Folder, Live, Outcome, Run, Settings, TrainError};
 
 /// The first images of MNIST.
@@ -44,8 +45,8 @@ fn kept(live: &mut Live) -> ModelFile {
     ModelFile::from_bytes(&live.model().unwrap().to_bytes(path).unwrap(), path).unwrap()
 }
 
-/// The result of a run that is left alone.
-fn run(model: &str, images: usize, settings: Settings) -> ModelFile {
+/// The result of a run that is left alone, and its metrics.
+fn run(model: &str, images: usize, settings: Settings) -> (ModelFile, Metrics) {
     let parent = tempfile::tempdir().unwrap();
     let folder = Folder::create(parent.path(), model).unwrap();
     let (mut device, stop) = (Cpu::new(), AtomicBool::new(false));
@@ -59,7 +60,8 @@ fn run(model: &str, images: usize, settings: Settings) -> ModelFile {
         report: &mut |_| {},
     };
     assert!(matches!(run.train().unwrap(), Outcome::Finished { .. }));
-    folder.load_best().unwrap()
+    let metrics = std::fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
+    (folder.load_best().unwrap(), Metrics::parse(&metrics).unwrap())
 }
 
 #[test]
@@ -83,20 +85,29 @@ fn any_division_into_calls_comes_to_the_same_bits() {
 
 #[test]
 fn it_learns_what_a_run_learns() {
-    // Without images set aside and with them: 600 of 640 are trained on then.
-    for (validation, watch) in [(0, 0), (40, 40), (40, 10)] {
-        let settings = Settings { validation, ..settings("dense") };
-        let wanted = run("dense", 640, settings.clone());
-        let mut live = start(cpu(), "dense", 640, settings, watch).unwrap();
+    // Without images set aside and with them: 600 of 640 are trained on then. The last network has batch norm.
+    for (model, validation, watch) in [("dense", 0, 0), ("dense", 40, 40), ("dense", 40, 10), ("fast", 0, 0)] {
+        // 107 steps or 100: a row of the metrics for every two, and for the last of 107.
+        let settings = Settings { validation, batch: 6, ..settings(model) };
+        let (wanted, metrics) = run(model, 640, settings.clone());
+        let mut live = start(cpu(), model, 640, settings, watch).unwrap();
         let losses = live.steps(usize::MAX).unwrap();
         assert_eq!((losses.len(), live.step()), (live.total(), live.total()));
         assert_eq!(live.watched().len(), watch);
         let found = kept(&mut live);
-        assert!(found.tensors == wanted.tensors, "{validation} set aside, {watch} watched: other weights");
+        assert!(found.tensors == wanted.tensors, "{model}, {validation} set aside, {watch} watched: other weights");
         for key in ["architecture", "mean", "std", "class_names", "data", "data_digest", "trained", "input"] {
             assert_eq!(found.metadata[key], wanted.metadata[key], "{key}");
         }
         assert!(live.steps(5).unwrap().is_empty(), "there is nothing after the end");
+        let mut first = 0;
+        for row in metrics.rows.iter().filter(|row| row.set == Set::Training) {
+            let steps = &losses[first..row.step];
+            let mean = |i: usize| steps.iter().map(|step| f64::from(step[i])).sum::<f64>() / steps.len() as f64;
+            assert_eq!((row.loss, row.accuracy), (mean(0), mean(1)), "{model}, steps {first} to {}", row.step);
+            first = row.step;
+        }
+        assert_eq!(first, losses.len());
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use inkgrad::data::{DataSet, mnist};
-use inkgrad::device::{Device, cpu::Cpu};
-use inkgrad::models::{Architecture, Augmentation, BUILTINS, OptimizerName};
+use inkgrad::device::{Device, cpu::Cpu, several::Several};
+use inkgrad::models::{Architecture, Augmentation, BUILTINS, ModelFile, OptimizerName, ScheduleName, Words};
 use inkgrad::train::metrics::Metrics;
 use inkgrad::train::{Event, Folder, Outcome, Run, Settings, TrainError};
 
@@ -60,6 +60,17 @@ fn train(
     images: usize,
     until: Option<usize>,
 ) -> Result<Outcome, TrainError> {
+    train_on(device, folder, settings, data(images), until)
+}
+
+/// [`train`] on other images.
+fn train_on(
+    device: &mut dyn Device,
+    folder: &Folder,
+    settings: &Settings,
+    data: DataSet,
+    until: Option<usize>,
+) -> Result<Outcome, TrainError> {
     let stop = AtomicBool::new(false);
     let architecture = architecture(&settings.model);
     folder.begin(architecture.text(), None, settings)?;
@@ -68,7 +79,7 @@ fn train(
             stop.store(step >= until, Ordering::Relaxed);
         }
     };
-    let (settings, folder, data) = (settings.clone(), folder.clone(), data(images));
+    let (settings, folder) = (settings.clone(), folder.clone());
     Run { settings, architecture, data, folder, device, stop: &stop, report: &mut report }.train()
 }
 
@@ -137,6 +148,107 @@ fn a_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
     }
 }
 
+#[test]
+fn the_checkpoint_that_a_run_goes_on_from_takes_the_place_of_a_damaged_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let [whole, halted] = [(), ()].map(|()| Folder::create(parent.path(), "dense").unwrap());
+    let train = |folder: &Folder, until| train(&mut Cpu::new(), folder, &settings("dense"), 640, until).unwrap();
+    train(&whole, None);
+    // 18.125 steps an epoch: the checkpoint before the last is that of the first epoch's end.
+    train(&halted, Some(21));
+    let mut damaged = bytes(&halted.last());
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(halted.last(), damaged).unwrap();
+    let stopped = train(&halted, Some(20));
+    assert!(matches!(stopped, Outcome::Stopped { step: 20 }), "{stopped:?}");
+    // Should this one be damaged in its turn, there is another again.
+    let step = |path: &Path| ModelFile::load(path).unwrap().u32s("clock", path).unwrap()[0];
+    assert_eq!((step(&halted.last()), step(&halted.path().join("previous.safetensors"))), (20, 19));
+    train(&halted, None);
+    assert_same("after a damaged checkpoint", &whole, &halted);
+}
+
+#[test]
+fn a_run_from_a_model_begins_with_its_weights_and_statistics_and_the_background_of_its_own_images() {
+    let parent = tempfile::tempdir().unwrap();
+    let [first, further] = [(), ()].map(|()| Folder::create(parent.path(), "avgcnn").unwrap());
+    let settings = Settings { epochs: 1, snapshots: 1, ..settings("avgcnn") };
+    train(&mut Cpu::new(), &first, &settings, 300, None).unwrap();
+    let origin = first.load_best().unwrap();
+    further.begin(architecture("avgcnn").text(), Some(&origin), &settings).unwrap();
+    let mut light = data(300);
+    light.train.images.iter_mut().for_each(|byte| *byte = 255 - *byte);
+    train_on(&mut Cpu::new(), &further, &settings, light, None).unwrap();
+    let begun = ModelFile::load(further.path().join("snapshots/000000.safetensors")).unwrap();
+    assert!(begun.tensors == origin.tensors, "other weights or statistics");
+    for key in ["mean", "std"] {
+        assert_eq!(begun.metadata[key], origin.metadata[key]);
+    }
+    assert!(!origin.metadata.contains_key("background"));
+    assert_eq!(begun.metadata["background"], "255");
+}
+
+/// The numbers of a model file's tensors whose names begin so.
+fn numbers(file: &ModelFile, name: &str) -> Vec<f32> {
+    let tensors = file.tensors.iter().filter(|tensor| tensor.name.starts_with(name));
+    let words = tensors.flat_map(|tensor| match &tensor.words {
+        Words::F32(words) => words,
+        Words::U32(_) => panic!("{} holds whole numbers", tensor.name),
+    });
+    words.copied().collect()
+}
+
+#[test]
+fn the_first_moment_of_adam_and_its_kin_decays_by_the_momentum_of_the_settings() {
+    let parent = tempfile::tempdir().unwrap();
+    for optimizer in [OptimizerName::Adam, OptimizerName::Nadam, OptimizerName::AdamW] {
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        // A single step.
+        let settings = Settings { optimizer, momentum: 0.3, epochs: 1, batch: 40, validation: 0, ..settings("dense") };
+        train(&mut Cpu::new(), &folder, &settings, 40, None).unwrap();
+        let last = ModelFile::load(folder.last()).unwrap();
+        let sum = |moment: &str, power: i32| -> f64 {
+            numbers(&last, moment).iter().map(|x| f64::from(*x).powi(power)).sum()
+        };
+        // Of its gradients g, the moments are (1 - momentum) g and (1 - 0.999) g^2.
+        let ratio = sum("moment0/", 2) / sum("moment1/", 1);
+        assert!((ratio / (0.7 * 0.7 / 0.001) - 1.0).abs() < 1e-3, "{optimizer}: {ratio}");
+    }
+}
+
+#[test]
+fn smoothed_labels_are_what_is_learned() {
+    let (parent, set) = (tempfile::tempdir().unwrap(), data(200));
+    // One step of plain descent on the whole set.
+    let biases = |label_smoothing: f32| {
+        let folder = Folder::create(parent.path(), "dense").unwrap();
+        let plain = Settings {
+            optimizer: OptimizerName::Sgd,
+            momentum: 0.0,
+            learning_rate: 0.5,
+            schedule: ScheduleName::Constant,
+            warmup: 0.0,
+            weight_decay: 0.0,
+            average: 0.0,
+            validation: 0,
+            epochs: 1,
+            batch: 200,
+            ..settings("dense")
+        };
+        let settings = Settings { label_smoothing, ..plain };
+        train_on(&mut Cpu::new(), &folder, &settings, set.clone(), None).unwrap();
+        numbers(&ModelFile::load(folder.last()).unwrap(), "dense2.bias")
+    };
+    let (smoothed, plain) = (biases(0.4), biases(0.0));
+    assert_eq!(plain.len(), 10);
+    // A bias follows the mean of the label minus the probability, which is the same in both before the step.
+    for (class, count) in set.train.counts().into_iter().enumerate() {
+        let wanted = 0.5 * 0.4 * (0.1 - count as f32 / 200.0);
+        let found = smoothed[class] - plain[class];
+        assert!((found - wanted).abs() < 1e-6, "class {class}: {found}, not {wanted}");
+    }
+}
+
 /// Every augmentation at once.
 fn augmented() -> Augmentation {
     Augmentation {
@@ -155,7 +267,10 @@ fn augmented() -> Augmentation {
 #[test]
 fn an_augmented_run_that_was_stopped_and_resumed_ends_with_the_same_bytes() {
     let parent = tempfile::tempdir().unwrap();
-    for (_, open) in devices("an_augmented_run_that_was_stopped_and_resumed_ends_with_the_same_bytes") {
+    let mut devices = devices("an_augmented_run_that_was_stopped_and_resumed_ends_with_the_same_bytes");
+    // Two that share every batch: each has its part of it, and draws of its own.
+    devices.push(("two CPUs", || Several::join(vec![Box::new(Cpu::new()), Box::new(Cpu::new())]).unwrap()));
+    for (_, open) in devices {
         // 40 images at 77 places, in batches of 32: 96.25 steps an epoch.
         let settings = Settings { augment: augmented(), epochs: 2, ..settings("dense") };
         let [whole, stopped] = [(), ()].map(|()| Folder::create(parent.path(), "dense").unwrap());
@@ -287,8 +402,11 @@ fn a_run_without_progress_stops_early_and_keeps_its_best_epoch() {
     let folder = Folder::create(parent.path(), "dense").unwrap();
     // So small a rate that no validation image changes sides.
     let still = Settings { learning_rate: 1e-12, epochs: 50, patience: 2, ..settings("dense") };
-    for _ in 0..2 {
-        // The second time it is resumed after its end, and stays there.
+    for time in 0..3 {
+        // The second time it is resumed after its end, and stays there; so it does without its checkpoint.
+        if time == 2 {
+            fs::remove_file(folder.last()).unwrap();
+        }
         match train(&mut Cpu::new(), &folder, &still, 640, None) {
             Ok(Outcome::Finished { best_epoch, epochs, .. }) => assert_eq!((best_epoch, epochs), (1, 3)),
             other => panic!("{other:?}"),
@@ -306,4 +424,13 @@ fn a_run_is_not_called_by_a_path_to_its_model() {
         assert!(refused.contains("give the model's name alone"), "{refused}");
     }
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_is_numbered_after_all_that_are_there_even_where_one_was_removed() {
+    let parent = tempfile::tempdir().unwrap();
+    let [first, _, _] = ["a", "b", "c"].map(|model| Folder::create(parent.path(), model).unwrap());
+    fs::remove_dir_all(first.path()).unwrap();
+    let next = Folder::create(parent.path(), "d").unwrap();
+    assert!(next.path().ends_with("0004-d"), "{}", next.path().display());
 }

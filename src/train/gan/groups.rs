@@ -74,6 +74,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_epoch_groups_the_pictures_of_a_class_anew_and_has_each_once() {
+        let labels: Vec<u32> = (0..60).map(|i| i % 3).collect();
+        // A pixel a picture, which tells its class.
+        let images: Vec<u8> = (0..60).collect();
+        let set = ImageSet { height: 1, width: 1, channels: 1, classes: 3, images: images.clone().into(), labels };
+        let partners = |epoch: usize| {
+            let groups = grouped(&set, 2, 7, epoch).unwrap();
+            let mut pairs: Vec<[u8; 2]> = groups.images.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
+            for ([a, b], label) in pairs.iter().zip(&groups.labels) {
+                assert_eq!([u32::from(a % 3), u32::from(b % 3)], [*label; 2]);
+            }
+            pairs.iter_mut().for_each(|pair| pair.sort());
+            pairs.sort();
+            pairs
+        };
+        let epochs = [0, 1, 2].map(partners);
+        for (i, pairs) in epochs.iter().enumerate() {
+            let mut all = pairs.concat();
+            all.sort();
+            assert_eq!(all, images);
+            assert!(!epochs[..i].contains(pairs), "epoch {i} is grouped as one before");
+        }
+    }
+
+    #[test]
     fn classes_with_fewer_pictures_than_a_group_are_named_and_those_with_none_are_not() {
         let set = |labels: &[u32]| {
             let images = vec![0; labels.len()].into();
