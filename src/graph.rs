@@ -315,7 +315,8 @@ mod tests {
             assert!(told.contains("spread") && told.contains("[4, 2]"), "{told}");
         }
         for [stride, p, q] in [[0, 2, 2], [1, 0, 2], [1, 2, 0]] {
-            let op = Conv2d { stride, pad_top: 0, pad_left: 0, p, q, epilogue: Epilogue::NONE };
+            let epilogue = Epilogue::NONE;
+            let op = Conv2d { stride, pad_top: 0, pad_left: 0, out: [p, q], transposed: false, epilogue };
             let told = problem(graph.apply(op, &[image, weight]).map(drop));
             assert!(told.contains("conv2d") && told.contains("[1, 4, 4, 1]"), "{told}");
         }
@@ -334,7 +335,8 @@ mod tests {
         assert!(told.contains("copy") && told.contains("[3, 0]"), "{told}");
         // A result without elements, of inputs that have some.
         let [image, weight] = [vec![1, 4, 4, 1], vec![3, 3, 1, 0]].map(|dims| read(&mut graph, dims));
-        let op = Conv2d { stride: 1, pad_top: 0, pad_left: 0, p: 2, q: 2, epilogue: Epilogue::NONE };
+        let epilogue = Epilogue::NONE;
+        let op = Conv2d { stride: 1, pad_top: 0, pad_left: 0, out: [2; 2], transposed: false, epilogue };
         let told = problem(graph.apply(op, &[image, weight]).map(drop));
         assert!(told.contains("conv2d") && told.contains("[3, 3, 1, 0]"), "{told}");
         let grad_w = Conv2dGradW { stride: 1, pad_top: 0, pad_left: 0, r: 0, s: 3, images_per_part: 1 };

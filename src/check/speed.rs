@@ -55,9 +55,10 @@ pub fn measure(device: &mut dyn Device, seconds: f64) -> Result<Speed, Finding> 
 /// # Errors
 /// Those of the device.
 pub fn convolution(device: &mut dyn Device, seconds: f64) -> Result<f64, Finding> {
-    let conv = Arc::new(Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE });
+    let epilogue = Epilogue::NONE;
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [28; 2], transposed: false, epilogue };
     let inputs = [Tensor::f32([64, 28, 28, 32]), Tensor::f32([3, 3, 32, 64])];
-    Ok(throughput(device, conv, &inputs, seconds)?.flops)
+    Ok(throughput(device, Arc::new(conv), &inputs, seconds)?.flops)
 }
 
 /// In 1e9 a second.

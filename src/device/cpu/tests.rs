@@ -209,7 +209,8 @@ fn pooled_into_a_place(beside_pictures: bool) -> [Vec<Vec<u32>>; 2] {
 
     let mut graph = Graph::new();
     let [x, weight, old] = [&pictures, &kernel, &maxima].map(|place| graph.read(place));
-    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE };
+    let epilogue = Epilogue::NONE;
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [28; 2], transposed: false, epilogue };
     let whole = graph.apply(conv, &[x, weight]).unwrap();
     let twice = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[old]).unwrap();
     let pooled = graph.apply(MaxPool::new(2, 2), &[whole]).unwrap();
@@ -255,7 +256,8 @@ fn drawn_into_a_place(beside_pictures: bool) -> ([Vec<Vec<u32>>; 2], bool) {
 
     let mut graph = Graph::new();
     let [x, to_many, to_one] = [&pictures, &to_many, &to_one].map(|place| graph.read(place));
-    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE };
+    let epilogue = Epilogue::NONE;
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [28; 2], transposed: false, epilogue };
     let many = graph.apply(conv, &[x, to_many]).unwrap();
     let one = graph.apply(conv, &[many, to_one]).unwrap();
     let to = (drawn.buffer, drawn.offset);
