@@ -14,7 +14,7 @@ use inkgrad::ops::activation::{Act, Activation};
 use inkgrad::ops::batch_norm::batch_norm;
 use inkgrad::ops::conv2d::{Padding, conv2d, conv2d_transposed};
 use inkgrad::ops::elementwise::Mul;
-use inkgrad::ops::loss::{BinaryCrossEntropy, Correct, CrossEntropy};
+use inkgrad::ops::loss::{Correct, CrossEntropy, Pairwise};
 use inkgrad::ops::optimizer::{Optimizer, Update, optimize};
 use inkgrad::ops::pool::{AvgPool, MaxPool};
 use inkgrad::ops::reduce::Sum;
@@ -204,7 +204,7 @@ fn operation(case: &str, graph: &mut Graph, inputs: &[Value]) -> Result<Value, G
         ["batch", "norm"] => Ok(batch_norm(graph, x, inputs[1], 1e-3)?.0),
         ["leaky", "relu"] => graph.apply(Activation(Act::Leaky(0.2)), &[x]),
         ["softmax", ..] => graph.apply(CrossEntropy { smoothing: 0.1 }, inputs),
-        ["binary", ..] => graph.apply(BinaryCrossEntropy, inputs),
+        ["binary", ..] => graph.apply(Pairwise::Bce, inputs),
         _ => panic!("no test knows the case {case}"),
     }
 }

@@ -7,7 +7,7 @@ use inkgrad::graph::{Graph, GraphError, Place, Store, Value};
 use inkgrad::ops::activation::{Act, Activation};
 use inkgrad::ops::batch_norm::{Apply, batch_norm, batch_norm_fixed};
 use inkgrad::ops::elementwise::Mul;
-use inkgrad::ops::loss::{BinaryCrossEntropy, CrossEntropy, Mse};
+use inkgrad::ops::loss::{CrossEntropy, Pairwise};
 use inkgrad::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use inkgrad::ops::reduce::Sum;
 use inkgrad::ops::spectral::{PowerIteration, spectral_norm};
@@ -124,7 +124,7 @@ fn losses_are_those_of_pytorch() {
         let case = "binary_cross_entropy_logits";
         let inputs = vec![tensor(&format!("{case}.in")), tensor(&format!("{case}.target"))];
         let got = run(device.as_mut(), &inputs, |graph, v| {
-            let loss = graph.apply(BinaryCrossEntropy, v)?;
+            let loss = graph.apply(Pairwise::Bce, v)?;
             Ok([vec![loss], grad(graph, loss, &v[..1])?].concat())
         });
         assert_near(case, &got[0], &golden.get(&format!("{case}.out")), 2e-6);
@@ -226,11 +226,11 @@ fn losses_of_two_tensors_have_the_slope_of_their_definition() {
     let (x, target) = (numbers(35, 8), numbers(35, 9).iter().map(|t| t.abs()).collect::<Vec<f32>>());
     let inputs = vec![floats(&[5, 7], &x), floats(&[5, 7], &target)];
     let mse = run(&mut Cpu::new(), &inputs, |graph, v| {
-        let loss = graph.apply(Mse, v)?;
+        let loss = graph.apply(Pairwise::Mse, v)?;
         grad(graph, loss, &v[..1])
     });
     let bce = run(&mut Cpu::new(), &inputs, |graph, v| {
-        let loss = graph.apply(BinaryCrossEntropy, v)?;
+        let loss = graph.apply(Pairwise::Bce, v)?;
         grad(graph, loss, &v[..1])
     });
     let mean = |x: &[f64], f: &dyn Fn(f64, f64) -> f64| {

@@ -34,7 +34,7 @@ mod tests {
     use crate::graph::{Graph, Store};
     use crate::ops::Sum;
     use crate::ops::elementwise::Scale;
-    use crate::ops::loss::{Mse, MseGrad};
+    use crate::ops::loss::{Pairwise, PairwiseGrad};
     use crate::plan::Plan;
     use crate::tensor::Tensor;
 
@@ -44,13 +44,14 @@ mod tests {
         let [x, target, out] = ["x", "target", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
         let mut graph = Graph::new();
         let values = [graph.read(&x), graph.read(&target)];
-        let loss = graph.apply(Mse, &values).unwrap();
+        let loss = graph.apply(Pairwise::Mse, &values).unwrap();
         let loss = graph.apply(Scale { factor: 0.5, offset: 1.0 }, &[loss]).unwrap();
         let loss = Sum::mean(&mut graph, loss).unwrap();
         let d_x = grad(&mut graph, loss, &values[..1]).unwrap()[0];
         graph.assign(d_x, out).unwrap();
         assert_eq!(ops(&graph), ["mse.grad"]);
         let op = &Plan::new(&graph).dispatches[0].op;
-        assert_eq!(format!("{op:?}"), format!("{:?}", MseGrad { d_out: Some(0.5) }));
+        let known = PairwiseGrad { loss: Pairwise::Mse, d_out: Some(0.5) };
+        assert_eq!(format!("{op:?}"), format!("{known:?}"));
     }
 }
