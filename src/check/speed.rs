@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Finding;
 use crate::device::{Device, DeviceError};
-use crate::graph::{Graph, Place, Store};
+use crate::graph::{Graph, Store};
 use crate::ops::conv2d::Conv2d;
 use crate::ops::elementwise::Scale;
 use crate::ops::matmul::{Layout, MatMul};
@@ -90,7 +90,7 @@ struct Work {
 impl Work {
     fn prepare(device: &mut dyn Device, op: Arc<dyn Op>, inputs: &[Tensor]) -> Result<Work, Finding> {
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let mut stored = |tensor: Tensor| Place { buffer: store.add("measured", tensor.len()), offset: 0, tensor };
+        let mut stored = |tensor: Tensor| store.place("measured", tensor);
         let values: Vec<_> = inputs.iter().map(|tensor| graph.read(&stored(tensor.clone()))).collect();
         let out = graph.apply_arc(op, &values)?;
         let place = stored(graph.tensor(out).clone());

@@ -12,7 +12,7 @@ use inkgrad::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use inkgrad::ops::reduce::Sum;
 use inkgrad::ops::spectral::{PowerIteration, spectral_norm};
 use inkgrad::plan::Plan;
-use inkgrad::tensor::{Kind, Tensor};
+use inkgrad::tensor::Tensor;
 
 use crate::golden::{Golden, assert_near, gpu, stream};
 
@@ -30,10 +30,7 @@ fn run(
     build: impl Fn(&mut Graph, &[Value]) -> Result<Vec<Value>, GraphError>,
 ) -> Vec<Vec<f32>> {
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let mut stored = |tensor: &Tensor| {
-        let buffer = store.add("", tensor.len().next_multiple_of(64));
-        Place { buffer, offset: 0, tensor: tensor.clone() }
-    };
+    let mut stored = |tensor: &Tensor| store.place("", tensor.clone());
     let places: Vec<Place> = inputs.iter().map(|(tensor, _)| stored(tensor)).collect();
     let values: Vec<Value> = places.iter().map(|place| graph.read(place)).collect();
     let outputs = build(&mut graph, &values).unwrap();
@@ -266,7 +263,7 @@ fn the_derivative_of_spectral_norm_goes_through_the_singular_value_but_not_throu
 #[test]
 fn activations_fold_into_the_ops_before_them() {
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+    let mut stored = |tensor: Tensor| store.place("", tensor);
     let x = graph.read(&stored(Tensor::f32([2, 6, 6, 3])));
     let affine_place = stored(Tensor::f32([2, 3]));
     let affine = graph.read(&affine_place);
@@ -302,8 +299,7 @@ fn relu(derivative: bool) -> inkgrad::ops::Epilogue {
 fn a_window_that_does_not_fit_is_named() {
     let mut graph = Graph::new();
     let mut store = Store::default();
-    let tensor = Tensor { shape: [1, 3, 3, 2].into(), kind: Kind::F32 };
-    let x = graph.read(&Place { buffer: store.add("", 18), offset: 0, tensor });
+    let x = graph.read(&store.place("", Tensor::f32([1, 3, 3, 2])));
     let error = graph.apply(MaxPool::new(5, 5), &[x]).unwrap_err();
     assert_eq!(error.problem, "a window of 5 does not fit an image of 3x3");
 }

@@ -60,16 +60,12 @@ fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
     let mut store = Store::default();
     let (declared, parameters) = file.network(path, &mut store, "classifier").unwrap();
     let [h, w, c] = declared.image().unwrap();
-    let mut stored = |name: &str, tensor: Tensor| {
-        let buffer = store.add(name, tensor.len());
-        Place { buffer, offset: 0, tensor }
-    };
-    let pictures = stored("pictures", Tensor::f32([batch, h, w, c]));
+    let pictures = store.place("pictures", Tensor::f32([batch, h, w, c]));
     let mut graph = Graph::new();
     let x = graph.read(&pictures);
     let pass = declared.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
     for (name, value) in [("features", pass.penultimate), ("logits", pass.out)] {
-        let place = stored(name, graph.tensor(value).clone());
+        let place = store.place(name, graph.tensor(value).clone());
         graph.assign(value, place).unwrap();
     }
     device.allocate(&store).unwrap();

@@ -29,7 +29,7 @@ fn without_constant(graph: &Graph, node: &Node) -> Option<Origin> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use crate::grad::grad;
     use crate::graph::{Graph, Store};
     use crate::ops::Sum;
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn the_derivative_of_a_mean_loss_needs_no_tensor_of_ones() {
         let mut store = Store::default();
-        let [x, target, out] = ["x", "target", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+        let [x, target, out] = ["x", "target", "out"].map(|name| store.place(name, Tensor::f32([4, 4])));
         let mut graph = Graph::new();
         let values = [graph.read(&x), graph.read(&target)];
         let loss = graph.apply(Pairwise::Mse, &values).unwrap();
