@@ -116,7 +116,7 @@ fn accumulate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Place, Store};
+    use crate::graph::Store;
     use crate::ops::{Derivatives, In, Kernel, Op, Out, Sum, Target, expect};
     use crate::tensor::Tensor;
 
@@ -150,10 +150,7 @@ mod tests {
     fn a_rule_that_gives_too_few_derivatives_or_one_of_another_shape_is_the_ops_fault() {
         for (op, said) in [(Wrong::TooFew, "1 derivatives by 2 inputs"), (Wrong::OtherShape, "[3, 2]")] {
             let (mut store, mut graph) = (Store::default(), Graph::new());
-            let inputs = [(); 2].map(|()| {
-                let tensor = Tensor::f32([2, 3]);
-                graph.read(&Place { buffer: store.add("", tensor.len()), offset: 0, tensor })
-            });
+            let inputs = [(); 2].map(|()| graph.read(&store.place("", Tensor::f32([2, 3]))));
             let out = graph.apply(op, &inputs).unwrap();
             let loss = Sum::mean(&mut graph, out).unwrap();
             let problem = grad(&mut graph, loss, &inputs[1..]).unwrap_err().to_string();

@@ -35,6 +35,10 @@ impl Store {
         self.buffers.push((name.into(), words));
         BufferId(self.buffers.len() - 1)
     }
+    /// Adds a buffer that is one tensor.
+    pub fn place(&mut self, name: impl Into<String>, tensor: Tensor) -> Place {
+        Place::whole(self.add(name, tensor.len()), tensor)
+    }
     /// Makes room for `words` more words at the end of a buffer; returns the aligned offset where they start.
     ///
     /// # Panics
@@ -66,6 +70,13 @@ pub struct Place {
     /// In words; a multiple of [`ALIGNMENT`].
     pub offset: usize,
     pub tensor: Tensor,
+}
+
+impl Place {
+    /// A stored buffer from its first word on, seen as a tensor.
+    pub fn whole(buffer: BufferId, tensor: Tensor) -> Place {
+        Place { buffer, offset: 0, tensor }
+    }
 }
 
 /// Where a value comes from.
@@ -276,10 +287,6 @@ mod tests {
     use crate::ops::updates::StoreRows;
     use crate::plan::Plan;
 
-    fn place(store: &mut Store, tensor: Tensor) -> Place {
-        Place { buffer: store.add("", tensor.len()), offset: 0, tensor }
-    }
-
     fn problem(result: Result<(), GraphError>) -> String {
         result.unwrap_err().to_string()
     }
@@ -287,7 +294,7 @@ mod tests {
     #[test]
     fn an_update_of_what_it_does_not_write_to_names_the_op_and_both_shapes() {
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let mut stored = |tensor: Tensor| place(&mut store, tensor);
+        let mut stored = |tensor: Tensor| store.place("", tensor);
         let (clock, x) = (stored(Tensor::u32([2])), stored(Tensor::f32([3, 7])));
         let (ring, other_clock) = (stored(Tensor::f32([4, 2])), stored(Tensor::u32([2])));
         let (narrow, rows) = (stored(Tensor::f32([10, 5])), stored(Tensor::f32([10, 7])));
@@ -309,13 +316,14 @@ mod tests {
     fn ops_that_would_divide_by_nothing_or_read_past_an_end_are_refused_with_what_they_were_given() {
         let (mut store, mut graph) = (Store::default(), Graph::new());
         let [x, image, weight] = [vec![4, 2], vec![1, 4, 4, 1], vec![3, 3, 1, 2]]
-            .map(|dims| graph.read(&place(&mut store, Tensor::f32(Shape::new(dims)))));
+            .map(|dims| graph.read(&store.place("", Tensor::f32(Shape::new(dims)))));
         for (width, rows) in [(0, 1), (2, 0), (3, 1)] {
             let told = problem(graph.apply(Spread { shape: [4, 2].into(), width, rows, factor: 1.0 }, &[x]).map(drop));
             assert!(told.contains("spread") && told.contains("[4, 2]"), "{told}");
         }
         for [stride, p, q] in [[0, 2, 2], [1, 0, 2], [1, 2, 0]] {
-            let op = Conv2d { stride, pad_top: 0, pad_left: 0, p, q, epilogue: Epilogue::NONE };
+            let epilogue = Epilogue::NONE;
+            let op = Conv2d { stride, pad_top: 0, pad_left: 0, out: [p, q], transposed: false, epilogue };
             let told = problem(graph.apply(op, &[image, weight]).map(drop));
             assert!(told.contains("conv2d") && told.contains("[1, 4, 4, 1]"), "{told}");
         }
@@ -327,14 +335,15 @@ mod tests {
     fn tensors_without_elements_are_stored_and_reshaped_but_not_computed_with() {
         let (mut store, mut graph) = (Store::default(), Graph::new());
         let mut read =
-            |graph: &mut Graph, dims: Vec<usize>| graph.read(&place(&mut store, Tensor::f32(Shape::new(dims))));
+            |graph: &mut Graph, dims: Vec<usize>| graph.read(&store.place("", Tensor::f32(Shape::new(dims))));
         let none = read(&mut graph, vec![3, 0]);
         graph.reshape(none, [0, 7]).unwrap();
         let told = problem(graph.apply(Copy, &[none]).map(drop));
         assert!(told.contains("copy") && told.contains("[3, 0]"), "{told}");
         // A result without elements, of inputs that have some.
         let [image, weight] = [vec![1, 4, 4, 1], vec![3, 3, 1, 0]].map(|dims| read(&mut graph, dims));
-        let op = Conv2d { stride: 1, pad_top: 0, pad_left: 0, p: 2, q: 2, epilogue: Epilogue::NONE };
+        let epilogue = Epilogue::NONE;
+        let op = Conv2d { stride: 1, pad_top: 0, pad_left: 0, out: [2; 2], transposed: false, epilogue };
         let told = problem(graph.apply(op, &[image, weight]).map(drop));
         assert!(told.contains("conv2d") && told.contains("[3, 3, 1, 0]"), "{told}");
         let grad_w = Conv2dGradW { stride: 1, pad_top: 0, pad_left: 0, r: 0, s: 3, images_per_part: 1 };
@@ -348,7 +357,7 @@ mod tests {
     fn an_update_of_no_weights_is_a_step_like_any_other() {
         let (mut store, mut graph) = (Store::default(), Graph::new());
         let tensors = [Tensor::f32([0]), Tensor::f32([1, 4]), Tensor::u32([2]), Tensor::f32([0])];
-        let [gradients, table, clock, weights] = tensors.map(|tensor| place(&mut store, tensor));
+        let [gradients, table, clock, weights] = tensors.map(|tensor| store.place("", tensor));
         let inputs = [gradients, table, clock].map(|place| graph.read(&place));
         let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
         let update = Update { optimizer, decay: 0.0, factor: 1.0, average: 0.0 };
@@ -363,13 +372,13 @@ mod tests {
     #[should_panic(expected = "16-bit")]
     fn a_graph_reads_no_16_bit_floats() {
         let tensor = Tensor { kind: Kind::F16, ..Tensor::f32([4]) };
-        Graph::new().read(&place(&mut Store::default(), tensor));
+        Graph::new().read(&Store::default().place("", tensor));
     }
 
     #[test]
     fn an_optimizer_is_given_as_many_targets_as_it_keeps_numbers_of_a_weight() {
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let mut stored = |tensor: Tensor| place(&mut store, tensor);
+        let mut stored = |tensor: Tensor| store.place("", tensor);
         let inputs = [Tensor::f32([9]), Tensor::f32([1, 4]), Tensor::u32([2])].map(&mut stored);
         let inputs = inputs.map(|place| graph.read(&place));
         let targets: Vec<Place> = (0..4).map(|_| stored(Tensor::f32([9]))).collect();
@@ -406,7 +415,7 @@ mod tests {
     #[test]
     fn a_value_is_assigned_to_a_place_of_its_size_and_kind_that_a_gpu_can_bind() {
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let x = graph.read(&place(&mut store, Tensor::f32([2, 3])));
+        let x = graph.read(&store.place("", Tensor::f32([2, 3])));
         let buffer = store.add("out", 2 * ALIGNMENT);
         let to = |offset, tensor| Place { buffer, offset, tensor };
         for wrong in [Tensor::f32([5]), Tensor::u32([2, 3])] {

@@ -17,7 +17,8 @@
 //!
 //! On the lower level a step is a fixed piece of work, which is written down once and replayed:
 //!
-//! 1. A [`graph::Store`] names the buffers that outlive a step: weights, images, results.
+//! 1. A [`graph::Store`] names the buffers that outlive a step: weights, images, results. [`graph::Store::place`] adds
+//!    one.
 //! 2. A [`graph::Graph`] reads them and applies [`ops`], or a whole [`models::Network`]; [`grad::grad`] adds derivatives.
 //!    What a step leaves behind is assigned to the buffers, or an op updates them in place.
 //! 3. [`plan::Plan::new`] turns the graph into dispatches.

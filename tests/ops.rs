@@ -17,10 +17,6 @@ use inkgrad::ops::reduce::Sum;
 use inkgrad::plan::Plan;
 use inkgrad::tensor::Tensor;
 
-fn stored(store: &mut Store, name: &str, tensor: Tensor) -> Place {
-    Place { buffer: store.add(name, tensor.len().next_multiple_of(4)), offset: 0, tensor }
-}
-
 #[test]
 fn every_cpu_twin_agrees_with_its_definition() {
     for case in cases() {
@@ -55,7 +51,7 @@ fn many_steps_go_into_few_submissions_without_a_read() {
     let Some(mut gpu) = gpu("many_steps_go_into_few_submissions_without_a_read") else { return };
     // x = x + 1, five hundred times.
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let place = stored(&mut store, "x", Tensor::f32([3]));
+    let place = store.place("x", Tensor::f32([3]));
     let x = graph.read(&place);
     let more = graph.apply(Scale { factor: 1.0, offset: 1.0 }, &[x]).unwrap();
     graph.assign(more, place.clone()).unwrap();
@@ -76,9 +72,9 @@ fn what_ends_a_step_records_its_loss_and_takes_the_clock_on() {
     devices.extend(gpu.map(|gpu| Box::new(gpu) as Box<dyn Device>));
     for mut device in devices {
         let mut store = Store::default();
-        let [x, target] = ["x", "target"].map(|name| stored(&mut store, name, Tensor::f32([4, 1])));
-        let ring = stored(&mut store, "ring", Tensor::f32([2, 2]));
-        let clock = stored(&mut store, "clock", Tensor::u32([2]));
+        let [x, target] = ["x", "target"].map(|name| store.place(name, Tensor::f32([4, 1])));
+        let ring = store.place("ring", Tensor::f32([2, 2]));
+        let clock = store.place("clock", Tensor::u32([2]));
         let mut graph = Graph::new();
         let inputs = [&x, &target].map(|place| graph.read(place));
         let record = RecordLoss { slots: 2, told: Told::Halves(Pairwise::Mse), ticks: true };
@@ -133,7 +129,7 @@ fn a_plan_still_runs_after_another_one_asked_for_more_scratch() {
     let mut store = Store::default();
     let plans: Vec<(Plan, Place)> = [5, 5000]
         .map(|n| {
-            let (x, out) = (stored(&mut store, "x", Tensor::f32([n])), stored(&mut store, "out", Tensor::f32([n])));
+            let (x, out) = (store.place("x", Tensor::f32([n])), store.place("out", Tensor::f32([n])));
             let mut graph = Graph::new();
             let x = graph.read(&x);
             let twice = graph.apply(Scale { factor: 2.0, offset: 3.0 }, &[x]).unwrap();
@@ -163,7 +159,7 @@ fn what_does_not_fit_a_device_is_an_error_that_names_the_op_or_the_buffer() {
     let mut graph = Graph::new();
     let mut store = Store::default();
     let n = (gpu.info().limits.binding / 4) as usize + 64;
-    let place = stored(&mut store, "x", Tensor::f32([4]));
+    let place = store.place("x", Tensor::f32([4]));
     let wide = graph.apply(FillWith { shape: [n].into(), value: 1.0 }, &[]).unwrap();
     let sum = graph.apply(Sum { width: 1, rows: Sum::ALL, factor: 1.0 }, &[wide]).unwrap();
     graph.assign(sum, Place { tensor: Tensor::f32([1]), ..place }).unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use inkgrad::check::large_cases;
 use inkgrad::grad::grad;
-use inkgrad::graph::{ALIGNMENT, Graph, Place, Store, Value};
+use inkgrad::graph::{ALIGNMENT, Graph, Store, Value};
 use inkgrad::ops::elementwise::Mul;
 use inkgrad::ops::kernel::{MOST_BINDINGS, MOST_INVOCATIONS, MOST_ROUNDS};
 use inkgrad::ops::optimizer::{Optimizer, Update};
@@ -21,7 +21,7 @@ use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFl
 /// The plan of a case and, where it has one, of its derivative.
 fn plan(case: &Case) -> Plan {
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+    let mut stored = |tensor: Tensor| store.place("", tensor);
     let inputs: Vec<Value> = case.tensors().into_iter().map(|tensor| graph.read(&stored(tensor))).collect();
     let out = graph.apply_arc(case.op.clone(), &inputs).unwrap();
     let mut outputs = vec![out];

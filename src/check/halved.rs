@@ -67,7 +67,7 @@ impl Convolution {
     fn program(&self) -> Result<HalvedProgram, Finding> {
         let ([n, h, w, c], [r, s, k]) = (self.image, self.kernel);
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+        let mut stored = |tensor: Tensor| store.place("", tensor);
         let inputs = [Tensor::f32([n, h, w, c]), Tensor::f32([r, s, c, k])].map(&mut stored);
         let [image, weight] = [graph.read(&inputs[0]), graph.read(&inputs[1])];
         // Stored values are 32-bit; a copy within the step can be halved.

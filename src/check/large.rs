@@ -21,7 +21,7 @@ pub fn cases() -> Vec<Case> {
     let f32s = |case: Case, shape: &[usize]| case.input(Tensor::f32(crate::tensor::Shape::new(shape)), Fill::Uniform);
     let epilogue = Epilogue::NONE;
     let matmul = |layout| -> Arc<dyn Op> { Arc::new(MatMul { epilogue, ..MatMul::new(layout) }) };
-    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 29, q: 27, epilogue };
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [29, 27], transposed: false, epilogue };
     let images_per_part = 5;
     let grad_w = Conv2dGradW { stride: 1, pad_top: 1, pad_left: 1, r: 3, s: 3, images_per_part };
     let rows = 100_003;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Finding;
 use crate::device::{Device, DeviceError};
-use crate::graph::{Graph, Place, Store};
+use crate::graph::{Graph, Store};
 use crate::ops::conv2d::Conv2d;
 use crate::ops::elementwise::Scale;
 use crate::ops::matmul::{Layout, MatMul};
@@ -55,9 +55,10 @@ pub fn measure(device: &mut dyn Device, seconds: f64) -> Result<Speed, Finding> 
 /// # Errors
 /// Those of the device.
 pub fn convolution(device: &mut dyn Device, seconds: f64) -> Result<f64, Finding> {
-    let conv = Arc::new(Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE });
+    let epilogue = Epilogue::NONE;
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [28; 2], transposed: false, epilogue };
     let inputs = [Tensor::f32([64, 28, 28, 32]), Tensor::f32([3, 3, 32, 64])];
-    Ok(throughput(device, conv, &inputs, seconds)?.flops)
+    Ok(throughput(device, Arc::new(conv), &inputs, seconds)?.flops)
 }
 
 /// In 1e9 a second.
@@ -89,7 +90,7 @@ struct Work {
 impl Work {
     fn prepare(device: &mut dyn Device, op: Arc<dyn Op>, inputs: &[Tensor]) -> Result<Work, Finding> {
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let mut stored = |tensor: Tensor| Place { buffer: store.add("measured", tensor.len()), offset: 0, tensor };
+        let mut stored = |tensor: Tensor| store.place("measured", tensor);
         let values: Vec<_> = inputs.iter().map(|tensor| graph.read(&stored(tensor.clone()))).collect();
         let out = graph.apply_arc(op, &values)?;
         let place = stored(graph.tensor(out).clone());

@@ -37,6 +37,7 @@ impl Choice {
         }
         self
     }
+    /// Opens it, whatever it computes. [`crate::check::open`] checks a GPU's results first.
     pub fn open(&self) -> Result<Box<dyn Device>, DeviceError> {
         Ok(match self {
             Choice::Cpu => Box::new(Cpu::new()),
@@ -203,12 +204,6 @@ fn pick(wanted: &str, names: &[(String, bool)]) -> Option<usize> {
 fn has_number(name: &str, number: &str) -> bool {
     let called = name.split(" (").next().unwrap_or_default();
     called.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number)
-}
-
-/// Opens the device that [`find`] finds, whatever it computes. [`crate::check::open`] checks a GPU's results first, and
-/// replaces one that `auto` took but that cannot be trusted by another, in the end the CPU.
-pub fn open(wanted: &str) -> Result<Box<dyn Device>, DeviceError> {
-    find(wanted)?.open()
 }
 
 #[cfg(test)]

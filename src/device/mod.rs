@@ -16,7 +16,7 @@ pub mod rigged;
 pub mod several;
 pub mod stuck;
 
-pub use choose::{Choice, Listed, find, find_all, list, open};
+pub use choose::{Choice, Listed, find, find_all, list};
 pub(crate) use lazy::Lazy;
 
 #[derive(Debug, thiserror::Error)]

@@ -106,7 +106,7 @@ enum Besides {
 
 impl Rows {
     fn place(self, count: usize) -> Place {
-        Place { buffer: self.buffer, offset: 0, tensor: Tensor::f32([count, self.width]) }
+        Place::whole(self.buffer, Tensor::f32([count, self.width]))
     }
 }
 
@@ -196,13 +196,12 @@ impl Evaluation {
             )));
         }
         let words = (count * image.iter().product::<usize>()).div_ceil(4);
-        let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
         let asked = Asked {
             network,
             parameters,
             normalization,
-            images: place(store.add("evaluation.images", words), Tensor::u32([words])),
-            clock: place(store.add("evaluation.clock", 2), Tensor::u32([2])),
+            images: store.place("evaluation.images", Tensor::u32([words])),
+            clock: store.place("evaluation.clock", Tensor::u32([2])),
             count,
             batch: batch.min(count).max(1),
             image,

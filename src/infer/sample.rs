@@ -5,7 +5,7 @@ use std::path::Path;
 use super::InferError;
 use crate::data::ImageSet;
 use crate::device::{Device, DeviceError, Lazy};
-use crate::graph::{BufferId, Graph, Place, Store};
+use crate::graph::{BufferId, Graph, Store};
 use crate::models::{Gan, Inputs, Mode, ModelError, ModelFile, Network, Parameters};
 use crate::ops::random::{self, streams};
 use crate::plan::Plan;
@@ -54,12 +54,9 @@ impl Sampler {
         let batch = batch.max(1);
         let (latent, classes) = (network.input.iter().product(), network.classes.unwrap_or(0));
         let image: usize = network.output().iter().product();
-        let mut stored = |name: &str, width: usize| {
-            let buffer = store.add(format!("drawing.{name}"), batch * width);
-            Place { buffer, offset: 0, tensor: Tensor::f32([batch, width]) }
-        };
-        let (latents, labels) = (stored("latents", latent), stored("labels", classes));
-        let pictures = stored("pictures", image);
+        let latents = store.place("drawing.latents", Tensor::f32([batch, latent]));
+        let labels = store.place("drawing.labels", Tensor::f32([batch, classes]));
+        let pictures = store.place("drawing.pictures", Tensor::f32([batch, image]));
 
         let mut graph = Graph::new();
         let (x, label) = (graph.read(&latents), graph.read(&labels));

@@ -6,7 +6,7 @@ use super::*;
 use crate::device::Device;
 use crate::device::cpu::Cpu;
 use crate::grad::grad;
-use crate::graph::{ALIGNMENT, Graph, Store};
+use crate::graph::{ALIGNMENT, Graph, Place, Store};
 use crate::ops::reduce::Sum;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -165,12 +165,10 @@ fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
         (builtin("cnn").unwrap().with_front(&builtin("pool").unwrap()).unwrap(), [448, 448, 1]),
     ] {
         let (mut store, parameters, network) = declare(&architecture, input, Some(10));
-        let clock = store.add("clock", 2);
-        let images = store.add("images", 3 * input.iter().product::<usize>());
+        let clock = store.place("clock", Tensor::u32([2]));
+        let images = store.place("images", Tensor::f32([3, input[0], input[1], input[2]]));
         let mut graph = Graph::new();
-        let read = |graph: &mut Graph, buffer, tensor| graph.read(&crate::graph::Place { buffer, offset: 0, tensor });
-        let clock = read(&mut graph, clock, Tensor::u32([2]));
-        let x = read(&mut graph, images, Tensor::f32([3, input[0], input[1], input[2]]));
+        let [clock, x] = [&clock, &images].map(|place| graph.read(place));
         let forward = network.forward(&mut graph, &parameters, x, Mode::Train { clock, pass: 0, passes: 1 }).unwrap();
         assert_eq!(graph.dims(forward.out), [3, 10]);
         assert_eq!(forward.weights.len(), parameters.trainable().len());
@@ -185,11 +183,11 @@ fn a_forward_pass_reads_each_weight_once_and_its_derivatives_reach_all() {
         assert!(!Plan::new(&graph).dispatches.is_empty());
 
         let mut infer = Graph::new();
-        let x = read(&mut infer, images, Tensor::f32([3, input.iter().product::<usize>()]));
+        let mut read = |dims| infer.read(&Place::whole(images.buffer, Tensor::f32(dims)));
+        let [x, wrong] = [input.iter().product(), 5].map(|numbers| read([3, numbers]));
         let forward = network.forward(&mut infer, &parameters, x, Mode::Infer).unwrap();
         assert!(forward.running.is_empty());
         assert_eq!(infer.dims(forward.penultimate).len(), 2);
-        let wrong = read(&mut infer, images, Tensor::f32([3, 5]));
         assert!(network.forward(&mut infer, &parameters, wrong, Mode::Infer).is_err());
     }
 }
@@ -201,11 +199,8 @@ fn as_many_layers_stand_side_by_side_as_a_network_wants() {
       { concat = ["input", "a", "input", "input", "input", "input", "a", "input", "input", "input", "input", "a", "a"] },
     ]"#;
     let (mut store, parameters, network) = declare(&Architecture::parse(text, "wide.toml").unwrap(), [1, 2, 1], None);
-    let mut place = |name: &str, dims: [usize; 4]| {
-        let tensor = Tensor::f32(dims);
-        crate::graph::Place { buffer: store.add(name, tensor.len()), offset: 0, tensor }
-    };
-    let (image, out) = (place("image", [1, 1, 2, 1]), place("out", [1, 1, 2, 13]));
+    let image = store.place("image", Tensor::f32([1, 1, 2, 1]));
+    let out = store.place("out", Tensor::f32([1, 1, 2, 13]));
     let mut graph = Graph::new();
     let x = graph.read(&image);
     let forward = network.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
@@ -255,22 +250,21 @@ fn each_batch_norm_moves_its_statistics_by_its_own_momentum() {
 #[test]
 fn dense_gives_what_its_formula_says() {
     let (mut store, parameters, network) = declare(&builtin("dense").unwrap(), [2, 2, 1], Some(3));
-    let images = store.add("images", 4);
-    let out = store.add("out", 3);
+    let images = store.place("images", Tensor::f32([1, 4]));
+    let out = store.place("out", Tensor::f32([1, 3]));
     let mut graph = Graph::new();
-    let place = |buffer, tensor| crate::graph::Place { buffer, offset: 0, tensor };
-    let x = graph.read(&place(images, Tensor::f32([1, 4])));
+    let x = graph.read(&images);
     let forward = network.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
-    graph.assign(forward.out, place(out, Tensor::f32([1, 3]))).unwrap();
+    graph.assign(forward.out, out.clone()).unwrap();
     let mut device: Box<dyn Device> = Box::new(Cpu::new());
     device.allocate(&store).unwrap();
     let weights = parameters.initial(1);
     device.write_f32(parameters.weights, 0, &weights).unwrap();
     let image = [0.1, -0.7, 0.4, 1.0];
-    device.write_f32(images, 0, &image).unwrap();
+    device.write_f32(images.buffer, 0, &image).unwrap();
     let plan = device.prepare(&Plan::new(&graph)).unwrap();
     device.run(&[plan], 1).unwrap();
-    let found = device.read_f32(out, 0, 3).unwrap();
+    let found = device.read_f32(out.buffer, 0, 3).unwrap();
 
     let at = |i: usize| &weights[parameters.trainable()[i].offset..];
     let hidden: Vec<f32> =

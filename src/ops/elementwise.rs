@@ -253,7 +253,7 @@ pub fn cases() -> Vec<Case> {
 mod tests {
     use super::*;
     use crate::ops::augment::Augment;
-    use crate::ops::loss::{CrossEntropyGrad, MseGrad};
+    use crate::ops::loss::{CrossEntropyGrad, Pairwise, PairwiseGrad};
     use crate::ops::reduce::Spread;
     use crate::ops::sums::{Summed, Sums};
 
@@ -267,7 +267,8 @@ mod tests {
             assert!(Sum { width: 1, rows: 1, factor: x }.shape(&input).is_err());
             assert!(Spread { shape: [3].into(), width: 1, rows: 1, factor: x }.shape(&input).is_err());
             assert!(Sums { parts: vec![Summed { offset: 0, width: 1, factor: x }] }.shape(&input).is_err());
-            assert!(MseGrad { d_out: Some(x) }.shape(&[Tensor::f32([3]), Tensor::f32([3])]).is_err());
+            let grad = PairwiseGrad { loss: Pairwise::Mse, d_out: Some(x) };
+            assert!(grad.shape(&[Tensor::f32([3]), Tensor::f32([3])]).is_err());
             let images = [Tensor::f32([1, 2, 2, 1]), Tensor::u32([2])];
             assert!(Augment { black: x, ..Augment::NOTHING }.shape(&images).is_err());
             assert!(Augment { background: x, ..Augment::NOTHING }.shape(&images).is_err());
@@ -280,7 +281,7 @@ mod tests {
         let ops: [Arc<dyn Op>; 4] = [
             Arc::new(Scale { factor: 1e30, offset: 0.0 }),
             Arc::new(Spread { shape: [3].into(), width: 1, rows: 1, factor: 1e30 }),
-            Arc::new(MseGrad::default()),
+            Arc::new(PairwiseGrad { loss: Pairwise::Mse, d_out: None }),
             Arc::new(CrossEntropyGrad { smoothing: 0.0, d_out: None }),
         ];
         for (op, input) in ops.iter().zip([0, 0, 2, 2]) {

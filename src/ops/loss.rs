@@ -274,15 +274,21 @@ impl Op for Correct {
     }
 }
 
-/// A loss of two tensors of the same size, element by element: which function of prediction `x` and target `t` it is.
+/// A loss of a prediction and a target of the same size: the mean over all elements, of shape `[1]`. The target gets no
+/// derivative.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Pairwise {
+    /// `(prediction - target)^2`
     Mse,
+    /// The cross entropy of sigmoid(`prediction`) against a target in 0..=1.
     Bce,
+    /// `max(0, 1 - side * prediction)`, where a target of 1 is the side 1 and a target of 0 the side -1.
     Hinge,
 }
 
 impl Pairwise {
+    pub const ALL: [Pairwise; 3] = [Pairwise::Mse, Pairwise::Bce, Pairwise::Hinge];
+
     /// The mean over all pairs.
     pub(super) fn mean(self, x: &[f32], targets: &[f32]) -> f32 {
         let sum: f64 = x.iter().zip(targets).map(|(x, t)| f64::from(self.value(*x, *t))).sum();
@@ -334,98 +340,76 @@ impl Pairwise {
             Pairwise::Hinge => 0.0,
         }
     }
-    fn exact_grad(self, d_out: Option<f32>, inputs: &[Exact], out: &mut Exact) {
-        let d = d_out.map_or_else(|| inputs[2].data[0], f64::from) / inputs[0].data.len() as f64;
-        let each = out.data.iter_mut().zip(inputs[0].data.iter().zip(&inputs[1].data));
-        each.for_each(|(out, (x, t))| *out = d * self.exact_slope(*x, *t));
+}
+
+impl Op for Pairwise {
+    fn name(&self) -> &'static str {
+        match self {
+            Pairwise::Mse => "mse",
+            Pairwise::Bce => "binary_cross_entropy",
+            Pairwise::Hinge => "hinge",
+        }
     }
-    fn backward(self, d_out: Option<f32>, inputs: &[In], outputs: &mut [Out]) {
-        let d = d_out.unwrap_or_else(|| inputs[2].data[0]) / inputs[0].data.len() as f32;
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect::<2>(inputs)?;
+        alike(inputs).map(|()| one())
+    }
+    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
+        let grad = PairwiseGrad { loss: *self, d_out: None };
+        let d_x = graph.apply(grad, &[node.inputs[0], node.inputs[1], node.d_out])?;
+        Ok(vec![Some(d_x), None])
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        out.data[0] = self.exact_mean(&inputs[0].data, &inputs[1].data);
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        outputs[0].data[0] = self.mean(inputs[0].data, inputs[1].data);
+    }
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        kernel("forward", self.code(), &inputs[0]).with("FACTOR", 1.0 / inputs[0].len() as f32)
+    }
+}
+
+/// The derivative of a [`Pairwise`] loss with respect to the prediction, from prediction, target and `d_out [1]`.
+#[derive(Clone, Copy, Debug)]
+pub struct PairwiseGrad {
+    pub loss: Pairwise,
+    /// Replaces the third input where it is known beforehand.
+    pub d_out: Option<f32>,
+}
+
+impl Op for PairwiseGrad {
+    fn name(&self) -> &'static str {
+        match self.loss {
+            Pairwise::Mse => "mse.grad",
+            Pairwise::Bce => "binary_cross_entropy.grad",
+            Pairwise::Hinge => "hinge.grad",
+        }
+    }
+    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
+        expect_d_out(inputs, self.d_out)?;
+        alike(inputs).map(|()| inputs[0].clone())
+    }
+    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
+        let d = self.d_out.map_or_else(|| inputs[2].data[0], f64::from) / inputs[0].data.len() as f64;
+        let each = out.data.iter_mut().zip(inputs[0].data.iter().zip(&inputs[1].data));
+        each.for_each(|(out, (x, t))| *out = d * self.loss.exact_slope(*x, *t));
+        true
+    }
+    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
+        let d = self.d_out.unwrap_or_else(|| inputs[2].data[0]) / inputs[0].data.len() as f32;
         parallel_zip2(outputs[0].data, inputs[0].data, inputs[1].data, |out, x, t| {
-            out.iter_mut().zip(x).zip(t).for_each(|((out, x), t)| *out = passed_on(d * self.slope(*x, *t)));
+            out.iter_mut().zip(x).zip(t).for_each(|((out, x), t)| *out = passed_on(d * self.loss.slope(*x, *t)));
         });
     }
-}
-
-/// Declares a loss of two tensors and its derivative, which differ in nothing but names.
-macro_rules! pairwise {
-    ($(#[$doc:meta])* $loss:ident, $grad:ident, $kind:expr, $name:literal, $grad_name:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        pub struct $loss;
-
-        impl Op for $loss {
-            fn name(&self) -> &'static str {
-                $name
-            }
-            fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-                expect::<2>(inputs)?;
-                alike(inputs).map(|()| one())
-            }
-            fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
-                let d_x = graph.apply($grad::default(), &[node.inputs[0], node.inputs[1], node.d_out])?;
-                Ok(vec![Some(d_x), None])
-            }
-            fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-                out.data[0] = $kind.exact_mean(&inputs[0].data, &inputs[1].data);
-                true
-            }
-            fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-                outputs[0].data[0] = $kind.mean(inputs[0].data, inputs[1].data);
-            }
-            fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-                kernel("forward", $kind.code(), &inputs[0]).with("FACTOR", 1.0 / inputs[0].len() as f32)
-            }
-        }
-
-        /// The derivative with respect to the first input, from both inputs and `d_out [1]`.
-        #[derive(Clone, Copy, Default, Debug)]
-        pub struct $grad {
-            /// Replaces the third input where it is known beforehand.
-            pub d_out: Option<f32>,
-        }
-
-        impl Op for $grad {
-            fn name(&self) -> &'static str {
-                $grad_name
-            }
-            fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-                expect_d_out(inputs, self.d_out)?;
-                alike(inputs).map(|()| inputs[0].clone())
-            }
-            fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-                $kind.exact_grad(self.d_out, inputs, out);
-                true
-            }
-            fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-                $kind.backward(self.d_out, inputs, outputs);
-            }
-            fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
-                with_d_out(kernel("grad", $kind.code(), &inputs[0]), self.d_out)
-            }
-            fn with_constant(&self, input: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
-                let known = input == 2 && self.d_out.is_none() && value.is_finite();
-                known.then(|| Arc::new($grad { d_out: Some(value) }) as Arc<dyn Op>)
-            }
-        }
-    };
-}
-
-pairwise! {
-    /// Mean of `(prediction - target)^2` over all elements, of shape `[1]`. The target gets no derivative.
-    Mse, MseGrad, Pairwise::Mse, "mse", "mse.grad"
-}
-pairwise! {
-    /// Mean over all elements of the cross entropy of sigmoid(`logits`) against a target in 0..=1, of shape
-    /// `[1]`. The target gets no derivative.
-    BinaryCrossEntropy, BinaryCrossEntropyGrad, Pairwise::Bce,
-    "binary_cross_entropy", "binary_cross_entropy.grad"
-}
-
-pairwise! {
-    /// Mean over all elements of `max(0, 1 - side * prediction)`, of shape `[1]`, where a target of 1 is the side 1
-    /// and a target of 0 the side -1. The target gets no derivative.
-    Hinge, HingeGrad, Pairwise::Hinge, "hinge", "hinge.grad"
+    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], _: Target) -> Kernel {
+        with_d_out(kernel("grad", self.loss.code(), &inputs[0]), self.d_out)
+    }
+    fn with_constant(&self, input: usize, value: f32, _: &Tensor) -> Option<Arc<dyn Op>> {
+        let known = input == 2 && self.d_out.is_none() && value.is_finite();
+        known.then(|| Arc::new(PairwiseGrad { d_out: Some(value), ..*self }) as Arc<dyn Op>)
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -460,26 +444,18 @@ pub fn cases() -> Vec<Case> {
     }
     for shape in [[1, 1], [7, 13], [37, 101]] {
         let (x, name) = (Tensor::f32(shape), format!("{shape:?}"));
-        let d_out = Some(0.5);
-        let losses: [[Arc<dyn Op>; 3]; 3] = [
-            [Arc::new(Mse), Arc::new(MseGrad::default()), Arc::new(MseGrad { d_out })],
-            [
-                Arc::new(BinaryCrossEntropy),
-                Arc::new(BinaryCrossEntropyGrad::default()),
-                Arc::new(BinaryCrossEntropyGrad { d_out }),
-            ],
-            [Arc::new(Hinge), Arc::new(HingeGrad::default()), Arc::new(HingeGrad { d_out })],
-        ];
-        for [loss, grad, known] in losses {
+        for loss in Pairwise::ALL {
             for (what, fill) in [("", Fill::Uniform), (" of large numbers", large)] {
                 let name = format!("{name}{what}");
-                let pair = |op: &Arc<dyn Op>| {
-                    Case::new(name.clone(), op.clone()).input(x.clone(), fill).input(x.clone(), Fill::Positive)
+                // The target has no derivative, so tests/networks/layers.rs checks the prediction's.
+                let pair = |op: Arc<dyn Op>| {
+                    let case = Case::new(name.clone(), op).no_derivative();
+                    case.input(x.clone(), fill).input(x.clone(), Fill::Positive)
                 };
-                // The target has no derivative, so tests/networks/layers.rs checks the first input's.
-                cases.push(pair(&loss).no_derivative());
-                cases.push(pair(&grad).input(one(), Fill::Positive).no_derivative());
-                cases.push(pair(&known).no_derivative());
+                cases.push(pair(Arc::new(loss)));
+                let grad = |d_out| pair(Arc::new(PairwiseGrad { loss, d_out }));
+                cases.push(grad(None).input(one(), Fill::Positive));
+                cases.push(grad(Some(0.5)));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The ops, each in its own file or folder, and the one trait that they share.
 //!
 //! An op is a small value that knows its shape rule, its derivative, its definition in f64, its CPU implementation (the
-//! shader's twin) and its shader. A device never knows which op it runs. To add an op, add a file here, a shader of the
-//! same name in `shaders/`, and a line in [`cases`].
+//! shader's twin) and its shader. A device never knows which op it runs. To add an op, add a file here with its line in
+//! [`cases`], and a shader of the same name in `shaders/` with its line in `src/shaders.rs`.
 
 use std::any::Any;
 use std::fmt::Debug;

@@ -131,7 +131,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(at(case.input(Tensor::u32([n]), Fill::Below(classes as u32 + 1))));
     }
     for n in [2, 6, 590] {
-        for loss in [Pairwise::Mse, Pairwise::Bce, Pairwise::Hinge] {
+        for loss in Pairwise::ALL {
             for told in [Told::Halves(loss), Told::Whole(loss)] {
                 let x = Tensor::f32([n, 1]);
                 let case = case(format!("{told:?} {n}"), told).input(x.clone(), Fill::Uniform);

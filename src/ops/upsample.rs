@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fill};
 use super::epilogue::Ready;
-use super::pool::{OF_DERIVATIVES, Windows, exact_act_grad};
+use super::pool::{OF_DERIVATIVES, Windows};
 use super::{Derivatives, Epilogue, Exact, In, Kernel, Op, Out, Target, expect_floats, floats};
 use crate::grad::Backward;
 use crate::graph::Graph;
@@ -95,7 +95,7 @@ impl Op for UpsampleGrad {
         let to = sources(windows(self.factor, out.dims()), inputs[0].data.len());
         out.data.fill(0.0);
         to.zip(&inputs[0].data).for_each(|(to, d)| out.data[to] += d);
-        exact_act_grad(self.epilogue, &inputs[1..], out);
+        self.epilogue.exact(out, &inputs[1..]);
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {

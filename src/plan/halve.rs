@@ -77,7 +77,7 @@ fn twice(tensor: &Tensor) -> Tensor {
 mod tests {
     use super::*;
     use crate::data::mnist;
-    use crate::graph::{Graph, Place, Store, Value};
+    use crate::graph::{Graph, Store, Value};
     use crate::models::{Normalization, builtin};
     use crate::ops::Op;
     use crate::ops::concat::Slice;
@@ -91,7 +91,7 @@ mod tests {
     /// Whether what `make` makes of a batch of images, their product with weights, or other weights is halved.
     fn is_halved(make: impl FnOnce(&mut Graph, [Value; 3]) -> Value) -> bool {
         let mut store = Store::default();
-        let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+        let mut stored = |tensor: Tensor| store.place("", tensor);
         let places = [[BATCH, 300], [300, 512], [512, BATCH]].map(|dims| stored(Tensor::f32(dims)));
         let mut graph = Graph::new();
         let [images, weights, others] = [0, 1, 2].map(|i| graph.read(&places[i]));

@@ -3,7 +3,7 @@
 
 use crate::data::pack;
 use crate::device::{Device, Lazy};
-use crate::graph::{BufferId, Graph, GraphError, Place, Store, Value};
+use crate::graph::{BufferId, Graph, GraphError, Store, Value};
 use crate::infer::InferError;
 use crate::models::{Augmentation, Normalization};
 use crate::ops::random::streams;
@@ -76,13 +76,9 @@ impl Preview {
         augment: Augmentation,
     ) -> Result<Preview, GraphError> {
         let size = image.iter().product::<usize>();
-        let mut stored = |name: &str, tensor: Tensor| {
-            let buffer = store.add(format!("preview.{name}"), tensor.len());
-            Place { buffer, offset: 0, tensor }
-        };
-        let bytes = stored("image", Tensor::u32([size.div_ceil(4)]));
-        let clock = stored("clock", Tensor::u32([2]));
-        let pictures = stored("seen", Tensor::f32([batch, image[0], image[1], image[2]]));
+        let bytes = store.place("preview.image", Tensor::u32([size.div_ceil(4)]));
+        let clock = store.place("preview.clock", Tensor::u32([2]));
+        let pictures = store.place("preview.seen", Tensor::f32([batch, image[0], image[1], image[2]]));
         let mut graph = Graph::new();
         let (all, now) = (graph.read(&bytes), graph.read(&clock));
         // A set of one image, gone through again and again.
@@ -139,12 +135,11 @@ mod tests {
     fn first(set: &ImageSet, seen: Batch) -> (Vec<f32>, Vec<u32>) {
         let (mut store, mut graph) = (Store::default(), Graph::new());
         let words = pack(&set.images);
-        let mut stored =
-            |name: &str, tensor: Tensor| Place { buffer: store.add(name, tensor.len()), offset: 0, tensor };
-        let (bytes, clock) = (stored("images", Tensor::u32([words.len()])), stored("clock", Tensor::u32([2])));
-        let labels = stored("labels", Tensor::u32([set.len()]));
-        let out = stored("out", Tensor::f32([seen.batch, 28, 28, 1]));
-        let truth = stored("truth", Tensor::u32([seen.batch]));
+        let bytes = store.place("images", Tensor::u32([words.len()]));
+        let clock = store.place("clock", Tensor::u32([2]));
+        let labels = store.place("labels", Tensor::u32([set.len()]));
+        let out = store.place("out", Tensor::f32([seen.batch, 28, 28, 1]));
+        let truth = store.place("truth", Tensor::u32([seen.batch]));
         let [all, now, given] = [&bytes, &clock, &labels].map(|place| graph.read(place));
         let images = seen.images(&mut graph, all, now).unwrap();
         graph.assign(images, out.clone()).unwrap();

@@ -4,7 +4,7 @@
 use super::TrainError;
 use super::learner::Learner;
 use crate::device::{Device, DeviceError, PlanId};
-use crate::graph::{BufferId, Graph, Place, Store, Value};
+use crate::graph::{BufferId, Graph, Store, Value};
 use crate::models::Forward;
 use crate::ops::updates::Tick;
 use crate::plan::Plan;
@@ -40,18 +40,17 @@ impl Calibration {
     ) -> Result<Option<Calibration>, TrainError> {
         let Some(state) = learner.calibrated() else { return Ok(None) };
         let passes = images.min(IMAGES).div_ceil(batch);
-        let clock = store.add(format!("{}.calibration", learner.parameters.name), 2);
-        let place = Place { buffer: clock, offset: 0, tensor: Tensor::u32([2]) };
+        let clock = store.place(format!("{}.calibration", learner.parameters.name), Tensor::u32([2]));
         let mut graph = Graph::new();
-        let now = graph.read(&place);
+        let now = graph.read(&clock);
         let mut forward = pass(&mut graph, now)?;
         for update in &mut forward.running {
             (update.place.buffer, update.momentum) = (state, 1.0 - share(passes));
         }
         forward.update_running(&mut graph)?;
-        graph.update(Tick(ticks as u32), &[], vec![place])?;
+        graph.update(Tick(ticks as u32), &[], vec![clock.clone()])?;
         let words = learner.parameters.total_state();
-        Ok(Some(Calibration { plan: Plan::new(&graph), clock, state, words, passes, ready: None }))
+        Ok(Some(Calibration { plan: Plan::new(&graph), clock: clock.buffer, state, words, passes, ready: None }))
     }
 
     /// Prepares the pass. Call it once, after the store was allocated.
@@ -126,15 +125,14 @@ mod tests {
         let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
         let method = Method { optimizer, schedule, weight_decay: 0.0, average, loss_scale: 1.0 };
         let learner = Learner::declare(&mut store, parameters, method);
-        let images = store.add("images", BATCH * 2);
-        let place = Place { buffer: images, offset: 0, tensor: Tensor::f32([BATCH, 1, 1, 2]) };
+        let images = store.place("images", Tensor::f32([BATCH, 1, 1, 2]));
         let calibration = Calibration::declare(&mut store, &learner, [usize::MAX, BATCH], 1, |graph, now| {
-            let x = graph.read(&place);
+            let x = graph.read(&images);
             let mode = Mode::Train { clock: now, pass: 0, passes: 1 };
             Ok(network.forward(graph, &learner.inference_parameters(), x, mode)?)
         });
         let calibration = calibration.unwrap()?;
-        Some(Calibrated { store, learner, images, calibration })
+        Some(Calibrated { store, learner, images: images.buffer, calibration })
     }
 
     /// The statistics where every batch is the same 64 images.

@@ -45,10 +45,6 @@ pub struct Learned {
     pub averaged: Option<Vec<f32>>,
 }
 
-fn whole(buffer: BufferId, words: usize) -> Place {
-    Place { buffer, offset: 0, tensor: Tensor::f32([words]) }
-}
-
 impl Learner {
     /// `parameters` are a network's, completely declared in `store`.
     pub fn declare(store: &mut Store, parameters: Parameters, method: Method) -> Learner {
@@ -66,7 +62,7 @@ impl Learner {
 
     /// Where the derivatives with respect to all weights are stored for the update.
     pub fn gradients(&self) -> Place {
-        whole(self.parameters.grads, self.parameters.total())
+        Place::whole(self.parameters.grads, Tensor::f32([self.parameters.total()]))
     }
 
     /// Adds the derivatives of a loss to a step; `weights` are in the order of the trainable tensors.
@@ -87,10 +83,10 @@ impl Learner {
     pub fn update(&self, graph: &mut Graph, clock: Value) -> Result<(), GraphError> {
         let words = self.parameters.total();
         let gradients = graph.read(&self.gradients());
-        let rates = graph.read(&Place { buffer: self.table, offset: 0, tensor: Tensor::f32([self.rows.len(), 4]) });
-        let mask = self.decay.map(|decay| graph.read(&whole(decay, words / ALIGNMENT)));
+        let rates = graph.read(&Place::whole(self.table, Tensor::f32([self.rows.len(), 4])));
+        let mask = self.decay.map(|decay| graph.read(&Place::whole(decay, Tensor::f32([words / ALIGNMENT]))));
         let targets = std::iter::once(self.parameters.weights).chain(self.moments.iter().copied()).chain(self.averaged);
-        let targets = targets.map(|buffer| whole(buffer, words)).collect();
+        let targets = targets.map(|buffer| Place::whole(buffer, Tensor::f32([words]))).collect();
         let Method { optimizer, weight_decay: decay, loss_scale, average, .. } = self.method;
         let update = Update { optimizer, decay, factor: 1.0 / loss_scale, average };
         optimize(graph, update, [gradients, rates, clock], mask, targets)

@@ -72,29 +72,26 @@ impl ClassifierSteps {
         settings.check_image([set.height, set.width])?;
         let parts = share.parts;
         let (count, batch) = (set.len(), settings.batch / parts);
-        let clock = store.add("clock", 2);
-        let own_clock = (parts > 1).then(|| store.add("own clock", 2));
+        let clock = store.place("clock", Tensor::u32([2]));
+        let own_clock = (parts > 1).then(|| store.place("own clock", Tensor::u32([2])));
         let image = [set.height, set.width, set.channels];
         let mut seen = Batch { count, batch, image, normalization, augment: settings.augment, staged: None };
         let supply = Supply::declare(store, set, batch, settings.augment.copies(), share);
         seen.staged = supply.staged();
-        let labels = store.add("labels", count);
-        let ring = store.add("ring", RING * 2);
+        let labels = store.place("labels", Tensor::u32([count]));
+        let ring = store.place("ring", Tensor::f32([RING, 2]));
         let learner = Learner::declare(store, parameters, settings.method(settings.epoch(count)));
 
-        let place = |buffer, tensor| Place { buffer, offset: 0, tensor };
-        let clock_place = place(clock, Tensor::u32([2]));
-        let own_place = own_clock.map_or(clock_place.clone(), |clock| place(clock, Tensor::u32([2])));
+        let own = own_clock.as_ref().unwrap_or(&clock);
         let mut graph = Graph::new();
-        let now = graph.read(&own_place);
+        let now = graph.read(own);
         let bytes = graph.read(&supply.place());
-        let all_labels = graph.read(&place(labels, Tensor::u32([count])));
+        let all_labels = graph.read(&labels);
         let x = seen.images(&mut graph, bytes, now)?;
         let truth = seen.labels(&mut graph, all_labels, now)?;
         let forward =
             network.forward(&mut graph, &learner.parameters, x, Mode::Train { clock: now, pass: 0, passes: 1 })?;
         let loss = graph.apply(CrossEntropy { smoothing: settings.label_smoothing }, &[forward.out, truth])?;
-        let ring_place = place(ring, Tensor::f32([RING, 2]));
         forward.update_running(&mut graph)?;
         learner.collect(&mut graph, loss, &forward.weights)?;
 
@@ -111,27 +108,27 @@ impl ClassifierSteps {
             learner.update(&mut graph, now)?;
             let told = Told::Classes { smoothing: settings.label_smoothing };
             let record = RecordLoss { slots: RING, told, ticks: true };
-            graph.update(record, &[forward.out, truth], vec![ring_place, clock_place])?;
+            graph.update(record, &[forward.out, truth], vec![ring.clone(), clock.clone()])?;
         } else {
-            let both = store.add("loss and correct", 2 * ALIGNMENT);
+            let both = store.place("loss and correct", Tensor::f32([2 * ALIGNMENT]));
             let [of_loss, of_correct] =
-                [0, ALIGNMENT].map(|offset| Place { buffer: both, offset, tensor: Tensor::f32([1]) });
+                [0, ALIGNMENT].map(|offset| Place { offset, tensor: Tensor::f32([1]), ..both.clone() });
             graph.assign(loss, of_loss.clone())?;
             let correct = graph.apply(Correct, &[forward.out, truth])?;
             graph.assign(correct, of_correct.clone())?;
-            graph.update(Tick(parts as u32), &[], vec![own_place])?;
+            graph.update(Tick(parts as u32), &[], vec![own.clone()])?;
             let mut after = Graph::new();
-            let now = after.read(&clock_place);
+            let now = after.read(&clock);
             let [loss, correct] = [&of_loss, &of_correct].map(|place| after.read(place));
-            after.update(Record { slots: RING }, &[now, loss, correct], vec![ring_place])?;
+            after.update(Record { slots: RING }, &[now, loss, correct], vec![ring.clone()])?;
             learner.update(&mut after, now)?;
-            after.update(Tick(1), &[], vec![clock_place])?;
+            after.update(Tick(1), &[], vec![clock.clone()])?;
             update = Some(Plan::new(&after));
-            shared = vec![learner.gradients(), place(both, Tensor::f32([2 * ALIGNMENT]))];
+            shared = vec![learner.gradients(), both];
         }
         let mut plan = Plan { shared, ..Plan::new(&graph) };
         if settings.precision.is_halved() {
-            plan.halve(batch, &[supply.place().buffer, labels]);
+            plan.halve(batch, &[supply.place().buffer, labels.buffer]);
         }
         let ready = Vec::new();
         Ok(ClassifierSteps {
@@ -139,11 +136,11 @@ impl ClassifierSteps {
             plan,
             update,
             calibration,
-            clock,
-            own_clock,
+            clock: clock.buffer,
+            own_clock: own_clock.map(|clock| clock.buffer),
             supply,
-            labels,
-            ring,
+            labels: labels.buffer,
+            ring: ring.buffer,
             batch,
             parts,
             ready,

@@ -89,7 +89,7 @@ impl Supply {
 
     /// Where the images are, packed four bytes to a word.
     pub fn place(&self) -> Place {
-        Place { buffer: self.buffer, offset: 0, tensor: Tensor::u32([self.words]) }
+        Place::whole(self.buffer, Tensor::u32([self.words]))
     }
 
     /// Which images are on the device, if not all are.

@@ -14,7 +14,7 @@ use inkgrad::ops::activation::{Act, Activation};
 use inkgrad::ops::batch_norm::batch_norm;
 use inkgrad::ops::conv2d::{Padding, conv2d, conv2d_transposed};
 use inkgrad::ops::elementwise::Mul;
-use inkgrad::ops::loss::{BinaryCrossEntropy, Correct, CrossEntropy};
+use inkgrad::ops::loss::{Correct, CrossEntropy, Pairwise};
 use inkgrad::ops::optimizer::{Optimizer, Update, optimize};
 use inkgrad::ops::pool::{AvgPool, MaxPool};
 use inkgrad::ops::reduce::Sum;
@@ -69,20 +69,15 @@ impl Training {
         let mut store = Store::default();
         let (network, parameters) = architecture.declare([28, 28, 1], 10, &mut store, model).unwrap();
         let words = parameters.total();
-        let mut stored = |name: &str, tensor: Tensor| Place {
-            buffer: store.add(name, tensor.len().next_multiple_of(64)),
-            offset: 0,
-            tensor,
-        };
-        let images = stored("images", Tensor::f32([BATCH, 28, 28, 1]));
-        let labels = stored("labels", Tensor::u32([BATCH]));
-        let table = stored("table", Tensor::f32([STEPS, 4]));
-        let clock = stored("clock", Tensor::u32([2]));
-        let ring = stored("ring", Tensor::f32([STEPS, 2]));
-        let logits = stored("logits", Tensor::f32([BATCH, 10]));
-        let whole = |buffer| Place { buffer, offset: 0, tensor: Tensor::f32([words]) };
+        let images = store.place("images", Tensor::f32([BATCH, 28, 28, 1]));
+        let labels = store.place("labels", Tensor::u32([BATCH]));
+        let table = store.place("table", Tensor::f32([STEPS, 4]));
+        let clock = store.place("clock", Tensor::u32([2]));
+        let ring = store.place("ring", Tensor::f32([STEPS, 2]));
+        let logits = store.place("logits", Tensor::f32([BATCH, 10]));
+        let whole = |buffer| Place::whole(buffer, Tensor::f32([words]));
         let mut targets = vec![whole(parameters.weights)];
-        targets.extend((0..optimizer.moments()).map(|_| stored("moment", Tensor::f32([words]))));
+        targets.extend((0..optimizer.moments()).map(|_| store.place("moment", Tensor::f32([words]))));
 
         let mut graph = Graph::new();
         let [x, truth, now] = [&images, &labels, &clock].map(|place| graph.read(place));
@@ -204,7 +199,7 @@ fn operation(case: &str, graph: &mut Graph, inputs: &[Value]) -> Result<Value, G
         ["batch", "norm"] => Ok(batch_norm(graph, x, inputs[1], 1e-3)?.0),
         ["leaky", "relu"] => graph.apply(Activation(Act::Leaky(0.2)), &[x]),
         ["softmax", ..] => graph.apply(CrossEntropy { smoothing: 0.1 }, inputs),
-        ["binary", ..] => graph.apply(BinaryCrossEntropy, inputs),
+        ["binary", ..] => graph.apply(Pairwise::Bce, inputs),
         _ => panic!("no test knows the case {case}"),
     }
 }
@@ -212,8 +207,7 @@ fn operation(case: &str, graph: &mut Graph, inputs: &[Value]) -> Result<Value, G
 /// Runs a case with its derivatives: the loss is the sum of `out * d_out`, or `out` itself.
 fn run_case(case: &str, golden: &Golden, device: &mut dyn Device) -> Vec<(String, Vec<f32>)> {
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let mut stored =
-        |tensor: Tensor| Place { buffer: store.add(case, tensor.len().next_multiple_of(64)), offset: 0, tensor };
+    let mut stored = |tensor: Tensor| store.place(case, tensor);
     let mut written: Vec<(Place, Vec<u32>)> = Vec::new();
     let mut values = Vec::new();
     for name in ["in", "weight", "target"].map(|part| format!("{case}.{part}")) {

@@ -7,12 +7,12 @@ use inkgrad::graph::{Graph, GraphError, Place, Store, Value};
 use inkgrad::ops::activation::{Act, Activation};
 use inkgrad::ops::batch_norm::{Apply, batch_norm, batch_norm_fixed};
 use inkgrad::ops::elementwise::Mul;
-use inkgrad::ops::loss::{BinaryCrossEntropy, CrossEntropy, Mse};
+use inkgrad::ops::loss::{CrossEntropy, Pairwise};
 use inkgrad::ops::pool::{AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad};
 use inkgrad::ops::reduce::Sum;
 use inkgrad::ops::spectral::{PowerIteration, spectral_norm};
 use inkgrad::plan::Plan;
-use inkgrad::tensor::{Kind, Tensor};
+use inkgrad::tensor::Tensor;
 
 use crate::golden::{Golden, assert_near, gpu, stream};
 
@@ -30,10 +30,7 @@ fn run(
     build: impl Fn(&mut Graph, &[Value]) -> Result<Vec<Value>, GraphError>,
 ) -> Vec<Vec<f32>> {
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let mut stored = |tensor: &Tensor| {
-        let buffer = store.add("", tensor.len().next_multiple_of(64));
-        Place { buffer, offset: 0, tensor: tensor.clone() }
-    };
+    let mut stored = |tensor: &Tensor| store.place("", tensor.clone());
     let places: Vec<Place> = inputs.iter().map(|(tensor, _)| stored(tensor)).collect();
     let values: Vec<Value> = places.iter().map(|place| graph.read(place)).collect();
     let outputs = build(&mut graph, &values).unwrap();
@@ -124,7 +121,7 @@ fn losses_are_those_of_pytorch() {
         let case = "binary_cross_entropy_logits";
         let inputs = vec![tensor(&format!("{case}.in")), tensor(&format!("{case}.target"))];
         let got = run(device.as_mut(), &inputs, |graph, v| {
-            let loss = graph.apply(BinaryCrossEntropy, v)?;
+            let loss = graph.apply(Pairwise::Bce, v)?;
             Ok([vec![loss], grad(graph, loss, &v[..1])?].concat())
         });
         assert_near(case, &got[0], &golden.get(&format!("{case}.out")), 2e-6);
@@ -226,11 +223,11 @@ fn losses_of_two_tensors_have_the_slope_of_their_definition() {
     let (x, target) = (numbers(35, 8), numbers(35, 9).iter().map(|t| t.abs()).collect::<Vec<f32>>());
     let inputs = vec![floats(&[5, 7], &x), floats(&[5, 7], &target)];
     let mse = run(&mut Cpu::new(), &inputs, |graph, v| {
-        let loss = graph.apply(Mse, v)?;
+        let loss = graph.apply(Pairwise::Mse, v)?;
         grad(graph, loss, &v[..1])
     });
     let bce = run(&mut Cpu::new(), &inputs, |graph, v| {
-        let loss = graph.apply(BinaryCrossEntropy, v)?;
+        let loss = graph.apply(Pairwise::Bce, v)?;
         grad(graph, loss, &v[..1])
     });
     let mean = |x: &[f64], f: &dyn Fn(f64, f64) -> f64| {
@@ -266,7 +263,7 @@ fn the_derivative_of_spectral_norm_goes_through_the_singular_value_but_not_throu
 #[test]
 fn activations_fold_into_the_ops_before_them() {
     let (mut store, mut graph) = (Store::default(), Graph::new());
-    let mut stored = |tensor: Tensor| Place { buffer: store.add("", tensor.len()), offset: 0, tensor };
+    let mut stored = |tensor: Tensor| store.place("", tensor);
     let x = graph.read(&stored(Tensor::f32([2, 6, 6, 3])));
     let affine_place = stored(Tensor::f32([2, 3]));
     let affine = graph.read(&affine_place);
@@ -302,8 +299,7 @@ fn relu(derivative: bool) -> inkgrad::ops::Epilogue {
 fn a_window_that_does_not_fit_is_named() {
     let mut graph = Graph::new();
     let mut store = Store::default();
-    let tensor = Tensor { shape: [1, 3, 3, 2].into(), kind: Kind::F32 };
-    let x = graph.read(&Place { buffer: store.add("", 18), offset: 0, tensor });
+    let x = graph.read(&store.place("", Tensor::f32([1, 3, 3, 2])));
     let error = graph.apply(MaxPool::new(5, 5), &[x]).unwrap_err();
     assert_eq!(error.problem, "a window of 5 does not fit an image of 3x3");
 }

@@ -22,19 +22,15 @@ struct Program {
 impl Program {
     fn new(mut device: Box<dyn Device>, update: Update, start: &[f32], rates: &[f64], mask: &[f32]) -> Program {
         let (mut store, mut graph) = (Store::default(), Graph::new());
-        let mut stored = |name: &str, tensor: Tensor| {
-            let buffer = store.add(name, tensor.len().next_multiple_of(64));
-            Place { buffer, offset: 0, tensor }
-        };
         let n = start.len();
-        let gradients = stored("gradients", Tensor::f32([n]));
-        let table = stored("table", Tensor::f32([rates.len(), 4]));
-        let clock = stored("clock", Tensor::u32([2]));
-        let decays = stored("mask", Tensor::f32([n.div_ceil(64)]));
-        let weights = stored("weights", Tensor::f32([n]));
+        let gradients = store.place("gradients", Tensor::f32([n]));
+        let table = store.place("table", Tensor::f32([rates.len(), 4]));
+        let clock = store.place("clock", Tensor::u32([2]));
+        let decays = store.place("mask", Tensor::f32([n.div_ceil(64)]));
+        let weights = store.place("weights", Tensor::f32([n]));
         let mut targets = vec![weights.clone()];
-        targets.extend((0..update.optimizer.moments()).map(|_| stored("moment", Tensor::f32([n]))));
-        let averaged = stored("averaged", Tensor::f32([n]));
+        targets.extend((0..update.optimizer.moments()).map(|_| store.place("moment", Tensor::f32([n]))));
+        let averaged = store.place("averaged", Tensor::f32([n]));
         if update.average > 0.0 {
             targets.push(averaged.clone());
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use pulp::{Simd, WithSimd};
 
 use crate::device::Device;
-use crate::graph::{Graph, Place, Store, Value};
+use crate::graph::{Graph, Store, Value};
 use crate::ops::elementwise::Copy;
 use crate::ops::matmul::{Layout, MatMul};
 use crate::plan::Plan;
@@ -31,7 +31,7 @@ pub fn measure(device: &mut dyn Device, is_cpu: bool) -> anyhow::Result<Peak> {
     let words = 1 << 24;
     let copy = |graph: &mut Graph, store: &mut Store| {
         let tensor = Tensor::f32([words]);
-        let from = stored(store, tensor.clone());
+        let from = store.place("peak", tensor.clone());
         let value = graph.read(&from);
         Ok((graph.apply(Copy, &[value])?, tensor))
     };
@@ -43,7 +43,7 @@ pub fn measure(device: &mut dyn Device, is_cpu: bool) -> anyhow::Result<Peak> {
     loop {
         let product = |graph: &mut Graph, store: &mut Store| {
             let tensor = Tensor::f32([size, size]);
-            let [a, b] = [(); 2].map(|()| stored(store, tensor.clone()));
+            let [a, b] = [(); 2].map(|()| store.place("peak", tensor.clone()));
             let [a, b] = [graph.read(&a), graph.read(&b)];
             Ok((graph.apply(MatMul::new(Layout::NN), &[a, b])?, tensor))
         };
@@ -56,10 +56,6 @@ pub fn measure(device: &mut dyn Device, is_cpu: bool) -> anyhow::Result<Peak> {
     }
 }
 
-fn stored(store: &mut Store, tensor: Tensor) -> Place {
-    Place { buffer: store.add("peak", tensor.len()), offset: 0, tensor }
-}
-
 /// The shortest of several times of a graph with one value.
 fn seconds(
     device: &mut dyn Device,
@@ -67,7 +63,7 @@ fn seconds(
 ) -> anyhow::Result<f64> {
     let (mut graph, mut store) = (Graph::new(), Store::default());
     let (value, tensor) = build(&mut graph, &mut store)?;
-    let out = stored(&mut store, tensor);
+    let out = store.place("peak", tensor);
     graph.assign(value, out)?;
     device.allocate(&store)?;
     let plan = device.prepare(&Plan::new(&graph))?;

@@ -60,16 +60,12 @@ fn begin_reading(network: &str, batch: usize, device: &mut dyn Device) -> Plan {
     let mut store = Store::default();
     let (declared, parameters) = file.network(path, &mut store, "classifier").unwrap();
     let [h, w, c] = declared.image().unwrap();
-    let mut stored = |name: &str, tensor: Tensor| {
-        let buffer = store.add(name, tensor.len());
-        Place { buffer, offset: 0, tensor }
-    };
-    let pictures = stored("pictures", Tensor::f32([batch, h, w, c]));
+    let pictures = store.place("pictures", Tensor::f32([batch, h, w, c]));
     let mut graph = Graph::new();
     let x = graph.read(&pictures);
     let pass = declared.forward(&mut graph, &parameters, x, Mode::Infer).unwrap();
     for (name, value) in [("features", pass.penultimate), ("logits", pass.out)] {
-        let place = stored(name, graph.tensor(value).clone());
+        let place = store.place(name, graph.tensor(value).clone());
         graph.assign(value, place).unwrap();
     }
     device.allocate(&store).unwrap();
@@ -209,7 +205,8 @@ fn pooled_into_a_place(beside_pictures: bool) -> [Vec<Vec<u32>>; 2] {
 
     let mut graph = Graph::new();
     let [x, weight, old] = [&pictures, &kernel, &maxima].map(|place| graph.read(place));
-    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE };
+    let epilogue = Epilogue::NONE;
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [28; 2], transposed: false, epilogue };
     let whole = graph.apply(conv, &[x, weight]).unwrap();
     let twice = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[old]).unwrap();
     let pooled = graph.apply(MaxPool::new(2, 2), &[whole]).unwrap();
@@ -255,7 +252,8 @@ fn drawn_into_a_place(beside_pictures: bool) -> ([Vec<Vec<u32>>; 2], bool) {
 
     let mut graph = Graph::new();
     let [x, to_many, to_one] = [&pictures, &to_many, &to_one].map(|place| graph.read(place));
-    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 28, q: 28, epilogue: Epilogue::NONE };
+    let epilogue = Epilogue::NONE;
+    let conv = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [28; 2], transposed: false, epilogue };
     let many = graph.apply(conv, &[x, to_many]).unwrap();
     let one = graph.apply(conv, &[many, to_one]).unwrap();
     let to = (drawn.buffer, drawn.offset);

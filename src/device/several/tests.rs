@@ -23,11 +23,7 @@ impl Team {
     /// An odd card's weights are off by their last bit after every run.
     fn of(odd: [bool; 2], weights: &[f32]) -> Team {
         let mut store = Store::default();
-        let [kept, shared] = ["weights", "gradients"].map(|name| Place {
-            buffer: store.add(name, NUMBERS),
-            offset: 0,
-            tensor: Tensor::f32([NUMBERS]),
-        });
+        let [kept, shared] = ["weights", "gradients"].map(|name| store.place(name, Tensor::f32([NUMBERS])));
         let moved = Arc::<AtomicUsize>::default();
         let cards = odd.map(|is_odd| {
             let (moved, weights) = (Arc::clone(&moved), kept.buffer);

@@ -59,10 +59,7 @@ impl Plans {
     ) -> Result<Plans, InferError> {
         let [h, w, c] = network.image()?;
         let batch = network.images_at_once(BATCH);
-        let mut stored = |name: &str, tensor: Tensor| {
-            let buffer = store.add(format!("look.{name}"), tensor.len());
-            Place { buffer, offset: 0, tensor }
-        };
+        let mut stored = |name: &str, tensor: Tensor| store.place(format!("look.{name}"), tensor);
         // Zero from the start and never advanced: every batch is the first.
         let clock = stored("clock", Tensor::u32([2]));
         let bytes = |count: usize| Tensor::u32([count.div_ceil(4)]);

@@ -294,10 +294,11 @@ impl Op for Apply {
             let stats = &inputs[1].data[2 * c * group..];
             for i in piece {
                 let k = i % c;
-                let y = (x[i] - stats[k]) / (stats[c + k] + f64::from(self.eps)).sqrt() * affine[k] + affine[c + k];
-                out.data[i] = self.epilogue.act.map_or(y, |act| f64::from(act.apply(y as f32)));
+                let deviation = (stats[c + k] + f64::from(self.eps)).sqrt();
+                out.data[i] = (x[i] - stats[k]) / deviation * affine[k] + affine[c + k];
             }
         }
+        self.epilogue.exact(out, &[]);
         if let Some(dropout) = self.dropout {
             let whole = Exact { data: out.data.clone(), shape: out.shape.clone() };
             dropout.reference(&[whole, inputs[3].clone()], out);

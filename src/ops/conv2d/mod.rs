@@ -1,9 +1,8 @@
 //! Convolution, its transpose (which is also its derivative with respect to the input), and its derivative with respect
 //! to the weights.
 //!
-//! Images are `[n, h, w, c]`, weights `[r, s, c, k]`, results `[n, p, q, k]`. The three ops are closed under
-//! differentiation: a convolution's derivative with respect to its input is a transposed convolution with the weights'
-//! last two axes swapped, and vice versa.
+//! Images are `[n, h, w, c]`, weights `[r, s, c, k]`, results `[n, p, q, k]`. A convolution's derivative with respect to
+//! its input is the transposed convolution with the weights' last two axes swapped, and vice versa: one op is both.
 
 use std::sync::Arc;
 
@@ -46,7 +45,8 @@ pub fn conv2d(
     let (Some((p, pad_top)), Some((q, pad_left))) = (rows, columns) else {
         return Err(error(graph, &format!("a kernel of {r}x{s} does not fit an image of {h}x{w}")));
     };
-    graph.apply(Conv2d { stride, pad_top, pad_left, p, q, epilogue: Epilogue::NONE }, &[x, weight])
+    let op = Conv2d { stride, pad_top, pad_left, out: [p, q], transposed: false, epilogue: Epilogue::NONE };
+    graph.apply(op, &[x, weight])
 }
 
 /// `x [n,p,q,k]` with `weight [r,s,k,c]` to `[n,h,w,c]`, where `h` is `p * stride` for `Same` and
@@ -67,7 +67,8 @@ pub fn conv2d_transposed(
             problem: format!("a kernel of {r}x{s} with this padding leaves nothing"),
         });
     };
-    graph.apply(Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue: Epilogue::NONE }, &[x, weight])
+    let op = Conv2d { stride, pad_top, pad_left, out: [h, w], transposed: true, epilogue: Epilogue::NONE };
+    graph.apply(op, &[x, weight])
 }
 
 fn rank4(graph: &Graph, x: Value, weight: Value) -> Result<([usize; 4], [usize; 4]), GraphError> {
@@ -86,37 +87,70 @@ fn sizes(inputs: &[Tensor]) -> Result<([usize; 4], [usize; 4]), String> {
     floats(&inputs[..2]).map(|()| both)
 }
 
-/// The forward convolution. Size and padding are already resolved, so that derivatives can ask for any.
+/// A convolution or its transpose; either takes images of `c` channels and `weight [r,s,c,k]`, and gives images of `k`.
+/// Size and padding are already resolved, so that derivatives can ask for any.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv2d {
     pub stride: usize,
     pub pad_top: usize,
     pub pad_left: usize,
-    pub p: usize,
-    pub q: usize,
+    /// Height and width of the result.
+    pub out: [usize; 2],
+    pub transposed: bool,
     pub epilogue: Epilogue,
 }
 
 impl Conv2d {
+    /// The sizes of the convolution that this is, or that this is the transpose of.
     fn geometry(&self, x: &[usize], weight: &[usize]) -> Geometry {
+        let (taken, given) = ([x[1], x[2], x[3]], [self.out[0], self.out[1], weight[3]]);
+        let ([h, w, c], result) = if self.transposed { (given, taken) } else { (taken, given) };
         let reach = [self.stride, self.pad_top, self.pad_left];
-        Geometry::new([x[0], x[1], x[2], x[3]], [weight[0], weight[1]], [self.p, self.q, weight[3]], reach)
+        Geometry::new([x[0], h, w, c], [weight[0], weight[1]], result, reach)
+    }
+
+    /// The derivative with respect to the weights, as a split reduction: partial results over groups of images, then
+    /// their sum.
+    fn grad_w(&self, graph: &mut Graph, node: &Backward) -> Result<Value, GraphError> {
+        let [x, weight] = [node.inputs[0], node.inputs[1]];
+        let (image, result) = if self.transposed { (node.d_out, x) } else { (x, node.d_out) };
+        let shape = graph.shape(weight).clone();
+        let (n, [r, s]) = (graph.dims(x)[0], [shape.dims()[0], shape.dims()[1]]);
+        // Enough parts to fill a device, few enough that their sum stays cheap: about two megabytes of partial results.
+        // A power of two, so that threads get equal shares.
+        let parts = 1 << (PARTIAL_RESULTS / shape.len()).clamp(1, 64).ilog2();
+        let Conv2d { stride, pad_top, pad_left, .. } = *self;
+        let op = Conv2dGradW { stride, pad_top, pad_left, r, s, images_per_part: n.div_ceil(parts) };
+        let partial = graph.apply(op, &[image, result])?;
+        let parts = graph.dims(partial)[0];
+        let sum = match parts {
+            1 => partial,
+            _ => graph.apply(Sum { width: shape.len(), rows: Sum::ALL, factor: 1.0 }, &[partial])?,
+        };
+        if self.transposed {
+            let [c, k] = [shape.dims()[2], shape.dims()[3]];
+            let swapped = graph.reshape(sum, [r, s, k, c])?;
+            return graph.apply(Transpose, &[swapped]);
+        }
+        graph.reshape(sum, shape)
     }
 }
 
+const PARTIAL_RESULTS: usize = 1 << 19;
+
 impl Op for Conv2d {
     fn name(&self) -> &'static str {
-        "conv2d"
+        if self.transposed { "conv2d.grad_x" } else { "conv2d" }
     }
     fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
         let ([n, _, _, c], [_, _, weight_c, k]) = sizes(inputs)?;
         if c != weight_c {
             return Err(format!("the image has {c} channels, the weights are for {weight_c}"));
         }
-        if self.p == 0 || self.q == 0 || self.stride == 0 {
+        if self.out.contains(&0) || self.stride == 0 {
             return Err("sizes and stride must be positive".into());
         }
-        let out = Tensor::f32([n, self.p, self.q, k]);
+        let out = Tensor::f32([n, self.out[0], self.out[1], k]);
         self.epilogue.check(&inputs[2..], &out.shape).map(|()| out)
     }
     fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
@@ -124,124 +158,30 @@ impl Op for Conv2d {
             return Ok(vec![None; node.inputs.len()]);
         }
         let [x, weight] = [node.inputs[0], node.inputs[1]];
-        let (h, w) = (graph.dims(x)[1], graph.dims(x)[2]);
-        let Conv2d { stride, pad_top, pad_left, .. } = *self;
         let d_x = match node.wanted[0] {
             true => {
                 let swapped = graph.apply(Transpose, &[weight])?;
-                let op = Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue: Epilogue::NONE };
+                let out = [graph.dims(x)[1], graph.dims(x)[2]];
+                let op = Conv2d { out, transposed: !self.transposed, ..*self };
                 Some(graph.apply(op, &[node.d_out, swapped])?)
             }
             false => None,
         };
         let d_weight = match node.wanted[1] {
-            true => Some(grad_w(graph, x, node.d_out, weight, [stride, pad_top, pad_left], false)?),
+            true => Some(self.grad_w(graph, node)?),
             false => None,
         };
         Ok(vec![d_x, d_weight])
     }
     fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
         let g = self.geometry(inputs[0].dims(), inputs[1].dims());
-        each_product(&g, |input, weight, output| out.data[output] += inputs[0].data[input] * inputs[1].data[weight]);
-        self.epilogue.exact(out, &inputs[2..]);
-        true
-    }
-    fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
-        self.twin(inputs)(0, inputs, outputs);
-    }
-    fn by_image(&self, inputs: &[Tensor]) -> Option<ByImage> {
-        ByImage::of(&inputs[0], 2).map(|by_image| by_image.with(self.epilogue))
-    }
-    fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
-        let correlation = cpu::Correlation::forward(&self.geometry(inputs[0].dims(), inputs[1].dims()), inputs[1].data);
-        Box::new(move |_, inputs, outputs| {
-            correlation.run(inputs[0].data, outputs[0].data, &self.epilogue.with(&inputs[2..]));
-        })
-    }
-    fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
-        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
-        gpu::forward(&g, self.epilogue, matrices_for(&inputs[..1], target))
-    }
-    fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
-        self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
-    }
-    fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        Some(Arc::new(Conv2d { epilogue: self.epilogue.then(epilogue)?, ..*self }))
-    }
-    fn with_max_pool(&self, inputs: &[Tensor], pool: MaxPool) -> Option<Arc<dyn Op>> {
-        let of_four = pool.is_of_four(&self.shape(inputs).ok()?);
-        let pooled = of_four.then(|| pooled::Pooled::new(*self, inputs, pool)).flatten()?;
-        Some(Arc::new(pooled))
-    }
-    fn columns_of(&self) -> Option<usize> {
-        (self.epilogue == Epilogue::NONE).then_some(1)
-    }
-}
-
-/// `d_out [n,p,q,k]` with `weight [r,s,k,c]` (swapped already) to `[n,h,w,c]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Conv2dGradX {
-    pub stride: usize,
-    pub pad_top: usize,
-    pub pad_left: usize,
-    pub h: usize,
-    pub w: usize,
-    pub epilogue: Epilogue,
-}
-
-impl Conv2dGradX {
-    fn geometry(&self, d_out: &[usize], weight: &[usize]) -> Geometry {
-        let reach = [self.stride, self.pad_top, self.pad_left];
-        Geometry::new(
-            [d_out[0], self.h, self.w, weight[3]],
-            [weight[0], weight[1]],
-            [d_out[1], d_out[2], d_out[3]],
-            reach,
-        )
-    }
-}
-
-impl Op for Conv2dGradX {
-    fn name(&self) -> &'static str {
-        "conv2d.grad_x"
-    }
-    fn shape(&self, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let ([n, _, _, k], [_, _, weight_k, c]) = sizes(inputs)?;
-        if k != weight_k {
-            return Err(format!("the image has {k} channels, the weights are for {weight_k}"));
-        }
-        if self.h == 0 || self.w == 0 || self.stride == 0 {
-            return Err("sizes and stride must be positive".into());
-        }
-        let out = Tensor::f32([n, self.h, self.w, c]);
-        self.epilogue.check(&inputs[2..], &out.shape).map(|()| out)
-    }
-    fn grad(&self, graph: &mut Graph, node: &Backward) -> Derivatives {
-        if self.epilogue != Epilogue::NONE {
-            return Ok(vec![None; node.inputs.len()]);
-        }
-        let [x, weight] = [node.inputs[0], node.inputs[1]];
-        let (p, q) = (graph.dims(x)[1], graph.dims(x)[2]);
-        let Conv2dGradX { stride, pad_top, pad_left, .. } = *self;
-        let d_x = match node.wanted[0] {
+        let (x, weights) = (&inputs[0].data, &inputs[1].data);
+        each_product(&g, |image, weight, result| match self.transposed {
+            false => out.data[result] += x[image] * weights[weight],
             true => {
-                let swapped = graph.apply(Transpose, &[weight])?;
-                let op = Conv2d { stride, pad_top, pad_left, p, q, epilogue: Epilogue::NONE };
-                Some(graph.apply(op, &[node.d_out, swapped])?)
+                let (tap, c, k) = (weight / (g.c * g.k), weight / g.k % g.c, weight % g.k);
+                out.data[image] += x[result] * weights[(tap * g.k + k) * g.c + c];
             }
-            false => None,
-        };
-        let d_weight = match node.wanted[1] {
-            true => Some(grad_w(graph, node.d_out, x, weight, [stride, pad_top, pad_left], true)?),
-            false => None,
-        };
-        Ok(vec![d_x, d_weight])
-    }
-    fn reference(&self, inputs: &[Exact], out: &mut Exact) -> bool {
-        let g = self.geometry(inputs[0].dims(), inputs[1].dims());
-        each_product(&g, |input, weight, output| {
-            let (tap, c, k) = (weight / (g.c * g.k), weight / g.k % g.c, weight % g.k);
-            out.data[input] += inputs[0].data[output] * inputs[1].data[(tap * g.k + k) * g.c + c];
         });
         self.epilogue.exact(out, &inputs[2..]);
         true
@@ -253,21 +193,27 @@ impl Op for Conv2dGradX {
         ByImage::of(&inputs[0], 2).map(|by_image| by_image.with(self.epilogue))
     }
     fn twin<'a>(&'a self, inputs: &[In<'a>]) -> Twin<'a> {
-        let correlation =
-            cpu::Correlation::transposed(&self.geometry(inputs[0].dims(), inputs[1].dims()), inputs[1].data);
+        let correlate = if self.transposed { cpu::Correlation::transposed } else { cpu::Correlation::forward };
+        let correlation = correlate(&self.geometry(inputs[0].dims(), inputs[1].dims()), inputs[1].data);
         Box::new(move |_, inputs, outputs| {
             correlation.run(inputs[0].data, outputs[0].data, &self.epilogue.with(&inputs[2..]));
         })
     }
     fn gpu(&self, inputs: &[Tensor], _: &[Tensor], target: Target) -> Kernel {
+        let lay_out = if self.transposed { gpu::grad_x } else { gpu::forward };
         let g = self.geometry(inputs[0].dims(), inputs[1].dims());
-        gpu::grad_x(&g, self.epilogue, matrices_for(&inputs[..1], target))
+        lay_out(&g, self.epilogue, matrices_for(&inputs[..1], target))
     }
     fn flops(&self, inputs: &[Tensor], _: &[Tensor]) -> u64 {
         self.geometry(inputs[0].dims(), inputs[1].dims()).flops()
     }
     fn with_epilogue(&self, epilogue: Epilogue) -> Option<Arc<dyn Op>> {
-        Some(Arc::new(Conv2dGradX { epilogue: self.epilogue.then(epilogue)?, ..*self }))
+        Some(Arc::new(Conv2d { epilogue: self.epilogue.then(epilogue)?, ..*self }))
+    }
+    fn with_max_pool(&self, inputs: &[Tensor], pool: MaxPool) -> Option<Arc<dyn Op>> {
+        let of_four = !self.transposed && pool.is_of_four(&self.shape(inputs).ok()?);
+        let pooled = of_four.then(|| pooled::Pooled::new(*self, inputs, pool)).flatten()?;
+        Some(Arc::new(pooled))
     }
     fn columns_of(&self) -> Option<usize> {
         (self.epilogue == Epilogue::NONE).then_some(1)
@@ -279,39 +225,6 @@ fn matrices_for(images: &[Tensor], target: Target) -> Target {
     let matrices = target.matrices.filter(|_| images.iter().all(|image| image.kind == Kind::F16));
     Target { matrices, ..target }
 }
-
-/// The derivative with respect to the weights, as a split reduction: partial results over groups of images, then their
-/// sum. `swapped`: the weights are those of a transposed convolution, `[r,s,k,c]`.
-fn grad_w(
-    graph: &mut Graph,
-    input: Value,
-    d_out: Value,
-    weight: Value,
-    [stride, pad_top, pad_left]: [usize; 3],
-    swapped: bool,
-) -> Result<Value, GraphError> {
-    let shape = graph.shape(weight).clone();
-    let (n, [r, s]) = (graph.dims(input)[0], [shape.dims()[0], shape.dims()[1]]);
-    // Enough parts to fill a device, few enough that their sum stays cheap: about two megabytes of partial results. A
-    // power of two, so that threads get equal shares.
-    let parts = 1 << (PARTIAL_RESULTS / shape.len()).clamp(1, 64).ilog2();
-    let images_per_part = n.div_ceil(parts);
-    let op = Conv2dGradW { stride, pad_top, pad_left, r, s, images_per_part };
-    let partial = graph.apply(op, &[input, d_out])?;
-    let parts = graph.dims(partial)[0];
-    let sum = match parts {
-        1 => partial,
-        _ => graph.apply(Sum { width: shape.len(), rows: Sum::ALL, factor: 1.0 }, &[partial])?,
-    };
-    if swapped {
-        let [r, s, k, c] = [shape.dims()[0], shape.dims()[1], shape.dims()[2], shape.dims()[3]];
-        let sum = graph.reshape(sum, [r, s, c, k])?;
-        return graph.apply(Transpose, &[sum]);
-    }
-    graph.reshape(sum, shape)
-}
-
-const PARTIAL_RESULTS: usize = 1 << 19;
 
 /// `input [n,h,w,c]` and `d_out [n,p,q,k]` to partial sums `[parts,r,s,c,k]`, part `i` over its own images.
 #[derive(Clone, Copy, Debug)]
@@ -426,7 +339,7 @@ pub fn cases() -> Vec<Case> {
         let image = || Tensor::f32([n, h, w, c]);
         let result = || Tensor::f32([n, p, q, k]);
         let epilogue = Epilogue::NONE;
-        let forward = Conv2d { stride, pad_top, pad_left, p, q, epilogue };
+        let forward = Conv2d { stride, pad_top, pad_left, out: [p, q], transposed: false, epilogue };
         let weight = Tensor::f32([r, s, c, k]);
         let case = Case::new(name.clone(), Arc::new(forward));
         cases.push(case.input(image(), Fill::Uniform).input(weight.clone(), Fill::Uniform));
@@ -437,14 +350,14 @@ pub fn cases() -> Vec<Case> {
             let case = case.input(image(), Fill::Uniform).input(weight.clone(), Fill::Uniform);
             cases.push(case.of_epilogue(epilogue, &result()));
         }
-        let backward = Conv2dGradX { stride, pad_top, pad_left, h, w, epilogue };
+        let backward = Conv2d { out: [h, w], transposed: true, ..forward };
         let swapped = Tensor::f32([r, s, k, c]);
         let case = Case::new(name.clone(), Arc::new(backward));
         cases.push(case.input(result(), Fill::Uniform).input(swapped.clone(), Fill::Uniform));
         let act_grad = Epilogue { act_grad: Some(Act::Relu), ..epilogue };
         let norm = Epilogue { norm: Some(1e-3), act: Some(Act::Relu), ..epilogue };
         for (what, epilogue) in [("* relu'", act_grad), ("+ norm, relu", norm)] {
-            let case = Case::new(format!("{name} {what}"), Arc::new(Conv2dGradX { epilogue, ..backward }));
+            let case = Case::new(format!("{name} {what}"), Arc::new(Conv2d { epilogue, ..backward }));
             let case = case.input(result(), Fill::Uniform).input(swapped.clone(), Fill::Uniform);
             cases.push(case.of_epilogue(epilogue, &image()));
         }
@@ -455,7 +368,7 @@ pub fn cases() -> Vec<Case> {
         }
     }
     // Enough tiles for an invocation to take four channels even of 32.
-    let many = Conv2d { stride: 1, pad_top: 1, pad_left: 1, p: 24, q: 3, epilogue: Epilogue::NONE };
+    let many = Conv2d { stride: 1, pad_top: 1, pad_left: 1, out: [24, 3], transposed: false, epilogue: Epilogue::NONE };
     let case = Case::new("64x24x3x1 by 3x3x32", Arc::new(many)).no_derivative();
     cases.push(case.input(Tensor::f32([64, 24, 3, 1]), Fill::Uniform).input(Tensor::f32([3, 3, 1, 32]), Fill::Uniform));
     cases
@@ -486,7 +399,8 @@ mod tests {
         let channels = |taps: usize, outer: usize, registers: usize| {
             let inputs = [Tensor::f32([128, 28, 28, 32]), Tensor::f32([taps, taps, 32, outer])];
             let (pad, out) = (taps / 2, [Tensor::f32([128, 28, 28, outer])]);
-            let forward = Conv2d { stride: 1, pad_top: pad, pad_left: pad, p: 28, q: 28, epilogue: Epilogue::NONE };
+            let epilogue = Epilogue::NONE;
+            let forward = Conv2d { stride: 1, pad_top: pad, pad_left: pad, out: [28; 2], transposed: false, epilogue };
             let kernel = forward.gpu(&inputs, &out, Target { registers, ..Target::DISCRETE });
             kernel.constants.into_iter().find(|(name, _)| name == "CHANNELS").map(|(_, channels)| channels)
         };

@@ -37,7 +37,8 @@ impl Op for Pooled {
         let ([n, ..], [.., k]) = sizes(inputs)?;
         let (of_conv, of_pool) = inputs.split_at(self.of_conv().min(inputs.len()));
         self.conv.shape(of_conv)?;
-        let out = Tensor::f32([n, self.conv.p / 2, self.conv.q / 2, k]);
+        let [p, q] = self.conv.out.map(|size| size / 2);
+        let out = Tensor::f32([n, p, q, k]);
         self.pool.epilogue.check(of_pool, &out.shape).map(|()| out)
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {
@@ -90,7 +91,8 @@ mod tests {
     fn conv(inputs: &[Tensor], padding: Padding, epilogue: Epilogue) -> Conv2d {
         let (image, r) = (inputs[0].dims(), inputs[1].dims()[0]);
         let [rows, columns] = [image[1], image[2]].map(|size| padding.resolve(size, r, 1).unwrap());
-        Conv2d { stride: 1, pad_top: rows.1, pad_left: columns.1, p: rows.0, q: columns.0, epilogue }
+        let out = [rows.0, columns.0];
+        Conv2d { stride: 1, pad_top: rows.1, pad_left: columns.1, out, transposed: false, epilogue }
     }
 
     fn result(op: &dyn Op, inputs: &[Tensor], words: &[Vec<f32>]) -> (Tensor, Vec<f32>) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{OF_DERIVATIVES, Windows, exact_act_grad, windows};
+use super::{OF_DERIVATIVES, Windows, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::epilogue::Ready;
@@ -104,7 +104,7 @@ impl Op for AvgPoolGrad {
                 out.data[pixel + c] += inputs[0].data[from + c] / pixels.len() as f64;
             }
         }
-        exact_act_grad(self.epilogue, &inputs[1..], out);
+        self.epilogue.exact(out, &inputs[1..]);
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {

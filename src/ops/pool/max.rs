@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pulp::{Simd, WithSimd};
 
-use super::{OF_DERIVATIVES, Windows, exact_act_grad, windows};
+use super::{OF_DERIVATIVES, Windows, windows};
 use crate::grad::Backward;
 use crate::graph::Graph;
 use crate::ops::epilogue::{Finish, Ready, Step};
@@ -422,7 +422,7 @@ impl Op for MaxPoolGrad {
                 }
             }
         }
-        exact_act_grad(self.epilogue, &inputs[2..], out);
+        self.epilogue.exact(out, &inputs[2..]);
         true
     }
     fn cpu(&self, inputs: &[In], outputs: &mut [Out]) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::case::{Case, Fill};
 use super::epilogue::{Ready, Step};
 use super::tile::MOST_LANES;
-use super::{Epilogue, Exact, Kernel, floats};
+use super::{Epilogue, Kernel, floats};
 use crate::parallel::parallel_rows;
 use crate::tensor::Tensor;
 
@@ -219,14 +219,6 @@ fn zip_lanes(out: &mut [f32], x: &[f32], f: &impl Fn(f32, f32) -> f32) {
 
 /// The steps that the epilogue of an image's derivative may have.
 pub(super) const OF_DERIVATIVES: [Step; 1] = [Step::ActGrad];
-
-/// Multiplies a reference by the activation's derivative, where the epilogue has one.
-pub(super) fn exact_act_grad(epilogue: Epilogue, extra: &[Exact], out: &mut Exact) {
-    if let (Some(act), Some(activated)) = (epilogue.act_grad, extra.first()) {
-        let each = out.data.iter_mut().zip(&activated.data);
-        each.for_each(|(out, y)| *out *= f64::from(act.derivative(*y as f32)));
-    }
-}
 
 /// The windows on images that a shape rule has already accepted.
 fn windows(window: usize, stride: usize, images: &[usize]) -> Windows {

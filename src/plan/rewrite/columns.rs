@@ -35,7 +35,7 @@ pub(super) fn make_only_those(graph: &mut Graph) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use crate::device::Device;
     use crate::device::cpu::Cpu;
     use crate::graph::{Graph, Store};
@@ -47,10 +47,10 @@ mod tests {
     #[test]
     fn columns_of_a_convolution_are_made_of_those_of_its_weights() {
         let mut store = Store::default();
-        let x = place(&mut store, "x", Tensor::f32([2, 3, 3, 4]));
-        let weight = place(&mut store, "weight", Tensor::f32([2, 2, 4, 5]));
-        let whole = place(&mut store, "whole", Tensor::f32([2, 6, 6, 5]));
-        let part = place(&mut store, "part", Tensor::f32([2, 6, 6, 2]));
+        let x = store.place("x", Tensor::f32([2, 3, 3, 4]));
+        let weight = store.place("weight", Tensor::f32([2, 2, 4, 5]));
+        let whole = store.place("whole", Tensor::f32([2, 6, 6, 5]));
+        let part = store.place("part", Tensor::f32([2, 6, 6, 2]));
         let mut graphs = [Graph::new(), Graph::new()];
         for (graph, all) in graphs.iter_mut().zip([true, false]) {
             let values = [graph.read(&x), graph.read(&weight)];
@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn a_result_that_is_wanted_whole_too_is_made_once() {
         let mut store = Store::default();
-        let x = place(&mut store, "x", Tensor::f32([1, 3, 3, 2]));
-        let weight = place(&mut store, "weight", Tensor::f32([1, 1, 2, 3]));
-        let out = place(&mut store, "out", Tensor::f32([1, 3, 3, 4]));
+        let x = store.place("x", Tensor::f32([1, 3, 3, 2]));
+        let weight = store.place("weight", Tensor::f32([1, 1, 2, 3]));
+        let out = store.place("out", Tensor::f32([1, 3, 3, 4]));
         let mut graph = Graph::new();
         let values = [graph.read(&x), graph.read(&weight)];
         let made = conv2d(&mut graph, values[0], values[1], 1, Padding::Same).unwrap();

@@ -29,28 +29,29 @@ fn without_constant(graph: &Graph, node: &Node) -> Option<Origin> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use crate::grad::grad;
     use crate::graph::{Graph, Store};
     use crate::ops::Sum;
     use crate::ops::elementwise::Scale;
-    use crate::ops::loss::{Mse, MseGrad};
+    use crate::ops::loss::{Pairwise, PairwiseGrad};
     use crate::plan::Plan;
     use crate::tensor::Tensor;
 
     #[test]
     fn the_derivative_of_a_mean_loss_needs_no_tensor_of_ones() {
         let mut store = Store::default();
-        let [x, target, out] = ["x", "target", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+        let [x, target, out] = ["x", "target", "out"].map(|name| store.place(name, Tensor::f32([4, 4])));
         let mut graph = Graph::new();
         let values = [graph.read(&x), graph.read(&target)];
-        let loss = graph.apply(Mse, &values).unwrap();
+        let loss = graph.apply(Pairwise::Mse, &values).unwrap();
         let loss = graph.apply(Scale { factor: 0.5, offset: 1.0 }, &[loss]).unwrap();
         let loss = Sum::mean(&mut graph, loss).unwrap();
         let d_x = grad(&mut graph, loss, &values[..1]).unwrap()[0];
         graph.assign(d_x, out).unwrap();
         assert_eq!(ops(&graph), ["mse.grad"]);
         let op = &Plan::new(&graph).dispatches[0].op;
-        assert_eq!(format!("{op:?}"), format!("{:?}", MseGrad { d_out: Some(0.5) }));
+        let known = PairwiseGrad { loss: Pairwise::Mse, d_out: Some(0.5) };
+        assert_eq!(format!("{op:?}"), format!("{known:?}"));
     }
 }

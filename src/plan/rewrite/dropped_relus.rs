@@ -45,7 +45,7 @@ pub(super) fn join_dropped_relus(graph: &mut Graph) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use super::*;
     use crate::device::Device;
     use crate::device::cpu::Cpu;
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn the_derivative_of_a_relu_and_of_dropout_behind_it_is_one_and_the_dropout_goes_into_what_makes_the_relu() {
         let mut store = Store::default();
-        let [x, w, y, d] = ["x", "w", "y", "d"].map(|name| place(&mut store, name, Tensor::f32([16, 4])));
-        let affine = place(&mut store, "affine", Tensor::f32([2, 4]));
-        let clock = place(&mut store, "clock", Tensor::u32([2]));
+        let [x, w, y, d] = ["x", "w", "y", "d"].map(|name| store.place(name, Tensor::f32([16, 4])));
+        let affine = store.place("affine", Tensor::f32([2, 4]));
+        let clock = store.place("clock", Tensor::u32([2]));
         let mut graph = Graph::new();
         let [of_x, of_w, of_affine, of_clock] = [&x, &w, &affine, &clock].map(|place| graph.read(place));
         // x itself, since the statistics are zeros and eps is 1.

@@ -77,7 +77,7 @@ fn last_input_before(inputs: &[Value], node: Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use crate::graph::{Graph, GraphError, Store, Value};
     use crate::ops::activation::{Act, Activation};
     use crate::ops::batch_norm::Apply;
@@ -90,8 +90,8 @@ mod tests {
     #[test]
     fn a_product_adds_what_is_added_to_it_before_its_activation() {
         let mut store = Store::default();
-        let [a, b, out] = ["a", "b", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
-        let bias = place(&mut store, "bias", Tensor::f32([4]));
+        let [a, b, out] = ["a", "b", "out"].map(|name| store.place(name, Tensor::f32([4, 4])));
+        let bias = store.place("bias", Tensor::f32([4]));
         let mut graph = Graph::new();
         let [a, b, bias] = [&a, &b, &bias].map(|place| graph.read(place));
         let first = graph.apply(MatMul::new(Layout::NN), &[a, b]).unwrap();
@@ -107,8 +107,8 @@ mod tests {
     fn batch_normalisation_by_given_statistics_is_done_by_what_makes_its_input() {
         let folded = |made: fn(&mut Graph, Value) -> Result<Value, GraphError>, training: bool| {
             let mut store = Store::default();
-            let [image, out] = [[2, 8, 8, 4], [2, 4, 4, 4]].map(|dims| place(&mut store, "image", Tensor::f32(dims)));
-            let [stats, affine] = ["stats", "affine"].map(|name| place(&mut store, name, Tensor::f32([2, 4])));
+            let [image, out] = [[2, 8, 8, 4], [2, 4, 4, 4]].map(|dims| store.place("image", Tensor::f32(dims)));
+            let [stats, affine] = ["stats", "affine"].map(|name| store.place(name, Tensor::f32([2, 4])));
             let mut graph = Graph::new();
             let [x, stats, affine] = [&image, &stats, &affine].map(|place| graph.read(place));
             let x = made(&mut graph, x).unwrap();

@@ -90,7 +90,7 @@ fn assigned(graph: &Graph) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{ops, place};
+    use super::testing::ops;
     use super::*;
     use crate::device::Device;
     use crate::device::cpu::Cpu;
@@ -121,9 +121,9 @@ mod tests {
         ];
         for (names, wanted) in cases {
             let mut store = Store::default();
-            let places = ["a", "b", "next", "c", "again"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+            let places = ["a", "b", "next", "c", "again"].map(|name| store.place(name, Tensor::f32([4, 4])));
             let [a, b, next, c, again] = &places;
-            let out = place(&mut store, "out", Tensor::f32([wanted.len()]));
+            let out = store.place("out", Tensor::f32([wanted.len()]));
             let mut graph = Graph::new();
             let [of_a, of_b, of_next, of_c] = [a, b, next, c].map(|place| graph.read(place));
             let made = if names[0] == "conv2d" {

@@ -61,7 +61,7 @@ pub(super) fn share(graph: &mut Graph) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use super::*;
     use crate::graph::{Place, Store};
     use crate::ops::elementwise::{Add, Mul, Scale};
@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn what_is_computed_twice_is_computed_once() {
         let mut store = Store::default();
-        let [x, out] = ["x", "out"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
-        let clock = place(&mut store, "clock", Tensor::u32([2]));
+        let [x, out] = ["x", "out"].map(|name| store.place(name, Tensor::f32([4, 4])));
+        let clock = store.place("clock", Tensor::u32([2]));
         let mut graph = Graph::new();
         let mut drawn = |stream| {
             let (x, clock) = (graph.read(&x), graph.read(&clock));
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_was_read_before_a_change_is_not_taken_for_what_is_read_after_it() {
         let mut store = Store::default();
-        let [x, a, b] = ["x", "a", "b"].map(|name| place(&mut store, name, Tensor::f32([4, 4])));
+        let [x, a, b] = ["x", "a", "b"].map(|name| store.place(name, Tensor::f32([4, 4])));
         let mut graph = Graph::new();
         let twice = |graph: &mut Graph, into: &Place| {
             let x = graph.read(&x);

@@ -78,7 +78,7 @@ fn updates(mut sums: Vec<PlacedSum>) -> Vec<Effect> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use super::*;
     use crate::device::Device;
     use crate::device::cpu::Cpu;
@@ -90,7 +90,7 @@ mod tests {
     fn sums_that_nobody_wants_but_one_buffer_are_one_update() {
         let mut store = Store::default();
         let grads = store.add("grads", 192);
-        let x = place(&mut store, "x", Tensor::f32([3, 4]));
+        let x = store.place("x", Tensor::f32([3, 4]));
         let mut graph = Graph::new();
         let rows = graph.read(&x);
         let rows = graph.apply(Scale { factor: 2.0, offset: 0.0 }, &[rows]).unwrap();
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn sums_do_not_wait_for_what_reads_them_or_takes_their_place() {
         let mut store = Store::default();
-        let x = place(&mut store, "x", Tensor::f32([2, 3]));
-        let copied = place(&mut store, "copied", Tensor::f32([1, 3]));
+        let x = store.place("x", Tensor::f32([2, 3]));
+        let copied = store.place("copied", Tensor::f32([1, 3]));
         let buffer = store.add("sums", 192);
         let [first, second, third] = [0, 64, 128].map(|offset| Place { buffer, offset, tensor: Tensor::f32([1, 3]) });
         let mut graph = Graph::new();

@@ -116,7 +116,7 @@ const MOST_TOGETHER: usize = Transposes::MOST;
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ops, place};
+    use super::super::testing::ops;
     use super::*;
     use crate::device::Device;
     use crate::device::cpu::Cpu;
@@ -132,7 +132,7 @@ mod tests {
         let sizes = [[2, 3], [4, 5], [7, 2]];
         let mut places = (0..3).map(|i| Place { buffer, offset: 64 * i, tensor: Tensor::f32(sizes[i]) });
         let [a, b, c] = std::array::from_fn(|_| places.next().unwrap());
-        let outs = [&c, &a, &b].map(|of| place(&mut store, "out", of.tensor.clone()));
+        let outs = [&c, &a, &b].map(|of| store.place("out", of.tensor.clone()));
         let mut graph = Graph::new();
         let turned = [&c, &a, &b].map(|of| {
             let x = graph.read(of);
@@ -145,7 +145,7 @@ mod tests {
         let again = graph.read(&a);
         let again = graph.apply(Transpose, &[again]).unwrap();
         let again = graph.apply(Scale { factor: 3.0, offset: 0.0 }, &[again]).unwrap();
-        graph.assign(again, place(&mut store, "again", Tensor::f32([3, 2]))).unwrap();
+        graph.assign(again, store.place("again", Tensor::f32([3, 2]))).unwrap();
         assert_eq!(ops(&graph), ["transposes", "scale", "scale", "scale", "transpose", "scale"]);
 
         let device: &mut dyn Device = &mut Cpu::new();

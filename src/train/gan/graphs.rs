@@ -20,7 +20,7 @@ use crate::models::{Forward, Gan, GanLoss, Init, Inputs, Mode, Network, Paramete
 use crate::ops::concat::Concat;
 use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::{Fill, Scale};
-use crate::ops::loss::{BinaryCrossEntropy, Hinge, Mse, Pairwise};
+use crate::ops::loss::Pairwise;
 use crate::ops::noise::Normal;
 use crate::ops::one_hot::OneHot;
 use crate::ops::random::streams;
@@ -186,19 +186,12 @@ impl Build<'_> {
         behind(graph, real, fake)
     }
 
-    fn pairwise(&self) -> Pairwise {
+    /// The loss of the discriminator's answers.
+    fn loss(&self) -> Pairwise {
         match self.settings.loss {
             GanLoss::Mse => Pairwise::Mse,
             GanLoss::Bce => Pairwise::Bce,
             GanLoss::Hinge => Pairwise::Hinge,
-        }
-    }
-
-    fn loss(&self, graph: &mut Graph, answers: Value, target: Value) -> Result<Value, GraphError> {
-        match self.settings.loss {
-            GanLoss::Mse => graph.apply(Mse, &[answers, target]),
-            GanLoss::Bce => graph.apply(BinaryCrossEntropy, &[answers, target]),
-            GanLoss::Hinge => graph.apply(Hinge, &[answers, target]),
         }
     }
 
@@ -218,7 +211,7 @@ impl Build<'_> {
         let clock = graph.read(side.clock);
         let drawn = self.drawn(&mut graph, clock)?;
         let said = self.teach_discriminator(&mut graph, side, &drawn)?;
-        self.record(&mut graph, side, Told::Halves(self.pairwise()), said)?;
+        self.record(&mut graph, side, Told::Halves(self.loss()), said)?;
         Ok(Plan::new(&graph))
     }
 
@@ -230,7 +223,7 @@ impl Build<'_> {
         let said = self.teach_discriminator(&mut graph, discriminator, &drawn)?;
         self.teach_generator(&mut graph, generator, drawn)?;
         // Not earlier, as it advances the clock by which the generator's derivatives know what dropout dropped.
-        self.record(&mut graph, discriminator, Told::Halves(self.pairwise()), said)?;
+        self.record(&mut graph, discriminator, Told::Halves(self.loss()), said)?;
         Ok(Plan::new(&graph))
     }
 
@@ -251,7 +244,7 @@ impl Build<'_> {
         let mode = Mode::Train { clock: now, pass: 0, passes: 2 };
         let forward = self.answers(graph, &weights, both, mode)?;
         let targets = self.targets(graph, now)?;
-        let loss = self.loss(graph, forward.out, targets)?;
+        let loss = graph.apply(self.loss(), &[forward.out, targets])?;
 
         forward.update_running(graph)?;
         learn(graph, side.learner, loss, &raw, now)?;
@@ -276,9 +269,9 @@ impl Build<'_> {
         } else {
             let tensor = graph.tensor(answers).clone();
             let ones = graph.read(&Place { tensor, ..self.targets.clone() });
-            let loss = self.loss(graph, answers, ones)?;
+            let loss = graph.apply(self.loss(), &[answers, ones])?;
             learn(graph, side.learner, loss, &drawn.weights, now)?;
-            self.record(graph, side, Told::Whole(self.pairwise()), [answers, ones])?;
+            self.record(graph, side, Told::Whole(self.loss()), [answers, ones])?;
         }
         Ok(())
     }

@@ -79,15 +79,11 @@ impl GanSteps {
         let (critic_network, mut critic) = gan.declare_discriminator(seen, classes, store)?;
         let vectors = spectral_vectors(store, &mut critic, settings.spectral_norm);
 
-        let stored = |store: &mut Store, name: &str, tensor: Tensor| {
-            let buffer = store.add(name, tensor.len());
-            Place { buffer, offset: 0, tensor }
-        };
-        let clocks = ["discriminator.clock", "generator.clock"].map(|name| stored(store, name, Tensor::u32([2])));
-        let rings = ["discriminator.ring", "generator.ring"].map(|name| stored(store, name, Tensor::f32([RING, 2])));
-        let bytes = stored(store, "images", Tensor::u32([set.images.len().div_ceil(4)]));
-        let labels = stored(store, "labels", Tensor::u32([groups]));
-        let targets = stored(store, "targets", Tensor::f32([settings.batch / settings.pack * 2, 1]));
+        let clocks = ["discriminator.clock", "generator.clock"].map(|name| store.place(name, Tensor::u32([2])));
+        let rings = ["discriminator.ring", "generator.ring"].map(|name| store.place(name, Tensor::f32([RING, 2])));
+        let bytes = store.place("images", Tensor::u32([set.images.len().div_ceil(4)]));
+        let labels = store.place("labels", Tensor::u32([groups]));
+        let targets = store.place("targets", Tensor::f32([settings.batch / settings.pack * 2, 1]));
         let generator = Learner::declare(store, parameters, settings.generator_method(images));
         let discriminator = Learner::declare(store, critic, settings.discriminator_method(images));
 
