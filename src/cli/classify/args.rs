@@ -425,7 +425,7 @@ impl Args {
             ("--top", self.top.unwrap_or(2).to_string()),
             ("--probabilities", self.probabilities.to_string()),
             ("--threshold", format!("{:?}", self.threshold)),
-            ("--sort-into", format!("{:?} {:?}", self.sort_into, self.sort)),
+            (begun::SORT_INTO, format!("{:?} {:?}", self.sort_into, self.sort)),
             (begun::SHOW_INPUT, format!("{:?}", self.show_input)),
         ];
         // Journals of older versions, which have no such setting, go on where it is not given.
