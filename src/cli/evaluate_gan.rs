@@ -104,7 +104,9 @@ pub fn run(
     let floor = quality.find_floor(device, train)?;
     let measures = quality.measure(device, &generated)?;
     say(measures.fmt_table(class_names));
-    say(format_args!("Fréchet distance / that of real pictures: {:.2}", measures.frechet / floor));
+    if let Some(times) = times(measures.frechet, floor) {
+        say(format_args!("Fréchet distance / that of real pictures: {times:.2}"));
+    }
 
     if let Some(lessons) = lessons {
         note(format_args!("training a classifier on {} generated pictures", thousands(lessons.len() as u64)));
@@ -119,6 +121,12 @@ pub fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// How many times the distance of real pictures a distance is. `None` if real pictures are at none but for rounding, as
+/// where the same ones are trained on and tested with, or a distance is not known.
+fn times(distance: f64, floor: f64) -> Option<f64> {
+    Some(distance / floor).filter(|times| floor > 1e-5 && times.is_finite())
+}
+
 /// The same data with a generator's classes, which are found by their names. A warning says where they are matched in
 /// their order alone.
 fn with_classes_of(generator: &Generator, set: DataSet) -> Result<DataSet, DataError> {
@@ -127,6 +135,19 @@ fn with_classes_of(generator: &Generator, set: DataSet) -> Result<DataSet, DataE
         Err(matched) => {
             note(format_args!("warning: {matched}"));
             Ok(set)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_is_not_compared_with_none() {
+        assert_eq!(times(3.0, 0.5), Some(6.0));
+        for (distance, floor) in [(3.0, 0.0), (0.0, 0.0), (3.0, 1e-9), (3.0, f64::NAN), (f64::NAN, 0.5)] {
+            assert_eq!(times(distance, floor), None, "{distance} / {floor}");
         }
     }
 }
