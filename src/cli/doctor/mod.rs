@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use super::folders::ensure_writable;
 use super::{cannot_write, say, say_and_go_on};
-use crate::check::speed;
+use crate::check::{Finding, speed};
 use crate::device::gpu::{AdapterInfo, Class};
-use crate::device::{self, Choice, Device};
+use crate::device::{self, Choice, Device, DeviceError};
 use crate::files;
 use surroundings::Surroundings;
 
@@ -20,7 +20,8 @@ const WRONG: u8 = 4;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit code: 0 if the device computes correctly, 4 if it does not, 1 if there is no such device."
+    after_help = "Exit code: 0 if the device computes correctly, 4 if it does not or gives no answer, 1 if there is no such \
+                  device."
 )]
 pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
@@ -112,18 +113,24 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
         }
     };
     report.section(&format!("Ops on {}", device.name()));
-    let ops = ops::examine(choice, &mut device, args.quick);
+    let mut ops = ops::examine(choice, &mut device, args.quick);
     report.list(&ops.lines());
-    if !ops.lost {
+    let mut hung = ops.hung.take();
+    if !ops.lost && hung.is_none() {
         report.section("Speed");
         match measured(device.as_mut(), if args.quick { 0.1 } else { 0.5 }) {
             Ok(lines) => report.list(&lines),
+            Err(Finding::Device(error @ DeviceError::Hung { .. })) => hung = Some(error),
             Err(error) => report.line(format_args!("not measured: {error}")),
         }
-        if let (false, Some(info)) = (args.quick, choice.adapter()) {
-            report.section("Memory");
-            report.line(memory(device.as_mut(), info));
-        }
+    }
+    if let (false, None, Some(info)) = (args.quick || ops.lost, &hung, choice.adapter()) {
+        report.section("Memory");
+        report.line(memory(device.as_mut(), info));
+    }
+    if let Some(hung) = hung {
+        report.line(format_args!("\n**Verdict: {hung}**"));
+        return Ok(ExitCode::from(WRONG));
     }
     let name = device.name();
     if ops.failed() == 0 {
@@ -170,7 +177,7 @@ fn about(info: &AdapterInfo) -> [String; 3] {
     ]
 }
 
-fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, crate::check::Finding> {
+fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, Finding> {
     let speed = speed::measure(device, seconds)?;
     Ok(vec![
         format!("matrix product, 1024 x 1024 x 1024: {:.1} GFLOP/s", speed.matmul),
