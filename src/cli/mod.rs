@@ -19,7 +19,6 @@ mod app;
 mod augment_flags;
 mod bench;
 mod classify;
-mod counting;
 mod curves;
 mod data;
 mod devices;

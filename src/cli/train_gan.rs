@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::folders::begin_run;
 use super::numbers::number;
-use super::progress::{Display, from};
+use super::progress::{Progress, from};
 use super::reading::check_measured;
 use super::train::Args;
 use super::{absolute, count, counted, going_on, interrupt, note, say, thousands};
@@ -186,7 +186,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
         note(format_args!("{} on {} with {}, in {}", settings.model, data.name, device.name(), path.display()));
     }
     let stop = interrupt::listen()?;
-    let mut display = Display::new("rounds", args.quiet);
+    let mut progress = Progress::new("rounds", None, args.quiet);
     let class_names = data.class_names.clone();
     let outcome = going_on::train(&mut device, args.fallback, &folder, |device| {
         let run = GanRun {
@@ -196,11 +196,11 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
             folder: folder.clone(),
             device,
             stop: &stop,
-            report: &mut |event| show(&mut display, event),
+            report: &mut |event| show(&mut progress, event),
         };
         run.train()
     });
-    display.finish();
+    progress.finish();
     match outcome.map_err(|error| going_on::ended(error, &folder, &folder))? {
         GanOutcome::Finished { test, best_epoch, epochs, seconds } => {
             if let Some(test) = test {
@@ -209,7 +209,7 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
                 say(format_args!("epoch {best_epoch} of {epochs} is the best; {by}:\n"));
                 say(test.fmt_table(&class_names));
             }
-            let took = if is_complete { ", complete already".into() } else { display.took(seconds) };
+            let took = if is_complete { ", complete already".into() } else { progress.took(seconds) };
             let epochs = counted(epochs as u64, "epoch");
             say(format_args!("{epochs}{took}; generator: {}", path.join("best.safetensors").display()));
             say(format_args!("draw with it: inkgrad generate --model {}", shell(&path.to_string_lossy())));
@@ -225,10 +225,10 @@ pub fn run(args: Args, gan: Gan, folder: Option<Folder>) -> anyhow::Result<ExitC
     }
 }
 
-fn show(display: &mut Display, event: GanEvent) {
+fn show(progress: &mut Progress, event: GanEvent) {
     match event {
         GanEvent::Started { rounds, first, images, generator, discriminator } => {
-            display.line(format!(
+            progress.line(format!(
                 "{} in the generator, {} in the discriminator, {}, {}{}",
                 counted(generator, "parameter"),
                 thousands(discriminator),
@@ -236,16 +236,17 @@ fn show(display: &mut Display, event: GanEvent) {
                 counted(rounds as u64, "round"),
                 from(first, rounds, "round")
             ));
-            display.begin(first, rounds);
+            progress.begin(first as u64, Some(rounds as u64));
         }
         GanEvent::Trained { round, epoch, discriminator, generator, images_per_second } => {
             let speed = thousands(images_per_second as u64);
             let losses = format!("losses: discriminator {discriminator:.4}, generator {generator:.4}");
             let short = format!("epoch {epoch:.2}  D {discriminator:.4}  G {generator:.4}  {speed}/s");
-            display.at(round, format!("epoch {epoch:.2}  {losses}  {speed} images/s"), short);
+            let text = format!("epoch {epoch:.2}  {losses}  {speed} images/s");
+            progress.at_figures(round as u64, text, short);
         }
-        GanEvent::Measured { epoch, measures, best } => display.line(measured(epoch, measures, best)),
-        GanEvent::Warning(text) => display.warning(&text),
+        GanEvent::Measured { epoch, measures, best } => progress.line(measured(epoch, measures, best)),
+        GanEvent::Warning(text) => progress.warning(&text),
     }
 }
 
