@@ -13,9 +13,11 @@ use crate::infer::sample::{Generator, Sampler, Source, labelled};
 use crate::models::{ModelFile, by};
 use crate::train::classifier_from_generated;
 
-/// Flags that only generators have.
+/// The heading of flags that only generators have.
+pub const HEADING: &str = "Generator options";
+
 #[derive(clap::Args)]
-#[command(next_help_heading = "Generator options")]
+#[command(next_help_heading = HEADING)]
 pub struct Flags {
     /// Classifier to measure with, as made by `train` [default: the built-in one]
     #[arg(long, value_name = "FILE")]
@@ -29,22 +31,6 @@ pub struct Flags {
     /// Factor by which latents are scaled, as in `generate` [default: 1]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, value_parser = super::generate::factor)]
     truncation: Option<f32>,
-}
-
-impl Flags {
-    /// Refuses these flags for a classifier.
-    pub fn refuse(&self, path: &Path) -> anyhow::Result<()> {
-        let given = [
-            ("--judge", self.judge.is_some()),
-            ("--teach", self.teach),
-            ("--seed", self.seed.is_some()),
-            ("--truncation", self.truncation.is_some()),
-        ];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) => anyhow::bail!("{flag} is for generators, and {} is a classifier", path.display()),
-            None => Ok(()),
-        }
-    }
 }
 
 pub fn run(

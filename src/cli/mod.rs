@@ -30,6 +30,7 @@ mod evaluate_shifts;
 mod export;
 mod folders;
 mod generate;
+mod given;
 mod going_on;
 mod help;
 mod import;

@@ -20,9 +20,11 @@ use crate::train::gan::run::MEASURE_SEED;
 use crate::train::{Folder, GanEvent, GanOutcome, GanRun, GanSettings};
 use crate::words::shell;
 
-/// Flags that only GANs have.
+/// The heading of flags that only GANs have.
+pub const HEADING: &str = "GAN options";
+
 #[derive(clap::Args)]
-#[command(next_help_heading = "GAN options")]
+#[command(next_help_heading = HEADING)]
 pub struct GanFlags {
     /// mse (least squares), bce (binary cross entropy), hinge
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
@@ -65,25 +67,6 @@ pub struct GanFlags {
 }
 
 impl GanFlags {
-    /// The flags that were given.
-    pub fn given(&self) -> Vec<&'static str> {
-        let given = [
-            ("--loss", self.loss.is_some()),
-            ("--generator-rate", self.generator_rate.is_some()),
-            ("--discriminator-rate", self.discriminator_rate.is_some()),
-            ("--beta2", self.beta2.is_some()),
-            ("--discriminator-steps", self.discriminator_steps.is_some()),
-            ("--pack", self.pack.is_some()),
-            ("--label-noise", self.label_noise.is_some()),
-            ("--spectral-norm", self.spectral_norm.is_some()),
-            ("--noise-width", self.noise_width.is_some()),
-            ("--label-width", self.label_width.is_some()),
-            ("--measure", self.measure.is_some()),
-            ("--judge", self.judge.is_some()),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
-    }
-
     fn widened(&self, gan: Gan) -> anyhow::Result<Gan> {
         if self.noise_width.is_none() && self.label_width.is_none() {
             return Ok(gan);
