@@ -324,52 +324,6 @@ fn cannot_write(out: &std::path::Path, error: &std::io::Error) -> anyhow::Error 
     anyhow::anyhow!("cannot write {}: {error}{}", out.display(), files::advice(error))
 }
 
-/// The data set of `--data`, or the built-in MNIST.
-pub(crate) fn data(path: Option<&std::path::Path>) -> anyhow::Result<crate::data::DataSet> {
-    data_read(path, &crate::data::Reading::default())
-}
-
-/// Like [`data()`], read as `reading` says. Prints what the user should know of how it was read.
-pub(crate) fn data_read(
-    path: Option<&std::path::Path>,
-    reading: &crate::data::Reading,
-) -> anyhow::Result<crate::data::DataSet> {
-    let set = data_unremarked(path, reading)?;
-    remark_on(&set, path);
-    Ok(set)
-}
-
-/// Like [`data_read`], where nothing is trained, tested or counted, and it does not matter which images repeat.
-fn data_shown(path: Option<&std::path::Path>, reading: &crate::data::Reading) -> anyhow::Result<crate::data::DataSet> {
-    let set = data_unremarked(path, reading)?;
-    tell_remarks(&set.remarks);
-    Ok(set)
-}
-
-/// Like [`data_read`], but prints nothing: it is not yet known whether these data will be used.
-fn data_unremarked(
-    path: Option<&std::path::Path>,
-    reading: &crate::data::Reading,
-) -> anyhow::Result<crate::data::DataSet> {
-    Ok(match path {
-        Some(path) => crate::data::load(path, reading)?,
-        None => crate::data::mnist::embedded()?,
-    })
-}
-
-/// Prints what the user should know of the data, which were read from `path`.
-fn remark_on(set: &crate::data::DataSet, path: Option<&std::path::Path>) {
-    // The built-in MNIST has no image twice.
-    let repeats = path.and_then(|_| set.repeats());
-    tell_remarks(set.remarks.iter().chain(&repeats));
-}
-
-fn tell_remarks<'a>(remarks: impl IntoIterator<Item = &'a String>) {
-    for remark in remarks {
-        note(format_args!("note: {remark}"));
-    }
-}
-
 /// `1 step`, `1,234 steps`.
 fn counted(n: u64, one: &str) -> String {
     format!("{} {one}{}", thousands(n), if n == 1 { "" } else { "s" })

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use super::numbers::positive;
-use super::reading::{ReadingFlags, check_measured};
-use super::{absolute, cannot_write, count, data_read, ensure_remembered, going_on, interrupt, note, say};
+use super::reading::{ReadingFlags, check_measured, data_read};
+use super::{absolute, cannot_write, count, ensure_remembered, going_on, interrupt, note, say};
 use crate::data::{DataSet, ImageSet};
 use crate::device::{Device, find};
 use crate::files::write_whole;

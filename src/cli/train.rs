@@ -10,12 +10,11 @@ use super::folders::begin_run;
 use super::given::Given;
 use super::numbers::{number, positive, whole};
 use super::precision::{asked_for, fit, fit_if_it_can};
-use super::reading::{ReadingFlags, to_go_on, with_classes};
+use super::reading::{ReadingFlags, data_read, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};
 use super::training::Training;
 use super::{
-    POOLED, absolute, augment_flags, count, counted, data_read, ensure_network, ensure_remembered, going_on, interrupt,
-    note, say,
+    POOLED, absolute, augment_flags, count, counted, ensure_network, ensure_remembered, going_on, interrupt, note, say,
 };
 use crate::data::{DataError, DataSet, ImageSet, Reading};
 use crate::device::{self, Choice};

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::progress::Progress;
-use crate::cli::reading::ReadingFlags;
-use crate::cli::{count, data_shown, interrupt, note, say, thousands};
+use crate::cli::reading::{ReadingFlags, data_shown};
+use crate::cli::{count, interrupt, note, say, thousands};
 use crate::data::write::{ALL_LABELS, IdxWriter, Part, idx_labels, idx_names, legend};
 use crate::data::{ImageSet, looks_prepared};
 use crate::files::Existing;
