@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{ensure_png, say, write_picture};
+use super::outputs::{ensure_png, write_picture};
+use super::say;
 use crate::pictures::of_bytes;
 use crate::train::metrics::{Curves, Metrics};
 use crate::train::{Folder, Settings};

@@ -220,7 +220,7 @@ mod tests {
     fn lines_come_now_and_then_and_with_the_last_figures() {
         let mut progress = Progress { what: "steps", first: 0, all: Some(2), began: Instant::now(), kind: Kind::Quiet };
         let mut is_shown = |ago: u64, done: u64, figures: bool| {
-            let Some(last) = Instant::now().checked_sub(Duration::from_secs(ago)) else { return None };
+            let last = Instant::now().checked_sub(Duration::from_secs(ago))?;
             progress.kind = Kind::Lines(last);
             progress.show(done, figures.then(|| [String::new(), String::new()]));
             Some(matches!(progress.kind, Kind::Lines(now) if now > last))

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::augment_flags::AugmentFlags;
-use super::folders::begin_run;
 use super::given::Given;
 use super::numbers::{number, positive, whole};
+use super::outputs::begin_run;
 use super::precision::{asked_for, fit, fit_if_it_can};
 use super::reading::{ReadingFlags, data_read, to_go_on, with_classes};
 use super::train_gan::{self, GanFlags};

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::folders::begin_run;
 use super::numbers::number;
+use super::outputs::begin_run;
 use super::progress::{Progress, from};
 use super::reading::check_measured;
 use super::train::Args;

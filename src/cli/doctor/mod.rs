@@ -7,12 +7,12 @@ mod surroundings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::folders::ensure_writable;
-use super::{cannot_write, say, say_and_go_on};
+use super::outputs::ensure_writable;
+use super::{say, say_and_go_on};
 use crate::check::{Finding, speed};
 use crate::device::gpu::{AdapterInfo, Class};
 use crate::device::{self, Choice, Device, DeviceError};
-use crate::files;
+use crate::files::{WriteError, write_whole};
 use surroundings::Surroundings;
 
 /// The exit code for a device that is not to be trusted.
@@ -71,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         report.line(format_args!("\n**Verdict: {error:#}**"));
     }
     if let Some(path) = &args.out {
-        files::write_whole(path, report.text.as_bytes()).map_err(|error| cannot_write(path, &error))?;
+        write_whole(path, report.text.as_bytes()).map_err(WriteError::of(path))?;
     }
     result
 }

@@ -9,10 +9,10 @@ use std::thread;
 
 use rayon::prelude::*;
 
-use super::folders::NewFolders;
 use super::numbers::whole;
+use super::outputs::{NewFolders, is_there};
 use super::progress::Progress;
-use super::{cannot_write, counted, interrupt, note, say, thousands, trusted};
+use super::{counted, interrupt, note, say, thousands, trusted};
 use crate::device::{Choice, Device, find};
 use crate::files::Existing;
 use crate::infer::InferError;
@@ -260,7 +260,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if existing == Existing::Keep
         && let Some(path) = target.in_the_way(&scene, class_names, image[2])
     {
-        anyhow::bail!("{} is already there; name another place, or overwrite it with --force", path.display());
+        return Err(is_there(&path));
     }
     let job = Job {
         scene: &scene,
@@ -281,7 +281,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut sampler = Sampler::open_for(batch, &generator, device.as_mut())?;
     let stop = interrupt::listen()?;
     let mut progress = Progress::new("digits", Some(pictures), args.quiet);
-    let _new = NewFolders::of(target.path()).map_err(|error| cannot_write(target.path(), &error))?;
+    let _new = NewFolders::of(target.path())?;
     let is_new = !target.path().exists();
     let drawing = Drawing { generator: &generator, sampler: &mut sampler, device: device.as_mut() };
     let written = drawing.write(&target, &job, args.truncation(), &mut progress, &stop);
