@@ -20,8 +20,8 @@ const WRONG: u8 = 4;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit code: 0 if the device computes correctly, 4 if it does not or gives no answer, 1 if there is no such \
-                  device."
+    after_help = "Exit code: 0 if the device computes correctly, 4 if it does not or gives no answer, 1 if there is no \
+                  such device."
 )]
 pub struct Args {
     /// auto, cpu, a number or part of a name from `inkgrad devices`
@@ -126,7 +126,10 @@ fn examine_device(choice: &Choice, args: &Args, report: &mut Report) -> anyhow::
     }
     if let (false, None, Some(info)) = (args.quick || ops.lost, &hung, choice.adapter()) {
         report.section("Memory");
-        report.line(memory(device.as_mut(), info));
+        match memory(device.as_mut(), info) {
+            Ok(line) => report.line(line),
+            Err(error) => hung = Some(error),
+        }
     }
     if let Some(hung) = hung {
         report.line(format_args!("\n**Verdict: {hung}**"));
@@ -189,11 +192,14 @@ fn measured(device: &mut dyn Device, seconds: f64) -> Result<Vec<String>, Findin
 }
 
 /// How much memory the device gives, up to a limit: a desktop GPU is shared, and a software adapter takes the system's
-/// own memory.
-fn memory(device: &mut dyn Device, info: &AdapterInfo) -> String {
+/// own memory. An error if the device gives no answer.
+fn memory(device: &mut dyn Device, info: &AdapterInfo) -> Result<String, DeviceError> {
     let most: u64 = if info.class == Class::Software { 512 << 20 } else { 4 << 30 };
-    match speed::capacity(device, most) {
-        (given, None) => format!("- {} MiB could be allocated, written and read; more was not tried", given >> 20),
-        (given, Some(error)) => format!("- {} MiB could be allocated; twice as much was refused: {error}", given >> 20),
-    }
+    let (given, refused) = speed::capacity(device, most);
+    let given = given >> 20;
+    Ok(match refused {
+        None => format!("- {given} MiB could be allocated, written and read; more was not tried"),
+        Some(hung @ DeviceError::Hung { .. }) => return Err(hung),
+        Some(error) => format!("- {given} MiB could be allocated; twice as much was refused: {error}"),
+    })
 }
